@@ -1,6 +1,6 @@
-# The way in is ./keystead; these are its short names for people used to make.
-.PHONY: up down test setup lint
-up down setup lint:
+# The way in is ./keystead; these are short names for people used to make.
+.PHONY: up down setup test
+up down setup:
 	./keystead $@
 test:
 	./keystead test $(ARGS)

@@ -1,0 +1,11 @@
+"""What the services say to each other, and the mathematics they share. No I/O at all.
+
+- ``terms``     names and enumerations, spelled as vim25, KMIP and TCG spell them
+- ``secret``    ``KeyMaterial``: redacted, compared in constant time, never encoded in clear
+- ``errors``    the registry of errors that travel, each with *definite?* and its vSphere fault
+- ``envelope``  what surrounds a message on the wire    - ``codec``  msgpack with validation
+- ``subjects``  subjects of directed links and who may use them
+- ``messages``  one struct per request, reply and event - ``events`` the product's event ids
+- ``crypto``    sealing to a receiver, key wrapping, derivation, disk blocks
+- ``tpm``       policy digests, event log, quote verification, structures
+"""

@@ -1,0 +1,98 @@
+"""Structs to msgpack and back, with full validation; nothing else crosses the wire.
+
+Every way in which bytes can be wrong (truncated, trailing, wrong type, unknown message,
+oversize, too deep) ends in ``Malformed``. Unknown fields are ignored, so that a newer node may
+say more than an older one understands.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from protocol.envelope import SIZE_LIMIT, VERSION, Envelope, ReplyEnvelope
+from protocol.errors import Malformed
+from protocol.messages.base import Message, Sealed
+from protocol.secret import KeyMaterial
+
+M = TypeVar("M", bound=Message)
+
+
+def _encode_hook(value: Any) -> Any:
+    if isinstance(value, Sealed):
+        if value.box is None:
+            raise TypeError("a field with clear keys was about to be encoded")
+        return value.box
+    if isinstance(value, KeyMaterial):
+        raise TypeError("key material is not encoded")
+    raise TypeError(f"{type(value).__name__} has no place on the wire")
+
+
+def _decode_hook(kind: type, value: Any) -> Any:
+    if kind is Sealed:
+        if not isinstance(value, bytes):
+            raise ValueError("a sealed field is a byte string")
+        return Sealed(None, value)
+    raise ValueError(f"{kind.__name__} has no place on the wire")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_encode_hook)
+_envelope = msgspec.msgpack.Decoder(Envelope)
+_reply = msgspec.msgpack.Decoder(ReplyEnvelope)
+_decoders: dict[type[Message], msgspec.msgpack.Decoder[Any]] = {}
+
+_WRONG = (msgspec.DecodeError, ValueError, TypeError, RecursionError, OverflowError)
+
+
+def encode_message(message: Message) -> msgspec.Raw:
+    """The body of ``message``; ``TypeError`` if it holds clear keys."""
+    return msgspec.Raw(_encoder.encode(message))
+
+
+def decode_message(name: str, body: bytes | msgspec.Raw) -> Message:
+    """The message ``name`` with this body; ``Malformed`` if unknown or invalid."""
+    cls = Message._registry.get(name)
+    if cls is None:
+        raise Malformed(f"unknown message {name[:64]!r}")
+    return decode_as(cls, body)
+
+
+def decode_as(cls: type[M], body: bytes | msgspec.Raw) -> M:
+    """``body`` as a ``cls``; ``Malformed`` if it is anything else."""
+    decoder = _decoders.get(cls)
+    if decoder is None:
+        decoder = _decoders[cls] = msgspec.msgpack.Decoder(cls, dec_hook=_decode_hook)
+    try:
+        message: M = decoder.decode(body)
+    except _WRONG as error:
+        raise Malformed(f"{cls.__name__}: {error}") from None
+    return message
+
+
+def encode_envelope(envelope: Envelope | ReplyEnvelope) -> bytes:
+    """Bytes for the wire; ``Malformed`` when larger than the one limit of lab and broker."""
+    data = _encoder.encode(envelope)
+    if len(data) > SIZE_LIMIT:
+        raise Malformed(f"message of {len(data)} bytes is over the limit of {SIZE_LIMIT}")
+    return data
+
+
+def decode_envelope(data: bytes) -> Envelope:
+    try:
+        envelope = _envelope.decode(data)
+    except _WRONG as error:
+        raise Malformed(f"envelope: {error}") from None
+    if envelope.version != VERSION:
+        raise Malformed(f"envelope version {envelope.version}, not {VERSION}")
+    return envelope
+
+
+def decode_reply(data: bytes) -> ReplyEnvelope:
+    try:
+        reply = _reply.decode(data)
+    except _WRONG as error:
+        raise Malformed(f"reply: {error}") from None
+    if reply.version != VERSION:
+        raise Malformed(f"reply version {reply.version}, not {VERSION}")
+    return reply

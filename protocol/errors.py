@@ -1,0 +1,244 @@
+"""The closed registry of errors that travel between nodes.
+
+Each says whether the operation *certainly did not happen* (``definite``), and which vSphere
+fault or KMIP result reason it is. A caller may retry a definite one without thought; after an
+indefinite one it must ask, or repeat a message that says what a repeat means.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from protocol.terms import CryptoKeyId
+
+
+class ErrorBody(msgspec.Struct, frozen=True, array_like=True):
+    """An error on the wire: registry name, text for people, keys it is about."""
+
+    name: str
+    text: str
+    keys: tuple[CryptoKeyId, ...] = ()
+
+
+REGISTRY: dict[str, type[LabError]] = {}
+
+
+class LabError(Exception):
+    """Base of the registry; ``keys`` are the keys it is about (EncryptionKeyRequired)."""
+
+    code: ClassVar[int] = 0
+    definite: ClassVar[bool] = True
+    fault: ClassVar[str] = ""
+
+    def __init__(self, text: str = "", keys: tuple[CryptoKeyId, ...] = ()) -> None:
+        super().__init__(text or (self.__doc__ or "").split("\n")[0])
+        self.keys = keys
+
+    def __init_subclass__(cls) -> None:
+        if cls.code in {e.code for e in REGISTRY.values()} or cls.__name__ in REGISTRY:
+            raise TypeError(f"error {cls.__name__} ({cls.code}) is registered already")
+        REGISTRY[cls.__name__] = cls
+
+    def body(self) -> ErrorBody:
+        return ErrorBody(type(self).__name__, str(self), self.keys)
+
+
+def from_body(body: ErrorBody) -> LabError:
+    """The exception that ``body`` describes; an unknown name becomes ``Internal``."""
+    cls = REGISTRY.get(body.name)
+    if cls is None:
+        return Internal(f"unknown error {body.name!r}: {body.text}")
+    return cls(body.text, body.keys)
+
+
+# What the bus says -------------------------------------------------------------------------
+
+
+class NotSent(LabError):
+    """Refused before a byte left this node."""
+
+    code = 1
+
+
+class Refused(LabError):
+    """No process listens there, and its machine is up: a connection reset."""
+
+    code = 2
+
+
+class TimedOut(LabError):
+    """No answer before the deadline; it may or may not have happened."""
+
+    code = 3
+    definite = False
+
+
+class Disconnected(LabError):
+    """The broker link was lost with the call in flight; it may or may not have happened."""
+
+    code = 4
+    definite = False
+
+
+class Malformed(LabError):
+    """The message could not be understood; it was counted and dropped."""
+
+    code = 5
+
+
+class Busy(LabError):
+    """The node works on as many requests as it may; nothing was begun."""
+
+    code = 6
+
+
+class Internal(LabError):
+    """The service failed in an unexpected way; its log has the story."""
+
+    code = 7
+    definite = False
+
+
+class NotConnected(LabError):
+    """The session or command number is not in force (an old one must not undo a newer)."""
+
+    code = 8
+    fault = "HostNotConnected"
+
+
+class NotAvailable(LabError):
+    """This part is not built, or not present in this lab."""
+
+    code = 9
+    fault = "NotSupported"
+
+
+# What vSphere says -------------------------------------------------------------------------
+
+
+class InvalidState(LabError):
+    """The object is not in a state that allows this."""
+
+    code = 20
+    fault = "InvalidState"
+
+
+class InvalidPowerState(LabError):
+    """The power state does not allow this."""
+
+    code = 21
+    fault = "InvalidPowerState"
+
+
+class InvalidVmState(LabError):
+    """The VM is still locked."""
+
+    code = 22
+    fault = "InvalidVmState"
+
+
+class EncryptionKeyRequired(LabError):
+    """Keys needed for this are not in the host's key cache; ``keys`` names them."""
+
+    code = 23
+    fault = "EncryptionKeyRequired"
+
+
+class AlreadyExists(LabError):
+    """There is one of that name."""
+
+    code = 24
+    fault = "AlreadyExists"
+
+
+class NotFound(LabError):
+    """There is none of that name."""
+
+    code = 25
+    fault = "NotFound"
+
+
+class InvalidArgument(LabError):
+    """An argument is not acceptable; the text names it."""
+
+    code = 26
+    fault = "InvalidArgument"
+
+
+class ResourceInUse(LabError):
+    """It is in use."""
+
+    code = 27
+    fault = "ResourceInUse"
+
+
+class NoPermission(LabError):
+    """The caller may not do this."""
+
+    code = 28
+    fault = "NoPermission"
+
+
+class KeyProviderUnreachable(LabError):
+    """No server of the key provider answers (KeyStateClusterUnreachable)."""
+
+    code = 29
+    fault = "RuntimeFault"
+
+
+class HostUnreachable(LabError):
+    """vCenter has no session to the host; the request did not reach it."""
+
+    code = 30
+    fault = "HostNotConnected"
+
+
+class GuestFault(LabError):
+    """The guest's data could not be read back or verified."""
+
+    code = 31
+    fault = "InvalidVmState"
+
+
+class DatastoreFault(LabError):
+    """The shared array refused: a lock held elsewhere, or no space."""
+
+    code = 32
+    fault = "FileFault"
+
+
+# What KMIP says ----------------------------------------------------------------------------
+
+
+class ItemNotFound(LabError):
+    """KMIP Item Not Found: no such object in this scope."""
+
+    code = 40
+    fault = "KeyStateMissingInKMS"
+
+
+class PermissionDenied(LabError):
+    """KMIP Permission Denied: own scope, but the operation is not allowed to this role."""
+
+    code = 41
+
+
+class WrongKeyLifecycleState(LabError):
+    """KMIP Wrong Key Lifecycle State: the state table has no such step."""
+
+    code = 42
+    fault = "KeyStateNotActiveOrEnabled"
+
+
+class InvalidField(LabError):
+    """KMIP Invalid Field: a field of the request is not acceptable."""
+
+    code = 43
+
+
+class CryptographicFailure(LabError):
+    """KMIP Cryptographic Failure: stored material does not unwrap."""
+
+    code = 44

@@ -1,0 +1,33 @@
+"""Event ids of vCenter 7.0 U3 and 8.0 U3, spelled as the product spells them (11.1)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+_VC = "com.vmware.vc."
+
+
+class EventTypeId(StrEnum):
+    """The full id of an EventEx; note that ``Crypto`` and ``crypto`` both occur."""
+
+    VM_LOCKED_KEY_MISSING_ON_HOST = _VC + "vm.Crypto.VMLocked.KeyMissingOnHost"
+    VM_LOCKED_KEY_MISSING_ON_KMS = _VC + "vm.Crypto.VMLocked.KeyMissingOnKMS"
+    VM_LOCKED_KMS_CLUSTER_ERROR = _VC + "vm.Crypto.VMLocked.KMSClusterError"
+    VM_UNLOCKED = _VC + "vm.Crypto.VMUnlocked"
+    HOST_CRYPTO_ENABLED = _VC + "host.Crypto.Enabled"
+    HOST_CRYPTO_DISABLED = _VC + "host.Crypto.HostCryptoDisabled"
+    HOST_REQ_ENABLE_KEY_MISSING_ON_KMS = _VC + "host.Crypto.ReqEnable.KeyMissingOnKMS"
+    HOST_REQ_ENABLE_KMS_CLUSTER_ERROR = _VC + "host.Crypto.ReqEnable.KMSClusterError"
+    HOST_NEW_KEY_KEY_MISSING_ON_KMS = _VC + "host.Crypto.HostKey.NewKey.KeyMissingOnKMS"
+    HOST_NEW_KEY_KMS_CLUSTER_ERROR = _VC + "host.Crypto.HostKey.NewKey.KMSClusterError"
+    HOST_SEND_KEY_ERROR = _VC + "host.Crypto.SendKeyError.HostError"
+    KMS_UNREACHABLE = _VC + "kms.crypto.Unreachable"
+    KMS_KEY_GENERATE_FAIL = _VC + "kms.crypto.KeyGenerateFail"
+    KMS_VENDOR = _VC + "kms.crypto.Vendor"
+    KMS_SEND_KEY_ERROR_KEY_MISSING = _VC + "kms.crypto.SendKeyError.KeyMissingOnKMS"
+    KMS_SEND_KEY_ERROR_CLUSTER = _VC + "kms.crypto.SendKeyError.KMSClusterError"
+    CRYPTO_OPERATION = _VC + "crypto.Operation"
+    HOST_KEY_UPDATED = _VC + "crypto.HostKeyUpdatedEvent"
+    HOST_TPM_CONFIG_ENCRYPTION = _VC + "HostTpmConfigEncryptionEvent"
+    HOST_TPM_ENDORSEMENT_KEY_MISMATCH = _VC + "host.TpmEndorsementKeyMismatch"
+    HOST_TPM_ATTESTATION_FAILED = _VC + "host.TPMAttestationFailedEvent"

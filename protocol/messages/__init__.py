@@ -1,0 +1,6 @@
+"""One frozen struct per request, reply and event, tagged by its name; a file per role.
+
+- ``base``     Request, Reply, Event, Sealed, and the registry all others enter
+- ``kms``      what a key server serves           - ``host``     what an ESXi host serves
+- ``vcenter``  what vCenter serves                - ``control``  what the lab tells its agents
+"""

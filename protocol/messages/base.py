@@ -1,0 +1,140 @@
+"""The base classes of messages, the registry, and the type of fields that carry keys.
+
+A message class says with ``repeat`` what receiving it twice means:
+``read`` is harmless; ``converge`` names a wanted state, twice is once; ``create`` carries an
+``operation_id`` kept over the requester's retries, stored by the receiver in the row it makes.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
+
+import msgspec
+
+from protocol.secret import KeyMaterial
+
+
+class Repeat(StrEnum):
+    READ = "read"
+    CONVERGE = "converge"
+    CREATE = "create"
+
+
+class Sealed:
+    """A field that carries key material.
+
+    Made by a sender with the clear keys in it (``Sealed.of``), boxed by the bus port to the
+    receiver's key, opened by the receiver's bus port before its handler sees it. The codec
+    refuses to encode one that is not boxed, so clear keys cannot reach the wire.
+    """
+
+    __slots__ = ("_keys", "box")
+
+    def __init__(self, keys: tuple[KeyMaterial, ...] | None, box: bytes | None) -> None:
+        self._keys = keys
+        self.box = box
+
+    @classmethod
+    def of(cls, *keys: KeyMaterial) -> Sealed:
+        return cls(keys, None)
+
+    @property
+    def keys(self) -> tuple[KeyMaterial, ...]:
+        """The keys, in the order the sender gave; ``ValueError`` while still boxed."""
+        if self._keys is None:
+            raise ValueError("this field is sealed to another node")
+        return self._keys
+
+    @property
+    def is_open(self) -> bool:
+        return self._keys is not None
+
+    def __repr__(self) -> str:
+        return "Sealed(boxed)" if self._keys is None else f"Sealed({len(self._keys)} keys)"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sealed):
+            return NotImplemented
+        return self._keys == other._keys and self.box == other.box
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """Anything with a name on the wire."""
+
+    _registry: ClassVar[dict[str, type[Message]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__ == __name__:
+            return
+        known = Message._registry.get(cls.__name__)
+        if known is not None and known.__module__ != cls.__module__:
+            raise TypeError(f"message {cls.__name__} is registered by {known.__module__}")
+        Message._registry[cls.__name__] = cls
+
+
+class Reply(Message, frozen=True, kw_only=True):
+    """An answer. Named for what has happened, durably, when it is sent."""
+
+
+R = TypeVar("R", covariant=True)
+
+
+class Request(Message, Generic[R], frozen=True, kw_only=True):
+    """A request whose answer is of type ``R``: ``class Get(Request[Value])``."""
+
+    repeat: ClassVar[Repeat] = Repeat.READ
+
+
+class Event(Message, frozen=True, kw_only=True):
+    """Something that has happened, told to whoever listens."""
+
+
+class Ping(Request["Pong"], frozen=True, kw_only=True):
+    """The canary every node answers, without its service; also says who lives there."""
+
+
+class Pong(Reply, frozen=True, kw_only=True):
+    boot: int
+    role: str
+
+
+Message._registry["Ping"] = Ping
+Message._registry["Pong"] = Pong
+
+
+def registry() -> dict[str, type[Message]]:
+    """All messages by name, in order of definition."""
+    return dict(Message._registry)
+
+
+def reply_type(request: type[Request[Any]]) -> type[Reply]:
+    """The reply class that ``request`` names in ``Request[...]``."""
+    for base in getattr(request, "__orig_bases__", ()):
+        origin = get_origin(base)
+        if isinstance(origin, type) and issubclass(origin, Request):
+            arg = get_args(base)[0]
+            name = arg if isinstance(arg, str) else getattr(arg, "__forward_arg__", None)
+            found = Message._registry[name] if name else arg
+            if isinstance(found, type) and issubclass(found, Reply):
+                return found
+    raise TypeError(f"{request.__name__} does not say what answers it")
+
+
+_SEALED_FIELDS: dict[type[Message], tuple[str, ...]] = {}
+
+
+def sealed_fields(cls: type[Message]) -> tuple[str, ...]:
+    """Names of the fields of ``cls`` that carry key material."""
+    found = _SEALED_FIELDS.get(cls)
+    if found is None:
+        found = tuple(
+            f.name
+            for f in msgspec.structs.fields(cls)
+            if f.type is Sealed or Sealed in get_args(f.type)
+        )
+        _SEALED_FIELDS[cls] = found
+    return found

@@ -1,0 +1,152 @@
+"""What a key server serves, named as in KMIP 1.4; many keys share one message.
+
+``CreateKey`` may ask for Create, Activate and Get in one, as a KMIP batch with the ID
+placeholder would: the reply then carries the material, sealed to the requester.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from protocol.messages.base import Repeat, Reply, Request, Sealed
+from protocol.terms import KeyId, KmipState, RevocationReason
+
+
+class KeyAttributes(msgspec.Struct, frozen=True, kw_only=True):
+    """KMIP attributes of one symmetric key; dates in Unix seconds of the server's clock."""
+
+    key_id: KeyId
+    state: KmipState
+    algorithm: str = "AES"
+    length: int = 256
+    usage_mask: int = 12  # Encrypt + Decrypt
+    initial_date: float = 0.0
+    activation_date: float | None = None
+    deactivation_date: float | None = None
+    compromise_date: float | None = None
+    destroy_date: float | None = None
+    last_change_date: float = 0.0
+
+
+class DiscoverVersions(Request["ServerVersions"], frozen=True, kw_only=True):
+    """The health probe of vCenter (STD-09); answers without touching the store."""
+
+
+class ServerVersions(Reply, frozen=True, kw_only=True):
+    versions: tuple[str, ...]
+
+
+class CreateKey(Request["KeyCreated"], frozen=True, kw_only=True):
+    """Make an AES-256 key; ``InvalidField`` for anything else."""
+
+    repeat: ClassVar[Repeat] = Repeat.CREATE
+    operation_id: str
+    algorithm: str = "AES"
+    length: int = 256
+    usage_mask: int = 12
+    activate: bool = False
+    get: bool = False
+
+
+class KeyCreated(Reply, frozen=True, kw_only=True):
+    """``material`` holds one key when ``get`` was asked, else None."""
+
+    key_id: KeyId
+    state: KmipState
+    material: Sealed | None = None
+
+
+class GetKeys(Request["KeyValues"], frozen=True, kw_only=True):
+    """Material of up to 256 keys. Get works in every state that still has material."""
+
+    key_ids: tuple[KeyId, ...]
+
+
+class KeyValue(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer of ``GetKeys``; ``index`` points into the sealed field, None = no material."""
+
+    key_id: KeyId
+    state: KmipState | None
+    index: int | None = None
+
+
+class KeyValues(Reply, frozen=True, kw_only=True):
+    """One entry per id asked, in that order; ``state`` None = Item Not Found."""
+
+    values: tuple[KeyValue, ...]
+    material: Sealed
+
+
+class GetAttributes(Request["AttributeList"], frozen=True, kw_only=True):
+    """Attributes of up to 1,000 keys; ids that do not exist (in this scope) are left out."""
+
+    key_ids: tuple[KeyId, ...]
+
+
+class AttributeList(Reply, frozen=True, kw_only=True):
+    keys: tuple[KeyAttributes, ...]
+
+
+class Activate(Request["KeyState"], frozen=True, kw_only=True):
+    """Pre-Active -> Active; on an Active key no change, else ``WrongKeyLifecycleState``."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    key_id: KeyId
+
+
+class Revoke(Request["KeyState"], frozen=True, kw_only=True):
+    """Key or CA compromise -> Compromised; any other reason -> Deactivated, from Active only."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    key_id: KeyId
+    reason: RevocationReason = RevocationReason.UNSPECIFIED
+
+
+class Destroy(Request["KeyState"], frozen=True, kw_only=True):
+    """Wipe the material, keep the tombstone; not from Active (revoke it first)."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    key_id: KeyId
+
+
+class KeyState(Reply, frozen=True, kw_only=True):
+    key_id: KeyId
+    state: KmipState
+
+
+class Locate(Request["Located"], frozen=True, kw_only=True):
+    """Ids in order of creation, after ``after`` (an id, or empty), at most ``limit``."""
+
+    state: KmipState | None = None
+    after: KeyId = KeyId("")
+    limit: int = 1000
+
+
+class Located(Reply, frozen=True, kw_only=True):
+    key_ids: tuple[KeyId, ...]
+    total: int
+
+
+class QueryAudit(Request["AuditRows"], frozen=True, kw_only=True):
+    """Audit rows with a sequence above ``after``; an operator's question."""
+
+    after: int = 0
+    limit: int = 1000
+
+
+class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation: who did what to which key, how it ended; chained by ``digest``."""
+
+    sequence: int
+    at: float
+    who: str
+    operation: str
+    key_id: str
+    result: str
+    digest: str
+
+
+class AuditRows(Reply, frozen=True, kw_only=True):
+    rows: tuple[AuditRow, ...]

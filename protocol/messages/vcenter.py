@@ -1,0 +1,298 @@
+"""What vCenter serves: to vSphere clients (through the control plane) and to its hosts."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from protocol.events import EventTypeId
+from protocol.messages.base import Event, Repeat, Reply, Request
+from protocol.messages.host import Done, HostSummary, VmSummary
+from protocol.terms import (
+    ClusterName,
+    CryptoKeyId,
+    HostConnectionState,
+    HostCryptoState,
+    KeyUnavailableReason,
+    ManagementType,
+    NodeName,
+    PowerState,
+    ProviderId,
+    VmConnectionState,
+    VmCryptoState,
+    VmName,
+)
+
+# From hosts --------------------------------------------------------------------------------
+
+
+class AnnounceHost(Request[Done], frozen=True, kw_only=True):
+    """A host that has booted (or lost its session) asks vCenter to connect: step B8."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    summary: HostSummary
+
+
+class ReportMissingKeys(Request[Done], frozen=True, kw_only=True):
+    """Step 5 of resolving: the host cannot help itself for these keys of this VM."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    boot: int
+    vm: VmName
+    keys: tuple[CryptoKeyId, ...]
+
+
+class ReportVms(Request[Done], frozen=True, kw_only=True):
+    """States of VMs that changed on the host without vCenter's command (autostart)."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    boot: int
+    vms: tuple[VmSummary, ...]
+
+
+# Hosts and VMs -----------------------------------------------------------------------------
+
+
+class AddHost(Request["HostAdded"], frozen=True, kw_only=True):
+    """Add a host to a cluster: connect, push providers and keys. Same name, same cluster: once."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    host: NodeName
+    cluster: ClusterName
+
+
+class HostAdded(Reply, frozen=True, kw_only=True):
+    host: HostInfo
+
+
+class RemoveHost(Request[Done], frozen=True, kw_only=True):
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    host: NodeName
+
+
+class CreateVm(Request["VmCreated"], frozen=True, kw_only=True):
+    """Create a VM on a host of the cluster (the emptiest when none is named)."""
+
+    repeat: ClassVar[Repeat] = Repeat.CREATE
+    operation_id: str
+    vm: VmName
+    cluster: ClusterName
+    host: NodeName | None = None
+    blocks: int = 64
+
+
+class VmCreated(Reply, frozen=True, kw_only=True):
+    vm: VmInfo
+
+
+class EncryptVm(Request["VmEncrypted"], frozen=True, kw_only=True):
+    """Encrypt a powered-off VM under a new KEK of ``provider`` (the default when None)."""
+
+    repeat: ClassVar[Repeat] = Repeat.CREATE
+    operation_id: str
+    vm: VmName
+    provider: ProviderId | None = None
+
+
+class VmEncrypted(Reply, frozen=True, kw_only=True):
+    vm: VmInfo
+    key: CryptoKeyId
+
+
+class PowerOnVm(Request["VmPowered"], frozen=True, kw_only=True):
+    """PowerOnVM_Task; vCenter fetches and pushes a missing key first when it can."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+
+
+class PowerOffVm(Request["VmPowered"], frozen=True, kw_only=True):
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+
+
+class VmPowered(Reply, frozen=True, kw_only=True):
+    vm: VmInfo
+
+
+class CryptoUnlock(Request["VmPowered"], frozen=True, kw_only=True):
+    """CryptoUnlock_Task (LOCK-05); ``InvalidVmState`` when it is locked afterwards still."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+
+
+class ConfigureCryptoKey(Request[Done], frozen=True, kw_only=True):
+    """HostSystem.ConfigureCryptoKey: (re-)enable host encryption mode, push keys, unlock."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    host: NodeName
+
+
+class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A host in vCenter's inventory; ``seen_at`` (Unix s) is when it last answered."""
+
+    host: NodeName
+    cluster: ClusterName
+    connection: HostConnectionState
+    crypto_state: HostCryptoState | None
+    crypto_key_id: CryptoKeyId | None = None
+    version: str = ""
+    tpm_present: bool = False
+    key_persistence: bool = False
+    boot: int = 0
+    cached_keys: int = 0
+    seen_at: float = 0.0
+    alarms: tuple[str, ...] = ()
+
+
+class VmInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A VM in vCenter's inventory. ``lock_event`` is the event id that said why it is locked."""
+
+    vm: VmName
+    cluster: ClusterName
+    host: NodeName
+    power: PowerState
+    connection: VmConnectionState
+    crypto: VmCryptoState | None = None
+    key: CryptoKeyId | None = None
+    missing: tuple[CryptoKeyId, ...] = ()
+    lock_event: EventTypeId | None = None
+    alarms: tuple[str, ...] = ()
+
+
+class ListHosts(Request["HostList"], frozen=True, kw_only=True):
+    """All hosts, by name."""
+
+
+class HostList(Reply, frozen=True, kw_only=True):
+    hosts: tuple[HostInfo, ...]
+
+
+class ListVms(Request["VmList"], frozen=True, kw_only=True):
+    """All VMs, by name."""
+
+
+class VmList(Reply, frozen=True, kw_only=True):
+    vms: tuple[VmInfo, ...]
+
+
+# Key providers -----------------------------------------------------------------------------
+
+
+class KmipServer(msgspec.Struct, frozen=True, kw_only=True):
+    """A server of a standard provider: its node is its address in this lab."""
+
+    name: str
+    node: NodeName
+
+
+class RegisterKmsCluster(Request["ProviderState"], frozen=True, kw_only=True):
+    """Make a provider (or change its servers). The first becomes the default (STD-02).
+
+    ``NotAvailable`` for management types this lab has not built yet.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    provider: ProviderId
+    management_type: ManagementType = ManagementType.VCENTER
+    servers: tuple[KmipServer, ...] = ()
+    make_default: bool = False
+
+
+class UnregisterKmsCluster(Request[Done], frozen=True, kw_only=True):
+    """Delete a provider; use does not block it (DEL-01). Its keys stay on the key servers."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    provider: ProviderId
+
+
+class MarkDefault(Request["ProviderState"], frozen=True, kw_only=True):
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    provider: ProviderId
+
+
+class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider as vCenter sees it; ``status`` is green, yellow or red (STD-03)."""
+
+    provider: ProviderId
+    management_type: ManagementType
+    servers: tuple[KmipServer, ...]
+    default: bool
+    status: str
+    unreachable: tuple[str, ...] = ()  # names of servers that did not answer last
+
+
+class ProviderState(Reply, frozen=True, kw_only=True):
+    provider: ProviderInfo
+
+
+class ListKmsClusters(Request["ProviderList"], frozen=True, kw_only=True):
+    """All providers, in order of registration."""
+
+
+class ProviderList(Reply, frozen=True, kw_only=True):
+    providers: tuple[ProviderInfo, ...]
+
+
+class GenerateKey(Request["KeyGenerated"], frozen=True, kw_only=True):
+    """A new key of the provider (the default when None); failure comes in the reply."""
+
+    repeat: ClassVar[Repeat] = Repeat.CREATE
+    operation_id: str
+    provider: ProviderId | None = None
+
+
+class KeyGenerated(Reply, frozen=True, kw_only=True):
+    success: bool
+    key: CryptoKeyId | None = None
+    reason: str = ""
+
+
+class QueryCryptoKeyStatus(Request["CryptoKeyStatusList"], frozen=True, kw_only=True):
+    """Really asks the provider, and lists which VMs and hosts use each key (STD-20).
+
+    All keys known to the inventory when none are named.
+    """
+
+    keys: tuple[CryptoKeyId, ...] = ()
+
+
+class CryptoKeyStatus(msgspec.Struct, frozen=True, kw_only=True):
+    key: CryptoKeyId
+    available: bool
+    reason: KeyUnavailableReason | None = None
+    encrypted_vms: tuple[VmName, ...] = ()
+    affected_hosts: tuple[NodeName, ...] = ()
+
+
+class CryptoKeyStatusList(Reply, frozen=True, kw_only=True):
+    keys: tuple[CryptoKeyStatus, ...]
+
+
+# Events ------------------------------------------------------------------------------------
+
+
+class VcEvent(Event, frozen=True, kw_only=True):
+    """One entry of vCenter's event log (behaviour 11.1), as stored and as broadcast."""
+
+    sequence: int
+    at: float
+    event: EventTypeId
+    text: str
+    host: NodeName | None = None
+    vm: VmName | None = None
+    provider: ProviderId | None = None
+    keys: tuple[CryptoKeyId, ...] = ()
+
+
+class ListEvents(Request["EventList"], frozen=True, kw_only=True):
+    """Events with a sequence above ``after``, oldest first, at most ``limit``."""
+
+    after: int = 0
+    limit: int = 1000
+
+
+class EventList(Reply, frozen=True, kw_only=True):
+    events: tuple[VcEvent, ...]

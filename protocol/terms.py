@@ -1,0 +1,139 @@
+"""Names and enumerations of the field, with the product's own spelling of every value."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import NewType
+
+import msgspec
+
+NodeName = NewType("NodeName", str)
+KeyId = NewType("KeyId", str)
+ProviderId = NewType("ProviderId", str)
+VmName = NewType("VmName", str)
+ClusterName = NewType("ClusterName", str)
+
+NODE_NAME = re.compile(r"^[a-z0-9](-?[a-z0-9])*$")
+NODE_NAME_LIMIT = 48
+
+
+def node_name(text: str) -> NodeName:
+    """``text`` as a node name; ``ValueError`` if the broker could misread it.
+
+    A dot, ``*``, ``>`` or a space in a name would widen the node's permissions.
+    """
+    if not NODE_NAME.match(text) or len(text) > NODE_NAME_LIMIT:
+        raise ValueError(
+            f"{text!r} is no node name: lower-case letters, digits and single hyphens, "
+            f"at most {NODE_NAME_LIMIT}"
+        )
+    return NodeName(text)
+
+
+class Role(StrEnum):
+    """What a node is."""
+
+    VCENTER = "vcenter"
+    KMS = "kms"
+    ESXI = "esxi"
+
+
+class ManagementType(StrEnum):
+    """KmipClusterInfo.managementType: who manages a key provider."""
+
+    UNKNOWN = "unknown"
+    VCENTER = "vCenter"  # the standard key provider
+    TRUST_AUTHORITY = "trustAuthority"
+    NATIVE_PROVIDER = "nativeProvider"
+
+
+class HostCryptoState(StrEnum):
+    """HostSystem.runtime.cryptoState (behaviour 2.4)."""
+
+    INCAPABLE = "incapable"
+    PREPARED = "prepared"
+    SAFE = "safe"
+    PENDING_INCAPABLE = "pendingIncapable"
+
+
+class VmCryptoState(StrEnum):
+    """VirtualMachine.runtime.cryptoState; absent (None) on an unencrypted VM."""
+
+    UNLOCKED = "unlocked"
+    LOCKED = "locked"
+
+
+class PowerState(StrEnum):
+    """VirtualMachine.runtime.powerState."""
+
+    ON = "poweredOn"
+    OFF = "poweredOff"
+
+
+class VmConnectionState(StrEnum):
+    """VirtualMachine.runtime.connectionState; ``invalid`` is LOCK-02."""
+
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+    INVALID = "invalid"
+
+
+class HostConnectionState(StrEnum):
+    """HostSystem.runtime.connectionState as vCenter sees it."""
+
+    CONNECTED = "connected"
+    NOT_RESPONDING = "notResponding"
+    DISCONNECTED = "disconnected"
+
+
+class ProtectionMode(StrEnum):
+    """How a host protects its configuration archive: ``esxcli ... encryption get`` Mode."""
+
+    NONE = "NONE"
+    TPM = "TPM"
+
+
+class KmipState(StrEnum):
+    """KMIP State attribute of a managed object."""
+
+    PRE_ACTIVE = "Pre-Active"
+    ACTIVE = "Active"
+    DEACTIVATED = "Deactivated"
+    COMPROMISED = "Compromised"
+    DESTROYED = "Destroyed"
+    DESTROYED_COMPROMISED = "Destroyed Compromised"
+
+
+class RevocationReason(StrEnum):
+    """KMIP Revocation Reason Code."""
+
+    UNSPECIFIED = "Unspecified"
+    KEY_COMPROMISE = "Key Compromise"
+    CA_COMPROMISE = "CA Compromise"
+    AFFILIATION_CHANGED = "Affiliation Changed"
+    SUPERSEDED = "Superseded"
+    CESSATION_OF_OPERATION = "Cessation of Operation"
+    PRIVILEGE_WITHDRAWN = "Privilege Withdrawn"
+
+
+class KeyUnavailableReason(StrEnum):
+    """CryptoKeyStatus.reason (STD-20)."""
+
+    MISSING_IN_CACHE = "KeyStateMissingInCache"
+    CLUSTER_INVALID = "KeyStateClusterInvalid"
+    CLUSTER_UNREACHABLE = "KeyStateClusterUnreachable"
+    MISSING_IN_KMS = "KeyStateMissingInKMS"
+    NOT_ACTIVE_OR_ENABLED = "KeyStateNotActiveOrEnabled"
+    MANAGED_BY_TRUST_AUTHORITY = "KeyStateManagedByTrustAuthority"
+    MANAGED_BY_NKP = "KeyStateManagedByNKP"
+
+
+class CryptoKeyId(msgspec.Struct, frozen=True, order=True):
+    """vim25 CryptoKeyId: a key is a provider *name* plus an id (KEY-01)."""
+
+    key_id: KeyId
+    provider_id: ProviderId
+
+    def __str__(self) -> str:
+        return f"{self.provider_id}/{self.key_id}"

@@ -1,0 +1,12 @@
+"""How a service lives: ports, drivers, node.
+
+- ``ports``        Bus, Clock, Rng, Disk, Tpm: the only doors to the world
+- ``incarnation``  one life of a node; ``NodeDown``
+- ``service``      base class, ``serves`` marker, what a service is given
+- ``node``         starts, serves, stops a service; bounds and isolates its work
+- ``bus``          the Bus port's one implementation, above a driver's ``Wire``
+- ``link``         link rules: cut, delay, loss, dup; epochs and leases
+- ``session``      numbered commands of one controller to one host
+- ``config``       knobs (behaviour under doubt), read once at the edge
+- ``lab``, ``sim`` the two drivers of each port   - ``tpm``  TPM devices behind the port
+"""

@@ -1,0 +1,1 @@
+"""Drivers for real processes: ``bus`` (nats), ``clock``, ``rng``, ``disk``, ``database``."""

@@ -1,0 +1,175 @@
+"""What a service is: a class with marked handlers, given ports and a node, nothing else.
+
+A handler is an async method marked with the message it serves::
+
+    @serves(CreateKey)
+    async def create_key(self, message: CreateKey, peer: Peer) -> KeyCreated: ...
+
+``turn`` names the queue whose order of *acceptance* the handler must keep: tickets are given
+out synchronously, in the order in which the bus accepts messages; a lock taken inside the
+handler would be too late (architecture 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from protocol.messages.base import Reply, Request, registry, reply_type
+from protocol.messages.control import Firmware
+from protocol.terms import NodeName, Role
+from services.runtime.config import Knobs
+from services.runtime.ports import Ports
+
+R = TypeVar("R", bound=Reply)
+Q = TypeVar("Q", bound=Request[Any])
+S = TypeVar("S", bound="Service")
+
+Handler = Callable[[Any, Any, "Peer"], Coroutine[Any, Any, Reply]]
+TurnKey = Callable[[Any], str | None]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Who asks: the sender and its boot as the bus proved them.
+
+    ``local`` is the administrator at the node's own door (host console, vSphere client, key
+    server operator): no link, no session.
+    """
+
+    node: NodeName
+    boot: int
+    local: bool = False
+
+
+class Halted(Exception):
+    """Raised by ``start``: the node stops here with ``screen`` shown, and serves nothing."""
+
+    def __init__(self, screen: str) -> None:
+        super().__init__(screen)
+        self.screen = screen
+
+
+@dataclass(frozen=True)
+class PowerInputs:
+    """What the machine gives at power-on: firmware set-up and options typed at the loader."""
+
+    firmware: Firmware = field(default_factory=Firmware)
+    boot_options: Mapping[str, str] = field(default_factory=dict)
+
+
+class Node(Protocol):
+    """What a service sees of the node that drives it."""
+
+    @property
+    def name(self) -> NodeName: ...
+    @property
+    def boot(self) -> int: ...
+    @property
+    def site(self) -> str: ...
+    @property
+    def knobs(self) -> Knobs: ...
+    @property
+    def power(self) -> PowerInputs: ...
+
+    def background(self, label: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` in the node's task group for the rest of this life.
+
+        An exception that leaves it ends the incarnation as a crash.
+        """
+        ...
+
+    def turn(self, key: str) -> AbstractAsyncContextManager[None]:
+        """A ticket in the queue ``key``, given out now; ``async with`` waits until it is up."""
+        ...
+
+    def record(self, kind: str, *, level: str = "info", **fields: Any) -> None:
+        """One line for log and history. Plain values only; never key material."""
+        ...
+
+
+class Service:
+    """Base of every service. ``start`` returns when the node may serve requests.
+
+    Crash-only: ``start`` is the recovery path. ``stop`` is the orderly end; it must leave
+    nothing durable undone that was promised, because it is not called in a crash.
+    """
+
+    role: ClassVar[Role]
+    handlers: ClassVar[dict[str, ServedBy]] = {}
+
+    def __init__(self, node: Node, ports: Ports) -> None:
+        self.node = node
+        self.bus = ports.bus
+        self.clock = ports.clock
+        self.rng = ports.rng
+        self.disk = ports.disk
+        self.tpm = ports.tpm
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.handlers = _collect(cls)
+
+    async def start(self) -> None:
+        """Recover from disk and become ready; raises ``Halted`` for a purple screen."""
+
+    async def stop(self) -> None:
+        """Orderly end: save, while ports still work."""
+
+    def accept(self, message: Request[Any], peer: Peer) -> None:
+        """Called synchronously for each request in order of arrival, before its ticket.
+
+        Raises a ``LabError`` to refuse it (old session, no permission).
+        """
+
+
+@dataclass(frozen=True)
+class ServedBy:
+    """One entry of a service's table: the method's name and its queue, if it has one."""
+
+    method: str
+    turn: TurnKey | None
+
+
+def serves(
+    message: type[Q], *, turn: TurnKey | None = None
+) -> Callable[[Callable[[S, Q, Peer], Coroutine[Any, Any, R]]], Callable[..., Any]]:
+    """Mark a method as the handler of ``message``."""
+
+    def mark(
+        method: Callable[[S, Q, Peer], Coroutine[Any, Any, R]],
+    ) -> Callable[[S, Q, Peer], Coroutine[Any, Any, R]]:
+        marks = [*getattr(method, "__serves__", ()), (message, turn)]
+        method.__serves__ = marks  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+def _collect(cls: type[Service]) -> dict[str, ServedBy]:
+    """All marked methods of ``cls`` (mixins too); ``TypeError`` for two handlers of a message."""
+    found: dict[str, ServedBy] = {}
+    for name in dir(cls):
+        for message, turn in getattr(getattr(cls, name, None), "__serves__", ()):
+            if message.__name__ in found:
+                other = found[message.__name__].method
+                raise TypeError(
+                    f"{cls.__name__}: {message.__name__} is served by {other} and {name}"
+                )
+            reply_type(message)
+            found[message.__name__] = ServedBy(name, turn)
+    return found
+
+
+def unserved(services: Mapping[str, type[Service]], modules: Mapping[str, str]) -> list[str]:
+    """Requests that nobody serves, given role -> service and role -> its message module."""
+    missing: list[str] = []
+    for name, message in registry().items():
+        if not issubclass(message, Request) or message.__name__ in ("Command",):
+            continue
+        for role, module in modules.items():
+            if message.__module__ == module and name not in services[role].handlers:
+                missing.append(f"{role}: {name}")
+    return missing

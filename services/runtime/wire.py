@@ -1,0 +1,52 @@
+"""What a driver of the Bus port provides: one node's raw connection to the broker.
+
+Everything above it (envelopes, replies, rules, sealing, deadlines) is ``bus.BusPort``, the
+same object in both drivers. A wire knows subjects and bytes only.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class WireSink(Protocol):
+    """What a wire calls, synchronously, on the loop, in the order of arrival per sender."""
+
+    def on_message(self, subject: str, reply: str, payload: bytes) -> None:
+        """A message on one of our subjects; ``reply`` is the reply subject or empty."""
+        ...
+
+    def on_no_responders(self, subject: str) -> None:
+        """The broker says that nobody listens: ``subject`` is the reply subject we named."""
+        ...
+
+    def on_disconnected(self) -> None:
+        """The link to the broker is gone; what was in flight may or may not have arrived."""
+        ...
+
+    def on_reconnected(self) -> None:
+        """Subscribed again; nothing of the time between is delivered."""
+        ...
+
+
+class Wire(Protocol):
+    """One node's connection under its own broker identity."""
+
+    async def open(self, sink: WireSink) -> None:
+        """Connect and subscribe ``l.*.<me>.>``; returns when a message to oneself came back."""
+        ...
+
+    def send(self, subject: str, payload: bytes, reply: str = "") -> None:
+        """Hand to the broker; no buffer while it is away.
+
+        Raises ``NotSent`` when there is no connection, or too much is unsent already.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Orderly: flush what was sent, then leave."""
+        ...
+
+    def abort(self) -> None:
+        """Crash: marked closed first, so that it never reconnects; nothing is flushed."""
+        ...
