@@ -1,0 +1,51 @@
+"""What a guest's disk blocks contain: agreed between guests and whoever questions them.
+
+A guest writes blocks made from a marker that only its questioner keeps; each block carries the
+marker's seed, its own number and its generation, so a guest can verify what it reads from the
+datastore and rewrite it without remembering anything. The questioner computes what a right
+answer must be from the marker alone (cells 1.2).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Final
+
+BLOCK_SIZE: Final = 4096
+"""Bytes of a block of a guest's disk."""
+_MAGIC: Final = b"KSGUEST1"
+_HEADER: Final = len(_MAGIC) + 32 + 8 + 8
+
+
+def guest_seed(marker: bytes) -> bytes:
+    """The 32 bytes that stand for ``marker`` inside every block."""
+    return hashlib.sha256(b"keystead guest marker" + marker).digest()
+
+
+def guest_block(seed: bytes, index: int, generation: int) -> bytes:
+    """Block ``index`` in its ``generation`` (0 = as first written): ``BLOCK_SIZE`` bytes."""
+    header = _MAGIC + seed + index.to_bytes(8, "big") + generation.to_bytes(8, "big")
+    return header + hashlib.shake_256(header).digest(BLOCK_SIZE - _HEADER)
+
+
+def read_guest_block(block: bytes, index: int) -> tuple[bytes, int]:
+    """Seed and generation of a block that was read back as number ``index``.
+
+    ``ValueError`` when it is not exactly a block of that number: wrong key, wrong place, torn.
+    """
+    if len(block) != BLOCK_SIZE or not block.startswith(_MAGIC):
+        raise ValueError(f"block {index} is none of a guest's blocks")
+    seed = block[len(_MAGIC) : len(_MAGIC) + 32]
+    generation = int.from_bytes(block[_HEADER - 8 : _HEADER], "big")
+    if block != guest_block(seed, index, generation):
+        raise ValueError(f"block {index} is damaged")
+    return seed, generation
+
+
+def challenge_digest(nonce: bytes, contents: Sequence[bytes]) -> bytes:
+    """What ``GuestAnswer.digest`` must be: SHA-256 of nonce and contents in the order asked."""
+    digest = hashlib.sha256(nonce)
+    for content in contents:
+        digest.update(content)
+    return digest.digest()
