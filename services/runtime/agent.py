@@ -1,0 +1,210 @@
+"""The agent of one OS process: holds machines, obeys the lab, is the administrator's door.
+
+In the simulation one agent holds every machine. Nothing that goes wrong in a node leaves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from protocol.codec import decode_message, encode_message
+from protocol.errors import (
+    InvalidState,
+    LabError,
+    Malformed,
+    NotAvailable,
+    NotFound,
+)
+from protocol.messages.base import Ping, Reply, Request, sealed_fields
+from protocol.messages.control import (
+    AddNode,
+    Answer,
+    Ask,
+    Canary,
+    CanaryResult,
+    DiskAct,
+    DiskAction,
+    ListNodes,
+    NodeList,
+    NodePowered,
+    NodeRecord,
+    NodeRunState,
+    NodeSpec,
+    PowerOff,
+    PowerOn,
+    SetFirmware,
+    SetRules,
+    TpmAct,
+    TpmActed,
+    TpmAction,
+)
+from protocol.messages.host import Done
+from protocol.terms import NodeName, Role
+from protocol.tpm.errors import TpmError
+from protocol.tpm.structures import PcrSelection
+from services.runtime.incarnation import WayDown
+from services.runtime.machine import Machine
+from services.runtime.node import Make
+from services.runtime.tpm.device import TpmDevice
+from services.runtime.world import World
+
+Handler = Callable[[Any], Awaitable[Reply]]
+
+
+class Agent:
+    """Executes control messages; ``handlers`` is its whole interface."""
+
+    def __init__(
+        self,
+        world: World,
+        catalog: Callable[[NodeSpec], Make],
+        observe: Callable[[NodeRecord], None],
+    ) -> None:
+        self._world, self._catalog, self._observe = world, catalog, observe
+        self._machines: dict[NodeName, Machine] = {}
+        self._images: dict[tuple[NodeName, str], bytes] = {}
+        self.handlers: Mapping[type[Request[Any]], Handler] = {
+            AddNode: self.add_node,
+            ListNodes: self.list_nodes,
+            PowerOn: self.power_on,
+            PowerOff: self.power_off,
+            Ask: self.ask,
+            SetRules: self.set_rules,
+            Canary: self.canary,
+            TpmAction: self.tpm,
+            SetFirmware: self.set_firmware,
+            DiskAction: self.disk,
+        }
+
+    async def handle(self, message: Request[Any]) -> Reply:
+        """Do what ``message`` says; raises ``LabError``."""
+        handler = self.handlers.get(type(message))
+        if handler is None:
+            raise NotAvailable(f"the agent does not serve {type(message).__name__}")
+        return await handler(message)
+
+    def machine(self, node: NodeName) -> Machine:
+        found = self._machines.get(node)
+        if found is None:
+            raise NotFound(f"there is no node {node} in this process")
+        return found
+
+    async def add_node(self, message: AddNode) -> Done:
+        spec = message.spec
+        if spec.node not in self._machines:
+            make = self._catalog(spec)
+            self._world.add(spec)
+            self._machines[spec.node] = Machine(spec, self._world, make, self._observe)
+        return Done()
+
+    async def list_nodes(self, message: ListNodes) -> NodeList:
+        return NodeList(nodes=tuple(m.status() for _, m in sorted(self._machines.items())))
+
+    async def power_on(self, message: PowerOn) -> NodePowered:
+        machine = self.machine(message.node)
+        await machine.power_on(message.options, wait=message.wait)
+        return NodePowered(status=machine.status())
+
+    async def power_off(self, message: PowerOff) -> NodePowered:
+        machine = self.machine(message.node)
+        await machine.power_off(WayDown(message.way))
+        return NodePowered(status=machine.status())
+
+    async def shut_down(self) -> None:
+        """Stop all nodes orderly: hosts first, then vCenter, then key servers."""
+        order = {Role.ESXI: 0, Role.VCENTER: 1, Role.KMS: 2}
+        for machine in sorted(
+            self._machines.values(), key=lambda m: (order[m.spec.role], m.spec.node)
+        ):
+            await machine.power_off(WayDown.STOP)
+
+    async def ask(self, message: Ask) -> Answer:
+        request = decode_message(message.name, message.body)
+        if not isinstance(request, Request) or sealed_fields(type(request)):
+            raise Malformed(f"{message.name} does not pass the administrator's door")
+        try:
+            reply = await self.machine(message.node).runner.ask(request, message.within)
+        except LabError as error:
+            return Answer(error=error.body())
+        if any(getattr(reply, field) is not None for field in sealed_fields(type(reply))):
+            raise Malformed(f"{type(reply).__name__} does not pass the administrator's door")
+        return Answer(name=type(reply).__name__, body=bytes(encode_message(reply)))
+
+    async def set_rules(self, message: SetRules) -> Done:
+        self._world.rules.apply(message)
+        return Done()
+
+    async def canary(self, message: Canary) -> CanaryResult:
+        runner = self.machine(message.node).runner
+        seconds: list[float] = []
+        error = ""
+        for _ in range(message.count):
+            start = self._world.monotonic()
+            try:
+                await runner.bus.request(message.to, Ping(), within=message.within)
+            except LabError as failure:
+                error = type(failure).__name__
+            else:
+                seconds.append(self._world.monotonic() - start)
+        return CanaryResult(answered=len(seconds), seconds=tuple(seconds), error=error)
+
+    async def set_firmware(self, message: SetFirmware) -> Done:
+        self.machine(message.node).firmware = message.firmware
+        return Done()
+
+    async def disk(self, message: DiskAction) -> Done:
+        machine = self.machine(message.node)
+        if machine.state is not NodeRunState.OFF:
+            raise InvalidState(f"{message.node} is {machine.state.value}; its disk is in use")
+        store = self._world.store(message.node)
+        try:
+            match message.act:
+                case DiskAct.SAVE:
+                    await store.save(message.label)
+                case DiskAct.RESTORE:
+                    await store.restore(message.label)
+                case DiskAct.DROP:
+                    await store.drop(message.label)
+        except KeyError:
+            raise NotFound(f"{message.node} has no disk copy {message.label!r}") from None
+        return Done()
+
+    async def tpm(self, message: TpmAction) -> TpmActed:
+        machine = self.machine(message.node)
+        device = self._world.device(message.node)
+        if device is None:
+            raise InvalidState(f"{message.node} has no TPM")
+        if message.act is not TpmAct.INFO:
+            self._act(machine, device, message)
+        try:
+            info = device.info()
+            pcrs = device.pcrs(PcrSelection.of(range(8)))
+        except TpmError:
+            return TpmActed(ek=device.ek_digest())  # powered off or failed: it tells nothing
+        return TpmActed(info=info, ek=device.ek_digest(), pcrs=pcrs)
+
+    def _act(self, machine: Machine, device: TpmDevice, message: TpmAction) -> None:
+        off = machine.state is NodeRunState.OFF
+        key = (message.node, message.label)
+        match message.act:
+            case TpmAct.CLEAR | TpmAct.SWAP | TpmAct.SAVE | TpmAct.ROLLBACK if not off:
+                raise InvalidState(f"{message.node} is on; power it off to {message.act.value}")
+            case TpmAct.CLEAR:
+                device.clear()
+            case TpmAct.SWAP:
+                device.swap()
+            case TpmAct.LOCKOUT:
+                device.lockout()
+            case TpmAct.FAIL:
+                device.fail_nv(True)
+            case TpmAct.UNFAIL:
+                device.fail_nv(False)
+            case TpmAct.SAVE:
+                self._images[key] = device.snapshot()
+            case TpmAct.ROLLBACK:
+                if key not in self._images:
+                    raise NotFound(f"{message.node} has no TPM image {message.label!r}")
+                device.restore(self._images[key])
+            case TpmAct.INFO:
+                pass

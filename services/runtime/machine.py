@@ -1,0 +1,179 @@
+"""The machine under a node: its power, its firmware set-up, and the ways its lives end.
+
+A crash ends the incarnation first; only then is the world tidied: wire, databases, datastore
+locks, TPM power. Nothing made for one incarnation is reachable from the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from protocol.errors import InvalidState, NotConnected
+from protocol.messages.control import (
+    Firmware,
+    NodeRecord,
+    NodeRunState,
+    NodeSpec,
+    NodeStatus,
+    TpmBackend,
+)
+from services.runtime.bus import BusPort
+from services.runtime.incarnation import Incarnation, WayDown
+from services.runtime.node import Make, NodeRunner
+from services.runtime.ports import Ports
+from services.runtime.service import PowerInputs
+from services.runtime.world import World
+
+
+class Machine:
+    """One node's hardware; at most one life at a time."""
+
+    def __init__(
+        self, spec: NodeSpec, world: World, make: Make, observe: Callable[[NodeRecord], None]
+    ) -> None:
+        self.spec = spec
+        self.firmware: Firmware = spec.firmware
+        self.state = NodeRunState.OFF
+        self.screen = ""
+        self.ended = ""
+        self._world, self._make, self._observe = world, make, observe
+        self._runner: NodeRunner | None = None
+        self._root: asyncio.Task[None] | None = None
+        self._settled = asyncio.Event()
+        self._counters: dict[str, int] = {}
+        self._ending = False
+
+    @property
+    def runner(self) -> NodeRunner:
+        """The life that serves now; ``NotConnected`` when there is none."""
+        if self._runner is None or self.state is not NodeRunState.RUNNING:
+            raise NotConnected(f"{self.spec.node} is {self.state.value}")
+        return self._runner
+
+    def status(self) -> NodeStatus:
+        return NodeStatus(
+            node=self.spec.node,
+            role=self.spec.role,
+            site=self.spec.site,
+            cluster=self.spec.cluster,
+            state=self.state,
+            boot=self._world.last_boot(self.spec.node),
+            screen=self.screen,
+            ended=self.ended,
+            tpm=self.spec.tpm,
+            counters=self._counted(),
+        )
+
+    def _counted(self) -> dict[str, int]:
+        """Counters over all lives of this machine, in order of their names."""
+        total = dict(self._counters)
+        if self._runner is not None:
+            for name, value in (
+                *self._runner.bus.counters.items(),
+                ("internal_errors", self._runner.internal_errors),
+            ):
+                total[name] = total.get(name, 0) + value
+        return dict(sorted(total.items()))
+
+    # ---- up ---------------------------------------------------------------------------------
+
+    async def power_on(self, options: Mapping[str, str], *, wait: bool) -> None:
+        """No change when it is on. ``wait``: return when it runs, has halted, or went down."""
+        if self.state is NodeRunState.OFF:
+            if self._ending:
+                raise InvalidState(f"{self.spec.node} is on its way down")
+            self._begin(options)
+        if wait:
+            await self._settled.wait()
+
+    def _begin(self, options: Mapping[str, str]) -> None:
+        boot = self._world.next_boot(self.spec.node)
+        life = Incarnation(self.spec.node, boot)
+        clock = self._world.clock(life)
+        bus = BusPort(
+            life,
+            self._world.wire(life),
+            self._world.keyring(self.spec.node),
+            self._world.rules,
+            clock,
+            self.spec.role.value,
+        )
+        has_tpm = self.spec.tpm is not TpmBackend.NONE and self.firmware.tpm_enabled
+        ports = Ports(
+            bus,
+            clock,
+            self._world.rng(life),
+            self._world.disk(life),
+            self._world.tpm(life) if has_tpm else None,
+        )
+        self.state, self.screen, self.ended = NodeRunState.BOOTING, "", ""
+        self._settled = asyncio.Event()
+        self._world.mark(self.spec.node, boot, "power-on")
+        self._runner = NodeRunner(
+            self.spec,
+            life,
+            bus,
+            ports,
+            PowerInputs(self.firmware, dict(options)),
+            self._make,
+            self._observe,
+            lambda why: self._fell(life, why),
+        )
+        self._root = self._world.spawn(life, "root", self._runner.live(self._changed))
+
+    def _changed(self, state: str, screen: str) -> None:
+        self.state, self.screen = NodeRunState(state), screen
+        self._settled.set()
+
+    def _fell(self, life: Incarnation, why: str) -> None:
+        """The node failed by itself: it ends as a crash, and says so on its screen."""
+        if life.alive:
+            self._end(life, WayDown.CRASH)
+            self.screen = why
+            self._world.spawn(None, f"{life.node}:tidy", self._tidy(life, WayDown.CRASH))
+
+    # ---- down -------------------------------------------------------------------------------
+
+    async def power_off(self, way: WayDown) -> None:
+        """End the life; returns when the machine is off and tidied. No change when it is off."""
+        runner = self._runner
+        if runner is None:
+            return
+        life = runner.life
+        if way is WayDown.STOP and self.state is NodeRunState.RUNNING and self._root is not None:
+            runner.ask_to_stop()
+            await self._gone(self._root)
+            if not life.alive:  # it crashed on its way down
+                return
+            self._end(life, WayDown.STOP)
+        elif life.alive:
+            # A machine that boots or has halted has nothing to save: orderly is a power cut.
+            way = WayDown.POWER_LOSS if way is WayDown.STOP else way
+            self._end(life, way)
+        await self._tidy(life, way)
+
+    async def _gone(self, task: asyncio.Task[None]) -> None:
+        done = asyncio.Event()
+        task.add_done_callback(lambda _: done.set())
+        await done.wait()
+
+    def _end(self, life: Incarnation, way: WayDown) -> None:
+        self._ending = True
+        runner = self._runner
+        life.end(way)
+        self._world.mark(life.node, life.boot, f"end:{way.value}")
+        if runner is not None:
+            runner.bus.abort()
+            self._counters = self._counted()
+        if self._root is not None and not self._root.done():
+            self._root.cancel()  # powerless in the lab; in the simulation it never runs again
+        self._runner = self._root = None
+        self.state, self.ended = NodeRunState.OFF, way.value
+
+    async def _tidy(self, life: Incarnation, way: WayDown) -> None:
+        try:
+            await self._world.ended(life, way)
+        finally:
+            self._ending = False
+            self._settled.set()

@@ -1,0 +1,244 @@
+"""The runner of one life of one node: starts its service, serves, stops in a written order.
+
+Orderly stop: stop accepting -> let running requests finish within a limit -> cancel the rest
+and log them by name -> the service's own ``stop`` -> close the bus. A crash is not handled
+here: the incarnation ends and nothing of this runs any more (``machine``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+
+from protocol.errors import Busy, Internal, LabError, NotAvailable, NotConnected
+from protocol.messages.base import Reply, Request
+from protocol.messages.control import NodeRecord, NodeSpec
+from protocol.terms import NodeName
+from services.runtime.bus import CAUSE, BusPort, Incoming
+from services.runtime.config import Knobs, knobs_from
+from services.runtime.incarnation import Incarnation
+from services.runtime.ports import Ports
+from services.runtime.service import Halted, Peer, PowerInputs, ServedBy, Service
+from services.runtime.turns import Ticket, Turns
+
+CONCURRENCY = 512  # requests a node works on at once; over it the caller gets Busy
+STOP_LIMIT = 10.0  # lab seconds that running requests get at an orderly stop
+
+Make = Callable[["NodeRunner", Ports], Service]
+
+
+class NodeRunner:
+    """Drives one service for one life; also the ``Node`` that the service sees."""
+
+    def __init__(
+        self,
+        spec: NodeSpec,
+        life: Incarnation,
+        bus: BusPort,
+        ports: Ports,
+        power: PowerInputs,
+        make: Make,
+        observe: Callable[[NodeRecord], None],
+        crashed: Callable[[str], None],
+    ) -> None:
+        self.spec, self.life, self.bus, self.ports = spec, life, bus, ports
+        self.internal_errors = 0
+        self._power = power
+        self._knobs = knobs_from(spec.knobs)
+        self._observe, self._crashed = observe, crashed
+        self._turns = Turns()
+        self._running: dict[asyncio.Task[None], str] = {}
+        self._background: list[asyncio.Task[None]] = []
+        self._idle = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        self.service = make(self, ports)
+
+    # ---- what a service sees --------------------------------------------------------------
+
+    @property
+    def name(self) -> NodeName:
+        return self.spec.node
+
+    @property
+    def boot(self) -> int:
+        return self.life.boot
+
+    @property
+    def site(self) -> str:
+        return self.spec.site
+
+    @property
+    def knobs(self) -> Knobs:
+        return self._knobs
+
+    @property
+    def power(self) -> PowerInputs:
+        return self._power
+
+    def turn(self, key: str) -> Ticket:
+        return self._turns.take(key)
+
+    def record(self, kind: str, *, level: str = "info", **fields: Any) -> None:
+        self.life.check()
+        self._observe(
+            NodeRecord(
+                at=self.ports.clock.monotonic(),
+                node=self.name,
+                boot=self.boot,
+                level=level,
+                kind=kind,
+                fields=fields,
+            )
+        )
+
+    def background(self, label: str, work: Coroutine[Any, Any, None]) -> None:
+        if self._group is None:
+            work.close()
+            raise RuntimeError(f"{label}: the node has no life to run in")
+        task = self._group.create_task(self._guarded(label, work), name=f"{self.name}:{label}")
+        self._background.append(task)
+        self._background = [t for t in self._background if not t.done()]
+
+    async def _guarded(self, label: str, work: Coroutine[Any, Any, None]) -> None:
+        """A failing background loop is a crash of the node: nothing half-dead goes on."""
+        try:
+            await work
+        except Exception as error:
+            self.record("node.background_failed", level="error", label=label, **_story(error))
+            self._crashed(f"background {label}: {type(error).__name__}")
+
+    # ---- life -----------------------------------------------------------------------------
+
+    async def live(self, state: Callable[[str, str], None]) -> None:
+        """The root task. ``state`` is told ``running``, or ``halted`` with the screen."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            self.bus.later = self.background
+            try:
+                await self.bus.open()
+                await self.service.start()
+            except Halted as halted:
+                self.bus.abort()
+                self._cancel_background()
+                self.record("boot.halted", level="error", screen=halted.screen)
+                state("halted", halted.screen)
+                await self._stop.wait()
+                return
+            except Exception as error:
+                self.record("node.start_failed", level="error", **_story(error))
+                self._crashed(f"start: {type(error).__name__}: {error}")
+                return
+            self.bus.accept = self.accept
+            state("running", "")
+            await self._stop.wait()
+            await self._wind_down()
+
+    def ask_to_stop(self) -> None:
+        self._stop.set()
+
+    async def _wind_down(self) -> None:
+        self.bus.accept = None
+        try:
+            async with self.ports.clock.timeout(STOP_LIMIT):
+                while self._running:
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            self.record("node.cancelled", level="warning", requests=sorted(self._running.values()))
+        for task in list(self._running):
+            task.cancel()
+        self._cancel_background()
+        await self.service.stop()
+        await self.bus.close()
+
+    def _cancel_background(self) -> None:
+        for task in self._background:
+            task.cancel()
+
+    # ---- serving --------------------------------------------------------------------------
+
+    def accept(self, incoming: Incoming) -> None:
+        """Take a request in order of arrival: refuse it, or give its ticket and its task."""
+        name = type(incoming.message).__name__
+        served = self.service.handlers.get(name)
+        if served is None:
+            incoming.respond(NotAvailable(f"{self.spec.role} does not serve {name}"))
+            return
+        if len(self._running) >= CONCURRENCY or self._group is None:
+            incoming.respond(Busy())
+            return
+        try:
+            self.service.accept(incoming.message, incoming.peer)
+        except LabError as error:
+            incoming.respond(error)
+            return
+        key = served.turn(incoming.message) if served.turn is not None else None
+        ticket = self._turns.take(key) if key is not None else None
+        task = self._group.create_task(
+            self._handle(served, incoming, ticket), name=f"{self.name}:{name}"
+        )
+        self._running[task] = name
+
+    async def _handle(self, served: ServedBy, incoming: Incoming, ticket: Ticket | None) -> None:
+        CAUSE.set(incoming.cause)
+        try:
+            incoming.respond(await self._outcome(served, incoming, ticket))
+        finally:
+            task = asyncio.current_task()
+            if task is not None:
+                self._running.pop(task, None)
+            self._idle.set()
+
+    async def _outcome(
+        self, served: ServedBy, incoming: Incoming, ticket: Ticket | None
+    ) -> Reply | LabError:
+        name = type(incoming.message).__name__
+        try:
+            async with AsyncExitStack() as stack:
+                if ticket is not None:
+                    await stack.enter_async_context(ticket)
+                if incoming.deadline and incoming.deadline < self.ports.clock.monotonic():
+                    self.bus.counters["late"] += 1
+                    return NotConnected(f"{name} came to its turn after its deadline")
+                handler = getattr(self.service, served.method)
+                reply = await handler(incoming.message, incoming.peer)
+                if not isinstance(reply, Reply):
+                    raise TypeError(f"{name} was answered with a {type(reply).__name__}")
+                return reply
+        except LabError as error:
+            return error
+        except Exception as error:
+            self.internal_errors += 1
+            self.record("node.internal_error", level="error", request=name, **_story(error))
+            return Internal(f"{self.name}: {name} failed ({type(error).__name__})")
+
+    async def ask(self, message: Request[Any], within: float) -> Reply:
+        """The administrator's door: the same way in as from the bus, with a local peer."""
+        future: asyncio.Future[Reply | LabError] = asyncio.get_running_loop().create_future()
+
+        def respond(outcome: Reply | LabError) -> None:
+            if not future.done():
+                future.set_result(outcome)
+
+        deadline = self.ports.clock.monotonic() + self.ports.clock.limit(within)
+        cause = f"door/{self.boot}/{type(message).__name__}"
+        peer = Peer(self.name, self.boot, local=True)
+        self.accept(Incoming(message, peer, deadline, cause, respond))
+        outcome = await future
+        if isinstance(outcome, LabError):
+            raise outcome
+        return outcome
+
+
+def _story(error: BaseException) -> dict[str, Any]:
+    """Type, text and places of an exception; its text is ours or a library's, never a key's."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    return {
+        "error": type(error).__name__,
+        "text": str(error)[:300],
+        "at": [f"{f.filename.rsplit('/', 3)[-1]}:{f.lineno} {f.name}" for f in frames],
+    }

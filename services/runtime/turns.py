@@ -1,0 +1,62 @@
+"""Queues whose order is that of acceptance: a ticket is given out now, used later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from types import TracebackType
+
+
+class Ticket:
+    """A place in one queue; ``async with`` waits until it is at the front."""
+
+    __slots__ = ("_key", "_ready", "_turns")
+
+    def __init__(self, turns: Turns, key: str) -> None:
+        self._turns, self._key = turns, key
+        self._ready = asyncio.Event()
+
+    async def __aenter__(self) -> None:
+        try:
+            await self._ready.wait()
+        except BaseException:
+            self._turns.leave(self._key, self)
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._turns.leave(self._key, self)
+
+    def call_up(self) -> None:
+        self._ready.set()
+
+
+class Turns:
+    """All queues of one node, by key."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, deque[Ticket]] = {}
+
+    def take(self, key: str) -> Ticket:
+        """The next ticket of queue ``key``."""
+        ticket = Ticket(self, key)
+        queue = self._queues.setdefault(key, deque())
+        queue.append(ticket)
+        if len(queue) == 1:
+            ticket.call_up()
+        return ticket
+
+    def leave(self, key: str, ticket: Ticket) -> None:
+        """Give a ticket back, whether its turn came or not; the next one is called up."""
+        queue = self._queues.get(key)
+        if queue is None or ticket not in queue:
+            return
+        queue.remove(ticket)
+        if queue:
+            queue[0].call_up()
+        else:
+            del self._queues[key]
