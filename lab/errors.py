@@ -1,0 +1,143 @@
+"""Errors for people: an id, one message, one fix, an exit code. ``explain`` prints this table.
+
+Add an error: one line in ``CATALOGUE``; raise it with ``KeysteadError(id, message)``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+USAGE = 64
+NOT_RUNNING = 69
+SETUP = 78
+
+
+class Entry(NamedTuple):
+    """What an id means: the kind of failure, why it happens, what to do, the exit code."""
+
+    title: str
+    why: str
+    fix: str
+    exit_code: int = 1
+
+
+CATALOGUE: dict[str, Entry] = {
+    "KS-USE-001": Entry(
+        "The command line is not understood",
+        "A command, option or argument is not one of this program.",
+        "run `keystead --help`, or `keystead COMMAND --help`",
+        USAGE,
+    ),
+    "KS-USE-002": Entry(
+        "There is nothing of that name",
+        "A host, VM, link, provider, key, fault or run of that name is not in this lab.",
+        "list what is there with `keystead get hosts`, `get vms`, `get links`, `faults`, `runs`",
+        USAGE,
+    ),
+    "KS-USE-003": Entry(
+        "An argument has a value that does not fit",
+        "Durations need a unit (30s, 5m, 250ms), names are lower-case letters, digits, hyphens.",
+        "correct the value that the message names",
+        USAGE,
+    ),
+    "KS-LAB-001": Entry(
+        "The lab is not running",
+        "No supervisor of a lab of this name answers.",
+        "start it with `keystead up`, or name another with `--name`; `keystead list` shows all",
+        NOT_RUNNING,
+    ),
+    "KS-LAB-002": Entry(
+        "A lab of this name is being started or stopped",
+        "Another keystead process holds the lab's lock.",
+        "wait for it, or choose another name with `--name`",
+    ),
+    "KS-LAB-003": Entry(
+        "The lab did not become ready in time",
+        "A node did not start, a host was not connected, or a VM did not power on.",
+        "read `keystead logs`; `up --retain` keeps a half-started lab; `--timeout` gives more time",
+    ),
+    "KS-LAB-004": Entry(
+        "The lab's folder is of another version",
+        "It was written by a version of keystead that this one does not read.",
+        "`keystead down --purge --name NAME`, then `keystead up`",
+    ),
+    "KS-LAB-005": Entry(
+        "There is no room or no permission for the lab's files",
+        "Writing to the state folder failed.",
+        "free space, or choose another folder with KEYSTEAD_STATE_HOME",
+    ),
+    "KS-LAB-006": Entry(
+        "A running lab differs from what `up` asks for",
+        "A lab of this name runs with another topology or other options.",
+        "`keystead down --purge` first, or start a second lab with `--name`",
+    ),
+    "KS-LAB-007": Entry(
+        "The supervisor ended in the middle of a command",
+        "It was killed, or failed; its processes leave with it, state on disk is kept.",
+        "`keystead logs`, then `keystead up` goes on from the state on disk",
+        NOT_RUNNING,
+    ),
+    "KS-TOPO-001": Entry(
+        "The lab file is not valid",
+        "It does not follow the schema of `kind: Lab`.",
+        "correct the lines that the message names",
+        4,
+    ),
+    "KS-BROKER-001": Entry(
+        "nats-server is missing or too old",
+        "Neither PATH nor the environment's wheel has a nats-server of at least 2.10.",
+        "run `./keystead setup`, or set KEYSTEAD_NATS_SERVER to a newer one",
+        SETUP,
+    ),
+    "KS-BROKER-002": Entry(
+        "The broker did not start",
+        "nats-server ended at once, or its port is taken by another program.",
+        "read the broker's log named in the message; stop what holds the port, then `keystead up`",
+    ),
+    "KS-TPM-001": Entry(
+        "There are no TPM libraries",
+        "libtpms or tpm2-pytss cannot be loaded, so hosts cannot have a real TPM.",
+        "./keystead setup   (or start without TPMs: `keystead up --tpm none`)",
+        SETUP,
+    ),
+    "KS-RUN-001": Entry(
+        "There is no such run",
+        "No stored run has this name.",
+        "`keystead runs` lists them",
+        USAGE,
+    ),
+    "KS-RUN-002": Entry(
+        "This run cannot be replayed exactly",
+        "It ran in lab mode, or with another version of keystead, Python or the packages.",
+        "run the experiment again with its seed: `keystead chaos run NAME --mode sim --seed N`",
+        4,
+    ),
+    "KS-RUN-003": Entry(
+        "The replay differs from the run",
+        "The same seed gave another trace: determinism is broken.",
+        "keep both histories and report the first difference that the message names",
+        5,
+    ),
+    "KS-PRODUCT-001": Entry(
+        "The product refused",
+        "vCenter or a host answered with a fault; its text follows.",
+        "`keystead describe` on the object says why and what cures it",
+    ),
+    "KS-INT-001": Entry(
+        "Something failed inside keystead",
+        "This is a defect of keystead.",
+        "keep the lab's folder (`keystead status` names it) and report it with the log",
+        70,
+    ),
+}
+
+
+class KeysteadError(Exception):
+    """An error of the catalogue: ``str()`` is the message, ``fix`` what to do about it."""
+
+    def __init__(self, error_id: str, message: str = "", fix: str = "") -> None:
+        entry = CATALOGUE[error_id]
+        super().__init__(message or entry.title)
+        self.id = error_id
+        self.fix = fix or entry.fix
+        self.exit_code = entry.exit_code
