@@ -94,6 +94,16 @@ CATALOGUE: dict[str, Entry] = {
         "nats-server ended at once, or its port is taken by another program.",
         "read the broker's log named in the message; stop what holds the port, then `keystead up`",
     ),
+    "KS-BROKER-003": Entry(
+        "The broker refused its new configuration",
+        "A host was added, and nats-server kept the old list of users.",
+        "read the broker's log named in the message; `keystead down`, then `keystead up`",
+    ),
+    "KS-ID-001": Entry(
+        "The lab's identities are missing or damaged",
+        "A file of keys under the lab's folder is not there, or not as it was written.",
+        "`keystead down --purge --name NAME`, then `keystead up`",
+    ),
     "KS-TPM-001": Entry(
         "There are no TPM libraries",
         "libtpms or tpm2-pytss cannot be loaded, so hosts cannot have a real TPM.",
