@@ -131,11 +131,14 @@ class DesiredRules:
         """Forget rules whose lease has run out; agents ignore them already."""
         self._rules = {k: r for k, r in self._rules.items() if r.until == 0 or r.until > now}
 
-    def refuse(self, node: NodeName, refusing: bool) -> SetRules:
+    def refuse(self, node: NodeName, refusing: bool) -> SetRules | None:
+        """The new set, or None when nothing changes."""
+        if (node in self._refusing) == refusing:
+            return None
         if refusing:
             self._refusing[node] = None
         else:
-            self._refusing.pop(node, None)
+            del self._refusing[node]
         return self.next()
 
     def next(self) -> SetRules:

@@ -1,0 +1,202 @@
+"""What real and simulated labs share: every verb of ``chaos.lab.Lab`` that goes to an agent.
+
+A subclass says how a control message reaches the agent of a node, and does what is different:
+processes, the broker, and time.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TypeVar, cast
+
+from chaos.lab import Directory, NodeEntry
+from lab.topology import Topology
+from protocol.codec import decode_message, encode_message
+from protocol.errors import InvalidState, NotFound, from_body
+from protocol.messages.base import Reply, Request
+from protocol.messages.control import (
+    AddNode,
+    Ask,
+    Canary,
+    CanaryResult,
+    DiskAct,
+    DiskAction,
+    Firmware,
+    LinkRule,
+    ListNodes,
+    NodeSpec,
+    NodeStatus,
+    PowerOff,
+    PowerOn,
+    SetFirmware,
+    SetRules,
+    TpmAct,
+    TpmActed,
+    TpmAction,
+)
+from protocol.terms import NodeName, Role, VmName
+from services.runtime.link import DesiredRules
+
+R = TypeVar("R", bound=Reply)
+
+BOOT_LIMIT = 600.0  # lab seconds an agent gets for a power-on or power-off
+
+
+class LabCore(ABC):
+    """The lab's own side of every node; implements ``chaos.lab.Lab`` with its subclass."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+        self._specs: dict[NodeName, NodeSpec] = {s.node: s for s in topology.nodes}
+        self._firmware: dict[NodeName, Firmware] = {s.node: s.firmware for s in topology.nodes}
+        self._vms: dict[VmName, None] = {v.vm: None for v in topology.vms}
+        self._desired = DesiredRules()
+
+    # ---- what a subclass gives --------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def mode(self) -> str: ...
+
+    @abstractmethod
+    async def tell(self, node: NodeName, message: Request[R], within: float) -> R:
+        """Send a control message to the agent that holds ``node``; lab seconds."""
+
+    @abstractmethod
+    async def tell_all(self, message: Request[R]) -> tuple[R, ...]:
+        """Send it to every agent that is alive, in a fixed order."""
+
+    @abstractmethod
+    def monotonic(self) -> float: ...
+
+    @abstractmethod
+    async def sleep(self, seconds: float) -> None: ...
+
+    @abstractmethod
+    def operation_id(self) -> str:
+        """A new id for a request of kind *create*; in the simulation fixed by the seed."""
+
+    # ---- looking ----------------------------------------------------------------------------
+
+    def directory(self) -> Directory:
+        return Directory(
+            nodes=tuple(
+                NodeEntry(node=s.node, role=s.role, site=s.site, cluster=s.cluster)
+                for s in self._specs.values()
+            ),
+            vms=tuple(self._vms),
+            default_provider=next((p.provider for p in self.topology.providers if p.default), None),
+        )
+
+    def spec(self, node: NodeName) -> NodeSpec:
+        found = self._specs.get(node)
+        if found is None:
+            raise NotFound(f"there is no node {node}")
+        return found
+
+    @property
+    def vcenter(self) -> NodeName:
+        return self.topology.vcenter
+
+    def hosts(self) -> tuple[NodeName, ...]:
+        return tuple(s.node for s in self._specs.values() if s.role is Role.ESXI)
+
+    async def nodes(self) -> tuple[NodeStatus, ...]:
+        """All nodes whose agent answers, in order of the directory."""
+        found = {s.node: s for r in await self.tell_all(ListNodes()) for s in r.nodes}
+        return tuple(found[n] for n in self._specs if n in found)
+
+    async def status(self, node: NodeName) -> NodeStatus:
+        reply = await self.tell(node, ListNodes(), 10.0)
+        return next(s for s in reply.nodes if s.node == node)
+
+    async def ask(self, node: NodeName, message: Request[R], *, within: float = 30.0) -> R:
+        body = bytes(encode_message(message))
+        name = type(message).__name__
+        answer = await self.tell(
+            node, Ask(node=node, name=name, body=body, within=within), within + 1.0
+        )
+        if answer.error is not None:
+            raise from_body(answer.error)
+        return cast(R, decode_message(answer.name, answer.body))
+
+    # ---- power ------------------------------------------------------------------------------
+
+    async def power_on(
+        self, node: NodeName, options: dict[str, str] | None = None, *, wait: bool = True
+    ) -> NodeStatus:
+        message = PowerOn(node=node, options=options or {}, wait=wait)
+        reply = await self.tell(node, message, BOOT_LIMIT)
+        await self._refuse(node, False)
+        return reply.status
+
+    async def power_off(self, node: NodeName, way: str) -> NodeStatus:
+        """A service that is stopped or has crashed leaves a live machine: it refuses calls.
+
+        A host that is down is a machine that is off: it is silent.
+        """
+        reply = await self.tell(node, PowerOff(node=node, way=way), BOOT_LIMIT)
+        if self.spec(node).role is not Role.ESXI and way != "power_loss":
+            await self._refuse(node, True)
+        return reply.status
+
+    async def _refuse(self, node: NodeName, refusing: bool) -> None:
+        change = self._desired.refuse(node, refusing)
+        if change is not None:
+            await self.tell_all(change)
+
+    # ---- links ------------------------------------------------------------------------------
+
+    def rules(self) -> tuple[LinkRule, ...]:
+        self._desired.lapse(self.monotonic())
+        return self._desired.rules
+
+    async def put_rules(self, rules: Sequence[LinkRule]) -> None:
+        for rule in rules:
+            self.spec(rule.src)
+            self.spec(rule.dst)
+        await self.tell_all(self._desired.put(rules))
+
+    async def drop_rules(self, rule_id: str) -> None:
+        await self.tell_all(self._desired.drop(rule_id))
+
+    def desired(self) -> SetRules:
+        """The set in force under a new epoch, for an agent that joins."""
+        self._desired.lapse(self.monotonic())
+        return self._desired.next()
+
+    async def canary(
+        self, node: NodeName, to: NodeName, *, within: float = 1.0, count: int = 1
+    ) -> CanaryResult:
+        message = Canary(node=node, to=to, within=within, count=count)
+        return await self.tell(node, message, (within + 1.0) * count + 10.0)
+
+    # ---- under the node ---------------------------------------------------------------------
+
+    async def tpm(self, node: NodeName, act: TpmAct, label: str = "") -> TpmActed:
+        return await self.tell(node, TpmAction(node=node, act=act, label=label), 30.0)
+
+    async def firmware(self, node: NodeName, firmware: Firmware) -> None:
+        await self.tell(node, SetFirmware(node=node, firmware=firmware), 10.0)
+        self._firmware[node] = firmware
+
+    async def firmware_of(self, node: NodeName) -> Firmware:
+        self.spec(node)
+        return self._firmware[node]
+
+    async def disk(self, node: NodeName, act: DiskAct, label: str) -> None:
+        await self.tell(node, DiskAction(node=node, act=act, label=label), 60.0)
+
+    # ---- growing ----------------------------------------------------------------------------
+
+    async def add_node(self, spec: NodeSpec) -> None:
+        """Hold a node from now on; it is off. A subclass makes its identity and process first."""
+        if spec.node in self._specs and self._specs[spec.node] != spec:
+            raise InvalidState(f"there is another node {spec.node}")
+        self._specs[spec.node] = spec
+        self._firmware.setdefault(spec.node, spec.firmware)
+        await self.tell(spec.node, AddNode(spec=spec), 30.0)
+
+    def know_vm(self, vm: VmName) -> None:
+        self._vms[vm] = None

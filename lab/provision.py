@@ -1,0 +1,140 @@
+"""From an empty lab to a ready one, in a vSphere administrator's order; safe to repeat.
+
+1. power on key servers and vCenter, then hosts    2. register the providers
+3. enable key persistence where the lab file says so, before any key is made
+4. add the hosts    5. create, encrypt and power on the VMs    6. wait until ready
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from lab.core import LabCore
+from lab.errors import KeysteadError
+from lab.topology import VmPlan
+from protocol.errors import LabError
+from protocol.messages.control import NodeRunState
+from protocol.messages.host import Esxcli
+from protocol.messages.vcenter import (
+    AddHost,
+    CreateVm,
+    EncryptVm,
+    KmipServer,
+    ListHosts,
+    ListVms,
+    PowerOnVm,
+    RegisterKmsCluster,
+)
+from protocol.terms import HostConnectionState, NodeName, PowerState, Role
+
+PARALLEL = 8  # VM tasks at once: a person's script would not do more either
+Report = Callable[[str, int, int], None]  # text, step, total
+
+
+async def provision(lab: LabCore, report: Report) -> None:
+    """Build what the topology says; ``KeysteadError`` KS-LAB-003 names what did not come up."""
+    topology = lab.topology
+    total = 5
+    report(f"power on {len(topology.nodes)} nodes", 1, total)
+    await start_nodes(lab)
+    report("register key providers", 2, total)
+    for provider in topology.providers:
+        await lab.ask(
+            lab.vcenter,
+            RegisterKmsCluster(
+                provider=provider.provider,
+                servers=tuple(KmipServer(name=str(s), node=s) for s in provider.servers),
+                make_default=provider.default,
+            ),
+        )
+    for host in topology.key_persistence:
+        await esxcli(lab, host, "system security keypersistence enable")
+    report(f"add {len(lab.hosts())} hosts", 3, total)
+    await side_by_side(_add_host(lab, h) for h in lab.hosts())
+    report(f"create {len(topology.vms)} VMs", 4, total)
+    await side_by_side(_make_vm(lab, vm) for vm in topology.vms)
+    report("wait until ready", 5, total)
+    await wait_ready(lab)
+
+
+async def start_nodes(lab: LabCore) -> None:
+    """Key servers, then vCenter, then all hosts at once; each is running when this returns."""
+    specs = [lab.spec(e.node) for e in lab.directory().nodes]
+    for role in (Role.KMS, Role.VCENTER, Role.ESXI):
+        await side_by_side(_start(lab, s.node) for s in specs if s.role is role)
+
+
+async def _start(lab: LabCore, node: NodeName) -> None:
+    status = await lab.power_on(node)
+    if status.state is not NodeRunState.RUNNING:
+        raise KeysteadError(
+            "KS-LAB-003", f"{node} did not start: {status.screen or status.state.value}"
+        )
+
+
+async def esxcli(lab: LabCore, host: NodeName, command: str) -> str:
+    """Run a command at the host's console; its output. ``KeysteadError`` if it failed."""
+    result = await lab.ask(host, Esxcli(arguments=tuple(command.split())))
+    if result.exit_code != 0:
+        raise KeysteadError("KS-PRODUCT-001", f"{host}: esxcli {command}: {result.output.strip()}")
+    return result.output
+
+
+async def _add_host(lab: LabCore, host: NodeName) -> None:
+    await lab.ask(lab.vcenter, AddHost(host=host, cluster=lab.spec(host).cluster), within=60.0)
+
+
+async def _make_vm(lab: LabCore, plan: VmPlan) -> None:
+    await lab.ask(
+        lab.vcenter,
+        CreateVm(operation_id=lab.operation_id(), vm=plan.vm, cluster=plan.cluster, host=plan.host),
+        within=60.0,
+    )
+    if plan.provider is not None:
+        await lab.ask(
+            lab.vcenter,
+            EncryptVm(operation_id=lab.operation_id(), vm=plan.vm, provider=plan.provider),
+            within=60.0,
+        )
+    if plan.power_on:
+        await lab.ask(lab.vcenter, PowerOnVm(vm=plan.vm), within=60.0)
+
+
+async def side_by_side(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run the coroutines, at most ``PARALLEL`` at once; the first failure ends all."""
+    slots = asyncio.Semaphore(PARALLEL)
+
+    async def one(item: Coroutine[Any, Any, None]) -> None:
+        async with slots:
+            await item
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for item in work:
+                group.create_task(one(item), name="provision")
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+async def wait_ready(lab: LabCore, limit: float = 300.0) -> None:
+    """All hosts connected and all VMs that shall run running, within ``limit`` lab seconds."""
+    until = lab.monotonic() + limit
+    wanted = [v.vm for v in lab.topology.vms if v.power_on]
+    missing = "vCenter does not answer"
+    while lab.monotonic() < until:
+        try:
+            hosts = (await lab.ask(lab.vcenter, ListHosts())).hosts
+            vms = (await lab.ask(lab.vcenter, ListVms())).vms
+        except LabError as error:
+            missing = f"vCenter: {error}"
+        else:
+            away = [h.host for h in hosts if h.connection is not HostConnectionState.CONNECTED]
+            running = {v.vm for v in vms if v.power is PowerState.ON}
+            off = [v for v in wanted if v not in running]
+            if not away and not off:
+                return
+            missing = f"hosts not connected: {away or 'none'}; VMs not running: {off or 'none'}"
+        await lab.sleep(1.0)
+    raise KeysteadError("KS-LAB-003", missing)
