@@ -70,11 +70,14 @@ def decode_as(cls: type[M], body: bytes | msgspec.Raw) -> M:
     return message
 
 
-def encode_envelope(envelope: Envelope | ReplyEnvelope) -> bytes:
-    """Bytes for the wire; ``Malformed`` when larger than the one limit of lab and broker."""
+def encode_envelope(envelope: Envelope | ReplyEnvelope, limit: int = SIZE_LIMIT) -> bytes:
+    """Bytes for the wire; ``Malformed`` when larger than ``limit``, the broker's own.
+
+    The default is the data bus; the control broker takes more.
+    """
     data = _encoder.encode(envelope)
-    if len(data) > SIZE_LIMIT:
-        raise Malformed(f"message of {len(data)} bytes is over the limit of {SIZE_LIMIT}")
+    if len(data) > limit:
+        raise Malformed(f"message of {len(data)} bytes is over the limit of {limit}")
     return data
 
 
