@@ -209,6 +209,14 @@ class DatastoreFault(LabError):
     fault = "FileFault"
 
 
+class SaveFailed(LabError):
+    """The host's configuration could not be saved; it may hold in memory only."""
+
+    code = 33
+    definite = False
+    fault = "HostConfigFault"
+
+
 # What KMIP says ----------------------------------------------------------------------------
 
 

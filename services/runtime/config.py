@@ -37,6 +37,8 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     request_timeout_s: float = 10.0  # a call between services
     max_key_providers: int = 32  # section 13
     boot_step_s: float = 5.0  # BOOT-02: firmware and each of B4..B8 take that long
+    autostart_window_s: float = 60.0  # B9: a boot's autostart retries that long, then never again
+    workload_period_s: float = 30.0  # each running guest reads, checks and rewrites; 0 = never
 
 
 def knobs_from(values: Mapping[str, Any]) -> Knobs:
