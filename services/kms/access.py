@@ -1,0 +1,100 @@
+"""Who may do what (KMIP spec 5.3). Pure.
+
+1. Who is not registered may do nothing, not even probe: Permission Denied.
+2. A caller sees the keys of its scope; any other key is Item Not Found, whatever was asked of
+   it, so a stranger's key and no key look alike.
+3. A key that is seen, but an operation that the role lacks: Permission Denied. Requests about
+   no single key (Create, Locate, lists) are judged by the role alone.
+4. ``client`` creates, gets, reads attributes, activates, locates. ``operator`` creates,
+   activates, revokes, destroys, locates, reads attributes and the audit trail, and never gets
+   material.
+5. The administrator at the server's own door is an operator of every scope.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from protocol.errors import ItemNotFound, LabError, PermissionDenied
+from protocol.terms import NodeName
+from services.kms.config import KmsConfig, KmsRole
+
+
+class Operation(StrEnum):
+    """KMIP's operations by KMIP's names; Query Audit is ours."""
+
+    DISCOVER_VERSIONS = "Discover Versions"
+    CREATE = "Create"
+    GET = "Get"
+    GET_ATTRIBUTES = "Get Attributes"
+    ACTIVATE = "Activate"
+    REVOKE = "Revoke"
+    DESTROY = "Destroy"
+    LOCATE = "Locate"
+    QUERY_AUDIT = "Query Audit"
+
+
+_ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
+    KmsRole.CLIENT: frozenset(
+        {
+            Operation.DISCOVER_VERSIONS,
+            Operation.CREATE,
+            Operation.GET,
+            Operation.GET_ATTRIBUTES,
+            Operation.ACTIVATE,
+            Operation.LOCATE,
+        }
+    ),
+    KmsRole.OPERATOR: frozenset(Operation) - {Operation.GET},
+}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, as the audit trail names it (``who``).
+
+    ``role`` None: not registered. ``scope``: where its new keys go, and the only keys it sees
+    unless ``every_scope``.
+    """
+
+    who: str
+    role: KmsRole | None
+    scope: str
+    every_scope: bool = False
+
+    def sees(self, scope: str) -> bool:
+        return self.every_scope or scope == self.scope
+
+
+def caller_at(config: KmsConfig, node: NodeName, *, local: bool) -> Caller:
+    """The caller that the door proved to be ``node``; ``local`` is the server's own door."""
+    if local:
+        return Caller(f"local/{node}", KmsRole.OPERATOR, config.local_scope, every_scope=True)
+    grant = config.identities.get(node)
+    if grant is None:
+        return Caller(node, None, "")
+    return Caller(node, grant.role, grant.scope)
+
+
+def refuse(caller: Caller, *operations: Operation) -> LabError | None:
+    """None when the role has all ``operations``, else the error (rules 1, 3 and 4)."""
+    if caller.role is None:
+        return PermissionDenied(f"{caller.who} is not registered at this key server")
+    for operation in operations:
+        if operation not in _ROLES[caller.role]:
+            return PermissionDenied(f"{caller.who} ({caller.role}) may not {operation}")
+    return None
+
+
+def absent(caller: Caller) -> LabError:
+    """The error for a key that is not there, or is not this caller's to see (rules 1 and 2)."""
+    return refuse(caller) or ItemNotFound()
+
+
+def refuse_key(caller: Caller, operation: Operation, scope: str) -> LabError | None:
+    """None when ``operation`` may be done to a key of ``scope``, else the error."""
+    if caller.role is None or not caller.sees(scope):
+        return absent(caller)
+    return refuse(caller, operation)

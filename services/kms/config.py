@@ -1,0 +1,52 @@
+"""Settings of a key server: which identity has which role in which scope (KMIP spec 5.3).
+
+Objects belong to a *scope*, not to who made them, so a renewed client keeps its keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from protocol.errors import InvalidArgument
+from protocol.terms import NodeName
+
+DEFAULT_SCOPE = "default"
+
+
+class KmsRole(StrEnum):
+    """``client`` uses keys (vCenter); ``operator`` governs their life and never sees material."""
+
+    CLIENT = "client"
+    OPERATOR = "operator"
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one identity is here."""
+
+    role: KmsRole = KmsRole.CLIENT
+    scope: str = DEFAULT_SCOPE
+
+
+class KmsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``identities``: node name -> grant; who is not listed may do nothing (STD-03).
+
+    ``local_scope``: where keys go that the operator makes at the server's own door.
+    """
+
+    identities: dict[NodeName, Grant] = {}
+    local_scope: str = DEFAULT_SCOPE
+
+
+def kms_config(values: Mapping[str, Any]) -> KmsConfig:
+    """Settings from a node's ``config`` map; ``InvalidArgument`` says what is wrong and where."""
+    try:
+        made = msgspec.convert(dict(values), KmsConfig)
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(f"key server: {error}") from None
+    if not made.local_scope or not all(grant.scope for grant in made.identities.values()):
+        raise InvalidArgument("key server: a scope has a name")
+    return made

@@ -1,0 +1,74 @@
+"""The server's own key, and everything that is derived from it.
+
+The master key is 32 random bytes in the file ``master.key`` on the server's own disk, never in
+the database. That is what a software key server without an HSM or a TPM does, and it protects
+what such a one protects: a copied or leaked database alone opens nothing, and one that was
+edited is noticed. Who has the whole disk has every key. Losing the file loses every key too;
+the server then refuses to start rather than make another.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Final
+
+from protocol.crypto.wrap import unwrap, wrap
+from protocol.errors import CryptographicFailure
+from protocol.secret import KeyMaterial
+from services.runtime.ports import Disk, Rng
+
+MASTER_FILE: Final = "master.key"
+MASTER_SIZE: Final = 32
+_MAKING: Final = "master.key.new"
+
+
+async def read_master(disk: Disk) -> KeyMaterial | None:
+    """The master key; None if there is no such file, ``CryptographicFailure`` if it is cut."""
+    try:
+        raw = await disk.read(MASTER_FILE)
+    except FileNotFoundError:
+        return None
+    if len(raw) != MASTER_SIZE:
+        raise CryptographicFailure(f"{MASTER_FILE} has {len(raw)} bytes, not {MASTER_SIZE}")
+    return KeyMaterial(raw)
+
+
+async def make_master(disk: Disk, rng: Rng) -> KeyMaterial:
+    """A new master key, durable on return; whole or not there after a crash."""
+    master = KeyMaterial(rng.token(MASTER_SIZE))
+    await disk.write(_MAKING, master.reveal())
+    await disk.sync(_MAKING)
+    await disk.replace(_MAKING, MASTER_FILE)
+    await disk.sync_folder()
+    return master
+
+
+class Vault:
+    """What the master key is used for: wrapping material, and tags over rows and trail.
+
+    Each use has a key of its own, derived with HMAC-SHA256 as the pseudo-random function.
+    """
+
+    def __init__(self, master: KeyMaterial) -> None:
+        self._wrapping = _derived(master, b"keystead kms 1: wrap material")
+        self._tagging = _derived(master, b"keystead kms 1: tag rows")
+
+    def close(self, material: KeyMaterial, aad: bytes, nonce: bytes) -> bytes:
+        return wrap(self._wrapping, material, aad, nonce)
+
+    def open(self, wrapped: bytes, aad: bytes) -> KeyMaterial:
+        """``CryptographicFailure`` if it was wrapped elsewhere, for another key, or altered."""
+        return unwrap(self._wrapping, wrapped, aad)
+
+    def tag(self, kind: bytes, row: bytes) -> bytes:
+        """HMAC-SHA256 over a canonical row; ``kind`` keeps tables apart."""
+        return hmac.digest(self._tagging.reveal(), kind + b"|" + row, "sha256")
+
+    def verify(self, kind: bytes, row: bytes, tag: bytes, what: str) -> None:
+        """``CryptographicFailure`` naming ``what`` unless ``tag`` is that of ``row``."""
+        if not hmac.compare_digest(self.tag(kind, row), tag):
+            raise CryptographicFailure(f"{what} was altered, or the master key is another one")
+
+
+def _derived(master: KeyMaterial, label: bytes) -> KeyMaterial:
+    return KeyMaterial(hmac.digest(master.reveal(), label, "sha256"))

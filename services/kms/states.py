@@ -1,0 +1,79 @@
+"""The life of a key (KMIP 1.4 section 3.22; STD-18), as a table.
+
+1. Pre-Active -> Active by Activate.
+2. Active -> Deactivated by Revoke for any reason but a compromise; from Active only.
+3. Pre-Active, Active, Deactivated -> Compromised by Revoke for key or CA compromise;
+   Destroyed -> Destroyed Compromised likewise.
+4. Pre-Active, Deactivated -> Destroyed, Compromised -> Destroyed Compromised, by Destroy. An
+   Active key is revoked first. Destroying wipes the material and keeps the tombstone.
+5. A step whose result is there already changes nothing: each names a wanted state, so a
+   repeated message is harmless. So Destroy of a destroyed key of either kind succeeds.
+6. Everything else is refused, so a late repeat cannot lead back: no step goes down in the order
+   Pre-Active, Active, Deactivated, Compromised, Destroyed, Destroyed Compromised.
+7. Get works while there is material: in the first four. Attributes are told in all six.
+
+KMIP's own reason for 5 and 6 in versions below 2.0 is Permission Denied; a TTLV door has to
+translate. Here a refused step is ``WrongKeyLifecycleState``.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from protocol.terms import KmipState, RevocationReason
+
+
+class Step(StrEnum):
+    """What is asked of a key's state."""
+
+    ACTIVATE = "activate"
+    DEACTIVATE = "deactivate"
+    COMPROMISE = "compromise"
+    DESTROY = "destroy"
+
+
+_PRE, _ACTIVE, _OFF = KmipState.PRE_ACTIVE, KmipState.ACTIVE, KmipState.DEACTIVATED
+_COMP, _GONE, _GONE_COMP = (
+    KmipState.COMPROMISED,
+    KmipState.DESTROYED,
+    KmipState.DESTROYED_COMPROMISED,
+)
+
+_TABLE: Final[dict[Step, dict[KmipState, KmipState]]] = {
+    Step.ACTIVATE: {_PRE: _ACTIVE, _ACTIVE: _ACTIVE},
+    Step.DEACTIVATE: {_ACTIVE: _OFF, _OFF: _OFF},
+    Step.COMPROMISE: {
+        _PRE: _COMP,
+        _ACTIVE: _COMP,
+        _OFF: _COMP,
+        _COMP: _COMP,
+        _GONE: _GONE_COMP,
+        _GONE_COMP: _GONE_COMP,
+    },
+    Step.DESTROY: {
+        _PRE: _GONE,
+        _OFF: _GONE,
+        _COMP: _GONE_COMP,
+        _GONE: _GONE,
+        _GONE_COMP: _GONE_COMP,
+    },
+}
+
+_WITH_MATERIAL: Final = frozenset({_PRE, _ACTIVE, _OFF, _COMP})
+
+
+def after(state: KmipState, step: Step) -> KmipState | None:
+    """The state after ``step``, equal to ``state`` for no change, None when it is refused."""
+    return _TABLE[step].get(state)
+
+
+def has_material(state: KmipState) -> bool:
+    """Whether Get has something to give (rule 7)."""
+    return state in _WITH_MATERIAL
+
+
+def revocation(reason: RevocationReason) -> Step:
+    """The step that Revoke with this reason is (rules 2 and 3)."""
+    compromise = (RevocationReason.KEY_COMPROMISE, RevocationReason.CA_COMPROMISE)
+    return Step.COMPROMISE if reason in compromise else Step.DEACTIVATE

@@ -1,0 +1,241 @@
+"""Keys in the database: rows, their tags, and every SQL statement about them.
+
+Functions here run inside ``Database.transact`` or ``query``; they take and give values.
+Material is wrapped with AES-256-GCM, bound to id, scope, algorithm, length and usage; the row as
+a whole, with its state, carries a tag of the vault, so that an edited file cannot turn
+Compromised back into Active. ``changed`` is the audit row of the last change: putting an older
+row back disagrees with the trail, which the check at start finds.
+
+Rows are never deleted: a destroyed key keeps a tombstone without material. ``ordinal`` is the
+order of creation and the only order anything is listed in.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+import msgspec
+
+from protocol.errors import CryptographicFailure
+from protocol.messages.kms import KeyAttributes
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId, KmipState
+from services.kms import audit
+from services.kms.master import Vault, make_master, read_master
+from services.runtime.ports import Database, Disk, Rng
+
+DATABASE: Final = "keys"
+SCHEMA: Final = (
+    """CREATE TABLE IF NOT EXISTS keys (
+        ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
+        key_id TEXT NOT NULL UNIQUE,
+        scope TEXT NOT NULL,
+        operation_id TEXT NOT NULL,
+        algorithm TEXT NOT NULL,
+        length INTEGER NOT NULL,
+        usage_mask INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        initial_date REAL NOT NULL,
+        activation_date REAL,
+        deactivation_date REAL,
+        compromise_date REAL,
+        destroy_date REAL,
+        last_change_date REAL NOT NULL,
+        wrapped BLOB,
+        changed INTEGER NOT NULL,
+        tag BLOB NOT NULL,
+        UNIQUE (scope, operation_id)
+    ) STRICT""",
+    "CREATE INDEX IF NOT EXISTS keys_by_state ON keys (scope, state, ordinal)",
+    *audit.SCHEMA,
+)
+
+_KIND: Final = b"key"
+_COLUMNS: Final = (
+    "key_id, scope, operation_id, algorithm, length, usage_mask, state, initial_date, "
+    "activation_date, deactivation_date, compromise_date, destroy_date, last_change_date, "
+    "wrapped, changed"
+)
+_SELECT: Final = f"SELECT {_COLUMNS}, tag FROM keys "  # noqa: S608 - constants only
+_INSERT: Final = f"INSERT INTO keys ({_COLUMNS}, tag) VALUES ({', '.join('?' * 16)})"  # noqa: S608
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class KeyRow(msgspec.Struct, frozen=True, array_like=True):
+    """One key as stored, fields in the order of the columns; ``wrapped`` None once destroyed."""
+
+    key_id: KeyId
+    scope: str
+    operation_id: str
+    algorithm: str
+    length: int
+    usage_mask: int
+    state: KmipState
+    initial_date: float
+    activation_date: float | None
+    deactivation_date: float | None
+    compromise_date: float | None
+    destroy_date: float | None
+    last_change_date: float
+    wrapped: bytes | None
+    changed: int
+
+
+def binding(key_id: KeyId, scope: str, algorithm: str, length: int, usage_mask: int) -> bytes:
+    """The associated data of wrapped material: facts that never change."""
+    return _encode(("keystead kms key", key_id, scope, algorithm, length, usage_mask))
+
+
+def material(vault: Vault, row: KeyRow) -> KeyMaterial | None:
+    """The key itself, None once destroyed; ``CryptographicFailure`` if it does not unwrap."""
+    if row.wrapped is None:
+        return None
+    aad = binding(row.key_id, row.scope, row.algorithm, row.length, row.usage_mask)
+    return vault.open(row.wrapped, aad)
+
+
+def attributes(row: KeyRow) -> KeyAttributes:
+    return KeyAttributes(
+        key_id=row.key_id,
+        state=row.state,
+        algorithm=row.algorithm,
+        length=row.length,
+        usage_mask=row.usage_mask,
+        initial_date=row.initial_date,
+        activation_date=row.activation_date,
+        deactivation_date=row.deactivation_date,
+        compromise_date=row.compromise_date,
+        destroy_date=row.destroy_date,
+        last_change_date=row.last_change_date,
+    )
+
+
+# ---- statements ---------------------------------------------------------------------------
+
+
+def find(connection: sqlite3.Connection, vault: Vault, key_id: KeyId) -> KeyRow | None:
+    """The key; ``CryptographicFailure`` if its row is not as this server wrote it."""
+    found = connection.execute(_SELECT + "WHERE key_id = ?", (key_id,)).fetchone()
+    return None if found is None else _verified(vault, found)
+
+
+def find_created(
+    connection: sqlite3.Connection, vault: Vault, scope: str, operation_id: str
+) -> KeyRow | None:
+    """The key that this operation has made, if it has."""
+    found = connection.execute(
+        _SELECT + "WHERE scope = ? AND operation_id = ?", (scope, operation_id)
+    ).fetchone()
+    return None if found is None else _verified(vault, found)
+
+
+def insert(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
+    connection.execute(_INSERT, (*_values(row), vault.tag(_KIND, _encode(row))))
+
+
+def update(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
+    """Write what can change: state, dates, material, audit row."""
+    connection.execute(
+        "UPDATE keys SET state = ?, activation_date = ?, deactivation_date = ?, "
+        "compromise_date = ?, destroy_date = ?, last_change_date = ?, wrapped = ?, changed = ?, "
+        "tag = ? WHERE key_id = ?",
+        (
+            row.state.value,
+            row.activation_date,
+            row.deactivation_date,
+            row.compromise_date,
+            row.destroy_date,
+            row.last_change_date,
+            row.wrapped,
+            row.changed,
+            vault.tag(_KIND, _encode(row)),
+            row.key_id,
+        ),
+    )
+
+
+def ordinal(connection: sqlite3.Connection, key_id: KeyId, scope: str | None) -> int | None:
+    """Where the key stands in the order of creation; None if there is none in this scope."""
+    found = connection.execute(
+        "SELECT ordinal FROM keys WHERE key_id = ? AND (? IS NULL OR scope = ?)",
+        (key_id, scope, scope),
+    ).fetchone()
+    return None if found is None else int(found[0])
+
+
+def locate(
+    connection: sqlite3.Connection,
+    scope: str | None,
+    state: KmipState | None,
+    after: int,
+    limit: int,
+) -> tuple[tuple[KeyId, ...], int]:
+    """Ids above the ordinal ``after`` in order of creation, and how many match in all.
+
+    ``scope`` and ``state`` None: any.
+    """
+    terms = [("scope = ?", scope), ("state = ?", None if state is None else state.value)]
+    given = [(term, value) for term, value in terms if value is not None]
+    where = " AND ".join(["1", *(term for term, _ in given)])
+    values = [value for _, value in given]
+    rows = connection.execute(
+        f"SELECT key_id FROM keys WHERE {where} AND ordinal > ? ORDER BY ordinal LIMIT ?",  # noqa: S608
+        (*values, after, limit),
+    )
+    found = tuple(KeyId(row[0]) for row in rows)
+    total = connection.execute(f"SELECT count(*) FROM keys WHERE {where}", values)  # noqa: S608
+    return found, int(total.fetchone()[0])
+
+
+def _values(row: KeyRow) -> tuple[object, ...]:
+    return tuple(getattr(row, name) for name in KeyRow.__struct_fields__)
+
+
+def _verified(vault: Vault, found: tuple[object, ...]) -> KeyRow:
+    *values, tag = found
+    row = msgspec.convert(values, KeyRow)
+    if not isinstance(tag, bytes):
+        raise CryptographicFailure(f"the row of key {row.key_id} has no tag")
+    vault.verify(_KIND, _encode(row), tag, f"the row of key {row.key_id}")
+    return row
+
+
+# ---- opening ------------------------------------------------------------------------------
+
+
+async def open_store(disk: Disk, rng: Rng) -> tuple[Database, Vault]:
+    """Open the database and its master key, making both on the first start.
+
+    ``CryptographicFailure`` when the master key is missing or another one, or when a row of the
+    keys or of the trail is not as this server wrote it.
+    """
+    database = await disk.database(DATABASE, SCHEMA)
+    served = await database.query(audit.begun)
+    master = await read_master(disk)
+    if master is None:
+        if served:
+            raise CryptographicFailure("the master key is missing: no stored key can be opened")
+        master = await make_master(disk, rng)
+    vault = Vault(master)
+    if not served:
+        await database.transact(lambda connection: audit.begin(connection, vault))
+    await database.query(lambda connection: check(connection, vault))
+    await database.transact(_wipe_for_good)
+    return database, vault
+
+
+def check(connection: sqlite3.Connection, vault: Vault) -> None:
+    """Every row against its tag, and against the trail; ``CryptographicFailure`` names one."""
+    changed = audit.check(connection, vault)
+    for found in connection.execute(_SELECT + "ORDER BY ordinal"):
+        row = _verified(vault, found)
+        if changed.pop(row.key_id, None) != row.changed:
+            raise CryptographicFailure(f"key {row.key_id} is not the one the audit trail tells of")
+    for key_id in changed:
+        raise CryptographicFailure(f"key {key_id} is in the audit trail, but its row is gone")
+
+
+def _wipe_for_good(connection: sqlite3.Connection) -> None:
+    """Overwrite what is destroyed, also in freed pages (the log file keeps it until reset)."""
+    connection.execute("PRAGMA secure_delete = ON").fetchall()
