@@ -1,0 +1,269 @@
+"""Keys at rest: no key bytes in the database, altered files are noticed, master key rules."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol.errors import CryptographicFailure
+from protocol.messages.kms import (
+    Activate,
+    AuditRow,
+    CreateKey,
+    Destroy,
+    GetAttributes,
+    GetKeys,
+    Locate,
+    QueryAudit,
+    Revoke,
+)
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId, RevocationReason
+from services.kms.master import MASTER_FILE, Vault, make_master, read_master
+from services.kms.store import KeyRow, find, material
+from services.runtime.service import Halted
+from tests.services.kms.ports import LOCAL, OPERATOR, OTHER, CountedRng, Server
+
+
+async def lived(server: Server) -> list[KeyId]:
+    """A server with keys in several states and a trail to tell of them."""
+    ids = [
+        (await server.ask(CreateKey(operation_id=str(n), activate=n > 0, get=True))).key_id
+        for n in range(5)
+    ]
+    await server.ask(Revoke(key_id=ids[1]), OPERATOR)
+    await server.ask(Revoke(key_id=ids[2], reason=RevocationReason.KEY_COMPROMISE), OPERATOR)
+    await server.ask(Revoke(key_id=ids[3]), OPERATOR)
+    await server.ask(Destroy(key_id=ids[3]), OPERATOR)
+    await server.ask(Activate(key_id=ids[4]))
+    return ids
+
+
+# ---- no key bytes ---------------------------------------------------------------------------
+
+
+def leaks(image: bytes, secret: bytes) -> bool:
+    """Whether ``image`` holds the secret, raw or as text in either case of hexadecimal."""
+    return any(
+        form in image for form in (secret, secret.hex().encode(), secret.hex().upper().encode())
+    )
+
+
+async def test_no_key_bytes_in_the_database(server: Server) -> None:
+    ids = await lived(server)
+    got = await server.ask(GetKeys(key_ids=tuple(ids)))
+    secrets = [key.reveal() for key in got.material.keys]
+    secrets += [drawn for drawn in server.rng.tokens if len(drawn) == 32]  # also the master key
+    assert len(secrets) == 4 + 6
+    image = server.platter.image()
+    assert ids[0].encode() in image, "the scan must be able to see what is in there"
+    assert not any(leaks(image, secret) for secret in secrets)
+    # The scan is able to find one: plant it, raw and as text.
+    server.platter.sql("CREATE TABLE planted (canary BLOB)")
+    for form in (secrets[0], secrets[0].hex()):
+        server.platter.sql("INSERT INTO planted VALUES (?)", form)
+        assert leaks(server.platter.image(), secrets[0])
+        server.platter.sql("DELETE FROM planted")
+        server.platter.sql("VACUUM")
+
+
+async def test_destroyed_material_is_gone_from_the_file(server: Server) -> None:
+    """Not even wrapped: Destroy overwrites it, also in pages that SQLite has freed."""
+    created = await server.ask(CreateKey(operation_id="1"))
+    [(wrapped,)] = server.platter.sql("SELECT wrapped FROM keys")
+    assert wrapped in server.platter.image()
+    await server.ask(Destroy(key_id=created.key_id), OPERATOR)
+    assert wrapped not in server.platter.image()
+
+
+async def test_errors_and_records_show_no_key(server: Server) -> None:
+    created = await server.ask(CreateKey(operation_id="1", get=True))
+    assert created.material is not None
+    secret = created.material.keys[0].reveal()
+    server.platter.sql("UPDATE keys SET wrapped = zeroblob(60)")
+    with pytest.raises(CryptographicFailure) as caught:
+        await server.ask(GetKeys(key_ids=(created.key_id,)))
+    shown = f"{caught.value!r} {created!r} {server.node.records!r}".encode()
+    assert not leaks(shown, secret)
+
+
+# ---- the master key -------------------------------------------------------------------------
+
+
+async def test_another_master_key_opens_nothing(server: Server) -> None:
+    created = await server.ask(CreateKey(operation_id="1"))
+    connection = server.platter.databases["keys"]
+    row = find(connection, server_vault(server), created.key_id)
+    assert row is not None
+    wrong = Vault(KeyMaterial(bytes(32)))
+    with pytest.raises(CryptographicFailure):
+        find(connection, wrong, created.key_id)
+    with pytest.raises(CryptographicFailure):
+        material(wrong, row)
+    assert material(server_vault(server), row) is not None
+
+
+def server_vault(server: Server) -> Vault:
+    return Vault(KeyMaterial(server.platter.written[MASTER_FILE]))
+
+
+@pytest.mark.parametrize("content", [bytes(32), b"", bytes(31), bytes(33), None])
+async def test_start_without_the_right_master_key(server: Server, content: bytes | None) -> None:
+    """It halts and says why; with the right file back it serves everything again."""
+    ids = await lived(server)
+    before = await server.ask(GetKeys(key_ids=tuple(ids)))
+    kept = server.platter.written.pop(MASTER_FILE)
+    if content is not None:
+        server.platter.written[MASTER_FILE] = content
+    with pytest.raises(Halted) as halted:
+        await server.boot()
+    assert "kms does not serve" in halted.value.screen
+    assert server.platter.written.get(MASTER_FILE) == content, "it must not make another"
+    server.platter.written[MASTER_FILE] = kept
+    await server.boot()
+    assert await server.ask(GetKeys(key_ids=tuple(ids))) == before
+
+
+async def test_master_key_survives_power_loss_from_the_first_start(server: Server) -> None:
+    created = await server.ask(CreateKey(operation_id="1", get=True))
+    server.platter.lose_power()
+    await server.boot()
+    got = await server.ask(GetKeys(key_ids=(created.key_id,)))
+    assert got.material == created.material
+
+
+async def test_first_start_cut_short_anywhere() -> None:
+    """Master key made, trail not begun (or not even that): the next start goes on from there."""
+    server = Server()
+    await server.boot()
+    master = server.platter.written[MASTER_FILE]
+    server.platter.sql("DELETE FROM audit_head")
+    await server.boot()
+    assert server.platter.written[MASTER_FILE] == master
+    assert (await server.ask(CreateKey(operation_id="1"))).key_id
+    server.platter.databases["keys"].close()
+
+
+async def test_make_and_read_master(server: Server) -> None:
+    made = await make_master(server.disk, CountedRng("other"))
+    assert await read_master(server.disk) == made
+    assert sorted(server.platter.written) == [MASTER_FILE]
+
+
+# ---- altered files --------------------------------------------------------------------------
+
+ALTERATIONS = {
+    "state back to Active": "UPDATE keys SET state = 'Active' WHERE state = 'Compromised'",
+    "scope": "UPDATE keys SET scope = 'b' WHERE ordinal = 1",
+    "operation id": "UPDATE keys SET operation_id = 'other' WHERE ordinal = 1",
+    "key id": "UPDATE keys SET key_id = '0' WHERE ordinal = 1",
+    "a date": "UPDATE keys SET initial_date = initial_date - 1 WHERE ordinal = 1",
+    "material of another key": (
+        "UPDATE keys SET wrapped = (SELECT wrapped FROM keys WHERE ordinal = 2) WHERE ordinal = 1"
+    ),
+    "material removed": "UPDATE keys SET wrapped = NULL WHERE ordinal = 1",
+    "tag removed": "UPDATE keys SET tag = x'' WHERE ordinal = 1",
+    "row removed": "DELETE FROM keys WHERE ordinal = 1",
+    "audit result": "UPDATE audit SET result = 'Success' || ' ' WHERE sequence = 3",
+    "audit who": "UPDATE audit SET who = 'nobody' WHERE sequence = 1",
+    "audit time": "UPDATE audit SET at = at + 1 WHERE sequence = 2",
+    "audit scope": "UPDATE audit SET scope = 'b' WHERE sequence = 2",
+    "audit digest": "UPDATE audit SET digest = zeroblob(32) WHERE sequence = 2",
+    "first audit row removed": "DELETE FROM audit WHERE sequence = 1",
+    "audit row removed": "DELETE FROM audit WHERE sequence = 4",
+    "last audit row removed": (
+        "DELETE FROM audit WHERE sequence = (SELECT max(sequence) FROM audit)"
+    ),
+    "audit row numbered anew": "UPDATE audit SET sequence = 0 WHERE sequence = 2",
+    "all audit rows removed": "DELETE FROM audit",
+    "audit row added": (
+        "INSERT INTO audit SELECT max(sequence) + 1, 0, 'x', 'default', 'Get', 'y', 'Success', "
+        "digest FROM audit"
+    ),
+    "audit head": "UPDATE audit_head SET sequence = sequence - 1",
+    "audit head removed but not the trail": "DELETE FROM audit_head",
+}
+
+
+@pytest.mark.parametrize("statement", ALTERATIONS.values(), ids=ALTERATIONS)
+async def test_altered_database_is_noticed_at_start(server: Server, statement: str) -> None:
+    await lived(server)
+    await server.boot()  # a start over the untouched file is fine
+    server.platter.sql(statement)
+    with pytest.raises(Halted, match=r"altered|removed|ends at|audit trail"):
+        await server.boot()
+
+
+async def test_cut_trail_with_its_old_head_is_noticed(server: Server) -> None:
+    """Somebody kept an old head with its tag: the chain holds, but the keys know better."""
+    created = await server.ask(CreateKey(operation_id="1", activate=True))
+    [old] = server.platter.sql("SELECT sequence, digest, tag FROM audit_head")
+    await server.ask(Revoke(key_id=created.key_id), OPERATOR)
+    server.platter.sql("DELETE FROM audit WHERE sequence > ?", old[0])
+    server.platter.sql("UPDATE audit_head SET sequence = ?, digest = ?, tag = ?", *old)
+    with pytest.raises(Halted, match="not the one the audit trail tells of"):
+        await server.boot()
+
+
+async def test_older_row_put_back_is_noticed(server: Server) -> None:
+    """A row with its own valid tag from before the compromise: the trail knows better."""
+    created = await server.ask(CreateKey(operation_id="1", activate=True))
+    columns = ", ".join((*KeyRow.__struct_fields__, "tag"))
+    [old] = server.platter.sql(f"SELECT {columns} FROM keys")  # noqa: S608
+    await server.ask(
+        Revoke(key_id=created.key_id, reason=RevocationReason.KEY_COMPROMISE), OPERATOR
+    )
+    server.platter.sql("DELETE FROM keys")
+    places = ", ".join("?" * len(old))
+    server.platter.sql(f"INSERT INTO keys ({columns}) VALUES ({places})", *old)  # noqa: S608
+    with pytest.raises(Halted, match="not the one the audit trail tells of"):
+        await server.boot()
+
+
+async def test_altered_row_is_noticed_while_serving(server: Server) -> None:
+    """No key of the request leaves, other keys go on, and the trail says what happened."""
+    ids = await lived(server)
+    server.platter.sql("UPDATE keys SET state = 'Active' WHERE key_id = ?", ids[2])
+    with pytest.raises(CryptographicFailure, match=ids[2]):
+        await server.ask(GetKeys(key_ids=(ids[0], ids[2])))
+    with pytest.raises(CryptographicFailure):
+        await server.ask(GetAttributes(key_ids=(ids[2],)))
+    with pytest.raises(CryptographicFailure):
+        await server.ask(Activate(key_id=ids[2]))
+    with pytest.raises(CryptographicFailure):
+        await server.ask(CreateKey(operation_id="2", get=True))
+    assert len((await server.ask(GetKeys(key_ids=(ids[0],)))).material.keys) == 1
+    rows = (await server.ask(QueryAudit(), LOCAL)).rows[-5:]
+    assert [(row.operation, row.key_id, row.result) for row in rows] == [
+        ("Get", ids[0], "Cryptographic Failure"),
+        ("Get", ids[2], "Cryptographic Failure"),
+        ("Activate", ids[2], "Cryptographic Failure"),
+        ("Create", "", "Cryptographic Failure"),
+        ("Get", ids[0], "Success"),
+    ]
+
+
+# ---- the trail ------------------------------------------------------------------------------
+
+
+async def test_trail_is_numbered_and_paged(server: Server) -> None:
+    await lived(server)
+    rows = (await server.ask(QueryAudit(), LOCAL)).rows
+    assert [row.sequence for row in rows] == list(range(1, len(rows) + 1))
+    assert len({row.digest for row in rows}) == len(rows)
+    paged: list[AuditRow] = []
+    while page := (await server.ask(QueryAudit(after=len(paged), limit=4), LOCAL)).rows:
+        paged += page
+    assert tuple(paged) == rows
+
+
+@pytest.mark.parametrize("asked", ["", "a\0b", "ключ", "'; DROP TABLE keys; --", "x" * 5000])
+async def test_made_up_ids(server: Server, asked: str) -> None:
+    """Any text may be asked for: it is not found, and the trail stays whole."""
+    await server.ask(CreateKey(operation_id=asked[:128] or "1"))
+    got = await server.ask(GetKeys(key_ids=(KeyId(asked),)))
+    assert got.values[0].state is None
+    await server.boot()
+    rows = (await server.ask(QueryAudit(), LOCAL)).rows
+    assert (rows[-1].key_id, rows[-1].result) == (asked[:64], "Item Not Found")
+    assert (await server.ask(Locate())).total == 1
+    assert (await server.ask(Locate(), OTHER)).total == 0
