@@ -1,0 +1,379 @@
+"""The broker of the simulation, in memory, with the rules of the real one.
+
+Two hops, as in life: a sender's messages reach the broker in their order, and a receiver gets
+what is for it in the broker's order. Latency is drawn per message from the stream of its link
+(never from its size). Permissions, size limit, "no responders", and the loss of everything in
+flight when the broker dies are those of nats-server as measured in the lab.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from protocol.envelope import SIZE_LIMIT
+from protocol.errors import NotSent
+from protocol.subjects import may_publish, may_subscribe, own_subscription, reply_prefix
+from protocol.terms import NodeName
+from services.runtime.incarnation import Incarnation
+from services.runtime.sim.loop import SimLoop
+from services.runtime.sim.rng import stream
+from services.runtime.sim.tasks import SimTimer, context_of
+from services.runtime.wire import WireSink
+
+TapCallback = Callable[[str, str, bytes], None]
+
+FIRST_CONNECT = 10.0  # seconds that ``open`` tries
+BACK_OFF = (0.15, 0.25)  # a client's wait before it dials again
+STALL = (3.15, 3.88)  # the broker drops a client that is silent for so long (1 s x 3 pings)
+UNSENT_LIMIT = 4096  # messages; counted and not weighed, because lengths are random
+_SUBJECT = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*")
+
+
+class _Message(NamedTuple):
+    subject: str
+    reply: str
+    payload: bytes
+    down: int  # nanoseconds from the broker to the receiver
+    no_responders: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class _Connection:
+    """One TCP connection of a client. Queues hold what travels; a timer only says "one more":
+    the loop or a pause may shuffle timers, never messages."""
+
+    epoch: int  # of the broker it leads to
+    open: bool = True  # the broker's view; the client learns of the end a little later
+    up: deque[_Message] = field(default_factory=deque)
+    down: deque[_Message] = field(default_factory=deque)
+    up_due: int = 0  # when the latest message sent reaches the broker
+    down_due: int = 0  # when the latest message for the client reaches it
+
+
+class SimBroker:
+    """All wires of one simulation meet here.
+
+    ``latency``     seconds from sender to receiver, a range; half for each hop
+    ``tap``         called with (subject, reply, payload) of every message that is let in
+    ``violations``  node -> how often permissions refused it; a healthy run has none
+    ``messages``    how many were let in
+    """
+
+    def __init__(
+        self,
+        loop: SimLoop,
+        seed: int,
+        *,
+        latency: tuple[float, float] = (0.0002, 0.0008),
+        tap: TapCallback | None = None,
+    ) -> None:
+        self.loop = loop
+        self.tap = tap
+        self.up = True
+        self.epoch = 1  # of the running broker; what carries an older one is gone
+        self.messages = 0
+        self.violations: Counter[NodeName] = Counter()
+        self.context = context_of(None)
+        self._seed = seed
+        self._low, self._span = latency[0] * 5e8, (latency[1] - latency[0]) * 5e8
+        self._links: dict[tuple[str, str], random.Random] = {}
+        self._clients: dict[SimWire, _Connection] = {}
+        self._wires: dict[NodeName, SimWire] = {}  # those that are subscribed
+        self._stalls: dict[NodeName, SimTimer] = {}
+        self._waiting: dict[SimWire, None] = {}  # link lost, dialling again
+
+    # ---- the process ------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Killed: everything in flight is gone; every client sees the end of its connection."""
+        if not self.up:
+            return
+        self.up = False
+        self.epoch += 1
+        self._note("broker-down")
+        for wire in list(self._clients):
+            self._drop(wire)
+
+    def start(self) -> None:
+        """Up again; each client comes back after a back-off of its own. No change when up."""
+        if self.up:
+            return
+        self.up = True
+        self._note("broker-up")
+        waiting, self._waiting = list(self._waiting), {}
+        for wire in waiting:
+            self.dial(wire)
+
+    def pause(self, node: NodeName) -> None:
+        """Park the node's steps (``loop.pause``); the broker drops a client that is silent for
+        more than its pings allow, and then knows no responder there."""
+        if self.loop.paused(node):
+            return
+        self.loop.pause(node)
+        patience = self.link(node, "").uniform(*STALL)
+        self._stalls[node] = self.loop.call_later(patience, self.cut, node, context=self.context)
+
+    def resume(self, node: NodeName) -> None:
+        """Its steps go on; if it was dropped meanwhile it learns so, and dials again."""
+        stall = self._stalls.pop(node, None)
+        if stall is not None:
+            stall.cancel()
+        self.loop.resume(node)
+
+    def cut(self, node: NodeName) -> None:
+        """The broker ends this client's connection; what was in flight on it is gone."""
+        wire = self._wires.get(node)
+        if wire is not None:
+            self._note(f"broker-cut {node}")
+            self._drop(wire)
+
+    def _drop(self, wire: SimWire) -> None:
+        connection = self._clients.pop(wire)
+        if self._wires.get(wire.me) is wire:
+            del self._wires[wire.me]
+        connection.open = False
+        delay = self.draw(wire.me, "")
+        self.loop.call_at_ns(self.loop.now_ns + delay, wire.lose, connection, context=wire.context)
+
+    def dial(self, wire: SimWire) -> None:
+        """Let ``wire`` connect after its back-off, now or when the broker is up."""
+        if not self.up:
+            self._waiting[wire] = None
+            return
+        wait = self.link(wire.me, "").uniform(*BACK_OFF)
+        self.loop.call_later(wait, wire.connect, context=wire.context)
+
+    # ---- connections ------------------------------------------------------------------------
+
+    def join(self, wire: SimWire, subscription: str) -> _Connection | None:
+        """Connect and subscribe; None when the broker is down."""
+        if not self.up:
+            return None
+        connection = self._clients[wire] = _Connection(self.epoch)
+        if not may_subscribe(wire.me, subscription):
+            self._refuse(wire)
+            return connection
+        other = self._wires.get(wire.me)
+        if other is not None and other is not wire:
+            if other.life.alive:
+                raise RuntimeError(f"{wire.me} has a connection already: two lives at once")
+            other.abort()
+        self._wires[wire.me] = wire
+        return connection
+
+    def leave(self, wire: SimWire) -> None:
+        if self._wires.get(wire.me) is wire:
+            del self._wires[wire.me]
+        self._clients.pop(wire, None)
+        self._waiting.pop(wire, None)
+
+    def _refuse(self, wire: SimWire) -> None:
+        """As the real one: told asynchronously at most, so it is counted and nothing else."""
+        self.violations[wire.me] += 1
+        wire.violations += 1
+        self._note(f"violation {wire.me}")
+
+    # ---- messages ---------------------------------------------------------------------------
+
+    def link(self, src: str, dst: str) -> random.Random:
+        """The stream of the link src -> dst; ``dst`` "" is the connection itself."""
+        found = self._links.get((src, dst))
+        if found is None:
+            found = self._links[src, dst] = stream(self._seed, "link", src, dst)
+        return found
+
+    def draw(self, src: str, dst: str) -> int:
+        """Nanoseconds of one hop. One message in 64 is late by some milliseconds."""
+        rng = self.link(src, dst)
+        hop = self._low + self._span * rng.random()
+        return int(hop) if rng.random() > 1 / 64 else int(hop + rng.random() * 5e6)
+
+    def reached(self, wire: SimWire, connection: _Connection) -> None:
+        """The next message of this connection has come in, if the connection still is."""
+        if not connection.open or connection.epoch != self.epoch or not connection.up:
+            return
+        self._route(wire, connection.up.popleft())
+
+    def _route(self, wire: SimWire, message: _Message) -> None:
+        """Check, show it to the tap, pass it on."""
+        parts = message.subject.split(".")
+        if not may_publish(wire.me, message.subject):
+            self._refuse(wire)
+            return
+        self.messages += 1
+        link = parts[0] == "l" and len(parts) > 3
+        # The last part of a reply's subject is a token: it has no place in the trace.
+        label = ".".join(parts[:4] if link and parts[3] == "_r" else parts)
+        self.loop.trace.add(self.loop.now_ns, wire.me, wire.life.boot, label)
+        if self.tap is not None:
+            self.tap(message.subject, message.reply, message.payload)
+        receiver = self._wires.get(NodeName(parts[2])) if link else None
+        if receiver is None and link and message.reply and may_subscribe(wire.me, message.reply):
+            receiver = wire  # the broker itself answers: nobody listens there
+            message = _Message(message.reply, "", b"", message.down, no_responders=True)
+        connection = self._clients.get(receiver) if receiver is not None else None
+        if receiver is None or connection is None:
+            return
+        connection.down.append(message)
+        due = max(connection.down_due + 1, self.loop.now_ns + message.down)
+        connection.down_due = due
+        self.loop.call_at_ns(due, receiver.deliver, connection, context=receiver.context)
+
+    def _note(self, label: str) -> None:
+        self.loop.trace.add(self.loop.now_ns, "", 0, label)
+
+
+class SimWire:
+    """``Wire`` of one incarnation of one node; see there. Mirrors ``lab.bus.NatsWire``."""
+
+    def __init__(
+        self, broker: SimBroker, life: Incarnation, *, subscription: str | None = None
+    ) -> None:
+        self.me = life.node
+        self.life = life
+        self.context = context_of(life)
+        self.closed = False
+        self.violations = 0
+        self.losses = 0
+        self.sink_errors = 0
+        self._broker = broker
+        self._loop = broker.loop
+        self._subscription = own_subscription(self.me) if subscription is None else subscription
+        self._connection: _Connection | None = None
+        self._sink: WireSink | None = None
+        self._probe = reply_prefix(self.me, self.me) + f"ready-{life.boot}"
+        self._ready = asyncio.Event()
+        self._opened = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether the link is believed to be up; a dead broker is noticed a little later."""
+        return self._connection is not None
+
+    # ---- Wire -------------------------------------------------------------------------------
+
+    async def open(self, sink: WireSink) -> None:
+        """Connect, subscribe, return when a message to oneself came back; ``NotSent`` after
+        ten seconds without."""
+        self.life.check()
+        self._sink = sink
+        try:
+            async with asyncio.timeout(FIRST_CONNECT):
+                self.connect()
+                while not self._ready.is_set():
+                    if self._connection is not None:
+                        self.send(self._probe, b"")
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(0.5):
+                            await self._ready.wait()
+        except TimeoutError:
+            self.abort()
+            raise NotSent(f"{self.me}: the broker did not let us in") from None
+        except BaseException:
+            self.abort()
+            raise
+        self.life.check()
+        self._opened = True
+
+    def send(self, subject: str, payload: bytes, reply: str = "") -> None:
+        """``NotSent``: no link, too much unsent, too large, no subject."""
+        self.life.check()
+        connection = self._connection
+        if connection is None:
+            raise NotSent(f"{self.me} has no connection to the broker")
+        if len(payload) > SIZE_LIMIT:
+            raise NotSent(f"{len(payload)} bytes are over the broker's limit of {SIZE_LIMIT}")
+        if len(connection.up) >= UNSENT_LIMIT:
+            raise NotSent(f"{self.me} has too much unsent: the broker does not read")
+        if not _SUBJECT.fullmatch(subject) or (reply and not _SUBJECT.fullmatch(reply)):
+            raise NotSent(f"{subject!r} (reply {reply!r}) is no subject to publish on")
+        broker, loop = self._broker, self._loop
+        parts = subject.split(".", 3)
+        dst = parts[2] if parts[0] == "l" and len(parts) > 3 else "*"
+        up, down = broker.draw(self.me, dst), broker.draw(self.me, dst)
+        connection.up.append(_Message(subject, reply, payload, down))
+        connection.up_due = due = max(connection.up_due + 1, loop.now_ns + up)
+        loop.call_at_ns(due, broker.reached, self, connection, context=broker.context)
+
+    async def close(self) -> None:
+        """Orderly: what was sent reaches the broker, then leave. Never raises, ends in time."""
+        connection = self._connection
+        if not self.closed and connection is not None and connection.up:
+            # One more step after the last message is due there; nothing is polled.
+            done = self._loop.create_future()
+            self._loop.call_at_ns(connection.up_due + 1, _settle, done)
+            await done
+        self._leave()
+
+    def abort(self) -> None:
+        """Crash: closed first. Of what travels to the broker a drawn first part had left the
+        machine already and arrives; nothing arrives here any more."""
+        if self.closed:
+            return
+        connection = self._connection
+        self._leave()
+        if connection is not None and connection.up:
+            keep = self._broker.link(self.me, "").randrange(len(connection.up) + 1)
+            while len(connection.up) > keep:
+                connection.up.pop()
+
+    def _leave(self) -> None:
+        self.closed = True
+        self._connection = None
+        self._broker.leave(self)
+
+    # ---- what the broker calls ----------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Dial; subscribed at once on success, else again later."""
+        if self.closed or self._connection is not None:
+            return
+        self._connection = self._broker.join(self, self._subscription)
+        if self._connection is None:
+            self._broker.dial(self)
+        elif self._opened and self._sink is not None:
+            self._hand(self._sink.on_reconnected)
+
+    def lose(self, connection: _Connection) -> None:
+        """The end of ``connection`` has come through to us."""
+        if self.closed or self._connection is not connection:
+            return
+        self._connection = None
+        self.losses += 1
+        self._broker.dial(self)
+        if self._opened and self._sink is not None:
+            self._hand(self._sink.on_disconnected)
+
+    def deliver(self, connection: _Connection) -> None:
+        """The next message of this connection is here, if the connection still is."""
+        if self.closed or not connection.open or not connection.down or self._sink is None:
+            return
+        message = connection.down.popleft()
+        if message.subject == self._probe:
+            self._ready.set()
+        elif message.no_responders:
+            self._hand(self._sink.on_no_responders, message.subject)
+        else:
+            self._hand(self._sink.on_message, message.subject, message.reply, message.payload)
+
+    def _hand(self, callback: Callable[..., None], *args: str | bytes) -> None:
+        """An exception of the sink is a bug of what lies above; it must not end the wire."""
+        try:
+            callback(*args)
+        except Exception as error:
+            self.sink_errors += 1
+            self._loop.call_exception_handler(
+                {"message": f"the sink of {self.me} failed", "exception": error}
+            )
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,391 @@
+"""The event loop of the simulation: virtual time, one ready queue, an order drawn from the seed.
+
+Time is an integer of nanoseconds. It moves by 1 us with each step, so that stamps are unique and
+an endless ``sleep(0)`` ends somewhere, and jumps to the next timer when nothing is ready.
+
+Steps belong to the incarnation in their context (``incarnation.CURRENT``). Those of one that has
+ended are never run: a crash is not a cancellation, no ``finally`` runs. Those of a paused node
+are parked until it resumes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from contextvars import Context, copy_context
+from heapq import heapify, heappop, heappush
+from typing import Any, TypeVar, TypeVarTuple
+
+from protocol.terms import NodeName
+from services.runtime.incarnation import CURRENT
+from services.runtime.sim.order import Order, ReadyQueue
+from services.runtime.sim.outside import WalledLoop, watched
+from services.runtime.sim.rng import derive, stream
+from services.runtime.sim.tasks import (
+    SimHandle,
+    SimTask,
+    SimTimer,
+    Step,
+    immortal,
+    where,
+)
+from services.runtime.sim.trace import Trace
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+STEP_NS = 1_000
+_EPOCH = 1_767_225_600  # 2026-01-01, Unix seconds; a seed adds up to a year
+_FLUSH_EVERY = 4096
+_SWEEP_AT = 1024
+
+
+class Deadlock(Exception):
+    """Nothing is ready and no timer is set, but what the run waits for is not done."""
+
+
+class OutOfTime(Exception):
+    """The run reached its limit of virtual seconds."""
+
+
+class OutOfSteps(Exception):
+    """The run reached its limit of steps: something spins."""
+
+
+class SimLoop(WalledLoop):
+    """One per simulation. ``run`` may be called again and again; between calls time stands still.
+
+    ``outside``    attempts to reach the real world; when not empty, the run is void (exit 5)
+    ``unhandled``  exceptions that nobody took, as text; a failed check at the end
+    ``order``      the order policy that the seed drew (or that was given)
+    ``epoch``      Unix seconds at virtual time 0, drawn from the seed
+    ``steps``      steps run so far
+    """
+
+    def __init__(
+        self, seed: int, *, trace: Trace | None = None, order: Order | None = None
+    ) -> None:
+        super().__init__()
+        self.seed = seed
+        self.trace = Trace() if trace is None else trace
+        self.steps = 0
+        self.epoch = _EPOCH + derive(seed, "epoch") % (365 * 86_400)
+        queue = ReadyQueue(stream(seed, "order"), order)
+        self.order = queue.order
+        self._ready = queue.steps
+        self._pick = queue.pick
+        self._timers: list[tuple[int, int, SimTimer]] = []
+        self._dead_timers = 0  # cancelled, still in the heap
+        self._now = 0
+        self._serial = 0
+        self._tasks: dict[int, SimTask] = {}
+        self._task_serial = 0
+        self._sweep_at = _SWEEP_AT
+        self._parked: dict[NodeName, list[Step]] = {}
+        self._graves: list[Step] = []
+        self._running = self._closed = self._stopping = False
+
+    # ---- time -----------------------------------------------------------------------------
+
+    def time(self) -> float:
+        """Virtual seconds since the simulation began."""
+        return self._now / 1e9
+
+    @property
+    def now_ns(self) -> int:
+        """Virtual nanoseconds since the simulation began."""
+        return self._now
+
+    # ---- scheduling -------------------------------------------------------------------------
+
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> SimHandle:
+        self._serial = serial = self._serial + 1
+        handle = SimHandle(
+            callback, args, self, copy_context() if context is None else context, serial
+        )
+        self._ready.append(handle)
+        return handle
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> SimTimer:
+        return self.call_at_ns(self._now + round(delay * 1e9), callback, *args, context=context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> SimTimer:
+        return self.call_at_ns(round(when * 1e9), callback, *args, context=context)
+
+    def call_at_ns(
+        self,
+        due: int,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> SimTimer:
+        """``call_at`` in virtual nanoseconds. Timers of one instant become ready in order."""
+        self._serial = serial = self._serial + 1
+        timer = SimTimer(
+            due, callback, args, self, copy_context() if context is None else context, serial
+        )
+        heappush(self._timers, (due, serial, timer))
+        return timer
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Called by a timer that is cancelled; the heap is cleaned when half of it is dead."""
+        self._dead_timers += 1
+        if self._dead_timers > 100 and self._dead_timers * 2 > len(self._timers):
+            self._timers = [entry for entry in self._timers if not entry[2].cancelled()]
+            heapify(self._timers)
+            self._dead_timers = 0
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)
+
+    def create_task(
+        self,
+        coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        *,
+        name: object = None,
+        context: Context | None = None,
+        **options: Any,
+    ) -> asyncio.Task[T]:
+        """A ``SimTask``, named ``sim-<serial>`` if it has no name. It is kept alive until done."""
+        self._task_serial = serial = self._task_serial + 1
+        life = CURRENT.get() if context is None else context.get(CURRENT)
+        task = SimTask(
+            coro,  # type: ignore[arg-type]
+            loop=self,
+            serial=serial,
+            life=life,
+            name=f"sim-{serial}" if name is None else str(name),
+            context=context,
+            **options,
+        )
+        node, boot = ("", 0) if life is None else (life.node, life.boot)
+        self.trace.add(self._now, node, boot, f"task {getattr(coro, '__qualname__', '')}", serial)
+        if len(self._tasks) >= self._sweep_at:
+            self._sweep()
+        self._tasks[serial] = task
+        return task
+
+    def _sweep(self) -> None:
+        """Forget tasks that are done, at points that the count of tasks alone decides."""
+        self._tasks = {serial: t for serial, t in self._tasks.items() if not t.done()}
+        self._sweep_at = max(_SWEEP_AT, 2 * len(self._tasks))
+
+    def tasks(self) -> list[SimTask]:
+        """Tasks that are not done, oldest first; those of ended lives are among them."""
+        self._sweep()
+        return list(self._tasks.values())
+
+    # ---- nodes ------------------------------------------------------------------------------
+
+    def pause(self, node: NodeName) -> None:
+        """Park every step of ``node`` from now on. Its timers go on: they are late afterwards."""
+        self._parked.setdefault(node, [])
+
+    def resume(self, node: NodeName) -> None:
+        """Make ready what was parked, in its order. No change when the node is not paused."""
+        self._ready.extend(self._parked.pop(node, ()))
+
+    def paused(self, node: NodeName) -> bool:
+        return node in self._parked
+
+    # ---- running ----------------------------------------------------------------------------
+
+    def run(
+        self,
+        main: Coroutine[Any, Any, T] | asyncio.Future[T],
+        *,
+        seconds: float | None = None,
+        steps: int | None = None,
+    ) -> T:
+        """Run until ``main`` is done and return its result; other tasks stay where they are.
+
+        ``seconds`` (virtual) and ``steps`` bound this call: ``OutOfTime``, ``OutOfSteps``.
+        ``Deadlock`` when nothing can ever go on. All three name the tasks that wait.
+        """
+        future: asyncio.Future[T] = (
+            main if isinstance(main, asyncio.Future) else self.create_task(main, name="main")
+        )
+        end = None if seconds is None else self._now + round(seconds * 1e9)
+        self._go(future.done, end, None if steps is None else self.steps + steps)
+        return future.result()
+
+    def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
+        """For ``asyncio.Runner(loop_factory=...)``; see ``run``."""
+        return self.run(future)  # type: ignore[arg-type]
+
+    def run_forever(self) -> None:
+        """Until ``stop()``; ``Deadlock`` when nothing can ever go on."""
+        self._stopping = False
+        self._go(lambda: self._stopping, None, None)
+
+    def stop(self) -> None:
+        self._stopping = True
+
+    def _go(self, done: Callable[[], bool], end: int | None, last: int | None) -> None:
+        if self._closed:
+            raise RuntimeError("the simulation's loop is closed")
+        if asyncio.events._get_running_loop() is not None:
+            raise RuntimeError("another event loop runs in this thread")
+        collecting = gc.isenabled()
+        hooks = sys.get_asyncgen_hooks()
+        gc.disable()  # finalisers would run at moments that the allocation history decides
+        sys.set_asyncgen_hooks(firstiter=None, finalizer=self._asyncgen_left)
+        asyncio.events._set_running_loop(self)
+        self._running = True
+        try:
+            with watched(self.outside):
+                self._spin(done, end, last)
+        finally:
+            self._running = False
+            asyncio.events._set_running_loop(None)
+            sys.set_asyncgen_hooks(*hooks)
+            self._sweep()
+            self.trace.flush()
+            if collecting:
+                gc.enable()
+
+    def _spin(self, done: Callable[[], bool], end: int | None, last: int | None) -> None:
+        """The hot loop; everything it touches at each step is a local."""
+        trace, current, parked, pick = self.trace, CURRENT, self._parked, self._pick
+        note = trace.pending.append
+        while not done():
+            timers = self._timers
+            if timers and timers[0][0] <= self._now:
+                self._due()
+            if not self._ready:
+                self._jump(end)
+                continue
+            step = pick()
+            if step._cancelled:
+                continue
+            life = step._context.get(current)
+            if life is None:
+                node, boot = "", 0
+            elif life.ended is not None:
+                self._graves.append(step)
+                continue
+            else:
+                node, boot = life.node, life.boot
+                if parked and node in parked:
+                    parked[node].append(step)
+                    continue
+            self._now = now = self._now + STEP_NS
+            self.steps += 1
+            note((now, node, boot, "step", (step.serial,)))
+            if not self.steps % _FLUSH_EVERY:
+                trace.flush()
+            try:
+                step._context.run(step._callback, *step._args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                self.call_exception_handler(
+                    {"message": "exception in a callback", "exception": error, "handle": step}
+                )
+            if end is not None and self._now > end:
+                raise OutOfTime(f"the limit of virtual time is over: {self._waiting()}")
+            if last is not None and self.steps >= last and not done():
+                raise OutOfSteps(f"the limit of steps is over: {self._waiting()}")
+
+    def _due(self) -> None:
+        """Move the timers that are due into the ready queue, by time and then by age."""
+        timers, ready = self._timers, self._ready
+        while timers and timers[0][0] <= self._now:
+            timer = heappop(timers)[2]
+            timer._scheduled = False
+            if timer._cancelled:
+                self._dead_timers -= 1
+            else:
+                ready.append(timer)
+
+    def _jump(self, end: int | None) -> None:
+        """Nothing is ready: go to the next timer of anybody who lives."""
+        timers = self._timers
+        while timers:
+            due, _, timer = timers[0]
+            if not timer._cancelled:
+                life = timer._context.get(CURRENT)
+                if life is None or life.ended is None:
+                    if end is not None and due > end:
+                        self._now = max(self._now, end)
+                        raise OutOfTime(f"the limit of virtual time is over: {self._waiting()}")
+                    self._now = max(self._now, due)
+                    return
+                self._graves.append(timer)
+            else:
+                self._dead_timers -= 1
+            heappop(timers)[2]._scheduled = False
+        raise Deadlock(f"nothing is ready and no timer is set: {self._waiting()}")
+
+    def _waiting(self) -> str:
+        """Who waits where, for people."""
+        lines = []
+        for task in self.tasks():
+            if task.life is None or task.life.ended is None:
+                lines.append(f"{task.get_name()} at {where(task)}")
+        paused = f"; paused: {', '.join(sorted(self._parked))}" if self._parked else ""
+        more = f" and {len(lines) - 20} more" if len(lines) > 20 else ""
+        return f"t={self.time():.6f} s, waiting: {'; '.join(lines[:20]) or 'nobody'}{more}{paused}"
+
+    # ---- ends -------------------------------------------------------------------------------
+
+    def _asyncgen_left(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """An async generator was dropped half-way: close it as asyncio does, unless it is dead."""
+        life = CURRENT.get()
+        if life is not None and life.ended is not None:
+            immortal([generator])
+        else:
+            self.create_task(generator.aclose(), name="aclose")
+
+    def bury(self) -> None:
+        """Put everything that never ran to its end out of reach, for good.
+
+        One reference of each is leaked until the process ends: freeing a coroutine would run
+        its ``finally`` blocks. Short-lived processes leave by ``os._exit`` and need not care.
+        """
+        self._sweep()
+        immortal(self._tasks.values())
+        immortal(self._graves)
+        immortal(self._ready)
+        immortal(entry[2] for entry in self._timers)
+        for parked in self._parked.values():
+            immortal(parked)
+        self._tasks.clear()
+        self._graves.clear()
+        self._ready.clear()
+        self._timers.clear()
+        self._parked.clear()
+
+    def adopt(self) -> None:
+        """In a child forked from inside a step: make this the running loop there too."""
+        asyncio.events._set_running_loop(self)
+
+    def close(self) -> None:
+        """Bury what is left; the loop runs no more."""
+        if self._running:
+            raise RuntimeError("the loop runs")
+        if not self._closed:
+            self._closed = True
+            self.bury()
+
+    def is_closed(self) -> bool:
+        return self._closed
+
+    def is_running(self) -> bool:
+        return self._running

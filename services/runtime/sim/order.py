@@ -1,0 +1,78 @@
+"""In what order the loop runs what is ready: a policy per run, drawn from its seed.
+
+FIFO 25 %, random 50 %, few preemptions 25 %: whole runs differ in character, and bugs that need
+one odd moment in an orderly run are found as well as those that need disorder throughout.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from enum import StrEnum
+
+from services.runtime.sim.tasks import Step
+
+_MEAN_GAP = 150  # steps between two preemptions, on average
+
+
+class Order(StrEnum):
+    """How the next of those that are ready is picked."""
+
+    FIFO = "fifo"  # as asyncio does
+    RANDOM = "random"  # any of them
+    FEW = "few"  # first in, first out, but now and then the first one goes to the end
+
+
+class ReadyQueue:
+    """``steps`` is appended to by the loop; ``pick()`` takes the next (it must not be empty)."""
+
+    def __init__(self, rng: random.Random, order: Order | None) -> None:
+        drawn = rng.random()  # drawn also when the order is given: the rest stays the same
+        if order is None:
+            order = Order.FIFO if drawn < 0.25 else Order.RANDOM if drawn < 0.75 else Order.FEW
+        self.order = order
+        self.steps: list[Step] | deque[Step]
+        self.pick: Callable[[], Step]
+        match order:
+            case Order.RANDOM:
+                self.steps, self.pick = _random(rng)
+            case Order.FIFO:
+                queue: deque[Step] = deque()
+                self.steps, self.pick = queue, queue.popleft
+            case Order.FEW:
+                self.steps, self.pick = _few(rng)
+
+
+def _random(rng: random.Random) -> tuple[list[Step], Callable[[], Step]]:
+    steps: list[Step] = []
+    draw, pop = rng.random, steps.pop
+
+    def pick() -> Step:
+        count = len(steps)
+        if count > 1:
+            index = int(draw() * count)
+            steps[index], steps[-1] = steps[-1], steps[index]
+        return pop()
+
+    return steps, pick
+
+
+def _few(rng: random.Random) -> tuple[deque[Step], Callable[[], Step]]:
+    steps: deque[Step] = deque()
+    rotate, popleft = steps.rotate, steps.popleft
+
+    def gap() -> int:
+        return 1 + int(rng.expovariate(1 / _MEAN_GAP))
+
+    left = gap()
+
+    def pick() -> Step:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            left = gap()
+            rotate(-1)
+        return popleft()
+
+    return steps, pick

@@ -1,0 +1,183 @@
+"""The wall around the simulation: whatever reaches through it is refused and written down.
+
+Two nets. The loop's own doors to threads, sockets, signals and processes raise. An audit hook
+of the interpreter catches what goes past the loop while it runs. A service may swallow the
+exception; the list remains, and the run is void (exit 5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+_EVENTS = frozenset(
+    {
+        "_thread.start_new_thread",
+        "_thread.start_joinable_thread",
+        "os.exec",
+        "os.forkpty",
+        "os.posix_spawn",
+        "os.spawn",
+        "os.system",
+        "pty.spawn",
+        "signal.pthread_kill",
+        "socket.__new__",
+        "socket.bind",
+        "socket.connect",
+        "socket.getaddrinfo",
+        "socket.gethostbyname",
+        "sqlite3.connect",
+        "subprocess.Popen",
+        "time.sleep",
+    }
+)
+
+
+_log = logging.getLogger("asyncio")
+
+ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
+
+
+class OutsideReached(RuntimeError):
+    """Code inside the simulation tried to reach the real world. The run proves nothing."""
+
+
+class _Net:
+    """What the audit hook looks at. A hook cannot be removed, so it is idle between runs."""
+
+    def __init__(self) -> None:
+        self.installed = False
+        self.thread = 0
+        self.sink: list[str] | None = None
+
+    def __call__(self, event: str, args: tuple[Any, ...]) -> None:
+        if self.sink is None or event not in _EVENTS or threading.get_ident() != self.thread:
+            return
+        if event == "sqlite3.connect" and args and _in_memory(str(args[0])):
+            return
+        what = f"{event} {args[0]!r}" if event == "sqlite3.connect" and args else event
+        self.sink.append(what)
+        raise OutsideReached(f"{what}: refused inside the simulation")
+
+
+def _in_memory(database: str) -> bool:
+    return database in (":memory:", "") or "mode=memory" in database
+
+
+_net = _Net()
+
+
+@contextmanager
+def watched(sink: list[str]) -> Iterator[None]:
+    """While inside, what this thread does past the loop is refused and noted in ``sink``."""
+    if not _net.installed:
+        sys.addaudithook(_net)
+        _net.installed = True
+    before = (_net.sink, _net.thread)
+    _net.sink, _net.thread = sink, threading.get_ident()
+    try:
+        yield
+    finally:
+        _net.sink, _net.thread = before
+
+
+def _refused(name: str) -> Any:
+    def refuse(self: WalledLoop, *args: Any, **kwargs: Any) -> NoReturn:
+        self.refuse(f"loop.{name}")
+
+    refuse.__name__ = name
+    return refuse
+
+
+class WalledLoop(asyncio.AbstractEventLoop):
+    """An event loop without doors, and the formalities that asyncio expects of any loop.
+
+    ``outside`` lists every attempt to leave, ``unhandled`` every exception that nobody took.
+    """
+
+    def __init__(self) -> None:
+        self.outside: list[str] = []
+        self.unhandled: list[str] = []
+        self._handler: ExceptionHandler | None = None
+
+    def refuse(self, what: str) -> NoReturn:
+        """Note the attempt and raise ``OutsideReached``."""
+        self.outside.append(what)
+        raise OutsideReached(f"{what}: refused inside the simulation")
+
+    call_soon_threadsafe: Any = _refused("call_soon_threadsafe")
+    run_in_executor: Any = _refused("run_in_executor")
+    set_default_executor: Any = _refused("set_default_executor")
+    getaddrinfo: Any = _refused("getaddrinfo")
+    getnameinfo: Any = _refused("getnameinfo")
+    create_connection: Any = _refused("create_connection")
+    create_server: Any = _refused("create_server")
+    create_unix_connection: Any = _refused("create_unix_connection")
+    create_unix_server: Any = _refused("create_unix_server")
+    create_datagram_endpoint: Any = _refused("create_datagram_endpoint")
+    connect_accepted_socket: Any = _refused("connect_accepted_socket")
+    start_tls: Any = _refused("start_tls")
+    sendfile: Any = _refused("sendfile")
+    connect_read_pipe: Any = _refused("connect_read_pipe")
+    connect_write_pipe: Any = _refused("connect_write_pipe")
+    subprocess_shell: Any = _refused("subprocess_shell")
+    subprocess_exec: Any = _refused("subprocess_exec")
+    add_reader: Any = _refused("add_reader")
+    remove_reader: Any = _refused("remove_reader")
+    add_writer: Any = _refused("add_writer")
+    remove_writer: Any = _refused("remove_writer")
+    sock_recv: Any = _refused("sock_recv")
+    sock_recv_into: Any = _refused("sock_recv_into")
+    sock_recvfrom: Any = _refused("sock_recvfrom")
+    sock_recvfrom_into: Any = _refused("sock_recvfrom_into")
+    sock_sendall: Any = _refused("sock_sendall")
+    sock_sendto: Any = _refused("sock_sendto")
+    sock_connect: Any = _refused("sock_connect")
+    sock_accept: Any = _refused("sock_accept")
+    sock_sendfile: Any = _refused("sock_sendfile")
+    add_signal_handler: Any = _refused("add_signal_handler")
+    remove_signal_handler: Any = _refused("remove_signal_handler")
+
+    # ---- formalities ------------------------------------------------------------------------
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Note it in ``unhandled``; then the handler that was set, or a line in the log."""
+        error = context.get("exception")
+        self.unhandled.append(f"{context.get('message')}: {error!r}")
+        if self._handler is not None:
+            self._handler(self, context)
+        else:
+            self.default_exception_handler(context)
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        _log.error("%s", context.get("message"), exc_info=context.get("exception"))
+
+    def set_exception_handler(self, handler: ExceptionHandler | None) -> None:
+        self._handler = handler
+
+    def get_exception_handler(self) -> ExceptionHandler | None:
+        return self._handler
+
+    def get_debug(self) -> bool:
+        return False
+
+    def set_debug(self, enabled: bool) -> None:
+        """There is no debug mode: it measures the machine's time."""
+
+    def set_task_factory(self, factory: Any) -> None:
+        if factory is not None:
+            raise RuntimeError("the simulation makes its own tasks")
+
+    def get_task_factory(self) -> None:
+        return None
+
+    async def shutdown_asyncgens(self) -> None:
+        """Nothing to do: generators are closed when they are dropped."""
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """There is none."""

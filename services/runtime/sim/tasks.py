@@ -1,0 +1,121 @@
+"""What the simulation's loop runs: tasks with serial numbers, and handles."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+from collections.abc import Callable, Coroutine, Iterable
+from contextvars import Context, copy_context
+from typing import Any
+
+from services.runtime.incarnation import CURRENT, Incarnation
+
+
+class SimTask(asyncio.Task[Any]):
+    """A task whose hash is its serial number within its loop.
+
+    The stock TaskGroup keeps its tasks in a set and cancels them in the set's order; hashed by
+    address, that order would differ from process to process. ``life`` is whose it is.
+    """
+
+    def __init__(
+        self,
+        coro: Coroutine[Any, Any, Any],
+        *,
+        loop: asyncio.AbstractEventLoop,
+        serial: int,
+        life: Incarnation | None,
+        name: str,
+        context: Context | None,
+        **options: Any,
+    ) -> None:
+        self.serial = serial  # first: registration inside hashes the task
+        self.life = life
+        super().__init__(coro, loop=loop, name=name, context=context, **options)
+
+    def __hash__(self) -> int:
+        return self.serial
+
+
+class SimHandle(asyncio.Handle):
+    """A step. ``serial`` is the order in which steps and timers of the loop were made."""
+
+    __slots__ = ("serial",)
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: Context,
+        serial: int,
+    ) -> None:
+        # Not the base class's: it asks for debug mode, and this is the loop's hottest line.
+        self._callback = callback
+        self._args = args
+        self._loop = loop
+        self._context = context
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+        self.serial = serial
+
+
+class SimTimer(asyncio.TimerHandle):
+    """A step that is due at ``due`` virtual nanoseconds."""
+
+    __slots__ = ("due", "serial")
+
+    def __init__(
+        self,
+        due: int,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: Context,
+        serial: int,
+    ) -> None:
+        self._callback = callback
+        self._args = args
+        self._loop = loop
+        self._context = context
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+        self._scheduled = True
+        self._when = due / 1e9
+        self.due = due
+        self.serial = serial
+
+
+Step = SimHandle | SimTimer
+
+
+def context_of(life: Incarnation | None) -> Context:
+    """A copy of the current context whose tasks and callbacks belong to ``life`` (None: the
+    world itself, which no crash and no pause touches)."""
+    context = copy_context()
+    context.run(CURRENT.set, life)
+    return context
+
+
+def where(task: asyncio.Task[Any]) -> str:
+    """The place at which a task waits, as ``function:line`` of its innermost coroutine."""
+    coro: Any = task.get_coro()
+    inner = getattr(coro, "cr_await", None)
+    while inner is not None and hasattr(inner, "cr_frame"):
+        coro, inner = inner, inner.cr_await
+    frame = getattr(coro, "cr_frame", None)
+    name = getattr(coro, "__qualname__", type(coro).__name__)
+    return f"{name}:{frame.f_lineno}" if frame is not None else str(name)
+
+
+def immortal(things: Iterable[object]) -> None:
+    """Leak one reference to each, on purpose.
+
+    A dead node's coroutine that is freed runs its ``finally`` blocks, in a world that it is no
+    longer part of; Python has no other way to let go of it. So it is never freed.
+    """
+    leak = ctypes.pythonapi.Py_IncRef
+    for thing in things:
+        leak(ctypes.py_object(thing))
