@@ -5,23 +5,72 @@ Adding a fault: one file in this folder, one line in the tuple of ``chaos.faults
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
+from pydantic import BaseModel, ConfigDict
 
-from chaos.lab import Lab
-from protocol.terms import NodeName
+from chaos.draws import Draws
+from chaos.lab import Directory, Lab
+from chaos.selectors import select_nodes, select_vms
+from protocol.errors import LabError, NotFound
+from protocol.messages.control import NodeRunState, NodeStatus
+from protocol.terms import NodeName, Role, VmName
+
+Notes = dict[str, Any]
+"""Plain values that bite check, heal and cure need; kept in the lab's state."""
+
+T = TypeVar("T", bound=str)
+
+
+class Params(BaseModel):
+    """What a file or command gives for a fault, before names are resolved."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Targets:
+    """Resolves selectors against one lab; draws come from a stream of the fault's own."""
+
+    def __init__(self, directory: Directory, draws: Draws) -> None:
+        self.directory = directory
+        self._draws = draws
+
+    def nodes(self, selector: object, role: Role | None = None) -> tuple[NodeName, ...]:
+        """The nodes; those of another role are left out when ``role`` is given."""
+        found = select_nodes(selector, self.directory, self._draws)
+        if role is None:
+            return found
+        roles = {entry.node: entry.role for entry in self.directory.nodes}
+        return tuple(node for node in found if roles[node] is role)
+
+    def vms(self, selector: object) -> tuple[VmName, ...]:
+        return select_vms(selector, self.directory, self._draws)
+
+    def of_role(self, role: Role) -> tuple[NodeName, ...]:
+        return tuple(entry.node for entry in self.directory.nodes if entry.role is role)
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """A fault with its parameters resolved: concrete node names, lab seconds.
 
     ``kind`` is its name in files and commands (``link.cut``). ``id`` is unique in the lab.
+    ``holds_power`` marks faults that decide whether a node runs: two of them at once on one
+    node would undo each other.
     """
 
     kind: ClassVar[str]
+    params: ClassVar[type[Params]]
     reversible: ClassVar[bool] = True
+    holds_power: ClassVar[bool] = False
     id: str
+
+    @classmethod
+    def of(cls, id: str, params: Any, targets: Targets) -> Fault:
+        """The fault for ``params`` (an instance of ``cls.params``); raises ``ChaosError``."""
+        raise NotImplementedError
 
     def touches(self) -> tuple[NodeName, ...]:
         """Nodes it acts on, for the blast radius and ``describe``."""
@@ -31,23 +80,30 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         """One line for ``keystead faults``."""
         raise NotImplementedError
 
-    async def begin(self, lab: Lab, until: float) -> dict[str, Any]:
-        """Make it so; link rules carry the lease ``until``. Returns notes that heal needs
-        (plain values, they are kept in the lab's state and survive the controller)."""
+    async def survey(self, lab: Lab) -> Notes:
+        """Look, change nothing: what heal and bite check must know of the time before.
+
+        The keeper saves it before ``begin``, so that a controller that dies in the middle
+        leaves enough behind for another to heal. ``ChaosError`` KS-CHAOS-106 when it cannot
+        act here.
+        """
+        return {}
+
+    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+        """Make it so; link rules carry the lease ``until`` (0 = none). May add to ``notes``."""
         raise NotImplementedError
 
     async def renew(self, lab: Lab, until: float) -> None:
         """Carry the lease on; only link faults have something to do."""
 
-    async def bites(self, lab: Lab, notes: dict[str, Any]) -> str:
+    async def bites(self, lab: Lab, notes: Notes) -> str:
         """Empty when it really happens; else what was seen instead."""
         raise NotImplementedError
 
-    async def heal(self, lab: Lab, notes: dict[str, Any]) -> None:
-        """Take it back. An irreversible one has nothing to do here; see ``cure``."""
-        raise NotImplementedError
+    async def heal(self, lab: Lab, notes: Notes) -> None:
+        """Take it back; again is no change. An irreversible one has nothing to do here."""
 
-    async def healed(self, lab: Lab, notes: dict[str, Any]) -> str:
+    async def healed(self, lab: Lab, notes: Notes) -> str:
         """Empty when it is really gone; else what was seen instead."""
         raise NotImplementedError
 
@@ -55,5 +111,52 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         """For an irreversible one: what a person must do."""
         return ""
 
-    async def cure(self, lab: Lab, notes: dict[str, Any]) -> None:
-        """For an irreversible one: do it."""
+    async def cure(self, lab: Lab, notes: Notes) -> None:
+        """For an irreversible one: do it; raises ``ChaosError`` KS-CHAOS-107."""
+
+
+async def each(items: Iterable[T], act: Callable[[T], Awaitable[None]]) -> dict[T, str]:
+    """Do ``act`` for all at the same time; what failed, by item in the order given."""
+    order = tuple(items)
+    errors: dict[T, str] = {}
+
+    async def one(item: T) -> None:
+        try:
+            await act(item)
+        except LabError as error:
+            errors[item] = f"{item}: {type(error).__name__}: {error}"
+
+    async with asyncio.TaskGroup() as group:
+        for item in order:
+            group.create_task(one(item), name=f"each-{item}")
+    return {item: errors[item] for item in order if item in errors}
+
+
+async def all_of(items: Iterable[T], act: Callable[[T], Awaitable[None]]) -> None:
+    """As ``each``, but raises one ``LabError`` that tells of every failure."""
+    errors = await each(items, act)
+    if errors:
+        raise NotFound("; ".join(errors.values()))
+
+
+async def status_of(lab: Lab, node: NodeName) -> NodeStatus | None:
+    """The node's status, None while its process is away."""
+    try:
+        return await lab.status(node)
+    except LabError:
+        return None
+
+
+async def running(lab: Lab, node: NodeName) -> bool:
+    """Whether it serves: up, and not paused."""
+    status = await status_of(lab, node)
+    if status is None or status.state is not NodeRunState.RUNNING:
+        return False
+    return not await lab.paused(node)
+
+
+def names(nodes: tuple[NodeName, ...]) -> str:
+    """``esxi-001``, or ``esxi-001 .. esxi-008 (8)``: short enough for one line."""
+    if len(nodes) <= 3:
+        return ", ".join(nodes)
+    return f"{nodes[0]} .. {nodes[-1]} ({len(nodes)})"

@@ -1,0 +1,96 @@
+"""Every fault there is: one file and one line each.
+
+``base`` what a fault is · ``links`` ``power`` ``boards`` what several share · the rest: one fault
+per file, named for it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from pydantic import ValidationError
+
+from chaos.draws import Draws
+from chaos.errors import ChaosError
+from chaos.faults.base import Fault, Targets
+from chaos.faults.broker_restart import BrokerRestart
+from chaos.faults.host_boot_measure import HostBootMeasure
+from chaos.faults.host_power_loss import HostPowerLoss
+from chaos.faults.host_reboot import HostReboot
+from chaos.faults.kms_key_state import KmsKeyState
+from chaos.faults.link_cut import LinkCut
+from chaos.faults.link_delay import LinkDelay
+from chaos.faults.link_dup import LinkDup
+from chaos.faults.link_loss import LinkLoss
+from chaos.faults.proc_kill import ProcKill
+from chaos.faults.proc_pause import ProcPause
+from chaos.faults.provider_delete import ProviderDelete
+from chaos.faults.site_power_loss import SitePowerLoss
+from chaos.faults.tpm_clear import TpmClear
+from chaos.faults.tpm_swap import TpmSwap
+from chaos.faults.vcenter_down import VcenterDown
+from chaos.lab import Directory
+
+FAULTS: tuple[type[Fault], ...] = (
+    LinkCut,
+    LinkDelay,
+    LinkLoss,
+    LinkDup,
+    ProcKill,
+    ProcPause,
+    HostReboot,
+    HostPowerLoss,
+    SitePowerLoss,
+    TpmClear,
+    TpmSwap,
+    HostBootMeasure,
+    BrokerRestart,
+    VcenterDown,
+    KmsKeyState,
+    ProviderDelete,
+)
+_BY_KIND = {fault.kind: fault for fault in FAULTS}
+
+
+def fault_type(kind: str) -> type[Fault]:
+    """The fault called ``kind``; KS-CHAOS-014 with suggestions when there is none."""
+    found = _BY_KIND.get(kind)
+    if found is None:
+        near = difflib.get_close_matches(kind, _BY_KIND, n=3, cutoff=0.4)
+        names = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(_BY_KIND)}"
+        raise ChaosError("KS-CHAOS-014", f"no fault {kind!r}; {names}")
+    return found
+
+
+def make_fault(
+    kind: str, id: str, values: Mapping[str, Any], directory: Directory, seed: int = 0
+) -> Fault:
+    """A fault from values as a file or command gives them (``{"on": "esxi-001"}``).
+
+    Raises ``ChaosError``: 004 for values, 010 and 011 for selectors, 106 if it cannot act.
+    """
+    cls = fault_type(kind)
+    try:
+        params = cls.params.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or kind
+        raise ChaosError("KS-CHAOS-004", f"{kind}: {where}: {first['msg']}") from None
+    return cls.of(id, params, Targets(directory, Draws(seed, f"fault/{id}")))
+
+
+def to_plain(fault: Fault) -> dict[str, Any]:
+    """A fault as plain values, for the lab's state and the plan."""
+    return {"kind": fault.kind, **msgspec.to_builtins(fault)}
+
+
+def from_plain(values: Mapping[str, Any]) -> Fault:
+    """The fault that ``to_plain`` wrote; KS-CHAOS-109 when it is none."""
+    rest = {key: value for key, value in values.items() if key != "kind"}
+    try:
+        return msgspec.convert(rest, fault_type(str(values.get("kind"))))
+    except (msgspec.ValidationError, ChaosError) as error:
+        raise ChaosError("KS-CHAOS-109", str(error)) from None

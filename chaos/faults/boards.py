@@ -1,0 +1,106 @@
+"""Base of the TPM faults: what was sealed is gone, and the administrator's way back."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+from chaos.errors import ChaosError
+from chaos.faults.base import Notes, all_of, names, status_of
+from chaos.faults.power import NodesFault, restart
+from chaos.lab import Lab
+from protocol.errors import InvalidState, LabError
+from protocol.messages.control import NodeRunState, TpmAct, TpmActed, TpmBackend
+from protocol.messages.host import Esxcli, QueryHost, SaveConfiguration
+from protocol.terms import NodeName, ProtectionMode, Role
+
+RECOVERY_KEY = re.compile(r"\b(?:\d{6}-){15}\d{6}\b")
+RECOVERY_OPTION = "encryptionRecoveryKey"
+LIST = ("system", "settings", "encryption", "recovery", "list")
+SET_MODE = ("system", "settings", "encryption", "set", "--mode=TPM")
+
+
+class BoardFault(NodesFault, frozen=True, kw_only=True):
+    """Irreversible; the cure is that of cells F6: recovery key, set --mode=TPM, save.
+
+    The survey reads each host's recovery key, as an administrator is told to; it lies in the
+    notes, which are never listed or recorded, and are kept as the lab keeps its secrets.
+    """
+
+    reversible: ClassVar[bool] = False
+    role: ClassVar[Role | None] = Role.ESXI
+
+    async def survey(self, lab: Lab) -> Notes:
+        notes: Notes = {"boots": {}, "ek": {}, "resets": {}, "mode": {}, "recovery": {}}
+        for node in self.nodes:
+            status = await lab.status(node)
+            if status.tpm is TpmBackend.NONE:
+                raise ChaosError("KS-CHAOS-106", f"{node} has no TPM")
+            acted = await lab.tpm(node, TpmAct.INFO)
+            notes["boots"][node] = status.boot
+            notes["ek"][node] = acted.ek
+            notes["resets"][node] = resets(acted)
+            if status.state is NodeRunState.RUNNING:
+                summary = (await lab.ask(node, QueryHost())).summary
+                notes["mode"][node] = summary.protection_mode.value
+                listed = await lab.ask(node, Esxcli(arguments=LIST))
+                found = RECOVERY_KEY.search(listed.output)
+                if found is not None:
+                    notes["recovery"][node] = found[0]
+        return notes
+
+    async def healed(self, lab: Lab, notes: Notes) -> str:
+        """The host has booted by itself since, in the mode it had."""
+        for node in self.nodes:
+            status = await status_of(lab, node)
+            if status is None or status.state is not NodeRunState.RUNNING:
+                state = "cannot be asked" if status is None else f"is {status.state.value}"
+                return f"{node} {state}; its recovery key is needed"
+            if status.boot <= notes.get("boots", {}).get(node, 0):
+                return f"{node} runs, but has not shown that it can boot by itself"
+            mode = notes.get("mode", {}).get(node)
+            now = (await lab.ask(node, QueryHost())).summary.protection_mode.value
+            if mode is not None and now != mode:
+                return f"{node} is in mode {now}, not {mode}"
+        return ""
+
+    def cure_text(self) -> str:
+        return (
+            f"for each of {names(self.nodes)}: power on with --boot-option "
+            f"{RECOVERY_OPTION}=<recovery key>; esxcli {' '.join(SET_MODE)}; save the "
+            "configuration; boot once more without the option"
+        )
+
+    async def cure(self, lab: Lab, notes: Notes) -> None:
+        async def one(node: NodeName) -> None:
+            await recover(lab, node, notes)
+
+        try:
+            await all_of(self.nodes, one)
+        except LabError as error:
+            raise ChaosError("KS-CHAOS-107", str(error)) from error
+
+
+async def recover(lab: Lab, node: NodeName, notes: Notes) -> None:
+    """Recovery key, mode TPM, save, and a boot of its own that proves it.
+
+    A host in mode NONE has nothing sealed: it only boots.
+    """
+    sealed = notes.get("mode", {}).get(node) != ProtectionMode.NONE.value
+    status = await lab.status(node)
+    if sealed:
+        if status.state is not NodeRunState.RUNNING:
+            key = notes.get("recovery", {}).get(node)
+            if key is None:
+                raise InvalidState(f"{node}: its recovery key was not read before the fault")
+            await restart(lab, node, {RECOVERY_OPTION: key})
+        done = await lab.ask(node, Esxcli(arguments=SET_MODE))
+        if done.exit_code != 0:
+            raise InvalidState(f"{node}: esxcli {' '.join(SET_MODE)}: {done.output.strip()}")
+        await lab.ask(node, SaveConfiguration())
+    await restart(lab, node)
+
+
+def resets(acted: TpmActed) -> int:
+    """The reset counter, 0 in failure mode."""
+    return (acted.info.reset_count or 0) if acted.info is not None else 0

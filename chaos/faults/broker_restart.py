@@ -1,0 +1,54 @@
+"""``broker.restart``: the data broker ends; what was in flight is gone. At its end it starts."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chaos.faults.base import Fault, Notes, Params, Targets, running
+from chaos.faults.links import ping
+from chaos.lab import Lab
+from protocol.terms import NodeName
+
+
+class NoParams(Params):
+    """Nothing to choose."""
+
+
+class BrokerRestart(Fault, frozen=True, kw_only=True):
+    """Down until the fault ends. The control broker is another one and stays up."""
+
+    kind: ClassVar[str] = "broker.restart"
+    params: ClassVar[type[Params]] = NoParams
+
+    @classmethod
+    def of(cls, id: str, params: NoParams, targets: Targets) -> Fault:
+        return cls(id=id)
+
+    def touches(self) -> tuple[NodeName, ...]:
+        return ()
+
+    def summary(self) -> str:
+        return "the data broker is down"
+
+    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+        await lab.broker_stop()
+
+    async def bites(self, lab: Lab, notes: Notes) -> str:
+        return "the broker is still up" if await lab.broker_up() else ""
+
+    async def heal(self, lab: Lab, notes: Notes) -> None:
+        if not await lab.broker_up():
+            await lab.broker_start()
+
+    async def healed(self, lab: Lab, notes: Notes) -> str:
+        """Up, and every running node has its link again: a canary from each to the next."""
+        if not await lab.broker_up():
+            return "the broker is down"
+        up = [e.node for e in lab.directory().nodes if await running(lab, e.node)]
+        ruled = {(r.src, r.dst) for r in lab.rules()} | {(r.dst, r.src) for r in lab.rules()}
+        ring = zip(up, up[1:] + up[:1], strict=True)
+        edges = [(x, y) for x, y in ring if x != y and (x, y) not in ruled]
+        for (x, y), result in (await ping(lab, edges, within=5.0, count=1)).items():
+            if not result.answered:
+                return f"no canary passes from {x} to {y}: {result.error}"
+        return ""

@@ -1,0 +1,20 @@
+"""``host.power_loss``: the power goes; what was not synced is gone, PCRs reset."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chaos.faults.base import Fault, Targets
+from chaos.faults.power import NodesParams, PowerFault
+
+
+class HostPowerLoss(PowerFault, frozen=True, kw_only=True):
+    """The TPM loses power without TPM2_Shutdown; the key cache is gone."""
+
+    kind: ClassVar[str] = "host.power_loss"
+    way: ClassVar[str] = "power_loss"
+    verb: ClassVar[str] = "power loss of"
+
+    @classmethod
+    def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
+        return cls(id=id, **cls.chosen(params, targets))

@@ -1,0 +1,20 @@
+"""``host.reboot``: an orderly stop, and the boot at its end."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chaos.faults.base import Fault, Targets
+from chaos.faults.power import NodesParams, PowerFault
+
+
+class HostReboot(PowerFault, frozen=True, kw_only=True):
+    """The archive is saved, disks are synced, the TPM is told (TPM2_Shutdown)."""
+
+    kind: ClassVar[str] = "host.reboot"
+    way: ClassVar[str] = "stop"
+    verb: ClassVar[str] = "orderly stop of"
+
+    @classmethod
+    def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
+        return cls(id=id, **cls.chosen(params, targets))

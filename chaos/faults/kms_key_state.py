@@ -1,0 +1,185 @@
+"""``kms.key_state``: keys are deactivated, compromised or destroyed at their key server (F8).
+
+There is no way back in KMIP's state table, so the cure is the backup: at injection the key
+server is stopped in order, its disk is kept, and it is started again (an outage of some
+seconds, which vCenter's health probe may see); then the keys change state.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import model_validator
+
+from chaos.errors import ChaosError
+from chaos.faults.base import Fault, Notes, Params, Targets
+from chaos.lab import Lab
+from protocol.errors import LabError
+from protocol.messages.control import DiskAct, NodeRunState
+from protocol.messages.kms import Destroy, GetAttributes, KeyAttributes, Locate, Revoke
+from protocol.messages.vcenter import ListHosts, ListVms
+from protocol.terms import KeyId, KmipState, NodeName, RevocationReason, Role, VmName
+
+
+class KeyAct(StrEnum):
+    DEACTIVATE = "deactivate"
+    COMPROMISE = "compromise"
+    DESTROY = "destroy"
+
+
+REACHED = {
+    KeyAct.DEACTIVATE: (KmipState.DEACTIVATED,),
+    KeyAct.COMPROMISE: (KmipState.COMPROMISED,),
+    KeyAct.DESTROY: (KmipState.DESTROYED, KmipState.DESTROYED_COMPROMISED),
+}
+
+
+class KeyStateParams(Params):
+    """``state: destroy`` and whose keys: ``vm: vm-01`` (its KEK) or ``keys: [id]``."""
+
+    state: KeyAct
+    vm: str | list[str] | None = None
+    keys: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _names_keys(self) -> KeyStateParams:
+        if (self.vm is None) == (self.keys is None):
+            raise ValueError("give either vm or keys")
+        return self
+
+
+class KmsKeyState(Fault, frozen=True, kw_only=True):
+    """The keys of ``vms`` are looked up at injection, since they are made at run time."""
+
+    kind: ClassVar[str] = "kms.key_state"
+    params: ClassVar[type[Params]] = KeyStateParams
+    reversible: ClassVar[bool] = False
+    state: KeyAct
+    vms: tuple[VmName, ...] = ()
+    keys: tuple[KeyId, ...] = ()
+    servers: tuple[NodeName, ...]
+    vcenters: tuple[NodeName, ...]
+
+    @classmethod
+    def of(cls, id: str, params: KeyStateParams, targets: Targets) -> Fault:
+        return cls(
+            id=id,
+            state=params.state,
+            vms=() if params.vm is None else targets.vms(params.vm),
+            keys=tuple(KeyId(key) for key in params.keys or ()),
+            servers=targets.of_role(Role.KMS),
+            vcenters=targets.of_role(Role.VCENTER),
+        )
+
+    def touches(self) -> tuple[NodeName, ...]:
+        return self.servers
+
+    def summary(self) -> str:
+        whose = ", ".join(self.vms) if self.vms else ", ".join(self.keys)
+        return f"{self.state.value} the keys of {whose}"
+
+    async def survey(self, lab: Lab) -> Notes:
+        """``states``: server -> key -> state before; ``count``: keys on that server then."""
+        wanted = list(self.keys)
+        for vcenter in self.vcenters if self.vms else ():
+            for vm in (await lab.ask(vcenter, ListVms())).vms:
+                if vm.vm in self.vms and vm.key is not None:
+                    wanted.append(vm.key.key_id)
+        states: dict[str, dict[str, str]] = {}
+        counts: dict[str, int] = {}
+        for server in self.servers:
+            found = await attributes(lab, server, tuple(wanted))
+            if found:
+                states[server] = {str(key.key_id): key.state.value for key in found}
+                counts[server] = (await lab.ask(server, Locate(limit=1))).total
+        missing = [key for key in wanted if not any(key in of for of in states.values())]
+        if missing or not wanted:
+            raise ChaosError("KS-CHAOS-106", f"no key server has {missing or 'a key of these'}")
+        return {"states": states, "count": counts}
+
+    def label(self) -> str:
+        return f"fault-{self.id}"
+
+    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+        for server, keys in notes["states"].items():
+            await at_rest(lab, NodeName(server), DiskAct.SAVE, self.label())
+            for key in keys:
+                await self._act(lab, NodeName(server), KeyId(key))
+
+    async def _act(self, lab: Lab, server: NodeName, key: KeyId) -> None:
+        compromise = self.state is KeyAct.COMPROMISE
+        reason = RevocationReason.KEY_COMPROMISE if compromise else RevocationReason.UNSPECIFIED
+        now = (await attributes(lab, server, (key,)))[0].state
+        if compromise or now is KmipState.ACTIVE:
+            await lab.ask(server, Revoke(key_id=key, reason=reason))
+        if self.state is KeyAct.DESTROY:
+            await lab.ask(server, Destroy(key_id=key))
+
+    async def bites(self, lab: Lab, notes: Notes) -> str:
+        """The key server's administrator reads the new state of each of these keys."""
+        for server, keys in notes["states"].items():
+            for key in await attributes(lab, NodeName(server), tuple(map(KeyId, keys))):
+                if key.state not in REACHED[self.state]:
+                    return f"{key.key_id} at {server} is {key.state.value}"
+        return ""
+
+    async def healed(self, lab: Lab, notes: Notes) -> str:
+        for server, keys in notes.get("states", {}).items():
+            found = await attributes(lab, NodeName(server), tuple(map(KeyId, keys)))
+            now = {str(key.key_id): key.state.value for key in found}
+            for key, before in keys.items():
+                if now.get(key) != before:
+                    return f"{key} at {server} is {now.get(key, 'not there')}, before {before}"
+        return ""
+
+    def cure_text(self) -> str:
+        return (
+            f"stop {', '.join(self.servers)}, put back the disk kept before the fault "
+            f"({self.label()}), start it; keys made since are lost, so nothing may use them"
+        )
+
+    async def cure(self, lab: Lab, notes: Notes) -> None:
+        try:
+            for server in notes.get("states", {}):
+                await self._keep_newer(lab, NodeName(server), notes)
+                await at_rest(lab, NodeName(server), DiskAct.RESTORE, self.label())
+        except LabError as error:
+            raise ChaosError("KS-CHAOS-107", f"{type(error).__name__}: {error}") from error
+
+    async def _keep_newer(self, lab: Lab, server: NodeName, notes: Notes) -> None:
+        """Refuse to throw away keys that VMs or hosts have come to use since."""
+        newer: list[KeyId] = []
+        after, seen = KeyId(""), 0
+        while True:
+            page = await lab.ask(server, Locate(after=after))
+            newer += page.key_ids[max(0, notes["count"][server] - seen) :]
+            seen += len(page.key_ids)
+            if not page.key_ids or seen >= page.total:
+                break
+            after = page.key_ids[-1]
+        used: list[KeyId] = []
+        for vcenter in self.vcenters if newer else ():
+            vms = (await lab.ask(vcenter, ListVms())).vms
+            hosts = (await lab.ask(vcenter, ListHosts())).hosts
+            named = [vm.key for vm in vms] + [host.crypto_key_id for host in hosts]
+            used += [key.key_id for key in named if key is not None and key.key_id in newer]
+        if used:
+            raise ChaosError("KS-CHAOS-108", f"in use now: {', '.join(dict.fromkeys(used))}")
+
+
+async def attributes(
+    lab: Lab, server: NodeName, keys: tuple[KeyId, ...]
+) -> tuple[KeyAttributes, ...]:
+    """Those of ``keys`` that the server has, asked by its administrator."""
+    return (await lab.ask(server, GetAttributes(key_ids=keys))).keys if keys else ()
+
+
+async def at_rest(lab: Lab, server: NodeName, act: DiskAct, label: str) -> None:
+    """Act on the disk of a server that is stopped for it, and started again if it ran."""
+    ran = (await lab.status(server)).state is not NodeRunState.OFF
+    if ran:
+        await lab.power_off(server, "stop")
+    await lab.disk(server, act, label)
+    if ran or act is DiskAct.RESTORE:
+        await lab.power_on(server)

@@ -1,0 +1,46 @@
+"""``link.cut``: everything sent over the links is dropped, at egress and at ingress."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chaos.faults.base import Fault, Notes, Targets
+from chaos.faults.links import NOTHING_UP, LinkFault, LinkParams, counted, ping
+from chaos.lab import Lab
+from protocol.messages.control import LinkRule
+from protocol.terms import NodeName
+
+
+class LinkCut(LinkFault, frozen=True, kw_only=True):
+    """Callers see what they see in life: silence until their deadline."""
+
+    kind: ClassVar[str] = "link.cut"
+
+    @classmethod
+    def of(cls, id: str, params: LinkParams, targets: Targets) -> Fault:
+        return cls(id=id, **cls.ends(params, targets))
+
+    def summary(self) -> str:
+        return f"cut {self.described()}"
+
+    def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
+        return LinkRule(id=self.id, src=src, dst=dst, cut=True, until=until)
+
+    async def bites(self, lab: Lab, notes: Notes) -> str:
+        """No canary comes back on any edge, and it is the senders of cut links that drop.
+
+        A cut of one direction also silences a ping of the other, whose reply it drops; that the
+        drops are counted at the senders of the ruled links tells the direction.
+        """
+        edges = await self.probed(lab)
+        senders = list(dict.fromkeys(src for src, _ in self.links()))
+        before = await counted(lab, senders, "dropped_egress")
+        results = await ping(lab, edges, within=1.0, count=1)
+        if not results:
+            return NOTHING_UP
+        for (x, y), result in results.items():
+            if result.answered:
+                return f"a canary from {x} to {y} was answered"
+        if await counted(lab, senders, "dropped_egress") <= before:
+            return "canaries are silent, but no sender of a cut link counted a drop"
+        return ""

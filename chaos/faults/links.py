@@ -1,0 +1,145 @@
+"""Base of the link faults: rules on ordered pairs of nodes, probed by canaries."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from chaos.errors import ChaosError
+from chaos.faults.base import Fault, Notes, Params, Targets, names, running
+from chaos.lab import Lab
+from protocol.errors import LabError
+from protocol.messages.control import CanaryResult, LinkRule
+from protocol.terms import NodeName
+
+Edge = tuple[NodeName, NodeName]
+AT_ONCE = 64
+HEAL_WITHIN = 5.0
+
+
+class Direction(StrEnum):
+    """Seen from the first of ``between``: what it sends, what it is sent, or both."""
+
+    TO = "to"
+    FROM = "from"
+    BOTH = "both"
+
+
+class LinkParams(Params):
+    """``between: [site:edge, role:kms]`` and ``dir: to | from | both``."""
+
+    between: list[str | list[str] | dict[str, str]] = Field(min_length=2, max_length=2)
+    dir: Direction = Direction.BOTH
+
+
+class LinkFault(Fault, frozen=True, kw_only=True):
+    """Rules on every link between the nodes of ``a`` and those of ``b``."""
+
+    params: ClassVar[type[Params]] = LinkParams
+    a: tuple[NodeName, ...]
+    b: tuple[NodeName, ...]
+    dir: Direction = Direction.BOTH
+
+    @staticmethod
+    def ends(params: LinkParams, targets: Targets) -> dict[str, Any]:
+        """The fields ``a``, ``b``, ``dir`` of a link fault; KS-CHAOS-106 if no pair is left."""
+        a, b = (targets.nodes(side) for side in params.between)
+        if not any(x != y for x in a for y in b):
+            raise ChaosError("KS-CHAOS-106", "a link has two different ends")
+        return {"a": a, "b": b, "dir": params.dir}
+
+    def edges(self) -> tuple[Edge, ...]:
+        """Pairs (from ``a``, from ``b``), each once."""
+        seen: dict[Edge, None] = {}
+        for x in self.a:
+            for y in self.b:
+                if x != y and (y, x) not in seen:
+                    seen[x, y] = None
+        return tuple(seen)
+
+    def links(self) -> tuple[Edge, ...]:
+        """Ordered pairs (sender, receiver) that the rules are on."""
+        forth = self.edges() if self.dir is not Direction.FROM else ()
+        back = tuple((y, x) for x, y in self.edges()) if self.dir is not Direction.TO else ()
+        return forth + back
+
+    def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
+        raise NotImplementedError
+
+    def touches(self) -> tuple[NodeName, ...]:
+        return tuple(dict.fromkeys(self.a + self.b))
+
+    def described(self) -> str:
+        arrow = {Direction.TO: "->", Direction.FROM: "<-", Direction.BOTH: "<->"}[self.dir]
+        return f"{names(self.a)} {arrow} {names(self.b)}"
+
+    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+        await lab.put_rules([self.rule(src, dst, until) for src, dst in self.links()])
+
+    async def renew(self, lab: Lab, until: float) -> None:
+        await lab.put_rules([self.rule(src, dst, until) for src, dst in self.links()])
+
+    async def heal(self, lab: Lab, notes: Notes) -> None:
+        await lab.drop_rules(self.id)
+
+    async def healed(self, lab: Lab, notes: Notes) -> str:
+        """No rule of ours is wanted, and canaries pass wherever nothing else stands in the way."""
+        left = [rule for rule in lab.rules() if rule.id == self.id]
+        if left:
+            return f"{len(left)} rules are still in the desired set"
+        free = [edge for edge in await self.probed(lab) if not _covered(lab, edge)]
+        results = await ping(lab, free, within=HEAL_WITHIN, count=1)
+        silent = [edge for edge, result in results.items() if result.answered == 0]
+        if silent and await lab.broker_up():
+            return f"no canary passes from {silent[0][0]} to {silent[0][1]}"
+        return ""
+
+    async def probed(self, lab: Lab) -> tuple[Edge, ...]:
+        """The edges whose ends are both up; canaries elsewhere would tell nothing."""
+        if not await lab.broker_up():
+            return ()
+        up = {node: await running(lab, node) for node in self.touches()}
+        return tuple((x, y) for x, y in self.edges() if up[x] and up[y])
+
+
+NOTHING_UP = "no link of it has both ends up, so nothing can be seen"
+
+
+def _covered(lab: Lab, edge: Edge) -> bool:
+    """Whether another rule cuts or loses on this edge, in either direction."""
+    ends = (edge, (edge[1], edge[0]))
+    return any((r.cut or r.loss > 0) and (r.src, r.dst) in ends for r in lab.rules())
+
+
+async def ping(
+    lab: Lab, edges: list[Edge] | tuple[Edge, ...], *, within: float, count: int
+) -> dict[Edge, CanaryResult]:
+    """Canaries on all edges at the same time; edges whose sender could not be asked are out."""
+    results: dict[Edge, CanaryResult] = {}
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(edge: Edge) -> None:
+        async with gate:
+            try:
+                results[edge] = await lab.canary(edge[0], edge[1], within=within, count=count)
+            except LabError:
+                return
+
+    async with asyncio.TaskGroup() as group:
+        for edge in edges:
+            group.create_task(one(edge), name=f"canary-{edge[0]}-{edge[1]}")
+    return {edge: results[edge] for edge in edges if edge in results}
+
+
+async def counted(lab: Lab, nodes: list[NodeName], counter: str) -> int:
+    """Sum of a counter over the nodes that can be asked."""
+    total = 0
+    for node in nodes:
+        try:
+            total += (await lab.status(node)).counters.get(counter, 0)
+        except LabError:
+            continue
+    return total

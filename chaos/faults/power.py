@@ -1,0 +1,129 @@
+"""Base of the faults that end a node's life and give it back at heal."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from chaos.errors import ChaosError
+from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names, status_of
+from chaos.lab import Lab
+from protocol.errors import InvalidState
+from protocol.messages.control import NodeRunState
+from protocol.terms import NodeName, Role
+
+
+class NodesParams(Params):
+    """``on: esxi-001`` or any other selector."""
+
+    on: str | list[str] | dict[str, str | int]
+
+
+class NodesFault(Fault, frozen=True, kw_only=True):
+    """A fault of a set of nodes."""
+
+    params: ClassVar[type[Params]] = NodesParams
+    role: ClassVar[Role | None] = None
+    nodes: tuple[NodeName, ...]
+
+    @classmethod
+    def chosen(cls, params: NodesParams, targets: Targets) -> dict[str, Any]:
+        """The field ``nodes``; KS-CHAOS-106 when none of the selected has the right role."""
+        nodes = targets.nodes(params.on, cls.role)
+        if not nodes:
+            raise ChaosError("KS-CHAOS-106", f"{params.on} has no node of role {cls.role}")
+        return {"nodes": nodes}
+
+    def touches(self) -> tuple[NodeName, ...]:
+        return self.nodes
+
+
+class PowerFault(NodesFault, frozen=True, kw_only=True):
+    """Off by ``way`` at its begin, powered on at its end; what was off before stays off."""
+
+    holds_power: ClassVar[bool] = True
+    way: ClassVar[str]
+    verb: ClassVar[str]
+
+    def summary(self) -> str:
+        return f"{self.verb} {names(self.nodes)}"
+
+    async def survey(self, lab: Lab) -> Notes:
+        return await boots_of(lab, self.nodes)
+
+    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+        async def off(node: NodeName) -> None:
+            await lab.power_off(node, self.way)
+
+        await all_of(was_on(notes, self.nodes), off)
+
+    async def bites(self, lab: Lab, notes: Notes) -> str:
+        """Each node that was on is off, and its last life ended this way; or it is on again."""
+        for node in was_on(notes, self.nodes):
+            status = await status_of(lab, node)
+            if status is None:
+                return f"{node} cannot be asked"
+            if status.boot > notes["boots"][node]:
+                continue
+            if status.state is not NodeRunState.OFF or status.ended != self.way:
+                ended = f", last ended by {status.ended}" if status.ended else ""
+                return f"{node} is {status.state.value}{ended}"
+        return ""
+
+    async def heal(self, lab: Lab, notes: Notes) -> None:
+        async def on(node: NodeName) -> None:
+            await lab.sleep(self.stagger_of(node))
+            await lab.power_on(node)
+
+        await all_of(was_on(notes, self.nodes), on)
+
+    def stagger_of(self, node: NodeName) -> float:
+        """Lab seconds this node waits before it is powered on."""
+        return 0.0
+
+    async def healed(self, lab: Lab, notes: Notes) -> str:
+        return await is_back(lab, was_on(notes, self.nodes), notes)
+
+
+async def boots_of(lab: Lab, nodes: tuple[NodeName, ...]) -> Notes:
+    """``boots``: the boot counter of each node that is on; KS-CHAOS-106 when none is."""
+    boots: dict[str, int] = {}
+    for node in nodes:
+        status = await status_of(lab, node)
+        if status is not None and status.state is not NodeRunState.OFF:
+            boots[node] = status.boot
+    if not boots:
+        raise ChaosError("KS-CHAOS-106", f"{names(nodes)}: powered off already")
+    return {"boots": boots}
+
+
+def was_on(notes: Notes, nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:
+    """The nodes that were on; all when the survey did not come to its end."""
+    boots = notes.get("boots")
+    return nodes if boots is None else tuple(node for node in nodes if node in boots)
+
+
+async def is_back(lab: Lab, nodes: tuple[NodeName, ...], notes: Notes) -> str:
+    """Each node has booted again. A host that stops at its screen has: why it stops there is
+    another fault's doing, or the product's."""
+    boots = notes.get("boots", {})
+    for node in nodes:
+        status = await status_of(lab, node)
+        if status is None:
+            return f"{node} cannot be asked"
+        if status.state not in (NodeRunState.RUNNING, NodeRunState.HALTED):
+            return f"{node} is {status.state.value}"
+        if status.boot <= boots.get(node, 0):
+            return f"{node} has not booted since"
+    return ""
+
+
+async def restart(lab: Lab, node: NodeName, options: dict[str, str] | None = None) -> None:
+    """Off (orderly when it runs, else by its power button) and on; raises ``InvalidState``
+    when it then does not run."""
+    status = await lab.status(node)
+    if status.state is not NodeRunState.OFF:
+        orderly = status.state is NodeRunState.RUNNING
+        await lab.power_off(node, "stop" if orderly else "power_loss")
+    after = await lab.power_on(node, options)
+    if after.state is not NodeRunState.RUNNING:
+        raise InvalidState(f"{node} is {after.state.value}: {after.screen or 'no screen'}")

@@ -1,0 +1,76 @@
+"""``proc.kill``: the process of a node is killed: a kernel crash of every node in it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chaos.faults.base import Fault, Notes, Targets, all_of, names, status_of
+from chaos.faults.power import NodesFault, NodesParams, boots_of, is_back, was_on
+from chaos.lab import Lab
+from protocol.errors import InvalidState
+from protocol.messages.control import NodeRunState
+from protocol.terms import NodeName
+
+RESPAWN_WITHIN = 120.0
+LOOK_EVERY = 0.5
+
+
+class ProcKill(NodesFault, frozen=True, kw_only=True):
+    """The written image survives. The supervisor respawns the process; its nodes stay off until
+    the fault ends. Nodes packed into the same process go down and come back with it."""
+
+    kind: ClassVar[str] = "proc.kill"
+    holds_power: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
+        return cls(id=id, **cls.chosen(params, targets))
+
+    def summary(self) -> str:
+        return f"kill the process of {names(self.nodes)}"
+
+    async def survey(self, lab: Lab) -> Notes:
+        notes = await boots_of(lab, self.nodes)
+        every = tuple(entry.node for entry in lab.directory().nodes)
+        return notes | {"all": (await boots_of(lab, every))["boots"]}
+
+    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+        await all_of(was_on(notes, self.nodes), lab.kill)
+
+    async def bites(self, lab: Lab, notes: Notes) -> str:
+        for node in was_on(notes, self.nodes):
+            status = await status_of(lab, node)
+            if status is None or status.boot > notes["boots"][node]:
+                continue
+            if status.state is not NodeRunState.OFF:
+                return f"{node} is {status.state.value} in the same boot"
+        return ""
+
+    async def heal(self, lab: Lab, notes: Notes) -> None:
+        async def back(node: NodeName) -> None:
+            waited = 0.0
+            while not await lab.respawned(node):
+                if waited >= RESPAWN_WITHIN:
+                    raise InvalidState(f"the process of {node} does not come back")
+                await lab.sleep(LOOK_EVERY)
+                waited += LOOK_EVERY
+            await lab.power_on(node)
+
+        await all_of(was_on(notes, self.nodes), back)
+        await all_of(await self._dragged(lab, notes), back)
+
+    async def _dragged(self, lab: Lab, notes: Notes) -> tuple[NodeName, ...]:
+        """Nodes that went down with the process: their boot of before ended in a crash."""
+        found: list[NodeName] = []
+        for name, boot in notes.get("all", {}).items():
+            status = await status_of(lab, NodeName(name))
+            down = status is not None and status.state is NodeRunState.OFF
+            if status is not None and down and status.boot == boot and status.ended == "crash":
+                found.append(NodeName(name))
+        return tuple(found)
+
+    async def healed(self, lab: Lab, notes: Notes) -> str:
+        dragged = await self._dragged(lab, notes)
+        if dragged:
+            return f"{names(dragged)} went down with it and is still off"
+        return await is_back(lab, was_on(notes, self.nodes), notes)

@@ -1,0 +1,107 @@
+"""``provider.delete``: a key provider is deleted from vCenter (cells F7); use does not block it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from chaos.errors import ChaosError
+from chaos.faults.base import Fault, Notes, Params, Targets
+from chaos.lab import Lab
+from protocol.errors import LabError
+from protocol.messages.vcenter import (
+    ConfigureCryptoKey,
+    ListHosts,
+    ListKmsClusters,
+    ProviderInfo,
+    RegisterKmsCluster,
+    UnregisterKmsCluster,
+)
+from protocol.terms import (
+    HostConnectionState,
+    HostCryptoState,
+    NodeName,
+    ProviderId,
+    Role,
+)
+
+
+class ProviderParams(Params):
+    """``provider`` may be left out: the default provider of the lab."""
+
+    provider: str | None = None
+
+
+class ProviderDelete(Fault, frozen=True, kw_only=True):
+    """Hosts evict its keys after the grace period; its keys stay on the key servers."""
+
+    kind: ClassVar[str] = "provider.delete"
+    params: ClassVar[type[Params]] = ProviderParams
+    reversible: ClassVar[bool] = False
+    provider: ProviderId
+    vcenter: NodeName
+
+    @classmethod
+    def of(cls, id: str, params: ProviderParams, targets: Targets) -> Fault:
+        provider = params.provider or targets.directory.default_provider
+        vcenters = targets.of_role(Role.VCENTER)
+        if provider is None or not vcenters:
+            raise ChaosError("KS-CHAOS-106", "no provider is named, and the lab has no default")
+        return cls(id=id, provider=ProviderId(provider), vcenter=vcenters[0])
+
+    def touches(self) -> tuple[NodeName, ...]:
+        return (self.vcenter,)
+
+    def summary(self) -> str:
+        return f"key provider {self.provider} deleted at {self.vcenter}"
+
+    async def _listed(self, lab: Lab) -> ProviderInfo | None:
+        providers = (await lab.ask(self.vcenter, ListKmsClusters())).providers
+        return next((p for p in providers if p.provider == self.provider), None)
+
+    async def survey(self, lab: Lab) -> Notes:
+        listed = await self._listed(lab)
+        if listed is None:
+            raise ChaosError("KS-CHAOS-106", f"{self.vcenter} has no provider {self.provider}")
+        return {"provider": msgspec.to_builtins(listed)}
+
+    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+        await lab.ask(self.vcenter, UnregisterKmsCluster(provider=self.provider))
+
+    async def bites(self, lab: Lab, notes: Notes) -> str:
+        return "it is still listed" if await self._listed(lab) is not None else ""
+
+    async def healed(self, lab: Lab, notes: Notes) -> str:
+        listed = await self._listed(lab)
+        if listed is None:
+            return f"{self.vcenter} lists no provider {self.provider}"
+        before = msgspec.convert(notes["provider"], ProviderInfo)
+        if listed.servers != before.servers or (before.default and not listed.default):
+            return f"{self.provider} is listed with other servers, or no longer the default"
+        return ""
+
+    def cure_text(self) -> str:
+        return (
+            f"add a provider of exactly the name {self.provider} with the servers it had, make "
+            "it the default again if it was, and re-enable host encryption mode where it is lost"
+        )
+
+    async def cure(self, lab: Lab, notes: Notes) -> None:
+        before = msgspec.convert(notes["provider"], ProviderInfo)
+        try:
+            await lab.ask(
+                self.vcenter,
+                RegisterKmsCluster(
+                    provider=self.provider,
+                    management_type=before.management_type,
+                    servers=before.servers,
+                    make_default=before.default,
+                ),
+            )
+            for host in (await lab.ask(self.vcenter, ListHosts())).hosts:
+                connected = host.connection is HostConnectionState.CONNECTED
+                if connected and host.crypto_state is not HostCryptoState.SAFE:
+                    await lab.ask(self.vcenter, ConfigureCryptoKey(host=host.host))
+        except LabError as error:
+            raise ChaosError("KS-CHAOS-107", f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,44 @@
+"""``vcenter.down``: vCenter stops hard (cells F2); at its end it is started again."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chaos.faults.base import Fault, Notes, Params, Targets, running
+from chaos.faults.links import ping
+from chaos.faults.power import NodesParams, PowerFault
+from chaos.lab import Lab
+from protocol.terms import NodeName, Role
+
+
+class VcenterParams(NodesParams):
+    """``on`` may be left out: every vCenter of the lab."""
+
+    on: str | list[str] | dict[str, str | int] = "role:vcenter"
+
+
+class VcenterDown(PowerFault, frozen=True, kw_only=True):
+    """A crash of every vCenter selected; ``clients`` are two others that call it in vain."""
+
+    kind: ClassVar[str] = "vcenter.down"
+    params: ClassVar[type[Params]] = VcenterParams
+    role: ClassVar[Role | None] = Role.VCENTER
+    way: ClassVar[str] = "crash"
+    verb: ClassVar[str] = "crash of"
+    clients: tuple[NodeName, ...] = ()
+
+    @classmethod
+    def of(cls, id: str, params: VcenterParams, targets: Targets) -> Fault:
+        clients = targets.of_role(Role.ESXI)[:2]
+        return cls(id=id, clients=clients, **cls.chosen(params, targets))
+
+    async def bites(self, lab: Lab, notes: Notes) -> str:
+        problem = await super().bites(lab, notes)
+        if problem:
+            return problem
+        askers = [node for node in self.clients if await running(lab, node)]
+        edges = [(asker, node) for asker in askers for node in self.nodes]
+        for (asker, node), result in (await ping(lab, edges, within=1.0, count=1)).items():
+            if result.answered:
+                return f"{node} answers {asker}"
+        return ""

@@ -1,0 +1,307 @@
+"""The list of active faults: injected, renewed, healed and never lost before a verified heal.
+
+The keeper is a supervisor's memory. Its state is saved (``save``) before a fault begins and
+after each change, so that another controller can go on: a fault leaves the list only when its
+own check has seen it gone. Healing never depends on how an experiment went.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Any, Protocol
+
+import msgspec
+
+from chaos.errors import ChaosError
+from chaos.faults import from_plain, to_plain
+from chaos.faults.base import Fault, Notes
+from chaos.lab import Lab
+from protocol.errors import LabError
+
+BITE_TRIES = 3
+HEAL_TRIES = 6
+PAUSE = 1.0
+PASSES = 3
+
+
+class FaultState(StrEnum):
+    BEGINNING = "beginning"  # begun or about to; not seen to bite yet
+    ACTIVE = "active"
+    STAYS = "stays"  # irreversible: only its cure takes it away
+    NOT_HEALED = "not healed"  # taken back, but not seen gone
+
+
+class ActiveFault(msgspec.Struct, frozen=True, kw_only=True):
+    """A fault of the list, without its notes. Times in lab seconds; ``until`` 0 = no lease."""
+
+    fault: Fault
+    kind: str
+    summary: str
+    since: float
+    until: float
+    state: FaultState
+    seen: str = ""  # why it is not healed
+    cure: str = ""
+
+
+class StillThere(msgspec.Struct, frozen=True, kw_only=True):
+    """A fault that a heal left in the list; ``reversible`` ones are a failure of the heal."""
+
+    id: str
+    kind: str
+    reversible: bool
+    seen: str
+    cure: str
+
+
+class HealReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was healed (ids, in order) and what is still listed."""
+
+    healed: tuple[str, ...] = ()
+    left: tuple[StillThere, ...] = ()
+
+    @property
+    def verified(self) -> bool:
+        """Whether all that can be taken back was seen gone."""
+        return not any(fault.reversible for fault in self.left)
+
+
+class Keeping(Protocol):
+    """What the engine needs of a keeper; a supervisor may serve it over its own channel."""
+
+    async def inject(self, fault: Fault, lease: float | None = None) -> ActiveFault: ...
+    async def renew(self, id: str, lease: float) -> ActiveFault: ...
+    async def heal(self, id: str, *, with_cure: bool = False) -> HealReport: ...
+    async def heal_all(self, *, with_cure: bool = False) -> HealReport: ...
+    def active(self) -> tuple[ActiveFault, ...]: ...
+
+
+class _Kept(msgspec.Struct):
+    fault: Fault
+    since: float
+    until: float
+    state: FaultState
+    notes: Notes
+    seen: str = ""
+
+
+class FaultKeeper:
+    """See the module. One per lab; calls may overlap, those about one fault take turns."""
+
+    def __init__(self, lab: Lab, *, save: Callable[[bytes], Awaitable[None]] | None = None) -> None:
+        self._lab = lab
+        self._save = save
+        self._kept: dict[str, _Kept] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    def active(self) -> tuple[ActiveFault, ...]:
+        """All that is listed, oldest first."""
+        return tuple(self._shown(kept) for kept in self._kept.values())
+
+    def _shown(self, kept: _Kept) -> ActiveFault:
+        return ActiveFault(
+            fault=kept.fault,
+            kind=kept.fault.kind,
+            summary=kept.fault.summary(),
+            since=kept.since,
+            until=kept.until,
+            state=kept.state,
+            seen=kept.seen,
+            cure="" if kept.fault.reversible else kept.fault.cure_text(),
+        )
+
+    async def inject(self, fault: Fault, lease: float | None = None) -> ActiveFault:
+        """Make it so and see it bite; ``lease`` lab seconds until it heals itself.
+
+        Raises ``ChaosError``: 105 the id is taken, 106 it cannot act here (nothing was done),
+        102 it could not be made, 101 it does not bite. After 101 and 102 it has been taken
+        back; if that could not be verified, it stays listed and the text says so.
+        """
+        if fault.id in self._kept:
+            raise ChaosError("KS-CHAOS-105", f"there is a fault {fault.id!r}")
+        now = self._lab.monotonic()
+        until = now + lease if lease else 0.0
+        kept = _Kept(fault, now, until, FaultState.BEGINNING, {})
+        self._kept[fault.id] = kept
+        async with self._turn(fault.id):
+            try:
+                kept.notes.update(await fault.survey(self._lab))
+            except LabError as error:
+                del self._kept[fault.id]
+                raise ChaosError("KS-CHAOS-106", _told(error)) from error
+            except BaseException:
+                del self._kept[fault.id]  # nothing was changed yet
+                raise
+            await self._keep()
+            try:
+                await fault.begin(self._lab, until, kept.notes)
+            except LabError as error:
+                raise await self._taken_back(kept, "KS-CHAOS-102", _told(error)) from error
+            await self._keep()
+            seen = await self._until_empty(BITE_TRIES, lambda: fault.bites(self._lab, kept.notes))
+            if seen:
+                raise await self._taken_back(kept, "KS-CHAOS-101", seen)
+            kept.state = FaultState.ACTIVE if fault.reversible else FaultState.STAYS
+            await self._keep()
+            return self._shown(kept)
+
+    async def _taken_back(self, kept: _Kept, id: str, seen: str) -> ChaosError:
+        await self._heal(kept, with_cure=not kept.fault.reversible)
+        left = f"; still listed: {kept.seen}" if kept.fault.id in self._kept else ""
+        return ChaosError(id, f"{kept.fault.id} ({kept.fault.kind}): {seen}{left}")
+
+    async def renew(self, id: str, lease: float) -> ActiveFault:
+        """Carry its lease on; KS-CHAOS-104 when it is gone."""
+        kept = self._of(id)
+        kept.until = self._lab.monotonic() + lease
+        await kept.fault.renew(self._lab, kept.until)
+        await self._keep()
+        return self._shown(kept)
+
+    async def heal(self, id: str, *, with_cure: bool = False) -> HealReport:
+        """Take one fault back (with its cure, if asked); KS-CHAOS-104 when there is none."""
+        self._of(id)
+        async with self._turn(id):
+            kept = self._kept.get(id)
+            if kept is not None:
+                await self._heal(kept, with_cure=with_cure)
+        return self._report([id])
+
+    async def heal_all(self, *, with_cure: bool = False) -> HealReport:
+        """Take everything back, newest first; a second pass for what waited for another."""
+        before = list(self._kept)
+        for turn in range(PASSES):
+            for id in reversed(list(self._kept)):
+                async with self._turn(id):
+                    kept = self._kept.get(id)
+                    if kept is None or (kept.state is FaultState.STAYS and turn and not with_cure):
+                        continue
+                    await self._heal(kept, with_cure=with_cure)
+            if not any(kept.fault.reversible or with_cure for kept in self._kept.values()):
+                break
+        return self._report(before)
+
+    async def lapse(self) -> HealReport:
+        """Heal what has outlived its lease; a supervisor calls it every second or so.
+
+        An irreversible fault has nothing to lapse: it only loses its lease.
+        """
+        now = self._lab.monotonic()
+        over = [id for id, kept in self._kept.items() if 0 < kept.until <= now]
+        for id in over:
+            async with self._turn(id):
+                kept = self._kept.get(id)
+                if kept is not None and 0 < kept.until <= self._lab.monotonic():
+                    await self._heal(kept, with_cure=False)
+                    if not kept.fault.reversible:
+                        kept.until = 0.0
+        return self._report(over)
+
+    async def _heal(self, kept: _Kept, *, with_cure: bool) -> None:
+        """Heal (or cure), look, and take it out of the list only when it is seen gone."""
+        lab, fault, notes = self._lab, kept.fault, kept.notes
+        if not fault.reversible and not with_cure:
+            kept.state, kept.seen = FaultState.STAYS, "it has no undo; see its cure"
+            await self._keep()
+            return
+        try:
+            await fault.heal(lab, notes)
+            if not fault.reversible:
+                await fault.cure(lab, notes)
+            seen = await self._until_empty(HEAL_TRIES, lambda: fault.healed(lab, notes))
+        except (LabError, ChaosError) as error:
+            seen = _told(error)
+        if not seen:
+            self._kept.pop(fault.id, None)
+        else:
+            reversible = fault.reversible
+            kept.state = FaultState.NOT_HEALED if reversible else FaultState.STAYS
+            kept.seen = seen
+        await self._keep()
+
+    async def _until_empty(self, tries: int, look: Callable[[], Awaitable[str]]) -> str:
+        """The last thing seen by ``look``, which is asked again until it sees nothing wrong."""
+        seen = ""
+        for attempt in range(tries):
+            if attempt:
+                await self._lab.sleep(PAUSE)
+            try:
+                seen = await look()
+            except LabError as error:
+                seen = _told(error)
+            if not seen:
+                break
+        return seen
+
+    def _report(self, ids: list[str]) -> HealReport:
+        left = [
+            StillThere(
+                id=id,
+                kind=kept.fault.kind,
+                reversible=kept.fault.reversible,
+                seen=kept.seen,
+                cure="" if kept.fault.reversible else kept.fault.cure_text(),
+            )
+            for id, kept in self._kept.items()
+            if id in ids
+        ]
+        healed = tuple(id for id in ids if id not in self._kept)
+        return HealReport(healed=healed, left=tuple(left))
+
+    def _of(self, id: str) -> _Kept:
+        kept = self._kept.get(id)
+        if kept is None:
+            raise ChaosError("KS-CHAOS-104", f"no fault {id!r}")
+        return kept
+
+    def _turn(self, id: str) -> asyncio.Lock:
+        return self._turns.setdefault(id, asyncio.Lock())
+
+    async def _keep(self) -> None:
+        if self._save is not None:
+            await self._save(self.dump())
+
+    def dump(self) -> bytes:
+        """The list with all notes, as JSON.
+
+        Notes of a TPM fault hold the hosts' recovery keys, as an administrator's safe would:
+        keep these bytes where the lab keeps its secrets, with mode 0600.
+        """
+        kept = [
+            {
+                "fault": to_plain(k.fault),
+                "since": k.since,
+                "until": k.until,
+                "state": k.state.value,
+                "notes": k.notes,
+                "seen": k.seen,
+            }
+            for k in self._kept.values()
+        ]
+        return msgspec.json.encode({"version": 1, "faults": kept})
+
+    def load(self, data: bytes) -> None:
+        """Take over a list that ``dump`` wrote; KS-CHAOS-109 when it is none."""
+        try:
+            state: dict[str, Any] = msgspec.json.decode(data, type=dict[str, Any])
+            if state["version"] != 1:
+                raise ValueError(f"version {state['version']}")
+            for entry in state["faults"]:
+                fault = from_plain(entry["fault"])
+                self._kept[fault.id] = _Kept(
+                    fault=fault,
+                    since=float(entry["since"]),
+                    until=float(entry["until"]),
+                    state=FaultState(entry["state"]),
+                    notes=dict(entry["notes"]),
+                    seen=str(entry["seen"]),
+                )
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+            raise ChaosError("KS-CHAOS-109", str(error)) from None
+
+
+def _told(error: Exception) -> str:
+    """An error as one line."""
+    return str(error) if isinstance(error, ChaosError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,135 @@
+"""Selectors: names, ``role:kms``, ``site:edge``, ``cluster:a``, ranges, shares, lists, maps.
+
+``25% of role:esxi`` and ``3 of site:edge`` are drawn from a seeded stream, and the names that
+came out are written into the plan. Results keep the order of the topology file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+
+from chaos.draws import Draws
+from chaos.errors import ChaosError
+from chaos.lab import Directory
+from protocol.terms import NodeName, VmName
+
+_RANGE = re.compile(r"^(?P<head>[^\[\]]*)\[(?P<low>\d+)-(?P<high>\d+)\](?P<tail>[^\[\]]*)$")
+_SHARE = re.compile(r"^(?P<amount>\d+(?:\.\d+)?%|\d+|one|all)\s+of\s+(?P<rest>.+)$")
+_GROUPS = ("role", "site", "cluster")
+_RANGE_LIMIT = 10_000
+
+
+def select_nodes(selector: object, directory: Directory, draws: Draws) -> tuple[NodeName, ...]:
+    """The nodes that ``selector`` names, at least one.
+
+    Raises ``ChaosError``: KS-CHAOS-010 (nothing of that name, with suggestions) or
+    KS-CHAOS-011 (not in any known form).
+    """
+    names = tuple(str(entry.node) for entry in directory.nodes)
+    groups: dict[str, list[str]] = {"all": list(names)}
+    for entry in directory.nodes:
+        for group, value in zip(
+            _GROUPS, (str(entry.role), entry.site, str(entry.cluster)), strict=True
+        ):
+            if value:
+                groups.setdefault(f"{group}:{value}", []).append(str(entry.node))
+    found = _Selection(names, groups, "node").of(selector, draws)
+    return tuple(NodeName(name) for name in found)
+
+
+def select_vms(selector: object, directory: Directory, draws: Draws) -> tuple[VmName, ...]:
+    """The VMs that ``selector`` names: ``all``, names, ranges, shares, lists; at least one."""
+    names = tuple(str(vm) for vm in directory.vms)
+    found = _Selection(names, {"all": list(names)}, "VM").of(selector, draws)
+    return tuple(VmName(name) for name in found)
+
+
+class _Selection:
+    """One universe of names and groups; ``noun`` is for messages."""
+
+    def __init__(
+        self, names: Sequence[str], groups: Mapping[str, Sequence[str]], noun: str
+    ) -> None:
+        self._names = tuple(names)
+        self._known = frozenset(names)
+        self._groups = groups
+        self._noun = noun
+
+    def of(self, selector: object, draws: Draws) -> tuple[str, ...]:
+        chosen = set(self._find(selector, draws))
+        if not chosen:
+            raise ChaosError("KS-CHAOS-010", f"{selector!r} selects no {self._noun}")
+        return tuple(name for name in self._names if name in chosen)
+
+    def _find(self, selector: object, draws: Draws) -> tuple[str, ...]:
+        if isinstance(selector, str):
+            return self._text(selector.strip(), draws)
+        if isinstance(selector, Mapping):
+            return self._map(selector, draws)
+        if isinstance(selector, Sequence):
+            return tuple(name for part in selector for name in self._find(part, draws))
+        raise ChaosError("KS-CHAOS-011", f"{selector!r} is no selector")
+
+    def _text(self, text: str, draws: Draws) -> tuple[str, ...]:
+        share = _SHARE.match(text)
+        if share is not None:
+            return self._share(share["amount"], self._text(share["rest"].strip(), draws), draws)
+        if text in self._groups:
+            return tuple(self._groups[text])
+        ranged = _RANGE.match(text)
+        if ranged is not None:
+            return self._range(text, ranged)
+        if text in self._known:
+            return (text,)
+        if "[" in text or "]" in text or "%" in text:
+            raise ChaosError("KS-CHAOS-011", f"{text!r} is no selector")
+        raise self._unknown(text)
+
+    def _range(self, text: str, match: re.Match[str]) -> tuple[str, ...]:
+        low, high, width = int(match["low"]), int(match["high"]), len(match["low"])
+        if low > high or high - low >= _RANGE_LIMIT or len(match["high"]) < width:
+            raise ChaosError("KS-CHAOS-011", f"{text!r}: a range goes upwards, as in [001-050]")
+        names = tuple(
+            f"{match['head']}{number:0{width}d}{match['tail']}" for number in range(low, high + 1)
+        )
+        missing = [name for name in names if name not in self._known]
+        if missing:
+            raise self._unknown(missing[0])
+        return names
+
+    def _map(self, parts: Mapping[object, object], draws: Draws) -> tuple[str, ...]:
+        """``{role: esxi, site: edge, pick: 25%}``: what is in every group, then a share."""
+        groups = [(key, value) for key, value in parts.items() if key != "pick"]
+        bad = [str(key) for key, _ in groups if key not in _GROUPS]
+        if bad or not groups:
+            raise ChaosError("KS-CHAOS-011", f"a selector map has role, site, cluster, pick: {bad}")
+        found = [self._text(f"{key}:{value}", draws) for key, value in groups]
+        both = tuple(name for name in found[0] if all(name in other for other in found[1:]))
+        pick = parts.get("pick")
+        return both if pick is None else self._share(str(pick), both, draws)
+
+    def _share(self, amount: str, names: tuple[str, ...], draws: Draws) -> tuple[str, ...]:
+        ordered = tuple(name for name in self._names if name in frozenset(names))
+        if amount == "all":
+            return ordered
+        if amount == "one":
+            count = 1
+        elif amount.endswith("%"):
+            share = float(amount[:-1])
+            if not 0 < share <= 100:
+                raise ChaosError("KS-CHAOS-011", f"{amount} is no share: above 0%, at most 100%")
+            count = max(1, round(len(ordered) * share / 100))
+        elif amount.isdigit():
+            count = int(amount)
+            if not 0 < count <= len(ordered):
+                raise ChaosError("KS-CHAOS-011", f"{amount} of {len(ordered)} cannot be picked")
+        else:
+            raise ChaosError("KS-CHAOS-011", f"pick: {amount!r} is none of all, one, 3, 25%")
+        return draws.pick(ordered, count)
+
+    def _unknown(self, text: str) -> ChaosError:
+        near = difflib.get_close_matches(text, [*self._groups, *self._names], n=3, cutoff=0.5)
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        return ChaosError("KS-CHAOS-010", f"no {self._noun} {text!r} in this lab{hint}")
