@@ -7,7 +7,8 @@ Control broker (never faulted)::
 
     ctl.supervisor.<sender>.<Message>       to the supervisor
     ctl.agent.<agent>.<sender>.<Message>    to an agent; only the supervisor may
-    ctl.inbox.<requester>.<client>.<token>  replies; an agent replies to the supervisor only
+    ctl.inbox.<requester>.<responder>.<client>.<token>
+                                            replies; an agent replies to the supervisor only
     ctl.event.<sender>.<Event>              events; the supervisor and the CLI listen
     ctl.probe.<me>.<token>                  a connection's message to itself
 
@@ -83,7 +84,7 @@ def control_user(name: str, nkey: str) -> BrokerUser:
         raise ValueError("the tap belongs to the data broker")
     return BrokerUser(
         nkey,
-        (asks, f"ctl.event.{name}.>", f"ctl.inbox.{SUPERVISOR}.>", probe),
+        (asks, f"ctl.event.{name}.>", f"ctl.inbox.{SUPERVISOR}.{name}.>", probe),
         (f"ctl.agent.{name}.>", inbox, probe),
     )
 

@@ -341,6 +341,17 @@ class BrokerConnection:
             self._outbox_size = 0
             transport.write(data)
 
+    async def subscribe(self, subject: str) -> None:
+        """One more subscription; returns when the broker has read it (if the link is up)."""
+        client = self._client
+        if client is None or self.closed:
+            raise NotSent(f"{self.name} is not open")
+        try:
+            await client.subscribe(subject)
+            await client.flush(2)
+        except errors.Error as error:
+            raise NotSent(f"{self.name}: {error}") from None
+
     async def close(self) -> None:
         """Flush what was sent and leave, within ``close_within`` seconds. Never raises."""
         client = self._client
