@@ -55,7 +55,8 @@ class OutOfSteps(Exception):
 
 
 class SimLoop(WalledLoop):
-    """One per simulation. ``run`` may be called again and again; between calls time stands still.
+    """One per simulation; ``run`` it again and again (between calls time stands still), then
+    ``close`` it, or leave its ``with`` block.
 
     ``outside``    attempts to reach the real world; when not empty, the run is void (exit 5)
     ``unhandled``  exceptions that nobody took, as text; a failed check at the end
@@ -84,7 +85,6 @@ class SimLoop(WalledLoop):
         self._task_serial = 0
         self._sweep_at = _SWEEP_AT
         self._parked: dict[NodeName, list[Step]] = {}
-        self._graves: list[Step] = []
         self._running = self._closed = self._stopping = False
 
     # ---- time -----------------------------------------------------------------------------
@@ -182,12 +182,21 @@ class SimLoop(WalledLoop):
         return task
 
     def _sweep(self) -> None:
-        """Forget tasks that are done, at points that the count of tasks alone decides."""
-        self._tasks = {serial: t for serial, t in self._tasks.items() if not t.done()}
-        self._sweep_at = max(_SWEEP_AT, 2 * len(self._tasks))
+        """Forget tasks that are done, at points that the count of tasks alone decides; put those
+        of ended lives out of reach of the garbage collector."""
+        living: dict[int, SimTask] = {}
+        for serial, task in self._tasks.items():
+            if task.done():
+                continue
+            if task.life is not None and task.life.ended is not None:
+                immortal((task,))
+            else:
+                living[serial] = task
+        self._tasks = living
+        self._sweep_at = max(_SWEEP_AT, 2 * len(living))
 
     def tasks(self) -> list[SimTask]:
-        """Tasks that are not done, oldest first; those of ended lives are among them."""
+        """Living tasks that are not done, oldest first."""
         self._sweep()
         return list(self._tasks.values())
 
@@ -278,7 +287,7 @@ class SimLoop(WalledLoop):
             if life is None:
                 node, boot = "", 0
             elif life.ended is not None:
-                self._graves.append(step)
+                immortal((step,))
                 continue
             else:
                 node, boot = life.node, life.boot
@@ -327,7 +336,7 @@ class SimLoop(WalledLoop):
                         raise OutOfTime(f"the limit of virtual time is over: {self._waiting()}")
                     self._now = max(self._now, due)
                     return
-                self._graves.append(timer)
+                immortal((timer,))
             else:
                 self._dead_timers -= 1
             heappop(timers)[2]._scheduled = False
@@ -335,10 +344,7 @@ class SimLoop(WalledLoop):
 
     def _waiting(self) -> str:
         """Who waits where, for people."""
-        lines = []
-        for task in self.tasks():
-            if task.life is None or task.life.ended is None:
-                lines.append(f"{task.get_name()} at {where(task)}")
+        lines = [f"{task.get_name()} at {where(task)}" for task in self.tasks()]
         paused = f"; paused: {', '.join(sorted(self._parked))}" if self._parked else ""
         more = f" and {len(lines) - 20} more" if len(lines) > 20 else ""
         return f"t={self.time():.6f} s, waiting: {'; '.join(lines[:20]) or 'nobody'}{more}{paused}"
@@ -354,20 +360,18 @@ class SimLoop(WalledLoop):
             self.create_task(generator.aclose(), name="aclose")
 
     def bury(self) -> None:
-        """Put everything that never ran to its end out of reach, for good.
+        """Do with everything that has not run to its end as with the dead: out of reach, for good.
 
         One reference of each is leaked until the process ends: freeing a coroutine would run
-        its ``finally`` blocks. Short-lived processes leave by ``os._exit`` and need not care.
+        its ``finally`` blocks. Workers leave by ``os._exit`` and need not care.
         """
         self._sweep()
         immortal(self._tasks.values())
-        immortal(self._graves)
         immortal(self._ready)
         immortal(entry[2] for entry in self._timers)
         for parked in self._parked.values():
             immortal(parked)
         self._tasks.clear()
-        self._graves.clear()
         self._ready.clear()
         self._timers.clear()
         self._parked.clear()
@@ -383,6 +387,12 @@ class SimLoop(WalledLoop):
         if not self._closed:
             self._closed = True
             self.bury()
+
+    def __enter__(self) -> SimLoop:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def is_closed(self) -> bool:
         return self._closed
