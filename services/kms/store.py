@@ -6,7 +6,8 @@ a whole, with its state, carries a tag of the vault, so that an edited file cann
 Compromised back into Active. ``changed`` is the audit row of the last change: putting an older
 row back disagrees with the trail, which the check at start finds.
 
-Rows are never deleted: a destroyed key keeps a tombstone without material. ``ordinal`` is the
+Rows are never deleted: a destroyed key keeps a tombstone without material. (What was overwritten
+in the database file may stand in its log file until SQLite resets that.) ``ordinal`` is the
 order of creation and the only order anything is listed in.
 """
 
@@ -27,6 +28,8 @@ from services.runtime.ports import Database, Disk, Rng
 
 DATABASE: Final = "keys"
 SCHEMA: Final = (
+    # Overwrite what is destroyed, also in freed pages; not every SQLite does so by default.
+    "PRAGMA secure_delete = ON",
     """CREATE TABLE IF NOT EXISTS keys (
         ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
         key_id TEXT NOT NULL UNIQUE,
@@ -221,7 +224,6 @@ async def open_store(disk: Disk, rng: Rng) -> tuple[Database, Vault]:
     if not served:
         await database.transact(lambda connection: audit.begin(connection, vault))
     await database.query(lambda connection: check(connection, vault))
-    await database.transact(_wipe_for_good)
     return database, vault
 
 
@@ -235,7 +237,3 @@ def check(connection: sqlite3.Connection, vault: Vault) -> None:
     for key_id in changed:
         raise CryptographicFailure(f"key {key_id} is in the audit trail, but its row is gone")
 
-
-def _wipe_for_good(connection: sqlite3.Connection) -> None:
-    """Overwrite what is destroyed, also in freed pages (the log file keeps it until reset)."""
-    connection.execute("PRAGMA secure_delete = ON").fetchall()

@@ -21,6 +21,7 @@ from services.runtime.config import Knobs
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Bus, Clock, Database, Datastore, Disk, Ports
 from services.runtime.service import Peer, PowerInputs
+from services.runtime.sql import Entry, Writer
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -69,37 +70,40 @@ class CountedRng:
         return drawn
 
 
-@dataclass
 class SqliteDatabase:
-    """Savepoint per call, commit before return. ``life`` ends as a real port's would."""
+    """A commit per call, by the writer of the real drivers, so that its rules for SQL hold."""
 
-    connection: sqlite3.Connection
-    life: Incarnation
-    crash_at_commit: int = 0  # end the life right after that many more commits
-    commits: int = 0
+    def __init__(self, connection: sqlite3.Connection, life: Incarnation) -> None:
+        self._life = life
+        self._writer = Writer(connection, life, _never, _never)
+        self.commits = 0
+        self.crash_at_commit = 0  # end the life right after that many commits
+
+    def prepare(self, schema: Sequence[str]) -> None:
+        self._writer.prepare(schema)
 
     async def transact(
         self, fn: Callable[[sqlite3.Connection], T], applied: Callable[[T], None] | None = None
     ) -> T:
-        self.life.check()
-        self.connection.execute("BEGIN IMMEDIATE")
-        try:
-            result = fn(self.connection)
-        except BaseException:
-            self.connection.execute("ROLLBACK")
-            raise
-        self.connection.execute("COMMIT")
+        self._life.check()
+        entry = Entry(fn, applied)
+        self._writer.commit([entry])
         self.commits += 1
         if self.commits == self.crash_at_commit:
-            self.life.end(WayDown.CRASH)
-        self.life.check()
-        if applied is not None:
-            applied(result)
+            self._life.end(WayDown.CRASH)
+        self._life.check()
+        entry.announce()
+        result: T = entry.outcome()
         return result
 
     async def query(self, fn: Callable[[sqlite3.Connection], T]) -> T:
-        self.life.check()
-        return fn(self.connection)
+        self._life.check()
+        result: T = self._writer.read(fn)
+        return result
+
+
+def _never() -> None:
+    raise AssertionError("a key server never gives up synchronous=FULL")
 
 
 @dataclass
@@ -170,13 +174,11 @@ class MemoryDisk:
     async def database(self, name: str, schema: Sequence[str] = ()) -> Database:
         self.life.check()
         if name not in self.platter.databases:
-            self.platter.databases[name] = sqlite3.connect(
-                ":memory:", isolation_level=None, check_same_thread=False
-            )
-        connection = self.platter.databases[name]
-        for statement in schema:
-            connection.execute(statement)
-        self.opened[name] = SqliteDatabase(connection, self.life)
+            made = sqlite3.connect(":memory:", isolation_level=None)
+            made.execute("PRAGMA secure_delete = OFF")  # as many builds of SQLite have it
+            self.platter.databases[name] = made
+        self.opened[name] = SqliteDatabase(self.platter.databases[name], self.life)
+        self.opened[name].prepare(schema)
         return self.opened[name]
 
     async def datastore(self, name: str) -> Datastore:
@@ -215,10 +217,13 @@ class Server:
     config: KmsConfig = CONFIG
     life: Incarnation = field(default_factory=lambda: Incarnation(LOCAL.node, 0))
 
+    def make_disk(self, life: Incarnation) -> MemoryDisk:
+        return MemoryDisk(self.platter, life)
+
     async def boot(self) -> KmsService:
         self.life.end(WayDown.CRASH)
         self.life = Incarnation(self.node.name, self.life.boot + 1)
-        self.disk = MemoryDisk(self.platter, self.life)
+        self.disk = self.make_disk(self.life)
         bus = cast(Bus, None)  # it answers; it never asks
         ports = Ports(bus, cast(Clock, self.clock), self.rng, cast(Disk, self.disk))
         self.service = KmsService(self.node, ports, self.config)
