@@ -1,0 +1,89 @@
+"""The Clock port on the machine's clock: lab seconds are real seconds times ``pace``.
+
+``CLOCK_MONOTONIC`` is one clock for all processes of the machine, so the epoch of the lab, taken
+once by its supervisor, gives all nodes the same ``monotonic``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from services.runtime.incarnation import Incarnation
+from services.runtime.ports import Choices, Rng
+
+FLOOR = 2.0  # real seconds: a loaded machine must not turn a time limit into a fault
+
+
+class LabClock:
+    """See ``ports.Clock``. ``skew`` (seconds, settable by chaos) moves ``now`` and nothing else.
+
+    ``epoch`` is ``time.monotonic()`` and ``wall`` is Unix time, both of the lab's beginning.
+    ``now`` goes on from ``wall`` in lab seconds, so stamps and validity keep the product's time.
+    """
+
+    def __init__(
+        self,
+        life: Incarnation,
+        rng: Rng,
+        *,
+        epoch: float,
+        wall: float,
+        pace: float = 1.0,
+        skew: float = 0.0,
+    ) -> None:
+        if pace <= 0:
+            raise ValueError(f"pace {pace:g} is not positive")
+        self.skew = skew
+        self._life, self._rng = life, rng
+        self._epoch, self._wall, self._pace = epoch, wall, pace
+
+    def now(self) -> float:
+        return self._wall + self.monotonic() + self.skew
+
+    def monotonic(self) -> float:
+        self._life.check()
+        return (time.monotonic() - self._epoch) * self._pace
+
+    async def sleep(self, seconds: float) -> None:
+        self._life.check()
+        try:
+            await asyncio.sleep(seconds / self._pace)
+        finally:
+            self._life.check()
+
+    def every(self, period: float, jitter: float = 0.0) -> AsyncIterator[int]:
+        return _Ticks(self, period, jitter, self._rng.stream("clock.every"))
+
+    def limit(self, seconds: float) -> float:
+        """``seconds``, but at least ``FLOOR`` real seconds."""
+        return max(seconds, FLOOR * self._pace)
+
+    def timeout(self, seconds: float) -> asyncio.Timeout:
+        self._life.check()
+        return asyncio.timeout(self.limit(seconds) / self._pace)
+
+
+class _Ticks:
+    """An iterator and not a generator: left behind, it needs no ``aclose``."""
+
+    def __init__(self, clock: LabClock, period: float, jitter: float, draw: Choices) -> None:
+        if period <= 0:
+            raise ValueError(f"a period of {period:g} s would never let time pass")
+        self._clock, self._period, self._jitter, self._draw = clock, period, jitter, draw
+        self._ticks = 0
+        self._due = clock.monotonic() + period
+
+    def __aiter__(self) -> _Ticks:
+        return self
+
+    async def __anext__(self) -> int:
+        wait = self._due - self._clock.monotonic()
+        if self._jitter > 0:
+            wait += self._draw.uniform(0.0, self._jitter)
+        await self._clock.sleep(max(0.0, wait))
+        self._ticks += 1
+        # After a slow body the grid starts anew from here: missed ticks do not pile up.
+        self._due = max(self._due, self._clock.monotonic() - self._jitter) + self._period
+        return self._ticks

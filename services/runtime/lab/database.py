@@ -1,0 +1,191 @@
+"""One SQLite database file: a writer thread with group commit, and a reader beside it.
+
+WAL and ``synchronous=FULL``: each commit is on the device before anyone hears of it. Calls that
+wait together share one commit, so the cost of a sync is divided among them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar, cast
+
+from services.runtime.incarnation import Incarnation, NodeDown
+from services.runtime.sql import CACHED_STATEMENTS, Entry, Reader, Writer
+from services.runtime.store import Switches
+
+T = TypeVar("T")
+
+GROUP_LIMIT = 256  # calls that share one commit at most
+
+
+class DatabaseFile:
+    """The files of one database. ``durable`` holds the state that a power loss puts back; it
+    is there only after the service left ``synchronous=FULL``."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.path = folder / f"{name}.db"
+        self.durable = folder / f"{name}.durable"
+
+    def connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            self.path,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=CACHED_STATEMENTS,
+        )
+
+    def keep(self, connection: sqlite3.Connection) -> None:
+        unfinished = self.durable.with_suffix(".unfinished")
+        unfinished.unlink(missing_ok=True)
+        target = sqlite3.connect(unfinished, isolation_level=None)
+        try:
+            connection.backup(target)
+        finally:
+            target.close()
+        os.replace(unfinished, self.durable)
+
+    def settle(self) -> None:
+        self.durable.unlink(missing_ok=True)
+
+    def lose_power(self) -> None:
+        """Nobody has it open: put the durable state back, if the present one is not it."""
+        if self.durable.exists():
+            for suffix in ("-wal", "-shm"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+            os.replace(self.durable, self.path)
+
+
+class LabDatabase:
+    """The Database port of one life. Made by ``open``; ``close`` may be called from any thread."""
+
+    def __init__(self, file: DatabaseFile, life: Incarnation, switches: Switches) -> None:
+        self._file, self._life, self._switches = file, life, switches
+        self._loop = asyncio.get_running_loop()
+        # What ``applied`` starts belongs to this life, though a thread asks for it.
+        self._context = contextvars.copy_context()
+        name = file.path.stem
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix=f"{life.node}-{name}-writer")
+        self._readers = ThreadPoolExecutor(1, thread_name_prefix=f"{life.node}-{name}-reader")
+        self._writer: Writer | None = None
+        self._reader: Reader | None = None
+        self._guard = threading.Lock()
+        self._queue: deque[tuple[Entry, asyncio.Future[None]]] = deque()
+        self._pumping = self._kicked = False
+
+    async def prepare(self, schema: Sequence[str]) -> None:
+        """Open the file at the first call; run ``schema``."""
+        await self._loop.run_in_executor(self._threads, self._prepare, tuple(schema))
+
+    def _prepare(self, schema: Sequence[str]) -> None:
+        self._life.check()
+        if self._writer is None:
+            connection = self._file.connect()
+            connection.execute("PRAGMA journal_mode=WAL")
+            self._writer = Writer(
+                connection,
+                self._life,
+                lambda: self._file.keep(connection),
+                self._file.settle,
+                self._file.durable.exists(),
+            )
+        self._writer.prepare(schema)
+
+    async def transact(
+        self,
+        fn: Callable[[sqlite3.Connection], T],
+        applied: Callable[[T], None] | None = None,
+    ) -> T:
+        self._life.check()
+        self._switches.admit(f"database {self._file.path.stem}", grows=True)
+        entry = Entry(fn, applied)
+        committed: asyncio.Future[None] = self._loop.create_future()
+        with self._guard:
+            self._queue.append((entry, committed))
+        if not self._kicked:  # at the end of this turn of the loop: who calls now shares
+            self._kicked = True
+            self._loop.call_soon(self._kick, context=self._context)
+        try:
+            await committed
+        finally:
+            entry.withdrawn = True
+            self._life.check()
+        return cast(T, entry.outcome())
+
+    def _kick(self) -> None:
+        self._kicked = False
+        with self._guard:
+            if self._pumping or not self._queue:
+                return
+            if not self._life.alive:
+                dead, self._queue = list(self._queue), deque()
+            else:
+                dead, self._pumping = [], True
+        if dead:
+            self._finish(dead)
+            return
+        self._threads.submit(self._pump)
+
+    def _pump(self) -> None:
+        """Commit group after group until nobody waits; in the writer thread."""
+        writer = self._writer
+        if writer is None:
+            raise RuntimeError("a database is prepared before it is used")
+        while True:
+            with self._guard:
+                count = min(len(self._queue), GROUP_LIMIT)
+                group = [self._queue.popleft() for _ in range(count)]
+                if not group:
+                    self._pumping = False
+                    return
+            try:
+                writer.commit([entry for entry, _ in group])
+            except NodeDown:
+                pass  # nothing was committed; the callers learn it from their own check
+            except BaseException as error:  # a defect of the writer must not leave them waiting
+                for entry, _ in group:
+                    entry.error, entry.done = error, True
+            try:
+                self._loop.call_soon_threadsafe(self._finish, group, context=self._context)
+            except RuntimeError:
+                return  # the loop is closed: nobody waits any more
+
+    def _finish(self, group: list[tuple[Entry, asyncio.Future[None]]]) -> None:
+        if self._life.alive:
+            for entry, _ in group:
+                if entry.done:
+                    entry.announce()
+        for _, committed in group:
+            if not committed.done():
+                committed.set_result(None)
+
+    async def query(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        self._life.check()
+        self._switches.admit(f"database {self._file.path.stem}")
+        try:
+            return await self._loop.run_in_executor(self._readers, self._query, fn)
+        finally:
+            self._life.check()
+
+    def _query(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        self._life.check()
+        if self._reader is None:
+            self._reader = Reader(self._file.connect())
+        return cast(T, self._reader.read(fn))
+
+    def close(self) -> None:
+        """After the life ended: wait for both threads, undo what is open, close the files."""
+        self._threads.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
+        for side in (self._reader, self._writer):
+            if side is not None:
+                side.rollback()
+                side.connection.close()
+        self._reader = self._writer = None

@@ -1,0 +1,228 @@
+"""A cluster's shared array as a folder that many processes of this machine use.
+
+- ``vms/<vm>/<file>``  the files; a whole write is a new file, synced and renamed into place
+- ``locks/<vm>``       one lock file per VM, never removed; its text names the holder
+- ``incoming/``        files on their way
+
+A lock is an exclusive ``flock`` on a descriptor of its own per incarnation: the kernel refuses a
+second one, in this process too, and frees it when the descriptor closes, so also with a process
+that is killed. (A child made by fork would share it: processes of a lab are forked before.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any, TypeVar
+
+from services.runtime.incarnation import Incarnation
+from services.runtime.ports import VmLockHeld
+from services.runtime.store import block_start, plain
+
+T = TypeVar("T")
+
+THREADS = 4
+_NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class LabArray:
+    """One cluster's array below ``folder``; one object per process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.vms, self.locks, self.incoming = (
+            folder / name for name in ("vms", "locks", "incoming")
+        )
+        for part in (self.vms, self.locks, self.incoming):
+            part.mkdir(parents=True, exist_ok=True)
+        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"array-{folder.name}")
+        self._open: dict[Incarnation, LabDatastore] = {}
+
+    def open(self, life: Incarnation) -> LabDatastore:
+        if life not in self._open:
+            self._open[life] = LabDatastore(life, self)
+        return self._open[life]
+
+    async def end(self, life: Incarnation) -> None:
+        datastore = self._open.pop(life, None)
+        if datastore is not None:
+            await asyncio.get_running_loop().run_in_executor(None, datastore.release)
+
+    def images(self) -> Iterator[tuple[str, bytes]]:
+        """Blocking."""
+        for path in sorted(self.vms.rglob("*")):
+            if path.is_file():
+                yield path.relative_to(self.folder).as_posix(), path.read_bytes()
+
+    def close(self) -> None:
+        """Give the threads back; the array is not used any more in this process."""
+        self.pool.shutdown(wait=True)
+
+
+class LabDatastore:
+    """The Datastore port of one life."""
+
+    def __init__(self, life: Incarnation, array: LabArray) -> None:
+        self._life, self._array = life, array
+        self._held: dict[str, int] = {}  # VM -> descriptor
+        self._locking = threading.Lock()
+        self._running: set[Future[Any]] = set()
+        self._count = 0
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        def checked() -> T:
+            self._life.check()
+            return work()
+
+        self._life.check()
+        running: Future[T] = self._array.pool.submit(checked)
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        try:
+            return await asyncio.wrap_future(running)
+        finally:
+            self._life.check()
+
+    def release(self) -> None:
+        """After the life ended: wait for what runs, then free the locks. Blocking."""
+        wait(self._running.copy())
+        for vm in list(self._held):
+            self._unlock(vm)
+
+    def _folder(self, vm: str) -> Path:
+        folder = self._array.vms / plain(vm)
+        if folder.is_symlink():
+            raise ValueError(f"{vm} is a symbolic link")
+        return folder
+
+    def _opened(self, vm: str, file: str, flags: int) -> int:
+        path = self._folder(vm) / plain(file)
+        if path.is_symlink():
+            raise ValueError(f"{vm}/{file} is a symbolic link")
+        return os.open(path, flags | _NO_LINK)
+
+    # ---- locks ------------------------------------------------------------------------------
+
+    async def lock(self, vm: str) -> None:
+        plain(vm)
+        await self._do(lambda: self._lock(vm))
+
+    def _lock(self, vm: str) -> None:
+        with self._locking:  # two calls of one life must not meet as two holders
+            if vm not in self._held:
+                self._held[vm] = self._taken(vm)
+
+    def _taken(self, vm: str) -> int:
+        path = self._array.locks / vm
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 256, 0).decode() or "another host"
+            os.close(descriptor)
+            raise VmLockHeld(vm, holder) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, self._life.node.encode(), 0)
+        return descriptor
+
+    async def unlock(self, vm: str) -> None:
+        plain(vm)
+        await self._do(lambda: self._unlock(vm))
+
+    def _unlock(self, vm: str) -> None:
+        with self._locking:
+            descriptor = self._held.pop(vm, None)
+            if descriptor is not None:
+                os.ftruncate(descriptor, 0)
+                os.close(descriptor)
+
+    # ---- files ------------------------------------------------------------------------------
+
+    async def read(self, vm: str, file: str) -> bytes:
+        def work() -> bytes:
+            with open(self._opened(vm, file, os.O_RDONLY), "rb") as opened:
+                return opened.read()
+
+        return await self._do(work)
+
+    async def write(self, vm: str, file: str, data: bytes) -> None:
+        self._count += 1
+        fresh = f"{self._life.node}-{self._life.boot}-{self._count}"
+        await self._do(lambda: self._replace(vm, file, data, self._array.incoming / fresh))
+
+    def _replace(self, vm: str, file: str, data: bytes, fresh: Path) -> None:
+        folder, name = self._folder(vm), plain(file)
+        if not folder.is_dir():
+            folder.mkdir(exist_ok=True)
+            _sync_folder(self._array.vms)
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as opened:
+            opened.write(data)
+            opened.flush()
+            os.fsync(opened.fileno())
+        os.replace(fresh, folder / name)
+        _sync_folder(folder)
+
+    async def read_block(self, vm: str, file: str, index: int, size: int) -> bytes:
+        start = block_start(index, size)
+
+        def work() -> bytes:
+            descriptor = self._opened(vm, file, os.O_RDONLY)
+            try:
+                return os.pread(descriptor, size, start)
+            finally:
+                os.close(descriptor)
+
+        return await self._do(work)
+
+    async def write_block(self, vm: str, file: str, index: int, data: bytes) -> None:
+        start = block_start(index, len(data))
+
+        def work() -> None:
+            descriptor = self._opened(vm, file, os.O_WRONLY)
+            try:
+                if start > os.fstat(descriptor).st_size:
+                    raise ValueError(f"{vm}/{file}: block {index} is beyond the end")
+                if os.pwrite(descriptor, data, start) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{vm}/{file}")
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
+
+        await self._do(work)
+
+    async def files(self, vm: str) -> tuple[str, ...]:
+        return await self._do(lambda: _names(self._folder(vm)))
+
+    async def vms(self) -> tuple[str, ...]:
+        return await self._do(lambda: _names(self._array.vms))
+
+    async def remove(self, vm: str) -> None:
+        def work() -> None:
+            folder = self._folder(vm)
+            if folder.is_dir():
+                shutil.rmtree(folder)
+                _sync_folder(self._array.vms)
+
+        await self._do(work)
+
+
+def _names(folder: Path) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(os.listdir(folder)))
+    except FileNotFoundError:
+        return ()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,245 @@
+"""The two images of a node's disk as folders of real files.
+
+- ``written/``  the files as they are, under their paths
+- ``contents/`` the same names, with the content that the last ``sync`` left
+- ``synced/``   per folder (``+`` and its quoted path) the names that the last ``sync_folder``
+  left: a hard link into ``contents/`` per file, an empty folder per folder
+
+So a rename without ``sync_folder`` leaves ``synced/`` as it was, while a later ``sync`` of the
+same file reaches it through the link. Each step is chosen so that a process that is killed
+between two system calls leaves a state that a killed kernel could have left; ``recover`` puts
+the three folders in step again.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from services.runtime.store import file_parts, parts
+
+TREES = ("written", "contents", "synced")
+_NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Trees:
+    """A whole disk. All methods block; the caller lets one of them run at a time."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._written, self._contents, self._synced = (root / name for name in TREES)
+        self._intent = root / "intent"
+
+    # ---- the port's calls -------------------------------------------------------------------
+
+    def read(self, path: str) -> bytes:
+        with open(self._opened(path, os.O_RDONLY), "rb") as file:
+            return file.read()
+
+    def write(self, path: str, data: bytes, flags: int = os.O_TRUNC) -> None:
+        names = file_parts(path)
+        for tree in (self._written, self._contents):
+            self._check(tree, names)
+            try:
+                tree.joinpath(*names[:-1]).mkdir(parents=True, exist_ok=True)
+            except FileExistsError:
+                raise _error(errno.ENOTDIR, path) from None
+        descriptor = self._opened(path, os.O_WRONLY | os.O_CREAT | flags)
+        with open(descriptor, "wb") as file:
+            self._contents.joinpath(*names).touch()
+            file.write(data)
+
+    def append(self, path: str, data: bytes) -> None:
+        self.write(path, data, os.O_APPEND)
+
+    def sync(self, path: str) -> None:
+        descriptor = self._opened(path, os.O_RDONLY)
+        with open(descriptor, "rb") as file:
+            os.fsync(descriptor)
+            data = file.read()
+        # In place, never truncated first: a kill in the midst leaves what was durable before.
+        shadow = self._contents.joinpath(*parts(path))
+        with open(os.open(shadow, os.O_WRONLY | _NO_LINK), "wb") as file:
+            file.write(data)
+            file.truncate(len(data))
+
+    def replace(self, source: str, target: str) -> None:
+        before, after = file_parts(source), file_parts(target)
+        self._check(self._written, before)
+        self._check(self._written, after)
+        for names in (before, after):
+            if self._written.joinpath(*names).is_dir():
+                raise _error(errno.EISDIR, "/".join(names))
+        self._intent.write_text(json.dumps([before, after]))
+        try:
+            os.rename(self._written.joinpath(*before), self._written.joinpath(*after))
+        except OSError:
+            self._intent.unlink()
+            raise
+        os.rename(self._contents.joinpath(*before), self._contents.joinpath(*after))
+        self._intent.unlink()
+
+    def remove(self, path: str) -> None:
+        names = file_parts(path)
+        self._check(self._written, names)
+        self._written.joinpath(*names).unlink()
+        self._contents.joinpath(*names).unlink()
+
+    def sync_folder(self, folder: str) -> None:
+        names = parts(folder)
+        self._check(self._written, names)
+        written = self._written.joinpath(*names)
+        descriptor = os.open(written, os.O_RDONLY | os.O_DIRECTORY | _NO_LINK)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        durable = self._names(names)
+        durable.mkdir(exist_ok=True)
+        present = {entry.name: entry.is_dir(follow_symlinks=False) for entry in os.scandir(written)}
+        for entry in list(os.scandir(durable)):
+            if present.get(entry.name) is not entry.is_dir():
+                _discard(Path(entry.path))
+        for name in sorted(present):
+            if present[name]:
+                (durable / name).mkdir(exist_ok=True)
+            else:
+                self._link(self._contents.joinpath(*names, name), durable / name)
+
+    def names(self, folder: str) -> tuple[str, ...]:
+        names = parts(folder)
+        self._check(self._written, names)
+        try:
+            return tuple(sorted(os.listdir(self._written.joinpath(*names))))
+        except FileNotFoundError:
+            return ()
+
+    # ---- between two lives ------------------------------------------------------------------
+
+    def recover(self) -> None:
+        """Make the folders if need be, and finish what a killed process had begun."""
+        for tree in (self._written, self._contents, self._synced):
+            tree.mkdir(parents=True, exist_ok=True)
+        self._names(()).mkdir(exist_ok=True)
+        if self._intent.exists():
+            text = self._intent.read_text()
+            if text == "power loss":
+                self.lose_power()
+            elif text:
+                before, after = json.loads(text)
+                if not self._written.joinpath(*before).exists():
+                    shadow = self._contents.joinpath(*before)
+                    if shadow.exists():
+                        os.rename(shadow, self._contents.joinpath(*after))
+            self._intent.unlink(missing_ok=True)
+        for path, directory in _below(self._contents):
+            twin = self._written / path
+            if not directory and not twin.is_file():
+                (self._contents / path).unlink()
+        for path, directory in _below(self._written):
+            twin = self._contents / path
+            if directory:
+                twin.mkdir(exist_ok=True)
+            else:
+                twin.touch()
+
+    def lose_power(self) -> None:
+        """Only the synced image is left, and is the written one from now on."""
+        self._intent.write_text("power loss")
+        for tree in (self._written, self._contents):
+            shutil.rmtree(tree, ignore_errors=True)
+            tree.mkdir()
+        reached = [self._names(()).name]
+        for path, entry in self._reachable(()):
+            written, contents = self._written / path, self._contents / path
+            if entry.is_dir():
+                written.mkdir()
+                contents.mkdir()
+                reached.append(self._names(Path(path).parts).name)
+            else:  # copies: two synced names of one file become two files
+                shutil.copyfile(entry, written)
+                shutil.copyfile(entry, contents)
+                self._link(contents, entry)
+        for folder in list(self._synced.iterdir()):
+            if folder.name not in reached:
+                shutil.rmtree(folder)
+        self._intent.unlink()
+
+    def walk(self, *, synced: bool) -> Iterator[tuple[str, bytes]]:
+        """(path, content) of one image, in order of path."""
+        if synced:
+            found = [(path, file) for path, file in self._reachable(()) if file.is_file()]
+        else:
+            found = [
+                (path, self._written / path) for path, below in _below(self._written) if not below
+            ]
+        for path, file in sorted(found):
+            yield path, file.read_bytes()
+
+    # ---- below ------------------------------------------------------------------------------
+
+    def _opened(self, path: str, flags: int) -> int:
+        names = file_parts(path)
+        self._check(self._written, names)
+        descriptor = os.open(self._written.joinpath(*names), flags | _NO_LINK, 0o600)
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise _error(errno.EISDIR, path)
+        return descriptor
+
+    def _check(self, tree: Path, names: tuple[str, ...]) -> None:
+        """``ValueError`` if a part of the path is a symbolic link: it could lead outside."""
+        here = tree
+        for name in names:
+            here = here / name
+            if here.is_symlink():
+                raise ValueError(f"{'/'.join(names)}: {name} is a symbolic link")
+
+    def _names(self, folder: tuple[str, ...]) -> Path:
+        """Where the synced names of ``folder`` are."""
+        return self._synced / ("+" + quote("/".join(folder), safe=""))
+
+    def _link(self, source: Path, target: Path) -> None:
+        if target.exists() and os.path.samefile(source, target):
+            return
+        fresh = self.root / "linking"
+        fresh.unlink(missing_ok=True)
+        os.link(source, fresh)
+        os.replace(fresh, target)
+
+    def _reachable(self, folder: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+        """(path, entry in ``synced/``) from the root along synced names, folders before files
+        in them."""
+        names = self._names(folder)
+        if not names.is_dir():
+            return
+        for entry in sorted(names.iterdir()):
+            path = (*folder, entry.name)
+            yield "/".join(path), entry
+            if entry.is_dir():
+                yield from self._reachable(path)
+
+
+def _below(top: Path) -> list[tuple[str, bool]]:
+    """(path, is a folder) of everything below ``top``; a folder comes before what is in it."""
+    found = []
+    for path in sorted(top.rglob("*")):
+        found.append((path.relative_to(top).as_posix(), path.is_dir()))
+    return found
+
+
+def _discard(entry: Path) -> None:
+    if entry.is_dir():
+        entry.rmdir()
+    else:
+        entry.unlink()
+
+
+def _error(code: int, path: str) -> OSError:
+    return OSError(code, os.strerror(code), path)

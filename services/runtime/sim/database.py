@@ -1,0 +1,102 @@
+"""Databases in memory that belong to the simulated disk: a crash is a rollback.
+
+Everything runs inline on the loop. As in the lab, calls that wait together share one commit:
+the first whose time has come commits all that were called before it, in order of the calls.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, cast
+
+from services.runtime.incarnation import Incarnation
+from services.runtime.sql import CACHED_STATEMENTS, Entry, Writer
+from services.runtime.store import Switches
+
+T = TypeVar("T")
+
+Charge = Callable[[str], Awaitable[None]]
+"""Spend the virtual time of one call, given its label such as ``disk.sync archive/state``."""
+
+
+async def free(label: str) -> None:
+    """The charge of a store without latency."""
+
+
+class Drive:
+    """One database at rest: its connection, and what a power loss puts back (or None)."""
+
+    def __init__(self, image: bytes | None = None, durable: bytes | None = None) -> None:
+        self.connection = sqlite3.connect(
+            ":memory:", isolation_level=None, cached_statements=CACHED_STATEMENTS
+        )
+        if image:
+            self.connection.deserialize(image)
+        self.durable = durable
+
+    def image(self) -> bytes:
+        return self.connection.serialize()
+
+    def keep(self) -> None:
+        self.durable = self.image()
+
+    def settle(self) -> None:
+        self.durable = None
+
+    def lose_power(self) -> Drive:
+        """This database as it is after a power loss."""
+        if self.durable is None:
+            return self
+        self.connection.close()
+        return Drive(self.durable)
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+class SimDatabase:
+    """The Database port of one life."""
+
+    def __init__(
+        self, name: str, life: Incarnation, drive: Drive, switches: Switches, charge: Charge
+    ) -> None:
+        self._name, self._life, self._switches, self._charge = name, life, switches, charge
+        self.writer = Writer(
+            drive.connection, life, drive.keep, drive.settle, drive.durable is not None
+        )
+        self._queue: list[Entry] = []
+
+    async def transact(
+        self,
+        fn: Callable[[sqlite3.Connection], T],
+        applied: Callable[[T], None] | None = None,
+    ) -> T:
+        self._life.check()
+        self._switches.admit(f"database {self._name}", grows=True)
+        entry = Entry(fn, applied)
+        self._queue.append(entry)
+        try:
+            await self._charge(f"db.transact {self._name}")
+        except BaseException:
+            entry.withdrawn = True  # a commit by another call has it already, or it never was
+            raise
+        self._life.check()
+        if not entry.done:
+            self._drain()
+        return cast(T, entry.outcome())
+
+    def _drain(self) -> None:
+        """Commit all that wait; tell the service in commit order before any caller resumes."""
+        entries, self._queue = self._queue, []
+        entries = [entry for entry in entries if not entry.withdrawn]
+        self.writer.commit(entries)
+        for entry in entries:
+            entry.announce()
+
+    async def query(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        self._life.check()
+        self._switches.admit(f"database {self._name}")
+        await self._charge(f"db.query {self._name}")
+        self._life.check()
+        return cast(T, self.writer.read(fn))

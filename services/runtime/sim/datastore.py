@@ -1,0 +1,100 @@
+"""A cluster's shared array in memory; a lock belongs to one incarnation and dies with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from services.runtime.incarnation import Incarnation
+from services.runtime.ports import VmLockHeld
+from services.runtime.sim.database import Charge, free
+from services.runtime.store import block_start, plain
+
+
+class SimArray:
+    """All VM folders of one cluster, and who holds which lock."""
+
+    def __init__(self, charge: Charge = free) -> None:
+        self.charge = charge
+        self.folders: dict[str, dict[str, bytearray]] = {}
+        self.locks: dict[str, Incarnation] = {}
+        self._open: dict[Incarnation, SimDatastore] = {}
+
+    def open(self, life: Incarnation) -> SimDatastore:
+        return self._open.setdefault(life, SimDatastore(life, self))
+
+    async def end(self, life: Incarnation) -> None:
+        self._open.pop(life, None)
+        for vm in [vm for vm, holder in self.locks.items() if holder is life]:
+            del self.locks[vm]
+
+    def images(self) -> Iterator[tuple[str, bytes]]:
+        for vm in sorted(self.folders):
+            for name, data in sorted(self.folders[vm].items()):
+                yield f"vms/{vm}/{name}", bytes(data)
+
+
+class SimDatastore:
+    """The Datastore port of one life."""
+
+    def __init__(self, life: Incarnation, array: SimArray) -> None:
+        self._life, self._array = life, array
+
+    async def _spend(self, call: str, vm: str, file: str | None = None) -> None:
+        where = plain(vm) if file is None else f"{plain(vm)}/{plain(file)}"
+        self._life.check()
+        await self._array.charge(f"datastore.{call} {where}")
+        self._life.check()
+
+    def _file(self, vm: str, file: str) -> bytearray:
+        try:
+            return self._array.folders[vm][file]
+        except KeyError:
+            raise FileNotFoundError(f"{vm}/{file}") from None
+
+    async def lock(self, vm: str) -> None:
+        await self._spend("lock", vm)
+        holder = self._array.locks.get(vm)
+        if holder is not None and holder.alive and holder is not self._life:
+            raise VmLockHeld(vm, holder.node)
+        self._array.locks[vm] = self._life
+
+    async def unlock(self, vm: str) -> None:
+        await self._spend("unlock", vm)
+        if self._array.locks.get(vm) is self._life:
+            del self._array.locks[vm]
+
+    async def read(self, vm: str, file: str) -> bytes:
+        await self._spend("read", vm, file)
+        return bytes(self._file(vm, file))
+
+    async def write(self, vm: str, file: str, data: bytes) -> None:
+        await self._spend("write", vm, file)
+        self._array.folders.setdefault(vm, {})[file] = bytearray(data)
+
+    async def read_block(self, vm: str, file: str, index: int, size: int) -> bytes:
+        block_start(index, size)
+        await self._spend("read_block", vm, file)
+        start = index * size
+        return bytes(self._file(vm, file)[start : start + size])
+
+    async def write_block(self, vm: str, file: str, index: int, data: bytes) -> None:
+        start = block_start(index, len(data))
+        await self._spend("write_block", vm, file)
+        content = self._file(vm, file)
+        if start > len(content):
+            raise ValueError(f"{vm}/{file}: block {index} is beyond the end")
+        content[start : start + len(data)] = data
+
+    async def files(self, vm: str) -> tuple[str, ...]:
+        await self._spend("files", vm)
+        return tuple(sorted(self._array.folders.get(vm, ())))
+
+    async def vms(self) -> tuple[str, ...]:
+        self._life.check()
+        await self._array.charge("datastore.vms")
+        self._life.check()
+        return tuple(sorted(self._array.folders))
+
+    async def remove(self, vm: str) -> None:
+        await self._spend("remove", vm)
+        self._array.folders.pop(vm, None)

@@ -1,0 +1,188 @@
+"""A node's storage in memory: two images, its databases, and its door to the shared array.
+
+Each call first spends its virtual time (``charge``), then takes effect at once; so a crash at
+any instant falls before or after a call, and a process that dies while it waits did nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from services.runtime.incarnation import Incarnation, WayDown
+from services.runtime.ports import Database, Datastore
+from services.runtime.sim.database import Charge, Drive, SimDatabase, free
+from services.runtime.sim.images import Images
+from services.runtime.store import Array, Switches, file_parts, parts, plain
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What ``save`` keeps: both images, and per database its bytes and its durable state."""
+
+    images: Images
+    databases: dict[str, tuple[bytes, bytes | None]]
+
+
+class SimStore(Switches):
+    """One simulated node's storage. ``arrays`` finds a shared array by name (``KeyError``)."""
+
+    def __init__(self, arrays: Callable[[str], Array], charge: Charge = free) -> None:
+        super().__init__()
+        self.arrays, self.charge = arrays, charge
+        self.on_disk = Images()
+        self.drives: dict[str, Drive] = {}
+        self._copies: dict[str, Copy] = {}
+        self._disk: SimDisk | None = None
+
+    def disk(self, life: Incarnation) -> SimDisk:
+        if self._disk is None:
+            self._disk = SimDisk(life, self)
+        elif self._disk.life is not life:
+            raise RuntimeError(f"{life.node} boot {life.boot}: an earlier life has the disk")
+        return self._disk
+
+    async def end(self, life: Incarnation, way: WayDown) -> None:
+        life.end(way)
+        disk = self._disk
+        if disk is not None:
+            if disk.life is not life:
+                raise RuntimeError(f"{life.node} boot {life.boot} has not the disk")
+            disk.roll_back()
+            self._disk = None
+        if way is WayDown.POWER_LOSS:
+            self.on_disk = self.on_disk.after_power_loss()
+            self.drives = {name: drive.lose_power() for name, drive in self.drives.items()}
+        if disk is not None:
+            for array in disk.arrays.values():
+                await array.end(life)
+
+    def _off(self) -> None:
+        if self._disk is not None:
+            raise RuntimeError(f"{self._disk.life.node} is on; its disk is in use")
+
+    async def save(self, label: str) -> None:
+        self._off()
+        self._copies[plain(label)] = Copy(
+            copy.deepcopy(self.on_disk),
+            {name: (drive.image(), drive.durable) for name, drive in self.drives.items()},
+        )
+
+    async def restore(self, label: str) -> None:
+        self._off()
+        kept = self._copies[plain(label)]
+        for drive in self.drives.values():
+            drive.close()
+        self.on_disk = copy.deepcopy(kept.images)
+        self.drives = {name: Drive(*images) for name, images in kept.databases.items()}
+
+    async def drop(self, label: str) -> None:
+        self._off()
+        self._copies.pop(plain(label), None)
+
+    def images(self) -> Iterator[tuple[str, bytes]]:
+        for path, data in self.on_disk.walk(synced=False):
+            yield f"written/{path}", data
+        for path, data in self.on_disk.walk(synced=True):
+            yield f"synced/{path}", data
+        for name in sorted(self.drives):
+            drive = self.drives[name]
+            yield f"databases/{name}.db", drive.image()
+            if drive.durable is not None:
+                yield f"databases/{name}.durable", drive.durable
+
+    def close(self) -> None:
+        """Free the databases' memory at the end of a run."""
+        for drive in self.drives.values():
+            drive.close()
+        self.drives = {}
+
+
+class SimDisk:
+    """The Disk port of one life."""
+
+    def __init__(self, life: Incarnation, store: SimStore) -> None:
+        self.life, self._store = life, store
+        self.arrays: dict[str, Array] = {}
+        self._databases: dict[str, SimDatabase] = {}
+
+    async def _do(
+        self, call: str, path: str, effect: Callable[[Images], T], *, grows: bool = False
+    ) -> T:
+        """Spend the call's time, then have its effect, unless the life ended meanwhile."""
+        self.life.check()
+        await self._store.charge(f"disk.{call} {path}")
+        self.life.check()
+        self._store.admit(path, grows=grows)
+        return effect(self._store.on_disk)
+
+    async def read(self, path: str) -> bytes:
+        file_parts(path)
+        return await self._do("read", path, lambda on: on.read(path))
+
+    async def write(self, path: str, data: bytes) -> None:
+        file_parts(path)
+
+        def effect(on: Images) -> None:
+            if self._store.full:  # the file is truncated before the device says that it is full
+                on.write(path, b"")
+            self._store.admit(path, grows=True)
+            on.write(path, data)
+
+        await self._do("write", path, effect)
+
+    async def append(self, path: str, data: bytes) -> None:
+        file_parts(path)
+        await self._do("append", path, lambda on: on.append(path, data), grows=True)
+
+    async def sync(self, path: str) -> None:
+        file_parts(path)
+        await self._do("sync", path, lambda on: on.sync(path))
+
+    async def replace(self, source: str, target: str) -> None:
+        file_parts(source)
+        file_parts(target)
+        await self._do("replace", target, lambda on: on.replace(source, target))
+
+    async def sync_folder(self, folder: str = "") -> None:
+        parts(folder)
+        await self._do("sync_folder", folder, lambda on: on.sync_folder(folder))
+
+    async def list(self, folder: str = "") -> tuple[str, ...]:
+        parts(folder)
+        return await self._do("list", folder, lambda on: on.names(folder))
+
+    async def remove(self, path: str) -> None:
+        file_parts(path)
+        await self._do("remove", path, lambda on: on.remove(path))
+
+    async def database(self, name: str, schema: Sequence[str] = ()) -> Database:
+        plain(name)
+        new = name not in self._store.drives
+        await self._do("database", name, lambda on: None, grows=new)
+        if name not in self._store.drives:
+            self._store.drives[name] = Drive()
+        found = self._databases.get(name)
+        if found is None:
+            drive = self._store.drives[name]
+            found = SimDatabase(name, self.life, drive, self._store, self._store.charge)
+            self._databases[name] = found
+        found.writer.prepare(schema)
+        return found
+
+    async def datastore(self, name: str) -> Datastore:
+        self.life.check()
+        try:
+            array = self._store.arrays(plain(name))
+        except KeyError:
+            raise FileNotFoundError(f"no datastore {name}") from None
+        self.arrays[name] = array
+        return array.open(self.life)
+
+    def roll_back(self) -> None:
+        for database in self._databases.values():
+            database.writer.rollback()

@@ -1,0 +1,142 @@
+"""The two images of a simulated disk, *written* and *synced*, as inodes and folders.
+
+The rules are those of ``services.runtime.store``; errors are those of a POSIX file system.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from services.runtime.store import file_parts, parts
+
+
+@dataclass(eq=False)
+class Inode:
+    """A file's content: as written, and as the last ``sync`` left it."""
+
+    written: bytes = b""
+    synced: bytes = b""
+
+
+@dataclass(eq=False)
+class Folder:
+    """A folder's names: as they are, and as the last ``sync_folder`` left them."""
+
+    written: dict[str, Inode | Folder] = field(default_factory=dict)
+    synced: dict[str, Inode | Folder] = field(default_factory=dict)
+
+
+class Images:
+    """A whole disk. All methods are synchronous and take effect at once."""
+
+    def __init__(self) -> None:
+        self._root = Folder()
+
+    def _folder(self, names: tuple[str, ...], *, make: bool = False) -> Folder:
+        here = self._root
+        for name in names:
+            found = here.written.get(name)
+            if found is None and make:
+                found = here.written[name] = Folder()
+            match found:
+                case None:
+                    raise _error(errno.ENOENT, "/".join(names))
+                case Inode():
+                    raise _error(errno.ENOTDIR, "/".join(names))
+                case Folder():
+                    here = found
+        return here
+
+    def _file(self, path: str) -> Inode:
+        *above, name = file_parts(path)
+        match self._folder(tuple(above)).written.get(name):
+            case None:
+                raise _error(errno.ENOENT, path)
+            case Folder():
+                raise _error(errno.EISDIR, path)
+            case Inode() as inode:
+                return inode
+
+    def _made(self, path: str) -> Inode:
+        *above, name = file_parts(path)
+        self._folder(tuple(above), make=True).written.setdefault(name, Inode())
+        return self._file(path)
+
+    def read(self, path: str) -> bytes:
+        return self._file(path).written
+
+    def write(self, path: str, data: bytes) -> None:
+        self._made(path).written = bytes(data)
+
+    def append(self, path: str, data: bytes) -> None:
+        self._made(path).written += data
+
+    def sync(self, path: str) -> None:
+        inode = self._file(path)
+        inode.synced = inode.written
+
+    def replace(self, source: str, target: str) -> None:
+        inode = self._file(source)
+        *above, name = file_parts(target)
+        folder = self._folder(tuple(above))
+        if isinstance(folder.written.get(name), Folder):
+            raise _error(errno.EISDIR, target)
+        *source_above, source_name = file_parts(source)
+        del self._folder(tuple(source_above)).written[source_name]
+        folder.written[name] = inode
+
+    def remove(self, path: str) -> None:
+        self._file(path)
+        *above, name = file_parts(path)
+        del self._folder(tuple(above)).written[name]
+
+    def sync_folder(self, folder: str) -> None:
+        here = self._folder(parts(folder))
+        here.synced = dict(here.written)
+
+    def names(self, folder: str) -> tuple[str, ...]:
+        try:
+            return tuple(sorted(self._folder(parts(folder)).written))
+        except FileNotFoundError:
+            return ()
+
+    def after_power_loss(self) -> Images:
+        """The disk that boots after a power loss: the synced image, now also the written."""
+        after = Images()
+        after._root = _survivors(self._root)
+        return after
+
+    def walk(self, *, synced: bool) -> Iterator[tuple[str, bytes]]:
+        """(path, content) of one image, in order of path."""
+        yield from _walk(self._root, "", synced)
+
+
+def _survivors(folder: Folder) -> Folder:
+    """``folder`` with synced names and contents; two names of one file become two files."""
+    after = Folder()
+    for name, entry in folder.synced.items():
+        match entry:
+            case Folder():
+                after.written[name] = _survivors(entry)
+            case Inode():
+                after.written[name] = Inode(entry.synced, entry.synced)
+    after.synced = dict(after.written)
+    return after
+
+
+def _walk(folder: Folder, above: str, synced: bool) -> Iterator[tuple[str, bytes]]:
+    names = folder.synced if synced else folder.written
+    for name in sorted(names):
+        match names[name]:
+            case Folder() as below:
+                yield from _walk(below, f"{above}{name}/", synced)
+            case Inode() as inode:
+                yield f"{above}{name}", inode.synced if synced else inode.written
+
+
+def _error(code: int, path: str) -> OSError:
+    """OSError picks the class: FileNotFoundError, NotADirectoryError, IsADirectoryError."""
+    return OSError(code, os.strerror(code), path)

@@ -1,0 +1,263 @@
+"""What both drivers of a database share: rules for a service's SQL, and one shared commit.
+
+- A service's function may not end the transaction, change pragmas or attach files, and may not
+  call SQL functions that read the clock or draw random values: times come from the Clock port
+  and random bytes from the Rng port, or a replay would differ.
+- ``Writer.commit`` runs a group of functions in one transaction, a savepoint each.
+- A connection runs with ``synchronous=FULL``. Only a schema statement can change that (SQLite
+  refuses it inside a transaction); the writer then has the last durable state kept, which a
+  power loss puts back.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from typing import Any
+
+from services.runtime.incarnation import Incarnation, NodeDown
+
+FORBIDDEN = (
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "date",
+    "datetime",
+    "julianday",
+    "load_extension",
+    "random",
+    "randomblob",
+    "strftime",
+    "time",
+    "timediff",
+    "unixepoch",
+)
+SCHEMA_PRAGMAS = ("foreign_keys", "secure_delete", "synchronous")
+FULL = 2  # PRAGMA synchronous: 0 OFF, 1 NORMAL, 2 FULL, 3 EXTRA
+CACHED_STATEMENTS = 256
+
+# The comments make these texts ours: Python caches statements by text, and a cached statement
+# is not shown to the authorizer again.
+_BEGIN = "BEGIN IMMEDIATE /* writer */"
+_READ = "BEGIN DEFERRED /* reader */"
+_SAVEPOINT = "SAVEPOINT keystead_entry"
+_UNDO = "ROLLBACK TO keystead_entry"
+_RELEASE = "RELEASE keystead_entry"
+_COMMIT = "COMMIT /* writer */"
+_ROLLBACK = "ROLLBACK /* writer */"
+
+
+class Phase(Enum):
+    """Whose SQL runs on a connection now."""
+
+    OWN = "own"
+    SCHEMA = "schema"
+    WRITE = "write"
+    READ = "read"
+
+
+_READING = (
+    sqlite3.SQLITE_SELECT,
+    sqlite3.SQLITE_READ,
+    sqlite3.SQLITE_RECURSIVE,
+)
+_FRAMING = (
+    sqlite3.SQLITE_TRANSACTION,
+    sqlite3.SQLITE_SAVEPOINT,
+    sqlite3.SQLITE_ATTACH,
+    sqlite3.SQLITE_DETACH,
+)
+
+
+def allowed(phase: Phase, action: int, first: str | None, second: str | None) -> bool:
+    """Whether a statement prepared in ``phase`` may do ``action`` (SQLite's authorizer codes)."""
+    if phase is Phase.OWN:
+        return True
+    if action == sqlite3.SQLITE_FUNCTION:
+        return (second or "").lower() not in FORBIDDEN
+    if action == sqlite3.SQLITE_PRAGMA:
+        return phase is Phase.SCHEMA and (first or "").lower() in SCHEMA_PRAGMAS
+    if phase is Phase.READ:
+        return action in _READING
+    return action not in _FRAMING
+
+
+def disk_error(error: BaseException) -> BaseException:
+    """SQLite's "full" and "I/O error" as the OSError that every other call of Disk raises."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if isinstance(error, sqlite3.Error) and code is not None:
+        match code & 0xFF:
+            case sqlite3.SQLITE_FULL:
+                return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            case sqlite3.SQLITE_IOERR:
+                return OSError(errno.EIO, os.strerror(errno.EIO))
+    return error
+
+
+class Entry:
+    """One call of ``transact`` on its way: what to run, and what came of it."""
+
+    __slots__ = ("applied", "done", "error", "fn", "value", "withdrawn")
+
+    def __init__(
+        self, fn: Callable[[sqlite3.Connection], Any], applied: Callable[[Any], None] | None
+    ) -> None:
+        self.fn, self.applied = fn, applied
+        self.done = False
+        self.withdrawn = False  # its caller gave up before the writer began
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def announce(self) -> None:
+        """Call ``applied``; on the loop, in commit order. Its failure is the caller's."""
+        if self.error is None and self.applied is not None:
+            try:
+                self.applied(self.value)
+            except Exception as error:
+                self.error = error
+
+    def outcome(self) -> Any:
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class Reader:
+    """A connection of one life, under guard; synchronous, used by one thread at a time."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self._phase = Phase.OWN
+        for name in FORBIDDEN:  # a column's DEFAULT is not shown to the authorizer
+            connection.create_function(name, -1, _refuse)
+        connection.set_authorizer(self._authorize)
+
+    def _authorize(
+        self, action: int, first: str | None, second: str | None, _db: str | None, _by: str | None
+    ) -> int:
+        if allowed(self._phase, action, first, second):
+            return sqlite3.SQLITE_OK
+        return sqlite3.SQLITE_DENY
+
+    @contextmanager
+    def _as(self, phase: Phase) -> Iterator[None]:
+        self._phase = phase
+        try:
+            yield
+        finally:
+            self._phase = Phase.OWN
+
+    def read(self, fn: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Run ``fn`` in a read transaction; whatever it did is undone."""
+        before = self.connection.total_changes
+        self.connection.execute(_READ)
+        try:
+            with self._as(Phase.READ):
+                value = fn(self.connection)
+            # A statement that was prepared for a write is not shown to the authorizer again.
+            if self.connection.total_changes != before:
+                raise sqlite3.OperationalError("attempt to write a readonly database")
+        except sqlite3.Error as error:
+            raise disk_error(error) from None
+        finally:
+            self.rollback()
+        return value
+
+    def rollback(self) -> None:
+        """Undo what is not committed."""
+        if self.connection.in_transaction:
+            self.connection.execute(_ROLLBACK)
+
+
+class Writer(Reader):
+    """The one writer of a database in one life.
+
+    ``keep`` is called when the database leaves FULL (what is in it now is durable, what comes
+    is not), ``settle`` when a later commit with FULL made everything durable. ``kept`` says
+    whether an earlier life left such a state.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        life: Incarnation,
+        keep: Callable[[], None],
+        settle: Callable[[], None],
+        kept: bool = False,
+    ) -> None:
+        super().__init__(connection)
+        self._life, self._keep, self._settle, self._kept = life, keep, settle, kept
+        self._full = True
+        connection.execute("PRAGMA synchronous=FULL")
+
+    def prepare(self, schema: Sequence[str]) -> None:
+        """Run idempotent schema statements, each for itself."""
+        for statement in schema:
+            with self._as(Phase.SCHEMA):
+                self.connection.execute(statement)
+            level = int(self.connection.execute("PRAGMA synchronous").fetchone()[0])
+            self._full = level >= FULL
+            if not self._full and not self._kept:
+                self._keep()
+                self._kept = True
+
+    def commit(self, entries: Sequence[Entry]) -> None:
+        """Run the entries in order in one transaction; each then holds its value or error.
+
+        Raises ``NodeDown`` with nothing committed when the life ended meanwhile.
+        """
+        entries = [entry for entry in entries if not entry.withdrawn]
+        if entries and not self._group(entries):
+            # One of them made SQLite undo the whole transaction (disk full, ROLLBACK conflict
+            # clause): the others are innocent, so each has a transaction of its own.
+            for entry in entries:
+                entry.value = entry.error = None
+                self._group([entry])
+        for entry in entries:
+            entry.done = True
+
+    def _group(self, entries: Sequence[Entry]) -> bool:
+        """False when an entry took the whole transaction with it and was not alone."""
+        before = self.connection.total_changes
+        try:
+            self._life.check()
+            self.connection.execute(_BEGIN)
+            for entry in entries:
+                self.connection.execute(_SAVEPOINT)
+                self._attempt(entry)
+                if not self.connection.in_transaction:
+                    return len(entries) == 1
+                if entry.error is not None:
+                    self.connection.execute(_UNDO)
+                self.connection.execute(_RELEASE)
+            self._life.check()
+            self.connection.execute(_COMMIT)
+        except NodeDown:
+            self.rollback()
+            raise
+        except sqlite3.Error as error:
+            self.rollback()
+            for entry in entries:
+                entry.error = entry.error or disk_error(error)
+            return True
+        if self._kept and self._full and self.connection.total_changes != before:
+            self._settle()
+            self._kept = False
+        return True
+
+    def _attempt(self, entry: Entry) -> None:
+        try:
+            with self._as(Phase.WRITE):
+                entry.value = entry.fn(self.connection)
+        except NodeDown:
+            raise
+        except BaseException as error:  # carried to the caller, whatever it is
+            entry.error = disk_error(error)
+
+
+def _refuse(*_arguments: object) -> None:
+    raise ValueError("SQL may not read the clock or draw random values")

@@ -1,0 +1,139 @@
+"""What outlives a node's lives: its storage, and the array it shares with its cluster.
+
+A ``Store`` hands out the ``Disk`` port of one life and is told how that life ended; an
+``Array`` does the same for the datastore. Both drivers (``lab.disk``, ``sim.disk``) keep these
+rules:
+
+- A file has two contents, *written* and *synced*; ``sync`` copies the first to the second.
+- A folder has two lists of names, *written* and *synced*; ``sync_folder`` copies the first to
+  the second. A new folder is a name in its parent, durable after ``sync_folder`` of the parent.
+- A crash keeps what was written. A power loss keeps, of the names that are reachable from the
+  root by synced names, the synced contents: a name whose content was never synced is empty.
+- A database keeps what it committed. A power loss also takes back the commits since the service
+  turned ``PRAGMA synchronous`` below FULL, up to the next commit made with FULL.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from typing import Protocol
+
+from services.runtime.incarnation import Incarnation, WayDown
+from services.runtime.ports import Datastore, Disk
+
+
+class Array(Protocol):
+    """A cluster's shared array; outlives all hosts. One VM's lock has at most one holder."""
+
+    def open(self, life: Incarnation) -> Datastore:
+        """The Datastore port of ``life``; the same object at each call."""
+        ...
+
+    async def end(self, life: Incarnation) -> None:
+        """``life`` is over: wait for its write in flight, then free its locks."""
+        ...
+
+    def images(self) -> Iterator[tuple[str, bytes]]:
+        """(path, bytes) of every file at rest, in order of path."""
+        ...
+
+
+class Store(Protocol):
+    """One node's storage. It has at most one life at a time.
+
+    ``full`` (ENOSPC) and ``fail`` (EIO) are set by the lab at any time; ``refused`` counts the
+    calls that one of them refused, so that a fault can show that it bites.
+    """
+
+    full: bool
+    fail: bool
+    refused: int
+
+    def disk(self, life: Incarnation) -> Disk:
+        """The Disk port of ``life``; the same object at each call of one life.
+
+        Raises ``RuntimeError`` while an earlier life was not handed to ``end``.
+        """
+        ...
+
+    async def end(self, life: Incarnation, way: WayDown) -> None:
+        """After ``life`` ended: databases rolled back and kept, datastore locks freed.
+
+        After a power loss only the synced image is there. It may also be called for a life of
+        a process that was killed. On return nothing of that life touches the store any more.
+        """
+        ...
+
+    async def save(self, label: str) -> None:
+        """Keep a copy of everything under ``label``, replacing an older one.
+
+        The node must be off (``RuntimeError``). So for ``restore`` and ``drop``.
+        """
+        ...
+
+    async def restore(self, label: str) -> None:
+        """Put the copy back, both images as they were; ``KeyError`` if there is none."""
+        ...
+
+    async def drop(self, label: str) -> None:
+        """Forget the copy; no change if there is none."""
+        ...
+
+    def images(self) -> Iterator[tuple[str, bytes]]:
+        """(path, bytes) of everything at rest, in a fixed order: ``written/...``,
+        ``synced/...``, ``databases/...``. Copies kept by ``save`` are not part of it."""
+        ...
+
+
+class Switches:
+    """The two fault switches of a store, and what they refuse."""
+
+    def __init__(self) -> None:
+        self.full = False
+        self.fail = False
+        self.refused = 0
+
+    def admit(self, what: str, *, grows: bool = False) -> None:
+        """Raise ``OSError`` if a switch is on: EIO for every call, ENOSPC for one that grows."""
+        if self.fail:
+            code = errno.EIO
+        elif self.full and grows:
+            code = errno.ENOSPC
+        else:
+            return
+        self.refused += 1
+        raise OSError(code, os.strerror(code), what)
+
+
+def parts(path: str) -> tuple[str, ...]:
+    """The names of a relative path, from the top; ``()`` for the root folder ``""``.
+
+    Raises ``ValueError`` for a path that is absolute, or has an empty part, ``.`` or ``..``.
+    """
+    if path == "":
+        return ()
+    return tuple(plain(part) for part in path.split("/"))
+
+
+def file_parts(path: str) -> tuple[str, ...]:
+    """As ``parts``, for a file: the root folder is none."""
+    names = parts(path)
+    if not names:
+        raise ValueError("a file needs a name")
+    return names
+
+
+def plain(name: str) -> str:
+    """``name`` if it is one plain name (no separator, not ``.`` or ``..``); ``ValueError``."""
+    if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+        raise ValueError(f"{name!r} is no plain name")
+    return name
+
+
+def block_start(index: int, size: int) -> int:
+    """The offset of block ``index`` in a file of blocks of ``size`` bytes; ``ValueError``."""
+    if index < 0 or size <= 0:
+        raise ValueError(f"no block {index} of {size} bytes")
+    return index * size
