@@ -250,3 +250,10 @@ class CryptographicFailure(LabError):
     """KMIP Cryptographic Failure: stored material does not unwrap."""
 
     code = 44
+
+
+class GeneralFailure(LabError):
+    """KMIP General Failure: the key server's storage refused; it may or may not have happened."""
+
+    code = 45
+    definite = False
