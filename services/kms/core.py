@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import msgspec
 
-from protocol.errors import CryptographicFailure, InvalidField, LabError, WrongKeyLifecycleState
+from protocol.errors import (
+    CryptographicFailure,
+    GeneralFailure,
+    InvalidField,
+    LabError,
+    WrongKeyLifecycleState,
+)
 from protocol.messages.base import Sealed
 from protocol.messages.kms import (
     Activate,
@@ -97,7 +104,7 @@ class Core:
             seen = [row for row in rows if row is not None and caller.sees(row.scope)]
             return AttributeList(keys=tuple(store.attributes(row) for row in seen))
 
-        return await self._database.query(read)
+        return await self._read(read)
 
     async def activate(self, caller: Caller, message: Activate) -> KeyState:
         return await self._move(caller, Operation.ACTIVATE, Step.ACTIVATE, message.key_id)
@@ -124,7 +131,7 @@ class Core:
             found, total = store.locate(connection, scope, message.state, start, message.limit)
             return Located(key_ids=found, total=total)
 
-        return _reply(await self._database.query(read))
+        return await self._read(read)
 
     async def query_audit(self, caller: Caller, message: QueryAudit) -> AuditRows:
         """Rows of the caller's scope; of all scopes at the server's own door."""
@@ -133,9 +140,7 @@ class Core:
             raise InvalidField("after: a row number is meant")
         await self._admit(caller, Operation.QUERY_AUDIT)
         scope = None if caller.every_scope else caller.scope
-        rows = await self._database.query(
-            lambda c: audit.read(c, message.after, message.limit, scope)
-        )
+        rows = await self._read(lambda c: audit.read(c, message.after, message.limit, scope))
         return AuditRows(rows=rows)
 
     # ---- inside a transaction -------------------------------------------------------------
@@ -246,11 +251,18 @@ class Core:
             return
         at, result = self._clock.now(), audit.result_of(refused)
         entry = Entry(caller.who, caller.scope, operations[0], "", result)
-        await self._database.transact(lambda c: self._note(c, at, entry))
+        await self._commit(lambda c: self._note(c, at, entry))
         raise refused
 
     async def _commit(self, fn: Callable[[sqlite3.Connection], T | LabError]) -> T:
-        return _reply(await self._database.transact(fn))
+        with _storage():
+            outcome = await self._database.transact(fn)
+        return _reply(outcome)
+
+    async def _read(self, fn: Callable[[sqlite3.Connection], T | LabError]) -> T:
+        with _storage():
+            outcome = await self._database.query(fn)
+        return _reply(outcome)
 
     def _fresh(self, caller: Caller, message: CreateKey) -> KeyRow:
         """A new key, drawn before the transaction; thrown away when the request is a repeat."""
@@ -275,6 +287,15 @@ class Core:
             wrapped=self._vault.close(secret, aad, self._rng.token(12)),
             changed=0,
         )
+
+
+@contextmanager
+def _storage() -> Iterator[None]:
+    """A full or failing disk is an answer of the server, not a fault in its program."""
+    try:
+        yield
+    except OSError as error:
+        raise GeneralFailure(f"the key server's storage refused: {error.strerror}") from error
 
 
 def _judged(

@@ -236,4 +236,3 @@ def check(connection: sqlite3.Connection, vault: Vault) -> None:
             raise CryptographicFailure(f"key {row.key_id} is not the one the audit trail tells of")
     for key_id in changed:
         raise CryptographicFailure(f"key {key_id} is in the audit trail, but its row is gone")
-

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from protocol.errors import InvalidField, ItemNotFound
+from protocol.errors import GeneralFailure, InvalidField, ItemNotFound
 from protocol.messages.base import Request
 from protocol.messages.kms import (
     Activate,
@@ -141,6 +141,22 @@ async def test_crash_between_commit_and_reply(server: Server) -> None:
     got = await server.ask(GetKeys(key_ids=(repeated.key_id,)))
     assert got.material == repeated.material
     assert (await server.ask(Locate())).total == 1
+
+
+async def test_full_disk_is_answered(server: Server) -> None:
+    """One clear error, no key; when there is space again the repeat makes it."""
+    page_count = server.platter.sql("PRAGMA page_count")[0][0]
+    server.platter.sql(f"PRAGMA max_page_count = {page_count}")
+    made = 0
+    with pytest.raises(GeneralFailure, match="No space"):
+        for made in range(1000):
+            await server.ask(CreateKey(operation_id=str(made)))
+    assert made > 0
+    assert (await server.ask(Locate())).total == made
+    server.platter.sql("PRAGMA max_page_count = 100000")
+    await server.ask(CreateKey(operation_id=str(made)))
+    await server.boot()
+    assert (await server.ask(Locate())).total == made + 1
 
 
 @pytest.mark.parametrize("message", ["activate", "revoke", "destroy"])
