@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from chaos.errors import CATALOGUE as CHAOS_CATALOGUE
+
 USAGE = 64
 NOT_RUNNING = 69
 SETUP = 78
@@ -142,12 +144,30 @@ CATALOGUE: dict[str, Entry] = {
 }
 
 
+def entry(error_id: str) -> Entry | None:
+    """The entry of an id, of this catalogue or of chaos's; None when there is none."""
+    found = CATALOGUE.get(error_id)
+    chaos = CHAOS_CATALOGUE.get(error_id)
+    if found is None and chaos is not None:
+        # 0xx: files (4), 201: steady state (3), faults and runs that went wrong: harness (5).
+        code = 4 if error_id < "KS-CHAOS-100" else 3 if error_id == "KS-CHAOS-201" else 5
+        found = Entry(chaos.title, chaos.text, chaos.fix, code)
+    return found
+
+
+def all_ids() -> list[str]:
+    """Every id that ``explain`` knows, sorted."""
+    return sorted({*CATALOGUE, *CHAOS_CATALOGUE})
+
+
 class KeysteadError(Exception):
     """An error of the catalogue: ``str()`` is the message, ``fix`` what to do about it."""
 
     def __init__(self, error_id: str, message: str = "", fix: str = "") -> None:
-        entry = CATALOGUE[error_id]
-        super().__init__(message or entry.title)
+        found = entry(error_id)
+        if found is None:
+            raise KeyError(error_id)
+        super().__init__(message or found.title)
         self.id = error_id
-        self.fix = fix or entry.fix
-        self.exit_code = entry.exit_code
+        self.fix = fix or found.fix
+        self.exit_code = found.exit_code

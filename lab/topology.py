@@ -212,7 +212,7 @@ def plan(file: LabFile) -> Topology:
                 role=Role.KMS,
                 site=server.site,
                 knobs=file.knobs,
-                config={"clients": [vcenter]},
+                config={"identities": {vcenter: {"role": "client"}}},
             )
         )
         groups.append((NodeName(server.name),))

@@ -1,0 +1,25 @@
+"""The commands of a lab, served the same way by a running lab and by a simulated one.
+
+A verb is an async function of a ``Session`` and one frozen struct of arguments; it returns
+plain data, which the command line prints as table or JSON. One file per noun:
+
+- ``base``   Session, the table of verbs    - ``look``   get, events, status   - ``describe``  why
+- ``hosts``  power, esxcli, add, TPM        - ``vms``    create, encrypt, on, off
+- ``keys``   key servers and providers      - ``links``  cut, delay, loss, dup; faults, heal
+"""
+
+from lab.verbs import describe, hosts, keys, links, look, vms
+from lab.verbs.base import VERBS, Session, Verb, run_verb
+
+__all__ = [
+    "VERBS",
+    "Session",
+    "Verb",
+    "describe",
+    "hosts",
+    "keys",
+    "links",
+    "look",
+    "run_verb",
+    "vms",
+]

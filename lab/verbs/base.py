@@ -1,0 +1,111 @@
+"""The table of verbs and what a verb is given."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from chaos.errors import ChaosError
+from chaos.keeper import FaultKeeper
+from lab.core import LabCore
+from lab.errors import KeysteadError
+from protocol.errors import LabError, NotFound
+from protocol.terms import NodeName, Role, VmName
+
+
+@dataclass
+class Session:
+    """A lab that can be commanded: the lab, its faults, and where progress is told."""
+
+    lab: LabCore
+    keeper: FaultKeeper
+    report: Callable[[str, int, int], None] = lambda text, step, total: None
+
+    def host(self, name: str) -> NodeName:
+        """``name`` as a host; KS-USE-002 with the nearest name otherwise."""
+        return NodeName(_known("host", name, self.lab.hosts()))
+
+    def node(self, name: str) -> NodeName:
+        """``name`` as any node."""
+        return NodeName(_known("node", name, [e.node for e in self.lab.directory().nodes]))
+
+    def vm(self, name: str) -> VmName:
+        return VmName(_known("VM", name, self.lab.directory().vms))
+
+    def key_servers(self) -> tuple[NodeName, ...]:
+        return tuple(e.node for e in self.lab.directory().nodes if e.role is Role.KMS)
+
+
+def _known(what: str, name: str, names: Iterable[str]) -> str:
+    known = list(names)
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise KeysteadError("KS-USE-002", f"there is no {what} {name}{hint}")
+
+
+A = TypeVar("A", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One command: its argument struct, its function, whether it changes the lab."""
+
+    name: str
+    arguments: type[msgspec.Struct]
+    run: Callable[[Session, Any], Awaitable[Any]]
+    changes: bool
+
+
+VERBS: dict[str, Verb] = {}
+
+
+def verb(
+    name: str, arguments: type[A], *, changes: bool = False
+) -> Callable[[Callable[[Session, A], Awaitable[Any]]], Callable[[Session, A], Awaitable[Any]]]:
+    """Enter a function into the table under ``name``."""
+
+    def enter(
+        run: Callable[[Session, A], Awaitable[Any]],
+    ) -> Callable[[Session, A], Awaitable[Any]]:
+        if name in VERBS:
+            raise TypeError(f"verb {name} is defined twice")
+        VERBS[name] = Verb(name, arguments, run, changes)
+        return run
+
+    return enter
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No arguments."""
+
+
+async def run_verb(session: Session, name: str, arguments: bytes) -> bytes:
+    """Run the verb; its result as msgpack. Every failure becomes a ``KeysteadError``."""
+    found = VERBS.get(name)
+    if found is None:
+        raise KeysteadError("KS-USE-001", f"there is no verb {name}")
+    try:
+        decoded = msgspec.msgpack.decode(arguments, type=found.arguments)
+    except msgspec.DecodeError as error:
+        raise KeysteadError("KS-USE-003", f"{name}: {error}") from None
+    try:
+        return msgspec.msgpack.encode(await found.run(session, decoded))
+    except LabError as error:
+        raise refusal(error) from None
+    except ChaosError as error:
+        raise KeysteadError(error.id, error.text, error.fix) from None
+
+
+def refusal(error: LabError) -> KeysteadError:
+    """The product's (or the lab's) no, in its own words."""
+    if isinstance(error, NotFound):
+        return KeysteadError("KS-USE-002", str(error))
+    keys = f" (keys: {', '.join(map(str, error.keys))})" if error.keys else ""
+    fault = error.fault or type(error).__name__
+    return KeysteadError("KS-PRODUCT-001", f"{fault}: {error}{keys}")

@@ -1,0 +1,264 @@
+"""Why a VM or a host is as it is: facts that were observed -> sentences with rule and cure.
+
+Pure. The rule ids are those of the behaviour model in the glossary; the first reason of a list
+is the headline. What is not observed (None) gives no reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One sentence, the rule it comes from, and what cures it (empty: nothing to cure)."""
+
+    text: str
+    rule: str
+    cure: str = ""
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """A host as its machine, itself and vCenter show it."""
+
+    host: str
+    machine: str  # off, booting, running, halted
+    screen: str = ""
+    connected: bool | None = None  # None: vCenter cannot be asked
+    crypto_state: str | None = None
+    persistence: bool | None = None
+    tpm: bool | None = None
+    mode: str | None = None
+    stored: int = 0
+    cached: int = 0
+    boot: int = 0
+    link_cut: bool = False  # between vCenter and this host, either way
+    paused: bool = False
+
+
+@dataclass(frozen=True)
+class KeyFacts:
+    """One missing (or used) key. ``state`` is KMIP's at the key server, None = not there."""
+
+    key: str
+    provider: str
+    provider_listed: bool | None
+    provider_status: str | None
+    servers_up: bool
+    link_cut: bool  # vCenter -> every server, either way
+    state: str | None = None
+    asked_server: bool = False
+    stored_on_host: bool | None = None
+
+
+@dataclass(frozen=True)
+class VmFacts:
+    vm: str
+    power: str | None
+    crypto: str | None  # unlocked, locked, None = not encrypted
+    vcenter_up: bool
+    wanted_on: bool | None = None
+
+
+def of_vm(vm: VmFacts, host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:
+    """Reasons for the state of a VM, headline first."""
+    found: list[Reason] = []
+    if host.machine != "running":
+        return [_machine(host), *_vcenter(vm.vcenter_up)]
+    if vm.crypto == "locked":
+        found.append(_why_gone(host))
+        for key in keys:
+            found += _why_not_supplied(key, vm.vcenter_up, host)
+    elif vm.crypto == "unlocked" and vm.power == "poweredOn":
+        found.append(
+            Reason(
+                "It runs: its key is in the host's key cache, and a running VM keeps its data "
+                "keys whatever happens to key server or vCenter.",
+                "LOCK-04",
+            )
+        )
+        if host.persistence and any(k.stored_on_host for k in keys):
+            found.append(
+                Reason(
+                    "Its key is also in the host's sealed store: it will come back after a "
+                    "reboot without vCenter or key server.",
+                    "KP-07",
+                )
+            )
+        elif host.persistence is False:
+            found.append(
+                Reason(
+                    "Key persistence is off: a reboot of this host needs vCenter and the key "
+                    "server to bring the key again.",
+                    "STD-13",
+                    f"keystead esx {host.host} system security keypersistence enable",
+                )
+            )
+    elif vm.crypto == "unlocked":
+        text = "It is unlocked and powered off."
+        if vm.wanted_on:
+            text += " It ran before; unlocking powers nothing on."
+        found.append(Reason(text, "LOCK-05", f"keystead vm on {vm.vm}"))
+    elif vm.crypto is None:
+        found.append(Reason("It is not encrypted: it needs no key.", "BOOT-01"))
+    return [*found, *_vcenter(vm.vcenter_up)]
+
+
+def of_host(host: HostFacts, vcenter_up: bool) -> list[Reason]:
+    """Reasons for the state of a host, headline first."""
+    if host.machine != "running":
+        return [_machine(host), *_vcenter(vcenter_up)]
+    found: list[Reason] = []
+    if host.crypto_state == "safe":
+        found.append(Reason("It has its host key: encrypted VMs may run here.", "HEM-01"))
+    elif host.crypto_state == "prepared":
+        found.append(
+            Reason(
+                "It is prepared but not safe: it rebooted without own means to get its host key, "
+                "and vCenter has not brought it.",
+                "behaviour 2.4",
+                "give vCenter its way to the key server back (keystead heal --all)",
+            )
+        )
+    elif host.crypto_state == "incapable":
+        found.append(
+            Reason("Host encryption mode was never turned on: no encrypted VM came here.", "HEM-01")
+        )
+    if host.persistence:
+        found.append(
+            Reason(
+                f"Key persistence is on; {host.stored} keys lie in the configuration that the "
+                "TPM's policy seals.",
+                "KP-10",
+            )
+        )
+    elif host.tpm is False:
+        found.append(
+            Reason("It has no TPM, so key persistence cannot be enabled.", "KP-01", "add a TPM")
+        )
+    elif host.persistence is False:
+        found.append(
+            Reason(
+                "Key persistence is off: its keys end with the next reboot.",
+                "KP-01",
+                f"keystead esx {host.host} system security keypersistence enable",
+            )
+        )
+    if host.connected is False:
+        why = "the link to vCenter is cut" if host.link_cut else "it does not answer vCenter"
+        found.append(Reason(f"vCenter shows it as not responding: {why}.", "B8", "heal the link"))
+    return [*found, *_vcenter(vcenter_up)]
+
+
+def _vcenter(up: bool) -> list[Reason]:
+    if up:
+        return []
+    return [
+        Reason(
+            "vCenter is down: what it knows is old, and with a standard provider nobody can bring "
+            "a missing key.",
+            "STD 3.3",
+            "keystead host power-on vcenter",
+        )
+    ]
+
+
+def _machine(host: HostFacts) -> Reason:
+    if host.machine == "halted" and "security violation" in host.screen:
+        return Reason(
+            f"{host.host} shows: {host.screen} The TPM did not release the configuration key.",
+            "behaviour 6.4 A",
+            "undo the change of TPM or Secure Boot, or start it with the recovery key: keystead "
+            f"host power-on {host.host} --boot-option encryptionRecoveryKey=KEY",
+        )
+    if host.machine == "halted":
+        return Reason(
+            f"{host.host} shows: {host.screen}",
+            "behaviour 6.4",
+            f"keystead host power-on {host.host} --boot-option encryptionRecoveryKey=KEY",
+        )
+    if host.machine == "booting":
+        return Reason(f"{host.host} boots.", "B0-B9")
+    if host.paused:
+        return Reason(f"{host.host} is paused.", "proc.pause", f"keystead host resume {host.host}")
+    return Reason(f"{host.host} is off.", "BOOT-01", f"keystead host power-on {host.host}")
+
+
+def _why_gone(host: HostFacts) -> Reason:
+    if host.persistence:
+        return Reason(
+            "The key is neither in the host's key cache nor in its sealed store: this host never "
+            "had it, or it was removed.",
+            "KP-15",
+        )
+    return Reason(
+        f"The key cache of {host.host} ended with its reboot (boot {host.boot}), and key "
+        "persistence is off.",
+        "STD-13",
+    )
+
+
+def _why_not_supplied(key: KeyFacts, vcenter_up: bool, host: HostFacts) -> list[Reason]:
+    """LOCK-01 (b): why vCenter cannot bring this key; the first cause that stands in the way."""
+    if not vcenter_up:
+        return []
+    if host.link_cut:
+        return [Reason(f"vCenter cannot reach {host.host}: the link is cut.", "B8", "heal --all")]
+    if key.provider_listed is False:
+        return [
+            Reason(
+                f"vCenter has no key provider {key.provider}: a key is a provider's name plus an "
+                "id, so another name does not help.",
+                "LOCK-06",
+                f"keystead provider add {key.provider} --server KMS",
+            )
+        ]
+    if key.link_cut:
+        return [
+            Reason(
+                f"vCenter cannot supply {key.key}: the link to the key server is cut.",
+                "LOCK-01",
+                "keystead heal --all; it unlocks at the next health check or reconcile (STD-10)",
+            )
+        ]
+    if not key.servers_up:
+        return [
+            Reason(
+                f"vCenter cannot supply {key.key}: no key server of {key.provider} is up.",
+                "LOCK-01",
+                "power the key server on, or heal the fault",
+            )
+        ]
+    if key.asked_server and key.state is None:
+        return [
+            Reason(
+                f"The key server does not know {key.key}.",
+                "LOCK-01",
+                "restore the key server's data that has this key",
+            )
+        ]
+    if key.state in ("Destroyed", "Destroyed Compromised"):
+        return [
+            Reason(
+                f"{key.key} was destroyed at the key server.",
+                "STD-18",
+                "restore the key server (keystead heal --with-cure), or recover the VM from backup",
+            )
+        ]
+    if key.state not in (None, "Active"):
+        return [
+            Reason(
+                f"{key.key} is {key.state}: vCenter does not bring keys that are not Active.",
+                "STD-19",
+                "activate it, or recrypt while some host still has it",
+            )
+        ]
+    return [
+        Reason(
+            f"Nothing stands in the way of {key.key} now: vCenter brings it at the next health "
+            "check or reconcile.",
+            "STD-10",
+            f"wait, or: keystead vm unlock VM (provider {key.provider})",
+        )
+    ]

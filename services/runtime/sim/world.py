@@ -1,0 +1,123 @@
+"""The simulated world: makes the ports of every node's life, and keeps what outlives lives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextvars import copy_context
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
+from protocol.crypto.seal import Keyring
+from protocol.messages.control import NodeSpec, TpmBackend
+from protocol.terms import NodeName
+from services.runtime.incarnation import CURRENT, Incarnation, WayDown
+from services.runtime.link import RuleTable
+from services.runtime.sim.bus import SimBroker, SimWire
+from services.runtime.sim.clock import SimClock
+from services.runtime.sim.datastore import SimArray
+from services.runtime.sim.disk import SimDisk, SimStore
+from services.runtime.sim.loop import SimLoop
+from services.runtime.sim.rng import SimRng, stream
+from services.runtime.tpm.device import TpmDevice, open_device
+from services.runtime.tpm.nv import MemoryNv
+from services.runtime.tpm.pool import InlineRunner
+from services.runtime.tpm.port import TpmPort
+
+# Seconds a call of a storage port takes, by its first word; the rest takes the last one's.
+_COSTS = (
+    ("disk.sync", 0.002),
+    ("disk.", 0.0002),
+    ("db.transact", 0.002),
+    ("datastore.write", 0.001),
+    ("", 0.0004),
+)
+
+
+class SimWorld:
+    """See ``services.runtime.world.World``. One per simulation."""
+
+    def __init__(self, loop: SimLoop, broker: SimBroker, seed: int) -> None:
+        self.loop, self.broker, self.seed = loop, broker, seed
+        self.rules = RuleTable(seed, loop.time)
+        self.arrays: dict[str, SimArray] = {}
+        self.stores: dict[NodeName, SimStore] = {}
+        self._devices: dict[NodeName, TpmDevice] = {}
+        self._private: dict[NodeName, X25519PrivateKey] = {}
+        self._public: dict[NodeName, X25519PublicKey] = {}
+        self._boots: dict[NodeName, int] = {}
+        self._costs = stream(seed, "storage")
+
+    def add(self, spec: NodeSpec) -> None:
+        if spec.node in self.stores:
+            return
+        self.stores[spec.node] = SimStore(self._array, self.charge)
+        private = X25519PrivateKey.generate()  # random, and nothing may depend on it
+        self._private[spec.node], self._public[spec.node] = private, private.public_key()
+        if spec.tpm is not TpmBackend.NONE:
+            self._devices[spec.node] = open_device(spec.tpm, MemoryNv())
+
+    def _array(self, name: str) -> SimArray:
+        return self.arrays.setdefault(name, SimArray(self.charge))
+
+    async def charge(self, label: str) -> None:
+        """Spend the virtual time of one storage call."""
+        cost = next(seconds for prefix, seconds in _COSTS if label.startswith(prefix))
+        await asyncio.sleep(cost * (0.5 + self._costs.random()))
+
+    def next_boot(self, node: NodeName) -> int:
+        boot = self._boots[node] = self._boots.get(node, 0) + 1
+        return boot
+
+    def last_boot(self, node: NodeName) -> int:
+        return self._boots.get(node, 0)
+
+    def monotonic(self) -> float:
+        return self.loop.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def clock(self, life: Incarnation) -> SimClock:
+        return SimClock(self.loop, life, self.rng(life))
+
+    def rng(self, life: Incarnation) -> SimRng:
+        return SimRng(self.seed, life)
+
+    def wire(self, life: Incarnation) -> SimWire:
+        return SimWire(self.broker, life)
+
+    def disk(self, life: Incarnation) -> SimDisk:
+        return self.stores[life.node].disk(life)
+
+    def store(self, node: NodeName) -> SimStore:
+        return self.stores[node]
+
+    def device(self, node: NodeName) -> TpmDevice | None:
+        return self._devices.get(node)
+
+    def tpm(self, life: Incarnation) -> TpmPort | None:
+        device = self._devices.get(life.node)
+        if device is None:
+            return None
+        return TpmPort(device, life, InlineRunner(asyncio.sleep))
+
+    def keyring(self, node: NodeName) -> Keyring:
+        return Keyring(self._private[node], self._public)
+
+    def spawn(
+        self, life: Incarnation | None, label: str, work: Coroutine[Any, Any, None]
+    ) -> asyncio.Task[None]:
+        context = copy_context()
+        context.run(CURRENT.set, life)
+        return self.loop.create_task(work, name=label, context=context)
+
+    def mark(self, node: NodeName, boot: int, label: str) -> None:
+        self.loop.trace.add(self.loop.now_ns, node, boot, label)
+
+    async def ended(self, life: Incarnation, way: WayDown) -> None:
+        device = self._devices.get(life.node)
+        if device is not None and device.powered:
+            device.cut_power()
+        await self.stores[life.node].end(life, way)
