@@ -1,0 +1,117 @@
+"""The TCG2 crypto-agile event log: build, parse, replay, and check bodies.
+
+Layout (little-endian): one TCG_PCR_EVENT header (EV_NO_ACTION, "Spec ID Event03", one
+algorithm: SHA-256), then a TCG_PCR_EVENT2 record per measurement. Replaying proves only that
+the digests lead to the PCR values; ``body_mismatches`` proves that the bodies, where the event
+type defines the digest over them, are what was measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from protocol.tpm.structures import (
+    DIGEST_SIZE,
+    PCR_COUNT,
+    EventType,
+    MeasuredEvent,
+    PcrSelection,
+)
+
+_ALG_SHA256: Final = 0x000B
+_RECORD: Final = struct.Struct("<IIIH32sI")
+_SPEC_ID: Final = (
+    b"Spec ID Event03\0"
+    # platform class (client), version 2.0, errata 0, size of UINTN in 4-byte words
+    + struct.pack("<IBBBB", 0, 0, 2, 0, 2)
+    + struct.pack("<IHH", 1, _ALG_SHA256, DIGEST_SIZE)
+    + b"\0"  # no vendor information
+)
+_HEADER: Final = struct.pack("<II20sI", 0, EventType.NO_ACTION, bytes(20), len(_SPEC_ID)) + _SPEC_ID
+_BODY_LIMIT: Final = 65536
+_DRTM: Final = range(17, 23)
+_BODY_IS_MEASURED: Final = frozenset(
+    {
+        EventType.SEPARATOR,
+        EventType.S_CRTM_VERSION,
+        EventType.EFI_VARIABLE_DRIVER_CONFIG,
+        EventType.EFI_ACTION,
+        EventType.EFI_VARIABLE_AUTHORITY,
+    }
+)
+
+
+class EventLogError(ValueError):
+    """The log is malformed; the text says where."""
+
+
+def event_digest(event: MeasuredEvent) -> bytes:
+    """What is extended for it: its digest, or the SHA-256 of its body if it has none."""
+    return event.digest or hashlib.sha256(event.body).digest()
+
+
+def encode_log(events: Iterable[MeasuredEvent]) -> bytes:
+    """The whole log of these events, header included."""
+    parts = [_HEADER]
+    for event in events:
+        unmeasured = event.type is EventType.NO_ACTION
+        digest = bytes(DIGEST_SIZE) if unmeasured else event_digest(event)
+        head = _RECORD.pack(event.pcr, event.type, 1, _ALG_SHA256, digest, len(event.body))
+        parts.append(head + event.body)
+    return b"".join(parts)
+
+
+def parse_log(log: bytes) -> tuple[MeasuredEvent, ...]:
+    """The events of ``log``, each with its digest; ``EventLogError`` for anything unexpected."""
+    if not log.startswith(_HEADER):
+        raise EventLogError("no TCG2 header with SHA-256 as the one algorithm")
+    at = len(_HEADER)
+    events: list[MeasuredEvent] = []
+    while at < len(log):
+        if at + _RECORD.size > len(log):
+            raise EventLogError(f"record {len(events)} at byte {at} is cut short")
+        pcr, kind, count, algorithm, digest, size = _RECORD.unpack_from(log, at)
+        at += _RECORD.size
+        if (count, algorithm) != (1, _ALG_SHA256) or pcr >= PCR_COUNT:
+            raise EventLogError(f"record {len(events)}: not one SHA-256 digest of a PCR")
+        if size > _BODY_LIMIT or at + size > len(log):
+            raise EventLogError(f"record {len(events)}: its body of {size} bytes is cut short")
+        try:
+            type_ = EventType(kind)
+        except ValueError:
+            raise EventLogError(f"record {len(events)}: unknown type {kind:#x}") from None
+        events.append(MeasuredEvent(pcr, type_, log[at : at + size], digest))
+        at += size
+    return tuple(events)
+
+
+def initial_pcr(pcr: int) -> bytes:
+    """Value after Startup(CLEAR): zeros, but ones in the PCRs of a dynamic launch (17..22)."""
+    return (b"\xff" if pcr in _DRTM else b"\x00") * DIGEST_SIZE
+
+
+def extended(value: bytes, digest: bytes) -> bytes:
+    """The PCR value after extending ``digest`` into one that held ``value``."""
+    return hashlib.sha256(value + digest).digest()
+
+
+def replay(events: Iterable[MeasuredEvent], selection: PcrSelection) -> dict[int, bytes]:
+    """PCR values (32 bytes) that these events lead to from a fresh start, for ``selection``."""
+    values = {pcr: initial_pcr(pcr) for pcr in selection.pcrs}
+    for event in events:
+        if event.pcr in values and event.type is not EventType.NO_ACTION:
+            values[event.pcr] = extended(values[event.pcr], event_digest(event))
+    return values
+
+
+def body_mismatches(events: Sequence[MeasuredEvent]) -> tuple[int, ...]:
+    """Positions of events whose digest must be that of their body, and is not."""
+    return tuple(
+        position
+        for position, event in enumerate(events)
+        if event.type in _BODY_IS_MEASURED
+        and event_digest(event) != hashlib.sha256(event.body).digest()
+    )

@@ -1,0 +1,20 @@
+"""TPM devices behind the Tpm port.
+
+Map:
+
+- ``device``   ``TpmDevice``: the thing itself, which outlives a host's lives; ``open_device``,
+  ``available`` and ``probe`` for the lab and ``doctor``.
+- ``nv``       where a TPM's permanent state is kept: memory or a file of the lab.
+- ``board``    what every backend shares: power, its turn, its NV image, the lab's commands.
+- ``library``  private copies of libtpms, many TPMs in one process.
+- ``tss``      one ESAPI context of tpm2-pytss: handles, sessions, templates.
+- ``libtpms``  the real backend: libtpms commanded through tpm2-pytss.
+- ``model``    the fast backend, pure Python: same return codes, real cryptography.
+- ``model_state``, ``model_keys``  what the model keeps in NV; keys that follow from a seed.
+- ``port``     ``TpmPort``: the Tpm port of one incarnation.
+- ``runner``   how a port runs a device's blocking calls; ``pool`` (lab), ``latency`` (sim).
+- ``acts``     the lab's ``TpmAct`` commands carried out on a device.
+
+Nothing outside this package sees tpm2-pytss, and nothing in it is imported from there before a
+libtpms device is opened.
+"""

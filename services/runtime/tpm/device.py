@@ -1,0 +1,228 @@
+"""The TPM as a device of the lab: it outlives the lives of its host, and the lab commands it.
+
+All calls block; each waits its turn, so several threads may call. A service never sees this:
+it has the Tpm port (``port.TpmPort``) of one life, which ends with that life.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from protocol.errors import InvalidArgument
+from protocol.messages.control import TpmBackend
+from protocol.tpm.structures import (
+    EkKind,
+    MeasuredEvent,
+    PcrSelection,
+    PublicArea,
+    Quote,
+    SealedBlob,
+    TpmInfo,
+    TpmName,
+)
+from services.runtime.tpm.nv import NvStore
+
+DelayRule = Callable[[str], float]
+"""Name of a port method -> lab seconds by which the answer comes later."""
+
+
+class TpmDevice(Protocol):
+    """A TPM 2.0. Refusals are ``TpmError`` with the TPM's own return code.
+
+    A call other than power_on and the lab's commands, on a TPM without power, is ``gone``.
+    """
+
+    @property
+    def backend(self) -> TpmBackend: ...
+    @property
+    def powered(self) -> bool: ...
+    def turn(self) -> AbstractContextManager[object]:
+        """Hold the TPM over several calls (re-entrant). Who ends a host's life and then cuts
+        the power can be sure that no call of that life runs later, if every call of that life
+        looks inside its turn whether it still lives."""
+        ...
+
+    # The host's half: what the Tpm port hands on.
+
+    def power_on(self) -> None:
+        """Power and Startup(CLEAR). 0x100 when it has power: cut it first, or PCRs would stay.
+        0x101 when its NV is damaged or cannot be written; it then has power, and failed."""
+        ...
+
+    def power_off(self, orderly: bool) -> None:
+        """Take the power; before it Shutdown(CLEAR) if ``orderly``. No change when off.
+        A TPM that refuses Shutdown just loses power: its next start tells (``safe``)."""
+        ...
+
+    def extend_log(self, events: Sequence[MeasuredEvent]) -> bytes:
+        """Extend every event (but NO_ACTION) and return the TCG2 log of exactly these."""
+        ...
+
+    def pcrs(self, selection: PcrSelection) -> dict[int, bytes]: ...
+    def ensure_srk(self) -> TpmName:
+        """Create and persist the storage root key if it is not there; its name."""
+        ...
+
+    def seal(self, secret: bytes, policy: bytes) -> SealedBlob:
+        """Seal 1..128 bytes under a policy digest (32 bytes). 0x18B without a root key."""
+        ...
+
+    def unseal(self, blob: SealedBlob, selection: PcrSelection) -> bytes:
+        """The secret. 0x18B without a root key, 0x1DF when the blob is not of this root key or
+        altered, 0x99D when PCRs differ from the policy, 0x1D5 or 0x2D5 when its private or
+        public part is none at all."""
+        ...
+
+    def ek(self, kind: EkKind) -> tuple[PublicArea, bytes | None]:
+        """The endorsement key, and its certificate: always None, keys are bare so far."""
+        ...
+
+    def ak(self) -> tuple[PublicArea, TpmName]:
+        """The attestation key, a primary of the endorsement hierarchy: same after a clear."""
+        ...
+
+    def activate(self, id_object: bytes, encrypted_seed: bytes) -> bytes:
+        """The secret of a credential made for this endorsement key and attestation key; 0x1DF
+        when it was made for others, 0x1D5 or 0x2D5 when it is no credential at all."""
+        ...
+
+    def quote(self, selection: PcrSelection, nonce: bytes) -> Quote:
+        """Signed PCR values; ``nonce`` has at most 64 bytes."""
+        ...
+
+    def counter(self, index: int, bump: bool = False) -> int:
+        """Value of an NV counter, after one step up if ``bump``, which also defines it.
+        0x18B when it is not defined; 0x282 to bump an index that is no counter."""
+        ...
+
+    def nv_read(self, index: int) -> bytes:
+        """All of an NV index. 0x18B when it is not defined, 0x14A when it was never written."""
+        ...
+
+    def nv_write(self, index: int, data: bytes) -> None:
+        """Define the index (0x01800000..0x01BFFFFF) with exactly this content, 1..2,048 bytes.
+        0x14B when NV is full, 0x82 when the index is a counter. An index of another size is
+        undefined and defined anew: power lost in between leaves none."""
+        ...
+
+    def info(self) -> TpmInfo:
+        """Counters and lockout state; in failure mode ``failed`` is all it tells."""
+        ...
+
+    # The lab's half: never given to a service. Works with and without power.
+
+    def ek_digest(self) -> str:
+        """SHA-256 (hex) of the ECC endorsement key's public area: another one, another TPM."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """The NV image as it is now."""
+        ...
+
+    def restore(self, image: bytes) -> None:
+        """Cut the power and put an NV image back; the TPM does not notice that it is old.
+        ``ForeignImage`` for one of another backend."""
+        ...
+
+    def swap(self) -> None:
+        """Cut the power and replace the TPM by a newly made one."""
+        ...
+
+    def clear(self) -> None:
+        """TPM2_Clear, as the firmware's set-up does it. A TPM without power gets it for that
+        long. Root key, owner's NV and counters are gone; endorsement keys stay."""
+        ...
+
+    def lockout(self) -> None:
+        """Fail authorizations until dictionary attack protection refuses more."""
+        ...
+
+    def fail_nv(self, on: bool) -> None:
+        """Let NV writes fail. A TPM with power is made to write, so that it enters failure mode
+        at once; it leaves that at the next power-on after ``fail_nv(False)``."""
+        ...
+
+    def cut_power(self) -> None:
+        """Take the power without Shutdown; no change when it has none."""
+        ...
+
+    def delay(self, rule: DelayRule | None) -> None:
+        """Let answers come later; the port waits (``delay_of``), in the lab's own time."""
+        ...
+
+    def delay_of(self, label: str) -> float: ...
+    def close(self) -> None:
+        """Cut the power and give everything back; the NV image stays in its store."""
+        ...
+
+
+def open_device(
+    backend: TpmBackend, nv: NvStore, entropy: Callable[[int], bytes] = os.urandom
+) -> TpmDevice:
+    """The TPM whose NV image is in ``nv``, without power; an empty store gets a new TPM.
+
+    ``entropy`` feeds the model's seeds and nonces; libtpms has a generator of its own.
+
+    ``InvalidArgument`` for backend ``none``, ``LibraryMissing`` when libtpms or tpm2-pytss is
+    not there, ``ForeignImage`` when the image is of another backend.
+    """
+    match backend:
+        case TpmBackend.NONE:
+            raise InvalidArgument("backend none has no device: a host without TPM has no port")
+        case TpmBackend.MODEL:
+            from services.runtime.tpm.model import ModelDevice
+
+            return ModelDevice(nv, entropy)
+        case TpmBackend.LIBTPMS:
+            reason = available()
+            if reason:
+                from services.runtime.tpm.library import LibraryMissing
+
+                raise LibraryMissing(reason)
+            from services.runtime.tpm.libtpms import LibtpmsDevice
+
+            return LibtpmsDevice(nv)
+
+
+def available() -> str:
+    """Empty when backend libtpms can be used here; else what is missing. Loads the library's
+    Python binding, but no TPM: ``probe`` does."""
+    from services.runtime.tpm.library import LibraryMissing, library_path, quiet_tss
+
+    quiet_tss()
+    try:
+        library_path()
+        import tpm2_pytss  # noqa: F401
+    except LibraryMissing as error:
+        return str(error)
+    except (ImportError, RuntimeError) as error:
+        return f"tpm2-pytss cannot be loaded: {error}"
+    return ""
+
+
+def probe() -> bytes:
+    """Open two real TPMs, see that they are two, and return 16 random bytes of one.
+
+    ``LibraryMissing`` when that backend is not available, ``RuntimeError`` when copies of the
+    library are not private, ``TpmError`` when a TPM does not work.
+    """
+    from services.runtime.tpm.library import LibraryMissing
+
+    reason = available()
+    if reason:
+        raise LibraryMissing(reason)
+    from services.runtime.tpm.libtpms import LibtpmsDevice
+    from services.runtime.tpm.nv import MemoryNv
+
+    first, second = LibtpmsDevice(MemoryNv()), LibtpmsDevice(MemoryNv())
+    try:
+        if first.ek_digest() == second.ek_digest():
+            raise RuntimeError("two TPMs have the same endorsement key: copies are not private")
+        first.power_on()
+        return first.random(16)
+    finally:
+        first.close()
+        second.close()

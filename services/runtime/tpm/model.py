@@ -1,0 +1,369 @@
+"""The fast backend: a TPM in pure Python, for the speed of the simulation only.
+
+It gives the return codes of the real one (the contract test runs the same body on both), and
+its cryptography is real: a sealed blob is encrypted twice, under a key from the owner's seed
+(another or cleared TPM: integrity fails) and within under a key from that seed and the policy
+(other PCR values: there is no key). Keys, credentials and quotes are those of a TPM 2.0. What
+it does not have: command timing, dictionary attack recovery over time, other algorithms.
+Every claim about sealing is also tested on libtpms.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import ClassVar, Final
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from protocol.messages.control import TpmBackend
+from protocol.tpm.credential import (
+    CredentialForeign,
+    decode_point,
+    ecc_seed_of,
+    oaep,
+    open_credential,
+)
+from protocol.tpm.errors import (
+    RC_FAILURE,
+    RC_HANDLE_1,
+    RC_INITIALIZE,
+    RC_INTEGRITY_1,
+    RC_NV_RANGE,
+    RC_NV_SPACE,
+    RC_POLICY_FAIL_S1,
+    tpm_error,
+)
+from protocol.tpm.event_log import encode_log, event_digest, extended, initial_pcr
+from protocol.tpm.policy import pcr_digest, policy_pcr_digest
+from protocol.tpm.public import (
+    ak_public,
+    ek_public,
+    ek_rsa_public,
+    point_of,
+    public_name,
+    qualified_name,
+    sealed_public,
+    srk_public,
+)
+from protocol.tpm.quote import QuoteBody, ecdsa_signature, encode_attest
+from protocol.tpm.structures import (
+    PCR_COUNT,
+    EkKind,
+    EventType,
+    MeasuredEvent,
+    PcrSelection,
+    PublicArea,
+    Quote,
+    SealedBlob,
+    TpmInfo,
+    TpmName,
+)
+from protocol.tpm.wire import pcr_select
+from services.runtime.tpm.board import (
+    Board,
+    check_blob,
+    check_credential,
+    check_index,
+    check_nonce,
+    check_seal,
+)
+from services.runtime.tpm.model_keys import KeyShelf, secret_of
+from services.runtime.tpm.model_state import (
+    MAX_TRIES,
+    ModelState,
+    NvIndex,
+    counted,
+    decode_state,
+    encode_state,
+)
+from services.runtime.tpm.nv import NvStore
+
+RC_ATTRIBUTES: Final = 0x82
+RC_ATTRIBUTES_H2: Final = 0x282
+RC_ECC_POINT_2: Final = 0x2E7
+_FIRMWARE: Final = 0x4B53_0001
+_SEED: Final = 32
+_NONCE: Final = 12
+_CLOCK_STEP: Final = 4096
+"""ms after which the clock reaches NV and is safe again, as libtpms does it."""
+
+
+class ModelDevice(Board):
+    """A ``TpmDevice`` without a TPM. ``entropy`` gives seeds and nonces."""
+
+    kind: ClassVar[TpmBackend] = TpmBackend.MODEL
+
+    def __init__(self, nv: NvStore, entropy: Callable[[int], bytes] = os.urandom) -> None:
+        super().__init__(nv)
+        self._entropy = entropy
+        self._keys = KeyShelf()
+        self._failed = False
+        self._state: ModelState | None = None
+        self._pcrs: dict[int, bytes] = {}
+        self._manufacture()
+
+    # Power -------------------------------------------------------------------------------------
+
+    def power_on(self) -> None:
+        with self._turn:
+            if self._powered:
+                raise tpm_error(RC_FAILURE if self._failed else RC_INITIALIZE)
+            self._powered = True
+            image = self._load_state()
+            if image:
+                self._state = decode_state(image)
+            else:
+                self._state = ModelState(self._entropy(_SEED), self._entropy(_SEED))
+            if self._state is None:
+                self._failed = True
+                raise tpm_error(RC_FAILURE)
+            self._pcrs = {pcr: initial_pcr(pcr) for pcr in range(PCR_COUNT)}
+            self._commit(self._state.started())
+
+    def _shutdown(self) -> None:
+        with self._at_work() as state:
+            self._commit(msgspec.structs.replace(state, orderly=True))
+
+    def _lose_power(self) -> None:
+        self._state = None
+        self._failed = False
+        self._pcrs = {}
+
+    @contextmanager
+    def _at_work(self) -> Iterator[ModelState]:
+        """The state, held for one command; refuses without power and in failure mode."""
+        with self._turn:
+            self._need_power()
+            if self._failed or self._state is None:
+                raise tpm_error(RC_FAILURE)
+            clock = self._state.clock + 1
+            self._state = msgspec.structs.replace(
+                self._state, clock=clock, safe=self._state.safe or clock % _CLOCK_STEP == 0
+            )
+            yield self._state
+
+    def _commit(self, state: ModelState) -> None:
+        """Keep ``state`` in NV; a TPM that cannot enters failure mode."""
+        try:
+            self._store_state(encode_state(state))
+        except OSError as error:
+            self._failed = True
+            failure = tpm_error(RC_FAILURE)
+            failure.add_note(f"NV could not be written: {error}")
+            raise failure from None
+        self._state = state
+
+    # PCRs --------------------------------------------------------------------------------------
+
+    def extend_log(self, events: Sequence[MeasuredEvent]) -> bytes:
+        with self._at_work():
+            for event in events:
+                if event.type is not EventType.NO_ACTION:
+                    self._pcrs[event.pcr] = extended(self._pcrs[event.pcr], event_digest(event))
+            return encode_log(events)
+
+    def pcrs(self, selection: PcrSelection) -> dict[int, bytes]:
+        with self._at_work():
+            return {pcr: self._pcrs[pcr] for pcr in selection.pcrs}
+
+    # Sealing -----------------------------------------------------------------------------------
+
+    def ensure_srk(self) -> TpmName:
+        with self._at_work() as state:
+            if not state.srk:
+                self._commit(msgspec.structs.replace(state, srk=True))
+            return public_name(
+                srk_public(point_of(self._keys.curve(state.owner_seed, b"srk").public_key()))
+            )
+
+    def seal(self, secret: bytes, policy: bytes) -> SealedBlob:
+        check_seal(secret, policy)
+        with self._at_work() as state:
+            self._need_srk(state)
+            nonce = self._entropy(_NONCE)
+            unique = secret_of(state.owner_seed, b"unique", nonce + secret)
+            public = sealed_public(policy, unique).raw
+            inner = _inner(state, policy, nonce).encrypt(bytes(_NONCE), secret, None)
+            return SealedBlob(nonce + _outer(state).encrypt(nonce, inner, public), public)
+
+    def unseal(self, blob: SealedBlob, selection: PcrSelection) -> bytes:
+        check_blob(blob)
+        with self._at_work() as state:
+            self._need_srk(state)
+            nonce, box = blob.private[:_NONCE], blob.private[_NONCE:]
+            try:
+                inner = _outer(state).decrypt(nonce, box, blob.public)
+            except InvalidTag:
+                raise tpm_error(RC_INTEGRITY_1) from None
+            policy = policy_pcr_digest(selection, self._pcrs)
+            try:
+                return _inner(state, policy, nonce).decrypt(bytes(_NONCE), inner, None)
+            except InvalidTag:
+                raise tpm_error(RC_POLICY_FAIL_S1) from None
+
+    @staticmethod
+    def _need_srk(state: ModelState) -> None:
+        if not state.srk:
+            raise tpm_error(RC_HANDLE_1)
+
+    # Attestation -------------------------------------------------------------------------------
+
+    def ek(self, kind: EkKind) -> tuple[PublicArea, bytes | None]:
+        with self._at_work() as state:
+            if kind is EkKind.ECC_P256:
+                return ek_public(point_of(self._ek(state).public_key())), None
+            modulus = self._keys.rsa(state.endorsement_seed, b"ek").public_key().public_numbers().n
+            return ek_rsa_public(modulus.to_bytes(256, "big")), None
+
+    def ak(self) -> tuple[PublicArea, TpmName]:
+        with self._at_work() as state:
+            area = ak_public(point_of(self._ak(state).public_key()))
+            return area, public_name(area)
+
+    def activate(self, id_object: bytes, encrypted_seed: bytes) -> bytes:
+        kind = check_credential(id_object, encrypted_seed)
+        with self._at_work() as state:
+            if kind is EkKind.ECC_P256:
+                seed = self._ecc_seed(state, encrypted_seed)
+            else:
+                seed = self._rsa_seed(state, encrypted_seed)
+            _, name = self.ak()
+            try:
+                return open_credential(seed, id_object, name)
+            except CredentialForeign:
+                raise tpm_error(RC_INTEGRITY_1) from None
+
+    def _ek(self, state: ModelState) -> ec.EllipticCurvePrivateKey:
+        return self._keys.curve(state.endorsement_seed, b"ek")
+
+    def _ak(self, state: ModelState) -> ec.EllipticCurvePrivateKey:
+        return self._keys.curve(state.endorsement_seed, b"ak")
+
+    def _ecc_seed(self, state: ModelState, encrypted_seed: bytes) -> bytes:
+        point = decode_point(encrypted_seed)
+        x, y = (int.from_bytes(part, "big") for part in (point.x, point.y))
+        try:
+            other = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+        except ValueError:
+            raise tpm_error(RC_ECC_POINT_2) from None
+        key = self._ek(state)
+        return ecc_seed_of(key.exchange(ec.ECDH(), other), point, point_of(key.public_key()))
+
+    def _rsa_seed(self, state: ModelState, encrypted_seed: bytes) -> bytes:
+        try:
+            return self._keys.rsa(state.endorsement_seed, b"ek").decrypt(encrypted_seed, oaep())
+        except ValueError:
+            raise tpm_error(RC_INTEGRITY_1) from None
+
+    def quote(self, selection: PcrSelection, nonce: bytes) -> Quote:
+        check_nonce(nonce)
+        with self._at_work() as state:
+            _, name = self.ak()
+            attest = encode_attest(
+                QuoteBody(
+                    signer=qualified_name(name),
+                    nonce=nonce,
+                    clock=state.clock,
+                    reset_count=state.resets,
+                    restart_count=0,
+                    safe=state.safe,
+                    firmware=_FIRMWARE,
+                    selection=pcr_select(selection.pcrs),
+                    digest=pcr_digest(selection, self._pcrs),
+                )
+            )
+            der = self._ak(state).sign(attest, ec.ECDSA(hashes.SHA256()))
+            values = tuple(self._pcrs[pcr] for pcr in selection.pcrs)
+            return Quote(attest, ecdsa_signature(*decode_dss_signature(der)), selection, values)
+
+    # NV ----------------------------------------------------------------------------------------
+
+    def counter(self, index: int, bump: bool = False) -> int:
+        check_index(index)
+        with self._at_work() as state:
+            entry = state.find(index)
+            if bump:
+                if entry is not None and not entry.counter:
+                    raise tpm_error(RC_ATTRIBUTES_H2)
+                value = state.top + 1 if entry is None else counted(entry) + 1
+                entry = NvIndex(index, value.to_bytes(8, "big"), counter=True)
+                self._put(state, entry)
+            if entry is None:
+                raise tpm_error(RC_HANDLE_1)
+            if len(entry.data) < 8:
+                raise tpm_error(RC_NV_RANGE)
+            return int.from_bytes(entry.data[:8], "big")
+
+    def nv_read(self, index: int) -> bytes:
+        check_index(index)
+        with self._at_work() as state:
+            entry = state.find(index)
+            if entry is None:
+                raise tpm_error(RC_HANDLE_1)
+            return entry.data
+
+    def nv_write(self, index: int, data: bytes) -> None:
+        check_index(index, len(data))
+        with self._at_work() as state:
+            entry = state.find(index)
+            if entry is not None and entry.counter:
+                raise tpm_error(RC_ATTRIBUTES)
+            self._put(state, NvIndex(index, data))
+
+    def _put(self, state: ModelState, entry: NvIndex) -> None:
+        if not state.room_for(entry):
+            raise tpm_error(RC_NV_SPACE)
+        self._commit(state.with_index(entry))
+
+    # State and commands of the lab -------------------------------------------------------------
+
+    def info(self) -> TpmInfo:
+        with self._turn:
+            self._need_power()
+            if self._failed or self._state is None:
+                return TpmInfo(backend=self.kind.value, failed=True)
+            state = self._state
+            return TpmInfo(
+                backend=self.kind.value,
+                failed=False,
+                reset_count=state.resets,
+                restart_count=0,
+                clock=state.clock,
+                safe=state.safe,
+                lockout_counter=state.tries,
+                max_tries=MAX_TRIES,
+                lockout=state.tries >= MAX_TRIES,
+            )
+
+    def _first_setup(self) -> bytes:
+        area, _ = self.ek(EkKind.ECC_P256)
+        return hashlib.sha256(area.raw).digest()
+
+    def _clear(self) -> None:
+        with self._at_work() as state:
+            self._commit(state.cleared(self._entropy(_SEED)))
+
+    def _lockout(self) -> None:
+        with self._at_work() as state:
+            self._commit(msgspec.structs.replace(state, tries=MAX_TRIES))
+
+    def _write_something(self) -> None:
+        with self._at_work() as state:
+            self._commit(state)
+
+
+def _outer(state: ModelState) -> AESGCM:
+    return AESGCM(secret_of(state.owner_seed, b"storage"))
+
+
+def _inner(state: ModelState, policy: bytes, nonce: bytes) -> AESGCM:
+    """A key for one blob only, so its nonce may be constant."""
+    return AESGCM(secret_of(state.owner_seed, b"policy", policy + nonce))

@@ -1,0 +1,78 @@
+"""What the model keeps in NV, as values; changes give a new state."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+CAPACITY: Final = 68 * 2048
+"""Bytes that all NV indices hold together, about what libtpms has room for."""
+MAX_TRIES: Final = 3
+
+
+class NvIndex(msgspec.Struct, frozen=True):
+    """One index; ``counter`` marks a counter (8 bytes, big-endian)."""
+
+    index: int
+    data: bytes
+    counter: bool = False
+
+
+class ModelState(msgspec.Struct, frozen=True):
+    """Permanent state. ``clock`` is in ms, one for each command; ``orderly`` tells whether the
+    last power-off came after TPM2_Shutdown; ``top`` is the highest counter value ever."""
+
+    endorsement_seed: bytes
+    owner_seed: bytes
+    srk: bool = False
+    resets: int = 0
+    clock: int = 0
+    orderly: bool = True
+    safe: bool = True
+    tries: int = 0
+    top: int = 0
+    indices: tuple[NvIndex, ...] = ()
+
+    def find(self, index: int) -> NvIndex | None:
+        return next((entry for entry in self.indices if entry.index == index), None)
+
+    def with_index(self, entry: NvIndex) -> ModelState:
+        """``entry`` defined, or in place of the one with its number."""
+        others = (other for other in self.indices if other.index != entry.index)
+        return msgspec.structs.replace(
+            self,
+            indices=(*others, entry),
+            top=max(self.top, counted(entry)),
+        )
+
+    def room_for(self, entry: NvIndex) -> bool:
+        used = sum(len(other.data) for other in self.indices if other.index != entry.index)
+        return used + len(entry.data) <= CAPACITY
+
+    def started(self) -> ModelState:
+        """After Startup(CLEAR)."""
+        return msgspec.structs.replace(
+            self, resets=self.resets + 1, safe=self.safe and self.orderly, orderly=False
+        )
+
+    def cleared(self, owner_seed: bytes) -> ModelState:
+        """After TPM2_Clear: endorsement keys stay, everything of the owner is gone."""
+        return ModelState(self.endorsement_seed, owner_seed, orderly=self.orderly, top=self.top)
+
+
+def counted(entry: NvIndex) -> int:
+    """Value of a counter; 0 for another index."""
+    return int.from_bytes(entry.data, "big") if entry.counter else 0
+
+
+def encode_state(state: ModelState) -> bytes:
+    return msgspec.msgpack.encode(state)
+
+
+def decode_state(image: bytes) -> ModelState | None:
+    """The state; None when the image is damaged."""
+    try:
+        return msgspec.msgpack.decode(image, type=ModelState)
+    except msgspec.DecodeError:
+        return None

@@ -1,0 +1,94 @@
+"""Where a TPM's permanent state lives: outside the host's disk, in the lab's hands.
+
+An image is a short head (backend, digest of the endorsement key) and the backend's own state.
+A damaged state is not refused here: the TPM itself finds it at power-on and fails (0x101).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+
+from protocol.messages.control import TpmBackend
+
+_MAGIC: Final = b"KSTPM1"
+_TAGS: Final = {TpmBackend.LIBTPMS: b"L", TpmBackend.MODEL: b"M"}
+_DIGEST: Final = 32
+_HEAD: Final = len(_MAGIC) + 1 + _DIGEST
+
+
+class NvStore(Protocol):
+    """Keeps one image. ``store`` returns when it is durable; ``OSError`` makes the TPM fail."""
+
+    def load(self) -> bytes:
+        """The image last stored; empty when there is none (a TPM is then manufactured)."""
+        ...
+
+    def store(self, image: bytes) -> None: ...
+
+
+class MemoryNv:
+    """An image in memory: for the simulation and tests."""
+
+    def __init__(self, image: bytes = b"") -> None:
+        self._image = image
+
+    def load(self) -> bytes:
+        return self._image
+
+    def store(self, image: bytes) -> None:
+        self._image = image
+
+
+class FileNv:
+    """An image in a file of the lab's state folder, mode 0600, replaced atomically and synced."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> bytes:
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            return b""
+
+    def store(self, image: bytes) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._path.with_name(self._path.name + ".new")
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(image)
+            file.flush()
+            os.fsync(fd)
+        fresh.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+class ForeignImage(ValueError):
+    """The image was made by another backend, or is no TPM image at all."""
+
+
+class NvImage(msgspec.Struct, frozen=True):
+    """``ek`` is the SHA-256 (raw, 32 bytes) of the ECC endorsement key's public area."""
+
+    ek: bytes
+    state: bytes
+
+    def pack(self, backend: TpmBackend) -> bytes:
+        return _MAGIC + _TAGS[backend] + self.ek + self.state
+
+
+def unpack(image: bytes, backend: TpmBackend) -> NvImage:
+    """The parts of a packed image; ``ForeignImage`` when it is not one of this backend's."""
+    if image[: len(_MAGIC)] != _MAGIC or len(image) < _HEAD:
+        raise ForeignImage("this is no image of a TPM's NV")
+    if image[len(_MAGIC) : len(_MAGIC) + 1] != _TAGS[backend]:
+        raise ForeignImage(f"this NV image was not made by backend {backend.value}")
+    return NvImage(image[_HEAD - _DIGEST : _HEAD], image[_HEAD:])
