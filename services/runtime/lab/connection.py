@@ -158,6 +158,7 @@ class BrokerConnection:
         self.epoch = 0
         self.sink_errors = 0
         self.last_error: Exception | None = None
+        self.refusal: Exception | None = None  # the broker did not know our key
         self.closed = False
         self._seed = seed
         self._subjects = subjects
@@ -188,9 +189,8 @@ class BrokerConnection:
                 await self._dialling
         except (TimeoutError, OSError, errors.Error) as error:
             self.abort()
-            raise NotSent(
-                f"{self.name}: no broker at {self.url}: {self.last_error or error!r}"
-            ) from None
+            why = self.refusal or self.last_error or error
+            raise NotSent(f"{self.name}: no broker at {self.url}: {why!r}") from None
         except asyncio.CancelledError:
             aborted = self.closed
             self.abort()
@@ -285,9 +285,12 @@ class BrokerConnection:
 
     async def _on_error(self, error: Exception) -> None:
         self.last_error = error
-        if "permissions violation" in str(error).lower():
+        text = str(error).lower()
+        if "permissions violation" in text:
             self.violations += 1
             return
+        if "authorization violation" in text:
+            self.refusal = error
         client = self._client
         if not self._up and client is not None:
             client.abort_transport()  # a dial that failed half-way would keep its socket
