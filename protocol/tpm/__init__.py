@@ -10,5 +10,4 @@ Map:
 - ``event_log``: the TCG2 crypto-agile event log: build, parse, replay, check bodies.
 - ``quote``: checking a quote: signature, nonce, selection, PCR digest, counters.
 - ``credential``: make a credential that only one TPM can activate.
-- ``ek_certificate``: endorsement key certificates of the laboratory's own TPM CA.
 """

@@ -12,8 +12,8 @@ Map:
 - ``model``    the fast backend, pure Python: same return codes, real cryptography.
 - ``model_state``, ``model_keys``  what the model keeps in NV; keys that follow from a seed.
 - ``port``     ``TpmPort``: the Tpm port of one incarnation.
-- ``runner``   how a port runs a device's blocking calls; ``pool`` (lab), ``latency`` (sim).
-- ``acts``     the lab's ``TpmAct`` commands carried out on a device.
+- ``pool``     how a port runs a device's blocking calls: in threads (lab) or inline (sim).
+- ``latency``  what a call takes in virtual time.
 
 Nothing outside this package sees tpm2-pytss, and nothing in it is imported from there before a
 libtpms device is opened.

@@ -1,0 +1,33 @@
+"""How long a call of the Tpm port takes in virtual time.
+
+The figures are those of libtpms in process, rounded; a chip on a board needs 50 to 500 ms for
+unseal and quote (then let the lab ``delay`` the device). They depend on the call only, never on
+bytes or their number: a run must not differ with random data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+LATENCY: Final[Mapping[str, float]] = MappingProxyType(
+    {
+        "power_on": 0.0002,
+        "power_off": 0.0001,
+        "extend_log": 0.001,
+        "pcrs": 0.0003,
+        "ensure_srk": 0.0005,
+        "seal": 0.005,
+        "unseal": 0.005,
+        "ek": 0.001,
+        "ak": 0.001,
+        "activate": 0.005,
+        "quote": 0.002,
+        "counter": 0.001,
+        "nv_read": 0.0005,
+        "nv_write": 0.001,
+        "info": 0.0003,
+    }
+)
+"""Name of the port's method -> seconds."""

@@ -1,0 +1,67 @@
+"""How a port runs a device's blocking calls: in a small pool of threads, or inline.
+
+``PoolRunner`` is the lab's, one per process for all its TPMs: commands let go of the
+interpreter while the engine works, so 2 to 8 threads use the cores and the loop stays smooth.
+``InlineRunner`` is the simulation's: the call is done at once, then its time is charged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from protocol.tpm.errors import TpmError
+from services.runtime.tpm.latency import LATENCY
+
+T = TypeVar("T")
+Sleep = Callable[[float], Awaitable[object]]
+"""Waits that many lab seconds."""
+
+THREADS: Final = 4
+
+
+class PoolRunner:
+    """Runs calls in a pool that is made at the first call (so not before a fork)."""
+
+    def __init__(self, sleep: Sleep = asyncio.sleep, threads: int = THREADS) -> None:
+        self._sleep = sleep
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def run(self, label: str, work: Callable[[], T]) -> T:
+        """``work()`` in a thread. If the caller is cancelled, work that began still ends."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="tpm")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def pause(self, seconds: float) -> None:
+        await self._sleep(seconds)
+
+    def close(self) -> None:
+        """Wait for the calls in progress and end the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+
+class InlineRunner:
+    """Does the work at once and then sleeps what ``latency`` says for its label, also when the
+    TPM refused."""
+
+    def __init__(self, sleep: Sleep, latency: Callable[[str], float] = LATENCY.__getitem__) -> None:
+        self._sleep = sleep
+        self._latency = latency
+
+    async def run(self, label: str, work: Callable[[], T]) -> T:
+        try:
+            result = work()
+        except TpmError:
+            await self._sleep(self._latency(label))
+            raise
+        await self._sleep(self._latency(label))
+        return result
+
+    async def pause(self, seconds: float) -> None:
+        await self._sleep(seconds)

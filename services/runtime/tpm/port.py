@@ -1,0 +1,120 @@
+"""The Tpm port of one life of a host, on a device that outlives it.
+
+Calls are serialised in the order in which they were made. Whether the life still lasts is asked
+before a call, inside the device's turn right before the TPM works, and after each wait: once a
+life has ended and its power was cut, nothing of it reaches the TPM any more, however long its
+call waited in a queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
+
+from protocol.tpm.errors import TpmError
+from protocol.tpm.structures import (
+    EkKind,
+    MeasuredEvent,
+    PcrSelection,
+    PublicArea,
+    Quote,
+    SealedBlob,
+    TpmInfo,
+    TpmName,
+)
+from services.runtime.incarnation import Incarnation
+from services.runtime.tpm.device import TpmDevice
+
+T = TypeVar("T")
+
+
+class Runner(Protocol):
+    """Runs a device's blocking calls; see ``pool``."""
+
+    async def run(self, label: str, work: Callable[[], T]) -> T: ...
+    async def pause(self, seconds: float) -> None:
+        """Wait that many lab seconds."""
+        ...
+
+
+class TpmPort:
+    """Implements ``services.runtime.ports.Tpm`` for ``life``; see ``TpmDevice`` for codes."""
+
+    def __init__(self, device: TpmDevice, life: Incarnation, runner: Runner) -> None:
+        self._device = device
+        self._life = life
+        self._runner = runner
+        self._order = asyncio.Lock()
+
+    async def power_on(self) -> None:
+        await self._call("power_on", self._device.power_on)
+
+    async def power_off(self, orderly: bool) -> None:
+        await self._call("power_off", partial(self._device.power_off, orderly))
+
+    async def extend_log(self, events: Sequence[MeasuredEvent]) -> bytes:
+        return await self._call("extend_log", partial(self._device.extend_log, events))
+
+    async def pcrs(self, selection: PcrSelection) -> dict[int, bytes]:
+        return await self._call("pcrs", partial(self._device.pcrs, selection))
+
+    async def ensure_srk(self) -> TpmName:
+        return await self._call("ensure_srk", self._device.ensure_srk)
+
+    async def seal(self, secret: bytes, policy: bytes) -> SealedBlob:
+        return await self._call("seal", partial(self._device.seal, secret, policy))
+
+    async def unseal(self, blob: SealedBlob, selection: PcrSelection) -> bytes:
+        return await self._call("unseal", partial(self._device.unseal, blob, selection))
+
+    async def ek(self, kind: EkKind) -> tuple[PublicArea, bytes | None]:
+        return await self._call("ek", partial(self._device.ek, kind))
+
+    async def ak(self) -> tuple[PublicArea, TpmName]:
+        return await self._call("ak", self._device.ak)
+
+    async def activate(self, id_object: bytes, encrypted_seed: bytes) -> bytes:
+        work = partial(self._device.activate, id_object, encrypted_seed)
+        return await self._call("activate", work)
+
+    async def quote(self, selection: PcrSelection, nonce: bytes) -> Quote:
+        return await self._call("quote", partial(self._device.quote, selection, nonce))
+
+    async def counter(self, index: int, bump: bool = False) -> int:
+        return await self._call("counter", partial(self._device.counter, index, bump))
+
+    async def nv_read(self, index: int) -> bytes:
+        return await self._call("nv_read", partial(self._device.nv_read, index))
+
+    async def nv_write(self, index: int, data: bytes) -> None:
+        await self._call("nv_write", partial(self._device.nv_write, index, data))
+
+    async def info(self) -> TpmInfo:
+        return await self._call("info", self._device.info)
+
+    async def _call(self, label: str, work: Callable[[], T]) -> T:
+        self._life.check()
+        async with self._order:
+            self._life.check()
+            try:
+                result = await self._runner.run(label, partial(self._alive, work))
+            except TpmError:
+                await self._delayed(label)
+                raise
+            await self._delayed(label)
+            return result
+
+    def _alive(self, work: Callable[[], T]) -> T:
+        with self._device.turn():
+            self._life.check()
+            return work()
+
+    async def _delayed(self, label: str) -> None:
+        """The lab's delay of this call, and the last look whether anybody still waits."""
+        self._life.check()
+        seconds = self._device.delay_of(label)
+        if seconds > 0:
+            await self._runner.pause(seconds)
+            self._life.check()
