@@ -1,0 +1,184 @@
+"""The encrypted configuration archive: its format, and its one writer.
+
+A file holds a header in clear (how the config key is protected) and the configuration under
+AES-256-GCM, bound to that header. A save goes to a new file, is synced, takes the old one's
+name, and the folder is synced: a crash at any moment leaves the old or the new, whole.
+
+One write is in flight. Whoever saves meanwhile waits, and the next write covers all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from protocol.crypto.wrap import NONCE_SIZE
+from protocol.errors import CryptographicFailure, SaveFailed
+from protocol.secret import KeyMaterial
+from protocol.terms import ProtectionMode
+from protocol.tpm.structures import SealedBlob
+from services.esxi.state import Configuration, Section, merged
+from services.runtime.ports import Disk, Rng
+
+FOLDER: Final = "bootbank"
+FILE: Final = f"{FOLDER}/state.tgz"
+NEW_FILE: Final = f"{FOLDER}/state.new"
+CONFIG_KEY_SIZE: Final = 32
+_FORMAT: Final = 1
+
+
+class Protection(msgspec.Struct, frozen=True, kw_only=True):
+    """How the config key is kept: sealed by the TPM, or made from ``material`` beside it.
+
+    ``pcrs`` are those of the sealing policy. ``recovery_wrapped`` is the config key under the
+    recovery key ``recovery_id`` (mode TPM).
+    """
+
+    mode: ProtectionMode
+    require_secure_boot: bool = False
+    require_exec_installed_only: bool = False
+    pcrs: tuple[int, ...] = ()
+    sealed: SealedBlob | None = None
+    material: bytes = b""
+    recovery_id: str = ""
+    recovery_wrapped: bytes = b""
+
+
+class _File(msgspec.Struct, frozen=True, array_like=True):
+    format: int
+    header: bytes
+    nonce: bytes
+    box: bytes
+
+
+def _to_bytes(value: Any) -> bytes:
+    if isinstance(value, KeyMaterial):
+        return value.reveal()  # into the buffer that is encrypted next, nowhere else
+    raise TypeError(f"{type(value).__name__} has no place in the archive")
+
+
+def _from_bytes(kind: type, value: Any) -> Any:
+    if kind is KeyMaterial and isinstance(value, bytes):
+        return KeyMaterial(value)
+    raise ValueError(f"{kind.__name__} has no place in the archive")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_to_bytes)
+_configuration = msgspec.msgpack.Decoder(Configuration, dec_hook=_from_bytes)
+_protection = msgspec.msgpack.Decoder(Protection)
+_file = msgspec.msgpack.Decoder(_File)
+
+
+def pack(
+    protection: Protection, config_key: KeyMaterial, configuration: Configuration, nonce: bytes
+) -> bytes:
+    """The archive file; ``nonce`` is 12 bytes never used with this config key."""
+    header = _encoder.encode(protection)
+    box = AESGCM(config_key.reveal()).encrypt(nonce, _encoder.encode(configuration), header)
+    return _encoder.encode(_File(_FORMAT, header, nonce, box))
+
+
+def read_protection(data: bytes) -> Protection:
+    """The header of an archive file, not yet authenticated; ``CryptographicFailure`` if bad."""
+    return _parts(data)[1]
+
+
+def unpack(data: bytes, config_key: KeyMaterial) -> Configuration:
+    """The configuration; ``CryptographicFailure`` for another key, or an altered file."""
+    file, _ = _parts(data)
+    try:
+        clear = AESGCM(config_key.reveal()).decrypt(file.nonce, file.box, file.header)
+        return _configuration.decode(clear)
+    except (InvalidTag, ValueError, msgspec.DecodeError):
+        raise CryptographicFailure("the configuration does not open with this key") from None
+
+
+def _parts(data: bytes) -> tuple[_File, Protection]:
+    try:
+        file = _file.decode(data)
+        protection = _protection.decode(file.header)
+    except (msgspec.DecodeError, ValueError):
+        raise CryptographicFailure("the configuration archive is damaged") from None
+    if file.format != _FORMAT:
+        raise CryptographicFailure(f"configuration archive of format {file.format}")
+    return file, protection
+
+
+class Archive:
+    """The configuration in force (``now``), its protection, and what of it is on disk."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        rng: Rng,
+        protection: Protection,
+        config_key: KeyMaterial,
+        saved: Configuration | None,
+        now: Configuration | None = None,
+    ) -> None:
+        self.now = now or saved or Configuration()
+        self.protection, self.config_key = protection, config_key
+        self.writes = 0
+        self._disk, self._rng = disk, rng
+        self._saved, self._saved_protection = saved, protection
+        self._lock = asyncio.Lock()
+        self._wanted = Section.NOTHING
+        self._asked = 0
+        self._covered = 0
+
+    def change(self, **fields: Any) -> None:
+        """Change fields of the configuration in memory; ``save`` makes it durable."""
+        self.now = msgspec.structs.replace(self.now, **fields)
+
+    def protect(self, protection: Protection, config_key: KeyMaterial) -> None:
+        """From the next write on, protect it so."""
+        self.protection, self.config_key = protection, config_key
+
+    @property
+    def dirty(self) -> bool:
+        """Whether a full save would write."""
+        return (
+            self._saved is None
+            or self.protection is not self._saved_protection
+            or merged(self._saved, self.now, Section.ALL) is not self._saved
+        )
+
+    async def save(self, sections: Section = Section.ALL) -> None:
+        """Return when these sections, as they are now or newer, are durable.
+
+        ``SaveFailed`` when the disk refuses; what is on disk is then the last good archive,
+        and the next save tries again.
+        """
+        self._asked += 1
+        mine = self._asked
+        self._wanted |= sections
+        async with self._lock:
+            if self._covered >= mine:
+                return
+            covers, wanted, self._wanted = self._asked, self._wanted, Section.NOTHING
+            try:
+                await self._write(wanted)
+            except OSError as error:
+                self._wanted |= wanted
+                raise SaveFailed(f"the configuration could not be saved: {error}") from None
+            except BaseException:
+                self._wanted |= wanted
+                raise
+            self._covered = covers
+
+    async def _write(self, sections: Section) -> None:
+        protection, config_key = self.protection, self.config_key
+        image = self.now if self._saved is None else merged(self._saved, self.now, sections)
+        if image is self._saved and protection is self._saved_protection:
+            return
+        data = pack(protection, config_key, image, self._rng.token(NONCE_SIZE))
+        await self._disk.write(NEW_FILE, data)
+        await self._disk.sync(NEW_FILE)
+        await self._disk.replace(NEW_FILE, FILE)
+        await self._disk.sync_folder(FOLDER)
+        self._saved, self._saved_protection = image, protection
+        self.writes += 1

@@ -1,0 +1,261 @@
+"""The boot of a host (behaviour 2.3), step by step. Only B0 to B3 can stop it (BOOT-01).
+
+B0 firmware · B1 measure · B2 config key · B3 configuration · B4 keys · B5 encryption mode ·
+B6 encrypted vSAN (none here) · B7 attestation (none here) · B8 vCenter · B9 autostart
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from protocol.errors import CryptographicFailure, LabError
+from protocol.secret import KeyMaterial
+from protocol.terms import ProtectionMode
+from protocol.tpm.errors import TpmError
+from services.esxi import inventory, power, workload
+from services.esxi.archive import (
+    CONFIG_KEY_SIZE,
+    FILE,
+    FOLDER,
+    Archive,
+    Protection,
+    read_protection,
+    unpack,
+)
+from services.esxi.crypto_mode import after_boot
+from services.esxi.host import Host
+from services.esxi.measure import RECOVERY_OPTION, measurements
+from services.esxi.persistence import usable
+from services.esxi.recovery import new_recovery_key, parse_digits, unwrap_config_key
+from services.esxi.sealing import from_material, protected, unprotected, unseal
+from services.esxi.state import Configuration, Section
+from services.runtime.service import Halted
+
+SCREEN_A: Final = "Unable to restore the system configuration. A security violation was detected."
+SCREEN_B: Final = "Failed to decrypt system configuration"
+SCREEN_C: Final = "Unable to recover the system configuration"
+
+BOOT_OPTIONS: Final = f"{FOLDER}/boot.cfg"
+_options = msgspec.msgpack.Decoder(dict[str, str])
+
+
+async def boot(host: Host) -> None:
+    """B0 to B7; ``Halted`` with one of the three screens of 6.4. B8 and B9 follow beside it."""
+    await _firmware(host)  # B0
+    await _measure(host)  # B1
+    image = await _read_archive(host)
+    if image is None:
+        await _first_boot(host)
+    else:
+        protection, config_key = await _config_key(host, image)  # B2
+        _configuration(host, image, protection, config_key)  # B3
+    host.datastore = await host.disk.datastore(host.config.datastore)
+    await inventory.load(host)
+    await _keys(host)  # B4
+    await _encryption_mode(host)  # B5
+    await _passed(host, "B6", "no encrypted vSAN on this host")
+    await _passed(host, "B7", "no trusted key provider on this host")
+
+
+async def after(host: Host) -> None:
+    """B8 and B9, while the host serves. vCenter may be down: B9 does not wait for it."""
+    await _passed(host, "B8", f"announce to {host.config.vcenter or 'nobody'}")
+    host.node.background("uplink", host.uplink.announce(host.summary))
+    await inventory.tidy_all(host)
+    host.node.record("boot.step", step="B9", text="autostart")
+    await power.autostart(host)
+
+
+async def load_options(host: Host) -> dict[str, str]:
+    """Options the loader keeps in its file; the file is in clear and measured when used."""
+    try:
+        return _options.decode(await host.disk.read(BOOT_OPTIONS))
+    except (FileNotFoundError, msgspec.DecodeError):
+        return {}
+
+
+def start_loops(host: Host) -> None:
+    """What runs for the rest of this life."""
+    host.node.background("boot", after(host))
+    host.node.background("config.backup", _backup(host))
+    host.node.background("workload", workload.workload(host))
+
+
+async def shut_down_tpm(host: Host) -> None:
+    """The last act of an orderly stop; a dead TPM changes nothing."""
+    if host.tpm is not None:
+        try:
+            await host.tpm.power_off(orderly=True)
+        except TpmError as error:
+            host.node.record("tpm.unusable", level="warning", reason=str(error))
+
+
+async def _firmware(host: Host) -> None:
+    """B0: power, firmware set-up, options kept by the loader and typed at it."""
+    await host.clock.sleep(host.node.knobs.boot_step_s)
+    host.options = {**await load_options(host), **host.node.power.boot_options}
+    firmware = host.node.power.firmware
+    host.node.record(
+        "boot.step",
+        step="B0",
+        text="firmware",
+        secure_boot=firmware.secure_boot,
+        tpm=host.tpm is not None,
+        options=sorted(host.options),
+    )
+
+
+async def _measure(host: Host) -> None:
+    """B1: measure firmware, loader, modules and options. A TPM that fails is left aside."""
+    events = measurements(
+        host.node.power.firmware, host.config.version, host.config.build, host.options
+    )
+    if host.tpm is not None:
+        try:
+            await host.tpm.power_on()
+            host.event_log = await host.tpm.extend_log(events)
+        except TpmError as error:
+            host.node.record("tpm.unusable", level="warning", reason=str(error))
+    host.node.record("boot.step", step="B1", text="measured", events=len(events))
+
+
+async def _read_archive(host: Host) -> bytes | None:
+    try:
+        return await host.disk.read(FILE)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _halted(host, SCREEN_B, f"the archive cannot be read: {error}") from None
+
+
+async def _first_boot(host: Host) -> None:
+    """No archive yet (CFG-01): a config key, sealed if the TPM can, and an empty configuration.
+
+    If Secure Boot is on when it is sealed, it must be on to unseal (POL-01).
+    """
+    protection, config_key = unprotected(host.rng)
+    configuration = Configuration()
+    if host.tpm is not None:
+        recovery = new_recovery_key(host.rng)
+        fresh = KeyMaterial(host.rng.token(CONFIG_KEY_SIZE))
+        try:
+            protection = await protected(
+                host.tpm,
+                host.rng,
+                fresh,
+                recovery,
+                seal_pcrs=host.node.knobs.seal_pcrs,
+                require_secure_boot=host.node.power.firmware.secure_boot,
+                require_exec_installed_only=False,
+            )
+            config_key, configuration = fresh, Configuration(recovery=recovery)
+        except TpmError as error:
+            host.node.record("tpm.unusable", level="warning", reason=str(error))
+    host.archive = Archive(
+        host.disk, host.rng, protection, config_key, saved=None, now=configuration
+    )
+    await host.archive.save()
+    host.node.record("boot.step", step="B2", text="first boot", mode=protection.mode.value)
+    host.node.record("boot.step", step="B3", text="empty configuration")
+
+
+async def _config_key(host: Host, image: bytes) -> tuple[Protection, KeyMaterial]:
+    """B2: the recovery key when one was typed, else the TPM, else the material on disk."""
+    try:
+        protection = read_protection(image)
+    except CryptographicFailure as damage:
+        raise _halted(host, SCREEN_B, str(damage)) from None
+    typed = host.options.get(RECOVERY_OPTION)
+    if typed is not None:
+        config_key = _recovered(host, protection, typed)
+    elif protection.mode is ProtectionMode.NONE:
+        config_key = from_material(protection.material)
+    else:
+        config_key = await _unsealed(host, protection)
+    way = "recovery key" if typed is not None else protection.mode.value
+    host.node.record("boot.step", step="B2", text="config key", way=way)
+    return protection, config_key
+
+
+def _recovered(host: Host, protection: Protection, typed: str) -> KeyMaterial:
+    digits = parse_digits(typed)
+    if digits is None or not protection.recovery_wrapped:
+        raise _halted(host, SCREEN_C, "the recovery key cannot be used")
+    try:
+        return unwrap_config_key(digits, protection.recovery_id, protection.recovery_wrapped)
+    except CryptographicFailure:
+        raise _halted(host, SCREEN_B, "the recovery key is not the one in force") from None
+
+
+async def _unsealed(host: Host, protection: Protection) -> KeyMaterial:
+    """Policy not met, TPM cleared, replaced, locked out or dead: all end in message A."""
+    if host.tpm is None:
+        raise _halted(host, SCREEN_A, "the TPM that seals the configuration is not there")
+    try:
+        return await unseal(host.tpm, protection)
+    except TpmError as error:
+        raise _halted(host, SCREEN_A, str(error)) from None
+
+
+def _configuration(
+    host: Host, image: bytes, protection: Protection, config_key: KeyMaterial
+) -> None:
+    """B3: open the configuration as it was last saved."""
+    try:
+        saved = unpack(image, config_key)
+    except CryptographicFailure as failure:
+        raise _halted(host, SCREEN_B, str(failure)) from None
+    host.archive = Archive(host.disk, host.rng, protection, config_key, saved)
+    host.node.record(
+        "boot.step", step="B3", text="configuration", stored=len(saved.store), vms=len(saved.vms)
+    )
+
+
+async def _keys(host: Host) -> None:
+    """B4: the cache is empty; load what is persisted, if persistence is enabled (KP-07)."""
+    await host.clock.sleep(host.node.knobs.boot_step_s)
+    entries = usable(host.archive.now)
+    loaded = host.keys.load(entries)
+    if loaded:
+        host.node.record("keys.loaded", keys=[str(entry.key) for entry in entries])
+    host.node.record("boot.step", step="B4", text="keys", loaded=loaded)
+
+
+async def _encryption_mode(host: Host) -> None:
+    """B5: safe by itself if the host key is at hand, else prepared, or what it was."""
+    await host.clock.sleep(host.node.knobs.boot_step_s)
+    now = host.archive.now
+    host.host_key = host.keys.get(now.host_key) if now.host_key is not None else None
+    mode = after_boot(now.crypto_state, host_key_at_hand=host.host_key is not None)
+    if mode is not now.crypto_state:
+        host.archive.change(crypto_state=mode)
+        try:
+            await host.archive.save(Section.CRYPTO)
+        except LabError as error:
+            host.node.record("config.save_failed", level="warning", reason=str(error))
+    host.node.record("boot.step", step="B5", text="encryption mode", crypto_state=mode.value)
+
+
+async def _passed(host: Host, step: str, text: str) -> None:
+    await host.clock.sleep(host.node.knobs.boot_step_s)
+    host.node.record("boot.step", step=step, text=text)
+
+
+async def _backup(host: Host) -> None:
+    """DUR-01: the scheduled backup; a disk that refuses is tried again next time."""
+    async for _ in host.clock.every(host.node.knobs.config_save_period_s):
+        if host.archive.dirty:
+            try:
+                await host.archive.save()
+            except LabError as error:
+                host.node.record("config.save_failed", level="warning", reason=str(error))
+            else:
+                host.node.record("config.saved", why="hourly")
+
+
+def _halted(host: Host, screen: str, reason: str) -> Halted:
+    """Leave the reason in the record, and only the product's text on the screen."""
+    host.node.record("boot.stopped", level="error", screen=screen, reason=reason)
+    return Halted(screen)

@@ -1,0 +1,51 @@
+"""What a host is told when it is installed; everything else it learns or decides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from protocol.errors import InvalidArgument
+from protocol.terms import NodeName
+
+_VERSION = re.compile(r"^(\d+)\.(\d+)(?:U(\d+))?$")
+
+
+class EsxiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``version`` as people write it (``7.0U3``); ``build`` names the signed image.
+
+    ``vcenter`` is the one that may command this host (empty: none); ``datastore`` the shared
+    array of its cluster.
+    """
+
+    version: str = "8.0U3"
+    build: str = "24022510"
+    vcenter: NodeName = NodeName("")
+    datastore: str = "datastore-1"
+
+    @property
+    def release(self) -> tuple[int, int, int]:
+        """Major, minor and update, for comparison: ``7.0U3`` is (7, 0, 3)."""
+        return release(self.version)
+
+
+def release(version: str) -> tuple[int, int, int]:
+    """``version`` as numbers; ``InvalidArgument`` when it is not of the form 8.0U3."""
+    match = _VERSION.match(version)
+    if match is None:
+        raise InvalidArgument(f"host: {version!r} is no version such as 8.0U3")
+    return int(match[1]), int(match[2]), int(match[3] or 0)
+
+
+def esxi_config(values: Mapping[str, Any]) -> EsxiConfig:
+    """Settings from a node's ``config`` map; ``InvalidArgument`` says what is wrong."""
+    try:
+        made = msgspec.convert(dict(values), EsxiConfig)
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(f"host: {error}") from None
+    if made.release < (7, 0, 2):
+        raise InvalidArgument(f"host: {made.version} encrypts no configuration; 7.0U2 or later")
+    return made

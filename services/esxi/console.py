@@ -1,0 +1,254 @@
+"""What the commands of ``esxcli`` do on a host; their words and texts are in ``esxcli``.
+
+Each change is saved before the console prints: persistence, mode, policy, recovery key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+import msgspec
+
+from protocol.errors import SaveFailed
+from protocol.messages.host import EsxcliResult
+from protocol.secret import KeyMaterial
+from protocol.terms import ProtectionMode
+from protocol.tpm.errors import TpmError
+from services.esxi import persistence
+from services.esxi.archive import CONFIG_KEY_SIZE, Protection
+from services.esxi.boot import BOOT_OPTIONS, load_options
+from services.esxi.esxcli import (
+    Command,
+    EncryptionGet,
+    EncryptionSet,
+    KernelSet,
+    PersistenceDisable,
+    PersistenceEnable,
+    PersistenceGet,
+    RecoveryList,
+    RecoveryRotate,
+    TrustedBootGet,
+    UsageError,
+    encryption_text,
+    parse,
+    persistence_text,
+    recovery_text,
+    trustedboot_text,
+)
+from services.esxi.host import Host
+from services.esxi.measure import EXEC_OPTION, exec_installed_only
+from services.esxi.recovery import RecoveryKey, canonical_id, new_recovery_key
+from services.esxi.sealing import protected, with_recovery
+from services.esxi.state import Section, StoredKey
+
+NOT_TPM = "Error: The configuration of this host is not protected by a TPM (mode NONE)."
+
+
+class Refused(Exception):
+    """The command is understood and refused; the text is what the console shows."""
+
+
+async def run(host: Host, arguments: Sequence[str]) -> EsxcliResult:
+    """Execute one command line; exit code 1 with the text of what is wrong."""
+    try:
+        output = await _execute(host, parse(arguments))
+    except (UsageError, Refused) as refusal:
+        host.node.record("esxcli.refused", level="warning", reason=str(refusal))
+        return EsxcliResult(exit_code=1, output=str(refusal))
+    except SaveFailed as failure:
+        return EsxcliResult(exit_code=1, output=f"Error: {failure}")
+    return EsxcliResult(exit_code=0, output=output)
+
+
+async def _execute(host: Host, command: Command) -> str:
+    match command:
+        case PersistenceGet():
+            return persistence_text(host.archive.now.persistence)
+        case PersistenceEnable():
+            await _enable(host)
+        case PersistenceDisable(remove_all):
+            await _disable(host, remove_all=remove_all)
+        case EncryptionGet():
+            protection = host.archive.protection
+            return encryption_text(
+                protection.mode,
+                exec_only=protection.require_exec_installed_only,
+                secure_boot=protection.require_secure_boot,
+            )
+        case EncryptionSet():
+            await _set_encryption(host, command)
+        case RecoveryList():
+            return recovery_text(_recovery_key(host))
+        case RecoveryRotate():
+            await _rotate(host, command)
+        case KernelSet(name, value):
+            await _set_kernel_option(host, name, value)
+        case TrustedBootGet():
+            return trustedboot_text(host.tpm is not None)
+        case _:
+            assert_never(command)
+    return ""
+
+
+async def _enable(host: Host) -> None:
+    """KP-02. The hourly knob concerns keys only: that it is enabled is saved at once."""
+    refusal = persistence.enable_refusal(
+        tpm_present=host.tpm is not None,
+        mode=host.archive.protection.mode,
+        providers=host.archive.now.providers,
+        native_without_tpm=host.node.knobs.kp_native_without_tpm,
+    )
+    if refusal is not None:
+        raise Refused(f"Error: {refusal}")
+    was = host.archive.now
+    host.archive.now = persistence.enabled(
+        was, _persistable(host), persist_on_enable=host.node.knobs.persist_on_enable
+    )
+    await host.archive.save(Section.PERSISTENCE | host.key_sections())
+    if not was.persistence:
+        host.node.record("persistence.enabled", stored=len(host.archive.now.store))
+
+
+def _persistable(host: Host) -> tuple[StoredKey, ...]:
+    """The cache, and the host key in memory if it is not there any more."""
+    now = host.archive.now.host_key
+    if now is None or host.host_key is None or now in host.keys:
+        return host.keys.entries()
+    return (*host.keys.entries(), StoredKey(now, host.host_key))
+
+
+async def _disable(host: Host, *, remove_all: bool) -> None:
+    """KP-03. A store that is emptied leaves the disk before the console answers."""
+    was = host.archive.now
+    host.archive.now = persistence.disabled(
+        was, remove_all=remove_all, disable_keeps_store=host.node.knobs.disable_keeps_store
+    )
+    emptied = was.store is not host.archive.now.store or not was.store
+    await host.archive.save(Section.PERSISTENCE | (Section.KEYS if emptied else Section.NOTHING))
+    if host.archive.now is not was:
+        host.node.record(
+            "persistence.disabled",
+            removed=len(was.store) - len(host.archive.now.store),
+            stored=len(host.archive.now.store),
+        )
+
+
+async def _set_encryption(host: Host, wish: EncryptionSet) -> None:
+    """CFG-02, POL-03 to POL-05: seal again to this TPM, this boot's PCRs and this policy."""
+    old = host.archive.protection
+    secure_boot, exec_only = _policy(host, old, wish)
+    if host.tpm is None:
+        raise Refused("Error: Mode TPM requires a TPM 2.0 device: this host has no TPM.")
+    leaving_none = old.mode is ProtectionMode.NONE
+    # The config key of mode NONE can be made from the disk: it protects nothing from now on.
+    config_key = (
+        KeyMaterial(host.rng.token(CONFIG_KEY_SIZE)) if leaving_none else host.archive.config_key
+    )
+    recovery = host.archive.now.recovery or new_recovery_key(host.rng)
+    try:
+        made = await protected(
+            host.tpm,
+            host.rng,
+            config_key,
+            recovery,
+            seal_pcrs=host.node.knobs.seal_pcrs,
+            require_secure_boot=secure_boot,
+            require_exec_installed_only=exec_only,
+        )
+    except TpmError as error:
+        raise Refused(f"Error: The TPM cannot be used: {error.name}.") from None
+    await _put(host, made, config_key, recovery)
+    for record in _audit(old, made):
+        host.node.record("audit", record=record)
+    host.node.record("config.protection", mode=made.mode.value, pcrs=list(made.pcrs))
+
+
+def _policy(host: Host, old: Protection, wish: EncryptionSet) -> tuple[bool, bool]:
+    """The two requirements as wished, or as they are; ``Refused`` where POL-* forbids it."""
+    if wish.mode is ProtectionMode.NONE and old.mode is ProtectionMode.TPM:
+        raise Refused("Error: Mode TPM cannot be undone.")
+    if wish.mode is not ProtectionMode.TPM and old.mode is ProtectionMode.NONE:
+        raise Refused(NOT_TPM)
+    on = host.node.power.firmware.secure_boot
+    kept = old.require_secure_boot if old.mode is ProtectionMode.TPM else on
+    secure_boot = kept if wish.require_secure_boot is None else wish.require_secure_boot
+    exec_only = old.require_exec_installed_only
+    if wish.require_exec_installed_only is not None:
+        exec_only = wish.require_exec_installed_only
+    if secure_boot and not on:
+        raise Refused("Error: Secure Boot is not enabled in the firmware of this host.")
+    if exec_only and not exec_installed_only(host.options):
+        raise Refused(f"Error: The host was not booted with {EXEC_OPTION}=TRUE.")
+    if exec_only and not secure_boot and host.node.knobs.reqeio_needs_reqsb:
+        raise Refused("Error: Requiring installed executables only requires Secure Boot.")
+    return secure_boot, exec_only
+
+
+def _audit(old: Protection, new: Protection) -> list[str]:
+    """Names of the audit records of POL-05."""
+    records = []
+    if old.mode is not new.mode:
+        records.append("configenc.tpm.enable")
+    for name, was, now in (
+        ("reqsb", old.require_secure_boot, new.require_secure_boot),
+        ("reqeio", old.require_exec_installed_only, new.require_exec_installed_only),
+    ):
+        if was != now:
+            records.append(f"configenc.{name}.{'enable' if now else 'disable'}")
+    return records
+
+
+def _recovery_key(host: Host) -> RecoveryKey:
+    recovery = host.archive.now.recovery
+    if recovery is None or host.archive.protection.mode is ProtectionMode.NONE:
+        raise Refused(NOT_TPM)
+    return recovery
+
+
+async def _rotate(host: Host, wish: RecoveryRotate) -> None:
+    """REC-02: a new recovery key; the old one opens nothing any more."""
+    old = _recovery_key(host)
+    if wish.recovery_id and canonical_id(wish.recovery_id) != old.recovery_id:
+        raise Refused(f"Error: There is no recovery key {wish.recovery_id}.")
+    new_id = canonical_id(wish.new_id) if wish.new_id else ""
+    if new_id is None:
+        raise Refused(f"Error: Invalid value for option --uuid: {wish.new_id}")
+    new = new_recovery_key(host.rng, new_id)
+    config_key = host.archive.config_key
+    made = with_recovery(host.archive.protection, new, config_key, host.rng)
+    await _put(host, made, config_key, new)
+    host.node.record("recovery.rotated", recovery_id=new.recovery_id)
+
+
+async def _put(
+    host: Host, made: Protection, config_key: KeyMaterial, recovery: RecoveryKey
+) -> None:
+    """Save under the new protection; if the disk refuses, the old one stays in force."""
+    archive = host.archive
+    old = archive.protection, archive.config_key, archive.now.recovery
+    archive.protect(made, config_key)
+    archive.change(recovery=recovery)
+    try:
+        await archive.save(Section.RECOVERY)
+    except SaveFailed:
+        if archive.protection is made:
+            archive.protect(old[0], old[1])
+            archive.change(recovery=old[2])
+        raise
+
+
+async def _set_kernel_option(host: Host, name: str, value: str) -> None:
+    """An option the loader passes to the kernel at the next boots; measured then."""
+    if name != EXEC_OPTION or value.upper() not in ("TRUE", "FALSE"):
+        raise Refused(f"Error: Only {EXEC_OPTION} with TRUE or FALSE can be set on this host.")
+    options = {**await load_options(host), name: value.upper()}
+    new_file = f"{BOOT_OPTIONS}.new"
+    try:
+        await host.disk.write(new_file, msgspec.msgpack.encode(dict(sorted(options.items()))))
+        await host.disk.sync(new_file)
+        await host.disk.replace(new_file, BOOT_OPTIONS)
+        await host.disk.sync_folder(BOOT_OPTIONS.rpartition("/")[0])
+    except OSError as error:
+        raise Refused(f"Error: {BOOT_OPTIONS} could not be saved: {error}") from None
+    host.node.record("kernel.option", name=name, value=value.upper())

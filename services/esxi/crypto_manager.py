@@ -1,0 +1,185 @@
+"""CryptoManagerHost: mode, host key and key cache of a host, and what of it is stored.
+
+Every change is made in one step without waiting, then saved, then answered.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from protocol.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    InvalidState,
+    NotAvailable,
+    ResourceInUse,
+)
+from protocol.messages.base import Sealed
+from protocol.messages.host import CryptoKeyResult, KeyStatus, ProviderRef
+from protocol.secret import KeyMaterial
+from protocol.terms import CryptoKeyId, HostCryptoState, ManagementType
+from services.esxi import persistence
+from services.esxi.crypto_mode import Trigger, step
+from services.esxi.host import Host
+from services.esxi.keys import Added
+from services.esxi.state import Section, StoredKey
+
+KEYS_LIMIT = 256  # keys of one AddKeys
+KEY_SIZE = 32
+
+
+async def prepare(host: Host) -> None:
+    await _enter(host, step(host.mode, Trigger.PREPARE))
+
+
+async def enable(host: Host, key: CryptoKeyId, material: Sealed) -> None:
+    """Become safe with this host key; it is persisted with the keys (KP-07)."""
+    clear = _one(material)
+    same = host.host_key is None or (host.archive.now.host_key == key and host.host_key == clear)
+    await _take_host_key(host, key, clear, Trigger.ENABLE if same else Trigger.ENABLE_OTHER)
+
+
+async def change_host_key(host: Host, key: CryptoKeyId, material: Sealed) -> None:
+    """Safe with a new host key; the old one leaves cache and store."""
+    await _take_host_key(host, key, _one(material), Trigger.CHANGE_KEY)
+
+
+async def disable(host: Host) -> None:
+    """pendingIncapable until the reboot; refused while an encrypted VM is registered (HEM-03)."""
+    here = [e.vm for e in host.vms.values() if e.config is not None and e.config.encrypted]
+    if here and host.mode is HostCryptoState.SAFE:
+        raise ResourceInUse(f"encrypted VMs are on this host: {', '.join(sorted(here))}")
+    await _enter(host, step(host.mode, Trigger.DISABLE))
+
+
+async def add_keys(
+    host: Host, keys: tuple[CryptoKeyId, ...], material: Sealed
+) -> tuple[CryptoKeyResult, ...]:
+    """Put keys into the cache, and into the store while persistence is on.
+
+    Results in the order of ``keys``. A key that is there already is no change (KP-17); another
+    key under a known id is refused and changes nothing.
+    """
+    clear = material.keys
+    if len(clear) != len(keys) or len(keys) > KEYS_LIMIT:
+        raise InvalidArgument(f"keys: {len(keys)} ids, {len(clear)} keys, at most {KEYS_LIMIT}")
+    if any(len(secret) != KEY_SIZE for secret in clear):
+        raise InvalidArgument(f"keys: each has {KEY_SIZE} bytes")
+    if host.mode not in (HostCryptoState.PREPARED, HostCryptoState.SAFE):
+        raise InvalidState(f"{host.node.name} is {host.mode.value}: it takes no keys")
+    results, new, held = [], [], []
+    for key, secret in zip(keys, clear, strict=True):
+        added = host.keys.add(key, secret)
+        results.append(_result(key, added))
+        if added is not Added.CONFLICT:
+            held.append(StoredKey(key, secret))
+        if added is Added.NEW:
+            new.append(str(key))
+    host.archive.now = persistence.with_keys(host.archive.now, held)
+    if host.archive.now.persistence:
+        await host.archive.save(host.key_sections())
+    if new:
+        host.node.record("keys.added", keys=new, stored=host.archive.now.persistence)
+    return tuple(results)
+
+
+async def remove_keys(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[CryptoKeyResult, ...]:
+    """Drop keys from the cache, used or not (3.5), and by the knob from the store.
+
+    Running VMs keep their DEKs (LOCK-04); the host key in memory stays until the next boot.
+    """
+    results, gone = [], []
+    for key in keys:
+        if host.keys.remove(key):
+            gone.append(str(key))
+            results.append(CryptoKeyResult(key=key, success=True))
+        else:
+            reason = "not in the key cache"
+            results.append(
+                CryptoKeyResult(key=key, success=True, reason=reason, fault="InvalidArgument")
+            )
+    if host.node.knobs.store_follows_cache:
+        host.archive.now = persistence.without_keys(host.archive.now, keys)
+        await host.archive.save(host.key_sections())
+    if gone:
+        host.node.record("keys.removed", keys=gone, stored=len(host.archive.now.store))
+    return tuple(results)
+
+
+def key_status(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[KeyStatus, ...]:
+    """Of these keys, or of all in the cache; ``present`` means in the key cache."""
+    stored = {entry.key for entry in host.archive.now.store}
+    return tuple(
+        KeyStatus(key=key, present=key in host.keys, stored=key in stored)
+        for key in keys or host.keys.ids()
+    )
+
+
+async def set_providers(host: Host, providers: tuple[ProviderRef, ...]) -> None:
+    """The whole list; only what vCenter manages by itself is built."""
+    unbuilt = [
+        p.provider_id
+        for p in providers
+        if p.management_type in (ManagementType.TRUST_AUTHORITY, ManagementType.NATIVE_PROVIDER)
+    ]
+    if unbuilt:
+        raise NotAvailable(f"this host serves standard key providers only, not {unbuilt[0]}")
+    if len(providers) > host.node.knobs.max_key_providers:
+        raise InvalidArgument(f"providers: at most {host.node.knobs.max_key_providers}")
+    if providers != host.archive.now.providers:
+        host.archive.change(providers=providers)
+    await host.archive.save(Section.PROVIDERS)
+
+
+async def _enter(host: Host, mode: HostCryptoState) -> None:
+    was = host.mode
+    if mode is not was:
+        host.archive.change(crypto_state=mode)
+    await host.archive.save(Section.CRYPTO)
+    if mode is not was:
+        host.node.record("crypto.mode", old=was.value, new=mode.value)
+
+
+async def _take_host_key(
+    host: Host, key: CryptoKeyId, clear: KeyMaterial, trigger: Trigger
+) -> None:
+    mode, was, old = step(host.mode, trigger), host.mode, host.archive.now.host_key
+    if host.keys.add(key, clear) is Added.CONFLICT:
+        raise AlreadyExists(f"another key is cached under {key}")
+    if old is not None and old != key:
+        host.keys.remove(old)
+        host.archive.now = persistence.without_keys(host.archive.now, (old,))
+    host.host_key = clear
+    host.archive.change(crypto_state=mode, host_key=key)
+    host.archive.now = persistence.with_keys(host.archive.now, (StoredKey(key, clear),))
+    host.keys.announce()
+    await host.archive.save(Section.CRYPTO | host.key_sections())
+    if mode is not was:
+        host.node.record("crypto.mode", old=was.value, new=mode.value)
+    if old != key:
+        host.node.record("crypto.host_key", key=str(key), old="" if old is None else str(old))
+
+
+def _one(material: Sealed) -> KeyMaterial:
+    match material.keys:
+        case (KeyMaterial() as clear,) if len(clear) == KEY_SIZE:
+            return clear
+        case _:
+            raise InvalidArgument(f"material: one key of {KEY_SIZE} bytes")
+
+
+def _result(key: CryptoKeyId, added: Added) -> CryptoKeyResult:
+    match added:
+        case Added.NEW:
+            return CryptoKeyResult(key=key, success=True)
+        case Added.SAME:
+            return CryptoKeyResult(key=key, success=True, fault="AlreadyExists")
+        case Added.CONFLICT:
+            return CryptoKeyResult(
+                key=key,
+                success=False,
+                reason="another key is cached under this id",
+                fault="InvalidArgument",
+            )
+        case _:
+            assert_never(added)

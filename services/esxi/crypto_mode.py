@@ -1,0 +1,65 @@
+"""Host encryption mode (behaviour 2.4): which step is allowed from where. Pure.
+
+| from | prepare | enable, same key | enable, other key | change key | disable |
+|---|---|---|---|---|---|
+| incapable | prepared | InvalidState | InvalidState | InvalidState | incapable |
+| prepared | prepared | safe | safe | InvalidState | incapable |
+| safe | safe | safe | AlreadyExists | safe | pendingIncapable |
+| pendingIncapable | InvalidState | InvalidState | InvalidState | InvalidState | InvalidState |
+
+A reboot ends pendingIncapable; a safe host comes back safe only if it finds its host key by
+itself, else prepared.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import assert_never
+
+from protocol.errors import AlreadyExists, InvalidState
+from protocol.terms import HostCryptoState
+
+_I, _P = HostCryptoState.INCAPABLE, HostCryptoState.PREPARED
+_S, _X = HostCryptoState.SAFE, HostCryptoState.PENDING_INCAPABLE
+
+
+class Trigger(StrEnum):
+    """What is asked of the mode."""
+
+    PREPARE = "prepare"
+    ENABLE = "enable"  # with the host key in force, or while there is none
+    ENABLE_OTHER = "enable with another key"
+    CHANGE_KEY = "change the host key"
+    DISABLE = "disable"
+
+
+def step(state: HostCryptoState, trigger: Trigger) -> HostCryptoState:
+    """The next state; ``InvalidState`` or ``AlreadyExists`` when the table has no such step."""
+    if state is _X:
+        raise InvalidState(f"cannot {trigger.value}: the host is {_X.value} until it reboots")
+    match trigger:
+        case Trigger.PREPARE:
+            return _P if state is _I else state
+        case Trigger.ENABLE:
+            if state is not _I:
+                return _S
+        case Trigger.ENABLE_OTHER:
+            if state is _P:
+                return _S
+            if state is _S:
+                raise AlreadyExists("the host is safe with another host key")
+        case Trigger.CHANGE_KEY:
+            if state is _S:
+                return _S
+        case Trigger.DISABLE:
+            return _X if state is _S else _I
+        case _:
+            assert_never(trigger)
+    raise InvalidState(f"cannot {trigger.value}: the host is {state.value}")
+
+
+def after_boot(state: HostCryptoState, *, host_key_at_hand: bool) -> HostCryptoState:
+    """The state a host wakes up in (step B5), from the one it saved."""
+    if state in (_I, _X):
+        return _I
+    return _S if host_key_at_hand else _P

@@ -1,0 +1,89 @@
+"""The files of VMs on the shared datastore: read, write, lock, and tidy up after a crash.
+
+A VM's configuration names the disk file in force. Whoever rewrites a disk writes a new file
+first and switches the configuration in one write; the other file is emptied afterwards, or, if
+the host fell in between, by whoever opens the VM next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from protocol.errors import DatastoreFault, NotFound
+from protocol.terms import PowerState, VmName
+from services.esxi.vm import POWER_FILE, VmConfig, vmx_file
+from services.runtime.ports import Datastore, VmLockHeld
+
+_config = msgspec.msgpack.Decoder(VmConfig)
+
+
+@asynccontextmanager
+async def locked(datastore: Datastore, vm: VmName) -> AsyncIterator[None]:
+    """Hold the VM's lock for a change; ``DatastoreFault`` while another host holds it."""
+    await take_lock(datastore, vm)
+    try:
+        yield
+    finally:
+        await datastore.unlock(vm)
+
+
+async def take_lock(datastore: Datastore, vm: VmName) -> None:
+    """For as long as the VM runs; ``DatastoreFault`` while another host holds it."""
+    try:
+        await datastore.lock(vm)
+    except VmLockHeld as held:
+        raise DatastoreFault(str(held)) from None
+
+
+async def read_config(datastore: Datastore, vm: VmName) -> VmConfig:
+    """``NotFound`` when the VM has no files, ``DatastoreFault`` when they are unreadable."""
+    try:
+        data = await datastore.read(vm, vmx_file(vm))
+    except FileNotFoundError:
+        raise NotFound(f"{vm} has no files on the datastore") from None
+    except OSError as error:
+        raise DatastoreFault(f"{vm}: {error}") from None
+    try:
+        config = _config.decode(data)
+    except (msgspec.DecodeError, ValueError):
+        raise DatastoreFault(f"{vm}: {vmx_file(vm)} is damaged") from None
+    if config.vm != vm:
+        raise DatastoreFault(f"{vm}: {vmx_file(vm)} belongs to {config.vm}")
+    return config
+
+
+async def write_config(datastore: Datastore, config: VmConfig) -> None:
+    """Replace the configuration atomically; durable on return."""
+    await write(datastore, config.vm, vmx_file(config.vm), msgspec.msgpack.encode(config))
+
+
+async def write(datastore: Datastore, vm: VmName, file: str, data: bytes) -> None:
+    """Replace a file; ``DatastoreFault`` for no space and the like."""
+    try:
+        await datastore.write(vm, file, data)
+    except OSError as error:
+        raise DatastoreFault(f"{vm}: {file}: {error}") from None
+
+
+async def read_wanted(datastore: Datastore, vm: VmName) -> PowerState:
+    """The last accepted power command; off when there was none."""
+    try:
+        return PowerState((await datastore.read(vm, POWER_FILE)).decode())
+    except (FileNotFoundError, ValueError):
+        return PowerState.OFF
+
+
+async def write_wanted(datastore: Datastore, vm: VmName, power: PowerState) -> None:
+    await write(datastore, vm, POWER_FILE, power.value.encode())
+
+
+async def tidy(datastore: Datastore, config: VmConfig) -> None:
+    """Empty every disk file that the configuration does not name: it may hold clear blocks."""
+    for file in await datastore.files(config.vm):
+        if not file.startswith("disk-") or file == config.disk_file:
+            continue
+        if await datastore.read_block(config.vm, file, 0, 1):
+            await write(datastore, config.vm, file, b"")

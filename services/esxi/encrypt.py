@@ -1,0 +1,59 @@
+"""Encrypting a VM (behaviour 3.2 steps 3 and 4): new DEKs, data rewritten, powered off.
+
+1. read the clear disk   2. write the encrypted one as a new file   3. switch the configuration
+in one write   4. empty the clear file. A crash before 3 leaves the old state whole, a crash
+after it the new one; 4 is made up for when the VM is opened next.
+"""
+
+from __future__ import annotations
+
+from protocol.errors import (
+    DatastoreFault,
+    EncryptionKeyRequired,
+    InvalidPowerState,
+    InvalidState,
+)
+from protocol.terms import CryptoKeyId, HostCryptoState, VmName
+from services.esxi.datastore_files import locked, read_config, tidy, write, write_config
+from services.esxi.guest import disk_image, split_image
+from services.esxi.host import Host
+from services.esxi.inventory import registered
+from services.esxi.vm import VmConfig, VmEntry, encrypted_config
+
+
+async def encrypt(host: Host, vm: VmName, key: CryptoKeyId) -> VmEntry:
+    """Encrypt ``vm`` under ``key``; no change when it is encrypted with it already.
+
+    ``EncryptionKeyRequired`` when this host cannot use the key, ``InvalidState`` when it is not
+    safe or the VM has another key, ``InvalidPowerState`` while it runs.
+    """
+    entry = registered(host, vm)
+    if entry.guest is not None:
+        raise InvalidPowerState(f"{vm} is running: it is encrypted while powered off")
+    async with locked(host.datastore, vm):
+        config = await read_config(host.datastore, vm)
+        if config.encrypted and config.keys != (key,):
+            raise InvalidState(f"{vm} is encrypted with {config.keys[0]} already")
+        if not config.encrypted:
+            config = await _rewrite(host, config, key)
+        entry.config, entry.problem = config, ""
+        await tidy(host.datastore, config)
+    host.node.record("vm.encrypted", vm=vm, key=str(key))
+    return entry
+
+
+async def _rewrite(host: Host, config: VmConfig, key: CryptoKeyId) -> VmConfig:
+    try:
+        image = await host.datastore.read(config.vm, config.disk_file)
+    except OSError as error:
+        raise DatastoreFault(f"{config.vm}: {config.disk_file}: {error}") from None
+    blocks = split_image(image, config)
+    kek = host.keys.get(key)
+    if kek is None:
+        raise EncryptionKeyRequired(f"{config.vm}: a key is not on this host", (key,))
+    if host.mode is not HostCryptoState.SAFE:
+        raise InvalidState(f"{host.node.name} is {host.mode.value}, not safe")
+    made, keys = encrypted_config(config, key, kek, host.rng)
+    await write(host.datastore, config.vm, made.disk_file, disk_image(made, keys, blocks))
+    await write_config(host.datastore, made)
+    return made

@@ -1,0 +1,147 @@
+"""A running guest: it reads, verifies and rewrites its disk on the datastore, for real.
+
+Nothing that it read earlier may serve as an answer: every question goes to the datastore. What
+it finds wrong it never forgets while it runs: a faulted guest answers nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+from protocol.crypto.disk import decrypt_block, encrypt_block
+from protocol.errors import GuestFault, InvalidArgument
+from protocol.guest import (
+    BLOCK_SIZE,
+    challenge_digest,
+    guest_block,
+    guest_seed,
+    read_guest_block,
+)
+from protocol.messages.host import GuestAnswer
+from protocol.secret import KeyMaterial
+from services.esxi.vm import VmConfig, VmKeys
+from services.runtime.ports import Choices, Datastore
+
+
+def disk_image(config: VmConfig, keys: VmKeys, plain: Sequence[bytes]) -> bytes:
+    """A whole disk file with these block contents, the journal last."""
+    return b"".join(_stored(keys.dek, index, block) for index, block in enumerate(plain))
+
+
+def fresh_blocks(config: VmConfig, seed: bytes) -> list[bytes]:
+    """What a new VM's disk holds: every block as first written, with its nvram as marker."""
+    made = guest_seed(seed)
+    return [guest_block(made, index, 0) for index in range(config.blocks + 1)]
+
+
+def _stored(dek: KeyMaterial | None, index: int, plain: bytes) -> bytes:
+    return plain if dek is None else encrypt_block(dek, index, plain)
+
+
+def split_image(image: bytes, config: VmConfig) -> list[bytes]:
+    """Blocks of a disk file; ``GuestFault`` when it has not the size of the VM's disk."""
+    if len(image) != (config.blocks + 1) * BLOCK_SIZE:
+        raise GuestFault(f"{config.vm}: {config.disk_file} has {len(image)} bytes")
+    return [image[at : at + BLOCK_SIZE] for at in range(0, len(image), BLOCK_SIZE)]
+
+
+class Guest:
+    """One run of one VM. Block ``blocks`` (after the last) is the guest's own journal."""
+
+    def __init__(self, datastore: Datastore, config: VmConfig, keys: VmKeys) -> None:
+        self.config = config
+        self.fault = ""
+        self._datastore = datastore
+        self._dek, self._seed = keys.dek, keys.seed
+        self._turn = 0
+
+    async def start(self) -> None:
+        """Verify the whole disk, as a guest does that mounts its file system."""
+        image = await self._stored_image()
+        for index, stored in enumerate(split_image(image, self.config)):
+            self._verified(index, stored)
+
+    async def fill(self, marker: bytes) -> GuestAnswer:
+        """Every block as first written, made from the questioner's marker, and read back."""
+        seed = guest_seed(marker)
+        for index in range(self.config.blocks):
+            await self._write(index, guest_block(seed, index, 0))
+        contents = await self.contents(range(self.config.blocks))
+        return GuestAnswer(digest=challenge_digest(b"", contents))
+
+    async def contents(self, blocks: Sequence[int]) -> list[bytes]:
+        """These blocks, read from the datastore now, each verified."""
+        return [await self._read(index) for index in blocks]
+
+    async def challenge(self, nonce: bytes, blocks: Sequence[int], choices: Choices) -> GuestAnswer:
+        """Answer with digest and one rewritten block, its next generation read back."""
+        if not blocks or not all(0 <= index < self.config.blocks for index in blocks):
+            raise InvalidArgument(f"blocks: some within 0..{self.config.blocks - 1} are asked")
+        contents = await self.contents(blocks)
+        at = choices.randrange(0, len(blocks))
+        index = blocks[at]
+        generation = await self._rewrite(index, contents[at])
+        return GuestAnswer(
+            digest=challenge_digest(nonce, contents), rewritten=index, generation=generation
+        )
+
+    async def work(self) -> None:
+        """One step of its own: verify the next block, then rewrite the journal and read it."""
+        await self._read(self._turn % self.config.blocks)
+        self._turn += 1
+        journal = self.config.blocks
+        await self._rewrite(journal, await self._read(journal))
+
+    async def _rewrite(self, index: int, old: bytes) -> int:
+        seed, generation = read_guest_block(old, index)
+        block = guest_block(seed, index, generation + 1)
+        await self._write(index, block)
+        if await self._read(index) != block:
+            self._fail(f"block {index} was not read back as it was written")
+        return generation + 1
+
+    async def _write(self, index: int, plain: bytes) -> None:
+        self._alive()
+        stored = _stored(self._dek, index, plain)
+        try:
+            await self._datastore.write_block(self.config.vm, self.config.disk_file, index, stored)
+        except OSError as error:
+            raise GuestFault(f"{self.config.vm}: block {index}: {error}") from None
+
+    async def _read(self, index: int) -> bytes:
+        self._alive()
+        try:
+            stored = await self._datastore.read_block(
+                self.config.vm, self.config.disk_file, index, BLOCK_SIZE
+            )
+        except OSError as error:
+            self._fail(f"block {index} cannot be read: {error}")
+        return self._verified(index, stored)
+
+    async def _stored_image(self) -> bytes:
+        try:
+            return await self._datastore.read(self.config.vm, self.config.disk_file)
+        except OSError as error:
+            self._fail(f"the disk cannot be read: {error}")
+
+    def _verified(self, index: int, stored: bytes) -> bytes:
+        """Decrypt and check; the journal must be made from the seed in the VM's nvram."""
+        if len(stored) != BLOCK_SIZE:
+            self._fail(f"block {index} is cut short")
+        plain = stored if self._dek is None else decrypt_block(self._dek, index, stored)
+        try:
+            seed, _ = read_guest_block(plain, index)
+        except ValueError as error:
+            self._fail(str(error))
+        if index == self.config.blocks and seed != guest_seed(self._seed):
+            self._fail("the journal is another guest's")
+        return plain
+
+    def _alive(self) -> None:
+        if self.fault:
+            raise GuestFault(f"{self.config.vm}: {self.fault}")
+
+    def _fail(self, why: str) -> NoReturn:
+        self.fault = self.fault or why
+        raise GuestFault(f"{self.config.vm}: {why}")

@@ -1,0 +1,102 @@
+"""What the parts of a host share: its ports, configuration, key cache, mode and VMs.
+
+State is changed in sections without ``await``; flows live in the modules that take a ``Host``.
+"""
+
+from __future__ import annotations
+
+from protocol.messages.host import HostSummary, VmSummary
+from protocol.secret import KeyMaterial
+from protocol.terms import CryptoKeyId, HostCryptoState, ManagementType, PowerState, VmName
+from services.esxi.archive import Archive
+from services.esxi.config import EsxiConfig
+from services.esxi.keys import KeyCache
+from services.esxi.resolve import KeyFacts, on_the_host
+from services.esxi.state import Section, StoredKey
+from services.esxi.uplink import Uplink
+from services.esxi.vm import VmEntry, summary
+from services.runtime.ports import Datastore, Ports
+from services.runtime.service import Node
+
+
+class Host:
+    """One life of one host. ``archive`` and ``datastore`` are there from step B3 on.
+
+    ``host_key`` is the host key in memory: it outlives its removal from cache and store until
+    the next boot (there is no way from safe back to prepared without one).
+    """
+
+    archive: Archive
+    datastore: Datastore
+
+    def __init__(self, node: Node, ports: Ports, config: EsxiConfig) -> None:
+        self.node, self.ports, self.config = node, ports, config
+        self.disk, self.rng, self.clock = ports.disk, ports.rng, ports.clock
+        self.tpm = ports.tpm if node.power.firmware.tpm_enabled else None
+        self.options: dict[str, str] = {}
+        self.event_log = b""
+        self.keys = KeyCache()
+        self.host_key: KeyMaterial | None = None
+        self.vms: dict[VmName, VmEntry] = {}
+        self.uplink = Uplink(node, ports, config.vcenter)
+
+    # ---- keys -------------------------------------------------------------------------------
+
+    @property
+    def mode(self) -> HostCryptoState:
+        return self.archive.now.crypto_state
+
+    def stored(self, key: CryptoKeyId) -> StoredKey | None:
+        """The entry of the persisted store, used or not."""
+        return next((entry for entry in self.archive.now.store if entry.key == key), None)
+
+    def facts(self, key: CryptoKeyId, *, may_ask: bool = False) -> KeyFacts:
+        now = self.archive.now
+        provider = next(
+            (p.management_type for p in now.providers if p.provider_id == key.provider_id),
+            ManagementType.UNKNOWN,
+        )
+        cached = key in self.keys
+        return KeyFacts(
+            cached=cached,
+            stored=not cached and self.stored(key) is not None,
+            persistence=now.persistence,
+            provider=provider,
+            may_ask=may_ask and self.uplink.connected,
+        )
+
+    def missing(self, keys: tuple[CryptoKeyId, ...]) -> tuple[CryptoKeyId, ...]:
+        """Those that no means on this host can give (2.2): why a VM is locked."""
+        return tuple(key for key in keys if not on_the_host(self.facts(key)))
+
+    def key_sections(self) -> Section:
+        """What to save for changed keys: nothing yet under ``config_save = hourly`` (C11)."""
+        immediate = self.node.knobs.config_save == "immediate"
+        return Section.KEYS if immediate else Section.NOTHING
+
+    # ---- views ------------------------------------------------------------------------------
+
+    def vm_summary(self, entry: VmEntry) -> VmSummary:
+        return summary(entry, self.missing(entry.config.keys) if entry.config else ())
+
+    def summary(self) -> HostSummary:
+        now = self.archive.now
+        return HostSummary(
+            host=self.node.name,
+            boot=self.node.boot,
+            version=self.config.version,
+            crypto_state=now.crypto_state,
+            crypto_key_id=now.host_key,
+            tpm_present=self.tpm is not None,
+            protection_mode=self.archive.protection.mode,
+            key_persistence=now.persistence,
+            cached_keys=len(self.keys),
+            stored_keys=len(now.store),
+            providers=now.providers,
+            vms=tuple(self.vm_summary(entry) for entry in self.vms.values()),
+            session=self.uplink.session,
+            recovery_id=self.archive.protection.recovery_id,
+        )
+
+    def running(self) -> tuple[VmEntry, ...]:
+        return tuple(entry for entry in self.vms.values() if entry.power is PowerState.ON)

@@ -1,0 +1,141 @@
+"""What a boot measures into the TPM (step B1), as a pure function of what was booted.
+
+PCR 0 firmware · 1 its settings · 4 boot loader · 7 Secure Boot state · 8 modules of the signed
+image · 9 options of the command line · 13 the option exec-installed-only, alone, so that a
+policy can cover it (POL-04) without covering the build (POL-02).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Final
+
+from protocol.messages.control import Firmware
+from protocol.tpm.structures import EventType, MeasuredEvent, PcrSelection
+
+PCR_FIRMWARE: Final = 0
+PCR_LOADER: Final = 4
+PCR_SECURE_BOOT: Final = 7
+PCR_MODULES: Final = 8
+PCR_OPTIONS: Final = 9
+PCR_EXEC_INSTALLED: Final = 13
+PCR_UNMEASURED: Final = 23
+"""No boot extends it: a policy over it binds to the TPM and to nothing else."""
+
+RECOVERY_OPTION: Final = "encryptionRecoveryKey"
+EXEC_OPTION: Final = "execInstalledOnly"
+MODULES: Final = ("b.b00", "k.b00", "vmx.v00", "crypto_m.v00", "esx_base.v00")
+"""Parts of the signed image. The configuration archive is encrypted, not measured."""
+_EFI_GLOBAL: Final = bytes.fromhex("61dfe48bca93d211aa0d00e098032b8c")
+_EFI_SECURITY: Final = bytes.fromhex("cbb219d73a3d9645a3bcdad00e67656f")
+
+
+def exec_installed_only(options: Mapping[str, str]) -> bool:
+    """Whether the kernel runs executables of installed packages only."""
+    return options.get(EXEC_OPTION, "").upper() in ("TRUE", "T", "1")
+
+
+def measurements(
+    firmware: Firmware, version: str, build: str, options: Mapping[str, str]
+) -> tuple[MeasuredEvent, ...]:
+    """All events of one boot, in order. The recovery key is never measured: it is a secret."""
+    return (
+        *_firmware(firmware),
+        *_secure_boot(firmware.secure_boot),
+        *_loader(firmware.secure_boot, version),
+        *_kernel(version, build, options),
+    )
+
+
+def sealing_selection(
+    seal_pcrs: tuple[int, ...], *, require_secure_boot: bool, require_exec_installed_only: bool
+) -> PcrSelection:
+    """The PCRs whose values the config key is sealed to (POL-01, POL-04, knob ``seal_pcrs``).
+
+    PCR 7 counts only while Secure Boot is required: else the procedure of POL-03, turning it on
+    first and requiring it afterwards, could not boot in between.
+    """
+    chosen = [pcr for pcr in seal_pcrs if pcr != PCR_SECURE_BOOT]
+    if require_secure_boot:
+        chosen.append(PCR_SECURE_BOOT)
+    if require_exec_installed_only:
+        chosen.append(PCR_EXEC_INSTALLED)
+    return PcrSelection.of(chosen or [PCR_UNMEASURED])
+
+
+def _firmware(firmware: Firmware) -> list[MeasuredEvent]:
+    version = firmware.version.encode("utf-16-le") + b"\0\0"
+    events = [MeasuredEvent(PCR_FIRMWARE, EventType.S_CRTM_VERSION, version)]
+    known = {int(kind) for kind in EventType}
+    for extra in firmware.extra:
+        kind = EventType(extra.type) if extra.type in known else EventType.EFI_ACTION
+        events.append(MeasuredEvent(extra.pcr, kind, extra.body))
+    return events
+
+
+def _variable(vendor: bytes, name: str, value: bytes) -> bytes:
+    """UEFI_VARIABLE_DATA: vendor GUID, lengths, name in UTF-16, value."""
+    lengths = len(name).to_bytes(8, "little") + len(value).to_bytes(8, "little")
+    return vendor + lengths + name.encode("utf-16-le") + value
+
+
+def _secure_boot(on: bool) -> list[MeasuredEvent]:
+    """PCR 7: the variables that say what may boot, then a separator; the same in every boot."""
+    keys = b"keystead platform keys" if on else b""
+    variables = (
+        (_EFI_GLOBAL, "SecureBoot", b"\x01" if on else b"\x00"),
+        (_EFI_GLOBAL, "PK", keys),
+        (_EFI_GLOBAL, "KEK", keys),
+        (_EFI_SECURITY, "db", keys),
+        (_EFI_SECURITY, "dbx", b""),
+    )
+    events = [
+        MeasuredEvent(
+            PCR_SECURE_BOOT,
+            EventType.EFI_VARIABLE_DRIVER_CONFIG,
+            _variable(vendor, name, value),
+        )
+        for vendor, name, value in variables
+    ]
+    separators = [MeasuredEvent(pcr, EventType.SEPARATOR, bytes(4)) for pcr in range(8)]
+    return [*events, *separators]
+
+
+def _loader(secure_boot: bool, version: str) -> list[MeasuredEvent]:
+    events = []
+    if secure_boot:
+        authority = _variable(_EFI_SECURITY, "db", b"keystead signer of the boot loader")
+        events.append(MeasuredEvent(PCR_SECURE_BOOT, EventType.EFI_VARIABLE_AUTHORITY, authority))
+    events.append(
+        MeasuredEvent(
+            PCR_LOADER,
+            EventType.EFI_BOOT_SERVICES_APPLICATION,
+            b"safeboot64.efi",
+            _image(f"safeboot64.efi {version}"),
+        )
+    )
+    return events
+
+
+def _kernel(version: str, build: str, options: Mapping[str, str]) -> list[MeasuredEvent]:
+    events = [
+        MeasuredEvent(
+            PCR_MODULES, EventType.IPL, name.encode(), _image(f"{name} {version} {build}")
+        )
+        for name in MODULES
+    ]
+    line = " ".join(f"{k}={options[k]}" for k in sorted(options) if k != RECOVERY_OPTION)
+    events.append(_text(PCR_OPTIONS, line))
+    only = "TRUE" if exec_installed_only(options) else "FALSE"
+    events.append(_text(PCR_EXEC_INSTALLED, f"{EXEC_OPTION}={only}"))
+    return events
+
+
+def _text(pcr: int, line: str) -> MeasuredEvent:
+    return MeasuredEvent(pcr, EventType.IPL, line.encode(), hashlib.sha256(line.encode()).digest())
+
+
+def _image(identity: str) -> bytes:
+    """Stands for the digest of a signed image: the same name and build, the same digest."""
+    return hashlib.sha256(b"keystead image " + identity.encode()).digest()

@@ -1,0 +1,98 @@
+"""Key persistence (behaviour 7) as pure steps on the configuration.
+
+| event | effect on the store |
+|---|---|
+| enable (KP-02) | cached keys are written too (``persist_on_enable``) |
+| key arrives while enabled | written |
+| key leaves the cache | leaves the store (``store_follows_cache``), enabled or not |
+| disable, no flag | kept, unused, until enabled again (``disable_keeps_store``) |
+| disable --remove-all-stored-keys (KP-03) | emptied |
+| boot while enabled | all entries go into the cache (KP-07) |
+
+Persistence never fetches a key by itself (KP-09), and nobody tells it that a key was destroyed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import msgspec
+
+from protocol.messages.host import ProviderRef
+from protocol.terms import CryptoKeyId, ManagementType, ProtectionMode
+from services.esxi.state import Configuration, StoredKey
+
+
+def enable_refusal(
+    *,
+    tpm_present: bool,
+    mode: ProtectionMode,
+    providers: Sequence[ProviderRef],
+    native_without_tpm: bool,
+) -> str | None:
+    """Why it cannot be enabled here, or None (KP-01, KP-06; the texts are ours)."""
+    if mode is ProtectionMode.TPM:
+        return None
+    only_native = bool(providers) and all(
+        p.management_type is ManagementType.NATIVE_PROVIDER for p in providers
+    )
+    if only_native and native_without_tpm:
+        return None
+    if not tpm_present:
+        return "Key persistence requires a TPM 2.0 device: this host has no TPM."
+    return (
+        "Key persistence requires that the TPM protects the configuration: run "
+        "'esxcli system settings encryption set --mode=TPM' first."
+    )
+
+
+def enabled(
+    config: Configuration, cached: Sequence[StoredKey], *, persist_on_enable: bool
+) -> Configuration:
+    """Enabled; with what the cache holds, by the knob. ``config`` itself if it was enabled."""
+    if config.persistence:
+        return config
+    on = msgspec.structs.replace(config, persistence=True)
+    return with_keys(on, cached) if persist_on_enable else on
+
+
+def disabled(
+    config: Configuration, *, remove_all: bool, disable_keeps_store: bool
+) -> Configuration:
+    """Disabled; ``remove_all`` empties the store even if it was disabled before (KP-03)."""
+    empty = remove_all or (config.persistence and not disable_keeps_store)
+    store = () if empty and config.store else config.store
+    if store is config.store and not config.persistence:
+        return config
+    return msgspec.structs.replace(config, persistence=False, store=store)
+
+
+def with_keys(config: Configuration, new: Sequence[StoredKey]) -> Configuration:
+    """With these keys stored, if persistence is on; ``config`` itself when that changes nothing.
+
+    A key of the same id replaces the older one, in its place.
+    """
+    if not config.persistence or not new:
+        return config
+    entries = {entry.key: entry for entry in config.store}
+    changed = False
+    for entry in new:
+        known = entries.get(entry.key)
+        if known is None or known.material != entry.material:
+            entries[entry.key] = entry
+            changed = True
+    return msgspec.structs.replace(config, store=tuple(entries.values())) if changed else config
+
+
+def without_keys(config: Configuration, keys: Collection[CryptoKeyId]) -> Configuration:
+    """Without these keys in the store; ``config`` itself when none of them was there."""
+    gone = frozenset(keys)
+    store = tuple(entry for entry in config.store if entry.key not in gone)
+    if len(store) == len(config.store):
+        return config
+    return msgspec.structs.replace(config, store=store)
+
+
+def usable(config: Configuration) -> tuple[StoredKey, ...]:
+    """The entries a host may use: none while persistence is disabled."""
+    return config.store if config.persistence else ()

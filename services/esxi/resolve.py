@@ -1,0 +1,60 @@
+"""The order in which a host looks for a key (behaviour 2.2). Pure.
+
+1. key cache: nobody else is asked   2. native provider: derive from the KDK
+3. persisted store, if persistence is on   4. trusted provider: attest, ask a KPS
+5. standard provider: the host cannot help itself; vCenter, when connected, is told
+6. otherwise the operation fails and names the key
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from protocol.terms import ManagementType
+
+
+class Means(StrEnum):
+    """Where a host takes a key from, or whom it tells."""
+
+    CACHE = "cache"
+    DERIVE = "derive"
+    STORE = "store"
+    KEY_PROVIDER_SERVICE = "key provider service"
+    ASK_VCENTER = "ask vCenter"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """What the host knows of one key. ``provider`` is UNKNOWN unless its list names it: a
+    standard provider has no presence on a host (NKP-09). ``may_ask``: vCenter is connected
+    and is not itself the one that waits for the answer.
+    """
+
+    cached: bool
+    stored: bool
+    persistence: bool
+    provider: ManagementType = ManagementType.UNKNOWN
+    has_kdk: bool = False
+    may_ask: bool = False
+
+
+def next_means(facts: KeyFacts) -> Means:
+    """The first means that applies."""
+    if facts.cached:
+        return Means.CACHE
+    if facts.provider is ManagementType.NATIVE_PROVIDER and facts.has_kdk:
+        return Means.DERIVE
+    if facts.persistence and facts.stored:
+        return Means.STORE
+    if facts.provider is ManagementType.TRUST_AUTHORITY:
+        return Means.KEY_PROVIDER_SERVICE
+    if facts.provider is ManagementType.NATIVE_PROVIDER:
+        return Means.NONE  # a KDK comes by push only; without it nobody can name a key
+    return Means.ASK_VCENTER if facts.may_ask else Means.NONE
+
+
+def on_the_host(facts: KeyFacts) -> bool:
+    """Whether the host can use the key without asking anybody: else its VMs are locked."""
+    return next_means(facts) in (Means.CACHE, Means.DERIVE, Means.STORE)

@@ -1,0 +1,173 @@
+"""The host's handlers: thin, one per message; the flows are in the modules they call.
+
+Key store and archive work keeps its order in the queue ``keystore``, work on one VM in the
+queue of that VM. vCenter's commands need its session; the host's own console needs none.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from protocol.errors import InvalidPowerState, LabError
+from protocol.messages import host as m
+from protocol.messages.base import Request
+from protocol.terms import Role, VmName
+from services.esxi import boot, console, crypto_manager, encrypt, inventory, power
+from services.esxi.config import EsxiConfig
+from services.esxi.guest import Guest
+from services.esxi.host import Host
+from services.esxi.inventory import turn_of
+from services.runtime.ports import Ports
+from services.runtime.service import Node, Peer, Service, serves
+
+
+def _keystore(_: Any) -> str:
+    return "keystore"
+
+
+def _vm(message: Any) -> str:
+    return turn_of(message.vm)
+
+
+class EsxiService(Service):
+    """One ESXi host; see the package's docstring for its parts."""
+
+    role: ClassVar[Role] = Role.ESXI
+
+    def __init__(self, node: Node, ports: Ports, config: EsxiConfig) -> None:
+        super().__init__(node, ports)
+        self.host = Host(node, ports, config)
+
+    async def start(self) -> None:
+        await boot.boot(self.host)
+        boot.start_loops(self.host)
+
+    async def stop(self) -> None:
+        """Orderly: running VMs stop, the configuration is saved, the TPM is shut down."""
+        await power.stop_all(self.host)
+        try:
+            await self.host.archive.save()
+        except LabError as error:
+            self.node.record("config.save_failed", level="error", reason=str(error))
+        await boot.shut_down_tpm(self.host)
+
+    def accept(self, message: Request[Any], peer: Peer) -> None:
+        self.host.uplink.admit(message, peer)
+
+    # ---- session and view -------------------------------------------------------------------
+
+    @serves(m.OpenSession)
+    async def open_session(self, message: m.OpenSession, peer: Peer) -> m.SessionOpened:
+        self.node.record("session.opened", vcenter=peer.node)
+        return m.SessionOpened(summary=self.host.summary())
+
+    @serves(m.QueryHost)
+    async def query_host(self, message: m.QueryHost, peer: Peer) -> m.HostState:
+        return m.HostState(summary=self.host.summary())
+
+    # ---- crypto manager ---------------------------------------------------------------------
+
+    @serves(m.CryptoManagerHostPrepare, turn=_keystore)
+    async def prepare(self, message: m.CryptoManagerHostPrepare, peer: Peer) -> m.Done:
+        await crypto_manager.prepare(self.host)
+        return m.Done()
+
+    @serves(m.CryptoManagerHostEnable, turn=_keystore)
+    async def enable(self, message: m.CryptoManagerHostEnable, peer: Peer) -> m.Done:
+        await crypto_manager.enable(self.host, message.key, message.material)
+        return m.Done()
+
+    @serves(m.ChangeHostKey, turn=_keystore)
+    async def change_host_key(self, message: m.ChangeHostKey, peer: Peer) -> m.Done:
+        await crypto_manager.change_host_key(self.host, message.key, message.material)
+        return m.Done()
+
+    @serves(m.CryptoManagerHostDisable, turn=_keystore)
+    async def disable(self, message: m.CryptoManagerHostDisable, peer: Peer) -> m.Done:
+        await crypto_manager.disable(self.host)
+        return m.Done()
+
+    @serves(m.AddKeys, turn=_keystore)
+    async def add_keys(self, message: m.AddKeys, peer: Peer) -> m.KeysAdded:
+        results = await crypto_manager.add_keys(self.host, message.keys, message.material)
+        return m.KeysAdded(results=results)
+
+    @serves(m.RemoveKeys, turn=_keystore)
+    async def remove_keys(self, message: m.RemoveKeys, peer: Peer) -> m.KeysRemoved:
+        return m.KeysRemoved(results=await crypto_manager.remove_keys(self.host, message.keys))
+
+    @serves(m.GetCryptoKeyStatus)
+    async def key_status(self, message: m.GetCryptoKeyStatus, peer: Peer) -> m.KeyStatusList:
+        return m.KeyStatusList(keys=crypto_manager.key_status(self.host, message.keys))
+
+    @serves(m.SetProviders, turn=_keystore)
+    async def set_providers(self, message: m.SetProviders, peer: Peer) -> m.Done:
+        await crypto_manager.set_providers(self.host, message.providers)
+        return m.Done()
+
+    # ---- virtual machines -------------------------------------------------------------------
+
+    @serves(m.HostCreateVm, turn=_vm)
+    async def create_vm(self, message: m.HostCreateVm, peer: Peer) -> m.VmState:
+        entry = await inventory.create(self.host, message.vm, message.blocks)
+        return m.VmState(summary=self.host.vm_summary(entry))
+
+    @serves(m.HostRegisterVm, turn=_vm)
+    async def register_vm(self, message: m.HostRegisterVm, peer: Peer) -> m.VmState:
+        entry = await inventory.register(self.host, message.vm)
+        return m.VmState(summary=self.host.vm_summary(entry))
+
+    @serves(m.HostUnregisterVm, turn=_vm)
+    async def unregister_vm(self, message: m.HostUnregisterVm, peer: Peer) -> m.Done:
+        await inventory.unregister(self.host, message.vm)
+        return m.Done()
+
+    @serves(m.HostDestroyVm, turn=_vm)
+    async def destroy_vm(self, message: m.HostDestroyVm, peer: Peer) -> m.Done:
+        await inventory.destroy(self.host, message.vm)
+        return m.Done()
+
+    @serves(m.ReconfigureVm, turn=_vm)
+    async def reconfigure_vm(self, message: m.ReconfigureVm, peer: Peer) -> m.VmState:
+        entry = await encrypt.encrypt(self.host, message.vm, message.key)
+        return m.VmState(summary=self.host.vm_summary(entry))
+
+    @serves(m.HostPowerOnVm, turn=_vm)
+    async def power_on_vm(self, message: m.HostPowerOnVm, peer: Peer) -> m.VmState:
+        """vCenter brings missing keys itself; for the local administrator the host asks it."""
+        entry = await power.power_on(self.host, message.vm, ask=peer.local)
+        return m.VmState(summary=self.host.vm_summary(entry))
+
+    @serves(m.HostPowerOffVm, turn=_vm)
+    async def power_off_vm(self, message: m.HostPowerOffVm, peer: Peer) -> m.VmState:
+        entry = await power.power_off(self.host, message.vm)
+        return m.VmState(summary=self.host.vm_summary(entry))
+
+    @serves(m.GuestWrite, turn=_vm)
+    async def guest_write(self, message: m.GuestWrite, peer: Peer) -> m.GuestAnswer:
+        """The digest of the answer is over all blocks as read back, with an empty nonce."""
+        guest = self._guest(message.vm)
+        return await guest.fill(message.marker)
+
+    @serves(m.GuestChallenge, turn=_vm)
+    async def guest_challenge(self, message: m.GuestChallenge, peer: Peer) -> m.GuestAnswer:
+        guest = self._guest(message.vm)
+        return await guest.challenge(message.nonce, message.blocks, self.rng.stream("guest"))
+
+    def _guest(self, vm: VmName) -> Guest:
+        entry = inventory.registered(self.host, vm)
+        if entry.guest is None:
+            raise InvalidPowerState(f"{vm} is not running")
+        return entry.guest
+
+    # ---- console ----------------------------------------------------------------------------
+
+    @serves(m.Esxcli, turn=_keystore)
+    async def esxcli(self, message: m.Esxcli, peer: Peer) -> m.EsxcliResult:
+        return await console.run(self.host, message.arguments)
+
+    @serves(m.SaveConfiguration, turn=_keystore)
+    async def save_configuration(self, message: m.SaveConfiguration, peer: Peer) -> m.Done:
+        await self.host.archive.save()
+        self.node.record("config.saved", why="command")
+        return m.Done()

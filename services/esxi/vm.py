@@ -1,0 +1,166 @@
+"""Virtual machines as a host knows them, and what their files on the datastore hold.
+
+``<vm>.vmx``  the configuration: which disk file, wrapped DEKs with their key ids, the nvram
+``disk-N.vmdk``  blocks of 4,096 bytes, XTS-AES-256 under the disk's DEK when encrypted; one
+more block than the guest's disk has: the guest's own journal
+``power``  the last accepted power command (step B9)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from protocol.crypto.disk import DEK_SIZE
+from protocol.crypto.wrap import NONCE_SIZE, unwrap, wrap
+from protocol.errors import InvalidArgument
+from protocol.messages.host import VmSummary
+from protocol.secret import KeyMaterial
+from protocol.terms import CryptoKeyId, PowerState, VmConnectionState, VmCryptoState, VmName
+from services.runtime.ports import Rng
+
+if TYPE_CHECKING:
+    from services.esxi.guest import Guest
+
+POWER_FILE: Final = "power"
+BLOCKS_LIMIT: Final = 16384
+_HOME_DEK_SIZE: Final = 32
+_SEED_SIZE: Final = 32
+
+
+class WrappedDek(msgspec.Struct, frozen=True):
+    """A DEK as kept with its object: under the key ``key``, with a tag."""
+
+    key: CryptoKeyId
+    wrapped: bytes
+
+
+class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Contents of ``<vm>.vmx``. ``home`` and ``disk`` are None on an unencrypted VM.
+
+    ``nvram`` is the guest's seed of 32 bytes; under the home DEK when encrypted. ``serial``
+    counts disk files: a rewritten disk is another file.
+    """
+
+    vm: VmName
+    blocks: int
+    serial: int = 1
+    nvram: bytes = b""
+    home: WrappedDek | None = None
+    disk: WrappedDek | None = None
+
+    @property
+    def disk_file(self) -> str:
+        return f"disk-{self.serial}.vmdk"
+
+    @property
+    def encrypted(self) -> bool:
+        return self.home is not None
+
+    @property
+    def keys(self) -> tuple[CryptoKeyId, ...]:
+        """Ids of all keys needed to power on, the home's first, without repetition."""
+        found: list[CryptoKeyId] = []
+        for wrapped in (self.home, self.disk):
+            if wrapped is not None and wrapped.key not in found:
+                found.append(wrapped.key)
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class VmKeys:
+    """A VM opened: the DEK of its disk (None: clear) and the guest's seed."""
+
+    dek: KeyMaterial | None
+    seed: bytes
+
+
+@dataclass
+class VmEntry:
+    """A registered VM. ``config`` is None when its files cannot be read (``problem`` says why).
+
+    ``wanted`` is its last accepted power command; ``guest`` is there while it runs.
+    """
+
+    vm: VmName
+    config: VmConfig | None = None
+    wanted: PowerState = PowerState.OFF
+    guest: Guest | None = None
+    problem: str = ""
+
+    @property
+    def power(self) -> PowerState:
+        return PowerState.ON if self.guest is not None else PowerState.OFF
+
+
+def vmx_file(vm: VmName) -> str:
+    return f"{vm}.vmx"
+
+
+def new_config(vm: VmName, blocks: int, rng: Rng) -> VmConfig:
+    """An unencrypted VM; ``InvalidArgument`` for a disk size out of range."""
+    if not 1 <= blocks <= BLOCKS_LIMIT:
+        raise InvalidArgument(f"blocks: {blocks} is not within 1..{BLOCKS_LIMIT}")
+    return VmConfig(vm=vm, blocks=blocks, nvram=rng.token(_SEED_SIZE))
+
+
+def encrypted_config(
+    config: VmConfig, key: CryptoKeyId, kek: KeyMaterial, rng: Rng
+) -> tuple[VmConfig, VmKeys]:
+    """The same VM with new DEKs under ``kek`` and its next disk file; and the opened keys."""
+    home, dek = KeyMaterial(rng.token(_HOME_DEK_SIZE)), KeyMaterial(rng.token(DEK_SIZE))
+    seed = config.nvram
+    made = msgspec.structs.replace(
+        config,
+        serial=config.serial + 1,
+        nvram=wrap(home, KeyMaterial(seed), _aad(config.vm, "nvram"), rng.token(NONCE_SIZE)),
+        home=WrappedDek(key, wrap(kek, home, _aad(config.vm, "home"), rng.token(NONCE_SIZE))),
+        disk=WrappedDek(key, wrap(kek, dek, _aad(config.vm, "disk"), rng.token(NONCE_SIZE))),
+    )
+    return made, VmKeys(dek, seed)
+
+
+def open_vm(config: VmConfig, home_kek: KeyMaterial, disk_kek: KeyMaterial) -> VmKeys:
+    """Unwrap the DEKs of an encrypted VM; ``CryptographicFailure`` when a tag is wrong."""
+    if config.home is None or config.disk is None:
+        raise ValueError(f"{config.vm} is not encrypted")
+    home = unwrap(home_kek, config.home.wrapped, _aad(config.vm, "home"))
+    seed = unwrap(home, config.nvram, _aad(config.vm, "nvram"))
+    return VmKeys(unwrap(disk_kek, config.disk.wrapped, _aad(config.vm, "disk")), seed.reveal())
+
+
+def summary(entry: VmEntry, missing: tuple[CryptoKeyId, ...]) -> VmSummary:
+    """The VM as told to vCenter; ``missing`` are needed keys this host cannot use by itself.
+
+    A running VM is never locked (LOCK-04). Without the home's key it is invalid too (LOCK-02),
+    without a disk's only it is not (LOCK-03).
+    """
+    config, running = entry.config, entry.guest is not None
+    if config is None:
+        return VmSummary(
+            vm=entry.vm,
+            power=entry.power,
+            connection=VmConnectionState.INVALID,
+            wanted=entry.wanted,
+        )
+    gone = () if running else missing
+    crypto = None
+    if config.home is not None:
+        crypto = VmCryptoState.LOCKED if gone else VmCryptoState.UNLOCKED
+    invalid = config.home is not None and config.home.key in gone
+    return VmSummary(
+        vm=entry.vm,
+        power=entry.power,
+        crypto=crypto,
+        connection=VmConnectionState.INVALID if invalid else VmConnectionState.CONNECTED,
+        keys=config.keys,
+        missing=gone,
+        wanted=entry.wanted,
+    )
+
+
+def _aad(vm: VmName, part: str) -> bytes:
+    """Binds a wrapped key to its VM and its use there."""
+    return f"keystead vm|{vm}|{part}".encode()
