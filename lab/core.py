@@ -77,6 +77,30 @@ class LabCore(ABC):
     def operation_id(self) -> str:
         """A new id for a request of kind *create*; in the simulation fixed by the seed."""
 
+    @abstractmethod
+    async def kill(self, node: NodeName) -> None: ...
+
+    @abstractmethod
+    async def respawned(self, node: NodeName) -> bool: ...
+
+    @abstractmethod
+    async def pause(self, node: NodeName) -> None: ...
+
+    @abstractmethod
+    async def resume(self, node: NodeName) -> None: ...
+
+    @abstractmethod
+    async def paused(self, node: NodeName) -> bool: ...
+
+    @abstractmethod
+    async def broker_stop(self) -> None: ...
+
+    @abstractmethod
+    async def broker_start(self) -> None: ...
+
+    @abstractmethod
+    async def broker_up(self) -> bool: ...
+
     # ---- looking ----------------------------------------------------------------------------
 
     def directory(self) -> Directory:

@@ -74,11 +74,11 @@ class ProcessLab(LabCore):
 
     async def start(self) -> None:
         """Brokers, fork server, agents with their nodes (off). All or, on failure, nothing."""
-        for number, group in enumerate(self.topology.groups, 1):
-            worker = Worker(agent_name(number), list(group))
+        for number, nodes in enumerate(self.topology.groups, 1):
+            worker = Worker(agent_name(number), list(nodes))
             self.identities.add_agent(number)
             self._workers.append(worker)
-            self._of.update({node: worker for node in group})
+            self._of.update({node: worker for node in nodes})
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.data.start())

@@ -50,6 +50,7 @@ def _known(what: str, name: str, names: Iterable[str]) -> str:
 
 
 A = TypeVar("A", bound=msgspec.Struct)
+F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,10 @@ class Verb:
 VERBS: dict[str, Verb] = {}
 
 
-def verb(
-    name: str, arguments: type[A], *, changes: bool = False
-) -> Callable[[Callable[[Session, A], Awaitable[Any]]], Callable[[Session, A], Awaitable[Any]]]:
-    """Enter a function into the table under ``name``."""
+def verb(name: str, arguments: type[A], *, changes: bool = False) -> Callable[[F], F]:
+    """Enter an ``async def f(session, arguments)`` into the table under ``name``."""
 
-    def enter(
-        run: Callable[[Session, A], Awaitable[Any]],
-    ) -> Callable[[Session, A], Awaitable[Any]]:
+    def enter(run: F) -> F:
         if name in VERBS:
             raise TypeError(f"verb {name} is defined twice")
         VERBS[name] = Verb(name, arguments, run, changes)

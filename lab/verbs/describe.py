@@ -149,7 +149,7 @@ async def vm(session: Session, arguments: DescribeArgument) -> Row:
         "keys": [{"key": k.key, "state": k.state, "stored": k.stored_on_host} for k in key_facts],
         "reasons": _reasons(reasons),
         "events": await _events(session, vm=name),
-        "faults": [f.fault.summary() for f in session.keeper.active],
+        "faults": [f.summary for f in session.keeper.active()],
     }
 
 
@@ -191,7 +191,7 @@ async def host(session: Session, arguments: DescribeArgument) -> Row:
         "tpm": await tpm_row(session, name),
         "reasons": _reasons(of_host(facts, await vcenter_up(session))),
         "events": await _events(session, host=name),
-        "faults": [f.fault.summary() for f in session.keeper.active],
+        "faults": [f.summary for f in session.keeper.active()],
     }
 
 
@@ -218,5 +218,5 @@ async def provider(session: Session, arguments: DescribeArgument) -> Row:
         "provider": arguments.name,
         "vcenter": None if mine is None else msgspec.to_builtins(mine),
         "reasons": _reasons(reasons),
-        "faults": [f.fault.summary() for f in session.keeper.active],
+        "faults": [f.summary for f in session.keeper.active()],
     }

@@ -194,7 +194,7 @@ async def status(session: Session, _: Nothing) -> Row:
         "pace": lab.topology.pace,
         "lab_time": round(lab.monotonic(), 3),
         "nodes": dict(sorted(machines.items())),
-        "faults": [f.fault.id for f in session.keeper.active],
+        "faults": [f.fault.id for f in session.keeper.active()],
         "vcenter": "up" if await vcenter_up(session) else "down",
     }
     if row["vcenter"] == "up":
