@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from services.runtime.incarnation import NodeDown, WayDown
 from services.runtime.ports import Disk
 from tests.conformance.storage import Bench, both
 
+Calls = tuple[Coroutine[Any, Any, object], ...]
 CRASH, POWER_LOSS, STOP = WayDown.CRASH, WayDown.POWER_LOSS, WayDown.STOP
 
 
@@ -225,7 +228,7 @@ async def test_a_folder_whose_parent_is_synced_later_brings_its_names(bench: Ben
 async def test_wrong_kinds_of_path(bench: Bench) -> None:
     _, disk = bench.boot()
     await disk.write("folder/file", b"1")
-    for call in (
+    folders: Calls = (
         disk.read("folder"),
         disk.write("folder", b""),
         disk.append("folder", b""),
@@ -233,26 +236,29 @@ async def test_wrong_kinds_of_path(bench: Bench) -> None:
         disk.remove("folder"),
         disk.replace("folder", "other"),
         disk.replace("folder/file", "folder"),
-    ):
+    )
+    for call in folders:
         with pytest.raises(IsADirectoryError):
             await call
-    for call in (
+    files: Calls = (
         disk.read("folder/file/below"),
         disk.write("folder/file/below", b""),
         disk.append("folder/file/below/more", b""),
         disk.list("folder/file"),
         disk.sync_folder("folder/file"),
-    ):
+    )
+    for call in files:
         with pytest.raises(NotADirectoryError):
             await call
-    for call in (
+    absent: Calls = (
         disk.read("none"),
         disk.sync("none"),
         disk.remove("none"),
         disk.sync_folder("none"),
         disk.replace("none", "other"),
         disk.replace("folder/file", "none/other"),
-    ):
+    )
+    for call in absent:
         with pytest.raises(FileNotFoundError):
             await call
     assert await disk.read("folder/file") == b"1"
@@ -274,7 +280,7 @@ async def test_paths_do_not_leave_the_disk(bench: Bench) -> None:
             disk.list(path),
             disk.sync_folder(path),
         ):
-            with pytest.raises(ValueError, match="plain name|null byte"):
+            with pytest.raises(ValueError, match="plain name"):
                 await call
     for name in ("", "..", "a/b"):
         with pytest.raises(ValueError, match="plain name"):

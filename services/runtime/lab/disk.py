@@ -1,7 +1,7 @@
 """A node's storage as a folder of this machine: ``trees`` for files, SQLite for databases.
 
-Everything that blocks runs in a small pool of threads that the store owns, one call at a time
-per node; a call that was still waiting when its life ended does nothing.
+Everything that blocks runs in one thread that the store owns, in the order of the calls; a call
+that was still waiting when its life ended does nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from services.runtime.store import Array, Switches, file_parts, parts, plain
 
 T = TypeVar("T")
 
-THREADS = 2
 DATABASES = "databases"
 
 
@@ -38,7 +37,7 @@ class LabStore(Switches):
         super().__init__()
         self.folder, self.arrays = folder, arrays
         self.trees = Trees(folder)
-        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"disk-{folder.name}")
+        self.pool = ThreadPoolExecutor(1, thread_name_prefix=f"disk-{folder.name}")
         self._one = threading.Lock()
         self._recovered = False
         self._disk: LabDisk | None = None
@@ -51,7 +50,7 @@ class LabStore(Switches):
         return self._disk
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Run ``work`` in the pool, alone."""
+        """Run ``work`` in the store's thread."""
         return await asyncio.get_running_loop().run_in_executor(self.pool, self._alone, work)
 
     def _alone(self, work: Callable[[], T]) -> T:
