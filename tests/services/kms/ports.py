@@ -217,13 +217,10 @@ class Server:
     config: KmsConfig = CONFIG
     life: Incarnation = field(default_factory=lambda: Incarnation(LOCAL.node, 0))
 
-    def make_disk(self, life: Incarnation) -> MemoryDisk:
-        return MemoryDisk(self.platter, life)
-
     async def boot(self) -> KmsService:
         self.life.end(WayDown.CRASH)
         self.life = Incarnation(self.node.name, self.life.boot + 1)
-        self.disk = self.make_disk(self.life)
+        self.disk = MemoryDisk(self.platter, self.life)
         bus = cast(Bus, None)  # it answers; it never asks
         ports = Ports(bus, cast(Clock, self.clock), self.rng, cast(Disk, self.disk))
         self.service = KmsService(self.node, ports, self.config)

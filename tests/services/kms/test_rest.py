@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+
+import msgspec
 import pytest
 
 from protocol.errors import CryptographicFailure
@@ -111,8 +114,19 @@ def server_vault(server: Server) -> Vault:
     return Vault(KeyMaterial(server.platter.written[MASTER_FILE]))
 
 
-@pytest.mark.parametrize("content", [bytes(32), b"", bytes(31), bytes(33), None])
-async def test_start_without_the_right_master_key(server: Server, content: bytes | None) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (bytes(32), "the master key is another one"),
+        (b"", "has 0 bytes"),
+        (bytes(31), "has 31 bytes"),
+        (bytes(33), "has 33 bytes"),
+        (None, "the master key is missing"),
+    ],
+)
+async def test_start_without_the_right_master_key(
+    server: Server, content: bytes | None, why: str
+) -> None:
     """It halts and says why; with the right file back it serves everything again."""
     ids = await lived(server)
     before = await server.ask(GetKeys(key_ids=tuple(ids)))
@@ -122,6 +136,7 @@ async def test_start_without_the_right_master_key(server: Server, content: bytes
     with pytest.raises(Halted) as halted:
         await server.boot()
     assert "kms does not serve" in halted.value.screen
+    assert why in halted.value.screen
     assert server.platter.written.get(MASTER_FILE) == content, "it must not make another"
     server.platter.written[MASTER_FILE] = kept
     await server.boot()
@@ -206,6 +221,27 @@ async def test_cut_trail_with_its_old_head_is_noticed(server: Server) -> None:
     server.platter.sql("DELETE FROM audit WHERE sequence > ?", old[0])
     server.platter.sql("UPDATE audit_head SET sequence = ?, digest = ?, tag = ?", *old)
     with pytest.raises(Halted, match="not the one the audit trail tells of"):
+        await server.boot()
+
+
+async def test_rewritten_chain_is_noticed(server: Server) -> None:
+    """Somebody recomputes every digest after a change; without the master key no tag fits."""
+    await lived(server)
+    columns = "sequence, at, who, scope, operation, key_id, result"
+
+    def digests() -> list[bytes]:
+        chain = [bytes(32)]
+        for row in server.platter.sql(f"SELECT {columns} FROM audit ORDER BY sequence"):  # noqa: S608
+            chain.append(hashlib.sha256(chain[-1] + msgspec.msgpack.encode(row)).digest())
+        return chain[1:]
+
+    stored = server.platter.sql("SELECT digest FROM audit ORDER BY sequence")
+    assert digests() == [digest for (digest,) in stored], "the forger must know how it is done"
+    server.platter.sql("UPDATE audit SET who = 'nobody' WHERE sequence = 2")
+    for sequence, digest in enumerate(digests(), 1):
+        server.platter.sql("UPDATE audit SET digest = ? WHERE sequence = ?", digest, sequence)
+    server.platter.sql("UPDATE audit_head SET digest = ?", digests()[-1])
+    with pytest.raises(Halted, match="the head of the audit trail was altered"):
         await server.boot()
 
 

@@ -1,61 +1,30 @@
-"""Many requests in flight, on the lab's own database driver: a real file, a real writer thread."""
+"""Many requests in flight, and deaths, on the lab's own drivers: real files, a real writer."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from protocol.messages.kms import CreateKey, GetKeys, KeyCreated, KeyValues, Locate, QueryAudit
-from services.runtime.incarnation import Incarnation, WayDown
-from services.runtime.lab.database import DatabaseFile, LabDatabase
-from services.runtime.ports import Database
-from services.runtime.store import Switches
-from tests.services.kms.ports import LOCAL, MemoryDisk, Server
+from protocol.messages.kms import CreateKey, GetKeys, KeyCreated, Locate, QueryAudit
+from services.kms.store import DATABASE
+from services.runtime.incarnation import WayDown
+from tests.services.kms.filed import FINGERPRINTS, FiledServer, serving
+from tests.services.kms.ports import LOCAL
 
-
-class FiledDisk(MemoryDisk):
-    """As the memory disk, but with databases as files in ``folder``."""
-
-    folder: Path
-    files: list[LabDatabase]
-
-    async def database(self, name: str, schema: Sequence[str] = ()) -> Database:
-        made = LabDatabase(DatabaseFile(self.folder, name), self.life, Switches())
-        await made.prepare(schema)
-        self.files.append(made)
-        return made
-
-
-class FiledServer(Server):
-    """A server over ``folder``; ``down`` ends its life as a crash does."""
-
-    folder: Path
-
-    def make_disk(self, life: Incarnation) -> FiledDisk:
-        disk = FiledDisk(self.platter, life)
-        disk.folder, disk.files = self.folder, []
-        self.filed = disk
-        return disk
-
-    async def down(self) -> None:
-        self.life.end(WayDown.CRASH)
-        for database in self.filed.files:
-            await asyncio.to_thread(database.close)
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
 async def filed(tmp_path: Path) -> AsyncIterator[FiledServer]:
-    server = FiledServer()
-    server.folder = tmp_path
-    await server.boot()
-    yield server
-    await server.down()
+    async with serving(tmp_path / "kms") as server:
+        yield server
 
 
-async def together(server: Server, messages: list[CreateKey]) -> list[KeyCreated]:
+async def together(server: FiledServer, messages: list[CreateKey]) -> list[KeyCreated]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(server.ask(message)) for message in messages]
     return [task.result() for task in tasks]
@@ -64,7 +33,7 @@ async def together(server: Server, messages: list[CreateKey]) -> list[KeyCreated
 async def test_many_creations_share_commits(filed: FiledServer) -> None:
     """64 in flight: each has a key of its own, and there are far fewer commits than keys."""
     statements: list[str] = []
-    database = filed.filed.files[0]
+    database = await filed.store.disk(filed.life).database(DATABASE)
     await database.transact(lambda connection: connection.set_trace_callback(statements.append))
     made = await together(
         filed, [CreateKey(operation_id=str(n), activate=True, get=True) for n in range(64)]
@@ -86,28 +55,57 @@ async def test_repeats_in_flight_make_one_key(filed: FiledServer) -> None:
     assert (await filed.ask(Locate())).total == 8
 
 
-async def test_all_is_there_after_a_crash(filed: FiledServer) -> None:
-    """What was answered before the crash is answered the same after it, from the files."""
+@pytest.mark.parametrize("way", list(WayDown))
+async def test_all_is_there_after_an_end(filed: FiledServer, way: WayDown) -> None:
+    """What was answered before the end is answered the same after it, from the files."""
     made = await together(filed, [CreateKey(operation_id=str(n), get=True) for n in range(32)])
-    await filed.down()
+    await filed.down(way)
     await filed.boot()
-    got: KeyValues = await filed.ask(GetKeys(key_ids=tuple(key.key_id for key in made)))
+    got = await filed.ask(GetKeys(key_ids=tuple(key.key_id for key in made)))
     wanted = [key.material.keys[0] for key in made if key.material is not None]
     assert list(got.material.keys) == wanted
     assert len(wanted) == 32
 
 
 async def test_no_key_bytes_in_the_files(filed: FiledServer) -> None:
-    """Database, log and index files: no material, but the ids, and a planted canary is found."""
+    """Database, log and other files: no material, but the ids, and a planted canary is found."""
     made = await together(filed, [CreateKey(operation_id=str(n), get=True) for n in range(8)])
     secrets = [key.material.keys[0].reveal() for key in made if key.material is not None]
-    await filed.down()
+    await filed.down(WayDown.CRASH)
 
     def found(needle: bytes) -> bool:
-        return any(needle in path.read_bytes() for path in filed.folder.iterdir())
+        return any(needle in data for _, data in filed.store.images())
 
     assert all(found(key.key_id.encode()) for key in made)
     assert len(secrets) == 8
     assert not any(found(secret) or found(secret.hex().encode()) for secret in secrets)
-    (filed.folder / "canary").write_bytes(b"." + secrets[0])
+    await filed.boot()
+    await filed.store.disk(filed.life).write("canary", b"." + secrets[0])
     assert found(secrets[0])
+
+
+async def test_killed_process_loses_nothing_it_answered(tmp_path: Path) -> None:
+    """SIGKILL under load, twice: every key that was told is there, with the same material."""
+    folder, told = tmp_path / "kms", list[list[str]]()
+    for _ in range(2):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.services.kms.filed", str(folder)),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        heard = [await process.stdout.readline() for _ in range(300)]
+        process.kill()
+        heard += (await process.stdout.read()).splitlines(keepends=True)
+        await process.wait()
+        told += [line.decode().split() for line in heard if line.endswith(b"\n")]
+    assert len(told) >= 600
+    async with serving(folder) as server:  # which checks every row and the whole trail
+        for number, key_id, fingerprint in told:
+            repeated = await server.ask(CreateKey(operation_id=number, get=True))
+            assert repeated.key_id == key_id
+            assert repeated.material is not None
+            assert repeated.material.keys[0].fingerprint(FINGERPRINTS) == fingerprint
+        total = (await server.ask(Locate(limit=1))).total
+    distinct = len({key_id for _, key_id, _ in told})
+    assert distinct <= total <= distinct + 2 * 8  # made, but not told when the end came
