@@ -14,7 +14,7 @@ ProviderId = NewType("ProviderId", str)
 VmName = NewType("VmName", str)
 ClusterName = NewType("ClusterName", str)
 
-NODE_NAME = re.compile(r"^[a-z0-9](-?[a-z0-9])*$")
+NODE_NAME = re.compile(r"^[a-z0-9](-?[a-z0-9])*\Z")  # not ``$``, which lets a newline pass
 NODE_NAME_LIMIT = 48
 
 
