@@ -216,7 +216,10 @@ def _damaged(path: Path) -> KeysteadError:
 def _read(path: Path, name: str) -> _SecretFile:
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=_SecretFile)
-        _public_of(kept.seed)
+        # The library checks no checksum when it reads a seed, so it is encoded again.
+        prefix, raw = nkeys.decode_seed(kept.seed.encode())
+        if prefix != nkeys.PREFIX_BYTE_USER or nkeys.encode_seed(raw, prefix) != kept.seed.encode():
+            raise _damaged(path)
     except (OSError, ValueError, msgspec.DecodeError, nkeys.NkeysError):
         raise _damaged(path) from None
     if kept.name != name:
