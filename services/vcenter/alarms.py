@@ -1,0 +1,41 @@
+"""Alarms as functions of the state (11.2). Pure; the ids are ours, the documents name none.
+
+An alarm stands as long as its cause: nothing is acknowledged. Key servers' health shows in
+``ProviderInfo`` (status, servers that did not answer), so it has no entry of its own here.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from protocol.events import EventTypeId
+from protocol.terms import HostConnectionState, HostCryptoState
+
+
+class Alarm(StrEnum):
+    VM_LOCKED = "alarm.VmLocked"
+    HOST_CONNECTION = "alarm.HostConnectionFailure"
+    HOST_NEEDS_MODE = "alarm.HostRequiresEncryptionMode"
+
+
+def vm_alarms(lock_event: EventTypeId | None) -> tuple[str, ...]:
+    return (Alarm.VM_LOCKED.value,) if lock_event is not None else ()
+
+
+def host_alarms(
+    connection: HostConnectionState, crypto_state: HostCryptoState | None, wanted_safe: bool
+) -> tuple[str, ...]:
+    """``wanted_safe``: its cluster holds encrypted VMs (HEM-02)."""
+    alarms: list[str] = []
+    if connection is not HostConnectionState.CONNECTED:
+        alarms.append(Alarm.HOST_CONNECTION.value)
+    elif wanted_safe and crypto_state is not HostCryptoState.SAFE:
+        alarms.append(Alarm.HOST_NEEDS_MODE.value)
+    return tuple(alarms)
+
+
+def provider_status(servers: int, down: int, unknown: int) -> str:
+    """Green, yellow or red (STD-03); down only when every server is (STD-08)."""
+    if servers and down == servers:
+        return "red"
+    return "green" if down == 0 and unknown == 0 else "yellow"

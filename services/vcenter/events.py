@@ -1,0 +1,215 @@
+"""Events with the product's ids (11.1): drafts and their texts; ``inventory`` makes them durable.
+
+A draft becomes a ``VcEvent`` when its transaction gives it a sequence number. A change of state
+and the event that tells of it share one transaction, so a crash neither loses nor doubles one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from protocol.events import EventTypeId
+from protocol.messages.vcenter import VcEvent
+from protocol.terms import CryptoKeyId, KeyUnavailableReason, NodeName, ProviderId, VmName
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """An event before it has a number and a time."""
+
+    event: EventTypeId
+    text: str
+    host: NodeName | None = None
+    vm: VmName | None = None
+    provider: ProviderId | None = None
+    keys: tuple[CryptoKeyId, ...] = ()
+
+    def numbered(self, sequence: int, at: float) -> VcEvent:
+        """``at`` in Unix seconds of this node's clock."""
+        return VcEvent(
+            sequence=sequence,
+            at=at,
+            event=self.event,
+            text=self.text,
+            host=self.host,
+            vm=self.vm,
+            provider=self.provider,
+            keys=self.keys,
+        )
+
+
+KEYS_PER_EVENT = 64  # an event travels in one message; its text says how many more there were
+
+
+def _ids(keys: Sequence[CryptoKeyId]) -> str:
+    shown = ", ".join(str(key) for key in keys[:4])
+    return shown + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
+
+
+def _cause(reason: KeyUnavailableReason) -> str:
+    match reason:
+        case KeyUnavailableReason.CLUSTER_INVALID:
+            return "there is no key provider of that name"
+        case KeyUnavailableReason.CLUSTER_UNREACHABLE:
+            return "no server of the key provider can be reached"
+        case KeyUnavailableReason.MISSING_IN_KMS:
+            return "the key server does not have the key"
+        case KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED:
+            return "the key is not active at the key server"
+        case KeyUnavailableReason.MISSING_IN_CACHE:
+            return "the host does not take the key"
+        case KeyUnavailableReason.MANAGED_BY_TRUST_AUTHORITY | KeyUnavailableReason.MANAGED_BY_NKP:
+            return "vCenter does not manage the key"
+
+
+def vm_locked(
+    vm: VmName,
+    host: NodeName,
+    event: EventTypeId,
+    missing: tuple[CryptoKeyId, ...],
+    reason: KeyUnavailableReason,
+) -> Draft:
+    """LOCK-07: names the missing key ids and the provider."""
+    text = (
+        f"Virtual machine {vm} on host {host} is locked: {_cause(reason)} ({reason.value}). "
+        f"Missing keys: {_ids(missing)}"
+    )
+    return Draft(
+        event=event, text=text, host=host, vm=vm, provider=missing[0].provider_id, keys=missing
+    )
+
+
+def vm_unlocked(vm: VmName, host: NodeName) -> Draft:
+    text = f"Virtual machine {vm} on host {host} is unlocked"
+    return Draft(event=EventTypeId.VM_UNLOCKED, text=text, host=host, vm=vm)
+
+
+def host_enabled(host: NodeName, key: CryptoKeyId) -> Draft:
+    text = f"Encryption mode is enabled on host {host} with host key {key}"
+    return Draft(
+        event=EventTypeId.HOST_CRYPTO_ENABLED,
+        text=text,
+        host=host,
+        provider=key.provider_id,
+        keys=(key,),
+    )
+
+
+def host_refused(host: NodeName) -> Draft:
+    """``HostCryptoDisabled``: an operation was refused for it (HEM-03)."""
+    text = f"Host {host} has encryption disabled and must reboot before it takes encrypted VMs"
+    return Draft(event=EventTypeId.HOST_CRYPTO_DISABLED, text=text, host=host)
+
+
+def host_needs_mode(host: NodeName, key: CryptoKeyId | None, reason: KeyUnavailableReason) -> Draft:
+    """``ReqEnable.*``: the host needs encryption mode and its key cannot be had (R5, R24)."""
+    missing = reason in (
+        KeyUnavailableReason.MISSING_IN_KMS,
+        KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED,
+    )
+    event = (
+        EventTypeId.HOST_REQ_ENABLE_KEY_MISSING_ON_KMS
+        if missing
+        else EventTypeId.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR
+    )
+    text = f"Host {host} requires encryption mode, but {_cause(reason)} ({reason.value})"
+    return Draft(
+        event=event,
+        text=text,
+        host=host,
+        provider=None if key is None else key.provider_id,
+        keys=() if key is None else (key,),
+    )
+
+
+def host_key_renewed(
+    host: NodeName, old: CryptoKeyId, new: CryptoKeyId, reason: KeyUnavailableReason
+) -> Draft:
+    """``HostKey.NewKey.*`` (HEM-07, C17): dumps under the old key stay unreadable."""
+    missing = reason in (
+        KeyUnavailableReason.MISSING_IN_KMS,
+        KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED,
+    )
+    event = (
+        EventTypeId.HOST_NEW_KEY_KEY_MISSING_ON_KMS
+        if missing
+        else EventTypeId.HOST_NEW_KEY_KMS_CLUSTER_ERROR
+    )
+    text = f"A new host key {new} replaces {old} for host {host}: {_cause(reason)}"
+    return Draft(event=event, text=text, host=host, provider=new.provider_id, keys=(old, new))
+
+
+def host_key_updated(host: NodeName, key: CryptoKeyId) -> Draft:
+    text = f"The host key of {host} is now {key}"
+    return Draft(
+        event=EventTypeId.HOST_KEY_UPDATED,
+        text=text,
+        host=host,
+        provider=key.provider_id,
+        keys=(key,),
+    )
+
+
+def host_send_error(host: NodeName, keys: tuple[CryptoKeyId, ...], why: str) -> Draft:
+    which = f" Keys: {_ids(keys)}" if keys else ""
+    text = f"Keys could not be sent to host {host}: {why}.{which}"
+    return Draft(
+        event=EventTypeId.HOST_SEND_KEY_ERROR, text=text, host=host, keys=keys[:KEYS_PER_EVENT]
+    )
+
+
+def send_error(
+    host: NodeName,
+    provider: ProviderId,
+    keys: tuple[CryptoKeyId, ...],
+    reason: KeyUnavailableReason,
+) -> Draft:
+    """``SendKeyError.*``: nothing to send to this host (PT03)."""
+    missing = reason in (
+        KeyUnavailableReason.MISSING_IN_KMS,
+        KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED,
+    )
+    event = (
+        EventTypeId.KMS_SEND_KEY_ERROR_KEY_MISSING
+        if missing
+        else EventTypeId.KMS_SEND_KEY_ERROR_CLUSTER
+    )
+    text = f"Keys of {provider} cannot be sent to host {host}: {_cause(reason)}. Keys: {_ids(keys)}"
+    return Draft(event=event, text=text, host=host, provider=provider, keys=keys[:KEYS_PER_EVENT])
+
+
+def unreachable(provider: ProviderId, server: str, why: str) -> Draft:
+    text = f"Key server {server} of key provider {provider} cannot be reached: {why}"
+    return Draft(event=EventTypeId.KMS_UNREACHABLE, text=text, provider=provider)
+
+
+def vendor(provider: ProviderId, server: str, versions: Sequence[str]) -> Draft:
+    text = f"Key server {server} of key provider {provider} speaks KMIP {', '.join(versions)}"
+    return Draft(event=EventTypeId.KMS_VENDOR, text=text, provider=provider)
+
+
+def generate_failed(provider: ProviderId, why: str) -> Draft:
+    text = f"Key provider {provider} made no key: {why}"
+    return Draft(event=EventTypeId.KMS_KEY_GENERATE_FAIL, text=text, provider=provider)
+
+
+def vm_encrypted(vm: VmName, host: NodeName, key: CryptoKeyId) -> Draft:
+    text = f"Virtual machine {vm} was encrypted with key {key}"
+    return Draft(
+        event=EventTypeId.CRYPTO_OPERATION,
+        text=text,
+        host=host,
+        vm=vm,
+        provider=key.provider_id,
+        keys=(key,),
+    )
+
+
+def tpm_encryption(host: NodeName, recovery_id: str) -> Draft:
+    """The trigger of the recovery-key alarm: back up the recovery key of this id."""
+    text = (
+        f"The configuration of host {host} is encrypted with its TPM; "
+        f"keep its recovery key {recovery_id} in a safe place"
+    )
+    return Draft(event=EventTypeId.HOST_TPM_CONFIG_ENCRYPTION, text=text, host=host)

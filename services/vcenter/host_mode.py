@@ -1,0 +1,68 @@
+"""Which step brings a host to the encryption mode it should have (2.4, HEM-01, HEM-02). Pure.
+
+| state            | host key of its scope | step |
+|---|---|---|
+| pendingIncapable | any                   | none: it waits for its reboot (HEM-03) |
+| safe             | none recorded         | adopt the host's own (vCenter was rebuilt) |
+| safe             | the same              | none |
+| safe             | another               | change it (the old one was renewed) |
+| prepared         | any                   | enable, if needed or it once was safe |
+| incapable        | any                   | prepare, then enable, if needed |
+
+*Needed*: its cluster holds encrypted VMs, or a task on this host asks for it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import assert_never
+
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyUnavailableReason, ProviderId
+
+
+class Step(StrEnum):
+    NONE = "none"
+    ADOPT = "adopt"
+    CHANGE = "change"
+    ENABLE = "enable"
+    PREPARE = "prepare"
+
+
+def next_step(
+    state: HostCryptoState,
+    configured: CryptoKeyId | None,
+    recorded: CryptoKeyId | None,
+    *,
+    needed: bool,
+) -> Step:
+    """``configured``: the key id the host names; ``recorded``: the one vCenter has for it."""
+    match state:
+        case HostCryptoState.PENDING_INCAPABLE:
+            return Step.NONE
+        case HostCryptoState.SAFE:
+            if recorded is None:
+                return Step.NONE if configured is None else Step.ADOPT
+            return Step.NONE if configured == recorded else Step.CHANGE
+        case HostCryptoState.PREPARED:
+            return Step.ENABLE if needed or configured is not None else Step.NONE
+        case HostCryptoState.INCAPABLE:
+            return Step.PREPARE if needed else Step.NONE
+        case _:
+            assert_never(state)
+
+
+def may_renew(
+    reason: KeyUnavailableReason, provider: ProviderId, default: ProviderId | None, *, knob: bool
+) -> bool:
+    """HEM-07, C17: a new host key instead of a report, if a default provider may be usable.
+
+    The provider that has just failed is not asked for a new one; one that merely does not have
+    the old key is.
+    """
+    if not knob or default is None:
+        return False
+    lost = reason in (
+        KeyUnavailableReason.MISSING_IN_KMS,
+        KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED,
+    )
+    return lost or default != provider

@@ -1,0 +1,227 @@
+"""The durable inventory and event log: one SQLite database, one view of it in memory.
+
+Every change is an ``Edit``: a pure function from the row as it is in the transaction to the row
+as it shall be. So two flows that change one row at the same time both have their way, and
+nothing that was read before a wait is written back. The view changes after the commit, in
+commit order, before the caller resumes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from protocol.messages.vcenter import VcEvent
+from protocol.terms import ClusterName, CryptoKeyId, NodeName, ProviderId, VmName
+from services.runtime.ports import Bus, Clock, Database
+from services.vcenter.events import Draft
+from services.vcenter.rows import (
+    ROW_OF,
+    ClusterRow,
+    DeletedRow,
+    HostRow,
+    OperationRow,
+    ProviderRow,
+    Row,
+    Table,
+    VmRow,
+)
+
+X = TypeVar("X", bound=Row)
+
+EVENTS_PER_REPLY = 400  # keeps a reply under the size limit of messages
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change of one row: ``change`` maps what is there (or None) to what shall be there."""
+
+    table: Table
+    name: str
+    change: Callable[[Any], Row | None]
+
+
+def put(table: Table, name: str, row: Row) -> Edit:
+    return Edit(table, name, lambda _: row)
+
+
+def drop(table: Table, name: str) -> Edit:
+    return Edit(table, name, lambda _: None)
+
+
+def change_vm(name: VmName, **fields: Any) -> Edit:
+    """Set these fields of a VM that is there; a VM removed meanwhile stays removed."""
+    return _amend(Table.VM, name, fields)
+
+
+def change_host(name: NodeName, **fields: Any) -> Edit:
+    return _amend(Table.HOST, name, fields)
+
+
+def change_cluster(name: ClusterName, **fields: Any) -> Edit:
+    return _amend(Table.CLUSTER, name, fields)
+
+
+def change_provider(name: ProviderId, **fields: Any) -> Edit:
+    return _amend(Table.PROVIDER, name, fields)
+
+
+def _amend(table: Table, name: str, fields: dict[str, Any]) -> Edit:
+    def change(row: Row | None) -> Row | None:
+        return None if row is None else msgspec.structs.replace(row, **fields)
+
+    return Edit(table, name, change)
+
+
+def ensure_cluster(name: ClusterName) -> Edit:
+    return Edit(Table.CLUSTER, name, lambda row: row or ClusterRow(name=name))
+
+
+class Inventory:
+    """See the module's text. The dicts are the view, in order of creation; read only."""
+
+    def __init__(self, database: Database, bus: Bus, clock: Clock) -> None:
+        self._database, self._bus, self._clock = database, bus, clock
+        self.clusters: dict[ClusterName, ClusterRow] = {}
+        self.hosts: dict[NodeName, HostRow] = {}
+        self.vms: dict[VmName, VmRow] = {}
+        self.providers: dict[ProviderId, ProviderRow] = {}
+        self.deleted: dict[ProviderId, DeletedRow] = {}
+
+    async def load(self) -> None:
+        """Rebuild the view from the database; the first thing at start."""
+        rows = await self._database.query(_read_all)
+        for table, row in rows:
+            self._show(table, row.name, row)  # type: ignore[attr-defined]
+
+    async def commit(self, *edits: Edit, events: Sequence[Draft] = ()) -> tuple[VcEvent, ...]:
+        """Apply the edits and append the events in one transaction; durable on return."""
+        at = self._clock.now()
+
+        def work(connection: sqlite3.Connection) -> tuple[list[_Outcome], tuple[VcEvent, ...]]:
+            outcomes = [_apply(connection, edit) for edit in edits]
+            return outcomes, tuple(_append(connection, draft, at) for draft in events)
+
+        _, numbered = await self._database.transact(work, self._applied)
+        return numbered
+
+    def _applied(self, result: tuple[list[_Outcome], tuple[VcEvent, ...]]) -> None:
+        outcomes, events = result
+        for table, name, row in outcomes:
+            self._show(table, name, row)
+        for event in events:
+            self._bus.publish(event)
+
+    def _show(self, table: Table, name: str, row: Row | None) -> None:
+        view = self._view(table)
+        if view is None:
+            return
+        if row is None:
+            view.pop(name, None)
+        else:
+            view[name] = row
+
+    def _view(self, table: Table) -> dict[str, Row] | None:
+        view: object
+        match table:
+            case Table.CLUSTER:
+                view = self.clusters
+            case Table.HOST:
+                view = self.hosts
+            case Table.VM:
+                view = self.vms
+            case Table.PROVIDER:
+                view = self.providers
+            case Table.DELETED:
+                view = self.deleted
+            case Table.OPERATION:
+                return None
+        return cast("dict[str, Row]", view)
+
+    # ---- questions --------------------------------------------------------------------------
+
+    async def operation(self, operation_id: str) -> OperationRow | None:
+        """The operation of that id; asked of the database, they are not kept in the view."""
+        return await self._database.query(
+            lambda connection: _read(connection, Table.OPERATION, operation_id, OperationRow)
+        )
+
+    async def events_after(self, after: int, limit: int) -> tuple[VcEvent, ...]:
+        """Events above ``after``, oldest first; at most ``EVENTS_PER_REPLY`` of them."""
+        bound = max(0, min(limit, EVENTS_PER_REPLY))
+
+        def read(connection: sqlite3.Connection) -> tuple[VcEvent, ...]:
+            rows = connection.execute(
+                "SELECT sequence, at, body FROM event WHERE sequence > ? ORDER BY sequence LIMIT ?",
+                (after, bound),
+            ).fetchall()
+            return tuple(_draft(body).numbered(sequence, at) for sequence, at, body in rows)
+
+        return await self._database.query(read)
+
+    def default_provider(self) -> ProviderRow | None:
+        return next((row for row in self.providers.values() if row.default), None)
+
+    def hosts_of(self, cluster: ClusterName) -> list[HostRow]:
+        return [row for row in self.hosts.values() if row.cluster == cluster]
+
+    def vms_on(self, host: NodeName) -> list[VmRow]:
+        return [row for row in self.vms.values() if row.host == host]
+
+    def keys_of(self, cluster: ClusterName) -> tuple[CryptoKeyId, ...]:
+        """Keys of all encrypted VMs of the cluster, each once, in order of the VMs (STD-12)."""
+        found: dict[CryptoKeyId, None] = {}
+        for row in self.vms.values():
+            if row.cluster == cluster:
+                found.update(dict.fromkeys(row.keys))
+        return tuple(found)
+
+
+_Outcome = tuple[Table, str, Row | None]
+
+
+def _apply(connection: sqlite3.Connection, edit: Edit) -> _Outcome:
+    row = edit.change(_read(connection, edit.table, edit.name, ROW_OF[edit.table]))
+    # Table names come from an enumeration, never from outside.
+    if row is None:
+        connection.execute(f"DELETE FROM {edit.table} WHERE name = ?", (edit.name,))  # noqa: S608
+    else:
+        connection.execute(
+            f"INSERT INTO {edit.table} (name, body) VALUES (?, ?) "  # noqa: S608
+            "ON CONFLICT (name) DO UPDATE SET body = excluded.body",
+            (edit.name, msgspec.json.encode(row).decode()),
+        )
+    return edit.table, edit.name, row
+
+
+def _append(connection: sqlite3.Connection, draft: Draft, at: float) -> VcEvent:
+    cursor = connection.execute(
+        "INSERT INTO event (at, body) VALUES (?, ?)", (at, msgspec.json.encode(draft).decode())
+    )
+    return draft.numbered(cursor.lastrowid or 0, at)
+
+
+def _draft(body: str) -> Draft:
+    return msgspec.json.decode(body, type=Draft)
+
+
+def _read(connection: sqlite3.Connection, table: Table, name: str, kind: type[X]) -> X | None:
+    found = connection.execute(
+        f"SELECT body FROM {table} WHERE name = ?",  # noqa: S608
+        (name,),
+    ).fetchone()
+    return None if found is None else msgspec.json.decode(found[0], type=kind)
+
+
+def _read_all(connection: sqlite3.Connection) -> list[tuple[Table, Row]]:
+    rows: list[tuple[Table, Row]] = []
+    for table in Table:
+        if table is Table.OPERATION:
+            continue
+        for (body,) in connection.execute(f"SELECT body FROM {table} ORDER BY position"):  # noqa: S608
+            rows.append((table, msgspec.json.decode(body, type=ROW_OF[table])))
+    return rows

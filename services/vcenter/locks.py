@@ -1,0 +1,122 @@
+"""When vCenter marks a VM locked, and when it takes the mark back (LOCK-01..07). Pure.
+
+LOCK-01  Marked only when a key is not in the host's cache *and* vCenter cannot supply it.
+         Absent but not yet tried, or the try was cut short: no decision.
+LOCK-02  The home's key missing: the VM shows as *invalid* too (``shows_invalid``).
+LOCK-03  Only a disk's key missing: valid, the power-on fails.
+LOCK-04  A running VM needs no key: it is never marked, and a mark on it is void.
+LOCK-05  Unlocked by reconcile, reconnect of the host (both by ``auto_unlock``), the unlock
+         action, or re-enabling host encryption. Unlocking powers nothing on.
+LOCK-06  Providers are found by name, so one made again under the same name cures.
+LOCK-07  The event names the missing ids and the provider.
+What vCenter cannot see (the host is not connected) it does not judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from protocol.events import EventTypeId
+from protocol.terms import CryptoKeyId, KeyUnavailableReason
+
+
+@dataclass(frozen=True)
+class VmFacts:
+    """What is known of one VM when its locks are judged.
+
+    ``absent``: keys not in its host's cache now. ``denied``: of these, why vCenter cannot
+    supply them. ``mark`` and ``marked_missing``: the mark it carries. ``may_unlock``: whether
+    this occasion may take a mark back.
+    """
+
+    keys: tuple[CryptoKeyId, ...]
+    running: bool
+    connected: bool
+    absent: frozenset[CryptoKeyId]
+    denied: Mapping[CryptoKeyId, KeyUnavailableReason]
+    mark: EventTypeId | None
+    marked_missing: tuple[CryptoKeyId, ...] = ()
+    may_unlock: bool = True
+
+
+@dataclass(frozen=True)
+class Keep:
+    """No change."""
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Mark it, or say the mark's new cause."""
+
+    event: EventTypeId
+    missing: tuple[CryptoKeyId, ...]
+    reason: KeyUnavailableReason
+
+
+@dataclass(frozen=True)
+class Unlock:
+    """Take the mark back."""
+
+
+Decision = Keep | Lock | Unlock
+
+
+def decide(facts: VmFacts) -> Decision:
+    """The decision for one VM."""
+    if not facts.connected:
+        return Keep()
+    absent = tuple(key for key in facts.keys if key in facts.absent)
+    if facts.running or not absent:
+        return Unlock() if facts.mark is not None and facts.may_unlock else Keep()
+    denied = tuple(key for key in absent if key in facts.denied)
+    if not denied:
+        return Keep()
+    reason = min((facts.denied[key] for key in denied), key=_rank)
+    event = event_for(reason)
+    if event is facts.mark and denied == facts.marked_missing:
+        return Keep()
+    return Lock(event, denied, reason)
+
+
+def event_for(reason: KeyUnavailableReason) -> EventTypeId:
+    """Which ``VMLocked`` event says this reason (cells 1.7: F1, F7 and F8)."""
+    match reason:
+        case KeyUnavailableReason.CLUSTER_INVALID | KeyUnavailableReason.CLUSTER_UNREACHABLE:
+            return EventTypeId.VM_LOCKED_KMS_CLUSTER_ERROR
+        case KeyUnavailableReason.MISSING_IN_KMS | KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED:
+            return EventTypeId.VM_LOCKED_KEY_MISSING_ON_KMS
+        case (
+            KeyUnavailableReason.MISSING_IN_CACHE
+            | KeyUnavailableReason.MANAGED_BY_TRUST_AUTHORITY
+            | KeyUnavailableReason.MANAGED_BY_NKP
+        ):
+            return EventTypeId.VM_LOCKED_KEY_MISSING_ON_HOST
+        case _:
+            assert_never(reason)
+
+
+_WORST_FIRST = (
+    KeyUnavailableReason.MISSING_IN_KMS,
+    KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED,
+    KeyUnavailableReason.CLUSTER_INVALID,
+    KeyUnavailableReason.CLUSTER_UNREACHABLE,
+    KeyUnavailableReason.MISSING_IN_CACHE,
+    KeyUnavailableReason.MANAGED_BY_TRUST_AUTHORITY,
+    KeyUnavailableReason.MANAGED_BY_NKP,
+)
+
+
+def _rank(reason: KeyUnavailableReason) -> int:
+    """Of several reasons the one that takes most to cure is named (12.3: the worse one)."""
+    return _WORST_FIRST.index(reason)
+
+
+def shows_invalid(
+    keys: tuple[CryptoKeyId, ...],
+    mark: EventTypeId | None,
+    missing: tuple[CryptoKeyId, ...],
+) -> bool:
+    """LOCK-02: a locked VM whose home key (the first) is missing."""
+    return mark is not None and bool(keys) and keys[0] in missing

@@ -1,0 +1,122 @@
+"""What the inventory holds: one frozen struct per table, kept as a JSON body under its name.
+
+Key *ids* only: no struct here has a place for a key's value (behaviour 1.1, A09). ``position``
+is a counter: it is the order of every listing.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from protocol.events import EventTypeId
+from protocol.messages.vcenter import KmipServer
+from protocol.terms import (
+    ClusterName,
+    CryptoKeyId,
+    ManagementType,
+    NodeName,
+    PowerState,
+    ProviderId,
+    VmName,
+)
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of one of the tables below."""
+
+
+class ClusterRow(Row, frozen=True, kw_only=True):
+    """A cluster; ``host_key`` is shared by its hosts when the knob says so (C2).
+
+    ``generation`` counts the host keys made for it: it is part of the operation id under which
+    the key server knows the next one, so that a repeat after a crash finds the same key.
+    """
+
+    name: ClusterName
+    host_key: CryptoKeyId | None = None
+    generation: int = 0
+
+
+class HostRow(Row, frozen=True, kw_only=True):
+    """A host; ``recovery_id`` is the recovery key that the last alarm was about."""
+
+    name: NodeName
+    cluster: ClusterName
+    host_key: CryptoKeyId | None = None
+    generation: int = 0
+    recovery_id: str = ""
+
+
+class VmRow(Row, frozen=True, kw_only=True):
+    """A VM; ``keys`` are what it needs, the home's first. ``lock_event``: marked as locked."""
+
+    name: VmName
+    cluster: ClusterName
+    host: NodeName
+    power: PowerState = PowerState.OFF
+    keys: tuple[CryptoKeyId, ...] = ()
+    lock_event: EventTypeId | None = None
+    missing: tuple[CryptoKeyId, ...] = ()
+
+
+class ProviderRow(Row, frozen=True, kw_only=True):
+    """A key provider; its name is its identity (KEY-01)."""
+
+    name: ProviderId
+    management_type: ManagementType
+    servers: tuple[KmipServer, ...] = ()
+    default: bool = False
+
+
+class DeletedRow(Row, frozen=True, kw_only=True):
+    """A provider that was deleted ``at`` (lab monotonic seconds) and not made again (C4)."""
+
+    name: ProviderId
+    at: float
+
+
+class OperationKind(StrEnum):
+    CREATE_VM = "CreateVm"
+    ENCRYPT_VM = "EncryptVm"
+    GENERATE_KEY = "GenerateKey"
+
+
+class OperationRow(Row, frozen=True, kw_only=True):
+    """A client's operation under its id, with what a repeat must not choose again."""
+
+    name: str
+    kind: OperationKind
+    subject: str = ""
+    host: NodeName | None = None
+    key: CryptoKeyId | None = None
+
+
+class Table(StrEnum):
+    CLUSTER = "cluster"
+    HOST = "host"
+    VM = "vm"
+    PROVIDER = "provider"
+    DELETED = "deleted_provider"
+    OPERATION = "operation"
+
+
+ROW_OF: dict[Table, type[Row]] = {
+    Table.CLUSTER: ClusterRow,
+    Table.HOST: HostRow,
+    Table.VM: VmRow,
+    Table.PROVIDER: ProviderRow,
+    Table.DELETED: DeletedRow,
+    Table.OPERATION: OperationRow,
+}
+
+SCHEMA: tuple[str, ...] = (
+    *(
+        f"CREATE TABLE IF NOT EXISTS {table} ("
+        "position INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, body TEXT NOT NULL)"
+        for table in Table
+    ),
+    "CREATE TABLE IF NOT EXISTS event ("
+    "sequence INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, body TEXT NOT NULL)",
+)

@@ -1,0 +1,231 @@
+"""vCenter's door: who may ask what, in whose turn, and which task answers.
+
+Work on one VM takes its turn by the VM's name, work on a host by the host's, work on the list
+of providers in one turn of its own; each in order of acceptance. Clients come through the
+node's own door (``Peer.local``); over the bus only hosts speak, each for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, ClassVar, TypeVar
+
+from protocol.errors import LabError, NoPermission, NotFound
+from protocol.messages.base import Request
+from protocol.messages.host import Done
+from protocol.messages.vcenter import (
+    AddHost,
+    AnnounceHost,
+    ConfigureCryptoKey,
+    CreateVm,
+    CryptoKeyStatusList,
+    CryptoUnlock,
+    EncryptVm,
+    EventList,
+    GenerateKey,
+    HostAdded,
+    HostList,
+    KeyGenerated,
+    ListEvents,
+    ListHosts,
+    ListKmsClusters,
+    ListVms,
+    MarkDefault,
+    PowerOffVm,
+    PowerOnVm,
+    ProviderList,
+    ProviderState,
+    QueryCryptoKeyStatus,
+    RegisterKmsCluster,
+    RemoveHost,
+    ReportMissingKeys,
+    ReportVms,
+    UnregisterKmsCluster,
+    VmCreated,
+    VmEncrypted,
+    VmList,
+    VmPowered,
+)
+from protocol.terms import Role
+from services.runtime.ports import Ports
+from services.runtime.service import Node, Peer, Service, serves
+from services.vcenter.config import VcenterConfig
+from services.vcenter.connection import HostLink
+from services.vcenter.parts import Parts, assemble
+from services.vcenter.rows import SCHEMA
+from services.vcenter.status import query_key_status
+from services.vcenter.tasks import encrypt, host, power, provider, vm
+
+T = TypeVar("T")
+
+PROVIDERS_TURN = "providers"
+
+
+def _vm(message: Any) -> str:
+    return f"vm:{message.vm}"
+
+
+def _host(message: Any) -> str:
+    return f"host:{message.host}"
+
+
+def _providers(message: Any) -> str:
+    return PROVIDERS_TURN
+
+
+def _operation(message: Any) -> str:
+    return f"operation:{message.operation_id}"
+
+
+class VcenterService(Service):
+    """See the module's text. ``parts`` are there from ``start`` on."""
+
+    role: ClassVar[Role] = Role.VCENTER
+    parts: Parts
+
+    def __init__(self, node: Node, ports: Ports, config: VcenterConfig | None = None) -> None:
+        super().__init__(node, ports)
+        self._ports, self._config = ports, config or VcenterConfig()
+
+    async def start(self) -> None:
+        """Rebuild the view from the database; then connect hosts and look after providers."""
+        database = await self.disk.database("vcenter", SCHEMA)
+        self.parts = assemble(self.node, self._ports, self._config, database)
+        await self.parts.inventory.load()
+        for name in self.parts.inventory.hosts:
+            self.parts.hosts.add(name).start()
+        self.parts.reconciler.start()
+
+    def accept(self, message: Request[Any], peer: Peer) -> None:
+        match message:
+            case AnnounceHost():
+                self._speaks_for_itself(message.summary.host, peer)
+            case ReportMissingKeys() | ReportVms():
+                self._reporter(peer)
+            case _:
+                if not peer.local:
+                    raise NoPermission(f"{peer.node} is no client of vCenter")
+
+    def _speaks_for_itself(self, host_name: str, peer: Peer) -> None:
+        if peer.local or peer.node != host_name:
+            raise NoPermission(f"{peer.node} does not speak for {host_name}")
+
+    def _reporter(self, peer: Peer) -> HostLink:
+        link = None if peer.local else self.parts.hosts.get(peer.node)
+        if link is None:
+            raise NotFound(f"host {peer.node} is not in the inventory")
+        return link
+
+    async def _task(self, subject: str, message: Request[Any], work: Awaitable[T]) -> T:
+        """Run a task with a line at its begin and its end."""
+        name = type(message).__name__
+        self.node.record("task.begin", task=name, subject=subject)
+        outcome = "failed"
+        try:
+            done = await work
+            outcome = "ok"
+        except LabError as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            self.node.record("task.end", task=name, subject=subject, outcome=outcome)
+        return done
+
+    # ---- from hosts -------------------------------------------------------------------------
+
+    @serves(AnnounceHost)
+    async def announce_host(self, message: AnnounceHost, peer: Peer) -> Done:
+        return await host.announce_host(self.parts, message)
+
+    @serves(ReportMissingKeys)
+    async def report_missing_keys(self, message: ReportMissingKeys, peer: Peer) -> Done:
+        return await host.report_missing_keys(self.parts, message, self._reporter(peer))
+
+    @serves(ReportVms)
+    async def report_vms(self, message: ReportVms, peer: Peer) -> Done:
+        return await host.report_vms(self.parts, message, self._reporter(peer))
+
+    # ---- hosts and VMs ----------------------------------------------------------------------
+
+    @serves(AddHost, turn=_host)
+    async def add_host(self, message: AddHost, peer: Peer) -> HostAdded:
+        return await self._task(message.host, message, host.add_host(self.parts, message))
+
+    @serves(RemoveHost, turn=_host)
+    async def remove_host(self, message: RemoveHost, peer: Peer) -> Done:
+        return await self._task(message.host, message, host.remove_host(self.parts, message))
+
+    @serves(ConfigureCryptoKey, turn=_host)
+    async def configure_crypto_key(self, message: ConfigureCryptoKey, peer: Peer) -> Done:
+        work = host.configure_crypto_key(self.parts, message)
+        return await self._task(message.host, message, work)
+
+    @serves(CreateVm, turn=_vm)
+    async def create_vm(self, message: CreateVm, peer: Peer) -> VmCreated:
+        return await self._task(message.vm, message, vm.create_vm(self.parts, message))
+
+    @serves(EncryptVm, turn=_vm)
+    async def encrypt_vm(self, message: EncryptVm, peer: Peer) -> VmEncrypted:
+        return await self._task(message.vm, message, encrypt.encrypt_vm(self.parts, message))
+
+    @serves(PowerOnVm, turn=_vm)
+    async def power_on(self, message: PowerOnVm, peer: Peer) -> VmPowered:
+        return await self._task(message.vm, message, power.power_on(self.parts, message))
+
+    @serves(PowerOffVm, turn=_vm)
+    async def power_off(self, message: PowerOffVm, peer: Peer) -> VmPowered:
+        return await self._task(message.vm, message, power.power_off(self.parts, message))
+
+    @serves(CryptoUnlock, turn=_vm)
+    async def crypto_unlock(self, message: CryptoUnlock, peer: Peer) -> VmPowered:
+        return await self._task(message.vm, message, power.crypto_unlock(self.parts, message))
+
+    @serves(ListHosts)
+    async def list_hosts(self, message: ListHosts, peer: Peer) -> HostList:
+        rows = sorted(self.parts.inventory.hosts.values(), key=lambda row: row.name)
+        return HostList(hosts=tuple(self.parts.host_view(row) for row in rows))
+
+    @serves(ListVms)
+    async def list_vms(self, message: ListVms, peer: Peer) -> VmList:
+        names = sorted(self.parts.inventory.vms)
+        return VmList(vms=tuple(self.parts.vm_view(name) for name in names))
+
+    # ---- key providers ----------------------------------------------------------------------
+
+    @serves(RegisterKmsCluster, turn=_providers)
+    async def register(self, message: RegisterKmsCluster, peer: Peer) -> ProviderState:
+        work = provider.register(self.parts, message)
+        return await self._task(message.provider, message, work)
+
+    @serves(UnregisterKmsCluster, turn=_providers)
+    async def unregister(self, message: UnregisterKmsCluster, peer: Peer) -> Done:
+        work = provider.unregister(self.parts, message)
+        return await self._task(message.provider, message, work)
+
+    @serves(MarkDefault, turn=_providers)
+    async def mark_default(self, message: MarkDefault, peer: Peer) -> ProviderState:
+        work = provider.mark_default(self.parts, message)
+        return await self._task(message.provider, message, work)
+
+    @serves(ListKmsClusters)
+    async def list_providers(self, message: ListKmsClusters, peer: Peer) -> ProviderList:
+        names = tuple(self.parts.inventory.providers)
+        return ProviderList(providers=tuple(self.parts.provider_view(name) for name in names))
+
+    @serves(GenerateKey, turn=_operation)
+    async def generate_key(self, message: GenerateKey, peer: Peer) -> KeyGenerated:
+        work = provider.generate_key(self.parts, message)
+        return await self._task(message.provider or "", message, work)
+
+    @serves(QueryCryptoKeyStatus)
+    async def query_key_status(
+        self, message: QueryCryptoKeyStatus, peer: Peer
+    ) -> CryptoKeyStatusList:
+        return await query_key_status(self.parts, message)
+
+    # ---- events -----------------------------------------------------------------------------
+
+    @serves(ListEvents)
+    async def list_events(self, message: ListEvents, peer: Peer) -> EventList:
+        found = await self.parts.inventory.events_after(message.after, message.limit)
+        return EventList(events=found)

@@ -1,0 +1,119 @@
+"""Hosts: adding, removing, re-enabling encryption mode, and what they report by themselves."""
+
+from __future__ import annotations
+
+from protocol.errors import (
+    AlreadyExists,
+    HostUnreachable,
+    InvalidArgument,
+    InvalidState,
+    KeyProviderUnreachable,
+    LabError,
+)
+from protocol.messages.host import Done
+from protocol.messages.vcenter import (
+    AddHost,
+    AnnounceHost,
+    ConfigureCryptoKey,
+    HostAdded,
+    RemoveHost,
+    ReportMissingKeys,
+    ReportVms,
+)
+from protocol.terms import HostCryptoState, KeyUnavailableReason, PowerState
+from services.vcenter.connection import HostLink
+from services.vcenter.inventory import drop, ensure_cluster, put
+from services.vcenter.parts import Parts
+from services.vcenter.rows import HostRow, Table
+
+FIRST_PASS = 2.5  # request timeouts that AddHost waits for the first push
+
+
+async def add_host(vc: Parts, message: AddHost) -> HostAdded:
+    """Connect; record; push providers, host key and keys (B8). Runs in the host's turn.
+
+    What cannot be pushed in time is pushed later: the host is in the inventory all the same.
+    """
+    if not message.cluster:
+        raise InvalidArgument("cluster: it has no name")
+    row = vc.inventory.hosts.get(message.host)
+    if row is not None and row.cluster != message.cluster:
+        raise AlreadyExists(f"host {message.host} is in cluster {row.cluster} already")
+    link = vc.hosts.add(message.host)
+    try:
+        await link.connect()
+    except LabError as error:
+        if row is None:
+            vc.hosts.remove(message.host)
+        raise HostUnreachable(f"host {message.host} cannot be connected: {error}") from None
+    if row is None:
+        row = HostRow(name=message.host, cluster=message.cluster)
+        await vc.inventory.commit(
+            ensure_cluster(message.cluster), put(Table.HOST, message.host, row)
+        )
+        link.start()
+        try:
+            async with vc.clock.timeout(FIRST_PASS * vc.node.knobs.request_timeout_s):
+                await link.passed.wait()
+        except TimeoutError:
+            vc.node.record("push.incomplete", level="warning", host=message.host, error="slow")
+    return HostAdded(host=vc.host_view(vc.host(message.host)))
+
+
+async def remove_host(vc: Parts, message: RemoveHost) -> Done:
+    """Take a host and its VMs out of the inventory; refused while VMs run on it.
+
+    Nothing is deleted on the host, on the datastore or at key servers (KEY-03).
+    """
+    row = vc.inventory.hosts.get(message.host)
+    if row is None:
+        return Done()
+    link = vc.hosts.get(message.host)
+    vms = vc.inventory.vms_on(message.host)
+    running = [vm.name for vm in vms if vm.power is PowerState.ON]
+    if running and link is not None and link.session is not None:
+        raise InvalidState(f"host {message.host} runs {', '.join(sorted(running))}")
+    vc.hosts.remove(message.host)
+    await vc.inventory.commit(
+        drop(Table.HOST, message.host), *(drop(Table.VM, vm.name) for vm in vms)
+    )
+    return Done()
+
+
+async def configure_crypto_key(vc: Parts, message: ConfigureCryptoKey) -> Done:
+    """Make the host safe, send VM keys, try to unlock VMs (2.4, LOCK-05)."""
+    row = vc.host(message.host)
+    link = vc.hosts.usable(row.name)
+    reason = await vc.push.run(link, fresh=True, may_unlock=True, needed=True)
+    state = None if link.summary is None else link.summary.crypto_state
+    if state is HostCryptoState.SAFE:
+        return Done()
+    if reason is KeyUnavailableReason.CLUSTER_UNREACHABLE:
+        raise KeyProviderUnreachable(f"{row.name} cannot be made safe: {reason.value}")
+    why = reason.value if reason is not None else f"it is {state.value if state else 'unknown'}"
+    raise InvalidState(f"{row.name} cannot be made safe: {why}")
+
+
+# ---- reports: taken at once, worked on afterwards ------------------------------------------
+
+
+async def announce_host(vc: Parts, message: AnnounceHost) -> Done:
+    vc.host(message.summary.host)
+    link = vc.hosts.get(message.summary.host)
+    if link is not None:
+        link.announce(message.summary)
+    return Done()
+
+
+async def report_missing_keys(vc: Parts, message: ReportMissingKeys, link: HostLink) -> Done:
+    """Step 5 of 2.2: vCenter fetches and pushes when it can, and judges the lock if not."""
+    if link.summary is not None and message.boot == link.summary.boot:
+        link.want_pass()
+    return Done()
+
+
+async def report_vms(vc: Parts, message: ReportVms, link: HostLink) -> Done:
+    if link.summary is not None and message.boot == link.summary.boot:
+        await vc.hosts.adopt(link, message.vms)
+        link.want_pass()
+    return Done()

@@ -1,0 +1,78 @@
+"""What clients are told of a host, a VM, a provider: rows and links put together. Pure."""
+
+from __future__ import annotations
+
+from protocol.messages.host import HostSummary
+from protocol.messages.vcenter import HostInfo, ProviderInfo, VmInfo
+from protocol.terms import HostConnectionState, VmConnectionState, VmCryptoState
+from services.vcenter.alarms import host_alarms, vm_alarms
+from services.vcenter.health import Contacts
+from services.vcenter.locks import shows_invalid
+from services.vcenter.rows import HostRow, ProviderRow, VmRow
+
+
+def host_info(
+    row: HostRow,
+    state: HostConnectionState,
+    summary: HostSummary | None,
+    seen_at: float,
+    *,
+    wanted_safe: bool,
+) -> HostInfo:
+    """``summary`` is the host's last word, None when it has not spoken in this life."""
+    crypto = None if summary is None else summary.crypto_state
+    alarms = host_alarms(state, crypto, wanted_safe)
+    if summary is None:
+        return HostInfo(
+            host=row.name, cluster=row.cluster, connection=state, crypto_state=None, alarms=alarms
+        )
+    return HostInfo(
+        host=row.name,
+        cluster=row.cluster,
+        connection=state,
+        crypto_state=crypto,
+        crypto_key_id=summary.crypto_key_id,
+        version=summary.version,
+        tpm_present=summary.tpm_present,
+        key_persistence=summary.key_persistence,
+        boot=summary.boot,
+        cached_keys=summary.cached_keys,
+        seen_at=seen_at,
+        alarms=alarms,
+    )
+
+
+def vm_info(row: VmRow, *, host_connected: bool) -> VmInfo:
+    """Locked is what vCenter marked (LOCK-01), whatever the host thinks by itself."""
+    if not host_connected:
+        connection = VmConnectionState.DISCONNECTED
+    elif shows_invalid(row.keys, row.lock_event, row.missing):
+        connection = VmConnectionState.INVALID
+    else:
+        connection = VmConnectionState.CONNECTED
+    crypto = None
+    if row.keys:
+        crypto = VmCryptoState.UNLOCKED if row.lock_event is None else VmCryptoState.LOCKED
+    return VmInfo(
+        vm=row.name,
+        cluster=row.cluster,
+        host=row.host,
+        power=row.power,
+        connection=connection,
+        crypto=crypto,
+        key=row.keys[0] if row.keys else None,
+        missing=row.missing,
+        lock_event=row.lock_event,
+        alarms=vm_alarms(row.lock_event),
+    )
+
+
+def provider_info(row: ProviderRow, contacts: Contacts) -> ProviderInfo:
+    return ProviderInfo(
+        provider=row.name,
+        management_type=row.management_type,
+        servers=row.servers,
+        default=row.default,
+        status=contacts.status(row.name, row.servers),
+        unreachable=contacts.unreachable(row.name, row.servers),
+    )
