@@ -180,5 +180,7 @@ class Archive:
         await self._disk.sync(NEW_FILE)
         await self._disk.replace(NEW_FILE, FILE)
         await self._disk.sync_folder(FOLDER)
+        if self._saved is None:
+            await self._disk.sync_folder()  # the folder itself is new
         self._saved, self._saved_protection = image, protection
         self.writes += 1
