@@ -1,7 +1,7 @@
 """The event loop of the simulation: virtual time, one ready queue, an order drawn from the seed.
 
-Time is an integer of nanoseconds. It moves by 1 us with each step, so that stamps are unique and
-an endless ``sleep(0)`` ends somewhere, and jumps to the next timer when nothing is ready.
+Time is an integer of nanoseconds: 1 us passes with each step, so that an endless ``sleep(0)``
+ends somewhere, and it jumps to the next timer when nothing is ready.
 
 Steps belong to the incarnation in their context (``incarnation.CURRENT``). Those of one that has
 ended are never run: a crash is not a cancellation, no ``finally`` runs. Those of a paused node
@@ -43,7 +43,7 @@ _SWEEP_AT = 1024
 
 
 class Deadlock(Exception):
-    """Nothing is ready and no timer is set, but what the run waits for is not done."""
+    """Nothing is ready and no timer is set, but the run is not done."""
 
 
 class OutOfTime(Exception):
@@ -145,6 +145,8 @@ class SimLoop(WalledLoop):
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """Called by a timer that is cancelled; the heap is cleaned when half of it is dead."""
+        if not handle._scheduled:  # type: ignore[attr-defined]
+            return
         self._dead_timers += 1
         if self._dead_timers > 100 and self._dead_timers * 2 > len(self._timers):
             self._timers = [entry for entry in self._timers if not entry[2].cancelled()]
@@ -235,7 +237,7 @@ class SimLoop(WalledLoop):
         return future.result()
 
     def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
-        """For ``asyncio.Runner(loop_factory=...)``; see ``run``."""
+        """For ``asyncio.Runner``; see ``run``."""
         return self.run(future)  # type: ignore[arg-type]
 
     def run_forever(self) -> None:
@@ -307,7 +309,7 @@ class SimLoop(WalledLoop):
                 self.call_exception_handler(
                     {"message": "exception in a callback", "exception": error, "handle": step}
                 )
-            if end is not None and self._now > end:
+            if end is not None and self._now > end and not done():
                 raise OutOfTime(f"the limit of virtual time is over: {self._waiting()}")
             if last is not None and self.steps >= last and not done():
                 raise OutOfSteps(f"the limit of steps is over: {self._waiting()}")
@@ -360,10 +362,9 @@ class SimLoop(WalledLoop):
             self.create_task(generator.aclose(), name="aclose")
 
     def bury(self) -> None:
-        """Do with everything that has not run to its end as with the dead: out of reach, for good.
+        """Do with all that has not run to its end as with the dead: out of reach, for good.
 
-        One reference of each is leaked until the process ends: freeing a coroutine would run
-        its ``finally`` blocks. Workers leave by ``os._exit`` and need not care.
+        One reference each is leaked, because freeing a coroutine runs its ``finally`` blocks.
         """
         self._sweep()
         immortal(self._tasks.values())
@@ -371,10 +372,8 @@ class SimLoop(WalledLoop):
         immortal(entry[2] for entry in self._timers)
         for parked in self._parked.values():
             immortal(parked)
-        self._tasks.clear()
-        self._ready.clear()
-        self._timers.clear()
-        self._parked.clear()
+        for queue in (self._tasks, self._ready, self._timers, self._parked):
+            queue.clear()
 
     def adopt(self) -> None:
         """In a child forked from inside a step: make this the running loop there too."""

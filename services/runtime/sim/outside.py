@@ -1,8 +1,9 @@
 """The wall around the simulation: whatever reaches through it is refused and written down.
 
 Two nets. The loop's own doors to threads, sockets, signals and processes raise. An audit hook
-of the interpreter catches what goes past the loop while it runs. A service may swallow the
-exception; the list remains, and the run is void (exit 5).
+of the interpreter catches what goes past the loop while it runs; before Python 3.13 it does not
+hear of threads and sleeps, so these two functions are replaced meanwhile. A service may swallow
+the exception; the list remains, and the run is void (exit 5).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -60,9 +62,13 @@ class _Net:
             return
         if event == "sqlite3.connect" and args and _in_memory(str(args[0])):
             return
-        what = f"{event} {args[0]!r}" if event == "sqlite3.connect" and args else event
-        self.sink.append(what)
-        raise OutsideReached(f"{what}: refused inside the simulation")
+        self.refuse(f"{event} {args[0]!r}" if event == "sqlite3.connect" and args else event)
+
+    def refuse(self, what: str) -> None:
+        """Only for the thread in which the loop runs: others are none of our business."""
+        if self.sink is not None and threading.get_ident() == self.thread:
+            self.sink.append(what)
+            raise OutsideReached(f"{what}: refused inside the simulation")
 
 
 def _in_memory(database: str) -> bool:
@@ -78,12 +84,22 @@ def watched(sink: list[str]) -> Iterator[None]:
     if not _net.installed:
         sys.addaudithook(_net)
         _net.installed = True
-    before = (_net.sink, _net.thread)
+    before = (_net.sink, _net.thread, threading.Thread.start, time.sleep)
     _net.sink, _net.thread = sink, threading.get_ident()
+    threading.Thread.start = _guarded("threading.Thread.start", before[2])  # type: ignore[method-assign]
+    time.sleep = _guarded("time.sleep", before[3])
     try:
         yield
     finally:
-        _net.sink, _net.thread = before
+        _net.sink, _net.thread, threading.Thread.start, time.sleep = before  # type: ignore[method-assign]
+
+
+def _guarded(name: str, original: Callable[..., None]) -> Callable[..., None]:
+    def guard(*args: Any, **kwargs: Any) -> None:
+        _net.refuse(name)
+        original(*args, **kwargs)
+
+    return guard
 
 
 def _refused(name: str) -> Any:
