@@ -144,7 +144,7 @@ class Lab:
             raise RuntimeError("use `async with Lab(...)`")
         return self._door
 
-    # ---- commands ---------------------------------------------------------------------------------
+    # ---- commands
 
     async def do(self, verb: str, **arguments: Any) -> Any:
         """Run any verb of ``lab.verbs`` by name; its plain result. Raises ``KeysteadError``."""
