@@ -100,6 +100,8 @@ class NodeRunner:
             work.close()
             raise RuntimeError(f"{label}: the node has no life to run in")
         task = self._group.create_task(self._guarded(label, work), name=f"{self.name}:{label}")
+        # Cancelled before its first step, it never comes to await the work.
+        task.add_done_callback(lambda _: work.close())
         self._background.append(task)
         self._background = [t for t in self._background if not t.done()]
 
