@@ -77,7 +77,7 @@ class ControlClient:
             url,
             seed,
             name=f"{name}/{self._client[:6]}",
-            subjects=(f"ctl.inbox.{name}.*.{self._client}.>",),
+            subjects=(f"ctl.inbox.{name}.*.{self._client}.>", f"ctl.probe.{name}.>"),
             probe=f"ctl.probe.{name}.",
             options=options,
         )
