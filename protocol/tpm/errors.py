@@ -35,6 +35,8 @@ RC_PCR_CHANGED: Final = 0x128
 RC_NV_RANGE: Final = 0x146
 RC_NV_UNINITIALIZED: Final = 0x14A
 RC_NV_SPACE: Final = 0x14B
+RC_LOCALITY: Final = 0x907
+"""A PCR of a dynamic launch (17..22) is not the boot's to extend."""
 RC_LOCKOUT: Final = 0x921
 RC_IO_ERROR: Final = 0xA000A
 RC_ATTRIBUTES_1: Final = 0x282
@@ -106,6 +108,7 @@ _NAMES_0: Final[dict[int, str]] = {
     0x14C: "TPM_RC_NV_DEFINED",
     0x902: "TPM_RC_OBJECT_MEMORY",
     0x903: "TPM_RC_SESSION_MEMORY",
+    0x907: "TPM_RC_LOCALITY",
     0x908: "TPM_RC_YIELDED",
     0x909: "TPM_RC_CANCELED",
     0x90A: "TPM_RC_TESTING",

@@ -32,7 +32,8 @@ _SPEC_ID: Final = (
 )
 _HEADER: Final = struct.pack("<II20sI", 0, EventType.NO_ACTION, bytes(20), len(_SPEC_ID)) + _SPEC_ID
 _BODY_LIMIT: Final = 65536
-_DRTM: Final = range(17, 23)
+DRTM_PCRS: Final = range(17, 23)
+"""PCRs of a dynamic launch: ones after a start, and no boot code may extend them."""
 _BODY_IS_MEASURED: Final = frozenset(
     {
         EventType.SEPARATOR,
@@ -90,7 +91,7 @@ def parse_log(log: bytes) -> tuple[MeasuredEvent, ...]:
 
 def initial_pcr(pcr: int) -> bytes:
     """Value after Startup(CLEAR): zeros, but ones in the PCRs of a dynamic launch (17..22)."""
-    return (b"\xff" if pcr in _DRTM else b"\x00") * DIGEST_SIZE
+    return (b"\xff" if pcr in DRTM_PCRS else b"\x00") * DIGEST_SIZE
 
 
 def extended(value: bytes, digest: bytes) -> bytes:

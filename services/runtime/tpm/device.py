@@ -58,7 +58,8 @@ class TpmDevice(Protocol):
         ...
 
     def extend_log(self, events: Sequence[MeasuredEvent]) -> bytes:
-        """Extend every event (but NO_ACTION) and return the TCG2 log of exactly these."""
+        """Extend every event (but NO_ACTION) and return the TCG2 log of exactly these.
+        0x907 at an event for a PCR of a dynamic launch (17..22); those before it are in."""
         ...
 
     def pcrs(self, selection: PcrSelection) -> dict[int, bytes]: ...

@@ -135,11 +135,13 @@ class Engine:
 
     def process(self, command: bytes) -> bytes:
         """One TPM command in, its response out."""
+        # The engine decrypts parameters in place: never in the caller's immutable bytes.
+        own = ctypes.create_string_buffer(command, len(command))
         result = self._library.TPMLIB_Process(
             ctypes.byref(self._response),
             ctypes.byref(self._response_size),
             ctypes.byref(self._response_room),
-            command,
+            own,
             len(command),
         )
         self._check(result, "TPMLIB_Process")

@@ -185,7 +185,8 @@ class LibtpmsDevice(Board):
                     raise
                 with tpm.primary(ESYS_TR.OWNER, srk_public()) as (made, _):
                     handle = tpm.persist_srk(made)
-            name = tpm.esys.tr_get_name(handle)
+            # Ask the TPM itself: a handle that is open here would hide that it has failed since.
+            _, name, _ = tpm.esys.read_public(handle)
             return TpmName(bytes(name))
 
     def seal(self, secret: bytes, policy: bytes) -> SealedBlob:

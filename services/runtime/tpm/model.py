@@ -36,12 +36,13 @@ from protocol.tpm.errors import (
     RC_HANDLE_1,
     RC_INITIALIZE,
     RC_INTEGRITY_1,
+    RC_LOCALITY,
     RC_NV_RANGE,
     RC_NV_SPACE,
     RC_POLICY_FAIL_S1,
     tpm_error,
 )
-from protocol.tpm.event_log import encode_log, event_digest, extended, initial_pcr
+from protocol.tpm.event_log import DRTM_PCRS, encode_log, event_digest, extended, initial_pcr
 from protocol.tpm.policy import pcr_digest, policy_pcr_digest
 from protocol.tpm.public import (
     ak_public,
@@ -66,8 +67,9 @@ from protocol.tpm.structures import (
     TpmInfo,
     TpmName,
 )
-from protocol.tpm.wire import pcr_select
+from protocol.tpm.wire import Reader, pcr_select, sized
 from services.runtime.tpm.board import (
+    SECRET_LIMIT,
     Board,
     check_blob,
     check_credential,
@@ -167,6 +169,8 @@ class ModelDevice(Board):
         with self._at_work():
             for event in events:
                 if event.type is not EventType.NO_ACTION:
+                    if event.pcr in DRTM_PCRS:
+                        raise tpm_error(RC_LOCALITY)
                     self._pcrs[event.pcr] = extended(self._pcrs[event.pcr], event_digest(event))
             return encode_log(events)
 
@@ -191,7 +195,7 @@ class ModelDevice(Board):
             nonce = self._entropy(_NONCE)
             unique = secret_of(state.owner_seed, b"unique", nonce + secret)
             public = sealed_public(policy, unique).raw
-            inner = _inner(state, policy, nonce).encrypt(bytes(_NONCE), secret, None)
+            inner = _inner(state, policy, nonce).encrypt(bytes(_NONCE), _padded(secret), None)
             return SealedBlob(nonce + _outer(state).encrypt(nonce, inner, public), public)
 
     def unseal(self, blob: SealedBlob, selection: PcrSelection) -> bytes:
@@ -205,9 +209,10 @@ class ModelDevice(Board):
                 raise tpm_error(RC_INTEGRITY_1) from None
             policy = policy_pcr_digest(selection, self._pcrs)
             try:
-                return _inner(state, policy, nonce).decrypt(bytes(_NONCE), inner, None)
+                clear = _inner(state, policy, nonce).decrypt(bytes(_NONCE), inner, None)
             except InvalidTag:
                 raise tpm_error(RC_POLICY_FAIL_S1) from None
+            return Reader(clear).sized()
 
     @staticmethod
     def _need_srk(state: ModelState) -> None:
@@ -358,6 +363,11 @@ class ModelDevice(Board):
     def _write_something(self) -> None:
         with self._at_work() as state:
             self._commit(state)
+
+
+def _padded(secret: bytes) -> bytes:
+    """All blobs have one length, so that it tells nothing."""
+    return sized(secret) + bytes(SECRET_LIMIT - len(secret))
 
 
 def _outer(state: ModelState) -> AESGCM:
