@@ -1,0 +1,132 @@
+"""The TCG2 log: its bytes, its parsing, what it replays to, and every way to be malformed."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.tpm.event_log import (
+    EventLogError,
+    body_mismatches,
+    encode_log,
+    event_digest,
+    initial_pcr,
+    parse_log,
+    replay,
+)
+from protocol.tpm.structures import EventType, MeasuredEvent, PcrSelection
+
+EVENTS = st.lists(
+    st.builds(
+        MeasuredEvent,
+        pcr=st.integers(0, 23),
+        type=st.sampled_from(EventType),
+        body=st.binary(max_size=60),
+        digest=st.one_of(st.just(b""), st.binary(min_size=32, max_size=32)),
+    ),
+    max_size=8,
+)
+ALL = PcrSelection.of(range(24))
+ONE = MeasuredEvent(7, EventType.SEPARATOR, bytes(4))
+
+
+def test_layout_is_the_crypto_agile_one() -> None:
+    log = encode_log([ONE])
+    pcr, kind, digest, size = struct.unpack_from("<II20sI", log, 0)
+    assert (pcr, kind, digest) == (0, EventType.NO_ACTION, bytes(20))
+    spec = log[32 : 32 + size]
+    assert spec[:16] == b"Spec ID Event03\0"
+    platform, minor, major, errata, words = struct.unpack_from("<IBBBB", spec, 16)
+    assert (platform, minor, major, errata, words) == (0, 0, 2, 0, 2)
+    assert struct.unpack_from("<IHH", spec, 24) == (1, 0x000B, 32)
+    assert spec[32:] == b"\0"
+    record = log[32 + size :]
+    assert struct.unpack_from("<IIIH", record, 0) == (7, EventType.SEPARATOR, 1, 0x000B)
+    assert record[14:46] == hashlib.sha256(bytes(4)).digest()
+    assert struct.unpack_from("<I", record, 46) == (4,)
+    assert record[50:] == bytes(4)
+
+
+@given(EVENTS)
+def test_what_was_encoded_is_parsed(events: list[MeasuredEvent]) -> None:
+    parsed = parse_log(encode_log(events))
+    assert [(e.pcr, e.type, e.body) for e in parsed] == [(e.pcr, e.type, e.body) for e in events]
+    assert replay(parsed, ALL) == replay(events, ALL)
+
+
+def test_replay_is_a_chain_of_hashes() -> None:
+    first, second = (hashlib.sha256(body).digest() for body in (b"a", b"b"))
+    events = [
+        MeasuredEvent(4, EventType.EFI_ACTION, b"a"),
+        MeasuredEvent(5, EventType.EFI_ACTION, b"elsewhere"),
+        MeasuredEvent(4, EventType.IPL, b"not this", second),
+        MeasuredEvent(4, EventType.NO_ACTION, b"not extended"),
+    ]
+    once = hashlib.sha256(bytes(32) + first).digest()
+    values = replay(events, PcrSelection((4, 6)))
+    assert values == {4: hashlib.sha256(once + second).digest(), 6: bytes(32)}
+    assert replay(reversed(events), PcrSelection((4,)))[4] != values[4]
+
+
+def test_initial_values() -> None:
+    ones = {pcr for pcr in range(24) if initial_pcr(pcr) == b"\xff" * 32}
+    assert ones == {17, 18, 19, 20, 21, 22}
+    assert initial_pcr(23) == bytes(32)
+
+
+def test_unmeasured_event_has_no_digest_in_the_log() -> None:
+    (event,) = parse_log(encode_log([MeasuredEvent(0, EventType.NO_ACTION, b"note")]))
+    assert event.digest == bytes(32)
+
+
+def test_truncated_log_is_refused_at_every_length() -> None:
+    log = encode_log([ONE, MeasuredEvent(1, EventType.EFI_ACTION, b"body")])
+    whole = {0: 0}
+    for length in range(len(log)):
+        try:
+            whole[length] = len(parse_log(log[:length]))
+        except EventLogError:
+            continue
+    # Cuts between records are logs of fewer events: only the PCR values tell them.
+    header = len(encode_log([]))
+    assert {length: n for length, n in whole.items() if length} == {
+        header: 0,
+        len(encode_log([ONE])): 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("at", "data"),
+    [
+        (0, struct.pack("<I", 24)),  # no such PCR
+        (4, struct.pack("<I", 0x12345)),  # unknown type
+        (8, struct.pack("<I", 2)),  # two digests
+        (12, struct.pack("<H", 0x0004)),  # SHA-1
+        (46, struct.pack("<I", 0xFFFFFFFF)),  # body longer than the log
+        (46, struct.pack("<I", 3)),  # a byte left over
+    ],
+)
+def test_malformed_record_is_refused(at: int, data: bytes) -> None:
+    log = bytearray(encode_log([ONE]))
+    start = len(encode_log([])) + at
+    log[start : start + len(data)] = data
+    with pytest.raises(EventLogError):
+        parse_log(bytes(log))
+
+
+def test_other_header_is_refused() -> None:
+    with pytest.raises(EventLogError):
+        parse_log(encode_log([])[1:])
+    with pytest.raises(EventLogError):
+        parse_log(b"")
+
+
+def test_body_that_is_not_what_was_measured_is_found() -> None:
+    lie = MeasuredEvent(7, EventType.EFI_ACTION, b"harmless", event_digest(ONE))
+    image = MeasuredEvent(4, EventType.EFI_BOOT_SERVICES_APPLICATION, b"path", bytes(32))
+    assert body_mismatches([ONE, image]) == ()
+    assert body_mismatches([ONE, lie, image]) == (1,)
