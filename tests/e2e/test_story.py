@@ -1,0 +1,128 @@
+"""The story of the README, played in virtual time and on real processes by the same body.
+
+Key server unreachable, host rebooted: its VMs are locked. Healed: they unlock, and nothing is
+powered on by that. With key persistence the same outage and a power loss change nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lab.client import Lab
+from services.runtime.tpm.device import available
+
+LOCKED = "com.vmware.vc.vm.Crypto.VMLocked.KMSClusterError"
+UNLOCKED = "com.vmware.vc.vm.Crypto.VMUnlocked"
+UNREACHABLE = "com.vmware.vc.kms.crypto.Unreachable"
+REQUIRES = "com.vmware.vc.host.Crypto.ReqEnable.KMSClusterError"
+ENABLED = "com.vmware.vc.host.Crypto.Enabled"
+
+needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
+
+MODES = [
+    pytest.param({"mode": "sim", "tpm": "model"}, id="sim-model", marks=pytest.mark.sim),
+    pytest.param({"mode": "sim", "tpm": "libtpms"}, id="sim-libtpms", marks=[needs_tpm]),
+    pytest.param(
+        {"mode": "lab", "tpm": "libtpms"}, id="lab-libtpms", marks=[needs_tpm, pytest.mark.lab]
+    ),
+    pytest.param({"mode": "lab", "tpm": "none"}, id="lab-none", marks=pytest.mark.lab),
+]
+
+
+async def until(lab: Lab, what: str, seconds: float, **wanted: Any) -> dict[str, Any]:
+    """Wait at most ``seconds`` lab seconds until the VM shows the wanted fields."""
+    for _ in range(int(seconds / 5)):
+        vm = await lab.vm(what)
+        if all(vm[name] == value for name, value in wanted.items()):
+            return vm
+        await lab.sleep(5)
+    raise AssertionError(f"{what} did not become {wanted}: {vm}")
+
+
+async def ids_of(lab: Lab, after: int) -> list[str]:
+    return [e["event"] for e in await lab.events(after)]
+
+
+async def last_event(lab: Lab) -> int:
+    events = await lab.events()
+    return int(events[-1]["sequence"]) if events else 0
+
+
+@pytest.mark.parametrize("how", MODES)
+@pytest.mark.timeout(180)
+async def test_the_story(how: dict[str, Any]) -> None:
+    persistent = how["tpm"] != "none"
+    async with Lab(**how, seed=7, knobs={"remediation_interval_s": 60}) as lab:
+        assert {v["power"] for v in await lab.vms()} == {"poweredOn"}
+        assert {h["crypto_state"] for h in await lab.hosts()} == {"safe"}
+
+        # The key server is unreachable: nothing happens to running VMs.
+        before = await last_event(lab)
+        await lab.cut("vcenter", "kms")
+        assert {v["power"] for v in await lab.vms()} == {"poweredOn"}
+
+        # A host reboots: its VMs are locked, with the product's events in the product's order.
+        await lab.reboot("esxi-001")
+        await until(lab, "vm-01", 300, power="poweredOff", crypto="locked", connection="invalid")
+        assert (await lab.host("esxi-001"))["crypto_state"] == "prepared"
+        assert (await lab.vm("vm-02"))["power"] == "poweredOn"
+        seen = await ids_of(lab, before)
+        assert [e for e in seen if e in (UNREACHABLE, REQUIRES, LOCKED)] == [
+            UNREACHABLE,
+            REQUIRES,
+            LOCKED,
+            LOCKED,
+        ]
+        why = await lab.why("vm-01")
+        assert [r["rule"] for r in why[:2]] == ["STD-13", "LOCK-01"]
+
+        # Powering on is refused, and names the keys.
+        refused = (await lab.vm_on("vm-01"))[0]
+        assert refused["error_id"] == "KS-PRODUCT-001"
+        assert "EncryptionKeyRequired" in refused["error"]
+
+        # Healed: they unlock; unlocking powers nothing on.
+        before = await last_event(lab)
+        report = await lab.heal()
+        assert report["healed"] == ["link-cut-1"] and not report["left"]
+        vm = await until(lab, "vm-01", 300, crypto="unlocked", connection="connected")
+        assert vm["power"] == "poweredOff"
+        seen = [e for e in await ids_of(lab, before) if e in (ENABLED, UNLOCKED)]
+        assert seen == [ENABLED, UNLOCKED, UNLOCKED]
+        assert {r["power"] for r in await lab.vm_on("vm-01", "vm-04")} == {"poweredOn"}
+
+        if not persistent:
+            row = await lab.do(
+                "esx", host="esxi-001", arguments="system security keypersistence enable".split()
+            )
+            assert row["exit_code"] != 0 and "TPM" in row["output"]
+            return
+
+        # Key persistence: the same outage and a power loss, and the VMs come back by themselves.
+        assert await lab.esx("esxi-001", "system security keypersistence enable") == ""
+        assert "Enabled: true" in await lab.esx("esxi-001", "system security keypersistence get")
+        before = await last_event(lab)
+        await lab.cut("vcenter", "kms")
+        await lab.power_loss("esxi-001")
+        await until(lab, "vm-01", 300, power="poweredOn", crypto="unlocked")
+        await until(lab, "vm-04", 300, power="poweredOn", crypto="unlocked")
+        assert LOCKED not in await ids_of(lab, before)
+        await lab.heal()
+
+
+@pytest.mark.sim
+async def test_a_seed_gives_the_same_world_again() -> None:
+    """Trace hashes of two workers; another seed gives another trace."""
+    hashes = []
+    for seed in (11, 11, 12):
+        async with Lab(mode="sim", seed=seed, hosts=2, vms=2) as lab:
+            await lab.cut("vcenter", "kms")
+            await lab.reboot("esxi-002")
+            await lab.sleep(400)
+            await lab.heal()
+            await lab.sleep(400)
+            hashes.append(await lab.door.call("trace", b""))
+    assert hashes[0] == hashes[1]
+    assert hashes[0] != hashes[2]
