@@ -16,9 +16,8 @@ import msgspec
 
 from chaos.errors import ChaosError
 from chaos.faults import from_plain, to_plain
-from chaos.faults.base import Fault, Notes
+from chaos.faults.base import REFUSALS, Fault, Notes
 from chaos.lab import Lab
-from protocol.errors import LabError
 
 BITE_TRIES = 3
 HEAL_TRIES = 6
@@ -128,7 +127,7 @@ class FaultKeeper:
         async with self._turn(fault.id):
             try:
                 kept.notes.update(await fault.survey(self._lab))
-            except LabError as error:
+            except REFUSALS as error:
                 del self._kept[fault.id]
                 raise ChaosError("KS-CHAOS-106", _told(error)) from error
             except BaseException:
@@ -137,7 +136,7 @@ class FaultKeeper:
             await self._keep()
             try:
                 await fault.begin(self._lab, until, kept.notes)
-            except LabError as error:
+            except REFUSALS as error:
                 raise await self._taken_back(kept, "KS-CHAOS-102", _told(error)) from error
             await self._keep()
             seen = await self._until_empty(BITE_TRIES, lambda: fault.bites(self._lab, kept.notes))
@@ -148,15 +147,28 @@ class FaultKeeper:
             return self._shown(kept)
 
     async def _taken_back(self, kept: _Kept, id: str, seen: str) -> ChaosError:
-        await self._heal(kept, with_cure=not kept.fault.reversible)
+        """Undo a fault that did not come to be; an irreversible one leaves the list only if
+        nothing of it is seen, since its cure may be worse (a reboot) than what was begun."""
+        if kept.fault.reversible:
+            await self._heal(kept, with_cure=False)
+        elif await self._until_empty(1, lambda: kept.fault.healed(self._lab, kept.notes)):
+            kept.state, kept.seen = FaultState.STAYS, seen
+            await self._keep()
+        else:
+            del self._kept[kept.fault.id]
+            await self._keep()
         left = f"; still listed: {kept.seen}" if kept.fault.id in self._kept else ""
         return ChaosError(id, f"{kept.fault.id} ({kept.fault.kind}): {seen}{left}")
 
     async def renew(self, id: str, lease: float) -> ActiveFault:
         """Carry its lease on; KS-CHAOS-104 when it is gone."""
         kept = self._of(id)
-        kept.until = self._lab.monotonic() + lease
-        await kept.fault.renew(self._lab, kept.until)
+        until = self._lab.monotonic() + lease
+        try:
+            await kept.fault.renew(self._lab, until)
+            kept.until = until
+        except REFUSALS as error:  # the lease stays as it is; the next renewal may pass
+            kept.seen = _told(error)
         await self._keep()
         return self._shown(kept)
 
@@ -211,7 +223,7 @@ class FaultKeeper:
             if not fault.reversible:
                 await fault.cure(lab, notes)
             seen = await self._until_empty(HEAL_TRIES, lambda: fault.healed(lab, notes))
-        except (LabError, ChaosError) as error:
+        except (*REFUSALS, ChaosError) as error:
             seen = _told(error)
         if not seen:
             self._kept.pop(fault.id, None)
@@ -229,7 +241,7 @@ class FaultKeeper:
                 await self._lab.sleep(PAUSE)
             try:
                 seen = await look()
-            except LabError as error:
+            except REFUSALS as error:
                 seen = _told(error)
             if not seen:
                 break

@@ -18,11 +18,15 @@ from chaos.selectors import select_nodes, select_vms
 from protocol.errors import LabError, NotFound
 from protocol.messages.control import NodeRunState, NodeStatus
 from protocol.terms import NodeName, Role, VmName
+from protocol.tpm.errors import TpmError
 
 Notes = dict[str, Any]
 """Plain values that bite check, heal and cure need; kept in the lab's state."""
 
 T = TypeVar("T", bound=str)
+
+REFUSALS = (LabError, TpmError)
+"""What a verb of the lab raises when it is refused."""
 
 
 class Params(BaseModel):
@@ -58,13 +62,15 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
     ``kind`` is its name in files and commands (``link.cut``). ``id`` is unique in the lab.
     ``holds_power`` marks faults that decide whether a node runs: two of them at once on one
-    node would undo each other.
+    node would undo each other. ``lasts`` is the length of an interval whose file gives none; None:
+    until the end of the run.
     """
 
     kind: ClassVar[str]
     params: ClassVar[type[Params]]
     reversible: ClassVar[bool] = True
     holds_power: ClassVar[bool] = False
+    lasts: ClassVar[float | None] = None
     id: str
 
     @classmethod
@@ -123,7 +129,7 @@ async def each(items: Iterable[T], act: Callable[[T], Awaitable[None]]) -> dict[
     async def one(item: T) -> None:
         try:
             await act(item)
-        except LabError as error:
+        except REFUSALS as error:
             errors[item] = f"{item}: {type(error).__name__}: {error}"
 
     async with asyncio.TaskGroup() as group:
@@ -143,7 +149,7 @@ async def status_of(lab: Lab, node: NodeName) -> NodeStatus | None:
     """The node's status, None while its process is away."""
     try:
         return await lab.status(node)
-    except LabError:
+    except REFUSALS:
         return None
 
 
@@ -152,7 +158,10 @@ async def running(lab: Lab, node: NodeName) -> bool:
     status = await status_of(lab, node)
     if status is None or status.state is not NodeRunState.RUNNING:
         return False
-    return not await lab.paused(node)
+    try:
+        return not await lab.paused(node)
+    except REFUSALS:
+        return False
 
 
 def names(nodes: tuple[NodeName, ...]) -> str:

@@ -1,0 +1,36 @@
+"""No service met an error it did not expect, and none dropped a message it could not read.
+
+Reads the ``counters`` states, one per node, that the engine writes at the begin and at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chaos.checks.result import Finding, Result
+from chaos.history import Record
+
+WATCHED = ("internal_errors", "forged", "malformed")
+
+
+def no_internal_error(records: Sequence[Record]) -> Finding:
+    first: dict[str, Record] = {}
+    last: dict[str, Record] = {}
+    for record in records:
+        if record.type == "state" and record.op == "counters":
+            first.setdefault(record.node, record)
+            last[record.node] = record
+    if not last or all(last[node] is first[node] for node in last):
+        return Finding(Result.UNKNOWN, "the counters were not read at begin and end")
+    bad: list[str] = []
+    where: list[int] = []
+    for node, record in last.items():
+        for counter in WATCHED:
+            before = first[node].data.get(counter, 0)
+            grown = record.data.get(counter, 0) - before
+            if grown > 0:
+                bad.append(f"{node}: {grown} {counter}")
+                where.append(record.seq)
+    if bad:
+        return Finding(Result.FAIL, "; ".join(bad), tuple(where))
+    return Finding(Result.PASS, f"none at {len(last)} nodes")

@@ -1,0 +1,380 @@
+"""Plays a plan on a lab and gives the verdict.
+
+Phases: requires and plant -> before -> fault phase -> heal all, verified -> recover -> after ->
+checks. Whatever happens, interruption too, everything is healed before the run ends. All waiting
+is in lab seconds through ``Lab.sleep``, so the same engine runs in virtual time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from chaos.checks import OPTIONAL_WITNESS, judge
+from chaos.checks.result import CheckResult, Result
+from chaos.draws import Draws
+from chaos.errors import ChaosError
+from chaos.experiment.plan import Plan, PlannedFault, PlannedProbe
+from chaos.guests import Guests
+from chaos.history import History
+from chaos.hypothesis import Hypotheses
+from chaos.keeper import HealReport, Keeping, StillThere
+from chaos.lab import Lab
+from chaos.observe import Snapshot
+from chaos.probes import PROBES, Operations, Sources
+from chaos.recoveries import EVERY, Recoveries
+from chaos.requirements import unmet
+from chaos.verdict import WORDS, Exit, Verdict, exit_of
+from chaos.workload import Means, load_name, perform
+from protocol.terms import CryptoKeyId, KeyId, PowerState, ProviderId
+
+Progress = Callable[[str, str], None]
+"""Called with the phase and one line for people."""
+
+
+def quiet(phase: str, text: str) -> None:
+    """No progress is shown."""
+
+
+async def run(
+    plan: Plan,
+    lab: Lab,
+    keeper: Keeping,
+    history: History,
+    progress: Progress = quiet,
+    *,
+    run_id: str = "",
+    trace: Callable[[], str] | None = None,
+    outside: Callable[[], Sequence[str]] = tuple,
+) -> Verdict:
+    """Play ``plan``; always heals, also when cancelled (the verdict then says 130).
+
+    ``trace`` gives the simulation's own trace hash (the history's fold otherwise); ``outside``
+    what reached outside the simulation. The history is closed on return.
+    """
+    playing = _Run(plan, lab, keeper, history, progress, run_id)
+    interrupted = False
+    try:
+        await playing.play()
+    except asyncio.CancelledError:
+        interrupted = True
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+    except BaseException:
+        history.add("note", op="aborted")
+        await playing.heal_all()
+        history.close()
+        raise
+    await playing.heal_all()
+    if not interrupted and playing.steady:
+        await playing.conclude()
+    playing.harness += [f"KS-CHAOS-205: {what}" for what in outside()]
+    verdict = playing.verdict(interrupted, trace)
+    history.add("note", op="verdict", verdict=verdict.verdict, exit_code=verdict.exit_code)
+    history.close()
+    return verdict
+
+
+@dataclass
+class _Run:
+    plan: Plan
+    lab: Lab
+    keeper: Keeping
+    history: History
+    progress: Progress
+    run_id: str
+    steady: bool = False
+    harness: list[str] = field(default_factory=list)
+    judged: list[CheckResult] = field(default_factory=list)
+    recovery: list[CheckResult] = field(default_factory=list)
+    report: HealReport | None = None
+    begun: set[str] = field(default_factory=set)
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.guests = Guests(self.lab, Draws(self.plan.seed, "guests"))
+        self.recoveries = Recoveries(self.lab, self.history)
+        self.operations = Operations()
+        sources = Sources(self.guests, self.recoveries, self.operations)
+        self.hypotheses = Hypotheses(self.plan, self.lab, self.history, sources)
+
+    # Phases --------------------------------------------------------------------------------
+
+    async def play(self) -> None:
+        """Everything up to the end of the fault phase."""
+        plan = self.plan
+        self.history.add("note", op="plan", name=plan.name, seed=plan.seed, mode=self.lab.mode)
+        missing = await unmet(plan.requires, self.lab)
+        if missing:
+            text = "; ".join(missing)
+            self.judged.append(CheckResult(name="requires", result=Result.FAIL, text=text))
+            return
+        await self._plant()
+        await self._counters()
+        self.progress("before", f"{len(self.hypotheses.of('before'))} hypotheses")
+        results = await self.hypotheses.before()
+        self.judged += results
+        self.steady = all(result.result is Result.PASS for result in results)
+        if not self.steady:
+            return
+        await self.recoveries.begin()
+        self.start = self.lab.monotonic()
+        self.progress("faults", f"{len(plan.faults)} faults in {plan.duration:g} s")
+        try:
+            await self._fault_phase()
+        except* ChaosError as group:
+            self.harness += [f"{e.id}: {e.text}" for e in dict.fromkeys(leaves(group))]
+
+    async def _plant(self) -> None:
+        """Have every running guest fill its disk from a marker of ours."""
+        for vm, (host, summary) in (await Snapshot(self.lab).vms()).items():
+            if summary.power is PowerState.ON:
+                problem = await self.guests.plant(vm, host)
+                if problem:
+                    self.history.add("note", str(vm), op="plant", problem=problem)
+
+    async def _counters(self) -> None:
+        for node, status in (await Snapshot(self.lab).status()).items():
+            self.history.add("state", node, op="counters", boot=status.boot, **status.counters)
+
+    async def _fault_phase(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            aside = [
+                group.create_task(self._guard(), name="guard"),
+                group.create_task(self._renew(), name="renew"),
+                group.create_task(self._watch(), name="watch"),
+            ]
+            work = [
+                group.create_task(self._fault(fault), name=f"fault-{fault.id}")
+                for fault in self.plan.faults
+            ]
+            work.append(group.create_task(self._workload(), name="workload"))
+            work.append(group.create_task(self._sleep_to(self.plan.duration), name="duration"))
+            samples = [
+                group.create_task(self.hypotheses.sample(probe, self.start), name="during")
+                for probe in self.hypotheses.of("during")
+            ]
+            for task in work:
+                await task
+            self.judged += [await sample for sample in samples]
+            for task in aside:
+                task.cancel()
+
+    async def _fault(self, planned: PlannedFault) -> None:
+        fault = planned.fault()
+        await self._sleep_to(planned.at)
+        self.begun.add(planned.id)
+        told: dict[str, Any] = {"id": planned.id, "planned": planned.at}
+        told["summary"] = fault.summary()
+        try:
+            await self.keeper.inject(fault, self.plan.lease)
+        except ChaosError as error:
+            self.history.add("fault", op=fault.kind, **told, error=str(error))
+            if all(active.fault.id != planned.id for active in self.keeper.active()):
+                self.history.add("heal", op="heal", id=planned.id, verified=True)
+            raise
+        self.history.add("fault", op=fault.kind, **told, nodes=list(fault.touches()))
+        self.progress("faults", f"{planned.id}: {fault.summary()}")
+        if planned.until is None:
+            return
+        await self._sleep_to(planned.until)
+        try:
+            report = await self.keeper.heal(planned.id, with_cure=planned.cure)
+        except ChaosError as error:
+            if error.id == "KS-CHAOS-104":
+                raise ChaosError("KS-CHAOS-202", f"{planned.id} was gone before its end") from None
+            raise
+        self._healed(report)
+        self.progress("faults", f"{planned.id}: ended")
+        self._verified(report, cured=planned.cure)
+
+    async def _workload(self) -> None:
+        means = Means(self.lab, self.guests, load_name(self.lab, self.run_id))
+        async with asyncio.TaskGroup() as group:
+            for arrival in self.plan.arrivals:
+                await self._sleep_to(arrival.at)
+                work = perform(means, arrival, self.history, self.operations)
+                group.create_task(work, name=f"{arrival.op}-{arrival.number}")
+
+    async def _guard(self) -> None:
+        await self._sleep_to(self.plan.max_duration)
+        raise ChaosError("KS-CHAOS-203", f"after {self.plan.max_duration:g} s")
+
+    async def _renew(self) -> None:
+        """Carry leases on; one that is over already ran out unseen by its fault's own task."""
+        while True:
+            await self.lab.sleep(self.plan.lease / 3)
+            for active in self.keeper.active():
+                if active.fault.id not in self.begun or active.until == 0:
+                    continue
+                if self.lab.monotonic() >= active.until:
+                    raise ChaosError("KS-CHAOS-202", f"{active.fault.id} outlived its lease")
+                try:
+                    await self.keeper.renew(active.fault.id, self.plan.lease)
+                except ChaosError as error:
+                    if error.id != "KS-CHAOS-104":  # it ended in order meanwhile
+                        raise
+
+    async def _watch(self) -> None:
+        while True:
+            await self.recoveries.look()
+            await self.lab.sleep(EVERY)
+
+    async def heal_all(self) -> None:
+        """Take back all this run began; what others did to the lab is not its business."""
+        if not self.begun:
+            return
+        self.progress("heal", "everything")
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(self._watch(), name="watch")
+            self.report = await self._heal_begun()
+            watch.cancel()
+        self._healed(self.report)
+        self._verified(self.report, cured=False, raising=False)
+
+    async def _heal_begun(self) -> HealReport:
+        """Newest first; then once more what may have waited for another to be healed."""
+        healed: list[str] = []
+        left: dict[str, StillThere] = {}
+        for turn in range(2):
+            for active in reversed(self.keeper.active()):
+                id = active.fault.id
+                if id not in self.begun or (turn and not active.fault.reversible):
+                    continue
+                try:
+                    report = await self.keeper.heal(id)
+                except ChaosError as error:
+                    if error.id == "KS-CHAOS-104":  # it lapsed meanwhile
+                        continue
+                    raise
+                healed += report.healed
+                left.pop(id, None)
+                left |= {fault.id: fault for fault in report.left}
+        return HealReport(healed=tuple(healed), left=tuple(left.values()))
+
+    def _healed(self, report: HealReport) -> None:
+        for id in report.healed:
+            self.history.add("heal", op="heal", id=id, verified=True)
+        for fault in report.left:
+            self.history.add(
+                "heal",
+                op="heal",
+                id=fault.id,
+                verified=False,
+                stays=not fault.reversible,
+                seen=fault.seen,
+            )
+
+    def _verified(self, report: HealReport, *, cured: bool, raising: bool = True) -> None:
+        """A heal that was not seen to work is an error of the harness, as is a failed cure."""
+        for fault in report.left:
+            if fault.reversible or cured:
+                error = ChaosError("KS-CHAOS-103", f"{fault.id}: {fault.seen}")
+                if raising:
+                    raise error
+                self.harness.append(str(error))
+
+    # The end -------------------------------------------------------------------------------
+
+    async def conclude(self) -> None:
+        """Recover, ``after``, last looks, checks."""
+        after = self.hypotheses.of("after")
+        live = [probe for probe in after if PROBES[probe.probe].live]
+        if self.harness:
+            self.progress("after", "skipped: the faults did not go as planned")
+        else:
+            within = self.plan.recover
+            self.progress("recover", f"{len(live)} hypotheses within {within or 0:g} s")
+            results = await self._recovered(live, within or 0.0)
+            if within is None:
+                self.judged += results
+            else:
+                self.recovery += results
+        await self.recoveries.look()
+        self.recoveries.end()
+        if not self.harness:
+            for probe in after:
+                if not PROBES[probe.probe].live:
+                    found = await self.hypotheses.measure(probe, Snapshot(self.lab))
+                    self.judged.append(self.hypotheses.judged(probe, found))
+        await self._last_looks()
+        self.judged += judge(self.plan.checks, self.history.records)
+
+    async def _recovered(self, live: list[PlannedProbe], within: float) -> list[CheckResult]:
+        """The live probes of ``after``, with boots still being watched."""
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(self._watch(), name="watch")
+            results = await self.hypotheses.until_hold(live, within)
+            watch.cancel()
+        return results
+
+    async def _last_looks(self) -> None:
+        """Each planted guest that runs is challenged; counters and acknowledged keys are read."""
+        look = Snapshot(self.lab)
+        seen = await look.vms()
+        for vm in self.guests.planted():
+            if vm not in seen or seen[vm][1].power is not PowerState.ON:
+                continue
+            asked = await self.guests.challenge(vm, seen[vm][0])
+            if asked.right is None:
+                kind, data = ("fail" if asked.definite else "info"), {"error": asked.told}
+            else:
+                kind, data = "ok", {} if asked.right else {"wrong": asked.told}
+            self.history.add(kind, str(vm), op="guest.challenge", n=0, **data)
+        acked = {
+            r.data["key"]: CryptoKeyId(KeyId(r.data["key"]), ProviderId(r.data["provider"]))
+            for r in self.history.records
+            if r.type == "ok" and "key" in r.data
+        }
+        if acked:
+            found = await look.key_status(tuple(acked.values())) or {}
+            asked_for = [str(key.key_id) for key in found]
+            good = [str(key.key_id) for key, status in found.items() if status.available]
+            self.history.add("state", op="keys", asked=asked_for, available=good)
+        await self._counters()
+
+    def verdict(self, interrupted: bool, run_id: str, trace: Callable[[], str] | None) -> Verdict:
+        excused = OPTIONAL_WITNESS if self.plan.faults else OPTIONAL_WITNESS | {"no_fault_left"}
+        code = exit_of(
+            interrupted=interrupted,
+            harness=self.harness,
+            steady=self.steady,
+            judged=self.judged,
+            recovery=self.recovery,
+            excused=excused,
+        )
+        return Verdict(
+            verdict=WORDS[code],
+            exit_code=int(code),
+            seed=self.plan.seed,
+            trace_hash=trace() if trace is not None else self.history.trace,
+            run=self.run_id,
+            checks=(*self.judged, *self.recovery),
+            reasons=tuple(self.harness) or _reasons(code, self.judged + self.recovery),
+            left=self.report.left if self.report is not None else (),
+        )
+
+    async def _sleep_to(self, at: float) -> None:
+        left = self.start + at - self.lab.monotonic()
+        if left > 0:
+            await self.lab.sleep(left)
+
+
+def _reasons(code: Exit, results: list[CheckResult]) -> tuple[str, ...]:
+    if code is Exit.PASS:
+        return ()
+    bad = [r for r in results if r.result is Result.FAIL] or [
+        r for r in results if r.result is Result.UNKNOWN
+    ]
+    return tuple(f"{r.name}: {r.text}" for r in bad)
+
+
+def leaves(group: BaseExceptionGroup[ChaosError]) -> list[ChaosError]:
+    """The errors of a group, however deep, in order."""
+    found: list[ChaosError] = []
+    for error in group.exceptions:
+        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found

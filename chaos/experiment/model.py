@@ -1,0 +1,172 @@
+"""The sections of an experiment file as people write it; times already in lab seconds.
+
+Sections are validated one by one (``lint``), so that one pass finds every error.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from chaos.experiment.parse import Document
+from chaos.faults.base import Fault
+from chaos.tolerance import Tolerance, tolerance
+from chaos.units import Rate, Seconds, seconds
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9])*$", max_length=60)]
+Selector = str | list[str] | dict[str, str | int]
+_AFTER = re.compile(r"^(?P<id>[a-z0-9](?:-?[a-z0-9])*)(?:\s*\+\s*(?P<plus>.+))?$")
+
+
+class Section(BaseModel):
+    """Frozen, and unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+def on_off(value: object) -> object:
+    """YAML reads on and off as booleans; both spellings mean the same here."""
+    return {"on": True, "off": False}.get(value, value) if isinstance(value, str) else value
+
+
+OnOff = Annotated[bool, BeforeValidator(on_off)]
+
+
+class After(Section):
+    """``wan + 20s``: so long after the begin of the fault ``wan``."""
+
+    id: str
+    plus: float
+
+
+def after(value: object) -> object:
+    """``After`` from its text."""
+    found = _AFTER.match(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise PydanticCustomError("no_after", "write the id of a fault, or: id + 20s")
+    return After(id=found["id"], plus=seconds(found["plus"]) if found["plus"] else 0.0)
+
+
+def at_least(value: object) -> object:
+    """``">=3"`` or 3 as a lower bound."""
+    found = re.match(r"^>=\s*(\d+)$", value.strip()) if isinstance(value, str) else None
+    return int(found[1]) if found is not None else value
+
+
+class Requires(Section):
+    """What the lab must be, before anything is injected."""
+
+    provider: Literal["standard"] | None = None
+    persistence: OnOff | None = None
+    tpm: Literal["real", "model", "any", "none"] | None = None
+    hosts: Annotated[int, BeforeValidator(at_least), Field(ge=0)] | None = None
+
+
+class TopologyUse(Section):
+    """A shipped Lab file by name, with changes that the lab understands."""
+
+    use: str
+    with_: dict[str, Any] = Field(default={}, alias="with")
+
+
+class Load(Section):
+    """A stream of operations whose arrivals do not wait for answers."""
+
+    op: str
+    rate: Rate
+    from_: Seconds = Field(default=0.0, alias="from")
+    until: Seconds | None = None
+    on: Selector | None = None
+
+
+class Probed(Section):
+    """A probe with its tolerance. ``within`` lets a probe of ``before`` be tried that long;
+    ``from``, ``until``, ``every``, ``grace`` belong to ``during``."""
+
+    probe: str
+    is_: Annotated[Tolerance, BeforeValidator(tolerance)] = Field(alias="is")
+    on: Selector | None = None
+    op: str | None = None
+    view: Literal["host", "vcenter"] = "host"
+    within: Seconds = 0.0
+    from_: Seconds = Field(default=0.0, alias="from")
+    until: Seconds | None = None
+    every: Seconds = 10.0
+    grace: Seconds = 0.0
+
+
+class Recover(Section):
+    """How long after the heal the probes of ``after`` may take to hold."""
+
+    within: Seconds
+
+
+class Guards(Section):
+    """Limits of the run; see ``plan`` for the budget and ``engine`` for the times."""
+
+    lease: Seconds = 120.0
+    max_duration: Seconds = 3600.0
+    blast_radius: dict[str, int | str] = {}
+
+
+class Checks(Section):
+    """The safety checks always run; a file can add, never remove."""
+
+    add: list[str] = []
+
+
+class Step(Section):
+    """What every entry of the schedule has; its other fields belong to the fault."""
+
+    fault: str
+    id: Name | None = None
+    at: Seconds | None = None
+    after: Annotated[After, BeforeValidator(after)] | None = None
+    for_: Seconds | None = Field(default=None, alias="for")
+    cure: bool = False
+
+
+class Heading(Section):
+    """The top of the file; its sections are checked on their own."""
+
+    apiVersion: Literal["keystead/v1"]
+    kind: Literal["Experiment"]
+    name: Name
+    title: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    description: str = ""
+    seed: int | Literal["random"] = Field(default=1)
+    duration: Seconds | None = None
+
+
+class FaultStep(BaseModel):
+    """A checked entry: its step, the fault's class, and the fault's own parameters."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    id: str
+    step: Step
+    type: type[Fault]
+    params: Any
+
+
+class Experiment(BaseModel):
+    """A file without errors. ``document`` has the places; the lab reads ``topology``."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    document: Document
+    text: str
+    heading: Heading
+    topology: Any
+    requires: Requires
+    workload: tuple[Load, ...]
+    before: tuple[Probed, ...]
+    during: tuple[Probed, ...]
+    after: tuple[Probed, ...]
+    recover: float | None
+    guards: Guards
+    steps: tuple[FaultStep, ...]
+    checks: tuple[str, ...]

@@ -1,0 +1,314 @@
+"""A plan: an experiment with every target, time and arrival resolved against one lab.
+
+Plain values only, so it can be printed, stored with a run, and replayed without the file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from chaos.checks import ALWAYS
+from chaos.draws import Draws
+from chaos.errors import ChaosError
+from chaos.experiment.lint import BadExperiment
+from chaos.experiment.model import Experiment, FaultStep, Probed
+from chaos.experiment.parse import Document, Path
+from chaos.faults import from_plain, to_plain
+from chaos.faults.base import Fault, Targets
+from chaos.lab import Directory
+from chaos.probes import PROBES, Scope
+from chaos.selectors import select_nodes, select_vms
+from chaos.tolerance import Tolerance
+from chaos.workload import OPERATIONS, Arrival, draw_arrivals
+from protocol.terms import NodeName, Role, VmName
+
+FORMAT = 1
+
+
+class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
+    """An interval, in seconds after the begin of the fault phase; ``until`` None: to its end."""
+
+    id: str
+    kind: str
+    at: float
+    until: float | None
+    cure: bool
+    values: dict[str, Any]
+
+    def fault(self) -> Fault:
+        return from_plain(self.values)
+
+
+class PlannedProbe(msgspec.Struct, frozen=True, kw_only=True):
+    """A hypothesis: ``when`` is before, during or after; times as in ``PlannedFault``."""
+
+    when: str
+    probe: str
+    is_: Tolerance
+    vms: tuple[VmName, ...] = ()
+    hosts: tuple[NodeName, ...] = ()
+    op: str | None = None
+    view: str = "host"
+    within: float = 0.0
+    start: float = 0.0
+    until: float | None = None
+    every: float = 10.0
+    grace: float = 0.0
+
+    def scope(self) -> Scope:
+        return Scope(vms=self.vms, hosts=self.hosts, op=self.op, view=self.view)
+
+    def label(self) -> str:
+        """``after vm.running >= 1``."""
+        return f"{self.when} {self.probe} {self.is_.text}"
+
+
+class Needs(msgspec.Struct, frozen=True, kw_only=True):
+    """``requires`` of the file; None = does not matter."""
+
+    provider: str | None = None
+    persistence: bool | None = None
+    tpm: str | None = None
+    hosts: int | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """See the module. ``duration`` is the length of the fault phase."""
+
+    format: int = FORMAT
+    name: str
+    title: str
+    seed: int
+    file: str
+    duration: float
+    max_duration: float
+    lease: float
+    recover: float | None
+    requires: Needs
+    topology: Any
+    faults: tuple[PlannedFault, ...]
+    arrivals: tuple[Arrival, ...]
+    probes: tuple[PlannedProbe, ...]
+    checks: tuple[str, ...]
+
+
+def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
+    """Resolve everything; ``BadExperiment`` with every name, budget and time that does not fit."""
+    document = experiment.document
+    before = len(document.problems)
+    steps = {step.id: step for step in experiment.steps}
+    faults: list[PlannedFault] = []
+    for place, step in enumerate(experiment.steps):
+        made = _fault(document, ("schedule", place), step, steps, directory, seed)
+        if made is not None:
+            faults.append(made)
+    ends = [at for fault in faults for at in (fault.at, fault.until) if at is not None]
+    duration = experiment.heading.duration or max(ends, default=0.0)
+    _fits(document, experiment, faults, directory, duration)
+    arrivals = _arrivals(document, experiment, directory, seed, duration)
+    probes = [
+        made
+        for when in ("before", "during", "after")
+        for place, probed in enumerate(getattr(experiment, when))
+        for made in _probe(document, when, place, probed, directory, seed)
+    ]
+    problems = document.problems[before:]
+    del document.problems[before:]
+    if problems:
+        raise BadExperiment(problems)
+    return Plan(
+        name=experiment.heading.name,
+        title=experiment.heading.title,
+        seed=seed,
+        file=document.file,
+        duration=duration,
+        max_duration=experiment.guards.max_duration,
+        lease=experiment.guards.lease,
+        recover=experiment.recover,
+        requires=Needs(**experiment.requires.model_dump()),
+        topology=experiment.topology,
+        faults=tuple(sorted(faults, key=lambda fault: fault.at)),
+        arrivals=arrivals,
+        probes=tuple(probes),
+        checks=tuple(dict.fromkeys((*ALWAYS, *experiment.checks))),
+    )
+
+
+def _begin(step: FaultStep, steps: dict[str, FaultStep]) -> float:
+    """When a step begins; lint has seen that references end somewhere."""
+    if step.step.after is None:
+        return step.step.at or 0.0
+    return _begin(steps[step.step.after.id], steps) + step.step.after.plus
+
+
+def _fault(
+    document: Document,
+    path: Path,
+    step: FaultStep,
+    steps: dict[str, FaultStep],
+    directory: Directory,
+    seed: int,
+) -> PlannedFault | None:
+    try:
+        fault = step.type.of(step.id, step.params, Targets(directory, _draws(seed, step.id)))
+    except ChaosError as error:
+        document.add(path, error.id, error.text)
+        return None
+    at = round(_begin(step, steps), 6)
+    lasts = step.step.for_ if step.step.for_ is not None else step.type.lasts
+    until = None if lasts is None else round(at + lasts, 6)
+    return PlannedFault(
+        id=step.id, kind=fault.kind, at=at, until=until, cure=step.step.cure, values=to_plain(fault)
+    )
+
+
+def _draws(seed: int, name: str) -> Draws:
+    return Draws(seed, f"fault/{name}")
+
+
+def _fits(
+    document: Document,
+    experiment: Experiment,
+    faults: list[PlannedFault],
+    directory: Directory,
+    duration: float,
+) -> None:
+    """Time limit, blast radius, and no two faults that hold the power of one node at once."""
+    limit = experiment.guards.max_duration
+    if duration > limit:
+        text = f"the schedule takes {duration:g} s, max_duration is {limit:g} s"
+        document.add(("guards",), "KS-CHAOS-013", text)
+    roles = {entry.node: entry.role for entry in directory.nodes}
+    touched = list(dict.fromkeys(node for f in faults for node in f.fault().touches()))
+    budget_of = {"hosts": Role.ESXI, "kms": Role.KMS, "vcenter": Role.VCENTER}
+    for key, allowed in experiment.guards.blast_radius.items():
+        path = ("guards", "blast_radius", key)
+        role = budget_of.get(key)
+        if role is None:
+            used = sum(1 for f in faults if f.kind == key)
+            bound = int(str(allowed))
+        else:
+            used = sum(1 for node in touched if roles[node] is role)
+            total = sum(1 for kind in roles.values() if kind is role)
+            text = str(allowed)
+            bound = int(text[:-1]) * total // 100 if text.endswith("%") else int(text)
+        if used > bound:
+            document.add(path, "KS-CHAOS-012", f"{used} {key} are touched, {bound} are allowed")
+    places = {step.id: place for place, step in enumerate(experiment.steps)}
+    for first, second in _clashes(faults, duration):
+        text = f"{first.id!r} and {second.id!r} hold the power of the same node at the same time"
+        document.add(("schedule", places[second.id]), "KS-CHAOS-020", text)
+
+
+def _clashes(
+    faults: list[PlannedFault], duration: float
+) -> list[tuple[PlannedFault, PlannedFault]]:
+    holding = [f for f in faults if f.fault().holds_power]
+    found = []
+    for place, first in enumerate(holding):
+        for second in holding[place + 1 :]:
+            ends = [duration if f.until is None else f.until for f in (first, second)]
+            apart = first.at > ends[1] or second.at > ends[0]
+            nodes = set(first.fault().touches())
+            if not apart and any(node in nodes for node in second.fault().touches()):
+                found.append((first, second))
+    return found
+
+
+def _arrivals(
+    document: Document, experiment: Experiment, directory: Directory, seed: int, duration: float
+) -> tuple[Arrival, ...]:
+    drawn: list[tuple[float, int, str, str]] = []
+    for place, load in enumerate(experiment.workload):
+        draws = Draws(seed, f"workload/{place}/{load.op}")
+        targets: tuple[str, ...] = ()
+        if OPERATIONS[load.op].about == "vms":
+            try:
+                targets = select_vms(load.on or "all", directory, draws)
+            except ChaosError as error:
+                document.add(("workload", place), error.id, error.text)
+                continue
+        until = duration if load.until is None else min(load.until, duration)
+        for at, target in draw_arrivals(load.op, load.rate, (load.from_, until), targets, draws):
+            drawn.append((at, place, load.op, target))
+    drawn.sort()
+    return tuple(
+        Arrival(at=at, op=op, target=target, number=number)
+        for number, (at, _, op, target) in enumerate(drawn, start=1)
+    )
+
+
+def _probe(
+    document: Document, when: str, place: int, probed: Probed, directory: Directory, seed: int
+) -> list[PlannedProbe]:
+    about = PROBES[probed.probe].about
+    draws = Draws(seed, f"probe/{when}/{place}")
+    vms: tuple[VmName, ...] = ()
+    hosts: tuple[NodeName, ...] = ()
+    try:
+        if about == "vms":
+            vms = directory.vms if probed.on is None else select_vms(probed.on, directory, draws)
+        elif about == "hosts":
+            chosen = select_nodes(probed.on or "role:esxi", directory, draws)
+            roles = {entry.node: entry.role for entry in directory.nodes}
+            hosts = tuple(node for node in chosen if roles[node] is Role.ESXI)
+    except ChaosError as error:
+        document.add(("hypothesis", when, place), error.id, error.text)
+        return []
+    return [
+        PlannedProbe(
+            when=when,
+            probe=probed.probe,
+            is_=probed.is_,
+            vms=vms,
+            hosts=hosts,
+            op=probed.op,
+            view=probed.view,
+            within=probed.within,
+            start=probed.from_,
+            until=probed.until,
+            every=max(probed.every, 0.1),
+            grace=probed.grace,
+        )
+    ]
+
+
+def dump_plan(made: Plan) -> bytes:
+    """The plan as JSON, as it is stored with a run."""
+    return msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n"
+
+
+def load_plan(data: bytes) -> Plan:
+    """The plan that ``dump_plan`` wrote; KS-CHAOS-109 when it is none of this version's."""
+    try:
+        made = msgspec.json.decode(data, type=Plan)
+        for fault in made.faults:
+            fault.fault()
+    except msgspec.DecodeError as error:
+        raise ChaosError("KS-CHAOS-109", str(error)) from None
+    if made.format != FORMAT:
+        raise ChaosError("KS-CHAOS-109", f"a plan of format {made.format}, this is {FORMAT}")
+    return made
+
+
+def render(made: Plan) -> str:
+    """For people: every fault, arrival count, probe and check, in order of time."""
+    lines = [
+        f"{made.name}: {made.title}",
+        f"seed {made.seed}, fault phase {made.duration:g} s, lease {made.lease:g} s",
+        "",
+        "faults",
+    ]
+    for fault in made.faults:
+        end = "end of run" if fault.until is None else f"{fault.until:g} s"
+        cure = ", then cured" if fault.cure else ""
+        lines.append(f"  {fault.at:8.3f} s .. {end}{cure}  {fault.id}: {fault.fault().summary()}")
+    if made.arrivals:
+        lines += ["", f"workload: {len(made.arrivals)} arrivals"]
+        lines += [f"  {a.at:8.3f} s  {a.op} {a.target}".rstrip() for a in made.arrivals]
+    lines += ["", "hypothesis", *(f"  {probe.label()}" for probe in made.probes)]
+    if made.recover is not None:
+        lines.append(f"  the live ones of `after` hold within {made.recover:g} s of the heal")
+    return "\n".join([*lines, "", f"checks: {', '.join(made.checks)}"])

@@ -1,0 +1,114 @@
+"""What the engine knows of each guest's disk, and the questions that it answers with it.
+
+A guest is told to fill its disk from a marker that only the engine keeps; a challenge is right
+when its digest is the one that marker, block numbers and generations give. An answer that was
+lost may or may not have rewritten a block: that stays open until a later answer settles it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import combinations_with_replacement
+
+from chaos.draws import Draws
+from chaos.faults.base import REFUSALS
+from chaos.lab import Lab
+from protocol.errors import LabError
+from protocol.guest import challenge_digest, guest_block, guest_seed
+from protocol.messages.host import GuestAnswer, GuestChallenge, GuestWrite
+from protocol.terms import NodeName, VmName
+
+BLOCKS = 64
+ASKED = 8
+OPEN_LIMIT = 3
+WITHIN = 30.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a question ended: right, wrong, or (None) no answer that tells; ``definite`` when it
+    certainly did nothing."""
+
+    right: bool | None
+    told: str = ""
+    definite: bool = True
+
+
+@dataclass
+class _Disk:
+    seed: bytes
+    generations: dict[int, int] = field(default_factory=dict)
+    open: int = 0  # rewrites that may have happened
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Guests:
+    """One per run; markers and nonces come from a stream of the run's seed."""
+
+    def __init__(self, lab: Lab, draws: Draws) -> None:
+        self._lab = lab
+        self._draws = draws
+        self._disks: dict[VmName, _Disk] = {}
+
+    def planted(self) -> tuple[VmName, ...]:
+        """VMs whose disks were filled from a marker of ours."""
+        return tuple(self._disks)
+
+    async def plant(self, vm: VmName, host: NodeName) -> str:
+        """Have the guest fill its disk; empty when it has, else why not."""
+        marker = self._draws.token(32)
+        try:
+            await self._lab.ask(host, GuestWrite(vm=vm, marker=marker), within=WITHIN)
+        except REFUSALS as error:
+            return f"{vm}: {type(error).__name__}: {error}"
+        self._disks[vm] = _Disk(guest_seed(marker))
+        return ""
+
+    async def challenge(self, vm: VmName, host: NodeName) -> Asked:
+        """Ask eight blocks (one while many answers are open) with a fresh nonce."""
+        disk = self._disks.get(vm)
+        if disk is None:
+            return Asked(None, f"{vm}: its disk was never filled")
+        async with disk.turn:
+            count = ASKED if disk.open <= OPEN_LIMIT else 1
+            blocks = self._draws.pick(range(BLOCKS), count)
+            nonce = self._draws.token(16)
+            question = GuestChallenge(vm=vm, nonce=nonce, blocks=blocks)
+            try:
+                answer = await self._lab.ask(host, question, within=WITHIN)
+            except LabError as error:
+                if not error.definite:
+                    disk.open += 1
+                return Asked(None, f"{vm}: {type(error).__name__}: {error}", error.definite)
+            return _judge(vm, disk, nonce, blocks, answer)
+
+
+def _judge(
+    vm: VmName, disk: _Disk, nonce: bytes, blocks: tuple[int, ...], answer: GuestAnswer
+) -> Asked:
+    for guess in _worlds(disk, blocks):
+        contents = [guest_block(disk.seed, block, guess[block]) for block in blocks]
+        if challenge_digest(nonce, contents) != answer.digest:
+            continue
+        moved = sum(guess[block] - disk.generations.get(block, 0) for block in blocks)
+        disk.open = max(0, disk.open - moved)
+        disk.generations.update(guess)
+        if answer.rewritten not in guess or answer.generation != guess[answer.rewritten] + 1:
+            return Asked(False, f"{vm}: block {answer.rewritten} has another generation")
+        disk.generations[answer.rewritten] = answer.generation
+        return Asked(True)
+    return Asked(False, f"{vm}: the digest is not that of its blocks")
+
+
+def _worlds(disk: _Disk, blocks: tuple[int, ...]) -> Iterator[dict[int, int]]:
+    """Generations of ``blocks`` as they may be: as known, or with open rewrites among them."""
+    known = {block: disk.generations.get(block, 0) for block in blocks}
+    limit = disk.open if len(blocks) == 1 else min(disk.open, OPEN_LIMIT)
+    for moved in range(limit + 1):
+        for chosen in combinations_with_replacement(blocks, moved):
+            world = dict(known)
+            for block in chosen:
+                world[block] += 1
+            yield world

@@ -1,0 +1,133 @@
+"""The history of a run: JSON lines, each carrying the digest of the one before.
+
+Fields of a line: ``seq`` from 1, ``t`` (lab seconds since the run began), ``node``, ``type``,
+``op``, free ``data`` without secrets, ``prev`` (digest of the line before). A timeout is
+``info``, never ``fail``; ``fail`` means it certainly had no effect. The last line is of type
+``end`` and counts the lines, so a cut-off tail is seen too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from chaos.errors import ChaosError
+
+TYPES = ("invoke", "ok", "fail", "info", "fault", "heal", "probe", "state", "note", "end")
+START = "0" * 64
+LIMIT = 64 * 1024 * 1024
+_ALWAYS = frozenset({"fault", "heal", "end"})
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One line."""
+
+    seq: int
+    t: float
+    node: str
+    type: str
+    op: str
+    data: dict[str, Any] = {}
+    prev: str = START
+
+
+class History:
+    """Writes one history; ``path`` None keeps it in memory only.
+
+    ``limit`` bounds its bytes: over it, only faults, heals and the end are still written, and
+    the end says how many records were left out.
+    """
+
+    def __init__(self, path: Path | None, now: Callable[[], float], *, limit: int = LIMIT) -> None:
+        self.path = path
+        self._now = now
+        self._limit = limit
+        self._start = now()
+        self._file: IO[bytes] | None = path.open("xb", buffering=0) if path else None
+        self._prev = START
+        self._bytes = 0
+        self._trace = hashlib.sha256()
+        self.dropped = 0
+        self.records: list[Record] = []
+
+    def add(self, type: str, node: str = "", *, op: str = "", **data: Any) -> Record | None:
+        """Write a record; None when it was left out because of the limit."""
+        if type not in TYPES:
+            raise ValueError(f"a record is one of {TYPES}, not {type!r}")
+        if self._bytes >= self._limit and type not in _ALWAYS:
+            self.dropped += 1
+            return None
+        record = Record(
+            seq=len(self.records) + 1,
+            t=round(self._now() - self._start, 6),
+            node=str(node),
+            type=type,
+            op=op,
+            data=data,
+            prev=self._prev,
+        )
+        line = msgspec.json.encode(record)
+        self._prev = hashlib.sha256(line).hexdigest()
+        self._bytes += len(line) + 1
+        self._trace.update(f"{record.t:.6f} {record.node} {type} {op}\n".encode())
+        self.records.append(record)
+        if self._file is not None:
+            self._file.write(line + b"\n")
+        return record
+
+    @property
+    def trace(self) -> str:
+        """Fold of times, nodes, types and operations: no ids, no bytes, no lengths."""
+        return self._trace.hexdigest()
+
+    def close(self) -> None:
+        """Write the end and give the file back; again is no change."""
+        if self.records and self.records[-1].type == "end":
+            return
+        self.add("end", lines=len(self.records) + 1, dropped=self.dropped, trace=self.trace)
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._file = None
+
+
+def records_of(lines: Iterable[bytes]) -> Iterator[Record]:
+    """Records of a history, each verified against the one before.
+
+    Raises ``ChaosError`` KS-CHAOS-204 at the first line that is not what was written.
+    """
+    prev, ended, number = START, False, 0
+    for number, raw in enumerate(lines, start=1):
+        line = raw.rstrip(b"\n")
+        try:
+            record = msgspec.json.decode(line, type=Record)
+        except msgspec.DecodeError as error:
+            raise _broken(number, f"no record: {error}") from None
+        if ended:
+            raise _broken(number, "there is a line after the end")
+        if record.seq != number or record.prev != prev:
+            raise _broken(number, "it does not follow the line before it")
+        if msgspec.json.encode(record) != line:
+            raise _broken(number, "it has fields that were not written")
+        prev = hashlib.sha256(line).hexdigest()
+        ended = record.type == "end"
+        if ended and record.data.get("lines") != number:
+            raise _broken(number, "the end counts other lines")
+        yield record
+    if not ended:
+        raise _broken(number + 1, "the end is missing: cut off, or the run was killed")
+
+
+def verify(path: Path) -> tuple[Record, ...]:
+    """All records of the file at ``path``; KS-CHAOS-204 when any line is not as written."""
+    with path.open("rb") as file:
+        return tuple(records_of(file))
+
+
+def _broken(line: int, why: str) -> ChaosError:
+    return ChaosError("KS-CHAOS-204", f"line {line}: {why}")

@@ -1,0 +1,103 @@
+"""Hypotheses measured: once, again and again during the fault phase, or until they hold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from chaos.checks.result import CheckResult, Result
+from chaos.experiment.plan import Plan, PlannedProbe
+from chaos.history import History
+from chaos.lab import Lab
+from chaos.observe import Snapshot
+from chaos.probes import PROBES, Measured, Sources
+
+AGAIN = 1.0
+
+
+@dataclass
+class Hypotheses:
+    """The probes of one plan on one lab."""
+
+    plan: Plan
+    lab: Lab
+    history: History
+    sources: Sources
+
+    def of(self, when: str) -> list[PlannedProbe]:
+        return [probe for probe in self.plan.probes if probe.when == when]
+
+    async def measure(self, probe: PlannedProbe, look: Snapshot) -> Measured:
+        """One measurement, written down."""
+        found = await PROBES[probe.probe].measure(look, probe.scope(), self.sources)
+        self.history.add(
+            "probe",
+            op=probe.probe,
+            when=probe.when,
+            value=round(found.value, 6) if math.isfinite(found.value) else None,
+            holds=probe.is_.holds(found.value),
+            told=found.told,
+        )
+        return found
+
+    def judged(self, probe: PlannedProbe, found: Measured) -> CheckResult:
+        """A measurement as a result; what could not be measured is unknown."""
+        if math.isnan(found.value):
+            return CheckResult(name=probe.label(), result=Result.UNKNOWN, text=found.told)
+        result = Result.PASS if probe.is_.holds(found.value) else Result.FAIL
+        text = f"measured {found.value:g}" + (f": {found.told}" if found.told else "")
+        return CheckResult(name=probe.label(), result=result, text=text)
+
+    async def before(self) -> list[CheckResult]:
+        """Each probe of ``before``, tried again until it holds or its ``within`` is over."""
+        results = []
+        for probe in self.of("before"):
+            results += await self.until_hold([probe], probe.within)
+        return results
+
+    async def until_hold(self, probes: list[PlannedProbe], within: float) -> list[CheckResult]:
+        """The last measurement of each, made again every second until all hold at once."""
+        begin = self.lab.monotonic()
+        while True:
+            look = Snapshot(self.lab)
+            found = [await self.measure(probe, look) for probe in probes]
+            results = [self.judged(p, f) for p, f in zip(probes, found, strict=True)]
+            passed = self.lab.monotonic() - begin
+            if all(r.result is Result.PASS for r in results) or passed + AGAIN > within:
+                return results
+            await self.lab.sleep(AGAIN)
+
+    async def sample(self, probe: PlannedProbe, start: float) -> CheckResult:
+        """A probe of ``during``: every ``every`` from its ``start`` to its ``until``.
+
+        It fails when it does not hold for longer than its grace, at any time.
+        """
+        until = self.plan.duration if probe.until is None else probe.until
+        await self._sleep_to(start + probe.start)
+        bad_since: float | None = None
+        worst: CheckResult | None = None
+        seen = 0
+        while self.lab.monotonic() <= start + until:
+            began = self.lab.monotonic()
+            result = self.judged(probe, await self.measure(probe, Snapshot(self.lab)))
+            now = self.lab.monotonic()
+            if result.result is Result.PASS:
+                bad_since = None
+                seen += 1
+            elif result.result is Result.FAIL:
+                bad_since = began if bad_since is None else bad_since
+                if now - bad_since >= probe.grace and worst is None:
+                    text = f"{result.text}, {began - start:.1f} s after the begin"
+                    worst = CheckResult(name=result.name, result=Result.FAIL, text=text)
+            await self._sleep_to(began + probe.every)
+        if worst is not None:
+            return worst
+        if not seen:
+            text = "it was never measured to hold"
+            return CheckResult(name=probe.label(), result=Result.UNKNOWN, text=text)
+        return CheckResult(name=probe.label(), result=Result.PASS, text=f"held {seen} times")
+
+    async def _sleep_to(self, at: float) -> None:
+        left = at - self.lab.monotonic()
+        if left > 0:
+            await self.lab.sleep(left)

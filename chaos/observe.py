@@ -1,0 +1,156 @@
+"""What is seen of a lab at one moment, by questions at administrators' doors only.
+
+A ``Snapshot`` asks each thing once, however many probes read it. What does not answer is
+absent, never guessed. ``AuditTail`` follows the key servers' audit trails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from chaos.faults.base import REFUSALS, each, status_of
+from chaos.lab import Lab
+from protocol.messages.control import NodeRunState, NodeStatus
+from protocol.messages.host import HostSummary, QueryHost, VmSummary
+from protocol.messages.kms import AuditRow, QueryAudit
+from protocol.messages.vcenter import (
+    CryptoKeyStatus,
+    HostInfo,
+    ListHosts,
+    ListKmsClusters,
+    ListVms,
+    ProviderInfo,
+    QueryCryptoKeyStatus,
+    VmInfo,
+)
+from protocol.terms import CryptoKeyId, NodeName, Role, VmName
+
+WITHIN = 10.0
+KEYS_AT_ONCE = 256
+
+
+def nodes_of(lab: Lab, role: Role) -> tuple[NodeName, ...]:
+    return tuple(entry.node for entry in lab.directory().nodes if entry.role is role)
+
+
+class Snapshot:
+    """One look; made new for each moment."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self._hosts: dict[NodeName, HostSummary] | None = None
+        self._status: dict[NodeName, NodeStatus] | None = None
+
+    async def status(self) -> dict[NodeName, NodeStatus]:
+        """Of every node that can be asked."""
+        if self._status is None:
+            found = {}
+            for entry in self.lab.directory().nodes:
+                status = await status_of(self.lab, entry.node)
+                if status is not None:
+                    found[entry.node] = status
+            self._status = found
+        return self._status
+
+    async def hosts(self) -> dict[NodeName, HostSummary]:
+        """Each host's own view, of those that answer."""
+        if self._hosts is None:
+            status = await self.status()
+            found: dict[NodeName, HostSummary] = {}
+
+            async def ask(host: NodeName) -> None:
+                found[host] = (await self.lab.ask(host, QueryHost(), within=WITHIN)).summary
+
+            up = [
+                host
+                for host in nodes_of(self.lab, Role.ESXI)
+                if host in status and status[host].state is NodeRunState.RUNNING
+            ]
+            await each(up, ask)
+            self._hosts = {host: found[host] for host in up if host in found}
+        return self._hosts
+
+    async def vms(self) -> dict[VmName, tuple[NodeName, VmSummary]]:
+        """Each VM as its host sees it; absent when no host that answers has it."""
+        return {
+            vm.vm: (host, vm)
+            for host, summary in (await self.hosts()).items()
+            for vm in summary.vms
+        }
+
+    async def vcenter_vms(self) -> dict[VmName, VmInfo]:
+        found: dict[VmName, VmInfo] = {}
+        for vcenter in nodes_of(self.lab, Role.VCENTER):
+            try:
+                listed = await self.lab.ask(vcenter, ListVms(), within=WITHIN)
+            except REFUSALS:
+                continue
+            found |= {vm.vm: vm for vm in listed.vms}
+        return found
+
+    async def vcenter_hosts(self) -> dict[NodeName, HostInfo]:
+        found: dict[NodeName, HostInfo] = {}
+        for vcenter in nodes_of(self.lab, Role.VCENTER):
+            try:
+                listed = await self.lab.ask(vcenter, ListHosts(), within=WITHIN)
+            except REFUSALS:
+                continue
+            found |= {host.host: host for host in listed.hosts}
+        return found
+
+    async def providers(self) -> tuple[ProviderInfo, ...] | None:
+        """All providers; None when no vCenter answers."""
+        found: tuple[ProviderInfo, ...] | None = None
+        for vcenter in nodes_of(self.lab, Role.VCENTER):
+            try:
+                listed = await self.lab.ask(vcenter, ListKmsClusters(), within=WITHIN)
+            except REFUSALS:
+                continue
+            found = (found or ()) + listed.providers
+        return found
+
+    async def key_status(
+        self, keys: tuple[CryptoKeyId, ...]
+    ) -> dict[CryptoKeyId, CryptoKeyStatus] | None:
+        """What vCenter really gets from the providers; None when it does not answer."""
+        found: dict[CryptoKeyId, CryptoKeyStatus] = {}
+        for vcenter in nodes_of(self.lab, Role.VCENTER):
+            for start in range(0, len(keys), KEYS_AT_ONCE):
+                part = QueryCryptoKeyStatus(keys=keys[start : start + KEYS_AT_ONCE])
+                try:
+                    answer = await self.lab.ask(vcenter, part, within=60.0)
+                except REFUSALS:
+                    return None
+                found |= {status.key: status for status in answer.keys}
+        return found
+
+
+class AuditTail:
+    """New rows of the key servers' audit trails since the last call, each row once."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._turn = asyncio.Lock()
+        self._after: dict[NodeName, int] = {}
+        self.rows: list[AuditRow] = []
+        self.blind = False  # a server could not be asked at some time
+
+    async def position(self) -> int:
+        """Read on; the number of rows seen so far, as a mark in ``rows``."""
+        async with self._turn:
+            for server in nodes_of(self._lab, Role.KMS):
+                await self._read_on(server)
+            return len(self.rows)
+
+    async def _read_on(self, server: NodeName) -> None:
+        while True:
+            after = self._after.get(server, 0)
+            try:
+                page = await self._lab.ask(server, QueryAudit(after=after), within=WITHIN)
+            except REFUSALS:
+                self.blind = True
+                return
+            if not page.rows:
+                return
+            self.rows += page.rows
+            self._after[server] = page.rows[-1].sequence

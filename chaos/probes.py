@@ -1,0 +1,244 @@
+"""What hypotheses measure, each by observation only.
+
+*Live* probes look at the lab now; the others sum up the run and belong to ``after``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from chaos.guests import Guests
+from chaos.observe import Snapshot
+from chaos.recoveries import Recoveries
+from chaos.tolerance import Unit
+from protocol.messages.control import NodeRunState
+from protocol.terms import (
+    HostConnectionState,
+    HostCryptoState,
+    NodeName,
+    PowerState,
+    VmConnectionState,
+    VmCryptoState,
+    VmName,
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A value (NaN: there was nothing to measure) and what it is made of."""
+
+    value: float
+    told: str = ""
+
+
+@dataclass
+class Operations:
+    """Outcomes of the workload by operation: ok, fail, info, and seconds of the ok ones."""
+
+    ok: dict[str, int] = field(default_factory=dict)
+    other: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a probe is asked about: ``vms`` or ``hosts`` as selected, ``op``, ``view``."""
+
+    vms: tuple[VmName, ...] = ()
+    hosts: tuple[NodeName, ...] = ()
+    op: str | None = None
+    view: str = "host"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What probes draw on besides a snapshot."""
+
+    guests: Guests
+    recoveries: Recoveries
+    operations: Operations
+
+
+Measure = Callable[[Snapshot, Scope, Sources], Awaitable[Measured]]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """``about`` says what ``on`` selects: vms, hosts, or nothing."""
+
+    name: str
+    unit: Unit
+    about: str
+    live: bool
+    doc: str
+    measure: Measure
+
+
+def _ratio(good: Sequence[str], bad: Sequence[str]) -> Measured:
+    total = len(good) + len(bad)
+    if not total:
+        return Measured(math.nan, "there is nothing to measure")
+    shown = ", ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
+    return Measured(len(good) / total, f"not: {shown}" if bad else f"all {total}")
+
+
+def _split(names: Sequence[str], good: Callable[[str], bool]) -> Measured:
+    return _ratio([n for n in names if good(n)], [n for n in names if not good(n)])
+
+
+async def _vm_running(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+    if scope.view == "vcenter":
+        listed = await look.vcenter_vms()
+        on = {
+            str(name)
+            for name, info in listed.items()
+            if info.power is PowerState.ON and info.connection is VmConnectionState.CONNECTED
+        }
+    else:
+        seen = await look.vms()
+        on = {str(name) for name, (_, vm) in seen.items() if vm.power is PowerState.ON}
+    return _split(scope.vms, on.__contains__)
+
+
+async def _vm_locked(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+    if scope.view == "vcenter":
+        listed = await look.vcenter_vms()
+        states = {str(name): info.crypto for name, info in listed.items()}
+    else:
+        states = {str(name): vm.crypto for name, (_, vm) in (await look.vms()).items()}
+    encrypted = [vm for vm in scope.vms if vm not in states or states[vm] is not None]
+    locked = {vm for vm in encrypted if states.get(vm) is VmCryptoState.LOCKED}
+    if not encrypted:
+        return Measured(math.nan, "no VM is encrypted")
+    told = f"locked: {', '.join(vm for vm in encrypted if vm in locked) or 'none'}"
+    return Measured(len(locked) / len(encrypted), told)
+
+
+async def _vm_works(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+    seen = await look.vms()
+    wrong: list[str] = []
+    for vm in scope.vms:
+        if vm not in seen:
+            wrong.append(f"{vm} (no host answers for it)")
+            continue
+        asked = await sources.guests.challenge(vm, seen[vm][0])
+        if not asked.right:
+            wrong.append(asked.told)
+    bad = len(wrong)
+    return _ratio([str(vm) for vm in scope.vms[bad:]], wrong)
+
+
+async def _host_safe(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+    seen = await look.hosts()
+    safe = {str(h) for h, s in seen.items() if s.crypto_state is HostCryptoState.SAFE}
+    return _split(scope.hosts, safe.__contains__)
+
+
+async def _host_connected(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+    listed = await look.vcenter_hosts()
+    good = {
+        str(host)
+        for host, info in listed.items()
+        if info.connection is HostConnectionState.CONNECTED
+    }
+    return _split(scope.hosts, good.__contains__)
+
+
+def _in_state(*states: NodeRunState) -> Measure:
+    async def measure(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+        status = await look.status()
+        good = {str(node) for node, seen in status.items() if seen.state in states}
+        return _split(scope.hosts, good.__contains__)
+
+    return measure
+
+
+async def _key_available(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+    vms = await look.vcenter_vms()
+    keys = tuple(dict.fromkeys(v.key for n, v in vms.items() if n in scope.vms and v.key))
+    found = await look.key_status(keys)
+    if found is None or not vms:
+        return Measured(0.0, "vCenter does not answer")
+    good = {str(key) for key, status in found.items() if status.available}
+    return _split([str(key) for key in keys], good.__contains__)
+
+
+async def _provider_green(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+    providers = await look.providers()
+    if providers is None:
+        return Measured(0.0, "vCenter does not answer")
+    good = {str(p.provider) for p in providers if p.status == "green"}
+    return _split([str(p.provider) for p in providers], good.__contains__)
+
+
+async def _internal_errors(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+    counts = {n: s.counters.get("internal_errors", 0) for n, s in (await look.status()).items()}
+    bad = [f"{node}: {count}" for node, count in counts.items() if count]
+    return Measured(float(sum(counts.values())), ", ".join(bad))
+
+
+async def _back_within(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+    done = [r for r in sources.recoveries.done if r.host in scope.hosts]
+    if not done:
+        return Measured(math.nan, "no host with running VMs booted")
+    worst = max(done, key=lambda r: r.seconds)
+    told = f"{worst.host} (boot {worst.boot})"
+    if worst.missing:
+        told += f": {', '.join(worst.missing)} never ran again"
+    return Measured(worst.seconds, f"worst: {told}")
+
+
+async def _kms_calls(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+    done = [r for r in sources.recoveries.done if r.host in scope.hosts]
+    counted = [r.kms_calls for r in done]
+    if not done or None in counted:
+        return Measured(math.nan, "no recovery was counted from its begin to its end")
+    return Measured(float(sum(c for c in counted if c is not None)), f"{len(done)} recoveries")
+
+
+async def _op_ok(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+    ok, other = sources.operations.ok, sources.operations.other
+    ops = [scope.op] if scope.op else sorted({*ok, *other})
+    good, bad = sum(ok.get(op, 0) for op in ops), sum(other.get(op, 0) for op in ops)
+    if not good + bad:
+        return Measured(math.nan, "no operation was tried")
+    return Measured(good / (good + bad), f"{good} ok, {bad} not")
+
+
+async def _op_p99(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+    taken = sources.operations.seconds
+    ops = [scope.op] if scope.op else sorted(taken)
+    values = sorted(value for op in ops for value in taken.get(op, []))
+    if not values:
+        return Measured(math.nan, "no operation ended well")
+    return Measured(values[math.ceil(len(values) * 0.99) - 1], f"of {len(values)}")
+
+
+R, S, C = Unit.RATIO, Unit.SECONDS, Unit.COUNT
+_ALL = (
+    Probe("vm.running", R, "vms", True, "share of VMs that are powered on", _vm_running),
+    Probe("vm.works", R, "vms", True, "share whose guest answers a challenge right", _vm_works),
+    Probe("vm.locked", R, "vms", True, "share of encrypted VMs that are locked", _vm_locked),
+    Probe("host.safe", R, "hosts", True, "share of hosts in crypto state safe", _host_safe),
+    Probe("host.connected", R, "hosts", True, "share that vCenter holds", _host_connected),
+    Probe("host.up", R, "hosts", True, "share of hosts that run", _in_state(NodeRunState.RUNNING)),
+    Probe(
+        "host.halted",
+        R,
+        "hosts",
+        True,
+        "share stopped at their screen",
+        _in_state(NodeRunState.HALTED),
+    ),
+    Probe("key.available", R, "vms", True, "share of VMs' keys the provider has", _key_available),
+    Probe("provider.green", R, "", True, "share of providers with status green", _provider_green),
+    Probe("node.internal_errors", C, "", True, "unexpected errors in services", _internal_errors),
+    Probe("vm.back_within", S, "hosts", False, "longest from boot to all VMs", _back_within),
+    Probe("vm.kms_calls", C, "hosts", False, "key server calls from boot to all VMs", _kms_calls),
+    Probe("op.ok", R, "op", False, "share of operations that ended well", _op_ok),
+    Probe("op.p99", S, "op", False, "99th percentile of operations that ended well", _op_p99),
+)
+PROBES: Final[dict[str, Probe]] = {probe.name: probe for probe in _ALL}

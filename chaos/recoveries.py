@@ -1,0 +1,125 @@
+"""Boots of hosts, watched: how long after each boot the VMs of before ran again, and whether
+any key server was asked for their keys meanwhile."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from chaos.faults.base import REFUSALS, status_of
+from chaos.history import History
+from chaos.lab import Lab
+from chaos.observe import AuditTail, Snapshot
+from protocol.messages.control import NodeRunState
+from protocol.messages.host import QueryHost
+from protocol.terms import NodeName, PowerState, VmName
+
+EVERY = 1.0
+GET = "Get"
+
+
+@dataclass
+class Recovery:
+    """One boot of one host. ``seconds`` from the boot's end to the last VM's run, infinite
+    while some do not run; ``kms_calls`` None when a key server could not be asked."""
+
+    host: NodeName
+    boot: int
+    mark: int
+    up_at: float | None = None
+    seconds: float = math.inf
+    missing: tuple[VmName, ...] = ()
+    kms_calls: int | None = None
+
+
+@dataclass
+class _Host:
+    boot: int
+    ran: tuple[VmName, ...]
+    keys: frozenset[str]
+    current: Recovery | None = None
+
+
+@dataclass
+class Recoveries:
+    """``begin`` takes note of what runs; ``look`` is called every second of the run."""
+
+    lab: Lab
+    history: History
+    done: list[Recovery] = field(default_factory=list)
+    _hosts: dict[NodeName, _Host] = field(default_factory=dict)
+    _tail: AuditTail | None = None
+
+    async def begin(self) -> None:
+        """Note which VMs run where, and which keys they and the hosts use."""
+        look = Snapshot(self.lab)
+        self._tail = AuditTail(self.lab)
+        for host, summary in (await look.hosts()).items():
+            keys = {str(key.key_id) for vm in summary.vms for key in vm.keys}
+            if summary.crypto_key_id is not None:
+                keys.add(str(summary.crypto_key_id.key_id))
+            ran = tuple(vm.vm for vm in summary.vms if vm.power is PowerState.ON)
+            self._hosts[host] = _Host(summary.boot, ran, frozenset(keys))
+
+    async def look(self) -> None:
+        """Follow every host that boots or has booted and not recovered yet."""
+        for host, known in self._hosts.items():
+            status = await status_of(self.lab, host)
+            if status is None:
+                continue
+            if status.boot > known.boot and known.ran:
+                known.boot = status.boot
+                if known.current is not None:
+                    self._close(known.current)
+                mark = await self._position()
+                known.current = Recovery(host, status.boot, mark, missing=known.ran)
+            if known.current is not None and status.state is NodeRunState.RUNNING:
+                await self._follow(known, known.current)
+
+    async def _follow(self, known: _Host, recovery: Recovery) -> None:
+        if recovery.up_at is None:
+            recovery.up_at = self.lab.monotonic()
+        try:
+            summary = (await self.lab.ask(recovery.host, QueryHost(), within=10.0)).summary
+        except REFUSALS:
+            return
+        on = {vm.vm for vm in summary.vms if vm.power is PowerState.ON}
+        recovery.missing = tuple(vm for vm in known.ran if vm not in on)
+        if recovery.missing:
+            return
+        recovery.seconds = self.lab.monotonic() - recovery.up_at
+        await self._count(known, recovery)
+        self._close(recovery)
+        known.current = None
+
+    async def _count(self, known: _Host, recovery: Recovery) -> None:
+        end = await self._position()
+        if self._tail is None or self._tail.blind:
+            return
+        rows = self._tail.rows[recovery.mark : end]
+        asked = [r for r in rows if r.operation == GET and r.key_id in known.keys]
+        by_host = [r for r in rows if r.who == recovery.host and r not in asked]
+        recovery.kms_calls = len(asked) + len(by_host)
+
+    async def _position(self) -> int:
+        return 0 if self._tail is None else await self._tail.position()
+
+    def _close(self, recovery: Recovery) -> None:
+        finished = math.isfinite(recovery.seconds)
+        self.done.append(recovery)
+        self.history.add(
+            "state",
+            recovery.host,
+            op="recovery",
+            boot=recovery.boot,
+            seconds=round(recovery.seconds, 6) if finished else None,
+            missing=list(recovery.missing),
+            kms_calls=recovery.kms_calls,
+        )
+
+    def end(self) -> None:
+        """Close what has not recovered: it counts as never."""
+        for known in self._hosts.values():
+            if known.current is not None:
+                self._close(known.current)
+                known.current = None

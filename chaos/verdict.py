@@ -1,0 +1,76 @@
+"""How a run ended: one exit code per class, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+import msgspec
+
+from chaos.checks.result import CheckResult, Result
+from chaos.keeper import StillThere
+
+
+class Exit(IntEnum):
+    """Exit codes of ``chaos run`` and ``chaos replay``."""
+
+    PASS = 0
+    FAILED = 1
+    UNKNOWN = 2
+    NOT_STEADY = 3
+    BAD_FILE = 4
+    HARNESS = 5
+    NOT_RECOVERED = 6
+    INTERRUPTED = 130
+
+
+WORDS = {
+    Exit.PASS: "pass",
+    Exit.FAILED: "fail",
+    Exit.UNKNOWN: "unknown",
+    Exit.NOT_STEADY: "not steady",
+    Exit.BAD_FILE: "bad file",
+    Exit.HARNESS: "error",
+    Exit.NOT_RECOVERED: "fail",
+    Exit.INTERRUPTED: "interrupted",
+}
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """``-o json`` of a run. ``checks`` are hypotheses, then checks; ``left`` what has no undo."""
+
+    verdict: str
+    exit_code: int
+    seed: int
+    trace_hash: str
+    run: str
+    checks: tuple[CheckResult, ...]
+    reasons: tuple[str, ...] = ()
+    left: tuple[StillThere, ...] = ()
+
+
+def exit_of(
+    *,
+    interrupted: bool,
+    harness: Sequence[str],
+    steady: bool,
+    judged: Sequence[CheckResult],
+    recovery: Sequence[CheckResult],
+    excused: frozenset[str],
+) -> Exit:
+    """The class of a run, worst first. ``recovery`` are hypotheses under a recovery bound;
+    ``excused`` may be unknown without making the run unknown."""
+    if interrupted:
+        return Exit.INTERRUPTED
+    if harness:
+        return Exit.HARNESS
+    if not steady:
+        return Exit.NOT_STEADY
+    if any(check.result is Result.FAIL for check in judged):
+        return Exit.FAILED
+    if any(check.result is Result.FAIL for check in recovery):
+        return Exit.NOT_RECOVERED
+    unknown = [c for c in (*judged, *recovery) if c.result is Result.UNKNOWN]
+    if any(check.name not in excused for check in unknown):
+        return Exit.UNKNOWN
+    return Exit.PASS

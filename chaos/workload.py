@@ -1,0 +1,190 @@
+"""Operations of the workload: arrivals drawn up front, executed without waiting for answers.
+
+An operation ends ``ok``, ``fail`` (it certainly had no effect) or ``info`` (nobody knows).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from chaos.draws import Draws
+from chaos.guests import Guests
+from chaos.history import History
+from chaos.lab import Lab
+from chaos.observe import Snapshot, nodes_of
+from chaos.probes import Operations
+from protocol.errors import LabError, NotFound
+from protocol.messages.vcenter import (
+    CreateVm,
+    EncryptVm,
+    GenerateKey,
+    PowerOffVm,
+    PowerOnVm,
+)
+from protocol.terms import ClusterName, NodeName, Role, VmName
+
+WITHIN = 60.0
+ARRIVALS_LIMIT = 100_000
+
+
+def load_name(lab: Lab, run: str) -> str:
+    """What the run's own VMs and operation ids begin with: unique in a lab that lives on,
+    the same in every replay of a simulation."""
+    if lab.mode == "sim":
+        return "load"
+    return f"load-{hashlib.sha256(run.encode()).hexdigest()[:8]}"
+
+
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation: ``at`` seconds after the begin of the fault phase, on ``target``.
+
+    ``number`` is unique in the run and names what the operation makes.
+    """
+
+    at: float
+    op: str
+    target: str
+    number: int
+
+
+def draw_arrivals(
+    op: str,
+    rate: float,
+    span: tuple[float, float],
+    targets: tuple[str, ...],
+    draws: Draws,
+) -> list[tuple[float, str]]:
+    """Times (to the millisecond) and targets of one stream: exponential gaps, mean 1/rate."""
+    found: list[tuple[float, str]] = []
+    at = span[0]
+    while len(found) < ARRIVALS_LIMIT:
+        at += draws.exponential(1.0 / rate)
+        if at >= span[1]:
+            break
+        target = targets[draws.below(len(targets))] if targets else ""
+        found.append((round(at, 3), target))
+    return found
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``ok``, ``fail`` or ``info``, with plain values for the history."""
+
+    kind: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Means:
+    """What operations act with; ``name`` begins the names of what they make."""
+
+    lab: Lab
+    guests: Guests
+    name: str = "load"
+
+    @property
+    def vcenter(self) -> NodeName:
+        found = nodes_of(self.lab, Role.VCENTER)
+        if not found:
+            raise NotFound("the lab has no vCenter")
+        return found[0]
+
+    def operation_id(self, arrival: Arrival) -> str:
+        return f"{self.name}-{arrival.number:06d}"
+
+
+async def _power_cycle(means: Means, arrival: Arrival) -> Outcome:
+    vm = VmName(arrival.target)
+    await means.lab.ask(means.vcenter, PowerOffVm(vm=vm), within=WITHIN)
+    try:
+        await means.lab.ask(means.vcenter, PowerOnVm(vm=vm), within=WITHIN)
+    except LabError as error:
+        # The first half had its effect, so this is no clean failure.
+        return Outcome("info", {"off": True, "error": type(error).__name__})
+    return Outcome("ok", {})
+
+
+async def _key_create(means: Means, arrival: Arrival) -> Outcome:
+    message = GenerateKey(operation_id=means.operation_id(arrival))
+    made = await means.lab.ask(means.vcenter, message, within=WITHIN)
+    if made.success and made.key is not None:
+        return Outcome("ok", {"key": str(made.key.key_id), "provider": str(made.key.provider_id)})
+    # vCenter's answer does not say whether the key server had made the key already.
+    return Outcome("info", {"error": made.reason})
+
+
+async def _vm_encrypt(means: Means, arrival: Arrival) -> Outcome:
+    """A new VM beside ``target``'s, encrypted under a new key of the default provider."""
+    name = VmName(means.operation_id(arrival))
+    cluster = await _cluster_of(means, VmName(arrival.target))
+    operation_id = means.operation_id(arrival)
+    made = CreateVm(operation_id=f"{operation_id}-vm", vm=name, cluster=cluster)
+    await means.lab.ask(means.vcenter, made, within=WITHIN)
+    try:
+        message = EncryptVm(operation_id=operation_id, vm=name)
+        done = await means.lab.ask(means.vcenter, message, within=WITHIN)
+    except LabError as error:
+        return Outcome("info", {"vm": str(name), "error": type(error).__name__})
+    key = done.key
+    data = {"vm": str(name), "key": str(key.key_id), "provider": str(key.provider_id)}
+    return Outcome("ok", data)
+
+
+async def _cluster_of(means: Means, vm: VmName) -> ClusterName:
+    listed = await Snapshot(means.lab).vcenter_vms()
+    if vm not in listed:
+        raise NotFound(f"vCenter has no {vm}")
+    return listed[vm].cluster
+
+
+async def _challenge(means: Means, arrival: Arrival) -> Outcome:
+    vm = VmName(arrival.target)
+    seen = await Snapshot(means.lab).vms()
+    if vm not in seen:
+        return Outcome("fail", {"error": "no host answers for it"})
+    asked = await means.guests.challenge(vm, seen[vm][0])
+    if asked.right is None:
+        return Outcome("fail" if asked.definite else "info", {"error": asked.told})
+    return Outcome("ok", {}) if asked.right else Outcome("ok", {"wrong": asked.told})
+
+
+@dataclass(frozen=True)
+class Operation:
+    """``about`` says what its arrivals aim at: VMs, or nothing."""
+
+    name: str
+    about: str
+    doc: str
+    run: Callable[[Means, Arrival], Awaitable[Outcome]]
+
+
+_ALL = (
+    Operation("vm.power_cycle", "vms", "power a VM off and on through vCenter", _power_cycle),
+    Operation("key.create", "", "a new key of the default provider", _key_create),
+    Operation("vm.encrypt", "vms", "create a VM and encrypt it", _vm_encrypt),
+    Operation("guest.challenge", "vms", "have a guest prove that it reads its disk", _challenge),
+)
+OPERATIONS: Final[dict[str, Operation]] = {operation.name: operation for operation in _ALL}
+
+
+async def perform(means: Means, arrival: Arrival, history: History, operations: Operations) -> None:
+    """One arrival: invoke, its outcome, and the sums that probes read."""
+    began = means.lab.monotonic()
+    history.add("invoke", arrival.target, op=arrival.op, n=arrival.number)
+    try:
+        outcome = await OPERATIONS[arrival.op].run(means, arrival)
+    except LabError as error:
+        kind = "fail" if error.definite else "info"
+        outcome = Outcome(kind, {"error": type(error).__name__})
+    history.add(outcome.kind, arrival.target, op=arrival.op, n=arrival.number, **outcome.data)
+    if outcome.kind == "ok":
+        operations.ok[arrival.op] = operations.ok.get(arrival.op, 0) + 1
+        taken = means.lab.monotonic() - began
+        operations.seconds.setdefault(arrival.op, []).append(taken)
+    else:
+        operations.other[arrival.op] = operations.other.get(arrival.op, 0) + 1
