@@ -73,12 +73,13 @@ class ControlClient:
         self.name = control_name(name)
         self.counts: Counter[str] = Counter()
         self._client = os.urandom(8).hex()
+        probe = f"ctl.probe.{name}.{self._client}"
         self._connection = BrokerConnection(
             url,
             seed,
             name=f"{name}/{self._client[:6]}",
-            subjects=(f"ctl.inbox.{name}.*.{self._client}.>", f"ctl.probe.{name}.>"),
-            probe=f"ctl.probe.{name}.",
+            subjects=(f"ctl.inbox.{name}.*.{self._client}.>", probe),
+            probe=probe,
             options=options,
         )
         self._number = 0

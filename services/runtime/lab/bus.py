@@ -7,6 +7,7 @@ link. Everything about the connection itself is in ``connection``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from protocol.subjects import own_subscription, reply_prefix
@@ -35,7 +36,7 @@ class NatsWire:
             seed,
             name=me,
             subjects=(own_subscription(me),),
-            probe=reply_prefix(me, me),
+            probe=reply_prefix(me, me) + os.urandom(8).hex(),
             options=options,
         )
         # Bound here, not looked up per message: this is the hot path of the whole lab.

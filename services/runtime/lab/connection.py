@@ -21,7 +21,6 @@ that fails when one of them goes away, and failure tests that fail when one stop
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import re
 import socket
@@ -132,9 +131,9 @@ class _BrokerClient(Client):
 class BrokerConnection:
     """A named connection under one nkey, with its subscriptions and a synchronous ``send``.
 
-    ``probe`` begins a subject (it ends in a dot) this identity may publish and receive: ``open``
-    returns when a message on it came back. An identity that may publish nothing passes an empty
-    one and gets the weaker promise that the broker has read the subscriptions.
+    ``probe`` is a subject of this connection alone, covered by ``subjects``: ``open`` returns
+    when a message on it came back. An identity that may publish nothing passes an empty one and
+    gets the weaker promise that the broker has read the subscriptions.
 
     ``violations`` counts refusals by the broker's permissions (its text is not parsed: the
     client lower-cases it). ``losses`` counts lost links, ``epoch`` completed (re)connections.
@@ -162,7 +161,7 @@ class BrokerConnection:
         self.closed = False
         self._seed = seed
         self._subjects = subjects
-        self._probe = f"{probe}{os.urandom(8).hex()}" if probe else ""
+        self._probe = probe
         self._probed = asyncio.Event()
         self._up = False
         self._opened = False

@@ -55,7 +55,7 @@ async def test_a_node_cannot_listen_to_another(
         identities.node(NodeName("a")).seed,
         name="spy",
         subjects=("l.*.a.>", subject),
-        probe="l.a.a._r.",
+        probe="l.a.a._r.ready",
     )
     overheard = Recorder()
     await spy.open(overheard)
