@@ -336,7 +336,7 @@ class _Run:
             self.history.add("state", op="keys", asked=asked_for, available=good)
         await self._counters()
 
-    def verdict(self, interrupted: bool, run_id: str, trace: Callable[[], str] | None) -> Verdict:
+    def verdict(self, interrupted: bool, trace: Callable[[], str] | None) -> Verdict:
         excused = OPTIONAL_WITNESS if self.plan.faults else OPTIONAL_WITNESS | {"no_fault_left"}
         code = exit_of(
             interrupted=interrupted,

@@ -42,7 +42,7 @@ class After(Section):
     plus: float
 
 
-def after(value: object) -> object:
+def read_after(value: object) -> object:
     """``After`` from its text."""
     found = _AFTER.match(value.strip()) if isinstance(value, str) else None
     if found is None:
@@ -124,7 +124,7 @@ class Step(Section):
     fault: str
     id: Name | None = None
     at: Seconds | None = None
-    after: Annotated[After, BeforeValidator(after)] | None = None
+    after: Annotated[After, BeforeValidator(read_after)] | None = None
     for_: Seconds | None = Field(default=None, alias="for")
     cure: bool = False
 
