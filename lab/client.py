@@ -28,7 +28,7 @@ from chaos.keeper import FaultKeeper
 from lab.errors import KeysteadError
 from lab.processes import ProcessLab
 from lab.provision import provision
-from lab.simulation import Answer
+from lab.simulation import Answer, simulations
 from lab.topology import Topology, load, plan
 from lab.verbs import VERBS, Session, run_verb
 from services.runtime.lab.world import LabTime
@@ -122,7 +122,11 @@ class Lab:
 
     async def _simulated(self) -> Door:
         topology = msgspec.msgpack.encode(self.topology)
-        return SimDoor(await Conversation.open("lab.simulation:serve", topology, self.seed))
+        return SimDoor(
+            await Conversation.open(
+                "lab.simulation:serve", topology, self.seed, server=simulations()
+            )
+        )
 
     async def _real(self) -> Door:
         folder = Path(tempfile.mkdtemp(prefix="keystead-"))

@@ -8,6 +8,8 @@ for a conversation, in which the world stands still between two commands. Implem
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -26,6 +28,7 @@ from services.catalog import maker
 from services.runtime.agent import Agent
 from services.runtime.sim.bus import SimBroker, TapCallback
 from services.runtime.sim.loop import SimLoop
+from services.runtime.sim.runner import ForkServer
 from services.runtime.sim.trace import Trace
 from services.runtime.sim.world import SimWorld
 
@@ -167,6 +170,14 @@ def make(topology: Topology, seed: int, **options: Any) -> tuple[SimLab, Session
 
     lab.run(begin())
     return lab, session
+
+
+@functools.cache
+def simulations() -> ForkServer:
+    """This process's fork server with everything of a simulated lab imported."""
+    server = ForkServer((__name__,))
+    atexit.register(server.close)
+    return server
 
 
 class Answer(msgspec.Struct, frozen=True):
