@@ -165,6 +165,7 @@ class Machine:
         self._world.mark(life.node, life.boot, f"end:{way.value}")
         if runner is not None:
             runner.bus.abort()
+            runner.fell()
             self._counters = self._counted()
         if self._root is not None and not self._root.done():
             self._root.cancel()  # powerless in the lab; in the simulation it never runs again

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
-from protocol.errors import Busy, Internal, LabError, NotAvailable, NotConnected
+from protocol.errors import Busy, Disconnected, Internal, LabError, NotAvailable, NotConnected
 from protocol.messages.base import Reply, Request
 from protocol.messages.control import NodeRecord, NodeSpec
 from protocol.terms import NodeName
@@ -55,6 +55,7 @@ class NodeRunner:
         self._idle = asyncio.Event()
         self._stop = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
+        self._doors: dict[asyncio.Future[Reply | LabError], str] = {}
         self.service = make(self, ports)
 
     # ---- what a service sees --------------------------------------------------------------
@@ -230,10 +231,20 @@ class NodeRunner:
         cause = f"door/{self.boot}/{type(message).__name__}"
         peer = Peer(self.name, self.boot, local=True)
         self.accept(Incoming(message, peer, deadline, cause, respond))
-        outcome = await future
+        self._doors[future] = type(message).__name__
+        try:
+            outcome = await future
+        finally:
+            del self._doors[future]
         if isinstance(outcome, LabError):
             raise outcome
         return outcome
+
+    def fell(self) -> None:
+        """The life is over: whoever stands at the door is told that no answer will come."""
+        for future, name in self._doors.items():
+            if not future.done():
+                future.set_result(Disconnected(f"{self.name} went down during {name}"))
 
 
 def _story(error: BaseException) -> dict[str, Any]:
