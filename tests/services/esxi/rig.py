@@ -1,0 +1,334 @@
+"""Real hosts in the simulated world, and a vCenter that says only what a test tells it to.
+
+Hosts run as in a lab: node runner, bus, disk with two images, datastore, TPM (``model`` by
+default), in virtual time. The controller is a peer on the bus, no copy of the product's vCenter:
+it opens sessions, sends commands, and remembers what hosts told it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+
+from protocol.errors import LabError
+from protocol.messages.base import Reply, Request, Sealed
+from protocol.messages.control import (
+    AddNode,
+    Firmware,
+    ListNodes,
+    NodeRecord,
+    NodeRunState,
+    NodeSpec,
+    NodeStatus,
+    PowerOff,
+    PowerOn,
+    SetFirmware,
+    TpmBackend,
+)
+from protocol.messages.host import (
+    AddKeys,
+    Command,
+    CryptoManagerHostEnable,
+    CryptoManagerHostPrepare,
+    Done,
+    Esxcli,
+    EsxcliResult,
+    GuestChallenge,
+    GuestWrite,
+    HostCreateVm,
+    HostPowerOffVm,
+    HostPowerOnVm,
+    HostSummary,
+    KeysAdded,
+    OpenSession,
+    QueryHost,
+    ReconfigureVm,
+    VmSummary,
+)
+from protocol.messages.vcenter import AnnounceHost, ReportMissingKeys, ReportVms
+from protocol.secret import KeyMaterial
+from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId, Role, VmName
+from services.esxi.config import esxi_config
+from services.esxi.host import Host
+from services.esxi.service import EsxiService
+from services.runtime.agent import Agent
+from services.runtime.node import Make
+from services.runtime.service import Peer, Service, serves
+from services.runtime.session import SessionCommands
+from services.runtime.sim.bus import SimBroker
+from services.runtime.sim.datastore import SimArray
+from services.runtime.sim.disk import SimStore
+from services.runtime.sim.loop import SimLoop
+from services.runtime.sim.world import SimWorld
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Reply)
+
+VCENTER = NodeName("vcenter")
+A = NodeName("esxi-001")
+B = NodeName("esxi-002")
+VM = VmName("vm-01")
+PROVIDER = ProviderId("kms-provider")
+DATASTORE = "datastore-1"
+HOST_KEY = CryptoKeyId(KeyId("host-key"), PROVIDER)
+FAST = {"boot_step_s": 1.0, "autostart_window_s": 20.0}
+
+
+def key(name: str) -> CryptoKeyId:
+    return CryptoKeyId(KeyId(name), PROVIDER)
+
+
+def material(name: CryptoKeyId) -> KeyMaterial:
+    """The bytes a key server would give for it: always the same, found by a scan."""
+    return KeyMaterial(name.key_id.encode().ljust(32, b"*"))
+
+
+class Controller(Service):
+    """The test's voice on the bus, under vCenter's name."""
+
+    role: ClassVar[Role] = Role.VCENTER
+
+    def __init__(self, node: Any, ports: Any) -> None:
+        super().__init__(node, ports)
+        self.announced: list[HostSummary] = []
+        self.missing: list[ReportMissingKeys] = []
+        self.reported: list[VmSummary] = []
+        self.sessions: dict[NodeName, SessionCommands] = {}
+        self.supply: dict[CryptoKeyId, NodeName] = {}  # keys to push when reported missing
+
+    @serves(AnnounceHost)
+    async def announce(self, message: AnnounceHost, peer: Peer) -> Done:
+        self.announced.append(message.summary)
+        return Done()
+
+    @serves(ReportMissingKeys)
+    async def report_missing(self, message: ReportMissingKeys, peer: Peer) -> Done:
+        self.missing.append(message)
+        wanted = [k for k in message.keys if self.supply.get(k) == peer.node]
+        if wanted:
+            self.node.background("push", self._push(peer.node, tuple(wanted)))
+        return Done()
+
+    async def _push(self, host: NodeName, keys: tuple[CryptoKeyId, ...]) -> None:
+        await self.command(host, add(*keys))
+
+    @serves(ReportVms)
+    async def report_vms(self, message: ReportVms, peer: Peer) -> Done:
+        self.reported.extend(message.vms)
+        return Done()
+
+    async def connect(self, host: NodeName) -> HostSummary:
+        session = f"{host}-{self.node.boot}-{self.rng.token(4).hex()}"
+        opened = await self.bus.request(
+            host, OpenSession(session=session, vcenter_boot=self.node.boot), within=10
+        )
+        self.sessions[host] = SessionCommands(session)
+        return opened.summary
+
+    async def command(self, host: NodeName, message: Command[R]) -> R:
+        stamped = self.sessions[host].stamp(message)
+        return await self.bus.request(host, stamped, within=30)
+
+
+def add(*keys: CryptoKeyId) -> AddKeys:
+    return AddKeys(keys=keys, material=Sealed.of(*(material(k) for k in keys)))
+
+
+class Rig:
+    """One simulated lab; every method runs virtual time until its effect is there."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.loop = SimLoop(seed)
+        self.broker = SimBroker(self.loop, seed)
+        self.world = SimWorld(self.loop, self.broker, seed)
+        self.records: list[NodeRecord] = []
+        self.services: dict[NodeName, Service] = {}
+        self.agent = Agent(self.world, self._catalog, self.records.append)
+
+    def _catalog(self, spec: NodeSpec) -> Make:
+        def make(node: Any, ports: Any) -> Service:
+            made: Service
+            if spec.role is Role.ESXI:
+                made = EsxiService(node, ports, esxi_config(spec.config))
+            else:
+                made = Controller(node, ports)
+            self.services[spec.node] = made
+            return made
+
+        return make
+
+    def run(self, work: Coroutine[Any, Any, T], seconds: float = 4000) -> T:
+        return self.loop.run(work, seconds=seconds)
+
+    def close(self) -> None:
+        for store in self.world.stores.values():
+            store.close()
+        self.loop.close()
+
+    # ---- building -----------------------------------------------------------------------------
+
+    def add_host(
+        self,
+        node: NodeName = A,
+        *,
+        tpm: TpmBackend = TpmBackend.MODEL,
+        knobs: dict[str, Any] | None = None,
+        firmware: Firmware | None = None,
+        **config: Any,
+    ) -> None:
+        spec = NodeSpec(
+            node=node,
+            role=Role.ESXI,
+            tpm=tpm,
+            firmware=firmware or Firmware(),
+            knobs={**FAST, **(knobs or {})},
+            config={"vcenter": VCENTER, "datastore": DATASTORE, **config},
+        )
+        self.run(self.agent.add_node(AddNode(spec=spec)))
+
+    def add_vcenter(self) -> None:
+        spec = NodeSpec(node=VCENTER, role=Role.VCENTER, knobs=dict(FAST))
+        self.run(self.agent.add_node(AddNode(spec=spec)))
+
+    # ---- power --------------------------------------------------------------------------------
+
+    def power_on(self, node: NodeName = A, /, **options: str) -> NodeStatus:
+        message = PowerOn(node=node, options=options)
+        return self.run(self.agent.power_on(message)).status
+
+    def power_off(self, node: NodeName = A, way: str = "stop") -> NodeStatus:
+        return self.run(self.agent.power_off(PowerOff(node=node, way=way))).status
+
+    def reboot(self, node: NodeName = A, way: str = "stop", **options: str) -> NodeStatus:
+        self.power_off(node, way)
+        return self.power_on(node, **options)
+
+    def set_firmware(self, node: NodeName = A, **changes: Any) -> None:
+        firmware = msgspec.structs.replace(self.agent.machine(node).firmware, **changes)
+        self.run(self.agent.set_firmware(SetFirmware(node=node, firmware=firmware)))
+
+    def sleep(self, seconds: float) -> None:
+        self.run(self.world.sleep(seconds), seconds + 10)
+
+    def status(self, node: NodeName = A) -> NodeStatus:
+        found = self.run(self.agent.list_nodes(ListNodes())).nodes
+        return next(status for status in found if status.node == node)
+
+    # ---- asking -------------------------------------------------------------------------------
+
+    def door(self, message: Request[R], node: NodeName = A) -> R:
+        """As the local administrator."""
+        reply = self.run(self.agent.machine(node).runner.ask(message, 60))
+        return reply  # type: ignore[return-value]
+
+    def command(self, message: Command[R], node: NodeName = A) -> R:
+        """As vCenter, within its session."""
+        return self.run(self.controller.command(node, message))
+
+    def connect(self, node: NodeName = A) -> HostSummary:
+        return self.run(self.controller.connect(node))
+
+    def esxcli(self, line: str, node: NodeName = A) -> EsxcliResult:
+        return self.door(Esxcli(arguments=tuple(line.split())), node)
+
+    def summary(self, node: NodeName = A) -> HostSummary:
+        return self.door(QueryHost(), node).summary
+
+    def vm(self, vm: VmName = VM, node: NodeName = A) -> VmSummary:
+        return next(s for s in self.summary(node).vms if s.vm == vm)
+
+    def refusal(self, work: Coroutine[Any, Any, Any]) -> LabError:
+        async def tried() -> LabError:
+            try:
+                await work
+            except LabError as error:
+                return error
+            raise AssertionError("it was not refused")
+
+        return self.run(tried())
+
+    def refused_door(self, message: Request[Any], node: NodeName = A) -> LabError:
+        return self.refusal(self.agent.machine(node).runner.ask(message, 60))
+
+    def refused_command(self, message: Command[Any], node: NodeName = A) -> LabError:
+        return self.refusal(self.controller.command(node, message))
+
+    # ---- looking ------------------------------------------------------------------------------
+
+    @property
+    def controller(self) -> Controller:
+        service = self.services[VCENTER]
+        assert isinstance(service, Controller)
+        return service
+
+    def host(self, node: NodeName = A) -> Host:
+        service = self.services[node]
+        assert isinstance(service, EsxiService)
+        return service.host
+
+    def store(self, node: NodeName = A) -> SimStore:
+        return self.world.stores[node]
+
+    @property
+    def array(self) -> SimArray:
+        return self.world.arrays[DATASTORE]
+
+    def kinds(self, kind: str, node: NodeName = A) -> list[dict[str, Any]]:
+        return [r.fields for r in self.records if r.kind == kind and r.node == node]
+
+    # ---- stories ------------------------------------------------------------------------------
+
+    def up(self, node: NodeName = A, **host: Any) -> None:
+        """vCenter and a host, booted and connected."""
+        if VCENTER not in self.services:
+            self.add_vcenter()
+            self.power_on(VCENTER)
+        self.add_host(node, **host)
+        assert self.power_on(node).state is NodeRunState.RUNNING
+        self.connect(node)
+
+    def make_safe(self, node: NodeName = A, host_key: CryptoKeyId = HOST_KEY) -> None:
+        self.command(CryptoManagerHostPrepare(), node)
+        enable = CryptoManagerHostEnable(key=host_key, material=Sealed.of(material(host_key)))
+        self.command(enable, node)
+
+    def add_keys(self, *keys: CryptoKeyId, node: NodeName = A) -> KeysAdded:
+        return self.command(add(*keys), node)
+
+    def encrypted_vm(
+        self, vm: VmName = VM, kek: str = "kek-1", node: NodeName = A, *, on: bool = True
+    ) -> None:
+        """A safe host's VM, encrypted, its disk written from a marker, running or not."""
+        self.add_keys(key(kek), node=node)
+        self.command(HostCreateVm(vm=vm, blocks=8), node)
+        self.command(ReconfigureVm(vm=vm, key=key(kek)), node)
+        self.command(HostPowerOnVm(vm=vm), node)
+        self.door(GuestWrite(vm=vm, marker=MARKER), node)
+        if not on:
+            self.command(HostPowerOffVm(vm=vm), node)
+
+    def works(self, vm: VmName = VM, node: NodeName = A) -> bool:
+        """Whether the guest answers a fresh challenge as only its marker's data can."""
+        from protocol.guest import challenge_digest, guest_block, guest_seed
+
+        blocks = (1, 3, 6)
+        challenge = GuestChallenge(vm=vm, nonce=b"fresh", blocks=blocks)
+        try:
+            answer = self.door(challenge, node)
+        except LabError:
+            return False
+        generations = self.generations.setdefault(vm, {})
+        contents = [
+            guest_block(guest_seed(MARKER), index, generations.get(index, 0)) for index in blocks
+        ]
+        generations[answer.rewritten] = generations.get(answer.rewritten, 0) + 1
+        return answer.digest == challenge_digest(b"fresh", contents) and (
+            answer.generation == generations[answer.rewritten]
+        )
+
+    generations: dict[VmName, dict[int, int]]
+
+
+MARKER = b"the marker that only the questioner keeps"

@@ -1,0 +1,229 @@
+"""The archive's writer: durable before it answers, one write in flight, whole after any crash."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable
+
+import pytest
+
+from protocol.errors import CryptographicFailure, NotConnected, SaveFailed
+from protocol.messages.host import GetCryptoKeyStatus
+from protocol.secret import KeyMaterial
+from protocol.terms import HostCryptoState, VmName
+from services.esxi.archive import Archive, pack, read_protection, unpack
+from services.esxi.boot import SCREEN_B
+from services.esxi.sealing import unprotected
+from services.esxi.state import Configuration, Section, StoredKey, merged
+from services.runtime.incarnation import Incarnation
+from services.runtime.sim.disk import SimDisk
+from services.runtime.sim.rng import SimRng
+from tests.services.esxi.rig import HOST_KEY, A, Rig, add, key, material
+
+KEY = KeyMaterial(b"k" * 32)
+FULL = Configuration(
+    crypto_state=HostCryptoState.SAFE,
+    host_key=HOST_KEY,
+    persistence=True,
+    store=(StoredKey(HOST_KEY, material(HOST_KEY)),),
+    vms=(VmName("vm-01"),),
+)
+
+
+def rng() -> SimRng:
+    return SimRng(1, Incarnation(A, 1))
+
+
+def test_round_trip_and_no_key_in_clear() -> None:
+    protection, config_key = unprotected(rng())
+    data = pack(protection, config_key, FULL, bytes(12))
+    assert unpack(data, config_key) == FULL
+    assert read_protection(data) == protection
+    assert material(HOST_KEY).reveal() not in data
+    assert config_key.reveal() not in data
+
+
+def test_another_key_or_one_flipped_bit_opens_nothing() -> None:
+    protection, config_key = unprotected(rng())
+    data = pack(protection, config_key, FULL, bytes(12))
+    with pytest.raises(CryptographicFailure):
+        unpack(data, KEY)
+    for at in range(0, len(data), 7):
+        damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        with pytest.raises(CryptographicFailure):
+            unpack(damaged, config_key)
+
+
+def test_sections_are_saved_apart() -> None:
+    base = Configuration()
+    vms = merged(base, FULL, Section.VMS)
+    assert (vms.vms, vms.store, vms.persistence) == (FULL.vms, (), False)
+    assert merged(base, FULL, Section.ALL) == FULL
+    assert merged(FULL, FULL, Section.ALL) is FULL
+
+
+def test_saves_in_flight_share_the_next_write(rig: Rig) -> None:
+    """Sixty-four at once: the first writes alone, the second covers all the others."""
+    rig.up()
+    rig.esxcli("system security keypersistence enable")
+    rig.make_safe()
+    archive = rig.host().archive
+    before = archive.writes
+
+    async def save_one(name: str) -> None:
+        archive.change(vms=(*archive.now.vms, VmName(name)))
+        await archive.save(Section.VMS)
+
+    async def all_at_once() -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(64):
+                group.create_task(save_one(f"x-{number}"))
+
+    rig.run(all_at_once())
+    assert archive.writes - before == 2
+    assert not archive.dirty
+    rig.reboot(way="power_loss")
+    assert len(rig.host().archive.now.vms) == 64
+
+
+def keys_survive_power_loss(rig: Rig) -> bool:
+    """Add keys with persistence on; the instant the reply is there, power is lost."""
+    rig.up()
+    rig.esxcli("system security keypersistence enable")
+    rig.make_safe()
+    rig.add_keys(*(key(f"kek-{n}") for n in range(5)))
+    rig.reboot(way="power_loss")
+    status = rig.door(GetCryptoKeyStatus(keys=tuple(key(f"kek-{n}") for n in range(5)))).keys
+    return all(entry.present and entry.stored for entry in status)
+
+
+def test_keys_answered_are_keys_kept(rig: Rig) -> None:
+    assert keys_survive_power_loss(rig)
+
+
+async def nothing(self: SimDisk, path: str = "") -> None:
+    """A sync that does not sync."""
+
+
+@pytest.mark.parametrize("call", ["sync", "sync_folder"])
+def test_persistence_that_does_not_sync_is_caught(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Negative control (M14, M15): without either sync the keys are gone, and that shows."""
+
+    def broken(*args: object) -> None:
+        monkeypatch.setattr(SimDisk, call, nothing)
+
+    monkeypatch.setattr("services.esxi.persistence.enabled", _then(broken))
+    try:
+        kept = keys_survive_power_loss(rig)
+    except NotConnected:  # an empty file does not even boot
+        assert rig.status().screen == SCREEN_B
+        kept = False
+    assert not kept
+
+
+def _then(hook: Callable[..., None]) -> Callable[..., Configuration]:
+    from services.esxi.persistence import enabled
+
+    def wrapped(*args: object, **options: bool) -> Configuration:
+        hook()
+        return enabled(*args, **options)  # type: ignore[arg-type]
+
+    return wrapped
+
+
+def test_a_full_disk_is_told_and_the_old_archive_stays(rig: Rig) -> None:
+    rig.up()
+    rig.esxcli("system security keypersistence enable")
+    rig.make_safe()
+    rig.store().full = True
+    refused = rig.refused_command(add(key("kek-1")))
+    assert isinstance(refused, SaveFailed)
+    assert not refused.definite
+    assert rig.esxcli("system security keypersistence disable").exit_code == 1
+    rotate = "system settings encryption recovery rotate"
+    before = rig.summary().recovery_id
+    assert rig.esxcli(rotate).exit_code == 1
+    assert rig.summary().recovery_id == before
+    rig.store().full = False
+    rig.reboot(way="power_loss")
+    assert rig.summary().stored_keys == 1  # the host key: what was acknowledged
+    assert rig.summary().key_persistence
+    rig.connect()
+    rig.add_keys(key("kek-1"))
+    rig.reboot(way="power_loss")
+    assert rig.summary().stored_keys == 2
+
+
+class Failing:
+    """A disk whose nth call fails with EIO; earlier and later ones work."""
+
+    def __init__(self, disk: SimDisk, nth: int) -> None:
+        self._disk, self._left = disk, nth
+
+    def __getattr__(self, name: str) -> object:
+        method = getattr(self._disk, name)
+
+        async def call(*args: object) -> object:
+            self._left -= 1
+            if self._left == 0:
+                raise OSError(errno.EIO, "input/output error")
+            return await method(*args)
+
+        return call
+
+
+@pytest.mark.parametrize("nth", range(1, 6))
+def test_every_failing_disk_call_is_told_and_made_up_for(rig: Rig, nth: int) -> None:
+    """write, sync, replace, sync_folder: the save fails, the next one succeeds (5th: none)."""
+    rig.up()
+    rig.power_off()
+    life = Incarnation(A, 99)
+    disk = rig.store().disk(life)
+
+    async def story() -> tuple[bool, Configuration]:
+        protection, config_key = unprotected(rng())
+        archive = Archive(disk, rng(), protection, config_key, None, Configuration())
+        await archive.save()
+        archive._disk = Failing(disk, nth)  # type: ignore[assignment]
+        archive.change(persistence=True)
+        failed = False
+        try:
+            await archive.save(Section.PERSISTENCE)
+        except SaveFailed:
+            failed = True
+        assert failed == archive.dirty
+        await archive.save(Section.NOTHING)
+        assert not archive.dirty
+        return failed, unpack(await disk.read("bootbank/state.tgz"), config_key)
+
+    failed, on_disk = rig.run(story())
+    assert failed == (nth < 5)
+    assert on_disk.persistence
+
+
+def test_the_hourly_knob_loses_exactly_the_keys_since_the_last_save(rig: Rig) -> None:
+    """A24, X02: and nothing else: registrations made later are there."""
+    rig.up(knobs={"config_save": "hourly", "config_save_period_s": 600.0})
+    rig.esxcli("system security keypersistence enable")
+    rig.make_safe()
+    rig.add_keys(key("old"))
+    rig.sleep(700)
+    assert rig.kinds("config.saved") == [{"why": "hourly"}]
+    rig.connect()
+    rig.encrypted_vm(kek="new")
+    rig.reboot(way="power_loss")
+    status = rig.door(GetCryptoKeyStatus(keys=(HOST_KEY, key("old"), key("new")))).keys
+    assert [entry.present for entry in status] == [True, True, False]
+    assert rig.vm().missing == (key("new"),)
+
+
+def test_the_hourly_knob_loses_nothing_at_an_orderly_stop(rig: Rig) -> None:
+    rig.up(knobs={"config_save": "hourly"})
+    rig.esxcli("system security keypersistence enable")
+    rig.make_safe()
+    rig.add_keys(key("new"))
+    rig.reboot(way="stop")
+    assert rig.summary().stored_keys == 2

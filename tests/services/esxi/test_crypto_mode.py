@@ -1,0 +1,46 @@
+"""Host encryption mode: every cell of the table, and what a reboot makes of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol.errors import AlreadyExists, InvalidState, LabError
+from protocol.terms import HostCryptoState as S
+from services.esxi.crypto_mode import Trigger as T
+from services.esxi.crypto_mode import after_boot, step
+
+I, P, X = S.INCAPABLE, S.PREPARED, S.PENDING_INCAPABLE  # noqa: E741
+NO, OTHER = InvalidState, AlreadyExists
+
+TABLE: dict[S, dict[T, S | type[LabError]]] = {
+    I: {T.PREPARE: P, T.ENABLE: NO, T.ENABLE_OTHER: NO, T.CHANGE_KEY: NO, T.DISABLE: I},
+    P: {T.PREPARE: P, T.ENABLE: S.SAFE, T.ENABLE_OTHER: S.SAFE, T.CHANGE_KEY: NO, T.DISABLE: I},
+    S.SAFE: {
+        T.PREPARE: S.SAFE,
+        T.ENABLE: S.SAFE,
+        T.ENABLE_OTHER: OTHER,
+        T.CHANGE_KEY: S.SAFE,
+        T.DISABLE: X,
+    },
+    X: dict.fromkeys(T, NO),
+}
+
+
+@pytest.mark.parametrize("state", list(S))
+@pytest.mark.parametrize("trigger", list(T))
+def test_every_step(state: S, trigger: T) -> None:
+    expected = TABLE[state][trigger]
+    if isinstance(expected, S):
+        assert step(state, trigger) is expected
+    else:
+        with pytest.raises(expected):
+            step(state, trigger)
+
+
+@pytest.mark.parametrize(
+    ("before", "with_key", "without_key"),
+    [(I, I, I), (P, S.SAFE, P), (S.SAFE, S.SAFE, P), (X, I, I)],
+)
+def test_a_reboot(before: S, with_key: S, without_key: S) -> None:
+    assert after_boot(before, host_key_at_hand=True) is with_key
+    assert after_boot(before, host_key_at_hand=False) is without_key

@@ -1,0 +1,235 @@
+"""Keys and encryption mode on command, and key persistence end to end on one host."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    InvalidState,
+    NotAvailable,
+    ResourceInUse,
+)
+from protocol.messages.base import Sealed
+from protocol.messages.host import (
+    AddKeys,
+    ChangeHostKey,
+    CryptoManagerHostDisable,
+    CryptoManagerHostEnable,
+    CryptoManagerHostPrepare,
+    GetCryptoKeyStatus,
+    HostUnregisterVm,
+    ProviderRef,
+    RemoveKeys,
+    SetProviders,
+)
+from protocol.secret import KeyMaterial
+from protocol.terms import HostCryptoState, ManagementType, ProviderId
+from tests.services.esxi.rig import HOST_KEY, PROVIDER, VM, Rig, add, key, material
+
+ENABLE = "system security keypersistence enable"
+DISABLE = "system security keypersistence disable"
+
+
+def present(rig: Rig, *names: str) -> list[bool]:
+    asked = tuple(key(name) for name in names)
+    return [entry.present for entry in rig.door(GetCryptoKeyStatus(keys=asked)).keys]
+
+
+def stored(rig: Rig, *names: str) -> list[bool]:
+    asked = tuple(key(name) for name in names)
+    return [entry.stored for entry in rig.door(GetCryptoKeyStatus(keys=asked)).keys]
+
+
+def test_a_host_takes_no_keys_before_it_is_prepared(rig: Rig) -> None:
+    rig.up()
+    assert isinstance(rig.refused_command(add(key("a"))), InvalidState)
+    rig.command(CryptoManagerHostPrepare())
+    assert rig.add_keys(key("a")).results[0].success
+    assert rig.summary().crypto_state is HostCryptoState.PREPARED
+
+
+def test_the_same_key_again_is_no_change_and_another_is_refused(rig: Rig) -> None:
+    """KP-17."""
+    rig.up()
+    rig.make_safe()
+    rig.add_keys(key("a"))
+    again = rig.add_keys(key("a"), key("b")).results
+    assert [(r.success, r.fault) for r in again] == [(True, "AlreadyExists"), (True, "")]
+    other = AddKeys(keys=(key("a"),), material=Sealed.of(KeyMaterial(b"x" * 32)))
+    refused = rig.command(other).results[0]
+    assert (refused.success, refused.fault) == (False, "InvalidArgument")
+    assert rig.host().keys.get(key("a")) == material(key("a"))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        AddKeys(keys=(key("a"), key("b")), material=Sealed.of(KeyMaterial(b"x" * 32))),
+        AddKeys(keys=(key("a"),), material=Sealed.of(KeyMaterial(b"short"))),
+        CryptoManagerHostEnable(key=HOST_KEY, material=Sealed.of()),
+    ],
+)
+def test_ids_and_keys_that_do_not_fit_are_refused(rig: Rig, message: AddKeys) -> None:
+    rig.up()
+    rig.make_safe()
+    assert isinstance(rig.refused_command(message), InvalidArgument)
+    assert present(rig, "a", "b") == [False, False]
+
+
+def test_the_host_key_and_its_changes(rig: Rig) -> None:
+    rig.up()
+    rig.make_safe()
+    rig.make_safe()  # the same again: no change
+    other = key("other-host-key")
+    sealed = Sealed.of(material(other))
+    enable = CryptoManagerHostEnable(key=other, material=sealed)
+    assert isinstance(rig.refused_command(enable), AlreadyExists)
+    rig.esxcli(ENABLE)
+    rig.command(ChangeHostKey(key=other, material=sealed))
+    assert rig.summary().crypto_key_id == other
+    assert present(rig, "host-key", "other-host-key") == [False, True]
+    assert stored(rig, "host-key", "other-host-key") == [False, True]
+    rig.reboot(way="power_loss")
+    assert rig.summary().crypto_state is HostCryptoState.SAFE
+    assert rig.host().host_key == material(other)
+
+
+def test_a_prepared_host_may_get_a_renewed_host_key(rig: Rig) -> None:
+    rig.up()
+    rig.make_safe()
+    rig.reboot()
+    rig.connect()
+    rig.make_safe(host_key=key("renewed"))
+    assert rig.summary().crypto_state is HostCryptoState.SAFE
+    assert rig.summary().crypto_key_id == key("renewed")
+
+
+def test_disable_waits_for_a_reboot_and_for_encrypted_vms_to_leave(rig: Rig) -> None:
+    """HEM-03."""
+    rig.up()
+    rig.make_safe()
+    rig.encrypted_vm(on=False)
+    assert isinstance(rig.refused_command(CryptoManagerHostDisable()), ResourceInUse)
+    rig.command(HostUnregisterVm(vm=VM))
+    rig.command(CryptoManagerHostDisable())
+    assert rig.summary().crypto_state is HostCryptoState.PENDING_INCAPABLE
+    assert isinstance(rig.refused_command(add(key("a"))), InvalidState)
+    rig.reboot(way="power_loss")
+    assert rig.summary().crypto_state is HostCryptoState.INCAPABLE
+
+
+def test_enable_with_keys_in_the_cache_stores_them(rig: Rig) -> None:
+    """C5: also the host key, so that the host becomes safe by itself."""
+    rig.up()
+    rig.make_safe()
+    rig.add_keys(key("a"), key("b"))
+    rig.esxcli(ENABLE)
+    assert stored(rig, "a", "b", "host-key") == [True, True, True]
+    rig.reboot(way="power_loss")
+    assert present(rig, "a", "b", "host-key") == [True, True, True]
+    assert rig.summary().crypto_state is HostCryptoState.SAFE
+
+
+def test_enable_by_the_other_knob_stores_only_what_comes_later(rig: Rig) -> None:
+    rig.up(knobs={"persist_on_enable": False})
+    rig.make_safe()
+    rig.add_keys(key("a"))
+    rig.esxcli(ENABLE)
+    rig.add_keys(key("b"))
+    rig.reboot(way="power_loss")
+    assert present(rig, "a", "b", "host-key") == [False, True, False]
+
+
+def test_a_key_that_was_never_here_is_never_here_after_a_reboot(rig: Rig) -> None:
+    """A04, KP-15."""
+    rig.up()
+    rig.esxcli(ENABLE)
+    rig.make_safe()
+    rig.reboot()
+    assert present(rig, "never") == [False]
+
+
+def test_keys_removed_leave_the_store_and_stay_gone(rig: Rig) -> None:
+    rig.up()
+    rig.esxcli(ENABLE)
+    rig.make_safe()
+    rig.add_keys(key("a"), key("b"))
+    removed = rig.command(RemoveKeys(keys=(key("a"), HOST_KEY, key("none")))).results
+    assert [(r.success, r.fault) for r in removed] == [
+        (True, ""),
+        (True, ""),
+        (True, "InvalidArgument"),
+    ]
+    assert rig.summary().crypto_state is HostCryptoState.SAFE  # until the next boot
+    rig.reboot(way="power_loss")
+    assert present(rig, "a", "b", "host-key") == [False, True, False]
+    assert rig.summary().crypto_state is HostCryptoState.PREPARED
+
+
+def test_by_the_other_knob_a_removed_key_stays_stored_and_is_used(rig: Rig) -> None:
+    rig.up(knobs={"store_follows_cache": False})
+    rig.esxcli(ENABLE)
+    rig.make_safe()
+    rig.encrypted_vm(kek="a", on=False)
+    rig.command(RemoveKeys(keys=(key("a"),)))
+    assert (present(rig, "a"), stored(rig, "a")) == ([False], [True])
+    assert rig.vm().missing == ()
+    assert rig.vm().crypto is not None
+    assert rig.vm().crypto.value == "unlocked"
+
+
+def test_disable_with_the_flag_leaves_no_key_anywhere(rig: Rig) -> None:
+    """A05, X05: nothing in the archive on disk, and the host is as without persistence."""
+    rig.up()
+    rig.esxcli(ENABLE)
+    rig.make_safe()
+    rig.add_keys(key("a"))
+    assert rig.esxcli(f"{DISABLE} --remove-all-stored-keys").exit_code == 0
+    assert (rig.summary().stored_keys, present(rig, "a")) == (0, [True])
+    rig.reboot(way="power_loss")
+    assert present(rig, "a", "host-key") == [False, False]
+    assert rig.host().archive.now.store == ()
+    assert rig.summary().crypto_state is HostCryptoState.PREPARED
+
+
+def test_disable_without_the_flag_keeps_the_store_unused_until_enabled_again(rig: Rig) -> None:
+    """X06."""
+    rig.up()
+    rig.esxcli(ENABLE)
+    rig.make_safe()
+    rig.add_keys(key("a"))
+    rig.esxcli(DISABLE)
+    rig.reboot(way="power_loss")
+    assert (present(rig, "a"), stored(rig, "a")) == ([False], [True])
+    assert rig.summary().crypto_state is HostCryptoState.PREPARED
+    rig.esxcli(ENABLE)
+    rig.reboot(way="power_loss")
+    assert present(rig, "a", "host-key") == [True, True]
+    assert rig.summary().crypto_state is HostCryptoState.SAFE
+
+
+def test_a_thousand_keys_come_in_portions_and_are_all_there(rig: Rig) -> None:
+    """KP-18."""
+    rig.up()
+    rig.esxcli(ENABLE)
+    rig.make_safe()
+    names = [f"k-{n:04d}" for n in range(1000)]
+    for at in range(0, 1000, 250):
+        rig.add_keys(*(key(name) for name in names[at : at + 250]))
+    rig.reboot(way="power_loss")
+    assert rig.summary().cached_keys == 1001
+    assert all(present(rig, *names))
+
+
+def test_the_provider_list_is_saved_and_other_kinds_are_not_built(rig: Rig) -> None:
+    rig.up()
+    mine = ProviderRef(provider_id=PROVIDER, management_type=ManagementType.VCENTER)
+    rig.command(SetProviders(providers=(mine,)))
+    native = ProviderRef(
+        provider_id=ProviderId("nkp"), management_type=ManagementType.NATIVE_PROVIDER
+    )
+    assert isinstance(rig.refused_command(SetProviders(providers=(native,))), NotAvailable)
+    rig.reboot(way="power_loss")
+    assert rig.summary().providers == (mine,)

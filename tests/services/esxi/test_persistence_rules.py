@@ -1,0 +1,88 @@
+"""Key persistence as pure steps: the table of behaviour 7.2, row by row."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol.messages.host import ProviderRef
+from protocol.secret import KeyMaterial
+from protocol.terms import ManagementType, ProtectionMode, ProviderId
+from services.esxi import persistence
+from services.esxi.state import Configuration, StoredKey
+from tests.services.esxi.rig import key
+
+ONE = StoredKey(key("one"), KeyMaterial(b"1" * 32))
+TWO = StoredKey(key("two"), KeyMaterial(b"2" * 32))
+ON = Configuration(persistence=True, store=(ONE,))
+OFF = Configuration()
+
+
+def test_enable_stores_the_cache_by_the_knob() -> None:
+    assert persistence.enabled(OFF, (ONE, TWO), persist_on_enable=True).store == (ONE, TWO)
+    bare = persistence.enabled(OFF, (ONE, TWO), persist_on_enable=False)
+    assert (bare.persistence, bare.store) == (True, ())
+
+
+def test_enabling_twice_and_disabling_when_off_change_nothing() -> None:
+    assert persistence.enabled(ON, (TWO,), persist_on_enable=True) is ON
+    assert persistence.disabled(OFF, remove_all=False, disable_keeps_store=True) is OFF
+    assert persistence.disabled(OFF, remove_all=True, disable_keeps_store=True) is OFF
+
+
+def test_disable_keeps_the_store_unused_unless_told_otherwise() -> None:
+    kept = persistence.disabled(ON, remove_all=False, disable_keeps_store=True)
+    assert (kept.persistence, kept.store, persistence.usable(kept)) == (False, (ONE,), ())
+    assert persistence.enabled(kept, (), persist_on_enable=True).store == (ONE,)
+    assert persistence.disabled(kept, remove_all=True, disable_keeps_store=True).store == ()
+    assert persistence.disabled(ON, remove_all=True, disable_keeps_store=True).store == ()
+    assert persistence.disabled(ON, remove_all=False, disable_keeps_store=False).store == ()
+
+
+def test_new_keys_are_stored_only_while_enabled() -> None:
+    assert persistence.with_keys(ON, (TWO,)).store == (ONE, TWO)
+    assert persistence.with_keys(OFF, (TWO,)) is OFF
+    assert persistence.with_keys(ON, (ONE,)) is ON
+
+
+def test_another_key_under_a_stored_id_replaces_it() -> None:
+    newer = StoredKey(ONE.key, KeyMaterial(b"3" * 32))
+    assert persistence.with_keys(ON, (newer,)).store == (newer,)
+
+
+def test_removed_keys_leave_the_store_enabled_or_not() -> None:
+    assert persistence.without_keys(ON, (ONE.key,)).store == ()
+    assert persistence.without_keys(ON, (TWO.key,)) is ON
+    kept = persistence.disabled(ON, remove_all=False, disable_keeps_store=True)
+    assert persistence.without_keys(kept, (ONE.key,)).store == ()
+
+
+def provider(kind: ManagementType) -> ProviderRef:
+    return ProviderRef(provider_id=ProviderId(kind.value), management_type=kind)
+
+
+NATIVE, STANDARD = provider(ManagementType.NATIVE_PROVIDER), provider(ManagementType.VCENTER)
+
+
+@pytest.mark.parametrize(
+    ("tpm_present", "mode", "providers", "knob", "names"),
+    [
+        (True, ProtectionMode.TPM, (STANDARD,), True, None),
+        (True, ProtectionMode.NONE, (STANDARD,), True, "--mode=TPM"),
+        (False, ProtectionMode.NONE, (STANDARD,), True, "no TPM"),
+        (False, ProtectionMode.NONE, (), True, "no TPM"),
+        (False, ProtectionMode.NONE, (NATIVE,), True, None),
+        (False, ProtectionMode.NONE, (NATIVE,), False, "no TPM"),
+        (False, ProtectionMode.NONE, (NATIVE, STANDARD), True, "no TPM"),
+    ],
+)
+def test_where_it_can_be_enabled(
+    tpm_present: bool,
+    mode: ProtectionMode,
+    providers: tuple[ProviderRef, ...],
+    knob: bool,
+    names: str | None,
+) -> None:
+    refusal = persistence.enable_refusal(
+        tpm_present=tpm_present, mode=mode, providers=providers, native_without_tpm=knob
+    )
+    assert (refusal is None) if names is None else (refusal is not None and names in refusal)

@@ -1,0 +1,60 @@
+"""The order of looking for a key, over all combinations of facts."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from protocol.terms import ManagementType as M
+from services.esxi.resolve import KeyFacts, Means, next_means, on_the_host
+
+BOOLS = (False, True)
+ALL = [
+    KeyFacts(cached, stored, persistence, provider, has_kdk, may_ask)
+    for cached, stored, persistence, provider, has_kdk, may_ask in product(
+        BOOLS, BOOLS, BOOLS, M, BOOLS, BOOLS
+    )
+]
+
+
+def test_a_cached_key_is_used_and_nobody_is_asked() -> None:
+    assert {next_means(f) for f in ALL if f.cached} == {Means.CACHE}
+
+
+def test_derivation_comes_before_the_store_and_the_store_before_everyone_else() -> None:
+    for facts in (f for f in ALL if not f.cached):
+        derivable = facts.provider is M.NATIVE_PROVIDER and facts.has_kdk
+        assert (next_means(facts) is Means.DERIVE) == derivable
+        if not derivable:
+            usable = facts.persistence and facts.stored
+            assert (next_means(facts) is Means.STORE) == usable
+
+
+def test_a_kept_store_is_not_used_while_persistence_is_off() -> None:
+    assert next_means(KeyFacts(cached=False, stored=True, persistence=False)) is Means.NONE
+
+
+@pytest.mark.parametrize(
+    ("provider", "may_ask", "means"),
+    [
+        (M.UNKNOWN, True, Means.ASK_VCENTER),
+        (M.VCENTER, True, Means.ASK_VCENTER),
+        (M.VCENTER, False, Means.NONE),
+        (M.TRUST_AUTHORITY, False, Means.KEY_PROVIDER_SERVICE),
+        (M.NATIVE_PROVIDER, True, Means.NONE),
+    ],
+)
+def test_without_key_and_store_the_provider_decides(
+    provider: M, may_ask: bool, means: Means
+) -> None:
+    facts = KeyFacts(
+        cached=False, stored=False, persistence=True, provider=provider, may_ask=may_ask
+    )
+    assert next_means(facts) is means
+
+
+def test_a_vm_is_locked_exactly_when_others_would_have_to_be_asked() -> None:
+    for facts in ALL:
+        asks = next_means(facts) in (Means.ASK_VCENTER, Means.KEY_PROVIDER_SERVICE, Means.NONE)
+        assert on_the_host(facts) is not asks

@@ -1,0 +1,281 @@
+"""Virtual machines: real data under real keys, what locks them, and what a guest notices."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol.errors import (
+    AlreadyExists,
+    DatastoreFault,
+    EncryptionKeyRequired,
+    GuestFault,
+    InvalidArgument,
+    InvalidPowerState,
+    InvalidState,
+    NotFound,
+)
+from protocol.guest import BLOCK_SIZE, guest_block, guest_seed
+from protocol.messages.host import (
+    CryptoManagerHostDisable,
+    GuestChallenge,
+    GuestWrite,
+    HostCreateVm,
+    HostDestroyVm,
+    HostPowerOffVm,
+    HostPowerOnVm,
+    HostRegisterVm,
+    HostUnregisterVm,
+    ReconfigureVm,
+    RemoveKeys,
+)
+from protocol.terms import PowerState, VmConnectionState, VmCryptoState, VmName
+from tests.services.esxi.rig import MARKER, VM, A, B, Rig, key, material
+
+DISK = "disk-2.vmdk"  # of a VM that was encrypted once
+CHALLENGE = GuestChallenge(vm=VM, nonce=b"n", blocks=(1, 3, 6))
+
+
+def folder(rig: Rig, vm: VmName = VM) -> dict[str, bytearray]:
+    return rig.array.folders[vm]
+
+
+def datastore_bytes(rig: Rig) -> bytes:
+    return b"".join(data for _, data in rig.array.images())
+
+
+def test_an_encrypted_vm_works_and_its_data_is_nowhere_in_clear(rig: Rig) -> None:
+    rig.up()
+    rig.make_safe()
+    rig.encrypted_vm()
+    assert rig.works()
+    assert rig.works()
+    everything = datastore_bytes(rig) + b"".join(data for _, data in rig.store().images())
+    seed = guest_seed(MARKER)
+    assert seed not in everything
+    assert guest_block(seed, 1, 0)[200:300] not in everything
+    assert material(key("kek-1")).reveal() not in everything
+
+
+def test_an_unencrypted_vm_shows_its_data_to_the_same_scan(rig: Rig) -> None:
+    """Positive control of the scan above."""
+    rig.up()
+    rig.command(HostCreateVm(vm=VM, blocks=8))
+    rig.command(HostPowerOnVm(vm=VM))
+    rig.door(GuestWrite(vm=VM, marker=MARKER))
+    assert rig.works()
+    assert guest_seed(MARKER) in datastore_bytes(rig)
+
+
+def test_after_encryption_the_clear_disk_is_empty(rig: Rig) -> None:
+    rig.up()
+    rig.make_safe()
+    rig.add_keys(key("k"))
+    rig.command(HostCreateVm(vm=VM, blocks=8))
+    rig.command(HostPowerOnVm(vm=VM))
+    rig.door(GuestWrite(vm=VM, marker=MARKER))
+    rig.command(HostPowerOffVm(vm=VM))
+    rig.command(ReconfigureVm(vm=VM, key=key("k")))
+    assert folder(rig)["disk-1.vmdk"] == b""
+    assert guest_seed(MARKER) not in datastore_bytes(rig)
+    rig.command(HostPowerOnVm(vm=VM))
+    assert rig.works()
+
+
+def test_the_workload_verifies_and_rewrites_on_the_datastore(rig: Rig) -> None:
+    rig.up()
+    rig.make_safe()
+    rig.encrypted_vm()
+    journal = slice(8 * BLOCK_SIZE, 9 * BLOCK_SIZE)
+    before = bytes(folder(rig)[DISK][journal])
+    rig.sleep(70)
+    assert bytes(folder(rig)[DISK][journal]) != before
+    assert rig.works()
+    assert not rig.kinds("vm.guest_fault")
+
+
+@pytest.mark.parametrize("at", [0, 100, 4095])
+def test_one_flipped_ciphertext_bit_is_noticed(rig: Rig, at: int) -> None:
+    """Negative control of every answer: the guest faults, and stays faulted."""
+    rig.up()
+    rig.make_safe()
+    rig.encrypted_vm()
+    assert rig.works()
+    folder(rig)[DISK][3 * BLOCK_SIZE + at] ^= 1
+    assert isinstance(rig.refused_door(CHALLENGE), GuestFault)
+    folder(rig)[DISK][3 * BLOCK_SIZE + at] ^= 1
+    assert isinstance(rig.refused_door(CHALLENGE), GuestFault)
+
+
+def test_the_workload_finds_a_flipped_bit_by_itself(rig: Rig) -> None:
+    rig.up()
+    rig.make_safe()
+    rig.encrypted_vm()
+    folder(rig)[DISK][3 * BLOCK_SIZE + 7] ^= 1
+    rig.sleep(10 * 35)
+    assert [fault["vm"] for fault in rig.kinds("vm.guest_fault")] == [VM]
+
+
+def test_a_flipped_bit_under_a_powered_off_vm_stops_its_start(rig: Rig) -> None:
+    rig.up()
+    rig.make_safe()
+    rig.encrypted_vm(on=False)
+    folder(rig)[DISK][7 * BLOCK_SIZE] ^= 1
+    assert isinstance(rig.refused_command(HostPowerOnVm(vm=VM)), GuestFault)
+    assert rig.vm().power is PowerState.OFF
+
+
+def test_a_replaced_wrapped_dek_is_noticed(rig: Rig) -> None:
+    """Negative control: the wrapped DEK of another VM under the same KEK does not open."""
+    rig.up()
+    rig.make_safe()
+    rig.encrypted_vm(on=False)
+    rig.encrypted_vm(VmName("vm-02"), on=False)
+    mine, other = (rig.host().vms[VmName(vm)].config for vm in (VM, "vm-02"))
+    assert mine is not None and mine.disk is not None
+    assert other is not None and other.disk is not None
+    vmx = bytes(folder(rig)[f"{VM}.vmx"])
+    assert mine.disk.wrapped in vmx
+    folder(rig)[f"{VM}.vmx"] = bytearray(vmx.replace(mine.disk.wrapped, other.disk.wrapped))
+    refused = rig.refused_command(HostPowerOnVm(vm=VM))
+    assert isinstance(refused, GuestFault)
+    assert "DEK" in str(refused)
+
+
+def test_a_lost_key_locks_only_at_power_on(rig: Rig) -> None:
+    """LOCK-02, LOCK-04, 2.2: running VMs go on; afterwards the refusal names the key."""
+    rig.up()
+    rig.make_safe()
+    rig.encrypted_vm()
+    rig.command(RemoveKeys(keys=(key("kek-1"),)))
+    running = rig.vm()
+    assert (running.crypto, running.missing) == (VmCryptoState.UNLOCKED, ())
+    rig.sleep(60)
+    assert rig.works()
+    rig.command(HostPowerOffVm(vm=VM))
+    refused = rig.refused_command(HostPowerOnVm(vm=VM))
+    assert isinstance(refused, EncryptionKeyRequired)
+    assert refused.keys == (key("kek-1"),)
+    locked = rig.vm()
+    assert locked.crypto is VmCryptoState.LOCKED
+    assert locked.connection is VmConnectionState.INVALID
+    assert locked.missing == (key("kek-1"),)
+    assert locked.power is PowerState.OFF
+    rig.add_keys(key("kek-1"))
+    assert rig.vm().crypto is VmCryptoState.UNLOCKED
+    assert rig.vm().connection is VmConnectionState.CONNECTED
+    rig.command(HostPowerOnVm(vm=VM))
+    assert rig.works()
+
+
+def test_keys_are_looked_for_before_the_mode_is_checked(rig: Rig) -> None:
+    """Z23: a prepared host without the key names it; with the key it is the mode."""
+    rig.up()
+    rig.make_safe()
+    rig.encrypted_vm(on=False)
+    rig.reboot()
+    rig.connect()
+    assert isinstance(rig.refused_command(HostPowerOnVm(vm=VM)), EncryptionKeyRequired)
+    rig.add_keys(key("kek-1"))
+    assert isinstance(rig.refused_command(HostPowerOnVm(vm=VM)), InvalidState)
+    assert rig.vm().crypto is VmCryptoState.UNLOCKED
+    rig.make_safe()
+    rig.command(HostPowerOnVm(vm=VM))
+    assert rig.works()
+
+
+def test_what_encrypting_asks_for(rig: Rig) -> None:
+    rig.up()
+    encrypt = ReconfigureVm(vm=VM, key=key("k"))
+    assert isinstance(rig.refused_command(encrypt), NotFound)
+    rig.command(HostCreateVm(vm=VM, blocks=8))
+    assert isinstance(rig.refused_command(encrypt), EncryptionKeyRequired)
+    rig.make_safe()
+    rig.add_keys(key("k"), key("other"))
+    rig.command(HostPowerOnVm(vm=VM))
+    assert isinstance(rig.refused_command(encrypt), InvalidPowerState)
+    rig.command(HostPowerOffVm(vm=VM))
+    first = rig.command(encrypt).summary
+    before = bytes(folder(rig)[DISK])
+    assert rig.command(encrypt).summary == first
+    assert bytes(folder(rig)[DISK]) == before
+    assert isinstance(rig.refused_command(ReconfigureVm(vm=VM, key=key("other"))), InvalidState)
+
+
+def test_a_host_that_is_only_prepared_encrypts_nothing(rig: Rig) -> None:
+    rig.up()
+    rig.make_safe()
+    rig.command(CryptoManagerHostDisable())
+    rig.command(HostCreateVm(vm=VM, blocks=8))
+    refused = rig.refused_command(ReconfigureVm(vm=VM, key=key("k")))
+    assert isinstance(refused, EncryptionKeyRequired)
+    rig.host().keys.add(key("k"), material(key("k")))
+    assert isinstance(rig.refused_command(ReconfigureVm(vm=VM, key=key("k"))), InvalidState)
+
+
+def test_creating_and_registering(rig: Rig) -> None:
+    rig.up()
+    for blocks in (0, 1 << 20):
+        refused = rig.refused_command(HostCreateVm(vm=VM, blocks=blocks))
+        assert isinstance(refused, InvalidArgument)
+    rig.command(HostCreateVm(vm=VM, blocks=8))
+    rig.command(HostCreateVm(vm=VM, blocks=8))
+    rig.reboot(way="power_loss")
+    rig.connect()
+    assert [vm.vm for vm in rig.summary().vms] == [VM]
+    rig.command(HostUnregisterVm(vm=VM))
+    rig.command(HostUnregisterVm(vm=VM))
+    assert rig.summary().vms == ()
+    assert isinstance(rig.refused_command(HostCreateVm(vm=VM, blocks=8)), AlreadyExists)
+    assert isinstance(rig.refused_command(HostPowerOnVm(vm=VM)), NotFound)
+    rig.command(HostRegisterVm(vm=VM))
+    rig.command(HostPowerOnVm(vm=VM))
+    for refused_while_running in (HostUnregisterVm(vm=VM), HostDestroyVm(vm=VM)):
+        assert isinstance(rig.refused_command(refused_while_running), InvalidPowerState)
+    rig.command(HostPowerOffVm(vm=VM))
+    rig.command(HostDestroyVm(vm=VM))
+    rig.command(HostDestroyVm(vm=VM))
+    assert VM not in rig.array.folders
+    assert isinstance(rig.refused_command(HostRegisterVm(vm=VM)), NotFound)
+    rig.reboot(way="power_loss")
+    assert rig.summary().vms == ()
+
+
+def test_a_running_vm_is_locked_on_the_datastore_until_its_host_falls(rig: Rig) -> None:
+    rig.up()
+    rig.up(B)
+    for host in (A, B):
+        rig.make_safe(host)
+    rig.encrypted_vm()
+    rig.add_keys(key("kek-1"), node=B)
+    rig.command(HostRegisterVm(vm=VM), B)
+    refused = rig.refused_command(HostPowerOnVm(vm=VM), B)
+    assert isinstance(refused, DatastoreFault)
+    assert A in str(refused)
+    rig.power_off(A, "crash")
+    rig.command(HostPowerOnVm(vm=VM), B)
+    assert rig.works(node=B)
+
+
+def test_a_guest_answers_only_while_it_runs_and_only_sensible_questions(rig: Rig) -> None:
+    rig.up()
+    rig.command(HostCreateVm(vm=VM, blocks=8))
+    assert isinstance(rig.refused_door(CHALLENGE), InvalidPowerState)
+    assert isinstance(rig.refused_door(GuestWrite(vm=VM, marker=b"m")), InvalidPowerState)
+    rig.command(HostPowerOnVm(vm=VM))
+    for blocks in ((), (8,), (-1,), (0, 99)):
+        asked = GuestChallenge(vm=VM, nonce=b"n", blocks=blocks)
+        assert isinstance(rig.refused_door(asked), InvalidArgument)
+    rig.door(GuestWrite(vm=VM, marker=MARKER))
+    assert rig.works()
+
+
+def test_an_answer_comes_from_the_datastore_and_not_from_memory(rig: Rig) -> None:
+    """Swap two blocks' ciphertext: each is a good block elsewhere, and is refused here."""
+    rig.up()
+    rig.make_safe()
+    rig.encrypted_vm()
+    assert rig.works()
+    disk = folder(rig)[DISK]
+    one, three = slice(BLOCK_SIZE, 2 * BLOCK_SIZE), slice(3 * BLOCK_SIZE, 4 * BLOCK_SIZE)
+    disk[one], disk[three] = disk[three], disk[one]
+    assert isinstance(rig.refused_door(CHALLENGE), GuestFault)
