@@ -92,6 +92,23 @@ async def test_calls_are_served_in_order(tpm: TpmDevice, runner: Runner) -> None
     assert got == list(range(got[0], got[0] + 8))
 
 
+async def test_one_call_at_a_time(tpm: TpmDevice) -> None:
+    inside: list[int] = [0, 0]
+
+    async def sleep(seconds: float) -> None:
+        inside[0] += 1
+        inside[1] = max(inside)
+        await asyncio.sleep(0)
+        inside[0] -= 1
+
+    tpm.power_on()
+    port = TpmPort(tpm, Incarnation(HOST, 1), InlineRunner(sleep))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(port.ensure_srk())
+    assert inside == [0, 1]
+
+
 async def test_ended_life_does_nothing(tpm: TpmDevice, runner: Runner) -> None:
     life = Incarnation(HOST, 1)
     port = TpmPort(tpm, life, runner)
