@@ -1,0 +1,254 @@
+"""Each fault on a simulated lab: it bites, it is taken back, and a lazy lab does not fool it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chaos.errors import ChaosError
+from chaos.faults import FAULTS, from_plain, make_fault, to_plain
+from chaos.keeper import FaultState
+from protocol.messages.control import NodeRunState, TpmAct
+from protocol.messages.host import QueryHost
+from protocol.messages.kms import GetAttributes
+from protocol.messages.vcenter import ConfigureCryptoKey, ListKmsClusters, ListVms
+from protocol.terms import KmipState, NodeName, VmName
+from tests.chaos.worlds import World, limp
+
+HOST = NodeName("esxi-001")
+pytestmark = pytest.mark.sim
+
+REVERSIBLE: list[tuple[str, dict[str, Any]]] = [
+    ("link.cut", {"between": ["vcenter", "kms"]}),
+    ("link.cut", {"between": ["role:esxi", "vcenter"], "dir": "to"}),
+    ("link.cut", {"between": ["role:esxi", "vcenter"], "dir": "from"}),
+    ("link.delay", {"between": ["vcenter", "role:esxi"], "base": "300ms", "jitter": "20ms"}),
+    ("link.delay", {"between": ["vcenter", "kms"], "base": "1s", "dir": "to"}),
+    ("link.loss", {"between": ["vcenter", "kms"], "p": "30%"}),
+    ("link.dup", {"between": ["vcenter", "kms"], "p": "50%"}),
+    ("proc.kill", {"on": "esxi-001"}),
+    ("proc.pause", {"on": "kms"}),
+    ("host.reboot", {"on": "esxi-[001-002]"}),
+    ("host.power_loss", {"on": "role:esxi"}),
+    ("site.power_loss", {"site": "main", "stagger": "10s"}),
+    ("host.boot_measure", {"on": "esxi-001", "secure_boot": False}),
+    ("host.boot_measure", {"on": "esxi-001", "event": "tampered module", "pcr": 5}),
+    ("broker.restart", {}),
+    ("vcenter.down", {}),
+]
+LAZY = {
+    "link.cut": "put_rules",
+    "link.delay": "put_rules",
+    "link.loss": "put_rules",
+    "link.dup": "put_rules",
+    "proc.kill": "kill",
+    "proc.pause": "pause",
+    "host.reboot": "power_off",
+    "host.power_loss": "power_off",
+    "site.power_loss": "power_off",
+    "host.boot_measure": "firmware",
+    "broker.restart": "broker_stop",
+    "vcenter.down": "power_off",
+}
+"""The verb each fault stands on; a lab that does nothing there must be caught."""
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def fresh() -> Iterator[World]:
+    made = World(key_persistence=True)
+    yield made
+    made.close()
+
+
+def fault_of(world: World, kind: str, values: dict[str, Any], id: str = "f") -> Any:
+    return make_fault(kind, id, values, world.lab.directory(), seed=3)
+
+
+@pytest.mark.parametrize(("kind", "values"), REVERSIBLE)
+def test_it_bites_and_is_taken_back(world: World, kind: str, values: dict[str, Any]) -> None:
+    fault = fault_of(world, kind, values)
+    active = world.run(world.keeper.inject(fault))
+    assert active.state is FaultState.ACTIVE
+    assert [a.fault for a in world.keeper.active()] == [fault]
+    report = world.run(world.keeper.heal_all())
+    assert report.verified
+    assert (report.healed, report.left, world.keeper.active()) == (("f",), (), ())
+    for entry in world.lab.directory().nodes:
+        assert world.run(world.lab.status(entry.node)).state is NodeRunState.RUNNING
+
+
+@pytest.mark.parametrize(("kind", "values"), REVERSIBLE)
+def test_a_lab_that_does_nothing_is_caught(world: World, kind: str, values: dict[str, Any]) -> None:
+    _, keeper = limp(world, **{LAZY[kind]: None})
+    with pytest.raises(ChaosError) as caught:
+        world.run(keeper.inject(fault_of(world, kind, values)))
+    assert caught.value.id == "KS-CHAOS-101"
+    world.run(world.keeper.heal_all())
+
+
+def test_every_fault_is_played_here() -> None:
+    here = {kind for kind, _ in REVERSIBLE}
+    assert here == {fault.kind for fault in FAULTS if fault.reversible}
+    assert {f.kind for f in FAULTS} - here == {
+        "tpm.clear",
+        "tpm.swap",
+        "kms.key_state",
+        "provider.delete",
+    }
+
+
+@pytest.mark.parametrize(("kind", "values"), REVERSIBLE)
+def test_plain_values_carry_it(world: World, kind: str, values: dict[str, Any]) -> None:
+    fault = fault_of(world, kind, values)
+    assert from_plain(to_plain(fault)) == fault
+
+
+def test_a_one_way_cut_is_told_from_its_reverse(world: World) -> None:
+    """The same cut claimed for the other direction: canaries are silent, the drops are not its."""
+    claimed = fault_of(world, "link.cut", {"between": ["kms", "vcenter"], "dir": "from"}, "c")
+    real = fault_of(world, "link.cut", {"between": ["kms", "vcenter"], "dir": "to"}, "r")
+    world.run(world.keeper.inject(real))
+    _, keeper = limp(world, put_rules=None)
+    with pytest.raises(ChaosError, match="no sender of a cut link counted a drop"):
+        world.run(keeper.inject(claimed))
+    world.run(world.keeper.heal_all())
+
+
+def test_changed_measurement_stops_the_sealed_host_and_heals(fresh: World) -> None:
+    lab, keeper = fresh.lab, fresh.keeper
+    fresh.run(
+        keeper.inject(fault_of(fresh, "host.boot_measure", {"on": HOST, "secure_boot": False}))
+    )
+    fresh.run(lab.power_off(HOST, "stop"))
+    assert fresh.run(lab.power_on(HOST)).state is NodeRunState.HALTED
+    bite = fresh.run(keeper.active()[0].fault.bites(lab, notes_of(keeper, "f")))
+    assert bite == ""
+    assert fresh.run(keeper.heal_all()).verified
+    assert fresh.run(lab.status(HOST)).state is NodeRunState.RUNNING
+
+
+def notes_of(keeper: Any, id: str) -> dict[str, Any]:
+    found: dict[str, Any] = keeper._kept[id].notes
+    return found
+
+
+@pytest.mark.parametrize("kind", ["tpm.clear", "tpm.swap"])
+def test_lost_tpm_state_is_listed_until_cured(fresh: World, kind: str) -> None:
+    lab, keeper = fresh.lab, fresh.keeper
+    before = fresh.run(lab.tpm(HOST, TpmAct.INFO)).ek
+    fresh.run(keeper.inject(fault_of(fresh, kind, {"on": HOST})))
+    if kind == "tpm.clear":
+        fresh.run(lab.power_off(HOST, "power_loss"))
+        fresh.run(lab.power_on(HOST))
+    assert fresh.run(lab.status(HOST)).state is NodeRunState.HALTED
+    report = fresh.run(keeper.heal_all())
+    assert report.verified
+    assert [(left.id, left.reversible) for left in report.left] == [("f", False)]
+    assert "encryptionRecoveryKey" in report.left[0].cure
+    assert fresh.run(lab.status(HOST)).state is NodeRunState.HALTED
+    report = fresh.run(keeper.heal_all(with_cure=True))
+    assert (report.healed, keeper.active()) == (("f",), ())
+    summary = fresh.run(lab.ask(HOST, QueryHost())).summary
+    assert (summary.protection_mode.value, summary.key_persistence) == ("TPM", True)
+    assert (fresh.run(lab.tpm(HOST, TpmAct.INFO)).ek == before) is (kind == "tpm.clear")
+
+
+def test_a_cleared_tpm_on_a_running_host_is_cured_without_its_recovery_key(fresh: World) -> None:
+    fresh.run(fresh.keeper.inject(fault_of(fresh, "tpm.clear", {"on": HOST})))
+    assert fresh.run(fresh.keeper.heal_all(with_cure=True)).healed == ("f",)
+    assert fresh.run(fresh.lab.status(HOST)).state is NodeRunState.RUNNING
+
+
+def test_recovery_keys_are_neither_listed_nor_told(fresh: World) -> None:
+    fresh.run(fresh.keeper.inject(fault_of(fresh, "tpm.clear", {"on": HOST})))
+    key = notes_of(fresh.keeper, "f")["recovery"][HOST]
+    assert key not in repr(fresh.keeper.active())
+    assert key not in repr(fresh.run(fresh.keeper.heal_all()))
+
+
+@pytest.mark.parametrize(
+    ("state", "reached"),
+    [
+        ("deactivate", KmipState.DEACTIVATED),
+        ("compromise", KmipState.COMPROMISED),
+        ("destroy", KmipState.DESTROYED),
+    ],
+)
+def test_key_state_and_its_cure(fresh: World, state: str, reached: KmipState) -> None:
+    lab, keeper = fresh.lab, fresh.keeper
+    vms = {v.vm: v for v in fresh.run(lab.ask(lab.vcenter, ListVms())).vms}
+    key = vms[VmName("vm-01")].key
+    assert key is not None
+    fault = fault_of(fresh, "kms.key_state", {"vm": "vm-01", "state": state})
+    fresh.run(keeper.inject(fault))
+    question = GetAttributes(key_ids=(key.key_id,))
+    assert fresh.run(lab.ask(NodeName("kms"), question)).keys[0].state is reached
+    assert [left.id for left in fresh.run(keeper.heal_all()).left] == ["f"]
+    assert fresh.run(keeper.heal_all(with_cure=True)).healed == ("f",)
+    assert fresh.run(lab.ask(NodeName("kms"), question)).keys[0].state is KmipState.ACTIVE
+
+
+def test_provider_delete_and_its_cure(fresh: World) -> None:
+    lab, keeper = fresh.lab, fresh.keeper
+    before = fresh.run(lab.ask(lab.vcenter, ListKmsClusters())).providers
+    fresh.run(keeper.inject(fault_of(fresh, "provider.delete", {})))
+    assert fresh.run(lab.ask(lab.vcenter, ListKmsClusters())).providers == ()
+    report = fresh.run(keeper.heal_all())
+    assert "exactly the name kms-provider" in report.left[0].cure
+    assert fresh.run(keeper.heal_all(with_cure=True)).healed == ("f",)
+    after = fresh.run(lab.ask(lab.vcenter, ListKmsClusters())).providers
+    assert [(p.provider, p.servers, p.default) for p in after] == [
+        (p.provider, p.servers, p.default) for p in before
+    ]
+    fresh.run(lab.ask(lab.vcenter, ConfigureCryptoKey(host=HOST)))
+
+
+def test_the_irreversible_ones_notice_a_lab_that_does_nothing(fresh: World) -> None:
+    _, keeper = limp(fresh, tpm=None)
+    fault = fault_of(fresh, "tpm.clear", {"on": HOST})
+    with pytest.raises(AttributeError):
+        fresh.run(keeper.inject(fault))
+    assert keeper.active() == ()
+
+
+def test_what_cannot_act_says_so_and_is_not_listed(world: World) -> None:
+    for kind, values in [
+        ("kms.key_state", {"keys": ["no-such-key"], "state": "destroy"}),
+        ("provider.delete", {"provider": "nobody"}),
+    ]:
+        with pytest.raises(ChaosError) as caught:
+            world.run(world.keeper.inject(fault_of(world, kind, values)))
+        assert caught.value.id == "KS-CHAOS-106"
+        assert world.keeper.active() == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "id"),
+    [
+        ("link.cut", {"between": ["vcenter"]}, "KS-CHAOS-004"),
+        ("link.cut", {"between": ["vcenter", "vcenter"]}, "KS-CHAOS-106"),
+        ("link.cut", {"between": ["vcenter", "kmss"]}, "KS-CHAOS-010"),
+        ("link.delay", {"between": ["vcenter", "kms"], "base": 3}, "KS-CHAOS-004"),
+        ("link.loss", {"between": ["vcenter", "kms"], "p": "130%"}, "KS-CHAOS-004"),
+        ("tpm.clear", {"on": "kms"}, "KS-CHAOS-106"),
+        ("vcenter.down", {"on": "kms"}, "KS-CHAOS-106"),
+        ("host.boot_measure", {"on": "esxi-001"}, "KS-CHAOS-004"),
+        ("kms.key_state", {"state": "destroy"}, "KS-CHAOS-004"),
+        ("link.cutt", {}, "KS-CHAOS-014"),
+    ],
+)
+def test_bad_values_are_refused_by_id(
+    world: World, kind: str, values: dict[str, Any], id: str
+) -> None:
+    with pytest.raises(ChaosError) as caught:
+        fault_of(world, kind, values)
+    assert caught.value.id == id
