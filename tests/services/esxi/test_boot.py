@@ -12,6 +12,7 @@ from protocol.terms import HostCryptoState, ProtectionMode
 from protocol.tpm.event_log import parse_log, replay
 from protocol.tpm.structures import EventType, PcrSelection
 from services.esxi.boot import SCREEN_A, SCREEN_B, SCREEN_C
+from services.esxi.keys import KeyCache
 from services.runtime.tpm.device import TpmDevice
 from tests.services.esxi.rig import HOST_KEY, A, B, Rig, key
 
@@ -84,18 +85,33 @@ def test_steps_come_in_order_and_take_their_time(rig: Rig) -> None:
         assert at[step] - at[earlier] >= 1.0
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_the_key_cache_is_empty_after_every_reboot(rig: Rig, way: str) -> None:
-    """A02, STD-13: without persistence a host comes back prepared, never safe, with no key."""
+def forgets(rig: Rig, way: str) -> bool:
+    """Whether a host without persistence comes back prepared, with no key, naming its host key."""
     rig.up()
     rig.make_safe()
     rig.add_keys(key("kek-1"))
     assert rig.summary().cached_keys == 2
     rig.reboot(way=way)
-    summary = rig.summary()
-    assert (summary.cached_keys, summary.stored_keys) == (0, 0)
-    assert summary.crypto_state is HostCryptoState.PREPARED
-    assert summary.crypto_key_id == HOST_KEY
+    now = rig.summary()
+    assert now.crypto_key_id == HOST_KEY
+    return (now.cached_keys, now.stored_keys) == (0, 0) and (
+        now.crypto_state is HostCryptoState.PREPARED
+    )
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_key_cache_is_empty_after_every_reboot(rig: Rig, way: str) -> None:
+    """A02, STD-13."""
+    assert forgets(rig, way)
+
+
+def test_a_host_that_keeps_its_cache_over_a_reboot_is_caught(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control (M01): one cache for all lives."""
+    kept = KeyCache()
+    monkeypatch.setattr("services.esxi.host.KeyCache", lambda: kept)
+    assert not forgets(rig, "stop")
 
 
 @pytest.mark.parametrize("way", WAYS)

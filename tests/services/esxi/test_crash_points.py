@@ -64,7 +64,9 @@ def falling(rig: Rig, nth: int, way: str) -> Iterator[Fall]:
             door.charge = rig.world.charge
 
 
-def sweep(way: str, prepare: Callable[[Rig], None], story: Callable[[Rig], None]) -> Iterator[Rig]:
+def sweep(
+    way: str, prepare: Callable[[Rig], None], story: Callable[[Rig], object]
+) -> Iterator[Rig]:
     """A rig per point, fallen and rebooted; ends when the story ends by itself."""
     for nth in range(1, LIMIT):
         rig = Rig(seed=nth)

@@ -25,7 +25,7 @@ from protocol.messages.host import (
     SetProviders,
 )
 from protocol.secret import KeyMaterial
-from protocol.terms import HostCryptoState, ManagementType, ProviderId
+from protocol.terms import HostCryptoState, ManagementType, ProviderId, VmCryptoState
 from tests.services.esxi.rig import HOST_KEY, PROVIDER, VM, Rig, add, key, material
 
 ENABLE = "system security keypersistence enable"
@@ -176,8 +176,7 @@ def test_by_the_other_knob_a_removed_key_stays_stored_and_is_used(rig: Rig) -> N
     rig.command(RemoveKeys(keys=(key("a"),)))
     assert (present(rig, "a"), stored(rig, "a")) == ([False], [True])
     assert rig.vm().missing == ()
-    assert rig.vm().crypto is not None
-    assert rig.vm().crypto.value == "unlocked"
+    assert rig.vm().crypto is VmCryptoState.UNLOCKED
 
 
 def test_disable_with_the_flag_leaves_no_key_anywhere(rig: Rig) -> None:
