@@ -56,12 +56,14 @@ async def encrypt_vm(vc: Parts, message: EncryptVm) -> VmEncrypted:
         key, material = await _new_key(vc, message, provider)
     else:
         key, material = known, await _value_of(vc, known)
-    await _give_key(vc, link, row, key, material)
+    later = await _give_key(vc, link, row, key, material)
     state = await link.command(ReconfigureVm(vm=row.name, key=key))
     await vc.inventory.commit(
         change_vm(row.name, keys=state.summary.keys or (key,)),
         events=[events.vm_encrypted(row.name, link.host, key)],
     )
+    for other in later:
+        other.want_pass()  # HEM-02: with this VM all hosts of the cluster are made safe
     return VmEncrypted(vm=vc.vm_view(row.name), key=key)
 
 
@@ -89,8 +91,6 @@ async def make_host_safe(vc: Parts, link: HostLink, provider: ProviderId) -> Non
         return
     async with link.turn:
         reason = await vc.hostkeys.make_safe(link, needed=True, fresh=True, fallback=provider)
-    for other in vc.hosts.connected():
-        other.want_pass()  # HEM-02: with it all hosts of the cluster can be enabled
     if reason is KeyUnavailableReason.CLUSTER_UNREACHABLE:
         raise KeyProviderUnreachable(f"{link.host} cannot be made safe: {reason.value}")
     if reason is not None:
@@ -130,18 +130,23 @@ async def _value_of(vc: Parts, key: CryptoKeyId) -> KeyMaterial:
 
 async def _give_key(
     vc: Parts, link: HostLink, row: VmRow, key: CryptoKeyId, material: KeyMaterial
-) -> None:
-    """Step 3: the host in charge first; the others hear of it in the background (STD-12)."""
+) -> list[HostLink]:
+    """Step 3: the host in charge, and the others in the background (STD-12).
+
+    Returns those that are not safe yet: they get host key and keys by a pass of their own.
+    """
+    later: list[HostLink] = []
     for other in vc.inventory.hosts_of(row.cluster):
         line = vc.hosts.get(other.name)
         if other.name != link.host and line is not None and line.session is not None:
             if line.summary is not None and line.summary.crypto_state is HostCryptoState.SAFE:
                 vc.node.background(f"{other.name}:share", vc.push.share(line, key, material))
             else:
-                line.want_pass()
+                later.append(line)
     added = await link.command(AddKeys(keys=(key,), material=Sealed.of(material)))
     for result in added.results:
         if not result.success and result.fault != "AlreadyExists":
             why = result.reason or result.fault
             await vc.inventory.commit(events=[events.host_send_error(link.host, (key,), why)])
             raise InvalidState(f"{link.host} does not take the key {key}: {why}")
+    return later

@@ -1,0 +1,347 @@
+"""Peers of vCenter on the simulated bus that say only what their script says.
+
+They share no code with the product's host and key server: a host here is a key cache, an
+encryption mode and a list of VMs; a key server is a table of keys. What must outlive a boot
+lies in the records below, as it would on a disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from protocol.errors import (
+    AlreadyExists,
+    EncryptionKeyRequired,
+    InvalidPowerState,
+    InvalidState,
+    LabError,
+    NotFound,
+)
+from protocol.messages.base import Request, Sealed
+from protocol.messages.host import (
+    AddKeys,
+    ChangeHostKey,
+    Command,
+    CryptoKeyResult,
+    CryptoManagerHostEnable,
+    CryptoManagerHostPrepare,
+    Done,
+    GetCryptoKeyStatus,
+    HostCreateVm,
+    HostPowerOffVm,
+    HostPowerOnVm,
+    HostState,
+    HostSummary,
+    KeysAdded,
+    KeysRemoved,
+    KeyStatus,
+    KeyStatusList,
+    OpenSession,
+    ProviderRef,
+    QueryHost,
+    ReconfigureVm,
+    RemoveKeys,
+    SessionOpened,
+    SetProviders,
+    VmState,
+    VmSummary,
+)
+from protocol.messages.kms import (
+    Activate,
+    AttributeList,
+    CreateKey,
+    DiscoverVersions,
+    GetAttributes,
+    GetKeys,
+    KeyAttributes,
+    KeyCreated,
+    KeyState,
+    KeyValue,
+    KeyValues,
+    ServerVersions,
+)
+from protocol.messages.vcenter import AnnounceHost
+from protocol.secret import KeyMaterial
+from protocol.terms import (
+    CryptoKeyId,
+    HostCryptoState,
+    KeyId,
+    KmipState,
+    NodeName,
+    PowerState,
+    ProtectionMode,
+    Role,
+    VmConnectionState,
+    VmCryptoState,
+    VmName,
+)
+from services.runtime.service import Peer, Service, serves
+from services.runtime.session import SessionGuard
+
+VCENTER = NodeName("vcenter")
+
+
+@dataclass
+class ServerRecord:
+    """What a key server has: value and state by id; ids by operation. ``asked``: GetKeys ids."""
+
+    keys: dict[KeyId, tuple[bytes, KmipState]] = field(default_factory=dict)
+    operations: dict[str, KeyId] = field(default_factory=dict)
+    asked: list[tuple[KeyId, ...]] = field(default_factory=list)
+    errors: dict[str, LabError] = field(default_factory=dict)  # message name -> answer
+
+    def set_state(self, key: KeyId, state: KmipState) -> None:
+        self.keys[key] = (self.keys[key][0], state)
+
+
+class ScriptedKms(Service):
+    role: ClassVar[Role] = Role.KMS
+
+    def __init__(self, node: Any, ports: Any, record: ServerRecord) -> None:
+        super().__init__(node, ports)
+        self.record = record
+
+    def accept(self, message: Request[Any], peer: Peer) -> None:
+        if type(message).__name__ in self.record.errors:
+            raise self.record.errors[type(message).__name__]
+
+    @serves(DiscoverVersions)
+    async def versions(self, message: DiscoverVersions, peer: Peer) -> ServerVersions:
+        return ServerVersions(versions=("1.4",))
+
+    @serves(CreateKey)
+    async def create(self, message: CreateKey, peer: Peer) -> KeyCreated:
+        key = self.record.operations.get(message.operation_id)
+        if key is None:
+            key = KeyId(f"{self.node.name}-key-{len(self.record.keys) + 1}")
+            value = hashlib.sha256(f"value of {key}".encode()).digest()
+            self.record.keys[key] = (value, KmipState.ACTIVE)
+            self.record.operations[message.operation_id] = key
+        value, state = self.record.keys[key]
+        return KeyCreated(key_id=key, state=state, material=Sealed.of(KeyMaterial(value)))
+
+    @serves(GetKeys)
+    async def get(self, message: GetKeys, peer: Peer) -> KeyValues:
+        self.record.asked.append(message.key_ids)
+        values: list[KeyValue] = []
+        material: list[KeyMaterial] = []
+        for key in message.key_ids:
+            found = self.record.keys.get(key)
+            if found is None:
+                values.append(KeyValue(key_id=key, state=None))
+            elif found[1] in (KmipState.DESTROYED, KmipState.DESTROYED_COMPROMISED):
+                values.append(KeyValue(key_id=key, state=found[1]))
+            else:
+                values.append(KeyValue(key_id=key, state=found[1], index=len(material)))
+                material.append(KeyMaterial(found[0]))
+        return KeyValues(values=tuple(values), material=Sealed.of(*material))
+
+    @serves(GetAttributes)
+    async def attributes(self, message: GetAttributes, peer: Peer) -> AttributeList:
+        known = [key for key in message.key_ids if key in self.record.keys]
+        return AttributeList(
+            keys=tuple(KeyAttributes(key_id=k, state=self.record.keys[k][1]) for k in known)
+        )
+
+    @serves(Activate)
+    async def activate(self, message: Activate, peer: Peer) -> KeyState:
+        self.record.set_state(message.key_id, KmipState.ACTIVE)
+        return KeyState(key_id=message.key_id, state=KmipState.ACTIVE)
+
+
+@dataclass
+class VmRecord:
+    power: PowerState = PowerState.OFF
+    keys: tuple[CryptoKeyId, ...] = ()
+
+
+@dataclass
+class HostRecord:
+    """What a host keeps over boots. ``persistence``: its cache and host key survive too."""
+
+    crypto_state: HostCryptoState = HostCryptoState.INCAPABLE
+    host_key: CryptoKeyId | None = None
+    providers: tuple[ProviderRef, ...] = ()
+    vms: dict[VmName, VmRecord] = field(default_factory=dict)
+    persistence: bool = False
+    recovery_id: str = ""
+    cache: dict[CryptoKeyId, bytes] = field(default_factory=dict)
+    errors: dict[str, LabError] = field(default_factory=dict)
+    seen: list[str] = field(default_factory=list)  # names of commands, in order of arrival
+
+
+class ScriptedHost(Service):
+    role: ClassVar[Role] = Role.ESXI
+
+    def __init__(self, node: Any, ports: Any, record: HostRecord) -> None:
+        super().__init__(node, ports)
+        self.record = record
+        self.guard = SessionGuard()
+
+    async def start(self) -> None:
+        record = self.record
+        if not record.persistence:
+            record.cache.clear()
+            if record.crypto_state is HostCryptoState.SAFE:
+                record.crypto_state = HostCryptoState.PREPARED
+        for vm in record.vms.values():
+            vm.power = PowerState.OFF
+        self.node.background("announce", self._announce())
+
+    async def _announce(self) -> None:
+        while not self.guard.session:
+            try:
+                await self.bus.request(VCENTER, AnnounceHost(summary=self.summary()), within=5)
+            except LabError:
+                pass
+            await self.clock.sleep(5)
+
+    def accept(self, message: Request[Any], peer: Peer) -> None:
+        if isinstance(message, OpenSession):
+            self.guard.open(message, peer.node)
+        elif isinstance(message, Command) and not peer.local:
+            self.guard.admit(message, peer.node)
+        if isinstance(message, Command):
+            self.record.seen.append(type(message).__name__)
+            if type(message).__name__ in self.record.errors:
+                raise self.record.errors[type(message).__name__]
+
+    def vm_summary(self, name: VmName) -> VmSummary:
+        vm = self.record.vms[name]
+        on = vm.power is PowerState.ON
+        missing = () if on else tuple(k for k in vm.keys if k not in self.record.cache)
+        crypto = None
+        if vm.keys:
+            crypto = VmCryptoState.LOCKED if missing else VmCryptoState.UNLOCKED
+        return VmSummary(
+            vm=name,
+            power=vm.power,
+            crypto=crypto,
+            connection=VmConnectionState.INVALID if missing else VmConnectionState.CONNECTED,
+            keys=vm.keys,
+            missing=missing,
+        )
+
+    def summary(self) -> HostSummary:
+        record = self.record
+        return HostSummary(
+            host=self.node.name,
+            boot=self.node.boot,
+            version="8.0U3",
+            crypto_state=record.crypto_state,
+            crypto_key_id=record.host_key,
+            tpm_present=bool(record.recovery_id),
+            protection_mode=ProtectionMode.TPM if record.recovery_id else ProtectionMode.NONE,
+            recovery_id=record.recovery_id,
+            cached_keys=len(record.cache),
+            providers=record.providers,
+            vms=tuple(self.vm_summary(vm) for vm in record.vms),
+            session=self.guard.session,
+        )
+
+    @serves(OpenSession)
+    async def open(self, message: OpenSession, peer: Peer) -> SessionOpened:
+        return SessionOpened(summary=self.summary())
+
+    @serves(QueryHost)
+    async def query(self, message: QueryHost, peer: Peer) -> HostState:
+        return HostState(summary=self.summary())
+
+    @serves(CryptoManagerHostPrepare)
+    async def prepare(self, message: CryptoManagerHostPrepare, peer: Peer) -> Done:
+        if self.record.crypto_state is HostCryptoState.INCAPABLE:
+            self.record.crypto_state = HostCryptoState.PREPARED
+        return Done()
+
+    @serves(CryptoManagerHostEnable)
+    async def enable(self, message: CryptoManagerHostEnable, peer: Peer) -> Done:
+        if self.record.crypto_state is HostCryptoState.INCAPABLE:
+            raise InvalidState("not prepared")
+        if self.record.crypto_state is HostCryptoState.SAFE and message.key != self.record.host_key:
+            raise AlreadyExists("safe with another key")
+        self._take_host_key(message.key, message.material)
+        return Done()
+
+    @serves(ChangeHostKey)
+    async def change(self, message: ChangeHostKey, peer: Peer) -> Done:
+        if self.record.crypto_state is not HostCryptoState.SAFE:
+            raise InvalidState("not safe")
+        self._take_host_key(message.key, message.material)
+        return Done()
+
+    def _take_host_key(self, key: CryptoKeyId, material: Sealed) -> None:
+        self.record.crypto_state = HostCryptoState.SAFE
+        self.record.host_key = key
+        self.record.cache[key] = material.keys[0].reveal()
+
+    @serves(AddKeys)
+    async def add_keys(self, message: AddKeys, peer: Peer) -> KeysAdded:
+        if self.record.crypto_state is HostCryptoState.INCAPABLE:
+            raise InvalidState("not prepared to receive keys")
+        results: list[CryptoKeyResult] = []
+        for key, material in zip(message.keys, message.material.keys, strict=True):
+            had = key in self.record.cache
+            self.record.cache[key] = material.reveal()
+            fault = "AlreadyExists" if had else ""
+            results.append(CryptoKeyResult(key=key, success=not had, fault=fault))
+        return KeysAdded(results=tuple(results))
+
+    @serves(RemoveKeys)
+    async def remove_keys(self, message: RemoveKeys, peer: Peer) -> KeysRemoved:
+        for key in message.keys:
+            self.record.cache.pop(key, None)
+        return KeysRemoved(
+            results=tuple(CryptoKeyResult(key=key, success=True) for key in message.keys)
+        )
+
+    @serves(GetCryptoKeyStatus)
+    async def key_status(self, message: GetCryptoKeyStatus, peer: Peer) -> KeyStatusList:
+        keys = message.keys or tuple(self.record.cache)
+        return KeyStatusList(
+            keys=tuple(KeyStatus(key=key, present=key in self.record.cache) for key in keys)
+        )
+
+    @serves(SetProviders)
+    async def set_providers(self, message: SetProviders, peer: Peer) -> Done:
+        self.record.providers = message.providers
+        return Done()
+
+    @serves(HostCreateVm)
+    async def create_vm(self, message: HostCreateVm, peer: Peer) -> VmState:
+        self.record.vms.setdefault(message.vm, VmRecord())
+        return VmState(summary=self.vm_summary(message.vm))
+
+    def _vm(self, name: VmName) -> VmRecord:
+        if name not in self.record.vms:
+            raise NotFound(f"no {name} here")
+        return self.record.vms[name]
+
+    @serves(ReconfigureVm)
+    async def reconfigure(self, message: ReconfigureVm, peer: Peer) -> VmState:
+        vm = self._vm(message.vm)
+        if vm.power is PowerState.ON:
+            raise InvalidPowerState("it runs")
+        if self.record.crypto_state is not HostCryptoState.SAFE:
+            raise InvalidState("not safe")
+        if vm.keys and vm.keys != (message.key,):
+            raise InvalidState("encrypted already")
+        if message.key not in self.record.cache:
+            raise EncryptionKeyRequired("no such key here", (message.key,))
+        vm.keys = (message.key,)
+        return VmState(summary=self.vm_summary(message.vm))
+
+    @serves(HostPowerOnVm)
+    async def power_on(self, message: HostPowerOnVm, peer: Peer) -> VmState:
+        vm = self._vm(message.vm)
+        missing = tuple(k for k in vm.keys if k not in self.record.cache)
+        if vm.power is PowerState.OFF and missing:
+            raise EncryptionKeyRequired("keys are missing", missing)
+        vm.power = PowerState.ON
+        return VmState(summary=self.vm_summary(message.vm))
+
+    @serves(HostPowerOffVm)
+    async def power_off(self, message: HostPowerOffVm, peer: Peer) -> VmState:
+        self._vm(message.vm).power = PowerState.OFF
+        return VmState(summary=self.vm_summary(message.vm))

@@ -1,0 +1,262 @@
+"""The real vCenter in the simulated world, among scripted peers; and ways to look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from protocol.errors import LabError
+from protocol.events import EventTypeId
+from protocol.messages.base import Reply, Request
+from protocol.messages.control import (
+    AddNode,
+    LinkRule,
+    NodeRecord,
+    NodeSpec,
+    PowerOff,
+    PowerOn,
+    SetRules,
+)
+from protocol.messages.vcenter import (
+    AddHost,
+    CreateVm,
+    EncryptVm,
+    HostInfo,
+    KmipServer,
+    ListEvents,
+    ListHosts,
+    ListVms,
+    PowerOnVm,
+    RegisterKmsCluster,
+    VcEvent,
+    VmInfo,
+)
+from protocol.subjects import parse_link
+from protocol.terms import ClusterName, CryptoKeyId, NodeName, ProviderId, Role, VmName
+from services.runtime.agent import Agent
+from services.runtime.link import DesiredRules
+from services.runtime.node import Make
+from services.runtime.ports import Ports
+from services.runtime.service import Service
+from services.runtime.sim.bus import SimBroker
+from services.runtime.sim.loop import SimLoop
+from services.runtime.sim.world import SimWorld
+from services.vcenter.config import vcenter_config
+from services.vcenter.parts import Parts
+from services.vcenter.service import VcenterService
+from tests.services.vcenter.peers import (
+    VCENTER,
+    HostRecord,
+    ScriptedHost,
+    ScriptedKms,
+    ServerRecord,
+)
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Reply)
+
+A, B, C = NodeName("esxi-001"), NodeName("esxi-002"), NodeName("esxi-003")
+KMS = NodeName("kms")
+CLUSTER = ClusterName("cluster-1")
+P, Q = ProviderId("kms-provider"), ProviderId("second-provider")
+VM = VmName("vm-01")
+
+
+class Rig:
+    """One simulated lab. ``sent``: (sender, receiver, message) of every request on the bus."""
+
+    def __init__(self, seed: int = 1, **knobs: Any) -> None:
+        self.sent: list[tuple[str, str, str]] = []
+        self.replies: list[tuple[str, str]] = []
+        self.loop = SimLoop(seed)
+        self.broker = SimBroker(self.loop, seed, tap=self._tap)
+        self.world = SimWorld(self.loop, self.broker, seed)
+        self.records: list[NodeRecord] = []
+        self.hosts: dict[NodeName, HostRecord] = {}
+        self.servers: dict[NodeName, ServerRecord] = {}
+        self.services: dict[NodeName, Service] = {}
+        self.rules = DesiredRules()
+        self.knobs = knobs
+        self.wrap: Callable[[Ports], Ports] = lambda ports: ports  # of vCenter's next life
+        self.agent = Agent(self.world, self._catalog, self.records.append)
+        self._operations = 0
+        self.add(VCENTER, Role.VCENTER)
+
+    def _tap(self, subject: str, reply: str, payload: bytes) -> None:
+        parsed = parse_link(subject)
+        if parsed is None:
+            return
+        if parsed.reply:
+            self.replies.append((parsed.src, parsed.dst))
+        else:
+            self.sent.append((parsed.src, parsed.dst, parsed.rest))
+
+    def _catalog(self, spec: NodeSpec) -> Make:
+        def make(node: Any, ports: Any) -> Service:
+            made: Service
+            match spec.role:
+                case Role.VCENTER:
+                    made = VcenterService(node, self.wrap(ports), vcenter_config(spec.config))
+                case Role.KMS:
+                    made = ScriptedKms(node, ports, self.servers[spec.node])
+                case Role.ESXI:
+                    made = ScriptedHost(node, ports, self.hosts[spec.node])
+            self.services[spec.node] = made
+            return made
+
+        return make
+
+    def close(self) -> None:
+        for store in self.world.stores.values():
+            store.close()
+        self.loop.close()
+
+    # ---- running ------------------------------------------------------------------------------
+
+    def run(self, work: Coroutine[Any, Any, T], seconds: float = 20_000) -> T:
+        return self.loop.run(work, seconds=seconds)
+
+    def sleep(self, seconds: float) -> None:
+        self.run(self.world.sleep(seconds), seconds + 10)
+
+    def add(self, node: NodeName, role: Role) -> None:
+        if role is Role.KMS:
+            self.servers.setdefault(node, ServerRecord())
+        if role is Role.ESXI:
+            self.hosts.setdefault(node, HostRecord())
+        spec = NodeSpec(node=node, role=role, knobs=self.knobs)
+        self.run(self.agent.add_node(AddNode(spec=spec)))
+        self.power_on(node)
+
+    def power_on(self, node: NodeName) -> None:
+        self.run(self.agent.power_on(PowerOn(node=node)))
+
+    def power_off(self, node: NodeName, way: str = "crash") -> None:
+        self.run(self.agent.power_off(PowerOff(node=node, way=way)))
+
+    def reboot(self, node: NodeName, way: str = "crash") -> None:
+        self.power_off(node, way)
+        self.power_on(node)
+
+    def cut(self, *pairs: tuple[NodeName, NodeName]) -> None:
+        """Cut these links, both ways."""
+        rules = [
+            LinkRule(id="cut", src=src, dst=dst, cut=True)
+            for a, b in pairs
+            for src, dst in ((a, b), (b, a))
+        ]
+        self._apply(self.rules.put(rules))
+
+    def heal(self) -> None:
+        self._apply(self.rules.drop("cut"))
+
+    def _apply(self, rules: SetRules) -> None:
+        self.world.rules.apply(rules)
+
+    # ---- asking vCenter -----------------------------------------------------------------------
+
+    async def ask(self, message: Request[R], within: float = 120) -> R:
+        reply = await self.agent.machine(VCENTER).runner.ask(message, within)
+        return reply  # type: ignore[return-value]
+
+    def do(self, message: Request[R]) -> R:
+        return self.run(self.ask(message))
+
+    def refused(self, message: Request[Any]) -> LabError:
+        async def tried() -> LabError:
+            try:
+                await self.ask(message)
+            except LabError as error:
+                return error
+            raise AssertionError(f"{type(message).__name__} was not refused")
+
+        return self.run(tried())
+
+    def operation(self) -> str:
+        self._operations += 1
+        return f"rig-{self._operations}"
+
+    # ---- stories ------------------------------------------------------------------------------
+
+    def provider(
+        self, name: ProviderId = P, servers: tuple[NodeName, ...] = (KMS,), default: bool = False
+    ) -> None:
+        for server in servers:
+            if server not in self.servers:
+                self.add(server, Role.KMS)
+        self.do(
+            RegisterKmsCluster(
+                provider=name,
+                servers=tuple(KmipServer(name=s, node=s) for s in servers),
+                make_default=default,
+            )
+        )
+
+    def host(self, *names: NodeName, cluster: ClusterName = CLUSTER) -> None:
+        for name in names:
+            if name not in self.hosts or name not in self.services:
+                self.add(name, Role.ESXI)
+            self.do(AddHost(host=name, cluster=cluster))
+
+    def vm(self, name: VmName = VM, host: NodeName = A, *, encrypted: bool = True) -> VmInfo:
+        self.do(CreateVm(operation_id=self.operation(), vm=name, cluster=CLUSTER, host=host))
+        if encrypted:
+            self.do(EncryptVm(operation_id=self.operation(), vm=name))
+            self.sleep(1)  # the other hosts of the cluster get the key meanwhile
+        return self.vm_info(name)
+
+    def up(self, *hosts: NodeName) -> None:
+        """A provider and these hosts, connected."""
+        self.provider()
+        self.host(*(hosts or (A,)))
+
+    # ---- looking ------------------------------------------------------------------------------
+
+    @property
+    def vcenter(self) -> VcenterService:
+        service = self.services[VCENTER]
+        assert isinstance(service, VcenterService)
+        return service
+
+    @property
+    def parts(self) -> Parts:
+        return self.vcenter.parts
+
+    def vm_info(self, name: VmName = VM) -> VmInfo:
+        return next(vm for vm in self.do(ListVms()).vms if vm.vm == name)
+
+    def host_info(self, name: NodeName = A) -> HostInfo:
+        return next(host for host in self.do(ListHosts()).hosts if host.host == name)
+
+    def events(self, after: int = 0) -> list[VcEvent]:
+        return list(self.do(ListEvents(after=after)).events)
+
+    def mark(self) -> int:
+        """The sequence of the latest event."""
+        found = self.events()
+        return found[-1].sequence if found else 0
+
+    def ids(self, after: int = 0) -> list[EventTypeId]:
+        return [event.event for event in self.events(after)]
+
+    def key_of(self, name: VmName = VM) -> CryptoKeyId:
+        key = self.vm_info(name).key
+        assert key is not None
+        return key
+
+    def power_on_vm(self, name: VmName = VM) -> VmInfo:
+        return self.do(PowerOnVm(vm=name)).vm
+
+    def requests(self, since: int = 0) -> list[tuple[str, str, str]]:
+        return self.sent[since:]
+
+    def healthy(self) -> None:
+        """Nothing unexpected happened in any node."""
+        assert not self.loop.outside, self.loop.outside
+        assert not self.loop.unhandled, self.loop.unhandled
+        bad = [
+            r
+            for r in self.records
+            if r.kind in ("node.internal_error", "node.background_failed", "node.start_failed")
+        ]
+        assert not bad, bad
