@@ -200,7 +200,11 @@ class Worker:
         self._server = server or default_server()
         self._sock, self.pid = self._server.fork()
         self._closed = False
-        self._exchange(pickle.dumps(("talk", target, args)), timeout)
+        try:
+            self._exchange(pickle.dumps(("talk", target, args)), timeout)
+        except BaseException:
+            self.kill()
+            raise
 
     def call(self, name: str, payload: bytes = b"", *, timeout: float | None = None) -> bytes:
         """Send one call and wait for its answer. After ``TimeoutError`` the worker is dead."""
