@@ -59,7 +59,7 @@ class Host:
         cached = key in self.keys
         return KeyFacts(
             cached=cached,
-            stored=not cached and self.stored(key) is not None,
+            stored=not cached and now.persistence and self.stored(key) is not None,
             persistence=now.persistence,
             provider=provider,
             may_ask=may_ask and self.uplink.connected,
