@@ -7,8 +7,10 @@ processes, the broker, and time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar, cast
+
+import msgspec
 
 from chaos.lab import Directory, NodeEntry
 from lab.topology import Topology
@@ -41,6 +43,18 @@ from services.runtime.link import DesiredRules
 R = TypeVar("R", bound=Reply)
 
 BOOT_LIMIT = 600.0  # lab seconds an agent gets for a power-on or power-off
+
+
+def directory_of(topology: Topology, specs: Iterable[NodeSpec] | None = None) -> Directory:
+    """Who is there in a lab of this topology (and later ``specs``), for plans and selectors."""
+    return Directory(
+        nodes=tuple(
+            NodeEntry(node=s.node, role=s.role, site=s.site, cluster=s.cluster)
+            for s in (topology.nodes if specs is None else specs)
+        ),
+        vms=tuple(v.vm for v in topology.vms),
+        default_provider=next((p.provider for p in topology.providers if p.default), None),
+    )
 
 
 class LabCore(ABC):
@@ -104,14 +118,8 @@ class LabCore(ABC):
     # ---- looking ----------------------------------------------------------------------------
 
     def directory(self) -> Directory:
-        return Directory(
-            nodes=tuple(
-                NodeEntry(node=s.node, role=s.role, site=s.site, cluster=s.cluster)
-                for s in self._specs.values()
-            ),
-            vms=tuple(self._vms),
-            default_provider=next((p.provider for p in self.topology.providers if p.default), None),
-        )
+        found = directory_of(self.topology, self._specs.values())
+        return msgspec.structs.replace(found, vms=tuple(self._vms))
 
     def spec(self, node: NodeName) -> NodeSpec:
         found = self._specs.get(node)

@@ -1,0 +1,136 @@
+"""Folders of runs: everything a run was, so that another person can look at it or replay it.
+
+``runs/<run>/``: ``run.json`` (how it was started), ``plan.json``, ``topology.msgpack``,
+``experiment.yaml``, ``history.jsonl`` (hash-chained), ``result.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lab.errors import KeysteadError
+from lab.state import no_room, runs_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """``run.json``. A replay is exact for one code, Python minor version and lock."""
+
+    run: str
+    experiment: str
+    mode: str
+    seed: int
+    code: str
+    python: str
+    lock: str
+    began: float  # Unix seconds
+    tpm: str = ""
+    replay_of: str = ""
+
+
+def code_version() -> str:
+    """Digest of all Python and YAML sources of this tree: what a replay depends on."""
+    digest = hashlib.sha256()
+    for package in ("protocol", "services", "chaos", "lab"):
+        for path in sorted((ROOT / package).rglob("*")):
+            if path.suffix in (".py", ".yaml"):
+                digest.update(str(path.relative_to(ROOT)).encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def lock_version() -> str:
+    lock = ROOT / "requirements.lock"
+    return hashlib.sha256(lock.read_bytes()).hexdigest()[:16] if lock.exists() else ""
+
+
+def python_version() -> str:
+    return ".".join(platform.python_version_tuple()[:2])
+
+
+def commit() -> str:
+    """The commit of the checkout, for people; empty outside of one."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return found.stdout.strip()
+
+
+class RunFolder:
+    """One run's folder."""
+
+    def __init__(self, run: str, root: Path | None = None) -> None:
+        self.run = run
+        self.path = (root or runs_folder()) / run
+
+    def make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, mode=0o700)
+        except OSError as error:
+            raise no_room(error) from None
+
+    def write(self, name: str, data: bytes) -> None:
+        try:
+            (self.path / name).write_bytes(data)
+        except OSError as error:
+            raise no_room(error) from None
+
+    def read(self, name: str) -> bytes:
+        """KS-RUN-001 when the run has no such file."""
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            raise KeysteadError("KS-RUN-001", f"there is no run {self.run} with {name}") from None
+
+    def record(self) -> RunRecord:
+        return msgspec.json.decode(self.read("run.json"), type=RunRecord)
+
+    def result(self) -> dict[str, Any] | None:
+        """The verdict, None while it runs or when it was killed."""
+        try:
+            found: dict[str, Any] = msgspec.json.decode(self.read("result.json"))
+        except KeysteadError:
+            return None
+        return found
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.jsonl"
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def new_run(experiment: str, mode: str, seed: int) -> RunFolder:
+    """A new folder ``<experiment>-<mode>-<seed>[-n]``."""
+    stem = f"{experiment}-{mode}-{seed}"
+    for number in range(1, 10_000):
+        folder = RunFolder(stem if number == 1 else f"{stem}-{number}")
+        if not folder.path.exists():
+            folder.make()
+            return folder
+    raise KeysteadError("KS-LAB-005", f"there are too many runs named {stem}")
+
+
+def all_runs() -> list[RunFolder]:
+    """Every stored run, oldest first."""
+    root = runs_folder()
+    if not root.is_dir():
+        return []
+    found = [RunFolder(p.name) for p in root.iterdir() if (p / "run.json").is_file()]
+    return sorted(found, key=lambda f: (f.record().began, f.run))
