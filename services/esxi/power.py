@@ -16,7 +16,7 @@ from protocol.errors import (
 from protocol.messages.host import VmSummary
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, PowerState, VmName
-from services.esxi.datastore_files import read_config, take_lock, tidy, write_wanted
+from services.esxi.datastore_files import locked, read_config, take_lock, tidy, write_wanted
 from services.esxi.guest import Guest
 from services.esxi.host import Host
 from services.esxi.inventory import registered, turn_of
@@ -59,11 +59,18 @@ async def power_on(host: Host, vm: VmName, *, ask: bool) -> VmEntry:
 
 
 async def power_off(host: Host, vm: VmName) -> VmEntry:
-    """Stop the VM and remember that this was wanted, also when it was off."""
+    """Stop the VM and remember that this was wanted, also when it was off.
+
+    ``DatastoreFault`` when it runs on another host: what is wanted of it is asked there.
+    """
     entry = registered(host, vm)
     if entry.config is None:
         raise InvalidState(f"{vm} is invalid: {entry.problem}")
-    await write_wanted(host.datastore, vm, PowerState.OFF)
+    if entry.guest is not None:
+        await write_wanted(host.datastore, vm, PowerState.OFF)
+    else:
+        async with locked(host.datastore, vm):
+            await write_wanted(host.datastore, vm, PowerState.OFF)
     entry.wanted = PowerState.OFF
     await _stopped(host, entry)
     return entry
