@@ -73,7 +73,7 @@ class HostLink:
         self.turn = asyncio.Lock()  # one pass of B8 at a time, and what must not cross it
         self.told: set[str] = set()  # reports made once per boot of the host (``push``)
         self.incomplete = False  # the last pass was cut short: again at the next heartbeat
-        self.passed = asyncio.Event()  # a first pass of B8 has ended, well or not
+        self.passed = asyncio.Event()  # a pass of B8 has come to its end
         self.announced = 0  # latest boot the host announced
         self._links = links
         self._opening = asyncio.Lock()
@@ -115,7 +115,8 @@ class HostLink:
             self._work.clear()
             if self.session is not None:
                 await self._links.make_good(self)
-                self.passed.set()
+                if not self.incomplete:
+                    self.passed.set()
 
     def want_pass(self) -> None:
         """Ask for a pass of B8 soon; several asks before it begins are one."""

@@ -1,0 +1,276 @@
+"""Sessions, heartbeats, commands whose answers were lost, and who may speak at all."""
+
+from __future__ import annotations
+
+import asyncio
+
+from protocol.errors import (
+    AlreadyExists,
+    HostUnreachable,
+    InvalidArgument,
+    InvalidState,
+    LabError,
+    NoPermission,
+    NotFound,
+)
+from protocol.messages.base import Request
+from protocol.messages.control import LinkRule
+from protocol.messages.host import AddKeys, HostPowerOnVm
+from protocol.messages.vcenter import (
+    AddHost,
+    AnnounceHost,
+    CreateVm,
+    ListHosts,
+    ListVms,
+    PowerOnVm,
+    RemoveHost,
+    ReportVms,
+)
+from protocol.terms import (
+    ClusterName,
+    HostConnectionState,
+    HostCryptoState,
+    NodeName,
+    PowerState,
+    VmConnectionState,
+    VmName,
+)
+from tests.services.vcenter.peers import VCENTER, ScriptedHost
+from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, Rig
+
+S = HostConnectionState
+
+
+def session(rig: Rig, host: NodeName = A) -> str:
+    service = rig.services[host]
+    assert isinstance(service, ScriptedHost)
+    return service.guard.session
+
+
+def test_the_session_is_renewed_after_a_reboot_of_either_side(rig: Rig) -> None:
+    rig.up(A)
+    rig.vm()
+    sessions = [session(rig)]
+    for node in (A, VCENTER, A):
+        rig.reboot(node)
+        rig.sleep(30)
+        assert rig.host_info().connection is S.CONNECTED
+        sessions.append(session(rig))
+        assert rig.hosts[A].crypto_state is HostCryptoState.SAFE
+        assert rig.key_of() in rig.hosts[A].cache
+    assert len(set(sessions)) == len(sessions) and "" not in sessions
+    assert rig.power_on_vm().power is PowerState.ON
+
+
+def test_three_misses_make_it_not_responding_and_its_vms_disconnected(rig: Rig) -> None:
+    rig.up(A, B)
+    rig.vm()
+    rig.power_off(A)
+    rig.sleep(15)
+    assert rig.host_info(A).connection is S.CONNECTED  # one miss is nothing
+    rig.sleep(50)
+    assert rig.host_info(A).connection is S.NOT_RESPONDING
+    assert rig.host_info(A).alarms == ("alarm.HostConnectionFailure",)
+    assert rig.vm_info().connection is VmConnectionState.DISCONNECTED
+    assert rig.vm_info().lock_event is None  # nobody saw a missing key
+    assert isinstance(rig.refused(PowerOnVm(vm=VM)), HostUnreachable)
+    assert rig.host_info(B).connection is S.CONNECTED
+    rig.power_on(A)
+    rig.sleep(10)
+    assert rig.host_info(A).connection is S.CONNECTED
+    assert rig.vm_info().connection is VmConnectionState.CONNECTED
+
+
+def test_a_cut_link_heals_without_anybodys_help(rig: Rig) -> None:
+    rig.up(A)
+    rig.cut((VCENTER, A))
+    rig.sleep(200)
+    assert rig.host_info().connection is S.NOT_RESPONDING
+    rig.heal()
+    rig.sleep(45)
+    assert rig.host_info().connection is S.CONNECTED
+
+
+def test_a_lost_answer_is_asked_for_again_under_a_new_number(rig: Rig) -> None:
+    """The host does it, its answer is lost; the repeat finds it done."""
+    rig.up(A)
+    rig.vm(encrypted=False)
+    one_way = LinkRule(id="cut", src=A, dst=VCENTER, cut=True)
+    rig.world.rules.apply(rig.rules.put([one_way]))
+
+    async def heal_later() -> None:
+        await rig.world.sleep(6)
+        rig.world.rules.apply(rig.rules.drop("cut"))
+
+    rig.world.spawn(None, "heal", heal_later())
+    before = len(rig.hosts[A].seen)
+    assert rig.power_on_vm().power is PowerState.ON
+    assert rig.hosts[A].seen[before:] == ["HostPowerOnVm", "HostPowerOnVm"]
+
+
+def test_numbers_overtaken_on_the_way_are_given_anew(rig: Rig) -> None:
+    """With jitter on the link commands overtake each other; each has its effect once."""
+    rig.up(A)
+    names = [VmName(f"vm-{n}") for n in range(12)]
+    jitter = LinkRule(id="cut", src=VCENTER, dst=A, jitter=0.5)
+    rig.world.rules.apply(rig.rules.put([jitter]))
+
+    async def create(name: VmName, outcomes: list[str]) -> None:
+        for _ in range(20):  # a client that repeats its own operation
+            try:
+                await rig.ask(CreateVm(operation_id=f"c-{name}", vm=name, cluster=CLUSTER))
+                outcomes.append(name)
+                return
+            except LabError:
+                await rig.world.sleep(1)
+
+    async def all_at_once() -> list[str]:
+        outcomes: list[str] = []
+        async with asyncio.TaskGroup() as group:
+            for name in names:
+                group.create_task(create(name, outcomes))
+        return outcomes
+
+    assert sorted(rig.run(all_at_once())) == sorted(names)
+    assert sorted(rig.hosts[A].vms) == sorted(names)
+
+
+def test_add_and_remove(rig: Rig) -> None:
+    nowhere = AddHost(host=NodeName("esxi-009"), cluster=CLUSTER)
+    assert isinstance(rig.refused(nowhere), HostUnreachable)
+    assert rig.do(ListHosts()).hosts == ()
+    rig.up(A)
+    added = rig.do(AddHost(host=A, cluster=CLUSTER)).host
+    assert added.connection is S.CONNECTED and added.cluster == CLUSTER
+    assert isinstance(rig.refused(AddHost(host=A, cluster=ClusterName("other"))), AlreadyExists)
+    assert isinstance(rig.refused(AddHost(host=B, cluster=ClusterName(""))), InvalidArgument)
+    rig.vm()
+    rig.power_on_vm()
+    assert isinstance(rig.refused(RemoveHost(host=A)), InvalidState)
+    rig.power_off(A)
+    rig.sleep(60)
+    rig.do(RemoveHost(host=A))
+    rig.do(RemoveHost(host=A))
+    assert rig.do(ListHosts()).hosts == () and rig.do(ListVms()).vms == ()
+    assert rig.servers[KMS].keys  # KEY-03
+    rig.power_on(A)
+    rig.sleep(30)
+    assert rig.do(ListHosts()).hosts == ()  # it announces itself in vain
+    added = rig.do(AddHost(host=A, cluster=CLUSTER)).host
+    assert [vm.vm for vm in rig.do(ListVms()).vms] == [VM]  # taken in with its key
+    rig.sleep(5)
+    assert rig.vm_info().key in rig.hosts[A].cache
+
+
+def test_an_added_host_gets_host_key_and_all_keys_of_the_cluster(rig: Rig) -> None:
+    rig.up(A)
+    rig.vm()
+    rig.host(B)
+    assert rig.host_info(B).crypto_state is HostCryptoState.SAFE
+    assert rig.key_of() in rig.hosts[B].cache
+    order = [n for n in rig.hosts[B].seen if n in ("CryptoManagerHostEnable", "AddKeys")]
+    assert order == ["CryptoManagerHostEnable", "AddKeys"]  # STD-14: host key first
+
+
+def test_a_host_added_while_the_kms_is_cut(rig: Rig) -> None:
+    """PT01: in the inventory, prepared, no key; complete after the fault ends."""
+    rig.up(A)
+    rig.vm()
+    rig.cut((VCENTER, KMS))
+    rig.host(B)
+    assert rig.host_info(B).crypto_state is HostCryptoState.PREPARED
+    assert rig.hosts[B].cache == {}
+    rig.heal()
+    rig.sleep(330)
+    assert rig.host_info(B).crypto_state is HostCryptoState.SAFE
+    assert rig.key_of() in rig.hosts[B].cache
+
+
+def test_the_emptiest_host_gets_the_next_vm(rig: Rig) -> None:
+    rig.up(A, B)
+    placed = [
+        rig.do(CreateVm(operation_id=f"c{n}", vm=VmName(f"vm-{n}"), cluster=CLUSTER)).vm.host
+        for n in range(4)
+    ]
+    assert placed == [A, B, A, B]
+    again = CreateVm(operation_id="c9", vm=VmName("vm-1"), cluster=CLUSTER)
+    assert isinstance(rig.refused(again), AlreadyExists)
+    other = CreateVm(operation_id="d", vm=VmName("x"), cluster=ClusterName("none"))
+    assert isinstance(rig.refused(other), NotFound)
+
+
+def test_what_a_host_did_without_vcenter_is_learned(rig: Rig) -> None:
+    rig.up(A)
+    rig.vm()
+    rig.hosts[A].vms[VM].power = PowerState.ON  # by its local administrator
+    rig.sleep(15)
+    assert rig.vm_info().power is PowerState.ON
+
+
+def test_only_hosts_speak_over_the_bus_and_each_for_itself(rig: Rig) -> None:
+    rig.up(A, B)
+    a = rig.services[A]
+    assert isinstance(a, ScriptedHost)
+    b = rig.services[B]
+    assert isinstance(b, ScriptedHost)
+
+    def refused(message: Request[object]) -> LabError:
+        async def tried() -> LabError:
+            try:
+                await a.bus.request(VCENTER, message, within=5)
+            except LabError as error:
+                return error
+            raise AssertionError("it was not refused")
+
+        return rig.run(tried())
+
+    assert isinstance(refused(PowerOnVm(vm=VM)), NoPermission)
+    assert isinstance(refused(ListVms()), NoPermission)
+    assert isinstance(refused(AnnounceHost(summary=b.summary())), NoPermission)
+    rig.do(RemoveHost(host=A))
+    assert isinstance(refused(AnnounceHost(summary=a.summary())), NotFound)
+    assert isinstance(refused(ReportVms(boot=1, vms=())), NotFound)
+
+
+def test_a_host_that_refuses_keys_is_told_of_and_its_vm_locked(rig: Rig) -> None:
+    rig.up(A)
+    rig.vm()
+    rig.hosts[A].errors[AddKeys.__name__] = InvalidState("the store is full")
+    mark = rig.mark()
+    rig.reboot(A)
+    rig.sleep(60)
+    told = [e.event.value.removeprefix("com.vmware.vc.") for e in rig.events(mark)]
+    assert told == [
+        "host.Crypto.Enabled",
+        "host.Crypto.SendKeyError.HostError",
+        "vm.Crypto.VMLocked.KeyMissingOnHost",
+    ]
+    rig.hosts[A].errors.clear()
+    rig.sleep(330)
+    assert rig.vm_info().lock_event is None
+
+
+def test_a_push_that_was_cut_short_is_made_again_at_the_next_heartbeat(rig: Rig) -> None:
+    rig.up(A)
+    rig.vm()
+    rig.hosts[A].cache.clear()
+    rig.hosts[A].errors[AddKeys.__name__] = busy()
+    mark = rig.mark()
+    rig.sleep(60)
+    rig.hosts[A].errors.clear()
+    rig.sleep(25)
+    assert rig.key_of() in rig.hosts[A].cache
+    assert rig.ids(mark) == []  # a host that did not answer is no reason to lock
+
+
+def busy() -> LabError:
+    from protocol.errors import Busy
+
+    return Busy()
+
+
+def test_a_power_on_command_that_fails_at_the_host_is_handed_on(rig: Rig) -> None:
+    rig.up(A)
+    rig.vm()
+    rig.hosts[A].errors[HostPowerOnVm.__name__] = InvalidState("no")
+    assert isinstance(rig.refused(PowerOnVm(vm=VM)), InvalidState)

@@ -1,0 +1,243 @@
+"""Stories of 11.4: which events come, and in which order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from protocol.errors import EncryptionKeyRequired
+from protocol.events import EventTypeId as E
+from protocol.messages.vcenter import ListEvents, PowerOnVm
+from protocol.terms import (
+    HostCryptoState,
+    KmipState,
+    NodeName,
+    PowerState,
+    VmConnectionState,
+    VmCryptoState,
+    VmName,
+)
+from tests.services.vcenter.peers import VCENTER
+from tests.services.vcenter.rig import KMS, VM, A, B, P, Rig
+
+VM2 = VmName("vm-02")
+
+
+def cluster_of_two(rig: Rig) -> None:
+    """Hosts A and B, an encrypted VM on each, everything in place."""
+    rig.up(A, B)
+    rig.vm(VM, A)
+    rig.vm(VM2, B)
+    rig.sleep(5)
+
+
+def about(rig: Rig, after: int, *, host: NodeName) -> list[E]:
+    return [e.event for e in rig.events(after) if e.host == host or e.host is None]
+
+
+def test_kms_lost_then_host_reboot_then_kms_back(rig: Rig) -> None:
+    cluster_of_two(rig)
+    rig.cut((VCENTER, KMS))
+    mark = rig.mark()
+    rig.reboot(A)
+    rig.sleep(60)
+    story = [e for e in about(rig, mark, host=A) if e is not E.KMS_SEND_KEY_ERROR_CLUSTER]
+    assert story == [
+        E.KMS_UNREACHABLE,
+        E.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR,
+        E.VM_LOCKED_KMS_CLUSTER_ERROR,
+    ]
+    locked = next(e for e in rig.events(mark) if e.event is E.VM_LOCKED_KMS_CLUSTER_ERROR)
+    assert (locked.vm, locked.provider, locked.keys) == (VM, P, (rig.key_of(),))  # LOCK-07
+    vm = rig.vm_info()
+    assert (vm.crypto, vm.connection) == (VmCryptoState.LOCKED, VmConnectionState.INVALID)
+    assert isinstance(rig.refused(PowerOnVm(vm=VM)), EncryptionKeyRequired)
+    assert rig.host_info(A).crypto_state is HostCryptoState.PREPARED
+    assert rig.vm_info(VM2).crypto is VmCryptoState.UNLOCKED  # B has its cache
+    rig.sleep(700)
+    told = about(rig, mark, host=A)
+    assert sorted(set(told)) == sorted(told), "nothing is told twice"
+
+    rig.heal()
+    mark = rig.mark()
+    rig.sleep(330)
+    assert about(rig, mark, host=A) == [E.HOST_CRYPTO_ENABLED, E.VM_UNLOCKED]
+    vm = rig.vm_info()
+    assert (vm.crypto, vm.connection, vm.power) == (
+        VmCryptoState.UNLOCKED,
+        VmConnectionState.CONNECTED,
+        PowerState.OFF,  # unlocking powers nothing on
+    )
+    assert rig.power_on_vm().power is PowerState.ON
+
+
+def test_key_destroyed_then_host_reboot(rig: Rig) -> None:
+    rig.up(A)
+    rig.vm(VM)
+    rig.vm(VM2)
+    rig.servers[KMS].set_state(rig.key_of(VM).key_id, KmipState.DESTROYED)
+    mark = rig.mark()
+    rig.sleep(650)
+    assert rig.ids(mark) == []  # the cache hides it
+    rig.reboot(A)
+    rig.sleep(60)
+    assert rig.ids(mark) == [E.HOST_CRYPTO_ENABLED, E.VM_LOCKED_KEY_MISSING_ON_KMS]
+    assert rig.events(mark)[-1].vm == VM
+    assert rig.vm_info(VM2).crypto is VmCryptoState.UNLOCKED
+
+
+@pytest.mark.parametrize("state", [KmipState.DEACTIVATED, KmipState.COMPROMISED])
+def test_key_not_active(rig: Rig, state: KmipState) -> None:
+    rig.up(A)
+    rig.vm(VM)
+    rig.servers[KMS].set_state(rig.key_of(VM).key_id, state)
+    mark = rig.mark()
+    rig.reboot(A)
+    rig.sleep(60)
+    assert rig.ids(mark) == [E.HOST_CRYPTO_ENABLED, E.VM_LOCKED_KEY_MISSING_ON_KMS]
+    assert "KeyStateNotActiveOrEnabled" in rig.events(mark)[-1].text
+
+
+def test_a_pre_active_key_is_activated_and_used(rig: Rig) -> None:
+    rig.up(A)
+    rig.vm(VM)
+    key = rig.key_of(VM)
+    rig.servers[KMS].set_state(key.key_id, KmipState.PRE_ACTIVE)
+    rig.reboot(A)
+    rig.sleep(60)
+    assert rig.servers[KMS].keys[key.key_id][1] is KmipState.ACTIVE
+    assert key in rig.hosts[A].cache
+
+
+def test_the_same_with_persistence_tells_nothing_of_host_and_vm(rig: Rig) -> None:
+    rig.up(A)
+    rig.vm(VM)
+    rig.hosts[A].persistence = True
+    rig.cut((VCENTER, KMS))
+    mark = rig.mark()
+    rig.reboot(A)
+    rig.sleep(700)
+    assert rig.ids(mark) == [E.KMS_UNREACHABLE]
+    assert rig.vm_info().crypto is VmCryptoState.UNLOCKED
+    assert rig.power_on_vm().power is PowerState.ON
+
+
+def test_the_first_failed_contact_is_told_once_and_at_the_latest_by_the_health_check(
+    rig: Rig,
+) -> None:
+    rig.up(A)
+    rig.cut((VCENTER, KMS))
+    mark = rig.mark()
+    rig.sleep(311)
+    assert rig.ids(mark) == [E.KMS_UNREACHABLE]
+    rig.sleep(900)
+    assert rig.ids(mark) == [E.KMS_UNREACHABLE]
+    rig.heal()
+    rig.sleep(301)
+    rig.cut((VCENTER, KMS))
+    rig.sleep(311)
+    assert rig.ids(mark) == [E.KMS_UNREACHABLE, E.KMS_UNREACHABLE]
+
+
+def test_a_running_vm_is_never_locked(rig: Rig) -> None:
+    rig.up(A)
+    rig.vm(VM)
+    rig.power_on_vm()
+    rig.cut((VCENTER, KMS))
+    rig.hosts[A].cache.pop(rig.key_of())
+    mark = rig.mark()
+    rig.sleep(1300)
+    locks = [e for e in rig.ids(mark) if "VMLocked" in e.value]
+    assert locks == [] and rig.vm_info().crypto is VmCryptoState.UNLOCKED
+
+
+def test_a_missing_key_that_can_be_had_is_repaired_in_silence(rig: Rig) -> None:
+    """K1, LOCK-01: vCenter was down while the host booted; the way to the key is open."""
+    rig.up(A)
+    rig.vm(VM)
+    mark = rig.mark()
+    rig.power_off(VCENTER)
+    rig.reboot(A)
+    rig.sleep(100)
+    rig.power_on(VCENTER)
+    rig.sleep(60)
+    assert [e for e in rig.ids(mark) if "VMLocked" in e.value] == []
+    assert rig.power_on_vm().power is PowerState.ON
+
+
+def test_locked_at_first_sight_when_the_way_of_supply_is_shut(rig: Rig) -> None:
+    """Cells 1.8: F2, then vCenter comes back with its way to the KMS cut."""
+    rig.up(A)
+    rig.vm(VM)
+    rig.power_off(VCENTER)
+    rig.reboot(A)
+    rig.sleep(60)
+    rig.cut((VCENTER, KMS))
+    rig.power_on(VCENTER)
+    rig.sleep(60)
+    vm = rig.vm_info()
+    assert vm.lock_event is E.VM_LOCKED_KMS_CLUSTER_ERROR
+    assert vm.connection is VmConnectionState.INVALID
+    rig.heal()
+    mark = rig.mark()
+    rig.sleep(330)
+    assert E.VM_UNLOCKED in rig.ids(mark)
+
+
+def test_marks_and_events_survive_a_crash_of_vcenter(rig: Rig) -> None:
+    rig.up(A)
+    rig.vm(VM)
+    rig.cut((VCENTER, KMS))
+    rig.reboot(A)
+    rig.sleep(60)
+    before = rig.events()
+    assert rig.vm_info().lock_event is not None
+    rig.reboot(VCENTER)
+    assert rig.vm_info().lock_event is E.VM_LOCKED_KMS_CLUSTER_ERROR
+    assert rig.events()[: len(before)] == before
+    rig.sleep(100)
+    again = [e for e in rig.ids(before[-1].sequence) if "VMLocked" in e.value]
+    assert again == [], "the mark is there: it is not told again"
+
+
+def test_a_new_recovery_key_is_told_once(rig: Rig) -> None:
+    rig.add(A, role_of_hosts())
+    rig.hosts[A].recovery_id = "{ID-1}"
+    rig.host(A)
+    rig.sleep(700)
+    rig.reboot(A)
+    rig.sleep(30)
+    assert rig.ids().count(E.HOST_TPM_CONFIG_ENCRYPTION) == 1
+    rig.hosts[A].recovery_id = "{ID-2}"
+    rig.sleep(301)
+    assert rig.ids().count(E.HOST_TPM_CONFIG_ENCRYPTION) == 2
+
+
+def role_of_hosts() -> Any:
+    from protocol.terms import Role
+
+    return Role.ESXI
+
+
+def test_a_host_without_vms_of_its_own_is_told_of_by_send_key_error(rig: Rig) -> None:
+    """PT03: the new host gets every key but the destroyed one."""
+    rig.up(A)
+    rig.vm(VM)
+    rig.vm(VM2)
+    rig.servers[KMS].set_state(rig.key_of(VM).key_id, KmipState.DESTROYED)
+    mark = rig.mark()
+    rig.host(B)
+    assert rig.ids(mark) == [E.HOST_CRYPTO_ENABLED, E.KMS_SEND_KEY_ERROR_KEY_MISSING]
+    assert rig.events(mark)[-1].keys == (rig.key_of(VM),)
+    assert rig.key_of(VM2) in rig.hosts[B].cache and rig.key_of(VM) not in rig.hosts[B].cache
+    assert rig.host_info(B).crypto_state is HostCryptoState.SAFE
+
+
+def test_events_are_listed_in_pages(rig: Rig) -> None:
+    cluster_of_two(rig)
+    everything = rig.events()
+    assert [e.sequence for e in everything] == list(range(1, len(everything) + 1))
+    page = rig.do(ListEvents(after=2, limit=2)).events
+    assert list(page) == everything[2:4]
+    assert rig.do(ListEvents(limit=-1)).events == ()
