@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextvars import copy_context
 from typing import Any
 
@@ -91,6 +91,29 @@ def test_many_cancelled_timers_do_not_pile_up(loop: SimLoop) -> None:
     loop.run(main())
     assert len(loop._timers) < 300
     assert loop.time() < 1
+
+
+def test_a_timer_that_ran_may_be_cancelled(loop: SimLoop) -> None:
+    async def main() -> None:
+        timers = [loop.call_later(0.01, int) for _ in range(300)]
+        await asyncio.sleep(1)
+        for timer in timers:
+            timer.cancel()
+        assert loop._dead_timers == 0
+
+    loop.run(main())
+
+
+def test_the_trace_knows_which_work_a_task_does() -> None:
+    async def one() -> None: ...
+    async def two() -> None: ...
+
+    def hash_of(work: Callable[[], Coroutine[Any, Any, None]]) -> str:
+        with SimLoop(1) as loop:
+            loop.run(work())
+            return loop.trace.hash()
+
+    assert hash_of(one) == hash_of(one) != hash_of(two)
 
 
 def test_run_again_goes_on_where_it_stood(loop: SimLoop) -> None:

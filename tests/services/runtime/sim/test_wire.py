@@ -339,6 +339,23 @@ def test_a_crash_sends_at_most_a_first_part(net: Net) -> None:
     run(net, main())
 
 
+def test_the_last_words_of_a_dead_node_die_with_the_broker(net: Net) -> None:
+    async def main() -> None:
+        await net.open(B)
+        for boot in range(1, 20):
+            a = await net.open(A, boot)
+            for _ in range(10):
+                a.send(q("a", "b"), b"1")
+            net.lives[A].end(WayDown.CRASH)
+            a.abort()
+            net.broker.stop()
+            net.broker.start()
+            await asyncio.sleep(1)
+        assert net.ears[B].messages == []
+
+    run(net, main())
+
+
 def test_after_a_crash_there_is_nobody(net: Net) -> None:
     async def main() -> None:
         a, b = await net.open(A), await net.open(B)
