@@ -44,8 +44,9 @@ class ChildProcess:
 class Children:
     """Started once per lab; ``close`` ends the fork server and with it every child."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, *, real_tpms: bool) -> None:
         self._log = log
+        self._preload = "tpm" if real_tpms else "-"
         self._server: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._asked: dict[int, asyncio.Future[int]] = {}
@@ -61,7 +62,14 @@ class Children:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as output:
             self._server = subprocess.Popen(
-                [sys.executable, "-m", "lab.forkserver", str(theirs.fileno()), str(os.getpid())],
+                [
+                    sys.executable,
+                    "-m",
+                    "lab.forkserver",
+                    str(theirs.fileno()),
+                    str(os.getpid()),
+                    self._preload,
+                ],
                 cwd=ROOT,
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,

@@ -1,10 +1,11 @@
 """The fork server: a small single-threaded process that has imported everything an agent needs.
 
-``python -m lab.forkserver FD`` is started once per lab. Over the socket FD the supervisor sends
-one packet per process wanted, with the child's own socket attached; the answer is its pid. A
-child is forked in milliseconds, shares the imported pages, and makes its connections after the
-fork only. Ends of children are told back. When the socket closes, the fork server leaves, and
-the kernel kills its children with it (PR_SET_PDEATHSIG), stopped ones too: no orphan survives.
+``python -m lab.forkserver FD PARENT tpm|-`` is started once per lab. Over the socket FD the
+supervisor sends one packet per process wanted, with the child's own socket attached; the answer
+is its pid. A child is forked in milliseconds, shares the imported pages, and makes its
+connections after the fork only. Ends of children are told back. When the socket closes, the fork
+server leaves, and the kernel kills its children with it (PR_SET_PDEATHSIG), stopped ones too: no
+orphan survives.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import sys
 from collections.abc import Callable
 
 import msgspec
+
+from services.runtime.tpm.device import available
 
 PACKET = 1 << 17
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
@@ -115,6 +118,8 @@ def _reap(control: socket.socket) -> None:
 def main() -> None:
     from lab.process import main as child
 
+    if sys.argv[3] == "tpm":
+        available()  # loads the binding once, for every child to share
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
     bind_to_parent(int(sys.argv[2]), "keystead-fork")

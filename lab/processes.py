@@ -26,7 +26,7 @@ from lab.process import AgentConfig
 from lab.topology import Topology
 from protocol.errors import LabError, NotConnected
 from protocol.messages.base import Event, Reply, Request
-from protocol.messages.control import AddNode, NodeSpec, SetFirmware
+from protocol.messages.control import AddNode, NodeSpec, SetFirmware, TpmBackend
 from protocol.terms import NodeName
 from services.runtime.lab.world import LabTime
 
@@ -58,7 +58,8 @@ class ProcessLab(LabCore):
         self.identities = Identities.create(folder, [s.node for s in topology.nodes], 0)
         self.data = Broker(folder, self.identities, BrokerKind.DATA)
         self.control = Broker(folder, self.identities, BrokerKind.CONTROL)
-        self.children = Children(folder / "logs" / "fork.err")
+        real = any(s.tpm is TpmBackend.LIBTPMS for s in topology.nodes)
+        self.children = Children(folder / "logs" / "fork.err", real_tpms=real)
         self.children.on_end = self._child_ended
         self._workers: list[Worker] = []
         self._of: dict[NodeName, Worker] = {}

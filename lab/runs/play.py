@@ -6,7 +6,6 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -19,6 +18,7 @@ from chaos.verdict import Verdict
 from lab.errors import KeysteadError
 from lab.processes import ProcessLab
 from lab.provision import provision
+from lab.runs.live import Tell, finish, play_on
 from lab.runs.prepare import Prepared
 from lab.runs.store import (
     RunFolder,
@@ -32,8 +32,6 @@ from lab.simulation import SimLab, make, simulations
 from lab.topology import Topology
 from services.runtime.lab.world import LabTime
 from services.runtime.sim.runner import run_in_worker
-
-Tell = Callable[[str, str], None]  # phase, text
 
 LEASE_TICK = 0.5
 
@@ -60,11 +58,6 @@ def begin(prepared: Prepared, mode: str, *, replay_of: str = "") -> RunFolder:
     folder.write("topology.msgpack", msgspec.msgpack.encode(prepared.topology))
     folder.write("experiment.yaml", prepared.text.encode())
     return folder
-
-
-def finish(folder: RunFolder, verdict: Verdict) -> Verdict:
-    folder.write("result.json", msgspec.json.format(msgspec.json.encode(verdict)))
-    return verdict
 
 
 # ---- virtual time ------------------------------------------------------------------------------
@@ -131,25 +124,17 @@ async def play_lab(prepared: Prepared, folder: RunFolder, tell: Tell) -> Verdict
         await lab.start()
         await provision(lab, lambda text, step, total: tell("lab", text))
         keeper = FaultKeeper(lab)
-        return finish(folder, await play_on(prepared.plan, folder, lab, keeper, tell))
+        leases = asyncio.get_running_loop().create_task(_leases(keeper))
+        try:
+            return await play_on(prepared.plan, folder, lab, keeper, tell)
+        finally:
+            leases.cancel()
     finally:
         await lab.close()
         logs = home / "logs"
         if logs.is_dir():
             shutil.copytree(logs, folder.path / "logs", dirs_exist_ok=True)
         shutil.rmtree(home, ignore_errors=True)
-
-
-async def play_on(
-    plan: Plan, folder: RunFolder, lab: ProcessLab, keeper: FaultKeeper, tell: Tell
-) -> Verdict:
-    """Play on a lab that runs; leases are kept by whoever owns the lab."""
-    history = History(folder.history, lab.monotonic)
-    watch = asyncio.get_running_loop().create_task(_leases(keeper))
-    try:
-        return await play_plan(plan, lab, keeper, history, tell, run_id=folder.run)
-    finally:
-        watch.cancel()
 
 
 async def _leases(keeper: FaultKeeper) -> None:

@@ -49,12 +49,15 @@ def topology_of(experiment: Experiment, changes: dict[str, Any]) -> Topology:
     return plan_topology(load(wanted, **changes))
 
 
+def seed_of(experiment: Experiment, seed: int | None) -> int:
+    """The seed given, else the file's; ``random`` in the file draws one."""
+    told = experiment.heading.seed if seed is None else seed
+    return secrets.randbelow(1 << 31) if isinstance(told, str) else told
+
+
 def prepare(name: str, seed: int | None, changes: dict[str, Any]) -> Prepared:
     """Read, check and resolve; raises ``ChaosError`` with all errors of the file."""
     experiment = read_experiment(find(name))
-    if seed is None:
-        told = experiment.heading.seed
-        seed = secrets.randbelow(1 << 31) if isinstance(told, str) else told
     topology = topology_of(experiment, changes)
-    made = plan(experiment, directory_of(topology), seed)
+    made = plan(experiment, directory_of(topology), seed_of(experiment, seed))
     return Prepared(plan=made, topology=topology, text=experiment.text)

@@ -6,15 +6,17 @@ plain data, which the command line prints as table or JSON. One file per noun:
 - ``base``   Session, the table of verbs    - ``look``   get, events, status   - ``describe``  why
 - ``hosts``  power, esxcli, add, TPM        - ``vms``    create, encrypt, on, off
 - ``keys``   key servers and providers      - ``links``  cut, delay, loss, dup; faults, heal
+- ``chaos``  an experiment on this lab
 """
 
-from lab.verbs import describe, hosts, keys, links, look, vms
+from lab.verbs import chaos, describe, hosts, keys, links, look, vms
 from lab.verbs.base import VERBS, Session, Verb, run_verb
 
 __all__ = [
     "VERBS",
     "Session",
     "Verb",
+    "chaos",
     "describe",
     "hosts",
     "keys",

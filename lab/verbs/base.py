@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
@@ -24,6 +25,7 @@ class Session:
     lab: LabCore
     keeper: FaultKeeper
     report: Callable[[str, int, int], None] = lambda text, step, total: None
+    playing: dict[str, asyncio.Task[Any]] = field(default_factory=dict)  # runs in progress
 
     def host(self, name: str) -> NodeName:
         """``name`` as a host; KS-USE-002 with the nearest name otherwise."""

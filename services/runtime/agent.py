@@ -6,6 +6,7 @@ In the simulation one agent holds every machine. Nothing that goes wrong in a no
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from protocol.codec import decode_message, encode_message
@@ -177,11 +178,10 @@ class Agent:
             raise InvalidState(f"{message.node} has no TPM")
         if message.act is not TpmAct.INFO:
             self._act(machine, device, message)
-        try:
+        info, pcrs = None, {}
+        with suppress(TpmError):  # powered off it tells nothing; failed, only that it failed
             info = device.info()
             pcrs = device.pcrs(PcrSelection.of(range(8)))
-        except TpmError:
-            return TpmActed(ek=device.ek_digest())  # powered off or failed: it tells nothing
         return TpmActed(info=info, ek=device.ek_digest(), pcrs=pcrs)
 
     def _act(self, machine: Machine, device: TpmDevice, message: TpmAction) -> None:

@@ -62,7 +62,7 @@ class LabWorld:
         self._stores: dict[NodeName, LabStore] = {}
         self._devices: dict[NodeName, TpmDevice] = {}
         self._boots: dict[NodeName, int] = {}
-        self._pool = PoolRunner()
+        self._pool = PoolRunner(self.sleep)
 
     def add(self, spec: NodeSpec) -> None:
         if spec.node in self._stores:
