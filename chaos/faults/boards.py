@@ -23,15 +23,20 @@ SET_MODE = ("system", "settings", "encryption", "set", "--mode=TPM")
 class BoardFault(NodesFault, frozen=True, kw_only=True):
     """Irreversible; the cure is that of cells F6: recovery key, set --mode=TPM, save.
 
+    Boards and their seeds change with the power off: a host that is on is stopped in order, and
+    powered on again afterwards, so a sealed one then shows its screen.
+
     The survey reads each host's recovery key, as an administrator is told to; it lies in the
     notes, which are never listed or recorded, and are kept as the lab keeps its secrets.
     """
 
     reversible: ClassVar[bool] = False
+    holds_power: ClassVar[bool] = True
     role: ClassVar[Role | None] = Role.ESXI
+    act: ClassVar[TpmAct]
 
     async def survey(self, lab: Lab) -> Notes:
-        notes: Notes = {"boots": {}, "ek": {}, "resets": {}, "mode": {}, "recovery": {}}
+        notes: Notes = {"boots": {}, "ek": {}, "mode": {}, "recovery": {}, "resets": {}}
         for node in self.nodes:
             status = await lab.status(node)
             if status.tpm is TpmBackend.NONE:
@@ -49,14 +54,27 @@ class BoardFault(NodesFault, frozen=True, kw_only=True):
                     notes["recovery"][node] = found[0]
         return notes
 
+    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+        async def one(node: NodeName) -> None:
+            state = (await lab.status(node)).state
+            if state is not NodeRunState.OFF:
+                orderly = state is NodeRunState.RUNNING
+                await lab.power_off(node, "stop" if orderly else "power_loss")
+            await lab.tpm(node, self.act)
+            if state is not NodeRunState.OFF:
+                await lab.power_on(node)
+
+        await all_of(self.nodes, one)
+
     async def healed(self, lab: Lab, notes: Notes) -> str:
-        """The host has booted by itself since, in the mode it had."""
+        """The host runs again, in the mode it had, in a later boot than the one that showed
+        the fault: it has booted by itself."""
         for node in self.nodes:
             status = await status_of(lab, node)
             if status is None or status.state is not NodeRunState.RUNNING:
                 state = "cannot be asked" if status is None else f"is {status.state.value}"
                 return f"{node} {state}; its recovery key is needed"
-            if status.boot <= notes.get("boots", {}).get(node, 0):
+            if status.boot <= notes.get("boots", {}).get(node, 0) + 1:
                 return f"{node} runs, but has not shown that it can boot by itself"
             mode = notes.get("mode", {}).get(node)
             now = (await lab.ask(node, QueryHost())).summary.protection_mode.value
@@ -101,6 +119,6 @@ async def recover(lab: Lab, node: NodeName, notes: Notes) -> None:
     await restart(lab, node)
 
 
-def resets(acted: TpmActed) -> int:
-    """The reset counter, 0 in failure mode."""
-    return (acted.info.reset_count or 0) if acted.info is not None else 0
+def resets(acted: TpmActed) -> int | None:
+    """The reset counter; None of a TPM without power, or in failure mode."""
+    return acted.info.reset_count if acted.info is not None else None

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from chaos.faults.base import Fault, Notes, Targets, all_of, names
+from chaos.errors import ChaosError
+from chaos.faults.base import Fault, Notes, Targets, names
 from chaos.faults.boards import BoardFault, resets
 from chaos.faults.power import NodesParams
 from chaos.lab import Lab
 from protocol.messages.control import TpmAct
-from protocol.terms import NodeName
 
 
 class TpmClear(BoardFault, frozen=True, kw_only=True):
-    """Latent on a running host: it shows at the next boot."""
+    """As in the firmware's set-up: new storage seeds."""
 
     kind: ClassVar[str] = "tpm.clear"
+    act: ClassVar[TpmAct] = TpmAct.CLEAR
 
     @classmethod
     def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
@@ -24,19 +25,21 @@ class TpmClear(BoardFault, frozen=True, kw_only=True):
     def summary(self) -> str:
         return f"TPM of {names(self.nodes)} cleared"
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
-        async def clear(node: NodeName) -> None:
-            await lab.tpm(node, TpmAct.CLEAR)
-
-        await all_of(self.nodes, clear)
+    async def survey(self, lab: Lab) -> Notes:
+        notes = await super().survey(lab)
+        dark = [node for node in self.nodes if notes["resets"][node] is None]
+        if dark:
+            text = f"{names(tuple(dark))}: off or failed, so a clear could not be seen"
+            raise ChaosError("KS-CHAOS-106", text)
+        return notes
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
-        """A clear sets the reset counter back, and nothing else does; the EK stays the same."""
+        """The boot since has counted from 0: only a clear sets the reset counter back."""
         for node in self.nodes:
             acted = await lab.tpm(node, TpmAct.INFO)
-            before = notes["resets"][node]
+            before, after = notes["resets"][node], resets(acted)
+            if after is None or after > before:
+                return f"the reset counter of {node}'s TPM was {before} and is {after}"
             if acted.ek != notes["ek"][node]:
                 return f"{node} has another endorsement key: that is no clear"
-            if resets(acted) >= max(before, 1):
-                return f"the reset counter of {node}'s TPM is {resets(acted)}, before {before}"
         return ""

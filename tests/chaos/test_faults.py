@@ -10,10 +10,17 @@ import pytest
 from chaos.errors import ChaosError
 from chaos.faults import FAULTS, from_plain, make_fault, to_plain
 from chaos.keeper import FaultState
-from protocol.messages.control import NodeRunState, TpmAct
+from protocol.messages.control import NodeRunState, TpmAct, TpmActed
 from protocol.messages.host import QueryHost
-from protocol.messages.kms import GetAttributes
-from protocol.messages.vcenter import ConfigureCryptoKey, ListKmsClusters, ListVms
+from protocol.messages.kms import Destroy, GetAttributes, Revoke
+from protocol.messages.vcenter import (
+    ConfigureCryptoKey,
+    CreateVm,
+    EncryptVm,
+    ListKmsClusters,
+    ListVms,
+    UnregisterKmsCluster,
+)
 from protocol.terms import KmipState, NodeName, VmName
 from tests.chaos.worlds import World, limp
 
@@ -146,9 +153,6 @@ def test_lost_tpm_state_is_listed_until_cured(fresh: World, kind: str) -> None:
     lab, keeper = fresh.lab, fresh.keeper
     before = fresh.run(lab.tpm(HOST, TpmAct.INFO)).ek
     fresh.run(keeper.inject(fault_of(fresh, kind, {"on": HOST})))
-    if kind == "tpm.clear":
-        fresh.run(lab.power_off(HOST, "power_loss"))
-        fresh.run(lab.power_on(HOST))
     assert fresh.run(lab.status(HOST)).state is NodeRunState.HALTED
     report = fresh.run(keeper.heal_all())
     assert report.verified
@@ -162,10 +166,19 @@ def test_lost_tpm_state_is_listed_until_cured(fresh: World, kind: str) -> None:
     assert (fresh.run(lab.tpm(HOST, TpmAct.INFO)).ek == before) is (kind == "tpm.clear")
 
 
-def test_a_cleared_tpm_on_a_running_host_is_cured_without_its_recovery_key(fresh: World) -> None:
-    fresh.run(fresh.keeper.inject(fault_of(fresh, "tpm.clear", {"on": HOST})))
-    assert fresh.run(fresh.keeper.heal_all(with_cure=True)).healed == ("f",)
-    assert fresh.run(fresh.lab.status(HOST)).state is NodeRunState.RUNNING
+def test_a_host_that_was_off_stays_off_and_needs_its_key_from_elsewhere(fresh: World) -> None:
+    fresh.run(fresh.lab.power_off(HOST, "stop"))
+    fresh.run(fresh.keeper.inject(fault_of(fresh, "tpm.swap", {"on": HOST})))
+    assert fresh.run(fresh.lab.status(HOST)).state is NodeRunState.OFF
+    left = fresh.run(fresh.keeper.heal_all(with_cure=True)).left
+    assert "its recovery key was not read before the fault" in left[0].seen
+
+
+def test_a_clear_that_could_not_be_seen_is_refused(fresh: World) -> None:
+    fresh.run(fresh.lab.power_off(HOST, "stop"))
+    with pytest.raises(ChaosError) as caught:
+        fresh.run(fresh.keeper.inject(fault_of(fresh, "tpm.clear", {"on": HOST})))
+    assert caught.value.id == "KS-CHAOS-106"
 
 
 def test_recovery_keys_are_neither_listed_nor_told(fresh: World) -> None:
@@ -212,19 +225,76 @@ def test_provider_delete_and_its_cure(fresh: World) -> None:
     fresh.run(lab.ask(lab.vcenter, ConfigureCryptoKey(host=HOST)))
 
 
-def test_the_irreversible_ones_notice_a_lab_that_does_nothing(fresh: World) -> None:
-    _, keeper = limp(fresh, tpm=None)
-    fault = fault_of(fresh, "tpm.clear", {"on": HOST})
-    with pytest.raises(AttributeError):
-        fresh.run(keeper.inject(fault))
-    assert keeper.active() == ()
+@pytest.mark.parametrize("kind", ["tpm.clear", "tpm.swap"])
+def test_a_tpm_that_only_pretends_is_caught(fresh: World, kind: str) -> None:
+    """INFO is answered, the act itself does nothing."""
+    lazy, keeper = limp(fresh)
+    real = fresh.lab.tpm
+
+    async def tpm(node: NodeName, act: TpmAct, label: str = "") -> TpmActed:
+        return await real(node, TpmAct.INFO, label)
+
+    lazy.tpm = tpm
+    with pytest.raises(ChaosError) as caught:
+        fresh.run(keeper.inject(fault_of(fresh, kind, {"on": HOST})))
+    assert caught.value.id == "KS-CHAOS-101"
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "swallowed"),
+    [
+        ("kms.key_state", {"vm": "vm-01", "state": "destroy"}, (Revoke, Destroy)),
+        ("provider.delete", {}, (UnregisterKmsCluster,)),
+    ],
+)
+def test_an_administrator_who_only_nods_is_caught(
+    fresh: World, kind: str, values: dict[str, Any], swallowed: tuple[type, ...]
+) -> None:
+    nodding, keeper = limp(fresh)
+    real = fresh.lab.ask
+
+    async def ask(node: NodeName, message: Any, *, within: float = 30.0) -> Any:
+        if isinstance(message, swallowed):
+            return None
+        return await real(node, message, within=within)
+
+    nodding.ask = ask
+    with pytest.raises(ChaosError) as caught:
+        fresh.run(keeper.inject(fault_of(fresh, kind, values)))
+    assert caught.value.id == "KS-CHAOS-101"
+    assert keeper.active() == ()  # seen to be as it was, so it is not listed
+
+
+def test_a_restore_that_would_lose_keys_in_use_is_refused(fresh: World) -> None:
+    lab, keeper = fresh.lab, fresh.keeper
+    fresh.run(keeper.inject(fault_of(fresh, "kms.key_state", {"vm": "vm-01", "state": "destroy"})))
+    cluster = fresh.run(lab.ask(lab.vcenter, ListVms())).vms[0].cluster
+    fresh.run(lab.ask(lab.vcenter, CreateVm(operation_id="new", vm=VmName("new"), cluster=cluster)))
+    fresh.run(lab.ask(lab.vcenter, EncryptVm(operation_id="new-key", vm=VmName("new"))))
+    report = fresh.run(keeper.heal_all(with_cure=True))
+    assert report.healed == ()
+    assert "KS-CHAOS-108" in report.left[0].seen
+
+
+@pytest.mark.tpm
+@pytest.mark.parametrize("kind", ["tpm.clear", "tpm.swap"])
+def test_on_a_real_tpm_too(kind: str) -> None:
+    world = World(tpm="libtpms", hosts=1, vms=1, key_persistence=True)
+    try:
+        world.run(world.keeper.inject(fault_of(world, kind, {"on": HOST})))
+        assert world.run(world.lab.status(HOST)).state is NodeRunState.HALTED
+        assert world.run(world.keeper.heal_all(with_cure=True)).healed == ("f",)
+        assert world.run(world.lab.status(HOST)).state is NodeRunState.RUNNING
+    finally:
+        world.close()
 
 
 def test_what_cannot_act_says_so_and_is_not_listed(world: World) -> None:
-    for kind, values in [
+    cases: list[tuple[str, dict[str, Any]]] = [
         ("kms.key_state", {"keys": ["no-such-key"], "state": "destroy"}),
         ("provider.delete", {"provider": "nobody"}),
-    ]:
+    ]
+    for kind, values in cases:
         with pytest.raises(ChaosError) as caught:
             world.run(world.keeper.inject(fault_of(world, kind, values)))
         assert caught.value.id == "KS-CHAOS-106"

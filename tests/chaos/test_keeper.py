@@ -1,0 +1,138 @@
+"""The keeper loses no fault, whatever fails, and another can go on where one stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chaos.errors import ChaosError
+from chaos.faults import make_fault
+from chaos.keeper import FaultKeeper, FaultState
+from protocol.errors import InvalidState
+from protocol.messages.control import NodeRunState
+from protocol.terms import NodeName
+from tests.chaos.worlds import World, limp
+
+HOST = NodeName("esxi-001")
+CUT: dict[str, Any] = {"between": ["vcenter", "kms"]}
+pytestmark = pytest.mark.sim
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World(hosts=2, vms=2)
+    yield made
+    made.close()
+
+
+def fault_of(world: World, kind: str, values: dict[str, Any], id: str) -> Any:
+    return make_fault(kind, id, values, world.lab.directory(), seed=3)
+
+
+def test_a_heal_that_is_not_seen_keeps_the_fault_listed(world: World) -> None:
+    lame, keeper = limp(world, drop_rules=None)
+    world.run(keeper.inject(fault_of(world, "link.cut", CUT, "wan")))
+    report = world.run(keeper.heal_all())
+    assert not report.verified
+    assert [left.id for left in report.left] == ["wan"]
+    assert keeper.active()[0].state is FaultState.NOT_HEALED
+    assert "still in the desired set" in keeper.active()[0].seen
+    lame.verbs.clear()
+    assert world.run(keeper.heal_all()).healed == ("wan",)
+    assert keeper.active() == ()
+
+
+def test_a_lab_that_refuses_leaves_nothing_behind_or_says_so(world: World) -> None:
+    _, keeper = limp(world, power_off=InvalidState("no"))
+    with pytest.raises(ChaosError) as caught:
+        world.run(keeper.inject(fault_of(world, "host.power_loss", {"on": HOST}, "dark")))
+    assert caught.value.id == "KS-CHAOS-102"
+    # It never went down, so its heal cannot show a later boot: listed, not forgotten.
+    assert [a.fault.id for a in keeper.active()] == ["dark"]
+
+
+def test_the_same_id_twice_is_refused(world: World) -> None:
+    world.run(world.keeper.inject(fault_of(world, "link.cut", CUT, "wan")))
+    with pytest.raises(ChaosError, match="KS-CHAOS-105"):
+        world.run(world.keeper.inject(fault_of(world, "link.cut", CUT, "wan")))
+    world.run(world.keeper.heal("wan"))
+    with pytest.raises(ChaosError, match="KS-CHAOS-104"):
+        world.run(world.keeper.heal("wan"))
+
+
+def test_a_lease_that_is_not_renewed_ends_the_fault(world: World) -> None:
+    keeper, lab = world.keeper, world.lab
+    world.run(keeper.inject(fault_of(world, "link.cut", CUT, "wan"), lease=30.0))
+    world.run(lab.sleep(20.0))
+    assert world.run(keeper.lapse()).healed == ()
+    world.run(keeper.renew("wan", 30.0))
+    assert {rule.until for rule in lab.rules()} == {keeper.active()[0].until}
+    world.run(lab.sleep(20.0))
+    assert world.run(keeper.lapse()).healed == ()
+    world.run(lab.sleep(20.0))
+    assert world.run(keeper.lapse()).healed == ("wan",)
+    assert lab.rules() == ()
+
+
+def test_another_keeper_goes_on_from_what_was_saved(world: World) -> None:
+    saved: list[bytes] = []
+
+    async def save(data: bytes) -> None:
+        saved.append(data)
+
+    first = FaultKeeper(world.lab, save=save)
+    world.run(first.inject(fault_of(world, "host.power_loss", {"on": HOST}, "dark")))
+    world.run(first.inject(fault_of(world, "link.cut", CUT, "wan")))
+    second = FaultKeeper(world.lab)
+    second.load(saved[-1])
+    assert second.active() == first.active()
+    report = world.run(second.heal_all())
+    assert (report.healed, report.left) == (("dark", "wan"), ())
+    assert world.run(world.lab.status(HOST)).state is NodeRunState.RUNNING
+
+
+def test_a_controller_that_dies_in_the_middle_has_saved_enough(world: World) -> None:
+    """The list of just before ``begin`` heals what ``begin`` then did."""
+    saved: list[bytes] = []
+
+    async def save(data: bytes) -> None:
+        saved.append(data)
+
+    async def dies() -> None:
+        keeper = FaultKeeper(world.lab, save=save)
+        fault = fault_of(world, "host.power_loss", {"on": "role:esxi"}, "dark")
+        task = asyncio.get_running_loop().create_task(keeper.inject(fault))
+        while not saved:
+            await asyncio.sleep(0)
+        before = saved[0]
+        while (await world.lab.status(HOST)).state is not NodeRunState.OFF:
+            await asyncio.sleep(0)
+        task.cancel()
+        saved[:] = [before]
+
+    world.run(dies())
+    successor = FaultKeeper(world.lab)
+    successor.load(saved[0])
+    assert [a.state for a in successor.active()] == [FaultState.BEGINNING]
+    world.run(successor.heal_all())
+    for host in world.lab.hosts():
+        assert world.run(world.lab.status(host)).state is NodeRunState.RUNNING
+
+
+def test_faults_that_wait_for_each_other_are_all_healed(world: World) -> None:
+    keeper = world.keeper
+    world.run(keeper.inject(fault_of(world, "link.cut", CUT, "wan")))
+    world.run(keeper.inject(fault_of(world, "host.power_loss", {"on": HOST}, "dark")))
+    world.run(keeper.inject(fault_of(world, "broker.restart", {}, "broker")))
+    report = world.run(keeper.heal_all())
+    assert sorted(report.healed) == ["broker", "dark", "wan"]
+    assert keeper.active() == ()
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b'{"version": 2}', b'{"version":1,"faults":[{}]}'])
+def test_a_list_that_cannot_be_read_is_an_error_by_id(world: World, data: bytes) -> None:
+    with pytest.raises(ChaosError, match="KS-CHAOS-109"):
+        FaultKeeper(world.lab).load(data)
