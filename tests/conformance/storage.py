@@ -6,8 +6,10 @@ A body is an async function that gets a ``Bench``; ``both`` makes a test of it p
 from __future__ import annotations
 
 import asyncio
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,10 @@ class Bench(ABC):
         return life, self.array.open(life)
 
     @abstractmethod
+    def busy(self) -> AbstractContextManager[None]:
+        """While inside, calls of the store wait: none has its effect yet."""
+
+    @abstractmethod
     def run(self, body: Coroutine[Any, Any, None]) -> None:
         """Run ``body`` to its end under this driver's kind of loop, and close everything."""
 
@@ -67,6 +73,15 @@ class LabBench(Bench):
         array = self.array = LabArray(folder / "array")
         self._store = LabStore(folder / "disk", {"cluster": array}.__getitem__)
         self.store, self._array = self._store, array
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        free = threading.Event()
+        self._store.pool.submit(free.wait)
+        try:
+            yield
+        finally:
+            free.set()
 
     def run(self, body: Coroutine[Any, Any, None]) -> None:
         try:
@@ -83,6 +98,9 @@ class SimBench(Bench):
         array = self.array = SimArray(_charge)
         self._store = SimStore({"cluster": array}.__getitem__, _charge)
         self.store = self._store
+
+    def busy(self) -> AbstractContextManager[None]:
+        return nullcontext()  # time passes only when the body waits for some
 
     def run(self, body: Coroutine[Any, Any, None]) -> None:
         try:

@@ -101,6 +101,18 @@ async def test_a_crash_keeps_what_was_committed_without_full(bench: Bench) -> No
 
 
 @both
+async def test_lives_without_full_one_after_another_have_one_durable_state(bench: Bench) -> None:
+    life, database = await opened(bench)
+    await database.transact(insert("durable"))
+    for value in ("a", "b"):
+        life, disk = await bench.after(life, CRASH)
+        database = await disk.database("d", (*SCHEMA, "PRAGMA synchronous=OFF"))
+        await database.transact(insert(value))
+    assert await database.query(values) == ["durable", "a", "b"]
+    assert await held_after(bench, life, POWER_LOSS) == ["durable"]
+
+
+@both
 async def test_the_next_full_commit_makes_all_before_it_durable(bench: Bench) -> None:
     life, disk = bench.boot()
     database = await disk.database("d", (*SCHEMA, "PRAGMA synchronous=OFF"))

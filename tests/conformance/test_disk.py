@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import sqlite3
 from collections.abc import Coroutine
 from typing import Any
 
@@ -353,6 +355,34 @@ async def test_a_dead_life_does_nothing(bench: Bench) -> None:
     with pytest.raises(NodeDown):
         await old.datastore("cluster")
     assert await disk.read("f") == b"1"
+
+
+@both
+async def test_a_call_that_waits_when_its_life_ends_does_nothing(bench: Bench) -> None:
+    life, disk = bench.boot()
+    await put(disk, "f", b"1")
+    database = await disk.database("d", ["CREATE TABLE IF NOT EXISTS t (a)"])
+    with bench.busy():
+        calls = [
+            asyncio.create_task(call)
+            for call in (disk.write("f", b"2"), disk.append("g", b"2"), disk.remove("f"))
+        ]
+        calls.append(asyncio.create_task(database.transact(_insert)))
+        await asyncio.sleep(0)
+        life.end(CRASH)
+    for task in calls:
+        with pytest.raises(NodeDown):
+            await task
+    await bench.store.end(life, CRASH)
+    _, disk = bench.boot()
+    assert await disk.list() == ("f",)
+    assert await disk.read("f") == b"1"
+    database = await disk.database("d")
+    assert await database.query(lambda c: c.execute("SELECT count(*) FROM t").fetchone()[0]) == 0
+
+
+def _insert(connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT INTO t VALUES (1)")
 
 
 @both

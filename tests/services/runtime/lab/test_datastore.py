@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from protocol.terms import NodeName
-from services.runtime.incarnation import Incarnation
+from services.runtime.incarnation import Incarnation, NodeDown, WayDown
 from services.runtime.lab.datastore import LabArray
+from services.runtime.ports import VmLockHeld
 
 
 async def test_symbolic_links_lead_nowhere(tmp_path: Path) -> None:
@@ -54,4 +58,41 @@ async def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     assert list((tmp_path / "array/incoming").iterdir()) == []
     for life in lives:
         await array.end(life)
+    array.close()
+
+
+async def test_a_lock_is_free_only_when_the_write_under_it_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a dead host's write could land on a VM that another host runs."""
+    array = LabArray(tmp_path / "array")
+    one, two = (Incarnation(NodeName(f"esxi-{n:03}"), 1) for n in (1, 2))
+    store, other = array.open(one), array.open(two)
+    await store.write("vm", "f", b"1")
+    await store.lock("vm")
+    begun, go_on = threading.Event(), threading.Event()
+    replace = os.replace
+
+    def slow(source: Path, target: Path) -> None:
+        begun.set()
+        go_on.wait()
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", slow)
+    writing = asyncio.create_task(store.write("vm", "f", b"2"))
+    await asyncio.to_thread(begun.wait)
+    one.end(WayDown.CRASH)
+    ending = asyncio.create_task(array.end(one))
+    try:
+        for _ in range(20):
+            with pytest.raises(VmLockHeld):
+                await other.lock("vm")
+    finally:
+        go_on.set()
+    await ending
+    await other.lock("vm")
+    with pytest.raises(NodeDown):
+        await writing
+    assert await other.read("vm", "f") == b"2"
+    await array.end(two)
     array.close()
