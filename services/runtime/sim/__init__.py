@@ -1,1 +1,10 @@
-"""Drivers for virtual time: loop, bus (memory), clock, rng, disk, database; world joins them."""
+"""Drivers for virtual time: one process, one seed, one history.
+
+- ``loop``       the event loop: virtual nanoseconds, ends of lives, pauses   - ``order``  what is next
+- ``tasks``      tasks with serial numbers, handles, the context of a life
+- ``outside``    the wall: every way out is refused and recorded
+- ``trace``      what happened, folded into one hash; the first difference of two runs
+- ``rng``, ``clock``, ``bus``, ``disk`` (with ``images``, ``database``, ``datastore``)  the ports
+- ``world``      joins them into the lives of nodes
+- ``runner``     runs in workers of their own   - ``forkserver``  the process that forks them
+"""

@@ -352,6 +352,7 @@ def test_the_last_words_of_a_dead_node_die_with_the_broker(net: Net) -> None:
             net.broker.start()
             await asyncio.sleep(1)
         assert net.ears[B].messages == []
+        assert q("a", "b") not in net.seen  # the new broker has not even heard them
 
     run(net, main())
 
