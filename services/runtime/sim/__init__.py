@@ -1,6 +1,7 @@
 """Drivers for virtual time: one process, one seed, one history.
 
-- ``loop``       the event loop: virtual nanoseconds, ends of lives, pauses   - ``order``  what is next
+- ``loop``       the event loop: virtual nanoseconds, ends of lives, pauses
+- ``order``      which of those that are ready comes next
 - ``tasks``      tasks with serial numbers, handles, the context of a life
 - ``outside``    the wall: every way out is refused and recorded
 - ``trace``      what happened, folded into one hash; the first difference of two runs
