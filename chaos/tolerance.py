@@ -79,7 +79,7 @@ def tolerance(value: object) -> Tolerance:
     found = _FORM.match(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise PydanticCustomError(
-            "no_tolerance", 'no tolerance: write ">= 1", "== 0", "< 250ms" or {{ratio: ">= 1"}}'
+            "no_tolerance", 'no tolerance: write ">= 1", "== 0", "< 250ms" or {ratio: ">= 1"}'
         )
     suffix = found[3] or ""
     return Tolerance(

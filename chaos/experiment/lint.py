@@ -55,7 +55,7 @@ class BadExperiment(ChaosError):
     """A file with errors; ``problems`` are all of them, in order of their place."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(sorted(problems, key=lambda p: p.place))
+        self.problems = tuple(sorted(problems, key=lambda p: (p.place, p.id)))
         super().__init__(self.problems[0].id, "\n".join(map(str, self.problems)))
 
 
@@ -89,6 +89,8 @@ class _Linter:
 
     def experiment(self, text: str) -> Experiment | None:
         data = self._map((), self._document.data)
+        if not isinstance(self._document.data, dict):
+            return None
         self._refuse((), data, LATER)
         top = {k: v for k, v in data.items() if k not in SECTIONS and k not in LATER}
         heading = self._section(Heading, (), top, also=SECTIONS)
@@ -202,8 +204,10 @@ class _Linter:
 
     def _schedule(self, value: Any, guards: Guards | None) -> list[FaultStep]:
         found: list[FaultStep] = []
+        paths: list[Path] = []
         ids: dict[str, int] = {}
         items = self._list(("schedule",), value)
+        named = {str(item["id"]) for _, item in items if isinstance(item, dict) and "id" in item}
         for path, item in items:
             data = self._map(path, item)
             self._refuse(path, data, LATER_STEPS)
@@ -217,8 +221,9 @@ class _Linter:
                 self._document.add((*path, "id"), "KS-CHAOS-007", text)
             ids[made.id] = len(found)
             found.append(made)
+            paths.append(path)
             self._budget(path, made, guards)
-        self._references(found, [path for path, _ in items], ids)
+        self._references(found, paths, ids, named)
         return found
 
     def _step(self, path: Path, data: dict[str, Any], default: str) -> FaultStep | None:
@@ -255,19 +260,24 @@ class _Linter:
             )
 
     def _references(
-        self, found: list[FaultStep], paths: list[Path], ids: Mapping[str, int]
+        self,
+        found: list[FaultStep],
+        paths: list[Path],
+        ids: Mapping[str, int],
+        named: set[str],
     ) -> None:
-        for place, made in enumerate(found):
-            path = paths[place] if place < len(paths) else ("schedule",)
+        """``named`` are the ids of all entries, also of those with errors of their own."""
+        for path, made in zip(paths, found, strict=True):
             seen, at = {made.id}, made.step.after
             while at is not None:
-                if at.id not in ids:
-                    text = f"there is no fault {at.id!r} in this schedule"
-                    self._document.add((*path, "after"), "KS-CHAOS-008", text)
-                    break
                 if at.id in seen:
                     text = f"{made.id!r} begins after itself"
                     self._document.add((*path, "after"), "KS-CHAOS-008", text)
+                    break
+                if at.id not in ids:
+                    if at.id not in named:
+                        text = f"there is no fault {at.id!r} in this schedule"
+                        self._document.add((*path, "after"), "KS-CHAOS-008", text)
                     break
                 seen.add(at.id)
                 at = found[ids[at.id]].step.after

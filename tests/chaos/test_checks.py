@@ -1,0 +1,127 @@
+"""Each check accepts a good history, rejects a bad one, and is unknown about an empty one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from chaos.checks import ALWAYS, CHECKS, OPTIONAL_WITNESS, judge
+from chaos.checks.result import CheckResult, Result
+from chaos.history import Record
+from chaos.verdict import Exit, exit_of
+
+Row = tuple[str, str, str, dict[str, Any]]
+
+
+def records(rows: Sequence[Row]) -> list[Record]:
+    return [
+        Record(seq=n, t=float(n), node=node, type=type, op=op, data=data)
+        for n, (node, type, op, data) in enumerate(rows, start=1)
+    ]
+
+
+def recovery(seconds: float | None, calls: int | None) -> Row:
+    return ("esxi-001", "state", "recovery", {"seconds": seconds, "kms_calls": calls})
+
+
+CUT: Row = ("", "fault", "link.cut", {"id": "wan"})
+CLEAR: Row = ("", "fault", "tpm.clear", {"id": "clear"})
+COUNT: Row = ("kms", "state", "counters", {"internal_errors": 1, "requests": 5})
+MADE: Row = ("", "ok", "key.create", {"key": "k1", "provider": "p"})
+RIGHT: Row = ("vm-01", "ok", "guest.challenge", {})
+
+CASES: list[tuple[str, Result, list[Row]]] = [
+    ("no_internal_error", Result.PASS, [COUNT, COUNT]),
+    ("no_internal_error", Result.FAIL, [COUNT, (*COUNT[:3], {"internal_errors": 2})]),
+    ("no_internal_error", Result.FAIL, [COUNT, (*COUNT[:3], {"malformed": 1})]),
+    ("no_internal_error", Result.UNKNOWN, [COUNT]),
+    ("no_fault_left", Result.PASS, [CUT, ("", "heal", "heal", {"id": "wan", "verified": True})]),
+    ("no_fault_left", Result.FAIL, [CUT, ("", "heal", "heal", {"id": "wan", "verified": False})]),
+    ("no_fault_left", Result.FAIL, [CUT]),
+    (
+        "no_fault_left",
+        Result.PASS,
+        [CLEAR, ("", "heal", "heal", {"id": "clear", "verified": False, "stays": True})],
+    ),
+    (
+        "acked_key_recoverable",
+        Result.PASS,
+        [MADE, ("", "state", "keys", {"asked": ["k1"], "available": ["k1"]})],
+    ),
+    (
+        "acked_key_recoverable",
+        Result.FAIL,
+        [MADE, ("", "state", "keys", {"asked": ["k1"], "available": []})],
+    ),
+    ("acked_key_recoverable", Result.UNKNOWN, [MADE]),
+    (
+        "acked_key_recoverable",
+        Result.UNKNOWN,
+        [
+            ("", "fault", "kms.key_state", {"id": "x"}),
+            MADE,
+            ("", "state", "keys", {"asked": ["k1"], "available": []}),
+        ],
+    ),
+    ("guests_read_back", Result.PASS, [RIGHT]),
+    ("guests_read_back", Result.FAIL, [RIGHT, (*RIGHT[:3], {"wrong": "vm-01: digest"})]),
+    ("guests_read_back", Result.UNKNOWN, [("vm-01", "info", "guest.challenge", {})]),
+    ("needs_no_kms", Result.PASS, [recovery(3.0, 0)]),
+    ("needs_no_kms", Result.FAIL, [recovery(3.0, 2)]),
+    ("needs_no_kms", Result.FAIL, [recovery(None, None)]),
+    ("needs_no_kms", Result.UNKNOWN, [recovery(3.0, None)]),
+]
+
+
+@pytest.mark.parametrize(("name", "result", "rows"), CASES)
+def test_verdicts(name: str, result: Result, rows: list[Row]) -> None:
+    found = CHECKS[name](records(rows))
+    assert found.result is result
+    assert found.text
+    if result is Result.FAIL:
+        assert found.records
+
+
+@pytest.mark.parametrize("name", list(CHECKS))
+def test_nothing_seen_is_unknown_and_each_has_a_good_and_a_bad_history(name: str) -> None:
+    assert CHECKS[name]([]).result is Result.UNKNOWN
+    assert {Result.PASS, Result.FAIL} <= {result for n, result, _ in CASES if n == name}
+
+
+def test_judge_keeps_the_order_of_names() -> None:
+    assert [c.name for c in judge(ALWAYS, [])] == list(ALWAYS)
+
+
+def check(name: str, result: Result) -> CheckResult:
+    return CheckResult(name=name, result=result, text="")
+
+
+GOOD, BAD = check("a", Result.PASS), check("a", Result.FAIL)
+BLIND, SHY = check("a", Result.UNKNOWN), check("guests_read_back", Result.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ({}, Exit.PASS),
+        ({"judged": [GOOD, SHY]}, Exit.PASS),
+        ({"judged": [BLIND]}, Exit.UNKNOWN),
+        ({"recovery": [BAD]}, Exit.NOT_RECOVERED),
+        ({"judged": [BAD, BLIND], "recovery": [BAD]}, Exit.FAILED),
+        ({"judged": [BAD], "steady": False}, Exit.NOT_STEADY),
+        ({"judged": [BAD], "harness": ["KS-CHAOS-101"]}, Exit.HARNESS),
+        ({"harness": ["x"], "interrupted": True}, Exit.INTERRUPTED),
+    ],
+)
+def test_the_worst_class_wins(values: dict[str, Any], code: Exit) -> None:
+    all_: dict[str, Any] = {
+        "interrupted": False,
+        "harness": [],
+        "steady": True,
+        "judged": [GOOD],
+        "recovery": [],
+        "excused": OPTIONAL_WITNESS,
+    }
+    assert exit_of(**(all_ | values)) is code

@@ -1,0 +1,192 @@
+"""Every error of a file in one pass, each at its line and column, with an id and a fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chaos.errors import CATALOGUE
+from chaos.experiment.lint import BadExperiment, check_experiment, read_experiment
+
+SHIPPED = sorted((Path(__file__).parents[2] / "chaos" / "experiments").glob("*.yaml"))
+GOOD = """\
+apiVersion: keystead/v1
+kind: Experiment
+name: small
+title: A small one
+topology: {use: default}
+schedule:
+  - {id: wan, at: 10s, for: 1m, fault: link.cut, between: [vcenter, kms]}
+"""
+
+
+def problems(text: str) -> list[tuple[int, str, str]]:
+    """(line, id, text) of each problem; empty for a good file."""
+    try:
+        check_experiment(text, "x.yaml")
+    except BadExperiment as error:
+        return [(p.place.line, p.id, p.text) for p in error.problems]
+    return []
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_shipped_files_are_good_and_say_what_they_are(path: Path) -> None:
+    found = read_experiment(path)
+    assert found.heading.name == path.stem
+    assert found.text.startswith("# E")
+    assert "Negative control" in found.text
+
+
+def test_there_are_shipped_files() -> None:
+    assert [p.stem for p in SHIPPED] == ["edge-outage-reboot", "outage-without-persistence"]
+
+
+def test_a_good_file() -> None:
+    assert problems(GOOD) == []
+
+
+def test_every_error_is_told_at_once_with_its_line() -> None:
+    text = """\
+apiVersion: keystead/v2
+kind: Experiment
+nam: small
+title: ""
+topology: {use: edge, wiht: {hosts: 8}}
+requires: {persistence: maybe, hosts: -1}
+workload:
+  - {op: vm.power_cicle, rate: 0.2/s}
+  - {op: key.create, rate: 5}
+hypothesis:
+  before:
+    - {probe: vm.runing, is: "== 100%"}
+    - {probe: vm.running, is: "fast"}
+    - {probe: vm.running, is: "< 250ms"}
+    - {probe: vm.kms_calls, is: "== 0"}
+  sometimes: [host.unsealed_from_store]
+  recover: {within: 60}
+guards:
+  max_duration: 10
+  blast_radius: {hostss: 1, kms: many}
+  abort_if: []
+schedule:
+  - {id: wan, at: 30, for: 300s, fault: link.cut, between: [vcenter, kms]}
+  - {id: wan, at: 30s, fault: link.cutt, between: [vcenter, kms]}
+  - {id: b, after: wann + 20s, fault: host.power_loss, on: esxi-001}
+  - {id: c, fault: host.reboot, onn: esxi-001}
+  - {when: {event: kms.put.ok}, fault: proc.kill}
+  - random: {from: 60s}
+  - {id: d, at: 1s, fault: tpm.clear, on: esxi-001}
+  - {id: e, at: 1s, fault: link.delay, between: [vcenter, kms], base: 3}
+  - {id: f, after: g, fault: vcenter.down}
+  - {id: g, after: f + 1s, fault: vcenter.down}
+final: {heal: all}
+negative_control: {disable: x}
+checks: {add: [boot_storm_fare]}
+"""
+    found = problems(text)
+    assert [(line, id) for line, id, _ in found] == [
+        (1, "KS-CHAOS-003"),
+        (1, "KS-CHAOS-004"),
+        (3, "KS-CHAOS-002"),
+        (4, "KS-CHAOS-004"),
+        (5, "KS-CHAOS-002"),
+        (6, "KS-CHAOS-004"),
+        (6, "KS-CHAOS-004"),
+        (8, "KS-CHAOS-014"),
+        (9, "KS-CHAOS-004"),
+        (12, "KS-CHAOS-014"),
+        (13, "KS-CHAOS-004"),
+        (14, "KS-CHAOS-004"),
+        (15, "KS-CHAOS-004"),
+        (16, "KS-CHAOS-006"),
+        (17, "KS-CHAOS-005"),
+        (19, "KS-CHAOS-005"),
+        (21, "KS-CHAOS-006"),
+        (23, "KS-CHAOS-005"),
+        (24, "KS-CHAOS-014"),
+        (25, "KS-CHAOS-008"),
+        (26, "KS-CHAOS-003"),
+        (26, "KS-CHAOS-003"),
+        (26, "KS-CHAOS-002"),
+        (27, "KS-CHAOS-006"),
+        (28, "KS-CHAOS-006"),
+        (30, "KS-CHAOS-005"),
+        (31, "KS-CHAOS-008"),
+        (32, "KS-CHAOS-008"),
+        (33, "KS-CHAOS-006"),
+        (34, "KS-CHAOS-006"),
+        (35, "KS-CHAOS-014"),
+    ]
+    told = "\n".join(text for *_, text in found)
+    for hint in ("name", "with", "vm.power_cycle", "vm.running", "link.cut", "write 30s or 30m"):
+        assert hint in told
+
+
+def test_budgets_are_looked_at_once_the_guards_are_readable() -> None:
+    text = GOOD + "  - {at: 1s, fault: tpm.clear, on: esxi-001}\nguards: {blast_radius: {x: y}}\n"
+    assert [(line, id) for line, id, _ in problems(text)] == [
+        (8, "KS-CHAOS-012"),
+        (9, "KS-CHAOS-004"),
+        (9, "KS-CHAOS-014"),
+    ]
+    allowed = GOOD + (
+        "  - {at: 1s, fault: tpm.clear, on: esxi-001}\nguards: {blast_radius: {tpm.clear: 1}}\n"
+    )
+    assert problems(allowed) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "id"),
+    [
+        ("", 1, "KS-CHAOS-001"),
+        ("a: [1, 2", 1, "KS-CHAOS-001"),
+        ("a: 1\n b: 2\n", 2, "KS-CHAOS-001"),
+        ("a: 1\n\tb: 2\n", 2, "KS-CHAOS-001"),
+        ("a: &x 1\nb: *x\n", 2, "KS-CHAOS-006"),
+        ("a: 1\n---\nb: 2\n", 2, "KS-CHAOS-001"),
+        ("[1, 2]", 1, "KS-CHAOS-004"),
+        ("a: !!python/object:os.system x\n", 1, "KS-CHAOS-001"),
+        ("a: " + "[" * 3000 + "]" * 3000, 1, "KS-CHAOS-001"),
+        ("a: " + "[" * 60 + "]" * 60 + "\n", 1, "KS-CHAOS-001"),
+        ("a: \x00\n", 1, "KS-CHAOS-001"),
+        ("x: " + "y" * (1 << 20), 1, "KS-CHAOS-009"),
+    ],
+)
+def test_text_that_is_no_experiment(text: str, line: int, id: str) -> None:
+    found = problems(text)
+    assert (found[0][0], found[0][1]) == (line, id)
+
+
+def test_a_key_twice_is_told_where_the_second_stands() -> None:
+    found = problems(GOOD + "title: Again\n")
+    assert [(line, id) for line, id, _ in found] == [(8, "KS-CHAOS-007")]
+
+
+def test_on_and_off_are_words_here() -> None:
+    text = GOOD + "requires: {persistence: on}\n" + "hypothesis: {recover: {within: 1m}}\n"
+    assert check_experiment(text, "x.yaml").requires.persistence is True
+    step = GOOD.replace("link.cut, between: [vcenter, kms]", "host.power_loss, on: esxi-001")
+    assert check_experiment(step, "x.yaml").steps[0].params.on == "esxi-001"
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BadExperiment) as caught:
+        read_experiment(tmp_path / "none.yaml")
+    assert caught.value.problems[0].id == "KS-CHAOS-009"
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadExperiment):
+        read_experiment(tmp_path / "bytes.yaml")
+
+
+def test_a_problem_reads_as_file_line_column_id_and_fix() -> None:
+    with pytest.raises(BadExperiment) as caught:
+        check_experiment(GOOD.replace("10s", "10"), "x.yaml")
+    assert str(caught.value.problems[0]).startswith("x.yaml:7:15: KS-CHAOS-005: at: a time needs")
+    assert "fix: Write 250ms" in str(caught.value.problems[0])
+
+
+def test_the_catalogue_is_complete() -> None:
+    for id, entry in CATALOGUE.items():
+        assert id.startswith("KS-CHAOS-")
+        assert all((entry.title, entry.text, entry.fix))
