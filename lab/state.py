@@ -4,8 +4,9 @@
 
     labs/<name>/lab.json     what the lab is: version of this layout, Lab file, seed, time
     labs/<name>/lock         held while a supervisor runs or a lab is being removed
-    labs/<name>/supervisor   pid of the supervisor
+    labs/<name>/supervisor   pid of the supervisor; removed at an orderly end
     labs/<name>/faults       faults in force, for the next supervisor
+    failed/<name>/           logs of the last start of a new lab that failed
     runs/<run>/              experiment, plan, history.jsonl, result.json
 """
 
@@ -15,6 +16,7 @@ import fcntl
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,7 @@ import msgspec
 from lab.errors import KeysteadError
 
 LAYOUT = 1
+_LOCK_TRIES, _LOCK_PAUSE = 10, 0.03
 _NAME = re.compile(r"^[a-z0-9](-?[a-z0-9])*$")
 
 
@@ -115,25 +118,62 @@ class LabFolder:
             return b""
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Held by who runs or removes the lab; KS-LAB-002 when another process does."""
-        self.make()
-        with (self.path / "lock").open("w") as file:
+    def lock(self, inherited: int = -1) -> Iterator[int]:
+        """Held by who runs or removes the lab; KS-LAB-002 when another process does.
+
+        Gives the descriptor: a child that inherits it (``inherited``) holds the same lock, so
+        that ``up`` hands it to the supervisor without a moment in between.
+        """
+        fd = inherited if inherited >= 0 else self._acquire()
+        os.set_inheritable(fd, False)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _acquire(self) -> int:
+        """A few tries: a look by ``locked`` or a purge lasts for a moment only."""
+        for _ in range(_LOCK_TRIES):
+            self.make()
+            path = self.path / "lock"
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                continue  # the folder was purged under us
+            except OSError as error:
+                raise no_room(error) from None
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if path.exists() and path.stat().st_ino == os.fstat(fd).st_ino:
+                    return fd
             except OSError:
-                raise KeysteadError(
-                    "KS-LAB-002", f"another keystead process works on the lab {self.name}"
-                ) from None
-            yield
+                pass
+            os.close(fd)
+            time.sleep(_LOCK_PAUSE)
+        raise KeysteadError("KS-LAB-002", f"another keystead process works on the lab {self.name}")
 
     def locked(self) -> bool:
-        """Whether a process holds the lock now."""
+        """Whether a process holds the lock now; makes nothing."""
         try:
-            with self.lock():
-                return False
-        except KeysteadError:
+            with (self.path / "lock").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
             return True
+        return False
+
+    def supervisor(self) -> int:
+        """Pid of the lab's supervisor, 0 when there is none; a pid that was reused is none."""
+        text = self.read("supervisor").strip()
+        try:
+            words = Path(f"/proc/{int(text)}/cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            return 0
+        return int(text) if b"lab.supervisor" in words and self.name.encode() in words else 0
+
+    def forget_supervisor(self) -> None:
+        (self.path / "supervisor").unlink(missing_ok=True)
 
     def purge(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)

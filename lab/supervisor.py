@@ -1,7 +1,8 @@
 """The background process of ``up``: owns brokers, agents and faults of one lab.
 
-``python -m lab.supervisor NAME FD`` writes its progress to FD as JSON lines until the lab is
-ready or has failed, then serves the command line over the control broker until ``down``.
+``python -m lab.supervisor NAME FD [LOCK]`` writes its progress to FD as JSON lines until the lab
+is ready or has failed, then serves the command line over the control broker until ``down``.
+LOCK is the lab's lock, held already by who started it (``LabFolder.lock``).
 Killed, it takes every process of the lab along; what is on disk is enough to go on.
 """
 
@@ -44,6 +45,24 @@ class ProgressLine(msgspec.Struct, frozen=True, kw_only=True):
     fix: str = ""
 
 
+class Waiting:
+    """The command that waits for the lab, at the other end of a pipe; it may have left."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_inheritable(fd, False)
+        self._fd = fd
+
+    def tell(self, line: ProgressLine) -> None:
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                os.write(self._fd, msgspec.json.encode(line) + b"\n")
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
 class Supervisor:
     """One lab from its record to its end."""
 
@@ -69,41 +88,36 @@ class Supervisor:
         self.record = msgspec.structs.replace(self.record, elapsed=elapsed, **changes)
         self.folder.save(self.record)
 
-    async def run(self, out: int) -> None:
-        """Start, tell ``out`` when ready, serve until asked to stop, end everything."""
-
-        def tell(line: ProgressLine) -> None:
-            with contextlib.suppress(OSError):
-                os.write(out, msgspec.json.encode(line) + b"\n")
+    async def run(self, waiting: Waiting) -> None:
+        """Start, say when ready, serve until asked to stop, end everything."""
 
         def report(text: str, step: int, total: int) -> None:
-            tell(ProgressLine(text=text, step=step, total=total))
+            waiting.tell(ProgressLine(text=text, step=step, total=total))
 
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
         report("start brokers and processes", 0, 5)
         try:
-            await self.lab.start()
             starting = loop.create_task(self._begin(report))
             stop = loop.create_task(self.stopping.wait())
             await asyncio.wait({starting, stop}, return_when=asyncio.FIRST_COMPLETED)
             if not starting.done():
                 starting.cancel()
+                await asyncio.wait({starting})
                 raise KeysteadError("KS-LAB-007", "the lab was stopped while it started")
             stop.cancel()
             starting.result()
             await ControlServer(self.lab.client).serve({RunVerb: self._serve})
-            tell(ProgressLine(ready=True))
-        except BaseException as error:
-            tell(_failed(error))
+            waiting.tell(ProgressLine(ready=True))
+        except BaseException:
             await self.lab.close()
             raise
-        finally:
-            os.close(out)
+        waiting.close()
         await self._live()
 
     async def _begin(self, report: Any) -> None:
+        await self.lab.start()
         if self.record.ready:
             await self._resume(report)
         else:
@@ -173,18 +187,20 @@ def _failed(error: BaseException) -> ProgressLine:
 
 
 def main() -> None:
-    folder, out = LabFolder(sys.argv[1]), int(sys.argv[2])
+    folder, waiting = LabFolder(sys.argv[1]), Waiting(int(sys.argv[2]))
     try:
-        with folder.lock():
+        with folder.lock(int(sys.argv[3]) if len(sys.argv) > 3 else -1):
             folder.write("supervisor", str(os.getpid()).encode())
             record = folder.record()
             if record is None:
                 raise KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
-            asyncio.run(Supervisor(folder, record).run(out))
-    except KeysteadError as error:
-        with contextlib.suppress(OSError):
-            os.write(out, msgspec.json.encode(_failed(error)) + b"\n")
-        sys.exit(error.exit_code)
+            asyncio.run(Supervisor(folder, record).run(waiting))
+            folder.forget_supervisor()
+    except BaseException as error:
+        waiting.tell(_failed(error))
+        if isinstance(error, KeysteadError):
+            sys.exit(error.exit_code)
+        raise
 
 
 if __name__ == "__main__":

@@ -5,23 +5,43 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from lab.broker import Broker
-from lab.broker_config import BrokerKind
 from lab.cli.options import Options
 from lab.cli.output import say
-from lab.control import ControlClient
 from lab.errors import KeysteadError
-from lab.identity import CLI, SUPERVISOR, Identities
+from lab.launch import LabState, state_of
 from lab.state import LabFolder
-from protocol.errors import Disconnected, LabError, NotSent, Refused, TimedOut
-from protocol.messages.base import Event
-from protocol.messages.control import Progress, RunVerb
+
+if TYPE_CHECKING:
+    from lab.control import ControlClient
+    from protocol.messages.base import Event
 
 VERB_LIMIT = 900.0  # real seconds; experiments and boots of many hosts take their time
+OPEN_LIMIT = 5.0
+
+
+def not_there(folder: LabFolder) -> KeysteadError:
+    """Why a lab cannot be commanded now, and what to do."""
+    again = "" if folder.name == "default" else f" --name {folder.name}"
+    match state_of(folder):
+        case None:
+            return KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
+        case LabState.STOPPED:
+            return KeysteadError(
+                "KS-LAB-001",
+                f"the lab {folder.name} is stopped; its state is in {folder.path}",
+                f"keystead up{again}",
+            )
+        case LabState.KILLED:
+            return KeysteadError(
+                "KS-LAB-001",
+                f"the supervisor of the lab {folder.name} was killed; its state is in "
+                f"{folder.path}",
+                f"`keystead up{again}` goes on from it",
+            )
+        case LabState.RUNNING | LabState.BUSY:
+            return KeysteadError("KS-LAB-002", f"the lab {folder.name} is being started or stopped")
 
 
 class Connection:
@@ -33,17 +53,23 @@ class Connection:
 
     async def __aenter__(self) -> Connection:
         folder = self._folder
-        not_running = KeysteadError("KS-LAB-001", f"the lab {folder.name} is not running")
-        if folder.record() is None or not folder.locked():
-            raise not_running
+        if folder.record() is None or state_of(folder) is not LabState.RUNNING:
+            raise not_there(folder)
+        # The control plane takes as long to import as the rest of the command line.
+        from lab.broker import Broker
+        from lab.broker_config import BrokerKind
+        from lab.control import ControlClient
+        from lab.identity import CLI, Identities
+        from protocol.errors import NotSent
+
         try:
             identities = Identities.load(folder.path)
             url = Broker(folder.path, identities, BrokerKind.CONTROL).url
             self._client = ControlClient(url, identities.control(CLI).seed, CLI)
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(OPEN_LIMIT):
                 await self._client.open()
         except (NotSent, RuntimeError, TimeoutError):
-            raise not_running from None
+            raise not_there(folder) from None
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -57,13 +83,19 @@ class Connection:
 
     async def call(self, verb: str, **arguments: Any) -> Any:
         """Run a verb; its plain result. Every failure is a ``KeysteadError``."""
+        import msgspec
+
+        from lab.identity import SUPERVISOR
+        from protocol.errors import Disconnected, LabError, NotSent, Refused, TimedOut
+        from protocol.messages.control import RunVerb
+
         if self._client is None:
             raise KeysteadError("KS-LAB-001")
         message = RunVerb(verb=verb, arguments=msgspec.msgpack.encode(arguments))
         try:
             done = await self._client.request(SUPERVISOR, message, within=VERB_LIMIT)
-        except (NotSent, Refused) as error:
-            raise KeysteadError("KS-LAB-001", f"{self._folder.name}: {error}") from None
+        except (NotSent, Refused):
+            raise not_there(self._folder) from None
         except (Disconnected, TimedOut) as error:
             raise KeysteadError("KS-LAB-007", f"{verb}: {error}") from None
         except LabError as error:
@@ -86,5 +118,7 @@ def call(options: Options, verb: str, **arguments: Any) -> Any:
 
 
 def _progress(event: Event) -> None:
+    from protocol.messages.control import Progress
+
     if isinstance(event, Progress) and event.total > 1:
         say(f"[{event.step}/{event.total}] {event.text}")

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from lab.cli.connect import call
+from lab.cli.entry import enter
+from lab.cli.faults import began
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, pairs, plain, say, show
+from lab.cli.output import Row, document, field, pairs, plain, say, show
 from lab.errors import KeysteadError
 
 HOSTS = (
@@ -22,24 +24,42 @@ HOSTS = (
     field("cached_keys", "KEYS"),
     field("boot"),
 )
-HOSTS_WIDE = (field("cluster"), field("version"), field("crypto_key_id", "HOST KEY"), field("screen"))
+HOSTS_WIDE = (
+    field("cluster"),
+    field("version"),
+    field("crypto_key_id", "HOST KEY"),
+    field("screen"),
+)
+StayOff = Annotated[bool, Parameter(negative="", help="Leave them without power.")]
 POWER = (field("host"), field("machine"), field("boot"), field("ended"), field("screen"))
 
 
 def get_hosts(*, options: Options = DEFAULTS) -> None:
-    """Hosts as vCenter sees them, with the state of their machines."""
+    """Hosts as vCenter sees them, with the state of their machines.
+
+        keystead get hosts
+        keystead get hosts -o wide
+    """
     show(call(options, "get.hosts"), options.output, HOSTS, HOSTS_WIDE, key="host")
 
 
 def get_nodes(*, options: Options = DEFAULTS) -> None:
-    """Every node of the lab: machine state, boots, screen."""
+    """Every node of the lab: machine state, boots, screen.
+
+        keystead get nodes
+        keystead get nodes -o json
+    """
     columns = (field("node"), field("role"), field("site"), field("state"), field("boot"))
     wide = (field("ended"), field("screen"), field("counters"))
     show(call(options, "get.nodes"), options.output, columns, wide, key="node")
 
 
 def get_tpm(*, options: Options = DEFAULTS) -> None:
-    """The TPM under each host."""
+    """The TPM under each host.
+
+        keystead get tpm
+        keystead get tpm -o wide
+    """
     columns = (
         field("host"),
         field("backend"),
@@ -53,25 +73,51 @@ def get_tpm(*, options: Options = DEFAULTS) -> None:
     show(call(options, "get.tpm"), options.output, columns, wide, key="host")
 
 
-def _power(options: Options, verb: str, hosts: tuple[str, ...], **more: Any) -> None:
+def _act(options: Options, verb: str, hosts: tuple[str, ...], more: dict[str, Any]) -> Row:
     if not hosts:
         raise KeysteadError("KS-USE-003", "name at least one host")
-    show(call(options, verb, hosts=hosts, **more), options.output, POWER, key="host")
+    return call(options, verb, hosts=hosts, **more)  # type: ignore[no-any-return]
 
 
-def reboot(*hosts: str, options: Options = DEFAULTS) -> None:
-    """Reboot hosts orderly: archive saved, TPM2_Shutdown, fresh measured boot."""
-    _power(options, "host.reboot", hosts)
+def _power(
+    options: Options, verb: str, hosts: tuple[str, ...], more: dict[str, Any] | None = None
+) -> int:
+    """1 when a machine that was to run does not: a purple screen is no success."""
+    answer = _act(options, verb, hosts, more or {})
+    show(answer, options.output, POWER, key="host")
+    halted = [row for row in answer["items"] if row["machine"] == "halted"]
+    for row in halted:
+        say(f"keystead: error KS-PRODUCT-001: {row['host']} shows: {row['screen']}")
+    if halted:
+        say(f"  fix: keystead describe host {halted[0]['host']} says why, and what cures it")
+    return 1 if halted else 0
 
 
-def crash(*hosts: str, options: Options = DEFAULTS) -> None:
-    """Crash hosts: what was written survives; they stay off."""
-    _power(options, "host.crash", hosts)
+def reboot(*hosts: str, options: Options = DEFAULTS) -> int:
+    """Reboot hosts orderly: archive saved, TPM2_Shutdown, fresh measured boot.
+
+        keystead host reboot esxi-001
+        keystead host reboot 'esxi-[001-003]'
+    """
+    return _power(options, "host.reboot", hosts)
 
 
-def power_loss(*hosts: str, stay_off: bool = False, options: Options = DEFAULTS) -> None:
-    """Pull hosts' power; it comes back at once, unless --stay-off. Only synced bytes survive."""
-    _power(options, "host.power-loss", hosts, stay_off=stay_off)
+def crash(*hosts: str, options: Options = DEFAULTS) -> int:
+    """Crash hosts: what was written survives; they stay off.
+
+        keystead host crash esxi-001
+        keystead host crash vcenter
+    """
+    return _power(options, "host.crash", hosts)
+
+
+def power_loss(*hosts: str, stay_off: StayOff = False, options: Options = DEFAULTS) -> int:
+    """Pull hosts' power; it comes back at once, unless --stay-off. Only synced bytes survive.
+
+        keystead host power-loss esxi-001
+        keystead host power-loss site:main --stay-off
+    """
+    return _power(options, "host.power-loss", hosts, {"stay_off": stay_off})
 
 
 def power_on(
@@ -80,36 +126,56 @@ def power_on(
         tuple[str, ...], Parameter(help="NAME=VALUE typed at the loader.", negative="")
     ] = (),
     options: Options = DEFAULTS,
-) -> None:
-    """Power hosts (or vcenter, kms) on."""
+) -> int:
+    """Power hosts (or vcenter, kms) on.
+
+        keystead host power-on esxi-001
+        keystead host power-on esxi-001 --boot-option encryptionRecoveryKey=KEY
+    """
     typed: dict[str, str] = {}
     for option in boot_option:
         name, sign, value = option.partition("=")
         if not sign:
             raise KeysteadError("KS-USE-003", f"--boot-option {option}: write NAME=VALUE")
         typed[name] = value
-    _power(options, "host.power-on", hosts, options=typed)
+    return _power(options, "host.power-on", hosts, {"options": typed})
 
 
-def power_off(*hosts: str, options: Options = DEFAULTS) -> None:
-    """Shut hosts (or vcenter, kms) down orderly."""
-    _power(options, "host.shutdown", hosts)
+def power_off(*hosts: str, options: Options = DEFAULTS) -> int:
+    """Shut hosts (or vcenter, kms) down orderly.
+
+        keystead host power-off esxi-001
+        keystead host power-off kms
+    """
+    return _power(options, "host.shutdown", hosts)
 
 
 def pause(*hosts: str, options: Options = DEFAULTS) -> None:
-    """Stop the processes of hosts by signal: neither dead nor answering."""
+    """Stop the processes of hosts by signal: neither dead nor answering.
+
+        keystead host pause esxi-001
+        keystead host pause kms
+    """
     columns = (field("host"), field("paused"))
-    show(call(options, "host.pause", hosts=hosts), options.output, columns, key="host")
+    show(_act(options, "host.pause", hosts, {}), options.output, columns, key="host")
 
 
 def resume(*hosts: str, options: Options = DEFAULTS) -> None:
-    """Let paused processes go on."""
+    """Let paused processes go on.
+
+        keystead host resume esxi-001
+        keystead host resume role:esxi
+    """
     columns = (field("host"), field("paused"))
-    show(call(options, "host.resume", hosts=hosts), options.output, columns, key="host")
+    show(_act(options, "host.resume", hosts, {}), options.output, columns, key="host")
 
 
 def add(host: str = "", *, cluster: str = "", options: Options = DEFAULTS) -> None:
-    """Add a new host to a cluster: made, powered on, added in vCenter."""
+    """Add a new host to a cluster: made, powered on, added in vCenter.
+
+        keystead host add
+        keystead host add esxi-004 --cluster cluster-a
+    """
     answer = call(options, "host.add", host=host, cluster=cluster)
     if options.output in (Format.TABLE, Format.WIDE):
         say(f"added {answer['host']} to {answer['cluster']}: {answer['connection']}")
@@ -122,7 +188,11 @@ def esx(
     *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
     options: Options = DEFAULTS,
 ) -> int:
-    """esxcli at a host's console: `keystead esx esxi-001 system security keypersistence get`."""
+    """esxcli at a host's console: works behind cut links, not on a host that is off.
+
+        keystead esx esxi-001 system security keypersistence get
+        keystead esx esxi-001 system security keypersistence enable
+    """
     answer = call(options, "esx", host=host, arguments=arguments)
     if options.output in (Format.JSON, Format.YAML):
         document(answer, options.output)
@@ -133,7 +203,11 @@ def esx(
 
 
 def inspect(host: str, *, options: Options = DEFAULTS) -> None:
-    """What a host's TPM tells of itself."""
+    """What a host's TPM tells of itself.
+
+        keystead tpm inspect esxi-001
+        keystead tpm inspect esxi-001 -o json
+    """
     answer = call(options, "tpm.inspect", host=host)
     if options.output in (Format.JSON, Format.YAML):
         document(answer, options.output)
@@ -142,7 +216,11 @@ def inspect(host: str, *, options: Options = DEFAULTS) -> None:
 
 
 def pcrs(host: str, *, options: Options = DEFAULTS) -> None:
-    """PCR 0 to 7 of a host's TPM."""
+    """PCR 0 to 7 of a host's TPM.
+
+        keystead tpm pcrs esxi-001
+        keystead tpm pcrs esxi-001 -o json
+    """
     answer = call(options, "tpm.inspect", host=host)
     if options.output in (Format.JSON, Format.YAML):
         document({"kind": "Pcrs", "host": host, "pcrs": answer.get("pcrs", {})}, options.output)
@@ -151,32 +229,29 @@ def pcrs(host: str, *, options: Options = DEFAULTS) -> None:
 
 
 def _tpm_fault(options: Options, kind: str, host: str) -> None:
-    answer = call(options, "fault.inject", kind=kind, values={"on": host})
-    if options.output in (Format.JSON, Format.YAML):
-        document(answer, options.output)
-    else:
-        say(f"{answer['fault']['id']}: {answer['fault']['summary']}")
-        say(f"  cure: {answer['fault']['cure']}")
+    began(call(options, "fault.inject", kind=kind, values={"on": host}), options)
 
 
 def clear(host: str, *, options: Options = DEFAULTS) -> None:
-    """Clear a host's TPM (new storage seed): a fault without undo, see its cure."""
+    """Clear a host's TPM (new storage seed): a fault without undo, see its cure.
+
+        keystead tpm clear esxi-001
+        keystead tpm clear esxi-001 -o json
+    """
     _tpm_fault(options, "tpm.clear", host)
 
 
 def swap(host: str, *, options: Options = DEFAULTS) -> None:
-    """Replace a host's TPM by a new one: a fault without undo, see its cure."""
+    """Replace a host's TPM by a new one: a fault without undo, see its cure.
+
+        keystead tpm swap esxi-001
+        keystead tpm swap esxi-001 -o json
+    """
     _tpm_fault(options, "tpm.swap", host)
 
 
 def register(app: App) -> None:
-    get, host, tpm = app["get"], App(name="host", help="Hosts."), App(name="tpm", help="TPMs.")
-    for command in (get_hosts, get_nodes, get_tpm):
-        get.command(command, name=command.__name__.removeprefix("get_"))
-    for command in (reboot, crash, power_loss, power_on, power_off, pause, resume, add):
-        host.command(command)
-    for command in (inspect, pcrs, clear, swap):
-        tpm.command(command)
-    app.command(host)
-    app.command(tpm)
-    app.command(esx)
+    enter(app["get"], get_hosts, get_nodes, get_tpm, prefix="get_")
+    enter(app["host"], reboot, crash, power_loss, power_on, power_off, pause, resume, add)
+    enter(app["tpm"], inspect, pcrs, clear, swap)
+    enter(app, esx)

@@ -1,61 +1,101 @@
-"""The program ``keystead``: commands, error messages, exit codes."""
+"""The program ``keystead``: commands, error messages, exit codes.
+
+Little is imported here at module level: an interrupt before ``main`` runs would be a traceback.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
-import cyclopts
-from cyclopts import App
-from rich.console import Console
+if TYPE_CHECKING:
+    from cyclopts import App
 
-from lab.errors import USAGE, KeysteadError
+    from lab.errors import KeysteadError
 
-app = App(
-    name="keystead",
-    help="A laboratory for vSphere key persistence: what survives which fault, on running parts.",
-    version_flags=[],
-    help_format="markdown",
-)
+INTERRUPTED = 130
+GROUPS = {
+    "get": "Show what is there, as table, JSON, YAML or names.",
+    "vm": "VM tasks, asked of vCenter or of a host.",
+    "host": "Hosts (and vcenter, kms): power in all its ways, adding one.",
+    "tpm": "The TPM under a host, at the lab's side.",
+    "kms": "Key servers, at their operator's door.",
+    "provider": "Key providers of vCenter.",
+    "link": "Links between two nodes: cut, delay, loss, duplicates.",
+}
 
 
-def register() -> None:
-    """Enter every command; one module per noun."""
-    from lab.cli import chaos, describe, doctor, faults, hosts, keys, labs, measure, vms
+def build() -> App:
+    """The whole program with every command; one module per noun."""
+    from cyclopts import App
 
-    for module in (labs, hosts, vms, keys, faults, describe, chaos, doctor, measure):
+    from lab.cli import chaos, describe, doctor, faults, hosts, journal, keys, labs, measure, vms
+
+    app = App(
+        name="keystead",
+        help="A laboratory for vSphere key persistence: what survives which fault, "
+        "on running parts.\n\n"
+        "    keystead up\n    keystead get vms\n",
+        version_flags=[],
+        help_format="plaintext",
+    )
+    for name, text in GROUPS.items():
+        app.command(App(name=name, help=text, help_format="plaintext"))
+    for module in (labs, journal, hosts, vms, keys, faults, describe, chaos, doctor, measure):
         module.register(app)
+    return app
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command line; its exit code. Messages are on stderr."""
+    from cyclopts import CycloptsError
+
+    from lab.errors import KeysteadError
+
+    try:
+        result = build()(
+            arguments, print_error=False, exit_on_error=False, result_action="return_value"
+        )
+        sys.stdout.flush()
+    except CycloptsError as error:
+        return _complain(KeysteadError("KS-USE-001", _said(error)))
+    except KeysteadError as error:
+        return _complain(error)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        return _complain(KeysteadError("KS-LAB-005", f"{error.filename or ''}: {error.strerror}"))
+    return result if isinstance(result, int) else 0
 
 
 def main() -> None:
-    """Run the command line; leaves by ``SystemExit`` with the exit code of its outcome."""
-    register()
+    """The console script: leaves by ``SystemExit`` with the exit code of the outcome."""
+    code = INTERRUPTED
     try:
-        result = app(print_error=False, exit_on_error=False, result_action="return_value")
-    except cyclopts.CycloptsError as error:
-        _complain("KS-USE-001", str(error), "run `keystead --help`, or `keystead COMMAND --help`")
-        code = USAGE
-    except KeysteadError as error:
-        _complain(error.id, str(error), error.fix)
-        code = error.exit_code
+        code = run()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         sys.stderr.write("\nkeystead: interrupted\n")
-        code = 130
     except BrokenPipeError:
         # The reader has enough; do not complain about it at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    else:
-        code = result if isinstance(result, int) else 0
     sys.exit(code)
 
 
-def _complain(error_id: str, message: str, fix: str) -> None:
+def _said(error: Exception) -> str:
+    """Cyclopts' message as one line, without its box."""
+    return " ".join(str(error).split())
+
+
+def _complain(error: KeysteadError) -> int:
     """One message with its id and one fix."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(f"keystead: error {error_id}: {message}", markup=False)
-    if fix:
-        console.print(f"  fix: {fix}", markup=False)
+    sys.stdout.flush()
+    sys.stderr.write(f"keystead: error {error.id}: {error}\n")
+    if error.fix:
+        sys.stderr.write(f"  fix: {error.fix}\n")
+    return error.exit_code
 
 
 if __name__ == "__main__":

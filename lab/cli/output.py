@@ -6,25 +6,34 @@ import base64
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-import yaml
-from rich.console import Console
-from rich.table import Table
+from datetime import UTC, datetime
+from typing import IO, TYPE_CHECKING, Any
 
 from lab.cli.options import Format
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 API = "keystead/v1"
 Row = Mapping[str, Any]
 Column = tuple[str, Callable[[Row], Any]]
 
-_stdout = Console(soft_wrap=True, highlight=False)
-_stderr = Console(stderr=True, soft_wrap=True, highlight=False)
+
+def console(file: IO[str], width: int | None = None) -> Console:
+    """A console that leaves a closed pipe to ``main``; rich knows NO_COLOR and FORCE_COLOR."""
+    from rich.console import Console
+
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Plain(file=file, soft_wrap=True, highlight=False, width=width)
 
 
 def say(text: str) -> None:
     """A message for people, on stderr."""
-    _stderr.print(text, markup=False)
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
 
 
 def plain(text: str) -> None:
@@ -58,18 +67,44 @@ def show(
             table(chosen, answer["items"])
 
 
+def show_one(
+    answer: Row,
+    output: Format,
+    columns: Sequence[Column],
+    wide: Sequence[Column] = (),
+    *,
+    key: str,
+) -> None:
+    """Print one object: as a document, or as a table of one row."""
+    if output in (Format.JSON, Format.YAML):
+        document(answer, output)
+    else:
+        show({"items": [answer]}, output, columns, wide, key=key)
+
+
 def table(columns: Sequence[Column], items: Sequence[Row]) -> None:
+    """Columns under headings. Into a pipe a row is one line, however long: tools read it."""
     if not items:
         say("nothing to show")
         return
+    from rich.table import Table
+
+    pipe = not sys.stdout.isatty()
     made = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
     for title, _ in columns:
-        made.add_column(title, overflow="fold", no_wrap=not sys.stdout.isatty())
+        made.add_column(title, overflow="fold", no_wrap=pipe)
     for item in items:
         made.add_row(*[text(value(item)) for _, value in columns])
-    # Into a pipe a row is one line, however long: tools read it.
-    width = None if sys.stdout.isatty() else 4000
-    Console(soft_wrap=True, highlight=False, width=width).print(made)
+    _put(made, pipe)
+
+
+def _put(made: Any, pipe: bool) -> None:
+    """Without the spaces that fill the last column up."""
+    out = console(sys.stdout, 4000 if pipe else None)
+    with out.capture() as taken:
+        out.print(made)
+    for line in taken.get().splitlines():
+        plain(line.rstrip())
 
 
 def text(value: Any) -> str:
@@ -91,13 +126,27 @@ def text(value: Any) -> str:
             return str(value)
 
 
+def moment(seconds: float | None) -> str:
+    """A Unix time of the lab as UTC, to the millisecond."""
+    if not seconds:
+        return "-"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
 def document(answer: Row, output: Format) -> None:
     """A JSON or YAML document of version ``keystead/v1``."""
     whole = {"apiVersion": API, **answer}
     if output is Format.YAML:
+        import yaml
+
         plain(yaml.safe_dump(json.loads(_json(whole)), sort_keys=False, allow_unicode=True))
     else:
         plain(_json(whole))
+
+
+def is_document(output: Format) -> bool:
+    """Whether a document is wanted instead of something for people."""
+    return output in (Format.JSON, Format.YAML)
 
 
 def _json(value: Any) -> str:
@@ -110,16 +159,22 @@ def _bytes(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def json_line(value: Row) -> None:
-    """One line of a stream (events, progress)."""
-    plain(json.dumps({"apiVersion": API, **value}, ensure_ascii=False, default=_bytes))
+def json_line(value: Row, file: IO[str] | None = None) -> None:
+    """One line of a stream (events, log records, progress)."""
+    line = json.dumps({"apiVersion": API, **value}, ensure_ascii=False, default=_bytes)
+    out = file or sys.stdout
+    out.write(line + "\n")
+    out.flush()
 
 
 def pairs(rows: Sequence[tuple[str, Any]]) -> None:
     """Two columns without headings: a description."""
+    from rich.table import Table
+
     made = Table(box=None, pad_edge=False, show_edge=False, show_header=False)
     made.add_column(no_wrap=True)
-    made.add_column(overflow="fold")
+    pipe = not sys.stdout.isatty()
+    made.add_column(overflow="fold", no_wrap=pipe)
     for name, value in rows:
         made.add_row(f"{name}:", text(value))
-    _stdout.print(made)
+    _put(made, pipe)

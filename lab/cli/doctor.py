@@ -1,0 +1,39 @@
+"""``doctor``: try what a lab needs, one fix per finding."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.output import field, say, show
+from lab.errors import SETUP, KeysteadError
+
+
+def doctor(
+    *,
+    hosts: Annotated[int, Parameter(help="For a lab of that many hosts.")] = 3,
+    options: Options = DEFAULTS,
+) -> int:
+    """Try what a lab needs: a broker, a TPM, a port, files, memory. Exit code 78 on a problem.
+
+        keystead doctor
+        keystead doctor --hosts 500 -o json
+    """
+    if not 0 <= hosts <= 100_000:
+        raise KeysteadError("KS-USE-003", f"--hosts {hosts}: from 0 to 100000")
+    from lab.doctor import Health, examine
+
+    findings = examine(options.name, hosts)
+    items = [f._asdict() for f in findings]
+    columns = (field("probe"), field("health"), field("text", "FINDING"))
+    show({"kind": "DoctorReport", "items": items}, options.output, columns, key="probe")
+    for finding in findings:
+        if finding.fix and options.output in (Format.TABLE, Format.WIDE):
+            say(f"fix for {finding.probe}: {finding.fix}")
+    return SETUP if any(f.health is Health.PROBLEM for f in findings) else 0
+
+
+def register(app: App) -> None:
+    app.command(doctor)

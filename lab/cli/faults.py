@@ -1,0 +1,225 @@
+"""``get links|faults``, ``link ...``, ``faults``, ``fault KIND ...``, ``heal``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from lab.cli.connect import call
+from lab.cli.entry import enter
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import document, field, is_document, say, show
+from lab.cli.values import assignments, duration, share
+from lab.errors import KeysteadError
+
+FAULTS = (
+    field("id"),
+    field("kind"),
+    field("state"),
+    ("SINCE", lambda r: f"{r['since']:.1f}s"),
+    ("UNTIL", lambda r: f"{r['until']:.1f}s" if r["until"] else None),
+    field("summary"),
+    field("cure"),
+)
+OneWay = Annotated[bool, Parameter(name="--one-way", negative="", help="Only what A sends to B.")]
+For = Annotated[
+    str, Parameter(name="--for", help="Lab time until it heals by itself; else until `heal`.")
+]
+
+
+def began(answer: dict[str, Any], options: Options) -> None:
+    """Tell of a fault that was seen to bite."""
+    fault = answer["fault"]
+    if is_document(options.output):
+        document(answer, options.output)
+        return
+    show({"items": [fault]}, options.output, (field("id"), field("summary")), key="id")
+    if fault["cure"]:
+        say(f"it has no undo; its cure: {fault['cure']}")
+
+
+def _inject(options: Options, kind: str, values: dict[str, Any], lasting: str = "") -> None:
+    lease = duration("--for", lasting)
+    if lasting and lease <= 0:
+        raise KeysteadError("KS-USE-003", f"--for {lasting}: above 0s")
+    began(call(options, "fault.inject", kind=kind, values=values, lease=lease), options)
+
+
+def _ends(a: str, b: str, one_way: bool) -> dict[str, Any]:
+    return {"between": [a, b], "dir": "to" if one_way else "both"}
+
+
+def cut(
+    a: str, b: str, *, one_way: OneWay = False, for_: For = "", options: Options = DEFAULTS
+) -> None:
+    """Cut a link: senders see silence until their deadline.
+
+        keystead link cut vcenter kms
+        keystead link cut vcenter esxi-001 --one-way --for 5m
+    """
+    _inject(options, "link.cut", _ends(a, b, one_way), for_)
+
+
+def delay(
+    a: str,
+    b: str,
+    by: Annotated[str, Parameter(help="Lab time by which each message comes later.")],
+    *,
+    jitter: Annotated[str, Parameter(help="Up to that much more, drawn for each message.")] = "",
+    one_way: OneWay = False,
+    for_: For = "",
+    options: Options = DEFAULTS,
+) -> None:
+    """Let messages of a link come later.
+
+        keystead link delay vcenter kms 2s
+        keystead link delay vcenter esxi-001 500ms --jitter 200ms --for 5m
+    """
+    if duration("delay", by) <= 0:
+        raise KeysteadError("KS-USE-003", f"delay {by!r}: above 0s")
+    duration("--jitter", jitter)
+    values = {**_ends(a, b, one_way), "base": by, **({"jitter": jitter} if jitter else {})}
+    _inject(options, "link.delay", values, for_)
+
+
+def loss(
+    a: str,
+    b: str,
+    p: Annotated[str, Parameter(help="Share of messages: 20%, 0.2.")],
+    *,
+    one_way: OneWay = False,
+    for_: For = "",
+    options: Options = DEFAULTS,
+) -> None:
+    """Lose a share of a link's messages.
+
+        keystead link loss vcenter kms 20%
+        keystead link loss vcenter esxi-001 0.5 --one-way --for 2m
+    """
+    _inject(options, "link.loss", {**_ends(a, b, one_way), "p": share("share", p)}, for_)
+
+
+def dup(
+    a: str,
+    b: str,
+    p: Annotated[str, Parameter(help="Share of messages: 20%, 0.2.")],
+    *,
+    one_way: OneWay = False,
+    for_: For = "",
+    options: Options = DEFAULTS,
+) -> None:
+    """Send a share of a link's messages twice.
+
+        keystead link dup vcenter kms 50%
+        keystead link dup vcenter esxi-001 100% --for 2m
+    """
+    _inject(options, "link.dup", {**_ends(a, b, one_way), "p": share("share", p)}, for_)
+
+
+def link_heal(a: str, b: str, *, options: Options = DEFAULTS) -> int:
+    """Take back every fault of the link between two nodes.
+
+        keystead link heal vcenter kms
+        keystead link heal vcenter esxi-001 -o json
+    """
+    return _healed(call(options, "heal", between=[a, b]), options)
+
+
+def get_links(*, options: Options = DEFAULTS) -> None:
+    """Links in each direction, with the rules on them.
+
+        keystead get links
+        keystead get links -o json
+    """
+    columns = (field("src", "FROM"), field("dst", "TO"), field("state"), field("rules"))
+    answer = call(options, "get.links")
+    items = [{**row, "link": f"{row['src']}->{row['dst']}"} for row in answer["items"]]
+    show({**answer, "items": items}, options.output, columns, key="link")
+
+
+def faults(*, options: Options = DEFAULTS) -> None:
+    """Faults in force; times are lab seconds since the lab began.
+
+        keystead faults
+        keystead faults -o json
+    """
+    show(call(options, "faults"), options.output, FAULTS, (field("seen"),), key="id")
+
+
+def get_faults(*, options: Options = DEFAULTS) -> None:
+    """Faults in force; the same as `keystead faults`.
+
+        keystead get faults
+        keystead get faults -o name
+    """
+    faults(options=options)
+
+
+def fault(
+    kind: str,
+    *values: Annotated[str, Parameter(help="NAME=VALUE, as in an experiment file.")],
+    id: Annotated[str, Parameter(help="Its id; made from the kind if left out.")] = "",
+    seed: Annotated[int, Parameter(help="For selectors that draw, such as 25% of role:esxi.")] = 0,
+    for_: For = "",
+    options: Options = DEFAULTS,
+) -> None:
+    """Begin any fault of experiment files by hand.
+
+        keystead fault proc.kill on=esxi-002
+        keystead fault site.power_loss site=main stagger=30s
+    """
+    lease = duration("--for", for_)
+    made = assignments("value", values)
+    answer = call(options, "fault.inject", kind=kind, values=made, id=id, seed=seed, lease=lease)
+    began(answer, options)
+
+
+def heal(
+    *ids: str,
+    all_: Annotated[bool, Parameter(name="--all", negative="", help="All faults.")] = False,
+    with_cure: Annotated[
+        bool, Parameter(negative="", help="Perform the cure of what has no undo.")
+    ] = False,
+    options: Options = DEFAULTS,
+) -> int:
+    """Take faults back and see them gone; what has no undo stays listed with its cure.
+
+    Exit code 0: all that can be taken back was seen gone.
+
+        keystead heal --all
+        keystead heal tpm-clear-1 --with-cure
+    """
+    if bool(ids) == all_:
+        raise KeysteadError("KS-USE-003", "name faults (`keystead faults` lists them), or --all")
+    return _healed(call(options, "heal", ids=ids, all=all_, with_cure=with_cure), options)
+
+
+def _healed(report: dict[str, Any], options: Options) -> int:
+    stuck = [row for row in report["left"] if row["reversible"]]
+    if is_document(options.output):
+        document(report, options.output)
+    else:
+        rows = [{"id": i, "outcome": "healed"} for i in report["healed"]]
+        rows += [
+            {"id": r["id"], "outcome": "NOT HEALED" if r["reversible"] else "stays: it has no undo"}
+            for r in report["left"]
+        ]
+        if rows:
+            show({"items": rows}, options.output, (field("id"), field("outcome")), key="id")
+        else:
+            say("no fault is in force")
+    for row in report["left"]:
+        if row["reversible"]:
+            say(f"keystead: error KS-CHAOS-103: {row['id']}: {row['seen']}")
+        else:
+            say(f"{row['id']}: cure: {row['cure']}")
+    if report["left"] and not stuck:
+        say("`keystead heal --all --with-cure` performs the cures")
+    return 1 if stuck else 0
+
+
+def register(app: App) -> None:
+    enter(app["get"], get_links, get_faults, prefix="get_")
+    enter(app["link"], cut, delay, loss, dup, link_heal, prefix="link_")
+    enter(app, faults, fault, heal)

@@ -1,0 +1,162 @@
+"""``events``: vCenter's event log. ``logs``: what the nodes themselves wrote down."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from lab.cli.connect import Connection, not_there
+from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.output import Row, field, is_document, json_line, moment, plain, say, table, text
+from lab.cli.values import duration
+from lab.errors import KeysteadError
+from lab.launch import LabState, state_of
+from lab.nodelogs import NodeLogs
+from lab.state import LabFolder
+
+PAGE = 500
+LOOK_EVERY = 0.3  # real seconds between two looks of --follow
+COLUMNS = (
+    field("sequence", "NO"),
+    ("TIME", lambda r: moment(r["at"])),
+    field("event"),
+    ("ABOUT", lambda r: r.get("vm") or r.get("host") or r.get("provider")),
+    field("text"),
+)
+Follow = Annotated[
+    bool, Parameter(name=["--follow", "-f"], negative="", help="Go on with new ones.")
+]
+
+
+def events(
+    *,
+    follow: Follow = False,
+    after: Annotated[int, Parameter(help="Only those with a number above this.")] = 0,
+    options: Options = DEFAULTS,
+) -> None:
+    """vCenter's event log, with the product's event ids. JSON comes as one line per event.
+
+        keystead events
+        keystead events -f --after 120 -o json
+    """
+    asyncio.run(_events(options, follow, after))
+
+
+async def _events(options: Options, follow: bool, after: int) -> None:
+    down = False
+    async with Connection(options) as lab:
+        items, after = await _page(lab, after)
+        _show_events(items, options, follow)
+        while follow:
+            await asyncio.sleep(LOOK_EVERY)
+            try:
+                items, after = await _page(lab, after)
+            except KeysteadError as error:
+                if error.id not in ("KS-PRODUCT-001", "KS-USE-002"):
+                    raise
+                if not down:
+                    say(f"vCenter does not answer ({error}); waiting")
+                down = True
+                continue
+            down = False
+            _show_events(items, options, follow)
+
+
+async def _page(lab: Connection, after: int) -> tuple[list[Row], int]:
+    """All events above ``after``, and the number of the last."""
+    found: list[Row] = []
+    while True:
+        items = (await lab.call("events", after=after, limit=PAGE))["items"]
+        found += items
+        if not items:
+            return found, after
+        after = items[-1]["sequence"]
+
+
+def _show_events(items: list[Row], options: Options, follow: bool) -> None:
+    match options.output:
+        case Format.JSON | Format.YAML:
+            for item in items:
+                json_line({"kind": "Event", **item})
+        case Format.NAME:
+            for item in items:
+                plain(str(item["event"]))
+        case _ if follow:
+            for item in items:
+                plain("  ".join(text(value(item)) for _, value in COLUMNS))
+        case _:
+            table(COLUMNS, items)
+    sys.stdout.flush()
+
+
+def logs(
+    *nodes: str,
+    follow: Follow = False,
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Parameter(help="The least that is shown.")
+    ] = "info",
+    since: Annotated[str, Parameter(help="Only the last of it, in lab time: 30s, 5m.")] = "",
+    options: Options = DEFAULTS,
+) -> None:
+    """What nodes wrote down, merged by lab time; also of a lab that is stopped or was killed.
+
+        keystead logs --level warning
+        keystead logs -f vcenter esxi-001 --since 5m
+    """
+    folder = LabFolder(options.name)
+    record = folder.record()
+    if record is None:
+        raise not_there(folder)
+    known = _known_nodes(record.file, len(record.hosts_added))
+    for node in nodes:
+        if node not in known:
+            raise KeysteadError("KS-USE-002", f"there is no node {node}; there are {_few(known)}")
+    reader = NodeLogs(folder.path / "logs", frozenset(nodes), level)
+    back = duration("--since", since)
+    found = reader.read()
+    if back:
+        now = max([record.elapsed, *(r["at"] for r in found)])
+        found = [r for r in found if r["at"] >= now - back]
+    _show_records(found, options)
+    if reader.unreadable:
+        say(f"{reader.unreadable} lines could not be read")
+    if not found and not follow:
+        say(f"nothing to show; logs are in {reader.folder}")
+    while follow:
+        time.sleep(LOOK_EVERY)
+        _show_records(reader.read(), options)
+        if state_of(folder) is not LabState.RUNNING:
+            say(f"the lab {folder.name} is not running any more")
+            return
+
+
+def _known_nodes(file: dict[str, Any], added: int) -> list[str]:
+    hosts = sum(c["hosts"]["count"] for c in file["clusters"]) + added
+    names = [n["name"] for n in (*file["vcenters"], *file["kms"])]
+    return [*names, *(f"esxi-{n:03d}" for n in range(1, hosts + 1))]
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:7])} … {names[-1]}"
+
+
+def _show_records(records: list[dict[str, Any]], options: Options) -> None:
+    for record in records:
+        if is_document(options.output):
+            json_line({"kind": "NodeRecord", **record})
+            continue
+        more = " ".join(f"{k}={text(v)}" for k, v in record.get("fields", {}).items())
+        plain(
+            f"{record['at']:12.3f} {record['level']:7} {record['node']:10} "
+            f"{record.get('kind', '')} {more}".rstrip()
+        )
+    sys.stdout.flush()
+
+
+def register(app: App) -> None:
+    app.command(events)
+    app.command(logs)

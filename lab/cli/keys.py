@@ -1,0 +1,201 @@
+"""``get keys|providers|kms``, ``kms key ...``, ``kms audit``, ``provider ...``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from lab.cli.connect import call
+from lab.cli.entry import enter
+from lab.cli.faults import began
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import field, moment, show, show_one
+from lab.errors import KeysteadError
+
+KEY = (field("key_id", "KEY"), field("kms"), field("state"))
+PROVIDERS = (
+    field("provider"),
+    field("management_type", "TYPE"),
+    field("servers"),
+    field("default"),
+    field("status"),
+)
+Server = Annotated[str, Parameter(name="--kms", help="Key server; the one that has it.")]
+
+
+def get_keys(*, options: Options = DEFAULTS) -> None:
+    """Every key of vCenter's inventory: whether its provider can give it, and who uses it.
+
+        keystead get keys
+        keystead get keys -o wide
+    """
+    columns = (
+        field("key"),
+        field("available"),
+        field("reason"),
+        field("encrypted_vms", "VMS"),
+        field("affected_hosts", "HOSTS"),
+    )
+    show(call(options, "get.keys"), options.output, columns, key="key")
+
+
+def get_providers(*, options: Options = DEFAULTS) -> None:
+    """Key providers of vCenter, with the state of their servers.
+
+        keystead get providers
+        keystead get providers -o name
+    """
+    wide = (field("unreachable"),)
+    show(call(options, "get.providers"), options.output, PROVIDERS, wide, key="provider")
+
+
+def get_kms(*, options: Options = DEFAULTS) -> None:
+    """Key servers, with their keys by state.
+
+        keystead get kms
+        keystead get kms -o yaml
+    """
+    columns = (field("kms"), field("machine"), field("keys"), field("states"))
+    show(call(options, "get.kms"), options.output, columns, key="kms")
+
+
+def key_show(key: str, *, kms: Server = "", options: Options = DEFAULTS) -> None:
+    """A key's attributes at its key server.
+
+        keystead kms key show 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+        keystead kms key show kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 -o json
+    """
+    _show_key(call(options, "kms.key.show", key=key, kms=kms), options)
+
+
+def key_activate(key: str, *, kms: Server = "", options: Options = DEFAULTS) -> None:
+    """KMIP Activate: Pre-Active becomes Active.
+
+        keystead kms key activate 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+        keystead kms key activate 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --kms kms
+    """
+    _show_key(call(options, "kms.key.activate", key=key, kms=kms), options)
+
+
+def _show_key(answer: dict[str, Any], options: Options) -> None:
+    wide = tuple(field(name) for name in answer if name not in ("kind", "key_id", "kms", "state"))
+    show_one(answer, options.output, KEY, wide, key="key_id")
+
+
+def key_revoke(
+    key: str,
+    *,
+    compromised: Annotated[
+        bool, Parameter(negative="", help="Reason Key Compromise: it becomes Compromised.")
+    ] = False,
+    options: Options = DEFAULTS,
+) -> None:
+    """Revoke a key: a fault without undo, listed with its cure by `keystead faults`.
+
+        keystead kms key revoke 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+        keystead kms key revoke 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --compromised
+    """
+    _change_key(options, key, "compromise" if compromised else "deactivate")
+
+
+def key_destroy(key: str, *, options: Options = DEFAULTS) -> None:
+    """Destroy a key (revoked first): a fault without undo, listed with its cure.
+
+        keystead kms key destroy 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+        keystead kms key destroy kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+    """
+    _change_key(options, key, "destroy")
+
+
+def _change_key(options: Options, key: str, state: str) -> None:
+    key_id = key.rsplit("/", 1)[-1]
+    call(options, "kms.key.show", key=key_id)  # a name that is unknown is not a fault
+    values = {"keys": [key_id], "state": state}
+    began(call(options, "fault.inject", kind="kms.key_state", values=values), options)
+
+
+def audit(
+    kms: Annotated[str, Parameter(help="Key server; may be left out when there is one.")] = "",
+    *,
+    options: Options = DEFAULTS,
+) -> None:
+    """A key server's audit trail: who did what to which key.
+
+        keystead kms audit
+        keystead kms audit kms -o json
+    """
+    if not kms:
+        servers = [row["kms"] for row in call(options, "get.kms")["items"]]
+        if len(servers) != 1:
+            known = ", ".join(servers) or "none"
+            raise KeysteadError("KS-USE-003", f"name a key server; there are: {known}")
+        kms = servers[0]
+    columns = (
+        field("sequence", "NO"),
+        ("TIME", lambda r: moment(r["at"])),
+        field("who"),
+        field("operation"),
+        field("key_id", "KEY"),
+        field("result"),
+    )
+    show(
+        call(options, "get.audit", node=kms),
+        options.output,
+        columns,
+        (field("digest"),),
+        key="sequence",
+    )
+
+
+def provider_add(
+    provider: str,
+    *,
+    server: Annotated[
+        tuple[str, ...], Parameter(name="--server", negative="", help="Key server; repeat it.")
+    ] = (),
+    default: Annotated[bool, Parameter(negative="", help="Make it the default.")] = False,
+    options: Options = DEFAULTS,
+) -> None:
+    """Register a standard key provider; under an old name it restores that one (LOCK-06).
+
+        keystead provider add kms-provider --server kms
+        keystead provider add second --server kms --default
+    """
+    if not server:
+        raise KeysteadError("KS-USE-003", f"provider {provider}: name its key servers: --server")
+    answer = call(options, "provider.add", provider=provider, servers=server, default=default)
+    show_one(answer, options.output, PROVIDERS, key="provider")
+
+
+def provider_default(provider: str, *, options: Options = DEFAULTS) -> None:
+    """Make a provider the default.
+
+        keystead provider default kms-provider
+        keystead provider default second -o json
+    """
+    answer = call(options, "provider.default", provider=provider)
+    show_one(answer, options.output, PROVIDERS, key="provider")
+
+
+def provider_delete(provider: str, *, options: Options = DEFAULTS) -> None:
+    """Delete a key provider (use does not block it): listed with its cure by `keystead faults`.
+
+        keystead provider delete kms-provider
+        keystead provider delete second -o json
+    """
+    known = [row["provider"] for row in call(options, "get.providers")["items"]]
+    if provider not in known:
+        there = ", ".join(known) or "none"
+        raise KeysteadError("KS-USE-002", f"there is no provider {provider}; there are: {there}")
+    values = {"provider": provider}
+    began(call(options, "fault.inject", kind="provider.delete", values=values), options)
+
+
+def register(app: App) -> None:
+    enter(app["get"], get_keys, get_providers, get_kms, prefix="get_")
+    key = App(name="key", help="One key of a key server.", help_format="plaintext")
+    enter(key, key_show, key_activate, key_revoke, key_destroy, prefix="key_")
+    app["kms"].command(key)
+    enter(app["kms"], audit)
+    enter(app["provider"], provider_add, provider_default, provider_delete, prefix="provider_")

@@ -1,0 +1,45 @@
+"""Progress of long commands on stderr: lines, a spinner on a terminal, JSON lines, nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+from lab.cli.output import console, json_line, say
+
+Told = Callable[[str, int, int], None]
+
+
+class Style(StrEnum):
+    """How progress is told; ``auto``: rich on a terminal, else plain."""
+
+    AUTO = "auto"
+    PLAIN = "plain"
+    RICH = "rich"
+    JSON = "json"
+    NONE = "none"
+
+
+@contextmanager
+def telling(style: Style, title: str) -> Iterator[Told]:
+    """Give ``told(text, step, total)``; ``total`` 0 = unknown."""
+    if style is Style.AUTO:
+        style = Style.RICH if sys.stderr.isatty() else Style.PLAIN
+    match style:
+        case Style.RICH:
+            with console(sys.stderr).status(title) as status:
+                yield lambda text, step, total: status.update(_line(text, step, total))
+        case Style.JSON:
+            yield lambda text, step, total: json_line(
+                {"kind": "Progress", "text": text, "step": step, "total": total}, sys.stderr
+            )
+        case Style.NONE:
+            yield lambda text, step, total: None
+        case _:
+            yield lambda text, step, total: say(_line(text, step, total))
+
+
+def _line(text: str, step: int, total: int) -> str:
+    return f"[{step}/{total}] {text}" if total else text

@@ -1,0 +1,63 @@
+"""Values of arguments: durations, shares, ``key=value``. Wrong ones are KS-USE-003."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from lab.errors import KeysteadError
+
+
+def _read(what: str, text: str, read: Callable[[object], float]) -> float:
+    from pydantic_core import PydanticCustomError
+
+    try:
+        return read(text)
+    except PydanticCustomError as error:
+        raise KeysteadError("KS-USE-003", f"{what} {text}: {error.message()}") from None
+
+
+def duration(what: str, text: str) -> float:
+    """Lab seconds of ``30s``, ``250ms``, ``5m``, ``1h``; 0 for an empty text."""
+    if not text:
+        return 0.0
+    if text.replace(".", "", 1).isdigit():
+        raise KeysteadError(
+            "KS-USE-003", f"{what} {text}: a time needs a unit: write {text}s or {text}m"
+        )
+    from chaos.units import seconds
+
+    return _read(what, text, seconds)
+
+
+def share(what: str, text: str) -> float:
+    """0..1 of ``20%`` or ``0.2``; above 0, since nothing would happen else."""
+    from chaos.units import share as read
+
+    number: object = text
+    try:
+        number = float(text)
+    except ValueError:
+        pass
+    found = _read(what, text, lambda _: read(number))
+    if found <= 0:
+        raise KeysteadError("KS-USE-003", f"{what} {text}: a share of 0 changes nothing")
+    return found
+
+
+def assignments(what: str, texts: Iterable[str]) -> dict[str, Any]:
+    """``name=value`` each, the value as in YAML: ``true``, ``12``, ``[1, 7]``, ``30s``."""
+    import yaml
+
+    made: dict[str, Any] = {}
+    for item in texts:
+        name, sign, value = item.partition("=")
+        if not sign or not name:
+            raise KeysteadError("KS-USE-003", f"{what} {item}: write NAME=VALUE")
+        if name in made:
+            raise KeysteadError("KS-USE-003", f"{what} {item}: {name} is given twice")
+        try:
+            made[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            made[name] = value
+    return made

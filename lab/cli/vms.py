@@ -1,0 +1,143 @@
+"""``get vms``, ``vm create|encrypt|on|off|unlock``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from lab.cli.connect import call
+from lab.cli.entry import enter
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import Row, field, say, show, show_one
+
+
+def _state(row: Row) -> str:
+    return f"{row['power']}{' (stale)' if row.get('stale') else ''}"
+
+
+VMS = (
+    field("vm"),
+    field("host"),
+    ("POWER", _state),
+    ("CRYPTO", lambda r: r["crypto"] or "not encrypted"),
+    ("KEY", lambda r: _short(r["key"])),
+    ("MISSING", lambda r: [_short(k) for k in r["missing"]]),
+)
+VMS_WIDE = (
+    field("connection"),
+    field("cluster"),
+    ("KEY ID", lambda r: r["key"]),
+    field("lock_event"),
+    field("alarms"),
+)
+POWER = (field("vm"), field("host"), field("power"), field("error", "REFUSED"))
+
+
+def _short(key: str | None) -> str | None:
+    """``provider/1234abcd…``: enough to tell keys apart in a table."""
+    if not key or "/" not in key:
+        return key
+    provider, _, rest = key.rpartition("/")
+    return f"{provider}/{rest[:8]}" + ("…" if len(rest) > 8 else "")
+
+
+def get_vms(*, options: Options = DEFAULTS) -> None:
+    """VMs as vCenter sees them: power, locked or not, keys that are missing.
+
+        keystead get vms
+        keystead get vms -o json
+    """
+    show(call(options, "get.vms"), options.output, VMS, VMS_WIDE, key="vm")
+
+
+def create(
+    vm: str,
+    *,
+    cluster: Annotated[str, Parameter(help="Cluster; the first when left out.")] = "",
+    host: Annotated[str, Parameter(help="Host; the emptiest when left out.")] = "",
+    encrypted: Annotated[bool, Parameter(negative="", help="Encrypt it at once.")] = False,
+    provider: Annotated[str, Parameter(help="Key provider; the default when left out.")] = "",
+    options: Options = DEFAULTS,
+) -> None:
+    """Create a VM, powered off.
+
+        keystead vm create vm-07 --encrypted
+        keystead vm create vm-08 --host esxi-002
+    """
+    answer = call(
+        options,
+        "vm.create",
+        vm=vm,
+        cluster=cluster,
+        host=host,
+        encrypted=encrypted,
+        provider=provider,
+    )
+    show_one(answer, options.output, VMS, VMS_WIDE, key="vm")
+
+
+def encrypt(
+    vm: str,
+    *,
+    provider: Annotated[str, Parameter(help="Key provider; the default when left out.")] = "",
+    options: Options = DEFAULTS,
+) -> None:
+    """Encrypt a powered-off VM under a new key.
+
+        keystead vm encrypt vm-08
+        keystead vm encrypt vm-08 --provider kms-provider
+    """
+    answer = call(options, "vm.encrypt", vm=vm, provider=provider)
+    show_one(answer, options.output, VMS, VMS_WIDE, key="vm")
+
+
+Host = Annotated[str, Parameter(help="All VMs of this host.")]
+OnHost = Annotated[
+    bool, Parameter(negative="", help="Ask the host itself, as its administrator (with --host).")
+]
+
+
+def _power(verb: str, vms: tuple[str, ...], host: str, on_host: bool, options: Options) -> int:
+    """1 when one was refused; each refusal is told in the product's own words."""
+    answer: dict[str, Any] = call(options, verb, vms=vms, host=host, on_host=on_host)
+    show(answer, options.output, POWER[:3], POWER[3:], key="vm")
+    refused = [row for row in answer["items"] if row.get("error")]
+    for row in refused:
+        say(f"keystead: error {row['error_id']}: {row['vm']}: {row['error']}")
+    if refused:
+        more = "" if options.name == DEFAULTS.name else f" --name {options.name}"
+        say(f"  fix: keystead describe vm {refused[0]['vm']}{more} says why, and what cures it")
+    return 1 if refused else 0
+
+
+def on(*vms: str, host: Host = "", on_host: OnHost = False, options: Options = DEFAULTS) -> int:
+    """Power VMs on.
+
+        keystead vm on vm-01 vm-02
+        keystead vm on --host esxi-001
+    """
+    return _power("vm.on", vms, host, on_host, options)
+
+
+def off(*vms: str, host: Host = "", on_host: OnHost = False, options: Options = DEFAULTS) -> int:
+    """Power VMs off.
+
+        keystead vm off vm-01
+        keystead vm off vm-01 --host esxi-001 --on-host
+    """
+    return _power("vm.off", vms, host, on_host, options)
+
+
+def unlock(vm: str, *, options: Options = DEFAULTS) -> None:
+    """CryptoUnlock_Task: let vCenter bring the keys of a locked VM now.
+
+        keystead vm unlock vm-01
+        keystead vm unlock vm-01 -o json
+    """
+    show_one(call(options, "vm.unlock", vm=vm), options.output, VMS, VMS_WIDE, key="vm")
+
+
+def register(app: App) -> None:
+    enter(app["get"], get_vms, prefix="get_")
+    enter(app["vm"], create, encrypt, on, off, unlock)

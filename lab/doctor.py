@@ -1,0 +1,313 @@
+"""Probes that do what a lab does, each with one line and one fix.
+
+A probe is a function that gives a ``Finding``. ``examine`` runs all: nothing is started that
+outlives its probe, nothing is written outside a temporary folder and the state folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from lab.errors import KeysteadError, entry
+from lab.launch import LabState, state_of
+from lab.state import LabFolder, state_home
+
+FILES_FIXED, FILES_PER_HOST = 128, 12  # measured: broker, supervisor and agents together, per host
+MIB_FIXED, MIB_PER_HOST = 250, 45  # one process per host, with its TPM
+TPM_PACKAGES = "libtpms0 libtss2-dev"
+BUILD_PACKAGES = "gcc libc6-dev python3-dev libtss2-dev pkg-config"
+
+
+class Health(StrEnum):
+    OK = "ok"
+    NOTE = "note"  # worth knowing; a lab runs
+    PROBLEM = "problem"
+
+
+class Finding(NamedTuple):
+    """One line about one thing; ``fix`` is empty when there is nothing to do."""
+
+    probe: str
+    health: Health
+    text: str
+    fix: str = ""
+
+
+def _fix(error: KeysteadError) -> str:
+    found = entry(error.id)
+    return error.fix or (found.fix if found else "")
+
+
+def nats_server() -> Finding:
+    """Which nats-server, and whether it is new enough."""
+    from lab.nats_server import find_server
+
+    try:
+        return Finding("nats-server", Health.OK, str(find_server()))
+    except KeysteadError as error:
+        return Finding("nats-server", Health.PROBLEM, str(error), _fix(error))
+
+
+def broker() -> Finding:
+    """Start a data broker with two identities, and send a message from one to the other."""
+    try:
+        with _scratch() as folder:
+            seconds = asyncio.run(_round_trip(folder))
+    except KeysteadError as error:
+        return Finding("broker", Health.PROBLEM, str(error), _fix(error))
+    except (OSError, TimeoutError, RuntimeError) as error:
+        text = f"no message came through a new broker: {type(error).__name__}: {error}"
+        return Finding("broker", Health.PROBLEM, text, "allow programs to use 127.0.0.1")
+    return Finding("broker", Health.OK, f"a message came back in {1000 * seconds:.1f} ms")
+
+
+async def _round_trip(folder: Path) -> float:
+    from lab.broker import Broker
+    from lab.broker_config import BrokerKind
+    from lab.control import ControlClient, ControlServer
+    from lab.identity import CLI, SUPERVISOR, Identities
+    from protocol.messages.control import RunVerb, VerbDone
+
+    identities = Identities.create(folder, [], 0)
+    server = Broker(folder, identities, BrokerKind.CONTROL)
+    await server.start()
+    try:
+        ends = [
+            ControlClient(server.url, identities.control(name).seed, name)
+            for name in (SUPERVISOR, CLI)
+        ]
+        for end in ends:
+            await end.open()
+
+        async def answer(message: RunVerb, sender: str) -> VerbDone:
+            return VerbDone(result=message.arguments)
+
+        await ControlServer(ends[0]).serve({RunVerb: answer})
+        begun = time.monotonic()
+        done = await ends[1].request(
+            SUPERVISOR, RunVerb(verb="probe", arguments=b"there and back"), within=5.0
+        )
+        if done.result != b"there and back":
+            raise RuntimeError("the answer is not what was sent")
+        seconds = time.monotonic() - begun
+        for end in ends:
+            await end.close()
+        return seconds
+    finally:
+        await server.stop()
+
+
+def tpm() -> Finding:
+    """Open two real TPMs in process and get random bytes of one."""
+    from protocol.tpm.errors import TpmError
+    from services.runtime.tpm import device
+    from services.runtime.tpm.library import LibraryMissing
+
+    fix = "./keystead setup   (or start without TPMs: `keystead up --tpm none`)"
+    try:
+        got = device.probe()
+    except LibraryMissing as error:
+        return Finding("tpm", Health.PROBLEM, str(error), fix)
+    except (TpmError, RuntimeError, OSError) as error:
+        return Finding("tpm", Health.PROBLEM, f"a TPM does not work: {error}", fix)
+    return Finding("tpm", Health.OK, f"libtpms answers; {len(got)} random bytes")
+
+
+def headers() -> Finding:
+    """Compile a file against the headers that tpm2-pytss is built with."""
+    from services.runtime.tpm import device
+
+    source = b"#include <Python.h>\n#include <tss2/tss2_esys.h>\nint main(void) { return 0; }\n"
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    fix = f"apt-get install {BUILD_PACKAGES}"
+    # Once tpm2-pytss is built, what builds it is needed for a new environment only.
+    bad = Health.NOTE if not device.available() else Health.PROBLEM
+    if compiler is None:
+        return Finding("headers", bad, "there is no C compiler", fix)
+    command = [compiler, "-fsyntax-only", "-x", "c", f"-I{sysconfig.get_paths()['include']}", "-"]
+    ran = subprocess.run(command, input=source, capture_output=True, timeout=60)
+    if ran.returncode != 0:
+        said = ran.stderr.decode(errors="replace").strip().splitlines()
+        text = next((line for line in said if "error" in line), "the compiler failed")
+        return Finding("headers", bad, text, fix)
+    return Finding("headers", Health.OK, "Python.h and tss2_esys.h compile")
+
+
+def port() -> Finding:
+    """Bind a port of the loopback address, and connect to it."""
+    try:
+        with socket.socket() as server, socket.socket() as client:
+            server.bind(("127.0.0.1", 0))
+            server.listen(1)
+            client.settimeout(5)
+            client.connect(server.getsockname())
+    except OSError as error:
+        text = f"no port of 127.0.0.1 can be used: {error.strerror or error}"
+        return Finding(
+            "port", Health.PROBLEM, text, "bring the loopback interface up: ip link set lo up"
+        )
+    return Finding("port", Health.OK, "127.0.0.1 can be bound and reached")
+
+
+def open_files(hosts: int) -> Finding:
+    """The limit on open files against the number of hosts."""
+    limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = FILES_FIXED + FILES_PER_HOST * hosts
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        text = f"at most {limit} open files; {hosts} hosts need about {needed}"
+        how = (
+            f"ulimit -n {needed}"
+            if hard >= needed or hard < 0
+            else "fewer hosts, or a higher hard limit in /etc/security/limits.conf"
+        )
+        return Finding("open files", Health.PROBLEM, text, how)
+    return Finding("open files", Health.OK, f"{limit}, {hosts} hosts need about {needed}")
+
+
+def memory(hosts: int) -> Finding:
+    """Free memory against the number of hosts."""
+    import psutil
+
+    free = psutil.virtual_memory().available >> 20
+    needed = MIB_FIXED + MIB_PER_HOST * hosts
+    if free < needed:
+        text = f"{free} MiB are free; {hosts} hosts need about {needed} MiB"
+        return Finding(
+            "memory",
+            Health.PROBLEM,
+            text,
+            "fewer hosts, or more of them in one process: `keystead up --pack 25`",
+        )
+    return Finding("memory", Health.OK, f"{free} MiB free, {hosts} hosts need about {needed} MiB")
+
+
+def state_folder() -> Finding:
+    """Write, sync and lock a file in the folder where labs are kept."""
+    home = state_home()
+    fix = "free space or permissions there, or another folder with KEYSTEAD_STATE_HOME"
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile(dir=home, prefix=".doctor-") as file:
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return Finding("state folder", Health.PROBLEM, f"{home}: {error.strerror}", fix)
+    free = shutil.disk_usage(home).free >> 20
+    if free < 200:
+        return Finding("state folder", Health.PROBLEM, f"{home}: only {free} MiB are free", fix)
+    return Finding("state folder", Health.OK, f"{home} can be written, {free} MiB free")
+
+
+def same_name(name: str) -> Finding:
+    """Whether a lab of that name is there already."""
+    folder = LabFolder(name)
+    try:
+        folder.record()
+    except KeysteadError as error:
+        return Finding("lab", Health.PROBLEM, str(error), error.fix)
+    match state_of(folder):
+        case LabState.RUNNING | LabState.BUSY:
+            return Finding("lab", Health.OK, f"the lab {name} runs", "")
+        case LabState.KILLED:
+            text = f"the supervisor of the lab {name} was killed"
+            return Finding("lab", Health.NOTE, text, f"keystead up --name {name}   (it goes on)")
+        case LabState.STOPPED:
+            return Finding("lab", Health.OK, f"the lab {name} is stopped; `up` goes on with it")
+        case None:
+            return Finding("lab", Health.OK, f"the name {name} is free")
+
+
+def stale_processes() -> Finding:
+    """Processes of labs whose supervisor has gone: there should be none, ever."""
+    stale = sorted(_stale())
+    if not stale:
+        return Finding("processes", Health.OK, "no process is left behind by a lab")
+    pids = " ".join(map(str, stale))
+    return Finding("processes", Health.PROBLEM, f"left behind by a lab: {pids}", f"kill {pids}")
+
+
+def _stale() -> Iterator[int]:
+    import psutil
+
+    mine, labs = os.getuid(), str(state_home() / "labs")
+    for process in psutil.process_iter(["pid", "ppid", "uids", "cmdline"]):
+        words = process.info["cmdline"] or []
+        uids = process.info["uids"]
+        if uids is None or uids.real != mine or not words:
+            continue
+        parent = process.info["ppid"]
+        if "lab.forkserver" in words and parent != int(words[-1]):
+            yield process.info["pid"]
+        if "nats-server" in words[0] and any(w.startswith(labs) for w in words):
+            if "lab.supervisor" not in _words(parent):
+                yield process.info["pid"]
+
+
+def _words(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
+def python() -> Finding:
+    """The interpreter and the packages that the lock names."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    missing = [p for p in ("cryptography", "msgspec", "nats-py", "pydantic") if not _there(p)]
+    if missing:
+        return Finding(
+            "python", Health.PROBLEM, f"not installed: {', '.join(missing)}", "./keystead setup"
+        )
+    return Finding("python", Health.OK, version)
+
+
+def _there(package: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="keystead-doctor-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def examine(name: str, hosts: int) -> list[Finding]:
+    """All probes, in the order in which a lab needs what they try."""
+    probes: tuple[Callable[[], Finding], ...] = (
+        python,
+        state_folder,
+        nats_server,
+        port,
+        broker,
+        tpm,
+        headers,
+        lambda: open_files(hosts),
+        lambda: memory(hosts),
+        lambda: same_name(name),
+        stale_processes,
+    )
+    return [probe() for probe in probes]
