@@ -1,0 +1,396 @@
+"""The Bus port over both wires: typing, errors, order, repeats, links, sealing, broker loss."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from protocol.errors import (
+    Busy,
+    Disconnected,
+    Internal,
+    InvalidField,
+    LabError,
+    NotAvailable,
+    NotSent,
+    Refused,
+    TimedOut,
+)
+from protocol.messages.base import Ping, Pong, Sealed
+from protocol.messages.control import LinkRule
+from protocol.messages.kms import (
+    Activate,
+    CreateKey,
+    Destroy,
+    DiscoverVersions,
+    KeyCreated,
+    KeyState,
+    ServerVersions,
+)
+from protocol.secret import KeyMaterial
+from protocol.subjects import reply_subject, request_subject
+from protocol.terms import KeyId, KmipState, NodeName
+from services.runtime.incarnation import WayDown
+from services.runtime.node import CONCURRENCY
+from services.runtime.ports import Ports
+from services.runtime.service import Halted, Node, Peer, Service, serves
+from tests.conformance.talk import Bench, both
+
+A, B, C = NodeName("a"), NodeName("b"), NodeName("c")
+KEY = KeyMaterial(b"\x5a\xa5" * 16)
+
+
+class Echo(Service):
+    """A key server's messages with answers made up on the spot."""
+
+    def __init__(self, node: Node, ports: Ports) -> None:
+        super().__init__(node, ports)
+        self.served: list[Any] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.peers: list[Peer] = []
+
+    @serves(DiscoverVersions)
+    async def versions(self, message: DiscoverVersions, peer: Peer) -> ServerVersions:
+        self.peers.append(peer)
+        await self.gate.wait()
+        self.served.append("versions")
+        return ServerVersions(versions=("1.4",))
+
+    @serves(CreateKey)
+    async def create(self, message: CreateKey, peer: Peer) -> KeyCreated:
+        if message.algorithm != "AES":
+            raise InvalidField(f"algorithm {message.algorithm}")
+        if message.length != 256:
+            raise RuntimeError("a defect of the service")
+        self.served.append(message.operation_id)
+        return KeyCreated(
+            key_id=KeyId("k"),
+            state=KmipState.ACTIVE,
+            material=Sealed.of(KEY) if message.get else None,
+        )
+
+    @serves(Activate, turn=lambda message: "keys")
+    async def activate(self, message: Activate, peer: Peer) -> KeyState:
+        # The first waits longest: without a ticket given at acceptance the order would turn.
+        await self.clock.sleep(0.2 if message.key_id == "0" else 0.0)
+        self.served.append(message.key_id)
+        return KeyState(key_id=message.key_id, state=KmipState.ACTIVE)
+
+
+def service(runner: Any) -> Echo:
+    found = runner.service
+    assert isinstance(found, Echo)
+    return found
+
+
+async def fails(kind: type[LabError], work: Any) -> LabError:
+    with pytest.raises(kind) as caught:
+        await work
+    return caught.value
+
+
+async def typed(bench: Bench) -> None:
+    """A reply of its type comes back; the peer is who the broker proved; errors arrive whole."""
+    a, b = await bench.node("a", Echo), await bench.node("b", Echo)
+    reply = await a.bus.request(B, DiscoverVersions(), within=5)
+    assert reply == ServerVersions(versions=("1.4",))
+    assert service(b).peers == [Peer(A, 1, local=False)]
+    error = await fails(
+        InvalidField, a.bus.request(B, CreateKey(operation_id="x", algorithm="DES"), within=5)
+    )
+    assert str(error) == "algorithm DES" and error.definite
+    await fails(NotAvailable, a.bus.request(B, Destroy(key_id=KeyId("k")), within=5))
+    assert (await a.bus.request(B, Ping(), within=5)) == Pong(boot=1, role="kms")
+
+
+async def defects(bench: Bench) -> None:
+    """An unexpected exception answers Internal, is counted, and the node lives."""
+    a, b = await bench.node("a", Echo), await bench.node("b", Echo)
+    error = await fails(
+        Internal, a.bus.request(B, CreateKey(operation_id="x", length=128), within=5)
+    )
+    assert not error.definite and b.internal_errors == 1
+    assert [r.kind for r in bench.records if r.level == "error"] == ["node.internal_error"]
+    await a.bus.request(B, DiscoverVersions(), within=5)
+
+
+async def sealed(bench: Bench) -> None:
+    """Key material arrives, and its bytes were on no wire."""
+    a, b = await bench.node("a", Echo), await bench.node("b", Echo)
+    seen: list[bytes] = []
+    for runner in (a, b):
+        wire = runner.bus._wire
+        send = wire.send
+
+        def spy(subject: str, payload: bytes, reply: str = "", send: Any = send) -> None:
+            seen.append(payload)
+            send(subject, payload, reply)
+
+        wire.send = spy  # type: ignore[method-assign]
+    made = await a.bus.request(B, CreateKey(operation_id="x", get=True), within=5)
+    assert made.material is not None and made.material.keys == (KEY,)
+    assert seen and not any(KEY.reveal() in payload for payload in seen)
+
+
+async def order(bench: Bench) -> None:
+    """What needs order keeps the order of acceptance, whatever each one waits for."""
+    a, b = await bench.node("a", Echo), await bench.node("b", Echo)
+    async with asyncio.TaskGroup() as group:
+        for number in range(8):
+            group.create_task(a.bus.request(B, Activate(key_id=KeyId(str(number))), within=20))
+    assert service(b).served == [str(n) for n in range(8)]
+
+
+async def cut(bench: Bench) -> None:
+    """A cut link is silence until the deadline; the other direction and other links go on."""
+    a, b, c = [await bench.node(n, Echo) for n in "abc"]
+    bench.rule("a", "b", cut=True)
+    error = await fails(TimedOut, a.bus.request(B, DiscoverVersions(), within=1))
+    assert not error.definite and service(b).served == []
+    assert a.bus.counters["dropped_egress"] == 1
+    await c.bus.request(B, DiscoverVersions(), within=5)
+    # One way only: b's request reaches a, but a's reply takes the cut link.
+    await fails(TimedOut, b.bus.request(A, DiscoverVersions(), within=1))
+    assert service(a).served == ["versions"]
+    bench.rules()
+    await a.bus.request(B, DiscoverVersions(), within=5)
+
+
+async def leases(bench: Bench) -> None:
+    """A rule whose lease has run out is gone, with nobody there to take it back."""
+    a, _ = await bench.node("a", Echo), await bench.node("b", Echo)
+    bench.rule("a", "b", cut=True, until=bench.world.monotonic() + 3)
+    await fails(TimedOut, a.bus.request(B, DiscoverVersions(), within=1))
+    await bench.world.sleep(3.1)
+    await a.bus.request(B, DiscoverVersions(), within=5)
+
+
+async def late_epochs(bench: Bench) -> None:
+    """An old set of rules that arrives late changes nothing."""
+    a, _ = await bench.node("a", Echo), await bench.node("b", Echo)
+    bench.rules()
+    bench._epoch -= 1
+    bench.rule("a", "b", cut=True)
+    await a.bus.request(B, DiscoverVersions(), within=5)
+
+
+async def delay_and_duplicates(bench: Bench) -> None:
+    """A delayed message comes later; a doubled one is served once."""
+    a, b = await bench.node("a", Echo), await bench.node("b", Echo)
+    bench.rule("a", "b", delay=1.5)
+    start = bench.world.monotonic()
+    await a.bus.request(B, DiscoverVersions(), within=10)
+    assert bench.world.monotonic() - start >= 1.5
+    bench.rule("a", "b", dup=1.0)
+    await a.bus.request(B, CreateKey(operation_id="once"), within=5)
+    await a.bus.request(B, DiscoverVersions(), within=5)
+    assert service(b).served.count("once") == 1
+    assert b.bus.counters["duplicates"] >= 1
+
+
+async def loss(bench: Bench) -> None:
+    """Loss is drawn per message, and the n-th message has the same fate again."""
+    a, _ = await bench.node("a", Echo), await bench.node("b", Echo)
+    bench.rule("a", "b", loss=0.5)
+    fates = []
+    for _ in range(6):
+        try:
+            await a.bus.request(B, Ping(), within=0.1)
+            fates.append(True)
+        except TimedOut:
+            fates.append(False)
+    assert set(fates) == {True, False}
+
+
+async def deadlines(bench: Bench) -> None:
+    """No request runs after its deadline: it is dropped when it arrives late."""
+    a, b = await bench.node("a", Echo), await bench.node("b", Echo)
+    bench.rule("a", "b", delay=4.0)
+    await fails(TimedOut, a.bus.request(B, CreateKey(operation_id="late"), within=1))
+    await bench.world.sleep(4.5)
+    assert service(b).served == [] and b.bus.counters["late"] == 1
+
+
+async def forged(bench: Bench) -> None:
+    """Requests with a reply subject elsewhere, or a false sender inside, are dropped."""
+    a, b, _ = [await bench.node(n, Echo) for n in "abc"]
+    good: list[tuple[str, bytes, str]] = []
+    wire = a.bus._wire
+    send = wire.send
+    wire.send = lambda s, p, r="": good.append((s, p, r))  # type: ignore[method-assign]
+    task = asyncio.get_running_loop().create_task(a.bus.request(B, DiscoverVersions(), within=1))
+    await bench.world.sleep(0.1)
+    wire.send = send  # type: ignore[method-assign]
+    subject, payload, _ = good[0]
+    bench.raw("a", subject, payload, reply_subject("b", "c", "1-1"))
+    bench.raw("a", subject, payload, "")
+    # c repeats a's envelope under its own subject: the sender inside is not c.
+    bench.raw(
+        "c", request_subject("c", "b", "DiscoverVersions"), payload, reply_subject("b", "c", "1-9")
+    )
+    await fails(TimedOut, task)
+    await bench.world.sleep(0.2)
+    assert service(b).served == [] and b.bus.counters["forged"] == 3
+
+
+async def junk(bench: Bench) -> None:
+    """Random bytes on any subject are counted and dropped."""
+    a, b = await bench.node("a", Echo), await bench.node("b", Echo)
+    for payload in (b"", b"\xc1", b"\xff" * 100, bytes(range(256)), b"\x98" + b"\xc0" * 8):
+        bench.raw(
+            "a", request_subject("a", "b", "CreateKey"), payload, reply_subject("b", "a", "1")
+        )
+        bench.raw("a", reply_subject("a", "b", "1-1"), payload)
+        bench.raw("a", request_subject("a", "b", "NoSuch"), payload, reply_subject("b", "a", "2"))
+    await a.bus.request(B, DiscoverVersions(), within=5)
+    assert b.bus.counters["malformed"] == 10 and b.bus.counters["unexpected_replies"] == 5
+
+
+async def nobody(bench: Bench) -> None:
+    """A process that is down refuses; a machine that is off is silent; a cut hides both."""
+    a = await bench.node("a", Echo)
+    bench.add("b", Echo)
+    await fails(TimedOut, a.bus.request(B, DiscoverVersions(), within=1))
+    bench.rules(refusing=("b",))
+    error = await fails(Refused, a.bus.request(B, DiscoverVersions(), within=5))
+    assert error.definite
+    bench.rules(LinkRule(id="t", src=B, dst=A, cut=True), refusing=("b",))
+    await fails(TimedOut, a.bus.request(B, DiscoverVersions(), within=1))
+
+
+async def broker_lost(bench: Bench) -> None:
+    """Calls in flight end, new ones are refused at once, and all heals by itself."""
+    a, b = await bench.node("a", Echo), await bench.node("b", Echo)
+    service(b).gate.clear()
+    task = asyncio.get_running_loop().create_task(a.bus.request(B, DiscoverVersions(), within=30))
+    while not service(b).peers:
+        await bench.world.sleep(0.05)
+    await bench.broker_dies()
+    error = await fails(Disconnected, task)
+    assert not error.definite
+    await fails(NotSent, a.bus.request(B, DiscoverVersions(), within=5))
+    service(b).gate.set()
+    await bench.broker_returns()
+    for _ in range(100):
+        try:
+            await a.bus.request(B, DiscoverVersions(), within=1)
+            break
+        except LabError:
+            await bench.world.sleep(0.1)
+    else:
+        raise AssertionError("the bus did not heal")
+
+
+async def busy(bench: Bench) -> None:
+    """Over its bound a node answers Busy, and has begun nothing."""
+    a, b = await bench.node("a", Echo), await bench.node("b", Echo)
+    service(b).gate.clear()
+    outcomes: list[str] = []
+
+    async def ask() -> None:
+        try:
+            await a.bus.request(B, DiscoverVersions(), within=30)
+            outcomes.append("ok")
+        except Busy:
+            outcomes.append("busy")
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(CONCURRENCY + 3):
+            group.create_task(ask())
+        while len(outcomes) < 3:
+            await bench.world.sleep(0.05)
+        service(b).gate.set()
+    assert outcomes.count("busy") == 3 and outcomes.count("ok") == CONCURRENCY
+
+
+class Stubborn(Echo):
+    """Halts, fails at start, or has a background loop that fails, as its class says."""
+
+    how = ""
+
+    async def start(self) -> None:
+        if self.how == "halt":
+            raise Halted("a purple screen")
+        if self.how == "fail":
+            raise RuntimeError("cannot start")
+        if self.how == "background":
+            self.node.background("loop", self._loop())
+
+    async def _loop(self) -> None:
+        await self.clock.sleep(0.3)
+        raise RuntimeError("the loop broke")
+
+
+def stubborn(how: str) -> type[Stubborn]:
+    return type("Stubborn", (Stubborn,), {"how": how})
+
+
+async def ways_down(bench: Bench) -> None:
+    """A halted node is silent; one whose start or background fails has crashed; each restarts."""
+    a = await bench.node("a", Echo)
+    halted = bench.add("b", stubborn("halt"))
+    await halted.power_on({}, wait=True)
+    assert halted.status().state == "halted" and halted.status().screen == "a purple screen"
+    await fails(TimedOut, a.bus.request(B, Ping(), within=0.5))
+    failed = bench.add("c", stubborn("fail"))
+    await failed.power_on({}, wait=True)
+    assert failed.status().state == "off" and failed.status().ended == "crash"
+    broken = bench.add("d", stubborn("background"))
+    await broken.power_on({}, wait=True)
+    assert broken.status().state == "running"
+    await bench.world.sleep(1.0)
+    assert broken.status().state == "off" and broken.status().ended == "crash"
+    assert any(r.kind == "node.background_failed" for r in bench.records)
+    await broken.power_on({}, wait=True)
+    assert broken.status().boot == 2
+
+
+async def orderly_stop(bench: Bench) -> None:
+    """A stop lets running requests finish, then cancels the rest and names them."""
+    a, _ = await bench.node("a", Echo), await bench.node("b", Echo)
+    first = asyncio.get_running_loop().create_task(
+        a.bus.request(B, Activate(key_id=KeyId("0")), within=20)
+    )
+    await bench.world.sleep(0.1)
+    await bench.machine("b").power_off(WayDown.STOP)
+    assert (await first).key_id == "0"
+    machine = bench.machine("b")
+    await machine.power_on({}, wait=True)
+    service(machine.runner).gate.clear()
+    stuck = asyncio.get_running_loop().create_task(a.bus.request(B, DiscoverVersions(), within=12))
+    await bench.world.sleep(0.1)
+    await machine.power_off(WayDown.STOP)
+    named = [r.fields["requests"] for r in bench.records if r.kind == "node.cancelled"]
+    assert named == [["DiscoverVersions"]]
+    await fails(TimedOut, stuck)
+
+
+test_typed = both(typed)
+test_defects = both(defects)
+test_sealed = both(sealed)
+test_order = both(order)
+test_cut = both(cut)
+test_leases = both(leases)
+test_late_epochs = both(late_epochs)
+test_delay_and_duplicates = both(delay_and_duplicates)
+test_loss = both(loss)
+test_deadlines = both(deadlines)
+test_forged = both(forged)
+test_junk = both(junk)
+test_nobody = both(nobody)
+test_broker_lost = both(broker_lost)
+test_busy = both(busy)
+test_ways_down = both(ways_down)
+test_orderly_stop = both(orderly_stop)
+
+
+def test_two_handlers_of_one_message_are_refused() -> None:
+    with pytest.raises(TypeError, match="CreateKey is served by"):
+
+        class Twice(Echo):
+            @serves(CreateKey)
+            async def again(self, message: CreateKey, peer: Peer) -> KeyCreated:
+                raise AssertionError
