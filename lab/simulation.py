@@ -74,10 +74,16 @@ class SimLab(LabCore):
         self.check()
         return result
 
+    def defects(self) -> list[str]:
+        """What makes a run worthless: reaching outside of the simulation, exceptions that
+        nobody took."""
+        return [*self.loop.outside, *(f"unhandled: {text}" for text in self.loop.unhandled)]
+
     def check(self) -> None:
-        """KS-CHAOS-205 when anything reached outside of the simulation."""
-        if self.loop.outside:
-            raise KeysteadError("KS-CHAOS-205", "; ".join(map(str, self.loop.outside[:5])))
+        """KS-CHAOS-205 when there are ``defects``."""
+        found = self.defects()
+        if found:
+            raise KeysteadError("KS-CHAOS-205", "; ".join(found[:5]))
 
     async def start(self) -> None:
         """Make all nodes; they are off."""

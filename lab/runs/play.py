@@ -104,7 +104,7 @@ def simulate_plan(lab: SimLab, made: Plan, run: str) -> tuple[Verdict, History]:
             history,
             run_id=run,
             trace=lab.loop.trace.hash,
-            outside=lambda: [str(o) for o in lab.loop.outside],
+            outside=lab.defects,
         )
     )
     return verdict, history
