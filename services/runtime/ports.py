@@ -108,7 +108,11 @@ class Clock(Protocol):
 
 
 class Database(Protocol):
-    """One SQLite database of a node; each commit is durable before anyone resumes."""
+    """One SQLite database of a node; each commit is durable before anyone resumes.
+
+    A full or failing device is ``OSError`` (``ENOSPC``, ``EIO``), as in ``Disk``. SQL may not read
+    the clock, draw random values, end the transaction or set pragmas: ``sqlite3.DatabaseError``.
+    """
 
     async def transact(
         self,
@@ -155,7 +159,10 @@ class Datastore(Protocol):
         ...
 
     async def write_block(self, vm: str, file: str, index: int, data: bytes) -> None:
-        """Overwrite (or append) block ``index``; ``len(data)`` is the block size."""
+        """Overwrite (or append) block ``index``; ``len(data)`` is the block size.
+
+        ``ValueError`` for a block beyond the end; the file must be there (``write`` makes it).
+        """
         ...
 
     async def files(self, vm: str) -> tuple[str, ...]:
@@ -190,7 +197,11 @@ class Disk(Protocol):
         """Atomic rename; durable after ``sync_folder`` of the target's folder."""
         ...
 
-    async def sync_folder(self, folder: str = "") -> None: ...
+    async def sync_folder(self, folder: str = "") -> None:
+        """Make the names in ``folder`` durable. A new folder is a name in its parent: until
+        ``sync_folder`` of the parent too, a power loss takes it with all that is in it."""
+        ...
+
     async def list(self, folder: str = "") -> tuple[str, ...]:
         """Sorted names in ``folder``; empty when there is no such folder."""
         ...
