@@ -7,6 +7,8 @@
 - ``bus``          the Bus port's one implementation, above a driver's ``Wire``
 - ``link``         link rules: cut, delay, loss, dup; epochs and leases
 - ``session``      numbered commands of one controller to one host
+- ``store``        what outlives lives: a node's storage, the cluster's array
+- ``sql``          rules for a service's SQL, and one shared commit; used by both drivers
 - ``config``       knobs (behaviour under doubt), read once at the edge
 - ``lab``, ``sim`` the two drivers of each port   - ``tpm``  TPM devices behind the port
 """

@@ -1,1 +1,8 @@
-"""Drivers for real processes: ``bus`` (nats), ``clock``, ``rng``, ``disk``, ``database``."""
+"""Drivers for real processes.
+
+- ``bus``, ``connection``  the wire to nats-server
+- ``clock``, ``rng``       the machine's clock in lab seconds; seeded choices, real tokens
+- ``disk`` (with ``trees``, ``database``)  a node's storage as a folder
+- ``datastore``            a cluster's array as a folder that many processes share
+- ``world``                joins them into the lives of nodes
+"""

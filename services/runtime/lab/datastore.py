@@ -62,8 +62,11 @@ class LabArray:
                 yield path.relative_to(self.folder).as_posix(), path.read_bytes()
 
     def close(self) -> None:
-        """Give the threads back; the array is not used any more in this process."""
+        """Give threads and locks back; the array is not used any more in this process."""
         self.pool.shutdown(wait=True)
+        for datastore in self._open.values():
+            datastore.release()
+        self._open.clear()
 
 
 class LabDatastore:

@@ -133,7 +133,10 @@ class LabStore(Switches):
             yield f"{DATABASES}/{file.name}", file.read_bytes()
 
     def close(self) -> None:
-        """Give the threads back; the store is not used any more."""
+        """Give threads and open files back, as a crash would; the store is not used any more."""
+        if self._disk is not None:
+            self._disk.life.end(WayDown.CRASH)
+            self._disk.close()
         self.pool.shutdown(wait=True)
 
 
