@@ -77,6 +77,8 @@ class HostLink:
         self.announced = 0  # latest boot the host announced
         self._links = links
         self._opening = asyncio.Lock()
+        self._flying = 0  # commands sent and not answered
+        self._activity = 0  # counts their sends and their ends
         self._misses = 0
         self._failures = 0
         self._not_before = 0.0
@@ -165,20 +167,37 @@ class HostLink:
     async def _heartbeat(self) -> None:
         session = self.session
         try:
-            state = await self.ask(QueryHost())
+            await self.look()
         except LabError as error:
             if self.session is session:
                 self._miss(error)
             return
-        if self.session is not session or session is None:
-            return  # connected anew meanwhile: this answer may be older than that
-        if state.summary.session != session.session:
-            self.lost("the host holds another session")
-            return
-        self._misses = 0
-        await self.saw(state.summary)
-        if self.incomplete or self._links.needs_pass(self):
+        if self.session is session and (self.incomplete or self._links.needs_pass(self)):
             self.want_pass()
+
+    async def look(self, tries: int = 1) -> HostSummary:
+        """Ask for the host's view, at most ``tries`` times, and return what is known then.
+
+        An answer is believed only if no command was on its way meanwhile: it may have been
+        written before the command and be read after it. ``HostUnreachable`` when the session is
+        not, or no longer, in force.
+        """
+        session = self.session
+        for _ in range(tries):
+            quiet, activity = self._flying == 0, self._activity
+            state = await self.ask(QueryHost())
+            if session is None or self.session is not session:
+                raise HostUnreachable(f"{self.host} is connected anew")
+            if state.summary.session != session.session:
+                self.lost("the host holds another session")
+                raise HostUnreachable(f"{self.host} holds another session")
+            self._misses, self.seen_at = 0, self._links.clock.now()
+            if quiet and activity == self._activity:
+                await self.saw(state.summary)
+                return state.summary
+        if self.summary is None:
+            raise HostUnreachable(f"{self.host} has not been seen in this session")
+        return self.summary
 
     def _miss(self, error: LabError) -> None:
         self._misses += 1
@@ -234,9 +253,7 @@ class HostLink:
             if session is None:
                 break
             try:
-                return await self._links.bus.request(
-                    self.host, session.stamp(command), within=self._links.within
-                )
+                return await self._send(session.stamp(command))
             except (NotConnected, NotSent, TimedOut, Disconnected) as error:
                 if isinstance(failure, TimedOut | Disconnected) and isinstance(
                     error, TimedOut | Disconnected
@@ -247,6 +264,15 @@ class HostLink:
             self.lost("the host refuses the session")
             raise HostUnreachable(f"{self.host} refuses the session: {failure}")
         raise failure
+
+    async def _send(self, command: Command[R]) -> R:
+        self._flying += 1
+        self._activity += 1
+        try:
+            return await self._links.bus.request(self.host, command, within=self._links.within)
+        finally:
+            self._flying -= 1
+            self._activity += 1
 
 
 class HostLinks:

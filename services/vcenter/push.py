@@ -16,14 +16,13 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
 
-from protocol.errors import HostUnreachable, LabError
+from protocol.errors import LabError
 from protocol.messages.base import Sealed
 from protocol.messages.host import (
     AddKeys,
     GetCryptoKeyStatus,
     HostSummary,
     ProviderRef,
-    QueryHost,
     RemoveKeys,
     SetProviders,
 )
@@ -41,7 +40,7 @@ from services.runtime.ports import Clock
 from services.runtime.service import Node
 from services.vcenter import events
 from services.vcenter.config import VcenterConfig
-from services.vcenter.connection import UNANSWERED, HostLink
+from services.vcenter.connection import TRIES, UNANSWERED, HostLink
 from services.vcenter.hostkey import HostKeys
 from services.vcenter.inventory import Edit, Inventory, change_host, change_vm
 from services.vcenter.locks import Keep, Lock, Unlock, VmFacts, decide
@@ -87,7 +86,7 @@ class Push:
         """One pass; None, or why the host cannot be made safe. Raises what the host answers."""
         async with link.turn, self._slots:
             link.incomplete = False
-            summary = await self._view(link)
+            summary = await link.look(TRIES)
             row = self._inventory.hosts.get(link.host)
             if row is None:
                 return None
@@ -98,7 +97,8 @@ class Push:
             absent = await self._absent(link, keys)
             absent += await self._evict(link, [key for key in keys if key not in set(absent)])
             denied = await self._supply(link, absent, fresh=fresh)
-            await self._tell_denied(link, denied)
+            if reason is None:  # else the host's own event tells the story
+                await self._tell_denied(link, denied)
             await self._judge(
                 link, self._inventory.vms_on(link.host), absent, denied, may_unlock=may_unlock
             )
@@ -129,17 +129,6 @@ class Push:
             link.want_pass()
 
     # ---- steps ------------------------------------------------------------------------------
-
-    async def _view(self, link: HostLink) -> HostSummary:
-        session = link.session
-        state = await link.ask(QueryHost())
-        if session is None or link.session is not session:
-            raise HostUnreachable(f"{link.host} is connected anew")
-        if state.summary.session != session.session:
-            link.lost("the host holds another session")
-            raise HostUnreachable(f"{link.host} holds another session")
-        await link.saw(state.summary)
-        return state.summary
 
     async def _set_providers(self, link: HostLink, summary: HostSummary) -> None:
         wanted = tuple(
