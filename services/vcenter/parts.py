@@ -77,7 +77,8 @@ class Parts:
     def vm_view(self, name: VmName) -> VmInfo:
         row = self.vm(name)
         link = self.hosts.get(row.host)
-        return vm_info(row, host_connected=link is not None and link.session is not None)
+        connected = link is not None and link.state is HostConnectionState.CONNECTED
+        return vm_info(row, host_connected=connected)
 
     def provider_view(self, name: ProviderId) -> ProviderInfo:
         row = self.inventory.providers.get(name)

@@ -49,6 +49,8 @@ from services.vcenter.rows import VmRow
 
 Denied = dict[CryptoKeyId, KeyUnavailableReason]
 
+_SILENT = KeyUnavailableReason.CLUSTER_UNREACHABLE  # waited for once; not again in this pass
+
 STATUS_PER_REQUEST = 1000  # keeps a reply under the size limit of messages
 
 
@@ -96,7 +98,7 @@ class Push:
             reason = await self._make_safe(link, needed=needed or bool(keys), fresh=fresh)
             absent = await self._absent(link, keys)
             absent += await self._evict(link, [key for key in keys if key not in set(absent)])
-            denied = await self._supply(link, absent, fresh=fresh)
+            denied = await self._supply(link, absent, fresh=fresh and reason is not _SILENT)
             if reason is None:  # else the host's own event tells the story
                 await self._tell_denied(link, denied)
             await self._judge(
@@ -110,10 +112,11 @@ class Push:
             row = self._inventory.vms.get(vm)
             if row is None:
                 return
+            reason = None
             if link.summary is not None and link.summary.crypto_state is not HostCryptoState.SAFE:
-                await self._make_safe(link, needed=True, fresh=True)
+                reason = await self._make_safe(link, needed=True, fresh=True)
             absent = await self._absent(link, row.keys)
-            denied = await self._supply(link, absent, fresh=True)
+            denied = await self._supply(link, absent, fresh=reason is not _SILENT)
             row = self._inventory.vms.get(vm)
             if row is not None:
                 await self._judge(link, [row], absent, denied, may_unlock=may_unlock)
@@ -183,8 +186,13 @@ class Push:
         """
         if not self._node.knobs.evict_on_provider_delete:
             return []
-        before = self._clock.monotonic() - self._node.knobs.provider_delete_grace_s
-        gone = {row.name for row in self._inventory.deleted.values() if row.at <= before}
+        now = self._clock.monotonic()
+        grace = self._node.knobs.provider_delete_grace_s
+        gone = {
+            row.name
+            for row in self._inventory.deleted.values()
+            if not now - grace < row.at <= now  # a time to come is of a lab that began anew
+        }
         leaving = [key for key in present if key.provider_id in gone]
         for provider, keys in _by_provider(leaving).items():
             for part in _parts(keys, self._config.push_batch):

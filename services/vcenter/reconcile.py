@@ -6,7 +6,9 @@ that was down answers again, and when a provider was added.
 
 from __future__ import annotations
 
-from protocol.errors import LabError
+import asyncio
+
+from protocol.errors import NotAvailable
 from protocol.terms import PowerState
 from services.runtime.ports import Clock
 from services.runtime.service import Node
@@ -15,6 +17,7 @@ from services.vcenter.health import Contacts
 from services.vcenter.inventory import Inventory
 from services.vcenter.providers import Providers
 from services.vcenter.pulse import Pulse
+from services.vcenter.rows import ProviderRow
 
 
 class Reconciler:
@@ -57,18 +60,20 @@ class Reconciler:
     async def _health_loop(self) -> None:
         while True:
             await self._health.next()
-            for row in tuple(self._inventory.providers.values()):
-                provider = self._providers.find(row.name)
-                if provider is None:
-                    continue
-                try:
-                    await provider.health()
-                except LabError as error:
-                    self._node.record(
-                        "provider.status", level="warning", provider=row.name, status=str(error)
-                    )
-                    continue
-                self._show(row.name, self._contacts.status(row.name, row.servers))
+            async with asyncio.TaskGroup() as group:
+                for row in self._inventory.providers.values():
+                    group.create_task(self._check(row))
+
+    async def _check(self, row: ProviderRow) -> None:
+        provider = self._providers.find(row.name)
+        if provider is None:
+            return
+        try:
+            await provider.health()
+        except NotAvailable as error:
+            self._show(row.name, str(error))
+            return
+        self._show(row.name, self._contacts.status(row.name, row.servers))
 
     def _show(self, provider: str, status: str) -> None:
         if self._shown.get(provider) != status:

@@ -1,0 +1,125 @@
+"""What a host's report changes, alarms, and edits that meet in one row."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from protocol.messages.host import VmSummary
+from protocol.terms import (
+    CryptoKeyId,
+    HostConnectionState,
+    HostCryptoState,
+    KeyId,
+    NodeName,
+    PowerState,
+    ProviderId,
+    VmName,
+)
+from services.vcenter.adopt import adopt
+from services.vcenter.alarms import host_alarms, provider_status
+from services.vcenter.inventory import change_vm, put
+from services.vcenter.rows import Table, VmRow
+from tests.services.vcenter.rig import CLUSTER, VM, A, B, Rig
+
+KEY = CryptoKeyId(KeyId("k"), ProviderId("p"))
+NEW = CryptoKeyId(KeyId("new"), ProviderId("p"))
+ON, OFF = PowerState.ON, PowerState.OFF
+
+
+def row(
+    *, host: NodeName = A, power: PowerState = OFF, keys: tuple[CryptoKeyId, ...] = ()
+) -> VmRow:
+    return VmRow(name=VM, cluster=CLUSTER, host=host, power=power, keys=keys)
+
+
+def said(*, power: PowerState = OFF, keys: tuple[CryptoKeyId, ...] = ()) -> VmSummary:
+    return VmSummary(vm=VM, power=power, keys=keys)
+
+
+@pytest.mark.parametrize(
+    ("known", "report", "claimed", "becomes"),
+    [
+        (None, said(), False, row()),
+        (None, said(power=ON, keys=(KEY,)), False, row(power=ON, keys=(KEY,))),
+        (row(), said(), False, None),
+        (row(), said(power=ON), False, row(power=ON)),
+        (row(), said(keys=(KEY,)), False, row(keys=(KEY,))),
+        (row(keys=(KEY,)), said(), False, None),  # keys are not unlearned
+        (row(keys=(NEW,)), said(keys=(KEY,)), False, None),
+        (row(host=B), said(power=ON), False, row(power=ON)),  # B does not have it: moved
+        (row(host=B), said(power=ON), True, None),  # B says it has it
+    ],
+)
+def test_report(
+    known: VmRow | None, report: VmSummary, claimed: bool, becomes: VmRow | None
+) -> None:
+    edits = adopt({} if known is None else {VM: known}, A, CLUSTER, (report,), lambda *_: claimed)
+    now: VmRow | None = known
+    for edit in edits:
+        changed = edit.change(now)
+        assert changed is None or isinstance(changed, VmRow)
+        now = changed
+    assert now == (becomes or known)
+    assert bool(edits) == (becomes is not None)
+
+
+@pytest.mark.parametrize(
+    ("connection", "crypto", "wanted", "alarms"),
+    [
+        (HostConnectionState.CONNECTED, HostCryptoState.SAFE, True, ()),
+        (HostConnectionState.CONNECTED, HostCryptoState.PREPARED, False, ()),
+        (
+            HostConnectionState.CONNECTED,
+            HostCryptoState.PREPARED,
+            True,
+            ("alarm.HostRequiresEncryptionMode",),
+        ),
+        (
+            HostConnectionState.NOT_RESPONDING,
+            HostCryptoState.PREPARED,
+            True,
+            ("alarm.HostConnectionFailure",),
+        ),
+        (HostConnectionState.DISCONNECTED, None, False, ("alarm.HostConnectionFailure",)),
+    ],
+)
+def test_host_alarms(
+    connection: HostConnectionState,
+    crypto: HostCryptoState | None,
+    wanted: bool,
+    alarms: tuple[str, ...],
+) -> None:
+    assert host_alarms(connection, crypto, wanted) == alarms
+
+
+@pytest.mark.parametrize(
+    ("servers", "down", "unknown", "status"),
+    [
+        (2, 0, 0, "green"),
+        (2, 1, 0, "yellow"),
+        (2, 2, 0, "red"),
+        (2, 0, 2, "yellow"),
+        (1, 1, 0, "red"),
+    ],
+)
+def test_provider_status(servers: int, down: int, unknown: int, status: str) -> None:
+    assert provider_status(servers, down, unknown) == status
+
+
+def test_edits_of_one_row_at_the_same_time_both_count(rig: Rig) -> None:
+    """Each is applied to the row as it is in its transaction, not as its caller read it."""
+    inventory = rig.parts.inventory
+
+    async def work() -> None:
+        await inventory.commit(put(Table.VM, VM, row()))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(inventory.commit(change_vm(VM, power=ON)))
+            group.create_task(inventory.commit(change_vm(VM, keys=(KEY,))))
+            group.create_task(inventory.commit(change_vm(VmName("gone"), power=ON)))
+
+    rig.run(work())
+    assert inventory.vms == {VM: row(power=ON, keys=(KEY,))}
+    rig.reboot(NodeName("vcenter"))
+    assert rig.parts.inventory.vms == {VM: row(power=ON, keys=(KEY,))}
