@@ -72,7 +72,7 @@ class Hypotheses:
 
         It fails when it does not hold for longer than its grace, at any time.
         """
-        until = self.plan.duration if probe.until is None else probe.until
+        until = min(self.plan.duration, probe.until or self.plan.duration)
         await self._sleep_to(start + probe.start)
         bad_since: float | None = None
         worst: CheckResult | None = None

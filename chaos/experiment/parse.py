@@ -69,10 +69,16 @@ def parse(text: str, file: str) -> Document:
         document.add((), "KS-CHAOS-009", "larger than 1 MiB")
         return document
     try:
+        depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > DEPTH_LIMIT:
                 document.places[()] = _place(event.start_mark)
-                document.add((), "KS-CHAOS-006", "aliases (*name) are not available")
+                if depth > DEPTH_LIMIT:
+                    document.add((), "KS-CHAOS-001", "nested too deeply")
+                else:
+                    document.add((), "KS-CHAOS-006", "aliases (*name) are not available")
                 return document
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -80,8 +86,8 @@ def parse(text: str, file: str) -> Document:
         document.places[()] = _place(mark) if mark is not None else Place(1, 1)
         document.add((), "KS-CHAOS-001", error.problem or str(error))
         return document
-    except (yaml.YAMLError, RecursionError) as error:
-        document.add((), "KS-CHAOS-001", str(error).splitlines()[0] or "nested too deeply")
+    except yaml.YAMLError as error:
+        document.add((), "KS-CHAOS-001", str(error).splitlines()[0])
         return document
     if root is None:
         document.add((), "KS-CHAOS-001", "the file is empty")
@@ -98,9 +104,6 @@ def _place(mark: Any) -> Place:
 
 def _value(document: Document, node: yaml.Node, path: Path) -> Any:
     document.places.setdefault(path, _place(node.start_mark))
-    if len(path) > DEPTH_LIMIT:
-        document.add(path, "KS-CHAOS-001", "nested too deeply")
-        return None
     if isinstance(node, yaml.MappingNode):
         return _mapping(document, node, path)
     if isinstance(node, yaml.SequenceNode):

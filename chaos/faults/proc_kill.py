@@ -60,12 +60,15 @@ class ProcKill(NodesFault, frozen=True, kw_only=True):
         await all_of(await self._dragged(lab, notes), back)
 
     async def _dragged(self, lab: Lab, notes: Notes) -> tuple[NodeName, ...]:
-        """Nodes that went down with the process: their boot of before ended in a crash."""
+        """Nodes that went down with the process: off in their boot of before, and not by a stop
+        or a loss of power (a fresh process may not know how its nodes' last lives ended)."""
         found: list[NodeName] = []
         for name, boot in notes.get("all", {}).items():
             status = await status_of(lab, NodeName(name))
             down = status is not None and status.state is NodeRunState.OFF
-            if status is not None and down and status.boot == boot and status.ended == "crash":
+            if status is None or not down or status.boot != boot:
+                continue
+            if status.ended not in ("stop", "power_loss"):
                 found.append(NodeName(name))
         return tuple(found)
 
