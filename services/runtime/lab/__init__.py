@@ -1,6 +1,6 @@
 """Drivers for real processes.
 
-- ``bus``, ``connection``  the wire to nats-server
+- ``bus``, ``connection``, ``nats_client``  the wire to nats-server
 - ``clock``, ``rng``       the machine's clock in lab seconds; seeded choices, real tokens
 - ``disk`` (with ``trees``, ``database``)  a node's storage as a folder
 - ``datastore``            a cluster's array as a folder that many processes share

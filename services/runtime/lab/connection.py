@@ -1,21 +1,10 @@
-"""One connection to a broker over nats-py, with every trap of that client closed in one place.
+"""One connection to a broker: its options in one place, readiness, a bound on what is unsent.
 
-What nats-py 2.16 does and we must not live with, and what is done here instead:
-
-- *Ghosts.* It buffers while the broker is away and sends after the reconnect. Here nothing is
-  handed to its buffer: commands go from our own outbox straight to the socket's transport, and
-  the outbox and the transport's buffer are thrown away the moment the link is lost.
-- *The hang.* After stale pings it closes the transport and waits until the write buffer has
-  drained, which a half-open peer never allows. Here the transport is aborted first.
-- *Leaks.* A dial that fails half-way (broker stopped by a signal) keeps its socket; here each
-  failed attempt aborts it.
-- *The end.* Any ``-ERR`` but a permissions violation closes the client for good; here it is a
-  lost link, and the client dials again until it is closed by its owner.
-- *Order and cost.* One task and queue per subscription lose the order between subscriptions;
-  here every message goes from the read loop to the listener, synchronously.
-
-This needs names that nats-py does not promise: ``tests/services/runtime/lab_bus`` has a test
-that fails when one of them goes away, and failure tests that fail when one stops being called.
+nats-py buffers while the broker is away and sends after the reconnect: a request that timed
+out long ago would still run. So nothing is handed to its buffer. Commands go from our outbox
+straight to the socket's transport, and the outbox and the transport's buffer are thrown away
+the moment the link is lost. A dial that fails half-way (a paused broker) would keep its socket:
+each failed attempt resets it. The other traps are closed in ``nats_client``.
 """
 
 from __future__ import annotations
@@ -29,9 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nats import errors
-from nats.aio.client import Client
 
 from protocol.errors import NotSent
+from services.runtime.lab.nats_client import BrokerClient
 from services.runtime.wire import WireSink
 
 _SUBJECT = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*")
@@ -59,73 +48,6 @@ class LinkOptions:
 
 
 DATA_LINK = LinkOptions()
-
-
-class _BrokerClient(Client):
-    """nats-py's client, told to hand over messages at once and to let go of dead sockets."""
-
-    def __init__(self, owner: BrokerConnection) -> None:
-        super().__init__()
-        self._owner = owner
-
-    async def _process_msg(
-        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
-    ) -> None:
-        self._owner.received(subject.decode(), reply.decode(), data, headers)
-
-    async def _process_err(self, err_msg: str) -> None:
-        """An ``-ERR`` line: a violation is counted, anything else costs the link."""
-        if "permissions violation" in err_msg:
-            await self._error_cb(errors.Error(f"nats: {err_msg}"))
-            return
-        await self._process_op_err(errors.Error(f"nats: {err_msg}"))
-
-    async def _process_op_err(self, e: Exception) -> None:
-        """The link is lost (EOF, stale pings, protocol error): every path comes through here."""
-        if not (self.is_closed or self.is_reconnecting):
-            self._owner.lost(e)
-            self.abort_transport()
-        await super()._process_op_err(e)
-
-    async def _process_connect_init(self) -> None:
-        """Log in. One that was given up never does, however late its dial succeeds."""
-        self._forbid_ghost()
-        # Left by a login that succeeded and was not confirmed: two would ping twice as often.
-        for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
-            if task is not None:
-                task.cancel()
-        await super()._process_connect_init()
-        self._forbid_ghost()
-
-    def _forbid_ghost(self) -> None:
-        if self._owner.closed:
-            self.abandon()
-            raise asyncio.CancelledError
-
-    def raw_transport(self) -> asyncio.Transport | None:
-        """The asyncio transport under the client, if it has dialled."""
-        writer = getattr(self._transport, "_io_writer", None)
-        transport: asyncio.Transport | None = getattr(writer, "transport", None)
-        return transport
-
-    def abort_transport(self) -> None:
-        """Close the socket now; unsent bytes are lost, and nobody waits for them."""
-        transport = self.raw_transport()
-        if transport is not None:
-            transport.abort()
-
-    def abandon(self) -> None:
-        """Marked closed first, so that no path dials again; then everything is cut."""
-        self._status = Client.CLOSED
-        for task in (
-            self._reading_task,
-            self._ping_interval_task,
-            self._flusher_task,
-            self._reconnection_task,
-        ):
-            if task is not None:
-                task.cancel()
-        self.abort_transport()
 
 
 class BrokerConnection:
@@ -165,7 +87,7 @@ class BrokerConnection:
         self._probed = asyncio.Event()
         self._up = False
         self._opened = False
-        self._client: _BrokerClient | None = None
+        self._client: BrokerClient | None = None
         self._dialling: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
         self._sink: WireSink | None = None
@@ -181,7 +103,7 @@ class BrokerConnection:
     async def open(self, sink: WireSink) -> None:
         """Connect, subscribe, prove readiness; ``NotSent`` after ``first_connect`` seconds."""
         self._sink = sink
-        self._client = client = _BrokerClient(self)
+        self._client = client = BrokerClient(self)
         self._dialling = asyncio.get_running_loop().create_task(self._first(client))
         try:
             async with asyncio.timeout(self.options.first_connect):
@@ -202,7 +124,7 @@ class BrokerConnection:
             raise
         self._opened = True
 
-    async def _first(self, client: _BrokerClient) -> None:
+    async def _first(self, client: BrokerClient) -> None:
         options = self.options
         await client.connect(
             self.url,
@@ -225,6 +147,7 @@ class BrokerConnection:
         for subject in self._subjects:
             await client.subscribe(subject)
         self._attach(client)
+        await self._written(client)
         if not self._probe:
             await client.flush(2)
             return
@@ -235,7 +158,17 @@ class BrokerConnection:
                 async with asyncio.timeout(_PROBE_EVERY_S):
                     await self._probed.wait()
 
-    def _attach(self, client: _BrokerClient) -> None:
+    @staticmethod
+    async def _written(client: BrokerClient) -> None:
+        """Return when the client's own commands are in the socket's transport.
+
+        It queues a SUB and lets its flusher write it, but writes a PING at once: without this
+        wait the PONG of ``flush`` would say nothing about the subscription.
+        """
+        while client.pending_data_size and client.is_connected:
+            await asyncio.sleep(0.001)
+
+    def _attach(self, client: BrokerClient) -> None:
         """The link is up: remember its transport and let the kernel give up on dead peers."""
         transport = client.raw_transport()
         if transport is None or transport.is_closing() or self.closed:
@@ -350,6 +283,9 @@ class BrokerConnection:
             raise NotSent(f"{self.name} is not open")
         try:
             await client.subscribe(subject)
+            if not self._up:
+                return  # it goes out with the others when the link is back
+            await self._written(client)
             await client.flush(2)
         except errors.Error as error:
             raise NotSent(f"{self.name}: {error}") from None

@@ -1,6 +1,6 @@
-"""The names of nats-py that ``connection`` stands on, though the package does not promise them.
+"""The names of nats-py that ``nats_client`` stands on, though the package does not promise them.
 
-When one of these fails after an update, read ``connection`` and the failure tests beside this
+When one of these fails after an update, read ``nats_client`` and the failure tests beside this
 file, and only then change the pin.
 """
 
@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 from nats.protocol import parser
 
-from services.runtime.lab import connection
+from services.runtime.lab.nats_client import BrokerClient
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_what_is_overridden_is_still_there_and_still_called(
     method = getattr(Client, name)
     assert inspect.iscoroutinefunction(method)
     assert list(inspect.signature(method).parameters) == parameters
-    assert name in connection._BrokerClient.__dict__
+    assert name in BrokerClient.__dict__
     callers = inspect.getsource(Client) + inspect.getsource(parser)
     assert f"await self.{name}(" in callers or f"await self.nc.{name}(" in callers
 
