@@ -251,11 +251,16 @@ def _stale() -> Iterator[int]:
         if uids is None or uids.real != mine or not words:
             continue
         parent = process.info["ppid"]
-        if "lab.forkserver" in words and parent != int(words[-1]):
+        if "lab.forkserver" in words and parent != _supervisor(words):
             yield process.info["pid"]
         if "nats-server" in words[0] and any(w.startswith(labs) for w in words):
             if "lab.supervisor" not in _words(parent):
                 yield process.info["pid"]
+
+
+def _supervisor(words: list[str]) -> int:
+    """Whom a fork server was started by: ``-m lab.forkserver FD PARENT ...``."""
+    return int(words[words.index("lab.forkserver") + 2])
 
 
 def _words(pid: int) -> list[str]:

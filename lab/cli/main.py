@@ -66,6 +66,12 @@ def run(arguments: list[str] | None = None) -> int:
         if isinstance(error, BrokenPipeError):
             raise
         return _complain(KeysteadError("KS-LAB-005", f"{error.filename or ''}: {error.strerror}"))
+    except Exception as error:
+        # A defect: one message like every other, and the story for whoever reports it.
+        import traceback
+
+        story = "".join(traceback.format_exception(error))
+        return _complain(KeysteadError("KS-INT-001", f"{type(error).__name__}: {error}\n{story}"))
     return result if isinstance(result, int) else 0
 
 
