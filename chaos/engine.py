@@ -95,6 +95,7 @@ class _Run:
     start: float = 0.0
 
     def __post_init__(self) -> None:
+        self.began = self.lab.monotonic()
         self.guests = Guests(self.lab, Draws(self.plan.seed, "guests"))
         self.recoveries = Recoveries(self.lab, self.history)
         self.operations = Operations()
@@ -355,6 +356,8 @@ class _Run:
             checks=(*self.judged, *self.recovery),
             reasons=tuple(self.harness) or _reasons(code, self.judged + self.recovery),
             left=self.report.left if self.report is not None else (),
+            began=self.began,
+            ended=self.lab.monotonic(),
         )
 
     async def _sleep_to(self, at: float) -> None:

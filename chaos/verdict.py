@@ -37,7 +37,8 @@ WORDS = {
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """``-o json`` of a run. ``checks`` are hypotheses, then checks; ``left`` what has no undo."""
+    """``-o json`` of a run. ``checks`` are hypotheses, then checks; ``left`` what has no undo.
+    ``began`` and ``ended`` in lab seconds."""
 
     verdict: str
     exit_code: int
@@ -47,6 +48,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[CheckResult, ...]
     reasons: tuple[str, ...] = ()
     left: tuple[StillThere, ...] = ()
+    began: float = 0.0
+    ended: float = 0.0
 
 
 def exit_of(
