@@ -10,8 +10,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.keeper import FaultKeeper
+from chaos.lab import Directory
+from chaos.selectors import select_nodes, select_vms
 from lab.core import LabCore
 from lab.errors import KeysteadError
 from protocol.errors import LabError, NotFound
@@ -38,8 +41,33 @@ class Session:
     def vm(self, name: str) -> VmName:
         return VmName(_known("VM", name, self.lab.directory().vms))
 
+    def nodes(self, selectors: Iterable[str]) -> tuple[NodeName, ...]:
+        """Nodes by name or selector (``esxi-[001-003]``, ``site:edge``), each once."""
+        found: dict[NodeName, None] = {}
+        for text in selectors:
+            chosen = (self.node(text),) if _plain(text) else self._select(select_nodes, text)
+            found.update(dict.fromkeys(chosen))
+        return tuple(found)
+
+    def vms(self, selectors: Iterable[str]) -> tuple[VmName, ...]:
+        """VMs by name or selector (``vm-[01-04]``, ``all``), each once."""
+        found: dict[VmName, None] = {}
+        for text in selectors:
+            chosen = (self.vm(text),) if _plain(text) else self._select(select_vms, text)
+            found.update(dict.fromkeys(chosen))
+        return tuple(found)
+
+    def _select(
+        self, select: Callable[[object, Directory, Draws], tuple[N, ...]], text: str
+    ) -> tuple[N, ...]:
+        return select(text, self.lab.directory(), Draws(0, f"command/{text}"))
+
     def key_servers(self) -> tuple[NodeName, ...]:
         return tuple(e.node for e in self.lab.directory().nodes if e.role is Role.KMS)
+
+
+def _plain(text: str) -> bool:
+    return text != "all" and not set(text) & set("[]:% ")
 
 
 def _known(what: str, name: str, names: Iterable[str]) -> str:
@@ -51,6 +79,7 @@ def _known(what: str, name: str, names: Iterable[str]) -> str:
     raise KeysteadError("KS-USE-002", f"there is no {what} {name}{hint}")
 
 
+N = TypeVar("N", bound=str)
 A = TypeVar("A", bound=msgspec.Struct)
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 
@@ -80,6 +109,17 @@ def verb(name: str, arguments: type[A], *, changes: bool = False) -> Callable[[F
     return enter
 
 
+_COMMAND = {
+    "KS-CHAOS-004": "KS-USE-003",
+    "KS-CHAOS-005": "KS-USE-003",
+    "KS-CHAOS-010": "KS-USE-002",
+    "KS-CHAOS-011": "KS-USE-003",
+    "KS-CHAOS-014": "KS-USE-002",
+    "KS-CHAOS-104": "KS-USE-002",
+    "KS-CHAOS-105": "KS-USE-003",
+}
+
+
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """No arguments."""
 
@@ -98,7 +138,8 @@ async def run_verb(session: Session, name: str, arguments: bytes) -> bytes:
     except LabError as error:
         raise refusal(error) from None
     except ChaosError as error:
-        raise KeysteadError(error.id, error.text, error.fix) from None
+        # A command with a wrong word in it is a wrong command, as all others are.
+        raise KeysteadError(_COMMAND.get(error.id, error.id), error.text, error.fix) from None
 
 
 def refusal(error: LabError) -> KeysteadError:

@@ -8,13 +8,15 @@ import msgspec
 
 from lab.errors import KeysteadError
 from lab.verbs.base import Session, verb
-from lab.verbs.look import tpm_row
+from lab.verbs.look import tpm_row, vcenter_up
+from protocol.errors import LabError
 from protocol.messages.control import NodeRunState, NodeStatus, TpmAct
-from protocol.messages.host import Esxcli
-from protocol.messages.vcenter import AddHost
+from protocol.messages.host import Esxcli, QueryHost
+from protocol.messages.vcenter import AddHost, ListHosts, ListVms
 from protocol.terms import NodeName
 
 Row = dict[str, Any]
+SETTLE = 180.0  # lab seconds; asking a key server that is silent takes most of it
 
 
 class HostsArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,11 +36,45 @@ def _status(status: NodeStatus) -> Row:
 
 async def _each(session: Session, arguments: HostsArgument, verb_of: str) -> Row:
     items: list[Row] = []
-    for name in arguments.hosts:
-        node = session.node(name)
-        session.report(f"{verb_of} {node}", len(items) + 1, len(arguments.hosts))
+    nodes = session.nodes(arguments.hosts)
+    for node in nodes:
+        session.report(f"{verb_of} {node}", len(items) + 1, len(nodes))
         items.append(_status(await _one(session, node, verb_of, arguments.options)))
+    if verb_of in ("power-on", "reboot"):
+        await _settled(session, nodes)
     return {"kind": "HostPowerList", "items": items}
+
+
+async def _settled(session: Session, nodes: tuple[NodeName, ...]) -> None:
+    """Wait until vCenter sees these hosts' VMs as the hosts do, so that a look after a reboot
+    is no look at the past. Not for a host that vCenter cannot hear; ``SETTLE`` lab seconds at
+    most, since a look may always be a moment old."""
+    lab = session.lab
+    away = {n for r in lab.rules() if lab.vcenter in (r.src, r.dst) for n in (r.src, r.dst)}
+    waiting = [n for n in nodes if n in lab.hosts() and n not in away - {lab.vcenter}]
+    until = lab.monotonic() + SETTLE
+    while waiting and lab.monotonic() < until and await vcenter_up(session):
+        try:
+            seen = {v.vm: v for v in (await lab.ask(lab.vcenter, ListVms())).vms}
+            heard = {h.host: h.boot for h in (await lab.ask(lab.vcenter, ListHosts())).hosts}
+            own = {n: (await lab.ask(n, QueryHost())).summary for n in waiting}
+        except LabError:
+            return  # it halted, or went down again
+        waiting = [
+            n
+            for n in waiting
+            if n in heard
+            and not (
+                heard[n] == own[n].boot
+                and all(
+                    (v.power, v.crypto) == (seen[v.vm].power, seen[v.vm].crypto)
+                    for v in own[n].vms
+                    if v.vm in seen
+                )
+            )
+        ]
+        if waiting:
+            await lab.sleep(1.0)
 
 
 async def _one(
@@ -85,7 +121,7 @@ class PowerLossArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 @verb("host.power-loss", PowerLossArgument, changes=True)
 async def power_loss(session: Session, arguments: PowerLossArgument) -> Row:
     """Pull the power, and give it back at once unless ``stay_off``: only synced bytes survive."""
-    nodes = [session.node(h) for h in arguments.hosts]
+    nodes = session.nodes(arguments.hosts)
     lost = [await session.lab.power_off(n, "power_loss") for n in nodes]
     if arguments.stay_off:
         return {"kind": "HostPowerList", "items": [_status(s) for s in lost]}
@@ -95,22 +131,21 @@ async def power_loss(session: Session, arguments: PowerLossArgument) -> Row:
 @verb("host.pause", HostsArgument, changes=True)
 async def pause(session: Session, arguments: HostsArgument) -> Row:
     """Stop the process of each node by signal (SIGSTOP); ``host.resume`` goes on."""
-    for name in arguments.hosts:
-        await session.lab.pause(session.node(name))
+    for node in session.nodes(arguments.hosts):
+        await session.lab.pause(node)
     return await _paused(session, arguments)
 
 
 @verb("host.resume", HostsArgument, changes=True)
 async def resume(session: Session, arguments: HostsArgument) -> Row:
-    for name in arguments.hosts:
-        await session.lab.resume(session.node(name))
+    for node in session.nodes(arguments.hosts):
+        await session.lab.resume(node)
     return await _paused(session, arguments)
 
 
 async def _paused(session: Session, arguments: HostsArgument) -> Row:
-    items = [
-        {"host": h, "paused": await session.lab.paused(session.node(h))} for h in arguments.hosts
-    ]
+    nodes = session.nodes(arguments.hosts)
+    items = [{"host": node, "paused": await session.lab.paused(node)} for node in nodes]
     return {"kind": "HostPauseList", "items": items}
 
 

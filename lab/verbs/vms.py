@@ -38,7 +38,7 @@ async def _chosen(session: Session, arguments: PowerArgument) -> list[tuple[VmNa
     if not arguments.vms and not arguments.host:
         raise KeysteadError("KS-USE-003", "name VMs, or a host with --host")
     host = session.host(arguments.host) if arguments.host else None
-    names = {session.vm(v) for v in arguments.vms}
+    names = set(session.vms(arguments.vms))
     if arguments.on_host:
         if host is None:
             raise KeysteadError("KS-USE-003", "--on-host needs --host: vCenter is not asked")
