@@ -252,7 +252,9 @@ def _stale() -> Iterator[int]:
             continue
         parent = process.info["ppid"]
         if "lab.forkserver" in words and parent != _supervisor(words):
-            yield process.info["pid"]
+            # An agent has its fork server's command line, and that one as its parent.
+            if "lab.forkserver" not in _words(parent):
+                yield process.info["pid"]
         if "nats-server" in words[0] and any(w.startswith(labs) for w in words):
             if "lab.supervisor" not in _words(parent):
                 yield process.info["pid"]
