@@ -1,0 +1,75 @@
+"""What a benchmark is, and what it gives.
+
+One ``run`` makes everything it needs, measures, and takes everything down again. ``quick`` does
+the same with less of everything: it shows that a benchmark works, its figures mean little.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar
+
+Report = Callable[[str], None]  # one line of progress
+
+
+class Sense(StrEnum):
+    """On which side of the bar the good figures are."""
+
+    BELOW = "<"
+    AT_MOST = "<="
+    AT_LEAST = ">="
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a figure has to keep, in the benchmark's unit."""
+
+    sense: Sense
+    limit: float
+
+    def met(self, value: float) -> bool:
+        match self.sense:
+            case Sense.BELOW:
+                return value < self.limit
+            case Sense.AT_MOST:
+                return value <= self.limit
+            case Sense.AT_LEAST:
+                return value >= self.limit
+
+    def best(self, values: list[float]) -> float:
+        return max(values) if self.sense is Sense.AT_LEAST else min(values)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One run: the figure that has a bar, and others that explain it (name with its unit)."""
+
+    value: float
+    details: Mapping[str, float] = field(default_factory=dict)
+
+
+class CannotRun(Exception):
+    """The benchmark has no figure: the text says what is missing or went wrong."""
+
+
+class NotMeasured(Exception):
+    """The benchmark is measured in another way, which the text names."""
+
+
+class Benchmark(ABC):
+    """``measures`` says in one line what is between the two looks at the clock."""
+
+    name: ClassVar[str]
+    measures: ClassVar[str]
+    unit: ClassVar[str]
+    bar: ClassVar[Bar]
+
+    def __init__(self, *, quick: bool = False) -> None:
+        self.quick = quick
+
+    @abstractmethod
+    async def run(self, report: Report) -> Figures:
+        """One complete run; raises ``CannotRun`` or ``NotMeasured``, or what went wrong."""

@@ -1,0 +1,147 @@
+"""Requests and replies over the broker: our port beside a bare nats-py client, in one run.
+
+Both ask another process over the same broker, under identities of the same kind, with messages
+of the same size, and take turns of a second: what else the machine does slows both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import ClassVar
+
+import msgspec
+from nats.aio.client import Client
+
+from lab.bench import echo
+from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
+from lab.bench.staging import folder
+from lab.broker import Broker
+from lab.identity import Identities
+from protocol.codec import encode_envelope, encode_message
+from protocol.envelope import VERSION, Envelope
+from protocol.messages.kms import Activate
+from protocol.terms import KeyId, NodeName
+from services.runtime.bus import BusPort
+
+IN_FLIGHT = 64
+PATIENCE = 30.0
+_KEY = KeyId("0" * 36)
+
+Call = Callable[[], Awaitable[object]]
+
+
+class RoundTrips(Benchmark):
+    """Unsealed requests, 64 in flight, answered at once."""
+
+    name: ClassVar[str] = "bus-roundtrips"
+    measures: ClassVar[str] = "round trips of the bus port, of a bare nats-py echo's, 64 in flight"
+    unit: ClassVar[str] = "%"
+    bar: ClassVar[Bar] = Bar(Sense.AT_LEAST, 60.0)
+
+    async def run(self, report: Report) -> Figures:
+        seconds, turns = (0.05, 1) if self.quick else (1.0, 3)
+        async with _ends() as (bare, port):
+            calls: dict[str, Call] = {
+                "bare_per_s": lambda: bare.request(echo.BARE_SUBJECT, _payload(), timeout=PATIENCE),
+                "port_per_s": lambda: port.request(echo.PORT_ECHO, _message(), within=PATIENCE),
+                "node_per_s": lambda: port.request(echo.NODE_ECHO, _message(), within=PATIENCE),
+            }
+            for call in calls.values():
+                await _rate(call, seconds / 5)  # warm
+            seen: dict[str, list[float]] = {name: [] for name in calls}
+            for _ in range(turns):
+                for name, call in calls.items():
+                    seen[name].append(await _rate(call, seconds))
+        rates = {name: sum(found) / len(found) for name, found in seen.items()}
+        return Figures(100.0 * rates["port_per_s"] / rates["bare_per_s"], rates)
+
+
+def _message() -> Activate:
+    return Activate(key_id=_KEY)
+
+
+def _payload() -> bytes:
+    """As long as an envelope of ours, and made for each call as ours is."""
+    return bytes(_SIZE)
+
+
+_SIZE = len(
+    encode_envelope(
+        Envelope(
+            VERSION, 100_000, "", NodeName("client"), 1, 1e6, "Activate", encode_message(_message())
+        )
+    )
+)
+
+
+async def _rate(call: Call, seconds: float) -> float:
+    """Calls per second, 64 at any moment."""
+    until = time.perf_counter() + seconds
+    done = 0
+
+    async def one_after_another() -> None:
+        nonlocal done
+        while time.perf_counter() < until:
+            await call()
+            done += 1
+
+    begun = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(IN_FLIGHT):
+            group.create_task(one_after_another())
+    return done / (time.perf_counter() - begun)
+
+
+@asynccontextmanager
+async def _ends() -> AsyncIterator[tuple[Client, BusPort]]:
+    """A broker, the other end in its process, and both clients."""
+    with folder() as where:
+        broker = Broker(where, Identities.create(where, echo.NODES))
+        await broker.start()
+        try:
+            settings = echo.Settings(broker.url, str(where), time.monotonic(), time.time())
+            async with _other_end(settings):
+                bare = await echo.bare_client(settings, echo.BARE_CLIENT, echo.BARE_ECHO)
+                port = echo.open_port(settings.world(), echo.CLIENT)
+                await port.open()
+                try:
+                    yield bare, port
+                finally:
+                    port.abort()
+                    await bare.close()
+        finally:
+            await broker.stop()
+
+
+@asynccontextmanager
+async def _other_end(settings: echo.Settings) -> AsyncIterator[None]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "lab.bench.echo",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
+        start_new_session=True,
+    )
+    if process.stdin is None or process.stdout is None:
+        raise CannotRun("the other end has no pipes")
+    try:
+        process.stdin.write(msgspec.json.encode(settings) + b"\n")
+        async with asyncio.timeout(PATIENCE):
+            if await process.stdout.readline() != echo.READY:
+                raise CannotRun("the other end did not start")
+        yield
+    finally:
+        process.stdin.close()  # at which it leaves
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await process.wait()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

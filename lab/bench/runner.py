@@ -1,0 +1,106 @@
+"""Runs benchmarks one after another, never two at once: they would measure each other."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from lab.bench.benchmark import Benchmark, CannotRun, Figures, NotMeasured, Report
+from lab.bench.machine import describe, load
+from lab.bench.staging import home
+from lab.errors import KeysteadError
+from protocol.errors import LabError
+
+CANNOT_RUN = 5  # exit code
+
+
+class Outcome(StrEnum):
+    MEASURED = "measured"
+    NOT_MEASURED = "not measured here"
+    CANNOT_RUN = "cannot run"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A benchmark's repeats. ``values`` is empty unless it was measured; ``text`` says why."""
+
+    benchmark: Benchmark
+    outcome: Outcome
+    values: tuple[float, ...] = ()
+    details: Mapping[str, float] = field(default_factory=dict)
+    text: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the median keeps the bar; None when nothing was measured."""
+        return self.benchmark.bar.met(statistics.median(self.values)) if self.values else None
+
+    @property
+    def met_at_best(self) -> bool | None:
+        """The same of the best repeat: what else runs on the machine only makes it worse."""
+        if not self.values:
+            return None
+        bar = self.benchmark.bar
+        return bar.met(bar.best(list(self.values)))
+
+
+async def run(
+    benchmarks: Sequence[Benchmark], repeat: int, report: Report
+) -> tuple[list[Result], dict[str, Any]]:
+    """Every result, and the machine with its load before and after."""
+    machine = {**describe(home()), "load_at_start": load()}
+    results = []
+    for number, benchmark in enumerate(benchmarks, 1):
+        report(f"[{number}/{len(benchmarks)}] {benchmark.name}: {benchmark.measures}")
+        results.append(await _one(benchmark, repeat, report))
+    return results, {**machine, "load_at_end": load()}
+
+
+async def _one(benchmark: Benchmark, repeat: int, report: Report) -> Result:
+    """An error of one benchmark ends that one only."""
+    runs: list[Figures] = []
+    try:
+        for number in range(1, repeat + 1):
+            made = await benchmark.run(report)
+            runs.append(made)
+            report(f"  {number}/{repeat}: {made.value:.4g} {benchmark.unit}")
+    except NotMeasured as reason:
+        return Result(benchmark, Outcome.NOT_MEASURED, text=str(reason))
+    except (CannotRun, KeysteadError, LabError, OSError, RuntimeError, TimeoutError) as error:
+        text = str(error) or type(error).__name__
+        report(f"  cannot run: {text}")
+        return Result(benchmark, Outcome.CANNOT_RUN, text=text)
+    return Result(
+        benchmark,
+        Outcome.MEASURED,
+        values=tuple(r.value for r in runs),
+        details={n: statistics.median([r.details[n] for r in runs]) for n in runs[0].details},
+    )
+
+
+def exit_code(results: Sequence[Result]) -> int:
+    """0 when every one ran, however slowly; 5 when one could not."""
+    return CANNOT_RUN if any(r.outcome is Outcome.CANNOT_RUN for r in results) else 0
+
+
+def row(result: Result) -> dict[str, Any]:
+    """A result as plain values, the row of the table and the item of the document."""
+    benchmark, values = result.benchmark, list(result.values)
+    return {
+        "benchmark": benchmark.name,
+        "measures": benchmark.measures,
+        "outcome": result.outcome.value,
+        "unit": benchmark.unit,
+        "min": min(values) if values else None,
+        "median": statistics.median(values) if values else None,
+        "max": max(values) if values else None,
+        "bar": f"{benchmark.bar.sense} {benchmark.bar.limit:g}",
+        "met": result.met,
+        "met_at_best": result.met_at_best,
+        "values": values,
+        "details": dict(result.details),
+        "text": result.text,
+    }
