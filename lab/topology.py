@@ -143,7 +143,10 @@ def load(source: str | Path | Mapping[str, Any], **changes: Any) -> LabFile:
             names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
             raise KeysteadError("KS-TOPO-001", f"no lab file {source}; shipped ones: {names}")
         where = str(path if path.parent != SHIPPED else path.name)
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise KeysteadError("KS-TOPO-001", f"{where}: cannot be read: {error}") from None
         try:
             data, marks = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.YAMLError as error:

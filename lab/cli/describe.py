@@ -18,8 +18,8 @@ Row = dict[str, Any]
 def describe_vm(vm: str, *, options: Options = DEFAULTS) -> None:
     """A VM: power, keys, and why it is locked or not, with the rule and the cure.
 
-        keystead describe vm vm-01
-        keystead describe vm vm-01 -o json
+    keystead describe vm vm-01
+    keystead describe vm vm-01 -o json
     """
     answer = call(options, "describe.vm", name=vm)
     if _document(answer, options, "vm"):
@@ -49,8 +49,8 @@ def describe_vm(vm: str, *, options: Options = DEFAULTS) -> None:
 def describe_host(host: str, *, options: Options = DEFAULTS) -> None:
     """A host: machine, TPM, key persistence, its VMs, and why it is as it is.
 
-        keystead describe host esxi-001
-        keystead describe host esxi-001 -o yaml
+    keystead describe host esxi-001
+    keystead describe host esxi-001 -o yaml
     """
     answer = call(options, "describe.host", name=host)
     if _document(answer, options, "host"):
@@ -82,8 +82,8 @@ def describe_host(host: str, *, options: Options = DEFAULTS) -> None:
 def describe_provider(provider: str, *, options: Options = DEFAULTS) -> None:
     """A key provider: its servers, their state, and what stands in the way.
 
-        keystead describe provider kms-provider
-        keystead describe provider kms-provider -o json
+    keystead describe provider kms-provider
+    keystead describe provider kms-provider -o json
     """
     answer = call(options, "describe.provider", name=provider)
     if _document(answer, options, "provider"):
@@ -141,8 +141,8 @@ def _tail(answer: Row) -> None:
 def explain(id: str = "", *, options: Options = DEFAULTS) -> None:
     """What an error id means and what to do about it; without an id, the list of all.
 
-        keystead explain KS-LAB-001
-        keystead explain
+    keystead explain KS-LAB-001
+    keystead explain
     """
     if not id:
         items = [_entry(known) for known in all_ids()]

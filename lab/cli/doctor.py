@@ -18,8 +18,8 @@ def doctor(
 ) -> int:
     """Try what a lab needs: a broker, a TPM, a port, files, memory. Exit code 78 on a problem.
 
-        keystead doctor
-        keystead doctor --hosts 500 -o json
+    keystead doctor
+    keystead doctor --hosts 500 -o json
     """
     if not 0 <= hosts <= 100_000:
         raise KeysteadError("KS-USE-003", f"--hosts {hosts}: from 0 to 100000")

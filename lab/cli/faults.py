@@ -47,6 +47,8 @@ def _inject(options: Options, kind: str, values: dict[str, Any], lasting: str = 
 
 
 def _ends(a: str, b: str, one_way: bool) -> dict[str, Any]:
+    if a == b:
+        raise KeysteadError("KS-USE-003", f"{a} {b}: a link has two different ends")
     return {"between": [a, b], "dir": "to" if one_way else "both"}
 
 
@@ -55,8 +57,8 @@ def cut(
 ) -> None:
     """Cut a link: senders see silence until their deadline.
 
-        keystead link cut vcenter kms
-        keystead link cut vcenter esxi-001 --one-way --for 5m
+    keystead link cut vcenter kms
+    keystead link cut vcenter esxi-001 --one-way --for 5m
     """
     _inject(options, "link.cut", _ends(a, b, one_way), for_)
 
@@ -73,8 +75,8 @@ def delay(
 ) -> None:
     """Let messages of a link come later.
 
-        keystead link delay vcenter kms 2s
-        keystead link delay vcenter esxi-001 500ms --jitter 200ms --for 5m
+    keystead link delay vcenter kms 2s
+    keystead link delay vcenter esxi-001 500ms --jitter 200ms --for 5m
     """
     if duration("delay", by) <= 0:
         raise KeysteadError("KS-USE-003", f"delay {by!r}: above 0s")
@@ -94,8 +96,8 @@ def loss(
 ) -> None:
     """Lose a share of a link's messages.
 
-        keystead link loss vcenter kms 20%
-        keystead link loss vcenter esxi-001 0.5 --one-way --for 2m
+    keystead link loss vcenter kms 20%
+    keystead link loss vcenter esxi-001 0.5 --one-way --for 2m
     """
     _inject(options, "link.loss", {**_ends(a, b, one_way), "p": share("share", p)}, for_)
 
@@ -111,8 +113,8 @@ def dup(
 ) -> None:
     """Send a share of a link's messages twice.
 
-        keystead link dup vcenter kms 50%
-        keystead link dup vcenter esxi-001 100% --for 2m
+    keystead link dup vcenter kms 50%
+    keystead link dup vcenter esxi-001 100% --for 2m
     """
     _inject(options, "link.dup", {**_ends(a, b, one_way), "p": share("share", p)}, for_)
 
@@ -120,8 +122,8 @@ def dup(
 def link_heal(a: str, b: str, *, options: Options = DEFAULTS) -> int:
     """Take back every fault of the link between two nodes.
 
-        keystead link heal vcenter kms
-        keystead link heal vcenter esxi-001 -o json
+    keystead link heal vcenter kms
+    keystead link heal vcenter esxi-001 -o json
     """
     return _healed(call(options, "heal", between=[a, b]), options)
 
@@ -129,8 +131,8 @@ def link_heal(a: str, b: str, *, options: Options = DEFAULTS) -> int:
 def get_links(*, options: Options = DEFAULTS) -> None:
     """Links in each direction, with the rules on them.
 
-        keystead get links
-        keystead get links -o json
+    keystead get links
+    keystead get links -o json
     """
     columns = (field("src", "FROM"), field("dst", "TO"), field("state"), field("rules"))
     answer = call(options, "get.links")
@@ -141,8 +143,8 @@ def get_links(*, options: Options = DEFAULTS) -> None:
 def faults(*, options: Options = DEFAULTS) -> None:
     """Faults in force; times are lab seconds since the lab began.
 
-        keystead faults
-        keystead faults -o json
+    keystead faults
+    keystead faults -o json
     """
     show(call(options, "faults"), options.output, FAULTS, (field("seen"),), key="id")
 
@@ -150,8 +152,8 @@ def faults(*, options: Options = DEFAULTS) -> None:
 def get_faults(*, options: Options = DEFAULTS) -> None:
     """Faults in force; the same as `keystead faults`.
 
-        keystead get faults
-        keystead get faults -o name
+    keystead get faults
+    keystead get faults -o name
     """
     faults(options=options)
 
@@ -166,8 +168,8 @@ def fault(
 ) -> None:
     """Begin any fault of experiment files by hand.
 
-        keystead fault proc.kill on=esxi-002
-        keystead fault site.power_loss site=main stagger=30s
+    keystead fault proc.kill on=esxi-002
+    keystead fault site.power_loss site=main stagger=30s
     """
     lease = duration("--for", for_)
     made = assignments("value", values)

@@ -37,8 +37,8 @@ POWER = (field("host"), field("machine"), field("boot"), field("ended"), field("
 def get_hosts(*, options: Options = DEFAULTS) -> None:
     """Hosts as vCenter sees them, with the state of their machines.
 
-        keystead get hosts
-        keystead get hosts -o wide
+    keystead get hosts
+    keystead get hosts -o wide
     """
     show(call(options, "get.hosts"), options.output, HOSTS, HOSTS_WIDE, key="host")
 
@@ -46,8 +46,8 @@ def get_hosts(*, options: Options = DEFAULTS) -> None:
 def get_nodes(*, options: Options = DEFAULTS) -> None:
     """Every node of the lab: machine state, boots, screen.
 
-        keystead get nodes
-        keystead get nodes -o json
+    keystead get nodes
+    keystead get nodes -o json
     """
     columns = (field("node"), field("role"), field("site"), field("state"), field("boot"))
     wide = (field("ended"), field("screen"), field("counters"))
@@ -57,8 +57,8 @@ def get_nodes(*, options: Options = DEFAULTS) -> None:
 def get_tpm(*, options: Options = DEFAULTS) -> None:
     """The TPM under each host.
 
-        keystead get tpm
-        keystead get tpm -o wide
+    keystead get tpm
+    keystead get tpm -o wide
     """
     columns = (
         field("host"),
@@ -96,8 +96,8 @@ def _power(
 def reboot(*hosts: str, options: Options = DEFAULTS) -> int:
     """Reboot hosts orderly: archive saved, TPM2_Shutdown, fresh measured boot.
 
-        keystead host reboot esxi-001
-        keystead host reboot 'esxi-[001-003]'
+    keystead host reboot esxi-001
+    keystead host reboot 'esxi-[001-003]'
     """
     return _power(options, "host.reboot", hosts)
 
@@ -105,8 +105,8 @@ def reboot(*hosts: str, options: Options = DEFAULTS) -> int:
 def crash(*hosts: str, options: Options = DEFAULTS) -> int:
     """Crash hosts: what was written survives; they stay off.
 
-        keystead host crash esxi-001
-        keystead host crash vcenter
+    keystead host crash esxi-001
+    keystead host crash vcenter
     """
     return _power(options, "host.crash", hosts)
 
@@ -114,8 +114,8 @@ def crash(*hosts: str, options: Options = DEFAULTS) -> int:
 def power_loss(*hosts: str, stay_off: StayOff = False, options: Options = DEFAULTS) -> int:
     """Pull hosts' power; it comes back at once, unless --stay-off. Only synced bytes survive.
 
-        keystead host power-loss esxi-001
-        keystead host power-loss site:main --stay-off
+    keystead host power-loss esxi-001
+    keystead host power-loss site:main --stay-off
     """
     return _power(options, "host.power-loss", hosts, {"stay_off": stay_off})
 
@@ -129,8 +129,8 @@ def power_on(
 ) -> int:
     """Power hosts (or vcenter, kms) on.
 
-        keystead host power-on esxi-001
-        keystead host power-on esxi-001 --boot-option encryptionRecoveryKey=KEY
+    keystead host power-on esxi-001
+    keystead host power-on esxi-001 --boot-option encryptionRecoveryKey=KEY
     """
     typed: dict[str, str] = {}
     for option in boot_option:
@@ -144,8 +144,8 @@ def power_on(
 def power_off(*hosts: str, options: Options = DEFAULTS) -> int:
     """Shut hosts (or vcenter, kms) down orderly.
 
-        keystead host power-off esxi-001
-        keystead host power-off kms
+    keystead host power-off esxi-001
+    keystead host power-off kms
     """
     return _power(options, "host.shutdown", hosts)
 
@@ -153,8 +153,8 @@ def power_off(*hosts: str, options: Options = DEFAULTS) -> int:
 def pause(*hosts: str, options: Options = DEFAULTS) -> None:
     """Stop the processes of hosts by signal: neither dead nor answering.
 
-        keystead host pause esxi-001
-        keystead host pause kms
+    keystead host pause esxi-001
+    keystead host pause kms
     """
     columns = (field("host"), field("paused"))
     show(_act(options, "host.pause", hosts, {}), options.output, columns, key="host")
@@ -163,8 +163,8 @@ def pause(*hosts: str, options: Options = DEFAULTS) -> None:
 def resume(*hosts: str, options: Options = DEFAULTS) -> None:
     """Let paused processes go on.
 
-        keystead host resume esxi-001
-        keystead host resume role:esxi
+    keystead host resume esxi-001
+    keystead host resume role:esxi
     """
     columns = (field("host"), field("paused"))
     show(_act(options, "host.resume", hosts, {}), options.output, columns, key="host")
@@ -173,8 +173,8 @@ def resume(*hosts: str, options: Options = DEFAULTS) -> None:
 def add(host: str = "", *, cluster: str = "", options: Options = DEFAULTS) -> None:
     """Add a new host to a cluster: made, powered on, added in vCenter.
 
-        keystead host add
-        keystead host add esxi-004 --cluster cluster-a
+    keystead host add
+    keystead host add esxi-004 --cluster cluster-a
     """
     answer = call(options, "host.add", host=host, cluster=cluster)
     if options.output in (Format.TABLE, Format.WIDE):
@@ -190,8 +190,8 @@ def esx(
 ) -> int:
     """esxcli at a host's console: works behind cut links, not on a host that is off.
 
-        keystead esx esxi-001 system security keypersistence get
-        keystead esx esxi-001 system security keypersistence enable
+    keystead esx esxi-001 system security keypersistence get
+    keystead esx esxi-001 system security keypersistence enable
     """
     answer = call(options, "esx", host=host, arguments=arguments)
     if options.output in (Format.JSON, Format.YAML):
@@ -205,8 +205,8 @@ def esx(
 def inspect(host: str, *, options: Options = DEFAULTS) -> None:
     """What a host's TPM tells of itself.
 
-        keystead tpm inspect esxi-001
-        keystead tpm inspect esxi-001 -o json
+    keystead tpm inspect esxi-001
+    keystead tpm inspect esxi-001 -o json
     """
     answer = call(options, "tpm.inspect", host=host)
     if options.output in (Format.JSON, Format.YAML):
@@ -218,8 +218,8 @@ def inspect(host: str, *, options: Options = DEFAULTS) -> None:
 def pcrs(host: str, *, options: Options = DEFAULTS) -> None:
     """PCR 0 to 7 of a host's TPM.
 
-        keystead tpm pcrs esxi-001
-        keystead tpm pcrs esxi-001 -o json
+    keystead tpm pcrs esxi-001
+    keystead tpm pcrs esxi-001 -o json
     """
     answer = call(options, "tpm.inspect", host=host)
     if options.output in (Format.JSON, Format.YAML):
@@ -235,8 +235,8 @@ def _tpm_fault(options: Options, kind: str, host: str) -> None:
 def clear(host: str, *, options: Options = DEFAULTS) -> None:
     """Clear a host's TPM (new storage seed): a fault without undo, see its cure.
 
-        keystead tpm clear esxi-001
-        keystead tpm clear esxi-001 -o json
+    keystead tpm clear esxi-001
+    keystead tpm clear esxi-001 -o json
     """
     _tpm_fault(options, "tpm.clear", host)
 
@@ -244,8 +244,8 @@ def clear(host: str, *, options: Options = DEFAULTS) -> None:
 def swap(host: str, *, options: Options = DEFAULTS) -> None:
     """Replace a host's TPM by a new one: a fault without undo, see its cure.
 
-        keystead tpm swap esxi-001
-        keystead tpm swap esxi-001 -o json
+    keystead tpm swap esxi-001
+    keystead tpm swap esxi-001 -o json
     """
     _tpm_fault(options, "tpm.swap", host)
 

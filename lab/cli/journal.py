@@ -40,8 +40,8 @@ def events(
 ) -> None:
     """vCenter's event log, with the product's event ids. JSON comes as one line per event.
 
-        keystead events
-        keystead events -f --after 120 -o json
+    keystead events
+    keystead events -f --after 120 -o json
     """
     asyncio.run(_events(options, follow, after))
 
@@ -104,8 +104,8 @@ def logs(
 ) -> None:
     """What nodes wrote down, merged by lab time; also of a lab that is stopped or was killed.
 
-        keystead logs --level warning
-        keystead logs -f vcenter esxi-001 --since 5m
+    keystead logs --level warning
+    keystead logs -f vcenter esxi-001 --since 5m
     """
     folder = LabFolder(options.name)
     record = folder.record()

@@ -27,8 +27,8 @@ Server = Annotated[str, Parameter(name="--kms", help="Key server; the one that h
 def get_keys(*, options: Options = DEFAULTS) -> None:
     """Every key of vCenter's inventory: whether its provider can give it, and who uses it.
 
-        keystead get keys
-        keystead get keys -o wide
+    keystead get keys
+    keystead get keys -o wide
     """
     columns = (
         field("key"),
@@ -43,8 +43,8 @@ def get_keys(*, options: Options = DEFAULTS) -> None:
 def get_providers(*, options: Options = DEFAULTS) -> None:
     """Key providers of vCenter, with the state of their servers.
 
-        keystead get providers
-        keystead get providers -o name
+    keystead get providers
+    keystead get providers -o name
     """
     wide = (field("unreachable"),)
     show(call(options, "get.providers"), options.output, PROVIDERS, wide, key="provider")
@@ -53,8 +53,8 @@ def get_providers(*, options: Options = DEFAULTS) -> None:
 def get_kms(*, options: Options = DEFAULTS) -> None:
     """Key servers, with their keys by state.
 
-        keystead get kms
-        keystead get kms -o yaml
+    keystead get kms
+    keystead get kms -o yaml
     """
     columns = (field("kms"), field("machine"), field("keys"), field("states"))
     show(call(options, "get.kms"), options.output, columns, key="kms")
@@ -63,8 +63,8 @@ def get_kms(*, options: Options = DEFAULTS) -> None:
 def key_show(key: str, *, kms: Server = "", options: Options = DEFAULTS) -> None:
     """A key's attributes at its key server.
 
-        keystead kms key show 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
-        keystead kms key show kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 -o json
+    keystead kms key show 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+    keystead kms key show kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 -o json
     """
     _show_key(call(options, "kms.key.show", key=key, kms=kms), options)
 
@@ -72,8 +72,8 @@ def key_show(key: str, *, kms: Server = "", options: Options = DEFAULTS) -> None
 def key_activate(key: str, *, kms: Server = "", options: Options = DEFAULTS) -> None:
     """KMIP Activate: Pre-Active becomes Active.
 
-        keystead kms key activate 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
-        keystead kms key activate 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --kms kms
+    keystead kms key activate 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+    keystead kms key activate 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --kms kms
     """
     _show_key(call(options, "kms.key.activate", key=key, kms=kms), options)
 
@@ -93,8 +93,8 @@ def key_revoke(
 ) -> None:
     """Revoke a key: a fault without undo, listed with its cure by `keystead faults`.
 
-        keystead kms key revoke 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
-        keystead kms key revoke 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --compromised
+    keystead kms key revoke 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+    keystead kms key revoke 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --compromised
     """
     _change_key(options, key, "compromise" if compromised else "deactivate")
 
@@ -102,8 +102,8 @@ def key_revoke(
 def key_destroy(key: str, *, options: Options = DEFAULTS) -> None:
     """Destroy a key (revoked first): a fault without undo, listed with its cure.
 
-        keystead kms key destroy 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
-        keystead kms key destroy kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+    keystead kms key destroy 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+    keystead kms key destroy kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
     """
     _change_key(options, key, "destroy")
 
@@ -122,8 +122,8 @@ def audit(
 ) -> None:
     """A key server's audit trail: who did what to which key.
 
-        keystead kms audit
-        keystead kms audit kms -o json
+    keystead kms audit
+    keystead kms audit kms -o json
     """
     if not kms:
         servers = [row["kms"] for row in call(options, "get.kms")["items"]]
@@ -159,8 +159,8 @@ def provider_add(
 ) -> None:
     """Register a standard key provider; under an old name it restores that one (LOCK-06).
 
-        keystead provider add kms-provider --server kms
-        keystead provider add second --server kms --default
+    keystead provider add kms-provider --server kms
+    keystead provider add second --server kms --default
     """
     if not server:
         raise KeysteadError("KS-USE-003", f"provider {provider}: name its key servers: --server")
@@ -171,8 +171,8 @@ def provider_add(
 def provider_default(provider: str, *, options: Options = DEFAULTS) -> None:
     """Make a provider the default.
 
-        keystead provider default kms-provider
-        keystead provider default second -o json
+    keystead provider default kms-provider
+    keystead provider default second -o json
     """
     answer = call(options, "provider.default", provider=provider)
     show_one(answer, options.output, PROVIDERS, key="provider")
@@ -181,8 +181,8 @@ def provider_default(provider: str, *, options: Options = DEFAULTS) -> None:
 def provider_delete(provider: str, *, options: Options = DEFAULTS) -> None:
     """Delete a key provider (use does not block it): listed with its cure by `keystead faults`.
 
-        keystead provider delete kms-provider
-        keystead provider delete second -o json
+    keystead provider delete kms-provider
+    keystead provider delete second -o json
     """
     known = [row["provider"] for row in call(options, "get.providers")["items"]]
     if provider not in known:

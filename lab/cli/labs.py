@@ -69,8 +69,8 @@ def up(
 ) -> None:
     """Start a lab, or go on with one that was stopped.
 
-        keystead up
-        keystead up edge --hosts 8 --pace 60 --name second
+    keystead up
+    keystead up edge --hosts 8 --pace 60 --name second
     """
     limit = duration("--timeout", timeout)
     if not 0 < limit <= LONGEST:
@@ -237,8 +237,8 @@ def down(
 ) -> None:
     """Stop a lab; its state stays on disk, unless --purge.
 
-        keystead down
-        keystead down --purge --name second
+    keystead down
+    keystead down --purge --name second
     """
     folder = LabFolder(options.name)
     if not folder.path.exists():
@@ -260,8 +260,8 @@ def down(
 def status(*, options: Options = DEFAULTS) -> None:
     """A running lab in short: nodes, VMs, faults, folder, processes.
 
-        keystead status
-        keystead status --name second -o json
+    keystead status
+    keystead status --name second -o json
     """
     answer = {**call(options, "status"), **_processes(LabFolder(options.name))}
     if is_document(options.output):
@@ -301,8 +301,8 @@ def _processes(folder: LabFolder) -> dict[str, Any]:
 def list_labs(*, options: Options = DEFAULTS) -> None:
     """All labs of this user: running, stopped, killed.
 
-        keystead list
-        keystead list -o json
+    keystead list
+    keystead list -o json
     """
     items = [_row(folder) for folder in all_labs()]
     columns = (
@@ -348,8 +348,8 @@ def _row(folder: LabFolder) -> dict[str, Any]:
 def version(*, options: Options = DEFAULTS) -> None:
     """Versions of keystead and of what it runs on.
 
-        keystead version
-        keystead version -o json
+    keystead version
+    keystead version -o json
     """
     import platform
     from importlib import metadata

@@ -45,8 +45,8 @@ def _short(key: str | None) -> str | None:
 def get_vms(*, options: Options = DEFAULTS) -> None:
     """VMs as vCenter sees them: power, locked or not, keys that are missing.
 
-        keystead get vms
-        keystead get vms -o json
+    keystead get vms
+    keystead get vms -o json
     """
     show(call(options, "get.vms"), options.output, VMS, VMS_WIDE, key="vm")
 
@@ -62,8 +62,8 @@ def create(
 ) -> None:
     """Create a VM, powered off.
 
-        keystead vm create vm-07 --encrypted
-        keystead vm create vm-08 --host esxi-002
+    keystead vm create vm-07 --encrypted
+    keystead vm create vm-08 --host esxi-002
     """
     answer = call(
         options,
@@ -85,8 +85,8 @@ def encrypt(
 ) -> None:
     """Encrypt a powered-off VM under a new key.
 
-        keystead vm encrypt vm-08
-        keystead vm encrypt vm-08 --provider kms-provider
+    keystead vm encrypt vm-08
+    keystead vm encrypt vm-08 --provider kms-provider
     """
     answer = call(options, "vm.encrypt", vm=vm, provider=provider)
     show_one(answer, options.output, VMS, VMS_WIDE, key="vm")
@@ -114,8 +114,8 @@ def _power(verb: str, vms: tuple[str, ...], host: str, on_host: bool, options: O
 def on(*vms: str, host: Host = "", on_host: OnHost = False, options: Options = DEFAULTS) -> int:
     """Power VMs on.
 
-        keystead vm on vm-01 vm-02
-        keystead vm on --host esxi-001
+    keystead vm on vm-01 vm-02
+    keystead vm on --host esxi-001
     """
     return _power("vm.on", vms, host, on_host, options)
 
@@ -123,8 +123,8 @@ def on(*vms: str, host: Host = "", on_host: OnHost = False, options: Options = D
 def off(*vms: str, host: Host = "", on_host: OnHost = False, options: Options = DEFAULTS) -> int:
     """Power VMs off.
 
-        keystead vm off vm-01
-        keystead vm off vm-01 --host esxi-001 --on-host
+    keystead vm off vm-01
+    keystead vm off vm-01 --host esxi-001 --on-host
     """
     return _power("vm.off", vms, host, on_host, options)
 
@@ -132,8 +132,8 @@ def off(*vms: str, host: Host = "", on_host: OnHost = False, options: Options = 
 def unlock(vm: str, *, options: Options = DEFAULTS) -> None:
     """CryptoUnlock_Task: let vCenter bring the keys of a locked VM now.
 
-        keystead vm unlock vm-01
-        keystead vm unlock vm-01 -o json
+    keystead vm unlock vm-01
+    keystead vm unlock vm-01 -o json
     """
     show_one(call(options, "vm.unlock", vm=vm), options.output, VMS, VMS_WIDE, key="vm")
 

@@ -45,7 +45,8 @@ class Session:
         """Nodes by name or selector (``esxi-[001-003]``, ``site:edge``), each once."""
         found: dict[NodeName, None] = {}
         for text in selectors:
-            chosen = (self.node(text),) if _plain(text) else self._select(select_nodes, text)
+            plain = _is_name(text, [str(e.node) for e in self.lab.directory().nodes])
+            chosen = (self.node(text),) if plain else self._select(select_nodes, text)
             found.update(dict.fromkeys(chosen))
         return tuple(found)
 
@@ -53,7 +54,8 @@ class Session:
         """VMs by name or selector (``vm-[01-04]``, ``all``), each once."""
         found: dict[VmName, None] = {}
         for text in selectors:
-            chosen = (self.vm(text),) if _plain(text) else self._select(select_vms, text)
+            plain = _is_name(text, self.lab.directory().vms)
+            chosen = (self.vm(text),) if plain else self._select(select_vms, text)
             found.update(dict.fromkeys(chosen))
         return tuple(found)
 
@@ -66,8 +68,9 @@ class Session:
         return tuple(e.node for e in self.lab.directory().nodes if e.role is Role.KMS)
 
 
-def _plain(text: str) -> bool:
-    return text != "all" and not set(text) & set("[]:% ")
+def _is_name(text: str, known: Iterable[str]) -> bool:
+    """A name that is there, or a word that has nothing of a selector."""
+    return text in known or (text != "all" and not set(text) & set("[]:% "))
 
 
 def _known(what: str, name: str, names: Iterable[str]) -> str:
