@@ -220,7 +220,7 @@ async def forged(bench: Bench) -> None:
     good: list[tuple[str, bytes, str]] = []
     wire = a.bus._wire
     send = wire.send
-    wire.send = lambda s, p, r="": good.append((s, p, r))  # type: ignore[method-assign]
+    wire.send = lambda subject, payload, reply="": good.append((subject, payload, reply))  # type: ignore[method-assign]
     task = asyncio.get_running_loop().create_task(a.bus.request(B, DiscoverVersions(), within=1))
     await bench.world.sleep(0.1)
     wire.send = send  # type: ignore[method-assign]

@@ -1,0 +1,172 @@
+"""Every command line of the documents runs, in order, and prints what the document shows.
+
+A ``console`` block has lines ``$ keystead ...`` and what they print. ``...`` stands for any
+lines; ids, times, ports and trace hashes may differ. After ``<!-- wait -->`` the block's first
+command is asked again until it shows what is written.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from services.runtime.tpm.device import available
+
+ROOT = Path(__file__).resolve().parents[2]
+WAIT = 60.0  # real seconds
+NOT_RUN = {
+    # The environment the tests run in is built by these two, and tests do not start themselves.
+    "./keystead test",
+    "./keystead test tests/services/esxi",
+    "./keystead up",
+    "./keystead bench",
+}
+VOLATILE = (
+    (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "UUID"),
+    (re.compile(r"\b[0-9a-f]{8}…"), "ID…"),
+    (re.compile(r"trace [0-9a-f]{16}"), "trace HASH"),
+    (re.compile(r"after \d+\.\d s"), "after N s"),
+    (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "TIME"),
+    (re.compile(r" +"), " "),
+)
+
+
+class Command(NamedTuple):
+    """One command line of a document and the output it shows."""
+
+    line: int
+    words: list[str]
+    output: list[str]
+    wait: bool
+
+
+def commands(text: str) -> Iterator[Command]:
+    """The commands of all ``console`` blocks, in order."""
+    waiting = inside = False
+    current: Command | None = None
+    for number, line in enumerate(text.split("\n"), 1):
+        if line == "<!-- wait -->":
+            waiting = True
+        elif line == "```console":
+            inside = True
+        elif line == "```" and inside:
+            if current is not None:
+                yield current
+            inside, waiting, current = False, False, None
+        elif inside and line.startswith("$ "):
+            if current is not None:
+                yield current
+                waiting = False
+            current = Command(number, shlex.split(line[2:]), [], waiting)
+        elif inside and current is not None:
+            current.output.append(line)
+
+
+def plain(text: str) -> str:
+    for pattern, word in VOLATILE:
+        text = pattern.sub(word, text)
+    return text.strip()
+
+
+def same(wanted: list[str], seen: list[str]) -> bool:
+    """Whether ``seen`` is what the document shows; ``...`` matches any lines."""
+    if not wanted:
+        return not seen
+    if wanted[0] == "...":
+        return any(same(wanted[1:], seen[start:]) for start in range(len(seen) + 1))
+    return bool(seen) and plain(wanted[0]) == plain(seen[0]) and same(wanted[1:], seen[1:])
+
+
+class Shell:
+    """Runs ``keystead`` with a state folder of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self._environment = {
+            **os.environ,
+            "KEYSTEAD_STATE_HOME": str(home),
+            "PYTHONPATH": str(ROOT),
+            "NO_COLOR": "1",
+        }
+
+    def run(self, words: list[str]) -> tuple[int, list[str], str]:
+        """Exit code, lines on stdout, stderr."""
+        assert words[0] in ("keystead", "./keystead")
+        done = subprocess.run(
+            [sys.executable, "-m", "lab.cli.main", *words[1:]],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done.returncode, done.stdout.splitlines(), done.stderr
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    made = Shell(tmp_path)
+    yield made
+    made.run(["keystead", "down", "--purge"])
+
+
+@pytest.mark.lab
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
+def test_the_readme_tells_the_truth(shell: Shell) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    listed = list(commands(text))
+    assert len(listed) > 15
+    for command in listed:
+        until = time.monotonic() + (WAIT if command.wait else 0)
+        while True:
+            code, seen, errors = shell.run(command.words)
+            if code == 0 and same(command.output, seen):
+                break
+            assert time.monotonic() < until, (
+                f"README.md:{command.line}: {shlex.join(command.words)}: exit {code}\n"
+                + "\n".join(seen)
+                + errors
+            )
+            time.sleep(1)
+
+
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "docs/glossary.md"])
+def test_shell_blocks_name_commands_that_exist(document: str, tmp_path: Path) -> None:
+    """Lines of ``sh`` blocks and inline commands: their help can be asked for."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    lines += [m for m in re.findall(r"`((?:\./)?keystead [^`]+)`", text) if "setup" not in m]
+    shell = Shell(tmp_path)
+    for line in filter(None, lines):
+        if line in NOT_RUN:
+            continue
+        words = [w for w in shlex.split(line) if not w.startswith("-")]
+        code, _, errors = shell.run([*words, "--help"])
+        assert code == 0, f"{document}: {line}: {errors}"
+
+
+def test_links_lead_somewhere() -> None:
+    for document in ("README.md", "ARCHITECTURE.md"):
+        text = (ROOT / document).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
+            assert (ROOT / target).exists(), f"{document}: {target}"
+
+
+def test_the_comparison_can_fail() -> None:
+    """A document that shows something else is noticed."""
+    assert same(["a", "...", "z"], ["a", "b", "z"])
+    assert same(["kms-provider/ae32e990…  -"], ["kms-provider/00000000… -"])
+    assert not same(["a", "b"], ["a"])
+    assert not same(["a"], ["a", "b"])
+    assert not same(["vm-01 locked"], ["vm-01 unlocked"])
