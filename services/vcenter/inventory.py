@@ -222,6 +222,7 @@ def _read_all(connection: sqlite3.Connection) -> list[tuple[Table, Row]]:
     for table in Table:
         if table is Table.OPERATION:
             continue
-        for (body,) in connection.execute(f"SELECT body FROM {table} ORDER BY position"):  # noqa: S608
+        select = f"SELECT body FROM {table} ORDER BY position"  # noqa: S608
+        for (body,) in connection.execute(select):
             rows.append((table, msgspec.json.decode(body, type=ROW_OF[table])))
     return rows

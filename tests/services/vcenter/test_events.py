@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from protocol.errors import EncryptionKeyRequired
@@ -14,10 +12,12 @@ from protocol.terms import (
     KmipState,
     NodeName,
     PowerState,
+    Role,
     VmConnectionState,
     VmCryptoState,
     VmName,
 )
+from services.runtime.config import Knobs
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import KMS, VM, A, B, P, Rig
 
@@ -69,6 +69,31 @@ def test_kms_lost_then_host_reboot_then_kms_back(rig: Rig) -> None:
         PowerState.OFF,  # unlocking powers nothing on
     )
     assert rig.power_on_vm().power is PowerState.ON
+
+
+def test_each_boot_tells_anew_that_the_host_needs_its_mode(rig: Rig) -> None:
+    rig.up(A)
+    rig.vm(VM)
+    rig.cut((VCENTER, KMS))
+    mark = rig.mark()
+    for _ in range(2):
+        rig.reboot(A)
+        rig.sleep(400)
+    assert rig.ids(mark).count(E.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR) == 2
+    assert rig.ids(mark).count(E.VM_LOCKED_KMS_CLUSTER_ERROR) == 1  # it is locked already
+
+
+def test_a_pass_waits_for_a_silent_key_server_once(rig: Rig) -> None:
+    """Host key and VM keys come from the same server: its silence is heard once per pass."""
+    rig.up(A)
+    rig.vm(VM)
+    rig.cut((VCENTER, KMS))
+    rig.reboot(A)
+    rig.sleep(1)
+    began = rig.loop.time()
+    while rig.vm_info().lock_event is None:
+        rig.sleep(0.5)
+    assert rig.loop.time() - began < 1.5 * Knobs().request_timeout_s
 
 
 def test_key_destroyed_then_host_reboot(rig: Rig) -> None:
@@ -201,7 +226,7 @@ def test_marks_and_events_survive_a_crash_of_vcenter(rig: Rig) -> None:
 
 
 def test_a_new_recovery_key_is_told_once(rig: Rig) -> None:
-    rig.add(A, role_of_hosts())
+    rig.add(A, Role.ESXI)
     rig.hosts[A].recovery_id = "{ID-1}"
     rig.host(A)
     rig.sleep(700)
@@ -211,12 +236,6 @@ def test_a_new_recovery_key_is_told_once(rig: Rig) -> None:
     rig.hosts[A].recovery_id = "{ID-2}"
     rig.sleep(301)
     assert rig.ids().count(E.HOST_TPM_CONFIG_ENCRYPTION) == 2
-
-
-def role_of_hosts() -> Any:
-    from protocol.terms import Role
-
-    return Role.ESXI
 
 
 def test_a_host_without_vms_of_its_own_is_told_of_by_send_key_error(rig: Rig) -> None:

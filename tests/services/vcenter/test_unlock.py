@@ -15,7 +15,7 @@ from protocol.messages.vcenter import (
     PowerOnVm,
     UnregisterKmsCluster,
 )
-from protocol.terms import PowerState, VmCryptoState
+from protocol.terms import PowerState, VmCryptoState, VmName
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import KMS, VM, A, P, Rig
 
@@ -117,8 +117,6 @@ def test_bulk_push_is_cut_by_count_and_asks_once_per_key() -> None:
     rig = Rig()
     rig.vcenter.parts.push._config = type(rig.parts.push._config)(push_batch=5)
     rig.up(A)
-    from protocol.terms import VmName
-
     names = [VmName(f"vm-{n:02d}") for n in range(12)]
     for name in names:
         rig.vm(name)
@@ -128,5 +126,16 @@ def test_bulk_push_is_cut_by_count_and_asks_once_per_key() -> None:
     rig.sleep(30)
     assert [len(ids) for ids in rig.servers[KMS].asked[asked:]] == [1, 5, 5, 2]
     assert rig.hosts[A].seen[seen:].count(AddKeys.__name__) == 3
+    rig.healthy()
+    rig.close()
+
+
+def test_a_health_check_that_finds_the_kms_back_repairs_at_once() -> None:
+    """3.3: recovers at the next check, however far the next reconcile is."""
+    rig = Rig(remediation_interval_s=100_000)
+    lock(rig)
+    rig.heal()
+    rig.sleep(310)
+    assert rig.vm_info().crypto is VmCryptoState.UNLOCKED
     rig.healthy()
     rig.close()
