@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import Any
 
 from lab.core import LabCore
@@ -125,19 +125,29 @@ async def side_by_side(
         raise failures.exceptions[0] from None
 
 
-async def wait_ready(lab: LabCore, limit: float = 300.0) -> None:
-    """All hosts connected and all VMs that shall run running, within ``limit`` lab seconds."""
+async def wait_ready(
+    lab: LabCore, limit: float = 300.0, *, hosts: Collection[NodeName] | None = None
+) -> None:
+    """All hosts connected and all VMs that shall run running, within ``limit`` lab seconds.
+
+    ``hosts``: only these must be connected, and VMs are left to their hosts' autostart.
+    """
     until = lab.monotonic() + limit
-    wanted = [v.vm for v in lab.topology.vms if v.power_on]
+    wanted = [v.vm for v in lab.topology.vms if v.power_on and hosts is None]
     missing = "vCenter does not answer"
     while lab.monotonic() < until:
         try:
-            hosts = (await lab.ask(lab.vcenter, ListHosts())).hosts
+            seen = (await lab.ask(lab.vcenter, ListHosts())).hosts
             vms = (await lab.ask(lab.vcenter, ListVms())).vms
         except LabError as error:
             missing = f"vCenter: {error}"
         else:
-            away = [h.host for h in hosts if h.connection is not HostConnectionState.CONNECTED]
+            away = [
+                h.host
+                for h in seen
+                if h.connection is not HostConnectionState.CONNECTED
+                and (hosts is None or h.host in hosts)
+            ]
             running = {v.vm for v in vms if v.power is PowerState.ON}
             off = [v for v in wanted if v not in running]
             if not away and not off:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import sys
 import time
@@ -22,12 +23,12 @@ from chaos.keeper import FaultKeeper
 from lab.control import ControlServer
 from lab.errors import KeysteadError
 from lab.processes import ProcessLab
-from lab.provision import provision, start_nodes
+from lab.provision import provision, start_nodes, wait_ready
 from lab.state import LabFolder, LabRecord
 from lab.topology import LabFile, plan
 from lab.verbs import Session, run_verb
 from protocol.errors import LabError
-from protocol.messages.control import NodeSpec, Progress, RunVerb, VerbDone
+from protocol.messages.control import NodeRunState, NodeSpec, Progress, RunVerb, VerbDone
 from services.runtime.lab.world import LabTime
 
 LEASE_TICK = 0.5  # real seconds between looks at leases
@@ -131,11 +132,15 @@ class Supervisor:
             self.keeper.load(faults)
         for raw in self.record.hosts_added:
             await self.lab.add_node(msgspec.convert(raw, NodeSpec))
-        report(f"power on {len(self.lab.topology.nodes)} nodes", 1, 2)
+        report(f"power on {len(self.lab.topology.nodes)} nodes", 1, 3)
         await start_nodes(self.lab, strict=False)
         if self.keeper.active():
-            report("heal the faults of the last time", 2, 2)
+            report("heal the faults of the last time", 2, 3)
             await self.keeper.heal_all()
+        report("wait until hosts are connected", 3, 3)
+        up = [s.node for s in await self.lab.nodes() if s.state is NodeRunState.RUNNING]
+        if self.lab.vcenter in up:
+            await wait_ready(self.lab, hosts=up)
 
     async def _live(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -188,6 +193,8 @@ def _failed(error: BaseException) -> ProgressLine:
 
 def main() -> None:
     folder, waiting = LabFolder(sys.argv[1]), Waiting(int(sys.argv[2]))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # brokers and agents inherit it
     try:
         with folder.lock(int(sys.argv[3]) if len(sys.argv) > 3 else -1):
             folder.write("supervisor", str(os.getpid()).encode())

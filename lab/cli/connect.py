@@ -81,7 +81,7 @@ class Connection:
         if self._client is not None:
             await self._client.subscribe_events(lambda _, event: callback(event))
 
-    async def call(self, verb: str, **arguments: Any) -> Any:
+    async def call(self, verb: str, /, **arguments: Any) -> Any:
         """Run a verb; its plain result. Every failure is a ``KeysteadError``."""
         import msgspec
 
@@ -105,7 +105,7 @@ class Connection:
         return msgspec.msgpack.decode(done.result) if done.result else None
 
 
-def call(options: Options, verb: str, **arguments: Any) -> Any:
+def call(options: Options, verb: str, /, **arguments: Any) -> Any:
     """Run one verb of a running lab and return its result; long steps are told on stderr."""
 
     async def one() -> Any:
