@@ -20,8 +20,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from services.runtime.tpm.device import available
-
 PACKET = 1 << 17
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
@@ -116,10 +114,10 @@ def _reap(control: socket.socket) -> None:
 
 
 def main() -> None:
+    from lab.preload import preload
     from lab.process import main as child
 
-    if sys.argv[3] == "tpm":
-        available()  # loads the binding once, for every child to share
+    preload(tpm=sys.argv[3] == "tpm")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
     bind_to_parent(int(sys.argv[2]), "keystead-fork")

@@ -60,14 +60,19 @@ def decode_message(name: str, body: bytes | msgspec.Raw) -> Message:
 
 def decode_as(cls: type[M], body: bytes | msgspec.Raw) -> M:
     """``body`` as a ``cls``; ``Malformed`` if it is anything else."""
-    decoder = _decoders.get(cls)
-    if decoder is None:
-        decoder = _decoders[cls] = msgspec.msgpack.Decoder(cls, dec_hook=_decode_hook)
     try:
-        message: M = decoder.decode(body)
+        message: M = decoder_of(cls).decode(body)
     except _WRONG as error:
         raise Malformed(f"{cls.__name__}: {error}") from None
     return message
+
+
+def decoder_of(cls: type[M]) -> msgspec.msgpack.Decoder[M]:
+    """The decoder of a message, made when it is first asked for."""
+    decoder = _decoders.get(cls)
+    if decoder is None:
+        decoder = _decoders[cls] = msgspec.msgpack.Decoder(cls, dec_hook=_decode_hook)
+    return decoder
 
 
 def encode_envelope(envelope: Envelope | ReplyEnvelope, limit: int = SIZE_LIMIT) -> bytes:
