@@ -25,7 +25,7 @@ from chaos.lab import Lab
 from chaos.observe import Snapshot
 from chaos.probes import PROBES, Operations, Sources
 from chaos.recoveries import EVERY, Recoveries
-from chaos.requirements import unmet
+from chaos.requirements import REQUIRES, unmet
 from chaos.verdict import WORDS, Exit, Verdict, exit_of
 from chaos.workload import Means, load_name, perform
 from protocol.terms import CryptoKeyId, KeyId, PowerState, ProviderId
@@ -111,7 +111,7 @@ class _Run:
         missing = await unmet(plan.requires, self.lab)
         if missing:
             text = "; ".join(missing)
-            self.judged.append(CheckResult(name="requires", result=Result.FAIL, text=text))
+            self.judged.append(CheckResult(name=REQUIRES, result=Result.FAIL, text=text))
             return
         await self._plant()
         await self._counters()
@@ -372,7 +372,11 @@ def _reasons(code: Exit, results: list[CheckResult]) -> tuple[str, ...]:
     bad = [r for r in results if r.result is Result.FAIL] or [
         r for r in results if r.result is Result.UNKNOWN
     ]
-    return tuple(f"{r.name}: {r.text}" for r in bad)
+    prefix = ""
+    if code is Exit.NOT_STEADY:
+        misfit = any(r.name == REQUIRES for r in bad)
+        prefix = "KS-CHAOS-015: " if misfit else "KS-CHAOS-201: "
+    return tuple(f"{prefix}{r.name}: {r.text}" for r in bad)
 
 
 def leaves(group: BaseExceptionGroup[ChaosError]) -> list[ChaosError]:

@@ -177,11 +177,6 @@ CATALOGUE: Final[dict[str, Explained]] = {
         "A service used time, network, files or threads past its ports. The run proves nothing.",
         "Correct the service; the message names what was reached for.",
     ),
-    "KS-CHAOS-206": Explained(
-        "The lab refused a question the run depends on",
-        "An observation needed to begin or end the run got an error.",
-        "See the message; `keystead status` shows whether the lab is up.",
-    ),
 }
 
 

@@ -15,6 +15,7 @@ TPMS = {
     "none": (TpmBackend.NONE,),
 }
 SHOWN = 3
+REQUIRES = "requires"  # the name under which a misfit is judged
 
 
 async def unmet(needs: Needs, lab: Lab) -> list[str]:

@@ -86,6 +86,7 @@ def test_a_hypothesis_that_does_not_hold_at_first_injects_nothing(world: World) 
         world, planned(world, CUT.replace('vm.works, is: "== 100%"', 'vm.locked, is: "== 1"', 1))
     )
     assert (verdict.verdict, verdict.exit_code) == ("not steady", 3)
+    assert verdict.reasons[0].startswith("KS-CHAOS-201: ")
     assert not [r for r in history.records if r.type == "fault"]
 
 
@@ -94,6 +95,7 @@ def test_a_lab_that_does_not_fit_is_not_touched(world: World, need: str) -> None
     verdict, history = play(world, planned(world, f"requires: {{{need}}}\n" + CUT))
     assert verdict.exit_code == 3
     assert verdict.checks[0].name == "requires"
+    assert verdict.reasons[0].startswith("KS-CHAOS-015: requires: ")
     assert not [r for r in history.records if r.type == "fault"]
 
 
