@@ -206,29 +206,8 @@ def plan(file: LabFile) -> Topology:
         raise KeysteadError("KS-TOPO-001", str(error)) from None
     _check_references(file)
     vcenter = NodeName(file.vcenters[0].name)
-    specs: list[NodeSpec] = []
-    groups: list[tuple[NodeName, ...]] = []
-    for server in file.kms:
-        specs.append(
-            NodeSpec(
-                node=NodeName(server.name),
-                role=Role.KMS,
-                site=server.site,
-                knobs=file.knobs,
-                config={"identities": {vcenter: {"role": "client"}}},
-            )
-        )
-        groups.append((NodeName(server.name),))
-    specs.append(
-        NodeSpec(
-            node=vcenter,
-            role=Role.VCENTER,
-            site=file.vcenters[0].site,
-            knobs=file.knobs,
-            config={"version": file.vcenters[0].version},
-        )
-    )
-    groups.append((vcenter,))
+    specs = [*_key_servers(file, vcenter), _vcenter(file, vcenter)]
+    groups: list[tuple[NodeName, ...]] = [(spec.node,) for spec in specs]
     vms: list[VmPlan] = []
     for cluster in file.clusters:
         first = sum(s.role is Role.ESXI for s in specs) + 1
@@ -262,6 +241,29 @@ def plan(file: LabFile) -> Topology:
         ),
         vms=tuple(vms),
         key_persistence=tuple(persistent),
+    )
+
+
+def _key_servers(file: LabFile, vcenter: NodeName) -> list[NodeSpec]:
+    return [
+        NodeSpec(
+            node=NodeName(server.name),
+            role=Role.KMS,
+            site=server.site,
+            knobs=file.knobs,
+            config={"identities": {vcenter: {"role": "client"}}},
+        )
+        for server in file.kms
+    ]
+
+
+def _vcenter(file: LabFile, vcenter: NodeName) -> NodeSpec:
+    return NodeSpec(
+        node=vcenter,
+        role=Role.VCENTER,
+        site=file.vcenters[0].site,
+        knobs=file.knobs,
+        config={"version": file.vcenters[0].version},
     )
 
 

@@ -230,35 +230,32 @@ def _why_not_supplied(key: KeyFacts, vcenter_up: bool, host: HostFacts) -> list[
                 "power the key server on, or heal the fault",
             )
         ]
+    return [_why_not_from_the_server(key)]
+
+
+def _why_not_from_the_server(key: KeyFacts) -> Reason:
+    """The server is up and reachable: what it says about the key decides."""
     if key.asked_server and key.state is None:
-        return [
-            Reason(
-                f"The key server does not know {key.key}.",
-                "LOCK-01",
-                "restore the key server's data that has this key",
-            )
-        ]
-    if key.state in ("Destroyed", "Destroyed Compromised"):
-        return [
-            Reason(
-                f"{key.key} was destroyed at the key server.",
-                "STD-18",
-                "restore the key server (keystead heal --with-cure), or recover the VM from backup",
-            )
-        ]
-    if key.state not in (None, "Active"):
-        return [
-            Reason(
-                f"{key.key} is {key.state}: vCenter does not bring keys that are not Active.",
-                "STD-19",
-                "activate it, or recrypt while some host still has it",
-            )
-        ]
-    return [
-        Reason(
-            f"Nothing stands in the way of {key.key} now: vCenter brings it at the next health "
-            "check or reconcile.",
-            "STD-10",
-            f"wait, or: keystead vm unlock VM (provider {key.provider})",
+        return Reason(
+            f"The key server does not know {key.key}.",
+            "LOCK-01",
+            "restore the key server's data that has this key",
         )
-    ]
+    if key.state in ("Destroyed", "Destroyed Compromised"):
+        return Reason(
+            f"{key.key} was destroyed at the key server.",
+            "STD-18",
+            "restore the key server (keystead heal --with-cure), or recover the VM from backup",
+        )
+    if key.state not in (None, "Active"):
+        return Reason(
+            f"{key.key} is {key.state}: vCenter does not bring keys that are not Active.",
+            "STD-19",
+            "activate it, or recrypt while some host still has it",
+        )
+    return Reason(
+        f"Nothing stands in the way of {key.key} now: vCenter brings it at the next health "
+        "check or reconcile.",
+        "STD-10",
+        f"wait, or: keystead vm unlock VM (provider {key.provider})",
+    )

@@ -46,8 +46,7 @@ def test_a_good_file() -> None:
     assert problems(GOOD) == []
 
 
-def test_every_error_is_told_at_once_with_its_line() -> None:
-    text = """\
+MANY_ERRORS = """\
 apiVersion: keystead/v2
 kind: Experiment
 nam: small
@@ -84,7 +83,10 @@ final: {heal: all}
 negative_control: {disable: x}
 checks: {add: [boot_storm_fare]}
 """
-    found = problems(text)
+
+
+def test_every_error_is_told_at_once_with_its_line() -> None:
+    found = problems(MANY_ERRORS)
     assert [(line, id) for line, id, _ in found] == [
         (1, "KS-CHAOS-003"),
         (1, "KS-CHAOS-004"),
