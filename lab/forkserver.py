@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -117,6 +118,7 @@ def main() -> None:
     from lab.preload import preload
     from lab.process import main as child
 
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # children hold keys: no core file of them
     preload(tpm=sys.argv[3] == "tpm")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))

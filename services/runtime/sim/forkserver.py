@@ -13,6 +13,7 @@ import gc
 import importlib
 import os
 import pickle  # spoken with the parent only, over an inherited socket
+import resource
 import select
 import signal
 import socket
@@ -51,6 +52,7 @@ def _receive(sock: socket.socket, size: int) -> bytes | None:
 def serve(control_fd: int, preload: list[str]) -> None:
     """The server's whole life. Reports "ready" or why it cannot fork safely."""
     control = socket.socket(fileno=control_fd)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # workers hold keys: no core file of them
     try:
         for name in preload:
             importlib.import_module(name)
