@@ -18,6 +18,8 @@ from lab.forkserver import PACKET, Ended, Spawn, Spawned
 
 ROOT = Path(__file__).resolve().parent.parent
 START_LIMIT = 30.0  # real seconds
+# The threads of an agent wait for disks and TPMs; a heap for each would only cost memory.
+_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
 
 
 class ChildProcess:
@@ -71,6 +73,7 @@ class Children:
                     self._preload,
                 ],
                 cwd=ROOT,
+                env={**_ENVIRONMENT, **os.environ},
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
