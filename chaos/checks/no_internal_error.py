@@ -1,4 +1,5 @@
-"""No service met an error it did not expect, and none dropped a message it could not read.
+"""No service met an error it did not expect, none dropped a message it could not read, and the
+broker refused nobody a subject (a node that speaks or listens as another).
 
 Reads the ``counters`` states, one per node, that the engine writes at the begin and at the end.
 """
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from chaos.checks.result import Finding, Result
 from chaos.history import Record
 
-WATCHED = ("internal_errors", "forged", "malformed")
+WATCHED = ("internal_errors", "forged", "malformed", "violations")
 
 
 def no_internal_error(records: Sequence[Record]) -> Finding:

@@ -108,6 +108,11 @@ class BusPort:
     def me(self) -> NodeName:
         return self._me
 
+    @property
+    def violations(self) -> int:
+        """How often the broker refused this life a subject: it spoke or listened as another."""
+        return self._wire.violations
+
     # ---- life ---------------------------------------------------------------------------
 
     async def open(self) -> None:

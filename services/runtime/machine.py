@@ -72,6 +72,7 @@ class Machine:
             for name, value in (
                 *self._runner.bus.counters.items(),
                 ("internal_errors", self._runner.internal_errors),
+                ("violations", self._runner.bus.violations),
             ):
                 total[name] = total.get(name, 0) + value
         return dict(sorted(total.items()))

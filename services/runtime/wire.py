@@ -32,6 +32,11 @@ class WireSink(Protocol):
 class Wire(Protocol):
     """One node's connection under its own broker identity."""
 
+    @property
+    def violations(self) -> int:
+        """How often the broker refused this connection a subject; a healthy node's is 0."""
+        ...
+
     async def open(self, sink: WireSink) -> None:
         """Connect and subscribe ``l.*.<me>.>``; returns when a message to oneself came back."""
         ...
