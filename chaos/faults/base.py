@@ -6,10 +6,12 @@ Adding a fault: one file in this folder, one line in the tuple of ``chaos.faults
 from __future__ import annotations
 
 import asyncio
+from abc import ABCMeta, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
+from msgspec import StructMeta
 from pydantic import BaseModel, ConfigDict
 
 from chaos.draws import Draws
@@ -57,7 +59,11 @@ class Targets:
         return tuple(entry.node for entry in self.directory.nodes if entry.role is role)
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
+class _FaultMeta(StructMeta, ABCMeta):
+    """A struct whose abstract methods are enforced."""
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
     """A fault with its parameters resolved: concrete node names, lab seconds.
 
     ``kind`` is its name in files and commands (``link.cut``). ``id`` is unique in the lab.
@@ -74,17 +80,17 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
     @classmethod
+    @abstractmethod
     def of(cls, id: str, params: Any, targets: Targets) -> Fault:
         """The fault for ``params`` (an instance of ``cls.params``); raises ``ChaosError``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def touches(self) -> tuple[NodeName, ...]:
         """Nodes it acts on, for the blast radius and ``describe``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def summary(self) -> str:
         """One line for ``keystead faults``."""
-        raise NotImplementedError
 
     async def survey(self, lab: Lab) -> Notes:
         """Look, change nothing: what heal and bite check must know of the time before.
@@ -95,23 +101,23 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         """
         return {}
 
+    @abstractmethod
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
         """Make it so; link rules carry the lease ``until`` (0 = none). May add to ``notes``."""
-        raise NotImplementedError
 
     async def renew(self, lab: Lab, until: float) -> None:
         """Carry the lease on; only link faults have something to do."""
 
+    @abstractmethod
     async def bites(self, lab: Lab, notes: Notes) -> str:
         """Empty when it really happens; else what was seen instead."""
-        raise NotImplementedError
 
     async def heal(self, lab: Lab, notes: Notes) -> None:
         """Take it back; again is no change. An irreversible one has nothing to do here."""
 
+    @abstractmethod
     async def healed(self, lab: Lab, notes: Notes) -> str:
         """Empty when it is really gone; else what was seen instead."""
-        raise NotImplementedError
 
     def cure_text(self) -> str:
         """For an irreversible one: what a person must do."""

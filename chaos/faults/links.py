@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -66,8 +67,9 @@ class LinkFault(Fault, frozen=True, kw_only=True):
         back = tuple((y, x) for x, y in self.edges()) if self.dir is not Direction.TO else ()
         return forth + back
 
+    @abstractmethod
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
-        raise NotImplementedError
+        """The rule of one link."""
 
     def touches(self) -> tuple[NodeName, ...]:
         return tuple(dict.fromkeys(self.a + self.b))
