@@ -26,9 +26,9 @@ from lab.errors import KeysteadError, entry
 from lab.launch import LabState, state_of
 from lab.state import LabFolder, state_home
 
-FILES_FIXED, FILES_PER_HOST = 128, 12  # measured: broker, supervisor and agents together, per host
-MIB_FIXED, MIB_PER_HOST = 250, 45  # one process per host, with its TPM
-TPM_PACKAGES = "libtpms0 libtss2-dev"
+# Measured on running labs, rounded up.
+FILES_FIXED, FILES_PER_NODE, FILES_PER_PACKED = 128, 4, 16
+MIB_FIXED, MIB_PER_PROCESS, MIB_PER_HOST = 250, 20, 6
 BUILD_PACKAGES = "gcc libc6-dev python3-dev libtss2-dev pkg-config"
 
 
@@ -76,39 +76,36 @@ def broker() -> Finding:
 
 
 async def _round_trip(folder: Path) -> float:
+    """A wire is open when a message that it sent to itself has come back."""
     from lab.broker import Broker
     from lab.broker_config import BrokerKind
-    from lab.control import ControlClient, ControlServer
-    from lab.identity import CLI, SUPERVISOR, Identities
-    from protocol.messages.control import RunVerb, VerbDone
+    from lab.identity import Identities
+    from protocol.terms import NodeName
+    from services.runtime.incarnation import Incarnation
+    from services.runtime.lab.bus import NatsWire
 
-    identities = Identities.create(folder, [], 0)
-    server = Broker(folder, identities, BrokerKind.CONTROL)
+    node = NodeName("doctor")
+    identities = Identities.create(folder, [node], 0)
+    server = Broker(folder, identities, BrokerKind.DATA)
     await server.start()
     try:
-        ends = [
-            ControlClient(server.url, identities.control(name).seed, name)
-            for name in (SUPERVISOR, CLI)
-        ]
-        for end in ends:
-            await end.open()
-
-        async def answer(message: RunVerb, sender: str) -> VerbDone:
-            return VerbDone(result=message.arguments)
-
-        await ControlServer(ends[0]).serve({RunVerb: answer})
+        wire = NatsWire(server.url, identities.node(node).seed, Incarnation(node, 1))
         begun = time.monotonic()
-        done = await ends[1].request(
-            SUPERVISOR, RunVerb(verb="probe", arguments=b"there and back"), within=5.0
-        )
-        if done.result != b"there and back":
-            raise RuntimeError("the answer is not what was sent")
+        await wire.open(_Deaf())
         seconds = time.monotonic() - begun
-        for end in ends:
-            await end.close()
+        await wire.close()
         return seconds
     finally:
         await server.stop()
+
+
+class _Deaf:
+    """A sink that wants nothing; the wire's own probe is all that is sent."""
+
+    def on_message(self, subject: str, reply: str, payload: bytes) -> None: ...
+    def on_no_responders(self, subject: str) -> None: ...
+    def on_disconnected(self) -> None: ...
+    def on_reconnected(self) -> None: ...
 
 
 def tpm() -> Finding:
@@ -163,36 +160,30 @@ def port() -> Finding:
     return Finding("port", Health.OK, "127.0.0.1 can be bound and reached")
 
 
-def open_files(hosts: int) -> Finding:
-    """The limit on open files against the number of hosts."""
-    limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = FILES_FIXED + FILES_PER_HOST * hosts
+def open_files(hosts: int, pack: int) -> Finding:
+    """The hard limit on open files, which a lab's processes raise theirs to, against what the
+    broker (some per node) and an agent (some per packed host) need."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    needed = FILES_FIXED + max(FILES_PER_NODE * hosts, FILES_PER_PACKED * pack)
     if limit != resource.RLIM_INFINITY and limit < needed:
-        text = f"at most {limit} open files; {hosts} hosts need about {needed}"
-        how = (
-            f"ulimit -n {needed}"
-            if hard >= needed or hard < 0
-            else "fewer hosts, or a higher hard limit in /etc/security/limits.conf"
-        )
+        text = f"at most {limit} open files; {hosts} hosts, {pack} to a process, need {needed}"
+        how = f"fewer hosts, or `* hard nofile {needed}` in /etc/security/limits.conf"
         return Finding("open files", Health.PROBLEM, text, how)
-    return Finding("open files", Health.OK, f"{limit}, {hosts} hosts need about {needed}")
+    shown = "no limit" if limit == resource.RLIM_INFINITY else f"at most {limit}"
+    return Finding("open files", Health.OK, f"{shown}; {hosts} hosts need {needed}")
 
 
-def memory(hosts: int) -> Finding:
-    """Free memory against the number of hosts."""
+def memory(hosts: int, pack: int) -> Finding:
+    """Free memory against the number of hosts and processes."""
     import psutil
 
     free = psutil.virtual_memory().available >> 20
-    needed = MIB_FIXED + MIB_PER_HOST * hosts
+    needed = MIB_FIXED + MIB_PER_PROCESS * -(-hosts // pack) + MIB_PER_HOST * hosts
     if free < needed:
-        text = f"{free} MiB are free; {hosts} hosts need about {needed} MiB"
-        return Finding(
-            "memory",
-            Health.PROBLEM,
-            text,
-            "fewer hosts, or more of them in one process: `keystead up --pack 25`",
-        )
-    return Finding("memory", Health.OK, f"{free} MiB free, {hosts} hosts need about {needed} MiB")
+        text = f"{free} MiB are free; {hosts} hosts, {pack} to a process, need {needed} MiB"
+        how = f"fewer hosts, or more in one process: `keystead up --hosts {hosts} --pack 50`"
+        return Finding("memory", Health.PROBLEM, text, how)
+    return Finding("memory", Health.OK, f"{free} MiB free; {hosts} hosts need {needed} MiB")
 
 
 def state_folder() -> Finding:
@@ -302,7 +293,7 @@ def _scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def examine(name: str, hosts: int) -> list[Finding]:
+def examine(name: str, hosts: int, pack: int = 1) -> list[Finding]:
     """All probes, in the order in which a lab needs what they try."""
     probes: tuple[Callable[[], Finding], ...] = (
         python,
@@ -312,8 +303,8 @@ def examine(name: str, hosts: int) -> list[Finding]:
         broker,
         tpm,
         headers,
-        lambda: open_files(hosts),
-        lambda: memory(hosts),
+        lambda: open_files(hosts, pack),
+        lambda: memory(hosts, pack),
         lambda: same_name(name),
         stale_processes,
     )

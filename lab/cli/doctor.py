@@ -14,18 +14,21 @@ from lab.errors import SETUP, KeysteadError
 def doctor(
     *,
     hosts: Annotated[int, Parameter(help="For a lab of that many hosts.")] = 3,
+    pack: Annotated[int, Parameter(help="And that many hosts in one process.")] = 1,
     options: Options = DEFAULTS,
 ) -> int:
     """Try what a lab needs: a broker, a TPM, a port, files, memory. Exit code 78 on a problem.
 
     keystead doctor
-    keystead doctor --hosts 500 -o json
+    keystead doctor --hosts 500 --pack 50
     """
     if not 0 <= hosts <= 100_000:
         raise KeysteadError("KS-USE-003", f"--hosts {hosts}: from 0 to 100000")
+    if not 1 <= pack <= 500:
+        raise KeysteadError("KS-USE-003", f"--pack {pack}: from 1 to 500")
     from lab.doctor import Health, examine
 
-    findings = examine(options.name, hosts)
+    findings = examine(options.name, hosts, pack)
     items = [f._asdict() for f in findings]
     columns = (field("probe"), field("health"), field("text", "FINDING"))
     show({"kind": "DoctorReport", "items": items}, options.output, columns, key="probe")

@@ -187,10 +187,10 @@ def heal(
 ) -> int:
     """Take faults back and see them gone; what has no undo stays listed with its cure.
 
-    Exit code 0: all that can be taken back was seen gone.
-
         keystead heal --all
         keystead heal tpm-clear-1 --with-cure
+
+    Exit code 0: all that can be taken back was seen gone.
     """
     if bool(ids) == all_:
         raise KeysteadError("KS-USE-003", "name faults (`keystead faults` lists them), or --all")

@@ -47,7 +47,7 @@ def build() -> App:
     return app
 
 
-def run(arguments: list[str] | None = None) -> int:
+def run(arguments: list[str]) -> int:
     """Run one command line; its exit code. Messages are on stderr."""
     from cyclopts import CycloptsError
 
@@ -79,7 +79,7 @@ def main() -> None:
     """The console script: leaves by ``SystemExit`` with the exit code of the outcome."""
     code = INTERRUPTED
     try:
-        code = run()
+        code = run(sys.argv[1:])
         sys.stdout.flush()
     except KeyboardInterrupt:
         sys.stderr.write("\nkeystead: interrupted\n")

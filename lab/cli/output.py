@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -88,13 +89,16 @@ def table(columns: Sequence[Column], items: Sequence[Row]) -> None:
         say("nothing to show")
         return
     from rich.table import Table
+    from rich.text import Text
 
     pipe = not sys.stdout.isatty()
-    made = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    style = "" if os.environ.get("NO_COLOR") else "bold"
+    made = Table(box=None, pad_edge=False, show_edge=False, header_style=style)
     for title, _ in columns:
         made.add_column(title, overflow="fold", no_wrap=pipe)
     for item in items:
-        made.add_row(*[text(value(item)) for _, value in columns])
+        # As Text: brackets in a value are no markup.
+        made.add_row(*[Text(text(value(item))) for _, value in columns])
     _put(made, pipe)
 
 
@@ -117,7 +121,7 @@ def text(value: Any) -> str:
         case False:
             return "no"
         case float():
-            return f"{value:.3f}"
+            return f"{value:.3f}".rstrip("0").rstrip(".")
         case list() | tuple():
             return ",".join(text(v) for v in value) or "-"
         case dict():
@@ -170,11 +174,12 @@ def json_line(value: Row, file: IO[str] | None = None) -> None:
 def pairs(rows: Sequence[tuple[str, Any]]) -> None:
     """Two columns without headings: a description."""
     from rich.table import Table
+    from rich.text import Text
 
     made = Table(box=None, pad_edge=False, show_edge=False, show_header=False)
     made.add_column(no_wrap=True)
     pipe = not sys.stdout.isatty()
     made.add_column(overflow="fold", no_wrap=pipe)
     for name, value in rows:
-        made.add_row(f"{name}:", text(value))
+        made.add_row(Text(f"{name}:"), Text(text(value)))
     _put(made, pipe)

@@ -1,0 +1,127 @@
+"""The real command line in processes of its own, each test with a state folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from lab.launch import ROOT
+
+GONE_WITHIN = 5.0
+
+
+@dataclass
+class Ran:
+    """A finished command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def items(self) -> list[dict[str, Any]]:
+        return list(self.json["items"])
+
+
+class Cli:
+    """``cli("get", "vms")``: run a command; ``begin`` leaves it running."""
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.home = home
+        self.env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("KEYSTEAD_")},
+            "KEYSTEAD_STATE_HOME": str(home),
+            **environment,
+        }
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "lab.cli.main", *arguments],
+            cwd=ROOT,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def __call__(self, *arguments: str) -> Ran:
+        process = self.begin(*arguments)
+        out, err = process.communicate(timeout=100)
+        return Ran(process.returncode, out, err)
+
+    def ok(self, *arguments: str) -> Ran:
+        """Run it; it must end with 0."""
+        ran = self(*arguments)
+        assert ran.code == 0, ran
+        return ran
+
+    def pids(self) -> list[int]:
+        """Every process that runs with this state folder in its environment."""
+        mark = f"KEYSTEAD_STATE_HOME={self.home}".encode()
+        found = []
+        for process in psutil.process_iter():
+            try:
+                environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+                if mark in environment and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process.pid)
+            except (OSError, psutil.Error):
+                continue
+        return found
+
+    def alone(self) -> bool:
+        """Whether all processes of all labs here are gone within five seconds."""
+        return until(lambda: not self.pids(), GONE_WITHIN)
+
+    def labs(self) -> list[str]:
+        folder = self.home / "labs"
+        return sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+
+    def end(self) -> None:
+        for pid in self.pids():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+def until(condition: Callable[[], bool], limit: float) -> bool:
+    """Whether it becomes true within ``limit`` real seconds."""
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    made = Cli(tmp_path / "state")
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder for calls inside this process."""
+    home = tmp_path / "state"
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(home))
+    for name in ("KEYSTEAD_NAME", "KEYSTEAD_OUTPUT"):
+        monkeypatch.delenv(name, raising=False)
+    return home

@@ -1,0 +1,192 @@
+"""What can be typed: help, examples, wrong words; nothing here needs a lab."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cyclopts import App, CycloptsError
+
+from lab.cli.main import build, run
+from lab.errors import all_ids
+
+EXAMPLE = re.compile(r"^ *keystead .+$", re.M)
+# Entered by modules about experiments and measuring, which have tests of their own.
+ELSEWHERE = {"chaos", "runs", "bench"}
+
+
+def commands(app: App, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], App]]:
+    """Every command of the program with the words that lead to it."""
+    for name in app:
+        if name.startswith("-"):
+            continue
+        here, made = (*words, name), app[name]
+        if (words == () and name in ELSEWHERE) or here == ("get", "runs"):
+            continue
+        if made.default_command is not None:
+            yield here, made
+        yield from commands(made, here)
+
+
+ALL = list(commands(build()))
+
+
+def test_the_first_list_of_the_grammar_is_there() -> None:
+    there = {" ".join(words) for words, _ in ALL}
+    wanted = """up,down,status,list,get hosts,get vms,get keys,get providers,get kms,get tpm,
+    get links,get faults,describe vm,describe host,describe provider,events,logs,vm create,vm encrypt,vm on,
+    vm off,vm unlock,host add,host reboot,host crash,host power-loss,host power-on,host power-off,
+    host pause,host resume,esx,tpm inspect,tpm pcrs,tpm clear,tpm swap,kms key show,
+    kms key activate,kms key revoke,kms key destroy,kms audit,provider add,provider delete,
+    provider default,link cut,link heal,link delay,link loss,link dup,faults,fault,heal,doctor,
+    explain,version"""
+    assert {w.strip() for w in wanted.split(",")} - there == set()
+
+
+@pytest.mark.parametrize(("words", "app"), ALL, ids=[" ".join(w) for w, _ in ALL])
+def test_help_opens_with_two_examples_that_parse(words: tuple[str, ...], app: App) -> None:
+    examples = EXAMPLE.findall(inspect.cleandoc(app.default_command.__doc__ or ""))
+    assert len(examples) >= 2, "two examples"
+    for example in examples:
+        tokens = shlex.split(example.strip().removeprefix("keystead "))
+        assert tuple(tokens[: len(words)]) == words
+        build().parse_args(tokens, print_error=False, exit_on_error=False)
+
+
+def test_an_example_with_an_unknown_option_would_be_noticed() -> None:
+    with pytest.raises(CycloptsError):
+        build().parse_args(["up", "--colour"], print_error=False, exit_on_error=False)
+
+
+def test_help_is_shown_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["up", "--help"]) == 0
+    out, err = capsys.readouterr()
+    assert "keystead up edge --hosts 8" in out and err == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "id", "said"),
+    [
+        ("nope", "KS-USE-001", "nope"),
+        ("get nope", "KS-USE-001", "nodes"),
+        ("up --hosts x", "KS-USE-001", "--hosts"),
+        ("up --tpm swtpm", "KS-USE-001", "--tpm"),
+        ("get hosts -o xml", "KS-USE-001", "xml"),
+        ("up --hosts=-1", "KS-USE-003", "greater than or equal to 0"),
+        ("up --pace 0", "KS-USE-003", "pace"),
+        ("up --kms 0", "KS-USE-003", "needs servers"),
+        ("up --set no_such_knob=1", "KS-USE-003", "no_such_knob"),
+        ("up --set heartbeat_s", "KS-USE-003", "NAME=VALUE"),
+        ("up --set auto_unlock=true --set auto_unlock=false", "KS-USE-003", "twice"),
+        ("up --set config_save=never", "KS-USE-003", "never"),
+        ("up --tpm model", "KS-USE-003", "simulations"),
+        ("up --timeout 30", "KS-USE-003", "needs a unit"),
+        ("up --timeout 0s", "KS-USE-003", "above 0s"),
+        ("up --name Big", "KS-USE-003", "'Big'"),
+        ("up -n ../other", "KS-USE-003", "lab name"),
+        ("link cut a a", "KS-USE-003", "two different ends"),
+        ("link cut vcenter kms --for 5", "KS-USE-003", "needs a unit"),
+        ("link cut vcenter kms --for soon", "KS-USE-003", "no time"),
+        ("link delay vcenter kms 5", "KS-USE-003", "needs a unit"),
+        ("link delay vcenter kms 0s", "KS-USE-003", "above 0s"),
+        ("link loss vcenter kms 0", "KS-USE-003", "changes nothing"),
+        ("link loss vcenter kms 120%", "KS-USE-003", "between 0 and 1"),
+        ("link dup vcenter kms some", "KS-USE-003", "no share"),
+        ("fault proc.kill esxi-001", "KS-USE-003", "NAME=VALUE"),
+        ("heal", "KS-USE-003", "--all"),
+        ("heal link-cut-1 --all", "KS-USE-003", "--all"),
+        ("host reboot", "KS-USE-003", "at least one"),
+        ("host power-on esxi-001 --boot-option x", "KS-USE-003", "NAME=VALUE"),
+        ("provider add p", "KS-USE-003", "--server"),
+        ("explain KS-LAB-099", "KS-USE-002", "did you mean KS-LAB-00"),
+        ("doctor --hosts=-1", "KS-USE-003", "--hosts"),
+        ("doctor --pack 0", "KS-USE-003", "--pack"),
+    ],
+)
+def test_wrong_words_are_usage_errors(
+    line: str, id: str, said: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(shlex.split(line)) == 64
+    out, err = capsys.readouterr()
+    assert out == "", "results only"
+    assert err.startswith(f"keystead: error {id}: ") and said in err
+    assert "  fix: " in err
+    assert not (here / "labs").exists(), "nothing was made"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "status",
+        "down",
+        "down --purge",
+        "get hosts",
+        "events",
+        "logs",
+        "faults",
+        "heal --all",
+        "vm on vm-01",
+        "link cut vcenter kms",
+        "esx esxi-001 system security keypersistence get",
+        "describe vm vm-01",
+    ],
+)
+def test_without_a_lab_commands_end_with_69(
+    line: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*shlex.split(line), "--name", "none"]) == 69
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("keystead: error KS-LAB-001: there is no lab none\n  fix: ")
+    assert not (here / "labs").exists(), "looking made a folder"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"kind: [", "line 1"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (b"- 1\n- 2\n", "a lab file is a mapping"),
+        (b"apiVersion: keystead/v1\nkind: Lab\nvcenters: [{name: vcenter}]\npace: fast\n", "pace"),
+        (b"apiVersion: keystead/v1\nkind: Lab\nvcenters: [{name: v}]\ncolour: red\n", "colour"),
+    ],
+)
+def test_a_bad_lab_file_is_told_with_its_place(
+    text: bytes, said: str, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(text)
+    assert run(["up", str(path)]) == 4
+    err = capsys.readouterr().err
+    assert "KS-TOPO-001" in err and said in err
+    assert not (here / "labs").exists()
+
+
+@pytest.mark.parametrize("path", ["nowhere", "/", "/nowhere/at-all.yaml"])
+def test_a_lab_file_that_is_not_there(
+    path: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["up", path]) == 4
+    assert "KS-TOPO-001" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("id", all_ids())
+def test_every_id_is_explained(id: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["explain", id.lower()]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{id}: ") and "\n  fix: " in out and "exit code: " in out
+
+
+def test_a_defect_is_one_message(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*words: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr("lab.cli.labs.all_labs", broken)
+    assert run(["list"]) == 70
+    assert capsys.readouterr().err.startswith("keystead: error KS-INT-001: ZeroDivisionError")

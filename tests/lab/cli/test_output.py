@@ -1,0 +1,294 @@
+"""Tables, JSON, YAML and names from canned answers of verbs: what people and scripts read."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import sys
+from typing import Any
+
+import pytest
+import yaml
+from syrupy.assertion import SnapshotAssertion
+
+from lab.cli.main import run
+from lab.cli.options import Options
+from lab.cli.output import text
+
+KEY = "kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001"
+VM = {
+    "vm": "vm-01",
+    "cluster": "cluster-a",
+    "host": "esxi-001",
+    "power": "poweredOff",
+    "connection": "invalid",
+    "crypto": "locked",
+    "key": KEY,
+    "missing": [KEY],
+    "lock_event": "com.vmware.vc.vm.Crypto.VMLocked.KMSClusterError",
+    "alarms": ["Virtual Machine Locked Alarm"],
+    "stale": False,
+}
+PLAIN = {
+    **VM,
+    "vm": "vm-02",
+    "power": "poweredOn",
+    "crypto": None,
+    "key": None,
+    "missing": [],
+    "connection": "connected",
+    "lock_event": None,
+    "alarms": [],
+    "stale": True,
+}
+HOST = {
+    "host": "esxi-001",
+    "cluster": "cluster-a",
+    "connection": "notResponding",
+    "crypto_state": "safe",
+    "crypto_key_id": KEY,
+    "version": "8.0U3",
+    "tpm_present": True,
+    "key_persistence": True,
+    "boot": 3,
+    "cached_keys": 2,
+    "stale": True,
+    "machine": "halted",
+    "screen": "Unable to restore system configuration.",
+}
+FAULT = {
+    "id": "tpm-clear-1",
+    "kind": "tpm.clear",
+    "summary": "clear the TPM of esxi-001",
+    "since": 12.5,
+    "until": 0.0,
+    "state": "stays",
+    "seen": "it has no undo; see its cure",
+    "cure": "boot with the recovery key",
+}
+CUT = {
+    **FAULT,
+    "id": "link-cut-1",
+    "kind": "link.cut",
+    "summary": "cut vcenter <-> kms",
+    "state": "active",
+    "until": 42.5,
+    "seen": "",
+    "cure": "",
+}
+ANSWERS: dict[str, Any] = {
+    "get.vms": {"kind": "VmList", "items": [VM, PLAIN]},
+    "get.hosts": {"kind": "HostList", "items": [HOST]},
+    "get.kms": {
+        "kind": "KeyServerList",
+        "items": [{"kms": "kms", "machine": "running", "keys": 3, "states": {"Active": 3}}],
+    },
+    "get.links": {
+        "kind": "LinkList",
+        "items": [
+            {"src": "vcenter", "dst": "kms", "state": "cut", "rules": [{"id": "x", "cut": True}]},
+            {"src": "kms", "dst": "vcenter", "state": "up", "rules": []},
+        ],
+    },
+    "faults": {"kind": "FaultList", "items": [CUT, FAULT]},
+    "fault.inject": {"kind": "Fault", "fault": FAULT},
+    "heal": {
+        "kind": "HealReport",
+        "healed": ["link-cut-1"],
+        "left": [
+            {
+                "id": "tpm-clear-1",
+                "kind": "tpm.clear",
+                "reversible": False,
+                "seen": "",
+                "cure": "boot with the recovery key",
+            }
+        ],
+    },
+    "vm.on": {
+        "kind": "VmPowerList",
+        "wanted": "poweredOn",
+        "items": [
+            {
+                "vm": "vm-01",
+                "host": "esxi-001",
+                "power": None,
+                "error_id": "KS-PRODUCT-001",
+                "error": f"EncryptionKeyRequired: keys are missing (keys: {KEY})",
+            },
+            {"vm": "vm-02", "host": "esxi-001", "power": "poweredOn"},
+        ],
+    },
+    "host.reboot": {
+        "kind": "HostPowerList",
+        "items": [
+            {
+                "host": "esxi-001",
+                "machine": "halted",
+                "boot": 4,
+                "screen": "Unable to restore system configuration.",
+                "ended": "",
+            }
+        ],
+    },
+    "esx": {"kind": "EsxcliResult", "exit_code": 0, "output": "   Enabled: true\n"},
+    "describe.vm": {
+        "kind": "VmDescription",
+        "vm": "vm-01",
+        "host": "esxi-001",
+        "vcenter": VM,
+        "host_view": {"power": "poweredOff", "crypto": "locked", "wanted": "poweredOn"},
+        "keys": [{"key": KEY, "state": "Active", "stored": False}],
+        "reasons": [
+            {
+                "why": "The key cache of esxi-001 ended with its reboot.",
+                "rule": "STD-13",
+                "cure": "",
+            },
+            {
+                "why": "The link to the key server is cut.",
+                "rule": "LOCK-01",
+                "cure": "keystead heal --all",
+            },
+        ],
+        "events": [{"sequence": 7, "at": 1.5, "event": "com.vmware.vc.x", "text": "locked"}],
+        "faults": ["cut vcenter <-> kms"],
+    },
+    "status": {"kind": "LabStatus", "name": "default", "mode": "lab", "pace": 30.0, "faults": []},
+}
+
+
+@pytest.fixture(autouse=True)
+def canned(monkeypatch: pytest.MonkeyPatch, here: object) -> None:
+    """A lab that gives the same answers always."""
+
+    def call(options: Options, verb: str, /, **arguments: Any) -> Any:
+        return ANSWERS[verb]
+
+    for module in ("hosts", "vms", "keys", "faults", "describe", "labs"):
+        monkeypatch.setattr(f"lab.cli.{module}.call", call)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("get vms", 0),
+        ("get vms -o wide", 0),
+        ("get vms -o json", 0),
+        ("get vms -o yaml", 0),
+        ("get vms -o name", 0),
+        ("get hosts", 0),
+        ("get hosts -o wide", 0),
+        ("get kms", 0),
+        ("get links", 0),
+        ("get links -o name", 0),
+        ("faults", 0),
+        ("get faults -o wide", 0),
+        ("tpm clear esxi-001", 0),
+        ("heal --all", 0),
+        ("heal --all -o json", 0),
+        ("vm on vm-01 vm-02", 1),
+        ("vm on vm-01 vm-02 -o json", 1),
+        ("host reboot esxi-001", 1),
+        ("esx esxi-001 system security keypersistence get", 0),
+        ("describe vm vm-01", 0),
+        ("describe vm vm-01 -o name", 0),
+        ("explain KS-LAB-006", 0),
+        ("status", 0),
+    ],
+)
+def test_what_is_printed(
+    line: str, code: int, capsys: pytest.CaptureFixture[str], snapshot: SnapshotAssertion, here: Any
+) -> None:
+    assert run(shlex.split(line)) == code
+    out, err = capsys.readouterr()
+    assert (out.replace(str(here), "HOME"), err) == snapshot
+
+
+@pytest.mark.parametrize("line", ["get vms", "get hosts", "faults", "heal --all", "vm on vm-01"])
+def test_documents_have_a_version_and_a_kind(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run([*shlex.split(line), "-o", "json"])
+    from_json = json.loads(capsys.readouterr().out)
+    run([*shlex.split(line), "-o", "yaml"])
+    assert yaml.safe_load(capsys.readouterr().out) == from_json
+    assert from_json["apiVersion"] == "keystead/v1" and from_json["kind"]
+
+
+def test_the_environment_chooses_format_and_lab(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    def call(options: Options, verb: str, /, **arguments: Any) -> Any:
+        asked.append(options.name)
+        return ANSWERS[verb]
+
+    monkeypatch.setattr("lab.cli.vms.call", call)
+    monkeypatch.setenv("KEYSTEAD_OUTPUT", "name")
+    monkeypatch.setenv("KEYSTEAD_NAME", "second")
+    assert run(["get", "vms"]) == 0 and run(["get", "vms", "--name", "third", "-o", "json"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("vm-01\nvm-02\n{") and asked == ["second", "third"]
+
+
+def test_a_table_into_a_pipe_has_one_line_for_a_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = {**VM, "missing": [f"p/{n}" for n in range(300)]}
+    monkeypatch.setitem(ANSWERS, "get.vms", {"kind": "VmList", "items": [long, PLAIN]})
+    assert run(["get", "vms"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_brackets_in_texts_are_no_markup(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = {**VM, "vm": "vm[red]01[/red]", "host": "[link]"}
+    monkeypatch.setitem(ANSWERS, "get.vms", {"kind": "VmList", "items": [odd]})
+    assert run(["get", "vms"]) == 0
+    assert "vm[red]01[/red]  [link]" in capsys.readouterr().out
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("variable", "coloured"), [("", True), ("NO_COLOR", False)])
+def test_colour_is_for_terminals_and_can_be_turned_off(
+    variable: str, coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "200")
+    if variable:
+        monkeypatch.setenv(variable, "1")
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    assert run(["get", "vms"]) == 0
+    assert ("\x1b[1m" in terminal.getvalue()) is coloured
+    assert "vm-01" in terminal.getvalue()
+
+
+def test_cells() -> None:
+    values = [None, "", True, False, 1.5, [], [1, None], {}, {"a": True}, 0]
+    assert [text(v) for v in values] == [
+        "-", "-", "yes", "no", "1.5", "-", "1,-", "-", "a=yes", "0",
+    ]  # fmt: skip
+
+
+def test_an_interrupt_ends_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lab.cli.main import main
+
+    def call(options: Options, verb: str, /, **arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lab.cli.vms.call", call)
+    monkeypatch.setattr(sys, "argv", ["keystead", "get", "vms"])
+    with pytest.raises(SystemExit) as raised:
+        main()
+    assert raised.value.code == 130
+    assert capsys.readouterr().err == "\nkeystead: interrupted\n"

@@ -1,0 +1,46 @@
+"""Durations, shares, NAME=VALUE."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.cli.values import assignments, duration, share
+from lab.errors import KeysteadError
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("", 0.0), ("30s", 30.0), ("250ms", 0.25), ("5m", 300.0), ("1h", 3600.0), ("1.5s", 1.5)],
+)
+def test_durations_are_lab_seconds(text: str, seconds: float) -> None:
+    assert duration("--for", text) == seconds
+
+
+@pytest.mark.parametrize("text", ["5", "5.5", "s", "-5s", "5d", "1000h", "5s 5s"])
+def test_other_durations_are_refused(text: str) -> None:
+    with pytest.raises(KeysteadError) as raised:
+        duration("--for", text)
+    assert raised.value.id == "KS-USE-003" and "--for" in str(raised.value)
+
+
+def test_shares() -> None:
+    assert [share("p", t) for t in ("20%", "0.2", "100%", "1")] == [0.2, 0.2, 1.0, 1.0]
+    for text in ("0", "0%", "-1", "1.1", "110%", "most", ""):
+        with pytest.raises(KeysteadError):
+            share("p", text)
+
+
+def test_assignments_have_values_as_in_yaml() -> None:
+    made = assignments("--set", ["a=true", "b=12", "c=[1, 7]", "d=30s", "e=x=y", "f=", "g=: :"])
+    assert made == {
+        "a": True,
+        "b": 12,
+        "c": [1, 7],
+        "d": "30s",
+        "e": "x=y",
+        "f": None,
+        "g": ": :",
+    }
+    for bad in (["a"], ["=1"], ["a=1", "a=2"]):
+        with pytest.raises(KeysteadError):
+            assignments("--set", bad)
