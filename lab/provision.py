@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import TypeVar
 
 from lab.core import LabCore
 from lab.errors import KeysteadError
@@ -30,6 +30,8 @@ from protocol.messages.vcenter import (
 from protocol.terms import HostConnectionState, NodeName, PowerState, Role
 
 BOOTS_AT_ONCE = 64
+T = TypeVar("T")
+
 PARALLEL = 8  # VM tasks at once: a person's script would not do more either
 Report = Callable[[str, int, int], None]  # text, step, total
 
@@ -53,9 +55,9 @@ async def provision(lab: LabCore, report: Report) -> None:
     for host in topology.key_persistence:
         await esxcli(lab, host, "system security keypersistence enable")
     report(f"add {len(lab.hosts())} hosts", 3, total)
-    await side_by_side(_add_host(lab, h) for h in lab.hosts())
+    await side_by_side(lab.hosts(), lambda host: _add_host(lab, host))
     report(f"create {len(topology.vms)} VMs", 4, total)
-    await side_by_side(_make_vm(lab, vm) for vm in topology.vms)
+    await side_by_side(topology.vms, lambda vm: _make_vm(lab, vm))
     report("wait until ready", 5, total)
     await wait_ready(lab)
 
@@ -67,8 +69,8 @@ async def start_nodes(lab: LabCore, *, strict: bool = True) -> None:
     """
     specs = [lab.spec(e.node) for e in lab.directory().nodes]
     for wave in ((Role.KMS, Role.VCENTER), (Role.ESXI,)):
-        work = (_start(lab, s.node, strict) for s in specs if s.role in wave)
-        await side_by_side(work, at_once=BOOTS_AT_ONCE)
+        nodes = [s.node for s in specs if s.role in wave]
+        await side_by_side(nodes, lambda n: _start(lab, n, strict), at_once=BOOTS_AT_ONCE)
 
 
 async def _start(lab: LabCore, node: NodeName, strict: bool) -> None:
@@ -108,18 +110,18 @@ async def _make_vm(lab: LabCore, plan: VmPlan) -> None:
 
 
 async def side_by_side(
-    work: Iterable[Coroutine[Any, Any, None]], *, at_once: int = PARALLEL
+    items: Iterable[T], act: Callable[[T], Awaitable[None]], *, at_once: int = PARALLEL
 ) -> None:
-    """Run the coroutines, at most ``at_once`` together; the first failure ends all."""
+    """``act`` for all, at most ``at_once`` together; the first failure ends the others."""
     slots = asyncio.Semaphore(at_once)
 
-    async def one(item: Coroutine[Any, Any, None]) -> None:
+    async def one(item: T) -> None:
         async with slots:
-            await item
+            await act(item)
 
     try:
         async with asyncio.TaskGroup() as group:
-            for item in work:
+            for item in items:
                 group.create_task(one(item), name="provision")
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None

@@ -15,6 +15,7 @@ from lab.cli.output import document, field, hint, plain, say, show
 from lab.errors import KeysteadError
 
 if TYPE_CHECKING:
+    from chaos.errors import ChaosError
     from chaos.verdict import Verdict
     from lab.runs.prepare import Prepared
     from lab.runs.store import RunFolder
@@ -84,7 +85,13 @@ def _prepare(experiment: str, seed: int | None, tpm: str | None, mode: str) -> P
     try:
         return prepare(experiment, seed, changes)
     except ChaosError as error:
-        raise KeysteadError(error.id, f"{experiment}:\n{error.text}", error.fix) from None
+        raise _bad(experiment, error) from None
+
+
+def _bad(experiment: str, error: ChaosError) -> KeysteadError:
+    """Each line of the message names its place and fix already."""
+    fix = f"correct the lines named; `keystead chaos lint {experiment}` shows them all"
+    return KeysteadError(error.id, f"{experiment}:\n{error.text}", fix)
 
 
 def run(
@@ -151,7 +158,7 @@ async def _on_running(experiment: str, seed: int | None, options: Options) -> in
             read = read_experiment(find(experiment))
             made = make_plan(read, there, seed_of(read, seed))
         except ChaosError as error:
-            raise KeysteadError(error.id, f"{experiment}:\n{error.text}", error.fix) from None
+            raise _bad(experiment, error) from None
         topology = plan_topology(LabFile.model_validate(record.file))
         folder = begin(Prepared(plan=made, topology=topology, text=read.text), "lab")
         await lab.follow(_progress)
