@@ -140,8 +140,8 @@ class LabCore(ABC):
         return tuple(found[n] for n in self._specs if n in found)
 
     async def status(self, node: NodeName) -> NodeStatus:
-        reply = await self.tell(node, ListNodes(), 10.0)
-        return next(s for s in reply.nodes if s.node == node)
+        reply = await self.tell(node, ListNodes(node=node), 10.0)
+        return reply.nodes[0]
 
     async def ask(self, node: NodeName, message: Request[R], *, within: float = 30.0) -> R:
         body = bytes(encode_message(message))

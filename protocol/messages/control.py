@@ -104,7 +104,9 @@ class NodePowered(Reply, frozen=True, kw_only=True):
 
 
 class ListNodes(Request["NodeList"], frozen=True, kw_only=True):
-    """All nodes of this agent, by name."""
+    """All nodes of this agent, by name, or only ``node``."""
+
+    node: NodeName = NodeName("")
 
 
 class NodeList(Reply, frozen=True, kw_only=True):

@@ -100,6 +100,8 @@ class Agent:
         return Done()
 
     async def list_nodes(self, message: ListNodes) -> NodeList:
+        if message.node:
+            return NodeList(nodes=(self.machine(message.node).status(),))
         return NodeList(nodes=tuple(m.status() for _, m in sorted(self._machines.items())))
 
     async def power_on(self, message: PowerOn) -> NodePowered:
