@@ -1,0 +1,37 @@
+"""Which names of the catalogues do the code and its tests speak of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from tests.tidy.tree import sources
+
+_TABLES = ("lab/errors.py", "chaos/errors.py")
+_OURS = ("tests/tidy/",)
+
+
+def texts(*, of_tests: bool) -> list[str]:
+    """What the code, or what its tests say; the tables and these tests prove nothing."""
+    return [
+        source.text
+        for source in sources()
+        if source.test == of_tests
+        and (source.python or source.shell)
+        and not source.path.startswith(_OURS)
+        and source.path not in _TABLES
+    ]
+
+
+def unnamed(names: Iterable[str], told: Iterable[str]) -> list[str]:
+    """Names that no text has. ``vm.on`` is also named by ``vm on`` and by ``"vm", "on"``."""
+    text = "\n".join(told)
+
+    def found(name: str) -> bool:
+        parts = [re.escape(part) for part in name.split(".")]
+        return (
+            re.search(r"(?<![\w.-])" + r"[\"', .]{1,4}".join(parts) + r"(?![\w-])", text)
+            is not None
+        )
+
+    return [name for name in names if not found(name)]

@@ -1,0 +1,128 @@
+"""Rules that one file keeps on its own: sizes, names, docstrings, words that do not belong here.
+
+A rule is a function of a ``Source`` that gives findings, ``path:line: message``. Patterns are
+spelled with brackets where they would otherwise find themselves.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+from tests.tidy.tree import PACKAGES, Source, package_sources
+
+Rule = Callable[[Source], list[str]]
+
+FILE_LINES, TEST_LINES, FUNCTION_LINES, LINE_WIDTH = 400, 600, 60, 100
+NAMELESS = {"util", "utils", "helper", "helpers", "common", "misc"}
+_PRAGMA = re.compile(r"\s+# (noqa|type:|pragma:).*$")
+_ONE_FILE_PER = re.compile(r"\b(file per|per file|each module here)\b", re.IGNORECASE)
+_GENERATED = {"requirements.lock"}
+_DATA = (".json", ".jsonl", ".svg", ".csv", ".hex", ".ambr", ".html")
+_WORDS = {
+    "a package registry's host": re.compile(
+        r"py[p]i\.org|pythonhoste[d]|debia[n]\.org|npmj[s]\.|crate[s]\.io|golan[g]\.org"
+        r"|docke[r]\.io|ghc[r]\.io|qua[y]\.io"
+    ),
+    "a path of one machine": re.compile(r"/wor[k]/|/roo[t]/|/hom[e]/[a-z]|/User[s]/[A-Za-z]"),
+    "a file outside this tree": re.compile(r"\.\./share[d]|\bshare[d]/(design|spec|vectors)"),
+    "the number of an issue": re.compile(r"\b[Ii]ssue[s]? #?\d|(?<![\w&#/])#\d{1,4}\b"),
+    "work left for later": re.compile(r"\b(T[O]DO|F[I]XME|X[X]X|H[A]CK)\b"),
+}
+
+
+def file_is_short(source: Source) -> list[str]:
+    """At most 400 lines, 600 in a test. What is data, or written by a program, is exempt."""
+    if source.path in _GENERATED or source.path.endswith((*_DATA, ".md")):
+        return []
+    limit = TEST_LINES if source.test else FILE_LINES
+    length = len(source.lines)
+    return [source.at(length, f"{length} lines, at most {limit}")] if length > limit else []
+
+
+def lines_are_narrow(source: Source) -> list[str]:
+    """At most 100 characters a line, in what people write as code; words to a tool come on top."""
+    if not (source.python or source.shell):
+        return []
+    return [
+        source.at(number, f"{len(line)} characters, at most {LINE_WIDTH}")
+        for number, line in enumerate(source.lines, 1)
+        if len(_PRAGMA.sub("", line)) > LINE_WIDTH
+    ]
+
+
+def functions_are_short(source: Source) -> list[str]:
+    """At most 60 lines a function, its docstring included, its decorators not."""
+    if not source.python:
+        return []
+    found = []
+    for node in ast.walk(source.tree()):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > FUNCTION_LINES:
+                text = f"{node.name} has {length} lines, at most {FUNCTION_LINES}"
+                found.append(source.at(node.lineno, text))
+    return found
+
+
+def named_for_a_noun(source: Source) -> list[str]:
+    """No module or folder for what found no place."""
+    path = PurePosixPath(source.path)
+    return [
+        source.at(1, f"a module named {part} has no subject")
+        for part in (*path.parts[:-1], path.stem)
+        if part.lower() in NAMELESS
+    ]
+
+
+def module_says_what_it_is(source: Source) -> list[str]:
+    """A docstring at the top of each module."""
+    if not source.python or ast.get_docstring(source.tree()):
+        return []
+    return [source.at(1, "no docstring says what this module is")]
+
+
+def package_is_mapped(source: Source) -> list[str]:
+    """A package's docstring names each module in it, or says that there is one file per thing."""
+    path = PurePosixPath(source.path)
+    if path.name != "__init__.py" or source.test:
+        return []
+    text = ast.get_docstring(source.tree()) or ""
+    if _ONE_FILE_PER.search(text):
+        return []
+    absent = [name for name in _modules_of(path.parent.as_posix()) if not _named(name, text)]
+    return [source.at(1, f"the package's map leaves out {name}") for name in absent]
+
+
+def _modules_of(folder: str) -> list[str]:
+    inside = [s.path.removeprefix(f"{folder}/") for s in package_sources()]
+    names = {PurePosixPath(p).parts[0] for p in inside if not p.startswith(PACKAGES)}
+    return sorted(name.removesuffix(".py") for name in names if name != "__init__.py")
+
+
+def _named(name: str, text: str) -> bool:
+    return re.search(rf"\b{re.escape(name)}\b", text) is not None
+
+
+def words_belong_here(source: Source) -> list[str]:
+    """Nothing that only the machine, the registry or the plans of one day can explain."""
+    return [
+        source.at(number, f"names {what}: {match.group()}")
+        for number, line in enumerate(source.lines, 1)
+        for what, pattern in _WORDS.items()
+        for match in [pattern.search(line)]
+        if match
+    ]
+
+
+RULES: tuple[Rule, ...] = (
+    file_is_short,
+    lines_are_narrow,
+    functions_are_short,
+    named_for_a_noun,
+    module_says_what_it_is,
+    package_is_mapped,
+    words_belong_here,
+)

@@ -1,0 +1,75 @@
+"""Messages have handlers, error ids explanations: what is listed is there, and the other way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import cast
+
+import pytest
+
+from lab.errors import all_ids, entry
+from protocol.messages.base import Event, Reply, Request, registry
+from protocol.messages.control import Ask
+from protocol.terms import Role
+from services.catalog import CATALOG
+from services.runtime.agent import Agent
+from services.runtime.service import Service, unserved
+from tests.tidy.named import texts, unnamed
+
+_ID = re.compile(r"\bKS-[A-Z]+-\d{3}\b")
+SERVICES = {str(role): cast(type[Service], entry.service) for role, entry in CATALOG.items()}
+MESSAGES = {str(role): entry.messages for role, entry in CATALOG.items()}
+
+
+def unlisted_ids(told: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Error ids that texts speak of and no catalogue explains."""
+    return sorted({name for text in told for name in _ID.findall(text)} - set(known))
+
+
+def test_every_request_to_a_service_has_one_handler() -> None:
+    assert set(CATALOG) == {Role.KMS, Role.VCENTER, Role.ESXI}
+    assert unserved(SERVICES, MESSAGES) == []
+
+
+def test_a_request_without_a_handler_is_found() -> None:
+    others = {"kms": MESSAGES["vcenter"]}
+    assert "kms: EncryptVm" in unserved({"kms": SERVICES["kms"]}, others)
+
+
+def test_every_request_to_an_agent_has_one_handler() -> None:
+    # Its table is made before it is given a world.
+    agent = Agent(None, None, lambda record: None)  # type: ignore[arg-type]
+    asked = {
+        message
+        for message in registry().values()
+        if message.__module__ == Ask.__module__ and issubclass(message, Request)
+    }
+    assert agent.handlers.keys() == asked - {registry()["RunVerb"]}
+
+
+def test_every_message_is_a_request_a_reply_or_an_event() -> None:
+    kinds = (Request, Reply, Event)
+    assert not [n for n, m in registry().items() if sum(issubclass(m, k) for k in kinds) != 1]
+
+
+def test_every_error_that_code_names_is_explained() -> None:
+    assert unlisted_ids(texts(of_tests=False), all_ids()) == []
+
+
+def test_every_error_that_is_explained_can_happen() -> None:
+    assert not unnamed(all_ids(), texts(of_tests=False))
+
+
+@pytest.mark.parametrize("name", all_ids())
+def test_every_error_has_a_cause_a_fix_and_an_exit_code(name: str) -> None:
+    found = entry(name)
+    assert found is not None
+    assert found.title and found.why and found.fix
+    assert not found.title.endswith(".")
+    assert 0 < found.exit_code < 126
+
+
+def test_an_id_that_nothing_explains_is_found() -> None:
+    stray = "KS-NEVER-" + "999"
+    assert unlisted_ids([f"fail {stray} now", "KS-USE-" + "001"], all_ids()) == [stray]

@@ -1,0 +1,95 @@
+"""What is imported is this tree, and a process imports no more than its work needs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.tidy.tree import PACKAGES, ROOT, package_sources
+
+_PEOPLE = ("rich", "cyclopts", "textual", "starlette", "pydantic", "yaml", "markdown_it")
+BUDGET = {
+    # An agent is paid for per process, by memory; the command line per call, by time.
+    "lab.forkserver": _PEOPLE,
+    "lab.process": (
+        *_PEOPLE,
+        "chaos.faults",
+        "chaos.engine",
+        "lab.cli",
+        "lab.supervisor",
+        "lab.topology",
+        "psutil",
+    ),
+    "services.catalog": (*_PEOPLE, "chaos", "lab", "nats", "tpm2_pytss"),
+    "protocol": (*_PEOPLE, "asyncio", "nats", "services", "chaos", "lab"),
+    "lab.cli.main": (*_PEOPLE, "asyncio", "nats", "services", "chaos", "protocol", "psutil"),
+}
+
+
+def imported_by(statement: str) -> list[str]:
+    """The modules that a fresh interpreter has after ``statement``."""
+    code = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    found = json.loads(run.stdout)
+    assert isinstance(found, list)
+    return found
+
+
+def over_budget(modules: list[str], banned: tuple[str, ...]) -> list[str]:
+    """Modules that are, or are inside, what is banned."""
+    return [m for m in modules if any(m == name or m.startswith(f"{name}.") for name in banned)]
+
+
+@pytest.mark.parametrize("module", BUDGET)
+def test_a_process_imports_what_it_needs(module: str) -> None:
+    modules = imported_by(f"import {module}")
+    assert module in modules
+    assert over_budget(modules, BUDGET[module]) == []
+
+
+def test_an_import_over_the_budget_is_found() -> None:
+    modules = imported_by("import lab.topology")
+    assert over_budget(modules, BUDGET["lab.process"])
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_come_from_this_tree(package: str) -> None:
+    """An installed copy would be tested instead of the checkout."""
+    module = importlib.import_module(package)
+    assert [Path(path) for path in module.__path__] == [ROOT / package]
+
+
+def test_every_loaded_module_of_ours_comes_from_this_tree() -> None:
+    strays = [
+        f"{name}: {module.__file__}"
+        for name, module in list(sys.modules.items())
+        if name.split(".")[0] in PACKAGES
+        and getattr(module, "__file__", None)
+        and not Path(str(module.__file__)).is_relative_to(ROOT)
+    ]
+    assert not strays
+
+
+def test_a_fresh_interpreter_finds_this_tree_from_elsewhere(tmp_path: Path) -> None:
+    """As the console script does: what is installed is this checkout, or nothing."""
+    code = "import importlib.util as u; s = u.find_spec('lab'); print(s.origin if s else '')"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() in ("", str(ROOT / "lab" / "__init__.py"))
+
+
+def test_what_is_built_holds_every_package() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)
+    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == list(PACKAGES)
+    assert project["project"]["scripts"] == {"keystead": "lab.cli.main:main"}
+    assert {s.path.split("/")[0] for s in package_sources()} == set(PACKAGES)

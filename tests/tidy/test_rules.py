@@ -1,0 +1,158 @@
+"""The tree keeps the house rules, and each rule refuses a file that breaks it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tidy.doors import doors
+from tests.tidy.rules import (
+    RULES,
+    Rule,
+    file_is_short,
+    functions_are_short,
+    lines_are_narrow,
+    module_says_what_it_is,
+    named_for_a_noun,
+    package_is_mapped,
+    words_belong_here,
+)
+from tests.tidy.tree import PACKAGES, Source, package_sources, sources
+
+DOC = '"""What it is."""\n'
+SERVICE, RUNTIME = "services/kms/core.py", "services/runtime/bus.py"
+
+
+@pytest.mark.parametrize("rule", [*RULES, doors], ids=lambda rule: rule.__name__)
+def test_the_tree_keeps(rule: Rule) -> None:
+    found = [finding for source in sources() for finding in rule(source)]
+    assert not found, "\n".join(found)
+
+
+def test_the_tree_was_read() -> None:
+    paths = [source.path for source in sources()]
+    assert {"keystead", ".ci/run", "pyproject.toml", "requirements.lock"} <= set(paths)
+    assert {path.split("/")[0] for path in paths} >= {*PACKAGES, "tests"}
+    assert len(package_sources()) > 100
+    assert not [path for path in paths if "__pycache__" in path or path.startswith(".venv")]
+
+
+def test_tree_without_git_is_walked_to_the_same_packages() -> None:
+    from tests.tidy import tree
+
+    walked = set(tree._walked())
+    assert {source.path for source in sources()} <= walked
+    assert not [path for path in walked if path.startswith((".venv", ".git/")) or "/." in path]
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "text"),
+    [
+        (file_is_short, "lab/long.py", DOC + "x = 1\n" * 400),
+        (file_is_short, "tests/lab/test_long.py", DOC + "x = 1\n" * 600),
+        (file_is_short, "keystead", "#!/bin/sh\n" * 401),
+        (lines_are_narrow, "lab/wide.py", DOC + "# " + "w" * 99),
+        (lines_are_narrow, ".ci/run", "#!/bin/sh\n" + "w" * 101),
+        (functions_are_short, "lab/deep.py", "def deep() -> None:\n" + "    x = 1\n" * 60),
+        (functions_are_short, "lab/deep.py", "async def deep() -> None:\n" + "    x = 1\n" * 60),
+        (functions_are_short, "lab/deep.py", "class A:\n  def deep():\n" + "    x = 1\n" * 60),
+        (named_for_a_noun, "services/kms/utils.py", DOC),
+        (named_for_a_noun, "lab/common/paths.py", DOC),
+        (named_for_a_noun, "tests/lab/helpers.py", DOC),
+        (module_says_what_it_is, "lab/silent.py", "x = 1\n"),
+        (module_says_what_it_is, "tests/lab/test_silent.py", "# a comment is no docstring\n"),
+        (package_is_mapped, "lab/cli/__init__.py", DOC),
+        (package_is_mapped, "services/kms/__init__.py", '"""``core`` and ``service`` only."""'),
+        (words_belong_here, "README.md", "from https://" + "pypi" + ".org/simple"),
+        (words_belong_here, "requirements.lock", "# files.python" + "hosted.org"),
+        (words_belong_here, "lab/core.py", 'HOME = "/ro' + 'ot/labs"'),
+        (words_belong_here, "lab/core.py", "# see ../sha" + "red/design/chaos.md"),
+        (words_belong_here, "lab/core.py", "# as issu" + "e 2 asks"),
+        (words_belong_here, "lab/core.py", "# fixes #" + "12"),
+        (words_belong_here, "lab/core.py", "# TO" + "DO: later"),
+    ],
+)
+def test_a_rule_refuses(rule: Rule, path: str, text: str) -> None:
+    assert rule(Source(path, text))
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "text"),
+    [
+        (file_is_short, "lab/full.py", "x = 1\n" * 400),
+        (file_is_short, "tests/lab/test_full.py", "x = 1\n" * 600),
+        (file_is_short, "requirements.lock", "x\n" * 2000),
+        (lines_are_narrow, "lab/full.py", "# " + "w" * 98),
+        (functions_are_short, "lab/full.py", "def full() -> None:\n" + "    x = 1\n" * 59),
+        (lines_are_narrow, "lab/told.py", "x = 1  # " + "w" * 91 + "  # noqa: E501"),
+        (named_for_a_noun, "lab/commonality.py", DOC),
+        (package_is_mapped, "lab/core.py", DOC),
+        (package_is_mapped, "lab/topologies/__init__.py", '"""One file per lab."""'),
+        (words_belong_here, "lab/core.py", "colour = '#336699'  # an issuer; see RFC 5649"),
+    ],
+)
+def test_a_rule_lets_pass(rule: Rule, path: str, text: str) -> None:
+    assert not rule(Source(path, text))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import time",
+        "import concurrent.futures",
+        "from nats.aio.client import Client",
+        "from os import urandom",
+        "import os\nos.urandom(16)",
+        "import os\nos.environ['HOME']",
+        "from os import path",
+        "import os.path",
+        "from pathlib import Path",
+        "import pathlib\npathlib.Path('x')",
+        "open('x')",
+        "print('x')",
+        "path.write_text('x')",
+        "path.read_bytes()",
+        "path.mkdir()",
+        "import asyncio\nasyncio.sleep(1)",
+        "import asyncio\nasyncio.gather()",
+        "import asyncio\nasyncio.open_connection('x', 1)",
+        "from asyncio import create_task",
+        "import asyncio\nasyncio.get_running_loop()",
+        "task.add_done_callback(done)",
+        "loop.call_later(1, done)",
+        "loop.create_task(work)",
+        "loop.run_in_executor(None, work)",
+        "from datetime import datetime\ndatetime.now()",
+        "import uuid\nuuid.uuid4()",
+        "import sqlite3\nsqlite3.connect('x')",
+        "key = id(thing)",
+        "key = hash(thing)",
+        "for name in {1, 2}: pass",
+        "for name in set(names): pass",
+        "found = [n for n in frozenset(names)]",
+        "first = list(set(names) & others)",
+    ],
+)
+def test_a_service_does_not_reach_around_its_ports(line: str) -> None:
+    assert doors(Source(SERVICE, DOC + line))
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        (SERVICE, "import asyncio\nasync def f():\n  async with asyncio.timeout(1): pass"),
+        (SERVICE, "from asyncio import Event, Lock"),
+        (SERVICE, "import sqlite3\ndef f(c: sqlite3.Connection): c.execute('SELECT 1')"),
+        (SERVICE, "for name in sorted({1, 2}): pass"),
+        (SERVICE, "found = name in {1, 2}"),
+        (SERVICE, "group.create_task(work)"),
+        (RUNTIME, "import asyncio\nasyncio.get_running_loop()"),
+        ("services/runtime/lab/clock.py", "import time\ntime.monotonic()"),
+        ("lab/state.py", "open('x')"),
+    ],
+)
+def test_what_is_allowed_is_let_pass(path: str, line: str) -> None:
+    assert not doors(Source(path, DOC + line))
+
+
+def test_the_runtime_may_ask_for_the_loop_and_not_for_its_timers() -> None:
+    assert doors(Source(RUNTIME, DOC + "import asyncio\nasyncio.get_running_loop().call_at(1, f)"))
