@@ -6,6 +6,7 @@
 - ``envelope``  what surrounds a message on the wire    - ``codec``  msgpack with validation
 - ``subjects``  subjects of directed links and who may use them
 - ``messages``  one struct per request, reply and event - ``events`` the product's event ids
+- ``guest``     what a guest's disk blocks contain
 - ``crypto``    sealing to a receiver, key wrapping, derivation, disk blocks
 - ``tpm``       policy digests, event log, quote verification, structures
 """

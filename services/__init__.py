@@ -3,5 +3,5 @@
 - ``runtime``  ports, drivers, and the node that gives a service its life
 - ``kms``      KMIP key server          - ``vcenter``  inventory, providers, key push
 - ``esxi``     a host: measured boot, sealed configuration, key cache, persistence, VMs
-- ``catalog``  role -> service class    - ``process``  one OS process that holds nodes
+- ``catalog``  role -> service class
 """

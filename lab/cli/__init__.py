@@ -2,7 +2,10 @@
 
 - ``main``     the program, exit codes, error messages    - ``connect``  the way to a running lab
 - ``output``   tables, JSON, YAML, names                   - ``options``  options of every command
-- ``labs``     up, down, status, list, logs, events        - ``hosts``, ``vms``, ``keys``
+- ``values``   arguments: durations, shares, key=value    - ``progress`` of long commands
+- ``entry``    puts commands into their group
+- ``labs``     up, down, status, list, version            - ``hosts``, ``vms``, ``keys``
+- ``journal``  events, logs                                - ``measure``  bench
 - ``faults``   link, faults, heal                          - ``describe`` describe, explain
-- ``chaos``    chaos list, lint, plan, run, replay; runs   - ``doctor``, ``bench``
+- ``chaos``    chaos list, lint, plan, run, replay; runs   - ``doctor``
 """

@@ -3,8 +3,11 @@
 - ``ports``        Bus, Clock, Rng, Disk, Tpm: the only doors to the world
 - ``incarnation``  one life of a node; ``NodeDown``
 - ``service``      base class, ``serves`` marker, what a service is given
+- ``agent``        the nodes of one process, as the lab commands them
+- ``machine``      the power and the firmware set-up under a node
+- ``turns``        queues in the order of acceptance
 - ``node``         starts, serves, stops a service; bounds and isolates its work
-- ``bus``          the Bus port's one implementation, above a driver's ``Wire``
+- ``bus``          the Bus port's one implementation, above a driver's ``wire``
 - ``link``         link rules: cut, delay, loss, dup; epochs and leases
 - ``session``      numbered commands of one controller to one host
 - ``store``        what outlives lives: a node's storage, the cluster's array

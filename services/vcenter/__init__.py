@@ -8,6 +8,7 @@
 - ``connection`` session, heartbeat and back-off per host  - ``adopt``  what a host reports, pure
 - ``push``       step B8: providers, host key, VM keys, locks, in that order
 - ``hostkey``    making hosts safe, renewing the host key  - ``locks``  LOCK-01..07, pure
+- ``host_mode``  the next step to a safe host, pure
 - ``providers``  one protocol, three management types      - ``status`` QueryCryptoKeyStatus
 - ``health``     contact with key servers                  - ``reconcile`` the periodic passes
 - ``pulse``      a period that can be cut short            - ``config`` settings of this node

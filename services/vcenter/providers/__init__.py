@@ -1,6 +1,7 @@
 """Key providers behind one protocol; a management type is one file here (architecture 15).
 
 - ``standard``  KMIP servers that vCenter asks itself (section 3): built
+- ``terms``     what a provider hands back
 - ``trusted``   Trust Authority (section 4): not built    - ``native`` (section 5): not built
 """
 
