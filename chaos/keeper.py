@@ -120,6 +120,10 @@ class FaultKeeper:
         """
         if fault.id in self._kept:
             raise ChaosError("KS-CHAOS-105", f"there is a fault {fault.id!r}")
+        for kept in self._kept.values():
+            shared = [held for held in fault.holds() if held in kept.fault.holds()]
+            if shared:
+                raise ChaosError("KS-CHAOS-106", f"{kept.fault.id} holds the {shared[0]} already")
         now = self._lab.monotonic()
         until = now + lease if lease else 0.0
         kept = _Kept(fault, now, until, FaultState.BEGINNING, {})

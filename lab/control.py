@@ -54,6 +54,7 @@ CONTROL_LINK = LinkOptions(
     ping_interval=5,
     max_outstanding_pings=6,
     connect_timeout=5,
+    first_connect=10.0,
     tcp_user_timeout=30.0,
     unsent_limit=4 * CONTROL_SIZE_LIMIT,
 )

@@ -166,8 +166,11 @@ class LabCore(ABC):
     async def power_off(self, node: NodeName, way: str) -> NodeStatus:
         """A service that is stopped or has crashed leaves a live machine: it refuses calls.
 
-        A host that is down is a machine that is off: it is silent.
+        A host that is down is a machine that is off: it is silent. Whoever pulls the power of a
+        machine whose process is paused does not wait for it.
         """
+        if way != "stop" and await self.paused(node):
+            await self.resume(node)
         reply = await self.tell(node, PowerOff(node=node, way=way), BOOT_LIMIT)
         if self.spec(node).role is not Role.ESXI and way != "power_loss":
             await self._refuse(node, True)

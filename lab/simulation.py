@@ -21,6 +21,7 @@ from lab.errors import KeysteadError
 from lab.provision import provision
 from lab.topology import Topology
 from lab.verbs import Session, run_verb
+from protocol.errors import LabError, NotConnected, TimedOut
 from protocol.messages.base import Reply, Request
 from protocol.messages.control import AddNode, NodeRecord
 from protocol.terms import NodeName, Role
@@ -95,9 +96,30 @@ class SimLab(LabCore):
         return "sim"
 
     async def tell(self, node: NodeName, message: Request[R], within: float) -> R:
+        """As over the control broker: a paused process does not answer, and the agent goes on
+        with what was asked when the asker gives up."""
         self.spec(node)
-        reply: R = await self.agent.handle(message)  # type: ignore[assignment]
-        return reply
+        if self.loop.paused(node):
+            raise NotConnected(f"{node} is paused")
+        answered = asyncio.Event()
+        outcome: list[Reply | LabError] = []
+
+        async def serve() -> None:
+            try:
+                outcome.append(await self.agent.handle(message))
+            except LabError as error:
+                outcome.append(error)
+            answered.set()
+
+        self.world.spawn(None, f"agent:{type(message).__name__}", serve())
+        try:
+            async with asyncio.timeout(within):
+                await answered.wait()
+        except TimeoutError:
+            raise TimedOut(f"no answer about {node} within {within:g} s") from None
+        if isinstance(outcome[0], LabError):
+            raise outcome[0]
+        return outcome[0]  # type: ignore[return-value]
 
     async def tell_all(self, message: Request[R]) -> tuple[R, ...]:
         reply: R = await self.agent.handle(message)  # type: ignore[assignment]

@@ -174,10 +174,7 @@ def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     if "knobs" in wanted:
         made["knobs"] = {**made.get("knobs", {}), **wanted.pop("knobs")}
     if "kms" in wanted:
-        count, first = int(wanted.pop("kms")), dict((made.get("kms") or [{}])[0])
-        names = ["kms"] if count == 1 else [f"kms-{n}" for n in range(1, count + 1)]
-        made["kms"] = [{**first, "name": n} for n in names]
-        made["providers"] = [{**p, "servers": names} for p in made.get("providers", [])]
+        made.update(_with_key_servers(made, int(wanted.pop("kms"))))
     hosts = {
         field: wanted.pop(name)
         for name, field in (
@@ -196,6 +193,28 @@ def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         for c in made.get("clusters", [])
     ]
     return made
+
+
+def _with_key_servers(data: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """``count`` key servers, each with a provider of its own: servers do not replicate here.
+
+    The first provider keeps its name, so what refers to it goes on; the n-th is ``<name>-<n>``.
+    """
+    if count < 1:
+        raise KeysteadError("KS-USE-003", "kms: a lab with providers needs servers, at least one")
+    first = dict((data.get("kms") or [{}])[0])
+    names = ["kms"] if count == 1 else [f"kms-{n}" for n in range(1, count + 1)]
+    provider = dict((data.get("providers") or [{"name": "kms-provider"}])[0])
+    providers = [
+        {
+            **provider,
+            "name": provider["name"] if n == 1 else f"{provider['name']}-{n}",
+            "servers": [name],
+            "default": n == 1,
+        }
+        for n, name in enumerate(names, 1)
+    ]
+    return {"kms": [{**first, "name": n} for n in names], "providers": providers}
 
 
 def plan(file: LabFile) -> Topology:
@@ -315,8 +334,12 @@ def _check_references(file: LabFile) -> None:
         wrong += [f"provider {p.name}: no key server {s}" for s in p.servers if s not in servers]
         if p.type != "standard":
             wrong.append(f"provider {p.name}: type {p.type} is not available in this version")
-        elif not p.servers:
-            wrong.append(f"provider {p.name}: a standard provider needs servers")
+        elif len(p.servers) != 1:
+            # Keys made on one server would be missing on the others (STD-01).
+            wrong.append(
+                f"provider {p.name}: a standard provider needs one server; several that "
+                "replicate their keys are not available in this version"
+            )
     for c in file.clusters:
         if c.vms.count and c.vms.encrypted and c.vms.provider not in providers:
             wrong.append(f"cluster {c.name}: its VMs need a provider of {sorted(providers)}")

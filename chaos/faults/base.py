@@ -92,6 +92,11 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
     def summary(self) -> str:
         """One line for ``keystead faults``."""
 
+    def holds(self) -> tuple[str, ...]:
+        """Settings of which it must put back what was before, and which a second fault must
+        therefore not change meanwhile: ``firmware of esxi-001``."""
+        return ()
+
     async def survey(self, lab: Lab) -> Notes:
         """Look, change nothing: what heal and bite check must know of the time before.
 

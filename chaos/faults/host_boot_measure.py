@@ -68,6 +68,9 @@ class HostBootMeasure(NodesFault, frozen=True, kw_only=True):
         what += [f"{self.event!r} into PCR {self.pcr}"] * bool(self.event)
         return f"next boots of {names(self.nodes)} measure: {', '.join(what)}"
 
+    def holds(self) -> tuple[str, ...]:
+        return tuple(f"firmware of {node}" for node in self.nodes)
+
     def changed(self, firmware: Firmware) -> Firmware:
         changes: dict[str, Any] = {}
         if self.secure_boot is not None:

@@ -60,7 +60,12 @@ def open_port(world: LabWorld, node: NodeName) -> BusPort:
     """A port of ``node`` without a service; not yet opened."""
     life = Incarnation(node, 1)
     return BusPort(
-        life, world.wire(life), world.keyring(node), world.rules, world.clock(life), "bench"
+        life,
+        lambda: world.wire(life),
+        world.keyring(node),
+        world.rules,
+        world.clock(life),
+        "bench",
     )
 
 

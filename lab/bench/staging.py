@@ -102,4 +102,4 @@ def open_port(lab: ProcessLab, node: NodeName) -> tuple[BusPort, Incarnation]:
     clock = LabClock(life, LabRng(SEED, life), epoch=time.epoch, wall=time.wall, pace=time.pace)
     wire = NatsWire(lab.data.url, lab.identities.node(node).seed, life)
     rules = RuleTable(SEED, clock.monotonic)
-    return BusPort(life, wire, lab.identities.keyring(node), rules, clock, "bench"), life
+    return BusPort(life, lambda: wire, lab.identities.keyring(node), rules, clock, "bench"), life

@@ -87,7 +87,7 @@ class BusPort:
     def __init__(
         self,
         life: Incarnation,
-        wire: Wire,
+        wires: Callable[[], Wire],
         ring: Keyring,
         rules: RuleTable,
         clock: Clock,
@@ -96,7 +96,8 @@ class BusPort:
         self.counters: Counter[str] = Counter()
         self.accept: Callable[[Incoming], None] | None = None
         self.later: Callable[[str, Coroutine[Any, Any, None]], None] | None = None
-        self._life, self._wire, self._ring = life, wire, ring
+        self._life, self._ring = life, ring
+        self._wires, self._wire = wires, wires()
         self._rules, self._clock, self._role = rules, clock, role
         self._me = life.node
         self._next = 0
@@ -115,10 +116,25 @@ class BusPort:
 
     # ---- life ---------------------------------------------------------------------------
 
-    async def open(self) -> None:
-        """Connect; requests are ignored until ``accept`` is set."""
-        await self._wire.open(self)
+    async def open(self) -> bool:
+        """Connect; requests are ignored until ``accept`` is set. False: no broker let us in.
+
+        A node without network lives: its calls end in ``NotSent`` until ``keep_trying`` has
+        brought it in.
+        """
+        try:
+            await self._wire.open(self)
+        except NotSent:
+            self._life.check()
+            self._wire = self._wires()
+            return False
         self._life.check()
+        return True
+
+    async def keep_trying(self) -> None:
+        """Dial until a broker lets us in; each try takes as long as the driver gives it."""
+        while not await self.open():
+            self.counters["connects_failed"] += 1
 
     async def close(self) -> None:
         self.accept = None

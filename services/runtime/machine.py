@@ -94,7 +94,7 @@ class Machine:
         clock = self._world.clock(life)
         bus = BusPort(
             life,
-            self._world.wire(life),
+            lambda: self._world.wire(life),
             self._world.keyring(self.spec.node),
             self._world.rules,
             clock,

@@ -122,7 +122,10 @@ class NodeRunner:
             self._group = group
             self.bus.later = self.background
             try:
-                await self.bus.open()
+                if not await self.bus.open():
+                    # No network: a machine boots all the same, and comes in when it is back.
+                    self.record("bus.unreachable", level="warning")
+                    self.background("bus.connect", self.bus.keep_trying())
                 await self.service.start()
             except Halted as halted:
                 self.bus.abort()

@@ -136,3 +136,13 @@ def test_faults_that_wait_for_each_other_are_all_healed(world: World) -> None:
 def test_a_list_that_cannot_be_read_is_an_error_by_id(world: World, data: bytes) -> None:
     with pytest.raises(ChaosError, match="KS-CHAOS-109"):
         FaultKeeper(world.lab).load(data)
+
+
+def test_two_faults_do_not_hold_one_setting(world: World) -> None:
+    """The second would put the first one's change back as "what was before"."""
+    values = {"on": HOST, "secure_boot": "off"}
+    world.run(world.keeper.inject(fault_of(world, "host.boot_measure", values, "first")))
+    with pytest.raises(ChaosError, match=r"KS-CHAOS-106: first holds the firmware of esxi-001"):
+        world.run(world.keeper.inject(fault_of(world, "host.boot_measure", values, "second")))
+    assert world.run(world.keeper.heal_all()).healed == ("first",)
+    assert world.run(world.lab.firmware_of(HOST)).secure_boot

@@ -284,6 +284,24 @@ async def broker_lost(bench: Bench) -> None:
         raise AssertionError("the bus did not heal")
 
 
+async def boots_without_network(bench: Bench) -> None:
+    """A node that no broker lets in runs all the same, and comes in when the broker is back."""
+    a = await bench.node("a", Echo)
+    await bench.broker_dies()
+    b = await bench.node("b", Echo)
+    assert bench.machine("b").status().state == "running"
+    await fails(NotSent, b.bus.request(A, DiscoverVersions(), within=5))
+    await bench.broker_returns()
+    for _ in range(100):
+        try:
+            await a.bus.request(B, DiscoverVersions(), within=1)
+            break
+        except LabError:
+            await bench.world.sleep(0.1)
+    assert service(b).served == ["versions"]
+    assert [r.node for r in bench.records if r.kind == "bus.unreachable"] == ["b"]
+
+
 async def busy(bench: Bench) -> None:
     """Over its bound a node answers Busy, and has begun nothing."""
     a, b = await bench.node("a", Echo), await bench.node("b", Echo)
@@ -382,6 +400,7 @@ test_forged = both(forged)
 test_junk = both(junk)
 test_nobody = both(nobody)
 test_broker_lost = both(broker_lost)
+test_boots_without_network = both(boots_without_network)
 test_busy = both(busy)
 test_ways_down = both(ways_down)
 test_orderly_stop = both(orderly_stop)

@@ -70,7 +70,7 @@ class NatsWire:
     async def open(self, sink: WireSink) -> None:
         """Connect, subscribe, and return when a message to oneself came back.
 
-        ``NotSent`` when no broker let us in within ten seconds (the text has the last error),
+        ``NotSent`` when no broker let us in within two seconds (the text has the last error),
         ``NodeDown`` when the life ended meanwhile.
         """
         self._life.check()
@@ -146,7 +146,7 @@ class TapWire:
         return self._connection.violations
 
     async def open(self) -> None:
-        """Returns when the broker has read the subscriptions; ``NotSent`` after ten seconds."""
+        """Returns when the broker has read the subscriptions; ``NotSent`` after two seconds."""
         await self._connection.open(self)
 
     async def close(self) -> None:

@@ -41,7 +41,7 @@ class LinkOptions:
     max_outstanding_pings: int = 3
     connect_timeout: int = 2
     reconnect_time_wait: float = 0.2
-    first_connect: float = 10.0
+    first_connect: float = 2.0  # a node that is not let in boots without network
     close_within: float = 3.0
     tcp_user_timeout: float = 3.0
     unsent_limit: int = 1024 * 1024

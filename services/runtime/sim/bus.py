@@ -29,7 +29,7 @@ from services.runtime.wire import WireSink
 
 TapCallback = Callable[[str, str, bytes], None]
 
-FIRST_CONNECT = 10.0  # seconds that ``open`` tries
+FIRST_CONNECT = 2.0  # seconds that ``open`` tries
 BACK_OFF = (0.15, 0.25)  # a client's wait before it dials again
 STALL = (3.15, 3.88)  # the broker drops a client that is silent for so long (1 s x 3 pings)
 UNSENT_LIMIT = 4096  # messages; counted and not weighed, because lengths are random
@@ -261,7 +261,7 @@ class SimWire:
 
     async def open(self, sink: WireSink) -> None:
         """Connect, subscribe, return when a message to oneself came back; ``NotSent`` after
-        ten seconds without."""
+        two seconds without."""
         self.life.check()
         self._sink = sink
         try:
