@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lab.cli.options import Options
 from lab.cli.output import say
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 VERB_LIMIT = 900.0  # real seconds; experiments and boots of many hosts take their time
 OPEN_LIMIT = 5.0
+LOOK_EVERY = 0.5
+R = TypeVar("R")
 
 
 def not_there(folder: LabFolder) -> KeysteadError:
@@ -93,7 +95,9 @@ class Connection:
             raise KeysteadError("KS-LAB-001")
         message = RunVerb(verb=verb, arguments=msgspec.msgpack.encode(arguments))
         try:
-            done = await self._client.request(SUPERVISOR, message, within=VERB_LIMIT)
+            done = await self._while_it_runs(
+                self._client.request(SUPERVISOR, message, within=VERB_LIMIT)
+            )
         except (NotSent, Refused):
             raise not_there(self._folder) from None
         except (Disconnected, TimedOut) as error:
@@ -103,6 +107,17 @@ class Connection:
         if done.error_id:
             raise KeysteadError(done.error_id, done.error, done.fix)
         return msgspec.msgpack.decode(done.result) if done.result else None
+
+    async def _while_it_runs(self, work: Coroutine[Any, Any, R]) -> R:
+        """The client would dial a lab that has gone for as long as the request may take."""
+        task = asyncio.get_running_loop().create_task(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=LOOK_EVERY))[0]:
+                if not self._folder.locked():
+                    raise KeysteadError("KS-LAB-007", f"the lab {self._folder.name} has gone")
+            return task.result()
+        finally:
+            task.cancel()
 
 
 def call(options: Options, verb: str, /, **arguments: Any) -> Any:

@@ -39,6 +39,7 @@ def build() -> App:
         "    keystead up\n    keystead get vms\n",
         version_flags=[],
         help_format="plaintext",
+        suppress_keyboard_interrupt=False,  # told by ``main``
     )
     for name, text in GROUPS.items():
         app.command(App(name=name, help=text, help_format="plaintext"))
