@@ -7,6 +7,7 @@ outlives its probe, nothing is written outside a temporary folder and the state 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import shutil
@@ -154,9 +155,9 @@ def port() -> Finding:
             client.connect(server.getsockname())
     except OSError as error:
         text = f"no port of 127.0.0.1 can be used: {error.strerror or error}"
-        return Finding(
-            "port", Health.PROBLEM, text, "bring the loopback interface up: ip link set lo up"
-        )
+        few = error.errno in (errno.EMFILE, errno.ENFILE)
+        fix = "close programs, or `ulimit -n 1024`" if few else "ip link set lo up"
+        return Finding("port", Health.PROBLEM, text, fix)
     return Finding("port", Health.OK, "127.0.0.1 can be bound and reached")
 
 
