@@ -131,13 +131,13 @@ class FaultKeeper:
         async with self._turn(fault.id):
             try:
                 kept.notes.update(await fault.survey(self._lab))
+                await self._keep()
             except REFUSALS as error:
                 del self._kept[fault.id]
                 raise ChaosError("KS-CHAOS-106", _told(error)) from error
             except BaseException:
                 del self._kept[fault.id]  # nothing was changed yet
                 raise
-            await self._keep()
             try:
                 await fault.begin(self._lab, until, kept.notes)
             except REFUSALS as error:

@@ -122,6 +122,18 @@ def test_a_controller_that_dies_in_the_middle_has_saved_enough(world: World) -> 
         assert world.run(world.lab.status(host)).state is NodeRunState.RUNNING
 
 
+def test_a_fault_that_cannot_be_noted_down_does_not_begin(world: World) -> None:
+    """On a full disk a controller that dies could not heal it."""
+
+    async def full(data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    keeper = FaultKeeper(world.lab, save=full)
+    with pytest.raises(OSError, match="No space"):
+        world.run(keeper.inject(fault_of(world, "link.cut", CUT, "wan")))
+    assert keeper.active() == () and world.lab.rules() == ()
+
+
 def test_faults_that_wait_for_each_other_are_all_healed(world: World) -> None:
     keeper = world.keeper
     world.run(keeper.inject(fault_of(world, "link.cut", CUT, "wan")))
