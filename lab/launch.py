@@ -219,7 +219,7 @@ class Start:
     def _taken_back(self, error: Exception) -> Exception:
         """The error to show, when a new lab's folder has been removed and logs put aside."""
         if isinstance(error, OSError):
-            error = KeysteadError("KS-LAB-005", f"{error.filename or ''}: {error.strerror}")
+            error = KeysteadError("KS-LAB-005", f"{error.filename or 'files'}: {error.strerror}")
         self.folder.forget_supervisor()
         where = self.folder.path / "logs"
         if self.fresh and not self.retain:

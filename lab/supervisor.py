@@ -187,7 +187,8 @@ def _failed(error: BaseException) -> ProgressLine:
     if isinstance(error, LabError):
         return ProgressLine(error_id="KS-LAB-003", text=f"{type(error).__name__}: {error}")
     if isinstance(error, OSError):
-        return ProgressLine(error_id="KS-LAB-005", text=f"{error.filename or ''}: {error.strerror}")
+        where = error.filename or "the lab's folder"
+        return ProgressLine(error_id="KS-LAB-005", text=f"{where}: {error.strerror or error}")
     return ProgressLine(error_id="KS-INT-001", text=f"{type(error).__name__}: {error}")
 
 
