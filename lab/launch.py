@@ -268,8 +268,20 @@ def stop(folder: LabFolder) -> bool:
             time.sleep(0.03)
     if folder.locked():
         raise KeysteadError("KS-LAB-002", f"another keystead process works on {folder.name}")
+    # Its lock is free a moment before its last file is closed.
+    until = time.monotonic() + KILL_LIMIT
+    while asked and _alive(asked) and time.monotonic() < until:
+        time.sleep(0.01)
     folder.forget_supervisor()
     return True
+
+
+def _alive(pid: int) -> bool:
+    """Whether it still runs; one that nobody has waited for yet does not."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:
+        return False
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
@@ -279,7 +291,10 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 def purge(folder: LabFolder) -> None:
     """Remove a stopped lab's folder; KS-LAB-002 when somebody started it meanwhile."""
+    until = time.monotonic() + KILL_LIMIT
     with folder.lock():
-        folder.purge()
+        # A process that is being killed may make a file while the folder is emptied.
+        while folder.path.exists() and time.monotonic() < until:
+            folder.purge()
     if folder.path.exists():
         raise KeysteadError("KS-LAB-005", f"{folder.path} could not be removed completely")

@@ -66,7 +66,8 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
-        return _complain(KeysteadError("KS-LAB-005", f"{error.filename or 'files'}: {error.strerror}"))
+        where = error.filename or "files"
+        return _complain(KeysteadError("KS-LAB-005", f"{where}: {error.strerror}"))
     except Exception as error:
         # A defect: one message like every other, and the story for whoever reports it.
         import traceback

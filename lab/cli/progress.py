@@ -29,8 +29,10 @@ def telling(style: Style, title: str) -> Iterator[Told]:
         style = Style.RICH if sys.stderr.isatty() else Style.PLAIN
     match style:
         case Style.RICH:
-            with console(sys.stderr).status(title) as status:
-                yield lambda text, step, total: status.update(_line(text, step, total))
+            from rich.markup import escape
+
+            with console(sys.stderr).status(escape(title)) as status:
+                yield lambda text, step, total: status.update(escape(_line(text, step, total)))
         case Style.JSON:
             yield lambda text, step, total: json_line(
                 {"kind": "Progress", "text": text, "step": step, "total": total}, sys.stderr
