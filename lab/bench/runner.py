@@ -12,7 +12,6 @@ from lab.bench.benchmark import Benchmark, CannotRun, Figures, NotMeasured, Repo
 from lab.bench.machine import describe, load
 from lab.bench.staging import home
 from lab.errors import KeysteadError
-from protocol.errors import LabError
 
 CANNOT_RUN = 5  # exit code
 
@@ -69,8 +68,8 @@ async def _one(benchmark: Benchmark, repeat: int, report: Report) -> Result:
             report(f"  {number}/{repeat}: {made.value:.4g} {benchmark.unit}")
     except NotMeasured as reason:
         return Result(benchmark, Outcome.NOT_MEASURED, text=str(reason))
-    except (CannotRun, KeysteadError, LabError, OSError, RuntimeError, TimeoutError) as error:
-        text = str(error) or type(error).__name__
+    except Exception as error:  # whatever it is, the others still have their figures
+        text = _said(error)
         report(f"  cannot run: {text}")
         return Result(benchmark, Outcome.CANNOT_RUN, text=text)
     return Result(
@@ -79,6 +78,15 @@ async def _one(benchmark: Benchmark, repeat: int, report: Report) -> Result:
         values=tuple(r.value for r in runs),
         details={n: statistics.median([r.details[n] for r in runs]) for n in runs[0].details},
     )
+
+
+def _said(error: BaseException) -> str:
+    """The first error of a group; an error that we did not name comes with its type."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, CannotRun | KeysteadError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def exit_code(results: Sequence[Result]) -> int:

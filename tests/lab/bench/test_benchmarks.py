@@ -1,0 +1,97 @@
+"""Each benchmark runs in its quick form and tells what it says it tells; no time is judged."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lab.bench.benchmark import Benchmark, Figures, NotMeasured
+from lab.bench.boot import HostBoot
+from lab.bench.catalogue import BENCHMARKS
+from lab.bench.creations import KeyCreations
+from lab.bench.experiment import SimulatedWithLibtpms, SimulatedWithModel
+from lab.bench.memory import ProcessMemory
+from lab.bench.roundtrips import RoundTrips
+from lab.bench.startup import UpFifty, UpFiftyPacked, UpThree
+from lab.bench.suite import OwnTests
+from services.runtime.tpm.device import available
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
+
+STEPS = {f"until_step_{n}_s" for n in range(1, 6)}
+DETAILS: dict[type[Benchmark], set[str]] = {
+    SimulatedWithModel: {"virtual_s"},
+    SimulatedWithLibtpms: {"virtual_s"},
+    UpThree: STEPS,
+    UpFifty: STEPS,
+    UpFiftyPacked: STEPS,
+    ProcessMemory: {"ks-kms_mib", "ks-vcenter_mib", "ks-esxi-001_mib", "largest_private_mib"},
+    RoundTrips: {"bare_per_s", "port_per_s", "node_per_s"},
+    KeyCreations: {"p50_ms", "p99_ms", "sync_us"},
+    HostBoot: {"measure_ms", "unseal_ms", "archive_ms", "keys_ms", "power_on_ms"},
+}
+REAL_TPM = (SimulatedWithLibtpms, UpThree, UpFifty, UpFiftyPacked, HostBoot)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def measured(made: type[Benchmark]) -> tuple[Figures, list[str]]:
+    """A quick run in a loop of its own, and its progress."""
+    told: list[str] = []
+    return asyncio.run(made(quick=True).run(told.append)), told
+
+
+def lab_processes() -> set[int]:
+    """Our descendants that belong to a lab, not to a fork server of simulations."""
+    words = ("lab.forkserver", "nats-server", "lab.bench.echo")
+    return {
+        p.pid
+        for p in psutil.Process().children(recursive=True)
+        if p.status() != psutil.STATUS_ZOMBIE and any(w in " ".join(p.cmdline()) for w in words)
+    }
+
+
+def test_each_benchmark_of_the_catalogue_is_tried_here() -> None:
+    assert {*DETAILS, OwnTests} == set(BENCHMARKS)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [pytest.param(b, id=b.name, marks=needs_tpm if b in REAL_TPM else ()) for b in DETAILS],
+)
+def test_a_quick_run_gives_figures_and_leaves_nothing(made: type[Benchmark], home: Path) -> None:
+    before = lab_processes()
+    figures, _ = measured(made)
+    assert math.isfinite(figures.value) and figures.value > 0
+    assert set(figures.details) == DETAILS[made]
+    assert all(math.isfinite(value) and value >= 0 for value in figures.details.values())
+    assert list(home.iterdir()) == []
+    assert lab_processes() == before
+
+
+async def test_the_own_tests_are_listed_and_not_run() -> None:
+    with pytest.raises(NotMeasured, match=r"keystead test"):
+        await OwnTests(quick=True).run(print)
+
+
+@needs_tpm
+def test_the_experiment_plays_the_whole_outage() -> None:
+    figures, _ = measured(SimulatedWithModel)
+    assert figures.details["virtual_s"] > 300
+
+
+@needs_tpm
+def test_a_start_reaches_its_steps_in_order() -> None:
+    figures, _ = measured(UpFiftyPacked)
+    seen = [figures.details[f"until_step_{n}_s"] for n in range(1, 6)]
+    assert seen == sorted(seen)
+    assert figures.value >= seen[-1]
