@@ -1,0 +1,141 @@
+"""Stored runs: listed, replayed exactly, refused when they cannot be; and runs on a running lab."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from chaos.experiment.lint import check_experiment
+from chaos.experiment.plan import plan as make_plan
+from chaos.keeper import FaultKeeper
+from chaos.lab import Directory
+from lab.client import Lab
+from lab.errors import KeysteadError
+from lab.runs import play
+from lab.runs.live import play_on
+from lab.runs.prepare import Prepared, prepare
+from lab.runs.store import RunFolder, all_runs
+from lab.simulation import make
+from lab.topology import load, plan
+from lab.verbs import Session
+from lab.verbs.chaos import PlayArgument
+from lab.verbs.chaos import play as play_verb
+from lab.verbs.chaos import stop as stop_verb
+
+pytestmark = pytest.mark.sim
+
+SHORT = """
+apiVersion: keystead/v1
+kind: Experiment
+name: short
+title: A cut that nobody minds
+topology: {use: default, with: {hosts: 1, vms: 1}}
+hypothesis:
+  before: [{probe: vm.running, is: "== 100%"}]
+  after: [{probe: vm.running, is: "== 100%"}]
+schedule: [{id: wan, at: 5s, for: 30s, fault: link.cut, between: [vcenter, kms]}]
+guards: {blast_radius: {kms: 1, vcenter: 1}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Prepared:
+    file = tmp_path / "short.yaml"
+    file.write_text(SHORT)
+    return prepare(str(file), 5, {"tpm": "model"})
+
+
+def stored(prepared: Prepared) -> tuple[RunFolder, Any]:
+    folder = play.begin(prepared, "sim")
+    return folder, play.play_sim(prepared, folder)
+
+
+def test_a_run_is_stored_and_replays_exactly(prepared: Prepared) -> None:
+    folder, verdict = stored(prepared)
+    assert (verdict.verdict, verdict.exit_code, verdict.seed) == ("pass", 0, 5)
+    again, same = play.replay(folder.run)
+    assert same.trace_hash == verdict.trace_hash and again.run != folder.run
+    assert again.history.read_bytes() == folder.history.read_bytes()
+    assert [r.run for r in all_runs()] == [folder.run, again.run]
+    assert again.record().replay_of == folder.run
+
+
+def test_another_trace_is_told_with_the_first_difference(prepared: Prepared) -> None:
+    folder, _ = stored(prepared)
+    result = msgspec.json.decode(folder.read("result.json"))
+    folder.write("result.json", msgspec.json.encode({**result, "trace_hash": "0" * 32}))
+    with pytest.raises(KeysteadError) as caught:
+        play.replay(folder.run)
+    assert (caught.value.id, caught.value.exit_code) == ("KS-RUN-003", 5)
+
+
+@pytest.mark.parametrize("field", ["code", "python", "lock", "mode"])
+def test_what_cannot_be_replayed_exactly_is_refused(prepared: Prepared, field: str) -> None:
+    folder, _ = stored(prepared)
+    record = msgspec.json.decode(folder.read("run.json"))
+    folder.write("run.json", msgspec.json.encode({**record, field: "lab"}))
+    with pytest.raises(KeysteadError) as caught:
+        play.replay(folder.run)
+    assert (caught.value.id, caught.value.exit_code) == ("KS-RUN-002", 4)
+
+
+def test_a_run_that_is_not_there() -> None:
+    with pytest.raises(KeysteadError) as caught:
+        play.replay("nothing-sim-1")
+    assert caught.value.id == "KS-RUN-001"
+
+
+def test_a_running_lab_plays_one_at_a_time_and_can_be_stopped(tmp_path: Path) -> None:
+    """``chaos.play`` and ``chaos.stop``: the interrupted run has healed and says 130."""
+    lab, session = make(plan(load("default", hosts=1, vms=1, tpm="model")), 9)
+    folder = _folder_for(session, "longer", SHORT.replace("for: 30s", "for: 20m"))
+
+    async def scene() -> tuple[Any, str, int]:
+        running = asyncio.get_running_loop().create_task(
+            play_verb(session, PlayArgument(folder.run))
+        )
+        await lab.sleep(60)
+        assert [f.fault.id for f in session.keeper.active()] == ["wan"]
+        with pytest.raises(Exception, match="runs on this lab"):
+            await play_verb(session, PlayArgument(folder.run))
+        await stop_verb(session, PlayArgument(folder.run))
+        verdict = await running
+        with pytest.raises(KeysteadError) as caught:
+            await stop_verb(session, PlayArgument(folder.run))
+        return verdict, caught.value.id, len(session.keeper.active())
+
+    verdict, stopped, left = lab.run(scene())
+    assert verdict["exit_code"] == 130 and stopped == "KS-RUN-001" and left == 0
+    lab.loop.close()
+
+
+def _folder_for(session: Session, name: str, text: str) -> RunFolder:
+    directory: Directory = session.lab.directory()
+    experiment = check_experiment(text.replace("name: short", f"name: {name}"), f"{name}.yaml")
+    made = make_plan(experiment, directory, 9)
+    return play.begin(Prepared(plan=made, topology=session.lab.topology, text=text), "lab")
+
+
+def test_a_plan_played_on_a_lab_stores_its_verdict() -> None:
+    lab, session = make(plan(load("default", hosts=1, vms=1, tpm="model")), 4)
+    folder = _folder_for(session, "short", SHORT)
+    made = play.load_plan(folder.read("plan.json"))
+    keeper = FaultKeeper(lab)
+    verdict = lab.run(play_on(made, folder, lab, keeper, lambda phase, text: None))
+    result = folder.result()
+    assert verdict.exit_code == 0 and result is not None and result["verdict"] == "pass"
+    lab.loop.close()
+
+
+async def test_the_library_runs_a_lab_of_any_shape() -> None:
+    async with Lab(mode="sim", topology="edge", hosts=1, vms=1, seed=1) as lab:
+        assert len(await lab.hosts()) == 1
