@@ -158,3 +158,14 @@ def test_two_faults_do_not_hold_one_setting(world: World) -> None:
         world.run(world.keeper.inject(fault_of(world, "host.boot_measure", values, "second")))
     assert world.run(world.keeper.heal_all()).healed == ("first",)
     assert world.run(world.lab.firmware_of(HOST)).secure_boot
+
+
+def test_a_cure_that_fails_leaves_the_fault_listed(world: World) -> None:
+    """KS-CHAOS-107: the administrator's steps did not end well; they can be tried again."""
+    lame, keeper = limp(world)
+    world.run(keeper.inject(fault_of(world, "provider.delete", {"provider": "kms-provider"}, "p")))
+    lame.verbs["ask"] = InvalidState("no")
+    report = world.run(keeper.heal_all(with_cure=True))
+    assert [left.id for left in report.left] == ["p"] and "KS-CHAOS-107" in report.left[0].seen
+    lame.verbs.clear()
+    assert world.run(keeper.heal_all(with_cure=True)).healed == ("p",)

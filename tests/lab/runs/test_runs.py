@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from chaos.experiment.lint import check_experiment
+from chaos.experiment.plan import load_plan
 from chaos.experiment.plan import plan as make_plan
 from chaos.keeper import FaultKeeper
 from chaos.lab import Directory
@@ -128,7 +129,7 @@ def _folder_for(session: Session, name: str, text: str) -> RunFolder:
 def test_a_plan_played_on_a_lab_stores_its_verdict() -> None:
     lab, session = make(plan(load("default", hosts=1, vms=1, tpm="model")), 4)
     folder = _folder_for(session, "short", SHORT)
-    made = play.load_plan(folder.read("plan.json"))
+    made = load_plan(folder.read("plan.json"))
     keeper = FaultKeeper(lab)
     verdict = lab.run(play_on(made, folder, lab, keeper, lambda phase, text: None))
     result = folder.result()
