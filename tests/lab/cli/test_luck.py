@@ -224,6 +224,17 @@ def test_following_ends_with_its_lab(cli: Cli) -> None:
         process.communicate()
 
 
+def test_a_supervisor_killed_in_the_middle_of_a_command(cli: Cli) -> None:
+    """The cut's bite check waits for a canary's limit: time to kill in."""
+    made = cli.ok("up", *SMALL, "-o", "json").json
+    cutting = cli.begin("link", "cut", "vcenter", "kms")
+    time.sleep(1.5)
+    os.kill(made["supervisor"], signal.SIGKILL)
+    _, err = cutting.communicate(timeout=30)
+    assert cutting.returncode == 69 and "KS-LAB-007" in err, err
+    assert "Traceback" not in err
+
+
 def test_ctrl_c_ends_following_with_130(cli: Cli) -> None:
     cli.ok("up", *SMALL)
     for line in ("events -f -o json", "logs -f"):
