@@ -1,0 +1,346 @@
+"""``./keystead`` builds once, repairs what was interrupted, asks before it installs, hands on."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.bootstrap.machine import ROOT, Machine, Outcome, end
+
+ALL_PACKAGES = "libtpms0 libtss2-dev libc6-dev"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def failed(outcome: Outcome, error_id: str) -> None:
+    assert outcome.code == 78, outcome
+    assert f"keystead: error {error_id}: " in outcome.err
+    assert "\n  fix: " in outcome.err
+    assert outcome.out == ""
+
+
+# ---- the build ------------------------------------------------------------------------------
+
+
+def test_first_start_builds_and_hands_on(machine: Machine) -> None:
+    machine.complete()
+    first = machine.start("up", "--hosts", "two words", "--yes")
+    assert (first.code, first.out) == (0, "cli up --hosts two words\n")
+    steps = machine.told()
+    assert steps[0].startswith("python -m venv --clear ")
+    assert "--require-hashes" in steps[1] and "pip install" in steps[1]
+    assert "--require-hashes" in steps[2] and "requirements.lock" in steps[2]
+    assert "--no-deps" in steps[3] and steps[3].endswith(f"-e {machine.checkout}")
+    assert len(steps) == 4
+
+
+def test_later_starts_call_nothing(machine: Machine) -> None:
+    machine.complete()
+    machine.start("up")
+    machine.calls.write_text("")
+    later = machine.start("get", "vms", "-o", "json")
+    assert (later.code, later.out, later.err) == (0, "cli get vms -o json\n", "")
+    assert machine.calls.read_text() == ""
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "pyproject.toml", "keystead"])
+def test_a_changed_file_is_installed_again(machine: Machine, name: str) -> None:
+    machine.complete()
+    machine.start("up")
+    machine.told()
+    with (machine.checkout / name).open("a") as file:
+        file.write("\n# changed\n")
+    assert machine.start("up").out == "cli up\n"
+    assert [step for step in machine.told() if step.startswith("uv pip install")]
+
+
+def test_a_moved_checkout_is_installed_again(machine: Machine) -> None:
+    machine.complete()
+    machine.start("up")
+    machine.told()
+    machine.checkout = machine.checkout.rename(machine.checkout.parent / "moved")
+    assert machine.start("up").out == "cli up\n"
+    assert [step for step in machine.told() if step.endswith(f"-e {machine.checkout}")]
+
+
+def test_called_by_a_link_from_elsewhere(machine: Machine, tmp_path: Path) -> None:
+    machine.complete()
+    (machine.bin / "keystead").symlink_to(machine.checkout / "keystead")
+    run = subprocess.run(
+        ["sh", "-c", "keystead list"],
+        cwd=tmp_path,
+        env=machine.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (run.returncode, run.stdout) == (0, "cli list\n")
+    assert (machine.checkout / ".venv" / "keystead-stamp").exists()
+
+
+def test_setup_builds_only(machine: Machine) -> None:
+    machine.complete()
+    outcome = machine.start("setup")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert ".venv is complete" in outcome.err
+    assert machine.start("setup", "everything").code == 64
+
+
+def test_setup_print_tells_every_package_and_does_nothing(machine: Machine) -> None:
+    outcome = machine.start("setup", "--print")
+    assert outcome.code == 0
+    for word in f"{ALL_PACKAGES} gcc pkg-config python3-dev python3-venv".split():
+        assert word in outcome.out
+    assert machine.calls.read_text() == ""
+    assert not (machine.checkout / ".venv").exists()
+
+
+# ---- what was interrupted ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_build_that_was_stopped_is_made_anew(machine: Machine, how: signal.Signals) -> None:
+    machine.complete()
+    (machine.state / "uv-hangs").touch()
+    process = machine.begin("up")
+    wait_for(machine.state / "hanging")
+    out, err = end(process, how)
+    assert out == ""
+    if how is not signal.SIGKILL:
+        assert process.returncode == 130
+        assert "the next start makes it again" in err
+    assert not (machine.checkout / ".venv" / "keystead-stamp").exists()
+    (machine.state / "uv-hangs").unlink()
+    machine.told()
+    assert machine.start("up").out == "cli up\n"
+    assert machine.told()[0].startswith("python -m venv --clear ")
+
+
+def test_two_starts_at_once_build_once(machine: Machine) -> None:
+    machine.complete()
+    (machine.state / "uv-hangs").touch()
+    first = machine.begin("up")
+    wait_for(machine.state / "hanging")
+    second = machine.begin("list")
+    assert second.stderr is not None
+    assert "waiting for it" in second.stderr.readline()
+    (machine.state / "uv-hangs").unlink()
+    assert first.communicate(timeout=30)[0] == "cli up\n"
+    assert second.communicate(timeout=30)[0] == "cli list\n"
+    assert len([step for step in machine.told() if "venv --clear" in step]) == 1
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline, path
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("stumble", "error_id"),
+    [
+        ("venv-fails", "KS-SETUP-007"),
+        ("pip-fails", "KS-SETUP-008"),
+        ("uv-fails", "KS-SETUP-009"),
+        ("editable-fails", "KS-SETUP-010"),
+    ],
+)
+def test_a_step_that_fails_has_an_id_and_its_output(
+    machine: Machine, stumble: str, error_id: str
+) -> None:
+    machine.complete()
+    (machine.state / stumble).touch()
+    outcome = machine.start("up")
+    failed(outcome, error_id)
+    assert stumble == "editable-fails" or "  | " in outcome.err
+    (machine.state / stumble).unlink()
+    assert machine.start("up").out == "cli up\n"
+
+
+# ---- Debian packages ----------------------------------------------------------------------
+
+
+def test_without_a_terminal_it_says_the_line_and_stops(machine: Machine) -> None:
+    outcome = machine.start("up")
+    failed(outcome, "KS-SETUP-005")
+    line = f"apt-get update && apt-get install -y --no-install-recommends {ALL_PACKAGES}"
+    assert line in outcome.err
+    assert machine.told() == []
+
+
+@pytest.mark.parametrize(("arguments", "ci"), [(("--yes", "up"), ""), (("up",), "true")])
+def test_told_so_it_installs_without_asking(
+    machine: Machine, arguments: tuple[str, ...], ci: str
+) -> None:
+    outcome = machine.start(*arguments, CI=ci)
+    assert outcome.out == "cli up\n"
+    assert machine.told()[:2] == [
+        "apt-get update",
+        f"apt-get install -y --no-install-recommends {ALL_PACKAGES}",
+    ]
+
+
+def test_only_what_is_missing_is_installed(machine: Machine) -> None:
+    machine.given("libtss2-dev", "libc6-dev")
+    (machine.bin / "gcc").unlink()
+    machine.start("up", "--yes", VERSION="3.99", NO_VENV="1", NO_HEADERS="1")
+    wanted = "python3.99-venv libtpms0 gcc python3.99-dev"
+    assert machine.told()[1] == f"apt-get install -y --no-install-recommends {wanted}"
+
+
+def test_an_install_that_fails_stops_it(machine: Machine) -> None:
+    (machine.state / "apt-fails").touch()
+    outcome = machine.start("up", "--yes")
+    failed(outcome, "KS-SETUP-006")
+    assert "  | E: broken" in outcome.err
+
+
+@pytest.mark.parametrize(("answer", "installed"), [("\n", True), ("y\n", True), ("n\n", False)])
+def test_on_a_terminal_it_asks_once(machine: Machine, answer: str, installed: bool) -> None:
+    ours, theirs = pty.openpty()
+    os.write(ours, answer.encode())
+    run = subprocess.run(
+        machine.command("up"),
+        env=machine.environment,
+        stdin=theirs,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert run.stderr.count("[Y/n]") == 1
+    if installed:
+        assert run.stdout == "cli up\n"
+    else:
+        failed(Outcome(run.returncode, run.stdout, run.stderr), "KS-SETUP-004")
+        assert machine.told() == []
+
+
+def test_neither_root_nor_sudo(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, root=False)
+    outcome = machine.start("up", "--yes")
+    failed(outcome, "KS-SETUP-003")
+    assert "as root: apt-get update && apt-get install" in outcome.err
+    assert "./keystead up --tpm none" in outcome.err
+
+
+def test_a_user_installs_by_sudo_and_a_script_is_not_asked_for_a_password(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, root=False)
+    machine.program("sudo", '#!/bin/sh\necho "sudo $1" >>"$CALLS"\nshift\nexec "$@"\n')
+    assert machine.start("up", "--yes").out == "cli up\n"
+    assert machine.told()[:2] == ["sudo -n", "apt-get update"]
+
+
+def test_elsewhere_nothing_is_installed(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, debian=False)
+    outcome = machine.start("up", "--yes")
+    failed(outcome, "KS-SETUP-002")
+    assert "dnf install" in outcome.err and "pacman" in outcome.err
+    assert machine.start("up", "--tpm", "none").out == "cli up --tpm none\n"
+
+
+# ---- without TPMs ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("choice", [("--tpm", "none"), ("--tpm=none",)])
+def test_no_tpm_needs_no_package(machine: Machine, choice: tuple[str, ...]) -> None:
+    outcome = machine.start("up", *choice)
+    assert outcome.out == f"cli up {' '.join(choice)}\n"
+    installed = (machine.state / "installed.txt").read_text()
+    assert "tpm2-pytss==" not in installed
+    everything = (ROOT / "requirements.lock").read_text()
+    assert installed.count("==") == everything.count("==") - 1
+
+
+def test_tpms_are_added_when_they_are_asked_for(machine: Machine) -> None:
+    machine.start("up", "--tpm", "none")
+    machine.told()
+    machine.complete()
+    assert machine.start("up").out == "cli up\n"
+    assert not [step for step in machine.told() if "venv" in step and "--clear" in step]
+    assert "tpm2-pytss==" in (machine.state / "installed.txt").read_text()
+    machine.told()
+    assert machine.start("up", "--tpm", "none").err == ""
+
+
+@pytest.mark.parametrize("words", [("list",), ("--help",), ("up", "--help")])
+def test_other_commands_ask_for_no_package(machine: Machine, words: tuple[str, ...]) -> None:
+    outcome = machine.start(*words)
+    assert outcome.out == f"cli {' '.join(words)}\n"
+    assert "./keystead setup adds them" in outcome.err
+
+
+# ---- which Python -----------------------------------------------------------------------
+
+
+def test_a_chosen_python(machine: Machine, tmp_path: Path) -> None:
+    machine.complete()
+    machine.start("up")
+    other = machine.program("other", (machine.bin / "python3").read_text(), tmp_path)
+    for version, folder in (("3.13", ".venv"), ("3.11", ".venv-3.11")):
+        stamp = machine.checkout / folder / "keystead-stamp"
+        outcome = machine.start("list", KEYSTEAD_PYTHON=str(other), VERSION=version)
+        assert (outcome.code, outcome.out) == (0, "cli list\n")
+        assert stamp.exists()
+
+
+@pytest.mark.parametrize("python", ["/nowhere/python3", "sed"])
+def test_a_chosen_python_that_is_none(machine: Machine, python: str) -> None:
+    failed(machine.start("up", KEYSTEAD_PYTHON=python), "KS-SETUP-001")
+
+
+def test_no_python_is_one_more_package(machine: Machine) -> None:
+    (machine.bin / "python3").unlink()
+    outcome = machine.start("up")
+    failed(outcome, "KS-SETUP-005")
+    assert "--no-install-recommends python3 python3-venv libtpms0" in outcome.err
+
+
+# ---- test and .ci/run ----------------------------------------------------------------------
+
+
+def test_arguments_of_test_are_pytests_alone(machine: Machine) -> None:
+    machine.complete()
+    outcome = machine.start("test", "-k", "a and b", "tests/tidy")
+    assert (outcome.code, outcome.out) == (0, "pytest -k a and b tests/tidy\n")
+
+
+def test_all_checks_run_though_one_fails(machine: Machine) -> None:
+    machine.complete()
+    machine.start("setup")
+    venv = machine.checkout / ".venv" / "bin"
+    machine.program("lint-imports", "#!/bin/sh\necho broken && exit 1\n", venv)
+    machine.told()
+    outcome = machine.start("test")
+    assert (outcome.code, outcome.out) == (1, "pytest -n 2\n")
+    assert "broken\n" in outcome.err
+    assert outcome.err.endswith("keystead: failed: import-contracts\n")
+    assert machine.told() == [
+        "python -m ruff check .",
+        "python -m ruff format --check .",
+        "python -m mypy",
+        "python -m pytest -n 2",
+    ]
+
+
+def test_ci_builds_tests_and_does_not_ask(machine: Machine) -> None:
+    folder = machine.checkout / ".ci"
+    folder.mkdir()
+    run = machine.program("run", (ROOT / ".ci" / "run").read_text(), folder)
+    venv = machine.checkout / ".venv" / "bin"
+    assert not venv.exists()
+    ended = subprocess.run(
+        ["sh", str(run)], cwd="/", env=machine.environment, capture_output=True, text=True
+    )
+    assert ended.stdout == "pytest -n 2\n", ended.stderr
+    assert "apt-get update" in machine.told()
