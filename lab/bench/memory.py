@@ -13,7 +13,9 @@ from lab.provision import provision
 class ProcessMemory(Benchmark):
     """The largest process of a ready lab whose hosts have no TPM.
 
-    PSS: private pages, and of each shared page the share of one of those that share it.
+    PSS: private pages, and of each shared page the share of one of those that share it. Pages of
+    libraries are shared with every process of the machine that has them open, so the figure is
+    highest where nothing else runs; ``largest_private_mib`` does not depend on that.
     """
 
     name: ClassVar[str] = "process-memory"
