@@ -13,7 +13,15 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
-from protocol.errors import Busy, Disconnected, Internal, LabError, NotAvailable, NotConnected
+from protocol.errors import (
+    Busy,
+    Disconnected,
+    Internal,
+    LabError,
+    NotAvailable,
+    NotConnected,
+    SaveFailed,
+)
 from protocol.messages.base import Reply, Request
 from protocol.messages.control import NodeRecord, NodeSpec
 from protocol.terms import NodeName
@@ -217,6 +225,10 @@ class NodeRunner:
                 return reply
         except LabError as error:
             return error
+        except OSError as error:
+            # A full or failing disk is the world's doing, not a defect of the service.
+            self.record("node.disk_failed", level="error", request=name, **_story(error))
+            return SaveFailed(f"{self.name}: {name}: {error.strerror or error}")
         except Exception as error:
             self.internal_errors += 1
             self.record("node.internal_error", level="error", request=name, **_story(error))
