@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_NAMED = "awk cat date dirname env grep kill ls mkdir mktemp readlink rm sed sha256sum sleep tail"
+_NAMED = "awk cat date dirname env grep ls mkdir mktemp readlink rm sed sha256sum sleep tail"
 TOOLS = [*_NAMED.split(), "flock", "touch", "cp", "sh"]
 
 _PYTHON = """\
