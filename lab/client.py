@@ -87,6 +87,7 @@ class Lab:
 
     ``topology``: name of a shipped Lab file, a path, or its content; keyword arguments change
     it (``hosts=8``, ``vms=0``, ``tpm="model"``, ``key_persistence=True``, ``knobs={...}``).
+    ``patch``: a module that every process with nodes imports first (``lab.mutations``).
     """
 
     def __init__(
@@ -124,7 +125,7 @@ class Lab:
         topology = msgspec.msgpack.encode(self.topology)
         return SimDoor(
             await Conversation.open(
-                "lab.simulation:serve", topology, self.seed, server=simulations()
+                "lab.simulation:serve", topology, self.seed, self._patch, server=simulations()
             )
         )
 

@@ -217,11 +217,14 @@ class Answer(msgspec.Struct, frozen=True):
     fix: str = ""
 
 
-def serve(topology: bytes, seed: int) -> Callable[[str, bytes], bytes]:
-    """The worker's main: a ready lab, and a handler of verbs.
+def serve(topology: bytes, seed: int, patch: str = "") -> Callable[[str, bytes], bytes]:
+    """The worker's main: a ready lab, and a handler of verbs. ``patch`` names a module that is
+    imported before any node is made (``lab.mutations``).
 
     Besides verbs it answers ``sleep`` (8-byte float: lab seconds) and ``trace`` (the hash).
     """
+    if patch:
+        __import__(patch)
     lab, session = make(msgspec.msgpack.decode(topology, type=Topology), seed)
 
     async def keep_leases() -> None:

@@ -1,0 +1,17 @@
+"""Replacing a function or method from outside, and failing loudly when it is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def plant(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Put ``make(original)`` in the place of ``owner.name``.
+
+    ``AttributeError`` when ``owner`` itself (a class or module) does not define ``name``: a
+    mutation that hits nothing would pass for one that nobody noticed.
+    """
+    if name not in vars(owner):
+        raise AttributeError(f"{owner!r} defines no {name}: the mutation hits nothing")
+    setattr(owner, name, make(vars(owner)[name]))

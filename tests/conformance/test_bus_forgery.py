@@ -1,0 +1,76 @@
+"""Who may answer, and what a cut takes of what is on its way already; over both wires."""
+
+from __future__ import annotations
+
+import asyncio
+
+from protocol.codec import encode_envelope, encode_message
+from protocol.envelope import VERSION, ReplyEnvelope
+from protocol.errors import TimedOut
+from protocol.messages.kms import DiscoverVersions, ServerVersions
+from protocol.subjects import reply_subject
+from protocol.terms import NodeName
+from services.runtime.ports import Ports
+from services.runtime.service import Node, Peer, Service, serves
+from tests.conformance.talk import Bench, both
+
+B = NodeName("b")
+
+
+class Slow(Service):
+    """Answers when its gate opens."""
+
+    def __init__(self, node: Node, ports: Ports) -> None:
+        super().__init__(node, ports)
+        self.gate = asyncio.Event()
+        self.asked = 0
+
+    @serves(DiscoverVersions)
+    async def versions(self, message: DiscoverVersions, peer: Peer) -> ServerVersions:
+        self.asked += 1
+        await self.gate.wait()
+        return ServerVersions(versions=("true",))
+
+
+async def forged_reply(bench: Bench) -> None:
+    """A third node that guesses the token and names the right sender inside is not believed."""
+    a, b, _ = [await bench.node(n, Slow) for n in "abc"]
+    service = b.service
+    assert isinstance(service, Slow)
+    task = asyncio.get_running_loop().create_task(a.bus.request(B, DiscoverVersions(), within=30))
+    while not service.asked:
+        await bench.world.sleep(0.05)
+    ((token, pending),) = a.bus._pending.items()
+    body = encode_message(ServerVersions(versions=("false",)))
+    for inside in ("b", "c"):
+        envelope = ReplyEnvelope(
+            VERSION, pending.message_id, NodeName(inside), 1, "ServerVersions", body
+        )
+        bench.raw("c", reply_subject("c", "a", token), encode_envelope(envelope))
+    await bench.world.sleep(0.3)
+    assert a.bus.counters["forged"] == 2 and not task.done()
+    service.gate.set()
+    assert (await task).versions == ("true",)
+
+
+async def cut_in_flight(bench: Bench) -> None:
+    """The receiver drops what left its sender before the link was cut and comes in after."""
+    a, b = await bench.node("a", Slow), await bench.node("b", Slow)
+    service = b.service
+    assert isinstance(service, Slow)
+    service.gate.set()
+    task = asyncio.get_running_loop().create_task(a.bus.request(B, DiscoverVersions(), within=1))
+    while not a.bus.counters["requests"]:
+        await asyncio.sleep(0)
+    bench.rule("a", "b", cut=True)
+    try:
+        await task
+    except TimedOut:
+        pass
+    else:
+        raise AssertionError("it came through the cut")
+    assert (service.asked, b.bus.counters["dropped_ingress"]) == (0, 1)
+
+
+test_forged_reply = both(forged_reply)
+test_cut_in_flight = both(cut_in_flight)

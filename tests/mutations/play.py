@@ -1,0 +1,106 @@
+"""What runs inside a worker process: named tests or an experiment, with a bug planted or not.
+
+Each call is made in a worker of its own (``run_in_worker``), so that nothing planted reaches the
+process that judges, and the code under test is the one that the whole suite tests.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import msgspec
+
+from chaos.verdict import Verdict
+from lab.runs.play import simulate_plan
+from lab.runs.prepare import prepare
+from lab.simulation import make
+from lab.topology import load, plan
+from lab.verbs import run_verb
+from services.runtime.sim.runner import ForkServer
+
+PRELOAD = (
+    "pytest",
+    "pytest_asyncio.plugin",
+    "pytest_timeout",
+    "tests.mutations.play",
+    "tests.services.esxi.rig",
+    "tests.services.vcenter.rig",
+)
+
+
+# Two plugins that these tests need, imported once in the server and so not rewritten.
+_PLUGINS = ("-p", "pytest_asyncio.plugin", "-p", "pytest_timeout", "-p", "no:cacheprovider")
+_OPTIONS = (*_PLUGINS, "-W", "ignore::pytest.PytestAssertRewriteWarning", "-q")
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """One test as it ended: ``passed`` or ``failed``, where, and what it said."""
+
+    test: str
+    passed: bool
+    when: str
+    told: str
+
+
+def server() -> ForkServer:
+    """A fork server with the rigs of the suites imported; close it after use."""
+    return ForkServer(PRELOAD, env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
+
+
+def plant(mutation: str) -> None:
+    """Break the code of this process; nothing for an empty name."""
+    if mutation:
+        __import__(f"lab.mutations.{mutation}")
+
+
+class _Listener:
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.when == "call" or report.failed:
+            told = str(report.longrepr or "")
+            self.outcomes.append(Outcome(report.nodeid, report.passed, report.when, told))
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self.outcomes.append(Outcome(report.nodeid, False, "collect", str(report.longrepr)))
+
+
+def run_tests(mutation: str, tests: tuple[str, ...]) -> list[Outcome]:
+    """Run these tests of the suite (node ids) in this process, with the bug planted."""
+    import pytest
+
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    plant(mutation)
+    listener = _Listener()
+    pytest.main([*_OPTIONS, *tests], plugins=[listener])
+    return listener.outcomes
+
+
+def run_experiment(mutation: str, name: str, seed: int, changes: dict[str, Any]) -> Verdict:
+    """Play a shipped experiment in virtual time, with the bug planted; ``changes`` of the lab."""
+    plant(mutation)
+    prepared = prepare(name, seed, {"tpm": "model", **changes})
+    lab, _ = make(prepared.topology, prepared.plan.seed)
+    verdict, _ = simulate_plan(lab, prepared.plan, "mutation")
+    return verdict
+
+
+def run_life(mutation: str, seed: int) -> str:
+    """The trace hash of some minutes with a cut, a boot and a heal, with the bug planted."""
+    plant(mutation)
+    lab, session = make(plan(load("default", hosts=2, vms=2, tpm="model")), seed)
+
+    def do(verb: str, **arguments: object) -> None:
+        lab.run(run_verb(session, verb, msgspec.msgpack.encode(arguments)))
+
+    do("fault.inject", kind="link.cut", values={"between": ["vcenter", "kms"]})
+    do("host.power-loss", hosts=["esxi-001"])
+    lab.run(lab.sleep(200))
+    do("heal", all=True)
+    lab.run(lab.sleep(100))
+    return lab.loop.trace.hash()

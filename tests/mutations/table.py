@@ -1,0 +1,177 @@
+"""Which named test turns red for which planted bug, and what it says then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_VC, _ESX, _KMS = "tests/services/vcenter", "tests/services/esxi", "tests/services/kms"
+_BUS, _FORGERY = "tests/conformance/test_bus.py", "tests/conformance/test_bus_forgery.py"
+_DURABLE = "tests/e2e/test_faults_durable.py"
+
+
+@dataclass(frozen=True)
+class Killed:
+    """``test`` is a node id; ``told`` a part of what it prints when the bug is there."""
+
+    mutation: str
+    test: str
+    told: str
+
+
+KILLED = (
+    # The host: keys, configuration, boot.
+    Killed(
+        "persistence_unsynced",
+        f"{_ESX}/test_archive.py::test_keys_answered_are_keys_kept",
+        "keys_survive_power_loss",
+    ),
+    Killed(
+        "unseal_ignores_pcrs",
+        f"{_ESX}/test_boot.py::test_secure_boot_off_stops_the_boot_and_on_again_brings_all_back",
+        "False = halts",
+    ),
+    Killed(
+        "cache_survives_reboot",
+        f"{_ESX}/test_boot.py::test_the_key_cache_is_empty_after_every_reboot[crash]",
+        "False = forgets",
+    ),
+    Killed(
+        "stopped_boot_serves",
+        f"{_ESX}/test_boot.py::test_secure_boot_off_stops_the_boot_and_on_again_brings_all_back"
+        "[model]",
+        "False = halts",
+    ),
+    Killed(
+        "old_recovery_key_accepted",
+        f"{_ESX}/test_boot.py::test_rotate_voids_the_old_recovery_key",
+        "Failed to decrypt system configuration",
+    ),
+    Killed(
+        "store_keeps_removed",
+        f"{_ESX}/test_keys.py::test_keys_removed_leave_the_store_and_stay_gone",
+        "[True, True, True] == [False, True, False]",
+    ),
+    Killed(
+        "store_used_while_off",
+        f"{_ESX}/test_keys.py::"
+        "test_disable_without_the_flag_keeps_the_store_unused_until_enabled_again",
+        "([True], [True]) == ([False], [True])",
+    ),
+    Killed(
+        "host_key_not_persisted",
+        f"{_ESX}/test_boot.py::test_persisted_keys_come_back_before_a_word_is_said[model-crash]",
+        "store_is_back",
+    ),
+    Killed(
+        "enabled_without_tpm",
+        f"{_ESX}/test_esxcli.py::test_a_host_without_tpm_is_refused_with_a_text_that_names_it",
+        "exit_code=0",
+    ),
+    Killed(
+        "no_autostart",
+        f"{_ESX}/test_autostart.py::test_a_running_vm_comes_back_with_persistence_and_nobody_else",
+        "poweredO",
+    ),
+    Killed(
+        "waits_for_vcenter",
+        f"{_ESX}/test_autostart.py::test_a_running_vm_comes_back_with_persistence_and_nobody_else",
+        "poweredO",
+    ),
+    Killed(
+        "datastore_lock_ignored",
+        f"{_ESX}/test_autostart.py::test_a_vm_that_runs_elsewhere_meanwhile_is_left_alone",
+        "poweredOn",
+    ),
+    Killed(
+        "guest_answers_from_memory",
+        f"{_ESX}/test_vms.py::test_an_answer_comes_from_the_datastore_and_not_from_memory",
+        "it was not refused",
+    ),
+    Killed(
+        "guest_disk_in_clear",
+        f"{_ESX}/test_vms.py::test_an_encrypted_vm_works_and_its_data_is_nowhere_in_clear",
+        "KSGUEST1",
+    ),
+    Killed(
+        "old_session_accepted",
+        f"{_ESX}/test_uplink.py::test_keys_of_a_late_command_do_not_arrive",
+        "it was not refused",
+    ),
+    # vCenter: locks, providers, values.
+    Killed(
+        "vcenter_keeps_values",
+        f"{_VC}/test_events.py::test_kms_lost_then_host_reboot_then_kms_back",
+        "KMSClusterError",
+    ),
+    Killed(
+        "locks_running_vm",
+        f"{_VC}/test_events.py::test_a_running_vm_is_never_locked",
+        "VMLocked.KMSClusterError",
+    ),
+    Killed(
+        "unlock_powers_on",
+        f"{_VC}/test_unlock.py::test_kms_back_unlocks_at_the_next_check",
+        "poweredOn",
+    ),
+    Killed(
+        "state_check_skipped",
+        f"{_VC}/test_events.py::test_key_not_active[Compromised]",
+        "issingOnKMS",
+    ),
+    Killed(
+        "no_eviction",
+        f"{_VC}/test_providers.py::test_grace_then_eviction_then_the_cure_by_name",
+        "kms-key-2",
+    ),
+    Killed(
+        "eviction_at_once",
+        f"{_VC}/test_providers.py::test_no_eviction_by_knob_and_grace_counts_over_a_crash",
+        "kms-key-2",
+    ),
+    Killed(
+        "reconcile_never",
+        f"{_VC}/test_unlock.py::test_kms_back_unlocks_at_the_next_check",
+        "'locked'",
+    ),
+    Killed(
+        "vcenter_answers_early",
+        f"{_DURABLE}::test_a_vcenter_without_power_knows_all_it_answered",
+        "assert None == CryptoKeyId",
+    ),
+    # The key server.
+    Killed(
+        "kms_answers_early",
+        f"{_DURABLE}::test_a_key_server_without_power_has_every_key_it_answered",
+        "assert [] == [",
+    ),
+    Killed("destroyed_key_served", f"{_KMS}/test_keys.py::test_tombstone", "KmipState.ACTIVE"),
+    Killed(
+        "refusal_not_audited",
+        f"{_KMS}/test_access.py::test_refusals_are_written_down_and_read_by_scope",
+        "sion Denied",
+    ),
+    # The bus, on the simulation's broker.
+    Killed("ingress_ignored", f"{_FORGERY}::test_cut_in_flight[sim]", "came through the cut"),
+    Killed("egress_ignored", f"{_BUS}::test_cut[sim]", "0 == 1"),
+    Killed("duplicates_run_twice", f"{_BUS}::test_delay_and_duplicates[sim]", "2 == 1"),
+    Killed("late_requests_run", f"{_BUS}::test_deadlines[sim]", "'late'"),
+    Killed("forged_reply_subject", f"{_BUS}::test_forged[sim]", "'versions'"),
+    Killed("forged_reply_accepted", f"{_FORGERY}::test_forged_reply[sim]", "0 == 2"),
+    # Faults.
+    Killed(
+        "lease_never_lapses",
+        "tests/chaos/test_keeper.py::test_a_lease_that_is_not_renewed_ends_the_fault",
+        "('wan',)",
+    ),
+    Killed(
+        "heal_unverified",
+        "tests/chaos/test_keeper.py::test_a_heal_that_is_not_seen_keeps_the_fault_listed",
+        "healed=('wan',)",
+    ),
+)
+
+IN_RUNS = frozenset({"speaks_as_another", "dice_urandom", "dice_random", "dice_time"})
+"""Seen by whole runs: ``test_planted``."""
+
+NO_BUG = frozenset({"planting", "key_ledger", "key_leaks"})
+"""Modules of the folder that break no rule; the last two serve ``tests/scan``."""
