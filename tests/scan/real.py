@@ -1,0 +1,155 @@
+"""A life of real processes with every secret written down, and all places it left bytes in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import nkeys
+import psutil
+
+from chaos.experiment.lint import read_experiment
+from chaos.experiment.plan import plan as plan_experiment
+from chaos.keeper import FaultKeeper
+from lab.identity import TAP
+from lab.processes import ProcessLab
+from lab.provision import provision
+from lab.runs.live import play_on
+from lab.runs.store import RunFolder
+from lab.topology import load, plan
+from lab.verbs import Session, run_verb
+from protocol.guest import guest_seed
+from services.runtime.lab.bus import TapWire
+from services.runtime.lab.world import LabTime
+from tests.scan.search import Find, Place, search
+from tests.scan.story import MARKER, story
+
+SHORT = Path(__file__).with_name("short.yaml")
+PACE = 60.0
+
+
+class Life:
+    """One lab in ``home/lab``; the ledger of keys is in ``home/ledger``, outside of it."""
+
+    def __init__(self, home: Path, patch: str) -> None:
+        self.home, self.folder = home, home / "lab"
+        (home / "ledger").mkdir()
+        topology = plan(load("default", hosts=3, vms=4, tpm="libtpms", pace=PACE))
+        clock = LabTime(time.monotonic(), time.time(), PACE)
+        self.lab = ProcessLab(self.folder, topology, clock, 7, patch=patch)
+        self.notes: list[bytes] = []
+        self.wire: list[Place] = []
+        self.processes: list[Place] = []
+        self.files: list[Place] = []
+        self.cores: list[str] = []
+        self.session = Session(self.lab, FaultKeeper(self.lab, save=self._keep))
+        self.run = RunFolder("short", home / "runs")
+
+    async def _keep(self, data: bytes) -> None:
+        self.notes.append(data)
+
+    async def _do(self, verb: str, **arguments: Any) -> Any:
+        raw = await run_verb(self.session, verb, msgspec.msgpack.encode(arguments))
+        return msgspec.msgpack.decode(raw)
+
+    async def live(self, *, whole: bool) -> None:
+        """From the first process to the last; ``whole``: with the story, else a short run only."""
+        lab = self.lab
+        await lab.start()
+        tap = TapWire(lab.data.url, lab.identities.control(TAP).seed, self._hear)
+        await tap.open()
+        try:
+            await provision(lab, self.session.report)
+            if whole:
+                await story(self._do, lab.sleep, tpm=True)
+            made = plan_experiment(read_experiment(SHORT), lab.directory(), 7)
+            self.run.make()
+            verdict = await play_on(made, self.run, lab, self.session.keeper, lambda *_: None)
+            assert verdict.exit_code in (0, 1), verdict.reasons
+            assert tap.gaps == 0
+            self._look_at_processes()
+            self.files += self._files()  # logs of databases are gone after an orderly end
+        finally:
+            await tap.close()
+            await lab.close(orderly=True)
+        self.files += self._files()
+
+    def _hear(self, subject: str, reply: str, payload: bytes) -> None:
+        self.wire.append(Place("bus", subject, f"{subject} {reply} ".encode() + payload))
+
+    def _look_at_processes(self) -> None:
+        """What everybody on the machine may read of them, and whether they would leave cores."""
+        for pid in self.lab.children.pids:
+            process = Path(f"/proc/{pid}")
+            for file in ("cmdline", "environ"):
+                self.processes.append(Place("process", file, (process / file).read_bytes()))
+            limits = psutil.Process(pid).rlimit(psutil.RLIMIT_CORE)
+            self.cores.append(f"{limits}")
+
+    # ---- afterwards -------------------------------------------------------------------------
+
+    def secrets(self) -> dict[bytes, str]:
+        """Bytes -> who made it; that it came out of a box tells least."""
+        found: dict[bytes, str] = {}
+        for file in sorted((self.home / "ledger").iterdir()):
+            for line in file.read_text().splitlines():
+                kind, raw = line.split("\t")
+                secret = bytes.fromhex(raw)
+                if secret not in found or found[secret].startswith("protocol."):
+                    found[secret] = kind
+        for name, _ in self.lab.identities.node_nkeys():
+            node = self.lab.identities.node(name)
+            found[node.sealing.private_bytes_raw()] = "identity"
+            found[node.seed.encode()] = "identity"
+            found[nkeys.decode_seed(node.seed.encode())[1]] = "identity"
+        found[guest_seed(MARKER)] = "guest"
+        return found
+
+    def places(self) -> Iterator[Place]:
+        yield from self.wire
+        yield from self.processes
+        for data in self.notes:
+            yield Place("faults", "notes", data)
+        for path in sorted(self.run.path.rglob("*")):
+            if path.is_file():
+                yield Place("history", path.name, path.read_bytes())
+        yield from self.files
+
+    def _files(self) -> Iterator[Place]:
+        for path in sorted(self.folder.rglob("*")):
+            where = path.relative_to(self.folder)
+            if path.is_file() and not path.is_symlink() and where.parts[0] != "tpm":
+                with suppress(FileNotFoundError):  # replaced under our eyes
+                    yield _file(where, path.read_bytes())
+
+    def scan(self) -> tuple[list[Find], dict[str, int]]:
+        """What is found, and bytes looked at by kind of place."""
+        places = list(self.places())
+        looked: dict[str, int] = {}
+        for place in places:
+            looked[place.kind] = looked.get(place.kind, 0) + len(place.data)
+        return search(self.secrets(), places), looked
+
+
+def _file(where: Path, data: bytes) -> Place:
+    match where.parts:
+        case ("nodes", node, "disk", "databases", *rest):
+            return Place("database", "/".join((node, *rest)), data)
+        case ("nodes", node, "disk", "copies", *rest):
+            return Place("disk", "/".join(("copies", node, *rest)), data)
+        case ("nodes", node, *rest):
+            return Place("disk", "/".join((node, *rest)), data)
+        case ("arrays", *rest):
+            return Place("datastore", "/".join(rest), data)
+        case ("logs", *rest):
+            return Place("log", "/".join(rest), data)
+        case (("broker-data" | "broker-control") as broker, *rest):
+            return Place("broker", "/".join((broker, *rest)), data)
+        case ("identity", *rest):
+            return Place("identity", "/".join(rest), data)
+        case _:
+            return Place("other", str(where), data)

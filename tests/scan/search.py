@@ -1,0 +1,96 @@
+"""Finding secrets in bytes, whatever they are written as.
+
+A secret is cut into pieces of 16 bytes, and each piece is looked for as it is, backwards, in
+hexadecimal, in base64 at each of its three alignments, and as Python shows bytes. A piece is
+found wherever it stands: every form is longer than 15 bytes, so it covers one of the aligned
+8-byte words of the data, and only words that occur are looked at closer.
+"""
+
+from __future__ import annotations
+
+import base64
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+PIECE = 16
+
+
+@dataclass(frozen=True)
+class Place:
+    """Bytes of one place; ``kind`` is the sort of place, ``name`` tells it from its like."""
+
+    kind: str
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Find:
+    """A piece of the secret ``secret`` (who made it) in a place, in a form."""
+
+    kind: str
+    name: str
+    secret: str
+    form: str
+
+
+def pieces(secret: bytes) -> list[bytes]:
+    """Pieces of 16 bytes; the last one may overlap the one before it. None of a shorter one."""
+    if len(secret) < PIECE:
+        return []
+    starts = [*range(0, len(secret) - PIECE + 1, PIECE), len(secret) - PIECE]
+    return [secret[start : start + PIECE] for start in dict.fromkeys(starts)]
+
+
+def forms(piece: bytes) -> Iterator[tuple[str, bytes]]:
+    yield "raw", piece
+    yield "backwards", piece[::-1]
+    yield "hex", piece.hex().encode()
+    yield "HEX", piece.hex().upper().encode()
+    for name, encode in (("base64", base64.b64encode), ("base64url", base64.urlsafe_b64encode)):
+        for before in range(3):
+            # Characters that also depend on the bytes beside the piece are left out.
+            text = encode(bytes(before) + piece)
+            yield name, text[-(-before * 8 // 6) : (before + PIECE) * 8 // 6]
+    shown = repr(piece)[2:-1].encode()
+    yield "repr", shown
+    yield "repr in JSON", shown.replace(b"\\", b"\\\\")
+
+
+class Needles:
+    """All forms of all secrets, by the words they may cover."""
+
+    def __init__(self, secrets: Mapping[bytes, str]) -> None:
+        self._all: dict[bytes, tuple[str, str]] = {}
+        for secret, kind in secrets.items():
+            for piece in pieces(secret):
+                if len(set(piece)) < 4:
+                    continue  # padding and the like are no secret
+                for form, needle in forms(piece):
+                    self._all.setdefault(needle, (kind, form))
+        self._words: dict[int, list[bytes]] = {}
+        for needle in self._all:
+            for start in range(8):
+                word = int.from_bytes(needle[start : start + 8], sys.byteorder)
+                self._words.setdefault(word, []).append(needle)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def find(self, place: Place) -> Iterator[Find]:
+        data = place.data + bytes(-len(place.data) % 8)
+        there = self._words.keys() & set(memoryview(data).cast("Q"))
+        seen: set[bytes] = set()
+        for word in there:
+            for needle in self._words[word]:
+                if needle not in seen and needle in place.data:
+                    seen.add(needle)
+                    secret, form = self._all[needle]
+                    yield Find(place.kind, place.name, secret, form)
+
+
+def search(secrets: Mapping[bytes, str], places: Iterable[Place]) -> list[Find]:
+    """Every secret that is found anywhere; ``secrets`` maps bytes to who made them."""
+    needles = Needles(secrets)
+    return [found for place in places for found in needles.find(place)]

@@ -1,0 +1,61 @@
+"""The scanner itself: it finds a secret in every form, wherever it stands, and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+
+import pytest
+
+from tests.scan.exempt import EXEMPT, leaks
+from tests.scan.search import Find, Needles, Place, forms, pieces, search
+
+SECRET = bytes(range(7, 250, 5))[:32]
+OTHER = bytes(range(100, 164))
+
+WRITTEN = {
+    "raw": SECRET,
+    "one half": SECRET[16:],
+    "the other": SECRET[:16],
+    "backwards": SECRET[::-1],
+    "hex": SECRET.hex().encode(),
+    "HEX": SECRET.hex().upper().encode(),
+    "repr": repr(SECRET).encode(),
+    "repr in JSON": json.dumps({"text": repr(SECRET)}).encode(),
+    **{f"base64 at {n}": base64.b64encode(os.urandom(n) + SECRET + b"x") for n in range(4)},
+    "base64url": base64.urlsafe_b64encode(SECRET),
+}
+
+
+@pytest.mark.parametrize("before", range(9))
+@pytest.mark.parametrize("form", WRITTEN)
+def test_it_is_found_in_every_form_at_every_offset(form: str, before: int) -> None:
+    data = b"\0" * before + WRITTEN[form] + b"tail"
+    found = search({SECRET: "it", OTHER: "another"}, [Place("disk", "a", data)])
+    assert found and {f.secret for f in found} == {"it"}
+
+
+def test_what_is_not_there_is_not_found() -> None:
+    noise = os.urandom(1 << 16) + SECRET[:15] + b"." + SECRET[17:] + SECRET.hex()[:31].encode()
+    assert search({SECRET: "it"}, [Place("disk", "a", noise)]) == []
+    assert search({SECRET: "it"}, [Place("disk", "empty", b"")]) == []
+
+
+def test_every_needle_is_long_enough_to_cover_an_aligned_word() -> None:
+    for piece in pieces(os.urandom(64)):
+        assert all(len(needle) >= 15 for _, needle in forms(piece))
+    assert pieces(b"short") == []
+    assert len(pieces(bytes(111))) == 7  # the last overlaps the one before it
+
+
+def test_padding_is_no_secret() -> None:
+    assert len(Needles({bytes(32): "zeros"})) == 0
+
+
+def test_an_exemption_covers_one_kind_of_secret_in_one_place() -> None:
+    own = Find("disk", "kms/written/master.key", "services.kms.master:make_master", "raw")
+    elsewhere = Find("disk", "esxi-001/written/master.key", own.secret, "raw")
+    another = Find(own.kind, own.name, "services.kms.core:_fresh", "raw")
+    assert leaks([own, elsewhere, another]) == [elsewhere, another]
+    assert all(rule.why for rule in EXEMPT)
