@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
 from typing import Any
 
 from protocol.errors import (
@@ -212,17 +211,10 @@ class NodeRunner:
     ) -> Reply | LabError:
         name = type(incoming.message).__name__
         try:
-            async with AsyncExitStack() as stack:
-                if ticket is not None:
-                    await stack.enter_async_context(ticket)
-                if incoming.deadline and incoming.deadline < self.ports.clock.monotonic():
-                    self.bus.counters["late"] += 1
-                    return NotConnected(f"{name} came to its turn after its deadline")
-                handler = getattr(self.service, served.method)
-                reply = await handler(incoming.message, incoming.peer)
-                if not isinstance(reply, Reply):
-                    raise TypeError(f"{name} was answered with a {type(reply).__name__}")
-                return reply
+            if ticket is None:
+                return await self._served(served, incoming, name)
+            async with ticket:
+                return await self._served(served, incoming, name)
         except LabError as error:
             return error
         except OSError as error:
@@ -233,6 +225,16 @@ class NodeRunner:
             self.internal_errors += 1
             self.record("node.internal_error", level="error", request=name, **_story(error))
             return Internal(f"{self.name}: {name} failed ({type(error).__name__})")
+
+    async def _served(self, served: ServedBy, incoming: Incoming, name: str) -> Reply | LabError:
+        """Its turn has come: nothing runs after its deadline."""
+        if incoming.deadline and incoming.deadline < self.ports.clock.monotonic():
+            self.bus.counters["late"] += 1
+            return NotConnected(f"{name} came to its turn after its deadline")
+        reply = await getattr(self.service, served.method)(incoming.message, incoming.peer)
+        if not isinstance(reply, Reply):
+            raise TypeError(f"{name} was answered with a {type(reply).__name__}")
+        return reply
 
     async def ask(self, message: Request[Any], within: float) -> Reply:
         """The administrator's door: the same way in as from the bus, with a local peer."""
