@@ -189,6 +189,10 @@ class ChaosError(Exception):
         self.text = text
         super().__init__(f"{id}: {text}")
 
+    def __reduce__(self) -> tuple[type[ChaosError], tuple[str, str]]:
+        """It comes out of a worker process; of a subclass, its id and text do."""
+        return ChaosError, (self.id, self.text)
+
     @property
     def fix(self) -> str:
         return self.entry.fix

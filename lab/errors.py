@@ -231,3 +231,7 @@ class KeysteadError(Exception):
         self.id = error_id
         self.fix = fix or found.fix
         self.exit_code = found.exit_code
+
+    def __reduce__(self) -> tuple[type[KeysteadError], tuple[str, str, str]]:
+        """It comes out of a worker process as it is."""
+        return type(self), (self.id, str(self), self.fix)

@@ -1,0 +1,20 @@
+"""Errors of the catalogues come out of a worker process as they are."""
+
+from __future__ import annotations
+
+import pickle
+
+from chaos.errors import ChaosError
+from lab.errors import KeysteadError
+
+
+def test_they_are_pickled_whole() -> None:
+    error = pickle.loads(pickle.dumps(KeysteadError("KS-CHAOS-205", "seen", "do that")))
+    assert (error.id, str(error), error.fix, error.exit_code) == (
+        "KS-CHAOS-205",
+        "seen",
+        "do that",
+        5,
+    )
+    chaos = pickle.loads(pickle.dumps(ChaosError("KS-CHAOS-103", "still there")))
+    assert (chaos.id, chaos.text) == ("KS-CHAOS-103", "still there") and chaos.fix
