@@ -81,13 +81,22 @@ def run_tests(mutation: str, tests: tuple[str, ...]) -> list[Outcome]:
     return listener.outcomes
 
 
-def run_experiment(mutation: str, name: str, seed: int, changes: dict[str, Any]) -> Verdict:
-    """Play a shipped experiment in virtual time, with the bug planted; ``changes`` of the lab."""
-    plant(mutation)
+def run_experiment(
+    mutation: str, name: str, seed: int, changes: dict[str, Any], *, late: bool = False
+) -> Verdict:
+    """Play a shipped experiment in virtual time, with the bug planted; ``changes`` of the lab.
+    ``late``: the bug comes when the lab is ready, so that only the run itself has it."""
+    if not late:
+        plant(mutation)
     prepared = prepare(name, seed, {"tpm": "model", **changes})
     lab, _ = make(prepared.topology, prepared.plan.seed)
+    plant(mutation if late else "")
     verdict, _ = simulate_plan(lab, prepared.plan, "mutation")
     return verdict
+
+
+def run_late(mutation: str, name: str, seed: int, changes: dict[str, Any]) -> Verdict:
+    return run_experiment(mutation, name, seed, changes, late=True)
 
 
 def run_life(mutation: str, seed: int) -> str:

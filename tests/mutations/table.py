@@ -170,8 +170,17 @@ KILLED = (
     ),
 )
 
-IN_RUNS = frozenset({"speaks_as_another", "dice_urandom", "dice_random", "dice_time"})
-"""Seen by whole runs: ``test_planted``."""
+IN_RUNS = frozenset(
+    {
+        "speaks_as_another",
+        "dice_urandom",
+        "dice_random",
+        "dice_time",
+        "reaches_outside",
+        "exception_unhandled",
+    }
+)
+"""Seen by whole runs: ``test_planted``, and ``tests/e2e/test_experiments``."""
 
 NO_BUG = frozenset({"planting", "key_ledger", "key_leaks"})
 """Modules of the folder that break no rule; the last two serve ``tests/scan``."""

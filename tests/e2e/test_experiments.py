@@ -1,0 +1,127 @@
+"""The shipped experiments by the whole way: prepared, played, stored, replayed; in both modes.
+
+E1 ``edge-outage-reboot`` · E2 ``outage-without-persistence``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaos.checks.result import Result
+from chaos.history import verify
+from chaos.verdict import Verdict
+from lab.errors import KeysteadError
+from lab.runs.play import begin, play_lab, play_sim, replay
+from lab.runs.prepare import prepare
+from lab.runs.store import RunFolder
+from services.runtime.sim.runner import ForkServer, run_in_worker
+from services.runtime.tpm.device import available
+from tests.mutations.play import run_experiment, run_late, server
+
+E1, E2 = "edge-outage-reboot", "outage-without-persistence"
+needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
+BACKENDS = ["model", pytest.param("libtpms", marks=needs_tpm)]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[ForkServer]:
+    made = server()
+    yield made
+    made.close()
+
+
+def played(name: str, **changes: Any) -> tuple[RunFolder, Verdict]:
+    prepared = prepare(name, None, changes)
+    folder = begin(prepared, "sim")
+    return folder, play_sim(prepared, folder)
+
+
+def red(found: Verdict) -> dict[str, str]:
+    return {c.name: c.text for c in found.checks if c.result is Result.FAIL}
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("tpm", BACKENDS)
+@pytest.mark.parametrize("name", [E1, E2])
+def test_it_passes_in_virtual_time_and_replays(name: str, tpm: str) -> None:
+    folder, verdict = played(name, tpm=tpm)
+    assert (verdict.exit_code, red(verdict), verdict.left) == (0, {}, ())
+    records = verify(folder.history)
+    assert {r.data["id"] for r in records if r.type == "fault"} == {"wan", "dark"}
+    healed = {r.data["id"] for r in records if r.type == "heal" and r.data["verified"]}
+    assert healed == {"wan", "dark"}
+    again, same = replay(folder.run)
+    assert same.trace_hash == verdict.trace_hash
+    assert again.history.read_bytes() == folder.history.read_bytes()
+
+
+@pytest.mark.sim
+def test_the_backend_of_the_tpm_changes_no_outcome() -> None:
+    if available():
+        pytest.skip("no real TPM")
+    results = [
+        [(c.name, c.result) for c in played(E1, tpm=tpm)[1].checks] for tpm in ("model", "libtpms")
+    ]
+    assert results[0] == results[1]
+
+
+@pytest.mark.sim
+def test_e1_without_persistence_fails_and_names_what_did_not_hold() -> None:
+    """The negative control that the file promises."""
+    _, verdict = played(E1, tpm="model", key_persistence=False)
+    assert (verdict.exit_code, verdict.verdict) == (1, "fail")
+    assert any("vm.back_within" in name for name in red(verdict))
+    assert any("vm.back_within" in reason for reason in verdict.reasons)
+    needs = next(c for c in verdict.checks if c.name == "needs_no_kms")
+    assert needs.result is Result.FAIL and needs.records
+
+
+@pytest.mark.sim
+def test_e2_with_persistence_fails() -> None:
+    _, verdict = played(E2, tpm="model", key_persistence=True)
+    assert verdict.exit_code == 1 and any("vm.locked" in name for name in red(verdict))
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize(
+    ("mutation", "told"),
+    [("reaches_outside", "socket"), ("exception_unhandled", "unhandled: ")],
+)
+def test_a_run_that_proves_nothing_is_no_pass(
+    workers: ForkServer, mutation: str, told: str
+) -> None:
+    """Exit 5, also when the service swallowed the refusal, and before the run has begun."""
+    small = {"hosts": 2, "vms": 2}
+    verdict = run_in_worker(run_late, mutation, E1, 7, small, server=workers)
+    assert (verdict.exit_code, verdict.verdict) == (5, "error")
+    assert all("KS-CHAOS-205" in reason for reason in verdict.reasons) and verdict.reasons
+    assert told in verdict.reasons[0]
+    with pytest.raises(KeysteadError) as caught:
+        run_in_worker(run_experiment, mutation, E1, 7, small, server=workers)
+    assert (caught.value.id, caught.value.exit_code) == ("KS-CHAOS-205", 5)
+    assert told in str(caught.value)
+
+
+@needs_tpm
+@pytest.mark.lab
+@pytest.mark.slow
+async def test_e1_on_real_processes() -> None:
+    """The same file; periods and times are divided by the pace of the lab."""
+    prepared = prepare(E1, None, {"tpm": "libtpms", "hosts": 4, "vms": 6, "pace": 30})
+    folder = begin(prepared, "lab")
+    told: list[str] = []
+    verdict = await play_lab(prepared, folder, lambda phase, text: told.append(text))
+    assert (verdict.exit_code, red(verdict), verdict.left) == (0, {}, ()), verdict.reasons
+    assert verify(folder.history) and list((folder.path / "logs").glob("*.jsonl"))
+    with pytest.raises(KeysteadError, match="ran on real processes"):
+        replay(folder.run)
