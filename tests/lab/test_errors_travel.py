@@ -9,12 +9,12 @@ from lab.errors import KeysteadError
 
 
 def test_they_are_pickled_whole() -> None:
-    error = pickle.loads(pickle.dumps(KeysteadError("KS-CHAOS-205", "seen", "do that")))  # noqa: S301  # noqa: S301
+    error = pickle.loads(pickle.dumps(KeysteadError("KS-CHAOS-205", "seen", "do that")))  # noqa: S301
     assert (error.id, str(error), error.fix, error.exit_code) == (
         "KS-CHAOS-205",
         "seen",
         "do that",
         5,
     )
-    chaos = pickle.loads(pickle.dumps(ChaosError("KS-CHAOS-103", "still there")))  # noqa: S301  # noqa: S301
+    chaos = pickle.loads(pickle.dumps(ChaosError("KS-CHAOS-103", "still there")))  # noqa: S301
     assert (chaos.id, chaos.text) == ("KS-CHAOS-103", "still there") and chaos.fix
