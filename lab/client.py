@@ -13,6 +13,7 @@ lets it go on. ``mode="lab"``: real processes, started for this block and gone a
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import shutil
 import tempfile
@@ -33,6 +34,8 @@ from lab.topology import Topology, load, plan
 from lab.verbs import VERBS, Session, run_verb
 from services.runtime.lab.world import LabTime
 from services.runtime.sim.runner import Conversation
+
+LEASE_TICK = 0.5  # real seconds between looks at leases
 
 Row = dict[str, Any]
 
@@ -70,6 +73,12 @@ class OwnDoor:
 
     def __init__(self, lab: ProcessLab, session: Session, folder: Path) -> None:
         self.lab, self.session, self._folder = lab, session, folder
+        self._leases = asyncio.get_running_loop().create_task(self._keep_leases())
+
+    async def _keep_leases(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE_TICK)
+            await self.session.keeper.lapse()
 
     async def call(self, name: str, arguments: bytes) -> bytes:
         return await run_verb(self.session, name, arguments)
@@ -78,6 +87,7 @@ class OwnDoor:
         await self.lab.sleep(seconds)
 
     async def close(self) -> None:
+        self._leases.cancel()
         await self.lab.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 

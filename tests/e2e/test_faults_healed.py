@@ -1,0 +1,185 @@
+"""Every kind of fault through the library's door: seen to bite, listed, taken back, nothing left.
+
+All sixteen in virtual time; on real processes those that are made of other things there (rules
+in several processes, signals, a broker, TPMs, disks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from chaos.faults import FAULTS
+from lab.client import Lab
+from lab.errors import KeysteadError
+from services.runtime.tpm.device import available
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+REAL = not available()
+
+Case = tuple[str, dict[str, Any]]
+REVERSIBLE: list[Case] = [
+    ("link.cut", {"between": ["vcenter", "kms"]}),
+    ("link.cut", {"between": ["vcenter", "esxi-001"], "dir": "to"}),
+    ("link.cut", {"between": ["vcenter", "esxi-001"], "dir": "from"}),
+    ("proc.kill", {"on": "esxi-001"}),
+    ("proc.pause", {"on": "esxi-002"}),
+    ("host.power_loss", {"on": "esxi-001"}),
+    ("host.boot_measure", {"on": "esxi-002", "secure_boot": False}),
+    ("broker.restart", {}),
+    ("link.delay", {"between": ["vcenter", "role:esxi"], "base": "300ms", "jitter": "20ms"}),
+    ("link.loss", {"between": ["vcenter", "kms"], "p": "30%"}),
+    ("link.dup", {"between": ["vcenter", "kms"], "p": "50%"}),
+    ("host.reboot", {"on": "esxi-001"}),
+    ("site.power_loss", {"site": "main"}),
+    ("vcenter.down", {}),
+]
+IRREVERSIBLE: list[tuple[str, dict[str, Any], str]] = [
+    ("tpm.clear", {"on": "esxi-001"}, "encryptionRecoveryKey"),
+    ("tpm.swap", {"on": "esxi-001"}, "encryptionRecoveryKey"),
+    ("kms.key_state", {"vm": "vm-01", "state": "destroy"}, "put back the disk"),
+    ("provider.delete", {}, "exactly the name kms-provider"),
+]
+ON_PROCESSES = 8  # so many of the first list are played there; of the second one all
+
+
+class Labs:
+    """One lab per mode, started when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Lab] = {}
+
+    async def get(self, mode: str) -> Lab:
+        if mode not in self._open:
+            options: dict[str, Any] = {"hosts": 2, "vms": 2, "key_persistence": True}
+            lab = (
+                Lab("lab", seed=3, tpm="libtpms", pace=60, **options)
+                if mode == "lab"
+                else Lab("sim", seed=3, **options)
+            )
+            self._open[mode] = await lab.__aenter__()
+        return self._open[mode]
+
+    async def close(self) -> None:
+        for lab in self._open.values():
+            await lab.__aexit__(None, None, None)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def labs() -> AsyncIterator[Labs]:
+    made = Labs()
+    yield made
+    await made.close()
+
+
+def both(cases: list[Any]) -> list[Any]:
+    """Every case in virtual time; those that differ there on real processes too."""
+    real = pytest.mark.skipif(not REAL, reason=f"no real TPM: {available()}")
+    found = []
+    for number, case in enumerate(cases):
+        name = "-".join([case[0], *(str(v) for v in case[1].values() if isinstance(v, str))])
+        found.append(pytest.param("sim", *case, id=f"sim-{name}", marks=pytest.mark.sim))
+        if cases is IRREVERSIBLE or number < ON_PROCESSES:
+            marks = [pytest.mark.lab, real]
+            found.append(pytest.param("lab", *case, id=f"lab-{name}", marks=marks))
+    return found
+
+
+async def listed(lab: Lab) -> list[tuple[str, str]]:
+    return [(row["id"], row["state"]) for row in (await lab.do("faults"))["items"]]
+
+
+async def peace(lab: Lab) -> None:
+    """Nothing is listed, every node runs, and vCenter holds hosts and VMs again."""
+    assert await listed(lab) == []
+    states = {n["node"]: n["state"] for n in (await lab.do("get.nodes"))["items"]}
+    assert set(states.values()) == {"running"}, states
+    seen: list[Any] = []
+    for _ in range(80):
+        hosts, vms = await lab.hosts(), await lab.vms()
+        seen = [(h["host"], h["connection"], h["crypto_state"]) for h in hosts]
+        seen += [(v["vm"], v["connection"], v["crypto"]) for v in vms]
+        if {(connection, state) for _, connection, state in seen} == {
+            ("connected", "safe"),
+            ("connected", "unlocked"),
+        }:
+            return
+        await lab.sleep(5)
+    raise AssertionError(seen)
+
+
+async def test_every_kind_is_played() -> None:
+    assert {c[0] for c in (*REVERSIBLE, *IRREVERSIBLE)} == {fault.kind for fault in FAULTS}
+
+
+@pytest.mark.parametrize(("mode", "kind", "values"), both(REVERSIBLE))
+async def test_it_bites_is_listed_and_goes(
+    labs: Labs, mode: str, kind: str, values: dict[str, Any]
+) -> None:
+    lab = await labs.get(mode)
+    fault = await lab.fault(kind, **values)
+    assert await listed(lab) == [(fault, "active")]
+    report = await lab.heal()
+    assert (report["healed"], report["left"]) == ([fault], [])
+    await peace(lab)
+
+
+@pytest.mark.parametrize(("mode", "kind", "values", "cure"), both(IRREVERSIBLE))
+async def test_what_has_no_undo_stays_listed_with_its_cure_until_cured(
+    labs: Labs, mode: str, kind: str, values: dict[str, Any], cure: str
+) -> None:
+    lab = await labs.get(mode)
+    cut = await lab.cut("vcenter", "esxi-002")
+    fault = await lab.fault(kind, **values)
+    assert await listed(lab) == [(cut, "active"), (fault, "stays")]
+    report = await lab.heal()
+    assert report["healed"] == [cut], "the reversible one beside it goes"
+    assert [(left["id"], left["reversible"]) for left in report["left"]] == [(fault, False)]
+    assert cure in report["left"][0]["cure"]
+    assert await listed(lab) == [(fault, "stays")]
+    again = await lab.heal()
+    assert again["healed"] == [] and len(again["left"]) == 1
+    cured = await lab.heal(with_cure=True)
+    assert (cured["healed"], cured["left"]) == ([fault], [])
+    await peace(lab)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "values"),
+    [
+        pytest.param("sim", *REVERSIBLE[0], marks=pytest.mark.sim),
+        pytest.param("sim", *REVERSIBLE[4], marks=pytest.mark.sim),
+        pytest.param("lab", *REVERSIBLE[0], marks=pytest.mark.lab),
+        pytest.param("lab", *REVERSIBLE[4], marks=pytest.mark.lab),
+    ],
+)
+async def test_a_lease_ends_it_by_itself(
+    labs: Labs, mode: str, kind: str, values: dict[str, Any]
+) -> None:
+    if mode == "lab" and not REAL:
+        pytest.skip("no real TPM")
+    lab = await labs.get(mode)
+    await lab.do("fault.inject", kind=kind, values=values, id="leased", lease=150.0)
+    assert await listed(lab) == [("leased", "active")]
+    for _ in range(40):
+        await lab.sleep(10)
+        if not await listed(lab):
+            break
+    await peace(lab)
+
+
+@pytest.mark.sim
+async def test_what_cannot_act_is_refused_and_not_listed(labs: Labs) -> None:
+    lab = await labs.get("sim")
+    for kind, values, id in (
+        ("link.cutt", {}, "KS-USE-002"),
+        ("link.cut", {"between": ["vcenter", "kmss"]}, "KS-USE-002"),
+        ("kms.key_state", {"keys": ["nobody"], "state": "destroy"}, "KS-CHAOS-106"),
+    ):
+        with pytest.raises(KeysteadError) as caught:
+            await lab.fault(kind, **values)
+        assert caught.value.id == id
+    assert await listed(lab) == []
