@@ -53,11 +53,15 @@ def measured(made: type[Benchmark]) -> tuple[Figures, list[str]]:
 def lab_processes() -> set[int]:
     """Our descendants that belong to a lab, not to a fork server of simulations."""
     words = ("lab.forkserver", "nats-server", "lab.bench.echo")
-    return {
-        p.pid
-        for p in psutil.Process().children(recursive=True)
-        if p.status() != psutil.STATUS_ZOMBIE and any(w in " ".join(p.cmdline()) for w in words)
-    }
+    found: set[int] = set()
+    for process in psutil.Process().children(recursive=True):
+        try:
+            line = " ".join(process.cmdline())
+        except psutil.NoSuchProcess:  # it ends while we look; a zombie is one too
+            continue
+        if any(word in line for word in words):
+            found.add(process.pid)
+    return found
 
 
 def test_each_benchmark_of_the_catalogue_is_tried_here() -> None:
