@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from protocol.codec import encode_envelope, encode_message
+import msgspec
+
+from protocol.codec import decode_envelope, encode_envelope, encode_message
 from protocol.envelope import VERSION, ReplyEnvelope
 from protocol.errors import TimedOut
+from protocol.messages.base import Sealed
+from protocol.messages.host import AddKeys, KeysAdded
 from protocol.messages.kms import DiscoverVersions, ServerVersions
+from protocol.secret import KeyMaterial
 from protocol.subjects import reply_subject
 from protocol.terms import NodeName
 from services.runtime.ports import Ports
@@ -15,6 +20,7 @@ from services.runtime.service import Node, Peer, Service, serves
 from tests.conformance.talk import Bench, both
 
 B = NodeName("b")
+KEY = KeyMaterial(bytes(range(1, 33)))
 
 
 class Slow(Service):
@@ -53,6 +59,42 @@ async def forged_reply(bench: Bench) -> None:
     assert (await task).versions == ("true",)
 
 
+class Keeper(Service):
+    """Takes keys."""
+
+    def __init__(self, node: Node, ports: Ports) -> None:
+        super().__init__(node, ports)
+        self.taken: list[KeyMaterial] = []
+
+    @serves(AddKeys)
+    async def add(self, message: AddKeys, peer: Peer) -> KeysAdded:
+        self.taken += message.material.keys
+        return KeysAdded(results=())
+
+
+async def replayed_box(bench: Bench) -> None:
+    """A box of key material opens in the message that it was made for, and in no other."""
+    a, b = [await bench.node(n, Keeper) for n in "ab"]
+    service = b.service
+    assert isinstance(service, Keeper)
+    sent: list[tuple[str, bytes, str]] = []
+    wire = a.bus._wire
+    send = wire.send
+
+    def tapped(subject: str, payload: bytes, reply: str = "") -> None:
+        sent.append((subject, payload, reply))
+        send(subject, payload, reply)
+
+    wire.send = tapped  # type: ignore[method-assign]
+    await a.bus.request(B, AddKeys(keys=(), material=Sealed.of(KEY)), within=5)
+    ((subject, payload, reply),) = sent
+    assert service.taken == [KEY] and KEY.reveal() not in payload
+    envelope = msgspec.structs.replace(decode_envelope(payload), message_id=1_000_000)
+    bench.raw("a", subject, encode_envelope(envelope), reply)
+    await bench.world.sleep(0.3)
+    assert (service.taken, b.bus.counters["malformed"]) == ([KEY], 1)
+
+
 async def cut_in_flight(bench: Bench) -> None:
     """The receiver drops what left its sender before the link was cut and comes in after."""
     a, b = await bench.node("a", Slow), await bench.node("b", Slow)
@@ -73,4 +115,5 @@ async def cut_in_flight(bench: Bench) -> None:
 
 
 test_forged_reply = both(forged_reply)
+test_replayed_box = both(replayed_box)
 test_cut_in_flight = both(cut_in_flight)

@@ -97,6 +97,21 @@ KILLED = (
         f"{_ESX}/test_uplink.py::test_keys_of_a_late_command_do_not_arrive",
         "it was not refused",
     ),
+    Killed(
+        "old_vcenter_boot_accepted",
+        f"{_ESX}/test_uplink.py::test_a_reboot_of_either_side_ends_the_session",
+        "it was not refused",
+    ),
+    Killed(
+        "autostart_without_window",
+        f"{_ESX}/test_autostart.py::test_keys_that_arrive_later_unlock_and_power_nothing_on",
+        "poweredOn",
+    ),
+    Killed(
+        "power_off_forgotten",
+        f"{_ESX}/test_autostart.py::test_a_vm_that_was_powered_off_stays_off",
+        "poweredOn",
+    ),
     # vCenter: locks, providers, values.
     Killed(
         "vcenter_keeps_values",
@@ -138,6 +153,11 @@ KILLED = (
         f"{_DURABLE}::test_a_vcenter_without_power_knows_all_it_answered",
         "assert None == CryptoKeyId",
     ),
+    Killed(
+        "silence_unnoticed",
+        f"{_VC}/test_connection.py::test_a_cut_link_heals_without_anybodys_help",
+        "NOT_RESPONDING",
+    ),
     # The key server.
     Killed(
         "kms_answers_early",
@@ -150,6 +170,16 @@ KILLED = (
         f"{_KMS}/test_access.py::test_refusals_are_written_down_and_read_by_scope",
         "sion Denied",
     ),
+    Killed(
+        "row_tag_unchecked",
+        f"{_KMS}/test_rest.py::test_altered_database_is_noticed_at_start[scope]",
+        "DID NOT RAISE",
+    ),
+    Killed(
+        "other_scope_seen",
+        f"{_KMS}/test_access.py::test_one_key[Destroy-operator]",
+        "'ItemNotFound'",
+    ),
     # The bus, on the simulation's broker.
     Killed("ingress_ignored", f"{_FORGERY}::test_cut_in_flight[sim]", "came through the cut"),
     Killed("egress_ignored", f"{_BUS}::test_cut[sim]", "0 == 1"),
@@ -157,7 +187,24 @@ KILLED = (
     Killed("late_requests_run", f"{_BUS}::test_deadlines[sim]", "'late'"),
     Killed("forged_reply_subject", f"{_BUS}::test_forged[sim]", "'versions'"),
     Killed("forged_reply_accepted", f"{_FORGERY}::test_forged_reply[sim]", "0 == 2"),
+    Killed("box_bound_to_nothing", f"{_FORGERY}::test_replayed_box[sim]", "redacted"),
+    Killed("old_rules_accepted", f"{_BUS}::test_late_epochs[sim]", "TimedOut"),
+    Killed(
+        "permissions_ignored",
+        "tests/services/runtime/sim/test_wire.py::test_another_name_is_refused_and_counted[random]",
+        "l.c.b.q",
+    ),
+    Killed(
+        "secret_shown",
+        "tests/protocol/test_secret.py::test_no_text_of_it_has_its_bytes",
+        "assert not True",
+    ),
     # Faults.
+    Killed(
+        "fault_saved_late",
+        "tests/chaos/test_keeper.py::test_a_controller_that_dies_in_the_middle_has_saved_enough",
+        "'beginning'",
+    ),
     Killed(
         "lease_never_lapses",
         "tests/chaos/test_keeper.py::test_a_lease_that_is_not_renewed_ends_the_fault",
