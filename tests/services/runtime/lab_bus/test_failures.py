@@ -123,9 +123,11 @@ async def test_unsent_bytes_neither_hang_the_reconnect_nor_come_late(
     await exchange(a, heard, b"after")
     bulk = [int.from_bytes(p[:4], "big") for s, _, p in heard.messages if s.endswith("Bulk")]
     # A paused broker's kernel had taken some already: those come late, and deadlines drop
-    # them. What waited in this process (1 MiB of it) went down with the link.
-    assert bulk == list(range(len(bulk)))
-    assert len(bulk) <= sent - 40
+    # them. What waited in this process (1 MiB of it) went down with the link. The first of what
+    # comes may be late for a listener that subscribes again; the rest is whole and in order.
+    first = bulk[0] if bulk else 0
+    assert bulk == list(range(first, first + len(bulk)))
+    assert first + len(bulk) <= sent - 40
     if how == "half-open proxy":
         assert bulk == []
 
