@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from lab import launch
 from lab.cli.connect import call
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, is_document, pairs, plain, say, show
+from lab.cli.output import as_typed, document, field, is_document, pairs, plain, say, show
 from lab.cli.progress import Style, telling
 from lab.cli.values import assignments, duration
 from lab.errors import KeysteadError
@@ -225,7 +225,7 @@ def _present(lab: dict[str, Any], options: Options) -> None:
     sys.stdout.flush()
     say("try:")
     for line in lab["try"]:
-        say(f"  {line}")
+        say(f"  {as_typed(line)}")
 
 
 def down(

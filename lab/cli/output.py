@@ -183,3 +183,8 @@ def pairs(rows: Sequence[tuple[str, Any]]) -> None:
     for name, value in rows:
         made.add_row(Text(f"{name}:"), Text(text(value)))
     _put(made, pipe)
+
+
+def as_typed(line: str) -> str:
+    """A command line as this user types it: ``./keystead`` tells under which name it was called."""
+    return os.environ.get("KEYSTEAD_COMMAND", "keystead") + line.removeprefix("keystead")

@@ -99,7 +99,8 @@ class Machine:
         assert pinned
         self.program("python3", _PYTHON)
         self.program("uv", _UV.replace("VERSION", pinned[1]), self.state)
-        self.program("keystead", '#!/bin/sh\necho "cli $*"\n', self.state)
+        cli = '#!/bin/sh\necho "cli $*"\necho "called $KEYSTEAD_COMMAND" >"$STATE/name"\n'
+        self.program("keystead", cli, self.state)
         self.program("id", f"#!/bin/sh\necho {0 if root else 1000}\n")
         for name in ("gcc", "pkg-config", "cc"):
             self.program(name, "#!/bin/sh\nexit 1\n")

@@ -83,6 +83,7 @@ def test_called_by_a_link_from_elsewhere(machine: Machine, tmp_path: Path) -> No
         text=True,
     )
     assert (run.returncode, run.stdout) == (0, "cli list\n")
+    assert (machine.state / "name").read_text() == f"called {machine.bin}/keystead\n"
     assert (machine.checkout / ".venv" / "keystead-stamp").exists()
 
 

@@ -14,7 +14,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from lab.cli.main import run
 from lab.cli.options import Options
-from lab.cli.output import text
+from lab.cli.output import as_typed, text
 
 KEY = "kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001"
 VM = {
@@ -292,3 +292,10 @@ def test_an_interrupt_ends_with_130(
         main()
     assert raised.value.code == 130
     assert capsys.readouterr().err == "\nkeystead: interrupted\n"
+
+
+def test_commands_to_try_are_written_as_they_are_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KEYSTEAD_COMMAND", raising=False)
+    assert as_typed("keystead get vms") == "keystead get vms"
+    monkeypatch.setenv("KEYSTEAD_COMMAND", "./keystead")
+    assert as_typed("keystead get vms --name keystead") == "./keystead get vms --name keystead"
