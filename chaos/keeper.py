@@ -215,6 +215,12 @@ class FaultKeeper:
                         kept.until = 0.0
         return self._report(over)
 
+    async def keep_leases(self, every: float) -> None:
+        """``lapse`` each ``every`` lab seconds, for as long as the task that runs this lives."""
+        while True:
+            await self._lab.sleep(every)
+            await self.lapse()
+
     async def _heal(self, kept: _Kept, *, with_cure: bool) -> None:
         """Heal (or cure), look, and take it out of the list only when it is seen gone."""
         lab, fault, notes = self._lab, kept.fault, kept.notes

@@ -35,8 +35,6 @@ from lab.verbs import VERBS, Session, run_verb
 from services.runtime.lab.world import LabTime
 from services.runtime.sim.runner import Conversation
 
-LEASE_TICK = 0.5  # real seconds between looks at leases
-
 Row = dict[str, Any]
 
 
@@ -73,12 +71,8 @@ class OwnDoor:
 
     def __init__(self, lab: ProcessLab, session: Session, folder: Path) -> None:
         self.lab, self.session, self._folder = lab, session, folder
-        self._leases = asyncio.get_running_loop().create_task(self._keep_leases())
-
-    async def _keep_leases(self) -> None:
-        while True:
-            await asyncio.sleep(LEASE_TICK)
-            await self.session.keeper.lapse()
+        leases = session.keeper.keep_leases(lab.lease_tick)
+        self._leases = asyncio.get_running_loop().create_task(leases)
 
     async def call(self, name: str, arguments: bytes) -> bytes:
         return await run_verb(self.session, name, arguments)

@@ -84,6 +84,11 @@ class LabCore(ABC):
     @abstractmethod
     def monotonic(self) -> float: ...
 
+    @property
+    @abstractmethod
+    def lease_tick(self) -> float:
+        """Lab seconds between two looks at the leases of faults."""
+
     @abstractmethod
     async def sleep(self, seconds: float) -> None: ...
 

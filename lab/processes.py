@@ -33,6 +33,7 @@ from services.runtime.lab.world import LabTime
 R = TypeVar("R", bound=Reply)
 
 CONTROL_FLOOR = 10.0  # real seconds that an agent gets at least
+LEASE_TICK = 0.5  # real seconds between looks at leases
 STOP_LIMIT = 20.0  # real seconds for the orderly stop of all nodes
 
 
@@ -217,6 +218,10 @@ class ProcessLab(LabCore):
 
     def monotonic(self) -> float:
         return self.time.monotonic()
+
+    @property
+    def lease_tick(self) -> float:
+        return LEASE_TICK * self.time.pace
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds / self.time.pace)

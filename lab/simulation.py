@@ -24,7 +24,7 @@ from lab.verbs import Session, run_verb
 from protocol.errors import LabError, NotConnected, TimedOut
 from protocol.messages.base import Reply, Request
 from protocol.messages.control import AddNode, NodeRecord
-from protocol.terms import NodeName, Role
+from protocol.terms import NodeName
 from services.catalog import maker
 from services.runtime.agent import Agent
 from services.runtime.sim.bus import SimBroker, TapCallback
@@ -128,6 +128,10 @@ class SimLab(LabCore):
     def monotonic(self) -> float:
         return self.loop.time()
 
+    @property
+    def lease_tick(self) -> float:
+        return 1.0
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
@@ -178,14 +182,6 @@ class SimLab(LabCore):
             found += [(f"{name}/{path}", data) for path, data in array.images()]
         return found
 
-    def services_of(self, role: Role) -> list[Any]:
-        """The live service objects of a role, for tests that look inside."""
-        return [
-            self.agent.machine(s.node).runner.service
-            for s in self._specs.values()
-            if s.role is role
-        ]
-
 
 def make(topology: Topology, seed: int, **options: Any) -> tuple[SimLab, Session]:
     """A simulated lab with its keeper, provisioned and ready."""
@@ -227,12 +223,7 @@ def serve(topology: bytes, seed: int, patch: str = "") -> Callable[[str, bytes],
         __import__(patch)
     lab, session = make(msgspec.msgpack.decode(topology, type=Topology), seed)
 
-    async def keep_leases() -> None:
-        while True:
-            await lab.sleep(1.0)
-            await session.keeper.lapse()
-
-    lab.world.spawn(None, "leases", keep_leases())
+    lab.world.spawn(None, "leases", session.keeper.keep_leases(lab.lease_tick))
 
     def handle(name: str, payload: bytes) -> bytes:
         try:

@@ -31,7 +31,6 @@ from protocol.errors import LabError
 from protocol.messages.control import NodeRunState, NodeSpec, Progress, RunVerb, VerbDone
 from services.runtime.lab.world import LabTime
 
-LEASE_TICK = 0.5  # real seconds between looks at leases
 CHECKPOINT = 5.0  # real seconds between notes of how long the lab has lived
 
 
@@ -145,7 +144,7 @@ class Supervisor:
     async def _live(self) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._keep_leases()),
+                group.create_task(self.keeper.keep_leases(self.lab.lease_tick)),
                 group.create_task(self._checkpoints()),
             ]
             await self.stopping.wait()
@@ -153,11 +152,6 @@ class Supervisor:
                 task.cancel()
         self._note()
         await self.lab.close(orderly=True)
-
-    async def _keep_leases(self) -> None:
-        while True:
-            await asyncio.sleep(LEASE_TICK)
-            await self.keeper.lapse()
 
     async def _checkpoints(self) -> None:
         while True:

@@ -33,8 +33,6 @@ from lab.topology import Topology
 from services.runtime.lab.world import LabTime
 from services.runtime.sim.runner import run_in_worker
 
-LEASE_TICK = 0.5
-
 
 def begin(prepared: Prepared, mode: str, *, replay_of: str = "") -> RunFolder:
     """The run's folder with everything that is known before it starts."""
@@ -90,12 +88,7 @@ def simulate_plan(lab: SimLab, made: Plan, run: str) -> tuple[Verdict, History]:
     keeper = FaultKeeper(lab)
     history = History(None, lab.monotonic)
 
-    async def leases() -> None:
-        while True:
-            await lab.sleep(1.0)
-            await keeper.lapse()
-
-    lab.world.spawn(None, "leases", leases())
+    lab.world.spawn(None, "leases", keeper.keep_leases(lab.lease_tick))
     verdict = lab.loop.run(
         play_plan(
             made,
@@ -124,7 +117,7 @@ async def play_lab(prepared: Prepared, folder: RunFolder, tell: Tell) -> Verdict
         await lab.start()
         await provision(lab, lambda text, step, total: tell("lab", text))
         keeper = FaultKeeper(lab)
-        leases = asyncio.get_running_loop().create_task(_leases(keeper))
+        leases = asyncio.get_running_loop().create_task(keeper.keep_leases(lab.lease_tick))
         try:
             return await play_on(prepared.plan, folder, lab, keeper, tell)
         finally:
@@ -135,12 +128,6 @@ async def play_lab(prepared: Prepared, folder: RunFolder, tell: Tell) -> Verdict
         if logs.is_dir():
             shutil.copytree(logs, folder.path / "logs", dirs_exist_ok=True)
         shutil.rmtree(home, ignore_errors=True)
-
-
-async def _leases(keeper: FaultKeeper) -> None:
-    while True:
-        await asyncio.sleep(LEASE_TICK)
-        await keeper.lapse()
 
 
 # ---- replay ------------------------------------------------------------------------------------

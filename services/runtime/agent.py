@@ -41,7 +41,7 @@ from protocol.messages.control import (
     TpmAction,
 )
 from protocol.messages.host import Done
-from protocol.terms import NodeName, Role
+from protocol.terms import NodeName
 from protocol.tpm.errors import TpmError
 from protocol.tpm.structures import PcrSelection
 from services.runtime.incarnation import WayDown
@@ -113,14 +113,6 @@ class Agent:
         machine = self.machine(message.node)
         await machine.power_off(WayDown(message.way))
         return NodePowered(status=machine.status())
-
-    async def shut_down(self) -> None:
-        """Stop all nodes orderly: hosts first, then vCenter, then key servers."""
-        order = {Role.ESXI: 0, Role.VCENTER: 1, Role.KMS: 2}
-        for machine in sorted(
-            self._machines.values(), key=lambda m: (order[m.spec.role], m.spec.node)
-        ):
-            await machine.power_off(WayDown.STOP)
 
     async def ask(self, message: Ask) -> Answer:
         request = decode_message(message.name, message.body)

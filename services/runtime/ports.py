@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -256,9 +255,6 @@ class VmLockHeld(Exception):
         super().__init__(f"{vm} is locked on the datastore by {holder}")
         self.vm = vm
         self.holder = holder
-
-
-Turn = AbstractAsyncContextManager[None]
 
 
 @dataclass(frozen=True)
