@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 from chaos.faults.base import Fault, Notes, Params, Targets
-from chaos.faults.links import NOTHING_UP, Edge, LinkFault, LinkParams, ping
+from chaos.faults.links import NOTHING_UP, Edge, LinkFault, ShareParams, enough, ping
 from chaos.lab import Lab
-from chaos.units import Share
 from protocol.messages.control import LinkRule
 from protocol.terms import NodeName
 
 BATCH = 20
-MISSED = 1e-6
-"""How likely the check may be to see no loss although there is one."""
-
-
-class LinkLossParams(LinkParams):
-    p: Share
 
 
 class LinkLoss(LinkFault, frozen=True, kw_only=True):
     """``p`` is the share of messages lost on each ruled link, above 0."""
 
     kind: ClassVar[str] = "link.loss"
-    params: ClassVar[type[Params]] = LinkLossParams
+    params: ClassVar[type[Params]] = ShareParams
     p: float
 
     @classmethod
-    def of(cls, id: str, params: LinkLossParams, targets: Targets) -> Fault:
+    def of(cls, id: str, params: ShareParams, targets: Targets) -> Fault:
         return cls(id=id, p=params.p, **cls.ends(params, targets))
 
     def summary(self) -> str:
@@ -42,7 +34,7 @@ class LinkLoss(LinkFault, frozen=True, kw_only=True):
         """A canary is lost on every edge, within as many as make a miss one in a million."""
         if self.p <= 0:
             return "a loss of 0 changes nothing"
-        wanted = math.ceil(math.log(MISSED) / math.log(1 - self.p)) if self.p < 1 else 1
+        wanted = enough(self.p)
         waiting: tuple[Edge, ...] = await self.probed(lab)
         if not waiting:
             return NOTHING_UP

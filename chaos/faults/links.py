@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import abstractmethod
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from pydantic import Field
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, names, running
 from chaos.lab import Lab
+from chaos.units import Share
 from protocol.errors import LabError
 from protocol.messages.control import CanaryResult, LinkRule
 from protocol.terms import NodeName
@@ -19,6 +21,8 @@ from protocol.terms import NodeName
 Edge = tuple[NodeName, NodeName]
 AT_ONCE = 64
 HEAL_WITHIN = 5.0
+MISSED = 1e-6
+"""How likely a bite check may be to see nothing although the fault is there."""
 
 
 class Direction(StrEnum):
@@ -34,6 +38,17 @@ class LinkParams(Params):
 
     between: list[str | list[str] | dict[str, str]] = Field(min_length=2, max_length=2)
     dir: Direction = Direction.BOTH
+
+
+class ShareParams(LinkParams):
+    """As ``LinkParams``, with the share of messages that the fault befalls."""
+
+    p: Share
+
+
+def enough(share: float) -> int:
+    """Canaries of which none is befallen once in a million times, at this share above 0."""
+    return math.ceil(math.log(MISSED) / math.log(1 - share)) if share < 1 else 1
 
 
 class LinkFault(Fault, frozen=True, kw_only=True):
