@@ -29,7 +29,7 @@ from chaos.keeper import FaultKeeper
 from lab.errors import KeysteadError
 from lab.processes import ProcessLab
 from lab.provision import provision
-from lab.simulation import Answer, simulations
+from lab.simulation import simulations
 from lab.topology import Topology, load, plan
 from lab.verbs import VERBS, Session, run_verb
 from services.runtime.lab.world import LabTime
@@ -53,11 +53,7 @@ class SimDoor:
         self._conversation = conversation
 
     async def call(self, name: str, arguments: bytes) -> bytes:
-        raw = await self._conversation.call(name, arguments)
-        answer = msgspec.msgpack.decode(raw, type=Answer)
-        if answer.error_id:
-            raise KeysteadError(answer.error_id, answer.error, answer.fix)
-        return answer.result
+        return await self._conversation.call(name, arguments)
 
     async def sleep(self, seconds: float) -> None:
         await self.call("sleep", msgspec.msgpack.encode(float(seconds)))

@@ -204,20 +204,12 @@ def simulations() -> ForkServer:
     return server
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What the worker sends back: a verb's result, or its error by id."""
-
-    result: bytes = b""
-    error_id: str = ""
-    error: str = ""
-    fix: str = ""
-
-
 def serve(topology: bytes, seed: int, patch: str = "") -> Callable[[str, bytes], bytes]:
     """The worker's main: a ready lab, and a handler of verbs. ``patch`` names a module that is
     imported before any node is made (``lab.mutations``).
 
-    Besides verbs it answers ``sleep`` (8-byte float: lab seconds) and ``trace`` (the hash).
+    Besides verbs it answers ``sleep`` (a float: lab seconds) and ``trace`` (the hash). A
+    ``KeysteadError`` reaches the caller as it is: the conversation carries exceptions.
     """
     if patch:
         __import__(patch)
@@ -226,18 +218,11 @@ def serve(topology: bytes, seed: int, patch: str = "") -> Callable[[str, bytes],
     lab.world.spawn(None, "leases", session.keeper.keep_leases(lab.lease_tick))
 
     def handle(name: str, payload: bytes) -> bytes:
-        try:
-            if name == "trace":
-                result = msgspec.msgpack.encode(lab.loop.trace.hash())
-            elif name == "sleep":
-                lab.run(lab.sleep(msgspec.msgpack.decode(payload, type=float)))
-                result = msgspec.msgpack.encode(lab.monotonic())
-            else:
-                result = lab.run(run_verb(session, name, payload))
-        except KeysteadError as error:
-            answer = Answer(error_id=error.id, error=str(error), fix=error.fix)
-        else:
-            answer = Answer(result)
-        return msgspec.msgpack.encode(answer)
+        if name == "trace":
+            return msgspec.msgpack.encode(lab.loop.trace.hash())
+        if name == "sleep":
+            lab.run(lab.sleep(msgspec.msgpack.decode(payload, type=float)))
+            return msgspec.msgpack.encode(lab.monotonic())
+        return lab.run(run_verb(session, name, payload))
 
     return handle
