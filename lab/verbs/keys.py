@@ -8,6 +8,7 @@ import msgspec
 
 from lab.errors import KeysteadError
 from lab.verbs.base import Session, verb
+from lab.verbs.look import provider_row
 from protocol.messages.kms import Activate, Destroy, GetAttributes, Revoke
 from protocol.messages.vcenter import KmipServer, MarkDefault, RegisterKmsCluster
 from protocol.terms import KeyId, NodeName, ProviderId, RevocationReason
@@ -84,19 +85,11 @@ async def add(session: Session, arguments: ProviderArgument) -> Row:
             make_default=arguments.default,
         ),
     )
-    return {
-        "kind": "Provider",
-        **msgspec.to_builtins(state.provider),
-        "servers": [s.name for s in state.provider.servers],
-    }
+    return {"kind": "Provider", **provider_row(state.provider)}
 
 
 @verb("provider.default", ProviderArgument, changes=True)
 async def default(session: Session, arguments: ProviderArgument) -> Row:
     message = MarkDefault(provider=ProviderId(arguments.provider))
     state = await session.lab.ask(session.lab.vcenter, message)
-    return {
-        "kind": "Provider",
-        **msgspec.to_builtins(state.provider),
-        "servers": [s.name for s in state.provider.servers],
-    }
+    return {"kind": "Provider", **provider_row(state.provider)}

@@ -16,6 +16,7 @@ from protocol.messages.vcenter import (
     ListHosts,
     ListKmsClusters,
     ListVms,
+    ProviderInfo,
     QueryCryptoKeyStatus,
 )
 from protocol.terms import HostConnectionState, NodeName
@@ -70,8 +71,12 @@ async def vms(session: Session, _: Nothing) -> Row:
 @verb("get.providers", Nothing)
 async def providers(session: Session, _: Nothing) -> Row:
     listed = (await session.lab.ask(session.lab.vcenter, ListKmsClusters())).providers
-    items = [{**msgspec.to_builtins(p), "servers": [s.name for s in p.servers]} for p in listed]
-    return {"kind": "ProviderList", "items": items}
+    return {"kind": "ProviderList", "items": [provider_row(p) for p in listed]}
+
+
+def provider_row(provider: ProviderInfo) -> Row:
+    """A provider with its servers by name."""
+    return {**msgspec.to_builtins(provider), "servers": [s.name for s in provider.servers]}
 
 
 @verb("get.keys", Nothing)
