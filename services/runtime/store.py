@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from services.runtime.incarnation import Incarnation, WayDown
@@ -38,6 +38,18 @@ class Array(Protocol):
     def images(self) -> Iterator[tuple[str, bytes]]:
         """(path, bytes) of every file at rest, in order of path."""
         ...
+
+
+Arrays = Callable[[str], Array]
+"""Finds a shared array by name; ``KeyError`` when there is none."""
+
+
+def find_array(arrays: Arrays, name: str) -> Array:
+    """The array ``name`` as the Disk port gives it: ``FileNotFoundError`` when there is none."""
+    try:
+        return arrays(plain(name))
+    except KeyError:
+        raise FileNotFoundError(f"no datastore {name}") from None
 
 
 class Store(Protocol):

@@ -19,7 +19,7 @@ from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.lab.database import DatabaseFile, LabDatabase
 from services.runtime.lab.trees import TREES, Trees
 from services.runtime.ports import Database, Datastore
-from services.runtime.store import Array, Switches, file_parts, parts, plain
+from services.runtime.store import Array, Arrays, Switches, file_parts, find_array, parts, plain
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class LabStore(Switches):
     process was killed is picked up by making a new one on the same folder.
     """
 
-    def __init__(self, folder: Path, arrays: Callable[[str], Array]) -> None:
+    def __init__(self, folder: Path, arrays: Arrays) -> None:
         super().__init__()
         self.folder, self.arrays = folder, arrays
         self.trees = Trees(folder)
@@ -216,11 +216,7 @@ class LabDisk:
 
     async def datastore(self, name: str) -> Datastore:
         self.life.check()
-        try:
-            array = self._store.arrays(plain(name))
-        except KeyError:
-            raise FileNotFoundError(f"no datastore {name}") from None
-        self.arrays[name] = array
+        array = self.arrays[name] = find_array(self._store.arrays, name)
         return array.open(self.life)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Database, Datastore
 from services.runtime.sim.database import Charge, Drive, SimDatabase, free
 from services.runtime.sim.images import Images
-from services.runtime.store import Array, Switches, file_parts, parts, plain
+from services.runtime.store import Array, Arrays, Switches, file_parts, find_array, parts, plain
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class Copy:
 class SimStore(Switches):
     """One simulated node's storage. ``arrays`` finds a shared array by name (``KeyError``)."""
 
-    def __init__(self, arrays: Callable[[str], Array], charge: Charge = free) -> None:
+    def __init__(self, arrays: Arrays, charge: Charge = free) -> None:
         super().__init__()
         self.arrays, self.charge = arrays, charge
         self.on_disk = Images()
@@ -176,11 +176,7 @@ class SimDisk:
 
     async def datastore(self, name: str) -> Datastore:
         self.life.check()
-        try:
-            array = self._store.arrays(plain(name))
-        except KeyError:
-            raise FileNotFoundError(f"no datastore {name}") from None
-        self.arrays[name] = array
+        array = self.arrays[name] = find_array(self._store.arrays, name)
         return array.open(self.life)
 
     def roll_back(self) -> None:
