@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from protocol.codec import encode_envelope, encode_message
-from protocol.envelope import VERSION, ReplyEnvelope
 from protocol.errors import (
     Busy,
     Disconnected,
@@ -238,25 +236,6 @@ async def forged(bench: Bench) -> None:
     assert service(b).served == [] and b.bus.counters["forged"] == 3
 
 
-async def forged_replies(bench: Bench) -> None:
-    """A reply counts only from the node that was asked, however well it guesses the token."""
-    a, b, _ = [await bench.node(n, Echo) for n in "abc"]
-    service(b).gate.clear()
-    task = asyncio.get_running_loop().create_task(a.bus.request(B, DiscoverVersions(), within=20))
-    while not service(b).peers:
-        await bench.world.sleep(0.05)
-    (token,) = a.bus._pending
-    body = encode_message(ServerVersions(versions=("a lie",)))
-    number = int(token.split("-")[1])
-    for sender in (C, B):
-        lie = ReplyEnvelope(VERSION, number, sender, 1, "ServerVersions", body)
-        bench.raw("c", reply_subject("c", "a", token), encode_envelope(lie))
-    await bench.world.sleep(0.2)
-    assert not task.done() and a.bus.counters["forged"] == 2
-    service(b).gate.set()
-    assert (await task).versions == ("1.4",)
-
-
 async def junk(bench: Bench) -> None:
     """Random bytes on any subject are counted and dropped."""
     a, b = await bench.node("a", Echo), await bench.node("b", Echo)
@@ -418,7 +397,6 @@ test_delay_and_duplicates = both(delay_and_duplicates)
 test_loss = both(loss)
 test_deadlines = both(deadlines)
 test_forged = both(forged)
-test_forged_replies = both(forged_replies)
 test_junk = both(junk)
 test_nobody = both(nobody)
 test_broker_lost = both(broker_lost)
