@@ -210,7 +210,7 @@ class DatastoreFault(LabError):
 
 
 class SaveFailed(LabError):
-    """The host's configuration could not be saved; it may hold in memory only."""
+    """The disk of the node refused: what was asked may hold in memory only."""
 
     code = 33
     definite = False
