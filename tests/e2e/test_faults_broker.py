@@ -49,6 +49,14 @@ class Trouble:
             case _:
                 self.proxy.heal()
 
+    async def all_in(self) -> bool:
+        """Whether each node has its link back after every loss: who is still dialling when the
+        trouble begins has no link that it could lose."""
+        nodes = (await self.lab.do("get.nodes"))["items"]
+        return all(
+            n["counters"].get("reconnects", 0) == n["counters"].get("disconnects", 0) for n in nodes
+        )
+
     async def losses(self) -> dict[str, int]:
         """Lost links by node, told over the control plane."""
         nodes = (await self.lab.do("get.nodes"))["items"]
@@ -96,6 +104,7 @@ async def within(seconds: float, look: Callable[[], Awaitable[bool]]) -> float |
 @pytest.mark.parametrize("how", ["killed", "stopped", "half-open"])
 async def test_it_is_noticed_told_and_healed(trouble: Trouble, how: str) -> None:
     lab = trouble.lab
+    assert await within(30.0, trouble.all_in) is not None, "a node never came back"
     before = await trouble.losses()
     await trouble.begin(how)
     try:
