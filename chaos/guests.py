@@ -15,7 +15,7 @@ from itertools import combinations_with_replacement
 from chaos.draws import Draws
 from chaos.faults.base import REFUSALS
 from chaos.lab import Lab
-from protocol.errors import LabError
+from protocol.errors import ProductError
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.messages.host import GuestAnswer, GuestChallenge, GuestWrite
 from protocol.terms import NodeName, VmName
@@ -78,7 +78,7 @@ class Guests:
             question = GuestChallenge(vm=vm, nonce=nonce, blocks=blocks)
             try:
                 answer = await self._lab.ask(host, question, within=WITHIN)
-            except LabError as error:
+            except ProductError as error:
                 if not error.definite:
                     disk.open += 1
                 return Asked(None, f"{vm}: {type(error).__name__}: {error}", error.definite)

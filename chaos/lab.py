@@ -1,7 +1,7 @@
 """The verbs of a lab as faults, probes and the engine see it.
 
-``lab.processes`` (real processes over a broker) and ``lab.simulation`` (one process in virtual
-time) implement it; nothing here knows which. All times are lab seconds.
+``lab.processes.process_lab`` (real processes over a broker) and ``lab.simulation.sim_lab`` (one
+process in virtual time) implement it; nothing here knows which. All times are lab seconds.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from protocol.messages.base import Reply, Request
-from protocol.messages.control import (
+from protocol.messages.agent import (
     CanaryResult,
     DiskAct,
     Firmware,
@@ -21,6 +20,7 @@ from protocol.messages.control import (
     TpmAct,
     TpmActed,
 )
+from protocol.messages.base import Reply, Request
 from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName
 
 R = TypeVar("R", bound=Reply)
@@ -44,7 +44,7 @@ class Directory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lab(Protocol):
-    """A lab under test. Every verb returns when its effect is there, or raises ``LabError``."""
+    """A lab under test. Every verb returns when its effect is there, or raises ``ProductError``."""
 
     @property
     def mode(self) -> str:

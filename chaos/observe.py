@@ -10,7 +10,7 @@ import asyncio
 
 from chaos.faults.base import REFUSALS, each, status_of
 from chaos.lab import Lab
-from protocol.messages.control import NodeRunState, NodeStatus
+from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.messages.host import HostSummary, QueryHost, VmSummary
 from protocol.messages.kms import AuditRow, QueryAudit
 from protocol.messages.vcenter import (

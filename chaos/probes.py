@@ -14,7 +14,7 @@ from chaos.guests import Guests
 from chaos.observe import Snapshot
 from chaos.recoveries import Recoveries
 from chaos.tolerance import Unit
-from protocol.messages.control import NodeRunState
+from protocol.messages.agent import NodeRunState
 from protocol.terms import (
     HostConnectionState,
     HostCryptoState,

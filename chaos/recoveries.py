@@ -10,7 +10,7 @@ from chaos.faults.base import REFUSALS, status_of
 from chaos.history import History
 from chaos.lab import Lab
 from chaos.observe import AuditTail, Snapshot
-from protocol.messages.control import NodeRunState
+from protocol.messages.agent import NodeRunState
 from protocol.messages.host import QueryHost
 from protocol.terms import NodeName, PowerState, VmName
 

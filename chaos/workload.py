@@ -18,7 +18,7 @@ from chaos.history import History
 from chaos.lab import Lab
 from chaos.observe import Snapshot, nodes_of
 from chaos.probes import Operations
-from protocol.errors import LabError, NotFound
+from protocol.errors import NotFound, ProductError
 from protocol.messages.vcenter import (
     CreateVm,
     EncryptVm,
@@ -103,7 +103,7 @@ async def _power_cycle(means: Means, arrival: Arrival) -> Outcome:
     await means.lab.ask(means.vcenter, PowerOffVm(vm=vm), within=WITHIN)
     try:
         await means.lab.ask(means.vcenter, PowerOnVm(vm=vm), within=WITHIN)
-    except LabError as error:
+    except ProductError as error:
         # The first half had its effect, so this is no clean failure.
         return Outcome("info", {"off": True, "error": type(error).__name__})
     return Outcome("ok", {})
@@ -128,7 +128,7 @@ async def _vm_encrypt(means: Means, arrival: Arrival) -> Outcome:
     try:
         message = EncryptVm(operation_id=operation_id, vm=name)
         done = await means.lab.ask(means.vcenter, message, within=WITHIN)
-    except LabError as error:
+    except ProductError as error:
         return Outcome("info", {"vm": str(name), "error": type(error).__name__})
     key = done.key
     data = {"vm": str(name), "key": str(key.key_id), "provider": str(key.provider_id)}
@@ -178,7 +178,7 @@ async def perform(means: Means, arrival: Arrival, history: History, operations: 
     history.add("invoke", arrival.target, op=arrival.op, n=arrival.number)
     try:
         outcome = await OPERATIONS[arrival.op].run(means, arrival)
-    except LabError as error:
+    except ProductError as error:
         kind = "fail" if error.definite else "info"
         outcome = Outcome(kind, {"error": type(error).__name__})
     history.add(outcome.kind, arrival.target, op=arrival.op, n=arrival.number, **outcome.data)

@@ -1,17 +1,17 @@
 """Runs labs: real processes over a broker, or one process in virtual time. Decides nothing.
 
-- ``topology``     the Lab file: nodes, providers, VMs    - ``topologies``  shipped files
-- ``core``         what both kinds of lab share         - ``provision``  from empty to ready
-- ``processes``    real processes                     - ``simulation`` virtual time, in a worker
-- ``verbs``        the commands both serve            - ``client``     ``async with Lab(...)``
-- ``supervisor``   the background process of ``up``   - ``launch``     starts and stops it
-- ``forkserver``   forks agents; ``preload`` what it imports for them, ``children`` its other
-  end, ``process`` an agent's main, ``die_with_parent`` ends what is no Python
-- ``broker``, ``identity``, ``control``   nats-server, nkeys, the control plane;
-  ``broker_config``, ``nats_server`` the brokers' text and program
-- ``state``        folders of labs                    - ``recordlog``, ``nodelogs``  logs
-- ``errors``       messages for people, with ids      - ``yaml_marks`` lines of a YAML text
-- ``runs``         experiments: played, stored, replayed  - ``mutations``  planted bugs
-- ``doctor``       probes by doing                    - ``bench``      how fast, how small
-- ``cli``          the command line
+- ``client``      ``async with Lab(...)``, the door for Python
+- ``cli``         the door for people at a terminal
+- ``api``         the commands that every door serves
+- ``core``        what both kinds of lab share
+- ``topology``    the Lab file, the plan of nodes made from it, from empty to ready
+- ``processes``   a lab of real processes: fork server, agents
+- ``brokers``     nats-server, identities, the control plane
+- ``supervise``   the background process of ``up`` and the folders of labs
+- ``simulation``  a lab in virtual time, in a worker
+- ``runs``        experiments: played, stored, replayed
+- ``logs``        records of nodes, written and read
+- ``doctor``      probes that try what a lab needs
+- ``bench``       how fast, how small
+- ``errors``      messages for people, with ids
 """

@@ -26,13 +26,13 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from chaos.keeper import FaultKeeper
+from lab.api import VERBS, Session, run_verb
 from lab.errors import KeysteadError
-from lab.processes import ProcessLab
-from lab.provision import provision
-from lab.simulation import simulations
-from lab.topology import Topology, load, plan
-from lab.verbs import VERBS, Session, run_verb
-from services.runtime.lab.world import LabTime
+from lab.processes.process_lab import ProcessLab
+from lab.simulation.sim_lab import simulations
+from lab.topology.lab_file import Topology, load, plan
+from lab.topology.provision import provision
+from services.runtime.real.world import LabTime
 from services.runtime.sim.runner import Conversation
 
 Row = dict[str, Any]
@@ -87,7 +87,7 @@ class Lab:
 
     ``topology``: name of a shipped Lab file, a path, or its content; keyword arguments change
     it (``hosts=8``, ``vms=0``, ``tpm="model"``, ``key_persistence=True``, ``knobs={...}``).
-    ``patch``: a module that every process with nodes imports first (``lab.mutations``).
+    ``patch``: a module that every process with nodes imports first (``tests.mutations.bugs``).
     """
 
     def __init__(
@@ -125,7 +125,11 @@ class Lab:
         topology = msgspec.msgpack.encode(self.topology)
         return SimDoor(
             await Conversation.open(
-                "lab.simulation:serve", topology, self.seed, self._patch, server=simulations()
+                "lab.simulation.sim_lab:serve",
+                topology,
+                self.seed,
+                self._patch,
+                server=simulations(),
             )
         )
 
@@ -152,7 +156,7 @@ class Lab:
     # ---- commands
 
     async def do(self, verb: str, **arguments: Any) -> Any:
-        """Run any verb of ``lab.verbs`` by name; its plain result. Raises ``KeysteadError``."""
+        """Run any verb of ``lab.api`` by name; its plain result. Raises ``KeysteadError``."""
         made = msgspec.convert(arguments, VERBS[verb].arguments)
         return msgspec.msgpack.decode(await self.door.call(verb, msgspec.msgpack.encode(made)))
 

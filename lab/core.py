@@ -13,11 +13,10 @@ from typing import TypeVar, cast
 import msgspec
 
 from chaos.lab import Directory, NodeEntry
-from lab.topology import Topology
+from lab.topology.lab_file import Topology
 from protocol.codec import decode_message, encode_message
 from protocol.errors import InvalidState, NotFound, from_body
-from protocol.messages.base import Reply, Request
-from protocol.messages.control import (
+from protocol.messages.agent import (
     AddNode,
     Ask,
     Canary,
@@ -37,6 +36,7 @@ from protocol.messages.control import (
     TpmActed,
     TpmAction,
 )
+from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName, Role, VmName
 from services.runtime.link import DesiredRules
 

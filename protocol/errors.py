@@ -22,10 +22,10 @@ class ErrorBody(msgspec.Struct, frozen=True, array_like=True):
     keys: tuple[CryptoKeyId, ...] = ()
 
 
-REGISTRY: dict[str, type[LabError]] = {}
+REGISTRY: dict[str, type[ProductError]] = {}
 
 
-class LabError(Exception):
+class ProductError(Exception):
     """Base of the registry; ``keys`` are the keys it is about (EncryptionKeyRequired)."""
 
     code: ClassVar[int] = 0
@@ -45,7 +45,7 @@ class LabError(Exception):
         return ErrorBody(type(self).__name__, str(self), self.keys)
 
 
-def from_body(body: ErrorBody) -> LabError:
+def from_body(body: ErrorBody) -> ProductError:
     """The exception that ``body`` describes; an unknown name becomes ``Internal``."""
     cls = REGISTRY.get(body.name)
     if cls is None:
@@ -56,59 +56,59 @@ def from_body(body: ErrorBody) -> LabError:
 # What the bus says -------------------------------------------------------------------------
 
 
-class NotSent(LabError):
+class NotSent(ProductError):
     """Refused before a byte left this node."""
 
     code = 1
 
 
-class Refused(LabError):
+class Refused(ProductError):
     """No process listens there, and its machine is up: a connection reset."""
 
     code = 2
 
 
-class TimedOut(LabError):
+class TimedOut(ProductError):
     """No answer before the deadline; it may or may not have happened."""
 
     code = 3
     definite = False
 
 
-class Disconnected(LabError):
+class Disconnected(ProductError):
     """The broker link was lost with the call in flight; it may or may not have happened."""
 
     code = 4
     definite = False
 
 
-class Malformed(LabError):
+class Malformed(ProductError):
     """The message could not be understood; it was counted and dropped."""
 
     code = 5
 
 
-class Busy(LabError):
+class Busy(ProductError):
     """The node works on as many requests as it may; nothing was begun."""
 
     code = 6
 
 
-class Internal(LabError):
+class Internal(ProductError):
     """The service failed in an unexpected way; its log has the story."""
 
     code = 7
     definite = False
 
 
-class NotConnected(LabError):
+class NotConnected(ProductError):
     """The session or command number is not in force (an old one must not undo a newer)."""
 
     code = 8
     fault = "HostNotConnected"
 
 
-class NotAvailable(LabError):
+class NotAvailable(ProductError):
     """This part is not built, or not present in this lab."""
 
     code = 9
@@ -118,98 +118,98 @@ class NotAvailable(LabError):
 # What vSphere says -------------------------------------------------------------------------
 
 
-class InvalidState(LabError):
+class InvalidState(ProductError):
     """The object is not in a state that allows this."""
 
     code = 20
     fault = "InvalidState"
 
 
-class InvalidPowerState(LabError):
+class InvalidPowerState(ProductError):
     """The power state does not allow this."""
 
     code = 21
     fault = "InvalidPowerState"
 
 
-class InvalidVmState(LabError):
+class InvalidVmState(ProductError):
     """The VM is still locked."""
 
     code = 22
     fault = "InvalidVmState"
 
 
-class EncryptionKeyRequired(LabError):
+class EncryptionKeyRequired(ProductError):
     """Keys needed for this are not in the host's key cache; ``keys`` names them."""
 
     code = 23
     fault = "EncryptionKeyRequired"
 
 
-class AlreadyExists(LabError):
+class AlreadyExists(ProductError):
     """There is one of that name."""
 
     code = 24
     fault = "AlreadyExists"
 
 
-class NotFound(LabError):
+class NotFound(ProductError):
     """There is none of that name."""
 
     code = 25
     fault = "NotFound"
 
 
-class InvalidArgument(LabError):
+class InvalidArgument(ProductError):
     """An argument is not acceptable; the text names it."""
 
     code = 26
     fault = "InvalidArgument"
 
 
-class ResourceInUse(LabError):
+class ResourceInUse(ProductError):
     """It is in use."""
 
     code = 27
     fault = "ResourceInUse"
 
 
-class NoPermission(LabError):
+class NoPermission(ProductError):
     """The caller may not do this."""
 
     code = 28
     fault = "NoPermission"
 
 
-class KeyProviderUnreachable(LabError):
+class KeyProviderUnreachable(ProductError):
     """No server of the key provider answers (KeyStateClusterUnreachable)."""
 
     code = 29
     fault = "RuntimeFault"
 
 
-class HostUnreachable(LabError):
+class HostUnreachable(ProductError):
     """vCenter has no session to the host; the request did not reach it."""
 
     code = 30
     fault = "HostNotConnected"
 
 
-class GuestFault(LabError):
+class GuestFault(ProductError):
     """The guest's data could not be read back or verified."""
 
     code = 31
     fault = "InvalidVmState"
 
 
-class DatastoreFault(LabError):
+class DatastoreFault(ProductError):
     """The shared array refused: a lock held elsewhere, or no space."""
 
     code = 32
     fault = "FileFault"
 
 
-class SaveFailed(LabError):
+class SaveFailed(ProductError):
     """The disk of the node refused: what was asked may hold in memory only."""
 
     code = 33
@@ -220,39 +220,39 @@ class SaveFailed(LabError):
 # What KMIP says ----------------------------------------------------------------------------
 
 
-class ItemNotFound(LabError):
+class ItemNotFound(ProductError):
     """KMIP Item Not Found: no such object in this scope."""
 
     code = 40
     fault = "KeyStateMissingInKMS"
 
 
-class PermissionDenied(LabError):
+class PermissionDenied(ProductError):
     """KMIP Permission Denied: own scope, but the operation is not allowed to this role."""
 
     code = 41
 
 
-class WrongKeyLifecycleState(LabError):
+class WrongKeyLifecycleState(ProductError):
     """KMIP Wrong Key Lifecycle State: the state table has no such step."""
 
     code = 42
     fault = "KeyStateNotActiveOrEnabled"
 
 
-class InvalidField(LabError):
+class InvalidField(ProductError):
     """KMIP Invalid Field: a field of the request is not acceptable."""
 
     code = 43
 
 
-class CryptographicFailure(LabError):
+class CryptographicFailure(ProductError):
     """KMIP Cryptographic Failure: stored material does not unwrap."""
 
     code = 44
 
 
-class GeneralFailure(LabError):
+class GeneralFailure(ProductError):
     """KMIP General Failure: the key server's storage refused; it may or may not have happened."""
 
     code = 45

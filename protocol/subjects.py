@@ -3,7 +3,7 @@
 ``l.<src>.<dst>.q.<Message>``   a request on the link src -> dst
 ``l.<dst>.<src>._r.<token>``    its reply, on the reverse link
 ``e.<src>.<Event>``             a broadcast
-The control broker has ``ctl.`` subjects of its own (``lab.broker``).
+The control broker has ``ctl.`` subjects of its own (``lab.brokers.server``).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from protocol.messages.control import NodeSpec
+from protocol.messages.agent import NodeSpec
 from protocol.terms import Role
 from services.esxi.config import esxi_config
 from services.esxi.service import EsxiService

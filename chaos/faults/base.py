@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict
 from chaos.draws import Draws
 from chaos.lab import Directory, Lab
 from chaos.selectors import select_nodes, select_vms
-from protocol.errors import LabError, NotFound
-from protocol.messages.control import NodeRunState, NodeStatus
+from protocol.errors import NotFound, ProductError
+from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.terms import NodeName, Role, VmName
 from protocol.tpm.errors import TpmError
 
@@ -27,7 +27,7 @@ Notes = dict[str, Any]
 
 T = TypeVar("T", bound=str)
 
-REFUSALS = (LabError, TpmError)
+REFUSALS = (ProductError, TpmError)
 """What a verb of the lab raises when it is refused."""
 
 
@@ -150,7 +150,7 @@ async def each(items: Iterable[T], act: Callable[[T], Awaitable[None]]) -> dict[
 
 
 async def all_of(items: Iterable[T], act: Callable[[T], Awaitable[None]]) -> None:
-    """As ``each``, but raises one ``LabError`` that tells of every failure."""
+    """As ``each``, but raises one ``ProductError`` that tells of every failure."""
     errors = await each(items, act)
     if errors:
         raise NotFound("; ".join(errors.values()))

@@ -9,8 +9,8 @@ from chaos.errors import ChaosError
 from chaos.faults.base import Notes, all_of, names, status_of
 from chaos.faults.power import NodesFault, restart
 from chaos.lab import Lab
-from protocol.errors import InvalidState, LabError
-from protocol.messages.control import NodeRunState, TpmAct, TpmActed, TpmBackend
+from protocol.errors import InvalidState, ProductError
+from protocol.messages.agent import NodeRunState, TpmAct, TpmActed, TpmBackend
 from protocol.messages.host import Esxcli, QueryHost, SaveConfiguration
 from protocol.terms import NodeName, ProtectionMode, Role
 
@@ -95,7 +95,7 @@ class BoardFault(NodesFault, frozen=True, kw_only=True):
 
         try:
             await all_of(self.nodes, one)
-        except LabError as error:
+        except ProductError as error:
             raise ChaosError("KS-CHAOS-107", str(error)) from error
 
 

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names, status_of
 from chaos.faults.power import NodesFault, NodesParams
 from chaos.lab import Lab
-from protocol.messages.control import Firmware, FirmwareEvent, NodeRunState, TpmAct, TpmBackend
+from protocol.messages.agent import Firmware, FirmwareEvent, NodeRunState, TpmAct, TpmBackend
 from protocol.terms import NodeName, Role
 from protocol.tpm.structures import EventType
 

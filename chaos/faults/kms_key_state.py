@@ -15,8 +15,8 @@ from pydantic import model_validator
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets
 from chaos.lab import Lab
-from protocol.errors import LabError
-from protocol.messages.control import DiskAct, NodeRunState
+from protocol.errors import ProductError
+from protocol.messages.agent import DiskAct, NodeRunState
 from protocol.messages.kms import Destroy, GetAttributes, KeyAttributes, Locate, Revoke
 from protocol.messages.vcenter import ListHosts, ListVms
 from protocol.terms import KeyId, KmipState, NodeName, RevocationReason, Role, VmName
@@ -144,7 +144,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
             for server in notes.get("states", {}):
                 await self._keep_newer(lab, NodeName(server), notes)
                 await at_rest(lab, NodeName(server), DiskAct.RESTORE, self.label())
-        except LabError as error:
+        except ProductError as error:
             raise ChaosError("KS-CHAOS-107", f"{type(error).__name__}: {error}") from error
 
     async def _keep_newer(self, lab: Lab, server: NodeName, notes: Notes) -> None:

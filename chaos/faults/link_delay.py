@@ -8,7 +8,7 @@ from chaos.faults.base import Fault, Notes, Params, Targets
 from chaos.faults.links import NOTHING_UP, Direction, LinkFault, LinkParams, ping
 from chaos.lab import Lab
 from chaos.units import Seconds
-from protocol.messages.control import LinkRule
+from protocol.messages.agent import LinkRule
 from protocol.terms import NodeName
 
 SAMPLES = 3

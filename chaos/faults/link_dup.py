@@ -7,7 +7,7 @@ from typing import ClassVar
 from chaos.faults.base import Fault, Notes, Params, Targets, running
 from chaos.faults.links import NOTHING_UP, LinkFault, ShareParams, counted, enough, ping
 from chaos.lab import Lab
-from protocol.messages.control import LinkRule
+from protocol.messages.agent import LinkRule
 from protocol.terms import NodeName
 
 

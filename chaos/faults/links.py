@@ -14,8 +14,8 @@ from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, names, running
 from chaos.lab import Lab
 from chaos.units import Share
-from protocol.errors import LabError
-from protocol.messages.control import CanaryResult, LinkRule
+from protocol.errors import ProductError
+from protocol.messages.agent import CanaryResult, LinkRule
 from protocol.terms import NodeName
 
 Edge = tuple[NodeName, NodeName]
@@ -142,7 +142,7 @@ async def ping(
         async with gate:
             try:
                 results[edge] = await lab.canary(edge[0], edge[1], within=within, count=count)
-            except LabError:
+            except ProductError:
                 return
 
     async with asyncio.TaskGroup() as group:
@@ -157,6 +157,6 @@ async def counted(lab: Lab, nodes: list[NodeName], counter: str) -> int:
     for node in nodes:
         try:
             total += (await lab.status(node)).counters.get(counter, 0)
-        except LabError:
+        except ProductError:
             continue
     return total

@@ -8,7 +8,7 @@ from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names, status_of
 from chaos.lab import Lab
 from protocol.errors import InvalidState
-from protocol.messages.control import NodeRunState
+from protocol.messages.agent import NodeRunState
 from protocol.terms import NodeName, Role
 
 

@@ -8,7 +8,7 @@ from chaos.faults.base import Fault, Notes, Targets, all_of, names, status_of
 from chaos.faults.power import NodesFault, NodesParams, boots_of, is_back, was_on
 from chaos.lab import Lab
 from protocol.errors import InvalidState
-from protocol.messages.control import NodeRunState
+from protocol.messages.agent import NodeRunState
 from protocol.terms import NodeName
 
 RESPAWN_WITHIN = 120.0

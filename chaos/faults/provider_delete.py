@@ -9,7 +9,7 @@ import msgspec
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets
 from chaos.lab import Lab
-from protocol.errors import LabError
+from protocol.errors import ProductError
 from protocol.messages.vcenter import (
     ConfigureCryptoKey,
     ListHosts,
@@ -103,5 +103,5 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
                 connected = host.connection is HostConnectionState.CONNECTED
                 if connected and host.crypto_state is not HostCryptoState.SAFE:
                     await lab.ask(self.vcenter, ConfigureCryptoKey(host=host.host))
-        except LabError as error:
+        except ProductError as error:
             raise ChaosError("KS-CHAOS-107", f"{type(error).__name__}: {error}") from error

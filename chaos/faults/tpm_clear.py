@@ -9,7 +9,7 @@ from chaos.faults.base import Fault, Notes, Targets, names
 from chaos.faults.boards import BoardFault, resets
 from chaos.faults.power import NodesParams
 from chaos.lab import Lab
-from protocol.messages.control import TpmAct
+from protocol.messages.agent import TpmAct
 
 
 class TpmClear(BoardFault, frozen=True, kw_only=True):

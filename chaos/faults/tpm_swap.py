@@ -8,7 +8,7 @@ from chaos.faults.base import Fault, Notes, Targets, names
 from chaos.faults.boards import BoardFault
 from chaos.faults.power import NodesParams
 from chaos.lab import Lab
-from protocol.messages.control import TpmAct
+from protocol.messages.agent import TpmAct
 
 
 class TpmSwap(BoardFault, frozen=True, kw_only=True):

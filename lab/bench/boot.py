@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
 from lab.bench.staging import Stage, need_tpm, stage
-from lab.provision import esxcli
+from lab.topology.provision import esxcli
+from protocol.messages.agent import NodeRecord
 from protocol.messages.base import Event, Sealed
-from protocol.messages.control import NodeRecord
 from protocol.messages.host import AddKeys, CryptoManagerHostPrepare, OpenSession
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId

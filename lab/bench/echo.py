@@ -17,17 +17,17 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from lab.identity import Identities
+from lab.brokers.identities import Identities
 from protocol.crypto.seal import Keyring
+from protocol.messages.agent import NodeRecord, NodeSpec
 from protocol.messages.base import Request
-from protocol.messages.control import NodeRecord, NodeSpec
 from protocol.messages.kms import Activate, KeyState
 from protocol.subjects import reply_prefix, request_subject
 from protocol.terms import KmipState, NodeName, Role
 from services.runtime.bus import BusPort, Incoming
 from services.runtime.incarnation import Incarnation
-from services.runtime.lab.world import LabTime, LabWorld
 from services.runtime.machine import Machine
+from services.runtime.real.world import LabTime, LabWorld
 from services.runtime.service import Peer, Service, serves
 
 BARE_CLIENT, BARE_ECHO = NodeName("bare-client"), NodeName("bare-echo")

@@ -9,8 +9,8 @@ from typing import Any
 
 import psutil
 
+from lab.brokers.program import find_server
 from lab.errors import KeysteadError
-from lab.nats_server import find_server
 from lab.runs.store import code_version, commit
 from services.runtime.tpm.device import available
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from lab.bench.benchmark import Bar, Benchmark, Figures, Report, Sense
 from lab.bench.staging import folder, make_lab
-from lab.provision import provision
+from lab.topology.provision import provision
 
 
 class ProcessMemory(Benchmark):

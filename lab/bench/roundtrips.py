@@ -20,8 +20,8 @@ from nats.aio.client import Client
 from lab.bench import echo
 from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
 from lab.bench.staging import folder
-from lab.broker import Broker
-from lab.identity import Identities
+from lab.brokers.identities import Identities
+from lab.brokers.server import Broker
 from protocol.codec import encode_envelope, encode_message
 from protocol.envelope import VERSION, Envelope
 from protocol.messages.kms import Activate

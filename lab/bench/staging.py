@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from lab.bench.benchmark import CannotRun
-from lab.processes import ProcessLab
-from lab.state import no_room, state_home
-from lab.topology import load, plan
-from protocol.messages.control import TpmBackend
+from lab.processes.process_lab import ProcessLab
+from lab.supervise.state_folder import no_room, state_home
+from lab.topology.lab_file import load, plan
+from protocol.messages.agent import TpmBackend
 from protocol.terms import NodeName
 from services.runtime.bus import BusPort
 from services.runtime.incarnation import Incarnation
-from services.runtime.lab.bus import NatsWire
-from services.runtime.lab.clock import LabClock
-from services.runtime.lab.rng import LabRng
-from services.runtime.lab.world import LabTime
 from services.runtime.link import RuleTable
+from services.runtime.real.bus import NatsWire
+from services.runtime.real.clock import LabClock
+from services.runtime.real.rng import LabRng
+from services.runtime.real.world import LabTime
 from services.runtime.tpm.device import available
 
 SEED = 1

@@ -145,9 +145,9 @@ async def _on_running(experiment: str, seed: int | None, options: Options) -> in
     from chaos.verdict import Verdict
     from lab.runs.play import begin
     from lab.runs.prepare import Prepared, find, seed_of
-    from lab.state import LabFolder
-    from lab.topology import LabFile
-    from lab.topology import plan as plan_topology
+    from lab.supervise.state_folder import LabFolder
+    from lab.topology.lab_file import LabFile
+    from lab.topology.lab_file import plan as plan_topology
 
     async with Connection(options) as lab:
         there = msgspec.convert(await lab.call("directory"), Directory)
@@ -171,7 +171,7 @@ async def _on_running(experiment: str, seed: int | None, options: Options) -> in
 
 
 def _progress(event: Any) -> None:
-    from protocol.messages.control import Progress
+    from protocol.messages.agent import Progress
 
     if isinstance(event, Progress):
         say(event.text)

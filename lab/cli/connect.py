@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lab.cli.options import Options
 from lab.cli.output import say
 from lab.errors import KeysteadError
-from lab.launch import LabState, state_of
-from lab.state import LabFolder
+from lab.supervise.launching import LabState, state_of
+from lab.supervise.state_folder import LabFolder
 
 if TYPE_CHECKING:
-    from lab.control import ControlClient
+    from lab.brokers.control_plane import ControlClient
     from protocol.messages.base import Event
 
 VERB_LIMIT = 900.0  # real seconds; experiments and boots of many hosts take their time
@@ -58,10 +58,10 @@ class Connection:
         if folder.record() is None or state_of(folder) is not LabState.RUNNING:
             raise not_there(folder)
         # The control plane takes as long to import as the rest of the command line.
-        from lab.broker import Broker
-        from lab.broker_config import BrokerKind
-        from lab.control import ControlClient
-        from lab.identity import CLI, Identities
+        from lab.brokers.configuration import BrokerKind
+        from lab.brokers.control_plane import ControlClient
+        from lab.brokers.identities import CLI, Identities
+        from lab.brokers.server import Broker
         from protocol.errors import NotSent
 
         try:
@@ -87,9 +87,9 @@ class Connection:
         """Run a verb; its plain result. Every failure is a ``KeysteadError``."""
         import msgspec
 
-        from lab.identity import SUPERVISOR
-        from protocol.errors import Disconnected, LabError, NotSent, Refused, TimedOut
-        from protocol.messages.control import RunVerb
+        from lab.brokers.identities import SUPERVISOR
+        from protocol.errors import Disconnected, NotSent, ProductError, Refused, TimedOut
+        from protocol.messages.agent import RunVerb
 
         if self._client is None:
             raise KeysteadError("KS-LAB-001")
@@ -102,7 +102,7 @@ class Connection:
             raise not_there(self._folder) from None
         except (Disconnected, TimedOut) as error:
             raise KeysteadError("KS-LAB-007", f"{verb}: {error}") from None
-        except LabError as error:
+        except ProductError as error:
             raise KeysteadError("KS-INT-001", f"{verb}: {error}") from None
         if done.error_id:
             raise KeysteadError(done.error_id, done.error, done.fix)
@@ -133,7 +133,7 @@ def call(options: Options, verb: str, /, **arguments: Any) -> Any:
 
 
 def _progress(event: Event) -> None:
-    from protocol.messages.control import Progress
+    from protocol.messages.agent import Progress
 
     if isinstance(event, Progress) and event.total > 1:
         say(f"[{event.step}/{event.total}] {event.text}")

@@ -26,7 +26,7 @@ def doctor(
         raise KeysteadError("KS-USE-003", f"--hosts {hosts}: from 0 to 100000")
     if not 1 <= pack <= 500:
         raise KeysteadError("KS-USE-003", f"--pack {pack}: from 1 to 500")
-    from lab.doctor import Health, examine
+    from lab.doctor.probes import Health, examine
 
     findings = examine(options.name, hosts, pack)
     items = [f._asdict() for f in findings]

@@ -14,9 +14,9 @@ from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import Row, field, is_document, json_line, moment, plain, say, table, text
 from lab.cli.values import duration
 from lab.errors import KeysteadError
-from lab.launch import LabState, state_of
-from lab.nodelogs import NodeLogs
-from lab.state import LabFolder
+from lab.logs.read import NodeLogs
+from lab.supervise.launching import LabState, state_of
+from lab.supervise.state_folder import LabFolder
 
 PAGE = 500
 LOOK_EVERY = 0.3  # real seconds between two looks of --follow

@@ -9,15 +9,15 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from lab import launch
 from lab.cli.connect import call
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import as_typed, document, field, is_document, pairs, plain, say, show
 from lab.cli.progress import Style, telling
 from lab.cli.values import assignments, duration
 from lab.errors import KeysteadError
-from lab.launch import LabState, state_of
-from lab.state import LabFolder, LabRecord, all_labs
+from lab.supervise import launching as launch
+from lab.supervise.launching import LabState, state_of
+from lab.supervise.state_folder import LabFolder, LabRecord, all_labs
 
 DEFAULT_FILE = "default"
 LONGEST = 24 * 3600.0
@@ -44,7 +44,7 @@ class Shape:
     ] = None
 
     def changes(self) -> dict[str, Any]:
-        """What was given, under the names of ``lab.topology.override``."""
+        """What was given, under the names of ``lab.topology.lab_file.override``."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
@@ -101,7 +101,7 @@ def up(
 def _lab_file(source: str, changes: dict[str, Any], name: str) -> dict[str, Any]:
     """The Lab file with all overrides, as plain data. A bad file is KS-TOPO-001, a bad option
     KS-USE-003."""
-    from lab.topology import load, plan
+    from lab.topology.lab_file import load, plan
     from protocol.errors import InvalidArgument
     from services.runtime.config import knobs_from
 
@@ -159,7 +159,7 @@ def _description(start: launch.Start, state: str, seconds: float) -> dict[str, A
     """What runs now."""
     import json
 
-    from lab.nats_server import find_server
+    from lab.brokers.program import find_server
 
     record, path = start.record, start.folder.path
     ports: dict[str, str] = {}
@@ -354,7 +354,7 @@ def version(*, options: Options = DEFAULTS) -> None:
     import platform
     from importlib import metadata
 
-    from lab.nats_server import find_server
+    from lab.brokers.program import find_server
 
     def of(package: str) -> str | None:
         try:

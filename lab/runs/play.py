@@ -16,8 +16,7 @@ from chaos.history import History
 from chaos.keeper import FaultKeeper
 from chaos.verdict import Verdict
 from lab.errors import KeysteadError
-from lab.processes import ProcessLab
-from lab.provision import provision
+from lab.processes.process_lab import ProcessLab
 from lab.runs.live import Tell, finish, play_on
 from lab.runs.prepare import Prepared
 from lab.runs.store import (
@@ -28,9 +27,10 @@ from lab.runs.store import (
     new_run,
     python_version,
 )
-from lab.simulation import SimLab, make, simulations
-from lab.topology import Topology
-from services.runtime.lab.world import LabTime
+from lab.simulation.sim_lab import SimLab, make, simulations
+from lab.topology.lab_file import Topology
+from lab.topology.provision import provision
+from services.runtime.real.world import LabTime
 from services.runtime.sim.runner import run_in_worker
 
 

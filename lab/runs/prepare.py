@@ -13,8 +13,8 @@ from chaos.experiment.model import Experiment
 from chaos.experiment.plan import Plan, plan
 from lab.core import directory_of
 from lab.errors import KeysteadError
-from lab.topology import Topology, load
-from lab.topology import plan as plan_topology
+from lab.topology.lab_file import Topology, load
+from lab.topology.lab_file import plan as plan_topology
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "chaos" / "experiments"
 

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from lab.errors import KeysteadError
-from lab.state import no_room, runs_folder
+from lab.supervise.state_folder import no_room, runs_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 

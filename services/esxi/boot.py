@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from protocol.errors import CryptographicFailure, LabError
+from protocol.errors import CryptographicFailure, ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import ProtectionMode
 from protocol.tpm.errors import TpmError
@@ -233,7 +233,7 @@ async def _encryption_mode(host: Host) -> None:
         host.archive.change(crypto_state=mode)
         try:
             await host.archive.save(Section.CRYPTO)
-        except LabError as error:
+        except ProductError as error:
             host.node.record("config.save_failed", level="warning", reason=str(error))
     host.node.record("boot.step", step="B5", text="encryption mode", crypto_state=mode.value)
 
@@ -249,7 +249,7 @@ async def _backup(host: Host) -> None:
         if host.archive.dirty:
             try:
                 await host.archive.save()
-            except LabError as error:
+            except ProductError as error:
                 host.node.record("config.save_failed", level="warning", reason=str(error))
             else:
                 host.node.record("config.saved", why="hourly")

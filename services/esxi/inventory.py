@@ -10,8 +10,8 @@ from protocol.errors import (
     AlreadyExists,
     DatastoreFault,
     InvalidPowerState,
-    LabError,
     NotFound,
+    ProductError,
 )
 from protocol.terms import PowerState, VmName
 from services.esxi.datastore_files import (
@@ -50,7 +50,7 @@ async def refresh(host: Host, entry: VmEntry) -> None:
         config = await read_config(host.datastore, entry.vm)
         entry.wanted = await read_wanted(host.datastore, entry.vm)
         entry.config, entry.problem = config, ""
-    except LabError as error:
+    except ProductError as error:
         entry.config, entry.problem = None, str(error)
         host.node.record("vm.unreadable", level="warning", vm=entry.vm, reason=str(error))
 
@@ -131,7 +131,7 @@ async def tidy_all(host: Host) -> None:
             try:
                 async with locked(host.datastore, entry.vm):
                     await tidy(host.datastore, entry.config)
-            except LabError as error:
+            except ProductError as error:
                 host.node.record("vm.untidy", level="warning", vm=entry.vm, reason=str(error))
 
 

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Final
 
-from protocol.messages.control import Firmware
+from protocol.messages.agent import Firmware
 from protocol.tpm.structures import EventType, MeasuredEvent, PcrSelection
 
 PCR_FIRMWARE: Final = 0

@@ -11,7 +11,7 @@ from protocol.errors import (
     EncryptionKeyRequired,
     GuestFault,
     InvalidState,
-    LabError,
+    ProductError,
 )
 from protocol.messages.host import VmSummary
 from protocol.secret import KeyMaterial
@@ -42,7 +42,7 @@ async def power_on(host: Host, vm: VmName, *, ask: bool) -> VmEntry:
         except BaseException:
             await host.datastore.unlock(vm)
             raise
-    except LabError as error:
+    except ProductError as error:
         host.node.record(
             "vm.refused",
             level="warning",
@@ -124,7 +124,7 @@ async def _attempt(
                 await power_on(host, vm, ask=False)
             except (EncryptionKeyRequired, InvalidState) as error:
                 lacking[vm] = error.keys
-            except LabError:
+            except ProductError:
                 continue  # recorded; nothing that may arrive would help
             else:
                 started.append(host.vm_summary(entry))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from protocol.errors import InvalidPowerState, LabError
+from protocol.errors import InvalidPowerState, ProductError
 from protocol.messages import host as m
 from protocol.messages.base import Request
 from protocol.terms import Role, VmName
@@ -47,7 +47,7 @@ class EsxiService(Service):
         await power.stop_all(self.host)
         try:
             await self.host.archive.save()
-        except LabError as error:
+        except ProductError as error:
             self.node.record("config.save_failed", level="error", reason=str(error))
         await boot.shut_down_tpm(self.host)
 

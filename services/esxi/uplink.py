@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from protocol.errors import LabError, NoPermission
+from protocol.errors import NoPermission, ProductError
 from protocol.messages.base import Request
 from protocol.messages.host import (
     Command,
@@ -99,7 +99,7 @@ class Uplink:
             await self._bus.request(
                 self._vcenter, message, within=self._node.knobs.request_timeout_s
             )
-        except LabError as error:
+        except ProductError as error:
             self._node.record(
                 "uplink.failed",
                 level="warning",

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from protocol.errors import ItemNotFound, LabError, PermissionDenied
+from protocol.errors import ItemNotFound, PermissionDenied, ProductError
 from protocol.terms import NodeName
 from services.kms.config import KmsConfig, KmsRole
 
@@ -78,7 +78,7 @@ def caller_at(config: KmsConfig, node: NodeName, *, local: bool) -> Caller:
     return Caller(node, grant.role, grant.scope)
 
 
-def refuse(caller: Caller, *operations: Operation) -> LabError | None:
+def refuse(caller: Caller, *operations: Operation) -> ProductError | None:
     """None when the role has all ``operations``, else the error (rules 1, 3 and 4)."""
     if caller.role is None:
         return PermissionDenied(f"{caller.who} is not registered at this key server")
@@ -88,12 +88,12 @@ def refuse(caller: Caller, *operations: Operation) -> LabError | None:
     return None
 
 
-def absent(caller: Caller) -> LabError:
+def absent(caller: Caller) -> ProductError:
     """The error for a key that is not there, or is not this caller's to see (rules 1 and 2)."""
     return refuse(caller) or ItemNotFound()
 
 
-def refuse_key(caller: Caller, operation: Operation, scope: str) -> LabError | None:
+def refuse_key(caller: Caller, operation: Operation, scope: str) -> ProductError | None:
     """None when ``operation`` may be done to a key of ``scope``, else the error."""
     if caller.role is None or not caller.sees(scope):
         return absent(caller)

@@ -22,8 +22,8 @@ import msgspec
 from protocol.errors import (
     CryptographicFailure,
     ItemNotFound,
-    LabError,
     PermissionDenied,
+    ProductError,
     WrongKeyLifecycleState,
 )
 from protocol.messages.kms import AuditRow
@@ -71,7 +71,7 @@ class Result(StrEnum):
     GENERAL_FAILURE = "General Failure"
 
 
-def result_of(error: LabError) -> Result:
+def result_of(error: ProductError) -> Result:
     match error:
         case ItemNotFound():
             return Result.ITEM_NOT_FOUND

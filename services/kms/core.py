@@ -19,7 +19,7 @@ from protocol.errors import (
     CryptographicFailure,
     GeneralFailure,
     InvalidField,
-    LabError,
+    ProductError,
     WrongKeyLifecycleState,
 )
 from protocol.messages.base import Sealed
@@ -122,7 +122,7 @@ class Core:
         await self._admit(caller, Operation.LOCATE)
         scope = None if caller.every_scope else caller.scope
 
-        def read(connection: sqlite3.Connection) -> Located | LabError:
+        def read(connection: sqlite3.Connection) -> Located | ProductError:
             start: int | None = 0
             if message.after:
                 start = store.ordinal(connection, message.after, scope)
@@ -152,7 +152,7 @@ class Core:
         message: CreateKey,
         fresh: KeyRow,
         asked: list[Operation],
-    ) -> KeyCreated | LabError:
+    ) -> KeyCreated | ProductError:
         try:
             row = store.find_created(connection, self._vault, fresh.scope, fresh.operation_id)
             material = store.material(self._vault, row or fresh) if message.get else None
@@ -178,11 +178,11 @@ class Core:
 
     def _values(
         self, connection: sqlite3.Connection, caller: Caller, message: GetKeys, at: float
-    ) -> KeyValues | LabError:
+    ) -> KeyValues | ProductError:
         values: list[KeyValue] = []
         keys: list[KeyMaterial] = []
         entries: list[Entry] = []
-        failed: LabError | None = None
+        failed: ProductError | None = None
         for key_id in message.key_ids:
             state: KmipState | None = None
             index: int | None = None
@@ -213,7 +213,7 @@ class Core:
         step: Step,
         key_id: KeyId,
         at: float,
-    ) -> KeyState | LabError:
+    ) -> KeyState | ProductError:
         scope, outcome = caller.scope, access.absent(caller)
         try:
             row = store.find(connection, self._vault, key_id)
@@ -221,7 +221,7 @@ class Core:
             row, outcome = None, error
         if row is not None:
             moved = _judged(caller, operation, step, row, at)
-            if not isinstance(moved, LabError):
+            if not isinstance(moved, ProductError):
                 entry = Entry(caller.who, row.scope, operation, key_id)
                 changed = self._note(connection, at, entry)
                 moved = msgspec.structs.replace(moved, changed=changed)
@@ -254,12 +254,12 @@ class Core:
         await self._commit(lambda c: self._note(c, at, entry))
         raise refused
 
-    async def _commit(self, fn: Callable[[sqlite3.Connection], T | LabError]) -> T:
+    async def _commit(self, fn: Callable[[sqlite3.Connection], T | ProductError]) -> T:
         with _storage():
             outcome = await self._database.transact(fn)
         return _reply(outcome)
 
-    async def _read(self, fn: Callable[[sqlite3.Connection], T | LabError]) -> T:
+    async def _read(self, fn: Callable[[sqlite3.Connection], T | ProductError]) -> T:
         with _storage():
             outcome = await self._database.query(fn)
         return _reply(outcome)
@@ -300,7 +300,7 @@ def _storage() -> Iterator[None]:
 
 def _judged(
     caller: Caller, operation: Operation, step: Step, row: KeyRow, at: float
-) -> KeyRow | LabError:
+) -> KeyRow | ProductError:
     """The row after ``step``, the same row for no change, or why not."""
     refused = access.refuse_key(caller, operation, row.scope)
     if refused is not None:
@@ -341,7 +341,7 @@ def _check_limit(limit: int) -> None:
         raise InvalidField(f"limit {limit}: 1 to {LIST_LIMIT}")
 
 
-def _reply(outcome: T | LabError) -> T:
-    if isinstance(outcome, LabError):
+def _reply(outcome: T | ProductError) -> T:
+    if isinstance(outcome, ProductError):
         raise outcome
     return outcome

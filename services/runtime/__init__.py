@@ -13,5 +13,5 @@
 - ``store``        what outlives lives: a node's storage, the cluster's array
 - ``sql``          rules for a service's SQL, and one shared commit; used by both drivers
 - ``config``       knobs (behaviour under doubt), read once at the edge
-- ``lab``, ``sim`` the two drivers of each port   - ``tpm``  TPM devices behind the port
+- ``real``, ``sim`` the two drivers of each port   - ``tpm``  TPM devices behind the port
 """

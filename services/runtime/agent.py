@@ -12,13 +12,12 @@ from typing import Any
 from protocol.codec import decode_message, encode_message
 from protocol.errors import (
     InvalidState,
-    LabError,
     Malformed,
     NotAvailable,
     NotFound,
+    ProductError,
 )
-from protocol.messages.base import Ping, Reply, Request, sealed_fields
-from protocol.messages.control import (
+from protocol.messages.agent import (
     AddNode,
     Answer,
     Ask,
@@ -40,6 +39,7 @@ from protocol.messages.control import (
     TpmActed,
     TpmAction,
 )
+from protocol.messages.base import Ping, Reply, Request, sealed_fields
 from protocol.messages.host import Done
 from protocol.terms import NodeName
 from protocol.tpm.errors import TpmError
@@ -79,7 +79,7 @@ class Agent:
         }
 
     async def handle(self, message: Request[Any]) -> Reply:
-        """Do what ``message`` says; raises ``LabError``."""
+        """Do what ``message`` says; raises ``ProductError``."""
         handler = self.handlers.get(type(message))
         if handler is None:
             raise NotAvailable(f"the agent does not serve {type(message).__name__}")
@@ -120,7 +120,7 @@ class Agent:
             raise Malformed(f"{message.name} does not pass the administrator's door")
         try:
             reply = await self.machine(message.node).runner.ask(request, message.within)
-        except LabError as error:
+        except ProductError as error:
             return Answer(error=error.body())
         if any(getattr(reply, field) is not None for field in sealed_fields(type(reply))):
             raise Malformed(f"{type(reply).__name__} does not pass the administrator's door")
@@ -138,7 +138,7 @@ class Agent:
             start = self._world.monotonic()
             try:
                 await runner.bus.request(message.to, Ping(), within=message.within)
-            except LabError as failure:
+            except ProductError as failure:
                 error = type(failure).__name__
             else:
                 seconds.append(self._world.monotonic() - start)

@@ -29,9 +29,9 @@ from protocol.envelope import VERSION, Envelope, ReplyEnvelope
 from protocol.errors import (
     Disconnected,
     Internal,
-    LabError,
     Malformed,
     NotSent,
+    ProductError,
     Refused,
     TimedOut,
     from_body,
@@ -78,7 +78,7 @@ class Incoming:
     peer: Peer
     deadline: float  # lab monotonic seconds
     cause: str
-    respond: Callable[[Reply | LabError], None]
+    respond: Callable[[Reply | ProductError], None]
 
 
 class BusPort:
@@ -290,7 +290,7 @@ class BusPort:
             return
         cause = f"{envelope.sender}/{envelope.boot}/{envelope.message_id}"
 
-        def respond(outcome: Reply | LabError) -> None:
+        def respond(outcome: Reply | ProductError) -> None:
             self._answer(envelope, reply, outcome)
 
         try:
@@ -324,13 +324,13 @@ class BusPort:
             window.popitem(last=False)
         return True
 
-    def _answer(self, request: Envelope, subject: str, outcome: Reply | LabError) -> None:
+    def _answer(self, request: Envelope, subject: str, outcome: Reply | ProductError) -> None:
         """Send the outcome on the reverse link; a reply that cannot leave is lost, as in life."""
         if not self._life.alive:
             return
         name, body, error = "", _EMPTY, None
         try:
-            if isinstance(outcome, LabError):
+            if isinstance(outcome, ProductError):
                 error = outcome.body()
             else:
                 name = type(outcome).__name__

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from protocol.messages.control import LinkRule, SetRules
+from protocol.messages.agent import LinkRule, SetRules
 from protocol.subjects import Link
 from protocol.terms import NodeName
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from protocol.errors import InvalidState, NotConnected
-from protocol.messages.control import (
+from protocol.messages.agent import (
     Firmware,
     NodeRecord,
     NodeRunState,

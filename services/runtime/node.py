@@ -16,13 +16,13 @@ from protocol.errors import (
     Busy,
     Disconnected,
     Internal,
-    LabError,
     NotAvailable,
     NotConnected,
+    ProductError,
     SaveFailed,
 )
+from protocol.messages.agent import NodeRecord, NodeSpec
 from protocol.messages.base import Reply, Request
-from protocol.messages.control import NodeRecord, NodeSpec
 from protocol.terms import NodeName
 from services.runtime.bus import CAUSE, BusPort, Incoming
 from services.runtime.config import Knobs, knobs_from
@@ -62,7 +62,7 @@ class NodeRunner:
         self._idle = asyncio.Event()
         self._stop = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
-        self._doors: dict[asyncio.Future[Reply | LabError], str] = {}
+        self._doors: dict[asyncio.Future[Reply | ProductError], str] = {}
         self.service = make(self, ports)
 
     # ---- what a service sees --------------------------------------------------------------
@@ -186,7 +186,7 @@ class NodeRunner:
             return
         try:
             self.service.accept(incoming.message, incoming.peer)
-        except LabError as error:
+        except ProductError as error:
             incoming.respond(error)
             return
         key = served.turn(incoming.message) if served.turn is not None else None
@@ -208,14 +208,14 @@ class NodeRunner:
 
     async def _outcome(
         self, served: ServedBy, incoming: Incoming, ticket: Ticket | None
-    ) -> Reply | LabError:
+    ) -> Reply | ProductError:
         name = type(incoming.message).__name__
         try:
             if ticket is None:
                 return await self._served(served, incoming, name)
             async with ticket:
                 return await self._served(served, incoming, name)
-        except LabError as error:
+        except ProductError as error:
             return error
         except OSError as error:
             # A full or failing disk is the world's doing, not a defect of the service.
@@ -226,7 +226,9 @@ class NodeRunner:
             self.record("node.internal_error", level="error", request=name, **_story(error))
             return Internal(f"{self.name}: {name} failed ({type(error).__name__})")
 
-    async def _served(self, served: ServedBy, incoming: Incoming, name: str) -> Reply | LabError:
+    async def _served(
+        self, served: ServedBy, incoming: Incoming, name: str
+    ) -> Reply | ProductError:
         """Its turn has come: nothing runs after its deadline."""
         if incoming.deadline and incoming.deadline < self.ports.clock.monotonic():
             self.bus.counters["late"] += 1
@@ -238,9 +240,9 @@ class NodeRunner:
 
     async def ask(self, message: Request[Any], within: float) -> Reply:
         """The administrator's door: the same way in as from the bus, with a local peer."""
-        future: asyncio.Future[Reply | LabError] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Reply | ProductError] = asyncio.get_running_loop().create_future()
 
-        def respond(outcome: Reply | LabError) -> None:
+        def respond(outcome: Reply | ProductError) -> None:
             if not future.done():
                 future.set_result(outcome)
 
@@ -253,7 +255,7 @@ class NodeRunner:
             outcome = await future
         finally:
             del self._doors[future]
-        if isinstance(outcome, LabError):
+        if isinstance(outcome, ProductError):
             raise outcome
         return outcome
 

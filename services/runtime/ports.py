@@ -1,6 +1,6 @@
 """The five ports through which a service touches the world, and nothing else.
 
-Each port has two drivers that lie side by side: ``services/runtime/lab`` (real broker, wall
+Each port has two drivers that lie side by side: ``services/runtime/real`` (real broker, wall
 clock, files, libtpms) and ``services/runtime/sim`` (memory, virtual time). One conformance
 test per port runs the same body against both.
 

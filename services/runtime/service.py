@@ -17,8 +17,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from protocol.messages.agent import Firmware
 from protocol.messages.base import Reply, Request, registry, reply_type
-from protocol.messages.control import Firmware
 from protocol.terms import NodeName, Role
 from services.runtime.config import Knobs
 from services.runtime.ports import Ports
@@ -121,7 +121,7 @@ class Service:
     def accept(self, message: Request[Any], peer: Peer) -> None:
         """Called synchronously for each request in order of arrival, before its ticket.
 
-        Raises a ``LabError`` to refuse it (old session, no permission).
+        Raises a ``ProductError`` to refuse it (old session, no permission).
         """
 
 

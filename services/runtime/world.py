@@ -1,6 +1,6 @@
 """What a driver gives to make a node's life: the parts of its ports, and its end.
 
-``services.runtime.sim.world`` and ``services.runtime.lab.world`` implement it.
+``services.runtime.sim.world`` and ``services.runtime.real.world`` implement it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from protocol.crypto.seal import Keyring
-from protocol.messages.control import NodeSpec
+from protocol.messages.agent import NodeSpec
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.link import RuleTable

@@ -21,9 +21,9 @@ from protocol.errors import (
     Disconnected,
     HostUnreachable,
     Internal,
-    LabError,
     NotConnected,
     NotSent,
+    ProductError,
     Refused,
     TimedOut,
 )
@@ -153,7 +153,7 @@ class HostLink:
         announced = self.announced
         try:
             await self.connect()
-        except LabError as error:
+        except ProductError as error:
             self._failures += 1
             self._miss(error)
             period = self._links.node.knobs.heartbeat_s
@@ -168,7 +168,7 @@ class HostLink:
         session = self.session
         try:
             await self.look()
-        except LabError as error:
+        except ProductError as error:
             if self.session is session:
                 self._miss(error)
             return
@@ -199,7 +199,7 @@ class HostLink:
             raise HostUnreachable(f"{self.host} has not been seen in this session")
         return self.summary
 
-    def _miss(self, error: LabError) -> None:
+    def _miss(self, error: ProductError) -> None:
         self._misses += 1
         if self._misses >= MISSES and self.state is not HostConnectionState.NOT_RESPONDING:
             self.session, self.state = None, HostConnectionState.NOT_RESPONDING
@@ -247,7 +247,7 @@ class HostLink:
         ``HostUnreachable``: there is no session, nothing happened. ``TimedOut`` and
         ``Disconnected`` after a repeat: it may have happened; the same command may be given again.
         """
-        failure: LabError = HostUnreachable(f"vCenter has no session to {self.host}")
+        failure: ProductError = HostUnreachable(f"vCenter has no session to {self.host}")
         for _ in range(TRIES):
             session = self.session
             if session is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from protocol.errors import AlreadyExists, KeyProviderUnreachable, LabError
+from protocol.errors import AlreadyExists, KeyProviderUnreachable, ProductError
 from protocol.messages.base import Sealed
 from protocol.messages.host import (
     ChangeHostKey,
@@ -166,7 +166,7 @@ class HostKeys:
         except KeyProviderUnreachable as error:
             await self._inventory.commit(events=[events.generate_failed(name, str(error))])
             return KeyUnavailableReason.CLUSTER_UNREACHABLE
-        except LabError as error:
+        except ProductError as error:
             await self._inventory.commit(events=[events.generate_failed(name, str(error))])
             return KeyUnavailableReason.CLUSTER_INVALID
         key = CryptoKeyId(made.key_id, name)

@@ -16,7 +16,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
 
-from protocol.errors import LabError
+from protocol.errors import ProductError
 from protocol.messages.base import Sealed
 from protocol.messages.host import (
     AddKeys,
@@ -76,7 +76,7 @@ class Push:
         """A pass by vCenter itself; what a host does not answer is tried again."""
         try:
             await self.run(link, fresh=False, may_unlock=self._node.knobs.auto_unlock)
-        except LabError as error:
+        except ProductError as error:
             link.incomplete = True
             self._node.record(
                 "push.incomplete", level="warning", host=link.host, error=type(error).__name__
@@ -125,7 +125,7 @@ class Push:
         """A new key for one more host of the cluster; in the background, nobody waits (STD-12)."""
         try:
             refused = await self._deliver(link, [(key, material)])
-        except LabError:
+        except ProductError:
             link.incomplete = True
             return
         if refused:
@@ -149,7 +149,7 @@ class Push:
             return await self._hostkeys.make_safe(link, needed=needed, fresh=fresh)
         except UNANSWERED:
             raise
-        except LabError as error:
+        except ProductError as error:
             await self._tell_refused(link, (), str(error))
             return KeyUnavailableReason.MISSING_IN_CACHE
 
@@ -223,7 +223,7 @@ class Push:
             added = await link.command(message)
         except UNANSWERED:
             raise
-        except LabError as error:
+        except ProductError as error:
             refused, why = keys, str(error)
         else:
             results = [r for r in added.results if not r.success and r.fault != "AlreadyExists"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any, ClassVar, TypeVar
 
-from protocol.errors import LabError, NoPermission, NotFound
+from protocol.errors import NoPermission, NotFound, ProductError
 from protocol.messages.base import Request
 from protocol.messages.host import Done
 from protocol.messages.vcenter import (
@@ -124,7 +124,7 @@ class VcenterService(Service):
         try:
             done = await work
             outcome = "ok"
-        except LabError as error:
+        except ProductError as error:
             outcome = type(error).__name__
             raise
         finally:

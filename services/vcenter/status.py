@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from protocol.errors import KeyProviderUnreachable, LabError, NotAvailable
+from protocol.errors import KeyProviderUnreachable, NotAvailable, ProductError
 from protocol.messages.vcenter import (
     CryptoKeyStatus,
     CryptoKeyStatusList,
@@ -59,7 +59,7 @@ async def _ask(
         return dict.fromkeys(ids, KeyUnavailableReason.CLUSTER_UNREACHABLE)
     except NotAvailable:
         return dict.fromkeys(ids, _managed_elsewhere(row.management_type))
-    except LabError:
+    except ProductError:
         return dict.fromkeys(ids, KeyUnavailableReason.CLUSTER_UNREACHABLE)
 
 

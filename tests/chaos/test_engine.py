@@ -17,7 +17,7 @@ from chaos.experiment.plan import Plan, dump_plan, load_plan, plan
 from chaos.history import History, verify
 from chaos.keeper import FaultKeeper
 from chaos.verdict import Verdict
-from protocol.messages.control import NodeRunState
+from protocol.messages.agent import NodeRunState
 from tests.chaos.worlds import World, limp
 
 SHIPPED = Path(__file__).parents[2] / "chaos" / "experiments"

@@ -10,7 +10,7 @@ import pytest
 from chaos.errors import ChaosError
 from chaos.faults import FAULTS, from_plain, make_fault, to_plain
 from chaos.keeper import FaultState
-from protocol.messages.control import NodeRunState, TpmAct, TpmActed
+from protocol.messages.agent import NodeRunState, TpmAct, TpmActed
 from protocol.messages.host import QueryHost
 from protocol.messages.kms import Destroy, GetAttributes, Revoke
 from protocol.messages.vcenter import (

@@ -8,7 +8,7 @@ import pytest
 
 from chaos.draws import Draws
 from chaos.guests import BLOCKS, Asked, Guests
-from protocol.errors import InvalidPowerState, LabError, TimedOut
+from protocol.errors import InvalidPowerState, ProductError, TimedOut
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.messages.host import GuestAnswer, GuestChallenge, GuestWrite
 from protocol.terms import NodeName, VmName
@@ -22,7 +22,7 @@ class Disk:
     def __init__(self) -> None:
         self.seed = b""
         self.generations = [0] * BLOCKS
-        self.lose: LabError | None = None
+        self.lose: ProductError | None = None
         self.asked: list[tuple[int, ...]] = []
 
     async def ask(self, node: NodeName, message: Any, *, within: float = 30.0) -> GuestAnswer:

@@ -12,7 +12,7 @@ from chaos.errors import ChaosError
 from chaos.faults import make_fault
 from chaos.keeper import FaultKeeper, FaultState
 from protocol.errors import InvalidState
-from protocol.messages.control import NodeRunState
+from protocol.messages.agent import NodeRunState
 from protocol.terms import NodeName
 from tests.chaos.worlds import World, limp
 

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from chaos.keeper import FaultKeeper
 from chaos.lab import Lab
-from lab.simulation import SimLab, make
-from lab.topology import load, plan
+from lab.simulation.sim_lab import SimLab, make
+from lab.topology.lab_file import load, plan
 
 T = TypeVar("T")
 

@@ -17,9 +17,9 @@ import pytest
 
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, WayDown
-from services.runtime.lab.datastore import LabArray
-from services.runtime.lab.disk import LabStore
 from services.runtime.ports import Datastore, Disk
+from services.runtime.real.datastore import LabArray
+from services.runtime.real.disk import LabStore
 from services.runtime.sim.datastore import SimArray
 from services.runtime.sim.disk import SimStore
 from services.runtime.sim.loop import SimLoop

@@ -16,16 +16,16 @@ from typing import Any
 
 import pytest
 
-from lab.broker import Broker
-from lab.broker_config import BrokerKind
-from lab.identity import Identities
-from protocol.messages.control import LinkRule, NodeRecord, NodeSpec, SetRules
+from lab.brokers.configuration import BrokerKind
+from lab.brokers.identities import Identities
+from lab.brokers.server import Broker
+from protocol.messages.agent import LinkRule, NodeRecord, NodeSpec, SetRules
 from protocol.terms import NodeName, Role
 from services.runtime.incarnation import WayDown
-from services.runtime.lab.world import LabTime, LabWorld
 from services.runtime.machine import Machine
 from services.runtime.node import NodeRunner
 from services.runtime.ports import Ports
+from services.runtime.real.world import LabTime, LabWorld
 from services.runtime.service import Node, Service
 from services.runtime.sim.bus import SimBroker
 from services.runtime.sim.loop import SimLoop

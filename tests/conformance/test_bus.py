@@ -12,14 +12,14 @@ from protocol.errors import (
     Disconnected,
     Internal,
     InvalidField,
-    LabError,
     NotAvailable,
     NotSent,
+    ProductError,
     Refused,
     TimedOut,
 )
+from protocol.messages.agent import LinkRule
 from protocol.messages.base import Ping, Pong, Sealed
-from protocol.messages.control import LinkRule
 from protocol.messages.kms import (
     Activate,
     CreateKey,
@@ -86,7 +86,7 @@ def service(runner: Any) -> Echo:
     return found
 
 
-async def fails(kind: type[LabError], work: Any) -> LabError:
+async def fails(kind: type[ProductError], work: Any) -> ProductError:
     with pytest.raises(kind) as caught:
         await work
     return caught.value
@@ -278,7 +278,7 @@ async def broker_lost(bench: Bench) -> None:
         try:
             await a.bus.request(B, DiscoverVersions(), within=1)
             break
-        except LabError:
+        except ProductError:
             await bench.world.sleep(0.1)
     else:
         raise AssertionError("the bus did not heal")
@@ -296,7 +296,7 @@ async def boots_without_network(bench: Bench) -> None:
         try:
             await a.bus.request(B, DiscoverVersions(), within=1)
             break
-        except LabError:
+        except ProductError:
             await bench.world.sleep(0.1)
     assert service(b).served == ["versions"]
     assert [r.node for r in bench.records if r.kind == "bus.unreachable"] == ["b"]

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from lab.api import run_verb
 from lab.errors import KeysteadError
-from lab.simulation import make
-from lab.topology import load, plan
-from lab.verbs import run_verb
+from lab.simulation.sim_lab import make
+from lab.topology.lab_file import load, plan
 from protocol.terms import NodeName
 
 pytestmark = pytest.mark.sim

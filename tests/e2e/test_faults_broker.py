@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import pytest_asyncio
 
-from lab.broker import Broker
-from lab.broker_config import BrokerKind
+from lab.brokers.configuration import BrokerKind
+from lab.brokers.server import Broker
 from lab.client import Lab, OwnDoor
 from lab.errors import KeysteadError
-from tests.services.runtime.lab_bus.listeners import StallingProxy
+from tests.services.runtime.real_bus.listeners import StallingProxy
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 NOTICED = 5.0  # real seconds: what the product promises

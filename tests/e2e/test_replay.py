@@ -8,12 +8,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from lab.simulation import make, simulations
-from lab.topology import Topology, load, plan
-from lab.verbs import run_verb
+from lab.api import run_verb
+from lab.simulation.sim_lab import make, simulations
+from lab.topology.lab_file import Topology, load, plan
 from services.runtime.sim.runner import ForkServer, run_in_worker
 
-PRELOAD = ("lab.simulation",)
+PRELOAD = ("lab.simulation.sim_lab",)
 
 
 def play(topology: bytes, seed: int, junk: int) -> str:

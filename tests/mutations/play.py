@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 
 from chaos.verdict import Verdict
+from lab.api import run_verb
 from lab.runs.play import simulate_plan
 from lab.runs.prepare import prepare
-from lab.simulation import make
-from lab.topology import load, plan
-from lab.verbs import run_verb
+from lab.simulation.sim_lab import make
+from lab.topology.lab_file import load, plan
 from services.runtime.sim.runner import ForkServer
 
 PRELOAD = (
@@ -51,7 +51,7 @@ def server() -> ForkServer:
 def plant(mutation: str) -> None:
     """Break the code of this process; nothing for an empty name."""
     if mutation:
-        __import__(f"lab.mutations.{mutation}")
+        __import__(f"tests.mutations.bugs.{mutation}")
 
 
 class _Listener:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import lab.mutations
+import tests.mutations.bugs
 from services.runtime.sim.runner import ForkServer, run_in_worker
 from services.runtime.tpm.device import available
 from tests.mutations.play import Outcome, run_tests, server
@@ -50,13 +50,13 @@ def test_the_bug_turns_its_test_red(
 
 
 def test_every_planted_bug_has_a_killer() -> None:
-    folder = Path(lab.mutations.__file__).parent
+    folder = Path(tests.mutations.bugs.__file__).parent
     there = {path.stem for path in folder.glob("*.py")} - {"__init__"} - NO_BUG
     assert there == {entry.mutation for entry in KILLED} | IN_RUNS
 
 
 def test_a_mutation_that_hits_nothing_is_no_mutation() -> None:
-    from lab.mutations.planting import plant
+    from tests.mutations.bugs.planting import plant
 
     with pytest.raises(AttributeError, match="hits nothing"):
         plant(Outcome, "no_such_method", lambda original: original)

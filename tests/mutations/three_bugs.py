@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-import lab.mutations.speaks_as_another
-import lab.mutations.unseal_ignores_pcrs
-import lab.mutations.vcenter_keeps_values  # noqa: F401
+import tests.mutations.bugs.speaks_as_another
+import tests.mutations.bugs.unseal_ignores_pcrs
+import tests.mutations.bugs.vcenter_keeps_values  # noqa: F401

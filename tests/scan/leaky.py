@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-import lab.mutations.key_leaks
-import lab.mutations.key_ledger  # noqa: F401
+import tests.mutations.bugs.key_leaks
+import tests.mutations.bugs.key_ledger  # noqa: F401

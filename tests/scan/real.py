@@ -15,16 +15,16 @@ import psutil
 from chaos.experiment.lint import read_experiment
 from chaos.experiment.plan import plan as plan_experiment
 from chaos.keeper import FaultKeeper
-from lab.identity import TAP
-from lab.processes import ProcessLab
-from lab.provision import provision
+from lab.api import Session, run_verb
+from lab.brokers.identities import TAP
+from lab.processes.process_lab import ProcessLab
 from lab.runs.live import play_on
 from lab.runs.store import RunFolder
-from lab.topology import load, plan
-from lab.verbs import Session, run_verb
+from lab.topology.lab_file import load, plan
+from lab.topology.provision import provision
 from protocol.guest import guest_seed
-from services.runtime.lab.bus import TapWire
-from services.runtime.lab.world import LabTime
+from services.runtime.real.bus import TapWire
+from services.runtime.real.world import LabTime
 from tests.scan.search import Find, Place, search
 from tests.scan.story import MARKER, story
 

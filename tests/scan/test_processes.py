@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from chaos.history import verify
-from lab.mutations.key_ledger import FOLDER
 from services.runtime.tpm.device import available
+from tests.mutations.bugs.key_ledger import FOLDER
 from tests.scan.exempt import EXEMPT, _covers, leaks
 from tests.scan.real import Life
 from tests.scan.search import Place, search
@@ -24,7 +24,7 @@ KINDS = {"bus", "disk", "database", "datastore", "log", "history", "faults", "br
 
 async def test_no_secret_is_left_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FOLDER, str(tmp_path / "ledger"))
-    life = Life(tmp_path, "lab.mutations.key_ledger")
+    life = Life(tmp_path, "tests.mutations.bugs.key_ledger")
     await life.live(whole=True)
     found, looked = life.scan()
     assert len(life.secrets()) > 50 and looked.keys() >= KINDS, looked

@@ -14,10 +14,10 @@ from chaos.experiment.lint import read_experiment
 from chaos.experiment.plan import plan as plan_experiment
 from chaos.history import History
 from chaos.keeper import FaultKeeper
-from lab.provision import provision
-from lab.simulation import SimLab
-from lab.topology import load, plan
-from lab.verbs import Session, run_verb
+from lab.api import Session, run_verb
+from lab.simulation.sim_lab import SimLab
+from lab.topology.lab_file import load, plan
+from lab.topology.provision import provision
 from protocol.guest import guest_seed
 from tests.scan.search import Find, Place, search
 from tests.scan.story import MARKER, story
@@ -28,9 +28,9 @@ SHORT = Path(__file__).with_name("short.yaml")
 def life(tpm: str, leaky: bool) -> tuple[list[Find], dict[str, int], int]:
     """What a scan finds after the story and a short run; bytes looked at by kind of place; how
     many secrets there were. ``leaky``: with a key planted in every kind of place."""
-    seen: dict[bytes, str] = import_module("lab.mutations.key_ledger").seen
+    seen: dict[bytes, str] = import_module("tests.mutations.bugs.key_ledger").seen
     if leaky:
-        import_module("lab.mutations.key_leaks")
+        import_module("tests.mutations.bugs.key_leaks")
     wire: list[Place] = []
     notes: list[bytes] = []
     topology = plan(load("default", hosts=3, vms=4, tpm=tpm))

@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 
 from lab.errors import all_ids, entry
+from protocol.messages.agent import Ask
 from protocol.messages.base import Event, Reply, Request, registry
-from protocol.messages.control import Ask
 from protocol.terms import Role
 from services.catalog import CATALOG
 from services.runtime.agent import Agent

@@ -6,8 +6,8 @@ import pytest
 
 from chaos.checks import CHECKS
 from chaos.faults import FAULTS
+from lab.api import VERBS
 from lab.errors import all_ids
-from lab.verbs import VERBS
 from tests.tidy.named import texts, unnamed
 
 

@@ -146,8 +146,8 @@ def test_a_service_does_not_reach_around_its_ports(line: str) -> None:
         (SERVICE, "found = name in {1, 2}"),
         (SERVICE, "group.create_task(work)"),
         (RUNTIME, "import asyncio\nasyncio.get_running_loop()"),
-        ("services/runtime/lab/clock.py", "import time\ntime.monotonic()"),
-        ("lab/state.py", "open('x')"),
+        ("services/runtime/real/clock.py", "import time\ntime.monotonic()"),
+        ("lab/supervise/state_folder.py", "open('x')"),
     ],
 )
 def test_what_is_allowed_is_let_pass(path: str, line: str) -> None:

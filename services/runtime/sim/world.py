@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from protocol.crypto.seal import Keyring
-from protocol.messages.control import NodeSpec, TpmBackend
+from protocol.messages.agent import NodeSpec, TpmBackend
 from protocol.terms import NodeName
 from services.runtime.incarnation import CURRENT, Incarnation, WayDown
 from services.runtime.link import RuleTable

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar, Final
 
-from protocol.messages.control import TpmBackend
+from protocol.messages.agent import TpmBackend
 from protocol.tpm.credential import decode_point
 from protocol.tpm.errors import TpmError, TpmErrorKind, gone, tpm_error
 from protocol.tpm.public import PublicError, parse_public

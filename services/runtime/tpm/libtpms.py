@@ -26,7 +26,7 @@ from tpm2_pytss import (
 from tpm2_pytss.constants import ESYS_TR, TPM2_ALG, TPM2_PT, TPM2_SE, TPMA_NV
 from tpm2_pytss.types import TPML_DIGEST_VALUES
 
-from protocol.messages.control import TpmBackend
+from protocol.messages.agent import TpmBackend
 from protocol.tpm.errors import (
     RC_FAILURE,
     RC_HANDLE_1,

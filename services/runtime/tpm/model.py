@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from protocol.messages.control import TpmBackend
+from protocol.messages.agent import TpmBackend
 from protocol.tpm.credential import (
     CredentialForeign,
     decode_point,

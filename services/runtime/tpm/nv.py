@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from protocol.messages.control import TpmBackend
+from protocol.messages.agent import TpmBackend
 
 _MAGIC: Final = b"KSTPM1"
 _TAGS: Final = {TpmBackend.LIBTPMS: b"L", TpmBackend.MODEL: b"M"}

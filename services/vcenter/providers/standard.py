@@ -17,11 +17,11 @@ from protocol.errors import (
     Disconnected,
     Internal,
     KeyProviderUnreachable,
-    LabError,
     NoPermission,
     NotConnected,
     NotSent,
     PermissionDenied,
+    ProductError,
     Refused,
     TimedOut,
     WrongKeyLifecycleState,
@@ -126,7 +126,7 @@ class StandardProvider:
         """STD-18: a Pre-Active key is activated by vSphere before it is used."""
         try:
             await self._ask_one(server, Activate(key_id=key_id))
-        except LabError:
+        except ProductError:
             return KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED
         return None
 
@@ -142,7 +142,7 @@ class StandardProvider:
     async def _probe(self, server: KmipServer, answers: dict[str, tuple[str, ...]]) -> None:
         try:
             reply = await self._ask_one(server, DiscoverVersions())
-        except LabError:
+        except ProductError:
             return
         answers[server.name] = reply.versions
 
@@ -178,7 +178,7 @@ class StandardProvider:
         except NO_ANSWER as error:
             await self._contacts.failed(self._name, server.name, str(error))
             raise
-        except LabError:
+        except ProductError:
             await self._contacts.worked(self._name, server.name)
             raise
         await self._contacts.worked(self._name, server.name)

@@ -17,8 +17,8 @@ from protocol.errors import (
     InvalidPowerState,
     InvalidState,
     KeyProviderUnreachable,
-    LabError,
     NotFound,
+    ProductError,
 )
 from protocol.messages.base import Sealed
 from protocol.messages.host import AddKeys, ReconfigureVm
@@ -106,7 +106,7 @@ async def _new_key(
         raise NotFound(f"there is no key provider {provider}")
     try:
         made = await found.create_key(f"{vc.node.name}/encrypt/{message.operation_id}")
-    except LabError as error:
+    except ProductError as error:
         await vc.inventory.commit(events=[events.generate_failed(provider, str(error))])
         raise
     key = CryptoKeyId(made.key_id, provider)

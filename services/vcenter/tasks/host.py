@@ -8,7 +8,7 @@ from protocol.errors import (
     InvalidArgument,
     InvalidState,
     KeyProviderUnreachable,
-    LabError,
+    ProductError,
 )
 from protocol.messages.host import Done
 from protocol.messages.vcenter import (
@@ -42,7 +42,7 @@ async def add_host(vc: Parts, message: AddHost) -> HostAdded:
     link = vc.hosts.add(message.host)
     try:
         await link.connect()
-    except LabError as error:
+    except ProductError as error:
         if row is None:
             vc.hosts.remove(message.host)
         raise HostUnreachable(f"host {message.host} cannot be connected: {error}") from None

@@ -9,9 +9,9 @@ from __future__ import annotations
 from protocol.errors import (
     InvalidArgument,
     InvalidState,
-    LabError,
     NotAvailable,
     NotFound,
+    ProductError,
 )
 from protocol.messages.host import Done
 from protocol.messages.vcenter import (
@@ -129,7 +129,7 @@ async def generate_key(vc: Parts, message: GenerateKey) -> KeyGenerated:
         if provider is None:
             raise NotFound(f"there is no key provider {name}")
         made = await provider.create_key(f"{vc.node.name}/generate/{message.operation_id}")
-    except LabError as error:
+    except ProductError as error:
         if name is not None:
             await vc.inventory.commit(events=[events.generate_failed(name, str(error))])
         return KeyGenerated(success=False, reason=str(error))

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from lab.launch import ROOT
+from lab.supervise.launching import ROOT
 
 GONE_WITHIN = 5.0
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.launch import ROOT
+from lab.supervise.launching import ROOT
 from tests.lab.cli.conftest import Cli, until
 
 pytestmark = pytest.mark.lab

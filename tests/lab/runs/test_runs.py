@@ -14,18 +14,18 @@ from chaos.experiment.plan import load_plan
 from chaos.experiment.plan import plan as make_plan
 from chaos.keeper import FaultKeeper
 from chaos.lab import Directory
+from lab.api import Session
+from lab.api.experiments import PlayArgument
+from lab.api.experiments import play as play_verb
+from lab.api.experiments import stop as stop_verb
 from lab.client import Lab
 from lab.errors import KeysteadError
 from lab.runs import play
 from lab.runs.live import play_on
 from lab.runs.prepare import Prepared, prepare
 from lab.runs.store import RunFolder, all_runs
-from lab.simulation import make
-from lab.topology import load, plan
-from lab.verbs import Session
-from lab.verbs.chaos import PlayArgument
-from lab.verbs.chaos import play as play_verb
-from lab.verbs.chaos import stop as stop_verb
+from lab.simulation.sim_lab import make
+from lab.topology.lab_file import load, plan
 
 pytestmark = pytest.mark.sim
 

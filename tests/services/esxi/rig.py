@@ -12,9 +12,8 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
-from protocol.errors import LabError
-from protocol.messages.base import Reply, Request, Sealed
-from protocol.messages.control import (
+from protocol.errors import ProductError
+from protocol.messages.agent import (
     AddNode,
     Firmware,
     ListNodes,
@@ -27,6 +26,7 @@ from protocol.messages.control import (
     SetFirmware,
     TpmBackend,
 )
+from protocol.messages.base import Reply, Request, Sealed
 from protocol.messages.host import (
     AddKeys,
     Command,
@@ -239,20 +239,20 @@ class Rig:
     def vm(self, vm: VmName = VM, node: NodeName = A) -> VmSummary:
         return next(s for s in self.summary(node).vms if s.vm == vm)
 
-    def refusal(self, work: Coroutine[Any, Any, Any]) -> LabError:
-        async def tried() -> LabError:
+    def refusal(self, work: Coroutine[Any, Any, Any]) -> ProductError:
+        async def tried() -> ProductError:
             try:
                 await work
-            except LabError as error:
+            except ProductError as error:
                 return error
             raise AssertionError("it was not refused")
 
         return self.run(tried())
 
-    def refused_door(self, message: Request[Any], node: NodeName = A) -> LabError:
+    def refused_door(self, message: Request[Any], node: NodeName = A) -> ProductError:
         return self.refusal(self.agent.machine(node).runner.ask(message, 60))
 
-    def refused_command(self, message: Command[Any], node: NodeName = A) -> LabError:
+    def refused_command(self, message: Command[Any], node: NodeName = A) -> ProductError:
         return self.refusal(self.controller.command(node, message))
 
     # ---- looking ------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ class Rig:
         challenge = GuestChallenge(vm=vm, nonce=b"fresh", blocks=blocks)
         try:
             answer = self.door(challenge, node)
-        except LabError:
+        except ProductError:
             return False
         generations = self.generations.setdefault(vm, {})
         contents = [

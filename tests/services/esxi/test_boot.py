@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from protocol.messages.control import Firmware, FirmwareEvent, NodeRunState, TpmBackend
+from protocol.messages.agent import Firmware, FirmwareEvent, NodeRunState, TpmBackend
 from protocol.messages.host import GetCryptoKeyStatus, SaveConfiguration
 from protocol.terms import HostCryptoState, ProtectionMode
 from protocol.tpm.event_log import parse_log, replay

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from protocol.errors import LabError
+from protocol.errors import ProductError
 from protocol.guest import guest_seed
-from protocol.messages.control import NodeRunState, PowerOff
+from protocol.messages.agent import NodeRunState, PowerOff
 from protocol.messages.host import (
     GetCryptoKeyStatus,
     GuestWrite,
@@ -75,7 +75,7 @@ def sweep(
         with falling(rig, nth, way) as fall:
             try:
                 story(rig)
-            except LabError:
+            except ProductError:
                 assert fall.happened
         if not fall.happened:
             assert nth > 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.errors import AlreadyExists, InvalidState, LabError
+from protocol.errors import AlreadyExists, InvalidState, ProductError
 from protocol.terms import HostCryptoState as S
 from services.esxi.crypto_mode import Trigger as T
 from services.esxi.crypto_mode import after_boot, step
@@ -12,7 +12,7 @@ from services.esxi.crypto_mode import after_boot, step
 I, P, X = S.INCAPABLE, S.PREPARED, S.PENDING_INCAPABLE  # noqa: E741
 NO, OTHER = InvalidState, AlreadyExists
 
-TABLE: dict[S, dict[T, S | type[LabError]]] = {
+TABLE: dict[S, dict[T, S | type[ProductError]]] = {
     I: {T.PREPARE: P, T.ENABLE: NO, T.ENABLE_OTHER: NO, T.CHANGE_KEY: NO, T.DISABLE: I},
     P: {T.PREPARE: P, T.ENABLE: S.SAFE, T.ENABLE_OTHER: S.SAFE, T.CHANGE_KEY: NO, T.DISABLE: I},
     S.SAFE: {

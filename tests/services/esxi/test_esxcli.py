@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from protocol.messages.control import TpmBackend
+from protocol.messages.agent import TpmBackend
 from protocol.secret import KeyMaterial
 from protocol.terms import ProtectionMode
 from services.esxi import esxcli

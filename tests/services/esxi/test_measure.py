@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.messages.control import Firmware, FirmwareEvent
+from protocol.messages.agent import Firmware, FirmwareEvent
 from protocol.tpm.event_log import body_mismatches, encode_log, parse_log, replay
 from protocol.tpm.structures import EventType, PcrSelection
 from services.esxi.measure import measurements, sealing_selection

@@ -19,10 +19,10 @@ from protocol.messages.base import Request
 from protocol.messages.kms import CreateKey
 from services.kms.service import KmsService
 from services.runtime.incarnation import Incarnation, WayDown
-from services.runtime.lab.clock import LabClock
-from services.runtime.lab.disk import LabStore
-from services.runtime.lab.rng import LabRng
 from services.runtime.ports import Bus, Ports
+from services.runtime.real.clock import LabClock
+from services.runtime.real.disk import LabStore
+from services.runtime.real.rng import LabRng
 from services.runtime.service import Peer
 from services.runtime.store import Array
 from tests.services.kms.ports import CONFIG, LOCAL, VCENTER, NotebookNode

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from protocol.errors import InvalidArgument, ItemNotFound, LabError, PermissionDenied
+from protocol.errors import InvalidArgument, ItemNotFound, PermissionDenied, ProductError
 from protocol.messages.base import Request
 from protocol.messages.kms import (
     Activate,
@@ -96,7 +96,7 @@ def request(name: str, key_id: KeyId) -> Request[Any]:
 async def outcome(server: Server, name: str, key_id: KeyId, peer: Peer) -> str:
     try:
         await server.ask(request(name, key_id), peer)
-    except LabError as error:
+    except ProductError as error:
         return type(error).__name__
     return "ok"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.errors import LabError
+from protocol.errors import ProductError
 from protocol.messages.base import Reply, Request
 from protocol.messages.kms import Activate, CreateKey, Destroy, GetAttributes, Revoke
 from protocol.terms import KeyId, KmipState, RevocationReason
@@ -97,7 +97,7 @@ async def test_case(server: Server, case: Path) -> None:
             continue
         message = request(step, key_id)
         if step.refused:
-            with pytest.raises(LabError):
+            with pytest.raises(ProductError):
                 await server.ask(message, LOCAL)
             judged += 1
             continue

@@ -16,8 +16,8 @@ from protocol.errors import (
     EncryptionKeyRequired,
     InvalidPowerState,
     InvalidState,
-    LabError,
     NotFound,
+    ProductError,
 )
 from protocol.messages.base import Request, Sealed
 from protocol.messages.host import (
@@ -90,7 +90,7 @@ class ServerRecord:
     keys: dict[KeyId, tuple[bytes, KmipState]] = field(default_factory=dict)
     operations: dict[str, KeyId] = field(default_factory=dict)
     asked: list[tuple[KeyId, ...]] = field(default_factory=list)
-    errors: dict[str, LabError] = field(default_factory=dict)  # message name -> answer
+    errors: dict[str, ProductError] = field(default_factory=dict)  # message name -> answer
 
     def set_state(self, key: KeyId, state: KmipState) -> None:
         self.keys[key] = (self.keys[key][0], state)
@@ -168,7 +168,7 @@ class HostRecord:
     persistence: bool = False
     recovery_id: str = ""
     cache: dict[CryptoKeyId, bytes] = field(default_factory=dict)
-    errors: dict[str, LabError] = field(default_factory=dict)
+    errors: dict[str, ProductError] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)  # names of commands, in order of arrival
 
 
@@ -194,7 +194,7 @@ class ScriptedHost(Service):
         while not self.guard.session:
             try:
                 await self.bus.request(VCENTER, AnnounceHost(summary=self.summary()), within=5)
-            except LabError:
+            except ProductError:
                 pass
             await self.clock.sleep(5)
 

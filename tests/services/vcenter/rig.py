@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from protocol.errors import LabError
+from protocol.errors import ProductError
 from protocol.events import EventTypeId
-from protocol.messages.base import Reply, Request
-from protocol.messages.control import (
+from protocol.messages.agent import (
     AddNode,
     LinkRule,
     NodeRecord,
@@ -17,6 +16,7 @@ from protocol.messages.control import (
     PowerOn,
     SetRules,
 )
+from protocol.messages.base import Reply, Request
 from protocol.messages.vcenter import (
     AddHost,
     CreateVm,
@@ -162,11 +162,11 @@ class Rig:
     def do(self, message: Request[R]) -> R:
         return self.run(self.ask(message))
 
-    def refused(self, message: Request[Any]) -> LabError:
-        async def tried() -> LabError:
+    def refused(self, message: Request[Any]) -> ProductError:
+        async def tried() -> ProductError:
             try:
                 await self.ask(message)
-            except LabError as error:
+            except ProductError as error:
                 return error
             raise AssertionError(f"{type(message).__name__} was not refused")
 

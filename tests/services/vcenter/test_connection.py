@@ -10,12 +10,12 @@ from protocol.errors import (
     HostUnreachable,
     InvalidArgument,
     InvalidState,
-    LabError,
     NoPermission,
     NotFound,
+    ProductError,
 )
+from protocol.messages.agent import LinkRule
 from protocol.messages.base import Request
-from protocol.messages.control import LinkRule
 from protocol.messages.host import AddKeys, HostPowerOnVm
 from protocol.messages.vcenter import (
     AddHost,
@@ -140,7 +140,7 @@ def test_numbers_overtaken_on_the_way_are_given_anew(rig: Rig) -> None:
                 await rig.ask(CreateVm(operation_id=f"c-{name}", vm=name, cluster=CLUSTER))
                 outcomes.append(name)
                 return
-            except LabError:
+            except ProductError:
                 await rig.world.sleep(1)
 
     async def all_at_once() -> list[str]:
@@ -233,11 +233,11 @@ def test_only_hosts_speak_over_the_bus_and_each_for_itself(rig: Rig) -> None:
     b = rig.services[B]
     assert isinstance(b, ScriptedHost)
 
-    def refused(message: Request[object]) -> LabError:
-        async def tried() -> LabError:
+    def refused(message: Request[object]) -> ProductError:
+        async def tried() -> ProductError:
             try:
                 await a.bus.request(VCENTER, message, within=5)
-            except LabError as error:
+            except ProductError as error:
                 return error
             raise AssertionError("it was not refused")
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from protocol.errors import LabError
+from protocol.errors import ProductError
 from protocol.messages.vcenter import EncryptVm, PowerOffVm, PowerOnVm
 from protocol.terms import HostConnectionState, HostCryptoState, NodeName, VmCryptoState, VmName
 from tests.services.vcenter.peers import VCENTER
@@ -48,7 +48,7 @@ def task(rig: Rig, draw: random.Random, vm: VmName) -> None:
     async def try_it() -> None:
         try:
             await rig.ask(message, within=30)
-        except LabError:
+        except ProductError:
             pass
 
     rig.world.spawn(None, "task", try_it())

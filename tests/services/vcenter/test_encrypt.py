@@ -20,8 +20,8 @@ from protocol.errors import (
     TimedOut,
 )
 from protocol.events import EventTypeId
+from protocol.messages.agent import PowerOff
 from protocol.messages.base import Event, Request
-from protocol.messages.control import PowerOff
 from protocol.messages.vcenter import CreateVm, EncryptVm, GenerateKey, PowerOnVm
 from protocol.terms import (
     HostCryptoState,

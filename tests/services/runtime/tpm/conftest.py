@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from protocol.messages.control import TpmBackend
+from protocol.messages.agent import TpmBackend
 from services.runtime.tpm.device import TpmDevice, open_device
 from services.runtime.tpm.library import LibraryMissing, library_path
 from services.runtime.tpm.nv import MemoryNv, NvStore

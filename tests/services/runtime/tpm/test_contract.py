@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from protocol.errors import InvalidArgument
-from protocol.messages.control import TpmBackend
+from protocol.messages.agent import TpmBackend
 from protocol.tpm.errors import TpmError, TpmErrorKind
 from protocol.tpm.event_log import initial_pcr, parse_log, replay
 from protocol.tpm.policy import policy_pcr_digest

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.messages.control import TpmBackend
+from protocol.messages.agent import TpmBackend
 from protocol.tpm.policy import policy_pcr_digest
 from protocol.tpm.structures import PCR_SECURE_BOOT, EventType, MeasuredEvent
 from services.runtime.tpm import library

@@ -1,0 +1,8 @@
+"""The two nats-servers of a lab, who may say what on them, and the control plane.
+
+- ``server``         one nats-server process: started, watched, reloaded, stopped
+- ``program``        where the nats-server program is, and whether it is new enough
+- ``configuration``  the text of a broker's configuration: users and their permissions
+- ``identities``     nkeys of nodes, agents, supervisor and command line; sealing keys
+- ``control_plane``  requests and events between supervisor, agents and command line
+"""

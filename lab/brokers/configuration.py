@@ -1,0 +1,140 @@
+"""Configuration of the two brokers, as text: who may publish and subscribe what. No I/O.
+
+Data broker: a node publishes under its own name only (``l.<me>.>``, ``e.<me>.>``) and hears
+only what is addressed to it (``l.*.<me>.>``); the tap hears all and says nothing.
+
+Control broker (never faulted)::
+
+    ctl.supervisor.<sender>.<Message>       to the supervisor
+    ctl.agent.<agent>.<sender>.<Message>    to an agent; only the supervisor may
+    ctl.inbox.<requester>.<responder>.<client>.<token>
+                                            replies; an agent replies to the supervisor only
+    ctl.event.<sender>.<Event>              events; the supervisor and the CLI listen
+    ctl.probe.<me>.<token>                  a connection's message to itself
+
+The sender stands in the subject, and the broker lets nobody use another's name there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from lab.brokers.identities import CLI, SUPERVISOR, TAP
+from protocol.envelope import SIZE_LIMIT
+from protocol.subjects import own_subscription
+from protocol.terms import NodeName
+
+CONTROL_SIZE_LIMIT = 4 * 1024 * 1024  # bytes of one message on the control broker
+_LOG_BYTES = 1024 * 1024
+
+
+class BrokerKind(StrEnum):
+    """Which of a lab's two brokers."""
+
+    DATA = "data"  # may be killed, paused, restarted
+    CONTROL = "control"  # own process, never a target
+
+
+@dataclass(frozen=True)
+class BrokerUser:
+    """One NKEY user and the subjects it may use."""
+
+    nkey: str
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BrokerPlace:
+    """Where a broker listens and writes. ``port`` -1 lets it choose."""
+
+    folder: Path
+    server_name: str
+    port: int = -1
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "broker.conf"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "broker.log"
+
+
+def node_user(name: NodeName, nkey: str) -> BrokerUser:
+    return BrokerUser(nkey, (f"l.{name}.>", f"e.{name}.>"), (own_subscription(name),))
+
+
+def tap_user(nkey: str) -> BrokerUser:
+    return BrokerUser(nkey, (), ("l.>", "e.>"))
+
+
+def control_user(name: str, nkey: str) -> BrokerUser:
+    """The supervisor may do everything; the CLI asks and listens; an agent serves and tells."""
+    probe = f"ctl.probe.{name}.>"
+    asks = f"ctl.supervisor.{name}.>"
+    inbox = f"ctl.inbox.{name}.>"
+    if name == SUPERVISOR:
+        return BrokerUser(nkey, ("ctl.>",), ("ctl.>",))
+    if name == CLI:
+        return BrokerUser(nkey, (asks, probe), (inbox, "ctl.event.>", probe))
+    if name == TAP:
+        raise ValueError("the tap belongs to the data broker")
+    return BrokerUser(
+        nkey,
+        (asks, f"ctl.event.{name}.>", f"ctl.inbox.{SUPERVISOR}.{name}.>", probe),
+        (f"ctl.agent.{name}.>", inbox, probe),
+    )
+
+
+def render(kind: BrokerKind, place: BrokerPlace, users: tuple[BrokerUser, ...]) -> str:
+    """The whole file. Spaces, quotes and newlines are kept: the parser trips over their lack."""
+    ports_dir = place.folder
+    match kind:
+        case BrokerKind.DATA:
+            limits = _limits(SIZE_LIMIT, "8MB", "2s", "1s", 3)
+        case BrokerKind.CONTROL:
+            # Nothing is faulted here, so a slow machine must not look like a lost link.
+            limits = _limits(CONTROL_SIZE_LIMIT, "64MB", "10s", "5s", 6)
+    entries = "\n".join(_user(user) for user in users)
+    return (
+        f'server_name: "{place.server_name}"\n'
+        'host: "127.0.0.1"\n'
+        f"port: {place.port}\n"
+        f'ports_file_dir: "{ports_dir}"\n'
+        f'log_file: "{place.log}"\n'
+        f"logfile_size_limit: {_LOG_BYTES}\n"
+        "logfile_max_num: 2\n"
+        f"{limits}"
+        f"accounts {{\n  LAB: {{\n    users: [\n{entries}\n    ]\n  }}\n  SYS: {{ }}\n}}\n"
+        "system_account: SYS\n"
+    )
+
+
+def _limits(payload: int, pending: str, deadline: str, ping: str, pings: int) -> str:
+    return (
+        f"max_payload: {payload}\n"
+        f"max_pending: {pending}\n"
+        f'write_deadline: "{deadline}"\n'
+        f'ping_interval: "{ping}"\n'
+        f"ping_max: {pings}\n"
+    )
+
+
+def _user(user: BrokerUser) -> str:
+    return (
+        f'      {{ nkey: "{user.nkey}", permissions: {{\n'
+        f"        publish: {_list(user.publish)},\n"
+        f"        subscribe: {_list(user.subscribe)}\n"
+        "      } }"
+    )
+
+
+def _list(subjects: tuple[str, ...]) -> str:
+    """An empty list of allowed subjects would allow all, so nothing is said as *deny all*."""
+    if not subjects:
+        return '{ deny: [ ">" ] }'
+    quoted = ", ".join(f'"{subject}"' for subject in subjects)
+    return f"{{ allow: [ {quoted} ] }}"

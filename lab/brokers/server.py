@@ -1,0 +1,306 @@
+"""A broker of the lab: one nats-server process, from its configuration to its end.
+
+The supervisor owns two of them. The data broker is a target of faults (killed, paused,
+restarted); the control broker never is. Neither outlives the process that started it, however
+that ends: see ``die_with_parent``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from lab.brokers.configuration import (
+    BrokerKind,
+    BrokerPlace,
+    BrokerUser,
+    control_user,
+    node_user,
+    render,
+    tap_user,
+)
+from lab.brokers.identities import TAP, Identities
+from lab.brokers.program import find_server
+from lab.errors import KeysteadError
+
+_START_LIMIT_S = 15.0  # far above the usual 0.05 s: a loaded machine is not an error
+_STOP_LIMIT_S = 5.0
+_RELOAD_LIMIT_S = 15.0
+_RELOAD_GAP_S = 0.2  # hosts added in a burst share one reload
+_POLL_S = 0.003
+_LAUNCHER = Path(__file__).parent.parent / "processes" / "die_with_parent.py"
+
+
+class _Endpoint(msgspec.Struct, frozen=True):
+    """Kept on disk: the port stays the same over restarts, or clients would lose the broker."""
+
+    port: int
+    server_name: str
+
+
+class Broker:
+    """``Broker(folder, identities, BrokerKind.DATA)``; files go to ``<folder>/broker-data``."""
+
+    def __init__(
+        self, folder: Path, identities: Identities, kind: BrokerKind = BrokerKind.DATA
+    ) -> None:
+        self.kind = BrokerKind(kind)
+        self.folder = (folder / f"broker-{self.kind}").absolute()
+        self._identities = identities
+        self._process: subprocess.Popen[bytes] | None = None
+        self._paused = False
+        self._place: BrokerPlace | None = None
+        self._reload: asyncio.Task[None] | None = None
+        self._reload_lock = asyncio.Lock()
+        self._reloaded_at = 0.0
+
+    @property
+    def url(self) -> str:
+        """``nats://127.0.0.1:<port>``; fixed after the first start. ``RuntimeError`` before."""
+        place = self._kept_place()
+        if place.port <= 0:
+            raise RuntimeError(f"the {self.kind} broker has not been started yet")
+        return f"nats://127.0.0.1:{place.port}"
+
+    @property
+    def log(self) -> Path:
+        """The server's log; at most 2 x 1 MiB are kept."""
+        return self._kept_place().log
+
+    @property
+    def pid(self) -> int | None:
+        """Of the running server, for the fault that signals it and for tests."""
+        return self._process.pid if self.alive() and self._process else None
+
+    @property
+    def paused(self) -> bool:
+        return self._paused and self.alive()
+
+    def alive(self) -> bool:
+        """Whether the process exists; a paused one does."""
+        return self._process is not None and self._process.poll() is None
+
+    async def start(self) -> None:
+        """Start it and return when it answers; no change when it runs.
+
+        Raises ``KeysteadError`` KS-BROKER-001 (no server), KS-BROKER-002 (did not start). The
+        calling thread must live as long as the process: the server dies with it.
+        """
+        if self.alive():
+            return
+        binary = find_server()
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place = self._kept_place()
+        self._write_config(place)
+        for stale in self.folder.glob("*.ports"):
+            stale.unlink(missing_ok=True)
+        process = self._process = self._spawn(binary.path, place.config)
+        self._paused = False
+        try:
+            async with asyncio.timeout(_START_LIMIT_S):
+                await self._answers(place, process.pid)
+        except TimeoutError:
+            await self.kill()
+            raise self._not_started("it did not answer in time") from None
+        except BaseException:
+            await self.kill()
+            raise
+
+    async def stop(self) -> None:
+        """Orderly end (SIGTERM), killed after five seconds; no change when it is down."""
+        process = self._process
+        if process is None or not self.alive():
+            return
+        self._signal(signal.SIGTERM)
+        self.resume()  # a paused one would not hear it
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_LIMIT_S):
+                while process.poll() is None:
+                    await asyncio.sleep(_POLL_S)
+        await self.kill()
+
+    async def kill(self) -> None:
+        """SIGKILL, and return when it is gone."""
+        process = self._process
+        if process is None:
+            return
+        self._signal(signal.SIGKILL)
+        while process.poll() is None:
+            await asyncio.sleep(_POLL_S)
+        self._paused = False
+
+    def pause(self) -> None:
+        """SIGSTOP: its sockets stay open and nothing answers."""
+        if self.alive():
+            self._signal(signal.SIGSTOP)
+            self._paused = True
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        if self._paused:
+            self._signal(signal.SIGCONT)
+            self._paused = False
+
+    async def reload(self) -> None:
+        """Let it know everybody in ``identities``; others stay connected.
+
+        Returns when the list is in force. Calls within 0.2 s share a reload. A broker that is
+        down, or paused, has the new list when it is up again. ``KeysteadError`` KS-BROKER-003
+        when the server refuses it.
+        """
+        if self._reload is None:
+            self._reload = asyncio.get_running_loop().create_task(self._reload_soon())
+        await asyncio.shield(self._reload)
+
+    async def _reload_soon(self) -> None:
+        gap = self._reloaded_at + _RELOAD_GAP_S - time.monotonic()
+        await asyncio.sleep(max(gap, 0.01))
+        self._reload = None  # who calls from here on may have added somebody we do not write
+        async with self._reload_lock:
+            self._reloaded_at = time.monotonic()
+            place = self._kept_place()
+            self._write_config(place)
+            if not self.alive():
+                return
+            end = place.log.stat().st_size if place.log.exists() else 0
+            self._signal(signal.SIGHUP)
+            await self._reload_done(place.log, end)
+
+    async def _reload_done(self, log: Path, end: int) -> None:
+        """Wait for the server's word on it, after byte ``end`` of its log."""
+        limit = time.monotonic() + _RELOAD_LIMIT_S
+        while self.alive() and not self._paused:
+            with suppress(FileNotFoundError):
+                if log.stat().st_size < end:
+                    end = 0  # the log was rotated
+                with log.open("rb") as file:
+                    file.seek(end)
+                    news = file.read()
+                if b"Reloaded server configuration" in news:
+                    return
+                if b"Failed to reload" in news:
+                    raise KeysteadError(
+                        "KS-BROKER-003", f"the {self.kind} broker refused its users; see {log}"
+                    )
+            if time.monotonic() > limit:
+                raise KeysteadError(
+                    "KS-BROKER-003", f"the {self.kind} broker did not reload in time; see {log}"
+                )
+            await asyncio.sleep(_POLL_S)
+
+    # Start-up --------------------------------------------------------------------------------
+
+    def _spawn(self, server: Path, config: Path) -> subprocess.Popen[bytes]:
+        launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
+        with (self.folder / "start.log").open("wb") as output:
+            return subprocess.Popen(
+                [*launcher, str(server), "-c", str(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C at the terminal is for the supervisor
+            )
+
+    def _kept_place(self) -> BrokerPlace:
+        """Where it listens, from memory, from disk, or made now (with a port to be chosen)."""
+        if self._place is None:
+            try:
+                kept = msgspec.json.decode(self._endpoint.read_bytes(), type=_Endpoint)
+            except (OSError, msgspec.DecodeError):
+                kept = _Endpoint(-1, f"keystead-{self.kind}-{os.urandom(6).hex()}")
+            self._place = BrokerPlace(self.folder, kept.server_name, kept.port)
+        return self._place
+
+    @property
+    def _endpoint(self) -> Path:
+        return self.folder / "endpoint.json"
+
+    def _users(self) -> tuple[BrokerUser, ...]:
+        match self.kind:
+            case BrokerKind.DATA:
+                tap = tap_user(self._identities.control(TAP).public)
+                nodes = (node_user(*entry) for entry in self._identities.node_nkeys())
+                return (tap, *nodes)
+            case BrokerKind.CONTROL:
+                known = self._identities.control_nkeys()
+                return tuple(control_user(name, key) for name, key in known if name != TAP)
+
+    def _write_config(self, place: BrokerPlace) -> None:
+        _replace(place.config, render(self.kind, place, self._users()).encode())
+
+    async def _answers(self, place: BrokerPlace, pid: int) -> None:
+        """Learn the port if it was the server's to choose; then see that it is really ours."""
+        port = place.port
+        while port <= 0:
+            port = self._port_of(self.folder / f"nats-server_{pid}.ports")
+            await self._still_there()
+        while (name := await _server_name(port)) is None:
+            await self._still_there()
+        if name != place.server_name:
+            raise self._not_started(f"port {port} belongs to another server, {name!r}")
+        if port != place.port:
+            self._place = BrokerPlace(place.folder, place.server_name, port)
+            _replace(self._endpoint, msgspec.json.encode(_Endpoint(port, place.server_name)))
+
+    @staticmethod
+    def _port_of(file: Path) -> int:
+        try:
+            urls = json.loads(file.read_bytes())["nats"]
+            return int(urls[0].rsplit(":", 1)[1])
+        except (OSError, ValueError, KeyError, IndexError):
+            return -1  # not there yet, or half written
+
+    async def _still_there(self) -> None:
+        if not self.alive():
+            raise self._not_started("it ended at once")
+        await asyncio.sleep(_POLL_S)
+
+    def _not_started(self, why: str) -> KeysteadError:
+        said = ""
+        for file in (self.log, self.folder / "start.log"):
+            with suppress(OSError):
+                lines = [line for line in file.read_text(errors="replace").splitlines() if line]
+                said = said or (lines[-1] if lines else "")
+        return KeysteadError(
+            "KS-BROKER-002", f"the {self.kind} broker did not start: {why} ({self.log}: {said})"
+        )
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """The file whole or not at all: the server may read it at any moment."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+    os.replace(temporary, path)
+
+
+async def _server_name(port: int) -> str | None:
+    """The name in the greeting of what listens there; None when nothing greets yet."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return None
+    try:
+        async with asyncio.timeout(2):
+            line = await reader.readline()
+        return str(json.loads(line.removeprefix(b"INFO "))["server_name"])
+    except (OSError, ValueError, KeyError, TimeoutError):
+        return None
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()

@@ -1,0 +1,1 @@
+"""``keystead doctor``: ``probes`` tries what a lab needs and names one fix per finding."""

@@ -1,0 +1,312 @@
+"""Probes that do what a lab does, each with one line and one fix.
+
+A probe is a function that gives a ``Finding``. ``examine`` runs all: nothing is started that
+outlives its probe, nothing is written outside a temporary folder and the state folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from lab.errors import KeysteadError, entry
+from lab.supervise.launching import LabState, state_of
+from lab.supervise.state_folder import LabFolder, state_home
+
+# Measured on running labs, rounded up.
+FILES_FIXED, FILES_PER_NODE, FILES_PER_PACKED = 128, 4, 16
+MIB_FIXED, MIB_PER_PROCESS, MIB_PER_HOST = 250, 20, 6
+BUILD_PACKAGES = "gcc libc6-dev python3-dev libtss2-dev pkg-config"
+
+
+class Health(StrEnum):
+    OK = "ok"
+    NOTE = "note"  # worth knowing; a lab runs
+    PROBLEM = "problem"
+
+
+class Finding(NamedTuple):
+    """One line about one thing; ``fix`` is empty when there is nothing to do."""
+
+    probe: str
+    health: Health
+    text: str
+    fix: str = ""
+
+
+def _fix(error: KeysteadError) -> str:
+    found = entry(error.id)
+    return error.fix or (found.fix if found else "")
+
+
+def nats_server() -> Finding:
+    """Which nats-server, and whether it is new enough."""
+    from lab.brokers.program import find_server
+
+    try:
+        return Finding("nats-server", Health.OK, str(find_server()))
+    except KeysteadError as error:
+        return Finding("nats-server", Health.PROBLEM, str(error), _fix(error))
+
+
+def broker() -> Finding:
+    """Start a data broker with two identities, and send a message from one to the other."""
+    try:
+        with _scratch() as folder:
+            seconds = asyncio.run(_round_trip(folder))
+    except KeysteadError as error:
+        return Finding("broker", Health.PROBLEM, str(error), _fix(error))
+    except (OSError, TimeoutError, RuntimeError) as error:
+        text = f"no message came through a new broker: {type(error).__name__}: {error}"
+        return Finding("broker", Health.PROBLEM, text, "allow programs to use 127.0.0.1")
+    return Finding("broker", Health.OK, f"a message came back in {1000 * seconds:.1f} ms")
+
+
+async def _round_trip(folder: Path) -> float:
+    """A wire is open when a message that it sent to itself has come back."""
+    from lab.brokers.configuration import BrokerKind
+    from lab.brokers.identities import Identities
+    from lab.brokers.server import Broker
+    from protocol.terms import NodeName
+    from services.runtime.incarnation import Incarnation
+    from services.runtime.real.bus import NatsWire
+
+    node = NodeName("doctor")
+    identities = Identities.create(folder, [node], 0)
+    server = Broker(folder, identities, BrokerKind.DATA)
+    await server.start()
+    try:
+        wire = NatsWire(server.url, identities.node(node).seed, Incarnation(node, 1))
+        begun = time.monotonic()
+        await wire.open(_Deaf())
+        seconds = time.monotonic() - begun
+        await wire.close()
+        return seconds
+    finally:
+        await server.stop()
+
+
+class _Deaf:
+    """A sink that wants nothing; the wire's own probe is all that is sent."""
+
+    def on_message(self, subject: str, reply: str, payload: bytes) -> None: ...
+    def on_no_responders(self, subject: str) -> None: ...
+    def on_disconnected(self) -> None: ...
+    def on_reconnected(self) -> None: ...
+
+
+def tpm() -> Finding:
+    """Open two real TPMs in process and get random bytes of one."""
+    from protocol.tpm.errors import TpmError
+    from services.runtime.tpm import device
+    from services.runtime.tpm.library import LibraryMissing
+
+    fix = "./keystead setup   (or start without TPMs: `keystead up --tpm none`)"
+    try:
+        got = device.probe()
+    except LibraryMissing as error:
+        return Finding("tpm", Health.PROBLEM, str(error), fix)
+    except (TpmError, RuntimeError, OSError) as error:
+        return Finding("tpm", Health.PROBLEM, f"a TPM does not work: {error}", fix)
+    return Finding("tpm", Health.OK, f"libtpms answers; {len(got)} random bytes")
+
+
+def headers() -> Finding:
+    """Compile a file against the headers that tpm2-pytss is built with."""
+    from services.runtime.tpm import device
+
+    source = b"#include <Python.h>\n#include <tss2/tss2_esys.h>\nint main(void) { return 0; }\n"
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    fix = f"apt-get install {BUILD_PACKAGES}"
+    # Once tpm2-pytss is built, what builds it is needed for a new environment only.
+    bad = Health.NOTE if not device.available() else Health.PROBLEM
+    if compiler is None:
+        return Finding("headers", bad, "there is no C compiler", fix)
+    command = [compiler, "-fsyntax-only", "-x", "c", f"-I{sysconfig.get_paths()['include']}", "-"]
+    ran = subprocess.run(command, input=source, capture_output=True, timeout=60)
+    if ran.returncode != 0:
+        said = ran.stderr.decode(errors="replace").strip().splitlines()
+        text = next((line for line in said if "error" in line), "the compiler failed")
+        return Finding("headers", bad, text, fix)
+    return Finding("headers", Health.OK, "Python.h and tss2_esys.h compile")
+
+
+def port() -> Finding:
+    """Bind a port of the loopback address, and connect to it."""
+    try:
+        with socket.socket() as server, socket.socket() as client:
+            server.bind(("127.0.0.1", 0))
+            server.listen(1)
+            client.settimeout(5)
+            client.connect(server.getsockname())
+    except OSError as error:
+        text = f"no port of 127.0.0.1 can be used: {error.strerror or error}"
+        few = error.errno in (errno.EMFILE, errno.ENFILE)
+        fix = "close programs, or `ulimit -n 1024`" if few else "ip link set lo up"
+        return Finding("port", Health.PROBLEM, text, fix)
+    return Finding("port", Health.OK, "127.0.0.1 can be bound and reached")
+
+
+def open_files(hosts: int, pack: int) -> Finding:
+    """The hard limit on open files, which a lab's processes raise theirs to, against what the
+    broker (some per node) and an agent (some per packed host) need."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    needed = FILES_FIXED + max(FILES_PER_NODE * hosts, FILES_PER_PACKED * pack)
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        text = f"at most {limit} open files; {hosts} hosts, {pack} to a process, need {needed}"
+        how = f"fewer hosts, or `* hard nofile {needed}` in /etc/security/limits.conf"
+        return Finding("open files", Health.PROBLEM, text, how)
+    shown = "no limit" if limit == resource.RLIM_INFINITY else f"at most {limit}"
+    return Finding("open files", Health.OK, f"{shown}; {hosts} hosts need {needed}")
+
+
+def memory(hosts: int, pack: int) -> Finding:
+    """Free memory against the number of hosts and processes."""
+    import psutil
+
+    free = psutil.virtual_memory().available >> 20
+    needed = MIB_FIXED + MIB_PER_PROCESS * -(-hosts // pack) + MIB_PER_HOST * hosts
+    if free < needed:
+        text = f"{free} MiB are free; {hosts} hosts, {pack} to a process, need {needed} MiB"
+        how = f"fewer hosts, or more in one process: `keystead up --hosts {hosts} --pack 50`"
+        return Finding("memory", Health.PROBLEM, text, how)
+    return Finding("memory", Health.OK, f"{free} MiB free; {hosts} hosts need {needed} MiB")
+
+
+def state_folder() -> Finding:
+    """Write, sync and lock a file in the folder where labs are kept."""
+    home = state_home()
+    fix = "free space or permissions there, or another folder with KEYSTEAD_STATE_HOME"
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile(dir=home, prefix=".doctor-") as file:
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return Finding("state folder", Health.PROBLEM, f"{home}: {error.strerror}", fix)
+    free = shutil.disk_usage(home).free >> 20
+    if free < 200:
+        return Finding("state folder", Health.PROBLEM, f"{home}: only {free} MiB are free", fix)
+    return Finding("state folder", Health.OK, f"{home} can be written, {free} MiB free")
+
+
+def same_name(name: str) -> Finding:
+    """Whether a lab of that name is there already."""
+    folder = LabFolder(name)
+    try:
+        folder.record()
+    except KeysteadError as error:
+        return Finding("lab", Health.PROBLEM, str(error), error.fix)
+    match state_of(folder):
+        case LabState.RUNNING | LabState.BUSY:
+            return Finding("lab", Health.OK, f"the lab {name} runs", "")
+        case LabState.KILLED:
+            text = f"the supervisor of the lab {name} was killed"
+            return Finding("lab", Health.NOTE, text, f"keystead up --name {name}   (it goes on)")
+        case LabState.STOPPED:
+            return Finding("lab", Health.OK, f"the lab {name} is stopped; `up` goes on with it")
+        case None:
+            return Finding("lab", Health.OK, f"the name {name} is free")
+
+
+def stale_processes() -> Finding:
+    """Processes of labs whose supervisor has gone: there should be none, ever."""
+    stale = sorted(_stale())
+    if not stale:
+        return Finding("processes", Health.OK, "no process is left behind by a lab")
+    pids = " ".join(map(str, stale))
+    return Finding("processes", Health.PROBLEM, f"left behind by a lab: {pids}", f"kill {pids}")
+
+
+def _stale() -> Iterator[int]:
+    import psutil
+
+    mine, labs = os.getuid(), str(state_home() / "labs")
+    for process in psutil.process_iter(["pid", "ppid", "uids", "cmdline"]):
+        words = process.info["cmdline"] or []
+        uids = process.info["uids"]
+        if uids is None or uids.real != mine or not words:
+            continue
+        parent = process.info["ppid"]
+        if "lab.processes.forkserver" in words and parent != _supervisor(words):
+            # An agent has its fork server's command line, and that one as its parent.
+            if "lab.processes.forkserver" not in _words(parent):
+                yield process.info["pid"]
+        if "nats-server" in words[0] and any(w.startswith(labs) for w in words):
+            if "lab.supervise.supervisor" not in _words(parent):
+                yield process.info["pid"]
+
+
+def _supervisor(words: list[str]) -> int:
+    """Whom a fork server was started by: ``-m lab.processes.forkserver FD PARENT ...``."""
+    return int(words[words.index("lab.processes.forkserver") + 2])
+
+
+def _words(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
+def python() -> Finding:
+    """The interpreter and the packages that the lock names."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    missing = [p for p in ("cryptography", "msgspec", "nats-py", "pydantic") if not _there(p)]
+    if missing:
+        return Finding(
+            "python", Health.PROBLEM, f"not installed: {', '.join(missing)}", "./keystead setup"
+        )
+    return Finding("python", Health.OK, version)
+
+
+def _there(package: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="keystead-doctor-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def examine(name: str, hosts: int, pack: int = 1) -> list[Finding]:
+    """All probes, in the order in which a lab needs what they try."""
+    probes: tuple[Callable[[], Finding], ...] = (
+        python,
+        state_folder,
+        nats_server,
+        port,
+        broker,
+        tpm,
+        headers,
+        lambda: open_files(hosts, pack),
+        lambda: memory(hosts, pack),
+        lambda: same_name(name),
+        stale_processes,
+    )
+    return [probe() for probe in probes]

@@ -1,8 +1,0 @@
-"""Sealing broken: a box is bound to no message, so that it opens in any other."""
-
-from __future__ import annotations
-
-from lab.mutations.planting import plant
-from services.runtime import bus
-
-plant(bus, "context", lambda original: lambda sender, receiver, message_id, name: b"")

@@ -1,9 +1,0 @@
-"""Encryption broken (M49): guests write their blocks as they are."""
-
-from __future__ import annotations
-
-from lab.mutations.planting import plant
-from services.esxi import guest
-
-plant(guest, "_stored", lambda original: lambda dek, index, plain: plain)
-plant(guest, "decrypt_block", lambda original: lambda dek, index, stored: stored)

@@ -1,0 +1,87 @@
+"""The main of an agent process: one agent with its nodes, forked by ``lab.processes.forkserver``.
+
+It serves control messages until the supervisor's end of its socket closes, then leaves at once:
+an agent without a supervisor would be an orphan. What must survive is on disk already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from pathlib import Path
+
+import msgspec
+
+from lab.brokers.control_plane import ControlClient, ControlServer
+from lab.brokers.identities import Identities
+from lab.logs.write import RecordLog
+from protocol.crypto.seal import Keyring
+from protocol.messages.agent import NodeRecord
+from protocol.messages.base import Reply, Request
+from protocol.terms import NodeName
+from services.catalog import maker
+from services.runtime.agent import Agent
+from services.runtime.real.world import LabTime, LabWorld
+
+READY = b"R"
+
+
+class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What the supervisor tells an agent process; ``patch`` names a module that is imported
+    before any node is built (planted bugs of tests; empty in normal use)."""
+
+    name: str
+    folder: str
+    control_url: str
+    data_url: str
+    epoch: float
+    wall: float
+    pace: float
+    seed: int
+    patch: str = ""
+
+
+def main(config: bytes, supervisor: socket.socket) -> None:
+    """Run until the supervisor goes; never returns to the fork server's code with work left."""
+    settings = msgspec.msgpack.decode(config, type=AgentConfig)
+    if settings.patch:
+        __import__(settings.patch)
+    asyncio.run(_serve(settings, supervisor))
+
+
+async def _serve(settings: AgentConfig, supervisor: socket.socket) -> None:
+    folder = Path(settings.folder)
+    identities = Identities.load(folder)
+    log = RecordLog(folder / "logs" / f"{settings.name}.jsonl")
+    logging.basicConfig(filename=folder / "logs" / f"{settings.name}.err", level=logging.WARNING)
+    rings: dict[NodeName, tuple[str, Keyring]] = {}
+
+    def keys(node: NodeName) -> tuple[str, Keyring]:
+        if node not in rings:
+            rings[node] = (identities.node(node).seed, identities.keyring(node))
+        return rings[node]
+
+    time = LabTime(settings.epoch, settings.wall, settings.pace)
+    world = LabWorld(folder, settings.data_url, keys, time, settings.seed)
+    seed = identities.control(settings.name).seed
+    client = ControlClient(settings.control_url, seed, settings.name)
+
+    def observe(record: NodeRecord) -> None:
+        log.write(record)
+        client.publish(record)
+
+    agent = Agent(world, maker, observe)
+    await client.open()
+
+    async def handle(message: Request[Reply], sender: str) -> Reply:
+        return await agent.handle(message)
+
+    await ControlServer(client).serve({message: handle for message in agent.handlers})
+    loop = asyncio.get_running_loop()
+    supervisor.setblocking(False)
+    await loop.sock_sendall(supervisor, READY)
+    await loop.sock_recv(supervisor, 1)  # returns when the other end is closed
+    log.close()
+    os._exit(0)

@@ -1,0 +1,228 @@
+"""A lab in virtual time: every node in one process, replayable from a seed.
+
+It runs in a worker of its own (``services.runtime.sim.runner``); ``serve`` is the worker's main
+for a conversation, in which the world stands still between two commands. Implements
+``chaos.lab.Lab`` with ``LabCore``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import msgspec
+
+from chaos.keeper import FaultKeeper
+from lab.api import Session, run_verb
+from lab.core import LabCore
+from lab.errors import KeysteadError
+from lab.topology.lab_file import Topology
+from lab.topology.provision import provision
+from protocol.errors import NotConnected, ProductError, TimedOut
+from protocol.messages.agent import AddNode, NodeRecord
+from protocol.messages.base import Reply, Request
+from protocol.terms import NodeName
+from services.catalog import maker
+from services.runtime.agent import Agent
+from services.runtime.sim.bus import SimBroker, TapCallback
+from services.runtime.sim.loop import SimLoop
+from services.runtime.sim.runner import ForkServer
+from services.runtime.sim.trace import Trace
+from services.runtime.sim.world import SimWorld
+
+R = TypeVar("R", bound=Reply)
+T = TypeVar("T")
+
+HOUR = 3600.0
+COMMAND_LIMIT = 24 * HOUR  # virtual seconds that one command may take
+STEP_LIMIT = 50_000_000
+
+
+class SimLab(LabCore):
+    """See ``LabCore``. Made and used inside a ``SimLoop``'s thread; ``run`` drives it.
+
+    ``records`` are all nodes' log lines; ``tap`` sees every message the broker lets in.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        seed: int,
+        *,
+        trace: Trace | None = None,
+        tap: TapCallback | None = None,
+    ) -> None:
+        super().__init__(topology)
+        self.seed = seed
+        self.loop = SimLoop(seed, trace=trace)
+        self.broker = SimBroker(self.loop, seed, tap=tap)
+        self.world = SimWorld(self.loop, self.broker, seed)
+        self.records: list[NodeRecord] = []
+        self.observers: list[Callable[[NodeRecord], None]] = [self.records.append]
+        self.agent = Agent(self.world, maker, self._observe)
+        self._operations = 0
+
+    def _observe(self, record: NodeRecord) -> None:
+        for observer in self.observers:
+            observer(record)
+
+    def run(self, work: Coroutine[Any, Any, T], *, seconds: float = COMMAND_LIMIT) -> T:
+        """Let the world go on until ``work`` is done, then stand still again."""
+        result = self.loop.run(work, seconds=seconds, steps=STEP_LIMIT)
+        self.check()
+        return result
+
+    def defects(self) -> list[str]:
+        """What makes a run worthless: reaching outside of the simulation, exceptions that
+        nobody took."""
+        return [*self.loop.outside, *(f"unhandled: {text}" for text in self.loop.unhandled)]
+
+    def check(self) -> None:
+        """KS-CHAOS-205 when there are ``defects``."""
+        found = self.defects()
+        if found:
+            raise KeysteadError("KS-CHAOS-205", "; ".join(found[:5]))
+
+    async def start(self) -> None:
+        """Make all nodes; they are off."""
+        for spec in self.topology.nodes:
+            await self.agent.handle(AddNode(spec=spec))
+
+    @property
+    def mode(self) -> str:
+        return "sim"
+
+    async def tell(self, node: NodeName, message: Request[R], within: float) -> R:
+        """As over the control broker: a paused process does not answer, and the agent goes on
+        with what was asked when the asker gives up."""
+        self.spec(node)
+        if self.loop.paused(node):
+            raise NotConnected(f"{node} is paused")
+        answered = asyncio.Event()
+        outcome: list[Reply | ProductError] = []
+
+        async def serve() -> None:
+            try:
+                outcome.append(await self.agent.handle(message))
+            except ProductError as error:
+                outcome.append(error)
+            answered.set()
+
+        self.world.spawn(None, f"agent:{type(message).__name__}", serve())
+        try:
+            async with asyncio.timeout(within):
+                await answered.wait()
+        except TimeoutError:
+            raise TimedOut(f"no answer about {node} within {within:g} s") from None
+        if isinstance(outcome[0], ProductError):
+            raise outcome[0]
+        return outcome[0]  # type: ignore[return-value]
+
+    async def tell_all(self, message: Request[R]) -> tuple[R, ...]:
+        reply: R = await self.agent.handle(message)  # type: ignore[assignment]
+        return (reply,)
+
+    def monotonic(self) -> float:
+        return self.loop.time()
+
+    @property
+    def lease_tick(self) -> float:
+        return 1.0
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def operation_id(self) -> str:
+        self._operations += 1
+        return f"op-{self._operations}"
+
+    # ---- processes and broker -------------------------------------------------------------------
+
+    async def kill(self, node: NodeName) -> None:
+        """The node's own process: a crash, also of one that is paused."""
+        await self.resume(node)
+        await self.power_off(node, "crash")
+
+    async def respawned(self, node: NodeName) -> bool:
+        self.spec(node)
+        return True
+
+    async def pause(self, node: NodeName) -> None:
+        self.spec(node)
+        self.broker.pause(node)
+
+    async def resume(self, node: NodeName) -> None:
+        self.spec(node)
+        self.broker.resume(node)
+
+    async def paused(self, node: NodeName) -> bool:
+        self.spec(node)
+        return self.loop.paused(node)
+
+    async def broker_stop(self) -> None:
+        self.broker.stop()
+
+    async def broker_start(self) -> None:
+        self.broker.start()
+
+    async def broker_up(self) -> bool:
+        return self.broker.up
+
+    # ---- what lies where, for scans -------------------------------------------------------------
+
+    def at_rest(self) -> list[tuple[str, bytes]]:
+        """(path, bytes) of every byte that lies on a disk or a datastore now."""
+        found: list[tuple[str, bytes]] = []
+        for node, store in self.world.stores.items():
+            found += [(f"{node}/{path}", data) for path, data in store.images()]
+        for name, array in self.world.arrays.items():
+            found += [(f"{name}/{path}", data) for path, data in array.images()]
+        return found
+
+
+def make(topology: Topology, seed: int, **options: Any) -> tuple[SimLab, Session]:
+    """A simulated lab with its keeper, provisioned and ready."""
+    lab = SimLab(topology, seed, **options)
+    session = Session(lab, FaultKeeper(lab))
+
+    async def begin() -> None:
+        await lab.start()
+        await provision(lab, session.report)
+
+    lab.run(begin())
+    return lab, session
+
+
+@functools.cache
+def simulations() -> ForkServer:
+    """This process's fork server with everything of a simulated lab imported."""
+    server = ForkServer((__name__,))
+    atexit.register(server.close)
+    return server
+
+
+def serve(topology: bytes, seed: int, patch: str = "") -> Callable[[str, bytes], bytes]:
+    """The worker's main: a ready lab, and a handler of verbs. ``patch`` names a module that is
+    imported before any node is made (``tests.mutations.bugs``).
+
+    Besides verbs it answers ``sleep`` (a float: lab seconds) and ``trace`` (the hash). A
+    ``KeysteadError`` reaches the caller as it is: the conversation carries exceptions.
+    """
+    if patch:
+        __import__(patch)
+    lab, session = make(msgspec.msgpack.decode(topology, type=Topology), seed)
+
+    lab.world.spawn(None, "leases", session.keeper.keep_leases(lab.lease_tick))
+
+    def handle(name: str, payload: bytes) -> bytes:
+        if name == "trace":
+            return msgspec.msgpack.encode(lab.loop.trace.hash())
+        if name == "sleep":
+            lab.run(lab.sleep(msgspec.msgpack.decode(payload, type=float)))
+            return msgspec.msgpack.encode(lab.monotonic())
+        return lab.run(run_verb(session, name, payload))
+
+    return handle

@@ -1,0 +1,6 @@
+"""The background process of ``up``, how it is started and stopped, and the folders of labs.
+
+- ``supervisor``    owns brokers, agents and faults of one lab until ``down``
+- ``launching``     starts and stops it from outside
+- ``state_folder``  the folder of a lab: its record, its lock, its supervisor
+"""

@@ -1,0 +1,307 @@
+"""Starting and stopping a lab's supervisor from outside: what ``up``, ``down``, ``list`` do.
+
+A start is all or nothing: a new lab whose start fails, or is interrupted, leaves no process and
+no folder. The lab's lock is taken here and inherited by the supervisor, so that two starts of
+one name cannot meet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from lab.errors import KeysteadError
+from lab.supervise.state_folder import LabFolder, LabRecord, state_home
+
+ROOT = Path(__file__).resolve().parents[2]
+STOP_LIMIT = 30.0  # real seconds for an orderly stop, then it is killed
+KILL_LIMIT = 5.0
+LOG_LIMIT = 1 << 20
+Told = Callable[[str, int, int], None]  # text, step, total
+
+
+class LabState(StrEnum):
+    """``killed``: its supervisor ended without being asked; what is on disk is kept."""
+
+    RUNNING = "running"
+    BUSY = "busy"  # being started, stopped or removed
+    STOPPED = "stopped"
+    KILLED = "killed"
+
+
+def state_of(folder: LabFolder) -> LabState | None:
+    """The state of a lab as its files and processes tell; None when there is none."""
+    if not (folder.path / "lab.json").exists():
+        return None
+    if folder.locked():
+        return LabState.RUNNING if folder.supervisor() else LabState.BUSY
+    return LabState.KILLED if (folder.path / "supervisor").exists() else LabState.STOPPED
+
+
+def summary(file: Mapping[str, Any], added: int = 0) -> dict[str, Any]:
+    """What a Lab file (all overrides applied) comes to; ``added`` hosts came later.
+
+    ``processes``: one supervisor, one fork server, two brokers, and the agents.
+    """
+    clusters = file["clusters"]
+    hosts = [c["hosts"] for c in clusters]
+    agents = len(file["kms"]) + len(file["vcenters"]) + added
+    agents += sum(-(-h["count"] // h["pack"]) for h in hosts)
+    tpm: dict[str, int] = {}
+    for host in hosts:
+        tpm[host["tpm"]] = tpm.get(host["tpm"], 0) + host["count"]
+    return {
+        "pace": file["pace"],
+        "processes": agents + 4,
+        "hosts": sum(h["count"] for h in hosts) + added,
+        "vms": sum(c["vms"]["count"] for c in clusters),
+        "tpm": tpm,
+    }
+
+
+def differences(old: object, new: object, where: str = "") -> list[str]:
+    """``path: old -> new`` for each value in which two Lab files differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = [*old, *(n for n in new if n not in old)]
+        parts = [(n, old.get(n), new.get(n)) for n in names]
+    elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):
+        parts = [(str(n), a, b) for n, (a, b) in enumerate(zip(old, new, strict=True))]
+    else:
+        return [] if old == new else [f"{where}: {old} -> {new}"]
+    return [d for n, a, b in parts for d in differences(a, b, f"{where}.{n}" if where else n)]
+
+
+def check_same(
+    folder: LabFolder, record: LabRecord, file: dict[str, Any] | None, seed: int | None
+) -> None:
+    """KS-LAB-006 when a lab that is there differs from what is asked for; None asks nothing."""
+    found = [] if file is None else differences(record.file, file)
+    if seed is not None and seed != record.seed:
+        found.append(f"seed: {record.seed} -> {seed}")
+    if found:
+        raise KeysteadError(
+            "KS-LAB-006",
+            f"the lab {folder.name} is there with other options: {'; '.join(found[:5])}",
+            f"`keystead down --purge --name {folder.name}` first, or another name with `--name`",
+        )
+
+
+class Interrupted(Exception):
+    """Ctrl-C (or SIGTERM, SIGHUP) while the lab started; all is taken back."""
+
+
+class Start:
+    """One start of a supervisor. Use ``run`` once."""
+
+    def __init__(self, folder: LabFolder, record: LabRecord, *, fresh: bool, retain: bool) -> None:
+        self.folder, self.record = folder, record
+        self.fresh, self.retain = fresh, retain
+        self.log = folder.path / "logs" / "supervisor.log"
+        self._signals = 0
+
+    def run(self, told: Told, *, timeout: float, wait: bool) -> None:
+        """Start it; return when it is ready (``wait``) or has begun. Raises ``KeysteadError``
+        or ``Interrupted``, after everything was taken back."""
+        with self.folder.lock() as lock, self._heard():
+            if self.fresh and self.folder.record() is not None:
+                raise KeysteadError("KS-LAB-002", f"a lab {self.folder.name} was just made")
+            process: subprocess.Popen[bytes] | None = None
+            ours, theirs = os.pipe()
+            try:
+                if self.fresh:
+                    self.folder.save(self.record)
+                process = self._spawn(theirs, lock)
+                os.close(theirs)
+                theirs = -1
+                self._follow(ours, process, told, time.monotonic() + timeout, wait)
+            except (KeysteadError, Interrupted, OSError) as error:
+                if process is not None:
+                    self._end(process)
+                raise self._taken_back(error) from None
+            finally:
+                os.close(ours)
+                if theirs >= 0:
+                    os.close(theirs)
+
+    @contextmanager
+    def _heard(self) -> Iterator[None]:
+        """Signals that end a command are counted, and looked at where nothing is half done."""
+
+        def count(number: int, frame: object) -> None:
+            self._signals += 1
+
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = [signal.signal(number, count) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+    def _spawn(self, told: int, lock: int) -> subprocess.Popen[bytes]:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
+            self.log.replace(self.log.with_suffix(".log.1"))
+        with self.log.open("ab") as output:
+            return subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "lab.supervise.supervisor",
+                    self.folder.name,
+                    str(told),
+                    str(lock),
+                ],
+                cwd=ROOT,
+                env={**os.environ, "KEYSTEAD_STATE_HOME": str(state_home())},
+                pass_fds=(told, lock),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C at the terminal is for the command that waits
+            )
+
+    def _follow(
+        self,
+        source: int,
+        process: subprocess.Popen[bytes],
+        told: Told,
+        until: float,
+        wait: bool,
+    ) -> None:
+        """Read progress lines until ready; everything else is an error."""
+        data = b""
+        while True:
+            if self._signals:
+                raise Interrupted
+            if time.monotonic() > until:
+                raise KeysteadError("KS-LAB-003", "the lab did not become ready in time")
+            if not select.select([source], [], [], 0.1)[0]:
+                continue
+            news = os.read(source, 1 << 16)
+            if not news:
+                raise self._ended(process)
+            *lines, data = (data + news).split(b"\n")
+            for line in map(json.loads, lines):
+                if line.get("error_id"):
+                    error = KeysteadError(line["error_id"], line["text"], line.get("fix", ""))
+                    raise error
+                if line.get("ready"):
+                    return
+                told(line.get("text", ""), line.get("step", 0), line.get("total", 0))
+                if not wait:
+                    return
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> KeysteadError:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(KILL_LIMIT)
+        lines = self.log.read_text(errors="replace").split("\n") if self.log.exists() else []
+        last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+        return KeysteadError("KS-LAB-003", f"the supervisor ended ({process.returncode}): {last}")
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """Let the supervisor take everything down; kill it if it does not, or at a second
+        signal. Its children end with it, however it ends."""
+        heard = self._signals
+        with suppress(ProcessLookupError):
+            process.terminate()
+        until = time.monotonic() + STOP_LIMIT
+        while process.poll() is None and time.monotonic() < until and self._signals == heard:
+            time.sleep(0.02)
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+    def _taken_back(self, error: Exception) -> Exception:
+        """The error to show, when a new lab's folder has been removed and logs put aside."""
+        if isinstance(error, OSError):
+            error = KeysteadError("KS-LAB-005", f"{error.filename or 'files'}: {error.strerror}")
+        self.folder.forget_supervisor()
+        where = self.folder.path / "logs"
+        if self.fresh and not self.retain:
+            if isinstance(error, KeysteadError):
+                where = keep_logs(self.folder)
+            self.folder.purge()
+        if not isinstance(error, KeysteadError):
+            return error
+        left = "" if self.retain or not self.fresh else "; nothing is left of it but its logs"
+        return KeysteadError(error.id, f"{error}\n  logs: {where}{left}", error.fix)
+
+
+def keep_logs(folder: LabFolder) -> Path:
+    """Copy the logs of a lab that is about to be removed; where they are now."""
+    target = state_home() / "failed" / folder.name
+    shutil.rmtree(target, ignore_errors=True)
+    with suppress(OSError):
+        shutil.copytree(folder.path / "logs", target / "logs")
+        for log in folder.path.glob("broker-*/*.log"):
+            shutil.copy2(log, target / f"{log.parent.name}-{log.name}")
+    return target
+
+
+def stop(folder: LabFolder) -> bool:
+    """End the lab's supervisor and wait until it is gone; False when there was none.
+
+    Orderly: hosts are shut down first. KS-LAB-002 when the lab's lock is held by something
+    else than a supervisor and does not become free.
+    """
+    if not folder.locked():
+        folder.forget_supervisor()
+        return False
+    until = time.monotonic() + STOP_LIMIT
+    asked = 0
+    while folder.locked() and time.monotonic() < until:
+        pid = folder.supervisor()
+        if pid and pid != asked:
+            asked = pid
+            _signal(pid, signal.SIGTERM)
+            _signal(pid, signal.SIGCONT)  # a stopped one would not hear it
+        time.sleep(0.03)
+    if folder.locked() and asked:
+        _signal(asked, signal.SIGKILL)
+        until = time.monotonic() + KILL_LIMIT
+        while folder.locked() and time.monotonic() < until:
+            time.sleep(0.03)
+    if folder.locked():
+        raise KeysteadError("KS-LAB-002", f"another keystead process works on {folder.name}")
+    # Its lock is free a moment before its last file is closed.
+    until = time.monotonic() + KILL_LIMIT
+    while asked and _alive(asked) and time.monotonic() < until:
+        time.sleep(0.01)
+    folder.forget_supervisor()
+    return True
+
+
+def _alive(pid: int) -> bool:
+    """Whether it still runs; one that nobody has waited for yet does not."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:
+        return False
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def purge(folder: LabFolder) -> None:
+    """Remove a stopped lab's folder; KS-LAB-002 when somebody started it meanwhile."""
+    until = time.monotonic() + KILL_LIMIT
+    with folder.lock():
+        # A process that is being killed may make a file while the folder is emptied.
+        while folder.path.exists() and time.monotonic() < until:
+            folder.purge()
+    if folder.path.exists():
+        raise KeysteadError("KS-LAB-005", f"{folder.path} could not be removed completely")

@@ -1,0 +1,196 @@
+"""Folders of labs and runs, and what a lab keeps about itself between starts.
+
+``$KEYSTEAD_STATE_HOME``, else ``$XDG_STATE_HOME/keystead``, else ``~/.local/state/keystead``::
+
+    labs/<name>/lab.json     what the lab is: version of this layout, Lab file, seed, time
+    labs/<name>/lock         held while a supervisor runs or a lab is being removed
+    labs/<name>/supervisor   pid of the supervisor; removed at an orderly end
+    labs/<name>/faults       faults in force, for the next supervisor
+    failed/<name>/           logs of the last start of a new lab that failed
+    runs/<run>/              experiment, plan, history.jsonl, result.json
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lab.errors import KeysteadError
+
+LAYOUT = 1
+_LOCK_TRIES, _LOCK_PAUSE = 10, 0.03
+_NAME = re.compile(r"^[a-z0-9](-?[a-z0-9])*$")
+
+
+class LabRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """``lab.json``. ``elapsed``: lab seconds it has lived; ``wall``: Unix time of its beginning.
+
+    ``file`` is the Lab file with all overrides applied; ``hosts_added`` are later ones.
+    """
+
+    layout: int = LAYOUT
+    name: str
+    file: dict[str, Any]
+    seed: int
+    wall: float
+    elapsed: float = 0.0
+    ready: bool = False
+    hosts_added: tuple[dict[str, Any], ...] = ()
+
+
+def state_home() -> Path:
+    """Where everything lies; made when it is first needed."""
+    own = os.environ.get("KEYSTEAD_STATE_HOME")
+    if own:
+        return Path(own).expanduser().absolute()
+    xdg = os.environ.get("XDG_STATE_HOME")
+    return (Path(xdg) if xdg else Path.home() / ".local" / "state") / "keystead"
+
+
+def lab_name(text: str) -> str:
+    """``text`` as a lab's name; KS-USE-003 otherwise."""
+    if not _NAME.match(text) or len(text) > 40:
+        raise KeysteadError(
+            "KS-USE-003", f"{text!r} is no lab name: lower-case letters, digits, single hyphens"
+        )
+    return text
+
+
+class LabFolder:
+    """One lab's folder."""
+
+    def __init__(self, name: str) -> None:
+        self.name = lab_name(name)
+        self.path = state_home() / "labs" / self.name
+
+    def make(self) -> None:
+        """Create it, for its owner only; KS-LAB-005 when that is refused."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise no_room(error) from None
+
+    def record(self) -> LabRecord | None:
+        """What ``lab.json`` says, None when there is no lab; KS-LAB-004 for another layout."""
+        try:
+            data = (self.path / "lab.json").read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            layout = msgspec.json.decode(data).get("layout")
+            if layout == LAYOUT:
+                return msgspec.json.decode(data, type=LabRecord)
+        except (msgspec.DecodeError, AttributeError):
+            layout = "unreadable"
+        raise KeysteadError(
+            "KS-LAB-004",
+            f"the lab {self.name} in {self.path} has layout {layout}, this version reads {LAYOUT}",
+            f"keystead down --purge --name {self.name}, then keystead up",
+        )
+
+    def save(self, record: LabRecord) -> None:
+        self.write("lab.json", msgspec.json.format(msgspec.json.encode(record)))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Whole or not at all."""
+        path = self.path / name
+        unfinished = path.with_name(f".{name}.new")
+        try:
+            unfinished.write_bytes(data)
+            unfinished.replace(path)
+        except OSError as error:
+            raise no_room(error) from None
+
+    def read(self, name: str) -> bytes:
+        """Its bytes; empty when there is no such file."""
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            return b""
+
+    @contextmanager
+    def lock(self, inherited: int = -1) -> Iterator[int]:
+        """Held by who runs or removes the lab; KS-LAB-002 when another process does.
+
+        Gives the descriptor: a child that inherits it (``inherited``) holds the same lock, so
+        that ``up`` hands it to the supervisor without a moment in between.
+        """
+        fd = inherited if inherited >= 0 else self._acquire()
+        os.set_inheritable(fd, False)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _acquire(self) -> int:
+        """A few tries: a look by ``locked`` or a purge lasts for a moment only."""
+        for _ in range(_LOCK_TRIES):
+            self.make()
+            path = self.path / "lock"
+            try:
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                continue  # the folder was purged under us
+            except OSError as error:
+                raise no_room(error) from None
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if path.exists() and path.stat().st_ino == os.fstat(fd).st_ino:
+                    return fd
+            except OSError:
+                pass
+            os.close(fd)
+            time.sleep(_LOCK_PAUSE)
+        raise KeysteadError("KS-LAB-002", f"another keystead process works on the lab {self.name}")
+
+    def locked(self) -> bool:
+        """Whether a process holds the lock now; makes nothing."""
+        try:
+            with (self.path / "lock").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    def supervisor(self) -> int:
+        """Pid of the lab's supervisor, 0 when there is none; a pid that was reused is none."""
+        text = self.read("supervisor").strip()
+        try:
+            words = Path(f"/proc/{int(text)}/cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            return 0
+        return (
+            int(text) if b"lab.supervise.supervisor" in words and self.name.encode() in words else 0
+        )
+
+    def forget_supervisor(self) -> None:
+        (self.path / "supervisor").unlink(missing_ok=True)
+
+    def purge(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def no_room(error: OSError) -> KeysteadError:
+    return KeysteadError("KS-LAB-005", f"{error.filename or 'state folder'}: {error.strerror}")
+
+
+def all_labs() -> list[LabFolder]:
+    """Every lab that has a folder, by name."""
+    root = state_home() / "labs"
+    names = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+    return [LabFolder(name) for name in names if _NAME.match(name)]
+
+
+def runs_folder() -> Path:
+    return state_home() / "runs"

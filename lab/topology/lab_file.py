@@ -1,0 +1,347 @@
+"""The Lab file (``kind: Lab``): what people write, and the plan of nodes made from it.
+
+``LabFile`` is the pydantic model of the file; ``Topology`` is the frozen result with every
+host, VM and provider by name. ``use(...)`` loads a shipped file by name or one by path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from lab.errors import KeysteadError
+from lab.topology.yaml_marks import located
+from protocol.errors import ProductError
+from protocol.messages.agent import Firmware, NodeSpec, TpmBackend
+from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName, node_name
+from services.runtime.config import knobs_from
+
+SHIPPED = Path(__file__).parent / "shipped"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Named(_Model):
+    name: str
+    site: str = "main"
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_node_name(cls, value: str) -> str:
+        return node_name(value)
+
+
+class VcenterModel(_Named):
+    version: str = "8.0U3"
+
+
+class KmsModel(_Named):
+    pass
+
+
+class ProviderModel(_Model):
+    name: str
+    type: Literal["standard", "trusted", "native"] = "standard"
+    vcenter: str = "vcenter"
+    servers: tuple[str, ...] = ()
+    default: bool = True
+
+
+class HostsModel(_Model):
+    count: int = Field(default=3, ge=0, le=2000)
+    version: str = "8.0U3"
+    tpm: TpmBackend = TpmBackend.LIBTPMS
+    secure_boot: bool = True
+    key_persistence: bool = False
+    pack: int = Field(default=1, ge=1, le=500)
+
+
+class VmsModel(_Model):
+    count: int = Field(default=0, ge=0, le=10000)
+    encrypted: bool = True
+    provider: str | None = None
+    power: Literal["on", "off"] = "on"
+
+    @field_validator("power", mode="before")
+    @classmethod
+    def _yaml_says_true(cls, value: object) -> object:
+        """An unquoted ``on`` is a YAML boolean."""
+        return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+
+
+class ClusterModel(_Model):
+    name: str
+    vcenter: str = "vcenter"
+    site: str = "main"
+    hosts: HostsModel = HostsModel()
+    vms: VmsModel = VmsModel()
+
+
+class LabFile(_Model):
+    """The schema of the file; every error is reported with its line."""
+
+    apiVersion: Literal["keystead/v1"]
+    kind: Literal["Lab"]
+    name: str = "default"
+    pace: float = Field(default=30, gt=0, le=1000)
+    sites: tuple[str, ...] = ("main",)
+    vcenters: tuple[VcenterModel, ...] = Field(min_length=1, max_length=1)
+    kms: tuple[KmsModel, ...] = ()
+    providers: tuple[ProviderModel, ...] = ()
+    clusters: tuple[ClusterModel, ...] = ()
+    knobs: dict[str, Any] = {}
+
+
+class VmPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A VM that the lab starts with."""
+
+    vm: VmName
+    cluster: ClusterName
+    host: NodeName
+    provider: ProviderId | None  # None = not encrypted
+    power_on: bool
+
+
+class ProviderPlan(msgspec.Struct, frozen=True, kw_only=True):
+    provider: ProviderId
+    type: str
+    servers: tuple[NodeName, ...]
+    default: bool
+
+
+class Topology(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything by name. ``groups`` are the processes of the lab: nodes that share one."""
+
+    name: str
+    pace: float
+    vcenter: NodeName
+    nodes: tuple[NodeSpec, ...]
+    groups: tuple[tuple[NodeName, ...], ...]
+    providers: tuple[ProviderPlan, ...]
+    vms: tuple[VmPlan, ...]
+    key_persistence: tuple[NodeName, ...]
+
+    def spec(self, node: NodeName) -> NodeSpec:
+        return next(s for s in self.nodes if s.node == node)
+
+
+def load(source: str | Path | Mapping[str, Any], **changes: Any) -> LabFile:
+    """Read a Lab file: shipped name, path, or a mapping; then apply ``changes`` (``override``)."""
+    where, data, marks = "lab", source, None
+    if not isinstance(source, Mapping):
+        path = SHIPPED / f"{source}.yaml"
+        if not path.exists():
+            path = Path(source)
+        if not path.exists():
+            names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
+            raise KeysteadError("KS-TOPO-001", f"no lab file {source}; shipped ones: {names}")
+        where = str(path if path.parent != SHIPPED else path.name)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise KeysteadError("KS-TOPO-001", f"{where}: cannot be read: {error}") from None
+        try:
+            data, marks = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.YAMLError as error:
+            raise KeysteadError("KS-TOPO-001", f"{where}: {error}") from None
+    if not isinstance(data, Mapping):
+        raise KeysteadError("KS-TOPO-001", f"{where}: a lab file is a mapping")
+    try:
+        return LabFile.model_validate(override(dict(data), changes))
+    except ValidationError as error:
+        lines = [
+            f"{where}{located(marks, e['loc'])}: {'.'.join(map(str, e['loc']))}: {e['msg']}"
+            for e in error.errors()
+        ]
+        raise KeysteadError("KS-TOPO-001", "\n".join(lines)) from None
+
+
+def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``hosts``, ``vms``, ``pack``, ``tpm``, ``kms``, ``key_persistence``, ``pace``, ``name``
+    and ``knobs`` over what the file says; those about hosts change every cluster."""
+    made = dict(data)
+    wanted = {k: v for k, v in changes.items() if v is not None}
+    for name in ("name", "pace"):
+        if name in wanted:
+            made[name] = wanted.pop(name)
+    if "knobs" in wanted:
+        made["knobs"] = {**made.get("knobs", {}), **wanted.pop("knobs")}
+    if "kms" in wanted:
+        made.update(_with_key_servers(made, int(wanted.pop("kms"))))
+    hosts = {
+        field: wanted.pop(name)
+        for name, field in (
+            ("hosts", "count"),
+            ("pack", "pack"),
+            ("tpm", "tpm"),
+            ("key_persistence", "key_persistence"),
+        )
+        if name in wanted
+    }
+    vms = {"count": wanted.pop("vms")} if "vms" in wanted else {}
+    if wanted:
+        raise KeysteadError("KS-TOPO-001", f"a lab file has no {', '.join(sorted(wanted))}")
+    made["clusters"] = [
+        {**c, "hosts": {**c.get("hosts", {}), **hosts}, "vms": {**c.get("vms", {}), **vms}}
+        for c in made.get("clusters", [])
+    ]
+    return made
+
+
+def _with_key_servers(data: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """``count`` key servers, each with a provider of its own: servers do not replicate here.
+
+    The first provider keeps its name, so what refers to it goes on; the n-th is ``<name>-<n>``.
+    """
+    if count < 1:
+        raise KeysteadError("KS-USE-003", "kms: a lab with providers needs servers, at least one")
+    first = dict((data.get("kms") or [{}])[0])
+    names = ["kms"] if count == 1 else [f"kms-{n}" for n in range(1, count + 1)]
+    provider = dict((data.get("providers") or [{"name": "kms-provider"}])[0])
+    providers = [
+        {
+            **provider,
+            "name": provider["name"] if n == 1 else f"{provider['name']}-{n}",
+            "servers": [name],
+            "default": n == 1,
+        }
+        for n, name in enumerate(names, 1)
+    ]
+    return {"kms": [{**first, "name": n} for n in names], "providers": providers}
+
+
+def plan(file: LabFile) -> Topology:
+    """Name every node, VM and process; ``KeysteadError`` for what does not fit together."""
+    try:
+        knobs_from(file.knobs)
+    except ProductError as error:
+        raise KeysteadError("KS-TOPO-001", str(error)) from None
+    _check_references(file)
+    vcenter = NodeName(file.vcenters[0].name)
+    specs = [*_key_servers(file, vcenter), _vcenter(file, vcenter)]
+    groups: list[tuple[NodeName, ...]] = [(spec.node,) for spec in specs]
+    vms: list[VmPlan] = []
+    for cluster in file.clusters:
+        first = sum(s.role is Role.ESXI for s in specs) + 1
+        hosts = [host_spec(file, cluster, first + n) for n in range(cluster.hosts.count)]
+        specs.extend(hosts)
+        names = [spec.node for spec in hosts]
+        pack = cluster.hosts.pack
+        groups.extend(tuple(names[i : i + pack]) for i in range(0, len(names), pack))
+        vms.extend(_vms(cluster, names, len(vms)))
+    persistent = [
+        s.node
+        for c in file.clusters
+        if c.hosts.key_persistence
+        for s in specs
+        if s.cluster == c.name
+    ]
+    return Topology(
+        name=file.name,
+        pace=file.pace,
+        vcenter=vcenter,
+        nodes=tuple(specs),
+        groups=tuple(groups),
+        providers=tuple(
+            ProviderPlan(
+                provider=ProviderId(p.name),
+                type=p.type,
+                servers=tuple(NodeName(s) for s in p.servers),
+                default=p.default,
+            )
+            for p in file.providers
+        ),
+        vms=tuple(vms),
+        key_persistence=tuple(persistent),
+    )
+
+
+def _key_servers(file: LabFile, vcenter: NodeName) -> list[NodeSpec]:
+    return [
+        NodeSpec(
+            node=NodeName(server.name),
+            role=Role.KMS,
+            site=server.site,
+            knobs=file.knobs,
+            config={"identities": {vcenter: {"role": "client"}}},
+        )
+        for server in file.kms
+    ]
+
+
+def _vcenter(file: LabFile, vcenter: NodeName) -> NodeSpec:
+    return NodeSpec(
+        node=vcenter,
+        role=Role.VCENTER,
+        site=file.vcenters[0].site,
+        knobs=file.knobs,
+        config={"version": file.vcenters[0].version},
+    )
+
+
+def host_spec(file: LabFile, cluster: ClusterModel, number: int) -> NodeSpec:
+    """The host ``esxi-NNN`` of a cluster; also for hosts that are added later."""
+    return NodeSpec(
+        node=NodeName(f"esxi-{number:03d}"),
+        role=Role.ESXI,
+        site=cluster.site,
+        cluster=ClusterName(cluster.name),
+        tpm=cluster.hosts.tpm,
+        firmware=Firmware(secure_boot=cluster.hosts.secure_boot),
+        knobs=file.knobs,
+        config={
+            "version": cluster.hosts.version,
+            "vcenter": cluster.vcenter,
+            "datastore": f"datastore-{cluster.name}",
+        },
+    )
+
+
+def _vms(cluster: ClusterModel, hosts: list[NodeName], before: int) -> list[VmPlan]:
+    provider = cluster.vms.provider if cluster.vms.encrypted else None
+    return [
+        VmPlan(
+            vm=VmName(f"vm-{before + n + 1:02d}"),
+            cluster=ClusterName(cluster.name),
+            host=hosts[n % len(hosts)],
+            provider=None if provider is None else ProviderId(provider),
+            power_on=cluster.vms.power == "on",
+        )
+        for n in range(cluster.vms.count if hosts else 0)
+    ]
+
+
+def _check_references(file: LabFile) -> None:
+    """Names that point to nothing, all at once."""
+    wrong: list[str] = []
+    servers = {k.name for k in file.kms}
+    providers = {p.name for p in file.providers}
+    names = [v.name for v in file.vcenters] + [k.name for k in file.kms]
+    wrong += [
+        f"the name {n} is used twice" for n in sorted({n for n in names if names.count(n) > 1})
+    ]
+    placed = [(i.name, i.site) for i in (*file.vcenters, *file.kms)]
+    placed += [(c.name, c.site) for c in file.clusters]
+    wrong += [f"{n}: site {site} is not in sites" for n, site in placed if site not in file.sites]
+    for p in file.providers:
+        wrong += [f"provider {p.name}: no key server {s}" for s in p.servers if s not in servers]
+        if p.type != "standard":
+            wrong.append(f"provider {p.name}: type {p.type} is not available in this version")
+        elif len(p.servers) != 1:
+            # Keys made on one server would be missing on the others (STD-01).
+            wrong.append(
+                f"provider {p.name}: a standard provider needs one server; several that "
+                "replicate their keys are not available in this version"
+            )
+    for c in file.clusters:
+        if c.vms.count and c.vms.encrypted and c.vms.provider not in providers:
+            wrong.append(f"cluster {c.name}: its VMs need a provider of {sorted(providers)}")
+    if wrong:
+        raise KeysteadError("KS-TOPO-001", "\n".join(f"{file.name}: {w}" for w in wrong))

@@ -1,0 +1,159 @@
+"""From an empty lab to a ready one, in a vSphere administrator's order; safe to repeat.
+
+1. power on key servers and vCenter, then hosts    2. register the providers
+3. enable key persistence where the lab file says so, before any key is made
+4. add the hosts    5. create, encrypt and power on the VMs    6. wait until ready
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import TypeVar
+
+from lab.core import LabCore
+from lab.errors import KeysteadError
+from lab.topology.lab_file import VmPlan
+from protocol.errors import ProductError
+from protocol.messages.agent import NodeRunState
+from protocol.messages.host import Esxcli
+from protocol.messages.vcenter import (
+    AddHost,
+    CreateVm,
+    EncryptVm,
+    KmipServer,
+    ListHosts,
+    ListVms,
+    PowerOnVm,
+    RegisterKmsCluster,
+)
+from protocol.terms import HostConnectionState, NodeName, PowerState, Role
+
+BOOTS_AT_ONCE = 64
+T = TypeVar("T")
+
+PARALLEL = 8  # VM tasks at once: a person's script would not do more either
+Report = Callable[[str, int, int], None]  # text, step, total
+
+
+async def provision(lab: LabCore, report: Report) -> None:
+    """Build what the topology says; ``KeysteadError`` KS-LAB-003 names what did not come up."""
+    topology = lab.topology
+    total = 5
+    report(f"power on {len(topology.nodes)} nodes", 1, total)
+    await start_nodes(lab)
+    report("register key providers", 2, total)
+    for provider in topology.providers:
+        await lab.ask(
+            lab.vcenter,
+            RegisterKmsCluster(
+                provider=provider.provider,
+                servers=tuple(KmipServer(name=str(s), node=s) for s in provider.servers),
+                make_default=provider.default,
+            ),
+        )
+    for host in topology.key_persistence:
+        await esxcli(lab, host, "system security keypersistence enable")
+    report(f"add {len(lab.hosts())} hosts", 3, total)
+    await side_by_side(lab.hosts(), lambda host: _add_host(lab, host))
+    report(f"create {len(topology.vms)} VMs", 4, total)
+    await side_by_side(topology.vms, lambda vm: _make_vm(lab, vm))
+    report("wait until ready", 5, total)
+    await wait_ready(lab)
+
+
+async def start_nodes(lab: LabCore, *, strict: bool = True) -> None:
+    """Key servers and vCenter, then all hosts at once; each has started when this returns.
+
+    ``strict``: a node that does not run (a purple screen) is KS-LAB-003.
+    """
+    specs = [lab.spec(e.node) for e in lab.directory().nodes]
+    for wave in ((Role.KMS, Role.VCENTER), (Role.ESXI,)):
+        nodes = [s.node for s in specs if s.role in wave]
+        await side_by_side(nodes, lambda n: _start(lab, n, strict), at_once=BOOTS_AT_ONCE)
+
+
+async def _start(lab: LabCore, node: NodeName, strict: bool) -> None:
+    status = await lab.power_on(node)
+    if strict and status.state is not NodeRunState.RUNNING:
+        raise KeysteadError(
+            "KS-LAB-003", f"{node} did not start: {status.screen or status.state.value}"
+        )
+
+
+async def esxcli(lab: LabCore, host: NodeName, command: str) -> str:
+    """Run a command at the host's console; its output. ``KeysteadError`` if it failed."""
+    result = await lab.ask(host, Esxcli(arguments=tuple(command.split())))
+    if result.exit_code != 0:
+        raise KeysteadError("KS-PRODUCT-001", f"{host}: esxcli {command}: {result.output.strip()}")
+    return result.output
+
+
+async def _add_host(lab: LabCore, host: NodeName) -> None:
+    await lab.ask(lab.vcenter, AddHost(host=host, cluster=lab.spec(host).cluster), within=60.0)
+
+
+async def _make_vm(lab: LabCore, plan: VmPlan) -> None:
+    await lab.ask(
+        lab.vcenter,
+        CreateVm(operation_id=lab.operation_id(), vm=plan.vm, cluster=plan.cluster, host=plan.host),
+        within=60.0,
+    )
+    if plan.provider is not None:
+        await lab.ask(
+            lab.vcenter,
+            EncryptVm(operation_id=lab.operation_id(), vm=plan.vm, provider=plan.provider),
+            within=60.0,
+        )
+    if plan.power_on:
+        await lab.ask(lab.vcenter, PowerOnVm(vm=plan.vm), within=60.0)
+
+
+async def side_by_side(
+    items: Iterable[T], act: Callable[[T], Awaitable[None]], *, at_once: int = PARALLEL
+) -> None:
+    """``act`` for all, at most ``at_once`` together; the first failure ends the others."""
+    slots = asyncio.Semaphore(at_once)
+
+    async def one(item: T) -> None:
+        async with slots:
+            await act(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for item in items:
+                group.create_task(one(item), name="provision")
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+async def wait_ready(
+    lab: LabCore, limit: float = 300.0, *, hosts: Collection[NodeName] | None = None
+) -> None:
+    """All hosts connected and all VMs that shall run running, within ``limit`` lab seconds.
+
+    ``hosts``: only these must be connected, and VMs are left to their hosts' autostart.
+    """
+    until = lab.monotonic() + limit
+    wanted = [v.vm for v in lab.topology.vms if v.power_on and hosts is None]
+    missing = "vCenter does not answer"
+    while lab.monotonic() < until:
+        try:
+            seen = (await lab.ask(lab.vcenter, ListHosts())).hosts
+            vms = (await lab.ask(lab.vcenter, ListVms())).vms
+        except ProductError as error:
+            missing = f"vCenter: {error}"
+        else:
+            away = [
+                h.host
+                for h in seen
+                if h.connection is not HostConnectionState.CONNECTED
+                and (hosts is None or h.host in hosts)
+            ]
+            running = {v.vm for v in vms if v.power is PowerState.ON}
+            off = [v for v in wanted if v not in running]
+            if not away and not off:
+                return
+            missing = f"hosts not connected: {away or 'none'}; VMs not running: {off or 'none'}"
+        await lab.sleep(1.0)
+    raise KeysteadError("KS-LAB-003", missing)

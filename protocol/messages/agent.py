@@ -1,0 +1,278 @@
+"""What the lab tells an agent, on the control broker that no fault touches.
+
+One agent per OS process holds nodes: it powers them, ends them, keeps their link rules, and is
+the administrator's door to each (``Ask``). In the simulation one agent holds all nodes.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import msgspec
+
+from protocol.errors import ErrorBody
+from protocol.messages.base import Event, Repeat, Reply, Request
+from protocol.messages.host import Done
+from protocol.terms import ClusterName, NodeName, Role
+from protocol.tpm.structures import TpmInfo
+
+
+class TpmBackend(StrEnum):
+    """What lies under a host: ``model`` is for the speed of the simulation only."""
+
+    NONE = "none"
+    LIBTPMS = "libtpms"
+    MODEL = "model"
+
+
+class FirmwareEvent(msgspec.Struct, frozen=True):
+    """An event that the next boots measure in addition: PCR, TCG event type, body."""
+
+    pcr: int
+    type: int
+    body: bytes
+
+
+class Firmware(msgspec.Struct, frozen=True, kw_only=True):
+    """Set-up of a host's firmware, in force from its next power-on."""
+
+    secure_boot: bool = True
+    tpm_enabled: bool = True
+    version: str = "1.0"
+    extra: tuple[FirmwareEvent, ...] = ()
+
+
+class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node is, fixed when it is added; ``config`` is its service's own struct as a map."""
+
+    node: NodeName
+    role: Role
+    site: str = "main"
+    cluster: ClusterName = ClusterName("")
+    tpm: TpmBackend = TpmBackend.NONE
+    firmware: Firmware = Firmware()
+    knobs: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+
+
+class NodeRunState(StrEnum):
+    OFF = "off"
+    BOOTING = "booting"
+    RUNNING = "running"
+    HALTED = "halted"  # a screen with the reason; only a power cycle helps
+
+
+class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A node as its agent sees it. ``ended`` tells how the last life ended (WayDown value).
+
+    ``counters``: internal_errors, malformed, forged, late, dropped_egress, dropped_ingress,
+    duplicates, requests, replies.
+    """
+
+    node: NodeName
+    role: Role
+    site: str
+    cluster: ClusterName
+    state: NodeRunState
+    boot: int
+    screen: str = ""
+    ended: str = ""
+    tpm: TpmBackend = TpmBackend.NONE
+    counters: dict[str, int] = {}
+
+
+class PowerOn(Request["NodePowered"], frozen=True, kw_only=True):
+    """Power a node on; no change when it is on. ``wait``: answer when its start has ended."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    node: NodeName
+    options: dict[str, str] = {}
+    wait: bool = True
+
+
+class PowerOff(Request["NodePowered"], frozen=True, kw_only=True):
+    """End the node's life: ``way`` is stop, crash or power_loss; no change when it is off."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    node: NodeName
+    way: str
+
+
+class NodePowered(Reply, frozen=True, kw_only=True):
+    status: NodeStatus
+
+
+class ListNodes(Request["NodeList"], frozen=True, kw_only=True):
+    """All nodes of this agent, by name, or only ``node``."""
+
+    node: NodeName = NodeName("")
+
+
+class NodeList(Reply, frozen=True, kw_only=True):
+    nodes: tuple[NodeStatus, ...]
+
+
+class AddNode(Request[Done], frozen=True, kw_only=True):
+    """Let the agent hold a node (off).
+
+    No change when it holds one of that name and spec.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    spec: NodeSpec
+
+
+class Ask(Request["Answer"], frozen=True, kw_only=True):
+    """The administrator's door: hand ``body`` (message ``name``) to the node's own service.
+
+    The service sees a peer with ``local`` set. Key material does not pass this door.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    node: NodeName
+    name: str
+    body: bytes
+    within: float
+
+
+class Answer(Reply, frozen=True, kw_only=True):
+    """Either a reply message (``name``, ``body``) or ``error``."""
+
+    name: str = ""
+    body: bytes = b""
+    error: ErrorBody | None = None
+
+
+class LinkRule(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule of one directed link; ``id`` names the fault it belongs to.
+
+    ``cut`` drops all. ``delay`` holds each message for that many lab seconds, plus up to
+    ``jitter``; ``loss`` and ``dup`` are shares 0..1, drawn per message from the link's stream.
+    ``until`` is the end of the lease (lab monotonic seconds); 0 = until taken back.
+    """
+
+    id: str
+    src: NodeName
+    dst: NodeName
+    cut: bool = False
+    delay: float = 0.0
+    jitter: float = 0.0
+    loss: float = 0.0
+    dup: float = 0.0
+    until: float = 0.0
+
+
+class SetRules(Request[Done], frozen=True, kw_only=True):
+    """The whole desired set; an epoch not above the one in force is ignored.
+
+    ``refusing`` are nodes whose process is down on a live machine: a request to one ends in
+    ``Refused`` instead of silence.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    epoch: int
+    rules: tuple[LinkRule, ...]
+    refusing: tuple[NodeName, ...] = ()
+
+
+class Canary(Request["CanaryResult"], frozen=True, kw_only=True):
+    """Send ``Ping`` from one node to another over the data bus, ``count`` times in a row."""
+
+    node: NodeName
+    to: NodeName
+    within: float = 1.0
+    count: int = 1
+
+
+class CanaryResult(Reply, frozen=True, kw_only=True):
+    """How many came back, their round-trip times (lab s), and the last error's name."""
+
+    answered: int
+    seconds: tuple[float, ...] = ()
+    error: str = ""
+
+
+class TpmAct(StrEnum):
+    """Commands of the lab to a TPM, never of the host."""
+
+    INFO = "info"
+    CLEAR = "clear"
+    SWAP = "swap"  # the board is replaced: a new TPM
+    LOCKOUT = "lockout"  # failed tries up to the limit
+    FAIL = "fail"  # NV writes fail: failure mode until the next power cycle
+    UNFAIL = "unfail"
+    SAVE = "save"  # keep an image of its NV under a label
+    ROLLBACK = "rollback"  # put the image of that label back
+
+
+class TpmAction(Request["TpmActed"], frozen=True, kw_only=True):
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    node: NodeName
+    act: TpmAct
+    label: str = ""
+
+
+class TpmActed(Reply, frozen=True, kw_only=True):
+    """``ek`` is the SHA-256 of the endorsement key's public area: another one, another TPM."""
+
+    info: TpmInfo | None = None
+    ek: str = ""
+    pcrs: dict[int, bytes] = {}
+
+
+class SetFirmware(Request[Done], frozen=True, kw_only=True):
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    node: NodeName
+    firmware: Firmware
+
+
+class DiskAct(StrEnum):
+    SAVE = "save"
+    RESTORE = "restore"
+    DROP = "drop"
+
+
+class DiskAction(Request[Done], frozen=True, kw_only=True):
+    """Keep or put back a copy of a node's disk under a label; the node must be off."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    node: NodeName
+    act: DiskAct
+    label: str
+
+
+class NodeRecord(Event, frozen=True, kw_only=True):
+    """One line of a node's log: at (lab monotonic s), level, kind, fields without secrets."""
+
+    at: float
+    node: NodeName
+    boot: int
+    level: str
+    kind: str
+    fields: dict[str, Any] = {}
+
+
+class RunVerb(Request["VerbDone"], frozen=True, kw_only=True):
+    """A person's command to a lab (``lab.api``); ``arguments`` is the verb's struct, msgpack."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    verb: str
+    arguments: bytes
+
+
+class VerbDone(Reply, frozen=True, kw_only=True):
+    """``result`` is plain msgpack data; or the failure: an error id of the catalogue and text."""
+
+    result: bytes = b""
+    error_id: str = ""
+    error: str = ""
+    fix: str = ""
+
+
+class Progress(Event, frozen=True, kw_only=True):
+    """A step of long work; ``total`` 0 = unknown."""
+
+    text: str
+    step: int = 0
+    total: int = 0

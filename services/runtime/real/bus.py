@@ -1,0 +1,168 @@
+"""The Bus port's driver on a real nats-server: a node's wire, and the tap that records all.
+
+A node has one connection under its own broker identity, also when many nodes share a process,
+and one wildcard subscription, ``l.*.<me>.>``: several subscriptions would lose the order of a
+link. Everything about the connection itself is in ``connection``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from protocol.subjects import own_subscription, reply_prefix
+from services.runtime.incarnation import Incarnation
+from services.runtime.real.connection import DATA_LINK, BrokerConnection, LinkOptions
+from services.runtime.wire import WireSink
+
+TapCallback = Callable[[str, str, bytes], None]
+
+
+class NatsWire:
+    """``Wire`` of one incarnation of one node.
+
+    ``seed`` is the node's nkey seed. ``violations`` counts what the broker's permissions
+    refused: in a healthy lab it stays 0, and a test that leaves it above 0 has failed.
+    """
+
+    def __init__(
+        self, url: str, seed: str, life: Incarnation, *, options: LinkOptions = DATA_LINK
+    ) -> None:
+        me = life.node
+        self.me = me
+        self._life = life
+        self._connection = BrokerConnection(
+            url,
+            seed,
+            name=me,
+            subjects=(own_subscription(me),),
+            probe=reply_prefix(me, me) + os.urandom(8).hex(),
+            options=options,
+        )
+        # Bound here, not looked up per message: this is the hot path of the whole lab.
+        self._push = self._connection.send
+
+    @property
+    def connected(self) -> bool:
+        """Whether the link to the broker is believed to be up."""
+        return self._connection.up
+
+    @property
+    def violations(self) -> int:
+        """How often the broker refused this node a subject."""
+        return self._connection.violations
+
+    @property
+    def losses(self) -> int:
+        """How often the link to the broker was lost."""
+        return self._connection.losses
+
+    @property
+    def sink_errors(self) -> int:
+        """Exceptions that left the sink; each is a bug of what lies above."""
+        return self._connection.sink_errors
+
+    @property
+    def last_error(self) -> Exception | None:
+        """What the client reported last, for ``describe``."""
+        return self._connection.last_error
+
+    async def open(self, sink: WireSink) -> None:
+        """Connect, subscribe, and return when a message to oneself came back.
+
+        ``NotSent`` when no broker let us in within two seconds (the text has the last error),
+        ``NodeDown`` when the life ended meanwhile.
+        """
+        self._life.check()
+        try:
+            await self._connection.open(_LivingSink(sink, self._life))
+        finally:
+            if not self._life.alive:
+                self._connection.abort()
+                self._life.check()
+
+    def send(self, subject: str, payload: bytes, reply: str = "") -> None:
+        """Hand to the broker. ``NotSent``: no link, over 1 MiB unsent, too large, no subject."""
+        self._life.check()
+        self._push(subject, payload, reply)
+
+    async def close(self) -> None:
+        """Orderly end, bounded: flush what was sent, then leave."""
+        await self._connection.close()
+
+    def abort(self) -> None:
+        """Crash: marked closed first, so that it never reconnects; nothing is flushed."""
+        self._connection.abort()
+
+
+class _LivingSink:
+    """Hands on what arrives while the life lasts; nothing reaches a dead node's memory."""
+
+    def __init__(self, sink: WireSink, life: Incarnation) -> None:
+        self._sink = sink
+        self._life = life
+
+    def on_message(self, subject: str, reply: str, payload: bytes) -> None:
+        if self._life.ended is None:
+            self._sink.on_message(subject, reply, payload)
+
+    def on_no_responders(self, subject: str) -> None:
+        if self._life.ended is None:
+            self._sink.on_no_responders(subject)
+
+    def on_disconnected(self) -> None:
+        if self._life.ended is None:
+            self._sink.on_disconnected()
+
+    def on_reconnected(self) -> None:
+        if self._life.ended is None:
+            self._sink.on_reconnected()
+
+
+class TapWire:
+    """Sees every message of the data broker and may say nothing: the recorder's ear.
+
+    ``callback(subject, reply, payload)`` runs synchronously on the loop, in the order in which
+    the broker sent. It costs the broker a fifth of its throughput, so it is off by default.
+    ``gaps`` counts lost links: what passed meanwhile is not in the recording.
+    """
+
+    def __init__(
+        self, url: str, seed: str, callback: TapCallback, *, options: LinkOptions = DATA_LINK
+    ) -> None:
+        self._callback = callback
+        self._connection = BrokerConnection(
+            url, seed, name="tap", subjects=("l.>", "e.>"), options=options
+        )
+
+    @property
+    def gaps(self) -> int:
+        """Lost links so far."""
+        return self._connection.losses
+
+    @property
+    def violations(self) -> int:
+        """How often the broker refused the tap; 0 with the tap's own identity."""
+        return self._connection.violations
+
+    async def open(self) -> None:
+        """Returns when the broker has read the subscriptions; ``NotSent`` after two seconds."""
+        await self._connection.open(self)
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    def abort(self) -> None:
+        self._connection.abort()
+
+    def on_message(self, subject: str, reply: str, payload: bytes) -> None:
+        self._callback(subject, reply, payload)
+
+    def on_no_responders(self, subject: str) -> None:
+        """A tap asks nobody anything."""
+
+    def on_disconnected(self) -> None:
+        """Counted as a gap."""
+
+    def on_reconnected(self) -> None:
+        """Subscribed again."""

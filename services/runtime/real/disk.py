@@ -1,0 +1,244 @@
+"""A node's storage as a folder of this machine: ``trees`` for files, SQLite for databases.
+
+Everything that blocks runs in one thread that the store owns, in the order of the calls; a call
+that was still waiting when its life ended does nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from services.runtime.incarnation import Incarnation, WayDown
+from services.runtime.ports import Database, Datastore
+from services.runtime.real.database import DatabaseFile, LabDatabase
+from services.runtime.real.trees import TREES, Trees
+from services.runtime.store import Array, Arrays, Switches, file_parts, find_array, parts, plain
+
+T = TypeVar("T")
+
+DATABASES = "databases"
+
+
+class LabStore(Switches):
+    """One node's storage below ``folder``; ``arrays`` finds a shared array (``KeyError``).
+
+    Nothing is touched before the first call, so it may be made on the loop. A store whose
+    process was killed is picked up by making a new one on the same folder.
+    """
+
+    def __init__(self, folder: Path, arrays: Arrays) -> None:
+        super().__init__()
+        self.folder, self.arrays = folder, arrays
+        self.trees = Trees(folder)
+        self.pool = ThreadPoolExecutor(1, thread_name_prefix=f"disk-{folder.name}")
+        self._one = threading.Lock()
+        self._recovered = False
+        self._disk: LabDisk | None = None
+
+    def disk(self, life: Incarnation) -> LabDisk:
+        if self._disk is None:
+            self._disk = LabDisk(life, self)
+        elif self._disk.life is not life:
+            raise RuntimeError(f"{life.node} boot {life.boot}: an earlier life has the disk")
+        return self._disk
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run ``work`` in the store's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.pool, self._alone, work)
+
+    def _alone(self, work: Callable[[], T]) -> T:
+        with self._one:
+            if not self._recovered:
+                self.trees.recover()
+                (self.folder / DATABASES).mkdir(exist_ok=True)
+                self._recovered = True
+            return work()
+
+    def file(self, database: str) -> DatabaseFile:
+        return DatabaseFile(self.folder / DATABASES, database)
+
+    async def end(self, life: Incarnation, way: WayDown) -> None:
+        life.end(way)
+        disk = self._disk
+        if disk is not None and disk.life is not life:
+            raise RuntimeError(f"{life.node} boot {life.boot} has not the disk")
+        await self.run(lambda: self._ended(disk, way))
+        self._disk = None
+        if disk is not None:
+            for array in disk.arrays.values():
+                await array.end(life)
+
+    def _ended(self, disk: LabDisk | None, way: WayDown) -> None:
+        if disk is not None:
+            disk.close()
+        if way is WayDown.POWER_LOSS:
+            self.trees.lose_power()
+            for name in self._databases():
+                self.file(name).lose_power()
+
+    def _databases(self) -> list[str]:
+        return sorted(path.stem for path in (self.folder / DATABASES).glob("*.db"))
+
+    # ---- copies -----------------------------------------------------------------------------
+
+    async def save(self, label: str) -> None:
+        await self._when_off(label, self._save)
+
+    async def restore(self, label: str) -> None:
+        await self._when_off(label, self._restore)
+
+    async def drop(self, label: str) -> None:
+        await self._when_off(label, lambda kept: shutil.rmtree(kept, ignore_errors=True))
+
+    async def _when_off(self, label: str, work: Callable[[Path], None]) -> None:
+        if self._disk is not None:
+            raise RuntimeError(f"{self._disk.life.node} is on; its disk is in use")
+        kept = self.folder / "copies" / plain(label)
+        await self.run(lambda: work(kept))
+
+    def _save(self, kept: Path) -> None:
+        unfinished = self.folder / "copying"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        _clone(self.folder, unfinished)
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.parent.mkdir(exist_ok=True)
+        os.rename(unfinished, kept)
+
+    def _restore(self, kept: Path) -> None:
+        if not kept.is_dir():
+            raise KeyError(kept.name)
+        unfinished = self.folder / "copying"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        _clone(kept, unfinished)
+        for name in (*TREES, DATABASES):
+            shutil.rmtree(self.folder / name)
+            os.rename(unfinished / name, self.folder / name)
+        unfinished.rmdir()
+
+    def images(self) -> Iterator[tuple[str, bytes]]:
+        """Blocking. Of databases the raw files are read, pages no longer in use included."""
+        self._alone(lambda: None)
+        for path, data in self.trees.walk(synced=False):
+            yield f"written/{path}", data
+        for path, data in self.trees.walk(synced=True):
+            yield f"synced/{path}", data
+        for file in sorted((self.folder / DATABASES).iterdir()):
+            yield f"{DATABASES}/{file.name}", file.read_bytes()
+
+    def close(self) -> None:
+        """Give threads and open files back, as a crash would; the store is not used any more."""
+        if self._disk is not None:
+            self._disk.life.end(WayDown.CRASH)
+            self._disk.close()
+        self.pool.shutdown(wait=True)
+
+
+class LabDisk:
+    """The Disk port of one life."""
+
+    def __init__(self, life: Incarnation, store: LabStore) -> None:
+        self.life, self._store, self._trees = life, store, store.trees
+        self.arrays: dict[str, Array] = {}
+        self._databases: dict[str, LabDatabase] = {}
+
+    async def _do(self, path: str, effect: Callable[[], T], *, grows: bool = False) -> T:
+        self.life.check()
+        self._store.admit(path, grows=grows)
+
+        def work() -> T:
+            self.life.check()
+            return effect()
+
+        try:
+            return await self._store.run(work)
+        finally:
+            self.life.check()
+
+    async def read(self, path: str) -> bytes:
+        file_parts(path)
+        return await self._do(path, lambda: self._trees.read(path))
+
+    async def write(self, path: str, data: bytes) -> None:
+        file_parts(path)
+
+        def effect() -> None:
+            if self._store.full:  # the file is truncated before the device says that it is full
+                self._trees.write(path, b"")
+            self._store.admit(path, grows=True)
+            self._trees.write(path, data)
+
+        await self._do(path, effect)
+
+    async def append(self, path: str, data: bytes) -> None:
+        file_parts(path)
+        await self._do(path, lambda: self._trees.append(path, data), grows=True)
+
+    async def sync(self, path: str) -> None:
+        file_parts(path)
+        await self._do(path, lambda: self._trees.sync(path))
+
+    async def replace(self, source: str, target: str) -> None:
+        file_parts(source)
+        file_parts(target)
+        await self._do(target, lambda: self._trees.replace(source, target))
+
+    async def sync_folder(self, folder: str = "") -> None:
+        parts(folder)
+        await self._do(folder, lambda: self._trees.sync_folder(folder))
+
+    async def list(self, folder: str = "") -> tuple[str, ...]:
+        parts(folder)
+        return await self._do(folder, lambda: self._trees.names(folder))
+
+    async def remove(self, path: str) -> None:
+        file_parts(path)
+        await self._do(path, lambda: self._trees.remove(path))
+
+    async def database(self, name: str, schema: Sequence[str] = ()) -> Database:
+        file = self._store.file(plain(name))
+        new = await self._do(name, lambda: not file.path.exists())
+        self._store.admit(name, grows=new)
+        found = self._databases.get(name)
+        if found is None:
+            found = self._databases[name] = LabDatabase(file, self.life, self._store)
+        try:
+            await found.prepare(schema)
+        finally:
+            self.life.check()
+        return found
+
+    async def datastore(self, name: str) -> Datastore:
+        self.life.check()
+        array = self.arrays[name] = find_array(self._store.arrays, name)
+        return array.open(self.life)
+
+    def close(self) -> None:
+        for database in self._databases.values():
+            database.close()
+
+
+def _clone(source: Path, target: Path) -> None:
+    """Copy trees and databases; files that are one by hard link stay one."""
+    copied: dict[tuple[int, int], Path] = {}
+    target.mkdir()
+    for tree in (*TREES, DATABASES):
+        (target / tree).mkdir()
+        for path in sorted((source / tree).rglob("*")):
+            goal = target / path.relative_to(source)
+            if path.is_dir():
+                goal.mkdir()
+                continue
+            status = path.stat()
+            key = (status.st_dev, status.st_ino)
+            if key in copied:
+                os.link(copied[key], goal)
+            else:
+                shutil.copyfile(path, goal)
+                copied[key] = goal

@@ -1,0 +1,157 @@
+"""The real world of one agent process: makes the ports of every life of its nodes.
+
+Under the lab's folder::
+
+    nodes/<node>/disk/     the node's Disk (written, synced, databases)
+    nodes/<node>/boots     its boot counter
+    tpm/<node>.nv          the TPM's NV, outside of the host's disk
+    arrays/<datastore>/    the clusters' shared arrays
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from protocol.crypto.seal import Keyring
+from protocol.messages.agent import NodeSpec, TpmBackend
+from protocol.terms import NodeName
+from services.runtime.incarnation import CURRENT, Incarnation, NodeDown, WayDown
+from services.runtime.link import RuleTable
+from services.runtime.real.bus import NatsWire
+from services.runtime.real.clock import LabClock
+from services.runtime.real.datastore import LabArray
+from services.runtime.real.disk import LabDisk, LabStore
+from services.runtime.real.rng import LabRng
+from services.runtime.tpm.device import TpmDevice, open_device
+from services.runtime.tpm.nv import FileNv
+from services.runtime.tpm.pool import PoolRunner
+from services.runtime.tpm.port import TpmPort
+
+Keys = Callable[[NodeName], tuple[str, Keyring]]
+"""A node's broker seed and its keyring."""
+
+
+@dataclass(frozen=True)
+class LabTime:
+    """One time for all processes of a lab: ``time.monotonic()`` and Unix time of its beginning,
+    and how many lab seconds a real second has."""
+
+    epoch: float
+    wall: float
+    pace: float
+
+    def monotonic(self) -> float:
+        """Lab seconds since the lab began."""
+        return (time.monotonic() - self.epoch) * self.pace
+
+
+class LabWorld:
+    """See ``services.runtime.world.World``. One per agent process."""
+
+    def __init__(self, folder: Path, url: str, keys: Keys, clock: LabTime, seed: int) -> None:
+        self.folder, self.url, self.time, self.seed = folder, url, clock, seed
+        self.rules = RuleTable(seed, clock.monotonic)
+        self._keys = keys
+        self._arrays: dict[str, LabArray] = {}
+        self._stores: dict[NodeName, LabStore] = {}
+        self._devices: dict[NodeName, TpmDevice] = {}
+        self._boots: dict[NodeName, int] = {}
+        self._pool = PoolRunner(self.sleep)
+
+    def add(self, spec: NodeSpec) -> None:
+        if spec.node in self._stores:
+            return
+        home = self.folder / "nodes" / spec.node
+        home.mkdir(parents=True, exist_ok=True)
+        (self.folder / "tpm").mkdir(exist_ok=True)
+        counter = home / "boots"
+        self._boots[spec.node] = int(counter.read_text()) if counter.exists() else 0
+        self._stores[spec.node] = LabStore(home / "disk", self._array)
+        if spec.tpm is not TpmBackend.NONE:
+            nv = FileNv(self.folder / "tpm" / f"{spec.node}.nv")
+            self._devices[spec.node] = open_device(spec.tpm, nv)
+
+    def _array(self, name: str) -> LabArray:
+        if name not in self._arrays:
+            self._arrays[name] = LabArray(self.folder / "arrays" / name)
+        return self._arrays[name]
+
+    def next_boot(self, node: NodeName) -> int:
+        """Written before it is used, so that a killed process does not repeat it."""
+        boot = self._boots[node] = self._boots[node] + 1
+        counter = self.folder / "nodes" / node / "boots"
+        unfinished = counter.with_suffix(".new")
+        unfinished.write_text(str(boot))
+        unfinished.replace(counter)
+        return boot
+
+    def last_boot(self, node: NodeName) -> int:
+        return self._boots[node]
+
+    def monotonic(self) -> float:
+        return self.time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / self.time.pace)
+
+    def clock(self, life: Incarnation) -> LabClock:
+        time = self.time
+        return LabClock(life, self.rng(life), epoch=time.epoch, wall=time.wall, pace=time.pace)
+
+    def rng(self, life: Incarnation) -> LabRng:
+        return LabRng(self.seed, life)
+
+    def wire(self, life: Incarnation) -> NatsWire:
+        return NatsWire(self.url, self._keys(life.node)[0], life)
+
+    def disk(self, life: Incarnation) -> LabDisk:
+        return self._stores[life.node].disk(life)
+
+    def store(self, node: NodeName) -> LabStore:
+        return self._stores[node]
+
+    def device(self, node: NodeName) -> TpmDevice | None:
+        return self._devices.get(node)
+
+    def tpm(self, life: Incarnation) -> TpmPort | None:
+        device = self._devices.get(life.node)
+        return None if device is None else TpmPort(device, life, self._pool)
+
+    def keyring(self, node: NodeName) -> Keyring:
+        return self._keys(node)[1]
+
+    def spawn(
+        self, life: Incarnation | None, label: str, work: Coroutine[Any, Any, None]
+    ) -> asyncio.Task[None]:
+        context = copy_context()
+        context.run(CURRENT.set, life)
+        loop = asyncio.get_running_loop()
+        return loop.create_task(_last_words(work), name=label, context=context)
+
+    def mark(self, node: NodeName, boot: int, label: str) -> None:
+        """The lab keeps no trace; its log has the same."""
+
+    async def ended(self, life: Incarnation, way: WayDown) -> None:
+        device = self._devices.get(life.node)
+        if device is not None and device.powered:
+            device.cut_power()
+        await self._stores[life.node].end(life, way)
+
+
+async def _last_words(work: Coroutine[Any, Any, None]) -> None:
+    """A life that ended leaves tasks that were cancelled or ran into ``NodeDown``: both are
+    silent. Anything else is a defect and goes to the loop's exception handler."""
+    try:
+        await work
+    except (NodeDown, asyncio.CancelledError):
+        return
+    except BaseExceptionGroup as errors:
+        rest = errors.split((NodeDown, asyncio.CancelledError))[1]
+        if rest is not None:
+            raise rest from None

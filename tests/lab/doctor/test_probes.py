@@ -1,0 +1,234 @@
+"""Each probe of the doctor against a thing that is really broken: what it says, what it advises."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.brokers.program import OVERRIDE, probe
+from lab.cli.main import run
+from lab.doctor import probes as doctor
+from lab.doctor.probes import Finding, Health
+from lab.supervise.state_folder import LabFolder, LabRecord
+from tests.lab.cli.conftest import until
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def bad(finding: Finding, said: str, fix: str, health: Health = Health.PROBLEM) -> None:
+    assert finding.health is health, finding
+    assert said in finding.text and fix in finding.fix, finding
+    assert "\n" not in finding.text + finding.fix, "one line, one fix"
+
+
+def limited(what: int, value: int, code: str) -> str:
+    """Run ``code`` in a process under a limit of the kernel; what it printed."""
+    script = f"import resource\nresource.setrlimit({what}, ({value}, {value}))\n{code}"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return ran.stdout
+
+
+# A healthy machine -------------------------------------------------------------------------
+
+
+@pytest.mark.lab
+@pytest.mark.tpm
+def test_here_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+    findings = doctor.examine("nobody", 3)
+    assert [f for f in findings if f.health is not Health.OK or f.fix] == []
+    assert run(["doctor", "-o", "json"]) == 0
+    assert '"kind": "DoctorReport"' in capsys.readouterr().out
+
+
+def test_a_problem_ends_with_78_and_its_fix(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = [Finding("one", Health.OK, "fine"), Finding("two", Health.PROBLEM, "bad", "do this")]
+    monkeypatch.setattr(doctor, "examine", lambda name, hosts, pack: found)
+    assert run(["doctor"]) == 78
+    out, err = capsys.readouterr()
+    assert "two    problem  bad" in out and err == "fix for two: do this\n"
+    found[1] = Finding("two", Health.NOTE, "odd", "maybe this")
+    assert run(["doctor"]) == 0
+
+
+# Broken things -----------------------------------------------------------------------------
+
+
+def test_no_nats_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(OVERRIDE, "/bin/false")
+    bad(doctor.nats_server(), "/bin/false", "./keystead setup")
+    bad(doctor.broker(), "/bin/false", "./keystead setup")
+
+
+def test_an_old_nats_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = tmp_path / "nats-server"
+    old.write_text("#!/bin/sh\necho nats-server: v2.9.1\n")
+    old.chmod(0o755)
+    monkeypatch.setenv(OVERRIDE, str(old))
+    bad(doctor.nats_server(), "older than 2.10", "./keystead setup")
+
+
+def test_a_server_that_starts_and_does_not_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lame = tmp_path / "nats-server"
+    lame.write_text(
+        '#!/bin/sh\ncase "$1" in --version) echo nats-server: v2.11.0 ;; *) exit 3 ;; esac\n'
+    )
+    lame.chmod(0o755)
+    probe.cache_clear()
+    monkeypatch.setenv(OVERRIDE, str(lame))
+    assert doctor.nats_server().health is Health.OK
+    bad(doctor.broker(), "did not start", "log")
+
+
+def test_no_tpm_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    from services.runtime.tpm import library
+
+    def missing() -> Path:
+        raise library.LibraryMissing("libtpms.so.0 cannot be loaded")
+
+    monkeypatch.setattr(library, "library_path", missing)
+    bad(doctor.tpm(), "libtpms.so.0", "up --tpm none")
+
+
+@pytest.mark.tpm
+def test_a_tpm_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    from protocol.tpm.errors import TpmError, TpmErrorKind
+    from services.runtime.tpm import device
+
+    def failed() -> bytes:
+        raise TpmError(0x101, "TPM_RC_FAILURE", TpmErrorKind.FAILURE)
+
+    monkeypatch.setattr(device, "probe", failed)
+    bad(doctor.tpm(), "does not work", "up --tpm none")
+
+
+@pytest.fixture
+def binding_missing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As before set-up: tpm2-pytss is still to be compiled."""
+    from services.runtime.tpm import device
+
+    monkeypatch.setattr(device, "available", lambda: "tpm2-pytss is not there")
+    yield
+
+
+def test_no_compiler(monkeypatch: pytest.MonkeyPatch, binding_missing: None) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    bad(doctor.headers(), "no C compiler", "apt-get install gcc")
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a compiler that works")
+def test_no_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, binding_missing: None) -> None:
+    import sysconfig
+
+    paths = {**sysconfig.get_paths(), "include": str(tmp_path)}
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: paths)
+    monkeypatch.delenv("CPATH", raising=False)
+    bad(doctor.headers(), "Python.h", "python3-dev")
+
+
+def test_once_compiled_a_missing_compiler_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    from services.runtime.tpm import device
+
+    monkeypatch.setattr(device, "available", lambda: "")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    bad(doctor.headers(), "no C compiler", "apt-get", Health.NOTE)
+
+
+def test_no_descriptor_for_a_port() -> None:
+    code = (
+        "import resource\nfrom lab.doctor import port\n"
+        f"resource.setrlimit({resource.RLIMIT_NOFILE}, (3, 3))\nprint(port())"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Health.PROBLEM" in ran.stdout and "127.0.0.1" in ran.stdout
+    assert "ulimit" in ran.stdout
+
+
+NAMESPACE = ["unshare", "--map-root-user", "--net"]
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None
+    or subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode != 0,
+    reason="no network namespace can be made here",
+)
+def test_no_loopback() -> None:
+    """In a new network namespace the loopback interface is down."""
+    code = "from lab.doctor import port\nprint(port())"
+    ran = subprocess.run(
+        [*NAMESPACE, sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "Health.PROBLEM" in ran.stdout and "ip link set lo up" in ran.stdout
+
+
+def test_too_few_open_files() -> None:
+    code = "from lab.doctor import open_files\nfor n in (3, 500): print(open_files(n, 1))"
+    few, many = limited(resource.RLIMIT_NOFILE, 1024, code).splitlines()
+    assert "Health.OK" in few
+    assert "Health.PROBLEM" in many and "1024" in many and "limits.conf" in many
+    packed = limited(
+        resource.RLIMIT_NOFILE,
+        1024,
+        "from lab.doctor import open_files\nprint(open_files(100, 100))",
+    )
+    assert "Health.PROBLEM" in packed, "an agent of 100 hosts needs more than a broker for them"
+
+
+def test_too_little_memory() -> None:
+    bad(doctor.memory(1_000_000, 1), "are free", "--pack")
+    assert doctor.memory(1, 1).health is Health.OK
+
+
+def test_a_state_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    for where in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nowhere")):
+        monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(where))
+        bad(doctor.state_folder(), str(where), "KEYSTEAD_STATE_HOME")
+
+
+def test_a_disk_that_is_nearly_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")._replace(free=5 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    bad(doctor.state_folder(), "only 5 MiB", "free space")
+
+
+def test_a_lab_of_that_name(home: Path) -> None:
+    assert "is free" in doctor.same_name("one").text
+    folder = LabFolder("one")
+    folder.make()
+    folder.write("lab.json", b'{"layout": 0}')
+    bad(doctor.same_name("one"), "layout 0", "down --purge")
+    folder.save(LabRecord(name="one", file={"clusters": []}, seed=1, wall=0.0))
+    assert "is stopped" in doctor.same_name("one").text
+    folder.write("supervisor", b"1")
+    bad(doctor.same_name("one"), "was killed", "keystead up --name one", Health.NOTE)
+
+
+@pytest.mark.parametrize("words", [["lab.processes.forkserver", "7", "1"], ["nats-server"]])
+def test_processes_that_were_left_behind(words: list[str], home: Path) -> None:
+    """What looks like a lab's process and has no supervisor above it."""
+    command = [sys.executable, "-c", "input()", *words]
+    if words[0] == "nats-server":
+        config = home / "labs" / "one" / "broker-data" / "nats.conf"
+        command = ["bash", "-c", f"exec -a nats-server bash -c 'read line' x {config}"]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE)
+    try:
+        assert until(lambda: doctor.stale_processes().health is Health.PROBLEM, 5)
+        bad(doctor.stale_processes(), str(child.pid), f"kill {child.pid}")
+    finally:
+        child.communicate(b"\n")

@@ -1,0 +1,131 @@
+"""States of labs, the lock that passes on, differences of Lab files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.errors import KeysteadError
+from lab.supervise import launching as launch
+from lab.supervise.launching import LabState, differences, state_of
+from lab.supervise.state_folder import LabFolder, LabRecord
+from lab.topology.lab_file import load, plan
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def lab(name: str = "one", **changes: Any) -> LabFolder:
+    folder = LabFolder(name)
+    folder.make()
+    file = load("default", **changes).model_dump(mode="json")
+    folder.save(LabRecord(name=name, file=file, seed=1, wall=0.0))
+    return folder
+
+
+def test_states_as_files_and_processes_tell_them() -> None:
+    assert state_of(LabFolder("one")) is None
+    folder = lab()
+    assert state_of(folder) is LabState.STOPPED
+    folder.write("supervisor", b"1")  # a pid that is another program's
+    assert state_of(folder) is LabState.KILLED and folder.supervisor() == 0
+    with folder.lock():
+        assert state_of(folder) is LabState.BUSY
+    assert launch.stop(folder) is False
+    assert state_of(folder) is LabState.STOPPED, "stop does not forget the killed one"
+
+
+def test_looking_makes_nothing(home: Path) -> None:
+    assert not LabFolder("nobody").locked()
+    assert list(home.iterdir()) == []
+
+
+def test_the_lock_is_of_one_holder_and_goes_on_in_a_child_that_inherits_it() -> None:
+    folder = lab()
+    with folder.lock() as fd:
+        with pytest.raises(KeysteadError, match="another keystead process"), folder.lock():
+            pass
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1, pass_fds=(fd,))
+    assert folder.locked(), "the child does not hold it"
+    child.communicate(b"\n")
+    assert not folder.locked()
+
+
+def test_a_lock_of_a_removed_folder_is_none() -> None:
+    folder = lab()
+    with folder.lock():
+        folder.purge()
+        with folder.lock():
+            assert folder.locked()
+
+
+def test_the_pid_of_a_supervisor_is_checked() -> None:
+    folder = lab()
+    words = ["-c", "print(flush=True); input()", "lab.supervise.supervisor", "one"]
+    child = subprocess.Popen([sys.executable, *words], stdin=-1, stdout=-1)
+    assert child.stdout is not None and child.stdout.readline() == b"\n"
+    folder.write("supervisor", str(child.pid).encode())
+    assert folder.supervisor() == child.pid
+    other = lab("other")
+    other.write("supervisor", str(child.pid).encode())
+    assert other.supervisor() == 0, "a supervisor of another lab"
+    child.communicate(b"\n")
+    assert folder.supervisor() == 0
+
+
+def test_differences_name_the_place() -> None:
+    old, new = ({"a": [{"n": 1}], "b": {"c": x}, **more} for x, more in ((1, {}), (2, {"d": 3})))
+    assert differences(old, old) == []
+    assert differences(old, new) == ["b.c: 1 -> 2", "d: None -> 3"]
+    assert differences({"a": [1]}, {"a": [1, 2]}) == ["a: [1] -> [1, 2]"]
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"hosts": 50}, {"hosts": 7, "pack": 3}, {"kms": 2, "tpm": "none"}]
+)
+def test_the_summary_counts_what_the_plan_makes(changes: dict[str, Any]) -> None:
+    file = load("default", **changes)
+    topology, short = plan(file), launch.summary(file.model_dump(mode="json"))
+    assert short["processes"] == len(topology.groups) + 4
+    assert short["vms"] == len(topology.vms)
+    assert short["hosts"] == sum(s.role.value == "esxi" for s in topology.nodes)
+    assert sum(short["tpm"].values()) == short["hosts"]
+
+
+def test_another_layout_is_told_with_its_fix() -> None:
+    folder = lab()
+    record = (folder.path / "lab.json").read_bytes()
+    for damaged in (record.replace(b'"layout": 1', b'"layout": 0'), b"{", b"[]", b""):
+        folder.write("lab.json", damaged)
+        with pytest.raises(KeysteadError) as raised:
+            folder.record()
+        assert raised.value.id == "KS-LAB-004" and "--purge --name one" in raised.value.fix
+
+
+def test_a_state_folder_that_cannot_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path / "file"))
+    with pytest.raises(KeysteadError) as raised, LabFolder("one").lock():
+        pass
+    assert raised.value.id == "KS-LAB-005"
+
+
+def test_logs_of_a_failed_start_are_put_aside(home: Path) -> None:
+    folder = lab()
+    (folder.path / "logs").mkdir()
+    (folder.path / "logs" / "supervisor.log").write_text("why")
+    (folder.path / "broker-data").mkdir()
+    (folder.path / "broker-data" / "nats.log").write_text("port taken")
+    kept = launch.keep_logs(folder)
+    assert kept == home / "failed" / "one"
+    assert (kept / "logs" / "supervisor.log").read_text() == "why"
+    assert (kept / "broker-data-nats.log").read_text() == "port taken"
+    assert os.listdir(launch.keep_logs(folder)) == os.listdir(kept), "only the last is kept"

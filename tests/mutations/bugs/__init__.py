@@ -1,0 +1,11 @@
+"""Planted bugs: each module here breaks one promise of the product when it is imported.
+
+Nothing imports them in normal use. A simulated lab imports one in its worker, an agent process
+of a real lab before it builds its nodes (``Lab(patch="tests.mutations.bugs.no_eviction")``).
+Services know nothing of them: they replace functions and methods from outside (``planting``).
+Each names the rule that it breaks in its first line; ``tests/mutations/table.py`` names the test
+that turns red for it.
+
+Two break nothing: ``key_ledger`` writes down every secret that a process holds, for the scan of a
+whole run, and ``planting`` is what all use. ``key_leaks`` puts a key into every kind of place.
+"""

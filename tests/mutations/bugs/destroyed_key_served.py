@@ -1,0 +1,37 @@
+"""KMIP broken (M34): a destroyed key keeps its material, and Get gives it as if it were active."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from protocol.terms import KmipState
+from services.kms import core, store
+from tests.mutations.bugs.planting import plant
+
+_DEAD = (KmipState.DESTROYED, KmipState.DESTROYED_COMPROMISED)
+
+
+def _undead(original: Any) -> Any:
+    def judged(caller: Any, operation: Any, step: Any, row: Any, at: float) -> Any:
+        moved = original(caller, operation, step, row, at)
+        if getattr(moved, "state", None) in _DEAD:
+            moved = msgspec.structs.replace(moved, wrapped=row.wrapped)
+        return moved
+
+    return judged
+
+
+def _found(original: Any) -> Any:
+    def find(connection: Any, vault: Any, key_id: Any) -> Any:
+        row = original(connection, vault, key_id)
+        if row is not None and row.state in _DEAD:
+            return msgspec.structs.replace(row, state=KmipState.ACTIVE)
+        return row
+
+    return find
+
+
+plant(core, "_judged", _undead)
+plant(store, "find", _found)

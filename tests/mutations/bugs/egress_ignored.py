@@ -1,0 +1,8 @@
+"""Link rules broken: a sender does not ask them."""
+
+from __future__ import annotations
+
+from services.runtime.link import PASS, RuleTable
+from tests.mutations.bugs.planting import plant
+
+plant(RuleTable, "egress", lambda original: lambda self, link, boot, nth: PASS)

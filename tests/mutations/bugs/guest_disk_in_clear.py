@@ -1,0 +1,9 @@
+"""Encryption broken (M49): guests write their blocks as they are."""
+
+from __future__ import annotations
+
+from services.esxi import guest
+from tests.mutations.bugs.planting import plant
+
+plant(guest, "_stored", lambda original: lambda dek, index, plain: plain)
+plant(guest, "decrypt_block", lambda original: lambda dek, index, stored: stored)

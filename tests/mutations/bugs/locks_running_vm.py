@@ -1,0 +1,20 @@
+"""LOCK-04 broken (M24): a VM that runs is judged as if it did not."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from services.vcenter import locks, push
+from tests.mutations.bugs.planting import plant
+
+
+def _stern(original: Any) -> Any:
+    def decide(facts: Any) -> Any:
+        return original(dataclasses.replace(facts, running=False))
+
+    return decide
+
+
+plant(push, "decide", _stern)
+plant(locks, "decide", _stern)

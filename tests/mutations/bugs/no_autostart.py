@@ -1,0 +1,15 @@
+"""B9 broken: a host that booted starts none of its VMs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.esxi import power
+from tests.mutations.bugs.planting import plant
+
+
+async def _idle(host: Any) -> None:
+    """Nothing is started."""
+
+
+plant(power, "autostart", lambda original: _idle)

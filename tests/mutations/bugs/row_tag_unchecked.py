@@ -1,0 +1,15 @@
+"""The key server's vault broken: an edited database is believed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.kms.master import Vault
+from tests.mutations.bugs.planting import plant
+
+
+def _verify(self: Any, kind: bytes, row: bytes, tag: bytes, what: str) -> None:
+    """Whatever is there is true."""
+
+
+plant(Vault, "verify", lambda original: _verify)
