@@ -26,7 +26,7 @@ PLANTED = {
     "A service sees ports": ("services/esxi/boot.py", "import services.runtime.tpm.model"),
     "The two drivers know nothing": (
         "services/runtime/sim/rng.py",
-        "import services.runtime.lab.rng",
+        "import services.runtime.real.rng",
     ),
 }
 

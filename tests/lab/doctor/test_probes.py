@@ -149,7 +149,7 @@ def test_once_compiled_a_missing_compiler_is_a_note(monkeypatch: pytest.MonkeyPa
 
 def test_no_descriptor_for_a_port() -> None:
     code = (
-        "import resource\nfrom lab.doctor import port\n"
+        "import resource\nfrom lab.doctor.probes import port\n"
         f"resource.setrlimit({resource.RLIMIT_NOFILE}, (3, 3))\nprint(port())"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -167,7 +167,7 @@ NAMESPACE = ["unshare", "--map-root-user", "--net"]
 )
 def test_no_loopback() -> None:
     """In a new network namespace the loopback interface is down."""
-    code = "from lab.doctor import port\nprint(port())"
+    code = "from lab.doctor.probes import port\nprint(port())"
     ran = subprocess.run(
         [*NAMESPACE, sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
@@ -175,14 +175,14 @@ def test_no_loopback() -> None:
 
 
 def test_too_few_open_files() -> None:
-    code = "from lab.doctor import open_files\nfor n in (3, 500): print(open_files(n, 1))"
+    code = "from lab.doctor.probes import open_files\nfor n in (3, 500): print(open_files(n, 1))"
     few, many = limited(resource.RLIMIT_NOFILE, 1024, code).splitlines()
     assert "Health.OK" in few
     assert "Health.PROBLEM" in many and "1024" in many and "limits.conf" in many
     packed = limited(
         resource.RLIMIT_NOFILE,
         1024,
-        "from lab.doctor import open_files\nprint(open_files(100, 100))",
+        "from lab.doctor.probes import open_files\nprint(open_files(100, 100))",
     )
     assert "Health.PROBLEM" in packed, "an agent of 100 hosts needs more than a broker for them"
 
