@@ -50,6 +50,14 @@ def encode_message(message: Message) -> msgspec.Raw:
     return msgspec.Raw(_encoder.encode(message))
 
 
+def encoded_size(value: object) -> int:
+    """Bytes that ``value`` (an id, a struct, any part of a message) has on the wire.
+
+    ``TypeError`` if it holds clear keys or has no place on the wire.
+    """
+    return len(_encoder.encode(value))
+
+
 def decode_message(name: str, body: bytes | msgspec.Raw) -> Message:
     """The message ``name`` with this body; ``Malformed`` if unknown or invalid."""
     cls = Message._registry.get(name)

@@ -257,3 +257,9 @@ class GeneralFailure(ProductError):
 
     code = 45
     definite = False
+
+
+class ResponseTooLarge(ProductError):
+    """KMIP Response Too Large: the answer would not fit into one message; ask for fewer."""
+
+    code = 46

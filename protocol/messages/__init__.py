@@ -2,5 +2,6 @@
 
 - ``base``     Request, Reply, Event, Sealed, and the registry all others enter
 - ``kms``      what a key server serves           - ``host``     what an ESXi host serves
-- ``vcenter``  what vCenter serves                - ``control``  what the lab tells its agents
+- ``vcenter``  what vCenter serves                - ``agent``    what the lab tells its agents
+- ``pages``    lists cut by what they weigh on the wire
 """

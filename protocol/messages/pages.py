@@ -1,0 +1,61 @@
+"""Lists cut into pages by what they weigh on the wire, not by how many entries they have.
+
+A message and its answer may each be 256 KiB at most (``envelope.SIZE_LIMIT``), and an id may be
+300 characters long: a thousand short ids fit where a thousand long ones do not. Who sends a list
+cuts it with ``pages``; who answers with one gives the first page (``first_page``) and takes a
+cursor in the request, or refuses with ``ResponseTooLarge``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, TypeVar
+
+from protocol.codec import encoded_size
+from protocol.envelope import SIZE_LIMIT
+
+T = TypeVar("T")
+
+PAGE_BUDGET: Final = SIZE_LIMIT * 3 // 4
+"""Bytes that the items of one page may weigh; the rest is for the envelope and other fields."""
+
+KEY_BYTES: Final = 34
+"""What a 256-bit key adds to a sealed field: 32 bytes and their header. Use it as ``extra``."""
+
+
+def pages(
+    items: Iterable[T], *, budget: int = PAGE_BUDGET, extra: int = 0, at_most: int | None = None
+) -> Iterator[tuple[T, ...]]:
+    """Cut ``items`` into pages, in order; nothing is lost, and no page is empty.
+
+    ``budget``: bytes that the items of a page may weigh together. ``extra``: bytes that each item
+    costs beyond its own encoding, in the message or in the answer to it, whichever is more (a
+    sealed key: ``KEY_BYTES``). ``at_most``: how many items a page may have, whatever they weigh.
+    An item that is heavier than the whole budget has a page of its own. ``ValueError`` when
+    ``at_most`` leaves no room for an item.
+    """
+    if at_most is not None and at_most < 1:
+        raise ValueError(f"a page of at most {at_most} items holds none")
+    page: list[T] = []
+    weight = 0
+    for item in items:
+        more = encoded_size(item) + extra
+        if page and (weight + more > budget or len(page) == at_most):
+            yield tuple(page)
+            page, weight = [], 0
+        page.append(item)
+        weight += more
+    if page:
+        yield tuple(page)
+
+
+def first_page(
+    items: Sequence[T], *, budget: int = PAGE_BUDGET, extra: int = 0, at_most: int | None = None
+) -> tuple[T, ...]:
+    """The first of ``pages(items, ...)``; empty only when ``items`` is."""
+    return next(pages(items, budget=budget, extra=extra, at_most=at_most), ())
+
+
+def fits(items: Iterable[object], *, budget: int = PAGE_BUDGET, extra: int = 0) -> bool:
+    """Whether ``items`` weigh no more than ``budget`` bytes together, each with its ``extra``."""
+    return sum(encoded_size(item) + extra for item in items) <= budget
