@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from lab.errors import KeysteadError
 from protocol.crypto.seal import Keyring
 from protocol.terms import NodeName, node_name
+from services.runtime.real.files import replace_file
 
 SUPERVISOR = "supervisor"
 CLI = "cli"
@@ -240,9 +241,4 @@ def _read_public(folder: Path, name: str) -> _PublicFile:
 
 
 def _write(path: Path, content: msgspec.Struct, mode: int) -> None:
-    """The file whole or not at all, never readable to others for a moment."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(fd, "wb") as file:
-        file.write(msgspec.json.encode(content))
-    os.replace(temporary, path)
+    replace_file(path, msgspec.json.encode(content), mode=mode, durable=False)

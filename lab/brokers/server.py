@@ -31,6 +31,7 @@ from lab.brokers.configuration import (
 from lab.brokers.identities import TAP, Identities
 from lab.brokers.program import find_server
 from lab.errors import KeysteadError
+from services.runtime.real.files import replace_file
 
 _START_LIMIT_S = 15.0  # far above the usual 0.05 s: a loaded machine is not an error
 _STOP_LIMIT_S = 5.0
@@ -235,7 +236,8 @@ class Broker:
                 return tuple(control_user(name, key) for name, key in known if name != TAP)
 
     def _write_config(self, place: BrokerPlace) -> None:
-        _replace(place.config, render(self.kind, place, self._users()).encode())
+        config = render(self.kind, place, self._users()).encode()
+        replace_file(place.config, config, durable=False)  # a server may read it at any moment
 
     async def _answers(self, place: BrokerPlace, pid: int) -> None:
         """Learn the port if it was the server's to choose; then see that it is really ours."""
@@ -249,7 +251,8 @@ class Broker:
             raise self._not_started(f"port {port} belongs to another server, {name!r}")
         if port != place.port:
             self._place = BrokerPlace(place.folder, place.server_name, port)
-            _replace(self._endpoint, msgspec.json.encode(_Endpoint(port, place.server_name)))
+            endpoint = msgspec.json.encode(_Endpoint(port, place.server_name))
+            replace_file(self._endpoint, endpoint, durable=False)
 
     @staticmethod
     def _port_of(file: Path) -> int:
@@ -277,15 +280,6 @@ class Broker:
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """The file whole or not at all: the server may read it at any moment."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-    os.replace(temporary, path)
 
 
 async def _server_name(port: int) -> str | None:

@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 
 from lab.errors import KeysteadError
+from services.runtime.real.files import replace_file
 
 LAYOUT = 1
 _LOCK_TRIES, _LOCK_PAUSE = 10, 0.03
@@ -103,10 +104,8 @@ class LabFolder:
     def write(self, name: str, data: bytes) -> None:
         """Whole or not at all."""
         path = self.path / name
-        unfinished = path.with_name(f".{name}.new")
         try:
-            unfinished.write_bytes(data)
-            unfinished.replace(path)
+            replace_file(path, data, durable=False)
         except OSError as error:
             raise no_room(error) from None
 

@@ -22,11 +22,11 @@ from protocol.secret import KeyMaterial
 from protocol.terms import ProtectionMode
 from protocol.tpm.structures import SealedBlob
 from services.esxi.state import Configuration, Section, merged
+from services.runtime.durable import replace_durably
 from services.runtime.ports import Disk, Rng
 
 FOLDER: Final = "bootbank"
 FILE: Final = f"{FOLDER}/state.tgz"
-NEW_FILE: Final = f"{FOLDER}/state.new"
 CONFIG_KEY_SIZE: Final = 32
 _FORMAT: Final = 1
 
@@ -176,11 +176,6 @@ class Archive:
         if image is self._saved and protection is self._saved_protection:
             return
         data = pack(protection, config_key, image, self._rng.token(NONCE_SIZE))
-        await self._disk.write(NEW_FILE, data)
-        await self._disk.sync(NEW_FILE)
-        await self._disk.replace(NEW_FILE, FILE)
-        await self._disk.sync_folder(FOLDER)
-        if self._saved is None:
-            await self._disk.sync_folder()  # the folder itself is new
+        await replace_durably(self._disk, FILE, data, folder_is_new=self._saved is None)
         self._saved, self._saved_protection = image, protection
         self.writes += 1

@@ -41,6 +41,7 @@ from services.esxi.measure import EXEC_OPTION, exec_installed_only
 from services.esxi.recovery import RecoveryKey, canonical_id, new_recovery_key
 from services.esxi.sealing import protected, with_recovery
 from services.esxi.state import Section, StoredKey
+from services.runtime.durable import replace_durably
 
 NOT_TPM = "Error: The configuration of this host is not protected by a TPM (mode NONE)."
 
@@ -243,12 +244,9 @@ async def _set_kernel_option(host: Host, name: str, value: str) -> None:
     if name != EXEC_OPTION or value.upper() not in ("TRUE", "FALSE"):
         raise Refused(f"Error: Only {EXEC_OPTION} with TRUE or FALSE can be set on this host.")
     options = {**await load_options(host), name: value.upper()}
-    new_file = f"{BOOT_OPTIONS}.new"
+    image = msgspec.msgpack.encode(dict(sorted(options.items())))
     try:
-        await host.disk.write(new_file, msgspec.msgpack.encode(dict(sorted(options.items()))))
-        await host.disk.sync(new_file)
-        await host.disk.replace(new_file, BOOT_OPTIONS)
-        await host.disk.sync_folder(BOOT_OPTIONS.rpartition("/")[0])
+        await replace_durably(host.disk, BOOT_OPTIONS, image)
     except OSError as error:
         raise Refused(f"Error: {BOOT_OPTIONS} could not be saved: {error}") from None
     host.node.record("kernel.option", name=name, value=value.upper())

@@ -15,11 +15,11 @@ from typing import Final
 from protocol.crypto.wrap import unwrap, wrap
 from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
+from services.runtime.durable import replace_durably
 from services.runtime.ports import Disk, Rng
 
 MASTER_FILE: Final = "master.key"
 MASTER_SIZE: Final = 32
-_MAKING: Final = "master.key.new"
 
 
 async def read_master(disk: Disk) -> KeyMaterial | None:
@@ -36,10 +36,7 @@ async def read_master(disk: Disk) -> KeyMaterial | None:
 async def make_master(disk: Disk, rng: Rng) -> KeyMaterial:
     """A new master key, durable on return; whole or not there after a crash."""
     master = KeyMaterial(rng.token(MASTER_SIZE))
-    await disk.write(_MAKING, master.reveal())
-    await disk.sync(_MAKING)
-    await disk.replace(_MAKING, MASTER_FILE)
-    await disk.sync_folder()
+    await replace_durably(disk, MASTER_FILE, master.reveal())
     return master
 
 

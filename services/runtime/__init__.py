@@ -11,6 +11,7 @@
 - ``link``         link rules: cut, delay, loss, dup; epochs and leases
 - ``session``      numbered commands of one controller to one host
 - ``store``        what outlives lives: a node's storage, the cluster's array
+- ``durable``      replaces a file of a disk: the old or the new, through any crash
 - ``sql``          rules for a service's SQL, and one shared commit; used by both drivers
 - ``config``       knobs (behaviour under doubt), read once at the edge
 - ``real``, ``sim`` the two drivers of each port   - ``tpm``  TPM devices behind the port

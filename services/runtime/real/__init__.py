@@ -4,5 +4,6 @@
 - ``clock``, ``rng``       the machine's clock in lab seconds; seeded choices, real tokens
 - ``disk`` (with ``trees``, ``database``)  a node's storage as a folder
 - ``datastore``            a cluster's array as a folder that many processes share
+- ``files``                replaces plain files of the machine
 - ``world``                joins them into the lives of nodes
 """

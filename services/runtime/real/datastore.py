@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from services.runtime.incarnation import Incarnation
 from services.runtime.ports import VmLockHeld
+from services.runtime.real.files import replace_file, sync_folder
 from services.runtime.store import block_start, plain
 
 T = TypeVar("T")
@@ -164,13 +165,8 @@ class LabDatastore:
         folder, name = self._folder(vm), plain(file)
         if not folder.is_dir():
             folder.mkdir(exist_ok=True)
-            _sync_folder(self._array.vms)
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as opened:
-            opened.write(data)
-            opened.flush()
-            os.fsync(opened.fileno())
-        os.replace(fresh, folder / name)
-        _sync_folder(folder)
+            sync_folder(self._array.vms)
+        replace_file(folder / name, data, unfinished=fresh, durable=True)
 
     async def read_block(self, vm: str, file: str, index: int, size: int) -> bytes:
         start = block_start(index, size)
@@ -211,7 +207,7 @@ class LabDatastore:
             folder = self._folder(vm)
             if folder.is_dir():
                 shutil.rmtree(folder)
-                _sync_folder(self._array.vms)
+                sync_folder(self._array.vms)
 
         await self._do(work)
 
@@ -221,11 +217,3 @@ def _names(folder: Path) -> tuple[str, ...]:
         return tuple(sorted(os.listdir(folder)))
     except FileNotFoundError:
         return ()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

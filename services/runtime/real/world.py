@@ -27,6 +27,7 @@ from services.runtime.real.bus import NatsWire
 from services.runtime.real.clock import LabClock
 from services.runtime.real.datastore import LabArray
 from services.runtime.real.disk import LabDisk, LabStore
+from services.runtime.real.files import replace_file
 from services.runtime.real.rng import LabRng
 from services.runtime.tpm.device import TpmDevice, open_device
 from services.runtime.tpm.nv import FileNv
@@ -86,9 +87,7 @@ class LabWorld:
         """Written before it is used, so that a killed process does not repeat it."""
         boot = self._boots[node] = self._boots[node] + 1
         counter = self.folder / "nodes" / node / "boots"
-        unfinished = counter.with_suffix(".new")
-        unfinished.write_text(str(boot))
-        unfinished.replace(counter)
+        replace_file(counter, str(boot).encode(), durable=False)
         return boot
 
     def last_boot(self, node: NodeName) -> int:
