@@ -208,12 +208,15 @@ class HostDestroyVm(Command[Done], frozen=True, kw_only=True):
 class ReconfigureVm(Command["VmState"], frozen=True, kw_only=True):
     """CryptoSpecEncrypt: new DEKs under this KEK, data rewritten, VM powered off.
 
+    ``key`` None: the host makes the key itself, with a provider whose keys are born on hosts
+    (KEY-02); its answer names the key. ``NotAvailable`` from a host that has no such provider.
+
     ``EncryptionKeyRequired`` if the key is not cached, ``InvalidState`` if encrypted already
     with another key or the host is not safe; no change if encrypted with this key.
     """
 
     vm: VmName
-    key: CryptoKeyId
+    key: CryptoKeyId | None = None
 
 
 class HostPowerOnVm(Command["VmState"], frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ import msgspec
 
 from protocol.events import EventTypeId
 from protocol.messages.base import Event, Repeat, Reply, Request
-from protocol.messages.host import Done, HostSummary, VmSummary
+from protocol.messages.host import Done
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,
@@ -27,28 +27,17 @@ from protocol.terms import (
 # From hosts --------------------------------------------------------------------------------
 
 
-class AnnounceHost(Request[Done], frozen=True, kw_only=True):
-    """A host that has booted (or lost its session) asks vCenter to connect: step B8."""
+class HostChanged(Request[Done], frozen=True, kw_only=True):
+    """The doorbell of a host: something changed there, and vCenter should look for itself.
 
-    repeat: ClassVar[Repeat] = Repeat.CONVERGE
-    summary: HostSummary
-
-
-class ReportMissingKeys(Request[Done], frozen=True, kw_only=True):
-    """Step 5 of resolving: the host cannot help itself for these keys of this VM."""
-
-    repeat: ClassVar[Repeat] = Repeat.CONVERGE
-    boot: int
-    vm: VmName
-    keys: tuple[CryptoKeyId, ...]
-
-
-class ReportVms(Request[Done], frozen=True, kw_only=True):
-    """States of VMs that changed on the host without vCenter's command (autostart)."""
+    A host rings when it has booted or lost its session (step B8), when it cannot find keys of
+    a VM by itself (step 5 of resolving), and when VMs changed without vCenter's command. What
+    has changed is in the view that vCenter then asks for; ``boot`` is the life of the host that
+    rings, so that a late ring of an earlier life is told from a new one.
+    """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     boot: int
-    vms: tuple[VmSummary, ...]
 
 
 # Hosts and VMs -----------------------------------------------------------------------------

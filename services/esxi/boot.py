@@ -62,7 +62,7 @@ async def boot(host: Host) -> None:
 async def after(host: Host) -> None:
     """B8 and B9, while the host serves. vCenter may be down: B9 does not wait for it."""
     await _passed(host, "B8", f"announce to {host.config.vcenter or 'nobody'}")
-    host.node.background("uplink", host.uplink.announce(host.summary))
+    host.node.background("uplink", host.uplink.announce())
     await inventory.tidy_all(host)
     host.node.record("boot.step", step="B9", text="autostart")
     await power.autostart(host)

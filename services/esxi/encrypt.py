@@ -12,6 +12,7 @@ from protocol.errors import (
     EncryptionKeyRequired,
     InvalidPowerState,
     InvalidState,
+    NotAvailable,
 )
 from protocol.terms import CryptoKeyId, HostCryptoState, VmName
 from services.esxi.datastore_files import locked, read_config, tidy, write, write_config
@@ -21,13 +22,16 @@ from services.esxi.inventory import registered
 from services.esxi.vm import VmConfig, VmEntry, encrypted_config
 
 
-async def encrypt(host: Host, vm: VmName, key: CryptoKeyId) -> VmEntry:
+async def encrypt(host: Host, vm: VmName, key: CryptoKeyId | None) -> VmEntry:
     """Encrypt ``vm`` under ``key``; no change when it is encrypted with it already.
 
-    ``EncryptionKeyRequired`` when this host cannot use the key, ``InvalidState`` when it is not
-    safe or the VM has another key, ``InvalidPowerState`` while it runs.
+    ``NotAvailable`` for None: no provider of this host makes keys. ``EncryptionKeyRequired``
+    when this host cannot use the key, ``InvalidState`` when it is not safe or the VM has another
+    key, ``InvalidPowerState`` while it runs.
     """
     entry = registered(host, vm)
+    if key is None:
+        raise NotAvailable(f"{host.node.name} has no key provider that makes keys on the host")
     if entry.guest is not None:
         raise InvalidPowerState(f"{vm} is running: it is encrypted while powered off")
     async with locked(host.datastore, vm):

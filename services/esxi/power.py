@@ -13,7 +13,6 @@ from protocol.errors import (
     InvalidState,
     ProductError,
 )
-from protocol.messages.host import VmSummary
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, PowerState, VmName
 from services.esxi.datastore_files import locked, read_config, take_lock, tidy, write_wanted
@@ -95,9 +94,10 @@ async def autostart(host: Host) -> None:
         started, lacking = await _attempt(host, waiting)
         waiting = list(lacking)
         if host.uplink.connected:
-            news = {vm: keys for vm, keys in lacking.items() if keys and vm not in told}
-            told.update(news)
-            host.node.background("autostart.report", _report(host, started, news))
+            news = {vm for vm, keys in lacking.items() if keys and vm not in told}
+            told |= news
+            if started or news:
+                host.node.background("autostart.ring", _ring(host))
         left = deadline - host.clock.monotonic()
         if not waiting or left <= 0:
             break
@@ -111,9 +111,9 @@ async def autostart(host: Host) -> None:
 
 async def _attempt(
     host: Host, vms: list[VmName]
-) -> tuple[tuple[VmSummary, ...], dict[VmName, tuple[CryptoKeyId, ...]]]:
-    """Try each once; those started, and those for which a key or the mode may still come."""
-    started: list[VmSummary] = []
+) -> tuple[bool, dict[VmName, tuple[CryptoKeyId, ...]]]:
+    """Try each once; whether any started, and those for which a key or the mode may still come."""
+    started = False
     lacking: dict[VmName, tuple[CryptoKeyId, ...]] = {}
     for vm in vms:
         async with host.node.turn(turn_of(vm)):
@@ -127,18 +127,12 @@ async def _attempt(
             except ProductError:
                 continue  # recorded; nothing that may arrive would help
             else:
-                started.append(host.vm_summary(entry))
-    return tuple(started), lacking
+                started = True
+    return started, lacking
 
 
-async def _report(
-    host: Host,
-    started: tuple[VmSummary, ...],
-    lacking: dict[VmName, tuple[CryptoKeyId, ...]],
-) -> None:
-    await host.uplink.report_vms(started)
-    for vm, keys in lacking.items():
-        await host.uplink.report_missing(vm, keys)
+async def _ring(host: Host) -> None:
+    await host.uplink.ring()
 
 
 async def _opened(host: Host, entry: VmEntry, *, ask: bool) -> Guest:
@@ -162,7 +156,7 @@ async def _resolve(host: Host, config: VmConfig, *, ask: bool) -> None:
     if missing and next_means(host.facts(missing[0], may_ask=ask)) is Means.ASK_VCENTER:
         try:
             async with host.clock.timeout(host.node.knobs.request_timeout_s):
-                if await host.uplink.report_missing(config.vm, missing):
+                if await host.uplink.ring():
                     while missing := _from_host(host, config.keys):
                         await host.keys.next_change.wait()
         except TimeoutError:

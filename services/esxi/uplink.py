@@ -1,12 +1,12 @@
-"""A host's way to its vCenter: announce at boot and when the session is lost (step B8).
+"""A host's way to its vCenter: it rings at boot and when the session is lost (step B8).
 
 vCenter opens the session and asks for the host's view as its heartbeat; three missed
-heartbeats mean, for the host, that the session is lost, and it announces itself again.
+heartbeats mean, for the host, that the session is lost, and it rings again. What has changed
+is in the view that vCenter asks for; the ring itself says only that it should look.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from protocol.errors import NoPermission, ProductError
@@ -14,13 +14,11 @@ from protocol.messages.base import Request
 from protocol.messages.host import (
     Command,
     GetCryptoKeyStatus,
-    HostSummary,
     OpenSession,
     QueryHost,
-    VmSummary,
 )
-from protocol.messages.vcenter import AnnounceHost, ReportMissingKeys, ReportVms
-from protocol.terms import CryptoKeyId, NodeName, VmName
+from protocol.messages.vcenter import HostChanged
+from protocol.terms import NodeName
 from services.runtime.ports import Ports
 from services.runtime.service import Node, Peer
 from services.runtime.session import SessionGuard
@@ -70,7 +68,7 @@ class Uplink:
                 raise NoPermission(f"{type(message).__name__} is for the host's own console")
         self._heard = self._clock.monotonic()
 
-    async def announce(self, summary: Callable[[], HostSummary]) -> None:
+    async def announce(self) -> None:
         """For the rest of this life: while not connected, ask vCenter to connect."""
         if not self._vcenter:
             return
@@ -80,21 +78,16 @@ class Uplink:
                 pause = _FIRST_RETRY
                 await self._clock.sleep(self._node.knobs.heartbeat_s)
                 continue
-            await self._ask(AnnounceHost(summary=summary()))
+            await self.ring()
             await self._clock.sleep(pause * (0.5 + self._choices.random()))
             pause = min(pause * 2, _LAST_RETRY)
 
-    async def report_missing(self, vm: VmName, keys: tuple[CryptoKeyId, ...]) -> bool:
-        """Step 5 of resolving; whether vCenter took it."""
-        boot = self._node.boot
-        return await self._ask(ReportMissingKeys(boot=boot, vm=vm, keys=keys))
+    async def ring(self) -> bool:
+        """Have vCenter look at this host soon; whether it heard.
 
-    async def report_vms(self, vms: tuple[VmSummary, ...]) -> None:
-        """States that changed without vCenter's command. Lost: its heartbeat sees them too."""
-        if vms and self.connected:
-            await self._ask(ReportVms(boot=self._node.boot, vms=vms))
-
-    async def _ask(self, message: Request[Any]) -> bool:
+        Lost: its heartbeat sees the same a little later.
+        """
+        message = HostChanged(boot=self._node.boot)
         try:
             await self._bus.request(
                 self._vcenter, message, within=self._node.knobs.request_timeout_s

@@ -1,8 +1,9 @@
 """vCenter's line to each host: session, numbered commands, heartbeat, back-off.
 
-Connecting is AnnounceHost (or vCenter's own try) -> OpenSession -> step B8. Every
-``heartbeat_s`` the host is asked for its view; three misses in a row make it notResponding and
-end the session. A host that booted, or holds another session, is connected anew at once.
+Connecting is HostChanged (or vCenter's own try) -> OpenSession -> step B8. Every
+``heartbeat_s``, and soon after the host rings, the host is asked for its view; three misses in
+a row make it notResponding and end the session. A host that booted, or holds another session, is
+connected anew at once.
 
 Commands name a wanted state, so an answer that did not come is asked for again under a new
 number; the host refuses the old one if it arrives later than the new.
@@ -74,7 +75,9 @@ class HostLink:
         self.told: set[str] = set()  # reports made once per boot of the host (``push``)
         self.incomplete = False  # the last pass was cut short: again at the next heartbeat
         self.passed = asyncio.Event()  # a pass of B8 has come to its end
-        self.announced = 0  # latest boot the host announced
+        self.announced = 0  # latest boot in which the host rang
+        self._rung = False  # the host asked to be looked at, and was not yet
+        self._view_at = -1  # activity at which the view came that no pass has used yet
         self._links = links
         self._opening = asyncio.Lock()
         self._flying = 0  # commands sent and not answered
@@ -121,7 +124,8 @@ class HostLink:
                     self.passed.set()
 
     def want_pass(self) -> None:
-        """Ask for a pass of B8 soon; several asks before it begins are one."""
+        """Ask for a pass of B8 soon, on a new view; several asks before it begins are one."""
+        self._view_at = -1
         self._work.set()
 
     # ---- session ----------------------------------------------------------------------------
@@ -146,8 +150,9 @@ class HostLink:
             self.state = HostConnectionState.CONNECTED
             self._misses = self._failures = 0
             self._links.node.record("host.connected", host=self.host, boot=opened.summary.boot)
+        self._rung = False
         await self.saw(opened.summary)
-        self.want_pass()
+        self._work.set()
 
     async def _try_to_connect(self) -> None:
         announced = self.announced
@@ -166,14 +171,18 @@ class HostLink:
 
     async def _heartbeat(self) -> None:
         session = self.session
+        rung = self._rung
         try:
-            await self.look()
+            await self.look(TRIES if rung else 1)
         except ProductError as error:
             if self.session is session:
                 self._miss(error)
             return
-        if self.session is session and (self.incomplete or self._links.needs_pass(self)):
-            self.want_pass()
+        if self.session is not session:
+            return
+        self._rung = self._rung and self._view_at != self._activity
+        if self.incomplete or self._links.needs_pass(self, rung):
+            self._work.set()
 
     async def look(self, tries: int = 1) -> HostSummary:
         """Ask for the host's view, at most ``tries`` times, and return what is known then.
@@ -215,15 +224,16 @@ class HostLink:
         self._not_before = 0.0
         self._pulse.poke()
 
-    def announce(self, summary: HostSummary) -> None:
-        """AnnounceHost: it booted, or lost its session. An older boot's word is not believed."""
-        if summary.boot < self.announced:
+    def rang(self, boot: int) -> None:
+        """HostChanged: connect if it has booted since, else look. An older boot's is ignored."""
+        if boot < self.announced:
             return
-        self.announced = summary.boot
+        self.announced, self._rung = boot, True
         known = self.summary.boot if self.summary is not None else 0
-        same = self.session is not None and self.session.session == summary.session
-        if summary.boot != known or not same:
+        if self.session is None or boot != known:
             self.lost("the host asks to be connected")
+        else:
+            self._pulse.poke()
 
     def learn(self, **fields: object) -> None:
         """What a command has just changed, until the host is asked again."""
@@ -233,7 +243,15 @@ class HostLink:
     async def saw(self, summary: HostSummary) -> None:
         """The host's view as it came from it just now."""
         self.summary, self.seen_at = summary, self._links.clock.now()
+        self._view_at = self._activity
         await self._links.adopt(self, summary.vms)
+
+    async def view(self) -> HostSummary:
+        """For a pass: the view that came just before it, if nothing was sent since; else look."""
+        fresh, self._view_at = self._view_at == self._activity, -1
+        if fresh and self.summary is not None:
+            return self.summary
+        return await self.look(TRIES)
 
     # ---- messages ---------------------------------------------------------------------------
 
@@ -290,7 +308,7 @@ class HostLinks:
         self.within = node.knobs.request_timeout_s
         self.adopt = adopt
         self.make_good: Callable[[HostLink], Awaitable[None]]
-        self.needs_pass: Callable[[HostLink], bool]
+        self.needs_pass: Callable[[HostLink, bool], bool]
         self._links: dict[NodeName, HostLink] = {}
         self._sessions = 0
 

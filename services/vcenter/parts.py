@@ -109,7 +109,9 @@ def assemble(node: Node, ports: Ports, config: VcenterConfig, database: Database
     push = Push(node, ports.clock, config, inventory, providers, hostkeys)
     reconciler = Reconciler(node, ports.clock, inventory, providers, contacts, hosts)
     hosts.make_good = push.make_good
-    hosts.needs_pass = lambda link: needs_pass(inventory, link, auto_unlock=node.knobs.auto_unlock)
+    hosts.needs_pass = lambda link, rung: needs_pass(
+        inventory, link, rung=rung, auto_unlock=node.knobs.auto_unlock
+    )
     contacts.recovered = reconciler.poke
     return Parts(
         node, ports.clock, inventory, contacts, providers, hosts, hostkeys, push, reconciler

@@ -40,7 +40,7 @@ from services.runtime.ports import Clock
 from services.runtime.service import Node
 from services.vcenter import events
 from services.vcenter.config import VcenterConfig
-from services.vcenter.connection import TRIES, UNANSWERED, HostLink
+from services.vcenter.connection import UNANSWERED, HostLink
 from services.vcenter.hostkey import HostKeys
 from services.vcenter.inventory import Edit, Inventory, change_host, change_vm
 from services.vcenter.locks import Keep, Lock, Unlock, VmFacts, decide
@@ -88,7 +88,7 @@ class Push:
         """One pass; None, or why the host cannot be made safe. Raises what the host answers."""
         async with link.turn, self._slots:
             link.incomplete = False
-            summary = await link.look(TRIES)
+            summary = await link.view()
             row = self._inventory.hosts.get(link.host)
             if row is None:
                 return None

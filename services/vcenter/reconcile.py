@@ -81,9 +81,10 @@ class Reconciler:
             self._node.record("provider.status", provider=provider, status=status)
 
 
-def needs_pass(inventory: Inventory, link: HostLink, *, auto_unlock: bool) -> bool:
-    """Whether a heartbeat shows what a pass would change: a VM without key that carries no mark,
-    or a mark whose cause is gone."""
+def needs_pass(inventory: Inventory, link: HostLink, *, rung: bool, auto_unlock: bool) -> bool:
+    """Whether the host's view shows what a pass would change: a VM without key that carries no
+    mark (or any VM without key, when the host has rung: it asks for help), or a mark whose cause
+    is gone."""
     if link.summary is None:
         return False
     for vm in link.summary.vms:
@@ -91,7 +92,7 @@ def needs_pass(inventory: Inventory, link: HostLink, *, auto_unlock: bool) -> bo
         if row is None or row.host != link.host:
             continue
         lacks = bool(vm.missing) and vm.power is PowerState.OFF
-        if lacks and row.lock_event is None:
+        if lacks and (rung or row.lock_event is None):
             return True
         if auto_unlock and not lacks and row.lock_event is not None:
             return True

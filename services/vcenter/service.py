@@ -15,7 +15,6 @@ from protocol.messages.base import Request
 from protocol.messages.host import Done
 from protocol.messages.vcenter import (
     AddHost,
-    AnnounceHost,
     ConfigureCryptoKey,
     CreateVm,
     CryptoKeyStatusList,
@@ -24,6 +23,7 @@ from protocol.messages.vcenter import (
     EventList,
     GenerateKey,
     HostAdded,
+    HostChanged,
     HostList,
     KeyGenerated,
     ListEvents,
@@ -38,8 +38,6 @@ from protocol.messages.vcenter import (
     QueryCryptoKeyStatus,
     RegisterKmsCluster,
     RemoveHost,
-    ReportMissingKeys,
-    ReportVms,
     UnregisterKmsCluster,
     VmCreated,
     VmEncrypted,
@@ -98,19 +96,14 @@ class VcenterService(Service):
 
     def accept(self, message: Request[Any], peer: Peer) -> None:
         match message:
-            case AnnounceHost():
-                self._speaks_for_itself(message.summary.host, peer)
-            case ReportMissingKeys() | ReportVms():
-                self._reporter(peer)
+            case HostChanged():
+                self._ringing(peer)
             case _:
                 if not peer.local:
                     raise NoPermission(f"{peer.node} is no client of vCenter")
 
-    def _speaks_for_itself(self, host_name: str, peer: Peer) -> None:
-        if peer.local or peer.node != host_name:
-            raise NoPermission(f"{peer.node} does not speak for {host_name}")
-
-    def _reporter(self, peer: Peer) -> HostLink:
+    def _ringing(self, peer: Peer) -> HostLink:
+        """The host that rings, which speaks for itself only: the bus has proved its name."""
         link = None if peer.local else self.parts.hosts.get(peer.node)
         if link is None:
             raise NotFound(f"host {peer.node} is not in the inventory")
@@ -133,17 +126,11 @@ class VcenterService(Service):
 
     # ---- from hosts -------------------------------------------------------------------------
 
-    @serves(AnnounceHost)
-    async def announce_host(self, message: AnnounceHost, peer: Peer) -> Done:
-        return await host.announce_host(self.parts, message)
-
-    @serves(ReportMissingKeys)
-    async def report_missing_keys(self, message: ReportMissingKeys, peer: Peer) -> Done:
-        return await host.report_missing_keys(self.parts, message, self._reporter(peer))
-
-    @serves(ReportVms)
-    async def report_vms(self, message: ReportVms, peer: Peer) -> Done:
-        return await host.report_vms(self.parts, message, self._reporter(peer))
+    @serves(HostChanged)
+    async def host_changed(self, message: HostChanged, peer: Peer) -> Done:
+        """Taken at once; vCenter looks at the host afterwards."""
+        self._ringing(peer).rang(message.boot)
+        return Done()
 
     # ---- hosts and VMs ----------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Tasks of vCenter, one flow each, in the order of the documents' numbered lists.
 
 - ``encrypt``  EncryptVm        - ``power``  PowerOnVm, PowerOffVm, CryptoUnlock
-- ``vm``       CreateVm         - ``host``   AddHost, RemoveHost, ConfigureCryptoKey, reports
+- ``vm``       CreateVm         - ``host``   AddHost, RemoveHost, ConfigureCryptoKey
 - ``provider`` RegisterKmsCluster, UnregisterKmsCluster, MarkDefault, GenerateKey
 """

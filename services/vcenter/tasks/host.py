@@ -1,4 +1,4 @@
-"""Hosts: adding, removing, re-enabling encryption mode, and what they report by themselves."""
+"""Hosts: adding, removing, re-enabling encryption mode."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ from protocol.errors import (
 from protocol.messages.host import Done
 from protocol.messages.vcenter import (
     AddHost,
-    AnnounceHost,
     ConfigureCryptoKey,
     HostAdded,
     RemoveHost,
-    ReportMissingKeys,
-    ReportVms,
 )
 from protocol.terms import HostCryptoState, KeyUnavailableReason, PowerState
-from services.vcenter.connection import HostLink
 from services.vcenter.inventory import drop, ensure_cluster, put
 from services.vcenter.parts import Parts
 from services.vcenter.rows import HostRow, Table
@@ -92,27 +88,3 @@ async def configure_crypto_key(vc: Parts, message: ConfigureCryptoKey) -> Done:
         raise KeyProviderUnreachable(f"{row.name} cannot be made safe: {reason.value}")
     why = reason.value if reason is not None else f"it is {state.value if state else 'unknown'}"
     raise InvalidState(f"{row.name} cannot be made safe: {why}")
-
-
-# ---- reports: taken at once, worked on afterwards ------------------------------------------
-
-
-async def announce_host(vc: Parts, message: AnnounceHost) -> Done:
-    vc.host(message.summary.host)
-    link = vc.hosts.get(message.summary.host)
-    if link is not None:
-        link.announce(message.summary)
-    return Done()
-
-
-async def report_missing_keys(vc: Parts, message: ReportMissingKeys, link: HostLink) -> Done:
-    """Step 5 of 2.2: vCenter fetches and pushes when it can, and judges the lock if not."""
-    if link.summary is not None and message.boot == link.summary.boot:
-        link.want_pass()
-    return Done()
-
-
-async def report_vms(vc: Parts, message: ReportVms, link: HostLink) -> Done:
-    if link.summary is not None and message.boot == link.summary.boot:
-        link.want_pass()  # asks the host: what it says here may be older than a command's answer
-    return Done()

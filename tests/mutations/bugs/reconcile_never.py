@@ -14,7 +14,7 @@ async def _idle(self: Any) -> None:
 
 
 def _content(original: Any) -> Any:
-    def needs_pass(inventory: Any, link: Any, *, auto_unlock: bool) -> bool:
+    def needs_pass(inventory: Any, link: Any, **how: Any) -> bool:
         return False
 
     return needs_pass

@@ -47,7 +47,7 @@ from protocol.messages.host import (
     ReconfigureVm,
     VmSummary,
 )
-from protocol.messages.vcenter import AnnounceHost, ReportMissingKeys, ReportVms
+from protocol.messages.vcenter import HostChanged
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId, Role, VmName
 from services.esxi.config import esxi_config
@@ -92,32 +92,24 @@ class Controller(Service):
 
     def __init__(self, node: Any, ports: Any) -> None:
         super().__init__(node, ports)
-        self.announced: list[HostSummary] = []
-        self.missing: list[ReportMissingKeys] = []
-        self.reported: list[VmSummary] = []
+        self.rung: list[int] = []  # boots of hosts that rang
         self.sessions: dict[NodeName, SessionCommands] = {}
-        self.supply: dict[CryptoKeyId, NodeName] = {}  # keys to push when reported missing
+        self.supply: dict[CryptoKeyId, NodeName] = {}  # keys to bring when that host rings
 
-    @serves(AnnounceHost)
-    async def announce(self, message: AnnounceHost, peer: Peer) -> Done:
-        self.announced.append(message.summary)
+    @serves(HostChanged)
+    async def host_changed(self, message: HostChanged, peer: Peer) -> Done:
+        self.rung.append(message.boot)
+        if peer.node in self.supply.values():
+            self.node.background("supply", self._bring(peer.node))
         return Done()
 
-    @serves(ReportMissingKeys)
-    async def report_missing(self, message: ReportMissingKeys, peer: Peer) -> Done:
-        self.missing.append(message)
-        wanted = [k for k in message.keys if self.supply.get(k) == peer.node]
+    async def _bring(self, host: NodeName) -> None:
+        """Look at the host, and give it what its VMs miss and a test has for it."""
+        state = await self.bus.request(host, QueryHost(), within=10)
+        missing = {key for vm in state.summary.vms for key in vm.missing}
+        wanted = tuple(k for k, of in self.supply.items() if of == host and k in missing)
         if wanted:
-            self.node.background("push", self._push(peer.node, tuple(wanted)))
-        return Done()
-
-    async def _push(self, host: NodeName, keys: tuple[CryptoKeyId, ...]) -> None:
-        await self.command(host, add(*keys))
-
-    @serves(ReportVms)
-    async def report_vms(self, message: ReportVms, peer: Peer) -> Done:
-        self.reported.extend(message.vms)
-        return Done()
+            await self.command(host, add(*wanted))
 
     async def connect(self, host: NodeName) -> HostSummary:
         session = f"{host}-{self.node.boot}-{self.rng.token(4).hex()}"

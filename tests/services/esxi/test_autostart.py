@@ -65,10 +65,11 @@ def test_keys_that_arrive_within_the_boot_start_it(rig: Rig) -> None:
     rig.add_keys(key("kek-1"))  # the mode is not there yet: it goes on waiting
     rig.sleep(2)
     assert rig.vm().power is OFF
+    rung = len(rig.controller.rung)
     rig.make_safe()
     rig.sleep(2)
     assert rig.vm().power is ON
-    assert [vm.vm for vm in rig.controller.reported] == [VM]
+    assert len(rig.controller.rung) == rung + 1  # vCenter should look: a VM started by itself
     assert rig.works()
 
 
@@ -97,9 +98,10 @@ def test_what_is_missing_is_told_once_and_a_supply_starts_it(rig: Rig) -> None:
     rig.connect()
     rig.controller.supply[key("kek-1")] = rig.host().node.name
     rig.make_safe()
+    rung = len(rig.controller.rung)
     rig.sleep(5)
-    assert [(m.vm, m.keys) for m in rig.controller.missing] == [(VM, (key("kek-1"),))]
     assert rig.vm().power is ON
+    assert len(rig.controller.rung) == rung + 2  # its key is missing; then: it was started
 
 
 def test_a_power_off_during_the_window_is_the_last_word(rig: Rig) -> None:

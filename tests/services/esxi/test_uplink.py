@@ -84,24 +84,24 @@ def test_a_host_announces_itself_until_it_is_connected(rig: Rig) -> None:
     rig.add_host()
     rig.power_on()
     rig.sleep(40)
-    waiting = len(rig.controller.announced)
+    waiting = len(rig.controller.rung)
     assert 3 <= waiting <= 12  # with a growing pause
-    assert rig.controller.announced[0].boot == 1
+    assert rig.controller.rung[0] == 1
     rig.connect()
     rig.sleep(20)
-    assert len(rig.controller.announced) == waiting
+    assert len(rig.controller.rung) == waiting
 
 
 def test_silence_of_three_heartbeats_makes_it_announce_again(rig: Rig) -> None:
     rig.up()
     rig.sleep(25)
-    before = len(rig.controller.announced)
+    before = len(rig.controller.rung)
     for _ in range(10):
         ask(rig, QueryHost())
         rig.sleep(10)
-    assert len(rig.controller.announced) == before
+    assert len(rig.controller.rung) == before
     rig.sleep(60)
-    assert len(rig.controller.announced) > before
+    assert len(rig.controller.rung) > before
 
 
 def test_a_vcenter_that_is_down_is_told_later(rig: Rig) -> None:
@@ -112,7 +112,7 @@ def test_a_vcenter_that_is_down_is_told_later(rig: Rig) -> None:
     assert rig.kinds("uplink.failed")
     rig.power_on(VCENTER)
     rig.sleep(60)
-    assert rig.controller.announced
+    assert rig.controller.rung
 
 
 def test_a_host_without_vcenter_asks_nobody(rig: Rig) -> None:
@@ -150,7 +150,7 @@ def test_without_a_supply_it_is_refused_after_a_moment_and_names_the_key(rig: Ri
     assert isinstance(error, EncryptionKeyRequired)
     assert error.keys == (key("kek-1"),)
     assert rig.loop.time() - before < 15
-    told = len(rig.controller.missing)
+    told = len(rig.controller.rung)
     error = rig.refused_command(HostPowerOnVm(vm=VM))  # vCenter itself is not asked back
     assert isinstance(error, EncryptionKeyRequired)
-    assert len(rig.controller.missing) == told
+    assert len(rig.controller.rung) == told

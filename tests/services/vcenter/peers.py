@@ -16,6 +16,7 @@ from protocol.errors import (
     EncryptionKeyRequired,
     InvalidPowerState,
     InvalidState,
+    NotAvailable,
     NotFound,
     ProductError,
 )
@@ -62,7 +63,7 @@ from protocol.messages.kms import (
     KeyValues,
     ServerVersions,
 )
-from protocol.messages.vcenter import AnnounceHost
+from protocol.messages.vcenter import HostChanged
 from protocol.secret import KeyMaterial
 from protocol.terms import (
     CryptoKeyId,
@@ -193,7 +194,7 @@ class ScriptedHost(Service):
     async def _announce(self) -> None:
         while not self.guard.session:
             try:
-                await self.bus.request(VCENTER, AnnounceHost(summary=self.summary()), within=5)
+                await self.bus.request(VCENTER, HostChanged(boot=self.node.boot), within=5)
             except ProductError:
                 pass
             await self.clock.sleep(5)
@@ -321,6 +322,8 @@ class ScriptedHost(Service):
     @serves(ReconfigureVm)
     async def reconfigure(self, message: ReconfigureVm, peer: Peer) -> VmState:
         vm = self._vm(message.vm)
+        if message.key is None:
+            raise NotAvailable("this host makes no keys")
         if vm.power is PowerState.ON:
             raise InvalidPowerState("it runs")
         if self.record.crypto_state is not HostCryptoState.SAFE:

@@ -19,13 +19,12 @@ from protocol.messages.base import Request
 from protocol.messages.host import AddKeys, HostPowerOnVm
 from protocol.messages.vcenter import (
     AddHost,
-    AnnounceHost,
     CreateVm,
+    HostChanged,
     ListHosts,
     ListVms,
     PowerOnVm,
     RemoveHost,
-    ReportVms,
 )
 from protocol.terms import (
     ClusterName,
@@ -218,6 +217,55 @@ def test_the_emptiest_host_gets_the_next_vm(rig: Rig) -> None:
     assert isinstance(rig.refused(other), NotFound)
 
 
+def test_at_step_b8_the_hosts_summary_travels_once(rig: Rig) -> None:
+    """OpenSession answers with it, and the pass works on that answer."""
+    rig.up(A)
+    rig.vm()
+    before = len(rig.sent)
+    rig.reboot(A)
+    rig.sleep(3)
+    told = [name for _, to, name in rig.requests(before) if to == A]
+    assert told[0] == "OpenSession" and "CryptoManagerHostEnable" in told
+    assert "QueryHost" not in told
+
+
+def ring(rig: Rig, host: NodeName = A, boot: int = 1) -> None:
+    service = rig.services[host]
+    assert isinstance(service, ScriptedHost)
+    rig.run(service.bus.request(VCENTER, HostChanged(boot=boot), within=5))
+
+
+def test_a_host_that_rings_is_looked_at_and_disturbed_only_if_need_be(rig: Rig) -> None:
+    rig.up(A)
+    rig.vm()
+    rig.sleep(5)
+    rig.hosts[A].vms[VM].power = PowerState.ON
+    before, now = len(rig.sent), session(rig)
+    ring(rig)
+    rig.sleep(0.1)
+    assert [name for _, to, name in rig.requests(before) if to == A] == ["QueryHost"]
+    assert rig.vm_info().power is PowerState.ON
+    ring(rig, boot=0)  # an earlier life's, late
+    rig.sleep(0.1)
+    assert [name for _, to, name in rig.requests(before) if to == A] == ["QueryHost"]
+    assert session(rig) == now
+
+
+def test_a_host_that_rings_for_a_key_gets_it_even_for_a_vm_that_is_marked(rig: Rig) -> None:
+    """2.2 step 5: the way to the key is open again, and no check has noticed yet."""
+    rig.up(A)
+    rig.vm()
+    rig.cut((VCENTER, KMS))
+    rig.reboot(A)
+    rig.sleep(60)
+    assert rig.vm_info().lock_event is not None
+    rig.heal()
+    ring(rig, boot=2)
+    rig.sleep(3)
+    assert rig.key_of() in rig.hosts[A].cache
+    assert rig.vm_info().lock_event is None
+
+
 def test_what_a_host_did_without_vcenter_is_learned(rig: Rig) -> None:
     rig.up(A)
     rig.vm()
@@ -230,8 +278,6 @@ def test_only_hosts_speak_over_the_bus_and_each_for_itself(rig: Rig) -> None:
     rig.up(A, B)
     a = rig.services[A]
     assert isinstance(a, ScriptedHost)
-    b = rig.services[B]
-    assert isinstance(b, ScriptedHost)
 
     def refused(message: Request[object]) -> ProductError:
         async def tried() -> ProductError:
@@ -245,10 +291,9 @@ def test_only_hosts_speak_over_the_bus_and_each_for_itself(rig: Rig) -> None:
 
     assert isinstance(refused(PowerOnVm(vm=VM)), NoPermission)
     assert isinstance(refused(ListVms()), NoPermission)
-    assert isinstance(refused(AnnounceHost(summary=b.summary())), NoPermission)
+    assert isinstance(rig.refused(HostChanged(boot=1)), NotFound)  # a client is no host
     rig.do(RemoveHost(host=A))
-    assert isinstance(refused(AnnounceHost(summary=a.summary())), NotFound)
-    assert isinstance(refused(ReportVms(boot=1, vms=())), NotFound)
+    assert isinstance(refused(HostChanged(boot=1)), NotFound)
 
 
 def test_a_host_that_refuses_keys_is_told_of_and_its_vm_locked(rig: Rig) -> None:
