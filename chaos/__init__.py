@@ -11,5 +11,6 @@
 - ``observe``      one look at a lab; ``guests`` what disks must hold; ``recoveries`` boots
 - ``history``      hash-chained JSONL; ``checks`` offline, three-valued
 - ``selectors``    names, roles, ranges, shares; ``draws`` seeded streams; ``units`` 30s, 5%
+- ``yaml_file``    the one reader of YAML, for lab files too: values with line and column
 - ``errors``       ids, texts, fixes
 """

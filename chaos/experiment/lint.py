@@ -28,10 +28,11 @@ from chaos.experiment.model import (
     Step,
     TopologyUse,
 )
-from chaos.experiment.parse import Document, Path, Problem, parse
+from chaos.experiment.parse import Document, Problem, parse
 from chaos.faults import FAULTS, fault_type
 from chaos.probes import PROBES
 from chaos.workload import OPERATIONS
+from chaos.yaml_file import Path, YamlFile
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -61,10 +62,10 @@ class BadExperiment(ChaosError):
 
 def read_experiment(path: FilePath) -> Experiment:
     """The experiment in the file at ``path``; ``BadExperiment`` with every error of it."""
-    document = Document(str(path))
     try:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        document = Document(str(path), YamlFile())
         document.add((), "KS-CHAOS-009", str(error))
         raise BadExperiment(document.problems) from None
     return check_experiment(text, str(path))

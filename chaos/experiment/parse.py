@@ -1,27 +1,18 @@
-"""YAML to plain values, with line and column of every key and value.
-
-Stricter than YAML on purpose: keys are text as written (``on`` is no boolean), a key twice is
-an error, aliases and several documents are refused.
-"""
+"""An experiment's text as values, and its problems as people read them: place, id, text, fix."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-import yaml
+from typing import Any, Final, NamedTuple
 
 from chaos.errors import CATALOGUE
+from chaos.yaml_file import Flaw, Path, Place, YamlFile, read_yaml
 
-Path = tuple[str | int, ...]
-SIZE_LIMIT = 1 << 20
-DEPTH_LIMIT = 40
-
-
-class Place(NamedTuple):
-    """Line and column, from 1."""
-
-    line: int
-    column: int
+_IDS: Final = {
+    Flaw.UNREADABLE: "KS-CHAOS-001",
+    Flaw.TWICE: "KS-CHAOS-007",
+    Flaw.ALIAS: "KS-CHAOS-006",
+    Flaw.TOO_LARGE: "KS-CHAOS-009",
+}
 
 
 class Problem(NamedTuple):
@@ -38,96 +29,29 @@ class Problem(NamedTuple):
         return f"{where}: {self.id}: {self.text}\n    fix: {self.fix}"
 
 
-def problem(file: str, place: Place, id: str, text: str, fix: str = "") -> Problem:
-    """A problem with the fix of its catalogue entry, unless a better one is known."""
-    return Problem(file, place, id, text, fix or CATALOGUE[id].fix)
-
-
 class Document:
-    """Values of a file and where they stand."""
+    """An experiment's values, where they stand in ``file``, and what is wrong with them."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, yaml: YamlFile) -> None:
         self.file = file
-        self.data: Any = None
-        self.places: dict[Path, Place] = {}
         self.problems: list[Problem] = []
+        self._yaml = yaml
+        for flaw, place, text in yaml.problems:
+            self._note(place, _IDS[flaw], text)
 
-    def place(self, path: Path) -> Place:
-        """Where the value at ``path`` stands, or the nearest thing around it."""
-        while path and path not in self.places:
-            path = path[:-1]
-        return self.places.get(path, Place(1, 1))
+    @property
+    def data(self) -> Any:
+        """The file's value; None when it is not readable."""
+        return self._yaml.data
 
     def add(self, path: Path, id: str, text: str, fix: str = "") -> None:
-        self.problems.append(problem(self.file, self.place(path), id, text, fix))
+        """Note a problem of the value at ``path``; without a better one, with the id's fix."""
+        self._note(self._yaml.place(path), id, text, fix)
+
+    def _note(self, place: Place, id: str, text: str, fix: str = "") -> None:
+        self.problems.append(Problem(self.file, place, id, text, fix or CATALOGUE[id].fix))
 
 
 def parse(text: str, file: str) -> Document:
-    """The document; what is wrong with the YAML itself is in ``problems``, ``data`` then None."""
-    document = Document(file)
-    if len(text.encode()) > SIZE_LIMIT:
-        document.add((), "KS-CHAOS-009", "larger than 1 MiB")
-        return document
-    try:
-        depth = 0
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            depth += isinstance(event, yaml.CollectionStartEvent)
-            depth -= isinstance(event, yaml.CollectionEndEvent)
-            if isinstance(event, yaml.AliasEvent) or depth > DEPTH_LIMIT:
-                document.places[()] = _place(event.start_mark)
-                if depth > DEPTH_LIMIT:
-                    document.add((), "KS-CHAOS-001", "nested too deeply")
-                else:
-                    document.add((), "KS-CHAOS-006", "aliases (*name) are not available")
-                return document
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        document.places[()] = _place(mark) if mark is not None else Place(1, 1)
-        document.add((), "KS-CHAOS-001", error.problem or str(error))
-        return document
-    except yaml.YAMLError as error:
-        document.add((), "KS-CHAOS-001", str(error).splitlines()[0])
-        return document
-    if root is None:
-        document.add((), "KS-CHAOS-001", "the file is empty")
-        return document
-    data = _value(document, root, ())
-    if not any(p.id == "KS-CHAOS-001" for p in document.problems):
-        document.data = data
-    return document
-
-
-def _place(mark: Any) -> Place:
-    return Place(mark.line + 1, mark.column + 1)
-
-
-def _value(document: Document, node: yaml.Node, path: Path) -> Any:
-    document.places.setdefault(path, _place(node.start_mark))
-    if isinstance(node, yaml.MappingNode):
-        return _mapping(document, node, path)
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(document, item, (*path, place)) for place, item in enumerate(node.value)]
-    try:
-        return yaml.constructor.SafeConstructor().construct_object(node, deep=True)
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
-        document.add(path, "KS-CHAOS-001", str(error).splitlines()[0])
-        return None
-
-
-def _mapping(document: Document, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            document.add(path, "KS-CHAOS-001", "a key is not a plain word")
-            continue
-        name = str(key.value)
-        below = (*path, name)
-        if name in found:
-            place = _place(key.start_mark)
-            text = f"{name!r} is given twice in the same map"
-            document.problems.append(problem(document.file, place, "KS-CHAOS-007", text))
-            continue
-        document.places[below] = _place(key.start_mark)
-        found[name] = _value(document, value, below)
-    return found
+    """The document; what is wrong with the YAML itself is in ``problems`` already."""
+    return Document(file, read_yaml(text))

@@ -14,7 +14,7 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.experiment.lint import BadExperiment
 from chaos.experiment.model import Experiment, FaultStep, Probed
-from chaos.experiment.parse import Document, Path
+from chaos.experiment.parse import Document
 from chaos.faults import from_plain, to_plain
 from chaos.faults.base import Fault, Targets
 from chaos.lab import Directory
@@ -22,6 +22,7 @@ from chaos.probes import PROBES, Scope
 from chaos.selectors import select_nodes, select_vms
 from chaos.tolerance import Tolerance
 from chaos.workload import OPERATIONS, Arrival, draw_arrivals
+from chaos.yaml_file import Path
 from protocol.terms import NodeName, Role, VmName
 
 FORMAT = 1

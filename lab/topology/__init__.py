@@ -1,7 +1,6 @@
 """What a lab consists of.
 
-- ``lab_file``    the Lab file that people write, and the plan of nodes, providers and VMs
-- ``yaml_marks``  line and column of a value in a YAML text
-- ``provision``   from an empty lab to a ready one, in an administrator's order
-- ``shipped``     the Lab files that come with keystead
+- ``lab_file``   the Lab file that people write, and the plan of nodes, providers and VMs
+- ``provision``  from an empty lab to a ready one, in an administrator's order
+- ``shipped``    the Lab files that come with keystead
 """

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from chaos.yaml_file import Place, YamlFile, read_yaml
 from lab.errors import KeysteadError
-from lab.topology.yaml_marks import located
 from protocol.errors import ProductError
 from protocol.messages.agent import Firmware, NodeSpec, TpmBackend
 from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName, node_name
@@ -133,34 +132,52 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(source: str | Path | Mapping[str, Any], **changes: Any) -> LabFile:
-    """Read a Lab file: shipped name, path, or a mapping; then apply ``changes`` (``override``)."""
-    where, data, marks = "lab", source, None
-    if not isinstance(source, Mapping):
-        path = SHIPPED / f"{source}.yaml"
-        if not path.exists():
-            path = Path(source)
-        if not path.exists():
-            names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
-            raise KeysteadError("KS-TOPO-001", f"no lab file {source}; shipped ones: {names}")
-        where = str(path if path.parent != SHIPPED else path.name)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise KeysteadError("KS-TOPO-001", f"{where}: cannot be read: {error}") from None
-        try:
-            data, marks = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
-        except yaml.YAMLError as error:
-            raise KeysteadError("KS-TOPO-001", f"{where}: {error}") from None
-    if not isinstance(data, Mapping):
-        raise KeysteadError("KS-TOPO-001", f"{where}: a lab file is a mapping")
+    """Read a Lab file: shipped name, path, or a mapping; then apply ``changes`` (``override``).
+
+    Raises KS-TOPO-001, which names file, line and column of all that is wrong.
+    """
+    if isinstance(source, Mapping):
+        return _validated(override(dict(source), changes), "lab", YamlFile())
+    path = SHIPPED / f"{source}.yaml"
+    if not path.exists():
+        path = Path(source)
+    if not path.exists():
+        names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
+        raise KeysteadError("KS-TOPO-001", f"no lab file {source}; shipped ones: {names}")
+    where = str(path if path.parent != SHIPPED else path.name)
+    file = _read(path, where)
+    _validated(file.data, where, file)  # the file alone: changes expect its shape
+    return _validated(override(dict(file.data), changes), where, file)
+
+
+def _read(path: Path, where: str) -> YamlFile:
     try:
-        return LabFile.model_validate(override(dict(data), changes))
+        text = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeysteadError("KS-TOPO-001", f"{where}: cannot be read: {error}") from None
+    file = read_yaml(text)
+    if file.problems:
+        lines = [f"{_at(where, problem.place)}: {problem.text}" for problem in file.problems]
+        raise KeysteadError("KS-TOPO-001", "\n".join(lines))
+    if not isinstance(file.data, dict):
+        raise KeysteadError("KS-TOPO-001", f"{where}: a lab file is a mapping")
+    return file
+
+
+def _validated(data: Mapping[str, Any], where: str, file: YamlFile) -> LabFile:
+    try:
+        return LabFile.model_validate(data)
     except ValidationError as error:
         lines = [
-            f"{where}{located(marks, e['loc'])}: {'.'.join(map(str, e['loc']))}: {e['msg']}"
+            f"{_at(where, file.place(e['loc'])) if file.places else where}: "
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}"
             for e in error.errors()
         ]
         raise KeysteadError("KS-TOPO-001", "\n".join(lines)) from None
+
+
+def _at(where: str, place: Place) -> str:
+    return f"{where}:{place.line}:{place.column}"
 
 
 def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -154,11 +154,31 @@ def test_without_a_lab_commands_end_with_69(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"kind: [", "line 1"),
+        (b"kind: [", "bad.yaml:1:8: "),
+        (b"kind: Lab\nname: one\nname: two\n", "bad.yaml:3:1: 'name' is given twice"),
+        (b"a: &a [1, 2]\nb: *a\n", "bad.yaml:2:4: aliases (*name) are not available"),
+        (b"kind: " + b"[" * 60 + b"]" * 60, "bad.yaml:1:46: nested too deeply"),
+        (b"# " + b"x" * (1 << 20), "larger than 1 MiB"),
+        (b"kind: Lab\n---\nkind: Lab\n", "bad.yaml:2:1: a second document"),
+        (b"", "the file is empty"),
+        (
+            b"apiVersion: keystead/v1\nkind: Lab\nvcenters: [{name: v}]\nclusters: 5\n",
+            "bad.yaml:4:1: clusters: ",
+        ),
         (b"\xff\xfe\x00", "cannot be read"),
         (b"- 1\n- 2\n", "a lab file is a mapping"),
-        (b"apiVersion: keystead/v1\nkind: Lab\nvcenters: [{name: vcenter}]\npace: fast\n", "pace"),
-        (b"apiVersion: keystead/v1\nkind: Lab\nvcenters: [{name: v}]\ncolour: red\n", "colour"),
+        (
+            b"apiVersion: keystead/v1\nkind: Lab\nvcenters: [{name: vcenter}]\npace: fast\n",
+            "bad.yaml:4:1: pace: ",
+        ),
+        (
+            b"apiVersion: keystead/v1\nkind: Lab\nvcenters: [{name: v}]\ncolour: red\n",
+            "bad.yaml:4:1: colour: ",
+        ),
+        (
+            b"apiVersion: keystead/v1\nkind: Lab\nvcenters:\n  - name: v\n  - {site: main}\n",
+            "bad.yaml:5:5: vcenters.1.name: ",
+        ),
     ],
 )
 def test_a_bad_lab_file_is_told_with_its_place(

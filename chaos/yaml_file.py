@@ -1,0 +1,145 @@
+"""The one reader of YAML files that people write: plain values, each with its line and column.
+
+Lab files and experiments are read here, under one strictness. Keys are text as written (``on``
+is no boolean) and a key given twice is an error; aliases and a second document are refused; a
+file is at most 1 MiB and 40 levels deep, so that no small file becomes a large value.
+
+PyYAML's own nodes carry the marks that this needs, and to walk them takes thirty lines.
+ruamel.yaml would add a dependency whose strength, writing a file back with its comments, is
+used nowhere; its check for duplicate keys would still leave marks and limits to be done here.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+import yaml
+
+Path = tuple[str | int, ...]
+"""Where a value is: keys of maps and places in lists, from the top."""
+
+SIZE_LIMIT: Final = 1 << 20  # bytes of UTF-8
+DEPTH_LIMIT: Final = 40  # maps and lists inside of each other
+
+
+class Place(NamedTuple):
+    """Line and column, from 1."""
+
+    line: int
+    column: int
+
+
+class Flaw(StrEnum):
+    """In what way a text is no YAML file for us."""
+
+    UNREADABLE = "unreadable"
+    TWICE = "twice"  # a key of a map
+    ALIAS = "alias"
+    TOO_LARGE = "too large"
+
+
+class YamlProblem(NamedTuple):
+    """One thing that is wrong with a file, as YAML; what the values mean is for others."""
+
+    flaw: Flaw
+    place: Place
+    text: str
+
+
+class YamlFile:
+    """Values of a file and where they stand.
+
+    ``problems`` are all that were found; ``data`` is None when one of them made the rest
+    unreadable. A key that is given twice does not: the first of them counts.
+    """
+
+    def __init__(self) -> None:
+        self.data: Any = None
+        self.places: dict[Path, Place] = {}
+        self.problems: list[YamlProblem] = []
+
+    def place(self, path: Path) -> Place:
+        """Where the value at ``path`` stands (the key, in a map), or the nearest around it."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path, Place(1, 1))
+
+
+def read_yaml(text: str) -> YamlFile:
+    """Read one document; never raises, ``problems`` says what is wrong."""
+    file = YamlFile()
+    problem = _refusal(text)
+    if problem is None:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if root is not None:
+            data = _value(file, root, ())
+            if not any(found.flaw is Flaw.UNREADABLE for found in file.problems):
+                file.data = data
+            return file
+        problem = YamlProblem(Flaw.UNREADABLE, Place(1, 1), "the file is empty")
+    file.places[()] = problem.place
+    file.problems.append(problem)
+    return file
+
+
+def _refusal(text: str) -> YamlProblem | None:
+    """The first thing for which the text is not read at all."""
+    if len(text.encode()) > SIZE_LIMIT:
+        return YamlProblem(Flaw.TOO_LARGE, Place(1, 1), "larger than 1 MiB")
+    depth = documents = 0
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            documents += isinstance(event, yaml.DocumentStartEvent)
+            place = _place(event.start_mark)
+            if documents > 1:
+                return YamlProblem(Flaw.UNREADABLE, place, "a second document begins here")
+            if depth > DEPTH_LIMIT:
+                return YamlProblem(Flaw.UNREADABLE, place, "nested too deeply")
+            if isinstance(event, yaml.AliasEvent):
+                return YamlProblem(Flaw.ALIAS, place, "aliases (*name) are not available")
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(1, 1) if mark is None else _place(mark)
+        return YamlProblem(Flaw.UNREADABLE, place, error.problem or str(error))
+    except yaml.YAMLError as error:
+        return YamlProblem(Flaw.UNREADABLE, Place(1, 1), str(error).splitlines()[0])
+    return None
+
+
+def _place(mark: Any) -> Place:
+    return Place(mark.line + 1, mark.column + 1)
+
+
+def _value(file: YamlFile, node: yaml.Node, path: Path) -> Any:
+    file.places.setdefault(path, _place(node.start_mark))
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(file, node, path)
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(file, item, (*path, index)) for index, item in enumerate(node.value)]
+    try:
+        return yaml.constructor.SafeConstructor().construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        text = str(error).splitlines()[0]
+        file.problems.append(YamlProblem(Flaw.UNREADABLE, file.place(path), text))
+        return None
+
+
+def _mapping(file: YamlFile, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in node.value:
+        place = _place(key.start_mark)
+        if not isinstance(key, yaml.ScalarNode):
+            file.problems.append(YamlProblem(Flaw.UNREADABLE, place, "a key is not a plain word"))
+            continue
+        name = str(key.value)
+        if name in found:
+            text = f"{name!r} is given twice in the same map"
+            file.problems.append(YamlProblem(Flaw.TWICE, place, text))
+            continue
+        below = (*path, name)
+        file.places[below] = place
+        found[name] = _value(file, value, below)
+    return found
