@@ -1,17 +1,18 @@
 """An ESXi host: measured boot, encrypted configuration, key cache, key persistence, VMs.
 
-- ``service``    one handler per message          - ``config``      what it is installed with
-- ``boot``       steps B0 to B9                   - ``measure``     what a boot measures, pure
-- ``state``      the configuration, in sections   - ``archive``     its encrypted file, its writer
-- ``sealing``    the config key and the TPM       - ``recovery``    the 96 digits
-- ``keys``       the key cache                    - ``resolve``     where a key is looked for, pure
-- ``persistence`` the stored keys, pure           - ``crypto_mode`` host encryption mode, pure
-- ``crypto_manager`` keys and mode on command     - ``uplink``      the way to vCenter, sessions
-- ``vm``         a VM's files and DEKs            - ``datastore_files`` reading and writing them
-- ``inventory``  registered VMs                   - ``encrypt``     crash-safe encryption of one
-- ``power``      power on, off, autostart         - ``guest``       a guest that verifies its data
-- ``workload``   the guests' own work             - ``esxcli``      words and texts, pure
-- ``console``    what the commands do             - ``host``        what all of these share
+- ``service``         one handler for each message
+- ``config``          what a host is installed with
+- ``host``            what all of these share in one life of the host
+- ``boot``            the boot in steps B0 to B9
+- ``measure``         what a boot measures into the TPM, pure
+- ``configuration/``  the encrypted configuration, its protection and its recovery key
+- ``keys/``           key cache, persisted store, and the order of looking for a key
+- ``crypto_manager``  keys, host key, mode and providers on command
+- ``crypto_mode``     host encryption mode, pure
+- ``vms/``            virtual machines: files, registration, encryption, power, guests
+- ``uplink``          the way to vCenter, and the session
+- ``esxcli``          the words and texts of the console, pure
+- ``console``         what the commands of the console do
 
 Decisions are in the files called pure; each opens with its table.
 

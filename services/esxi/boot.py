@@ -14,8 +14,7 @@ from protocol.errors import CryptographicFailure, ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import ProtectionMode
 from protocol.tpm.errors import TpmError
-from services.esxi import inventory, power, workload
-from services.esxi.archive import (
+from services.esxi.configuration.archive import (
     CONFIG_KEY_SIZE,
     FILE,
     FOLDER,
@@ -24,13 +23,14 @@ from services.esxi.archive import (
     read_protection,
     unpack,
 )
+from services.esxi.configuration.recovery import new_recovery_key, parse_digits, unwrap_config_key
+from services.esxi.configuration.sealing import from_material, protected, unprotected, unseal
+from services.esxi.configuration.sections import Configuration, Section
 from services.esxi.crypto_mode import after_boot
 from services.esxi.host import Host
+from services.esxi.keys.persistence import usable
 from services.esxi.measure import RECOVERY_OPTION, measurements
-from services.esxi.persistence import usable
-from services.esxi.recovery import new_recovery_key, parse_digits, unwrap_config_key
-from services.esxi.sealing import from_material, protected, unprotected, unseal
-from services.esxi.state import Configuration, Section
+from services.esxi.vms import power, registration, workload
 from services.runtime.service import Halted
 
 SCREEN_A: Final = "Unable to restore the system configuration. A security violation was detected."
@@ -52,7 +52,7 @@ async def boot(host: Host) -> None:
         protection, config_key = await _config_key(host, image)  # B2
         _configuration(host, image, protection, config_key)  # B3
     host.datastore = await host.disk.datastore(host.config.datastore)
-    await inventory.load(host)
+    await registration.load(host)
     await _keys(host)  # B4
     await _encryption_mode(host)  # B5
     await _passed(host, "B6", "no encrypted vSAN on this host")
@@ -63,7 +63,7 @@ async def after(host: Host) -> None:
     """B8 and B9, while the host serves. vCenter may be down: B9 does not wait for it."""
     await _passed(host, "B8", f"announce to {host.config.vcenter or 'nobody'}")
     host.node.background("uplink", host.uplink.announce())
-    await inventory.tidy_all(host)
+    await registration.tidy_all(host)
     host.node.record("boot.step", step="B9", text="autostart")
     await power.autostart(host)
 

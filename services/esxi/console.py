@@ -15,9 +15,11 @@ from protocol.messages.host import EsxcliResult
 from protocol.secret import KeyMaterial
 from protocol.terms import ProtectionMode
 from protocol.tpm.errors import TpmError
-from services.esxi import persistence
-from services.esxi.archive import CONFIG_KEY_SIZE, Protection
 from services.esxi.boot import BOOT_OPTIONS, load_options
+from services.esxi.configuration.archive import CONFIG_KEY_SIZE, Protection
+from services.esxi.configuration.recovery import RecoveryKey, canonical_id, new_recovery_key
+from services.esxi.configuration.sealing import protected, with_recovery
+from services.esxi.configuration.sections import Section, StoredKey
 from services.esxi.esxcli import (
     Command,
     EncryptionGet,
@@ -37,10 +39,8 @@ from services.esxi.esxcli import (
     trustedboot_text,
 )
 from services.esxi.host import Host
+from services.esxi.keys import persistence
 from services.esxi.measure import EXEC_OPTION, exec_installed_only
-from services.esxi.recovery import RecoveryKey, canonical_id, new_recovery_key
-from services.esxi.sealing import protected, with_recovery
-from services.esxi.state import Section, StoredKey
 from services.runtime.durable import replace_durably
 
 NOT_TPM = "Error: The configuration of this host is not protected by a TPM (mode NONE)."

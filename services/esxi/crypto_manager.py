@@ -18,11 +18,11 @@ from protocol.messages.base import Sealed
 from protocol.messages.host import CryptoKeyResult, KeyStatus, ProviderRef
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, ManagementType
-from services.esxi import persistence
+from services.esxi.configuration.sections import Section, StoredKey
 from services.esxi.crypto_mode import Trigger, step
 from services.esxi.host import Host
-from services.esxi.keys import Added
-from services.esxi.state import Section, StoredKey
+from services.esxi.keys import persistence
+from services.esxi.keys.cache import Added
 
 KEYS_LIMIT = 256  # keys of one AddKeys
 KEY_SIZE = 32

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from protocol.terms import ProtectionMode
-from services.esxi.recovery import RecoveryKey
+from services.esxi.configuration.recovery import RecoveryKey
 
 
 class UsageError(Exception):

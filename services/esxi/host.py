@@ -8,13 +8,13 @@ from __future__ import annotations
 from protocol.messages.host import HostSummary, VmSummary
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, ManagementType, PowerState, VmName
-from services.esxi.archive import Archive
 from services.esxi.config import EsxiConfig
-from services.esxi.keys import KeyCache
-from services.esxi.resolve import KeyFacts, on_the_host
-from services.esxi.state import Section, StoredKey
+from services.esxi.configuration.archive import Archive
+from services.esxi.configuration.sections import Section, StoredKey
+from services.esxi.keys.cache import KeyCache
+from services.esxi.keys.resolve import KeyFacts, on_the_host
 from services.esxi.uplink import Uplink
-from services.esxi.vm import VmEntry, summary
+from services.esxi.vms.vm import RegisteredVm, summary
 from services.runtime.ports import Datastore, Ports
 from services.runtime.service import Node
 
@@ -37,7 +37,7 @@ class Host:
         self.event_log = b""
         self.keys = KeyCache()
         self.host_key: KeyMaterial | None = None
-        self.vms: dict[VmName, VmEntry] = {}
+        self.vms: dict[VmName, RegisteredVm] = {}
         self.uplink = Uplink(node, ports, config.vcenter)
 
     # ---- keys -------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ class Host:
 
     # ---- views ------------------------------------------------------------------------------
 
-    def vm_summary(self, entry: VmEntry) -> VmSummary:
+    def vm_summary(self, entry: RegisteredVm) -> VmSummary:
         return summary(entry, self.missing(entry.config.keys) if entry.config else ())
 
     def summary(self) -> HostSummary:
@@ -98,5 +98,5 @@ class Host:
             recovery_id=self.archive.protection.recovery_id,
         )
 
-    def running(self) -> tuple[VmEntry, ...]:
+    def running(self) -> tuple[RegisteredVm, ...]:
         return tuple(entry for entry in self.vms.values() if entry.power is PowerState.ON)

@@ -12,11 +12,12 @@ from protocol.errors import InvalidPowerState, ProductError
 from protocol.messages import host as m
 from protocol.messages.base import Request
 from protocol.terms import Role, VmName
-from services.esxi import boot, console, crypto_manager, encrypt, inventory, power
+from services.esxi import boot, console, crypto_manager
 from services.esxi.config import EsxiConfig
-from services.esxi.guest import Guest
 from services.esxi.host import Host
-from services.esxi.inventory import turn_of
+from services.esxi.vms import encrypt, power, registration
+from services.esxi.vms.guest import Guest
+from services.esxi.vms.registration import turn_of
 from services.runtime.ports import Ports
 from services.runtime.service import Node, Peer, Service, serves
 
@@ -109,22 +110,22 @@ class EsxiService(Service):
 
     @serves(m.HostCreateVm, turn=_vm)
     async def create_vm(self, message: m.HostCreateVm, peer: Peer) -> m.VmState:
-        entry = await inventory.create(self.host, message.vm, message.blocks)
+        entry = await registration.create(self.host, message.vm, message.blocks)
         return m.VmState(summary=self.host.vm_summary(entry))
 
     @serves(m.HostRegisterVm, turn=_vm)
     async def register_vm(self, message: m.HostRegisterVm, peer: Peer) -> m.VmState:
-        entry = await inventory.register(self.host, message.vm)
+        entry = await registration.register(self.host, message.vm)
         return m.VmState(summary=self.host.vm_summary(entry))
 
     @serves(m.HostUnregisterVm, turn=_vm)
     async def unregister_vm(self, message: m.HostUnregisterVm, peer: Peer) -> m.Done:
-        await inventory.unregister(self.host, message.vm)
+        await registration.unregister(self.host, message.vm)
         return m.Done()
 
     @serves(m.HostDestroyVm, turn=_vm)
     async def destroy_vm(self, message: m.HostDestroyVm, peer: Peer) -> m.Done:
-        await inventory.destroy(self.host, message.vm)
+        await registration.destroy(self.host, message.vm)
         return m.Done()
 
     @serves(m.ReconfigureVm, turn=_vm)
@@ -155,7 +156,7 @@ class EsxiService(Service):
         return await guest.challenge(message.nonce, message.blocks, self.rng.stream("guest"))
 
     def _guest(self, vm: VmName) -> Guest:
-        entry = inventory.registered(self.host, vm)
+        entry = registration.registered(self.host, vm)
         if entry.guest is None:
             raise InvalidPowerState(f"{vm} is not running")
         return entry.guest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.esxi.host import Host
-from services.esxi.keys import KeyCache
+from services.esxi.keys.cache import KeyCache
 from tests.mutations.bugs.planting import plant
 
 _caches: dict[str, KeyCache] = {}

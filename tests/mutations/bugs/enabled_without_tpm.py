@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.esxi import persistence
+from services.esxi.keys import persistence
 from tests.mutations.bugs.planting import plant
 
 plant(persistence, "enable_refusal", lambda original: lambda **facts: None)

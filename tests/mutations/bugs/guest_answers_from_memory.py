@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.esxi.guest import Guest
+from services.esxi.vms.guest import Guest
 from tests.mutations.bugs.planting import plant
 
 

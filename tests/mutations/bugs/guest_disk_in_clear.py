@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.esxi import guest
+from services.esxi.vms import guest
 from tests.mutations.bugs.planting import plant
 
 plant(guest, "_stored", lambda original: lambda dek, index, plain: plain)

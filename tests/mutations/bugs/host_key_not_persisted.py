@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from services.esxi import archive
+from services.esxi.configuration import archive
 from tests.mutations.bugs.planting import plant
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.esxi.archive import FOLDER
+from services.esxi.configuration.archive import FOLDER
 from services.runtime.real.disk import LabDisk
 from services.runtime.sim.disk import SimDisk
 from tests.mutations.bugs.planting import plant

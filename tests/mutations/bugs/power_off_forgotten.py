@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from protocol.terms import PowerState
-from services.esxi import power
+from services.esxi.vms import power
 from tests.mutations.bugs.planting import plant
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.esxi import persistence
+from services.esxi.keys import persistence
 from tests.mutations.bugs.planting import plant
 
 plant(persistence, "without_keys", lambda original: lambda config, keys: _same(config))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.esxi import power
+from services.esxi.vms import power
 from tests.mutations.bugs.planting import plant
 
 

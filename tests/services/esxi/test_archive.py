@@ -12,10 +12,10 @@ from protocol.errors import CryptographicFailure, NotConnected, SaveFailed
 from protocol.messages.host import GetCryptoKeyStatus
 from protocol.secret import KeyMaterial
 from protocol.terms import HostCryptoState, VmName
-from services.esxi.archive import Archive, pack, read_protection, unpack
 from services.esxi.boot import SCREEN_B
-from services.esxi.sealing import unprotected
-from services.esxi.state import Configuration, Section, StoredKey, merged
+from services.esxi.configuration.archive import Archive, pack, read_protection, unpack
+from services.esxi.configuration.sealing import unprotected
+from services.esxi.configuration.sections import Configuration, Section, StoredKey, merged
 from services.runtime.incarnation import Incarnation
 from services.runtime.sim.disk import SimDisk
 from services.runtime.sim.rng import SimRng
@@ -115,7 +115,7 @@ def test_persistence_that_does_not_sync_is_caught(
     def broken(*args: object) -> None:
         monkeypatch.setattr(SimDisk, call, nothing)
 
-    monkeypatch.setattr("services.esxi.persistence.enabled", _then(broken))
+    monkeypatch.setattr("services.esxi.keys.persistence.enabled", _then(broken))
     try:
         kept = keys_survive_power_loss(rig)
     except NotConnected:  # an empty file does not even boot
@@ -125,7 +125,7 @@ def test_persistence_that_does_not_sync_is_caught(
 
 
 def _then(hook: Callable[..., None]) -> Callable[..., Configuration]:
-    from services.esxi.persistence import enabled
+    from services.esxi.keys.persistence import enabled
 
     def wrapped(*args: object, **options: bool) -> Configuration:
         hook()

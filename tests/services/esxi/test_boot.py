@@ -12,7 +12,7 @@ from protocol.terms import HostCryptoState, ProtectionMode
 from protocol.tpm.event_log import parse_log, replay
 from protocol.tpm.structures import EventType, PcrSelection
 from services.esxi.boot import SCREEN_A, SCREEN_B, SCREEN_C
-from services.esxi.keys import KeyCache
+from services.esxi.keys.cache import KeyCache
 from services.runtime.tpm.device import TpmDevice
 from tests.services.esxi.rig import HOST_KEY, A, B, Rig, key
 
@@ -144,7 +144,7 @@ def test_secure_boot_off_stops_the_boot_and_on_again_brings_all_back(
 def test_an_unseal_that_ignores_pcrs_is_caught(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control of the test above: sealed to the TPM only, the changed boot goes on."""
     monkeypatch.setattr(
-        "services.esxi.sealing.sealing_selection", lambda *a, **k: PcrSelection((23,))
+        "services.esxi.configuration.sealing.sealing_selection", lambda *a, **k: PcrSelection((23,))
     )
     stored_host(rig)
     rig.power_off()

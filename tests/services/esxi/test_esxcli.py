@@ -10,7 +10,7 @@ from protocol.messages.agent import TpmBackend
 from protocol.secret import KeyMaterial
 from protocol.terms import ProtectionMode
 from services.esxi import esxcli
-from services.esxi.recovery import RecoveryKey
+from services.esxi.configuration.recovery import RecoveryKey
 from tests.services.esxi.rig import Rig
 
 GROUPS = r"(\d{6}-){15}\d{6}"

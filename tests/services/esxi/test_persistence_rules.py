@@ -7,8 +7,8 @@ import pytest
 from protocol.messages.host import ProviderRef
 from protocol.secret import KeyMaterial
 from protocol.terms import ManagementType, ProtectionMode, ProviderId
-from services.esxi import persistence
-from services.esxi.state import Configuration, StoredKey
+from services.esxi.configuration.sections import Configuration, StoredKey
+from services.esxi.keys import persistence
 from tests.services.esxi.rig import key
 
 ONE = StoredKey(key("one"), KeyMaterial(b"1" * 32))

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from protocol.terms import ManagementType as M
-from services.esxi.resolve import KeyFacts, Means, next_means, on_the_host
+from services.esxi.keys.resolve import KeyFacts, Means, next_means, on_the_host
 
 BOOLS = (False, True)
 ALL = [

@@ -14,7 +14,7 @@ import msgspec
 from protocol.messages.host import ProviderRef
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, VmName
-from services.esxi.recovery import RecoveryKey
+from services.esxi.configuration.recovery import RecoveryKey
 
 
 class StoredKey(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ from protocol.guest import (
 )
 from protocol.messages.host import GuestAnswer
 from protocol.secret import KeyMaterial
-from services.esxi.vm import VmConfig, VmKeys
+from services.esxi.vms.vmx import VmConfig, VmKeys
 from services.runtime.ports import Choices, Datastore
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from protocol.messages.host import ProviderRef
 from protocol.terms import CryptoKeyId, ManagementType, ProtectionMode
-from services.esxi.state import Configuration, StoredKey
+from services.esxi.configuration.sections import Configuration, StoredKey
 
 
 def enable_refusal(

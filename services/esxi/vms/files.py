@@ -14,7 +14,7 @@ import msgspec
 
 from protocol.errors import DatastoreFault, NotFound
 from protocol.terms import PowerState, VmName
-from services.esxi.vm import POWER_FILE, VmConfig, vmx_file
+from services.esxi.vms.vmx import POWER_FILE, VmConfig, vmx_file
 from services.runtime.ports import Datastore, VmLockHeld
 
 _config = msgspec.msgpack.Decoder(VmConfig)

@@ -6,9 +6,9 @@ A guest that finds its data wrong faults, visibly, whoever is looking or not.
 from __future__ import annotations
 
 from protocol.errors import GuestFault
-from services.esxi.guest import Guest
 from services.esxi.host import Host
-from services.esxi.inventory import turn_of
+from services.esxi.vms.guest import Guest
+from services.esxi.vms.registration import turn_of
 
 
 async def workload(host: Host) -> None:

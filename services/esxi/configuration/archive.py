@@ -21,7 +21,7 @@ from protocol.errors import CryptographicFailure, SaveFailed
 from protocol.secret import KeyMaterial
 from protocol.terms import ProtectionMode
 from protocol.tpm.structures import SealedBlob
-from services.esxi.state import Configuration, Section, merged
+from services.esxi.configuration.sections import Configuration, Section, merged
 from services.runtime.durable import replace_durably
 from services.runtime.ports import Disk, Rng
 

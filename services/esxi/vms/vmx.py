@@ -9,20 +9,16 @@ more block than the guest's disk has: the guest's own journal
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from protocol.crypto.disk import DEK_SIZE
 from protocol.crypto.wrap import NONCE_SIZE, unwrap, wrap
 from protocol.errors import InvalidArgument
-from protocol.messages.host import VmSummary
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, PowerState, VmConnectionState, VmCryptoState, VmName
+from protocol.terms import CryptoKeyId, VmName
 from services.runtime.ports import Rng
-
-if TYPE_CHECKING:
-    from services.esxi.guest import Guest
 
 POWER_FILE: Final = "power"
 BLOCKS_LIMIT: Final = 16384
@@ -77,24 +73,6 @@ class VmKeys:
     seed: bytes
 
 
-@dataclass
-class VmEntry:
-    """A registered VM. ``config`` is None when its files cannot be read (``problem`` says why).
-
-    ``wanted`` is its last accepted power command; ``guest`` is there while it runs.
-    """
-
-    vm: VmName
-    config: VmConfig | None = None
-    wanted: PowerState = PowerState.OFF
-    guest: Guest | None = None
-    problem: str = ""
-
-    @property
-    def power(self) -> PowerState:
-        return PowerState.ON if self.guest is not None else PowerState.OFF
-
-
 def vmx_file(vm: VmName) -> str:
     return f"{vm}.vmx"
 
@@ -129,36 +107,6 @@ def open_vm(config: VmConfig, home_kek: KeyMaterial, disk_kek: KeyMaterial) -> V
     home = unwrap(home_kek, config.home.wrapped, _aad(config.vm, "home"))
     seed = unwrap(home, config.nvram, _aad(config.vm, "nvram"))
     return VmKeys(unwrap(disk_kek, config.disk.wrapped, _aad(config.vm, "disk")), seed.reveal())
-
-
-def summary(entry: VmEntry, missing: tuple[CryptoKeyId, ...]) -> VmSummary:
-    """The VM as told to vCenter; ``missing`` are needed keys this host cannot use by itself.
-
-    A running VM is never locked (LOCK-04). Without the home's key it is invalid too (LOCK-02),
-    without a disk's only it is not (LOCK-03).
-    """
-    config, running = entry.config, entry.guest is not None
-    if config is None:
-        return VmSummary(
-            vm=entry.vm,
-            power=entry.power,
-            connection=VmConnectionState.INVALID,
-            wanted=entry.wanted,
-        )
-    gone = () if running else missing
-    crypto = None
-    if config.home is not None:
-        crypto = VmCryptoState.LOCKED if gone else VmCryptoState.UNLOCKED
-    invalid = config.home is not None and config.home.key in gone
-    return VmSummary(
-        vm=entry.vm,
-        power=entry.power,
-        crypto=crypto,
-        connection=VmConnectionState.INVALID if invalid else VmConnectionState.CONNECTED,
-        keys=config.keys,
-        missing=gone,
-        wanted=entry.wanted,
-    )
 
 
 def _aad(vm: VmName, part: str) -> bytes:

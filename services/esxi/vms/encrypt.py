@@ -15,14 +15,15 @@ from protocol.errors import (
     NotAvailable,
 )
 from protocol.terms import CryptoKeyId, HostCryptoState, VmName
-from services.esxi.datastore_files import locked, read_config, tidy, write, write_config
-from services.esxi.guest import disk_image, split_image
 from services.esxi.host import Host
-from services.esxi.inventory import registered
-from services.esxi.vm import VmConfig, VmEntry, encrypted_config
+from services.esxi.vms.files import locked, read_config, tidy, write, write_config
+from services.esxi.vms.guest import disk_image, split_image
+from services.esxi.vms.registration import registered
+from services.esxi.vms.vm import RegisteredVm
+from services.esxi.vms.vmx import VmConfig, encrypted_config
 
 
-async def encrypt(host: Host, vm: VmName, key: CryptoKeyId | None) -> VmEntry:
+async def encrypt(host: Host, vm: VmName, key: CryptoKeyId | None) -> RegisteredVm:
     """Encrypt ``vm`` under ``key``; no change when it is encrypted with it already.
 
     ``NotAvailable`` for None: no provider of this host makes keys. ``EncryptionKeyRequired``

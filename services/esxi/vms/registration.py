@@ -14,7 +14,9 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.terms import PowerState, VmName
-from services.esxi.datastore_files import (
+from services.esxi.configuration.sections import Section
+from services.esxi.host import Host
+from services.esxi.vms.files import (
     locked,
     read_config,
     read_wanted,
@@ -23,13 +25,12 @@ from services.esxi.datastore_files import (
     write_config,
     write_wanted,
 )
-from services.esxi.guest import disk_image, fresh_blocks
-from services.esxi.host import Host
-from services.esxi.state import Section
-from services.esxi.vm import VmConfig, VmEntry, VmKeys, new_config, vmx_file
+from services.esxi.vms.guest import disk_image, fresh_blocks
+from services.esxi.vms.vm import RegisteredVm
+from services.esxi.vms.vmx import VmConfig, VmKeys, new_config, vmx_file
 
 
-def registered(host: Host, vm: VmName) -> VmEntry:
+def registered(host: Host, vm: VmName) -> RegisteredVm:
     """The VM's entry; ``NotFound`` when it is not registered here."""
     entry = host.vms.get(vm)
     if entry is None:
@@ -40,11 +41,11 @@ def registered(host: Host, vm: VmName) -> VmEntry:
 async def load(host: Host) -> None:
     """At boot: read every registered VM's files. One that cannot be read is shown invalid."""
     for vm in host.archive.now.vms:
-        entry = host.vms[vm] = VmEntry(vm)
+        entry = host.vms[vm] = RegisteredVm(vm)
         await refresh(host, entry)
 
 
-async def refresh(host: Host, entry: VmEntry) -> None:
+async def refresh(host: Host, entry: RegisteredVm) -> None:
     """Read its files again; ``problem`` says why that failed."""
     try:
         config = await read_config(host.datastore, entry.vm)
@@ -55,7 +56,7 @@ async def refresh(host: Host, entry: VmEntry) -> None:
         host.node.record("vm.unreadable", level="warning", vm=entry.vm, reason=str(error))
 
 
-async def create(host: Host, vm: VmName, blocks: int) -> VmEntry:
+async def create(host: Host, vm: VmName, blocks: int) -> RegisteredVm:
     """Make and register an unencrypted VM. No change when it is registered and has its files.
 
     Registered first: a crash in between leaves an invalid VM, which a repeat completes. A
@@ -67,7 +68,7 @@ async def create(host: Host, vm: VmName, blocks: int) -> VmEntry:
         return known
     if vmx_file(vm) in await host.datastore.files(vm):
         raise AlreadyExists(f"{vm} has files on the datastore: register it")
-    entry = await _register(host, VmEntry(vm))
+    entry = await _register(host, RegisteredVm(vm))
     try:
         async with locked(host.datastore, vm):
             await _write_new(host, config)
@@ -91,11 +92,11 @@ async def _write_new(host: Host, config: VmConfig) -> None:
         raise
 
 
-async def register(host: Host, vm: VmName) -> VmEntry:
+async def register(host: Host, vm: VmName) -> RegisteredVm:
     """Register the VM whose files lie on the datastore; ``NotFound`` when there are none."""
     config = await read_config(host.datastore, vm)
     wanted = await read_wanted(host.datastore, vm)
-    entry = await _register(host, host.vms.get(vm) or VmEntry(vm))
+    entry = await _register(host, host.vms.get(vm) or RegisteredVm(vm))
     if entry.guest is None:
         entry.config, entry.wanted, entry.problem = config, wanted, ""
     host.node.record("vm.registered", vm=vm)
@@ -140,7 +141,7 @@ def turn_of(vm: VmName) -> str:
     return f"vm/{vm}"
 
 
-async def _register(host: Host, entry: VmEntry) -> VmEntry:
+async def _register(host: Host, entry: RegisteredVm) -> RegisteredVm:
     now = host.archive.now
     if entry.vm not in now.vms:
         host.archive.change(vms=(*now.vms, entry.vm))
@@ -157,6 +158,6 @@ async def _unregister(host: Host, vm: VmName) -> None:
     await host.archive.save(Section.VMS)
 
 
-def _refuse_running(entry: VmEntry) -> None:
+def _refuse_running(entry: RegisteredVm) -> None:
     if entry.guest is not None:
         raise InvalidPowerState(f"{entry.vm} is running")

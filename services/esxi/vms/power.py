@@ -15,15 +15,16 @@ from protocol.errors import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, PowerState, VmName
-from services.esxi.datastore_files import locked, read_config, take_lock, tidy, write_wanted
-from services.esxi.guest import Guest
 from services.esxi.host import Host
-from services.esxi.inventory import registered, turn_of
-from services.esxi.resolve import Means, next_means
-from services.esxi.vm import VmConfig, VmEntry, VmKeys, open_vm
+from services.esxi.keys.resolve import Means, next_means
+from services.esxi.vms.files import locked, read_config, take_lock, tidy, write_wanted
+from services.esxi.vms.guest import Guest
+from services.esxi.vms.registration import registered, turn_of
+from services.esxi.vms.vm import RegisteredVm
+from services.esxi.vms.vmx import VmConfig, VmKeys, open_vm
 
 
-async def power_on(host: Host, vm: VmName, *, ask: bool) -> VmEntry:
+async def power_on(host: Host, vm: VmName, *, ask: bool) -> RegisteredVm:
     """Start the VM; no change when it runs. Its turn is held by the caller.
 
     ``ask``: tell vCenter about missing keys and wait a moment for them (not when vCenter
@@ -57,7 +58,7 @@ async def power_on(host: Host, vm: VmName, *, ask: bool) -> VmEntry:
     return entry
 
 
-async def power_off(host: Host, vm: VmName) -> VmEntry:
+async def power_off(host: Host, vm: VmName) -> RegisteredVm:
     """Stop the VM and remember that this was wanted, also when it was off.
 
     ``DatastoreFault`` when it runs on another host: what is wanted of it is asked there.
@@ -135,7 +136,7 @@ async def _ring(host: Host) -> None:
     await host.uplink.ring()
 
 
-async def _opened(host: Host, entry: VmEntry, *, ask: bool) -> Guest:
+async def _opened(host: Host, entry: RegisteredVm, *, ask: bool) -> Guest:
     """Resolve keys, check the mode, unwrap the DEKs, and let the guest verify its disk."""
     config = await read_config(host.datastore, entry.vm)
     entry.config, entry.problem = config, ""
@@ -200,7 +201,7 @@ def _keks(host: Host, config: VmConfig) -> tuple[KeyMaterial, KeyMaterial]:
             raise EncryptionKeyRequired(f"{config.vm}: a key left the cache", config.keys)
 
 
-async def _stopped(host: Host, entry: VmEntry) -> None:
+async def _stopped(host: Host, entry: RegisteredVm) -> None:
     if entry.guest is None:
         return
     entry.guest = None

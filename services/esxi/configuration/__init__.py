@@ -1,0 +1,7 @@
+"""The configuration of a host and how it is protected on its boot device.
+
+- ``sections``  what the configuration holds, saved in sections
+- ``archive``   the encrypted file that holds it, and the one writer of that file
+- ``sealing``   how the TPM (or what lies on the disk) protects the config key
+- ``recovery``  the recovery key of 96 digits
+"""

@@ -1,0 +1,6 @@
+"""The keys at hand on a host, and where it looks for one that is not.
+
+- ``cache``        the key cache, in memory only
+- ``persistence``  the persisted store: what is stored when, pure
+- ``resolve``      the order in which a host looks for a key, pure
+"""

@@ -1,0 +1,11 @@
+"""Virtual machines on one host: their files, their data, their power.
+
+- ``vmx``           the configuration of a VM with its wrapped DEKs, pure
+- ``files``         reading, writing and locking a VM's files on the shared datastore
+- ``vm``            a registered VM, and what its host tells of it
+- ``registration``  which VMs are registered: made, registered, unregistered, destroyed
+- ``encrypt``       encryption of a powered-off VM that a crash cannot leave half done
+- ``power``         power on with its search for keys, and power off
+- ``guest``         a running guest, which verifies its data
+- ``workload``      the guests' own work in the background
+"""
