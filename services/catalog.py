@@ -14,30 +14,36 @@ from services.esxi.config import esxi_config
 from services.esxi.service import EsxiService
 from services.kms.config import kms_config
 from services.kms.service import KmsService
-from services.runtime.node import Make
+from services.knobs import knobs_of
+from services.runtime.node import Recipe
 from services.runtime.ports import Ports
-from services.runtime.service import Node, Service
+from services.runtime.service import Service
 from services.vcenter.config import vcenter_config
 from services.vcenter.service import VcenterService
 
 
-class Entry(NamedTuple):
+class CatalogEntry(NamedTuple):
     """A service, what reads ``NodeSpec.config`` for it, the module of messages it must serve."""
 
-    service: Callable[[Node, Ports, Any], Service]
+    service: Callable[[Any, Ports, Any], Service]
     configure: Callable[[Mapping[str, Any]], Any]
     messages: str
 
 
-CATALOG: dict[Role, Entry] = {
-    Role.KMS: Entry(KmsService, kms_config, "protocol.messages.kms"),
-    Role.VCENTER: Entry(VcenterService, vcenter_config, "protocol.messages.vcenter"),
-    Role.ESXI: Entry(EsxiService, esxi_config, "protocol.messages.host"),
+CATALOG: dict[Role, CatalogEntry] = {
+    Role.KMS: CatalogEntry(KmsService, kms_config, "protocol.messages.kms"),
+    Role.VCENTER: CatalogEntry(VcenterService, vcenter_config, "protocol.messages.vcenter"),
+    Role.ESXI: CatalogEntry(EsxiService, esxi_config, "protocol.messages.host"),
 }
 
 
-def maker(spec: NodeSpec) -> Make:
-    """What builds the service of ``spec``; ``InvalidArgument`` for a config that does not fit."""
+def recipe(spec: NodeSpec) -> Recipe:
+    """What the node of ``spec`` is made of.
+
+    ``InvalidArgument`` for a config that does not fit, or a knob that does not.
+    """
     entry = CATALOG[spec.role]
     config = entry.configure(spec.config)
-    return lambda node, ports: entry.service(node, ports, config)
+    return Recipe(
+        knobs_of(spec.role, spec.knobs), lambda node, ports: entry.service(node, ports, config)
+    )

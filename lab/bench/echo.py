@@ -26,7 +26,9 @@ from protocol.subjects import reply_prefix, request_subject
 from protocol.terms import KmipState, NodeName, Role
 from services.runtime.bus import BusPort, Incoming
 from services.runtime.incarnation import Incarnation
+from services.runtime.knobs import Knobs
 from services.runtime.machine import Machine
+from services.runtime.node import Recipe
 from services.runtime.real.world import LabTime, LabWorld
 from services.runtime.service import Peer, Service, serves
 
@@ -123,7 +125,7 @@ async def _serve(settings: Settings) -> None:
 
     spec = NodeSpec(node=NODE_ECHO, role=Role.KMS)
     world.add(spec)
-    machine = Machine(spec, world, Echo, _say)
+    machine = Machine(spec, world, Recipe(Knobs(), Echo), _say)
     await machine.power_on({}, wait=True)
     await _until_input_ends()
     port.abort()

@@ -8,6 +8,7 @@ from cyclopts import App
 
 from lab.cli.connect import call
 from lab.cli.entry import enter
+from lab.cli.knobs import knob
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, field, is_document, moment, pairs, plain, show, text
 from lab.errors import KeysteadError, all_ids, entry
@@ -180,4 +181,7 @@ def register(app: App) -> None:
     )
     enter(group, describe_vm, describe_host, describe_provider, prefix="describe_")
     app.command(group)
-    enter(app, explain)
+    explaining = App(name="explain", help_format="plaintext")
+    explaining.default(explain)
+    enter(explaining, knob)
+    app.command(explaining)

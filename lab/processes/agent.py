@@ -21,7 +21,7 @@ from protocol.crypto.seal import Keyring
 from protocol.messages.agent import NodeRecord
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
-from services.catalog import maker
+from services.catalog import recipe
 from services.runtime.agent import Agent
 from services.runtime.real.world import LabTime, LabWorld
 
@@ -72,7 +72,7 @@ async def _serve(settings: AgentConfig, supervisor: socket.socket) -> None:
         log.write(record)
         client.publish(record)
 
-    agent = Agent(world, maker, observe)
+    agent = Agent(world, recipe, observe)
     await client.open()
 
     async def handle(message: Request[Reply], sender: str) -> Reply:

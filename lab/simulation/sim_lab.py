@@ -25,7 +25,7 @@ from protocol.errors import NotConnected, ProductError, TimedOut
 from protocol.messages.agent import AddNode, NodeRecord
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
-from services.catalog import maker
+from services.catalog import recipe
 from services.runtime.agent import Agent
 from services.runtime.sim.bus import SimBroker, TapCallback
 from services.runtime.sim.loop import SimLoop
@@ -62,7 +62,7 @@ class SimLab(LabCore):
         self.world = SimWorld(self.loop, self.broker, seed)
         self.records: list[NodeRecord] = []
         self.observers: list[Callable[[NodeRecord], None]] = [self.records.append]
-        self.agent = Agent(self.world, maker, self._observe)
+        self.agent = Agent(self.world, recipe, self._observe)
         self._operations = 0
 
     def _observe(self, record: NodeRecord) -> None:

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from chaos.yaml_file import Place, YamlFile, read_yaml
 from lab.errors import KeysteadError
-from protocol.errors import ProductError
 from protocol.messages.agent import Firmware, NodeSpec, TpmBackend
 from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName, node_name
-from services.runtime.config import knobs_from
+from services import knobs
 
 SHIPPED = Path(__file__).parent / "shipped"
 
@@ -96,6 +96,22 @@ class LabFile(_Model):
     providers: tuple[ProviderModel, ...] = ()
     clusters: tuple[ClusterModel, ...] = ()
     knobs: dict[str, Any] = {}
+
+    @field_validator("knobs")
+    @classmethod
+    def _has_known_knobs(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Each wrong knob is an error of its own, at its own place in the file."""
+        wrong = [
+            InitErrorDetails(
+                type=PydanticCustomError("knob", "{text}", {"text": text}),
+                loc=(name,),
+                input=values[name],
+            )
+            for name, text in knobs.faults(values).items()
+        ]
+        if wrong:
+            raise ValidationError.from_exception_data("knobs", wrong)
+        return values
 
 
 class VmPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,10 +252,6 @@ def _with_key_servers(data: Mapping[str, Any], count: int) -> dict[str, Any]:
 
 def plan(file: LabFile) -> Topology:
     """Name every node, VM and process; ``KeysteadError`` for what does not fit together."""
-    try:
-        knobs_from(file.knobs)
-    except ProductError as error:
-        raise KeysteadError("KS-TOPO-001", str(error)) from None
     _check_references(file)
     vcenter = NodeName(file.vcenters[0].name)
     specs = [*_key_servers(file, vcenter), _vcenter(file, vcenter)]

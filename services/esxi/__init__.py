@@ -2,6 +2,7 @@
 
 - ``service``         one handler for each message
 - ``config``          what a host is installed with
+- ``knobs``           what the product's documents leave open about it
 - ``host``            what all of these share in one life of the host
 - ``boot``            the boot in steps B0 to B9
 - ``measure``         what a boot measures into the TPM, pure

@@ -13,10 +13,10 @@ from services.esxi.configuration.archive import Archive
 from services.esxi.configuration.sections import Section, StoredKey
 from services.esxi.keys.cache import KeyCache
 from services.esxi.keys.resolve import KeyFacts, on_the_host
+from services.esxi.knobs import EsxiNode
 from services.esxi.uplink import Uplink
 from services.esxi.vms.vm import RegisteredVm, summary
 from services.runtime.ports import Datastore, Ports
-from services.runtime.service import Node
 
 
 class Host:
@@ -29,7 +29,7 @@ class Host:
     archive: Archive
     datastore: Datastore
 
-    def __init__(self, node: Node, ports: Ports, config: EsxiConfig) -> None:
+    def __init__(self, node: EsxiNode, ports: Ports, config: EsxiConfig) -> None:
         self.node, self.ports, self.config = node, ports, config
         self.disk, self.rng, self.clock = ports.disk, ports.rng, ports.clock
         self.tpm = ports.tpm if node.power.firmware.tpm_enabled else None

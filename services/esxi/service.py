@@ -15,11 +15,12 @@ from protocol.terms import Role, VmName
 from services.esxi import boot, console, crypto_manager
 from services.esxi.config import EsxiConfig
 from services.esxi.host import Host
+from services.esxi.knobs import EsxiNode
 from services.esxi.vms import encrypt, power, registration
 from services.esxi.vms.guest import Guest
 from services.esxi.vms.registration import turn_of
 from services.runtime.ports import Ports
-from services.runtime.service import Node, Peer, Service, serves
+from services.runtime.service import Peer, Service, serves
 
 
 def _keystore(_: Any) -> str:
@@ -34,8 +35,9 @@ class EsxiService(Service):
     """One ESXi host; see the package's docstring for its parts."""
 
     role: ClassVar[Role] = Role.ESXI
+    node: EsxiNode
 
-    def __init__(self, node: Node, ports: Ports, config: EsxiConfig) -> None:
+    def __init__(self, node: EsxiNode, ports: Ports, config: EsxiConfig) -> None:
         super().__init__(node, ports)
         self.host = Host(node, ports, config)
 

@@ -19,8 +19,9 @@ from protocol.messages.host import (
 )
 from protocol.messages.vcenter import HostChanged
 from protocol.terms import NodeName
+from services.esxi.knobs import EsxiNode
 from services.runtime.ports import Ports
-from services.runtime.service import Node, Peer
+from services.runtime.service import Peer
 from services.runtime.session import SessionGuard
 
 _FIRST_RETRY = 1.0  # lab seconds
@@ -31,7 +32,7 @@ _MISSES = 3
 class Uplink:
     """Who may command, whether vCenter is connected, and what the host tells it."""
 
-    def __init__(self, node: Node, ports: Ports, vcenter: NodeName) -> None:
+    def __init__(self, node: EsxiNode, ports: Ports, vcenter: NodeName) -> None:
         self._node, self._bus, self._clock = node, ports.bus, ports.clock
         self._choices = ports.rng.stream("uplink")
         self._vcenter = vcenter

@@ -4,6 +4,7 @@
 - ``states``   the KMIP state table, pure                   - ``access`` who may do what, pure
 - ``store``    rows, tags and their SQL                     - ``master`` the server's own key
 - ``audit``    the hash-chained trail                       - ``config`` identities and roles
+- ``knobs``    none yet
 
 A reply leaves after the commit that holds both the change and its audit rows. ``core`` knows
 no bus, so a second door (TTLV over TLS) can stand on it.

@@ -13,6 +13,6 @@
 - ``store``        what outlives lives: a node's storage, the cluster's array
 - ``durable``      replaces a file of a disk: the old or the new, through any crash
 - ``sql``          rules for a service's SQL, and one shared commit; used by both drivers
-- ``config``       knobs (behaviour under doubt), read once at the edge
+- ``knobs``        what a knob says of itself, and those that several services read
 - ``real``, ``sim`` the two drivers of each port   - ``tpm``  TPM devices behind the port
 """

@@ -46,7 +46,7 @@ from protocol.tpm.errors import TpmError
 from protocol.tpm.structures import PcrSelection
 from services.runtime.incarnation import WayDown
 from services.runtime.machine import Machine
-from services.runtime.node import Make
+from services.runtime.node import Recipe
 from services.runtime.tpm.device import TpmDevice
 from services.runtime.world import World
 
@@ -59,7 +59,7 @@ class Agent:
     def __init__(
         self,
         world: World,
-        catalog: Callable[[NodeSpec], Make],
+        catalog: Callable[[NodeSpec], Recipe],
         observe: Callable[[NodeRecord], None],
     ) -> None:
         self._world, self._catalog, self._observe = world, catalog, observe
@@ -94,9 +94,9 @@ class Agent:
     async def add_node(self, message: AddNode) -> Done:
         spec = message.spec
         if spec.node not in self._machines:
-            make = self._catalog(spec)
+            recipe = self._catalog(spec)
             self._world.add(spec)
-            self._machines[spec.node] = Machine(spec, self._world, make, self._observe)
+            self._machines[spec.node] = Machine(spec, self._world, recipe, self._observe)
         return Done()
 
     async def list_nodes(self, message: ListNodes) -> NodeList:

@@ -20,7 +20,7 @@ from protocol.messages.agent import (
 )
 from services.runtime.bus import BusPort
 from services.runtime.incarnation import Incarnation, WayDown
-from services.runtime.node import Make, NodeRunner
+from services.runtime.node import NodeRunner, Recipe
 from services.runtime.ports import Ports
 from services.runtime.service import PowerInputs
 from services.runtime.world import World
@@ -30,14 +30,14 @@ class Machine:
     """One node's hardware; at most one life at a time."""
 
     def __init__(
-        self, spec: NodeSpec, world: World, make: Make, observe: Callable[[NodeRecord], None]
+        self, spec: NodeSpec, world: World, recipe: Recipe, observe: Callable[[NodeRecord], None]
     ) -> None:
         self.spec = spec
         self.firmware: Firmware = spec.firmware
         self.state = NodeRunState.OFF
         self.screen = ""
         self.ended = ""
-        self._world, self._make, self._observe = world, make, observe
+        self._world, self._recipe, self._observe = world, recipe, observe
         self._runner: NodeRunner | None = None
         self._root: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
@@ -117,7 +117,7 @@ class Machine:
             bus,
             ports,
             PowerInputs(self.firmware, dict(options)),
-            self._make,
+            self._recipe,
             self._observe,
             lambda why: self._fell(life, why),
         )

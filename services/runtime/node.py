@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from protocol.errors import (
@@ -25,8 +26,8 @@ from protocol.messages.agent import NodeRecord, NodeSpec
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
 from services.runtime.bus import CAUSE, BusPort, Incoming
-from services.runtime.config import Knobs, knobs_from
 from services.runtime.incarnation import Incarnation
+from services.runtime.knobs import Knobs
 from services.runtime.ports import Ports
 from services.runtime.service import Halted, Peer, PowerInputs, ServedBy, Service
 from services.runtime.turns import Ticket, Turns
@@ -34,7 +35,17 @@ from services.runtime.turns import Ticket, Turns
 CONCURRENCY = 512  # requests a node works on at once; over it the caller gets Busy
 STOP_LIMIT = 10.0  # lab seconds that running requests get at an orderly stop
 
-Make = Callable[["NodeRunner", Ports], Service]
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a node is made of: the knobs of its service, and what builds that service.
+
+    ``build`` is given the runner as the service's node; whoever writes a recipe pairs a service
+    with knobs of its own kind.
+    """
+
+    knobs: Knobs
+    build: Callable[[Any, Ports], Service]
 
 
 class NodeRunner:
@@ -47,14 +58,14 @@ class NodeRunner:
         bus: BusPort,
         ports: Ports,
         power: PowerInputs,
-        make: Make,
+        recipe: Recipe,
         observe: Callable[[NodeRecord], None],
         crashed: Callable[[str], None],
     ) -> None:
         self.spec, self.life, self.bus, self.ports = spec, life, bus, ports
         self.internal_errors = 0
         self._power = power
-        self._knobs = knobs_from(spec.knobs)
+        self._knobs = recipe.knobs
         self._observe, self._crashed = observe, crashed
         self._turns = Turns()
         self._running: dict[asyncio.Task[None], str] = {}
@@ -63,7 +74,7 @@ class NodeRunner:
         self._stop = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self._doors: dict[asyncio.Future[Reply | ProductError], str] = {}
-        self.service = make(self, ports)
+        self.service = recipe.build(self, ports)
 
     # ---- what a service sees --------------------------------------------------------------
 

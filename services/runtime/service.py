@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from protocol.messages.agent import Firmware
 from protocol.messages.base import Reply, Request, registry, reply_type
 from protocol.terms import NodeName, Role
-from services.runtime.config import Knobs
+from services.runtime.knobs import Knobs
 from services.runtime.ports import Ports
 
 R = TypeVar("R", bound=Reply)
@@ -61,7 +61,10 @@ class PowerInputs:
 
 
 class Node(Protocol):
-    """What a service sees of the node that drives it."""
+    """What a service sees of the node that drives it.
+
+    Each service narrows it to a node with knobs of its own (``VcenterNode``, ``EsxiNode``).
+    """
 
     @property
     def name(self) -> NodeName: ...

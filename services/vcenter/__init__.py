@@ -12,6 +12,7 @@
 - ``providers``  one protocol, three management types      - ``status`` QueryCryptoKeyStatus
 - ``health``     contact with key servers                  - ``reconcile`` the periodic passes
 - ``pulse``      a period that can be cut short            - ``config`` settings of this node
+- ``knobs``      what the product's documents leave open about it
 
 Key values are never stored and never kept: they live in the local variables of one push.
 

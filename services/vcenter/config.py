@@ -1,4 +1,4 @@
-"""Settings of a vCenter node; behaviour under doubt is in ``services.runtime.config``."""
+"""Settings of a vCenter node; behaviour under doubt is in ``knobs``."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ from protocol.messages.host import (
 )
 from protocol.terms import HostConnectionState, NodeName, VmName
 from services.runtime.ports import Bus, Clock, Rng
-from services.runtime.service import Node
 from services.runtime.session import SessionCommands
+from services.vcenter.knobs import VcenterNode
 from services.vcenter.pulse import Pulse
 
 R = TypeVar("R")
@@ -298,7 +298,7 @@ class HostLinks:
 
     def __init__(
         self,
-        node: Node,
+        node: VcenterNode,
         bus: Bus,
         clock: Clock,
         rng: Rng,

@@ -24,12 +24,12 @@ from protocol.terms import (
     NodeName,
     ProviderId,
 )
-from services.runtime.service import Node
 from services.vcenter import events
 from services.vcenter.connection import HostLink
 from services.vcenter.health import Contacts
 from services.vcenter.host_mode import Step, may_renew, next_step
 from services.vcenter.inventory import Edit, Inventory, change_cluster, change_host
+from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers import Providers
 from services.vcenter.rows import ClusterRow, HostRow
 
@@ -46,7 +46,7 @@ class HostKeys:
     """See the module's text. Callers hold the link's ``turn``."""
 
     def __init__(
-        self, node: Node, inventory: Inventory, providers: Providers, contacts: Contacts
+        self, node: VcenterNode, inventory: Inventory, providers: Providers, contacts: Contacts
     ) -> None:
         self._node, self._inventory = node, inventory
         self._providers, self._contacts = providers, contacts

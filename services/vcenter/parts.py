@@ -9,7 +9,6 @@ from protocol.messages.host import VmSummary
 from protocol.messages.vcenter import HostInfo, ProviderInfo, VmInfo
 from protocol.terms import HostConnectionState, NodeName, ProviderId, VmName
 from services.runtime.ports import Clock, Database, Ports
-from services.runtime.service import Node
 from services.vcenter.adopt import adopt
 from services.vcenter.config import VcenterConfig
 from services.vcenter.connection import HostLink, HostLinks
@@ -17,6 +16,7 @@ from services.vcenter.events import Draft
 from services.vcenter.health import Contacts
 from services.vcenter.hostkey import HostKeys
 from services.vcenter.inventory import Inventory
+from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers import Providers
 from services.vcenter.push import Push
 from services.vcenter.reconcile import Reconciler, needs_pass
@@ -28,7 +28,7 @@ from services.vcenter.views import host_info, provider_info, vm_info
 class Parts:
     """The parts of one vCenter in one life."""
 
-    node: Node
+    node: VcenterNode
     clock: Clock
     inventory: Inventory
     contacts: Contacts
@@ -87,7 +87,7 @@ class Parts:
         return provider_info(row, self.contacts)
 
 
-def assemble(node: Node, ports: Ports, config: VcenterConfig, database: Database) -> Parts:
+def assemble(node: VcenterNode, ports: Ports, config: VcenterConfig, database: Database) -> Parts:
     """Make the parts; nothing runs yet."""
     inventory = Inventory(database, ports.bus, ports.clock)
 

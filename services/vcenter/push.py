@@ -37,12 +37,12 @@ from protocol.terms import (
     VmName,
 )
 from services.runtime.ports import Clock
-from services.runtime.service import Node
 from services.vcenter import events
 from services.vcenter.config import VcenterConfig
 from services.vcenter.connection import UNANSWERED, HostLink
 from services.vcenter.hostkey import HostKeys
 from services.vcenter.inventory import Edit, Inventory, change_host, change_vm
+from services.vcenter.knobs import VcenterNode
 from services.vcenter.locks import Keep, Lock, Unlock, VmFacts, decide
 from services.vcenter.providers import Providers
 from services.vcenter.rows import VmRow
@@ -59,7 +59,7 @@ class Push:
 
     def __init__(
         self,
-        node: Node,
+        node: VcenterNode,
         clock: Clock,
         config: VcenterConfig,
         inventory: Inventory,

@@ -11,10 +11,10 @@ import asyncio
 from protocol.errors import NotAvailable
 from protocol.terms import PowerState
 from services.runtime.ports import Clock
-from services.runtime.service import Node
 from services.vcenter.connection import HostLink, HostLinks
 from services.vcenter.health import Contacts
 from services.vcenter.inventory import Inventory
+from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers import Providers
 from services.vcenter.pulse import Pulse
 from services.vcenter.rows import ProviderRow
@@ -25,7 +25,7 @@ class Reconciler:
 
     def __init__(
         self,
-        node: Node,
+        node: VcenterNode,
         clock: Clock,
         inventory: Inventory,
         providers: Providers,

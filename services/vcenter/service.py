@@ -46,9 +46,10 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import Role
 from services.runtime.ports import Ports
-from services.runtime.service import Node, Peer, Service, serves
+from services.runtime.service import Peer, Service, serves
 from services.vcenter.config import VcenterConfig
 from services.vcenter.connection import HostLink
+from services.vcenter.knobs import VcenterNode
 from services.vcenter.parts import Parts, assemble
 from services.vcenter.rows import SCHEMA
 from services.vcenter.status import query_key_status
@@ -79,9 +80,12 @@ class VcenterService(Service):
     """See the module's text. ``parts`` are there from ``start`` on."""
 
     role: ClassVar[Role] = Role.VCENTER
+    node: VcenterNode
     parts: Parts
 
-    def __init__(self, node: Node, ports: Ports, config: VcenterConfig | None = None) -> None:
+    def __init__(
+        self, node: VcenterNode, ports: Ports, config: VcenterConfig | None = None
+    ) -> None:
         super().__init__(node, ports)
         self._ports, self._config = ports, config or VcenterConfig()
 

@@ -22,8 +22,9 @@ from lab.brokers.server import Broker
 from protocol.messages.agent import LinkRule, NodeRecord, NodeSpec, SetRules
 from protocol.terms import NodeName, Role
 from services.runtime.incarnation import WayDown
+from services.runtime.knobs import Knobs
 from services.runtime.machine import Machine
-from services.runtime.node import NodeRunner
+from services.runtime.node import NodeRunner, Recipe
 from services.runtime.ports import Ports
 from services.runtime.real.world import LabTime, LabWorld
 from services.runtime.service import Node, Service
@@ -55,7 +56,9 @@ class Bench(ABC):
         """Add a node; it is off."""
         spec = NodeSpec(node=NodeName(name), role=Role.KMS)
         self.world.add(spec)
-        made = self._machines[name] = Machine(spec, self.world, service, self.records.append)
+        made = self._machines[name] = Machine(
+            spec, self.world, Recipe(Knobs(), service), self.records.append
+        )
         return made
 
     def machine(self, name: str) -> Machine:

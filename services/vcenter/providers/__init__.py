@@ -14,10 +14,10 @@ from typing import Protocol, assert_never
 from protocol.errors import KeyProviderUnreachable, NotAvailable
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, KeyUnavailableReason, ManagementType, ProviderId
-from services.runtime.config import Knobs
 from services.runtime.ports import Bus
 from services.vcenter.health import Contacts
 from services.vcenter.inventory import Inventory
+from services.vcenter.knobs import VcenterKnobs
 from services.vcenter.providers.native import NativeProvider
 from services.vcenter.providers.standard import StandardProvider
 from services.vcenter.providers.terms import CreatedKey, FetchedKeys
@@ -62,7 +62,9 @@ class Bundle:
 class Providers:
     """Finds a provider by name; one object per provider, made anew when its servers change."""
 
-    def __init__(self, inventory: Inventory, bus: Bus, contacts: Contacts, knobs: Knobs) -> None:
+    def __init__(
+        self, inventory: Inventory, bus: Bus, contacts: Contacts, knobs: VcenterKnobs
+    ) -> None:
         self._inventory, self._bus = inventory, bus
         self._contacts, self._knobs = contacts, knobs
         self._made: dict[ProviderId, tuple[ProviderRow, KeyProvider]] = {}

@@ -86,6 +86,8 @@ def test_help_is_shown_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
         ("up --pace 0", "KS-USE-003", "pace"),
         ("up --kms 0", "KS-USE-003", "needs servers"),
         ("up --set no_such_knob=1", "KS-USE-003", "no_such_knob"),
+        ("up --set hartbeat_s=1", "KS-USE-003", "did you mean heartbeat_s?"),
+        ("up --set heartbeat_s=0", "KS-USE-003", "heartbeat_s: 0 is not 0.1 to 3600 s"),
         ("up --set heartbeat_s", "KS-USE-003", "NAME=VALUE"),
         ("up --set auto_unlock=true --set auto_unlock=false", "KS-USE-003", "twice"),
         ("up --set config_save=never", "KS-USE-003", "never"),
@@ -109,6 +111,7 @@ def test_help_is_shown_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
         ("host power-on esxi-001 --boot-option x", "KS-USE-003", "NAME=VALUE"),
         ("provider add p", "KS-USE-003", "--server"),
         ("explain KS-LAB-099", "KS-USE-002", "did you mean KS-LAB-00"),
+        ("explain knob hartbeat_s", "KS-USE-002", "did you mean heartbeat_s"),
         ("doctor --hosts=-1", "KS-USE-003", "--hosts"),
         ("doctor --pack 0", "KS-USE-003", "--pack"),
     ],
@@ -164,6 +167,15 @@ def test_without_a_lab_commands_end_with_69(
         (
             b"apiVersion: keystead/v1\nkind: Lab\nvcenters: [{name: v}]\nclusters: 5\n",
             "bad.yaml:4:1: clusters: ",
+        ),
+        (
+            b"apiVersion: keystead/v1\nkind: Lab\nvcenters: [{name: v}]\n"
+            b"knobs:\n  boot_step_s: 1\n  heartbeat_s: 0\n  colour: red\n",
+            "bad.yaml:6:3: knobs.heartbeat_s: 0 is not 0.1 to 3600 s\n",
+        ),
+        (
+            b"apiVersion: keystead/v1\nkind: Lab\nvcenters: [{name: v}]\nknobs: {auto_lock: on}\n",
+            "bad.yaml:4:9: knobs.auto_lock: there is no such knob; did you mean auto_unlock?",
         ),
         (b"\xff\xfe\x00", "cannot be read"),
         (b"- 1\n- 2\n", "a lab file is a mapping"),

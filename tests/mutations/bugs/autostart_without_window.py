@@ -6,15 +6,19 @@ from typing import Any
 
 import msgspec
 
-from services.runtime import node
+from services import knobs
+from services.esxi.knobs import EsxiKnobs
 from tests.mutations.bugs.planting import plant
 
 
 def _endless(original: Any) -> Any:
-    def knobs_from(given: Any) -> Any:
-        return msgspec.structs.replace(original(given), autostart_window_s=1e6)
+    def read(kind: Any, values: Any) -> Any:
+        made = original(kind, values)
+        if isinstance(made, EsxiKnobs):
+            return msgspec.structs.replace(made, autostart_window_s=1e6)
+        return made
 
-    return knobs_from
+    return read
 
 
-plant(node, "knobs_from", _endless)
+plant(knobs, "read", _endless)

@@ -53,8 +53,9 @@ from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId, Role, VmNam
 from services.esxi.config import esxi_config
 from services.esxi.host import Host
 from services.esxi.service import EsxiService
+from services.knobs import knobs_of
 from services.runtime.agent import Agent
-from services.runtime.node import Make
+from services.runtime.node import Recipe
 from services.runtime.service import Peer, Service, serves
 from services.runtime.session import SessionCommands
 from services.runtime.sim.bus import SimBroker
@@ -139,7 +140,7 @@ class Rig:
         self.services: dict[NodeName, Service] = {}
         self.agent = Agent(self.world, self._catalog, self.records.append)
 
-    def _catalog(self, spec: NodeSpec) -> Make:
+    def _catalog(self, spec: NodeSpec) -> Recipe:
         def make(node: Any, ports: Any) -> Service:
             made: Service
             if spec.role is Role.ESXI:
@@ -149,7 +150,7 @@ class Rig:
             self.services[spec.node] = made
             return made
 
-        return make
+        return Recipe(knobs_of(spec.role, spec.knobs), make)
 
     def run(self, work: Coroutine[Any, Any, T], seconds: float = 4000) -> T:
         return self.loop.run(work, seconds=seconds)

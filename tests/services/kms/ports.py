@@ -16,8 +16,8 @@ from typing import Any, TypeVar, cast
 from protocol.messages.base import Request
 from protocol.terms import NodeName
 from services.kms.config import Grant, KmsConfig, KmsRole
+from services.kms.knobs import KmsKnobs
 from services.kms.service import KmsService
-from services.runtime.config import Knobs
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Bus, Clock, Database, Datastore, Disk, Ports
 from services.runtime.service import Peer, PowerInputs
@@ -192,7 +192,7 @@ class NotebookNode:
     name: NodeName = LOCAL.node
     boot: int = 1
     site: str = "main"
-    knobs: Knobs = field(default_factory=Knobs)
+    knobs: KmsKnobs = field(default_factory=KmsKnobs)
     power: PowerInputs = field(default_factory=PowerInputs)
     records: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 

@@ -33,9 +33,10 @@ from protocol.messages.vcenter import (
 )
 from protocol.subjects import parse_link
 from protocol.terms import ClusterName, CryptoKeyId, NodeName, ProviderId, Role, VmName
+from services.knobs import knobs_of
 from services.runtime.agent import Agent
 from services.runtime.link import DesiredRules
-from services.runtime.node import Make
+from services.runtime.node import Recipe
 from services.runtime.ports import Ports
 from services.runtime.service import Service
 from services.runtime.sim.bus import SimBroker
@@ -91,7 +92,7 @@ class Rig:
         else:
             self.sent.append((parsed.src, parsed.dst, parsed.rest))
 
-    def _catalog(self, spec: NodeSpec) -> Make:
+    def _catalog(self, spec: NodeSpec) -> Recipe:
         def make(node: Any, ports: Any) -> Service:
             made: Service
             match spec.role:
@@ -104,7 +105,7 @@ class Rig:
             self.services[spec.node] = made
             return made
 
-        return make
+        return Recipe(knobs_of(spec.role, spec.knobs), make)
 
     def close(self) -> None:
         for store in self.world.stores.values():

@@ -17,7 +17,7 @@ from protocol.terms import (
     VmCryptoState,
     VmName,
 )
-from services.runtime.config import Knobs
+from services.vcenter.knobs import VcenterKnobs
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import KMS, VM, A, B, P, Rig
 
@@ -93,7 +93,7 @@ def test_a_pass_waits_for_a_silent_key_server_once(rig: Rig) -> None:
     began = rig.loop.time()
     while rig.vm_info().lock_event is None:
         rig.sleep(0.5)
-    assert rig.loop.time() - began < 1.5 * Knobs().request_timeout_s
+    assert rig.loop.time() - began < 1.5 * VcenterKnobs().request_timeout_s
 
 
 def test_key_destroyed_then_host_reboot(rig: Rig) -> None:

@@ -1,0 +1,99 @@
+"""The knobs of a host."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Protocol
+
+from services.runtime.knobs import LONGEST_S, SECONDS, SharedKnobs, knob
+from services.runtime.service import Node
+
+Pcr = Annotated[int, knob("The number of a platform configuration register.", least=0, most=23)]
+
+
+class EsxiKnobs(SharedKnobs, frozen=True, kw_only=True):
+    """What is open about a host."""
+
+    persist_on_enable: Annotated[
+        bool,
+        knob("Enabling key persistence stores what the key cache holds already.", rule="KP-07"),
+    ] = True
+    disable_keeps_store: Annotated[
+        bool,
+        knob(
+            "Disabling key persistence without the flag keeps the store, unused until it is "
+            "enabled again.",
+            rule="KP-03",
+        ),
+    ] = True
+    store_follows_cache: Annotated[
+        bool,
+        knob("A key that is removed from the cache leaves the store too.", rule="STD-17"),
+    ] = True
+    kp_native_without_tpm: Annotated[
+        bool,
+        knob(
+            "Key persistence may be enabled on a host without TPM for the native provider.",
+            rule="KP-06",
+        ),
+    ] = True
+    config_save: Annotated[
+        Literal["immediate", "hourly"],
+        knob("Whether new keys force the configuration to disk at once.", rule="DUR-02"),
+    ] = "immediate"
+    config_save_period_s: Annotated[
+        float,
+        knob(
+            "The scheduled backup of the configuration runs that often.",
+            unit=SECONDS,
+            least=1,
+            most=LONGEST_S,
+            rule="DUR-01",
+        ),
+    ] = 3600.0
+    seal_pcrs: Annotated[
+        tuple[Pcr, ...],
+        knob("PCRs of the policy that seals the configuration key.", count=(1, 24), rule="POL-06"),
+    ] = (7,)
+    reqeio_needs_reqsb: Annotated[
+        bool,
+        knob(
+            "Requiring installed executables only presumes that Secure Boot is required.",
+            rule="POL-04",
+        ),
+    ] = True
+    boot_step_s: Annotated[
+        float,
+        knob(
+            "The firmware, and each of the boot's steps B4 to B8, takes that long.",
+            unit=SECONDS,
+            least=0,
+            most=3600,
+            rule="BOOT-02",
+        ),
+    ] = 5.0
+    autostart_window_s: Annotated[
+        float,
+        knob(
+            "After a boot, VMs that should run are tried again that long, then never again.",
+            unit=SECONDS,
+            least=0,
+            most=LONGEST_S,
+            rule="LOCK-05",
+        ),
+    ] = 60.0
+    workload_period_s: Annotated[
+        float,
+        knob(
+            "Each running guest reads, checks and rewrites its disk that often; 0 is never.",
+            unit=SECONDS,
+            least=0,
+            most=LONGEST_S,
+        ),
+    ] = 30.0
+
+
+class EsxiNode(Node, Protocol):
+    """The node that drives a host."""
+
+    @property
+    def knobs(self) -> EsxiKnobs: ...

@@ -1,0 +1,78 @@
+"""All knobs in one table: what a lab file is checked against and ``keystead explain`` shows.
+
+A lab file's ``knobs`` is one flat map; each node reads from it what its own service has. It imports
+no service, so that a command which only reads a lab file stays quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from protocol.errors import InvalidArgument
+from protocol.terms import Role
+from services.esxi.knobs import EsxiKnobs
+from services.kms.knobs import KmsKnobs
+from services.runtime.knobs import Knobs, described, fault, read
+from services.vcenter.knobs import VcenterKnobs
+
+KNOBS: Final[dict[Role, type[Knobs]]] = {
+    Role.VCENTER: VcenterKnobs,
+    Role.KMS: KmsKnobs,
+    Role.ESXI: EsxiKnobs,
+}
+"""The knobs of each role. Add a service: its struct here, its folder in ``services.catalog``."""
+
+
+class KnobRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One knob of the table; ``values`` is its range in words, ``read_by`` the roles it is for."""
+
+    name: str
+    text: str
+    default: Any
+    unit: str
+    values: str
+    rule: str
+    read_by: tuple[Role, ...]
+
+
+def table() -> dict[str, KnobRow]:
+    """Every knob by name, sorted."""
+    readers: dict[str, list[Role]] = {}
+    for role, kind in KNOBS.items():
+        for name in kind.__struct_fields__:
+            readers.setdefault(name, []).append(role)
+    rows: dict[str, KnobRow] = {}
+    for name in sorted(readers):
+        known = described(KNOBS[readers[name][0]])[name]
+        rows[name] = KnobRow(**msgspec.structs.asdict(known), read_by=tuple(readers[name]))
+    return rows
+
+
+def faults(values: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with a lab's knobs, by name; empty when all are known and in their range."""
+    found: dict[str, str] = {}
+    for name, value in values.items():
+        kinds = [kind for kind in KNOBS.values() if name in kind.__struct_fields__]
+        if not kinds:
+            found[name] = "there is no such knob" + near(name)
+        elif wrong := fault(kinds[0], name, value):
+            found[name] = wrong
+    return found
+
+
+def knobs_of(role: Role, values: Mapping[str, Any]) -> Knobs:
+    """The knobs of one node out of a lab's; ``InvalidArgument`` names one that does not fit."""
+    for name, wrong in faults(values).items():
+        raise InvalidArgument(f"knob {name}: {wrong}")
+    return read(KNOBS[role], values)
+
+
+def near(name: str) -> str:
+    """``; did you mean ...?`` with the knobs whose names are close to ``name``, or nothing."""
+    import difflib
+
+    found = difflib.get_close_matches(name, table(), n=3, cutoff=0.6)
+    return f"; did you mean {', '.join(found)}?" if found else ""

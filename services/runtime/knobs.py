@@ -1,0 +1,183 @@
+"""Knobs: behaviour that the product's documents leave open, and times that they do not publish.
+
+A knob is a field of its service's struct (``services/<role>/knobs.py``), annotated with what
+people must know of it::
+
+    auto_unlock: Annotated[bool, knob("Reconciliation unlocks by itself.", rule="LOCK-05")] = True
+
+``SharedKnobs`` holds those that more than one service reads. ``services.knobs`` joins all of them
+into the one table that a lab file is checked against. Every duration is in lab seconds and its
+name ends in ``_s``; ``pace`` divides it where time is real.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Literal,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import msgspec
+
+from protocol.errors import InvalidArgument
+
+K = TypeVar("K", bound="Knobs")
+
+SECONDS: Final = "s"
+LONGEST_S: Final = 864_000.0
+"""Upper end of most periods, in lab seconds: ten days."""
+
+
+def knob(
+    text: str,
+    *,
+    unit: str = "",
+    least: float | None = None,
+    most: float | None = None,
+    count: tuple[int, int] | None = None,
+    rule: str = "",
+) -> msgspec.Meta:
+    """What people must know of a knob, as metadata of its field.
+
+    ``text``: one sentence that says what it decides. ``unit`` of the value, ``SECONDS`` for a
+    duration. ``least`` and ``most``: the range of a number, both ends included. ``count``: how many
+    entries a list has, at least and at most. ``rule``: the id of the rule it belongs to.
+    """
+    extra = {"unit": unit, "rule": rule}
+    if count is not None:
+        low, high = count
+        return msgspec.Meta(description=text, min_length=low, max_length=high, extra=extra)
+    return msgspec.Meta(description=text, ge=least, le=most, extra=extra)
+
+
+class Knobs(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of every service's knobs; read once per node, at the edge of the lab."""
+
+
+class SharedKnobs(Knobs, frozen=True, kw_only=True):
+    """Knobs that both vCenter and its hosts read."""
+
+    heartbeat_s: Annotated[
+        float,
+        knob(
+            "vCenter asks each host that often; after three misses it is notResponding.",
+            unit=SECONDS,
+            least=0.1,
+            most=3600,
+        ),
+    ] = 10.0
+    request_timeout_s: Annotated[
+        float,
+        knob(
+            "A call from one service to another gives up after it.",
+            unit=SECONDS,
+            least=0.1,
+            most=3600,
+        ),
+    ] = 10.0
+    max_key_providers: Annotated[
+        int,
+        knob("Most key providers that a vCenter, and so a host, may have.", least=1, most=1000),
+    ] = 32
+
+
+class KnobInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One knob as people read of it; ``values`` is its range in words, with the unit."""
+
+    name: str
+    text: str
+    default: Any
+    unit: str
+    values: str
+    rule: str
+
+
+def described(kind: type[Knobs]) -> dict[str, KnobInfo]:
+    """Every knob of ``kind`` by name, in the order of the struct."""
+    made: dict[str, KnobInfo] = {}
+    for field in msgspec.structs.fields(kind):
+        value, meta = _annotations(kind)[field.name]
+        extra = meta.extra or {}
+        made[field.name] = KnobInfo(
+            name=field.name,
+            text=meta.description or "",
+            default=field.default,
+            unit=extra["unit"],
+            values=_values(value, meta),
+            rule=extra["rule"],
+        )
+    return made
+
+
+def fault(kind: type[Knobs], name: str, value: object) -> str:
+    """What is wrong with ``value`` for the knob ``name`` of ``kind``; empty when it is good."""
+    try:
+        _converted(kind, name, value)
+    except (msgspec.ValidationError, ValueError):
+        return f"{value!r} is not {described(kind)[name].values}"
+    return ""
+
+
+def read(kind: type[K], values: Mapping[str, Any]) -> K:
+    """The knobs of ``kind`` out of a lab's flat map, which has those of other services too.
+
+    ``InvalidArgument`` names the knob, its value and its range.
+    """
+    made: dict[str, Any] = {}
+    for name in kind.__struct_fields__:
+        if name not in values:
+            continue
+        wrong = fault(kind, name, values[name])
+        if wrong:
+            raise InvalidArgument(f"knob {name}: {wrong}")
+        made[name] = _converted(kind, name, values[name])
+    return kind(**made)
+
+
+@cache
+def _annotations(kind: type[Knobs]) -> dict[str, tuple[Any, msgspec.Meta]]:
+    """Type and metadata of each knob; ``TypeError`` for one that says nothing of itself."""
+    made: dict[str, tuple[Any, msgspec.Meta]] = {}
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        if get_origin(hint) is ClassVar:
+            continue
+        if get_origin(hint) is not Annotated or not isinstance(hint.__metadata__[0], msgspec.Meta):
+            raise TypeError(f"{kind.__name__}.{name}: annotate it with knob(...)")
+        made[name] = (hint.__origin__, hint.__metadata__[0])
+    return made
+
+
+def _converted(kind: type[Knobs], name: str, value: object) -> Any:
+    value_type, meta = _annotations(kind)[name]
+    if isinstance(value, bool) and value_type is not bool:
+        raise ValueError("a truth value is no number")
+    made = msgspec.convert(value, Annotated[value_type, meta], strict=False)
+    if isinstance(made, float) and not math.isfinite(made):
+        raise ValueError("an endless time is none")
+    return made
+
+
+def _values(value: Any, meta: msgspec.Meta) -> str:
+    """The values a knob may have, in words."""
+    if value is bool:
+        return "true or false"
+    if get_origin(value) is Literal:
+        return " or ".join(map(str, get_args(value)))
+    if get_origin(value) is tuple:
+        entry, entry_meta = get_args(get_args(value)[0])
+        each = _values(entry, entry_meta)
+        return f"a list of {meta.min_length} to {meta.max_length}, each {each}"
+    unit = (meta.extra or {}).get("unit", "")
+    whole = "a whole number, " if value is int else ""
+    ends = f"{meta.ge:g}" if meta.ge == meta.le else f"{meta.ge:g} to {meta.le:g}"
+    return f"{whole}{ends} {unit}".rstrip()
