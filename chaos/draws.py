@@ -1,34 +1,30 @@
 """Seeded draws for plans: named streams that stay the same on every Python version.
 
-A stream is SHA-256 in counter mode over (seed, name). Streams are split by name, so removing
-one part of an experiment does not re-time the others, which shrinking depends on.
+Streams are split by name (see ``services.runtime.seeded``), so removing one part of an
+experiment does not re-time the others, which shrinking depends on.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from typing import TypeVar
+
+from services.runtime.seeded import Tokens, stream
 
 T = TypeVar("T")
 
 
 class Draws:
-    """One named stream of choices."""
+    """One named stream of choices; everything is made from ``unit``."""
 
     def __init__(self, seed: int, name: str) -> None:
-        self._key = f"{seed}/{name}".encode()
-        self._count = 0
-
-    def _next(self) -> int:
-        block = hashlib.sha256(self._key + self._count.to_bytes(8, "big")).digest()
-        self._count += 1
-        return int.from_bytes(block[:8], "big") >> 11
+        self._stream = stream(seed, "draws", name)
+        self._tokens = Tokens(seed, "draws", name)
 
     def unit(self) -> float:
         """Uniform in [0, 1), 53 bits."""
-        return self._next() / (1 << 53)
+        return self._stream.random()
 
     def below(self, limit: int) -> int:
         """Uniform in 0 .. limit-1."""
@@ -48,8 +44,4 @@ class Draws:
 
     def token(self, size: int) -> bytes:
         """``size`` bytes for markers and nonces of probes; services never know the seed."""
-        out = b""
-        while len(out) < size:
-            out += hashlib.sha256(b"token" + self._key + self._count.to_bytes(8, "big")).digest()
-            self._count += 1
-        return out[:size]
+        return self._tokens.next(size)

@@ -12,6 +12,7 @@
 - ``session``      numbered commands of one controller to one host
 - ``store``        what outlives lives: a node's storage, the cluster's array
 - ``durable``      replaces a file of a disk: the old or the new, through any crash
+- ``seeded``       the one seeded generator: streams, fates and tokens by purpose
 - ``sql``          rules for a service's SQL, and one shared commit; used by both drivers
 - ``knobs``        what a knob says of itself, and those that several services read
 - ``real``, ``sim`` the two drivers of each port   - ``tpm``  TPM devices behind the port

@@ -8,13 +8,13 @@ same fate for one seed: fates are a hash of (seed, link, boot, n), not draws fro
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from protocol.messages.agent import LinkRule, SetRules
 from protocol.subjects import Link
 from protocol.terms import NodeName
+from services.runtime.seeded import unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,7 @@ DUPLICATE = Duplicate()
 
 def fate(seed: int, link: Link, boot: int, nth: int, what: str) -> float:
     """A number in [0, 1) fixed by its arguments."""
-    text = f"{seed}|{link.src}|{link.dst}|{boot}|{nth}|{what}".encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "big") / (1 << 56)
+    return unit(seed, "fate", link.src, link.dst, boot, nth, what)
 
 
 class RuleTable:

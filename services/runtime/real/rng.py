@@ -1,4 +1,4 @@
-"""The Rng port: choices from the lab's seed, tokens from the operating system."""
+"""The Rng port of real processes: choices from the lab's seed, tokens from the operating system."""
 
 from __future__ import annotations
 
@@ -6,24 +6,22 @@ import os
 import random
 
 from services.runtime.incarnation import Incarnation
+from services.runtime.seeded import Streams
 
 
 class LabRng:
     """See ``ports.Rng``. The same (seed, node, boot, name) gives the same stream of choices."""
 
     def __init__(self, seed: int, life: Incarnation) -> None:
-        self._seed, self._life = seed, life
-        self._streams: dict[str, random.Random] = {}
+        self._life = life
+        self._streams = Streams(seed, "choice", life.node, life.boot)
 
     def stream(self, name: str) -> random.Random:
+        """The node's stream of choices called ``name``; the same object at each call."""
         self._life.check()
-        found = self._streams.get(name)
-        if found is None:
-            # Seeding with text hashes it (SHA-512); names hold no separator that could collide.
-            purpose = f"{self._seed}|{self._life.node}|{self._life.boot}|{name}"
-            found = self._streams[name] = random.Random(purpose)
-        return found
+        return self._streams[name]
 
     def token(self, size: int) -> bytes:
+        """``size`` bytes of the operating system's entropy."""
         self._life.check()
         return os.urandom(size)

@@ -20,9 +20,9 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from protocol.terms import NodeName
 from services.runtime.incarnation import CURRENT
+from services.runtime.seeded import derive, stream
 from services.runtime.sim.order import Order, ReadyQueue
 from services.runtime.sim.outside import WalledLoop, watched
-from services.runtime.sim.rng import derive, stream
 from services.runtime.sim.tasks import (
     SimHandle,
     SimTask,

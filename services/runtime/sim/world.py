@@ -14,12 +14,13 @@ from protocol.messages.agent import NodeSpec, TpmBackend
 from protocol.terms import NodeName
 from services.runtime.incarnation import CURRENT, Incarnation, WayDown
 from services.runtime.link import RuleTable
+from services.runtime.seeded import stream
 from services.runtime.sim.bus import SimBroker, SimWire
 from services.runtime.sim.clock import SimClock
 from services.runtime.sim.datastore import SimArray
 from services.runtime.sim.disk import SimDisk, SimStore
 from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.rng import SimRng, stream
+from services.runtime.sim.rng import SimRng
 from services.runtime.tpm.device import TpmDevice, open_device
 from services.runtime.tpm.nv import MemoryNv
 from services.runtime.tpm.pool import InlineRunner

@@ -12,7 +12,7 @@ from services.runtime.incarnation import Incarnation, NodeDown, WayDown
 from services.runtime.ports import Clock, Rng
 from services.runtime.sim.clock import SimClock
 from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.rng import SimRng, derive
+from services.runtime.sim.rng import SimRng
 
 pytestmark = pytest.mark.sim
 
@@ -132,7 +132,3 @@ def test_tokens_never_repeat_and_replay() -> None:
         32,
         1000,
     ]
-
-
-def test_names_do_not_run_into_each_other() -> None:
-    assert derive(1, "a", "bc") != derive(1, "ab", "c") != derive(1, "a|bc")
