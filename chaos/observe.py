@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from chaos.faults.base import REFUSALS, each, status_of
+from chaos.faults.base import REFUSALS, status_of
 from chaos.lab import Lab
 from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.messages.host import HostSummary, QueryHost, VmSummary
@@ -24,6 +24,7 @@ from protocol.messages.vcenter import (
     VmInfo,
 )
 from protocol.terms import CryptoKeyId, NodeName, Role, VmName
+from services.runtime.each import try_each
 
 WITHIN = 10.0
 KEYS_AT_ONCE = 256
@@ -56,18 +57,21 @@ class Snapshot:
         """Each host's own view, of those that answer."""
         if self._hosts is None:
             status = await self.status()
-            found: dict[NodeName, HostSummary] = {}
 
-            async def ask(host: NodeName) -> None:
-                found[host] = (await self.lab.ask(host, QueryHost(), within=WITHIN)).summary
+            async def ask(host: NodeName) -> HostSummary:
+                return (await self.lab.ask(host, QueryHost(), within=WITHIN)).summary
 
             up = [
                 host
                 for host in nodes_of(self.lab, Role.ESXI)
                 if host in status and status[host].state is NodeRunState.RUNNING
             ]
-            await each(up, ask)
-            self._hosts = {host: found[host] for host in up if host in found}
+            answers = await try_each(up, ask, failures=REFUSALS)
+            self._hosts = {
+                host: answer
+                for host, answer in zip(up, answers, strict=True)
+                if isinstance(answer, HostSummary)
+            }
         return self._hosts
 
     async def vms(self) -> dict[VmName, tuple[NodeName, VmSummary]]:

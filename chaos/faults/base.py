@@ -5,9 +5,8 @@ Adding a fault: one file in this folder, one line in the tuple of ``chaos.faults
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABCMeta, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -21,6 +20,7 @@ from protocol.errors import NotFound, ProductError
 from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.terms import NodeName, Role, VmName
 from protocol.tpm.errors import TpmError
+from services.runtime.each import try_each
 
 Notes = dict[str, Any]
 """Plain values that bite check, heal and cure need; kept in the lab's state."""
@@ -132,28 +132,16 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
         """For an irreversible one: do it; raises ``ChaosError`` KS-CHAOS-107."""
 
 
-async def each(items: Iterable[T], act: Callable[[T], Awaitable[None]]) -> dict[T, str]:
-    """Do ``act`` for all at the same time; what failed, by item in the order given."""
-    order = tuple(items)
-    errors: dict[T, str] = {}
-
-    async def one(item: T) -> None:
-        try:
-            await act(item)
-        except REFUSALS as error:
-            errors[item] = f"{item}: {type(error).__name__}: {error}"
-
-    async with asyncio.TaskGroup() as group:
-        for item in order:
-            group.create_task(one(item), name=f"each-{item}")
-    return {item: errors[item] for item in order if item in errors}
-
-
-async def all_of(items: Iterable[T], act: Callable[[T], Awaitable[None]]) -> None:
-    """As ``each``, but raises one ``ProductError`` that tells of every failure."""
-    errors = await each(items, act)
+async def all_of(items: Sequence[T], act: Callable[[T], Awaitable[None]]) -> None:
+    """Do ``act`` for all at the same time; raises one ``ProductError`` that tells every failure."""
+    outcomes = await try_each(items, act, failures=REFUSALS)
+    errors = [
+        f"{item}: {type(error).__name__}: {error}"
+        for item, error in zip(items, outcomes, strict=True)
+        if error is not None
+    ]
     if errors:
-        raise NotFound("; ".join(errors.values()))
+        raise NotFound("; ".join(errors))
 
 
 async def status_of(lab: Lab, node: NodeName) -> NodeStatus | None:

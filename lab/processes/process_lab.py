@@ -28,6 +28,7 @@ from protocol.errors import NotConnected, ProductError
 from protocol.messages.agent import AddNode, NodeSpec, SetFirmware, TpmBackend
 from protocol.messages.base import Event, Reply, Request
 from protocol.terms import NodeName
+from services.runtime.each import for_each, try_each
 from services.runtime.real.world import LabTime
 
 R = TypeVar("R", bound=Reply)
@@ -82,20 +83,14 @@ class ProcessLab(LabCore):
             self._workers.append(worker)
             self._of.update({node: worker for node in nodes})
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self.data.start())
-                group.create_task(self.control.start())
-                group.create_task(self.children.start())
+            parts = (self.data.start, self.control.start, self.children.start)
+            await for_each(parts, lambda start: start())
             seed = self.identities.control(SUPERVISOR).seed
             self._client = ControlClient(self.control.url, seed, SUPERVISOR)
             await self._client.open()
-            async with asyncio.TaskGroup() as group:
-                for worker in self._workers:
-                    group.create_task(self._spawn(worker))
-        except BaseException as error:
+            await for_each(self._workers, self._spawn)
+        except BaseException:
             await self.close()
-            if isinstance(error, BaseExceptionGroup):
-                raise error.exceptions[0] from None
             raise
 
     async def _spawn(self, worker: Worker) -> None:
@@ -150,17 +145,9 @@ class ProcessLab(LabCore):
         try:
             async with asyncio.timeout(STOP_LIMIT):
                 for wave in (self.hosts(), (self.vcenter,), tuple(last - {self.vcenter})):
-                    async with asyncio.TaskGroup() as group:
-                        for node in wave:
-                            group.create_task(self._stop_quietly(node))
+                    await try_each(wave, lambda node: self.power_off(node, "stop"))
         except TimeoutError:
             return  # what did not stop in time is cut: its written state survives
-
-    async def _stop_quietly(self, node: NodeName) -> None:
-        try:
-            await self.power_off(node, "stop")
-        except ProductError:
-            return
 
     # ---- talking to agents ----------------------------------------------------------------------
 
@@ -197,22 +184,16 @@ class ProcessLab(LabCore):
             for w in self._workers
             if w.up.is_set() and w.child is not None and not w.child.stopped
         ]
-        replies: list[R | None] = [None] * len(alive)
 
-        async def one(index: int, worker: Worker) -> None:
+        async def one(worker: Worker) -> R | None:
             try:
-                replies[index] = await self._tell(worker, message, CONTROL_FLOOR)
+                return await self._tell(worker, message, CONTROL_FLOOR)
             except ProductError:
                 if worker.up.is_set() and not (worker.child and worker.child.stopped):
                     raise
+                return None  # it went meanwhile
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for index, worker in enumerate(alive):
-                    group.create_task(one(index, worker))
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-        return tuple(r for r in replies if r is not None)
+        return tuple(r for r in await for_each(alive, one) if r is not None)
 
     # ---- time, ids ------------------------------------------------------------------------------
 

@@ -7,9 +7,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Collection
 
 from lab.core import LabCore
 from lab.errors import KeysteadError
@@ -28,10 +26,9 @@ from protocol.messages.vcenter import (
     RegisterKmsCluster,
 )
 from protocol.terms import HostConnectionState, NodeName, PowerState, Role
+from services.runtime.each import for_each
 
 BOOTS_AT_ONCE = 64
-T = TypeVar("T")
-
 PARALLEL = 8  # VM tasks at once: a person's script would not do more either
 Report = Callable[[str, int, int], None]  # text, step, total
 
@@ -55,9 +52,9 @@ async def provision(lab: LabCore, report: Report) -> None:
     for host in topology.key_persistence:
         await esxcli(lab, host, "system security keypersistence enable")
     report(f"add {len(lab.hosts())} hosts", 3, total)
-    await side_by_side(lab.hosts(), lambda host: _add_host(lab, host))
+    await for_each(lab.hosts(), lambda host: _add_host(lab, host), at_once=PARALLEL)
     report(f"create {len(topology.vms)} VMs", 4, total)
-    await side_by_side(topology.vms, lambda vm: _make_vm(lab, vm))
+    await for_each(topology.vms, lambda vm: _make_vm(lab, vm), at_once=PARALLEL)
     report("wait until ready", 5, total)
     await wait_ready(lab)
 
@@ -70,7 +67,7 @@ async def start_nodes(lab: LabCore, *, strict: bool = True) -> None:
     specs = [lab.spec(e.node) for e in lab.directory().nodes]
     for wave in ((Role.KMS, Role.VCENTER), (Role.ESXI,)):
         nodes = [s.node for s in specs if s.role in wave]
-        await side_by_side(nodes, lambda n: _start(lab, n, strict), at_once=BOOTS_AT_ONCE)
+        await for_each(nodes, lambda n: _start(lab, n, strict), at_once=BOOTS_AT_ONCE)
 
 
 async def _start(lab: LabCore, node: NodeName, strict: bool) -> None:
@@ -107,24 +104,6 @@ async def _make_vm(lab: LabCore, plan: VmPlan) -> None:
         )
     if plan.power_on:
         await lab.ask(lab.vcenter, PowerOnVm(vm=plan.vm), within=60.0)
-
-
-async def side_by_side(
-    items: Iterable[T], act: Callable[[T], Awaitable[None]], *, at_once: int = PARALLEL
-) -> None:
-    """``act`` for all, at most ``at_once`` together; the first failure ends the others."""
-    slots = asyncio.Semaphore(at_once)
-
-    async def one(item: T) -> None:
-        async with slots:
-            await act(item)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for item in items:
-                group.create_task(one(item), name="provision")
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
 
 
 async def wait_ready(

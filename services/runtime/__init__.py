@@ -13,6 +13,7 @@
 - ``store``        what outlives lives: a node's storage, the cluster's array
 - ``durable``      replaces a file of a disk: the old or the new, through any crash
 - ``seeded``       the one seeded generator: streams, fates and tokens by purpose
+- ``each``         the same for each of many hosts, with a bound
 - ``sql``          rules for a service's SQL, and one shared commit; used by both drivers
 - ``knobs``        what a knob says of itself, and those that several services read
 - ``real``, ``sim`` the two drivers of each port   - ``tpm``  TPM devices behind the port

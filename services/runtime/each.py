@@ -1,0 +1,68 @@
+"""Doing the same for each of many: hosts, servers, links, VMs.
+
+Two ways to meet a failure, and the caller says which: ``for_each`` ends the others at the first
+one, ``try_each`` does all and gives failures back as outcomes. Both start items in their order,
+at most ``at_once`` together, and return outcomes in that order whatever finished first; in the
+simulation the seed decides what runs between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from protocol.errors import ProductError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+async def for_each(
+    items: Iterable[T],
+    act: Callable[[T], Awaitable[R]],
+    *,
+    at_once: int | None = None,
+    name: str = "each",
+) -> list[R]:
+    """What ``act`` returned for each of ``items``, in their order.
+
+    ``at_once``: how many may be under way together, None for all. The first failure cancels
+    what is under way, leaves out what has not begun, and is raised as itself. Tasks are called
+    ``<name>-<n>``.
+    """
+    order = tuple(items)
+    outcomes: dict[int, R] = {}
+    left = iter(enumerate(order))
+
+    async def take_the_next() -> None:
+        for place, item in left:
+            outcomes[place] = await act(item)
+
+    count = len(order) if at_once is None else min(at_once, len(order))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number in range(count):
+                group.create_task(take_the_next(), name=f"{name}-{number + 1}")
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [outcomes[place] for place in range(len(order))]
+
+
+async def try_each(
+    items: Iterable[T],
+    act: Callable[[T], Awaitable[R]],
+    *,
+    at_once: int | None = None,
+    name: str = "each",
+    failures: tuple[type[Exception], ...] = (ProductError,),
+) -> list[R | Exception]:
+    """As ``for_each``, but an exception of ``failures`` is its item's outcome and ends nothing."""
+
+    async def tried(item: T) -> R | Exception:
+        try:
+            return await act(item)
+        except failures as error:
+            return error
+
+    return await for_each(items, tried, at_once=at_once, name=name)
