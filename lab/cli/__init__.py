@@ -7,6 +7,6 @@
 - ``labs``     up, down, status, list, version            - ``hosts``, ``vms``, ``keys``
 - ``journal``  events, logs                                - ``measure``  bench
 - ``faults``   link, faults, heal                          - ``describe`` describe, explain
-- ``knobs``    explain knob
+- ``knobs``    explain knob                             - ``rules``    explain rules
 - ``chaos``    chaos list, lint, plan, run, replay; runs   - ``doctor``
 """

@@ -1,4 +1,4 @@
-"""``describe vm|host|provider``: what is known, and why it is so. ``explain``: error ids."""
+"""``describe vm|host|provider``: what is known, and why. ``explain``: error ids and rules."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from lab.cli.entry import enter
 from lab.cli.knobs import knob
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, field, is_document, moment, pairs, plain, show, text
+from lab.cli.rules import all_rules, rule_of, rules, show_rule
 from lab.errors import KeysteadError, all_ids, entry
 
 Row = dict[str, Any]
@@ -140,9 +141,10 @@ def _tail(answer: Row) -> None:
 
 
 def explain(id: str = "", *, options: Options = DEFAULTS) -> None:
-    """What an error id means and what to do about it; without an id, the list of all.
+    """What an error means and what to do about it, or what a rule says; alone: all errors.
 
     keystead explain KS-LAB-001
+    keystead explain LOCK-01
     keystead explain
     """
     if not id:
@@ -151,13 +153,20 @@ def explain(id: str = "", *, options: Options = DEFAULTS) -> None:
         answer = {"kind": "ErrorList", "items": items}
         show(answer, options.output, columns, (field("why"), field("fix")), key="id")
         return
+    rule = rule_of(id)
+    if rule is not None:
+        show_rule(rule, options.output)
+        return
     if entry(id.upper()) is None:
         import difflib
 
-        near = difflib.get_close_matches(id.upper(), all_ids(), n=3, cutoff=0.6)
+        known_ids = [*all_ids(), *all_rules()]
+        near = difflib.get_close_matches(id.upper(), known_ids, n=3, cutoff=0.6)
         more = f"; did you mean {', '.join(near)}?" if near else ""
         raise KeysteadError(
-            "KS-USE-002", f"there is no error {id}{more}", "`keystead explain` lists all"
+            "KS-USE-002",
+            f"there is no error and no rule {id}{more}",
+            "`keystead explain` lists errors, `keystead explain rules` lists rules",
         )
     found = _entry(id.upper())
     if _document({"kind": "Error", **found}, options, "id"):
@@ -183,5 +192,5 @@ def register(app: App) -> None:
     app.command(group)
     explaining = App(name="explain", help_format="plaintext")
     explaining.default(explain)
-    enter(explaining, knob)
+    enter(explaining, knob, rules)
     app.command(explaining)
