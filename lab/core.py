@@ -38,7 +38,7 @@ from protocol.messages.agent import (
 )
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName, Role, VmName
-from services.runtime.link import DesiredRules
+from services.runtime.links.desired import DesiredRules
 
 R = TypeVar("R", bound=Reply)
 

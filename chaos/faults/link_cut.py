@@ -7,7 +7,7 @@ from typing import ClassVar
 from chaos.faults.base import Fault, Notes, Targets
 from chaos.faults.links import NOTHING_UP, LinkFault, LinkParams, counted, ping
 from chaos.lab import Lab
-from protocol.messages.agent import LinkRule
+from protocol.messages.agent import CutRule, LinkRule
 from protocol.terms import NodeName
 
 
@@ -24,7 +24,7 @@ class LinkCut(LinkFault, frozen=True, kw_only=True):
         return f"cut {self.described()}"
 
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
-        return LinkRule(id=self.id, src=src, dst=dst, cut=True, until=until)
+        return CutRule(id=self.id, src=src, dst=dst, until=until)
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
         """No canary comes back on any edge, and it is the senders of cut links that drop.

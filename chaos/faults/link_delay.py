@@ -5,13 +5,22 @@ from __future__ import annotations
 from typing import ClassVar
 
 from chaos.faults.base import Fault, Notes, Params, Targets
-from chaos.faults.links import NOTHING_UP, Direction, LinkFault, LinkParams, ping
+from chaos.faults.links import (
+    NOTHING_UP,
+    Direction,
+    LinkFault,
+    LinkParams,
+    either_way,
+    held_s,
+    ping,
+)
 from chaos.lab import Lab
 from chaos.units import Seconds
-from protocol.messages.agent import LinkRule
+from protocol.messages.agent import DelayRule, LinkRule
 from protocol.terms import NodeName
 
 SAMPLES = 3
+PATIENCE_S = 5.0
 
 
 class LinkDelayParams(LinkParams):
@@ -36,8 +45,8 @@ class LinkDelay(LinkFault, frozen=True, kw_only=True):
         return f"delay {self.described()} by {self.base:g} s (+ up to {self.jitter:g} s)"
 
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
-        return LinkRule(
-            id=self.id, src=src, dst=dst, delay=self.base, jitter=self.jitter, until=until
+        return DelayRule(
+            id=self.id, src=src, dst=dst, base_s=self.base, jitter_s=self.jitter, until=until
         )
 
     @property
@@ -46,27 +55,40 @@ class LinkDelay(LinkFault, frozen=True, kw_only=True):
         return self.base * (2 if self.dir is Direction.BOTH else 1)
 
     async def _fastest(self, lab: Lab) -> dict[str, float]:
-        within = 2 * (self.base + self.jitter) + 5.0
-        results = await ping(lab, await self.probed(lab), within=within, count=SAMPLES)
+        results = await ping(lab, await self.probed(lab), within=PATIENCE_S, count=SAMPLES)
         return {f"{x} {y}": min(r.seconds) for (x, y), r in results.items() if r.seconds}
 
     async def survey(self, lab: Lab) -> Notes:
         return {"before": await self._fastest(lab)}
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
-        fastest = await self._fastest(lab)
-        if not fastest:
+        """The fastest canary of each edge is as late as this fault and others make it.
+
+        Where none comes back because another fault loses them, it must be seen that our rules
+        held one, or at least that they are in force where nothing at all passes.
+        """
+        edges = await self.probed(lab)
+        if not edges:
             return NOTHING_UP
-        for edge, seen in fastest.items():
-            if seen < 0.9 * self.round_trip:
-                return f"a canary over {edge} took {seen:.3f} s"
+        before = await self.struck(lab, edges)
+        fastest = await self._fastest(lab)
+        after = await self.struck(lab, edges)
+        for edge in edges:
+            seen = fastest.get(f"{edge[0]} {edge[1]}")
+            least = self.round_trip + held_s(self.others(lab, edge))[0]
+            if seen is not None and seen < 0.9 * least:
+                return f"a canary over {edge[0]} {edge[1]} took {seen:.3f} s"
+            held = either_way(after, edge) > either_way(before, edge)
+            if seen is None and not held and not self.unreached(lab, edge, after):
+                return f"no canary came back over {edge[0]} {edge[1]}, and it held none"
         return ""
 
     async def healed(self, lab: Lab, notes: Notes) -> str:
         problem = await super().healed(lab, notes)
         if problem:
             return problem
-        slow = {r.src for r in lab.rules() if r.delay} | {r.dst for r in lab.rules() if r.delay}
+        delays = [rule for rule in lab.rules() if isinstance(rule, DelayRule)]
+        slow = {rule.src for rule in delays} | {rule.dst for rule in delays}
         for edge, seen in (await self._fastest(lab)).items():
             before = notes.get("before", {}).get(edge, 0.0)
             if seen > max(2 * before, before + self.round_trip / 2) and not slow & {*edge.split()}:

@@ -7,7 +7,7 @@ from typing import ClassVar
 from chaos.faults.base import Fault, Notes, Params, Targets, running
 from chaos.faults.links import NOTHING_UP, LinkFault, ShareParams, counted, enough, ping
 from chaos.lab import Lab
-from protocol.messages.agent import LinkRule
+from protocol.messages.agent import DuplicateRule, LinkRule
 from protocol.terms import NodeName
 
 
@@ -26,10 +26,14 @@ class LinkDup(LinkFault, frozen=True, kw_only=True):
         return f"duplicate {self.p:.1%} on {self.described()}"
 
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
-        return LinkRule(id=self.id, src=src, dst=dst, dup=self.p, until=until)
+        return DuplicateRule(id=self.id, src=src, dst=dst, share=self.p, until=until)
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
-        """Each receiver that can be pinged counts a duplicate it dropped."""
+        """Each receiver that can be pinged counts a duplicate it dropped.
+
+        Where another fault loses messages, that our rules doubled one is enough; where nothing
+        passes at all, that they are in force.
+        """
         if self.p <= 0:
             return "a share of 0 changes nothing"
         count = enough(self.p)
@@ -39,7 +43,16 @@ class LinkDup(LinkFault, frozen=True, kw_only=True):
             return NOTHING_UP
         for receiver in dict.fromkeys(dst for _, dst in links):
             before = await counted(lab, [receiver], "duplicates")
-            await ping(lab, [ln for ln in links if ln[1] == receiver], within=5.0, count=count)
-            if await counted(lab, [receiver], "duplicates") <= before:
+            mine = [link for link in links if link[1] == receiver]
+            doubled = await self.struck(lab, mine)
+            await ping(lab, mine, within=5.0, count=count)
+            if await counted(lab, [receiver], "duplicates") > before:
+                continue
+            after = await self.struck(lab, mine)
+            if not all(
+                self.unreached(lab, link, after)
+                or (after[link] > doubled[link] and any(r.loses for r in self.others(lab, link)))
+                for link in mine
+            ):
                 return f"{receiver} counted no duplicate among {count} canaries"
         return ""

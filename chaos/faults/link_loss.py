@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import ClassVar
 
 from chaos.faults.base import Fault, Notes, Params, Targets
-from chaos.faults.links import NOTHING_UP, Edge, LinkFault, ShareParams, enough, ping
+from chaos.faults.links import NOTHING_UP, Edge, LinkFault, ShareParams, either_way, enough, ping
 from chaos.lab import Lab
-from protocol.messages.agent import LinkRule
+from protocol.messages.agent import DuplicateRule, LinkRule, LossRule
 from protocol.terms import NodeName
 
 BATCH = 20
@@ -28,22 +29,42 @@ class LinkLoss(LinkFault, frozen=True, kw_only=True):
         return f"lose {self.p:.1%} on {self.described()}"
 
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
-        return LinkRule(id=self.id, src=src, dst=dst, loss=self.p, until=until)
+        return LossRule(id=self.id, src=src, dst=dst, share=self.p, until=until)
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
-        """A canary is lost on every edge, within as many as make a miss one in a million."""
+        """Our rules lose a message on every edge, and a canary does not come back.
+
+        It is tried with as many canaries as make a miss one in a million. Where another fault
+        lets nothing pass, that they are in force and silence are all that there is to see; where
+        one doubles the canaries, a lost copy is enough.
+        """
         if self.p <= 0:
             return "a loss of 0 changes nothing"
         wanted = enough(self.p)
         waiting: tuple[Edge, ...] = await self.probed(lab)
         if not waiting:
             return NOTHING_UP
+        before = await self.struck(lab, waiting)
         sent = 0
         while waiting and sent < wanted:
             count = min(BATCH, wanted - sent)
             results = await ping(lab, waiting, within=0.5, count=count)
-            waiting = tuple(e for e in waiting if e in results and results[e].answered >= count)
+            after = await self.struck(lab, waiting)
+            waiting = tuple(
+                edge
+                for edge in waiting
+                if edge not in results
+                or not self._loses(lab, edge, before, after, results[edge].answered < count)
+            )
             sent += count
         if waiting:
-            return f"{sent} canaries from {waiting[0][0]} to {waiting[0][1]} all came back"
+            return f"it lost none of {sent} canaries from {waiting[0][0]} to {waiting[0][1]}"
         return ""
+
+    def _loses(
+        self, lab: Lab, edge: Edge, before: Counter[Edge], after: Counter[Edge], silent: bool
+    ) -> bool:
+        if self.unreached(lab, edge, after):
+            return silent
+        doubled = any(isinstance(rule, DuplicateRule) for rule in self.others(lab, edge))
+        return either_way(after, edge) > either_way(before, edge) and (silent or doubled)

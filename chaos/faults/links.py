@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import math
 from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, ClassVar
 
 from pydantic import Field
 
 from chaos.errors import ChaosError
-from chaos.faults.base import Fault, Notes, Params, Targets, names, running
+from chaos.faults.base import Fault, Notes, Params, Targets, names, running, status_of
 from chaos.lab import Lab
 from chaos.units import Share
 from protocol.errors import ProductError
-from protocol.messages.agent import CanaryResult, LinkRule
+from protocol.messages.agent import CanaryResult, CutRule, DelayRule, LinkRule, LossRule
 from protocol.terms import NodeName
 
 Edge = tuple[NodeName, NodeName]
@@ -121,27 +123,79 @@ class LinkFault(Fault, frozen=True, kw_only=True):
         up = {node: await running(lab, node) for node in self.touches()}
         return tuple((x, y) for x, y in self.edges() if up[x] and up[y])
 
+    async def struck(self, lab: Lab, edges: Iterable[Edge]) -> Counter[Edge]:
+        """How many messages our own rules struck, by link (sender, receiver), among ``edges``.
+
+        Several faults may be on one link. Silence and lateness may then be another's doing; what
+        our rules struck is not. A link is missing when its sender has no rule of ours.
+        """
+        found: Counter[Edge] = Counter()
+        for node in dict.fromkeys(node for edge in edges for node in edge):
+            status = await status_of(lab, node)
+            for count in status.rules if status is not None else ():
+                if count.rule == self.id:
+                    found[node, count.dst] = count.struck
+        return found
+
+    def others(self, lab: Lab, edge: Edge) -> tuple[LinkRule, ...]:
+        """Rules of other faults on this edge, in either direction."""
+        return tuple(rule for rule in _on(lab, edge) if rule.id != self.id)
+
+    def unreached(self, lab: Lab, edge: Edge, struck: Counter[Edge]) -> bool:
+        """Whether our rules are in force on an edge that another fault silences altogether.
+
+        Nothing need reach them there, so that they are in force is all that there is to see.
+        """
+        silenced = any(
+            isinstance(rule, CutRule) or (isinstance(rule, LossRule) and rule.share >= 1)
+            for rule in self.others(lab, edge)
+        )
+        ours = [link for link in self.links() if {*link} == {*edge}]
+        return silenced and all(link in struck for link in ours)
+
 
 NOTHING_UP = "no link of it has both ends up, so nothing can be seen"
 
 
-def _covered(lab: Lab, edge: Edge) -> bool:
-    """Whether another rule cuts or loses on this edge, in either direction."""
+def _on(lab: Lab, edge: Edge) -> tuple[LinkRule, ...]:
+    """The rules on this edge, in either direction."""
     ends = (edge, (edge[1], edge[0]))
-    return any((r.cut or r.loss > 0) and (r.src, r.dst) in ends for r in lab.rules())
+    return tuple(rule for rule in lab.rules() if (rule.src, rule.dst) in ends)
+
+
+def _covered(lab: Lab, edge: Edge) -> bool:
+    """Whether a rule may keep a canary on this edge from coming back."""
+    return any(rule.loses for rule in _on(lab, edge))
+
+
+def either_way(counts: Counter[Edge], edge: Edge) -> int:
+    """What is counted on an edge, both directions together."""
+    return counts[edge] + counts[edge[1], edge[0]]
+
+
+def held_s(rules: Iterable[LinkRule]) -> tuple[float, float]:
+    """The least and the most lab seconds that ``rules`` together hold a message."""
+    delays = [rule for rule in rules if isinstance(rule, DelayRule)]
+    least = sum(rule.base_s for rule in delays)
+    return least, least + sum(rule.jitter_s for rule in delays)
 
 
 async def ping(
     lab: Lab, edges: list[Edge] | tuple[Edge, ...], *, within: float, count: int
 ) -> dict[Edge, CanaryResult]:
-    """Canaries on all edges at the same time; edges whose sender could not be asked are out."""
+    """Canaries on all edges at the same time; edges whose sender could not be asked are out.
+
+    A canary gets ``within`` lab seconds, and on top the time that the rules in force hold it: one
+    that is late on purpose is not taken for a lost one.
+    """
     results: dict[Edge, CanaryResult] = {}
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(edge: Edge) -> None:
         async with gate:
             try:
-                results[edge] = await lab.canary(edge[0], edge[1], within=within, count=count)
+                patience = within + held_s(_on(lab, edge))[1]
+                results[edge] = await lab.canary(edge[0], edge[1], within=patience, count=count)
             except ProductError:
                 return
 

@@ -10,7 +10,7 @@ from lab.api.look import tpm_row, vcenter_up
 from lab.api.reasons import HostFacts, KeyFacts, Reason, VmFacts, of_host, of_vm
 from lab.api.table import Session, verb
 from protocol.errors import ProductError
-from protocol.messages.agent import NodeRunState
+from protocol.messages.agent import CutRule, NodeRunState
 from protocol.messages.host import GetCryptoKeyStatus, HostSummary, QueryHost
 from protocol.messages.kms import GetAttributes
 from protocol.messages.vcenter import ListEvents, ListHosts, ListKmsClusters, ListVms
@@ -32,7 +32,7 @@ async def _host_view(session: Session, host: NodeName) -> HostSummary | None:
 
 
 def _cut(session: Session, a: NodeName, b: NodeName) -> bool:
-    return any(r.cut and {r.src, r.dst} == {a, b} for r in session.lab.rules())
+    return any(isinstance(r, CutRule) and {r.src, r.dst} == {a, b} for r in session.lab.rules())
 
 
 async def _host_facts(session: Session, host: NodeName, own: HostSummary | None) -> HostFacts:

@@ -8,7 +8,7 @@ import msgspec
 
 from lab.api.table import Nothing, Session, verb
 from protocol.errors import ProductError
-from protocol.messages.agent import NodeRunState, TpmAct
+from protocol.messages.agent import CutRule, NodeRunState, TpmAct
 from protocol.messages.host import QueryHost
 from protocol.messages.kms import GetAttributes, Locate, QueryAudit
 from protocol.messages.vcenter import (
@@ -153,7 +153,11 @@ async def links(session: Session, _: Nothing) -> Row:
                 {
                     "src": src,
                     "dst": dst,
-                    "state": "cut" if any(r.cut for r in on) else "faulty" if on else "up",
+                    "state": "cut"
+                    if any(isinstance(r, CutRule) for r in on)
+                    else "faulty"
+                    if on
+                    else "up",
                     "rules": [_rule(msgspec.to_builtins(r)) for r in on],
                 }
             )

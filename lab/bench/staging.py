@@ -23,7 +23,7 @@ from protocol.messages.agent import TpmBackend
 from protocol.terms import NodeName
 from services.runtime.bus import BusPort
 from services.runtime.incarnation import Incarnation
-from services.runtime.link import RuleTable
+from services.runtime.links.table import RuleTable
 from services.runtime.real.bus import NatsWire
 from services.runtime.real.clock import LabClock
 from services.runtime.real.rng import LabRng

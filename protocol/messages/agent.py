@@ -63,11 +63,19 @@ class NodeRunState(StrEnum):
     HALTED = "halted"  # a screen with the reason; only a power cycle helps
 
 
+class RuleCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many messages to ``dst`` the link rules called ``rule`` dropped, held or doubled."""
+
+    rule: str
+    dst: NodeName
+    struck: int
+
+
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A node as its agent sees it. ``ended`` tells how the last life ended (WayDown value).
 
     ``counters``: internal_errors, malformed, forged, late, dropped_egress, dropped_ingress,
-    duplicates, requests, replies.
+    duplicates, requests, replies. ``rules`` are the link rules on what the node sends.
     """
 
     node: NodeName
@@ -80,6 +88,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     ended: str = ""
     tpm: TpmBackend = TpmBackend.NONE
     counters: dict[str, int] = {}
+    rules: tuple[RuleCount, ...] = ()
 
 
 class PowerOn(Request["NodePowered"], frozen=True, kw_only=True):
@@ -144,27 +153,54 @@ class Answer(Reply, frozen=True, kw_only=True):
     error: ErrorBody | None = None
 
 
-class LinkRule(msgspec.Struct, frozen=True, kw_only=True):
-    """One rule of one directed link; ``id`` names the fault it belongs to.
+class _OnLink(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """What rules of every kind have: ``id`` names the fault that a rule belongs to.
 
-    ``cut`` drops all. ``delay`` holds each message for that many lab seconds, plus up to
-    ``jitter``; ``loss`` and ``dup`` are shares 0..1, drawn per message from the link's stream.
-    ``until`` is the end of the lease (lab monotonic seconds); 0 = until taken back.
+    ``until`` is the end of the lease (lab monotonic seconds); 0 = until taken back. ``loses`` tells
+    of a kind that may keep a message from ever arriving.
     """
 
+    loses: ClassVar[bool] = False
     id: str
     src: NodeName
     dst: NodeName
-    cut: bool = False
-    delay: float = 0.0
-    jitter: float = 0.0
-    loss: float = 0.0
-    dup: float = 0.0
     until: float = 0.0
+
+
+class CutRule(_OnLink, frozen=True, kw_only=True, tag="cut"):
+    """Nothing passes, neither at the sender nor at the receiver."""
+
+    loses: ClassVar[bool] = True
+
+
+class LossRule(_OnLink, frozen=True, kw_only=True, tag="loss"):
+    """A ``share`` (0..1) of the messages is lost."""
+
+    loses: ClassVar[bool] = True
+    share: float
+
+
+class DelayRule(_OnLink, frozen=True, kw_only=True, tag="delay"):
+    """Each message is held for ``base_s`` lab seconds, and up to ``jitter_s`` more."""
+
+    base_s: float
+    jitter_s: float = 0.0
+
+
+class DuplicateRule(_OnLink, frozen=True, kw_only=True, tag="duplicate"):
+    """A ``share`` (0..1) of the messages is sent twice."""
+
+    share: float
+
+
+LinkRule = CutRule | LossRule | DelayRule | DuplicateRule
+"""One rule of one directed link."""
 
 
 class SetRules(Request[Done], frozen=True, kw_only=True):
     """The whole desired set; an epoch not above the one in force is ignored.
+
+    The rules of one link are a chain in the order given: what one lets pass, the next judges.
 
     ``refusing`` are nodes whose process is down on a live machine: a request to one ends in
     ``Refused`` instead of silence.

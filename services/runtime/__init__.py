@@ -8,7 +8,7 @@
 - ``turns``        queues in the order of acceptance
 - ``node``         starts, serves, stops a service; bounds and isolates its work
 - ``bus``          the Bus port's one implementation, above a driver's ``wire``
-- ``link``         link rules: cut, delay, loss, dup; epochs and leases
+- ``links``        rules of links (cut, loss, delay, duplicate) in chains; epochs and leases
 - ``session``      numbered commands of one controller to one host
 - ``store``        what outlives lives: a node's storage, the cluster's array
 - ``durable``      replaces a file of a disk: the old or the new, through any crash

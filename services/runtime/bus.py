@@ -48,7 +48,7 @@ from protocol.subjects import (
 )
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
-from services.runtime.link import Delay, Drop, Duplicate, Pass, RuleTable
+from services.runtime.links.table import RuleTable
 from services.runtime.ports import Clock
 from services.runtime.service import Peer
 from services.runtime.wire import Wire
@@ -203,19 +203,16 @@ class BusPort:
     def _depart(self, to: NodeName, subject: str, payload: bytes, reply: str = "") -> None:
         """Through the egress rules onto the wire. ``NotSent`` if the wire refuses."""
         nth = self._sent[to] = self._sent[to] + 1
-        match self._rules.egress(Link(self._me, to), self._life.boot, nth):
-            case Pass():
+        delays = self._rules.egress(Link(self._me, to), self._life.boot, nth)
+        if len(delays) != 1:
+            self.counters["duplicated" if delays else "dropped_egress"] += 1
+        for delay_s in delays:
+            if delay_s == 0:
                 self._wire.send(subject, payload, reply)
-            case Drop():
-                self.counters["dropped_egress"] += 1
-            case Duplicate():
-                self.counters["duplicated"] += 1
-                self._wire.send(subject, payload, reply)
-                self._wire.send(subject, payload, reply)
-            case Delay(seconds):
+            else:
                 self.counters["delayed"] += 1
                 if self.later is not None:
-                    self.later("bus.delay", self._send_later(seconds, subject, payload, reply))
+                    self.later("bus.delay", self._send_later(delay_s, subject, payload, reply))
 
     async def _send_later(self, seconds: float, subject: str, payload: bytes, reply: str) -> None:
         await self._clock.sleep(seconds)

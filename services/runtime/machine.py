@@ -63,6 +63,7 @@ class Machine:
             ended=self.ended,
             tpm=self.spec.tpm,
             counters=self._counted(),
+            rules=self._world.rules.struck(self.spec.node),
         )
 
     def _counted(self) -> dict[str, int]:

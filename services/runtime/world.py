@@ -13,7 +13,7 @@ from protocol.crypto.seal import Keyring
 from protocol.messages.agent import NodeSpec
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, WayDown
-from services.runtime.link import RuleTable
+from services.runtime.links.table import RuleTable
 from services.runtime.ports import Clock, Disk, Rng, Tpm
 from services.runtime.store import Store
 from services.runtime.tpm.device import TpmDevice

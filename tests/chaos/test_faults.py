@@ -130,6 +130,50 @@ def test_a_one_way_cut_is_told_from_its_reverse(world: World) -> None:
     world.run(world.keeper.heal_all())
 
 
+VCENTER, KMS_NODE = NodeName("vcenter"), NodeName("kms")
+KMS = {"between": ["vcenter", "kms"]}
+ALL = {"p": "100%"}
+LOST, TWICE = ("link.loss", ALL), ("link.dup", ALL)
+ON_ONE_LINK: list[tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] = [
+    (("link.delay", {"base": "300ms"}), LOST),
+    (LOST, ("link.delay", {"base": "300ms"})),
+    (("link.delay", {"base": "2s"}), ("link.loss", {"p": "30%"})),
+    (("link.loss", {"p": "60%"}), ("link.delay", {"base": "2s"})),
+    (("link.delay", {"base": "2s"}), ("link.cut", {})),
+    (("link.cut", {}), ("link.loss", {"p": "30%"})),
+    (("link.cut", {}), ("link.dup", {"p": "50%"})),
+    (TWICE, ("link.loss", {"p": "20%"})),
+    (LOST, ("link.dup", {"p": "50%"})),
+    (("link.delay", {"base": "1s"}), ("link.dup", {"p": "50%"})),
+    (("link.delay", {"base": "1s"}), ("link.delay", {"base": "700ms"})),
+    (("link.loss", {"p": "30%"}), ("link.loss", {"p": "40%"})),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), ON_ONE_LINK)
+def test_two_faults_on_one_link_both_bite_and_heal(world: World, first: Any, second: Any) -> None:
+    for id, (kind, values) in (("first", first), ("second", second)):
+        world.run(world.keeper.inject(fault_of(world, kind, KMS | values, id)))
+    canaries = world.run(world.lab.canary(VCENTER, KMS_NODE, within=9.0, count=2))
+    if "link.cut" in (first[0], second[0]) or LOST in (first, second):
+        assert canaries.answered == 0
+    report = world.run(world.keeper.heal_all())
+    assert report.verified and set(report.healed) == {"first", "second"}
+
+
+@pytest.mark.parametrize(("first", "second"), ON_ONE_LINK)
+def test_the_first_fault_does_not_pass_for_the_second(
+    world: World, first: Any, second: Any
+) -> None:
+    """The second one does nothing; whatever the first does to canaries, that is seen."""
+    world.run(world.keeper.inject(fault_of(world, first[0], KMS | first[1], "first")))
+    _, keeper = limp(world, put_rules=None)
+    with pytest.raises(ChaosError) as caught:
+        world.run(keeper.inject(fault_of(world, second[0], KMS | second[1], "second")))
+    assert caught.value.id == "KS-CHAOS-101"
+    world.run(world.keeper.heal_all())
+
+
 def test_changed_measurement_stops_the_sealed_host_and_heals(fresh: World) -> None:
     lab, keeper = fresh.lab, fresh.keeper
     fresh.run(

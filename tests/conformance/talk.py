@@ -64,11 +64,6 @@ class Bench(ABC):
     def machine(self, name: str) -> Machine:
         return self._machines[name]
 
-    def rule(self, src: str, dst: str, **what: Any) -> None:
-        """Put one rule in force, in place of all others."""
-        rule = LinkRule(id="t", src=NodeName(src), dst=NodeName(dst), **what)
-        self.rules(rule)
-
     def rules(self, *rules: LinkRule, refusing: tuple[str, ...] = ()) -> None:
         self._epoch += 1
         names = tuple(NodeName(n) for n in refusing)

@@ -18,7 +18,7 @@ from protocol.errors import (
     Refused,
     TimedOut,
 )
-from protocol.messages.agent import LinkRule
+from protocol.messages.agent import CutRule, DelayRule, DuplicateRule, LinkRule, LossRule
 from protocol.messages.base import Ping, Pong, Sealed
 from protocol.messages.kms import (
     Activate,
@@ -147,7 +147,7 @@ async def order(bench: Bench) -> None:
 async def cut(bench: Bench) -> None:
     """A cut link is silence until the deadline; the other direction and other links go on."""
     a, b, c = [await bench.node(n, Echo) for n in "abc"]
-    bench.rule("a", "b", cut=True)
+    bench.rules(CutRule(id="t", src=A, dst=B))
     error = await fails(TimedOut, a.bus.request(B, DiscoverVersions(), within=1))
     assert not error.definite and service(b).served == []
     assert a.bus.counters["dropped_egress"] == 1
@@ -162,7 +162,7 @@ async def cut(bench: Bench) -> None:
 async def leases(bench: Bench) -> None:
     """A rule whose lease has run out is gone, with nobody there to take it back."""
     a, _ = await bench.node("a", Echo), await bench.node("b", Echo)
-    bench.rule("a", "b", cut=True, until=bench.world.monotonic() + 3)
+    bench.rules(CutRule(id="t", src=A, dst=B, until=bench.world.monotonic() + 3))
     await fails(TimedOut, a.bus.request(B, DiscoverVersions(), within=1))
     await bench.world.sleep(3.1)
     await a.bus.request(B, DiscoverVersions(), within=5)
@@ -173,18 +173,18 @@ async def late_epochs(bench: Bench) -> None:
     a, _ = await bench.node("a", Echo), await bench.node("b", Echo)
     bench.rules()
     bench._epoch -= 1
-    bench.rule("a", "b", cut=True)
+    bench.rules(CutRule(id="t", src=A, dst=B))
     await a.bus.request(B, DiscoverVersions(), within=5)
 
 
 async def delay_and_duplicates(bench: Bench) -> None:
     """A delayed message comes later; a doubled one is served once."""
     a, b = await bench.node("a", Echo), await bench.node("b", Echo)
-    bench.rule("a", "b", delay=1.5)
+    bench.rules(DelayRule(id="t", src=A, dst=B, base_s=1.5))
     start = bench.world.monotonic()
     await a.bus.request(B, DiscoverVersions(), within=10)
     assert bench.world.monotonic() - start >= 1.5
-    bench.rule("a", "b", dup=1.0)
+    bench.rules(DuplicateRule(id="t", src=A, dst=B, share=1.0))
     await a.bus.request(B, CreateKey(operation_id="once"), within=5)
     await a.bus.request(B, DiscoverVersions(), within=5)
     assert service(b).served.count("once") == 1
@@ -194,7 +194,7 @@ async def delay_and_duplicates(bench: Bench) -> None:
 async def loss(bench: Bench) -> None:
     """Loss is drawn per message, and the n-th message has the same fate again."""
     a, _ = await bench.node("a", Echo), await bench.node("b", Echo)
-    bench.rule("a", "b", loss=0.5)
+    bench.rules(LossRule(id="t", src=A, dst=B, share=0.5))
     fates = []
     for _ in range(6):
         try:
@@ -205,10 +205,55 @@ async def loss(bench: Bench) -> None:
     assert set(fates) == {True, False}
 
 
+async def chains(bench: Bench) -> None:
+    """Rules on one link compose, in whatever order they were put there."""
+    a, b = await bench.node("a", Echo), await bench.node("b", Echo)
+    late = DelayRule(id="late", src=A, dst=B, base_s=0.3)
+    lost = LossRule(id="lost", src=A, dst=B, share=1.0)
+    twice = DuplicateRule(id="twice", src=A, dst=B, share=1.0)
+    cut = CutRule(id="cut", src=A, dst=B)
+    silent: list[tuple[LinkRule, LinkRule]] = [(late, lost), (lost, late), (twice, lost)]
+    silent += [(late, cut), (cut, twice), (twice, cut)]
+    for first, second in silent:
+        bench.rules(first, second)
+        await fails(TimedOut, a.bus.request(B, DiscoverVersions(), within=1))
+    assert service(b).served == [] and b.bus.counters["duplicates"] == 0
+    for rules in ((late, twice), (twice, late)):
+        bench.rules(*rules)
+        before, start = b.bus.counters["duplicates"], bench.world.monotonic()
+        await a.bus.request(B, DiscoverVersions(), within=5)
+        assert bench.world.monotonic() - start >= 0.3
+        await bench.world.sleep(0.2)
+        assert b.bus.counters["duplicates"] == before + 1
+    assert service(b).served == ["versions", "versions"]
+
+
+async def copies(bench: Bench) -> None:
+    """Each copy of a doubled message has a fate of its own: of half lost, a quarter stays away."""
+    a, b = await bench.node("a", Echo), await bench.node("b", Echo)
+    bench.rules(
+        DuplicateRule(id="twice", src=A, dst=B, share=1.0),
+        LossRule(id="half", src=A, dst=B, share=0.5),
+    )
+    answered = 0
+    for _ in range(40):
+        try:
+            await a.bus.request(B, Ping(), within=0.1)
+            answered += 1
+        except TimedOut:
+            continue
+    doubles = b.bus.counters["duplicates"]
+    assert 20 < answered < 40 and 0 < doubles < answered
+    assert {c.rule: c.struck for c in bench.world.rules.struck(A)} == {
+        "twice": 40,
+        "half": 80 - answered - doubles,
+    }
+
+
 async def deadlines(bench: Bench) -> None:
     """No request runs after its deadline: it is dropped when it arrives late."""
     a, b = await bench.node("a", Echo), await bench.node("b", Echo)
-    bench.rule("a", "b", delay=4.0)
+    bench.rules(DelayRule(id="t", src=A, dst=B, base_s=4.0))
     await fails(TimedOut, a.bus.request(B, CreateKey(operation_id="late"), within=1))
     await bench.world.sleep(4.5)
     assert service(b).served == [] and b.bus.counters["late"] == 1
@@ -257,7 +302,7 @@ async def nobody(bench: Bench) -> None:
     bench.rules(refusing=("b",))
     error = await fails(Refused, a.bus.request(B, DiscoverVersions(), within=5))
     assert error.definite
-    bench.rules(LinkRule(id="t", src=B, dst=A, cut=True), refusing=("b",))
+    bench.rules(CutRule(id="t", src=B, dst=A), refusing=("b",))
     await fails(TimedOut, a.bus.request(B, DiscoverVersions(), within=1))
 
 
@@ -395,6 +440,8 @@ test_leases = both(leases)
 test_late_epochs = both(late_epochs)
 test_delay_and_duplicates = both(delay_and_duplicates)
 test_loss = both(loss)
+test_chains = both(chains)
+test_copies = both(copies)
 test_deadlines = both(deadlines)
 test_forged = both(forged)
 test_junk = both(junk)

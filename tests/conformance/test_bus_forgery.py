@@ -9,6 +9,7 @@ import msgspec
 from protocol.codec import decode_envelope, encode_envelope, encode_message
 from protocol.envelope import VERSION, ReplyEnvelope
 from protocol.errors import TimedOut
+from protocol.messages.agent import CutRule
 from protocol.messages.base import Sealed
 from protocol.messages.host import AddKeys, KeysAdded
 from protocol.messages.kms import DiscoverVersions, ServerVersions
@@ -104,7 +105,7 @@ async def cut_in_flight(bench: Bench) -> None:
     task = asyncio.get_running_loop().create_task(a.bus.request(B, DiscoverVersions(), within=1))
     while not a.bus.counters["requests"]:
         await asyncio.sleep(0)
-    bench.rule("a", "b", cut=True)
+    bench.rules(CutRule(id="t", src=NodeName("a"), dst=B))
     try:
         await task
     except TimedOut:

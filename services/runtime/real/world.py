@@ -22,7 +22,7 @@ from protocol.crypto.seal import Keyring
 from protocol.messages.agent import NodeSpec, TpmBackend
 from protocol.terms import NodeName
 from services.runtime.incarnation import CURRENT, Incarnation, NodeDown, WayDown
-from services.runtime.link import RuleTable
+from services.runtime.links.table import RuleTable
 from services.runtime.real.bus import NatsWire
 from services.runtime.real.clock import LabClock
 from services.runtime.real.datastore import LabArray

@@ -13,7 +13,7 @@ from protocol.crypto.seal import Keyring
 from protocol.messages.agent import NodeSpec, TpmBackend
 from protocol.terms import NodeName
 from services.runtime.incarnation import CURRENT, Incarnation, WayDown
-from services.runtime.link import RuleTable
+from services.runtime.links.table import RuleTable
 from services.runtime.seeded import stream
 from services.runtime.sim.bus import SimBroker, SimWire
 from services.runtime.sim.clock import SimClock

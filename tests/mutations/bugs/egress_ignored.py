@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.runtime.link import PASS, RuleTable
+from services.runtime.links.table import AT_ONCE, RuleTable
 from tests.mutations.bugs.planting import plant
 
-plant(RuleTable, "egress", lambda original: lambda self, link, boot, nth: PASS)
+plant(RuleTable, "egress", lambda original: lambda self, link, boot, nth: AT_ONCE)

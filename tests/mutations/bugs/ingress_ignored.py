@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.runtime.link import RuleTable
+from services.runtime.links.table import RuleTable
 from tests.mutations.bugs.planting import plant
 
 plant(RuleTable, "passes", lambda original: lambda self, link: True)

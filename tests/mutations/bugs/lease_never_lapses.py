@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chaos.keeper import FaultKeeper, HealReport
-from services.runtime.link import RuleTable
+from services.runtime.links.table import RuleTable
 from tests.mutations.bugs.planting import plant
 
 
@@ -14,7 +14,7 @@ async def _lapse(self: Any) -> HealReport:
 
 
 def _alive(self: Any, link: Any) -> Any:
-    return self._by_link.get(link, ())
+    return self._chains.get(link, ())
 
 
 plant(FaultKeeper, "lapse", lambda original: _lapse)

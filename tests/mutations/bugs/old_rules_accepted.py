@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.runtime.link import RuleTable
+from services.runtime.links.table import RuleTable
 from tests.mutations.bugs.planting import plant
 
 

@@ -9,7 +9,7 @@ from protocol.errors import ProductError
 from protocol.events import EventTypeId
 from protocol.messages.agent import (
     AddNode,
-    LinkRule,
+    CutRule,
     NodeRecord,
     NodeSpec,
     PowerOff,
@@ -35,7 +35,7 @@ from protocol.subjects import parse_link
 from protocol.terms import ClusterName, CryptoKeyId, NodeName, ProviderId, Role, VmName
 from services.knobs import knobs_of
 from services.runtime.agent import Agent
-from services.runtime.link import DesiredRules
+from services.runtime.links.desired import DesiredRules
 from services.runtime.node import Recipe
 from services.runtime.ports import Ports
 from services.runtime.service import Service
@@ -142,9 +142,7 @@ class Rig:
     def cut(self, *pairs: tuple[NodeName, NodeName]) -> None:
         """Cut these links, both ways."""
         rules = [
-            LinkRule(id="cut", src=src, dst=dst, cut=True)
-            for a, b in pairs
-            for src, dst in ((a, b), (b, a))
+            CutRule(id="cut", src=src, dst=dst) for a, b in pairs for src, dst in ((a, b), (b, a))
         ]
         self._apply(self.rules.put(rules))
 

@@ -14,7 +14,7 @@ from protocol.errors import (
     NotFound,
     ProductError,
 )
-from protocol.messages.agent import LinkRule
+from protocol.messages.agent import CutRule, DelayRule
 from protocol.messages.base import Request
 from protocol.messages.host import AddKeys, HostPowerOnVm
 from protocol.messages.vcenter import (
@@ -95,7 +95,7 @@ def test_a_lost_answer_is_asked_for_again_under_a_new_number(rig: Rig) -> None:
     """The host does it, its answer is lost; the repeat finds it done."""
     rig.up(A)
     rig.vm(encrypted=False)
-    one_way = LinkRule(id="cut", src=A, dst=VCENTER, cut=True)
+    one_way = CutRule(id="cut", src=A, dst=VCENTER)
     rig.world.rules.apply(rig.rules.put([one_way]))
 
     async def heal_later() -> None:
@@ -113,7 +113,7 @@ def test_a_view_that_was_written_before_a_command_does_not_undo_it(rig: Rig) -> 
     rig.up(A)
     rig.vm(encrypted=False)
     rig.sleep(15)
-    lingers = LinkRule(id="cut", src=A, dst=VCENTER, delay=6)
+    lingers = DelayRule(id="cut", src=A, dst=VCENTER, base_s=6)
     rig.world.rules.apply(rig.rules.put([lingers]))
     before = len(rig.sent)
     while (VCENTER, A, "QueryHost") not in rig.requests(before):
@@ -130,7 +130,7 @@ def test_numbers_overtaken_on_the_way_are_given_anew(rig: Rig) -> None:
     """With jitter on the link commands overtake each other; each has its effect once."""
     rig.up(A)
     names = [VmName(f"vm-{n}") for n in range(12)]
-    jitter = LinkRule(id="cut", src=VCENTER, dst=A, jitter=0.5)
+    jitter = DelayRule(id="cut", src=VCENTER, dst=A, base_s=0, jitter_s=0.5)
     rig.world.rules.apply(rig.rules.put([jitter]))
 
     async def create(name: VmName, outcomes: list[str]) -> None:

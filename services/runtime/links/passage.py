@@ -1,0 +1,45 @@
+"""One message's way over one link: its copies, and the fates that the seed fixes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from protocol.subjects import Link
+from services.runtime.seeded import unit
+
+
+class Copy(NamedTuple):
+    """One copy of a message: its number (the original is 0), and how late it leaves, in lab s."""
+
+    number: int
+    delay_s: float
+
+
+ORIGINAL = Copy(0, 0.0)
+
+
+@dataclass(slots=True)
+class Passage:
+    """The ``nth`` message of one life of the sender (``boot``) on ``link``.
+
+    A fate is a hash, not a draw from a shared stream: for one seed, the n-th message of a life
+    on a link fares the same whatever happens on other links.
+    """
+
+    seed: int
+    link: Link
+    boot: int
+    nth: int
+    copies: int = 1
+
+    def fate(self, what: str, copy: Copy) -> float:
+        """A number in [0, 1), fixed by the seed, the message, its copy, and ``what`` is asked."""
+        link = self.link
+        return unit(self.seed, "fate", link.src, link.dst, self.boot, self.nth, what, copy.number)
+
+    def twin(self, copy: Copy) -> Copy:
+        """Another copy, as late as ``copy``, under a number that no copy had yet."""
+        number = self.copies
+        self.copies += 1
+        return Copy(number, copy.delay_s)

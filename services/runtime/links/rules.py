@@ -1,0 +1,109 @@
+"""The kinds of link rules: one class for each.
+
+Another kind is a class here with a line in ``rule_of``, and its struct in
+``protocol.messages.agent``. A rule judges copy by copy and knows nothing of the rules before and
+after it in the chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+import msgspec
+
+from protocol.messages.agent import CutRule, DelayRule, DuplicateRule, LinkRule, LossRule
+from services.runtime.links.passage import Copy, Passage
+
+LOST: tuple[Copy, ...] = ()
+"""What a rule returns that lets nothing pass."""
+
+
+class Rule:
+    """One rule in force on one link; it lets everything pass unless its class says otherwise.
+
+    ``spec`` is the rule as the controller put it. ``struck`` counts the copies that it did not
+    let pass as they came.
+    """
+
+    def __init__(self, spec: LinkRule) -> None:
+        self.spec = spec
+        self.struck = 0
+
+    def alive(self, now: float) -> bool:
+        """Whether its lease lasts at ``now`` (lab monotonic seconds)."""
+        return self.spec.until == 0 or self.spec.until > now
+
+    def same(self, spec: LinkRule) -> bool:
+        """Whether ``spec`` is this rule, at most with another lease."""
+        return msgspec.structs.replace(self.spec, until=spec.until) == spec
+
+    def egress(self, passage: Passage, copy: Copy) -> Sequence[Copy]:
+        """What leaves the sender for ``copy``: nothing, the copy (perhaps later), or several."""
+        return (copy,)
+
+    def ingress(self) -> bool:
+        """Whether the receiver lets a message of the link in."""
+        return True
+
+
+class Cut(Rule):
+    """Nothing leaves the sender, and the receiver refuses what was under way."""
+
+    def egress(self, passage: Passage, copy: Copy) -> Sequence[Copy]:
+        return LOST
+
+    def ingress(self) -> bool:
+        return False
+
+
+class Loss(Rule):
+    """A share of the copies is lost."""
+
+    def __init__(self, spec: LossRule) -> None:
+        super().__init__(spec)
+        self._share, self._what = spec.share, f"loss {spec.id}"
+
+    def egress(self, passage: Passage, copy: Copy) -> Sequence[Copy]:
+        return LOST if passage.fate(self._what, copy) < self._share else (copy,)
+
+
+class Delay(Rule):
+    """Each copy leaves later, by a fixed time and up to as much jitter again as the spec says."""
+
+    def __init__(self, spec: DelayRule) -> None:
+        super().__init__(spec)
+        self._base_s, self._jitter_s = spec.base_s, spec.jitter_s
+        self._what = f"jitter {spec.id}"
+
+    def egress(self, passage: Passage, copy: Copy) -> Sequence[Copy]:
+        jitter = self._jitter_s * passage.fate(self._what, copy)
+        return (copy._replace(delay_s=copy.delay_s + self._base_s + jitter),)
+
+
+class Duplicate(Rule):
+    """A share of the copies leaves twice."""
+
+    def __init__(self, spec: DuplicateRule) -> None:
+        super().__init__(spec)
+        self._share, self._what = spec.share, f"duplicate {spec.id}"
+
+    def egress(self, passage: Passage, copy: Copy) -> Sequence[Copy]:
+        if passage.fate(self._what, copy) < self._share:
+            return copy, passage.twin(copy)
+        return (copy,)
+
+
+def rule_of(spec: LinkRule) -> Rule:
+    """The rule that does what ``spec`` says."""
+    match spec:
+        case CutRule():
+            return Cut(spec)
+        case LossRule():
+            return Loss(spec)
+        case DelayRule():
+            return Delay(spec)
+        case DuplicateRule():
+            return Duplicate(spec)
+        case _:
+            assert_never(spec)

@@ -1,0 +1,97 @@
+"""The link rules in force for all nodes of one process, or of the simulation.
+
+The sender's port asks ``egress``, the receiver's asks ``passes``. A rule whose lease has run out is
+as if it were not there, so a dead controller leaves no fault behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from protocol.messages.agent import LinkRule, RuleCount, SetRules
+from protocol.subjects import Link
+from protocol.terms import NodeName
+from services.runtime.links.passage import ORIGINAL, Copy, Passage
+from services.runtime.links.rules import Rule, rule_of
+
+AT_ONCE = (0.0,)
+"""One copy, now: what becomes of a message on a link without rules."""
+
+
+class RuleTable:
+    """The chains of rules by link. ``epoch`` is that of the set in force."""
+
+    def __init__(self, seed: int, monotonic: Callable[[], float]) -> None:
+        self._seed = seed
+        self._monotonic = monotonic
+        self._chains: dict[Link, tuple[Rule, ...]] = {}
+        self._refusing: frozenset[NodeName] = frozenset()
+        self.epoch = 0
+
+    def apply(self, desired: SetRules) -> bool:
+        """Put the whole set in force; False (no change) when its epoch is not a newer one.
+
+        A rule that was in force already goes on with what it has counted, at most with another
+        lease.
+        """
+        if desired.epoch <= self.epoch:
+            return False
+        chains: dict[Link, tuple[Rule, ...]] = {}
+        for spec in desired.rules:
+            link = Link(spec.src, spec.dst)
+            chains[link] = (*chains.get(link, ()), self._kept(link, spec))
+        self._chains = chains
+        self._refusing = frozenset(desired.refusing)
+        self.epoch = desired.epoch
+        return True
+
+    def _kept(self, link: Link, spec: LinkRule) -> Rule:
+        for rule in self._chains.get(link, ()):
+            if rule.same(spec):
+                rule.spec = spec
+                return rule
+        return rule_of(spec)
+
+    def _alive(self, link: Link) -> Sequence[Rule]:
+        chain = self._chains.get(link)
+        if not chain:
+            return ()
+        now = self._monotonic()
+        return [rule for rule in chain if rule.alive(now)]
+
+    def egress(self, link: Link, boot: int, nth: int) -> tuple[float, ...]:
+        """The sender's question about the ``nth`` message of its life ``boot`` on ``link``.
+
+        Returns how late each copy leaves, in lab seconds: ``(0.0,)`` for one copy at once, ``()``
+        for a message that is lost.
+        """
+        chain = self._alive(link)
+        if not chain:
+            return AT_ONCE
+        passage = Passage(self._seed, link, boot, nth)
+        copies: Sequence[Copy] = (ORIGINAL,)
+        for rule in chain:
+            passed: list[Copy] = []
+            for copy in copies:
+                left = rule.egress(passage, copy)
+                rule.struck += tuple(left) != (copy,)
+                passed.extend(left)
+            copies = passed
+        return tuple(copy.delay_s for copy in copies)
+
+    def passes(self, link: Link) -> bool:
+        """The receiver's question: False while a rule of the link lets nothing in."""
+        return all(rule.ingress() for rule in self._alive(link))
+
+    def struck(self, src: NodeName) -> tuple[RuleCount, ...]:
+        """What each rule on a link from ``src`` did so far, as counted at its egress."""
+        return tuple(
+            RuleCount(rule=rule.spec.id, dst=link.dst, struck=rule.struck)
+            for link, chain in self._chains.items()
+            if link.src == src
+            for rule in chain
+        )
+
+    def refuses(self, node: NodeName) -> bool:
+        """Whether this node's process is down on a live machine."""
+        return node in self._refusing

@@ -1,0 +1,104 @@
+"""Chains of link rules: what composes, what a renewal keeps, what the seed fixes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from protocol.messages.agent import CutRule, DelayRule, DuplicateRule, LinkRule, LossRule
+from protocol.subjects import Link
+from protocol.terms import NodeName
+from services.runtime.links.desired import DesiredRules
+from services.runtime.links.table import AT_ONCE, RuleTable
+
+A, B = NodeName("a"), NodeName("b")
+AB = Link(A, B)
+CUT = CutRule(id="cut", src=A, dst=B)
+LOSE = LossRule(id="lose", src=A, dst=B, share=1.0)
+LATE = DelayRule(id="late", src=A, dst=B, base_s=0.3)
+JITTER = DelayRule(id="jitter", src=A, dst=B, base_s=1.0, jitter_s=1.0)
+TWICE = DuplicateRule(id="twice", src=A, dst=B, share=1.0)
+AGAIN = DuplicateRule(id="again", src=A, dst=B, share=1.0)
+
+
+def table(*rules: LinkRule, seed: int = 1) -> RuleTable:
+    made = RuleTable(seed, lambda: 0.0)
+    made.apply(DesiredRules().put(rules))
+    return made
+
+
+def lost(made: RuleTable, of: int = 2000) -> float:
+    return sum(not made.egress(AB, 1, nth) for nth in range(of)) / of
+
+
+@pytest.mark.parametrize(
+    ("chain", "leaves"),
+    [
+        ((), AT_ONCE),
+        ((LATE,), (0.3,)),
+        ((LATE, LOSE), ()),
+        ((LOSE, LATE), ()),
+        ((LATE, TWICE), (0.3, 0.3)),
+        ((TWICE, LATE), (0.3, 0.3)),
+        ((TWICE, AGAIN), (0.0, 0.0, 0.0, 0.0)),
+        ((TWICE, CUT), ()),
+        ((CUT, TWICE), ()),
+        ((LATE, TWICE, LOSE), ()),
+    ],
+)
+def test_what_one_rule_lets_pass_the_next_one_judges(
+    chain: tuple[LinkRule, ...], leaves: tuple[float, ...]
+) -> None:
+    assert table(*chain).egress(AB, boot=1, nth=1) == leaves
+    assert table(*chain).egress(Link(B, A), boot=1, nth=1) == AT_ONCE
+    assert table(*chain).passes(AB) is (CUT not in chain)
+
+
+def test_delays_add_up_and_the_order_says_what_copies_share() -> None:
+    one, other = table(JITTER, TWICE).egress(AB, 1, 1)
+    assert one == other and 1.0 < one < 2.0
+    one, other = table(TWICE, JITTER).egress(AB, 1, 1)
+    assert one != other
+    (both,) = table(LATE, JITTER).egress(AB, 1, 1)
+    (alone,) = table(JITTER).egress(AB, 1, 1)
+    assert math.isclose(both, alone + 0.3)
+
+
+def test_two_losses_are_independent() -> None:
+    half = [LossRule(id=id, src=A, dst=B, share=0.5) for id in ("x", "y")]
+    assert abs(lost(table(half[0])) - 0.5) < 0.05
+    assert abs(lost(table(*half)) - 0.75) < 0.05
+
+
+def test_each_copy_has_a_fate_of_its_own() -> None:
+    half = LossRule(id="half", src=A, dst=B, share=0.5)
+    made = table(TWICE, half)
+    sizes = [len(made.egress(AB, 1, nth)) for nth in range(2000)]
+    for size, share in ((0, 0.25), (1, 0.5), (2, 0.25)):
+        assert abs(sizes.count(size) / 2000 - share) < 0.05
+
+
+def test_the_same_seed_is_the_same_fate_and_another_is_not() -> None:
+    rules = (TWICE, LossRule(id="half", src=A, dst=B, share=0.5), JITTER)
+
+    def fates(seed: int) -> list[tuple[float, ...]]:
+        made = table(*rules, seed=seed)
+        return [made.egress(AB, 1, nth) for nth in range(50)]
+
+    assert fates(1) == fates(1) != fates(2)
+
+
+def test_a_renewed_rule_keeps_its_place_and_its_count() -> None:
+    desired, made = DesiredRules(), RuleTable(1, lambda: 0.0)
+    made.apply(desired.put([LATE]))
+    made.apply(desired.put([LOSE]))
+    made.egress(AB, 1, 1)
+    renewed = DelayRule(id="late", src=A, dst=B, base_s=0.3, until=9.0)
+    made.apply(desired.put([renewed]))
+    assert desired.rules == (renewed, LOSE)
+    assert [(c.rule, c.dst, c.struck) for c in made.struck(A)] == [("late", B, 1), ("lose", B, 1)]
+    made.apply(desired.put([DelayRule(id="late", src=A, dst=B, base_s=0.4)]))
+    assert [c.struck for c in made.struck(A)] == [0, 1]
+    made.apply(desired.drop("lose"))
+    assert made.egress(AB, 1, 2) == (0.4,) and made.struck(B) == ()
