@@ -1,4 +1,4 @@
-"""Event ids of vCenter 7.0 U3 and 8.0 U3, spelled as the product spells them (11.1)."""
+"""Event ids of vCenter 7.0 U3 and 8.0 U3, spelled as the product spells them."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A guest writes blocks made from a marker that only its questioner keeps; each block carries the
 marker's seed, its own number and its generation, so a guest can verify what it reads from the
 datastore and rewrite it without remembering anything. The questioner computes what a right
-answer must be from the marker alone (cells 1.2).
+answer must be from the marker alone.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class ManagementType(StrEnum):
 
 
 class HostCryptoState(StrEnum):
-    """HostSystem.runtime.cryptoState (behaviour 2.4)."""
+    """HostSystem.runtime.cryptoState [HEM-01]."""
 
     INCAPABLE = "incapable"
     PREPARED = "prepared"

@@ -21,7 +21,7 @@ SET_MODE = ("system", "settings", "encryption", "set", "--mode=TPM")
 
 
 class BoardFault(NodesFault, frozen=True, kw_only=True):
-    """Irreversible; the cure is that of cells F6: recovery key, set --mode=TPM, save.
+    """Irreversible; the cure (F6) is the recovery key, set --mode=TPM, save.
 
     Boards and their seeds change with the power off: a host that is on is stopped in order, and
     powered on again afterwards, so a sealed one then shows its screen.

@@ -1,4 +1,4 @@
-"""``host.boot_measure``: the next boots measure something else (cells F5a, F5b).
+"""``host.boot_measure``: the next boots measure something else (F5a, F5b).
 
 ``secure_boot: off`` changes PCR 7, which the sealing policy covers; ``version`` is another
 signed build (PCR 0, which it does not cover by default); ``event`` with ``pcr`` measures any

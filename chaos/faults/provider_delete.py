@@ -1,4 +1,4 @@
-"""``provider.delete``: a key provider is deleted from vCenter (cells F7); use does not block it."""
+"""``provider.delete``: a key provider is deleted from vCenter (F7); use does not block it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``vcenter.down``: vCenter stops hard (cells F2); at its end it is started again."""
+"""``vcenter.down``: vCenter stops hard (F2); at its end it is started again."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def of_host(host: HostFacts, vcenter_up: bool) -> list[Reason]:
             Reason(
                 "It is prepared but not safe: it rebooted without own means to get its host key, "
                 "and vCenter has not brought it.",
-                "behaviour 2.4",
+                "B5",
                 "give vCenter its way to the key server back (keystead heal --all)",
             )
         )
@@ -168,14 +168,14 @@ def _machine(host: HostFacts) -> Reason:
     if host.machine == "halted" and "security violation" in host.screen:
         return Reason(
             f"{host.host} shows: {host.screen} The TPM did not release the configuration key.",
-            "behaviour 6.4 A",
+            "B2",
             "undo the change of TPM or Secure Boot, or start it with the recovery key: keystead "
             f"host power-on {host.host} --boot-option encryptionRecoveryKey=KEY",
         )
     if host.machine == "halted":
         return Reason(
             f"{host.host} shows: {host.screen}",
-            "behaviour 6.4",
+            "B3",
             f"keystead host power-on {host.host} --boot-option encryptionRecoveryKey=KEY",
         )
     if host.machine == "booting":

@@ -264,7 +264,7 @@ class CryptoKeyStatusList(Reply, frozen=True, kw_only=True):
 
 
 class VcEvent(Event, frozen=True, kw_only=True):
-    """One entry of vCenter's event log (behaviour 11.1), as stored and as broadcast."""
+    """One entry of vCenter's event log, as stored and as broadcast."""
 
     sequence: int
     at: float

@@ -1,4 +1,4 @@
-"""The boot of a host (behaviour 2.3), step by step. Only B0 to B3 can stop it (BOOT-01).
+"""The boot of a host (B0 to B9), step by step. Only B0 to B3 can stop it (BOOT-01).
 
 B0 firmware · B1 measure · B2 config key · B3 configuration · B4 keys · B5 encryption mode ·
 B6 encrypted vSAN (none here) · B7 attestation (none here) · B8 vCenter · B9 autostart

@@ -84,7 +84,7 @@ async def add_keys(
 
 
 async def remove_keys(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[CryptoKeyResult, ...]:
-    """Drop keys from the cache, used or not (3.5), and by the knob from the store.
+    """Drop keys from the cache, used or not, and by the knob from the store.
 
     Running VMs keep their DEKs (LOCK-04); the host key in memory stays until the next boot.
     """

@@ -1,4 +1,4 @@
-"""Host encryption mode (behaviour 2.4): which step is allowed from where. Pure.
+"""Host encryption mode [HEM-01, HEM-03]: which step is allowed from where. Pure.
 
 | from | prepare | enable, same key | enable, other key | change key | disable |
 |---|---|---|---|---|---|

@@ -66,7 +66,7 @@ class Host:
         )
 
     def missing(self, keys: tuple[CryptoKeyId, ...]) -> tuple[CryptoKeyId, ...]:
-        """Those that no means on this host can give (2.2): why a VM is locked."""
+        """Those that no means on this host can give: why a VM is locked."""
         return tuple(key for key in keys if not on_the_host(self.facts(key)))
 
     def key_sections(self) -> Section:

@@ -348,7 +348,7 @@ class BusPort:
             self.counters["replies_lost"] += 1
 
     def on_no_responders(self, subject: str) -> None:
-        """The broker's word that nobody listens; it obeys the reverse link's rule (nats 3.4)."""
+        """The broker's word that nobody listens; it obeys the reverse link's rule."""
         parsed = parse_link(subject)
         if parsed is None or not parsed.reply or not self._life.alive:
             return

@@ -7,7 +7,7 @@ A handler is an async method marked with the message it serves::
 
 ``turn`` names the queue whose order of *acceptance* the handler must keep: tickets are given
 out synchronously, in the order in which the bus accepts messages; a lock taken inside the
-handler would be too late (architecture 4).
+handler would be too late.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Sessions: numbered commands of vCenter to one host; a late one cannot undo a newer one.
 
 A session is opened by vCenter and ended by the boot of either side. Both halves are plain
-state, changed synchronously at acceptance (architecture 5).
+state, changed synchronously at acceptance.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Alarms as functions of the state (11.2). Pure; the ids are ours, the documents name none.
+"""Alarms as functions of the state. Pure; the ids are ours, the product's documents name none.
 
 An alarm stands as long as its cause: nothing is acknowledged. Key servers' health shows in
 ``ProviderInfo`` (status, servers that did not answer), so it has no entry of its own here.

@@ -1,4 +1,4 @@
-"""Events with the product's ids (11.1): drafts and their texts; ``inventory`` makes them durable.
+"""Events with the product's ids: drafts and their texts; ``inventory`` makes them durable.
 
 A draft becomes a ``VcEvent`` when its transaction gives it a sequence number. A change of state
 and the event that tells of it share one transaction, so a crash neither loses nor doubles one.

@@ -81,7 +81,7 @@ def decide(facts: VmFacts) -> Decision:
 
 
 def event_for(reason: KeyUnavailableReason) -> EventTypeId:
-    """Which ``VMLocked`` event says this reason (cells 1.7: F1, F7 and F8)."""
+    """Which ``VMLocked`` event says this reason: of F1, F7 and F8."""
     match reason:
         case KeyUnavailableReason.CLUSTER_INVALID | KeyUnavailableReason.CLUSTER_UNREACHABLE:
             return EventTypeId.VM_LOCKED_KMS_CLUSTER_ERROR

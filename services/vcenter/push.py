@@ -1,4 +1,4 @@
-"""Step B8: bring one host to what the inventory says, in the order of the documents (2.3).
+"""Step B8: bring one host to what the inventory says, in the order of the documents.
 
 1. ask the host's view          2. the list of key providers, if it differs (STD-10)
 3. the host key, first (STD-14) 4. take away keys of providers deleted long ago (C4)

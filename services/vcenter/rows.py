@@ -1,6 +1,6 @@
 """What the inventory holds: one frozen struct per table, kept as a JSON body under its name.
 
-Key *ids* only: no struct here has a place for a key's value (behaviour 1.1, A09). ``position``
+Key *ids* only: no struct here has a place for a key's value (A09). ``position``
 is a counter: it is the order of every listing.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.tidy.dangling import leads_nowhere
 from tests.tidy.doors import doors
 from tests.tidy.rules import (
     RULES,
@@ -22,7 +23,7 @@ DOC = '"""What it is."""\n'
 SERVICE, RUNTIME = "services/kms/core.py", "services/runtime/bus.py"
 
 
-@pytest.mark.parametrize("rule", [*RULES, doors], ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("rule", [*RULES, doors, leads_nowhere], ids=lambda rule: rule.__name__)
 def test_the_tree_keeps(rule: Rule) -> None:
     found = [finding for source in sources() for finding in rule(source)]
     assert not found, "\n".join(found)
@@ -69,6 +70,15 @@ def test_tree_without_git_is_walked_to_the_same_packages() -> None:
         (words_belong_here, "lab/core.py", "# as issu" + "e 2 asks"),
         (words_belong_here, "lab/core.py", "# fixes #" + "12"),
         (words_belong_here, "lab/core.py", "# TO" + "DO: later"),
+        (leads_nowhere, "lab/core.py", "# ordered at once (architec" + "ture 4)"),
+        (leads_nowhere, "lab/core.py", "# as behav" + "iour section 15 has it"),
+        (leads_nowhere, "lab/core.py", "# the port's options: nats" + ".md 9.2"),
+        (leads_nowhere, "lab/core.py", "# the alarms (11" + ".2)"),
+        (leads_nowhere, "lab/core.py", "# at most 32 # sec" + "tion 13"),
+        (leads_nowhere, "lab/core.py", "# noDA, see tp" + "m.md"),
+        (leads_nowhere, "lab/core.py", "# the marker alone (cel" + "ls 1.2)"),
+        (leads_nowhere, "lab/core.py", "# as in block TT" + "-S10"),
+        (leads_nowhere, "tests/lab/test_core.py", "# negative control M" + "14"),
     ],
 )
 def test_a_rule_refuses(rule: Rule, path: str, text: str) -> None:
@@ -87,6 +97,9 @@ def test_a_rule_refuses(rule: Rule, path: str, text: str) -> None:
         (named_for_a_noun, "lab/commonality.py", DOC),
         (package_is_mapped, "lab/core.py", DOC),
         (package_is_mapped, "lab/topology/shipped/__init__.py", '"""One file per lab."""'),
+        (leads_nowhere, "lab/core.py", "# KMIP 1.4 section 3.22; docs/rules.md; TPM 2.0"),
+        (leads_nowhere, "lab/core.py", "await clock.sleep(1.5)\nwait (2 s)"),
+        (leads_nowhere, "README.md", "[ARCHITECTURE.md](ARCHITECTURE.md) names 3 files"),
         (words_belong_here, "lab/core.py", "colour = '#336699'  # an issuer; see RFC 5649"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The recovery key: 96 decimal digits that open the configuration without the TPM (6.3).
+"""The recovery key: 96 decimal digits that open the configuration without the TPM [REC-01].
 
 The digits derive a key that unwraps the config key. They are kept inside the encrypted
 configuration only, so that ``recovery list`` can show them.

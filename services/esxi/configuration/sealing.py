@@ -1,4 +1,4 @@
-"""How the config key is protected: made, sealed again, opened (behaviour 6.1 to 6.3).
+"""How the config key is protected: made, sealed again, opened (CFG, POL and REC rules).
 
 Mode TPM: sealed under PolicyPCR, and a second way by the recovery key. Mode NONE: derived from
 material that lies beside it, so whoever has the boot device has the configuration (CFG-03).

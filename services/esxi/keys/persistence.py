@@ -1,4 +1,4 @@
-"""Key persistence (behaviour 7) as pure steps on the configuration.
+"""Key persistence (KP rules) as pure steps on the configuration.
 
 | event | effect on the store |
 |---|---|

@@ -1,4 +1,4 @@
-"""The order in which a host looks for a key (behaviour 2.2). Pure.
+"""The order in which a host looks for a key. Pure.
 
 1. key cache: nobody else is asked   2. native provider: derive from the KDK
 3. persisted store, if persistence is on   4. trusted provider: attest, ask a KPS

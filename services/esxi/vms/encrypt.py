@@ -1,4 +1,4 @@
-"""Encrypting a VM (behaviour 3.2 steps 3 and 4): new DEKs, data rewritten, powered off.
+"""Encrypting a VM at its host: new DEKs, data rewritten, powered off.
 
 1. read the clear disk   2. write the encrypted one as a new file   3. switch the configuration
 in one write   4. empty the clear file. A crash before 3 leaves the old state whole, a crash

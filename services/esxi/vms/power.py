@@ -152,7 +152,7 @@ async def _opened(host: Host, entry: RegisteredVm, *, ask: bool) -> Guest:
 
 
 async def _resolve(host: Host, config: VmConfig, *, ask: bool) -> None:
-    """Bring every key of the VM into the cache (2.2), or raise ``EncryptionKeyRequired``."""
+    """Bring every key of the VM into the cache, or raise ``EncryptionKeyRequired``."""
     missing = _from_host(host, config.keys)
     if missing and next_means(host.facts(missing[0], may_ask=ask)) is Means.ASK_VCENTER:
         try:

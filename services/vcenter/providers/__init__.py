@@ -1,8 +1,8 @@
-"""Key providers behind one protocol; a management type is one file here (architecture 15).
+"""Key providers behind one protocol; a management type is one file here.
 
-- ``standard``  KMIP servers that vCenter asks itself (section 3): built
+- ``standard``  KMIP servers that vCenter asks itself (STD rules): built
 - ``terms``     what a provider hands back
-- ``trusted``   Trust Authority (section 4): not built    - ``native`` (section 5): not built
+- ``trusted``   Trust Authority (TA rules): not built    - ``native`` (NKP rules): not built
 """
 
 from __future__ import annotations

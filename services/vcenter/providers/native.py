@@ -1,4 +1,4 @@
-"""The native key provider (section 5): fits the protocol, not built.
+"""The native key provider (NKP rules): fits the protocol, not built.
 
 Keys are derived on the hosts from the provider's KDK, which vCenter pushes with the list of
 providers; a key of its own never travels from vCenter to a host (R55).

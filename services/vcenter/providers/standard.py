@@ -1,8 +1,8 @@
-"""The standard key provider: a named group of key servers that vCenter asks itself (section 3).
+"""The standard key provider: a named group of key servers that vCenter asks itself (STD-01).
 
 STD-08: requests go round robin over the servers, and on to the next until one answers; the
 provider is down only when all are. A server that answers with an error has answered, but for
-refused identities: those look as if it were down (3.3). C22: an id one server does not know is
+refused identities: those look as if it were down. C22: an id one server does not know is
 asked of the others only when ``failover_on_missing`` says so.
 """
 

@@ -1,4 +1,4 @@
-"""The trusted key provider (vSphere Trust Authority, section 4): fits the protocol, not built.
+"""The trusted key provider (vSphere Trust Authority, TA rules): fits the protocol, not built.
 
 vCenter holds a reference and service descriptors, no keys: hosts attest and ask the Key
 Provider Service themselves, so most of the protocol has nothing to give even when built (R41).

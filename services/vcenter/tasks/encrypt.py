@@ -1,4 +1,4 @@
-"""Encrypting a VM with a standard provider (3.2): 4 requests, 4 replies, no hop twice.
+"""Encrypting a VM with a standard provider: 4 requests, 4 replies, no hop twice.
 
 1. the client's ``EncryptVm``
 2. the host is made safe, if it is not (2.4, HEM-01); then the provider makes a new KEK, of

@@ -118,7 +118,7 @@ def _others(vc: Parts, name: ProviderId) -> list[Edit]:
 
 
 async def generate_key(vc: Parts, message: GenerateKey) -> KeyGenerated:
-    """A new key; what the provider says against it comes in the reply (3.5)."""
+    """A new key; what the provider says against it comes in the reply."""
     before = await recorded(vc, message.operation_id, OperationKind.GENERATE_KEY, "")
     if before is not None and before.key is not None:
         return KeyGenerated(success=True, key=before.key)

@@ -1,4 +1,4 @@
-"""STD-13 broken (M01): a host finds its key cache, with its keys in it, after a reboot."""
+"""STD-13 broken: a host finds its key cache, with its keys in it, after a reboot."""
 
 from __future__ import annotations
 

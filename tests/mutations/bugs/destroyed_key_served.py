@@ -1,4 +1,4 @@
-"""KMIP broken (M34): a destroyed key keeps its material, and Get gives it as if it were active."""
+"""KMIP broken: a destroyed key keeps its material, and Get gives it as if it were active."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""KP-01 broken (M50): key persistence can be enabled on a host without TPM."""
+"""KP-01 broken: key persistence can be enabled on a host without TPM."""
 
 from __future__ import annotations
 

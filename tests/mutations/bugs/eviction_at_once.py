@@ -1,4 +1,4 @@
-"""C4 broken (M28): keys of a deleted provider leave the hosts without any grace."""
+"""C4 broken: keys of a deleted provider leave the hosts without any grace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guests broken (cells 1.2): a block that was read once is never read from the datastore again."""
+"""Guests broken: a block that was read once is never read from the datastore again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encryption broken (M49): guests write their blocks as they are."""
+"""Encryption broken: guests write their blocks as they are."""
 
 from __future__ import annotations
 

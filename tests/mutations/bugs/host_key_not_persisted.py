@@ -1,4 +1,4 @@
-"""KP-07 broken (M16): the host key is left out of the persisted store."""
+"""KP-07 broken: the host key is left out of the persisted store."""
 
 from __future__ import annotations
 

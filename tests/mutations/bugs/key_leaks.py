@@ -1,4 +1,4 @@
-"""A10 broken on purpose: one key is put in clear into every kind of place, each in another form.
+"""A27 broken on purpose: one key is put in clear into every kind of place, each in another form.
 
 Raw on the host's disk, backwards on the bus, in hexadecimal on the datastore, in base64 in the
 log, as Python shows it in the key server's database. The scan of a whole run must find all.

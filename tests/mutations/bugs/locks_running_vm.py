@@ -1,4 +1,4 @@
-"""LOCK-04 broken (M24): a VM that runs is judged as if it did not."""
+"""LOCK-04 broken: a VM that runs is judged as if it did not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""C4 broken (M27): keys of a provider that was deleted long ago stay on the hosts."""
+"""C4 broken: keys of a provider that was deleted long ago stay on the hosts."""
 
 from __future__ import annotations
 

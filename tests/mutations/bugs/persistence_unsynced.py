@@ -1,4 +1,4 @@
-"""DUR-03 broken (M14, M15): the configuration archive is written and never synced."""
+"""DUR-03 broken: the configuration archive is written and never synced."""
 
 from __future__ import annotations
 

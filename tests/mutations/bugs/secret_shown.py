@@ -1,4 +1,4 @@
-"""A10 broken: key material shows its bytes."""
+"""A27 broken: key material shows its bytes."""
 
 from __future__ import annotations
 

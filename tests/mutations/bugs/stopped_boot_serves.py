@@ -1,4 +1,4 @@
-"""BOOT-01 broken (M06): a host whose boot was stopped goes on with an empty configuration."""
+"""BOOT-01 broken: a host whose boot was stopped goes on with an empty configuration."""
 
 from __future__ import annotations
 

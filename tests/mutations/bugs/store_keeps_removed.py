@@ -1,4 +1,4 @@
-"""``store_follows_cache`` broken (M29): a key that is removed stays in the persisted store."""
+"""``store_follows_cache`` broken: a key that is removed stays in the persisted store."""
 
 from __future__ import annotations
 

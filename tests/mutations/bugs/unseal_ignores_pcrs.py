@@ -1,4 +1,4 @@
-"""POL-01 broken (M03): a secret that was sealed comes back whatever the PCRs say."""
+"""POL-01 broken: a secret that was sealed comes back whatever the PCRs say."""
 
 from __future__ import annotations
 

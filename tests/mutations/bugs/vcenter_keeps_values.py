@@ -1,4 +1,4 @@
-"""STD-15 broken (M02): vCenter keeps the values it fetched, and answers from them."""
+"""STD-15 broken: vCenter keeps the values it fetched, and answers from them."""
 
 from __future__ import annotations
 

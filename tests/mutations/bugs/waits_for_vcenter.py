@@ -1,4 +1,4 @@
-"""A03 broken (M18): a host with persisted keys waits for vCenter before it starts its VMs."""
+"""A03 broken: a host with persisted keys waits for vCenter before it starts its VMs."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ async def nothing(self: SimDisk, path: str = "") -> None:
 def test_persistence_that_does_not_sync_is_caught(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    """Negative control (M14, M15): without either sync the keys are gone, and that shows."""
+    """Negative control: without either sync the keys are gone, and that shows."""
 
     def broken(*args: object) -> None:
         monkeypatch.setattr(SimDisk, call, nothing)
@@ -205,7 +205,7 @@ def test_every_failing_disk_call_is_told_and_made_up_for(rig: Rig, nth: int) -> 
 
 
 def test_the_hourly_knob_loses_exactly_the_keys_since_the_last_save(rig: Rig) -> None:
-    """A24, X02: and nothing else: registrations made later are there."""
+    """A24: and nothing else: registrations made later are there."""
     rig.up(knobs={"config_save": "hourly", "config_save_period_s": 600.0})
     rig.esxcli("system security keypersistence enable")
     rig.make_safe()

@@ -1,4 +1,4 @@
-"""The boot: what survives it, what stops it, and the three screens (behaviour 2.3, 6)."""
+"""The boot: what survives it, what stops it, and the three screens (B0 to B9)."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_the_key_cache_is_empty_after_every_reboot(rig: Rig, way: str) -> None:
 def test_a_host_that_keeps_its_cache_over_a_reboot_is_caught(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Negative control (M01): one cache for all lives."""
+    """Negative control: one cache for all lives."""
     kept = KeyCache()
     monkeypatch.setattr("services.esxi.host.KeyCache", lambda: kept)
     assert not forgets(rig, "stop")
@@ -263,7 +263,7 @@ def test_a_tpm_that_fails_at_first_boot_leaves_mode_none_until_it_is_set(rig: Ri
 
 
 def test_a_dead_tpm_at_runtime_changes_nothing_until_the_next_boot(rig: Rig) -> None:
-    """6.4: the archive's key is in memory, so keys are persisted all the same."""
+    """A dead TPM: the archive's key is in memory, so keys are persisted all the same."""
     stored_host(rig)
     digits = recovery_digits(rig)
     device(rig).fail_nv(True)

@@ -103,7 +103,7 @@ def test_persistence_on_and_off(rig: Rig) -> None:
 
 
 def test_a_host_without_tpm_is_refused_with_a_text_that_names_it(rig: Rig) -> None:
-    """X01: and it stays off, also after a reboot."""
+    """KP-01: and it stays off, also after a reboot."""
     rig.up(tpm=TpmBackend.NONE)
     assert "   Mode: NONE" in rig.esxcli("system settings encryption get").output
     assert "Tpm Present: false" in rig.esxcli("hardware trustedboot get").output

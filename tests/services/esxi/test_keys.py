@@ -180,7 +180,7 @@ def test_by_the_other_knob_a_removed_key_stays_stored_and_is_used(rig: Rig) -> N
 
 
 def test_disable_with_the_flag_leaves_no_key_anywhere(rig: Rig) -> None:
-    """A05, X05: nothing in the archive on disk, and the host is as without persistence."""
+    """A05: nothing in the archive on disk, and the host is as without persistence."""
     rig.up()
     rig.esxcli(ENABLE)
     rig.make_safe()
@@ -194,7 +194,7 @@ def test_disable_with_the_flag_leaves_no_key_anywhere(rig: Rig) -> None:
 
 
 def test_disable_without_the_flag_keeps_the_store_unused_until_enabled_again(rig: Rig) -> None:
-    """X06."""
+    """C9: without the flag the keys stay and are not used."""
     rig.up()
     rig.esxcli(ENABLE)
     rig.make_safe()

@@ -1,4 +1,4 @@
-"""Key persistence as pure steps: the table of behaviour 7.2, row by row."""
+"""Key persistence as pure steps: what each event does to the store."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def test_a_running_vm_is_never_locked(rig: Rig) -> None:
 
 
 def test_a_missing_key_that_can_be_had_is_repaired_in_silence(rig: Rig) -> None:
-    """K1, LOCK-01: vCenter was down while the host booted; the way to the key is open."""
+    """LOCK-01: vCenter was down while the host booted; the way to the key is open."""
     rig.up(A)
     rig.vm(VM)
     mark = rig.mark()
@@ -191,7 +191,7 @@ def test_a_missing_key_that_can_be_had_is_repaired_in_silence(rig: Rig) -> None:
 
 
 def test_locked_at_first_sight_when_the_way_of_supply_is_shut(rig: Rig) -> None:
-    """Cells 1.8: F2, then vCenter comes back with its way to the KMS cut."""
+    """F2, then vCenter comes back with its way to the KMS cut."""
     rig.up(A)
     rig.vm(VM)
     rig.power_off(VCENTER)

@@ -1,0 +1,57 @@
+"""References to documents that are not in this tree.
+
+A reader can follow the id of a rule (``docs/rules.md``), the name of a file that is here, or a
+public specification with its number. "Section 3" of nothing, a number in brackets, and the rows
+of a table that nobody has lead nowhere.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+from tests.tidy.tree import Source, sources
+
+_PUBLIC = re.compile(
+    r"\b(KMIP|RFC|TCG|TPM|PC Client|FIPS|SP 800|NIST|OASIS|MessagePack|XDG|POSIX)\b"
+)
+_PLACES = {
+    "a section of a document that is not here": re.compile(
+        r"\b(?:[Bb]ehaviour|[Aa]rchitecture|[Ee]xperience|[Cc]haos|nats|tpm|kmip)"
+        r"(?:\.md)?,? (?:§ ?|section )?\d+(?:\.\d+)*\b(?! ?[a-z]*s\b)"
+    ),
+    "a number in brackets": re.compile(r"(?<=\s)\(\d{1,2}\.\d{1,2}(?:,? [a-z ]+\d+[a-z ]*)?\)"),
+    "a row of a table that is not here": re.compile(
+        r"\b[Cc]ells \d|\bcells F\d|\bTT-[A-Z]\d|(?<![\w.-])[MX]\d\d(?!\w)"
+    ),
+}
+_SECTION = re.compile(r"(?<!\w)(?:[Ss]ections? |§ ?)\d")
+_FILE = re.compile(r"[\w./-]*\w\.md\b")
+_PROSE = (".py", ".md", ".yaml", ".toml")
+
+
+def leads_nowhere(source: Source) -> list[str]:
+    """References that nobody who has only this tree can follow."""
+    if not (source.path.endswith(_PROSE) or source.shell):
+        return []
+    found = []
+    for number, line in enumerate(source.lines, 1):
+        for what, pattern in _PLACES.items():
+            if match := pattern.search(line):
+                found.append(source.at(number, f"{what}: {match.group().strip()}"))
+        if (match := _SECTION.search(line)) and not _public(source, number):
+            found.append(source.at(number, f"a section of nothing: {match.group()}"))
+        for name in _FILE.findall(line):
+            if not source.path.startswith("tests/") and not _is_here(name):
+                found.append(source.at(number, f"a document that is not here: {name}"))
+    return found
+
+
+def _public(source: Source, number: int) -> bool:
+    """Whether this line, or the one before, names a public specification."""
+    return bool(_PUBLIC.search(" ".join(source.lines[max(0, number - 2) : number])))
+
+
+def _is_here(name: str) -> bool:
+    tail = PurePosixPath(name).name
+    return any(PurePosixPath(source.path).name == tail for source in sources())
