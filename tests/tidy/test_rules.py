@@ -71,7 +71,7 @@ def test_tree_without_git_is_walked_to_the_same_packages() -> None:
         (words_belong_here, "lab/core.py", "# fixes #" + "12"),
         (words_belong_here, "lab/core.py", "# TO" + "DO: later"),
         (leads_nowhere, "lab/core.py", "# ordered at once (architec" + "ture 4)"),
-        (leads_nowhere, "lab/core.py", "# as behav" + "iour section 15 has it"),
+        (leads_nowhere, "lab/core.py", "# as behav" + "iour sec" + "tion 15 has it"),
         (leads_nowhere, "lab/core.py", "# the port's options: nats" + ".md 9.2"),
         (leads_nowhere, "lab/core.py", "# the alarms (11" + ".2)"),
         (leads_nowhere, "lab/core.py", "# at most 32 # sec" + "tion 13"),
