@@ -1,8 +1,8 @@
 """References to documents that are not in this tree.
 
 A reader can follow the id of a rule (``docs/rules.md``), the name of a file that is here, or a
-public specification with its number. The n-th section of nothing, a number in brackets, and the rows
-of a table that nobody has lead nowhere.
+public specification with its number. The n-th section of nothing, a number in brackets, and the
+rows of a table that nobody has lead nowhere.
 """
 
 from __future__ import annotations

@@ -37,11 +37,11 @@ def test_the_rule_of_a_knob_is_explained(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "id"),
     [
-        ("the cache ends [STD-" + "77]", "STD-77"),
-        ("(LOCK-" + "99): so", "LOCK-99"),
+        ("the cache ends [STD-" + "77]", "STD-" + "77"),
+        ("(LOCK-" + "99): so", "LOCK-" + "99"),
         ("step B" + "8x is none, B" + "8 is", ""),
-        ("R" + "99, and what follows", "R99"),
-        ("by C" + "99: open", "C99"),
+        ("R" + "99, and what follows", "R" + "99"),
+        ("by C" + "99: open", "C" + "99"),
     ],
 )
 def test_an_id_that_nothing_explains_is_found(text: str, id: str) -> None:
