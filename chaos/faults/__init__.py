@@ -1,6 +1,6 @@
 """Every fault there is: one file and one line each.
 
-``base`` what a fault is · ``links`` ``power`` ``boards`` what several share · the rest: one fault
+``base`` what a fault is · ``links`` ``power`` ``tpms`` what several share · the rest: one fault
 per file, named for it.
 """
 

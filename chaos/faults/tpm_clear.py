@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Targets, names
-from chaos.faults.boards import BoardFault, resets
 from chaos.faults.power import NodesParams
+from chaos.faults.tpms import TpmFault, resets
 from chaos.lab import Lab
 from protocol.messages.agent import TpmAct
 
 
-class TpmClear(BoardFault, frozen=True, kw_only=True):
+class TpmClear(TpmFault, frozen=True, kw_only=True):
     """As in the firmware's set-up: new storage seeds."""
 
     kind: ClassVar[str] = "tpm.clear"

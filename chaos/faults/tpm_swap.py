@@ -1,17 +1,17 @@
-"""``tpm.swap``: the board is replaced: another TPM, another endorsement key, the same disk."""
+"""``tpm.swap``: the mainboard is replaced: another TPM, another endorsement key, the same disk."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from chaos.faults.base import Fault, Notes, Targets, names
-from chaos.faults.boards import BoardFault
 from chaos.faults.power import NodesParams
+from chaos.faults.tpms import TpmFault
 from chaos.lab import Lab
 from protocol.messages.agent import TpmAct
 
 
-class TpmSwap(BoardFault, frozen=True, kw_only=True):
+class TpmSwap(TpmFault, frozen=True, kw_only=True):
     """vCenter also sees another endorsement key than the one it knows."""
 
     kind: ClassVar[str] = "tpm.swap"
@@ -22,7 +22,7 @@ class TpmSwap(BoardFault, frozen=True, kw_only=True):
         return cls(id=id, **cls.chosen(params, targets))
 
     def summary(self) -> str:
-        return f"board of {names(self.nodes)} replaced"
+        return f"mainboard of {names(self.nodes)} replaced"
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
         for node in self.nodes:

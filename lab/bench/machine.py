@@ -12,7 +12,7 @@ import psutil
 from lab.brokers.program import find_server
 from lab.errors import KeysteadError
 from lab.runs.store import code_version, commit
-from services.runtime.tpm.device import available
+from services.runtime.tpm.backends import available
 
 
 def describe(folder: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from services.runtime.real.bus import NatsWire
 from services.runtime.real.clock import LabClock
 from services.runtime.real.rng import LabRng
 from services.runtime.real.world import LabTime
-from services.runtime.tpm.device import available
+from services.runtime.tpm.backends import available
 
 SEED = 1
 

@@ -125,7 +125,7 @@ def _refuse_without_tpm(file: dict[str, Any]) -> None:
             "--tpm libtpms, or --tpm none; `keystead chaos run NAME --mode sim` uses the model",
         )
     if backends.get("libtpms"):
-        from services.runtime.tpm.device import available
+        from services.runtime.tpm.backends import available
 
         missing = available()
         if missing:

@@ -112,12 +112,12 @@ class _Deaf:
 def tpm() -> Finding:
     """Open two real TPMs in process and get random bytes of one."""
     from protocol.tpm.errors import TpmError
-    from services.runtime.tpm import device
+    from services.runtime.tpm import backends
     from services.runtime.tpm.library import LibraryMissing
 
     fix = "./keystead setup   (or start without TPMs: `keystead up --tpm none`)"
     try:
-        got = device.probe()
+        got = backends.probe()
     except LibraryMissing as error:
         return Finding("tpm", Health.PROBLEM, str(error), fix)
     except (TpmError, RuntimeError, OSError) as error:
@@ -127,13 +127,13 @@ def tpm() -> Finding:
 
 def headers() -> Finding:
     """Compile a file against the headers that tpm2-pytss is built with."""
-    from services.runtime.tpm import device
+    from services.runtime.tpm import backends
 
     source = b"#include <Python.h>\n#include <tss2/tss2_esys.h>\nint main(void) { return 0; }\n"
     compiler = shutil.which("gcc") or shutil.which("cc")
     fix = f"apt-get install {BUILD_PACKAGES}"
     # Once tpm2-pytss is built, what builds it is needed for a new environment only.
-    bad = Health.NOTE if not device.available() else Health.PROBLEM
+    bad = Health.NOTE if not backends.available() else Health.PROBLEM
     if compiler is None:
         return Finding("headers", bad, "there is no C compiler", fix)
     command = [compiler, "-fsyntax-only", "-x", "c", f"-I{sysconfig.get_paths()['include']}", "-"]

@@ -24,7 +24,7 @@ from protocol.messages.base import Sealed, registry
 from protocol.messages.host import AddKeys
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
-from services.runtime.tpm.device import available
+from services.runtime.tpm.backends import available
 
 
 def preload(*, tpm: bool) -> None:

@@ -234,7 +234,7 @@ class TpmAct(StrEnum):
 
     INFO = "info"
     CLEAR = "clear"
-    SWAP = "swap"  # the board is replaced: a new TPM
+    SWAP = "swap"  # the mainboard is replaced: a new TPM
     LOCKOUT = "lockout"  # failed tries up to the limit
     FAIL = "fail"  # NV writes fail: failure mode until the next power cycle
     UNFAIL = "unfail"

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
-from services.runtime.tpm.device import available
+from services.runtime.tpm.backends import available
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT = 60.0  # real seconds

@@ -19,7 +19,7 @@ from lab.runs.play import begin, play_lab, play_sim, replay
 from lab.runs.prepare import prepare
 from lab.runs.store import RunFolder
 from services.runtime.sim.runner import ForkServer, run_in_worker
-from services.runtime.tpm.device import available
+from services.runtime.tpm.backends import available
 from tests.mutations.play import run_experiment, run_late, server
 
 E1, E2 = "edge-outage-reboot", "outage-without-persistence"

@@ -15,7 +15,7 @@ import pytest_asyncio
 from chaos.faults import FAULTS
 from lab.client import Lab
 from lab.errors import KeysteadError
-from services.runtime.tpm.device import available
+from services.runtime.tpm.backends import available
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 REAL = not available()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lab.client import Lab
-from services.runtime.tpm.device import available
+from services.runtime.tpm.backends import available
 
 LOCKED = "com.vmware.vc.vm.Crypto.VMLocked.KMSClusterError"
 UNLOCKED = "com.vmware.vc.vm.Crypto.VMUnlocked"

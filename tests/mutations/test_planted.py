@@ -15,7 +15,7 @@ from chaos.checks.result import Result
 from chaos.verdict import Verdict
 from lab.client import Lab
 from services.runtime.sim.runner import ForkServer, run_in_worker
-from services.runtime.tpm.device import available
+from services.runtime.tpm.backends import available
 from tests.mutations.outage import outage
 from tests.mutations.play import run_experiment, run_life, server
 

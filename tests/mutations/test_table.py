@@ -9,7 +9,7 @@ import pytest
 
 import tests.mutations.bugs
 from services.runtime.sim.runner import ForkServer, run_in_worker
-from services.runtime.tpm.device import available
+from services.runtime.tpm.backends import available
 from tests.mutations.play import Outcome, run_tests, server
 from tests.mutations.table import IN_RUNS, KILLED, NO_BUG, Killed
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from chaos.history import verify
-from services.runtime.tpm.device import available
+from services.runtime.tpm.backends import available
 from tests.mutations.bugs.key_ledger import FOLDER
 from tests.scan.exempt import EXEMPT, _covers, leaks
 from tests.scan.real import Life

@@ -21,7 +21,8 @@ from services.runtime.sim.datastore import SimArray
 from services.runtime.sim.disk import SimDisk, SimStore
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.rng import SimRng
-from services.runtime.tpm.device import TpmDevice, open_device
+from services.runtime.tpm.backends import open_device
+from services.runtime.tpm.device import TpmDevice
 from services.runtime.tpm.nv import MemoryNv
 from services.runtime.tpm.pool import InlineRunner
 from services.runtime.tpm.port import TpmPort

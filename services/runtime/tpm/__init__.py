@@ -2,10 +2,12 @@
 
 Map:
 
-- ``device``   ``TpmDevice``: the thing itself, which outlives a host's lives; ``open_device``,
+- ``backends`` which are there, and the device that one of them makes: ``open_device``,
   ``available`` and ``probe`` for the lab and ``doctor``.
+- ``device``   ``TpmDevice``: the thing itself, which outlives a host's lives.
 - ``nv``       where a TPM's permanent state is kept: memory or a file of the lab.
-- ``board``    what every backend shares: power, its turn, its NV image, the lab's commands.
+- ``base``     what every backend shares: power, its lock, its NV image, the lab's commands.
+- ``checks``   what every backend refuses before it asks its TPM.
 - ``library``  private copies of libtpms, many TPMs in one process.
 - ``tss``      one ESAPI context of tpm2-pytss: handles, sessions, templates.
 - ``libtpms``  the real backend: libtpms commanded through tpm2-pytss.

@@ -1,17 +1,15 @@
 """The TPM as a device of the lab: it outlives the lives of its host, and the lab commands it.
 
-All calls block; each waits its turn, so several threads may call. A service never sees this:
+All calls block, one at a time, so several threads may call. A service never sees this:
 it has the Tpm port (``port.TpmPort``) of one life, which ends with that life.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from protocol.errors import InvalidArgument
 from protocol.messages.agent import TpmBackend
 from protocol.tpm.structures import (
     EkKind,
@@ -23,9 +21,8 @@ from protocol.tpm.structures import (
     TpmInfo,
     TpmName,
 )
-from services.runtime.tpm.nv import NvStore
 
-DelayRule = Callable[[str], float]
+AnswerDelay = Callable[[str], float]
 """Name of a port method -> lab seconds by which the answer comes later."""
 
 
@@ -39,10 +36,10 @@ class TpmDevice(Protocol):
     def backend(self) -> TpmBackend: ...
     @property
     def powered(self) -> bool: ...
-    def turn(self) -> AbstractContextManager[object]:
+    def exclusive(self) -> AbstractContextManager[object]:
         """Hold the TPM over several calls (re-entrant). Who ends a host's life and then cuts
         the power can be sure that no call of that life runs later, if every call of that life
-        looks inside its turn whether it still lives."""
+        looks, while it holds the TPM, whether it still lives."""
         ...
 
     # The host's half: what the Tpm port hands on.
@@ -150,7 +147,7 @@ class TpmDevice(Protocol):
         """Take the power without Shutdown; no change when it has none."""
         ...
 
-    def delay(self, rule: DelayRule | None) -> None:
+    def delay(self, rule: AnswerDelay | None) -> None:
         """Let answers come later; the port waits (``delay_of``), in the lab's own time."""
         ...
 
@@ -158,72 +155,3 @@ class TpmDevice(Protocol):
     def close(self) -> None:
         """Cut the power and give everything back; the NV image stays in its store."""
         ...
-
-
-def open_device(
-    backend: TpmBackend, nv: NvStore, entropy: Callable[[int], bytes] = os.urandom
-) -> TpmDevice:
-    """The TPM whose NV image is in ``nv``, without power; an empty store gets a new TPM.
-
-    ``entropy`` feeds the model's seeds and nonces; libtpms has a generator of its own.
-
-    ``InvalidArgument`` for backend ``none``, ``LibraryMissing`` when libtpms or tpm2-pytss is
-    not there, ``ForeignImage`` when the image is of another backend.
-    """
-    match backend:
-        case TpmBackend.NONE:
-            raise InvalidArgument("backend none has no device: a host without TPM has no port")
-        case TpmBackend.MODEL:
-            from services.runtime.tpm.model import ModelDevice
-
-            return ModelDevice(nv, entropy)
-        case TpmBackend.LIBTPMS:
-            reason = available()
-            if reason:
-                from services.runtime.tpm.library import LibraryMissing
-
-                raise LibraryMissing(reason)
-            from services.runtime.tpm.libtpms import LibtpmsDevice
-
-            return LibtpmsDevice(nv)
-
-
-def available() -> str:
-    """Empty when backend libtpms can be used here; else what is missing. Loads the library's
-    Python binding, but no TPM: ``probe`` does."""
-    from services.runtime.tpm.library import LibraryMissing, library_path, quiet_tss
-
-    quiet_tss()
-    try:
-        library_path()
-        import tpm2_pytss  # noqa: F401
-    except LibraryMissing as error:
-        return str(error)
-    except (ImportError, RuntimeError) as error:
-        return f"tpm2-pytss cannot be loaded: {error}"
-    return ""
-
-
-def probe() -> bytes:
-    """Open two real TPMs, see that they are two, and return 16 random bytes of one.
-
-    ``LibraryMissing`` when that backend is not available, ``RuntimeError`` when copies of the
-    library are not private, ``TpmError`` when a TPM does not work.
-    """
-    from services.runtime.tpm.library import LibraryMissing
-
-    reason = available()
-    if reason:
-        raise LibraryMissing(reason)
-    from services.runtime.tpm.libtpms import LibtpmsDevice
-    from services.runtime.tpm.nv import MemoryNv
-
-    first, second = LibtpmsDevice(MemoryNv()), LibtpmsDevice(MemoryNv())
-    try:
-        if first.ek_digest() == second.ek_digest():
-            raise RuntimeError("two TPMs have the same endorsement key: copies are not private")
-        first.power_on()
-        return first.random(16)
-    finally:
-        first.close()
-        second.close()

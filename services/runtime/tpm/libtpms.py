@@ -49,8 +49,8 @@ from protocol.tpm.structures import (
     TpmInfo,
     TpmName,
 )
-from services.runtime.tpm.board import (
-    Board,
+from services.runtime.tpm.base import BaseDevice
+from services.runtime.tpm.checks import (
     check_blob,
     check_credential,
     check_index,
@@ -81,7 +81,7 @@ _SHUTDOWN_CLEAR: Final = struct.pack(">HIIH", 0x8001, 12, 0x145, 0)
 _IN_LOCKOUT: Final = 1 << 9
 
 
-class LibtpmsDevice(Board):
+class LibtpmsDevice(BaseDevice):
     """A ``TpmDevice`` on libtpms."""
 
     kind: ClassVar[TpmBackend] = TpmBackend.LIBTPMS
@@ -99,7 +99,7 @@ class LibtpmsDevice(Board):
     # Power -------------------------------------------------------------------------------------
 
     def power_on(self) -> None:
-        with self._turn:
+        with self._lock:
             if not self._powered:
                 self._engine.store_error = None
                 failed = self._engine.init() != 0
@@ -117,7 +117,7 @@ class LibtpmsDevice(Board):
         self._engine.terminate()
 
     def close(self) -> None:
-        with self._turn:
+        with self._lock:
             super().close()
             self._engine.close()
 
@@ -144,7 +144,7 @@ class LibtpmsDevice(Board):
     @contextmanager
     def _at_work(self) -> Iterator[Context]:
         """The context, held for one operation; refusals of the TSS leave as ``TpmError``."""
-        with self._turn:
+        with self._lock:
             self._need_power()
             if self._context is None:
                 raise self._noted(tpm_error(RC_FAILURE))

@@ -68,9 +68,9 @@ from protocol.tpm.structures import (
     TpmName,
 )
 from protocol.tpm.wire import Reader, pcr_select, sized
-from services.runtime.tpm.board import (
+from services.runtime.tpm.base import BaseDevice
+from services.runtime.tpm.checks import (
     SECRET_LIMIT,
-    Board,
     check_blob,
     check_credential,
     check_index,
@@ -98,7 +98,7 @@ _CLOCK_STEP: Final = 4096
 """ms after which the clock reaches NV and is safe again, as libtpms does it."""
 
 
-class ModelDevice(Board):
+class ModelDevice(BaseDevice):
     """A ``TpmDevice`` without a TPM. ``entropy`` gives seeds and nonces."""
 
     kind: ClassVar[TpmBackend] = TpmBackend.MODEL
@@ -115,7 +115,7 @@ class ModelDevice(Board):
     # Power -------------------------------------------------------------------------------------
 
     def power_on(self) -> None:
-        with self._turn:
+        with self._lock:
             if self._powered:
                 raise tpm_error(RC_FAILURE if self._failed else RC_INITIALIZE)
             self._powered = True
@@ -142,7 +142,7 @@ class ModelDevice(Board):
     @contextmanager
     def _at_work(self) -> Iterator[ModelState]:
         """The state, held for one command; refuses without power and in failure mode."""
-        with self._turn:
+        with self._lock:
             self._need_power()
             if self._failed or self._state is None:
                 raise tpm_error(RC_FAILURE)
@@ -331,7 +331,7 @@ class ModelDevice(Board):
     # State and commands of the lab -------------------------------------------------------------
 
     def info(self) -> TpmInfo:
-        with self._turn:
+        with self._lock:
             self._need_power()
             if self._failed or self._state is None:
                 return TpmInfo(backend=self.kind.value, failed=True)

@@ -1,7 +1,7 @@
 """The Tpm port of one life of a host, on a device that outlives it.
 
 Calls are serialised in the order in which they were made. Whether the life still lasts is asked
-before a call, inside the device's turn right before the TPM works, and after each wait: once a
+before a call, while it holds the device right before the TPM works, and after each wait: once a
 life has ended and its power was cut, nothing of it reaches the TPM any more, however long its
 call waited in a queue.
 """
@@ -107,7 +107,7 @@ class TpmPort:
             return result
 
     def _alive(self, work: Callable[[], T]) -> T:
-        with self._device.turn():
+        with self._device.exclusive():
             self._life.check()
             return work()
 

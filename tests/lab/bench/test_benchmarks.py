@@ -18,7 +18,7 @@ from lab.bench.memory import ProcessMemory
 from lab.bench.roundtrips import RoundTrips
 from lab.bench.startup import UpFifty, UpFiftyPacked, UpThree
 from lab.bench.suite import OwnTests
-from services.runtime.tpm.device import available
+from services.runtime.tpm.backends import available
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")

@@ -106,21 +106,21 @@ def test_no_tpm_library(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.tpm
 def test_a_tpm_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     from protocol.tpm.errors import TpmError, TpmErrorKind
-    from services.runtime.tpm import device
+    from services.runtime.tpm import backends
 
     def failed() -> bytes:
         raise TpmError(0x101, "TPM_RC_FAILURE", TpmErrorKind.FAILURE)
 
-    monkeypatch.setattr(device, "probe", failed)
+    monkeypatch.setattr(backends, "probe", failed)
     bad(doctor.tpm(), "does not work", "up --tpm none")
 
 
 @pytest.fixture
 def binding_missing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As before set-up: tpm2-pytss is still to be compiled."""
-    from services.runtime.tpm import device
+    from services.runtime.tpm import backends
 
-    monkeypatch.setattr(device, "available", lambda: "tpm2-pytss is not there")
+    monkeypatch.setattr(backends, "available", lambda: "tpm2-pytss is not there")
     yield
 
 
@@ -140,9 +140,9 @@ def test_no_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, binding_mis
 
 
 def test_once_compiled_a_missing_compiler_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    from services.runtime.tpm import device
+    from services.runtime.tpm import backends
 
-    monkeypatch.setattr(device, "available", lambda: "")
+    monkeypatch.setattr(backends, "available", lambda: "")
     monkeypatch.setenv("PATH", "/nonexistent")
     bad(doctor.headers(), "no C compiler", "apt-get", Health.NOTE)
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from protocol.messages.agent import TpmBackend
-from services.runtime.tpm.device import TpmDevice, open_device
+from services.runtime.tpm.backends import open_device
+from services.runtime.tpm.device import TpmDevice
 from services.runtime.tpm.library import LibraryMissing, library_path
 from services.runtime.tpm.nv import MemoryNv, NvStore
 

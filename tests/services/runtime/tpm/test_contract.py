@@ -23,7 +23,8 @@ from protocol.tpm.structures import (
     PcrSelection,
     SealedBlob,
 )
-from services.runtime.tpm.device import TpmDevice, open_device
+from services.runtime.tpm.backends import open_device
+from services.runtime.tpm.device import TpmDevice
 from services.runtime.tpm.nv import FileNv, ForeignImage, MemoryNv
 from tests.services.runtime.tpm.boots import (
     ALL,

@@ -13,7 +13,8 @@ from protocol.messages.agent import TpmBackend
 from protocol.tpm.policy import policy_pcr_digest
 from protocol.tpm.structures import PCR_SECURE_BOOT, EventType, MeasuredEvent
 from services.runtime.tpm import library
-from services.runtime.tpm.device import TpmDevice, available, open_device, probe
+from services.runtime.tpm.backends import available, open_device, probe
+from services.runtime.tpm.device import TpmDevice
 from services.runtime.tpm.library import Engine, LibraryMissing, library_path
 from services.runtime.tpm.nv import MemoryNv
 

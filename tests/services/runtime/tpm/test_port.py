@@ -172,7 +172,7 @@ async def test_cutting_power_waits_for_the_command_at_work(tpm: TpmDevice) -> No
     """Who holds the turn is not disturbed: the power goes before or after, never within."""
     tpm.power_on()
     cut = threading.Thread(target=tpm.cut_power)
-    with tpm.turn():
+    with tpm.exclusive():
         cut.start()
         log = tpm.extend_log([EVENT])
         assert tpm.powered

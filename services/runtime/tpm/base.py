@@ -1,4 +1,4 @@
-"""What every backend shares: its turn, its power, its NV image, and most of the lab's commands.
+"""What every backend shares: its lock, its power, its NV image, and most of the lab's commands.
 
 A backend says how power comes and goes, and how each TPM operation is done.
 """
@@ -13,36 +13,23 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar, Final
 
 from protocol.messages.agent import TpmBackend
-from protocol.tpm.credential import decode_point
-from protocol.tpm.errors import TpmError, TpmErrorKind, gone, tpm_error
-from protocol.tpm.public import PublicError, parse_public
-from protocol.tpm.structures import DIGEST_SIZE, EkKind, PublicArea, SealedBlob
-from protocol.tpm.wire import ALG_KEYEDHASH, Truncated
-from services.runtime.tpm.device import DelayRule
+from protocol.tpm.errors import TpmError, TpmErrorKind, gone
+from protocol.tpm.structures import DIGEST_SIZE
+from services.runtime.tpm.device import AnswerDelay
 from services.runtime.tpm.nv import NvImage, NvStore, unpack
 
-RC_SIZE_1: Final = 0x1D5
-RC_SIZE_2: Final = 0x2D5
-SECRET_LIMIT: Final = 128
-NONCE_LIMIT: Final = 64
-NV_LIMIT: Final = 2048
-NV_INDICES: Final = range(0x01800000, 0x01C00000)
-"""The owner's NV indices."""
-_PRIVATE_SIZES: Final = range(50, 513)
-_ID_OBJECT_SIZES: Final = range(35, 133)
-_RSA_SEED: Final = 256
 _UNKNOWN_EK: Final = bytes(DIGEST_SIZE)
 
 
-class Board(ABC):
+class BaseDevice(ABC):
     """Base of the devices; see ``TpmDevice`` for the meaning of the public methods."""
 
     kind: ClassVar[TpmBackend]
 
     def __init__(self, nv: NvStore) -> None:
         self._nv = nv
-        self._turn = threading.RLock()
-        self._rule: DelayRule | None = None
+        self._lock = threading.RLock()
+        self._rule: AnswerDelay | None = None
         self._nv_fails = False
         self._powered = False
         image = nv.load()
@@ -85,11 +72,11 @@ class Board(ABC):
     def powered(self) -> bool:
         return self._powered
 
-    def turn(self) -> AbstractContextManager[object]:
-        return self._turn
+    def exclusive(self) -> AbstractContextManager[object]:
+        return self._lock
 
     def power_off(self, orderly: bool) -> None:
-        with self._turn:
+        with self._lock:
             if not self._powered:
                 return
             try:
@@ -102,7 +89,7 @@ class Board(ABC):
                 self.cut_power()
 
     def cut_power(self) -> None:
-        with self._turn:
+        with self._lock:
             if self._powered:
                 self._powered = False
                 self._lose_power()
@@ -110,7 +97,7 @@ class Board(ABC):
     @contextmanager
     def _with_power(self) -> Iterator[None]:
         """Power for the time of one command of the lab, if there is none."""
-        with self._turn:
+        with self._lock:
             if self._powered:
                 yield
                 return
@@ -146,24 +133,24 @@ class Board(ABC):
         self._image = fresh
 
     def snapshot(self) -> bytes:
-        with self._turn:
+        with self._lock:
             return self._image.pack(self.kind)
 
     def restore(self, image: bytes) -> None:
-        with self._turn:
+        with self._lock:
             parts = unpack(image, self.kind)
             self.cut_power()
             self._nv.store(image)
             self._image = parts
 
     def ek_digest(self) -> str:
-        with self._turn:
+        with self._lock:
             return self._image.ek.hex()
 
     # Commands of the lab -----------------------------------------------------------------------
 
     def swap(self) -> None:
-        with self._turn:
+        with self._lock:
             self.cut_power()
             self._nv_fails = False
             self._image = NvImage(_UNKNOWN_EK, b"")
@@ -178,7 +165,7 @@ class Board(ABC):
             self._lockout()
 
     def fail_nv(self, on: bool) -> None:
-        with self._turn:
+        with self._lock:
             self._nv_fails = on
             if not (on and self._powered):
                 return
@@ -188,7 +175,7 @@ class Board(ABC):
                 if error.kind is not TpmErrorKind.FAILURE:
                     raise
 
-    def delay(self, rule: DelayRule | None) -> None:
+    def delay(self, rule: AnswerDelay | None) -> None:
         self._rule = rule
 
     def delay_of(self, label: str) -> float:
@@ -196,50 +183,3 @@ class Board(ABC):
 
     def close(self) -> None:
         self.cut_power()
-
-
-def check_blob(blob: SealedBlob) -> bytes:
-    """The policy digest of a blob; ``TpmError`` SIZE when it could not even be sent to a TPM."""
-    if len(blob.private) not in _PRIVATE_SIZES:
-        raise tpm_error(RC_SIZE_1)
-    try:
-        public = parse_public(PublicArea(blob.public))
-    except PublicError:
-        raise tpm_error(RC_SIZE_2) from None
-    if public.type != ALG_KEYEDHASH:
-        raise tpm_error(RC_SIZE_2)
-    return public.policy
-
-
-def check_credential(id_object: bytes, encrypted_seed: bytes) -> EkKind:
-    """The sort of endorsement key it was made for; ``TpmError`` SIZE when it is of none."""
-    if len(id_object) not in _ID_OBJECT_SIZES:
-        raise tpm_error(RC_SIZE_1)
-    if len(encrypted_seed) == _RSA_SEED:
-        return EkKind.RSA_2048
-    try:
-        decode_point(encrypted_seed)
-    except Truncated:
-        raise tpm_error(RC_SIZE_2) from None
-    return EkKind.ECC_P256
-
-
-def check_seal(secret: bytes, policy: bytes) -> None:
-    """``ValueError`` for what no TPM would seal, or could never open again."""
-    if not 0 < len(secret) <= SECRET_LIMIT:
-        raise ValueError(f"a TPM seals 1..{SECRET_LIMIT} bytes, not {len(secret)}")
-    if len(policy) != DIGEST_SIZE:
-        raise ValueError(f"a policy digest has {DIGEST_SIZE} bytes, not {len(policy)}")
-
-
-def check_nonce(nonce: bytes) -> None:
-    if len(nonce) > NONCE_LIMIT:
-        raise ValueError(f"a nonce has at most {NONCE_LIMIT} bytes, not {len(nonce)}")
-
-
-def check_index(index: int, size: int = 1) -> None:
-    """``ValueError`` for an NV index or size that is not the owner's to define."""
-    if index not in NV_INDICES:
-        raise ValueError(f"NV index {index:#x} is not in the owner's range")
-    if not 0 < size <= NV_LIMIT:
-        raise ValueError(f"an NV index holds 1..{NV_LIMIT} bytes, not {size}")

@@ -20,10 +20,10 @@ LIST = ("system", "settings", "encryption", "recovery", "list")
 SET_MODE = ("system", "settings", "encryption", "set", "--mode=TPM")
 
 
-class BoardFault(NodesFault, frozen=True, kw_only=True):
+class TpmFault(NodesFault, frozen=True, kw_only=True):
     """Irreversible; the cure (F6) is the recovery key, set --mode=TPM, save.
 
-    Boards and their seeds change with the power off: a host that is on is stopped in order, and
+    A TPM is cleared or replaced with the power off: a host that is on is stopped in order, and
     powered on again afterwards, so a sealed one then shows its screen.
 
     The survey reads each host's recovery key, as an administrator is told to; it lies in the

@@ -1,0 +1,83 @@
+"""Choosing a backend: which are there, and the device that one of them makes.
+
+A backend is imported when it is chosen, so that a process without real TPMs never loads the
+library and its binding.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from protocol.errors import InvalidArgument
+from protocol.messages.agent import TpmBackend
+from services.runtime.tpm.device import TpmDevice
+from services.runtime.tpm.nv import MemoryNv, NvStore
+
+
+def open_device(
+    backend: TpmBackend, nv: NvStore, entropy: Callable[[int], bytes] = os.urandom
+) -> TpmDevice:
+    """The TPM whose NV image is in ``nv``, without power; an empty store gets a new TPM.
+
+    ``entropy`` feeds the model's seeds and nonces; libtpms has a generator of its own.
+
+    ``InvalidArgument`` for backend ``none``, ``LibraryMissing`` when libtpms or tpm2-pytss is
+    not there, ``ForeignImage`` when the image is of another backend.
+    """
+    match backend:
+        case TpmBackend.NONE:
+            raise InvalidArgument("backend none has no device: a host without TPM has no port")
+        case TpmBackend.MODEL:
+            from services.runtime.tpm.model import ModelDevice
+
+            return ModelDevice(nv, entropy)
+        case TpmBackend.LIBTPMS:
+            reason = available()
+            if reason:
+                from services.runtime.tpm.library import LibraryMissing
+
+                raise LibraryMissing(reason)
+            from services.runtime.tpm.libtpms import LibtpmsDevice
+
+            return LibtpmsDevice(nv)
+
+
+def available() -> str:
+    """Empty when backend libtpms can be used here; else what is missing. Loads the library's
+    Python binding, but no TPM: ``probe`` does."""
+    from services.runtime.tpm.library import LibraryMissing, library_path, quiet_tss
+
+    quiet_tss()
+    try:
+        library_path()
+        import tpm2_pytss  # noqa: F401
+    except LibraryMissing as error:
+        return str(error)
+    except (ImportError, RuntimeError) as error:
+        return f"tpm2-pytss cannot be loaded: {error}"
+    return ""
+
+
+def probe() -> bytes:
+    """Open two real TPMs, see that they are two, and return 16 random bytes of one.
+
+    ``LibraryMissing`` when that backend is not available, ``RuntimeError`` when copies of the
+    library are not private, ``TpmError`` when a TPM does not work.
+    """
+    from services.runtime.tpm.library import LibraryMissing
+
+    reason = available()
+    if reason:
+        raise LibraryMissing(reason)
+    from services.runtime.tpm.libtpms import LibtpmsDevice
+
+    first, second = LibtpmsDevice(MemoryNv()), LibtpmsDevice(MemoryNv())
+    try:
+        if first.ek_digest() == second.ek_digest():
+            raise RuntimeError("two TPMs have the same endorsement key: copies are not private")
+        first.power_on()
+        return first.random(16)
+    finally:
+        first.close()
+        second.close()
