@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import subprocess
@@ -93,3 +94,50 @@ def test_what_is_built_holds_every_package() -> None:
     assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == list(PACKAGES)
     assert project["project"]["scripts"] == {"keystead": "lab.cli.main:main"}
     assert {s.path.split("/")[0] for s in package_sources()} == set(PACKAGES)
+
+
+def circles(imports: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle, at load or later: one finding for each of them.
+
+    Modules that nothing left imports, or that import nothing left, are taken away until none is;
+    what stays lies on a circle or between two of them.
+    """
+    left = dict(imports)
+    while True:
+        imported = {target for targets in left.values() for target in targets}
+        kept = {name: targets & left.keys() for name, targets in left.items() if name in imported}
+        kept = {name: targets for name, targets in kept.items() if targets}
+        if kept == left:
+            return [f"{name} -> {', '.join(sorted(to))}" for name, to in sorted(left.items())]
+        left = kept
+
+
+def imports_of_packages() -> dict[str, set[str]]:
+    """Each module of the packages, and those of the packages that it imports anywhere in it."""
+    trees = {
+        source.path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): source.tree()
+        for source in package_sources()
+    }
+    found: dict[str, set[str]] = {name: set() for name in trees}
+    for name, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                found[name] |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                found[name] |= inner & trees.keys() or {node.module}
+        found[name] &= trees.keys() - {name}
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    found = imports_of_packages()
+    assert len(found) > 100
+    assert circles(found) == []
+
+
+def test_a_circle_is_found_and_a_diamond_is_none() -> None:
+    diamond = {"top": {"left", "right"}, "left": {"low"}, "right": {"low"}, "low": set[str]()}
+    assert circles(diamond) == []
+    ring = {"a": {"b"}, "b": {"c"}, "c": {"a", "low"}, "low": set[str](), "top": {"a"}}
+    assert circles(ring) == ["a -> b", "b -> c", "c -> a"]
