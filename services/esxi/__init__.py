@@ -8,10 +8,12 @@
 - ``measure``         what a boot measures into the TPM, pure
 - ``configuration/``  the encrypted configuration, its protection and its recovery key
 - ``keys/``           key cache, persisted store, and the order of looking for a key
+- ``providers/``      what a host does for each management type of key provider, pure
 - ``crypto_manager``  keys, host key, mode and providers on command
 - ``crypto_mode``     host encryption mode, pure
 - ``vms/``            virtual machines: files, registration, encryption, power, guests
-- ``uplink``          the way to vCenter, and the session
+- ``uplink``          the doorbell at vCenter, and the session in which it commands
+- ``access``          who may send what to a host, pure
 - ``esxcli``          the words and texts of the console, pure
 - ``console``         what the commands of the console do
 

@@ -30,7 +30,7 @@ from services.esxi.crypto_mode import after_boot
 from services.esxi.host import Host
 from services.esxi.keys.persistence import usable
 from services.esxi.measure import RECOVERY_OPTION, measurements
-from services.esxi.vms import power, registration, workload
+from services.esxi.vms import autostart, registration, workload
 from services.runtime.service import Halted
 
 SCREEN_A: Final = "Unable to restore the system configuration. A security violation was detected."
@@ -62,10 +62,10 @@ async def boot(host: Host) -> None:
 async def after(host: Host) -> None:
     """B8 and B9, while the host serves. vCenter may be down: B9 does not wait for it."""
     await _passed(host, "B8", f"announce to {host.config.vcenter or 'nobody'}")
-    host.node.background("uplink", host.uplink.announce())
+    host.node.background("uplink", host.uplink.keep_connected())
     await registration.tidy_all(host)
     host.node.record("boot.step", step="B9", text="autostart")
-    await power.autostart(host)
+    await autostart.start_wanted_vms(host)
 
 
 async def load_options(host: Host) -> dict[str, str]:
@@ -80,7 +80,7 @@ def start_loops(host: Host) -> None:
     """What runs for the rest of this life."""
     host.node.background("boot", after(host))
     host.node.background("config.backup", _backup(host))
-    host.node.background("workload", workload.workload(host))
+    host.node.background("workload", workload.run_workload(host))
 
 
 async def shut_down_tpm(host: Host) -> None:

@@ -17,12 +17,13 @@ from protocol.errors import (
 from protocol.messages.base import Sealed
 from protocol.messages.host import CryptoKeyResult, KeyStatus, ProviderRef
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, HostCryptoState, ManagementType
+from protocol.terms import CryptoKeyId, HostCryptoState
 from services.esxi.configuration.sections import Section, StoredKey
 from services.esxi.crypto_mode import Trigger, step
 from services.esxi.host import Host
 from services.esxi.keys import persistence
 from services.esxi.keys.cache import Added
+from services.esxi.providers.capabilities import capability
 
 KEYS_LIMIT = 256  # keys of one AddKeys
 KEY_SIZE = 32
@@ -46,7 +47,7 @@ async def change_host_key(host: Host, key: CryptoKeyId, material: Sealed) -> Non
 
 async def disable(host: Host) -> None:
     """pendingIncapable until the reboot; refused while an encrypted VM is registered (HEM-03)."""
-    here = [e.vm for e in host.vms.values() if e.config is not None and e.config.encrypted]
+    here = [vm.name for vm in host.vms.values() if vm.config is not None and vm.config.encrypted]
     if here and host.mode is HostCryptoState.SAFE:
         raise ResourceInUse(f"encrypted VMs are on this host: {', '.join(sorted(here))}")
     await _enter(host, step(host.mode, Trigger.DISABLE))
@@ -116,14 +117,20 @@ def key_status(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[KeyStatus, ..
 
 
 async def set_providers(host: Host, providers: tuple[ProviderRef, ...]) -> None:
-    """The whole list; only what vCenter manages by itself is built."""
+    """Take the whole list of providers, saved before it is answered.
+
+    ``NotAvailable`` names every provider of a management type that is not built;
+    ``InvalidArgument`` when there are more than ``max_key_providers``.
+    """
     unbuilt = [
-        p.provider_id
-        for p in providers
-        if p.management_type in (ManagementType.TRUST_AUTHORITY, ManagementType.NATIVE_PROVIDER)
+        f"{provider.provider_id} ({provider.management_type.value})"
+        for provider in providers
+        if not capability(provider.management_type).built
     ]
     if unbuilt:
-        raise NotAvailable(f"this host serves standard key providers only, not {unbuilt[0]}")
+        raise NotAvailable(
+            f"{host.node.name}: key providers of these types are not built: {', '.join(unbuilt)}"
+        )
     if len(providers) > host.node.knobs.max_key_providers:
         raise InvalidArgument(f"providers: at most {host.node.knobs.max_key_providers}")
     if providers != host.archive.now.providers:

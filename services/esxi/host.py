@@ -5,6 +5,7 @@ State is changed in sections without ``await``; flows live in the modules that t
 
 from __future__ import annotations
 
+from protocol.errors import NotFound
 from protocol.messages.host import HostSummary, VmSummary
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, ManagementType, PowerState, VmName
@@ -15,7 +16,7 @@ from services.esxi.keys.cache import KeyCache
 from services.esxi.keys.resolve import KeyFacts, on_the_host
 from services.esxi.knobs import EsxiNode
 from services.esxi.uplink import Uplink
-from services.esxi.vms.vm import RegisteredVm, summary
+from services.esxi.vms.vm import RegisteredVm
 from services.runtime.ports import Datastore, Ports
 
 
@@ -50,18 +51,22 @@ class Host:
         """The entry of the persisted store, used or not."""
         return next((entry for entry in self.archive.now.store if entry.key == key), None)
 
+    def management_type(self, key: CryptoKeyId) -> ManagementType:
+        """Who manages the provider of ``key``; UNKNOWN when the host's list does not name it."""
+        for provider in self.archive.now.providers:
+            if provider.provider_id == key.provider_id:
+                return provider.management_type
+        return ManagementType.UNKNOWN
+
     def facts(self, key: CryptoKeyId, *, may_ask: bool = False) -> KeyFacts:
+        """What this host knows of ``key`` now; ``may_ask`` when vCenter may be rung for it."""
         now = self.archive.now
-        provider = next(
-            (p.management_type for p in now.providers if p.provider_id == key.provider_id),
-            ManagementType.UNKNOWN,
-        )
         cached = key in self.keys
         return KeyFacts(
             cached=cached,
             stored=not cached and now.persistence and self.stored(key) is not None,
             persistence=now.persistence,
-            provider=provider,
+            provider=self.management_type(key),
             may_ask=may_ask and self.uplink.connected,
         )
 
@@ -76,8 +81,9 @@ class Host:
 
     # ---- views ------------------------------------------------------------------------------
 
-    def vm_summary(self, entry: RegisteredVm) -> VmSummary:
-        return summary(entry, self.missing(entry.config.keys) if entry.config else ())
+    def vm_summary(self, vm: RegisteredVm) -> VmSummary:
+        """A VM as told to vCenter, with the keys that are missing for it here."""
+        return vm.summary(self.missing(vm.config.keys) if vm.config else ())
 
     def summary(self) -> HostSummary:
         now = self.archive.now
@@ -93,10 +99,20 @@ class Host:
             cached_keys=len(self.keys),
             stored_keys=len(now.store),
             providers=now.providers,
-            vms=tuple(self.vm_summary(entry) for entry in self.vms.values()),
+            vms=tuple(self.vm_summary(vm) for vm in self.vms.values()),
             session=self.uplink.session,
             recovery_id=self.archive.protection.recovery_id,
         )
 
+    # ---- virtual machines -------------------------------------------------------------------
+
+    def registered(self, name: VmName) -> RegisteredVm:
+        """The VM of that name; ``NotFound`` when it is not registered here."""
+        vm = self.vms.get(name)
+        if vm is None:
+            raise NotFound(f"{name} is not registered on {self.node.name}")
+        return vm
+
     def running(self) -> tuple[RegisteredVm, ...]:
-        return tuple(entry for entry in self.vms.values() if entry.power is PowerState.ON)
+        """The VMs whose guests run here, in order of registration."""
+        return tuple(vm for vm in self.vms.values() if vm.power is PowerState.ON)

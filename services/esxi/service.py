@@ -18,7 +18,7 @@ from services.esxi.host import Host
 from services.esxi.knobs import EsxiNode
 from services.esxi.vms import encrypt, power, registration
 from services.esxi.vms.guest import Guest
-from services.esxi.vms.registration import turn_of
+from services.esxi.vms.vm import queue_of
 from services.runtime.ports import Ports
 from services.runtime.service import Peer, Service, serves
 
@@ -28,7 +28,7 @@ def _keystore(_: Any) -> str:
 
 
 def _vm(message: Any) -> str:
-    return turn_of(message.vm)
+    return queue_of(message.vm)
 
 
 class EsxiService(Service):
@@ -112,13 +112,13 @@ class EsxiService(Service):
 
     @serves(m.HostCreateVm, turn=_vm)
     async def create_vm(self, message: m.HostCreateVm, peer: Peer) -> m.VmState:
-        entry = await registration.create(self.host, message.vm, message.blocks)
-        return m.VmState(summary=self.host.vm_summary(entry))
+        vm = await registration.create(self.host, message.vm, message.blocks)
+        return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostRegisterVm, turn=_vm)
     async def register_vm(self, message: m.HostRegisterVm, peer: Peer) -> m.VmState:
-        entry = await registration.register(self.host, message.vm)
-        return m.VmState(summary=self.host.vm_summary(entry))
+        vm = await registration.register(self.host, message.vm)
+        return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostUnregisterVm, turn=_vm)
     async def unregister_vm(self, message: m.HostUnregisterVm, peer: Peer) -> m.Done:
@@ -132,19 +132,19 @@ class EsxiService(Service):
 
     @serves(m.ReconfigureVm, turn=_vm)
     async def reconfigure_vm(self, message: m.ReconfigureVm, peer: Peer) -> m.VmState:
-        entry = await encrypt.encrypt(self.host, message.vm, message.key)
-        return m.VmState(summary=self.host.vm_summary(entry))
+        vm = await encrypt.encrypt(self.host, message.vm, message.key)
+        return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostPowerOnVm, turn=_vm)
     async def power_on_vm(self, message: m.HostPowerOnVm, peer: Peer) -> m.VmState:
         """vCenter brings missing keys itself; for the local administrator the host asks it."""
-        entry = await power.power_on(self.host, message.vm, ask=peer.local)
-        return m.VmState(summary=self.host.vm_summary(entry))
+        vm = await power.power_on(self.host, message.vm, ask=peer.local)
+        return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostPowerOffVm, turn=_vm)
     async def power_off_vm(self, message: m.HostPowerOffVm, peer: Peer) -> m.VmState:
-        entry = await power.power_off(self.host, message.vm)
-        return m.VmState(summary=self.host.vm_summary(entry))
+        vm = await power.power_off(self.host, message.vm)
+        return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.GuestWrite, turn=_vm)
     async def guest_write(self, message: m.GuestWrite, peer: Peer) -> m.GuestAnswer:
@@ -157,11 +157,11 @@ class EsxiService(Service):
         guest = self._guest(message.vm)
         return await guest.challenge(message.nonce, message.blocks, self.rng.stream("guest"))
 
-    def _guest(self, vm: VmName) -> Guest:
-        entry = registration.registered(self.host, vm)
-        if entry.guest is None:
-            raise InvalidPowerState(f"{vm} is not running")
-        return entry.guest
+    def _guest(self, name: VmName) -> Guest:
+        vm = self.host.registered(name)
+        if vm.guest is None:
+            raise InvalidPowerState(f"{name} is not running")
+        return vm.guest
 
     # ---- console ----------------------------------------------------------------------------
 

@@ -1,93 +1,113 @@
-"""A host's way to its vCenter: it rings at boot and when the session is lost (step B8).
+"""A host's way to its vCenter: the doorbell, and the session in which vCenter commands.
 
-vCenter opens the session and asks for the host's view as its heartbeat; three missed
-heartbeats mean, for the host, that the session is lost, and it rings again. What has changed
-is in the view that vCenter asks for; the ring itself says only that it should look.
+The host rings at boot and when the session is lost (step B8), when it misses keys, and when VMs
+changed without a command. What has changed is in the view that vCenter asks for then; the ring
+itself says only that it should look. vCenter opens the session and asks for the host's view as
+its heartbeat; three missed heartbeats mean, for the host, that the session is lost.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, Final
 
 from protocol.errors import NoPermission, ProductError
 from protocol.messages.base import Request
-from protocol.messages.host import (
-    Command,
-    GetCryptoKeyStatus,
-    OpenSession,
-    QueryHost,
-)
+from protocol.messages.host import Command, OpenSession
 from protocol.messages.vcenter import HostChanged
 from protocol.terms import NodeName
+from services.esxi.access import Permission, Relation, Relations, kind_of, permission
 from services.esxi.knobs import EsxiNode
 from services.runtime.ports import Ports
 from services.runtime.service import Peer
 from services.runtime.session import SessionGuard
 
-_FIRST_RETRY = 1.0  # lab seconds
-_LAST_RETRY = 30.0
-_MISSES = 3
+_FIRST_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 30.0
+_MISSES: Final = 3
 
 
 class Uplink:
-    """Who may command, whether vCenter is connected, and what the host tells it."""
+    """The session in force, whether vCenter is connected, and the one doorbell to it."""
 
     def __init__(self, node: EsxiNode, ports: Ports, vcenter: NodeName) -> None:
         self._node, self._bus, self._clock = node, ports.bus, ports.clock
         self._choices = ports.rng.stream("uplink")
         self._vcenter = vcenter
+        self._relations = Relations(vcenter)
         self._guard = SessionGuard()
-        self._heard = 0.0
+        self._heard_at = 0.0  # lab seconds of the monotonic clock
+        self._bell = asyncio.Lock()
+        self._rings = 0  # asked for in this life
+        self._answered = 0  # of these, how many the last request covers
+        self._taken = False  # whether vCenter took that request
 
     @property
     def session(self) -> str:
+        """The session in force; empty when vCenter has opened none in this life."""
         return self._guard.session
 
     @property
     def connected(self) -> bool:
         """A session is in force and vCenter was heard within three heartbeats."""
-        limit = _MISSES * self._node.knobs.heartbeat_s
-        return bool(self.session) and self._clock.monotonic() - self._heard <= limit
+        limit_s = _MISSES * self._node.knobs.heartbeat_s
+        return bool(self.session) and self._clock.monotonic() - self._heard_at <= limit_s
 
     def admit(self, message: Request[Any], peer: Peer) -> None:
-        """In order of arrival: ``NoPermission`` for strangers, ``NotConnected`` for old ones.
+        """Judge a message in order of arrival, by the table of ``access``.
 
-        The administrator at the host's own door needs no session.
+        ``NoPermission`` when its sender may not send it, ``NotConnected`` when it is a command of
+        an old session or number. The administrator at the host's own door needs no session.
         """
-        if peer.local:
+        relation = self._relations.of(peer.node, local=peer.local)
+        allowed = permission(kind_of(message), relation)
+        if allowed is Permission.REFUSED:
+            raise NoPermission(_refusal(message, relation, peer.node))
+        if relation is not Relation.VCENTER:
             return
-        if not self._vcenter or peer.node != self._vcenter:
-            raise NoPermission(f"{peer.node} is not the vCenter of this host")
         match message:
             case OpenSession():
                 self._guard.open(message, peer.node)
-            case Command():
+            case Command() if allowed is Permission.IN_SESSION:
                 self._guard.admit(message, peer.node)
-            case QueryHost() | GetCryptoKeyStatus():
-                pass
             case _:
-                raise NoPermission(f"{type(message).__name__} is for the host's own console")
-        self._heard = self._clock.monotonic()
+                pass
+        self._heard_at = self._clock.monotonic()
 
-    async def announce(self) -> None:
-        """For the rest of this life: while not connected, ask vCenter to connect."""
+    async def keep_connected(self) -> None:
+        """For the rest of this life: while vCenter is not connected, ring until it is.
+
+        The pauses between two rings grow from one lab second to thirty.
+        """
         if not self._vcenter:
             return
-        pause = _FIRST_RETRY
+        pause_s = _FIRST_PAUSE_S
         while True:
             if self.connected:
-                pause = _FIRST_RETRY
+                pause_s = _FIRST_PAUSE_S
                 await self._clock.sleep(self._node.knobs.heartbeat_s)
                 continue
             await self.ring()
-            await self._clock.sleep(pause * (0.5 + self._choices.random()))
-            pause = min(pause * 2, _LAST_RETRY)
+            await self._clock.sleep(pause_s * (0.5 + self._choices.random()))
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     async def ring(self) -> bool:
-        """Have vCenter look at this host soon; whether it heard.
+        """Have vCenter look at this host soon; whether it took the ring.
 
-        Lost: its heartbeat sees the same a little later.
+        One request is on its way at a time; all who ring meanwhile share the next one, because
+        vCenter may have looked before their change. A lost ring is made up for by vCenter's
+        heartbeat, which sees the same a little later.
         """
+        self._rings += 1
+        mine = self._rings
+        async with self._bell:
+            if self._answered < mine:
+                covers = self._rings
+                self._taken = await self._tell_vcenter()
+                self._answered = covers
+            return self._taken
+
+    async def _tell_vcenter(self) -> bool:
         message = HostChanged(boot=self._node.boot)
         try:
             await self._bus.request(
@@ -102,3 +122,11 @@ class Uplink:
             )
             return False
         return True
+
+
+def _refusal(message: Request[Any], relation: Relation, sender: NodeName) -> str:
+    if relation is Relation.VCENTER:
+        return f"{type(message).__name__} is for the host's own console"
+    if relation is Relation.STRANGER:
+        return f"{sender} is not the vCenter of this host"
+    return f"{sender}, {relation.value}, may not send {type(message).__name__} to this host"

@@ -3,4 +3,5 @@
 - ``cache``        the key cache, in memory only
 - ``persistence``  the persisted store: what is stored when, pure
 - ``resolve``      the order in which a host looks for a key, pure
+- ``search``       that order as a flow over all keys that an object needs
 """

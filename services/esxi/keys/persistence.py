@@ -19,8 +19,9 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from protocol.messages.host import ProviderRef
-from protocol.terms import CryptoKeyId, ManagementType, ProtectionMode
+from protocol.terms import CryptoKeyId, ProtectionMode
 from services.esxi.configuration.sections import Configuration, StoredKey
+from services.esxi.providers.capabilities import capability
 
 
 def enable_refusal(
@@ -33,10 +34,10 @@ def enable_refusal(
     """Why it cannot be enabled here, or None (KP-01, KP-06; the texts are ours)."""
     if mode is ProtectionMode.TPM:
         return None
-    only_native = bool(providers) and all(
-        p.management_type is ManagementType.NATIVE_PROVIDER for p in providers
+    all_without_tpm = bool(providers) and all(
+        capability(p.management_type).persists_without_tpm for p in providers
     )
-    if only_native and native_without_tpm:
+    if all_without_tpm and native_without_tpm:
         return None
     if not tpm_present:
         return "Key persistence requires a TPM 2.0 device: this host has no TPM."

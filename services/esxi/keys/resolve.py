@@ -4,6 +4,9 @@
 3. persisted store, if persistence is on   4. trusted provider: attest, ask a KPS
 5. standard provider: the host cannot help itself; vCenter, when connected, is told
 6. otherwise the operation fails and names the key
+
+Each key is judged by its own facts: what holds for one of a VM's keys decides nothing for the
+others. What a management type can do at all is in ``providers.capabilities``.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from protocol.terms import ManagementType
+from services.esxi.providers.capabilities import KeySource, capability
 
 
 class Means(StrEnum):
@@ -41,18 +45,17 @@ class KeyFacts:
 
 
 def next_means(facts: KeyFacts) -> Means:
-    """The first means that applies."""
+    """The first means that applies to the key with these facts."""
+    can = capability(facts.provider)
     if facts.cached:
         return Means.CACHE
-    if facts.provider is ManagementType.NATIVE_PROVIDER and facts.has_kdk:
+    if can.source is KeySource.DERIVATION and facts.has_kdk:
         return Means.DERIVE
     if facts.persistence and facts.stored:
         return Means.STORE
-    if facts.provider is ManagementType.TRUST_AUTHORITY:
+    if can.source is KeySource.KEY_PROVIDER_SERVICE:
         return Means.KEY_PROVIDER_SERVICE
-    if facts.provider is ManagementType.NATIVE_PROVIDER:
-        return Means.NONE  # a KDK comes by push only; without it nobody can name a key
-    return Means.ASK_VCENTER if facts.may_ask else Means.NONE
+    return Means.ASK_VCENTER if can.asks_vcenter and facts.may_ask else Means.NONE
 
 
 def on_the_host(facts: KeyFacts) -> bool:

@@ -16,35 +16,35 @@ from protocol.errors import (
 )
 from protocol.terms import CryptoKeyId, HostCryptoState, VmName
 from services.esxi.host import Host
+from services.esxi.providers.capabilities import capability
 from services.esxi.vms.files import locked, read_config, tidy, write, write_config
 from services.esxi.vms.guest import disk_image, split_image
-from services.esxi.vms.registration import registered
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import VmConfig, encrypted_config
 
 
-async def encrypt(host: Host, vm: VmName, key: CryptoKeyId | None) -> RegisteredVm:
-    """Encrypt ``vm`` under ``key``; no change when it is encrypted with it already.
+async def encrypt(host: Host, name: VmName, key: CryptoKeyId | None) -> RegisteredVm:
+    """Encrypt the VM ``name`` under ``key``; no change when it is encrypted with it already.
 
-    ``NotAvailable`` for None: no provider of this host makes keys. ``EncryptionKeyRequired``
-    when this host cannot use the key, ``InvalidState`` when it is not safe or the VM has another
-    key, ``InvalidPowerState`` while it runs.
+    ``key`` None: the host makes the key (KEY-02); ``NotAvailable``, because none of its providers
+    can. ``EncryptionKeyRequired`` when this host cannot use the key, ``InvalidState`` when it is
+    not safe or the VM has another key, ``InvalidPowerState`` while it runs.
     """
-    entry = registered(host, vm)
+    vm = host.registered(name)
     if key is None:
-        raise NotAvailable(f"{host.node.name} has no key provider that makes keys on the host")
-    if entry.guest is not None:
-        raise InvalidPowerState(f"{vm} is running: it is encrypted while powered off")
-    async with locked(host.datastore, vm):
-        config = await read_config(host.datastore, vm)
+        raise NotAvailable(_why_no_key_is_made(host))
+    if vm.guest is not None:
+        raise InvalidPowerState(f"{name} is running: it is encrypted while powered off")
+    async with locked(host.datastore, name):
+        config = await read_config(host.datastore, name)
         if config.encrypted and config.keys != (key,):
-            raise InvalidState(f"{vm} is encrypted with {config.keys[0]} already")
+            raise InvalidState(f"{name} is encrypted with {config.keys[0]} already")
         if not config.encrypted:
             config = await _rewrite(host, config, key)
-        entry.config, entry.problem = config, ""
+        vm.config, vm.problem = config, ""
         await tidy(host.datastore, config)
-    host.node.record("vm.encrypted", vm=vm, key=str(key))
-    return entry
+    host.node.record("vm.encrypted", vm=name, key=str(key))
+    return vm
 
 
 async def _rewrite(host: Host, config: VmConfig, key: CryptoKeyId) -> VmConfig:
@@ -62,3 +62,14 @@ async def _rewrite(host: Host, config: VmConfig, key: CryptoKeyId) -> VmConfig:
     await write(host.datastore, config.vm, made.disk_file, disk_image(made, keys, blocks))
     await write_config(host.datastore, made)
     return made
+
+
+def _why_no_key_is_made(host: Host) -> str:
+    makers = [
+        provider.provider_id
+        for provider in host.archive.now.providers
+        if capability(provider.management_type).makes_keys
+    ]
+    if not makers:
+        return f"{host.node.name} has no key provider that makes keys on the host"
+    return f"{host.node.name}: making keys with {', '.join(makers)} is not built"

@@ -10,7 +10,6 @@ from protocol.errors import (
     AlreadyExists,
     DatastoreFault,
     InvalidPowerState,
-    NotFound,
     ProductError,
 )
 from protocol.terms import PowerState, VmName
@@ -26,58 +25,50 @@ from services.esxi.vms.files import (
     write_wanted,
 )
 from services.esxi.vms.guest import disk_image, fresh_blocks
-from services.esxi.vms.vm import RegisteredVm
+from services.esxi.vms.vm import RegisteredVm, queue_of
 from services.esxi.vms.vmx import VmConfig, VmKeys, new_config, vmx_file
-
-
-def registered(host: Host, vm: VmName) -> RegisteredVm:
-    """The VM's entry; ``NotFound`` when it is not registered here."""
-    entry = host.vms.get(vm)
-    if entry is None:
-        raise NotFound(f"{vm} is not registered on {host.node.name}")
-    return entry
 
 
 async def load(host: Host) -> None:
     """At boot: read every registered VM's files. One that cannot be read is shown invalid."""
-    for vm in host.archive.now.vms:
-        entry = host.vms[vm] = RegisteredVm(vm)
-        await refresh(host, entry)
+    for name in host.archive.now.vms:
+        vm = host.vms[name] = RegisteredVm(name)
+        await _read_files(host, vm)
 
 
-async def refresh(host: Host, entry: RegisteredVm) -> None:
+async def _read_files(host: Host, vm: RegisteredVm) -> None:
     """Read its files again; ``problem`` says why that failed."""
     try:
-        config = await read_config(host.datastore, entry.vm)
-        entry.wanted = await read_wanted(host.datastore, entry.vm)
-        entry.config, entry.problem = config, ""
+        config = await read_config(host.datastore, vm.name)
+        vm.wanted = await read_wanted(host.datastore, vm.name)
+        vm.config, vm.problem = config, ""
     except ProductError as error:
-        entry.config, entry.problem = None, str(error)
-        host.node.record("vm.unreadable", level="warning", vm=entry.vm, reason=str(error))
+        vm.config, vm.problem = None, str(error)
+        host.node.record("vm.unreadable", level="warning", vm=vm.name, reason=str(error))
 
 
-async def create(host: Host, vm: VmName, blocks: int) -> RegisteredVm:
+async def create(host: Host, name: VmName, blocks: int) -> RegisteredVm:
     """Make and register an unencrypted VM. No change when it is registered and has its files.
 
     Registered first: a crash in between leaves an invalid VM, which a repeat completes. A
     failure takes the registration back.
     """
-    config = new_config(vm, blocks, host.rng)
-    known = host.vms.get(vm)
+    config = new_config(name, blocks, host.rng)
+    known = host.vms.get(name)
     if known is not None and known.config is not None:
         return known
-    if vmx_file(vm) in await host.datastore.files(vm):
-        raise AlreadyExists(f"{vm} has files on the datastore: register it")
-    entry = await _register(host, RegisteredVm(vm))
+    if vmx_file(name) in await host.datastore.files(name):
+        raise AlreadyExists(f"{name} has files on the datastore: register it")
+    vm = await _register(host, RegisteredVm(name))
     try:
-        async with locked(host.datastore, vm):
+        async with locked(host.datastore, name):
             await _write_new(host, config)
     except DatastoreFault:
-        await _unregister(host, vm)
+        await _unregister(host, name)
         raise
-    entry.config, entry.wanted, entry.problem = config, PowerState.OFF, ""
-    host.node.record("vm.created", vm=vm, blocks=blocks)
-    return entry
+    vm.config, vm.wanted, vm.problem = config, PowerState.OFF, ""
+    host.node.record("vm.created", vm=name, blocks=blocks)
+    return vm
 
 
 async def _write_new(host: Host, config: VmConfig) -> None:
@@ -92,72 +83,67 @@ async def _write_new(host: Host, config: VmConfig) -> None:
         raise
 
 
-async def register(host: Host, vm: VmName) -> RegisteredVm:
+async def register(host: Host, name: VmName) -> RegisteredVm:
     """Register the VM whose files lie on the datastore; ``NotFound`` when there are none."""
-    config = await read_config(host.datastore, vm)
-    wanted = await read_wanted(host.datastore, vm)
-    entry = await _register(host, host.vms.get(vm) or RegisteredVm(vm))
-    if entry.guest is None:
-        entry.config, entry.wanted, entry.problem = config, wanted, ""
-    host.node.record("vm.registered", vm=vm)
-    return entry
+    config = await read_config(host.datastore, name)
+    wanted = await read_wanted(host.datastore, name)
+    vm = await _register(host, host.vms.get(name) or RegisteredVm(name))
+    if vm.guest is None:
+        vm.config, vm.wanted, vm.problem = config, wanted, ""
+    host.node.record("vm.registered", vm=name)
+    return vm
 
 
-async def unregister(host: Host, vm: VmName) -> None:
-    """Take it out of the inventory; its files stay. No change when it is not registered."""
-    known = vm in host.vms
+async def unregister(host: Host, name: VmName) -> None:
+    """Take it off this host; its files stay. No change when it is not registered."""
+    known = name in host.vms
     if known:
-        _refuse_running(registered(host, vm))
-    await _unregister(host, vm)
+        _refuse_running(host.registered(name))
+    await _unregister(host, name)
     if known:
-        host.node.record("vm.unregistered", vm=vm)
+        host.node.record("vm.unregistered", vm=name)
 
 
-async def destroy(host: Host, vm: VmName) -> None:
+async def destroy(host: Host, name: VmName) -> None:
     """Delete its files and unregister it. No change when it is not registered."""
-    if vm in host.vms:
-        _refuse_running(registered(host, vm))
-        async with locked(host.datastore, vm):
-            await host.datastore.remove(vm)
-        host.node.record("vm.destroyed", vm=vm)
-    await _unregister(host, vm)
+    if name in host.vms:
+        _refuse_running(host.registered(name))
+        async with locked(host.datastore, name):
+            await host.datastore.remove(name)
+        host.node.record("vm.destroyed", vm=name)
+    await _unregister(host, name)
 
 
 async def tidy_all(host: Host) -> None:
     """After boot: empty disk files that a crash left behind in an encryption."""
-    for entry in list(host.vms.values()):
-        async with host.node.turn(turn_of(entry.vm)):
-            if entry.config is None or entry.guest is not None:
+    for vm in list(host.vms.values()):
+        async with host.node.turn(queue_of(vm.name)):
+            if vm.config is None or vm.guest is not None:
                 continue
             try:
-                async with locked(host.datastore, entry.vm):
-                    await tidy(host.datastore, entry.config)
+                async with locked(host.datastore, vm.name):
+                    await tidy(host.datastore, vm.config)
             except ProductError as error:
-                host.node.record("vm.untidy", level="warning", vm=entry.vm, reason=str(error))
+                host.node.record("vm.untidy", level="warning", vm=vm.name, reason=str(error))
 
 
-def turn_of(vm: VmName) -> str:
-    """The queue in which work on this VM keeps its order."""
-    return f"vm/{vm}"
-
-
-async def _register(host: Host, entry: RegisteredVm) -> RegisteredVm:
+async def _register(host: Host, vm: RegisteredVm) -> RegisteredVm:
     now = host.archive.now
-    if entry.vm not in now.vms:
-        host.archive.change(vms=(*now.vms, entry.vm))
-    host.vms[entry.vm] = entry
+    if vm.name not in now.vms:
+        host.archive.change(vms=(*now.vms, vm.name))
+    host.vms[vm.name] = vm
     await host.archive.save(Section.VMS)
-    return entry
+    return vm
 
 
-async def _unregister(host: Host, vm: VmName) -> None:
-    host.vms.pop(vm, None)
+async def _unregister(host: Host, name: VmName) -> None:
+    host.vms.pop(name, None)
     now = host.archive.now.vms
-    if vm in now:
-        host.archive.change(vms=tuple(name for name in now if name != vm))
+    if name in now:
+        host.archive.change(vms=tuple(other for other in now if other != name))
     await host.archive.save(Section.VMS)
 
 
-def _refuse_running(entry: RegisteredVm) -> None:
-    if entry.guest is not None:
-        raise InvalidPowerState(f"{entry.vm} is running")
+def _refuse_running(vm: RegisteredVm) -> None:
+    if vm.guest is not None:
+        raise InvalidPowerState(f"{vm.name} is running")

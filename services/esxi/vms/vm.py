@@ -17,7 +17,7 @@ class RegisteredVm:
     ``wanted`` is its last accepted power command; ``guest`` is there while it runs.
     """
 
-    vm: VmName
+    name: VmName
     config: VmConfig | None = None
     wanted: PowerState = PowerState.OFF
     guest: Guest | None = None
@@ -25,34 +25,39 @@ class RegisteredVm:
 
     @property
     def power(self) -> PowerState:
+        """On exactly while its guest runs here."""
         return PowerState.ON if self.guest is not None else PowerState.OFF
 
+    def summary(self, missing: tuple[CryptoKeyId, ...]) -> VmSummary:
+        """The VM as told to vCenter; ``missing`` are needed keys the host cannot use by itself.
 
-def summary(vm: RegisteredVm, missing: tuple[CryptoKeyId, ...]) -> VmSummary:
-    """The VM as told to vCenter; ``missing`` are needed keys this host cannot use by itself.
-
-    A running VM is never locked (LOCK-04). Without the home's key it is invalid too (LOCK-02),
-    without a disk's only it is not (LOCK-03).
-    """
-    config, running = vm.config, vm.guest is not None
-    if config is None:
+        A running VM is never locked (LOCK-04). Without the home's key it is invalid too
+        (LOCK-02), without a disk's only it is not (LOCK-03).
+        """
+        config = self.config
+        if config is None:
+            return VmSummary(
+                vm=self.name,
+                power=self.power,
+                connection=VmConnectionState.INVALID,
+                wanted=self.wanted,
+            )
+        gone = () if self.guest is not None else missing
+        crypto = None
+        if config.home is not None:
+            crypto = VmCryptoState.LOCKED if gone else VmCryptoState.UNLOCKED
+        invalid = config.home is not None and config.home.key in gone
         return VmSummary(
-            vm=vm.vm,
-            power=vm.power,
-            connection=VmConnectionState.INVALID,
-            wanted=vm.wanted,
+            vm=self.name,
+            power=self.power,
+            crypto=crypto,
+            connection=VmConnectionState.INVALID if invalid else VmConnectionState.CONNECTED,
+            keys=config.keys,
+            missing=gone,
+            wanted=self.wanted,
         )
-    gone = () if running else missing
-    crypto = None
-    if config.home is not None:
-        crypto = VmCryptoState.LOCKED if gone else VmCryptoState.UNLOCKED
-    invalid = config.home is not None and config.home.key in gone
-    return VmSummary(
-        vm=vm.vm,
-        power=vm.power,
-        crypto=crypto,
-        connection=VmConnectionState.INVALID if invalid else VmConnectionState.CONNECTED,
-        keys=config.keys,
-        missing=gone,
-        wanted=vm.wanted,
-    )
+
+
+def queue_of(vm: VmName) -> str:
+    """The name of the queue in which work on this VM keeps its order (``Node.turn``)."""
+    return f"vm/{vm}"

@@ -1,4 +1,4 @@
-"""Virtual machines as a host knows them, and what their files on the datastore hold.
+"""What the files of a VM on the datastore hold. Pure.
 
 ``<vm>.vmx``  the configuration: which disk file, wrapped DEKs with their key ids, the nvram
 ``disk-N.vmdk``  blocks of 4,096 bytes, XTS-AES-256 under the disk's DEK when encrypted; one
@@ -8,6 +8,7 @@ more block than the guest's disk has: the guest's own journal
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -100,15 +101,21 @@ def encrypted_config(
     return made, VmKeys(dek, seed)
 
 
-def open_vm(config: VmConfig, home_kek: KeyMaterial, disk_kek: KeyMaterial) -> VmKeys:
-    """Unwrap the DEKs of an encrypted VM; ``CryptographicFailure`` when a tag is wrong."""
-    if config.home is None or config.disk is None:
+def open_vm(config: VmConfig, keks: Mapping[CryptoKeyId, KeyMaterial]) -> VmKeys:
+    """Unwrap the DEKs of an encrypted VM; ``CryptographicFailure`` when a tag is wrong.
+
+    ``keks`` has every key of ``config.keys``. A disk that is not encrypted has no DEK.
+    """
+    if config.home is None:
         raise ValueError(f"{config.vm} is not encrypted")
-    home = unwrap(home_kek, config.home.wrapped, _aad(config.vm, "home"))
+    home = unwrap(keks[config.home.key], config.home.wrapped, _aad(config.vm, "home"))
     seed = unwrap(home, config.nvram, _aad(config.vm, "nvram"))
-    return VmKeys(unwrap(disk_kek, config.disk.wrapped, _aad(config.vm, "disk")), seed.reveal())
+    dek = None
+    if config.disk is not None:
+        dek = unwrap(keks[config.disk.key], config.disk.wrapped, _aad(config.vm, "disk"))
+    return VmKeys(dek, seed.reveal())
 
 
-def _aad(vm: VmName, part: str) -> bytes:
+def _aad(vm: VmName, use: str) -> bytes:
     """Binds a wrapped key to its VM and its use there."""
-    return f"keystead vm|{vm}|{part}".encode()
+    return f"keystead vm|{vm}|{use}".encode()

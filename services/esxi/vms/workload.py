@@ -8,22 +8,22 @@ from __future__ import annotations
 from protocol.errors import GuestFault
 from services.esxi.host import Host
 from services.esxi.vms.guest import Guest
-from services.esxi.vms.registration import turn_of
+from services.esxi.vms.vm import queue_of
 
 
-async def workload(host: Host) -> None:
-    """For the rest of this life, every ``workload_period_s`` lab seconds."""
-    period = host.node.knobs.workload_period_s
-    if period <= 0:
+async def run_workload(host: Host) -> None:
+    """For the rest of this life, every ``workload_period_s`` lab seconds; never when it is 0."""
+    period_s = host.node.knobs.workload_period_s
+    if period_s <= 0:
         return
-    async for _ in host.clock.every(period, period / 10):
-        for entry in host.running():
-            async with host.node.turn(turn_of(entry.vm)):
-                if entry.guest is not None and not entry.guest.fault:
-                    await _step(host, entry.guest)
+    async for _ in host.clock.every(period_s, period_s / 10):
+        for vm in host.running():
+            async with host.node.turn(queue_of(vm.name)):
+                if vm.guest is not None and not vm.guest.fault:
+                    await _work(host, vm.guest)
 
 
-async def _step(host: Host, guest: Guest) -> None:
+async def _work(host: Host, guest: Guest) -> None:
     try:
         await guest.work()
     except GuestFault as fault:

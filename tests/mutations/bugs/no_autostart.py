@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.esxi.vms import power
+from services.esxi.vms import autostart
 from tests.mutations.bugs.planting import plant
 
 
@@ -12,4 +12,4 @@ async def _idle(host: Any) -> None:
     """Nothing is started."""
 
 
-plant(power, "autostart", lambda original: _idle)
+plant(autostart, "start_wanted_vms", lambda original: _idle)

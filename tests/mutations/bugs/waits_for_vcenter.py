@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.esxi.vms import power
+from services.esxi.vms import autostart
 from tests.mutations.bugs.planting import plant
 
 
 def _patient(original: Any) -> Any:
-    async def autostart(host: Any) -> None:
+    async def start_wanted_vms(host: Any) -> None:
         while not host.uplink.connected:
             await host.clock.sleep(1.0)
         await original(host)
 
-    return autostart
+    return start_wanted_vms
 
 
-plant(power, "autostart", _patient)
+plant(autostart, "start_wanted_vms", _patient)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from protocol.errors import EncryptionKeyRequired, NoPermission, NotConnected
 from protocol.messages.base import Request
 from protocol.messages.host import (
@@ -102,6 +104,26 @@ def test_silence_of_three_heartbeats_makes_it_announce_again(rig: Rig) -> None:
     assert len(rig.controller.rung) == before
     rig.sleep(60)
     assert len(rig.controller.rung) > before
+
+
+def test_rings_meanwhile_are_one_ring(rig: Rig) -> None:
+    """The first goes out at once; all that come while it is on its way share the next."""
+    rig.up()
+    before = len(rig.controller.rung)
+
+    async def many() -> list[bool]:
+        taken: list[bool] = []
+
+        async def one() -> None:
+            taken.append(await rig.host().uplink.ring())
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(20):
+                group.create_task(one())
+        return taken
+
+    assert rig.run(many()) == [True] * 20
+    assert len(rig.controller.rung) == before + 2
 
 
 def test_a_vcenter_that_is_down_is_told_later(rig: Rig) -> None:

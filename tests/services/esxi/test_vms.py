@@ -243,6 +243,17 @@ def test_creating_and_registering(rig: Rig) -> None:
     assert rig.summary().vms == ()
 
 
+def test_one_vm_taken_off_a_host_takes_no_other_with_it(rig: Rig) -> None:
+    rig.up()
+    names = tuple(VmName(f"vm-0{n}") for n in (1, 2, 3))
+    for name in names:
+        rig.command(HostCreateVm(vm=name, blocks=1))
+    rig.command(HostUnregisterVm(vm=names[1]))
+    assert [vm.vm for vm in rig.summary().vms] == [names[0], names[2]]
+    rig.reboot(way="power_loss")
+    assert [vm.vm for vm in rig.summary().vms] == [names[0], names[2]]
+
+
 def test_a_running_vm_is_locked_on_the_datastore_until_its_host_falls(rig: Rig) -> None:
     rig.up()
     rig.up(B)

@@ -1,0 +1,101 @@
+"""Who may send what to a host. Pure: one table.
+
+| | local administrator | its vCenter | cluster peer | Trust Authority | stranger |
+|---|---|---|---|---|---|
+| session | allowed | allowed | refused | refused | refused |
+| command | allowed | in session | refused | refused | refused |
+| question | allowed | allowed | refused | refused | refused |
+| console | allowed | refused | refused | refused | refused |
+
+*In session*: allowed as the next command of the session in force. Hosts of the same cluster and
+services of a Trust Authority have no message to send to a host yet; the first that is made gets
+a kind, and with it a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from protocol.messages.base import Request
+from protocol.messages.host import Command, GetCryptoKeyStatus, OpenSession, QueryHost
+from protocol.terms import NodeName
+
+
+class MessageKind(StrEnum):
+    """What a message to a host is, as far as permission goes."""
+
+    SESSION = "session"  # vCenter takes command
+    COMMAND = "command"  # a numbered command of a session
+    QUESTION = "question"  # changes nothing
+    CONSOLE = "console"  # for who stands at the host itself
+
+
+class Relation(StrEnum):
+    """What the sender of a message is to this host."""
+
+    LOCAL_ADMINISTRATOR = "the local administrator"
+    VCENTER = "its vCenter"
+    CLUSTER_PEER = "a host of its cluster"
+    TRUST_AUTHORITY = "a service of its Trust Authority"
+    STRANGER = "a stranger"
+
+
+class Permission(StrEnum):
+    """What the table says."""
+
+    ALLOWED = "allowed"
+    IN_SESSION = "in session"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Relations:
+    """The nodes that a host knows by relation; ``vcenter`` is empty when it has none."""
+
+    vcenter: NodeName
+    cluster_peers: frozenset[NodeName] = frozenset()
+    trust_authority: frozenset[NodeName] = frozenset()
+
+    def of(self, node: NodeName, *, local: bool) -> Relation:
+        """The relation of the sender ``node``; ``local``: it came in by the host's own door."""
+        if local:
+            return Relation.LOCAL_ADMINISTRATOR
+        if self.vcenter and node == self.vcenter:
+            return Relation.VCENTER
+        if node in self.cluster_peers:
+            return Relation.CLUSTER_PEER
+        if node in self.trust_authority:
+            return Relation.TRUST_AUTHORITY
+        return Relation.STRANGER
+
+
+_A, _S, _R = Permission.ALLOWED, Permission.IN_SESSION, Permission.REFUSED
+
+_ORDER: Final = tuple(Relation)
+_ROWS: Final[dict[MessageKind, tuple[Permission, ...]]] = {
+    MessageKind.SESSION: (_A, _A, _R, _R, _R),
+    MessageKind.COMMAND: (_A, _S, _R, _R, _R),
+    MessageKind.QUESTION: (_A, _A, _R, _R, _R),
+    MessageKind.CONSOLE: (_A, _R, _R, _R, _R),
+}
+"""The table, its columns in the order of ``Relation``."""
+
+
+def kind_of(message: Request[Any]) -> MessageKind:
+    """The kind of a message; one that nobody has classified is for the console only."""
+    match message:
+        case OpenSession():
+            return MessageKind.SESSION
+        case Command():
+            return MessageKind.COMMAND
+        case QueryHost() | GetCryptoKeyStatus():
+            return MessageKind.QUESTION
+        case _:
+            return MessageKind.CONSOLE
+
+
+def permission(kind: MessageKind, relation: Relation) -> Permission:
+    """Whether a sender of this relation may send a message of this kind."""
+    return _ROWS[kind][_ORDER.index(relation)]

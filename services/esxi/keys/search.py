@@ -1,0 +1,74 @@
+"""The search for the keys that an object needs: VMs today, whatever is encrypted tomorrow.
+
+Steps 1 to 6 of resolving as one flow; the order itself is in ``resolve``. Each key goes its own
+way: that one of them cannot be had keeps no other from being loaded or asked for.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from protocol.errors import EncryptionKeyRequired, NotAvailable
+from protocol.terms import CryptoKeyId
+from services.esxi.host import Host
+from services.esxi.keys.resolve import Means, next_means
+from services.esxi.providers.capabilities import capability
+
+
+async def bring(host: Host, keys: tuple[CryptoKeyId, ...], *, subject: str, ask: bool) -> None:
+    """Bring every one of ``keys`` into the key cache, each by the first means that applies.
+
+    ``subject`` is what needs them, for the texts of refusals. ``ask``: ring at vCenter for those
+    that only it can bring, and wait at most ``request_timeout_s`` for them.
+    ``EncryptionKeyRequired`` names those that could not be had; ``NotAvailable`` says that some
+    of them belong to a provider that this lab has not built, whose keys nothing can bring.
+    """
+    _help_itself(host, keys)
+    wanted = _by_means(host, keys, Means.ASK_VCENTER, ask=ask)
+    if wanted:
+        await _have_vcenter_bring(host, wanted)
+    lacking = tuple(key for key in keys if key not in host.keys)
+    unbuilt = tuple(key for key in lacking if not capability(host.management_type(key)).built)
+    if unbuilt:
+        raise NotAvailable(f"{subject}: {_of_unbuilt_providers(host, unbuilt)}", unbuilt)
+    if lacking:
+        raise EncryptionKeyRequired(
+            f"{subject}: required keys are not in the key cache of {host.node.name}", lacking
+        )
+
+
+async def _have_vcenter_bring(host: Host, wanted: tuple[CryptoKeyId, ...]) -> None:
+    """Step 5: vCenter looks, sees what is missing, and pushes it or does not."""
+    try:
+        async with host.clock.timeout(host.node.knobs.request_timeout_s):
+            if await host.uplink.ring():
+                while not all(key in host.keys for key in wanted):
+                    await host.keys.next_change.wait()
+    except TimeoutError:
+        pass  # what is missing still is named by the caller
+
+
+def _help_itself(host: Host, keys: tuple[CryptoKeyId, ...]) -> None:
+    """Steps 1 to 4, as far as the host helps itself."""
+    for key in keys:
+        match next_means(host.facts(key)):
+            case Means.STORE:
+                stored = host.stored(key)
+                host.keys.load(() if stored is None else (stored,))
+            case Means.DERIVE | Means.KEY_PROVIDER_SERVICE:
+                pass  # of a provider that is not built: the key stays lacking
+            case Means.CACHE | Means.ASK_VCENTER | Means.NONE:
+                pass
+            case other:
+                assert_never(other)
+
+
+def _by_means(
+    host: Host, keys: tuple[CryptoKeyId, ...], means: Means, *, ask: bool
+) -> tuple[CryptoKeyId, ...]:
+    return tuple(key for key in keys if next_means(host.facts(key, may_ask=ask)) is means)
+
+
+def _of_unbuilt_providers(host: Host, keys: tuple[CryptoKeyId, ...]) -> str:
+    each = (f"{key} ({capability(host.management_type(key)).unavailable.value})" for key in keys)
+    return f"keys of providers that are not built here: {', '.join(each)}"

@@ -1,0 +1,86 @@
+"""What a host does for each management type of key provider. Pure.
+
+| | vCenter, unknown | trustAuthority | nativeProvider |
+|---|---|---|---|
+| where a key comes from | vCenter brings it | a Key Provider Service | derived from the KDK |
+| makes a key when vCenter names none (KEY-02) | no | yes | yes |
+| vCenter is asked for a missing key | yes | no: it has none (TA-06) | no: it has KDKs only |
+| persistence without a TPM (KP-01, KP-06) | no | no | by knob |
+| why a key is not there (STD-20) | MissingInCache | ManagedByTrustAuthority | ManagedByNKP |
+| built | yes | no | no |
+
+``unknown`` is also what a host assumes of a provider that its list does not name: a standard
+provider needs no presence on hosts (NKP-09).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, assert_never
+
+from protocol.terms import KeyUnavailableReason, ManagementType
+
+
+class KeySource(StrEnum):
+    """Where a host gets a key from that is neither in its cache nor in its store."""
+
+    VCENTER = "vCenter brings it"
+    KEY_PROVIDER_SERVICE = "the host asks a Key Provider Service"
+    DERIVATION = "the host derives it from the KDK"
+
+
+@dataclass(frozen=True, slots=True)
+class HostCapability:
+    """One column of the table above.
+
+    ``makes_keys``: the host makes the key when ``ReconfigureVm`` names none. ``asks_vcenter``:
+    a missing key is a reason to ring at vCenter. ``unavailable``: what to say of a key of such a
+    provider that this host does not get. ``built``: whether this lab has the provider at all.
+    """
+
+    source: KeySource
+    makes_keys: bool
+    asks_vcenter: bool
+    persists_without_tpm: bool
+    unavailable: KeyUnavailableReason
+    built: bool
+
+
+_STANDARD: Final = HostCapability(
+    source=KeySource.VCENTER,
+    makes_keys=False,
+    asks_vcenter=True,
+    persists_without_tpm=False,
+    unavailable=KeyUnavailableReason.MISSING_IN_CACHE,
+    built=True,
+)
+_TRUSTED: Final = HostCapability(
+    source=KeySource.KEY_PROVIDER_SERVICE,
+    makes_keys=True,
+    asks_vcenter=False,
+    persists_without_tpm=False,
+    unavailable=KeyUnavailableReason.MANAGED_BY_TRUST_AUTHORITY,
+    built=False,
+)
+_NATIVE: Final = HostCapability(
+    source=KeySource.DERIVATION,
+    makes_keys=True,
+    asks_vcenter=False,
+    persists_without_tpm=True,
+    unavailable=KeyUnavailableReason.MANAGED_BY_NKP,
+    built=False,
+)
+
+
+def capability(management_type: ManagementType) -> HostCapability:
+    """What a host does for a provider of this management type."""
+    match management_type:
+        case ManagementType.VCENTER | ManagementType.UNKNOWN:
+            return _STANDARD
+        case ManagementType.TRUST_AUTHORITY:
+            return _TRUSTED
+        case ManagementType.NATIVE_PROVIDER:
+            return _NATIVE
+        case _:
+            assert_never(management_type)

@@ -1,0 +1,64 @@
+"""Step B9: a host that has booted starts the VMs that were running, by itself."""
+
+from __future__ import annotations
+
+from protocol.errors import EncryptionKeyRequired, InvalidState, ProductError
+from protocol.terms import CryptoKeyId, PowerState, VmName
+from services.esxi.host import Host
+from services.esxi.vms import power
+from services.esxi.vms.vm import queue_of
+
+
+async def start_wanted_vms(host: Host) -> None:
+    """Start VMs whose last accepted command was *on*; try again when keys arrive.
+
+    Only within this boot's window (``autostart_window_s``): a key that arrives later unlocks,
+    and starts nothing. vCenter is rung once for each VM that lacks keys, and when VMs started.
+    """
+    deadline = host.clock.monotonic() + host.node.knobs.autostart_window_s
+    waiting = [vm.name for vm in host.vms.values() if vm.wanted is PowerState.ON]
+    asked_for: set[VmName] = set()
+    while waiting:
+        change = host.keys.next_change
+        started, lacking = await _try_each(host, waiting)
+        waiting = list(lacking)
+        if host.uplink.connected:
+            news = {vm for vm, keys in lacking.items() if keys and vm not in asked_for}
+            asked_for |= news
+            if started or news:
+                host.node.background("autostart.ring", _ring(host))
+        left_s = deadline - host.clock.monotonic()
+        if not waiting or left_s <= 0:
+            break
+        try:
+            async with host.clock.timeout(left_s):
+                await change.wait()
+        except TimeoutError:
+            break
+    host.node.record("boot.step", step="B9", text="autostart ended", waiting=list(waiting))
+
+
+async def _try_each(
+    host: Host, vms: list[VmName]
+) -> tuple[bool, dict[VmName, tuple[CryptoKeyId, ...]]]:
+    """Try each once; whether any started, and those for which a key or the mode may still come."""
+    started = False
+    lacking: dict[VmName, tuple[CryptoKeyId, ...]] = {}
+    for name in vms:
+        async with host.node.turn(queue_of(name)):
+            vm = host.vms.get(name)
+            if vm is None or vm.wanted is PowerState.OFF or vm.guest is not None:
+                continue
+            try:
+                await power.power_on(host, name, ask=False)
+            except (EncryptionKeyRequired, InvalidState) as error:
+                lacking[name] = error.keys
+            except ProductError:
+                continue  # recorded; nothing that may arrive would help
+            else:
+                started = True
+    return started, lacking
+
+
+async def _ring(host: Host) -> None:
+    await host.uplink.ring()

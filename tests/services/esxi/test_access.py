@@ -1,0 +1,94 @@
+"""Who may send what to a host: the whole table, and what each message of a host is in it."""
+
+from __future__ import annotations
+
+import pytest
+
+import protocol.messages.host as host_messages
+from protocol.messages.base import Request, Sealed, registry
+from protocol.messages.host import (
+    AddKeys,
+    ChangeHostKey,
+    Command,
+    CryptoManagerHostEnable,
+    Esxcli,
+    GetCryptoKeyStatus,
+    GuestChallenge,
+    GuestWrite,
+    OpenSession,
+    QueryHost,
+    SaveConfiguration,
+)
+from protocol.terms import NodeName, VmName
+from services.esxi.access import MessageKind, Permission, Relation, Relations, kind_of, permission
+from tests.services.esxi.rig import HOST_KEY
+
+VC, PEER, KPS, OTHER = (NodeName(name) for name in ("vcenter", "esxi-002", "kps-1", "esxi-099"))
+RELATIONS = Relations(VC, cluster_peers=frozenset({PEER}), trust_authority=frozenset({KPS}))
+ALLOWED, IN_SESSION, REFUSED = Permission.ALLOWED, Permission.IN_SESSION, Permission.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("node", "local", "relation"),
+    [
+        (VC, False, Relation.VCENTER),
+        (PEER, False, Relation.CLUSTER_PEER),
+        (KPS, False, Relation.TRUST_AUTHORITY),
+        (OTHER, False, Relation.STRANGER),
+        (OTHER, True, Relation.LOCAL_ADMINISTRATOR),
+        (VC, True, Relation.LOCAL_ADMINISTRATOR),
+    ],
+)
+def test_what_a_sender_is_to_a_host(node: NodeName, local: bool, relation: Relation) -> None:
+    assert RELATIONS.of(node, local=local) is relation
+
+
+def test_a_host_without_vcenter_takes_nobody_for_it() -> None:
+    assert Relations(NodeName("")).of(NodeName(""), local=False) is Relation.STRANGER
+
+
+def test_the_local_administrator_may_everything_and_its_vcenter_all_but_the_console() -> None:
+    for kind in MessageKind:
+        assert permission(kind, Relation.LOCAL_ADMINISTRATOR) is ALLOWED
+    assert {kind: permission(kind, Relation.VCENTER) for kind in MessageKind} == {
+        MessageKind.SESSION: ALLOWED,
+        MessageKind.COMMAND: IN_SESSION,
+        MessageKind.QUESTION: ALLOWED,
+        MessageKind.CONSOLE: REFUSED,
+    }
+
+
+@pytest.mark.parametrize(
+    "relation", [Relation.CLUSTER_PEER, Relation.TRUST_AUTHORITY, Relation.STRANGER]
+)
+def test_nobody_else_has_a_message_for_a_host_yet(relation: Relation) -> None:
+    assert {permission(kind, relation) for kind in MessageKind} == {REFUSED}
+
+
+def test_the_kind_of_every_message_to_a_host() -> None:
+    """A message that is added and classified by nobody is for the console, and shows up here."""
+    console = (
+        Esxcli(arguments=()),
+        SaveConfiguration(),
+        GuestWrite(vm=VmName("v"), marker=b""),
+        GuestChallenge(vm=VmName("v"), nonce=b"", blocks=()),
+    )
+    assert {kind_of(message) for message in console} == {MessageKind.CONSOLE}
+    assert kind_of(OpenSession(session="s", vcenter_boot=1)) is MessageKind.SESSION
+    questions: tuple[Request[object], ...] = (QueryHost(), GetCryptoKeyStatus())
+    assert {kind_of(message) for message in questions} == {MessageKind.QUESTION}
+    for command in (
+        AddKeys(keys=(), material=Sealed.of()),
+        CryptoManagerHostEnable(key=HOST_KEY, material=Sealed.of()),
+        ChangeHostKey(key=HOST_KEY, material=Sealed.of()),
+    ):
+        assert kind_of(command) is MessageKind.COMMAND
+    named = {type(message).__name__ for message in (*console, *questions)} | {"OpenSession"}
+    others = {
+        name
+        for name, message in registry().items()
+        if message.__module__ == host_messages.__name__
+        and issubclass(message, Request)
+        and not issubclass(message, Command)
+    }
+    assert others == named

@@ -1,0 +1,101 @@
+"""The search for keys of a VM that has several: each is judged by itself."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from protocol.errors import EncryptionKeyRequired, NotAvailable
+from protocol.messages.host import (
+    GetCryptoKeyStatus,
+    HostPowerOnVm,
+    ProviderRef,
+    ReconfigureVm,
+    RemoveKeys,
+)
+from protocol.terms import CryptoKeyId, KeyId, ManagementType, ProviderId
+from services.esxi.vms.vmx import VmConfig, vmx_file
+from tests.services.esxi.rig import VM, A, Rig, key
+
+HOME, DISK = key("kek-home"), key("kek-disk")
+NKP, TRUSTED = ProviderId("nkp"), ProviderId("trusted")
+TYPES = {NKP: ManagementType.NATIVE_PROVIDER, TRUSTED: ManagementType.TRUST_AUTHORITY}
+
+
+def with_two_keys(rig: Rig, home: CryptoKeyId, disk: CryptoKeyId) -> None:
+    """A powered-off VM on a safe, connected host without its keys; home and disk need another.
+
+    Only the ids are changed: the search ends before anything is unwrapped.
+    """
+    rig.up()
+    rig.make_safe()
+    rig.encrypted_vm(on=False)
+    rig.command(RemoveKeys(keys=(key("kek-1"),)))
+    folder = rig.array.folders[VM]
+    config = msgspec.msgpack.decode(bytes(folder[vmx_file(VM)]), type=VmConfig)
+    assert config.home is not None and config.disk is not None
+    config = msgspec.structs.replace(
+        config,
+        home=msgspec.structs.replace(config.home, key=home),
+        disk=msgspec.structs.replace(config.disk, key=disk),
+    )
+    folder[vmx_file(VM)] = bytearray(msgspec.msgpack.encode(config))
+    known = {home.provider_id, disk.provider_id}
+    host = rig.host()
+    host.archive.change(
+        providers=tuple(
+            ProviderRef(provider_id=provider, management_type=TYPES[provider])
+            for provider in sorted(known & set(TYPES))
+        )
+    )
+
+
+def present(rig: Rig, wanted: CryptoKeyId) -> bool:
+    return rig.door(GetCryptoKeyStatus(keys=(wanted,))).keys[0].present
+
+
+@pytest.mark.parametrize("order", ["home", "disk"])
+@pytest.mark.parametrize("provider", [NKP, TRUSTED])
+def test_vcenter_brings_one_key_whatever_the_other_needs(
+    rig: Rig, provider: ProviderId, order: str
+) -> None:
+    """A key that vCenter cannot give, first or last, does not keep it from giving the other."""
+    foreign = CryptoKeyId(KeyId("elsewhere"), provider)
+    home, disk = (foreign, DISK) if order == "home" else (HOME, foreign)
+    mine = disk if order == "home" else home
+    with_two_keys(rig, home, disk)
+    rig.controller.supply[mine] = A
+    before = rig.loop.time()
+    error = rig.refused_door(HostPowerOnVm(vm=VM))
+    assert isinstance(error, NotAvailable)
+    assert error.keys == (foreign,)
+    assert str(foreign) in str(error) and "not built" in str(error)
+    assert present(rig, mine)
+    assert rig.loop.time() - before < 5  # nobody waits for what nobody brings
+
+
+@pytest.mark.parametrize("brought", [HOME, DISK])
+def test_only_what_is_still_missing_is_named(rig: Rig, brought: CryptoKeyId) -> None:
+    with_two_keys(rig, HOME, DISK)
+    rig.controller.supply[brought] = A
+    error = rig.refused_door(HostPowerOnVm(vm=VM))
+    assert isinstance(error, EncryptionKeyRequired)
+    assert error.keys == tuple(k for k in (HOME, DISK) if k != brought)
+    assert present(rig, brought)
+
+
+def test_both_brought_and_the_vm_is_opened(rig: Rig) -> None:
+    with_two_keys(rig, key("kek-1"), DISK)
+    rig.controller.supply[key("kek-1")] = rig.controller.supply[DISK] = A
+    error = rig.refused_door(HostPowerOnVm(vm=VM))
+    assert "wrapped DEK" in str(error)  # beyond the search: DISK is not what wrapped it
+
+
+@pytest.mark.parametrize("provider", [NKP, TRUSTED])
+def test_a_key_that_the_host_should_make_is_told_as_not_built(
+    rig: Rig, provider: ProviderId
+) -> None:
+    with_two_keys(rig, CryptoKeyId(KeyId("elsewhere"), provider), DISK)
+    refused = rig.refused_command(ReconfigureVm(vm=VM))
+    assert isinstance(refused, NotAvailable)
+    assert provider in str(refused) and "not built" in str(refused)
