@@ -17,15 +17,15 @@ from chaos.checks.result import CheckResult, Result
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, PlannedFault, PlannedProbe
-from chaos.guests import Guests
+from chaos.experiment.requirements import REQUIRES, unmet
 from chaos.history import History
-from chaos.hypothesis import Hypotheses
+from chaos.hypotheses.measure import Hypotheses
+from chaos.hypotheses.probes import PROBES, Operations, Sources
 from chaos.keeper import HealReport, Keeping, StillThere
 from chaos.lab import Lab
-from chaos.observe import Snapshot
-from chaos.probes import PROBES, Operations, Sources
-from chaos.recoveries import EVERY, Recoveries
-from chaos.requirements import REQUIRES, unmet
+from chaos.observe.guests import Guests
+from chaos.observe.recoveries import EVERY, Recoveries
+from chaos.observe.snapshot import Snapshot
 from chaos.verdict import WORDS, Exit, Verdict, exit_of
 from chaos.workload import Means, load_name, perform
 from protocol.terms import CryptoKeyId, KeyId, PowerState, ProviderId

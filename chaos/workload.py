@@ -13,11 +13,11 @@ from typing import Any, Final
 import msgspec
 
 from chaos.draws import Draws
-from chaos.guests import Guests
 from chaos.history import History
+from chaos.hypotheses.probes import Operations
 from chaos.lab import Lab
-from chaos.observe import Snapshot, nodes_of
-from chaos.probes import Operations
+from chaos.observe.guests import Guests
+from chaos.observe.snapshot import Snapshot, nodes_of
 from protocol.errors import NotFound, ProductError
 from protocol.messages.vcenter import (
     CreateVm,

@@ -1,7 +1,7 @@
 """Hosts that booted had their VMs running again without any call to a key server.
 
-Reads the ``recovery`` states that ``chaos.recoveries`` writes: one per boot of a host that had
-running VMs. The calls are counted in the key servers' own audit trails.
+Reads the ``recovery`` states that ``chaos.observe.recoveries`` writes: one per boot of a host
+that had running VMs. The calls are counted in the key servers' own audit trails.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from chaos.experiment.model import (
 )
 from chaos.experiment.parse import Document, Problem, parse
 from chaos.faults import FAULTS, fault_type
-from chaos.probes import PROBES
+from chaos.hypotheses.probes import PROBES
 from chaos.workload import OPERATIONS
 from chaos.yaml_file import Path, YamlFile
 

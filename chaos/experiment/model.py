@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from chaos.experiment.parse import Document
 from chaos.faults.base import Fault
-from chaos.tolerance import Tolerance, tolerance
+from chaos.hypotheses.tolerance import Tolerance, tolerance
 from chaos.units import Rate, Seconds, seconds
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9])*$", max_length=60)]

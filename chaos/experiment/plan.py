@@ -17,10 +17,10 @@ from chaos.experiment.model import Experiment, FaultStep, Probed
 from chaos.experiment.parse import Document
 from chaos.faults import from_plain, to_plain
 from chaos.faults.base import Fault, Targets
+from chaos.hypotheses.probes import PROBES, Scope
+from chaos.hypotheses.tolerance import Tolerance
 from chaos.lab import Directory
-from chaos.probes import PROBES, Scope
 from chaos.selectors import select_nodes, select_vms
-from chaos.tolerance import Tolerance
 from chaos.workload import OPERATIONS, Arrival, draw_arrivals
 from chaos.yaml_file import Path
 from protocol.terms import NodeName, Role, VmName

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chaos.draws import Draws
-from chaos.guests import BLOCKS, Asked, Guests
+from chaos.observe.guests import BLOCKS, Asked, Guests
 from protocol.errors import InvalidPowerState, ProductError, TimedOut
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.messages.host import GuestAnswer, GuestChallenge, GuestWrite

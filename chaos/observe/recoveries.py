@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from chaos.faults.base import REFUSALS, status_of
 from chaos.history import History
 from chaos.lab import Lab
-from chaos.observe import AuditTail, Snapshot
+from chaos.observe.audit import AuditTail
+from chaos.observe.snapshot import Snapshot
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import QueryHost
 from protocol.terms import NodeName, PowerState, VmName

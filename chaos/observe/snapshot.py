@@ -1,18 +1,15 @@
 """What is seen of a lab at one moment, by questions at administrators' doors only.
 
 A ``Snapshot`` asks each thing once, however many probes read it. What does not answer is
-absent, never guessed. ``AuditTail`` follows the key servers' audit trails.
+absent, never guessed.
 """
 
 from __future__ import annotations
-
-import asyncio
 
 from chaos.faults.base import REFUSALS, status_of
 from chaos.lab import Lab
 from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.messages.host import HostSummary, QueryHost, VmSummary
-from protocol.messages.kms import AuditRow, QueryAudit
 from protocol.messages.vcenter import (
     CryptoKeyStatus,
     HostInfo,
@@ -26,11 +23,12 @@ from protocol.messages.vcenter import (
 from protocol.terms import CryptoKeyId, NodeName, Role, VmName
 from services.runtime.each import try_each
 
-WITHIN = 10.0
+WITHIN_S = 10.0
 KEYS_AT_ONCE = 256
 
 
 def nodes_of(lab: Lab, role: Role) -> tuple[NodeName, ...]:
+    """The nodes of ``role``, in order of the lab's directory."""
     return tuple(entry.node for entry in lab.directory().nodes if entry.role is role)
 
 
@@ -59,7 +57,7 @@ class Snapshot:
             status = await self.status()
 
             async def ask(host: NodeName) -> HostSummary:
-                return (await self.lab.ask(host, QueryHost(), within=WITHIN)).summary
+                return (await self.lab.ask(host, QueryHost(), within=WITHIN_S)).summary
 
             up = [
                 host
@@ -83,20 +81,22 @@ class Snapshot:
         }
 
     async def vcenter_vms(self) -> dict[VmName, VmInfo]:
+        """Each VM as its vCenter sees it; absent when that vCenter does not answer."""
         found: dict[VmName, VmInfo] = {}
         for vcenter in nodes_of(self.lab, Role.VCENTER):
             try:
-                listed = await self.lab.ask(vcenter, ListVms(), within=WITHIN)
+                listed = await self.lab.ask(vcenter, ListVms(), within=WITHIN_S)
             except REFUSALS:
                 continue
             found |= {vm.vm: vm for vm in listed.vms}
         return found
 
     async def vcenter_hosts(self) -> dict[NodeName, HostInfo]:
+        """Each host as its vCenter sees it; absent when that vCenter does not answer."""
         found: dict[NodeName, HostInfo] = {}
         for vcenter in nodes_of(self.lab, Role.VCENTER):
             try:
-                listed = await self.lab.ask(vcenter, ListHosts(), within=WITHIN)
+                listed = await self.lab.ask(vcenter, ListHosts(), within=WITHIN_S)
             except REFUSALS:
                 continue
             found |= {host.host: host for host in listed.hosts}
@@ -107,7 +107,7 @@ class Snapshot:
         found: tuple[ProviderInfo, ...] | None = None
         for vcenter in nodes_of(self.lab, Role.VCENTER):
             try:
-                listed = await self.lab.ask(vcenter, ListKmsClusters(), within=WITHIN)
+                listed = await self.lab.ask(vcenter, ListKmsClusters(), within=WITHIN_S)
             except REFUSALS:
                 continue
             found = (found or ()) + listed.providers
@@ -120,41 +120,10 @@ class Snapshot:
         found: dict[CryptoKeyId, CryptoKeyStatus] = {}
         for vcenter in nodes_of(self.lab, Role.VCENTER):
             for start in range(0, len(keys), KEYS_AT_ONCE):
-                part = QueryCryptoKeyStatus(keys=keys[start : start + KEYS_AT_ONCE])
+                page = QueryCryptoKeyStatus(keys=keys[start : start + KEYS_AT_ONCE])
                 try:
-                    answer = await self.lab.ask(vcenter, part, within=60.0)
+                    answer = await self.lab.ask(vcenter, page, within=60.0)
                 except REFUSALS:
                     return None
                 found |= {status.key: status for status in answer.keys}
         return found
-
-
-class AuditTail:
-    """New rows of the key servers' audit trails since the last call, each row once."""
-
-    def __init__(self, lab: Lab) -> None:
-        self._lab = lab
-        self._turn = asyncio.Lock()
-        self._after: dict[NodeName, int] = {}
-        self.rows: list[AuditRow] = []
-        self.blind = False  # a server could not be asked at some time
-
-    async def position(self) -> int:
-        """Read on; the number of rows seen so far, as a mark in ``rows``."""
-        async with self._turn:
-            for server in nodes_of(self._lab, Role.KMS):
-                await self._read_on(server)
-            return len(self.rows)
-
-    async def _read_on(self, server: NodeName) -> None:
-        while True:
-            after = self._after.get(server, 0)
-            try:
-                page = await self._lab.ask(server, QueryAudit(after=after), within=WITHIN)
-            except REFUSALS:
-                self.blind = True
-                return
-            if not page.rows:
-                return
-            self.rows += page.rows
-            self._after[server] = page.rows[-1].sequence

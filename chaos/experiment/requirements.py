@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chaos.experiment.plan import Needs
 from chaos.lab import Lab
-from chaos.observe import Snapshot, nodes_of
+from chaos.observe.snapshot import Snapshot, nodes_of
 from protocol.messages.agent import TpmBackend
 from protocol.terms import ManagementType, Role
 

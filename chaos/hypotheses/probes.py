@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from chaos.guests import Guests
-from chaos.observe import Snapshot
-from chaos.recoveries import Recoveries
-from chaos.tolerance import Unit
+from chaos.hypotheses.tolerance import Unit
+from chaos.observe.guests import Guests
+from chaos.observe.recoveries import Recoveries
+from chaos.observe.snapshot import Snapshot
 from protocol.messages.agent import NodeRunState
 from protocol.terms import (
     HostConnectionState,

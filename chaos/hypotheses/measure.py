@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from chaos.checks.result import CheckResult, Result
 from chaos.experiment.plan import Plan, PlannedProbe
 from chaos.history import History
+from chaos.hypotheses.probes import PROBES, Measured, Sources
 from chaos.lab import Lab
-from chaos.observe import Snapshot
-from chaos.probes import PROBES, Measured, Sources
+from chaos.observe.snapshot import Snapshot
 
 AGAIN = 1.0
 
