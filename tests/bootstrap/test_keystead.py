@@ -326,25 +326,37 @@ def test_all_checks_run_though_one_fails(machine: Machine) -> None:
     machine.program("lint-imports", "#!/bin/sh\necho broken && exit 1\n", venv)
     machine.told()
     outcome = machine.start("test")
-    assert (outcome.code, outcome.out) == (1, "pytest -n 2\n")
+    assert (outcome.code, outcome.out) == (1, "pytest -n 2 -m not slow\n")
     assert "broken\n" in outcome.err
     assert outcome.err.endswith("keystead: failed: import-contracts\n")
     assert machine.told() == [
         "python -m ruff check .",
         "python -m ruff format --check .",
         "python -m mypy",
-        "python -m pytest -n 2",
+        "python -m pytest -n 2 -m not slow",
     ]
 
 
-def test_ci_builds_tests_and_does_not_ask(machine: Machine) -> None:
+def test_slow_tests_are_a_run_of_their_own(machine: Machine) -> None:
+    machine.complete()
+    outcome = machine.start("test", "--slow")
+    assert (outcome.code, outcome.out) == (0, "pytest -n 2 -m slow\n")
+
+
+@pytest.mark.parametrize("red", ["", "-m slow", "-m not slow"])
+def test_ci_builds_runs_both_kinds_of_tests_and_does_not_ask(machine: Machine, red: str) -> None:
     folder = machine.checkout / ".ci"
     folder.mkdir()
     run = machine.program("run", (ROOT / ".ci" / "run").read_text(), folder)
     venv = machine.checkout / ".venv" / "bin"
     assert not venv.exists()
     ended = subprocess.run(
-        ["sh", str(run)], cwd="/", env=machine.environment, capture_output=True, text=True
+        ["sh", str(run)],
+        cwd="/",
+        env={**machine.environment, "RED": red},
+        capture_output=True,
+        text=True,
     )
-    assert ended.stdout == "pytest -n 2\n", ended.stderr
+    assert ended.stdout == "pytest -n 2 -m slow\npytest -n 2 -m not slow\n", ended.stderr
+    assert ended.returncode == (1 if red else 0)
     assert "apt-get update" in machine.told()

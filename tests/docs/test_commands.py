@@ -26,6 +26,7 @@ WAIT = 60.0  # real seconds
 NOT_RUN = {
     # The environment the tests run in is built by these two, and tests do not start themselves.
     "./keystead test",
+    "./keystead test --slow",
     "./keystead test tests/services/esxi",
     "./keystead up",
     "./keystead bench",
@@ -119,7 +120,6 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 
 @pytest.mark.lab
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
 def test_the_readme_tells_the_truth(shell: Shell) -> None:

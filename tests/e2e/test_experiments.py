@@ -114,7 +114,6 @@ def test_a_run_that_proves_nothing_is_no_pass(
 
 @needs_tpm
 @pytest.mark.lab
-@pytest.mark.slow
 async def test_e1_on_real_processes() -> None:
     """The same file; periods and times are divided by the pace of the lab."""
     prepared = prepare(E1, None, {"tpm": "libtpms", "hosts": 4, "vms": 6, "pace": 30})

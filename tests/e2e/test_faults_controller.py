@@ -15,7 +15,7 @@ import pytest
 from chaos.history import verify
 from tests.lab.cli.conftest import Cli
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = pytest.mark.lab
 
 LONG = """
 apiVersion: keystead/v1

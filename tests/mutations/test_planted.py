@@ -21,6 +21,7 @@ from tests.mutations.play import run_experiment, run_life, server
 
 E1, E2 = "edge-outage-reboot", "outage-without-persistence"
 SMALL = {"hosts": 2, "vms": 4}
+pytestmark = pytest.mark.slow
 needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
 
 
@@ -119,7 +120,6 @@ async def test_the_outage_turns_red_on_a_real_tpm() -> None:
 
 @needs_tpm
 @pytest.mark.lab
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("patch", "wrong"),
     [

@@ -13,7 +13,7 @@ from services.runtime.tpm.backends import available
 from tests.mutations.play import Outcome, run_tests, server
 from tests.mutations.table import IN_RUNS, KILLED, NO_BUG, Killed
 
-pytestmark = pytest.mark.sim
+pytestmark = [pytest.mark.sim, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

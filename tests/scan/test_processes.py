@@ -16,7 +16,6 @@ from tests.scan.search import Place, search
 
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.slow,
     pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}"),
 ]
 KINDS = {"bus", "disk", "database", "datastore", "log", "history", "faults", "broker", "process"}

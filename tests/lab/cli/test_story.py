@@ -32,7 +32,6 @@ def lab(tmp_path: Path) -> Iterator[Cli]:
     cli.end()
 
 
-@pytest.mark.slow
 def test_the_story(lab: Cli) -> None:
     up = ("poweredOn", "unlocked")
     assert power(lab) == {f"vm-0{n}": up for n in range(1, 5)}
@@ -76,7 +75,6 @@ def test_the_story(lab: Cli) -> None:
     assert lab.alone() and lab.labs() == []
 
 
-@pytest.mark.slow
 def test_faults_without_undo_are_listed_with_their_cure(lab: Cli) -> None:
     key = next(v["key"] for v in lab.ok("get", "vms", "-o", "json").items())
     lab.ok("kms", "key", "revoke", key)
@@ -95,7 +93,6 @@ def test_faults_without_undo_are_listed_with_their_cure(lab: Cli) -> None:
     assert lab.ok("kms", "audit").out.count("\n") > 5
 
 
-@pytest.mark.slow
 def test_everything_else_that_can_be_typed(lab: Cli) -> None:
     # Looking.
     for what in ("hosts", "nodes", "vms", "keys", "providers", "kms", "tpm", "links", "faults"):
