@@ -18,6 +18,7 @@ from lab.runs.prepare import prepare
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load, plan
 from services.runtime.sim.runner import ForkServer
+from tests.mutations.bugs.planting import planted
 
 PRELOAD = (
     "pytest",
@@ -52,6 +53,20 @@ def plant(mutation: str) -> None:
     """Break the code of this process; nothing for an empty name."""
     if mutation:
         __import__(f"tests.mutations.bugs.{mutation}")
+
+
+def plant_all(mutations: tuple[str, ...]) -> dict[str, list[str]]:
+    """Plant them one after another in this process: what each replaced, or what it missed."""
+    told = {}
+    for mutation in mutations:
+        before = len(planted)
+        try:
+            plant(mutation)
+        except (AttributeError, ImportError) as error:
+            told[mutation] = [f"hits nothing: {error}"]
+        else:
+            told[mutation] = planted[before:]
+    return told
 
 
 class _Listener:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+import tests.mutations.bugs
 
 _VC, _ESX, _KMS = "tests/services/vcenter", "tests/services/esxi", "tests/services/kms"
 _BUS, _FORGERY = "tests/conformance/test_bus.py", "tests/conformance/test_bus_forgery.py"
@@ -232,3 +235,9 @@ IN_RUNS = frozenset(
 
 NO_BUG = frozenset({"planting", "key_ledger", "key_leaks"})
 """Modules of the folder that break no rule; the last two serve ``tests/scan``."""
+
+
+def there() -> set[str]:
+    """Every module of the folder."""
+    folder = Path(tests.mutations.bugs.__file__).parent
+    return {path.stem for path in folder.glob("*.py")} - {"__init__"}

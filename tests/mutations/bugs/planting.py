@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+
+planted: Final[list[str]] = []
+"""What was replaced in this process, in order: ``owner.name``."""
 
 
 def plant(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
@@ -15,3 +18,4 @@ def plant(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     if name not in vars(owner):
         raise AttributeError(f"{owner!r} defines no {name}: the mutation hits nothing")
     setattr(owner, name, make(vars(owner)[name]))
+    planted.append(f"{owner.__name__}.{name}")
