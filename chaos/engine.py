@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chaos.checks import OPTIONAL_WITNESS, judge
-from chaos.checks.result import CheckResult, Result
+from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, PlannedFault, PlannedProbe
@@ -47,12 +47,12 @@ async def run(
     *,
     run_id: str = "",
     trace: Callable[[], str] | None = None,
-    outside: Callable[[], Sequence[str]] = tuple,
+    escapes: Callable[[], Sequence[str]] = tuple,
 ) -> Verdict:
     """Play ``plan``; always heals, also when cancelled (the verdict then says 130).
 
-    ``trace`` gives the simulation's own trace hash (the history's fold otherwise); ``outside``
-    what reached outside the simulation. The history is closed on return.
+    ``trace`` gives the simulation's own trace hash (the history's fold otherwise); ``escapes``
+    what tried to reach outside the simulation. The history is closed on return.
     """
     playing = _Run(plan, lab, keeper, history, progress, run_id)
     interrupted = False
@@ -71,7 +71,7 @@ async def run(
     await playing.heal_all()
     if not interrupted and playing.steady:
         await playing.conclude()
-    playing.harness += [f"KS-CHAOS-205: {what}" for what in outside()]
+    playing.harness += [f"KS-CHAOS-205: {what}" for what in escapes()]
     verdict = playing.verdict(interrupted, trace)
     history.add("note", op="verdict", verdict=verdict.verdict, exit_code=verdict.exit_code)
     history.close()
@@ -111,14 +111,14 @@ class _Run:
         missing = await unmet(plan.requires, self.lab)
         if missing:
             text = "; ".join(missing)
-            self.judged.append(CheckResult(name=REQUIRES, result=Result.FAIL, text=text))
+            self.judged.append(CheckResult(name=REQUIRES, result=CheckOutcome.FAIL, text=text))
             return
         await self._plant()
         await self._counters()
         self.progress("before", f"{len(self.hypotheses.of('before'))} hypotheses")
         results = await self.hypotheses.before()
         self.judged += results
-        self.steady = all(result.result is Result.PASS for result in results)
+        self.steady = all(result.result is CheckOutcome.PASS for result in results)
         if not self.steady:
             return
         await self.recoveries.begin()
@@ -168,16 +168,16 @@ class _Run:
         fault = planned.fault()
         await self._sleep_to(planned.at)
         self.begun.add(planned.id)
-        told: dict[str, Any] = {"id": planned.id, "planned": planned.at}
-        told["summary"] = fault.summary()
+        about: dict[str, Any] = {"id": planned.id, "planned": planned.at}
+        about["summary"] = fault.summary()
         try:
             await self.keeper.inject(fault, self.plan.lease)
         except ChaosError as error:
-            self.history.add("fault", op=fault.kind, **told, error=str(error))
+            self.history.add("fault", op=fault.kind, **about, error=str(error))
             if all(active.fault.id != planned.id for active in self.keeper.active()):
                 self.history.add("heal", op="heal", id=planned.id, verified=True)
             raise
-        self.history.add("fault", op=fault.kind, **told, nodes=list(fault.touches()))
+        self.history.add("fault", op=fault.kind, **about, nodes=list(fault.touches()))
         self.progress("faults", f"{planned.id}: {fault.summary()}")
         if planned.until is None:
             return
@@ -240,10 +240,10 @@ class _Run:
         """Newest first; then once more what may have waited for another to be healed."""
         healed: list[str] = []
         left: dict[str, StillThere] = {}
-        for turn in range(2):
+        for attempt in range(2):
             for active in reversed(self.keeper.active()):
                 id = active.fault.id
-                if id not in self.begun or (turn and not active.fault.reversible):
+                if id not in self.begun or (attempt and not active.fault.reversible):
                     continue
                 try:
                     report = await self.keeper.heal(id)
@@ -321,9 +321,9 @@ class _Run:
                 continue
             asked = await self.guests.challenge(vm, seen[vm][0])
             if asked.right is None:
-                kind, data = ("fail" if asked.definite else "info"), {"error": asked.told}
+                kind, data = ("fail" if asked.definite else "info"), {"error": asked.detail}
             else:
-                kind, data = "ok", {} if asked.right else {"wrong": asked.told}
+                kind, data = "ok", {} if asked.right else {"wrong": asked.detail}
             self.history.add(kind, str(vm), op="guest.challenge", n=0, **data)
         acked = {
             r.data["key"]: CryptoKeyId(KeyId(r.data["key"]), ProviderId(r.data["provider"]))
@@ -369,8 +369,8 @@ class _Run:
 def _reasons(code: Exit, results: list[CheckResult]) -> tuple[str, ...]:
     if code is Exit.PASS:
         return ()
-    bad = [r for r in results if r.result is Result.FAIL] or [
-        r for r in results if r.result is Result.UNKNOWN
+    bad = [r for r in results if r.result is CheckOutcome.FAIL] or [
+        r for r in results if r.result is CheckOutcome.UNKNOWN
     ]
     prefix = ""
     if code is Exit.NOT_STEADY:

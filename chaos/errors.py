@@ -1,6 +1,6 @@
 """Errors of experiments and faults: one id each, with what it means and what to do.
 
-``keystead explain KS-CHAOS-nnn`` prints an entry of ``CATALOGUE``; ids are never reused.
+``keystead explain KS-CHAOS-nnn`` prints an entry of ``EXPLANATIONS``; ids are never reused.
 0xx are about files and selectors, 1xx about faults, 2xx about a run.
 """
 
@@ -11,7 +11,7 @@ from typing import Final
 
 
 @dataclass(frozen=True)
-class Explained:
+class Explanation:
     """What an error id means: a title, the story, and one fix."""
 
     title: str
@@ -19,160 +19,160 @@ class Explained:
     fix: str
 
 
-CATALOGUE: Final[dict[str, Explained]] = {
-    "KS-CHAOS-001": Explained(
+EXPLANATIONS: Final[dict[str, Explanation]] = {
+    "KS-CHAOS-001": Explanation(
         "The file is no readable YAML",
         "The parser stopped at the place that is named; nothing after it was looked at.",
         "Correct the indentation, quote or bracket at that place.",
     ),
-    "KS-CHAOS-002": Explained(
+    "KS-CHAOS-002": Explanation(
         "Unknown field",
         "The field is not part of the format here. It is refused, because a field that is"
         " ignored would make the experiment mean something else than it says.",
         "Remove it, or correct its spelling; `keystead chaos lint` names what is allowed.",
     ),
-    "KS-CHAOS-003": Explained(
+    "KS-CHAOS-003": Explanation(
         "A field is missing",
         "The experiment cannot be understood without it.",
         "Add the field.",
     ),
-    "KS-CHAOS-004": Explained(
+    "KS-CHAOS-004": Explanation(
         "A value has the wrong type or is out of range",
         "The value does not fit its field.",
         "Write a value as the message describes it.",
     ),
-    "KS-CHAOS-005": Explained(
+    "KS-CHAOS-005": Explanation(
         "A time without a unit",
         "Times carry a unit, since 30 could be seconds, minutes or milliseconds.",
         "Write 250ms, 30s, 5m or 1h.",
     ),
-    "KS-CHAOS-006": Explained(
+    "KS-CHAOS-006": Explanation(
         "Not available",
         "This part of the file format is not built in this version. It is refused rather than"
         " ignored.",
         "Remove it, or write the schedule out as timed faults.",
     ),
-    "KS-CHAOS-007": Explained(
+    "KS-CHAOS-007": Explanation(
         "The same name twice",
         "Keys of a map and ids of a schedule are unique; the second would hide the first.",
         "Rename or remove one of them.",
     ),
-    "KS-CHAOS-008": Explained(
+    "KS-CHAOS-008": Explanation(
         "A reference leads nowhere",
         "`after` names an id that is not in the schedule, or the references form a circle.",
         "Name the id of another fault of this schedule.",
     ),
-    "KS-CHAOS-009": Explained(
+    "KS-CHAOS-009": Explanation(
         "The file cannot be read",
         "It does not exist, may not be read, is larger than 1 MiB, or is not UTF-8.",
         "Check the path; `keystead chaos list` names the shipped experiments.",
     ),
-    "KS-CHAOS-010": Explained(
+    "KS-CHAOS-010": Explanation(
         "Nothing of that name",
         "A selector names a node, VM, role, site or cluster that is not in this lab.",
         "Use a name from `keystead get hosts` or `keystead get vms`, role:…, site:…, cluster:….",
     ),
-    "KS-CHAOS-011": Explained(
+    "KS-CHAOS-011": Explanation(
         "The selector cannot be read",
         "Selectors are names, `role:`, `site:`, `cluster:`, ranges such as esxi-[001-050],"
         " shares such as `25% of role:esxi`, or lists of these.",
         "Write it in one of these forms.",
     ),
-    "KS-CHAOS-012": Explained(
+    "KS-CHAOS-012": Explanation(
         "The blast radius is exceeded",
         "The plan would touch more nodes, or use an irreversible fault more often, than"
         " `guards.blast_radius` allows.",
         "Narrow the targets, or raise the budget in the file on purpose.",
     ),
-    "KS-CHAOS-013": Explained(
+    "KS-CHAOS-013": Explanation(
         "The schedule does not fit its time limit",
         "A fault begins or ends after `guards.max_duration`.",
         "Shorten the schedule or raise `guards.max_duration`.",
     ),
-    "KS-CHAOS-014": Explained(
+    "KS-CHAOS-014": Explanation(
         "Unknown fault, probe, operation or check",
         "There is nothing of that name.",
         "Use one of the names in the message.",
     ),
-    "KS-CHAOS-015": Explained(
+    "KS-CHAOS-015": Explanation(
         "The lab does not fit the experiment",
         "`requires` asks for something that this lab does not have.",
         "Start a lab as `topology` of the file says, or relax `requires`.",
     ),
-    "KS-CHAOS-020": Explained(
+    "KS-CHAOS-020": Explanation(
         "Two faults that overlap undo each other",
         "Both act on the power or process of the same node at the same time, so the end of one"
         " would end the other.",
         "Let the first end before the second begins, or merge them.",
     ),
-    "KS-CHAOS-101": Explained(
+    "KS-CHAOS-101": Explanation(
         "The fault did not bite",
         "It was injected, but its own check did not see it happen. It was taken back. A result"
         " of an experiment whose fault never happened would prove nothing.",
         "See the message for what was seen instead; check that the nodes are up.",
     ),
-    "KS-CHAOS-102": Explained(
+    "KS-CHAOS-102": Explanation(
         "The fault could not be injected",
         "The lab refused while the fault was being made. What was done of it was taken back.",
         "See the message; `keystead status` shows whether the nodes are up.",
     ),
-    "KS-CHAOS-103": Explained(
+    "KS-CHAOS-103": Explanation(
         "The fault is still there",
         "It was taken back, but its check does not see it gone. It stays listed.",
         "Run `keystead heal --all` again; `keystead faults` says what is seen.",
     ),
-    "KS-CHAOS-104": Explained(
+    "KS-CHAOS-104": Explanation(
         "No fault of that id",
         "It was healed already, its lease ran out, or it never was.",
         "List what is there with `keystead faults`.",
     ),
-    "KS-CHAOS-105": Explained(
+    "KS-CHAOS-105": Explanation(
         "There is a fault of that id",
         "Ids are unique in a lab.",
         "Choose another id, or heal the first.",
     ),
-    "KS-CHAOS-106": Explained(
+    "KS-CHAOS-106": Explanation(
         "The fault cannot act here",
         "What it needs is missing: no TPM in the host, no such key or provider, no default.",
         "See the message; choose another target.",
     ),
-    "KS-CHAOS-107": Explained(
+    "KS-CHAOS-107": Explanation(
         "The cure failed",
         "The administrator's steps were tried and one did not end well. The fault stays listed.",
         "Do the steps by hand as `keystead faults` prints them, or correct what the message says.",
     ),
-    "KS-CHAOS-108": Explained(
+    "KS-CHAOS-108": Explanation(
         "The cure would lose keys in use",
         "Putting back the key server's disk would lose keys made after the fault that VMs or"
         " hosts use now.",
         "Give those VMs another key first, or accept the fault.",
     ),
-    "KS-CHAOS-109": Explained(
+    "KS-CHAOS-109": Explanation(
         "The saved list of faults cannot be read",
         "The lab's state does not hold a list of faults that this version understands.",
         "Run the version that wrote it, or take the lab down with `keystead down --purge`.",
     ),
-    "KS-CHAOS-201": Explained(
+    "KS-CHAOS-201": Explanation(
         "The steady state was not met",
         "A hypothesis of `before` did not hold, so nothing was injected.",
         "Bring the lab into its healthy state first, or correct the hypothesis.",
     ),
-    "KS-CHAOS-202": Explained(
+    "KS-CHAOS-202": Explanation(
         "A lease ran out in the middle of the run",
         "The engine was stopped for longer than `guards.lease`, and the fault took itself back.",
         "Raise `guards.lease`, or give the machine more room.",
     ),
-    "KS-CHAOS-203": Explained(
+    "KS-CHAOS-203": Explanation(
         "The run took longer than allowed",
         "`guards.max_duration` ran out before the schedule ended; everything was healed.",
         "Raise `guards.max_duration` or shorten the schedule.",
     ),
-    "KS-CHAOS-204": Explained(
+    "KS-CHAOS-204": Explanation(
         "The history is not what was written",
         "A line was changed, removed or put elsewhere, or the end is missing.",
         "Do not trust verdicts from this file; run the experiment again.",
     ),
-    "KS-CHAOS-205": Explained(
+    "KS-CHAOS-205": Explanation(
         "Something in the run reached outside the simulation",
         "A service used time, network, files or threads past its ports. The run proves nothing.",
         "Correct the service; the message names what was reached for.",
@@ -181,10 +181,10 @@ CATALOGUE: Final[dict[str, Explained]] = {
 
 
 class ChaosError(Exception):
-    """An error with an id of ``CATALOGUE``; ``text`` says what was seen this time."""
+    """An error with an id of ``EXPLANATIONS``; ``text`` says what was seen this time."""
 
     def __init__(self, id: str, text: str) -> None:
-        self.entry = CATALOGUE[id]
+        self.explanation = EXPLANATIONS[id]
         self.id = id
         self.text = text
         super().__init__(f"{id}: {text}")
@@ -195,4 +195,5 @@ class ChaosError(Exception):
 
     @property
     def fix(self) -> str:
-        return self.entry.fix
+        """What to do about it."""
+        return self.explanation.fix

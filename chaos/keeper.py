@@ -87,13 +87,13 @@ class _Kept(msgspec.Struct):
 
 
 class FaultKeeper:
-    """See the module. One per lab; calls may overlap, those about one fault take turns."""
+    """See the module. One per lab; calls may overlap, those about one fault wait for each other."""
 
     def __init__(self, lab: Lab, *, save: Callable[[bytes], Awaitable[None]] | None = None) -> None:
         self._lab = lab
         self._save = save
         self._kept: dict[str, _Kept] = {}
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
 
     def active(self) -> tuple[ActiveFault, ...]:
         """All that is listed, oldest first."""
@@ -128,20 +128,20 @@ class FaultKeeper:
         until = now + lease if lease else 0.0
         kept = _Kept(fault, now, until, FaultState.BEGINNING, {})
         self._kept[fault.id] = kept
-        async with self._turn(fault.id):
+        async with self._lock(fault.id):
             try:
                 kept.notes.update(await fault.survey(self._lab))
                 await self._keep()
             except REFUSALS as error:
                 del self._kept[fault.id]
-                raise ChaosError("KS-CHAOS-106", _told(error)) from error
+                raise ChaosError("KS-CHAOS-106", _one_line(error)) from error
             except BaseException:
                 del self._kept[fault.id]  # nothing was changed yet
                 raise
             try:
                 await fault.begin(self._lab, until, kept.notes)
             except REFUSALS as error:
-                raise await self._taken_back(kept, "KS-CHAOS-102", _told(error)) from error
+                raise await self._taken_back(kept, "KS-CHAOS-102", _one_line(error)) from error
             await self._keep()
             seen = await self._until_empty(BITE_TRIES, lambda: fault.bites(self._lab, kept.notes))
             if seen:
@@ -172,14 +172,14 @@ class FaultKeeper:
             await kept.fault.renew(self._lab, until)
             kept.until = until
         except REFUSALS as error:  # the lease stays as it is; the next renewal may pass
-            kept.seen = _told(error)
+            kept.seen = _one_line(error)
         await self._keep()
         return self._shown(kept)
 
     async def heal(self, id: str, *, with_cure: bool = False) -> HealReport:
         """Take one fault back (with its cure, if asked); KS-CHAOS-104 when there is none."""
         self._of(id)
-        async with self._turn(id):
+        async with self._lock(id):
             kept = self._kept.get(id)
             if kept is not None:
                 await self._heal(kept, with_cure=with_cure)
@@ -188,11 +188,11 @@ class FaultKeeper:
     async def heal_all(self, *, with_cure: bool = False) -> HealReport:
         """Take everything back, newest first; a second pass for what waited for another."""
         before = list(self._kept)
-        for turn in range(PASSES):
+        for later in range(PASSES):
             for id in reversed(list(self._kept)):
-                async with self._turn(id):
+                async with self._lock(id):
                     kept = self._kept.get(id)
-                    if kept is None or (kept.state is FaultState.STAYS and turn and not with_cure):
+                    if kept is None or (kept.state is FaultState.STAYS and later and not with_cure):
                         continue
                     await self._heal(kept, with_cure=with_cure)
             if not any(kept.fault.reversible or with_cure for kept in self._kept.values()):
@@ -207,7 +207,7 @@ class FaultKeeper:
         now = self._lab.monotonic()
         over = [id for id, kept in self._kept.items() if 0 < kept.until <= now]
         for id in over:
-            async with self._turn(id):
+            async with self._lock(id):
                 kept = self._kept.get(id)
                 if kept is not None and 0 < kept.until <= self._lab.monotonic():
                     await self._heal(kept, with_cure=False)
@@ -234,7 +234,7 @@ class FaultKeeper:
                 await fault.cure(lab, notes)
             seen = await self._until_empty(HEAL_TRIES, lambda: fault.healed(lab, notes))
         except (*REFUSALS, ChaosError) as error:
-            seen = _told(error)
+            seen = _one_line(error)
         if not seen:
             self._kept.pop(fault.id, None)
         else:
@@ -252,7 +252,7 @@ class FaultKeeper:
             try:
                 seen = await look()
             except REFUSALS as error:
-                seen = _told(error)
+                seen = _one_line(error)
             if not seen:
                 break
         return seen
@@ -278,8 +278,8 @@ class FaultKeeper:
             raise ChaosError("KS-CHAOS-104", f"no fault {id!r}")
         return kept
 
-    def _turn(self, id: str) -> asyncio.Lock:
-        return self._turns.setdefault(id, asyncio.Lock())
+    def _lock(self, id: str) -> asyncio.Lock:
+        return self._locks.setdefault(id, asyncio.Lock())
 
     async def _keep(self) -> None:
         if self._save is not None:
@@ -324,6 +324,6 @@ class FaultKeeper:
             raise ChaosError("KS-CHAOS-109", str(error)) from None
 
 
-def _told(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     """An error as one line."""
     return str(error) if isinstance(error, ChaosError) else f"{type(error).__name__}: {error}"

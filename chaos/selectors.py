@@ -69,7 +69,7 @@ class _Selection:
         if isinstance(selector, Mapping):
             return self._map(selector, draws)
         if isinstance(selector, Sequence):
-            return tuple(name for part in selector for name in self._find(part, draws))
+            return tuple(name for inner in selector for name in self._find(inner, draws))
         raise ChaosError("KS-CHAOS-011", f"{selector!r} is no selector")
 
     def _text(self, text: str, draws: Draws) -> tuple[str, ...]:
@@ -99,15 +99,15 @@ class _Selection:
             raise self._unknown(missing[0])
         return names
 
-    def _map(self, parts: Mapping[object, object], draws: Draws) -> tuple[str, ...]:
+    def _map(self, fields: Mapping[object, object], draws: Draws) -> tuple[str, ...]:
         """``{role: esxi, site: edge, pick: 25%}``: what is in every group, then a share."""
-        groups = [(key, value) for key, value in parts.items() if key != "pick"]
+        groups = [(key, value) for key, value in fields.items() if key != "pick"]
         bad = [str(key) for key, _ in groups if key not in _GROUPS]
         if bad or not groups:
             raise ChaosError("KS-CHAOS-011", f"a selector map has role, site, cluster, pick: {bad}")
         found = [self._text(f"{key}:{value}", draws) for key, value in groups]
         both = tuple(name for name in found[0] if all(name in other for other in found[1:]))
-        pick = parts.get("pick")
+        pick = fields.get("pick")
         return both if pick is None else self._share(str(pick), both, draws)
 
     def _share(self, amount: str, names: tuple[str, ...], draws: Draws) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import msgspec
 
-from chaos.checks.result import CheckResult, Result
+from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.keeper import StillThere
 
 
@@ -69,11 +69,11 @@ def exit_of(
         return Exit.HARNESS
     if not steady:
         return Exit.NOT_STEADY
-    if any(check.result is Result.FAIL for check in judged):
+    if any(check.result is CheckOutcome.FAIL for check in judged):
         return Exit.FAILED
-    if any(check.result is Result.FAIL for check in recovery):
+    if any(check.result is CheckOutcome.FAIL for check in recovery):
         return Exit.NOT_RECOVERED
-    unknown = [c for c in (*judged, *recovery) if c.result is Result.UNKNOWN]
+    unknown = [c for c in (*judged, *recovery) if c.result is CheckOutcome.UNKNOWN]
     if any(check.name not in excused for check in unknown):
         return Exit.UNKNOWN
     return Exit.PASS

@@ -149,8 +149,8 @@ async def _challenge(means: Means, arrival: Arrival) -> Outcome:
         return Outcome("fail", {"error": "no host answers for it"})
     asked = await means.guests.challenge(vm, seen[vm][0])
     if asked.right is None:
-        return Outcome("fail" if asked.definite else "info", {"error": asked.told})
-    return Outcome("ok", {}) if asked.right else Outcome("ok", {"wrong": asked.told})
+        return Outcome("fail" if asked.definite else "info", {"error": asked.detail})
+    return Outcome("ok", {}) if asked.right else Outcome("ok", {"wrong": asked.detail})
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from chaos.errors import CATALOGUE as CHAOS_CATALOGUE
+from chaos.errors import EXPLANATIONS as CHAOS_EXPLANATIONS
 
 USAGE = 64
 NOT_RUNNING = 69
@@ -207,7 +207,7 @@ CATALOGUE: dict[str, Entry] = {
 def entry(error_id: str) -> Entry | None:
     """The entry of an id, of this catalogue or of chaos's; None when there is none."""
     found = CATALOGUE.get(error_id)
-    chaos = CHAOS_CATALOGUE.get(error_id)
+    chaos = CHAOS_EXPLANATIONS.get(error_id)
     if found is None and chaos is not None:
         # 0xx: files (4), 201: steady state (3), faults and runs that went wrong: harness (5).
         code = 4 if error_id < "KS-CHAOS-100" else 3 if error_id == "KS-CHAOS-201" else 5
@@ -217,7 +217,7 @@ def entry(error_id: str) -> Entry | None:
 
 def all_ids() -> list[str]:
     """Every id that ``explain`` knows, sorted."""
-    return sorted({*CATALOGUE, *CHAOS_CATALOGUE})
+    return sorted({*CATALOGUE, *CHAOS_EXPLANATIONS})
 
 
 class KeysteadError(Exception):

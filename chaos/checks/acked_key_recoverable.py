@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chaos.checks.result import Finding, Result
+from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
 
 
@@ -29,14 +29,18 @@ def acked_key_recoverable(records: Sequence[Record]) -> Finding:
         elif record.type == "fault" and record.op in ("kms.key_state", "provider.delete"):
             destroyed = True
     if not acked:
-        return Finding(Result.UNKNOWN, "no key was acknowledged in this run")
+        return Finding(CheckOutcome.UNKNOWN, "no key was acknowledged in this run")
     lost = [key for key in acked if key in asked and key not in available]
     silent = [key for key in acked if key not in asked]
     if lost and destroyed:
-        return Finding(Result.UNKNOWN, "keys were taken away on purpose; the oracle must judge")
+        text = "keys were taken away on purpose; the oracle must judge"
+        return Finding(CheckOutcome.UNKNOWN, text)
     if lost:
         where = tuple(acked[key] for key in lost)
-        return Finding(Result.FAIL, f"{len(lost)} of {len(acked)} lost: {', '.join(lost)}", where)
+        text = f"{len(lost)} of {len(acked)} lost: {', '.join(lost)}"
+        return Finding(CheckOutcome.FAIL, text, where)
     if silent:
-        return Finding(Result.UNKNOWN, f"{len(silent)} of {len(acked)} could not be asked for")
-    return Finding(Result.PASS, f"all {len(acked)} acknowledged keys are available")
+        return Finding(
+            CheckOutcome.UNKNOWN, f"{len(silent)} of {len(acked)} could not be asked for"
+        )
+    return Finding(CheckOutcome.PASS, f"all {len(acked)} acknowledged keys are available")

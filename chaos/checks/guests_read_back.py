@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chaos.checks.result import Finding, Result
+from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
 
 OP = "guest.challenge"
@@ -16,17 +16,17 @@ OP = "guest.challenge"
 def guests_read_back(records: Sequence[Record]) -> Finding:
     right = 0
     wrong: list[int] = []
-    told: list[str] = []
+    texts: list[str] = []
     for record in records:
         if record.op != OP or record.type != "ok":
             continue
         if "wrong" in record.data:
             wrong.append(record.seq)
-            told.append(str(record.data["wrong"]))
+            texts.append(str(record.data["wrong"]))
         else:
             right += 1
     if wrong:
-        return Finding(Result.FAIL, "; ".join(told[:5]), tuple(wrong))
+        return Finding(CheckOutcome.FAIL, "; ".join(texts[:5]), tuple(wrong))
     if not right:
-        return Finding(Result.UNKNOWN, "no guest answered")
-    return Finding(Result.PASS, f"{right} answers, all right")
+        return Finding(CheckOutcome.UNKNOWN, "no guest answered")
+    return Finding(CheckOutcome.PASS, f"{right} answers, all right")

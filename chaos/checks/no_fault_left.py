@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chaos.checks.result import Finding, Result
+from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
 
 
@@ -24,8 +24,8 @@ def no_fault_left(records: Sequence[Record]) -> Finding:
             if record.data.get("verified") or record.data.get("stays"):
                 open_.pop(id, None)
     if open_:
-        return Finding(Result.FAIL, f"still there: {', '.join(open_)}", tuple(open_.values()))
+        return Finding(CheckOutcome.FAIL, f"still there: {', '.join(open_)}", tuple(open_.values()))
     if not seen:
-        return Finding(Result.UNKNOWN, "no fault was injected")
+        return Finding(CheckOutcome.UNKNOWN, "no fault was injected")
     kept = f", {stays} irreversible by design" if stays else ""
-    return Finding(Result.PASS, f"{seen} faults, all seen gone{kept}")
+    return Finding(CheckOutcome.PASS, f"{seen} faults, all seen gone{kept}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chaos.checks.result import Finding, Result
+from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
 
 WATCHED = ("internal_errors", "forged", "malformed", "violations")
@@ -22,7 +22,7 @@ def no_internal_error(records: Sequence[Record]) -> Finding:
             first.setdefault(record.node, record)
             last[record.node] = record
     if not last or all(last[node] is first[node] for node in last):
-        return Finding(Result.UNKNOWN, "the counters were not read at begin and end")
+        return Finding(CheckOutcome.UNKNOWN, "the counters were not read at begin and end")
     bad: list[str] = []
     where: list[int] = []
     for node, record in last.items():
@@ -33,5 +33,5 @@ def no_internal_error(records: Sequence[Record]) -> Finding:
                 bad.append(f"{node}: {grown} {counter}")
                 where.append(record.seq)
     if bad:
-        return Finding(Result.FAIL, "; ".join(bad), tuple(where))
-    return Finding(Result.PASS, f"none at {len(last)} nodes")
+        return Finding(CheckOutcome.FAIL, "; ".join(bad), tuple(where))
+    return Finding(CheckOutcome.PASS, f"none at {len(last)} nodes")

@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 
 
-class Result(StrEnum):
+class CheckOutcome(StrEnum):
+    """What a check or hypothesis came to; ``unknown`` when there was nothing to judge it by."""
+
     PASS = "pass"
     FAIL = "fail"
     UNKNOWN = "unknown"
@@ -17,7 +19,7 @@ class Result(StrEnum):
 class Finding(msgspec.Struct, frozen=True):
     """A result, one sentence, and the ``seq`` of the records it rests on."""
 
-    result: Result
+    result: CheckOutcome
     text: str
     records: tuple[int, ...] = ()
 
@@ -26,7 +28,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     """A finding under the name of its check or hypothesis, as the verdict lists it."""
 
     name: str
-    result: Result
+    result: CheckOutcome
     text: str
     records: tuple[int, ...] = ()
     data: dict[str, Any] = {}

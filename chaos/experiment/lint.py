@@ -18,14 +18,14 @@ from chaos.errors import ChaosError
 from chaos.experiment.model import (
     Checks,
     Experiment,
-    FaultStep,
     Guards,
     Heading,
     Load,
     Probed,
     Recover,
     Requires,
-    Step,
+    ScheduledFault,
+    ScheduleEntry,
     TopologyUse,
 )
 from chaos.experiment.parse import Document, Problem, parse
@@ -41,7 +41,7 @@ LATER: Final = {
     "final": "a final phase with a healed core is not available; everything is healed at the end",
     "negative_control": "planted bugs in files are not available",
 }
-LATER_STEPS: Final = {
+NOT_YET: Final = {
     "when": "faults triggered by events are not available; give `at` or `after`",
     "point": "crash points in files are not available; give `at` or `after`",
     "random": "random schedules are not available; write the faults out",
@@ -110,7 +110,7 @@ class _Linter:
         workload = self._workload(data.get("workload", []))
         if "schedule" not in data:
             self._document.add((), "KS-CHAOS-003", "an experiment has a schedule")
-        steps = self._schedule(data.get("schedule", []), guards)
+        scheduled = self._schedule(data.get("schedule", []), guards)
         checks = self._checks(data.get("checks", {}))
         if self._document.problems or heading is None or requires is None or guards is None:
             return None
@@ -126,7 +126,7 @@ class _Linter:
             after=tuple(probes["after"]),
             recover=recover,
             guards=guards,
-            steps=tuple(steps),
+            faults=tuple(scheduled),
             checks=tuple(checks),
         )
 
@@ -203,16 +203,16 @@ class _Linter:
 
     # The schedule --------------------------------------------------------------------------
 
-    def _schedule(self, value: Any, guards: Guards | None) -> list[FaultStep]:
-        found: list[FaultStep] = []
+    def _schedule(self, value: Any, guards: Guards | None) -> list[ScheduledFault]:
+        found: list[ScheduledFault] = []
         paths: list[Path] = []
         ids: dict[str, int] = {}
         items = self._list(("schedule",), value)
-        named = {str(item["id"]) for _, item in items if isinstance(item, dict) and "id" in item}
+        declared = {str(item["id"]) for _, item in items if isinstance(item, dict) and "id" in item}
         for path, item in items:
             data = self._map(path, item)
-            self._refuse(path, data, LATER_STEPS)
-            if any(key in data for key in LATER_STEPS):
+            self._refuse(path, data, NOT_YET)
+            if any(key in data for key in NOT_YET):
                 continue
             made = self._step(path, data, f"{data.get('fault', 'fault')}-{len(found) + 1}")
             if made is None:
@@ -224,32 +224,32 @@ class _Linter:
             found.append(made)
             paths.append(path)
             self._budget(path, made, guards)
-        self._references(found, paths, ids, named)
+        self._references(found, paths, ids, declared)
         return found
 
-    def _step(self, path: Path, data: dict[str, Any], default: str) -> FaultStep | None:
+    def _step(self, path: Path, data: dict[str, Any], default: str) -> ScheduledFault | None:
         fields = {"fault", "id", "at", "after", "for", "cure"}
-        step = self._section(Step, path, {k: v for k, v in data.items() if k in fields})
-        if step is None:
+        entry = self._section(ScheduleEntry, path, {k: v for k, v in data.items() if k in fields})
+        if entry is None:
             return None
-        if (step.at is None) == (step.after is None):
+        if (entry.at is None) == (entry.after is None):
             self._document.add(path, "KS-CHAOS-003", "give either `at` or `after`")
         try:
-            cls = fault_type(step.fault)
+            cls = fault_type(entry.fault)
         except ChaosError as error:
             self._document.add((*path, "fault"), error.id, error.text)
             return None
-        if step.cure and cls.reversible:
+        if entry.cure and cls.reversible:
             self._document.add((*path, "cure"), "KS-CHAOS-004", "it is healed without a cure")
         rest = {k: v for k, v in data.items() if k not in fields}
         params = self._section(cls.params, path, rest, also=sorted(fields))
         if params is None:
             return None
-        return FaultStep(
-            id=step.id or default.replace(".", "-"), step=step, type=cls, params=params
+        return ScheduledFault(
+            id=entry.id or default.replace(".", "-"), entry=entry, type=cls, params=params
         )
 
-    def _budget(self, path: Path, made: FaultStep, guards: Guards | None) -> None:
+    def _budget(self, path: Path, made: ScheduledFault, guards: Guards | None) -> None:
         if made.type.reversible or guards is None:
             return
         if str(guards.blast_radius.get(made.type.kind, 0)) == "0":
@@ -262,26 +262,26 @@ class _Linter:
 
     def _references(
         self,
-        found: list[FaultStep],
+        found: list[ScheduledFault],
         paths: list[Path],
         ids: Mapping[str, int],
-        named: set[str],
+        declared: set[str],
     ) -> None:
-        """``named`` are the ids of all entries, also of those with errors of their own."""
+        """``declared`` are the ids of all entries, also of those with errors of their own."""
         for path, made in zip(paths, found, strict=True):
-            seen, at = {made.id}, made.step.after
+            seen, at = {made.id}, made.entry.after
             while at is not None:
                 if at.id in seen:
                     text = f"{made.id!r} begins after itself"
                     self._document.add((*path, "after"), "KS-CHAOS-008", text)
                     break
                 if at.id not in ids:
-                    if at.id not in named:
+                    if at.id not in declared:
                         text = f"there is no fault {at.id!r} in this schedule"
                         self._document.add((*path, "after"), "KS-CHAOS-008", text)
                     break
                 seen.add(at.id)
-                at = found[ids[at.id]].step.after
+                at = found[ids[at.id]].entry.after
 
     # Validation ----------------------------------------------------------------------------
 
@@ -295,10 +295,10 @@ class _Linter:
         except ValidationError as error:
             fields = [f.alias or name for name, f in model.model_fields.items()]
             for detail in error.errors():
-                self._told(path, detail, [*fields, *also])
+                self._report(path, detail, [*fields, *also])
             return None
 
-    def _told(self, path: Path, detail: Any, fields: list[str]) -> None:
+    def _report(self, path: Path, detail: Any, fields: list[str]) -> None:
         where = (*path, *detail["loc"])
         kind, name = detail["type"], str(detail["loc"][-1]) if detail["loc"] else ""
         if kind == "extra_forbidden":

@@ -118,7 +118,7 @@ class Checks(Section):
     add: list[str] = []
 
 
-class Step(Section):
+class ScheduleEntry(Section):
     """What every entry of the schedule has; its other fields belong to the fault."""
 
     fault: str
@@ -141,13 +141,13 @@ class Heading(Section):
     duration: Seconds | None = None
 
 
-class FaultStep(BaseModel):
-    """A checked entry: its step, the fault's class, and the fault's own parameters."""
+class ScheduledFault(BaseModel):
+    """A checked entry: what every entry has, the fault's class, and the fault's own parameters."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     id: str
-    step: Step
+    entry: ScheduleEntry
     type: type[Fault]
     params: Any
 
@@ -168,5 +168,5 @@ class Experiment(BaseModel):
     after: tuple[Probed, ...]
     recover: float | None
     guards: Guards
-    steps: tuple[FaultStep, ...]
+    faults: tuple[ScheduledFault, ...]
     checks: tuple[str, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from chaos.errors import CATALOGUE
+from chaos.errors import EXPLANATIONS
 from chaos.yaml_file import Flaw, Path, Place, YamlFile, read_yaml
 
 _IDS: Final = {
@@ -49,7 +49,7 @@ class Document:
         self._note(self._yaml.place(path), id, text, fix)
 
     def _note(self, place: Place, id: str, text: str, fix: str = "") -> None:
-        self.problems.append(Problem(self.file, place, id, text, fix or CATALOGUE[id].fix))
+        self.problems.append(Problem(self.file, place, id, text, fix or EXPLANATIONS[id].fix))
 
 
 def parse(text: str, file: str) -> Document:

@@ -13,7 +13,7 @@ from chaos.checks import ALWAYS
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.experiment.lint import BadExperiment
-from chaos.experiment.model import Experiment, FaultStep, Probed
+from chaos.experiment.model import Experiment, Probed, ScheduledFault
 from chaos.experiment.parse import Document
 from chaos.faults import from_plain, to_plain
 from chaos.faults.base import Fault, Targets
@@ -99,10 +99,10 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
     """Resolve everything; ``BadExperiment`` with every name, budget and time that does not fit."""
     document = experiment.document
     before = len(document.problems)
-    steps = {step.id: step for step in experiment.steps}
+    by_id = {scheduled.id: scheduled for scheduled in experiment.faults}
     faults: list[PlannedFault] = []
-    for place, step in enumerate(experiment.steps):
-        made = _fault(document, ("schedule", place), step, steps, directory, seed)
+    for place, scheduled in enumerate(experiment.faults):
+        made = _fault(document, ("schedule", place), scheduled, by_id, directory, seed)
         if made is not None:
             faults.append(made)
     ends = [at for fault in faults for at in (fault.at, fault.until) if at is not None]
@@ -137,31 +137,37 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
     )
 
 
-def _begin(step: FaultStep, steps: dict[str, FaultStep]) -> float:
-    """When a step begins; lint has seen that references end somewhere."""
-    if step.step.after is None:
-        return step.step.at or 0.0
-    return _begin(steps[step.step.after.id], steps) + step.step.after.plus
+def _begin(scheduled: ScheduledFault, by_id: dict[str, ScheduledFault]) -> float:
+    """When a fault begins; lint has seen that references end somewhere."""
+    if scheduled.entry.after is None:
+        return scheduled.entry.at or 0.0
+    return _begin(by_id[scheduled.entry.after.id], by_id) + scheduled.entry.after.plus
 
 
 def _fault(
     document: Document,
     path: Path,
-    step: FaultStep,
-    steps: dict[str, FaultStep],
+    scheduled: ScheduledFault,
+    by_id: dict[str, ScheduledFault],
     directory: Directory,
     seed: int,
 ) -> PlannedFault | None:
     try:
-        fault = step.type.of(step.id, step.params, Targets(directory, _draws(seed, step.id)))
+        targets = Targets(directory, _draws(seed, scheduled.id))
+        fault = scheduled.type.of(scheduled.id, scheduled.params, targets)
     except ChaosError as error:
         document.add(path, error.id, error.text)
         return None
-    at = round(_begin(step, steps), 6)
-    lasts = step.step.for_ if step.step.for_ is not None else step.type.lasts
+    at = round(_begin(scheduled, by_id), 6)
+    lasts = scheduled.entry.for_ if scheduled.entry.for_ is not None else scheduled.type.lasts
     until = None if lasts is None else round(at + lasts, 6)
     return PlannedFault(
-        id=step.id, kind=fault.kind, at=at, until=until, cure=step.step.cure, values=to_plain(fault)
+        id=scheduled.id,
+        kind=fault.kind,
+        at=at,
+        until=until,
+        cure=scheduled.entry.cure,
+        values=to_plain(fault),
     )
 
 
@@ -197,7 +203,7 @@ def _fits(
             bound = int(text[:-1]) * total // 100 if text.endswith("%") else int(text)
         if used > bound:
             document.add(path, "KS-CHAOS-012", f"{used} {key} are touched, {bound} are allowed")
-    places = {step.id: place for place, step in enumerate(experiment.steps)}
+    places = {scheduled.id: place for place, scheduled in enumerate(experiment.faults)}
     for first, second in _clashes(faults, duration):
         text = f"{first.id!r} and {second.id!r} hold the power of the same node at the same time"
         document.add(("schedule", places[second.id]), "KS-CHAOS-020", text)

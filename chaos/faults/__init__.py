@@ -77,7 +77,7 @@ def make_fault(
         params = cls.params.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or kind
+        where = ".".join(str(name) for name in first["loc"]) or kind
         raise ChaosError("KS-CHAOS-004", f"{kind}: {where}: {first['msg']}") from None
     return cls.of(id, params, Targets(directory, Draws(seed, f"fault/{id}")))
 

@@ -162,8 +162,8 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         for vcenter in self.vcenters if newer else ():
             vms = (await lab.ask(vcenter, ListVms())).vms
             hosts = (await lab.ask(vcenter, ListHosts())).hosts
-            named = [vm.key for vm in vms] + [host.crypto_key_id for host in hosts]
-            used += [key.key_id for key in named if key is not None and key.key_id in newer]
+            wanted = [vm.key for vm in vms] + [host.crypto_key_id for host in hosts]
+            used += [key.key_id for key in wanted if key is not None and key.key_id in newer]
         if used:
             raise ChaosError("KS-CHAOS-108", f"in use now: {', '.join(dict.fromkeys(used))}")
 

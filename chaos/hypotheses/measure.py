@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from chaos.checks.result import CheckResult, Result
+from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.experiment.plan import Plan, PlannedProbe
 from chaos.history import History
 from chaos.hypotheses.probes import PROBES, Measured, Sources
@@ -36,16 +36,16 @@ class Hypotheses:
             when=probe.when,
             value=round(found.value, 6) if math.isfinite(found.value) else None,
             holds=probe.is_.holds(found.value),
-            told=found.told,
+            detail=found.detail,
         )
         return found
 
     def judged(self, probe: PlannedProbe, found: Measured) -> CheckResult:
         """A measurement as a result; what could not be measured is unknown."""
         if math.isnan(found.value):
-            return CheckResult(name=probe.label(), result=Result.UNKNOWN, text=found.told)
-        result = Result.PASS if probe.is_.holds(found.value) else Result.FAIL
-        text = f"measured {found.value:g}" + (f": {found.told}" if found.told else "")
+            return CheckResult(name=probe.label(), result=CheckOutcome.UNKNOWN, text=found.detail)
+        result = CheckOutcome.PASS if probe.is_.holds(found.value) else CheckOutcome.FAIL
+        text = f"measured {found.value:g}" + (f": {found.detail}" if found.detail else "")
         return CheckResult(name=probe.label(), result=result, text=text)
 
     async def before(self) -> list[CheckResult]:
@@ -63,7 +63,7 @@ class Hypotheses:
             found = [await self.measure(probe, look) for probe in probes]
             results = [self.judged(p, f) for p, f in zip(probes, found, strict=True)]
             passed = self.lab.monotonic() - begin
-            if all(r.result is Result.PASS for r in results) or passed + AGAIN > within:
+            if all(r.result is CheckOutcome.PASS for r in results) or passed + AGAIN > within:
                 return results
             await self.lab.sleep(AGAIN)
 
@@ -81,21 +81,21 @@ class Hypotheses:
             began = self.lab.monotonic()
             result = self.judged(probe, await self.measure(probe, Snapshot(self.lab)))
             now = self.lab.monotonic()
-            if result.result is Result.PASS:
+            if result.result is CheckOutcome.PASS:
                 bad_since = None
                 seen += 1
-            elif result.result is Result.FAIL:
+            elif result.result is CheckOutcome.FAIL:
                 bad_since = began if bad_since is None else bad_since
                 if now - bad_since >= probe.grace and worst is None:
                     text = f"{result.text}, {began - start:.1f} s after the begin"
-                    worst = CheckResult(name=result.name, result=Result.FAIL, text=text)
+                    worst = CheckResult(name=result.name, result=CheckOutcome.FAIL, text=text)
             await self._sleep_to(began + probe.every)
         if worst is not None:
             return worst
         if not seen:
             text = "it was never measured to hold"
-            return CheckResult(name=probe.label(), result=Result.UNKNOWN, text=text)
-        return CheckResult(name=probe.label(), result=Result.PASS, text=f"held {seen} times")
+            return CheckResult(name=probe.label(), result=CheckOutcome.UNKNOWN, text=text)
+        return CheckResult(name=probe.label(), result=CheckOutcome.PASS, text=f"held {seen} times")
 
     async def _sleep_to(self, at: float) -> None:
         left = at - self.lab.monotonic()

@@ -31,7 +31,7 @@ class Measured:
     """A value (NaN: there was nothing to measure) and what it is made of."""
 
     value: float
-    told: str = ""
+    detail: str = ""
 
 
 @dataclass
@@ -113,8 +113,8 @@ async def _vm_locked(look: Snapshot, scope: Scope, sources: Sources) -> Measured
     locked = {vm for vm in encrypted if states.get(vm) is VmCryptoState.LOCKED}
     if not encrypted:
         return Measured(math.nan, "no VM is encrypted")
-    told = f"locked: {', '.join(vm for vm in encrypted if vm in locked) or 'none'}"
-    return Measured(len(locked) / len(encrypted), told)
+    detail = f"locked: {', '.join(vm for vm in encrypted if vm in locked) or 'none'}"
+    return Measured(len(locked) / len(encrypted), detail)
 
 
 async def _vm_works(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
@@ -126,7 +126,7 @@ async def _vm_works(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
             continue
         asked = await sources.guests.challenge(vm, seen[vm][0])
         if not asked.right:
-            wrong.append(asked.told)
+            wrong.append(asked.detail)
     bad = len(wrong)
     return _ratio([str(vm) for vm in scope.vms[bad:]], wrong)
 
@@ -185,10 +185,10 @@ async def _back_within(look: Snapshot, scope: Scope, sources: Sources) -> Measur
     if not done:
         return Measured(math.nan, "no host with running VMs booted")
     worst = max(done, key=lambda r: r.seconds)
-    told = f"{worst.host} (boot {worst.boot})"
+    detail = f"{worst.host} (boot {worst.boot})"
     if worst.missing:
-        told += f": {', '.join(worst.missing)} never ran again"
-    return Measured(worst.seconds, f"worst: {told}")
+        detail += f": {', '.join(worst.missing)} never ran again"
+    return Measured(worst.seconds, f"worst: {detail}")
 
 
 async def _kms_calls(look: Snapshot, scope: Scope, sources: Sources) -> Measured:

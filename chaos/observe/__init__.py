@@ -1,6 +1,6 @@
 """Looking at a lab while it runs, and never changing it but for the guests' own disks.
 
-- ``snapshot``    one look at every node, at the administrators' consoles
+- ``snapshot``    one look at every node, at the nodes' local consoles
 - ``audit``       the key servers' audit trails, followed
 - ``guests``      what each guest's disk must hold, and the challenges that prove it
 - ``recoveries``  boots of hosts: when their VMs ran again, and what was asked of key servers

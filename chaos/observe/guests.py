@@ -1,6 +1,6 @@
 """What the engine knows of each guest's disk, and the questions that it answers with it.
 
-A guest is told to fill its disk from a marker that only the engine keeps; a challenge is right
+A guest is asked to fill its disk from a marker that only the engine keeps; a challenge is right
 when its digest is the one that marker, block numbers and generations give. An answer that was
 lost may or may not have rewritten a block: that stays open until a later answer settles it.
 """
@@ -32,7 +32,7 @@ class Asked:
     certainly did nothing."""
 
     right: bool | None
-    told: str = ""
+    detail: str = ""
     definite: bool = True
 
 
@@ -41,7 +41,7 @@ class _Disk:
     seed: bytes
     generations: dict[int, int] = field(default_factory=dict)
     open: int = 0  # rewrites that may have happened
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Guests:
@@ -71,7 +71,7 @@ class Guests:
         disk = self._disks.get(vm)
         if disk is None:
             return Asked(None, f"{vm}: its disk was never filled")
-        async with disk.turn:
+        async with disk.lock:
             count = ASKED if disk.open <= OPEN_LIMIT else 1
             blocks = self._draws.pick(range(BLOCKS), count)
             nonce = self._draws.token(16)

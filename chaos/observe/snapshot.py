@@ -1,4 +1,4 @@
-"""What is seen of a lab at one moment, by questions at administrators' doors only.
+"""What is seen of a lab at one moment, by questions at local consoles only.
 
 A ``Snapshot`` asks each thing once, however many probes read it. What does not answer is
 absent, never guessed.

@@ -97,7 +97,7 @@ def simulate_plan(lab: SimLab, made: Plan, run: str) -> tuple[Verdict, History]:
             history,
             run_id=run,
             trace=lab.loop.trace.hash,
-            outside=lab.defects,
+            escapes=lab.defects,
         )
     )
     return verdict, history

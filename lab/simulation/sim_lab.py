@@ -78,7 +78,7 @@ class SimLab(LabCore):
     def defects(self) -> list[str]:
         """What makes a run worthless: reaching outside of the simulation, exceptions that
         nobody took."""
-        return [*self.loop.outside, *(f"unhandled: {text}" for text in self.loop.unhandled)]
+        return [*self.loop.escapes, *(f"unhandled: {text}" for text in self.loop.unhandled)]
 
     def check(self) -> None:
         """KS-CHAOS-205 when there are ``defects``."""

@@ -1,7 +1,7 @@
 """What the lab tells an agent, on the control broker that no fault touches.
 
 One agent per OS process holds nodes: it powers them, ends them, keeps their link rules, and is
-the administrator's door to each (``Ask``). In the simulation one agent holds all nodes.
+the local console of each (``Ask``). In the simulation one agent holds all nodes.
 """
 
 from __future__ import annotations
@@ -133,9 +133,9 @@ class AddNode(Request[Done], frozen=True, kw_only=True):
 
 
 class Ask(Request["Answer"], frozen=True, kw_only=True):
-    """The administrator's door: hand ``body`` (message ``name``) to the node's own service.
+    """The local console: hand ``body`` (message ``name``) to the node's own service.
 
-    The service sees a peer with ``local`` set. Key material does not pass this door.
+    The service sees a peer with ``local`` set. Key material does not pass it.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE

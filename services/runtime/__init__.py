@@ -1,6 +1,6 @@
 """How a service lives: ports, drivers, node.
 
-- ``ports``        Bus, Clock, Rng, Disk, Tpm: the only doors to the world
+- ``ports``        Bus, Clock, Rng, Disk, Tpm: all that reaches the world
 - ``incarnation``  one life of a node; ``NodeDown``
 - ``service``      base class, ``serves`` marker, what a service is given
 - ``agent``        the nodes of one process, as the lab commands them

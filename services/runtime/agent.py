@@ -1,4 +1,4 @@
-"""The agent of one OS process: holds machines, obeys the lab, is the administrator's door.
+"""The agent of one OS process: holds machines, obeys the lab, is each node's local console.
 
 In the simulation one agent holds every machine. Nothing that goes wrong in a node leaves it.
 """
@@ -117,13 +117,13 @@ class Agent:
     async def ask(self, message: Ask) -> Answer:
         request = decode_message(message.name, message.body)
         if not isinstance(request, Request) or sealed_fields(type(request)):
-            raise Malformed(f"{message.name} does not pass the administrator's door")
+            raise Malformed(f"{message.name} does not pass the local console")
         try:
             reply = await self.machine(message.node).runner.ask(request, message.within)
         except ProductError as error:
             return Answer(error=error.body())
         if any(getattr(reply, field) is not None for field in sealed_fields(type(reply))):
-            raise Malformed(f"{type(reply).__name__} does not pass the administrator's door")
+            raise Malformed(f"{type(reply).__name__} does not pass the local console")
         return Answer(name=type(reply).__name__, body=bytes(encode_message(reply)))
 
     async def set_rules(self, message: SetRules) -> Done:

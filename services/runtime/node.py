@@ -73,7 +73,7 @@ class NodeRunner:
         self._idle = asyncio.Event()
         self._stop = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
-        self._doors: dict[asyncio.Future[Reply | ProductError], str] = {}
+        self._asked: dict[asyncio.Future[Reply | ProductError], str] = {}
         self.service = recipe.build(self, ports)
 
     # ---- what a service sees --------------------------------------------------------------
@@ -135,7 +135,7 @@ class NodeRunner:
     # ---- life -----------------------------------------------------------------------------
 
     async def live(self, state: Callable[[str, str], None]) -> None:
-        """The root task. ``state`` is told ``running``, or ``halted`` with the screen."""
+        """The root task. ``state`` is called with ``running``, or ``halted`` and the screen."""
         async with asyncio.TaskGroup() as group:
             self._group = group
             self.bus.later = self.background
@@ -250,7 +250,11 @@ class NodeRunner:
         return reply
 
     async def ask(self, message: Request[Any], within: float) -> Reply:
-        """The administrator's door: the same way in as from the bus, with a local peer."""
+        """Ask at the local console: the same way in as from the bus, with a local peer.
+
+        ``within`` lab seconds. Raises the service's ``ProductError``, or ``Disconnected`` when
+        the life ends first.
+        """
         future: asyncio.Future[Reply | ProductError] = asyncio.get_running_loop().create_future()
 
         def respond(outcome: Reply | ProductError) -> None:
@@ -258,21 +262,21 @@ class NodeRunner:
                 future.set_result(outcome)
 
         deadline = self.ports.clock.monotonic() + self.ports.clock.limit(within)
-        cause = f"door/{self.boot}/{type(message).__name__}"
+        cause = f"console/{self.boot}/{type(message).__name__}"
         peer = Peer(self.name, self.boot, local=True)
         self.accept(Incoming(message, peer, deadline, cause, respond))
-        self._doors[future] = type(message).__name__
+        self._asked[future] = type(message).__name__
         try:
             outcome = await future
         finally:
-            del self._doors[future]
+            del self._asked[future]
         if isinstance(outcome, ProductError):
             raise outcome
         return outcome
 
     def fell(self) -> None:
-        """The life is over: whoever stands at the door is told that no answer will come."""
-        for future, name in self._doors.items():
+        """The life is over: whoever asked at the console hears that no answer will come."""
+        for future, name in self._asked.items():
             if not future.done():
                 future.set_result(Disconnected(f"{self.name} went down during {name}"))
 

@@ -35,7 +35,7 @@ TurnKey = Callable[[Any], str | None]
 class Peer:
     """Who asks: the sender and its boot as the bus proved them.
 
-    ``local`` is the administrator at the node's own door (host console, vSphere client, key
+    ``local`` is the administrator at the node's own console (host console, vSphere client, key
     server operator): no link, no session.
     """
 

@@ -98,7 +98,7 @@ def disk_error(error: BaseException) -> BaseException:
     return error
 
 
-class Entry:
+class Transaction:
     """One call of ``transact`` on its way: what to run, and what came of it."""
 
     __slots__ = ("applied", "done", "error", "fn", "value", "withdrawn")
@@ -205,7 +205,7 @@ class Writer(Reader):
                 self._keep()
                 self._kept = True
 
-    def commit(self, entries: Sequence[Entry]) -> None:
+    def commit(self, entries: Sequence[Transaction]) -> None:
         """Run the entries in order in one transaction; each then holds its value or error.
 
         Raises ``NodeDown`` with nothing committed when the life ended meanwhile.
@@ -220,7 +220,7 @@ class Writer(Reader):
         for entry in entries:
             entry.done = True
 
-    def _group(self, entries: Sequence[Entry]) -> bool:
+    def _group(self, entries: Sequence[Transaction]) -> bool:
         """False when an entry took the whole transaction with it and was not alone."""
         before = self.connection.total_changes
         try:
@@ -249,7 +249,7 @@ class Writer(Reader):
             self._kept = False
         return True
 
-    def _attempt(self, entry: Entry) -> None:
+    def _attempt(self, entry: Transaction) -> None:
         try:
             with self._as(Phase.WRITE):
                 entry.value = entry.fn(self.connection)

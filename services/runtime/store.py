@@ -119,7 +119,7 @@ class Switches:
         raise OSError(code, os.strerror(code), what)
 
 
-def parts(path: str) -> tuple[str, ...]:
+def components(path: str) -> tuple[str, ...]:
     """The names of a relative path, from the top; ``()`` for the root folder ``""``.
 
     Raises ``ValueError`` for a path that is absolute, or has an empty part, ``.`` or ``..``.
@@ -129,9 +129,9 @@ def parts(path: str) -> tuple[str, ...]:
     return tuple(plain(part) for part in path.split("/"))
 
 
-def file_parts(path: str) -> tuple[str, ...]:
-    """As ``parts``, for a file: the root folder is none."""
-    names = parts(path)
+def file_components(path: str) -> tuple[str, ...]:
+    """As ``components``, for a file: the root folder is none."""
+    names = components(path)
     if not names:
         raise ValueError("a file needs a name")
     return names

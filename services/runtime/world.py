@@ -1,4 +1,4 @@
-"""What a driver gives to make a node's life: the parts of its ports, and its end.
+"""What a driver gives to make a node's life: what its ports stand on, and its end.
 
 ``services.runtime.sim.world`` and ``services.runtime.real.world`` implement it.
 """

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chaos.checks import ALWAYS, CHECKS, OPTIONAL_WITNESS, judge
-from chaos.checks.result import CheckResult, Result
+from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.history import Record
 from chaos.verdict import Exit, exit_of
 
@@ -32,74 +32,82 @@ COUNT: Row = ("kms", "state", "counters", {"internal_errors": 1, "requests": 5})
 MADE: Row = ("", "ok", "key.create", {"key": "k1", "provider": "p"})
 RIGHT: Row = ("vm-01", "ok", "guest.challenge", {})
 
-CASES: list[tuple[str, Result, list[Row]]] = [
-    ("no_internal_error", Result.PASS, [COUNT, COUNT]),
-    ("no_internal_error", Result.FAIL, [COUNT, (*COUNT[:3], {"internal_errors": 2})]),
-    ("no_internal_error", Result.FAIL, [COUNT, (*COUNT[:3], {"malformed": 1})]),
-    ("no_internal_error", Result.UNKNOWN, [COUNT]),
-    ("no_fault_left", Result.PASS, [CUT, ("", "heal", "heal", {"id": "wan", "verified": True})]),
-    ("no_fault_left", Result.FAIL, [CUT, ("", "heal", "heal", {"id": "wan", "verified": False})]),
-    ("no_fault_left", Result.FAIL, [CUT]),
+CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
+    ("no_internal_error", CheckOutcome.PASS, [COUNT, COUNT]),
+    ("no_internal_error", CheckOutcome.FAIL, [COUNT, (*COUNT[:3], {"internal_errors": 2})]),
+    ("no_internal_error", CheckOutcome.FAIL, [COUNT, (*COUNT[:3], {"malformed": 1})]),
+    ("no_internal_error", CheckOutcome.UNKNOWN, [COUNT]),
     (
         "no_fault_left",
-        Result.PASS,
+        CheckOutcome.PASS,
+        [CUT, ("", "heal", "heal", {"id": "wan", "verified": True})],
+    ),
+    (
+        "no_fault_left",
+        CheckOutcome.FAIL,
+        [CUT, ("", "heal", "heal", {"id": "wan", "verified": False})],
+    ),
+    ("no_fault_left", CheckOutcome.FAIL, [CUT]),
+    (
+        "no_fault_left",
+        CheckOutcome.PASS,
         [CLEAR, ("", "heal", "heal", {"id": "clear", "verified": False, "stays": True})],
     ),
     (
         "acked_key_recoverable",
-        Result.PASS,
+        CheckOutcome.PASS,
         [MADE, ("", "state", "keys", {"asked": ["k1"], "available": ["k1"]})],
     ),
     (
         "acked_key_recoverable",
-        Result.FAIL,
+        CheckOutcome.FAIL,
         [MADE, ("", "state", "keys", {"asked": ["k1"], "available": []})],
     ),
-    ("acked_key_recoverable", Result.UNKNOWN, [MADE]),
+    ("acked_key_recoverable", CheckOutcome.UNKNOWN, [MADE]),
     (
         "acked_key_recoverable",
-        Result.UNKNOWN,
+        CheckOutcome.UNKNOWN,
         [
             ("", "fault", "kms.key_state", {"id": "x"}),
             MADE,
             ("", "state", "keys", {"asked": ["k1"], "available": []}),
         ],
     ),
-    ("guests_read_back", Result.PASS, [RIGHT]),
-    ("guests_read_back", Result.FAIL, [RIGHT, (*RIGHT[:3], {"wrong": "vm-01: digest"})]),
-    ("guests_read_back", Result.UNKNOWN, [("vm-01", "info", "guest.challenge", {})]),
-    ("needs_no_kms", Result.PASS, [recovery(3.0, 0)]),
-    ("needs_no_kms", Result.FAIL, [recovery(3.0, 2)]),
-    ("needs_no_kms", Result.FAIL, [recovery(None, None)]),
-    ("needs_no_kms", Result.UNKNOWN, [recovery(3.0, None)]),
+    ("guests_read_back", CheckOutcome.PASS, [RIGHT]),
+    ("guests_read_back", CheckOutcome.FAIL, [RIGHT, (*RIGHT[:3], {"wrong": "vm-01: digest"})]),
+    ("guests_read_back", CheckOutcome.UNKNOWN, [("vm-01", "info", "guest.challenge", {})]),
+    ("needs_no_kms", CheckOutcome.PASS, [recovery(3.0, 0)]),
+    ("needs_no_kms", CheckOutcome.FAIL, [recovery(3.0, 2)]),
+    ("needs_no_kms", CheckOutcome.FAIL, [recovery(None, None)]),
+    ("needs_no_kms", CheckOutcome.UNKNOWN, [recovery(3.0, None)]),
 ]
 
 
 @pytest.mark.parametrize(("name", "result", "rows"), CASES)
-def test_verdicts(name: str, result: Result, rows: list[Row]) -> None:
+def test_verdicts(name: str, result: CheckOutcome, rows: list[Row]) -> None:
     found = CHECKS[name](records(rows))
     assert found.result is result
     assert found.text
-    if result is Result.FAIL:
+    if result is CheckOutcome.FAIL:
         assert found.records
 
 
 @pytest.mark.parametrize("name", list(CHECKS))
 def test_nothing_seen_is_unknown_and_each_has_a_good_and_a_bad_history(name: str) -> None:
-    assert CHECKS[name]([]).result is Result.UNKNOWN
-    assert {Result.PASS, Result.FAIL} <= {result for n, result, _ in CASES if n == name}
+    assert CHECKS[name]([]).result is CheckOutcome.UNKNOWN
+    assert {CheckOutcome.PASS, CheckOutcome.FAIL} <= {result for n, result, _ in CASES if n == name}
 
 
 def test_judge_keeps_the_order_of_names() -> None:
     assert [c.name for c in judge(ALWAYS, [])] == list(ALWAYS)
 
 
-def check(name: str, result: Result) -> CheckResult:
+def check(name: str, result: CheckOutcome) -> CheckResult:
     return CheckResult(name=name, result=result, text="")
 
 
-GOOD, BAD = check("a", Result.PASS), check("a", Result.FAIL)
-BLIND, SHY = check("a", Result.UNKNOWN), check("guests_read_back", Result.UNKNOWN)
+GOOD, BAD = check("a", CheckOutcome.PASS), check("a", CheckOutcome.FAIL)
+BLIND, SHY = check("a", CheckOutcome.UNKNOWN), check("guests_read_back", CheckOutcome.UNKNOWN)
 
 
 @pytest.mark.parametrize(

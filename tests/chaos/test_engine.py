@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chaos.checks.result import Result
+from chaos.checks.result import CheckOutcome
 from chaos.engine import run
 from chaos.experiment.lint import check_experiment, read_experiment
 from chaos.experiment.plan import Plan, dump_plan, load_plan, plan
@@ -59,7 +59,7 @@ def play(
     return world.run(work), history
 
 
-def result_of(verdict: Verdict, name: str) -> Result:
+def result_of(verdict: Verdict, name: str) -> CheckOutcome:
     return next(check.result for check in verdict.checks if name in check.name)
 
 
@@ -103,7 +103,7 @@ def test_a_violated_hypothesis_fails(world: World) -> None:
     text = CUT.replace("link.cut, between: [vcenter, kms]", "host.power_loss, on: esxi-001")
     verdict, _ = play(world, planned(world, text))
     assert (verdict.verdict, verdict.exit_code) == ("fail", 1)
-    assert result_of(verdict, "during vm.running") is Result.FAIL
+    assert result_of(verdict, "during vm.running") is CheckOutcome.FAIL
     assert all_well(world)
 
 
@@ -143,12 +143,12 @@ def test_a_heal_that_is_not_seen_is_an_error(world: World) -> None:
     verdict, _ = play(world, planned(world, CUT), lab, keeper)
     assert verdict.exit_code == 5
     assert any("KS-CHAOS-103" in reason for reason in verdict.reasons)
-    assert result_of(verdict, "no_fault_left") is Result.FAIL
+    assert result_of(verdict, "no_fault_left") is CheckOutcome.FAIL
     world.run(world.lab.drop_rules("wan"))
 
 
 def test_reaching_outside_the_simulation_voids_the_run(world: World) -> None:
-    verdict, _ = play(world, planned(world, CUT), outside=lambda: ["socket.connect"])
+    verdict, _ = play(world, planned(world, CUT), escapes=lambda: ["socket.connect"])
     assert verdict.exit_code == 5
     assert verdict.reasons == ("KS-CHAOS-205: socket.connect",)
 
@@ -228,8 +228,8 @@ schedule: []
     invoked = {r.data["n"] for r in history.records if r.type == "invoke"}
     ended = {r.data["n"] for r in history.records if r.type in ("ok", "fail", "info")} - {0}
     assert invoked == ended == {a.number for a in made.arrivals}
-    assert result_of(verdict, "acked_key_recoverable") is Result.PASS
-    assert result_of(verdict, "guests_read_back") is Result.PASS
+    assert result_of(verdict, "acked_key_recoverable") is CheckOutcome.PASS
+    assert result_of(verdict, "guests_read_back") is CheckOutcome.PASS
 
 
 def test_the_same_seed_gives_the_same_run_and_a_stored_plan_replays_it(tmp_path: Path) -> None:
@@ -268,15 +268,15 @@ def test_e1_passes_and_without_persistence_it_fails() -> None:
     assert shipped("edge-outage-reboot").exit_code == 0
     control = shipped("edge-outage-reboot", key_persistence=False)
     assert control.exit_code == 1
-    assert result_of(control, "vm.back_within") is Result.FAIL
-    assert result_of(control, "needs_no_kms") is Result.FAIL
+    assert result_of(control, "vm.back_within") is CheckOutcome.FAIL
+    assert result_of(control, "needs_no_kms") is CheckOutcome.FAIL
 
 
 def test_e2_passes_and_with_persistence_it_fails() -> None:
     assert shipped("outage-without-persistence").exit_code == 0
     control = shipped("outage-without-persistence", key_persistence=True)
     assert control.exit_code == 1
-    assert result_of(control, "during vm.locked") is Result.FAIL
+    assert result_of(control, "during vm.locked") is CheckOutcome.FAIL
 
 
 @pytest.mark.tpm

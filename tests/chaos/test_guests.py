@@ -83,7 +83,7 @@ async def test_lost_answers_are_settled_by_later_ones(guests: tuple[Guests, Disk
     for round in range(60):
         disk.lose = TimedOut("lost") if round % 3 == 0 else None
         asked = await made.challenge(VM, HOST)
-        assert asked.right is not False, asked.told
+        assert asked.right is not False, asked.detail
         assert asked.definite is (disk.lose is None)
     disk.lose = None
     assert [(await made.challenge(VM, HOST)).right for _ in range(60)] == [True] * 60

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.errors import CATALOGUE
+from chaos.errors import EXPLANATIONS
 from chaos.experiment.lint import BadExperiment, check_experiment, read_experiment
 
 SHIPPED = sorted((Path(__file__).parents[2] / "chaos" / "experiments").glob("*.yaml"))
@@ -169,7 +169,7 @@ def test_on_and_off_are_words_here() -> None:
     text = GOOD + "requires: {persistence: on}\n" + "hypothesis: {recover: {within: 1m}}\n"
     assert check_experiment(text, "x.yaml").requires.persistence is True
     step = GOOD.replace("link.cut, between: [vcenter, kms]", "host.power_loss, on: esxi-001")
-    assert check_experiment(step, "x.yaml").steps[0].params.on == "esxi-001"
+    assert check_experiment(step, "x.yaml").faults[0].params.on == "esxi-001"
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -189,6 +189,6 @@ def test_a_problem_reads_as_file_line_column_id_and_fix() -> None:
 
 
 def test_the_catalogue_is_complete() -> None:
-    for id, entry in CATALOGUE.items():
+    for id, entry in EXPLANATIONS.items():
         assert id.startswith("KS-CHAOS-")
         assert all((entry.title, entry.text, entry.fix))

@@ -105,7 +105,7 @@ class SimBench(Bench):
     def run(self, body: Coroutine[Any, Any, None]) -> None:
         try:
             self._loop.run(body, seconds=3600.0)
-            assert self._loop.outside == []
+            assert self._loop.escapes == []
             assert self._loop.unhandled == []
         finally:
             self._store.close()

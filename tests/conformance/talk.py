@@ -152,7 +152,7 @@ def both(body: Body) -> Callable[[str], None]:
 
             try:
                 loop.run(play(), seconds=3600)
-                assert not loop.outside and not loop.unhandled
+                assert not loop.escapes and not loop.unhandled
             finally:
                 loop.close()
         else:

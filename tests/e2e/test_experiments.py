@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chaos.checks.result import Result
+from chaos.checks.result import CheckOutcome
 from chaos.history import verify
 from chaos.verdict import Verdict
 from lab.errors import KeysteadError
@@ -47,7 +47,7 @@ def played(name: str, **changes: Any) -> tuple[RunFolder, Verdict]:
 
 
 def red(found: Verdict) -> dict[str, str]:
-    return {c.name: c.text for c in found.checks if c.result is Result.FAIL}
+    return {c.name: c.text for c in found.checks if c.result is CheckOutcome.FAIL}
 
 
 @pytest.mark.sim
@@ -83,7 +83,7 @@ def test_e1_without_persistence_fails_and_names_what_did_not_hold() -> None:
     assert any("vm.back_within" in name for name in red(verdict))
     assert any("vm.back_within" in reason for reason in verdict.reasons)
     needs = next(c for c in verdict.checks if c.name == "needs_no_kms")
-    assert needs.result is Result.FAIL and needs.records
+    assert needs.result is CheckOutcome.FAIL and needs.records
 
 
 @pytest.mark.sim

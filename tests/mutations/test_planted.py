@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chaos.checks.result import Result
+from chaos.checks.result import CheckOutcome
 from chaos.verdict import Verdict
 from lab.client import Lab
 from services.runtime.sim.runner import ForkServer, run_in_worker
@@ -42,7 +42,7 @@ def verdict(
 
 
 def red(found: Verdict) -> dict[str, str]:
-    return {c.name: c.text for c in found.checks if c.result is Result.FAIL}
+    return {c.name: c.text for c in found.checks if c.result is CheckOutcome.FAIL}
 
 
 @pytest.mark.sim
@@ -66,7 +66,7 @@ def test_an_experiment_turns_red(
     assert broken.exit_code == 1
     found = {name: text for name, text in red(broken).items() if check in name}
     assert found and all(told in text for text in found.values()), red(broken)
-    named = [c for c in broken.checks if check in c.name and c.result is Result.FAIL]
+    named = [c for c in broken.checks if check in c.name and c.result is CheckOutcome.FAIL]
     if check in ("needs_no_kms", "no_internal_error"):
         assert all(c.records for c in named), "it names the records that it rests on"
 

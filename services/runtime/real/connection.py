@@ -246,9 +246,9 @@ class BrokerConnection:
     # What the owner does ---------------------------------------------------------------------
 
     def send(self, subject: str, payload: bytes, reply: str = "") -> None:
-        """Queue one PUB for the end of this turn of the loop; see ``Wire.send``.
+        """Queue one PUB for the end of this iteration of the loop; see ``Wire.send``.
 
-        All that is sent within a turn leaves in one write, which is what makes many calls in
+        All that is sent within one leaves in one write, which is what makes many calls in
         flight cheap. The client's own ``publish`` costs a future and a task switch each.
         """
         transport = self._transport

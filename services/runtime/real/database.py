@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from services.runtime.incarnation import Incarnation, NodeDown
-from services.runtime.sql import CACHED_STATEMENTS, Entry, Reader, Writer
+from services.runtime.sql import CACHED_STATEMENTS, Reader, Transaction, Writer
 from services.runtime.store import Switches
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ class LabDatabase:
         self._writer: Writer | None = None
         self._reader: Reader | None = None
         self._guard = threading.Lock()
-        self._queue: deque[tuple[Entry, asyncio.Future[None]]] = deque()
+        self._queue: deque[tuple[Transaction, asyncio.Future[None]]] = deque()
         self._pumping = self._kicked = False
 
     async def prepare(self, schema: Sequence[str]) -> None:
@@ -105,11 +105,11 @@ class LabDatabase:
     ) -> T:
         self._life.check()
         self._switches.admit(f"database {self._file.path.stem}", grows=True)
-        entry = Entry(fn, applied)
+        entry = Transaction(fn, applied)
         committed: asyncio.Future[None] = self._loop.create_future()
         with self._guard:
             self._queue.append((entry, committed))
-        if not self._kicked:  # at the end of this turn of the loop: who calls now shares
+        if not self._kicked:  # at the end of this iteration of the loop: who calls now shares
             self._kicked = True
             self._loop.call_soon(self._kick, context=self._context)
         try:
@@ -148,7 +148,7 @@ class LabDatabase:
             try:
                 writer.commit([entry for entry, _ in group])
             except NodeDown:
-                pass  # nothing was committed; the callers learn it from their own check
+                pass  # nothing was committed; the callers' own checks tell them
             except BaseException as error:  # a defect of the writer must not leave them waiting
                 for entry, _ in group:
                     entry.error, entry.done = error, True
@@ -157,7 +157,7 @@ class LabDatabase:
             except RuntimeError:
                 return  # the loop is closed: nobody waits any more
 
-    def _finish(self, group: list[tuple[Entry, asyncio.Future[None]]]) -> None:
+    def _finish(self, group: list[tuple[Transaction, asyncio.Future[None]]]) -> None:
         if self._life.alive:
             for entry, _ in group:
                 if entry.done:

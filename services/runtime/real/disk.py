@@ -19,7 +19,15 @@ from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Database, Datastore
 from services.runtime.real.database import DatabaseFile, LabDatabase
 from services.runtime.real.trees import TREES, Trees
-from services.runtime.store import Array, Arrays, Switches, file_parts, find_array, parts, plain
+from services.runtime.store import (
+    Array,
+    Arrays,
+    Switches,
+    components,
+    file_components,
+    find_array,
+    plain,
+)
 
 T = TypeVar("T")
 
@@ -162,11 +170,11 @@ class LabDisk:
             self.life.check()
 
     async def read(self, path: str) -> bytes:
-        file_parts(path)
+        file_components(path)
         return await self._do(path, lambda: self._trees.read(path))
 
     async def write(self, path: str, data: bytes) -> None:
-        file_parts(path)
+        file_components(path)
 
         def effect() -> None:
             if self._store.full:  # the file is truncated before the device says that it is full
@@ -177,28 +185,28 @@ class LabDisk:
         await self._do(path, effect)
 
     async def append(self, path: str, data: bytes) -> None:
-        file_parts(path)
+        file_components(path)
         await self._do(path, lambda: self._trees.append(path, data), grows=True)
 
     async def sync(self, path: str) -> None:
-        file_parts(path)
+        file_components(path)
         await self._do(path, lambda: self._trees.sync(path))
 
     async def replace(self, source: str, target: str) -> None:
-        file_parts(source)
-        file_parts(target)
+        file_components(source)
+        file_components(target)
         await self._do(target, lambda: self._trees.replace(source, target))
 
     async def sync_folder(self, folder: str = "") -> None:
-        parts(folder)
+        components(folder)
         await self._do(folder, lambda: self._trees.sync_folder(folder))
 
     async def list(self, folder: str = "") -> tuple[str, ...]:
-        parts(folder)
+        components(folder)
         return await self._do(folder, lambda: self._trees.names(folder))
 
     async def remove(self, path: str) -> None:
-        file_parts(path)
+        file_components(path)
         await self._do(path, lambda: self._trees.remove(path))
 
     async def database(self, name: str, schema: Sequence[str] = ()) -> Database:

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from services.runtime.store import file_parts, parts
+from services.runtime.store import components, file_components
 
 TREES = ("written", "contents", "synced")
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
@@ -43,7 +43,7 @@ class Trees:
             return file.read()
 
     def write(self, path: str, data: bytes, flags: int = os.O_TRUNC) -> None:
-        names = file_parts(path)
+        names = file_components(path)
         for tree in (self._written, self._contents):
             self._check(tree, names)
             try:
@@ -64,13 +64,13 @@ class Trees:
             os.fsync(descriptor)
             data = file.read()
         # In place, never truncated first: a kill in the midst leaves what was durable before.
-        shadow = self._contents.joinpath(*parts(path))
+        shadow = self._contents.joinpath(*components(path))
         with open(os.open(shadow, os.O_WRONLY | _NO_LINK), "wb") as file:
             file.write(data)
             file.truncate(len(data))
 
     def replace(self, source: str, target: str) -> None:
-        before, after = file_parts(source), file_parts(target)
+        before, after = file_components(source), file_components(target)
         self._check(self._written, before)
         self._check(self._written, after)
         for names in (before, after):
@@ -86,13 +86,13 @@ class Trees:
         self._intent.unlink()
 
     def remove(self, path: str) -> None:
-        names = file_parts(path)
+        names = file_components(path)
         self._check(self._written, names)
         self._written.joinpath(*names).unlink()
         self._contents.joinpath(*names).unlink()
 
     def sync_folder(self, folder: str) -> None:
-        names = parts(folder)
+        names = components(folder)
         self._check(self._written, names)
         written = self._written.joinpath(*names)
         descriptor = os.open(written, os.O_RDONLY | os.O_DIRECTORY | _NO_LINK)
@@ -113,7 +113,7 @@ class Trees:
                 self._link(self._contents.joinpath(*names, name), durable / name)
 
     def names(self, folder: str) -> tuple[str, ...]:
-        names = parts(folder)
+        names = components(folder)
         self._check(self._written, names)
         try:
             return tuple(sorted(os.listdir(self._written.joinpath(*names))))
@@ -185,7 +185,7 @@ class Trees:
     # ---- below ------------------------------------------------------------------------------
 
     def _opened(self, path: str, flags: int) -> int:
-        names = file_parts(path)
+        names = file_components(path)
         self._check(self._written, names)
         descriptor = os.open(self._written.joinpath(*names), flags | _NO_LINK, 0o600)
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):

@@ -3,7 +3,7 @@
 - ``loop``       the event loop: virtual nanoseconds, ends of lives, pauses
 - ``order``      which of those that are ready comes next
 - ``tasks``      tasks with serial numbers, handles, the context of a life
-- ``outside``    the wall: every way out is refused and recorded
+- ``wall``       what no step gets past: every way out is refused and recorded
 - ``trace``      what happened, folded into one hash; the first difference of two runs
 - ``rng``, ``clock``, ``bus``, ``disk`` (with ``images``, ``database``, ``datastore``)  the ports
 - ``world``      joins them into the lives of nodes

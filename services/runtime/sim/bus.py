@@ -50,7 +50,7 @@ class _Connection:
     the loop or a pause may shuffle timers, never messages."""
 
     epoch: int  # of the broker it leads to
-    open: bool = True  # the broker's view; the client learns of the end a little later
+    open: bool = True  # the broker's view; the client sees the end a little later
     up: deque[_Message] = field(default_factory=deque)
     down: deque[_Message] = field(default_factory=deque)
     up_due: int = 0  # when the latest message sent reaches the broker
@@ -121,7 +121,7 @@ class SimBroker:
         self._stalls[node] = self.loop.call_later(patience, self.cut, node, context=self.context)
 
     def resume(self, node: NodeName) -> None:
-        """Its steps go on; if it was dropped meanwhile it learns so, and dials again."""
+        """Its steps go on; if it was dropped meanwhile, it finds out and dials again."""
         stall = self._stalls.pop(node, None)
         if stall is not None:
             stall.cancel()
@@ -175,7 +175,7 @@ class SimBroker:
         self._waiting.pop(wire, None)
 
     def _refuse(self, wire: SimWire) -> None:
-        """As the real one: told asynchronously at most, so it is counted and nothing else."""
+        """As the real one: the client hears of it asynchronously at most, so it is only counted."""
         self.violations[wire.me] += 1
         wire.violations += 1
         self._note(f"violation {wire.me}")
@@ -203,18 +203,18 @@ class SimBroker:
 
     def _route(self, wire: SimWire, message: _Message) -> None:
         """Check, show it to the tap, pass it on."""
-        parts = message.subject.split(".")
+        tokens = message.subject.split(".")
         if not may_publish(wire.me, message.subject):
             self._refuse(wire)
             return
         self.messages += 1
-        link = parts[0] == "l" and len(parts) > 3
-        # The last part of a reply's subject is a token: it has no place in the trace.
-        label = ".".join(parts[:4] if link and parts[3] == "_r" else parts)
+        link = tokens[0] == "l" and len(tokens) > 3
+        # The last token of a reply's subject is the call's own: it has no place in the trace.
+        label = ".".join(tokens[:4] if link and tokens[3] == "_r" else tokens)
         self.loop.trace.add(self.loop.now_ns, wire.me, wire.life.boot, label)
         if self.tap is not None:
             self.tap(message.subject, message.reply, message.payload)
-        receiver = self._wires.get(NodeName(parts[2])) if link else None
+        receiver = self._wires.get(NodeName(tokens[2])) if link else None
         if receiver is None and link and message.reply and may_subscribe(wire.me, message.reply):
             receiver = wire  # the broker itself answers: nobody listens there
             message = _Message(message.reply, "", b"", message.down, no_responders=True)
@@ -295,8 +295,8 @@ class SimWire:
         if not _SUBJECT.fullmatch(subject) or (reply and not _SUBJECT.fullmatch(reply)):
             raise NotSent(f"{subject!r} (reply {reply!r}) is no subject to publish on")
         broker, loop = self._broker, self._loop
-        parts = subject.split(".", 3)
-        dst = parts[2] if parts[0] == "l" and len(parts) > 3 else "*"
+        tokens = subject.split(".", 3)
+        dst = tokens[2] if tokens[0] == "l" and len(tokens) > 3 else "*"
         up, down = broker.draw(self.me, dst), broker.draw(self.me, dst)
         connection.up.append(_Message(subject, reply, payload, down))
         connection.up_due = due = max(connection.up_due + 1, loop.now_ns + up)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast
 
 from services.runtime.incarnation import Incarnation
-from services.runtime.sql import CACHED_STATEMENTS, Entry, Writer
+from services.runtime.sql import CACHED_STATEMENTS, Transaction, Writer
 from services.runtime.store import Switches
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class SimDatabase:
         self.writer = Writer(
             drive.connection, life, drive.keep, drive.settle, drive.durable is not None
         )
-        self._queue: list[Entry] = []
+        self._queue: list[Transaction] = []
 
     async def transact(
         self,
@@ -74,7 +74,7 @@ class SimDatabase:
     ) -> T:
         self._life.check()
         self._switches.admit(f"database {self._name}", grows=True)
-        entry = Entry(fn, applied)
+        entry = Transaction(fn, applied)
         self._queue.append(entry)
         try:
             await self._charge(f"db.transact {self._name}")

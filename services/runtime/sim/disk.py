@@ -1,4 +1,4 @@
-"""A node's storage in memory: two images, its databases, and its door to the shared array.
+"""A node's storage in memory: two images, its databases, and its way to the shared array.
 
 Each call first spends its virtual time (``charge``), then takes effect at once; so a crash at
 any instant falls before or after a call, and a process that dies while it waits did nothing.
@@ -15,7 +15,15 @@ from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Database, Datastore
 from services.runtime.sim.database import Charge, Drive, SimDatabase, free
 from services.runtime.sim.images import Images
-from services.runtime.store import Array, Arrays, Switches, file_parts, find_array, parts, plain
+from services.runtime.store import (
+    Array,
+    Arrays,
+    Switches,
+    components,
+    file_components,
+    find_array,
+    plain,
+)
 
 T = TypeVar("T")
 
@@ -121,11 +129,11 @@ class SimDisk:
         return effect(self._store.on_disk)
 
     async def read(self, path: str) -> bytes:
-        file_parts(path)
+        file_components(path)
         return await self._do("read", path, lambda on: on.read(path))
 
     async def write(self, path: str, data: bytes) -> None:
-        file_parts(path)
+        file_components(path)
 
         def effect(on: Images) -> None:
             if self._store.full:  # the file is truncated before the device says that it is full
@@ -136,28 +144,28 @@ class SimDisk:
         await self._do("write", path, effect)
 
     async def append(self, path: str, data: bytes) -> None:
-        file_parts(path)
+        file_components(path)
         await self._do("append", path, lambda on: on.append(path, data), grows=True)
 
     async def sync(self, path: str) -> None:
-        file_parts(path)
+        file_components(path)
         await self._do("sync", path, lambda on: on.sync(path))
 
     async def replace(self, source: str, target: str) -> None:
-        file_parts(source)
-        file_parts(target)
+        file_components(source)
+        file_components(target)
         await self._do("replace", target, lambda on: on.replace(source, target))
 
     async def sync_folder(self, folder: str = "") -> None:
-        parts(folder)
+        components(folder)
         await self._do("sync_folder", folder, lambda on: on.sync_folder(folder))
 
     async def list(self, folder: str = "") -> tuple[str, ...]:
-        parts(folder)
+        components(folder)
         return await self._do("list", folder, lambda on: on.names(folder))
 
     async def remove(self, path: str) -> None:
-        file_parts(path)
+        file_components(path)
         await self._do("remove", path, lambda on: on.remove(path))
 
     async def database(self, name: str, schema: Sequence[str] = ()) -> Database:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from services.runtime.store import file_parts, parts
+from services.runtime.store import components, file_components
 
 
 @dataclass(eq=False)
@@ -51,7 +51,7 @@ class Images:
         return here
 
     def _file(self, path: str) -> Inode:
-        *above, name = file_parts(path)
+        *above, name = file_components(path)
         match self._folder(tuple(above)).written.get(name):
             case None:
                 raise _error(errno.ENOENT, path)
@@ -61,7 +61,7 @@ class Images:
                 return inode
 
     def _made(self, path: str) -> Inode:
-        *above, name = file_parts(path)
+        *above, name = file_components(path)
         self._folder(tuple(above), make=True).written.setdefault(name, Inode())
         return self._file(path)
 
@@ -80,26 +80,26 @@ class Images:
 
     def replace(self, source: str, target: str) -> None:
         inode = self._file(source)
-        *above, name = file_parts(target)
+        *above, name = file_components(target)
         folder = self._folder(tuple(above))
         if isinstance(folder.written.get(name), Folder):
             raise _error(errno.EISDIR, target)
-        *source_above, source_name = file_parts(source)
+        *source_above, source_name = file_components(source)
         del self._folder(tuple(source_above)).written[source_name]
         folder.written[name] = inode
 
     def remove(self, path: str) -> None:
         self._file(path)
-        *above, name = file_parts(path)
+        *above, name = file_components(path)
         del self._folder(tuple(above)).written[name]
 
     def sync_folder(self, folder: str) -> None:
-        here = self._folder(parts(folder))
+        here = self._folder(components(folder))
         here.synced = dict(here.written)
 
     def names(self, folder: str) -> tuple[str, ...]:
         try:
-            return tuple(sorted(self._folder(parts(folder)).written))
+            return tuple(sorted(self._folder(components(folder)).written))
         except FileNotFoundError:
             return ()
 

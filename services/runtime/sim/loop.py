@@ -22,7 +22,6 @@ from protocol.terms import NodeName
 from services.runtime.incarnation import CURRENT
 from services.runtime.seeded import derive, stream
 from services.runtime.sim.order import Order, ReadyQueue
-from services.runtime.sim.outside import WalledLoop, watched
 from services.runtime.sim.tasks import (
     SimHandle,
     SimTask,
@@ -32,6 +31,7 @@ from services.runtime.sim.tasks import (
     where,
 )
 from services.runtime.sim.trace import Trace
+from services.runtime.sim.wall import WalledLoop, watched
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -58,7 +58,7 @@ class SimLoop(WalledLoop):
     """One per simulation; ``run`` it again and again (between calls time stands still), then
     ``close`` it, or leave its ``with`` block.
 
-    ``outside``    attempts to reach the real world; when not empty, the run is void (exit 5)
+    ``escapes``    attempts to reach the real world; when not empty, the run is void (exit 5)
     ``unhandled``  exceptions that nobody took, as text; a failed check at the end
     ``order``      the order policy that the seed drew (or that was given)
     ``epoch``      Unix seconds at virtual time 0, drawn from the seed
@@ -260,7 +260,7 @@ class SimLoop(WalledLoop):
         asyncio.events._set_running_loop(self)
         self._running = True
         try:
-            with watched(self.outside):
+            with watched(self.escapes):
                 self._spin(done, end, last)
         finally:
             self._running = False

@@ -18,7 +18,7 @@ _FLUSH = 4096  # entries folded at once
 _MASK = (1 << 63) - 1  # msgpack has no larger integers, and needs none here
 
 
-class Entry(NamedTuple):
+class TraceEntry(NamedTuple):
     """One thing that happened. ``at`` is virtual nanoseconds; node "" is the world itself."""
 
     at: int
@@ -38,9 +38,9 @@ class Difference:
     """Where two recorded traces part: entry ``index``; None is the end of a trace."""
 
     index: int
-    first: Entry | None
-    second: Entry | None
-    before: tuple[Entry, ...]  # the last common entries
+    first: TraceEntry | None
+    second: TraceEntry | None
+    before: tuple[TraceEntry, ...]  # the last common entries
 
     def __str__(self) -> str:
         lines = [f"the runs part at entry {self.index}:"]
@@ -60,7 +60,7 @@ class Trace:
         self._encode = msgspec.msgpack.Encoder().encode
         self._flushed = 0
         self._ordinals: dict[str, dict[str | bytes | int, int]] = {}
-        self._entries: list[Entry] | None = [] if record else None
+        self._entries: list[TraceEntry] | None = [] if record else None
         # The loop appends a step here directly: one call less in its hottest line.
         self.pending: list[tuple[int, str, int, str, tuple[int, ...]]] = []
 
@@ -84,7 +84,7 @@ class Trace:
         self._fold.update(b"".join([encode(entry) for entry in self.pending]))
         self._flushed += len(self.pending)
         if self._entries is not None:
-            self._entries += [Entry(*entry) for entry in self.pending]
+            self._entries += [TraceEntry(*entry) for entry in self.pending]
         self.pending.clear()
 
     @property
@@ -92,7 +92,7 @@ class Trace:
         return self._flushed + len(self.pending)
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[TraceEntry]:
         """The recorded entries; ``ValueError`` when this trace does not record."""
         if self._entries is None:
             raise ValueError("this trace was made without record=True")
@@ -106,7 +106,7 @@ class Trace:
 
 
 def first_difference(
-    a: Trace | Iterable[Entry], b: Trace | Iterable[Entry], *, context: int = 5
+    a: Trace | Iterable[TraceEntry], b: Trace | Iterable[TraceEntry], *, context: int = 5
 ) -> Difference | None:
     """The first entry in which two recorded traces differ; None when they are equal."""
     first = a.entries if isinstance(a, Trace) else list(a)

@@ -138,10 +138,10 @@ class BaseDevice(ABC):
 
     def restore(self, image: bytes) -> None:
         with self._lock:
-            parts = unpack(image, self.kind)
+            content = unpack(image, self.kind)
             self.cut_power()
             self._nv.store(image)
-            self._image = parts
+            self._image = content
 
     def ek_digest(self) -> str:
         with self._lock:

@@ -169,9 +169,9 @@ class LibtpmsDevice(BaseDevice):
         with self._at_work() as tpm:
             values: dict[int, bytes] = {}
             for start in range(0, len(selection.pcrs), _READ_LIMIT):
-                part = selection.pcrs[start : start + _READ_LIMIT]
-                _, _, digests = tpm.esys.pcr_read(selection_text(part))
-                values.update(zip(part, [bytes(digest) for digest in digests], strict=True))
+                chunk = selection.pcrs[start : start + _READ_LIMIT]
+                _, _, digests = tpm.esys.pcr_read(selection_text(chunk))
+                values.update(zip(chunk, [bytes(digest) for digest in digests], strict=True))
             return values
 
     # Sealing -----------------------------------------------------------------------------------
@@ -281,12 +281,12 @@ class LibtpmsDevice(BaseDevice):
         with self._at_work() as tpm:
             handle = tpm.opened(index)
             size, _ = tpm.nv_public(index) or (0, 0)
-            parts = []
+            chunks = []
             for at in range(0, size, _NV_CHUNK):
                 length = min(_NV_CHUNK, size - at)
-                part = tpm.esys.nv_read(handle, length, at, auth_handle=ESYS_TR.OWNER)
-                parts.append(bytes(part))
-            return b"".join(parts)
+                chunk = tpm.esys.nv_read(handle, length, at, auth_handle=ESYS_TR.OWNER)
+                chunks.append(bytes(chunk))
+            return b"".join(chunks)
 
     def nv_write(self, index: int, data: bytes) -> None:
         check_index(index, len(data))
@@ -299,8 +299,8 @@ class LibtpmsDevice(BaseDevice):
                 tpm.define(index, len(data), NV_ATTRIBUTES)
             handle = tpm.opened(index)
             for at in range(0, len(data), _NV_CHUNK):
-                part = data[at : at + _NV_CHUNK]
-                tpm.esys.nv_write(handle, part, at, auth_handle=ESYS_TR.OWNER)
+                chunk = data[at : at + _NV_CHUNK]
+                tpm.esys.nv_write(handle, chunk, at, auth_handle=ESYS_TR.OWNER)
 
     # State and commands of the lab -------------------------------------------------------------
 

@@ -86,7 +86,7 @@ class NvImage(msgspec.Struct, frozen=True):
 
 
 def unpack(image: bytes, backend: TpmBackend) -> NvImage:
-    """The parts of a packed image; ``ForeignImage`` when it is not one of this backend's."""
+    """What a packed image holds; ``ForeignImage`` when it is not one of this backend's."""
     if image[: len(_MAGIC)] != _MAGIC or len(image) < _HEAD:
         raise ForeignImage("this is no image of a TPM's NV")
     if image[len(_MAGIC) : len(_MAGIC) + 1] != _TAGS[backend]:

@@ -15,5 +15,5 @@ def rig() -> Iterator[Rig]:
     made.generations = {}
     yield made
     made.close()
-    assert not made.loop.outside, made.loop.outside
+    assert not made.loop.escapes, made.loop.escapes
     assert not made.loop.unhandled, made.loop.unhandled

@@ -21,7 +21,7 @@ from services.kms.service import KmsService
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Bus, Clock, Database, Datastore, Disk, Ports
 from services.runtime.service import Peer, PowerInputs
-from services.runtime.sql import Entry, Writer
+from services.runtime.sql import Transaction, Writer
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -86,7 +86,7 @@ class SqliteDatabase:
         self, fn: Callable[[sqlite3.Connection], T], applied: Callable[[T], None] | None = None
     ) -> T:
         self._life.check()
-        entry = Entry(fn, applied)
+        entry = Transaction(fn, applied)
         self._writer.commit([entry])
         self.commits += 1
         if self.commits == self.crash_at_commit:

@@ -251,7 +251,7 @@ class Rig:
 
     def healthy(self) -> None:
         """Nothing unexpected happened in any node."""
-        assert not self.loop.outside, self.loop.outside
+        assert not self.loop.escapes, self.loop.escapes
         assert not self.loop.unhandled, self.loop.unhandled
         bad = [
             r

@@ -27,7 +27,7 @@ def hash_seed(request: pytest.FixtureRequest) -> Iterator[ForkServer]:
 def test_twenty_runs_in_one_process_are_equal() -> None:
     first = play(7)
     assert first.steps > 10_000
-    assert not first.outside and not first.unhandled
+    assert not first.escapes and not first.unhandled
     for junk in range(1, 20):
         again = play(7, junk * 31)
         assert again == first

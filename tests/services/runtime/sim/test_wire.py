@@ -82,7 +82,7 @@ def q(src: str, dst: str) -> str:
 def net(request: pytest.FixtureRequest) -> Iterator[Net]:
     with SimLoop(2, order=request.param) as loop:
         yield Net(loop)
-        assert loop.outside == []
+        assert loop.escapes == []
         assert loop.unhandled == []
 
 

@@ -18,7 +18,7 @@ from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.order import Order
 from services.runtime.sim.rng import SimRng
 from services.runtime.sim.tasks import context_of
-from services.runtime.sim.trace import Entry, Trace
+from services.runtime.sim.trace import Trace, TraceEntry
 
 NODES = [NodeName(f"node-{n}") for n in range(5)]
 _KEPT: list[object] = []
@@ -31,9 +31,9 @@ class Outcome:
     steps: int
     time: float
     journal: tuple[str, ...]
-    outside: tuple[str, ...]
+    escapes: tuple[str, ...]
     unhandled: tuple[str, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[TraceEntry, ...]
 
 
 class Thing:
@@ -234,7 +234,7 @@ def play(
             loop.steps,
             loop.time(),
             tuple(lab.journal),
-            tuple(loop.outside),
+            tuple(loop.escapes),
             tuple(loop.unhandled),
             tuple(loop.trace.entries) if record else (),
         )

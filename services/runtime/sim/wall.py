@@ -1,6 +1,6 @@
 """The wall around the simulation: whatever reaches through it is refused and written down.
 
-Two nets. The loop's own doors to threads, sockets, signals and processes raise. An audit hook
+Two nets. The loop's own ways to threads, sockets, signals and processes raise. An audit hook
 of the interpreter catches what goes past the loop while it runs; before Python 3.13 it does not
 hear of threads and sleeps, so these two functions are replaced meanwhile. A service may swallow
 the exception; the list remains, and the run is void (exit 5).
@@ -45,7 +45,7 @@ _log = logging.getLogger("asyncio")
 ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 
-class OutsideReached(RuntimeError):
+class EscapeRefused(RuntimeError):
     """Code inside the simulation tried to reach the real world. The run proves nothing."""
 
 
@@ -68,7 +68,7 @@ class _Net:
         """Only for the thread in which the loop runs: others are none of our business."""
         if self.sink is not None and threading.get_ident() == self.thread:
             self.sink.append(what)
-            raise OutsideReached(f"{what}: refused inside the simulation")
+            raise EscapeRefused(f"{what}: refused inside the simulation")
 
 
 def _in_memory(database: str) -> bool:
@@ -111,20 +111,20 @@ def _refused(name: str) -> Any:
 
 
 class WalledLoop(asyncio.AbstractEventLoop):
-    """An event loop without doors, and the formalities that asyncio expects of any loop.
+    """An event loop without a way out, and the formalities that asyncio expects of any loop.
 
-    ``outside`` lists every attempt to leave, ``unhandled`` every exception that nobody took.
+    ``escapes`` lists every attempt to leave, ``unhandled`` every exception that nobody took.
     """
 
     def __init__(self) -> None:
-        self.outside: list[str] = []
+        self.escapes: list[str] = []
         self.unhandled: list[str] = []
         self._handler: ExceptionHandler | None = None
 
     def refuse(self, what: str) -> NoReturn:
-        """Note the attempt and raise ``OutsideReached``."""
-        self.outside.append(what)
-        raise OutsideReached(f"{what}: refused inside the simulation")
+        """Note the attempt and raise ``EscapeRefused``."""
+        self.escapes.append(what)
+        raise EscapeRefused(f"{what}: refused inside the simulation")
 
     call_soon_threadsafe: Any = _refused("call_soon_threadsafe")
     run_in_executor: Any = _refused("run_in_executor")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.outside import OutsideReached
+from services.runtime.sim.wall import EscapeRefused
 
 pytestmark = pytest.mark.sim
 
@@ -98,8 +98,8 @@ def test_an_attempt_to_leave_is_refused_and_recorded(
 
     with SimLoop(1) as loop:
         loop.run(main())
-        assert len(refused) == 1 and isinstance(refused[0], OutsideReached)
-        assert len(loop.outside) >= 1
+        assert len(refused) == 1 and isinstance(refused[0], EscapeRefused)
+        assert len(loop.escapes) >= 1
 
 
 def test_what_is_inside_is_no_attempt(loop: SimLoop) -> None:
@@ -109,7 +109,7 @@ def test_what_is_inside_is_no_attempt(loop: SimLoop) -> None:
         await asyncio.sleep(1)
 
     loop.run(main())
-    assert loop.outside == []
+    assert loop.escapes == []
 
 
 def test_the_wall_stands_only_while_the_loop_runs(loop: SimLoop) -> None:
@@ -117,4 +117,4 @@ def test_the_wall_stands_only_while_the_loop_runs(loop: SimLoop) -> None:
     thread = threading.Thread(target=int)
     thread.start()
     thread.join()
-    assert loop.outside == []
+    assert loop.escapes == []
