@@ -1,7 +1,7 @@
 """``keystead bench``: how fast and how small, measured on the machine it runs on.
 
 - ``benchmark``   what a benchmark is: name, measure, unit, bar, ``run``
-- ``catalogue``   all of them, in the order in which they run
+- ``order``       all of them, in the order in which they run
 - ``machine``     the machine described, for the report
 - ``runner``      repeats, minimum, median and maximum, what could not run
 - ``staging``     a folder, and a lab in which the benchmark itself speaks as vCenter
@@ -13,6 +13,6 @@
 - ``boot``        a host's boot with a full key store
 - ``suite``       the project's own tests: named here, measured by running them
 
-Add a benchmark: one file with one class, and its line in ``catalogue``. Nothing here fails on a
+Add a benchmark: one file with one class, and its line in ``order``. Nothing here fails on a
 time: a bar is shown beside the figure.
 """

@@ -11,9 +11,9 @@ class OwnTests(Benchmark):
     """Listed, so that the bar is not forgotten."""
 
     name: ClassVar[str] = "test-suite"
-    measures: ClassVar[str] = "linters, types, contracts and all tests"
+    measures: ClassVar[str] = "linters, types, contracts and tests"
     unit: ClassVar[str] = "min"
-    bar: ClassVar[Bar] = Bar(Sense.BELOW, 10.0)
+    bar: ClassVar[Bar] = Bar(Sense.BELOW, 6.0)
 
     async def run(self, report: Report) -> Figures:
         raise NotMeasured("time ./keystead test")

@@ -31,7 +31,7 @@ def bench(
     which on a machine that does other things too may be the truth. Slow is no error: exit code
     0 when everything ran, 5 when a benchmark could not.
     """
-    from lab.bench.catalogue import chosen
+    from lab.bench.order import chosen
 
     if not 1 <= repeat <= LONGEST:
         raise KeysteadError("KS-USE-003", f"--repeat {repeat}: 1 to {LONGEST}")

@@ -1,4 +1,4 @@
-"""Errors of the catalogues come out of a worker process as they are."""
+"""Errors for people come out of a worker process as they are."""
 
 from __future__ import annotations
 

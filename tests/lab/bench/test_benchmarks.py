@@ -11,10 +11,10 @@ import pytest
 
 from lab.bench.benchmark import Benchmark, Figures, NotMeasured
 from lab.bench.boot import HostBoot
-from lab.bench.catalogue import BENCHMARKS
 from lab.bench.creations import KeyCreations
 from lab.bench.experiment import SimulatedWithLibtpms, SimulatedWithModel
 from lab.bench.memory import ProcessMemory
+from lab.bench.order import BENCHMARKS
 from lab.bench.roundtrips import RoundTrips
 from lab.bench.startup import UpFifty, UpFiftyPacked, UpThree
 from lab.bench.suite import OwnTests
@@ -64,7 +64,7 @@ def lab_processes() -> set[int]:
     return found
 
 
-def test_each_benchmark_of_the_catalogue_is_tried_here() -> None:
+def test_each_benchmark_is_tried_here() -> None:
     assert {*DETAILS, OwnTests} == set(BENCHMARKS)
 
 

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import pytest
 
 from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, NotMeasured, Report, Sense
-from lab.bench.catalogue import BENCHMARKS, chosen
 from lab.bench.machine import describe
+from lab.bench.order import BENCHMARKS, chosen
 from lab.bench.runner import CANNOT_RUN, Outcome, exit_code, row, run
 from lab.cli.main import run as command
 from lab.errors import KeysteadError
@@ -144,7 +144,7 @@ def test_the_machine_is_described(tmp_path: Path) -> None:
 def test_the_document_holds_machine_and_items(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.bench.catalogue.BENCHMARKS", (Given, Elsewhere))
+    monkeypatch.setattr("lab.bench.order.BENCHMARKS", (Given, Elsewhere))
     assert command(["bench", "--repeat", "2", "-o", "json"]) == 0
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert (document["kind"], document["repeat"]) == ("BenchmarkReport", 2)
@@ -156,7 +156,7 @@ def test_the_document_holds_machine_and_items(
 def test_the_table_says_what_is_met(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.bench.catalogue.BENCHMARKS", (Given, Elsewhere, Broken))
+    monkeypatch.setattr("lab.bench.order.BENCHMARKS", (Given, Elsewhere, Broken))
     assert command(["bench", "--repeat", "3"]) == 5
     said = capsys.readouterr().out
     assert "no (at best)" in said and "not measured here: by hand" in said

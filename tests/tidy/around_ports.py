@@ -1,4 +1,4 @@
-"""What code may not touch outside the drivers, by syntax tree: the five ports are the only doors.
+"""Ways around the five ports, by syntax tree: what code outside of the drivers may not touch.
 
 Ruff bans the same modules by name (``TID251``). This adds what a list of names cannot say: file
 access, the builtins, what may be taken from asyncio, methods of loops and paths, and orders that
@@ -58,7 +58,7 @@ _METHODS = frozenset(
 _SERVICES = ("services/esxi/", "services/kms/", "services/vcenter/")
 
 
-def doors(source: Source) -> list[str]:
+def ways_around(source: Source) -> list[str]:
     """Every way around the ports in this file."""
     if not source.python or source.path.startswith(_DRIVERS):
         return []

@@ -15,7 +15,7 @@ from protocol.terms import Role
 from services.catalog import CATALOG
 from services.runtime.agent import Agent
 from services.runtime.service import Service, unserved
-from tests.tidy.named import texts, unnamed
+from tests.tidy.mentions import texts, unmentioned
 
 _ID = re.compile(r"\bKS-[A-Z]+-\d{3}\b")
 SERVICES = {str(role): cast(type[Service], entry.service) for role, entry in CATALOG.items()}
@@ -23,7 +23,7 @@ MESSAGES = {str(role): entry.messages for role, entry in CATALOG.items()}
 
 
 def unlisted_ids(told: Iterable[str], known: Iterable[str]) -> list[str]:
-    """Error ids that texts speak of and no catalogue explains."""
+    """Error ids that texts mention and no table explains."""
     return sorted({name for text in told for name in _ID.findall(text)} - set(known))
 
 
@@ -58,7 +58,7 @@ def test_every_error_that_code_names_is_explained() -> None:
 
 
 def test_every_error_that_is_explained_can_happen() -> None:
-    assert not unnamed(all_ids(), texts(of_tests=False))
+    assert not unmentioned(all_ids(), texts(of_tests=False))
 
 
 @pytest.mark.parametrize("name", all_ids())

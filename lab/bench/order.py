@@ -29,7 +29,7 @@ BENCHMARKS: tuple[type[Benchmark], ...] = (
 
 
 def chosen(names: Sequence[str]) -> tuple[type[Benchmark], ...]:
-    """Those of these names, all when there is none, in the catalogue's order; KS-USE-002."""
+    """Those of these names, all when there is none, in their own order; KS-USE-002."""
     known = {b.name for b in BENCHMARKS}
     strange = [n for n in names if n not in known]
     if strange:

@@ -1,4 +1,4 @@
-"""Which names of the catalogues do the code and its tests speak of."""
+"""Which names of a list do the code, or its tests, mention."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def texts(*, of_tests: bool) -> list[str]:
     ]
 
 
-def unnamed(names: Iterable[str], told: Iterable[str]) -> list[str]:
+def unmentioned(names: Iterable[str], told: Iterable[str]) -> list[str]:
     """Names that no text has. ``vm.on`` is also named by ``vm on`` and by ``"vm", "on"``."""
     text = "\n".join(told)
 
