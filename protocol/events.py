@@ -13,6 +13,9 @@ class EventTypeId(StrEnum):
     VM_LOCKED_KEY_MISSING_ON_HOST = _VC + "vm.Crypto.VMLocked.KeyMissingOnHost"
     VM_LOCKED_KEY_MISSING_ON_KMS = _VC + "vm.Crypto.VMLocked.KeyMissingOnKMS"
     VM_LOCKED_KMS_CLUSTER_ERROR = _VC + "vm.Crypto.VMLocked.KMSClusterError"
+    VM_LOCKED_TA_KEY_MISSING_ON_HOST = _VC + "vm.Crypto.VMLocked.TAKeyMissingOnHost"
+    # The product spells it so.
+    VM_LOCKED_TA_KMS_CLUSTER_UNAVAILABLE = _VC + "vm.Crypto.VMLocked.TAKMSClusterUnavaliable"
     VM_UNLOCKED = _VC + "vm.Crypto.VMUnlocked"
     HOST_CRYPTO_ENABLED = _VC + "host.Crypto.Enabled"
     HOST_CRYPTO_DISABLED = _VC + "host.Crypto.HostCryptoDisabled"
@@ -24,6 +27,7 @@ class EventTypeId(StrEnum):
     KMS_UNREACHABLE = _VC + "kms.crypto.Unreachable"
     KMS_KEY_GENERATE_FAIL = _VC + "kms.crypto.KeyGenerateFail"
     KMS_VENDOR = _VC + "kms.crypto.Vendor"
+    KMS_TRUST_AUTHORITY_NOT_AVAILABLE = _VC + "kms.crypto.TrustAuthority.ClusterNotAvailable"
     KMS_SEND_KEY_ERROR_KEY_MISSING = _VC + "kms.crypto.SendKeyError.KeyMissingOnKMS"
     KMS_SEND_KEY_ERROR_CLUSTER = _VC + "kms.crypto.SendKeyError.KMSClusterError"
     CRYPTO_OPERATION = _VC + "crypto.Operation"

@@ -208,8 +208,9 @@ class HostDestroyVm(Command[Done], frozen=True, kw_only=True):
 class ReconfigureVm(Command["VmState"], frozen=True, kw_only=True):
     """CryptoSpecEncrypt: new DEKs under this KEK, data rewritten, VM powered off.
 
-    ``key`` None: the host makes the key itself, with a provider whose keys are born on hosts
-    (KEY-02); its answer names the key. ``NotAvailable`` from a host that has no such provider.
+    ``key`` None: the host makes the key itself, with ``provider``, whose keys are born on hosts
+    (KEY-02); its answer names the key, and a repeat is no change. ``NotAvailable`` from a host that
+    has no such provider.
 
     ``EncryptionKeyRequired`` if the key is not cached, ``InvalidState`` if encrypted already
     with another key or the host is not safe; no change if encrypted with this key.
@@ -217,6 +218,7 @@ class ReconfigureVm(Command["VmState"], frozen=True, kw_only=True):
 
     vm: VmName
     key: CryptoKeyId | None = None
+    provider: ProviderId | None = None
 
 
 class HostPowerOnVm(Command["VmState"], frozen=True, kw_only=True):

@@ -203,7 +203,8 @@ class MarkDefault(Request["ProviderState"], frozen=True, kw_only=True):
 
 
 class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider as vCenter sees it; ``status`` is green, yellow or red (STD-03)."""
+    """A provider as vCenter sees it; ``status`` is green, yellow or red (STD-03), or gray where
+    its health does not come from key servers that vCenter asks."""
 
     provider: ProviderId
     management_type: ManagementType

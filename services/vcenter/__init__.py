@@ -1,25 +1,27 @@
-"""vCenter: inventory, key providers, the push of keys, and the marks on locked VMs.
+"""vCenter: inventory, key providers, keys for its hosts, and the marks on locked VMs.
 
-- ``service``    thin handlers        - ``parts``   everything a flow may touch, made at start
-- ``tasks``      one flow each: encrypt, power, vm, host, provider
-- ``inventory``  clusters, hosts, VMs, providers, key *ids*; durable, with a view in memory
-- ``rows``       what the inventory holds, and the tables    - ``views``  what clients are told
-- ``events``     drafts of the product's events with their texts     - ``alarms``  pure
-- ``connection`` session, heartbeat and back-off per host  - ``adopt``  what a host reports, pure
-- ``push``       step B8: providers, host key, VM keys, locks, in that order
-- ``hostkey``    making hosts safe, renewing the host key  - ``locks``  LOCK-01..07, pure
-- ``host_mode``  the next step to a safe host, pure
-- ``providers``  one protocol, three management types      - ``status`` QueryCryptoKeyStatus
-- ``health``     contact with key servers                  - ``reconcile`` the periodic passes
-- ``pulse``      a period that can be cut short            - ``config`` settings of this node
-- ``knobs``      what the product's documents leave open about it
+- ``service``      thin handlers: who may ask what, and in whose turn
+- ``vcenter``      one vCenter in one life: everything a task works with, made at start
+- ``tasks``        one flow each: encrypt, power, vm, host, provider
+- ``hosts``        sessions, step B8 (remediation), host key, modes, reconciliation
+- ``providers``    the capability table of management types, and the standard provider
+- ``inventory``    clusters, hosts, VMs, providers, key *ids*; durable, with a view in memory
+- ``tables``       the rows of the inventory, and its schema
+- ``locks``        when a VM is marked locked: LOCK-01..07, pure
+- ``key_status``   QueryCryptoKeyStatus       - ``client_info`` what clients are told; pure
+- ``contacts``     which key servers answered last      - ``health`` asks them, period by period
+- ``events``       drafts of the product's events with their texts    - ``alarms`` pure
+- ``placement``    the host on which the next VM is made
+- ``ticker``       a period that can be cut short
+- ``config``       settings of this node      - ``knobs`` what the documents leave open about it
 
-Key values are never stored and never kept: they live in the local variables of one push.
+Key values are never stored and never kept: they live in the local variables of one delivery.
 
 Kinds of lines it records: ``task.begin`` / ``task.end`` (task, subject, outcome),
-``host.connected`` / ``host.lost`` (host, boot or reason), ``push.keys`` (host, provider, count,
-refused), ``push.incomplete`` (host, error), ``push.evicted`` (host, provider, count),
-``host.safe`` / ``host.unsafe`` (host, key or reason), ``hostkey.created`` (scope, key),
-``vm.locked`` / ``vm.unlocked`` (vm, host, event, keys), ``provider.contact`` (provider, server,
-reachable), ``provider.status`` (provider, status), ``reconcile.pass`` (hosts).
+``host.connected`` / ``host.lost`` (host, boot or reason), ``keys.pushed`` (host, provider, count,
+refused), ``keys.evicted`` (host, provider, count), ``providers.refused`` (host, reason),
+``remediation.incomplete`` (host, error), ``remediation.slow`` (host), ``host.safe`` /
+``host.unsafe`` (host, key or reason), ``hostkey.created`` (scope, key), ``vm.locked`` /
+``vm.unlocked`` (vm, host, event, keys), ``provider.contact`` (provider, server, reachable),
+``provider.status`` (provider, status), ``reconcile.pass`` (hosts).
 """

@@ -7,18 +7,22 @@ An alarm stands as long as its cause: nothing is acknowledged. Key servers' heal
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from protocol.events import EventTypeId
 from protocol.terms import HostConnectionState, HostCryptoState
 
 
 class Alarm(StrEnum):
+    """Ids of alarms, as they stand in ``HostInfo`` and ``VmInfo``."""
+
     VM_LOCKED = "alarm.VmLocked"
     HOST_CONNECTION = "alarm.HostConnectionFailure"
     HOST_NEEDS_MODE = "alarm.HostRequiresEncryptionMode"
 
 
 def vm_alarms(lock_event: EventTypeId | None) -> tuple[str, ...]:
+    """``lock_event``: the event that said why the VM is locked, None when it is not."""
     return (Alarm.VM_LOCKED.value,) if lock_event is not None else ()
 
 
@@ -32,6 +36,10 @@ def host_alarms(
     elif wanted_safe and crypto_state is not HostCryptoState.SAFE:
         alarms.append(Alarm.HOST_NEEDS_MODE.value)
     return tuple(alarms)
+
+
+UNKNOWN_STATUS: Final = "gray"
+"""Of a provider whose health vCenter has not from key servers (ManagedEntityStatus)."""
 
 
 def provider_status(servers: int, down: int, unknown: int) -> str:

@@ -6,7 +6,7 @@ and the event that tells of it share one transaction, so a crash neither loses n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -68,15 +68,22 @@ def vm_locked(
     host: NodeName,
     event: EventTypeId,
     missing: tuple[CryptoKeyId, ...],
-    reason: KeyUnavailableReason,
+    reasons: Mapping[CryptoKeyId, KeyUnavailableReason],
 ) -> Draft:
-    """LOCK-07: names the missing key ids and the provider."""
-    text = (
-        f"Virtual machine {vm} on host {host} is locked: {_cause(reason)} ({reason.value}). "
-        f"Missing keys: {_ids(missing)}"
-    )
+    """LOCK-07: names the missing key ids and the provider, of the key that decided on the event.
+
+    ``reasons``: why each missing key cannot be had, that key first; see ``locks.Lock``.
+    """
+    decisive, why = next(iter(reasons.items()))
+    text = f"Virtual machine {vm} on host {host} is locked: {_cause(why)} ({why.value}). "
+    of_it = [key for key in missing if reasons.get(key, why) is why]
+    text += f"Missing keys: {_ids(of_it)}"
+    for other in dict.fromkeys(reasons.values()):
+        if other is not why:
+            these = [key for key in missing if reasons.get(key) is other]
+            text += f"; {_cause(other)} ({other.value}): {_ids(these)}"
     return Draft(
-        event=event, text=text, host=host, vm=vm, provider=missing[0].provider_id, keys=missing
+        event=event, text=text, host=host, vm=vm, provider=decisive.provider_id, keys=missing
     )
 
 

@@ -1,82 +1,61 @@
-"""Contact with key servers: who answered last, and what follows from a change.
+"""The health of key providers: every key server is asked one harmless question per period (STD-09).
 
-Every call to a key server reports here, health probes like all others, so ``Unreachable`` is
-raised by the *first* failed contact, once (STD-09, 11.4). When a provider that was down in all
-its servers answers again, the reconciler is told at once (3.3: recovers at the next check).
+Only providers whose health comes from key servers are asked; see ``providers.capabilities``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
 
-from protocol.messages.vcenter import KmipServer
+from protocol.errors import ProductError
 from protocol.terms import ProviderId
 from services.runtime.ports import Clock
-from services.runtime.service import Node
-from services.vcenter import events
-from services.vcenter.alarms import provider_status
+from services.vcenter.contacts import KeyServerContacts
+from services.vcenter.inventory import Inventory
+from services.vcenter.knobs import VcenterNode
+from services.vcenter.providers.capabilities import CAPABILITIES, HealthSource
+from services.vcenter.providers.registry import Providers
+from services.vcenter.tables import ProviderRow
+from services.vcenter.ticker import Ticker
 
-Emit = Callable[[events.Draft], Awaitable[None]]
 
+class HealthChecks:
+    """Asks from ``start`` on, at once for the first time; what comes of it is in the contacts."""
 
-class Contacts:
-    """State per (provider, server): True answered, False did not, absent never asked."""
+    def __init__(
+        self,
+        node: VcenterNode,
+        clock: Clock,
+        inventory: Inventory,
+        providers: Providers,
+        contacts: KeyServerContacts,
+    ) -> None:
+        self._node, self._inventory = node, inventory
+        self._providers, self._contacts = providers, contacts
+        self._ticker = Ticker(node, clock, "health", node.knobs.kms_health_interval_s)
+        self._recorded: dict[ProviderId, str] = {}
 
-    def __init__(self, node: Node, clock: Clock, emit: Emit) -> None:
-        self._node, self._clock, self._emit = node, clock, emit
-        self._answered: dict[tuple[ProviderId, str], bool] = {}
-        self._down_at: dict[ProviderId, float] = {}
-        self.recovered: Callable[[], None] = lambda: None
+    def start(self) -> None:
+        """Check at each period from now on, and now."""
+        self._ticker.start()
+        self._ticker.tick_now()
+        self._node.background("health", self._run())
 
-    async def worked(self, provider: ProviderId, server: str) -> None:
-        before = self._answered.get((provider, server))
-        self._answered[provider, server] = True
-        was_down = self._down_at.pop(provider, None) is not None
-        if before is not True:
-            self._say(provider, server, reachable=True)
-        if was_down:
-            self.recovered()
+    async def _run(self) -> None:
+        while True:
+            await self._ticker.next()
+            async with asyncio.TaskGroup() as group:
+                for row in self._inventory.providers.values():
+                    if CAPABILITIES[row.management_type].health_from is HealthSource.KEY_SERVERS:
+                        group.create_task(self._check(row))
 
-    async def failed(self, provider: ProviderId, server: str, why: str) -> None:
-        before = self._answered.get((provider, server))
-        self._answered[provider, server] = False
-        if before is not False:
-            self._say(provider, server, reachable=False)
-            await self._emit(events.unreachable(provider, server, why))
-
-    def all_failed(self, provider: ProviderId) -> None:
-        """A call has just failed on every server of it."""
-        self._down_at[provider] = self._clock.monotonic()
-
-    def just_failed(self, provider: ProviderId, within: float) -> bool:
-        """Whether that was less than ``within`` lab seconds ago.
-
-        The passes over all hosts ask, so that a storm does not wait for the same silence once
-        per host; a person's request never does.
-        """
-        at = self._down_at.get(provider)
-        return at is not None and self._clock.monotonic() - at < within
-
-    def unreachable(self, provider: ProviderId, servers: Sequence[KmipServer]) -> tuple[str, ...]:
-        return tuple(s.name for s in servers if self._answered.get((provider, s.name)) is False)
-
-    def status(self, provider: ProviderId, servers: Sequence[KmipServer]) -> str:
-        """Green, yellow or red; yellow too before the first contact."""
-        unknown = sum((provider, s.name) not in self._answered for s in servers)
-        down = len(self.unreachable(provider, servers))
-        return provider_status(len(servers), down, unknown)
-
-    def forget(self, provider: ProviderId) -> None:
-        """It was deleted."""
-        self._down_at.pop(provider, None)
-        for key in [key for key in self._answered if key[0] == provider]:
-            del self._answered[key]
-
-    def _say(self, provider: ProviderId, server: str, *, reachable: bool) -> None:
-        self._node.record(
-            "provider.contact",
-            level="info" if reachable else "warning",
-            provider=provider,
-            server=server,
-            reachable=reachable,
-        )
+    async def _check(self, row: ProviderRow) -> None:
+        try:
+            provider = self._providers.asked(row.name)
+        except ProductError:
+            return  # it was deleted, or made again as another type, since this check began
+        await provider.health()
+        status = self._contacts.status(row.name, row.servers)
+        if self._recorded.get(row.name) != status:
+            self._recorded[row.name] = status
+            self._node.record("provider.status", provider=row.name, status=status)

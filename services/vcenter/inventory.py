@@ -16,10 +16,10 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from protocol.messages.vcenter import VcEvent
-from protocol.terms import ClusterName, CryptoKeyId, NodeName, ProviderId, VmName
+from protocol.terms import ClusterName, CryptoKeyId, ManagementType, NodeName, ProviderId, VmName
 from services.runtime.ports import Bus, Clock, Database
 from services.vcenter.events import Draft
-from services.vcenter.rows import (
+from services.vcenter.tables import (
     ROW_OF,
     ClusterRow,
     DeletedRow,
@@ -165,6 +165,10 @@ class Inventory:
 
     def default_provider(self) -> ProviderRow | None:
         return next((row for row in self.providers.values() if row.default), None)
+
+    def management_types(self) -> dict[ProviderId, ManagementType]:
+        """Of each provider by name; a name that is missing is no provider (any more)."""
+        return {row.name: row.management_type for row in self.providers.values()}
 
     def hosts_of(self, cluster: ClusterName) -> list[HostRow]:
         return [row for row in self.hosts.values() if row.cluster == cluster]

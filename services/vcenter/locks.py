@@ -9,17 +9,19 @@ LOCK-05  Unlocked by reconcile, reconnect of the host (both by ``auto_unlock``),
          action, or re-enabling host encryption. Unlocking powers nothing on.
 LOCK-06  Providers are found by name, so one made again under the same name cures.
 LOCK-07  The event names the missing ids and the provider.
-What vCenter cannot see (the host is not connected) it does not judge.
+What vCenter cannot see (the host is not connected) it does not judge. Each key is judged on its
+own: that one is denied says nothing of another that is merely absent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from protocol.events import EventTypeId
-from protocol.terms import CryptoKeyId, KeyUnavailableReason
+from protocol.terms import CryptoKeyId, KeyUnavailableReason, ManagementType, ProviderId
+from services.vcenter.providers.capabilities import LockEvents, of_provider
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class VmFacts:
 
     ``absent``: keys not in its host's cache now. ``denied``: of these, why vCenter cannot
     supply them. ``mark`` and ``marked_missing``: the mark it carries. ``may_unlock``: whether
-    this occasion may take a mark back.
+    this occasion may take a mark back. ``types``: of the providers there are, by name.
     """
 
     keys: tuple[CryptoKeyId, ...]
@@ -39,6 +41,7 @@ class VmFacts:
     mark: EventTypeId | None
     marked_missing: tuple[CryptoKeyId, ...] = ()
     may_unlock: bool = True
+    types: Mapping[ProviderId, ManagementType] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,15 @@ class Keep:
 
 @dataclass(frozen=True)
 class Lock:
-    """Mark it, or say the mark's new cause."""
+    """Mark it, or say the mark's new cause.
+
+    ``reasons``: of each missing key that was tried now, the one that decided on ``event`` first;
+    a missing key without reason is still missing, and was not tried now.
+    """
 
     event: EventTypeId
     missing: tuple[CryptoKeyId, ...]
-    reason: KeyUnavailableReason
+    reasons: Mapping[CryptoKeyId, KeyUnavailableReason]
 
 
 @dataclass(frozen=True)
@@ -64,35 +71,45 @@ Decision = Keep | Lock | Unlock
 
 
 def decide(facts: VmFacts) -> Decision:
-    """The decision for one VM."""
+    """The decision for one VM.
+
+    A key counts as missing if it is absent and was denied now, or is absent, was not tried now,
+    and the mark names it already.
+    """
     if not facts.connected:
         return Keep()
     absent = tuple(key for key in facts.keys if key in facts.absent)
     if facts.running or not absent:
         return Unlock() if facts.mark is not None and facts.may_unlock else Keep()
-    denied = tuple(key for key in absent if key in facts.denied)
+    denied = sorted((key for key in absent if key in facts.denied), key=_rank_in(facts.denied))
+    missing = tuple(key for key in absent if key in facts.denied or key in facts.marked_missing)
+    if not missing:
+        return Unlock() if facts.mark is not None and facts.may_unlock else Keep()
     if not denied:
         return Keep()
-    reason = min((facts.denied[key] for key in denied), key=_rank)
-    event = event_for(reason)
-    if event is facts.mark and denied == facts.marked_missing:
+    worst = denied[0]
+    events = of_provider(facts.types, worst.provider_id).lock_events
+    event = event_for(facts.denied[worst], events)
+    if facts.mark is not None and not set(missing) <= set(denied):
+        event = facts.mark  # what was not tried now may still be the worse trouble
+    if event is facts.mark and missing == facts.marked_missing:
         return Keep()
-    return Lock(event, denied, reason)
+    return Lock(event, missing, {key: facts.denied[key] for key in denied})
 
 
-def event_for(reason: KeyUnavailableReason) -> EventTypeId:
-    """Which ``VMLocked`` event says this reason: of F1, F7 and F8."""
+def event_for(reason: KeyUnavailableReason, events: LockEvents) -> EventTypeId:
+    """Which ``VMLocked`` event says this reason of a key of a provider with these events."""
     match reason:
         case KeyUnavailableReason.CLUSTER_INVALID | KeyUnavailableReason.CLUSTER_UNREACHABLE:
-            return EventTypeId.VM_LOCKED_KMS_CLUSTER_ERROR
+            return events.provider_unusable
         case KeyUnavailableReason.MISSING_IN_KMS | KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED:
-            return EventTypeId.VM_LOCKED_KEY_MISSING_ON_KMS
+            return events.missing_at_provider
         case (
             KeyUnavailableReason.MISSING_IN_CACHE
             | KeyUnavailableReason.MANAGED_BY_TRUST_AUTHORITY
             | KeyUnavailableReason.MANAGED_BY_NKP
         ):
-            return EventTypeId.VM_LOCKED_KEY_MISSING_ON_HOST
+            return events.missing_on_host
         case _:
             assert_never(reason)
 
@@ -108,9 +125,11 @@ _WORST_FIRST = (
 )
 
 
-def _rank(reason: KeyUnavailableReason) -> int:
+def _rank_in(
+    denied: Mapping[CryptoKeyId, KeyUnavailableReason],
+) -> Callable[[CryptoKeyId], int]:
     """Of several reasons the one that takes most to cure is named (12.3: the worse one)."""
-    return _WORST_FIRST.index(reason)
+    return lambda key: _WORST_FIRST.index(denied[key])
 
 
 def shows_invalid(

@@ -1,8 +1,8 @@
-"""vCenter's door: who may ask what, in whose turn, and which task answers.
+"""vCenter's handlers: who may ask what, in whose turn, and which task answers.
 
 Work on one VM takes its turn by the VM's name, work on a host by the host's, work on the list
-of providers in one turn of its own; each in order of acceptance. Clients come through the
-node's own door (``Peer.local``); over the bus only hosts speak, each for itself.
+of providers in one turn of its own; each in order of acceptance. Clients come by the
+node's own console (``Peer.local``); over the bus only hosts speak, each for itself.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ from protocol.terms import Role
 from services.runtime.ports import Ports
 from services.runtime.service import Peer, Service, serves
 from services.vcenter.config import VcenterConfig
-from services.vcenter.connection import HostLink
+from services.vcenter.hosts.session import HostSession
+from services.vcenter.key_status import query_key_status
 from services.vcenter.knobs import VcenterNode
-from services.vcenter.parts import Parts, assemble
-from services.vcenter.rows import SCHEMA
-from services.vcenter.status import query_key_status
+from services.vcenter.tables import SCHEMA
 from services.vcenter.tasks import encrypt, host, power, provider, vm
+from services.vcenter.vcenter import VCenter
 
 T = TypeVar("T")
 
@@ -77,11 +77,11 @@ def _operation(message: Any) -> str:
 
 
 class VcenterService(Service):
-    """See the module's text. ``parts`` are there from ``start`` on."""
+    """See the module's text. ``vcenter`` is there from ``start`` on."""
 
     role: ClassVar[Role] = Role.VCENTER
     node: VcenterNode
-    parts: Parts
+    vcenter: VCenter
 
     def __init__(
         self, node: VcenterNode, ports: Ports, config: VcenterConfig | None = None
@@ -92,11 +92,8 @@ class VcenterService(Service):
     async def start(self) -> None:
         """Rebuild the view from the database; then connect hosts and look after providers."""
         database = await self.disk.database("vcenter", SCHEMA)
-        self.parts = assemble(self.node, self._ports, self._config, database)
-        await self.parts.inventory.load()
-        for name in self.parts.inventory.hosts:
-            self.parts.hosts.add(name).start()
-        self.parts.reconciler.start()
+        self.vcenter = VCenter(self.node, self._ports, self._config, database)
+        await self.vcenter.start()
 
     def accept(self, message: Request[Any], peer: Peer) -> None:
         match message:
@@ -106,12 +103,12 @@ class VcenterService(Service):
                 if not peer.local:
                     raise NoPermission(f"{peer.node} is no client of vCenter")
 
-    def _ringing(self, peer: Peer) -> HostLink:
+    def _ringing(self, peer: Peer) -> HostSession:
         """The host that rings, which speaks for itself only: the bus has proved its name."""
-        link = None if peer.local else self.parts.hosts.get(peer.node)
-        if link is None:
+        session = None if peer.local else self.vcenter.sessions.get(peer.node)
+        if session is None:
             raise NotFound(f"host {peer.node} is not in the inventory")
-        return link
+        return session
 
     async def _task(self, subject: str, message: Request[Any], work: Awaitable[T]) -> T:
         """Run a task with a line at its begin and its end."""
@@ -140,83 +137,83 @@ class VcenterService(Service):
 
     @serves(AddHost, turn=_host)
     async def add_host(self, message: AddHost, peer: Peer) -> HostAdded:
-        return await self._task(message.host, message, host.add_host(self.parts, message))
+        return await self._task(message.host, message, host.add_host(self.vcenter, message))
 
     @serves(RemoveHost, turn=_host)
     async def remove_host(self, message: RemoveHost, peer: Peer) -> Done:
-        return await self._task(message.host, message, host.remove_host(self.parts, message))
+        return await self._task(message.host, message, host.remove_host(self.vcenter, message))
 
     @serves(ConfigureCryptoKey, turn=_host)
     async def configure_crypto_key(self, message: ConfigureCryptoKey, peer: Peer) -> Done:
-        work = host.configure_crypto_key(self.parts, message)
+        work = host.configure_crypto_key(self.vcenter, message)
         return await self._task(message.host, message, work)
 
     @serves(CreateVm, turn=_vm)
     async def create_vm(self, message: CreateVm, peer: Peer) -> VmCreated:
-        return await self._task(message.vm, message, vm.create_vm(self.parts, message))
+        return await self._task(message.vm, message, vm.create_vm(self.vcenter, message))
 
     @serves(EncryptVm, turn=_vm)
     async def encrypt_vm(self, message: EncryptVm, peer: Peer) -> VmEncrypted:
-        return await self._task(message.vm, message, encrypt.encrypt_vm(self.parts, message))
+        return await self._task(message.vm, message, encrypt.encrypt_vm(self.vcenter, message))
 
     @serves(PowerOnVm, turn=_vm)
     async def power_on(self, message: PowerOnVm, peer: Peer) -> VmPowered:
-        return await self._task(message.vm, message, power.power_on(self.parts, message))
+        return await self._task(message.vm, message, power.power_on(self.vcenter, message))
 
     @serves(PowerOffVm, turn=_vm)
     async def power_off(self, message: PowerOffVm, peer: Peer) -> VmPowered:
-        return await self._task(message.vm, message, power.power_off(self.parts, message))
+        return await self._task(message.vm, message, power.power_off(self.vcenter, message))
 
     @serves(CryptoUnlock, turn=_vm)
     async def crypto_unlock(self, message: CryptoUnlock, peer: Peer) -> VmPowered:
-        return await self._task(message.vm, message, power.crypto_unlock(self.parts, message))
+        return await self._task(message.vm, message, power.crypto_unlock(self.vcenter, message))
 
     @serves(ListHosts)
     async def list_hosts(self, message: ListHosts, peer: Peer) -> HostList:
-        rows = sorted(self.parts.inventory.hosts.values(), key=lambda row: row.name)
-        return HostList(hosts=tuple(self.parts.host_view(row) for row in rows))
+        rows = sorted(self.vcenter.inventory.hosts.values(), key=lambda row: row.name)
+        return HostList(hosts=tuple(self.vcenter.host_info(row) for row in rows))
 
     @serves(ListVms)
     async def list_vms(self, message: ListVms, peer: Peer) -> VmList:
-        names = sorted(self.parts.inventory.vms)
-        return VmList(vms=tuple(self.parts.vm_view(name) for name in names))
+        names = sorted(self.vcenter.inventory.vms)
+        return VmList(vms=tuple(self.vcenter.vm_info(name) for name in names))
 
     # ---- key providers ----------------------------------------------------------------------
 
     @serves(RegisterKmsCluster, turn=_providers)
     async def register(self, message: RegisterKmsCluster, peer: Peer) -> ProviderState:
-        work = provider.register(self.parts, message)
+        work = provider.register(self.vcenter, message)
         return await self._task(message.provider, message, work)
 
     @serves(UnregisterKmsCluster, turn=_providers)
     async def unregister(self, message: UnregisterKmsCluster, peer: Peer) -> Done:
-        work = provider.unregister(self.parts, message)
+        work = provider.unregister(self.vcenter, message)
         return await self._task(message.provider, message, work)
 
     @serves(MarkDefault, turn=_providers)
     async def mark_default(self, message: MarkDefault, peer: Peer) -> ProviderState:
-        work = provider.mark_default(self.parts, message)
+        work = provider.mark_default(self.vcenter, message)
         return await self._task(message.provider, message, work)
 
     @serves(ListKmsClusters)
     async def list_providers(self, message: ListKmsClusters, peer: Peer) -> ProviderList:
-        names = tuple(self.parts.inventory.providers)
-        return ProviderList(providers=tuple(self.parts.provider_view(name) for name in names))
+        names = tuple(self.vcenter.inventory.providers)
+        return ProviderList(providers=tuple(self.vcenter.provider_info(name) for name in names))
 
     @serves(GenerateKey, turn=_operation)
     async def generate_key(self, message: GenerateKey, peer: Peer) -> KeyGenerated:
-        work = provider.generate_key(self.parts, message)
+        work = provider.generate_key(self.vcenter, message)
         return await self._task(message.provider or "", message, work)
 
     @serves(QueryCryptoKeyStatus)
     async def query_key_status(
         self, message: QueryCryptoKeyStatus, peer: Peer
     ) -> CryptoKeyStatusList:
-        return await query_key_status(self.parts, message)
+        return await query_key_status(self.vcenter, message)
 
     # ---- events -----------------------------------------------------------------------------
 
     @serves(ListEvents)
     async def list_events(self, message: ListEvents, peer: Peer) -> EventList:
-        found = await self.parts.inventory.events_after(message.after, message.limit)
+        found = await self.vcenter.inventory.events_after(message.after, message.limit)
         return EventList(events=found)

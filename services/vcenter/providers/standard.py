@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from protocol.errors import (
     Busy,
+    CryptographicFailure,
     Disconnected,
     Internal,
     KeyProviderUnreachable,
@@ -23,6 +24,7 @@ from protocol.errors import (
     PermissionDenied,
     ProductError,
     Refused,
+    ResponseTooLarge,
     TimedOut,
     WrongKeyLifecycleState,
 )
@@ -36,18 +38,20 @@ from protocol.messages.kms import (
     KeyValue,
     KeyValues,
 )
+from protocol.messages.pages import pages
 from protocol.messages.vcenter import KmipServer
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KeyUnavailableReason, KmipState, ProviderId
 from services.runtime.ports import Bus
-from services.vcenter.health import Contacts
-from services.vcenter.providers.terms import CreatedKey, FetchedKeys
+from services.vcenter.contacts import KeyServerContacts
+from services.vcenter.providers.provider import CreatedKey, FetchedKeys
 
 R = TypeVar("R")
 
 NO_ANSWER = (
     NotSent,
     Refused,
+    ResponseTooLarge,
     TimedOut,
     Disconnected,
     NotConnected,
@@ -57,26 +61,28 @@ NO_ANSWER = (
     NoPermission,
 )
 
-ATTRIBUTES_PER_REQUEST = 500
+ATTRIBUTES_PER_REQUEST: Final = 1000  # as many as a server answers for at once
+ATTRIBUTE_BYTES: Final = 320
+"""What the attributes of one key weigh in the answer beyond its id."""
 
 
 class StandardProvider:
-    """See ``KeyProvider``. ``within``: lab seconds that each server gets for an answer."""
+    """See ``KeyProvider``. ``within_s``: lab seconds that each server gets for an answer."""
 
     def __init__(
         self,
         name: ProviderId,
         servers: tuple[KmipServer, ...],
         bus: Bus,
-        contacts: Contacts,
+        contacts: KeyServerContacts,
         *,
-        within: float,
+        within_s: float,
         failover_on_missing: bool,
     ) -> None:
         self._name, self._servers = name, servers
-        self._bus, self._contacts, self._within = bus, contacts, within
+        self._bus, self._contacts, self._within_s = bus, contacts, within_s
         self._failover_on_missing = failover_on_missing
-        self._turn = 0
+        self._next = 0  # the server that is asked first
 
     async def create_key(self, operation_id: str) -> CreatedKey:
         made, server = await self._ask(
@@ -90,22 +96,63 @@ class StandardProvider:
 
     async def fetch_keys(self, key_ids: Sequence[KeyId]) -> FetchedKeys:
         material: dict[KeyId, KeyMaterial] = {}
-        reply, server = await self._ask(GetKeys(key_ids=tuple(key_ids)))
-        missing = await self._sort(reply, server, material)
-        if self._failover_on_missing:
-            for other in self._servers:
-                unknown = tuple(
-                    k for k, r in missing.items() if r is KeyUnavailableReason.MISSING_IN_KMS
-                )
-                if other == server or not unknown:
-                    continue
-                try:
-                    reply = await self._ask_one(other, GetKeys(key_ids=unknown))
-                except NO_ANSWER:
-                    continue
-                missing.update(await self._sort(reply, other, material))
-                missing = {k: r for k, r in missing.items() if k not in material}
+        missing: dict[KeyId, KeyUnavailableReason] = {}
+        await self._fetch(tuple(key_ids), material, missing)
         return FetchedKeys(material, missing)
+
+    async def _fetch(
+        self,
+        key_ids: tuple[KeyId, ...],
+        material: dict[KeyId, KeyMaterial],
+        missing: dict[KeyId, KeyUnavailableReason],
+    ) -> None:
+        """Usable values into ``material``, reasons for the others into ``missing``.
+
+        A server that fails at one key of many fails at the message: each half is asked for by
+        itself, so that one key decides nothing for the others. A server that answers with another
+        error gives no keys, as one that cannot be used.
+        """
+        try:
+            reply, server = await self._ask(GetKeys(key_ids=key_ids))
+        except KeyProviderUnreachable:
+            raise
+        except (CryptographicFailure, ResponseTooLarge) as error:
+            if len(key_ids) == 1:
+                missing[key_ids[0]] = _answered_with(error)
+                return
+            half = len(key_ids) // 2
+            await self._fetch(key_ids[:half], material, missing)
+            await self._fetch(key_ids[half:], material, missing)
+            return
+        except ProductError as error:
+            missing.update(dict.fromkeys(key_ids, _answered_with(error)))
+            return
+        missing.update(await self._sort(reply, server, material))
+        if self._failover_on_missing:
+            await self._ask_others(server, key_ids, material, missing)
+
+    async def _ask_others(
+        self,
+        server: KmipServer,
+        key_ids: tuple[KeyId, ...],
+        material: dict[KeyId, KeyMaterial],
+        missing: dict[KeyId, KeyUnavailableReason],
+    ) -> None:
+        """C22: ids that ``server`` does not know, of each of the others until one does."""
+        for other in self._servers:
+            unknown = tuple(
+                k for k in key_ids if missing.get(k) is KeyUnavailableReason.MISSING_IN_KMS
+            )
+            if other == server or not unknown:
+                continue
+            try:
+                reply = await self._ask_one(other, GetKeys(key_ids=unknown))
+            except ProductError:
+                continue
+            missing.update(await self._sort(reply, other, material))
+            for key in unknown:
+                if key in material:
+                    del missing[key]
 
     async def _sort(
         self, reply: KeyValues, server: KmipServer, material: dict[KeyId, KeyMaterial]
@@ -126,6 +173,8 @@ class StandardProvider:
         """STD-18: a Pre-Active key is activated by vSphere before it is used."""
         try:
             await self._ask_one(server, Activate(key_id=key_id))
+        except NO_ANSWER:
+            return KeyUnavailableReason.CLUSTER_UNREACHABLE
         except ProductError:
             return KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED
         return None
@@ -147,12 +196,14 @@ class StandardProvider:
         answers[server.name] = reply.versions
 
     async def status(self, key_ids: Sequence[KeyId]) -> Mapping[KeyId, KeyUnavailableReason | None]:
-        found: dict[KeyId, KeyUnavailableReason | None] = dict.fromkeys(
-            key_ids, KeyUnavailableReason.MISSING_IN_KMS
-        )
-        for start in range(0, len(key_ids), ATTRIBUTES_PER_REQUEST):
-            part = tuple(key_ids[start : start + ATTRIBUTES_PER_REQUEST])
-            reply, _ = await self._ask(GetAttributes(key_ids=part))
+        found: dict[KeyId, KeyUnavailableReason | None] = {}
+        for page in pages(key_ids, extra=ATTRIBUTE_BYTES, at_most=ATTRIBUTES_PER_REQUEST):
+            try:
+                reply, _ = await self._ask(GetAttributes(key_ids=page))
+            except ProductError as error:
+                found.update(dict.fromkeys(page, _answered_with(error)))
+                continue
+            found.update(dict.fromkeys(page, KeyUnavailableReason.MISSING_IN_KMS))
             for key in reply.keys:
                 found[key.key_id] = _state_reason(key.state)
         return found
@@ -161,8 +212,8 @@ class StandardProvider:
 
     async def _ask(self, message: Request[R]) -> tuple[R, KmipServer]:
         """Ask the servers in turn until one answers; ``KeyProviderUnreachable`` if none does."""
-        first = self._turn % max(1, len(self._servers))
-        self._turn += 1
+        first = self._next % max(1, len(self._servers))
+        self._next += 1
         last = "it has no server"
         for server in (*self._servers[first:], *self._servers[:first]):
             try:
@@ -174,7 +225,7 @@ class StandardProvider:
 
     async def _ask_one(self, server: KmipServer, message: Request[R]) -> R:
         try:
-            reply = await self._bus.request(server.node, message, within=self._within)
+            reply = await self._bus.request(server.node, message, within=self._within_s)
         except NO_ANSWER as error:
             await self._contacts.failed(self._name, server.name, str(error))
             raise
@@ -183,6 +234,16 @@ class StandardProvider:
             raise
         await self._contacts.worked(self._name, server.name)
         return reply
+
+
+def _answered_with(error: ProductError) -> KeyUnavailableReason:
+    """The reason of a key for which its server has an error instead of an answer.
+
+    Such a server is as good as one that cannot be used; the product knows no other reason.
+    """
+    if isinstance(error, WrongKeyLifecycleState):
+        return KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED
+    return KeyUnavailableReason.CLUSTER_UNREACHABLE
 
 
 def _unusable(value: KeyValue) -> KeyUnavailableReason | None:

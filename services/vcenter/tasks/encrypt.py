@@ -1,4 +1,4 @@
-"""Encrypting a VM with a standard provider: 4 requests, 4 replies, no hop twice.
+"""Encrypting a VM. With a standard provider (3.2): 4 requests, 4 replies, no hop twice.
 
 1. the client's ``EncryptVm``
 2. the host is made safe, if it is not (2.4, HEM-01); then the provider makes a new KEK, of
@@ -6,18 +6,22 @@
 3. the KEK goes to the host in charge, and to every other host of its cluster meanwhile
 4. the host makes DEKs, wraps them, and writes them with the object
 
+With a provider whose keys are born on hosts (trusted, native) steps 2 and 3 make no key: the host
+gets the provider's name alone and answers with the key that it made (KEY-02).
+
 A repeat of the operation after a crash finds the recorded key, or has the provider find it by
 the operation id derived here, and goes on from there; a finished one is only told again.
 """
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from protocol.errors import (
     InvalidArgument,
     InvalidPowerState,
     InvalidState,
     KeyProviderUnreachable,
-    NotFound,
     ProductError,
 )
 from protocol.messages.base import Sealed
@@ -32,43 +36,72 @@ from protocol.terms import (
     ProviderId,
 )
 from services.vcenter import events
-from services.vcenter.connection import HostLink
+from services.vcenter.hosts.delivery import refusal_of
+from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import change_vm, put
-from services.vcenter.parts import Parts
-from services.vcenter.rows import OperationKind, OperationRow, Table, VmRow
+from services.vcenter.providers.capabilities import KeyMaker, not_built
+from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
+from services.vcenter.vcenter import VCenter
 
 
-async def encrypt_vm(vc: Parts, message: EncryptVm) -> VmEncrypted:
-    """See the module's text. Runs in the VM's turn."""
+async def encrypt_vm(vc: VCenter, message: EncryptVm) -> VmEncrypted:
+    """See the module's text. Runs in the VM's turn.
+
+    ``NotAvailable`` when the provider's type needs something that is not built.
+    """
     before = await recorded(vc, message.operation_id, OperationKind.ENCRYPT_VM, message.vm)
     row = vc.vm(message.vm)
     if row.keys:
-        if before is not None and before.key in row.keys:
-            return VmEncrypted(vm=vc.vm_view(row.name), key=row.keys[0])
+        if before is not None and _is_of(before, row.keys):
+            return VmEncrypted(vm=vc.vm_info(row.name), key=row.keys[0])
         raise InvalidState(f"{row.name} is encrypted with {row.keys[0]} already")
     if row.power is not PowerState.OFF:
         raise InvalidPowerState(f"{row.name} is {row.power.value}; power it off to encrypt it")
-    link = vc.hosts.usable(row.host)
+    session = vc.sessions.usable(row.host)
     known = None if before is None else before.key
-    provider = known.provider_id if known else vc.provider_name(message.provider)
-    await make_host_safe(vc, link, provider)
-    if known is None:
-        key, material = await _new_key(vc, message, provider)
+    if before is not None and before.provider is not None:
+        provider = before.provider
     else:
-        key, material = known, await _value_of(vc, known)
-    later = await _give_key(vc, link, row, key, material)
-    state = await link.command(ReconfigureVm(vm=row.name, key=key))
+        provider = vc.provider_for(message.provider)
+    key: CryptoKeyId | None
+    maker = vc.providers.capability(provider).key_made_by
+    match maker:
+        case KeyMaker.VCENTER:
+            await make_host_safe(vc, session, provider)
+            key, later = await _give_new_key(vc, session, row, message, provider, known)
+            command = ReconfigureVm(vm=row.name, key=key)
+        case KeyMaker.KEY_PROVIDER_SERVICE | KeyMaker.DERIVATION:
+            await make_host_safe(vc, session, provider)
+            key = None
+            await _record(vc, message, provider, None)
+            later = _others(vc, row, session)
+            command = ReconfigureVm(vm=row.name, provider=provider)
+        case KeyMaker.NOBODY:
+            raise not_built(provider, vc.inventory.providers[provider].management_type)
+        case _:
+            assert_never(maker)
+    state = await session.command(command)
+    keys = state.summary.keys or (() if key is None else (key,))
+    if not keys:
+        raise InvalidState(f"{session.host} names no key of {row.name}")
     await vc.inventory.commit(
-        change_vm(row.name, keys=state.summary.keys or (key,)),
-        events=[events.vm_encrypted(row.name, link.host, key)],
+        change_vm(row.name, keys=keys),
+        events=[events.vm_encrypted(row.name, session.host, keys[0])],
     )
     for other in later:
-        other.want_pass()  # HEM-02: with this VM all hosts of the cluster are made safe
-    return VmEncrypted(vm=vc.vm_view(row.name), key=key)
+        vc.passes.want(other.host)  # HEM-02: with this VM all hosts of the cluster are made safe
+    return VmEncrypted(vm=vc.vm_info(row.name), key=keys[0])
+
+
+def _is_of(before: OperationRow, keys: tuple[CryptoKeyId, ...]) -> bool:
+    """Whether these keys are what that operation was to bring about."""
+    if before.key is not None:
+        return before.key in keys
+    return keys[0].provider_id == before.provider
 
 
 async def recorded(
-    vc: Parts, operation_id: str, kind: OperationKind, subject: str
+    vc: VCenter, operation_id: str, kind: OperationKind, subject: str
 ) -> OperationRow | None:
     """The operation of that id, if it came before; ``InvalidArgument`` if it was another one."""
     if not operation_id:
@@ -81,43 +114,70 @@ async def recorded(
     return before
 
 
-async def make_host_safe(vc: Parts, link: HostLink, provider: ProviderId) -> None:
+async def make_host_safe(vc: VCenter, session: HostSession, provider: ProviderId) -> None:
     """HEM-01: the first encryption task on a host turns its encryption mode on."""
-    state = link.summary.crypto_state if link.summary is not None else None
+    state = session.summary.crypto_state if session.summary is not None else None
     if state is HostCryptoState.PENDING_INCAPABLE:
-        await vc.inventory.commit(events=[events.host_refused(link.host)])
-        raise InvalidState(f"{link.host} has encryption disabled until it reboots")
+        await vc.inventory.commit(events=[events.host_refused(session.host)])
+        raise InvalidState(f"{session.host} has encryption disabled until it reboots")
     if state is HostCryptoState.SAFE:
         return
-    async with link.turn:
-        reason = await vc.hostkeys.make_safe(link, needed=True, fresh=True, fallback=provider)
+    reason = await vc.remediation.make_safe(session, fallback=provider)
     if reason is KeyUnavailableReason.CLUSTER_UNREACHABLE:
-        raise KeyProviderUnreachable(f"{link.host} cannot be made safe: {reason.value}")
+        raise KeyProviderUnreachable(f"{session.host} cannot be made safe: {reason.value}")
     if reason is not None:
-        raise InvalidState(f"{link.host} cannot be made safe: {reason.value}")
+        raise InvalidState(f"{session.host} cannot be made safe: {reason.value}")
+
+
+async def _give_new_key(
+    vc: VCenter,
+    session: HostSession,
+    row: VmRow,
+    message: EncryptVm,
+    provider: ProviderId,
+    known: CryptoKeyId | None,
+) -> tuple[CryptoKeyId, list[HostSession]]:
+    """Steps 2 and 3 with a key that vCenter makes; ``known``: an earlier try has made it.
+
+    Returns the key, and the hosts of the cluster that are to be made safe afterwards.
+    """
+    if known is None:
+        key, material = await _new_key(vc, message, provider)
+    else:
+        key, material = known, await _value_of(vc, known)
+    return key, await _give_key(vc, session, row, key, material)
+
+
+async def _record(
+    vc: VCenter, message: EncryptVm, provider: ProviderId, key: CryptoKeyId | None
+) -> None:
+    """What a repeat of the operation must not choose again."""
+    row = OperationRow(
+        name=message.operation_id,
+        kind=OperationKind.ENCRYPT_VM,
+        subject=message.vm,
+        key=key,
+        provider=provider,
+    )
+    await vc.inventory.commit(put(Table.OPERATION, row.name, row))
 
 
 async def _new_key(
-    vc: Parts, message: EncryptVm, provider: ProviderId
+    vc: VCenter, message: EncryptVm, provider: ProviderId
 ) -> tuple[CryptoKeyId, KeyMaterial]:
     """Step 2: made at the provider, recorded by id before any host hears of it."""
-    found = vc.providers.find(provider)
-    if found is None:
-        raise NotFound(f"there is no key provider {provider}")
+    asked = vc.providers.asked(provider)
     try:
-        made = await found.create_key(f"{vc.node.name}/encrypt/{message.operation_id}")
+        made = await asked.create_key(f"{vc.node.name}/encrypt/{message.operation_id}")
     except ProductError as error:
         await vc.inventory.commit(events=[events.generate_failed(provider, str(error))])
         raise
     key = CryptoKeyId(made.key_id, provider)
-    row = OperationRow(
-        name=message.operation_id, kind=OperationKind.ENCRYPT_VM, subject=message.vm, key=key
-    )
-    await vc.inventory.commit(put(Table.OPERATION, row.name, row))
+    await _record(vc, message, provider, key)
     return key, made.material
 
 
-async def _value_of(vc: Parts, key: CryptoKeyId) -> KeyMaterial:
+async def _value_of(vc: VCenter, key: CryptoKeyId) -> KeyMaterial:
     """The value of a key that an earlier try made."""
     bundle = await vc.providers.fetch(key.provider_id, (key,), fresh=True)
     if bundle.values:
@@ -129,24 +189,28 @@ async def _value_of(vc: Parts, key: CryptoKeyId) -> KeyMaterial:
 
 
 async def _give_key(
-    vc: Parts, link: HostLink, row: VmRow, key: CryptoKeyId, material: KeyMaterial
-) -> list[HostLink]:
+    vc: VCenter, session: HostSession, row: VmRow, key: CryptoKeyId, material: KeyMaterial
+) -> list[HostSession]:
     """Step 3: the host in charge, and the others in the background (STD-12).
 
     Returns those that are not safe yet: they get host key and keys by a pass of their own.
     """
-    later: list[HostLink] = []
-    for other in vc.inventory.hosts_of(row.cluster):
-        line = vc.hosts.get(other.name)
-        if other.name != link.host and line is not None and line.session is not None:
-            if line.summary is not None and line.summary.crypto_state is HostCryptoState.SAFE:
-                vc.node.background(f"{other.name}:share", vc.push.share(line, key, material))
-            else:
-                later.append(line)
-    added = await link.command(AddKeys(keys=(key,), material=Sealed.of(material)))
+    later: list[HostSession] = []
+    for other in _others(vc, row, session):
+        if other.summary is not None and other.summary.crypto_state is HostCryptoState.SAFE:
+            work = vc.remediation.share(other, key, material)
+            vc.node.background(f"{other.host}:share", work)
+        else:
+            later.append(other)
+    added = await session.command(AddKeys(keys=(key,), material=Sealed.of(material)))
     for result in added.results:
-        if not result.success and result.fault != "AlreadyExists":
-            why = result.reason or result.fault
-            await vc.inventory.commit(events=[events.host_send_error(link.host, (key,), why)])
-            raise InvalidState(f"{link.host} does not take the key {key}: {why}")
+        if why := refusal_of(result):
+            await vc.inventory.commit(events=[events.host_send_error(session.host, (key,), why)])
+            raise InvalidState(f"{session.host} does not take the key {key}: {why}")
     return later
+
+
+def _others(vc: VCenter, row: VmRow, session: HostSession) -> list[HostSession]:
+    """The other hosts of the VM's cluster that are connected."""
+    found = (vc.sessions.connected_to(host.name) for host in vc.inventory.hosts_of(row.cluster))
+    return [other for other in found if other is not None and other.host != session.host]

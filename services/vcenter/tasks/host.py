@@ -19,13 +19,13 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import HostCryptoState, KeyUnavailableReason, PowerState
 from services.vcenter.inventory import drop, ensure_cluster, put
-from services.vcenter.parts import Parts
-from services.vcenter.rows import HostRow, Table
+from services.vcenter.tables import HostRow, Table
+from services.vcenter.vcenter import VCenter
 
-FIRST_PASS = 2.5  # request timeouts that AddHost waits for the first push
+FIRST_PASS = 2.5  # request timeouts that AddHost waits for the first pass of step B8
 
 
-async def add_host(vc: Parts, message: AddHost) -> HostAdded:
+async def add_host(vc: VCenter, message: AddHost) -> HostAdded:
     """Connect; record; push providers, host key and keys (B8). Runs in the host's turn.
 
     What cannot be pushed in time is pushed later: the host is in the inventory all the same.
@@ -35,28 +35,28 @@ async def add_host(vc: Parts, message: AddHost) -> HostAdded:
     row = vc.inventory.hosts.get(message.host)
     if row is not None and row.cluster != message.cluster:
         raise AlreadyExists(f"host {message.host} is in cluster {row.cluster} already")
-    link = vc.hosts.add(message.host)
+    session = vc.sessions.add(message.host)
     try:
-        await link.connect()
+        await session.connect()
     except ProductError as error:
         if row is None:
-            vc.hosts.remove(message.host)
+            vc.forget_host(message.host)
         raise HostUnreachable(f"host {message.host} cannot be connected: {error}") from None
     if row is None:
         row = HostRow(name=message.host, cluster=message.cluster)
         await vc.inventory.commit(
             ensure_cluster(message.cluster), put(Table.HOST, message.host, row)
         )
-        link.start()
+        session.start()
         try:
             async with vc.clock.timeout(FIRST_PASS * vc.node.knobs.request_timeout_s):
-                await link.passed.wait()
+                await vc.passes.whole(message.host)
         except TimeoutError:
-            vc.node.record("push.incomplete", level="warning", host=message.host, error="slow")
-    return HostAdded(host=vc.host_view(vc.host(message.host)))
+            vc.node.record("remediation.slow", level="warning", host=message.host)
+    return HostAdded(host=vc.host_info(vc.host(message.host)))
 
 
-async def remove_host(vc: Parts, message: RemoveHost) -> Done:
+async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
     """Take a host and its VMs out of the inventory; refused while VMs run on it.
 
     Nothing is deleted on the host, on the datastore or at key servers (KEY-03).
@@ -64,24 +64,24 @@ async def remove_host(vc: Parts, message: RemoveHost) -> Done:
     row = vc.inventory.hosts.get(message.host)
     if row is None:
         return Done()
-    link = vc.hosts.get(message.host)
+    session = vc.sessions.connected_to(message.host)
     vms = vc.inventory.vms_on(message.host)
     running = [vm.name for vm in vms if vm.power is PowerState.ON]
-    if running and link is not None and link.session is not None:
+    if running and session is not None:
         raise InvalidState(f"host {message.host} runs {', '.join(sorted(running))}")
-    vc.hosts.remove(message.host)
+    vc.forget_host(message.host)
     await vc.inventory.commit(
         drop(Table.HOST, message.host), *(drop(Table.VM, vm.name) for vm in vms)
     )
     return Done()
 
 
-async def configure_crypto_key(vc: Parts, message: ConfigureCryptoKey) -> Done:
+async def configure_crypto_key(vc: VCenter, message: ConfigureCryptoKey) -> Done:
     """Make the host safe, send VM keys, try to unlock VMs (2.4, LOCK-05)."""
     row = vc.host(message.host)
-    link = vc.hosts.usable(row.name)
-    reason = await vc.push.run(link, fresh=True, may_unlock=True, needed=True)
-    state = None if link.summary is None else link.summary.crypto_state
+    session = vc.sessions.usable(row.name)
+    reason = await vc.remediation.run(session, fresh=True, may_unlock=True, needed=True)
+    state = None if session.summary is None else session.summary.crypto_state
     if state is HostCryptoState.SAFE:
         return Done()
     if reason is KeyUnavailableReason.CLUSTER_UNREACHABLE:

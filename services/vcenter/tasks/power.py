@@ -7,46 +7,47 @@ asked, and its ``EncryptionKeyRequired`` is handed on as it is. Unlocking powers
 from __future__ import annotations
 
 from protocol.errors import EncryptionKeyRequired, InvalidState, InvalidVmState
-from protocol.messages.host import HostPowerOffVm, HostPowerOnVm, VmSummary
+from protocol.messages.host import HostPowerOffVm, HostPowerOnVm
 from protocol.messages.vcenter import CryptoUnlock, PowerOffVm, PowerOnVm, VmPowered
 from protocol.terms import PowerState
-from services.vcenter.connection import HostLink
-from services.vcenter.parts import Parts
+from services.vcenter.vcenter import VCenter
 
 
-async def power_on(vc: Parts, message: PowerOnVm) -> VmPowered:
+async def power_on(vc: VCenter, message: PowerOnVm) -> VmPowered:
+    """See the module's text; ``EncryptionKeyRequired`` names the keys that could not be had."""
     row = vc.vm(message.vm)
-    link = vc.hosts.usable(row.host)
+    session = vc.sessions.usable(row.host)
     if row.keys and row.power is PowerState.OFF:
-        await vc.push.restore(link, row.name, may_unlock=vc.node.knobs.auto_unlock)
+        await vc.remediation.restore(session, row.name, may_unlock=vc.node.knobs.auto_unlock)
         row = vc.vm(message.vm)
-        link = vc.hosts.usable(row.host)
+        session = vc.sessions.usable(row.host)
     try:
-        state = await link.command(HostPowerOnVm(vm=row.name))
+        state = await session.command(HostPowerOnVm(vm=row.name))
     except EncryptionKeyRequired:
-        link.want_pass()  # the host lacks what we thought it has: look again, and judge
+        vc.passes.want(row.host)  # the host lacks what we thought it has: look again, and judge
         raise
-    await _learn(vc, link, state.summary)
-    return VmPowered(vm=vc.vm_view(row.name))
+    await vc.sessions.take_in(row.host, (state.summary,))
+    return VmPowered(vm=vc.vm_info(row.name))
 
 
-async def power_off(vc: Parts, message: PowerOffVm) -> VmPowered:
+async def power_off(vc: VCenter, message: PowerOffVm) -> VmPowered:
+    """Power the VM off; its keys are looked at afterwards."""
     row = vc.vm(message.vm)
-    link = vc.hosts.usable(row.host)
-    state = await link.command(HostPowerOffVm(vm=row.name))
-    await _learn(vc, link, state.summary)
+    session = vc.sessions.usable(row.host)
+    state = await session.command(HostPowerOffVm(vm=row.name))
+    await vc.sessions.take_in(row.host, (state.summary,))
     if row.keys:
-        link.want_pass()  # DEL-01: it may have run on a key that is gone since
-    return VmPowered(vm=vc.vm_view(row.name))
+        vc.passes.want(row.host)  # DEL-01: it may have run on a key that is gone since
+    return VmPowered(vm=vc.vm_info(row.name))
 
 
-async def crypto_unlock(vc: Parts, message: CryptoUnlock) -> VmPowered:
+async def crypto_unlock(vc: VCenter, message: CryptoUnlock) -> VmPowered:
     """LOCK-05. ``InvalidState``: not encrypted, or its provider is not configured."""
     row = vc.vm(message.vm)
-    link = vc.hosts.usable(row.host)
+    session = vc.sessions.usable(row.host)
     if not row.keys:
         raise InvalidState(f"{row.name} is not encrypted")
-    await vc.push.restore(link, row.name, may_unlock=True)
+    await vc.remediation.restore(session, row.name, may_unlock=True)
     row = vc.vm(message.vm)
     if row.lock_event is not None:
         for key in row.missing:
@@ -54,8 +55,4 @@ async def crypto_unlock(vc: Parts, message: CryptoUnlock) -> VmPowered:
                 raise InvalidState(f"key provider {key.provider_id} is not configured")
         missing = ", ".join(str(key) for key in row.missing)
         raise InvalidVmState(f"{row.name} is still locked; missing: {missing}")
-    return VmPowered(vm=vc.vm_view(row.name))
-
-
-async def _learn(vc: Parts, link: HostLink, summary: VmSummary) -> None:
-    await vc.hosts.adopt(link, (summary,))
+    return VmPowered(vm=vc.vm_info(row.name))

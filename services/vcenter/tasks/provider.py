@@ -22,11 +22,11 @@ from protocol.messages.vcenter import (
     RegisterKmsCluster,
     UnregisterKmsCluster,
 )
-from protocol.terms import CryptoKeyId, ManagementType, ProviderId
+from protocol.terms import CryptoKeyId, ProviderId
 from services.vcenter import events
 from services.vcenter.inventory import Edit, change_provider, drop, put
-from services.vcenter.parts import Parts
-from services.vcenter.rows import (
+from services.vcenter.providers.capabilities import CAPABILITIES
+from services.vcenter.tables import (
     DeletedRow,
     OperationKind,
     OperationRow,
@@ -34,9 +34,10 @@ from services.vcenter.rows import (
     Table,
 )
 from services.vcenter.tasks.encrypt import recorded
+from services.vcenter.vcenter import VCenter
 
 
-async def register(vc: Parts, message: RegisterKmsCluster) -> ProviderState:
+async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
     """Make or change a provider; ask its servers once; repair the hosts (STD-10)."""
     name = message.provider
     known = vc.inventory.providers.get(name)
@@ -60,14 +61,14 @@ async def register(vc: Parts, message: RegisterKmsCluster) -> ProviderState:
     if known is not None and known.servers != row.servers:
         vc.contacts.forget(name)
     await _greet(vc, name, tell=known is None)
-    vc.reconciler.poke()
-    return ProviderState(provider=vc.provider_view(name))
+    vc.reconciliation.soon()
+    return ProviderState(provider=vc.provider_info(name))
 
 
 def _check(message: RegisterKmsCluster, known: ProviderRow | None) -> None:
     if not message.provider or len(message.provider) > 128:
         raise InvalidArgument("provider: a name of 1 to 128 characters")
-    if message.management_type is not ManagementType.VCENTER:
+    if not CAPABILITIES[message.management_type].built:
         kind = message.management_type.value
         raise NotAvailable(f"key providers of management type {kind} are not built yet")
     if known is not None and known.management_type is not message.management_type:
@@ -77,18 +78,15 @@ def _check(message: RegisterKmsCluster, known: ProviderRow | None) -> None:
         raise InvalidArgument("servers: a standard provider has servers, each with its own name")
 
 
-async def _greet(vc: Parts, name: ProviderId, *, tell: bool) -> None:
+async def _greet(vc: VCenter, name: ProviderId, *, tell: bool) -> None:
     """The first contact: status from the start, and the vendor event for a new provider."""
-    provider = vc.providers.find(name)
-    if provider is None:
-        return
-    answered = await provider.health()
+    answered = await vc.providers.asked(name).health()
     if tell and answered:
         server, versions = next(iter(answered.items()))
         await vc.inventory.commit(events=[events.vendor(name, server, versions)])
 
 
-async def unregister(vc: Parts, message: UnregisterKmsCluster) -> Done:
+async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> Done:
     """DEL-01: use does not block it. The default goes with it (STD-02); keys stay at the KMS."""
     name = message.provider
     if name not in vc.inventory.providers:
@@ -101,15 +99,16 @@ async def unregister(vc: Parts, message: UnregisterKmsCluster) -> Done:
     return Done()
 
 
-async def mark_default(vc: Parts, message: MarkDefault) -> ProviderState:
+async def mark_default(vc: VCenter, message: MarkDefault) -> ProviderState:
+    """STD-02: tasks that name no provider use this one from now on."""
     name = message.provider
     if name not in vc.inventory.providers:
         raise InvalidArgument(f"provider: there is no key provider {name}")
     await vc.inventory.commit(*_others(vc, name), change_provider(name, default=True))
-    return ProviderState(provider=vc.provider_view(name))
+    return ProviderState(provider=vc.provider_info(name))
 
 
-def _others(vc: Parts, name: ProviderId) -> list[Edit]:
+def _others(vc: VCenter, name: ProviderId) -> list[Edit]:
     return [
         change_provider(row.name, default=False)
         for row in vc.inventory.providers.values()
@@ -117,21 +116,23 @@ def _others(vc: Parts, name: ProviderId) -> list[Edit]:
     ]
 
 
-async def generate_key(vc: Parts, message: GenerateKey) -> KeyGenerated:
-    """A new key; what the provider says against it comes in the reply."""
+async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
+    """A new key; what the provider says against it comes in the reply (3.5).
+
+    ``NotAvailable`` for a provider whose keys vCenter does not make: that is no failure of it.
+    """
     before = await recorded(vc, message.operation_id, OperationKind.GENERATE_KEY, "")
     if before is not None and before.key is not None:
         return KeyGenerated(success=True, key=before.key)
-    name: ProviderId | None = None
     try:
-        name = vc.provider_name(message.provider)
-        provider = vc.providers.find(name)
-        if provider is None:
-            raise NotFound(f"there is no key provider {name}")
+        name = vc.provider_for(message.provider)
+    except ProductError as error:
+        return KeyGenerated(success=False, reason=str(error))
+    provider = vc.providers.asked(name)
+    try:
         made = await provider.create_key(f"{vc.node.name}/generate/{message.operation_id}")
     except ProductError as error:
-        if name is not None:
-            await vc.inventory.commit(events=[events.generate_failed(name, str(error))])
+        await vc.inventory.commit(events=[events.generate_failed(name, str(error))])
         return KeyGenerated(success=False, reason=str(error))
     key = CryptoKeyId(made.key_id, name)
     row = OperationRow(name=message.operation_id, kind=OperationKind.GENERATE_KEY, key=key)

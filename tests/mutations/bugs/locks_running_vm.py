@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from services.vcenter import locks, push
+from services.vcenter import locks
+from services.vcenter.hosts import judgement
 from tests.mutations.bugs.planting import plant
 
 
@@ -16,5 +17,5 @@ def _stern(original: Any) -> Any:
     return decide
 
 
-plant(push, "decide", _stern)
+plant(judgement, "decide", _stern)
 plant(locks, "decide", _stern)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.vcenter.push import Push
+from services.vcenter.hosts import remediation
 from tests.mutations.bugs.planting import plant
 
 
-async def _evict(self: Any, link: Any, present: Any) -> list[Any]:
-    return []
+def _none(original: Any) -> Any:
+    def expired_providers(*facts: Any) -> frozenset[Any]:
+        return frozenset()
+
+    return expired_providers
 
 
-plant(Push, "_evict", lambda original: _evict)
+plant(remediation, "expired_providers", _none)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.vcenter import parts, reconcile
-from services.vcenter.reconcile import Reconciler
+from services.vcenter.hosts import sessions
+from services.vcenter.hosts.reconciliation import Reconciliation
 from tests.mutations.bugs.planting import plant
 
 
@@ -14,12 +14,11 @@ async def _idle(self: Any) -> None:
 
 
 def _content(original: Any) -> Any:
-    def needs_pass(inventory: Any, link: Any, **how: Any) -> bool:
+    def needs_pass(*facts: Any, **how: Any) -> bool:
         return False
 
     return needs_pass
 
 
-plant(Reconciler, "_repair_loop", lambda original: _idle)
-plant(reconcile, "needs_pass", _content)
-plant(parts, "needs_pass", _content)
+plant(Reconciliation, "_run", lambda original: _idle)
+plant(sessions, "needs_pass", _content)

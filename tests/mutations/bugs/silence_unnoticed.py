@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.vcenter.connection import HostLink
+from services.vcenter.hosts.session import HostSession
 from tests.mutations.bugs.planting import plant
 
 
@@ -12,4 +12,4 @@ def _miss(self: Any, error: Any) -> None:
     """Nobody counts."""
 
 
-plant(HostLink, "_miss", lambda original: _miss)
+plant(HostSession, "_miss", lambda original: _miss)

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from protocol.messages.host import HostPowerOnVm
-from services.vcenter.push import Push
+from services.vcenter.hosts.remediation import Remediation
 from tests.mutations.bugs.planting import plant
 
 
 def _eager(original: Any) -> Any:
-    async def judge(self: Any, link: Any, rows: Any, *args: Any, **kwargs: Any) -> None:
+    async def commit(self: Any, session: Any, rows: Any, *args: Any, **kwargs: Any) -> None:
         rows = list(rows)
         locked = [row.name for row in rows if row.lock_event is not None]
-        await original(self, link, rows, *args, **kwargs)
+        await original(self, session, rows, *args, **kwargs)
         for name in locked:
             row = self._inventory.vms.get(name)
             if row is not None and row.lock_event is None:
-                await link.command(HostPowerOnVm(vm=name))
+                await session.command(HostPowerOnVm(vm=name))
 
-    return judge
+    return commit
 
 
-plant(Push, "_judge", _eager)
+plant(Remediation, "_commit_marks", _eager)

@@ -6,7 +6,7 @@ from typing import Any
 
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId
-from services.vcenter.providers import Bundle, Providers
+from services.vcenter.providers.registry import Bundle, Providers
 from services.vcenter.providers.standard import StandardProvider
 from tests.mutations.bugs.planting import plant
 

@@ -43,8 +43,8 @@ from services.runtime.sim.bus import SimBroker
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.world import SimWorld
 from services.vcenter.config import vcenter_config
-from services.vcenter.parts import Parts
 from services.vcenter.service import VcenterService
+from services.vcenter.vcenter import VCenter
 from tests.services.vcenter.peers import (
     VCENTER,
     HostRecord,
@@ -66,7 +66,7 @@ VM = VmName("vm-01")
 class Rig:
     """One simulated lab. ``sent``: (sender, receiver, message) of every request on the bus."""
 
-    def __init__(self, seed: int = 1, **knobs: Any) -> None:
+    def __init__(self, seed: int = 1, config: dict[str, Any] | None = None, **knobs: Any) -> None:
         self.sent: list[tuple[str, str, str]] = []
         self.replies: list[tuple[str, str]] = []
         self.loop = SimLoop(seed)
@@ -77,7 +77,7 @@ class Rig:
         self.servers: dict[NodeName, ServerRecord] = {}
         self.services: dict[NodeName, Service] = {}
         self.rules = DesiredRules()
-        self.knobs = knobs
+        self.knobs, self.config = knobs, config or {}
         self.wrap: Callable[[Ports], Ports] = lambda ports: ports  # of vCenter's next life
         self.agent = Agent(self.world, self._catalog, self.records.append)
         self._operations = 0
@@ -125,7 +125,8 @@ class Rig:
             self.servers.setdefault(node, ServerRecord())
         if role is Role.ESXI:
             self.hosts.setdefault(node, HostRecord())
-        spec = NodeSpec(node=node, role=role, knobs=self.knobs)
+        config = self.config if role is Role.VCENTER else {}
+        spec = NodeSpec(node=node, role=role, knobs=self.knobs, config=config)
         self.run(self.agent.add_node(AddNode(spec=spec)))
         self.power_on(node)
 
@@ -212,14 +213,15 @@ class Rig:
     # ---- looking ------------------------------------------------------------------------------
 
     @property
-    def vcenter(self) -> VcenterService:
+    def vcenter(self) -> VCenter:
+        """What the tasks of vCenter's present life work with."""
+        return self.service.vcenter
+
+    @property
+    def service(self) -> VcenterService:
         service = self.services[VCENTER]
         assert isinstance(service, VcenterService)
         return service
-
-    @property
-    def parts(self) -> Parts:
-        return self.vcenter.parts
 
     def vm_info(self, name: VmName = VM) -> VmInfo:
         return next(vm for vm in self.do(ListVms()).vms if vm.vm == name)

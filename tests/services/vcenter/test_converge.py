@@ -68,7 +68,7 @@ def test_peace_after_trouble(seed: int) -> None:
     rig.heal()
     rig.sleep(360)
 
-    inventory = rig.parts.inventory
+    inventory = rig.vcenter.inventory
     wanted = set(inventory.keys_of(inventory.hosts[A].cluster))
     assert len(wanted) >= 4
     for host in HOSTS:

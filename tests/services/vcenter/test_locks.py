@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.events import EventTypeId
-from protocol.terms import CryptoKeyId, KeyId, KeyUnavailableReason, ProviderId
+from protocol.terms import CryptoKeyId, KeyId, KeyUnavailableReason, ManagementType, ProviderId
 from services.vcenter.locks import (
     Decision,
     Keep,
@@ -16,6 +16,7 @@ from services.vcenter.locks import (
     event_for,
     shows_invalid,
 )
+from services.vcenter.providers.capabilities import CAPABILITIES
 
 HOME = CryptoKeyId(KeyId("home"), ProviderId("p"))
 DISK = CryptoKeyId(KeyId("disk"), ProviderId("q"))
@@ -51,27 +52,27 @@ TABLE: list[tuple[str, VmFacts, Decision]] = [
     (
         "absent and provider down",
         facts(absent=(HOME,), denied={HOME: R.CLUSTER_UNREACHABLE}),
-        Lock(CLUSTER_ERROR, (HOME,), R.CLUSTER_UNREACHABLE),
+        Lock(CLUSTER_ERROR, (HOME,), {HOME: R.CLUSTER_UNREACHABLE}),
     ),
     (
         "absent and provider deleted (F7)",
         facts(absent=(HOME,), denied={HOME: R.CLUSTER_INVALID}),
-        Lock(CLUSTER_ERROR, (HOME,), R.CLUSTER_INVALID),
+        Lock(CLUSTER_ERROR, (HOME,), {HOME: R.CLUSTER_INVALID}),
     ),
     (
         "absent and destroyed at the KMS (F8)",
         facts(absent=(HOME,), denied={HOME: R.MISSING_IN_KMS}),
-        Lock(ON_KMS, (HOME,), R.MISSING_IN_KMS),
+        Lock(ON_KMS, (HOME,), {HOME: R.MISSING_IN_KMS}),
     ),
     (
         "absent and deactivated (F8 variant)",
         facts(absent=(HOME,), denied={HOME: R.NOT_ACTIVE_OR_ENABLED}),
-        Lock(ON_KMS, (HOME,), R.NOT_ACTIVE_OR_ENABLED),
+        Lock(ON_KMS, (HOME,), {HOME: R.NOT_ACTIVE_OR_ENABLED}),
     ),
     (
         "absent and the host does not take it",
         facts(absent=(HOME,), denied={HOME: R.MISSING_IN_CACHE}),
-        Lock(ON_HOST, (HOME,), R.MISSING_IN_CACHE),
+        Lock(ON_HOST, (HOME,), {HOME: R.MISSING_IN_CACHE}),
     ),
     # LOCK-04: a running VM needs nothing
     (
@@ -111,14 +112,14 @@ TABLE: list[tuple[str, VmFacts, Decision]] = [
     (
         "marked, cause is another now",
         facts(absent=(HOME,), denied={HOME: R.MISSING_IN_KMS}, mark=CLUSTER_ERROR, marked=(HOME,)),
-        Lock(ON_KMS, (HOME,), R.MISSING_IN_KMS),
+        Lock(ON_KMS, (HOME,), {HOME: R.MISSING_IN_KMS}),
     ),
     ("marked, supply cut short", facts(absent=(HOME,), mark=ON_KMS, marked=(HOME,)), Keep()),
     # two providers: the worse result; only what is really missing is named
     (
         "disk key lost, home key there",
         facts(keys=(HOME, DISK), absent=(DISK,), denied={DISK: R.MISSING_IN_KMS}),
-        Lock(ON_KMS, (DISK,), R.MISSING_IN_KMS),
+        Lock(ON_KMS, (DISK,), {DISK: R.MISSING_IN_KMS}),
     ),
     (
         "one unreachable, one destroyed",
@@ -127,12 +128,12 @@ TABLE: list[tuple[str, VmFacts, Decision]] = [
             absent=(HOME, DISK),
             denied={HOME: R.CLUSTER_UNREACHABLE, DISK: R.MISSING_IN_KMS},
         ),
-        Lock(ON_KMS, (HOME, DISK), R.MISSING_IN_KMS),
+        Lock(ON_KMS, (HOME, DISK), {DISK: R.MISSING_IN_KMS, HOME: R.CLUSTER_UNREACHABLE}),
     ),
     (
         "one delivered, one denied",
         facts(keys=(HOME, DISK), absent=(HOME, DISK), denied={DISK: R.CLUSTER_INVALID}),
-        Lock(CLUSTER_ERROR, (DISK,), R.CLUSTER_INVALID),
+        Lock(CLUSTER_ERROR, (DISK,), {DISK: R.CLUSTER_INVALID}),
     ),
 ]
 
@@ -157,7 +158,8 @@ def test_decision(given: VmFacts, expected: Decision) -> None:
     ],
 )
 def test_event_of_each_reason(reason: KeyUnavailableReason, event: str) -> None:
-    assert event_for(reason).value == event
+    events = CAPABILITIES[ManagementType.VCENTER].lock_events
+    assert event_for(reason, events).value == event
 
 
 @pytest.mark.parametrize(

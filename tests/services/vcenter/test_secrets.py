@@ -30,10 +30,10 @@ def reachable(rig: Rig) -> list[object]:
     """Everything vCenter can reach: its objects, closures, and what its running flows have in
     their local variables. A fence keeps the search from its node, ports, loop and modules,
     behind which lie the peers and this test."""
-    service: Any = rig.vcenter
+    service: Any = rig.service
     runner: Any = service.node
     fence = [runner, service.bus, service.clock, service.rng, service.disk, service._ports]
-    fence += [service.parts.inventory._database, rig, rig.world, rig.broker]
+    fence += [service.vcenter.inventory._database, rig, rig.world, rig.broker]
     fence += [rig.loop, *(vars(module) for module in list(sys.modules.values()))]
     stop = {id(thing) for thing in fence}
     seen: dict[int, object] = {}
@@ -102,7 +102,7 @@ def test_a_vcenter_that_keeps_a_key_in_memory_is_caught(rig: Rig) -> None:
     """Planted: a cache of values that one line of ``fetch`` fills."""
     rig.up(A)
     kept: dict[str, Any] = {}
-    providers: Any = rig.parts.providers
+    providers: Any = rig.vcenter.providers
     inner = providers.fetch
 
     async def fetch(provider: Any, keys: Any, *, fresh: bool) -> Any:
@@ -122,7 +122,7 @@ def test_a_vcenter_that_stores_a_key_is_caught(rig: Rig) -> None:
     rig.up(A)
     rig.vm(VM)
     canary = values(rig)[0]
-    database: Any = rig.parts.inventory
+    database: Any = rig.vcenter.inventory
     assert canary not in at_rest(rig)
 
     def plant(connection: sqlite3.Connection) -> None:

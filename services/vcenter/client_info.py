@@ -1,14 +1,15 @@
-"""What clients are told of a host, a VM, a provider: rows and links put together. Pure."""
+"""What clients are told of a host, a VM, a provider: rows and what was heard of them. Pure."""
 
 from __future__ import annotations
 
 from protocol.messages.host import HostSummary
 from protocol.messages.vcenter import HostInfo, ProviderInfo, VmInfo
 from protocol.terms import HostConnectionState, VmConnectionState, VmCryptoState
-from services.vcenter.alarms import host_alarms, vm_alarms
-from services.vcenter.health import Contacts
+from services.vcenter.alarms import UNKNOWN_STATUS, host_alarms, vm_alarms
+from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.locks import shows_invalid
-from services.vcenter.rows import HostRow, ProviderRow, VmRow
+from services.vcenter.providers.capabilities import CAPABILITIES, HealthSource
+from services.vcenter.tables import HostRow, ProviderRow, VmRow
 
 
 def host_info(
@@ -67,12 +68,14 @@ def vm_info(row: VmRow, *, host_connected: bool) -> VmInfo:
     )
 
 
-def provider_info(row: ProviderRow, contacts: Contacts) -> ProviderInfo:
+def provider_info(row: ProviderRow, contacts: KeyServerContacts) -> ProviderInfo:
+    """``status`` is gray where health does not come from key servers that vCenter asks."""
+    asked = CAPABILITIES[row.management_type].health_from is HealthSource.KEY_SERVERS
     return ProviderInfo(
         provider=row.name,
         management_type=row.management_type,
         servers=row.servers,
         default=row.default,
-        status=contacts.status(row.name, row.servers),
+        status=contacts.status(row.name, row.servers) if asked else UNKNOWN_STATUS,
         unreachable=contacts.unreachable(row.name, row.servers),
     )

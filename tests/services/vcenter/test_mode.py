@@ -11,7 +11,7 @@ from protocol.terms import (
     KeyUnavailableReason,
     ProviderId,
 )
-from services.vcenter.host_mode import Step, may_renew, next_step
+from services.vcenter.hosts.mode import ModeStep, may_renew, next_mode_step
 
 P, Q = ProviderId("p"), ProviderId("q")
 OLD, NEW = CryptoKeyId(KeyId("old"), P), CryptoKeyId(KeyId("new"), P)
@@ -22,21 +22,21 @@ R = KeyUnavailableReason
 @pytest.mark.parametrize(
     ("state", "configured", "recorded", "needed", "step"),
     [
-        (S.INCAPABLE, None, None, False, Step.NONE),
-        (S.INCAPABLE, None, None, True, Step.PREPARE),
-        (S.INCAPABLE, None, OLD, False, Step.NONE),
-        (S.INCAPABLE, None, OLD, True, Step.PREPARE),
-        (S.PREPARED, None, None, False, Step.NONE),
-        (S.PREPARED, None, None, True, Step.ENABLE),
-        (S.PREPARED, OLD, OLD, False, Step.ENABLE),
-        (S.PREPARED, OLD, NEW, True, Step.ENABLE),
-        (S.SAFE, OLD, OLD, True, Step.NONE),
-        (S.SAFE, OLD, OLD, False, Step.NONE),
-        (S.SAFE, OLD, NEW, False, Step.CHANGE),
-        (S.SAFE, OLD, NEW, True, Step.CHANGE),
-        (S.SAFE, OLD, None, True, Step.ADOPT),
-        (S.PENDING_INCAPABLE, OLD, OLD, True, Step.NONE),
-        (S.PENDING_INCAPABLE, OLD, NEW, True, Step.NONE),
+        (S.INCAPABLE, None, None, False, ModeStep.NONE),
+        (S.INCAPABLE, None, None, True, ModeStep.PREPARE),
+        (S.INCAPABLE, None, OLD, False, ModeStep.NONE),
+        (S.INCAPABLE, None, OLD, True, ModeStep.PREPARE),
+        (S.PREPARED, None, None, False, ModeStep.NONE),
+        (S.PREPARED, None, None, True, ModeStep.ENABLE),
+        (S.PREPARED, OLD, OLD, False, ModeStep.ENABLE),
+        (S.PREPARED, OLD, NEW, True, ModeStep.ENABLE),
+        (S.SAFE, OLD, OLD, True, ModeStep.NONE),
+        (S.SAFE, OLD, OLD, False, ModeStep.NONE),
+        (S.SAFE, OLD, NEW, False, ModeStep.CHANGE),
+        (S.SAFE, OLD, NEW, True, ModeStep.CHANGE),
+        (S.SAFE, OLD, None, True, ModeStep.RECORD),
+        (S.PENDING_INCAPABLE, OLD, OLD, True, ModeStep.NONE),
+        (S.PENDING_INCAPABLE, OLD, NEW, True, ModeStep.NONE),
     ],
 )
 def test_step(
@@ -44,9 +44,9 @@ def test_step(
     configured: CryptoKeyId | None,
     recorded: CryptoKeyId | None,
     needed: bool,
-    step: Step,
+    step: ModeStep,
 ) -> None:
-    assert next_step(state, configured, recorded, needed=needed) is step
+    assert next_mode_step(state, configured, recorded, needed=needed) is step
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from protocol.terms import (
     ProviderId,
     VmName,
 )
-from services.vcenter.adopt import adopt
 from services.vcenter.alarms import host_alarms, provider_status
+from services.vcenter.hosts.reported_vms import edits_of_report
 from services.vcenter.inventory import change_vm, put
-from services.vcenter.rows import Table, VmRow
+from services.vcenter.tables import Table, VmRow
 from tests.services.vcenter.rig import CLUSTER, VM, A, B, Rig
 
 KEY = CryptoKeyId(KeyId("k"), ProviderId("p"))
@@ -55,7 +55,8 @@ def said(*, power: PowerState = OFF, keys: tuple[CryptoKeyId, ...] = ()) -> VmSu
 def test_report(
     known: VmRow | None, report: VmSummary, claimed: bool, becomes: VmRow | None
 ) -> None:
-    edits = adopt({} if known is None else {VM: known}, A, CLUSTER, (report,), lambda *_: claimed)
+    there = {} if known is None else {VM: known}
+    edits = edits_of_report(there, A, CLUSTER, (report,), lambda *_: claimed)
     now: VmRow | None = known
     for edit in edits:
         changed = edit.change(now)
@@ -110,7 +111,7 @@ def test_provider_status(servers: int, down: int, unknown: int, status: str) -> 
 
 def test_edits_of_one_row_at_the_same_time_both_count(rig: Rig) -> None:
     """Each is applied to the row as it is in its transaction, not as its caller read it."""
-    inventory = rig.parts.inventory
+    inventory = rig.vcenter.inventory
 
     async def work() -> None:
         await inventory.commit(put(Table.VM, VM, row()))
@@ -122,4 +123,4 @@ def test_edits_of_one_row_at_the_same_time_both_count(rig: Rig) -> None:
     rig.run(work())
     assert inventory.vms == {VM: row(power=ON, keys=(KEY,))}
     rig.reboot(NodeName("vcenter"))
-    assert rig.parts.inventory.vms == {VM: row(power=ON, keys=(KEY,))}
+    assert rig.vcenter.inventory.vms == {VM: row(power=ON, keys=(KEY,))}

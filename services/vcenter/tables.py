@@ -84,13 +84,17 @@ class OperationKind(StrEnum):
 
 
 class OperationRow(Row, frozen=True, kw_only=True):
-    """A client's operation under its id, with what a repeat must not choose again."""
+    """A client's operation under its id, with what a repeat must not choose again.
+
+    ``key`` None and ``provider`` named: the key is one that a host makes.
+    """
 
     name: str
     kind: OperationKind
     subject: str = ""
     host: NodeName | None = None
     key: CryptoKeyId | None = None
+    provider: ProviderId | None = None
 
 
 class Table(StrEnum):

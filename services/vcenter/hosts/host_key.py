@@ -1,7 +1,8 @@
 """Making hosts safe: the host key is made on first need, fetched, delivered, perhaps renewed.
 
 One host key per cluster or per host (C2, ``host_key_scope``). Its value is fetched for each
-delivery and forgotten with it.
+delivery and forgotten with it. Which step a host needs is decided in ``mode``; callers see to it
+that only one of them works on a host at a time.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from protocol.terms import (
     ProviderId,
 )
 from services.vcenter import events
-from services.vcenter.connection import HostLink
-from services.vcenter.health import Contacts
-from services.vcenter.host_mode import Step, may_renew, next_step
+from services.vcenter.contacts import KeyServerContacts
+from services.vcenter.hosts.mode import ModeStep, may_renew, next_mode_step
+from services.vcenter.hosts.once_per_boot import OncePerBoot
+from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, Inventory, change_cluster, change_host
 from services.vcenter.knobs import VcenterNode
-from services.vcenter.providers import Providers
-from services.vcenter.rows import ClusterRow, HostRow
+from services.vcenter.providers.registry import Providers
+from services.vcenter.tables import ClusterRow, HostRow
 
 
 @dataclass(frozen=True)
@@ -43,76 +45,100 @@ class HostKey:
 
 
 class HostKeys:
-    """See the module's text. Callers hold the link's ``turn``."""
+    """See the module's text. ``NotAvailable`` leaves it when a provider is not vCenter's to ask."""
 
     def __init__(
-        self, node: VcenterNode, inventory: Inventory, providers: Providers, contacts: Contacts
+        self,
+        node: VcenterNode,
+        inventory: Inventory,
+        providers: Providers,
+        contacts: KeyServerContacts,
+        told: OncePerBoot,
     ) -> None:
         self._node, self._inventory = node, inventory
-        self._providers, self._contacts = providers, contacts
+        self._providers, self._contacts, self._told = providers, contacts, told
         self._making: dict[str, asyncio.Lock] = {}  # one maker per scope
 
+    def recorded(self, row: HostRow) -> CryptoKeyId | None:
+        """The host key that vCenter has for this host; None when it was never made."""
+        return self._scope(row).host_key
+
     async def make_safe(
-        self, link: HostLink, *, needed: bool, fresh: bool, fallback: ProviderId | None = None
+        self, session: HostSession, *, needed: bool, fresh: bool, fallback: ProviderId | None = None
     ) -> KeyUnavailableReason | None:
-        """Bring the host to its mode; None if it has it, else why its key cannot be had.
+        """Bring the host to its mode, whatever step it needs; see ``take``."""
+        summary, row = session.summary, self._inventory.hosts.get(session.host)
+        if summary is None or row is None:
+            return None
+        step = next_mode_step(
+            summary.crypto_state, summary.crypto_key_id, self.recorded(row), needed=needed
+        )
+        return await self.take(step, session, fresh=fresh, fallback=fallback)
+
+    async def take(
+        self,
+        step: ModeStep,
+        session: HostSession,
+        *,
+        fresh: bool,
+        fallback: ProviderId | None = None,
+    ) -> KeyUnavailableReason | None:
+        """Take this step and what follows from it; None, or why the host key cannot be had.
 
         ``fresh``: ask a provider even if it has just been silent. ``fallback``: makes the very
         first host key where there is no default provider. Raises what the host answers.
         """
-        summary, row = link.summary, self._inventory.hosts.get(link.host)
+        summary, row = session.summary, self._inventory.hosts.get(session.host)
         if summary is None or row is None:
             return None
-        recorded = self._scope(row).host_key
-        step = next_step(summary.crypto_state, summary.crypto_key_id, recorded, needed=needed)
         match step:
-            case Step.NONE:
+            case ModeStep.NONE:
                 return None
-            case Step.ADOPT:
+            case ModeStep.RECORD:
                 await self._inventory.commit(self._record(row, host_key=summary.crypto_key_id))
                 return None
-            case Step.PREPARE:
-                await link.command(CryptoManagerHostPrepare())
-                link.learn(crypto_state=HostCryptoState.PREPARED)
-            case Step.ENABLE | Step.CHANGE:
+            case ModeStep.PREPARE:
+                await session.command(CryptoManagerHostPrepare())
+                session.apply_to_view(crypto_state=HostCryptoState.PREPARED)
+            case ModeStep.ENABLE | ModeStep.CHANGE:
                 pass
-        got = await self._obtain(link.host, fresh=fresh, fallback=fallback)
+        recorded = self.recorded(row)
+        got = await self._obtain(session.host, fresh=fresh, fallback=fallback)
         if isinstance(got, KeyUnavailableReason):
-            if step is not Step.CHANGE:
-                await self._report(link, recorded, got)
-                return got
-            return None  # it is safe with its old key; again at the next pass
-        if step is Step.CHANGE:
-            await self._change(link, got)
+            if step is ModeStep.CHANGE:
+                return None  # it is safe with its old key; again at the next pass
+            await self._tell_unsafe(session, recorded, got)
+            return got
+        if step is ModeStep.CHANGE:
+            await self._change(session, got)
         else:
-            await self._enable(link, got)
+            await self._enable(session, got)
         return None
 
-    async def _enable(self, link: HostLink, got: HostKey) -> None:
+    async def _enable(self, session: HostSession, got: HostKey) -> None:
         try:
-            await link.command(
+            await session.command(
                 CryptoManagerHostEnable(key=got.key, material=Sealed.of(got.material))
             )
         except AlreadyExists:
             return  # safe with another one since we looked: the next pass compares
-        link.learn(crypto_state=HostCryptoState.SAFE, crypto_key_id=got.key)
-        link.told = {what for what in link.told if not what.startswith("mode:")}
-        self._node.record("host.safe", host=link.host, key=str(got.key))
-        await self._inventory.commit(events=[events.host_enabled(link.host, got.key)])
+        session.apply_to_view(crypto_state=HostCryptoState.SAFE, crypto_key_id=got.key)
+        self._told.over(session.host, "mode")
+        self._node.record("host.safe", host=session.host, key=str(got.key))
+        await self._inventory.commit(events=[events.host_enabled(session.host, got.key)])
 
-    async def _change(self, link: HostLink, got: HostKey) -> None:
-        await link.command(ChangeHostKey(key=got.key, material=Sealed.of(got.material)))
-        link.learn(crypto_key_id=got.key)
-        await self._inventory.commit(events=[events.host_key_updated(link.host, got.key)])
+    async def _change(self, session: HostSession, got: HostKey) -> None:
+        await session.command(ChangeHostKey(key=got.key, material=Sealed.of(got.material)))
+        session.apply_to_view(crypto_key_id=got.key)
+        await self._inventory.commit(events=[events.host_key_updated(session.host, got.key)])
 
-    async def _report(
-        self, link: HostLink, key: CryptoKeyId | None, reason: KeyUnavailableReason
+    async def _tell_unsafe(
+        self, session: HostSession, key: CryptoKeyId | None, reason: KeyUnavailableReason
     ) -> None:
         """``ReqEnable``, once per boot of the host and cause."""
-        draft = events.host_needs_mode(link.host, key, reason)
-        self._node.record("host.unsafe", level="warning", host=link.host, reason=reason.value)
-        if f"mode:{draft.event}" not in link.told:
-            link.told.add(f"mode:{draft.event}")
+        draft = events.host_needs_mode(session.host, key, reason)
+        self._node.record("host.unsafe", level="warning", host=session.host, reason=reason.value)
+        if self._told.first(session.host, session.boot, "mode", draft.event):
             await self._inventory.commit(events=[draft])
 
     # ---- the key itself ---------------------------------------------------------------------
@@ -132,16 +158,22 @@ class HostKeys:
             if bundle.values:
                 return HostKey(key, bundle.values[0][1])
             reason = bundle.denied[key]
-            default = self._inventory.default_provider()
             if may_renew(
                 reason,
                 key.provider_id,
-                None if default is None else default.name,
+                self._renewing_provider(),
                 knob=self._node.knobs.host_key_renewal,
             ):
                 made = await self._make(row, key, reason, fresh=fresh, fallback=None)
                 return reason if isinstance(made, KeyUnavailableReason) else made
             return reason
+
+    def _renewing_provider(self) -> ProviderId | None:
+        """The default provider, if vCenter can have it make a key."""
+        default = self._inventory.default_provider()
+        if default is None or not self._providers.capability(default.name).pushed:
+            return None
+        return default.name
 
     async def _make(
         self,
@@ -154,9 +186,9 @@ class HostKeys:
     ) -> HostKey | KeyUnavailableReason:
         default = self._inventory.default_provider()
         name = fallback if default is None else default.name
-        provider = None if name is None else self._providers.find(name)
-        if name is None or provider is None:
+        if name is None or name not in self._inventory.providers:
             return KeyUnavailableReason.CLUSTER_INVALID
+        provider = self._providers.asked(name)
         if not fresh and self._contacts.just_failed(name, self._node.knobs.request_timeout_s):
             return KeyUnavailableReason.CLUSTER_UNREACHABLE
         generation = self._scope(row).generation + 1

@@ -1,10 +1,13 @@
-"""QueryCryptoKeyStatus (STD-20): really asks the provider, and lists who uses each key."""
+"""QueryCryptoKeyStatus (STD-20): really asks the provider, and lists who uses each key.
+
+A provider whose keys vCenter does not manage is not asked: each of its keys has the reason that
+says who does. Each key is answered for on its own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from protocol.errors import KeyProviderUnreachable, NotAvailable, ProductError
 from protocol.messages.vcenter import (
     CryptoKeyStatus,
     CryptoKeyStatusList,
@@ -14,15 +17,14 @@ from protocol.terms import (
     CryptoKeyId,
     KeyId,
     KeyUnavailableReason,
-    ManagementType,
     NodeName,
     ProviderId,
 )
 from services.vcenter.inventory import Inventory
-from services.vcenter.parts import Parts
+from services.vcenter.vcenter import VCenter
 
 
-async def query_key_status(vc: Parts, message: QueryCryptoKeyStatus) -> CryptoKeyStatusList:
+async def query_key_status(vc: VCenter, message: QueryCryptoKeyStatus) -> CryptoKeyStatusList:
     """One entry per key asked, in that order; all known keys when none are named."""
     keys = message.keys or known_keys(vc.inventory)
     answers: dict[CryptoKeyId, KeyUnavailableReason | None] = {}
@@ -48,27 +50,13 @@ def known_keys(inventory: Inventory) -> tuple[CryptoKeyId, ...]:
 
 
 async def _ask(
-    vc: Parts, provider: ProviderId, ids: list[KeyId]
+    vc: VCenter, provider: ProviderId, ids: list[KeyId]
 ) -> Mapping[KeyId, KeyUnavailableReason | None]:
-    row, found = vc.inventory.providers.get(provider), vc.providers.find(provider)
-    if row is None or found is None:
-        return dict.fromkeys(ids, KeyUnavailableReason.CLUSTER_INVALID)
-    try:
-        return await found.status(ids)
-    except KeyProviderUnreachable:
-        return dict.fromkeys(ids, KeyUnavailableReason.CLUSTER_UNREACHABLE)
-    except NotAvailable:
-        return dict.fromkeys(ids, _managed_elsewhere(row.management_type))
-    except ProductError:
-        return dict.fromkeys(ids, KeyUnavailableReason.CLUSTER_UNREACHABLE)
-
-
-def _managed_elsewhere(kind: ManagementType) -> KeyUnavailableReason:
-    if kind is ManagementType.TRUST_AUTHORITY:
-        return KeyUnavailableReason.MANAGED_BY_TRUST_AUTHORITY
-    if kind is ManagementType.NATIVE_PROVIDER:
-        return KeyUnavailableReason.MANAGED_BY_NKP
-    return KeyUnavailableReason.CLUSTER_INVALID
+    """By who answers for keys of that provider: the provider itself, or the table alone."""
+    fixed = vc.providers.capability(provider).fixed_status
+    if fixed is not None:
+        return dict.fromkeys(ids, fixed)
+    return await vc.providers.asked(provider).status(ids)
 
 
 def _entry(

@@ -3,7 +3,7 @@
 | state            | host key of its scope | step |
 |---|---|---|
 | pendingIncapable | any                   | none: it waits for its reboot (HEM-03) |
-| safe             | none recorded         | adopt the host's own (vCenter was rebuilt) |
+| safe             | none recorded         | record the host's own (vCenter was rebuilt) |
 | safe             | the same              | none |
 | safe             | another               | change it (the old one was renewed) |
 | prepared         | any                   | enable, if needed or it once was safe |
@@ -20,33 +20,35 @@ from typing import assert_never
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyUnavailableReason, ProviderId
 
 
-class Step(StrEnum):
+class ModeStep(StrEnum):
+    """One step towards a safe host; the table above says which."""
+
     NONE = "none"
-    ADOPT = "adopt"
+    RECORD = "record"
     CHANGE = "change"
     ENABLE = "enable"
     PREPARE = "prepare"
 
 
-def next_step(
+def next_mode_step(
     state: HostCryptoState,
     configured: CryptoKeyId | None,
     recorded: CryptoKeyId | None,
     *,
     needed: bool,
-) -> Step:
+) -> ModeStep:
     """``configured``: the key id the host names; ``recorded``: the one vCenter has for it."""
     match state:
         case HostCryptoState.PENDING_INCAPABLE:
-            return Step.NONE
+            return ModeStep.NONE
         case HostCryptoState.SAFE:
             if recorded is None:
-                return Step.NONE if configured is None else Step.ADOPT
-            return Step.NONE if configured == recorded else Step.CHANGE
+                return ModeStep.NONE if configured is None else ModeStep.RECORD
+            return ModeStep.NONE if configured == recorded else ModeStep.CHANGE
         case HostCryptoState.PREPARED:
-            return Step.ENABLE if needed or configured is not None else Step.NONE
+            return ModeStep.ENABLE if needed or configured is not None else ModeStep.NONE
         case HostCryptoState.INCAPABLE:
-            return Step.PREPARE if needed else Step.NONE
+            return ModeStep.PREPARE if needed else ModeStep.NONE
         case _:
             assert_never(state)
 

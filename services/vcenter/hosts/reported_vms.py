@@ -2,8 +2,8 @@
 
 A VM the inventory does not know is taken in: it was made on the host, or by a task of an
 earlier life of vCenter that did not come to its end. A VM known on another host moves here only
-when that host does not claim it (connected, and it lists the VM). Keys are learned once; they
-are never unlearned from a report, because a report may be older than a task that just ended.
+when that host does not claim it (connected, and it lists the VM). Keys are taken over
+once and never dropped because of a report, which may be older than a task that just ended.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 from protocol.messages.host import VmSummary
 from protocol.terms import ClusterName, NodeName, VmName
 from services.vcenter.inventory import Edit, change_vm
-from services.vcenter.rows import Row, Table, VmRow
+from services.vcenter.tables import Row, Table, VmRow
 
 
-def adopt(
+def edits_of_report(
     known: Mapping[VmName, VmRow],
     host: NodeName,
     cluster: ClusterName,
@@ -28,7 +28,7 @@ def adopt(
     for vm in reported:
         row = known.get(vm.vm)
         if row is None:
-            edits.append(Edit(Table.VM, vm.vm, _take_in(host, cluster, vm)))
+            edits.append(Edit(Table.VM, vm.vm, _new_row(host, cluster, vm)))
         elif row.host != host:
             if not claimed_by(row.host, vm.vm):
                 edits.append(change_vm(vm.vm, host=host, cluster=cluster, power=vm.power))
@@ -40,7 +40,7 @@ def adopt(
     return edits
 
 
-def _take_in(
+def _new_row(
     host: NodeName, cluster: ClusterName, vm: VmSummary
 ) -> Callable[[VmRow | None], Row | None]:
     return lambda row: (

@@ -1,0 +1,22 @@
+"""vCenter's hosts: connected, compared with the inventory, repaired.
+
+Each object owns its marks: no field of one is changed by another module. Asking (requests on the
+bus), deciding (pure) and telling (events, records, marks) are steps of their own.
+
+- ``session``         one host: session, numbered commands, heartbeat, back-off
+- ``sessions``        all of them, and what follows from what hosts say there
+- ``reported_vms``    what a host's report of its VMs changes in the inventory; pure
+- ``need``            whether a view shows something that a pass would change; pure
+- ``pass_queue``      which hosts want a pass of step B8, and how their last one ended
+- ``reconciliation``  asks for a pass over every host, each 300 s
+- ``remediation``     the pass: look, plan, carry out, judge, commit
+- ``plan``            what a pass shall do, in order; pure
+- ``mode``            the next step to a safe host; pure
+- ``judgement``       what it makes of the marks on VMs, and which events tell of it; pure
+- ``host_key``        the host key: made, fetched, delivered, renewed
+- ``delivery``        keys on their way to a host
+- ``once_per_boot``   which events about a host were told in its present boot
+
+Made in this order, each knowing only earlier ones: ``PassQueue``, ``OncePerBoot``,
+``HostSessions``, ``HostKeys``, ``KeyDelivery``, ``Remediation``, ``Reconciliation``.
+"""

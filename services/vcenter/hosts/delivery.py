@@ -1,0 +1,130 @@
+"""Keys on their way to one host: fetched from their provider, sent with ``AddKeys``.
+
+Key values live in the local variables of ``supply`` and ``deliver`` and end with them (STD-15).
+Lists are cut into pages that fit into a message; each key is answered for on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from protocol.errors import ProductError
+from protocol.messages.base import Sealed
+from protocol.messages.host import AddKeys, CryptoKeyResult, GetCryptoKeyStatus, RemoveKeys
+from protocol.messages.pages import pages
+from protocol.secret import KeyMaterial
+from protocol.terms import CryptoKeyId, KeyUnavailableReason, ProviderId
+from services.vcenter import events
+from services.vcenter.config import VcenterConfig
+from services.vcenter.hosts.once_per_boot import OncePerBoot
+from services.vcenter.hosts.session import UNANSWERED, HostSession
+from services.vcenter.inventory import Inventory
+from services.vcenter.knobs import VcenterNode
+from services.vcenter.providers.registry import Providers
+
+RESULT_BYTES: Final = 128
+"""What one key weighs in an answer beyond its id: flags, a reason, a fault; or a sealed value."""
+
+STATUS_BYTES: Final = 32
+"""What one key weighs in ``KeyStatusList`` beyond its id."""
+
+
+class KeyDelivery:
+    """Asks hosts which keys they have, gives them keys, and takes keys away."""
+
+    def __init__(
+        self,
+        node: VcenterNode,
+        config: VcenterConfig,
+        inventory: Inventory,
+        providers: Providers,
+        told: OncePerBoot,
+    ) -> None:
+        self._node, self._config = node, config
+        self._inventory, self._providers, self._told = inventory, providers, told
+
+    async def absent(
+        self, session: HostSession, keys: Sequence[CryptoKeyId]
+    ) -> frozenset[CryptoKeyId]:
+        """Those of ``keys`` that are not in the host's cache."""
+        absent: set[CryptoKeyId] = set()
+        for page in pages(keys, extra=STATUS_BYTES):
+            status = await session.ask(GetCryptoKeyStatus(keys=page))
+            present = {entry.key for entry in status.keys if entry.present}
+            absent.update(key for key in page if key not in present)
+        return frozenset(absent)
+
+    async def take_away(
+        self, session: HostSession, provider: ProviderId, keys: Sequence[CryptoKeyId]
+    ) -> None:
+        """C4, DEL-02: keys of a deleted provider leave cache and store.
+
+        Host keys stay: the host uses its own until it changes or reboots.
+        """
+        for page in pages(keys, extra=RESULT_BYTES):
+            await session.command(RemoveKeys(keys=page))
+        self._node.record("keys.evicted", host=session.host, provider=provider, count=len(keys))
+
+    async def supply(
+        self,
+        session: HostSession,
+        provider: ProviderId,
+        keys: Sequence[CryptoKeyId],
+        *,
+        fresh: bool,
+    ) -> dict[CryptoKeyId, KeyUnavailableReason]:
+        """Fetch and deliver; what cannot be had or is not taken, with the reason."""
+        denied: dict[CryptoKeyId, KeyUnavailableReason] = {}
+        for page in pages(keys, extra=RESULT_BYTES, at_most=self._config.push_batch):
+            bundle = await self._providers.fetch(provider, page, fresh=fresh)
+            denied.update(bundle.denied)
+            if bundle.values:
+                denied.update(await self.deliver(session, bundle.values))
+        return denied
+
+    async def deliver(
+        self, session: HostSession, values: Sequence[tuple[CryptoKeyId, KeyMaterial]]
+    ) -> dict[CryptoKeyId, KeyUnavailableReason]:
+        """AddKeys; a key it has already is no change (KP-17). Raises when it does not answer."""
+        keys = tuple(key for key, _ in values)
+        message = AddKeys(keys=keys, material=Sealed.of(*(value for _, value in values)))
+        try:
+            added = await session.command(message)
+        except UNANSWERED:
+            raise
+        except ProductError as error:
+            refused, why = keys, str(error)
+        else:
+            refused, why = _refused(added.results)
+        self._node.record(
+            "keys.pushed",
+            host=session.host,
+            provider=keys[0].provider_id,
+            count=len(keys) - len(refused),
+            refused=len(refused),
+        )
+        if refused:
+            await self.tell_refused(session, refused, why)
+        return dict.fromkeys(refused, KeyUnavailableReason.MISSING_IN_CACHE)
+
+    async def tell_refused(
+        self, session: HostSession, keys: tuple[CryptoKeyId, ...], why: str
+    ) -> None:
+        """``SendKeyError.HostError``, once per boot of the host."""
+        if self._told.first(session.host, session.boot, "send"):
+            draft = events.host_send_error(session.host, keys, why)
+            await self._inventory.commit(events=[draft])
+
+
+def refusal_of(result: CryptoKeyResult) -> str:
+    """Why the host did not take this key; empty when it has it, from now on or before (KP-17)."""
+    if result.success or result.fault == "AlreadyExists":
+        return ""
+    return result.reason or result.fault or "it gave no reason"
+
+
+def _refused(results: Sequence[CryptoKeyResult]) -> tuple[tuple[CryptoKeyId, ...], str]:
+    """Keys that were not taken, and every reason that was given, each once."""
+    refused = {result.key: why for result in results if (why := refusal_of(result))}
+    return tuple(refused), "; ".join(dict.fromkeys(refused.values()))

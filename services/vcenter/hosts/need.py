@@ -1,0 +1,39 @@
+"""Whether a host's view shows something that a pass of step B8 would change. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from protocol.messages.host import VmSummary
+from protocol.terms import ManagementType, NodeName, PowerState, ProviderId, VmName
+from services.vcenter.providers.capabilities import of_provider
+from services.vcenter.tables import VmRow
+
+
+def needs_pass(
+    host: NodeName,
+    listed: Iterable[VmSummary],
+    rows: Mapping[VmName, VmRow],
+    types: Mapping[ProviderId, ManagementType],
+    *,
+    rang: bool,
+    auto_unlock: bool,
+) -> bool:
+    """Whether one of the host's VMs lacks a key that its mark does not name, or no longer lacks
+    one that it names.
+
+    ``rang``: the host has asked to be looked at, so a key that it lacks is worth another try
+    although the VM is marked for it. ``auto_unlock``: marks are taken back without anybody's
+    asking (LOCK-05). Keys that hosts get by themselves are no reason: vCenter brings none.
+    """
+    for vm in listed:
+        row = rows.get(vm.vm)
+        if row is None or row.host != host:
+            continue
+        lacking = {key for key in vm.missing if key in row.keys and vm.power is PowerState.OFF}
+        brought = {key for key in lacking if not of_provider(types, key.provider_id).self_served}
+        if brought and (rang or row.lock_event is None or not brought <= set(row.missing)):
+            return True
+        if auto_unlock and row.lock_event is not None and not set(row.missing) <= lacking:
+            return True
+    return False

@@ -1,0 +1,32 @@
+"""Events about a host that are told once in each of its boots, however often they come true."""
+
+from __future__ import annotations
+
+from protocol.terms import NodeName
+
+
+class OncePerBoot:
+    """What was told of each host since its last boot; a new life of vCenter tells it again."""
+
+    def __init__(self) -> None:
+        self._told: dict[NodeName, tuple[int, set[tuple[str, str]]]] = {}
+
+    def first(self, host: NodeName, boot: int, topic: str, detail: str = "") -> bool:
+        """Whether this is told for the first time in that boot of the host; it counts as told."""
+        known, told = self._told.get(host, (boot, set()))
+        if known != boot:
+            told = set()
+        self._told[host] = (boot, told)
+        if (topic, detail) in told:
+            return False
+        told.add((topic, detail))
+        return True
+
+    def over(self, host: NodeName, topic: str) -> None:
+        """The trouble is gone: should it come back in the same boot, it is news."""
+        boot, told = self._told.get(host, (0, set()))
+        self._told[host] = (boot, {entry for entry in told if entry[0] != topic})
+
+    def forget(self, host: NodeName) -> None:
+        """The host left the inventory."""
+        self._told.pop(host, None)

@@ -1,0 +1,79 @@
+"""Which hosts want a pass of step B8, in order of asking; remediation takes from here.
+
+Sessions, tasks and the reconciliation ask; none of them knows who carries a pass out. Several
+asks before a pass begins are one; an ask during a pass is for another one after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from protocol.terms import NodeName
+
+
+@dataclass(frozen=True)
+class PassOrder:
+    """A pass to make. ``look``: ask the host for its view first, what is known is too old."""
+
+    host: NodeName
+    look: bool
+
+
+class PassQueue:
+    """The hosts that wait, those that have a pass now, and how the last pass of each ended."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[NodeName, PassOrder] = {}
+        self._running: dict[NodeName, asyncio.Event] = {}
+        self._unfinished: set[NodeName] = set()
+        self._whole: dict[NodeName, asyncio.Event] = {}  # set when a pass of it ended whole
+        self._change = asyncio.Event()
+
+    def want(self, host: NodeName, *, looked: bool = False) -> None:
+        """Ask for a pass soon. ``looked``: the host's view has just come, nobody need ask again."""
+        before = self._waiting.get(host)
+        look = not looked or (before is not None and before.look)
+        self._waiting[host] = PassOrder(host, look)
+        self._change.set()
+
+    async def take(self) -> PassOrder:
+        """The next host that wants a pass and has none; ``ended`` must be called for it."""
+        while True:
+            for host, order in self._waiting.items():
+                if host not in self._running:
+                    del self._waiting[host]
+                    self._running[host] = self._whole.setdefault(host, asyncio.Event())
+                    return order
+            self._change.clear()
+            await self._change.wait()
+
+    def begun(self, host: NodeName) -> None:
+        """A pass begins, also one that was not taken from here: what was cut short is made up."""
+        self._unfinished.discard(host)
+
+    def cut_short(self, host: NodeName) -> None:
+        """Something did not reach the host: a pass is wanted when it is next seen to answer."""
+        self._unfinished.add(host)
+
+    def unfinished(self, host: NodeName) -> bool:
+        """Whether something did not reach the host, and no pass was begun since."""
+        return host in self._unfinished
+
+    def ended(self, host: NodeName, *, whole: bool) -> None:
+        """The pass that was taken has come to its end."""
+        event = self._running.pop(host)
+        if whole and host not in self._unfinished:
+            event.set()
+        if host in self._waiting:
+            self._change.set()
+
+    async def whole(self, host: NodeName) -> None:
+        """Return when a pass of that host has come to its end whole; at once if one has."""
+        await self._whole.setdefault(host, asyncio.Event()).wait()
+
+    def forget(self, host: NodeName) -> None:
+        """The host left the inventory."""
+        self._waiting.pop(host, None)
+        self._unfinished.discard(host)
+        self._whole.pop(host, None)

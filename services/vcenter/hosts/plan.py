@@ -1,0 +1,172 @@
+"""What a pass of step B8 shall do, from what was seen of the host; in the order of 2.3. Pure.
+
+1. the list of key providers, if it differs (STD-10)
+2. the recovery key, if it is a new one (REC-03)
+3. the host's encryption mode and host key, before any other key (STD-14)
+4. take away keys of providers that were deleted long ago (DEL-02)
+5. keys of all encrypted VMs of the cluster that its cache lacks (STD-12), by who brings them
+
+Locks are judged afterwards (``judgement``), by what came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from protocol.messages.host import HostSummary, ProviderRef
+from protocol.terms import (
+    CryptoKeyId,
+    KeyUnavailableReason,
+    ManagementType,
+    ProtectionMode,
+    ProviderId,
+)
+from services.vcenter.hosts.mode import ModeStep, next_mode_step
+from services.vcenter.providers.capabilities import ValueBringer, of_provider
+from services.vcenter.tables import DeletedRow, HostRow, ProviderRow
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What is known of a host when its pass is planned.
+
+    ``host_key``: the one vCenter has for it. ``keys``: of all encrypted VMs of its cluster;
+    ``absent``: those of them that its cache lacks. ``expired``: providers deleted so long ago that
+    their keys leave. ``needed``: whether the host should be safe.
+    """
+
+    summary: HostSummary
+    row: HostRow
+    providers: tuple[ProviderRow, ...]
+    host_key: CryptoKeyId | None
+    keys: tuple[CryptoKeyId, ...]
+    absent: frozenset[CryptoKeyId]
+    expired: frozenset[ProviderId]
+    needed: bool
+
+
+@dataclass(frozen=True)
+class SetProviderList:
+    """Tell the host the whole list of providers."""
+
+    providers: tuple[ProviderRef, ...]
+
+
+@dataclass(frozen=True)
+class NoteRecoveryKey:
+    """Record the recovery key of this id, and tell that it should be kept safe."""
+
+    recovery_id: str
+
+
+@dataclass(frozen=True)
+class ReachMode:
+    """Bring the host nearer to its encryption mode."""
+
+    step: ModeStep
+
+
+@dataclass(frozen=True)
+class TakeAway:
+    """Remove these keys of one provider from cache and store."""
+
+    provider: ProviderId
+    keys: tuple[CryptoKeyId, ...]
+
+
+@dataclass(frozen=True)
+class Supply:
+    """Fetch these keys of one provider and push them."""
+
+    provider: ProviderId
+    keys: tuple[CryptoKeyId, ...]
+
+
+@dataclass(frozen=True)
+class Deny:
+    """These keys cannot be had, and nobody need be asked."""
+
+    keys: tuple[CryptoKeyId, ...]
+    reason: KeyUnavailableReason
+
+
+Action = SetProviderList | NoteRecoveryKey | ReachMode | TakeAway | Supply | Deny
+
+
+def plan_pass(facts: HostFacts) -> tuple[Action, ...]:
+    """The actions of one pass, in order; none when the host is as it should be."""
+    actions: list[Action] = []
+    wanted = tuple(
+        ProviderRef(provider_id=row.name, management_type=row.management_type)
+        for row in facts.providers
+    )
+    summary = facts.summary
+    if summary.providers != wanted:
+        actions.append(SetProviderList(wanted))
+    if _new_recovery_key(summary, facts.row):
+        actions.append(NoteRecoveryKey(summary.recovery_id))
+    step = next_mode_step(
+        summary.crypto_state, summary.crypto_key_id, facts.host_key, needed=facts.needed
+    )
+    if step is not ModeStep.NONE:
+        actions.append(ReachMode(step))
+    leaving = [
+        key for key in facts.keys if key not in facts.absent and key.provider_id in facts.expired
+    ]
+    for provider, keys in by_provider(leaving).items():
+        actions.append(TakeAway(provider, keys))
+    lacking = [key for key in facts.keys if key in facts.absent] + leaving
+    types = {row.name: row.management_type for row in facts.providers}
+    return (*actions, *plan_keys(lacking, types))
+
+
+def plan_keys(
+    lacking: Iterable[CryptoKeyId], types: Mapping[ProviderId, ManagementType]
+) -> tuple[Action, ...]:
+    """How the host gets keys that its cache lacks, by the type of their providers.
+
+    Keys that hosts fetch or derive by themselves need no action of vCenter.
+    """
+    actions: list[Action] = []
+    for provider, keys in by_provider(lacking).items():
+        match of_provider(types, provider).values_brought_by:
+            case ValueBringer.VCENTER:
+                actions.append(Supply(provider, keys))
+            case ValueBringer.HOST_FETCHES | ValueBringer.HOST_DERIVES:
+                pass
+            case ValueBringer.NOBODY:
+                actions.append(Deny(keys, KeyUnavailableReason.CLUSTER_INVALID))
+    return tuple(actions)
+
+
+def expired_providers(
+    deleted: Iterable[DeletedRow], now: float, grace_s: float
+) -> frozenset[ProviderId]:
+    """Names of providers whose keys leave the hosts (DEL-02); times in monotonic lab seconds."""
+    return frozenset(
+        row.name
+        for row in deleted
+        if not now - grace_s < row.at <= now  # a time to come is of a lab that began anew
+    )
+
+
+def by_provider(keys: Iterable[CryptoKeyId]) -> dict[ProviderId, tuple[CryptoKeyId, ...]]:
+    """Keys by their provider, in order of first appearance."""
+    found: dict[ProviderId, list[CryptoKeyId]] = {}
+    for key in keys:
+        found.setdefault(key.provider_id, []).append(key)
+    return {provider: tuple(some) for provider, some in found.items()}
+
+
+def removed(actions: Sequence[Action]) -> frozenset[CryptoKeyId]:
+    """Keys that a plan takes away from the host."""
+    return frozenset(
+        key for action in actions if isinstance(action, TakeAway) for key in action.keys
+    )
+
+
+def _new_recovery_key(summary: HostSummary, row: HostRow) -> bool:
+    if summary.protection_mode is not ProtectionMode.TPM or not summary.recovery_id:
+        return False
+    return summary.recovery_id != row.recovery_id

@@ -1,0 +1,38 @@
+"""The periodic repair of all hosts (STD-10): a pass of step B8 for every host that is connected.
+
+It also runs at once when a provider that was down answers again, and when a provider was added.
+"""
+
+from __future__ import annotations
+
+from services.vcenter.hosts.pass_queue import PassQueue
+from services.vcenter.hosts.sessions import HostSessions
+from services.vcenter.knobs import VcenterNode
+from services.vcenter.ticker import Ticker
+
+
+class Reconciliation:
+    """Asks for the passes; ``soon`` does so before the period is over."""
+
+    def __init__(
+        self, node: VcenterNode, ticker: Ticker, sessions: HostSessions, passes: PassQueue
+    ) -> None:
+        self._node, self._ticker = node, ticker
+        self._sessions, self._passes = sessions, passes
+
+    def start(self) -> None:
+        """Repair at each period from now on; the first time after one period."""
+        self._ticker.start()
+        self._node.background("reconcile", self._run())
+
+    def soon(self) -> None:
+        """Do not wait for the end of the period."""
+        self._ticker.tick_now()
+
+    async def _run(self) -> None:
+        while True:
+            await self._ticker.next()
+            connected = self._sessions.connected()
+            self._node.record("reconcile.pass", hosts=len(connected))
+            for session in connected:
+                self._passes.want(session.host)

@@ -1,0 +1,348 @@
+"""Step B8: bring a host to what the inventory says, in the order of the documents (2.3).
+
+One pass: *look* (the host's view, and which keys its cache lacks), *plan* (``plan``, pure), *carry
+out* (commands to the host, keys from their providers), *judge* the locks of its VMs
+(``judgement``, pure), and *commit* marks and events in one transaction.
+
+The same pass runs when a host connects, at each reconciliation, when a host lacks keys and when
+host encryption is re-enabled; it changes only what differs. What is wrong with one key or one
+provider decides nothing for the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from protocol.errors import NotAvailable, ProductError
+from protocol.messages.host import ProviderRef, SetProviders
+from protocol.secret import KeyMaterial
+from protocol.terms import (
+    CryptoKeyId,
+    HostCryptoState,
+    KeyUnavailableReason,
+    NodeName,
+    ProviderId,
+    VmName,
+)
+from services.runtime.ports import Clock
+from services.vcenter import events
+from services.vcenter.config import VcenterConfig
+from services.vcenter.hosts.delivery import KeyDelivery
+from services.vcenter.hosts.host_key import HostKeys
+from services.vcenter.hosts.judgement import Denied, mark_changes, send_errors
+from services.vcenter.hosts.mode import ModeStep, next_mode_step
+from services.vcenter.hosts.once_per_boot import OncePerBoot
+from services.vcenter.hosts.pass_queue import PassOrder, PassQueue
+from services.vcenter.hosts.plan import (
+    Action,
+    Deny,
+    HostFacts,
+    NoteRecoveryKey,
+    ReachMode,
+    SetProviderList,
+    Supply,
+    TakeAway,
+    expired_providers,
+    plan_keys,
+    plan_pass,
+    removed,
+)
+from services.vcenter.hosts.session import UNANSWERED, HostSession
+from services.vcenter.hosts.sessions import HostSessions
+from services.vcenter.inventory import Inventory, change_host
+from services.vcenter.knobs import VcenterNode
+from services.vcenter.tables import VmRow
+
+
+@dataclass
+class PassResult:
+    """What came of a pass. ``unsafe``: why the host key cannot be had. ``denied``: keys that the
+    host lacks and cannot be given. ``not_available``: what it needed is not built.
+    """
+
+    unsafe: KeyUnavailableReason | None = None
+    denied: dict[CryptoKeyId, KeyUnavailableReason] = field(default_factory=dict)
+    not_available: NotAvailable | None = None
+
+
+class Remediation:
+    """Passes over hosts; ``config.push_concurrency`` of them at the same time (BOOT-03)."""
+
+    def __init__(
+        self,
+        node: VcenterNode,
+        clock: Clock,
+        config: VcenterConfig,
+        inventory: Inventory,
+        sessions: HostSessions,
+        passes: PassQueue,
+        host_keys: HostKeys,
+        delivery: KeyDelivery,
+        told: OncePerBoot,
+    ) -> None:
+        self._node, self._clock, self._config = node, clock, config
+        self._inventory, self._sessions, self._passes = inventory, sessions, passes
+        self._host_keys, self._delivery, self._told = host_keys, delivery, told
+        self._working: dict[NodeName, asyncio.Lock] = {}  # one pass over a host at a time
+
+    # ---- occasions --------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Make the passes that are asked for, from now on."""
+        for number in range(self._config.push_concurrency):
+            self._node.background(f"remediation:{number}", self._serve())
+
+    async def _serve(self) -> None:
+        while True:
+            order = await self._passes.take()
+            self._passes.ended(order.host, whole=await self._make_good(order))
+
+    async def _make_good(self, order: PassOrder) -> bool:
+        """A pass by vCenter itself, and whether it was whole; else it is tried again."""
+        session = self._sessions.connected_to(order.host)
+        if session is None:
+            return False  # a pass comes with its next session
+        try:
+            await self.run(
+                session, look=order.look, fresh=False, may_unlock=self._node.knobs.auto_unlock
+            )
+        except ProductError as error:
+            self._node.record(
+                "remediation.incomplete",
+                level="warning",
+                host=order.host,
+                error=type(error).__name__,
+            )
+            if isinstance(error, NotAvailable):
+                return True  # no repetition would cure it
+            self._passes.cut_short(order.host)
+            return False
+        return True
+
+    async def run(
+        self,
+        session: HostSession,
+        *,
+        fresh: bool,
+        may_unlock: bool,
+        look: bool = True,
+        needed: bool = False,
+    ) -> KeyUnavailableReason | None:
+        """One pass; None, or why the host cannot be made safe. Raises what the host answers.
+
+        ``look``: ask the host for its view first. ``fresh``: ask providers that have just been
+        silent. ``may_unlock``: whether this occasion takes marks back. ``needed``: make the host
+        safe also when its cluster has no encrypted VM.
+        """
+        async with self._alone(session.host):
+            self._passes.begun(session.host)
+            facts = await self._look(session, look=look, needed=needed)
+            if facts is None:
+                return None
+            actions = plan_pass(facts)
+            result = await self._carry_out(session, actions, fresh=fresh)
+            await self._tell_denied(session, result)
+            rows = self._inventory.vms_on(session.host)
+            lacking = facts.absent | removed(actions)
+            await self._commit_marks(session, rows, lacking, result.denied, may_unlock=may_unlock)
+            if result.not_available is not None:
+                raise result.not_available
+            return result.unsafe
+
+    async def restore(self, session: HostSession, vm: VmName, *, may_unlock: bool) -> None:
+        """Do for one VM what a person asks now: its host safe, its keys there, its lock judged."""
+        async with self._alone(session.host):
+            row = self._inventory.vms.get(vm)
+            if row is None:
+                return
+            actions: list[Action] = []
+            if session.summary is not None and session.summary.crypto_state is not _SAFE:
+                actions.append(ReachMode(self._mode_step(session)))
+            absent = await self._delivery.absent(session, row.keys)
+            types = self._inventory.management_types()
+            actions += plan_keys((key for key in row.keys if key in absent), types)
+            result = await self._carry_out(session, actions, fresh=True)
+            row = self._inventory.vms.get(vm)
+            if row is not None:
+                await self._commit_marks(
+                    session, [row], absent, result.denied, may_unlock=may_unlock
+                )
+
+    async def make_safe(
+        self, session: HostSession, *, fallback: ProviderId
+    ) -> KeyUnavailableReason | None:
+        """HEM-01: make this host safe for a task; None, or why its host key cannot be had.
+
+        ``fallback`` makes the very first host key where there is no default provider.
+        """
+        async with self._alone(session.host):
+            return await self._host_keys.make_safe(
+                session, needed=True, fresh=True, fallback=fallback
+            )
+
+    async def share(self, session: HostSession, key: CryptoKeyId, material: KeyMaterial) -> None:
+        """A new key for one more host of the cluster; in the background, nobody waits (STD-12)."""
+        try:
+            refused = await self._delivery.deliver(session, [(key, material)])
+        except ProductError:
+            self._passes.cut_short(session.host)
+            return
+        if refused:
+            self._passes.want(session.host)
+
+    def forget(self, host: NodeName) -> None:
+        """The host left the inventory; a pass that is under way ends by itself."""
+        self._working.pop(host, None)
+
+    def _alone(self, host: NodeName) -> asyncio.Lock:
+        return self._working.setdefault(host, asyncio.Lock())
+
+    # ---- look -------------------------------------------------------------------------------
+
+    async def _look(self, session: HostSession, *, look: bool, needed: bool) -> HostFacts | None:
+        """What the pass decides upon; None when the host has left the inventory."""
+        summary = None if look or not session.view_is_current else session.summary
+        if summary is None:
+            summary = await session.look()
+        row = self._inventory.hosts.get(session.host)
+        if row is None:
+            return None
+        keys = self._inventory.keys_of(row.cluster)
+        absent = await self._delivery.absent(session, keys)
+        knobs = self._node.knobs
+        return HostFacts(
+            summary=summary,
+            row=row,
+            providers=tuple(self._inventory.providers.values()),
+            host_key=self._host_keys.recorded(row),
+            keys=keys,
+            absent=absent,
+            expired=expired_providers(
+                self._inventory.deleted.values() if knobs.evict_on_provider_delete else (),
+                self._clock.monotonic(),
+                knobs.provider_delete_grace_s,
+            ),
+            needed=needed or bool(keys),
+        )
+
+    def _mode_step(self, session: HostSession) -> ModeStep:
+        """The step that a task on this host needs now."""
+        summary, row = session.summary, self._inventory.hosts.get(session.host)
+        if summary is None or row is None:
+            return ModeStep.NONE
+        recorded = self._host_keys.recorded(row)
+        return next_mode_step(summary.crypto_state, summary.crypto_key_id, recorded, needed=True)
+
+    # ---- carry out --------------------------------------------------------------------------
+
+    async def _carry_out(
+        self, session: HostSession, actions: Sequence[Action], *, fresh: bool
+    ) -> PassResult:
+        """Do it in order. Raises only when the host does not answer."""
+        result = PassResult()
+        for action in actions:
+            match action:
+                case SetProviderList(providers):
+                    await self._set_providers(session, providers)
+                case NoteRecoveryKey(recovery_id):
+                    await self._note_recovery_key(session.host, recovery_id)
+                case ReachMode(step):
+                    await self._reach_mode(session, step, result, fresh=fresh)
+                case TakeAway(provider, keys):
+                    await self._delivery.take_away(session, provider, keys)
+                case Deny(keys, reason):
+                    result.denied.update(dict.fromkeys(keys, reason))
+                case Supply(provider, keys):
+                    # A silent provider of the host key was waited for once; not again in this pass.
+                    again = fresh and result.unsafe is not KeyUnavailableReason.CLUSTER_UNREACHABLE
+                    denied = await self._delivery.supply(session, provider, keys, fresh=again)
+                    result.denied.update(denied)
+                case _:
+                    assert_never(action)
+        return result
+
+    async def _set_providers(
+        self, session: HostSession, providers: tuple[ProviderRef, ...]
+    ) -> None:
+        """STD-10; a host that does not take the list gets its keys all the same."""
+        try:
+            await session.command(SetProviders(providers=providers))
+        except UNANSWERED:
+            raise
+        except ProductError as error:
+            self._node.record(
+                "providers.refused", level="warning", host=session.host, reason=str(error)
+            )
+
+    async def _note_recovery_key(self, host: NodeName, recovery_id: str) -> None:
+        """HostTpmConfigEncryptionEvent: once per recovery key of the host (REC-03)."""
+        await self._inventory.commit(
+            change_host(host, recovery_id=recovery_id),
+            events=[events.tpm_encryption(host, recovery_id)],
+        )
+
+    async def _reach_mode(
+        self, session: HostSession, step: ModeStep, result: PassResult, *, fresh: bool
+    ) -> None:
+        """As ``HostKeys.take``; a host that refuses does not end the pass."""
+        try:
+            result.unsafe = await self._host_keys.take(step, session, fresh=fresh)
+        except UNANSWERED:
+            raise
+        except NotAvailable as error:
+            result.not_available = error
+            self._node.record("host.unsafe", level="warning", host=session.host, reason=str(error))
+        except ProductError as error:
+            await self._delivery.tell_refused(session, (), str(error))
+            result.unsafe = KeyUnavailableReason.MISSING_IN_CACHE
+
+    # ---- tell -------------------------------------------------------------------------------
+
+    async def _tell_denied(self, session: HostSession, result: PassResult) -> None:
+        """``SendKeyError``, once per boot of the host, provider and cause."""
+        here = {key for row in self._inventory.vms_on(session.host) for key in row.keys}
+        drafts = [
+            draft
+            for draft in send_errors(session.host, result.denied, here, result.unsafe)
+            if self._told.first(session.host, session.boot, f"{draft.provider}", draft.event)
+        ]
+        if drafts:
+            await self._inventory.commit(events=drafts)
+
+    async def _commit_marks(
+        self,
+        session: HostSession,
+        rows: Iterable[VmRow],
+        lacking: Collection[CryptoKeyId],
+        denied: Denied,
+        *,
+        may_unlock: bool,
+    ) -> None:
+        """Marks and events of one host's VMs, in one transaction."""
+        changes = mark_changes(
+            session.host,
+            rows,
+            [key for key in lacking if key in denied],  # the others have been delivered
+            denied,
+            self._inventory.management_types(),
+            connected=session.connected,
+            may_unlock=may_unlock,
+        )
+        for change in changes:
+            self._node.record(
+                "vm.locked" if change.locked else "vm.unlocked",
+                vm=change.vm,
+                host=session.host,
+                event=change.draft.event.value,
+                keys=[str(key) for key in change.draft.keys],
+            )
+        if changes:
+            await self._inventory.commit(
+                *(change.edit for change in changes), events=[change.draft for change in changes]
+            )
+
+
+_SAFE = HostCryptoState.SAFE

@@ -1,0 +1,337 @@
+"""vCenter's session with one host: connecting, numbered commands, heartbeat, back-off.
+
+Connecting is HostChanged (or vCenter's own try) -> OpenSession -> step B8. Every
+``heartbeat_s``, and soon after the host rings, the host is asked for its view; three misses in
+a row make it notResponding and end the session. A host that booted, or holds another session, is
+connected anew at once.
+
+Commands name a wanted state, so an answer that did not come is asked for again under a new
+number; the host refuses the old one if it arrives later than the new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from protocol.errors import (
+    Busy,
+    Disconnected,
+    HostUnreachable,
+    Internal,
+    NotConnected,
+    NotSent,
+    ProductError,
+    Refused,
+    TimedOut,
+)
+from protocol.messages.base import Request
+from protocol.messages.host import (
+    Command,
+    HostSummary,
+    OpenSession,
+    QueryHost,
+)
+from protocol.terms import HostConnectionState, NodeName
+from services.runtime.ports import Bus, Clock, Rng
+from services.runtime.session import SessionCommands
+from services.vcenter.knobs import VcenterNode
+from services.vcenter.ticker import Ticker
+
+R = TypeVar("R")
+
+UNANSWERED = (
+    Busy,
+    Disconnected,
+    HostUnreachable,
+    Internal,
+    NotConnected,
+    NotSent,
+    Refused,
+    TimedOut,
+)
+"""Errors that say nothing about what was asked: the host did not come to judge it."""
+
+MISSES = 3  # heartbeats without an answer until a host is notResponding
+TRIES = 3  # sends of one command while its number was overtaken or its answer lost
+LONGEST_PAUSE = 3.0  # heartbeats between two tries to connect, at most
+
+
+class SessionOwner(Protocol):
+    """Whoever keeps the sessions of all hosts, as one session needs it."""
+
+    @property
+    def node(self) -> VcenterNode: ...
+    @property
+    def bus(self) -> Bus: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def rng(self) -> Rng: ...
+
+    def next_session(self) -> str:
+        """A name for a new session that no session ever had."""
+        ...
+
+    async def took_view(self, session: HostSession) -> None:
+        """``session.summary`` is what the host has just said of itself."""
+        ...
+
+    def opened(self, session: HostSession) -> None:
+        """The session is in force, and the host's view came with it: time for step B8."""
+        ...
+
+    def looked(self, session: HostSession, *, rang: bool) -> None:
+        """A heartbeat was answered; ``rang``: the host itself had asked to be looked at."""
+        ...
+
+
+class HostSession:
+    """One host as vCenter is connected to it; all of its fields are changed here only."""
+
+    def __init__(self, host: NodeName, owner: SessionOwner) -> None:
+        self.host = host
+        self._owner = owner
+        self._node, self._clock, self._bus = owner.node, owner.clock, owner.bus
+        self._within_s = owner.node.knobs.request_timeout_s
+        self._state = HostConnectionState.DISCONNECTED
+        self._commands: SessionCommands | None = None  # of the session in force
+        self._summary: HostSummary | None = None
+        self._seen_at = 0.0
+        self._removed = False
+        self._opening = asyncio.Lock()
+        self._flying = 0  # commands sent and not answered
+        self._activity = 0  # counts their sends and their ends
+        self._view_activity = -1  # the count when the latest view came
+        self._boot_rung = 0  # latest boot in which the host rang
+        self._rings, self._rings_answered = 0, 0
+        self._misses = 0
+        self._failures = 0
+        self._not_before = 0.0
+        period_s = owner.node.knobs.heartbeat_s
+        label = f"{host}:heartbeat"
+        self._heartbeats = Ticker(self._node, self._clock, label, period_s, jitter_s=period_s / 10)
+
+    # ---- what is known ----------------------------------------------------------------------
+
+    @property
+    def state(self) -> HostConnectionState:
+        """HostSystem.runtime.connectionState."""
+        return self._state
+
+    @property
+    def connected(self) -> bool:
+        """Whether a session is in force; without one there is no command."""
+        return self._commands is not None
+
+    @property
+    def summary(self) -> HostSummary | None:
+        """The host's last word about itself; None when it has not spoken in this life."""
+        return self._summary
+
+    @property
+    def boot(self) -> int:
+        """The host's life as it last said; 0 when it has not spoken."""
+        return 0 if self._summary is None else self._summary.boot
+
+    @property
+    def seen_at(self) -> float:
+        """When the host last answered, in Unix seconds of this node's clock."""
+        return self._seen_at
+
+    @property
+    def view_is_current(self) -> bool:
+        """Whether no command was sent, or answered, since the host's last word."""
+        return self._view_activity == self._activity
+
+    def apply_to_view(self, **changes: object) -> None:
+        """Note what a command has just changed, until the host is asked again."""
+        if self._summary is not None:
+            self._summary = msgspec.structs.replace(self._summary, **changes)
+
+    # ---- life -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Keep connected from now on; the first try is made at once."""
+        self._heartbeats.start()
+        self._node.background(f"{self.host}:connection", self._keep())
+
+    def remove(self) -> None:
+        """The host left the inventory: no session, no heartbeat, never again."""
+        self._removed = True
+        self._commands, self._state = None, HostConnectionState.DISCONNECTED
+        self._heartbeats.stop()
+
+    async def _keep(self) -> None:
+        if self.connected:  # by AddHost, before the host was in the inventory
+            await self._owner.took_view(self)
+            self._owner.opened(self)
+            await self._heartbeats.next()
+        while not self._removed:
+            if self.connected:
+                await self._heartbeat()
+            elif self._clock.monotonic() >= self._not_before:
+                await self._try_to_connect()
+            await self._heartbeats.next()
+
+    # ---- connecting -------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """Open a session; no change when there is one. Raises what the bus says.
+
+        The answer is the host's view, and step B8 works on it: it travels once.
+        """
+        async with self._opening:
+            if self.connected:
+                return
+            name, rings = self._owner.next_session(), self._rings
+            opened = await self._bus.request(
+                self.host,
+                OpenSession(session=name, vcenter_boot=self._node.boot),
+                within=self._within_s,
+            )
+            if opened.summary.boot < self._boot_rung:
+                raise NotConnected(f"{self.host} has booted meanwhile")
+            self._commands = SessionCommands(name)
+            self._state = HostConnectionState.CONNECTED
+            self._misses = self._failures = 0
+            self._rings_answered = rings
+            self._node.record("host.connected", host=self.host, boot=opened.summary.boot)
+        await self._take_view(opened.summary)
+        self._owner.opened(self)
+
+    async def _try_to_connect(self) -> None:
+        rung_in = self._boot_rung
+        try:
+            await self.connect()
+        except ProductError as error:
+            self._failures += 1
+            self._miss(error)
+            pause_s = pause_after(self._failures, self._node.knobs.heartbeat_s)
+            spread = self._owner.rng.stream("vcenter.reconnect").uniform(0.5, 1.0)
+            self._not_before = self._clock.monotonic() + pause_s * spread
+            if self._boot_rung != rung_in:  # it booted while its earlier life was asked
+                self._not_before = 0.0
+                self._heartbeats.tick_now()
+
+    def rang(self, boot: int) -> None:
+        """HostChanged: connect if the host has booted since, else look at it soon.
+
+        The ring of an earlier boot, come late, is ignored.
+        """
+        if boot < self._boot_rung:
+            return
+        self._boot_rung = boot
+        self._rings += 1
+        if not self.connected or boot != self.boot:
+            self._end("the host asks to be connected")
+        else:
+            self._heartbeats.tick_now()
+
+    def _end(self, reason: str) -> None:
+        """The session is over; connect anew at once."""
+        if self.connected:
+            self._node.record("host.lost", level="warning", host=self.host, reason=reason)
+        self._commands = None
+        self._not_before = 0.0
+        self._heartbeats.tick_now()
+
+    # ---- looking ----------------------------------------------------------------------------
+
+    async def _heartbeat(self) -> None:
+        commands, rings = self._commands, self._rings
+        rang = rings != self._rings_answered
+        try:
+            await self.look(TRIES if rang else 1)
+        except ProductError as error:
+            if self._commands is commands:
+                self._miss(error)
+            return
+        if self._commands is commands:
+            if self.view_is_current:
+                self._rings_answered = rings
+            self._owner.looked(self, rang=rang)
+
+    async def look(self, tries: int = TRIES) -> HostSummary:
+        """Ask for the host's view, at most ``tries`` times, and return what is known then.
+
+        An answer is believed only if no command was on its way meanwhile: it may have been
+        written before the command and be read after it. ``HostUnreachable`` when the session is
+        not, or no longer, in force.
+        """
+        commands = self._commands
+        for _ in range(tries):
+            quiet, activity = self._flying == 0, self._activity
+            state = await self.ask(QueryHost())
+            if commands is None or self._commands is not commands:
+                raise HostUnreachable(f"{self.host} is connected anew")
+            if state.summary.session != commands.session:
+                self._end("the host holds another session")
+                raise HostUnreachable(f"{self.host} holds another session")
+            self._misses, self._seen_at = 0, self._clock.now()
+            if quiet and activity == self._activity:
+                await self._take_view(state.summary)
+                return state.summary
+        if self._summary is None:
+            raise HostUnreachable(f"{self.host} has not been seen in this session")
+        return self._summary
+
+    async def _take_view(self, summary: HostSummary) -> None:
+        """The host's view as it came from it just now."""
+        self._summary, self._seen_at = summary, self._clock.now()
+        self._view_activity = self._activity
+        await self._owner.took_view(self)
+
+    def _miss(self, error: ProductError) -> None:
+        self._misses += 1
+        if self._misses >= MISSES and self._state is not HostConnectionState.NOT_RESPONDING:
+            self._commands, self._state = None, HostConnectionState.NOT_RESPONDING
+            self._node.record(
+                "host.lost", level="warning", host=self.host, reason=f"no answer: {error}"
+            )
+
+    # ---- messages ---------------------------------------------------------------------------
+
+    async def ask(self, message: Request[R]) -> R:
+        """A question; it needs no session."""
+        return await self._bus.request(self.host, message, within=self._within_s)
+
+    async def command(self, command: Command[R]) -> R:
+        """A command of the session in force.
+
+        ``HostUnreachable``: there is no session, nothing happened. ``TimedOut`` and
+        ``Disconnected`` after a repeat: it may have happened; the same command may be given again.
+        """
+        failure: ProductError = HostUnreachable(f"vCenter has no session to {self.host}")
+        for _ in range(TRIES):
+            commands = self._commands
+            if commands is None:
+                break
+            try:
+                return await self._send(commands.stamp(command))
+            except (NotConnected, NotSent, TimedOut, Disconnected) as error:
+                if isinstance(failure, TimedOut | Disconnected) and isinstance(
+                    error, TimedOut | Disconnected
+                ):
+                    raise
+                failure = error
+        if isinstance(failure, NotConnected):
+            self._end("the host refuses the session")
+            raise HostUnreachable(f"{self.host} refuses the session: {failure}")
+        raise failure
+
+    async def _send(self, command: Command[R]) -> R:
+        self._flying += 1
+        self._activity += 1
+        try:
+            return await self._bus.request(self.host, command, within=self._within_s)
+        finally:
+            self._flying -= 1
+            self._activity += 1
+
+
+def pause_after(failures: int, heartbeat_s: float) -> float:
+    """Lab seconds until the next try to connect, after so many that failed; before its spread."""
+    return float(min(LONGEST_PAUSE, 0.1 * 2.0 ** min(failures, 10)) * heartbeat_s)

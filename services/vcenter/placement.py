@@ -1,0 +1,55 @@
+"""On which host of a cluster the next VM is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from protocol.errors import HostUnreachable, InvalidArgument, NotFound
+from protocol.terms import ClusterName, NodeName
+from services.vcenter.hosts.sessions import HostSessions
+from services.vcenter.inventory import Inventory
+
+
+class Placement:
+    """Chooses by the number of VMs, those that are being made now counted in."""
+
+    def __init__(self, inventory: Inventory, sessions: HostSessions) -> None:
+        self._inventory, self._sessions = inventory, sessions
+        self._being_made: dict[NodeName, int] = {}
+
+    def choose(self, cluster: ClusterName, named: NodeName | None) -> NodeName:
+        """The named host, or the connected one with the fewest VMs; the first added among equals.
+
+        ``NotFound``: no such cluster or host. ``InvalidArgument``: the host is in another cluster.
+        ``HostUnreachable``: the named host, or every host of the cluster, is not connected.
+        """
+        if cluster not in self._inventory.clusters:
+            raise NotFound(f"there is no cluster {cluster}")
+        if named is not None:
+            row = self._inventory.hosts.get(named)
+            if row is None:
+                raise NotFound(f"host {named} is not in the inventory")
+            if row.cluster != cluster:
+                raise InvalidArgument(f"host: {named} is not in cluster {cluster}")
+            return self._sessions.usable(named).host
+        found = [
+            row.name
+            for row in self._inventory.hosts_of(cluster)
+            if self._sessions.connected_to(row.name) is not None
+        ]
+        if not found:
+            raise HostUnreachable(f"no host of cluster {cluster} is connected")
+        return min(found, key=self._load)
+
+    @contextmanager
+    def making_on(self, host: NodeName) -> Iterator[None]:
+        """While a VM is being made there, it counts."""
+        self._being_made[host] = self._being_made.get(host, 0) + 1
+        try:
+            yield
+        finally:
+            self._being_made[host] -= 1
+
+    def _load(self, host: NodeName) -> int:
+        return len(self._inventory.vms_on(host)) + self._being_made.get(host, 0)

@@ -1,0 +1,56 @@
+"""The protocol of a provider whose key servers vCenter asks itself, and what it hands back.
+
+Only types whose ``Capability`` names vCenter as maker and bringer of keys have such an object.
+``CreatedKey`` and ``FetchedKeys`` hold key values and live as long as one delivery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId, KeyUnavailableReason
+
+
+@dataclass(frozen=True)
+class CreatedKey:
+    """A key just made, with its value for the host in charge."""
+
+    key_id: KeyId
+    material: KeyMaterial
+
+
+@dataclass(frozen=True)
+class FetchedKeys:
+    """Each id asked is in one of the two: its value, or the reason why it cannot be had."""
+
+    material: Mapping[KeyId, KeyMaterial]
+    missing: Mapping[KeyId, KeyUnavailableReason]
+
+
+class KeyProvider(Protocol):
+    """What vCenter asks of such a provider."""
+
+    async def create_key(self, operation_id: str) -> CreatedKey:
+        """A new, active key; the same one at each repeat of ``operation_id``.
+
+        ``KeyProviderUnreachable`` when no server of it answers, else what a server answered.
+        """
+        ...
+
+    async def fetch_keys(self, key_ids: Sequence[KeyId]) -> FetchedKeys:
+        """Values of up to 256 keys, for one delivery, and why the others cannot be had.
+
+        Each key is judged on its own. ``KeyProviderUnreachable`` when no server answers.
+        """
+        ...
+
+    async def health(self) -> Mapping[str, tuple[str, ...]]:
+        """Ask every server one harmless question; versions of those that answered, by name."""
+        ...
+
+    async def status(self, key_ids: Sequence[KeyId]) -> Mapping[KeyId, KeyUnavailableReason | None]:
+        """Why each key is not available, None when it is (STD-20); never raises for lack of it."""
+        ...

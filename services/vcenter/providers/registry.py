@@ -1,0 +1,110 @@
+"""The providers of one vCenter: found by name, asked for values of keys for one delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from protocol.errors import KeyProviderUnreachable, NotFound
+from protocol.secret import KeyMaterial
+from protocol.terms import CryptoKeyId, KeyUnavailableReason, ProviderId
+from services.runtime.ports import Bus
+from services.vcenter.contacts import KeyServerContacts
+from services.vcenter.inventory import Inventory
+from services.vcenter.knobs import VcenterKnobs
+from services.vcenter.providers.capabilities import (
+    CAPABILITIES,
+    Capability,
+    not_built,
+    of_provider,
+)
+from services.vcenter.providers.provider import KeyProvider
+from services.vcenter.providers.standard import StandardProvider
+from services.vcenter.tables import ProviderRow
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Keys of one provider with their values, and the reasons for those without."""
+
+    values: tuple[tuple[CryptoKeyId, KeyMaterial], ...]
+    denied: Mapping[CryptoKeyId, KeyUnavailableReason]
+
+
+class Providers:
+    """Finds a provider by name; one object per provider, made anew when its servers change."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        bus: Bus,
+        contacts: KeyServerContacts,
+        knobs: VcenterKnobs,
+    ) -> None:
+        self._inventory, self._bus = inventory, bus
+        self._contacts, self._knobs = contacts, knobs
+        self._made: dict[ProviderId, tuple[ProviderRow, KeyProvider]] = {}
+
+    def capability(self, provider: ProviderId) -> Capability:
+        """What that provider can do; ``NO_PROVIDER`` when there is none of that name."""
+        return of_provider(self._inventory.management_types(), provider)
+
+    def asked(self, provider: ProviderId) -> KeyProvider:
+        """The provider as vCenter asks it for keys.
+
+        ``NotFound`` when there is none of that name, ``NotAvailable`` when vCenter has nothing to
+        ask of providers of its type.
+        """
+        row = self._inventory.providers.get(provider)
+        if row is None:
+            self._made.pop(provider, None)
+            raise NotFound(f"there is no key provider {provider}")
+        if not CAPABILITIES[row.management_type].pushed:
+            raise not_built(row.name, row.management_type)
+        made = self._made.get(provider)
+        if made is None or made[0].servers != row.servers:
+            made = self._made[provider] = (row, self._standard(row))
+        return made[1]
+
+    def _standard(self, row: ProviderRow) -> KeyProvider:
+        return StandardProvider(
+            row.name,
+            row.servers,
+            self._bus,
+            self._contacts,
+            within_s=self._knobs.request_timeout_s,
+            failover_on_missing=self._knobs.failover_on_missing,
+        )
+
+    async def fetch(
+        self, provider: ProviderId, keys: Sequence[CryptoKeyId], *, fresh: bool
+    ) -> Bundle:
+        """Values of ``keys`` (one provider's, at most 256); never raises for lack of them.
+
+        ``fresh``: ask in any case. Without it a provider that has just been silent on all its
+        servers is not asked again so soon. ``NotAvailable`` when vCenter has no values of
+        providers of that type.
+        """
+        try:
+            found = self.asked(provider)
+        except NotFound:
+            return _all(keys, KeyUnavailableReason.CLUSTER_INVALID)
+        if not fresh and self._contacts.just_failed(provider, self._knobs.request_timeout_s):
+            return _all(keys, KeyUnavailableReason.CLUSTER_UNREACHABLE)
+        try:
+            fetched = await found.fetch_keys([key.key_id for key in keys])
+        except KeyProviderUnreachable:
+            return _all(keys, KeyUnavailableReason.CLUSTER_UNREACHABLE)
+        missing = KeyUnavailableReason.MISSING_IN_KMS
+        return Bundle(
+            tuple((k, fetched.material[k.key_id]) for k in keys if k.key_id in fetched.material),
+            {
+                k: fetched.missing.get(k.key_id, missing)
+                for k in keys
+                if k.key_id not in fetched.material
+            },
+        )
+
+
+def _all(keys: Sequence[CryptoKeyId], reason: KeyUnavailableReason) -> Bundle:
+    return Bundle((), dict.fromkeys(keys, reason))

@@ -1,0 +1,134 @@
+"""One vCenter in one life: everything its tasks work with, put together once at start."""
+
+from __future__ import annotations
+
+from protocol.errors import InvalidState, NotFound
+from protocol.messages.vcenter import HostInfo, ProviderInfo, VmInfo
+from protocol.terms import HostConnectionState, NodeName, ProviderId, VmName
+from services.runtime.ports import Database, Ports
+from services.vcenter.client_info import host_info, provider_info, vm_info
+from services.vcenter.config import VcenterConfig
+from services.vcenter.contacts import KeyServerContacts
+from services.vcenter.events import Draft
+from services.vcenter.health import HealthChecks
+from services.vcenter.hosts.delivery import KeyDelivery
+from services.vcenter.hosts.host_key import HostKeys
+from services.vcenter.hosts.once_per_boot import OncePerBoot
+from services.vcenter.hosts.pass_queue import PassQueue
+from services.vcenter.hosts.reconciliation import Reconciliation
+from services.vcenter.hosts.remediation import Remediation
+from services.vcenter.hosts.sessions import HostSessions
+from services.vcenter.inventory import Inventory
+from services.vcenter.knobs import VcenterNode
+from services.vcenter.placement import Placement
+from services.vcenter.providers.registry import Providers
+from services.vcenter.tables import HostRow, VmRow
+from services.vcenter.ticker import Ticker
+
+
+class VCenter:
+    """What a task may touch. Each member is made of earlier ones; nothing is assigned later."""
+
+    def __init__(
+        self, node: VcenterNode, ports: Ports, config: VcenterConfig, database: Database
+    ) -> None:
+        self.node, self.clock = node, ports.clock
+        self.inventory = Inventory(database, ports.bus, ports.clock)
+        repair = Ticker(node, ports.clock, "reconcile", node.knobs.remediation_interval_s)
+        self.contacts = KeyServerContacts(node, ports.clock, self._emit, repair.tick_now)
+        self.providers = Providers(self.inventory, ports.bus, self.contacts, node.knobs)
+        self.passes = PassQueue()
+        self._told = OncePerBoot()
+        self.sessions = HostSessions(node, ports, self.inventory, self.passes)
+        host_keys = HostKeys(node, self.inventory, self.providers, self.contacts, self._told)
+        delivery = KeyDelivery(node, config, self.inventory, self.providers, self._told)
+        self.remediation = Remediation(
+            node,
+            ports.clock,
+            config,
+            self.inventory,
+            self.sessions,
+            self.passes,
+            host_keys,
+            delivery,
+            self._told,
+        )
+        self.reconciliation = Reconciliation(node, repair, self.sessions, self.passes)
+        self.placement = Placement(self.inventory, self.sessions)
+        self._health = HealthChecks(
+            node, ports.clock, self.inventory, self.providers, self.contacts
+        )
+
+    async def start(self) -> None:
+        """Rebuild the view from the database; then connect hosts and look after providers."""
+        await self.inventory.load()
+        for name in self.inventory.hosts:
+            self.sessions.add(name).start()
+        self.remediation.start()
+        self.reconciliation.start()
+        self._health.start()
+
+    async def _emit(self, draft: Draft) -> None:
+        await self.inventory.commit(events=[draft])
+
+    def forget_host(self, name: NodeName) -> None:
+        """The host left the inventory, or did not come into it: nothing of it stays in memory."""
+        self.sessions.remove(name)
+        self.passes.forget(name)
+        self.remediation.forget(name)
+        self._told.forget(name)
+
+    # ---- finding ----------------------------------------------------------------------------
+
+    def vm(self, name: VmName) -> VmRow:
+        """The VM of that name; ``NotFound`` when there is none."""
+        row = self.inventory.vms.get(name)
+        if row is None:
+            raise NotFound(f"there is no virtual machine {name}")
+        return row
+
+    def host(self, name: NodeName) -> HostRow:
+        """The host of that name; ``NotFound`` when it is not in the inventory."""
+        row = self.inventory.hosts.get(name)
+        if row is None:
+            raise NotFound(f"host {name} is not in the inventory")
+        return row
+
+    def provider_for(self, asked: ProviderId | None) -> ProviderId:
+        """The provider of a task: the one asked for, else the default (STD-02).
+
+        ``NotFound`` when there is none of that name, ``InvalidState`` without a default.
+        """
+        if asked is None:
+            default = self.inventory.default_provider()
+            if default is None:
+                raise InvalidState("there is no default key provider; name one or set a default")
+            return default.name
+        if asked not in self.inventory.providers:
+            raise NotFound(f"there is no key provider {asked}")
+        return asked
+
+    # ---- what clients are told --------------------------------------------------------------
+
+    def host_info(self, row: HostRow) -> HostInfo:
+        """The host as a client sees it."""
+        session = self.sessions.get(row.name)
+        wanted = bool(self.inventory.keys_of(row.cluster))
+        if session is None:
+            state = HostConnectionState.DISCONNECTED
+            return host_info(row, state, None, 0.0, wanted_safe=wanted)
+        return host_info(row, session.state, session.summary, session.seen_at, wanted_safe=wanted)
+
+    def vm_info(self, name: VmName) -> VmInfo:
+        """The VM as a client sees it; ``NotFound`` when there is none."""
+        row = self.vm(name)
+        session = self.sessions.get(row.host)
+        connected = session is not None and session.state is HostConnectionState.CONNECTED
+        return vm_info(row, host_connected=connected)
+
+    def provider_info(self, name: ProviderId) -> ProviderInfo:
+        """The provider as a client sees it; ``NotFound`` when there is none."""
+        row = self.inventory.providers.get(name)
+        if row is None:
+            raise NotFound(f"there is no key provider {name}")
+        return provider_info(row, self.contacts)
