@@ -1,8 +1,8 @@
 """Contact with key servers: who answered last, and what follows from a change.
 
 Every call to a key server reports here, health probes like all others, so ``Unreachable`` is
-raised by the *first* failed contact, once (STD-09, 11.4). When a provider that was down in all
-its servers answers again, ``recovered`` is called at once (3.3: recovers at the next check).
+raised by the *first* failed contact, once (STD-09). When a provider that was down in all
+its servers answers again, ``recovered`` is called at once: it recovers with that answer.
 """
 
 from __future__ import annotations

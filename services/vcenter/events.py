@@ -110,7 +110,7 @@ def host_refused(host: NodeName) -> Draft:
 
 
 def host_needs_mode(host: NodeName, key: CryptoKeyId | None, reason: KeyUnavailableReason) -> Draft:
-    """``ReqEnable.*``: the host needs encryption mode and its key cannot be had (R5, R24)."""
+    """``ReqEnable.*``: the host needs encryption mode and its key cannot be had (HEM-07)."""
     missing = reason in (
         KeyUnavailableReason.MISSING_IN_KMS,
         KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED,
@@ -133,7 +133,7 @@ def host_needs_mode(host: NodeName, key: CryptoKeyId | None, reason: KeyUnavaila
 def host_key_renewed(
     host: NodeName, old: CryptoKeyId, new: CryptoKeyId, reason: KeyUnavailableReason
 ) -> Draft:
-    """``HostKey.NewKey.*`` (HEM-07, C17): dumps under the old key stay unreadable."""
+    """``HostKey.NewKey.*`` (HEM-07): dumps under the old key stay unreadable."""
     missing = reason in (
         KeyUnavailableReason.MISSING_IN_KMS,
         KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED,

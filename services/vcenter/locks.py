@@ -128,7 +128,7 @@ _WORST_FIRST = (
 def _rank_in(
     denied: Mapping[CryptoKeyId, KeyUnavailableReason],
 ) -> Callable[[CryptoKeyId], int]:
-    """Of several reasons the one that takes most to cure is named (12.3: the worse one)."""
+    """Of several reasons the one that takes most to cure is named, the worse one."""
     return lambda key: _WORST_FIRST.index(denied[key])
 
 

@@ -1,6 +1,6 @@
 """What the inventory holds: one frozen struct per table, kept as a JSON body under its name.
 
-Key *ids* only: no struct here has a place for a key's value (A09). ``position``
+Key *ids* only: no struct here has a place for a key's value. ``position``
 is a counter: it is the order of every listing.
 """
 
@@ -28,7 +28,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClusterRow(Row, frozen=True, kw_only=True):
-    """A cluster; ``host_key`` is shared by its hosts when the knob says so (C2).
+    """A cluster; ``host_key`` is shared by its hosts when the knob says so (HEM-06).
 
     ``generation`` counts the host keys made for it: it is part of the operation id under which
     the key server knows the next one, so that a repeat after a crash finds the same key.
@@ -71,7 +71,7 @@ class ProviderRow(Row, frozen=True, kw_only=True):
 
 
 class DeletedRow(Row, frozen=True, kw_only=True):
-    """A provider that was deleted ``at`` (lab monotonic seconds) and not made again (C4)."""
+    """A provider that was deleted ``at`` (lab monotonic seconds) and not made again (DEL-02)."""
 
     name: ProviderId
     at: float

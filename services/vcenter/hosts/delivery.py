@@ -58,7 +58,7 @@ class KeyDelivery:
     async def take_away(
         self, session: HostSession, provider: ProviderId, keys: Sequence[CryptoKeyId]
     ) -> None:
-        """C4, DEL-02: keys of a deleted provider leave cache and store.
+        """DEL-02: keys of a deleted provider leave cache and store.
 
         Host keys stay: the host uses its own until it changes or reboots.
         """

@@ -1,6 +1,6 @@
 """Making hosts safe: the host key is made on first need, fetched, delivered, perhaps renewed.
 
-One host key per cluster or per host (C2, ``host_key_scope``). Its value is fetched for each
+One host key per cluster or per host (HEM-06, ``host_key_scope``). Its value is fetched for each
 delivery and forgotten with it. Which step a host needs is decided in ``mode``; callers see to it
 that only one of them works on a host at a time.
 """
@@ -211,7 +211,7 @@ class HostKeys:
         self._node.record("hostkey.created", scope=self._scope_name(row), key=str(key))
         return HostKey(key, made.material)
 
-    # ---- scope (C2) -------------------------------------------------------------------------
+    # ---- scope (HEM-06) -------------------------------------------------------------------------
 
     @property
     def _per_host(self) -> bool:

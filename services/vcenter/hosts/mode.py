@@ -1,4 +1,4 @@
-"""Which step brings a host to the encryption mode it should have (2.4, HEM-01, HEM-02). Pure.
+"""Which step brings a host to the encryption mode it should have (HEM-01, HEM-02). Pure.
 
 | state            | host key of its scope | step |
 |---|---|---|
@@ -56,7 +56,7 @@ def next_mode_step(
 def may_renew(
     reason: KeyUnavailableReason, provider: ProviderId, default: ProviderId | None, *, knob: bool
 ) -> bool:
-    """HEM-07, C17: a new host key instead of a report, if a default provider may be usable.
+    """HEM-07: a new host key instead of a report, if a default provider may be usable.
 
     The provider that has just failed is not asked for a new one; one that merely does not have
     the old key is.

@@ -1,4 +1,4 @@
-"""What a pass of step B8 shall do, from what was seen of the host; in the order of 2.3. Pure.
+"""What a pass of step B8 shall do, in the order of the documents, from what was seen. Pure.
 
 1. the list of key providers, if it differs (STD-10)
 2. the recovery key, if it is a new one (REC-03)

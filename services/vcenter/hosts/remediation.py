@@ -1,4 +1,4 @@
-"""Step B8: bring a host to what the inventory says, in the order of the documents (2.3).
+"""Step B8: bring a host to what the inventory says, in the order of the documents.
 
 One pass: *look* (the host's view, and which keys its cache lacks), *plan* (``plan``, pure), *carry
 out* (commands to the host, keys from their providers), *judge* the locks of its VMs

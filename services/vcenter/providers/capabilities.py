@@ -53,7 +53,7 @@ class HealthSource(StrEnum):
 
 @dataclass(frozen=True)
 class LockEvents:
-    """The events that say why a VM is locked (11.1), by what is wrong with its key.
+    """The events that say why a VM is locked, by what is wrong with its key.
 
     ``missing_on_host``: the host has no key and takes none. ``missing_at_provider``: the provider
     answers that it has no usable key. ``provider_unusable``: the provider does not answer, or

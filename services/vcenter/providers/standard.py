@@ -2,7 +2,7 @@
 
 STD-08: requests go round robin over the servers, and on to the next until one answers; the
 provider is down only when all are. A server that answers with an error has answered, but for
-refused identities: those look as if it were down. C22: an id one server does not know is
+refused identities: those look as if it were down. An id one server does not know is
 asked of the others only when ``failover_on_missing`` says so.
 """
 
@@ -138,7 +138,7 @@ class StandardProvider:
         material: dict[KeyId, KeyMaterial],
         missing: dict[KeyId, KeyUnavailableReason],
     ) -> None:
-        """C22: ids that ``server`` does not know, of each of the others until one does."""
+        """Ask for ids that ``server`` does not know, of each of the others until one does."""
         for other in self._servers:
             unknown = tuple(
                 k for k in key_ids if missing.get(k) is KeyUnavailableReason.MISSING_IN_KMS

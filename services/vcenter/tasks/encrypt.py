@@ -1,7 +1,7 @@
-"""Encrypting a VM. With a standard provider (3.2): 4 requests, 4 replies, no hop twice.
+"""Encrypting a VM. With a standard provider: 4 requests, 4 replies, no hop twice.
 
 1. the client's ``EncryptVm``
-2. the host is made safe, if it is not (2.4, HEM-01); then the provider makes a new KEK, of
+2. the host is made safe, if it is not (HEM-01); then the provider makes a new KEK, of
    which vCenter records only key id and provider
 3. the KEK goes to the host in charge, and to every other host of its cluster meanwhile
 4. the host makes DEKs, wraps them, and writes them with the object

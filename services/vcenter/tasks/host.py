@@ -77,7 +77,7 @@ async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
 
 
 async def configure_crypto_key(vc: VCenter, message: ConfigureCryptoKey) -> Done:
-    """Make the host safe, send VM keys, try to unlock VMs (2.4, LOCK-05)."""
+    """Make the host safe, send VM keys, try to unlock VMs (LOCK-05)."""
     row = vc.host(message.host)
     session = vc.sessions.usable(row.name)
     reason = await vc.remediation.run(session, fresh=True, may_unlock=True, needed=True)

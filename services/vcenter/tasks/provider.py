@@ -117,7 +117,7 @@ def _others(vc: VCenter, name: ProviderId) -> list[Edit]:
 
 
 async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
-    """A new key; what the provider says against it comes in the reply (3.5).
+    """A new key; what the provider says against it comes in the reply.
 
     ``NotAvailable`` for a provider whose keys vCenter does not make: that is no failure of it.
     """
