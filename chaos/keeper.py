@@ -26,6 +26,8 @@ PASSES = 3
 
 
 class FaultState(StrEnum):
+    """How far a listed fault has come."""
+
     BEGINNING = "beginning"  # begun or about to; not seen to bite yet
     ACTIVE = "active"
     STAYS = "stays"  # irreversible: only its cure takes it away
@@ -70,11 +72,29 @@ class HealReport(msgspec.Struct, frozen=True, kw_only=True):
 class Keeping(Protocol):
     """What the engine needs of a keeper; a supervisor may serve it over its own channel."""
 
-    async def inject(self, fault: Fault, lease: float | None = None) -> ActiveFault: ...
-    async def renew(self, id: str, lease: float) -> ActiveFault: ...
-    async def heal(self, id: str, *, with_cure: bool = False) -> HealReport: ...
-    async def heal_all(self, *, with_cure: bool = False) -> HealReport: ...
-    def active(self) -> tuple[ActiveFault, ...]: ...
+    async def inject(self, fault: Fault, lease: float | None = None) -> ActiveFault:
+        """Make it so and see it bite; ``lease`` lab seconds until it heals itself.
+
+        Raises ``ChaosError``: 105 the id is taken, 106 it cannot act here (nothing was done), 102
+        it could not be made, 101 it does not bite.
+        """
+        ...
+
+    async def renew(self, id: str, lease: float) -> ActiveFault:
+        """Let its lease last ``lease`` lab seconds from now; KS-CHAOS-104 when it is gone."""
+        ...
+
+    async def heal(self, id: str, *, with_cure: bool = False) -> HealReport:
+        """Take one fault back, with its cure if asked; KS-CHAOS-104 when there is none."""
+        ...
+
+    async def heal_all(self, *, with_cure: bool = False) -> HealReport:
+        """Take everything back, newest first."""
+        ...
+
+    def active(self) -> tuple[ActiveFault, ...]:
+        """All that is listed, oldest first."""
+        ...
 
 
 class _Kept(msgspec.Struct):
@@ -87,7 +107,11 @@ class _Kept(msgspec.Struct):
 
 
 class FaultKeeper:
-    """See the module. One per lab; calls may overlap, those about one fault wait for each other."""
+    """Holds the faults of one lab, from before they begin until they were seen gone.
+
+    Calls may overlap; those about one fault wait for each other. ``save`` gets the list as bytes
+    (``dump``) before a fault begins and after each change.
+    """
 
     def __init__(self, lab: Lab, *, save: Callable[[bytes], Awaitable[None]] | None = None) -> None:
         self._lab = lab

@@ -1,4 +1,4 @@
-"""The verbs of a lab as faults, probes and the engine see it.
+"""The commands of a lab as faults, probes and the engine see it.
 
 ``lab.processes.process_lab`` (real processes over a broker) and ``lab.simulation.sim_lab`` (one
 process in virtual time) implement it; nothing here knows which. All times are lab seconds.
@@ -44,29 +44,56 @@ class Directory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lab(Protocol):
-    """A lab under test. Every verb returns when its effect is there, or raises ``ProductError``."""
+    """A lab under test.
+
+    Every command returns when its effect is there, or raises ``ProductError``. A node that is not
+    of this lab is ``NotFound``; one whose process is away cannot be asked (``NotConnected``).
+    """
 
     @property
     def mode(self) -> str:
         """``sim`` or ``lab``."""
         ...
 
-    def directory(self) -> Directory: ...
+    def directory(self) -> Directory:
+        """Who is there now, added hosts included."""
+        ...
+
     def monotonic(self) -> float:
         """Lab seconds since the lab began."""
         ...
 
-    async def sleep(self, seconds: float) -> None: ...
-    async def status(self, node: NodeName) -> NodeStatus: ...
+    async def sleep(self, seconds: float) -> None:
+        """Return after ``seconds`` lab seconds."""
+        ...
+
+    async def status(self, node: NodeName) -> NodeStatus:
+        """The node as its agent sees it, which no faulted link comes between."""
+        ...
+
     async def ask(self, node: NodeName, message: Request[R], *, within: float = 30.0) -> R:
-        """A question at the node's local console, over no link that a fault could touch."""
+        """A question at the node's local console, over no link that a fault could touch.
+
+        ``within`` lab seconds for the answer. Raises what the service answered with.
+        """
         ...
 
     async def power_on(
         self, node: NodeName, options: dict[str, str] | None = None, *, wait: bool = True
-    ) -> NodeStatus: ...
+    ) -> NodeStatus:
+        """Power the node on; no change when it is on.
+
+        ``options`` are boot options of this boot. With ``wait`` it returns when the start has
+        ended, well or at a screen.
+        """
+        ...
+
     async def power_off(self, node: NodeName, way: str) -> NodeStatus:
-        """``way``: stop (orderly), crash (kernel crash), power_loss."""
+        """End the node's life; no change when it is off.
+
+        ``way`` is ``stop`` (in order), ``crash`` (of the kernel) or ``power_loss`` (what was not
+        synced is gone).
+        """
         ...
 
     async def kill(self, node: NodeName) -> None:
@@ -81,8 +108,14 @@ class Lab(Protocol):
         """SIGSTOP of the node's process (lab); its steps are parked (sim). The lease ends it."""
         ...
 
-    async def resume(self, node: NodeName) -> None: ...
-    async def paused(self, node: NodeName) -> bool: ...
+    async def resume(self, node: NodeName) -> None:
+        """Let a paused node go on (SIGCONT); no change when it is not paused."""
+        ...
+
+    async def paused(self, node: NodeName) -> bool:
+        """Whether the node is paused."""
+        ...
+
     async def put_rules(self, rules: Sequence[LinkRule]) -> None:
         """Add to the desired set (same id, src, dst: replace); agents have it on return."""
         ...
@@ -91,17 +124,49 @@ class Lab(Protocol):
         """Take every rule of this id out of the desired set."""
         ...
 
-    def rules(self) -> tuple[LinkRule, ...]: ...
+    def rules(self) -> tuple[LinkRule, ...]:
+        """The desired set, without rules whose lease has run out; in the order of their chains."""
+        ...
+
     async def canary(
         self, node: NodeName, to: NodeName, *, within: float = 1.0, count: int = 1
-    ) -> CanaryResult: ...
-    async def tpm(self, node: NodeName, act: TpmAct, label: str = "") -> TpmActed: ...
-    async def firmware(self, node: NodeName, firmware: Firmware) -> None: ...
-    async def firmware_of(self, node: NodeName) -> Firmware: ...
-    async def disk(self, node: NodeName, act: DiskAct, label: str) -> None: ...
+    ) -> CanaryResult:
+        """Send ``count`` pings from ``node`` to ``to`` over the data bus, one after the other.
+
+        Each gets ``within`` lab seconds. What comes back, late or not at all, tells of the link.
+        """
+        ...
+
+    async def tpm(self, node: NodeName, act: TpmAct, label: str = "") -> TpmActed:
+        """Do to the node's TPM what no host can; ``label`` names an image to save or put back.
+
+        ``InvalidState`` for a node without TPM, and for acts that need the power off.
+        """
+        ...
+
+    async def firmware(self, node: NodeName, firmware: Firmware) -> None:
+        """Set the host's firmware up; in force from its next power-on."""
+        ...
+
+    async def firmware_of(self, node: NodeName) -> Firmware:
+        """How the host's firmware is set up."""
+        ...
+
+    async def disk(self, node: NodeName, act: DiskAct, label: str) -> None:
+        """Save, put back or drop a copy of the node's disk called ``label``.
+
+        ``InvalidState`` when the node is not off, ``NotFound`` when there is no such copy.
+        """
+        ...
+
     async def broker_stop(self) -> None:
         """End the data broker (SIGKILL in the lab); everything in flight is gone."""
         ...
 
-    async def broker_start(self) -> None: ...
-    async def broker_up(self) -> bool: ...
+    async def broker_start(self) -> None:
+        """Start the data broker again; its clients come back by themselves."""
+        ...
+
+    async def broker_up(self) -> bool:
+        """Whether the data broker runs."""
+        ...

@@ -89,12 +89,14 @@ class Means:
 
     @property
     def vcenter(self) -> NodeName:
+        """The lab's first vCenter; ``NotFound`` when it has none."""
         found = nodes_of(self.lab, Role.VCENTER)
         if not found:
             raise NotFound("the lab has no vCenter")
         return found[0]
 
     def operation_id(self, arrival: Arrival) -> str:
+        """The id under which a repeat of this arrival is the same operation."""
         return f"{self.name}-{arrival.number:06d}"
 
 

@@ -14,6 +14,10 @@ OP = "guest.challenge"
 
 
 def guests_read_back(records: Sequence[Record]) -> Finding:
+    """Pass when every answer to a challenge was right; unknown when no guest answered at all.
+
+    An answer is an ``ok`` record of ``guest.challenge``; ``data.wrong`` says what was wrong in it.
+    """
     right = 0
     wrong: list[int] = []
     texts: list[str] = []

@@ -13,6 +13,10 @@ from chaos.history import Record
 
 
 def needs_no_kms(records: Sequence[Record]) -> Finding:
+    """Pass when all VMs of every host that booted ran again, and no key server was asked.
+
+    Unknown when no such host booted, or when an audit trail could not be read.
+    """
     found = [r for r in records if r.type == "state" and r.op == "recovery"]
     if not found:
         return Finding(CheckOutcome.UNKNOWN, "no host with running VMs booted")

@@ -29,7 +29,11 @@ FORMAT = 1
 
 
 class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
-    """An interval, in seconds after the begin of the fault phase; ``until`` None: to its end."""
+    """A fault and its interval, in lab seconds after the begin of the fault phase.
+
+    ``until`` None: to the end of the phase. ``values`` are those of the fault as plain data, and
+    ``cure`` says whether its end also cures what has no undo.
+    """
 
     id: str
     kind: str
@@ -39,11 +43,17 @@ class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, Any]
 
     def fault(self) -> Fault:
+        """The fault itself; ``ChaosError`` KS-CHAOS-109 when the values are none."""
         return from_plain(self.values)
 
 
 class PlannedProbe(msgspec.Struct, frozen=True, kw_only=True):
-    """A hypothesis: ``when`` is before, during or after; times as in ``PlannedFault``."""
+    """A hypothesis: ``when`` is before, during or after; times are lab seconds.
+
+    ``start`` and ``until`` are counted from the begin of the fault phase (None: to its end). Of
+    ``before``, ``within`` is how long it may take to hold; of ``during``, ``every`` is the time
+    from one measurement to the next, and ``grace`` how long it may fail to hold.
+    """
 
     when: str
     probe: str
@@ -59,6 +69,7 @@ class PlannedProbe(msgspec.Struct, frozen=True, kw_only=True):
     grace: float = 0.0
 
     def scope(self) -> Scope:
+        """What the probe is asked about."""
         return Scope(vms=self.vms, hosts=self.hosts, op=self.op, view=self.view)
 
     def label(self) -> str:
@@ -76,7 +87,12 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """See the module. ``duration`` is the length of the fault phase."""
+    """A resolved experiment: every name is a node or VM, every time in lab seconds.
+
+    ``duration`` is the length of the fault phase, ``max_duration`` that of the whole run at most,
+    ``lease`` that of a fault until it is renewed, ``recover`` what the probes of ``after`` may take
+    (None: they must hold at once).
+    """
 
     format: int = FORMAT
     name: str
@@ -96,7 +112,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
-    """Resolve everything; ``BadExperiment`` with every name, budget and time that does not fit."""
+    """Resolve ``experiment`` against one lab; ``seed`` fixes all that is drawn.
+
+    Raises ``BadExperiment`` with every name, budget and time that does not fit.
+    """
     document = experiment.document
     before = len(document.problems)
     by_id = {scheduled.id: scheduled for scheduled in experiment.faults}

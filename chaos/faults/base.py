@@ -45,7 +45,10 @@ class Targets:
         self._draws = draws
 
     def nodes(self, selector: object, role: Role | None = None) -> tuple[NodeName, ...]:
-        """The nodes; those of another role are left out when ``role`` is given."""
+        """The nodes; those of another role are left out when ``role`` is given.
+
+        ``ChaosError`` KS-CHAOS-010 when there is none, 011 for what is no selector.
+        """
         found = select_nodes(selector, self.directory, self._draws)
         if role is None:
             return found
@@ -53,9 +56,11 @@ class Targets:
         return tuple(node for node in found if roles[node] is role)
 
     def vms(self, selector: object) -> tuple[VmName, ...]:
+        """The VMs; ``ChaosError`` KS-CHAOS-010 when there is none, 011 for what selects nothing."""
         return select_vms(selector, self.directory, self._draws)
 
     def of_role(self, role: Role) -> tuple[NodeName, ...]:
+        """All nodes of ``role``, in order of the directory."""
         return tuple(entry.node for entry in self.directory.nodes if entry.role is role)
 
 

@@ -72,6 +72,7 @@ class HostBootMeasure(NodesFault, frozen=True, kw_only=True):
         return tuple(f"firmware of {node}" for node in self.nodes)
 
     def changed(self, firmware: Firmware) -> Firmware:
+        """``firmware`` set up so that the next boots measure what this fault says."""
         changes: dict[str, Any] = {}
         if self.secure_boot is not None:
             changes["secure_boot"] = self.secure_boot

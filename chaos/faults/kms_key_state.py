@@ -23,6 +23,8 @@ from protocol.terms import KeyId, KmipState, NodeName, RevocationReason, Role, V
 
 
 class KeyAct(StrEnum):
+    """What the operator of a key server does to a key; KMIP revokes with a reason, or destroys."""
+
     DEACTIVATE = "deactivate"
     COMPROMISE = "compromise"
     DESTROY = "destroy"
@@ -99,6 +101,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         return {"states": states, "count": counts}
 
     def label(self) -> str:
+        """The label of the disk copies from which the cure puts keys back."""
         return f"fault-{self.id}"
 
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:

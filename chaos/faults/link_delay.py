@@ -24,6 +24,8 @@ PATIENCE_S = 5.0
 
 
 class LinkDelayParams(LinkParams):
+    """As ``LinkParams``, with times such as ``300ms``: the delay, and the most added to it."""
+
     base: Seconds
     jitter: Seconds = 0.0
 

@@ -92,6 +92,7 @@ class LinkFault(Fault, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(self.a + self.b))
 
     def described(self) -> str:
+        """The ends and the direction in one line: ``vcenter <-> kms``."""
         arrow = {Direction.TO: "->", Direction.FROM: "<-", Direction.BOTH: "<->"}[self.dir]
         return f"{names(self.a)} {arrow} {names(self.b)}"
 

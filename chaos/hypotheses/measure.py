@@ -12,7 +12,7 @@ from chaos.hypotheses.probes import PROBES, Measured, Sources
 from chaos.lab import Lab
 from chaos.observe.snapshot import Snapshot
 
-AGAIN = 1.0
+AGAIN = 1.0  # lab seconds from one try to the next
 
 
 @dataclass
@@ -25,6 +25,7 @@ class Hypotheses:
     sources: Sources
 
     def of(self, when: str) -> list[PlannedProbe]:
+        """The probes of one phase: ``before``, ``during`` or ``after``."""
         return [probe for probe in self.plan.probes if probe.when == when]
 
     async def measure(self, probe: PlannedProbe, look: Snapshot) -> Measured:
@@ -56,7 +57,10 @@ class Hypotheses:
         return results
 
     async def until_hold(self, probes: list[PlannedProbe], within: float) -> list[CheckResult]:
-        """The last measurement of each, made again every second until all hold at once."""
+        """The last measurement of each, made again every lab second until all hold at once.
+
+        After ``within`` lab seconds the last results stand as they are.
+        """
         begin = self.lab.monotonic()
         while True:
             look = Snapshot(self.lab)
@@ -68,9 +72,10 @@ class Hypotheses:
             await self.lab.sleep(AGAIN)
 
     async def sample(self, probe: PlannedProbe, start: float) -> CheckResult:
-        """A probe of ``during``: every ``every`` from its ``start`` to its ``until``.
+        """Measure a probe of ``during`` again and again, from its ``start`` to its ``until``.
 
-        It fails when it does not hold for longer than its grace, at any time.
+        ``start`` is the begin of the fault phase (lab seconds). The probe fails when it does not
+        hold for longer than its grace, at any time.
         """
         until = min(self.plan.duration, probe.until or self.plan.duration)
         await self._sleep_to(start + probe.start)

@@ -55,12 +55,23 @@ class Bus(Protocol):
 
 
 class Choices(Protocol):
-    """The part of ``random.Random`` a service may use for choices (never for secrets)."""
+    """What a service may use of ``random.Random``, for choices and never for secrets."""
 
-    def random(self) -> float: ...
-    def uniform(self, a: float, b: float) -> float: ...
-    def randrange(self, start: int, stop: int) -> int: ...
-    def expovariate(self, lambd: float) -> float: ...
+    def random(self) -> float:
+        """A number from 0 up to, but not including, 1."""
+        ...
+
+    def uniform(self, a: float, b: float) -> float:
+        """A number from ``a`` to ``b``, each place equally likely."""
+        ...
+
+    def randrange(self, start: int, stop: int) -> int:
+        """A whole number from ``start`` up to, but not including, ``stop``."""
+        ...
+
+    def expovariate(self, lambd: float) -> float:
+        """A gap between events that know nothing of each other, ``lambd`` of them per unit."""
+        ...
 
 
 class Rng(Protocol):
@@ -148,7 +159,10 @@ class Datastore(Protocol):
         """Give the lock back; no change when it is not held. It also dies with the incarnation."""
         ...
 
-    async def read(self, vm: str, file: str) -> bytes: ...
+    async def read(self, vm: str, file: str) -> bytes:
+        """The whole content of a file of ``vm``; ``FileNotFoundError`` when it is not there."""
+        ...
+
     async def write(self, vm: str, file: str, data: bytes) -> None:
         """Replace the file atomically."""
         ...
@@ -178,20 +192,29 @@ class Datastore(Protocol):
 
 
 class Disk(Protocol):
-    """This node's own storage. Paths are relative, parts joined by ``/``.
+    """This node's own storage. Paths are relative, their components joined by ``/``.
 
     A write reaches the *written* image; ``sync`` (content) and ``sync_folder`` (names) carry it
     to the *synced* image. A crash keeps the first, a power loss only the second. Errors are
     ``FileNotFoundError`` and ``OSError`` with ``errno`` (``ENOSPC``, ``EIO``).
     """
 
-    async def read(self, path: str) -> bytes: ...
+    async def read(self, path: str) -> bytes:
+        """The whole content as it was written last; ``FileNotFoundError`` when it is not there."""
+        ...
+
     async def write(self, path: str, data: bytes) -> None:
         """Create or truncate ``path`` and its folders. Durable only after the syncs."""
         ...
 
-    async def append(self, path: str, data: bytes) -> None: ...
-    async def sync(self, path: str) -> None: ...
+    async def append(self, path: str, data: bytes) -> None:
+        """Write ``data`` at the end of the file, made if need be. Durable only after the syncs."""
+        ...
+
+    async def sync(self, path: str) -> None:
+        """Make the content of the file durable, but not its name: see ``sync_folder``."""
+        ...
+
     async def replace(self, source: str, target: str) -> None:
         """Atomic rename; durable after ``sync_folder`` of the target's folder."""
         ...
@@ -225,27 +248,91 @@ class Tpm(Protocol):
     like are commands of the lab (``TpmDevice``), never of a service.
     """
 
-    async def power_on(self) -> None: ...
-    async def power_off(self, orderly: bool) -> None: ...
+    async def power_on(self) -> None:
+        """Give it power and start it: TPM2_Startup(CLEAR), all PCRs as after a reset.
+
+        Raises ``TpmError`` 0x101 when its NV is damaged or cannot be written.
+        """
+        ...
+
+    async def power_off(self, orderly: bool) -> None:
+        """Take the power, after TPM2_Shutdown(CLEAR) if ``orderly``. No change when it is off.
+
+        Without the shutdown the next start counts as unsafe, as after a power cut.
+        """
+        ...
+
     async def extend_log(self, events: Sequence[MeasuredEvent]) -> bytes:
         """Extend every event into its PCR; return the TCG2 event log of exactly these."""
         ...
 
-    async def pcrs(self, selection: PcrSelection) -> dict[int, bytes]: ...
+    async def pcrs(self, selection: PcrSelection) -> dict[int, bytes]:
+        """The SHA-256 values of the PCRs in ``selection``, by number."""
+        ...
+
     async def ensure_srk(self) -> bytes:
         """Create and persist the storage root key once; return its TPM name."""
         ...
 
-    async def seal(self, secret: bytes, policy: bytes) -> SealedBlob: ...
-    async def unseal(self, blob: SealedBlob, selection: PcrSelection) -> bytes: ...
-    async def ek(self, kind: EkKind) -> tuple[PublicArea, bytes | None]: ...
-    async def ak(self) -> tuple[PublicArea, bytes]: ...
-    async def activate(self, id_object: bytes, encrypted_seed: bytes) -> bytes: ...
-    async def quote(self, selection: PcrSelection, nonce: bytes) -> Quote: ...
-    async def counter(self, index: int, bump: bool = False) -> int: ...
-    async def nv_read(self, index: int) -> bytes: ...
-    async def nv_write(self, index: int, data: bytes) -> None: ...
-    async def info(self) -> TpmInfo: ...
+    async def seal(self, secret: bytes, policy: bytes) -> SealedBlob:
+        """Seal 1..128 bytes under the root key and a policy digest of 32 bytes.
+
+        Raises ``ValueError`` for other sizes, ``TpmError`` 0x18B without a root key.
+        """
+        ...
+
+    async def unseal(self, blob: SealedBlob, selection: PcrSelection) -> bytes:
+        """The secret in ``blob``, sealed under a policy over the PCRs in ``selection``.
+
+        Raises ``TpmError``: 0x99D when the PCRs differ from the policy, 0x1DF when the blob is
+        altered or not of this root key, 0x18B without a root key.
+        """
+        ...
+
+    async def ek(self, kind: EkKind) -> tuple[PublicArea, bytes | None]:
+        """The endorsement key of this kind, and its certificate; None when the key is bare."""
+        ...
+
+    async def ak(self) -> tuple[PublicArea, bytes]:
+        """The attestation key and its TPM name. It stays the same when the TPM is cleared."""
+        ...
+
+    async def activate(self, id_object: bytes, encrypted_seed: bytes) -> bytes:
+        """The secret of a credential made for this endorsement key and this attestation key.
+
+        Raises ``TpmError`` 0x1DF when it was made for others, 0x1D5 or 0x2D5 when it is none.
+        """
+        ...
+
+    async def quote(self, selection: PcrSelection, nonce: bytes) -> Quote:
+        """PCR values signed by the attestation key, over a ``nonce`` of at most 64 bytes."""
+        ...
+
+    async def counter(self, index: int, bump: bool = False) -> int:
+        """The value of an NV counter, after one step up if ``bump``, which also defines it.
+
+        Raises ``TpmError`` 0x18B when it is not defined, 0x282 to bump what is no counter.
+        """
+        ...
+
+    async def nv_read(self, index: int) -> bytes:
+        """All of an NV index.
+
+        Raises ``TpmError`` 0x18B when it is not defined, 0x14A when it was never written.
+        """
+        ...
+
+    async def nv_write(self, index: int, data: bytes) -> None:
+        """Define the owner's NV index (0x01800000..0x01BFFFFF) with exactly this content.
+
+        ``data`` has 1..2,048 bytes. Raises ``TpmError`` 0x14B when NV is full, 0x82 when the index
+        is a counter.
+        """
+        ...
+
+    async def info(self) -> TpmInfo:
+        """Its maker and version, its reset counters and its lockout state."""
+        ...
 
 
 class VmLockHeld(Exception):
