@@ -1,9 +1,10 @@
 """The control plane's messages: typed requests and events over the control broker.
 
 CLI, supervisor and agents talk here, with the messages of ``protocol.messages.agent`` in the
-same envelopes as on the data bus. No fault touches this broker, but a slow machine may: a lost
-link is dialled again, requests wait for it, and calls in flight end in ``Disconnected``.
-Subjects and permissions are in ``broker_config``. Times are real seconds.
+same envelopes and over the same request multiplexer (``services.runtime.rpc``) as on the data
+bus. No fault touches this broker, but a slow machine may: a lost link is dialled again, requests
+wait for it, and calls in flight end in ``Disconnected``. Subjects and permissions are in
+``configuration``. Times are real seconds; nothing is sealed, as no key travels here.
 """
 
 from __future__ import annotations
@@ -15,34 +16,17 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
-import msgspec
-
 from lab.brokers.configuration import CONTROL_SIZE_LIMIT
 from lab.brokers.identities import SUPERVISOR, control_name
-from protocol.codec import (
-    decode_as,
-    decode_envelope,
-    decode_message,
-    decode_reply,
-    encode_envelope,
-    encode_message,
-)
-from protocol.envelope import VERSION, Envelope, ReplyEnvelope
-from protocol.errors import (
-    Disconnected,
-    Internal,
-    Malformed,
-    NotAvailable,
-    NotSent,
-    ProductError,
-    Refused,
-    TimedOut,
-    from_body,
-)
-from protocol.messages.base import Event, Message, Reply, Request, reply_type
+from protocol.codec import decode_envelope, decode_message
+from protocol.errors import Internal, Malformed, NotAvailable, NotSent, ProductError, Refused
+from protocol.messages.base import Event, Reply, Request, reply_type
 from protocol.terms import NodeName
 from services.runtime.incarnation import NodeDown
-from services.runtime.real.connection import BrokerConnection, LinkOptions
+from services.runtime.real.connection import BrokerConnection, ConnectionOptions
+from services.runtime.rpc.envelopes import Envelopes, Unsealed
+from services.runtime.rpc.pending import PendingCalls
+from services.runtime.rpc.serving import Asked, Serving
 
 R = TypeVar("R", bound=Reply)
 
@@ -50,7 +34,7 @@ Handler = Callable[[Any, str], Coroutine[Any, Any, Reply]]
 EventCallback = Callable[[str, Event], None]
 
 # A slow machine must not look like a lost link: 30 s until one is given up.
-CONTROL_LINK = LinkOptions(
+CONTROL_OPTIONS = ConnectionOptions(
     ping_interval=5,
     max_outstanding_pings=6,
     connect_timeout=5,
@@ -61,15 +45,15 @@ CONTROL_LINK = LinkOptions(
 
 
 class ControlClient:
-    """A name's door to the control broker: ``supervisor``, ``cli`` or ``agent-<n>``.
+    """Who speaks at the control broker as ``supervisor``, ``cli`` or ``agent-<n>``.
 
     Several clients may share a name (two commands at once are both ``cli``); each hears only
-    the replies to its own calls. ``counts`` has ``forged``, ``malformed``, ``late``,
-    ``events_lost``, ``replies_lost`` and ``internal_errors``.
+    the replies to its own calls. ``counts`` has what ``rpc`` counts of calls and requests, and
+    ``events_lost`` and ``internal_errors``.
     """
 
     def __init__(
-        self, url: str, seed: str, name: str, *, options: LinkOptions = CONTROL_LINK
+        self, url: str, seed: str, name: str, *, options: ConnectionOptions = CONTROL_OPTIONS
     ) -> None:
         self.name = control_name(name)
         self.counts: Counter[str] = Counter()
@@ -83,8 +67,11 @@ class ControlClient:
             probe=probe,
             options=options,
         )
-        self._number = 0
-        self._pending: dict[str, tuple[str, asyncio.Future[ReplyEnvelope]]] = {}
+        seals = Unsealed()
+        envelopes = Envelopes(NodeName(name), 0, seals, size_limit=CONTROL_SIZE_LIMIT)
+        self._envelopes = envelopes
+        self._calls = PendingCalls(seals, self.counts)
+        self._serving = Serving(envelopes, self.counts, time.monotonic, self._reply)
         self._up = asyncio.Event()
         self._event_callbacks: list[EventCallback] = []
         self._server: ControlServer | None = None
@@ -126,36 +113,29 @@ class ControlClient:
         """
         name = type(message).__name__
         deadline = time.monotonic() + within
-        self._number += 1
-        reply_to = f"ctl.inbox.{self.name}.{control_name(to)}.{self._client}.{self._number}"
-        envelope = self._envelope(message, deadline)
-        data = encode_envelope(envelope, CONTROL_SIZE_LIMIT)
+        number = self._envelopes.next_number()
+        reply_to = f"ctl.inbox.{self.name}.{control_name(to)}.{self._client}.{number}"
+        data = self._envelopes.request(number, NodeName(to), message, deadline=deadline, cause="")
         try:
             async with asyncio.timeout(within):
                 await self._up.wait()
         except TimeoutError:
             raise NotSent(f"no link to the control broker within {within:g} s") from None
-        future: asyncio.Future[ReplyEnvelope] = asyncio.get_running_loop().create_future()
-        self._pending[reply_to] = (to, future)
-        try:
-            self._connection.send(self._request_subject(to, name), data, reply_to)
-            async with asyncio.timeout_at(
-                asyncio.get_running_loop().time() + deadline - time.monotonic()
-            ):
-                reply = await future
-        except TimeoutError:
-            raise TimedOut(f"{to} did not answer {name} within {within:g} s") from None
-        finally:
-            del self._pending[reply_to]
-        if reply.error is not None:
-            raise from_body(reply.error)
-        answer: R = decode_as(reply_type(type(message)), reply.body)  # type: ignore[assignment]
-        return answer
+        subject = self._request_subject(to, name)
+        return await self._calls.ask(
+            reply_to,
+            NodeName(to),
+            number,
+            message,
+            lambda: self._connection.send(subject, data, reply_to),
+            asyncio.timeout(deadline - time.monotonic()),
+            within,
+        )
 
     def publish(self, event: Event) -> None:
         """Tell whoever listens. Lost while the link is away (counted), never raised."""
         try:
-            data = encode_envelope(self._envelope(event, 0.0), CONTROL_SIZE_LIMIT)
+            data = self._envelopes.event(event, cause="")
             self._connection.send(f"ctl.event.{self.name}.{type(event).__name__}", data)
         except (NotSent, Malformed):
             self.counts["events_lost"] += 1
@@ -177,42 +157,38 @@ class ControlClient:
         try:
             match parts:
                 case ["ctl", "inbox", _, responder, _, _]:
-                    self._on_reply(subject, responder, payload)
+                    self._calls.arrived(subject, NodeName(responder), payload)
                 case ["ctl", "event", sender, name]:
                     self._on_event(sender, name, payload)
-                case ["ctl", "supervisor", sender, name] if self._server is not None:
-                    self._server.accept(sender, name, reply, payload)
-                case ["ctl", "agent", _, sender, name] if self._server is not None:
-                    self._server.accept(sender, name, reply, payload)
+                case ["ctl", "supervisor", sender, name] | ["ctl", "agent", _, sender, name]:
+                    self._on_request(sender, name, reply, payload)
                 case _:
                     self.counts["malformed"] += 1
         except Malformed:
             self.counts["malformed"] += 1
 
     def on_no_responders(self, subject: str) -> None:
-        waiting = self._pending.get(subject)
-        if waiting is not None and not waiting[1].done():
-            waiting[1].set_exception(Refused(f"{waiting[0]} is not there"))
+        self._calls.refuse(subject, f"{self._calls.asked(subject)} is not there")
 
     def on_disconnected(self) -> None:
         self._up.clear()
-        for to, future in list(self._pending.values()):
-            if not future.done():
-                future.set_exception(Disconnected(f"the link was lost with a call to {to}"))
+        self._calls.disconnected()
 
     def on_reconnected(self) -> None:
         self._up.set()
 
-    def _on_reply(self, subject: str, responder: str, payload: bytes) -> None:
-        waiting = self._pending.get(subject)
-        if waiting is None:
-            self.counts["late"] += 1
+    def _on_request(self, sender: str, name: str, reply_to: str, payload: bytes) -> None:
+        if self._server is None:
+            self.counts["malformed"] += 1  # nothing is subscribed that would bring it
             return
-        reply = decode_reply(payload)
-        if reply.sender != responder:
-            self.counts["forged"] += 1
-        elif not waiting[1].done():
-            waiting[1].set_result(reply)
+        asked = self._serving.admit(sender, name, reply_to, payload)
+        if asked is None:
+            return
+        if not reply_to.startswith(f"ctl.inbox.{sender}.{self.name}."):
+            self.counts["forged"] += 1  # its answer would go to another
+            return
+        if not asked.too_late():
+            self._server.accept(asked)
 
     def _on_event(self, sender: str, name: str, payload: bytes) -> None:
         envelope = decode_envelope(payload)
@@ -237,30 +213,8 @@ class ControlClient:
         where = "ctl.supervisor.>" if self.name == SUPERVISOR else f"ctl.agent.{self.name}.>"
         await self._connection.subscribe(where)
 
-    def answer(self, reply_to: str, reply: ReplyEnvelope) -> None:
-        """Send a reply, or an error in its place when it is too large; lost without a link."""
-        try:
-            data = encode_envelope(reply, CONTROL_SIZE_LIMIT)
-        except Malformed as error:
-            small = msgspec.structs.replace(reply, body=msgspec.Raw(b"\xc0"), error=error.body())
-            data = encode_envelope(small, CONTROL_SIZE_LIMIT)
-        try:
-            self._connection.send(reply_to, data)
-        except NotSent:
-            self.counts["replies_lost"] += 1
-
-    def _envelope(self, message: Message, deadline: float) -> Envelope:
-        self._number += 1
-        return Envelope(
-            version=VERSION,
-            message_id=self._number,
-            cause="",
-            sender=NodeName(self.name),
-            boot=0,
-            deadline=deadline,
-            name=type(message).__name__,
-            body=encode_message(message),
-        )
+    def _reply(self, to: NodeName, subject: str, payload: bytes) -> None:
+        self._connection.send(subject, payload)
 
     def _request_subject(self, to: str, name: str) -> str:
         if to == SUPERVISOR:
@@ -297,55 +251,35 @@ class ControlServer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def accept(self, sender: str, name: str, reply_to: str, payload: bytes) -> None:
-        """Check one request, then give it a task. ``Malformed`` for bytes that are none."""
-        client = self._client
-        envelope = decode_envelope(payload)
-        honest = reply_to.startswith(f"ctl.inbox.{sender}.{client.name}.")
-        if envelope.sender != sender or envelope.name != name or not honest:
-            client.counts["forged"] += 1
-            return
-        if time.monotonic() > envelope.deadline:
-            client.counts["late"] += 1
-            return
-        task = asyncio.get_running_loop().create_task(self._work(sender, reply_to, envelope))
+    def accept(self, asked: Asked) -> None:
+        """Give a request that was checked a task of its own."""
+        task = asyncio.get_running_loop().create_task(self._work(asked))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _work(self, sender: str, reply_to: str, envelope: Envelope) -> None:
-        name, body = "", msgspec.Raw(b"\xc0")  # nil: an error has no body
-        problem: ProductError | None = None
+    async def _work(self, asked: Asked) -> None:
+        asked.answer(await self._outcome(asked))
+
+    async def _outcome(self, asked: Asked) -> Reply | ProductError:
+        name = asked.envelope.name
         try:
-            reply = await self._handle(sender, envelope)
-            name, body = type(reply).__name__, encode_message(reply)
+            return await self._handle(asked)
         except ProductError as error:
-            problem = error
+            return error
         except NodeDown as error:
-            problem = Refused(f"the node's life ended meanwhile: {error}")
+            return Refused(f"the node's life ended meanwhile: {error}")
         except Exception as error:
             self._client.counts["internal_errors"] += 1
-            self._report(envelope.name, error)
-            problem = Internal(f"{type(error).__name__} in the handler of {envelope.name}")
-        self._client.answer(
-            reply_to,
-            ReplyEnvelope(
-                version=VERSION,
-                message_id=envelope.message_id,
-                sender=NodeName(self._client.name),
-                boot=0,
-                name=name,
-                body=body,
-                error=problem.body() if problem is not None else None,
-            ),
-        )
+            self._report(name, error)
+            return Internal(f"{type(error).__name__} in the handler of {name}")
 
-    async def _handle(self, sender: str, envelope: Envelope) -> Reply:
-        handler = self._handlers.get(envelope.name)
+    async def _handle(self, asked: Asked) -> Reply:
+        handler = self._handlers.get(asked.envelope.name)
         if handler is None:
-            raise NotAvailable(f"{self._client.name} does not serve {envelope.name}")
-        message = decode_message(envelope.name, envelope.body)
-        reply = await handler(message, sender)
-        expected = reply_type(type(message))  # type: ignore[arg-type]
+            raise NotAvailable(f"{self._client.name} does not serve {asked.envelope.name}")
+        message = asked.message()
+        reply = await handler(message, asked.envelope.sender)
+        expected = reply_type(type(message))
         if type(reply) is not expected:
             raise TypeError(f"{type(reply).__name__} instead of {expected.__name__}")
         return reply

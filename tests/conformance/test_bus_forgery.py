@@ -47,12 +47,10 @@ async def forged_reply(bench: Bench) -> None:
     task = asyncio.get_running_loop().create_task(a.bus.request(B, DiscoverVersions(), within=30))
     while not service.asked:
         await bench.world.sleep(0.05)
-    ((token, pending),) = a.bus._pending.items()
+    ((token, call),) = a.bus._calls._calls.items()
     body = encode_message(ServerVersions(versions=("false",)))
     for inside in ("b", "c"):
-        envelope = ReplyEnvelope(
-            VERSION, pending.message_id, NodeName(inside), 1, "ServerVersions", body
-        )
+        envelope = ReplyEnvelope(VERSION, call.number, NodeName(inside), 1, "ServerVersions", body)
         bench.raw("c", reply_subject("c", "a", token), encode_envelope(envelope))
     await bench.world.sleep(0.3)
     assert a.bus.counters["forged"] == 2 and not task.done()

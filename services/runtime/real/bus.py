@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from protocol.subjects import own_subscription, reply_prefix
 from services.runtime.incarnation import Incarnation
-from services.runtime.real.connection import DATA_LINK, BrokerConnection, LinkOptions
+from services.runtime.real.connection import DATA_OPTIONS, BrokerConnection, ConnectionOptions
 from services.runtime.wire import WireSink
 
 TapCallback = Callable[[str, str, bytes], None]
@@ -26,7 +26,7 @@ class NatsWire:
     """
 
     def __init__(
-        self, url: str, seed: str, life: Incarnation, *, options: LinkOptions = DATA_LINK
+        self, url: str, seed: str, life: Incarnation, *, options: ConnectionOptions = DATA_OPTIONS
     ) -> None:
         me = life.node
         self.me = me
@@ -128,7 +128,12 @@ class TapWire:
     """
 
     def __init__(
-        self, url: str, seed: str, callback: TapCallback, *, options: LinkOptions = DATA_LINK
+        self,
+        url: str,
+        seed: str,
+        callback: TapCallback,
+        *,
+        options: ConnectionOptions = DATA_OPTIONS,
     ) -> None:
         self._callback = callback
         self._connection = BrokerConnection(

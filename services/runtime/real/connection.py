@@ -30,7 +30,7 @@ _PROBE_EVERY_S = 0.5  # the readiness message is sent again, should the first ha
 
 
 @dataclass(frozen=True)
-class LinkOptions:
+class ConnectionOptions:
     """How a connection watches its broker. Seconds of the real clock, sizes in bytes.
 
     A dead link is noticed after ``max_outstanding_pings`` to one more ``ping_interval``.
@@ -47,7 +47,7 @@ class LinkOptions:
     unsent_limit: int = 1024 * 1024
 
 
-DATA_LINK = LinkOptions()
+DATA_OPTIONS = ConnectionOptions()
 
 
 class BrokerConnection:
@@ -69,7 +69,7 @@ class BrokerConnection:
         name: str,
         subjects: tuple[str, ...],
         probe: str = "",
-        options: LinkOptions = DATA_LINK,
+        options: ConnectionOptions = DATA_OPTIONS,
     ) -> None:
         self.url = url
         self.name = name

@@ -10,15 +10,13 @@ from typing import Any
 import pytest
 
 from lab.brokers.configuration import BrokerKind
-from lab.brokers.control_plane import CONTROL_LINK, ControlClient, ControlServer
+from lab.brokers.control_plane import CONTROL_OPTIONS, ControlClient, ControlServer
 from lab.brokers.identities import CLI, SUPERVISOR, Identities
 from lab.brokers.server import Broker
-from protocol.codec import encode_envelope
 from protocol.errors import (
     Disconnected,
     Internal,
     InvalidState,
-    Malformed,
     NotAvailable,
     NotSent,
     ProductError,
@@ -31,6 +29,7 @@ from protocol.messages.host import Done
 from protocol.terms import NodeName
 from services.runtime.incarnation import NodeDown
 from services.runtime.real.connection import BrokerConnection
+from services.runtime.rpc.envelopes import Envelopes, Unsealed
 
 pytestmark = pytest.mark.lab
 AGENT = "agent-1"
@@ -157,7 +156,7 @@ async def test_a_reply_of_the_wrong_type_or_size_is_an_error(connect: Connect) -
     with pytest.raises(Internal):
         await supervisor.request(AGENT, ListNodes(), within=LONG)
     ask = Ask(node=NodeName("a"), name="", body=b"", within=1.0)
-    with pytest.raises(Malformed, match="over the limit"):
+    with pytest.raises(Internal, match="over the limit"):  # it has been done: no refusal
         await supervisor.request(AGENT, ask, within=LONG)
 
 
@@ -284,12 +283,13 @@ async def test_bytes_that_are_none_and_forged_replies_are_counted_and_dropped(
     for payload in (b"", b"\xff" * 100, b"\x98", b"PUB"):
         wire.send("ctl.supervisor.agent-1.ListNodes", payload, "ctl.inbox.agent-1.supervisor.x.1")
     agent = await connect(AGENT)
-    honest = agent._envelope(ListNodes(), 1e12)
-
+    honest = Envelopes(NodeName(AGENT), 0, Unsealed()).request(
+        1, NodeName(SUPERVISOR), ListNodes(), deadline=1e12, cause=""
+    )
     # The reply would go to the CLI, truly said by the supervisor.
     wire.send(
         "ctl.supervisor.agent-1.ListNodes",
-        encode_envelope(honest),
+        honest,
         "ctl.inbox.cli.supervisor.x.1",
     )
     await until(lambda: supervisor.counts.total() == 5)
@@ -356,4 +356,4 @@ async def test_calls_of_a_client_that_closes_end(connect: Connect) -> None:
 
 
 def test_a_slow_machine_is_given_half_a_minute() -> None:
-    assert CONTROL_LINK.ping_interval * CONTROL_LINK.max_outstanding_pings == 30
+    assert CONTROL_OPTIONS.ping_interval * CONTROL_OPTIONS.max_outstanding_pings == 30

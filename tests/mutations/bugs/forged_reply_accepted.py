@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-from services.runtime.bus import BusPort
+from services.runtime.rpc.pending import PendingCalls
 from tests.mutations.bugs.planting import plant
 
 
 def _gullible(original: Any) -> Any:
-    def on_reply(self: Any, parsed: Any, payload: bytes) -> None:
-        pending = self._pending.get(parsed.rest)
-        if pending is not None:
-            parsed = dataclasses.replace(parsed, src=pending.to)
-        original(self, parsed, payload)
+    def arrived(self: Any, token: str, responder: Any, payload: bytes) -> bool:
+        return bool(original(self, token, self.asked(token) or responder, payload))
 
-    return on_reply
+    return arrived
 
 
-plant(BusPort, "_on_reply", _gullible)
+plant(PendingCalls, "arrived", _gullible)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from services.runtime import bus
+from services.runtime.rpc import serving
 from tests.mutations.bugs.planting import plant
 
 
@@ -18,4 +18,4 @@ def _patient(original: Any) -> Any:
     return decode
 
 
-plant(bus, "decode_envelope", _patient)
+plant(serving, "decode_envelope", _patient)

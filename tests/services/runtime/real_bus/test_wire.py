@@ -13,7 +13,7 @@ from protocol.errors import NotSent
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown
 from services.runtime.real.bus import NatsWire, TapWire
-from services.runtime.real.connection import BrokerConnection, LinkOptions
+from services.runtime.real.connection import BrokerConnection, ConnectionOptions
 from services.runtime.wire import Wire
 from tests.services.runtime.real_bus.conftest import OpenWire
 from tests.services.runtime.real_bus.listeners import Recorder, until
@@ -164,7 +164,7 @@ async def test_close_flushes_what_was_sent_in_the_same_turn(open_wire: OpenWire)
 
 async def test_the_first_connect_is_bounded(identities: Identities) -> None:
     seed = identities.node(NodeName("a")).seed
-    options = LinkOptions(first_connect=0.5)
+    options = ConnectionOptions(first_connect=0.5)
     wire = NatsWire("nats://127.0.0.1:1", seed, Incarnation(NodeName("a"), 1), options=options)
     with pytest.raises(NotSent, match="no broker"):
         await wire.open(Recorder())
@@ -175,7 +175,7 @@ async def test_the_first_connect_is_bounded(identities: Identities) -> None:
 async def test_who_is_not_in_the_list_does_not_get_in(broker: Broker, tmp_path: Any) -> None:
     stranger = Identities.create(tmp_path / "other", [NodeName("a")]).node(NodeName("a"))
     life = Incarnation(NodeName("a"), 1)
-    options = LinkOptions(first_connect=1.0)
+    options = ConnectionOptions(first_connect=1.0)
     wire = NatsWire(broker.url, stranger.seed, life, options=options)
     with pytest.raises(NotSent, match=r"(?i)authorization"):
         await wire.open(Recorder())

@@ -1,0 +1,125 @@
+"""Calls in flight: each waits for one reply, from one node, until its deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from protocol.codec import decode_as, decode_reply
+from protocol.errors import (
+    Disconnected,
+    Internal,
+    Malformed,
+    ProductError,
+    Refused,
+    TimedOut,
+    from_body,
+)
+from protocol.messages.base import Reply, Request, reply_type
+from protocol.terms import NodeName
+from services.runtime.rpc.envelopes import Seals
+
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class _Call:
+    to: NodeName
+    number: int
+    answer: type[Reply]
+    future: asyncio.Future[Reply]
+
+
+class PendingCalls:
+    """The calls of one connection, by token: what the subject of a reply ends with.
+
+    Counts ``unexpected_replies`` (nobody waits for them any more), ``forged`` (from another than
+    was asked, or to another question) and ``malformed`` (not a reply of the right kind).
+    """
+
+    def __init__(self, seals: Seals, counters: Counter[str]) -> None:
+        self._seals, self._counters = seals, counters
+        self._calls: dict[str, _Call] = {}
+
+    async def ask(
+        self,
+        token: str,
+        to: NodeName,
+        number: int,
+        message: Request[R],
+        send: Callable[[], None],
+        limit: AbstractAsyncContextManager[Any],
+        within: float,
+    ) -> R:
+        """``send`` the request, then wait for the reply to ``token`` inside of ``limit``.
+
+        ``limit`` ends the wait after ``within`` seconds of its own kind by ``TimeoutError``.
+        Raises what ``send`` raises, ``TimedOut``, ``Disconnected`` or ``Refused`` (see
+        ``disconnected``, ``refuse``), and the error that the other side answered with.
+        """
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._calls[token] = _Call(to, number, reply_type(type(message)), future)
+        try:
+            send()
+            async with limit:
+                return cast(R, await future)
+        except TimeoutError:
+            name = type(message).__name__
+            raise TimedOut(f"{name} to {to}: no answer within {within:g} s") from None
+        finally:
+            del self._calls[token]
+            if future.done() and not future.cancelled():
+                future.exception()  # seen, even if the caller was cancelled meanwhile
+
+    def arrived(self, token: str, responder: NodeName, payload: bytes) -> bool:
+        """A reply to ``token`` came in the name of ``responder``; True if it ended its call.
+
+        Raises ``Malformed`` for bytes that are no reply at all; the call waits on then.
+        """
+        call = self._calls.get(token)
+        if call is None or call.future.done():
+            self._counters["unexpected_replies"] += 1
+            return False
+        if call.to != responder:
+            self._counters["forged"] += 1
+            return False
+        reply = decode_reply(payload)
+        if reply.sender != responder or reply.message_id != call.number:
+            self._counters["forged"] += 1
+            return False
+        if reply.error is not None:
+            call.future.set_exception(from_body(reply.error))
+        elif reply.name != call.answer.__name__:
+            call.future.set_exception(Internal(f"{responder} answered {reply.name}"))
+        else:
+            try:
+                answer = decode_as(call.answer, reply.body)
+                call.future.set_result(self._seals.opened(answer, responder, call.number))
+            except Malformed as error:
+                self._counters["malformed"] += 1
+                call.future.set_exception(Internal(str(error)))
+        return True
+
+    def asked(self, token: str) -> NodeName | None:
+        """Who is to answer the call ``token``; None when nobody waits for it."""
+        call = self._calls.get(token)
+        return None if call is None or call.future.done() else call.to
+
+    def refuse(self, token: str, why: str) -> None:
+        """Nobody serves where the call went: it ends in ``Refused``, it certainly did not run."""
+        call = self._calls.get(token)
+        if call is not None and not call.future.done():
+            call.future.set_exception(Refused(why))
+
+    def disconnected(self) -> None:
+        """The connection is lost: every call ends in ``Disconnected``, it may have run."""
+        for call in self._calls.values():
+            if not call.future.done():
+                error: ProductError = Disconnected(
+                    f"the broker link was lost with a call to {call.to} in flight"
+                )
+                call.future.set_exception(error)

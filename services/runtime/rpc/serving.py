@@ -1,0 +1,90 @@
+"""Requests that came: each is checked, decoded, and answered once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from protocol.codec import decode_envelope, decode_message
+from protocol.envelope import Envelope
+from protocol.errors import Malformed, NotSent, ProductError
+from protocol.messages.base import Reply, Request
+from protocol.terms import NodeName
+from services.runtime.rpc.envelopes import Envelopes
+
+SendReply = Callable[[NodeName, str, bytes], None]
+"""Hands a reply to the wire: to whom, on which subject, what. Raises ``NotSent``."""
+
+
+class Serving:
+    """The serving side of one connection.
+
+    Counts ``forged`` (said in another's name), ``late`` (its deadline has passed), ``oversize``
+    (the reply was over the limit, an error went in its place), ``replies_lost`` (no connection
+    to send it on) and ``answered_twice``.
+    """
+
+    def __init__(
+        self,
+        envelopes: Envelopes,
+        counters: Counter[str],
+        monotonic: Callable[[], float],
+        send: SendReply,
+    ) -> None:
+        self.envelopes, self.counters = envelopes, counters
+        self.monotonic, self.send = monotonic, send
+
+    def admit(self, sender: str, name: str, reply_to: str, payload: bytes) -> Asked | None:
+        """A request that came in the name of ``sender`` on the subject of messages ``name``.
+
+        None when its bytes say otherwise; ``Malformed`` for bytes that are no envelope.
+        """
+        envelope = decode_envelope(payload)
+        if envelope.sender != sender or envelope.name != name:
+            self.counters["forged"] += 1
+            return None
+        return Asked(self, envelope, reply_to)
+
+
+class Asked:
+    """One request, with the place that its answer goes to."""
+
+    __slots__ = ("_answered", "_reply_to", "_serving", "envelope")
+
+    def __init__(self, serving: Serving, envelope: Envelope, reply_to: str) -> None:
+        self.envelope = envelope
+        self._serving, self._reply_to, self._answered = serving, reply_to, False
+
+    def too_late(self) -> bool:
+        """Whether its deadline has passed: the sender has given up, so it is not carried out."""
+        if self.envelope.deadline < self._serving.monotonic():
+            self._serving.counters["late"] += 1
+            return True
+        return False
+
+    def message(self) -> Request[Any]:
+        """What is asked; ``Malformed`` if it is unknown, invalid or not sealed for us."""
+        envelope = self.envelope
+        message = decode_message(envelope.name, envelope.body)
+        if not isinstance(message, Request):
+            raise Malformed(f"{envelope.name} is not a request")
+        seals = self._serving.envelopes.seals
+        return seals.opened(message, envelope.sender, envelope.message_id)
+
+    def answer(self, outcome: Reply | ProductError) -> None:
+        """Send the outcome; a reply that cannot leave is lost, as in life. Once."""
+        serving, request = self._serving, self.envelope
+        if self._answered:
+            serving.counters["answered_twice"] += 1
+            return
+        self._answered = True
+        try:
+            payload = serving.envelopes.reply(request, outcome)
+        except Malformed as too_large:
+            serving.counters["oversize"] += 1
+            payload = serving.envelopes.oversize_reply(request, too_large)
+        try:
+            serving.send(request.sender, self._reply_to, payload)
+        except NotSent:
+            serving.counters["replies_lost"] += 1
