@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from protocol.crypto.seal import Keyring, context, open_message, seal_message
 from protocol.envelope import Envelope
 from protocol.errors import Malformed, NotSent, ProductError
-from protocol.messages.base import Event, Message, Ping, Pong, Reply, Request
+from protocol.messages.base import Event, Message, Ping, Pong, Reply, Request, sealed_fields
 from protocol.subjects import (
     Link,
     Parsed,
@@ -53,10 +53,14 @@ class Sealing:
         self._me, self._ring = me, ring
 
     def closed(self, message: M, to: NodeName, number: int) -> M:
+        if not sealed_fields(type(message)):
+            return message
         info = context(self._me, to, number, type(message).__name__)
         return seal_message(message, self._ring, to, info)
 
     def opened(self, message: M, sender: NodeName, number: int) -> M:
+        if not sealed_fields(type(message)):
+            return message
         info = context(sender, self._me, number, type(message).__name__)
         return open_message(message, self._ring, info)
 
