@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import msgspec
 
-from protocol.terms import CryptoKeyId
+from protocol.terms import CryptoKeyId, ResultReason
 
 
 class ErrorBody(msgspec.Struct, frozen=True, array_like=True):
@@ -31,6 +31,7 @@ class ProductError(Exception):
     code: ClassVar[int] = 0
     definite: ClassVar[bool] = True
     fault: ClassVar[str] = ""
+    reason: ClassVar[ResultReason] = ResultReason.GENERAL_FAILURE
 
     def __init__(self, text: str = "", keys: tuple[CryptoKeyId, ...] = ()) -> None:
         super().__init__(text or (self.__doc__ or "").split("\n")[0])
@@ -224,6 +225,7 @@ class ItemNotFound(ProductError):
     """KMIP Item Not Found: no such object in this scope."""
 
     code = 40
+    reason = ResultReason.ITEM_NOT_FOUND
     fault = "KeyStateMissingInKMS"
 
 
@@ -231,12 +233,14 @@ class PermissionDenied(ProductError):
     """KMIP Permission Denied: own scope, but the operation is not allowed to this role."""
 
     code = 41
+    reason = ResultReason.PERMISSION_DENIED
 
 
 class WrongKeyLifecycleState(ProductError):
     """KMIP Wrong Key Lifecycle State: the state table has no such step."""
 
     code = 42
+    reason = ResultReason.WRONG_KEY_LIFECYCLE_STATE
     fault = "KeyStateNotActiveOrEnabled"
 
 
@@ -244,12 +248,14 @@ class InvalidField(ProductError):
     """KMIP Invalid Field: a field of the request is not acceptable."""
 
     code = 43
+    reason = ResultReason.INVALID_FIELD
 
 
 class CryptographicFailure(ProductError):
     """KMIP Cryptographic Failure: stored material does not unwrap."""
 
     code = 44
+    reason = ResultReason.CRYPTOGRAPHIC_FAILURE
 
 
 class GeneralFailure(ProductError):
@@ -263,3 +269,4 @@ class ResponseTooLarge(ProductError):
     """KMIP Response Too Large: the answer would not fit into one message; ask for fewer."""
 
     code = 46
+    reason = ResultReason.RESPONSE_TOO_LARGE

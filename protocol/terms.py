@@ -117,6 +117,18 @@ class RevocationReason(StrEnum):
     PRIVILEGE_WITHDRAWN = "Privilege Withdrawn"
 
 
+class ResultReason(StrEnum):
+    """KMIP Result Reason (KMIP 1.4 section 9.1.3.2.29; the lifecycle one is KMIP 2.0's)."""
+
+    ITEM_NOT_FOUND = "Item Not Found"
+    RESPONSE_TOO_LARGE = "Response Too Large"
+    INVALID_FIELD = "Invalid Field"
+    CRYPTOGRAPHIC_FAILURE = "Cryptographic Failure"
+    PERMISSION_DENIED = "Permission Denied"
+    WRONG_KEY_LIFECYCLE_STATE = "Wrong Key Lifecycle State"
+    GENERAL_FAILURE = "General Failure"
+
+
 class KeyUnavailableReason(StrEnum):
     """CryptoKeyStatus.reason (STD-20)."""
 

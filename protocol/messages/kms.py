@@ -6,7 +6,7 @@ placeholder would: the reply then carries the material, sealed to the requester.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -58,8 +58,18 @@ class KeyCreated(Reply, frozen=True, kw_only=True):
     material: Sealed | None = None
 
 
+KEY_VALUE_BYTES: Final = 94
+"""What the answer to ``GetKeys`` has for each key beyond its id, in bytes: ask in ``pages``."""
+
+KEY_ATTRIBUTES_BYTES: Final = 288
+"""What the answer to ``GetAttributes`` has for each key beyond its id, in bytes."""
+
+
 class GetKeys(Request["KeyValues"], frozen=True, kw_only=True):
-    """Material of up to 256 keys. Get works in every state that still has material."""
+    """Material of keys. Get works in every state that still has material.
+
+    ``ResponseTooLarge`` unless the ids are a page of ``pages(..., extra=KEY_VALUE_BYTES)``.
+    """
 
     key_ids: tuple[KeyId, ...]
 
@@ -80,7 +90,10 @@ class KeyValues(Reply, frozen=True, kw_only=True):
 
 
 class GetAttributes(Request["AttributeList"], frozen=True, kw_only=True):
-    """Attributes of up to 1,000 keys; ids that do not exist (in this scope) are left out."""
+    """Attributes of keys; ids that do not exist (in this scope) are left out.
+
+    ``ResponseTooLarge`` unless the ids are a page of ``pages(..., extra=KEY_ATTRIBUTES_BYTES)``.
+    """
 
     key_ids: tuple[KeyId, ...]
 

@@ -14,27 +14,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from protocol.errors import ItemNotFound, PermissionDenied, ProductError
 from protocol.terms import NodeName
 from services.kms.config import KmsConfig, KmsRole
-
-
-class Operation(StrEnum):
-    """KMIP's operations by KMIP's names; Query Audit is ours."""
-
-    DISCOVER_VERSIONS = "Discover Versions"
-    CREATE = "Create"
-    GET = "Get"
-    GET_ATTRIBUTES = "Get Attributes"
-    ACTIVATE = "Activate"
-    REVOKE = "Revoke"
-    DESTROY = "Destroy"
-    LOCATE = "Locate"
-    QUERY_AUDIT = "Query Audit"
-
+from services.kms.operations import Operation
 
 _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
     KmsRole.CLIENT: frozenset(

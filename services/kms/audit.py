@@ -13,22 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Sequence
-from enum import StrEnum
 from typing import Final
 
 import msgspec
 
-from protocol.errors import (
-    CryptographicFailure,
-    ItemNotFound,
-    PermissionDenied,
-    ProductError,
-    WrongKeyLifecycleState,
-)
-from protocol.messages.kms import AuditRow
-from services.kms.access import Operation
+from protocol.errors import CryptographicFailure
+from protocol.terms import ResultReason
 from services.kms.master import Vault
+from services.kms.operations import AuditRecord, Operation
 
 SCHEMA: Final = (
     """CREATE TABLE IF NOT EXISTS audit (
@@ -52,47 +44,31 @@ SCHEMA: Final = (
 CHANGING: Final = frozenset(
     {Operation.CREATE, Operation.ACTIVATE, Operation.REVOKE, Operation.DESTROY}
 )
-ID_LIMIT: Final = 64
-"""Longest key id in a row; an id that somebody made up is cut there."""
+WRITTEN: Final = CHANGING | {Operation.GET}
+"""Operations that are written down also when they succeed."""
+
+SUCCESS: Final = "Success"
+"""What stands in a row of an operation that succeeded; else it is the Result Reason."""
+
+ID_LIMIT: Final = 300
+"""Longest key id in a row, in characters; an id that somebody made up is cut there."""
 
 _START: Final = bytes(32)
 _HEAD: Final = b"audit head"
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Result(StrEnum):
-    """How an operation ended: KMIP's result reasons."""
+class AuditEntry(msgspec.Struct, frozen=True):
+    """One operation to write down.
 
-    SUCCESS = "Success"
-    ITEM_NOT_FOUND = "Item Not Found"
-    PERMISSION_DENIED = "Permission Denied"
-    WRONG_KEY_LIFECYCLE_STATE = "Wrong Key Lifecycle State"
-    CRYPTOGRAPHIC_FAILURE = "Cryptographic Failure"
-    GENERAL_FAILURE = "General Failure"
-
-
-def result_of(error: ProductError) -> Result:
-    match error:
-        case ItemNotFound():
-            return Result.ITEM_NOT_FOUND
-        case PermissionDenied():
-            return Result.PERMISSION_DENIED
-        case WrongKeyLifecycleState():
-            return Result.WRONG_KEY_LIFECYCLE_STATE
-        case CryptographicFailure():
-            return Result.CRYPTOGRAPHIC_FAILURE
-        case _:
-            return Result.GENERAL_FAILURE
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """One operation to write down. ``scope`` of the key, else of the caller: who may read it."""
+    ``scope`` of the key, else of the caller: who may read it. ``reason`` None: it succeeded.
+    """
 
     who: str
     scope: str
     operation: Operation
     key_id: str
-    result: Result = Result.SUCCESS
+    reason: ResultReason | None = None
 
 
 def begin(connection: sqlite3.Connection, vault: Vault) -> None:
@@ -106,35 +82,53 @@ def begun(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM audit_head").fetchone() is not None
 
 
-def append(
-    connection: sqlite3.Connection, vault: Vault, at: float, entries: Sequence[Entry]
-) -> int:
-    """Write ``entries`` in order and return the number of the first.
+class Trail:
+    """Entries of one transaction: numbered when they are noted, written together at its end.
 
-    ``CryptographicFailure`` when the head is not the one this server wrote.
+    ``at`` is the server's time of all of them, in Unix seconds.
     """
-    sequence, digest = head(connection, vault)
-    rows = []
-    for number, entry in enumerate(entries, sequence + 1):
-        # What SQLite gives back, so that checking later hashes the very same bytes.
-        row = (
-            number,
-            float(at),
-            entry.who,
-            entry.scope,
-            entry.operation.value,
-            entry.key_id[:ID_LIMIT],
-            entry.result.value,
+
+    def __init__(self, connection: sqlite3.Connection, vault: Vault, at: float) -> None:
+        self._connection, self._vault = connection, vault
+        self._at = float(at)
+        self._head: tuple[int, bytes] | None = None
+        self._entries: list[AuditEntry] = []
+
+    def note(self, entry: AuditEntry) -> int:
+        """Keep ``entry`` for ``write`` and return its number.
+
+        ``CryptographicFailure`` when the head is not the one this server wrote.
+        """
+        if self._head is None:
+            self._head = head(self._connection, self._vault)
+        self._entries.append(entry)
+        return self._head[0] + len(self._entries)
+
+    def write(self) -> None:
+        """Append what was noted, in order; nothing when nothing was."""
+        if self._head is None:
+            return
+        last, digest = self._head
+        rows = []
+        for entry in self._entries:
+            last += 1
+            # What SQLite gives back, so that checking later hashes the very same bytes.
+            row = (
+                last,
+                self._at,
+                entry.who,
+                entry.scope,
+                entry.operation.value,
+                entry.key_id[:ID_LIMIT],
+                SUCCESS if entry.reason is None else entry.reason.value,
+            )
+            digest = _link(digest, row)
+            rows.append((*row, digest))
+        self._connection.executemany("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._connection.execute(
+            "UPDATE audit_head SET sequence = ?, digest = ?, tag = ?",
+            (last, digest, self._vault.tag(_HEAD, _encode((last, digest)))),
         )
-        digest = _link(digest, row)
-        rows.append((*row, digest))
-    connection.executemany("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-    last = sequence + len(rows)
-    connection.execute(
-        "UPDATE audit_head SET sequence = ?, digest = ?, tag = ?",
-        (last, digest, vault.tag(_HEAD, _encode((last, digest)))),
-    )
-    return sequence + 1
 
 
 def head(connection: sqlite3.Connection, vault: Vault) -> tuple[int, bytes]:
@@ -164,7 +158,7 @@ def check(connection: sqlite3.Connection, vault: Vault) -> dict[str, int]:
         digest = _link(digest, tuple(row))
         if row[0] != expected or digest != stored:
             raise CryptographicFailure(f"audit row {expected} was altered or removed")
-        if row[6] == Result.SUCCESS and row[4] in CHANGING:
+        if row[6] == SUCCESS and row[4] in CHANGING:
             changed[row[5]] = expected
     if expected != last or digest != sealed:
         raise CryptographicFailure(f"the audit trail ends at row {expected}, not {last}")
@@ -173,7 +167,7 @@ def check(connection: sqlite3.Connection, vault: Vault) -> dict[str, int]:
 
 def read(
     connection: sqlite3.Connection, after: int, limit: int, scope: str | None
-) -> tuple[AuditRow, ...]:
+) -> tuple[AuditRecord, ...]:
     """Rows above ``after`` in order; of one scope, or of all when None."""
     rows = connection.execute(
         "SELECT sequence, at, who, operation, key_id, result, digest FROM audit "
@@ -181,7 +175,7 @@ def read(
         (after, scope, scope, limit),
     )
     return tuple(
-        AuditRow(
+        AuditRecord(
             sequence=sequence,
             at=at,
             who=who,

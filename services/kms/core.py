@@ -1,17 +1,18 @@
 """What each operation of the key server does, whoever asks and through whichever door.
 
-Each method takes the caller that the door proved and the request, and returns the reply after
-the commit. What is decided inside a transaction is returned from it, errors too: raising there
-would undo the audit row of the refusal.
+A door proves the caller and turns what it was sent into requests (``operations``); a message of
+several is a batch: one transaction, and all or nothing, which is KMIP's Batch Error Continuation
+Option *Undo*. The answer comes after the commit. What is decided inside of the transaction is
+returned from it, errors too: raising there would undo the audit row of the refusal.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -22,44 +23,26 @@ from protocol.errors import (
     ProductError,
     WrongKeyLifecycleState,
 )
-from protocol.messages.base import Sealed
-from protocol.messages.kms import (
-    Activate,
-    AttributeList,
-    AuditRows,
-    CreateKey,
-    Destroy,
-    DiscoverVersions,
-    GetAttributes,
-    GetKeys,
-    KeyCreated,
-    KeyState,
-    KeyValue,
-    KeyValues,
-    Locate,
-    Located,
-    QueryAudit,
-    Revoke,
-    ServerVersions,
-)
 from protocol.secret import KeyMaterial
-from protocol.terms import KeyId, KmipState
-from services.kms import access, audit, states, store
-from services.kms.access import Caller, Operation
-from services.kms.audit import Entry, Result
+from protocol.terms import KeyId, KmipState, ResultReason
+from services.kms import access, audit, operations, states, store
+from services.kms.access import Caller
 from services.kms.master import Vault
-from services.kms.states import Step
+from services.kms.operations import Operation, Request, Response
+from services.kms.states import Transition
 from services.kms.store import KeyRow
+from services.kms.work import Refusal, Work
 from services.runtime.ports import Clock, Database, Rng
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Response)
 
 VERSIONS: Final = ("1.4", "1.3", "1.2", "1.1", "1.0")
-GET_LIMIT: Final = 256
 LIST_LIMIT: Final = 1000
 OPERATION_ID_LIMIT: Final = 128
 
 _ALGORITHM, _LENGTH, _USAGE = "AES", 256, 12
+_LISTS: Final = frozenset({Operation.LOCATE, Operation.QUERY_AUDIT})
 
 
 class Core:
@@ -69,189 +52,100 @@ class Core:
         self._database, self._vault = database, vault
         self._clock, self._rng = clock, rng
 
-    async def discover_versions(self, caller: Caller, message: DiscoverVersions) -> ServerVersions:
-        """Does not touch the store, unless to write down a refusal (STD-09)."""
-        await self._admit(caller, Operation.DISCOVER_VERSIONS)
-        return ServerVersions(versions=VERSIONS)
+    async def execute(self, caller: Caller, request: Request[R]) -> R:
+        """Do one operation; raises the ``ProductError`` whose ``reason`` is the Result Reason."""
+        [response] = await self.batch(caller, (request,))
+        return cast(R, response)
 
-    async def create_key(self, caller: Caller, message: CreateKey) -> KeyCreated:
-        """Create, and Activate and Get if asked, in one transaction.
+    async def batch(self, caller: Caller, requests: Sequence[Request[Any]]) -> tuple[Response, ...]:
+        """Do operations in order, all or none; their responses, in that order.
 
-        A repeat of the operation makes nothing: its reply tells the key as it is now, without
-        material once that is destroyed.
+        A Create that is a repeat makes nothing, and what follows it in the batch about the same
+        key changes nothing: the responses tell the key as it is now.
         """
-        _check_template(message)
-        asked = [Operation.CREATE]
-        asked += [Operation.ACTIVATE] if message.activate else []
-        asked += [Operation.GET] if message.get else []
-        await self._admit(caller, *asked)
-        fresh = self._fresh(caller, message)
-        return await self._commit(lambda c: self._created(c, caller, message, fresh, asked))
-
-    async def get_keys(self, caller: Caller, message: GetKeys) -> KeyValues:
-        """Material leaves only after the commit of the rows that say so."""
-        _check_count(len(message.key_ids), GET_LIMIT)
-        await self._admit(caller, Operation.GET)
+        _check(requests)
+        await self._admit(caller, *(r.operation for r in requests if not r.names_an_object))
+        if all(request.operation is Operation.DISCOVER_VERSIONS for request in requests):
+            return tuple(operations.Versions(versions=VERSIONS) for _ in requests)  # STD-09
         at = self._clock.now()
-        return await self._commit(lambda c: self._values(c, caller, message, at))
-
-    async def get_attributes(self, caller: Caller, message: GetAttributes) -> AttributeList:
-        _check_count(len(message.key_ids), LIST_LIMIT)
-        await self._admit(caller, Operation.GET_ATTRIBUTES)
-
-        def read(connection: sqlite3.Connection) -> AttributeList:
-            rows = [store.find(connection, self._vault, key_id) for key_id in message.key_ids]
-            seen = [row for row in rows if row is not None and caller.sees(row.scope)]
-            return AttributeList(keys=tuple(store.attributes(row) for row in seen))
-
-        return await self._read(read)
-
-    async def activate(self, caller: Caller, message: Activate) -> KeyState:
-        return await self._move(caller, Operation.ACTIVATE, Step.ACTIVATE, message.key_id)
-
-    async def revoke(self, caller: Caller, message: Revoke) -> KeyState:
-        step = states.revocation(message.reason)
-        return await self._move(caller, Operation.REVOKE, step, message.key_id)
-
-    async def destroy(self, caller: Caller, message: Destroy) -> KeyState:
-        return await self._move(caller, Operation.DESTROY, Step.DESTROY, message.key_id)
-
-    async def locate(self, caller: Caller, message: Locate) -> Located:
-        """``ItemNotFound`` when ``after`` is no key that this caller sees."""
-        _check_limit(message.limit)
-        await self._admit(caller, Operation.LOCATE)
-        scope = None if caller.every_scope else caller.scope
-
-        def read(connection: sqlite3.Connection) -> Located | ProductError:
-            start: int | None = 0
-            if message.after:
-                start = store.ordinal(connection, message.after, scope)
-            if start is None:
-                return access.absent(caller)
-            found, total = store.locate(connection, scope, message.state, start, message.limit)
-            return Located(key_ids=found, total=total)
-
-        return await self._read(read)
-
-    async def query_audit(self, caller: Caller, message: QueryAudit) -> AuditRows:
-        """Rows of the caller's scope; of all scopes at the server's own door."""
-        _check_limit(message.limit)
-        if not 0 <= message.after < 2**63:
-            raise InvalidField("after: a row number is meant")
-        await self._admit(caller, Operation.QUERY_AUDIT)
-        scope = None if caller.every_scope else caller.scope
-        rows = await self._read(lambda c: audit.read(c, message.after, message.limit, scope))
-        return AuditRows(rows=rows)
+        fresh = [self._fresh(caller, r, at) for r in requests if isinstance(r, operations.Create)]
+        if any(request.operation in audit.WRITTEN for request in requests):
+            return await self._commit(lambda c: self._run(c, caller, requests, fresh, at))
+        return await self._read(lambda c: self._run(c, caller, requests, fresh, at))
 
     # ---- inside a transaction -------------------------------------------------------------
 
-    def _created(
+    def _run(
         self,
         connection: sqlite3.Connection,
         caller: Caller,
-        message: CreateKey,
-        fresh: KeyRow,
-        asked: list[Operation],
-    ) -> KeyCreated | ProductError:
-        try:
-            row = store.find_created(connection, self._vault, fresh.scope, fresh.operation_id)
-            material = store.material(self._vault, row or fresh) if message.get else None
-        except CryptographicFailure as error:
-            entry = Entry(caller.who, caller.scope, Operation.CREATE, "", audit.result_of(error))
-            self._note(connection, fresh.initial_date, entry)
-            return error
-        if row is None:
-            entries = [Entry(caller.who, fresh.scope, op, fresh.key_id) for op in asked]
-            first = self._note(connection, fresh.initial_date, *entries)
-            changes = sum(op in audit.CHANGING for op in asked)
-            row = msgspec.structs.replace(fresh, changed=first + changes - 1)
-            store.insert(connection, self._vault, row)
-        elif message.get:
-            result = Result.SUCCESS if material is not None else Result.ITEM_NOT_FOUND
-            entry = Entry(caller.who, row.scope, Operation.GET, row.key_id, result)
-            self._note(connection, fresh.initial_date, entry)
-        return KeyCreated(
-            key_id=row.key_id,
-            state=row.state,
-            material=None if material is None else Sealed.of(material),
-        )
-
-    def _values(
-        self, connection: sqlite3.Connection, caller: Caller, message: GetKeys, at: float
-    ) -> KeyValues | ProductError:
-        values: list[KeyValue] = []
-        keys: list[KeyMaterial] = []
-        entries: list[Entry] = []
-        failed: ProductError | None = None
-        for key_id in message.key_ids:
-            state: KmipState | None = None
-            index: int | None = None
-            scope, result = caller.scope, Result.ITEM_NOT_FOUND
-            try:
-                row = store.find(connection, self._vault, key_id)
-                if row is not None and caller.sees(row.scope):
-                    state, scope = row.state, row.scope
-                    material = store.material(self._vault, row)
-                    if material is not None:
-                        index, result = len(keys), Result.SUCCESS
-                        keys.append(material)
-            except CryptographicFailure as error:
-                failed, result = error, audit.result_of(error)
-            entries.append(Entry(caller.who, scope, Operation.GET, key_id, result))
-            values.append(KeyValue(key_id=key_id, state=state, index=index))
-        if failed is not None:  # nothing of this request leaves: say so of every key
-            result = audit.result_of(failed)
-            entries = [msgspec.structs.replace(entry, result=result) for entry in entries]
-        self._note(connection, at, *entries)
-        return failed or KeyValues(values=tuple(values), material=Sealed.of(*keys))
-
-    def _moved(
-        self,
-        connection: sqlite3.Connection,
-        caller: Caller,
-        operation: Operation,
-        step: Step,
-        key_id: KeyId,
+        requests: Sequence[Request[Any]],
+        fresh: list[KeyRow],
         at: float,
-    ) -> KeyState | ProductError:
-        scope, outcome = caller.scope, access.absent(caller)
+    ) -> tuple[Response, ...] | ProductError:
+        """All requests of a message, or the error of the first that fails, written down."""
+        work, left = Work(connection, self._vault, caller, at), iter(fresh)
         try:
-            row = store.find(connection, self._vault, key_id)
-        except CryptographicFailure as error:
-            row, outcome = None, error
-        if row is not None:
-            moved = _judged(caller, operation, step, row, at)
-            if not isinstance(moved, ProductError):
-                entry = Entry(caller.who, row.scope, operation, key_id)
-                changed = self._note(connection, at, entry)
-                moved = msgspec.structs.replace(moved, changed=changed)
-                store.update(connection, self._vault, moved)
-                return KeyState(key_id=key_id, state=moved.state)
-            outcome = moved
-            scope = row.scope if caller.sees(row.scope) else scope
-        entry = Entry(caller.who, scope, operation, key_id, audit.result_of(outcome))
-        self._note(connection, at, entry)
-        return outcome
+            responses = tuple([self._perform(work, request, left) for request in requests])
+        except (Refusal, CryptographicFailure) as ended:
+            refusal = ended if isinstance(ended, Refusal) else Refusal(ended, caller.scope)
+            return self._refused(connection, caller, requests[0], refusal, at)
+        work.write()
+        return responses
 
-    def _note(self, connection: sqlite3.Connection, at: float, *entries: Entry) -> int:
-        return audit.append(connection, self._vault, at, entries)
+    def _refused(
+        self,
+        connection: sqlite3.Connection,
+        caller: Caller,
+        request: Request[Any],
+        refusal: Refusal,
+        at: float,
+    ) -> ProductError:
+        """Nothing of the message happened: say so of each key that its first request names."""
+        if request.operation in audit.WRITTEN:
+            work = Work(connection, self._vault, caller, at)
+            for key_id in _named(request):
+                work.note(request.operation, key_id, refusal.scope, refusal.error.reason)
+            work.write()
+        return refusal.error
+
+    def _perform(self, work: Work, request: Request[Any], fresh: Iterator[KeyRow]) -> Response:
+        match request:
+            case operations.Create():
+                return _create(work, next(fresh))
+            case operations.Get():
+                return _get(work, request)
+            case operations.Activate():
+                return _move(work, request, Transition.ACTIVATE)
+            case operations.Revoke():
+                return _move(work, request, states.revocation(request.reason))
+            case operations.Destroy():
+                return _move(work, request, Transition.DESTROY)
+            case operations.GetAttributes():
+                return _attributes(work, request)
+            case operations.Locate():
+                return _locate(work, request)
+            case operations.QueryAudit():
+                return _trail(work, request)
+            case operations.DiscoverVersions():
+                return operations.Versions(versions=VERSIONS)
+        raise TypeError(f"{type(request).__name__} is no operation of a key server")
 
     # ---- around a transaction -------------------------------------------------------------
 
-    async def _move(
-        self, caller: Caller, operation: Operation, step: Step, key_id: KeyId
-    ) -> KeyState:
-        at = self._clock.now()
-        return await self._commit(lambda c: self._moved(c, caller, operation, step, key_id, at))
-
-    async def _admit(self, caller: Caller, *operations: Operation) -> None:
+    async def _admit(self, caller: Caller, *asked: Operation) -> None:
         """Raise the refusal of a role, after the trail has it."""
-        refused = access.refuse(caller, *operations)
+        refused = access.refuse(caller, *asked) if asked else None
         if refused is None:
             return
-        at, result = self._clock.now(), audit.result_of(refused)
-        entry = Entry(caller.who, caller.scope, operations[0], "", result)
-        await self._commit(lambda c: self._note(c, at, entry))
+        at, reason = self._clock.now(), refused.reason
+
+        def note(connection: sqlite3.Connection) -> None:
+            work = Work(connection, self._vault, caller, at)
+            work.note(asked[0], "", caller.scope, reason)
+            work.write()
+
+        await self._commit(note)
         raise refused
 
     async def _commit(self, fn: Callable[[sqlite3.Connection], T | ProductError]) -> T:
@@ -264,22 +158,21 @@ class Core:
             outcome = await self._database.query(fn)
         return _reply(outcome)
 
-    def _fresh(self, caller: Caller, message: CreateKey) -> KeyRow:
+    def _fresh(self, caller: Caller, request: operations.Create, at: float) -> KeyRow:
         """A new key, drawn before the transaction; thrown away when the request is a repeat."""
         key_id = KeyId(str(uuid.UUID(bytes=self._rng.token(16), version=4)))
         secret = KeyMaterial(self._rng.token(_LENGTH // 8))
         aad = store.binding(key_id, caller.scope, _ALGORITHM, _LENGTH, _USAGE)
-        at = self._clock.now()
         return KeyRow(
             key_id=key_id,
             scope=caller.scope,
-            operation_id=message.operation_id,
+            operation_id=request.operation_id,
             algorithm=_ALGORITHM,
             length=_LENGTH,
             usage_mask=_USAGE,
-            state=KmipState.ACTIVE if message.activate else KmipState.PRE_ACTIVE,
+            state=KmipState.PRE_ACTIVE,
             initial_date=at,
-            activation_date=at if message.activate else None,
+            activation_date=None,
             deactivation_date=None,
             compromise_date=None,
             destroy_date=None,
@@ -287,6 +180,119 @@ class Core:
             wrapped=self._vault.close(secret, aad, self._rng.token(12)),
             changed=0,
         )
+
+
+# ---- the operations -----------------------------------------------------------------------
+
+
+def _create(work: Work, fresh: KeyRow) -> operations.Created:
+    row = work.find_created(fresh.scope, fresh.operation_id)
+    work.repeated = row is not None
+    if row is None:
+        row = fresh
+        work.insert(row, Operation.CREATE)
+    work.placeholder = row.key_id
+    return operations.Created(unique_identifier=row.key_id, state=row.state)
+
+
+def _get(work: Work, request: operations.Get) -> operations.Got:
+    """Material leaves only after the commit of the rows that say so."""
+    ids = request.unique_identifiers
+    asked = (work.placeholder,) if ids is None else ids
+    return operations.Got(keys=tuple([_got(work, key_id) for key_id in asked]))
+
+
+def _got(work: Work, key_id: KeyId) -> operations.GotKey:
+    row = work.find(key_id)
+    if row is None or not work.caller.sees(row.scope):
+        work.note(Operation.GET, key_id, work.caller.scope, access.absent(work.caller).reason)
+        return operations.GotKey(unique_identifier=key_id)
+    material = store.material(work.vault, row)
+    gone = ResultReason.ITEM_NOT_FOUND if material is None else None
+    work.note(Operation.GET, key_id, row.scope, gone)
+    return operations.GotKey(unique_identifier=key_id, state=row.state, material=material)
+
+
+def _move(
+    work: Work, request: operations.ObjectRequest[Any], transition: Transition
+) -> operations.StateChanged:
+    key_id = work.placeholder if request.unique_identifier is None else request.unique_identifier
+    row = work.find(key_id)
+    if row is None:
+        raise Refusal(access.absent(work.caller), work.caller.scope)
+    if not (request.unique_identifier is None and work.repeated):
+        moved = _judged(work.caller, request.operation, transition, row, work.at)
+        if isinstance(moved, ProductError):
+            seen = work.caller.sees(row.scope)
+            raise Refusal(moved, row.scope if seen else work.caller.scope)
+        work.update(moved, request.operation)
+        row = moved
+    return operations.StateChanged(unique_identifier=key_id, state=row.state)
+
+
+def _judged(
+    caller: Caller, operation: Operation, transition: Transition, row: KeyRow, at: float
+) -> KeyRow | ProductError:
+    """The row after ``transition``, the same row for no change, or why not."""
+    refused = access.refuse_key(caller, operation, row.scope)
+    if refused is not None:
+        return refused
+    state = states.after(row.state, transition)
+    if state is None:
+        return WrongKeyLifecycleState(f"{operation} of a key that is {row.state}")
+    if state is row.state:
+        return row
+    replace = msgspec.structs.replace
+    match transition:
+        case Transition.ACTIVATE:
+            row = replace(row, activation_date=at)
+        case Transition.DEACTIVATE:
+            row = replace(row, deactivation_date=at)
+        case Transition.COMPROMISE:
+            row = replace(row, compromise_date=at)
+        case Transition.DESTROY:
+            row = replace(row, destroy_date=at, wrapped=None)
+    return replace(row, state=state, last_change_date=at)
+
+
+def _attributes(work: Work, request: operations.GetAttributes) -> operations.AttributeList:
+    rows = [work.find(key_id) for key_id in request.unique_identifiers]
+    seen = [row for row in rows if row is not None and work.caller.sees(row.scope)]
+    return operations.AttributeList(objects=tuple([store.attributes(row) for row in seen]))
+
+
+def _locate(work: Work, request: operations.Locate) -> operations.Located:
+    """``ItemNotFound`` when ``after`` is no key that this caller sees."""
+    scope = None if work.caller.every_scope else work.caller.scope
+    start: int | None = 0
+    if request.after:
+        start = store.ordinal(work.connection, request.after, scope)
+    if start is None:
+        raise Refusal(access.absent(work.caller), work.caller.scope)
+    most = request.maximum_items
+    found, total = store.locate(work.connection, scope, request.state, start, most)
+    return operations.Located(unique_identifiers=found, total=total)
+
+
+def _trail(work: Work, request: operations.QueryAudit) -> operations.AuditRecords:
+    """Rows of the caller's scope; of all scopes at the server's own door."""
+    scope = None if work.caller.every_scope else work.caller.scope
+    rows = audit.read(work.connection, request.after, request.maximum_items, scope)
+    return operations.AuditRecords(records=rows)
+
+
+def _named(request: Request[Any]) -> tuple[str, ...]:
+    """Ids that the trail has of a request that failed; one empty when it names none."""
+    match request:
+        case operations.ObjectRequest():
+            return (request.unique_identifier or "",)
+        case operations.Get():
+            return request.unique_identifiers or ("",)
+        case _:
+            return ("",)
+
+
+# ---- before and after ---------------------------------------------------------------------
 
 
 @contextmanager
@@ -298,50 +304,46 @@ def _storage() -> Iterator[None]:
         raise GeneralFailure(f"the key server's storage refused: {error.strerror}") from error
 
 
-def _judged(
-    caller: Caller, operation: Operation, step: Step, row: KeyRow, at: float
-) -> KeyRow | ProductError:
-    """The row after ``step``, the same row for no change, or why not."""
-    refused = access.refuse_key(caller, operation, row.scope)
-    if refused is not None:
-        return refused
-    state = states.after(row.state, step)
-    if state is None:
-        return WrongKeyLifecycleState(f"{operation} of a key that is {row.state}")
-    if state is row.state:
-        return row
-    replace = msgspec.structs.replace
-    match step:
-        case Step.ACTIVATE:
-            row = replace(row, activation_date=at)
-        case Step.DEACTIVATE:
-            row = replace(row, deactivation_date=at)
-        case Step.COMPROMISE:
-            row = replace(row, compromise_date=at)
-        case Step.DESTROY:
-            row = replace(row, destroy_date=at, wrapped=None)
-    return replace(row, state=state, last_change_date=at)
+def _reply(outcome: T | ProductError) -> T:
+    if isinstance(outcome, ProductError):
+        raise outcome
+    return outcome
 
 
-def _check_template(message: CreateKey) -> None:
-    if not 0 < len(message.operation_id) <= OPERATION_ID_LIMIT:
+def _check(requests: Sequence[Request[Any]]) -> None:
+    """``InvalidField`` for what no store is needed to refuse.
+
+    Lists read the database, which has nothing of the batch yet: they stand alone.
+    """
+    created = False
+    if len(requests) > 1 and any(request.operation in _LISTS for request in requests):
+        raise InvalidField("Locate and Query Audit are no part of a batch")
+    for request in requests:
+        match request:
+            case operations.Create():
+                _check_template(request)
+                created = True
+            case operations.Locate():
+                _check_limit(request.maximum_items)
+            case operations.QueryAudit():
+                _check_limit(request.maximum_items)
+                if not 0 <= request.after < 2**63:
+                    raise InvalidField("after: a row number is meant")
+            case (
+                operations.ObjectRequest(unique_identifier=None)
+                | operations.Get(unique_identifiers=None)
+            ) if not created:
+                raise InvalidField(f"{request.operation} names no key, and none was created before")
+
+
+def _check_template(request: operations.Create) -> None:
+    if not 0 < len(request.operation_id) <= OPERATION_ID_LIMIT:
         raise InvalidField(f"operation_id: 1 to {OPERATION_ID_LIMIT} characters")
-    given = (message.algorithm, message.length, message.usage_mask)
+    given = (request.algorithm, request.length, request.usage_mask)
     if given != (_ALGORITHM, _LENGTH, _USAGE):
         raise InvalidField(f"only AES-256 keys to encrypt and decrypt are made here, not {given}")
-
-
-def _check_count(count: int, most: int) -> None:
-    if count > most:
-        raise InvalidField(f"{count} key ids in one request; {most} at most")
 
 
 def _check_limit(limit: int) -> None:
     if not 1 <= limit <= LIST_LIMIT:
         raise InvalidField(f"limit {limit}: 1 to {LIST_LIMIT}")
-
-
-def _reply(outcome: T | ProductError) -> T:
-    if isinstance(outcome, ProductError):
-        raise outcome
-    return outcome

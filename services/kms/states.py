@@ -24,7 +24,7 @@ from typing import Final
 from protocol.terms import KmipState, RevocationReason
 
 
-class Step(StrEnum):
+class Transition(StrEnum):
     """What is asked of a key's state."""
 
     ACTIVATE = "activate"
@@ -40,10 +40,10 @@ _COMP, _GONE, _GONE_COMP = (
     KmipState.DESTROYED_COMPROMISED,
 )
 
-_TABLE: Final[dict[Step, dict[KmipState, KmipState]]] = {
-    Step.ACTIVATE: {_PRE: _ACTIVE, _ACTIVE: _ACTIVE},
-    Step.DEACTIVATE: {_ACTIVE: _OFF, _OFF: _OFF},
-    Step.COMPROMISE: {
+_TABLE: Final[dict[Transition, dict[KmipState, KmipState]]] = {
+    Transition.ACTIVATE: {_PRE: _ACTIVE, _ACTIVE: _ACTIVE},
+    Transition.DEACTIVATE: {_ACTIVE: _OFF, _OFF: _OFF},
+    Transition.COMPROMISE: {
         _PRE: _COMP,
         _ACTIVE: _COMP,
         _OFF: _COMP,
@@ -51,7 +51,7 @@ _TABLE: Final[dict[Step, dict[KmipState, KmipState]]] = {
         _GONE: _GONE_COMP,
         _GONE_COMP: _GONE_COMP,
     },
-    Step.DESTROY: {
+    Transition.DESTROY: {
         _PRE: _GONE,
         _OFF: _GONE,
         _COMP: _GONE_COMP,
@@ -63,9 +63,9 @@ _TABLE: Final[dict[Step, dict[KmipState, KmipState]]] = {
 _WITH_MATERIAL: Final = frozenset({_PRE, _ACTIVE, _OFF, _COMP})
 
 
-def after(state: KmipState, step: Step) -> KmipState | None:
-    """The state after ``step``, equal to ``state`` for no change, None when it is refused."""
-    return _TABLE[step].get(state)
+def after(state: KmipState, transition: Transition) -> KmipState | None:
+    """The state after ``transition``, equal to ``state`` for no change, None when it is refused."""
+    return _TABLE[transition].get(state)
 
 
 def has_material(state: KmipState) -> bool:
@@ -73,7 +73,7 @@ def has_material(state: KmipState) -> bool:
     return state in _WITH_MATERIAL
 
 
-def revocation(reason: RevocationReason) -> Step:
-    """The step that Revoke with this reason is (rules 2 and 3)."""
+def revocation(reason: RevocationReason) -> Transition:
+    """The transition that Revoke with this reason is (rules 2 and 3)."""
     compromise = (RevocationReason.KEY_COMPROMISE, RevocationReason.CA_COMPROMISE)
-    return Step.COMPROMISE if reason in compromise else Step.DEACTIVATE
+    return Transition.COMPROMISE if reason in compromise else Transition.DEACTIVATE

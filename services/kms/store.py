@@ -19,11 +19,11 @@ from typing import Final
 import msgspec
 
 from protocol.errors import CryptographicFailure
-from protocol.messages.kms import KeyAttributes
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState
 from services.kms import audit
 from services.kms.master import Vault, make_master, read_master
+from services.kms.operations import Attributes
 from services.runtime.ports import Database, Disk, Rng
 
 DATABASE: Final = "keys"
@@ -98,9 +98,10 @@ def material(vault: Vault, row: KeyRow) -> KeyMaterial | None:
     return vault.open(row.wrapped, aad)
 
 
-def attributes(row: KeyRow) -> KeyAttributes:
-    return KeyAttributes(
-        key_id=row.key_id,
+def attributes(row: KeyRow) -> Attributes:
+    """What Get Attributes tells of the key."""
+    return Attributes(
+        unique_identifier=row.key_id,
         state=row.state,
         algorithm=row.algorithm,
         length=row.length,

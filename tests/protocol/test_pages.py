@@ -9,33 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.codec import encode_envelope, encode_message, encoded_size
-from protocol.envelope import SIZE_LIMIT, VERSION, Envelope
-from protocol.messages.base import Message, Sealed
+from protocol.codec import encoded_size
+from protocol.envelope import SIZE_LIMIT
+from protocol.messages.base import Sealed
 from protocol.messages.host import AddKeys
-from protocol.messages.kms import GetKeys, KeyValue, KeyValues
 from protocol.messages.pages import KEY_BYTES, PAGE_BUDGET, first_page, fits, pages
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, KeyId, KmipState, NodeName, ProviderId
-
-LONG = 300
-"""Characters of the longest id."""
+from protocol.terms import CryptoKeyId, ProviderId
+from tests.protocol.weights import LONG, long_ids, on_the_wire
 
 _IDS = st.lists(st.text(max_size=LONG), max_size=60)
-
-
-def long_ids(count: int) -> tuple[KeyId, ...]:
-    return tuple(KeyId(f"{number:0{LONG}d}") for number in range(count))
-
-
-def on_the_wire(message: Message) -> int:
-    """Size of ``message`` in an envelope with long names; ``Malformed`` if it is too much."""
-    name = NodeName("n" * 48)
-    cause = f"{name}/{2**32}/{2**63}"
-    envelope = Envelope(
-        VERSION, 2**63, cause, name, 2**32, 1.5, type(message).__name__, encode_message(message)
-    )
-    return len(encode_envelope(envelope))
 
 
 @given(items=_IDS, budget=st.integers(1, 3000), extra=st.integers(0, 100))
@@ -77,29 +60,13 @@ def test_the_first_page_is_empty_only_of_nothing() -> None:
     assert first_page(("a", "b", "c"), at_most=2) == ("a", "b")
 
 
-def test_a_page_of_long_ids_fits_into_a_message_and_so_does_the_answer() -> None:
-    extra = KEY_BYTES + encoded_size(
-        KeyValue(key_id=KeyId(""), state=KmipState.PRE_ACTIVE, index=1)
-    )
-    made = list(pages(long_ids(2000), extra=extra))
+def test_a_page_of_keys_with_their_material_fits_into_one_command() -> None:
+    keys = [CryptoKeyId(key_id, ProviderId("p" * LONG)) for key_id in long_ids(1000)]
+    made = list(pages(keys, extra=KEY_BYTES))
     assert 2 < len(made) < 10
     for page in made:
-        assert on_the_wire(GetKeys(key_ids=page)) < SIZE_LIMIT
-        values = tuple(
-            KeyValue(key_id=key_id, state=KmipState.PRE_ACTIVE, index=index)
-            for index, key_id in enumerate(page)
-        )
-        keys = msgspec.msgpack.encode(tuple(bytes(32) for _ in page))
-        answer = KeyValues(values=values, material=Sealed(None, keys + bytes(48)))
-        assert on_the_wire(answer) < SIZE_LIMIT
-
-
-def test_a_page_of_keys_with_their_material_fits_into_one_command() -> None:
-    provider = ProviderId("p" * LONG)
-    keys = [CryptoKeyId(key_id, provider) for key_id in long_ids(1000)]
-    for page in pages(keys, extra=KEY_BYTES):
-        box = msgspec.msgpack.encode(tuple(bytes(32) for _ in page)) + bytes(48)
-        assert on_the_wire(AddKeys(keys=page, material=Sealed(None, box))) < SIZE_LIMIT
+        material = Sealed.of(*[KeyMaterial(bytes(32)) for _ in page])
+        assert on_the_wire(AddKeys(keys=page, material=material)) < SIZE_LIMIT
     assert PAGE_BUDGET < SIZE_LIMIT
 
 

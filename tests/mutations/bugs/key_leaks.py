@@ -37,7 +37,7 @@ def _server(original: Any) -> Any:
         made = await original(self, message, peer)
         if made.material is not None:
             text = repr(made.material.keys[0].reveal())
-            await self._core._database.transact(
+            await self.core._database.transact(
                 lambda connection: connection.execute("INSERT INTO leak VALUES (?)", (text,)) and 0
             )
         return made

@@ -35,7 +35,7 @@ if not CASES:
 
 
 @dataclass(frozen=True)
-class Step:
+class CaseStep:
     operation: str
     reason: RevocationReason
     refused: bool
@@ -55,14 +55,14 @@ def attribute(item: ElementTree.Element, name: str) -> str:
     return ""
 
 
-def steps(case: Path) -> Iterator[Step]:
+def steps(case: Path) -> Iterator[CaseStep]:
     root = ElementTree.parse(case).getroot()  # noqa: S314 - a file the person who runs this chose
     asked = [item for message in root.iter("RequestMessage") for item in message.iter("BatchItem")]
     told = [item for message in root.iter("ResponseMessage") for item in message.iter("BatchItem")]
     assert len(asked) == len(told) > 0
     for request, response in zip(asked, told, strict=True):
         state = attribute(response, "State")
-        yield Step(
+        yield CaseStep(
             operation=text(request, "Operation"),
             reason=REASONS[text(request, ".//RevocationReasonCode", "Unspecified")],
             refused=text(response, "ResultStatus") != "Success",
@@ -73,7 +73,7 @@ def steps(case: Path) -> Iterator[Step]:
         )
 
 
-def request(step: Step, key_id: KeyId) -> Request[Reply]:
+def request(step: CaseStep, key_id: KeyId) -> Request[Reply]:
     match step.operation:
         case "Create":
             algorithm, length = step.template

@@ -21,6 +21,7 @@ from protocol.messages.kms import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, RevocationReason
+from services.kms.audit import ID_LIMIT
 from services.kms.master import MASTER_FILE, Vault, make_master, read_master
 from services.kms.store import KeyRow, find, material
 from services.runtime.service import Halted
@@ -305,6 +306,6 @@ async def test_made_up_ids(server: Server, asked: str) -> None:
     assert got.values[0].state is None
     await server.boot()
     rows = (await server.ask(QueryAudit(), LOCAL)).rows
-    assert (rows[-1].key_id, rows[-1].result) == (asked[:64], "Item Not Found")
+    assert (rows[-1].key_id, rows[-1].result) == (asked[:ID_LIMIT], "Item Not Found")
     assert (await server.ask(Locate())).total == 1
     assert (await server.ask(Locate(), OTHER)).total == 0

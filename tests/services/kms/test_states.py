@@ -18,7 +18,7 @@ from protocol.messages.kms import (
     Revoke,
 )
 from protocol.terms import KeyId, KmipState, RevocationReason
-from services.kms.states import Step, after, has_material, revocation
+from services.kms.states import Transition, after, has_material, revocation
 from tests.services.kms.ports import OPERATOR, Server
 
 # state:                (Activate, Revoke other, Revoke compromise, Destroy); None = refused
@@ -30,7 +30,12 @@ EXPECTED: dict[str, tuple[str | None, str | None, str | None, str | None]] = {
     "Destroyed": (None, None, "Destroyed Compromised", "Destroyed"),
     "Destroyed Compromised": (None, None, "Destroyed Compromised", "Destroyed Compromised"),
 }
-STEPS = (Step.ACTIVATE, Step.DEACTIVATE, Step.COMPROMISE, Step.DESTROY)
+TRANSITIONS = (
+    Transition.ACTIVATE,
+    Transition.DEACTIVATE,
+    Transition.COMPROMISE,
+    Transition.DESTROY,
+)
 WITH_MATERIAL = ("Pre-Active", "Active", "Deactivated", "Compromised")
 CELLS = [(state, number, EXPECTED[state][number]) for state, number in product(EXPECTED, range(4))]
 
@@ -47,12 +52,12 @@ ROADS: dict[str, tuple[int, ...]] = {
 
 def test_table_is_whole() -> None:
     assert set(EXPECTED) == {state.value for state in KmipState}
-    assert set(STEPS) == set(Step)
+    assert set(TRANSITIONS) == set(Transition)
 
 
 @pytest.mark.parametrize(("state", "number", "expected"), CELLS)
 def test_step(state: str, number: int, expected: str | None) -> None:
-    found = after(KmipState(state), STEPS[number])
+    found = after(KmipState(state), TRANSITIONS[number])
     assert (None if found is None else found.value) == expected
 
 
@@ -62,9 +67,12 @@ def test_material(state: str) -> None:
 
 
 def test_revocation_reasons() -> None:
-    compromise = {r for r in RevocationReason if revocation(r) is Step.COMPROMISE}
+    compromise = {r for r in RevocationReason if revocation(r) is Transition.COMPROMISE}
     assert compromise == {RevocationReason.KEY_COMPROMISE, RevocationReason.CA_COMPROMISE}
-    assert {revocation(r) for r in RevocationReason} == {Step.COMPROMISE, Step.DEACTIVATE}
+    assert {revocation(r) for r in RevocationReason} == {
+        Transition.COMPROMISE,
+        Transition.DEACTIVATE,
+    }
 
 
 def operation(number: int, key_id: KeyId) -> Request[KeyState]:

@@ -1,0 +1,140 @@
+"""The bus door: who asks is the identity that the broker proved; keys leave sealed to it.
+
+Its lists are bounded by what fits into one answer: a request for more is ``ResponseTooLarge``
+before anything of it happens, and lists that the server chooses itself end where a message does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from protocol.errors import ResponseTooLarge
+from protocol.messages import kms as m
+from protocol.messages.base import Sealed
+from protocol.messages.pages import first_page, fits
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId, KmipState
+from services.kms import operations
+from services.kms.access import Caller, caller_at
+from services.kms.config import KmsConfig
+from services.kms.core import Core
+from services.runtime.service import Peer, Service, serves
+
+
+class BusDoor(Service):
+    """Handlers of every message to a key server. Who inherits from it sets up both fields."""
+
+    config: KmsConfig
+    core: Core
+
+    def _caller(self, peer: Peer) -> Caller:
+        return caller_at(self.config, peer.node, local=peer.local)
+
+    @serves(m.DiscoverVersions)
+    async def discover_versions(self, message: m.DiscoverVersions, peer: Peer) -> m.ServerVersions:
+        found = await self.core.execute(self._caller(peer), operations.DiscoverVersions())
+        return m.ServerVersions(versions=found.versions)
+
+    @serves(m.CreateKey)
+    async def create_key(self, message: m.CreateKey, peer: Peer) -> m.KeyCreated:
+        """One batch: Create, and Activate and Get if asked."""
+        batch: list[operations.Request[Any]] = [
+            operations.Create(
+                operation_id=message.operation_id,
+                algorithm=message.algorithm,
+                length=message.length,
+                usage_mask=message.usage_mask,
+            )
+        ]
+        batch += [operations.Activate()] if message.activate else []
+        batch += [operations.Get()] if message.get else []
+        key_id, state, material = KeyId(""), KmipState.PRE_ACTIVE, None
+        for response in await self.core.batch(self._caller(peer), batch):
+            match response:
+                case operations.Created() | operations.StateChanged():
+                    key_id, state = response.unique_identifier, response.state
+                case operations.Got(keys=(got,)) if got.material is not None:
+                    material = Sealed.of(got.material)
+        return m.KeyCreated(key_id=key_id, state=state, material=material)
+
+    @serves(m.GetKeys)
+    async def get_keys(self, message: m.GetKeys, peer: Peer) -> m.KeyValues:
+        _check_answer(message.key_ids, m.KEY_VALUE_BYTES)
+        request = operations.Get(unique_identifiers=message.key_ids)
+        got = await self.core.execute(self._caller(peer), request)
+        values: list[m.KeyValue] = []
+        keys: list[KeyMaterial] = []
+        for key in got.keys:
+            index = None if key.material is None else len(keys)
+            keys += [] if key.material is None else [key.material]
+            values.append(m.KeyValue(key_id=key.unique_identifier, state=key.state, index=index))
+        return m.KeyValues(values=tuple(values), material=Sealed.of(*keys))
+
+    @serves(m.GetAttributes)
+    async def get_attributes(self, message: m.GetAttributes, peer: Peer) -> m.AttributeList:
+        _check_answer(message.key_ids, m.KEY_ATTRIBUTES_BYTES)
+        request = operations.GetAttributes(unique_identifiers=message.key_ids)
+        found = await self.core.execute(self._caller(peer), request)
+        return m.AttributeList(keys=tuple(_attributes(one) for one in found.objects))
+
+    @serves(m.Activate)
+    async def activate(self, message: m.Activate, peer: Peer) -> m.KeyState:
+        return await self._move(operations.Activate(unique_identifier=message.key_id), peer)
+
+    @serves(m.Revoke)
+    async def revoke(self, message: m.Revoke, peer: Peer) -> m.KeyState:
+        request = operations.Revoke(unique_identifier=message.key_id, reason=message.reason)
+        return await self._move(request, peer)
+
+    @serves(m.Destroy)
+    async def destroy(self, message: m.Destroy, peer: Peer) -> m.KeyState:
+        return await self._move(operations.Destroy(unique_identifier=message.key_id), peer)
+
+    @serves(m.Locate)
+    async def locate(self, message: m.Locate, peer: Peer) -> m.Located:
+        request = operations.Locate(
+            state=message.state, after=message.after, maximum_items=message.limit
+        )
+        found = await self.core.execute(self._caller(peer), request)
+        return m.Located(key_ids=first_page(found.unique_identifiers), total=found.total)
+
+    @serves(m.QueryAudit)
+    async def query_audit(self, message: m.QueryAudit, peer: Peer) -> m.AuditRows:
+        request = operations.QueryAudit(after=message.after, maximum_items=message.limit)
+        found = await self.core.execute(self._caller(peer), request)
+        rows = [m.AuditRow(**msgspec.structs.asdict(record)) for record in found.records]
+        return m.AuditRows(rows=first_page(rows))
+
+    async def _move(
+        self, request: operations.ObjectRequest[operations.StateChanged], peer: Peer
+    ) -> m.KeyState:
+        """A change of state is rare and explains what follows it: one line in the log."""
+        caller = self._caller(peer)
+        changed = await self.core.execute(caller, request)
+        key_id, state = changed.unique_identifier, changed.state
+        self.node.record("kms.key_state", key_id=key_id, state=state.value, who=caller.who)
+        return m.KeyState(key_id=key_id, state=state)
+
+
+def _check_answer(key_ids: tuple[KeyId, ...], each: int) -> None:
+    """``ResponseTooLarge`` when the answer, ``each`` bytes a key beyond its id, would not fit."""
+    if not fits(key_ids, extra=each):
+        raise ResponseTooLarge(f"the answer about {len(key_ids)} keys does not fit; ask in pages")
+
+
+def _attributes(found: operations.Attributes) -> m.KeyAttributes:
+    return m.KeyAttributes(
+        key_id=found.unique_identifier,
+        state=found.state,
+        algorithm=found.algorithm,
+        length=found.length,
+        usage_mask=found.usage_mask,
+        initial_date=found.initial_date,
+        activation_date=found.activation_date,
+        deactivation_date=found.deactivation_date,
+        compromise_date=found.compromise_date,
+        destroy_date=found.destroy_date,
+        last_change_date=found.last_change_date,
+    )
