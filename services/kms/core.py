@@ -31,7 +31,7 @@ from services.kms.master import Vault
 from services.kms.operations import Operation, Request, Response
 from services.kms.states import Transition
 from services.kms.store import KeyRow
-from services.kms.work import Refusal, Work
+from services.kms.work import FreshKey, Refusal, Work
 from services.runtime.ports import Clock, Database, Rng
 
 T = TypeVar("T")
@@ -64,14 +64,18 @@ class Core:
         key changes nothing: the responses tell the key as it is now.
         """
         _check(requests)
-        await self._admit(caller, *(r.operation for r in requests if not r.names_an_object))
-        if all(request.operation is Operation.DISCOVER_VERSIONS for request in requests):
-            return tuple(operations.Versions(versions=VERSIONS) for _ in requests)  # STD-09
+        asked = [request.operation for request in requests]
+        unnamed = [request.operation for request in requests if not request.names_an_object]
+        await self._admit(caller, *unnamed)
+        if asked == [Operation.DISCOVER_VERSIONS]:
+            return (operations.Versions(versions=VERSIONS),)  # STD-09: without the store
         at = self._clock.now()
         fresh = [self._fresh(caller, r, at) for r in requests if isinstance(r, operations.Create)]
-        if any(request.operation in audit.WRITTEN for request in requests):
-            return await self._commit(lambda c: self._run(c, caller, requests, fresh, at))
-        return await self._read(lambda c: self._run(c, caller, requests, fresh, at))
+
+        def run(connection: sqlite3.Connection) -> tuple[Response, ...] | ProductError:
+            return self._run(connection, caller, requests, fresh, at)
+
+        return await (self._read(run) if audit.WRITTEN.isdisjoint(asked) else self._commit(run))
 
     # ---- inside a transaction -------------------------------------------------------------
 
@@ -80,7 +84,7 @@ class Core:
         connection: sqlite3.Connection,
         caller: Caller,
         requests: Sequence[Request[Any]],
-        fresh: list[KeyRow],
+        fresh: list[FreshKey],
         at: float,
     ) -> tuple[Response, ...] | ProductError:
         """All requests of a message, or the error of the first that fails, written down."""
@@ -109,7 +113,7 @@ class Core:
             work.write()
         return refusal.error
 
-    def _perform(self, work: Work, request: Request[Any], fresh: Iterator[KeyRow]) -> Response:
+    def _perform(self, work: Work, request: Request[Any], fresh: Iterator[FreshKey]) -> Response:
         match request:
             case operations.Create():
                 return _create(work, next(fresh))
@@ -158,12 +162,12 @@ class Core:
             outcome = await self._database.query(fn)
         return _reply(outcome)
 
-    def _fresh(self, caller: Caller, request: operations.Create, at: float) -> KeyRow:
+    def _fresh(self, caller: Caller, request: operations.Create, at: float) -> FreshKey:
         """A new key, drawn before the transaction; thrown away when the request is a repeat."""
         key_id = KeyId(str(uuid.UUID(bytes=self._rng.token(16), version=4)))
         secret = KeyMaterial(self._rng.token(_LENGTH // 8))
         aad = store.binding(key_id, caller.scope, _ALGORITHM, _LENGTH, _USAGE)
-        return KeyRow(
+        row = KeyRow(
             key_id=key_id,
             scope=caller.scope,
             operation_id=request.operation_id,
@@ -180,17 +184,18 @@ class Core:
             wrapped=self._vault.close(secret, aad, self._rng.token(12)),
             changed=0,
         )
+        return FreshKey(row, secret)
 
 
 # ---- the operations -----------------------------------------------------------------------
 
 
-def _create(work: Work, fresh: KeyRow) -> operations.Created:
-    row = work.find_created(fresh.scope, fresh.operation_id)
+def _create(work: Work, fresh: FreshKey) -> operations.Created:
+    row = work.find_created(fresh.row.scope, fresh.row.operation_id)
     work.repeated = row is not None
     if row is None:
-        row = fresh
-        work.insert(row, Operation.CREATE)
+        row = fresh.row
+        work.insert(fresh, Operation.CREATE)
     work.placeholder = row.key_id
     return operations.Created(unique_identifier=row.key_id, state=row.state)
 
@@ -207,7 +212,7 @@ def _got(work: Work, key_id: KeyId) -> operations.GotKey:
     if row is None or not work.caller.sees(row.scope):
         work.note(Operation.GET, key_id, work.caller.scope, access.absent(work.caller).reason)
         return operations.GotKey(unique_identifier=key_id)
-    material = store.material(work.vault, row)
+    material = work.material(row)
     gone = ResultReason.ITEM_NOT_FOUND if material is None else None
     work.note(Operation.GET, key_id, row.scope, gone)
     return operations.GotKey(unique_identifier=key_id, state=row.state, material=material)
@@ -242,17 +247,17 @@ def _judged(
         return WrongKeyLifecycleState(f"{operation} of a key that is {row.state}")
     if state is row.state:
         return row
-    replace = msgspec.structs.replace
+    changes: dict[str, Any] = {"state": state, "last_change_date": at}
     match transition:
         case Transition.ACTIVATE:
-            row = replace(row, activation_date=at)
+            changes["activation_date"] = at
         case Transition.DEACTIVATE:
-            row = replace(row, deactivation_date=at)
+            changes["deactivation_date"] = at
         case Transition.COMPROMISE:
-            row = replace(row, compromise_date=at)
+            changes["compromise_date"] = at
         case Transition.DESTROY:
-            row = replace(row, destroy_date=at, wrapped=None)
-    return replace(row, state=state, last_change_date=at)
+            changes |= {"destroy_date": at, "wrapped": None}
+    return msgspec.structs.replace(row, **changes)
 
 
 def _attributes(work: Work, request: operations.GetAttributes) -> operations.AttributeList:

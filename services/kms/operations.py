@@ -19,7 +19,7 @@ R = TypeVar("R", bound="Response", covariant=True)
 
 
 class Operation(StrEnum):
-    """KMIP's operations by KMIP's names (9.1.3.2.27); Query Audit is ours."""
+    """KMIP's operations by KMIP's names (KMIP 1.4 section 9.1.3.2.27); Query Audit is ours."""
 
     DISCOVER_VERSIONS = "Discover Versions"
     CREATE = "Create"
@@ -58,7 +58,7 @@ class ObjectRequest(Request[R], Generic[R], frozen=True, kw_only=True):
         return self.unique_identifier is not None
 
 
-# ---- Create (4.1) -----------------------------------------------------------------------------
+# ---- Create (KMIP 1.4 section 4.1) -------------------------------------------------------------
 
 
 class Created(Response, frozen=True, kw_only=True):
@@ -81,7 +81,7 @@ class Create(Request[Created], frozen=True, kw_only=True):
     usage_mask: int = 12  # Encrypt + Decrypt
 
 
-# ---- Get (4.11) and Get Attributes (4.12) -----------------------------------------------------
+# ---- Get and Get Attributes (KMIP 1.4 sections 4.11, 4.12) -------------------------------------
 
 
 class GotKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +110,7 @@ class Get(Request[Got], frozen=True, kw_only=True):
 
 
 class Attributes(msgspec.Struct, frozen=True, kw_only=True):
-    """The attributes of one symmetric key (section 3)."""
+    """The attributes of one symmetric key (KMIP 1.4 section 3)."""
 
     unique_identifier: KeyId
     state: KmipState
@@ -138,7 +138,7 @@ class GetAttributes(Request[AttributeList], frozen=True, kw_only=True):
     unique_identifiers: tuple[KeyId, ...]
 
 
-# ---- Activate (4.19), Revoke (4.20), Destroy (4.21) -------------------------------------------
+# ---- Activate, Revoke, Destroy (KMIP 1.4 sections 4.19 to 4.21) --------------------------------
 
 
 class StateChanged(Response, frozen=True, kw_only=True):
@@ -167,7 +167,7 @@ class Destroy(ObjectRequest[StateChanged], frozen=True, kw_only=True):
     operation: ClassVar[Operation] = Operation.DESTROY
 
 
-# ---- Locate (4.9), Discover Versions (4.26), and our own --------------------------------------
+# ---- Locate, Discover Versions (KMIP 1.4 sections 4.9, 4.26), and our own ----------------------
 
 
 class Located(Response, frozen=True, kw_only=True):

@@ -135,7 +135,7 @@ def find_created(
 
 
 def insert(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
-    connection.execute(_INSERT, (*_values(row), vault.tag(_KIND, _encode(row))))
+    connection.execute(_INSERT, (*msgspec.structs.astuple(row), vault.tag(_KIND, _encode(row))))
 
 
 def update(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
@@ -190,10 +190,6 @@ def locate(
     found = tuple(KeyId(row[0]) for row in rows)
     total = connection.execute(f"SELECT count(*) FROM keys WHERE {where}", values)  # noqa: S608
     return found, int(total.fetchone()[0])
-
-
-def _values(row: KeyRow) -> tuple[object, ...]:
-    return tuple(getattr(row, name) for name in KeyRow.__struct_fields__)
 
 
 def _verified(vault: Vault, found: tuple[object, ...]) -> KeyRow:

@@ -7,10 +7,12 @@ entries of the trail are appended together. When the message fails, its drafts a
 from __future__ import annotations
 
 import sqlite3
+from typing import NamedTuple
 
 import msgspec
 
 from protocol.errors import ProductError
+from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, ResultReason
 from services.kms import store
 from services.kms.access import Caller
@@ -26,6 +28,13 @@ class Refusal(Exception):
     def __init__(self, error: ProductError, scope: str) -> None:
         super().__init__(str(error))
         self.error, self.scope = error, scope
+
+
+class FreshKey(NamedTuple):
+    """A key that is made but not yet written: its row, and its material in clear."""
+
+    row: KeyRow
+    secret: KeyMaterial
 
 
 class Work:
@@ -44,7 +53,8 @@ class Work:
         self.repeated = False
         self._trail = Trail(connection, vault, at)
         self._rows: dict[KeyId, KeyRow] = {}
-        self._fresh: list[KeyId] = []
+        self._changed: dict[KeyId, int] = {}
+        self._fresh: dict[KeyId, FreshKey] = {}
 
     def find(self, key_id: KeyId) -> KeyRow | None:
         """The key as this message has left it; ``CryptographicFailure`` for an altered row."""
@@ -53,20 +63,26 @@ class Work:
 
     def find_created(self, scope: str, operation_id: str) -> KeyRow | None:
         """The key that this operation has made, if it has, in this message or before."""
-        for key_id in self._fresh:
-            if self._rows[key_id].operation_id == operation_id:
+        for key_id, fresh in self._fresh.items():
+            if fresh.row.operation_id == operation_id:
                 return self._rows[key_id]
         return store.find_created(self.connection, self.vault, scope, operation_id)
 
-    def insert(self, row: KeyRow, operation: Operation) -> None:
+    def material(self, row: KeyRow) -> KeyMaterial | None:
+        """The key itself, None once destroyed; ``CryptographicFailure`` if it does not unwrap."""
+        if row.wrapped is not None and row.key_id in self._fresh:
+            return self._fresh[row.key_id].secret
+        return store.material(self.vault, row)
+
+    def insert(self, fresh: FreshKey, operation: Operation) -> None:
         """Draft a new key that ``operation`` has made, and note it."""
-        self._fresh.append(row.key_id)
-        self.update(row, operation)
+        self._fresh[fresh.row.key_id] = fresh
+        self.update(fresh.row, operation)
 
     def update(self, row: KeyRow, operation: Operation) -> None:
         """Draft what ``operation`` has made of the key, and note it."""
-        number = self.note(operation, row.key_id, row.scope)
-        self._rows[row.key_id] = msgspec.structs.replace(row, changed=number)
+        self._rows[row.key_id] = row
+        self._changed[row.key_id] = self.note(operation, row.key_id, row.scope)
 
     def note(
         self, operation: Operation, key_id: str, scope: str, reason: ResultReason | None = None
@@ -77,8 +93,7 @@ class Work:
     def write(self) -> None:
         """Write all drafts; the transaction's commit makes them durable."""
         for key_id, row in self._rows.items():
-            if key_id in self._fresh:
-                store.insert(self.connection, self.vault, row)
-            else:
-                store.update(self.connection, self.vault, row)
+            put = store.insert if key_id in self._fresh else store.update
+            changed = self._changed[key_id]
+            put(self.connection, self.vault, msgspec.structs.replace(row, changed=changed))
         self._trail.write()

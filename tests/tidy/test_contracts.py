@@ -24,6 +24,10 @@ PLANTED = {
     "The broker's client is seen": ("services/runtime/sim/clock.py", "import nats"),
     "The TPM's library is seen": ("services/esxi/measure.py", "import tpm2_pytss"),
     "A service sees ports": ("services/esxi/boot.py", "import services.runtime.tpm.model"),
+    "The key server's core imports no message": (
+        "services/kms/core.py",
+        "from protocol.messages import kms",
+    ),
     "The two drivers know nothing": (
         "services/runtime/sim/rng.py",
         "import services.runtime.real.rng",

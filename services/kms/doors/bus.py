@@ -1,12 +1,15 @@
 """The bus door: who asks is the identity that the broker proved; keys leave sealed to it.
 
-Its lists are bounded by what fits into one answer: a request for more is ``ResponseTooLarge``
-before anything of it happens, and lists that the server chooses itself end where a message does.
+Its lists are bounded by what fits into one message of the data bus: a request for more is
+``ResponseTooLarge`` before anything of it happens, and lists that the server chooses itself end
+where a message does. The operator at the server's own door comes over the control plane, whose
+messages hold every list there can be.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,6 +24,8 @@ from services.kms.access import Caller, caller_at
 from services.kms.config import KmsConfig
 from services.kms.core import Core
 from services.runtime.service import Peer, Service, serves
+
+T = TypeVar("T")
 
 
 class BusDoor(Service):
@@ -61,7 +66,7 @@ class BusDoor(Service):
 
     @serves(m.GetKeys)
     async def get_keys(self, message: m.GetKeys, peer: Peer) -> m.KeyValues:
-        _check_answer(message.key_ids, m.KEY_VALUE_BYTES)
+        _check_answer(message.key_ids, m.KEY_VALUE_BYTES, peer)
         request = operations.Get(unique_identifiers=message.key_ids)
         got = await self.core.execute(self._caller(peer), request)
         values: list[m.KeyValue] = []
@@ -74,7 +79,7 @@ class BusDoor(Service):
 
     @serves(m.GetAttributes)
     async def get_attributes(self, message: m.GetAttributes, peer: Peer) -> m.AttributeList:
-        _check_answer(message.key_ids, m.KEY_ATTRIBUTES_BYTES)
+        _check_answer(message.key_ids, m.KEY_ATTRIBUTES_BYTES, peer)
         request = operations.GetAttributes(unique_identifiers=message.key_ids)
         found = await self.core.execute(self._caller(peer), request)
         return m.AttributeList(keys=tuple(_attributes(one) for one in found.objects))
@@ -98,14 +103,14 @@ class BusDoor(Service):
             state=message.state, after=message.after, maximum_items=message.limit
         )
         found = await self.core.execute(self._caller(peer), request)
-        return m.Located(key_ids=first_page(found.unique_identifiers), total=found.total)
+        return m.Located(key_ids=_fitting(found.unique_identifiers, peer), total=found.total)
 
     @serves(m.QueryAudit)
     async def query_audit(self, message: m.QueryAudit, peer: Peer) -> m.AuditRows:
         request = operations.QueryAudit(after=message.after, maximum_items=message.limit)
         found = await self.core.execute(self._caller(peer), request)
         rows = [m.AuditRow(**msgspec.structs.asdict(record)) for record in found.records]
-        return m.AuditRows(rows=first_page(rows))
+        return m.AuditRows(rows=_fitting(rows, peer))
 
     async def _move(
         self, request: operations.ObjectRequest[operations.StateChanged], peer: Peer
@@ -118,9 +123,14 @@ class BusDoor(Service):
         return m.KeyState(key_id=key_id, state=state)
 
 
-def _check_answer(key_ids: tuple[KeyId, ...], each: int) -> None:
+def _fitting(items: Sequence[T], peer: Peer) -> tuple[T, ...]:
+    """As many of ``items`` as one answer to ``peer`` holds; it asks for the rest with a cursor."""
+    return tuple(items) if peer.local else first_page(items)
+
+
+def _check_answer(key_ids: tuple[KeyId, ...], each: int, peer: Peer) -> None:
     """``ResponseTooLarge`` when the answer, ``each`` bytes a key beyond its id, would not fit."""
-    if not fits(key_ids, extra=each):
+    if not peer.local and not fits(key_ids, extra=each):
         raise ResponseTooLarge(f"the answer about {len(key_ids)} keys does not fit; ask in pages")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from protocol.errors import (
     Busy,
@@ -30,6 +30,7 @@ from protocol.errors import (
 )
 from protocol.messages.base import Request
 from protocol.messages.kms import (
+    KEY_ATTRIBUTES_BYTES,
     Activate,
     CreateKey,
     DiscoverVersions,
@@ -60,10 +61,6 @@ NO_ANSWER = (
     PermissionDenied,
     NoPermission,
 )
-
-ATTRIBUTES_PER_REQUEST: Final = 1000  # as many as a server answers for at once
-ATTRIBUTE_BYTES: Final = 320
-"""What the attributes of one key weigh in the answer beyond its id."""
 
 
 class StandardProvider:
@@ -197,7 +194,7 @@ class StandardProvider:
 
     async def status(self, key_ids: Sequence[KeyId]) -> Mapping[KeyId, KeyUnavailableReason | None]:
         found: dict[KeyId, KeyUnavailableReason | None] = {}
-        for page in pages(key_ids, extra=ATTRIBUTE_BYTES, at_most=ATTRIBUTES_PER_REQUEST):
+        for page in pages(key_ids, extra=KEY_ATTRIBUTES_BYTES):
             try:
                 reply, _ = await self._ask(GetAttributes(key_ids=page))
             except ProductError as error:

@@ -27,7 +27,7 @@ from protocol.terms import KeyId, KmipState
 from services.kms import store
 from services.kms.master import Vault, read_master
 from tests.protocol.weights import LONG, long_ids, on_the_wire
-from tests.services.kms.ports import LOCAL, VCENTER, Server
+from tests.services.kms.ports import LOCAL, OPERATOR, VCENTER, Server
 
 EMPTY = KeyId("")
 LONGEST_STATE = max(KmipState, key=lambda state: len(state.value))
@@ -113,6 +113,14 @@ async def test_an_answer_that_would_not_fit_is_refused_before_anything_happens(
     assert (await server.ask(QueryAudit(), LOCAL)).rows == before
 
 
+async def test_the_operator_at_the_server_itself_gets_whole_lists(server: Server) -> None:
+    """The control plane holds them; who shows a server's keys would otherwise miss some."""
+    ids = await long_keys(server, 999)
+    located = (await server.ask(Locate(), LOCAL)).key_ids
+    assert list(located[1:]) == ids
+    assert len((await server.ask(GetAttributes(key_ids=located), LOCAL)).keys) == 1000
+
+
 async def test_located_long_ids_come_in_pages(server: Server) -> None:
     wanted = await long_keys(server, 1500)
     seen: list[KeyId] = []
@@ -129,7 +137,7 @@ async def test_audit_rows_with_long_ids_come_in_pages(server: Server) -> None:
         await server.ask(GetKeys(key_ids=part))
     rows: list[AuditRow] = []
     count = 0
-    while (page := await server.ask(QueryAudit(after=len(rows)), LOCAL)).rows:
+    while (page := await server.ask(QueryAudit(after=len(rows)), OPERATOR)).rows:
         assert on_the_wire(page) < SIZE_LIMIT
         rows += page.rows
         count += 1
