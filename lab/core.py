@@ -152,7 +152,7 @@ class LabCore(ABC):
         body = bytes(encode_message(message))
         name = type(message).__name__
         answer = await self.tell(
-            node, Ask(node=node, name=name, body=body, within=within), within + 1.0
+            node, Ask(node=node, name=name, body=body, within_s=within), within + 1.0
         )
         if answer.error is not None:
             raise from_body(answer.error)
@@ -209,7 +209,7 @@ class LabCore(ABC):
     async def canary(
         self, node: NodeName, to: NodeName, *, within: float = 1.0, count: int = 1
     ) -> CanaryResult:
-        message = Canary(node=node, to=to, within=within, count=count)
+        message = Canary(node=node, to=to, within_s=within, count=count)
         return await self.tell(node, message, (within + 1.0) * count + 10.0)
 
     # ---- under the node ---------------------------------------------------------------------

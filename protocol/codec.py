@@ -46,7 +46,7 @@ _WRONG = (msgspec.DecodeError, ValueError, TypeError, RecursionError, OverflowEr
 
 
 def encode_message(message: Message) -> msgspec.Raw:
-    """The body of ``message``; ``TypeError`` if it holds clear keys."""
+    """The body of ``message`` in msgpack; ``TypeError`` if it holds clear keys."""
     return msgspec.Raw(_encoder.encode(message))
 
 
@@ -95,6 +95,7 @@ def encode_envelope(envelope: Envelope | ReplyEnvelope, limit: int = SIZE_LIMIT)
 
 
 def decode_envelope(data: bytes) -> Envelope:
+    """The envelope in ``data``; ``Malformed`` for other bytes or another version."""
     try:
         envelope = _envelope.decode(data)
     except _WRONG as error:
@@ -105,6 +106,7 @@ def decode_envelope(data: bytes) -> Envelope:
 
 
 def decode_reply(data: bytes) -> ReplyEnvelope:
+    """The reply envelope in ``data``; ``Malformed`` for other bytes or another version."""
     try:
         reply = _reply.decode(data)
     except _WRONG as error:

@@ -43,6 +43,7 @@ class ProductError(Exception):
         REGISTRY[cls.__name__] = cls
 
     def body(self) -> ErrorBody:
+        """This error as it goes onto the wire; ``from_body`` is the way back."""
         return ErrorBody(type(self).__name__, str(self), self.keys)
 
 
@@ -110,7 +111,7 @@ class NotConnected(ProductError):
 
 
 class NotAvailable(ProductError):
-    """This part is not built, or not present in this lab."""
+    """This is not built, or not present in this lab."""
 
     code = 9
     fault = "NotSupported"

@@ -22,14 +22,20 @@ class Link:
 
     @property
     def reverse(self) -> Link:
+        """The link on which replies travel."""
         return Link(self.dst, self.src)
 
 
 def request_subject(src: str, dst: str, message: str) -> str:
+    """Where ``src`` publishes a request ``message`` (a class name) to ``dst``."""
     return f"l.{src}.{dst}.q.{message}"
 
 
 def reply_subject(responder: str, requester: str, token: str) -> str:
+    """Where ``responder`` publishes its reply: on the reverse link.
+
+    ``token`` is the requester's own mark of the request, without dots.
+    """
     return f"l.{responder}.{requester}._r.{token}"
 
 
@@ -39,6 +45,7 @@ def reply_prefix(responder: str, requester: str) -> str:
 
 
 def event_subject(src: str, event: str) -> str:
+    """Where ``src`` broadcasts an ``event`` (a class name)."""
     return f"e.{src}.{event}"
 
 

@@ -28,7 +28,10 @@ def encrypt_block(dek: KeyMaterial, index: int, plain: bytes) -> bytes:
 
 
 def decrypt_block(dek: KeyMaterial, index: int, stored: bytes) -> bytes:
-    """The inverse of ``encrypt_block``; wrong bytes, not an error, under another key."""
+    """The inverse of ``encrypt_block``: under another key it gives wrong bytes and no error.
+
+    ``ValueError`` for a DEK that is not 64 bytes or whose halves are equal.
+    """
     decryptor = _cipher(dek, index).decryptor()
     return decryptor.update(stored) + decryptor.finalize()
 

@@ -29,21 +29,25 @@ M = TypeVar("M", bound=Message)
 
 @dataclass(frozen=True)
 class Keyring:
-    """A node's sealing key and everybody's public keys (``recipients`` grows as nodes join)."""
+    """A node's own X25519 key, and the public key of every node that it may seal to.
+
+    ``recipients`` is a live view: it grows as nodes join the lab.
+    """
 
     private: X25519PrivateKey
     recipients: Mapping[NodeName, X25519PublicKey]
 
 
 def context(sender: str, receiver: str, message_id: int, name: str) -> bytes:
-    """The HPKE info string of one message."""
+    """The ``info`` of one message (RFC 9180 section 5.1): a box opens under the same one only."""
     return f"keystead/1|{sender}|{receiver}|{message_id}|{name}".encode()
 
 
 def seal_message(message: M, ring: Keyring, to: NodeName, info: bytes) -> M:
     """``message`` with its key fields boxed to ``to``; the same object when it has none.
 
-    ``KeyError`` when ``to`` has no known key.
+    ``info`` is the message's ``context``; each field adds its name to it, so that two boxes of one
+    message cannot change places. ``KeyError`` when ``to`` has no known key.
     """
     changes: dict[str, Sealed] = {}
     for field in sealed_fields(type(message)):
@@ -57,7 +61,10 @@ def seal_message(message: M, ring: Keyring, to: NodeName, info: bytes) -> M:
 
 
 def open_message(message: M, ring: Keyring, info: bytes) -> M:
-    """``message`` with its boxes opened; ``Malformed`` when one is not for us or not for this."""
+    """``message`` with its boxes opened.
+
+    ``Malformed`` when a box was sealed to another node, for another ``info``, or was altered.
+    """
     changes: dict[str, Sealed] = {}
     for field in sealed_fields(type(message)):
         value = getattr(message, field)

@@ -1,4 +1,4 @@
-"""Wrapping a key under a key: AES-256-GCM with associated data.
+"""Wrapping a key under a key: AES-256-GCM with associated data (NIST SP 800-38D).
 
 Used for keys at rest in the key server and for the DEKs of a VM under its KEK. The associated
 data names what the wrapped key is for; a box moved to another place does not open.

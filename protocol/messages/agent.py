@@ -57,6 +57,8 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeRunState(StrEnum):
+    """Where a node is between power-on and power-off, as its agent sees it."""
+
     OFF = "off"
     BOOTING = "booting"
     RUNNING = "running"
@@ -109,6 +111,8 @@ class PowerOff(Request["NodePowered"], frozen=True, kw_only=True):
 
 
 class NodePowered(Reply, frozen=True, kw_only=True):
+    """The node after its power was switched."""
+
     status: NodeStatus
 
 
@@ -119,6 +123,8 @@ class ListNodes(Request["NodeList"], frozen=True, kw_only=True):
 
 
 class NodeList(Reply, frozen=True, kw_only=True):
+    """The nodes that were asked for, by name."""
+
     nodes: tuple[NodeStatus, ...]
 
 
@@ -135,14 +141,15 @@ class AddNode(Request[Done], frozen=True, kw_only=True):
 class Ask(Request["Answer"], frozen=True, kw_only=True):
     """The local console: hand ``body`` (message ``name``) to the node's own service.
 
-    The service sees a peer with ``local`` set. Key material does not pass it.
+    The service sees a peer with ``local`` set, and has ``within_s`` lab seconds to answer. Key
+    material does not pass: ``Malformed``.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     node: NodeName
     name: str
     body: bytes
-    within: float
+    within_s: float
 
 
 class Answer(Reply, frozen=True, kw_only=True):
@@ -213,11 +220,14 @@ class SetRules(Request[Done], frozen=True, kw_only=True):
 
 
 class Canary(Request["CanaryResult"], frozen=True, kw_only=True):
-    """Send ``Ping`` from one node to another over the data bus, ``count`` times in a row."""
+    """Send ``Ping`` from one node to another over the data bus, ``count`` times in a row.
+
+    Each has ``within_s`` lab seconds to come back.
+    """
 
     node: NodeName
     to: NodeName
-    within: float = 1.0
+    within_s: float = 1.0
     count: int = 1
 
 
@@ -243,6 +253,12 @@ class TpmAct(StrEnum):
 
 
 class TpmAction(Request["TpmActed"], frozen=True, kw_only=True):
+    """Act on the TPM under a node as its owner at the bench would; the node itself is not asked.
+
+    ``label`` names the image that SAVE keeps and ROLLBACK puts back. ``InvalidState`` when the node
+    has no TPM, or must be off for this and is on; ``NotFound`` when no image has that label.
+    """
+
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     node: NodeName
     act: TpmAct
@@ -258,12 +274,16 @@ class TpmActed(Reply, frozen=True, kw_only=True):
 
 
 class SetFirmware(Request[Done], frozen=True, kw_only=True):
+    """Set up the firmware of a node anew; it is in force from the next power-on."""
+
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     node: NodeName
     firmware: Firmware
 
 
 class DiskAct(StrEnum):
+    """What is done with the copy of a disk under a label: make it, put it back, throw it away."""
+
     SAVE = "save"
     RESTORE = "restore"
     DROP = "drop"

@@ -16,6 +16,8 @@ from protocol.secret import KeyMaterial
 
 
 class Repeat(StrEnum):
+    """What receiving a request a second time means; see the text of this module."""
+
     READ = "read"
     CONVERGE = "converge"
     CREATE = "create"
@@ -37,6 +39,7 @@ class Sealed:
 
     @classmethod
     def of(cls, *keys: KeyMaterial) -> Sealed:
+        """A field with these keys in clear, for a message that is about to be sent."""
         return cls(keys, None)
 
     @property
@@ -48,6 +51,7 @@ class Sealed:
 
     @property
     def is_open(self) -> bool:
+        """Whether the keys can be read here: not boxed, or opened by the bus port."""
         return self._keys is not None
 
     def __repr__(self) -> str:
@@ -98,6 +102,8 @@ class Ping(Request["Pong"], frozen=True, kw_only=True):
 
 
 class Pong(Reply, frozen=True, kw_only=True):
+    """The node lives: in its ``boot``-th life, as ``role``."""
+
     boot: int
     role: str
 

@@ -35,6 +35,8 @@ class DiscoverVersions(Request["ServerVersions"], frozen=True, kw_only=True):
 
 
 class ServerVersions(Reply, frozen=True, kw_only=True):
+    """Versions of KMIP that the server speaks, the newest first."""
+
     versions: tuple[str, ...]
 
 
@@ -99,6 +101,8 @@ class GetAttributes(Request["AttributeList"], frozen=True, kw_only=True):
 
 
 class AttributeList(Reply, frozen=True, kw_only=True):
+    """Attributes of the keys that exist, in the order asked."""
+
     keys: tuple[KeyAttributes, ...]
 
 
@@ -125,6 +129,8 @@ class Destroy(Request["KeyState"], frozen=True, kw_only=True):
 
 
 class KeyState(Reply, frozen=True, kw_only=True):
+    """The key is in this state, durably; it may have been before."""
+
     key_id: KeyId
     state: KmipState
 
@@ -138,6 +144,11 @@ class Locate(Request["Located"], frozen=True, kw_only=True):
 
 
 class Located(Reply, frozen=True, kw_only=True):
+    """A page of ids; ``total`` is how many match in all.
+
+    A page ends where a message does: ask again with ``after`` until it is empty.
+    """
+
     key_ids: tuple[KeyId, ...]
     total: int
 
@@ -162,4 +173,9 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditRows(Reply, frozen=True, kw_only=True):
+    """A page of rows, in order.
+
+    A page ends where a message does: ask again with ``after`` until it is empty.
+    """
+
     rows: tuple[AuditRow, ...]

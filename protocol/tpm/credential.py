@@ -31,13 +31,19 @@ class CredentialForeign(ValueError):
 
 
 def kdf_a(key: bytes, label: bytes, context: bytes, bits: int) -> bytes:
-    """KDFa with SHA-256, at most 256 bits: one block of HMAC in counter mode."""
+    """KDFa (TPM 2.0 part 1, key derivation) with SHA-256: one block of HMAC in counter mode.
+
+    ``bits`` of the result, 256 at most.
+    """
     data = u32(1) + label + b"\0" + context + u32(bits)
     return hmac.digest(key, data, "sha256")[: bits // 8]
 
 
 def kdf_e(shared: bytes, party_u: bytes, party_v: bytes) -> bytes:
-    """KDFe with SHA-256 and 256 bits for the label IDENTITY: the seed of a credential."""
+    """KDFe (TPM 2.0 part 1, key derivation) with SHA-256 and the label IDENTITY: a 32-byte seed.
+
+    ``shared`` is the x coordinate of the ECDH point; the parties are given by theirs.
+    """
     return hashlib.sha256(u32(1) + shared + _LABEL + party_u + party_v).digest()
 
 
@@ -79,7 +85,7 @@ def ecc_seed_of(shared: bytes, ephemeral: EccPoint, ek: EccPoint) -> bytes:
 
 
 def encode_point(point: EccPoint) -> bytes:
-    """TPMS_ECC_POINT."""
+    """``point`` as a TPMS_ECC_POINT (TPM 2.0 part 2)."""
     return sized(point.x) + sized(point.y)
 
 

@@ -1,4 +1,4 @@
-"""The one error of everything that concerns a TPM, and what return codes mean."""
+"""The one error of everything that concerns a TPM, and what return codes mean (TPM 2.0 part 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The TCG2 crypto-agile event log: build, parse, replay, and check bodies.
+"""The crypto-agile event log of the TCG PC Client firmware profile: build, parse, replay, check.
 
 Layout (little-endian): one TCG_PCR_EVENT header (EV_NO_ACTION, "Spec ID Event03", one
 algorithm: SHA-256), then a TCG_PCR_EVENT2 record per measurement. Replaying proves only that

@@ -18,10 +18,10 @@ def pcr_digest(selection: PcrSelection, values: Mapping[int, bytes]) -> bytes:
 
 
 def policy_pcr_digest(selection: PcrSelection, values: Mapping[int, bytes]) -> bytes:
-    """Policy digest (32 bytes) of TPM2_PolicyPCR over ``values`` (PCR index -> 32 bytes).
+    """The policy digest that TPM2_PolicyPCR (TPM 2.0 part 3) would give, in 32 bytes.
 
-    Seal under it what shall open only while the PCRs have these values (POL-01). ``KeyError``
-    when a selected PCR has no value.
+    ``values`` has 32 bytes for each PCR index. Seal under it what shall open only while the PCRs
+    have these values (POL-01). ``KeyError`` when a selected PCR has no value.
     """
     start = bytes(DIGEST_SIZE) + u32(CC_POLICY_PCR) + pcr_select(selection.pcrs)
     return hashlib.sha256(start + pcr_digest(selection, values)).digest()

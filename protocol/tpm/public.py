@@ -39,7 +39,7 @@ RSA_EXPONENT: Final = 65537
 
 
 class Attributes(IntFlag):
-    """TPMA_OBJECT, the bits used here."""
+    """TPMA_OBJECT (TPM 2.0 part 2): the bits that are used here."""
 
     FIXED_TPM = 1 << 1
     FIXED_PARENT = 1 << 4
@@ -88,7 +88,7 @@ class PublicError(ValueError):
 
 
 class EccPoint(msgspec.Struct, frozen=True):
-    """A point of P-256, 32 bytes each."""
+    """A point of P-256: its coordinates in 32 bytes each, or empty in a template."""
 
     x: bytes
     y: bytes
@@ -133,6 +133,7 @@ def ek_rsa_public(modulus: bytes = bytes(256)) -> PublicArea:
 
 
 def ek_template(kind: EkKind) -> PublicArea:
+    """The template from which a TPM makes its endorsement key of this kind."""
     match kind:
         case EkKind.ECC_P256:
             return ek_public()
@@ -154,7 +155,7 @@ def sealed_public(policy: bytes, unique: bytes = b"") -> PublicArea:
 
 
 def public_name(public: PublicArea) -> TpmName:
-    """The TPM's name for it: hash algorithm, then SHA-256 of the public area (34 bytes)."""
+    """Its Name (TPM 2.0 part 1): hash algorithm, then SHA-256 of the public area; 34 bytes."""
     return TpmName(u16(ALG_SHA256) + hashlib.sha256(public.raw).digest())
 
 

@@ -62,8 +62,11 @@ class QuoteRefused(Exception):
 
 
 class Attested(msgspec.Struct, frozen=True):
-    """What a good quote tells. ``clock`` is ms of powered time; ``safe`` is False after a power
-    cycle without TPM2_Shutdown."""
+    """What a good quote tells.
+
+    ``pcrs`` is index -> 32 bytes. ``clock`` is ms of powered time; ``safe`` is False after a power
+    cycle without TPM2_Shutdown. The counts are of power cycles and resumes.
+    """
 
     pcrs: dict[int, bytes]
     clock: int
@@ -74,7 +77,7 @@ class Attested(msgspec.Struct, frozen=True):
 
 
 class QuoteBody(msgspec.Struct, frozen=True):
-    """TPMS_ATTEST of a quote."""
+    """TPMS_ATTEST of a quote (TPM 2.0 part 2), field by field; ``clock`` in ms of powered time."""
 
     signer: TpmName
     nonce: bytes

@@ -25,19 +25,22 @@ class Truncated(ValueError):
 
 
 def u16(value: int) -> bytes:
+    """``value`` in two bytes, big-endian; ``OverflowError`` when it does not fit."""
     return value.to_bytes(2, "big")
 
 
 def u32(value: int) -> bytes:
+    """``value`` in four bytes, big-endian; ``OverflowError`` when it does not fit."""
     return value.to_bytes(4, "big")
 
 
 def u64(value: int) -> bytes:
+    """``value`` in eight bytes, big-endian; ``OverflowError`` when it does not fit."""
     return value.to_bytes(8, "big")
 
 
 def sized(data: bytes) -> bytes:
-    """A TPM2B: length in two bytes, then the data."""
+    """``data`` as a TPM2B (TPM 2.0 part 2): its length in two bytes, then itself."""
     return u16(len(data)) + data
 
 
@@ -57,6 +60,7 @@ class Reader:
         self._at = 0
 
     def take(self, size: int) -> bytes:
+        """The next ``size`` bytes; ``Truncated`` when there are not as many."""
         end = self._at + size
         if end > len(self._data):
             raise Truncated(f"{size} bytes wanted at {self._at}, {len(self._data)} in all")
@@ -65,15 +69,19 @@ class Reader:
         return piece
 
     def u8(self) -> int:
+        """The next byte as a number; ``Truncated`` at the end."""
         return self.take(1)[0]
 
     def u16(self) -> int:
+        """The next two bytes as a number; ``Truncated`` at the end."""
         return int.from_bytes(self.take(2), "big")
 
     def u32(self) -> int:
+        """The next four bytes as a number; ``Truncated`` at the end."""
         return int.from_bytes(self.take(4), "big")
 
     def u64(self) -> int:
+        """The next eight bytes as a number; ``Truncated`` at the end."""
         return int.from_bytes(self.take(8), "big")
 
     def sized(self) -> bytes:
@@ -81,6 +89,7 @@ class Reader:
         return self.take(self.u16())
 
     def rest(self) -> bytes:
+        """All bytes that are left, maybe none."""
         return self.take(len(self._data) - self._at)
 
     def end(self) -> None:

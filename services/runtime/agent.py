@@ -119,7 +119,7 @@ class Agent:
         if not isinstance(request, Request) or sealed_fields(type(request)):
             raise Malformed(f"{message.name} does not pass the local console")
         try:
-            reply = await self.machine(message.node).runner.ask(request, message.within)
+            reply = await self.machine(message.node).runner.ask(request, message.within_s)
         except ProductError as error:
             return Answer(error=error.body())
         if any(getattr(reply, field) is not None for field in sealed_fields(type(reply))):
@@ -137,7 +137,7 @@ class Agent:
         for _ in range(message.count):
             start = self._world.monotonic()
             try:
-                await runner.bus.request(message.to, Ping(), within=message.within)
+                await runner.bus.request(message.to, Ping(), within=message.within_s)
             except ProductError as failure:
                 error = type(failure).__name__
             else:

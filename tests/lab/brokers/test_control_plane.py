@@ -89,7 +89,7 @@ async def test_a_request_has_its_reply_with_its_type(connect: Connect) -> None:
         return Answer(name="Pong", body=bytes(2_000_000))  # more than the data bus would carry
 
     await ControlServer(agent).serve({Ask: ask, ListNodes: nodes})
-    message = Ask(node=NodeName("a"), name="Ping", body=b"\x00\r\n", within=1.5)
+    message = Ask(node=NodeName("a"), name="Ping", body=b"\x00\r\n", within_s=1.5)
     answer = await supervisor.request(AGENT, message, within=LONG)
     assert answer == Answer(name="Pong", body=bytes(2_000_000))
     assert asked == [(message, SUPERVISOR)]
@@ -108,7 +108,7 @@ async def test_the_cli_and_an_agent_ask_the_supervisor_and_each_hears_only_its_o
     clients = [await connect(name) for name in (CLI, CLI, AGENT)]
 
     async def one(client: ControlClient, n: int) -> str:
-        message = Ask(node=NodeName("a"), name=f"{n}", body=b"", within=1.0)
+        message = Ask(node=NodeName("a"), name=f"{n}", body=b"", within_s=1.0)
         return (await client.request(SUPERVISOR, message, within=LONG)).name
 
     calls = [(client, n) for n in range(50) for client in clients]
@@ -155,7 +155,7 @@ async def test_a_reply_of_the_wrong_type_or_size_is_an_error(connect: Connect) -
     await ControlServer(agent).serve({ListNodes: wrong, Ask: huge})
     with pytest.raises(Internal):
         await supervisor.request(AGENT, ListNodes(), within=LONG)
-    ask = Ask(node=NodeName("a"), name="", body=b"", within=1.0)
+    ask = Ask(node=NodeName("a"), name="", body=b"", within_s=1.0)
     with pytest.raises(Internal, match="over the limit"):  # it has been done: no refusal
         await supervisor.request(AGENT, ask, within=LONG)
 
@@ -313,7 +313,7 @@ async def test_it_survives_the_brokers_return(broker: Broker, connect: Connect) 
     await server.serve({Ask: slow, ListNodes: nodes})
     heard: list[Event] = []
     await supervisor.subscribe_events(lambda sender, event: heard.append(event))
-    ask = Ask(node=NodeName("a"), name="", body=b"", within=1.0)
+    ask = Ask(node=NodeName("a"), name="", body=b"", within_s=1.0)
     in_flight = asyncio.create_task(supervisor.request(AGENT, ask, within=LONG))
     await entered.wait()
     await broker.kill()
