@@ -1,11 +1,11 @@
-"""``async with Lab(...)``: the library's door, and what tests use.
+"""``async with Lab(...)``: the api for Python, and what tests use.
 
 ::
 
     async with Lab(mode="sim", seed=7) as lab:
         await lab.cut("vcenter", "kms")
         await lab.reboot("esxi-001")
-        assert (await lab.vm("vm-01"))["crypto"] == "locked"
+        assert (await lab.vm("vm-01")).crypto == VmCryptoState.LOCKED
 
 ``mode="sim"``: a worker process in virtual time; it stands still between commands, ``sleep``
 lets it go on. ``mode="lab"``: real processes, started for this block and gone after it.
@@ -21,12 +21,18 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
 from chaos.keeper import FaultKeeper
-from lab.api import VERBS, Session, run_verb
+from lab.api import commands
+from lab.api.answers import HealReport, Host, LoggedEvent, Reason, Vm, VmPower
+from lab.api.commands import Command
+from lab.api.following import all_events
+from lab.api.session import Session
+from lab.api.table import perform
+from lab.api.wire import decode_answer, encode_command
 from lab.errors import KeysteadError
 from lab.processes.process_lab import ProcessLab
 from lab.simulation.sim_lab import simulations
@@ -35,43 +41,50 @@ from lab.topology.provision import provision
 from services.runtime.real.world import LabTime
 from services.runtime.sim.runner import Conversation
 
-Row = dict[str, Any]
+A = TypeVar("A")
+N = TypeVar("N")
 
 
-class Door(Protocol):
-    """How verbs reach a lab."""
+class Way(Protocol):
+    """How commands reach a lab."""
 
-    async def call(self, name: str, arguments: bytes) -> bytes: ...
+    async def do(self, command: Command[A]) -> A: ...
     async def sleep(self, seconds: float) -> None: ...
     async def close(self) -> None: ...
 
 
-class SimDoor:
-    """To a worker in virtual time."""
+class Simulated:
+    """A lab in virtual time, in a worker."""
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
 
-    async def call(self, name: str, arguments: bytes) -> bytes:
-        return await self._conversation.call(name, arguments)
+    async def do(self, command: Command[A]) -> A:
+        raw = await self._conversation.call("command", bytes(encode_command(command)))
+        return decode_answer(command, raw)
 
     async def sleep(self, seconds: float) -> None:
-        await self.call("sleep", msgspec.msgpack.encode(float(seconds)))
+        await self._conversation.call("sleep", msgspec.msgpack.encode(float(seconds)))
+
+    async def trace(self) -> str:
+        """The hash of everything that happened in this world."""
+        raw = await self._conversation.call("trace", b"")
+        return msgspec.msgpack.decode(raw, type=str)
 
     async def close(self) -> None:
         await self._conversation.close()
 
 
-class OwnDoor:
-    """To real processes that this process supervises itself."""
+class Owned:
+    """A lab of real processes that this process supervises itself."""
 
     def __init__(self, lab: ProcessLab, session: Session, folder: Path) -> None:
         self.lab, self.session, self._folder = lab, session, folder
         leases = session.keeper.keep_leases(lab.lease_tick)
         self._leases = asyncio.get_running_loop().create_task(leases)
 
-    async def call(self, name: str, arguments: bytes) -> bytes:
-        return await run_verb(self.session, name, arguments)
+    async def do(self, command: Command[A]) -> A:
+        return await perform(self.session, command)
 
     async def sleep(self, seconds: float) -> None:
         await self.lab.sleep(seconds)
@@ -105,10 +118,10 @@ class Lab:
         self.topology: Topology = plan(load(topology, **changes))
         self.seed = secrets.randbelow(1 << 31) if seed is None else seed
         self._patch = patch
-        self._door: Door | None = None
+        self._way: Way | None = None
 
     async def __aenter__(self) -> Lab:
-        self._door = await (self._simulated() if self.mode == "sim" else self._real())
+        self._way = await (self._simulated() if self.mode == "sim" else self._real())
         return self
 
     async def __aexit__(
@@ -117,13 +130,13 @@ class Lab:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._door is not None:
-            await self._door.close()
-            self._door = None
+        if self._way is not None:
+            await self._way.close()
+            self._way = None
 
-    async def _simulated(self) -> Door:
+    async def _simulated(self) -> Simulated:
         topology = msgspec.msgpack.encode(self.topology)
-        return SimDoor(
+        return Simulated(
             await Conversation.open(
                 "lab.simulation.sim_lab:serve",
                 topology,
@@ -133,88 +146,105 @@ class Lab:
             )
         )
 
-    async def _real(self) -> Door:
+    async def _real(self) -> Owned:
         folder = Path(tempfile.mkdtemp(prefix="keystead-"))
         clock = LabTime(time.monotonic(), time.time(), self.topology.pace)
         lab = ProcessLab(folder, self.topology, clock, self.seed, patch=self._patch)
-        session = Session(lab, FaultKeeper(lab))
-        door = OwnDoor(lab, session, folder)
+        session = Session(lab, FaultKeeper(lab), folder=folder)
+        owned = Owned(lab, session, folder)
         try:
             await lab.start()
             await provision(lab, session.report)
         except BaseException:
-            await door.close()
+            await owned.close()
             raise
-        return door
+        return owned
 
     @property
-    def door(self) -> Door:
-        if self._door is None:
+    def way(self) -> Way:
+        """How this lab is reached; ``RuntimeError`` outside of the block."""
+        if self._way is None:
             raise RuntimeError("use `async with Lab(...)`")
-        return self._door
+        return self._way
 
     # ---- commands
 
-    async def do(self, verb: str, **arguments: Any) -> Any:
-        """Run any verb of ``lab.api`` by name; its plain result. Raises ``KeysteadError``."""
-        made = msgspec.convert(arguments, VERBS[verb].arguments)
-        return msgspec.msgpack.decode(await self.door.call(verb, msgspec.msgpack.encode(made)))
+    async def do(self, command: Command[A]) -> A:
+        """Do any command of ``lab.api.commands``; its answer. Raises ``KeysteadError``."""
+        return await self.way.do(command)
 
     async def sleep(self, seconds: float) -> None:
         """Lab seconds: virtual in the simulation, divided by ``pace`` in a real lab."""
-        await self.door.sleep(seconds)
+        await self.way.sleep(seconds)
 
-    async def hosts(self) -> list[Row]:
-        return list((await self.do("get.hosts"))["items"])
+    async def trace(self) -> str:
+        """The trace hash of a simulated lab; ``RuntimeError`` for a lab of real processes."""
+        if not isinstance(self.way, Simulated):
+            raise RuntimeError("real processes leave no trace that a seed could give again")
+        return await self.way.trace()
 
-    async def vms(self) -> list[Row]:
-        return list((await self.do("get.vms"))["items"])
+    async def hosts(self) -> tuple[Host, ...]:
+        """vCenter's view of every host, by name."""
+        return (await self.do(commands.GetHosts())).items
 
-    async def vm(self, name: str) -> Row:
-        """vCenter's view of one VM."""
-        return next(v for v in await self.vms() if v["vm"] == name)
+    async def vms(self) -> tuple[Vm, ...]:
+        """vCenter's view of every VM, by name."""
+        return (await self.do(commands.GetVms())).items
 
-    async def host(self, name: str) -> Row:
-        """vCenter's view of one host."""
-        return next(h for h in await self.hosts() if h["host"] == name)
+    async def vm(self, name: str) -> Vm:
+        """vCenter's view of one VM; KS-USE-002 when it has none of that name."""
+        return _one(name, {str(vm.vm): vm for vm in await self.vms()})
 
-    async def why(self, vm: str) -> list[Row]:
-        """Reasons for a VM's state, headline first: ``why``, ``rule``, ``cure``."""
-        return list((await self.do("describe.vm", name=vm))["reasons"])
+    async def host(self, name: str) -> Host:
+        """vCenter's view of one host; KS-USE-002 when it has none of that name."""
+        return _one(name, {str(host.host): host for host in await self.hosts()})
+
+    async def why(self, vm: str) -> tuple[Reason, ...]:
+        """Reasons for a VM's state, headline first."""
+        return (await self.do(commands.DescribeVm(vm))).reasons
 
     async def cut(self, a: str, b: str, *, one_way: bool = False) -> str:
         """Cut the link between two nodes; the id of the fault."""
-        return await self.fault("link.cut", between=[a, b], dir="to" if one_way else "both")
+        return (await self.do(commands.LinkCut(a, b, one_way))).fault.id
 
     async def fault(self, kind: str, **values: Any) -> str:
         """Begin any fault of ``chaos.faults``; its id."""
-        made = await self.do("fault.inject", kind=kind, values=values)
-        return str(made["fault"]["id"])
+        return (await self.do(commands.FaultInject(kind, values))).fault.id
 
-    async def heal(self, *ids: str, with_cure: bool = False) -> Row:
+    async def heal(self, *ids: str, with_cure: bool = False) -> HealReport:
         """Take these faults back, or all."""
-        row: Row = await self.do("heal", ids=list(ids), all=not ids, with_cure=with_cure)
-        return row
+        return await self.do(commands.Heal(ids, all=not ids, with_cure=with_cure))
 
     async def reboot(self, *hosts: str) -> None:
-        await self.do("host.reboot", hosts=list(hosts))
+        """Reboot hosts in order."""
+        await self.do(commands.HostReboot(hosts))
 
     async def power_loss(self, *hosts: str) -> None:
         """Pull the power and give it back."""
-        await self.do("host.power-loss", hosts=list(hosts))
+        await self.do(commands.HostPowerLoss(hosts))
 
-    async def vm_on(self, *vms: str) -> list[Row]:
-        return list((await self.do("vm.on", vms=list(vms)))["items"])
+    async def vm_on(self, *vms: str) -> tuple[VmPower, ...]:
+        """Power VMs on; one that is refused says so in its row."""
+        return (await self.do(commands.VmOn(vms))).items
 
-    async def vm_off(self, *vms: str) -> list[Row]:
-        return list((await self.do("vm.off", vms=list(vms)))["items"])
+    async def vm_off(self, *vms: str) -> tuple[VmPower, ...]:
+        """Power VMs off; one that is refused says so in its row."""
+        return (await self.do(commands.VmOff(vms))).items
 
     async def esx(self, host: str, command: str) -> str:
         """esxcli at the host's console; its output. KS-PRODUCT-001 when it fails."""
-        row = await self.do("esx", host=host, arguments=command.split())
-        if row["exit_code"] != 0:
-            raise KeysteadError("KS-PRODUCT-001", str(row["output"]).strip())
-        return str(row["output"])
+        result = await self.do(commands.Esx(host, tuple(command.split())))
+        if result.exit_code != 0:
+            raise KeysteadError("KS-PRODUCT-001", result.output.strip())
+        return result.output
 
-    async def events(self, after: int = 0) -> list[Row]:
-        return list((await self.do("events", after=after))["items"])
+    async def events(self, after: int = 0) -> tuple[LoggedEvent, ...]:
+        """vCenter's whole event log above a number, oldest first."""
+        return await all_events(self.do, after)
+
+
+def _one(name: str, there: Mapping[str, N]) -> N:
+    found = there.get(name)
+    if found is None:
+        raise KeysteadError("KS-USE-002", f"vCenter has no {name}; it has {', '.join(there)}")
+    return found

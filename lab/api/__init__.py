@@ -1,27 +1,14 @@
 """The commands of a lab, served the same way by a running lab and by a simulated one.
 
-A verb is an async function of a ``Session`` and one frozen struct of arguments; it returns
-plain data, which the command line prints as table or JSON. One file per noun:
+A command is a frozen struct, its answer another one. Every way in encodes these and decides
+nothing: the terminal (``lab.cli``), Python (``lab.client``). To add a command: its struct, its
+answer if there is none that fits, its function, a line in ``table``, its looks in ``lab.cli``.
 
-- ``table``  Session, the table of verbs    - ``look``   get, events, status   - ``describe``  why
-- ``hosts``  power, esxcli, add, TPM        - ``vms``    create, encrypt, on, off
-- ``keys``   key servers and providers      - ``links``  cut, delay, loss, dup; faults, heal
-- ``experiments``  an experiment on this lab
+- ``commands``  what can be asked             - ``answers``    what is answered
+- ``wire``      how both travel               - ``documents``  the document of an answer
+- ``table``     joins command, answer, function; ``perform`` does one on a ``session``
+- ``look``, ``hosts``, ``vms``, ``keys``, ``faults``, ``describe``, ``experiments``
+                the functions, by noun
+- ``views``     from messages of services to answers    - ``reasons``  why it is so, pure
+- ``refusal``   the product's no, for people            - ``following``  vCenter's events to the end
 """
-
-from lab.api import describe, experiments, hosts, keys, links, look, vms
-from lab.api.table import VERBS, Session, Verb, run_verb
-
-__all__ = [
-    "VERBS",
-    "Session",
-    "Verb",
-    "describe",
-    "experiments",
-    "hosts",
-    "keys",
-    "links",
-    "look",
-    "run_verb",
-    "vms",
-]

@@ -2,33 +2,190 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-
-from lab.api.look import tpm_row, vcenter_up
-from lab.api.reasons import HostFacts, KeyFacts, Reason, VmFacts, of_host, of_vm
-from lab.api.table import Session, verb
+from lab.api import commands
+from lab.api.answers import (
+    EventLine,
+    HostDescription,
+    KeyOfVm,
+    ProviderDescription,
+    Reason,
+    VmDescription,
+)
+from lab.api.look import connected_hosts, tpm_of, vcenter_up
+from lab.api.reasons import HostFacts, KeyFacts, VmFacts, of_host, of_vm
+from lab.api.session import Session
+from lab.api.views import (
+    event_line,
+    host_view,
+    key_ref,
+    own_view,
+    provider_view,
+    vm_on_host,
+    vm_view,
+)
 from protocol.errors import ProductError
 from protocol.messages.agent import CutRule, NodeRunState
 from protocol.messages.host import GetCryptoKeyStatus, HostSummary, QueryHost
 from protocol.messages.kms import GetAttributes
-from protocol.messages.vcenter import ListEvents, ListHosts, ListKmsClusters, ListVms
-from protocol.terms import CryptoKeyId, HostConnectionState, NodeName, PowerState, VmName
+from protocol.messages.vcenter import (
+    HostInfo,
+    ListEvents,
+    ListHosts,
+    ListKmsClusters,
+    ListVms,
+    ProviderInfo,
+    VmInfo,
+)
+from protocol.terms import (
+    CryptoKeyId,
+    HostConnectionState,
+    KmipState,
+    NodeName,
+    PowerState,
+    ProviderId,
+    VmName,
+)
 
-Row = dict[str, Any]
+LAST_EVENTS = 10
+
+# ---- the three descriptions --------------------------------------------------------------
 
 
-class DescribeArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: str
+async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
+    """See ``DescribeVm``."""
+    name = session.vm(command.vm)
+    up = await vcenter_up(session)
+    listed = await _vm_in_vcenter(session, name) if up else None
+    host = listed.host if listed else await _holder(session, name)
+    own = await _asked_itself(session, host)
+    mine = next((v for v in own.vms if v.vm == name), None) if own else None
+    keys = mine.keys if mine else (listed.key,) if listed and listed.key else ()
+    key_facts = tuple([await _key_facts(session, k, host) for k in keys])
+    crypto = mine.crypto if mine else listed.crypto if listed else None
+    facts = VmFacts(
+        vm=name,
+        power=mine.power.value if mine else None,
+        crypto=crypto.value if crypto else None,
+        vcenter_up=up,
+        wanted_on=mine.wanted is PowerState.ON if mine else None,
+    )
+    stale = listed is not None and host not in await connected_hosts(session)
+    return VmDescription(
+        vm=name,
+        host=host,
+        vcenter=vm_view(listed, stale=stale) if listed else None,
+        host_view=vm_on_host(mine) if mine else None,
+        keys=tuple(
+            KeyOfVm(
+                key=key_ref(key),
+                state=KmipState(f.state) if f.state else None,
+                stored=f.stored_on_host,
+            )
+            for key, f in zip(keys, key_facts, strict=True)
+        ),
+        reasons=tuple(of_vm(facts, await _host_facts(session, host, own), key_facts)),
+        events=await _last_events(session, vm=name),
+        faults=_faults(session),
+    )
 
 
-async def _host_view(session: Session, host: NodeName) -> HostSummary | None:
+async def host(session: Session, command: commands.DescribeHost) -> HostDescription:
+    """See ``DescribeHost``."""
+    name = session.host(command.host)
+    own = await _asked_itself(session, name)
+    facts = await _host_facts(session, name, own)
+    up = await vcenter_up(session)
+    listed = await _host_in_vcenter(session, name) if up else None
+    machine = await session.lab.status(name)
+    return HostDescription(
+        host=name,
+        machine=machine,
+        vcenter=host_view(listed, machine) if listed else None,
+        host_view=own_view(own) if own else None,
+        tpm=await tpm_of(session, name),
+        reasons=tuple(of_host(facts, up)),
+        events=await _last_events(session, host=name),
+        faults=_faults(session),
+    )
+
+
+async def provider(session: Session, command: commands.DescribeProvider) -> ProviderDescription:
+    """See ``DescribeProvider``."""
+    lab = session.lab
+    listed = await _provider_in_vcenter(session, command.provider)
+    reasons: list[Reason] = []
+    for server in [s.node for s in listed.servers] if listed else []:
+        if _cut(session, lab.vcenter, server):
+            text = f"The link between vCenter and {server} is cut."
+            reasons.append(Reason(text, "STD-08", "keystead heal --all"))
+        if (await lab.status(server)).state is not NodeRunState.RUNNING:
+            cure = f"keystead host power-on {server}"
+            reasons.append(Reason(f"{server} is not running.", "STD-08", cure))
+    if listed is None:
+        reasons.append(
+            Reason("vCenter has no provider of that name.", "DEL-01", "keystead provider add")
+        )
+    return ProviderDescription(
+        provider=ProviderId(command.provider),
+        vcenter=provider_view(listed) if listed else None,
+        reasons=tuple(reasons),
+        faults=_faults(session),
+    )
+
+
+# ---- who is asked ------------------------------------------------------------------------
+
+
+async def _vm_in_vcenter(session: Session, vm: VmName) -> VmInfo | None:
+    listed = (await session.lab.ask(session.lab.vcenter, ListVms())).vms
+    return next((v for v in listed if v.vm == vm), None)
+
+
+async def _host_in_vcenter(session: Session, host: NodeName) -> HostInfo | None:
+    listed = (await session.lab.ask(session.lab.vcenter, ListHosts())).hosts
+    return next((h for h in listed if h.host == host), None)
+
+
+async def _provider_in_vcenter(session: Session, provider: str) -> ProviderInfo | None:
+    listed = (await session.lab.ask(session.lab.vcenter, ListKmsClusters())).providers
+    return next((p for p in listed if p.provider == provider), None)
+
+
+async def _asked_itself(session: Session, host: NodeName) -> HostSummary | None:
     """The host's own view, or None when there is nobody to ask."""
     try:
         return (await session.lab.ask(host, QueryHost())).summary
     except ProductError:
         return None
+
+
+async def _holder(session: Session, name: VmName) -> NodeName:
+    """The host that has it registered, asked host by host; where the lab put it otherwise."""
+    for host in session.lab.hosts():
+        own = await _asked_itself(session, host)
+        if own is not None and any(v.vm == name for v in own.vms):
+            return host
+    return next((v.host for v in session.lab.topology.vms if v.vm == name), session.lab.hosts()[0])
+
+
+async def _last_events(session: Session, *, vm: str = "", host: str = "") -> tuple[EventLine, ...]:
+    """The last events about it, oldest first; none while vCenter is down."""
+    if not await vcenter_up(session):
+        return ()
+    after, found = 0, []
+    while True:
+        page = (await session.lab.ask(session.lab.vcenter, ListEvents(after=after))).events
+        found += [e for e in page if (vm and e.vm == vm) or (host and e.host == host)]
+        if not page:
+            return tuple(event_line(e) for e in found[-LAST_EVENTS:])
+        after = page[-1].sequence
+
+
+def _faults(session: Session) -> tuple[str, ...]:
+    return tuple(f.summary for f in session.keeper.active())
+
+
+# ---- facts for the reasons ---------------------------------------------------------------
 
 
 def _cut(session: Session, a: NodeName, b: NodeName) -> bool:
@@ -40,10 +197,8 @@ async def _host_facts(session: Session, host: NodeName, own: HostSummary | None)
     status = await lab.status(host)
     connected: bool | None = None
     if await vcenter_up(session):
-        listed = (await lab.ask(lab.vcenter, ListHosts())).hosts
-        connected = any(
-            h.host == host and h.connection is HostConnectionState.CONNECTED for h in listed
-        )
+        listed = await _host_in_vcenter(session, host)
+        connected = listed is not None and listed.connection is HostConnectionState.CONNECTED
     return HostFacts(
         host=host,
         machine=status.state.value,
@@ -67,8 +222,7 @@ async def _key_facts(session: Session, key: CryptoKeyId, host: NodeName) -> KeyF
     status: str | None = None
     servers = session.key_servers()
     if await vcenter_up(session):
-        providers = (await lab.ask(lab.vcenter, ListKmsClusters())).providers
-        mine = next((p for p in providers if p.provider == key.provider_id), None)
+        mine = await _provider_in_vcenter(session, key.provider_id)
         listed, status = mine is not None, mine.status if mine else None
         servers = tuple(s.node for s in mine.servers) if mine else servers
     up = [s for s in servers if (await lab.status(s)).state is NodeRunState.RUNNING]
@@ -95,128 +249,3 @@ async def _key_facts(session: Session, key: CryptoKeyId, host: NodeName) -> KeyF
         asked_server=bool(up),
         stored_on_host=stored,
     )
-
-
-def _reasons(reasons: list[Reason]) -> list[Row]:
-    return [{"why": r.text, "rule": r.rule, "cure": r.cure} for r in reasons]
-
-
-async def _events(session: Session, *, vm: str = "", host: str = "") -> list[Row]:
-    """The last ten events about it, oldest first; none while vCenter is down."""
-    if not await vcenter_up(session):
-        return []
-    after, found = 0, []
-    while True:
-        page = (await session.lab.ask(session.lab.vcenter, ListEvents(after=after))).events
-        found += [e for e in page if (vm and e.vm == vm) or (host and e.host == host)]
-        if not page:
-            break
-        after = page[-1].sequence
-    return [
-        {"sequence": e.sequence, "at": e.at, "event": e.event.value, "text": e.text}
-        for e in found[-10:]
-    ]
-
-
-@verb("describe.vm", DescribeArgument)
-async def vm(session: Session, arguments: DescribeArgument) -> Row:
-    """A VM in vCenter's and its host's view, its keys everywhere, and why it is as it is."""
-    lab, name = session.lab, session.vm(arguments.name)
-    up = await vcenter_up(session)
-    seen = None
-    if up:
-        listed = (await lab.ask(lab.vcenter, ListVms())).vms
-        seen = next((v for v in listed if v.vm == name), None)
-    host = seen.host if seen else await _holder(session, name)
-    own = await _host_view(session, host)
-    mine = next((v for v in own.vms if v.vm == name), None) if own else None
-    keys = mine.keys if mine else (seen.key,) if seen and seen.key else ()
-    key_facts = tuple([await _key_facts(session, k, host) for k in keys])
-    facts = VmFacts(
-        vm=name,
-        power=mine.power.value if mine else None,
-        crypto=_value(mine.crypto) if mine else _value(seen.crypto) if seen else None,
-        vcenter_up=up,
-        wanted_on=mine.wanted is PowerState.ON if mine else None,
-    )
-    reasons = of_vm(facts, await _host_facts(session, host, own), key_facts)
-    return {
-        "kind": "VmDescription",
-        "vm": name,
-        "host": host,
-        "vcenter": None if seen is None else {**msgspec.to_builtins(seen), **_ids(seen)},
-        "host_view": None if mine is None else msgspec.to_builtins(mine),
-        "keys": [{"key": k.key, "state": k.state, "stored": k.stored_on_host} for k in key_facts],
-        "reasons": _reasons(reasons),
-        "events": await _events(session, vm=name),
-        "faults": [f.summary for f in session.keeper.active()],
-    }
-
-
-def _value(state: Any) -> str | None:
-    return None if state is None else state.value
-
-
-def _ids(seen: Any) -> Row:
-    return {
-        "key": str(seen.key) if seen.key else None,
-        "missing": [str(k) for k in seen.missing],
-    }
-
-
-async def _holder(session: Session, name: VmName) -> NodeName:
-    """The host that has it registered, asked host by host; where the lab put it otherwise."""
-    for host in session.lab.hosts():
-        own = await _host_view(session, host)
-        if own is not None and any(v.vm == name for v in own.vms):
-            return host
-    return next((v.host for v in session.lab.topology.vms if v.vm == name), session.lab.hosts()[0])
-
-
-@verb("describe.host", DescribeArgument)
-async def host(session: Session, arguments: DescribeArgument) -> Row:
-    lab, name = session.lab, session.host(arguments.name)
-    own = await _host_view(session, name)
-    facts = await _host_facts(session, name, own)
-    seen = None
-    if await vcenter_up(session):
-        listed = (await lab.ask(lab.vcenter, ListHosts())).hosts
-        seen = next((h for h in listed if h.host == name), None)
-    return {
-        "kind": "HostDescription",
-        "host": name,
-        "machine": msgspec.to_builtins(await lab.status(name)),
-        "vcenter": None if seen is None else msgspec.to_builtins(seen),
-        "host_view": None if own is None else msgspec.to_builtins(own),
-        "tpm": await tpm_row(session, name),
-        "reasons": _reasons(of_host(facts, await vcenter_up(session))),
-        "events": await _events(session, host=name),
-        "faults": [f.summary for f in session.keeper.active()],
-    }
-
-
-@verb("describe.provider", DescribeArgument)
-async def provider(session: Session, arguments: DescribeArgument) -> Row:
-    lab = session.lab
-    listed = (await lab.ask(lab.vcenter, ListKmsClusters())).providers
-    mine = next((p for p in listed if p.provider == arguments.name), None)
-    servers = [s.node for s in mine.servers] if mine else []
-    reasons: list[Reason] = []
-    for server in servers:
-        if _cut(session, lab.vcenter, server):
-            text = f"The link between vCenter and {server} is cut."
-            reasons.append(Reason(text, "STD-08", "keystead heal --all"))
-        if (await lab.status(server)).state is not NodeRunState.RUNNING:
-            cure = f"keystead host power-on {server}"
-            reasons.append(Reason(f"{server} is not running.", "STD-08", cure))
-    if mine is None:
-        reasons.append(
-            Reason("vCenter has no provider of that name.", "DEL-01", "keystead provider add")
-        )
-    return {
-        "kind": "ProviderDescription",
-        "provider": arguments.name,
-        "vcenter": None if mine is None else msgspec.to_builtins(mine),
-        "reasons": _reasons(reasons),
-        "faults": [f.summary for f in session.keeper.active()],
-    }

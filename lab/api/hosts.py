@@ -1,13 +1,25 @@
-"""Hosts: power in all its ways, esxcli at the console, TPM, adding one to a running lab."""
+"""Hosts: power in all its ways, esxcli at the console, the TPM, adding one to a running lab."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from lab.api.look import tpm_row, vcenter_up
-from lab.api.table import Session, verb
+from lab.api import commands
+from lab.api.answers import (
+    EsxcliResult,
+    Host,
+    HostPause,
+    HostPauseList,
+    HostPower,
+    HostPowerList,
+    Pcrs,
+    Tpm,
+)
+from lab.api.look import tpm_of, vcenter_up
+from lab.api.session import Session
+from lab.api.views import host_view, power_view
 from lab.errors import KeysteadError
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState, NodeStatus, TpmAct
@@ -15,44 +27,82 @@ from protocol.messages.host import Esxcli, QueryHost
 from protocol.messages.vcenter import AddHost, ListHosts, ListVms
 from protocol.terms import NodeName
 
-Row = dict[str, Any]
-SETTLE = 180.0  # lab seconds; asking a key server that is silent takes most of it
+SETTLE_S = 180.0  # lab seconds; asking a key server that is silent takes most of it
+ADD_S = 60.0  # lab seconds for vCenter to add a host
+
+# ---- power -------------------------------------------------------------------------------
 
 
-class HostsArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    hosts: tuple[str, ...]
-    options: dict[str, str] = {}
+async def power_on(session: Session, command: commands.HostPowerOn) -> HostPowerList:
+    """See ``HostPowerOn``."""
+    return await _started(session, command.hosts, command.options)
 
 
-def _status(status: NodeStatus) -> Row:
-    return {
-        "host": status.node,
-        "machine": status.state.value,
-        "boot": status.boot,
-        "screen": status.screen,
-        "ended": status.ended,
-    }
+async def reboot(session: Session, command: commands.HostReboot) -> HostPowerList:
+    """See ``HostReboot``."""
+
+    async def again(node: NodeName) -> NodeStatus:
+        await session.lab.power_off(node, "stop")
+        return await session.lab.power_on(node, {})
+
+    nodes = session.nodes(command.hosts)
+    done = await _each(session, nodes, "reboot", again)
+    await _settled(session, nodes)
+    return done
 
 
-async def _each(session: Session, arguments: HostsArgument, verb_of: str) -> Row:
-    items: list[Row] = []
-    nodes = session.nodes(arguments.hosts)
-    for node in nodes:
-        session.report(f"{verb_of} {node}", len(items) + 1, len(nodes))
-        items.append(_status(await _one(session, node, verb_of, arguments.options)))
-    if verb_of in ("power-on", "reboot"):
-        await _settled(session, nodes)
-    return {"kind": "HostPowerList", "items": items}
+async def power_off(session: Session, command: commands.HostPowerOff) -> HostPowerList:
+    """See ``HostPowerOff``."""
+    return await _ended(session, command.hosts, "shut down", "stop")
+
+
+async def crash(session: Session, command: commands.HostCrash) -> HostPowerList:
+    """See ``HostCrash``."""
+    return await _ended(session, command.hosts, "crash", "crash")
+
+
+async def power_loss(session: Session, command: commands.HostPowerLoss) -> HostPowerList:
+    """See ``HostPowerLoss``."""
+    lost = await _ended(session, command.hosts, "cut the power of", "power_loss")
+    return lost if command.stay_off else await _started(session, command.hosts, {})
+
+
+async def _started(
+    session: Session, hosts: tuple[str, ...], options: dict[str, str]
+) -> HostPowerList:
+    nodes = session.nodes(hosts)
+    done = await _each(session, nodes, "power on", lambda n: session.lab.power_on(n, options))
+    await _settled(session, nodes)
+    return done
+
+
+async def _ended(session: Session, hosts: tuple[str, ...], text: str, way: str) -> HostPowerList:
+    nodes = session.nodes(hosts)
+    return await _each(session, nodes, text, lambda n: session.lab.power_off(n, way))
+
+
+async def _each(
+    session: Session,
+    nodes: tuple[NodeName, ...],
+    text: str,
+    act: Callable[[NodeName], Awaitable[NodeStatus]],
+) -> HostPowerList:
+    """One after another, in the order of the selectors."""
+    items: list[HostPower] = []
+    for number, node in enumerate(nodes, 1):
+        session.report(f"{text} {node}", number, len(nodes))
+        items.append(power_view(await act(node)))
+    return HostPowerList(items=tuple(items))
 
 
 async def _settled(session: Session, nodes: tuple[NodeName, ...]) -> None:
     """Wait until vCenter sees these hosts' VMs as the hosts do, so that a look after a reboot
-    is no look at the past. Not for a host that vCenter cannot hear; ``SETTLE`` lab seconds at
+    is no look at the past. Not for a host that vCenter cannot hear; ``SETTLE_S`` lab seconds at
     most, since a look may always be a moment old."""
     lab = session.lab
     away = {n for r in lab.rules() if lab.vcenter in (r.src, r.dst) for n in (r.src, r.dst)}
     waiting = [n for n in nodes if n in lab.hosts() and n not in away - {lab.vcenter}]
-    until = lab.monotonic() + SETTLE
+    until = lab.monotonic() + SETTLE_S
     while waiting and lab.monotonic() < until and await vcenter_up(session):
         try:
             seen = {v.vm: v for v in (await lab.ask(lab.vcenter, ListVms())).vms}
@@ -77,126 +127,76 @@ async def _settled(session: Session, nodes: tuple[NodeName, ...]) -> None:
             await lab.sleep(1.0)
 
 
-async def _one(
-    session: Session, node: NodeName, verb_of: str, options: dict[str, str]
-) -> NodeStatus:
-    lab = session.lab
-    if verb_of == "power-on":
-        return await lab.power_on(node, options)
-    if verb_of == "reboot":
-        await lab.power_off(node, "stop")
-        return await lab.power_on(node, options)
-    ways = {"shutdown": "stop", "crash": "crash", "power-loss": "power_loss"}
-    return await lab.power_off(node, ways[verb_of])
+# ---- processes ---------------------------------------------------------------------------
 
 
-@verb("host.power-on", HostsArgument, changes=True)
-async def power_on(session: Session, arguments: HostsArgument) -> Row:
-    """Press the button; ``options`` are typed at the loader (encryptionRecoveryKey=...)."""
-    return await _each(session, arguments, "power-on")
-
-
-@verb("host.reboot", HostsArgument, changes=True)
-async def reboot(session: Session, arguments: HostsArgument) -> Row:
-    """Orderly: archive saved, TPM2_Shutdown, then a fresh measured boot."""
-    return await _each(session, arguments, "reboot")
-
-
-@verb("host.shutdown", HostsArgument, changes=True)
-async def shutdown(session: Session, arguments: HostsArgument) -> Row:
-    return await _each(session, arguments, "shutdown")
-
-
-@verb("host.crash", HostsArgument, changes=True)
-async def crash(session: Session, arguments: HostsArgument) -> Row:
-    """A kernel crash: what was written survives, nothing more is saved; it stays off."""
-    return await _each(session, arguments, "crash")
-
-
-class PowerLossArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    hosts: tuple[str, ...]
-    stay_off: bool = False
-
-
-@verb("host.power-loss", PowerLossArgument, changes=True)
-async def power_loss(session: Session, arguments: PowerLossArgument) -> Row:
-    """Pull the power, and give it back at once unless ``stay_off``: only synced bytes survive."""
-    nodes = session.nodes(arguments.hosts)
-    lost = [await session.lab.power_off(n, "power_loss") for n in nodes]
-    if arguments.stay_off:
-        return {"kind": "HostPowerList", "items": [_status(s) for s in lost]}
-    return await _each(session, HostsArgument(arguments.hosts), "power-on")
-
-
-@verb("host.pause", HostsArgument, changes=True)
-async def pause(session: Session, arguments: HostsArgument) -> Row:
-    """Stop the process of each node by signal (SIGSTOP); ``host.resume`` goes on."""
-    for node in session.nodes(arguments.hosts):
+async def pause(session: Session, command: commands.HostPause) -> HostPauseList:
+    """See ``HostPause``."""
+    nodes = session.nodes(command.hosts)
+    for node in nodes:
         await session.lab.pause(node)
-    return await _paused(session, arguments)
+    return await _paused(session, nodes)
 
 
-@verb("host.resume", HostsArgument, changes=True)
-async def resume(session: Session, arguments: HostsArgument) -> Row:
-    for node in session.nodes(arguments.hosts):
+async def resume(session: Session, command: commands.HostResume) -> HostPauseList:
+    """See ``HostResume``."""
+    nodes = session.nodes(command.hosts)
+    for node in nodes:
         await session.lab.resume(node)
-    return await _paused(session, arguments)
+    return await _paused(session, nodes)
 
 
-async def _paused(session: Session, arguments: HostsArgument) -> Row:
-    nodes = session.nodes(arguments.hosts)
-    items = [{"host": node, "paused": await session.lab.paused(node)} for node in nodes]
-    return {"kind": "HostPauseList", "items": items}
+async def _paused(session: Session, nodes: tuple[NodeName, ...]) -> HostPauseList:
+    items = [HostPause(host=node, paused=await session.lab.paused(node)) for node in nodes]
+    return HostPauseList(items=tuple(items))
 
 
-class AddArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    host: str = ""
-    cluster: str = ""
+# ---- growing -----------------------------------------------------------------------------
 
 
-@verb("host.add", AddArgument, changes=True)
-async def add(session: Session, arguments: AddArgument) -> Row:
-    """Make a new host like those of its cluster, power it on, add it in vCenter."""
+async def add(session: Session, command: commands.HostAdd) -> Host:
+    """See ``HostAdd``."""
     lab = session.lab
     like = next(
-        (lab.spec(h) for h in lab.hosts() if arguments.cluster in ("", lab.spec(h).cluster)), None
+        (lab.spec(h) for h in lab.hosts() if command.cluster in ("", lab.spec(h).cluster)), None
     )
     if like is None:
-        raise KeysteadError("KS-USE-002", f"there is no cluster {arguments.cluster} with a host")
-    name = arguments.host or f"esxi-{len(lab.hosts()) + 1:03d}"
+        raise KeysteadError("KS-USE-002", f"there is no cluster {command.cluster} with a host")
+    name = command.host or f"esxi-{len(lab.hosts()) + 1:03d}"
     spec = msgspec.structs.replace(like, node=NodeName(name))
     await lab.add_node(spec)
     status = await lab.power_on(spec.node)
     if status.state is not NodeRunState.RUNNING:
         raise KeysteadError("KS-PRODUCT-001", f"{name} did not start: {status.screen}")
-    added = await lab.ask(lab.vcenter, AddHost(host=spec.node, cluster=spec.cluster), within=60.0)
-    return {"kind": "Host", **msgspec.to_builtins(added.host), "crypto_key_id": None}
+    message = AddHost(host=spec.node, cluster=spec.cluster)
+    added = await lab.ask(lab.vcenter, message, within=ADD_S)
+    session.host_added(spec)
+    return host_view(added.host, status)
 
 
-class EsxArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    host: str
-    arguments: tuple[str, ...]
+# ---- console and TPM ---------------------------------------------------------------------
 
 
-@verb("esx", EsxArgument, changes=True)
-async def esx(session: Session, arguments: EsxArgument) -> Row:
-    """esxcli at the host's local console: works behind cut links, not on a host that is off."""
-    message = Esxcli(arguments=arguments.arguments)
-    result = await session.lab.ask(session.host(arguments.host), message)
-    return {"kind": "EsxcliResult", "exit_code": result.exit_code, "output": result.output}
+async def esx(session: Session, command: commands.Esx) -> EsxcliResult:
+    """See ``Esx``."""
+    host = session.host(command.host)
+    result = await session.lab.ask(host, Esxcli(arguments=command.arguments))
+    return EsxcliResult(exit_code=result.exit_code, output=result.output)
 
 
-class TpmArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    host: str
+async def tpm_inspect(session: Session, command: commands.TpmInspect) -> Tpm:
+    """See ``TpmInspect``."""
+    return await tpm_of(session, session.host(command.host))
 
 
-@verb("tpm.inspect", TpmArgument)
-async def inspect(session: Session, arguments: TpmArgument) -> Row:
-    return {"kind": "Tpm", **await tpm_row(session, session.host(arguments.host))}
+async def tpm_pcrs(session: Session, command: commands.TpmPcrs) -> Pcrs:
+    """See ``TpmPcrs``."""
+    tpm = await tpm_of(session, session.host(command.host))
+    return Pcrs(host=tpm.host, pcrs=tpm.pcrs)
 
 
-@verb("tpm.lockout", TpmArgument, changes=True)
-async def lockout(session: Session, arguments: TpmArgument) -> Row:
-    host = session.host(arguments.host)
+async def tpm_lockout(session: Session, command: commands.TpmLockout) -> Tpm:
+    """See ``TpmLockout``."""
+    host = session.host(command.host)
     await session.lab.tpm(host, TpmAct.LOCKOUT)
-    return {"kind": "Tpm", **await tpm_row(session, host)}
+    return await tpm_of(session, host)

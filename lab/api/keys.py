@@ -1,95 +1,106 @@
-"""Key servers at their operator's door, and key providers of vCenter."""
+"""Keys at their key servers, as the operator of these, and key providers of vCenter."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-
-from lab.api.look import provider_row
-from lab.api.table import Session, verb
+from lab.api import commands
+from lab.api.answers import Fault, Key, Provider
+from lab.api.faults import begin
+from lab.api.session import Session
+from lab.api.views import provider_view
 from lab.errors import KeysteadError
-from protocol.messages.kms import Activate, Destroy, GetAttributes, Revoke
-from protocol.messages.vcenter import KmipServer, MarkDefault, RegisterKmsCluster
-from protocol.terms import KeyId, NodeName, ProviderId, RevocationReason
+from protocol.messages.kms import Activate, GetAttributes, KeyAttributes
+from protocol.messages.vcenter import KmipServer, ListKmsClusters, MarkDefault, RegisterKmsCluster
+from protocol.terms import KeyId, NodeName, ProviderId
 
-Row = dict[str, Any]
-
-
-class KeyArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``key`` as id or as provider/id; ``kms`` empty: the server that has it."""
-
-    key: str
-    kms: str = ""
-    reason: str = "Unspecified"
+# ---- keys --------------------------------------------------------------------------------
 
 
-async def _find(session: Session, arguments: KeyArgument) -> tuple[NodeName, KeyId]:
-    key = KeyId(arguments.key.rsplit("/", 1)[-1])
-    servers = (session.node(arguments.kms),) if arguments.kms else session.key_servers()
-    for server in servers:
-        if (await session.lab.ask(server, GetAttributes(key_ids=(key,)))).keys:
-            return server, key
-    raise KeysteadError("KS-USE-002", f"no key server has the key {key}")
+async def show(session: Session, command: commands.KmsKeyShow) -> Key:
+    """See ``KmsKeyShow``."""
+    server, found = await _find(session, command.key, command.kms)
+    return _key(server, found)
 
 
-@verb("kms.key.show", KeyArgument)
-async def show(session: Session, arguments: KeyArgument) -> Row:
-    server, key = await _find(session, arguments)
-    found = await session.lab.ask(server, GetAttributes(key_ids=(key,)))
-    return {"kind": "Key", "kms": server, **msgspec.to_builtins(found.keys[0])}
+async def activate(session: Session, command: commands.KmsKeyActivate) -> Key:
+    """See ``KmsKeyActivate``."""
+    server, found = await _find(session, command.key, command.kms)
+    await session.lab.ask(server, Activate(key_id=found.key_id))
+    return _key(*await _find(session, found.key_id, server))
 
 
-@verb("kms.key.activate", KeyArgument, changes=True)
-async def activate(session: Session, arguments: KeyArgument) -> Row:
-    server, key = await _find(session, arguments)
-    await session.lab.ask(server, Activate(key_id=key))
-    return await show(session, arguments)
+async def revoke(session: Session, command: commands.KmsKeyRevoke) -> Fault:
+    """See ``KmsKeyRevoke``."""
+    state = "compromise" if command.compromised else "deactivate"
+    return await _changed(session, command.key, state)
 
 
-@verb("kms.key.revoke", KeyArgument, changes=True)
-async def revoke(session: Session, arguments: KeyArgument) -> Row:
-    """KMIP Revoke with a reason; a compromise makes the key Compromised, else Deactivated."""
-    try:
-        reason = RevocationReason(arguments.reason)
-    except ValueError:
-        known = ", ".join(RevocationReason)
-        raise KeysteadError("KS-USE-003", f"reason {arguments.reason!r}: one of {known}") from None
-    server, key = await _find(session, arguments)
-    await session.lab.ask(server, Revoke(key_id=key, reason=reason))
-    return await show(session, arguments)
+async def destroy(session: Session, command: commands.KmsKeyDestroy) -> Fault:
+    """See ``KmsKeyDestroy``."""
+    return await _changed(session, command.key, "destroy")
 
 
-@verb("kms.key.destroy", KeyArgument, changes=True)
-async def destroy(session: Session, arguments: KeyArgument) -> Row:
-    server, key = await _find(session, arguments)
-    await session.lab.ask(server, Destroy(key_id=key))
-    return await show(session, arguments)
+async def _changed(session: Session, key: str, state: str) -> Fault:
+    """A key that is unknown is a wrong name, not a fault that could not act."""
+    _, found = await _find(session, key, "")
+    return await begin(session, "kms.key_state", {"keys": [found.key_id], "state": state})
 
 
-class ProviderArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    provider: str
-    servers: tuple[str, ...] = ()
-    default: bool = False
+async def _find(session: Session, key: str, kms: str) -> tuple[NodeName, KeyAttributes]:
+    """The server that has the key, and its attributes there; KS-USE-002 when none has it."""
+    key_id = KeyId(key.rsplit("/", 1)[-1])
+    for server in (session.node(kms),) if kms else session.key_servers():
+        found = (await session.lab.ask(server, GetAttributes(key_ids=(key_id,)))).keys
+        if found:
+            return server, found[0]
+    raise KeysteadError("KS-USE-002", f"no key server has the key {key_id}")
 
 
-@verb("provider.add", ProviderArgument, changes=True)
-async def add(session: Session, arguments: ProviderArgument) -> Row:
-    """Register a standard provider; re-adding under the old name restores it (LOCK-06)."""
-    servers = [session.node(s) for s in arguments.servers]
+def _key(server: NodeName, found: KeyAttributes) -> Key:
+    return Key(
+        kms=server,
+        key_id=found.key_id,
+        state=found.state,
+        algorithm=found.algorithm,
+        length=found.length,
+        usage_mask=found.usage_mask,
+        initial_date=found.initial_date,
+        activation_date=found.activation_date,
+        deactivation_date=found.deactivation_date,
+        compromise_date=found.compromise_date,
+        destroy_date=found.destroy_date,
+        last_change_date=found.last_change_date,
+    )
+
+
+# ---- providers ---------------------------------------------------------------------------
+
+
+async def provider_add(session: Session, command: commands.ProviderAdd) -> Provider:
+    """See ``ProviderAdd``."""
+    servers = [session.node(s) for s in command.servers]
     state = await session.lab.ask(
         session.lab.vcenter,
         RegisterKmsCluster(
-            provider=ProviderId(arguments.provider),
+            provider=ProviderId(command.provider),
             servers=tuple(KmipServer(name=str(s), node=s) for s in servers),
-            make_default=arguments.default,
+            make_default=command.default,
         ),
     )
-    return {"kind": "Provider", **provider_row(state.provider)}
+    return provider_view(state.provider)
 
 
-@verb("provider.default", ProviderArgument, changes=True)
-async def default(session: Session, arguments: ProviderArgument) -> Row:
-    message = MarkDefault(provider=ProviderId(arguments.provider))
-    state = await session.lab.ask(session.lab.vcenter, message)
-    return {"kind": "Provider", **provider_row(state.provider)}
+async def provider_default(session: Session, command: commands.ProviderDefault) -> Provider:
+    """See ``ProviderDefault``."""
+    message = MarkDefault(provider=ProviderId(command.provider))
+    return provider_view((await session.lab.ask(session.lab.vcenter, message)).provider)
+
+
+async def provider_delete(session: Session, command: commands.ProviderDelete) -> Fault:
+    """See ``ProviderDelete``."""
+    listed = (await session.lab.ask(session.lab.vcenter, ListKmsClusters())).providers
+    known = [str(p.provider) for p in listed]
+    if command.provider not in known:
+        there = ", ".join(known) or "none"
+        text = f"there is no provider {command.provider}; there are: {there}"
+        raise KeysteadError("KS-USE-002", text)
+    return await begin(session, "provider.delete", {"provider": command.provider})

@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections import Counter
 
-import msgspec
-
-from lab.api.table import Nothing, Session, verb
+from lab.api import commands
+from lab.api.answers import (
+    AuditList,
+    EventList,
+    HostList,
+    HostView,
+    KeyList,
+    KeyServer,
+    KeyServerList,
+    KeyStatus,
+    LabStatus,
+    Link,
+    LinkList,
+    LinkState,
+    NodeList,
+    Process,
+    ProviderList,
+    Tpm,
+    TpmList,
+    TpmState,
+    VmCounts,
+    VmList,
+)
+from lab.api.session import Session
+from lab.api.views import (
+    event_view,
+    host_view,
+    key_ref,
+    machine_state,
+    own_view,
+    provider_view,
+    rule_view,
+    vm_view,
+)
+from lab.errors import KeysteadError
 from protocol.errors import ProductError
-from protocol.messages.agent import CutRule, NodeRunState, TpmAct
+from protocol.messages.agent import CutRule, LinkRule, NodeRunState, TpmAct, TpmBackend
 from protocol.messages.host import QueryHost
 from protocol.messages.kms import GetAttributes, Locate, QueryAudit
 from protocol.messages.vcenter import (
@@ -16,208 +49,205 @@ from protocol.messages.vcenter import (
     ListHosts,
     ListKmsClusters,
     ListVms,
-    ProviderInfo,
     QueryCryptoKeyStatus,
 )
-from protocol.terms import HostConnectionState, NodeName
+from protocol.terms import HostConnectionState, KmipState, NodeName, PowerState, VmCryptoState
 
-Row = dict[str, Any]
+ASK_ALL_S = 60.0  # lab seconds for a question that makes vCenter ask key servers
 
 
 async def vcenter_up(session: Session) -> bool:
+    """Whether vCenter's node runs, as its agent says."""
     return (await session.lab.status(session.lab.vcenter)).state is NodeRunState.RUNNING
 
 
-@verb("get.hosts", Nothing)
-async def hosts(session: Session, _: Nothing) -> Row:
-    """vCenter's view of each host; ``stale`` where it does not hear the host now."""
+async def hosts(session: Session, command: commands.GetHosts) -> HostList:
+    """See ``GetHosts``."""
     listed = (await session.lab.ask(session.lab.vcenter, ListHosts())).hosts
-    status = {s.node: s for s in await session.lab.nodes()}
-    items = []
-    for host in listed:
-        machine = status.get(host.host)
-        items.append(
-            {
-                **msgspec.to_builtins(host),
-                "crypto_key_id": str(host.crypto_key_id) if host.crypto_key_id else None,
-                "stale": host.connection is not HostConnectionState.CONNECTED,
-                "machine": machine.state.value if machine else "gone",
-                "screen": machine.screen if machine else "",
-            }
-        )
-    return {"kind": "HostList", "items": items}
+    machines = {s.node: s for s in await session.lab.nodes()}
+    return HostList(items=tuple(host_view(h, machines.get(h.host)) for h in listed))
 
 
-@verb("get.vms", Nothing)
-async def vms(session: Session, _: Nothing) -> Row:
+async def vms(session: Session, command: commands.GetVms) -> VmList:
+    """See ``GetVms``."""
     listed = (await session.lab.ask(session.lab.vcenter, ListVms())).vms
-    reachable = {
-        h.host
-        for h in (await session.lab.ask(session.lab.vcenter, ListHosts())).hosts
-        if h.connection is HostConnectionState.CONNECTED
-    }
-    items = [
-        {
-            **msgspec.to_builtins(v),
-            "key": str(v.key) if v.key else None,
-            "missing": [str(k) for k in v.missing],
-            "stale": v.host not in reachable,
-        }
-        for v in listed
-    ]
-    return {"kind": "VmList", "items": items}
+    heard = await connected_hosts(session)
+    return VmList(items=tuple(vm_view(v, stale=v.host not in heard) for v in listed))
 
 
-@verb("get.providers", Nothing)
-async def providers(session: Session, _: Nothing) -> Row:
+async def connected_hosts(session: Session) -> frozenset[NodeName]:
+    """The hosts that vCenter hears now."""
+    listed = (await session.lab.ask(session.lab.vcenter, ListHosts())).hosts
+    return frozenset(h.host for h in listed if h.connection is HostConnectionState.CONNECTED)
+
+
+async def providers(session: Session, command: commands.GetProviders) -> ProviderList:
+    """See ``GetProviders``."""
     listed = (await session.lab.ask(session.lab.vcenter, ListKmsClusters())).providers
-    return {"kind": "ProviderList", "items": [provider_row(p) for p in listed]}
+    return ProviderList(items=tuple(provider_view(p) for p in listed))
 
 
-def provider_row(provider: ProviderInfo) -> Row:
-    """A provider with its servers by name."""
-    return {**msgspec.to_builtins(provider), "servers": [s.name for s in provider.servers]}
+async def keys(session: Session, command: commands.GetKeys) -> KeyList:
+    """See ``GetKeys``."""
+    reply = await session.lab.ask(session.lab.vcenter, QueryCryptoKeyStatus(), within=ASK_ALL_S)
+    return KeyList(
+        items=tuple(
+            KeyStatus(
+                key=key_ref(k.key),
+                available=k.available,
+                reason=k.reason,
+                encrypted_vms=k.encrypted_vms,
+                affected_hosts=k.affected_hosts,
+            )
+            for k in reply.keys
+        )
+    )
 
 
-@verb("get.keys", Nothing)
-async def keys(session: Session, _: Nothing) -> Row:
-    """Every key of the inventory, whether its provider can give it, and who uses it."""
-    reply = await session.lab.ask(session.lab.vcenter, QueryCryptoKeyStatus(), within=60.0)
-    items = [{**msgspec.to_builtins(k), "key": str(k.key)} for k in reply.keys]
-    return {"kind": "KeyList", "items": items}
-
-
-@verb("get.kms", Nothing)
-async def key_servers(session: Session, _: Nothing) -> Row:
-    """Each key server with its own counts, asked at its operator's door."""
-    items: list[Row] = []
+async def key_servers(session: Session, command: commands.GetKms) -> KeyServerList:
+    """See ``GetKms``."""
+    items: list[KeyServer] = []
     for node in session.key_servers():
         status = await session.lab.status(node)
-        row: Row = {"kms": node, "machine": status.state.value, "keys": None, "states": {}}
-        if status.state is NodeRunState.RUNNING:
-            located = await session.lab.ask(node, Locate())
-            row["keys"] = located.total
-            listed = await session.lab.ask(node, GetAttributes(key_ids=located.key_ids))
-            states: dict[str, int] = {}
-            for key in listed.keys:
-                states[key.state.value] = states.get(key.state.value, 0) + 1
-            row["states"] = dict(sorted(states.items()))
-        items.append(row)
-    return {"kind": "KeyServerList", "items": items}
+        machine = machine_state(status)
+        if status.state is not NodeRunState.RUNNING:
+            items.append(KeyServer(kms=node, machine=machine))
+            continue
+        located = await session.lab.ask(node, Locate())
+        listed = await session.lab.ask(node, GetAttributes(key_ids=located.key_ids))
+        counts: Counter[KmipState] = Counter(key.state for key in listed.keys)
+        states = dict(sorted(counts.items()))
+        items.append(KeyServer(kms=node, machine=machine, keys=located.total, states=states))
+    return KeyServerList(items=tuple(items))
 
 
-class NodeArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    node: str
+async def audit(session: Session, command: commands.GetAudit) -> AuditList:
+    """See ``GetAudit``."""
+    servers = session.key_servers()
+    if command.kms:
+        server = session.node(command.kms)
+    elif len(servers) == 1:
+        server = servers[0]
+    else:
+        known = ", ".join(servers) or "none"
+        raise KeysteadError("KS-USE-003", f"name a key server; there are: {known}")
+    return AuditList(items=(await session.lab.ask(server, QueryAudit())).rows)
 
 
-@verb("get.audit", NodeArgument)
-async def audit(session: Session, arguments: NodeArgument) -> Row:
-    """A key server's audit rows: who did what to which key."""
-    reply = await session.lab.ask(session.node(arguments.node), QueryAudit())
-    return {"kind": "AuditList", "items": [msgspec.to_builtins(r) for r in reply.rows]}
+async def tpms(session: Session, command: commands.GetTpm) -> TpmList:
+    """See ``GetTpm``."""
+    return TpmList(items=tuple([await tpm_of(session, host) for host in session.lab.hosts()]))
 
 
-@verb("get.tpm", Nothing)
-async def tpms(session: Session, _: Nothing) -> Row:
-    return {"kind": "TpmList", "items": [await tpm_row(session, h) for h in session.lab.hosts()]}
-
-
-async def tpm_row(session: Session, host: NodeName) -> Row:
-    """What the TPM under a host tells; only its kind when the host has none."""
-    spec = session.lab.spec(host)
-    row: Row = {"host": host, "backend": spec.tpm.value}
+async def tpm_of(session: Session, host: NodeName) -> Tpm:
+    """What the TPM under a host tells of itself."""
+    backend = session.lab.spec(host).tpm
+    if backend is TpmBackend.NONE:
+        return Tpm(host=host, backend=backend, state=TpmState.NONE)
     try:
         acted = await session.lab.tpm(host, TpmAct.INFO)
-    except ProductError as error:
-        return {**row, "state": str(error)}
-    info = msgspec.to_builtins(acted.info) if acted.info else {}
-    state = "off" if acted.info is None else "failed" if acted.info.failed else "on"
-    pcrs = {str(i): value.hex() for i, value in sorted(acted.pcrs.items())}
-    return {**row, **info, "backend": row["backend"], "state": state, "ek": acted.ek, "pcrs": pcrs}
-
-
-@verb("get.links", Nothing)
-async def links(session: Session, _: Nothing) -> Row:
-    """Links of the behaviour model (vCenter - KMS, vCenter - host) and rules on any link."""
-    lab = session.lab
-    pairs = [(lab.vcenter, k) for k in session.key_servers()]
-    pairs += [(lab.vcenter, h) for h in lab.hosts()]
-    known = {p for a, b in pairs for p in ((a, b), (b, a))}
-    rules = lab.rules()
-    pairs += [(r.src, r.dst) for r in rules if (r.src, r.dst) not in known]
-    items = []
-    for a, b in pairs:
-        for src, dst in ((a, b), (b, a)) if (b, a) in known else ((a, b),):
-            on = [r for r in rules if r.src == src and r.dst == dst]
-            items.append(
-                {
-                    "src": src,
-                    "dst": dst,
-                    "state": "cut"
-                    if any(isinstance(r, CutRule) for r in on)
-                    else "faulty"
-                    if on
-                    else "up",
-                    "rules": [_rule(msgspec.to_builtins(r)) for r in on],
-                }
-            )
-    return {"kind": "LinkList", "items": items}
-
-
-def _rule(rule: Row) -> Row:
-    return {k: v for k, v in rule.items() if v and k not in ("src", "dst", "until")}
-
-
-@verb("get.nodes", Nothing)
-async def nodes(session: Session, _: Nothing) -> Row:
-    items = [msgspec.to_builtins(s) for s in await session.lab.nodes()]
-    return {"kind": "NodeList", "items": items}
-
-
-class EventsArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    after: int = 0
-    limit: int = 1000
-
-
-@verb("events", EventsArgument)
-async def events(session: Session, arguments: EventsArgument) -> Row:
-    """vCenter's event log above a sequence number, oldest first."""
-    reply = await session.lab.ask(
-        session.lab.vcenter, ListEvents(after=arguments.after, limit=arguments.limit)
+    except ProductError:
+        return Tpm(host=host, backend=backend, state=TpmState.UNKNOWN)
+    pcrs = {str(index): value.hex() for index, value in sorted(acted.pcrs.items())}
+    info = acted.info
+    if info is None:
+        return Tpm(host=host, backend=backend, state=TpmState.OFF, ek=acted.ek, pcrs=pcrs)
+    return Tpm(
+        host=host,
+        backend=backend,
+        failed=info.failed,
+        reset_count=info.reset_count,
+        restart_count=info.restart_count,
+        clock=info.clock,
+        safe=info.safe,
+        lockout_counter=info.lockout_counter,
+        max_tries=info.max_tries,
+        lockout=info.lockout,
+        state=TpmState.FAILED if info.failed else TpmState.ON,
+        ek=acted.ek,
+        pcrs=pcrs,
     )
-    items = [{**msgspec.to_builtins(e), "keys": [str(k) for k in e.keys]} for e in reply.events]
-    return {"kind": "EventList", "items": items}
 
 
-@verb("status", Nothing)
-async def status(session: Session, _: Nothing) -> Row:
-    """One summary: nodes by state, what vCenter sees, faults in force."""
+async def links(session: Session, command: commands.GetLinks) -> LinkList:
+    """See ``GetLinks``."""
     lab = session.lab
-    machines: dict[str, int] = {}
-    for node in await lab.nodes():
-        machines[node.state.value] = machines.get(node.state.value, 0) + 1
-    row: Row = {
-        "kind": "LabStatus",
-        "name": lab.topology.name,
-        "mode": lab.mode,
-        "pace": lab.topology.pace,
-        "lab_time": round(lab.monotonic(), 3),
-        "nodes": dict(sorted(machines.items())),
-        "faults": [f.fault.id for f in session.keeper.active()],
-        "vcenter": "up" if await vcenter_up(session) else "down",
-    }
-    if row["vcenter"] == "up":
-        seen = (await vms(session, Nothing()))["items"]
-        row["vms"] = {
-            "on": sum(v["power"] == "poweredOn" for v in seen),
-            "off": sum(v["power"] == "poweredOff" for v in seen),
-            "locked": sum(v["crypto"] == "locked" for v in seen),
-        }
-    return row
+    ends = [(lab.vcenter, k) for k in session.key_servers()]
+    ends += [(lab.vcenter, h) for h in lab.hosts()]
+    known = [(src, dst) for a, b in ends for src, dst in ((a, b), (b, a))]
+    rules = lab.rules()
+    others = dict.fromkeys((r.src, r.dst) for r in rules if (r.src, r.dst) not in known)
+    items = []
+    for src, dst in (*known, *others):
+        on = tuple(r for r in rules if (r.src, r.dst) == (src, dst))
+        views = tuple(rule_view(r) for r in on)
+        link = f"{src}->{dst}"
+        items.append(Link(link=link, src=src, dst=dst, state=_state(on), rules=views))
+    return LinkList(items=tuple(items))
 
 
-@verb("get.host-view", NodeArgument)
-async def host_view(session: Session, arguments: NodeArgument) -> Row:
-    """The host's own view of itself, at its console."""
-    summary = (await session.lab.ask(session.host(arguments.node), QueryHost())).summary
-    return {"kind": "HostView", **msgspec.to_builtins(summary)}
+def _state(rules: tuple[LinkRule, ...]) -> LinkState:
+    if any(isinstance(rule, CutRule) for rule in rules):
+        return LinkState.CUT
+    return LinkState.FAULTY if rules else LinkState.UP
+
+
+async def nodes(session: Session, command: commands.GetNodes) -> NodeList:
+    """See ``GetNodes``."""
+    return NodeList(items=await session.lab.nodes())
+
+
+async def events(session: Session, command: commands.GetEvents) -> EventList:
+    """See ``GetEvents``."""
+    page = ListEvents(after=command.after, limit=command.limit)
+    reply = await session.lab.ask(session.lab.vcenter, page)
+    return EventList(items=tuple(event_view(e) for e in reply.events))
+
+
+async def host_own_view(session: Session, command: commands.GetHostView) -> HostView:
+    """See ``GetHostView``."""
+    return own_view((await session.lab.ask(session.host(command.host), QueryHost())).summary)
+
+
+async def status(session: Session, command: commands.GetStatus) -> LabStatus:
+    """See ``GetStatus``."""
+    lab = session.lab
+    machines = Counter(machine_state(node) for node in await lab.nodes())
+    up = await vcenter_up(session)
+    real = session.folder is not None
+    return LabStatus(
+        name=lab.topology.name,
+        mode=lab.mode,
+        pace=lab.topology.pace,
+        lab_time=round(lab.monotonic(), 3),
+        nodes=dict(sorted(machines.items())),
+        faults=tuple(f.fault.id for f in session.keeper.active()),
+        vcenter="up" if up else "down",
+        vms=await _counts(session) if up else None,
+        folder=str(session.folder or ""),
+        supervisor=os.getpid() if real else 0,
+        pids=_processes() if real else (),
+    )
+
+
+async def _counts(session: Session) -> VmCounts:
+    listed = (await session.lab.ask(session.lab.vcenter, ListVms())).vms
+    return VmCounts(
+        on=sum(v.power is PowerState.ON for v in listed),
+        off=sum(v.power is PowerState.OFF for v in listed),
+        locked=sum(v.crypto is VmCryptoState.LOCKED for v in listed),
+    )
+
+
+def _processes() -> tuple[Process, ...]:
+    """This process and its children: supervisor, brokers, fork server, agents."""
+    import psutil  # only here: agents and simulations have no use for it
+
+    own = psutil.Process()
+    found = [Process(pid=own.pid, name="keystead-supervisor")]
+    for child in own.children(recursive=True):
+        try:
+            found.append(Process(pid=child.pid, name=child.name()))
+        except psutil.NoSuchProcess:
+            continue
+    return tuple(found)

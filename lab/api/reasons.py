@@ -8,14 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Reason:
-    """One sentence, the rule it comes from, and what cures it (empty: nothing to cure)."""
-
-    text: str
-    rule: str
-    cure: str = ""
+from lab.api.answers import Reason
 
 
 @dataclass(frozen=True)

@@ -1,154 +1,120 @@
-"""The table of verbs and what a verb is given."""
+"""The one table of commands: what each is answered with, who does it, whether it changes the lab.
+
+``perform`` does a command on a session; each way in to a running or a simulated lab ends here.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import difflib
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
 
-from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.keeper import FaultKeeper
 from chaos.lab import Directory
-from chaos.selectors import select_nodes, select_vms
-from lab.core import LabCore
-from lab.errors import KeysteadError
-from protocol.errors import NotFound, ProductError
-from protocol.terms import NodeName, Role, VmName
+from chaos.verdict import Verdict
+from lab.api import answers, commands, describe, experiments, faults, hosts, keys, look, vms
+from lab.api.commands import Command, name_of
+from lab.api.refusal import refusal
+from lab.api.session import Session
+from protocol.errors import ProductError
 
-
-@dataclass
-class Session:
-    """A lab that can be commanded: the lab, its faults, and where progress is told."""
-
-    lab: LabCore
-    keeper: FaultKeeper
-    report: Callable[[str, int, int], None] = lambda text, step, total: None
-    playing: dict[str, asyncio.Task[Any]] = field(default_factory=dict)  # runs in progress
-
-    def host(self, name: str) -> NodeName:
-        """``name`` as a host; KS-USE-002 with the nearest name otherwise."""
-        return NodeName(_known("host", name, self.lab.hosts()))
-
-    def node(self, name: str) -> NodeName:
-        """``name`` as any node."""
-        return NodeName(_known("node", name, [e.node for e in self.lab.directory().nodes]))
-
-    def vm(self, name: str) -> VmName:
-        return VmName(_known("VM", name, self.lab.directory().vms))
-
-    def nodes(self, selectors: Iterable[str]) -> tuple[NodeName, ...]:
-        """Nodes by name or selector (``esxi-[001-003]``, ``site:edge``), each once."""
-        found: dict[NodeName, None] = {}
-        for text in selectors:
-            plain = _is_name(text, [str(e.node) for e in self.lab.directory().nodes])
-            chosen = (self.node(text),) if plain else self._select(select_nodes, text)
-            found.update(dict.fromkeys(chosen))
-        return tuple(found)
-
-    def vms(self, selectors: Iterable[str]) -> tuple[VmName, ...]:
-        """VMs by name or selector (``vm-[01-04]``, ``all``), each once."""
-        found: dict[VmName, None] = {}
-        for text in selectors:
-            plain = _is_name(text, self.lab.directory().vms)
-            chosen = (self.vm(text),) if plain else self._select(select_vms, text)
-            found.update(dict.fromkeys(chosen))
-        return tuple(found)
-
-    def _select(
-        self, select: Callable[[object, Directory, Draws], tuple[N, ...]], text: str
-    ) -> tuple[N, ...]:
-        return select(text, self.lab.directory(), Draws(0, f"command/{text}"))
-
-    def key_servers(self) -> tuple[NodeName, ...]:
-        return tuple(e.node for e in self.lab.directory().nodes if e.role is Role.KMS)
-
-
-def _is_name(text: str, known: Iterable[str]) -> bool:
-    """A name that is there, or a word that has nothing of a selector."""
-    return text in known or (text != "all" and not set(text) & set("[]:% "))
-
-
-def _known(what: str, name: str, names: Iterable[str]) -> str:
-    known = list(names)
-    if name in known:
-        return name
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise KeysteadError("KS-USE-002", f"there is no {what} {name}{hint}")
-
-
-N = TypeVar("N", bound=str)
 A = TypeVar("A", bound=msgspec.Struct)
-F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
+B = TypeVar("B")
+C = TypeVar("C", bound=Command[Any])
 
 
 @dataclass(frozen=True)
-class Verb:
-    """One command: its argument struct, its function, whether it changes the lab."""
+class Served:
+    """A command as the lab serves it; ``changes``: afterwards the lab may be another one."""
 
-    name: str
-    arguments: type[msgspec.Struct]
-    run: Callable[[Session, Any], Awaitable[Any]]
+    command: type[Command[Any]]
+    answer: type[msgspec.Struct]
+    run: Callable[[Session, Any], Awaitable[msgspec.Struct]]
     changes: bool
 
-
-VERBS: dict[str, Verb] = {}
-
-
-def verb(name: str, arguments: type[A], *, changes: bool = False) -> Callable[[F], F]:
-    """Enter an ``async def f(session, arguments)`` into the table under ``name``."""
-
-    def enter(run: F) -> F:
-        if name in VERBS:
-            raise TypeError(f"verb {name} is defined twice")
-        VERBS[name] = Verb(name, arguments, run, changes)
-        return run
-
-    return enter
+    @property
+    def name(self) -> str:
+        """The command's name on the wire."""
+        return name_of(self.command)
 
 
-_COMMAND = {
-    "KS-CHAOS-004": "KS-USE-003",
-    "KS-CHAOS-005": "KS-USE-003",
-    "KS-CHAOS-010": "KS-USE-002",
-    "KS-CHAOS-011": "KS-USE-003",
-    "KS-CHAOS-014": "KS-USE-002",
-    "KS-CHAOS-104": "KS-USE-002",
-    "KS-CHAOS-105": "KS-USE-003",
-}
+def _looks(command: type[C], answer: type[A], run: Callable[[Session, C], Awaitable[A]]) -> Served:
+    return Served(command, answer, run, changes=False)
 
 
-class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """No arguments."""
+def _changes(
+    command: type[C], answer: type[A], run: Callable[[Session, C], Awaitable[A]]
+) -> Served:
+    return Served(command, answer, run, changes=True)
 
 
-async def run_verb(session: Session, name: str, arguments: bytes) -> bytes:
-    """Run the verb; its result as msgpack. Every failure becomes a ``KeysteadError``."""
-    found = VERBS.get(name)
-    if found is None:
-        raise KeysteadError("KS-USE-001", f"there is no verb {name}")
+_SERVED = (
+    _looks(commands.GetHosts, answers.HostList, look.hosts),
+    _looks(commands.GetVms, answers.VmList, look.vms),
+    _looks(commands.GetProviders, answers.ProviderList, look.providers),
+    _looks(commands.GetKeys, answers.KeyList, look.keys),
+    _looks(commands.GetKms, answers.KeyServerList, look.key_servers),
+    _looks(commands.GetAudit, answers.AuditList, look.audit),
+    _looks(commands.GetTpm, answers.TpmList, look.tpms),
+    _looks(commands.GetLinks, answers.LinkList, look.links),
+    _looks(commands.GetNodes, answers.NodeList, look.nodes),
+    _looks(commands.GetHostView, answers.HostView, look.host_own_view),
+    _looks(commands.GetEvents, answers.EventList, look.events),
+    _looks(commands.GetStatus, answers.LabStatus, look.status),
+    _looks(commands.DescribeVm, answers.VmDescription, describe.vm),
+    _looks(commands.DescribeHost, answers.HostDescription, describe.host),
+    _looks(commands.DescribeProvider, answers.ProviderDescription, describe.provider),
+    _changes(commands.HostPowerOn, answers.HostPowerList, hosts.power_on),
+    _changes(commands.HostReboot, answers.HostPowerList, hosts.reboot),
+    _changes(commands.HostPowerOff, answers.HostPowerList, hosts.power_off),
+    _changes(commands.HostCrash, answers.HostPowerList, hosts.crash),
+    _changes(commands.HostPowerLoss, answers.HostPowerList, hosts.power_loss),
+    _changes(commands.HostPause, answers.HostPauseList, hosts.pause),
+    _changes(commands.HostResume, answers.HostPauseList, hosts.resume),
+    _changes(commands.HostAdd, answers.Host, hosts.add),
+    _changes(commands.Esx, answers.EsxcliResult, hosts.esx),
+    _looks(commands.TpmInspect, answers.Tpm, hosts.tpm_inspect),
+    _looks(commands.TpmPcrs, answers.Pcrs, hosts.tpm_pcrs),
+    _changes(commands.TpmClear, answers.Fault, faults.tpm_clear),
+    _changes(commands.TpmSwap, answers.Fault, faults.tpm_swap),
+    _changes(commands.TpmLockout, answers.Tpm, hosts.tpm_lockout),
+    _changes(commands.VmCreate, answers.Vm, vms.create),
+    _changes(commands.VmEncrypt, answers.Vm, vms.encrypt),
+    _changes(commands.VmOn, answers.VmPowerList, vms.power_on),
+    _changes(commands.VmOff, answers.VmPowerList, vms.power_off),
+    _changes(commands.VmUnlock, answers.Vm, vms.unlock),
+    _changes(commands.VmGuestWrite, answers.GuestAnswer, vms.guest_write),
+    _changes(commands.VmGuestChallenge, answers.GuestAnswer, vms.guest_challenge),
+    _looks(commands.KmsKeyShow, answers.Key, keys.show),
+    _changes(commands.KmsKeyActivate, answers.Key, keys.activate),
+    _changes(commands.KmsKeyRevoke, answers.Fault, keys.revoke),
+    _changes(commands.KmsKeyDestroy, answers.Fault, keys.destroy),
+    _changes(commands.ProviderAdd, answers.Provider, keys.provider_add),
+    _changes(commands.ProviderDefault, answers.Provider, keys.provider_default),
+    _changes(commands.ProviderDelete, answers.Fault, keys.provider_delete),
+    _changes(commands.LinkCut, answers.Fault, faults.cut),
+    _changes(commands.LinkDelay, answers.Fault, faults.delay),
+    _changes(commands.LinkLoss, answers.Fault, faults.loss),
+    _changes(commands.LinkDup, answers.Fault, faults.dup),
+    _changes(commands.LinkHeal, answers.HealReport, faults.link_heal),
+    _changes(commands.FaultInject, answers.Fault, faults.inject),
+    _looks(commands.GetFaults, answers.FaultList, faults.faults),
+    _changes(commands.Heal, answers.HealReport, faults.heal),
+    _looks(commands.GetDirectory, Directory, experiments.directory),
+    _changes(commands.ChaosPlay, Verdict, experiments.play),
+    _changes(commands.ChaosStop, answers.RunStopped, experiments.stop),
+)
+COMMANDS: dict[type[Command[Any]], Served] = {served.command: served for served in _SERVED}
+"""Every command that a lab serves."""
+
+
+async def perform(session: Session, command: Command[B]) -> B:
+    """Do a command; its answer. Every failure becomes a ``KeysteadError``."""
     try:
-        decoded = msgspec.msgpack.decode(arguments, type=found.arguments)
-    except msgspec.DecodeError as error:
-        raise KeysteadError("KS-USE-003", f"{name}: {error}") from None
-    try:
-        return msgspec.msgpack.encode(await found.run(session, decoded))
-    except ProductError as error:
+        answer: Any = await COMMANDS[type(command)].run(session, command)
+    except (ProductError, ChaosError) as error:
         raise refusal(error) from None
-    except ChaosError as error:
-        # A command with a wrong word in it is a wrong command, as all others are.
-        raise KeysteadError(_COMMAND.get(error.id, error.id), error.text, error.fix) from None
-
-
-def refusal(error: ProductError) -> KeysteadError:
-    """The product's (or the lab's) no, in its own words."""
-    if isinstance(error, NotFound):
-        return KeysteadError("KS-USE-002", str(error))
-    keys = f" (keys: {', '.join(map(str, error.keys))})" if error.keys else ""
-    fault = error.fault or type(error).__name__
-    return KeysteadError("KS-PRODUCT-001", f"{fault}: {error}{keys}")
+    done: B = answer
+    return done

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-
-from lab.api.table import Session, refusal, verb
-from lab.errors import KeysteadError
+from lab.api import commands
+from lab.api.answers import GuestAnswer, Vm, VmPower, VmPowerList
+from lab.api.refusal import refusal
+from lab.api.session import Session
+from lab.api.views import vm_view
 from protocol.errors import ProductError
 from protocol.messages.host import GuestChallenge, GuestWrite, HostPowerOffVm, HostPowerOnVm
 from protocol.messages.vcenter import (
@@ -17,31 +16,47 @@ from protocol.messages.vcenter import (
     ListVms,
     PowerOffVm,
     PowerOnVm,
-    VmInfo,
 )
 from protocol.terms import ClusterName, NodeName, PowerState, ProviderId, VmName
 
-Row = dict[str, Any]
-TASK_LIMIT = 60.0  # lab seconds for a VM task
+TASK_S = 60.0  # lab seconds for a VM task
+
+# ---- power -------------------------------------------------------------------------------
 
 
-class PowerArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``vms`` by name, or all of ``host``; ``on_host``: ask the host itself."""
-
-    vms: tuple[str, ...] = ()
-    host: str = ""
-    on_host: bool = False
+async def power_on(session: Session, command: commands.VmOn) -> VmPowerList:
+    """See ``VmOn``."""
+    return await _power(session, command, PowerState.ON)
 
 
-async def _chosen(session: Session, arguments: PowerArgument) -> list[tuple[VmName, NodeName]]:
+async def power_off(session: Session, command: commands.VmOff) -> VmPowerList:
+    """See ``VmOff``."""
+    return await _power(session, command, PowerState.OFF)
+
+
+async def _power(
+    session: Session, command: commands.VmOn | commands.VmOff, wanted: PowerState
+) -> VmPowerList:
+    """Ask for each; one refusal does not keep the others from being asked."""
+    items: list[VmPower] = []
+    for vm, host in await _chosen(session, command):
+        try:
+            power = await _asked(session, vm, host if command.on_host else None, wanted)
+        except ProductError as error:
+            failure = refusal(error)
+            items.append(VmPower(vm=vm, host=host, error_id=failure.id, error=str(failure)))
+        else:
+            items.append(VmPower(vm=vm, host=host, power=power))
+    return VmPowerList(wanted=wanted, items=tuple(items))
+
+
+async def _chosen(
+    session: Session, command: commands.VmOn | commands.VmOff
+) -> list[tuple[VmName, NodeName]]:
     """The VMs meant, each with its host, in the inventory's order."""
-    if not arguments.vms and not arguments.host:
-        raise KeysteadError("KS-USE-003", "name VMs, or a host with --host")
-    host = session.host(arguments.host) if arguments.host else None
-    names = set(session.vms(arguments.vms))
-    if arguments.on_host:
-        if host is None:
-            raise KeysteadError("KS-USE-003", "--on-host needs --host: vCenter is not asked")
+    host = session.host(command.host) if command.host else None
+    names = set(session.vms(command.vms))
+    if command.on_host and host is not None:
         return [(v, host) for v in sorted(names)]
     listed = (await session.lab.ask(session.lab.vcenter, ListVms())).vms
     return [
@@ -51,136 +66,82 @@ async def _chosen(session: Session, arguments: PowerArgument) -> list[tuple[VmNa
     ]
 
 
-async def _power(session: Session, arguments: PowerArgument, on: bool) -> Row:
-    """Ask for each; one refusal does not keep the others from being asked."""
+async def _asked(
+    session: Session, vm: VmName, on_host: NodeName | None, wanted: PowerState
+) -> PowerState:
+    """The VM's power afterwards, as the host says when it is asked itself, else vCenter."""
+    lab, on = session.lab, wanted is PowerState.ON
+    if on_host is not None:
+        own = HostPowerOnVm(vm=vm) if on else HostPowerOffVm(vm=vm)
+        return (await lab.ask(on_host, own, within=TASK_S)).summary.power
+    task = PowerOnVm(vm=vm) if on else PowerOffVm(vm=vm)
+    return (await lab.ask(lab.vcenter, task, within=TASK_S)).vm.power
+
+
+# ---- tasks -------------------------------------------------------------------------------
+
+
+async def create(session: Session, command: commands.VmCreate) -> Vm:
+    """See ``VmCreate``."""
     lab = session.lab
-    items: list[Row] = []
-    for vm, host in await _chosen(session, arguments):
-        row: Row = {"vm": vm, "host": host}
-        try:
-            if arguments.on_host:
-                state = await lab.ask(
-                    host, HostPowerOnVm(vm=vm) if on else HostPowerOffVm(vm=vm), within=TASK_LIMIT
-                )
-                row["power"] = state.summary.power.value
-            else:
-                done = await lab.ask(
-                    lab.vcenter, PowerOnVm(vm=vm) if on else PowerOffVm(vm=vm), within=TASK_LIMIT
-                )
-                row["power"] = done.vm.power.value
-        except ProductError as error:
-            failure = refusal(error)
-            row.update(power=None, error_id=failure.id, error=str(failure))
-        items.append(row)
-    return {
-        "kind": "VmPowerList",
-        "wanted": PowerState.ON if on else PowerState.OFF,
-        "items": items,
-    }
-
-
-@verb("vm.on", PowerArgument, changes=True)
-async def power_on(session: Session, arguments: PowerArgument) -> Row:
-    return await _power(session, arguments, True)
-
-
-@verb("vm.off", PowerArgument, changes=True)
-async def power_off(session: Session, arguments: PowerArgument) -> Row:
-    return await _power(session, arguments, False)
-
-
-class CreateArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    vm: str
-    cluster: str = ""
-    host: str = ""
-    encrypted: bool = False
-    provider: str = ""
-
-
-@verb("vm.create", CreateArgument, changes=True)
-async def create(session: Session, arguments: CreateArgument) -> Row:
-    """Create a VM, off; ``encrypted`` encrypts it under a new key at once."""
-    lab = session.lab
-    host = session.host(arguments.host) if arguments.host else None
-    cluster = arguments.cluster or (lab.spec(host).cluster if host else "")
+    host = session.host(command.host) if command.host else None
+    cluster = command.cluster or (lab.spec(host).cluster if host else "")
     if not cluster:
         cluster = next((lab.spec(h).cluster for h in lab.hosts()), "")
     made = await lab.ask(
         lab.vcenter,
         CreateVm(
             operation_id=lab.operation_id(),
-            vm=VmName(arguments.vm),
+            vm=VmName(command.vm),
             cluster=ClusterName(cluster),
             host=host,
         ),
-        within=TASK_LIMIT,
+        within=TASK_S,
     )
     lab.know_vm(made.vm.vm)
-    if arguments.encrypted:
-        return await encrypt(session, EncryptArgument(arguments.vm, arguments.provider))
-    return _vm(made.vm)
+    if command.encrypted:
+        return await encrypt(session, commands.VmEncrypt(command.vm, command.provider))
+    return vm_view(made.vm)
 
 
-class EncryptArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    vm: str
-    provider: str = ""
-
-
-@verb("vm.encrypt", EncryptArgument, changes=True)
-async def encrypt(session: Session, arguments: EncryptArgument) -> Row:
+async def encrypt(session: Session, command: commands.VmEncrypt) -> Vm:
+    """See ``VmEncrypt``."""
     lab = session.lab
-    provider = ProviderId(arguments.provider) if arguments.provider else None
+    provider = ProviderId(command.provider) if command.provider else None
     done = await lab.ask(
         lab.vcenter,
-        EncryptVm(operation_id=lab.operation_id(), vm=session.vm(arguments.vm), provider=provider),
-        within=TASK_LIMIT,
+        EncryptVm(operation_id=lab.operation_id(), vm=session.vm(command.vm), provider=provider),
+        within=TASK_S,
     )
-    return _vm(done.vm)
+    return vm_view(done.vm)
 
 
-class VmArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    vm: str
+async def unlock(session: Session, command: commands.VmUnlock) -> Vm:
+    """See ``VmUnlock``."""
+    message = CryptoUnlock(vm=session.vm(command.vm))
+    return vm_view((await session.lab.ask(session.lab.vcenter, message, within=TASK_S)).vm)
 
 
-@verb("vm.unlock", VmArgument, changes=True)
-async def unlock(session: Session, arguments: VmArgument) -> Row:
-    """CryptoUnlock_Task (LOCK-05)."""
-    message = CryptoUnlock(vm=session.vm(arguments.vm))
-    return _vm((await session.lab.ask(session.lab.vcenter, message, within=TASK_LIMIT)).vm)
+# ---- the guest ---------------------------------------------------------------------------
 
 
-class GuestArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    vm: str
-    marker: bytes = b""
-    nonce: bytes = b""
-    blocks: tuple[int, ...] = ()
+async def guest_write(session: Session, command: commands.VmGuestWrite) -> GuestAnswer:
+    """See ``VmGuestWrite``."""
+    return await _guest(session, GuestWrite(vm=VmName(command.vm), marker=command.marker))
 
 
-async def _home(session: Session, vm: str) -> tuple[VmName, NodeName]:
+async def guest_challenge(session: Session, command: commands.VmGuestChallenge) -> GuestAnswer:
+    """See ``VmGuestChallenge``."""
+    vm = VmName(command.vm)
+    return await _guest(session, GuestChallenge(vm=vm, nonce=command.nonce, blocks=command.blocks))
+
+
+async def _guest(session: Session, message: GuestWrite | GuestChallenge) -> GuestAnswer:
+    """Asked of the host that vCenter says it is on."""
+    vm = session.vm(message.vm)
     listed = (await session.lab.ask(session.lab.vcenter, ListVms())).vms
-    return next((v.vm, v.host) for v in listed if v.vm == session.vm(vm))
-
-
-@verb("guest.write", GuestArgument, changes=True)
-async def guest_write(session: Session, arguments: GuestArgument) -> Row:
-    """The guest fills its disk with blocks made from a marker."""
-    vm, host = await _home(session, arguments.vm)
-    answer = await session.lab.ask(host, GuestWrite(vm=vm, marker=arguments.marker))
-    return {"kind": "GuestAnswer", **msgspec.to_builtins(answer, builtin_types=(bytes,))}
-
-
-@verb("guest.challenge", GuestArgument, changes=True)
-async def guest_challenge(session: Session, arguments: GuestArgument) -> Row:
-    vm, host = await _home(session, arguments.vm)
-    message = GuestChallenge(vm=vm, nonce=arguments.nonce, blocks=arguments.blocks)
+    host = next(v.host for v in listed if v.vm == vm)
     answer = await session.lab.ask(host, message)
-    return {"kind": "GuestAnswer", **msgspec.to_builtins(answer, builtin_types=(bytes,))}
-
-
-def _vm(info: VmInfo) -> Row:
-    return {
-        "kind": "Vm",
-        **msgspec.to_builtins(info),
-        "key": str(info.key) if info.key else None,
-        "missing": [str(k) for k in info.missing],
-    }
+    return GuestAnswer(
+        digest=answer.digest, rewritten=answer.rewritten, generation=answer.generation
+    )

@@ -6,7 +6,7 @@
 - ``entry``    puts commands into their group
 - ``labs``     up, down, status, list, version            - ``hosts``, ``vms``, ``keys``
 - ``journal``  events, logs                                - ``measure``  bench
-- ``faults``   link, faults, heal                          - ``describe`` describe, explain
-- ``knobs``    explain knob                             - ``rules``    explain rules
+- ``faults``   link, faults, heal                         - ``describe`` describe
+- ``explain``  errors, with ``knobs`` and ``rules``
 - ``chaos``    chaos list, lint, plan, run, replay; runs   - ``doctor``
 """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from lab.api.commands import ChaosPlay, ChaosStop, GetDirectory
 from lab.cli.connect import Connection
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, field, hint, plain, say, show
@@ -136,13 +137,9 @@ async def _in_own_lab(prepared: Prepared, folder: RunFolder) -> Verdict:
 
 
 async def _on_running(experiment: str, seed: int | None, options: Options) -> int:
-    import msgspec
-
     from chaos.errors import ChaosError
     from chaos.experiment.lint import read_experiment
     from chaos.experiment.plan import plan as make_plan
-    from chaos.lab import Directory
-    from chaos.verdict import Verdict
     from lab.runs.play import begin
     from lab.runs.prepare import Prepared, find, seed_of
     from lab.supervise.state_folder import LabFolder
@@ -150,7 +147,7 @@ async def _on_running(experiment: str, seed: int | None, options: Options) -> in
     from lab.topology.lab_file import plan as plan_topology
 
     async with Connection(options) as lab:
-        there = msgspec.convert(await lab.call("directory"), Directory)
+        there = await lab.do(GetDirectory())
         record = LabFolder(options.name).record()
         if record is None:
             raise KeysteadError("KS-LAB-001")
@@ -163,15 +160,15 @@ async def _on_running(experiment: str, seed: int | None, options: Options) -> in
         folder = begin(Prepared(plan=made, topology=topology, text=read.text), "lab")
         await lab.follow(_progress)
         loop = asyncio.get_running_loop()
-        task = loop.create_task(lab.call("chaos.play", run=folder.run))
+        task = loop.create_task(lab.do(ChaosPlay(folder.run)))
         stop = loop.create_task
-        loop.add_signal_handler(signal.SIGINT, lambda: stop(lab.call("chaos.stop", run=folder.run)))
-        verdict = msgspec.convert(await task, Verdict)
+        loop.add_signal_handler(signal.SIGINT, lambda: stop(lab.do(ChaosStop(folder.run))))
+        verdict = await task
     return _report(verdict, folder, options)
 
 
 def _progress(event: Any) -> None:
-    from protocol.messages.agent import Progress
+    from lab.api.wire import Progress
 
     if isinstance(event, Progress):
         say(event.text)
@@ -183,14 +180,11 @@ def _tell(phase: str, text: str) -> None:
 
 def _report(verdict: Verdict, folder: RunFolder, options: Options) -> int:
     """The verdict as JSON, or the checks as a table and the verdict in one line."""
-    import msgspec
-
     if options.output in (Format.JSON, Format.YAML):
-        document({"kind": "Verdict", **msgspec.to_builtins(verdict)}, options.output)
+        document(verdict, options.output)
         return verdict.exit_code
-    items = [msgspec.to_builtins(c) for c in verdict.checks]
     columns = (field("result"), field("name", "CHECK"), field("text", "SEEN"))
-    show({"kind": "CheckList", "items": items}, options.output, columns, key="name")
+    show({"items": verdict.checks}, options.output, columns, key="name")
     for left in verdict.left:
         say(f"still there: {left.id} ({left.kind}): {left.cure or left.seen}")
     for reason in verdict.reasons:

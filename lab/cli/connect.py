@@ -14,12 +14,15 @@ from lab.supervise.launching import LabState, state_of
 from lab.supervise.state_folder import LabFolder
 
 if TYPE_CHECKING:
+    from lab.api.commands import Command
     from lab.brokers.control_plane import ControlClient
     from protocol.messages.base import Event
 
-VERB_LIMIT = 900.0  # real seconds; experiments and boots of many hosts take their time
-OPEN_LIMIT = 5.0
-LOOK_EVERY = 0.5
+# Real seconds.
+COMMAND_LIMIT_S = 900.0  # experiments and boots of many hosts take their time
+OPEN_LIMIT_S = 5.0
+LOOK_EVERY_S = 0.5
+A = TypeVar("A")
 R = TypeVar("R")
 
 
@@ -47,7 +50,7 @@ def not_there(folder: LabFolder) -> KeysteadError:
 
 
 class Connection:
-    """``async with Connection(options) as lab: await lab.call("get.vms")``."""
+    """``async with Connection(options) as lab: await lab.do(GetVms())``."""
 
     def __init__(self, options: Options) -> None:
         self._folder = LabFolder(options.name)
@@ -68,7 +71,7 @@ class Connection:
             identities = Identities.load(folder.path)
             url = Broker(folder.path, identities, BrokerKind.CONTROL).url
             self._client = ControlClient(url, identities.control(CLI).seed, CLI)
-            async with asyncio.timeout(OPEN_LIMIT):
+            async with asyncio.timeout(OPEN_LIMIT_S):
                 await self._client.open()
         except (NotSent, RuntimeError, TimeoutError):
             raise not_there(folder) from None
@@ -83,36 +86,35 @@ class Connection:
         if self._client is not None:
             await self._client.subscribe_events(lambda _, event: callback(event))
 
-    async def call(self, verb: str, /, **arguments: Any) -> Any:
-        """Run a verb; its plain result. Every failure is a ``KeysteadError``."""
-        import msgspec
-
+    async def do(self, command: Command[A]) -> A:
+        """Do a command; its answer. Every failure is a ``KeysteadError``."""
+        from lab.api.commands import name_of
+        from lab.api.wire import RunCommand, decode_answer, encode_command
         from lab.brokers.identities import SUPERVISOR
         from protocol.errors import Disconnected, NotSent, ProductError, Refused, TimedOut
-        from protocol.messages.agent import RunVerb
 
         if self._client is None:
             raise KeysteadError("KS-LAB-001")
-        message = RunVerb(verb=verb, arguments=msgspec.msgpack.encode(arguments))
+        message = RunCommand(command=encode_command(command))
         try:
             done = await self._while_it_runs(
-                self._client.request(SUPERVISOR, message, within=VERB_LIMIT)
+                self._client.request(SUPERVISOR, message, within=COMMAND_LIMIT_S)
             )
         except (NotSent, Refused):
             raise not_there(self._folder) from None
         except (Disconnected, TimedOut) as error:
-            raise KeysteadError("KS-LAB-007", f"{verb}: {error}") from None
+            raise KeysteadError("KS-LAB-007", f"{name_of(command)}: {error}") from None
         except ProductError as error:
-            raise KeysteadError("KS-INT-001", f"{verb}: {error}") from None
+            raise KeysteadError("KS-INT-001", f"{name_of(command)}: {error}") from None
         if done.error_id:
             raise KeysteadError(done.error_id, done.error, done.fix)
-        return msgspec.msgpack.decode(done.result) if done.result else None
+        return decode_answer(command, done.answer)
 
     async def _while_it_runs(self, work: Coroutine[Any, Any, R]) -> R:
         """The client would dial a lab that has gone for as long as the request may take."""
         task = asyncio.get_running_loop().create_task(work)
         try:
-            while not (await asyncio.wait({task}, timeout=LOOK_EVERY))[0]:
+            while not (await asyncio.wait({task}, timeout=LOOK_EVERY_S))[0]:
                 if not self._folder.locked():
                     raise KeysteadError("KS-LAB-007", f"the lab {self._folder.name} has gone")
             return task.result()
@@ -120,20 +122,20 @@ class Connection:
             task.cancel()
 
 
-def call(options: Options, verb: str, /, **arguments: Any) -> Any:
-    """Run one verb of a running lab and return its result; long steps are told on stderr."""
+def call(options: Options, command: Command[A]) -> A:
+    """Do one command of a running lab; its answer. Long steps are told on stderr."""
 
-    async def one() -> Any:
+    async def one() -> A:
         async with Connection(options) as lab:
             if sys.stderr.isatty():
                 await lab.follow(_progress)
-            return await lab.call(verb, **arguments)
+            return await lab.do(command)
 
     return asyncio.run(one())
 
 
 def _progress(event: Event) -> None:
-    from protocol.messages.agent import Progress
+    from lab.api.wire import Progress
 
     if isinstance(event, Progress) and event.total > 1:
         say(f"[{event.step}/{event.total}] {event.text}")

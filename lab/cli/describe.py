@@ -1,20 +1,29 @@
-"""``describe vm|host|provider``: what is known, and why. ``explain``: error ids and rules."""
+"""``describe vm|host|provider``: what is known, and why it is so."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cyclopts import App
 
+from lab.api.commands import DescribeHost, DescribeProvider, DescribeVm
 from lab.cli.connect import call
 from lab.cli.entry import enter
-from lab.cli.knobs import knob
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, is_document, moment, pairs, plain, show, text
-from lab.cli.rules import all_rules, rule_of, rules, show_rule
-from lab.errors import KeysteadError, all_ids, entry
+from lab.cli.output import (
+    Row,
+    document,
+    is_document,
+    moment,
+    pairs,
+    plain,
+    text,
+    value_of,
+)
 
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    from lab.api.answers import EventLine, Reason
 
 
 def describe_vm(vm: str, *, options: Options = DEFAULTS) -> None:
@@ -23,29 +32,31 @@ def describe_vm(vm: str, *, options: Options = DEFAULTS) -> None:
     keystead describe vm vm-01
     keystead describe vm vm-01 -o json
     """
-    answer = call(options, "describe.vm", name=vm)
+    answer = call(options, DescribeVm(vm))
     if _document(answer, options, "vm"):
         return
-    seen, own = answer["vcenter"] or {}, answer["host_view"] or {}
+    listed, own = answer.vcenter, answer.host_view
     pairs(
         [
-            ("vm", answer["vm"]),
-            ("host", answer["host"]),
-            ("vcenter says", _view(seen, "power", "crypto", "connection")),
+            ("vm", answer.vm),
+            ("host", answer.host),
+            ("vcenter says", _view(listed, "power", "crypto", "connection")),
             ("its host says", _view(own, "power", "crypto", "connection")),
-            ("last command", own.get("wanted")),
-            ("lock event", seen.get("lock_event")),
-            ("alarms", seen.get("alarms")),
+            ("last command", own.wanted if own else None),
+            ("lock event", listed.lock_event if listed else None),
+            ("alarms", listed.alarms if listed else None),
         ]
     )
-    if answer["keys"]:
+    if answer.keys:
         plain("\nkeys:")
-        for key in answer["keys"]:
-            server = key["state"] or "not known there, or nobody to ask"
+        for key in answer.keys:
+            server = key.state or "not known there, or nobody to ask"
             stored = {True: "stored on the host", False: "not stored on the host", None: ""}
-            more = stored[key["stored"]]
-            plain(f"  {key['key']}: key server: {server}{'; ' + more if more else ''}")
-    _tail(answer)
+            more = stored[key.stored]
+            plain(f"  {key.key}: key server: {server}{'; ' + more if more else ''}")
+    _why(answer.reasons)
+    _faults(answer.faults)
+    _events(answer.events)
 
 
 def describe_host(host: str, *, options: Options = DEFAULTS) -> None:
@@ -54,31 +65,30 @@ def describe_host(host: str, *, options: Options = DEFAULTS) -> None:
     keystead describe host esxi-001
     keystead describe host esxi-001 -o yaml
     """
-    answer = call(options, "describe.host", name=host)
+    answer = call(options, DescribeHost(host))
     if _document(answer, options, "host"):
         return
-    machine, seen, own = answer["machine"], answer["vcenter"] or {}, answer["host_view"] or {}
-    tpm = answer["tpm"]
+    machine, listed, own, tpm = answer.machine, answer.vcenter, answer.host_view, answer.tpm
+    keys = (own.cached_keys, own.stored_keys) if own else ("-", "-")
     pairs(
         [
-            ("host", answer["host"]),
-            ("machine", f"{machine['state']}, boot {machine['boot']}"),
-            ("screen", machine["screen"]),
-            ("last end", machine["ended"]),
-            ("vcenter says", _view(seen, "connection", "crypto_state")),
-            ("crypto mode", own.get("crypto_state")),
-            ("protection", own.get("protection_mode")),
-            ("key persistence", _switch(own.get("key_persistence"))),
-            (
-                "keys",
-                f"{own.get('cached_keys', '-')} in the cache, {own.get('stored_keys', '-')} stored",
-            ),
-            ("tpm", f"{tpm['backend']}, {tpm.get('state', '-')}"),
-            ("vms", [f"{v['vm']} {v['power']}" for v in own.get("vms", [])]),
-            ("alarms", seen.get("alarms")),
+            ("host", answer.host),
+            ("machine", f"{machine.state}, boot {machine.boot}"),
+            ("screen", machine.screen),
+            ("last end", machine.ended),
+            ("vcenter says", _view(listed, "connection", "crypto_state")),
+            ("crypto mode", own.crypto_state if own else None),
+            ("protection", own.protection_mode if own else None),
+            ("key persistence", _switch(own.key_persistence if own else None)),
+            ("keys", f"{keys[0]} in the cache, {keys[1]} stored"),
+            ("tpm", f"{tpm.backend}, {tpm.state}"),
+            ("vms", [f"{v.vm} {v.power}" for v in own.vms] if own else []),
+            ("alarms", listed.alarms if listed else None),
         ]
     )
-    _tail(answer)
+    _why(answer.reasons)
+    _faults(answer.faults)
+    _events(answer.events)
 
 
 def describe_provider(provider: str, *, options: Options = DEFAULTS) -> None:
@@ -87,99 +97,65 @@ def describe_provider(provider: str, *, options: Options = DEFAULTS) -> None:
     keystead describe provider kms-provider
     keystead describe provider kms-provider -o json
     """
-    answer = call(options, "describe.provider", name=provider)
+    answer = call(options, DescribeProvider(provider))
     if _document(answer, options, "provider"):
         return
-    seen = answer["vcenter"] or {}
+    listed = answer.vcenter
     pairs(
         [
-            ("provider", answer["provider"]),
-            ("type", seen.get("management_type")),
-            ("servers", [s["name"] for s in seen.get("servers", [])]),
-            ("default", seen.get("default")),
-            ("status", seen.get("status")),
-            ("unreachable", seen.get("unreachable")),
+            ("provider", answer.provider),
+            ("type", listed.management_type if listed else None),
+            ("servers", listed.servers if listed else ()),
+            ("default", listed.default if listed else None),
+            ("status", listed.status if listed else None),
+            ("unreachable", listed.unreachable if listed else None),
         ]
     )
-    _tail(answer)
+    _why(answer.reasons)
+    _faults(answer.faults)
 
 
 def _document(answer: Row, options: Options, key: str) -> bool:
     if is_document(options.output):
         document(answer, options.output)
     elif options.output is Format.NAME:
-        plain(answer[key])
+        plain(value_of(answer, key))
     else:
         return False
     return True
 
 
-def _view(row: Row, *names: str) -> str:
-    return ", ".join(text(row[n]) for n in names if row.get(n) is not None) or "nothing"
+def _view(row: Row | None, *names: str) -> str:
+    found = [] if row is None else [getattr(row, name) for name in names]
+    return ", ".join(text(value) for value in found if value is not None) or "nothing"
 
 
 def _switch(value: bool | None) -> str | None:
     return None if value is None else "on" if value else "off"
 
 
-def _tail(answer: Row) -> None:
-    """Why, headline first; then events and faults."""
-    if answer["reasons"]:
+def _why(reasons: Sequence[Reason]) -> None:
+    """The headline first."""
+    if reasons:
         plain("\nwhy:")
-        for reason in answer["reasons"]:
-            plain(f"  {reason['why']} [{reason['rule']}]")
-            if reason["cure"]:
-                plain(f"      cure: {reason['cure']}")
-    if answer["faults"]:
+    for reason in reasons:
+        plain(f"  {reason.why} [{reason.rule}]")
+        if reason.cure:
+            plain(f"      cure: {reason.cure}")
+
+
+def _faults(faults: Sequence[str]) -> None:
+    if faults:
         plain("\nfaults in force:")
-        for fault in answer["faults"]:
-            plain(f"  {fault}")
-    if answer.get("events"):
+    for fault in faults:
+        plain(f"  {fault}")
+
+
+def _events(events: Sequence[EventLine]) -> None:
+    if events:
         plain("\nlast events:")
-        for event in answer["events"]:
-            plain(f"  {moment(event['at'])}  {event['event']}  {event['text']}")
-
-
-def explain(id: str = "", *, options: Options = DEFAULTS) -> None:
-    """What an error means and what to do about it, or what a rule says; alone: all errors.
-
-    keystead explain KS-LAB-001
-    keystead explain LOCK-01
-    keystead explain
-    """
-    if not id:
-        items = [_entry(known) for known in all_ids()]
-        columns = (field("id"), field("title"), field("exit_code", "EXIT"))
-        answer = {"kind": "ErrorList", "items": items}
-        show(answer, options.output, columns, (field("why"), field("fix")), key="id")
-        return
-    rule = rule_of(id)
-    if rule is not None:
-        show_rule(rule, options.output)
-        return
-    if entry(id.upper()) is None:
-        import difflib
-
-        known_ids = [*all_ids(), *all_rules()]
-        near = difflib.get_close_matches(id.upper(), known_ids, n=3, cutoff=0.6)
-        more = f"; did you mean {', '.join(near)}?" if near else ""
-        raise KeysteadError(
-            "KS-USE-002",
-            f"there is no error and no rule {id}{more}",
-            "`keystead explain` lists errors, `keystead explain rules` lists rules",
-        )
-    found = _entry(id.upper())
-    if _document({"kind": "Error", **found}, options, "id"):
-        return
-    plain(f"{found['id']}: {found['title']}\n")
-    plain(f"  {found['why']}")
-    plain(f"  fix: {found['fix']}")
-    plain(f"  exit code: {found['exit_code']}")
-
-
-def _entry(id: str) -> Row:
-    found = entry(id)
-    return {"id": id, **(found._asdict() if found else {})}
+    for event in events:
+        plain(f"  {moment(event.at)}  {event.event}  {event.text}")
 
 
 def register(app: App) -> None:
@@ -190,7 +166,3 @@ def register(app: App) -> None:
     )
     enter(group, describe_vm, describe_host, describe_provider, prefix="describe_")
     app.command(group)
-    explaining = App(name="explain", help_format="plaintext")
-    explaining.default(explain)
-    enter(explaining, knob, rules)
-    app.command(explaining)

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from lab.api.commands import (
+    FaultInject,
+    GetFaults,
+    GetLinks,
+    Heal,
+    LinkCut,
+    LinkDelay,
+    LinkDup,
+    LinkHeal,
+    LinkLoss,
+)
 from lab.cli.connect import call
 from lab.cli.entry import enter
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import document, field, is_document, say, show
 from lab.cli.values import assignments, duration, share
-from lab.errors import KeysteadError
+
+if TYPE_CHECKING:
+    from lab.api.answers import Fault, HealReport
 
 FAULTS = (
     field("id"),
     field("kind"),
     field("state"),
-    ("SINCE", lambda r: f"{r['since']:.1f}s"),
-    ("UNTIL", lambda r: f"{r['until']:.1f}s" if r["until"] else None),
+    ("SINCE", lambda r: f"{r.since:.1f}s"),
+    ("UNTIL", lambda r: f"{r.until:.1f}s" if r.until else None),
     field("summary"),
     field("cure"),
 )
@@ -28,28 +41,19 @@ For = Annotated[
 ]
 
 
-def began(answer: dict[str, Any], options: Options) -> None:
+def began(answer: Fault, options: Options) -> None:
     """Tell of a fault that was seen to bite."""
-    fault = answer["fault"]
+    fault = answer.fault
     if is_document(options.output):
         document(answer, options.output)
         return
     show({"items": [fault]}, options.output, (field("id"), field("summary")), key="id")
-    if fault["cure"]:
-        say(f"it has no undo; its cure: {fault['cure']}")
+    if fault.cure:
+        say(f"it has no undo; its cure: {fault.cure}")
 
 
-def _inject(options: Options, kind: str, values: dict[str, Any], lasting: str = "") -> None:
-    lease = duration("--for", lasting)
-    if lasting and lease <= 0:
-        raise KeysteadError("KS-USE-003", f"--for {lasting}: above 0s")
-    began(call(options, "fault.inject", kind=kind, values=values, lease=lease), options)
-
-
-def _ends(a: str, b: str, one_way: bool) -> dict[str, Any]:
-    if a == b:
-        raise KeysteadError("KS-USE-003", f"{a} {b}: a link has two different ends")
-    return {"between": [a, b], "dir": "to" if one_way else "both"}
+def _lease(lasting: str) -> float | None:
+    return duration("--for", lasting) if lasting else None
 
 
 def cut(
@@ -60,7 +64,7 @@ def cut(
     keystead link cut vcenter kms
     keystead link cut vcenter esxi-001 --one-way --for 5m
     """
-    _inject(options, "link.cut", _ends(a, b, one_way), for_)
+    began(call(options, LinkCut(a, b, one_way, _lease(for_))), options)
 
 
 def delay(
@@ -78,11 +82,8 @@ def delay(
     keystead link delay vcenter kms 2s
     keystead link delay vcenter esxi-001 500ms --jitter 200ms --for 5m
     """
-    if duration("delay", by) <= 0:
-        raise KeysteadError("KS-USE-003", f"delay {by!r}: above 0s")
-    duration("--jitter", jitter)
-    values = {**_ends(a, b, one_way), "base": by, **({"jitter": jitter} if jitter else {})}
-    _inject(options, "link.delay", values, for_)
+    late, more = duration("delay", by), duration("--jitter", jitter)
+    began(call(options, LinkDelay(a, b, late, more, one_way, _lease(for_))), options)
 
 
 def loss(
@@ -99,7 +100,7 @@ def loss(
     keystead link loss vcenter kms 20%
     keystead link loss vcenter esxi-001 0.5 --one-way --for 2m
     """
-    _inject(options, "link.loss", {**_ends(a, b, one_way), "p": share("share", p)}, for_)
+    began(call(options, LinkLoss(a, b, share("share", p), one_way, _lease(for_))), options)
 
 
 def dup(
@@ -116,7 +117,7 @@ def dup(
     keystead link dup vcenter kms 50%
     keystead link dup vcenter esxi-001 100% --for 2m
     """
-    _inject(options, "link.dup", {**_ends(a, b, one_way), "p": share("share", p)}, for_)
+    began(call(options, LinkDup(a, b, share("share", p), one_way, _lease(for_))), options)
 
 
 def link_heal(a: str, b: str, *, options: Options = DEFAULTS) -> int:
@@ -125,7 +126,7 @@ def link_heal(a: str, b: str, *, options: Options = DEFAULTS) -> int:
     keystead link heal vcenter kms
     keystead link heal vcenter esxi-001 -o json
     """
-    return _healed(call(options, "heal", between=[a, b]), options)
+    return _healed(call(options, LinkHeal(a, b)), options)
 
 
 def get_links(*, options: Options = DEFAULTS) -> None:
@@ -135,9 +136,7 @@ def get_links(*, options: Options = DEFAULTS) -> None:
     keystead get links -o json
     """
     columns = (field("src", "FROM"), field("dst", "TO"), field("state"), field("rules"))
-    answer = call(options, "get.links")
-    items = [{**row, "link": f"{row['src']}->{row['dst']}"} for row in answer["items"]]
-    show({**answer, "items": items}, options.output, columns, key="link")
+    show(call(options, GetLinks()), options.output, columns, key="link")
 
 
 def faults(*, options: Options = DEFAULTS) -> None:
@@ -146,7 +145,7 @@ def faults(*, options: Options = DEFAULTS) -> None:
     keystead faults
     keystead faults -o json
     """
-    show(call(options, "faults"), options.output, FAULTS, (field("seen"),), key="id")
+    show(call(options, GetFaults()), options.output, FAULTS, (field("seen"),), key="id")
 
 
 def get_faults(*, options: Options = DEFAULTS) -> None:
@@ -171,10 +170,8 @@ def fault(
     keystead fault proc.kill on=esxi-002
     keystead fault site.power_loss site=main stagger=30s
     """
-    lease = duration("--for", for_)
     made = assignments("value", values)
-    answer = call(options, "fault.inject", kind=kind, values=made, id=id, seed=seed, lease=lease)
-    began(answer, options)
+    began(call(options, FaultInject(kind, made, id, _lease(for_), seed)), options)
 
 
 def heal(
@@ -192,33 +189,30 @@ def heal(
 
     Exit code 0: all that can be taken back was seen gone.
     """
-    if bool(ids) == all_:
-        raise KeysteadError("KS-USE-003", "name faults (`keystead faults` lists them), or --all")
-    return _healed(call(options, "heal", ids=ids, all=all_, with_cure=with_cure), options)
+    return _healed(call(options, Heal(ids, all_, with_cure)), options)
 
 
-def _healed(report: dict[str, Any], options: Options) -> int:
-    stuck = [row for row in report["left"] if row["reversible"]]
+def _healed(report: HealReport, options: Options) -> int:
     if is_document(options.output):
         document(report, options.output)
     else:
-        rows = [{"id": i, "outcome": "healed"} for i in report["healed"]]
+        rows = [{"id": i, "outcome": "healed"} for i in report.healed]
         rows += [
-            {"id": r["id"], "outcome": "NOT HEALED" if r["reversible"] else "stays: it has no undo"}
-            for r in report["left"]
+            {"id": r.id, "outcome": "NOT HEALED" if r.reversible else "stays: it has no undo"}
+            for r in report.left
         ]
         if rows:
             show({"items": rows}, options.output, (field("id"), field("outcome")), key="id")
         else:
             say("no fault is in force")
-    for row in report["left"]:
-        if row["reversible"]:
-            say(f"keystead: error KS-CHAOS-103: {row['id']}: {row['seen']}")
+    for row in report.left:
+        if row.reversible:
+            say(f"keystead: error KS-CHAOS-103: {row.id}: {row.seen}")
         else:
-            say(f"{row['id']}: cure: {row['cure']}")
-    if report["left"] and not stuck:
+            say(f"{row.id}: cure: {row.cure}")
+    if report.left and not report.stuck:
         say("`keystead heal --all --with-cure` performs the cures")
-    return 1 if stuck else 0
+    return 1 if report.stuck else 0
 
 
 def register(app: App) -> None:

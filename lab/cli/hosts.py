@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from lab.api.commands import (
+    Command,
+    Esx,
+    GetHosts,
+    GetNodes,
+    GetTpm,
+    HostAdd,
+    HostCrash,
+    HostPause,
+    HostPowerLoss,
+    HostPowerOff,
+    HostPowerOn,
+    HostReboot,
+    HostResume,
+    TpmClear,
+    TpmInspect,
+    TpmPcrs,
+    TpmSwap,
+)
 from lab.cli.connect import call
 from lab.cli.entry import enter
 from lab.cli.faults import began
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import Row, document, field, pairs, plain, say, show
+from lab.cli.output import document, field, fields_of, pairs, plain, say, show
 from lab.errors import KeysteadError
+
+if TYPE_CHECKING:
+    from lab.api.answers import HostPowerList
 
 HOSTS = (
     field("host"),
-    ("STATE", lambda r: f"{r['connection']}{' (stale)' if r['stale'] else ''}"),
-    ("MACHINE", lambda r: r["machine"]),
-    ("CRYPTO", lambda r: r["crypto_state"]),
-    ("PERSISTENCE", lambda r: "on" if r["key_persistence"] else "off"),
-    ("TPM", lambda r: r["tpm_present"]),
+    ("STATE", lambda r: f"{r.connection}{' (stale)' if r.stale else ''}"),
+    field("machine"),
+    field("crypto_state", "CRYPTO"),
+    ("PERSISTENCE", lambda r: "on" if r.key_persistence else "off"),
+    field("tpm_present", "TPM"),
     field("cached_keys", "KEYS"),
     field("boot"),
 )
@@ -40,7 +62,7 @@ def get_hosts(*, options: Options = DEFAULTS) -> None:
     keystead get hosts
     keystead get hosts -o wide
     """
-    show(call(options, "get.hosts"), options.output, HOSTS, HOSTS_WIDE, key="host")
+    show(call(options, GetHosts()), options.output, HOSTS, HOSTS_WIDE, key="host")
 
 
 def get_nodes(*, options: Options = DEFAULTS) -> None:
@@ -51,7 +73,7 @@ def get_nodes(*, options: Options = DEFAULTS) -> None:
     """
     columns = (field("node"), field("role"), field("site"), field("state"), field("boot"))
     wide = (field("ended"), field("screen"), field("counters"))
-    show(call(options, "get.nodes"), options.output, columns, wide, key="node")
+    show(call(options, GetNodes()), options.output, columns, wide, key="node")
 
 
 def get_tpm(*, options: Options = DEFAULTS) -> None:
@@ -67,29 +89,21 @@ def get_tpm(*, options: Options = DEFAULTS) -> None:
         field("reset_count", "RESETS"),
         field("safe"),
         field("lockout"),
-        ("EK", lambda r: (r.get("ek") or "")[:16]),
+        ("EK", lambda r: r.ek[:16]),
     )
-    wide = (("PCR 7", lambda r: r.get("pcrs", {}).get("7", "")),)
-    show(call(options, "get.tpm"), options.output, columns, wide, key="host")
+    wide = (("PCR 7", lambda r: r.pcrs.get("7", "")),)
+    show(call(options, GetTpm()), options.output, columns, wide, key="host")
 
 
-def _act(options: Options, verb: str, hosts: tuple[str, ...], more: dict[str, Any]) -> Row:
-    if not hosts:
-        raise KeysteadError("KS-USE-003", "name at least one host")
-    return call(options, verb, hosts=hosts, **more)  # type: ignore[no-any-return]
-
-
-def _power(
-    options: Options, verb: str, hosts: tuple[str, ...], more: dict[str, Any] | None = None
-) -> int:
+def _power(options: Options, command: Command[HostPowerList]) -> int:
     """1 when a machine that was to run does not: a purple screen is no success."""
-    answer = _act(options, verb, hosts, more or {})
+    answer = call(options, command)
     show(answer, options.output, POWER, key="host")
-    halted = [row for row in answer["items"] if row["machine"] == "halted"]
+    halted = answer.halted
     for row in halted:
-        say(f"keystead: error KS-PRODUCT-001: {row['host']} shows: {row['screen']}")
+        say(f"keystead: error KS-PRODUCT-001: {row.host} shows: {row.screen}")
     if halted:
-        say(f"  fix: keystead describe host {halted[0]['host']} says why, and what cures it")
+        say(f"  fix: keystead describe host {halted[0].host} says why, and what cures it")
     return 1 if halted else 0
 
 
@@ -99,7 +113,7 @@ def reboot(*hosts: str, options: Options = DEFAULTS) -> int:
     keystead host reboot esxi-001
     keystead host reboot 'esxi-[001-003]'
     """
-    return _power(options, "host.reboot", hosts)
+    return _power(options, HostReboot(hosts))
 
 
 def crash(*hosts: str, options: Options = DEFAULTS) -> int:
@@ -108,7 +122,7 @@ def crash(*hosts: str, options: Options = DEFAULTS) -> int:
     keystead host crash esxi-001
     keystead host crash vcenter
     """
-    return _power(options, "host.crash", hosts)
+    return _power(options, HostCrash(hosts))
 
 
 def power_loss(*hosts: str, stay_off: StayOff = False, options: Options = DEFAULTS) -> int:
@@ -117,7 +131,7 @@ def power_loss(*hosts: str, stay_off: StayOff = False, options: Options = DEFAUL
     keystead host power-loss esxi-001
     keystead host power-loss site:main --stay-off
     """
-    return _power(options, "host.power-loss", hosts, {"stay_off": stay_off})
+    return _power(options, HostPowerLoss(hosts, stay_off))
 
 
 def power_on(
@@ -138,7 +152,7 @@ def power_on(
         if not sign:
             raise KeysteadError("KS-USE-003", f"--boot-option {option}: write NAME=VALUE")
         typed[name] = value
-    return _power(options, "host.power-on", hosts, {"options": typed})
+    return _power(options, HostPowerOn(hosts, typed))
 
 
 def power_off(*hosts: str, options: Options = DEFAULTS) -> int:
@@ -147,7 +161,7 @@ def power_off(*hosts: str, options: Options = DEFAULTS) -> int:
     keystead host power-off esxi-001
     keystead host power-off kms
     """
-    return _power(options, "host.shutdown", hosts)
+    return _power(options, HostPowerOff(hosts))
 
 
 def pause(*hosts: str, options: Options = DEFAULTS) -> None:
@@ -157,7 +171,7 @@ def pause(*hosts: str, options: Options = DEFAULTS) -> None:
     keystead host pause kms
     """
     columns = (field("host"), field("paused"))
-    show(_act(options, "host.pause", hosts, {}), options.output, columns, key="host")
+    show(call(options, HostPause(hosts)), options.output, columns, key="host")
 
 
 def resume(*hosts: str, options: Options = DEFAULTS) -> None:
@@ -167,7 +181,7 @@ def resume(*hosts: str, options: Options = DEFAULTS) -> None:
     keystead host resume role:esxi
     """
     columns = (field("host"), field("paused"))
-    show(_act(options, "host.resume", hosts, {}), options.output, columns, key="host")
+    show(call(options, HostResume(hosts)), options.output, columns, key="host")
 
 
 def add(host: str = "", *, cluster: str = "", options: Options = DEFAULTS) -> None:
@@ -176,9 +190,9 @@ def add(host: str = "", *, cluster: str = "", options: Options = DEFAULTS) -> No
     keystead host add
     keystead host add esxi-004 --cluster cluster-a
     """
-    answer = call(options, "host.add", host=host, cluster=cluster)
+    answer = call(options, HostAdd(host, cluster))
     if options.output in (Format.TABLE, Format.WIDE):
-        say(f"added {answer['host']} to {answer['cluster']}: {answer['connection']}")
+        say(f"added {answer.host} to {answer.cluster}: {answer.connection}")
     else:
         document(answer, options.output)
 
@@ -193,13 +207,13 @@ def esx(
     keystead esx esxi-001 system security keypersistence get
     keystead esx esxi-001 system security keypersistence enable
     """
-    answer = call(options, "esx", host=host, arguments=arguments)
+    answer = call(options, Esx(host, arguments))
     if options.output in (Format.JSON, Format.YAML):
         document(answer, options.output)
-    elif answer["output"]:
-        (plain if answer["exit_code"] == 0 else say)(answer["output"].rstrip("\n"))
+    elif answer.output:
+        (plain if answer.exit_code == 0 else say)(answer.output.rstrip("\n"))
     sys.stdout.flush()
-    return int(answer["exit_code"])
+    return answer.exit_code
 
 
 def inspect(host: str, *, options: Options = DEFAULTS) -> None:
@@ -208,11 +222,11 @@ def inspect(host: str, *, options: Options = DEFAULTS) -> None:
     keystead tpm inspect esxi-001
     keystead tpm inspect esxi-001 -o json
     """
-    answer = call(options, "tpm.inspect", host=host)
+    answer = call(options, TpmInspect(host))
     if options.output in (Format.JSON, Format.YAML):
         document(answer, options.output)
     else:
-        pairs([(k, v) for k, v in answer.items() if k not in ("kind", "pcrs")])
+        pairs([(k, v) for k, v in fields_of(answer).items() if k != "pcrs"])
 
 
 def pcrs(host: str, *, options: Options = DEFAULTS) -> None:
@@ -221,15 +235,11 @@ def pcrs(host: str, *, options: Options = DEFAULTS) -> None:
     keystead tpm pcrs esxi-001
     keystead tpm pcrs esxi-001 -o json
     """
-    answer = call(options, "tpm.inspect", host=host)
+    answer = call(options, TpmPcrs(host))
     if options.output in (Format.JSON, Format.YAML):
-        document({"kind": "Pcrs", "host": host, "pcrs": answer.get("pcrs", {})}, options.output)
+        document(answer, options.output)
     else:
-        pairs([(f"PCR {index}", value) for index, value in answer.get("pcrs", {}).items()])
-
-
-def _tpm_fault(options: Options, kind: str, host: str) -> None:
-    began(call(options, "fault.inject", kind=kind, values={"on": host}), options)
+        pairs([(f"PCR {index}", value) for index, value in answer.pcrs.items()])
 
 
 def clear(host: str, *, options: Options = DEFAULTS) -> None:
@@ -238,7 +248,7 @@ def clear(host: str, *, options: Options = DEFAULTS) -> None:
     keystead tpm clear esxi-001
     keystead tpm clear esxi-001 -o json
     """
-    _tpm_fault(options, "tpm.clear", host)
+    began(call(options, TpmClear(host)), options)
 
 
 def swap(host: str, *, options: Options = DEFAULTS) -> None:
@@ -247,7 +257,7 @@ def swap(host: str, *, options: Options = DEFAULTS) -> None:
     keystead tpm swap esxi-001
     keystead tpm swap esxi-001 -o json
     """
-    _tpm_fault(options, "tpm.swap", host)
+    began(call(options, TpmSwap(host)), options)
 
 
 def register(app: App) -> None:

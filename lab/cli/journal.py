@@ -5,26 +5,30 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import msgspec
 from cyclopts import App, Parameter
 
 from lab.cli.connect import Connection, not_there
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import Row, field, is_document, json_line, moment, plain, say, table, text
+from lab.cli.output import field, is_document, json_line, moment, plain, say, table, text
 from lab.cli.values import duration
 from lab.errors import KeysteadError
 from lab.logs.read import NodeLogs
 from lab.supervise.launching import LabState, state_of
 from lab.supervise.state_folder import LabFolder
 
-PAGE = 500
-LOOK_EVERY = 0.3  # real seconds between two looks of --follow
+if TYPE_CHECKING:
+    from lab.api.answers import LoggedEvent
+
+LOOK_EVERY_S = 0.3  # real seconds between two looks of --follow
 COLUMNS = (
     field("sequence", "NO"),
-    ("TIME", lambda r: moment(r["at"])),
+    ("TIME", lambda r: moment(r.at)),
     field("event"),
-    ("ABOUT", lambda r: r.get("vm") or r.get("host") or r.get("provider")),
+    ("ABOUT", lambda r: r.vm or r.host or r.provider),
     field("text"),
 )
 Follow = Annotated[
@@ -47,44 +51,31 @@ def events(
 
 
 async def _events(options: Options, follow: bool, after: int) -> None:
-    down = False
+    from lab.api.following import all_events, follow_events
+
     async with Connection(options) as lab:
-        items, after = await _page(lab, after)
-        _show_events(items, options, follow)
-        while follow:
-            await asyncio.sleep(LOOK_EVERY)
-            try:
-                items, after = await _page(lab, after)
-            except KeysteadError as error:
-                if error.id not in ("KS-PRODUCT-001", "KS-USE-002"):
-                    raise
-                if not down:
-                    say(f"vCenter does not answer ({error}); waiting")
-                down = True
-                continue
-            down = False
+        if not follow:
+            _show_events(await all_events(lab.do, after), options, follow)
+            return
+
+        async def pause() -> None:
+            await asyncio.sleep(LOOK_EVERY_S)
+
+        def away(error: KeysteadError) -> None:
+            say(f"vCenter does not answer ({error}); waiting")
+
+        async for items in follow_events(lab.do, pause, away, after):
             _show_events(items, options, follow)
 
 
-async def _page(lab: Connection, after: int) -> tuple[list[Row], int]:
-    """All events above ``after``, and the number of the last."""
-    found: list[Row] = []
-    while True:
-        items = (await lab.call("events", after=after, limit=PAGE))["items"]
-        found += items
-        if not items:
-            return found, after
-        after = items[-1]["sequence"]
-
-
-def _show_events(items: list[Row], options: Options, follow: bool) -> None:
+def _show_events(items: Sequence[LoggedEvent], options: Options, follow: bool) -> None:
     match options.output:
         case Format.JSON | Format.YAML:
             for item in items:
-                json_line({"kind": "Event", **item})
+                json_line({"kind": "Event", **msgspec.to_builtins(item)})
         case Format.NAME:
             for item in items:
-                plain(str(item["event"]))
+                plain(item.event)
         case _ if follow:
             for item in items:
                 plain("  ".join(text(value(item)) for _, value in COLUMNS))
@@ -127,7 +118,7 @@ def logs(
     if not found and not follow:
         say(f"nothing to show; logs are in {reader.folder}")
     while follow:
-        time.sleep(LOOK_EVERY)
+        time.sleep(LOOK_EVERY_S)
         _show_records(reader.read(), options)
         if state_of(folder) is not LabState.RUNNING:
             say(f"the lab {folder.name} is not running any more")

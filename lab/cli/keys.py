@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from lab.api.commands import (
+    GetAudit,
+    GetKeys,
+    GetKms,
+    GetProviders,
+    KmsKeyActivate,
+    KmsKeyDestroy,
+    KmsKeyRevoke,
+    KmsKeyShow,
+    ProviderAdd,
+    ProviderDefault,
+    ProviderDelete,
+)
 from lab.cli.connect import call
 from lab.cli.entry import enter
 from lab.cli.faults import began
 from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import field, moment, show, show_one
-from lab.errors import KeysteadError
+from lab.cli.output import field, fields_of, moment, show, show_one
+
+if TYPE_CHECKING:
+    from lab.api.answers import Key
 
 KEY = (field("key_id", "KEY"), field("kms"), field("state"))
 PROVIDERS = (
@@ -37,7 +52,7 @@ def get_keys(*, options: Options = DEFAULTS) -> None:
         field("encrypted_vms", "VMS"),
         field("affected_hosts", "HOSTS"),
     )
-    show(call(options, "get.keys"), options.output, columns, key="key")
+    show(call(options, GetKeys()), options.output, columns, key="key")
 
 
 def get_providers(*, options: Options = DEFAULTS) -> None:
@@ -47,7 +62,7 @@ def get_providers(*, options: Options = DEFAULTS) -> None:
     keystead get providers -o name
     """
     wide = (field("unreachable"),)
-    show(call(options, "get.providers"), options.output, PROVIDERS, wide, key="provider")
+    show(call(options, GetProviders()), options.output, PROVIDERS, wide, key="provider")
 
 
 def get_kms(*, options: Options = DEFAULTS) -> None:
@@ -57,7 +72,7 @@ def get_kms(*, options: Options = DEFAULTS) -> None:
     keystead get kms -o yaml
     """
     columns = (field("kms"), field("machine"), field("keys"), field("states"))
-    show(call(options, "get.kms"), options.output, columns, key="kms")
+    show(call(options, GetKms()), options.output, columns, key="kms")
 
 
 def key_show(key: str, *, kms: Server = "", options: Options = DEFAULTS) -> None:
@@ -66,7 +81,7 @@ def key_show(key: str, *, kms: Server = "", options: Options = DEFAULTS) -> None
     keystead kms key show 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
     keystead kms key show kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 -o json
     """
-    _show_key(call(options, "kms.key.show", key=key, kms=kms), options)
+    _show_key(call(options, KmsKeyShow(key, kms)), options)
 
 
 def key_activate(key: str, *, kms: Server = "", options: Options = DEFAULTS) -> None:
@@ -75,11 +90,13 @@ def key_activate(key: str, *, kms: Server = "", options: Options = DEFAULTS) -> 
     keystead kms key activate 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
     keystead kms key activate 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --kms kms
     """
-    _show_key(call(options, "kms.key.activate", key=key, kms=kms), options)
+    _show_key(call(options, KmsKeyActivate(key, kms)), options)
 
 
-def _show_key(answer: dict[str, Any], options: Options) -> None:
-    wide = tuple(field(name) for name in answer if name not in ("kind", "key_id", "kms", "state"))
+def _show_key(answer: Key, options: Options) -> None:
+    wide = tuple(
+        field(name) for name in fields_of(answer) if name not in ("key_id", "kms", "state")
+    )
     show_one(answer, options.output, KEY, wide, key="key_id")
 
 
@@ -96,7 +113,7 @@ def key_revoke(
     keystead kms key revoke 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
     keystead kms key revoke 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --compromised
     """
-    _change_key(options, key, "compromise" if compromised else "deactivate")
+    began(call(options, KmsKeyRevoke(key, compromised)), options)
 
 
 def key_destroy(key: str, *, options: Options = DEFAULTS) -> None:
@@ -105,14 +122,7 @@ def key_destroy(key: str, *, options: Options = DEFAULTS) -> None:
     keystead kms key destroy 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
     keystead kms key destroy kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
     """
-    _change_key(options, key, "destroy")
-
-
-def _change_key(options: Options, key: str, state: str) -> None:
-    key_id = key.rsplit("/", 1)[-1]
-    call(options, "kms.key.show", key=key_id)  # a name that is unknown is not a fault
-    values = {"keys": [key_id], "state": state}
-    began(call(options, "fault.inject", kind="kms.key_state", values=values), options)
+    began(call(options, KmsKeyDestroy(key)), options)
 
 
 def audit(
@@ -125,22 +135,16 @@ def audit(
     keystead kms audit
     keystead kms audit kms -o json
     """
-    if not kms:
-        servers = [row["kms"] for row in call(options, "get.kms")["items"]]
-        if len(servers) != 1:
-            known = ", ".join(servers) or "none"
-            raise KeysteadError("KS-USE-003", f"name a key server; there are: {known}")
-        kms = servers[0]
     columns = (
         field("sequence", "NO"),
-        ("TIME", lambda r: moment(r["at"])),
+        ("TIME", lambda r: moment(r.at)),
         field("who"),
         field("operation"),
         field("key_id", "KEY"),
         field("result"),
     )
     show(
-        call(options, "get.audit", node=kms),
+        call(options, GetAudit(kms)),
         options.output,
         columns,
         (field("digest"),),
@@ -162,9 +166,7 @@ def provider_add(
     keystead provider add kms-provider --server kms
     keystead provider add second --server kms --default
     """
-    if not server:
-        raise KeysteadError("KS-USE-003", f"provider {provider}: name its key servers: --server")
-    answer = call(options, "provider.add", provider=provider, servers=server, default=default)
+    answer = call(options, ProviderAdd(provider, server, default))
     show_one(answer, options.output, PROVIDERS, key="provider")
 
 
@@ -174,7 +176,7 @@ def provider_default(provider: str, *, options: Options = DEFAULTS) -> None:
     keystead provider default kms-provider
     keystead provider default second -o json
     """
-    answer = call(options, "provider.default", provider=provider)
+    answer = call(options, ProviderDefault(provider))
     show_one(answer, options.output, PROVIDERS, key="provider")
 
 
@@ -184,12 +186,7 @@ def provider_delete(provider: str, *, options: Options = DEFAULTS) -> None:
     keystead provider delete kms-provider
     keystead provider delete second -o json
     """
-    known = [row["provider"] for row in call(options, "get.providers")["items"]]
-    if provider not in known:
-        there = ", ".join(known) or "none"
-        raise KeysteadError("KS-USE-002", f"there is no provider {provider}; there are: {there}")
-    values = {"provider": provider}
-    began(call(options, "fault.inject", kind="provider.delete", values=values), options)
+    began(call(options, ProviderDelete(provider)), options)
 
 
 def register(app: App) -> None:

@@ -9,9 +9,20 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from lab.api.commands import GetStatus
 from lab.cli.connect import call
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import as_typed, document, field, is_document, pairs, plain, say, show
+from lab.cli.output import (
+    as_typed,
+    document,
+    field,
+    fields_of,
+    is_document,
+    pairs,
+    plain,
+    say,
+    show,
+)
 from lab.cli.progress import Style, telling
 from lab.cli.values import assignments, duration
 from lab.errors import KeysteadError
@@ -260,39 +271,19 @@ def status(*, options: Options = DEFAULTS) -> None:
     keystead status
     keystead status --name second -o json
     """
-    answer = {**call(options, "status"), **_processes(LabFolder(options.name))}
+    answer = call(options, GetStatus())
     if is_document(options.output):
         document(answer, options.output)
         return
     if options.output is Format.NAME:
-        plain(answer["name"])
+        plain(answer.name)
         return
-    shown = [(k, v) for k, v in answer.items() if k not in ("kind", "pids")]
+    shown = [(k, v) for k, v in fields_of(answer).items() if k != "pids"]
     if options.output is Format.WIDE:
-        shown += [(f"pid {p['pid']}", p["name"]) for p in answer["pids"]]
+        shown += [(f"pid {p.pid}", p.name) for p in answer.pids]
     else:
-        shown.append(("processes", len(answer["pids"])))
+        shown.append(("processes", len(answer.pids)))
     pairs([(name.replace("_", " "), value) for name, value in shown])
-
-
-def _processes(folder: LabFolder) -> dict[str, Any]:
-    """The lab's processes by pid: supervisor, brokers, fork server, agents."""
-    import psutil
-
-    pids: list[dict[str, Any]] = []
-    supervisor = folder.supervisor()
-    try:
-        root = psutil.Process(supervisor)
-        found = [root, *root.children(recursive=True)]
-    except (psutil.NoSuchProcess, ValueError):
-        found = []
-    for process in found:
-        try:
-            name = "keystead-supervisor" if process.pid == supervisor else process.name()
-            pids.append({"pid": process.pid, "name": name})
-        except psutil.NoSuchProcess:
-            continue
-    return {"folder": str(folder.path), "supervisor": supervisor, "pids": pids}
 
 
 def list_labs(*, options: Options = DEFAULTS) -> None:

@@ -30,7 +30,19 @@ def build() -> App:
     """The whole program with every command; one module per noun."""
     from cyclopts import App
 
-    from lab.cli import chaos, describe, doctor, faults, hosts, journal, keys, labs, measure, vms
+    from lab.cli import (
+        chaos,
+        describe,
+        doctor,
+        explain,
+        faults,
+        hosts,
+        journal,
+        keys,
+        labs,
+        measure,
+        vms,
+    )
 
     app = App(
         name="keystead",
@@ -43,7 +55,8 @@ def build() -> App:
     )
     for name, text in GROUPS.items():
         app.command(App(name=name, help=text, help_format="plaintext"))
-    for module in (labs, journal, hosts, vms, keys, faults, describe, chaos, doctor, measure):
+    looking = (journal, hosts, vms, keys, faults, describe, explain)
+    for module in (labs, *looking, chaos, doctor, measure):
         module.register(app)
     return app
 

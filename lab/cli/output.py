@@ -10,13 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
+import msgspec
+
+from lab.api.documents import API, document_of
 from lab.cli.options import Format
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-API = "keystead/v1"
-Row = Mapping[str, Any]
+Row = Any
+"""A struct of ``lab.api.answers``, or a mapping of what no lab was asked for."""
 Column = tuple[str, Callable[[Row], Any]]
 
 
@@ -50,7 +53,17 @@ def hint(text: str) -> None:
 
 def field(name: str, title: str = "") -> Column:
     """A column that shows a field as it is."""
-    return title or name.replace("_", " ").upper(), lambda row: row.get(name)
+    return title or name.replace("_", " ").upper(), lambda row: value_of(row, name)
+
+
+def value_of(row: Row, name: str) -> Any:
+    """A field of a row."""
+    return row.get(name) if isinstance(row, Mapping) else getattr(row, name)
+
+
+def fields_of(row: msgspec.Struct) -> dict[str, Any]:
+    """A struct's fields by name, in order."""
+    return {name: getattr(row, name) for name in row.__struct_fields__}
 
 
 def show(
@@ -61,11 +74,11 @@ def show(
         case Format.JSON | Format.YAML:
             document(answer, output)
         case Format.NAME:
-            for item in answer["items"]:
-                plain(str(item[key]))
+            for item in value_of(answer, "items"):
+                plain(str(value_of(item, key)))
         case Format.TABLE | Format.WIDE:
             chosen = [*columns, *(wide if output is Format.WIDE else ())]
-            table(chosen, answer["items"])
+            table(chosen, value_of(answer, "items"))
 
 
 def show_one(
@@ -124,6 +137,8 @@ def text(value: Any) -> str:
             return f"{value:.3f}".rstrip("0").rstrip(".")
         case list() | tuple():
             return ",".join(text(v) for v in value) or "-"
+        case msgspec.Struct():
+            return text({k: v for k, v in msgspec.to_builtins(value).items()})
         case dict():
             return ",".join(f"{k}={text(v)}" for k, v in value.items()) or "-"
         case _:
@@ -139,7 +154,7 @@ def moment(seconds: float | None) -> str:
 
 def document(answer: Row, output: Format) -> None:
     """A JSON or YAML document of version ``keystead/v1``."""
-    whole = {"apiVersion": API, **answer}
+    whole = {"apiVersion": API, **answer} if isinstance(answer, Mapping) else document_of(answer)
     if output is Format.YAML:
         import yaml
 
@@ -163,7 +178,7 @@ def _bytes(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def json_line(value: Row, file: IO[str] | None = None) -> None:
+def json_line(value: Mapping[str, Any], file: IO[str] | None = None) -> None:
     """One line of a stream (events, log records, progress)."""
     line = json.dumps({"apiVersion": API, **value}, ensure_ascii=False, default=_bytes)
     out = file or sys.stdout

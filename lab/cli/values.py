@@ -31,7 +31,7 @@ def duration(what: str, text: str) -> float:
 
 
 def share(what: str, text: str) -> float:
-    """0..1 of ``20%`` or ``0.2``; above 0, since nothing would happen else."""
+    """0..1 of ``20%`` or ``0.2``."""
     from chaos.units import share as read
 
     number: object = text
@@ -39,10 +39,7 @@ def share(what: str, text: str) -> float:
         number = float(text)
     except ValueError:
         pass
-    found = _read(what, text, lambda _: read(number))
-    if found <= 0:
-        raise KeysteadError("KS-USE-003", f"{what} {text}: a share of 0 changes nothing")
-    return found
+    return _read(what, text, lambda _: read(number))
 
 
 def assignments(what: str, texts: Iterable[str]) -> dict[str, Any]:

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from lab.api.commands import Command, GetVms, VmCreate, VmEncrypt, VmOff, VmOn, VmUnlock
 from lab.cli.connect import call
 from lab.cli.entry import enter
 from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import Row, field, say, show, show_one
+from lab.cli.output import field, say, show, show_one
+
+if TYPE_CHECKING:
+    from lab.api.answers import Vm, VmPowerList
 
 
-def _state(row: Row) -> str:
-    return f"{row['power']}{' (stale)' if row.get('stale') else ''}"
+def _state(row: Vm) -> str:
+    return f"{row.power}{' (stale)' if row.stale else ''}"
 
 
 VMS = (
     field("vm"),
     field("host"),
     ("POWER", _state),
-    ("CRYPTO", lambda r: r["crypto"] or "not encrypted"),
-    ("KEY", lambda r: _short(r["key"])),
-    ("MISSING", lambda r: [_short(k) for k in r["missing"]]),
+    ("CRYPTO", lambda r: r.crypto or "not encrypted"),
+    ("KEY", lambda r: _short(r.key)),
+    ("MISSING", lambda r: [_short(k) for k in r.missing]),
 )
 VMS_WIDE = (
     field("connection"),
     field("cluster"),
-    ("KEY ID", lambda r: r["key"]),
+    field("key", "KEY ID"),
     field("lock_event"),
     field("alarms"),
 )
@@ -48,7 +52,7 @@ def get_vms(*, options: Options = DEFAULTS) -> None:
     keystead get vms
     keystead get vms -o json
     """
-    show(call(options, "get.vms"), options.output, VMS, VMS_WIDE, key="vm")
+    show(call(options, GetVms()), options.output, VMS, VMS_WIDE, key="vm")
 
 
 def create(
@@ -65,16 +69,8 @@ def create(
     keystead vm create vm-07 --encrypted
     keystead vm create vm-08 --host esxi-002
     """
-    answer = call(
-        options,
-        "vm.create",
-        vm=vm,
-        cluster=cluster,
-        host=host,
-        encrypted=encrypted,
-        provider=provider,
-    )
-    show_one(answer, options.output, VMS, VMS_WIDE, key="vm")
+    made = call(options, VmCreate(vm, cluster, host, encrypted, provider))
+    show_one(made, options.output, VMS, VMS_WIDE, key="vm")
 
 
 def encrypt(
@@ -88,7 +84,7 @@ def encrypt(
     keystead vm encrypt vm-08
     keystead vm encrypt vm-08 --provider kms-provider
     """
-    answer = call(options, "vm.encrypt", vm=vm, provider=provider)
+    answer = call(options, VmEncrypt(vm, provider))
     show_one(answer, options.output, VMS, VMS_WIDE, key="vm")
 
 
@@ -98,16 +94,16 @@ OnHost = Annotated[
 ]
 
 
-def _power(verb: str, vms: tuple[str, ...], host: str, on_host: bool, options: Options) -> int:
+def _power(command: Command[VmPowerList], options: Options) -> int:
     """1 when one was refused; each refusal is told in the product's own words."""
-    answer: dict[str, Any] = call(options, verb, vms=vms, host=host, on_host=on_host)
+    answer = call(options, command)
     show(answer, options.output, POWER[:3], POWER[3:], key="vm")
-    refused = [row for row in answer["items"] if row.get("error")]
+    refused = answer.refused
     for row in refused:
-        say(f"keystead: error {row['error_id']}: {row['vm']}: {row['error']}")
+        say(f"keystead: error {row.error_id}: {row.vm}: {row.error}")
     if refused:
         more = "" if options.name == DEFAULTS.name else f" --name {options.name}"
-        say(f"  fix: keystead describe vm {refused[0]['vm']}{more} says why, and what cures it")
+        say(f"  fix: keystead describe vm {refused[0].vm}{more} says why, and what cures it")
     return 1 if refused else 0
 
 
@@ -117,7 +113,7 @@ def on(*vms: str, host: Host = "", on_host: OnHost = False, options: Options = D
     keystead vm on vm-01 vm-02
     keystead vm on --host esxi-001
     """
-    return _power("vm.on", vms, host, on_host, options)
+    return _power(VmOn(vms, host, on_host), options)
 
 
 def off(*vms: str, host: Host = "", on_host: OnHost = False, options: Options = DEFAULTS) -> int:
@@ -126,7 +122,7 @@ def off(*vms: str, host: Host = "", on_host: OnHost = False, options: Options = 
     keystead vm off vm-01
     keystead vm off vm-01 --host esxi-001 --on-host
     """
-    return _power("vm.off", vms, host, on_host, options)
+    return _power(VmOff(vms, host, on_host), options)
 
 
 def unlock(vm: str, *, options: Options = DEFAULTS) -> None:
@@ -135,7 +131,7 @@ def unlock(vm: str, *, options: Options = DEFAULTS) -> None:
     keystead vm unlock vm-01
     keystead vm unlock vm-01 -o json
     """
-    show_one(call(options, "vm.unlock", vm=vm), options.output, VMS, VMS_WIDE, key="vm")
+    show_one(call(options, VmUnlock(vm)), options.output, VMS, VMS_WIDE, key="vm")
 
 
 def register(app: App) -> None:

@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from chaos.keeper import FaultKeeper
-from lab.api import Session, run_verb
+from lab.api.session import Session
+from lab.api.table import perform
+from lab.api.wire import decode_command, encode_answer
 from lab.core import LabCore
 from lab.errors import KeysteadError
 from lab.topology.lab_file import Topology
@@ -205,11 +207,12 @@ def simulations() -> ForkServer:
 
 
 def serve(topology: bytes, seed: int, patch: str = "") -> Callable[[str, bytes], bytes]:
-    """The worker's main: a ready lab, and a handler of verbs. ``patch`` names a module that is
+    """The worker's main: a ready lab, and a handler of calls. ``patch`` names a module that is
     imported before any node is made (``tests.mutations.bugs``).
 
-    Besides verbs it answers ``sleep`` (a float: lab seconds) and ``trace`` (the hash). A
-    ``KeysteadError`` reaches the caller as it is: the conversation carries exceptions.
+    Calls are ``command`` (as ``lab.api.wire`` encodes them), ``sleep`` (a float: lab seconds) and
+    ``trace`` (the hash). A ``KeysteadError`` reaches the caller as it is: the conversation
+    carries exceptions.
     """
     if patch:
         __import__(patch)
@@ -217,12 +220,15 @@ def serve(topology: bytes, seed: int, patch: str = "") -> Callable[[str, bytes],
 
     lab.world.spawn(None, "leases", session.keeper.keep_leases(lab.lease_tick))
 
-    def handle(name: str, payload: bytes) -> bytes:
-        if name == "trace":
-            return msgspec.msgpack.encode(lab.loop.trace.hash())
-        if name == "sleep":
-            lab.run(lab.sleep(msgspec.msgpack.decode(payload, type=float)))
-            return msgspec.msgpack.encode(lab.monotonic())
-        return lab.run(run_verb(session, name, payload))
+    def handle(call: str, payload: bytes) -> bytes:
+        match call:
+            case "trace":
+                return msgspec.msgpack.encode(lab.loop.trace.hash())
+            case "sleep":
+                lab.run(lab.sleep(msgspec.msgpack.decode(payload, type=float)))
+                return msgspec.msgpack.encode(lab.monotonic())
+            case _:
+                answer = lab.run(perform(session, decode_command(payload)))
+                return bytes(encode_answer(answer))
 
     return handle

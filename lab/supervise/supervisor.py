@@ -20,7 +20,9 @@ from typing import Any
 import msgspec
 
 from chaos.keeper import FaultKeeper
-from lab.api import Session, run_verb
+from lab.api.session import Session
+from lab.api.table import perform
+from lab.api.wire import CommandDone, Progress, RunCommand, decode_command, encode_answer
 from lab.brokers.control_plane import ControlServer
 from lab.errors import KeysteadError
 from lab.processes.process_lab import ProcessLab
@@ -28,7 +30,7 @@ from lab.supervise.state_folder import LabFolder, LabRecord
 from lab.topology.lab_file import LabFile, plan
 from lab.topology.provision import provision, start_nodes, wait_ready
 from protocol.errors import ProductError
-from protocol.messages.agent import NodeRunState, NodeSpec, Progress, RunVerb, VerbDone
+from protocol.messages.agent import NodeRunState, NodeSpec
 from services.runtime.real.world import LabTime
 
 CHECKPOINT = 5.0  # real seconds between notes of how long the lab has lived
@@ -73,7 +75,13 @@ class Supervisor:
         self.lab = ProcessLab(folder.path, plan(file), clock, record.seed)
         self.keeper = FaultKeeper(self.lab, save=self._keep_faults)
         self.stopping = asyncio.Event()
-        self.session = Session(self.lab, self.keeper, self._report)
+        self.session = Session(
+            self.lab,
+            self.keeper,
+            report=self._report,
+            host_added=self._keep_host,
+            folder=folder.path,
+        )
 
     async def _keep_faults(self, data: bytes) -> None:
         self.folder.write("faults", data)
@@ -82,6 +90,10 @@ class Supervisor:
     def _report(self, text: str, step: int, total: int) -> None:
         with contextlib.suppress(ProductError):
             self.lab.client.publish(Progress(text=text, step=step, total=total))
+
+    def _keep_host(self, spec: NodeSpec) -> None:
+        kept = (*self.record.hosts_added, msgspec.to_builtins(spec))
+        self._note(hosts_added=kept)
 
     def _note(self, **changes: Any) -> None:
         elapsed = self.lab.monotonic()
@@ -108,7 +120,7 @@ class Supervisor:
                 raise KeysteadError("KS-LAB-007", "the lab was stopped while it started")
             stop.cancel()
             starting.result()
-            await ControlServer(self.lab.client).serve({RunVerb: self._serve})
+            await ControlServer(self.lab.client).serve({RunCommand: self._serve})
             waiting.tell(ProgressLine(ready=True))
         except BaseException:
             await self.lab.close()
@@ -158,19 +170,12 @@ class Supervisor:
             await asyncio.sleep(CHECKPOINT)
             self._note()
 
-    async def _serve(self, message: RunVerb, sender: str) -> VerbDone:
-        if message.verb == "lab.down":
-            self.stopping.set()
-            return VerbDone()
+    async def _serve(self, message: RunCommand, sender: str) -> CommandDone:
         try:
-            result = await run_verb(self.session, message.verb, message.arguments)
+            answer = await perform(self.session, decode_command(message.command))
         except KeysteadError as error:
-            return VerbDone(error_id=error.id, error=str(error), fix=error.fix)
-        if message.verb == "host.add":
-            known = {s.node for s in self.lab.topology.nodes}
-            added = [self.lab.spec(h) for h in self.lab.hosts() if h not in known]
-            self._note(hosts_added=tuple(msgspec.to_builtins(s) for s in added))
-        return VerbDone(result=result)
+            return CommandDone(error_id=error.id, error=str(error), fix=error.fix)
+        return CommandDone(answer=encode_answer(answer))
 
 
 def _failed(error: BaseException) -> ProgressLine:

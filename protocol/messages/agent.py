@@ -307,28 +307,3 @@ class NodeRecord(Event, frozen=True, kw_only=True):
     level: str
     kind: str
     fields: dict[str, Any] = {}
-
-
-class RunVerb(Request["VerbDone"], frozen=True, kw_only=True):
-    """A person's command to a lab (``lab.api``); ``arguments`` is the verb's struct, msgpack."""
-
-    repeat: ClassVar[Repeat] = Repeat.CONVERGE
-    verb: str
-    arguments: bytes
-
-
-class VerbDone(Reply, frozen=True, kw_only=True):
-    """``result`` is plain msgpack data; or the failure: an error id of the catalogue and text."""
-
-    result: bytes = b""
-    error_id: str = ""
-    error: str = ""
-    fix: str = ""
-
-
-class Progress(Event, frozen=True, kw_only=True):
-    """A step of long work; ``total`` 0 = unknown."""
-
-    text: str
-    step: int = 0
-    total: int = 0

@@ -10,10 +10,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import pytest_asyncio
 
+from lab.api.commands import GetHostView, GetNodes, VmCreate
 from lab.brokers.configuration import BrokerKind
 from lab.brokers.server import Broker
-from lab.client import Lab, OwnDoor
+from lab.client import Lab, Owned
 from lab.errors import KeysteadError
+from protocol.terms import HostConnectionState, NodeName, PowerState, VmConnectionState
 from tests.services.runtime.real_bus.listeners import StallingProxy
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
@@ -27,9 +29,9 @@ class Trouble:
 
     def __init__(self, lab: Lab, proxy: StallingProxy) -> None:
         self.lab, self.proxy = lab, proxy
-        door = lab.door
-        assert isinstance(door, OwnDoor)
-        self.broker = door.lab.data
+        owned = lab.way
+        assert isinstance(owned, Owned)
+        self.broker = owned.lab.data
 
     async def begin(self, how: str) -> None:
         match how:
@@ -52,15 +54,13 @@ class Trouble:
     async def all_in(self) -> bool:
         """Whether each node has its link back after every loss: who is still dialling when the
         trouble begins has no link that it could lose."""
-        nodes = (await self.lab.do("get.nodes"))["items"]
-        return all(
-            n["counters"].get("reconnects", 0) == n["counters"].get("disconnects", 0) for n in nodes
-        )
+        counters = [n.counters for n in (await self.lab.do(GetNodes())).items]
+        return all(c.get("reconnects", 0) == c.get("disconnects", 0) for c in counters)
 
-    async def losses(self) -> dict[str, int]:
+    async def losses(self) -> dict[NodeName, int]:
         """Lost links by node, told over the control plane."""
-        nodes = (await self.lab.do("get.nodes"))["items"]
-        return {n["node"]: n["counters"].get("disconnects", 0) for n in nodes}
+        nodes = (await self.lab.do(GetNodes())).items
+        return {n.node: n.counters.get("disconnects", 0) for n in nodes}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -110,7 +110,7 @@ async def test_it_is_noticed_told_and_healed(trouble: Trouble, how: str) -> None
     try:
         began = time.monotonic()
         with pytest.raises(KeysteadError) as caught:
-            await lab.do("vm.create", vm=f"vm-{how}", encrypted=True, host="esxi-001")
+            await lab.do(VmCreate(f"vm-{how}", encrypted=True, host="esxi-001"))
         assert caught.value.id == "KS-PRODUCT-001"
         assert time.monotonic() - began < ANSWERED
 
@@ -122,17 +122,17 @@ async def test_it_is_noticed_told_and_healed(trouble: Trouble, how: str) -> None
         assert took is not None, (before, await trouble.losses())
         # VMs need no broker: their hosts say so themselves.
         for host in ("esxi-001", "esxi-002"):
-            view = await lab.do("get.host-view", node=host)
-            assert {v["power"] for v in view["vms"] if v["vm"] in ("vm-01", "vm-02")} == {
-                "poweredOn"
-            }
+            view = await lab.do(GetHostView(host))
+            powers = {v.power for v in view.vms if v.vm in ("vm-01", "vm-02")}
+            assert powers == {PowerState.ON}
     finally:
         await trouble.end(how)
 
     async def all_well() -> bool:
-        hosts = {h["connection"] for h in await lab.hosts()}
-        vms = {v["connection"] for v in await lab.vms() if v["vm"] in ("vm-01", "vm-02")}
-        return hosts == vms == {"connected"}
+        hosts = {h.connection for h in await lab.hosts()}
+        vms = {v.connection for v in await lab.vms() if v.vm in ("vm-01", "vm-02")}
+        up = HostConnectionState.CONNECTED, VmConnectionState.CONNECTED
+        return (hosts, vms) == ({up[0]}, {up[1]})
 
     assert await within(30.0, all_well) is not None, await lab.hosts()
     created: list[str] = []
@@ -141,12 +141,12 @@ async def test_it_is_noticed_told_and_healed(trouble: Trouble, how: str) -> None
         name = f"after-{how}-{len(created)}"
         created.append(name)
         try:
-            await lab.do("vm.create", vm=name, encrypted=True, host="esxi-002")
+            await lab.do(VmCreate(name, encrypted=True, host="esxi-002"))
         except KeysteadError:
             return False
-        return bool((await lab.vm_on(name))[0]["power"] == "poweredOn")
+        return (await lab.vm_on(name))[0].power is PowerState.ON
 
     assert await within(30.0, works_again) is not None
-    counters = {n["node"]: n["counters"] for n in (await lab.do("get.nodes"))["items"]}
+    counters = {n.node: n.counters for n in (await lab.do(GetNodes())).items}
     for node, found in counters.items():
         assert not found.get("internal_errors") and not found.get("violations"), (node, found)

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from chaos.faults import FAULTS
+from lab.api.commands import FaultInject, GetFaults, GetNodes
 from lab.client import Lab
 from lab.errors import KeysteadError
 from services.runtime.tpm.backends import available
@@ -89,19 +90,19 @@ def both(cases: list[Any]) -> list[Any]:
 
 
 async def listed(lab: Lab) -> list[tuple[str, str]]:
-    return [(row["id"], row["state"]) for row in (await lab.do("faults"))["items"]]
+    return [(fault.id, fault.state) for fault in (await lab.do(GetFaults())).items]
 
 
 async def peace(lab: Lab) -> None:
     """Nothing is listed, every node runs, and vCenter holds hosts and VMs again."""
     assert await listed(lab) == []
-    states = {n["node"]: n["state"] for n in (await lab.do("get.nodes"))["items"]}
+    states = {n.node: n.state for n in (await lab.do(GetNodes())).items}
     assert set(states.values()) == {"running"}, states
     seen: list[Any] = []
     for _ in range(80):
         hosts, vms = await lab.hosts(), await lab.vms()
-        seen = [(h["host"], h["connection"], h["crypto_state"]) for h in hosts]
-        seen += [(v["vm"], v["connection"], v["crypto"]) for v in vms]
+        seen = [(h.host, h.connection, h.crypto_state) for h in hosts]
+        seen += [(v.vm, v.connection, v.crypto) for v in vms]
         if {(connection, state) for _, connection, state in seen} == {
             ("connected", "safe"),
             ("connected", "unlocked"),
@@ -123,7 +124,7 @@ async def test_it_bites_is_listed_and_goes(
     fault = await lab.fault(kind, **values)
     assert await listed(lab) == [(fault, "active")]
     report = await lab.heal()
-    assert (report["healed"], report["left"]) == ([fault], [])
+    assert (report.healed, report.left) == ((fault,), ())
     await peace(lab)
 
 
@@ -136,14 +137,14 @@ async def test_what_has_no_undo_stays_listed_with_its_cure_until_cured(
     fault = await lab.fault(kind, **values)
     assert await listed(lab) == [(cut, "active"), (fault, "stays")]
     report = await lab.heal()
-    assert report["healed"] == [cut], "the reversible one beside it goes"
-    assert [(left["id"], left["reversible"]) for left in report["left"]] == [(fault, False)]
-    assert cure in report["left"][0]["cure"]
+    assert report.healed == (cut,), "the reversible one beside it goes"
+    assert [(left.id, left.reversible) for left in report.left] == [(fault, False)]
+    assert cure in report.left[0].cure
     assert await listed(lab) == [(fault, "stays")]
     again = await lab.heal()
-    assert again["healed"] == [] and len(again["left"]) == 1
+    assert again.healed == () and len(again.left) == 1
     cured = await lab.heal(with_cure=True)
-    assert (cured["healed"], cured["left"]) == ([fault], [])
+    assert (cured.healed, cured.left) == ((fault,), ())
     await peace(lab)
 
 
@@ -162,7 +163,7 @@ async def test_a_lease_ends_it_by_itself(
     if mode == "lab" and not REAL:
         pytest.skip("no real TPM")
     lab = await labs.get(mode)
-    await lab.do("fault.inject", kind=kind, values=values, id="leased", lease=150.0)
+    await lab.do(FaultInject(kind, values, id="leased", lease_s=150.0))
     assert await listed(lab) == [("leased", "active")]
     for _ in range(40):
         await lab.sleep(10)

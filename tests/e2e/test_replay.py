@@ -8,7 +8,16 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from lab.api import run_verb
+from lab.api.commands import (
+    Command,
+    FaultInject,
+    Heal,
+    HostCrash,
+    HostPowerLoss,
+    HostPowerOn,
+    LinkCut,
+)
+from lab.api.table import perform
 from lab.simulation.sim_lab import make, simulations
 from lab.topology.lab_file import Topology, load, plan
 from services.runtime.sim.runner import ForkServer, run_in_worker
@@ -21,17 +30,17 @@ def play(topology: bytes, seed: int, junk: int) -> str:
     keep = [object() for _ in range(junk)] + [[n] for n in range(junk)]
     lab, session = make(msgspec.msgpack.decode(topology, type=Topology), seed)
 
-    def do(verb: str, **arguments: object) -> None:
-        lab.run(run_verb(session, verb, msgspec.msgpack.encode(arguments)))
+    def do(command: Command[object]) -> None:
+        lab.run(perform(session, command))
 
     del keep[::2]
-    do("fault.inject", kind="link.loss", values={"between": ["vcenter", "role:esxi"], "p": 0.3})
-    do("fault.inject", kind="link.cut", values={"between": ["vcenter", "kms"]})
-    do("host.power-loss", hosts=["esxi-001"])
-    do("host.crash", hosts=["esxi-002"])
-    do("host.power-on", hosts=["esxi-002"])
+    do(FaultInject("link.loss", {"between": ["vcenter", "role:esxi"], "p": 0.3}))
+    do(LinkCut("vcenter", "kms"))
+    do(HostPowerLoss(("esxi-001",)))
+    do(HostCrash(("esxi-002",)))
+    do(HostPowerOn(("esxi-002",)))
     lab.run(lab.sleep(400))
-    do("heal", all=True)
+    do(Heal(all=True))
     lab.run(lab.sleep(400))
     return lab.loop.trace.hash()
 

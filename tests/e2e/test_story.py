@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from lab.api.answers import Vm
+from lab.api.commands import Esx, GetHostView
 from lab.client import Lab
+from protocol.terms import HostCryptoState, PowerState, VmConnectionState, VmCryptoState
 from services.runtime.tpm.backends import available
 
 LOCKED = "com.vmware.vc.vm.Crypto.VMLocked.KMSClusterError"
@@ -31,11 +34,11 @@ MODES = [
 ]
 
 
-async def until(lab: Lab, what: str, seconds: float, **wanted: Any) -> dict[str, Any]:
+async def until(lab: Lab, what: str, seconds: float, **wanted: Any) -> Vm:
     """Wait at most ``seconds`` lab seconds until the VM shows the wanted fields."""
     for _ in range(int(seconds / 5)):
         vm = await lab.vm(what)
-        if all(vm[name] == value for name, value in wanted.items()):
+        if all(getattr(vm, name) == value for name, value in wanted.items()):
             return vm
         await lab.sleep(5)
     raise AssertionError(f"{what} did not become {wanted}: {vm}")
@@ -45,8 +48,8 @@ async def until_running(lab: Lab, host: str, vms: set[str], seconds: float) -> N
     """Wait until the host's own view shows these VMs powered on."""
     running: set[str] = set()
     for _ in range(int(seconds / 5)):
-        view = await lab.do("get.host-view", node=host)
-        running = {v["vm"] for v in view["vms"] if v["power"] == "poweredOn"}
+        view = await lab.do(GetHostView(host))
+        running = {str(v.vm) for v in view.vms if v.power is PowerState.ON}
         if vms <= running:
             return
         await lab.sleep(5)
@@ -54,12 +57,12 @@ async def until_running(lab: Lab, host: str, vms: set[str], seconds: float) -> N
 
 
 async def ids_of(lab: Lab, after: int) -> list[str]:
-    return [e["event"] for e in await lab.events(after)]
+    return [e.event for e in await lab.events(after)]
 
 
 async def last_event(lab: Lab) -> int:
     events = await lab.events()
-    return int(events[-1]["sequence"]) if events else 0
+    return events[-1].sequence if events else 0
 
 
 @pytest.mark.parametrize("how", MODES)
@@ -67,19 +70,20 @@ async def last_event(lab: Lab) -> int:
 async def test_the_story(how: dict[str, Any]) -> None:
     persistent = how["tpm"] != "none"
     async with Lab(**how, seed=7, knobs={"remediation_interval_s": 60}) as lab:
-        assert {v["power"] for v in await lab.vms()} == {"poweredOn"}
-        assert {h["crypto_state"] for h in await lab.hosts()} == {"safe"}
+        assert {v.power for v in await lab.vms()} == {PowerState.ON}
+        assert {h.crypto_state for h in await lab.hosts()} == {HostCryptoState.SAFE}
 
         # The key server is unreachable: nothing happens to running VMs.
         before = await last_event(lab)
         await lab.cut("vcenter", "kms")
-        assert {v["power"] for v in await lab.vms()} == {"poweredOn"}
+        assert {v.power for v in await lab.vms()} == {PowerState.ON}
 
         # A host reboots: its VMs are locked, with the product's events in the product's order.
         await lab.reboot("esxi-001")
-        await until(lab, "vm-01", 300, power="poweredOff", crypto="locked", connection="invalid")
-        assert (await lab.host("esxi-001"))["crypto_state"] == "prepared"
-        assert (await lab.vm("vm-02"))["power"] == "poweredOn"
+        gone = {"crypto": VmCryptoState.LOCKED, "connection": VmConnectionState.INVALID}
+        await until(lab, "vm-01", 300, power=PowerState.OFF, **gone)
+        assert (await lab.host("esxi-001")).crypto_state is HostCryptoState.PREPARED
+        assert (await lab.vm("vm-02")).power is PowerState.ON
         seen = await ids_of(lab, before)
         assert [e for e in seen if e in (UNREACHABLE, REQUIRES, LOCKED)] == [
             UNREACHABLE,
@@ -88,28 +92,27 @@ async def test_the_story(how: dict[str, Any]) -> None:
             LOCKED,
         ]
         why = await lab.why("vm-01")
-        assert [r["rule"] for r in why[:2]] == ["STD-13", "LOCK-01"]
+        assert [r.rule for r in why[:2]] == ["STD-13", "LOCK-01"]
 
         # Powering on is refused, and names the keys.
         refused = (await lab.vm_on("vm-01"))[0]
-        assert refused["error_id"] == "KS-PRODUCT-001"
-        assert "EncryptionKeyRequired" in refused["error"]
+        assert refused.error_id == "KS-PRODUCT-001"
+        assert "EncryptionKeyRequired" in (refused.error or "")
 
         # Healed: they unlock; unlocking powers nothing on.
         before = await last_event(lab)
         report = await lab.heal()
-        assert report["healed"] == ["link-cut-1"] and not report["left"]
-        vm = await until(lab, "vm-01", 300, crypto="unlocked", connection="connected")
-        assert vm["power"] == "poweredOff"
+        assert report.healed == ("link-cut-1",) and not report.left
+        back = {"crypto": VmCryptoState.UNLOCKED, "connection": VmConnectionState.CONNECTED}
+        assert (await until(lab, "vm-01", 300, **back)).power is PowerState.OFF
         seen = [e for e in await ids_of(lab, before) if e in (ENABLED, UNLOCKED)]
         assert seen == [ENABLED, UNLOCKED, UNLOCKED]
-        assert {r["power"] for r in await lab.vm_on("vm-01", "vm-04")} == {"poweredOn"}
+        assert {r.power for r in await lab.vm_on("vm-01", "vm-04")} == {PowerState.ON}
 
         if not persistent:
-            row = await lab.do(
-                "esx", host="esxi-001", arguments="system security keypersistence enable".split()
-            )
-            assert row["exit_code"] != 0 and "TPM" in row["output"]
+            enable = tuple("system security keypersistence enable".split())
+            result = await lab.do(Esx("esxi-001", enable))
+            assert result.exit_code != 0 and "TPM" in result.output
             return
 
         # Key persistence: the same outage and a power loss, and the VMs come back by themselves.
@@ -120,8 +123,8 @@ async def test_the_story(how: dict[str, Any]) -> None:
         await lab.power_loss("esxi-001")
         # vCenter may still show what it saw before the power loss: the host itself is asked.
         await until_running(lab, "esxi-001", {"vm-01", "vm-04"}, 300)
-        await until(lab, "vm-01", 300, power="poweredOn", crypto="unlocked")
-        await until(lab, "vm-04", 300, power="poweredOn", crypto="unlocked")
+        await until(lab, "vm-01", 300, power=PowerState.ON, crypto=VmCryptoState.UNLOCKED)
+        await until(lab, "vm-04", 300, power=PowerState.ON, crypto=VmCryptoState.UNLOCKED)
         assert LOCKED not in await ids_of(lab, before)
         await lab.heal()
 
@@ -137,6 +140,6 @@ async def test_a_seed_gives_the_same_world_again() -> None:
             await lab.sleep(400)
             await lab.heal()
             await lab.sleep(400)
-            hashes.append(await lab.door.call("trace", b""))
+            hashes.append(await lab.trace())
     assert hashes[0] == hashes[1]
     assert hashes[0] != hashes[2]

@@ -1,10 +1,14 @@
-"""One outage through the library's door, in either mode, and everything that was wrong in it."""
+"""One outage through the library, in either mode, and everything that was wrong in it."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from lab.api.answers import HostView
+from lab.api.commands import GetHostView, GetNodes
 from lab.client import Lab
+from protocol.messages.agent import NodeRunState, NodeStatus
+from protocol.terms import PowerState, VmCryptoState
 
 
 async def outage(lab: Lab) -> list[str]:
@@ -12,20 +16,20 @@ async def outage(lab: Lab) -> list[str]:
     wrong: list[str] = []
     await lab.cut("vcenter", "kms")
     await lab.reboot("esxi-001")
-    if not await _becomes(lab, crypto="locked", power="poweredOff"):
+    if not await _becomes(lab, crypto=VmCryptoState.LOCKED, power=PowerState.OFF):
         wrong.append(f"vm-01 is not locked after the reboot: {await lab.vm('vm-01')}")
     await lab.heal()
-    if not await _becomes(lab, crypto="unlocked"):
+    if not await _becomes(lab, crypto=VmCryptoState.UNLOCKED):
         wrong.append(f"vm-01 did not unlock: {await lab.vm('vm-01')}")
     await lab.sleep(20)
-    if not wrong and (await lab.vm("vm-01"))["power"] != "poweredOff":
+    if not wrong and (await lab.vm("vm-01")).power is not PowerState.OFF:
         wrong.append("unlocking powered vm-01 on")
     wrong += await _store(lab)
     wrong += await _changed_boot(lab)
     for row in await _nodes(lab):
-        count = row["counters"].get("violations", 0)
+        count = row.counters.get("violations", 0)
         if count:
-            wrong.append(f"the broker refused {row['node']} {count} subjects")
+            wrong.append(f"the broker refused {row.node} {count} subjects")
     return wrong
 
 
@@ -36,14 +40,14 @@ async def _store(lab: Lab) -> list[str]:
     await lab.cut("vcenter", "kms")
     await lab.power_loss("esxi-001")
     # vCenter may not have heard of the power loss yet: the host itself is asked.
-    view: dict[str, Any] = {}
+    view: HostView | None = None
     for _ in range(30):
-        view = await lab.do("get.host-view", node="esxi-001")
-        if [v["power"] for v in view["vms"] if v["vm"] == "vm-01"] == ["poweredOn"]:
+        view = await lab.do(GetHostView("esxi-001"))
+        if [v.power for v in view.vms if v.vm == "vm-01"] == [PowerState.ON]:
             break
         await lab.sleep(2)
     else:
-        return [f"vm-01 did not come back from its store: {view['vms']}"]
+        return [f"vm-01 did not come back from its store: {view}"]
     await lab.heal()
     return []
 
@@ -52,19 +56,21 @@ async def _changed_boot(lab: Lab) -> list[str]:
     """Secure Boot off must stop the boot of a sealed host."""
     await lab.fault("host.boot_measure", on="esxi-002", secure_boot=False)
     await lab.reboot("esxi-002")
-    state = next(n["state"] for n in await _nodes(lab) if n["node"] == "esxi-002")
+    state = next(n.state for n in await _nodes(lab) if n.node == "esxi-002")
     await lab.heal()
-    return [] if state == "halted" else [f"the changed boot went on: esxi-002 is {state}"]
+    return (
+        [] if state is NodeRunState.HALTED else [f"the changed boot went on: esxi-002 is {state}"]
+    )
 
 
-async def _nodes(lab: Lab) -> list[dict[str, Any]]:
-    return list((await lab.do("get.nodes"))["items"])
+async def _nodes(lab: Lab) -> tuple[NodeStatus, ...]:
+    return (await lab.do(GetNodes())).items
 
 
 async def _becomes(lab: Lab, **wanted: Any) -> bool:
     for _ in range(80):
         vm = await lab.vm("vm-01")
-        if all(vm[name] == value for name, value in wanted.items()):
+        if all(getattr(vm, name) == value for name, value in wanted.items()):
             return True
         await lab.sleep(5)
     return False

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from chaos.verdict import Verdict
-from lab.api import run_verb
+from lab.api.commands import Command, Heal, HostPowerLoss, LinkCut
+from lab.api.table import perform
 from lab.runs.play import simulate_plan
 from lab.runs.prepare import prepare
 from lab.simulation.sim_lab import make
@@ -119,12 +120,12 @@ def run_life(mutation: str, seed: int) -> str:
     plant(mutation)
     lab, session = make(plan(load("default", hosts=2, vms=2, tpm="model")), seed)
 
-    def do(verb: str, **arguments: object) -> None:
-        lab.run(run_verb(session, verb, msgspec.msgpack.encode(arguments)))
+    def do(command: Command[object]) -> None:
+        lab.run(perform(session, command))
 
-    do("fault.inject", kind="link.cut", values={"between": ["vcenter", "kms"]})
-    do("host.power-loss", hosts=["esxi-001"])
+    do(LinkCut("vcenter", "kms"))
+    do(HostPowerLoss(("esxi-001",)))
     lab.run(lab.sleep(200))
-    do("heal", all=True)
+    do(Heal(all=True))
     lab.run(lab.sleep(100))
     return lab.loop.trace.hash()

@@ -6,16 +6,17 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-import msgspec
 import nkeys
 import psutil
 
 from chaos.experiment.lint import read_experiment
 from chaos.experiment.plan import plan as plan_experiment
 from chaos.keeper import FaultKeeper
-from lab.api import Session, run_verb
+from lab.api.commands import Command
+from lab.api.session import Session
+from lab.api.table import perform
 from lab.brokers.identities import TAP
 from lab.processes.process_lab import ProcessLab
 from lab.runs.live import play_on
@@ -28,6 +29,7 @@ from services.runtime.real.world import LabTime
 from tests.scan.search import Find, Place, search
 from tests.scan.story import MARKER, story
 
+A = TypeVar("A")
 SHORT = Path(__file__).with_name("short.yaml")
 PACE = 60.0
 
@@ -52,9 +54,8 @@ class Life:
     async def _keep(self, data: bytes) -> None:
         self.notes.append(data)
 
-    async def _do(self, verb: str, **arguments: Any) -> Any:
-        raw = await run_verb(self.session, verb, msgspec.msgpack.encode(arguments))
-        return msgspec.msgpack.decode(raw)
+    async def _do(self, command: Command[A]) -> A:
+        return await perform(self.session, command)
 
     async def live(self, *, whole: bool) -> None:
         """From the first process to the last; ``whole``: with the story, else a short run only."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 
@@ -14,7 +14,9 @@ from chaos.experiment.lint import read_experiment
 from chaos.experiment.plan import plan as plan_experiment
 from chaos.history import History
 from chaos.keeper import FaultKeeper
-from lab.api import Session, run_verb
+from lab.api.commands import Command
+from lab.api.session import Session
+from lab.api.table import perform
 from lab.simulation.sim_lab import SimLab
 from lab.topology.lab_file import load, plan
 from lab.topology.provision import provision
@@ -22,6 +24,7 @@ from protocol.guest import guest_seed
 from tests.scan.search import Find, Place, search
 from tests.scan.story import MARKER, story
 
+A = TypeVar("A")
 SHORT = Path(__file__).with_name("short.yaml")
 
 
@@ -62,9 +65,8 @@ async def _lived(session: Session, history: History, *, tpm: bool) -> None:
     lab = session.lab
     assert isinstance(lab, SimLab)
 
-    async def do(verb: str, **arguments: Any) -> Any:
-        raw = await run_verb(session, verb, msgspec.msgpack.encode(arguments))
-        return msgspec.msgpack.decode(raw)
+    async def do(command: Command[A]) -> A:
+        return await perform(session, command)
 
     await lab.start()
     await provision(lab, session.report)

@@ -1,4 +1,4 @@
-"""Every fault, check, verb and error is called by its name in some test."""
+"""Every fault, check, command and error is called by its name in some test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from chaos.checks import CHECKS
 from chaos.faults import FAULTS
-from lab.api import VERBS
+from lab.api.wire import known_commands
 from lab.errors import all_ids
 from tests.tidy.mentions import texts, unmentioned
 
@@ -23,8 +23,8 @@ def test_every_check_is_judged_by_a_test(name: str) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("name", VERBS)
-def test_every_verb_is_used_by_a_test(name: str) -> None:
+@pytest.mark.parametrize("name", [kind.__name__ for kind in known_commands().values()])
+def test_every_command_is_used_by_a_test(name: str) -> None:
     missing = unmentioned([name], texts(of_tests=True))
     assert missing == []
 

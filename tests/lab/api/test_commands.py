@@ -3,12 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
+import msgspec
 import pytest
 
+from lab.api.answers import MachineState, TpmState
+from lab.api.commands import (
+    Command,
+    DescribeHost,
+    DescribeProvider,
+    DescribeVm,
+    GetAudit,
+    GetDirectory,
+    GetHostView,
+    GetKeys,
+    GetKms,
+    GetLinks,
+    GetNodes,
+    GetProviders,
+    GetStatus,
+    GetTpm,
+    Heal,
+    HostPause,
+    HostPowerOff,
+    HostPowerOn,
+    HostResume,
+    KmsKeyActivate,
+    KmsKeyDestroy,
+    KmsKeyRevoke,
+    KmsKeyShow,
+    LinkDelay,
+    LinkHeal,
+    LinkLoss,
+    ProviderAdd,
+    ProviderDefault,
+    ProviderDelete,
+    TpmInspect,
+    TpmLockout,
+    TpmPcrs,
+    TpmSwap,
+    VmGuestChallenge,
+    VmGuestWrite,
+    VmUnlock,
+)
 from lab.client import Lab
 from lab.errors import KeysteadError
+from protocol.messages.agent import NodeRunState, TpmBackend
+from protocol.terms import (
+    HostConnectionState,
+    HostCryptoState,
+    KmipState,
+    PowerState,
+    VmCryptoState,
+)
 
 pytestmark = pytest.mark.sim
 
@@ -23,82 +70,111 @@ async def lab() -> AsyncIterator[Lab]:
         yield made
 
 
-async def refused(lab: Lab, verb: str, **arguments: Any) -> KeysteadError:
+async def refused(lab: Lab, command: Command[object]) -> KeysteadError:
     with pytest.raises(KeysteadError) as caught:
-        await lab.do(verb, **arguments)
+        await lab.do(command)
     return caught.value
 
 
 async def test_looking_changes_nothing_and_agrees(lab: Lab) -> None:
-    nodes = (await lab.do("get.nodes"))["items"]
-    assert [n["node"] for n in nodes] == ["kms", "vcenter", "esxi-001", "esxi-002"]
-    assert {n["state"] for n in nodes} == {"running"}
-    there = await lab.do("directory")
-    assert [n["node"] for n in there["nodes"]] == [n["node"] for n in nodes]
-    keys = (await lab.do("get.keys"))["items"]
-    assert len(keys) == 3 and all(k["available"] for k in keys)  # host key and two VMs
-    used = {vm for k in keys for vm in k["encrypted_vms"]}
-    assert used == {"vm-01", "vm-02"}
-    view = await lab.do("get.host-view", node=HOST)
-    assert view["crypto_state"] == "safe" and view["cached_keys"] == 3
-    (server,) = (await lab.do("get.kms"))["items"]
-    assert server["keys"] == 3 and server["states"] == {"Active": 3}
-    rows = (await lab.do("get.audit", node="kms"))["items"]
-    assert {"Create", "Activate", "Get"} <= {r["operation"] for r in rows}
-    assert [r["sequence"] for r in rows] == list(range(1, len(rows) + 1))
-    before = await lab.door.call("trace", b"")
-    await lab.do("status")
-    assert (await lab.do("status"))["vms"] == {"on": 2, "off": 0, "locked": 0}
-    assert before != await lab.door.call("trace", b"")  # asking takes steps, and the trace tells
+    nodes = (await lab.do(GetNodes())).items
+    assert [n.node for n in nodes] == ["kms", "vcenter", "esxi-001", "esxi-002"]
+    assert {n.state for n in nodes} == {NodeRunState.RUNNING}
+    there = await lab.do(GetDirectory())
+    assert [n.node for n in there.nodes] == [n.node for n in nodes]
+    keys = (await lab.do(GetKeys())).items
+    assert len(keys) == 3 and all(k.available for k in keys)  # host key and two VMs
+    assert {vm for k in keys for vm in k.encrypted_vms} == {"vm-01", "vm-02"}
+    view = await lab.do(GetHostView(HOST))
+    assert view.crypto_state is HostCryptoState.SAFE and view.cached_keys == 3
+    assert view.crypto_key_id in {k.key for k in keys}
+    (server,) = (await lab.do(GetKms())).items
+    assert server.keys == 3 and server.states == {KmipState.ACTIVE: 3}
+    rows = (await lab.do(GetAudit())).items
+    assert {"Create", "Activate", "Get"} <= {r.operation for r in rows}
+    assert [r.sequence for r in rows] == list(range(1, len(rows) + 1))
+    before = await lab.trace()
+    status = await lab.do(GetStatus())
+    assert status.vms is not None and msgspec.structs.astuple(status.vms) == (2, 0, 0)
+    assert status.nodes == {MachineState.RUNNING: 4} and status.pids == ()
+    assert before != await lab.trace()  # asking takes steps, and the trace tells
 
 
 async def test_a_provider_says_why_it_is_red(lab: Lab) -> None:
-    good = await lab.do("describe.provider", name="kms-provider")
-    assert good["reasons"] == [] and good["vcenter"]["status"] == "green"
+    good = await lab.do(DescribeProvider("kms-provider"))
+    assert good.reasons == () and good.vcenter is not None and good.vcenter.status == "green"
     await lab.cut("vcenter", "kms")
-    await lab.do("host.shutdown", hosts=["kms"])
-    bad = await lab.do("describe.provider", name="kms-provider")
-    assert [r["rule"] for r in bad["reasons"]] == ["STD-08", "STD-08"]
-    none = await lab.do("describe.provider", name="other")
-    assert none["vcenter"] is None and none["reasons"][0]["rule"] == "DEL-01"
+    await lab.do(HostPowerOff(("kms",)))
+    bad = await lab.do(DescribeProvider("kms-provider"))
+    assert [r.rule for r in bad.reasons] == ["STD-08", "STD-08"]
+    none = await lab.do(DescribeProvider("other"))
+    assert none.vcenter is None and none.reasons[0].rule == "DEL-01"
+
+
+async def test_a_host_and_a_vm_are_described_in_every_view(lab: Lab) -> None:
+    host = await lab.do(DescribeHost(HOST))
+    assert host.vcenter == await lab.host(HOST) and host.host_view is not None
+    assert host.host_view.crypto_key_id == host.vcenter.crypto_key_id
+    assert host.tpm.ek == (await lab.do(TpmInspect(HOST))).ek and host.reasons[0].rule == "HEM-01"
+    vm = await lab.do(DescribeVm(VM))
+    assert vm.vcenter == await lab.vm(VM) and vm.host_view in host.host_view.vms
+    (key,) = vm.keys
+    assert (key.key, key.state, key.stored) == (vm.vcenter.key, KmipState.ACTIVE, False)
+    assert vm.events and vm.faults == ()
+
+
+async def test_providers_come_and_go(lab: Lab) -> None:
+    second = await lab.do(ProviderAdd("second", ("kms",)))
+    assert second.servers == ("kms",) and not second.default
+    assert (await lab.do(ProviderDefault("second"))).default
+    gone = await lab.do(ProviderDelete("second"))
+    assert gone.fault.kind == "provider.delete" and gone.fault.cure
+    there = (await lab.do(GetProviders())).items
+    assert [p.provider for p in there] == ["kms-provider"]
+    error = await refused(lab, ProviderDelete("second"))
+    assert error.id == "KS-USE-002" and "there are: kms-provider" in str(error)
 
 
 async def test_a_shut_down_host_is_off_and_comes_back_with_its_vms(lab: Lab) -> None:
-    (row,) = (await lab.do("host.shutdown", hosts=[HOST]))["items"]
-    assert (row["machine"], row["ended"]) == ("off", "stop")
+    (row,) = (await lab.do(HostPowerOff((HOST,)))).items
+    assert (row.machine, row.ended) == (MachineState.OFF, "stop")
     why = await lab.why(VM)
-    assert why[0]["rule"] == "BOOT-01" and "host power-on" in why[0]["cure"]
-    await lab.do("host.power-on", hosts=[HOST])
+    assert why[0].rule == "BOOT-01" and "host power-on" in why[0].cure
+    await lab.do(HostPowerOn((HOST,)))
     await lab.sleep(60)
-    assert (await lab.vm(VM))["power"] == "poweredOn"
+    assert (await lab.vm(VM)).power is PowerState.ON
 
 
 async def test_a_paused_host_is_silent_and_goes_on(lab: Lab) -> None:
-    (row,) = (await lab.do("host.pause", hosts=[HOST]))["items"]
-    assert row["paused"]
+    (row,) = (await lab.do(HostPause((HOST,)))).items
+    assert row.paused
+    assert [t.state for t in (await lab.do(GetTpm())).items] == [TpmState.UNKNOWN, TpmState.ON]
     await lab.sleep(120)
-    assert (await lab.host(HOST))["connection"] == "notResponding"
-    (row,) = (await lab.do("host.resume", hosts=[HOST]))["items"]
-    assert not row["paused"]
+    silent = await lab.host(HOST)
+    assert silent.connection is HostConnectionState.NOT_RESPONDING and silent.stale
+    (row,) = (await lab.do(HostResume((HOST,)))).items
+    assert not row.paused
     await lab.sleep(120)
-    assert (await lab.host(HOST))["connection"] == "connected"
-    assert (await lab.vm(VM))["power"] == "poweredOn"
+    assert (await lab.host(HOST)).connection is HostConnectionState.CONNECTED
+    assert (await lab.vm(VM)).power is PowerState.ON
 
 
-async def test_keys_change_state_at_the_operators_door(lab: Lab) -> None:
+async def test_keys_change_state_at_the_key_server(lab: Lab) -> None:
     """Deactivated keys are not brought to hosts any more; who has them goes on (STD-19)."""
-    key = (await lab.vm(VM))["key"]
-    shown = await lab.do("kms.key.revoke", key=key)
-    assert shown["state"] == "Deactivated"
-    assert (await lab.vm(VM))["power"] == "poweredOn"
-    error = await refused(lab, "kms.key.activate", key=key)
+    key = (await lab.vm(VM)).key
+    assert key is not None
+    revoked = await lab.do(KmsKeyRevoke(key))
+    assert revoked.fault.kind == "kms.key_state" and revoked.fault.cure
+    assert (await lab.do(KmsKeyShow(key))).state is KmipState.DEACTIVATED
+    assert (await lab.vm(VM)).power is PowerState.ON
+    error = await refused(lab, KmsKeyActivate(key))
     assert error.id == "KS-PRODUCT-001" and "KeyStateNotActiveOrEnabled" in str(error)
-    shown = await lab.do("kms.key.destroy", key=key)
-    assert shown["state"] == "Destroyed"
-    error = await refused(lab, "kms.key.show", key="nothing")
+    await lab.do(KmsKeyDestroy(key))
+    assert (await lab.do(KmsKeyShow(key))).state is KmipState.DESTROYED
+    error = await refused(lab, KmsKeyShow("nothing"))
     assert error.id == "KS-USE-002"
-    error = await refused(lab, "kms.key.revoke", key=key, reason="boredom")
-    assert error.id == "KS-USE-003" and "Key Compromise" in str(error)
+    error = await refused(lab, KmsKeyRevoke("nothing"))
+    assert error.id == "KS-USE-002"
 
 
 async def test_unlock_is_refused_while_the_cause_is_there(lab: Lab) -> None:
@@ -106,32 +182,51 @@ async def test_unlock_is_refused_while_the_cause_is_there(lab: Lab) -> None:
     await lab.cut("vcenter", "kms")
     await lab.reboot(HOST)
     await lab.sleep(60)
-    error = await refused(lab, "vm.unlock", vm=VM)
+    error = await refused(lab, VmUnlock(VM))
     assert "InvalidVmState" in str(error)
     await lab.heal()
-    row = await lab.do("vm.unlock", vm=VM)
-    assert (row["crypto"], row["power"]) == ("unlocked", "poweredOff")
+    vm = await lab.do(VmUnlock(VM))
+    assert (vm.crypto, vm.power) == (VmCryptoState.UNLOCKED, PowerState.OFF)
 
 
 async def test_the_guest_answers_from_its_disk(lab: Lab) -> None:
-    written = await lab.do("guest.write", vm=VM, marker=b"a marker of the test")
-    asked = {"vm": VM, "nonce": b"fresh", "blocks": (1, 5, 60)}
-    first = await lab.do("guest.challenge", **asked)
-    assert len(written["digest"]) == len(first["digest"]) == 32
-    assert first["generation"] == 1 and 0 <= first["rewritten"] < 64
-    other = await lab.do("guest.challenge", **{**asked, "nonce": b"another"})
-    assert other["digest"] != first["digest"]
+    written = await lab.do(VmGuestWrite(VM, b"a marker of the test"))
+    asked = VmGuestChallenge(VM, b"fresh", (1, 5, 60))
+    first = await lab.do(asked)
+    assert len(written.digest) == len(first.digest) == 32
+    assert first.generation == 1 and 0 <= first.rewritten < 64
+    other = await lab.do(VmGuestChallenge(VM, b"another", (1, 5, 60)))
+    assert other.digest != first.digest
     await lab.vm_off(VM)
-    error = await refused(lab, "guest.challenge", **asked)
+    error = await refused(lab, asked)
     assert "InvalidPowerState" in str(error)
 
 
-async def test_names_and_arguments_that_do_not_exist(lab: Lab) -> None:
-    error = await refused(lab, "vm.unlock", vm="vm-1")
-    assert error.id == "KS-USE-002" and "did you mean vm-01?" in str(error)
-    with pytest.raises(KeysteadError, match="no verb") as caught:
-        await lab.door.call("nope", b"\x80")
-    assert caught.value.id == "KS-USE-001"
-    with pytest.raises(KeysteadError) as caught:
-        await lab.door.call("vm.unlock", b"\x80")
-    assert caught.value.id == "KS-USE-003"
+async def test_the_tpm_tells_of_itself_and_can_be_changed(lab: Lab) -> None:
+    tpm = await lab.do(TpmInspect(HOST))
+    assert (tpm.backend, tpm.state, tpm.lockout) == (TpmBackend.MODEL, TpmState.ON, False)
+    assert (await lab.do(TpmPcrs(HOST))).pcrs == tpm.pcrs and sorted(tpm.pcrs) == list("01234567")
+    assert (await lab.do(TpmLockout(HOST))).lockout
+    swapped = await lab.do(TpmSwap(HOST))
+    assert swapped.fault.kind == "tpm.swap" and (await lab.do(TpmInspect(HOST))).ek != tpm.ek
+
+
+async def test_links_show_their_rules_and_are_healed_by_their_ends(lab: Lab) -> None:
+    await lab.do(LinkDelay("vcenter", "kms", 0.25, jitter_s=0.05, one_way=True))
+    await lab.do(LinkLoss("vcenter", HOST, 0.5, lease_s=3600))
+    links = {link.link: link for link in (await lab.do(GetLinks())).items}
+    (rule,) = links["vcenter->kms"].rules
+    assert (rule.id, rule.kind, rule.base_s, rule.jitter_s) == ("link-delay-1", "delay", 0.25, 0.05)
+    assert links["kms->vcenter"].rules == ()
+    assert [r.share for r in links[f"{HOST}->vcenter"].rules] == [0.5]
+    assert (await lab.do(LinkHeal("kms", "vcenter"))).healed == ("link-delay-1",)
+    error = await refused(lab, LinkHeal("kms", "vcenter"))
+    assert error.id == "KS-USE-002"
+    assert (await lab.do(Heal(("link-loss-1",)))).healed == ("link-loss-1",)
+
+
+async def test_vcenter_has_nothing_of_a_wrong_name(lab: Lab) -> None:
+    for look in (lab.vm, lab.host):
+        with pytest.raises(KeysteadError) as caught:
+            await look("nobody")
+        assert caught.value.id == "KS-USE-002"

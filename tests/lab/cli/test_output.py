@@ -1,4 +1,4 @@
-"""Tables, JSON, YAML and names from canned answers of verbs: what people and scripts read."""
+"""Tables, JSON, YAML and names from canned answers of commands: what people and scripts read."""
 
 from __future__ import annotations
 
@@ -6,16 +6,35 @@ import io
 import json
 import shlex
 import sys
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import pytest
 import yaml
 from syrupy.assertion import SnapshotAssertion
 
+from lab.api.commands import (
+    Command,
+    DescribeVm,
+    Esx,
+    GetFaults,
+    GetHosts,
+    GetKms,
+    GetLinks,
+    GetStatus,
+    GetVms,
+    Heal,
+    HostReboot,
+    TpmClear,
+    VmOn,
+    answer_type,
+    name_of,
+)
 from lab.cli.main import run
 from lab.cli.options import Options
 from lab.cli.output import as_typed, text
 
+A = TypeVar("A")
 KEY = "kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001"
 VM = {
     "vm": "vm-01",
@@ -77,24 +96,32 @@ CUT = {
     "seen": "",
     "cure": "",
 }
-ANSWERS: dict[str, Any] = {
-    "get.vms": {"kind": "VmList", "items": [VM, PLAIN]},
-    "get.hosts": {"kind": "HostList", "items": [HOST]},
-    "get.kms": {
-        "kind": "KeyServerList",
+CANNED: dict[type[Command[Any]], dict[str, Any]] = {
+    GetVms: {"items": [VM, PLAIN]},
+    GetHosts: {"items": [HOST]},
+    GetKms: {
         "items": [{"kms": "kms", "machine": "running", "keys": 3, "states": {"Active": 3}}],
     },
-    "get.links": {
-        "kind": "LinkList",
+    GetLinks: {
         "items": [
-            {"src": "vcenter", "dst": "kms", "state": "cut", "rules": [{"id": "x", "cut": True}]},
-            {"src": "kms", "dst": "vcenter", "state": "up", "rules": []},
+            {
+                "link": "vcenter->kms",
+                "src": "vcenter",
+                "dst": "kms",
+                "state": "cut",
+                "rules": [{"kind": "cut", "id": "x"}],
+            },
+            {
+                "link": "kms->vcenter",
+                "src": "kms",
+                "dst": "vcenter",
+                "state": "up",
+            },
         ],
     },
-    "faults": {"kind": "FaultList", "items": [CUT, FAULT]},
-    "fault.inject": {"kind": "Fault", "fault": FAULT},
-    "heal": {
-        "kind": "HealReport",
+    GetFaults: {"items": [CUT, FAULT]},
+    TpmClear: {"fault": FAULT},
+    Heal: {
         "healed": ["link-cut-1"],
         "left": [
             {
@@ -106,8 +133,7 @@ ANSWERS: dict[str, Any] = {
             }
         ],
     },
-    "vm.on": {
-        "kind": "VmPowerList",
+    VmOn: {
         "wanted": "poweredOn",
         "items": [
             {
@@ -120,8 +146,7 @@ ANSWERS: dict[str, Any] = {
             {"vm": "vm-02", "host": "esxi-001", "power": "poweredOn"},
         ],
     },
-    "host.reboot": {
-        "kind": "HostPowerList",
+    HostReboot: {
         "items": [
             {
                 "host": "esxi-001",
@@ -132,13 +157,17 @@ ANSWERS: dict[str, Any] = {
             }
         ],
     },
-    "esx": {"kind": "EsxcliResult", "exit_code": 0, "output": "   Enabled: true\n"},
-    "describe.vm": {
-        "kind": "VmDescription",
+    Esx: {"exit_code": 0, "output": "   Enabled: true\n"},
+    DescribeVm: {
         "vm": "vm-01",
         "host": "esxi-001",
         "vcenter": VM,
-        "host_view": {"power": "poweredOff", "crypto": "locked", "wanted": "poweredOn"},
+        "host_view": {
+            "vm": "vm-01",
+            "power": "poweredOff",
+            "crypto": "locked",
+            "wanted": "poweredOn",
+        },
         "keys": [{"key": KEY, "state": "Active", "stored": False}],
         "reasons": [
             {
@@ -152,19 +181,45 @@ ANSWERS: dict[str, Any] = {
                 "cure": "keystead heal --all",
             },
         ],
-        "events": [{"sequence": 7, "at": 1.5, "event": "com.vmware.vc.x", "text": "locked"}],
+        "events": [
+            {
+                "sequence": 7,
+                "at": 1.5,
+                "event": "com.vmware.vc.vm.Crypto.VMUnlocked",
+                "text": "locked",
+            }
+        ],
         "faults": ["cut vcenter <-> kms"],
     },
-    "status": {"kind": "LabStatus", "name": "default", "mode": "lab", "pace": 30.0, "faults": []},
+    GetStatus: {
+        "name": "default",
+        "mode": "lab",
+        "pace": 30.0,
+        "lab_time": 12.5,
+        "nodes": {"running": 5},
+        "faults": [],
+        "vcenter": "up",
+        "vms": {"on": 6, "off": 0, "locked": 0},
+        "folder": "HOME/labs/default",
+        "supervisor": 4711,
+        "pids": [{"pid": 4711, "name": "keystead-supervisor"}],
+    },
 }
+
+
+def answer(kind: type[Command[A]], plain: dict[str, Any]) -> A:
+    return msgspec.convert(plain, answer_type(kind))
+
+
+ANSWERS: dict[str, Any] = {name_of(kind): answer(kind, plain) for kind, plain in CANNED.items()}
 
 
 @pytest.fixture(autouse=True)
 def canned(monkeypatch: pytest.MonkeyPatch, here: object) -> None:
     """A lab that gives the same answers always."""
 
-    def call(options: Options, verb: str, /, **arguments: Any) -> Any:
-        return ANSWERS[verb]
+    def call(options: Options, command: Command[Any]) -> Any:
+        return ANSWERS[name_of(command)]
 
     for module in ("hosts", "vms", "keys", "faults", "describe", "labs"):
         monkeypatch.setattr(f"lab.cli.{module}.call", call)
@@ -220,9 +275,9 @@ def test_the_environment_chooses_format_and_lab(
 ) -> None:
     asked: list[str] = []
 
-    def call(options: Options, verb: str, /, **arguments: Any) -> Any:
+    def call(options: Options, command: Command[Any]) -> Any:
         asked.append(options.name)
-        return ANSWERS[verb]
+        return ANSWERS[name_of(command)]
 
     monkeypatch.setattr("lab.cli.vms.call", call)
     monkeypatch.setenv("KEYSTEAD_OUTPUT", "name")
@@ -236,7 +291,7 @@ def test_a_table_into_a_pipe_has_one_line_for_a_row(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     long = {**VM, "missing": [f"p/{n}" for n in range(300)]}
-    monkeypatch.setitem(ANSWERS, "get.vms", {"kind": "VmList", "items": [long, PLAIN]})
+    monkeypatch.setitem(ANSWERS, name_of(GetVms), answer(GetVms, {"items": [long, PLAIN]}))
     assert run(["get", "vms"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
 
@@ -245,7 +300,7 @@ def test_brackets_in_texts_are_no_markup(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     odd = {**VM, "vm": "vm[red]01[/red]", "host": "[link]"}
-    monkeypatch.setitem(ANSWERS, "get.vms", {"kind": "VmList", "items": [odd]})
+    monkeypatch.setitem(ANSWERS, name_of(GetVms), answer(GetVms, {"items": [odd]}))
     assert run(["get", "vms"]) == 0
     assert "vm[red]01[/red]  [link]" in capsys.readouterr().out
 

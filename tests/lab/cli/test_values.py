@@ -24,8 +24,8 @@ def test_other_durations_are_refused(text: str) -> None:
 
 
 def test_shares() -> None:
-    assert [share("p", t) for t in ("20%", "0.2", "100%", "1")] == [0.2, 0.2, 1.0, 1.0]
-    for text in ("0", "0%", "-1", "1.1", "110%", "most", ""):
+    assert [share("p", t) for t in ("20%", "0.2", "100%", "1", "0")] == [0.2, 0.2, 1.0, 1.0, 0.0]
+    for text in ("-1", "1.1", "110%", "most", ""):
         with pytest.raises(KeysteadError):
             share("p", text)
 

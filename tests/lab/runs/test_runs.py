@@ -14,10 +14,9 @@ from chaos.experiment.plan import load_plan
 from chaos.experiment.plan import plan as make_plan
 from chaos.keeper import FaultKeeper
 from chaos.lab import Directory
-from lab.api import Session
-from lab.api.experiments import PlayArgument
-from lab.api.experiments import play as play_verb
-from lab.api.experiments import stop as stop_verb
+from lab.api.commands import ChaosPlay, ChaosStop
+from lab.api.session import Session
+from lab.api.table import perform
 from lab.client import Lab
 from lab.errors import KeysteadError
 from lab.runs import play
@@ -101,21 +100,20 @@ def test_a_running_lab_plays_one_at_a_time_and_can_be_stopped(tmp_path: Path) ->
     folder = _folder_for(session, "longer", SHORT.replace("for: 30s", "for: 20m"))
 
     async def scene() -> tuple[Any, str, int]:
-        running = asyncio.get_running_loop().create_task(
-            play_verb(session, PlayArgument(folder.run))
-        )
+        playing = perform(session, ChaosPlay(folder.run))
+        running = asyncio.get_running_loop().create_task(playing)
         await lab.sleep(60)
         assert [f.fault.id for f in session.keeper.active()] == ["wan"]
         with pytest.raises(Exception, match="runs on this lab"):
-            await play_verb(session, PlayArgument(folder.run))
-        await stop_verb(session, PlayArgument(folder.run))
+            await perform(session, ChaosPlay(folder.run))
+        await perform(session, ChaosStop(folder.run))
         verdict = await running
         with pytest.raises(KeysteadError) as caught:
-            await stop_verb(session, PlayArgument(folder.run))
+            await perform(session, ChaosStop(folder.run))
         return verdict, caught.value.id, len(session.keeper.active())
 
     verdict, stopped, left = lab.run(scene())
-    assert verdict["exit_code"] == 130 and stopped == "KS-RUN-001" and left == 0
+    assert verdict.exit_code == 130 and stopped == "KS-RUN-001" and left == 0
     lab.loop.close()
 
 

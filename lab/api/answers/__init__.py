@@ -1,0 +1,127 @@
+"""What a lab answers: one frozen struct per kind, the same for every way in.
+
+``kind`` of a document is the name of its struct. A key is written ``provider/id``.
+
+- ``base``       ``Answer``, ``KeyRef``, states of machines
+- ``inventory``  hosts, VMs, key providers, keys
+- ``hosts``      power, esxcli, TPM
+- ``lab``        nodes, links, events, status
+- ``faults``     faults and healing
+- ``describe``   descriptions with reasons
+"""
+
+from lab.api.answers.base import Answer, KeyRef, MachineState
+from lab.api.answers.describe import (
+    EventLine,
+    HostDescription,
+    KeyOfVm,
+    ProviderDescription,
+    Reason,
+    VmDescription,
+)
+from lab.api.answers.faults import (
+    ActiveFault,
+    Fault,
+    FaultLeft,
+    FaultList,
+    HealReport,
+    RunStopped,
+)
+from lab.api.answers.hosts import (
+    EsxcliResult,
+    HostPause,
+    HostPauseList,
+    HostPower,
+    HostPowerList,
+    Pcrs,
+    Tpm,
+    TpmList,
+    TpmState,
+)
+from lab.api.answers.inventory import (
+    AuditList,
+    GuestAnswer,
+    Host,
+    HostList,
+    HostView,
+    Key,
+    KeyList,
+    KeyServer,
+    KeyServerList,
+    KeyStatus,
+    KnownProvider,
+    Provider,
+    ProviderList,
+    Vm,
+    VmList,
+    VmOnHost,
+    VmPower,
+    VmPowerList,
+)
+from lab.api.answers.lab import (
+    EventList,
+    LabStatus,
+    Link,
+    LinkList,
+    LinkState,
+    LoggedEvent,
+    NodeList,
+    Process,
+    RuleOnLink,
+    VmCounts,
+)
+
+__all__ = [
+    "ActiveFault",
+    "Answer",
+    "AuditList",
+    "EsxcliResult",
+    "EventLine",
+    "EventList",
+    "Fault",
+    "FaultLeft",
+    "FaultList",
+    "GuestAnswer",
+    "HealReport",
+    "Host",
+    "HostDescription",
+    "HostList",
+    "HostPause",
+    "HostPauseList",
+    "HostPower",
+    "HostPowerList",
+    "HostView",
+    "Key",
+    "KeyList",
+    "KeyOfVm",
+    "KeyRef",
+    "KeyServer",
+    "KeyServerList",
+    "KeyStatus",
+    "KnownProvider",
+    "LabStatus",
+    "Link",
+    "LinkList",
+    "LinkState",
+    "LoggedEvent",
+    "MachineState",
+    "NodeList",
+    "Pcrs",
+    "Process",
+    "Provider",
+    "ProviderDescription",
+    "ProviderList",
+    "Reason",
+    "RuleOnLink",
+    "RunStopped",
+    "Tpm",
+    "TpmList",
+    "TpmState",
+    "Vm",
+    "VmCounts",
+    "VmDescription",
+    "VmList",
+    "VmOnHost",
+    "VmPower",
+    "VmPowerList",
+]

@@ -1,0 +1,78 @@
+"""Descriptions: everything that is known of one object, and why it is as it is."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lab.api.answers.base import Answer, KeyRef
+from lab.api.answers.hosts import Tpm
+from lab.api.answers.inventory import Host, HostView, Provider, Vm, VmOnHost
+from protocol.events import EventTypeId
+from protocol.messages.agent import NodeStatus
+from protocol.terms import KmipState, NodeName, ProviderId, VmName
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """One sentence, the rule that it comes from, and what cures it (empty: nothing to cure)."""
+
+    why: str
+    rule: str
+    cure: str = ""
+
+
+class KeyOfVm(msgspec.Struct, frozen=True, kw_only=True):
+    """A key of a VM: its state at a key server, and whether its host has it stored.
+
+    None: it is not there, or there was nobody to ask.
+    """
+
+    key: KeyRef
+    state: KmipState | None = None
+    stored: bool | None = None
+
+
+class EventLine(msgspec.Struct, frozen=True, kw_only=True):
+    """An event in short; ``at`` in Unix seconds of the lab."""
+
+    sequence: int
+    at: float
+    event: EventTypeId
+    text: str
+
+
+class VmDescription(Answer, frozen=True, kw_only=True):
+    """A VM in every view; ``vcenter`` and ``host_view`` are None when these do not answer.
+
+    ``reasons`` come with the headline first; ``events`` are the last ten about it.
+    """
+
+    vm: VmName
+    host: NodeName
+    vcenter: Vm | None
+    host_view: VmOnHost | None
+    keys: tuple[KeyOfVm, ...]
+    reasons: tuple[Reason, ...]
+    events: tuple[EventLine, ...]
+    faults: tuple[str, ...]
+
+
+class HostDescription(Answer, frozen=True, kw_only=True):
+    """A host in every view; ``vcenter`` and ``host_view`` are None when these do not answer."""
+
+    host: NodeName
+    machine: NodeStatus
+    vcenter: Host | None
+    host_view: HostView | None
+    tpm: Tpm
+    reasons: tuple[Reason, ...]
+    events: tuple[EventLine, ...]
+    faults: tuple[str, ...]
+
+
+class ProviderDescription(Answer, frozen=True, kw_only=True):
+    """A key provider, None in ``vcenter`` when vCenter has none of that name."""
+
+    provider: ProviderId
+    vcenter: Provider | None
+    reasons: tuple[Reason, ...]
+    faults: tuple[str, ...]

@@ -1,0 +1,103 @@
+"""Machines: power, the console, the TPM."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from lab.api.answers.base import Answer, MachineState
+from protocol.messages.agent import TpmBackend
+from protocol.terms import NodeName
+
+
+class HostPower(msgspec.Struct, frozen=True, kw_only=True):
+    """A node's machine now: ``ended`` says how its last life ended, ``screen`` why it halted."""
+
+    host: NodeName
+    machine: MachineState
+    boot: int
+    screen: str = ""
+    ended: str = ""
+
+
+class HostPowerList(Answer, frozen=True, kw_only=True):
+    """Every node that was meant, after the command."""
+
+    items: tuple[HostPower, ...]
+
+    @property
+    def halted(self) -> tuple[HostPower, ...]:
+        """Those that show a purple screen: nothing that was to run does."""
+        return tuple(host for host in self.items if host.machine is MachineState.HALTED)
+
+
+class HostPause(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a node's process is stopped by signal."""
+
+    host: NodeName
+    paused: bool
+
+
+class HostPauseList(Answer, frozen=True, kw_only=True):
+    """Every node that was meant, after the command."""
+
+    items: tuple[HostPause, ...]
+
+
+class EsxcliResult(Answer, frozen=True, kw_only=True):
+    """What the console printed; ``exit_code`` other than 0: the command failed."""
+
+    exit_code: int
+    output: str
+
+
+class TpmState(StrEnum):
+    """``none``: the host has no TPM. ``failed``: it answers nothing but its failure.
+
+    ``unknown``: the host's process does not answer.
+    """
+
+    NONE = "none"
+    OFF = "off"
+    ON = "on"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class Tpm(Answer, frozen=True, kw_only=True):
+    """The TPM under a host, as it tells itself; what it does not tell is None.
+
+    ``reset_count`` counts power cycles since the last clear, ``restart_count`` resumes since the
+    last reset, ``clock`` is milliseconds of powered time. ``safe`` is False after a power cycle
+    without TPM2_Shutdown. ``lockout``: after ``max_tries`` failed authorizations it refuses more.
+    ``ek`` is the SHA-256 of the endorsement key: another one is another TPM. ``pcrs`` are PCR 0
+    to 7, in hexadecimal.
+    """
+
+    host: NodeName
+    backend: TpmBackend
+    failed: bool | None = None
+    reset_count: int | None = None
+    restart_count: int | None = None
+    clock: int | None = None
+    safe: bool | None = None
+    lockout_counter: int | None = None
+    max_tries: int | None = None
+    lockout: bool | None = None
+    state: TpmState
+    ek: str = ""
+    pcrs: dict[str, str] = {}
+
+
+class TpmList(Answer, frozen=True, kw_only=True):
+    """The TPM under each host."""
+
+    items: tuple[Tpm, ...]
+
+
+class Pcrs(Answer, frozen=True, kw_only=True):
+    """PCR 0 to 7 of a host's TPM, in hexadecimal; empty while it is off."""
+
+    host: NodeName
+    pcrs: dict[str, str]

@@ -1,0 +1,238 @@
+"""What vCenter, hosts and key servers hold: hosts, VMs, key providers, keys."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lab.api.answers.base import Answer, KeyRef, MachineState
+from protocol.events import EventTypeId
+from protocol.messages.kms import AuditRow
+from protocol.terms import (
+    ClusterName,
+    HostConnectionState,
+    HostCryptoState,
+    KeyId,
+    KeyUnavailableReason,
+    KmipState,
+    ManagementType,
+    NodeName,
+    PowerState,
+    ProtectionMode,
+    ProviderId,
+    VmConnectionState,
+    VmCryptoState,
+    VmName,
+)
+
+# Hosts -------------------------------------------------------------------------------------
+
+
+class Host(Answer, frozen=True, kw_only=True):
+    """A host as vCenter sees it, and its machine as the lab sees it.
+
+    ``seen_at`` is when it last answered vCenter (Unix seconds); ``stale``: vCenter does not
+    hear it now, and shows what it saw then.
+    """
+
+    host: NodeName
+    cluster: ClusterName
+    connection: HostConnectionState
+    crypto_state: HostCryptoState | None
+    crypto_key_id: KeyRef | None = None
+    version: str = ""
+    tpm_present: bool = False
+    key_persistence: bool = False
+    boot: int = 0
+    cached_keys: int = 0
+    seen_at: float = 0.0
+    alarms: tuple[str, ...] = ()
+    stale: bool = False
+    machine: MachineState
+    screen: str = ""
+
+
+class HostList(Answer, frozen=True, kw_only=True):
+    """Hosts by name."""
+
+    items: tuple[Host, ...]
+
+
+class KnownProvider(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host knows of a key provider."""
+
+    provider_id: ProviderId
+    management_type: ManagementType
+
+
+class VmOnHost(msgspec.Struct, frozen=True, kw_only=True):
+    """A VM as its host sees it; ``wanted`` is the last power command that it accepted."""
+
+    vm: VmName
+    power: PowerState
+    crypto: VmCryptoState | None = None
+    connection: VmConnectionState = VmConnectionState.CONNECTED
+    keys: tuple[KeyRef, ...] = ()
+    missing: tuple[KeyRef, ...] = ()
+    wanted: PowerState = PowerState.OFF
+
+
+class HostView(Answer, frozen=True, kw_only=True):
+    """A host's own view of itself.
+
+    ``crypto_key_id`` is the host key that is configured, present or not; ``session`` is empty
+    when vCenter has none in force.
+    """
+
+    host: NodeName
+    boot: int
+    version: str
+    crypto_state: HostCryptoState
+    crypto_key_id: KeyRef | None = None
+    tpm_present: bool = False
+    protection_mode: ProtectionMode = ProtectionMode.NONE
+    key_persistence: bool = False
+    cached_keys: int = 0
+    stored_keys: int = 0
+    providers: tuple[KnownProvider, ...] = ()
+    vms: tuple[VmOnHost, ...] = ()
+    session: str = ""
+    recovery_id: str = ""
+
+
+# VMs ---------------------------------------------------------------------------------------
+
+
+class Vm(Answer, frozen=True, kw_only=True):
+    """A VM as vCenter sees it.
+
+    ``crypto`` is None when it is not encrypted; ``missing`` keys are why it is locked, and
+    ``lock_event`` is the event that said so; ``stale``: vCenter does not hear its host now.
+    """
+
+    vm: VmName
+    cluster: ClusterName
+    host: NodeName
+    power: PowerState
+    connection: VmConnectionState
+    crypto: VmCryptoState | None = None
+    key: KeyRef | None = None
+    missing: tuple[KeyRef, ...] = ()
+    lock_event: EventTypeId | None = None
+    alarms: tuple[str, ...] = ()
+    stale: bool = False
+
+
+class VmList(Answer, frozen=True, kw_only=True):
+    """VMs by name."""
+
+    items: tuple[Vm, ...]
+
+
+class VmPower(msgspec.Struct, frozen=True, kw_only=True):
+    """One VM after a power command; refused: ``power`` is None, and the error says why."""
+
+    vm: VmName
+    host: NodeName
+    power: PowerState | None = None
+    error_id: str | None = None
+    error: str | None = None
+
+
+class VmPowerList(Answer, frozen=True, kw_only=True):
+    """Every VM that was asked, in order of the inventory, and the state that was wanted."""
+
+    wanted: PowerState
+    items: tuple[VmPower, ...]
+
+    @property
+    def refused(self) -> tuple[VmPower, ...]:
+        """Those that did not do what was wanted."""
+        return tuple(vm for vm in self.items if vm.error is not None)
+
+
+class GuestAnswer(Answer, frozen=True, kw_only=True):
+    """What a guest answered: SHA-256 of the nonce and each block that was asked for, in order.
+
+    ``rewritten`` is the block that it wrote anew, now of ``generation``.
+    """
+
+    digest: bytes
+    rewritten: int = -1
+    generation: int = 0
+
+
+# Key providers and keys --------------------------------------------------------------------
+
+
+class Provider(Answer, frozen=True, kw_only=True):
+    """A key provider of vCenter with the names of its servers.
+
+    ``status`` is green, yellow or red [STD-03]; ``unreachable`` servers did not answer last.
+    """
+
+    provider: ProviderId
+    management_type: ManagementType
+    servers: tuple[str, ...]
+    default: bool
+    status: str
+    unreachable: tuple[str, ...] = ()
+
+
+class ProviderList(Answer, frozen=True, kw_only=True):
+    """Providers in order of registration."""
+
+    items: tuple[Provider, ...]
+
+
+class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a key's provider can give it [STD-20], and who uses it."""
+
+    key: KeyRef
+    available: bool
+    reason: KeyUnavailableReason | None = None
+    encrypted_vms: tuple[VmName, ...] = ()
+    affected_hosts: tuple[NodeName, ...] = ()
+
+
+class KeyList(Answer, frozen=True, kw_only=True):
+    """Every key that the inventory knows of."""
+
+    items: tuple[KeyStatus, ...]
+
+
+class Key(Answer, frozen=True, kw_only=True):
+    """A key's KMIP attributes at key server ``kms``; dates in Unix seconds of its clock."""
+
+    kms: NodeName
+    key_id: KeyId
+    state: KmipState
+    algorithm: str
+    length: int
+    usage_mask: int
+    initial_date: float
+    activation_date: float | None
+    deactivation_date: float | None
+    compromise_date: float | None
+    destroy_date: float | None
+    last_change_date: float
+
+
+class KeyServer(msgspec.Struct, frozen=True, kw_only=True):
+    """A key server; ``keys`` and their ``states`` only while it runs."""
+
+    kms: NodeName
+    machine: MachineState
+    keys: int | None = None
+    states: dict[KmipState, int] = {}
+
+
+class KeyServerList(Answer, frozen=True, kw_only=True):
+    """Key servers in order of the topology."""
+
+    items: tuple[KeyServer, ...]
+
+
+class AuditList(Answer, frozen=True, kw_only=True):
+    """A key server's audit rows, oldest first."""
+
+    items: tuple[AuditRow, ...]

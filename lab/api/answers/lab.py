@@ -1,0 +1,111 @@
+"""The lab itself: nodes, links, vCenter's events, a status."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from lab.api.answers.base import Answer, KeyRef, MachineState
+from protocol.events import EventTypeId
+from protocol.messages.agent import NodeStatus
+from protocol.terms import NodeName, ProviderId, VmName
+
+
+class NodeList(Answer, frozen=True, kw_only=True):
+    """Nodes in order of the topology; one whose process does not answer is left out."""
+
+    items: tuple[NodeStatus, ...]
+
+
+class LinkState(StrEnum):
+    """``faulty``: messages pass, but late, twice or not all."""
+
+    UP = "up"
+    FAULTY = "faulty"
+    CUT = "cut"
+
+
+class RuleOnLink(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A rule on a link: ``id`` is its fault's, ``kind`` is cut, loss, delay or duplicate.
+
+    ``share`` of the messages is lost or sent twice; each is held for ``base_s`` lab seconds and
+    up to ``jitter_s`` more. What its kind does not have is left out.
+    """
+
+    kind: str
+    id: str
+    share: float = 0.0
+    base_s: float = 0.0
+    jitter_s: float = 0.0
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """An ordered pair of nodes, and the rules on what ``src`` sends to ``dst``."""
+
+    src: NodeName
+    dst: NodeName
+    state: LinkState
+    rules: tuple[RuleOnLink, ...] = ()
+    link: str  # ``src->dst``
+
+
+class LinkList(Answer, frozen=True, kw_only=True):
+    """Each link twice: once in each direction."""
+
+    items: tuple[Link, ...]
+
+
+class LoggedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of vCenter's event log; ``at`` in Unix seconds of the lab."""
+
+    sequence: int
+    at: float
+    event: EventTypeId
+    text: str
+    host: NodeName | None = None
+    vm: VmName | None = None
+    provider: ProviderId | None = None
+    keys: tuple[KeyRef, ...] = ()
+
+
+class EventList(Answer, frozen=True, kw_only=True):
+    """Events, oldest first."""
+
+    items: tuple[LoggedEvent, ...]
+
+
+class VmCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """VMs by state, as vCenter sees them."""
+
+    on: int
+    off: int
+    locked: int
+
+
+class Process(msgspec.Struct, frozen=True, kw_only=True):
+    """A process of the lab."""
+
+    pid: int
+    name: str
+
+
+class LabStatus(Answer, frozen=True, kw_only=True):
+    """The lab in short.
+
+    ``lab_time`` in lab seconds since it began; ``pace``: lab seconds in one real second;
+    ``vms`` is None while vCenter is down. ``folder``, ``supervisor`` (a pid) and ``pids`` are
+    those of a lab of real processes.
+    """
+
+    name: str
+    mode: str
+    pace: float
+    lab_time: float
+    nodes: dict[MachineState, int]
+    faults: tuple[str, ...]
+    vcenter: str
+    vms: VmCounts | None = None
+    folder: str = ""
+    supervisor: int = 0
+    pids: tuple[Process, ...] = ()

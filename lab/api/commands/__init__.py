@@ -1,0 +1,136 @@
+"""What can be asked of a lab: one frozen struct per command, typed by its answer.
+
+A struct checks itself when it is made, so that every way in refuses the same wrong values. Its
+name is made of the words of the command line: ``keystead vm encrypt`` is ``VmEncrypt``.
+
+- ``base``         ``Command``: its name, its answer
+- ``look``         get hosts, vms, events, status, ...
+- ``hosts``        power, esxcli, TPM, adding one
+- ``vms``          create, encrypt, on, off, unlock; the guest
+- ``keys``         key servers and key providers
+- ``faults``       links, every other fault, healing
+- ``describe``     everything known of one object
+- ``experiments``  an experiment on this lab
+"""
+
+from lab.api.commands.base import Command, answer_type, name_of
+from lab.api.commands.describe import DescribeHost, DescribeProvider, DescribeVm
+from lab.api.commands.experiments import ChaosPlay, ChaosStop, GetDirectory
+from lab.api.commands.faults import (
+    FaultInject,
+    GetFaults,
+    Heal,
+    LinkCut,
+    LinkDelay,
+    LinkDup,
+    LinkHeal,
+    LinkLoss,
+)
+from lab.api.commands.hosts import (
+    Esx,
+    HostAdd,
+    HostCrash,
+    HostPause,
+    HostPowerLoss,
+    HostPowerOff,
+    HostPowerOn,
+    HostReboot,
+    HostResume,
+    TpmClear,
+    TpmInspect,
+    TpmLockout,
+    TpmPcrs,
+    TpmSwap,
+)
+from lab.api.commands.keys import (
+    KmsKeyActivate,
+    KmsKeyDestroy,
+    KmsKeyRevoke,
+    KmsKeyShow,
+    ProviderAdd,
+    ProviderDefault,
+    ProviderDelete,
+)
+from lab.api.commands.look import (
+    GetAudit,
+    GetEvents,
+    GetHosts,
+    GetHostView,
+    GetKeys,
+    GetKms,
+    GetLinks,
+    GetNodes,
+    GetProviders,
+    GetStatus,
+    GetTpm,
+    GetVms,
+)
+from lab.api.commands.vms import (
+    VmCreate,
+    VmEncrypt,
+    VmGuestChallenge,
+    VmGuestWrite,
+    VmOff,
+    VmOn,
+    VmUnlock,
+)
+
+__all__ = [
+    "ChaosPlay",
+    "ChaosStop",
+    "Command",
+    "DescribeHost",
+    "DescribeProvider",
+    "DescribeVm",
+    "Esx",
+    "FaultInject",
+    "GetAudit",
+    "GetDirectory",
+    "GetEvents",
+    "GetFaults",
+    "GetHostView",
+    "GetHosts",
+    "GetKeys",
+    "GetKms",
+    "GetLinks",
+    "GetNodes",
+    "GetProviders",
+    "GetStatus",
+    "GetTpm",
+    "GetVms",
+    "Heal",
+    "HostAdd",
+    "HostCrash",
+    "HostPause",
+    "HostPowerLoss",
+    "HostPowerOff",
+    "HostPowerOn",
+    "HostReboot",
+    "HostResume",
+    "KmsKeyActivate",
+    "KmsKeyDestroy",
+    "KmsKeyRevoke",
+    "KmsKeyShow",
+    "LinkCut",
+    "LinkDelay",
+    "LinkDup",
+    "LinkHeal",
+    "LinkLoss",
+    "ProviderAdd",
+    "ProviderDefault",
+    "ProviderDelete",
+    "TpmClear",
+    "TpmInspect",
+    "TpmLockout",
+    "TpmPcrs",
+    "TpmSwap",
+    "VmCreate",
+    "VmEncrypt",
+    "VmGuestChallenge",
+    "VmGuestWrite",
+    "VmOff",
+    "VmOn",
+    "VmUnlock",
+    "answer_type",
+    "name_of",
+]

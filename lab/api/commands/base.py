@@ -1,0 +1,49 @@
+"""What every command is: a struct that knows its name on the wire and the type of its answer."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Generic, TypeVar, get_args, get_origin
+
+import msgspec
+
+from lab.errors import KeysteadError
+
+A = TypeVar("A", covariant=True)
+
+# Answers that are structs of the harness itself, found where they are defined.
+_ELSEWHERE = {"Directory": "chaos.lab", "Verdict": "chaos.verdict"}
+
+
+class Command(
+    msgspec.Struct, Generic[A], frozen=True, forbid_unknown_fields=True, tag_field="command"
+):
+    """A command whose answer is of type ``A``: ``class GetVms(Command[VmList], tag="get.vms")``.
+
+    Encoded, it is a map whose field ``command`` has the tag. Making one raises ``KeysteadError``
+    KS-USE-003 when its values do not fit, on the side that asks as on the side that does it.
+    """
+
+
+def name_of(command: Command[Any] | type[Command[Any]]) -> str:
+    """The name of a command on the wire, such as ``vm.encrypt``."""
+    return str(command.__struct_config__.tag)
+
+
+def answer_type(command: type[Command[A]]) -> type[A]:
+    """The struct that ``command`` names in ``Command[...]``; ``TypeError`` when it names none.
+
+    Only the module of that answer is imported, since a command line pays for each import.
+    """
+    for base in getattr(command, "__orig_bases__", ()):
+        name = getattr(get_args(base)[0], "__forward_arg__", "") if get_args(base) else ""
+        if get_origin(base) is Command and name:
+            module = import_module(_ELSEWHERE.get(name, "lab.api.answers"))
+            found: type[A] = getattr(module, name)
+            return found
+    raise TypeError(f"{command.__name__} does not say what answers it")
+
+
+def wrong(text: str) -> KeysteadError:
+    """A value that does not fit: KS-USE-003."""
+    return KeysteadError("KS-USE-003", text)

@@ -1,0 +1,139 @@
+"""Faults by hand: links, every other kind, what is in force, healing.
+
+``lease_s`` is lab seconds until a fault heals by itself; None: it stays until ``Heal``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lab.api.commands.base import Command, wrong
+
+if TYPE_CHECKING:
+    from lab.api.answers import Fault, FaultList, HealReport
+
+
+def _ends(a: str, b: str) -> None:
+    if a == b:
+        raise wrong(f"{a} {b}: a link has two different ends")
+
+
+def _lease(lease_s: float | None) -> None:
+    if lease_s is not None and lease_s <= 0:
+        raise wrong(f"a fault for {lease_s:g}s: above 0s")
+
+
+def _share(share: float) -> None:
+    if not 0 <= share <= 1:
+        raise wrong(f"a share of {share:g}: it lies between 0 and 1 (0% and 100%)")
+    if share == 0:
+        raise wrong("a share of 0 changes nothing")
+
+
+class LinkCut(Command["Fault"], frozen=True, tag="link.cut"):
+    """Cut the link between two nodes: senders see silence until their deadline.
+
+    ``one_way``: only what ``a`` sends to ``b`` is lost.
+    """
+
+    a: str
+    b: str
+    one_way: bool = False
+    lease_s: float | None = None
+
+    def __post_init__(self) -> None:
+        _ends(self.a, self.b)
+        _lease(self.lease_s)
+
+
+class LinkDelay(Command["Fault"], frozen=True, tag="link.delay"):
+    """Let messages of a link come ``delay_s`` lab seconds later, and up to ``jitter_s`` more."""
+
+    a: str
+    b: str
+    delay_s: float
+    jitter_s: float = 0.0
+    one_way: bool = False
+    lease_s: float | None = None
+
+    def __post_init__(self) -> None:
+        _ends(self.a, self.b)
+        _lease(self.lease_s)
+        if self.delay_s <= 0 or self.jitter_s < 0:
+            raise wrong(f"a delay of {self.delay_s:g}s and {self.jitter_s:g}s more: above 0s")
+
+
+class LinkLoss(Command["Fault"], frozen=True, tag="link.loss"):
+    """Lose a ``share`` (above 0, at most 1) of a link's messages."""
+
+    a: str
+    b: str
+    share: float
+    one_way: bool = False
+    lease_s: float | None = None
+
+    def __post_init__(self) -> None:
+        _ends(self.a, self.b)
+        _lease(self.lease_s)
+        _share(self.share)
+
+
+class LinkDup(Command["Fault"], frozen=True, tag="link.dup"):
+    """Send a ``share`` (above 0, at most 1) of a link's messages twice."""
+
+    a: str
+    b: str
+    share: float
+    one_way: bool = False
+    lease_s: float | None = None
+
+    def __post_init__(self) -> None:
+        _ends(self.a, self.b)
+        _lease(self.lease_s)
+        _share(self.share)
+
+
+class LinkHeal(Command["HealReport"], frozen=True, tag="link.heal"):
+    """Take back every fault of the link between two nodes; KS-USE-002 when there is none."""
+
+    a: str
+    b: str
+
+    def __post_init__(self) -> None:
+        _ends(self.a, self.b)
+
+
+class FaultInject(Command["Fault"], frozen=True, tag="fault.inject"):
+    """Begin a fault of any kind and see it bite.
+
+    ``kind`` and ``values`` are as in experiment files (``link.cut``, ``{"between": [...]}``).
+    ``id`` empty: made from the kind. ``seed`` is for selectors that draw (``25% of role:esxi``).
+    """
+
+    kind: str
+    values: dict[str, Any] = {}
+    id: str = ""
+    lease_s: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _lease(self.lease_s)
+
+
+class GetFaults(Command["FaultList"], frozen=True, tag="get.faults"):
+    """Faults in force, oldest first."""
+
+
+class Heal(Command["HealReport"], frozen=True, tag="heal"):
+    """Take faults back and see them gone: those of ``ids``, or ``all``.
+
+    What has no undo stays listed with its cure, unless ``with_cure``: then that is performed.
+    """
+
+    ids: tuple[str, ...] = ()
+    all: bool = False
+    with_cure: bool = False
+
+    def __post_init__(self) -> None:
+        if bool(self.ids) == self.all:
+            raise wrong("name faults (`keystead faults` lists them), or --all")

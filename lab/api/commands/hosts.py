@@ -1,0 +1,145 @@
+"""Hosts (and other nodes): power in all its ways, esxcli at the console, the TPM, adding one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.api.commands.base import Command, wrong
+
+if TYPE_CHECKING:
+    from lab.api.answers import (
+        EsxcliResult,
+        Fault,
+        Host,
+        HostPauseList,
+        HostPowerList,
+        Pcrs,
+        Tpm,
+    )
+
+
+def _at_least_one(hosts: tuple[str, ...]) -> None:
+    if not hosts:
+        raise wrong("name at least one host")
+
+
+class HostPowerOn(Command["HostPowerList"], frozen=True, tag="host.power-on"):
+    """Press the power button of these nodes; returns when each has started or halted.
+
+    ``hosts`` are names or selectors (``esxi-[001-003]``, ``site:edge``, ``vcenter``);
+    ``options`` are typed at the boot loader (``encryptionRecoveryKey``).
+    """
+
+    hosts: tuple[str, ...]
+    options: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        _at_least_one(self.hosts)
+
+
+class HostReboot(Command["HostPowerList"], frozen=True, tag="host.reboot"):
+    """Reboot in order: archive saved, TPM2_Shutdown, then a fresh measured boot.
+
+    Returns when vCenter has seen the hosts' VMs as the hosts do, where it can hear them.
+    """
+
+    hosts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _at_least_one(self.hosts)
+
+
+class HostPowerOff(Command["HostPowerList"], frozen=True, tag="host.power-off"):
+    """Shut these nodes down in order: what they hold is saved first."""
+
+    hosts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _at_least_one(self.hosts)
+
+
+class HostCrash(Command["HostPowerList"], frozen=True, tag="host.crash"):
+    """A kernel crash: what was written survives, nothing more is saved; they stay off."""
+
+    hosts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _at_least_one(self.hosts)
+
+
+class HostPowerLoss(Command["HostPowerList"], frozen=True, tag="host.power-loss"):
+    """Pull the power, and give it back at once unless ``stay_off``: only synced bytes survive."""
+
+    hosts: tuple[str, ...]
+    stay_off: bool = False
+
+    def __post_init__(self) -> None:
+        _at_least_one(self.hosts)
+
+
+class HostPause(Command["HostPauseList"], frozen=True, tag="host.pause"):
+    """Stop the process of each node by signal (SIGSTOP): neither dead nor answering."""
+
+    hosts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _at_least_one(self.hosts)
+
+
+class HostResume(Command["HostPauseList"], frozen=True, tag="host.resume"):
+    """Let paused processes go on."""
+
+    hosts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _at_least_one(self.hosts)
+
+
+class HostAdd(Command["Host"], frozen=True, tag="host.add"):
+    """Make a new host like those of its cluster, power it on, and add it in vCenter.
+
+    ``host`` empty: the next number; ``cluster`` empty: the first one that has a host.
+    """
+
+    host: str = ""
+    cluster: str = ""
+
+
+class Esx(Command["EsxcliResult"], frozen=True, tag="esx"):
+    """esxcli at a host's local console: works behind cut links, not on a host that is off.
+
+    ``arguments`` are the words after ``esxcli``; a failed command is an answer, no error.
+    """
+
+    host: str
+    arguments: tuple[str, ...]
+
+
+class TpmInspect(Command["Tpm"], frozen=True, tag="tpm.inspect"):
+    """What a host's TPM tells of itself."""
+
+    host: str
+
+
+class TpmPcrs(Command["Pcrs"], frozen=True, tag="tpm.pcrs"):
+    """PCR 0 to 7 of a host's TPM, in hexadecimal; none while it is off."""
+
+    host: str
+
+
+class TpmClear(Command["Fault"], frozen=True, tag="tpm.clear"):
+    """Clear a host's TPM (a new storage seed): a fault without undo, listed with its cure."""
+
+    host: str
+
+
+class TpmSwap(Command["Fault"], frozen=True, tag="tpm.swap"):
+    """Replace a host's TPM by a new one: a fault without undo, listed with its cure."""
+
+    host: str
+
+
+class TpmLockout(Command["Tpm"], frozen=True, tag="tpm.lockout"):
+    """Fail authorizations until a host's TPM refuses more of them."""
+
+    host: str

@@ -1,0 +1,70 @@
+"""Keys at their key servers, as the operator of these, and key providers of vCenter.
+
+``key`` is a key's id, or ``provider/id``; ``kms`` is the key server, empty: the one that has it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.api.commands.base import Command, wrong
+
+if TYPE_CHECKING:
+    from lab.api.answers import Fault, Key, Provider
+
+
+class KmsKeyShow(Command["Key"], frozen=True, tag="kms.key.show"):
+    """A key's KMIP attributes at its key server; KS-USE-002 when no server has it."""
+
+    key: str
+    kms: str = ""
+
+
+class KmsKeyActivate(Command["Key"], frozen=True, tag="kms.key.activate"):
+    """KMIP Activate: Pre-Active becomes Active."""
+
+    key: str
+    kms: str = ""
+
+
+class KmsKeyRevoke(Command["Fault"], frozen=True, tag="kms.key.revoke"):
+    """KMIP Revoke: Active becomes Deactivated, or Compromised when ``compromised`` [STD-19].
+
+    KMIP knows no way back, so it is a fault, listed with its cure.
+    """
+
+    key: str
+    compromised: bool = False
+
+
+class KmsKeyDestroy(Command["Fault"], frozen=True, tag="kms.key.destroy"):
+    """KMIP Destroy, after a revocation where one is needed: a fault, listed with its cure."""
+
+    key: str
+
+
+class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
+    """Register a standard key provider of these ``servers``; ``default``: make it the default.
+
+    Under the name of one that was deleted it brings that one's keys back [LOCK-06].
+    """
+
+    provider: str
+    servers: tuple[str, ...]
+    default: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.servers:
+            raise wrong(f"provider {self.provider}: name its key servers: --server")
+
+
+class ProviderDefault(Command["Provider"], frozen=True, tag="provider.default"):
+    """Make a key provider the default for new keys [STD-02]."""
+
+    provider: str
+
+
+class ProviderDelete(Command["Fault"], frozen=True, tag="provider.delete"):
+    """Delete a key provider; use does not block it [DEL-01]. A fault, listed with its cure."""
+
+    provider: str

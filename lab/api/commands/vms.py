@@ -1,0 +1,88 @@
+"""VM tasks, asked of vCenter as a vSphere client would, or of a host as its administrator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.api.commands.base import Command, wrong
+
+if TYPE_CHECKING:
+    from lab.api.answers import GuestAnswer, Vm, VmPowerList
+
+
+class VmCreate(Command["Vm"], frozen=True, tag="vm.create"):
+    """Create a VM, powered off.
+
+    ``cluster`` empty: that of ``host``, else the first; ``host`` empty: the emptiest of the
+    cluster. ``encrypted``: under a new key of ``provider`` (empty: the default one) at once.
+    """
+
+    vm: str
+    cluster: str = ""
+    host: str = ""
+    encrypted: bool = False
+    provider: str = ""
+
+
+class VmEncrypt(Command["Vm"], frozen=True, tag="vm.encrypt"):
+    """Encrypt a powered-off VM under a new key of ``provider`` (empty: the default one)."""
+
+    vm: str
+    provider: str = ""
+
+
+def _whom(vms: tuple[str, ...], host: str, on_host: bool) -> None:
+    if not vms and not host:
+        raise wrong("name VMs, or a host with --host")
+    if on_host and not host:
+        raise wrong("--on-host needs --host: vCenter is not asked")
+
+
+class VmOn(Command["VmPowerList"], frozen=True, tag="vm.on"):
+    """Power VMs on, by name or selector (``vm-[01-04]``, ``all``), or all of ``host``.
+
+    One that is refused does not keep the others from being asked. ``on_host``: ask ``host``
+    itself, as its administrator, which works while vCenter is down.
+    """
+
+    vms: tuple[str, ...] = ()
+    host: str = ""
+    on_host: bool = False
+
+    def __post_init__(self) -> None:
+        _whom(self.vms, self.host, self.on_host)
+
+
+class VmOff(Command["VmPowerList"], frozen=True, tag="vm.off"):
+    """Power VMs off; the fields are those of ``VmOn``."""
+
+    vms: tuple[str, ...] = ()
+    host: str = ""
+    on_host: bool = False
+
+    def __post_init__(self) -> None:
+        _whom(self.vms, self.host, self.on_host)
+
+
+class VmUnlock(Command["Vm"], frozen=True, tag="vm.unlock"):
+    """CryptoUnlock_Task: let vCenter bring the keys of a locked VM now [LOCK-05].
+
+    KS-PRODUCT-001 while what locked it is still there.
+    """
+
+    vm: str
+
+
+class VmGuestWrite(Command["GuestAnswer"], frozen=True, tag="vm.guest.write"):
+    """Let the guest fill its disk with blocks made from ``marker``."""
+
+    vm: str
+    marker: bytes
+
+
+class VmGuestChallenge(Command["GuestAnswer"], frozen=True, tag="vm.guest.challenge"):
+    """Let the guest read, check and rewrite ``blocks``, and answer for ``nonce`` from its disk."""
+
+    vm: str
+    nonce: bytes
+    blocks: tuple[int, ...] = ()

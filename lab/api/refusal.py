@@ -1,0 +1,29 @@
+"""Refusals of the product and of the harness, as errors for people."""
+
+from __future__ import annotations
+
+from chaos.errors import ChaosError
+from lab.errors import KeysteadError
+from protocol.errors import NotFound, ProductError
+
+# A command with a wrong word in it is a wrong command, as all others are.
+_WRONG_WORDS = {
+    "KS-CHAOS-004": "KS-USE-003",
+    "KS-CHAOS-005": "KS-USE-003",
+    "KS-CHAOS-010": "KS-USE-002",
+    "KS-CHAOS-011": "KS-USE-003",
+    "KS-CHAOS-014": "KS-USE-002",
+    "KS-CHAOS-104": "KS-USE-002",
+    "KS-CHAOS-105": "KS-USE-003",
+}
+
+
+def refusal(error: ProductError | ChaosError) -> KeysteadError:
+    """The product's (or the harness's) no, in its own words."""
+    if isinstance(error, ChaosError):
+        return KeysteadError(_WRONG_WORDS.get(error.id, error.id), error.text, error.fix)
+    if isinstance(error, NotFound):
+        return KeysteadError("KS-USE-002", str(error))
+    keys = f" (keys: {', '.join(map(str, error.keys))})" if error.keys else ""
+    fault = error.fault or type(error).__name__
+    return KeysteadError("KS-PRODUCT-001", f"{fault}: {error}{keys}")

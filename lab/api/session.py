@@ -1,0 +1,100 @@
+"""What a command is given: a lab that can be commanded."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from chaos.draws import Draws
+from chaos.keeper import FaultKeeper
+from chaos.lab import Directory
+from chaos.selectors import select_nodes, select_vms
+from lab.core import LabCore
+from lab.errors import KeysteadError
+from protocol.messages.agent import NodeSpec
+from protocol.terms import NodeName, Role, VmName
+
+N = TypeVar("N", bound=str)
+Report = Callable[[str, int, int], None]
+"""Hears of long work: a text, a step, and how many steps there are (0: nobody knows)."""
+
+
+def _unheard(text: str, step: int, total: int) -> None:
+    """Nobody listens."""
+
+
+def _not_kept(spec: NodeSpec) -> None:
+    """The lab ends with this session."""
+
+
+@dataclass
+class Session:
+    """A lab, its faults, and who hears of both.
+
+    ``host_added`` is called for each host that a command adds, so that a lab which outlives its
+    processes knows of it the next time. ``folder`` is where a lab of real processes lies.
+    """
+
+    lab: LabCore
+    keeper: FaultKeeper
+    report: Report = _unheard
+    host_added: Callable[[NodeSpec], None] = _not_kept
+    folder: Path | None = None
+    playing: dict[str, asyncio.Task[Any]] = field(default_factory=dict)  # runs in progress
+
+    def host(self, name: str) -> NodeName:
+        """``name`` as a host; KS-USE-002 with the nearest name otherwise."""
+        return NodeName(_known("host", name, self.lab.hosts()))
+
+    def node(self, name: str) -> NodeName:
+        """``name`` as any node; KS-USE-002 with the nearest name otherwise."""
+        return NodeName(_known("node", name, [e.node for e in self.lab.directory().nodes]))
+
+    def vm(self, name: str) -> VmName:
+        """``name`` as a VM; KS-USE-002 with the nearest name otherwise."""
+        return VmName(_known("VM", name, self.lab.directory().vms))
+
+    def nodes(self, selectors: Iterable[str]) -> tuple[NodeName, ...]:
+        """Nodes by name or selector (``esxi-[001-003]``, ``site:edge``), each once."""
+        found: dict[NodeName, None] = {}
+        for text in selectors:
+            plain = _is_name(text, [str(e.node) for e in self.lab.directory().nodes])
+            chosen = (self.node(text),) if plain else self._select(select_nodes, text)
+            found.update(dict.fromkeys(chosen))
+        return tuple(found)
+
+    def vms(self, selectors: Iterable[str]) -> tuple[VmName, ...]:
+        """VMs by name or selector (``vm-[01-04]``, ``all``), each once."""
+        found: dict[VmName, None] = {}
+        for text in selectors:
+            plain = _is_name(text, self.lab.directory().vms)
+            chosen = (self.vm(text),) if plain else self._select(select_vms, text)
+            found.update(dict.fromkeys(chosen))
+        return tuple(found)
+
+    def _select(
+        self, select: Callable[[object, Directory, Draws], tuple[N, ...]], text: str
+    ) -> tuple[N, ...]:
+        return select(text, self.lab.directory(), Draws(0, f"command/{text}"))
+
+    def key_servers(self) -> tuple[NodeName, ...]:
+        """The key servers of the lab, in order of the topology."""
+        return tuple(e.node for e in self.lab.directory().nodes if e.role is Role.KMS)
+
+
+def _is_name(text: str, known: Iterable[str]) -> bool:
+    """A name that is there, or a word that has nothing of a selector."""
+    return text in known or (text != "all" and not set(text) & set("[]:% "))
+
+
+def _known(what: str, name: str, names: Iterable[str]) -> str:
+    known = list(names)
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise KeysteadError("KS-USE-002", f"there is no {what} {name}{hint}")

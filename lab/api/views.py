@@ -1,0 +1,178 @@
+"""From what services say on the bus to what people are answered. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import assert_never
+
+from lab.api.answers import (
+    EventLine,
+    Host,
+    HostPower,
+    HostView,
+    KeyRef,
+    KnownProvider,
+    LoggedEvent,
+    MachineState,
+    Provider,
+    RuleOnLink,
+    Vm,
+    VmOnHost,
+)
+from protocol.messages.agent import (
+    CutRule,
+    DelayRule,
+    DuplicateRule,
+    LinkRule,
+    LossRule,
+    NodeStatus,
+)
+from protocol.messages.host import HostSummary, VmSummary
+from protocol.messages.vcenter import HostInfo, ProviderInfo, VcEvent, VmInfo
+from protocol.terms import CryptoKeyId, HostConnectionState
+
+
+def key_ref(key: CryptoKeyId) -> KeyRef:
+    """A key as ``provider/id``."""
+    return KeyRef(str(key))
+
+
+def key_refs(keys: Iterable[CryptoKeyId]) -> tuple[KeyRef, ...]:
+    """Keys as ``provider/id`` each."""
+    return tuple(key_ref(key) for key in keys)
+
+
+def vm_view(vm: VmInfo, *, stale: bool = False) -> Vm:
+    """A VM of vCenter's inventory; ``stale``: vCenter does not hear its host now."""
+    return Vm(
+        vm=vm.vm,
+        cluster=vm.cluster,
+        host=vm.host,
+        power=vm.power,
+        connection=vm.connection,
+        crypto=vm.crypto,
+        key=key_ref(vm.key) if vm.key else None,
+        missing=key_refs(vm.missing),
+        lock_event=vm.lock_event,
+        alarms=vm.alarms,
+        stale=stale,
+    )
+
+
+def host_view(host: HostInfo, machine: NodeStatus | None) -> Host:
+    """A host of vCenter's inventory; ``machine`` is None when its agent does not answer."""
+    return Host(
+        host=host.host,
+        cluster=host.cluster,
+        connection=host.connection,
+        crypto_state=host.crypto_state,
+        crypto_key_id=key_ref(host.crypto_key_id) if host.crypto_key_id else None,
+        version=host.version,
+        tpm_present=host.tpm_present,
+        key_persistence=host.key_persistence,
+        boot=host.boot,
+        cached_keys=host.cached_keys,
+        seen_at=host.seen_at,
+        alarms=host.alarms,
+        stale=host.connection is not HostConnectionState.CONNECTED,
+        machine=machine_state(machine),
+        screen=machine.screen if machine else "",
+    )
+
+
+def machine_state(status: NodeStatus | None) -> MachineState:
+    """The state of a node's machine; None: its agent does not answer."""
+    return MachineState(status.state.value) if status else MachineState.GONE
+
+
+def power_view(status: NodeStatus) -> HostPower:
+    """A node's machine after a power command."""
+    return HostPower(
+        host=status.node,
+        machine=machine_state(status),
+        boot=status.boot,
+        screen=status.screen,
+        ended=status.ended,
+    )
+
+
+def own_view(summary: HostSummary) -> HostView:
+    """A host's own view of itself."""
+    return HostView(
+        host=summary.host,
+        boot=summary.boot,
+        version=summary.version,
+        crypto_state=summary.crypto_state,
+        crypto_key_id=key_ref(summary.crypto_key_id) if summary.crypto_key_id else None,
+        tpm_present=summary.tpm_present,
+        protection_mode=summary.protection_mode,
+        key_persistence=summary.key_persistence,
+        cached_keys=summary.cached_keys,
+        stored_keys=summary.stored_keys,
+        providers=tuple(
+            KnownProvider(provider_id=p.provider_id, management_type=p.management_type)
+            for p in summary.providers
+        ),
+        vms=tuple(vm_on_host(vm) for vm in summary.vms),
+        session=summary.session,
+        recovery_id=summary.recovery_id,
+    )
+
+
+def vm_on_host(vm: VmSummary) -> VmOnHost:
+    """A VM as its host sees it."""
+    return VmOnHost(
+        vm=vm.vm,
+        power=vm.power,
+        crypto=vm.crypto,
+        connection=vm.connection,
+        keys=key_refs(vm.keys),
+        missing=key_refs(vm.missing),
+        wanted=vm.wanted,
+    )
+
+
+def provider_view(provider: ProviderInfo) -> Provider:
+    """A key provider with its servers by name."""
+    return Provider(
+        provider=provider.provider,
+        management_type=provider.management_type,
+        servers=tuple(server.name for server in provider.servers),
+        default=provider.default,
+        status=provider.status,
+        unreachable=provider.unreachable,
+    )
+
+
+def event_view(event: VcEvent) -> LoggedEvent:
+    """An entry of vCenter's event log."""
+    return LoggedEvent(
+        sequence=event.sequence,
+        at=event.at,
+        event=event.event,
+        text=event.text,
+        host=event.host,
+        vm=event.vm,
+        provider=event.provider,
+        keys=key_refs(event.keys),
+    )
+
+
+def event_line(event: VcEvent) -> EventLine:
+    """An event in short."""
+    return EventLine(sequence=event.sequence, at=event.at, event=event.event, text=event.text)
+
+
+def rule_view(rule: LinkRule) -> RuleOnLink:
+    """A rule as it lies on its link."""
+    match rule:
+        case CutRule(id=id):
+            return RuleOnLink(kind="cut", id=id)
+        case LossRule(id=id, share=share):
+            return RuleOnLink(kind="loss", id=id, share=share)
+        case DelayRule(id=id, base_s=base_s, jitter_s=jitter_s):
+            return RuleOnLink(kind="delay", id=id, base_s=base_s, jitter_s=jitter_s)
+        case DuplicateRule(id=id, share=share):
+            return RuleOnLink(kind="duplicate", id=id, share=share)
+        case _:
+            assert_never(rule)

@@ -1,0 +1,104 @@
+"""How commands and answers travel between a way in and the process that holds the lab.
+
+A command is encoded once, as a map with its name in ``command``; on the control broker it is
+the body of ``RunCommand`` as it is, and its answer is the body of ``CommandDone``.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, ClassVar, TypeVar, Union
+
+import msgspec
+
+from lab.api.commands import Command, answer_type, name_of
+from lab.errors import KeysteadError
+from protocol.messages.base import Event, Repeat, Reply, Request
+
+A = TypeVar("A")
+_NOTHING = msgspec.Raw(b"\xc0")
+
+
+class RunCommand(Request["CommandDone"], frozen=True, kw_only=True):
+    """A person's command to a lab, encoded by ``encode_command``."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    command: msgspec.Raw
+
+
+class CommandDone(Reply, frozen=True, kw_only=True):
+    """The answer, encoded; or the failure: an error id, what happened, what to do."""
+
+    answer: msgspec.Raw = _NOTHING
+    error_id: str = ""
+    error: str = ""
+    fix: str = ""
+
+
+class Progress(Event, frozen=True, kw_only=True):
+    """A step of long work; ``total`` 0: nobody knows how many there are."""
+
+    text: str
+    step: int = 0
+    total: int = 0
+
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode_command(command: Command[Any]) -> msgspec.Raw:
+    """The bytes of a command."""
+    return msgspec.Raw(_encoder.encode(command))
+
+
+def decode_command(raw: bytes | msgspec.Raw) -> Command[Any]:
+    """The command in these bytes.
+
+    Raises ``KeysteadError``: KS-USE-001 for a name that is none, KS-USE-003 for values that do
+    not fit.
+    """
+    try:
+        return _commands().decode(raw)
+    except msgspec.DecodeError as error:
+        raise _refused(raw, error) from None
+
+
+def _refused(raw: bytes | msgspec.Raw, error: msgspec.DecodeError) -> KeysteadError:
+    try:
+        name = msgspec.msgpack.decode(raw)["command"]
+    except (msgspec.DecodeError, TypeError, KeyError):
+        return KeysteadError("KS-USE-001", f"this is no command: {error}")
+    if name not in known_commands():
+        return KeysteadError("KS-USE-001", f"there is no command {name}")
+    return KeysteadError("KS-USE-003", f"{name}: {error}")
+
+
+def encode_answer(answer: msgspec.Struct) -> msgspec.Raw:
+    """The bytes of an answer."""
+    return msgspec.Raw(_encoder.encode(answer))
+
+
+def decode_answer(command: Command[A], raw: bytes | msgspec.Raw) -> A:
+    """The answer to ``command`` in these bytes; ``msgspec.DecodeError`` when it is another one."""
+    return msgspec.msgpack.decode(raw, type=answer_type(type(command)))
+
+
+@functools.cache
+def known_commands() -> dict[str, type[Command[Any]]]:
+    """Every command by its name on the wire."""
+    return {name_of(kind): kind for kind in _all()}
+
+
+def _all() -> list[type[Command[Any]]]:
+    import lab.api.commands as there
+
+    return [
+        kind
+        for kind in vars(there).values()
+        if isinstance(kind, type) and issubclass(kind, Command) and kind is not Command
+    ]
+
+
+@functools.cache
+def _commands() -> msgspec.msgpack.Decoder[Command[Any]]:
+    return msgspec.msgpack.Decoder(Union[tuple(known_commands().values())])  # noqa: UP007

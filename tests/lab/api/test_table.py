@@ -1,0 +1,170 @@
+"""Every command has a struct that checks itself, an answer, a function, and a way over the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_type_hints
+
+import msgspec
+import pytest
+
+from lab.api.answers import HostList, Vm
+from lab.api.commands import (
+    Command,
+    FaultInject,
+    GetEvents,
+    Heal,
+    HostCrash,
+    HostPause,
+    HostPowerLoss,
+    HostPowerOff,
+    HostPowerOn,
+    HostReboot,
+    HostResume,
+    LinkCut,
+    LinkDelay,
+    LinkDup,
+    LinkHeal,
+    LinkLoss,
+    ProviderAdd,
+    VmEncrypt,
+    VmOff,
+    VmOn,
+    answer_type,
+    name_of,
+)
+from lab.api.table import COMMANDS, Served
+from lab.api.wire import (
+    decode_answer,
+    decode_command,
+    encode_answer,
+    encode_command,
+    known_commands,
+)
+from lab.errors import KeysteadError
+from protocol.terms import ClusterName, NodeName, PowerState, VmConnectionState, VmName
+
+ALL = [pytest.param(served, id=served.name) for served in COMMANDS.values()]
+
+
+def test_every_command_is_served() -> None:
+    assert set(COMMANDS) == set(known_commands().values())
+    assert len({served.run for served in COMMANDS.values()}) == len(COMMANDS)
+
+
+@pytest.mark.parametrize("served", ALL)
+def test_the_answer_is_the_one_that_the_command_and_its_function_name(served: Served) -> None:
+    assert answer_type(served.command) is served.answer
+    hints = get_type_hints(served.run)
+    assert hints["command"] is served.command
+    assert hints["return"] is served.answer
+
+
+@pytest.mark.parametrize("served", ALL)
+def test_what_looks_is_told_by_its_name(served: Served) -> None:
+    looks = served.name.split(".")[0] in ("get", "describe")
+    others = {"kms.key.show", "tpm.inspect", "tpm.pcrs"}
+    assert served.changes != (looks or served.name in others)
+
+
+def test_commands_travel_and_come_back() -> None:
+    for command in (
+        VmEncrypt("vm-01", "second"),
+        LinkDelay("a", "b", 0.5, one_way=True, lease_s=3.0),
+        FaultInject("link.cut", {"between": ["a", "b"], "p": 0.5}),
+        HostPowerOn(("esxi-001",), {"encryptionRecoveryKey": "K"}),
+    ):
+        assert decode_command(encode_command(command)) == command
+    assert msgspec.msgpack.decode(encode_command(VmEncrypt("v"))) == {
+        "command": "vm.encrypt",
+        "vm": "v",
+        "provider": "",
+    }
+
+
+def test_answers_travel_and_come_back() -> None:
+    vm = Vm(
+        vm=VmName("vm-01"),
+        cluster=ClusterName("c"),
+        host=NodeName("h"),
+        power=PowerState.ON,
+        connection=VmConnectionState.CONNECTED,
+    )
+    assert decode_answer(VmEncrypt("vm-01"), encode_answer(vm)) == vm
+    with pytest.raises(msgspec.DecodeError):
+        decode_answer(VmEncrypt("vm-01"), encode_answer(HostList(items=())))
+
+
+@pytest.mark.parametrize(
+    ("sent", "id", "said"),
+    [
+        (b"", "KS-USE-001", "no command"),
+        (b"\x80", "KS-USE-001", "no command"),
+        (b"\xc3", "KS-USE-001", "no command"),
+        (msgspec.msgpack.encode({"command": "nope"}), "KS-USE-001", "there is no command nope"),
+        (msgspec.msgpack.encode({"command": "vm.unlock"}), "KS-USE-003", "`vm`"),
+        (msgspec.msgpack.encode({"command": "vm.unlock", "vm": 7}), "KS-USE-003", "str"),
+        (
+            msgspec.msgpack.encode({"command": "get.vms", "colour": "red"}),
+            "KS-USE-003",
+            "`colour`",
+        ),
+        (msgspec.msgpack.encode({"command": "heal"}), "KS-USE-003", "--all"),
+    ],
+)
+def test_what_is_no_command_is_refused(sent: bytes, id: str, said: str) -> None:
+    with pytest.raises(KeysteadError) as caught:
+        decode_command(sent)
+    assert caught.value.id == id and said in str(caught.value)
+
+
+WRONG: list[tuple[Callable[[], Command[Any]], str]] = [
+    *(
+        (lambda kind=kind: kind(()), "at least one host")
+        for kind in (
+            HostPowerOn,
+            HostReboot,
+            HostPowerOff,
+            HostCrash,
+            HostPowerLoss,
+            HostPause,
+            HostResume,
+        )
+    ),
+    (VmOn, "name VMs"),
+    (VmOff, "name VMs"),
+    (lambda: VmOn(("vm-01",), on_host=True), "--on-host needs --host"),
+    (lambda: ProviderAdd("p", ()), "--server"),
+    (lambda: LinkCut("a", "a"), "two different ends"),
+    (lambda: LinkHeal("a", "a"), "two different ends"),
+    (lambda: LinkCut("a", "b", lease_s=0), "above 0s"),
+    (lambda: FaultInject("link.cut", lease_s=-1), "above 0s"),
+    (lambda: LinkDelay("a", "b", 0), "above 0s"),
+    (lambda: LinkDelay("a", "b", 1, jitter_s=-1), "above 0s"),
+    (lambda: LinkLoss("a", "b", 0), "changes nothing"),
+    (lambda: LinkDup("a", "b", 1.5), "between 0 and 1"),
+    (lambda: Heal(), "--all"),
+    (lambda: Heal(("x",), all=True), "--all"),
+    (lambda: GetEvents(limit=0), "at least 1"),
+]
+
+
+@pytest.mark.parametrize(("make", "said"), WRONG)
+def test_wrong_values_are_refused_where_the_command_is_made(
+    make: Callable[[], Command[Any]], said: str
+) -> None:
+    with pytest.raises(KeysteadError) as caught:
+        make()
+    assert caught.value.id == "KS-USE-003" and said in str(caught.value)
+
+
+def test_names_are_the_words_of_the_command_line() -> None:
+    assert name_of(VmEncrypt) == name_of(VmEncrypt("vm-01")) == "vm.encrypt"
+
+
+def test_a_command_without_an_answer_is_found() -> None:
+    class Mute(Command[Any], frozen=True, tag="mute"):
+        pass
+
+    with pytest.raises(TypeError, match="Mute does not say"):
+        answer_type(Mute)
