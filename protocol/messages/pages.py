@@ -8,7 +8,7 @@ cursor in the request, or refuses with ``ResponseTooLarge``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final, TypeVar
 
 from protocol.codec import encoded_size
@@ -50,9 +50,12 @@ def pages(
 
 
 def first_page(
-    items: Sequence[T], *, budget: int = PAGE_BUDGET, extra: int = 0, at_most: int | None = None
+    items: Iterable[T], *, budget: int = PAGE_BUDGET, extra: int = 0, at_most: int | None = None
 ) -> tuple[T, ...]:
-    """The first of ``pages(items, ...)``; empty only when ``items`` is."""
+    """The first of ``pages(items, ...)``; empty only when ``items`` is.
+
+    No more of ``items`` is made than this page needs, and one to see that it is full.
+    """
     return next(pages(items, budget=budget, extra=extra, at_most=at_most), ())
 
 

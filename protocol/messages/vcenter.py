@@ -152,19 +152,29 @@ class VmInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListHosts(Request["HostList"], frozen=True, kw_only=True):
-    """All hosts, by name."""
+    """Hosts by name, those after ``after``, as many as fit into the answer."""
+
+    after: NodeName = NodeName("")
 
 
 class HostList(Reply, frozen=True, kw_only=True):
+    """``more``: ask again with the last name as ``after`` (``listing.all_hosts``)."""
+
     hosts: tuple[HostInfo, ...]
+    more: bool = False
 
 
 class ListVms(Request["VmList"], frozen=True, kw_only=True):
-    """All VMs, by name."""
+    """VMs by name, those after ``after``, as many as fit into the answer."""
+
+    after: VmName = VmName("")
 
 
 class VmList(Reply, frozen=True, kw_only=True):
+    """``more``: ask again with the last name as ``after`` (``listing.all_vms``)."""
+
     vms: tuple[VmInfo, ...]
+    more: bool = False
 
 
 # Key providers -----------------------------------------------------------------------------
@@ -243,10 +253,12 @@ class KeyGenerated(Reply, frozen=True, kw_only=True):
 class QueryCryptoKeyStatus(Request["CryptoKeyStatusList"], frozen=True, kw_only=True):
     """Really asks the provider, and lists which VMs and hosts use each key (STD-20).
 
-    All keys known to the inventory when none are named.
+    Of the keys named, in that order; of all keys known to the inventory, by provider and id, when
+    none are named. Those after ``after``, as many as fit into the answer.
     """
 
     keys: tuple[CryptoKeyId, ...] = ()
+    after: CryptoKeyId | None = None
 
 
 class CryptoKeyStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -258,7 +270,10 @@ class CryptoKeyStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CryptoKeyStatusList(Reply, frozen=True, kw_only=True):
+    """``more``: ask again with the last key as ``after`` (``listing.all_key_status``)."""
+
     keys: tuple[CryptoKeyStatus, ...]
+    more: bool = False
 
 
 # Events ------------------------------------------------------------------------------------
@@ -278,11 +293,14 @@ class VcEvent(Event, frozen=True, kw_only=True):
 
 
 class ListEvents(Request["EventList"], frozen=True, kw_only=True):
-    """Events with a sequence above ``after``, oldest first, at most ``limit``."""
+    """Events with a sequence above ``after``, oldest first, at most ``limit``, as many as fit."""
 
     after: int = 0
     limit: int = 1000
 
 
 class EventList(Reply, frozen=True, kw_only=True):
+    """``more``: there are later events; ask again with the last sequence as ``after``."""
+
     events: tuple[VcEvent, ...]
+    more: bool = False

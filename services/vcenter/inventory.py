@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from protocol.messages.pages import first_page
 from protocol.messages.vcenter import VcEvent
 from protocol.terms import ClusterName, CryptoKeyId, ManagementType, NodeName, ProviderId, VmName
 from services.runtime.ports import Bus, Clock, Database
@@ -33,7 +34,7 @@ from services.vcenter.tables import (
 
 X = TypeVar("X", bound=Row)
 
-EVENTS_PER_REPLY = 400  # keeps a reply under the size limit of messages
+EVENTS_PER_READ = 1000  # of one question, however small they are
 
 
 @dataclass(frozen=True)
@@ -150,16 +151,25 @@ class Inventory:
             lambda connection: _read(connection, Table.OPERATION, operation_id, OperationRow)
         )
 
-    async def events_after(self, after: int, limit: int) -> tuple[VcEvent, ...]:
-        """Events above ``after``, oldest first; at most ``EVENTS_PER_REPLY`` of them."""
-        bound = max(0, min(limit, EVENTS_PER_REPLY))
+    async def events_after(self, after: int, limit: int) -> tuple[tuple[VcEvent, ...], bool]:
+        """Events above ``after``, oldest first, and whether more of them are left.
 
-        def read(connection: sqlite3.Connection) -> tuple[VcEvent, ...]:
-            rows = connection.execute(
-                "SELECT sequence, at, body FROM event WHERE sequence > ? ORDER BY sequence LIMIT ?",
-                (after, bound),
-            ).fetchall()
-            return tuple(_draft(body).numbered(sequence, at) for sequence, at, body in rows)
+        At most ``limit`` and ``EVENTS_PER_READ`` of them, and as many as fit into a message.
+        """
+        bound = max(0, min(limit, EVENTS_PER_READ))
+
+        def read(connection: sqlite3.Connection) -> tuple[tuple[VcEvent, ...], bool]:
+            page: tuple[VcEvent, ...] = ()
+            if bound:
+                rows = connection.execute(
+                    "SELECT sequence, at, body FROM event WHERE sequence > ? ORDER BY sequence",
+                    (after,),
+                )
+                found = (_draft(body).numbered(sequence, at) for sequence, at, body in rows)
+                page = first_page(found, at_most=bound)
+            last = page[-1].sequence if page else after
+            more = "SELECT 1 FROM event WHERE sequence > ? LIMIT 1"
+            return page, connection.execute(more, (last,)).fetchone() is not None
 
         return await self._database.query(read)
 
@@ -175,6 +185,10 @@ class Inventory:
 
     def vms_on(self, host: NodeName) -> list[VmRow]:
         return [row for row in self.vms.values() if row.host == host]
+
+    def holds_keys(self, cluster: ClusterName) -> bool:
+        """Whether the cluster has an encrypted VM (HEM-02)."""
+        return any(row.keys for row in self.vms.values() if row.cluster == cluster)
 
     def keys_of(self, cluster: ClusterName) -> tuple[CryptoKeyId, ...]:
         """Keys of all encrypted VMs of the cluster, each once, in order of the VMs (STD-12)."""

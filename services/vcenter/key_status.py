@@ -6,8 +6,11 @@ says who does. Each key is answered for on its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final
 
+from protocol.errors import InvalidArgument
+from protocol.messages.pages import first_page
 from protocol.messages.vcenter import (
     CryptoKeyStatus,
     CryptoKeyStatusList,
@@ -20,19 +23,37 @@ from protocol.terms import (
     NodeName,
     ProviderId,
 )
+from services.vcenter.hosts.plan import by_provider
 from services.vcenter.inventory import Inventory
 from services.vcenter.vcenter import VCenter
 
+STATUS_BYTES: Final = 256
+"""What the status of one key weighs beyond its id, with a VM and a host that use it."""
+
 
 async def query_key_status(vc: VCenter, message: QueryCryptoKeyStatus) -> CryptoKeyStatusList:
-    """One entry per key asked, in that order; all known keys when none are named."""
-    keys = message.keys or known_keys(vc.inventory)
+    """One entry per key asked, in that order; all known keys when none are named; in pages."""
+    left = _left(vc.inventory, message)
+    asked = first_page(left, extra=STATUS_BYTES)
     answers: dict[CryptoKeyId, KeyUnavailableReason | None] = {}
-    for provider in dict.fromkeys(key.provider_id for key in keys):
-        ids = [key.key_id for key in keys if key.provider_id == provider]
-        found = await _ask(vc, provider, ids)
+    for provider, keys in by_provider(asked).items():
+        found = await _ask(vc, provider, [key.key_id for key in keys])
         answers.update({CryptoKeyId(key_id, provider): why for key_id, why in found.items()})
-    return CryptoKeyStatusList(keys=tuple(_entry(vc.inventory, key, answers[key]) for key in keys))
+    page = first_page(_entry(vc.inventory, key, answers[key]) for key in asked)
+    return CryptoKeyStatusList(keys=page, more=len(page) < len(left))
+
+
+def _left(inventory: Inventory, message: QueryCryptoKeyStatus) -> Sequence[CryptoKeyId]:
+    """The keys that the question is about, those before and with its cursor left out."""
+    if not message.keys:
+        known = sorted(known_keys(inventory))
+        return [key for key in known if message.after is None or key > message.after]
+    named = list(dict.fromkeys(message.keys))
+    if message.after is None:
+        return named
+    if message.after not in named:
+        raise InvalidArgument(f"after: {message.after} is none of the keys named")
+    return named[named.index(message.after) + 1 :]
 
 
 def known_keys(inventory: Inventory) -> tuple[CryptoKeyId, ...]:

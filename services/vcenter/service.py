@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 from protocol.errors import NoPermission, NotFound, ProductError
 from protocol.messages.base import Request
 from protocol.messages.host import Done
+from protocol.messages.pages import first_page
 from protocol.messages.vcenter import (
     AddHost,
     ConfigureCryptoKey,
@@ -170,13 +171,16 @@ class VcenterService(Service):
 
     @serves(ListHosts)
     async def list_hosts(self, message: ListHosts, peer: Peer) -> HostList:
-        rows = sorted(self.vcenter.inventory.hosts.values(), key=lambda row: row.name)
-        return HostList(hosts=tuple(self.vcenter.host_info(row) for row in rows))
+        rows = sorted(self.vcenter.inventory.hosts.items())
+        left = [row for name, row in rows if name > message.after]
+        page = first_page(self.vcenter.host_info(row) for row in left)
+        return HostList(hosts=page, more=len(page) < len(left))
 
     @serves(ListVms)
     async def list_vms(self, message: ListVms, peer: Peer) -> VmList:
-        names = sorted(self.vcenter.inventory.vms)
-        return VmList(vms=tuple(self.vcenter.vm_info(name) for name in names))
+        left = [name for name in sorted(self.vcenter.inventory.vms) if name > message.after]
+        page = first_page(self.vcenter.vm_info(name) for name in left)
+        return VmList(vms=page, more=len(page) < len(left))
 
     # ---- key providers ----------------------------------------------------------------------
 
@@ -215,5 +219,5 @@ class VcenterService(Service):
 
     @serves(ListEvents)
     async def list_events(self, message: ListEvents, peer: Peer) -> EventList:
-        found = await self.vcenter.inventory.events_after(message.after, message.limit)
-        return EventList(events=found)
+        events, more = await self.vcenter.inventory.events_after(message.after, message.limit)
+        return EventList(events=events, more=more)

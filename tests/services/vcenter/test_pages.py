@@ -1,0 +1,145 @@
+"""Ids of 300 characters: every list of vCenter fits into its messages, and is whole in the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from protocol.codec import encode_message
+from protocol.envelope import SIZE_LIMIT
+from protocol.events import EventTypeId
+from protocol.messages.base import Request
+from protocol.messages.host import AddKeys
+from protocol.messages.listing import all_events, all_hosts, all_key_status, all_vms
+from protocol.messages.vcenter import (
+    ConfigureCryptoKey,
+    ListEvents,
+    ListHosts,
+    ListVms,
+    QueryCryptoKeyStatus,
+)
+from protocol.terms import (
+    CryptoKeyId,
+    HostCryptoState,
+    KeyId,
+    KmipState,
+    NodeName,
+    ProviderId,
+    VmName,
+)
+from services.vcenter import events
+from services.vcenter.inventory import put
+from services.vcenter.tables import HostRow, Table, VmRow
+from tests.services.vcenter.peers import VCENTER
+from tests.services.vcenter.rig import CLUSTER, KMS, A, P, Rig
+
+KEYS = 900
+
+
+def key(number: int, provider: ProviderId = P) -> CryptoKeyId:
+    return CryptoKeyId(KeyId(f"{number:05d}".ljust(300, "x")), provider)
+
+
+def vm(number: int, host: NodeName = A) -> VmRow:
+    name = VmName(f"vm-{number:04d}")
+    keys = (key(number),)
+    locked = EventTypeId.VM_LOCKED_KEY_MISSING_ON_KMS
+    return VmRow(name=name, cluster=CLUSTER, host=host, keys=keys, lock_event=locked, missing=keys)
+
+
+class Asks:
+    """The rig as the reader of long lists sees it; every answer is weighed."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self.pages = 0
+
+    async def ask(self, node: NodeName, message: Request[Any], *, within: float = 30.0) -> Any:
+        assert node == VCENTER
+        reply = await self._rig.ask(message, within)
+        assert len(encode_message(reply)) < SIZE_LIMIT
+        self.pages += 1
+        return reply
+
+
+@pytest.fixture
+def many(rig: Rig) -> Rig:
+    """A connected host whose cluster has many VMs, each under a key with a long id."""
+    rig.up(A)
+    record = rig.servers[KMS]
+    for number in range(KEYS):
+        record.keys[key(number).key_id] = (number.to_bytes(32, "big"), KmipState.ACTIVE)
+    rows = [put(Table.VM, row.name, row) for row in (vm(number) for number in range(KEYS))]
+    rig.run(rig.vcenter.inventory.commit(*rows))
+    return rig
+
+
+def test_all_keys_of_a_cluster_reach_a_host(many: Rig) -> None:
+    asked = many.servers[KMS].asked
+    before = len(many.hosts[A].seen), len(many.sent), len(asked)
+    many.reboot(A)
+    many.sleep(60)
+    assert many.hosts[A].crypto_state is HostCryptoState.SAFE
+    assert {key(n) for n in range(KEYS)} <= set(many.hosts[A].cache)
+    pushes = many.hosts[A].seen[before[0] :].count(AddKeys.__name__)
+    assert pushes == -(-KEYS // 256)
+    status = [name for _, to, name in many.sent[before[1] :] if name == "GetCryptoKeyStatus"]
+    assert len(status) > 1
+
+
+def test_vms_are_listed_page_by_page(many: Rig) -> None:
+    asks = Asks(many)
+    listed = many.run(all_vms(asks, VCENTER))
+    assert [info.vm for info in listed] == [vm(number).name for number in range(KEYS)]
+    assert asks.pages > 1
+    first = many.do(ListVms())
+    assert first.more and first.vms == listed[: len(first.vms)]
+    rest = many.do(ListVms(after=listed[-2].vm))
+    assert (rest.vms, rest.more) == (listed[-1:], False)
+
+
+def test_hosts_are_listed_page_by_page(rig: Rig) -> None:
+    rig.up(A)
+    names = [NodeName(f"esxi-{n:04d}".ljust(48, "z")) for n in range(2000)]
+    rows = [put(Table.HOST, name, HostRow(name=name, cluster=CLUSTER)) for name in names]
+    rig.run(rig.vcenter.inventory.commit(*rows))
+    asks = Asks(rig)
+    listed = rig.run(all_hosts(asks, VCENTER))
+    assert [info.host for info in listed] == sorted([A, *names])
+    assert asks.pages > 1
+    assert rig.do(ListHosts(after=names[-2])).hosts == listed[-1:]
+
+
+def test_status_of_all_keys_comes_page_by_page(many: Rig) -> None:
+    many.do(ConfigureCryptoKey(host=A))
+    asks = Asks(many)
+    found = many.run(all_key_status(asks, VCENTER))
+    host_key = many.hosts[A].host_key
+    assert host_key is not None
+    assert [s.key for s in found] == sorted([host_key, *(key(n) for n in range(KEYS))])
+    assert all(status.available for status in found) and asks.pages > 1
+    named = (key(7), key(3), key(7), key(5))
+    assert [s.key for s in many.run(all_key_status(asks, VCENTER, named))] == [
+        key(7),
+        key(3),
+        key(5),
+    ]
+    assert [s.key for s in many.do(QueryCryptoKeyStatus(keys=named, after=key(3))).keys] == [key(5)]
+
+
+def test_events_come_page_by_page(rig: Rig) -> None:
+    before = rig.mark()
+    keys = tuple(key(number) for number in range(64))
+    drafts = [events.host_send_error(A, keys, f"reason {number}") for number in range(60)]
+    rig.run(rig.vcenter.inventory.commit(events=drafts))
+    asks = Asks(rig)
+    found = rig.run(all_events(asks, VCENTER, after=before))
+    assert [event.text.split(".")[0].rsplit(" ", 1)[1] for event in found] == [
+        str(number) for number in range(60)
+    ]
+    assert asks.pages > 1
+    few = rig.run(all_events(asks, VCENTER, after=before, limit=20))
+    assert few == found[:20]
+    assert rig.do(ListEvents(after=before, limit=1)).more
+    assert not rig.do(ListEvents(after=found[-1].sequence)).more
