@@ -18,7 +18,7 @@ from chaos.lab import Lab
 from protocol.errors import ProductError
 from protocol.messages.agent import DiskAct, NodeRunState
 from protocol.messages.kms import Destroy, GetAttributes, KeyAttributes, Locate, Revoke
-from protocol.messages.vcenter import ListHosts, ListVms
+from protocol.messages.listing import all_hosts, all_vms
 from protocol.terms import KeyId, KmipState, NodeName, RevocationReason, Role, VmName
 
 
@@ -85,7 +85,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         """``states``: server -> key -> state before; ``count``: keys on that server then."""
         wanted = list(self.keys)
         for vcenter in self.vcenters if self.vms else ():
-            for vm in (await lab.ask(vcenter, ListVms())).vms:
+            for vm in await all_vms(lab, vcenter):
                 if vm.vm in self.vms and vm.key is not None:
                     wanted.append(vm.key.key_id)
         states: dict[str, dict[str, str]] = {}
@@ -163,8 +163,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
             after = page.key_ids[-1]
         used: list[KeyId] = []
         for vcenter in self.vcenters if newer else ():
-            vms = (await lab.ask(vcenter, ListVms())).vms
-            hosts = (await lab.ask(vcenter, ListHosts())).hosts
+            vms, hosts = await all_vms(lab, vcenter), await all_hosts(lab, vcenter)
             wanted = [vm.key for vm in vms] + [host.crypto_key_id for host in hosts]
             used += [key.key_id for key in wanted if key is not None and key.key_id in newer]
         if used:

@@ -10,9 +10,9 @@ from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets
 from chaos.lab import Lab
 from protocol.errors import ProductError
+from protocol.messages.listing import all_hosts
 from protocol.messages.vcenter import (
     ConfigureCryptoKey,
-    ListHosts,
     ListKmsClusters,
     ProviderInfo,
     RegisterKmsCluster,
@@ -99,7 +99,7 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
                     make_default=before.default,
                 ),
             )
-            for host in (await lab.ask(self.vcenter, ListHosts())).hosts:
+            for host in await all_hosts(lab, self.vcenter):
                 connected = host.connection is HostConnectionState.CONNECTED
                 if connected and host.crypto_state is not HostCryptoState.SAFE:
                     await lab.ask(self.vcenter, ConfigureCryptoKey(host=host.host))

@@ -10,21 +10,19 @@ from chaos.faults.base import REFUSALS, status_of
 from chaos.lab import Lab
 from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.messages.host import HostSummary, QueryHost, VmSummary
+from protocol.messages.listing import all_hosts, all_key_status, all_vms
+from protocol.messages.pages import pages
 from protocol.messages.vcenter import (
     CryptoKeyStatus,
     HostInfo,
-    ListHosts,
     ListKmsClusters,
-    ListVms,
     ProviderInfo,
-    QueryCryptoKeyStatus,
     VmInfo,
 )
 from protocol.terms import CryptoKeyId, NodeName, Role, VmName
 from services.runtime.each import try_each
 
 WITHIN_S = 10.0
-KEYS_AT_ONCE = 256
 
 
 def nodes_of(lab: Lab, role: Role) -> tuple[NodeName, ...]:
@@ -85,10 +83,10 @@ class Snapshot:
         found: dict[VmName, VmInfo] = {}
         for vcenter in nodes_of(self.lab, Role.VCENTER):
             try:
-                listed = await self.lab.ask(vcenter, ListVms(), within=WITHIN_S)
+                listed = await all_vms(self.lab, vcenter, within_s=WITHIN_S)
             except REFUSALS:
                 continue
-            found |= {vm.vm: vm for vm in listed.vms}
+            found |= {vm.vm: vm for vm in listed}
         return found
 
     async def vcenter_hosts(self) -> dict[NodeName, HostInfo]:
@@ -96,10 +94,10 @@ class Snapshot:
         found: dict[NodeName, HostInfo] = {}
         for vcenter in nodes_of(self.lab, Role.VCENTER):
             try:
-                listed = await self.lab.ask(vcenter, ListHosts(), within=WITHIN_S)
+                listed = await all_hosts(self.lab, vcenter, within_s=WITHIN_S)
             except REFUSALS:
                 continue
-            found |= {host.host: host for host in listed.hosts}
+            found |= {host.host: host for host in listed}
         return found
 
     async def providers(self) -> tuple[ProviderInfo, ...] | None:
@@ -119,11 +117,10 @@ class Snapshot:
         """What vCenter really gets from the providers; None when it does not answer."""
         found: dict[CryptoKeyId, CryptoKeyStatus] = {}
         for vcenter in nodes_of(self.lab, Role.VCENTER):
-            for start in range(0, len(keys), KEYS_AT_ONCE):
-                page = QueryCryptoKeyStatus(keys=keys[start : start + KEYS_AT_ONCE])
+            for page in pages(keys):
                 try:
-                    answer = await self.lab.ask(vcenter, page, within=60.0)
+                    answer = await all_key_status(self.lab, vcenter, page)
                 except REFUSALS:
                     return None
-                found |= {status.key: status for status in answer.keys}
+                found |= {status.key: status for status in answer}
         return found

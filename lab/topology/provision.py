@@ -15,13 +15,12 @@ from lab.topology.lab_file import VmPlan
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import Esxcli
+from protocol.messages.listing import all_hosts, all_vms
 from protocol.messages.vcenter import (
     AddHost,
     CreateVm,
     EncryptVm,
     KmipServer,
-    ListHosts,
-    ListVms,
     PowerOnVm,
     RegisterKmsCluster,
 )
@@ -118,8 +117,8 @@ async def wait_ready(
     missing = "vCenter does not answer"
     while lab.monotonic() < until:
         try:
-            seen = (await lab.ask(lab.vcenter, ListHosts())).hosts
-            vms = (await lab.ask(lab.vcenter, ListVms())).vms
+            seen = await all_hosts(lab, lab.vcenter)
+            vms = await all_vms(lab, lab.vcenter)
         except ProductError as error:
             missing = f"vCenter: {error}"
         else:

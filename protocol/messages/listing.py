@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from protocol.messages.base import Request
+from protocol.messages.base import Reply, Request
 from protocol.messages.vcenter import (
     CryptoKeyStatus,
     HostInfo,
@@ -21,7 +21,7 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import CryptoKeyId, NodeName, VmName
 
-R = TypeVar("R")
+R = TypeVar("R", bound=Reply)
 
 
 class Asks(Protocol):
