@@ -326,21 +326,21 @@ def test_all_checks_run_though_one_fails(machine: Machine) -> None:
     machine.program("lint-imports", "#!/bin/sh\necho broken && exit 1\n", venv)
     machine.told()
     outcome = machine.start("test")
-    assert (outcome.code, outcome.out) == (1, "pytest -n 2 -m not slow\n")
+    assert (outcome.code, outcome.out) == (1, "pytest -n 3 --dist worksteal -m not slow\n")
     assert "broken\n" in outcome.err
     assert outcome.err.endswith("keystead: failed: import-contracts\n")
     assert machine.told() == [
         "python -m ruff check .",
         "python -m ruff format --check .",
         "python -m mypy",
-        "python -m pytest -n 2 -m not slow",
+        "python -m pytest -n 3 --dist worksteal -m not slow",
     ]
 
 
 def test_slow_tests_are_a_run_of_their_own(machine: Machine) -> None:
     machine.complete()
     outcome = machine.start("test", "--slow")
-    assert (outcome.code, outcome.out) == (0, "pytest -n 2 -m slow\n")
+    assert (outcome.code, outcome.out) == (0, "pytest -n 3 --dist worksteal -m slow\n")
 
 
 @pytest.mark.parametrize("red", ["", "-m slow", "-m not slow"])
@@ -357,6 +357,9 @@ def test_ci_builds_runs_both_kinds_of_tests_and_does_not_ask(machine: Machine, r
         capture_output=True,
         text=True,
     )
-    assert ended.stdout == "pytest -n 2 -m slow\npytest -n 2 -m not slow\n", ended.stderr
+    assert (
+        ended.stdout
+        == "pytest -n 3 --dist worksteal -m slow\npytest -n 3 --dist worksteal -m not slow\n"
+    ), ended.stderr
     assert ended.returncode == (1 if red else 0)
     assert "apt-get update" in machine.told()

@@ -101,19 +101,20 @@ class SimBench(Bench):
 
 
 class LabBench(Bench):
-    """Real broker, real files, one process; no pace, so limits are real seconds."""
+    """Real broker, real files, one process; at pace 1 limits are real seconds."""
 
     NODES = ("a", "b", "c", "d")
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pace: float) -> None:
         super().__init__()
+        self.pace = pace
         self.identities = Identities.create(folder, [NodeName(n) for n in self.NODES])
         self.broker = Broker(folder, self.identities, BrokerKind.DATA)
         self.folder = folder
 
     async def start(self) -> None:
         await self.broker.start()
-        clock = LabTime(time.monotonic(), time.time(), 1.0)
+        clock = LabTime(time.monotonic(), time.time(), self.pace)
 
         def keys(node: NodeName) -> Any:
             return self.identities.node(node).seed, self.identities.keyring(node)
@@ -137,8 +138,8 @@ class LabBench(Bench):
 Body = Callable[[Bench], Awaitable[None]]
 
 
-def both(body: Body) -> Callable[[str], None]:
-    """A test per driver of one body."""
+def both(body: Body, pace: float = 1.0) -> Callable[[str], None]:
+    """A test per driver of one body; ``pace`` of the real one, for a body that must wait long."""
 
     @pytest.mark.parametrize("driver", ["sim", "lab"])
     def run(driver: str) -> None:
@@ -156,16 +157,16 @@ def both(body: Body) -> Callable[[str], None]:
             finally:
                 loop.close()
         else:
-            asyncio.run(_lab(body))
+            asyncio.run(_lab(body, pace))
 
     run.__name__ = getattr(body, "__name__", "run")
     run.__doc__ = body.__doc__
     return run
 
 
-async def _lab(body: Body) -> None:
+async def _lab(body: Body, pace: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        bench = LabBench(Path(folder))
+        bench = LabBench(Path(folder), pace)
         await bench.start()
         try:
             await body(bench)

@@ -23,6 +23,7 @@ from services.runtime.tpm.backends import available
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT = 60.0  # real seconds
+STORIES = ("The story", "The same as an experiment")
 NOT_RUN = {
     # The environment the tests run in is built by these two, and tests do not start themselves.
     "./keystead test",
@@ -119,25 +120,35 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     made.run(["keystead", "down", "--purge"])
 
 
+def chapters() -> dict[str, str]:
+    """README's text by its headings, each a story of its own."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
+    return dict(zip(found[1::2], found[2::2], strict=True))
+
+
+def test_the_readme_shows_a_story_and_an_experiment() -> None:
+    shown = {name: len(list(commands(text))) for name, text in chapters().items()}
+    assert {name for name in shown if shown[name]} == set(STORIES)
+    assert sum(shown.values()) > 15
+
+
 @pytest.mark.lab
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
-def test_the_readme_tells_the_truth(shell: Shell) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    listed = list(commands(text))
-    assert len(listed) > 15
-    for command in listed:
+@pytest.mark.parametrize("chapter", STORIES)
+def test_the_readme_tells_the_truth(shell: Shell, chapter: str) -> None:
+    for command in commands(chapters()[chapter]):
         until = time.monotonic() + (WAIT if command.wait else 0)
         while True:
             code, seen, errors = shell.run(command.words)
             if code == 0 and same(command.output, seen):
                 break
             assert time.monotonic() < until, (
-                f"README.md:{command.line}: {shlex.join(command.words)}: exit {code}\n"
-                + "\n".join(seen)
-                + errors
+                f"README.md, {chapter}, line {command.line}: {shlex.join(command.words)}: "
+                f"exit {code}\n" + "\n".join(seen) + errors
             )
-            time.sleep(1)
+            time.sleep(0.2)
 
 
 @pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "docs/glossary.md"])

@@ -93,8 +93,7 @@ def test_faults_without_undo_are_listed_with_their_cure(lab: Cli) -> None:
     assert lab.ok("kms", "audit").out.count("\n") > 5
 
 
-def test_everything_else_that_can_be_typed(lab: Cli) -> None:
-    # Looking.
+def test_everything_can_be_looked_at(lab: Cli) -> None:
     for what in ("hosts", "nodes", "vms", "keys", "providers", "kms", "tpm", "links", "faults"):
         lab.ok("get", what, "-o", "wide")
     for line in ("status", "list", "version", "describe host esxi-001", "tpm inspect esxi-001"):
@@ -103,6 +102,9 @@ def test_everything_else_that_can_be_typed(lab: Cli) -> None:
     assert len(lab.ok("tpm", "pcrs", "esxi-001").out.splitlines()) == 8
     assert "task.begin" in lab.ok("logs", "vcenter").out
     assert "task.begin" not in lab.ok("logs", "vcenter", "--level", "error").out
+
+
+def test_what_grows_and_what_fails_survives_a_stop(lab: Cli) -> None:
     # Growing.
     lab.ok("host", "add")
     assert "esxi-003" in lab.ok("get", "hosts", "-o", "name").out
