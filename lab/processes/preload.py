@@ -1,16 +1,21 @@
 """What the fork server does once so that no agent has to: imports, and set-up at first use.
 
 Libraries load parts of themselves when they are first called; in a child each of these parts
-would be a copy of its own. Nothing made here is kept, and nothing here opens a file, a
-connection or a thread. Random generators of the libraries notice a fork.
+would be a copy of its own. Nothing made here is kept: no file, no thread, and of connections one
+pair of sockets that talk to each other and are closed again. Random generators of the libraries
+notice a fork.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
+import socket
 import sqlite3
+from collections.abc import Iterator
 
+import msgspec
 import nkeys
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -38,9 +43,48 @@ def preload(*, tpm: bool) -> None:
     _keys()
     for message in registry().values():
         decoder_of(message)
+    for struct in _structs(msgspec.Struct):
+        _describe(struct)
+    asyncio.run(_talk())
     sqlite3.connect(":memory:").close()
     gc.collect()
     gc.freeze()
+
+
+def _structs(of: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
+    """Every struct of this project: messages, rows, sections of files, settings."""
+    for struct in of.__subclasses__():
+        if struct.__module__.split(".")[0] in ("protocol", "services", "lab"):
+            yield struct
+        yield from _structs(struct)
+
+
+def _describe(struct: type[msgspec.Struct]) -> None:
+    """Have msgspec work out the types of its fields, which it keeps with the class.
+
+    A generic base has none of its own, and clear keys have no place in a file: those are left.
+    """
+    for decoder in (msgspec.msgpack.Decoder, msgspec.json.Decoder):
+        try:
+            decoder(struct)
+        except TypeError:
+            continue
+
+
+async def _talk() -> None:
+    """Run a loop with what every agent uses: a stream, a timer, a group of tasks."""
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=ours)
+    other_reader, other_writer = await asyncio.open_connection(sock=theirs)
+    async with asyncio.timeout(1), asyncio.TaskGroup() as group:
+        group.create_task(other_reader.readline())
+        writer.write(b"\n")
+        await writer.drain()
+        await asyncio.sleep(0)
+    for end in (writer, other_writer):
+        end.close()
+        await end.wait_closed()
+    del reader
 
 
 def _keys() -> None:
