@@ -129,6 +129,15 @@ class ResultReason(StrEnum):
     GENERAL_FAILURE = "General Failure"
 
 
+class KeyKind(StrEnum):
+    """What a key that a host holds is for. (No term of vim25, which has no word for it.)"""
+
+    VM = "vm"  # a KEK of VMs
+    HOST = "host"  # the host key: core dumps, and what makes the host safe
+    VSAN = "vsan"  # a KEK of the encrypted vSAN datastore
+    KDK = "kdk"  # of a native provider: keys are derived from it
+
+
 class KeyUnavailableReason(StrEnum):
     """CryptoKeyStatus.reason (STD-20)."""
 

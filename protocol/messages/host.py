@@ -15,6 +15,7 @@ from protocol.messages.base import Repeat, Reply, Request, Sealed
 from protocol.terms import (
     CryptoKeyId,
     HostCryptoState,
+    KeyKind,
     ManagementType,
     NodeName,
     PowerState,
@@ -123,11 +124,13 @@ class CryptoManagerHostDisable(Command[Done], frozen=True, kw_only=True):
 class AddKeys(Command["KeysAdded"], frozen=True, kw_only=True):
     """Put keys into the cache (and the store when persistence is on: saved before the reply).
 
-    Keys and ``material`` correspond by position; at most 256 of them.
+    ``keys`` and ``material`` correspond by position; as many as the message has room for.
+    ``kind`` is what all of them are for; a key that the host has already keeps its own.
     """
 
     keys: tuple[CryptoKeyId, ...]
     material: Sealed
+    kind: KeyKind = KeyKind.VM
 
 
 class CryptoKeyResult(msgspec.Struct, frozen=True, kw_only=True):

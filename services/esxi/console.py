@@ -13,7 +13,7 @@ import msgspec
 from protocol.errors import SaveFailed
 from protocol.messages.host import EsxcliResult
 from protocol.secret import KeyMaterial
-from protocol.terms import ProtectionMode
+from protocol.terms import KeyKind, ProtectionMode
 from protocol.tpm.errors import TpmError
 from services.esxi.boot import BOOT_OPTIONS, load_options
 from services.esxi.configuration.archive import CONFIG_KEY_SIZE, Protection
@@ -116,7 +116,7 @@ def _persistable(host: Host) -> tuple[StoredKey, ...]:
     now = host.archive.now.host_key
     if now is None or host.host_key is None or now in host.keys:
         return host.keys.entries()
-    return (*host.keys.entries(), StoredKey(now, host.host_key))
+    return (*host.keys.entries(), StoredKey(now, host.host_key, KeyKind.HOST))
 
 
 async def _disable(host: Host, *, remove_all: bool) -> None:

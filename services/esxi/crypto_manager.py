@@ -5,7 +5,7 @@ Every change is made in one step without waiting, then saved, then answered.
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from protocol.errors import (
     AlreadyExists,
@@ -17,7 +17,7 @@ from protocol.errors import (
 from protocol.messages.base import Sealed
 from protocol.messages.host import CryptoKeyResult, KeyStatus, ProviderRef
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, HostCryptoState
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind
 from services.esxi.configuration.sections import Section, StoredKey
 from services.esxi.crypto_mode import Trigger, step
 from services.esxi.host import Host
@@ -25,8 +25,7 @@ from services.esxi.keys import persistence
 from services.esxi.keys.cache import Added
 from services.esxi.providers.capabilities import capability
 
-KEYS_LIMIT = 256  # keys of one AddKeys
-KEY_SIZE = 32
+KEY_SIZE: Final = 32  # bytes
 
 
 async def prepare(host: Host) -> None:
@@ -54,26 +53,26 @@ async def disable(host: Host) -> None:
 
 
 async def add_keys(
-    host: Host, keys: tuple[CryptoKeyId, ...], material: Sealed
+    host: Host, keys: tuple[CryptoKeyId, ...], material: Sealed, kind: KeyKind
 ) -> tuple[CryptoKeyResult, ...]:
-    """Put keys into the cache, and into the store while persistence is on.
+    """Put keys of one kind into the cache, and into the store while persistence is on.
 
     Results in the order of ``keys``. A key that is there already is no change (KP-17); another
     key under a known id is refused and changes nothing.
     """
     clear = material.keys
-    if len(clear) != len(keys) or len(keys) > KEYS_LIMIT:
-        raise InvalidArgument(f"keys: {len(keys)} ids, {len(clear)} keys, at most {KEYS_LIMIT}")
+    if len(clear) != len(keys):
+        raise InvalidArgument(f"keys: {len(keys)} ids for {len(clear)} keys")
     if any(len(secret) != KEY_SIZE for secret in clear):
         raise InvalidArgument(f"keys: each has {KEY_SIZE} bytes")
     if host.mode not in (HostCryptoState.PREPARED, HostCryptoState.SAFE):
         raise InvalidState(f"{host.node.name} is {host.mode.value}: it takes no keys")
     results, new, held = [], [], []
     for key, secret in zip(keys, clear, strict=True):
-        added = host.keys.add(key, secret)
+        added = host.keys.add(StoredKey(key, secret, kind))
         results.append(_result(key, added))
         if added is not Added.CONFLICT:
-            held.append(StoredKey(key, secret))
+            held.append(host.keys[key])
         if added is Added.NEW:
             new.append(str(key))
     host.archive.now = persistence.with_keys(host.archive.now, held)
@@ -151,15 +150,16 @@ async def _take_host_key(
     host: Host, key: CryptoKeyId, clear: KeyMaterial, trigger: Trigger
 ) -> None:
     mode, was, old = step(host.mode, trigger), host.mode, host.archive.now.host_key
-    if host.keys.add(key, clear) is Added.CONFLICT:
+    entry = StoredKey(key, clear, KeyKind.HOST)
+    if host.keys.add(entry) is Added.CONFLICT:
         raise AlreadyExists(f"another key is cached under {key}")
     if old is not None and old != key:
         host.keys.remove(old)
         host.archive.now = persistence.without_keys(host.archive.now, (old,))
     host.host_key = clear
     host.archive.change(crypto_state=mode, host_key=key)
-    host.archive.now = persistence.with_keys(host.archive.now, (StoredKey(key, clear),))
-    host.keys.announce()
+    host.archive.now = persistence.with_keys(host.archive.now, (entry,))
+    host.keys.put(entry)  # whatever it was for before
     await host.archive.save(Section.CRYPTO | host.key_sections())
     if mode is not was:
         host.node.record("crypto.mode", old=was.value, new=mode.value)

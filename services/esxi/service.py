@@ -92,7 +92,9 @@ class EsxiService(Service):
 
     @serves(m.AddKeys, turn=_keystore)
     async def add_keys(self, message: m.AddKeys, peer: Peer) -> m.KeysAdded:
-        results = await crypto_manager.add_keys(self.host, message.keys, message.material)
+        results = await crypto_manager.add_keys(
+            self.host, message.keys, message.material, message.kind
+        )
         return m.KeysAdded(results=results)
 
     @serves(m.RemoveKeys, turn=_keystore)

@@ -21,7 +21,7 @@ from protocol.errors import CryptographicFailure, SaveFailed
 from protocol.secret import KeyMaterial
 from protocol.terms import ProtectionMode
 from protocol.tpm.structures import SealedBlob
-from services.esxi.configuration.sections import Configuration, Section, merged
+from services.esxi.configuration.sections import Configuration, Section, merged, with_kinds
 from services.runtime.durable import replace_durably
 from services.runtime.ports import Disk, Rng
 
@@ -84,20 +84,20 @@ def pack(
 
 def read_protection(data: bytes) -> Protection:
     """The header of an archive file, not yet authenticated; ``CryptographicFailure`` if bad."""
-    return _parts(data)[1]
+    return _file_and_protection(data)[1]
 
 
 def unpack(data: bytes, config_key: KeyMaterial) -> Configuration:
     """The configuration; ``CryptographicFailure`` for another key, or an altered file."""
-    file, _ = _parts(data)
+    file, _ = _file_and_protection(data)
     try:
         clear = AESGCM(config_key.reveal()).decrypt(file.nonce, file.box, file.header)
-        return _configuration.decode(clear)
+        return with_kinds(_configuration.decode(clear))
     except (InvalidTag, ValueError, msgspec.DecodeError):
         raise CryptographicFailure("the configuration does not open with this key") from None
 
 
-def _parts(data: bytes) -> tuple[_File, Protection]:
+def _file_and_protection(data: bytes) -> tuple[_File, Protection]:
     try:
         file = _file.decode(data)
         protection = _protection.decode(file.header)

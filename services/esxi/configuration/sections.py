@@ -13,15 +13,19 @@ import msgspec
 
 from protocol.messages.host import ProviderRef
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, HostCryptoState, VmName
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, VmName
 from services.esxi.configuration.recovery import RecoveryKey
 
 
 class StoredKey(msgspec.Struct, frozen=True):
-    """An entry of the persisted key store."""
+    """A key with its value, as the persisted store keeps it; the cache holds it in this form too.
+
+    ``kind`` is what the key is for.
+    """
 
     key: CryptoKeyId
     material: KeyMaterial
+    kind: KeyKind = KeyKind.VM
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,8 +40,22 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     recovery: RecoveryKey | None = None
 
 
+def with_kinds(config: Configuration) -> Configuration:
+    """A configuration as read: entries written before keys had a kind get the one they were of.
+
+    Without a kind an entry reads as a VM's key; the host key is told by its id.
+    """
+    store = tuple(
+        msgspec.structs.replace(entry, kind=KeyKind.HOST)
+        if entry.key == config.host_key and entry.kind is KeyKind.VM
+        else entry
+        for entry in config.store
+    )
+    return msgspec.structs.replace(config, store=store)
+
+
 class Section(IntFlag):
-    """Parts of the configuration that are saved together."""
+    """Which fields of the configuration are saved together."""
 
     NOTHING = 0
     KEYS = 1

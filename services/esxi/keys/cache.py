@@ -23,33 +23,47 @@ class KeyCache:
     """Keys by id, in order of arrival."""
 
     def __init__(self) -> None:
-        self._keys: dict[CryptoKeyId, KeyMaterial] = {}
+        self._keys: dict[CryptoKeyId, StoredKey] = {}
         self._change = asyncio.Event()
 
-    def add(self, key: CryptoKeyId, material: KeyMaterial) -> Added:
-        known = self._keys.get(key)
+    def add(self, entry: StoredKey) -> Added:
+        """Put a key into the cache. What is under its id already stays, and keeps its kind."""
+        known = self._keys.get(entry.key)
         if known is not None:
-            return Added.SAME if known == material else Added.CONFLICT
-        self._keys[key] = material
+            return Added.SAME if known.material == entry.material else Added.CONFLICT
+        self._keys[entry.key] = entry
         self.announce()
         return Added.NEW
 
+    def put(self, entry: StoredKey) -> None:
+        """Put a key into the cache in the place of what is under its id."""
+        self._keys[entry.key] = entry
+        self.announce()
+
     def load(self, entries: Iterable[StoredKey]) -> int:
-        """Entries of the persisted store (step B4); how many were new."""
-        return sum(self.add(entry.key, entry.material) is Added.NEW for entry in entries)
+        """Add entries of the persisted store (step B4); how many were new."""
+        return sum(self.add(entry) is Added.NEW for entry in entries)
 
     def remove(self, key: CryptoKeyId) -> bool:
         """Forget it; whether it was there."""
         return self._keys.pop(key, None) is not None
 
+    def __getitem__(self, key: CryptoKeyId) -> StoredKey:
+        """A key with value and kind; ``KeyError`` when it is not here."""
+        return self._keys[key]
+
     def get(self, key: CryptoKeyId) -> KeyMaterial | None:
-        return self._keys.get(key)
+        """The value of a key; None when it is not here."""
+        entry = self._keys.get(key)
+        return None if entry is None else entry.material
 
     def ids(self) -> tuple[CryptoKeyId, ...]:
+        """The ids of all keys, in order of arrival."""
         return tuple(self._keys)
 
     def entries(self) -> tuple[StoredKey, ...]:
-        return tuple(StoredKey(key, material) for key, material in self._keys.items())
+        """All keys with value and kind, in order of arrival."""
+        return tuple(self._keys.values())
 
     def __contains__(self, key: CryptoKeyId) -> bool:
         return key in self._keys

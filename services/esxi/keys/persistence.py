@@ -78,8 +78,7 @@ def with_keys(config: Configuration, new: Sequence[StoredKey]) -> Configuration:
     entries = {entry.key: entry for entry in config.store}
     changed = False
     for entry in new:
-        known = entries.get(entry.key)
-        if known is None or known.material != entry.material:
+        if entries.get(entry.key) != entry:
             entries[entry.key] = entry
             changed = True
     return msgspec.structs.replace(config, store=tuple(entries.values())) if changed else config

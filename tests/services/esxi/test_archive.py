@@ -6,12 +6,14 @@ import asyncio
 import errno
 from collections.abc import Callable
 
+import msgspec
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from protocol.errors import CryptographicFailure, NotConnected, SaveFailed
 from protocol.messages.host import GetCryptoKeyStatus
 from protocol.secret import KeyMaterial
-from protocol.terms import HostCryptoState, VmName
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, VmName
 from services.esxi.boot import SCREEN_B
 from services.esxi.configuration.archive import Archive, pack, read_protection, unpack
 from services.esxi.configuration.sealing import unprotected
@@ -26,7 +28,7 @@ FULL = Configuration(
     crypto_state=HostCryptoState.SAFE,
     host_key=HOST_KEY,
     persistence=True,
-    store=(StoredKey(HOST_KEY, material(HOST_KEY)),),
+    store=(StoredKey(HOST_KEY, material(HOST_KEY), KeyKind.HOST),),
     vms=(VmName("vm-01"),),
 )
 
@@ -42,6 +44,27 @@ def test_round_trip_and_no_key_in_clear() -> None:
     assert read_protection(data) == protection
     assert material(HOST_KEY).reveal() not in data
     assert config_key.reveal() not in data
+
+
+class EntryOfOld(msgspec.Struct):
+    """A stored key as it was written before keys had a kind."""
+
+    key: CryptoKeyId
+    material: bytes
+
+
+def test_entries_without_a_kind_read_as_what_they_were() -> None:
+    """The host key as the host's, every other key as a VM's."""
+    entries = [EntryOfOld(k, material(k).reveal()) for k in (key("kek-1"), HOST_KEY)]
+    old = msgspec.to_builtins(Configuration(host_key=HOST_KEY, persistence=True))
+    old["store"] = [msgspec.to_builtins(entry, builtin_types=(bytes,)) for entry in entries]
+    header = msgspec.msgpack.encode(unprotected(rng())[0])
+    box = AESGCM(KEY.reveal()).encrypt(bytes(12), msgspec.msgpack.encode(old), header)
+    data = msgspec.msgpack.encode((1, header, bytes(12), box))
+    assert unpack(data, KEY).store == (
+        StoredKey(key("kek-1"), material(key("kek-1")), KeyKind.VM),
+        StoredKey(HOST_KEY, material(HOST_KEY), KeyKind.HOST),
+    )
 
 
 def test_another_key_or_one_flipped_bit_opens_nothing() -> None:

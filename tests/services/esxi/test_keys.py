@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from protocol.errors import (
@@ -25,7 +26,7 @@ from protocol.messages.host import (
     SetProviders,
 )
 from protocol.secret import KeyMaterial
-from protocol.terms import HostCryptoState, ManagementType, ProviderId, VmCryptoState
+from protocol.terms import HostCryptoState, KeyKind, ManagementType, ProviderId, VmCryptoState
 from tests.services.esxi.rig import HOST_KEY, PROVIDER, VM, Rig, add, key, material
 
 ENABLE = "system security keypersistence enable"
@@ -232,3 +233,43 @@ def test_the_provider_list_is_saved_and_other_kinds_are_not_built(rig: Rig) -> N
     assert isinstance(rig.refused_command(SetProviders(providers=(native,))), NotAvailable)
     rig.reboot(way="power_loss")
     assert rig.summary().providers == (mine,)
+
+
+def kinds_stored(rig: Rig) -> dict[str, KeyKind]:
+    return {entry.key.key_id: entry.kind for entry in rig.host().archive.now.store}
+
+
+def test_the_kind_of_a_key_is_kept_with_it_over_a_reboot(rig: Rig) -> None:
+    rig.up()
+    rig.esxcli(ENABLE)
+    rig.make_safe()
+    rig.add_keys(key("a"))
+    rig.command(msgspec.structs.replace(add(key("v")), kind=KeyKind.VSAN))
+    kinds = {"host-key": KeyKind.HOST, "a": KeyKind.VM, "v": KeyKind.VSAN}
+    assert kinds_stored(rig) == kinds
+    rig.reboot(way="power_loss")
+    assert kinds_stored(rig) == kinds
+    assert {e.key.key_id: e.kind for e in rig.host().keys.entries()} == kinds
+
+
+def test_enabling_persistence_stores_what_each_key_is_for(rig: Rig) -> None:
+    """Also that of a host key that has left the cache, and is in memory only."""
+    rig.up()
+    rig.make_safe()
+    rig.command(msgspec.structs.replace(add(key("v")), kind=KeyKind.VSAN))
+    rig.command(RemoveKeys(keys=(HOST_KEY,)))
+    rig.esxcli(ENABLE)
+    assert kinds_stored(rig) == {"v": KeyKind.VSAN, "host-key": KeyKind.HOST}
+
+
+def test_a_key_keeps_its_kind_unless_it_becomes_the_host_key(rig: Rig) -> None:
+    """KP-17: the same key again is no change."""
+    rig.up()
+    rig.esxcli(ENABLE)
+    rig.command(CryptoManagerHostPrepare())
+    rig.command(msgspec.structs.replace(add(key("v")), kind=KeyKind.VSAN))
+    rig.add_keys(key("v"), HOST_KEY)
+    assert kinds_stored(rig) == {"v": KeyKind.VSAN, "host-key": KeyKind.VM}
+    rig.make_safe()
+    rig.add_keys(HOST_KEY)
+    assert kinds_stored(rig) == {"v": KeyKind.VSAN, "host-key": KeyKind.HOST}

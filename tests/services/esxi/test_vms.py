@@ -30,6 +30,7 @@ from protocol.messages.host import (
     RemoveKeys,
 )
 from protocol.terms import PowerState, VmConnectionState, VmCryptoState, VmName
+from services.esxi.configuration.sections import StoredKey
 from tests.services.esxi.rig import MARKER, VM, A, B, Rig, key, material
 
 DISK = "disk-2.vmdk"  # of a VM that was encrypted once
@@ -211,7 +212,7 @@ def test_a_host_that_is_only_prepared_encrypts_nothing(rig: Rig) -> None:
     rig.command(HostCreateVm(vm=VM, blocks=8))
     refused = rig.refused_command(ReconfigureVm(vm=VM, key=key("k")))
     assert isinstance(refused, EncryptionKeyRequired)
-    rig.host().keys.add(key("k"), material(key("k")))
+    rig.host().keys.add(StoredKey(key("k"), material(key("k"))))
     assert isinstance(rig.refused_command(ReconfigureVm(vm=VM, key=key("k"))), InvalidState)
 
 
