@@ -86,12 +86,14 @@ class Agent:
         return await handler(message)
 
     def machine(self, node: NodeName) -> Machine:
+        """The machine called ``node``; ``NotFound`` when it is not in this process."""
         found = self._machines.get(node)
         if found is None:
             raise NotFound(f"there is no node {node} in this process")
         return found
 
     async def add_node(self, message: AddNode) -> Done:
+        """Hold a node from now on, off; no change when it is held already."""
         spec = message.spec
         if spec.node not in self._machines:
             recipe = self._catalog(spec)
@@ -100,21 +102,29 @@ class Agent:
         return Done()
 
     async def list_nodes(self, message: ListNodes) -> NodeList:
+        """The status of one node, or of all by name; ``NotFound`` for one that is not here."""
         if message.node:
             return NodeList(nodes=(self.machine(message.node).status(),))
         return NodeList(nodes=tuple(m.status() for _, m in sorted(self._machines.items())))
 
     async def power_on(self, message: PowerOn) -> NodePowered:
+        """Power a node on; ``InvalidState`` while it is still on its way down."""
         machine = self.machine(message.node)
         await machine.power_on(message.options, wait=message.wait)
         return NodePowered(status=machine.status())
 
     async def power_off(self, message: PowerOff) -> NodePowered:
+        """End the life of a node in the way that ``message`` says; no change when it is off."""
         machine = self.machine(message.node)
         await machine.power_off(WayDown(message.way))
         return NodePowered(status=machine.status())
 
     async def ask(self, message: Ask) -> Answer:
+        """Hand a request to a node at its local console, and its reply or error back.
+
+        Key material does not pass: ``Malformed`` for a request that could carry it, and for a reply
+        that does. ``NotConnected`` when the node does not run.
+        """
         request = decode_message(message.name, message.body)
         if not isinstance(request, Request) or sealed_fields(type(request)):
             raise Malformed(f"{message.name} does not pass the local console")
@@ -127,10 +137,12 @@ class Agent:
         return Answer(name=type(reply).__name__, body=bytes(encode_message(reply)))
 
     async def set_rules(self, message: SetRules) -> Done:
+        """Put the whole set of link rules in force, unless a newer one is."""
         self._world.rules.apply(message)
         return Done()
 
     async def canary(self, message: Canary) -> CanaryResult:
+        """Ping another node over the data bus, and say how many pings came back and how fast."""
         runner = self.machine(message.node).runner
         seconds: list[float] = []
         error = ""
@@ -145,10 +157,15 @@ class Agent:
         return CanaryResult(answered=len(seconds), seconds=tuple(seconds), error=error)
 
     async def set_firmware(self, message: SetFirmware) -> Done:
+        """Set a host's firmware up; in force from its next power-on."""
         self.machine(message.node).firmware = message.firmware
         return Done()
 
     async def disk(self, message: DiskAction) -> Done:
+        """Keep, put back or drop a copy of a node's disk.
+
+        ``InvalidState`` unless the node is off, ``NotFound`` when there is no copy of that label.
+        """
         machine = self.machine(message.node)
         if machine.state is not NodeRunState.OFF:
             raise InvalidState(f"{message.node} is {machine.state.value}; its disk is in use")
@@ -166,6 +183,11 @@ class Agent:
         return Done()
 
     async def tpm(self, message: TpmAction) -> TpmActed:
+        """Do to a host's TPM what no host can do, and say what is seen of it afterwards.
+
+        ``InvalidState`` for a host without TPM, and for an act that needs the power off;
+        ``NotFound`` when there is no image of that label.
+        """
         machine = self.machine(message.node)
         device = self._world.device(message.node)
         if device is None:

@@ -30,12 +30,12 @@ from protocol.subjects import (
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.links.table import RuleTable
-from services.runtime.ports import Clock
+from services.runtime.ports import Bus, Clock
 from services.runtime.rpc.envelopes import Envelopes
 from services.runtime.rpc.pending import PendingCalls
 from services.runtime.rpc.serving import Serving
 from services.runtime.service import Peer
-from services.runtime.wire import Wire
+from services.runtime.wire import Wire, WireSink
 
 M = TypeVar("M", bound=Message)
 R = TypeVar("R")
@@ -76,8 +76,8 @@ class Incoming:
     respond: Callable[[Reply | ProductError], None]
 
 
-class BusPort:
-    """See ``services.runtime.ports.Bus``; one per life of a node."""
+class BusPort(Bus, WireSink):
+    """The Bus port of one life of a node; the wire calls it for what arrives."""
 
     def __init__(
         self,
@@ -134,6 +134,7 @@ class BusPort:
             self.counters["connects_failed"] += 1
 
     async def close(self) -> None:
+        """End the connection in order; nothing is accepted from now on."""
         self.accept = None
         await self._wire.close()
 

@@ -46,6 +46,7 @@ class Incarnation:
 
     @property
     def alive(self) -> bool:
+        """Whether this life goes on."""
         return self.ended is None
 
 

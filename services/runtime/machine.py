@@ -52,6 +52,7 @@ class Machine:
         return self._runner
 
     def status(self) -> NodeStatus:
+        """The machine as the lab sees it."""
         return NodeStatus(
             node=self.spec.node,
             role=self.spec.role,

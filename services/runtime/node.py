@@ -29,7 +29,7 @@ from services.runtime.bus import CAUSE, BusPort, Incoming
 from services.runtime.incarnation import Incarnation
 from services.runtime.knobs import Knobs
 from services.runtime.ports import Ports
-from services.runtime.service import Halted, Peer, PowerInputs, ServedBy, Service
+from services.runtime.service import Halted, Node, Peer, PowerInputs, ServedBy, Service
 from services.runtime.turns import Ticket, Turns
 
 CONCURRENCY = 512  # requests a node works on at once; over it the caller gets Busy
@@ -48,7 +48,7 @@ class Recipe:
     build: Callable[[Any, Ports], Service]
 
 
-class NodeRunner:
+class NodeRunner(Node):
     """Drives one service for one life; also the ``Node`` that the service sees."""
 
     def __init__(
@@ -162,6 +162,7 @@ class NodeRunner:
             await self._wind_down()
 
     def ask_to_stop(self) -> None:
+        """Begin the orderly end; ``live`` returns when it is done."""
         self._stop.set()
 
     async def _wind_down(self) -> None:

@@ -67,15 +67,29 @@ class Node(Protocol):
     """
 
     @property
-    def name(self) -> NodeName: ...
+    def name(self) -> NodeName:
+        """The name of the node, which the broker has proved."""
+        ...
+
     @property
-    def boot(self) -> int: ...
+    def boot(self) -> int:
+        """The number of this life; each life of a node has a higher one."""
+        ...
+
     @property
-    def site(self) -> str: ...
+    def site(self) -> str:
+        """The site that the node stands in."""
+        ...
+
     @property
-    def knobs(self) -> Knobs: ...
+    def knobs(self) -> Knobs:
+        """The knobs of the service, checked against their ranges."""
+        ...
+
     @property
-    def power(self) -> PowerInputs: ...
+    def power(self) -> PowerInputs:
+        """What the machine gave at this power-on."""
+        ...
 
     def background(self, label: str, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` in the node's task group for the rest of this life.

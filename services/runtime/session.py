@@ -50,5 +50,6 @@ class SessionCommands:
         self._next = 0
 
     def stamp(self, command: C) -> C:
+        """``command`` under this session and the next number."""
         self._next += 1
         return msgspec.structs.replace(command, session=self.session, number=self._next)

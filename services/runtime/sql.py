@@ -121,6 +121,7 @@ class Transaction:
                 self.error = error
 
     def outcome(self) -> Any:
+        """What ``fn`` returned; raises what it or the commit raised."""
         if self.error is not None:
             raise self.error
         return self.value

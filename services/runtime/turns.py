@@ -32,6 +32,7 @@ class Ticket:
         self._turns.leave(self._key, self)
 
     def call_up(self) -> None:
+        """Let the holder go on: its turn has come."""
         self._ready.set()
 
 

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from protocol.subjects import own_subscription, reply_prefix
 from services.runtime.incarnation import Incarnation
 from services.runtime.real.connection import DATA_OPTIONS, BrokerConnection, ConnectionOptions
-from services.runtime.wire import WireSink
+from services.runtime.wire import Wire, WireSink
 
 TapCallback = Callable[[str, str, bytes], None]
 
 
-class NatsWire:
+class NatsWire(Wire):
     """``Wire`` of one incarnation of one node.
 
     ``seed`` is the node's nkey seed. ``violations`` counts what the broker's permissions
@@ -155,12 +155,15 @@ class TapWire:
         await self._connection.open(self)
 
     async def close(self) -> None:
+        """End the connection in order."""
         await self._connection.close()
 
     def abort(self) -> None:
+        """End the connection at once."""
         self._connection.abort()
 
     def on_message(self, subject: str, reply: str, payload: bytes) -> None:
+        """Hand on what the broker sent."""
         self._callback(subject, reply, payload)
 
     def on_no_responders(self, subject: str) -> None:

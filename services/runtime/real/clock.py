@@ -11,12 +11,12 @@ import time
 from collections.abc import AsyncIterator
 
 from services.runtime.incarnation import Incarnation
-from services.runtime.ports import Choices, Rng
+from services.runtime.ports import Choices, Clock, Rng
 
 FLOOR = 2.0  # real seconds: a loaded machine must not turn a time limit into a fault
 
 
-class LabClock:
+class LabClock(Clock):
     """See ``ports.Clock``. ``skew`` (seconds, settable by chaos) moves ``now`` and nothing else.
 
     ``epoch`` is ``time.monotonic()`` and ``wall`` is Unix time, both of the lab's beginning.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from services.runtime.incarnation import Incarnation, NodeDown
+from services.runtime.ports import Database
 from services.runtime.sql import CACHED_STATEMENTS, Reader, Transaction, Writer
 from services.runtime.store import Switches
 
@@ -35,6 +36,7 @@ class DatabaseFile:
         self.durable = folder / f"{name}.durable"
 
     def connect(self) -> sqlite3.Connection:
+        """A new connection to the database; usable from any one thread at a time."""
         return sqlite3.connect(
             self.path,
             isolation_level=None,
@@ -43,6 +45,7 @@ class DatabaseFile:
         )
 
     def keep(self, connection: sqlite3.Connection) -> None:
+        """Keep the state of ``connection`` as the durable one, for a power loss to put back."""
         unfinished = self.durable.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
         target = sqlite3.connect(unfinished, isolation_level=None)
@@ -53,6 +56,7 @@ class DatabaseFile:
         os.replace(unfinished, self.durable)
 
     def settle(self) -> None:
+        """The present state is the durable one: nothing need be put back."""
         self.durable.unlink(missing_ok=True)
 
     def lose_power(self) -> None:
@@ -63,7 +67,7 @@ class DatabaseFile:
             os.replace(self.durable, self.path)
 
 
-class LabDatabase:
+class LabDatabase(Database):
     """The Database port of one life. Made by ``open``; ``close`` may be called from any thread."""
 
     def __init__(self, file: DatabaseFile, life: Incarnation, switches: Switches) -> None:

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from services.runtime.incarnation import Incarnation
-from services.runtime.ports import VmLockHeld
+from services.runtime.ports import Datastore, VmLockHeld
 from services.runtime.real.files import replace_file, sync_folder
-from services.runtime.store import block_start, plain
+from services.runtime.store import Array, block_start, plain
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ THREADS = 4
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class LabArray:
+class LabArray(Array):
     """One cluster's array below ``folder``; one object per process."""
 
     def __init__(self, folder: Path) -> None:
@@ -70,7 +70,7 @@ class LabArray:
         self._open.clear()
 
 
-class LabDatastore:
+class LabDatastore(Datastore):
     """The Datastore port of one life."""
 
     def __init__(self, life: Incarnation, array: LabArray) -> None:

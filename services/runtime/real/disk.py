@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from services.runtime.incarnation import Incarnation, WayDown
-from services.runtime.ports import Database, Datastore
+from services.runtime.ports import Database, Datastore, Disk
 from services.runtime.real.database import DatabaseFile, LabDatabase
 from services.runtime.real.trees import TREES, Trees
 from services.runtime.store import (
     Array,
     Arrays,
+    Store,
     Switches,
     components,
     file_components,
@@ -34,7 +35,7 @@ T = TypeVar("T")
 DATABASES = "databases"
 
 
-class LabStore(Switches):
+class LabStore(Switches, Store):
     """One node's storage below ``folder``; ``arrays`` finds a shared array (``KeyError``).
 
     Nothing is touched before the first call, so it may be made on the loop. A store whose
@@ -70,6 +71,7 @@ class LabStore(Switches):
             return work()
 
     def file(self, database: str) -> DatabaseFile:
+        """The files of one database of this node."""
         return DatabaseFile(self.folder / DATABASES, database)
 
     async def end(self, life: Incarnation, way: WayDown) -> None:
@@ -148,7 +150,7 @@ class LabStore(Switches):
         self.pool.shutdown(wait=True)
 
 
-class LabDisk:
+class LabDisk(Disk):
     """The Disk port of one life."""
 
     def __init__(self, life: Incarnation, store: LabStore) -> None:
@@ -228,6 +230,7 @@ class LabDisk:
         return array.open(self.life)
 
     def close(self) -> None:
+        """Close every database of this life."""
         for database in self._databases.values():
             database.close()
 

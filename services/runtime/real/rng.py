@@ -6,10 +6,11 @@ import os
 import random
 
 from services.runtime.incarnation import Incarnation
+from services.runtime.ports import Rng
 from services.runtime.seeded import Streams
 
 
-class LabRng:
+class LabRng(Rng):
     """See ``ports.Rng``. The same (seed, node, boot, name) gives the same stream of choices."""
 
     def __init__(self, seed: int, life: Incarnation) -> None:

@@ -39,10 +39,12 @@ class Trees:
     # ---- the port's calls -------------------------------------------------------------------
 
     def read(self, path: str) -> bytes:
+        """The written content of the file."""
         with open(self._opened(path, os.O_RDONLY), "rb") as file:
             return file.read()
 
     def write(self, path: str, data: bytes, flags: int = os.O_TRUNC) -> None:
+        """Create or truncate the file, and its folders; ``flags`` are those of ``open``."""
         names = file_components(path)
         for tree in (self._written, self._contents):
             self._check(tree, names)
@@ -56,9 +58,11 @@ class Trees:
             file.write(data)
 
     def append(self, path: str, data: bytes) -> None:
+        """Write at the end of the file, made if need be."""
         self.write(path, data, os.O_APPEND)
 
     def sync(self, path: str) -> None:
+        """Carry the content of the file to the synced image."""
         descriptor = self._opened(path, os.O_RDONLY)
         with open(descriptor, "rb") as file:
             os.fsync(descriptor)
@@ -70,6 +74,7 @@ class Trees:
             file.truncate(len(data))
 
     def replace(self, source: str, target: str) -> None:
+        """Rename atomically; a kill in the midst is finished or taken back by ``recover``."""
         before, after = file_components(source), file_components(target)
         self._check(self._written, before)
         self._check(self._written, after)
@@ -86,12 +91,14 @@ class Trees:
         self._intent.unlink()
 
     def remove(self, path: str) -> None:
+        """Remove the file; ``FileNotFoundError`` when it is not there."""
         names = file_components(path)
         self._check(self._written, names)
         self._written.joinpath(*names).unlink()
         self._contents.joinpath(*names).unlink()
 
     def sync_folder(self, folder: str) -> None:
+        """Carry the names in ``folder`` to the synced image."""
         names = components(folder)
         self._check(self._written, names)
         written = self._written.joinpath(*names)
@@ -113,6 +120,7 @@ class Trees:
                 self._link(self._contents.joinpath(*names, name), durable / name)
 
     def names(self, folder: str) -> tuple[str, ...]:
+        """The sorted names in ``folder``; empty when it is not there."""
         names = components(folder)
         self._check(self._written, names)
         try:

@@ -34,6 +34,7 @@ from services.runtime.tpm.device import TpmDevice
 from services.runtime.tpm.nv import FileNv
 from services.runtime.tpm.pool import PoolRunner
 from services.runtime.tpm.port import TpmPort
+from services.runtime.world import World
 
 Keys = Callable[[NodeName], tuple[str, Keyring]]
 """A node's broker seed and its keyring."""
@@ -53,7 +54,7 @@ class LabTime:
         return (time.monotonic() - self.epoch) * self.pace
 
 
-class LabWorld:
+class LabWorld(World):
     """See ``services.runtime.world.World``. One per agent process."""
 
     def __init__(self, folder: Path, url: str, keys: Keys, clock: LabTime, seed: int) -> None:

@@ -169,6 +169,7 @@ class SimBroker:
         return connection
 
     def leave(self, wire: SimWire) -> None:
+        """Forget the connection of ``wire``; what is in flight on it is gone."""
         if self._wires.get(wire.me) is wire:
             del self._wires[wire.me]
         self._clients.pop(wire, None)

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from services.runtime.incarnation import Incarnation
-from services.runtime.ports import Choices, Rng
+from services.runtime.ports import Choices, Clock, Rng
 from services.runtime.sim.loop import SimLoop
 
 
-class SimClock:
+class SimClock(Clock):
     """See ``ports.Clock``. ``skew`` (seconds, settable by chaos) moves ``now`` and nothing else."""
 
     def __init__(self, loop: SimLoop, life: Incarnation, rng: Rng) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast
 
 from services.runtime.incarnation import Incarnation
+from services.runtime.ports import Database
 from services.runtime.sql import CACHED_STATEMENTS, Transaction, Writer
 from services.runtime.store import Switches
 
@@ -36,12 +37,15 @@ class Drive:
         self.durable = durable
 
     def image(self) -> bytes:
+        """The database as bytes."""
         return self.connection.serialize()
 
     def keep(self) -> None:
+        """Keep the present state as the durable one, for a power loss to put back."""
         self.durable = self.image()
 
     def settle(self) -> None:
+        """The present state is the durable one: nothing need be put back."""
         self.durable = None
 
     def lose_power(self) -> Drive:
@@ -52,10 +56,11 @@ class Drive:
         return Drive(self.durable)
 
     def close(self) -> None:
+        """Let go of it; it cannot be opened again."""
         self.connection.close()
 
 
-class SimDatabase:
+class SimDatabase(Database):
     """The Database port of one life."""
 
     def __init__(

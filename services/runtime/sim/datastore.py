@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from services.runtime.incarnation import Incarnation
-from services.runtime.ports import VmLockHeld
+from services.runtime.ports import Datastore, VmLockHeld
 from services.runtime.sim.database import Charge, free
-from services.runtime.store import block_start, plain
+from services.runtime.store import Array, block_start, plain
 
 
-class SimArray:
+class SimArray(Array):
     """All VM folders of one cluster, and who holds which lock."""
 
     def __init__(self, charge: Charge = free) -> None:
@@ -33,7 +33,7 @@ class SimArray:
                 yield f"vms/{vm}/{name}", bytes(data)
 
 
-class SimDatastore:
+class SimDatastore(Datastore):
     """The Datastore port of one life."""
 
     def __init__(self, life: Incarnation, array: SimArray) -> None:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from services.runtime.incarnation import Incarnation, WayDown
-from services.runtime.ports import Database, Datastore
+from services.runtime.ports import Database, Datastore, Disk
 from services.runtime.sim.database import Charge, Drive, SimDatabase, free
 from services.runtime.sim.images import Images
 from services.runtime.store import (
     Array,
     Arrays,
+    Store,
     Switches,
     components,
     file_components,
@@ -36,7 +37,7 @@ class Copy:
     databases: dict[str, tuple[bytes, bytes | None]]
 
 
-class SimStore(Switches):
+class SimStore(Switches, Store):
     """One simulated node's storage. ``arrays`` finds a shared array by name (``KeyError``)."""
 
     def __init__(self, arrays: Arrays, charge: Charge = free) -> None:
@@ -110,7 +111,7 @@ class SimStore(Switches):
         self.drives = {}
 
 
-class SimDisk:
+class SimDisk(Disk):
     """The Disk port of one life."""
 
     def __init__(self, life: Incarnation, store: SimStore) -> None:
@@ -188,5 +189,6 @@ class SimDisk:
         return array.open(self.life)
 
     def roll_back(self) -> None:
+        """Undo the transactions that the life left open in its databases."""
         for database in self._databases.values():
             database.writer.rollback()

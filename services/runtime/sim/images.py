@@ -66,19 +66,24 @@ class Images:
         return self._file(path)
 
     def read(self, path: str) -> bytes:
+        """The written content of the file."""
         return self._file(path).written
 
     def write(self, path: str, data: bytes) -> None:
+        """Create or truncate the file, and its folders."""
         self._made(path).written = bytes(data)
 
     def append(self, path: str, data: bytes) -> None:
+        """Write at the end of the file, made if need be."""
         self._made(path).written += data
 
     def sync(self, path: str) -> None:
+        """Carry the content of the file to the synced image."""
         inode = self._file(path)
         inode.synced = inode.written
 
     def replace(self, source: str, target: str) -> None:
+        """Rename atomically."""
         inode = self._file(source)
         *above, name = file_components(target)
         folder = self._folder(tuple(above))
@@ -89,15 +94,18 @@ class Images:
         folder.written[name] = inode
 
     def remove(self, path: str) -> None:
+        """Remove the file; ``FileNotFoundError`` when it is not there."""
         self._file(path)
         *above, name = file_components(path)
         del self._folder(tuple(above)).written[name]
 
     def sync_folder(self, folder: str) -> None:
+        """Carry the names in ``folder`` to the synced image."""
         here = self._folder(components(folder))
         here.synced = dict(here.written)
 
     def names(self, folder: str) -> tuple[str, ...]:
+        """The sorted names in ``folder``; empty when it is not there."""
         try:
             return tuple(sorted(self._folder(components(folder)).written))
         except FileNotFoundError:

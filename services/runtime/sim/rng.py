@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 
 from services.runtime.incarnation import Incarnation
+from services.runtime.ports import Rng
 from services.runtime.seeded import Streams, Tokens
 
 
-class SimRng:
+class SimRng(Rng):
     """The Rng port of one life of one node; see ``ports.Rng``.
 
     Tokens never repeat within a run, also not after a reboot, and the same seed gives the same

@@ -89,6 +89,7 @@ class Trace:
 
     @property
     def count(self) -> int:
+        """How many entries were folded so far."""
         return self._flushed + len(self.pending)
 
     @property

@@ -26,6 +26,7 @@ from services.runtime.tpm.device import TpmDevice
 from services.runtime.tpm.nv import MemoryNv
 from services.runtime.tpm.pool import InlineRunner
 from services.runtime.tpm.port import TpmPort
+from services.runtime.world import World
 
 # Seconds a call of a storage port takes, by its first word; the rest takes the last one's.
 _COSTS = (
@@ -37,7 +38,7 @@ _COSTS = (
 )
 
 
-class SimWorld:
+class SimWorld(World):
     """See ``services.runtime.world.World``. One per simulation."""
 
     def __init__(self, loop: SimLoop, broker: SimBroker, seed: int) -> None:

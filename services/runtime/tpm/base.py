@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar, Final
@@ -15,13 +15,13 @@ from typing import ClassVar, Final
 from protocol.messages.agent import TpmBackend
 from protocol.tpm.errors import TpmError, TpmErrorKind, gone
 from protocol.tpm.structures import DIGEST_SIZE
-from services.runtime.tpm.device import AnswerDelay
+from services.runtime.tpm.device import AnswerDelay, TpmDevice
 from services.runtime.tpm.nv import NvImage, NvStore, unpack
 
 _UNKNOWN_EK: Final = bytes(DIGEST_SIZE)
 
 
-class BaseDevice(ABC):
+class BaseDevice(TpmDevice):
     """Base of the devices; see ``TpmDevice`` for the meaning of the public methods."""
 
     kind: ClassVar[TpmBackend]

@@ -33,9 +33,15 @@ class TpmDevice(Protocol):
     """
 
     @property
-    def backend(self) -> TpmBackend: ...
+    def backend(self) -> TpmBackend:
+        """The backend that plays this TPM."""
+        ...
+
     @property
-    def powered(self) -> bool: ...
+    def powered(self) -> bool:
+        """Whether it has power."""
+        ...
+
     def exclusive(self) -> AbstractContextManager[object]:
         """Hold the TPM over several calls (re-entrant). Who ends a host's life and then cuts
         the power can be sure that no call of that life runs later, if every call of that life
@@ -59,7 +65,10 @@ class TpmDevice(Protocol):
         0x907 at an event for a PCR of a dynamic launch (17..22); those before it are in."""
         ...
 
-    def pcrs(self, selection: PcrSelection) -> dict[int, bytes]: ...
+    def pcrs(self, selection: PcrSelection) -> dict[int, bytes]:
+        """The SHA-256 values of the PCRs in ``selection``, by number."""
+        ...
+
     def ensure_srk(self) -> TpmName:
         """Create and persist the storage root key if it is not there; its name."""
         ...
@@ -151,7 +160,10 @@ class TpmDevice(Protocol):
         """Let answers come later; the port waits (``delay_of``), in the lab's own time."""
         ...
 
-    def delay_of(self, label: str) -> float: ...
+    def delay_of(self, label: str) -> float:
+        """By how many lab seconds the answer of the port method ``label`` comes later."""
+        ...
+
     def close(self) -> None:
         """Cut the power and give everything back; the NV image stays in its store."""
         ...

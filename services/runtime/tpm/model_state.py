@@ -35,6 +35,7 @@ class ModelState(msgspec.Struct, frozen=True):
     indices: tuple[NvIndex, ...] = ()
 
     def find(self, index: int) -> NvIndex | None:
+        """The NV index; None when it is not defined."""
         return next((entry for entry in self.indices if entry.index == index), None)
 
     def with_index(self, entry: NvIndex) -> ModelState:
@@ -47,6 +48,7 @@ class ModelState(msgspec.Struct, frozen=True):
         )
 
     def room_for(self, entry: NvIndex) -> bool:
+        """Whether NV has room for this index, in place of one of the same number."""
         used = sum(len(other.data) for other in self.indices if other.index != entry.index)
         return used + len(entry.data) <= CAPACITY
 
@@ -67,6 +69,7 @@ def counted(entry: NvIndex) -> int:
 
 
 def encode_state(state: ModelState) -> bytes:
+    """The state as bytes for the NV image; ``decode_state`` reads them."""
     return msgspec.msgpack.encode(state)
 
 

@@ -27,10 +27,12 @@ class NvStore(Protocol):
         """The image last stored; empty when there is none (a TPM is then manufactured)."""
         ...
 
-    def store(self, image: bytes) -> None: ...
+    def store(self, image: bytes) -> None:
+        """Keep ``image`` in place of the last one; durable on return."""
+        ...
 
 
-class MemoryNv:
+class MemoryNv(NvStore):
     """An image in memory: for the simulation and tests."""
 
     def __init__(self, image: bytes = b"") -> None:
@@ -43,7 +45,7 @@ class MemoryNv:
         self._image = image
 
 
-class FileNv:
+class FileNv(NvStore):
     """An image in a file of the lab's state folder, mode 0600, replaced atomically and synced."""
 
     def __init__(self, path: Path) -> None:
@@ -82,6 +84,7 @@ class NvImage(msgspec.Struct, frozen=True):
     state: bytes
 
     def pack(self, backend: TpmBackend) -> bytes:
+        """The image as one string of bytes that names its backend; ``unpack`` reads it."""
         return _MAGIC + _TAGS[backend] + self.ek + self.state
 
 

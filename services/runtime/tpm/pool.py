@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 from protocol.tpm.errors import TpmError
 from services.runtime.tpm.latency import LATENCY
+from services.runtime.tpm.port import Runner
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[object]]
@@ -22,7 +23,7 @@ Sleep = Callable[[float], Awaitable[object]]
 THREADS: Final = 4
 
 
-class PoolRunner:
+class PoolRunner(Runner):
     """Runs calls in a pool that is made at the first call (so not before a fork)."""
 
     def __init__(self, sleep: Sleep = asyncio.sleep, threads: int = THREADS) -> None:
@@ -46,7 +47,7 @@ class PoolRunner:
             self._pool = None
 
 
-class InlineRunner:
+class InlineRunner(Runner):
     """Does the work at once and then sleeps what ``latency`` says for its label, also when the
     TPM refused."""
 

@@ -25,6 +25,7 @@ from protocol.tpm.structures import (
     TpmName,
 )
 from services.runtime.incarnation import Incarnation
+from services.runtime.ports import Tpm
 from services.runtime.tpm.device import TpmDevice
 
 T = TypeVar("T")
@@ -33,13 +34,16 @@ T = TypeVar("T")
 class Runner(Protocol):
     """Runs a device's blocking calls; see ``pool``."""
 
-    async def run(self, label: str, work: Callable[[], T]) -> T: ...
+    async def run(self, label: str, work: Callable[[], T]) -> T:
+        """Call ``work`` and return what it returns; what it raises is raised here."""
+        ...
+
     async def pause(self, seconds: float) -> None:
         """Wait that many lab seconds."""
         ...
 
 
-class TpmPort:
+class TpmPort(Tpm):
     """Implements ``services.runtime.ports.Tpm`` for ``life``; see ``TpmDevice`` for codes."""
 
     def __init__(self, device: TpmDevice, life: Incarnation, runner: Runner) -> None:

@@ -81,6 +81,7 @@ class Context:
         self._open: dict[int, Any] = {}
 
     def close(self) -> None:
+        """Let go of all handles and of the TPM."""
         self._open.clear()
         self.esys.close()
 
@@ -128,6 +129,7 @@ class Context:
             yield made, area_of(public)
 
     def persist_srk(self, made: Any) -> Any:
+        """Keep the key ``made`` as the storage root key, at its persistent handle; that handle."""
         handle = self.esys.evict_control(ESYS_TR.OWNER, made, SRK_HANDLE)
         self._open[SRK_HANDLE] = handle
         return handle
@@ -146,6 +148,7 @@ class Context:
         return handle
 
     def undefine(self, index: int) -> None:
+        """Take an NV index of the owner away."""
         self.esys.nv_undefine_space(self.opened(index))
         del self._open[index]
 
