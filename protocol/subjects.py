@@ -66,7 +66,7 @@ def may_subscribe(me: str, subject: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class LinkSubject:
     """A link subject taken apart. ``reply`` tells a reply from a request."""
 
     src: NodeName
@@ -75,11 +75,11 @@ class Parsed:
     rest: str  # message name of a request, token of a reply
 
 
-def parse_link(subject: str) -> Parsed | None:
+def parse_link(subject: str) -> LinkSubject | None:
     """Take a link subject apart; None if it is not one."""
     parts = subject.split(".")
     if len(parts) != 5 or parts[0] != "l" or parts[3] not in ("q", "_r"):
         return None
     if not NODE_NAME.match(parts[1]) or not NODE_NAME.match(parts[2]):
         return None
-    return Parsed(NodeName(parts[1]), NodeName(parts[2]), parts[3] == "_r", parts[4])
+    return LinkSubject(NodeName(parts[1]), NodeName(parts[2]), parts[3] == "_r", parts[4])

@@ -29,7 +29,7 @@ class KeyCreations(Benchmark):
     name: ClassVar[str] = "key-creations"
     measures: ClassVar[str] = "durable key creations over the bus, sealed, 64 in flight"
     unit: ClassVar[str] = "1/s"
-    bar: ClassVar[Bar] = Bar(Sense.AT_LEAST, 2000.0)
+    bar: ClassVar[Bar] = Bar(Sense.AT_LEAST, 2500.0)
 
     async def run(self, report: Report) -> Figures:
         count = 128 if self.quick else 8000

@@ -84,6 +84,8 @@ class OpenSession(Request["SessionOpened"], frozen=True, kw_only=True):
 
 
 class SessionOpened(Reply, frozen=True, kw_only=True):
+    """The session is in force; ``summary`` is the host at this moment."""
+
     summary: HostSummary
 
 
@@ -92,6 +94,8 @@ class QueryHost(Request["HostState"], frozen=True, kw_only=True):
 
 
 class HostState(Reply, frozen=True, kw_only=True):
+    """The host at this moment."""
+
     summary: HostSummary
 
 
@@ -143,6 +147,8 @@ class CryptoKeyResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeysAdded(Reply, frozen=True, kw_only=True):
+    """One result per key, in the order of ``AddKeys.keys``."""
+
     results: tuple[CryptoKeyResult, ...]
 
 
@@ -153,6 +159,11 @@ class RemoveKeys(Command["KeysRemoved"], frozen=True, kw_only=True):
 
 
 class KeysRemoved(Reply, frozen=True, kw_only=True):
+    """One result per key, in the order of ``RemoveKeys.keys``.
+
+    A key that was not cached is a success with a ``reason``.
+    """
+
     results: tuple[CryptoKeyResult, ...]
 
 
@@ -171,6 +182,8 @@ class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyStatusList(Reply, frozen=True, kw_only=True):
+    """Of the keys asked for, in that order; of all cached ones when none were."""
+
     keys: tuple[KeyStatus, ...]
 
 
@@ -231,10 +244,14 @@ class HostPowerOnVm(Command["VmState"], frozen=True, kw_only=True):
 
 
 class HostPowerOffVm(Command["VmState"], frozen=True, kw_only=True):
+    """Power off at once, without the guest; that this is wanted is remembered in any case."""
+
     vm: VmName
 
 
 class VmState(Reply, frozen=True, kw_only=True):
+    """The VM after the command."""
+
     summary: VmSummary
 
 
@@ -276,6 +293,8 @@ class Esxcli(Request["EsxcliResult"], frozen=True, kw_only=True):
 
 
 class EsxcliResult(Reply, frozen=True, kw_only=True):
+    """What the console shows: ``exit_code`` 0 for success, and the whole text of ``output``."""
+
     exit_code: int
     output: str
 

@@ -108,7 +108,7 @@ class Core:
         """Nothing of the message happened: say so of each key that its first request names."""
         if request.operation in audit.WRITTEN:
             work = Work(connection, self._vault, caller, at)
-            for key_id in _named(request):
+            for key_id in _ids_of(request):
                 work.note(request.operation, key_id, refusal.scope, refusal.error.reason)
             work.write()
         return refusal.error
@@ -286,7 +286,7 @@ def _trail(work: Work, request: operations.QueryAudit) -> operations.AuditRecord
     return operations.AuditRecords(records=rows)
 
 
-def _named(request: Request[Any]) -> tuple[str, ...]:
+def _ids_of(request: Request[Any]) -> tuple[str, ...]:
     """Ids that the trail has of a request that failed; one empty when it names none."""
     match request:
         case operations.ObjectRequest():

@@ -20,7 +20,7 @@ from protocol.errors import Malformed, NotSent, ProductError
 from protocol.messages.base import Event, Message, Ping, Pong, Reply, Request, sealed_fields
 from protocol.subjects import (
     Link,
-    Parsed,
+    LinkSubject,
     event_subject,
     parse_link,
     reply_prefix,
@@ -220,7 +220,7 @@ class BusPort(Bus, WireSink):
         except Malformed:
             self.counters["malformed"] += 1
 
-    def _on_request(self, parsed: Parsed, reply: str, payload: bytes) -> None:
+    def _on_request(self, parsed: LinkSubject, reply: str, payload: bytes) -> None:
         if not reply.startswith(reply_prefix(self._me, parsed.src)):
             self.counters["forged"] += 1  # its answer would land elsewhere (confused deputy)
             return
