@@ -27,12 +27,10 @@ from protocol.errors import ProductError
 from protocol.messages.agent import CutRule, NodeRunState
 from protocol.messages.host import GetCryptoKeyStatus, HostSummary, QueryHost
 from protocol.messages.kms import GetAttributes
+from protocol.messages.listing import all_events, all_hosts, all_vms
 from protocol.messages.vcenter import (
     HostInfo,
-    ListEvents,
-    ListHosts,
     ListKmsClusters,
-    ListVms,
     ProviderInfo,
     VmInfo,
 )
@@ -137,12 +135,12 @@ async def provider(session: Session, command: commands.DescribeProvider) -> Prov
 
 
 async def _vm_in_vcenter(session: Session, vm: VmName) -> VmInfo | None:
-    listed = (await session.lab.ask(session.lab.vcenter, ListVms())).vms
+    listed = await all_vms(session.lab, session.lab.vcenter)
     return next((v for v in listed if v.vm == vm), None)
 
 
 async def _host_in_vcenter(session: Session, host: NodeName) -> HostInfo | None:
-    listed = (await session.lab.ask(session.lab.vcenter, ListHosts())).hosts
+    listed = await all_hosts(session.lab, session.lab.vcenter)
     return next((h for h in listed if h.host == host), None)
 
 
@@ -172,13 +170,9 @@ async def _last_events(session: Session, *, vm: str = "", host: str = "") -> tup
     """The last events about it, oldest first; none while vCenter is down."""
     if not await vcenter_up(session):
         return ()
-    after, found = 0, []
-    while True:
-        page = (await session.lab.ask(session.lab.vcenter, ListEvents(after=after))).events
-        found += [e for e in page if (vm and e.vm == vm) or (host and e.host == host)]
-        if not page:
-            return tuple(event_line(e) for e in found[-LAST_EVENTS:])
-        after = page[-1].sequence
+    log = await all_events(session.lab, session.lab.vcenter)
+    found = [e for e in log if (vm and e.vm == vm) or (host and e.host == host)]
+    return tuple(event_line(e) for e in found[-LAST_EVENTS:])
 
 
 def _faults(session: Session) -> tuple[str, ...]:

@@ -24,7 +24,8 @@ from lab.errors import KeysteadError
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState, NodeStatus, TpmAct
 from protocol.messages.host import Esxcli, QueryHost
-from protocol.messages.vcenter import AddHost, ListHosts, ListVms
+from protocol.messages.listing import all_hosts, all_vms
+from protocol.messages.vcenter import AddHost
 from protocol.terms import NodeName
 
 SETTLE_S = 180.0  # lab seconds; asking a key server that is silent takes most of it
@@ -105,8 +106,8 @@ async def _settled(session: Session, nodes: tuple[NodeName, ...]) -> None:
     until = lab.monotonic() + SETTLE_S
     while waiting and lab.monotonic() < until and await vcenter_up(session):
         try:
-            seen = {v.vm: v for v in (await lab.ask(lab.vcenter, ListVms())).vms}
-            heard = {h.host: h.boot for h in (await lab.ask(lab.vcenter, ListHosts())).hosts}
+            seen = {v.vm: v for v in await all_vms(lab, lab.vcenter)}
+            heard = {h.host: h.boot for h in await all_hosts(lab, lab.vcenter)}
             own = {n: (await lab.ask(n, QueryHost())).summary for n in waiting}
         except ProductError:
             return  # it halted, or went down again

@@ -44,12 +44,9 @@ from protocol.errors import ProductError
 from protocol.messages.agent import CutRule, LinkRule, NodeRunState, TpmAct, TpmBackend
 from protocol.messages.host import QueryHost
 from protocol.messages.kms import GetAttributes, Locate, QueryAudit
+from protocol.messages.listing import all_events, all_hosts, all_key_status, all_vms
 from protocol.messages.vcenter import (
-    ListEvents,
-    ListHosts,
     ListKmsClusters,
-    ListVms,
-    QueryCryptoKeyStatus,
 )
 from protocol.terms import HostConnectionState, KmipState, NodeName, PowerState, VmCryptoState
 
@@ -63,21 +60,21 @@ async def vcenter_up(session: Session) -> bool:
 
 async def hosts(session: Session, command: commands.GetHosts) -> HostList:
     """See ``GetHosts``."""
-    listed = (await session.lab.ask(session.lab.vcenter, ListHosts())).hosts
+    listed = await all_hosts(session.lab, session.lab.vcenter)
     machines = {s.node: s for s in await session.lab.nodes()}
     return HostList(items=tuple(host_view(h, machines.get(h.host)) for h in listed))
 
 
 async def vms(session: Session, command: commands.GetVms) -> VmList:
     """See ``GetVms``."""
-    listed = (await session.lab.ask(session.lab.vcenter, ListVms())).vms
+    listed = await all_vms(session.lab, session.lab.vcenter)
     heard = await connected_hosts(session)
     return VmList(items=tuple(vm_view(v, stale=v.host not in heard) for v in listed))
 
 
 async def connected_hosts(session: Session) -> frozenset[NodeName]:
     """The hosts that vCenter hears now."""
-    listed = (await session.lab.ask(session.lab.vcenter, ListHosts())).hosts
+    listed = await all_hosts(session.lab, session.lab.vcenter)
     return frozenset(h.host for h in listed if h.connection is HostConnectionState.CONNECTED)
 
 
@@ -89,7 +86,7 @@ async def providers(session: Session, command: commands.GetProviders) -> Provide
 
 async def keys(session: Session, command: commands.GetKeys) -> KeyList:
     """See ``GetKeys``."""
-    reply = await session.lab.ask(session.lab.vcenter, QueryCryptoKeyStatus(), within=ASK_ALL_S)
+    listed = await all_key_status(session.lab, session.lab.vcenter, within_s=ASK_ALL_S)
     return KeyList(
         items=tuple(
             KeyStatus(
@@ -99,7 +96,7 @@ async def keys(session: Session, command: commands.GetKeys) -> KeyList:
                 encrypted_vms=k.encrypted_vms,
                 affected_hosts=k.affected_hosts,
             )
-            for k in reply.keys
+            for k in listed
         )
     )
 
@@ -199,9 +196,9 @@ async def nodes(session: Session, command: commands.GetNodes) -> NodeList:
 
 async def events(session: Session, command: commands.GetEvents) -> EventList:
     """See ``GetEvents``."""
-    page = ListEvents(after=command.after, limit=command.limit)
-    reply = await session.lab.ask(session.lab.vcenter, page)
-    return EventList(items=tuple(event_view(e) for e in reply.events))
+    lab = session.lab
+    found = await all_events(lab, lab.vcenter, after=command.after, limit=command.limit)
+    return EventList(items=tuple(event_view(event) for event in found))
 
 
 async def host_own_view(session: Session, command: commands.GetHostView) -> HostView:
@@ -231,7 +228,7 @@ async def status(session: Session, command: commands.GetStatus) -> LabStatus:
 
 
 async def _counts(session: Session) -> VmCounts:
-    listed = (await session.lab.ask(session.lab.vcenter, ListVms())).vms
+    listed = await all_vms(session.lab, session.lab.vcenter)
     return VmCounts(
         on=sum(v.power is PowerState.ON for v in listed),
         off=sum(v.power is PowerState.OFF for v in listed),

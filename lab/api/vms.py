@@ -9,11 +9,11 @@ from lab.api.session import Session
 from lab.api.views import vm_view
 from protocol.errors import ProductError
 from protocol.messages.host import GuestChallenge, GuestWrite, HostPowerOffVm, HostPowerOnVm
+from protocol.messages.listing import all_vms
 from protocol.messages.vcenter import (
     CreateVm,
     CryptoUnlock,
     EncryptVm,
-    ListVms,
     PowerOffVm,
     PowerOnVm,
 )
@@ -58,7 +58,7 @@ async def _chosen(
     names = set(session.vms(command.vms))
     if command.on_host and host is not None:
         return [(v, host) for v in sorted(names)]
-    listed = (await session.lab.ask(session.lab.vcenter, ListVms())).vms
+    listed = await all_vms(session.lab, session.lab.vcenter)
     return [
         (v.vm, v.host)
         for v in listed
@@ -139,7 +139,7 @@ async def guest_challenge(session: Session, command: commands.VmGuestChallenge) 
 async def _guest(session: Session, message: GuestWrite | GuestChallenge) -> GuestAnswer:
     """Asked of the host that vCenter says it is on."""
     vm = session.vm(message.vm)
-    listed = (await session.lab.ask(session.lab.vcenter, ListVms())).vms
+    listed = await all_vms(session.lab, session.lab.vcenter)
     host = next(v.host for v in listed if v.vm == vm)
     answer = await session.lab.ask(host, message)
     return GuestAnswer(
