@@ -3,7 +3,7 @@
 - ``capabilities``  the table of management types: who makes keys, who brings values to hosts, who
   answers for health and key status, which events tell of it; pure
 - ``provider``      the protocol of a provider whose key servers vCenter asks itself
-- ``standard``      the standard provider: KMIP servers (section 3 of the rules): built
+- ``standard``      the standard provider: KMIP servers (STD rules): built
 - ``registry``      finds a provider by name, and fetches values of keys for one delivery
 
 Trusted (Trust Authority) and native providers are rows of the table and not built: what needs
