@@ -24,7 +24,7 @@ from chaos.hypotheses.probes import PROBES, Operations, Sources
 from chaos.keeper import HealReport, Keeping, StillThere
 from chaos.lab import Lab
 from chaos.observe.guests import Guests
-from chaos.observe.recoveries import EVERY, Recoveries
+from chaos.observe.recoveries import EVERY_S, Recoveries
 from chaos.observe.snapshot import Snapshot
 from chaos.verdict import WORDS, Exit, Verdict, exit_of
 from chaos.workload import Means, load_name, perform
@@ -123,7 +123,7 @@ class _Run:
             return
         await self.recoveries.begin()
         self.start = self.lab.monotonic()
-        self.progress("faults", f"{len(plan.faults)} faults in {plan.duration:g} s")
+        self.progress("faults", f"{len(plan.faults)} faults in {plan.duration_s:g} s")
         try:
             await self._fault_phase()
         except* ChaosError as group:
@@ -153,7 +153,7 @@ class _Run:
                 for fault in self.plan.faults
             ]
             work.append(group.create_task(self._workload(), name="workload"))
-            work.append(group.create_task(self._sleep_to(self.plan.duration), name="duration"))
+            work.append(group.create_task(self._sleep_to(self.plan.duration_s), name="duration"))
             samples = [
                 group.create_task(self.hypotheses.sample(probe, self.start), name="during")
                 for probe in self.hypotheses.of("during")
@@ -171,7 +171,7 @@ class _Run:
         about: dict[str, Any] = {"id": planned.id, "planned": planned.at}
         about["summary"] = fault.summary()
         try:
-            await self.keeper.inject(fault, self.plan.lease)
+            await self.keeper.inject(fault, self.plan.lease_s)
         except ChaosError as error:
             self.history.add("fault", op=fault.kind, **about, error=str(error))
             if all(active.fault.id != planned.id for active in self.keeper.active()):
@@ -201,20 +201,20 @@ class _Run:
                 group.create_task(work, name=f"{arrival.op}-{arrival.number}")
 
     async def _guard(self) -> None:
-        await self._sleep_to(self.plan.max_duration)
-        raise ChaosError("KS-CHAOS-203", f"after {self.plan.max_duration:g} s")
+        await self._sleep_to(self.plan.max_duration_s)
+        raise ChaosError("KS-CHAOS-203", f"after {self.plan.max_duration_s:g} s")
 
     async def _renew(self) -> None:
         """Carry leases on; one that is over already ran out unseen by its fault's own task."""
         while True:
-            await self.lab.sleep(self.plan.lease / 3)
+            await self.lab.sleep(self.plan.lease_s / 3)
             for active in self.keeper.active():
                 if active.fault.id not in self.begun or active.until == 0:
                     continue
                 if self.lab.monotonic() >= active.until:
                     raise ChaosError("KS-CHAOS-202", f"{active.fault.id} outlived its lease")
                 try:
-                    await self.keeper.renew(active.fault.id, self.plan.lease)
+                    await self.keeper.renew(active.fault.id, self.plan.lease_s)
                 except ChaosError as error:
                     if error.id != "KS-CHAOS-104":  # it ended in order meanwhile
                         raise
@@ -222,7 +222,7 @@ class _Run:
     async def _watch(self) -> None:
         while True:
             await self.recoveries.look()
-            await self.lab.sleep(EVERY)
+            await self.lab.sleep(EVERY_S)
 
     async def heal_all(self) -> None:
         """Take back all this run began; what others did to the lab is not its business."""
@@ -287,10 +287,10 @@ class _Run:
         if self.harness:
             self.progress("after", "skipped: the faults did not go as planned")
         else:
-            within = self.plan.recover
-            self.progress("recover", f"{len(live)} hypotheses within {within or 0:g} s")
-            results = await self._recovered(live, within or 0.0)
-            if within is None:
+            within_s = self.plan.recover_s
+            self.progress("recover", f"{len(live)} hypotheses within {within_s or 0:g} s")
+            results = await self._recovered(live, within_s or 0.0)
+            if within_s is None:
                 self.judged += results
             else:
                 self.recovery += results
@@ -304,11 +304,11 @@ class _Run:
         await self._last_looks()
         self.judged += judge(self.plan.checks, self.history.records)
 
-    async def _recovered(self, live: list[PlannedProbe], within: float) -> list[CheckResult]:
+    async def _recovered(self, live: list[PlannedProbe], within_s: float) -> list[CheckResult]:
         """The live probes of ``after``, with boots still being watched."""
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(self._watch(), name="watch")
-            results = await self.hypotheses.until_hold(live, within)
+            results = await self.hypotheses.until_hold(live, within_s)
             watch.cancel()
         return results
 

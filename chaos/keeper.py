@@ -21,7 +21,7 @@ from chaos.lab import Lab
 
 BITE_TRIES = 3
 HEAL_TRIES = 6
-PAUSE = 1.0
+PAUSE_S = 1.0
 PASSES = 3
 
 
@@ -72,16 +72,16 @@ class HealReport(msgspec.Struct, frozen=True, kw_only=True):
 class Keeping(Protocol):
     """What the engine needs of a keeper; a supervisor may serve it over its own channel."""
 
-    async def inject(self, fault: Fault, lease: float | None = None) -> ActiveFault:
-        """Make it so and see it bite; ``lease`` lab seconds until it heals itself.
+    async def inject(self, fault: Fault, lease_s: float | None = None) -> ActiveFault:
+        """Make it so and see it bite; ``lease_s`` lab seconds until it heals itself.
 
         Raises ``ChaosError``: 105 the id is taken, 106 it cannot act here (nothing was done), 102
         it could not be made, 101 it does not bite.
         """
         ...
 
-    async def renew(self, id: str, lease: float) -> ActiveFault:
-        """Let its lease last ``lease`` lab seconds from now; KS-CHAOS-104 when it is gone."""
+    async def renew(self, id: str, lease_s: float) -> ActiveFault:
+        """Let its lease last ``lease_s`` lab seconds from now; KS-CHAOS-104 when it is gone."""
         ...
 
     async def heal(self, id: str, *, with_cure: bool = False) -> HealReport:
@@ -135,8 +135,8 @@ class FaultKeeper:
             cure="" if kept.fault.reversible else kept.fault.cure_text(),
         )
 
-    async def inject(self, fault: Fault, lease: float | None = None) -> ActiveFault:
-        """Make it so and see it bite; ``lease`` lab seconds until it heals itself.
+    async def inject(self, fault: Fault, lease_s: float | None = None) -> ActiveFault:
+        """Make it so and see it bite; ``lease_s`` lab seconds until it heals itself.
 
         Raises ``ChaosError``: 105 the id is taken, 106 it cannot act here (nothing was done),
         102 it could not be made, 101 it does not bite. After 101 and 102 it has been taken
@@ -149,7 +149,7 @@ class FaultKeeper:
             if shared:
                 raise ChaosError("KS-CHAOS-106", f"{kept.fault.id} holds the {shared[0]} already")
         now = self._lab.monotonic()
-        until = now + lease if lease else 0.0
+        until = now + lease_s if lease_s else 0.0
         kept = _Kept(fault, now, until, FaultState.BEGINNING, {})
         self._kept[fault.id] = kept
         async with self._lock(fault.id):
@@ -188,10 +188,10 @@ class FaultKeeper:
         left = f"; still listed: {kept.seen}" if kept.fault.id in self._kept else ""
         return ChaosError(id, f"{kept.fault.id} ({kept.fault.kind}): {seen}{left}")
 
-    async def renew(self, id: str, lease: float) -> ActiveFault:
+    async def renew(self, id: str, lease_s: float) -> ActiveFault:
         """Carry its lease on; KS-CHAOS-104 when it is gone."""
         kept = self._of(id)
-        until = self._lab.monotonic() + lease
+        until = self._lab.monotonic() + lease_s
         try:
             await kept.fault.renew(self._lab, until)
             kept.until = until
@@ -239,10 +239,10 @@ class FaultKeeper:
                         kept.until = 0.0
         return self._report(over)
 
-    async def keep_leases(self, every: float) -> None:
-        """``lapse`` each ``every`` lab seconds, for as long as the task that runs this lives."""
+    async def keep_leases(self, every_s: float) -> None:
+        """``lapse`` each ``every_s`` lab seconds, for as long as the task that runs this lives."""
         while True:
-            await self._lab.sleep(every)
+            await self._lab.sleep(every_s)
             await self.lapse()
 
     async def _heal(self, kept: _Kept, *, with_cure: bool) -> None:
@@ -272,7 +272,7 @@ class FaultKeeper:
         seen = ""
         for attempt in range(tries):
             if attempt:
-                await self._lab.sleep(PAUSE)
+                await self._lab.sleep(PAUSE_S)
             try:
                 seen = await look()
             except REFUSALS as error:

@@ -25,7 +25,7 @@ from chaos.workload import OPERATIONS, Arrival, draw_arrivals
 from chaos.yaml_file import Path
 from protocol.terms import NodeName, Role, VmName
 
-FORMAT = 1
+FORMAT = 2
 
 
 class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,8 +51,8 @@ class PlannedProbe(msgspec.Struct, frozen=True, kw_only=True):
     """A hypothesis: ``when`` is before, during or after; times are lab seconds.
 
     ``start`` and ``until`` are counted from the begin of the fault phase (None: to its end). Of
-    ``before``, ``within`` is how long it may take to hold; of ``during``, ``every`` is the time
-    from one measurement to the next, and ``grace`` how long it may fail to hold.
+    ``before``, ``within_s`` is how long it may take to hold; of ``during``, ``every_s`` is the time
+    from one measurement to the next, and ``grace_s`` how long it may fail to hold.
     """
 
     when: str
@@ -62,11 +62,11 @@ class PlannedProbe(msgspec.Struct, frozen=True, kw_only=True):
     hosts: tuple[NodeName, ...] = ()
     op: str | None = None
     view: str = "host"
-    within: float = 0.0
+    within_s: float = 0.0
     start: float = 0.0
     until: float | None = None
-    every: float = 10.0
-    grace: float = 0.0
+    every_s: float = 10.0
+    grace_s: float = 0.0
 
     def scope(self) -> Scope:
         """What the probe is asked about."""
@@ -89,9 +89,9 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A resolved experiment: every name is a node or VM, every time in lab seconds.
 
-    ``duration`` is the length of the fault phase, ``max_duration`` that of the whole run at most,
-    ``lease`` that of a fault until it is renewed, ``recover`` what the probes of ``after`` may take
-    (None: they must hold at once).
+    ``duration_s`` is the length of the fault phase, ``max_duration_s`` what it may take before it
+    is given up, ``lease_s`` how long a fault lasts unless it is renewed, ``recover_s`` what the
+    probes of ``after`` may take to hold (None: they must hold at once).
     """
 
     format: int = FORMAT
@@ -99,10 +99,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     seed: int
     file: str
-    duration: float
-    max_duration: float
-    lease: float
-    recover: float | None
+    duration_s: float
+    max_duration_s: float
+    lease_s: float
+    recover_s: float | None
     requires: Needs
     topology: Any
     faults: tuple[PlannedFault, ...]
@@ -125,9 +125,9 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
         if made is not None:
             faults.append(made)
     ends = [at for fault in faults for at in (fault.at, fault.until) if at is not None]
-    duration = experiment.heading.duration or max(ends, default=0.0)
-    _fits(document, experiment, faults, directory, duration)
-    arrivals = _arrivals(document, experiment, directory, seed, duration)
+    duration_s = experiment.heading.duration or max(ends, default=0.0)
+    _fits(document, experiment, faults, directory, duration_s)
+    arrivals = _arrivals(document, experiment, directory, seed, duration_s)
     probes = [
         made
         for when in ("before", "during", "after")
@@ -143,10 +143,10 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
         title=experiment.heading.title,
         seed=seed,
         file=document.file,
-        duration=duration,
-        max_duration=experiment.guards.max_duration,
-        lease=experiment.guards.lease,
-        recover=experiment.recover,
+        duration_s=duration_s,
+        max_duration_s=experiment.guards.max_duration,
+        lease_s=experiment.guards.lease,
+        recover_s=experiment.recover,
         requires=Needs(**experiment.requires.model_dump()),
         topology=experiment.topology,
         faults=tuple(sorted(faults, key=lambda fault: fault.at)),
@@ -178,8 +178,8 @@ def _fault(
         document.add(path, error.id, error.text)
         return None
     at = round(_begin(scheduled, by_id), 6)
-    lasts = scheduled.entry.for_ if scheduled.entry.for_ is not None else scheduled.type.lasts
-    until = None if lasts is None else round(at + lasts, 6)
+    lasts_s = scheduled.entry.for_ if scheduled.entry.for_ is not None else scheduled.type.lasts_s
+    until = None if lasts_s is None else round(at + lasts_s, 6)
     return PlannedFault(
         id=scheduled.id,
         kind=fault.kind,
@@ -199,12 +199,12 @@ def _fits(
     experiment: Experiment,
     faults: list[PlannedFault],
     directory: Directory,
-    duration: float,
+    duration_s: float,
 ) -> None:
     """Time limit, blast radius, and no two faults that hold the power of one node at once."""
     limit = experiment.guards.max_duration
-    if duration > limit:
-        text = f"the schedule takes {duration:g} s, max_duration is {limit:g} s"
+    if duration_s > limit:
+        text = f"the schedule takes {duration_s:g} s, max_duration is {limit:g} s"
         document.add(("guards",), "KS-CHAOS-013", text)
     roles = {entry.node: entry.role for entry in directory.nodes}
     touched = list(dict.fromkeys(node for f in faults for node in f.fault().touches()))
@@ -223,19 +223,19 @@ def _fits(
         if used > bound:
             document.add(path, "KS-CHAOS-012", f"{used} {key} are touched, {bound} are allowed")
     places = {scheduled.id: place for place, scheduled in enumerate(experiment.faults)}
-    for first, second in _clashes(faults, duration):
+    for first, second in _clashes(faults, duration_s):
         text = f"{first.id!r} and {second.id!r} hold the power of the same node at the same time"
         document.add(("schedule", places[second.id]), "KS-CHAOS-020", text)
 
 
 def _clashes(
-    faults: list[PlannedFault], duration: float
+    faults: list[PlannedFault], duration_s: float
 ) -> list[tuple[PlannedFault, PlannedFault]]:
     holding = [f for f in faults if f.fault().holds_power]
     found = []
     for place, first in enumerate(holding):
         for second in holding[place + 1 :]:
-            ends = [duration if f.until is None else f.until for f in (first, second)]
+            ends = [duration_s if f.until is None else f.until for f in (first, second)]
             apart = first.at > ends[1] or second.at > ends[0]
             nodes = set(first.fault().touches())
             if not apart and any(node in nodes for node in second.fault().touches()):
@@ -244,7 +244,7 @@ def _clashes(
 
 
 def _arrivals(
-    document: Document, experiment: Experiment, directory: Directory, seed: int, duration: float
+    document: Document, experiment: Experiment, directory: Directory, seed: int, duration_s: float
 ) -> tuple[Arrival, ...]:
     drawn: list[tuple[float, int, str, str]] = []
     for place, load in enumerate(experiment.workload):
@@ -256,7 +256,7 @@ def _arrivals(
             except ChaosError as error:
                 document.add(("workload", place), error.id, error.text)
                 continue
-        until = duration if load.until is None else min(load.until, duration)
+        until = duration_s if load.until is None else min(load.until, duration_s)
         for at, target in draw_arrivals(load.op, load.rate, (load.from_, until), targets, draws):
             drawn.append((at, place, load.op, target))
     drawn.sort()
@@ -292,11 +292,11 @@ def _probe(
             hosts=hosts,
             op=probed.op,
             view=probed.view,
-            within=probed.within,
+            within_s=probed.within,
             start=probed.from_,
             until=probed.until,
-            every=max(probed.every, 0.1),
-            grace=probed.grace,
+            every_s=max(probed.every, 0.1),
+            grace_s=probed.grace,
         )
     ]
 
@@ -323,7 +323,7 @@ def render(made: Plan) -> str:
     """For people: every fault, arrival count, probe and check, in order of time."""
     lines = [
         f"{made.name}: {made.title}",
-        f"seed {made.seed}, fault phase {made.duration:g} s, lease {made.lease:g} s",
+        f"seed {made.seed}, fault phase {made.duration_s:g} s, lease {made.lease_s:g} s",
         "",
         "faults",
     ]
@@ -335,6 +335,6 @@ def render(made: Plan) -> str:
         lines += ["", f"workload: {len(made.arrivals)} arrivals"]
         lines += [f"  {a.at:8.3f} s  {a.op} {a.target}".rstrip() for a in made.arrivals]
     lines += ["", "hypothesis", *(f"  {probe.label()}" for probe in made.probes)]
-    if made.recover is not None:
-        lines.append(f"  the live ones of `after` hold within {made.recover:g} s of the heal")
+    if made.recover_s is not None:
+        lines.append(f"  the live ones of `after` hold within {made.recover_s:g} s of the heal")
     return "\n".join([*lines, "", f"checks: {', '.join(made.checks)}"])

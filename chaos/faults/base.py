@@ -73,15 +73,15 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
 
     ``kind`` is its name in files and commands (``link.cut``). ``id`` is unique in the lab.
     ``holds_power`` marks faults that decide whether a node runs: two of them at once on one
-    node would undo each other. ``lasts`` is the length of an interval whose file gives none; None:
-    until the end of the run.
+    node would undo each other. ``lasts_s`` is the length of an interval whose file gives none;
+    None: until the end of the run.
     """
 
     kind: ClassVar[str]
     params: ClassVar[type[Params]]
     reversible: ClassVar[bool] = True
     holds_power: ClassVar[bool] = False
-    lasts: ClassVar[float | None] = None
+    lasts_s: ClassVar[float | None] = None
     id: str
 
     @classmethod

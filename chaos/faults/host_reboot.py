@@ -14,7 +14,7 @@ class HostReboot(PowerFault, frozen=True, kw_only=True):
     kind: ClassVar[str] = "host.reboot"
     way: ClassVar[str] = "stop"
     verb: ClassVar[str] = "orderly stop of"
-    lasts: ClassVar[float | None] = 0.0
+    lasts_s: ClassVar[float | None] = 0.0
 
     @classmethod
     def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:

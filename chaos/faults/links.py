@@ -22,7 +22,7 @@ from protocol.terms import NodeName
 
 Edge = tuple[NodeName, NodeName]
 AT_ONCE = 64
-HEAL_WITHIN = 5.0
+HEAL_WITHIN_S = 5.0
 MISSED = 1e-6
 """How likely a bite check may be to see nothing although the fault is there."""
 
@@ -111,7 +111,7 @@ class LinkFault(Fault, frozen=True, kw_only=True):
         if left:
             return f"{len(left)} rules are still in the desired set"
         free = [edge for edge in await self.probed(lab) if not _covered(lab, edge)]
-        results = await ping(lab, free, within=HEAL_WITHIN, count=1)
+        results = await ping(lab, free, within=HEAL_WITHIN_S, count=1)
         silent = [edge for edge, result in results.items() if result.answered == 0]
         if silent and await lab.broker_up():
             return f"no canary passes from {silent[0][0]} to {silent[0][1]}"

@@ -11,8 +11,8 @@ from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState
 from protocol.terms import NodeName
 
-RESPAWN_WITHIN = 120.0
-LOOK_EVERY = 0.5
+RESPAWN_WITHIN_S = 120.0
+LOOK_EVERY_S = 0.5
 
 
 class ProcKill(NodesFault, frozen=True, kw_only=True):
@@ -50,10 +50,10 @@ class ProcKill(NodesFault, frozen=True, kw_only=True):
         async def back(node: NodeName) -> None:
             waited = 0.0
             while not await lab.respawned(node):
-                if waited >= RESPAWN_WITHIN:
+                if waited >= RESPAWN_WITHIN_S:
                     raise InvalidState(f"the process of {node} does not come back")
-                await lab.sleep(LOOK_EVERY)
-                waited += LOOK_EVERY
+                await lab.sleep(LOOK_EVERY_S)
+                waited += LOOK_EVERY_S
             await lab.power_on(node)
 
         await all_of(was_on(notes, self.nodes), back)

@@ -12,7 +12,7 @@ from chaos.hypotheses.probes import PROBES, Measured, Sources
 from chaos.lab import Lab
 from chaos.observe.snapshot import Snapshot
 
-AGAIN = 1.0  # lab seconds from one try to the next
+AGAIN_S = 1.0  # lab seconds from one try to the next
 
 
 @dataclass
@@ -53,13 +53,13 @@ class Hypotheses:
         """Each probe of ``before``, tried again until it holds or its ``within`` is over."""
         results = []
         for probe in self.of("before"):
-            results += await self.until_hold([probe], probe.within)
+            results += await self.until_hold([probe], probe.within_s)
         return results
 
-    async def until_hold(self, probes: list[PlannedProbe], within: float) -> list[CheckResult]:
+    async def until_hold(self, probes: list[PlannedProbe], within_s: float) -> list[CheckResult]:
         """The last measurement of each, made again every lab second until all hold at once.
 
-        After ``within`` lab seconds the last results stand as they are.
+        After ``within_s`` lab seconds the last results stand as they are.
         """
         begin = self.lab.monotonic()
         while True:
@@ -67,9 +67,9 @@ class Hypotheses:
             found = [await self.measure(probe, look) for probe in probes]
             results = [self.judged(p, f) for p, f in zip(probes, found, strict=True)]
             passed = self.lab.monotonic() - begin
-            if all(r.result is CheckOutcome.PASS for r in results) or passed + AGAIN > within:
+            if all(r.result is CheckOutcome.PASS for r in results) or passed + AGAIN_S > within_s:
                 return results
-            await self.lab.sleep(AGAIN)
+            await self.lab.sleep(AGAIN_S)
 
     async def sample(self, probe: PlannedProbe, start: float) -> CheckResult:
         """Measure a probe of ``during`` again and again, from its ``start`` to its ``until``.
@@ -77,7 +77,7 @@ class Hypotheses:
         ``start`` is the begin of the fault phase (lab seconds). The probe fails when it does not
         hold for longer than its grace, at any time.
         """
-        until = min(self.plan.duration, probe.until or self.plan.duration)
+        until = min(self.plan.duration_s, probe.until or self.plan.duration_s)
         await self._sleep_to(start + probe.start)
         bad_since: float | None = None
         worst: CheckResult | None = None
@@ -91,10 +91,10 @@ class Hypotheses:
                 seen += 1
             elif result.result is CheckOutcome.FAIL:
                 bad_since = began if bad_since is None else bad_since
-                if now - bad_since >= probe.grace and worst is None:
+                if now - bad_since >= probe.grace_s and worst is None:
                     text = f"{result.text}, {began - start:.1f} s after the begin"
                     worst = CheckResult(name=result.name, result=CheckOutcome.FAIL, text=text)
-            await self._sleep_to(began + probe.every)
+            await self._sleep_to(began + probe.every_s)
         if worst is not None:
             return worst
         if not seen:

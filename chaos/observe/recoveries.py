@@ -15,7 +15,7 @@ from protocol.messages.agent import NodeRunState
 from protocol.messages.host import QueryHost
 from protocol.terms import NodeName, PowerState, VmName
 
-EVERY = 1.0
+EVERY_S = 1.0
 GET = "Get"
 
 

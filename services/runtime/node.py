@@ -33,7 +33,7 @@ from services.runtime.service import Halted, Node, Peer, PowerInputs, ServedBy, 
 from services.runtime.turns import Ticket, Turns
 
 CONCURRENCY = 512  # requests a node works on at once; over it the caller gets Busy
-STOP_LIMIT = 10.0  # lab seconds that running requests get at an orderly stop
+STOP_LIMIT_S = 10.0  # lab seconds that running requests get at an orderly stop
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class NodeRunner(Node):
     async def _wind_down(self) -> None:
         self.bus.accept = None
         try:
-            async with self.ports.clock.timeout(STOP_LIMIT):
+            async with self.ports.clock.timeout(STOP_LIMIT_S):
                 while self._running:
                     self._idle.clear()
                     await self._idle.wait()

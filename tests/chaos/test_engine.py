@@ -154,7 +154,7 @@ def test_reaching_outside_the_simulation_voids_the_run(world: World) -> None:
 
 
 def test_a_run_that_takes_too_long_is_stopped_and_healed(world: World) -> None:
-    made = msgspec.structs.replace(planned(world, CUT), max_duration=12.0)
+    made = msgspec.structs.replace(planned(world, CUT), max_duration_s=12.0)
     verdict, _ = play(world, made)
     assert verdict.exit_code == 5
     assert "KS-CHAOS-203" in verdict.reasons[0]

@@ -65,7 +65,7 @@ def test_the_same_id_twice_is_refused(world: World) -> None:
 
 def test_a_lease_that_is_not_renewed_ends_the_fault(world: World) -> None:
     keeper, lab = world.keeper, world.lab
-    world.run(keeper.inject(fault_of(world, "link.cut", CUT, "wan"), lease=30.0))
+    world.run(keeper.inject(fault_of(world, "link.cut", CUT, "wan"), lease_s=30.0))
     world.run(lab.sleep(20.0))
     assert world.run(keeper.lapse()).healed == ()
     world.run(keeper.renew("wan", 30.0))

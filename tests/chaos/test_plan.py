@@ -50,7 +50,7 @@ schedule:
     at = {f.id: (f.at, f.until) for f in found.faults}
     assert at == {"wan": (30.0, 330.0), "dark": (50.0, 65.0), "late": (50.0, 50.0)}
     assert [f.id for f in found.faults] == ["wan", "dark", "late"]
-    assert found.duration == 330.0
+    assert found.duration_s == 330.0
     dark: Any = next(f for f in found.faults if f.id == "dark").fault()
     assert len(dark.nodes) == 2
     assert set(dark.nodes) <= set(HOSTS)
@@ -89,7 +89,7 @@ def test_one_stream_does_not_re_time_another() -> None:
 def test_a_stored_plan_is_the_plan() -> None:
     found = made(LOAD)
     assert load_plan(dump_plan(found)) == found
-    for data in (b"", b"{}", dump_plan(found).replace(b'"format": 1', b'"format": 2')):
+    for data in (b"", b"{}", dump_plan(found).replace(b'"format": 2', b'"format": 1')):
         with pytest.raises(ChaosError, match="KS-CHAOS-109"):
             load_plan(data)
 
@@ -130,5 +130,5 @@ schedule:
   - {id: b, at: 10s, for: 20s, fault: proc.kill, on: esxi-004}
 """
     assert refused(clash) == [(8, "KS-CHAOS-020")]
-    assert made(clash.replace("at: 10s", "at: 21s")).duration == 41.0
-    assert made(clash.replace("esxi-004}", "esxi-005}")).duration == 30.0
+    assert made(clash.replace("at: 10s", "at: 21s")).duration_s == 41.0
+    assert made(clash.replace("esxi-004}", "esxi-005}")).duration_s == 30.0

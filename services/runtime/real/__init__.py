@@ -5,5 +5,6 @@
 - ``disk`` (with ``trees``, ``database``)  a node's storage as a folder
 - ``datastore``            a cluster's array as a folder that many processes share
 - ``files``                replaces plain files of the machine
+- ``tpm_nv``               the permanent state of a TPM in a file
 - ``world``                joins them into the lives of nodes
 """

@@ -29,9 +29,9 @@ from services.runtime.real.datastore import LabArray
 from services.runtime.real.disk import LabDisk, LabStore
 from services.runtime.real.files import replace_file
 from services.runtime.real.rng import LabRng
+from services.runtime.real.tpm_nv import FileNv
 from services.runtime.tpm.backends import open_device
 from services.runtime.tpm.device import TpmDevice
-from services.runtime.tpm.nv import FileNv
 from services.runtime.tpm.pool import PoolRunner
 from services.runtime.tpm.port import TpmPort
 from services.runtime.world import World

@@ -5,7 +5,7 @@ Map:
 - ``backends`` which are there, and the device that one of them makes: ``open_device``,
   ``available`` and ``probe`` for the lab and ``doctor``.
 - ``device``   ``TpmDevice``: the thing itself, which outlives a host's lives.
-- ``nv``       where a TPM's permanent state is kept: memory or a file of the lab.
+- ``nv``       what holds a TPM's permanent state, and its image in memory.
 - ``base``     what every backend shares: power, its lock, its NV image, the lab's commands.
 - ``checks``   what every backend refuses before it asks its TPM.
 - ``library``  private copies of libtpms, many TPMs in one process.

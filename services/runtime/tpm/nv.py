@@ -6,8 +6,6 @@ A damaged state is not refused here: the TPM itself finds it at power-on and fai
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
@@ -43,34 +41,6 @@ class MemoryNv(NvStore):
 
     def store(self, image: bytes) -> None:
         self._image = image
-
-
-class FileNv(NvStore):
-    """An image in a file of the lab's state folder, mode 0600, replaced atomically and synced."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def load(self) -> bytes:
-        try:
-            return self._path.read_bytes()
-        except FileNotFoundError:
-            return b""
-
-    def store(self, image: bytes) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._path.with_name(self._path.name + ".new")
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(image)
-            file.flush()
-            os.fsync(fd)
-        fresh.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 class ForeignImage(ValueError):

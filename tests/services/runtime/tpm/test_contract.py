@@ -23,9 +23,10 @@ from protocol.tpm.structures import (
     PcrSelection,
     SealedBlob,
 )
+from services.runtime.real.tpm_nv import FileNv
 from services.runtime.tpm.backends import open_device
 from services.runtime.tpm.device import TpmDevice
-from services.runtime.tpm.nv import FileNv, ForeignImage, MemoryNv
+from services.runtime.tpm.nv import ForeignImage, MemoryNv
 from tests.services.runtime.tpm.boots import (
     ALL,
     EVENTS,
