@@ -149,11 +149,9 @@ class LabCore(ABC):
         return reply.nodes[0]
 
     async def ask(self, node: NodeName, message: Request[R], *, within: float = 30.0) -> R:
-        body = bytes(encode_message(message))
-        name = type(message).__name__
-        answer = await self.tell(
-            node, Ask(node=node, name=name, body=body, within_s=within), within + 1.0
-        )
+        name, body = type(message).__name__, encode_message(message)
+        question = Ask(node=node, name=name, body=body, within_s=within)
+        answer = await self.tell(node, question, within + 1.0)
         if answer.error is not None:
             raise from_body(answer.error)
         return cast(R, decode_message(answer.name, answer.body))

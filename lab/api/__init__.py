@@ -9,6 +9,7 @@ answer if there is none that fits, its function, a line in ``table``, its looks 
 - ``table``     joins command, answer, function; ``perform`` does one on a ``session``
 - ``look``, ``hosts``, ``vms``, ``keys``, ``faults``, ``describe``, ``experiments``
                 the functions, by noun
+- ``remote``    a running lab over its control broker    - ``schema``  all commands and answers
 - ``views``     from messages of services to answers    - ``reasons``  why it is so, pure
 - ``refusal``   the product's no, for people            - ``following``  vCenter's events to the end
 """

@@ -10,7 +10,7 @@ from lab.api import commands
 from lab.api.answers import (
     EsxcliResult,
     Host,
-    HostPause,
+    HostPaused,
     HostPauseList,
     HostPower,
     HostPowerList,
@@ -148,7 +148,7 @@ async def resume(session: Session, command: commands.HostResume) -> HostPauseLis
 
 
 async def _paused(session: Session, nodes: tuple[NodeName, ...]) -> HostPauseList:
-    items = [HostPause(host=node, paused=await session.lab.paused(node)) for node in nodes]
+    items = [HostPaused(host=node, paused=await session.lab.paused(node)) for node in nodes]
     return HostPauseList(items=tuple(items))
 
 

@@ -13,10 +13,9 @@ import msgspec
 
 from lab.api.commands import Command, answer_type, name_of
 from lab.errors import KeysteadError
-from protocol.messages.base import Event, Repeat, Reply, Request
+from protocol.messages.base import NIL, Event, Repeat, Reply, Request
 
 A = TypeVar("A")
-_NOTHING = msgspec.Raw(b"\xc0")
 
 
 class RunCommand(Request["CommandDone"], frozen=True, kw_only=True):
@@ -29,7 +28,7 @@ class RunCommand(Request["CommandDone"], frozen=True, kw_only=True):
 class CommandDone(Reply, frozen=True, kw_only=True):
     """The answer, encoded; or the failure: an error id, what happened, what to do."""
 
-    answer: msgspec.Raw = _NOTHING
+    answer: msgspec.Raw = NIL
     error_id: str = ""
     error: str = ""
     fix: str = ""

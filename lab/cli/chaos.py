@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from lab.api.commands import ChaosPlay, ChaosStop, GetDirectory
-from lab.cli.connect import Connection
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, field, hint, plain, say, show
 from lab.errors import KeysteadError
@@ -140,13 +139,14 @@ async def _on_running(experiment: str, seed: int | None, options: Options) -> in
     from chaos.errors import ChaosError
     from chaos.experiment.lint import read_experiment
     from chaos.experiment.plan import plan as make_plan
+    from lab.api.remote import Remote
     from lab.runs.play import begin
     from lab.runs.prepare import Prepared, find, seed_of
     from lab.supervise.state_folder import LabFolder
     from lab.topology.lab_file import LabFile
     from lab.topology.lab_file import plan as plan_topology
 
-    async with Connection(options) as lab:
+    async with Remote(LabFolder(options.name)) as lab:
         there = await lab.do(GetDirectory())
         record = LabFolder(options.name).record()
         if record is None:

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from cyclopts import App, Parameter
 
-from lab.cli.connect import Connection, not_there
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import field, is_document, json_line, moment, plain, say, table, text
 from lab.cli.values import duration
 from lab.errors import KeysteadError
 from lab.logs.read import NodeLogs
-from lab.supervise.launching import LabState, state_of
+from lab.supervise.launching import LabState, not_running, state_of
 from lab.supervise.state_folder import LabFolder
 
 if TYPE_CHECKING:
@@ -52,8 +51,9 @@ def events(
 
 async def _events(options: Options, follow: bool, after: int) -> None:
     from lab.api.following import all_events, follow_events
+    from lab.api.remote import Remote
 
-    async with Connection(options) as lab:
+    async with Remote(LabFolder(options.name)) as lab:
         if not follow:
             _show_events(await all_events(lab.do, after), options, follow)
             return
@@ -101,7 +101,7 @@ def logs(
     folder = LabFolder(options.name)
     record = folder.record()
     if record is None:
-        raise not_there(folder)
+        raise not_running(folder)
     known = _known_nodes(record.file, len(record.hosts_added))
     for node in nodes:
         if node not in known:

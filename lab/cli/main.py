@@ -41,6 +41,7 @@ def build() -> App:
         keys,
         labs,
         measure,
+        schema,
         vms,
     )
 
@@ -56,7 +57,7 @@ def build() -> App:
     for name, text in GROUPS.items():
         app.command(App(name=name, help=text, help_format="plaintext"))
     looking = (journal, hosts, vms, keys, faults, describe, explain)
-    for module in (labs, *looking, chaos, doctor, measure):
+    for module in (labs, *looking, chaos, doctor, measure, schema):
         module.register(app)
     return app
 

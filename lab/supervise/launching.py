@@ -49,6 +49,29 @@ def state_of(folder: LabFolder) -> LabState | None:
     return LabState.KILLED if (folder.path / "supervisor").exists() else LabState.STOPPED
 
 
+def not_running(folder: LabFolder) -> KeysteadError:
+    """Why a lab cannot be commanded now, and what to do."""
+    again = "" if folder.name == "default" else f" --name {folder.name}"
+    match state_of(folder):
+        case None:
+            return KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
+        case LabState.STOPPED:
+            return KeysteadError(
+                "KS-LAB-001",
+                f"the lab {folder.name} is stopped; its state is in {folder.path}",
+                f"keystead up{again}",
+            )
+        case LabState.KILLED:
+            return KeysteadError(
+                "KS-LAB-001",
+                f"the supervisor of the lab {folder.name} was killed; its state is in "
+                f"{folder.path}",
+                f"`keystead up{again}` goes on from it",
+            )
+        case LabState.RUNNING | LabState.BUSY:
+            return KeysteadError("KS-LAB-002", f"the lab {folder.name} is being started or stopped")
+
+
 def summary(file: Mapping[str, Any], added: int = 0) -> dict[str, Any]:
     """What a Lab file (all overrides applied) comes to; ``added`` hosts came later.
 

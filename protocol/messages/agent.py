@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from protocol.errors import ErrorBody
-from protocol.messages.base import Event, Repeat, Reply, Request
+from protocol.messages.base import NIL, Event, Repeat, Reply, Request
 from protocol.messages.host import Done
 from protocol.terms import ClusterName, NodeName, Role
 from protocol.tpm.structures import TpmInfo
@@ -148,15 +148,15 @@ class Ask(Request["Answer"], frozen=True, kw_only=True):
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     node: NodeName
     name: str
-    body: bytes
+    body: msgspec.Raw
     within_s: float
 
 
 class Answer(Reply, frozen=True, kw_only=True):
-    """Either a reply message (``name``, ``body``) or ``error``."""
+    """Either a reply message (``name``, and ``body`` as it is encoded) or ``error``."""
 
     name: str = ""
-    body: bytes = b""
+    body: msgspec.Raw = NIL
     error: ErrorBody | None = None
 
 

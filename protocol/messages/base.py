@@ -14,6 +14,9 @@ import msgspec
 
 from protocol.secret import KeyMaterial
 
+NIL = msgspec.Raw(b"\xc0")
+"""The bytes of nothing: msgpack's nil, in place of a body that is not there."""
+
 
 class Repeat(StrEnum):
     """What receiving a request a second time means; see the text of this module."""

@@ -134,7 +134,7 @@ class Agent:
             return Answer(error=error.body())
         if any(getattr(reply, field) is not None for field in sealed_fields(type(reply))):
             raise Malformed(f"{type(reply).__name__} does not pass the local console")
-        return Answer(name=type(reply).__name__, body=bytes(encode_message(reply)))
+        return Answer(name=type(reply).__name__, body=encode_message(reply))
 
     async def set_rules(self, message: SetRules) -> Done:
         """Put the whole set of link rules in force, unless a newer one is."""

@@ -29,7 +29,7 @@ from lab.api.answers.faults import (
 )
 from lab.api.answers.hosts import (
     EsxcliResult,
-    HostPause,
+    HostPaused,
     HostPauseList,
     HostPower,
     HostPowerList,
@@ -86,8 +86,8 @@ __all__ = [
     "Host",
     "HostDescription",
     "HostList",
-    "HostPause",
     "HostPauseList",
+    "HostPaused",
     "HostPower",
     "HostPowerList",
     "HostView",

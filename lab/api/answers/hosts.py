@@ -32,7 +32,7 @@ class HostPowerList(Answer, frozen=True, kw_only=True):
         return tuple(host for host in self.items if host.machine is MachineState.HALTED)
 
 
-class HostPause(msgspec.Struct, frozen=True, kw_only=True):
+class HostPaused(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a node's process is stopped by signal."""
 
     host: NodeName
@@ -42,7 +42,7 @@ class HostPause(msgspec.Struct, frozen=True, kw_only=True):
 class HostPauseList(Answer, frozen=True, kw_only=True):
     """Every node that was meant, after the command."""
 
-    items: tuple[HostPause, ...]
+    items: tuple[HostPaused, ...]
 
 
 class EsxcliResult(Answer, frozen=True, kw_only=True):

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeVar
 
-import msgspec
-
 from protocol.codec import encode_envelope, encode_message
 from protocol.envelope import SIZE_LIMIT, VERSION, Envelope, ReplyEnvelope
 from protocol.errors import Internal, Malformed, ProductError
-from protocol.messages.base import Event, Message, Reply, Request
+from protocol.messages.base import NIL, Event, Message, Reply, Request
 from protocol.terms import NodeName
 
 M = TypeVar("M", bound=Message)
-
-_NIL = msgspec.Raw(b"\xc0")  # msgpack's nil: an error has no body
 
 
 class Seals(Protocol):
@@ -77,7 +73,7 @@ class Envelopes:
         """The answer to ``request`` for the wire; ``Malformed`` when it is over the limit."""
         number = request.message_id
         if isinstance(outcome, ProductError):
-            name, body, error = "", _NIL, outcome.body()
+            name, body, error = "", NIL, outcome.body()
         else:
             closed = self.seals.closed(outcome, request.sender, number)
             name, body, error = type(outcome).__name__, encode_message(closed), None

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from lab.brokers.configuration import BrokerKind
@@ -24,7 +25,7 @@ from protocol.errors import (
     TimedOut,
 )
 from protocol.messages.agent import Answer, Ask, ListNodes, NodeList, NodeRecord, SetRules
-from protocol.messages.base import Event, Reply
+from protocol.messages.base import NIL, Event, Reply
 from protocol.messages.host import Done
 from protocol.terms import NodeName
 from services.runtime.incarnation import NodeDown
@@ -83,15 +84,16 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_a_request_has_its_reply_with_its_type(connect: Connect) -> None:
     supervisor, agent = await connect(SUPERVISOR), await connect(AGENT)
     asked: list[tuple[Ask, str]] = []
+    large = msgspec.Raw(msgspec.msgpack.encode(bytes(2_000_000)))
 
     async def ask(message: Ask, sender: str) -> Answer:
         asked.append((message, sender))
-        return Answer(name="Pong", body=bytes(2_000_000))  # more than the data bus would carry
+        return Answer(name="Pong", body=large)  # more than the data bus would carry
 
     await ControlServer(agent).serve({Ask: ask, ListNodes: nodes})
-    message = Ask(node=NodeName("a"), name="Ping", body=b"\x00\r\n", within_s=1.5)
+    message = Ask(node=NodeName("a"), name="Ping", body=msgspec.Raw(b"\xa2\r\n"), within_s=1.5)
     answer = await supervisor.request(AGENT, message, within=LONG)
-    assert answer == Answer(name="Pong", body=bytes(2_000_000))
+    assert answer == Answer(name="Pong", body=large)
     assert asked == [(message, SUPERVISOR)]
     assert await supervisor.request(AGENT, ListNodes(), within=LONG) == NodeList(nodes=())
 
@@ -108,7 +110,7 @@ async def test_the_cli_and_an_agent_ask_the_supervisor_and_each_hears_only_its_o
     clients = [await connect(name) for name in (CLI, CLI, AGENT)]
 
     async def one(client: ControlClient, n: int) -> str:
-        message = Ask(node=NodeName("a"), name=f"{n}", body=b"", within_s=1.0)
+        message = Ask(node=NodeName("a"), name=f"{n}", body=NIL, within_s=1.0)
         return (await client.request(SUPERVISOR, message, within=LONG)).name
 
     calls = [(client, n) for n in range(50) for client in clients]
@@ -150,12 +152,12 @@ async def test_a_reply_of_the_wrong_type_or_size_is_an_error(connect: Connect) -
         return Done()
 
     async def huge(message: Ask, sender: str) -> Answer:
-        return Answer(body=bytes(5_000_000))
+        return Answer(body=msgspec.Raw(msgspec.msgpack.encode(bytes(5_000_000))))
 
     await ControlServer(agent).serve({ListNodes: wrong, Ask: huge})
     with pytest.raises(Internal):
         await supervisor.request(AGENT, ListNodes(), within=LONG)
-    ask = Ask(node=NodeName("a"), name="", body=b"", within_s=1.0)
+    ask = Ask(node=NodeName("a"), name="", body=NIL, within_s=1.0)
     with pytest.raises(Internal, match="over the limit"):  # it has been done: no refusal
         await supervisor.request(AGENT, ask, within=LONG)
 
@@ -313,7 +315,7 @@ async def test_it_survives_the_brokers_return(broker: Broker, connect: Connect) 
     await server.serve({Ask: slow, ListNodes: nodes})
     heard: list[Event] = []
     await supervisor.subscribe_events(lambda sender, event: heard.append(event))
-    ask = Ask(node=NodeName("a"), name="", body=b"", within_s=1.0)
+    ask = Ask(node=NodeName("a"), name="", body=NIL, within_s=1.0)
     in_flight = asyncio.create_task(supervisor.request(AGENT, ask, within=LONG))
     await entered.wait()
     await broker.kill()

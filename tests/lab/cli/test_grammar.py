@@ -38,7 +38,7 @@ ALL = list(commands(build()))
 def test_the_first_list_of_the_grammar_is_there() -> None:
     there = {" ".join(words) for words, _ in ALL}
     groups = {
-        "": "up down status list events logs esx faults fault heal doctor explain version",
+        "": "up down status list events logs esx faults fault heal doctor explain schema version",
         "get": "hosts vms keys providers kms tpm links faults",
         "describe": "vm host provider",
         "vm": "create encrypt on off unlock",

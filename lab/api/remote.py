@@ -1,0 +1,102 @@
+"""A running lab of this user, commanded over its control broker: what the command line uses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from lab.api.commands import Command, name_of
+from lab.api.wire import CommandDone, RunCommand, decode_answer, encode_command
+from lab.brokers.configuration import BrokerKind
+from lab.brokers.control_plane import ControlClient
+from lab.brokers.identities import CLI, SUPERVISOR, Identities
+from lab.brokers.server import Broker
+from lab.errors import KeysteadError
+from lab.supervise.launching import LabState, not_running, state_of
+from lab.supervise.state_folder import LabFolder
+from protocol.errors import Disconnected, NotSent, ProductError, Refused, TimedOut
+from protocol.messages.base import Event
+
+# Real seconds.
+COMMAND_LIMIT_S = 900.0  # experiments and boots of many hosts take their time
+OPEN_LIMIT_S = 5.0
+LOOK_EVERY_S = 0.5
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Remote:
+    """``async with Remote(LabFolder("default")) as lab: await lab.do(GetVms())``.
+
+    Entering raises ``KeysteadError`` KS-LAB-001 or KS-LAB-002 when the lab does not run.
+    """
+
+    def __init__(self, folder: LabFolder) -> None:
+        self._folder = folder
+        self._client: ControlClient | None = None
+
+    async def __aenter__(self) -> Remote:
+        folder = self._folder
+        if folder.record() is None or state_of(folder) is not LabState.RUNNING:
+            raise not_running(folder)
+        try:
+            identities = Identities.load(folder.path)
+            url = Broker(folder.path, identities, BrokerKind.CONTROL).url
+            self._client = ControlClient(url, identities.control(CLI).seed, CLI)
+            async with asyncio.timeout(OPEN_LIMIT_S):
+                await self._client.open()
+        except (NotSent, RuntimeError, TimeoutError):
+            raise not_running(folder) from None
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    @property
+    def client(self) -> ControlClient:
+        """The connection to the control broker; KS-LAB-001 outside of the block."""
+        if self._client is None:
+            raise KeysteadError("KS-LAB-001")
+        return self._client
+
+    async def follow(self, callback: Callable[[Event], None]) -> None:
+        """``callback`` for each event of the lab from now on: progress, records of nodes."""
+        await self.client.subscribe_events(lambda _, event: callback(event))
+
+    async def do(self, command: Command[A]) -> A:
+        """Do a command; its answer. Every failure is a ``KeysteadError``.
+
+        Besides those of the command: KS-LAB-007 when the lab goes away meanwhile, so that nobody
+        knows what became of it.
+        """
+        try:
+            done = await self._while_it_runs(ask(self.client, command))
+        except (NotSent, Refused):
+            raise not_running(self._folder) from None
+        except (Disconnected, TimedOut) as error:
+            raise KeysteadError("KS-LAB-007", f"{name_of(command)}: {error}") from None
+        except ProductError as error:
+            raise KeysteadError("KS-INT-001", f"{name_of(command)}: {error}") from None
+        if done.error_id:
+            raise KeysteadError(done.error_id, done.error, done.fix)
+        return decode_answer(command, done.answer)
+
+    async def _while_it_runs(self, work: Coroutine[Any, Any, R]) -> R:
+        """The client would dial a lab that has gone for as long as the request may take."""
+        task = asyncio.get_running_loop().create_task(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=LOOK_EVERY_S))[0]:
+                if not self._folder.locked():
+                    raise KeysteadError("KS-LAB-007", f"the lab {self._folder.name} has gone")
+            return task.result()
+        finally:
+            task.cancel()
+
+
+async def ask(client: ControlClient, command: Command[Any]) -> CommandDone:
+    """Send a command to the supervisor and wait for what became of it; ``ProductError``s of the
+    control plane are raised as they are."""
+    message = RunCommand(command=encode_command(command))
+    return await client.request(SUPERVISOR, message, within=COMMAND_LIMIT_S)

@@ -1,0 +1,53 @@
+"""The JSON schema of every command and every answer, made from their structs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from lab.api.documents import API
+from lab.api.table import COMMANDS
+
+_STRUCT = "#/$defs/{name}"
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema() -> dict[str, Any]:
+    """The schema of the api; a JSON value of a command validates against it.
+
+    ``commands`` has, by name, the command's struct in ``$defs``, its answer in ``answers``, and
+    whether it changes the lab. ``answers`` are documents: a struct with ``apiVersion`` and
+    ``kind``.
+    """
+    served = sorted(COMMANDS.values(), key=lambda s: s.name)
+    answers = sorted({s.answer for s in served}, key=lambda kind: kind.__name__)
+    structs = [*(s.command for s in served), *answers]
+    _, definitions = msgspec.json.schema_components(structs, ref_template=_STRUCT)
+    made = {
+        "$schema": _DIALECT,
+        "title": "Commands and answers of a keystead lab",
+        "apiVersion": API,
+        "oneOf": [_struct(s.command) for s in served],
+        "commands": {
+            s.name: {
+                "command": _struct(s.command),
+                "answer": {"$ref": f"#/answers/{s.answer.__name__}"},
+                "changes": s.changes,
+            }
+            for s in served
+        },
+        "answers": {kind.__name__: _document(kind) for kind in answers},
+        "$defs": dict(sorted(definitions.items())),
+    }
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(made))
+    return plain
+
+
+def _struct(kind: type[msgspec.Struct]) -> dict[str, str]:
+    return {"$ref": _STRUCT.format(name=kind.__name__)}
+
+
+def _document(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    head = {"apiVersion": {"const": API}, "kind": {"const": kind.__name__}}
+    return {"allOf": [_struct(kind)], "properties": head, "required": list(head)}

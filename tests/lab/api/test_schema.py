@@ -1,0 +1,75 @@
+"""The public shape of commands and answers: each change of it is seen here."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.json import JSONSnapshotExtension
+
+from lab.api.schema import schema
+from lab.api.table import COMMANDS
+from lab.cli.main import run
+
+RENEW = (
+    "the public shape of commands or answers changed; if that is meant, renew the golden file: "
+    "./keystead test tests/lab/api/test_schema.py --snapshot-update"
+)
+
+
+def shape(value: Any) -> Any:
+    """The schema without its texts: what a program that reads it may rely on."""
+    if isinstance(value, dict):
+        texts = isinstance(value.get("description"), str)
+        return {k: shape(v) for k, v in value.items() if not (texts and k == "description")}
+    return [shape(v) for v in value] if isinstance(value, list) else value
+
+
+def test_the_public_shape_is_as_it_was(snapshot: SnapshotAssertion) -> None:
+    same = snapshot.use_extension(JSONSnapshotExtension) == shape(schema())
+    assert same, RENEW
+
+
+def test_a_changed_field_changes_the_shape_and_a_changed_text_does_not() -> None:
+    made, other = schema(), schema()
+    other["$defs"]["Vm"]["description"] = "Another text."
+    assert shape(other) == shape(made)
+    del other["$defs"]["Vm"]["properties"]["host"]
+    assert shape(other) != shape(made)
+
+
+def test_every_reference_leads_somewhere() -> None:
+    made = schema()
+
+    def references(value: Any) -> list[str]:
+        if isinstance(value, dict):
+            own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+            return own + [r for v in value.values() for r in references(v)]
+        return [r for v in value for r in references(v)] if isinstance(value, list) else []
+
+    found = references(made)
+    assert len(found) > 2 * len(COMMANDS)
+    for reference in found:
+        place = made
+        for step in reference.removeprefix("#/").split("/"):
+            place = place[step]
+
+
+def test_every_struct_says_what_it_is() -> None:
+    """Not in the words that msgspec makes up for a struct without a text."""
+    made = schema()["$defs"]
+    mute = [n for n, d in made.items() if d.get("type") == "object" and not d.get("description")]
+    assert mute == []
+
+
+def test_it_is_printed_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["schema"]) == run(["schema", "-o", "json"]) == 0
+    first, second = capsys.readouterr().out.split("\n}\n")[:2]
+    assert first == second and json.loads(first + "\n}") == schema()
+    run(["schema", "-o", "yaml"])
+    assert yaml.safe_load(capsys.readouterr().out) == schema()
+    run(["schema", "-o", "name"])
+    assert capsys.readouterr().out.split() == sorted(served.name for served in COMMANDS.values())
