@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from protocol.errors import (
     AlreadyExists,
+    CryptographicFailure,
     EncryptionKeyRequired,
     InvalidPowerState,
     InvalidState,
@@ -73,6 +74,7 @@ from protocol.terms import (
     NodeName,
     PowerState,
     ProtectionMode,
+    ProviderId,
     Role,
     VmConnectionState,
     VmCryptoState,
@@ -92,6 +94,7 @@ class ServerRecord:
     operations: dict[str, KeyId] = field(default_factory=dict)
     asked: list[tuple[KeyId, ...]] = field(default_factory=list)
     errors: dict[str, ProductError] = field(default_factory=dict)  # message name -> answer
+    damaged: set[KeyId] = field(default_factory=set)  # a message that asks for one fails whole
 
     def set_state(self, key: KeyId, state: KmipState) -> None:
         self.keys[key] = (self.keys[key][0], state)
@@ -126,6 +129,8 @@ class ScriptedKms(Service):
     @serves(GetKeys)
     async def get(self, message: GetKeys, peer: Peer) -> KeyValues:
         self.record.asked.append(message.key_ids)
+        if not self.record.damaged.isdisjoint(message.key_ids):
+            raise CryptographicFailure("stored material does not unwrap")
         values: list[KeyValue] = []
         material: list[KeyMaterial] = []
         for key in message.key_ids:
@@ -171,6 +176,7 @@ class HostRecord:
     cache: dict[CryptoKeyId, bytes] = field(default_factory=dict)
     errors: dict[str, ProductError] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)  # names of commands, in order of arrival
+    makes_keys_of: set[ProviderId] = field(default_factory=set)
 
 
 class ScriptedHost(Service):
@@ -323,7 +329,7 @@ class ScriptedHost(Service):
     async def reconfigure(self, message: ReconfigureVm, peer: Peer) -> VmState:
         vm = self._vm(message.vm)
         if message.key is None:
-            raise NotAvailable("this host makes no keys")
+            return self._made_here(message)
         if vm.power is PowerState.ON:
             raise InvalidPowerState("it runs")
         if self.record.crypto_state is not HostCryptoState.SAFE:
@@ -333,6 +339,16 @@ class ScriptedHost(Service):
         if message.key not in self.record.cache:
             raise EncryptionKeyRequired("no such key here", (message.key,))
         vm.keys = (message.key,)
+        return VmState(summary=self.vm_summary(message.vm))
+
+    def _made_here(self, message: ReconfigureVm) -> VmState:
+        """Encrypt with a key that this host makes, if its provider is one of ``makes_keys_of``."""
+        vm, provider = self._vm(message.vm), message.provider
+        if provider is None or provider not in self.record.makes_keys_of:
+            raise NotAvailable(f"{self.node.name} makes no keys of {provider}")
+        if not vm.keys:
+            vm.keys = (CryptoKeyId(KeyId(f"made on {self.node.name}"), provider),)
+            self.record.cache[vm.keys[0]] = b"?" * 32
         return VmState(summary=self.vm_summary(message.vm))
 
     @serves(HostPowerOnVm)

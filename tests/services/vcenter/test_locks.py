@@ -130,6 +130,34 @@ TABLE: list[tuple[str, VmFacts, Decision]] = [
         ),
         Lock(ON_KMS, (HOME, DISK), {DISK: R.MISSING_IN_KMS, HOME: R.CLUSTER_UNREACHABLE}),
     ),
+    # each key on its own
+    (
+        "one denied again, one not tried now and marked before",
+        facts(
+            keys=(HOME, DISK),
+            absent=(HOME, DISK),
+            denied={HOME: R.MISSING_IN_KMS},
+            mark=ON_KMS,
+            marked=(HOME, DISK),
+        ),
+        Keep(),
+    ),
+    (
+        "one denied, one not tried now and marked for what may be worse",
+        facts(
+            keys=(HOME, DISK),
+            absent=(HOME, DISK),
+            denied={HOME: R.CLUSTER_UNREACHABLE},
+            mark=ON_KMS,
+            marked=(DISK,),
+        ),
+        Lock(ON_KMS, (HOME, DISK), {HOME: R.CLUSTER_UNREACHABLE}),
+    ),
+    (
+        "the marked one is there, another is absent and was not tried",
+        facts(keys=(HOME, DISK), absent=(DISK,), mark=ON_KMS, marked=(HOME,)),
+        Unlock(),
+    ),
     (
         "one delivered, one denied",
         facts(keys=(HOME, DISK), absent=(HOME, DISK), denied={DISK: R.CLUSTER_INVALID}),

@@ -1,0 +1,180 @@
+"""What a pass of step B8 plans from what was seen, and whether a view asks for one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from protocol.events import EventTypeId
+from protocol.messages.host import HostSummary, ProviderRef, VmSummary
+from protocol.terms import (
+    CryptoKeyId,
+    HostCryptoState,
+    KeyId,
+    KeyUnavailableReason,
+    ManagementType,
+    PowerState,
+    ProtectionMode,
+    ProviderId,
+)
+from services.vcenter.hosts.judgement import send_errors
+from services.vcenter.hosts.mode import ModeStep
+from services.vcenter.hosts.need import needs_pass
+from services.vcenter.hosts.plan import (
+    Action,
+    Deny,
+    HostFacts,
+    NoteRecoveryKey,
+    ReachMode,
+    SetProviderList,
+    Supply,
+    TakeAway,
+    expired_providers,
+    plan_pass,
+)
+from services.vcenter.tables import DeletedRow, HostRow, ProviderRow, VmRow
+from tests.services.vcenter.rig import CLUSTER, VM, A, B, P, Q
+
+LOST = EventTypeId.VM_LOCKED_KEY_MISSING_ON_KMS
+HOST_KEY = CryptoKeyId(KeyId("host-key"), P)
+K1, K2, OTHER = (CryptoKeyId(KeyId(n), p) for n, p in (("1", P), ("2", P), ("1", Q)))
+REFS = (ProviderRef(provider_id=P, management_type=ManagementType.VCENTER),)
+TYPES = {P: ManagementType.VCENTER}
+
+
+def summary(**how: Any) -> HostSummary:
+    made: dict[str, Any] = {
+        "host": A,
+        "boot": 1,
+        "version": "8.0U3",
+        "crypto_state": HostCryptoState.SAFE,
+        "crypto_key_id": HOST_KEY,
+        "providers": REFS,
+    }
+    return HostSummary(**(made | how))
+
+
+def facts(view: HostSummary | None = None, **how: Any) -> HostFacts:
+    made: dict[str, Any] = {
+        "summary": view or summary(),
+        "row": HostRow(name=A, cluster=CLUSTER),
+        "providers": (ProviderRow(name=P, management_type=ManagementType.VCENTER),),
+        "host_key": HOST_KEY,
+        "keys": (K1, K2),
+        "absent": frozenset(),
+        "expired": frozenset(),
+        "needed": True,
+    }
+    return HostFacts(**(made | how))
+
+
+GONE = KeyUnavailableReason.CLUSTER_INVALID
+PREPARED = HostCryptoState.PREPARED
+
+
+@pytest.mark.parametrize(
+    ("given", "planned"),
+    [
+        (facts(), ()),
+        (facts(summary(providers=())), (SetProviderList(REFS),)),
+        (
+            facts(summary(protection_mode=ProtectionMode.TPM, recovery_id="{A}")),
+            (NoteRecoveryKey("{A}"),),
+        ),
+        (facts(summary(recovery_id="{A}")), ()),  # without a TPM there is nothing to keep safe
+        (facts(summary(crypto_state=PREPARED)), (ReachMode(ModeStep.ENABLE),)),
+        (facts(absent=frozenset({K2})), (Supply(P, (K2,)),)),
+        (facts(keys=(K1, OTHER), absent=frozenset({OTHER})), (Deny((OTHER,), GONE),)),
+        (
+            facts(keys=(K1, OTHER), expired=frozenset({Q})),
+            (TakeAway(Q, (OTHER,)), Deny((OTHER,), GONE)),
+        ),
+        (
+            facts(keys=(OTHER,), absent=frozenset({OTHER}), expired=frozenset({Q})),
+            (Deny((OTHER,), GONE),),  # it has left already
+        ),
+        (
+            facts(
+                summary(providers=(), crypto_state=PREPARED),
+                keys=(K1, OTHER, K2),
+                absent=frozenset({K1, K2, OTHER}),
+            ),
+            (
+                SetProviderList(REFS),
+                ReachMode(ModeStep.ENABLE),  # STD-14: the host key first
+                Supply(P, (K1, K2)),
+                Deny((OTHER,), GONE),
+            ),
+        ),
+    ],
+)
+def test_plan(given: HostFacts, planned: tuple[Action, ...]) -> None:
+    assert plan_pass(given) == planned
+
+
+@pytest.mark.parametrize(("now", "gone"), [(100.0, False), (399.0, False), (400.0, True)])
+def test_grace_of_a_deleted_provider(now: float, gone: bool) -> None:
+    assert expired_providers([DeletedRow(name=P, at=100.0)], now, 300.0) == ({P} if gone else set())
+
+
+def test_a_deletion_in_a_time_to_come_was_long_ago() -> None:
+    """Monotonic time began anew with the lab."""
+    assert expired_providers([DeletedRow(name=P, at=5000.0)], 10.0, 300.0) == {P}
+
+
+def row(*, missing: tuple[CryptoKeyId, ...] = (), **how: Any) -> VmRow:
+    event = LOST if missing else None
+    made: dict[str, Any] = {"host": A, "keys": (K1, K2), "lock_event": event, "missing": missing}
+    return VmRow(name=VM, cluster=CLUSTER, **(made | how))
+
+
+def lacks(*keys: CryptoKeyId, power: PowerState = PowerState.OFF) -> VmSummary:
+    return VmSummary(vm=VM, power=power, keys=(K1, K2), missing=keys)
+
+
+@pytest.mark.parametrize(
+    ("listed", "known", "rang", "unlock", "needed"),
+    [
+        (lacks(), row(), False, True, False),
+        (lacks(K1), row(), False, True, True),
+        (lacks(K1), row(), False, False, True),
+        (lacks(K1, power=PowerState.ON), row(), True, True, False),  # LOCK-04
+        (lacks(K1), row(missing=(K1,)), False, True, False),  # it is known, and was tried
+        (lacks(K1), row(missing=(K1,)), True, True, True),  # the host asks for it
+        (lacks(K1, K2), row(missing=(K1,)), False, True, True),  # another key is news
+        (lacks(K2), row(missing=(K1, K2)), False, True, True),  # one is cured
+        (lacks(K2), row(missing=(K1, K2)), False, False, False),
+        (lacks(), row(missing=(K1,)), False, True, True),
+        (lacks(), row(missing=(K1,)), True, False, False),
+        (lacks(K1), row(host=B), True, True, False),  # another host's
+        (lacks(OTHER), row(), True, True, False),  # no key of this VM
+    ],
+)
+def test_need(listed: VmSummary, known: VmRow, rang: bool, unlock: bool, needed: bool) -> None:
+    found = needs_pass(A, [listed], {VM: known}, TYPES, rang=rang, auto_unlock=unlock)
+    assert found is needed
+
+
+@pytest.mark.parametrize("kind", [ManagementType.TRUST_AUTHORITY, ManagementType.NATIVE_PROVIDER])
+def test_no_need_for_what_hosts_get_by_themselves(kind: ManagementType) -> None:
+    assert not needs_pass(A, [lacks(K1)], {VM: row()}, {P: kind}, rang=True, auto_unlock=True)
+
+
+def test_a_key_of_a_deleted_provider_is_a_need() -> None:
+    assert needs_pass(A, [lacks(K1)], {VM: row()}, {}, rang=False, auto_unlock=True)
+
+
+def test_send_errors_by_provider_and_cause() -> None:
+    R = KeyUnavailableReason
+    third = CryptoKeyId(KeyId("3"), ProviderId("third"))
+    denied = {
+        K1: R.MISSING_IN_KMS,
+        K2: R.CLUSTER_UNREACHABLE,
+        OTHER: R.CLUSTER_UNREACHABLE,
+        third: R.MISSING_IN_CACHE,  # the host's own refusal
+    }
+    told = [(d.provider, d.keys) for d in send_errors(A, denied, (), None)]
+    assert told == [(P, (K2,)), (P, (K1,)), (Q, (OTHER,))]
+    told = [(d.provider, d.keys) for d in send_errors(A, denied, {K1}, R.CLUSTER_UNREACHABLE)]
+    assert told == []
