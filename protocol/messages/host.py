@@ -7,7 +7,7 @@ the lab's control plane) uses the same messages without a session.
 
 from __future__ import annotations
 
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
@@ -57,7 +57,11 @@ class VmSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A host's own view of itself."""
+    """A host's own view of itself.
+
+    ``vms`` are by name; ``more_vms``: those after the last one did not fit into the message, and
+    ``QueryHost(after=...)`` has them.
+    """
 
     host: NodeName
     boot: int
@@ -71,6 +75,7 @@ class HostSummary(msgspec.Struct, frozen=True, kw_only=True):
     stored_keys: int = 0
     providers: tuple[ProviderRef, ...] = ()
     vms: tuple[VmSummary, ...] = ()
+    more_vms: bool = False
     session: str = ""  # in force, empty when vCenter has none
     recovery_id: str = ""
 
@@ -84,17 +89,19 @@ class OpenSession(Request["SessionOpened"], frozen=True, kw_only=True):
 
 
 class SessionOpened(Reply, frozen=True, kw_only=True):
-    """The session is in force; ``summary`` is the host at this moment."""
+    """The session is in force; with the host's view, or the first page of it."""
 
     summary: HostSummary
 
 
 class QueryHost(Request["HostState"], frozen=True, kw_only=True):
-    """The host's view of itself; also vCenter's heartbeat."""
+    """The host's view of itself, with its VMs after ``after``; also vCenter's heartbeat."""
+
+    after: VmName = VmName("")
 
 
 class HostState(Reply, frozen=True, kw_only=True):
-    """The host at this moment."""
+    """The host's view as it is now, with as many VMs as fit into the answer."""
 
     summary: HostSummary
 
@@ -128,13 +135,18 @@ class CryptoManagerHostDisable(Command[Done], frozen=True, kw_only=True):
 class AddKeys(Command["KeysAdded"], frozen=True, kw_only=True):
     """Put keys into the cache (and the store when persistence is on: saved before the reply).
 
-    ``keys`` and ``material`` correspond by position; as many as the message has room for.
+    ``keys`` and ``material`` correspond by position; as many as the answer has room for
+    (``RESULT_BYTES`` each beyond their ids), else ``ResponseTooLarge`` and no change.
     ``kind`` is what all of them are for; a key that the host has already keeps its own.
     """
 
     keys: tuple[CryptoKeyId, ...]
     material: Sealed
     kind: KeyKind = KeyKind.VM
+
+
+RESULT_BYTES: Final = 128
+"""What one key weighs in an answer beyond its id: flags, a reason, a fault; or a sealed value."""
 
 
 class CryptoKeyResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,7 +165,11 @@ class KeysAdded(Reply, frozen=True, kw_only=True):
 
 
 class RemoveKeys(Command["KeysRemoved"], frozen=True, kw_only=True):
-    """Drop keys from the cache and, by ``store_follows_cache``, from the store."""
+    """Drop keys from the cache and, by ``store_follows_cache``, from the store.
+
+    As many as the answer has room for (``RESULT_BYTES`` each beyond their ids), else
+    ``ResponseTooLarge`` and no change.
+    """
 
     keys: tuple[CryptoKeyId, ...]
 
@@ -168,9 +184,18 @@ class KeysRemoved(Reply, frozen=True, kw_only=True):
 
 
 class GetCryptoKeyStatus(Request["KeyStatusList"], frozen=True, kw_only=True):
-    """Whether keys are in the key cache; all cached keys when none are named."""
+    """Whether keys are in the key cache; all cached keys, by id, when none are named.
+
+    ``after``: of all cached keys, those after this id. Named keys are as many as the answer has
+    room for (``STATUS_BYTES`` each beyond their ids), else ``ResponseTooLarge``.
+    """
 
     keys: tuple[CryptoKeyId, ...] = ()
+    after: CryptoKeyId | None = None
+
+
+STATUS_BYTES: Final = 32
+"""What one key weighs in ``KeyStatusList`` beyond its id."""
 
 
 class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,9 +207,10 @@ class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyStatusList(Reply, frozen=True, kw_only=True):
-    """Of the keys asked for, in that order; of all cached ones when none were."""
+    """Named keys in the order asked; ``more`` of all cached keys are after the last one."""
 
     keys: tuple[KeyStatus, ...]
+    more: bool = False
 
 
 class SetProviders(Command[Done], frozen=True, kw_only=True):

@@ -107,12 +107,9 @@ async def remove_keys(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[Crypto
 
 
 def key_status(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[KeyStatus, ...]:
-    """Of these keys, or of all in the cache; ``present`` means in the key cache."""
+    """The status of each of these keys, in their order; ``present`` means in the key cache."""
     stored = {entry.key for entry in host.archive.now.store}
-    return tuple(
-        KeyStatus(key=key, present=key in host.keys, stored=key in stored)
-        for key in keys or host.keys.ids()
-    )
+    return tuple(KeyStatus(key=key, present=key in host.keys, stored=key in stored) for key in keys)
 
 
 async def set_providers(host: Host, providers: tuple[ProviderRef, ...]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from protocol.errors import NotFound
 from protocol.messages.host import HostSummary, VmSummary
+from protocol.messages.pages import first_page
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, ManagementType, PowerState, VmName
 from services.esxi.config import EsxiConfig
@@ -85,8 +86,15 @@ class Host:
         """A VM as told to vCenter, with the keys that are missing for it here."""
         return vm.summary(self.missing(vm.config.keys) if vm.config else ())
 
-    def summary(self) -> HostSummary:
+    def summary(self, *, after: VmName, whole: bool) -> HostSummary:
+        """The host's own view of itself, with the VMs after ``after`` by name.
+
+        As many VMs as fit into a message, unless the ``whole`` view is asked for.
+        """
         now = self.archive.now
+        left = [self.vms[name] for name in sorted(self.vms) if name > after]
+        views = (self.vm_summary(vm) for vm in left)
+        listed = tuple(views) if whole else first_page(views)
         return HostSummary(
             host=self.node.name,
             boot=self.node.boot,
@@ -99,7 +107,8 @@ class Host:
             cached_keys=len(self.keys),
             stored_keys=len(now.store),
             providers=now.providers,
-            vms=tuple(self.vm_summary(vm) for vm in self.vms.values()),
+            vms=listed,
+            more_vms=len(listed) < len(left),
             session=self.uplink.session,
             recovery_id=self.archive.protection.recovery_id,
         )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from protocol.errors import InvalidPowerState, ProductError
+from protocol.errors import InvalidPowerState, ProductError, ResponseTooLarge
 from protocol.messages import host as m
 from protocol.messages.base import Request
-from protocol.terms import Role, VmName
+from protocol.messages.pages import first_page, fits
+from protocol.terms import CryptoKeyId, Role, VmName
 from services.esxi import boot, console, crypto_manager
 from services.esxi.config import EsxiConfig
 from services.esxi.host import Host
@@ -29,6 +30,19 @@ def _keystore(_: Any) -> str:
 
 def _vm(message: Any) -> str:
     return queue_of(message.vm)
+
+
+def _is_after(key: CryptoKeyId, cursor: CryptoKeyId | None) -> bool:
+    return cursor is None or key > cursor
+
+
+def _check_answer(keys: tuple[CryptoKeyId, ...], each: int, peer: Peer) -> None:
+    """``ResponseTooLarge`` when the answer, ``each`` bytes a key beyond its id, would not fit.
+
+    The way in at the host itself has no such limit.
+    """
+    if not peer.local and not fits(keys, extra=each):
+        raise ResponseTooLarge(f"the answer about {len(keys)} keys does not fit; ask in pages")
 
 
 class EsxiService(Service):
@@ -62,11 +76,15 @@ class EsxiService(Service):
     @serves(m.OpenSession)
     async def open_session(self, message: m.OpenSession, peer: Peer) -> m.SessionOpened:
         self.node.record("session.opened", vcenter=peer.node)
-        return m.SessionOpened(summary=self.host.summary())
+        return m.SessionOpened(summary=self._view(peer))
 
     @serves(m.QueryHost)
     async def query_host(self, message: m.QueryHost, peer: Peer) -> m.HostState:
-        return m.HostState(summary=self.host.summary())
+        return m.HostState(summary=self._view(peer, message.after))
+
+    def _view(self, peer: Peer, after: VmName | None = None) -> m.HostSummary:
+        """As much of the host's view as fits into a message; all of it at the host itself."""
+        return self.host.summary(after=after or VmName(""), whole=peer.local)
 
     # ---- crypto manager ---------------------------------------------------------------------
 
@@ -92,6 +110,7 @@ class EsxiService(Service):
 
     @serves(m.AddKeys, turn=_keystore)
     async def add_keys(self, message: m.AddKeys, peer: Peer) -> m.KeysAdded:
+        _check_answer(message.keys, m.RESULT_BYTES, peer)
         results = await crypto_manager.add_keys(
             self.host, message.keys, message.material, message.kind
         )
@@ -99,11 +118,18 @@ class EsxiService(Service):
 
     @serves(m.RemoveKeys, turn=_keystore)
     async def remove_keys(self, message: m.RemoveKeys, peer: Peer) -> m.KeysRemoved:
+        _check_answer(message.keys, m.RESULT_BYTES, peer)
         return m.KeysRemoved(results=await crypto_manager.remove_keys(self.host, message.keys))
 
     @serves(m.GetCryptoKeyStatus)
     async def key_status(self, message: m.GetCryptoKeyStatus, peer: Peer) -> m.KeyStatusList:
-        return m.KeyStatusList(keys=crypto_manager.key_status(self.host, message.keys))
+        if message.keys:
+            _check_answer(message.keys, m.STATUS_BYTES, peer)
+            return m.KeyStatusList(keys=crypto_manager.key_status(self.host, message.keys))
+        left = [key for key in sorted(self.host.keys.ids()) if _is_after(key, message.after)]
+        page = tuple(left) if peer.local else first_page(left, extra=m.STATUS_BYTES)
+        found = crypto_manager.key_status(self.host, page)
+        return m.KeyStatusList(keys=found, more=len(page) < len(left))
 
     @serves(m.SetProviders, turn=_keystore)
     async def set_providers(self, message: m.SetProviders, peer: Peer) -> m.Done:

@@ -7,11 +7,17 @@ Lists are cut into pages that fit into a message; each key is answered for on it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from protocol.errors import ProductError
 from protocol.messages.base import Sealed
-from protocol.messages.host import AddKeys, CryptoKeyResult, GetCryptoKeyStatus, RemoveKeys
+from protocol.messages.host import (
+    RESULT_BYTES,
+    STATUS_BYTES,
+    AddKeys,
+    CryptoKeyResult,
+    GetCryptoKeyStatus,
+    RemoveKeys,
+)
 from protocol.messages.pages import pages
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, ProviderId
@@ -22,12 +28,6 @@ from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.registry import Providers
-
-RESULT_BYTES: Final = 128
-"""What one key weighs in an answer beyond its id: flags, a reason, a fault; or a sealed value."""
-
-STATUS_BYTES: Final = 32
-"""What one key weighs in ``KeyStatusList`` beyond its id."""
 
 
 class KeyDelivery:

@@ -192,14 +192,15 @@ class HostSession:
                 OpenSession(session=name, vcenter_boot=self._node.boot),
                 within=self._within_s,
             )
-            if opened.summary.boot < self._boot_rung:
+            summary = await self._whole_view(opened.summary)
+            if summary.boot < self._boot_rung:
                 raise NotConnected(f"{self.host} has booted meanwhile")
             self._commands = SessionCommands(name)
             self._state = HostConnectionState.CONNECTED
             self._misses = self._failures = 0
             self._rings_answered = rings
-            self._node.record("host.connected", host=self.host, boot=opened.summary.boot)
-        await self._take_view(opened.summary)
+            self._node.record("host.connected", host=self.host, boot=summary.boot)
+        await self._take_view(summary)
         self._owner.opened(self)
 
     async def _try_to_connect(self) -> None:
@@ -264,19 +265,33 @@ class HostSession:
         commands = self._commands
         for _ in range(tries):
             quiet, activity = self._flying == 0, self._activity
-            state = await self.ask(QueryHost())
+            summary = await self._whole_view((await self.ask(QueryHost())).summary)
             if commands is None or self._commands is not commands:
                 raise HostUnreachable(f"{self.host} is connected anew")
-            if state.summary.session != commands.session:
+            if summary.session != commands.session:
                 self._end("the host holds another session")
                 raise HostUnreachable(f"{self.host} holds another session")
             self._misses, self._seen_at = 0, self._clock.now()
             if quiet and activity == self._activity:
-                await self._take_view(state.summary)
-                return state.summary
+                await self._take_view(summary)
+                return summary
         if self._summary is None:
             raise HostUnreachable(f"{self.host} has not been seen in this session")
         return self._summary
+
+    async def _whole_view(self, page: HostSummary) -> HostSummary:
+        """The view that begins with ``page``, with the VMs for which the message had no room.
+
+        What is not of VMs is as the last page says. ``NotConnected`` when the host booted, or
+        got another session, between two pages: they are of two lives.
+        """
+        first, vms = page, list(page.vms)
+        while page.more_vms:
+            page = (await self.ask(QueryHost(after=vms[-1].vm))).summary
+            if (page.boot, page.session) != (first.boot, first.session):
+                raise NotConnected(f"{self.host} is connected anew while it tells of its VMs")
+            vms += page.vms
+        return page if page is first else msgspec.structs.replace(page, vms=tuple(vms))
 
     async def _take_view(self, summary: HostSummary) -> None:
         """The host's view as it came from it just now."""

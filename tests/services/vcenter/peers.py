@@ -64,6 +64,7 @@ from protocol.messages.kms import (
     KeyValues,
     ServerVersions,
 )
+from protocol.messages.pages import first_page
 from protocol.messages.vcenter import HostChanged
 from protocol.secret import KeyMaterial
 from protocol.terms import (
@@ -231,8 +232,10 @@ class ScriptedHost(Service):
             missing=missing,
         )
 
-    def summary(self) -> HostSummary:
+    def summary(self, after: str = "") -> HostSummary:
         record = self.record
+        left = [name for name in sorted(record.vms) if name > after]
+        page = first_page(self.vm_summary(vm) for vm in left)
         return HostSummary(
             host=self.node.name,
             boot=self.node.boot,
@@ -244,7 +247,8 @@ class ScriptedHost(Service):
             recovery_id=record.recovery_id,
             cached_keys=len(record.cache),
             providers=record.providers,
-            vms=tuple(self.vm_summary(vm) for vm in record.vms),
+            vms=page,
+            more_vms=len(page) < len(left),
             session=self.guard.session,
         )
 
@@ -254,7 +258,7 @@ class ScriptedHost(Service):
 
     @serves(QueryHost)
     async def query(self, message: QueryHost, peer: Peer) -> HostState:
-        return HostState(summary=self.summary())
+        return HostState(summary=self.summary(message.after))
 
     @serves(CryptoManagerHostPrepare)
     async def prepare(self, message: CryptoManagerHostPrepare, peer: Peer) -> Done:

@@ -31,7 +31,7 @@ from protocol.terms import (
 from services.vcenter import events
 from services.vcenter.inventory import put
 from services.vcenter.tables import HostRow, Table, VmRow
-from tests.services.vcenter.peers import VCENTER
+from tests.services.vcenter.peers import VCENTER, HostRecord, VmRecord
 from tests.services.vcenter.rig import CLUSTER, KMS, A, P, Rig
 
 KEYS = 900
@@ -97,6 +97,26 @@ def test_vms_are_listed_page_by_page(many: Rig) -> None:
     assert first.more and first.vms == listed[: len(first.vms)]
     rest = many.do(ListVms(after=listed[-2].vm))
     assert (rest.vms, rest.more) == (listed[-1:], False)
+
+
+def test_the_view_of_a_host_is_taken_in_whole_however_many_pages_it_has(rig: Rig) -> None:
+    """In the answer to the session, and at every later look."""
+    names = [VmName(f"vm-{number:04d}") for number in range(KEYS)]
+    record = rig.hosts[A] = HostRecord()
+    for number, name in enumerate(names):
+        record.vms[name] = VmRecord(keys=(key(number),))
+    rig.up(A)
+    rig.sleep(5)
+    session = rig.vcenter.sessions.get(A)
+    assert session is not None and session.summary is not None
+    assert [vm.vm for vm in session.summary.vms] == names
+    assert [vm.vm for vm in rig.run(all_vms(Asks(rig), VCENTER))] == names
+    late = VmName("vm-9999")
+    record.vms[late] = VmRecord()
+    rig.sleep(30)
+    listed = rig.run(all_vms(Asks(rig), VCENTER))
+    assert (listed[-1].vm, listed[-1].host) == (late, A)
+    assert [vm.vm for vm in session.summary.vms] == [*names, late]
 
 
 def test_hosts_are_listed_page_by_page(rig: Rig) -> None:
