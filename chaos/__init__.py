@@ -1,6 +1,6 @@
 """Experiments on a lab: faults, schedules, histories, verdicts. Never imports a service.
 
-- ``lab``          the verbs of a lab that faults, probes and engine use
+- ``lab``          the commands of a lab that faults, probes and engine use
 - ``faults``       one file per fault, each with bite check and verified heal
 - ``keeper``       active faults, leases, heal
 - ``experiment``   the file format: model, parse with line numbers, lint, plan

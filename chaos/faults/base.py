@@ -28,7 +28,7 @@ Notes = dict[str, Any]
 T = TypeVar("T", bound=str)
 
 REFUSALS = (ProductError, TpmError)
-"""What a verb of the lab raises when it is refused."""
+"""What a command of the lab raises when it is refused."""
 
 
 class Params(BaseModel):
