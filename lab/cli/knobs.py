@@ -23,7 +23,8 @@ def knob(knob_name: str = "", *, options: Options = DEFAULTS) -> None:
 
     rows = {known: msgspec.to_builtins(row) for known, row in table().items()}
     if not knob_name:
-        columns = (field("name"), field("default"), field("values"), field("read_by"))
+        default = ("DEFAULT", lambda row: _as_written(row["default"]))
+        columns = (field("name"), default, field("values"), field("read_by"))
         answer = {"kind": "KnobList", "items": list(rows.values())}
         show(answer, options.output, columns, (field("rule"), field("text")), key="name")
         return
@@ -39,6 +40,13 @@ def knob(knob_name: str = "", *, options: Options = DEFAULTS) -> None:
     elif options.output is Format.NAME:
         plain(knob_name)
     else:
-        plain(f"{knob_name}: {row['text']}\n")
+        plain(f"{knob_name}: {row['text']}")
         shown = ("default", "values", "unit", "rule", "read_by")
-        pairs([(what.replace("_", " "), row[what]) for what in shown if row[what] != ""])
+        pairs(
+            [(what.replace("_", " "), _as_written(row[what])) for what in shown if row[what] != ""]
+        )
+
+
+def _as_written(value: Any) -> Any:
+    """A value as a lab file has it."""
+    return str(value).lower() if isinstance(value, bool) else value

@@ -52,10 +52,17 @@ class AddHost(Request["HostAdded"], frozen=True, kw_only=True):
 
 
 class HostAdded(Reply, frozen=True, kw_only=True):
+    """The host is in the inventory; its state is what it has told so far."""
+
     host: HostInfo
 
 
 class RemoveHost(Request[Done], frozen=True, kw_only=True):
+    """Take a host and its VMs out of the inventory; nothing is deleted elsewhere (KEY-03).
+
+    ``InvalidState`` while VMs run on it. No change when it is not there.
+    """
+
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     host: NodeName
 
@@ -72,6 +79,8 @@ class CreateVm(Request["VmCreated"], frozen=True, kw_only=True):
 
 
 class VmCreated(Reply, frozen=True, kw_only=True):
+    """The VM, registered on its host and powered off."""
+
     vm: VmInfo
 
 
@@ -85,6 +94,8 @@ class EncryptVm(Request["VmEncrypted"], frozen=True, kw_only=True):
 
 
 class VmEncrypted(Reply, frozen=True, kw_only=True):
+    """The VM after the task, and the key of its provider that it is encrypted under."""
+
     vm: VmInfo
     key: CryptoKeyId
 
@@ -97,11 +108,15 @@ class PowerOnVm(Request["VmPowered"], frozen=True, kw_only=True):
 
 
 class PowerOffVm(Request["VmPowered"], frozen=True, kw_only=True):
+    """PowerOffVM_Task: at once, without the guest; also when it is off."""
+
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     vm: VmName
 
 
 class VmPowered(Reply, frozen=True, kw_only=True):
+    """The VM after the task."""
+
     vm: VmInfo
 
 
@@ -208,6 +223,11 @@ class UnregisterKmsCluster(Request[Done], frozen=True, kw_only=True):
 
 
 class MarkDefault(Request["ProviderState"], frozen=True, kw_only=True):
+    """Make a provider the default of this vCenter (STD-02).
+
+    ``InvalidArgument`` when there is none of that name.
+    """
+
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     provider: ProviderId
 
@@ -225,6 +245,8 @@ class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProviderState(Reply, frozen=True, kw_only=True):
+    """The provider after the change."""
+
     provider: ProviderInfo
 
 
@@ -233,6 +255,8 @@ class ListKmsClusters(Request["ProviderList"], frozen=True, kw_only=True):
 
 
 class ProviderList(Reply, frozen=True, kw_only=True):
+    """Providers in order of registration."""
+
     providers: tuple[ProviderInfo, ...]
 
 
@@ -245,6 +269,8 @@ class GenerateKey(Request["KeyGenerated"], frozen=True, kw_only=True):
 
 
 class KeyGenerated(Reply, frozen=True, kw_only=True):
+    """vim25 CryptoKeyResult: the key that was made, or ``success`` False and why there is none."""
+
     success: bool
     key: CryptoKeyId | None = None
     reason: str = ""
@@ -262,6 +288,11 @@ class QueryCryptoKeyStatus(Request["CryptoKeyStatusList"], frozen=True, kw_only=
 
 
 class CryptoKeyStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """vim25 CryptoKeyStatus: whether a key can be had of its provider, and who uses it.
+
+    ``reason`` says why it is not ``available`` (STD-20).
+    """
+
     key: CryptoKeyId
     available: bool
     reason: KeyUnavailableReason | None = None
