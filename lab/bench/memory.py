@@ -30,7 +30,7 @@ class ProcessMemory(Benchmark):
             try:
                 await lab.start()
                 await provision(lab, lambda text, step, total: None)
-                found = {name_of(pid): memory_of(pid) for pid in lab.children.pids}
+                found = {name_of(pid): memory_of(pid) for pid in lab.agents.pids}
             finally:
                 await lab.close()
         largest = max(found.values(), key=lambda m: m["Pss"])

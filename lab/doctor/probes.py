@@ -26,6 +26,7 @@ from typing import NamedTuple
 from lab.errors import KeysteadError, entry
 from lab.supervise.launching import LabState, state_of
 from lab.supervise.state_folder import LabFolder, state_home
+from services.runtime.forking.packets import MARK
 
 # Measured on running labs, rounded up.
 FILES_FIXED, FILES_PER_NODE, FILES_PER_PACKED = 128, 4, 16
@@ -243,9 +244,9 @@ def _stale() -> Iterator[int]:
         if uids is None or uids.real != mine or not words:
             continue
         parent = process.info["ppid"]
-        if "lab.processes.forkserver" in words and parent != _supervisor(words):
+        if MARK in words and parent != _supervisor(words):
             # An agent has its fork server's command line, and that one as its parent.
-            if "lab.processes.forkserver" not in _words(parent):
+            if MARK not in _words(parent):
                 yield process.info["pid"]
         if "nats-server" in words[0] and any(w.startswith(labs) for w in words):
             if "lab.supervise.supervisor" not in _words(parent):
@@ -253,8 +254,8 @@ def _stale() -> Iterator[int]:
 
 
 def _supervisor(words: list[str]) -> int:
-    """Whom a fork server was started by: ``-m lab.processes.forkserver FD PARENT ...``."""
-    return int(words[words.index("lab.processes.forkserver") + 2])
+    """Whom a fork server was started by: ``MARK FD OWNER ...``."""
+    return int(words[words.index(MARK) + 2])
 
 
 def _words(pid: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""The main of an agent process: one agent with its nodes, forked by ``lab.processes.forkserver``.
+"""The main of an agent process: one agent with its nodes, forked with ``services.runtime.forking``.
 
 It serves control messages until the supervisor's end of its socket closes, then leaves at once:
 an agent without a supervisor would be an orphan. What must survive is on disk already.

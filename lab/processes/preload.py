@@ -9,7 +9,6 @@ notice a fork.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import socket
 import sqlite3
@@ -32,14 +31,13 @@ from protocol.terms import NodeName
 from services.runtime.tpm.backends import available
 
 
-def preload(*, tpm: bool) -> None:
-    """Load and warm; then take all that is here out of the collector's hands.
+def real_tpms() -> None:
+    """Load the TPM's library, for labs whose hosts have real ones."""
+    available()
 
-    The collector writes into each object that it looks at, and a page that was written to is no
-    longer shared with the children.
-    """
-    if tpm:
-        available()
+
+def agents() -> None:
+    """Load and warm what every agent uses."""
     _keys()
     for message in registry().values():
         decoder_of(message)
@@ -47,8 +45,6 @@ def preload(*, tpm: bool) -> None:
         _describe(struct)
     asyncio.run(_talk())
     sqlite3.connect(":memory:").close()
-    gc.collect()
-    gc.freeze()
 
 
 def _structs(of: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:

@@ -14,21 +14,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import SUPERVISOR, Identities, agent_name
 from lab.brokers.server import Broker
 from lab.core import LabCore
 from lab.processes.agent import AgentConfig
-from lab.processes.children import ChildProcess, Children
+from lab.processes.agents import Agents
 from lab.topology.lab_file import Topology
 from protocol.errors import NotConnected, ProductError
 from protocol.messages.agent import AddNode, NodeSpec, SetFirmware, TpmBackend
 from protocol.messages.base import Event, Reply, Request
 from protocol.terms import NodeName
 from services.runtime.each import for_each, try_each
+from services.runtime.forking.children import ChildProcess
 from services.runtime.real.world import LabTime
 
 R = TypeVar("R", bound=Reply)
@@ -61,8 +60,8 @@ class ProcessLab(LabCore):
         self.data = Broker(folder, self.identities, BrokerKind.DATA)
         self.control = Broker(folder, self.identities, BrokerKind.CONTROL)
         real = any(s.tpm is TpmBackend.LIBTPMS for s in topology.nodes)
-        self.children = Children(folder / "logs" / "fork.err", real_tpms=real)
-        self.children.on_end = self._child_ended
+        self.agents = Agents(folder / "logs" / "fork.err", real_tpms=real)
+        self.agents.on_end = self._child_ended
         self._workers: list[Worker] = []
         self._of: dict[NodeName, Worker] = {}
         self._client: ControlClient | None = None
@@ -83,7 +82,7 @@ class ProcessLab(LabCore):
             self._workers.append(worker)
             self._of.update({node: worker for node in nodes})
         try:
-            parts = (self.data.start, self.control.start, self.children.start)
+            parts = (self.data.start, self.control.start, self.agents.start)
             await for_each(parts, lambda start: start())
             seed = self.identities.control(SUPERVISOR).seed
             self._client = ControlClient(self.control.url, seed, SUPERVISOR)
@@ -106,7 +105,7 @@ class ProcessLab(LabCore):
             patch=self._patch,
         )
         label = f"ks-{worker.nodes[0]}" if worker.nodes else "ks-agent"
-        worker.child = await self.children.spawn(label, msgspec.msgpack.encode(config))
+        worker.child = await self.agents.spawn(label, config)
         for node in worker.nodes:
             await self._tell(worker, AddNode(spec=self._specs[node]), CONTROL_FLOOR)
             if self._firmware[node] != self._specs[node].firmware:
@@ -136,7 +135,7 @@ class ProcessLab(LabCore):
         if self._client is not None:
             await self._client.close()
             self._client = None
-        self.children.close()
+        self.agents.close()
         await self.data.stop()
         await self.control.stop()
 

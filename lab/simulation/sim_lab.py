@@ -29,9 +29,9 @@ from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
 from services.catalog import recipe
 from services.runtime.agent import Agent
+from services.runtime.forking.blocking import ForkServer
 from services.runtime.sim.bus import SimBroker, TapCallback
 from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.runner import ForkServer
 from services.runtime.sim.trace import Trace
 from services.runtime.sim.world import SimWorld
 

@@ -12,6 +12,7 @@
 - ``session``      numbered commands of one controller to one host
 - ``store``        what outlives lives: a node's storage, the cluster's array
 - ``rpc``          the one request multiplexer, of the data bus and of the control plane
+- ``forking``      the one fork server: agents of a lab, workers of the simulation
 - ``durable``      replaces a file of a disk: the old or the new, through any crash
 - ``seeded``       the one seeded generator: streams, fates and tokens by purpose
 - ``each``         the same for each of many hosts, with a bound

@@ -18,7 +18,8 @@ from lab.errors import KeysteadError
 from lab.runs.play import begin, play_lab, play_sim, replay
 from lab.runs.prepare import prepare
 from lab.runs.store import RunFolder
-from services.runtime.sim.runner import ForkServer, run_in_worker
+from services.runtime.forking.blocking import ForkServer
+from services.runtime.sim.runner import run_in_worker
 from services.runtime.tpm.backends import available
 from tests.mutations.play import run_experiment, run_late, server
 

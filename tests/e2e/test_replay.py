@@ -20,7 +20,8 @@ from lab.api.commands import (
 from lab.api.table import perform
 from lab.simulation.sim_lab import make, simulations
 from lab.topology.lab_file import Topology, load, plan
-from services.runtime.sim.runner import ForkServer, run_in_worker
+from services.runtime.forking.blocking import ForkServer
+from services.runtime.sim.runner import run_in_worker
 
 PRELOAD = ("lab.simulation.sim_lab",)
 

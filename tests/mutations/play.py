@@ -18,7 +18,7 @@ from lab.runs.play import simulate_plan
 from lab.runs.prepare import prepare
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load, plan
-from services.runtime.sim.runner import ForkServer
+from services.runtime.forking.blocking import ForkServer
 from tests.mutations.bugs.planting import planted
 
 PRELOAD = (

@@ -14,7 +14,8 @@ import pytest
 from chaos.checks.result import CheckOutcome
 from chaos.verdict import Verdict
 from lab.client import Lab
-from services.runtime.sim.runner import ForkServer, run_in_worker
+from services.runtime.forking.blocking import ForkServer
+from services.runtime.sim.runner import run_in_worker
 from services.runtime.tpm.backends import available
 from tests.mutations.outage import outage
 from tests.mutations.play import run_experiment, run_life, server

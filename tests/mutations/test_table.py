@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.runtime.sim.runner import ForkServer, run_in_worker
+from services.runtime.forking.blocking import ForkServer
+from services.runtime.sim.runner import run_in_worker
 from services.runtime.tpm.backends import available
 from tests.mutations.play import Outcome, run_tests, server
 from tests.mutations.table import KILLED, Killed

@@ -84,7 +84,7 @@ class Life:
 
     def _look_at_processes(self) -> None:
         """What everybody on the machine may read of them, and whether they would leave cores."""
-        for pid in self.lab.children.pids:
+        for pid in self.lab.agents.pids:
             process = Path(f"/proc/{pid}")
             for file in ("cmdline", "environ"):
                 self.processes.append(Place("process", file, (process / file).read_bytes()))

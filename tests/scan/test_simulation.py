@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.runtime.sim.runner import ForkServer, run_in_worker
+from services.runtime.forking.blocking import ForkServer
+from services.runtime.sim.runner import run_in_worker
 from tests.scan.exempt import EXEMPT, _covers, leaks
 from tests.scan.virtual import life
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from tests.tidy.tree import Source
 
 _DRIVERS = (
+    "services/runtime/forking/",
     "services/runtime/real/",
     "services/runtime/sim/",
     "services/runtime/tpm/",

@@ -17,7 +17,7 @@ from tests.tidy.tree import PACKAGES, ROOT, package_sources
 _PEOPLE = ("rich", "cyclopts", "textual", "starlette", "pydantic", "yaml", "markdown_it")
 BUDGET = {
     # An agent is paid for per process, by memory; the command line per call, by time.
-    "lab.processes.forkserver": _PEOPLE,
+    "services.runtime.forking.server": (*_PEOPLE, "asyncio", "nats", "chaos", "lab"),
     "lab.processes.agent": (
         *_PEOPLE,
         "chaos.faults",

@@ -7,5 +7,5 @@
 - ``trace``      what happened, folded into one hash; the first difference of two runs
 - ``rng``, ``clock``, ``bus``, ``disk`` (with ``images``, ``database``, ``datastore``)  the ports
 - ``world``      joins them into the lives of nodes
-- ``runner``     runs in workers of their own   - ``forkserver``  the process that forks them
+- ``runner``     runs in workers of their own   - ``worker``  their side of it
 """

@@ -10,29 +10,16 @@ from __future__ import annotations
 import asyncio
 import atexit
 import functools
-import json
-import os
 import pickle  # spoken with our own workers only
 import socket
-import struct
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-from services.runtime.sim.forkserver import FORK, KILL, receive_frame, send_frame
+from services.runtime.forking.blocking import ForkServer
+from services.runtime.forking.connection import ForkFailed
+from services.runtime.sim.worker import LENGTH, receive_frame, send_frame
 
 T = TypeVar("T")
-
-_LAUNCH = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from services.runtime.sim.forkserver import serve; "
-    "serve(int(sys.argv[1]), json.loads(sys.argv[3]))"
-)
-_PID = struct.Struct("!i")
-_LENGTH = struct.Struct("!Q")
-_GREETING_LIMIT = 60.0  # seconds for the server's imports; a fork itself takes a millisecond
 
 
 class WorkerDied(RuntimeError):
@@ -43,101 +30,19 @@ class WorkerFailed(RuntimeError):
     """The worker raised something that cannot be sent; the text is its traceback."""
 
 
-class ForkServer:
-    """A process with ``preload`` imported, that forks workers. Starts at the first use.
-
-    ``env`` adds to the environment (``{"PYTHONHASHSEED": "1"}``). Safe to use from threads.
-    """
-
-    def __init__(self, preload: Sequence[str] = (), *, env: dict[str, str] | None = None) -> None:
-        self._preload = list(preload)
-        self._env = env or {}
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-
-    def start(self) -> None:
-        """Start it and wait until it can fork. ``WorkerDied`` says why it cannot."""
-        with self._lock:
-            self._started()
-
-    def _started(self) -> socket.socket:
-        if self._control is not None:
-            return self._control
-        ours, theirs = socket.socketpair()
-        path = [os.path.abspath(entry) for entry in sys.path]
-        self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and text)
-            [
-                sys.executable,
-                "-c",
-                _LAUNCH,
-                str(theirs.fileno()),
-                json.dumps(path),
-                json.dumps(self._preload),
-            ],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **self._env},
-            start_new_session=True,  # Ctrl-C at the terminal is for the parent to handle
-        )
-        theirs.close()
-        ours.settimeout(_GREETING_LIMIT)
-        word = receive_frame(ours)
-        ours.settimeout(None)
-        if word != b"ready":
-            ours.close()
-            self._process.wait()
-            self._process = None
-            raise WorkerDied(f"the fork server did not start: {(word or b'').decode()}")
-        self._control = ours
-        return ours
-
-    def fork(self) -> tuple[socket.socket, int]:
-        """A new worker: the socket to it, and its pid."""
-        ours, theirs = socket.socketpair()
-        try:
-            with self._lock:
-                control = self._started()
-                socket.send_fds(control, [FORK + bytes(4)], [theirs.fileno()])
-        except OSError as error:
-            ours.close()
-            raise WorkerDied(f"the fork server is gone: {error}") from error
-        finally:
-            theirs.close()
-        ours.settimeout(_GREETING_LIMIT)
-        greeting = receive_frame(ours)
-        ours.settimeout(None)
-        if greeting is None:
-            ours.close()
-            raise WorkerDied("the worker died before it began")
-        return ours, _PID.unpack(greeting)[0]
-
-    def kill(self, pid: int) -> None:
-        """End a worker now. The server does it: only it knows that the pid is still the worker."""
-        with self._lock:
-            if self._control is not None:
-                try:
-                    self._control.sendall(KILL + _PID.pack(pid))
-                except OSError:
-                    pass  # the server is gone, and its workers with it
-
-    def close(self) -> None:
-        """End the server and with it every worker that still runs."""
-        with self._lock:
-            if self._control is not None:
-                self._control.close()
-                self._control = None
-            if self._process is not None:
-                self._process.wait()
-                self._process = None
-
-
 @functools.cache
 def default_server() -> ForkServer:
     """The server of this process, with the simulation loaded; it ends with the process."""
     server = ForkServer(("services.runtime.sim.loop", "services.runtime.sim.bus"))
     atexit.register(server.close)
     return server
+
+
+def _fork(server: ForkServer) -> tuple[socket.socket, int]:
+    try:
+        return server.fork("ks-simulation", "services.runtime.sim.worker:work")
+    except ForkFailed as error:
+        raise WorkerDied(str(error)) from error
 
 
 def _opened(answer: bytes | None) -> Any:
@@ -169,7 +74,7 @@ def run_in_worker(
     """
     server = server or default_server()
     request = pickle.dumps(("run", function, args))
-    sock, pid = server.fork()
+    sock, pid = _fork(server)
     with sock:
         sock.settimeout(timeout)
         try:
@@ -198,7 +103,7 @@ class Worker:
         server: ForkServer | None = None,
     ) -> None:
         self._server = server or default_server()
-        self._sock, self.pid = self._server.fork()
+        self._sock, self.pid = _fork(self._server)
         self._closed = False
         try:
             self._exchange(pickle.dumps(("talk", target, args)), timeout)
@@ -263,7 +168,7 @@ class Conversation:
     async def open(cls, target: str, *args: Any, server: ForkServer | None = None) -> Conversation:
         """Fork the worker and wait until ``target`` has returned; raises what it raised."""
         server = server or default_server()
-        self = cls(server, *await asyncio.to_thread(server.fork))
+        self = cls(server, *await asyncio.to_thread(_fork, server))
         try:
             await self._exchange(pickle.dumps(("talk", target, args)))
         except BaseException:
@@ -282,9 +187,9 @@ class Conversation:
                 raise WorkerDied("the worker is closed")
             loop = asyncio.get_running_loop()
             try:
-                await loop.sock_sendall(self._sock, _LENGTH.pack(len(frame)) + frame)
-                head = await self._receive(_LENGTH.size)
-                answer = head and await self._receive(_LENGTH.unpack(head)[0])
+                await loop.sock_sendall(self._sock, LENGTH.pack(len(frame)) + frame)
+                head = await self._receive(LENGTH.size)
+                answer = head and await self._receive(LENGTH.unpack(head)[0])
             except OSError:
                 answer = None
             except BaseException:

@@ -52,7 +52,7 @@ def measured(made: type[Benchmark]) -> tuple[Figures, list[str]]:
 
 def lab_processes() -> set[int]:
     """Our descendants that belong to a lab, not to a fork server of simulations."""
-    words = ("lab.processes.forkserver", "nats-server", "lab.bench.echo")
+    words = ("lab.processes.preload", "nats-server", "lab.bench.echo")
     found: set[int] = set()
     for process in psutil.Process().children(recursive=True):
         try:

@@ -16,6 +16,7 @@ from lab.cli.main import run
 from lab.doctor import probes as doctor
 from lab.doctor.probes import Finding, Health
 from lab.supervise.state_folder import LabFolder, LabRecord
+from services.runtime.forking.packets import MARK
 from tests.lab.cli.conftest import until
 
 
@@ -219,7 +220,7 @@ def test_a_lab_of_that_name(home: Path) -> None:
     bad(doctor.same_name("one"), "was killed", "keystead up --name one", Health.NOTE)
 
 
-@pytest.mark.parametrize("words", [["lab.processes.forkserver", "7", "1"], ["nats-server"]])
+@pytest.mark.parametrize("words", [[MARK, "7", "1"], ["nats-server"]])
 def test_processes_that_were_left_behind(words: list[str], home: Path) -> None:
     """What looks like a lab's process and has no supervisor above it."""
     command = [sys.executable, "-c", "input()", *words]

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from services.runtime.forking.blocking import ForkServer
+from services.runtime.forking.connection import ForkFailed
 from services.runtime.sim.runner import (
     Conversation,
-    ForkServer,
     Worker,
     WorkerDied,
     WorkerFailed,
@@ -82,8 +83,10 @@ def test_a_worker_that_takes_too_long_is_killed(server: ForkServer) -> None:
 
 def test_a_server_that_cannot_start_says_why() -> None:
     server = ForkServer(["no.such.module"])
-    with pytest.raises(WorkerDied, match=r"no\.such|'no'"):
+    with pytest.raises(ForkFailed, match=r"no\.such|'no'"):
         server.start()
+    with pytest.raises(WorkerDied, match="did not start"):
+        run_in_worker(talker.add, 1, 1, server=server)
     server.close()
 
 
@@ -144,11 +147,12 @@ def test_no_orphan_survives_the_parent() -> None:
     text = f"""
 import os, sys, threading
 sys.path[:] = {sys.path!r}
-from services.runtime.sim.runner import ForkServer, Worker
+from services.runtime.forking.blocking import ForkServer
+from services.runtime.sim.runner import Worker
 server = ForkServer(["tests.services.runtime.sim.talker"])
 busy, idle = Worker({TALK!r}, "1", server=server), Worker({TALK!r}, "1", server=server)
 threading.Thread(target=lambda: busy.call("spin"), daemon=True).start()
-print(server._process.pid, busy.pid, idle.pid, flush=True)
+print(server.pid, busy.pid, idle.pid, flush=True)
 sys.stdin.read()
 """
     parent = subprocess.Popen(

@@ -1,0 +1,62 @@
+"""Agents as the lab starts them: forked with everything loaded, there when they say so."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lab.errors import KeysteadError
+from lab.processes.agent import AgentConfig
+from services.runtime.forking.children import ChildProcess, Children
+from services.runtime.forking.connection import ForkFailed
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+_START_LIMIT_S: Final = 30.0  # real seconds, for the fork server and for each agent
+_TARGET: Final = "lab.processes.agent:main"
+# An agent's threads wait for disks and TPMs, so one heap does for all; and what is large goes
+# back at once (glibc's threshold would rise with use, and holes stay in the heap).
+_MEMORY: Final = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
+
+
+class Agents(Children):
+    """The agent processes of one lab; every failure is KS-INT-001 and names the log."""
+
+    def __init__(self, log: Path, *, real_tpms: bool) -> None:
+        preload = ["lab.processes.preload:agents"]
+        if real_tpms:
+            preload.insert(0, "lab.processes.preload:real_tpms")
+        env = {name: value for name, value in _MEMORY.items() if name not in os.environ}
+        super().__init__(preload, log, env=env, folder=ROOT)
+
+    async def start(self, within: float = _START_LIMIT_S) -> None:
+        try:
+            await super().start(within)
+        except ForkFailed as error:
+            raise self._failed(f"the fork server did not start ({_first_line(error)})") from None
+
+    async def spawn(self, name: str, config: AgentConfig) -> ChildProcess:
+        """A new agent, seen as ``name``; returns when it serves. KS-INT-001 when it fails."""
+        ready = b""
+        child: ChildProcess | None = None
+        try:
+            async with asyncio.timeout(_START_LIMIT_S):
+                child = await self.fork(name, _TARGET, msgspec.msgpack.encode(config))
+                ready = await asyncio.get_running_loop().sock_recv(child.line, 1)
+        except (TimeoutError, OSError, ForkFailed):
+            pass
+        if child is None or not ready:
+            if child is not None:
+                child.line.close()
+            raise self._failed(f"process {name} did not start")
+        return child
+
+    def _failed(self, what: str) -> KeysteadError:
+        return KeysteadError("KS-INT-001", f"{what}; see {self.log}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]

@@ -1,0 +1,14 @@
+"""The one fork server: a small single-threaded process that forks others, from a clean state.
+
+It has loaded what its children need, so a child is there in milliseconds, shares those pages,
+and makes connections, threads and open files of its own after the fork. The process that wants
+children (it has threads and open files that a fork would tear) asks over a socket and hears of
+their ends. When it is gone the server leaves, and the kernel kills the children with it, stopped
+ones too: no orphan survives.
+
+- ``packets``     what the two say to each other
+- ``server``      the process that forks
+- ``connection``  the owner's end: start the process, send, hear
+- ``blocking``    an owner with threads: the simulation's workers
+- ``children``    an owner with an event loop: the agents of a lab
+"""

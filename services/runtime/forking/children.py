@@ -1,0 +1,175 @@
+"""Children of a fork server for an owner with an event loop, who hears of their ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, assert_never
+
+from services.runtime.forking.connection import START_LIMIT_S, Connection, ForkFailed
+from services.runtime.forking.packets import Ended, Failed, Fork, Forked, NotForked, Ready, Word
+
+_KILLED: Final = -int(signal.SIGKILL)
+
+
+class ChildProcess:
+    """One child. ``line`` is our end of its socket; a child reads its end there and leaves."""
+
+    def __init__(self, pid: int, line: socket.socket) -> None:
+        self.pid = pid
+        self.line = line
+        self.gone = asyncio.Event()
+        self.code: int | None = None
+        self.stopped = False
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; nothing when it has ended (its pid may be another's by now)."""
+        if not self.gone.is_set():
+            os.kill(self.pid, number)
+
+    def ended(self, code: int) -> None:
+        """It is no more; ``code`` is its exit code, negative for a signal."""
+        self.code = code
+        self.line.close()
+        self.gone.set()
+
+
+class Children:
+    """All children of one fork server, which is started once; ``close`` ends it and all of them.
+
+    ``preload``, ``env`` and ``folder`` are those of ``Connection``; ``log`` is a file that gets
+    what server and children print. ``on_end`` is called with each child that ended by itself.
+    """
+
+    def __init__(
+        self,
+        preload: Sequence[str],
+        log: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.on_end: Callable[[ChildProcess], None] = lambda child: None
+        self._preload, self.log = preload, log
+        self._env, self._folder = env, folder
+        self._connection: Connection | None = None
+        self._ready: asyncio.Future[None] | None = None
+        self._asked: dict[int, asyncio.Future[int]] = {}
+        self._children: dict[int, ChildProcess] = {}
+        self._early: dict[int, int] = {}  # ends heard of before the child was known here
+        self._last = 0
+
+    async def start(self, within: float = START_LIMIT_S) -> None:
+        """Return when the server has loaded what children need; ``ForkFailed`` otherwise."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as output:
+            self._connection = Connection(
+                self._preload, env=self._env, log=output, folder=self._folder
+            )
+        loop = asyncio.get_running_loop()
+        self._ready = loop.create_future()
+        loop.add_reader(self._connection.socket.fileno(), self._hear)
+        try:
+            async with asyncio.timeout(within):
+                await self._ready
+        except TimeoutError:
+            self.close()
+            raise ForkFailed(f"the fork server was not ready within {within:g} s") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _hear(self) -> None:
+        if self._connection is None:
+            return
+        try:
+            word = self._connection.hear()
+        except ForkFailed as error:
+            asyncio.get_running_loop().remove_reader(self._connection.socket.fileno())
+            self._lost(error)
+            return
+        if word is not None:
+            self._heard(word)
+
+    def _heard(self, word: Word) -> None:
+        match word:
+            case Ready():
+                if self._ready is not None and not self._ready.done():
+                    self._ready.set_result(None)
+            case Forked(number, pid):
+                asked = self._asked.pop(number)
+                if not asked.done():
+                    asked.set_result(pid)
+            case NotForked(number, why):
+                asked = self._asked.pop(number)
+                if not asked.done():
+                    asked.set_exception(ForkFailed(why))
+            case Ended(pid, code):
+                self._ended(pid, code)
+            case Failed():
+                raise AssertionError("a connection raises this")
+            case _:
+                assert_never(word)
+
+    def _lost(self, error: ForkFailed) -> None:
+        """The server is no more, and the kernel has taken its children along."""
+        for asked in self._asked.values():
+            if not asked.done():
+                asked.set_exception(error)
+        self._asked.clear()
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_exception(error)
+        for pid in list(self._children):
+            self._ended(pid, _KILLED)
+
+    def _ended(self, pid: int, code: int) -> None:
+        child = self._children.pop(pid, None)
+        if child is None:
+            self._early[pid] = code
+            return
+        child.ended(code)
+        self.on_end(child)
+
+    async def fork(self, name: str, target: str, argument: bytes) -> ChildProcess:
+        """Fork a child that runs ``target`` (see ``packets.Fork``); ``ForkFailed`` otherwise."""
+        if self._connection is None:
+            raise ForkFailed("the fork server is not running")
+        self._last += 1
+        number = self._last
+        asked = self._asked[number] = asyncio.get_running_loop().create_future()
+        line = self._connection.fork(Fork(number, name, target, argument))
+        line.setblocking(False)
+        try:
+            child = ChildProcess(await asked, line)
+        except BaseException:
+            line.close()
+            raise
+        self._children[child.pid] = child
+        if child.pid in self._early:
+            self._ended(child.pid, self._early.pop(child.pid))
+        return child
+
+    @property
+    def server_pid(self) -> int | None:
+        """Of the fork server; None when it does not run."""
+        return None if self._connection is None else self._connection.pid
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the children that run."""
+        return list(self._children)
+
+    def close(self) -> None:
+        """End the fork server; the kernel takes its children along."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        asyncio.get_running_loop().remove_reader(connection.socket.fileno())
+        connection.close()
+        for child in list(self._children.values()):
+            child.ended(_KILLED)
+        self._children.clear()

@@ -1,0 +1,127 @@
+"""The owner's end of a fork server: start the process, send it orders, hear what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from services.runtime.forking.packets import (
+    MARK,
+    SIZE_LIMIT,
+    Failed,
+    Fork,
+    Kill,
+    Word,
+    encode,
+    words,
+)
+
+START_LIMIT_S: Final = 60.0  # for the server's imports; a fork itself takes a millisecond
+_END_LIMIT_S: Final = 5.0
+_LAUNCH: Final = (
+    "import json, sys; path, *rest = json.loads(sys.argv[4]); sys.path[:] = path; "
+    "from services.runtime.forking.server import main; "
+    "main(int(sys.argv[2]), int(sys.argv[3]), *rest)"
+)
+
+
+class ForkFailed(RuntimeError):
+    """The fork server did not start, has ended, or could not fork."""
+
+
+class Connection:
+    """A started fork server.
+
+    ``preload`` names modules that it imports, or ``module:function`` that it calls, before it
+    serves. ``env`` adds to the environment, ``log`` gets its output (and its children's) instead
+    of ours, ``folder`` is where it runs. Started in the main thread it ends with it by the
+    kernel's hand; always when ``close`` is called or the owner's process ends.
+    """
+
+    def __init__(
+        self,
+        preload: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        log: IO[bytes] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.setblocking(False)
+        bound = threading.current_thread() is threading.main_thread()
+        path = [os.path.abspath(entry) for entry in sys.path]
+        settings = json.dumps([path, bound, list(preload)])
+        fd, me = str(theirs.fileno()), str(os.getpid())
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and text)
+                [sys.executable, "-c", _LAUNCH, MARK, fd, me, settings],
+                cwd=folder,
+                env={**os.environ, **(env or {})},
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def fork(self, order: Fork) -> socket.socket:
+        """Send the order; our end of the child's socket. ``ForkFailed`` without a server."""
+        ours, theirs = socket.socketpair()
+        try:
+            socket.send_fds(self.socket, [encode(order)], [theirs.fileno()])
+        except OSError as error:
+            ours.close()
+            raise ForkFailed(f"the fork server is gone: {error}") from error
+        finally:
+            theirs.close()
+        return ours
+
+    def kill(self, pid: int) -> None:
+        """End a child now. The server does it: only it knows that the pid is still the child's."""
+        try:
+            self.socket.send(encode(Kill(pid)))
+        except OSError:
+            pass  # the server is gone, and its children with it
+
+    def hear(self, limit_s: float = 0.0) -> Word | None:
+        """The next thing it says; None when there is nothing within ``limit_s`` seconds.
+
+        ``ForkFailed`` when it could not start, or has ended.
+        """
+        if limit_s > 0:
+            ready = select.poll()
+            ready.register(self.socket, select.POLLIN)
+            ready.poll(limit_s * 1000)
+        try:
+            data = self.socket.recv(SIZE_LIMIT)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise ForkFailed(f"the fork server is gone: {error}") from error
+        if not data:
+            raise ForkFailed("the fork server has ended")
+        word = words.decode(data)
+        if isinstance(word, Failed):
+            raise ForkFailed(f"the fork server did not start: {word.why}")
+        return word
+
+    def close(self) -> None:
+        """End the server, and with it every child that still runs; returns when it has ended."""
+        self.socket.close()
+        try:
+            self._process.wait(_END_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -1,0 +1,67 @@
+"""What an owner and its fork server say to each other, one packet each."""
+
+from __future__ import annotations
+
+import msgspec
+
+SIZE_LIMIT = 1 << 17  # bytes of one packet
+MARK = "keystead-forkserver"
+"""Stands in the command line of a fork server and of its children: ``MARK FD OWNER ...``."""
+
+
+class Fork(msgspec.Struct, frozen=True, tag=True):
+    """Fork a child that is seen as ``name`` (15 characters) and runs ``target``, then ends.
+
+    ``target`` is ``module:function``; it is called with ``argument`` and with the socket that
+    comes along with the packet.
+    """
+
+    number: int
+    name: str
+    target: str
+    argument: bytes
+
+
+class Kill(msgspec.Struct, frozen=True, tag=True):
+    """SIGKILL to a child; nothing when it has ended."""
+
+    pid: int
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """Everything is loaded."""
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """It cannot serve, and leaves; ``why`` is a traceback."""
+
+    why: str
+
+
+class Forked(msgspec.Struct, frozen=True, tag=True):
+    """The child of order ``number`` is there."""
+
+    number: int
+    pid: int
+
+
+class NotForked(msgspec.Struct, frozen=True, tag=True):
+    """The system refused a child for order ``number``."""
+
+    number: int
+    why: str
+
+
+class Ended(msgspec.Struct, frozen=True, tag=True):
+    """A child has ended; ``code`` is its exit code, negative for a signal."""
+
+    pid: int
+    code: int
+
+
+Order = Fork | Kill
+Word = Ready | Failed | Forked | NotForked | Ended
+
+encode = msgspec.msgpack.encode
+orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
+words: msgspec.msgpack.Decoder[Word] = msgspec.msgpack.Decoder(Word)

@@ -1,0 +1,86 @@
+"""The worker's side of ``runner``: one function, or a conversation, over the socket it came with.
+
+A worker is forked by a fork server that has the simulation loaded (``services.runtime.forking``).
+Frames on its socket are length-prefixed.
+"""
+
+from __future__ import annotations
+
+import gc
+import pickle  # spoken with the parent only, over an inherited socket
+import socket
+import struct
+import traceback
+from typing import Any
+
+from services.runtime.forking.server import resolve
+
+LENGTH = struct.Struct("!Q")
+
+
+def send_frame(sock: socket.socket, data: bytes) -> None:
+    """One length-prefixed frame, blocking."""
+    sock.sendall(LENGTH.pack(len(data)) + data)
+
+
+def receive_frame(sock: socket.socket) -> bytes | None:
+    """The next frame, blocking; None when the other side has closed (also in mid-frame)."""
+    head = _receive(sock, LENGTH.size)
+    return None if head is None else _receive(sock, LENGTH.unpack(head)[0])
+
+
+def _receive(sock: socket.socket, size: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < size:
+        part = sock.recv(min(size - len(data), 1 << 20))
+        if not part:
+            return None
+        data += part
+    return bytes(data)
+
+
+def work(argument: bytes, sock: socket.socket) -> None:
+    """The life of a worker: one function, or a conversation until the other side closes.
+
+    The collector is off: when it runs must not depend on what else was allocated before.
+    """
+    gc.disable()
+    first = receive_frame(sock)
+    if first is None:
+        return
+    function, args = None, ()
+    try:
+        kind, function, args = pickle.loads(first)  # noqa: S301
+        if kind == "run":
+            answer = _packed(function(*args))
+        else:
+            handler = resolve(function)(*args)
+            answer = _packed(None)
+    except BaseException as error:
+        send_frame(sock, _failure(error))
+        return
+    send_frame(sock, answer)
+    if kind == "run":
+        return
+    while (frame := receive_frame(sock)) is not None:
+        name, _, payload = frame.partition(b"\0")
+        try:
+            answer = _packed(handler(name.decode(), payload))
+        except BaseException as error:
+            answer = _failure(error)
+        send_frame(sock, answer)
+
+
+def _packed(result: Any) -> bytes:
+    return pickle.dumps(("ok", result))
+
+
+def _failure(error: BaseException) -> bytes:
+    """The exception itself if it survives pickling, and always its traceback as text."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        data = pickle.dumps(("error", error, text))
+        pickle.loads(data)  # noqa: S301
+    except Exception:
+        data = pickle.dumps(("error", None, text))
+    return data

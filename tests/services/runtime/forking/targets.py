@@ -1,0 +1,46 @@
+"""What children of a fork server run in these tests."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import sys
+
+
+def echo(argument: bytes, line: socket.socket) -> None:
+    """Say ``argument``, then leave when the other end closes."""
+    line.sendall(argument)
+    line.recv(1)
+
+
+def fail(argument: bytes, line: socket.socket) -> None:
+    raise RuntimeError(argument.decode())
+
+
+def leave(argument: bytes, line: socket.socket) -> None:
+    """End with the exit code, or by the signal (negative), that ``argument`` says."""
+    code = int(argument)
+    if code < 0:
+        os.kill(os.getpid(), -code)
+        signal.pause()
+    os._exit(code)
+
+
+def describe(argument: bytes, line: socket.socket) -> None:
+    """What one sees of a child: name, session, limits, threads, descriptors, interrupt, modules."""
+    with open("/proc/self/comm") as comm:
+        name = comm.read().strip()
+    facts = (
+        name,
+        os.getsid(0) == os.getpid(),
+        resource.getrlimit(resource.RLIMIT_CORE),
+        len(os.listdir("/proc/self/task")),
+        # Standard streams, the line, and the one that lists them.
+        len(os.listdir("/proc/self/fd")),
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
+        "tests.services.runtime.forking.targets" in sys.modules,
+        "pytest" in sys.modules,
+    )
+    line.sendall(repr(facts).encode())

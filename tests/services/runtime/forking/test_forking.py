@@ -1,0 +1,147 @@
+"""The fork server: children are clean, their ends are told, and nothing outlives its owner."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.runtime.forking.blocking import ForkServer
+from services.runtime.forking.children import ChildProcess, Children
+from services.runtime.forking.connection import ForkFailed
+
+TARGETS = "tests.services.runtime.forking.targets"
+
+
+@pytest.fixture
+async def children(tmp_path: Path) -> AsyncIterator[Children]:
+    made = Children([TARGETS], tmp_path / "logs" / "fork.err")
+    await made.start()
+    yield made
+    made.close()
+
+
+def gone(pid: int) -> bool:
+    """No such process, or one that has ended and waits for its parent to notice."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+async def said(child: ChildProcess) -> bytes:
+    return await asyncio.get_running_loop().sock_recv(child.line, 4096)
+
+
+async def test_a_child_is_clean_and_has_a_name(children: Children) -> None:
+    child = await children.fork("ks-esxi-001-with-a-long-name", f"{TARGETS}:describe", b"")
+    facts = (await said(child)).decode()
+    assert facts == "('ks-esxi-001-wit', True, (0, 0), 1, 5, True, True, False)"
+
+
+async def test_arguments_come_whole_and_a_closed_line_ends_a_child(children: Children) -> None:
+    sizes = (0, 1, 60_000)
+    found = [await children.fork("x", f"{TARGETS}:echo", bytes(size)) for size in sizes]
+    assert children.pids == [child.pid for child in found]
+    for child, size in zip(found, sizes, strict=True):
+        data = b""
+        while len(data) < size:
+            data += await said(child)
+        child.line.close()
+        await child.gone.wait()
+        assert child.code == 0
+    assert children.pids == []
+
+
+@pytest.mark.parametrize("code", [0, 3, -int(signal.SIGTERM), -int(signal.SIGKILL)])
+async def test_ends_are_told_with_their_code(children: Children, code: int) -> None:
+    ended: list[ChildProcess] = []
+    children.on_end = ended.append
+    child = await children.fork("x", f"{TARGETS}:leave", str(code).encode())
+    await child.gone.wait()
+    assert child.code == code
+    assert ended == [child]
+
+
+async def test_a_target_that_raises_or_is_not_there_is_told_in_the_log(
+    children: Children, tmp_path: Path
+) -> None:
+    for target in ("fail", "no_such_function"):
+        child = await children.fork("x", f"{TARGETS}:{target}", b"on purpose")
+        await child.gone.wait()
+        assert child.code == 70
+    log = (tmp_path / "logs" / "fork.err").read_text()
+    assert "RuntimeError: on purpose" in log and "no_such_function" in log
+
+
+async def test_closing_ends_all_also_the_stopped(children: Children) -> None:
+    both = [await children.fork("x", f"{TARGETS}:echo", b"!") for _ in range(2)]
+    for child in both:
+        assert await said(child) == b"!"
+    both[0].signal(signal.SIGSTOP)
+    children.close()
+    assert all(child.gone.is_set() for child in both)
+    for child in both:
+        while not gone(child.pid):
+            await asyncio.to_thread(time.sleep, 0.01)
+    with pytest.raises(ForkFailed, match="not running"):
+        await children.fork("x", f"{TARGETS}:echo", b"")
+
+
+async def test_a_server_that_is_killed_is_noticed(children: Children) -> None:
+    child = await children.fork("x", f"{TARGETS}:echo", b"!")
+    assert await said(child) == b"!"
+    assert children.server_pid is not None
+    os.kill(children.server_pid, signal.SIGKILL)
+    await child.gone.wait()
+    assert child.code == -signal.SIGKILL
+    with pytest.raises(ForkFailed):
+        await children.fork("x", f"{TARGETS}:echo", b"")
+
+
+async def test_a_server_that_cannot_load_says_why(tmp_path: Path) -> None:
+    made = Children(["no.such.module"], tmp_path / "fork.err")
+    with pytest.raises(ForkFailed, match=r"no\.such|'no'"):
+        await made.start()
+    made.close()
+
+
+def test_a_preload_with_a_thread_is_refused() -> None:
+    server = ForkServer(["tests.services.runtime.forking.threaded:begin"])
+    with pytest.raises(ForkFailed, match="2 threads run"):
+        server.start()
+    server.close()
+
+
+def test_nothing_outlives_an_owner_that_is_killed_stopped_or_not() -> None:
+    """The server is stopped and so is one child: no end of a socket will be read."""
+    text = f"""
+import os, signal, sys
+sys.path[:] = {sys.path!r}
+from services.runtime.forking.blocking import ForkServer
+server = ForkServer([{TARGETS!r}])
+made = [server.fork("x", "{TARGETS}:echo", b"!") for _ in range(2)]
+assert all(sock.recv(1) == b"!" for sock, _ in made)
+os.kill(made[0][1], signal.SIGSTOP)
+os.kill(server.pid, signal.SIGSTOP)
+print(server.pid, *(pid for _, pid in made), flush=True)
+sys.stdin.read()
+"""
+    owner = subprocess.Popen(
+        [sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with owner:
+        assert owner.stdout is not None
+        pids = [int(word) for word in owner.stdout.readline().split()]
+        assert len(pids) == 3 and not any(gone(pid) for pid in pids)
+        owner.kill()
+        while not all(gone(pid) for pid in pids):
+            time.sleep(0.01)
