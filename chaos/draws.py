@@ -23,15 +23,15 @@ class Draws:
         self._tokens = Tokens(seed, "draws", name)
 
     def unit(self) -> float:
-        """Uniform in [0, 1), 53 bits."""
+        """A number from 0 up to, but not including, 1; each of 2**53 equally likely."""
         return self._stream.random()
 
     def below(self, limit: int) -> int:
-        """Uniform in 0 .. limit-1."""
+        """A whole number from 0 up to, but not including, ``limit``; each equally likely."""
         return int(self.unit() * limit)
 
     def exponential(self, mean: float) -> float:
-        """Exponential with this mean: gaps of arrivals that know nothing of each other."""
+        """A gap, ``mean`` on average, between arrivals that know nothing of each other."""
         return -math.log(1.0 - self.unit()) * mean
 
     def pick(self, items: Sequence[T], count: int) -> tuple[T, ...]:

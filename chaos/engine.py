@@ -35,7 +35,7 @@ Progress = Callable[[str, str], None]
 
 
 def quiet(phase: str, text: str) -> None:
-    """No progress is shown."""
+    """Show no progress: what a run does whose caller does not care."""
 
 
 async def run(

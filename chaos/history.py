@@ -25,7 +25,7 @@ _ALWAYS = frozenset({"fault", "heal", "end"})
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One line."""
+    """One line of a history: what was tried or seen, by whom, and when."""
 
     seq: int
     t: float
@@ -82,7 +82,7 @@ class History:
 
     @property
     def trace(self) -> str:
-        """Fold of times, nodes, types and operations: no ids, no bytes, no lengths."""
+        """A hash over times, nodes, types and operations, and over no ids, bytes or lengths."""
         return self._trace.hexdigest()
 
     def close(self) -> None:

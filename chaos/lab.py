@@ -52,7 +52,7 @@ class Lab(Protocol):
 
     @property
     def mode(self) -> str:
-        """``sim`` or ``lab``."""
+        """How the lab runs: ``sim`` in virtual time, or ``lab`` in real processes."""
         ...
 
     def directory(self) -> Directory:
@@ -105,7 +105,11 @@ class Lab(Protocol):
         ...
 
     async def pause(self, node: NodeName) -> None:
-        """SIGSTOP of the node's process (lab); its steps are parked (sim). The lease ends it."""
+        """Let the node stand still until ``resume``.
+
+        In the lab its process gets SIGSTOP, and with it every node in it; in sim its steps are
+        parked.
+        """
         ...
 
     async def resume(self, node: NodeName) -> None:
@@ -117,7 +121,10 @@ class Lab(Protocol):
         ...
 
     async def put_rules(self, rules: Sequence[LinkRule]) -> None:
-        """Add to the desired set (same id, src, dst: replace); agents have it on return."""
+        """Add rules to the desired set; one of the same id and link replaces the older one.
+
+        Agents have the new set on return.
+        """
         ...
 
     async def drop_rules(self, rule_id: str) -> None:

@@ -19,7 +19,7 @@ LONGEST: Final = 30 * 24 * 3600.0
 
 
 def seconds(value: object) -> float:
-    """Lab seconds of ``30s``, ``250ms``, ``5m``, ``1h``; at most 30 days."""
+    """The lab seconds of ``30s``, ``250ms``, ``5m``, ``1h``; at most 30 days."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         raise PydanticCustomError(
             "no_unit", "a time needs a unit: write {value}s or {value}m", {"value": value}
@@ -34,7 +34,7 @@ def seconds(value: object) -> float:
 
 
 def per_second(value: object) -> float:
-    """Events per lab second of ``0.2/s``, ``3/m``; above 0."""
+    """The events per lab second of ``0.2/s``, ``3/m``; above 0."""
     found = _RATE.match(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise PydanticCustomError("no_rate", "no rate: write 0.2/s, 3/m or 10/h")
@@ -45,7 +45,7 @@ def per_second(value: object) -> float:
 
 
 def share(value: object) -> float:
-    """0..1 of ``5%`` or ``0.05``."""
+    """The share 0..1 of ``5%`` or ``0.05``."""
     found = _SHARE.match(value.strip()) if isinstance(value, str) else None
     if found is not None:
         number = float(found[1]) / 100

@@ -37,8 +37,11 @@ WORDS = {
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """``-o json`` of a run. ``checks`` are hypotheses, then checks; ``left`` what has no undo.
-    ``began`` and ``ended`` in lab seconds."""
+    """How a run ended; ``-o json`` prints it.
+
+    ``checks`` are hypotheses, then checks; ``left`` what has no undo. ``began`` and ``ended`` in
+    lab seconds.
+    """
 
     verdict: str
     exit_code: int

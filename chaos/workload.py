@@ -73,7 +73,7 @@ def draw_arrivals(
 
 @dataclass(frozen=True)
 class Outcome:
-    """``ok``, ``fail`` or ``info``, with plain values for the history."""
+    """How an operation ended: ``ok``, ``fail`` or ``info``, with plain values for the history."""
 
     kind: str
     data: dict[str, Any]
@@ -157,7 +157,7 @@ async def _challenge(means: Means, arrival: Arrival) -> Outcome:
 
 @dataclass(frozen=True)
 class Operation:
-    """``about`` says what its arrivals aim at: VMs, or nothing."""
+    """Something that the workload does; ``about`` says what it aims at: VMs, or nothing."""
 
     name: str
     about: str
@@ -175,7 +175,7 @@ OPERATIONS: Final[dict[str, Operation]] = {operation.name: operation for operati
 
 
 async def perform(means: Means, arrival: Arrival, history: History, operations: Operations) -> None:
-    """One arrival: invoke, its outcome, and the sums that probes read."""
+    """Do what one arrival says; write it and its outcome down, and count for the probes."""
     began = means.lab.monotonic()
     history.add("invoke", arrival.target, op=arrival.op, n=arrival.number)
     try:

@@ -32,7 +32,10 @@ OPTIONAL_WITNESS: Final = frozenset({"acked_key_recoverable", "guests_read_back"
 
 
 def judge(names: Sequence[str], records: Sequence[Record]) -> tuple[CheckResult, ...]:
-    """Each named check over the records, in the order of names."""
+    """The result of each check in ``names`` over the records, in that order.
+
+    ``KeyError`` for a name that is no check.
+    """
     results = []
     for name in names:
         found = CHECKS[name](records)

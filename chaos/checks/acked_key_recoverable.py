@@ -13,7 +13,9 @@ from chaos.history import Record
 
 
 def acked_key_recoverable(records: Sequence[Record]) -> Finding:
-    """``ok`` records with ``data.key`` acknowledge; the ``keys`` states of the end list what the
+    """Pass when every acknowledged key can still be had from its provider at the end.
+
+    ``ok`` records with ``data.key`` acknowledge; the ``keys`` states of the end list what the
     provider can still give (``available``) and that it could be asked at all (``asked``)."""
     acked: dict[str, int] = {}
     available: set[str] = set()

@@ -9,7 +9,9 @@ from chaos.history import Record
 
 
 def no_fault_left(records: Sequence[Record]) -> Finding:
-    """``fault`` records begin an interval by ``data.id``; ``heal`` records end it, or say with
+    """Pass when every fault was seen gone at the end, or has no undo and says so.
+
+    ``fault`` records begin an interval by ``data.id``; ``heal`` records end it, or say with
     ``stays`` that the fault has no undo."""
     open_: dict[str, int] = {}
     seen = stays = 0

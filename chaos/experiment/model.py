@@ -22,7 +22,7 @@ _AFTER = re.compile(r"^(?P<id>[a-z0-9](?:-?[a-z0-9])*)(?:\s*\+\s*(?P<plus>.+))?$
 
 
 class Section(BaseModel):
-    """Frozen, and unknown fields are errors."""
+    """Base of the sections of a file: they are frozen, and unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -43,7 +43,7 @@ class After(Section):
 
 
 def read_after(value: object) -> object:
-    """``After`` from its text."""
+    """``After`` from its text; ``PydanticCustomError`` when it is none."""
     found = _AFTER.match(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise PydanticCustomError("no_after", "write the id of a fault, or: id + 20s")

@@ -53,5 +53,5 @@ class Document:
 
 
 def parse(text: str, file: str) -> Document:
-    """The document; what is wrong with the YAML itself is in ``problems`` already."""
+    """The document in ``text``; what is wrong with the YAML itself is in ``problems`` already."""
     return Document(file, read_yaml(text))

@@ -73,12 +73,12 @@ class PlannedProbe(msgspec.Struct, frozen=True, kw_only=True):
         return Scope(vms=self.vms, hosts=self.hosts, op=self.op, view=self.view)
 
     def label(self) -> str:
-        """``after vm.running >= 1``."""
+        """Phase, probe and tolerance in one line, such as ``after vm.running >= 1``."""
         return f"{self.when} {self.probe} {self.is_.text}"
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
-    """``requires`` of the file; None = does not matter."""
+    """What the file requires of the lab (``requires``); None means that it does not matter."""
 
     provider: str | None = None
     persistence: bool | None = None
@@ -320,7 +320,7 @@ def load_plan(data: bytes) -> Plan:
 
 
 def render(made: Plan) -> str:
-    """For people: every fault, arrival count, probe and check, in order of time."""
+    """The plan for people: every fault, arrival count, probe and check, in order of time."""
     lines = [
         f"{made.name}: {made.title}",
         f"seed {made.seed}, fault phase {made.duration_s:g} s, lease {made.lease_s:g} s",

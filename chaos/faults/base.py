@@ -91,7 +91,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
 
     @abstractmethod
     def touches(self) -> tuple[NodeName, ...]:
-        """Nodes it acts on, for the blast radius and ``describe``."""
+        """The nodes that it acts on, for the blast radius and ``describe``."""
 
     @abstractmethod
     def summary(self) -> str:
@@ -103,7 +103,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
         return ()
 
     async def survey(self, lab: Lab) -> Notes:
-        """Look, change nothing: what heal and bite check must know of the time before.
+        """Look and change nothing: what heal and bite check must know of the time before.
 
         The keeper saves it before ``begin``, so that a controller that dies in the middle
         leaves enough behind for another to heal. ``ChaosError`` KS-CHAOS-106 when it cannot
@@ -116,7 +116,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
         """Make it so; link rules carry the lease ``until`` (0 = none). May add to ``notes``."""
 
     async def renew(self, lab: Lab, until: float) -> None:
-        """Carry the lease on; only link faults have something to do."""
+        """Let the lease last until ``until`` (lab monotonic s); only link faults have one."""
 
     @abstractmethod
     async def bites(self, lab: Lab, notes: Notes) -> str:
@@ -150,7 +150,7 @@ async def all_of(items: Sequence[T], act: Callable[[T], Awaitable[None]]) -> Non
 
 
 async def status_of(lab: Lab, node: NodeName) -> NodeStatus | None:
-    """The node's status, None while its process is away."""
+    """The node's status; None while its process is away."""
     try:
         return await lab.status(node)
     except REFUSALS:
@@ -158,7 +158,7 @@ async def status_of(lab: Lab, node: NodeName) -> NodeStatus | None:
 
 
 async def running(lab: Lab, node: NodeName) -> bool:
-    """Whether it serves: up, and not paused."""
+    """Whether the node serves: it is up, and not paused."""
     status = await status_of(lab, node)
     if status is None or status.state is not NodeRunState.RUNNING:
         return False

@@ -11,11 +11,14 @@ from protocol.terms import NodeName
 
 
 class NoParams(Params):
-    """Nothing to choose."""
+    """There is nothing to choose."""
 
 
 class BrokerRestart(Fault, frozen=True, kw_only=True):
-    """Down until the fault ends. The control broker is another one and stays up."""
+    """The data broker is down until the fault ends.
+
+    The control broker is another one, and stays up.
+    """
 
     kind: ClassVar[str] = "broker.restart"
     params: ClassVar[type[Params]] = NoParams
@@ -41,7 +44,7 @@ class BrokerRestart(Fault, frozen=True, kw_only=True):
             await lab.broker_start()
 
     async def healed(self, lab: Lab, notes: Notes) -> str:
-        """Up, and every running node has its link again: a canary from each to the next."""
+        """It is up, and every running node has its link again: a canary from each to the next."""
         if not await lab.broker_up():
             return "the broker is down"
         up = [e.node for e in lab.directory().nodes if await running(lab, e.node)]

@@ -24,7 +24,7 @@ PCR_SECURE_BOOT = 7
 
 
 class BootMeasureParams(NodesParams):
-    """At least one of ``secure_boot: off``, ``version``, ``event``."""
+    """What the next boots measure: at least one of ``secure_boot: off``, ``version``, ``event``."""
 
     secure_boot: bool | None = None
     version: str | None = None
@@ -39,7 +39,10 @@ class BootMeasureParams(NodesParams):
 
 
 class HostBootMeasure(NodesFault, frozen=True, kw_only=True):
-    """``secure_boot`` None and empty texts mean: as it was."""
+    """From their next boot on, hosts measure something else than they were sealed to.
+
+    ``secure_boot`` None and empty texts mean that it stays as it was.
+    """
 
     kind: ClassVar[str] = "host.boot_measure"
     params: ClassVar[type[Params]] = BootMeasureParams

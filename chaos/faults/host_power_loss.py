@@ -9,7 +9,7 @@ from chaos.faults.power import NodesParams, PowerFault
 
 
 class HostPowerLoss(PowerFault, frozen=True, kw_only=True):
-    """The TPM loses power without TPM2_Shutdown; the key cache is gone."""
+    """Hosts lose their power: the TPM without TPM2_Shutdown, the disk what was not synced."""
 
     kind: ClassVar[str] = "host.power_loss"
     way: ClassVar[str] = "power_loss"

@@ -9,7 +9,7 @@ from chaos.faults.power import NodesParams, PowerFault
 
 
 class HostReboot(PowerFault, frozen=True, kw_only=True):
-    """The archive is saved, disks are synced, the TPM is told (TPM2_Shutdown)."""
+    """Hosts reboot in order: the archive is saved, disks are synced, the TPM gets TPM2_Shutdown."""
 
     kind: ClassVar[str] = "host.reboot"
     way: ClassVar[str] = "stop"

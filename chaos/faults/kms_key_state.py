@@ -38,7 +38,7 @@ REACHED = {
 
 
 class KeyStateParams(Params):
-    """``state: destroy`` and whose keys: ``vm: vm-01`` (its KEK) or ``keys: [id]``."""
+    """What is done (``state: destroy``), and to what: ``vm: vm-01`` (its KEK), ``keys: [id]``."""
 
     state: KeyAct
     vm: str | list[str] | None = None
@@ -52,7 +52,10 @@ class KeyStateParams(Params):
 
 
 class KmsKeyState(Fault, frozen=True, kw_only=True):
-    """The keys of ``vms`` are looked up at injection, since they are made at run time."""
+    """Keys are deactivated, compromised or destroyed at every key server that has them.
+
+    Those of ``vms`` are looked up at injection, since they are made at run time.
+    """
 
     kind: ClassVar[str] = "kms.key_state"
     params: ClassVar[type[Params]] = KeyStateParams
@@ -173,7 +176,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
 async def attributes(
     lab: Lab, server: NodeName, keys: tuple[KeyId, ...]
 ) -> tuple[KeyAttributes, ...]:
-    """Those of ``keys`` that the server has, asked by its administrator."""
+    """The attributes of those of ``keys`` that the server has, asked by its administrator."""
     return (await lab.ask(server, GetAttributes(key_ids=keys))).keys if keys else ()
 
 

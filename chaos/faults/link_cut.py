@@ -12,7 +12,7 @@ from protocol.terms import NodeName
 
 
 class LinkCut(LinkFault, frozen=True, kw_only=True):
-    """Callers see what they see in life: silence until their deadline."""
+    """Nothing passes the links. Callers see what they see in life: silence until their deadline."""
 
     kind: ClassVar[str] = "link.cut"
 

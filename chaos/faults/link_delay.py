@@ -31,7 +31,7 @@ class LinkDelayParams(LinkParams):
 
 
 class LinkDelay(LinkFault, frozen=True, kw_only=True):
-    """``base`` and ``jitter`` in lab seconds, each way that ``dir`` says."""
+    """Messages are late by ``base`` lab seconds and up to ``jitter`` more, each way of ``dir``."""
 
     kind: ClassVar[str] = "link.delay"
     params: ClassVar[type[Params]] = LinkDelayParams
@@ -53,7 +53,7 @@ class LinkDelay(LinkFault, frozen=True, kw_only=True):
 
     @property
     def round_trip(self) -> float:
-        """What the fault adds to a ping at least."""
+        """What the fault adds to a ping at least, in lab seconds."""
         return self.base * (2 if self.dir is Direction.BOTH else 1)
 
     async def _fastest(self, lab: Lab) -> dict[str, float]:

@@ -12,7 +12,7 @@ from protocol.terms import NodeName
 
 
 class LinkDup(LinkFault, frozen=True, kw_only=True):
-    """``p`` is the share of messages sent twice on each ruled link, above 0."""
+    """On each of its links the share ``p`` of the messages, above 0, is sent twice."""
 
     kind: ClassVar[str] = "link.dup"
     params: ClassVar[type[Params]] = ShareParams

@@ -15,7 +15,7 @@ BATCH = 20
 
 
 class LinkLoss(LinkFault, frozen=True, kw_only=True):
-    """``p`` is the share of messages lost on each ruled link, above 0."""
+    """On each of its links the share ``p`` of the messages, above 0, is lost."""
 
     kind: ClassVar[str] = "link.loss"
     params: ClassVar[type[Params]] = ShareParams

@@ -36,7 +36,7 @@ class Direction(StrEnum):
 
 
 class LinkParams(Params):
-    """``between: [site:edge, role:kms]`` and ``dir: to | from | both``."""
+    """Which links: ``between: [site:edge, role:kms]`` and ``dir: to | from | both``."""
 
     between: list[str | list[str] | dict[str, str]] = Field(min_length=2, max_length=2)
     dir: Direction = Direction.BOTH
@@ -49,7 +49,7 @@ class ShareParams(LinkParams):
 
 
 def enough(share: float) -> int:
-    """Canaries of which none is befallen once in a million times, at this share above 0."""
+    """How many canaries it takes that all escape this share, above 0, once in a million times."""
     return math.ceil(math.log(MISSED) / math.log(1 - share)) if share < 1 else 1
 
 
@@ -70,7 +70,7 @@ class LinkFault(Fault, frozen=True, kw_only=True):
         return {"a": a, "b": b, "dir": params.dir}
 
     def edges(self) -> tuple[Edge, ...]:
-        """Pairs (from ``a``, from ``b``), each once."""
+        """The pairs of one node of ``a`` and one of ``b``, each once."""
         seen: dict[Edge, None] = {}
         for x in self.a:
             for y in self.b:
@@ -79,14 +79,14 @@ class LinkFault(Fault, frozen=True, kw_only=True):
         return tuple(seen)
 
     def links(self) -> tuple[Edge, ...]:
-        """Ordered pairs (sender, receiver) that the rules are on."""
+        """The ordered pairs (sender, receiver) that the rules are on."""
         forth = self.edges() if self.dir is not Direction.FROM else ()
         back = tuple((y, x) for x, y in self.edges()) if self.dir is not Direction.TO else ()
         return forth + back
 
     @abstractmethod
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
-        """The rule of one link."""
+        """The rule that this fault puts on one link, with the lease ``until`` (0 = none)."""
 
     def touches(self) -> tuple[NodeName, ...]:
         return tuple(dict.fromkeys(self.a + self.b))
@@ -184,7 +184,9 @@ def held_s(rules: Iterable[LinkRule]) -> tuple[float, float]:
 async def ping(
     lab: Lab, edges: list[Edge] | tuple[Edge, ...], *, within: float, count: int
 ) -> dict[Edge, CanaryResult]:
-    """Canaries on all edges at the same time; edges whose sender could not be asked are out.
+    """Send ``count`` canaries over each edge, all edges at the same time.
+
+    Edges whose sender could not be asked are left out.
 
     A canary gets ``within`` lab seconds, and on top the time that the rules in force hold it: one
     that is late on purpose is not taken for a lost one.
@@ -207,7 +209,7 @@ async def ping(
 
 
 async def counted(lab: Lab, nodes: list[NodeName], counter: str) -> int:
-    """Sum of a counter over the nodes that can be asked."""
+    """The sum of a counter over those of ``nodes`` that can be asked."""
     total = 0
     for node in nodes:
         try:

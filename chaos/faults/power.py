@@ -13,13 +13,13 @@ from protocol.terms import NodeName, Role
 
 
 class NodesParams(Params):
-    """``on: esxi-001`` or any other selector."""
+    """Which nodes: ``on: esxi-001``, or any other selector."""
 
     on: str | list[str] | dict[str, str | int]
 
 
 class NodesFault(Fault, frozen=True, kw_only=True):
-    """A fault of a set of nodes."""
+    """Base of the faults that act on nodes as they are."""
 
     params: ClassVar[type[Params]] = NodesParams
     role: ClassVar[Role | None] = None
@@ -38,7 +38,7 @@ class NodesFault(Fault, frozen=True, kw_only=True):
 
 
 class PowerFault(NodesFault, frozen=True, kw_only=True):
-    """Off by ``way`` at its begin, powered on at its end; what was off before stays off."""
+    """Nodes go off by ``way`` and are powered on at its end; what was off before stays off."""
 
     holds_power: ClassVar[bool] = True
     way: ClassVar[str]

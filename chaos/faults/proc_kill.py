@@ -16,8 +16,11 @@ LOOK_EVERY_S = 0.5
 
 
 class ProcKill(NodesFault, frozen=True, kw_only=True):
-    """The written image survives. The supervisor respawns the process; its nodes stay off until
-    the fault ends. Nodes packed into the same process go down and come back with it."""
+    """The processes of nodes are killed; the written image survives.
+
+    The supervisor respawns the process; its nodes stay off until the fault ends. Nodes packed into
+    the same process go down and come back with it.
+    """
 
     kind: ClassVar[str] = "proc.kill"
     holds_power: ClassVar[bool] = True

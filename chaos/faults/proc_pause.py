@@ -13,7 +13,7 @@ from protocol.terms import NodeName
 
 
 class ProcPause(NodesFault, frozen=True, kw_only=True):
-    """Nodes packed into the same process stand still with it."""
+    """The processes of nodes stand still, and with them all nodes packed into the same ones."""
 
     kind: ClassVar[str] = "proc.pause"
 

@@ -28,13 +28,16 @@ from protocol.terms import (
 
 
 class ProviderParams(Params):
-    """``provider`` may be left out: the default provider of the lab."""
+    """Which provider; when it is left out, the default provider of the lab."""
 
     provider: str | None = None
 
 
 class ProviderDelete(Fault, frozen=True, kw_only=True):
-    """Hosts evict its keys after the grace period; its keys stay on the key servers."""
+    """A key provider is removed from vCenter.
+
+    Hosts evict its keys after the grace period; its keys stay on the key servers.
+    """
 
     kind: ClassVar[str] = "provider.delete"
     params: ClassVar[type[Params]] = ProviderParams

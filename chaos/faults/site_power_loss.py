@@ -13,14 +13,17 @@ from protocol.terms import NodeName
 
 
 class SiteParams(Params):
-    """``site: edge`` (or a list), and over how long the nodes come back."""
+    """Which sites (``site: edge``, or a list), and over how long the nodes come back."""
 
     site: str | list[str] = Field(min_length=1)
     stagger: Seconds = 0.0
 
 
 class SitePowerLoss(PowerFault, frozen=True, kw_only=True):
-    """``stagger`` lab seconds lie between the first and the last power-on: a boot storm."""
+    """All nodes of the sites lose their power.
+
+    ``stagger`` lab seconds lie between the first and the last power-on: a boot storm.
+    """
 
     kind: ClassVar[str] = "site.power_loss"
     params: ClassVar[type[Params]] = SiteParams

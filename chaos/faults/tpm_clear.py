@@ -13,7 +13,7 @@ from protocol.messages.agent import TpmAct
 
 
 class TpmClear(TpmFault, frozen=True, kw_only=True):
-    """As in the firmware's set-up: new storage seeds."""
+    """TPMs are cleared as in the firmware's set-up; what was sealed under them is lost."""
 
     kind: ClassVar[str] = "tpm.clear"
     act: ClassVar[TpmAct] = TpmAct.CLEAR
@@ -34,7 +34,7 @@ class TpmClear(TpmFault, frozen=True, kw_only=True):
         return notes
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
-        """The boot since has counted from 0: only a clear sets the reset counter back."""
+        """The boots since then count from 0: only a clear sets the reset counter back."""
         for node in self.nodes:
             acted = await lab.tpm(node, TpmAct.INFO)
             before, after = notes["resets"][node], resets(acted)

@@ -12,7 +12,7 @@ from protocol.messages.agent import TpmAct
 
 
 class TpmSwap(TpmFault, frozen=True, kw_only=True):
-    """vCenter also sees another endorsement key than the one it knows."""
+    """Mainboards are replaced: what was sealed is lost, vCenter sees another endorsement key."""
 
     kind: ClassVar[str] = "tpm.swap"
     act: ClassVar[TpmAct] = TpmAct.SWAP

@@ -21,7 +21,7 @@ SET_MODE = ("system", "settings", "encryption", "set", "--mode=TPM")
 
 
 class TpmFault(NodesFault, frozen=True, kw_only=True):
-    """Irreversible; the cure (F6) is the recovery key, set --mode=TPM, save.
+    """A fault without undo; its cure is the recovery key, the mode TPM set anew, and a save (F6).
 
     A TPM is cleared or replaced with the power off: a host that is on is stopped in order, and
     powered on again afterwards, so a sealed one then shows its screen.
@@ -100,7 +100,7 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
 
 
 async def recover(lab: Lab, node: NodeName, notes: Notes) -> None:
-    """Recovery key, mode TPM, save, and a boot of its own that proves it.
+    """Boot with the recovery key, set mode TPM, save, and boot once more, which proves it.
 
     A host in mode NONE has nothing sealed: it only boots.
     """

@@ -12,7 +12,7 @@ from protocol.terms import NodeName, Role
 
 
 class VcenterParams(NodesParams):
-    """``on`` may be left out: every vCenter of the lab."""
+    """Which vCenter; when it is left out, every one of the lab."""
 
     on: str | list[str] | dict[str, str | int] = "role:vcenter"
 

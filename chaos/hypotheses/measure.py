@@ -17,7 +17,7 @@ AGAIN_S = 1.0  # lab seconds from one try to the next
 
 @dataclass
 class Hypotheses:
-    """The probes of one plan on one lab."""
+    """The probes of one plan, measured on one lab."""
 
     plan: Plan
     lab: Lab
@@ -29,7 +29,7 @@ class Hypotheses:
         return [probe for probe in self.plan.probes if probe.when == when]
 
     async def measure(self, probe: PlannedProbe, look: Snapshot) -> Measured:
-        """One measurement, written down."""
+        """Measure once, on what ``look`` sees, and write it into the history."""
         found = await PROBES[probe.probe].measure(look, probe.scope(), self.sources)
         self.history.add(
             "probe",

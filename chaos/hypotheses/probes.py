@@ -67,7 +67,7 @@ Measure = Callable[[Snapshot, Scope, Sources], Awaitable[Measured]]
 
 @dataclass(frozen=True)
 class Probe:
-    """``about`` says what ``on`` selects: vms, hosts, or nothing."""
+    """What can be measured; ``about`` says what ``on`` selects: vms, hosts, or nothing."""
 
     name: str
     unit: Unit

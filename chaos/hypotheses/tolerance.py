@@ -71,7 +71,7 @@ class Tolerance(msgspec.Struct, frozen=True):
 
 
 def tolerance(value: object) -> Tolerance:
-    """A tolerance from a file's value."""
+    """The tolerance that a file's value says; ``PydanticCustomError`` when it says none."""
     if isinstance(value, Tolerance):
         return value
     if isinstance(value, Mapping) and list(value) == ["ratio"]:

@@ -45,7 +45,7 @@ class _Disk:
 
 
 class Guests:
-    """One per run; markers and nonces come from a stream of the run's seed."""
+    """The disks of one run's guests; markers and nonces come from a stream of the run's seed."""
 
     def __init__(self, lab: Lab, draws: Draws) -> None:
         self._lab = lab

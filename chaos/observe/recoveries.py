@@ -43,7 +43,10 @@ class _Host:
 
 @dataclass
 class Recoveries:
-    """``begin`` takes note of what runs; ``look`` is called every second of the run."""
+    """The boots of one run.
+
+    ``begin`` takes note of what runs; ``look`` is called every second of the run.
+    """
 
     lab: Lab
     history: History
@@ -119,7 +122,7 @@ class Recoveries:
         )
 
     def end(self) -> None:
-        """Close what has not recovered: it counts as never."""
+        """Close what has not recovered by now: it counts as never."""
         for known in self._hosts.values():
             if known.current is not None:
                 self._close(known.current)

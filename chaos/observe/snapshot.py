@@ -31,7 +31,7 @@ def nodes_of(lab: Lab, role: Role) -> tuple[NodeName, ...]:
 
 
 class Snapshot:
-    """One look; made new for each moment."""
+    """One look at a lab, made new for each moment."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -39,7 +39,7 @@ class Snapshot:
         self._status: dict[NodeName, NodeStatus] | None = None
 
     async def status(self) -> dict[NodeName, NodeStatus]:
-        """Of every node that can be asked."""
+        """The status of every node that can be asked."""
         if self._status is None:
             found = {}
             for entry in self.lab.directory().nodes:
