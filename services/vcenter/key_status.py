@@ -48,12 +48,12 @@ def _left(inventory: Inventory, message: QueryCryptoKeyStatus) -> Sequence[Crypt
     if not message.keys:
         known = sorted(known_keys(inventory))
         return [key for key in known if message.after is None or key > message.after]
-    named = list(dict.fromkeys(message.keys))
+    asked = list(dict.fromkeys(message.keys))
     if message.after is None:
-        return named
-    if message.after not in named:
-        raise InvalidArgument(f"after: {message.after} is none of the keys named")
-    return named[named.index(message.after) + 1 :]
+        return asked
+    if message.after not in asked:
+        raise InvalidArgument(f"after: {message.after} is none of the keys asked for")
+    return asked[asked.index(message.after) + 1 :]
 
 
 def known_keys(inventory: Inventory) -> tuple[CryptoKeyId, ...]:

@@ -18,21 +18,21 @@ class Placement:
         self._inventory, self._sessions = inventory, sessions
         self._being_made: dict[NodeName, int] = {}
 
-    def choose(self, cluster: ClusterName, named: NodeName | None) -> NodeName:
-        """The named host, or the connected one with the fewest VMs; the first added among equals.
+    def choose(self, cluster: ClusterName, wanted: NodeName | None) -> NodeName:
+        """The wanted host, or the connected one with the fewest VMs; the first added among equals.
 
         ``NotFound``: no such cluster or host. ``InvalidArgument``: the host is in another cluster.
-        ``HostUnreachable``: the named host, or every host of the cluster, is not connected.
+        ``HostUnreachable``: the wanted host, or every host of the cluster, is not connected.
         """
         if cluster not in self._inventory.clusters:
             raise NotFound(f"there is no cluster {cluster}")
-        if named is not None:
-            row = self._inventory.hosts.get(named)
+        if wanted is not None:
+            row = self._inventory.hosts.get(wanted)
             if row is None:
-                raise NotFound(f"host {named} is not in the inventory")
+                raise NotFound(f"host {wanted} is not in the inventory")
             if row.cluster != cluster:
-                raise InvalidArgument(f"host: {named} is not in cluster {cluster}")
-            return self._sessions.usable(named).host
+                raise InvalidArgument(f"host: {wanted} is not in cluster {cluster}")
+            return self._sessions.usable(wanted).host
         found = [
             row.name
             for row in self._inventory.hosts_of(cluster)

@@ -86,7 +86,7 @@ class OperationKind(StrEnum):
 class OperationRow(Row, frozen=True, kw_only=True):
     """A client's operation under its id, with what a repeat must not choose again.
 
-    ``key`` None and ``provider`` named: the key is one that a host makes.
+    ``provider`` without ``key``: the key is one that a host makes.
     """
 
     name: str

@@ -38,10 +38,10 @@ class VCenter:
         self.contacts = KeyServerContacts(node, ports.clock, self._emit, repair.tick_now)
         self.providers = Providers(self.inventory, ports.bus, self.contacts, node.knobs)
         self.passes = PassQueue()
-        self._told = OncePerBoot()
+        self._once = OncePerBoot()
         self.sessions = HostSessions(node, ports, self.inventory, self.passes)
-        host_keys = HostKeys(node, self.inventory, self.providers, self.contacts, self._told)
-        delivery = KeyDelivery(node, config, self.inventory, self.providers, self._told)
+        host_keys = HostKeys(node, self.inventory, self.providers, self.contacts, self._once)
+        delivery = KeyDelivery(node, config, self.inventory, self.providers, self._once)
         self.remediation = Remediation(
             node,
             ports.clock,
@@ -51,7 +51,7 @@ class VCenter:
             self.passes,
             host_keys,
             delivery,
-            self._told,
+            self._once,
         )
         self.reconciliation = Reconciliation(node, repair, self.sessions, self.passes)
         self.placement = Placement(self.inventory, self.sessions)
@@ -76,7 +76,7 @@ class VCenter:
         self.sessions.remove(name)
         self.passes.forget(name)
         self.remediation.forget(name)
-        self._told.forget(name)
+        self._once.forget(name)
 
     # ---- finding ----------------------------------------------------------------------------
 

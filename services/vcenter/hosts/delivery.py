@@ -39,10 +39,10 @@ class KeyDelivery:
         config: VcenterConfig,
         inventory: Inventory,
         providers: Providers,
-        told: OncePerBoot,
+        once: OncePerBoot,
     ) -> None:
         self._node, self._config = node, config
-        self._inventory, self._providers, self._told = inventory, providers, told
+        self._inventory, self._providers, self._once = inventory, providers, once
 
     async def absent(
         self, session: HostSession, keys: Sequence[CryptoKeyId]
@@ -112,7 +112,7 @@ class KeyDelivery:
         self, session: HostSession, keys: tuple[CryptoKeyId, ...], why: str
     ) -> None:
         """``SendKeyError.HostError``, once per boot of the host."""
-        if self._told.first(session.host, session.boot, "send"):
+        if self._once.first(session.host, session.boot, "send"):
             draft = events.host_send_error(session.host, keys, why)
             await self._inventory.commit(events=[draft])
 

@@ -53,10 +53,10 @@ class HostKeys:
         inventory: Inventory,
         providers: Providers,
         contacts: KeyServerContacts,
-        told: OncePerBoot,
+        once: OncePerBoot,
     ) -> None:
         self._node, self._inventory = node, inventory
-        self._providers, self._contacts, self._told = providers, contacts, told
+        self._providers, self._contacts, self._once = providers, contacts, once
         self._making: dict[str, asyncio.Lock] = {}  # one maker per scope
 
     def recorded(self, row: HostRow) -> CryptoKeyId | None:
@@ -67,13 +67,16 @@ class HostKeys:
         self, session: HostSession, *, needed: bool, fresh: bool, fallback: ProviderId | None = None
     ) -> KeyUnavailableReason | None:
         """Bring the host to its mode, whatever step it needs; see ``take``."""
+        step = self.step(session, needed=needed)
+        return await self.take(step, session, fresh=fresh, fallback=fallback)
+
+    def step(self, session: HostSession, *, needed: bool) -> ModeStep:
+        """The step that the host needs by its latest view; ``needed``: it should be safe."""
         summary, row = session.summary, self._inventory.hosts.get(session.host)
         if summary is None or row is None:
-            return None
-        step = next_mode_step(
-            summary.crypto_state, summary.crypto_key_id, self.recorded(row), needed=needed
-        )
-        return await self.take(step, session, fresh=fresh, fallback=fallback)
+            return ModeStep.NONE
+        recorded = self.recorded(row)
+        return next_mode_step(summary.crypto_state, summary.crypto_key_id, recorded, needed=needed)
 
     async def take(
         self,
@@ -123,7 +126,7 @@ class HostKeys:
         except AlreadyExists:
             return  # safe with another one since we looked: the next pass compares
         session.apply_to_view(crypto_state=HostCryptoState.SAFE, crypto_key_id=got.key)
-        self._told.over(session.host, "mode")
+        self._once.over(session.host, "mode")
         self._node.record("host.safe", host=session.host, key=str(got.key))
         await self._inventory.commit(events=[events.host_enabled(session.host, got.key)])
 
@@ -138,7 +141,7 @@ class HostKeys:
         """``ReqEnable``, once per boot of the host and cause."""
         draft = events.host_needs_mode(session.host, key, reason)
         self._node.record("host.unsafe", level="warning", host=session.host, reason=reason.value)
-        if self._told.first(session.host, session.boot, "mode", draft.event):
+        if self._once.first(session.host, session.boot, "mode", draft.event):
             await self._inventory.commit(events=[draft])
 
     # ---- the key itself ---------------------------------------------------------------------

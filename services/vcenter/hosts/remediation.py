@@ -33,7 +33,7 @@ from services.vcenter.config import VcenterConfig
 from services.vcenter.hosts.delivery import KeyDelivery
 from services.vcenter.hosts.host_key import HostKeys
 from services.vcenter.hosts.judgement import Denied, mark_changes, send_errors
-from services.vcenter.hosts.mode import ModeStep, next_mode_step
+from services.vcenter.hosts.mode import ModeStep
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassOrder, PassQueue
 from services.vcenter.hosts.plan import (
@@ -81,11 +81,11 @@ class Remediation:
         passes: PassQueue,
         host_keys: HostKeys,
         delivery: KeyDelivery,
-        told: OncePerBoot,
+        once: OncePerBoot,
     ) -> None:
         self._node, self._clock, self._config = node, clock, config
         self._inventory, self._sessions, self._passes = inventory, sessions, passes
-        self._host_keys, self._delivery, self._told = host_keys, delivery, told
+        self._host_keys, self._delivery, self._once = host_keys, delivery, once
         self._working: dict[NodeName, asyncio.Lock] = {}  # one pass over a host at a time
 
     # ---- occasions --------------------------------------------------------------------------
@@ -98,9 +98,9 @@ class Remediation:
     async def _serve(self) -> None:
         while True:
             order = await self._passes.take()
-            self._passes.ended(order.host, whole=await self._make_good(order))
+            self._passes.ended(order.host, whole=await self._remedy(order))
 
-    async def _make_good(self, order: PassOrder) -> bool:
+    async def _remedy(self, order: PassOrder) -> bool:
         """A pass by vCenter itself, and whether it was whole; else it is tried again."""
         session = self._sessions.connected_to(order.host)
         if session is None:
@@ -160,7 +160,7 @@ class Remediation:
                 return
             actions: list[Action] = []
             if session.summary is not None and session.summary.crypto_state is not _SAFE:
-                actions.append(ReachMode(self._mode_step(session)))
+                actions.append(ReachMode(self._host_keys.step(session, needed=True)))
             absent = await self._delivery.absent(session, row.keys)
             types = self._inventory.management_types()
             actions += plan_keys((key for key in row.keys if key in absent), types)
@@ -227,14 +227,6 @@ class Remediation:
             ),
             needed=needed or bool(keys),
         )
-
-    def _mode_step(self, session: HostSession) -> ModeStep:
-        """The step that a task on this host needs now."""
-        summary, row = session.summary, self._inventory.hosts.get(session.host)
-        if summary is None or row is None:
-            return ModeStep.NONE
-        recorded = self._host_keys.recorded(row)
-        return next_mode_step(summary.crypto_state, summary.crypto_key_id, recorded, needed=True)
 
     # ---- carry out --------------------------------------------------------------------------
 
@@ -307,7 +299,7 @@ class Remediation:
         drafts = [
             draft
             for draft in send_errors(session.host, result.denied, here, result.unsafe)
-            if self._told.first(session.host, session.boot, f"{draft.provider}", draft.event)
+            if self._once.first(session.host, session.boot, f"{draft.provider}", draft.event)
         ]
         if drafts:
             await self._inventory.commit(events=drafts)
