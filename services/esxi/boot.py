@@ -42,7 +42,7 @@ _options = msgspec.msgpack.Decoder(dict[str, str])
 
 
 async def boot(host: Host) -> None:
-    """B0 to B7; ``Halted`` with one of the three screens of 6.4. B8 and B9 follow beside it."""
+    """B0 to B7; ``Halted`` with one of the three screens. B8 and B9 follow beside it."""
     await _firmware(host)  # B0
     await _measure(host)  # B1
     image = await _read_archive(host)

@@ -7,6 +7,7 @@ command is asked again until it shows what is written.
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
@@ -23,6 +24,7 @@ from services.runtime.tpm.backends import available
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT = 60.0  # real seconds
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "docs/glossary.md", "docs/rules.md", "docs/tour.md")
 STORIES = ("The story", "The same as an experiment")
 NOT_RUN = {
     # The environment the tests run in is built by these two, and tests do not start themselves.
@@ -151,7 +153,7 @@ def test_the_readme_tells_the_truth(shell: Shell, chapter: str) -> None:
             time.sleep(0.2)
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "docs/glossary.md"])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_shell_blocks_name_commands_that_exist(document: str, tmp_path: Path) -> None:
     """Lines of ``sh`` blocks and inline commands: their help can be asked for."""
     text = (ROOT / document).read_text(encoding="utf-8")
@@ -167,11 +169,17 @@ def test_shell_blocks_name_commands_that_exist(document: str, tmp_path: Path) ->
         assert code == 0, f"{document}: {line}: {errors}"
 
 
+async def test_the_python_of_the_readme_runs() -> None:
+    [code] = re.findall(r"```python\n(.*?)```", chapters()["From Python"], re.DOTALL)
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    await eval(compile(code, "README.md", "exec", flags=flags), {})  # noqa: S307 - our own page
+
+
 def test_links_lead_somewhere() -> None:
-    for document in ("README.md", "ARCHITECTURE.md"):
+    for document in DOCUMENTS:
         text = (ROOT / document).read_text(encoding="utf-8")
         for target in re.findall(r"\]\(([^)#]+)\)", text):
-            assert (ROOT / target).exists(), f"{document}: {target}"
+            assert ((ROOT / document).parent / target).exists(), f"{document}: {target}"
 
 
 def test_the_comparison_can_fail() -> None:

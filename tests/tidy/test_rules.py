@@ -76,6 +76,7 @@ def test_tree_without_git_is_walked_to_the_same_packages() -> None:
         (leads_nowhere, "lab/core.py", "# as behav" + "iour sec" + "tion 15 has it"),
         (leads_nowhere, "lab/core.py", "# the port's options: nats" + ".md 9.2"),
         (leads_nowhere, "lab/core.py", "# the alarms (11" + ".2)"),
+        (leads_nowhere, "lab/core.py", "# stories of 11" + ".4: in order"),
         (leads_nowhere, "lab/core.py", "# at most 32 # sec" + "tion 13"),
         (leads_nowhere, "lab/core.py", "# noDA, see tp" + "m.md"),
         (leads_nowhere, "lab/core.py", "# the marker alone (cel" + "ls 1.2)"),

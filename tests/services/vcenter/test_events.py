@@ -1,4 +1,4 @@
-"""Stories of 11.4: which events come, and in which order."""
+"""Stories of A22: which events come, and in which order."""
 
 from __future__ import annotations
 
