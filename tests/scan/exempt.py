@@ -29,7 +29,7 @@ EXEMPT = (
     Exempt(
         "disk",
         r".*/bootbank/state\.(tgz|new)",
-        r"services\.esxi\.sealing:from_material",
+        r"services\.esxi\.configuration\.sealing:from_material",
         "mode NONE: the config key is made from material that lies beside it (CFG-03)",
     ),
     Exempt(
@@ -41,7 +41,7 @@ EXEMPT = (
     Exempt(
         "faults",
         ".*",
-        r"services\.esxi\.(recovery|console|archive):.*",
+        r"services\.esxi\.(configuration\.(recovery|archive)|console):.*",
         "notes of TPM faults hold recovery keys as an administrator's safe would; mode 0600",
     ),
     Exempt(

@@ -25,7 +25,7 @@ def workers() -> Iterator[ForkServer]:
 @pytest.mark.parametrize("tpm", ["model", "none"])
 def test_no_secret_is_left_anywhere(workers: ForkServer, tpm: str) -> None:
     found, looked, secrets = run_in_worker(life, tpm, False, server=workers)
-    assert secrets > 50 and looked.keys() >= KINDS
+    assert secrets > 40 and looked.keys() >= KINDS
     assert all(size > 1000 for size in looked.values()), looked
     assert leaks(found) == []
     # What is allowed is really there: an exemption that covers nothing is a hole for later.

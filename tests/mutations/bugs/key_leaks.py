@@ -12,7 +12,7 @@ from typing import Any
 from protocol.subjects import event_subject
 from services.esxi.service import EsxiService
 from services.kms import store
-from services.kms.service import KmsService
+from services.kms.doors.bus import BusDoor
 from tests.mutations.bugs.planting import plant
 
 _TABLE = "CREATE TABLE IF NOT EXISTS leak (text TEXT) STRICT"
@@ -46,5 +46,5 @@ def _server(original: Any) -> Any:
 
 
 plant(EsxiService, "add_keys", _host)
-plant(KmsService, "create_key", _server)
+plant(BusDoor, "create_key", _server)
 plant(store, "SCHEMA", lambda schema: (*schema, _TABLE))
