@@ -47,6 +47,8 @@ class KeyFacts:
 
 @dataclass(frozen=True)
 class VmFacts:
+    """What is known of a VM. ``wanted_on``: its last accepted power command, None = unknown."""
+
     vm: str
     power: str | None
     crypto: str | None  # unlocked, locked, None = not encrypted
