@@ -23,7 +23,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Result:
+class BenchmarkResult:
     """A benchmark's repeats. ``values`` is empty unless it was measured; ``text`` says why."""
 
     benchmark: Benchmark
@@ -48,7 +48,7 @@ class Result:
 
 async def run(
     benchmarks: Sequence[Benchmark], repeat: int, report: Report
-) -> tuple[list[Result], dict[str, Any]]:
+) -> tuple[list[BenchmarkResult], dict[str, Any]]:
     """Every result, and the machine with its load before and after."""
     machine = {**describe(home()), "load_at_start": load()}
     results = []
@@ -58,7 +58,7 @@ async def run(
     return results, {**machine, "load_at_end": load()}
 
 
-async def _one(benchmark: Benchmark, repeat: int, report: Report) -> Result:
+async def _one(benchmark: Benchmark, repeat: int, report: Report) -> BenchmarkResult:
     """An error of one benchmark ends that one only."""
     runs: list[Figures] = []
     try:
@@ -67,12 +67,12 @@ async def _one(benchmark: Benchmark, repeat: int, report: Report) -> Result:
             runs.append(made)
             report(f"  {number}/{repeat}: {made.value:.4g} {benchmark.unit}")
     except NotMeasured as reason:
-        return Result(benchmark, Outcome.NOT_MEASURED, text=str(reason))
+        return BenchmarkResult(benchmark, Outcome.NOT_MEASURED, text=str(reason))
     except Exception as error:  # whatever it is, the others still have their figures
         text = _said(error)
         report(f"  cannot run: {text}")
-        return Result(benchmark, Outcome.CANNOT_RUN, text=text)
-    return Result(
+        return BenchmarkResult(benchmark, Outcome.CANNOT_RUN, text=text)
+    return BenchmarkResult(
         benchmark,
         Outcome.MEASURED,
         values=tuple(r.value for r in runs),
@@ -89,12 +89,12 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def exit_code(results: Sequence[Result]) -> int:
+def exit_code(results: Sequence[BenchmarkResult]) -> int:
     """0 when every one ran, however slowly; 5 when one could not."""
     return CANNOT_RUN if any(r.outcome is Outcome.CANNOT_RUN for r in results) else 0
 
 
-def row(result: Result) -> dict[str, Any]:
+def row(result: BenchmarkResult) -> dict[str, Any]:
     """A result as plain values, the row of the table and the item of the document."""
     benchmark, values = result.benchmark, list(result.values)
     return {

@@ -59,7 +59,7 @@ class Relations:
     trust_authority: frozenset[NodeName] = frozenset()
 
     def of(self, node: NodeName, *, local: bool) -> Relation:
-        """The relation of the sender ``node``; ``local``: it came in by the host's own door."""
+        """The relation of the sender ``node``; ``local``: it came in at the host itself."""
         if local:
             return Relation.LOCAL_ADMINISTRATOR
         if self.vcenter and node == self.vcenter:

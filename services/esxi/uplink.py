@@ -57,7 +57,7 @@ class Uplink:
         """Judge a message in order of arrival, by the table of ``access``.
 
         ``NoPermission`` when its sender may not send it, ``NotConnected`` when it is a command of
-        an old session or number. The administrator at the host's own door needs no session.
+        an old session or number. The administrator at the host itself needs no session.
         """
         relation = self._relations.of(peer.node, local=peer.local)
         allowed = permission(kind_of(message), relation)

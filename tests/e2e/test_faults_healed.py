@@ -1,4 +1,4 @@
-"""Every kind of fault through the library's door: seen to bite, listed, taken back, nothing left.
+"""Every kind of fault through the Python client: seen to bite, listed, taken back, nothing left.
 
 All sixteen in virtual time; on real processes those that are made of other things there (rules
 in several processes, signals, a broker, TPMs, disks).

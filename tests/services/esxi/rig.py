@@ -211,7 +211,7 @@ class Rig:
 
     # ---- asking -------------------------------------------------------------------------------
 
-    def door(self, message: Request[R], node: NodeName = A) -> R:
+    def console(self, message: Request[R], node: NodeName = A) -> R:
         """As the local administrator."""
         reply = self.run(self.agent.machine(node).runner.ask(message, 60))
         return reply  # type: ignore[return-value]
@@ -224,10 +224,10 @@ class Rig:
         return self.run(self.controller.connect(node))
 
     def esxcli(self, line: str, node: NodeName = A) -> EsxcliResult:
-        return self.door(Esxcli(arguments=tuple(line.split())), node)
+        return self.console(Esxcli(arguments=tuple(line.split())), node)
 
     def summary(self, node: NodeName = A) -> HostSummary:
-        return self.door(QueryHost(), node).summary
+        return self.console(QueryHost(), node).summary
 
     def vm(self, vm: VmName = VM, node: NodeName = A) -> VmSummary:
         return next(s for s in self.summary(node).vms if s.vm == vm)
@@ -298,7 +298,7 @@ class Rig:
         self.command(HostCreateVm(vm=vm, blocks=8), node)
         self.command(ReconfigureVm(vm=vm, key=key(kek)), node)
         self.command(HostPowerOnVm(vm=vm), node)
-        self.door(GuestWrite(vm=vm, marker=MARKER), node)
+        self.console(GuestWrite(vm=vm, marker=MARKER), node)
         if not on:
             self.command(HostPowerOffVm(vm=vm), node)
 
@@ -309,7 +309,7 @@ class Rig:
         blocks = (1, 3, 6)
         challenge = GuestChallenge(vm=vm, nonce=b"fresh", blocks=blocks)
         try:
-            answer = self.door(challenge, node)
+            answer = self.console(challenge, node)
         except ProductError:
             return False
         generations = self.generations.setdefault(vm, {})

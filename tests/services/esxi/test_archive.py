@@ -117,7 +117,7 @@ def keys_survive_power_loss(rig: Rig) -> bool:
     rig.make_safe()
     rig.add_keys(*(key(f"kek-{n}") for n in range(5)))
     rig.reboot(way="power_loss")
-    status = rig.door(GetCryptoKeyStatus(keys=tuple(key(f"kek-{n}") for n in range(5)))).keys
+    status = rig.console(GetCryptoKeyStatus(keys=tuple(key(f"kek-{n}") for n in range(5)))).keys
     return all(entry.present and entry.stored for entry in status)
 
 
@@ -238,7 +238,7 @@ def test_the_hourly_knob_loses_exactly_the_keys_since_the_last_save(rig: Rig) ->
     rig.connect()
     rig.encrypted_vm(kek="new")
     rig.reboot(way="power_loss")
-    status = rig.door(GetCryptoKeyStatus(keys=(HOST_KEY, key("old"), key("new")))).keys
+    status = rig.console(GetCryptoKeyStatus(keys=(HOST_KEY, key("old"), key("new")))).keys
     assert [entry.present for entry in status] == [True, True, False]
     assert rig.vm().missing == (key("new"),)
 

@@ -44,7 +44,7 @@ def stored_host(rig: Rig, **host: Any) -> None:
 
 
 def store_is_back(rig: Rig) -> bool:
-    status = rig.door(GetCryptoKeyStatus(keys=(HOST_KEY, key("kek-1")))).keys
+    status = rig.console(GetCryptoKeyStatus(keys=(HOST_KEY, key("kek-1")))).keys
     safe = rig.summary().crypto_state is HostCryptoState.SAFE
     return safe and all(entry.present and entry.stored for entry in status)
 
@@ -273,7 +273,7 @@ def test_a_dead_tpm_at_runtime_changes_nothing_until_the_next_boot(rig: Rig) -> 
     rig.power_off()
     rig.power_on(encryptionRecoveryKey=digits)
     assert store_is_back(rig)
-    assert rig.door(GetCryptoKeyStatus(keys=(key("kek-2"),))).keys[0].present
+    assert rig.console(GetCryptoKeyStatus(keys=(key("kek-2"),))).keys[0].present
 
 
 def test_lockout_of_the_tpm_does_not_stop_a_boot(rig: Rig) -> None:
@@ -376,6 +376,6 @@ def test_saving_by_hand_is_durable(rig: Rig) -> None:
     rig.up(knobs={"config_save": "hourly"})
     rig.esxcli("system security keypersistence enable")
     rig.make_safe()
-    rig.door(SaveConfiguration())
+    rig.console(SaveConfiguration())
     rig.reboot(way="power_loss")
     assert rig.summary().stored_keys == 1

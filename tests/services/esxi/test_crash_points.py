@@ -54,14 +54,14 @@ class Fall:
 @contextmanager
 def falling(rig: Rig, nth: int, way: str) -> Iterator[Fall]:
     fall = Fall(rig, nth, way)
-    doors = (rig.store(), rig.array)
-    for door in doors:
-        door.charge = fall.charge
+    storage = (rig.store(), rig.array)
+    for kept in storage:
+        kept.charge = fall.charge
     try:
         yield fall
     finally:
-        for door in doors:
-            door.charge = rig.world.charge
+        for kept in storage:
+            kept.charge = rig.world.charge
 
 
 def sweep(
@@ -100,7 +100,7 @@ def with_clear_vm(rig: Rig) -> None:
     ready(rig)
     rig.command(HostCreateVm(vm=VM, blocks=8))
     rig.command(HostPowerOnVm(vm=VM))
-    rig.door(GuestWrite(vm=VM, marker=MARKER))
+    rig.console(GuestWrite(vm=VM, marker=MARKER))
     rig.command(HostPowerOffVm(vm=VM))
 
 
@@ -132,7 +132,7 @@ def test_a_vm_is_created_or_a_repeat_creates_it(way: str) -> None:
     for rig in sweep(way, ready, lambda rig: rig.command(create)):
         rig.command(create)
         rig.command(HostPowerOnVm(vm=VM))
-        rig.door(GuestWrite(vm=VM, marker=MARKER))
+        rig.console(GuestWrite(vm=VM, marker=MARKER))
         assert rig.works()
 
 
@@ -140,7 +140,7 @@ def test_a_vm_is_created_or_a_repeat_creates_it(way: str) -> None:
 def test_added_keys_are_there_or_the_earlier_ones_are(way: str) -> None:
     for rig in sweep(way, ready, lambda rig: rig.command(add(key("a"), key("b")))):
         asked = (key("kek-1"), key("a"), key("b"))
-        status = rig.door(GetCryptoKeyStatus(keys=asked)).keys
+        status = rig.console(GetCryptoKeyStatus(keys=asked)).keys
         first, *later = [entry.present for entry in status]
         assert first
         assert later in ([True, True], [False, False])

@@ -35,12 +35,12 @@ DISABLE = "system security keypersistence disable"
 
 def present(rig: Rig, *names: str) -> list[bool]:
     asked = tuple(key(name) for name in names)
-    return [entry.present for entry in rig.door(GetCryptoKeyStatus(keys=asked)).keys]
+    return [entry.present for entry in rig.console(GetCryptoKeyStatus(keys=asked)).keys]
 
 
 def stored(rig: Rig, *names: str) -> list[bool]:
     asked = tuple(key(name) for name in names)
-    return [entry.stored for entry in rig.door(GetCryptoKeyStatus(keys=asked)).keys]
+    return [entry.stored for entry in rig.console(GetCryptoKeyStatus(keys=asked)).keys]
 
 
 def test_a_host_takes_no_keys_before_it_is_prepared(rig: Rig) -> None:

@@ -51,7 +51,7 @@ def with_two_keys(rig: Rig, home: CryptoKeyId, disk: CryptoKeyId) -> None:
 
 
 def present(rig: Rig, wanted: CryptoKeyId) -> bool:
-    return rig.door(GetCryptoKeyStatus(keys=(wanted,))).keys[0].present
+    return rig.console(GetCryptoKeyStatus(keys=(wanted,))).keys[0].present
 
 
 @pytest.mark.parametrize("order", ["home", "disk"])

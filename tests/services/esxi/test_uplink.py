@@ -154,7 +154,7 @@ def test_the_local_administrators_power_on_has_vcenter_bring_the_key(rig: Rig) -
     rig.connect()
     rig.make_safe()
     rig.controller.supply[key("kek-1")] = A
-    reply = rig.door(HostPowerOnVm(vm=VM))
+    reply = rig.console(HostPowerOnVm(vm=VM))
     assert reply.summary.power is PowerState.ON
     assert rig.works()
 

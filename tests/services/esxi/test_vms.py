@@ -63,7 +63,7 @@ def test_an_unencrypted_vm_shows_its_data_to_the_same_scan(rig: Rig) -> None:
     rig.up()
     rig.command(HostCreateVm(vm=VM, blocks=8))
     rig.command(HostPowerOnVm(vm=VM))
-    rig.door(GuestWrite(vm=VM, marker=MARKER))
+    rig.console(GuestWrite(vm=VM, marker=MARKER))
     assert rig.works()
     assert guest_seed(MARKER) in datastore_bytes(rig)
 
@@ -74,7 +74,7 @@ def test_after_encryption_the_clear_disk_is_empty(rig: Rig) -> None:
     rig.add_keys(key("k"))
     rig.command(HostCreateVm(vm=VM, blocks=8))
     rig.command(HostPowerOnVm(vm=VM))
-    rig.door(GuestWrite(vm=VM, marker=MARKER))
+    rig.console(GuestWrite(vm=VM, marker=MARKER))
     rig.command(HostPowerOffVm(vm=VM))
     rig.command(ReconfigureVm(vm=VM, key=key("k")))
     assert folder(rig)["disk-1.vmdk"] == b""
@@ -282,7 +282,7 @@ def test_a_guest_answers_only_while_it_runs_and_only_sensible_questions(rig: Rig
     for blocks in ((), (8,), (-1,), (0, 99)):
         asked = GuestChallenge(vm=VM, nonce=b"n", blocks=blocks)
         assert isinstance(rig.refused_door(asked), InvalidArgument)
-    rig.door(GuestWrite(vm=VM, marker=MARKER))
+    rig.console(GuestWrite(vm=VM, marker=MARKER))
     assert rig.works()
 
 
