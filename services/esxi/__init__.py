@@ -29,6 +29,9 @@ Kinds of records (ids and names only, never key bytes):
 ``vm.destroyed`` · ``vm.encrypted`` key · ``vm.powered`` power · ``vm.refused`` command, error,
 reason, missing · ``vm.unreadable`` reason · ``vm.untidy`` reason · ``vm.guest_fault`` reason
 
-Not built: native and trusted key providers, vTPM, encrypted vSAN, core dumps, vMotion, HA, and
-decrypting or re-encrypting a VM.
+Not built, and the place where each belongs: the trusted and the native key provider are files of
+``providers/`` with their row in its table; the vTPM is a file of ``vms/`` (its state is the VM's
+nvram, under the home key); encrypted vSAN (step B6), core dumps and HA are files or packages
+here, and search for their keys with ``keys.search``. Nor are vMotion, and decrypting or
+re-encrypting a VM.
 """

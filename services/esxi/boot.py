@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from protocol.errors import CryptographicFailure, ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import ProtectionMode
@@ -17,12 +15,12 @@ from protocol.tpm.errors import TpmError
 from services.esxi.configuration.archive import (
     CONFIG_KEY_SIZE,
     FILE,
-    FOLDER,
     Archive,
     Protection,
     read_protection,
     unpack,
 )
+from services.esxi.configuration.boot_options import load_options
 from services.esxi.configuration.recovery import new_recovery_key, parse_digits, unwrap_config_key
 from services.esxi.configuration.sealing import from_material, protected, unprotected, unseal
 from services.esxi.configuration.sections import Configuration, Section
@@ -36,9 +34,6 @@ from services.runtime.service import Halted
 SCREEN_A: Final = "Unable to restore the system configuration. A security violation was detected."
 SCREEN_B: Final = "Failed to decrypt system configuration"
 SCREEN_C: Final = "Unable to recover the system configuration"
-
-BOOT_OPTIONS: Final = f"{FOLDER}/boot.cfg"
-_options = msgspec.msgpack.Decoder(dict[str, str])
 
 
 async def boot(host: Host) -> None:
@@ -68,14 +63,6 @@ async def after(host: Host) -> None:
     await autostart.start_wanted_vms(host)
 
 
-async def load_options(host: Host) -> dict[str, str]:
-    """Options the loader keeps in its file; the file is in clear and measured when used."""
-    try:
-        return _options.decode(await host.disk.read(BOOT_OPTIONS))
-    except (FileNotFoundError, msgspec.DecodeError):
-        return {}
-
-
 def start_loops(host: Host) -> None:
     """What runs for the rest of this life."""
     host.node.background("boot", after(host))
@@ -95,7 +82,7 @@ async def shut_down_tpm(host: Host) -> None:
 async def _firmware(host: Host) -> None:
     """B0: power, firmware set-up, options kept by the loader and typed at it."""
     await host.clock.sleep(host.node.knobs.boot_step_s)
-    host.options = {**await load_options(host), **host.node.power.boot_options}
+    host.options = {**await load_options(host.disk), **host.node.power.boot_options}
     firmware = host.node.power.firmware
     host.node.record(
         "boot.step",

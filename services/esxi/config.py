@@ -1,4 +1,4 @@
-"""What a host is told when it is installed; everything else it learns or decides."""
+"""What a host is installed with; everything else vCenter says, or the host decides."""
 
 from __future__ import annotations
 

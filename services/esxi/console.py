@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-import msgspec
-
 from protocol.errors import SaveFailed
 from protocol.messages.host import EsxcliResult
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyKind, ProtectionMode
 from protocol.tpm.errors import TpmError
-from services.esxi.boot import BOOT_OPTIONS, load_options
 from services.esxi.configuration.archive import CONFIG_KEY_SIZE, Protection
+from services.esxi.configuration.boot_options import BOOT_OPTIONS, load_options, save_options
 from services.esxi.configuration.recovery import RecoveryKey, canonical_id, new_recovery_key
 from services.esxi.configuration.sealing import protected, with_recovery
 from services.esxi.configuration.sections import Section, StoredKey
@@ -41,7 +39,6 @@ from services.esxi.esxcli import (
 from services.esxi.host import Host
 from services.esxi.keys import persistence
 from services.esxi.measure import EXEC_OPTION, exec_installed_only
-from services.runtime.durable import replace_durably
 
 NOT_TPM = "Error: The configuration of this host is not protected by a TPM (mode NONE)."
 
@@ -243,10 +240,9 @@ async def _set_kernel_option(host: Host, name: str, value: str) -> None:
     """An option the loader passes to the kernel at the next boots; measured then."""
     if name != EXEC_OPTION or value.upper() not in ("TRUE", "FALSE"):
         raise Refused(f"Error: Only {EXEC_OPTION} with TRUE or FALSE can be set on this host.")
-    options = {**await load_options(host), name: value.upper()}
-    image = msgspec.msgpack.encode(dict(sorted(options.items())))
+    options = {**await load_options(host.disk), name: value.upper()}
     try:
-        await replace_durably(host.disk, BOOT_OPTIONS, image)
+        await save_options(host.disk, options)
     except OSError as error:
         raise Refused(f"Error: {BOOT_OPTIONS} could not be saved: {error}") from None
     host.node.record("kernel.option", name=name, value=value.upper())

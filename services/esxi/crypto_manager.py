@@ -29,6 +29,7 @@ KEY_SIZE: Final = 32  # bytes
 
 
 async def prepare(host: Host) -> None:
+    """incapable -> prepared: the host may receive keys, and has no host key."""
     await _enter(host, step(host.mode, Trigger.PREPARE))
 
 

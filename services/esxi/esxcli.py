@@ -215,6 +215,7 @@ def _encryption_set(values: dict[str, str]) -> EncryptionSet:
 
 
 def persistence_text(enabled: bool) -> str:
+    """What ``keypersistence get`` prints (KP-04)."""
     return f"Enabled: {_word(enabled)}"
 
 
@@ -237,6 +238,7 @@ def recovery_text(key: RecoveryKey) -> str:
 
 
 def trustedboot_text(tpm_present: bool) -> str:
+    """What ``hardware trustedboot get`` prints; DRTM is not part of this lab."""
     return f"   Drtm Enabled: false\n   Tpm Present: {_word(tpm_present)}"
 
 

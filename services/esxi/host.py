@@ -1,4 +1,4 @@
-"""What the parts of a host share: its ports, configuration, key cache, mode and VMs.
+"""What all flows of a host share: its ports, configuration, key cache, mode and VMs.
 
 State is changed in sections without ``await``; flows live in the modules that take a ``Host``.
 """
@@ -46,6 +46,7 @@ class Host:
 
     @property
     def mode(self) -> HostCryptoState:
+        """The host encryption mode in force; ``crypto_mode`` says what may follow."""
         return self.archive.now.crypto_state
 
     def stored(self, key: CryptoKeyId) -> StoredKey | None:

@@ -46,7 +46,7 @@ def _check_answer(keys: tuple[CryptoKeyId, ...], each: int, peer: Peer) -> None:
 
 
 class EsxiService(Service):
-    """One ESXi host; see the package's docstring for its parts."""
+    """One ESXi host; the docstring of the package is a map of it."""
 
     role: ClassVar[Role] = Role.ESXI
     node: EsxiNode
@@ -56,6 +56,7 @@ class EsxiService(Service):
         self.host = Host(node, ports, config)
 
     async def start(self) -> None:
+        """Boot, steps B0 to B7; B8 and B9 go on while the host serves."""
         await boot.boot(self.host)
         boot.start_loops(self.host)
 
@@ -69,17 +70,20 @@ class EsxiService(Service):
         await boot.shut_down_tpm(self.host)
 
     def accept(self, message: Request[Any], peer: Peer) -> None:
+        """Judge who may send what, and which commands are of the session in force."""
         self.host.uplink.admit(message, peer)
 
     # ---- session and view -------------------------------------------------------------------
 
     @serves(m.OpenSession)
     async def open_session(self, message: m.OpenSession, peer: Peer) -> m.SessionOpened:
+        """Step B8: vCenter takes command, and gets the host's view with the answer."""
         self.node.record("session.opened", vcenter=peer.node)
         return m.SessionOpened(summary=self._view(peer))
 
     @serves(m.QueryHost)
     async def query_host(self, message: m.QueryHost, peer: Peer) -> m.HostState:
+        """The host's view, with the VMs after a cursor; vCenter's heartbeat."""
         return m.HostState(summary=self._view(peer, message.after))
 
     def _view(self, peer: Peer, after: VmName | None = None) -> m.HostSummary:
@@ -90,26 +94,31 @@ class EsxiService(Service):
 
     @serves(m.CryptoManagerHostPrepare, turn=_keystore)
     async def prepare(self, message: m.CryptoManagerHostPrepare, peer: Peer) -> m.Done:
+        """See ``crypto_manager.prepare``."""
         await crypto_manager.prepare(self.host)
         return m.Done()
 
     @serves(m.CryptoManagerHostEnable, turn=_keystore)
     async def enable(self, message: m.CryptoManagerHostEnable, peer: Peer) -> m.Done:
+        """See ``crypto_manager.enable``."""
         await crypto_manager.enable(self.host, message.key, message.material)
         return m.Done()
 
     @serves(m.ChangeHostKey, turn=_keystore)
     async def change_host_key(self, message: m.ChangeHostKey, peer: Peer) -> m.Done:
+        """See ``crypto_manager.change_host_key``."""
         await crypto_manager.change_host_key(self.host, message.key, message.material)
         return m.Done()
 
     @serves(m.CryptoManagerHostDisable, turn=_keystore)
     async def disable(self, message: m.CryptoManagerHostDisable, peer: Peer) -> m.Done:
+        """See ``crypto_manager.disable`` (HEM-03)."""
         await crypto_manager.disable(self.host)
         return m.Done()
 
     @serves(m.AddKeys, turn=_keystore)
     async def add_keys(self, message: m.AddKeys, peer: Peer) -> m.KeysAdded:
+        """Keys that vCenter brings (STD-12), stored before the reply if persistence is on."""
         _check_answer(message.keys, m.RESULT_BYTES, peer)
         results = await crypto_manager.add_keys(
             self.host, message.keys, message.material, message.kind
@@ -118,11 +127,13 @@ class EsxiService(Service):
 
     @serves(m.RemoveKeys, turn=_keystore)
     async def remove_keys(self, message: m.RemoveKeys, peer: Peer) -> m.KeysRemoved:
+        """Keys leave the cache, in use or not (LOCK-04), and by the knob the store."""
         _check_answer(message.keys, m.RESULT_BYTES, peer)
         return m.KeysRemoved(results=await crypto_manager.remove_keys(self.host, message.keys))
 
     @serves(m.GetCryptoKeyStatus)
     async def key_status(self, message: m.GetCryptoKeyStatus, peer: Peer) -> m.KeyStatusList:
+        """Which keys are here: those named, or all in the cache, page by page."""
         if message.keys:
             _check_answer(message.keys, m.STATUS_BYTES, peer)
             return m.KeyStatusList(keys=crypto_manager.key_status(self.host, message.keys))
@@ -133,6 +144,7 @@ class EsxiService(Service):
 
     @serves(m.SetProviders, turn=_keystore)
     async def set_providers(self, message: m.SetProviders, peer: Peer) -> m.Done:
+        """The list of key providers that vCenter keeps equal on all hosts (STD-10)."""
         await crypto_manager.set_providers(self.host, message.providers)
         return m.Done()
 
@@ -140,26 +152,31 @@ class EsxiService(Service):
 
     @serves(m.HostCreateVm, turn=_vm)
     async def create_vm(self, message: m.HostCreateVm, peer: Peer) -> m.VmState:
+        """See ``registration.create``."""
         vm = await registration.create(self.host, message.vm, message.blocks)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostRegisterVm, turn=_vm)
     async def register_vm(self, message: m.HostRegisterVm, peer: Peer) -> m.VmState:
+        """See ``registration.register``."""
         vm = await registration.register(self.host, message.vm)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostUnregisterVm, turn=_vm)
     async def unregister_vm(self, message: m.HostUnregisterVm, peer: Peer) -> m.Done:
+        """See ``registration.unregister``."""
         await registration.unregister(self.host, message.vm)
         return m.Done()
 
     @serves(m.HostDestroyVm, turn=_vm)
     async def destroy_vm(self, message: m.HostDestroyVm, peer: Peer) -> m.Done:
+        """See ``registration.destroy``."""
         await registration.destroy(self.host, message.vm)
         return m.Done()
 
     @serves(m.ReconfigureVm, turn=_vm)
     async def reconfigure_vm(self, message: m.ReconfigureVm, peer: Peer) -> m.VmState:
+        """Encrypt a powered-off VM; without a key the host would have to make one (KEY-02)."""
         vm = await encrypt.encrypt(self.host, message.vm, message.key)
         return m.VmState(summary=self.host.vm_summary(vm))
 
@@ -171,6 +188,7 @@ class EsxiService(Service):
 
     @serves(m.HostPowerOffVm, turn=_vm)
     async def power_off_vm(self, message: m.HostPowerOffVm, peer: Peer) -> m.VmState:
+        """See ``power.power_off``."""
         vm = await power.power_off(self.host, message.vm)
         return m.VmState(summary=self.host.vm_summary(vm))
 
@@ -182,6 +200,7 @@ class EsxiService(Service):
 
     @serves(m.GuestChallenge, turn=_vm)
     async def guest_challenge(self, message: m.GuestChallenge, peer: Peer) -> m.GuestAnswer:
+        """The guest proves that it works: it reads from the datastore, and rewrites a block."""
         guest = self._guest(message.vm)
         return await guest.challenge(message.nonce, message.blocks, self.rng.stream("guest"))
 
@@ -195,10 +214,12 @@ class EsxiService(Service):
 
     @serves(m.Esxcli, turn=_keystore)
     async def esxcli(self, message: m.Esxcli, peer: Peer) -> m.EsxcliResult:
+        """One command line at the console; the exit code is 1 when it is refused."""
         return await console.run(self.host, message.arguments)
 
     @serves(m.SaveConfiguration, turn=_keystore)
     async def save_configuration(self, message: m.SaveConfiguration, peer: Peer) -> m.Done:
+        """The auto-backup script: save all sections of the configuration now (DUR-01)."""
         await self.host.archive.save()
         self.node.record("config.saved", why="command")
         return m.Done()

@@ -4,4 +4,5 @@
 - ``archive``   the encrypted file that holds it, and the one writer of that file
 - ``sealing``   how the TPM (or what lies on the disk) protects the config key
 - ``recovery``  the recovery key of 96 digits
+- ``boot_options``  what the boot loader passes to the kernel, in clear
 """

@@ -77,6 +77,7 @@ async def read_wanted(datastore: Datastore, vm: VmName) -> PowerState:
 
 
 async def write_wanted(datastore: Datastore, vm: VmName, power: PowerState) -> None:
+    """Keep the last accepted power command beside the VM, for step B9 of a next boot."""
     await write(datastore, vm, POWER_FILE, power.value.encode())
 
 

@@ -50,10 +50,12 @@ class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def disk_file(self) -> str:
+        """The name of the disk file in force."""
         return f"disk-{self.serial}.vmdk"
 
     @property
     def encrypted(self) -> bool:
+        """Whether the home is encrypted; its disks may be or not."""
         return self.home is not None
 
     @property
@@ -75,6 +77,7 @@ class VmKeys:
 
 
 def vmx_file(vm: VmName) -> str:
+    """The name of the configuration file of that VM."""
     return f"{vm}.vmx"
 
 
