@@ -1,0 +1,8 @@
+"""Pages broken: a list is cut by how many entries it has, whatever they weigh."""
+
+from __future__ import annotations
+
+from protocol.messages import pages
+from tests.mutations.bugs.planting import plant
+
+plant(pages, "encoded_size", lambda original: lambda value: 1)
