@@ -1,6 +1,6 @@
 """The shipped experiments by the whole way: prepared, played, stored, replayed; in both modes.
 
-E1 ``edge-outage-reboot`` · E2 ``outage-without-persistence``.
+``edge-outage-reboot`` has key persistence, ``outage-without-persistence`` has not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from services.runtime.sim.runner import run_in_worker
 from services.runtime.tpm.backends import available
 from tests.mutations.play import run_experiment, run_late, server
 
-E1, E2 = "edge-outage-reboot", "outage-without-persistence"
+PERSISTED, UNPERSISTED = "edge-outage-reboot", "outage-without-persistence"
 needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
 BACKENDS = ["model", pytest.param("libtpms", marks=needs_tpm)]
 
@@ -53,7 +53,7 @@ def red(found: Verdict) -> dict[str, str]:
 
 @pytest.mark.sim
 @pytest.mark.parametrize("tpm", BACKENDS)
-@pytest.mark.parametrize("name", [E1, E2])
+@pytest.mark.parametrize("name", [PERSISTED, UNPERSISTED])
 def test_it_passes_in_virtual_time_and_replays(name: str, tpm: str) -> None:
     folder, verdict = played(name, tpm=tpm)
     assert (verdict.exit_code, red(verdict), verdict.left) == (0, {}, ())
@@ -71,15 +71,16 @@ def test_the_backend_of_the_tpm_changes_no_outcome() -> None:
     if available():
         pytest.skip("no real TPM")
     results = [
-        [(c.name, c.result) for c in played(E1, tpm=tpm)[1].checks] for tpm in ("model", "libtpms")
+        [(c.name, c.result) for c in played(PERSISTED, tpm=tpm)[1].checks]
+        for tpm in ("model", "libtpms")
     ]
     assert results[0] == results[1]
 
 
 @pytest.mark.sim
-def test_e1_without_persistence_fails_and_names_what_did_not_hold() -> None:
+def test_the_edge_without_persistence_fails_and_names_what_did_not_hold() -> None:
     """The negative control that the file promises."""
-    _, verdict = played(E1, tpm="model", key_persistence=False)
+    _, verdict = played(PERSISTED, tpm="model", key_persistence=False)
     assert (verdict.exit_code, verdict.verdict) == (1, "fail")
     assert any("vm.back_within" in name for name in red(verdict))
     assert any("vm.back_within" in reason for reason in verdict.reasons)
@@ -88,8 +89,8 @@ def test_e1_without_persistence_fails_and_names_what_did_not_hold() -> None:
 
 
 @pytest.mark.sim
-def test_e2_with_persistence_fails() -> None:
-    _, verdict = played(E2, tpm="model", key_persistence=True)
+def test_the_other_with_persistence_fails() -> None:
+    _, verdict = played(UNPERSISTED, tpm="model", key_persistence=True)
     assert verdict.exit_code == 1 and any("vm.locked" in name for name in red(verdict))
 
 
@@ -103,21 +104,21 @@ def test_a_run_that_proves_nothing_is_no_pass(
 ) -> None:
     """Exit 5, also when the service swallowed the refusal, and before the run has begun."""
     small = {"hosts": 2, "vms": 2}
-    verdict = run_in_worker(run_late, mutation, E1, 7, small, server=workers)
+    verdict = run_in_worker(run_late, mutation, PERSISTED, 7, small, server=workers)
     assert (verdict.exit_code, verdict.verdict) == (5, "error")
     assert all("KS-CHAOS-205" in reason for reason in verdict.reasons) and verdict.reasons
     assert told in verdict.reasons[0]
     with pytest.raises(KeysteadError) as caught:
-        run_in_worker(run_experiment, mutation, E1, 7, small, server=workers)
+        run_in_worker(run_experiment, mutation, PERSISTED, 7, small, server=workers)
     assert (caught.value.id, caught.value.exit_code) == ("KS-CHAOS-205", 5)
     assert told in str(caught.value)
 
 
 @needs_tpm
 @pytest.mark.lab
-async def test_e1_on_real_processes() -> None:
+async def test_the_edge_on_real_processes() -> None:
     """The same file; periods and times are divided by the pace of the lab."""
-    prepared = prepare(E1, None, {"tpm": "libtpms", "hosts": 4, "vms": 6, "pace": 30})
+    prepared = prepare(PERSISTED, None, {"tpm": "libtpms", "hosts": 4, "vms": 6, "pace": 30})
     folder = begin(prepared, "lab")
     told: list[str] = []
     verdict = await play_lab(prepared, folder, lambda phase, text: told.append(text))

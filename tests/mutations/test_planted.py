@@ -20,7 +20,7 @@ from services.runtime.tpm.backends import available
 from tests.mutations.outage import outage
 from tests.mutations.play import run_experiment, run_life, server
 
-E1, E2 = "edge-outage-reboot", "outage-without-persistence"
+PERSISTED, UNPERSISTED = "edge-outage-reboot", "outage-without-persistence"
 SMALL = {"hosts": 2, "vms": 4}
 pytestmark = pytest.mark.slow
 needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
@@ -37,7 +37,7 @@ def verdict(
     workers: ForkServer, mutation: str, experiment: str, changes: dict[str, Any]
 ) -> Verdict:
     """The experiment on a small lab, of the sort its own file asks for."""
-    persistent = {"key_persistence": experiment == E1}
+    persistent = {"key_persistence": experiment == PERSISTED}
     wanted = {**SMALL, **persistent, **changes}
     return run_in_worker(run_experiment, mutation, experiment, 7, wanted, server=workers)
 
@@ -50,12 +50,12 @@ def red(found: Verdict) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("mutation", "experiment", "check", "told"),
     [
-        ("persistence_unsynced", E1, "vm.back_within", "never ran again"),
-        ("host_key_not_persisted", E1, "needs_no_kms", "did not run again"),
-        ("waits_for_vcenter", E1, "vm.back_within", "worst: esxi-00"),
-        ("no_autostart", E1, "vm.running", "not: vm-01"),
-        ("speaks_as_another", E1, "no_internal_error", "violations"),
-        ("cache_survives_reboot", E2, "vm.locked", "locked: none"),
+        ("persistence_unsynced", PERSISTED, "vm.back_within", "never ran again"),
+        ("host_key_not_persisted", PERSISTED, "needs_no_kms", "did not run again"),
+        ("waits_for_vcenter", PERSISTED, "vm.back_within", "worst: esxi-00"),
+        ("no_autostart", PERSISTED, "vm.running", "not: vm-01"),
+        ("speaks_as_another", PERSISTED, "no_internal_error", "violations"),
+        ("cache_survives_reboot", UNPERSISTED, "vm.locked", "locked: none"),
     ],
 )
 def test_an_experiment_turns_red(
