@@ -1,6 +1,6 @@
 """Errors for people: an id, one message, one fix, an exit code. ``explain`` prints this table.
 
-Add an error: one line in ``CATALOGUE``; raise it with ``KeysteadError(id, message)``.
+Add an error: one line in ``EXPLANATIONS``; raise it with ``KeysteadError(id, message)``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ NOT_RUNNING = 69
 SETUP = 78
 
 
-class Entry(NamedTuple):
+class Explanation(NamedTuple):
     """What an id means: the kind of failure, why it happens, what to do, the exit code."""
 
     title: str
@@ -23,179 +23,179 @@ class Entry(NamedTuple):
     exit_code: int = 1
 
 
-CATALOGUE: dict[str, Entry] = {
-    "KS-USE-001": Entry(
+EXPLANATIONS: dict[str, Explanation] = {
+    "KS-USE-001": Explanation(
         "The command line is not understood",
         "A command, option or argument is not one of this program.",
         "run `keystead --help`, or `keystead COMMAND --help`",
         USAGE,
     ),
-    "KS-USE-002": Entry(
+    "KS-USE-002": Explanation(
         "There is nothing of that name",
         "A host, VM, link, provider, key, fault or run of that name is not in this lab.",
         "list what is there with `keystead get hosts`, `get vms`, `get links`, `faults`, `runs`",
         USAGE,
     ),
-    "KS-USE-003": Entry(
+    "KS-USE-003": Explanation(
         "An argument has a value that does not fit",
         "Durations need a unit (30s, 5m, 250ms), names are lower-case letters, digits, hyphens.",
         "correct the value that the message names",
         USAGE,
     ),
-    "KS-LAB-001": Entry(
+    "KS-LAB-001": Explanation(
         "The lab is not running",
         "No supervisor of a lab of this name answers.",
         "start it with `keystead up`, or name another with `--name`; `keystead list` shows all",
         NOT_RUNNING,
     ),
-    "KS-LAB-002": Entry(
+    "KS-LAB-002": Explanation(
         "A lab of this name is being started or stopped",
         "Another keystead process holds the lab's lock.",
         "wait for it, or choose another name with `--name`",
     ),
-    "KS-LAB-003": Entry(
+    "KS-LAB-003": Explanation(
         "The lab did not become ready in time",
         "A node did not start, a host was not connected, or a VM did not power on.",
         "read `keystead logs`; `up --retain` keeps a half-started lab; `--timeout` gives more time",
     ),
-    "KS-LAB-004": Entry(
+    "KS-LAB-004": Explanation(
         "The lab's folder is of another version",
         "It was written by a version of keystead that this one does not read.",
         "`keystead down --purge --name NAME`, then `keystead up`",
     ),
-    "KS-LAB-005": Entry(
+    "KS-LAB-005": Explanation(
         "There is no room or no permission for the lab's files",
         "Writing to the state folder failed.",
         "free space, or choose another folder with KEYSTEAD_STATE_HOME",
     ),
-    "KS-LAB-006": Entry(
+    "KS-LAB-006": Explanation(
         "A running lab differs from what `up` asks for",
         "A lab of this name runs with another topology or other options.",
         "`keystead down --purge` first, or start a second lab with `--name`",
     ),
-    "KS-LAB-007": Entry(
+    "KS-LAB-007": Explanation(
         "The supervisor ended in the middle of a command",
         "It was killed, or failed; its processes leave with it, state on disk is kept.",
         "`keystead logs`, then `keystead up` goes on from the state on disk",
         NOT_RUNNING,
     ),
-    "KS-TOPO-001": Entry(
+    "KS-TOPO-001": Explanation(
         "The lab file is not valid",
         "It does not follow the schema of `kind: Lab`.",
         "correct the lines that the message names",
         4,
     ),
-    "KS-BROKER-001": Entry(
+    "KS-BROKER-001": Explanation(
         "nats-server is missing or too old",
         "Neither PATH nor the environment's wheel has a nats-server of at least 2.10.",
         "run `./keystead setup`, or set KEYSTEAD_NATS_SERVER to a newer one",
         SETUP,
     ),
-    "KS-BROKER-002": Entry(
+    "KS-BROKER-002": Explanation(
         "The broker did not start",
         "nats-server ended at once, or its port is taken by another program.",
         "read the broker's log named in the message; stop what holds the port, then `keystead up`",
     ),
-    "KS-BROKER-003": Entry(
+    "KS-BROKER-003": Explanation(
         "The broker refused its new configuration",
         "A host was added, and nats-server kept the old list of users.",
         "read the broker's log named in the message; `keystead down`, then `keystead up`",
     ),
-    "KS-ID-001": Entry(
+    "KS-ID-001": Explanation(
         "The lab's identities are missing or damaged",
         "A file of keys under the lab's folder is not there, or not as it was written.",
         "`keystead down --purge --name NAME`, then `keystead up`",
     ),
-    "KS-TPM-001": Entry(
+    "KS-TPM-001": Explanation(
         "There are no TPM libraries",
         "libtpms or tpm2-pytss cannot be loaded, so hosts cannot have a real TPM.",
         "./keystead setup   (or start without TPMs: `keystead up --tpm none`)",
         SETUP,
     ),
-    "KS-SETUP-001": Entry(
+    "KS-SETUP-001": Explanation(
         "There is no Python that fits",
         "keystead needs Python 3.11 or newer with venv, and its headers to compile TPM bindings.",
         "name another: KEYSTEAD_PYTHON=PATH ./keystead ...",
         SETUP,
     ),
-    "KS-SETUP-002": Entry(
+    "KS-SETUP-002": Explanation(
         "Parts of the system are missing, and this is no Debian",
         "`./keystead` installs Debian packages only; the message names the parts it looked for.",
         "install what `./keystead setup --print` names for your system, or `up --tpm none`",
         SETUP,
     ),
-    "KS-SETUP-003": Entry(
+    "KS-SETUP-003": Explanation(
         "Debian packages are missing, and nobody here may install them",
         "This is not root, and there is no sudo.",
         "have root run the line of the message, or `./keystead up --tpm none`",
         SETUP,
     ),
-    "KS-SETUP-004": Entry(
+    "KS-SETUP-004": Explanation(
         "Debian packages are missing, and the answer was no",
         "Nothing was installed.",
         "run the line of the message yourself, or `./keystead up --tpm none`",
         SETUP,
     ),
-    "KS-SETUP-005": Entry(
+    "KS-SETUP-005": Explanation(
         "Debian packages are missing, and there is no terminal to ask on",
         "Without a terminal `./keystead` does not guess what you want.",
         "add `--yes` (or CI=true), or run the line of the message yourself",
         SETUP,
     ),
-    "KS-SETUP-006": Entry(
+    "KS-SETUP-006": Explanation(
         "The Debian packages could not be installed",
         "apt-get failed; its last lines are above the message.",
         "correct what apt-get names, then start again",
         SETUP,
     ),
-    "KS-SETUP-007": Entry(
+    "KS-SETUP-007": Explanation(
         "The environment could not be made",
         "`python -m venv` failed; its last lines are above the message.",
         "free space in this checkout, or choose another Python with KEYSTEAD_PYTHON",
         SETUP,
     ),
-    "KS-SETUP-008": Entry(
+    "KS-SETUP-008": Explanation(
         "uv could not be installed",
         "pip failed to fetch the version that requirements.lock pins, or its hash differs.",
         "see that pip reaches its package index, then start again",
         SETUP,
     ),
-    "KS-SETUP-009": Entry(
+    "KS-SETUP-009": Explanation(
         "The packages could not be installed",
         "uv failed to fetch, check or compile what requirements.lock pins.",
         "read the lines above the message; `up --tpm none` needs no compiler",
         SETUP,
     ),
-    "KS-SETUP-010": Entry(
+    "KS-SETUP-010": Explanation(
         "keystead could not be put into its environment",
         "The build of this checkout failed; its last lines are above the message.",
         "see that pyproject.toml is as it was committed, then start again",
         SETUP,
     ),
-    "KS-RUN-001": Entry(
+    "KS-RUN-001": Explanation(
         "There is no such run",
         "No stored run has this name.",
         "`keystead runs` lists them",
         USAGE,
     ),
-    "KS-RUN-002": Entry(
+    "KS-RUN-002": Explanation(
         "This run cannot be replayed exactly",
         "It ran in lab mode, or with another version of keystead, Python or the packages.",
         "run the experiment again with its seed: `keystead chaos run NAME --mode sim --seed N`",
         4,
     ),
-    "KS-RUN-003": Entry(
+    "KS-RUN-003": Explanation(
         "The replay differs from the run",
         "The same seed gave another trace: determinism is broken.",
         "keep both histories and report the first difference that the message names",
         5,
     ),
-    "KS-PRODUCT-001": Entry(
+    "KS-PRODUCT-001": Explanation(
         "The product refused",
         "vCenter or a host answered with a fault; its text follows.",
         "`keystead describe` on the object says why and what cures it",
     ),
-    "KS-INT-001": Entry(
+    "KS-INT-001": Explanation(
         "Something failed inside keystead",
         "This is a defect of keystead.",
         "keep the lab's folder (`keystead status` names it) and report it with the log",
@@ -204,27 +204,27 @@ CATALOGUE: dict[str, Entry] = {
 }
 
 
-def entry(error_id: str) -> Entry | None:
-    """The entry of an id, of this catalogue or of chaos's; None when there is none."""
-    found = CATALOGUE.get(error_id)
+def explanation_of(error_id: str) -> Explanation | None:
+    """What an id means, one of these or of the harness's; None when there is no such id."""
+    found = EXPLANATIONS.get(error_id)
     chaos = CHAOS_EXPLANATIONS.get(error_id)
     if found is None and chaos is not None:
         # 0xx: files (4), 201: steady state (3), faults and runs that went wrong: harness (5).
         code = 4 if error_id < "KS-CHAOS-100" else 3 if error_id == "KS-CHAOS-201" else 5
-        found = Entry(chaos.title, chaos.text, chaos.fix, code)
+        found = Explanation(chaos.title, chaos.text, chaos.fix, code)
     return found
 
 
 def all_ids() -> list[str]:
     """Every id that ``explain`` knows, sorted."""
-    return sorted({*CATALOGUE, *CHAOS_EXPLANATIONS})
+    return sorted({*EXPLANATIONS, *CHAOS_EXPLANATIONS})
 
 
 class KeysteadError(Exception):
-    """An error of the catalogue: ``str()`` is the message, ``fix`` what to do about it."""
+    """An error with an explanation: ``str()`` is the message, ``fix`` what to do about it."""
 
     def __init__(self, error_id: str, message: str = "", fix: str = "") -> None:
-        found = entry(error_id)
+        found = explanation_of(error_id)
         if found is None:
             raise KeyError(error_id)
         super().__init__(message or found.title)

@@ -43,18 +43,18 @@ async def follow_events(
     The first look raises what is wrong with the lab. Later, while vCenter does not answer,
     ``away`` is called once with its refusal; it is waited for.
     """
-    first, told = True, False
+    first, away_said = True, False
     while True:
         try:
             found = await all_events(do, after)
         except KeysteadError as error:
             if first or error.id not in _VCENTER_AWAY:
                 raise
-            if not told:
+            if not away_said:
                 away(error)
-            told = True
+            away_said = True
         else:
-            told = False
+            away_said = False
             after = found[-1].sequence if found else after
             if found or first:
                 yield found

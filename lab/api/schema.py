@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from lab.api.answers.local import LOCAL
 from lab.api.documents import API
 from lab.api.table import COMMANDS
 
@@ -17,11 +18,11 @@ def schema() -> dict[str, Any]:
     """The schema of the api; a JSON value of a command validates against it.
 
     ``commands`` has, by name, the command's struct in ``$defs``, its answer in ``answers``, and
-    whether it changes the lab. ``answers`` are documents: a struct with ``apiVersion`` and
-    ``kind``.
+    whether it changes the lab. ``answers`` are documents, a struct with ``apiVersion`` and
+    ``kind``; some are of this machine, given without asking a lab.
     """
     served = sorted(COMMANDS.values(), key=lambda s: s.name)
-    answers = sorted({s.answer for s in served}, key=lambda kind: kind.__name__)
+    answers = sorted({*(s.answer for s in served), *LOCAL}, key=lambda kind: kind.__name__)
     structs = [*(s.command for s in served), *answers]
     _, definitions = msgspec.json.schema_components(structs, ref_template=_STRUCT)
     made = {

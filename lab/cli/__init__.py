@@ -7,6 +7,6 @@
 - ``labs``     up, down, status, list, version            - ``hosts``, ``vms``, ``keys``
 - ``journal``  events, logs                                - ``measure``  bench
 - ``faults``   link, faults, heal                         - ``describe`` describe
-- ``explain``  errors, with ``knobs`` and ``rules``         - ``schema``
+- ``explain``  errors and rules, with ``knobs``              - ``schema``
 - ``chaos``    chaos list, lint, plan, run, replay; runs   - ``doctor``
 """

@@ -5,60 +5,49 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from lab.api.commands import ChaosPlay, ChaosStop, GetDirectory
+from lab.api.commands import ChaosPlay, ChaosStop
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, field, hint, plain, say, show
 from lab.errors import KeysteadError
+from lab.supervise.state_folder import LabFolder
 
 if TYPE_CHECKING:
-    from chaos.errors import ChaosError
     from chaos.verdict import Verdict
     from lab.runs.prepare import Prepared
     from lab.runs.store import RunFolder
 
+BAD_FILE = 4  # exit code
 Seed = Annotated[int | None, Parameter(help="Seed; the file's own when it is left out.")]
 Tpm = Annotated[Literal["libtpms", "model", "none"] | None, Parameter(help="TPM under every host.")]
 
 
 def list_(*, options: Options = DEFAULTS) -> None:
     """The experiments that come with keystead."""
-    from chaos.experiment.lint import read_experiment
-    from lab.runs.prepare import shipped
+    from lab.api.experiment_files import experiments
 
-    items = []
-    for path in shipped():
-        heading = read_experiment(path).heading
-        items.append({"experiment": heading.name, "title": heading.title, "file": str(path)})
     columns = (field("experiment"), field("title"))
-    answer = {"kind": "ExperimentList", "items": items}
-    show(answer, options.output, columns, (field("file"),), key="experiment")
+    show(experiments(), options.output, columns, (field("file"),), key="experiment")
 
 
 def lint(experiment: str, *, options: Options = DEFAULTS) -> int:
     """Check an experiment file: every error with its line, in one pass."""
-    from chaos.experiment.lint import BadExperiment, read_experiment
-    from lab.runs.prepare import find
+    from lab.api.experiment_files import lint as look_through
 
-    path = find(experiment)
-    problems: tuple[Any, ...] = ()
-    try:
-        read_experiment(path)
-    except BadExperiment as error:
-        problems = error.problems
+    report = look_through(experiment)
     if options.output in (Format.JSON, Format.YAML):
-        items = [str(p) for p in problems]
-        document({"kind": "LintReport", "file": str(path), "items": items}, options.output)
-    elif problems:
-        for problem in problems:
-            say(str(problem))
-        say(f"{len(problems)} errors")
+        document(report, options.output)
+    elif report.items:
+        for problem in report.items:
+            say(problem)
+        say(f"{len(report.items)} errors")
     else:
-        plain(f"{path.name}: no errors")
-    return 4 if problems else 0
+        plain(f"{Path(report.file).name}: no errors")
+    return BAD_FILE if report.items else 0
 
 
 def plan(
@@ -68,30 +57,14 @@ def plan(
     import msgspec
 
     from chaos.experiment.plan import dump_plan, render
+    from lab.api.experiment_files import prepared
 
-    made = _prepare(experiment, seed, tpm, "sim").plan
+    made = prepared(experiment, seed, tpm, "sim").plan
     if options.output in (Format.JSON, Format.YAML):
         answer = msgspec.json.decode(dump_plan(made))
         document({"kind": "Plan", **answer}, options.output)
     else:
         plain(render(made))
-
-
-def _prepare(experiment: str, seed: int | None, tpm: str | None, mode: str) -> Prepared:
-    from chaos.errors import ChaosError
-    from lab.runs.prepare import prepare
-
-    changes = {"tpm": tpm or ("model" if mode == "sim" else None)}
-    try:
-        return prepare(experiment, seed, changes)
-    except ChaosError as error:
-        raise _bad(experiment, error) from None
-
-
-def _bad(experiment: str, error: ChaosError) -> KeysteadError:
-    """Each line of the message names its place and fix already."""
-    fix = f"correct the lines named; `keystead chaos lint {experiment}` shows them all"
-    return KeysteadError(error.id, f"{experiment}:\n{error.text}", fix)
 
 
 def run(
@@ -108,18 +81,19 @@ def run(
     In lab mode it starts a lab of its own and removes it. Exit codes: 0 pass, 1 fail,
     2 unknown, 3 steady state not met, 4 bad file, 5 harness error, 6 not recovered in time.
     """
+    from lab.api.experiment_files import prepared
     from lab.runs.play import begin, play_sim
 
     if on:
         if mode == "sim":
             raise KeysteadError("KS-USE-003", "--on names a lab of real processes: --mode lab")
         return asyncio.run(_on_running(experiment, seed, Options(on, options.output)))
-    prepared = _prepare(experiment, seed, tpm, mode)
-    folder = begin(prepared, mode)
-    say(f"run {folder.run}: {prepared.plan.title} (seed {prepared.plan.seed})")
+    made = prepared(experiment, seed, tpm, mode)
+    folder = begin(made, mode)
+    say(f"run {folder.run}: {made.plan.title} (seed {made.plan.seed})")
     if mode == "sim":
-        return _report(play_sim(prepared, folder), folder, options)
-    return _report(asyncio.run(_in_own_lab(prepared, folder)), folder, options)
+        return _report(play_sim(made, folder), folder, options)
+    return _report(asyncio.run(_in_own_lab(made, folder)), folder, options)
 
 
 async def _in_own_lab(prepared: Prepared, folder: RunFolder) -> Verdict:
@@ -136,28 +110,13 @@ async def _in_own_lab(prepared: Prepared, folder: RunFolder) -> Verdict:
 
 
 async def _on_running(experiment: str, seed: int | None, options: Options) -> int:
-    from chaos.errors import ChaosError
-    from chaos.experiment.lint import read_experiment
-    from chaos.experiment.plan import plan as make_plan
+    """The lab's supervisor plays it; Ctrl-C asks it to stop, and waits for its verdict."""
+    from lab.api.experiment_files import begun_on
     from lab.api.remote import Remote
-    from lab.runs.play import begin
-    from lab.runs.prepare import Prepared, find, seed_of
-    from lab.supervise.state_folder import LabFolder
-    from lab.topology.lab_file import LabFile
-    from lab.topology.lab_file import plan as plan_topology
 
-    async with Remote(LabFolder(options.name)) as lab:
-        there = await lab.do(GetDirectory())
-        record = LabFolder(options.name).record()
-        if record is None:
-            raise KeysteadError("KS-LAB-001")
-        try:
-            read = read_experiment(find(experiment))
-            made = make_plan(read, there, seed_of(read, seed))
-        except ChaosError as error:
-            raise _bad(experiment, error) from None
-        topology = plan_topology(LabFile.model_validate(record.file))
-        folder = begin(Prepared(plan=made, topology=topology, text=read.text), "lab")
+    there = LabFolder(options.name)
+    async with Remote(there) as lab:
+        folder = await begun_on(lab.do, there, experiment, seed)
         await lab.follow(_progress)
         loop = asyncio.get_running_loop()
         task = loop.create_task(lab.do(ChaosPlay(folder.run)))
@@ -210,27 +169,11 @@ def replay(run: str, *, options: Options = DEFAULTS) -> int:
 
 def runs(*, options: Options = DEFAULTS) -> None:
     """Stored runs, oldest first."""
-    from lab.runs.store import all_runs
+    from lab.api.runs import runs as stored
 
-    items = []
-    for folder in all_runs():
-        record, result = folder.record(), folder.result()
-        items.append(
-            {
-                "run": record.run,
-                "experiment": record.experiment,
-                "mode": record.mode,
-                "tpm": record.tpm,
-                "seed": record.seed,
-                "verdict": result["verdict"] if result else "none",
-                "exit_code": result["exit_code"] if result else None,
-                "trace": result["trace_hash"] if result else "",
-                "folder": str(folder.path),
-            }
-        )
     columns = tuple(field(n) for n in ("run", "mode", "tpm", "seed", "verdict"))
     wide = (field("exit_code"), field("trace"), field("folder"))
-    show({"kind": "RunList", "items": items}, options.output, columns, wide, key="run")
+    show(stored(), options.output, columns, wide, key="run")
 
 
 def register(app: App) -> None:

@@ -26,12 +26,13 @@ def doctor(
         raise KeysteadError("KS-USE-003", f"--hosts {hosts}: from 0 to 100000")
     if not 1 <= pack <= 500:
         raise KeysteadError("KS-USE-003", f"--pack {pack}: from 1 to 500")
+    from lab.api.answers.local import DoctorReport, ProbeFinding
     from lab.doctor.probes import Health, examine
 
     findings = examine(options.name, hosts, pack)
-    items = [f._asdict() for f in findings]
+    report = DoctorReport(items=tuple(ProbeFinding(**f._asdict()) for f in findings))
     columns = (field("probe"), field("health"), field("text", "FINDING"))
-    show({"kind": "DoctorReport", "items": items}, options.output, columns, key="probe")
+    show(report, options.output, columns, key="probe")
     for finding in findings:
         if finding.fix and options.output in (Format.TABLE, Format.WIDE):
             say(f"fix for {finding.probe}: {finding.fix}")

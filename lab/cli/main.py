@@ -20,7 +20,7 @@ GROUPS = {
     "vm": "VM tasks, asked of vCenter or of a host.",
     "host": "Hosts (and vcenter, kms): power in all its ways, adding one.",
     "tpm": "The TPM under a host, at the lab's side.",
-    "kms": "Key servers, at their operator's door.",
+    "kms": "Key servers, as their operator.",
     "provider": "Key providers of vCenter.",
     "link": "Links between two nodes: cut, delay, loss, duplicates.",
 }

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from lab.cli.output import console, json_line, say
 
-Told = Callable[[str, int, int], None]
+Report = Callable[[str, int, int], None]
 
 
 class Style(StrEnum):
@@ -23,8 +23,8 @@ class Style(StrEnum):
 
 
 @contextmanager
-def telling(style: Style, title: str) -> Iterator[Told]:
-    """Give ``told(text, step, total)``; ``total`` 0 = unknown."""
+def telling(style: Style, title: str) -> Iterator[Report]:
+    """Give ``report(text, step, total)``; ``total`` 0 = unknown."""
     if style is Style.AUTO:
         style = Style.RICH if sys.stderr.isatty() else Style.PLAIN
     match style:

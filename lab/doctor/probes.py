@@ -23,7 +23,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from lab.errors import KeysteadError, entry
+from lab.errors import KeysteadError, explanation_of
 from lab.supervise.launching import LabState, state_of
 from lab.supervise.state_folder import LabFolder, state_home
 from services.runtime.forking.packets import MARK
@@ -50,7 +50,7 @@ class Finding(NamedTuple):
 
 
 def _fix(error: KeysteadError) -> str:
-    found = entry(error.id)
+    found = explanation_of(error.id)
     return error.fix or (found.fix if found else "")
 
 

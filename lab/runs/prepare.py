@@ -51,8 +51,8 @@ def topology_of(experiment: Experiment, changes: dict[str, Any]) -> Topology:
 
 def seed_of(experiment: Experiment, seed: int | None) -> int:
     """The seed given, else the file's; ``random`` in the file draws one."""
-    told = experiment.heading.seed if seed is None else seed
-    return secrets.randbelow(1 << 31) if isinstance(told, str) else told
+    wanted = experiment.heading.seed if seed is None else seed
+    return secrets.randbelow(1 << 31) if isinstance(wanted, str) else wanted
 
 
 def prepare(name: str, seed: int | None, changes: dict[str, Any]) -> Prepared:

@@ -25,10 +25,11 @@ from lab.errors import KeysteadError
 from lab.supervise.state_folder import LabFolder, LabRecord, state_home
 
 ROOT = Path(__file__).resolve().parents[2]
-STOP_LIMIT = 30.0  # real seconds for an orderly stop, then it is killed
-KILL_LIMIT = 5.0
+# Real seconds: for an orderly stop, then until it is gone when killed.
+STOP_LIMIT_S = 30.0
+KILL_LIMIT_S = 5.0
 LOG_LIMIT = 1 << 20
-Told = Callable[[str, int, int], None]  # text, step, total
+Report = Callable[[str, int, int], None]  # text, step, total
 
 
 class LabState(StrEnum):
@@ -97,12 +98,12 @@ def differences(old: object, new: object, where: str = "") -> list[str]:
     """``path: old -> new`` for each value in which two Lab files differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         names = [*old, *(n for n in new if n not in old)]
-        parts = [(n, old.get(n), new.get(n)) for n in names]
+        pairs = [(n, old.get(n), new.get(n)) for n in names]
     elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):
-        parts = [(str(n), a, b) for n, (a, b) in enumerate(zip(old, new, strict=True))]
+        pairs = [(str(n), a, b) for n, (a, b) in enumerate(zip(old, new, strict=True))]
     else:
         return [] if old == new else [f"{where}: {old} -> {new}"]
-    return [d for n, a, b in parts for d in differences(a, b, f"{where}.{n}" if where else n)]
+    return [d for n, a, b in pairs for d in differences(a, b, f"{where}.{n}" if where else n)]
 
 
 def check_same(
@@ -133,7 +134,7 @@ class Start:
         self.log = folder.path / "logs" / "supervisor.log"
         self._signals = 0
 
-    def run(self, told: Told, *, timeout: float, wait: bool) -> None:
+    def run(self, report: Report, *, timeout: float, wait: bool) -> None:
         """Start it; return when it is ready (``wait``) or has begun. Raises ``KeysteadError``
         or ``Interrupted``, after everything was taken back."""
         with self.folder.lock() as lock, self._heard():
@@ -147,7 +148,7 @@ class Start:
                 process = self._spawn(theirs, lock)
                 os.close(theirs)
                 theirs = -1
-                self._follow(ours, process, told, time.monotonic() + timeout, wait)
+                self._follow(ours, process, report, time.monotonic() + timeout, wait)
             except (KeysteadError, Interrupted, OSError) as error:
                 if process is not None:
                     self._end(process)
@@ -172,7 +173,7 @@ class Start:
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
 
-    def _spawn(self, told: int, lock: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, progress: int, lock: int) -> subprocess.Popen[bytes]:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
             self.log.replace(self.log.with_suffix(".log.1"))
@@ -183,12 +184,12 @@ class Start:
                     "-m",
                     "lab.supervise.supervisor",
                     self.folder.name,
-                    str(told),
+                    str(progress),
                     str(lock),
                 ],
                 cwd=ROOT,
                 env={**os.environ, "KEYSTEAD_STATE_HOME": str(state_home())},
-                pass_fds=(told, lock),
+                pass_fds=(progress, lock),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -199,7 +200,7 @@ class Start:
         self,
         source: int,
         process: subprocess.Popen[bytes],
-        told: Told,
+        report: Report,
         until: float,
         wait: bool,
     ) -> None:
@@ -222,13 +223,13 @@ class Start:
                     raise error
                 if line.get("ready"):
                     return
-                told(line.get("text", ""), line.get("step", 0), line.get("total", 0))
+                report(line.get("text", ""), line.get("step", 0), line.get("total", 0))
                 if not wait:
                     return
 
     def _ended(self, process: subprocess.Popen[bytes]) -> KeysteadError:
         with suppress(subprocess.TimeoutExpired):
-            process.wait(KILL_LIMIT)
+            process.wait(KILL_LIMIT_S)
         lines = self.log.read_text(errors="replace").split("\n") if self.log.exists() else []
         last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
         return KeysteadError("KS-LAB-003", f"the supervisor ended ({process.returncode}): {last}")
@@ -239,7 +240,7 @@ class Start:
         heard = self._signals
         with suppress(ProcessLookupError):
             process.terminate()
-        until = time.monotonic() + STOP_LIMIT
+        until = time.monotonic() + STOP_LIMIT_S
         while process.poll() is None and time.monotonic() < until and self._signals == heard:
             time.sleep(0.02)
         if process.poll() is None:
@@ -282,7 +283,7 @@ def stop(folder: LabFolder) -> bool:
     if not folder.locked():
         folder.forget_supervisor()
         return False
-    until = time.monotonic() + STOP_LIMIT
+    until = time.monotonic() + STOP_LIMIT_S
     asked = 0
     while folder.locked() and time.monotonic() < until:
         pid = folder.supervisor()
@@ -293,13 +294,13 @@ def stop(folder: LabFolder) -> bool:
         time.sleep(0.03)
     if folder.locked() and asked:
         _signal(asked, signal.SIGKILL)
-        until = time.monotonic() + KILL_LIMIT
+        until = time.monotonic() + KILL_LIMIT_S
         while folder.locked() and time.monotonic() < until:
             time.sleep(0.03)
     if folder.locked():
         raise KeysteadError("KS-LAB-002", f"another keystead process works on {folder.name}")
     # Its lock is free a moment before its last file is closed.
-    until = time.monotonic() + KILL_LIMIT
+    until = time.monotonic() + KILL_LIMIT_S
     while asked and _alive(asked) and time.monotonic() < until:
         time.sleep(0.01)
     folder.forget_supervisor()
@@ -321,7 +322,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 def purge(folder: LabFolder) -> None:
     """Remove a stopped lab's folder; KS-LAB-002 when somebody started it meanwhile."""
-    until = time.monotonic() + KILL_LIMIT
+    until = time.monotonic() + KILL_LIMIT_S
     with folder.lock():
         # A process that is being killed may make a file while the folder is emptied.
         while folder.path.exists() and time.monotonic() < until:

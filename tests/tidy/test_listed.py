@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from lab.errors import all_ids, entry
+from lab.errors import all_ids, explanation_of
 from protocol.messages.agent import Ask
 from protocol.messages.base import Event, Reply, Request, registry
 from protocol.terms import Role
@@ -63,7 +63,7 @@ def test_every_error_that_is_explained_can_happen() -> None:
 
 @pytest.mark.parametrize("name", all_ids())
 def test_every_error_has_a_cause_a_fix_and_an_exit_code(name: str) -> None:
-    found = entry(name)
+    found = explanation_of(name)
     assert found is not None
     assert found.title and found.why and found.fix
     assert not found.title.endswith(".")

@@ -8,6 +8,7 @@
 - ``lab``        nodes, links, events, status
 - ``faults``     faults and healing
 - ``describe``   descriptions with reasons
+- ``local``      what is answered without asking a lab
 """
 
 from lab.api.answers.base import Answer, KeyRef, MachineState

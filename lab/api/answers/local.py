@@ -1,0 +1,177 @@
+"""What is answered on this machine without asking a lab: labs, runs, experiments, explanations."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lab.api.answers.base import Answer
+
+
+class Brokers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The version of nats-server, and the addresses of the two brokers of a lab."""
+
+    server: str
+    data: str = ""
+    control: str = ""
+
+
+class Lab(Answer, frozen=True, kw_only=True):
+    """A lab that was started.
+
+    ``seconds`` of real time until it was ready; ``pace``: lab seconds in one real second;
+    ``tpm`` counts hosts by what lies under them; ``supervisor`` is a pid; ``examples`` (in
+    documents: ``try``) are commands that fit this lab.
+    """
+
+    name: str
+    state: str
+    seconds: float
+    brokers: Brokers
+    pace: float
+    processes: int
+    hosts: int
+    vms: int
+    tpm: dict[str, int]
+    seed: int
+    folder: str
+    supervisor: int
+    examples: tuple[str, ...] = msgspec.field(name="try", default=())
+
+
+class LabDown(Answer, frozen=True, kw_only=True):
+    """A lab that does not run: ``stopped`` now, and its folder ``removed``."""
+
+    name: str
+    stopped: bool
+    removed: bool
+
+
+class ListedLab(msgspec.Struct, frozen=True, kw_only=True):
+    """A lab of this user; what cannot be read of it is None."""
+
+    name: str
+    state: str
+    hosts: int | None = None
+    vms: int | None = None
+    pace: float | None = None
+    supervisor: int = 0
+    seed: int | None = None
+    folder: str
+
+
+class LabList(Answer, frozen=True, kw_only=True):
+    """Labs of this user, by name."""
+
+    items: tuple[ListedLab, ...]
+
+
+class Version(Answer, frozen=True, kw_only=True):
+    """Versions of keystead and of what it runs on; None: it is not there."""
+
+    keystead: str | None
+    python: str
+    nats_server: str | None
+    tpm2_pytss: str | None
+
+
+class Error(Answer, frozen=True, kw_only=True):
+    """What an error id means, what to do about it, and the exit code of a command with it."""
+
+    id: str
+    title: str
+    why: str
+    fix: str
+    exit_code: int
+
+
+class ErrorList(Answer, frozen=True, kw_only=True):
+    """Errors by id."""
+
+    items: tuple[Error, ...]
+
+
+class Rule(Answer, frozen=True, kw_only=True):
+    """A rule of the product: what it says in a line and in a paragraph, and its group."""
+
+    id: str
+    title: str
+    text: str
+    group: str
+
+
+class RuleList(Answer, frozen=True, kw_only=True):
+    """Rules in the order of their page."""
+
+    items: tuple[Rule, ...]
+
+
+class ShippedExperiment(msgspec.Struct, frozen=True, kw_only=True):
+    """An experiment that comes with keystead, and its file."""
+
+    experiment: str
+    title: str
+    file: str
+
+
+class ExperimentList(Answer, frozen=True, kw_only=True):
+    """Shipped experiments by name."""
+
+    items: tuple[ShippedExperiment, ...]
+
+
+class LintReport(Answer, frozen=True, kw_only=True):
+    """Every error of an experiment file, each with its place."""
+
+    file: str
+    items: tuple[str, ...]
+
+
+class StoredRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run on disk; ``verdict`` is "none" while it runs, or when it was killed."""
+
+    run: str
+    experiment: str
+    mode: str
+    tpm: str
+    seed: int
+    verdict: str
+    exit_code: int | None
+    trace: str
+    folder: str
+
+
+class RunList(Answer, frozen=True, kw_only=True):
+    """Stored runs, oldest first."""
+
+    items: tuple[StoredRun, ...]
+
+
+class ProbeFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a probe found; ``fix`` is empty when there is nothing to do."""
+
+    probe: str
+    health: str
+    text: str
+    fix: str = ""
+
+
+class DoctorReport(Answer, frozen=True, kw_only=True):
+    """What was tried of all that a lab needs."""
+
+    items: tuple[ProbeFinding, ...]
+
+
+LOCAL: tuple[type[Answer], ...] = (
+    Lab,
+    LabDown,
+    LabList,
+    Version,
+    Error,
+    ErrorList,
+    Rule,
+    RuleList,
+    ExperimentList,
+    LintReport,
+    RunList,
+    DoctorReport,
+)

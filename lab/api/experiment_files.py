@@ -1,0 +1,71 @@
+"""Experiment files: shipped ones, their errors, plans for a new lab and for one that runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chaos.errors import ChaosError
+from chaos.experiment.lint import BadExperiment, read_experiment
+from chaos.experiment.plan import plan as make_plan
+from lab.api.answers.local import ExperimentList, LintReport, ShippedExperiment
+from lab.api.commands import GetDirectory
+from lab.api.following import Do
+from lab.errors import KeysteadError
+from lab.runs.play import begin
+from lab.runs.prepare import Prepared, find, prepare, seed_of, shipped
+from lab.runs.store import RunFolder
+from lab.supervise.state_folder import LabFolder
+from lab.topology.lab_file import LabFile
+from lab.topology.lab_file import plan as plan_topology
+
+
+def experiments() -> ExperimentList:
+    """The experiments that come with keystead."""
+    items = []
+    for path in shipped():
+        heading = read_experiment(path).heading
+        items.append(
+            ShippedExperiment(experiment=heading.name, title=heading.title, file=str(path))
+        )
+    return ExperimentList(items=tuple(items))
+
+
+def lint(experiment: str) -> LintReport:
+    """Every error of an experiment's file, in one pass; KS-USE-002 when there is no such file."""
+    path = find(experiment)
+    problems: tuple[Any, ...] = ()
+    try:
+        read_experiment(path)
+    except BadExperiment as error:
+        problems = error.problems
+    return LintReport(file=str(path), items=tuple(str(p) for p in problems))
+
+
+def prepared(experiment: str, seed: int | None, tpm: str | None, mode: str) -> Prepared:
+    """The plan of an experiment; ``tpm`` None: the model in virtual time, else the file's own."""
+    changes = {"tpm": tpm or ("model" if mode == "sim" else None)}
+    try:
+        return prepare(experiment, seed, changes)
+    except ChaosError as error:
+        raise bad(experiment, error) from None
+
+
+def bad(experiment: str, error: ChaosError) -> KeysteadError:
+    """A file with errors: each line of the message names its place and its fix already."""
+    fix = f"correct the lines named; `keystead chaos lint {experiment}` shows them all"
+    return KeysteadError(error.id, f"{experiment}:\n{error.text}", fix)
+
+
+async def begun_on(do: Do, folder: LabFolder, experiment: str, seed: int | None) -> RunFolder:
+    """A run's folder, with a plan made for the lab in ``folder`` that ``do`` reaches."""
+    there = await do(GetDirectory())
+    record = folder.record()
+    if record is None:
+        raise KeysteadError("KS-LAB-001")
+    try:
+        read = read_experiment(find(experiment))
+        made = make_plan(read, there, seed_of(read, seed))
+    except ChaosError as error:
+        raise bad(experiment, error) from None
+    topology = plan_topology(LabFile.model_validate(record.file))
+    return begin(Prepared(plan=made, topology=topology, text=read.text), "lab")

@@ -1,0 +1,86 @@
+"""What error ids and rules mean; rules are those of ``docs/rules.md``, which code cites."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lab.api.answers.local import Error, ErrorList, Rule, RuleList
+from lab.errors import KeysteadError, all_ids, explanation_of
+
+PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "rules.md"
+_HEADING: Final = re.compile(r"^(#{2,3}) (?:([A-Z]+-?\d+[a-z]?): )?(.+)$")
+
+
+def read_rules(page: str) -> dict[str, Rule]:
+    """The rules of a page by id, in the page's order.
+
+    A heading ``### LOCK-01: Title`` begins a rule, its text goes on to the next heading; a
+    heading without an id (``## Locking``) begins a group. ``ValueError`` for an id that stands
+    there twice.
+    """
+    found: dict[str, Rule] = {}
+    group, current = "", ""
+    for line in page.splitlines():
+        heading = _HEADING.match(line)
+        if heading is None:
+            if current:
+                rule = found[current]
+                text = f"{rule.text} {line}".strip()
+                found[current] = msgspec.structs.replace(rule, text=text)
+            continue
+        current = heading[2] or ""
+        if not current:
+            group = heading[3]
+        elif current in found:
+            raise ValueError(f"{current} stands twice in the rules")
+        else:
+            found[current] = Rule(id=current, title=heading[3], text="", group=group)
+    return found
+
+
+def all_rules() -> dict[str, Rule]:
+    """Every rule of this checkout."""
+    return read_rules(PAGE.read_text(encoding="utf-8"))
+
+
+def rule_of(id: str) -> Rule | None:
+    """The rule of that id, whatever its case; None when there is none."""
+    return next((rule for known, rule in all_rules().items() if known.lower() == id.lower()), None)
+
+
+def rules() -> RuleList:
+    """Every rule that code, messages and documents cite, in the order of its page."""
+    return RuleList(items=tuple(all_rules().values()))
+
+
+def errors() -> ErrorList:
+    """Every error, by id."""
+    return ErrorList(items=tuple(_error(id) for id in all_ids()))
+
+
+def explained(id: str) -> Error | Rule:
+    """The rule or the error of that id, whatever its case; KS-USE-002 with near ones."""
+    rule = rule_of(id)
+    if rule is not None:
+        return rule
+    if explanation_of(id.upper()) is not None:
+        return _error(id.upper())
+    near = difflib.get_close_matches(id.upper(), [*all_ids(), *all_rules()], n=3, cutoff=0.6)
+    more = f"; did you mean {', '.join(near)}?" if near else ""
+    raise KeysteadError(
+        "KS-USE-002",
+        f"there is no error and no rule {id}{more}",
+        "`keystead explain` lists errors, `keystead explain rules` lists rules",
+    )
+
+
+def _error(id: str) -> Error:
+    found = explanation_of(id)
+    if found is None:
+        raise KeyError(id)
+    return Error(id=id, **found._asdict())

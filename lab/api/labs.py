@@ -1,0 +1,189 @@
+"""Labs of this user from outside: starting, stopping, listing them; versions."""
+
+from __future__ import annotations
+
+import json
+import platform
+import secrets
+import time
+import tomllib
+from importlib import metadata
+from typing import Any
+
+from lab.api.answers.local import Brokers, Lab, LabDown, LabList, ListedLab, Version
+from lab.brokers.program import find_server
+from lab.errors import KeysteadError
+from lab.supervise import launching
+from lab.supervise.launching import LabState, Start, state_of
+from lab.supervise.state_folder import LabFolder, LabRecord, all_labs
+
+DEFAULT_FILE = "default"
+DEFAULT_NAME = "default"
+LONGEST_S = 24 * 3600.0  # real seconds that a start may take at most
+
+# ---- starting ----------------------------------------------------------------------------
+
+
+def starting(
+    name: str, file: str, changes: dict[str, Any], seed: int | None, *, retain: bool
+) -> Start | None:
+    """The start of a lab that was never there, or goes on; None when it runs already.
+
+    ``file`` is a shipped Lab file or a path (empty: the lab's own, or the default one);
+    ``changes`` are those of ``lab.topology.lab_file.override``; ``retain`` keeps the folder of a
+    new lab that does not start. Raises ``KeysteadError``: KS-TOPO-001 for a bad file, KS-USE-003
+    for a bad option, KS-LAB-006 for a lab that is another one, KS-TPM-001 without libraries.
+    """
+    folder = LabFolder(name)
+    record = folder.record()
+    wanted = None
+    if file or changes or record is None:
+        wanted = _lab_file(file or DEFAULT_FILE, changes, name)
+    if record is not None:
+        launching.check_same(folder, record, wanted, seed)
+        if state_of(folder) is LabState.RUNNING:
+            return None
+    fresh = record is None
+    if record is None:
+        drawn = secrets.randbelow(1 << 31) if seed is None else seed
+        record = LabRecord(name=folder.name, file=wanted or {}, seed=drawn, wall=time.time())
+    _refuse_without_tpm(record.file)
+    return Start(folder, record, fresh=fresh, retain=retain)
+
+
+def _lab_file(source: str, changes: dict[str, Any], name: str) -> dict[str, Any]:
+    """The Lab file with all overrides, as plain data."""
+    from lab.topology.lab_file import load, plan
+
+    made = load(source)
+    plan(made)
+    try:
+        made = load(made.model_dump(mode="json"), name=name, **changes)
+        plan(made)
+    except KeysteadError as error:
+        text = str(error).removeprefix("lab: ")
+        raise KeysteadError("KS-USE-003", f"the options do not fit: {text}") from None
+    return made.model_dump(mode="json")
+
+
+def _refuse_without_tpm(file: dict[str, Any]) -> None:
+    """``model`` is no TPM: a lab of real processes that sealed into it would show nothing; a
+    host without TPM is legal."""
+    backends = launching.summary(file)["tpm"]
+    if backends.get("model"):
+        raise KeysteadError(
+            "KS-USE-003",
+            "--tpm model is for simulations: its keys are sealed by nothing real",
+            "--tpm libtpms, or --tpm none; `keystead chaos run NAME --mode sim` uses the model",
+        )
+    if backends.get("libtpms"):
+        from services.runtime.tpm.backends import available
+
+        missing = available()
+        if missing:
+            raise KeysteadError("KS-TPM-001", missing)
+
+
+def started(start: Start, state: str, seconds: float) -> Lab:
+    """What runs now; ``seconds`` of real time that it took."""
+    record = start.record
+    ports: dict[str, str] = {}
+    for kind in ("data", "control"):
+        text = start.folder.read(f"broker-{kind}/endpoint.json")
+        if text:
+            ports[kind] = f"nats://127.0.0.1:{json.loads(text)['port']}"
+    server = ".".join(map(str, find_server().version))
+    return Lab(
+        name=record.name,
+        state=state,
+        seconds=round(seconds, 2),
+        brokers=Brokers(server=server, **ports),
+        **launching.summary(record.file, len(record.hosts_added)),
+        seed=record.seed,
+        folder=str(start.folder.path),
+        supervisor=start.folder.supervisor(),
+        examples=_three_things(record),
+    )
+
+
+def _three_things(record: LabRecord) -> tuple[str, ...]:
+    """Commands that fit this lab, to begin with."""
+    more = "" if record.name == DEFAULT_NAME else f" --name {record.name}"
+    kms = [k["name"] for k in record.file["kms"]]
+    found = [f"keystead get vms{more}"]
+    if kms:
+        found.append(f"keystead link cut vcenter {kms[0]}{more}")
+    if launching.summary(record.file)["hosts"]:
+        found.append(f"keystead host reboot esxi-001{more}")
+    return (*found, f"keystead status{more}", f"keystead get nodes{more}")[:3]
+
+
+# ---- stopping and listing ----------------------------------------------------------------
+
+
+def down(name: str, *, purge: bool) -> LabDown:
+    """Stop a lab, and with ``purge`` remove its folder; KS-LAB-001 when there is none."""
+    folder = LabFolder(name)
+    if not folder.path.exists():
+        raise KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
+    stopped = launching.stop(folder)
+    # A start that was stopped halfway may have taken its folder along.
+    removed = purge or not folder.path.exists()
+    if purge and folder.path.exists():
+        launching.purge(folder)
+    return LabDown(name=folder.name, stopped=stopped, removed=removed)
+
+
+def labs() -> LabList:
+    """All labs of this user: running, stopped, killed."""
+    found = [_listed(folder) for folder in all_labs()]
+    return LabList(items=tuple(lab for lab in found if lab is not None))
+
+
+def _listed(folder: LabFolder) -> ListedLab | None:
+    state = state_of(folder)
+    known: dict[str, Any] = {
+        "name": folder.name,
+        "supervisor": folder.supervisor(),
+        "folder": str(folder.path),
+    }
+    try:
+        record = folder.record()
+    except KeysteadError:
+        return ListedLab(state="of another version", **known)
+    if state is None:
+        return None
+    if record is not None:
+        short = launching.summary(record.file, len(record.hosts_added))
+        known |= {k: short[k] for k in ("hosts", "vms", "pace")} | {"seed": record.seed}
+    return ListedLab(state=state.value, **known)
+
+
+def version() -> Version:
+    """Versions of keystead and of what it runs on."""
+    try:
+        server: str | None = str(find_server())
+    except KeysteadError:
+        server = None
+    return Version(
+        keystead=_installed("keystead") or _of_tree(),
+        python=platform.python_version(),
+        nats_server=server,
+        tpm2_pytss=_installed("tpm2-pytss"),
+    )
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _of_tree() -> str | None:
+    """The version of a checkout that is not installed."""
+    try:
+        with (launching.ROOT / "pyproject.toml").open("rb") as file:
+            return str(tomllib.load(file)["project"]["version"])
+    except (OSError, KeyError):
+        return None
