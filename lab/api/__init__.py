@@ -12,5 +12,5 @@ answer if there is none that fits, its function, a line in ``table``, its looks 
 - ``remote``    a running lab over its control broker    - ``schema``  all commands and answers
 - ``views``     from messages of services to answers    - ``reasons``  why it is so, pure
 - ``refusal``   the product's no, for people            - ``following``  vCenter's events to the end
-- ``labs``, ``runs``, ``experiment_files``, ``explain``   what needs no running lab
+- ``labs``, ``runs``, ``experiment_files``, ``logs``, ``explain``   what needs no running lab
 """

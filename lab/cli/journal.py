@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from cyclopts import App, Parameter
 
+from lab.api.logs import LogsOfLab
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import field, is_document, json_line, moment, plain, say, table, text
 from lab.cli.values import duration
 from lab.errors import KeysteadError
-from lab.logs.read import NodeLogs
-from lab.supervise.launching import LabState, not_running, state_of
 from lab.supervise.state_folder import LabFolder
 
 if TYPE_CHECKING:
@@ -98,20 +97,8 @@ def logs(
     keystead logs --level warning
     keystead logs -f vcenter esxi-001 --since 5m
     """
-    folder = LabFolder(options.name)
-    record = folder.record()
-    if record is None:
-        raise not_running(folder)
-    known = _known_nodes(record.file, len(record.hosts_added))
-    for node in nodes:
-        if node not in known:
-            raise KeysteadError("KS-USE-002", f"there is no node {node}; there are {_few(known)}")
-    reader = NodeLogs(folder.path / "logs", frozenset(nodes), level)
-    back = duration("--since", since)
-    found = reader.read()
-    if back:
-        now = max([record.elapsed, *(r["at"] for r in found)])
-        found = [r for r in found if r["at"] >= now - back]
+    reader = LogsOfLab(options.name, nodes, level)
+    found = reader.read(duration("--since", since))
     _show_records(found, options)
     if reader.unreadable:
         say(f"{reader.unreadable} lines could not be read")
@@ -120,19 +107,9 @@ def logs(
     while follow:
         time.sleep(LOOK_EVERY_S)
         _show_records(reader.read(), options)
-        if state_of(folder) is not LabState.RUNNING:
-            say(f"the lab {folder.name} is not running any more")
+        if not reader.grows:
+            say(f"the lab {options.name} is not running any more")
             return
-
-
-def _known_nodes(file: dict[str, Any], added: int) -> list[str]:
-    hosts = sum(c["hosts"]["count"] for c in file["clusters"]) + added
-    names = [n["name"] for n in (*file["vcenters"], *file["kms"])]
-    return [*names, *(f"esxi-{n:03d}" for n in range(1, hosts + 1))]
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:7])} … {names[-1]}"
 
 
 def _show_records(records: list[dict[str, Any]], options: Options) -> None:

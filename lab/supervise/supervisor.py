@@ -92,8 +92,11 @@ class Supervisor:
             self.lab.client.publish(Progress(text=text, step=step, total=total))
 
     def _keep_host(self, spec: NodeSpec) -> None:
-        kept = (*self.record.hosts_added, msgspec.to_builtins(spec))
-        self._note(hosts_added=kept)
+        """Of hosts that the Lab file does not have, each once: adding one again changes nothing."""
+        added = self.record.hosts_added
+        known = {*(s.node for s in self.lab.topology.nodes), *(raw["node"] for raw in added)}
+        if spec.node not in known:
+            self._note(hosts_added=(*added, msgspec.to_builtins(spec)))
 
     def _note(self, **changes: Any) -> None:
         elapsed = self.lab.monotonic()
