@@ -71,10 +71,10 @@ class Lab(Protocol):
         """The node as its agent sees it, which no faulted link comes between."""
         ...
 
-    async def ask(self, node: NodeName, message: Request[R], *, within: float = 30.0) -> R:
+    async def ask(self, node: NodeName, message: Request[R], *, within_s: float = 30.0) -> R:
         """A question at the node's local console, over no link that a fault could touch.
 
-        ``within`` lab seconds for the answer. Raises what the service answered with.
+        ``within_s`` lab seconds for the answer. Raises what the service answered with.
         """
         ...
 
@@ -136,11 +136,11 @@ class Lab(Protocol):
         ...
 
     async def canary(
-        self, node: NodeName, to: NodeName, *, within: float = 1.0, count: int = 1
+        self, node: NodeName, to: NodeName, *, within_s: float = 1.0, count: int = 1
     ) -> CanaryResult:
         """Send ``count`` pings from ``node`` to ``to`` over the data bus, one after the other.
 
-        Each gets ``within`` lab seconds. What comes back, late or not at all, tells of the link.
+        Each gets ``within_s`` lab seconds. What comes back, late or not at all, tells of the link.
         """
         ...
 

@@ -102,9 +102,9 @@ class Means:
 
 async def _power_cycle(means: Means, arrival: Arrival) -> Outcome:
     vm = VmName(arrival.target)
-    await means.lab.ask(means.vcenter, PowerOffVm(vm=vm), within=WITHIN_S)
+    await means.lab.ask(means.vcenter, PowerOffVm(vm=vm), within_s=WITHIN_S)
     try:
-        await means.lab.ask(means.vcenter, PowerOnVm(vm=vm), within=WITHIN_S)
+        await means.lab.ask(means.vcenter, PowerOnVm(vm=vm), within_s=WITHIN_S)
     except ProductError as error:
         # The first half had its effect, so this is no clean failure.
         return Outcome("info", {"off": True, "error": type(error).__name__})
@@ -113,7 +113,7 @@ async def _power_cycle(means: Means, arrival: Arrival) -> Outcome:
 
 async def _key_create(means: Means, arrival: Arrival) -> Outcome:
     message = GenerateKey(operation_id=means.operation_id(arrival))
-    made = await means.lab.ask(means.vcenter, message, within=WITHIN_S)
+    made = await means.lab.ask(means.vcenter, message, within_s=WITHIN_S)
     if made.success and made.key is not None:
         return Outcome("ok", {"key": str(made.key.key_id), "provider": str(made.key.provider_id)})
     # vCenter's answer does not say whether the key server had made the key already.
@@ -126,10 +126,10 @@ async def _vm_encrypt(means: Means, arrival: Arrival) -> Outcome:
     cluster = await _cluster_of(means, VmName(arrival.target))
     operation_id = means.operation_id(arrival)
     made = CreateVm(operation_id=f"{operation_id}-vm", vm=name, cluster=cluster)
-    await means.lab.ask(means.vcenter, made, within=WITHIN_S)
+    await means.lab.ask(means.vcenter, made, within_s=WITHIN_S)
     try:
         message = EncryptVm(operation_id=operation_id, vm=name)
-        done = await means.lab.ask(means.vcenter, message, within=WITHIN_S)
+        done = await means.lab.ask(means.vcenter, message, within_s=WITHIN_S)
     except ProductError as error:
         return Outcome("info", {"vm": str(name), "error": type(error).__name__})
     key = done.key

@@ -74,7 +74,7 @@ class LabCore(ABC):
     def mode(self) -> str: ...
 
     @abstractmethod
-    async def tell(self, node: NodeName, message: Request[R], within: float) -> R:
+    async def tell(self, node: NodeName, message: Request[R], within_s: float) -> R:
         """Send a control message to the agent that holds ``node``; lab seconds."""
 
     @abstractmethod
@@ -148,10 +148,10 @@ class LabCore(ABC):
         reply = await self.tell(node, ListNodes(node=node), 10.0)
         return reply.nodes[0]
 
-    async def ask(self, node: NodeName, message: Request[R], *, within: float = 30.0) -> R:
+    async def ask(self, node: NodeName, message: Request[R], *, within_s: float = 30.0) -> R:
         name, body = type(message).__name__, encode_message(message)
-        question = Ask(node=node, name=name, body=body, within_s=within)
-        answer = await self.tell(node, question, within + 1.0)
+        question = Ask(node=node, name=name, body=body, within_s=within_s)
+        answer = await self.tell(node, question, within_s + 1.0)
         if answer.error is not None:
             raise from_body(answer.error)
         return cast(R, decode_message(answer.name, answer.body))
@@ -205,10 +205,10 @@ class LabCore(ABC):
         return self._desired.next()
 
     async def canary(
-        self, node: NodeName, to: NodeName, *, within: float = 1.0, count: int = 1
+        self, node: NodeName, to: NodeName, *, within_s: float = 1.0, count: int = 1
     ) -> CanaryResult:
-        message = Canary(node=node, to=to, within_s=within, count=count)
-        return await self.tell(node, message, (within + 1.0) * count + 10.0)
+        message = Canary(node=node, to=to, within_s=within_s, count=count)
+        return await self.tell(node, message, (within_s + 1.0) * count + 10.0)
 
     # ---- under the node ---------------------------------------------------------------------
 

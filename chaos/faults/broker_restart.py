@@ -51,7 +51,7 @@ class BrokerRestart(Fault, frozen=True, kw_only=True):
         ruled = {(r.src, r.dst) for r in lab.rules()} | {(r.dst, r.src) for r in lab.rules()}
         ring = zip(up, up[1:] + up[:1], strict=True)
         edges = [(x, y) for x, y in ring if x != y and (x, y) not in ruled]
-        for (x, y), result in (await ping(lab, edges, within=5.0, count=1)).items():
+        for (x, y), result in (await ping(lab, edges, within_s=5.0, count=1)).items():
             if not result.answered:
                 return f"no canary passes from {x} to {y}: {result.error}"
         return ""

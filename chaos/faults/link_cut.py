@@ -35,7 +35,7 @@ class LinkCut(LinkFault, frozen=True, kw_only=True):
         edges = await self.probed(lab)
         senders = list(dict.fromkeys(src for src, _ in self.links()))
         before = await counted(lab, senders, "dropped_egress")
-        results = await ping(lab, edges, within=1.0, count=1)
+        results = await ping(lab, edges, within_s=1.0, count=1)
         if not results:
             return NOTHING_UP
         for (x, y), result in results.items():

@@ -57,7 +57,7 @@ class LinkDelay(LinkFault, frozen=True, kw_only=True):
         return self.base * (2 if self.dir is Direction.BOTH else 1)
 
     async def _fastest(self, lab: Lab) -> dict[str, float]:
-        results = await ping(lab, await self.probed(lab), within=PATIENCE_S, count=SAMPLES)
+        results = await ping(lab, await self.probed(lab), within_s=PATIENCE_S, count=SAMPLES)
         return {f"{x} {y}": min(r.seconds) for (x, y), r in results.items() if r.seconds}
 
     async def survey(self, lab: Lab) -> Notes:

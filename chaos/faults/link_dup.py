@@ -45,7 +45,7 @@ class LinkDup(LinkFault, frozen=True, kw_only=True):
             before = await counted(lab, [receiver], "duplicates")
             mine = [link for link in links if link[1] == receiver]
             doubled = await self.struck(lab, mine)
-            await ping(lab, mine, within=5.0, count=count)
+            await ping(lab, mine, within_s=5.0, count=count)
             if await counted(lab, [receiver], "duplicates") > before:
                 continue
             after = await self.struck(lab, mine)

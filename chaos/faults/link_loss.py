@@ -48,7 +48,7 @@ class LinkLoss(LinkFault, frozen=True, kw_only=True):
         sent = 0
         while waiting and sent < wanted:
             count = min(BATCH, wanted - sent)
-            results = await ping(lab, waiting, within=0.5, count=count)
+            results = await ping(lab, waiting, within_s=0.5, count=count)
             after = await self.struck(lab, waiting)
             waiting = tuple(
                 edge

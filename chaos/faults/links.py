@@ -111,7 +111,7 @@ class LinkFault(Fault, frozen=True, kw_only=True):
         if left:
             return f"{len(left)} rules are still in the desired set"
         free = [edge for edge in await self.probed(lab) if not _covered(lab, edge)]
-        results = await ping(lab, free, within=HEAL_WITHIN_S, count=1)
+        results = await ping(lab, free, within_s=HEAL_WITHIN_S, count=1)
         silent = [edge for edge, result in results.items() if result.answered == 0]
         if silent and await lab.broker_up():
             return f"no canary passes from {silent[0][0]} to {silent[0][1]}"
@@ -182,13 +182,13 @@ def held_s(rules: Iterable[LinkRule]) -> tuple[float, float]:
 
 
 async def ping(
-    lab: Lab, edges: list[Edge] | tuple[Edge, ...], *, within: float, count: int
+    lab: Lab, edges: list[Edge] | tuple[Edge, ...], *, within_s: float, count: int
 ) -> dict[Edge, CanaryResult]:
     """Send ``count`` canaries over each edge, all edges at the same time.
 
     Edges whose sender could not be asked are left out.
 
-    A canary gets ``within`` lab seconds, and on top the time that the rules in force hold it: one
+    A canary gets ``within_s`` lab seconds, and on top the time that the rules in force hold it: one
     that is late on purpose is not taken for a lost one.
     """
     results: dict[Edge, CanaryResult] = {}
@@ -197,8 +197,8 @@ async def ping(
     async def one(edge: Edge) -> None:
         async with gate:
             try:
-                patience = within + held_s(_on(lab, edge))[1]
-                results[edge] = await lab.canary(edge[0], edge[1], within=patience, count=count)
+                patience = within_s + held_s(_on(lab, edge))[1]
+                results[edge] = await lab.canary(edge[0], edge[1], within_s=patience, count=count)
             except ProductError:
                 return
 

@@ -45,7 +45,7 @@ class ProcPause(NodesFault, frozen=True, kw_only=True):
         others = [entry.node for entry in lab.directory().nodes if entry.node not in nodes]
         witnesses = [node for node in others if await running(lab, node)][:1]
         edges = [(witness, node) for witness in witnesses for node in nodes]
-        for (witness, node), result in (await ping(lab, edges, within=1.0, count=1)).items():
+        for (witness, node), result in (await ping(lab, edges, within_s=1.0, count=1)).items():
             if result.answered:
                 return f"{node} answers {witness}"
         return ""

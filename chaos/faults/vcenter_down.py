@@ -38,7 +38,7 @@ class VcenterDown(PowerFault, frozen=True, kw_only=True):
             return problem
         askers = [node for node in self.clients if await running(lab, node)]
         edges = [(asker, node) for asker in askers for node in self.nodes]
-        for (asker, node), result in (await ping(lab, edges, within=1.0, count=1)).items():
+        for (asker, node), result in (await ping(lab, edges, within_s=1.0, count=1)).items():
             if result.answered:
                 return f"{node} answers {asker}"
         return ""

@@ -50,7 +50,7 @@ class Hypotheses:
         return CheckResult(name=probe.label(), result=result, text=text)
 
     async def before(self) -> list[CheckResult]:
-        """Each probe of ``before``, tried again until it holds or its ``within`` is over."""
+        """Each probe of ``before``, tried again until it holds or its ``within_s`` is over."""
         results = []
         for probe in self.of("before"):
             results += await self.until_hold([probe], probe.within_s)

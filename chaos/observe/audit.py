@@ -35,7 +35,7 @@ class AuditTail:
         while True:
             after = self._after.get(server, 0)
             try:
-                page = await self._lab.ask(server, QueryAudit(after=after), within=WITHIN_S)
+                page = await self._lab.ask(server, QueryAudit(after=after), within_s=WITHIN_S)
             except REFUSALS:
                 self.blind = True
                 return

@@ -60,7 +60,7 @@ class Guests:
         """Have the guest fill its disk; empty when it has, else why not."""
         marker = self._draws.token(32)
         try:
-            await self._lab.ask(host, GuestWrite(vm=vm, marker=marker), within=WITHIN_S)
+            await self._lab.ask(host, GuestWrite(vm=vm, marker=marker), within_s=WITHIN_S)
         except REFUSALS as error:
             return f"{vm}: {type(error).__name__}: {error}"
         self._disks[vm] = _Disk(guest_seed(marker))
@@ -77,7 +77,7 @@ class Guests:
             nonce = self._draws.token(16)
             question = GuestChallenge(vm=vm, nonce=nonce, blocks=blocks)
             try:
-                answer = await self._lab.ask(host, question, within=WITHIN_S)
+                answer = await self._lab.ask(host, question, within_s=WITHIN_S)
             except ProductError as error:
                 if not error.definite:
                     disk.open += 1

@@ -84,7 +84,7 @@ class Recoveries:
         if recovery.up_at is None:
             recovery.up_at = self.lab.monotonic()
         try:
-            summary = (await self.lab.ask(recovery.host, QueryHost(), within=10.0)).summary
+            summary = (await self.lab.ask(recovery.host, QueryHost(), within_s=10.0)).summary
         except REFUSALS:
             return
         on = {vm.vm for vm in summary.vms if vm.power is PowerState.ON}

@@ -55,7 +55,7 @@ class Snapshot:
             status = await self.status()
 
             async def ask(host: NodeName) -> HostSummary:
-                return (await self.lab.ask(host, QueryHost(), within=WITHIN_S)).summary
+                return (await self.lab.ask(host, QueryHost(), within_s=WITHIN_S)).summary
 
             up = [
                 host
@@ -105,7 +105,7 @@ class Snapshot:
         found: tuple[ProviderInfo, ...] | None = None
         for vcenter in nodes_of(self.lab, Role.VCENTER):
             try:
-                listed = await self.lab.ask(vcenter, ListKmsClusters(), within=WITHIN_S)
+                listed = await self.lab.ask(vcenter, ListKmsClusters(), within_s=WITHIN_S)
             except REFUSALS:
                 continue
             found = (found or ()) + listed.providers

@@ -170,7 +170,7 @@ async def add(session: Session, command: commands.HostAdd) -> Host:
     if status.state is not NodeRunState.RUNNING:
         raise KeysteadError("KS-PRODUCT-001", f"{name} did not start: {status.screen}")
     message = AddHost(host=spec.node, cluster=spec.cluster)
-    added = await lab.ask(lab.vcenter, message, within=ADD_S)
+    added = await lab.ask(lab.vcenter, message, within_s=ADD_S)
     session.host_added(spec)
     return host_view(added.host, status)
 

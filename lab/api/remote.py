@@ -99,4 +99,4 @@ async def ask(client: ControlClient, command: Command[Any]) -> CommandDone:
     """Send a command to the supervisor and wait for what became of it; ``ProductError``s of the
     control plane are raised as they are."""
     message = RunCommand(command=encode_command(command))
-    return await client.request(SUPERVISOR, message, within=COMMAND_LIMIT_S)
+    return await client.request(SUPERVISOR, message, within_s=COMMAND_LIMIT_S)

@@ -73,9 +73,9 @@ async def _asked(
     lab, on = session.lab, wanted is PowerState.ON
     if on_host is not None:
         own = HostPowerOnVm(vm=vm) if on else HostPowerOffVm(vm=vm)
-        return (await lab.ask(on_host, own, within=TASK_S)).summary.power
+        return (await lab.ask(on_host, own, within_s=TASK_S)).summary.power
     task = PowerOnVm(vm=vm) if on else PowerOffVm(vm=vm)
-    return (await lab.ask(lab.vcenter, task, within=TASK_S)).vm.power
+    return (await lab.ask(lab.vcenter, task, within_s=TASK_S)).vm.power
 
 
 # ---- tasks -------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ async def create(session: Session, command: commands.VmCreate) -> Vm:
             cluster=ClusterName(cluster),
             host=host,
         ),
-        within=TASK_S,
+        within_s=TASK_S,
     )
     lab.know_vm(made.vm.vm)
     if command.encrypted:
@@ -111,7 +111,7 @@ async def encrypt(session: Session, command: commands.VmEncrypt) -> Vm:
     done = await lab.ask(
         lab.vcenter,
         EncryptVm(operation_id=lab.operation_id(), vm=session.vm(command.vm), provider=provider),
-        within=TASK_S,
+        within_s=TASK_S,
     )
     return vm_view(done.vm)
 
@@ -119,7 +119,7 @@ async def encrypt(session: Session, command: commands.VmEncrypt) -> Vm:
 async def unlock(session: Session, command: commands.VmUnlock) -> Vm:
     """See ``VmUnlock``."""
     message = CryptoUnlock(vm=session.vm(command.vm))
-    return vm_view((await session.lab.ask(session.lab.vcenter, message, within=TASK_S)).vm)
+    return vm_view((await session.lab.ask(session.lab.vcenter, message, within_s=TASK_S)).vm)
 
 
 # ---- the guest ---------------------------------------------------------------------------

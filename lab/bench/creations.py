@@ -57,7 +57,7 @@ async def _create(staged: Stage, count: int) -> tuple[float, list[float]]:
             left -= 1
             order = CreateKey(operation_id=str(uuid.uuid4()), activate=True, get=True)
             begun = time.perf_counter()
-            made = await staged.port.request(KMS, order, within=PATIENCE)
+            made = await staged.port.request(KMS, order, within_s=PATIENCE)
             each.append(time.perf_counter() - begun)
             if made.material is None or len(made.material.keys[0]) != 32:
                 raise RuntimeError("the key server answered without a key")

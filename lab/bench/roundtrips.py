@@ -48,8 +48,8 @@ class RoundTrips(Benchmark):
         async with _ends() as (bare, port):
             calls: dict[str, Call] = {
                 "bare_per_s": lambda: bare.request(echo.BARE_SUBJECT, _payload(), timeout=PATIENCE),
-                "port_per_s": lambda: port.request(echo.PORT_ECHO, _message(), within=PATIENCE),
-                "node_per_s": lambda: port.request(echo.NODE_ECHO, _message(), within=PATIENCE),
+                "port_per_s": lambda: port.request(echo.PORT_ECHO, _message(), within_s=PATIENCE),
+                "node_per_s": lambda: port.request(echo.NODE_ECHO, _message(), within_s=PATIENCE),
             }
             for call in calls.values():
                 await _rate(call, seconds / 5)  # warm

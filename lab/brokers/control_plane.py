@@ -104,23 +104,23 @@ class ControlClient:
         self.on_disconnected()
         self._up.set()  # who waits for the link must see that there will be none
 
-    async def request(self, to: str, message: Request[R], *, within: float) -> R:
-        """Ask the supervisor or an agent; wait for the reply for ``within`` real seconds.
+    async def request(self, to: str, message: Request[R], *, within_s: float) -> R:
+        """Ask the supervisor or an agent; wait for the reply for ``within_s`` real seconds.
 
         While the link is being dialled again the call waits. Raises ``NotSent`` and ``Refused``
         (nobody of that name is there), ``TimedOut`` and ``Disconnected`` (it may have
         happened), or the error the other side answered with.
         """
         name = type(message).__name__
-        deadline = time.monotonic() + within
+        deadline = time.monotonic() + within_s
         number = self._envelopes.next_number()
         reply_to = f"ctl.inbox.{self.name}.{control_name(to)}.{self._client}.{number}"
         data = self._envelopes.request(number, NodeName(to), message, deadline=deadline, cause="")
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(within_s):
                 await self._up.wait()
         except TimeoutError:
-            raise NotSent(f"no link to the control broker within {within:g} s") from None
+            raise NotSent(f"no link to the control broker within {within_s:g} s") from None
         subject = self._request_subject(to, name)
         return await self._calls.ask(
             reply_to,
@@ -129,7 +129,7 @@ class ControlClient:
             message,
             lambda: self._connection.send(subject, data, reply_to),
             asyncio.timeout(deadline - time.monotonic()),
-            within,
+            within_s,
         )
 
     def publish(self, event: Event) -> None:

@@ -32,9 +32,9 @@ class Agents(Children):
         env = {name: value for name, value in _MEMORY.items() if name not in os.environ}
         super().__init__(preload, log, env=env, folder=ROOT)
 
-    async def start(self, within: float = _START_LIMIT_S) -> None:
+    async def start(self, within_s: float = _START_LIMIT_S) -> None:
         try:
-            await super().start(within)
+            await super().start(within_s)
         except ForkFailed as error:
             raise self._failed(f"the fork server did not start ({_first_line(error)})") from None
 

@@ -161,14 +161,14 @@ class ProcessLab(LabCore):
         await self.client.subscribe_events(callback)
 
     async def _tell(self, worker: Worker, message: Request[R], seconds: float) -> R:
-        return await self.client.request(worker.name, message, within=seconds)
+        return await self.client.request(worker.name, message, within_s=seconds)
 
-    async def tell(self, node: NodeName, message: Request[R], within: float) -> R:
+    async def tell(self, node: NodeName, message: Request[R], within_s: float) -> R:
         self.spec(node)
         worker = self._of[node]
         if worker.child is not None and worker.child.stopped:
             raise NotConnected(f"{node} is paused")
-        seconds = max(within / self.time.pace, CONTROL_FLOOR)
+        seconds = max(within_s / self.time.pace, CONTROL_FLOOR)
         try:
             async with asyncio.timeout(seconds):
                 await worker.up.wait()

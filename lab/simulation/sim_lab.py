@@ -97,7 +97,7 @@ class SimLab(LabCore):
     def mode(self) -> str:
         return "sim"
 
-    async def tell(self, node: NodeName, message: Request[R], within: float) -> R:
+    async def tell(self, node: NodeName, message: Request[R], within_s: float) -> R:
         """As over the control broker: a paused process does not answer, and the agent goes on
         with what was asked when the asker gives up."""
         self.spec(node)
@@ -115,10 +115,10 @@ class SimLab(LabCore):
 
         self.world.spawn(None, f"agent:{type(message).__name__}", serve())
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(within_s):
                 await answered.wait()
         except TimeoutError:
-            raise TimedOut(f"no answer about {node} within {within:g} s") from None
+            raise TimedOut(f"no answer about {node} within {within_s:g} s") from None
         if isinstance(outcome[0], ProductError):
             raise outcome[0]
         return outcome[0]  # type: ignore[return-value]

@@ -86,23 +86,23 @@ async def esxcli(lab: LabCore, host: NodeName, command: str) -> str:
 
 
 async def _add_host(lab: LabCore, host: NodeName) -> None:
-    await lab.ask(lab.vcenter, AddHost(host=host, cluster=lab.spec(host).cluster), within=60.0)
+    await lab.ask(lab.vcenter, AddHost(host=host, cluster=lab.spec(host).cluster), within_s=60.0)
 
 
 async def _make_vm(lab: LabCore, plan: VmPlan) -> None:
     await lab.ask(
         lab.vcenter,
         CreateVm(operation_id=lab.operation_id(), vm=plan.vm, cluster=plan.cluster, host=plan.host),
-        within=60.0,
+        within_s=60.0,
     )
     if plan.provider is not None:
         await lab.ask(
             lab.vcenter,
             EncryptVm(operation_id=lab.operation_id(), vm=plan.vm, provider=plan.provider),
-            within=60.0,
+            within_s=60.0,
         )
     if plan.power_on:
-        await lab.ask(lab.vcenter, PowerOnVm(vm=plan.vm), within=60.0)
+        await lab.ask(lab.vcenter, PowerOnVm(vm=plan.vm), within_s=60.0)
 
 
 async def wait_ready(

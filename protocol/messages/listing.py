@@ -27,7 +27,7 @@ R = TypeVar("R", bound=Reply)
 class Asks(Protocol):
     """Whoever can put a question to a node and get its answer."""
 
-    async def ask(self, node: NodeName, message: Request[R], *, within: float = ...) -> R:
+    async def ask(self, node: NodeName, message: Request[R], *, within_s: float = ...) -> R:
         """The answer of ``node``, within that many lab seconds."""
         ...
 
@@ -39,7 +39,7 @@ async def all_hosts(
     found: list[HostInfo] = []
     while True:
         after = found[-1].host if found else NodeName("")
-        page = await lab.ask(vcenter, ListHosts(after=after), within=within_s)
+        page = await lab.ask(vcenter, ListHosts(after=after), within_s=within_s)
         found += page.hosts
         if not page.more:
             return tuple(found)
@@ -50,7 +50,7 @@ async def all_vms(lab: Asks, vcenter: NodeName, *, within_s: float = 30.0) -> tu
     found: list[VmInfo] = []
     while True:
         after = found[-1].vm if found else VmName("")
-        page = await lab.ask(vcenter, ListVms(after=after), within=within_s)
+        page = await lab.ask(vcenter, ListVms(after=after), within_s=within_s)
         found += page.vms
         if not page.more:
             return tuple(found)
@@ -69,7 +69,7 @@ async def all_events(
     while limit is None or len(found) < limit:
         wanted = 1000 if limit is None else limit - len(found)
         message = ListEvents(after=found[-1].sequence if found else after, limit=wanted)
-        page = await lab.ask(vcenter, message, within=within_s)
+        page = await lab.ask(vcenter, message, within_s=within_s)
         found += page.events
         if not page.more:
             break
@@ -87,7 +87,7 @@ async def all_key_status(
     found: list[CryptoKeyStatus] = []
     while True:
         message = QueryCryptoKeyStatus(keys=keys, after=found[-1].key if found else None)
-        page = await lab.ask(vcenter, message, within=within_s)
+        page = await lab.ask(vcenter, message, within_s=within_s)
         found += page.keys
         if not page.more:
             return tuple(found)

@@ -111,7 +111,7 @@ class Uplink:
         message = HostChanged(boot=self._node.boot)
         try:
             await self._bus.request(
-                self._vcenter, message, within=self._node.knobs.request_timeout_s
+                self._vcenter, message, within_s=self._node.knobs.request_timeout_s
             )
         except ProductError as error:
             self._node.record(

@@ -149,7 +149,7 @@ class Agent:
         for _ in range(message.count):
             start = self._world.monotonic()
             try:
-                await runner.bus.request(message.to, Ping(), within=message.within_s)
+                await runner.bus.request(message.to, Ping(), within_s=message.within_s)
             except ProductError as failure:
                 error = type(failure).__name__
             else:

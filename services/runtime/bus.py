@@ -145,10 +145,10 @@ class BusPort(Bus, WireSink):
 
     # ---- asking -------------------------------------------------------------------------
 
-    async def request(self, to: NodeName, message: Request[R], *, within: float) -> R:
+    async def request(self, to: NodeName, message: Request[R], *, within_s: float) -> R:
         self._life.check()
         number = self._envelopes.next_number()
-        deadline = self._clock.monotonic() + self._clock.limit(within)
+        deadline = self._clock.monotonic() + self._clock.limit(within_s)
         payload = self._envelopes.request(number, to, message, deadline=deadline, cause=CAUSE.get())
         token = f"{self._life.boot}-{number}"
         subject = request_subject(self._me, to, type(message).__name__)
@@ -160,8 +160,8 @@ class BusPort(Bus, WireSink):
             number,
             message,
             lambda: self._depart(to, subject, payload, reply_to),
-            self._clock.timeout(within),
-            within,
+            self._clock.timeout(within_s),
+            within_s,
         )
         self._life.check()
         return reply

@@ -250,10 +250,10 @@ class NodeRunner(Node):
             raise TypeError(f"{name} was answered with a {type(reply).__name__}")
         return reply
 
-    async def ask(self, message: Request[Any], within: float) -> Reply:
+    async def ask(self, message: Request[Any], within_s: float) -> Reply:
         """Ask at the local console: the same way in as from the bus, with a local peer.
 
-        ``within`` lab seconds. Raises the service's ``ProductError``, or ``Disconnected`` when
+        ``within_s`` lab seconds. Raises the service's ``ProductError``, or ``Disconnected`` when
         the life ends first.
         """
         future: asyncio.Future[Reply | ProductError] = asyncio.get_running_loop().create_future()
@@ -262,7 +262,7 @@ class NodeRunner(Node):
             if not future.done():
                 future.set_result(outcome)
 
-        deadline = self.ports.clock.monotonic() + self.ports.clock.limit(within)
+        deadline = self.ports.clock.monotonic() + self.ports.clock.limit(within_s)
         cause = f"console/{self.boot}/{type(message).__name__}"
         peer = Peer(self.name, self.boot, local=True)
         self.accept(Incoming(message, peer, deadline, cause, respond))

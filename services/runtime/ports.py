@@ -40,8 +40,8 @@ class Bus(Protocol):
         """The name under which the broker knows this node."""
         ...
 
-    async def request(self, to: NodeName, message: Request[R], *, within: float) -> R:
-        """Send ``message`` to ``to`` and wait for its reply for ``within`` lab seconds.
+    async def request(self, to: NodeName, message: Request[R], *, within_s: float) -> R:
+        """Send ``message`` to ``to`` and wait for its reply for ``within_s`` lab seconds.
 
         Raises ``NotSent`` and ``Refused`` (it certainly did not happen), ``TimedOut`` and
         ``Disconnected`` (it may have happened), or the error the other side answered with.

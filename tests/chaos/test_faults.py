@@ -154,7 +154,7 @@ ON_ONE_LINK: list[tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]]
 def test_two_faults_on_one_link_both_bite_and_heal(world: World, first: Any, second: Any) -> None:
     for id, (kind, values) in (("first", first), ("second", second)):
         world.run(world.keeper.inject(fault_of(world, kind, KMS | values, id)))
-    canaries = world.run(world.lab.canary(VCENTER, KMS_NODE, within=9.0, count=2))
+    canaries = world.run(world.lab.canary(VCENTER, KMS_NODE, within_s=9.0, count=2))
     if "link.cut" in (first[0], second[0]) or LOST in (first, second):
         assert canaries.answered == 0
     report = world.run(world.keeper.heal_all())
@@ -297,10 +297,10 @@ def test_an_administrator_who_only_nods_is_caught(
     nodding, keeper = limp(fresh)
     real = fresh.lab.ask
 
-    async def ask(node: NodeName, message: Any, *, within: float = 30.0) -> Any:
+    async def ask(node: NodeName, message: Any, *, within_s: float = 30.0) -> Any:
         if isinstance(message, swallowed):
             return None
-        return await real(node, message, within=within)
+        return await real(node, message, within_s=within_s)
 
     nodding.ask = ask
     with pytest.raises(ChaosError) as caught:

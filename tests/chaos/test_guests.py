@@ -25,7 +25,7 @@ class Disk:
         self.lose: ProductError | None = None
         self.asked: list[tuple[int, ...]] = []
 
-    async def ask(self, node: NodeName, message: Any, *, within: float = 30.0) -> GuestAnswer:
+    async def ask(self, node: NodeName, message: Any, *, within_s: float = 30.0) -> GuestAnswer:
         if isinstance(message, GuestWrite):
             self.seed, self.generations = guest_seed(message.marker), [0] * BLOCKS
             return GuestAnswer(digest=b"")

@@ -95,26 +95,26 @@ async def fails(kind: type[ProductError], work: Any) -> ProductError:
 async def typed(bench: Bench) -> None:
     """A reply of its type comes back; the peer is who the broker proved; errors arrive whole."""
     a, b = await bench.node("a", Echo), await bench.node("b", Echo)
-    reply = await a.bus.request(B, DiscoverVersions(), within=5)
+    reply = await a.bus.request(B, DiscoverVersions(), within_s=5)
     assert reply == ServerVersions(versions=("1.4",))
     assert service(b).peers == [Peer(A, 1, local=False)]
     error = await fails(
-        InvalidField, a.bus.request(B, CreateKey(operation_id="x", algorithm="DES"), within=5)
+        InvalidField, a.bus.request(B, CreateKey(operation_id="x", algorithm="DES"), within_s=5)
     )
     assert str(error) == "algorithm DES" and error.definite
-    await fails(NotAvailable, a.bus.request(B, Destroy(key_id=KeyId("k")), within=5))
-    assert (await a.bus.request(B, Ping(), within=5)) == Pong(boot=1, role="kms")
+    await fails(NotAvailable, a.bus.request(B, Destroy(key_id=KeyId("k")), within_s=5))
+    assert (await a.bus.request(B, Ping(), within_s=5)) == Pong(boot=1, role="kms")
 
 
 async def defects(bench: Bench) -> None:
     """An unexpected exception answers Internal, is counted, and the node lives."""
     a, b = await bench.node("a", Echo), await bench.node("b", Echo)
     error = await fails(
-        Internal, a.bus.request(B, CreateKey(operation_id="x", length=128), within=5)
+        Internal, a.bus.request(B, CreateKey(operation_id="x", length=128), within_s=5)
     )
     assert not error.definite and b.internal_errors == 1
     assert [r.kind for r in bench.records if r.level == "error"] == ["node.internal_error"]
-    await a.bus.request(B, DiscoverVersions(), within=5)
+    await a.bus.request(B, DiscoverVersions(), within_s=5)
 
 
 async def sealed(bench: Bench) -> None:
@@ -130,7 +130,7 @@ async def sealed(bench: Bench) -> None:
             send(subject, payload, reply)
 
         wire.send = spy  # type: ignore[method-assign]
-    made = await a.bus.request(B, CreateKey(operation_id="x", get=True), within=5)
+    made = await a.bus.request(B, CreateKey(operation_id="x", get=True), within_s=5)
     assert made.material is not None and made.material.keys == (KEY,)
     assert seen and not any(KEY.reveal() in payload for payload in seen)
 
@@ -140,7 +140,7 @@ async def order(bench: Bench) -> None:
     a, b = await bench.node("a", Echo), await bench.node("b", Echo)
     async with asyncio.TaskGroup() as group:
         for number in range(8):
-            group.create_task(a.bus.request(B, Activate(key_id=KeyId(str(number))), within=20))
+            group.create_task(a.bus.request(B, Activate(key_id=KeyId(str(number))), within_s=20))
     assert service(b).served == [str(n) for n in range(8)]
 
 
@@ -148,24 +148,24 @@ async def cut(bench: Bench) -> None:
     """A cut link is silence until the deadline; the other direction and other links go on."""
     a, b, c = [await bench.node(n, Echo) for n in "abc"]
     bench.rules(CutRule(id="t", src=A, dst=B))
-    error = await fails(TimedOut, a.bus.request(B, DiscoverVersions(), within=1))
+    error = await fails(TimedOut, a.bus.request(B, DiscoverVersions(), within_s=1))
     assert not error.definite and service(b).served == []
     assert a.bus.counters["dropped_egress"] == 1
-    await c.bus.request(B, DiscoverVersions(), within=5)
+    await c.bus.request(B, DiscoverVersions(), within_s=5)
     # One way only: b's request reaches a, but a's reply takes the cut link.
-    await fails(TimedOut, b.bus.request(A, DiscoverVersions(), within=1))
+    await fails(TimedOut, b.bus.request(A, DiscoverVersions(), within_s=1))
     assert service(a).served == ["versions"]
     bench.rules()
-    await a.bus.request(B, DiscoverVersions(), within=5)
+    await a.bus.request(B, DiscoverVersions(), within_s=5)
 
 
 async def leases(bench: Bench) -> None:
     """A rule whose lease has run out is gone, with nobody there to take it back."""
     a, _ = await bench.node("a", Echo), await bench.node("b", Echo)
     bench.rules(CutRule(id="t", src=A, dst=B, until=bench.world.monotonic() + 3))
-    await fails(TimedOut, a.bus.request(B, DiscoverVersions(), within=1))
+    await fails(TimedOut, a.bus.request(B, DiscoverVersions(), within_s=1))
     await bench.world.sleep(3.1)
-    await a.bus.request(B, DiscoverVersions(), within=5)
+    await a.bus.request(B, DiscoverVersions(), within_s=5)
 
 
 async def late_epochs(bench: Bench) -> None:
@@ -174,7 +174,7 @@ async def late_epochs(bench: Bench) -> None:
     bench.rules()
     bench._epoch -= 1
     bench.rules(CutRule(id="t", src=A, dst=B))
-    await a.bus.request(B, DiscoverVersions(), within=5)
+    await a.bus.request(B, DiscoverVersions(), within_s=5)
 
 
 async def delay_and_duplicates(bench: Bench) -> None:
@@ -182,11 +182,11 @@ async def delay_and_duplicates(bench: Bench) -> None:
     a, b = await bench.node("a", Echo), await bench.node("b", Echo)
     bench.rules(DelayRule(id="t", src=A, dst=B, base_s=1.5))
     start = bench.world.monotonic()
-    await a.bus.request(B, DiscoverVersions(), within=10)
+    await a.bus.request(B, DiscoverVersions(), within_s=10)
     assert bench.world.monotonic() - start >= 1.5
     bench.rules(DuplicateRule(id="t", src=A, dst=B, share=1.0))
-    await a.bus.request(B, CreateKey(operation_id="once"), within=5)
-    await a.bus.request(B, DiscoverVersions(), within=5)
+    await a.bus.request(B, CreateKey(operation_id="once"), within_s=5)
+    await a.bus.request(B, DiscoverVersions(), within_s=5)
     assert service(b).served.count("once") == 1
     assert b.bus.counters["duplicates"] >= 1
 
@@ -197,7 +197,7 @@ async def answered(a: NodeRunner, count: int) -> int:
 
     async def ask() -> None:
         try:
-            await a.bus.request(B, Ping(), within=0.1)
+            await a.bus.request(B, Ping(), within_s=0.1)
             answers.append("pong")
         except TimedOut:
             return
@@ -226,12 +226,12 @@ async def chains(bench: Bench) -> None:
     silent += [(late, cut), (cut, twice), (twice, cut)]
     for first, second in silent:
         bench.rules(first, second)
-        await fails(TimedOut, a.bus.request(B, DiscoverVersions(), within=1))
+        await fails(TimedOut, a.bus.request(B, DiscoverVersions(), within_s=1))
     assert service(b).served == [] and b.bus.counters["duplicates"] == 0
     for rules in ((late, twice), (twice, late)):
         bench.rules(*rules)
         before, start = b.bus.counters["duplicates"], bench.world.monotonic()
-        await a.bus.request(B, DiscoverVersions(), within=5)
+        await a.bus.request(B, DiscoverVersions(), within_s=5)
         assert bench.world.monotonic() - start >= 0.3
         await bench.world.sleep(0.2)
         assert b.bus.counters["duplicates"] == before + 1
@@ -258,7 +258,7 @@ async def deadlines(bench: Bench) -> None:
     """No request runs after its deadline: it is dropped when it arrives late."""
     a, b = await bench.node("a", Echo), await bench.node("b", Echo)
     bench.rules(DelayRule(id="t", src=A, dst=B, base_s=4.0))
-    await fails(TimedOut, a.bus.request(B, CreateKey(operation_id="late"), within=1))
+    await fails(TimedOut, a.bus.request(B, CreateKey(operation_id="late"), within_s=1))
     await bench.world.sleep(4.5)
     assert service(b).served == [] and b.bus.counters["late"] == 1
 
@@ -270,7 +270,7 @@ async def forged(bench: Bench) -> None:
     wire = a.bus._wire
     send = wire.send
     wire.send = lambda subject, payload, reply="": good.append((subject, payload, reply))  # type: ignore[method-assign]
-    task = asyncio.get_running_loop().create_task(a.bus.request(B, DiscoverVersions(), within=1))
+    task = asyncio.get_running_loop().create_task(a.bus.request(B, DiscoverVersions(), within_s=1))
     await bench.world.sleep(0.1)
     wire.send = send  # type: ignore[method-assign]
     subject, payload, _ = good[0]
@@ -294,7 +294,7 @@ async def junk(bench: Bench) -> None:
         )
         bench.raw("a", reply_subject("a", "b", "1-1"), payload)
         bench.raw("a", request_subject("a", "b", "NoSuch"), payload, reply_subject("b", "a", "2"))
-    await a.bus.request(B, DiscoverVersions(), within=5)
+    await a.bus.request(B, DiscoverVersions(), within_s=5)
     assert b.bus.counters["malformed"] == 10 and b.bus.counters["unexpected_replies"] == 5
 
 
@@ -302,30 +302,30 @@ async def nobody(bench: Bench) -> None:
     """A process that is down refuses; a machine that is off is silent; a cut hides both."""
     a = await bench.node("a", Echo)
     bench.add("b", Echo)
-    await fails(TimedOut, a.bus.request(B, DiscoverVersions(), within=1))
+    await fails(TimedOut, a.bus.request(B, DiscoverVersions(), within_s=1))
     bench.rules(refusing=("b",))
-    error = await fails(Refused, a.bus.request(B, DiscoverVersions(), within=5))
+    error = await fails(Refused, a.bus.request(B, DiscoverVersions(), within_s=5))
     assert error.definite
     bench.rules(CutRule(id="t", src=B, dst=A), refusing=("b",))
-    await fails(TimedOut, a.bus.request(B, DiscoverVersions(), within=1))
+    await fails(TimedOut, a.bus.request(B, DiscoverVersions(), within_s=1))
 
 
 async def broker_lost(bench: Bench) -> None:
     """Calls in flight end, new ones are refused at once, and all heals by itself."""
     a, b = await bench.node("a", Echo), await bench.node("b", Echo)
     service(b).gate.clear()
-    task = asyncio.get_running_loop().create_task(a.bus.request(B, DiscoverVersions(), within=30))
+    task = asyncio.get_running_loop().create_task(a.bus.request(B, DiscoverVersions(), within_s=30))
     while not service(b).peers:
         await bench.world.sleep(0.05)
     await bench.broker_dies()
     error = await fails(Disconnected, task)
     assert not error.definite
-    await fails(NotSent, a.bus.request(B, DiscoverVersions(), within=5))
+    await fails(NotSent, a.bus.request(B, DiscoverVersions(), within_s=5))
     service(b).gate.set()
     await bench.broker_returns()
     for _ in range(100):
         try:
-            await a.bus.request(B, DiscoverVersions(), within=1)
+            await a.bus.request(B, DiscoverVersions(), within_s=1)
             break
         except ProductError:
             await bench.world.sleep(0.1)
@@ -339,11 +339,11 @@ async def boots_without_network(bench: Bench) -> None:
     await bench.broker_dies()
     b = await bench.node("b", Echo)
     assert bench.machine("b").status().state == "running"
-    await fails(NotSent, b.bus.request(A, DiscoverVersions(), within=5))
+    await fails(NotSent, b.bus.request(A, DiscoverVersions(), within_s=5))
     await bench.broker_returns()
     for _ in range(100):
         try:
-            await a.bus.request(B, DiscoverVersions(), within=1)
+            await a.bus.request(B, DiscoverVersions(), within_s=1)
             break
         except ProductError:
             await bench.world.sleep(0.1)
@@ -359,7 +359,7 @@ async def busy(bench: Bench) -> None:
 
     async def ask() -> None:
         try:
-            await a.bus.request(B, DiscoverVersions(), within=30)
+            await a.bus.request(B, DiscoverVersions(), within_s=30)
             outcomes.append("ok")
         except Busy:
             outcomes.append("busy")
@@ -401,7 +401,7 @@ async def ways_down(bench: Bench) -> None:
     halted = bench.add("b", stubborn("halt"))
     await halted.power_on({}, wait=True)
     assert halted.status().state == "halted" and halted.status().screen == "a purple screen"
-    await fails(TimedOut, a.bus.request(B, Ping(), within=0.5))
+    await fails(TimedOut, a.bus.request(B, Ping(), within_s=0.5))
     failed = bench.add("c", stubborn("fail"))
     await failed.power_on({}, wait=True)
     assert failed.status().state == "off" and failed.status().ended == "crash"
@@ -419,7 +419,7 @@ async def orderly_stop(bench: Bench) -> None:
     """A stop lets running requests finish, then cancels the rest and names them."""
     a, _ = await bench.node("a", Echo), await bench.node("b", Echo)
     first = asyncio.get_running_loop().create_task(
-        a.bus.request(B, Activate(key_id=KeyId("0")), within=20)
+        a.bus.request(B, Activate(key_id=KeyId("0")), within_s=20)
     )
     await bench.world.sleep(0.1)
     await bench.machine("b").power_off(WayDown.STOP)
@@ -427,7 +427,8 @@ async def orderly_stop(bench: Bench) -> None:
     machine = bench.machine("b")
     await machine.power_on({}, wait=True)
     service(machine.runner).gate.clear()
-    stuck = asyncio.get_running_loop().create_task(a.bus.request(B, DiscoverVersions(), within=12))
+    asked = a.bus.request(B, DiscoverVersions(), within_s=12)
+    stuck = asyncio.get_running_loop().create_task(asked)
     await bench.world.sleep(0.1)
     await machine.power_off(WayDown.STOP)
     named = [r.fields["requests"] for r in bench.records if r.kind == "node.cancelled"]

@@ -44,7 +44,7 @@ async def forged_reply(bench: Bench) -> None:
     a, b, _ = [await bench.node(n, Slow) for n in "abc"]
     service = b.service
     assert isinstance(service, Slow)
-    task = asyncio.get_running_loop().create_task(a.bus.request(B, DiscoverVersions(), within=30))
+    task = asyncio.get_running_loop().create_task(a.bus.request(B, DiscoverVersions(), within_s=30))
     while not service.asked:
         await bench.world.sleep(0.05)
     ((token, call),) = a.bus._calls._calls.items()
@@ -85,7 +85,7 @@ async def replayed_box(bench: Bench) -> None:
         send(subject, payload, reply)
 
     wire.send = tapped  # type: ignore[method-assign]
-    await a.bus.request(B, AddKeys(keys=(), material=Sealed.of(KEY)), within=5)
+    await a.bus.request(B, AddKeys(keys=(), material=Sealed.of(KEY)), within_s=5)
     ((subject, payload, reply),) = sent
     assert service.taken == [KEY] and KEY.reveal() not in payload
     envelope = msgspec.structs.replace(decode_envelope(payload), message_id=1_000_000)
@@ -100,7 +100,7 @@ async def cut_in_flight(bench: Bench) -> None:
     service = b.service
     assert isinstance(service, Slow)
     service.gate.set()
-    task = asyncio.get_running_loop().create_task(a.bus.request(B, DiscoverVersions(), within=1))
+    task = asyncio.get_running_loop().create_task(a.bus.request(B, DiscoverVersions(), within_s=1))
     while not a.bus.counters["requests"]:
         await asyncio.sleep(0)
     bench.rules(CutRule(id="t", src=NodeName("a"), dst=B))

@@ -91,7 +91,7 @@ async def trouble() -> AsyncIterator[Trouble]:
             await proxies[0].stop()
 
 
-async def within(seconds: float, look: Callable[[], Awaitable[bool]]) -> float | None:
+async def within_s(seconds: float, look: Callable[[], Awaitable[bool]]) -> float | None:
     """Real seconds until ``look`` is true, None when that takes longer than ``seconds``."""
     began = time.monotonic()
     while True:
@@ -104,7 +104,7 @@ async def within(seconds: float, look: Callable[[], Awaitable[bool]]) -> float |
 @pytest.mark.parametrize("how", ["killed", "stopped", "half-open"])
 async def test_it_is_noticed_told_and_healed(trouble: Trouble, how: str) -> None:
     lab = trouble.lab
-    assert await within(30.0, trouble.all_in) is not None, "a node never came back"
+    assert await within_s(30.0, trouble.all_in) is not None, "a node never came back"
     before = await trouble.losses()
     await trouble.begin(how)
     try:
@@ -118,7 +118,7 @@ async def test_it_is_noticed_told_and_healed(trouble: Trouble, how: str) -> None
             now = await trouble.losses()
             return now.keys() == before.keys() and all(now[n] > before[n] for n in now)
 
-        took = await within(NOTICED + SLACK, all_noticed)
+        took = await within_s(NOTICED + SLACK, all_noticed)
         assert took is not None, (before, await trouble.losses())
         # VMs need no broker: their hosts say so themselves.
         for host in ("esxi-001", "esxi-002"):
@@ -134,7 +134,7 @@ async def test_it_is_noticed_told_and_healed(trouble: Trouble, how: str) -> None
         up = HostConnectionState.CONNECTED, VmConnectionState.CONNECTED
         return (hosts, vms) == ({up[0]}, {up[1]})
 
-    assert await within(30.0, all_well) is not None, await lab.hosts()
+    assert await within_s(30.0, all_well) is not None, await lab.hosts()
     created: list[str] = []
 
     async def works_again() -> bool:
@@ -146,7 +146,7 @@ async def test_it_is_noticed_told_and_healed(trouble: Trouble, how: str) -> None
             return False
         return (await lab.vm_on(name))[0].power is PowerState.ON
 
-    assert await within(30.0, works_again) is not None
+    assert await within_s(30.0, works_again) is not None
     counters = {n.node: n.counters for n in (await lab.do(GetNodes())).items}
     for node, found in counters.items():
         assert not found.get("internal_errors") and not found.get("violations"), (node, found)

@@ -63,7 +63,7 @@ class Children:
         self._early: dict[int, int] = {}  # ends heard of before the child was known here
         self._last = 0
 
-    async def start(self, within: float = START_LIMIT_S) -> None:
+    async def start(self, within_s: float = START_LIMIT_S) -> None:
         """Return when the server has loaded what children need; ``ForkFailed`` otherwise."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
@@ -74,11 +74,11 @@ class Children:
         self._ready = loop.create_future()
         loop.add_reader(self._connection.socket.fileno(), self._hear)
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(within_s):
                 await self._ready
         except TimeoutError:
             self.close()
-            raise ForkFailed(f"the fork server was not ready within {within:g} s") from None
+            raise ForkFailed(f"the fork server was not ready within {within_s:g} s") from None
         except BaseException:
             self.close()
             raise

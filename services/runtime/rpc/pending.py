@@ -53,11 +53,11 @@ class PendingCalls:
         message: Request[R],
         send: Callable[[], None],
         limit: AbstractAsyncContextManager[Any],
-        within: float,
+        within_s: float,
     ) -> R:
         """``send`` the request, then wait for the reply to ``token`` inside of ``limit``.
 
-        ``limit`` ends the wait after ``within`` seconds of its own kind by ``TimeoutError``.
+        ``limit`` ends the wait after ``within_s`` seconds of its own kind by ``TimeoutError``.
         Raises what ``send`` raises, ``TimedOut``, ``Disconnected`` or ``Refused`` (see
         ``disconnected``, ``refuse``), and the error that the other side answered with.
         """
@@ -69,7 +69,7 @@ class PendingCalls:
                 return cast(R, await future)
         except TimeoutError:
             name = type(message).__name__
-            raise TimedOut(f"{name} to {to}: no answer within {within:g} s") from None
+            raise TimedOut(f"{name} to {to}: no answer within {within_s:g} s") from None
         finally:
             del self._calls[token]
             if future.done() and not future.cancelled():

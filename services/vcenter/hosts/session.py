@@ -190,7 +190,7 @@ class HostSession:
             opened = await self._bus.request(
                 self.host,
                 OpenSession(session=name, vcenter_boot=self._node.boot),
-                within=self._within_s,
+                within_s=self._within_s,
             )
             summary = await self._whole_view(opened.summary)
             if summary.boot < self._boot_rung:
@@ -311,7 +311,7 @@ class HostSession:
 
     async def ask(self, message: Request[R]) -> R:
         """A question; it needs no session."""
-        return await self._bus.request(self.host, message, within=self._within_s)
+        return await self._bus.request(self.host, message, within_s=self._within_s)
 
     async def command(self, command: Command[R]) -> R:
         """A command of the session in force.
@@ -341,7 +341,7 @@ class HostSession:
         self._flying += 1
         self._activity += 1
         try:
-            return await self._bus.request(self.host, command, within=self._within_s)
+            return await self._bus.request(self.host, command, within_s=self._within_s)
         finally:
             self._flying -= 1
             self._activity += 1

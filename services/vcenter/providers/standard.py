@@ -222,7 +222,7 @@ class StandardProvider:
 
     async def _ask_one(self, server: KmipServer, message: Request[R]) -> R:
         try:
-            reply = await self._bus.request(server.node, message, within=self._within_s)
+            reply = await self._bus.request(server.node, message, within_s=self._within_s)
         except NO_ANSWER as error:
             await self._contacts.failed(self._name, server.name, str(error))
             raise

@@ -92,10 +92,10 @@ async def test_a_request_has_its_reply_with_its_type(connect: Connect) -> None:
 
     await ControlServer(agent).serve({Ask: ask, ListNodes: nodes})
     message = Ask(node=NodeName("a"), name="Ping", body=msgspec.Raw(b"\xa2\r\n"), within_s=1.5)
-    answer = await supervisor.request(AGENT, message, within=LONG)
+    answer = await supervisor.request(AGENT, message, within_s=LONG)
     assert answer == Answer(name="Pong", body=large)
     assert asked == [(message, SUPERVISOR)]
-    assert await supervisor.request(AGENT, ListNodes(), within=LONG) == NodeList(nodes=())
+    assert await supervisor.request(AGENT, ListNodes(), within_s=LONG) == NodeList(nodes=())
 
 
 async def test_the_cli_and_an_agent_ask_the_supervisor_and_each_hears_only_its_own(
@@ -111,7 +111,7 @@ async def test_the_cli_and_an_agent_ask_the_supervisor_and_each_hears_only_its_o
 
     async def one(client: ControlClient, n: int) -> str:
         message = Ask(node=NodeName("a"), name=f"{n}", body=NIL, within_s=1.0)
-        return (await client.request(SUPERVISOR, message, within=LONG)).name
+        return (await client.request(SUPERVISOR, message, within_s=LONG)).name
 
     calls = [(client, n) for n in range(50) for client in clients]
     answers = await asyncio.gather(*(one(client, n) for client, n in calls))
@@ -138,7 +138,7 @@ async def test_what_a_handler_raises_is_raised_by_the_request(
 
     await ControlServer(agent).serve({ListNodes: fail})
     with pytest.raises(seen) as caught:
-        await supervisor.request(AGENT, ListNodes(), within=LONG)
+        await supervisor.request(AGENT, ListNodes(), within_s=LONG)
     if seen is not Internal:
         assert str(raised) in str(caught.value)
     assert agent.counts["internal_errors"] == (seen is Internal)
@@ -156,16 +156,16 @@ async def test_a_reply_of_the_wrong_type_or_size_is_an_error(connect: Connect) -
 
     await ControlServer(agent).serve({ListNodes: wrong, Ask: huge})
     with pytest.raises(Internal):
-        await supervisor.request(AGENT, ListNodes(), within=LONG)
+        await supervisor.request(AGENT, ListNodes(), within_s=LONG)
     ask = Ask(node=NodeName("a"), name="", body=NIL, within_s=1.0)
     with pytest.raises(Internal, match="over the limit"):  # it has been done: no refusal
-        await supervisor.request(AGENT, ask, within=LONG)
+        await supervisor.request(AGENT, ask, within_s=LONG)
 
 
 async def test_nobody_there_and_nobody_answering_are_told_apart(connect: Connect) -> None:
     supervisor, agent = await connect(SUPERVISOR), await connect(AGENT)
     with pytest.raises(Refused, match="agent-2"):
-        await supervisor.request("agent-2", ListNodes(), within=LONG)
+        await supervisor.request("agent-2", ListNodes(), within_s=LONG)
 
     async def never(message: ListNodes, sender: str) -> NodeList:
         await asyncio.Event().wait()
@@ -174,11 +174,11 @@ async def test_nobody_there_and_nobody_answering_are_told_apart(connect: Connect
     server = ControlServer(agent)
     await server.serve({ListNodes: never})
     with pytest.raises(TimedOut, match="ListNodes"):
-        await supervisor.request(AGENT, ListNodes(), within=0.1)
+        await supervisor.request(AGENT, ListNodes(), within_s=0.1)
     with pytest.raises(NotAvailable, match="does not serve SetRules"):
-        await supervisor.request(AGENT, SetRules(epoch=1, rules=()), within=LONG)
+        await supervisor.request(AGENT, SetRules(epoch=1, rules=()), within_s=LONG)
     with pytest.raises(ValueError, match="none of"):
-        await supervisor.request("kms", ListNodes(), within=LONG)
+        await supervisor.request("kms", ListNodes(), within_s=LONG)
     await server.close()  # the one that waits for ever ends too
 
 
@@ -199,7 +199,7 @@ async def test_serving_twice_is_a_mistake_and_more_handlers_bring_no_copies(
     with pytest.raises(TypeError, match="served already"):
         await server.serve({SetRules: rules})
     for epoch in range(5):
-        await supervisor.request(AGENT, SetRules(epoch=epoch, rules=()), within=LONG)
+        await supervisor.request(AGENT, SetRules(epoch=epoch, rules=()), within_s=LONG)
     assert calls == 5
 
 
@@ -297,7 +297,7 @@ async def test_bytes_that_are_none_and_forged_replies_are_counted_and_dropped(
     await until(lambda: supervisor.counts.total() == 5)
     assert supervisor.counts == {"malformed": 4, "forged": 1}
     assert ran == []
-    await agent.request(SUPERVISOR, ListNodes(), within=LONG)
+    await agent.request(SUPERVISOR, ListNodes(), within_s=LONG)
     assert ran == [AGENT]
     wire.abort()
 
@@ -316,23 +316,23 @@ async def test_it_survives_the_brokers_return(broker: Broker, connect: Connect) 
     heard: list[Event] = []
     await supervisor.subscribe_events(lambda sender, event: heard.append(event))
     ask = Ask(node=NodeName("a"), name="", body=NIL, within_s=1.0)
-    in_flight = asyncio.create_task(supervisor.request(AGENT, ask, within=LONG))
+    in_flight = asyncio.create_task(supervisor.request(AGENT, ask, within_s=LONG))
     await entered.wait()
     await broker.kill()
     with pytest.raises(Disconnected):
         await in_flight
     with pytest.raises(NotSent):
-        await supervisor.request(AGENT, ListNodes(), within=0.1)
+        await supervisor.request(AGENT, ListNodes(), within_s=0.1)
     await until(lambda: not agent.connected)
     agent.publish(record("lost"))
     assert agent.counts["events_lost"] == 1
-    waiting = asyncio.create_task(supervisor.request(SUPERVISOR, ListNodes(), within=LONG))
+    waiting = asyncio.create_task(supervisor.request(SUPERVISOR, ListNodes(), within_s=LONG))
     await asyncio.sleep(0)
     await ControlServer(supervisor).serve({ListNodes: nodes})  # while the link is away
     await broker.start()
     assert await waiting == NodeList(nodes=())
     await until(lambda: agent.connected)
-    assert await supervisor.request(AGENT, ListNodes(), within=LONG) == NodeList(nodes=())
+    assert await supervisor.request(AGENT, ListNodes(), within_s=LONG) == NodeList(nodes=())
     agent.publish(record("after"))
     await until(lambda: heard == [record("after")])
     await server.close()
@@ -347,13 +347,13 @@ async def test_calls_of_a_client_that_closes_end(connect: Connect) -> None:
 
     server = ControlServer(agent)
     await server.serve({ListNodes: never})
-    call = asyncio.create_task(supervisor.request(AGENT, ListNodes(), within=LONG))
+    call = asyncio.create_task(supervisor.request(AGENT, ListNodes(), within_s=LONG))
     await until(lambda: bool(server._tasks))
     await supervisor.close()
     with pytest.raises(Disconnected):
         await call
     with pytest.raises(NotSent):
-        await supervisor.request(AGENT, ListNodes(), within=LONG)
+        await supervisor.request(AGENT, ListNodes(), within_s=LONG)
     await server.close()
 
 

@@ -11,7 +11,7 @@ from tests.mutations.bugs.planting import plant
 
 
 def _two_tongued(original: Any) -> Any:
-    async def request(self: Any, to: NodeName, message: Any, *, within: float) -> Any:
+    async def request(self: Any, to: NodeName, message: Any, *, within_s: float) -> Any:
         if self.me.startswith("esxi-"):
             other = NodeName("esxi-002" if self.me != "esxi-002" else "esxi-001")
             name = type(message).__name__
@@ -19,7 +19,7 @@ def _two_tongued(original: Any) -> Any:
                 request_subject(other, to, name), b"\x90", reply_subject(to, other, "1-1")
             )
             self._wire.send(event_subject(other, name), b"\x90")
-        return await original(self, to, message, within=within)
+        return await original(self, to, message, within_s=within_s)
 
     return request
 

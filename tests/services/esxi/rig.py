@@ -106,7 +106,7 @@ class Controller(Service):
 
     async def _bring(self, host: NodeName) -> None:
         """Look at the host, and give it what its VMs miss and a test has for it."""
-        state = await self.bus.request(host, QueryHost(), within=10)
+        state = await self.bus.request(host, QueryHost(), within_s=10)
         missing = {key for vm in state.summary.vms for key in vm.missing}
         wanted = tuple(k for k, of in self.supply.items() if of == host and k in missing)
         if wanted:
@@ -115,14 +115,14 @@ class Controller(Service):
     async def connect(self, host: NodeName) -> HostSummary:
         session = f"{host}-{self.node.boot}-{self.rng.token(4).hex()}"
         opened = await self.bus.request(
-            host, OpenSession(session=session, vcenter_boot=self.node.boot), within=10
+            host, OpenSession(session=session, vcenter_boot=self.node.boot), within_s=10
         )
         self.sessions[host] = SessionCommands(session)
         return opened.summary
 
     async def command(self, host: NodeName, message: Command[R]) -> R:
         stamped = self.sessions[host].stamp(message)
-        return await self.bus.request(host, stamped, within=30)
+        return await self.bus.request(host, stamped, within_s=30)
 
 
 def add(*keys: CryptoKeyId) -> AddKeys:

@@ -52,7 +52,7 @@ def with_many_vms(rig: Rig) -> list[VmName]:
 
 
 def by_bus(rig: Rig, message: Request[HostState] | Request[SessionOpened]) -> HostSummary:
-    reply = rig.run(rig.controller.bus.request(A, message, within=10))
+    reply = rig.run(rig.controller.bus.request(A, message, within_s=10))
     assert isinstance(reply, HostState | SessionOpened)
     assert len(encode_message(reply)) < SIZE_LIMIT
     return reply.summary
@@ -89,7 +89,7 @@ def test_all_cached_keys_come_page_by_page(rig: Rig) -> None:
     more, asked = True, 0
     while more:
         message = GetCryptoKeyStatus(after=found[-1].key if found else None)
-        page = rig.run(rig.controller.bus.request(A, message, within=10))
+        page = rig.run(rig.controller.bus.request(A, message, within_s=10))
         assert len(encode_message(page)) < SIZE_LIMIT
         found += page.keys
         more, asked = page.more, asked + 1
@@ -102,11 +102,11 @@ def test_named_keys_are_asked_in_pages_and_too_many_are_refused(rig: Rig) -> Non
     rig.make_safe()
     keys = [long_key(number) for number in range(KEYS)]
     for page in pages(keys, extra=STATUS_BYTES):
-        reply = rig.run(rig.controller.bus.request(A, GetCryptoKeyStatus(keys=page), within=10))
+        reply = rig.run(rig.controller.bus.request(A, GetCryptoKeyStatus(keys=page), within_s=10))
         assert [status.key for status in reply.keys] == list(page)
         assert len(encode_message(reply)) < SIZE_LIMIT
     short = tuple(key(f"{number:04d}") for number in range(3000))
-    too_many = rig.controller.bus.request(A, GetCryptoKeyStatus(keys=short), within=10)
+    too_many = rig.controller.bus.request(A, GetCryptoKeyStatus(keys=short), within_s=10)
     assert isinstance(rig.refusal(too_many), ResponseTooLarge)
 
 

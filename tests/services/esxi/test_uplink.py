@@ -21,11 +21,11 @@ from tests.services.esxi.rig import VCENTER, VM, A, B, Controller, Rig, add, key
 
 
 def ask(rig: Rig, message: Request[object], sender: Controller | None = None) -> object:
-    return rig.run((sender or rig.controller).bus.request(A, message, within=5))
+    return rig.run((sender or rig.controller).bus.request(A, message, within_s=5))
 
 
 def refused(rig: Rig, message: Request[object]) -> Exception:
-    return rig.refusal(rig.controller.bus.request(A, message, within=5))
+    return rig.refusal(rig.controller.bus.request(A, message, within_s=5))
 
 
 def test_a_command_needs_the_session_in_force_and_a_newer_number(rig: Rig) -> None:
@@ -70,7 +70,7 @@ def test_only_its_vcenter_and_its_own_console_may_speak(rig: Rig) -> None:
     rig.power_on(B)
     stranger = rig.host(B).ports.bus
     for message in (QueryHost(), OpenSession(session="mine", vcenter_boot=9), add(key("x"))):
-        assert isinstance(rig.refusal(stranger.request(A, message, within=5)), NoPermission)
+        assert isinstance(rig.refusal(stranger.request(A, message, within_s=5)), NoPermission)
     for console in (
         Esxcli(arguments=("system",)),
         SaveConfiguration(),

@@ -201,7 +201,7 @@ class ScriptedHost(Service):
     async def _announce(self) -> None:
         while not self.guard.session:
             try:
-                await self.bus.request(VCENTER, HostChanged(boot=self.node.boot), within=5)
+                await self.bus.request(VCENTER, HostChanged(boot=self.node.boot), within_s=5)
             except ProductError:
                 pass
             await self.clock.sleep(5)

@@ -155,8 +155,8 @@ class Rig:
 
     # ---- asking vCenter -----------------------------------------------------------------------
 
-    async def ask(self, message: Request[R], within: float = 120) -> R:
-        reply = await self.agent.machine(VCENTER).runner.ask(message, within)
+    async def ask(self, message: Request[R], within_s: float = 120) -> R:
+        reply = await self.agent.machine(VCENTER).runner.ask(message, within_s)
         return reply  # type: ignore[return-value]
 
     def do(self, message: Request[R]) -> R:

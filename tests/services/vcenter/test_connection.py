@@ -232,7 +232,7 @@ def test_at_step_b8_the_hosts_summary_travels_once(rig: Rig) -> None:
 def ring(rig: Rig, host: NodeName = A, boot: int = 1) -> None:
     service = rig.services[host]
     assert isinstance(service, ScriptedHost)
-    rig.run(service.bus.request(VCENTER, HostChanged(boot=boot), within=5))
+    rig.run(service.bus.request(VCENTER, HostChanged(boot=boot), within_s=5))
 
 
 def test_a_host_that_rings_is_looked_at_and_disturbed_only_if_need_be(rig: Rig) -> None:
@@ -282,7 +282,7 @@ def test_only_hosts_speak_over_the_bus_and_each_for_itself(rig: Rig) -> None:
     def refused(message: Request[object]) -> ProductError:
         async def tried() -> ProductError:
             try:
-                await a.bus.request(VCENTER, message, within=5)
+                await a.bus.request(VCENTER, message, within_s=5)
             except ProductError as error:
                 return error
             raise AssertionError("it was not refused")

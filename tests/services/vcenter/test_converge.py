@@ -47,7 +47,7 @@ def task(rig: Rig, draw: random.Random, vm: VmName) -> None:
 
     async def try_it() -> None:
         try:
-            await rig.ask(message, within=30)
+            await rig.ask(message, within_s=30)
         except ProductError:
             pass
 

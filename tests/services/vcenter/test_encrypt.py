@@ -177,9 +177,9 @@ class _Bus:
     def me(self) -> NodeName:
         return self._inner.me
 
-    async def request(self, to: NodeName, message: Request[R], *, within: float) -> R:
+    async def request(self, to: NodeName, message: Request[R], *, within_s: float) -> R:
         await self._blade.point()
-        reply = await self._inner.request(to, message, within=within)
+        reply = await self._inner.request(to, message, within_s=within_s)
         await self._blade.point()
         return reply
 
@@ -226,7 +226,7 @@ def crash_in_the_middle(at: int, *, first: bool, again: str) -> tuple[int, bool]
 
     async def try_it() -> None:
         try:
-            await rig.ask(EncryptVm(operation_id="op", vm=VM), within=30)
+            await rig.ask(EncryptVm(operation_id="op", vm=VM), within_s=30)
         except (TimedOut, Disconnected):
             pass
 
@@ -279,7 +279,7 @@ def test_a_vm_half_made_by_a_crash_does_not_block_its_name() -> None:
 
         async def try_it() -> None:
             try:
-                await rig.ask(request, within=30)
+                await rig.ask(request, within_s=30)
             except (TimedOut, Disconnected):
                 pass
 

@@ -55,9 +55,9 @@ class Asks:
         self._rig = rig
         self.pages = 0
 
-    async def ask(self, node: NodeName, message: Request[Any], *, within: float = 30.0) -> Any:
+    async def ask(self, node: NodeName, message: Request[Any], *, within_s: float = 30.0) -> Any:
         assert node == VCENTER
-        reply = await self._rig.ask(message, within)
+        reply = await self._rig.ask(message, within_s)
         assert len(encode_message(reply)) < SIZE_LIMIT
         self.pages += 1
         return reply
