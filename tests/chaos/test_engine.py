@@ -264,7 +264,7 @@ def shipped(name: str, **changes: Any) -> Verdict:
         world.close()
 
 
-def test_e1_passes_and_without_persistence_it_fails() -> None:
+def test_the_edge_passes_and_without_persistence_it_fails() -> None:
     assert shipped("edge-outage-reboot").exit_code == 0
     control = shipped("edge-outage-reboot", key_persistence=False)
     assert control.exit_code == 1
@@ -272,7 +272,7 @@ def test_e1_passes_and_without_persistence_it_fails() -> None:
     assert result_of(control, "needs_no_kms") is CheckOutcome.FAIL
 
 
-def test_e2_passes_and_with_persistence_it_fails() -> None:
+def test_the_outage_passes_and_with_persistence_it_fails() -> None:
     assert shipped("outage-without-persistence").exit_code == 0
     control = shipped("outage-without-persistence", key_persistence=True)
     assert control.exit_code == 1
@@ -280,5 +280,5 @@ def test_e2_passes_and_with_persistence_it_fails() -> None:
 
 
 @pytest.mark.tpm
-def test_e1_on_real_tpms() -> None:
+def test_the_edge_on_real_tpms() -> None:
     assert shipped("edge-outage-reboot", tpm="libtpms").exit_code == 0
