@@ -340,7 +340,7 @@ def test_all_checks_run_though_one_fails(machine: Machine) -> None:
 def test_slow_tests_are_a_run_of_their_own(machine: Machine) -> None:
     machine.complete()
     outcome = machine.start("test", "--slow")
-    assert (outcome.code, outcome.out) == (0, "pytest -n 3 --dist worksteal -m slow\n")
+    assert (outcome.code, outcome.out) == (0, "pytest -n 2 --dist loadfile -m slow\n")
 
 
 @pytest.mark.parametrize("red", ["", "-m slow", "-m not slow"])
@@ -359,7 +359,7 @@ def test_ci_builds_runs_both_kinds_of_tests_and_does_not_ask(machine: Machine, r
     )
     assert (
         ended.stdout
-        == "pytest -n 3 --dist worksteal -m slow\npytest -n 3 --dist worksteal -m not slow\n"
+        == "pytest -n 2 --dist loadfile -m slow\npytest -n 3 --dist worksteal -m not slow\n"
     ), ended.stderr
     assert ended.returncode == (1 if red else 0)
     assert "apt-get update" in machine.told()
