@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from protocol.errors import (
@@ -31,6 +32,9 @@ from protocol.messages.host import (
 )
 from protocol.terms import PowerState, VmConnectionState, VmCryptoState, VmName
 from services.esxi.configuration.sections import StoredKey
+from services.esxi.vms.vmx import VmKeys, encrypted_config, new_config, open_vm
+from services.runtime.incarnation import Incarnation
+from services.runtime.sim.rng import SimRng
 from tests.services.esxi.rig import MARKER, VM, A, B, Rig, key, material
 
 DISK = "disk-2.vmdk"  # of a VM that was encrypted once
@@ -296,3 +300,15 @@ def test_an_answer_comes_from_the_datastore_and_not_from_memory(rig: Rig) -> Non
     one, three = slice(BLOCK_SIZE, 2 * BLOCK_SIZE), slice(3 * BLOCK_SIZE, 4 * BLOCK_SIZE)
     disk[one], disk[three] = disk[three], disk[one]
     assert isinstance(rig.refused_door(CHALLENGE), GuestFault)
+
+
+def test_a_vm_whose_home_alone_is_encrypted_opens_with_the_key_of_its_home() -> None:
+    """VTPM-02: the home is encrypted, the disks are not; then the disk has no DEK."""
+    rng = SimRng(1, Incarnation(A, 1))
+    clear = new_config(VM, 8, rng)
+    whole, opened = encrypted_config(clear, key("kek"), material(key("kek")), rng)
+    keks = {key("kek"): material(key("kek"))}
+    assert open_vm(whole, keks) == opened
+    home_only = msgspec.structs.replace(whole, disk=None)
+    assert home_only.encrypted and home_only.keys == (key("kek"),)
+    assert open_vm(home_only, keks) == VmKeys(None, opened.seed)
