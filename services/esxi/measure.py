@@ -26,7 +26,7 @@ PCR_UNMEASURED: Final = 23
 RECOVERY_OPTION: Final = "encryptionRecoveryKey"
 EXEC_OPTION: Final = "execInstalledOnly"
 MODULES: Final = ("b.b00", "k.b00", "vmx.v00", "crypto_m.v00", "esx_base.v00")
-"""Parts of the signed image. The configuration archive is encrypted, not measured."""
+"""Modules of the signed image. The configuration archive is encrypted, not measured."""
 _EFI_GLOBAL: Final = bytes.fromhex("61dfe48bca93d211aa0d00e098032b8c")
 _EFI_SECURITY: Final = bytes.fromhex("cbb219d73a3d9645a3bcdad00e67656f")
 

@@ -54,7 +54,7 @@ class Guest:
         self.fault = ""
         self._datastore = datastore
         self._dek, self._seed = keys.dek, keys.seed
-        self._turn = 0
+        self._next_block = 0
 
     async def start(self) -> None:
         """Verify the whole disk, as a guest does that mounts its file system."""
@@ -88,8 +88,8 @@ class Guest:
 
     async def work(self) -> None:
         """One step of its own: verify the next block, then rewrite the journal and read it."""
-        await self._read(self._turn % self.config.blocks)
-        self._turn += 1
+        await self._read(self._next_block % self.config.blocks)
+        self._next_block += 1
         journal = self.config.blocks
         await self._rewrite(journal, await self._read(journal))
 
