@@ -15,30 +15,30 @@ class EsxiKnobs(SharedKnobs, frozen=True, kw_only=True):
 
     persist_on_enable: Annotated[
         bool,
-        knob("Enabling key persistence stores what the key cache holds already.", rule="KP-07"),
+        knob("Enabling key persistence stores what the key cache holds already.", rule="C5"),
     ] = True
     disable_keeps_store: Annotated[
         bool,
         knob(
             "Disabling key persistence without the flag keeps the store, unused until it is "
             "enabled again.",
-            rule="KP-03",
+            rule="C9",
         ),
     ] = True
     store_follows_cache: Annotated[
         bool,
-        knob("A key that is removed from the cache leaves the store too.", rule="STD-17"),
+        knob("A key that is removed from the cache leaves the store too.", rule="C10"),
     ] = True
     kp_native_without_tpm: Annotated[
         bool,
         knob(
             "Key persistence may be enabled on a host without TPM for the native provider.",
-            rule="KP-06",
+            rule="C19",
         ),
     ] = True
     config_save: Annotated[
         Literal["immediate", "hourly"],
-        knob("Whether new keys force the configuration to disk at once.", rule="DUR-02"),
+        knob("Whether new keys force the configuration to disk at once.", rule="C11"),
     ] = "immediate"
     config_save_period_s: Annotated[
         float,
@@ -52,13 +52,13 @@ class EsxiKnobs(SharedKnobs, frozen=True, kw_only=True):
     ] = 3600.0
     seal_pcrs: Annotated[
         tuple[Pcr, ...],
-        knob("PCRs of the policy that seals the configuration key.", count=(1, 24), rule="POL-06"),
+        knob("PCRs of the policy that seals the configuration key.", count=(1, 24), rule="C18"),
     ] = (7,)
     reqeio_needs_reqsb: Annotated[
         bool,
         knob(
             "Requiring installed executables only presumes that Secure Boot is required.",
-            rule="POL-04",
+            rule="C20",
         ),
     ] = True
     boot_step_s: Annotated[

@@ -1,4 +1,4 @@
-"""Who may do what (KMIP spec 5.3). Pure.
+"""Who may do what. Pure.
 
 1. Who is not registered may do nothing, not even probe: Permission Denied.
 2. A caller sees the keys of its scope; any other key is Item Not Found, whatever was asked of
@@ -50,6 +50,7 @@ class Caller:
     every_scope: bool = False
 
     def sees(self, scope: str) -> bool:
+        """Whether a key of ``scope`` is there for this caller (rule 2)."""
         return self.every_scope or scope == self.scope
 
 

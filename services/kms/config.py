@@ -1,4 +1,4 @@
-"""Settings of a key server: which identity has which role in which scope (KMIP spec 5.3).
+"""Settings of a key server: which identity has which role in which scope.
 
 Objects belong to a *scope*, not to who made them, so a renewed client keeps its keys.
 """

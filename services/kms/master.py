@@ -51,6 +51,7 @@ class Vault:
         self._tagging = _derived(master, b"keystead kms 1: tag rows")
 
     def close(self, material: KeyMaterial, aad: bytes, nonce: bytes) -> bytes:
+        """``material`` wrapped under ``nonce`` (12 bytes, never used before), bound to ``aad``."""
         return wrap(self._wrapping, material, aad, nonce)
 
     def open(self, wrapped: bytes, aad: bytes) -> KeyMaterial:

@@ -135,6 +135,7 @@ def find_created(
 
 
 def insert(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
+    """Write a new key with its tag."""
     connection.execute(_INSERT, (*msgspec.structs.astuple(row), vault.tag(_KIND, _encode(row))))
 
 

@@ -92,7 +92,11 @@ class SharedKnobs(Knobs, frozen=True, kw_only=True):
 
 
 class KnobInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One knob as people read of it; ``values`` is its range in words, with the unit."""
+    """One knob as people read of it.
+
+    ``values`` is its range in words, with the unit. ``rule`` is empty when the knob is the lab's
+    own and answers no question of the product.
+    """
 
     name: str
     text: str

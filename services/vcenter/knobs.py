@@ -13,18 +13,18 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
 
     host_key_scope: Annotated[
         Literal["cluster", "host"],
-        knob("Whether hosts share one host key per cluster or have one each.", rule="HEM-06"),
+        knob("Whether hosts share one host key per cluster or have one each.", rule="C2"),
     ] = "cluster"
     host_key_renewal: Annotated[
         bool,
         knob(
             "A missing host key is renewed when the default provider works, not only reported.",
-            rule="HEM-07",
+            rule="C17",
         ),
     ] = True
     auto_unlock: Annotated[
         bool,
-        knob("Reconciliation unlocks VMs by itself once their keys are back.", rule="LOCK-05"),
+        knob("Reconciliation unlocks VMs by itself once their keys are back.", rule="C16"),
     ] = True
     provider_delete_grace_s: Annotated[
         float,
@@ -33,12 +33,12 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
             unit=SECONDS,
             least=0,
             most=LONGEST_S,
-            rule="DEL-02",
+            rule="C4",
         ),
     ] = 300.0
     evict_on_provider_delete: Annotated[
         bool,
-        knob("After the grace, keys of a deleted provider leave caches and stores.", rule="DEL-02"),
+        knob("After the grace, keys of a deleted provider leave caches and stores.", rule="C4"),
     ] = True
     vc_key_cache_s: Annotated[
         float,
@@ -47,12 +47,12 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
             unit=SECONDS,
             least=0,
             most=0,
-            rule="STD-15",
+            rule="C15",
         ),
     ] = 0.0
     failover_on_missing: Annotated[
         bool,
-        knob("A key that one key server does not have is asked of the next.", rule="STD-08"),
+        knob("A key that one key server does not have is asked of the next.", rule="C22"),
     ] = False
     remediation_interval_s: Annotated[
         float,

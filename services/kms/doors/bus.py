@@ -39,6 +39,7 @@ class BusDoor(Service):
 
     @serves(m.DiscoverVersions)
     async def discover_versions(self, message: m.DiscoverVersions, peer: Peer) -> m.ServerVersions:
+        """Discover Versions: the health probe of vCenter (STD-09)."""
         found = await self.core.execute(self._caller(peer), operations.DiscoverVersions())
         return m.ServerVersions(versions=found.versions)
 
@@ -66,6 +67,7 @@ class BusDoor(Service):
 
     @serves(m.GetKeys)
     async def get_keys(self, message: m.GetKeys, peer: Peer) -> m.KeyValues:
+        """Get of many keys; those that are not there, or destroyed, have no material."""
         _check_answer(message.key_ids, m.KEY_VALUE_BYTES, peer)
         request = operations.Get(unique_identifiers=message.key_ids)
         got = await self.core.execute(self._caller(peer), request)
@@ -79,6 +81,7 @@ class BusDoor(Service):
 
     @serves(m.GetAttributes)
     async def get_attributes(self, message: m.GetAttributes, peer: Peer) -> m.AttributeList:
+        """Get Attributes of many keys; those that are not there are left out."""
         _check_answer(message.key_ids, m.KEY_ATTRIBUTES_BYTES, peer)
         request = operations.GetAttributes(unique_identifiers=message.key_ids)
         found = await self.core.execute(self._caller(peer), request)
@@ -86,19 +89,23 @@ class BusDoor(Service):
 
     @serves(m.Activate)
     async def activate(self, message: m.Activate, peer: Peer) -> m.KeyState:
+        """Activate."""
         return await self._move(operations.Activate(unique_identifier=message.key_id), peer)
 
     @serves(m.Revoke)
     async def revoke(self, message: m.Revoke, peer: Peer) -> m.KeyState:
+        """Revoke."""
         request = operations.Revoke(unique_identifier=message.key_id, reason=message.reason)
         return await self._move(request, peer)
 
     @serves(m.Destroy)
     async def destroy(self, message: m.Destroy, peer: Peer) -> m.KeyState:
+        """Destroy."""
         return await self._move(operations.Destroy(unique_identifier=message.key_id), peer)
 
     @serves(m.Locate)
     async def locate(self, message: m.Locate, peer: Peer) -> m.Located:
+        """Locate, as many as one answer holds."""
         request = operations.Locate(
             state=message.state, after=message.after, maximum_items=message.limit
         )
@@ -107,6 +114,7 @@ class BusDoor(Service):
 
     @serves(m.QueryAudit)
     async def query_audit(self, message: m.QueryAudit, peer: Peer) -> m.AuditRows:
+        """Rows of the trail, as many as one answer holds."""
         request = operations.QueryAudit(after=message.after, maximum_items=message.limit)
         found = await self.core.execute(self._caller(peer), request)
         rows = [m.AuditRow(**msgspec.structs.asdict(record)) for record in found.records]

@@ -7,6 +7,7 @@ import json
 import msgspec
 import pytest
 
+from lab.api.explain import rule_of
 from lab.cli.main import run
 from services.knobs import table
 
@@ -32,7 +33,17 @@ def test_one_knob_says_all_that_is_known_of_it(capsys: pytest.CaptureFixture[str
         "rule",
         "read by",
     ]
-    assert [line.split(": ")[1].strip() for line in lines] == ["0", "0 s", "s", "STD-15", "vcenter"]
+    assert [line.split(": ")[1].strip() for line in lines] == [
+        "0",
+        "0 s",
+        "s",
+        "C15",
+        "vcenter",
+    ]
+
+
+def test_every_rule_of_a_knob_has_its_text() -> None:
+    assert [row.name for row in table().values() if row.rule and rule_of(row.rule) is None] == []
 
 
 def test_a_default_is_shown_as_a_lab_file_has_it(capsys: pytest.CaptureFixture[str]) -> None:
