@@ -54,7 +54,7 @@ async def boot(host: Host) -> None:
     await _passed(host, "B7", "no trusted key provider on this host")
 
 
-async def after(host: Host) -> None:
+async def boot_while_serving(host: Host) -> None:
     """B8 and B9, while the host serves. vCenter may be down: B9 does not wait for it."""
     await _passed(host, "B8", f"announce to {host.config.vcenter or 'nobody'}")
     host.node.background("uplink", host.uplink.keep_connected())
@@ -65,7 +65,7 @@ async def after(host: Host) -> None:
 
 def start_loops(host: Host) -> None:
     """What runs for the rest of this life."""
-    host.node.background("boot", after(host))
+    host.node.background("boot", boot_while_serving(host))
     host.node.background("config.backup", _backup(host))
     host.node.background("workload", workload.run_workload(host))
 
