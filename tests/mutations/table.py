@@ -178,12 +178,14 @@ KILLED = (
     ),
     Killed(
         "every_provider_is_standard",
-        f"{_VC}/test_capabilities.py::test_a_key_born_on_the_host_is_named_by_the_host[trustAuthority]",
+        f"{_VC}/test_capabilities.py"
+        "::test_a_key_born_on_the_host_is_named_by_the_host[trustAuthority]",
         "NotAvailable",
     ),
     Killed(
         "doorbell_unheard",
-        f"{_VC}/test_connection.py::test_a_host_that_rings_is_looked_at_and_disturbed_only_if_need_be",
+        f"{_VC}/test_connection.py"
+        "::test_a_host_that_rings_is_looked_at_and_disturbed_only_if_need_be",
         "QueryHost",
     ),
     # The key server.
