@@ -17,6 +17,11 @@ _TOOLS = {"__pycache__", "build", "dist", "node_modules"}
 _OWN_DOTS = {".ci", ".gitignore", ".github"}
 
 
+@cache
+def _parsed(text: str, path: str) -> ast.Module:
+    return ast.parse(text, path)
+
+
 @dataclass(frozen=True)
 class Source:
     """One file: ``path`` from the root, with slashes."""
@@ -41,7 +46,8 @@ class Source:
         return self.text.splitlines()
 
     def tree(self) -> ast.Module:
-        return ast.parse(self.text, self.path)
+        """The syntax tree, for reading only: it is made once."""
+        return _parsed(self.text, self.path)
 
     def at(self, line: int, message: str) -> str:
         """A finding, as ``path:line: message``."""
