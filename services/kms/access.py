@@ -8,7 +8,7 @@
 4. ``client`` creates, gets, reads attributes, activates, locates. ``operator`` creates,
    activates, revokes, destroys, locates, reads attributes and the audit trail, and never gets
    material.
-5. The administrator at the server's own door is an operator of every scope.
+5. The administrator at the server's own console is an operator of every scope.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Caller:
 
 
 def caller_at(config: KmsConfig, node: NodeName, *, local: bool) -> Caller:
-    """The caller that the door proved to be ``node``; ``local`` is the server's own door."""
+    """The caller that the door proved to be ``node``; ``local``: at the server's own console."""
     if local:
         return Caller(f"local/{node}", KmsRole.OPERATOR, config.local_scope, every_scope=True)
     grant = config.identities.get(node)

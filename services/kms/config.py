@@ -34,7 +34,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class KmsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``identities``: node name -> grant; who is not listed may do nothing (STD-03).
 
-    ``local_scope``: where keys go that the operator makes at the server's own door.
+    ``local_scope``: where keys go that the operator makes at the server's own console.
     """
 
     identities: dict[NodeName, Grant] = {}

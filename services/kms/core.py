@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -42,7 +41,7 @@ LIST_LIMIT: Final = 1000
 OPERATION_ID_LIMIT: Final = 128
 
 _ALGORITHM, _LENGTH, _USAGE = "AES", 256, 12
-_LISTS: Final = frozenset({Operation.LOCATE, Operation.QUERY_AUDIT})
+_LISTS: Final = (operations.Locate, operations.QueryAudit)
 
 
 class Core:
@@ -70,7 +69,7 @@ class Core:
         if asked == [Operation.DISCOVER_VERSIONS]:
             return (operations.Versions(versions=VERSIONS),)  # STD-09: without the store
         at = self._clock.now()
-        fresh = [self._fresh(caller, r, at) for r in requests if isinstance(r, operations.Create)]
+        fresh = [self._fresh(caller, r, at) for r in requests if type(r) is operations.Create]
 
         def run(connection: sqlite3.Connection) -> tuple[Response, ...] | ProductError:
             return self._run(connection, caller, requests, fresh, at)
@@ -88,9 +87,9 @@ class Core:
         at: float,
     ) -> tuple[Response, ...] | ProductError:
         """All requests of a message, or the error of the first that fails, written down."""
-        work, left = Work(connection, self._vault, caller, at), iter(fresh)
+        work = Work(connection, self._vault, caller, at, fresh)
         try:
-            responses = tuple([self._perform(work, request, left) for request in requests])
+            responses = tuple([_PERFORM[type(request)](work, request) for request in requests])
         except (Refusal, CryptographicFailure) as ended:
             refusal = ended if isinstance(ended, Refusal) else Refusal(ended, caller.scope)
             return self._refused(connection, caller, requests[0], refusal, at)
@@ -113,28 +112,6 @@ class Core:
             work.write()
         return refusal.error
 
-    def _perform(self, work: Work, request: Request[Any], fresh: Iterator[FreshKey]) -> Response:
-        match request:
-            case operations.Create():
-                return _create(work, next(fresh))
-            case operations.Get():
-                return _get(work, request)
-            case operations.Activate():
-                return _move(work, request, Transition.ACTIVATE)
-            case operations.Revoke():
-                return _move(work, request, states.revocation(request.reason))
-            case operations.Destroy():
-                return _move(work, request, Transition.DESTROY)
-            case operations.GetAttributes():
-                return _attributes(work, request)
-            case operations.Locate():
-                return _locate(work, request)
-            case operations.QueryAudit():
-                return _trail(work, request)
-            case operations.DiscoverVersions():
-                return operations.Versions(versions=VERSIONS)
-        raise TypeError(f"{type(request).__name__} is no operation of a key server")
-
     # ---- around a transaction -------------------------------------------------------------
 
     async def _admit(self, caller: Caller, *asked: Operation) -> None:
@@ -153,13 +130,17 @@ class Core:
         raise refused
 
     async def _commit(self, fn: Callable[[sqlite3.Connection], T | ProductError]) -> T:
-        with _storage():
+        try:
             outcome = await self._database.transact(fn)
+        except OSError as error:
+            raise _refused_storage(error) from error
         return _reply(outcome)
 
     async def _read(self, fn: Callable[[sqlite3.Connection], T | ProductError]) -> T:
-        with _storage():
+        try:
             outcome = await self._database.query(fn)
+        except OSError as error:
+            raise _refused_storage(error) from error
         return _reply(outcome)
 
     def _fresh(self, caller: Caller, request: operations.Create, at: float) -> FreshKey:
@@ -190,7 +171,8 @@ class Core:
 # ---- the operations -----------------------------------------------------------------------
 
 
-def _create(work: Work, fresh: FreshKey) -> operations.Created:
+def _create(work: Work, request: operations.Create) -> operations.Created:
+    fresh = next(work.fresh)
     row = work.find_created(fresh.row.scope, fresh.row.operation_id)
     work.repeated = row is not None
     if row is None:
@@ -216,6 +198,18 @@ def _got(work: Work, key_id: KeyId) -> operations.GotKey:
     gone = ResultReason.ITEM_NOT_FOUND if material is None else None
     work.note(Operation.GET, key_id, row.scope, gone)
     return operations.GotKey(unique_identifier=key_id, state=row.state, material=material)
+
+
+def _activate(work: Work, request: operations.Activate) -> operations.StateChanged:
+    return _move(work, request, Transition.ACTIVATE)
+
+
+def _revoke(work: Work, request: operations.Revoke) -> operations.StateChanged:
+    return _move(work, request, states.revocation(request.reason))
+
+
+def _destroy(work: Work, request: operations.Destroy) -> operations.StateChanged:
+    return _move(work, request, Transition.DESTROY)
 
 
 def _move(
@@ -280,10 +274,28 @@ def _locate(work: Work, request: operations.Locate) -> operations.Located:
 
 
 def _trail(work: Work, request: operations.QueryAudit) -> operations.AuditRecords:
-    """Rows of the caller's scope; of all scopes at the server's own door."""
+    """Rows of the caller's scope; of all scopes at the server's own console."""
     scope = None if work.caller.every_scope else work.caller.scope
     rows = audit.read(work.connection, request.after, request.maximum_items, scope)
     return operations.AuditRecords(records=rows)
+
+
+def _versions(work: Work, request: operations.DiscoverVersions) -> operations.Versions:
+    return operations.Versions(versions=VERSIONS)
+
+
+_PERFORM: Final[dict[type[Request[Any]], Callable[[Work, Any], Response]]] = {
+    operations.Create: _create,
+    operations.Get: _get,
+    operations.GetAttributes: _attributes,
+    operations.Activate: _activate,
+    operations.Revoke: _revoke,
+    operations.Destroy: _destroy,
+    operations.Locate: _locate,
+    operations.DiscoverVersions: _versions,
+    operations.QueryAudit: _trail,
+}
+"""What does each request; a request that is not here is no operation of a key server."""
 
 
 def _ids_of(request: Request[Any]) -> tuple[str, ...]:
@@ -300,13 +312,9 @@ def _ids_of(request: Request[Any]) -> tuple[str, ...]:
 # ---- before and after ---------------------------------------------------------------------
 
 
-@contextmanager
-def _storage() -> Iterator[None]:
+def _refused_storage(error: OSError) -> GeneralFailure:
     """A full or failing disk is an answer of the server, not a fault in its program."""
-    try:
-        yield
-    except OSError as error:
-        raise GeneralFailure(f"the key server's storage refused: {error.strerror}") from error
+    return GeneralFailure(f"the key server's storage refused: {error.strerror}")
 
 
 def _reply(outcome: T | ProductError) -> T:
@@ -321,24 +329,15 @@ def _check(requests: Sequence[Request[Any]]) -> None:
     Lists read the database, which has nothing of the batch yet: they stand alone.
     """
     created = False
-    if len(requests) > 1 and any(request.operation in _LISTS for request in requests):
-        raise InvalidField("Locate and Query Audit are no part of a batch")
     for request in requests:
-        match request:
-            case operations.Create():
-                _check_template(request)
-                created = True
-            case operations.Locate():
-                _check_limit(request.maximum_items)
-            case operations.QueryAudit():
-                _check_limit(request.maximum_items)
-                if not 0 <= request.after < 2**63:
-                    raise InvalidField("after: a row number is meant")
-            case (
-                operations.ObjectRequest(unique_identifier=None)
-                | operations.Get(unique_identifiers=None)
-            ) if not created:
-                raise InvalidField(f"{request.operation} names no key, and none was created before")
+        kind = type(request)
+        if kind in _CHECKS:
+            _CHECKS[kind](request)
+        if kind in _LISTS and len(requests) > 1:
+            raise InvalidField("Locate and Query Audit are no part of a batch")
+        created = created or kind is operations.Create
+        if request.needs_placeholder and not created:
+            raise InvalidField(f"{request.operation} names no key, and none was created before")
 
 
 def _check_template(request: operations.Create) -> None:
@@ -349,6 +348,15 @@ def _check_template(request: operations.Create) -> None:
         raise InvalidField(f"only AES-256 keys to encrypt and decrypt are made here, not {given}")
 
 
-def _check_limit(limit: int) -> None:
-    if not 1 <= limit <= LIST_LIMIT:
-        raise InvalidField(f"limit {limit}: 1 to {LIST_LIMIT}")
+def _check_list(request: operations.Locate | operations.QueryAudit) -> None:
+    if not 1 <= request.maximum_items <= LIST_LIMIT:
+        raise InvalidField(f"limit {request.maximum_items}: 1 to {LIST_LIMIT}")
+    if isinstance(request, operations.QueryAudit) and not 0 <= request.after < 2**63:
+        raise InvalidField("after: a row number is meant")
+
+
+_CHECKS: Final[dict[type[Request[Any]], Callable[[Any], None]]] = {
+    operations.Create: _check_template,
+    operations.Locate: _check_list,
+    operations.QueryAudit: _check_list,
+}

@@ -46,6 +46,11 @@ class Request(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         """Whether it is about one object that it names, so that the object's scope counts."""
         return False
 
+    @property
+    def needs_placeholder(self) -> bool:
+        """Whether it means the object that a Create before it in the batch has made."""
+        return False
+
 
 class ObjectRequest(Request[R], Generic[R], frozen=True, kw_only=True):
     """A request about one managed object; ``unique_identifier`` None is the ID Placeholder."""
@@ -56,6 +61,11 @@ class ObjectRequest(Request[R], Generic[R], frozen=True, kw_only=True):
     def names_an_object(self) -> bool:
         """See ``Request``."""
         return self.unique_identifier is not None
+
+    @property
+    def needs_placeholder(self) -> bool:
+        """See ``Request``."""
+        return self.unique_identifier is None
 
 
 # ---- Create (KMIP 1.4 section 4.1) -------------------------------------------------------------
@@ -107,6 +117,11 @@ class Get(Request[Got], frozen=True, kw_only=True):
 
     operation: ClassVar[Operation] = Operation.GET
     unique_identifiers: tuple[KeyId, ...] | None = None
+
+    @property
+    def needs_placeholder(self) -> bool:
+        """See ``Request``."""
+        return self.unique_identifiers is None
 
 
 class Attributes(msgspec.Struct, frozen=True, kw_only=True):

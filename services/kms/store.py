@@ -61,6 +61,8 @@ _COLUMNS: Final = (
     "wrapped, changed"
 )
 _SELECT: Final = f"SELECT {_COLUMNS}, tag FROM keys "  # noqa: S608 - constants only
+_FIND: Final = _SELECT + "WHERE key_id = ?"
+_FIND_CREATED: Final = _SELECT + "WHERE scope = ? AND operation_id = ?"
 _INSERT: Final = f"INSERT INTO keys ({_COLUMNS}, tag) VALUES ({', '.join('?' * 16)})"  # noqa: S608
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -120,7 +122,7 @@ def attributes(row: KeyRow) -> Attributes:
 
 def find(connection: sqlite3.Connection, vault: Vault, key_id: KeyId) -> KeyRow | None:
     """The key; ``CryptographicFailure`` if its row is not as this server wrote it."""
-    found = connection.execute(_SELECT + "WHERE key_id = ?", (key_id,)).fetchone()
+    found = connection.execute(_FIND, (key_id,)).fetchone()
     return None if found is None else _verified(vault, found)
 
 
@@ -128,9 +130,7 @@ def find_created(
     connection: sqlite3.Connection, vault: Vault, scope: str, operation_id: str
 ) -> KeyRow | None:
     """The key that this operation has made, if it has."""
-    found = connection.execute(
-        _SELECT + "WHERE scope = ? AND operation_id = ?", (scope, operation_id)
-    ).fetchone()
+    found = connection.execute(_FIND_CREATED, (scope, operation_id)).fetchone()
     return None if found is None else _verified(vault, found)
 
 

@@ -7,6 +7,7 @@ entries of the trail are appended together. When the message fails, its drafts a
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -40,15 +41,22 @@ class FreshKey(NamedTuple):
 class Work:
     """One message inside of its transaction; ``at`` is the server's time, in Unix seconds.
 
-    ``placeholder`` is KMIP's ID Placeholder; ``repeated`` says that the Create which set it had
+    ``fresh`` are the keys that its Creates may take, in order. ``placeholder`` is KMIP's ID
+    Placeholder; ``repeated`` says that the Create which set it had
     made its key before.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, vault: Vault, caller: Caller, at: float
+        self,
+        connection: sqlite3.Connection,
+        vault: Vault,
+        caller: Caller,
+        at: float,
+        fresh: Iterable[FreshKey] = (),
     ) -> None:
         self.connection, self.vault = connection, vault
         self.caller, self.at = caller, at
+        self.fresh = iter(fresh)
         self.placeholder = KeyId("")
         self.repeated = False
         self._trail = Trail(connection, vault, at)

@@ -1,4 +1,4 @@
 """The ways in to a key server; each proves the caller and turns messages into ``operations``.
 
-- ``bus``  requests on the data bus, and at the operator's door of the server itself
+- ``bus``  requests on the data bus, and from the console of the server itself
 """

@@ -2,14 +2,14 @@
 
 Its lists are bounded by what fits into one message of the data bus: a request for more is
 ``ResponseTooLarge`` before anything of it happens, and lists that the server chooses itself end
-where a message does. The operator at the server's own door comes over the control plane, whose
+where a message does. The operator at the server's own console comes over the control plane, whose
 messages hold every list there can be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -18,7 +18,7 @@ from protocol.messages import kms as m
 from protocol.messages.base import Sealed
 from protocol.messages.pages import first_page, fits
 from protocol.secret import KeyMaterial
-from protocol.terms import KeyId, KmipState
+from protocol.terms import KeyId
 from services.kms import operations
 from services.kms.access import Caller, caller_at
 from services.kms.config import KmsConfig
@@ -56,14 +56,15 @@ class BusDoor(Service):
         ]
         batch += [operations.Activate()] if message.activate else []
         batch += [operations.Get()] if message.get else []
-        key_id, state, material = KeyId(""), KmipState.PRE_ACTIVE, None
-        for response in await self.core.batch(self._caller(peer), batch):
-            match response:
-                case operations.Created() | operations.StateChanged():
-                    key_id, state = response.unique_identifier, response.state
-                case operations.Got(keys=(got,)) if got.material is not None:
-                    material = Sealed.of(got.material)
-        return m.KeyCreated(key_id=key_id, state=state, material=material)
+        responses = await self.core.batch(self._caller(peer), batch)
+        created, material = cast(operations.Created, responses[0]), None
+        state = created.state
+        if message.activate:
+            state = cast(operations.StateChanged, responses[1]).state
+        if message.get:
+            [got] = cast(operations.Got, responses[-1]).keys
+            material = None if got.material is None else Sealed.of(got.material)
+        return m.KeyCreated(key_id=created.unique_identifier, state=state, material=material)
 
     @serves(m.GetKeys)
     async def get_keys(self, message: m.GetKeys, peer: Peer) -> m.KeyValues:
