@@ -1,4 +1,4 @@
-"""What error ids and rules mean; rules are those of ``docs/rules.md``, which code cites."""
+"""What error ids, rules and knobs mean; rules are those of ``docs/rules.md``, which code cites."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Final
 
 import msgspec
 
-from lab.api.answers.local import Error, ErrorList, Rule, RuleList
+from lab.api.answers.local import Error, ErrorList, Knob, KnobList, Rule, RuleList
 from lab.errors import KeysteadError, all_ids, explanation_of
+from services.knobs import KnobRow, near, table
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "rules.md"
 _HEADING: Final = re.compile(r"^(#{2,3}) (?:([A-Z]+-?\d+[a-z]?): )?(.+)$")
@@ -63,6 +64,24 @@ def errors() -> ErrorList:
     return ErrorList(items=tuple(_error(id) for id in all_ids()))
 
 
+def knobs() -> KnobList:
+    """Every knob of a lab file, by name."""
+    return KnobList(items=tuple(_knob(row) for row in table().values()))
+
+
+def knob(name: str) -> Knob:
+    """The knob of that name; KS-USE-002 with a near one."""
+    row = table().get(name)
+    if row is None:
+        text = f"there is no knob {name}{near(name)}"
+        raise KeysteadError("KS-USE-002", text, "`keystead explain knob` lists all")
+    return _knob(row)
+
+
+def _knob(row: KnobRow) -> Knob:
+    return Knob(**msgspec.structs.asdict(row))
+
+
 def explained(id: str) -> Error | Rule:
     """The rule or the error of that id, whatever its case; KS-USE-002 with near ones."""
     rule = rule_of(id)
@@ -70,8 +89,8 @@ def explained(id: str) -> Error | Rule:
         return rule
     if explanation_of(id.upper()) is not None:
         return _error(id.upper())
-    near = difflib.get_close_matches(id.upper(), [*all_ids(), *all_rules()], n=3, cutoff=0.6)
-    more = f"; did you mean {', '.join(near)}?" if near else ""
+    others = difflib.get_close_matches(id.upper(), [*all_ids(), *all_rules()], n=3, cutoff=0.6)
+    more = f"; did you mean {', '.join(others)}?" if others else ""
     raise KeysteadError(
         "KS-USE-002",
         f"there is no error and no rule {id}{more}",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from lab.api.answers.local import BenchmarkList, BenchmarkRow, KnownBenchmark
 from lab.bench.benchmark import Benchmark, CannotRun, Figures, NotMeasured, Report
 from lab.bench.machine import describe, load
 from lab.bench.staging import home
@@ -94,21 +95,36 @@ def exit_code(results: Sequence[BenchmarkResult]) -> int:
     return CANNOT_RUN if any(r.outcome is Outcome.CANNOT_RUN for r in results) else 0
 
 
-def row(result: BenchmarkResult) -> dict[str, Any]:
-    """A result as plain values, the row of the table and the item of the document."""
-    benchmark, values = result.benchmark, list(result.values)
-    return {
-        "benchmark": benchmark.name,
-        "measures": benchmark.measures,
-        "outcome": result.outcome.value,
-        "unit": benchmark.unit,
-        "min": min(values) if values else None,
-        "median": statistics.median(values) if values else None,
-        "max": max(values) if values else None,
-        "bar": f"{benchmark.bar.sense} {benchmark.bar.limit:g}",
-        "met": result.met,
-        "met_at_best": result.met_at_best,
-        "values": values,
-        "details": dict(result.details),
-        "text": result.text,
-    }
+def row(result: BenchmarkResult) -> BenchmarkRow:
+    """A result as the row of the report."""
+    benchmark, values = result.benchmark, result.values
+    return BenchmarkRow(
+        benchmark=benchmark.name,
+        measures=benchmark.measures,
+        outcome=result.outcome.value,
+        unit=benchmark.unit,
+        min=min(values) if values else None,
+        median=statistics.median(values) if values else None,
+        max=max(values) if values else None,
+        bar=bar(benchmark),
+        met=result.met,
+        met_at_best=result.met_at_best,
+        values=values,
+        details=dict(result.details),
+        text=result.text,
+    )
+
+
+def known(benchmarks: Sequence[type[Benchmark]]) -> BenchmarkList:
+    """What could be run."""
+    return BenchmarkList(
+        items=tuple(
+            KnownBenchmark(benchmark=b.name, measures=b.measures, unit=b.unit, bar=bar(b))
+            for b in benchmarks
+        )
+    )
+
+
+def bar(benchmark: Benchmark | type[Benchmark]) -> str:
+    """What the median has to meet, as people read it."""
+    return f"{benchmark.bar.sense} {benchmark.bar.limit:g}"

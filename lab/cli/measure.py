@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
 from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import Column, Row, document, field, is_document, pairs, plain, say, show
+from lab.cli.output import Column, document, field, is_document, pairs, plain, say, show
 from lab.errors import KeysteadError
+
+if TYPE_CHECKING:
+    from lab.api.answers.local import BenchmarkReport, BenchmarkRow
 
 LONGEST = 100  # repeats
 
@@ -36,36 +39,23 @@ def bench(
     if not 1 <= repeat <= LONGEST:
         raise KeysteadError("KS-USE-003", f"--repeat {repeat}: 1 to {LONGEST}")
     wanted = chosen(names)
-    if list_:
-        items = [
-            {"benchmark": b.name, "measures": b.measures, "unit": b.unit, "bar": _bar(b)}
-            for b in wanted
-        ]
-        columns = tuple(field(n) for n in ("benchmark", "measures", "bar", "unit"))
-        show({"kind": "BenchmarkList", "items": items}, options.output, columns, key="benchmark")
-        return 0
-    from lab.bench.runner import exit_code, row, run
+    from lab.api.answers.local import BenchmarkReport
+    from lab.bench.runner import exit_code, known, row, run
 
+    if list_:
+        columns = tuple(field(n) for n in ("benchmark", "measures", "bar", "unit"))
+        show(known(wanted), options.output, columns, key="benchmark")
+        return 0
     made = [b(quick=quick) for b in wanted]
     results, machine = asyncio.run(run(made, repeat, say))
-    answer = {
-        "kind": "BenchmarkReport",
-        "quick": quick,
-        "repeat": repeat,
-        "machine": machine,
-        "items": [row(r) for r in results],
-    }
-    _print(answer, options)
+    items = tuple(row(r) for r in results)
+    _print(BenchmarkReport(quick=quick, repeat=repeat, machine=machine, items=items), options)
     return exit_code(results)
 
 
-def _bar(benchmark: Any) -> str:
-    return f"{benchmark.bar.sense} {benchmark.bar.limit:g}"
-
-
-def _print(answer: dict[str, Any], options: Options) -> None:
+def _print(report: BenchmarkReport, options: Options) -> None:
     if is_document(options.output):
-        document(answer, options.output)
+        document(report, options.output)
         return
     columns: tuple[Column, ...] = (
         field("benchmark"),
@@ -76,24 +66,24 @@ def _print(answer: dict[str, Any], options: Options) -> None:
         ("MET", _met),
     )
     wide: tuple[Column, ...] = (("DETAILS", _details),)
-    show(answer, options.output, columns, wide, key="benchmark")
+    show(report, options.output, columns, wide, key="benchmark")
     if options.output.value != "name":
         plain("")
-        pairs([(name.replace("_", " "), str(value)) for name, value in answer["machine"].items()])
+        pairs([(name.replace("_", " "), str(value)) for name, value in report.machine.items()])
 
 
 def _figure(name: str) -> Any:
-    def shown(item: Row) -> str | None:
-        value = item[name]
+    def shown(item: BenchmarkRow) -> str | None:
+        value = getattr(item, name)
         return None if value is None else f"{value:.4g}" if value < 1000 else f"{value:.0f}"
 
     return shown
 
 
-def _met(item: Row) -> str:
-    match item["met"], item["met_at_best"]:
+def _met(item: BenchmarkRow) -> str:
+    match item.met, item.met_at_best:
         case None, _:
-            return f"{item['outcome']}: {item['text']}"
+            return f"{item.outcome}: {item.text}"
         case True, _:
             return "yes"
         case False, True:
@@ -102,8 +92,8 @@ def _met(item: Row) -> str:
             return "no"
 
 
-def _details(item: Row) -> dict[str, str]:
-    return {name: f"{value:.4g}" for name, value in item["details"].items()}
+def _details(item: BenchmarkRow) -> dict[str, str]:
+    return {name: f"{value:.4g}" for name, value in item.details.items()}
 
 
 def register(app: App) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from lab.api.answers.base import Answer
+from protocol.terms import Role
 
 
 class Brokers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -105,6 +108,24 @@ class RuleList(Answer, frozen=True, kw_only=True):
     items: tuple[Rule, ...]
 
 
+class Knob(Answer, frozen=True, kw_only=True):
+    """A knob of a lab file: what it decides, its range in words, the rule, and who reads it."""
+
+    name: str
+    text: str
+    default: Any
+    unit: str
+    values: str
+    rule: str
+    read_by: tuple[Role, ...]
+
+
+class KnobList(Answer, frozen=True, kw_only=True):
+    """Knobs by name."""
+
+    items: tuple[Knob, ...]
+
+
 class ShippedExperiment(msgspec.Struct, frozen=True, kw_only=True):
     """An experiment that comes with keystead, and its file."""
 
@@ -161,6 +182,51 @@ class DoctorReport(Answer, frozen=True, kw_only=True):
     items: tuple[ProbeFinding, ...]
 
 
+class KnownBenchmark(msgspec.Struct, frozen=True, kw_only=True):
+    """A benchmark: what it measures, in which unit, and the bar that its median has to meet."""
+
+    benchmark: str
+    measures: str
+    unit: str
+    bar: str
+
+
+class BenchmarkList(Answer, frozen=True, kw_only=True):
+    """Benchmarks in the order in which they run."""
+
+    items: tuple[KnownBenchmark, ...]
+
+
+class BenchmarkRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of one benchmark; None and empty when it was not measured, and why.
+
+    ``met``: its median keeps the bar; ``met_at_best``: its best repeat does.
+    """
+
+    benchmark: str
+    measures: str
+    outcome: str
+    unit: str
+    min: float | None
+    median: float | None
+    max: float | None
+    bar: str
+    met: bool | None
+    met_at_best: bool | None
+    values: tuple[float, ...]
+    details: dict[str, float]
+    text: str
+
+
+class BenchmarkReport(Answer, frozen=True, kw_only=True):
+    """Figures of this machine; ``quick``: with less of everything, so that they say little."""
+
+    quick: bool
+    repeat: int
+    machine: dict[str, Any]
+    items: tuple[BenchmarkRow, ...]
+
+
 LOCAL: tuple[type[Answer], ...] = (
     Lab,
     LabDown,
@@ -170,8 +236,12 @@ LOCAL: tuple[type[Answer], ...] = (
     ErrorList,
     Rule,
     RuleList,
+    Knob,
+    KnobList,
     ExperimentList,
     LintReport,
     RunList,
     DoctorReport,
+    BenchmarkList,
+    BenchmarkReport,
 )

@@ -77,10 +77,10 @@ def test_a_bar_knows_its_side(sense: Sense, below: bool, at: bool, above: bool) 
 async def test_the_median_is_judged_and_the_best_beside_it() -> None:
     results, machine = await run([Given()], 3, quiet)
     made = row(results[0])
-    assert (made["min"], made["median"], made["max"]) == (1.0, 2.5, 3.0)
-    assert made["values"] == [3.0, 1.0, 2.5]
-    assert made["details"] == {"twice": 5.0}
-    assert (made["met"], made["met_at_best"]) == (False, True)
+    assert (made.min, made.median, made.max) == (1.0, 2.5, 3.0)
+    assert made.values == (3.0, 1.0, 2.5)
+    assert made.details == {"twice": 5.0}
+    assert (made.met, made.met_at_best) == (False, True)
     assert exit_code(results) == 0  # slow is no error
     assert {"load_at_start", "load_at_end"} <= set(machine)
 
@@ -104,7 +104,7 @@ async def test_one_that_cannot_run_ends_alone_with_exit_5(error: Callable[[], Ex
     assert [r.outcome for r in results] == [Outcome.CANNOT_RUN, Outcome.MEASURED]
     assert exit_code(results) == CANNOT_RUN == 5
     made = row(results[0])
-    assert made["text"] and made["met"] is None and made["median"] is None
+    assert made.text and made.met is None and made.median is None
 
 
 async def test_an_error_inside_a_group_is_told_by_its_own_text() -> None:
@@ -112,7 +112,7 @@ async def test_an_error_inside_a_group_is_told_by_its_own_text() -> None:
         error = lambda: ExceptionGroup("unhandled", [RuntimeError("inside")])  # noqa: E731
 
     results, _ = await run([Failing()], 1, quiet)
-    assert row(results[0])["text"] == "RuntimeError: inside"
+    assert row(results[0]).text == "RuntimeError: inside"
 
 
 async def test_what_is_measured_elsewhere_is_no_failure() -> None:

@@ -338,7 +338,7 @@ def test_an_interrupt_ends_with_130(
 ) -> None:
     from lab.cli.main import main
 
-    def call(options: Options, verb: str, /, **arguments: Any) -> Any:
+    def call(options: Options, command: Command[Any]) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("lab.cli.vms.call", call)
