@@ -35,7 +35,7 @@ from lab.api.table import perform
 from lab.api.wire import decode_answer, encode_command
 from lab.errors import KeysteadError
 from lab.processes.process_lab import ProcessLab
-from lab.simulation.sim_lab import simulations
+from lab.simulation.worker import simulations
 from lab.topology.lab_file import Topology, load, plan
 from lab.topology.provision import provision
 from services.runtime.real.world import LabTime
@@ -138,7 +138,7 @@ class Lab:
         topology = msgspec.msgpack.encode(self.topology)
         return Simulated(
             await Conversation.open(
-                "lab.simulation.sim_lab:serve",
+                "lab.simulation.worker:serve",
                 topology,
                 self.seed,
                 self._patch,

@@ -1,4 +1,4 @@
-"""What real and simulated labs share: every verb of ``chaos.lab.Lab`` that goes to an agent.
+"""What real and simulated labs share: everything of ``chaos.lab.Lab`` that goes to an agent.
 
 A subclass says how a control message reaches the agent of a node, and does what is different:
 processes, the broker, and time.

@@ -15,12 +15,11 @@ from chaos.lab import Directory
 from chaos.selectors import select_nodes, select_vms
 from lab.core import LabCore
 from lab.errors import KeysteadError
+from lab.topology.provision import Report
 from protocol.messages.agent import NodeSpec
 from protocol.terms import NodeName, Role, VmName
 
 N = TypeVar("N", bound=str)
-Report = Callable[[str, int, int], None]
-"""Hears of long work: a text, a step, and how many steps there are (0: nobody knows)."""
 
 
 def _unheard(text: str, step: int, total: int) -> None:

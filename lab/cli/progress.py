@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
 from lab.cli.output import console, json_line, say
-
-Report = Callable[[str, int, int], None]
+from lab.supervise.launching import Report
 
 
 class Style(StrEnum):

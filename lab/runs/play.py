@@ -27,7 +27,8 @@ from lab.runs.store import (
     new_run,
     python_version,
 )
-from lab.simulation.sim_lab import SimLab, make, simulations
+from lab.simulation.sim_lab import SimLab, make
+from lab.simulation.worker import simulations
 from lab.topology.lab_file import Topology
 from lab.topology.provision import provision
 from services.runtime.real.world import LabTime

@@ -1,24 +1,17 @@
 """A lab in virtual time: every node in one process, replayable from a seed.
 
-It runs in a worker of its own (``services.runtime.sim.runner``); ``serve`` is the worker's main
-for a conversation, in which the world stands still between two commands. Implements
-``chaos.lab.Lab`` with ``LabCore``.
+It runs in a process of its own (``worker``, or a test's). Implements ``chaos.lab.Lab`` with
+``LabCore``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
-import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-import msgspec
-
 from chaos.keeper import FaultKeeper
 from lab.api.session import Session
-from lab.api.table import perform
-from lab.api.wire import decode_command, encode_answer
 from lab.core import LabCore
 from lab.errors import KeysteadError
 from lab.topology.lab_file import Topology
@@ -29,7 +22,6 @@ from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
 from services.catalog import recipe
 from services.runtime.agent import Agent
-from services.runtime.forking.blocking import ForkServer
 from services.runtime.sim.bus import SimBroker, TapCallback
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.trace import Trace
@@ -78,7 +70,7 @@ class SimLab(LabCore):
         return result
 
     def defects(self) -> list[str]:
-        """What makes a run worthless: reaching outside of the simulation, exceptions that
+        """What makes a run worthless: reaching out of the simulation, exceptions that
         nobody took."""
         return [*self.loop.escapes, *(f"unhandled: {text}" for text in self.loop.unhandled)]
 
@@ -196,39 +188,3 @@ def make(topology: Topology, seed: int, **options: Any) -> tuple[SimLab, Session
 
     lab.run(begin())
     return lab, session
-
-
-@functools.cache
-def simulations() -> ForkServer:
-    """This process's fork server with everything of a simulated lab imported."""
-    server = ForkServer((__name__,))
-    atexit.register(server.close)
-    return server
-
-
-def serve(topology: bytes, seed: int, patch: str = "") -> Callable[[str, bytes], bytes]:
-    """The worker's main: a ready lab, and a handler of calls. ``patch`` names a module that is
-    imported before any node is made (``tests.mutations.bugs``).
-
-    Calls are ``command`` (as ``lab.api.wire`` encodes them), ``sleep`` (a float: lab seconds) and
-    ``trace`` (the hash). A ``KeysteadError`` reaches the caller as it is: the conversation
-    carries exceptions.
-    """
-    if patch:
-        __import__(patch)
-    lab, session = make(msgspec.msgpack.decode(topology, type=Topology), seed)
-
-    lab.world.spawn(None, "leases", session.keeper.keep_leases(lab.lease_tick))
-
-    def handle(call: str, payload: bytes) -> bytes:
-        match call:
-            case "trace":
-                return msgspec.msgpack.encode(lab.loop.trace.hash())
-            case "sleep":
-                lab.run(lab.sleep(msgspec.msgpack.decode(payload, type=float)))
-                return msgspec.msgpack.encode(lab.monotonic())
-            case _:
-                answer = lab.run(perform(session, decode_command(payload)))
-                return bytes(encode_answer(answer))
-
-    return handle

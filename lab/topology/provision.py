@@ -29,7 +29,8 @@ from services.runtime.each import for_each
 
 BOOTS_AT_ONCE = 64
 PARALLEL = 8  # VM tasks at once: a person's script would not do more either
-Report = Callable[[str, int, int], None]  # text, step, total
+Report = Callable[[str, int, int], None]
+"""Hears of long work: a text, a step, and how many steps there are (0: nobody knows)."""
 
 
 async def provision(lab: LabCore, report: Report) -> None:

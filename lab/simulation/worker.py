@@ -1,0 +1,56 @@
+"""The process that holds a simulated lab and answers its commands, one after another.
+
+The world stands still between two calls, and goes on while one is being answered.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+from collections.abc import Callable
+
+import msgspec
+
+from lab.api.table import perform
+from lab.api.wire import decode_command, encode_answer
+from lab.simulation.sim_lab import make
+from lab.topology.lab_file import Topology
+from services.runtime.forking.blocking import ForkServer
+
+
+@functools.cache
+def simulations() -> ForkServer:
+    """This process's fork server with everything of a simulated lab imported."""
+    server = ForkServer((__name__,))
+    atexit.register(server.close)
+    return server
+
+
+def serve(topology: bytes, seed: int, patch: str = "") -> Callable[[str, bytes], bytes]:
+    """The worker's main: a ready lab, and a handler of calls. ``patch`` names a module that is
+    imported before any node is made (``tests.mutations.bugs``).
+
+    Calls are ``command`` (as ``lab.api.wire`` encodes them), ``sleep`` (a float: lab seconds) and
+    ``trace`` (the hash). A ``KeysteadError`` reaches the caller as it is: the conversation
+    carries exceptions.
+    """
+    if patch:
+        __import__(patch)
+    lab, session = make(msgspec.msgpack.decode(topology, type=Topology), seed)
+
+    lab.world.spawn(None, "leases", session.keeper.keep_leases(lab.lease_tick))
+
+    def handle(call: str, payload: bytes) -> bytes:
+        match call:
+            case "trace":
+                return msgspec.msgpack.encode(lab.loop.trace.hash())
+            case "sleep":
+                lab.run(lab.sleep(msgspec.msgpack.decode(payload, type=float)))
+                return msgspec.msgpack.encode(lab.monotonic())
+            case "command":
+                answer = lab.run(perform(session, decode_command(payload)))
+                return bytes(encode_answer(answer))
+            case _:
+                raise ValueError(f"{call} is no call to a simulated lab")
+
+    return handle
