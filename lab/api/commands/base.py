@@ -36,8 +36,9 @@ def answer_type(command: type[Command[A]]) -> type[A]:
     Only the module of that answer is imported, since a command line pays for each import.
     """
     for base in getattr(command, "__orig_bases__", ()):
-        name = getattr(get_args(base)[0], "__forward_arg__", "") if get_args(base) else ""
-        if get_origin(base) is Command and name:
+        origin, arguments = get_origin(base), get_args(base)
+        name = getattr(arguments[0], "__forward_arg__", "") if arguments else ""
+        if isinstance(origin, type) and issubclass(origin, Command) and name:
             module = import_module(_ELSEWHERE.get(name, "lab.api.answers"))
             found: type[A] = getattr(module, name)
             return found

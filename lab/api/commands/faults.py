@@ -23,13 +23,6 @@ def _lease(lease_s: float | None) -> None:
         raise wrong(f"a fault for {lease_s:g}s: above 0s")
 
 
-def _share(share: float) -> None:
-    if not 0 <= share <= 1:
-        raise wrong(f"a share of {share:g}: it lies between 0 and 1 (0% and 100%)")
-    if share == 0:
-        raise wrong("a share of 0 changes nothing")
-
-
 class LinkCut(Command["Fault"], frozen=True, tag="link.cut"):
     """Cut the link between two nodes: senders see silence until their deadline.
 
@@ -63,34 +56,30 @@ class LinkDelay(Command["Fault"], frozen=True, tag="link.delay"):
             raise wrong(f"a delay of {self.delay_s:g}s and {self.jitter_s:g}s more: above 0s")
 
 
-class LinkLoss(Command["Fault"], frozen=True, tag="link.loss"):
+class _OfShare(Command["Fault"], frozen=True):
+    """A fault of a ``share`` (above 0, at most 1) of a link's messages."""
+
+    a: str
+    b: str
+    share: float
+    one_way: bool = False
+    lease_s: float | None = None
+
+    def __post_init__(self) -> None:
+        _ends(self.a, self.b)
+        _lease(self.lease_s)
+        if not 0 <= self.share <= 1:
+            raise wrong(f"a share of {self.share:g}: it lies between 0 and 1 (0% and 100%)")
+        if self.share == 0:
+            raise wrong("a share of 0 changes nothing")
+
+
+class LinkLoss(_OfShare, frozen=True, tag="link.loss"):
     """Lose a ``share`` (above 0, at most 1) of a link's messages."""
 
-    a: str
-    b: str
-    share: float
-    one_way: bool = False
-    lease_s: float | None = None
 
-    def __post_init__(self) -> None:
-        _ends(self.a, self.b)
-        _lease(self.lease_s)
-        _share(self.share)
-
-
-class LinkDup(Command["Fault"], frozen=True, tag="link.dup"):
+class LinkDup(_OfShare, frozen=True, tag="link.dup"):
     """Send a ``share`` (above 0, at most 1) of a link's messages twice."""
-
-    a: str
-    b: str
-    share: float
-    one_way: bool = False
-    lease_s: float | None = None
-
-    def __post_init__(self) -> None:
-        _ends(self.a, self.b)
-        _lease(self.lease_s)
-        _share(self.share)
 
 
 class LinkHeal(Command["HealReport"], frozen=True, tag="link.heal"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from lab.api.commands.base import Command, wrong
 
@@ -17,82 +17,55 @@ if TYPE_CHECKING:
         Tpm,
     )
 
-
-def _at_least_one(hosts: tuple[str, ...]) -> None:
-    if not hosts:
-        raise wrong("name at least one host")
+A = TypeVar("A", covariant=True)
 
 
-class HostPowerOn(Command["HostPowerList"], frozen=True, tag="host.power-on"):
+class _OfHosts(Command[A], Generic[A], frozen=True):
+    """``hosts`` are names or selectors (``esxi-[001-003]``, ``site:edge``, ``vcenter``)."""
+
+    hosts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.hosts:
+            raise wrong("name at least one host")
+
+
+class HostPowerOn(_OfHosts["HostPowerList"], frozen=True, tag="host.power-on"):
     """Press the power button of these nodes; returns when each has started or halted.
 
-    ``hosts`` are names or selectors (``esxi-[001-003]``, ``site:edge``, ``vcenter``);
     ``options`` are typed at the boot loader (``encryptionRecoveryKey``).
     """
 
-    hosts: tuple[str, ...]
     options: dict[str, str] = {}
 
-    def __post_init__(self) -> None:
-        _at_least_one(self.hosts)
 
-
-class HostReboot(Command["HostPowerList"], frozen=True, tag="host.reboot"):
+class HostReboot(_OfHosts["HostPowerList"], frozen=True, tag="host.reboot"):
     """Reboot in order: archive saved, TPM2_Shutdown, then a fresh measured boot.
 
     Returns when vCenter has seen the hosts' VMs as the hosts do, where it can hear them.
     """
 
-    hosts: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        _at_least_one(self.hosts)
-
-
-class HostPowerOff(Command["HostPowerList"], frozen=True, tag="host.power-off"):
+class HostPowerOff(_OfHosts["HostPowerList"], frozen=True, tag="host.power-off"):
     """Shut these nodes down in order: what they hold is saved first."""
 
-    hosts: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        _at_least_one(self.hosts)
-
-
-class HostCrash(Command["HostPowerList"], frozen=True, tag="host.crash"):
+class HostCrash(_OfHosts["HostPowerList"], frozen=True, tag="host.crash"):
     """A kernel crash: what was written survives, nothing more is saved; they stay off."""
 
-    hosts: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        _at_least_one(self.hosts)
-
-
-class HostPowerLoss(Command["HostPowerList"], frozen=True, tag="host.power-loss"):
+class HostPowerLoss(_OfHosts["HostPowerList"], frozen=True, tag="host.power-loss"):
     """Pull the power, and give it back at once unless ``stay_off``: only synced bytes survive."""
 
-    hosts: tuple[str, ...]
     stay_off: bool = False
 
-    def __post_init__(self) -> None:
-        _at_least_one(self.hosts)
 
-
-class HostPause(Command["HostPauseList"], frozen=True, tag="host.pause"):
+class HostPause(_OfHosts["HostPauseList"], frozen=True, tag="host.pause"):
     """Stop the process of each node by signal (SIGSTOP): neither dead nor answering."""
 
-    hosts: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        _at_least_one(self.hosts)
-
-
-class HostResume(Command["HostPauseList"], frozen=True, tag="host.resume"):
+class HostResume(_OfHosts["HostPauseList"], frozen=True, tag="host.resume"):
     """Let paused processes go on."""
-
-    hosts: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        _at_least_one(self.hosts)
 
 
 class HostAdd(Command["Host"], frozen=True, tag="host.add"):

@@ -31,37 +31,30 @@ class VmEncrypt(Command["Vm"], frozen=True, tag="vm.encrypt"):
     provider: str = ""
 
 
-def _whom(vms: tuple[str, ...], host: str, on_host: bool) -> None:
-    if not vms and not host:
-        raise wrong("name VMs, or a host with --host")
-    if on_host and not host:
-        raise wrong("--on-host needs --host: vCenter is not asked")
+class _Power(Command["VmPowerList"], frozen=True):
+    """``vms`` are names or selectors (``vm-[01-04]``, ``all``), empty: all of ``host``."""
+
+    vms: tuple[str, ...] = ()
+    host: str = ""
+    on_host: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.vms and not self.host:
+            raise wrong("name VMs, or a host with --host")
+        if self.on_host and not self.host:
+            raise wrong("--on-host needs --host: vCenter is not asked")
 
 
-class VmOn(Command["VmPowerList"], frozen=True, tag="vm.on"):
+class VmOn(_Power, frozen=True, tag="vm.on"):
     """Power VMs on, by name or selector (``vm-[01-04]``, ``all``), or all of ``host``.
 
     One that is refused does not keep the others from being asked. ``on_host``: ask ``host``
     itself, as its administrator, which works while vCenter is down.
     """
 
-    vms: tuple[str, ...] = ()
-    host: str = ""
-    on_host: bool = False
 
-    def __post_init__(self) -> None:
-        _whom(self.vms, self.host, self.on_host)
-
-
-class VmOff(Command["VmPowerList"], frozen=True, tag="vm.off"):
+class VmOff(_Power, frozen=True, tag="vm.off"):
     """Power VMs off; the fields are those of ``VmOn``."""
-
-    vms: tuple[str, ...] = ()
-    host: str = ""
-    on_host: bool = False
-
-    def __post_init__(self) -> None:
-        _whom(self.vms, self.host, self.on_host)
 
 
 class VmUnlock(Command["Vm"], frozen=True, tag="vm.unlock"):
