@@ -10,6 +10,8 @@ import tomllib
 from importlib import metadata
 from typing import Any
 
+import msgspec
+
 from lab.api.answers.local import Brokers, Lab, LabDown, LabList, ListedLab, Version
 from lab.brokers.program import find_server
 from lab.errors import KeysteadError
@@ -69,7 +71,7 @@ def _lab_file(source: str, changes: dict[str, Any], name: str) -> dict[str, Any]
 def _refuse_without_tpm(file: dict[str, Any]) -> None:
     """``model`` is no TPM: a lab of real processes that sealed into it would show nothing; a
     host without TPM is legal."""
-    backends = launching.summary(file)["tpm"]
+    backends = launching.size_of(file).tpm
     if backends.get("model"):
         raise KeysteadError(
             "KS-USE-003",
@@ -98,7 +100,7 @@ def started(start: Start, state: str, seconds: float) -> Lab:
         state=state,
         seconds=round(seconds, 2),
         brokers=Brokers(server=server, **ports),
-        **launching.summary(record.file, len(record.hosts_added)),
+        **msgspec.structs.asdict(launching.size_of(record.file, len(record.hosts_added))),
         seed=record.seed,
         folder=str(start.folder.path),
         supervisor=start.folder.supervisor(),
@@ -113,7 +115,7 @@ def _three_things(record: LabRecord) -> tuple[str, ...]:
     found = [f"keystead get vms{more}"]
     if kms:
         found.append(f"keystead link cut vcenter {kms[0]}{more}")
-    if launching.summary(record.file)["hosts"]:
+    if launching.size_of(record.file).hosts:
         found.append(f"keystead host reboot esxi-001{more}")
     return (*found, f"keystead status{more}", f"keystead get nodes{more}")[:3]
 
@@ -154,8 +156,8 @@ def _listed(folder: LabFolder) -> ListedLab | None:
     if state is None:
         return None
     if record is not None:
-        short = launching.summary(record.file, len(record.hosts_added))
-        known |= {k: short[k] for k in ("hosts", "vms", "pace")} | {"seed": record.seed}
+        size = launching.size_of(record.file, len(record.hosts_added))
+        known |= {"hosts": size.hosts, "vms": size.vms, "pace": size.pace, "seed": record.seed}
     return ListedLab(state=state.value, **known)
 
 

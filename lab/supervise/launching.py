@@ -21,6 +21,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lab.errors import KeysteadError
 from lab.supervise.state_folder import LabFolder, LabRecord, state_home
 
@@ -73,8 +75,18 @@ def not_running(folder: LabFolder) -> KeysteadError:
             return KeysteadError("KS-LAB-002", f"the lab {folder.name} is being started or stopped")
 
 
-def summary(file: Mapping[str, Any], added: int = 0) -> dict[str, Any]:
-    """What a Lab file (all overrides applied) comes to; ``added`` hosts came later.
+class LabSize(msgspec.Struct, frozen=True, kw_only=True):
+    """What a Lab file comes to; ``tpm`` counts hosts by what lies under them."""
+
+    pace: float
+    processes: int
+    hosts: int
+    vms: int
+    tpm: dict[str, int]
+
+
+def size_of(file: Mapping[str, Any], added: int = 0) -> LabSize:
+    """The size of a lab of this file (all overrides applied); ``added`` hosts came later.
 
     ``processes``: one supervisor, one fork server, two brokers, and the agents.
     """
@@ -85,13 +97,13 @@ def summary(file: Mapping[str, Any], added: int = 0) -> dict[str, Any]:
     tpm: dict[str, int] = {}
     for host in hosts:
         tpm[host["tpm"]] = tpm.get(host["tpm"], 0) + host["count"]
-    return {
-        "pace": file["pace"],
-        "processes": agents + 4,
-        "hosts": sum(h["count"] for h in hosts) + added,
-        "vms": sum(c["vms"]["count"] for c in clusters),
-        "tpm": tpm,
-    }
+    return LabSize(
+        pace=file["pace"],
+        processes=agents + 4,
+        hosts=sum(h["count"] for h in hosts) + added,
+        vms=sum(c["vms"]["count"] for c in clusters),
+        tpm=tpm,
+    )
 
 
 def differences(old: object, new: object, where: str = "") -> list[str]:

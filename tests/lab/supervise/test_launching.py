@@ -93,11 +93,11 @@ def test_differences_name_the_place() -> None:
 )
 def test_the_summary_counts_what_the_plan_makes(changes: dict[str, Any]) -> None:
     file = load("default", **changes)
-    topology, short = plan(file), launch.summary(file.model_dump(mode="json"))
-    assert short["processes"] == len(topology.groups) + 4
-    assert short["vms"] == len(topology.vms)
-    assert short["hosts"] == sum(s.role.value == "esxi" for s in topology.nodes)
-    assert sum(short["tpm"].values()) == short["hosts"]
+    topology, size = plan(file), launch.size_of(file.model_dump(mode="json"))
+    assert size.processes == len(topology.groups) + 4
+    assert size.vms == len(topology.vms)
+    assert size.hosts == sum(s.role.value == "esxi" for s in topology.nodes)
+    assert sum(size.tpm.values()) == size.hosts
 
 
 def test_another_layout_is_told_with_its_fix() -> None:
