@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from abc import abstractmethod
 from collections import Counter
@@ -19,6 +18,7 @@ from chaos.units import Share
 from protocol.errors import ProductError
 from protocol.messages.agent import CanaryResult, CutRule, DelayRule, LinkRule, LossRule
 from protocol.terms import NodeName
+from services.runtime.each import try_each
 
 Edge = tuple[NodeName, NodeName]
 AT_ONCE = 64
@@ -191,21 +191,17 @@ async def ping(
     A canary gets ``within_s`` lab seconds, and on top the time that the rules in force hold it: one
     that is late on purpose is not taken for a lost one.
     """
-    results: dict[Edge, CanaryResult] = {}
-    gate = asyncio.Semaphore(AT_ONCE)
 
-    async def one(edge: Edge) -> None:
-        async with gate:
-            try:
-                patience = within_s + held_s(_on(lab, edge))[1]
-                results[edge] = await lab.canary(edge[0], edge[1], within_s=patience, count=count)
-            except ProductError:
-                return
+    async def one(edge: Edge) -> CanaryResult:
+        patience_s = within_s + held_s(_on(lab, edge))[1]
+        return await lab.canary(edge[0], edge[1], within_s=patience_s, count=count)
 
-    async with asyncio.TaskGroup() as group:
-        for edge in edges:
-            group.create_task(one(edge), name=f"canary-{edge[0]}-{edge[1]}")
-    return {edge: results[edge] for edge in edges if edge in results}
+    results = await try_each(edges, one, at_once=AT_ONCE, name="canary")
+    return {
+        edge: result
+        for edge, result in zip(edges, results, strict=True)
+        if isinstance(result, CanaryResult)
+    }
 
 
 async def counted(lab: Lab, nodes: list[NodeName], counter: str) -> int:

@@ -35,12 +35,12 @@ EventCallback = Callable[[str, Event], None]
 
 # A slow machine must not look like a lost link: 30 s until one is given up.
 CONTROL_OPTIONS = ConnectionOptions(
-    ping_interval=5,
+    ping_interval_s=5,
     max_outstanding_pings=6,
-    connect_timeout=5,
-    first_connect=10.0,
-    tcp_user_timeout=30.0,
-    unsent_limit=4 * CONTROL_SIZE_LIMIT,
+    connect_timeout_s=5,
+    first_connect_s=10.0,
+    tcp_user_timeout_s=30.0,
+    unsent_limit_bytes=4 * CONTROL_SIZE_LIMIT,
 )
 
 

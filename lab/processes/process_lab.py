@@ -32,13 +32,13 @@ from services.runtime.real.world import LabTime
 
 R = TypeVar("R", bound=Reply)
 
-CONTROL_FLOOR = 10.0  # real seconds that an agent gets at least
-LEASE_TICK = 0.5  # real seconds between looks at leases
-STOP_LIMIT = 20.0  # real seconds for the orderly stop of all nodes
+CONTROL_FLOOR_S = 10.0  # real seconds that an agent gets at least
+LEASE_TICK_S = 0.5  # real seconds between looks at leases
+STOP_LIMIT_S = 20.0  # real seconds for the orderly stop of all nodes
 
 
 @dataclass
-class Worker:
+class AgentProcess:
     """One agent: its name on the control broker, its process, its nodes."""
 
     name: str
@@ -62,8 +62,8 @@ class ProcessLab(LabCore):
         real = any(s.tpm is TpmBackend.LIBTPMS for s in topology.nodes)
         self.agents = Agents(folder / "logs" / "fork.err", real_tpms=real)
         self.agents.on_end = self._child_ended
-        self._workers: list[Worker] = []
-        self._of: dict[NodeName, Worker] = {}
+        self._processes: list[AgentProcess] = []
+        self._of: dict[NodeName, AgentProcess] = {}
         self._client: ControlClient | None = None
         self._respawns: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -77,24 +77,24 @@ class ProcessLab(LabCore):
     async def start(self) -> None:
         """Brokers, fork server, agents with their nodes (off). All or, on failure, nothing."""
         for number, nodes in enumerate(self.topology.groups, 1):
-            worker = Worker(agent_name(number), list(nodes))
+            process = AgentProcess(agent_name(number), list(nodes))
             self.identities.add_agent(number)
-            self._workers.append(worker)
-            self._of.update({node: worker for node in nodes})
+            self._processes.append(process)
+            self._of.update({node: process for node in nodes})
         try:
-            parts = (self.data.start, self.control.start, self.agents.start)
-            await for_each(parts, lambda start: start())
+            starts = (self.data.start, self.control.start, self.agents.start)
+            await for_each(starts, lambda start: start())
             seed = self.identities.control(SUPERVISOR).seed
             self._client = ControlClient(self.control.url, seed, SUPERVISOR)
             await self._client.open()
-            await for_each(self._workers, self._spawn)
+            await for_each(self._processes, self._spawn)
         except BaseException:
             await self.close()
             raise
 
-    async def _spawn(self, worker: Worker) -> None:
+    async def _spawn(self, process: AgentProcess) -> None:
         config = AgentConfig(
-            name=worker.name,
+            name=process.name,
             folder=str(self.folder),
             control_url=self.control.url,
             data_url=self.data.url,
@@ -104,24 +104,24 @@ class ProcessLab(LabCore):
             seed=self.seed,
             patch=self._patch,
         )
-        label = f"ks-{worker.nodes[0]}" if worker.nodes else "ks-agent"
-        worker.child = await self.agents.spawn(label, config)
-        for node in worker.nodes:
-            await self._tell(worker, AddNode(spec=self._specs[node]), CONTROL_FLOOR)
+        label = f"ks-{process.nodes[0]}" if process.nodes else "ks-agent"
+        process.child = await self.agents.spawn(label, config)
+        for node in process.nodes:
+            await self._tell(process, AddNode(spec=self._specs[node]), CONTROL_FLOOR_S)
             if self._firmware[node] != self._specs[node].firmware:
                 change = SetFirmware(node=node, firmware=self._firmware[node])
-                await self._tell(worker, change, CONTROL_FLOOR)
+                await self._tell(process, change, CONTROL_FLOOR_S)
         if self._desired.epoch:
-            await self._tell(worker, self.desired(), CONTROL_FLOOR)
-        worker.up.set()
+            await self._tell(process, self.desired(), CONTROL_FLOOR_S)
+        process.up.set()
 
     def _child_ended(self, child: ChildProcess) -> None:
         """A killed agent comes back with its nodes off, as a machine does that lost its kernel."""
-        worker = next((w for w in self._workers if w.child is child), None)
-        if worker is None or self._closing:
+        process = next((w for w in self._processes if w.child is child), None)
+        if process is None or self._closing:
             return
-        worker.up.clear()
-        task = asyncio.get_running_loop().create_task(self._spawn(worker))
+        process.up.clear()
+        task = asyncio.get_running_loop().create_task(self._spawn(process))
         self._respawns.add(task)
         task.add_done_callback(self._respawns.discard)
 
@@ -142,7 +142,7 @@ class ProcessLab(LabCore):
     async def _stop_nodes(self) -> None:
         last = {self.vcenter, *(s.node for s in self.topology.nodes if s.role.value == "kms")}
         try:
-            async with asyncio.timeout(STOP_LIMIT):
+            async with asyncio.timeout(STOP_LIMIT_S):
                 for wave in (self.hosts(), (self.vcenter,), tuple(last - {self.vcenter})):
                     await try_each(wave, lambda node: self.power_off(node, "stop"))
         except TimeoutError:
@@ -160,35 +160,35 @@ class ProcessLab(LabCore):
         """Events of agents: their nodes' records."""
         await self.client.subscribe_events(callback)
 
-    async def _tell(self, worker: Worker, message: Request[R], seconds: float) -> R:
-        return await self.client.request(worker.name, message, within_s=seconds)
+    async def _tell(self, process: AgentProcess, message: Request[R], within_s: float) -> R:
+        return await self.client.request(process.name, message, within_s=within_s)
 
     async def tell(self, node: NodeName, message: Request[R], within_s: float) -> R:
         self.spec(node)
-        worker = self._of[node]
-        if worker.child is not None and worker.child.stopped:
+        process = self._of[node]
+        if process.child is not None and process.child.stopped:
             raise NotConnected(f"{node} is paused")
-        seconds = max(within_s / self.time.pace, CONTROL_FLOOR)
+        real_s = max(within_s / self.time.pace, CONTROL_FLOOR_S)
         try:
-            async with asyncio.timeout(seconds):
-                await worker.up.wait()
+            async with asyncio.timeout(real_s):
+                await process.up.wait()
         except TimeoutError:
             raise NotConnected(f"the process of {node} is down") from None
-        return await self._tell(worker, message, seconds)
+        return await self._tell(process, message, real_s)
 
     async def tell_all(self, message: Request[R]) -> tuple[R, ...]:
         """A paused agent is left out: it gets the rules when it goes on."""
         alive = [
             w
-            for w in self._workers
+            for w in self._processes
             if w.up.is_set() and w.child is not None and not w.child.stopped
         ]
 
-        async def one(worker: Worker) -> R | None:
+        async def one(process: AgentProcess) -> R | None:
             try:
-                return await self._tell(worker, message, CONTROL_FLOOR)
+                return await self._tell(process, message, CONTROL_FLOOR_S)
             except ProductError:
-                if worker.up.is_set() and not (worker.child and worker.child.stopped):
+                if process.up.is_set() and not (process.child and process.child.stopped):
                     raise
                 return None  # it went meanwhile
 
@@ -201,7 +201,7 @@ class ProcessLab(LabCore):
 
     @property
     def lease_tick(self) -> float:
-        return LEASE_TICK * self.time.pace
+        return LEASE_TICK_S * self.time.pace
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds / self.time.pace)
@@ -239,7 +239,7 @@ class ProcessLab(LabCore):
         child = self._child(node)
         child.signal(signal.SIGCONT)
         child.stopped = False
-        await self._tell(self._of[node], self.desired(), CONTROL_FLOOR)
+        await self._tell(self._of[node], self.desired(), CONTROL_FLOOR_S)
 
     async def paused(self, node: NodeName) -> bool:
         self.spec(node)
@@ -260,14 +260,14 @@ class ProcessLab(LabCore):
     async def add_node(self, spec: NodeSpec) -> None:
         """A process of its own, with an identity that the running broker learns."""
         if spec.node not in self._of:
-            number = len(self._workers) + 1
+            number = len(self._processes) + 1
             self.identities.add(spec.node)
             self.identities.add_agent(number)
             await self.data.reload()
             await self.control.reload()
-            worker = Worker(agent_name(number), [])
-            self._workers.append(worker)
-            self._of[spec.node] = worker
-            await self._spawn(worker)
-            worker.nodes.append(spec.node)
+            process = AgentProcess(agent_name(number), [])
+            self._processes.append(process)
+            self._of[spec.node] = process
+            await self._spawn(process)
+            process.nodes.append(spec.node)
         await super().add_node(spec)

@@ -15,6 +15,7 @@
 - ``forking``      the one fork server: agents of a lab, workers of the simulation
 - ``durable``      replaces a file of a disk: the old or the new, through any crash
 - ``seeded``       the one seeded generator: streams, fates and tokens by purpose
+- ``ticks``        a clock's periods, for both drivers
 - ``each``         the same for each of many hosts, with a bound
 - ``sql``          rules for a service's SQL, and one shared commit; used by both drivers
 - ``knobs``        what a knob says of itself, and those that several services read

@@ -5,10 +5,9 @@ Only providers whose health comes from key servers are asked; see ``providers.ca
 
 from __future__ import annotations
 
-import asyncio
-
 from protocol.errors import ProductError
 from protocol.terms import ProviderId
+from services.runtime.each import for_each
 from services.runtime.ports import Clock
 from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.inventory import Inventory
@@ -44,10 +43,12 @@ class HealthChecks:
     async def _run(self) -> None:
         while True:
             await self._ticker.next()
-            async with asyncio.TaskGroup() as group:
-                for row in self._inventory.providers.values():
-                    if CAPABILITIES[row.management_type].health_from is HealthSource.KEY_SERVERS:
-                        group.create_task(self._check(row))
+            asked = [
+                row
+                for row in self._inventory.providers.values()
+                if CAPABILITIES[row.management_type].health_from is HealthSource.KEY_SERVERS
+            ]
+            await for_each(asked, self._check, name="health")
 
     async def _check(self, row: ProviderRow) -> None:
         try:

@@ -11,7 +11,8 @@ import time
 from collections.abc import AsyncIterator
 
 from services.runtime.incarnation import Incarnation
-from services.runtime.ports import Choices, Clock, Rng
+from services.runtime.ports import Clock, Rng
+from services.runtime.ticks import Ticks
 
 FLOOR = 2.0  # real seconds: a loaded machine must not turn a time limit into a fault
 
@@ -54,7 +55,7 @@ class LabClock(Clock):
             self._life.check()
 
     def every(self, period: float, jitter: float = 0.0) -> AsyncIterator[int]:
-        return _Ticks(self, period, jitter, self._rng.stream("clock.every"))
+        return Ticks(self, period, jitter, self._rng.stream("clock.every"))
 
     def limit(self, seconds: float) -> float:
         """``seconds``, but at least ``FLOOR`` real seconds."""
@@ -63,27 +64,3 @@ class LabClock(Clock):
     def timeout(self, seconds: float) -> asyncio.Timeout:
         self._life.check()
         return asyncio.timeout(self.limit(seconds) / self._pace)
-
-
-class _Ticks:
-    """An iterator and not a generator: left behind, it needs no ``aclose``."""
-
-    def __init__(self, clock: LabClock, period: float, jitter: float, draw: Choices) -> None:
-        if period <= 0:
-            raise ValueError(f"a period of {period:g} s would never let time pass")
-        self._clock, self._period, self._jitter, self._draw = clock, period, jitter, draw
-        self._ticks = 0
-        self._due = clock.monotonic() + period
-
-    def __aiter__(self) -> _Ticks:
-        return self
-
-    async def __anext__(self) -> int:
-        wait = self._due - self._clock.monotonic()
-        if self._jitter > 0:
-            wait += self._draw.uniform(0.0, self._jitter)
-        await self._clock.sleep(max(0.0, wait))
-        self._ticks += 1
-        # After a slow body the grid starts anew from here: missed ticks do not pile up.
-        self._due = max(self._due, self._clock.monotonic() - self._jitter) + self._period
-        return self._ticks

@@ -33,18 +33,18 @@ _PROBE_EVERY_S = 0.5  # the readiness message is sent again, should the first ha
 class ConnectionOptions:
     """How a connection watches its broker. Seconds of the real clock, sizes in bytes.
 
-    A dead link is noticed after ``max_outstanding_pings`` to one more ``ping_interval``.
-    ``unsent_limit`` bounds what waits in this process for the socket to take it.
+    A dead link is noticed after ``max_outstanding_pings`` to one more ``ping_interval_s``.
+    ``unsent_limit_bytes`` bounds what waits in this process for the socket to take it.
     """
 
-    ping_interval: int = 1
+    ping_interval_s: int = 1
     max_outstanding_pings: int = 3
-    connect_timeout: int = 2
-    reconnect_time_wait: float = 0.2
-    first_connect: float = 2.0  # a node that is not let in boots without network
-    close_within: float = 3.0
-    tcp_user_timeout: float = 3.0
-    unsent_limit: int = 1024 * 1024
+    connect_timeout_s: int = 2
+    reconnect_time_wait_s: float = 0.2
+    first_connect_s: float = 2.0  # a node that is not let in boots without network
+    close_within_s: float = 3.0
+    tcp_user_timeout_s: float = 3.0
+    unsent_limit_bytes: int = 1024 * 1024
 
 
 DATA_OPTIONS = ConnectionOptions()
@@ -101,12 +101,12 @@ class BrokerConnection:
         return self._up
 
     async def open(self, sink: WireSink) -> None:
-        """Connect, subscribe, prove readiness; ``NotSent`` after ``first_connect`` seconds."""
+        """Connect, subscribe, prove readiness; ``NotSent`` after ``first_connect_s`` seconds."""
         self._sink = sink
         self._client = client = BrokerClient(self)
         self._dialling = asyncio.get_running_loop().create_task(self._first(client))
         try:
-            async with asyncio.timeout(self.options.first_connect):
+            async with asyncio.timeout(self.options.first_connect_s):
                 await self._dialling
         except (TimeoutError, OSError, errors.Error) as error:
             self.abort()
@@ -131,11 +131,11 @@ class BrokerConnection:
             name=self.name,
             nkeys_seed_str=self._seed,
             pending_size=-1,
-            ping_interval=options.ping_interval,
+            ping_interval=options.ping_interval_s,
             max_outstanding_pings=options.max_outstanding_pings,
-            connect_timeout=options.connect_timeout,
+            connect_timeout=options.connect_timeout_s,
             # Spread, so that a thousand clients do not dial in the same instant.
-            reconnect_time_wait=options.reconnect_time_wait * random.uniform(0.75, 1.25),  # type: ignore[arg-type]
+            reconnect_time_wait=options.reconnect_time_wait_s * random.uniform(0.75, 1.25),  # type: ignore[arg-type]
             max_reconnect_attempts=-1,
             flush_timeout=2,
             drain_timeout=2,
@@ -179,7 +179,7 @@ class BrokerConnection:
         option = getattr(socket, "TCP_USER_TIMEOUT", None)
         if sock is not None and option is not None:
             with suppress(OSError):
-                limit = int(self.options.tcp_user_timeout * 1000)
+                limit = int(self.options.tcp_user_timeout_s * 1000)
                 sock.setsockopt(socket.IPPROTO_TCP, option, limit)
         self._up = True
         self.epoch += 1
@@ -258,7 +258,7 @@ class BrokerConnection:
         if size > self._max_payload:
             raise NotSent(f"{size} bytes are over the broker's limit of {self._max_payload}")
         if self._outbox_size + transport.get_write_buffer_size() + size > (
-            self.options.unsent_limit
+            self.options.unsent_limit_bytes
         ):
             raise NotSent(f"{self.name} has too much unsent: the broker does not read")
         if not _SUBJECT.fullmatch(subject) or (reply and not _SUBJECT.fullmatch(reply)):
@@ -291,14 +291,14 @@ class BrokerConnection:
             raise NotSent(f"{self.name}: {error}") from None
 
     async def close(self) -> None:
-        """Flush what was sent and leave, within ``close_within`` seconds. Never raises."""
+        """Flush what was sent and leave, within ``close_within_s`` seconds. Never raises."""
         client = self._client
         if client is None or self.closed:
             self.abort()
             return
         self._flush()
         try:
-            async with asyncio.timeout(self.options.close_within):
+            async with asyncio.timeout(self.options.close_within_s):
                 if self._up:
                     await client.flush(2)
                 self.closed = True

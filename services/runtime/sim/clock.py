@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from services.runtime.incarnation import Incarnation
-from services.runtime.ports import Choices, Clock, Rng
+from services.runtime.ports import Clock, Rng
 from services.runtime.sim.loop import SimLoop
+from services.runtime.ticks import Ticks
 
 
 class SimClock(Clock):
@@ -35,7 +36,7 @@ class SimClock(Clock):
 
     def every(self, period: float, jitter: float = 0.0) -> AsyncIterator[int]:
         self._life.check()
-        return _Ticks(self, period, jitter, self._rng.stream("clock.every"))
+        return Ticks(self, period, jitter, self._rng.stream("clock.every"))
 
     def limit(self, seconds: float) -> float:
         """Unchanged: virtual time has no slow machine that a limit must allow for."""
@@ -44,30 +45,3 @@ class SimClock(Clock):
     def timeout(self, seconds: float) -> asyncio.Timeout:
         self._life.check()
         return asyncio.timeout(seconds)
-
-
-class _Ticks:
-    """An iterator and not a generator: left behind, it needs no ``aclose`` to be scheduled."""
-
-    def __init__(self, clock: SimClock, period: float, jitter: float, draw: Choices) -> None:
-        if period <= 0:
-            raise ValueError(f"a period of {period:g} s would never let time pass")
-        self._clock = clock
-        self._period = period
-        self._jitter = jitter
-        self._draw = draw
-        self._ticks = 0
-        self._due = clock.monotonic() + period
-
-    def __aiter__(self) -> _Ticks:
-        return self
-
-    async def __anext__(self) -> int:
-        wait = self._due - self._clock.monotonic()
-        if self._jitter > 0:
-            wait += self._draw.uniform(0.0, self._jitter)
-        await self._clock.sleep(max(0.0, wait))
-        self._ticks += 1
-        # After a slow body the grid starts anew from here: missed ticks do not pile up.
-        self._due = max(self._due, self._clock.monotonic() - self._jitter) + self._period
-        return self._ticks

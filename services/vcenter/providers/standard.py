@@ -8,7 +8,6 @@ asked of the others only when ``failover_on_missing`` says so.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
@@ -38,11 +37,13 @@ from protocol.messages.kms import (
     GetKeys,
     KeyValue,
     KeyValues,
+    ServerVersions,
 )
 from protocol.messages.pages import pages
 from protocol.messages.vcenter import KmipServer
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KeyUnavailableReason, KmipState, ProviderId
+from services.runtime.each import try_each
 from services.runtime.ports import Bus
 from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.providers.provider import CreatedKey, FetchedKeys
@@ -177,20 +178,17 @@ class StandardProvider:
         return None
 
     async def health(self) -> Mapping[str, tuple[str, ...]]:
-        answers: dict[str, tuple[str, ...]] = {}
-        async with asyncio.TaskGroup() as group:
-            for server in self._servers:
-                group.create_task(self._probe(server, answers))
+        replies = await try_each(
+            self._servers, lambda server: self._ask_one(server, DiscoverVersions()), name="health"
+        )
+        answers = {
+            server.name: reply.versions
+            for server, reply in zip(self._servers, replies, strict=True)
+            if isinstance(reply, ServerVersions)
+        }
         if not answers:
             self._contacts.all_failed(self._name)
-        return {s.name: answers[s.name] for s in self._servers if s.name in answers}
-
-    async def _probe(self, server: KmipServer, answers: dict[str, tuple[str, ...]]) -> None:
-        try:
-            reply = await self._ask_one(server, DiscoverVersions())
-        except ProductError:
-            return
-        answers[server.name] = reply.versions
+        return answers
 
     async def status(self, key_ids: Sequence[KeyId]) -> Mapping[KeyId, KeyUnavailableReason | None]:
         found: dict[KeyId, KeyUnavailableReason | None] = {}

@@ -358,4 +358,4 @@ async def test_calls_of_a_client_that_closes_end(connect: Connect) -> None:
 
 
 def test_a_slow_machine_is_given_half_a_minute() -> None:
-    assert CONTROL_OPTIONS.ping_interval * CONTROL_OPTIONS.max_outstanding_pings == 30
+    assert CONTROL_OPTIONS.ping_interval_s * CONTROL_OPTIONS.max_outstanding_pings == 30

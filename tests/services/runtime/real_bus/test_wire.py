@@ -164,7 +164,7 @@ async def test_close_flushes_what_was_sent_in_the_same_turn(open_wire: OpenWire)
 
 async def test_the_first_connect_is_bounded(identities: Identities) -> None:
     seed = identities.node(NodeName("a")).seed
-    options = ConnectionOptions(first_connect=0.5)
+    options = ConnectionOptions(first_connect_s=0.5)
     wire = NatsWire("nats://127.0.0.1:1", seed, Incarnation(NodeName("a"), 1), options=options)
     with pytest.raises(NotSent, match="no broker"):
         await wire.open(Recorder())
@@ -175,7 +175,7 @@ async def test_the_first_connect_is_bounded(identities: Identities) -> None:
 async def test_who_is_not_in_the_list_does_not_get_in(broker: Broker, tmp_path: Any) -> None:
     stranger = Identities.create(tmp_path / "other", [NodeName("a")]).node(NodeName("a"))
     life = Incarnation(NodeName("a"), 1)
-    options = ConnectionOptions(first_connect=1.0)
+    options = ConnectionOptions(first_connect_s=1.0)
     wire = NatsWire(broker.url, stranger.seed, life, options=options)
     with pytest.raises(NotSent, match=r"(?i)authorization"):
         await wire.open(Recorder())
