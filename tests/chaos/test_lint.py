@@ -34,7 +34,7 @@ def problems(text: str) -> list[tuple[int, str, str]]:
 def test_shipped_files_are_good_and_say_what_they_are(path: Path) -> None:
     found = read_experiment(path)
     assert found.heading.name == path.stem
-    assert found.text.startswith("# E")
+    assert found.text.startswith("# ") and "\n# What must hold: " in found.text
     assert "Negative control" in found.text
 
 
