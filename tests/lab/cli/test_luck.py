@@ -225,10 +225,10 @@ def test_following_ends_with_its_lab(cli: Cli) -> None:
 
 
 def test_a_supervisor_killed_in_the_middle_of_a_command(cli: Cli) -> None:
-    """The cut's bite check waits for a canary's limit: time to kill in."""
+    """The fault is written down before it begins, and its bite check waits for a canary's limit."""
     made = cli.ok("up", *SMALL, "-o", "json").json
     cutting = cli.begin("link", "cut", "vcenter", "kms")
-    time.sleep(1.5)
+    assert until((cli.home / "labs" / "default" / "faults").exists, 30)
     os.kill(made["supervisor"], signal.SIGKILL)
     _, err = cutting.communicate(timeout=30)
     assert cutting.returncode == 69 and "KS-LAB-007" in err, err
