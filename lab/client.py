@@ -48,9 +48,17 @@ N = TypeVar("N")
 class Way(Protocol):
     """How commands reach a lab."""
 
-    async def do(self, command: Command[A]) -> A: ...
-    async def sleep(self, seconds: float) -> None: ...
-    async def close(self) -> None: ...
+    async def do(self, command: Command[A]) -> A:
+        """Do a command; its answer, or ``KeysteadError``."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Let this many lab seconds pass."""
+        ...
+
+    async def close(self) -> None:
+        """End the lab and everything that was started for it."""
+        ...
 
 
 class Simulated:
