@@ -40,7 +40,8 @@ def test_first_start_builds_and_hands_on(machine: Machine) -> None:
     assert "--require-hashes" in steps[1] and "pip install" in steps[1]
     assert "--require-hashes" in steps[2] and "requirements.lock" in steps[2]
     assert "--no-deps" in steps[3] and steps[3].endswith(f"-e {machine.checkout}")
-    assert len(steps) == 4
+    assert "-m compileall" in steps[4] and f"{machine.checkout}/lab" in steps[4]
+    assert len(steps) == 5
 
 
 def test_later_starts_call_nothing(machine: Machine) -> None:
