@@ -15,10 +15,10 @@ from pydantic import model_validator
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets
 from chaos.lab import Lab
+from chaos.observe.listing import all_hosts, all_vms
 from protocol.errors import ProductError
 from protocol.messages.agent import DiskAct, NodeRunState
 from protocol.messages.kms import Destroy, GetAttributes, KeyAttributes, Locate, Revoke
-from protocol.messages.listing import all_hosts, all_vms
 from protocol.terms import KeyId, KmipState, NodeName, RevocationReason, Role, VmName
 
 

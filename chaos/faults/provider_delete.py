@@ -9,11 +9,10 @@ import msgspec
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets
 from chaos.lab import Lab
+from chaos.observe.listing import all_hosts, all_providers
 from protocol.errors import ProductError
-from protocol.messages.listing import all_hosts
 from protocol.messages.vcenter import (
     ConfigureCryptoKey,
-    ListKmsClusters,
     ProviderInfo,
     RegisterKmsCluster,
     UnregisterKmsCluster,
@@ -60,7 +59,7 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
         return f"key provider {self.provider} deleted at {self.vcenter}"
 
     async def _listed(self, lab: Lab) -> ProviderInfo | None:
-        providers = (await lab.ask(self.vcenter, ListKmsClusters())).providers
+        providers = await all_providers(lab, self.vcenter)
         return next((p for p in providers if p.provider == self.provider), None)
 
     async def survey(self, lab: Lab) -> Notes:

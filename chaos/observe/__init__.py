@@ -1,5 +1,6 @@
 """Looking at a lab while it runs, and never changing it but for the guests' own disks.
 
+- ``listing``     vCenter's long lists, read page by page
 - ``snapshot``    one look at every node, at the nodes' local consoles
 - ``audit``       the key servers' audit trails, followed
 - ``guests``      what each guest's disk must hold, and the challenges that prove it

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from chaos.faults.base import REFUSALS, status_of
 from chaos.lab import Lab
+from chaos.observe.listing import all_hosts, all_key_status, all_providers, all_vms
 from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.messages.host import HostSummary, QueryHost, VmSummary
-from protocol.messages.listing import all_hosts, all_key_status, all_vms
 from protocol.messages.pages import pages
 from protocol.messages.vcenter import (
     CryptoKeyStatus,
     HostInfo,
-    ListKmsClusters,
     ProviderInfo,
     VmInfo,
 )
@@ -105,10 +104,10 @@ class Snapshot:
         found: tuple[ProviderInfo, ...] | None = None
         for vcenter in nodes_of(self.lab, Role.VCENTER):
             try:
-                listed = await self.lab.ask(vcenter, ListKmsClusters(), within_s=WITHIN_S)
+                listed = await all_providers(self.lab, vcenter, within_s=WITHIN_S)
             except REFUSALS:
                 continue
-            found = (found or ()) + listed.providers
+            found = (found or ()) + listed
         return found
 
     async def key_status(

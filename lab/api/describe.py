@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chaos.observe.listing import all_events, all_hosts, all_providers, all_vms
 from lab.api import commands
 from lab.api.answers import (
     EventLine,
@@ -27,10 +28,8 @@ from protocol.errors import ProductError
 from protocol.messages.agent import CutRule, NodeRunState
 from protocol.messages.host import GetCryptoKeyStatus, HostSummary, QueryHost
 from protocol.messages.kms import GetAttributes
-from protocol.messages.listing import all_events, all_hosts, all_vms
 from protocol.messages.vcenter import (
     HostInfo,
-    ListKmsClusters,
     ProviderInfo,
     VmInfo,
 )
@@ -145,7 +144,7 @@ async def _host_in_vcenter(session: Session, host: NodeName) -> HostInfo | None:
 
 
 async def _provider_in_vcenter(session: Session, provider: str) -> ProviderInfo | None:
-    listed = (await session.lab.ask(session.lab.vcenter, ListKmsClusters())).providers
+    listed = await all_providers(session.lab, session.lab.vcenter)
     return next((p for p in listed if p.provider == provider), None)
 
 

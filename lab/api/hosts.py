@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from chaos.observe.listing import all_hosts, all_vms
 from lab.api import commands
 from lab.api.answers import (
     EsxcliResult,
@@ -24,7 +25,6 @@ from lab.errors import KeysteadError
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState, NodeStatus, TpmAct
 from protocol.messages.host import Esxcli, QueryHost
-from protocol.messages.listing import all_hosts, all_vms
 from protocol.messages.vcenter import AddHost
 from protocol.terms import NodeName
 

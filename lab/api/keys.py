@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chaos.observe.listing import all_providers
 from lab.api import commands
 from lab.api.answers import Fault, Key, Provider
 from lab.api.faults import begin
@@ -9,7 +10,7 @@ from lab.api.session import Session
 from lab.api.views import provider_view
 from lab.errors import KeysteadError
 from protocol.messages.kms import Activate, GetAttributes, KeyAttributes
-from protocol.messages.vcenter import KmipServer, ListKmsClusters, MarkDefault, RegisterKmsCluster
+from protocol.messages.vcenter import KmipServer, MarkDefault, RegisterKmsCluster
 from protocol.terms import KeyId, NodeName, ProviderId
 
 # ---- keys --------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ async def provider_default(session: Session, command: commands.ProviderDefault) 
 
 async def provider_delete(session: Session, command: commands.ProviderDelete) -> Fault:
     """See ``ProviderDelete``."""
-    listed = (await session.lab.ask(session.lab.vcenter, ListKmsClusters())).providers
+    listed = await all_providers(session.lab, session.lab.vcenter)
     known = [str(p.provider) for p in listed]
     if command.provider not in known:
         there = ", ".join(known) or "none"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 
+from chaos.observe.listing import all_events, all_hosts, all_key_status, all_providers, all_vms
 from lab.api import commands
 from lab.api.answers import (
     AuditList,
@@ -44,10 +45,6 @@ from protocol.errors import ProductError
 from protocol.messages.agent import CutRule, LinkRule, NodeRunState, TpmAct, TpmBackend
 from protocol.messages.host import QueryHost
 from protocol.messages.kms import GetAttributes, Locate, QueryAudit
-from protocol.messages.listing import all_events, all_hosts, all_key_status, all_vms
-from protocol.messages.vcenter import (
-    ListKmsClusters,
-)
 from protocol.terms import HostConnectionState, KmipState, NodeName, PowerState, VmCryptoState
 
 ASK_ALL_S = 60.0  # lab seconds for a question that makes vCenter ask key servers
@@ -80,7 +77,7 @@ async def connected_hosts(session: Session) -> frozenset[NodeName]:
 
 async def providers(session: Session, command: commands.GetProviders) -> ProviderList:
     """See ``GetProviders``."""
-    listed = (await session.lab.ask(session.lab.vcenter, ListKmsClusters())).providers
+    listed = await all_providers(session.lab, session.lab.vcenter)
     return ProviderList(items=tuple(provider_view(p) for p in listed))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chaos.observe.listing import all_vms
 from lab.api import commands
 from lab.api.answers import GuestAnswer, Vm, VmPower, VmPowerList
 from lab.api.refusal import refusal
@@ -9,7 +10,6 @@ from lab.api.session import Session
 from lab.api.views import vm_view
 from protocol.errors import ProductError
 from protocol.messages.host import GuestChallenge, GuestWrite, HostPowerOffVm, HostPowerOnVm
-from protocol.messages.listing import all_vms
 from protocol.messages.vcenter import (
     CreateVm,
     CryptoUnlock,

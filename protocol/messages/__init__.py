@@ -4,5 +4,4 @@
 - ``kms``      what a key server serves           - ``host``     what an ESXi host serves
 - ``vcenter``  what vCenter serves                - ``agent``    what the lab tells its agents
 - ``pages``    lists cut by what they weigh on the wire
-- ``listing``  long lists of vCenter, read page by page
 """

@@ -251,13 +251,16 @@ class ProviderState(Reply, frozen=True, kw_only=True):
 
 
 class ListKmsClusters(Request["ProviderList"], frozen=True, kw_only=True):
-    """All providers, in order of registration."""
+    """Providers by name: those after ``after``, as many as fit into the answer."""
+
+    after: ProviderId = ProviderId("")
 
 
 class ProviderList(Reply, frozen=True, kw_only=True):
-    """Providers in order of registration."""
+    """A page of providers, by name; ``more``: there are others after the last."""
 
     providers: tuple[ProviderInfo, ...]
+    more: bool = False
 
 
 class GenerateKey(Request["KeyGenerated"], frozen=True, kw_only=True):

@@ -201,8 +201,9 @@ class VcenterService(Service):
 
     @serves(ListKmsClusters)
     async def list_providers(self, message: ListKmsClusters, peer: Peer) -> ProviderList:
-        names = tuple(self.vcenter.inventory.providers)
-        return ProviderList(providers=tuple(self.vcenter.provider_info(name) for name in names))
+        left = [name for name in sorted(self.vcenter.inventory.providers) if name > message.after]
+        page = first_page(self.vcenter.provider_info(name) for name in left)
+        return ProviderList(providers=page, more=len(page) < len(left))
 
     @serves(GenerateKey, turn=_operation)
     async def generate_key(self, message: GenerateKey, peer: Peer) -> KeyGenerated:

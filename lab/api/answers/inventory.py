@@ -179,7 +179,7 @@ class Provider(Answer, frozen=True, kw_only=True):
 
 
 class ProviderList(Answer, frozen=True, kw_only=True):
-    """Providers in order of registration."""
+    """Providers by name."""
 
     items: tuple[Provider, ...]
 

@@ -6,16 +6,24 @@ from typing import Any
 
 import pytest
 
+from chaos.observe.listing import (
+    all_events,
+    all_hosts,
+    all_key_status,
+    all_providers,
+    all_vms,
+)
 from protocol.codec import encode_message
 from protocol.envelope import SIZE_LIMIT
 from protocol.events import EventTypeId
 from protocol.messages.base import Request
 from protocol.messages.host import AddKeys
-from protocol.messages.listing import all_events, all_hosts, all_key_status, all_vms
 from protocol.messages.vcenter import (
     ConfigureCryptoKey,
+    KmipServer,
     ListEvents,
     ListHosts,
+    ListKmsClusters,
     ListVms,
     QueryCryptoKeyStatus,
 )
@@ -24,13 +32,14 @@ from protocol.terms import (
     HostCryptoState,
     KeyId,
     KmipState,
+    ManagementType,
     NodeName,
     ProviderId,
     VmName,
 )
 from services.vcenter import events
 from services.vcenter.inventory import put
-from services.vcenter.tables import HostRow, Table, VmRow
+from services.vcenter.tables import HostRow, ProviderRow, Table, VmRow
 from tests.services.vcenter.peers import VCENTER, HostRecord, VmRecord
 from tests.services.vcenter.rig import CLUSTER, KMS, A, P, Rig
 
@@ -129,6 +138,21 @@ def test_hosts_are_listed_page_by_page(rig: Rig) -> None:
     assert [info.host for info in listed] == sorted([A, *names])
     assert asks.pages > 1
     assert rig.do(ListHosts(after=names[-2])).hosts == listed[-1:]
+
+
+def test_providers_are_listed_page_by_page(rig: Rig) -> None:
+    rig.up(A)
+    servers = tuple(KmipServer(name=f"server-{n}".ljust(48, "s"), node=KMS) for n in range(4))
+    names = [ProviderId(f"provider-{n:04d}".ljust(128, "z")) for n in range(1000)]
+    standard = ManagementType.VCENTER
+    rows = [ProviderRow(name=n, management_type=standard, servers=servers) for n in names]
+    rig.run(rig.vcenter.inventory.commit(*(put(Table.PROVIDER, r.name, r) for r in rows)))
+    asks = Asks(rig)
+    listed = rig.run(all_providers(asks, VCENTER))
+    assert [info.provider for info in listed] == sorted([P, *names])
+    assert asks.pages > 1
+    rest = rig.do(ListKmsClusters(after=listed[-2].provider))
+    assert (rest.providers, rest.more) == (listed[-1:], False)
 
 
 def test_status_of_all_keys_comes_page_by_page(many: Rig) -> None:

@@ -14,12 +14,14 @@ from protocol.messages.vcenter import (
     HostInfo,
     ListEvents,
     ListHosts,
+    ListKmsClusters,
     ListVms,
+    ProviderInfo,
     QueryCryptoKeyStatus,
     VcEvent,
     VmInfo,
 )
-from protocol.terms import CryptoKeyId, NodeName, VmName
+from protocol.terms import CryptoKeyId, NodeName, ProviderId, VmName
 
 R = TypeVar("R", bound=Reply)
 
@@ -52,6 +54,19 @@ async def all_vms(lab: Asks, vcenter: NodeName, *, within_s: float = 30.0) -> tu
         after = found[-1].vm if found else VmName("")
         page = await lab.ask(vcenter, ListVms(after=after), within_s=within_s)
         found += page.vms
+        if not page.more:
+            return tuple(found)
+
+
+async def all_providers(
+    lab: Asks, vcenter: NodeName, *, within_s: float = 30.0
+) -> tuple[ProviderInfo, ...]:
+    """Every key provider of vCenter, by name; ``within_s`` lab seconds for each page."""
+    found: list[ProviderInfo] = []
+    while True:
+        after = found[-1].provider if found else ProviderId("")
+        page = await lab.ask(vcenter, ListKmsClusters(after=after), within_s=within_s)
+        found += page.providers
         if not page.more:
             return tuple(found)
 
