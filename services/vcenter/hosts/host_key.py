@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from protocol.errors import AlreadyExists, KeyProviderUnreachable, ProductError
+from protocol.errors import AlreadyExists, ProductError
 from protocol.messages.base import Sealed
 from protocol.messages.host import (
     ChangeHostKey,
@@ -32,6 +32,7 @@ from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, Inventory, change_cluster, change_host
 from services.vcenter.knobs import VcenterNode
+from services.vcenter.providers.provider import reason_of
 from services.vcenter.providers.registry import Providers
 from services.vcenter.tables import ClusterRow, HostRow
 
@@ -198,12 +199,9 @@ class HostKeys:
         operation = f"{self._node.name}/hostkey/{self._scope_name(row)}/{generation}"
         try:
             made = await provider.create_key(operation)
-        except KeyProviderUnreachable as error:
-            await self._inventory.commit(events=[events.generate_failed(name, str(error))])
-            return KeyUnavailableReason.CLUSTER_UNREACHABLE
         except ProductError as error:
             await self._inventory.commit(events=[events.generate_failed(name, str(error))])
-            return KeyUnavailableReason.CLUSTER_INVALID
+            return reason_of(error)
         key = CryptoKeyId(made.key_id, name)
         drafts = []
         if old is not None and reason is not None:

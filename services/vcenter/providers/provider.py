@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from protocol.errors import ProductError, WrongKeyLifecycleState
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KeyUnavailableReason
 
@@ -28,6 +29,17 @@ class FetchedKeys:
 
     material: Mapping[KeyId, KeyMaterial]
     missing: Mapping[KeyId, KeyUnavailableReason]
+
+
+def reason_of(error: ProductError) -> KeyUnavailableReason:
+    """What is said of a key when its server answers with this error instead (STD-20).
+
+    Such a server is as good as one that cannot be used: the product has no other reason for it,
+    and its provider is there, so it is not invalid.
+    """
+    if isinstance(error, WrongKeyLifecycleState):
+        return KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED
+    return KeyUnavailableReason.CLUSTER_UNREACHABLE
 
 
 class KeyProvider(Protocol):

@@ -46,7 +46,7 @@ from protocol.terms import KeyId, KeyUnavailableReason, KmipState, ProviderId
 from services.runtime.each import try_each
 from services.runtime.ports import Bus
 from services.vcenter.contacts import KeyServerContacts
-from services.vcenter.providers.provider import CreatedKey, FetchedKeys
+from services.vcenter.providers.provider import CreatedKey, FetchedKeys, reason_of
 
 R = TypeVar("R")
 
@@ -116,14 +116,14 @@ class StandardProvider:
             raise
         except (CryptographicFailure, ResponseTooLarge) as error:
             if len(key_ids) == 1:
-                missing[key_ids[0]] = _answered_with(error)
+                missing[key_ids[0]] = reason_of(error)
                 return
             half = len(key_ids) // 2
             await self._fetch(key_ids[:half], material, missing)
             await self._fetch(key_ids[half:], material, missing)
             return
         except ProductError as error:
-            missing.update(dict.fromkeys(key_ids, _answered_with(error)))
+            missing.update(dict.fromkeys(key_ids, reason_of(error)))
             return
         missing.update(await self._sort(reply, server, material))
         if self._failover_on_missing:
@@ -196,7 +196,7 @@ class StandardProvider:
             try:
                 reply, _ = await self._ask(GetAttributes(key_ids=page))
             except ProductError as error:
-                found.update(dict.fromkeys(page, _answered_with(error)))
+                found.update(dict.fromkeys(page, reason_of(error)))
                 continue
             found.update(dict.fromkeys(page, KeyUnavailableReason.MISSING_IN_KMS))
             for key in reply.keys:
@@ -229,16 +229,6 @@ class StandardProvider:
             raise
         await self._contacts.worked(self._name, server.name)
         return reply
-
-
-def _answered_with(error: ProductError) -> KeyUnavailableReason:
-    """The reason of a key for which its server has an error instead of an answer.
-
-    Such a server is as good as one that cannot be used; the product knows no other reason.
-    """
-    if isinstance(error, WrongKeyLifecycleState):
-        return KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED
-    return KeyUnavailableReason.CLUSTER_UNREACHABLE
 
 
 def _unusable(value: KeyValue) -> KeyUnavailableReason | None:

@@ -6,7 +6,12 @@ import pytest
 
 from protocol.errors import Busy, GeneralFailure
 from protocol.events import EventTypeId as E
-from protocol.messages.vcenter import GenerateKey, MarkDefault, QueryCryptoKeyStatus
+from protocol.messages.vcenter import (
+    ConfigureCryptoKey,
+    GenerateKey,
+    MarkDefault,
+    QueryCryptoKeyStatus,
+)
 from protocol.terms import (
     CryptoKeyId,
     KeyId,
@@ -159,3 +164,18 @@ def test_a_key_that_cannot_be_activated_now_is_not_called_inactive(rig: Rig, sil
     rig.servers[KMS].errors.clear()
     rig.sleep(330)
     assert rig.power_on_vm(VM).power is PowerState.ON
+
+
+def test_a_host_key_that_a_server_refuses_to_make_is_no_invalid_provider(rig: Rig) -> None:
+    """The provider is there (STD-20): a server that answers with an error cannot be used."""
+    rig.provider()
+    rig.host(A)
+    rig.servers[KMS].errors["CreateKey"] = GeneralFailure("the storage refused")
+    mark = rig.mark()
+    error = rig.refused(ConfigureCryptoKey(host=A))
+    assert "KeyStateClusterUnreachable" in str(error)
+    told = [event.text for event in rig.events(mark)]
+    assert told and not any("ClusterInvalid" in text for text in told)
+    rig.servers[KMS].errors.clear()
+    rig.do(ConfigureCryptoKey(host=A))
+    assert rig.hosts[A].host_key is not None
