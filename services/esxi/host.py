@@ -5,9 +5,10 @@ State is changed in sections without ``await``; flows live in the modules that t
 
 from __future__ import annotations
 
+from protocol.codec import encoded_size
 from protocol.errors import NotFound
 from protocol.messages.host import HostSummary, VmSummary
-from protocol.messages.pages import first_page
+from protocol.messages.pages import PAGE_BUDGET, first_page
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, ManagementType, PowerState, VmName
 from services.esxi.config import EsxiConfig
@@ -90,12 +91,14 @@ class Host:
     def summary(self, *, after: VmName, whole: bool) -> HostSummary:
         """The host's own view of itself, with the VMs after ``after`` by name.
 
-        As many VMs as fit into a message, unless the ``whole`` view is asked for.
+        As many VMs as fit into a message beside the providers, unless the ``whole`` view is
+        asked for.
         """
         now = self.archive.now
         left = [self.vms[name] for name in sorted(self.vms) if name > after]
         views = (self.vm_summary(vm) for vm in left)
-        listed = tuple(views) if whole else first_page(views)
+        room = PAGE_BUDGET - encoded_size(now.providers)
+        listed = tuple(views) if whole else first_page(views, budget=room)
         return HostSummary(
             host=self.node.name,
             boot=self.node.boot,

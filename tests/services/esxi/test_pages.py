@@ -18,6 +18,7 @@ from protocol.messages.host import (
     HostSummary,
     KeyStatus,
     OpenSession,
+    ProviderRef,
     QueryHost,
     RemoveKeys,
     SessionOpened,
@@ -25,7 +26,7 @@ from protocol.messages.host import (
 )
 from protocol.messages.pages import pages
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, KeyId, ProviderId, VmName
+from protocol.terms import CryptoKeyId, KeyId, ManagementType, ProviderId, VmName
 from services.esxi.configuration.sections import StoredKey
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import VmConfig, WrappedDek
@@ -71,6 +72,21 @@ def test_the_view_of_a_host_with_many_vms_comes_page_by_page(rig: Rig) -> None:
     assert asked > 2
     assert [vm.vm for vm in found] == names
     assert all(len(vm.missing) == 2 for vm in found)
+
+
+def test_the_view_fits_beside_as_many_providers_as_there_may_be(rig: Rig) -> None:
+    names = with_many_vms(rig)
+    refs = tuple(
+        ProviderRef(
+            provider_id=ProviderId(f"{number:04d}".ljust(128, "p")),
+            management_type=ManagementType.VCENTER,
+        )
+        for number in range(1000)  # the most that ``max_key_providers`` may be set to
+    )
+    rig.host().archive.change(providers=refs)
+    first = by_bus(rig, OpenSession(session="next", vcenter_boot=rig.controller.node.boot))
+    assert first.providers == refs
+    assert [vm.vm for vm in first.vms] == names[: len(first.vms)] and first.vms
 
 
 def test_the_host_itself_is_asked_for_its_view_in_one(rig: Rig) -> None:
