@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from lab.errors import KeysteadError
-from lab.processes.agent import AgentConfig
+from lab.processes.agent import READY, AgentConfig
 from services.runtime.forking.children import ChildProcess, Children
 from services.runtime.forking.connection import ForkFailed
 
@@ -38,25 +39,31 @@ class Agents(Children):
         except ForkFailed as error:
             raise self._failed(f"the fork server did not start ({_first_line(error)})") from None
 
-    async def spawn(self, name: str, config: AgentConfig) -> ChildProcess:
-        """A new agent, seen as ``name``; returns when it serves. KS-INT-001 when it fails."""
-        ready = b""
+    async def spawn(
+        self, name: str, config: AgentConfig, within_s: float = _START_LIMIT_S
+    ) -> ChildProcess:
+        """A new agent, seen as ``name``; returns when it serves, ``within_s`` real seconds.
+
+        KS-INT-001 when it does not; nothing is left of it then.
+        """
         child: ChildProcess | None = None
         try:
-            async with asyncio.timeout(_START_LIMIT_S):
+            async with asyncio.timeout(within_s):
                 child = await self.fork(name, _TARGET, msgspec.msgpack.encode(config))
-                ready = await asyncio.get_running_loop().sock_recv(child.line, 1)
-        except (TimeoutError, OSError, ForkFailed):
-            pass
-        if child is None or not ready:
-            if child is not None:
-                child.line.close()
-            raise self._failed(f"process {name} did not start")
-        return child
+                if await child.read(len(READY)) == READY:
+                    return child
+            why = "it ended, or said something else than that it serves"
+        except TimeoutError:
+            why = f"it was not ready within {within_s:g} s"
+        except (OSError, ForkFailed) as error:
+            why = _first_line(error)
+        if child is not None:
+            child.signal(signal.SIGKILL)
+        raise self._failed(f"process {name} did not start ({why})")
 
     def _failed(self, what: str) -> KeysteadError:
         return KeysteadError("KS-INT-001", f"{what}; see {self.log}")
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1]
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]

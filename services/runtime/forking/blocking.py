@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 import time
@@ -12,7 +13,8 @@ from services.runtime.forking.packets import Fork, Forked, NotForked, Ready, Wor
 
 
 class ForkServer:
-    """A process with ``preload`` loaded, that forks workers. Starts at the first use.
+    """A process with ``preload`` loaded, that forks workers. Starts at the first use, and again
+    after it was killed.
 
     ``preload`` and ``env`` are those of ``Connection``. Safe to use from threads.
     """
@@ -34,6 +36,9 @@ class ForkServer:
             self._started()
 
     def _started(self) -> Connection:
+        if self._connection is not None and self._connection.ended:
+            self._connection.close()  # it was killed: its children are no more, others may be
+            self._connection = None
         if self._connection is None:
             made = Connection(self._preload, env=self._env)
             try:
@@ -53,7 +58,7 @@ class ForkServer:
             connection = self._started()
             self._number += 1
             number = self._number
-            sock = connection.fork(Fork(number, name, target, argument))
+            sock = _send(connection, Fork(number, name, target, argument))
             try:
                 word = _hear(
                     connection,
@@ -65,7 +70,8 @@ class ForkServer:
         if isinstance(word, Forked):
             return sock, word.pid
         sock.close()
-        raise ForkFailed(f"{name} was not forked: {word}")
+        why = word.why if isinstance(word, NotForked) else word
+        raise ForkFailed(f"{name} was not forked: {why}")
 
     def kill(self, pid: int) -> None:
         """End a child now, whatever it does; nothing when it has ended."""
@@ -79,6 +85,17 @@ class ForkServer:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+
+
+def _send(connection: Connection, order: Fork) -> socket.socket:
+    """Our end of the child's socket; waits as long as other orders are still to be read."""
+    until = time.monotonic() + START_LIMIT_S
+    while (left := until - time.monotonic()) > 0:
+        try:
+            return connection.fork(order)
+        except BlockingIOError:
+            connection.wait(select.POLLOUT, left)
+    raise ForkFailed(f"the fork server did not listen within {START_LIMIT_S:g} s")
 
 
 def _hear(connection: Connection, wanted: Callable[[Word], bool]) -> Word:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, assert_never
 
@@ -25,6 +26,17 @@ class ChildProcess:
         self.gone = asyncio.Event()
         self.code: int | None = None
         self.stopped = False
+        self._reading = False
+
+    async def read(self, size: int) -> bytes:
+        """What it says next, ``size`` bytes at most; empty when it says no more, or has ended."""
+        self._reading = True
+        try:
+            return await asyncio.get_running_loop().sock_recv(self.line, size)
+        finally:
+            self._reading = False
+            if self.gone.is_set():
+                self.line.close()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; nothing when it has ended (its pid may be another's by now)."""
@@ -34,8 +46,17 @@ class ChildProcess:
     def ended(self, code: int) -> None:
         """It is no more; ``code`` is its exit code, negative for a signal."""
         self.code = code
-        self.line.close()
         self.gone.set()
+        if self._reading:
+            self.line.shutdown(socket.SHUT_RDWR)  # a closed one would never wake its reader
+        else:
+            self.line.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    answer: asyncio.Future[ChildProcess]
+    line: socket.socket
 
 
 class Children:
@@ -58,10 +79,11 @@ class Children:
         self._env, self._folder = env, folder
         self._connection: Connection | None = None
         self._ready: asyncio.Future[None] | None = None
-        self._asked: dict[int, asyncio.Future[int]] = {}
+        self._asked: dict[int, _Asked] = {}
         self._children: dict[int, ChildProcess] = {}
-        self._early: dict[int, int] = {}  # ends heard of before the child was known here
         self._last = 0
+        self._sending = asyncio.Lock()  # one waits for room in the socket, the others for it
+        self._writable = asyncio.Event()
 
     async def start(self, within_s: float = START_LIMIT_S) -> None:
         """Return when the server has loaded what children need; ``ForkFailed`` otherwise."""
@@ -102,12 +124,15 @@ class Children:
                     self._ready.set_result(None)
             case Forked(number, pid):
                 asked = self._asked.pop(number)
-                if not asked.done():
-                    asked.set_result(pid)
+                if not asked.answer.done():
+                    child = self._children[pid] = ChildProcess(pid, asked.line)
+                    asked.answer.set_result(child)
+                elif self._connection is not None:
+                    self._connection.kill(pid)  # nobody waits for it any more
             case NotForked(number, why):
                 asked = self._asked.pop(number)
-                if not asked.done():
-                    asked.set_exception(ForkFailed(why))
+                if not asked.answer.done():
+                    asked.answer.set_exception(ForkFailed(why))
             case Ended(pid, code):
                 self._ended(pid, code)
             case Failed():
@@ -117,41 +142,65 @@ class Children:
 
     def _lost(self, error: ForkFailed) -> None:
         """The server is no more, and the kernel has taken its children along."""
-        for asked in self._asked.values():
-            if not asked.done():
-                asked.set_exception(error)
-        self._asked.clear()
+        self._refuse(error)
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(error)
         for pid in list(self._children):
             self._ended(pid, _KILLED)
 
+    def _refuse(self, error: ForkFailed) -> None:
+        """Nobody who asked will have a child."""
+        for asked in self._asked.values():
+            if not asked.answer.done():
+                asked.answer.set_exception(error)
+        self._asked.clear()
+
     def _ended(self, pid: int, code: int) -> None:
         child = self._children.pop(pid, None)
-        if child is None:
-            self._early[pid] = code
-            return
-        child.ended(code)
-        self.on_end(child)
+        if child is not None:
+            child.ended(code)
+            self.on_end(child)
 
     async def fork(self, name: str, target: str, argument: bytes) -> ChildProcess:
         """Fork a child that runs ``target`` (see ``packets.Fork``); ``ForkFailed`` otherwise."""
-        if self._connection is None:
-            raise ForkFailed("the fork server is not running")
         self._last += 1
-        number = self._last
-        asked = self._asked[number] = asyncio.get_running_loop().create_future()
-        line = self._connection.fork(Fork(number, name, target, argument))
-        line.setblocking(False)
+        order = Fork(self._last, name, target, argument)
+        line = await self._send(order)
+        answer: asyncio.Future[ChildProcess] = asyncio.get_running_loop().create_future()
+        self._asked[order.number] = _Asked(answer, line)
         try:
-            child = ChildProcess(await asked, line)
+            return await answer
         except BaseException:
             line.close()
+            if answer.done() and not answer.cancelled() and answer.exception() is None:
+                answer.result().signal(signal.SIGKILL)
             raise
-        self._children[child.pid] = child
-        if child.pid in self._early:
-            self._ended(child.pid, self._early.pop(child.pid))
-        return child
+
+    async def _send(self, order: Fork) -> socket.socket:
+        """Our end of the line to the child that will be, when the server has room for orders."""
+        async with self._sending:
+            while True:
+                connection = self._connection
+                if connection is None:
+                    raise ForkFailed("the fork server is not running")
+                try:
+                    line = connection.fork(order)
+                except BlockingIOError:
+                    await self._room(connection)
+                else:
+                    line.setblocking(False)
+                    return line
+
+    async def _room(self, connection: Connection) -> None:
+        """Return when the socket takes more, or there is no server any more."""
+        loop, fd = asyncio.get_running_loop(), connection.socket.fileno()
+        self._writable.clear()
+        loop.add_writer(fd, self._writable.set)
+        try:
+            await self._writable.wait()
+        finally:
+            if self._connection is connection:
+                loop.remove_writer(fd)
 
     @property
     def server_pid(self) -> int | None:
@@ -168,8 +217,12 @@ class Children:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        asyncio.get_running_loop().remove_reader(connection.socket.fileno())
+        loop, fd = asyncio.get_running_loop(), connection.socket.fileno()
+        loop.remove_reader(fd)
+        loop.remove_writer(fd)
         connection.close()
+        self._writable.set()
+        self._refuse(ForkFailed("the fork server was closed"))
         for child in list(self._children.values()):
             child.ended(_KILLED)
         self._children.clear()

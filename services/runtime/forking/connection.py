@@ -76,11 +76,26 @@ class Connection:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def ended(self) -> bool:
+        """Whether the server is no more."""
+        return self._process.poll() is not None
+
     def fork(self, order: Fork) -> socket.socket:
-        """Send the order; our end of the child's socket. ``ForkFailed`` without a server."""
-        ours, theirs = socket.socketpair()
+        """Send the order; our end of the child's socket.
+
+        ``BlockingIOError`` while too many orders wait to be read, ``ForkFailed`` without a
+        server, and when we have no descriptor left.
+        """
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise ForkFailed(f"no socket for {order.name}: {error}") from error
         try:
             socket.send_fds(self.socket, [encode(order)], [theirs.fileno()])
+        except BlockingIOError:
+            ours.close()
+            raise
         except OSError as error:
             ours.close()
             raise ForkFailed(f"the fork server is gone: {error}") from error
@@ -90,10 +105,21 @@ class Connection:
 
     def kill(self, pid: int) -> None:
         """End a child now. The server does it: only it knows that the pid is still the child's."""
+        order = encode(Kill(pid))
         try:
-            self.socket.send(encode(Kill(pid)))
+            try:
+                self.socket.send(order)
+            except BlockingIOError:  # orders without number wait to be read: in a moment
+                self.wait(select.POLLOUT, _END_LIMIT_S)
+                self.socket.send(order)
         except OSError:
-            pass  # the server is gone, and its children with it
+            pass  # the server is gone, and its children with it, or it is stopped
+
+    def wait(self, what: int, limit_s: float) -> None:
+        """Until the socket can be read (``POLLIN``) or written, for ``limit_s`` at most."""
+        ready = select.poll()
+        ready.register(self.socket, what)
+        ready.poll(limit_s * 1000)
 
     def hear(self, limit_s: float = 0.0) -> Word | None:
         """The next thing it says; None when there is nothing within ``limit_s`` seconds.
@@ -101,9 +127,7 @@ class Connection:
         ``ForkFailed`` when it could not start, or has ended.
         """
         if limit_s > 0:
-            ready = select.poll()
-            ready.register(self.socket, select.POLLIN)
-            ready.poll(limit_s * 1000)
+            self.wait(select.POLLIN, limit_s)
         try:
             data = self.socket.recv(SIZE_LIMIT)
         except BlockingIOError:

@@ -16,7 +16,9 @@ import signal
 import socket
 import sys
 import traceback
+from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from services.runtime.forking.packets import (
@@ -56,13 +58,13 @@ def main(fd: int, owner: int, bound: bool, preload: Sequence[str]) -> None:
         if threads > 1:
             raise RuntimeError(f"{threads} threads run after loading {preload}: no safe fork")
     except BaseException:
-        control.send(encode(Failed(traceback.format_exc()[-SIZE_LIMIT // 4 :])))
+        with suppress(OSError):  # the owner may have gone meanwhile
+            control.send(encode(Failed(traceback.format_exc()[-SIZE_LIMIT // 4 :])))
         return
     # The collector writes into each object that it looks at, and a page that was written to is
     # no longer shared with the children.
     gc.collect()
     gc.freeze()
-    control.send(encode(Ready()))
     _Server(control).serve()
 
 
@@ -82,6 +84,12 @@ def _load(entry: str) -> None:
         importlib.import_module(entry)
 
 
+def _log(text: str) -> None:
+    """A line on standard error, which may be a closed pipe or a full disk."""
+    with suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
+
+
 def _name(name: str) -> None:
     """Be seen under ``name`` by ps and top."""
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
@@ -95,33 +103,52 @@ def _die_with(parent: int) -> None:
 
 
 class _Server:
+    """Never waits for its owner to hear: an order to kill must be obeyed while it does not."""
+
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._children: dict[int, str] = {}
+        self._unsaid: deque[bytes] = deque()
         self._wake, self._wake_in = os.pipe()
+        self._ready = select.poll()  # has no descriptor of its own that children would inherit
 
     def serve(self) -> None:
         """Until the owner's end of the socket closes."""
-        os.set_blocking(self._wake, False)
-        os.set_blocking(self._wake_in, False)
+        for fd in (self._control.fileno(), self._wake, self._wake_in):
+            os.set_blocking(fd, False)
         signal.set_wakeup_fd(self._wake_in, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        ready = select.poll()  # without a descriptor of its own that children would inherit
-        ready.register(self._control, select.POLLIN)
-        ready.register(self._wake, select.POLLIN)
+        self._ready.register(self._control, select.POLLIN)
+        self._ready.register(self._wake, select.POLLIN)
         try:
+            self._tell(Ready())
             while True:
-                for fd, _ in ready.poll():
+                for fd, happened in self._ready.poll():
                     if fd == self._wake:
                         os.read(self._wake, 4096)
                         self._reap()
-                    elif not self._obey():
+                        continue
+                    if happened & select.POLLOUT:
+                        self._say()
+                    if happened & ~select.POLLOUT and not self._obey():
                         return
         except ConnectionError:
             return  # the owner went while something was told to it
 
     def _tell(self, word: Word) -> None:
-        self._control.send(encode(word))
+        self._unsaid.append(encode(word))
+        self._say()
+
+    def _say(self) -> None:
+        """What the socket takes of what is to be told; the rest when it has room again."""
+        while self._unsaid:
+            try:
+                self._control.send(self._unsaid[0])
+            except BlockingIOError:
+                break
+            self._unsaid.popleft()
+        more = select.POLLOUT if self._unsaid else 0
+        self._ready.modify(self._control, select.POLLIN | more)
 
     def _obey(self) -> bool:
         """One order; False when there will be no more."""
@@ -132,6 +159,8 @@ class _Server:
             case Kill(pid):
                 if pid in self._children:  # not reaped yet, so the number is still its own
                     os.kill(pid, signal.SIGKILL)
+            case Fork(number) if not fds:  # the kernel had to drop the child's socket
+                self._tell(NotForked(number, "the fork server has no descriptor left"))
             case Fork() as order:
                 try:
                     pid = self._fork(order, fds[0])
@@ -165,10 +194,8 @@ class _Server:
             traceback.print_exc()
         finally:
             for stream in (sys.stdout, sys.stderr):
-                try:
+                with suppress(OSError, ValueError):
                     stream.flush()
-                except (OSError, ValueError):
-                    pass
             os._exit(status)
 
     def _reap(self) -> None:
@@ -178,5 +205,5 @@ class _Server:
                 return
             name, code = self._children.pop(pid), os.waitstatus_to_exitcode(status)
             if code < 0 and code != -signal.SIGKILL:
-                print(f"{name} ({pid}) died of signal {-code}", file=sys.stderr, flush=True)
+                _log(f"{name} ({pid}) died of signal {-code}")
             self._tell(Ended(pid, code))

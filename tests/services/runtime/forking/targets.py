@@ -28,6 +28,27 @@ def leave(argument: bytes, line: socket.socket) -> None:
     os._exit(code)
 
 
+def silent(argument: bytes, line: socket.socket) -> None:
+    """Leave a file of that name that tells our pid, and care for nothing."""
+    path = argument.decode()
+    with open(path + ".new", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename(path + ".new", path)
+    mute(argument, line)
+
+
+def mute(argument: bytes, line: socket.socket) -> None:
+    """Say nothing and care for nothing."""
+    while True:
+        signal.pause()
+
+
+def few_descriptors() -> None:
+    """A preload: what this process has may stay open, one more may not."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (5, most))
+
+
 def describe(argument: bytes, line: socket.socket) -> None:
     """What one sees of a child: name, session, limits, threads, descriptors, interrupt, modules."""
     with open("/proc/self/comm") as comm:

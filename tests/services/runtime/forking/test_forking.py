@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -33,7 +34,7 @@ def gone(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it ends while we read
         return True
 
 
@@ -112,6 +113,127 @@ async def test_a_server_that_cannot_load_says_why(tmp_path: Path) -> None:
     with pytest.raises(ForkFailed, match=r"no\.such|'no'"):
         await made.start()
     made.close()
+
+
+async def test_any_number_of_children_may_be_wanted_at_once(children: Children) -> None:
+    """More than the socket to the server holds."""
+    wanted = (children.fork("x", f"{TARGETS}:echo", bytes(300)) for _ in range(300))
+    assert len({child.pid for child in await asyncio.gather(*wanted)}) == 300
+
+
+async def test_a_child_that_is_not_heard_ends_its_readers_wait(
+    children: Children, tmp_path: Path
+) -> None:
+    """Its server is killed: the child's own end of the line may still be open for a moment."""
+    child = await children.fork("x", f"{TARGETS}:silent", str(tmp_path / "pid").encode())
+    heard = asyncio.create_task(child.read(1))
+    await asyncio.sleep(0)
+    assert children.server_pid is not None
+    os.kill(children.server_pid, signal.SIGKILL)
+    async with asyncio.timeout(5):
+        assert await heard == b""
+
+
+async def test_closing_ends_the_wait_for_a_child(children: Children) -> None:
+    wanted = asyncio.create_task(children.fork("x", f"{TARGETS}:echo", b""))
+    await asyncio.sleep(0)
+    children.close()
+    async with asyncio.timeout(5):
+        with pytest.raises(ForkFailed):
+            await wanted
+
+
+async def test_a_child_that_nobody_waits_for_any_more_is_ended(
+    children: Children, tmp_path: Path
+) -> None:
+    path = tmp_path / "pid"
+    wanted = asyncio.create_task(children.fork("x", f"{TARGETS}:silent", str(path).encode()))
+    await asyncio.sleep(0)
+    wanted.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await wanted
+    async with asyncio.timeout(10):
+        other = await children.fork("x", f"{TARGETS}:echo", b"")
+        assert children.pids == [other.pid]
+        while not path.exists():  # it may have been killed before it wrote: then there is none
+            if not _children_of(children.server_pid) - {other.pid}:
+                return
+            await asyncio.to_thread(time.sleep, 0.01)
+        while not gone(int(path.read_text())):
+            await asyncio.to_thread(time.sleep, 0.01)
+
+
+def _children_of(pid: int | None) -> set[int]:
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return {int(word) for word in file.read().split()}
+
+
+async def test_a_log_that_takes_nothing_ends_no_child() -> None:
+    made = Children([TARGETS], Path("/dev/full"))
+    await made.start()
+    try:
+        child = await made.fork("x", f"{TARGETS}:echo", b"!")
+        other = await made.fork("x", f"{TARGETS}:leave", str(-int(signal.SIGTERM)).encode())
+        await other.gone.wait()
+        await (await made.fork("x", f"{TARGETS}:leave", b"0")).gone.wait()
+        assert made.pids == [child.pid]
+    finally:
+        made.close()
+
+
+async def test_a_server_without_descriptors_refuses_and_goes_on(tmp_path: Path) -> None:
+    made = Children([TARGETS, f"{TARGETS}:few_descriptors"], tmp_path / "fork.err")
+    await made.start()
+    try:
+        for _ in range(2):
+            with pytest.raises(ForkFailed, match="descriptor"):
+                await made.fork("x", f"{TARGETS}:echo", b"")
+    finally:
+        made.close()
+
+
+def test_an_owner_without_descriptors_is_told_so() -> None:
+    server = ForkServer([TARGETS])
+    server.start()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        with pytest.raises(ForkFailed, match="Too many open files"):
+            server.fork("x", f"{TARGETS}:echo")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    sock, _ = server.fork("x", f"{TARGETS}:echo", b"!")
+    assert sock.recv(1) == b"!"
+    sock.close()
+    server.close()
+
+
+def test_every_child_is_killed_though_nobody_hears_of_ends() -> None:
+    """More ends than the socket holds: the server must obey while it cannot tell."""
+    server = ForkServer([TARGETS])
+    made = [server.fork("x", f"{TARGETS}:echo", b"!") for _ in range(400)]
+    for _, pid in made:
+        server.kill(pid)
+    until = time.monotonic() + 10
+    while left := [pid for _, pid in made if not gone(pid)]:
+        assert time.monotonic() < until, f"{len(left)} children were not killed"
+        time.sleep(0.02)
+    for sock, _ in made:
+        sock.close()
+    server.close()
+
+
+def test_a_server_that_was_killed_is_started_again() -> None:
+    server = ForkServer([TARGETS])
+    server.start()
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    while not gone(server.pid):
+        time.sleep(0.01)
+    sock, _ = server.fork("x", f"{TARGETS}:echo", b"!")
+    assert sock.recv(1) == b"!"
+    sock.close()
+    server.close()
 
 
 def test_a_preload_with_a_thread_is_refused() -> None:
