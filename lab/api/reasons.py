@@ -153,7 +153,7 @@ def _vcenter(up: bool) -> list[Reason]:
         Reason(
             "vCenter is down: what it knows is old, and with a standard provider nobody can bring "
             "a missing key.",
-            "STD 3.3",
+            "R7",
             "keystead host power-on vcenter",
         )
     ]
@@ -174,7 +174,7 @@ def _machine(host: HostFacts) -> Reason:
             f"keystead host power-on {host.host} --boot-option encryptionRecoveryKey=KEY",
         )
     if host.machine == "booting":
-        return Reason(f"{host.host} boots.", "B0-B9")
+        return Reason(f"{host.host} boots.", "BOOT-02")
     if host.paused:
         return Reason(f"{host.host} is paused.", "proc.pause", f"keystead host resume {host.host}")
     return Reason(f"{host.host} is off.", "BOOT-01", f"keystead host power-on {host.host}")

@@ -20,9 +20,12 @@ _PLACES = {
         r"\b(?:[Bb]ehaviour|[Aa]rchitecture|[Ee]xperience|[Cc]haos|nats|tpm|kmip)"
         r"(?:\.md)?,? (?:§ ?|section )?\d+(?:\.\d+)*\b(?! ?[a-z]*s\b)"
     ),
-    "a number in brackets": re.compile(r"(?<=\s)\(\d{1,2}\.\d{1,2}(?:,? [a-z ]+\d+[a-z ]*)?\)"),
+    "a number in brackets": re.compile(
+        r"(?<![\w.\])])\(\d{1,2}\.\d{1,2}(?:,? [A-Za-z][A-Za-z ]*-?\d+[\w ,-]*)?\)"
+    ),
     "a number without its document": re.compile(
         r"\b(?:of|in|see|by) (?![6-9]\.\d)\d{1,2}\.\d{1,2}(?=[.:,;)] |[.:,;)\"']*$)"
+        r"|\bas \d{1,2}\.\d{1,2} [a-z]+s\b|^\s*\"\"\"\d{1,2}\.\d{1,2}[:,] "
     ),
     "a row of a table that is not here": re.compile(
         r"\b[Cc]ells \d|\bcells F\d|\bTT-[A-Z]\d|(?<![\w.-])[MX]\d\d(?!\w)"

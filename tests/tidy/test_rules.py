@@ -39,6 +39,19 @@ def test_the_tree_was_read() -> None:
     assert not [path for path in paths if "__pycache__" in path or path.startswith(".venv")]
 
 
+def _at_the_root(package: str, paths: list[str]) -> list[str]:
+    """The modules that lie in ``package`` itself, in no room of it."""
+    names = [path.removeprefix(f"{package}/") for path in paths if path.startswith(f"{package}/")]
+    return sorted(n for n in names if "/" not in n and n.endswith(".py") and n != "__init__.py")
+
+
+def test_what_is_of_the_lab_lies_in_a_room_of_it() -> None:
+    """At its root are the ways in and the errors; a fifth module wants a package."""
+    root = _at_the_root("lab", [source.path for source in package_sources()])
+    assert root == ["client.py", "core.py", "errors.py"]
+    assert _at_the_root("lab", ["lab/x.py", "lab/api/y.py", "lab/__init__.py"]) == ["x.py"]
+
+
 def test_tree_without_git_is_walked_to_the_same_packages() -> None:
     from tests.tidy import tree
 
@@ -76,6 +89,10 @@ def test_tree_without_git_is_walked_to_the_same_packages() -> None:
         (leads_nowhere, "lab/core.py", "# as behav" + "iour sec" + "tion 15 has it"),
         (leads_nowhere, "lab/core.py", "# the port's options: nats" + ".md 9.2"),
         (leads_nowhere, "lab/core.py", "# the alarms (11" + ".2)"),
+        (leads_nowhere, "README.md", "(2" + ".3)"),
+        (leads_nowhere, "lab/core.py", "# until it is cleared (2" + ".3 B8, R21)"),
+        (leads_nowhere, "lab/core.py", "# a safe host, as 2" + ".4 says"),
+        (leads_nowhere, "tests/lab/test_core.py", '    """3' + '.3: at the next check."""'),
         (leads_nowhere, "lab/core.py", "# stories of 11" + ".4: in order"),
         (leads_nowhere, "lab/core.py", "# at most 32 # sec" + "tion 13"),
         (leads_nowhere, "lab/core.py", "# noDA, see tp" + "m.md"),

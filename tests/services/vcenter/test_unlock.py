@@ -130,7 +130,7 @@ def test_bulk_push_is_cut_by_count_and_asks_once_per_key() -> None:
 
 
 def test_a_health_check_that_finds_the_kms_back_repairs_at_once() -> None:
-    """3.3: recovers at the next check, however far the next reconcile is."""
+    """LOCK-05: it recovers at the next check, however far the next reconcile is."""
     rig = Rig(remediation_interval_s=100_000)
     lock(rig)
     rig.heal()

@@ -1,0 +1,122 @@
+"""Why a VM or a host is as it is: one row per set of facts, with the rules of the reasons."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chaos.faults import FAULTS
+from lab.api import reasons
+from lab.api.explain import all_rules
+from lab.api.reasons import HostFacts, KeyFacts, VmFacts, of_host, of_vm
+
+HOST = HostFacts("esxi-001", "running", connected=True, persistence=False, tpm=True, boot=2)
+STORES = replace(HOST, persistence=True)
+VIOLATION = "PANIC: security violation was detected."
+KEY = KeyFacts(
+    key="p/k",
+    provider="p",
+    provider_listed=True,
+    provider_status="green",
+    servers_up=True,
+    link_cut=False,
+    state="Active",
+    asked_server=True,
+    stored_on_host=False,
+)
+LOCKED = VmFacts("vm-01", "poweredOff", "locked", vcenter_up=True)
+RUNS = VmFacts("vm-01", "poweredOn", "unlocked", vcenter_up=True)
+OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter_up=True)
+
+
+@pytest.mark.parametrize(
+    ("vm", "host", "key", "rules"),
+    [
+        (LOCKED, HOST, KEY, ["STD-13", "STD-10"]),
+        (LOCKED, STORES, KEY, ["KP-15", "STD-10"]),
+        (LOCKED, replace(HOST, link_cut=True), replace(KEY, link_cut=True), ["STD-13", "B8"]),
+        (LOCKED, HOST, replace(KEY, provider_listed=False, link_cut=True), ["STD-13", "LOCK-06"]),
+        (replace(LOCKED, vcenter_up=False), HOST, KEY, ["STD-13", "R7"]),
+        (LOCKED, HOST, replace(KEY, state="Deactivated"), ["STD-13", "STD-19"]),
+        (LOCKED, HOST, replace(KEY, state="Destroyed"), ["STD-13", "STD-18"]),
+        (LOCKED, HOST, replace(KEY, state="Destroyed Compromised"), ["STD-13", "STD-18"]),
+        (RUNS, HOST, KEY, ["LOCK-04", "STD-13"]),
+        (RUNS, STORES, replace(KEY, stored_on_host=True), ["LOCK-04", "KP-07"]),
+        (RUNS, STORES, KEY, ["LOCK-04"]),
+        (RUNS, HOST, replace(KEY, stored_on_host=True), ["LOCK-04", "STD-13"]),
+        (OFF, HOST, KEY, ["LOCK-05"]),
+        (replace(OFF, crypto=None), HOST, KEY, ["BOOT-01"]),
+        (LOCKED, replace(HOST, machine="halted", screen=VIOLATION), KEY, ["B2"]),
+        (LOCKED, replace(HOST, machine="halted", screen="PANIC"), KEY, ["B3"]),
+        (LOCKED, replace(HOST, machine="booting"), KEY, ["BOOT-02"]),
+        (LOCKED, replace(HOST, machine="off", paused=True), KEY, ["proc.pause"]),
+        (LOCKED, replace(HOST, machine="off"), KEY, ["BOOT-01"]),
+    ],
+)
+def test_a_vm(vm: VmFacts, host: HostFacts, key: KeyFacts, rules: list[str]) -> None:
+    assert [reason.rule for reason in of_vm(vm, host, (key,))] == rules
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (replace(KEY, link_cut=True, servers_up=False), "the link to the key server is cut"),
+        (replace(KEY, servers_up=False), "no key server of p is up"),
+        (replace(KEY, state=None), "does not know p/k"),
+        (replace(KEY, state=None, asked_server=False), "Nothing stands in the way of p/k"),
+    ],
+)
+def test_each_key_says_what_stands_in_its_own_way(key: KeyFacts, said: str) -> None:
+    other = replace(KEY, key="p/other", state="Deactivated")
+    gone, mine, its = of_vm(LOCKED, HOST, (key, other))
+    assert gone.rule == "STD-13" and said in mine.why and its.why.startswith("p/other is Deact")
+
+
+def test_a_vm_that_ran_before_is_told_that_unlocking_powers_nothing_on() -> None:
+    def told(wanted_on: bool | None) -> bool:
+        [reason] = of_vm(replace(OFF, wanted_on=wanted_on), HOST, (KEY,))
+        return "It ran before" in reason.why
+
+    assert told(True) and not told(False) and not told(None)
+
+
+@pytest.mark.parametrize(
+    ("host", "rules"),
+    [
+        (replace(STORES, crypto_state="safe"), ["HEM-01", "KP-10"]),
+        (replace(HOST, crypto_state="prepared", tpm=False), ["B5", "KP-01"]),
+        (replace(HOST, crypto_state="incapable", connected=False), ["HEM-01", "KP-01", "B8"]),
+        (replace(HOST, persistence=None, connected=None), []),
+        (replace(HOST, machine="off"), ["BOOT-01"]),
+    ],
+)
+def test_a_host(host: HostFacts, rules: list[str]) -> None:
+    assert [reason.rule for reason in of_host(host, vcenter_up=True)] == rules
+    assert [reason.rule for reason in of_host(host, vcenter_up=False)] == [*rules, "R7"]
+
+
+def test_a_host_without_tpm_is_not_told_to_enable_persistence() -> None:
+    def cure(tpm: bool) -> str:
+        [reason] = of_host(replace(HOST, tpm=tpm), vcenter_up=True)
+        return reason.cure
+
+    assert cure(False) == "add a TPM" and "keypersistence enable" in cure(True)
+
+
+def test_every_rule_that_a_reason_names_is_explained() -> None:
+    """A person reads it in brackets and asks for it; what the lab itself did names its fault."""
+    known = {*all_rules(), *(fault.kind for fault in FAULTS)}
+    texts = (Path(reasons.__file__).parent / name for name in ("reasons.py", "describe.py"))
+    named = [
+        node.args[1].value
+        for text in texts
+        for node in ast.walk(ast.parse(text.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "Reason"
+        and isinstance(node.args[1], ast.Constant)
+    ]
+    assert len(named) > 25 and [rule for rule in named if rule not in known] == []
