@@ -67,34 +67,18 @@ class HostKeys:
     async def make_safe(
         self, session: HostSession, *, needed: bool, fresh: bool, fallback: ProviderId | None = None
     ) -> KeyUnavailableReason | None:
-        """Bring the host to its mode, whatever step it needs; see ``take``."""
-        step = self.step(session, needed=needed)
-        return await self.take(step, session, fresh=fresh, fallback=fallback)
+        """Take the step that the host needs by its latest view; None, or why its key is not to be
+        had.
 
-    def step(self, session: HostSession, *, needed: bool) -> ModeStep:
-        """The step that the host needs by its latest view; ``needed``: it should be safe."""
-        summary, row = session.summary, self._inventory.hosts.get(session.host)
-        if summary is None or row is None:
-            return ModeStep.NONE
-        recorded = self.recorded(row)
-        return next_mode_step(summary.crypto_state, summary.crypto_key_id, recorded, needed=needed)
-
-    async def take(
-        self,
-        step: ModeStep,
-        session: HostSession,
-        *,
-        fresh: bool,
-        fallback: ProviderId | None = None,
-    ) -> KeyUnavailableReason | None:
-        """Take this step and what follows from it; None, or why the host key cannot be had.
-
-        ``fresh``: ask a provider even if it has just been silent. ``fallback``: makes the very
-        first host key where there is no default provider. Raises what the host answers.
+        ``needed``: it should be safe. ``fresh``: ask a provider even if it has just been silent.
+        ``fallback``: makes the very first host key where there is no default provider. Raises what
+        the host answers.
         """
         summary, row = session.summary, self._inventory.hosts.get(session.host)
         if summary is None or row is None:
             return None
+        recorded = self.recorded(row)
+        step = next_mode_step(summary.crypto_state, summary.crypto_key_id, recorded, needed=needed)
         match step:
             case ModeStep.NONE:
                 return None
@@ -106,7 +90,6 @@ class HostKeys:
                 session.apply_to_view(crypto_state=HostCryptoState.PREPARED)
             case ModeStep.ENABLE | ModeStep.CHANGE:
                 pass
-        recorded = self.recorded(row)
         got = await self._obtain(session.host, fresh=fresh, fallback=fallback)
         if isinstance(got, KeyUnavailableReason):
             if step is ModeStep.CHANGE:

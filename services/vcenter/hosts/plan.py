@@ -6,7 +6,8 @@
 4. take away keys of providers that were deleted long ago (DEL-02)
 5. keys of all encrypted VMs of the cluster that its cache lacks (STD-12), by who brings them
 
-Locks are judged afterwards (``judgement``), by what came of it.
+1 to 3 are planned from the host's view; 4 and 5 when these are done, because a provider may be
+waited for in between. Locks are judged afterwards (``judgement``), by what came of it.
 """
 
 from __future__ import annotations
@@ -17,33 +18,42 @@ from dataclasses import dataclass
 from protocol.messages.host import HostSummary, ProviderRef
 from protocol.terms import (
     CryptoKeyId,
-    KeyUnavailableReason,
     ManagementType,
     ProtectionMode,
     ProviderId,
 )
 from services.vcenter.hosts.mode import ModeStep, next_mode_step
-from services.vcenter.providers.capabilities import ValueBringer, of_provider
+from services.vcenter.providers.capabilities import of_provider
 from services.vcenter.tables import DeletedRow, HostRow, ProviderRow
 
 
 @dataclass(frozen=True)
 class HostFacts:
-    """What is known of a host when its pass is planned.
+    """What is known of a host when its pass begins.
 
-    ``host_key``: the one vCenter has for it. ``keys``: of all encrypted VMs of its cluster;
-    ``absent``: those of them that its cache lacks. ``expired``: providers deleted so long ago that
-    their keys leave. ``needed``: whether the host should be safe.
+    ``host_key``: the one vCenter has for it. ``needed``: whether the host should be safe.
     """
 
     summary: HostSummary
     row: HostRow
     providers: tuple[ProviderRow, ...]
     host_key: CryptoKeyId | None
+    needed: bool
+
+
+@dataclass(frozen=True)
+class KeyFacts:
+    """What is known of a host's keys once its mode is reached.
+
+    ``keys``: of all encrypted VMs of its cluster; ``absent``: those of them that its cache lacks.
+    ``expired``: providers deleted so long ago that their keys leave. ``types``: of the providers
+    there are, by name.
+    """
+
     keys: tuple[CryptoKeyId, ...]
     absent: frozenset[CryptoKeyId]
     expired: frozenset[ProviderId]
-    needed: bool
+    types: Mapping[ProviderId, ManagementType]
 
 
 @dataclass(frozen=True)
@@ -62,9 +72,12 @@ class NoteRecoveryKey:
 
 @dataclass(frozen=True)
 class ReachMode:
-    """Bring the host nearer to its encryption mode."""
+    """Bring the host nearer to its encryption mode, by the step that it needs then.
 
-    step: ModeStep
+    ``needed``: it should be safe, whatever it was before.
+    """
+
+    needed: bool
 
 
 @dataclass(frozen=True)
@@ -77,25 +90,17 @@ class TakeAway:
 
 @dataclass(frozen=True)
 class Supply:
-    """Fetch these keys of one provider and push them."""
+    """Fetch these keys of one provider and push them; one that is gone has none to give."""
 
     provider: ProviderId
     keys: tuple[CryptoKeyId, ...]
 
 
-@dataclass(frozen=True)
-class Deny:
-    """These keys cannot be had, and nobody need be asked."""
-
-    keys: tuple[CryptoKeyId, ...]
-    reason: KeyUnavailableReason
+Action = SetProviderList | NoteRecoveryKey | ReachMode | TakeAway | Supply
 
 
-Action = SetProviderList | NoteRecoveryKey | ReachMode | TakeAway | Supply | Deny
-
-
-def plan_pass(facts: HostFacts) -> tuple[Action, ...]:
-    """The actions of one pass, in order; none when the host is as it should be."""
+def plan_host(facts: HostFacts) -> tuple[Action, ...]:
+    """The actions on the host itself, in order; none when it is as it should be."""
     actions: list[Action] = []
     wanted = tuple(
         ProviderRef(provider_id=row.name, management_type=row.management_type)
@@ -110,34 +115,35 @@ def plan_pass(facts: HostFacts) -> tuple[Action, ...]:
         summary.crypto_state, summary.crypto_key_id, facts.host_key, needed=facts.needed
     )
     if step is not ModeStep.NONE:
-        actions.append(ReachMode(step))
+        actions.append(ReachMode(facts.needed))
+    return tuple(actions)
+
+
+def plan_keys(facts: KeyFacts) -> tuple[Action, ...]:
+    """The actions on its keys, in order; none when its cache holds what it should hold."""
     leaving = [
         key for key in facts.keys if key not in facts.absent and key.provider_id in facts.expired
     ]
-    for provider, keys in by_provider(leaving).items():
-        actions.append(TakeAway(provider, keys))
     lacking = [key for key in facts.keys if key in facts.absent] + leaving
-    types = {row.name: row.management_type for row in facts.providers}
-    return (*actions, *plan_keys(lacking, types))
+    return (
+        *(TakeAway(provider, keys) for provider, keys in by_provider(leaving).items()),
+        *supplies(lacking, facts.types),
+    )
 
 
-def plan_keys(
+def supplies(
     lacking: Iterable[CryptoKeyId], types: Mapping[ProviderId, ManagementType]
-) -> tuple[Action, ...]:
-    """How the host gets keys that its cache lacks, by the type of their providers.
+) -> tuple[Supply, ...]:
+    """How the host gets keys that its cache lacks.
 
-    Keys that hosts fetch or derive by themselves need no action of vCenter.
+    Keys that hosts fetch or derive by themselves need no action of vCenter. A provider that is
+    not there is asked for all the same: it may have come back when its turn comes.
     """
-    actions: list[Action] = []
-    for provider, keys in by_provider(lacking).items():
-        match of_provider(types, provider).values_brought_by:
-            case ValueBringer.VCENTER:
-                actions.append(Supply(provider, keys))
-            case ValueBringer.HOST_FETCHES | ValueBringer.HOST_DERIVES:
-                pass
-            case ValueBringer.NOBODY:
-                actions.append(Deny(keys, KeyUnavailableReason.CLUSTER_INVALID))
-    return tuple(actions)
+    return tuple(
+        Supply(provider, keys)
+        for provider, keys in by_provider(lacking).items()
+        if not of_provider(types, provider).self_served
+    )
 
 
 def expired_providers(

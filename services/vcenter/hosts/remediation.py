@@ -1,8 +1,10 @@
 """Step B8: bring a host to what the inventory says, in the order of the documents.
 
-One pass: *look* (the host's view, and which keys its cache lacks), *plan* (``plan``, pure), *carry
-out* (commands to the host, keys from their providers), *judge* the locks of its VMs
-(``judgement``, pure), and *commit* marks and events in one transaction.
+One pass: *look* (the host's view), *plan* (``plan``, pure), *carry out* (commands to the host,
+keys from their providers); the same for its keys, of which it is asked when its mode is reached;
+*judge* the locks of its VMs (``judgement``, pure), and *commit* marks and events in one
+transaction. A pass is of one session: when the host is connected anew it ends, and the new
+session has a pass of its own.
 
 The same pass runs when a host connects, at each reconciliation, when a host lacks keys and when
 host encryption is re-enabled; it changes only what differs. What is wrong with one key or one
@@ -16,7 +18,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from protocol.errors import NotAvailable, ProductError
+from protocol.errors import HostUnreachable, NotAvailable, ProductError
 from protocol.messages.host import ProviderRef, SetProviders
 from protocol.secret import KeyMaterial
 from protocol.terms import (
@@ -33,22 +35,22 @@ from services.vcenter.config import VcenterConfig
 from services.vcenter.hosts.delivery import KeyDelivery
 from services.vcenter.hosts.host_key import HostKeys
 from services.vcenter.hosts.judgement import Denied, mark_changes, send_errors
-from services.vcenter.hosts.mode import ModeStep
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassOrder, PassQueue
 from services.vcenter.hosts.plan import (
     Action,
-    Deny,
     HostFacts,
+    KeyFacts,
     NoteRecoveryKey,
     ReachMode,
     SetProviderList,
     Supply,
     TakeAway,
     expired_providers,
+    plan_host,
     plan_keys,
-    plan_pass,
     removed,
+    supplies,
 )
 from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.hosts.sessions import HostSessions
@@ -139,14 +141,16 @@ class Remediation:
         """
         async with self._alone(session.host):
             self._passes.begun(session.host)
+            name, result = session.name, PassResult()
             facts = await self._look(session, look=look, needed=needed)
             if facts is None:
                 return None
-            actions = plan_pass(facts)
-            result = await self._carry_out(session, actions, fresh=fresh)
+            await self._carry_out(session, name, plan_host(facts), result, fresh=fresh)
+            absent, actions = await self._look_for_keys(session)
+            await self._carry_out(session, name, actions, result, fresh=fresh)
             await self._tell_denied(session, result)
             rows = self._inventory.vms_on(session.host)
-            lacking = facts.absent | removed(actions)
+            lacking = absent | removed(actions)
             await self._commit_marks(session, rows, lacking, result.denied, may_unlock=may_unlock)
             if result.not_available is not None:
                 raise result.not_available
@@ -158,13 +162,14 @@ class Remediation:
             row = self._inventory.vms.get(vm)
             if row is None:
                 return
-            actions: list[Action] = []
+            name, result = session.name, PassResult()
             if session.summary is not None and session.summary.crypto_state is not _SAFE:
-                actions.append(ReachMode(self._host_keys.step(session, needed=True)))
+                safe = ReachMode(needed=True)
+                await self._carry_out(session, name, [safe], result, fresh=True)
             absent = await self._delivery.absent(session, row.keys)
             types = self._inventory.management_types()
-            actions += plan_keys((key for key in row.keys if key in absent), types)
-            result = await self._carry_out(session, actions, fresh=True)
+            lacking = supplies((key for key in row.keys if key in absent), types)
+            await self._carry_out(session, name, lacking, result, fresh=True)
             row = self._inventory.vms.get(vm)
             if row is not None:
                 await self._commit_marks(
@@ -210,43 +215,55 @@ class Remediation:
         row = self._inventory.hosts.get(session.host)
         if row is None:
             return None
-        keys = self._inventory.keys_of(row.cluster)
-        absent = await self._delivery.absent(session, keys)
-        knobs = self._node.knobs
         return HostFacts(
             summary=summary,
             row=row,
             providers=tuple(self._inventory.providers.values()),
             host_key=self._host_keys.recorded(row),
-            keys=keys,
-            absent=absent,
-            expired=expired_providers(
-                self._inventory.deleted.values() if knobs.evict_on_provider_delete else (),
-                self._clock.monotonic(),
-                knobs.provider_delete_grace_s,
-            ),
-            needed=needed or bool(keys),
+            needed=needed or self._inventory.holds_keys(row.cluster),
         )
+
+    async def _look_for_keys(
+        self, session: HostSession
+    ) -> tuple[frozenset[CryptoKeyId], tuple[Action, ...]]:
+        """Those keys of the host's cluster that its cache lacks, and what to do about its keys."""
+        row, knobs = self._inventory.hosts.get(session.host), self._node.knobs
+        keys = () if row is None else self._inventory.keys_of(row.cluster)
+        absent = await self._delivery.absent(session, keys)
+        expired = expired_providers(
+            self._inventory.deleted.values() if knobs.evict_on_provider_delete else (),
+            self._clock.monotonic(),
+            knobs.provider_delete_grace_s,
+        )
+        facts = KeyFacts(keys, absent, expired, self._inventory.management_types())
+        return absent, plan_keys(facts)
 
     # ---- carry out --------------------------------------------------------------------------
 
     async def _carry_out(
-        self, session: HostSession, actions: Sequence[Action], *, fresh: bool
-    ) -> PassResult:
-        """Do it in order. Raises only when the host does not answer."""
-        result = PassResult()
+        self,
+        session: HostSession,
+        name: str,
+        actions: Sequence[Action],
+        result: PassResult,
+        *,
+        fresh: bool,
+    ) -> None:
+        """Do it in order, in the session of that name, and note in ``result`` what came of it.
+
+        Raises only when the host does not answer, or is connected anew.
+        """
         for action in actions:
+            self._check_session(session, name)
             match action:
                 case SetProviderList(providers):
                     await self._set_providers(session, providers)
                 case NoteRecoveryKey(recovery_id):
                     await self._note_recovery_key(session.host, recovery_id)
-                case ReachMode(step):
-                    await self._reach_mode(session, step, result, fresh=fresh)
+                case ReachMode(needed):
+                    await self._reach_mode(session, result, needed=needed, fresh=fresh)
                 case TakeAway(provider, keys):
                     await self._delivery.take_away(session, provider, keys)
-                case Deny(keys, reason):
-                    result.denied.update(dict.fromkeys(keys, reason))
                 case Supply(provider, keys):
                     # A silent provider of the host key was waited for once; not again in this pass.
                     again = fresh and result.unsafe is not KeyUnavailableReason.CLUSTER_UNREACHABLE
@@ -254,7 +271,12 @@ class Remediation:
                     result.denied.update(denied)
                 case _:
                     assert_never(action)
-        return result
+        self._check_session(session, name)
+
+    def _check_session(self, session: HostSession, name: str) -> None:
+        """``HostUnreachable`` when the pass's session is over: what it saw is of another life."""
+        if not name or session.name != name:
+            raise HostUnreachable(f"{session.host} is not connected as when its pass began")
 
     async def _set_providers(
         self, session: HostSession, providers: tuple[ProviderRef, ...]
@@ -277,11 +299,11 @@ class Remediation:
         )
 
     async def _reach_mode(
-        self, session: HostSession, step: ModeStep, result: PassResult, *, fresh: bool
+        self, session: HostSession, result: PassResult, *, needed: bool, fresh: bool
     ) -> None:
-        """As ``HostKeys.take``; a host that refuses does not end the pass."""
+        """As ``HostKeys.make_safe``; a host that refuses does not end the pass."""
         try:
-            result.unsafe = await self._host_keys.take(step, session, fresh=fresh)
+            result.unsafe = await self._host_keys.make_safe(session, needed=needed, fresh=fresh)
         except UNANSWERED:
             raise
         except NotAvailable as error:

@@ -127,6 +127,11 @@ class HostSession:
         return self._commands is not None
 
     @property
+    def name(self) -> str:
+        """The name of the session in force; empty without one. Another name: connected anew."""
+        return "" if self._commands is None else self._commands.session
+
+    @property
     def summary(self) -> HostSummary | None:
         """The host's last word about itself; None when it has not spoken in this life."""
         return self._summary

@@ -19,19 +19,19 @@ from protocol.terms import (
     ProviderId,
 )
 from services.vcenter.hosts.judgement import send_errors
-from services.vcenter.hosts.mode import ModeStep
 from services.vcenter.hosts.need import needs_pass
 from services.vcenter.hosts.plan import (
     Action,
-    Deny,
     HostFacts,
+    KeyFacts,
     NoteRecoveryKey,
     ReachMode,
     SetProviderList,
     Supply,
     TakeAway,
     expired_providers,
-    plan_pass,
+    plan_host,
+    plan_keys,
 )
 from services.vcenter.tables import DeletedRow, HostRow, ProviderRow, VmRow
 from tests.services.vcenter.rig import CLUSTER, VM, A, B, P, Q
@@ -55,62 +55,78 @@ def summary(**how: Any) -> HostSummary:
     return HostSummary(**(made | how))
 
 
-def facts(view: HostSummary | None = None, **how: Any) -> HostFacts:
+def of_host(view: HostSummary | None = None, **how: Any) -> HostFacts:
     made: dict[str, Any] = {
         "summary": view or summary(),
         "row": HostRow(name=A, cluster=CLUSTER),
         "providers": (ProviderRow(name=P, management_type=ManagementType.VCENTER),),
         "host_key": HOST_KEY,
-        "keys": (K1, K2),
-        "absent": frozenset(),
-        "expired": frozenset(),
         "needed": True,
     }
     return HostFacts(**(made | how))
 
 
-GONE = KeyUnavailableReason.CLUSTER_INVALID
 PREPARED = HostCryptoState.PREPARED
 
 
 @pytest.mark.parametrize(
     ("given", "planned"),
     [
-        (facts(), ()),
-        (facts(summary(providers=())), (SetProviderList(REFS),)),
+        (of_host(), ()),
+        (of_host(summary(providers=())), (SetProviderList(REFS),)),
         (
-            facts(summary(protection_mode=ProtectionMode.TPM, recovery_id="{A}")),
+            of_host(summary(protection_mode=ProtectionMode.TPM, recovery_id="{A}")),
             (NoteRecoveryKey("{A}"),),
         ),
-        (facts(summary(recovery_id="{A}")), ()),  # without a TPM there is nothing to keep safe
-        (facts(summary(crypto_state=PREPARED)), (ReachMode(ModeStep.ENABLE),)),
-        (facts(absent=frozenset({K2})), (Supply(P, (K2,)),)),
-        (facts(keys=(K1, OTHER), absent=frozenset({OTHER})), (Deny((OTHER,), GONE),)),
+        (of_host(summary(recovery_id="{A}")), ()),  # without a TPM there is nothing to keep safe
+        (of_host(summary(crypto_state=PREPARED)), (ReachMode(needed=True),)),
+        (of_host(summary(crypto_state=PREPARED), needed=False), (ReachMode(needed=False),)),
         (
-            facts(keys=(K1, OTHER), expired=frozenset({Q})),
-            (TakeAway(Q, (OTHER,)), Deny((OTHER,), GONE)),
-        ),
-        (
-            facts(keys=(OTHER,), absent=frozenset({OTHER}), expired=frozenset({Q})),
-            (Deny((OTHER,), GONE),),  # it has left already
-        ),
-        (
-            facts(
-                summary(providers=(), crypto_state=PREPARED),
-                keys=(K1, OTHER, K2),
-                absent=frozenset({K1, K2, OTHER}),
-            ),
-            (
-                SetProviderList(REFS),
-                ReachMode(ModeStep.ENABLE),  # STD-14: the host key first
-                Supply(P, (K1, K2)),
-                Deny((OTHER,), GONE),
-            ),
+            of_host(summary(providers=(), crypto_state=PREPARED)),
+            (SetProviderList(REFS), ReachMode(needed=True)),
         ),
     ],
 )
-def test_plan(given: HostFacts, planned: tuple[Action, ...]) -> None:
-    assert plan_pass(given) == planned
+def test_plan_for_a_host(given: HostFacts, planned: tuple[Action, ...]) -> None:
+    assert plan_host(given) == planned
+
+
+def of_keys(**how: Any) -> KeyFacts:
+    made: dict[str, Any] = {
+        "keys": (K1, K2),
+        "absent": frozenset(),
+        "expired": frozenset(),
+        "types": TYPES,
+    }
+    return KeyFacts(**(made | how))
+
+
+@pytest.mark.parametrize(
+    ("given", "planned"),
+    [
+        (of_keys(), ()),
+        (of_keys(absent=frozenset({K2})), (Supply(P, (K2,)),)),
+        (of_keys(keys=(K1, OTHER), absent=frozenset({OTHER})), (Supply(Q, (OTHER,)),)),
+        (
+            of_keys(keys=(K1, OTHER), expired=frozenset({Q})),
+            (TakeAway(Q, (OTHER,)), Supply(Q, (OTHER,))),
+        ),
+        (
+            of_keys(keys=(OTHER,), absent=frozenset({OTHER}), expired=frozenset({Q})),
+            (Supply(Q, (OTHER,)),),  # it has left already
+        ),
+        (
+            of_keys(keys=(K1, OTHER, K2), absent=frozenset({K1, K2, OTHER})),
+            (Supply(P, (K1, K2)), Supply(Q, (OTHER,))),
+        ),
+        (
+            of_keys(absent=frozenset({K1}), types={P: ManagementType.NATIVE_PROVIDER}),
+            (),  # hosts derive it
+        ),
+    ],
+)
+def test_plan_for_its_keys(given: KeyFacts, planned: tuple[Action, ...]) -> None:
+    assert plan_keys(given) == planned
 
 
 @pytest.mark.parametrize(("now", "gone"), [(100.0, False), (399.0, False), (400.0, True)])

@@ -1,0 +1,138 @@
+"""What changes while a pass of step B8 waits: after a wait nothing read before is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from protocol.messages.agent import DelayRule
+from protocol.messages.base import Request
+from protocol.messages.vcenter import (
+    AddHost,
+    KmipServer,
+    ListHosts,
+    RegisterKmsCluster,
+    UnregisterKmsCluster,
+)
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, KmipState, NodeName, Role
+from tests.services.vcenter.peers import VCENTER, HostRecord, ServerRecord
+from tests.services.vcenter.rig import CLUSTER, KMS, A, B, P, Q, Rig
+
+KMS2 = NodeName("kms2")
+SLOW_S = 6.0
+
+
+def slow(rig: Rig, server: NodeName) -> None:
+    """Answers of this key server take ``SLOW_S`` from now on."""
+    rule = DelayRule(id="slow", src=server, dst=VCENTER, base_s=SLOW_S)
+    rig.world.rules.apply(rig.rules.put([rule]))
+
+
+def beside(rig: Rig, work: Coroutine[Any, Any, Any]) -> None:
+    rig.world.spawn(None, "beside", work)
+
+
+def until(rig: Rig, message: tuple[str, str, str], since: int) -> None:
+    """Until this request was sent."""
+    for _ in range(2_000):
+        if message in rig.requests(since):
+            return
+        rig.sleep(0.01)
+    raise AssertionError(f"{message} was never sent")
+
+
+def a_pass_that_waits_for_a_new_host_key(rig: Rig, *, keys_here: bool) -> int:
+    """P is deleted, its keys are on A or not, and A's pass waits for another host key of Q."""
+    rig.up(A)
+    rig.provider(Q, (KMS2,))
+    rig.vm()
+    rig.hosts[A].persistence = True
+    rig.power_off(A)
+    rig.hosts[A].crypto_state = HostCryptoState.PREPARED
+    rig.provider(Q, (KMS2,), default=True)
+    rig.do(UnregisterKmsCluster(provider=P))
+    rig.sleep(60)
+    if not keys_here:
+        rig.hosts[A].cache.clear()
+    slow(rig, KMS2)
+    before = len(rig.sent)
+    rig.power_on(A)
+    until(rig, (VCENTER, KMS2, "CreateKey"), before)
+    return before
+
+
+def again(rig: Rig) -> Request[Any]:
+    return RegisterKmsCluster(provider=P, servers=(KmipServer(name=KMS, node=KMS),))
+
+
+def test_keys_of_a_provider_that_came_back_while_a_pass_waited_stay() -> None:
+    rig = Rig(provider_delete_grace_s=0.0)
+    before = a_pass_that_waits_for_a_new_host_key(rig, keys_here=True)
+    assert rig.key_of() in rig.hosts[A].cache
+    rig.do(again(rig))
+    rig.sleep(30)
+    assert rig.hosts[A].crypto_state is HostCryptoState.SAFE
+    assert (VCENTER, A, "RemoveKeys") not in rig.requests(before)  # DEL-02 is over
+    assert rig.key_of() in rig.hosts[A].cache
+    rig.healthy()
+    rig.close()
+
+
+def test_no_lock_for_a_provider_that_came_back_while_a_pass_waited() -> None:
+    rig = Rig(auto_unlock=False)
+    before = a_pass_that_waits_for_a_new_host_key(rig, keys_here=False)
+    rig.do(again(rig))
+    rig.sleep(30)
+    assert (VCENTER, KMS, "GetKeys") in rig.requests(before)
+    assert rig.key_of() in rig.hosts[A].cache
+    assert rig.vm_info().lock_event is None
+    rig.healthy()
+    rig.close()
+
+
+def test_of_two_hosts_with_keys_of_their_own_the_second_takes_the_firsts(rig: Rig) -> None:
+    """vCenter was rebuilt and knows no host key of the cluster; both passes run at once."""
+    rig.provider()
+    server: ServerRecord = rig.servers[KMS]
+    for host, name in ((A, "a"), (B, "b")):
+        key = CryptoKeyId(KeyId(name), P)
+        server.keys[key.key_id] = (name.encode() * 32, KmipState.ACTIVE)
+        rig.hosts[host] = HostRecord(
+            crypto_state=HostCryptoState.SAFE,
+            host_key=key,
+            persistence=True,
+            cache={key: name.encode() * 32},
+        )
+        rig.add(host, Role.ESXI)
+    for host in (A, B):
+        beside(rig, rig.ask(AddHost(host=host, cluster=CLUSTER)))
+    rig.sleep(20)
+    keys = {info.host: info.crypto_key_id for info in rig.do(ListHosts()).hosts}
+    recorded = rig.vcenter.inventory.clusters[CLUSTER].host_key
+    assert keys == {A: recorded, B: recorded}
+
+
+def test_a_pass_over_an_earlier_life_of_a_host_judges_nothing() -> None:
+    """Its cache was full when the pass looked, and is empty when the pass judges."""
+    rig = Rig()
+    rig.up(A)
+    rig.vm()
+    rig.cut((VCENTER, KMS))
+    rig.reboot(A)
+    rig.sleep(60)
+    assert rig.vm_info().lock_event is not None
+    key = rig.key_of()
+    rig.hosts[A].cache[key] = rig.servers[KMS].keys[key.key_id][0]  # by its administrator
+    rig.heal()
+    slow(rig, KMS)
+    mark, before = rig.mark(), len(rig.sent)
+    until(rig, (VCENTER, KMS, "GetKeys"), before)  # its host key; the VM's key is there
+    rig.reboot(A)
+    rig.cut((VCENTER, KMS))
+    rig.sleep(60)
+    assert key not in rig.hosts[A].cache
+    told = [event.value for event in rig.ids(mark)]
+    assert not [name for name in told if "Locked" in name or "Unlocked" in name], told
+    assert rig.vm_info().lock_event is not None
+    rig.healthy()
+    rig.close()
