@@ -20,7 +20,7 @@ from chaos.errors import ChaosError
 
 TYPES = ("invoke", "ok", "fail", "info", "fault", "heal", "probe", "state", "note", "end")
 START = "0" * 64
-LIMIT = 64 * 1024 * 1024
+MOST_BYTES = 64 * 1024 * 1024
 _ALWAYS = frozenset({"fault", "heal", "end"})
 
 
@@ -43,7 +43,9 @@ class History:
     the end says how many records were left out.
     """
 
-    def __init__(self, path: Path | None, now: Callable[[], float], *, limit: int = LIMIT) -> None:
+    def __init__(
+        self, path: Path | None, now: Callable[[], float], *, limit: int = MOST_BYTES
+    ) -> None:
         self.path = path
         self._now = now
         self._limit = limit

@@ -88,7 +88,7 @@ class Owned:
 
     def __init__(self, lab: ProcessLab, session: Session, folder: Path) -> None:
         self.lab, self.session, self._folder = lab, session, folder
-        leases = session.keeper.keep_leases(lab.lease_tick)
+        leases = session.keeper.keep_leases(lab.lease_tick_s)
         self._leases = asyncio.get_running_loop().create_task(leases)
 
     async def do(self, command: Command[A]) -> A:

@@ -42,7 +42,7 @@ from services.runtime.links.desired import DesiredRules
 
 R = TypeVar("R", bound=Reply)
 
-BOOT_LIMIT = 600.0  # lab seconds an agent gets for a power-on or power-off
+BOOT_LIMIT_S = 600.0  # lab seconds an agent gets for a power-on or power-off
 
 
 def directory_of(topology: Topology, specs: Iterable[NodeSpec] | None = None) -> Directory:
@@ -86,7 +86,7 @@ class LabCore(ABC):
 
     @property
     @abstractmethod
-    def lease_tick(self) -> float:
+    def lease_tick_s(self) -> float:
         """Lab seconds between two looks at the leases of faults."""
 
     @abstractmethod
@@ -162,7 +162,7 @@ class LabCore(ABC):
         self, node: NodeName, options: dict[str, str] | None = None, *, wait: bool = True
     ) -> NodeStatus:
         message = PowerOn(node=node, options=options or {}, wait=wait)
-        reply = await self.tell(node, message, BOOT_LIMIT)
+        reply = await self.tell(node, message, BOOT_LIMIT_S)
         await self._refuse(node, False)
         return reply.status
 
@@ -174,7 +174,7 @@ class LabCore(ABC):
         """
         if way != "stop" and await self.paused(node):
             await self.resume(node)
-        reply = await self.tell(node, PowerOff(node=node, way=way), BOOT_LIMIT)
+        reply = await self.tell(node, PowerOff(node=node, way=way), BOOT_LIMIT_S)
         if self.spec(node).role is not Role.ESXI and way != "power_loss":
             await self._refuse(node, True)
         return reply.status

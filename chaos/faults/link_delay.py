@@ -52,7 +52,7 @@ class LinkDelay(LinkFault, frozen=True, kw_only=True):
         )
 
     @property
-    def round_trip(self) -> float:
+    def round_trip_s(self) -> float:
         """What the fault adds to a ping at least, in lab seconds."""
         return self.base * (2 if self.dir is Direction.BOTH else 1)
 
@@ -77,7 +77,7 @@ class LinkDelay(LinkFault, frozen=True, kw_only=True):
         after = await self.struck(lab, edges)
         for edge in edges:
             seen = fastest.get(f"{edge[0]} {edge[1]}")
-            least = self.round_trip + held_s(self.others(lab, edge))[0]
+            least = self.round_trip_s + held_s(self.others(lab, edge))[0]
             if seen is not None and seen < 0.9 * least:
                 return f"a canary over {edge[0]} {edge[1]} took {seen:.3f} s"
             held = either_way(after, edge) > either_way(before, edge)
@@ -93,6 +93,8 @@ class LinkDelay(LinkFault, frozen=True, kw_only=True):
         slow = {rule.src for rule in delays} | {rule.dst for rule in delays}
         for edge, seen in (await self._fastest(lab)).items():
             before = notes.get("before", {}).get(edge, 0.0)
-            if seen > max(2 * before, before + self.round_trip / 2) and not slow & {*edge.split()}:
+            if seen > max(2 * before, before + self.round_trip_s / 2) and not slow & {
+                *edge.split()
+            }:
                 return f"a canary over {edge} still takes {seen:.3f} s"
         return ""

@@ -23,7 +23,7 @@ from services.runtime.each import try_each
 Edge = tuple[NodeName, NodeName]
 AT_ONCE = 64
 HEAL_WITHIN_S = 5.0
-MISSED = 1e-6
+MISSED_SHARE = 1e-6
 """How likely a bite check may be to see nothing although the fault is there."""
 
 
@@ -50,7 +50,7 @@ class ShareParams(LinkParams):
 
 def enough(share: float) -> int:
     """How many canaries it takes that all escape this share, above 0, once in a million times."""
-    return math.ceil(math.log(MISSED) / math.log(1 - share)) if share < 1 else 1
+    return math.ceil(math.log(MISSED_SHARE) / math.log(1 - share)) if share < 1 else 1
 
 
 class LinkFault(Fault, frozen=True, kw_only=True):

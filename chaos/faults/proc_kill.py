@@ -51,12 +51,12 @@ class ProcKill(NodesFault, frozen=True, kw_only=True):
 
     async def heal(self, lab: Lab, notes: Notes) -> None:
         async def back(node: NodeName) -> None:
-            waited = 0.0
+            waited_s = 0.0
             while not await lab.respawned(node):
-                if waited >= RESPAWN_WITHIN_S:
+                if waited_s >= RESPAWN_WITHIN_S:
                     raise InvalidState(f"the process of {node} does not come back")
                 await lab.sleep(LOOK_EVERY_S)
-                waited += LOOK_EVERY_S
+                waited_s += LOOK_EVERY_S
             await lab.power_on(node)
 
         await all_of(was_on(notes, self.nodes), back)

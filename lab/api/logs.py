@@ -51,7 +51,7 @@ class LogsOfLab:
         found = self._reader.read()
         if not back_s:
             return found
-        now = max([self._record.elapsed, *(r["at"] for r in found)])
+        now = max([self._record.elapsed_s, *(r["at"] for r in found)])
         return [r for r in found if r["at"] >= now - back_s]
 
 

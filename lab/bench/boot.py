@@ -18,7 +18,7 @@ from services.runtime.session import SessionCommands
 
 HOST = NodeName("esxi-001")
 BATCH = 250
-PATIENCE = 60.0
+LIMIT_S = 60.0
 
 
 class HostBoot(Benchmark):
@@ -84,14 +84,14 @@ async def _persist(staged: Stage, count: int) -> None:
     """Fill the host's key store, as vCenter does in a session."""
     commands = SessionCommands("bench")
     opened = OpenSession(session=commands.session, vcenter_boot=staged.life.boot)
-    await staged.port.request(HOST, opened, within_s=PATIENCE)
+    await staged.port.request(HOST, opened, within_s=LIMIT_S)
     await esxcli(staged.lab, HOST, "system security keypersistence enable")
     prepare = commands.stamp(CryptoManagerHostPrepare())
-    await staged.port.request(HOST, prepare, within_s=PATIENCE)
+    await staged.port.request(HOST, prepare, within_s=LIMIT_S)
     for first in range(0, count, BATCH):
         names = [f"00000000-0000-4000-8000-{n:012d}" for n in range(first, first + BATCH)]
         message = AddKeys(
             keys=tuple(CryptoKeyId(KeyId(n), ProviderId("kms-provider")) for n in names),
             material=Sealed.of(*(KeyMaterial(n.encode()[-32:]) for n in names)),
         )
-        await staged.port.request(HOST, commands.stamp(message), within_s=PATIENCE)
+        await staged.port.request(HOST, commands.stamp(message), within_s=LIMIT_S)

@@ -16,7 +16,7 @@ from protocol.messages.kms import CreateKey
 from protocol.terms import NodeName
 
 IN_FLIGHT = 64
-PATIENCE = 60.0
+LIMIT_S = 60.0
 KMS = NodeName("kms")
 
 
@@ -57,7 +57,7 @@ async def _create(staged: Stage, count: int) -> tuple[float, list[float]]:
             left -= 1
             order = CreateKey(operation_id=str(uuid.uuid4()), activate=True, get=True)
             begun = time.perf_counter()
-            made = await staged.port.request(KMS, order, within_s=PATIENCE)
+            made = await staged.port.request(KMS, order, within_s=LIMIT_S)
             each.append(time.perf_counter() - begun)
             if made.material is None or len(made.material.keys[0]) != 32:
                 raise RuntimeError("the key server answered without a key")

@@ -21,7 +21,7 @@ from services.runtime.sim.runner import run_in_worker
 
 EXPERIMENT = "edge-outage-reboot"
 SEED = 7
-PATIENCE = 600.0  # seconds; no bar, only the end of a run that hangs
+LIMIT_S = 600.0  # seconds; no bar, only the end of a run that hangs
 
 
 class _Simulated(Benchmark):
@@ -45,7 +45,7 @@ class _Simulated(Benchmark):
             server.start()
             begun = time.perf_counter()
             answer = run_in_worker(
-                simulate, plan, topology, "bench", history, timeout=PATIENCE, server=server
+                simulate, plan, topology, "bench", history, timeout_s=LIMIT_S, server=server
             )
             return time.perf_counter() - begun, answer
 

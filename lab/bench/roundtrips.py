@@ -29,7 +29,7 @@ from protocol.terms import KeyId, NodeName
 from services.runtime.bus import BusPort
 
 IN_FLIGHT = 64
-PATIENCE = 30.0
+LIMIT_S = 30.0
 _KEY = KeyId("0" * 36)
 
 Call = Callable[[], Awaitable[object]]
@@ -47,9 +47,9 @@ class RoundTrips(Benchmark):
         seconds, turns = (0.05, 1) if self.quick else (1.0, 3)
         async with _ends() as (bare, port):
             calls: dict[str, Call] = {
-                "bare_per_s": lambda: bare.request(echo.BARE_SUBJECT, _payload(), timeout=PATIENCE),
-                "port_per_s": lambda: port.request(echo.PORT_ECHO, _message(), within_s=PATIENCE),
-                "node_per_s": lambda: port.request(echo.NODE_ECHO, _message(), within_s=PATIENCE),
+                "bare_per_s": lambda: bare.request(echo.BARE_SUBJECT, _payload(), timeout=LIMIT_S),
+                "port_per_s": lambda: port.request(echo.PORT_ECHO, _message(), within_s=LIMIT_S),
+                "node_per_s": lambda: port.request(echo.NODE_ECHO, _message(), within_s=LIMIT_S),
             }
             for call in calls.values():
                 await _rate(call, seconds / 5)  # warm
@@ -133,14 +133,14 @@ async def _other_end(settings: echo.Settings) -> AsyncIterator[None]:
         raise CannotRun("the other end has no pipes")
     try:
         process.stdin.write(msgspec.json.encode(settings) + b"\n")
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(LIMIT_S):
             if await process.stdout.readline() != echo.READY:
                 raise CannotRun("the other end did not start")
         yield
     finally:
         process.stdin.close()  # at which it leaves
         with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(LIMIT_S):
                 await process.wait()
         if process.returncode is None:
             process.kill()

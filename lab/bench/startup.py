@@ -25,7 +25,7 @@ class _Up(Benchmark):
         with folder() as where:
             begun = time.perf_counter()
             lab = make_lab(where, **(self.quick_shape if self.quick else self.shape))
-            ready = 0.0
+            ready_s = 0.0
 
             def told(text: str, step: int, total: int) -> None:
                 steps[f"until_step_{step}_s"] = time.perf_counter() - begun
@@ -33,10 +33,10 @@ class _Up(Benchmark):
             try:
                 await lab.start()
                 await provision(lab, told)
-                ready = time.perf_counter() - begun
+                ready_s = time.perf_counter() - begun
             finally:
                 await lab.close()
-        return Figures(ready, steps)
+        return Figures(ready_s, steps)
 
 
 class UpThree(_Up):

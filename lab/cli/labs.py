@@ -84,8 +84,8 @@ def up(
     """
     from lab.api.labs import LONGEST_S, starting
 
-    limit = duration("--timeout", timeout)
-    if not 0 < limit <= LONGEST_S:
+    limit_s = duration("--timeout", timeout)
+    if not 0 < limit_s <= LONGEST_S:
         raise KeysteadError("KS-USE-003", f"--timeout {timeout}: above 0s, at most 24h")
     knobs = assignments("--set", set_)
     changes = {**shape.changes(), **({"knobs": knobs} if knobs else {})}
@@ -94,10 +94,10 @@ def up(
         say(f"the lab {options.name} is running already")
         status(options=options)
         return
-    _start(start, limit, wait, progress, options)
+    _start(start, limit_s, wait, progress, options)
 
 
-def _start(start: Start, limit: float, wait: bool, progress: Style, options: Options) -> None:
+def _start(start: Start, limit_s: float, wait: bool, progress: Style, options: Options) -> None:
     from lab.api.labs import started
     from lab.supervise.launching import Interrupted
 
@@ -105,7 +105,7 @@ def _start(start: Start, limit: float, wait: bool, progress: Style, options: Opt
     name = start.folder.name
     try:
         with telling(progress, f"starting the lab {name}") as report:
-            start.run(report, timeout=limit, wait=wait)
+            start.run(report, timeout_s=limit_s, wait=wait)
     except Interrupted:
         left = (
             ""

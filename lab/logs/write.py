@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-LIMIT = 4 << 20  # bytes of a file before it is put aside
+LIMIT_BYTES = 4 << 20  # bytes of a file before it is put aside
 
 
 class RecordLog:
@@ -15,7 +15,7 @@ class RecordLog:
     A full disk must not stop a node for its log: a line that cannot be written is ``lost``.
     """
 
-    def __init__(self, path: Path, limit: int = LIMIT) -> None:
+    def __init__(self, path: Path, limit: int = LIMIT_BYTES) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._limit = path, limit
         self._file = path.open("ab", buffering=0)

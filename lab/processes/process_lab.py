@@ -200,7 +200,7 @@ class ProcessLab(LabCore):
         return self.time.monotonic()
 
     @property
-    def lease_tick(self) -> float:
+    def lease_tick_s(self) -> float:
         return LEASE_TICK_S * self.time.pace
 
     async def sleep(self, seconds: float) -> None:

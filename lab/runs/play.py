@@ -89,7 +89,7 @@ def simulate_plan(lab: SimLab, made: Plan, run: str) -> tuple[Verdict, History]:
     keeper = FaultKeeper(lab)
     history = History(None, lab.monotonic)
 
-    lab.world.spawn(None, "leases", keeper.keep_leases(lab.lease_tick))
+    lab.world.spawn(None, "leases", keeper.keep_leases(lab.lease_tick_s))
     verdict = lab.loop.run(
         play_plan(
             made,
@@ -118,7 +118,7 @@ async def play_lab(prepared: Prepared, folder: RunFolder, tell: Tell) -> Verdict
         await lab.start()
         await provision(lab, lambda text, step, total: tell("lab", text))
         keeper = FaultKeeper(lab)
-        leases = asyncio.get_running_loop().create_task(keeper.keep_leases(lab.lease_tick))
+        leases = asyncio.get_running_loop().create_task(keeper.keep_leases(lab.lease_tick_s))
         try:
             return await play_on(prepared.plan, folder, lab, keeper, tell)
         finally:

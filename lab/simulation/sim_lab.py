@@ -30,8 +30,8 @@ from services.runtime.sim.world import SimWorld
 R = TypeVar("R", bound=Reply)
 T = TypeVar("T")
 
-HOUR = 3600.0
-COMMAND_LIMIT = 24 * HOUR  # virtual seconds that one command may take
+HOUR_S = 3600.0
+COMMAND_LIMIT_S = 24 * HOUR_S  # virtual seconds that one command may take
 STEP_LIMIT = 50_000_000
 
 
@@ -63,7 +63,7 @@ class SimLab(LabCore):
         for observer in self.observers:
             observer(record)
 
-    def run(self, work: Coroutine[Any, Any, T], *, seconds: float = COMMAND_LIMIT) -> T:
+    def run(self, work: Coroutine[Any, Any, T], *, seconds: float = COMMAND_LIMIT_S) -> T:
         """Let the world go on until ``work`` is done, then stand still again."""
         result = self.loop.run(work, seconds=seconds, steps=STEP_LIMIT)
         self.check()
@@ -123,7 +123,7 @@ class SimLab(LabCore):
         return self.loop.time()
 
     @property
-    def lease_tick(self) -> float:
+    def lease_tick_s(self) -> float:
         return 1.0
 
     async def sleep(self, seconds: float) -> None:

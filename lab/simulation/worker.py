@@ -38,7 +38,7 @@ def serve(topology: bytes, seed: int, patch: str = "") -> Callable[[str, bytes],
         __import__(patch)
     lab, session = make(msgspec.msgpack.decode(topology, type=Topology), seed)
 
-    lab.world.spawn(None, "leases", session.keeper.keep_leases(lab.lease_tick))
+    lab.world.spawn(None, "leases", session.keeper.keep_leases(lab.lease_tick_s))
 
     def handle(call: str, payload: bytes) -> bytes:
         match call:

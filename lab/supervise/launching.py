@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Real seconds: for an orderly stop, then until it is gone when killed.
 STOP_LIMIT_S = 30.0
 KILL_LIMIT_S = 5.0
-LOG_LIMIT = 1 << 20
+LOG_LIMIT_BYTES = 1 << 20
 Report = Callable[[str, int, int], None]  # text, step, total
 
 
@@ -146,7 +146,7 @@ class Start:
         self.log = folder.path / "logs" / "supervisor.log"
         self._signals = 0
 
-    def run(self, report: Report, *, timeout: float, wait: bool) -> None:
+    def run(self, report: Report, *, timeout_s: float, wait: bool) -> None:
         """Start it; return when it is ready (``wait``) or has begun. Raises ``KeysteadError``
         or ``Interrupted``, after everything was taken back."""
         with self.folder.lock() as lock, self._heard():
@@ -160,7 +160,7 @@ class Start:
                 process = self._spawn(theirs, lock)
                 os.close(theirs)
                 theirs = -1
-                self._follow(ours, process, report, time.monotonic() + timeout, wait)
+                self._follow(ours, process, report, time.monotonic() + timeout_s, wait)
             except (KeysteadError, Interrupted, OSError) as error:
                 if process is not None:
                     self._end(process)
@@ -187,7 +187,7 @@ class Start:
 
     def _spawn(self, progress: int, lock: int) -> subprocess.Popen[bytes]:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
+        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
         with self.log.open("ab") as output:
             return subprocess.Popen(

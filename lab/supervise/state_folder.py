@@ -28,12 +28,12 @@ from lab.errors import KeysteadError
 from services.runtime.real.files import replace_file
 
 LAYOUT = 1
-_LOCK_TRIES, _LOCK_PAUSE = 10, 0.03
+_LOCK_TRIES, _LOCK_PAUSE_S = 10, 0.03
 _NAME = re.compile(r"^[a-z0-9](-?[a-z0-9])*$")
 
 
 class LabRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """``lab.json``. ``elapsed``: lab seconds it has lived; ``wall``: Unix time of its beginning.
+    """``lab.json``. ``elapsed_s``: lab seconds it has lived; ``wall``: Unix time of its beginning.
 
     ``file`` is the Lab file with all overrides applied; ``hosts_added`` are later ones.
     """
@@ -43,7 +43,7 @@ class LabRecord(msgspec.Struct, frozen=True, kw_only=True):
     file: dict[str, Any]
     seed: int
     wall: float
-    elapsed: float = 0.0
+    elapsed_s: float = msgspec.field(name="elapsed", default=0.0)
     ready: bool = False
     hosts_added: tuple[dict[str, Any], ...] = ()
 
@@ -148,7 +148,7 @@ class LabFolder:
             except OSError:
                 pass
             os.close(fd)
-            time.sleep(_LOCK_PAUSE)
+            time.sleep(_LOCK_PAUSE_S)
         raise KeysteadError("KS-LAB-002", f"another keystead process works on the lab {self.name}")
 
     def locked(self) -> bool:

@@ -33,7 +33,7 @@ from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState, NodeSpec
 from services.runtime.real.world import LabTime
 
-CHECKPOINT = 5.0  # real seconds between notes of how long the lab has lived
+CHECKPOINT_EVERY_S = 5.0  # real seconds between notes of how long the lab has lived
 
 
 class ProgressLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +71,7 @@ class Supervisor:
     def __init__(self, folder: LabFolder, record: LabRecord) -> None:
         self.folder, self.record = folder, record
         file = LabFile.model_validate(record.file)
-        clock = LabTime(time.monotonic() - record.elapsed / file.pace, record.wall, file.pace)
+        clock = LabTime(time.monotonic() - record.elapsed_s / file.pace, record.wall, file.pace)
         self.lab = ProcessLab(folder.path, plan(file), clock, record.seed)
         self.keeper = FaultKeeper(self.lab, save=self._keep_faults)
         self.stopping = asyncio.Event()
@@ -99,8 +99,8 @@ class Supervisor:
             self._note(hosts_added=(*added, msgspec.to_builtins(spec)))
 
     def _note(self, **changes: Any) -> None:
-        elapsed = self.lab.monotonic()
-        self.record = msgspec.structs.replace(self.record, elapsed=elapsed, **changes)
+        elapsed_s = self.lab.monotonic()
+        self.record = msgspec.structs.replace(self.record, elapsed_s=elapsed_s, **changes)
         self.folder.save(self.record)
 
     async def run(self, waiting: Waiting) -> None:
@@ -159,7 +159,7 @@ class Supervisor:
     async def _live(self) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self.keeper.keep_leases(self.lab.lease_tick)),
+                group.create_task(self.keeper.keep_leases(self.lab.lease_tick_s)),
                 group.create_task(self._checkpoints()),
             ]
             await self.stopping.wait()
@@ -170,7 +170,7 @@ class Supervisor:
 
     async def _checkpoints(self) -> None:
         while True:
-            await asyncio.sleep(CHECKPOINT)
+            await asyncio.sleep(CHECKPOINT_EVERY_S)
             self._note()
 
     async def _serve(self, message: RunCommand, sender: str) -> CommandDone:

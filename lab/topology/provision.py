@@ -107,13 +107,13 @@ async def _make_vm(lab: LabCore, plan: VmPlan) -> None:
 
 
 async def wait_ready(
-    lab: LabCore, limit: float = 300.0, *, hosts: Collection[NodeName] | None = None
+    lab: LabCore, limit_s: float = 300.0, *, hosts: Collection[NodeName] | None = None
 ) -> None:
-    """All hosts connected and all VMs that shall run running, within ``limit`` lab seconds.
+    """All hosts connected and all VMs that shall run running, within ``limit_s`` lab seconds.
 
     ``hosts``: only these must be connected, and VMs are left to their hosts' autostart.
     """
-    until = lab.monotonic() + limit
+    until = lab.monotonic() + limit_s
     wanted = [v.vm for v in lab.topology.vms if v.power_on and hosts is None]
     missing = "vCenter does not answer"
     while lab.monotonic() < until:

@@ -101,8 +101,8 @@ class Clock(Protocol):
         """Return after ``seconds`` lab seconds."""
         ...
 
-    def every(self, period: float, jitter: float = 0.0) -> AsyncIterator[int]:
-        """Yield 1, 2, ... at each ``period`` (plus up to ``jitter`` more, drawn from the Rng).
+    def every(self, period_s: float, jitter_s: float = 0.0) -> AsyncIterator[int]:
+        """Yield 1, 2, ... at each ``period_s`` (plus up to ``jitter_s`` more, drawn from the Rng).
 
         The first tick comes after one period. A slow body delays the next tick, never piles up.
         """

@@ -14,7 +14,7 @@ from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Clock, Rng
 from services.runtime.ticks import Ticks
 
-FLOOR = 2.0  # real seconds: a loaded machine must not turn a time limit into a fault
+FLOOR_S = 2.0  # real seconds: a loaded machine must not turn a time limit into a fault
 
 
 class LabClock(Clock):
@@ -32,16 +32,16 @@ class LabClock(Clock):
         epoch: float,
         wall: float,
         pace: float = 1.0,
-        skew: float = 0.0,
+        skew_s: float = 0.0,
     ) -> None:
         if pace <= 0:
             raise ValueError(f"pace {pace:g} is not positive")
-        self.skew = skew
+        self.skew_s = skew_s
         self._life, self._rng = life, rng
         self._epoch, self._wall, self._pace = epoch, wall, pace
 
     def now(self) -> float:
-        return self._wall + self.monotonic() + self.skew
+        return self._wall + self.monotonic() + self.skew_s
 
     def monotonic(self) -> float:
         self._life.check()
@@ -54,12 +54,12 @@ class LabClock(Clock):
         finally:
             self._life.check()
 
-    def every(self, period: float, jitter: float = 0.0) -> AsyncIterator[int]:
-        return Ticks(self, period, jitter, self._rng.stream("clock.every"))
+    def every(self, period_s: float, jitter_s: float = 0.0) -> AsyncIterator[int]:
+        return Ticks(self, period_s, jitter_s, self._rng.stream("clock.every"))
 
     def limit(self, seconds: float) -> float:
-        """``seconds``, but at least ``FLOOR`` real seconds."""
-        return max(seconds, FLOOR * self._pace)
+        """``seconds``, but at least ``FLOOR_S`` real seconds."""
+        return max(seconds, FLOOR_S * self._pace)
 
     def timeout(self, seconds: float) -> asyncio.Timeout:
         self._life.check()

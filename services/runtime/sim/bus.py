@@ -29,7 +29,7 @@ from services.runtime.wire import WireSink
 
 TapCallback = Callable[[str, str, bytes], None]
 
-FIRST_CONNECT = 2.0  # seconds that ``open`` tries
+FIRST_CONNECT_S = 2.0  # seconds that ``open`` tries
 BACK_OFF = (0.15, 0.25)  # a client's wait before it dials again
 STALL = (3.15, 3.88)  # the broker drops a client that is silent for so long (1 s x 3 pings)
 UNSENT_LIMIT = 4096  # messages; counted and not weighed, because lengths are random
@@ -60,7 +60,7 @@ class _Connection:
 class SimBroker:
     """All wires of one simulation meet here.
 
-    ``latency``     seconds from sender to receiver, a range; half for each hop
+    ``latency_s``   from sender to receiver, a range; half for each hop
     ``tap``         called with (subject, reply, payload) of every message that is let in
     ``violations``  node -> how often permissions refused it; a healthy run has none
     ``messages``    how many were let in
@@ -71,7 +71,7 @@ class SimBroker:
         loop: SimLoop,
         seed: int,
         *,
-        latency: tuple[float, float] = (0.0002, 0.0008),
+        latency_s: tuple[float, float] = (0.0002, 0.0008),
         tap: TapCallback | None = None,
     ) -> None:
         self.loop = loop
@@ -82,7 +82,7 @@ class SimBroker:
         self.violations: Counter[NodeName] = Counter()
         self.context = context_of(None)
         self._seed = seed
-        self._low, self._span = latency[0] * 5e8, (latency[1] - latency[0]) * 5e8
+        self._low, self._span = latency_s[0] * 5e8, (latency_s[1] - latency_s[0]) * 5e8
         self._links: dict[tuple[str, str], random.Random] = {}
         self._clients: dict[SimWire, _Connection] = {}
         self._wires: dict[NodeName, SimWire] = {}  # those that are subscribed
@@ -266,7 +266,7 @@ class SimWire:
         self.life.check()
         self._sink = sink
         try:
-            async with asyncio.timeout(FIRST_CONNECT):
+            async with asyncio.timeout(FIRST_CONNECT_S):
                 self.connect()
                 while not self._ready.is_set():
                     if self._connection is not None:

@@ -15,7 +15,7 @@ class SimClock(Clock):
     """See ``ports.Clock``. ``skew`` (seconds, settable by chaos) moves ``now`` and nothing else."""
 
     def __init__(self, loop: SimLoop, life: Incarnation, rng: Rng) -> None:
-        self.skew = 0.0
+        self.skew_s = 0.0
         self._loop = loop
         self._life = life
         self._rng = rng
@@ -23,7 +23,7 @@ class SimClock(Clock):
     def now(self) -> float:
         """Unix seconds: the run's epoch (drawn from its seed), virtual time, the node's skew."""
         self._life.check()
-        return self._loop.epoch + self._loop.time() + self.skew
+        return self._loop.epoch + self._loop.time() + self.skew_s
 
     def monotonic(self) -> float:
         self._life.check()
@@ -34,9 +34,9 @@ class SimClock(Clock):
         await asyncio.sleep(seconds)
         self._life.check()
 
-    def every(self, period: float, jitter: float = 0.0) -> AsyncIterator[int]:
+    def every(self, period_s: float, jitter_s: float = 0.0) -> AsyncIterator[int]:
         self._life.check()
-        return Ticks(self, period, jitter, self._rng.stream("clock.every"))
+        return Ticks(self, period_s, jitter_s, self._rng.stream("clock.every"))
 
     def limit(self, seconds: float) -> float:
         """Unchanged: virtual time has no slow machine that a limit must allow for."""

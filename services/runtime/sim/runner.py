@@ -62,7 +62,7 @@ def _opened(answer: bytes | None) -> Any:
 def run_in_worker(
     function: Callable[..., T],
     *args: Any,
-    timeout: float | None = None,
+    timeout_s: float | None = None,
     server: ForkServer | None = None,
 ) -> T:
     """Call ``function(*args)`` in a fresh worker and return its result. Blocks.
@@ -76,13 +76,13 @@ def run_in_worker(
     request = pickle.dumps(("run", function, args))
     sock, pid = _fork(server)
     with sock:
-        sock.settimeout(timeout)
+        sock.settimeout(timeout_s)
         try:
             send_frame(sock, request)
             answer = receive_frame(sock)
         except TimeoutError:
             server.kill(pid)
-            raise TimeoutError(f"the worker had no result within {timeout:g} s") from None
+            raise TimeoutError(f"the worker had no result within {timeout_s:g} s") from None
         except OSError:
             answer = None
         except BaseException:
@@ -99,33 +99,33 @@ class Worker:
         self,
         target: str,
         *args: Any,
-        timeout: float | None = None,
+        timeout_s: float | None = None,
         server: ForkServer | None = None,
     ) -> None:
         self._server = server or default_server()
         self._sock, self.pid = _fork(self._server)
         self._closed = False
         try:
-            self._exchange(pickle.dumps(("talk", target, args)), timeout)
+            self._exchange(pickle.dumps(("talk", target, args)), timeout_s)
         except BaseException:
             self.kill()
             raise
 
-    def call(self, name: str, payload: bytes = b"", *, timeout: float | None = None) -> bytes:
+    def call(self, name: str, payload: bytes = b"", *, timeout_s: float | None = None) -> bytes:
         """Send one call and wait for its answer. After ``TimeoutError`` the worker is dead."""
-        answer: bytes = self._exchange(name.encode() + b"\0" + payload, timeout)
+        answer: bytes = self._exchange(name.encode() + b"\0" + payload, timeout_s)
         return answer
 
-    def _exchange(self, frame: bytes, timeout: float | None) -> Any:
+    def _exchange(self, frame: bytes, timeout_s: float | None) -> Any:
         if self._closed:
             raise WorkerDied("the worker is closed")
         try:
-            self._sock.settimeout(timeout)
+            self._sock.settimeout(timeout_s)
             send_frame(self._sock, frame)
             answer = receive_frame(self._sock)
         except TimeoutError:
             self.kill()
-            raise TimeoutError(f"the worker had no answer within {timeout:g} s") from None
+            raise TimeoutError(f"the worker had no answer within {timeout_s:g} s") from None
         except OSError:
             answer = None
         except BaseException:

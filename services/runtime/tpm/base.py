@@ -178,7 +178,7 @@ class BaseDevice(TpmDevice):
     def delay(self, rule: AnswerDelay | None) -> None:
         self._rule = rule
 
-    def delay_of(self, label: str) -> float:
+    def delay_s(self, label: str) -> float:
         return 0.0 if self._rule is None else self._rule(label)
 
     def close(self) -> None:

@@ -157,10 +157,10 @@ class TpmDevice(Protocol):
         ...
 
     def delay(self, rule: AnswerDelay | None) -> None:
-        """Let answers come later; the port waits (``delay_of``), in the lab's own time."""
+        """Let answers come later; the port waits (``delay_s``), in the lab's own time."""
         ...
 
-    def delay_of(self, label: str) -> float:
+    def delay_s(self, label: str) -> float:
         """By how many lab seconds the answer of the port method ``label`` comes later."""
         ...
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-LATENCY: Final[Mapping[str, float]] = MappingProxyType(
+LATENCY_S: Final[Mapping[str, float]] = MappingProxyType(
     {
         "power_on": 0.0002,
         "power_off": 0.0001,

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from protocol.tpm.errors import TpmError
-from services.runtime.tpm.latency import LATENCY
+from services.runtime.tpm.latency import LATENCY_S
 from services.runtime.tpm.port import Runner
 
 T = TypeVar("T")
@@ -48,20 +48,22 @@ class PoolRunner(Runner):
 
 
 class InlineRunner(Runner):
-    """Does the work at once and then sleeps what ``latency`` says for its label, also when the
+    """Does the work at once and then sleeps what ``latency_s`` says for its label, also when the
     TPM refused."""
 
-    def __init__(self, sleep: Sleep, latency: Callable[[str], float] = LATENCY.__getitem__) -> None:
+    def __init__(
+        self, sleep: Sleep, latency_s: Callable[[str], float] = LATENCY_S.__getitem__
+    ) -> None:
         self._sleep = sleep
-        self._latency = latency
+        self._latency_s = latency_s
 
     async def run(self, label: str, work: Callable[[], T]) -> T:
         try:
             result = work()
         except TpmError:
-            await self._sleep(self._latency(label))
+            await self._sleep(self._latency_s(label))
             raise
-        await self._sleep(self._latency(label))
+        await self._sleep(self._latency_s(label))
         return result
 
     async def pause(self, seconds: float) -> None:

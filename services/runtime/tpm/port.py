@@ -118,7 +118,7 @@ class TpmPort(Tpm):
     async def _delayed(self, label: str) -> None:
         """The lab's delay of this call, and the last look whether anybody still waits."""
         self._life.check()
-        seconds = self._device.delay_of(label)
+        seconds = self._device.delay_s(label)
         if seconds > 0:
             await self._runner.pause(seconds)
             self._life.check()

@@ -56,7 +56,7 @@ UNANSWERED = (
 
 MISSES = 3  # heartbeats without an answer until a host is notResponding
 TRIES = 3  # sends of one command while its number was overtaken or its answer lost
-LONGEST_PAUSE = 3.0  # heartbeats between two tries to connect, at most
+LONGEST_PAUSE_HEARTBEATS = 3.0  # heartbeats between two tries to connect, at most
 
 
 class SessionOwner(Protocol):
@@ -215,7 +215,7 @@ class HostSession:
         except ProductError as error:
             self._failures += 1
             self._miss(error)
-            pause_s = pause_after(self._failures, self._node.knobs.heartbeat_s)
+            pause_s = pause_s_after(self._failures, self._node.knobs.heartbeat_s)
             spread = self._owner.rng.stream("vcenter.reconnect").uniform(0.5, 1.0)
             self._not_before = self._clock.monotonic() + pause_s * spread
             if self._boot_rung != rung_in:  # it booted while its earlier life was asked
@@ -352,6 +352,6 @@ class HostSession:
             self._activity += 1
 
 
-def pause_after(failures: int, heartbeat_s: float) -> float:
+def pause_s_after(failures: int, heartbeat_s: float) -> float:
     """Lab seconds until the next try to connect, after so many that failed; before its spread."""
-    return float(min(LONGEST_PAUSE, 0.1 * 2.0 ** min(failures, 10)) * heartbeat_s)
+    return float(min(LONGEST_PAUSE_HEARTBEATS, 0.1 * 2.0 ** min(failures, 10)) * heartbeat_s)

@@ -22,7 +22,7 @@ from services.vcenter.inventory import drop, ensure_cluster, put
 from services.vcenter.tables import HostRow, Table
 from services.vcenter.vcenter import VCenter
 
-FIRST_PASS = 2.5  # request timeouts that AddHost waits for the first pass of step B8
+FIRST_PASS_TIMEOUTS = 2.5  # request timeouts that AddHost waits for the first pass of step B8
 
 
 async def add_host(vc: VCenter, message: AddHost) -> HostAdded:
@@ -49,7 +49,7 @@ async def add_host(vc: VCenter, message: AddHost) -> HostAdded:
         )
         session.start()
         try:
-            async with vc.clock.timeout(FIRST_PASS * vc.node.knobs.request_timeout_s):
+            async with vc.clock.timeout(FIRST_PASS_TIMEOUTS * vc.node.knobs.request_timeout_s):
                 await vc.passes.whole(message.host)
         except TimeoutError:
             vc.node.record("remediation.slow", level="warning", host=message.host)

@@ -9,13 +9,13 @@ import pytest
 
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown
-from services.runtime.real.clock import FLOOR, LabClock
+from services.runtime.real.clock import FLOOR_S, LabClock
 from services.runtime.real.rng import LabRng
 
 
-def clock_of(life: Incarnation, pace: float = 1.0, skew: float = 0.0) -> LabClock:
+def clock_of(life: Incarnation, pace: float = 1.0, skew_s: float = 0.0) -> LabClock:
     return LabClock(
-        life, LabRng(1, life), epoch=time.monotonic(), wall=1_000_000.0, pace=pace, skew=skew
+        life, LabRng(1, life), epoch=time.monotonic(), wall=1_000_000.0, pace=pace, skew_s=skew_s
     )
 
 
@@ -33,7 +33,7 @@ async def test_time_passes_in_lab_seconds(life: Incarnation) -> None:
 
 
 def test_pace_multiplies_both_clocks(life: Incarnation, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = LabClock(life, LabRng(1, life), epoch=100.0, wall=1_000_000.0, pace=60.0, skew=-7.0)
+    clock = LabClock(life, LabRng(1, life), epoch=100.0, wall=1_000_000.0, pace=60.0, skew_s=-7.0)
     monkeypatch.setattr(time, "monotonic", lambda: 105.0)
     assert clock.monotonic() == 300.0
     assert clock.now() == 1_000_293.0
@@ -52,16 +52,16 @@ async def test_all_nodes_of_a_lab_agree(life: Incarnation) -> None:
 async def test_skew_moves_the_wall_clock_only(life: Incarnation) -> None:
     clock = clock_of(life, pace=10.0)
     before, now = clock.monotonic(), clock.now()
-    clock.skew = -86_400.0
+    clock.skew_s = -86_400.0
     assert clock.now() < now - 80_000.0
     assert clock.monotonic() >= before
-    clock.skew = 0.0
+    clock.skew_s = 0.0
     assert clock.now() >= now
 
 
 def test_no_limit_lasts_less_than_the_floor(life: Incarnation) -> None:
     assert clock_of(life, pace=1.0).limit(30.0) == 30.0
-    assert clock_of(life, pace=1.0).limit(0.1) == FLOOR
+    assert clock_of(life, pace=1.0).limit(0.1) == FLOOR_S
     fast = clock_of(life, pace=60.0)
     assert fast.limit(10.0) == 120.0  # 2 real seconds
     assert fast.limit(300.0) == 300.0
@@ -74,7 +74,7 @@ async def test_timeout_uses_the_limit(life: Incarnation) -> None:
     async with clock.timeout(1.0) as limit:
         due = limit.when()
     assert due is not None
-    assert due >= before + FLOOR
+    assert due >= before + FLOOR_S
     with pytest.raises(TimeoutError):
         async with clock.timeout(1.0) as limit:
             limit.reschedule(loop.time())
@@ -84,7 +84,7 @@ async def test_timeout_uses_the_limit(life: Incarnation) -> None:
 async def test_every_ticks_after_each_period_and_never_piles_up(life: Incarnation) -> None:
     clock = clock_of(life, pace=500.0)
     begun, stamps = clock.monotonic(), []
-    async for tick in clock.every(5.0, jitter=2.0):
+    async for tick in clock.every(5.0, jitter_s=2.0):
         stamps.append(clock.monotonic())
         if tick == 2:
             await clock.sleep(30.0)  # a slow body

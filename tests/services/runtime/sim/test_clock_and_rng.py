@@ -34,7 +34,7 @@ def test_the_wall_clock_is_skewed_and_nothing_else(loop: SimLoop) -> None:
     a, b = clock_of(loop), clock_of(loop, B)
     port: Clock = a
     assert port.now() == b.now() == loop.epoch
-    a.skew = -3600.0
+    a.skew_s = -3600.0
 
     async def main() -> None:
         await a.sleep(10)

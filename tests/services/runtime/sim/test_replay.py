@@ -45,7 +45,7 @@ def test_hash_seeds_and_allocation_histories_change_nothing(hash_seed: ForkServe
     here = [play(seed) for seed in (7, 8)]
     for junk in (0, 5_000):
         for mine, seed in zip(here, (7, 8), strict=True):
-            there = run_in_worker(play, seed, junk, server=hash_seed, timeout=60)
+            there = run_in_worker(play, seed, junk, server=hash_seed, timeout_s=60)
             assert there == mine
 
 
@@ -88,7 +88,7 @@ def test_an_order_by_string_hash_is_caught() -> None:
     for value in ("1", "2", "3", "4"):
         server = ForkServer([WORKLOAD], env={"PYTHONHASHSEED": value})
         try:
-            hashes.add(run_in_worker(play_planted, 7, 0, "hash", server=server, timeout=60))
+            hashes.add(run_in_worker(play_planted, 7, 0, "hash", server=server, timeout_s=60))
         finally:
             server.close()
     assert len(hashes) > 1

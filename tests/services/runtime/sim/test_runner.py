@@ -77,7 +77,7 @@ def test_an_exception_comes_back_with_its_traceback(server: ForkServer) -> None:
 
 def test_a_worker_that_takes_too_long_is_killed(server: ForkServer) -> None:
     with pytest.raises(TimeoutError, match=r"within 0\.2 s"):
-        run_in_worker(talker.spin, timeout=0.2, server=server)
+        run_in_worker(talker.spin, timeout_s=0.2, server=server)
     assert run_in_worker(talker.add, 1, 1, server=server) == 2
 
 
@@ -106,7 +106,7 @@ def test_a_blocking_conversation(server: ForkServer) -> None:
 def test_a_conversation_that_stops_answering(server: ForkServer) -> None:
     worker = Worker(TALK, "5", server=server)
     with pytest.raises(TimeoutError):
-        worker.call("spin", timeout=0.2)
+        worker.call("spin", timeout_s=0.2)
     eventually(lambda: gone(worker.pid))
     other = Worker(TALK, "5", server=server)
     with pytest.raises(WorkerDied):

@@ -13,7 +13,7 @@ from protocol.errors import NotSent
 from protocol.subjects import reply_subject, request_subject
 from protocol.terms import NodeName
 from services.runtime.incarnation import CURRENT, Incarnation, NodeDown, WayDown
-from services.runtime.sim.bus import FIRST_CONNECT, UNSENT_LIMIT, SimBroker, SimWire
+from services.runtime.sim.bus import FIRST_CONNECT_S, UNSENT_LIMIT, SimBroker, SimWire
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.order import Order
 from services.runtime.sim.tasks import context_of
@@ -308,8 +308,8 @@ def test_opening_waits_for_the_broker_but_not_for_ever(net: Net) -> None:
         began = net.loop.time()
         with pytest.raises(NotSent, match="did not let us in"):
             await net.open(A)
-        assert net.loop.time() - began == pytest.approx(FIRST_CONNECT, abs=0.1)
-        net.loop.call_later(FIRST_CONNECT / 2, net.broker.start)
+        assert net.loop.time() - began == pytest.approx(FIRST_CONNECT_S, abs=0.1)
+        net.loop.call_later(FIRST_CONNECT_S / 2, net.broker.start)
         wire = await net.open(A, 2)
         assert wire.connected
         assert net.ears[A].back == []  # the first connection is no reconnection

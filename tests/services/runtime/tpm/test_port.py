@@ -16,7 +16,7 @@ from protocol.tpm.structures import PCR_SECURE_BOOT, EkKind, EventType, Measured
 from services.runtime import ports
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown
 from services.runtime.tpm.device import TpmDevice
-from services.runtime.tpm.latency import LATENCY
+from services.runtime.tpm.latency import LATENCY_S
 from services.runtime.tpm.pool import InlineRunner, PoolRunner
 from services.runtime.tpm.port import Runner, TpmPort
 
@@ -49,7 +49,7 @@ async def runner(request: pytest.FixtureRequest) -> AsyncIterator[Runner]:
 def test_port_is_the_port_of_services(tpm: TpmDevice) -> None:
     port: ports.Tpm = TpmPort(tpm, Incarnation(HOST, 1), InlineRunner(Charged().sleep))
     calls = {name for name in vars(ports.Tpm) if not name.startswith("_")}
-    assert calls == set(LATENCY)
+    assert calls == set(LATENCY_S)
     assert calls <= set(dir(port))
 
 
@@ -201,7 +201,7 @@ async def test_latency_depends_on_the_call_only(tpm: TpmDevice) -> None:
     with pytest.raises(TpmError):
         await port.counter(0x01800001)
     names = ("power_on", "extend_log", "extend_log", "counter")
-    assert charged.seconds == [LATENCY[name] for name in names]
+    assert charged.seconds == [LATENCY_S[name] for name in names]
 
 
 async def test_delay_of_the_lab(tpm: TpmDevice, runner: Runner) -> None:
@@ -217,7 +217,7 @@ async def test_delay_of_the_lab(tpm: TpmDevice, runner: Runner) -> None:
     blob = await port.seal(SECRET, policy_pcr_digest(PCR_SECURE_BOOT, values))
     assert 0.5 not in charged.seconds
     await port.unseal(blob, PCR_SECURE_BOOT)
-    assert charged.seconds[-2:] == [LATENCY["unseal"], 0.5]
+    assert charged.seconds[-2:] == [LATENCY_S["unseal"], 0.5]
     tpm.delay(None)
     await port.unseal(blob, PCR_SECURE_BOOT)
-    assert charged.seconds[-1] == LATENCY["unseal"]
+    assert charged.seconds[-1] == LATENCY_S["unseal"]
