@@ -25,7 +25,7 @@ _PLACES = {
     ),
     "a number without its document": re.compile(
         r"\b(?:of|in|see|by) (?![6-9]\.\d)\d{1,2}\.\d{1,2}(?=[.:,;)] |[.:,;)\"']*$)"
-        r"|\bas \d{1,2}\.\d{1,2} [a-z]+s\b|^\s*\"\"\"\d{1,2}\.\d{1,2}[:,] "
+        r"|\bas \d{1,2}\.\d{1,2} [a-z]+s\b|^\s*\"\"\"\d{1,2}\.\d{1,2}[:, ] ?"
     ),
     "a row of a table that is not here": re.compile(
         r"\b[Cc]ells \d|\bcells F\d|\bTT-[A-Z]\d|(?<![\w.-])[MX]\d\d(?!\w)"

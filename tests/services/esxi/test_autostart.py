@@ -90,7 +90,7 @@ def test_keys_that_arrive_later_unlock_and_power_nothing_on(rig: Rig) -> None:
 
 
 def test_what_is_missing_is_told_once_and_a_supply_starts_it(rig: Rig) -> None:
-    """2.2 step 5: the host tells vCenter, which pushes; nobody else is asked."""
+    """Step 5 of the search: the host tells vCenter, which pushes; nobody else is asked."""
     rig.up()
     rig.make_safe()
     rig.encrypted_vm()

@@ -145,7 +145,7 @@ def test_a_host_without_vcenter_asks_nobody(rig: Rig) -> None:
 
 
 def test_the_local_administrators_power_on_has_vcenter_bring_the_key(rig: Rig) -> None:
-    """2.2 step 5, from the host's own console."""
+    """Step 5 of the search for a key, begun at the host's own console."""
     rig.up()
     rig.make_safe()
     rig.encrypted_vm()

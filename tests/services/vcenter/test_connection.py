@@ -252,7 +252,7 @@ def test_a_host_that_rings_is_looked_at_and_disturbed_only_if_need_be(rig: Rig) 
 
 
 def test_a_host_that_rings_for_a_key_gets_it_even_for_a_vm_that_is_marked(rig: Rig) -> None:
-    """2.2 step 5: the way to the key is open again, and no check has noticed yet."""
+    """Step 5 of the search: the way to the key is open again, and no check has noticed yet."""
     rig.up(A)
     rig.vm()
     rig.cut((VCENTER, KMS))

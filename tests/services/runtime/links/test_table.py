@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from protocol.messages.agent import CutRule, DelayRule, DuplicateRule, LinkRule, LossRule
+from protocol.messages.agent import CutRule, DelayRule, DuplicateRule, LinkRule, LossRule, SetRules
 from protocol.subjects import Link
 from protocol.terms import NodeName
 from services.runtime.links.desired import DesiredRules
@@ -102,3 +102,59 @@ def test_a_renewed_rule_keeps_its_place_and_its_count() -> None:
     assert [c.struck for c in made.struck(A)] == [0, 1]
     made.apply(desired.drop("lose"))
     assert made.egress(AB, 1, 2) == (0.4,) and made.struck(B) == ()
+
+
+def test_a_lease_ends_at_its_moment_where_a_message_leaves_and_where_it_comes() -> None:
+    now = 0.0
+    made = RuleTable(1, lambda: now)
+    made.apply(DesiredRules().put([CutRule(id="cut", src=A, dst=B, until=9.0), LATE]))
+    now = 8.9
+    assert made.egress(AB, 1, 1) == () and not made.passes(AB)
+    now = 9.0
+    assert made.egress(AB, 1, 2) == (0.3,) and made.passes(AB)
+
+
+def test_only_a_newer_set_comes_into_force_and_it_is_the_whole_set() -> None:
+    made, desired = RuleTable(1, lambda: 0.0), DesiredRules()
+    old = desired.put([CUT])
+    refused = desired.refuse(B, True)
+    assert refused is not None and made.apply(refused) and made.epoch == 2
+    for late in (old, SetRules(epoch=2, rules=())):
+        assert not made.apply(late)
+        assert not made.passes(AB) and made.refuses(B) and not made.refuses(A)
+    heard = desired.refuse(B, False)
+    assert heard is not None and made.apply(heard) and not made.refuses(B)
+    assert desired.refuse(B, False) is None
+
+
+def test_what_is_wanted_is_kept_by_link_and_lapses_with_its_lease() -> None:
+    desired = DesiredRules()
+    back = CutRule(id="cut", src=B, dst=A, until=9.0)
+    assert desired.put([CUT, back, LOSE]).rules == (CUT, back, LOSE)
+    for now, left in ((8.9, (CUT, back, LOSE)), (9.0, (CUT, LOSE))):
+        desired.lapse(now)
+        assert desired.next().rules == left
+    assert desired.drop("cut").rules == (LOSE,)
+
+
+def test_a_rule_counts_what_it_struck_and_nothing_else() -> None:
+    made = table(TWICE, LossRule(id="none", src=A, dst=B, share=0.0), LATE)
+    made.egress(AB, 1, 1)
+    assert [(c.rule, c.struck) for c in made.struck(A)] == [("twice", 1), ("none", 0), ("late", 2)]
+
+
+def test_lives_of_a_sender_and_rules_of_one_kind_fare_apart() -> None:
+    half = [LossRule(id=id, src=A, dst=B, share=0.5) for id in ("x", "y")]
+    twice = DuplicateRule(id="x", src=A, dst=B, share=0.5)
+
+    def fates(rule: LinkRule, boot: int = 1) -> list[int]:
+        made = table(rule)
+        return [len(made.egress(AB, boot, nth)) for nth in range(100)]
+
+    assert fates(half[0]) != fates(half[0], boot=2) and fates(half[0]) != fates(half[1])
+    assert [size == 0 for size in fates(half[0])] != [size == 2 for size in fates(twice)]
+
+
+def test_a_delay_without_jitter_is_always_the_same() -> None:
+    made = table(LATE, DelayRule(id="more", src=A, dst=B, base_s=1.0))
+    assert {made.egress(AB, 1, nth) for nth in range(50)} == {(1.3,)}
