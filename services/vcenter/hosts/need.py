@@ -23,16 +23,21 @@ def needs_pass(
     one that it names.
 
     ``rang``: the host has asked to be looked at, so a key that it lacks is worth another try
-    although the VM is marked for it. ``auto_unlock``: marks are taken back without anybody's
-    asking (LOCK-05). Keys that hosts get by themselves are no reason: vCenter brings none.
+    although the VM is marked for it, or counts as another host's. ``auto_unlock``: marks are taken
+    back without anybody's asking (LOCK-05). Keys that hosts get by themselves are no reason:
+    vCenter brings none.
     """
     for vm in listed:
         row = rows.get(vm.vm)
-        if row is None or row.host != host:
+        if row is None:
             continue
         lacking = {key for key in vm.missing if key in row.keys and vm.power is PowerState.OFF}
         brought = {key for key in lacking if not of_provider(types, key.provider_id).self_served}
-        if brought and (rang or row.lock_event is None or not brought <= set(row.missing)):
+        if brought and rang:
+            return True
+        if row.host != host:
+            continue
+        if brought and (row.lock_event is None or not brought <= set(row.missing)):
             return True
         if auto_unlock and row.lock_event is not None and not set(row.missing) <= lacking:
             return True

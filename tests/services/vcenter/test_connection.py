@@ -35,7 +35,7 @@ from protocol.terms import (
     VmConnectionState,
     VmName,
 )
-from tests.services.vcenter.peers import VCENTER, ScriptedHost
+from tests.services.vcenter.peers import VCENTER, ScriptedHost, VmRecord
 from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, Rig
 
 S = HostConnectionState
@@ -264,6 +264,20 @@ def test_a_host_that_rings_for_a_key_gets_it_even_for_a_vm_that_is_marked(rig: R
     rig.sleep(3)
     assert rig.key_of() in rig.hosts[A].cache
     assert rig.vm_info().lock_event is None
+
+
+def test_a_host_that_rings_gets_keys_also_of_a_vm_that_counts_as_another_hosts(rig: Rig) -> None:
+    """It is registered on both; the administrator of the second one powers it on there."""
+    rig.up(A, B)
+    rig.vm(host=A)
+    key = rig.key_of()
+    rig.hosts[B].vms[VM] = VmRecord(keys=(key,))
+    del rig.hosts[B].cache[key]
+    rig.sleep(15)
+    assert rig.vm_info().host == A and key not in rig.hosts[B].cache
+    ring(rig, B)
+    rig.sleep(1)
+    assert key in rig.hosts[B].cache
 
 
 def test_what_a_host_did_without_vcenter_is_learned(rig: Rig) -> None:

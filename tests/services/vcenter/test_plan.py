@@ -163,7 +163,9 @@ def lacks(*keys: CryptoKeyId, power: PowerState = PowerState.OFF) -> VmSummary:
         (lacks(K2), row(missing=(K1, K2)), False, False, False),
         (lacks(), row(missing=(K1,)), False, True, True),
         (lacks(), row(missing=(K1,)), True, False, False),
-        (lacks(K1), row(host=B), True, True, False),  # another host's
+        (lacks(K1), row(host=B), False, True, False),  # another host's
+        (lacks(K1), row(host=B), True, True, True),  # registered on both: this one wants to run it
+        (lacks(), row(host=B, missing=(K1,)), True, True, False),
         (lacks(OTHER), row(), True, True, False),  # no key of this VM
     ],
 )
