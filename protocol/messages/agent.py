@@ -220,9 +220,9 @@ class SetRules(Request[Done], frozen=True, kw_only=True):
 
 
 class Canary(Request["CanaryResult"], frozen=True, kw_only=True):
-    """Send ``Ping`` from one node to another over the data bus, ``count`` times in a row.
+    """Send ``Ping`` from one node to another over the data bus, ``count`` times at once.
 
-    Each has ``within_s`` lab seconds to come back.
+    Each has ``within_s`` lab seconds to come back; so has the answer, however many are lost.
     """
 
     node: NodeName

@@ -44,6 +44,7 @@ from protocol.messages.host import Done
 from protocol.terms import NodeName
 from protocol.tpm.errors import TpmError
 from protocol.tpm.structures import PcrSelection
+from services.runtime.each import try_each
 from services.runtime.incarnation import WayDown
 from services.runtime.machine import Machine
 from services.runtime.node import Recipe
@@ -143,18 +144,19 @@ class Agent:
 
     async def canary(self, message: Canary) -> CanaryResult:
         """Ping another node over the data bus, and say how many pings came back and how fast."""
-        runner = self.machine(message.node).runner
-        seconds: list[float] = []
-        error = ""
-        for _ in range(message.count):
+        bus = self.machine(message.node).runner.bus
+
+        async def ping(number: int) -> float:
             start = self._world.monotonic()
-            try:
-                await runner.bus.request(message.to, Ping(), within_s=message.within_s)
-            except ProductError as failure:
-                error = type(failure).__name__
-            else:
-                seconds.append(self._world.monotonic() - start)
-        return CanaryResult(answered=len(seconds), seconds=tuple(seconds), error=error)
+            await bus.request(message.to, Ping(), within_s=message.within_s)
+            return self._world.monotonic() - start
+
+        outcomes = await try_each(range(message.count), ping, name="canary")
+        seconds = tuple(outcome for outcome in outcomes if isinstance(outcome, float))
+        errors = [type(outcome).__name__ for outcome in outcomes if isinstance(outcome, Exception)]
+        return CanaryResult(
+            answered=len(seconds), seconds=seconds, error=errors[-1] if errors else ""
+        )
 
     async def set_firmware(self, message: SetFirmware) -> Done:
         """Set a host's firmware up; in force from its next power-on."""

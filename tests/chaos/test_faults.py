@@ -161,6 +161,16 @@ def test_two_faults_on_one_link_both_bite_and_heal(world: World, first: Any, sec
     assert report.verified and set(report.healed) == {"first", "second"}
 
 
+def test_many_canaries_that_are_lost_take_no_longer_than_one(world: World) -> None:
+    """Else the question about them runs out of time, and a fault that bites is not believed."""
+    world.run(world.keeper.inject(fault_of(world, "link.cut", KMS, "cut")))
+    begun = world.lab.monotonic()
+    canaries = world.run(world.lab.canary(VCENTER, KMS_NODE, within_s=3.0, count=20))
+    assert canaries.answered == 0 and canaries.error == "TimedOut"
+    assert world.lab.monotonic() - begun < 2 * 3.0
+    world.run(world.keeper.heal_all())
+
+
 @pytest.mark.parametrize(("first", "second"), ON_ONE_LINK)
 def test_the_first_fault_does_not_pass_for_the_second(
     world: World, first: Any, second: Any
