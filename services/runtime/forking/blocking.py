@@ -14,7 +14,7 @@ from services.runtime.forking.packets import Fork, Forked, NotForked, Ready, Wor
 
 class ForkServer:
     """A process with ``preload`` loaded, that forks workers. Starts at the first use, and again
-    after it was killed.
+    after it was killed, and in a copy that ``os.fork`` makes of its owner.
 
     ``preload`` and ``env`` are those of ``Connection``. Safe to use from threads.
     """
@@ -37,7 +37,7 @@ class ForkServer:
 
     def _started(self) -> Connection:
         if self._connection is not None and self._connection.ended:
-            self._connection.close()  # it was killed: its children are no more, others may be
+            self._connection.close()
             self._connection = None
         if self._connection is None:
             made = Connection(self._preload, env=self._env)

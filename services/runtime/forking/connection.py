@@ -78,7 +78,7 @@ class Connection:
 
     @property
     def ended(self) -> bool:
-        """Whether the server is no more."""
+        """Whether the server is no more, or is another's: ``os.fork`` made a copy of its owner."""
         return self._process.poll() is not None
 
     def fork(self, order: Fork) -> socket.socket:

@@ -12,6 +12,7 @@ import atexit
 import functools
 import pickle  # spoken with our own workers only
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -43,6 +44,27 @@ def _fork(server: ForkServer) -> tuple[socket.socket, int]:
         return server.fork("ks-simulation", "services.runtime.sim.worker:work")
     except ForkFailed as error:
         raise WorkerDied(str(error)) from error
+
+
+async def _fork_in_thread(server: ForkServer) -> tuple[socket.socket, int]:
+    """As ``_fork``. Cancelled it leaves no worker, though the thread goes on with its fork."""
+    made: list[socket.socket] = []
+    given_up = threading.Event()
+
+    def fork() -> tuple[socket.socket, int]:
+        sock, pid = _fork(server)
+        made.append(sock)
+        if given_up.is_set():
+            sock.close()
+        return sock, pid
+
+    try:
+        return await asyncio.to_thread(fork)
+    except BaseException:
+        given_up.set()
+        for sock in made:
+            sock.close()
+        raise
 
 
 def _opened(answer: bytes | None) -> Any:
@@ -168,7 +190,7 @@ class Conversation:
     async def open(cls, target: str, *args: Any, server: ForkServer | None = None) -> Conversation:
         """Fork the worker and wait until ``target`` has returned; raises what it raised."""
         server = server or default_server()
-        self = cls(server, *await asyncio.to_thread(_fork, server))
+        self = cls(server, *await _fork_in_thread(server))
         try:
             await self._exchange(pickle.dumps(("talk", target, args)))
         except BaseException:

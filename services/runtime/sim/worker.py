@@ -11,6 +11,7 @@ import pickle  # spoken with the parent only, over an inherited socket
 import socket
 import struct
 import traceback
+from contextlib import suppress
 from typing import Any
 
 from services.runtime.forking.server import resolve
@@ -45,6 +46,11 @@ def work(argument: bytes, sock: socket.socket) -> None:
     The collector is off: when it runs must not depend on what else was allocated before.
     """
     gc.disable()
+    with suppress(ConnectionError):  # the other side closed while it was answered
+        _answer(sock)
+
+
+def _answer(sock: socket.socket) -> None:
     first = receive_frame(sock)
     if first is None:
         return

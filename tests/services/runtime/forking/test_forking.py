@@ -236,6 +236,26 @@ def test_a_server_that_was_killed_is_started_again() -> None:
     server.close()
 
 
+def test_a_copy_of_the_owner_has_a_server_of_its_own() -> None:
+    """As ``multiprocessing`` makes copies: neither takes what is said to the other."""
+    text = f"""
+import os, sys
+sys.path[:] = {sys.path!r}
+from services.runtime.forking.blocking import ForkServer
+server = ForkServer([{TARGETS!r}])
+server.start()
+first, copy = server.pid, os.fork()
+for _ in range(20):
+    sock, _ = server.fork("x", "{TARGETS}:echo", b"!")
+    with sock:
+        assert sock.recv(1) == b"!"
+assert (server.pid == first) == (copy != 0)
+server.close()
+assert not copy or os.waitpid(copy, 0)[1] == 0
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", text], check=True, timeout=50)
+
+
 def test_a_preload_with_a_thread_is_refused() -> None:
     server = ForkServer(["tests.services.runtime.forking.threaded:begin"])
     with pytest.raises(ForkFailed, match="2 threads run"):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import pickle
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +23,7 @@ from services.runtime.sim.runner import (
     WorkerFailed,
     run_in_worker,
 )
+from services.runtime.sim.worker import send_frame
 from tests.services.runtime.sim import talker
 
 TALK = "tests.services.runtime.sim.talker:talk"
@@ -43,7 +47,7 @@ def gone(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it ends while we read
         return True
 
 
@@ -140,6 +144,37 @@ async def test_a_conversation_in_trouble(server: ForkServer) -> None:
     other = await Conversation.open(TALK, "5", server=server)
     with pytest.raises(WorkerDied):
         await other.call("die")
+
+
+async def test_an_opening_that_is_cancelled_leaves_nothing(server: ForkServer) -> None:
+    """Cancelled at each step; the worker of a fork that nobody waits for is closed with it.
+
+    A socket that only the collector closes is a ``ResourceWarning``, an error here.
+    """
+    server.start()
+    for steps in range(12):
+        opening = asyncio.create_task(Conversation.open(TALK, server=server))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+    await asyncio.get_running_loop().shutdown_default_executor()
+    gc.collect()
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text
+    eventually(lambda: children() == "")
+
+
+def test_a_worker_whose_answer_nobody_takes_leaves_without_a_word(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    server = ForkServer()
+    sock, pid = server.fork("x", "services.runtime.sim.worker:work")
+    send_frame(sock, pickle.dumps(("run", time.sleep, (0.2,))))
+    sock.close()
+    eventually(lambda: gone(pid))
+    server.close()
+    assert capfd.readouterr().err == ""
 
 
 def test_no_orphan_survives_the_parent() -> None:
