@@ -376,3 +376,60 @@ def test_bad_values_are_refused_by_id(
     with pytest.raises(ChaosError) as caught:
         fault_of(world, kind, values)
     assert caught.value.id == id
+
+
+@pytest.mark.parametrize("kind", ["link.loss", "link.dup"])
+def test_a_share_of_nothing_is_refused(world: World, kind: str) -> None:
+    with pytest.raises(ChaosError, match="changes nothing"):
+        world.run(world.keeper.inject(fault_of(world, kind, KMS | {"p": "0%"})))
+    assert world.keeper.active() == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "seen"),
+    [
+        ("link.cut", {}, "no canary passes"),
+        ("link.loss", ALL, "no canary passes"),
+        ("link.delay", {"base": "1s"}, "still takes"),
+        ("link.delay", {"base": "1s", "dir": "to"}, "still takes"),
+    ],
+)
+def test_a_link_that_is_only_said_to_be_healed_is_caught(
+    world: World, kind: str, values: dict[str, Any], seen: str
+) -> None:
+    """The rule leaves the list, and stays in force where the nodes are."""
+    lazy, keeper = limp(world, drop_rules=None)
+    world.run(keeper.inject(fault_of(world, kind, KMS | values)))
+    lazy.rules = lambda: ()
+    report = world.run(keeper.heal_all())
+    assert not report.verified and [left.id for left in report.left] == ["f"]
+    assert seen in report.left[0].seen
+    world.run(world.lab.drop_rules("f"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [("link.delay", {"base": "1s"}), ("link.cut", {}), ("link.loss", ALL), ("link.dup", ALL)],
+)
+def test_a_link_with_an_end_that_is_off_shows_nothing(
+    fresh: World, kind: str, values: dict[str, Any]
+) -> None:
+    for node in (KMS_NODE, VCENTER):
+        fresh.run(fresh.lab.power_off(node, "stop"))
+        with pytest.raises(ChaosError, match="nothing can be seen"):
+            fresh.run(fresh.keeper.inject(fault_of(fresh, kind, KMS | values)))
+        fresh.run(fresh.lab.power_on(node))
+
+
+def test_a_delay_of_one_direction_does_not_pass_for_one_of_both(world: World) -> None:
+    half, keeper = limp(world)
+    real = world.lab.put_rules
+
+    async def put_rules(rules: Any) -> None:
+        await real([rule for rule in rules if rule.src == VCENTER])
+
+    half.put_rules = put_rules
+    with pytest.raises(ChaosError) as caught:
+        world.run(keeper.inject(fault_of(world, "link.delay", KMS | {"base": "1s"})))
+    assert caught.value.id == "KS-CHAOS-101"
+    world.run(world.keeper.heal_all())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -15,7 +17,7 @@ from protocol.messages.host import (
 )
 from protocol.terms import CryptoKeyId, KeyId, ManagementType, ProviderId
 from services.esxi.vms.vmx import VmConfig, vmx_file
-from tests.services.esxi.rig import VM, A, Rig, key
+from tests.services.esxi.rig import VM, A, Rig, add, key
 
 HOME, DISK = key("kek-home"), key("kek-disk")
 NKP, TRUSTED = ProviderId("nkp"), ProviderId("trusted")
@@ -99,3 +101,20 @@ def test_a_key_that_the_host_should_make_is_told_as_not_built(
     refused = rig.refused_command(ReconfigureVm(vm=VM))
     assert isinstance(refused, NotAvailable)
     assert provider in str(refused) and "not built" in str(refused)
+
+
+def test_the_wait_goes_on_until_every_key_has_come(rig: Rig) -> None:
+    """One of two is brought at the ring, the other a little later."""
+    with_two_keys(rig, key("kek-1"), DISK)
+    rig.controller.supply[key("kek-1")] = A
+
+    async def both() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(rig.agent.machine(A).runner.ask(HostPowerOnVm(vm=VM), 60))
+            await rig.world.sleep(2)
+            await rig.controller.command(A, add(DISK))
+
+    with pytest.raises(ExceptionGroup) as caught:
+        rig.run(both())
+    [error] = caught.value.exceptions
+    assert "wrapped DEK" in str(error)  # beyond the search: DISK is not what wrapped it

@@ -176,3 +176,12 @@ def test_without_a_supply_it_is_refused_after_a_moment_and_names_the_key(rig: Ri
     error = rig.refused_command(HostPowerOnVm(vm=VM))  # vCenter itself is not asked back
     assert isinstance(error, EncryptionKeyRequired)
     assert len(rig.controller.rung) == told
+
+
+def test_a_vcenter_that_stays_away_is_rung_for_all_the_time(rig: Rig) -> None:
+    """Pauses grow to thirty seconds and no longer: who comes back is found within a minute."""
+    rig.add_vcenter()
+    rig.add_host()
+    rig.power_on()
+    rig.sleep(3000)
+    assert 50 <= len(rig.kinds("uplink.failed")) <= 200

@@ -104,6 +104,7 @@ def test_who_does_what(
         (T.VCENTER, R.MISSING_IN_KMS, "VMLocked.KeyMissingOnKMS"),
         (T.VCENTER, R.MISSING_IN_CACHE, "VMLocked.KeyMissingOnHost"),
         (T.TRUST_AUTHORITY, R.CLUSTER_UNREACHABLE, "VMLocked.TAKMSClusterUnavaliable"),
+        (T.TRUST_AUTHORITY, R.MISSING_IN_KMS, "VMLocked.TAKMSClusterUnavaliable"),
         (T.TRUST_AUTHORITY, R.MANAGED_BY_TRUST_AUTHORITY, "VMLocked.TAKeyMissingOnHost"),
         (T.NATIVE_PROVIDER, R.MANAGED_BY_NKP, "VMLocked.KeyMissingOnHost"),
     ],

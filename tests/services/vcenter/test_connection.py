@@ -16,7 +16,7 @@ from protocol.errors import (
 )
 from protocol.messages.agent import CutRule, DelayRule
 from protocol.messages.base import Request
-from protocol.messages.host import AddKeys, HostPowerOnVm
+from protocol.messages.host import AddKeys, HostPowerOnVm, SetProviders
 from protocol.messages.vcenter import (
     AddHost,
     CreateVm,
@@ -348,3 +348,34 @@ def test_a_power_on_command_that_fails_at_the_host_is_handed_on(rig: Rig) -> Non
     rig.vm()
     rig.hosts[A].errors[HostPowerOnVm.__name__] = InvalidState("no")
     assert isinstance(rig.refused(PowerOnVm(vm=VM)), InvalidState)
+
+
+def test_a_view_is_not_believed_while_a_command_is_on_its_way(rig: Rig) -> None:
+    """The host may have written it before the command, and the command may come after it."""
+    rig.up(A)
+    session = rig.vcenter.sessions.usable(A)
+    late = DelayRule(id="cut", src=VCENTER, dst=A, base_s=5.0)
+    rig.world.rules.apply(rig.rules.put([late]))
+
+    async def look_meanwhile() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(session.command(SetProviders(providers=())))
+            await rig.world.sleep(0.1)
+            rig.heal()
+            await session.look()
+            assert not session.view_is_current
+        await session.look()
+        assert session.view_is_current
+
+    rig.run(look_meanwhile())
+
+
+def test_what_did_not_reach_a_host_is_made_up_for_once(rig: Rig) -> None:
+    rig.up(A)
+    rig.sleep(30)
+    rig.vcenter.passes.cut_short(A)
+    before = len(rig.sent)
+    rig.sleep(100)
+    assert not rig.vcenter.passes.unfinished(A)
+    asked = [name for _, to, name in rig.sent[before:] if to == A]
+    assert 9 <= asked.count("QueryHost") <= 13 and asked.count("GetCryptoKeyStatus") <= 1

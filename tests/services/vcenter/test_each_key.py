@@ -179,3 +179,11 @@ def test_a_host_key_that_a_server_refuses_to_make_is_no_invalid_provider(rig: Ri
     rig.servers[KMS].errors.clear()
     rig.do(ConfigureCryptoKey(host=A))
     assert rig.hosts[A].host_key is not None
+
+
+def test_a_power_on_brings_every_key_that_the_vm_needs(rig: Rig) -> None:
+    home, disk = two_keys(rig)
+    for key in (home, disk):
+        rig.hosts[A].cache.pop(key, None)
+    assert rig.power_on_vm().power is PowerState.ON
+    assert {home, disk} <= set(rig.hosts[A].cache)

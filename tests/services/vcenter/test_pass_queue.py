@@ -101,3 +101,17 @@ def test_once_per_boot() -> None:
     assert told.first(A, 2, "send") and not told.first(A, 2, "send")
     told.forget(A)
     assert told.first(A, 2, "send")
+
+
+async def test_a_pass_that_lost_something_on_its_way_is_not_whole() -> None:
+    """It came to its end, but a key that was sent beside it did not arrive."""
+    queue = PassQueue()
+    queue.want(A)
+    assert await taken(queue) is not None
+    queue.begun(A)
+    queue.cut_short(A)
+    queue.ended(A, whole=True)
+    waiting = asyncio.create_task(queue.whole(A))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    waiting.cancel()

@@ -346,3 +346,16 @@ def test_key_status_and_its_reasons(rig: Rig) -> None:
     }
     rig.cut((VCENTER, KMS))
     assert rig.do(asked).keys[0].reason is KeyUnavailableReason.CLUSTER_UNREACHABLE
+
+
+def test_an_id_that_one_server_did_not_know_is_not_missing_when_another_has_it() -> None:
+    """Whichever server is asked first, an id is in one of the two: its value, or a reason."""
+    rig = Rig(failover_on_missing=True)
+    servers = tuple(NodeName(f"k{number}") for number in (1, 2, 3))
+    rig.provider(P, servers)
+    key = rig.do(GenerateKey(operation_id="g")).key
+    assert key is not None
+    for _ in servers:
+        found = rig.run(rig.vcenter.providers.asked(P).fetch_keys((key.key_id,)))
+        assert set(found.material) == {key.key_id} and found.missing == {}
+    rig.close()
