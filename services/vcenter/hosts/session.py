@@ -256,8 +256,7 @@ class HostSession:
                 self._miss(error)
             return
         if self._commands is commands:
-            if self.view_is_current:
-                self._rings_answered = rings
+            self._rings_answered = rings
             self._owner.looked(self, rang=rang)
 
     async def look(self, tries: int = TRIES) -> HostSummary:

@@ -100,7 +100,9 @@ class HostSessions:
     def looked(self, session: HostSession, *, rang: bool) -> None:
         if session.summary is None:
             return
-        if self._passes.unfinished(session.host) or needs_pass(
+        if rang and not session.view_is_current:
+            self._passes.want(session.host)  # commands hid the view in which it would be seen why
+        elif self._passes.unfinished(session.host) or needs_pass(
             session.host,
             session.summary.vms,
             self._inventory.vms,

@@ -9,16 +9,20 @@ from protocol.messages.agent import DelayRule
 from protocol.messages.base import Request
 from protocol.messages.vcenter import (
     AddHost,
+    HostChanged,
     KmipServer,
     ListHosts,
+    PowerOffVm,
+    PowerOnVm,
     RegisterKmsCluster,
     UnregisterKmsCluster,
 )
-from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, KmipState, NodeName, Role
-from tests.services.vcenter.peers import VCENTER, HostRecord, ServerRecord
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, KmipState, NodeName, Role, VmName
+from tests.services.vcenter.peers import VCENTER, HostRecord, ScriptedHost, ServerRecord
 from tests.services.vcenter.rig import CLUSTER, KMS, A, B, P, Q, Rig
 
 KMS2 = NodeName("kms2")
+BUSY = VmName("vm-02")
 SLOW_S = 6.0
 
 
@@ -136,3 +140,25 @@ def test_a_pass_over_an_earlier_life_of_a_host_judges_nothing() -> None:
     assert rig.vm_info().lock_event is not None
     rig.healthy()
     rig.close()
+
+
+def test_a_host_that_rings_is_heard_while_commands_keep_it_busy(rig: Rig) -> None:
+    """Each view is older than a command that is under way, so none of them is believed."""
+    rig.up(A)
+    rig.vm()
+    rig.vm(BUSY, encrypted=False)
+    rig.world.rules.apply(rig.rules.put([DelayRule(id="slow", src=VCENTER, dst=A, base_s=1)]))
+
+    async def keep_busy() -> None:
+        for _ in range(30):
+            await rig.ask(PowerOnVm(vm=BUSY))
+            await rig.ask(PowerOffVm(vm=BUSY))
+
+    beside(rig, keep_busy())
+    rig.sleep(0.5)
+    rig.hosts[A].cache.clear()
+    host = rig.services[A]
+    assert isinstance(host, ScriptedHost)
+    beside(rig, host.bus.request(VCENTER, HostChanged(boot=1), within_s=5))
+    rig.sleep(20)
+    assert rig.key_of() in rig.hosts[A].cache
