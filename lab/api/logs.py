@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lab.api.answers.lab import LogLine
 from lab.errors import KeysteadError
-from lab.logs.read import NodeLogs, Record
+from lab.logs.read import NodeLogs
 from lab.supervise.launching import LabState, not_running, state_of
 from lab.supervise.state_folder import LabFolder, LabRecord
 
@@ -45,14 +46,23 @@ class LogsOfLab:
         """Whether the lab runs, so that more may come."""
         return state_of(self._lab) is LabState.RUNNING
 
-    def read(self, back_s: float = 0.0) -> list[Record]:
+    def read(self, back_s: float = 0.0) -> tuple[LogLine, ...]:
         """What is new since the last call, by lab time; of it the last ``back_s`` lab seconds, or
         all when that is 0."""
         found = self._reader.read()
-        if not back_s:
-            return found
-        now = max([self._record.elapsed_s, *(r["at"] for r in found)])
-        return [r for r in found if r["at"] >= now - back_s]
+        now = max([self._record.elapsed_s, *(record.at for record in found)])
+        return tuple(
+            LogLine(
+                at=record.at,
+                node=record.node,
+                boot=record.boot,
+                level=record.level,
+                what=record.kind,
+                fields=record.fields,
+            )
+            for record in found
+            if not back_s or record.at >= now - back_s
+        )
 
 
 def _nodes(record: LabRecord) -> list[str]:

@@ -6,10 +6,15 @@ from typing import Any
 
 import msgspec
 
+from chaos.experiment.plan import Plan
+from lab.api.answers.lab import LoggedEvent, LogLine
 from lab.api.answers.local import LOCAL
 from lab.api.documents import API
 from lab.api.table import COMMANDS
+from lab.api.wire import Progress
 
+_OTHER: tuple[type[msgspec.Struct], ...] = (LoggedEvent, LogLine, Progress, Plan)
+"""Documents of one line each (``events``, ``logs``, long steps), and a plan before its run."""
 _STRUCT = "#/$defs/{name}"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -22,7 +27,7 @@ def schema() -> dict[str, Any]:
     ``kind``; some are of this machine, given without asking a lab.
     """
     served = sorted(COMMANDS.values(), key=lambda s: s.name)
-    answers = sorted({*(s.answer for s in served), *LOCAL}, key=lambda kind: kind.__name__)
+    answers = sorted({*(s.answer for s in served), *LOCAL, *_OTHER}, key=lambda kind: kind.__name__)
     structs = [*(s.command for s in served), *answers]
     _, definitions = msgspec.json.schema_components(structs, ref_template=_STRUCT)
     made = {

@@ -54,15 +54,12 @@ def plan(
     experiment: str, *, seed: Seed = None, tpm: Tpm = None, options: Options = DEFAULTS
 ) -> None:
     """What an experiment would do with this seed: every target and time; nothing is started."""
-    import msgspec
-
-    from chaos.experiment.plan import dump_plan, render
+    from chaos.experiment.plan import render
     from lab.api.experiment_files import prepared
 
     made = prepared(experiment, seed, tpm, "sim").plan
     if options.output in (Format.JSON, Format.YAML):
-        answer = msgspec.json.decode(dump_plan(made))
-        document({"kind": "Plan", **answer}, options.output)
+        document(made, options.output)
     else:
         plain(render(made))
 

@@ -6,12 +6,10 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import msgspec
 from cyclopts import App, Parameter
 
-from lab.api.logs import LogsOfLab
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import field, is_document, json_line, moment, plain, say, table, text
 from lab.cli.values import duration
@@ -19,7 +17,7 @@ from lab.errors import KeysteadError
 from lab.supervise.state_folder import LabFolder
 
 if TYPE_CHECKING:
-    from lab.api.answers import LoggedEvent
+    from lab.api.answers import LoggedEvent, LogLine
 
 LOOK_EVERY_S = 0.3  # real seconds between two looks of --follow
 COLUMNS = (
@@ -71,7 +69,7 @@ def _show_events(items: Sequence[LoggedEvent], options: Options, follow: bool) -
     match options.output:
         case Format.JSON | Format.YAML:
             for item in items:
-                json_line({"kind": "Event", **msgspec.to_builtins(item)})
+                json_line(item)
         case Format.NAME:
             for item in items:
                 plain(item.event)
@@ -97,31 +95,30 @@ def logs(
     keystead logs --level warning
     keystead logs -f vcenter esxi-001 --since 5m
     """
+    from lab.api.logs import LogsOfLab
+
     reader = LogsOfLab(options.name, nodes, level)
     found = reader.read(duration("--since", since))
-    _show_records(found, options)
+    _show_lines(found, options)
     if reader.unreadable:
         say(f"{reader.unreadable} lines could not be read")
     if not found and not follow:
         say(f"nothing to show; logs are in {reader.folder}")
     while follow:
         time.sleep(LOOK_EVERY_S)
-        _show_records(reader.read(), options)
+        _show_lines(reader.read(), options)
         if not reader.grows:
             say(f"the lab {options.name} is not running any more")
             return
 
 
-def _show_records(records: list[dict[str, Any]], options: Options) -> None:
-    for record in records:
+def _show_lines(lines: Sequence[LogLine], options: Options) -> None:
+    for line in lines:
         if is_document(options.output):
-            json_line({"kind": "NodeRecord", **record})
+            json_line(line)
             continue
-        more = " ".join(f"{k}={text(v)}" for k, v in record.get("fields", {}).items())
-        plain(
-            f"{record['at']:12.3f} {record['level']:7} {record['node']:10} "
-            f"{record.get('kind', '')} {more}".rstrip()
-        )
+        more = " ".join(f"{k}={text(v)}" for k, v in line.fields.items())
+        plain(f"{line.at:12.3f} {line.level:7} {line.node:10} {line.what} {more}".rstrip())
     sys.stdout.flush()
 
 

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from lab.api.documents import API, document_of
+from lab.api.documents import document_of
 from lab.cli.options import Format
 
 if TYPE_CHECKING:
@@ -152,9 +152,9 @@ def moment(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
-def document(answer: Row, output: Format) -> None:
+def document(answer: msgspec.Struct, output: Format) -> None:
     """A JSON or YAML document of version ``keystead/v1``."""
-    whole = {"apiVersion": API, **answer} if isinstance(answer, Mapping) else document_of(answer)
+    whole = document_of(answer)
     if output is Format.YAML:
         import yaml
 
@@ -178,9 +178,9 @@ def _bytes(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def json_line(value: Mapping[str, Any], file: IO[str] | None = None) -> None:
-    """One line of a stream (events, log records, progress)."""
-    line = json.dumps({"apiVersion": API, **value}, ensure_ascii=False, default=_bytes)
+def json_line(value: msgspec.Struct, file: IO[str] | None = None) -> None:
+    """One line of a stream (events, lines of logs, progress): a document like any other."""
+    line = json.dumps(document_of(value), ensure_ascii=False, default=_bytes)
     out = file or sys.stdout
     out.write(line + "\n")
     out.flush()

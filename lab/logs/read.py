@@ -6,14 +6,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+import msgspec
+
+from protocol.messages.agent import NodeRecord
 
 LEVELS = ("debug", "info", "warning", "error")
-Record = dict[str, Any]
 
 
 @dataclass
@@ -34,20 +35,20 @@ class NodeLogs:
     unreadable: int = 0
     _files: dict[str, _File] = field(default_factory=dict)
 
-    def read(self, since: float = 0.0) -> list[Record]:
+    def read(self, since: float = 0.0) -> list[NodeRecord]:
         """New records at or after ``since`` (lab seconds), oldest first."""
         found = [r for path in sorted(self.folder.glob("*.jsonl")) for r in self._new(path)]
-        wanted = [r for r in found if r["at"] >= since and self._wanted(r)]
-        return sorted(wanted, key=lambda r: (r["at"], r["node"]))
+        wanted = [r for r in found if r.at >= since and self._wanted(r)]
+        return sorted(wanted, key=lambda r: (r.at, r.node))
 
-    def _wanted(self, record: Record) -> bool:
+    def _wanted(self, record: NodeRecord) -> bool:
         low = LEVELS.index(self.level)
-        level = record["level"]
-        return (not self.nodes or record["node"] in self.nodes) and (
+        level = record.level
+        return (not self.nodes or record.node in self.nodes) and (
             level not in LEVELS or LEVELS.index(level) >= low
         )
 
-    def _new(self, path: Path) -> Iterator[Record]:
+    def _new(self, path: Path) -> Iterator[NodeRecord]:
         known = self._files.get(path.name)
         older = path.with_suffix(".jsonl.1")
         try:
@@ -62,7 +63,7 @@ class NodeLogs:
             known.inode, known.offset = inode, 0
         yield from self._lines(path, known)
 
-    def _lines(self, path: Path, place: _File) -> Iterator[Record]:
+    def _lines(self, path: Path, place: _File) -> Iterator[NodeRecord]:
         try:
             with path.open("rb") as file:
                 file.seek(place.offset)
@@ -79,10 +80,8 @@ class NodeLogs:
                 yield record
 
 
-def _record(line: bytes) -> Record | None:
+def _record(line: bytes) -> NodeRecord | None:
     try:
-        made = json.loads(line)
-        float(made["at"])
-        return made if isinstance(made["node"], str) and isinstance(made["level"], str) else None
-    except (ValueError, KeyError, TypeError):
+        return msgspec.json.decode(line, type=NodeRecord)
+    except msgspec.DecodeError:
         return None

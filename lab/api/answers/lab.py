@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -56,7 +57,7 @@ class LinkList(Answer, frozen=True, kw_only=True):
     items: tuple[Link, ...]
 
 
-class LoggedEvent(msgspec.Struct, frozen=True, kw_only=True):
+class LoggedEvent(Answer, frozen=True, kw_only=True):
     """An entry of vCenter's event log; ``at`` in Unix seconds of the lab."""
 
     sequence: int
@@ -73,6 +74,17 @@ class EventList(Answer, frozen=True, kw_only=True):
     """Events, oldest first."""
 
     items: tuple[LoggedEvent, ...]
+
+
+class LogLine(Answer, frozen=True, kw_only=True):
+    """A line of a node's log: at (lab seconds since the lab began), ``what`` happened, to whom."""
+
+    at: float
+    node: NodeName
+    boot: int
+    level: str
+    what: str
+    fields: dict[str, Any]
 
 
 class VmCounts(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,6 +41,12 @@ def test_a_changed_field_changes_the_shape_and_a_changed_text_does_not() -> None
     assert shape(other) != shape(made)
 
 
+def test_every_document_that_is_printed_is_in_it() -> None:
+    """Also those that come as lines: events, logs, progress; and the plan of an experiment."""
+    answers = schema()["answers"]
+    assert {"Host", "VmList", "LoggedEvent", "LogLine", "Progress", "Plan", "Verdict"} <= {*answers}
+
+
 def test_every_reference_leads_somewhere() -> None:
     made = schema()
 

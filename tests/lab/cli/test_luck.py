@@ -216,7 +216,7 @@ def test_following_ends_with_its_lab(cli: Cli) -> None:
     events, logs = cli.begin("events", "-f", "-o", "json"), cli.begin("logs", "-f")
     assert events.stdout is not None
     first = json.loads(events.stdout.readline())
-    assert first["kind"] == "Event"
+    assert first["kind"] == "LoggedEvent"
     cli.ok("host", "reboot", "esxi-001")
     os.kill(made["supervisor"], signal.SIGKILL)
     assert events.wait(30) == 69 and logs.wait(30) == 0

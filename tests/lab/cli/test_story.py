@@ -101,6 +101,9 @@ def test_everything_can_be_looked_at(lab: Cli) -> None:
         assert lab.ok(*line.split(), "-o", "json").json["apiVersion"] == "keystead/v1"
     assert len(lab.ok("tpm", "pcrs", "esxi-001").out.splitlines()) == 8
     assert "task.begin" in lab.ok("logs", "vcenter").out
+    lines = [json.loads(line) for line in lab.ok("logs", "vcenter", "-o", "json").out.splitlines()]
+    assert {line["kind"] for line in lines} == {"LogLine"}, "a record's own kind took its place"
+    assert "task.begin" in {line["what"] for line in lines}
     assert "task.begin" not in lab.ok("logs", "vcenter", "--level", "error").out
 
 
@@ -113,7 +116,7 @@ def test_what_grows_and_what_fails_survives_a_stop(lab: Cli) -> None:
     lab.ok("vm", "on", "extra")
     lab.ok("vm", "off", "extra", "--host", "esxi-003", "--on-host")
     # Faults of every kind of link, and one by its name in files.
-    lab.ok("link", "delay", "vcenter", "kms", "2s", "--jitter", "500ms", "--for", "1h")
+    lab.ok("link", "delay", "vcenter", "kms", "2s", "--jitter", "500ms", "--for", "20h")
     lab.ok("link", "loss", "vcenter", "esxi-001", "30%", "--one-way")
     lab.ok("link", "dup", "vcenter", "esxi-002", "50%")
     lab.ok("fault", "proc.kill", "on=esxi-003")

@@ -15,8 +15,8 @@ def record(at: float, node: str, level: str = "info", **fields: Any) -> NodeReco
     return NodeRecord(at=at, node=NodeName(node), boot=1, level=level, kind="k", fields=fields)
 
 
-def ats(records: list[dict[str, Any]]) -> list[float]:
-    return [r["at"] for r in records]
+def ats(records: list[NodeRecord]) -> list[float]:
+    return [r.at for r in records]
 
 
 def test_merged_by_time_and_filtered(tmp_path: Path) -> None:
@@ -59,13 +59,16 @@ def test_a_new_reader_reads_the_older_file_too(tmp_path: Path) -> None:
 
 def test_a_line_that_was_cut_off_is_counted_or_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "agent-1.jsonl"
-    path.write_bytes(b'{"at": 1.0, "node": "kms", "level": "info"}\n{"at": 2.0, "no\n[1]\nnull\n')
+    path.write_bytes(
+        b'{"at": 1.0, "node": "kms", "level": "info", "boot": 1, "kind": "k"}\n'
+        b'{"at": 2.0, "no\n[1]\nnull\n'
+    )
     reader = NodeLogs(tmp_path)
     assert ats(reader.read()) == [1.0] and reader.unreadable == 3
     with path.open("ab") as file:
         file.write(b'{"at": 3.0, "node": "kms",')
         file.flush()
         assert reader.read() == []
-        file.write(b' "level": "info"}\n')
+        file.write(b' "level": "info", "boot": 1, "kind": "k"}\n')
         file.flush()
         assert ats(reader.read()) == [3.0]
