@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from chaos.errors import ChaosError
 from chaos.faults import FAULTS, from_plain, make_fault, to_plain
 from chaos.keeper import FaultState
-from protocol.messages.agent import NodeRunState, TpmAct, TpmActed
+from protocol.messages.agent import NodeRunState, NodeStatus, RuleCount, TpmAct, TpmActed
 from protocol.messages.host import QueryHost
 from protocol.messages.kms import Destroy, GetAttributes, Revoke
 from protocol.messages.vcenter import (
@@ -432,4 +433,21 @@ def test_a_delay_of_one_direction_does_not_pass_for_one_of_both(world: World) ->
     with pytest.raises(ChaosError) as caught:
         world.run(keeper.inject(fault_of(world, "link.delay", KMS | {"base": "1s"})))
     assert caught.value.id == "KS-CHAOS-101"
+    world.run(world.keeper.heal_all())
+
+
+def test_a_loss_that_is_only_counted_is_caught(world: World) -> None:
+    """The rule says that it struck, and every canary comes back all the same."""
+    boasting, keeper = limp(world, put_rules=None)
+    real, struck = world.lab.status, 0
+
+    async def status(node: NodeName) -> NodeStatus:
+        nonlocal struck
+        struck += 1
+        counts = (RuleCount(rule="f", dst=KMS_NODE, struck=struck),)
+        return msgspec.structs.replace(await real(node), rules=counts)
+
+    boasting.status = status
+    with pytest.raises(ChaosError, match="it lost none of"):
+        world.run(keeper.inject(fault_of(world, "link.loss", KMS | {"p": "90%"})))
     world.run(world.keeper.heal_all())

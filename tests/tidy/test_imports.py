@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -118,16 +119,30 @@ def imports_of_packages() -> dict[str, set[str]]:
         source.path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): source.tree()
         for source in package_sources()
     }
-    found: dict[str, set[str]] = {name: set() for name in trees}
-    for name, tree in trees.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                found[name] |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module is not None:
-                inner = {f"{node.module}.{alias.name}" for alias in node.names}
-                found[name] |= inner & trees.keys() or {node.module}
-        found[name] &= trees.keys() - {name}
-    return found
+    return {name: imported(tree, trees.keys()) - {name} for name, tree in trees.items()}
+
+
+def imported(tree: ast.Module, known: Collection[str]) -> set[str]:
+    """The modules of ``known`` that ``tree`` imports: of a package, what is named or itself."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name if name in known else node.module for name in inner}
+    return found & set(known)
+
+
+def test_a_package_is_imported_with_what_it_defines_and_not_with_its_modules() -> None:
+    known = ["p", "p.low", "p.high"]
+    for line, names in (
+        ("from p import low", {"p.low"}),
+        ("from p import low, NAME", {"p.low", "p"}),
+        ("from p.high import NAME", {"p.high"}),
+        ("def f():\n    import p.low, os", {"p.low"}),
+    ):
+        assert imported(ast.parse(line), known) == names
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

@@ -88,6 +88,24 @@ def test_first_encryption_makes_all_hosts_of_the_cluster_safe(rig: Rig) -> None:
     assert sorted(str(h) for h in enabled) == [A, B]
 
 
+def test_hosts_that_become_safe_at_once_have_one_key_made_for_them(rig: Rig) -> None:
+    rig.up(A, B)
+    rig.vm(encrypted=False)
+    rig.vm(VM2, B, encrypted=False)
+
+    async def both() -> None:
+        async with asyncio.TaskGroup() as group:
+            for vm in (VM, VM2):
+                group.create_task(rig.ask(EncryptVm(operation_id=f"encrypt {vm}", vm=vm)))
+
+    before = len(rig.sent)
+    rig.run(both())
+    assert rig.hosts[A].host_key == rig.hosts[B].host_key is not None
+    assert [name for _, _, name in rig.requests(before)].count("CreateKey") == 3
+    assert len([record for record in rig.records if record.kind == "hostkey.created"]) == 1
+    rig.healthy()
+
+
 def test_one_host_key_per_host_by_knob() -> None:
     rig = Rig(host_key_scope="host")
     rig.up(A, B)
