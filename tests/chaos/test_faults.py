@@ -11,7 +11,18 @@ import pytest
 from chaos.errors import ChaosError
 from chaos.faults import FAULTS, from_plain, make_fault, to_plain
 from chaos.keeper import FaultState
-from protocol.messages.agent import NodeRunState, NodeStatus, RuleCount, TpmAct, TpmActed
+from protocol.messages.agent import (
+    CutRule,
+    DelayRule,
+    DuplicateRule,
+    LinkRule,
+    LossRule,
+    NodeRunState,
+    NodeStatus,
+    RuleCount,
+    TpmAct,
+    TpmActed,
+)
 from protocol.messages.host import QueryHost
 from protocol.messages.kms import Destroy, GetAttributes, Revoke
 from protocol.messages.vcenter import (
@@ -450,4 +461,42 @@ def test_a_loss_that_is_only_counted_is_caught(world: World) -> None:
     boasting.status = status
     with pytest.raises(ChaosError, match="it lost none of"):
         world.run(keeper.inject(fault_of(world, "link.loss", KMS | {"p": "90%"})))
+    world.run(world.keeper.heal_all())
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "rule"),
+    [
+        ("link.cut", {}, CutRule(id="f", src=VCENTER, dst=KMS_NODE)),
+        ("link.loss", {"p": "30%"}, LossRule(id="f", src=VCENTER, dst=KMS_NODE, share=0.3)),
+        ("link.dup", {"p": "50%"}, DuplicateRule(id="f", src=VCENTER, dst=KMS_NODE, share=0.5)),
+        (
+            "link.delay",
+            {"base": "2s", "jitter": "1s"},
+            DelayRule(id="f", src=VCENTER, dst=KMS_NODE, base_s=2.0, jitter_s=1.0),
+        ),
+    ],
+)
+def test_a_link_fault_puts_the_rule_that_its_values_say(
+    world: World, kind: str, values: dict[str, Any], rule: LinkRule
+) -> None:
+    world.run(world.keeper.inject(fault_of(world, kind, KMS | values | {"dir": "to"})))
+    assert world.lab.rules() == (rule,)
+    world.run(world.keeper.heal_all())
+
+
+def test_each_link_to_one_receiver_has_to_double(world: World) -> None:
+    """One of two is cut, where nothing need be seen; that does not speak for the other."""
+    cut = {"between": ["esxi-001", "vcenter"]}
+    world.run(world.keeper.inject(fault_of(world, "link.cut", cut, "cut")))
+    half, keeper = limp(world)
+    real = world.lab.put_rules
+
+    async def put_rules(rules: Any) -> None:
+        await real([rule for rule in rules if rule.src == HOST])
+
+    half.put_rules = put_rules
+    twice = {"between": ["esxi-[001-002]", "vcenter"], "dir": "to", **ALL}
+    with pytest.raises(ChaosError, match="counted no duplicate"):
+        world.run(keeper.inject(fault_of(world, "link.dup", twice)))
     world.run(world.keeper.heal_all())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+import pytest
+
 from protocol.errors import (
     AlreadyExists,
     Busy,
@@ -11,12 +14,13 @@ from protocol.errors import (
     InvalidArgument,
     InvalidState,
     NoPermission,
+    NotConnected,
     NotFound,
     ProductError,
 )
 from protocol.messages.agent import CutRule, DelayRule
 from protocol.messages.base import Request
-from protocol.messages.host import AddKeys, HostPowerOnVm, SetProviders
+from protocol.messages.host import AddKeys, HostPowerOnVm, HostSummary, SetProviders
 from protocol.messages.vcenter import (
     AddHost,
     CreateVm,
@@ -379,3 +383,27 @@ def test_what_did_not_reach_a_host_is_made_up_for_once(rig: Rig) -> None:
     assert not rig.vcenter.passes.unfinished(A)
     asked = [name for _, to, name in rig.sent[before:] if to == A]
     assert 9 <= asked.count("QueryHost") <= 13 and asked.count("GetCryptoKeyStatus") <= 1
+
+
+@pytest.mark.parametrize("change", [{"boot": 9}, {"session": "of another"}])
+def test_pages_of_two_lives_of_a_host_are_no_view(rig: Rig, change: dict[str, object]) -> None:
+    rig.up(A)
+    for number in range(2):
+        rig.vm(VmName(f"vm-{number}"), encrypted=False)
+    host, session = rig.services[A], rig.vcenter.sessions.usable(A)
+    assert isinstance(host, ScriptedHost)
+    whole = host.summary
+
+    def page(after: str = "") -> HostSummary:
+        view = whole()
+        if after:
+            return msgspec.structs.replace(view, vms=view.vms[1:], **change)
+        return msgspec.structs.replace(view, vms=view.vms[:1], more_vms=True)
+
+    host.summary = page  # type: ignore[method-assign]
+
+    async def look() -> None:
+        with pytest.raises(NotConnected, match="tells of its VMs"):
+            await session.look()
+
+    rig.run(look())

@@ -8,7 +8,9 @@ from protocol.errors import EncryptionKeyRequired
 from protocol.events import EventTypeId as E
 from protocol.messages.vcenter import ListEvents, PowerOnVm
 from protocol.terms import (
+    CryptoKeyId,
     HostCryptoState,
+    KeyId,
     KmipState,
     NodeName,
     PowerState,
@@ -259,3 +261,21 @@ def test_events_are_listed_in_pages(rig: Rig) -> None:
     page = rig.do(ListEvents(after=2, limit=2)).events
     assert list(page) == everything[2:4]
     assert rig.do(ListEvents(limit=-1)).events == ()
+
+
+def test_a_safe_host_is_not_told_as_unsafe_because_its_next_key_cannot_be_had(rig: Rig) -> None:
+    """It goes on with the old one, and changes it when the key server is back."""
+    rig.up(A)
+    rig.vm()
+    recorded = rig.hosts[A].host_key
+    old = CryptoKeyId(KeyId("an older one"), P)
+    rig.sleep(30)
+    rig.cut((VCENTER, KMS))
+    rig.hosts[A].host_key = old
+    mark = rig.mark()
+    rig.sleep(330)
+    assert not [event for event in rig.ids(mark) if "ReqEnable" in event.value]
+    assert rig.hosts[A].host_key == old
+    rig.heal()
+    rig.sleep(400)
+    assert rig.hosts[A].host_key == recorded

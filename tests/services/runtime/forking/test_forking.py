@@ -287,3 +287,19 @@ sys.stdin.read()
         owner.kill()
         while not all(gone(pid) for pid in pids):
             time.sleep(0.01)
+
+
+def test_a_process_that_is_no_child_of_it_is_not_killed() -> None:
+    """A pid that was a child's may be another's by now."""
+    server, stranger = ForkServer([TARGETS]), subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    try:
+        sock, pid = server.fork("x", f"{TARGETS}:echo")
+        server.kill(stranger.pid)
+        server.kill(pid)
+        with sock:
+            assert sock.recv(1) == b"", "the orders were obeyed in turn"
+        assert stranger.poll() is None
+    finally:
+        server.close()
+        stranger.communicate()
+    assert stranger.returncode == 0
