@@ -500,3 +500,10 @@ def test_each_link_to_one_receiver_has_to_double(world: World) -> None:
     with pytest.raises(ChaosError, match="counted no duplicate"):
         world.run(keeper.inject(fault_of(world, "link.dup", twice)))
     world.run(world.keeper.heal_all())
+
+
+def test_each_pair_of_nodes_is_one_edge_also_when_the_sides_overlap(world: World) -> None:
+    esxi = ["esxi-001", "esxi-002", "esxi-003"]
+    fault = fault_of(world, "link.cut", {"between": ["role:esxi", "role:esxi"], "dir": "to"})
+    assert fault.edges() == ((esxi[0], esxi[1]), (esxi[0], esxi[2]), (esxi[1], esxi[2]))
+    assert fault.links() == fault.edges()

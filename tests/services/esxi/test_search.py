@@ -16,8 +16,9 @@ from protocol.messages.host import (
     RemoveKeys,
 )
 from protocol.terms import CryptoKeyId, KeyId, ManagementType, ProviderId
+from services.esxi.configuration.sections import StoredKey
 from services.esxi.vms.vmx import VmConfig, vmx_file
-from tests.services.esxi.rig import VM, A, Rig, add, key
+from tests.services.esxi.rig import VM, A, Rig, add, key, material
 
 HOME, DISK = key("kek-home"), key("kek-disk")
 NKP, TRUSTED = ProviderId("nkp"), ProviderId("trusted")
@@ -117,4 +118,13 @@ def test_the_wait_goes_on_until_every_key_has_come(rig: Rig) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         rig.run(both())
     [error] = caught.value.exceptions
+    assert "wrapped DEK" in str(error)  # beyond the search: DISK is not what wrapped it
+
+
+def test_every_key_that_is_stored_is_loaded(rig: Rig) -> None:
+    with_two_keys(rig, key("kek-1"), DISK)
+    stored = tuple(StoredKey(k, material(k)) for k in (key("kek-1"), DISK))
+    rig.host().archive.change(persistence=True, store=stored)
+    error = rig.refused_door(HostPowerOnVm(vm=VM))
+    assert present(rig, key("kek-1")) and present(rig, DISK)
     assert "wrapped DEK" in str(error)  # beyond the search: DISK is not what wrapped it

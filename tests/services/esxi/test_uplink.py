@@ -185,3 +185,18 @@ def test_a_vcenter_that_stays_away_is_rung_for_all_the_time(rig: Rig) -> None:
     rig.power_on()
     rig.sleep(3000)
     assert 50 <= len(rig.kinds("uplink.failed")) <= 200
+
+
+def test_after_a_connection_the_pauses_begin_small_again(rig: Rig) -> None:
+    """A vCenter that only restarts is found at once, however long it was away before."""
+    rig.add_vcenter()
+    rig.add_host()
+    rig.power_on()
+    rig.sleep(300)
+    rig.power_on(VCENTER)
+    rig.sleep(60)
+    rig.connect()
+    before = len(rig.controller.rung)
+    rig.sleep(31)  # three heartbeats of silence
+    rig.sleep(25)
+    assert len(rig.controller.rung) - before >= 4
