@@ -5,30 +5,33 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import Any
 
 import psutil
 
+from lab.api.answers.local import MeasuredMachine
 from lab.brokers.program import find_server
 from lab.errors import KeysteadError
 from lab.runs.store import code_version, commit
 from services.runtime.tpm.backends import available
 
 
-def describe(folder: Path) -> dict[str, Any]:
-    """Plain values. ``folder`` is where benchmarks write: its file system counts for syncs."""
-    return {
-        "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_mib": psutil.virtual_memory().total >> 20,
-        "kernel": platform.release(),
-        "file_system": _file_system(folder),
-        "python": platform.python_version(),
-        "nats_server": _broker(),
-        "libtpms": _libtpms(),
-        "commit": commit(),
-        "code": code_version(),
-    }
+def describe(folder: Path) -> MeasuredMachine:
+    """This machine under its load of now; ``folder`` is where benchmarks write."""
+    now = load()
+    return MeasuredMachine(
+        cpu=_cpu_model(),
+        cores=len(os.sched_getaffinity(0)),
+        memory_mib=psutil.virtual_memory().total >> 20,
+        kernel=platform.release(),
+        file_system=_file_system(folder),
+        python=platform.python_version(),
+        nats_server=_broker(),
+        libtpms=_libtpms(),
+        commit=commit(),
+        code=code_version(),
+        load_at_start=now,
+        load_at_end=now,
+    )
 
 
 def load() -> float:

@@ -6,9 +6,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
-from lab.api.answers.local import BenchmarkList, BenchmarkRow, KnownBenchmark
+import msgspec
+
+from lab.api.answers.local import BenchmarkList, BenchmarkRow, KnownBenchmark, MeasuredMachine
 from lab.bench.benchmark import Benchmark, CannotRun, Figures, NotMeasured, Report
 from lab.bench.machine import describe, load
 from lab.bench.staging import home
@@ -49,14 +50,14 @@ class BenchmarkResult:
 
 async def run(
     benchmarks: Sequence[Benchmark], repeat: int, report: Report
-) -> tuple[list[BenchmarkResult], dict[str, Any]]:
+) -> tuple[list[BenchmarkResult], MeasuredMachine]:
     """Every result, and the machine with its load before and after."""
-    machine = {**describe(home()), "load_at_start": load()}
+    machine = describe(home())
     results = []
     for number, benchmark in enumerate(benchmarks, 1):
         report(f"[{number}/{len(benchmarks)}] {benchmark.name}: {benchmark.measures}")
         results.append(await _one(benchmark, repeat, report))
-    return results, {**machine, "load_at_end": load()}
+    return results, msgspec.structs.replace(machine, load_at_end=load())
 
 
 async def _one(benchmark: Benchmark, repeat: int, report: Report) -> BenchmarkResult:

@@ -27,12 +27,12 @@ class _Up(Benchmark):
             lab = make_lab(where, **(self.quick_shape if self.quick else self.shape))
             ready_s = 0.0
 
-            def told(text: str, step: int, total: int) -> None:
+            def note(text: str, step: int, total: int) -> None:
                 steps[f"until_step_{step}_s"] = time.perf_counter() - begun
 
             try:
                 await lab.start()
-                await provision(lab, told)
+                await provision(lab, note)
                 ready_s = time.perf_counter() - begun
             finally:
                 await lab.close()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import Column, document, field, is_document, pairs, plain, say, show
+from lab.cli.output import Column, document, field, fields_of, is_document, pairs, plain, say, show
 from lab.errors import KeysteadError
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def _print(report: BenchmarkReport, options: Options) -> None:
     show(report, options.output, columns, wide, key="benchmark")
     if options.output.value != "name":
         plain("")
-        pairs([(name.replace("_", " "), str(value)) for name, value in report.machine.items()])
+        machine = fields_of(report.machine)
+        pairs([(name.replace("_", " "), str(value)) for name, value in machine.items()])
 
 
 def _figure(name: str) -> Any:

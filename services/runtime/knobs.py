@@ -87,7 +87,12 @@ class SharedKnobs(Knobs, frozen=True, kw_only=True):
     ] = 10.0
     max_key_providers: Annotated[
         int,
-        knob("Most key providers that a vCenter, and so a host, may have.", least=1, most=1000),
+        knob(
+            "Most key providers that a vCenter, and so a host, may have.",
+            least=1,
+            most=1000,
+            rule="NKP-02",
+        ),
     ] = 32
 
 

@@ -13,14 +13,14 @@ from protocol.errors import InvalidArgument
 class VcenterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``version``: what it calls itself; behaviour is that of 8.0 U3 in any case.
 
-    ``push_concurrency``: hosts that get keys at the same time in a push storm (BOOT-03).
+    ``passes_at_once``: hosts that are looked after at the same time in a storm (BOOT-03).
 
-    ``push_batch``: keys in one ``GetKeys`` and one ``AddKeys``; the messages allow 256.
+    ``keys_at_once``: keys in one ``GetKeys`` and one ``AddKeys``; the messages allow 256.
     """
 
     version: str = "8.0U3"
-    push_concurrency: int = 8
-    push_batch: int = 256
+    passes_at_once: int = 8
+    keys_at_once: int = 256
 
 
 def vcenter_config(values: Mapping[str, Any]) -> VcenterConfig:
@@ -29,6 +29,6 @@ def vcenter_config(values: Mapping[str, Any]) -> VcenterConfig:
         made = msgspec.convert(dict(values), VcenterConfig)
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"vCenter: {error}") from None
-    if made.push_concurrency < 1 or not 1 <= made.push_batch <= 256:
-        raise InvalidArgument("vCenter: push_concurrency is 1 or more, push_batch 1 to 256")
+    if made.passes_at_once < 1 or not 1 <= made.keys_at_once <= 256:
+        raise InvalidArgument("vCenter: passes_at_once is 1 or more, keys_at_once 1 to 256")
     return made

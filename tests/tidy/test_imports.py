@@ -92,7 +92,9 @@ def test_a_fresh_interpreter_finds_this_tree_from_elsewhere(tmp_path: Path) -> N
 def test_what_is_built_holds_every_package() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)
-    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == list(PACKAGES)
+    targets = project["tool"]["hatch"]["build"]["targets"]
+    assert targets["wheel"]["packages"] == list(PACKAGES)
+    assert "/tests/mutations" in targets["sdist"]["exclude"], "planted bugs ship with nobody"
     assert project["project"]["scripts"] == {"keystead": "lab.cli.main:main"}
     assert {s.path.split("/")[0] for s in package_sources()} == set(PACKAGES)
 

@@ -218,12 +218,33 @@ class BenchmarkRow(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class MeasuredMachine(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine that figures were taken on.
+
+    ``file_system`` is that of the folder that benchmarks write to; ``code`` is a digest of the
+    sources. Loads are processes that wanted a core, averaged over a minute.
+    """
+
+    cpu: str
+    cores: int
+    memory_mib: int
+    kernel: str
+    file_system: str
+    python: str
+    nats_server: str
+    libtpms: str
+    commit: str
+    code: str
+    load_at_start: float
+    load_at_end: float
+
+
 class BenchmarkReport(Answer, frozen=True, kw_only=True):
     """Figures of this machine; ``quick``: with less of everything, so that they say little."""
 
     quick: bool
     repeat: int
-    machine: dict[str, Any]
+    machine: MeasuredMachine
     items: tuple[BenchmarkRow, ...]
 
 

@@ -40,7 +40,7 @@ class NatsWire(Wire):
             options=options,
         )
         # Bound here, not looked up per message: this is the hot path of the whole lab.
-        self._push = self._connection.send
+        self._put_on_wire = self._connection.send
 
     @property
     def connected(self) -> bool:
@@ -84,7 +84,7 @@ class NatsWire(Wire):
     def send(self, subject: str, payload: bytes, reply: str = "") -> None:
         """Hand to the broker. ``NotSent``: no link, over 1 MiB unsent, too large, no subject."""
         self._life.check()
-        self._push(subject, payload, reply)
+        self._put_on_wire(subject, payload, reply)
 
     async def close(self) -> None:
         """Orderly end, bounded: flush what was sent, then leave."""

@@ -375,7 +375,7 @@ class SimLoop(WalledLoop):
         for queue in (self._tasks, self._ready, self._timers, self._parked):
             queue.clear()
 
-    def adopt(self) -> None:
+    def take_over(self) -> None:
         """In a child forked from inside a step: make this the running loop there too."""
         asyncio.events._set_running_loop(self)
 

@@ -76,7 +76,7 @@ class KeyDelivery:
     ) -> dict[CryptoKeyId, KeyUnavailableReason]:
         """Fetch and deliver; what cannot be had or is not taken, with the reason."""
         denied: dict[CryptoKeyId, KeyUnavailableReason] = {}
-        for page in pages(keys, extra=RESULT_BYTES, at_most=self._config.push_batch):
+        for page in pages(keys, extra=RESULT_BYTES, at_most=self._config.keys_at_once):
             bundle = await self._providers.fetch(provider, page, fresh=fresh)
             denied.update(bundle.denied)
             if bundle.values:

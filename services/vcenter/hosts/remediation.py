@@ -71,7 +71,7 @@ class PassResult:
 
 
 class Remediation:
-    """Passes over hosts; ``config.push_concurrency`` of them at the same time (BOOT-03)."""
+    """Passes over hosts; ``config.passes_at_once`` of them at the same time (BOOT-03)."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Remediation:
 
     def start(self) -> None:
         """Make the passes that are asked for, from now on."""
-        for number in range(self._config.push_concurrency):
+        for number in range(self._config.passes_at_once):
             self._node.background(f"remediation:{number}", self._serve())
 
     async def _serve(self) -> None:

@@ -27,7 +27,7 @@ class HostSessions:
         self.node, self.bus, self.clock, self.rng = node, ports.bus, ports.clock, ports.rng
         self._inventory, self._passes = inventory, passes
         self._sessions: dict[NodeName, HostSession] = {}
-        self._named = 0
+        self._sessions_opened = 0
 
     # ---- finding ----------------------------------------------------------------------------
 
@@ -86,8 +86,8 @@ class HostSessions:
 
     def next_session(self) -> str:
         """Never given twice, also not by an earlier life: the boot is in it."""
-        self._named += 1
-        return f"{self.node.name}/{self.node.boot}/{self._named}"
+        self._sessions_opened += 1
+        return f"{self.node.name}/{self.node.boot}/{self._sessions_opened}"
 
     async def took_view(self, session: HostSession) -> None:
         if session.summary is not None:

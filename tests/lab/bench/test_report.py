@@ -82,7 +82,7 @@ async def test_the_median_is_judged_and_the_best_beside_it() -> None:
     assert made.details == {"twice": 5.0}
     assert (made.met, made.met_at_best) == (False, True)
     assert exit_code(results) == 0  # slow is no error
-    assert {"load_at_start", "load_at_end"} <= set(machine)
+    assert machine.load_at_start >= 0 and machine.load_at_end >= 0
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,8 @@ def test_names_are_unique_and_every_benchmark_says_what_it_measures() -> None:
 
 def test_the_machine_is_described(tmp_path: Path) -> None:
     machine = describe(tmp_path)
-    wanted = {"cpu", "cores", "memory_mib", "kernel", "file_system", "python", "nats_server"}
-    assert wanted | {"libtpms", "commit", "code"} == set(machine)
-    assert machine["cores"] >= 1 and machine["memory_mib"] > 0 and machine["cpu"]
+    assert machine.cores >= 1 and machine.memory_mib > 0 and machine.cpu and machine.code
+    assert machine.file_system and machine.kernel and machine.python
 
 
 def test_the_document_holds_machine_and_items(

@@ -114,7 +114,7 @@ def test_without_the_knob_the_action_unlocks(by_hand: Rig) -> None:
 
 def test_bulk_push_is_cut_by_count_and_asks_once_per_key() -> None:
     """Five keys a message: 12 VMs make 3 requests each way, host key aside."""
-    rig = Rig(config={"push_batch": 5})
+    rig = Rig(config={"keys_at_once": 5})
     rig.up(A)
     names = [VmName(f"vm-{n:02d}") for n in range(12)]
     for name in names:

@@ -507,7 +507,7 @@ def test_a_forked_child_goes_on_alone() -> None:
             await asyncio.sleep(1)
             pid = os.fork()
             if pid == 0:
-                loop.adopt()
+                loop.take_over()
                 try:
                     async with asyncio.timeout(5):
                         await asyncio.sleep(2)
