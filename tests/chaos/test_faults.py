@@ -507,3 +507,16 @@ def test_each_pair_of_nodes_is_one_edge_also_when_the_sides_overlap(world: World
     fault = fault_of(world, "link.cut", {"between": ["role:esxi", "role:esxi"], "dir": "to"})
     assert fault.edges() == ((esxi[0], esxi[1]), (esxi[0], esxi[2]), (esxi[1], esxi[2]))
     assert fault.links() == fault.edges()
+
+
+def test_a_cut_that_leaves_one_link_out_is_caught(world: World) -> None:
+    half, keeper = limp(world)
+    real = world.lab.put_rules
+
+    async def put_rules(rules: Any) -> None:
+        await real([rule for rule in rules if HOST in (rule.src, rule.dst)])
+
+    half.put_rules = put_rules
+    with pytest.raises(ChaosError, match="was answered"):
+        world.run(keeper.inject(fault_of(world, "link.cut", {"between": ["role:esxi", "vcenter"]})))
+    world.run(world.keeper.heal_all())

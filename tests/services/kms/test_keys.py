@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import uuid
 from typing import Any
 
@@ -157,6 +158,18 @@ async def test_full_disk_is_answered(server: Server) -> None:
     await server.ask(CreateKey(operation_id=str(made)))
     await server.boot()
     assert (await server.ask(Locate())).total == made + 1
+
+
+@pytest.mark.parametrize("message", [Locate(), GetAttributes(key_ids=()), QueryAudit()])
+async def test_a_disk_that_cannot_be_read_is_answered(
+    server: Server, message: Request[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(read: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(server.database, "query", fails)
+    with pytest.raises(GeneralFailure, match="storage refused: Input/output error"):
+        await server.ask(message, LOCAL)
 
 
 @pytest.mark.parametrize("message", ["activate", "revoke", "destroy"])

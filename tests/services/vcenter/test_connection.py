@@ -20,7 +20,13 @@ from protocol.errors import (
 )
 from protocol.messages.agent import CutRule, DelayRule
 from protocol.messages.base import Request
-from protocol.messages.host import AddKeys, HostPowerOnVm, HostSummary, SetProviders
+from protocol.messages.host import (
+    AddKeys,
+    CryptoManagerHostEnable,
+    HostPowerOnVm,
+    HostSummary,
+    SetProviders,
+)
 from protocol.messages.vcenter import (
     AddHost,
     CreateVm,
@@ -330,6 +336,21 @@ def test_a_host_that_refuses_keys_is_told_of_and_its_vm_locked(rig: Rig) -> None
     rig.hosts[A].errors.clear()
     rig.sleep(330)
     assert rig.vm_info().lock_event is None
+
+
+def test_a_host_that_became_safe_meanwhile_has_refused_nothing(rig: Rig) -> None:
+    """It has another host key than the one on its way: the next pass compares, and changes it."""
+    rig.up(A)
+    rig.vm()
+    rig.hosts[A].errors[CryptoManagerHostEnable.__name__] = AlreadyExists("safe with another key")
+    mark = rig.mark()
+    rig.reboot(A)
+    rig.sleep(60)
+    assert not [e for e in rig.ids(mark) if e.value.endswith("HostError")]
+    assert rig.key_of() in rig.hosts[A].cache
+    rig.hosts[A].errors.clear()
+    rig.sleep(330)
+    assert rig.hosts[A].crypto_state is HostCryptoState.SAFE
 
 
 def test_a_push_that_was_cut_short_is_made_again_at_the_next_heartbeat(rig: Rig) -> None:

@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 import pytest
 
 from protocol.errors import (
+    Busy,
     Disconnected,
     InvalidArgument,
     InvalidPowerState,
@@ -22,6 +23,7 @@ from protocol.errors import (
 from protocol.events import EventTypeId
 from protocol.messages.agent import PowerOff
 from protocol.messages.base import Event, Request
+from protocol.messages.host import AddKeys
 from protocol.messages.vcenter import CreateVm, EncryptVm, GenerateKey, PowerOnVm
 from protocol.terms import (
     HostCryptoState,
@@ -71,6 +73,18 @@ def test_the_other_hosts_get_the_key_without_being_waited_for(rig: Rig) -> None:
     rig.heal()
     rig.sleep(60)
     assert key in rig.hosts[C].cache
+
+
+def test_a_host_that_was_too_busy_for_a_shared_key_gets_it_at_its_next_heartbeat(rig: Rig) -> None:
+    rig.up(A, B)
+    rig.vm()
+    rig.sleep(30)
+    rig.hosts[B].errors[AddKeys.__name__] = Busy()
+    rig.vm(VM2)
+    rig.hosts[B].errors.clear()
+    assert rig.key_of(VM2) not in rig.hosts[B].cache
+    rig.sleep(25)
+    assert rig.key_of(VM2) in rig.hosts[B].cache
 
 
 def test_first_encryption_makes_all_hosts_of_the_cluster_safe(rig: Rig) -> None:
