@@ -2,7 +2,8 @@
 
 Lab files and experiments are read here, under one strictness. Keys are text as written (``on``
 is no boolean) and a key given twice is an error; aliases and a second document are refused; a
-file is at most 1 MiB and 40 levels deep, so that no small file becomes a large value.
+file is at most 1 MiB, 10,000 values and 40 levels deep, so that no small file becomes a large
+value or takes minutes to read.
 
 PyYAML's own nodes carry the marks that this needs, and to walk them takes thirty lines.
 ruamel.yaml would add a dependency whose strength, writing a file back with its comments, is
@@ -21,6 +22,7 @@ Path = tuple[str | int, ...]
 
 SIZE_LIMIT: Final = 1 << 20  # bytes of UTF-8
 DEPTH_LIMIT: Final = 40  # maps and lists inside of each other
+VALUES_LIMIT: Final = 10_000  # keys and values; PyYAML reads them in about a second
 
 
 class Place(NamedTuple):
@@ -87,26 +89,35 @@ def _refusal(text: str) -> YamlProblem | None:
     """The first thing for which the text is not read at all."""
     if len(text.encode()) > SIZE_LIMIT:
         return YamlProblem(Flaw.TOO_LARGE, Place(1, 1), "larger than 1 MiB")
-    depth = documents = 0
+    depth = documents = values = 0
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
             documents += isinstance(event, yaml.DocumentStartEvent)
+            values += isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent))
             place = _place(event.start_mark)
             if documents > 1:
                 return YamlProblem(Flaw.UNREADABLE, place, "a second document begins here")
             if depth > DEPTH_LIMIT:
                 return YamlProblem(Flaw.UNREADABLE, place, "nested too deeply")
+            if values > VALUES_LIMIT:
+                return YamlProblem(Flaw.TOO_LARGE, place, f"more than {VALUES_LIMIT} values")
             if isinstance(event, yaml.AliasEvent):
                 return YamlProblem(Flaw.ALIAS, place, "aliases (*name) are not available")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(1, 1) if mark is None else _place(mark)
         return YamlProblem(Flaw.UNREADABLE, place, error.problem or str(error))
-    except yaml.YAMLError as error:
-        return YamlProblem(Flaw.UNREADABLE, Place(1, 1), str(error).splitlines()[0])
+    except yaml.reader.ReaderError as error:
+        what = f"the character U+{ord(text[error.position]):04X} cannot stand in YAML"
+        return YamlProblem(Flaw.UNREADABLE, _place_at(text, error.position), what)
     return None
+
+
+def _place_at(text: str, position: int) -> Place:
+    before = text[:position].replace("\r\n", "\n").replace("\r", "\n")
+    return Place(before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
 def _place(mark: Any) -> Place:
@@ -120,11 +131,18 @@ def _value(file: YamlFile, node: yaml.Node, path: Path) -> Any:
     if isinstance(node, yaml.SequenceNode):
         return [_value(file, item, (*path, index)) for index, item in enumerate(node.value)]
     try:
-        return yaml.constructor.SafeConstructor().construct_object(node, deep=True)
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        value = yaml.constructor.SafeConstructor().construct_object(node, deep=True)
+    except yaml.YAMLError as error:
         text = str(error).splitlines()[0]
-        file.problems.append(YamlProblem(Flaw.UNREADABLE, file.place(path), text))
-        return None
+    except (ValueError, OverflowError) as error:
+        text = str(error)
+    except (LookupError, AttributeError, TypeError):
+        # What PyYAML's constructors end in for a tag that the text does not fit: ``!!bool x``.
+        text = f"{node.value!r} is no {node.tag.rsplit(':', 1)[-1]}"
+    else:
+        return value
+    file.problems.append(YamlProblem(Flaw.UNREADABLE, file.place(path), text))
+    return None
 
 
 def _mapping(file: YamlFile, node: yaml.MappingNode, path: Path) -> dict[str, Any]:

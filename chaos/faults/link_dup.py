@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from chaos.faults.base import Fault, Notes, Params, Targets, running
-from chaos.faults.links import NOTHING_UP, LinkFault, ShareParams, counted, enough, ping
+from chaos.faults.links import NOTHING_UP, LinkFault, ShareParams, counted, enough, kept_away, ping
 from chaos.lab import Lab
 from protocol.messages.agent import DuplicateRule, LinkRule
 from protocol.terms import NodeName
@@ -51,7 +51,7 @@ class LinkDup(LinkFault, frozen=True, kw_only=True):
             after = await self.struck(lab, mine)
             if not all(
                 self.unreached(lab, link, after)
-                or (after[link] > doubled[link] and any(r.loses for r in self.others(lab, link)))
+                or (after[link] > doubled[link] and kept_away(self.others(lab, link)))
                 for link in mine
             ):
                 return f"{receiver} counted no duplicate among {count} canaries"

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, names, running, status_of
@@ -23,6 +23,9 @@ from services.runtime.each import try_each
 Edge = tuple[NodeName, NodeName]
 AT_ONCE = 64
 HEAL_WITHIN_S = 5.0
+LONGEST_HOLD_S = 60.0
+"""How long a canary is waited for because rules hold it; one held longer counts as silent."""
+LEAST_SHARE = 0.001
 MISSED_SHARE = 1e-6
 """How likely a bite check may be to see nothing although the fault is there."""
 
@@ -46,6 +49,14 @@ class ShareParams(LinkParams):
     """As ``LinkParams``, with the share of messages that the fault befalls."""
 
     p: Share
+
+    @field_validator("p")
+    @classmethod
+    def _can_be_seen(cls, value: float) -> float:
+        """A rarer one would need more canaries than anybody waits for."""
+        if 0 < value < LEAST_SHARE:
+            raise ValueError(f"a share below {LEAST_SHARE:.1%} is too rare to be seen")
+        return value
 
 
 def enough(share: float) -> int:
@@ -166,7 +177,7 @@ def _on(lab: Lab, edge: Edge) -> tuple[LinkRule, ...]:
 
 def _covered(lab: Lab, edge: Edge) -> bool:
     """Whether a rule may keep a canary on this edge from coming back."""
-    return any(rule.loses for rule in _on(lab, edge))
+    return kept_away(_on(lab, edge))
 
 
 def either_way(counts: Counter[Edge], edge: Edge) -> int:
@@ -181,6 +192,12 @@ def held_s(rules: Iterable[LinkRule]) -> tuple[float, float]:
     return least, least + sum(rule.jitter_s for rule in delays)
 
 
+def kept_away(rules: Iterable[LinkRule]) -> bool:
+    """Whether ``rules`` may keep a canary from coming back while it is waited for."""
+    rules = tuple(rules)
+    return any(rule.loses for rule in rules) or held_s(rules)[1] > LONGEST_HOLD_S
+
+
 async def ping(
     lab: Lab, edges: list[Edge] | tuple[Edge, ...], *, within_s: float, count: int
 ) -> dict[Edge, CanaryResult]:
@@ -188,12 +205,12 @@ async def ping(
 
     Edges whose sender could not be asked are left out.
 
-    A canary gets ``within_s`` lab seconds, and on top the time that the rules in force hold it: one
-    that is late on purpose is not taken for a lost one.
+    A canary gets ``within_s`` lab seconds, and on top the time that the rules in force hold it, at
+    most ``LONGEST_HOLD_S``: one that is late on purpose is not taken for a lost one.
     """
 
     async def one(edge: Edge) -> CanaryResult:
-        patience_s = within_s + held_s(_on(lab, edge))[1]
+        patience_s = within_s + min(held_s(_on(lab, edge))[1], LONGEST_HOLD_S)
         return await lab.canary(edge[0], edge[1], within_s=patience_s, count=count)
 
     results = await try_each(edges, one, at_once=AT_ONCE, name="canary")

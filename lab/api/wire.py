@@ -44,6 +44,11 @@ class Progress(Event, frozen=True, kw_only=True):
 
 _encoder = msgspec.msgpack.Encoder()
 
+# What msgspec raises for bytes that are no value of a type: text that is no UTF-8 and values that
+# go too deep are not among its own errors.
+_WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_SHOWN = 200  # characters of what came in that a message repeats
+
 
 def encode_command(command: Command[Any]) -> msgspec.Raw:
     """The bytes of a command."""
@@ -58,18 +63,29 @@ def decode_command(raw: bytes | msgspec.Raw) -> Command[Any]:
     """
     try:
         return _commands().decode(raw)
-    except msgspec.DecodeError as error:
+    except _WRONG as error:
         raise _refused(raw, error) from None
 
 
-def _refused(raw: bytes | msgspec.Raw, error: msgspec.DecodeError) -> KeysteadError:
+class _Named(msgspec.Struct, frozen=True):
+    """A command of which only the name is read."""
+
+    command: str
+
+
+def _refused(raw: bytes | msgspec.Raw, error: Exception) -> KeysteadError:
     try:
-        name = msgspec.msgpack.decode(raw)["command"]
-    except (msgspec.DecodeError, TypeError, KeyError):
-        return KeysteadError("KS-USE-001", f"this is no command: {error}")
+        name = msgspec.msgpack.decode(raw, type=_Named).command
+    except _WRONG:
+        return KeysteadError("KS-USE-001", f"this is no command: {_shown(str(error))}")
     if name not in known_commands():
-        return KeysteadError("KS-USE-001", f"there is no command {name}")
-    return KeysteadError("KS-USE-003", f"{name}: {error}")
+        return KeysteadError("KS-USE-001", f"there is no command {_shown(name)}")
+    return KeysteadError("KS-USE-003", f"{name}: {_shown(str(error))}")
+
+
+def _shown(text: str) -> str:
+    """What came from outside, as a person may read it: one short line."""
+    return "".join(c if c.isprintable() else "?" for c in text[:_SHOWN])
 
 
 def encode_answer(answer: msgspec.Struct) -> msgspec.Raw:

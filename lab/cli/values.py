@@ -43,8 +43,11 @@ def share(what: str, text: str) -> float:
 
 
 def assignments(what: str, texts: Iterable[str]) -> dict[str, Any]:
-    """``name=value`` each, the value as in YAML: ``true``, ``12``, ``[1, 7]``, ``30s``."""
-    import yaml
+    """``name=value`` each, the value as in a file: ``true``, ``12``, ``[1, 7]``, ``30s``.
+
+    What is no YAML is text as it stands.
+    """
+    from chaos.yaml_file import read_yaml
 
     made: dict[str, Any] = {}
     for item in texts:
@@ -53,8 +56,6 @@ def assignments(what: str, texts: Iterable[str]) -> dict[str, Any]:
             raise KeysteadError("KS-USE-003", f"{what} {item}: write NAME=VALUE")
         if name in made:
             raise KeysteadError("KS-USE-003", f"{what} {item}: {name} is given twice")
-        try:
-            made[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            made[name] = value
+        file = read_yaml(value) if value else None
+        made[name] = None if file is None else value if file.problems else file.data
     return made

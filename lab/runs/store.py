@@ -91,11 +91,14 @@ class RunFolder:
             raise no_room(error) from None
 
     def read(self, name: str) -> bytes:
-        """KS-RUN-001 when the run has no such file."""
+        """KS-RUN-001 when the run has no such file, or its name cannot be one of a folder."""
         try:
             return (self.path / name).read_bytes()
         except FileNotFoundError:
             raise KeysteadError("KS-RUN-001", f"there is no run {self.run} with {name}") from None
+        except (OSError, ValueError) as error:  # a name too long, or with a NUL
+            why = error.strerror if isinstance(error, OSError) else error
+            raise KeysteadError("KS-RUN-001", f"{name} of the run cannot be read: {why}") from None
 
     def record(self) -> RunRecord:
         return msgspec.json.decode(self.read("run.json"), type=RunRecord)

@@ -153,17 +153,25 @@ def load(source: str | Path | Mapping[str, Any], **changes: Any) -> LabFile:
     Raises KS-TOPO-001, which names file, line and column of all that is wrong.
     """
     if isinstance(source, Mapping):
+        _validated(source, "lab", YamlFile())
         return _validated(override(dict(source), changes), "lab", YamlFile())
     path = SHIPPED / f"{source}.yaml"
-    if not path.exists():
+    if not _is_there(path):
         path = Path(source)
-    if not path.exists():
+    if not _is_there(path):
         names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
         raise KeysteadError("KS-TOPO-001", f"no lab file {source}; shipped ones: {names}")
     where = str(path if path.parent != SHIPPED else path.name)
     file = _read(path, where)
     _validated(file.data, where, file)  # the file alone: changes expect its shape
     return _validated(override(dict(file.data), changes), where, file)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long, a folder that may not be entered
+        return False
 
 
 def _read(path: Path, where: str) -> YamlFile:
@@ -205,9 +213,12 @@ def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         if name in wanted:
             made[name] = wanted.pop(name)
     if "knobs" in wanted:
-        made["knobs"] = {**made.get("knobs", {}), **wanted.pop("knobs")}
+        knobs_wanted = wanted.pop("knobs")
+        if not isinstance(knobs_wanted, Mapping):
+            raise KeysteadError("KS-USE-003", "knobs: a mapping of names to values")
+        made["knobs"] = {**made.get("knobs", {}), **knobs_wanted}
     if "kms" in wanted:
-        made.update(_with_key_servers(made, int(wanted.pop("kms"))))
+        made.update(_with_key_servers(made, wanted.pop("kms")))
     hosts = {
         field: wanted.pop(name)
         for name, field in (
@@ -228,13 +239,14 @@ def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return made
 
 
-def _with_key_servers(data: Mapping[str, Any], count: int) -> dict[str, Any]:
+def _with_key_servers(data: Mapping[str, Any], count: object) -> dict[str, Any]:
     """``count`` key servers, each with a provider of its own: servers do not replicate here.
 
     The first provider keeps its name, so what refers to it goes on; the n-th is ``<name>-<n>``.
     """
-    if count < 1:
-        raise KeysteadError("KS-USE-003", "kms: a lab with providers needs servers, at least one")
+    if not isinstance(count, int) or count < 1:
+        text = "kms: a lab with providers needs a number of servers, at least one"
+        raise KeysteadError("KS-USE-003", text)
     first = dict((data.get("kms") or [{}])[0])
     names = ["kms"] if count == 1 else [f"kms-{n}" for n in range(1, count + 1)]
     provider = dict((data.get("providers") or [{"name": "kms-provider"}])[0])

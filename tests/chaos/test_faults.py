@@ -45,6 +45,7 @@ REVERSIBLE: list[tuple[str, dict[str, Any]]] = [
     ("link.cut", {"between": ["role:esxi", "vcenter"], "dir": "from"}),
     ("link.delay", {"between": ["vcenter", "role:esxi"], "base": "300ms", "jitter": "20ms"}),
     ("link.delay", {"between": ["vcenter", "kms"], "base": "1s", "dir": "to"}),
+    ("link.delay", {"between": ["vcenter", "kms"], "base": "720h", "jitter": "720h"}),
     ("link.loss", {"between": ["vcenter", "kms"], "p": "30%"}),
     ("link.dup", {"between": ["vcenter", "kms"], "p": "50%"}),
     ("proc.kill", {"on": "esxi-001"}),
@@ -159,6 +160,10 @@ ON_ONE_LINK: list[tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]]
     (("link.delay", {"base": "1s"}), ("link.dup", {"p": "50%"})),
     (("link.delay", {"base": "1s"}), ("link.delay", {"base": "700ms"})),
     (("link.loss", {"p": "30%"}), ("link.loss", {"p": "40%"})),
+    (("link.delay", {"base": "720h"}), ("link.loss", {"p": "20%"})),
+    (("link.delay", {"base": "720h"}), ("link.dup", {"p": "50%"})),
+    (("link.dup", {"p": "50%"}), ("link.delay", {"base": "720h"})),
+    (("link.delay", {"base": "720h"}), ("link.delay", {"base": "1s"})),
 ]
 
 
@@ -375,6 +380,8 @@ def test_what_cannot_act_says_so_and_is_not_listed(world: World) -> None:
         ("link.cut", {"between": ["vcenter", "kmss"]}, "KS-CHAOS-010"),
         ("link.delay", {"between": ["vcenter", "kms"], "base": 3}, "KS-CHAOS-004"),
         ("link.loss", {"between": ["vcenter", "kms"], "p": "130%"}, "KS-CHAOS-004"),
+        ("link.loss", {"between": ["vcenter", "kms"], "p": 1e-300}, "KS-CHAOS-004"),
+        ("link.dup", {"between": ["vcenter", "kms"], "p": "0.01%"}, "KS-CHAOS-004"),
         ("tpm.clear", {"on": "kms"}, "KS-CHAOS-106"),
         ("vcenter.down", {"on": "kms"}, "KS-CHAOS-106"),
         ("host.boot_measure", {"on": "esxi-001"}, "KS-CHAOS-004"),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from lab.api.commands.base import Command, wrong
@@ -19,8 +20,8 @@ def _ends(a: str, b: str) -> None:
 
 
 def _lease(lease_s: float | None) -> None:
-    if lease_s is not None and lease_s <= 0:
-        raise wrong(f"a fault for {lease_s:g}s: above 0s")
+    if lease_s is not None and not 0 < lease_s < math.inf:
+        raise wrong(f"a fault for {lease_s:g}s: a time above 0s")
 
 
 class LinkCut(Command["Fault"], frozen=True, tag="link.cut"):
@@ -52,7 +53,7 @@ class LinkDelay(Command["Fault"], frozen=True, tag="link.delay"):
     def __post_init__(self) -> None:
         _ends(self.a, self.b)
         _lease(self.lease_s)
-        if self.delay_s <= 0 or self.jitter_s < 0:
+        if not (0 < self.delay_s < math.inf and 0 <= self.jitter_s < math.inf):
             raise wrong(f"a delay of {self.delay_s:g}s and {self.jitter_s:g}s more: above 0s")
 
 

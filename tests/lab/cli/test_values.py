@@ -41,6 +41,9 @@ def test_assignments_have_values_as_in_yaml() -> None:
         "f": None,
         "g": ": :",
     }
+    as_text = ["!!bool x", "!!int ''", "[" * 3000, "9" * 5001, "*x", "{a: 1, a: 2}", "x\x07"]
+    for text in as_text:
+        assert assignments("--set", [f"a={text}"]) == {"a": text}
     for bad in (["a"], ["=1"], ["a=1", "a=2"]):
         with pytest.raises(KeysteadError):
             assignments("--set", bad)

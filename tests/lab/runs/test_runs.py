@@ -94,6 +94,13 @@ def test_a_run_that_is_not_there() -> None:
     assert caught.value.id == "KS-RUN-001"
 
 
+@pytest.mark.parametrize("name", ["x" * 3000, "a\0b"])
+def test_a_name_that_no_folder_has_is_no_run(name: str) -> None:
+    with pytest.raises(KeysteadError) as caught:
+        RunFolder(name).read("plan.json")
+    assert caught.value.id == "KS-RUN-001"
+
+
 def test_a_running_lab_plays_one_at_a_time_and_can_be_stopped(tmp_path: Path) -> None:
     """``chaos.play`` and ``chaos.stop``: the interrupted run has healed and says 130."""
     lab, session = make(plan(load("default", hosts=1, vms=1, tpm="model")), 9)
