@@ -138,3 +138,16 @@ def test_a_health_check_that_finds_the_kms_back_repairs_at_once() -> None:
     assert rig.vm_info().crypto is VmCryptoState.UNLOCKED
     rig.healthy()
     rig.close()
+
+
+def test_each_key_of_a_bulk_push_comes_with_its_own_value(rig: Rig) -> None:
+    rig.up(A)
+    names = [VmName(f"vm-{number}") for number in range(3)]
+    for name in names:
+        rig.vm(name)
+    rig.reboot(A)
+    rig.sleep(30)
+    keys = {rig.key_of(name) for name in names}
+    got = {key.key_id: rig.hosts[A].cache[key] for key in keys}
+    assert got == {key.key_id: rig.servers[KMS].keys[key.key_id][0] for key in keys}
+    assert len(set(map(bytes, got.values()))) == 3
