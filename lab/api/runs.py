@@ -12,15 +12,15 @@ def runs() -> RunList:
 
 
 def _stored(folder: RunFolder) -> StoredRun:
-    record, result = folder.record(), folder.result()
+    record, verdict = folder.record(), folder.verdict()
     return StoredRun(
         run=record.run,
         experiment=record.experiment,
         mode=record.mode,
         tpm=record.tpm,
         seed=record.seed,
-        verdict=result["verdict"] if result else "none",
-        exit_code=result["exit_code"] if result else None,
-        trace=result["trace_hash"] if result else "",
+        verdict="none" if verdict is None else verdict.verdict,
+        exit_code=None if verdict is None else verdict.exit_code,
+        trace="" if verdict is None else verdict.trace_hash,
         folder=str(folder.path),
     )

@@ -156,8 +156,8 @@ def replay(run: str) -> tuple[RunFolder, Verdict]:
     )
     folder = begin(prepared, "sim", replay_of=run)
     verdict = play_sim(prepared, folder)
-    before = old.result()
-    if before is None or before["trace_hash"] != verdict.trace_hash:
+    before = old.verdict()
+    if before is None or before.trace_hash != verdict.trace_hash:
         raise KeysteadError("KS-RUN-003", f"{run}: {_first_difference(old, folder)}")
     return folder, verdict
 

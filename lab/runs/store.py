@@ -11,10 +11,10 @@ import platform
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from chaos.verdict import Verdict
 from lab.errors import KeysteadError
 from lab.supervise.state_folder import no_room, runs_folder
 
@@ -103,13 +103,12 @@ class RunFolder:
     def record(self) -> RunRecord:
         return msgspec.json.decode(self.read("run.json"), type=RunRecord)
 
-    def result(self) -> dict[str, Any] | None:
-        """The verdict, None while it runs or when it was killed."""
+    def verdict(self) -> Verdict | None:
+        """None while it runs or when it was killed."""
         try:
-            found: dict[str, Any] = msgspec.json.decode(self.read("result.json"))
+            return msgspec.json.decode(self.read("result.json"), type=Verdict)
         except KeysteadError:
             return None
-        return found
 
     @property
     def history(self) -> Path:

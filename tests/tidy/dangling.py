@@ -33,6 +33,8 @@ _PLACES = {
 }
 _SECTION = re.compile(r"(?<!\w)(?:[Ss]ections? |§ ?)\d")
 _FILE = re.compile(r"[\w./-]*\w\.md\b")
+_EXAMPLES = ("tests/docs/", "tests/tidy/")
+"""Where tests of references have bad ones to find."""
 _PROSE = (".py", ".md", ".yaml", ".toml")
 
 
@@ -48,7 +50,7 @@ def leads_nowhere(source: Source) -> list[str]:
         if (match := _SECTION.search(line)) and not _public(source, number):
             found.append(source.at(number, f"a section of nothing: {match.group()}"))
         for name in _FILE.findall(line):
-            if not source.path.startswith("tests/") and not _is_here(name):
+            if not source.path.startswith(_EXAMPLES) and not _is_here(name):
                 found.append(source.at(number, f"a document that is not here: {name}"))
     return found
 

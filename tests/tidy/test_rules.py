@@ -96,6 +96,11 @@ def test_tree_without_git_is_walked_to_the_same_packages() -> None:
         (leads_nowhere, "lab/core.py", "# stories of 11" + ".4: in order"),
         (leads_nowhere, "lab/core.py", "# at most 32 # sec" + "tion 13"),
         (leads_nowhere, "lab/core.py", "# noDA, see tp" + "m.md"),
+        (
+            leads_nowhere,
+            "tests/lab/test_core.py",
+            '"""What is refused; nats' + '.md has the list."""',
+        ),
         (leads_nowhere, "lab/core.py", "# the marker alone (cel" + "ls 1.2)"),
         (leads_nowhere, "lab/core.py", "# as in block TT" + "-S10"),
         (leads_nowhere, "tests/lab/test_core.py", "# negative control M" + "14"),

@@ -137,8 +137,8 @@ def test_a_plan_played_on_a_lab_stores_its_verdict() -> None:
     made = load_plan(folder.read("plan.json"))
     keeper = FaultKeeper(lab)
     verdict = lab.run(play_on(made, folder, lab, keeper, lambda phase, text: None))
-    result = folder.result()
-    assert verdict.exit_code == 0 and result is not None and result["verdict"] == "pass"
+    assert verdict.exit_code == 0 and verdict.verdict == "pass"
+    assert folder.verdict() == verdict
     lab.loop.close()
 
 

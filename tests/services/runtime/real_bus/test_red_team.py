@@ -1,4 +1,4 @@
-"""What a node's own key lets it do, and what the broker refuses; nats.md trap by trap."""
+"""What a node's own key lets it do, and what the broker refuses, way by way."""
 
 from __future__ import annotations
 
