@@ -527,3 +527,11 @@ def test_a_cut_that_leaves_one_link_out_is_caught(world: World) -> None:
     with pytest.raises(ChaosError, match="was answered"):
         world.run(keeper.inject(fault_of(world, "link.cut", {"between": ["role:esxi", "vcenter"]})))
     world.run(world.keeper.heal_all())
+
+
+def test_a_fault_is_healed_under_another_that_still_silences_its_link(world: World) -> None:
+    world.run(world.keeper.inject(fault_of(world, "link.delay", KMS | {"base": "1s"}, "late")))
+    world.run(world.keeper.inject(fault_of(world, "link.cut", KMS, "cut")))
+    report = world.run(world.keeper.heal("late"))
+    assert report.verified and report.healed == ("late",)
+    assert world.run(world.keeper.heal_all()).healed == ("cut",)

@@ -81,3 +81,18 @@ def test_failures_that_are_outcomes_end_nothing() -> None:
             await try_each(range(5), act)
 
     in_simulation(body)
+
+
+async def test_try_each_keeps_to_its_limit_too() -> None:
+    under_way = most = 0
+
+    async def act(item: int) -> int:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return item
+
+    assert await try_each(range(7), act, at_once=2) == list(range(7))
+    assert most == 2

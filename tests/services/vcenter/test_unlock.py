@@ -87,8 +87,9 @@ def test_kms_back_unlocks_at_the_next_check(rig: Rig) -> None:
     lock(rig)
     rig.sleep(100)
     rig.heal()
+    assert rig.vm_info().missing == (rig.key_of(),)
     rig.sleep(310)
-    assert rig.vm_info().crypto is VmCryptoState.UNLOCKED
+    assert rig.vm_info().crypto is VmCryptoState.UNLOCKED and rig.vm_info().missing == ()
     assert rig.vm_info().power is PowerState.OFF
 
 

@@ -10,6 +10,7 @@ from protocol.messages.agent import CutRule, DelayRule, DuplicateRule, LinkRule,
 from protocol.subjects import Link
 from protocol.terms import NodeName
 from services.runtime.links.desired import DesiredRules
+from services.runtime.links.passage import ORIGINAL, Copy, Passage
 from services.runtime.links.table import AT_ONCE, RuleTable
 
 A, B = NodeName("a"), NodeName("b")
@@ -158,3 +159,9 @@ def test_lives_of_a_sender_and_rules_of_one_kind_fare_apart() -> None:
 def test_a_delay_without_jitter_is_always_the_same() -> None:
     made = table(LATE, DelayRule(id="more", src=A, dst=B, base_s=1.0))
     assert {made.egress(AB, 1, nth) for nth in range(50)} == {(1.3,)}
+
+
+def test_no_two_copies_of_a_message_have_one_number() -> None:
+    passage = Passage(1, AB, 1, 1)
+    assert [passage.twin(ORIGINAL).number for _ in range(3)] == [1, 2, 3]
+    assert passage.twin(Copy(1, 0.5)) == Copy(4, 0.5)
