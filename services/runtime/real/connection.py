@@ -293,7 +293,7 @@ class BrokerConnection:
     async def close(self) -> None:
         """Flush what was sent and leave, within ``close_within_s`` seconds. Never raises."""
         client = self._client
-        if client is None or self.closed:
+        if client is None or self.closed or not self._opened:  # nothing was sent yet
             self.abort()
             return
         self._flush()

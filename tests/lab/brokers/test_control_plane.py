@@ -338,6 +338,20 @@ async def test_it_survives_the_brokers_return(broker: Broker, connect: Connect) 
     await server.close()
 
 
+async def test_a_client_may_be_closed_at_any_moment_of_its_opening(
+    broker: Broker, identities: Identities
+) -> None:
+    seed = identities.control(SUPERVISOR).seed
+    for steps in range(25):
+        client = ControlClient(broker.url, seed, SUPERVISOR)
+        opening = asyncio.create_task(client.open())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await client.close()
+        await asyncio.gather(opening, return_exceptions=True)
+        assert not client.connected
+
+
 async def test_calls_of_a_client_that_closes_end(connect: Connect) -> None:
     supervisor, agent = await connect(SUPERVISOR), await connect(AGENT)
 
