@@ -438,3 +438,22 @@ def test_three_heartbeats_without_an_answer_and_not_two_or_four_end_a_session(ri
     assert rig.host_info().connection is HostConnectionState.CONNECTED
     rig.sleep(14)
     assert rig.host_info().connection is HostConnectionState.NOT_RESPONDING
+
+
+def test_a_host_that_holds_another_session_is_connected_anew(rig: Rig) -> None:
+    rig.up(A)
+    host, session = rig.services[A], rig.vcenter.sessions.usable(A)
+    assert isinstance(host, ScriptedHost)
+    mine, whole = host.guard.session, host.summary
+    host.summary = lambda after="": msgspec.structs.replace(  # type: ignore[method-assign]
+        whole(after), session="of another"
+    )
+
+    async def look() -> None:
+        with pytest.raises(HostUnreachable, match="holds another session"):
+            await session.look()
+
+    rig.run(look())
+    host.summary = whole  # type: ignore[method-assign]
+    rig.sleep(20)
+    assert host.guard.session not in ("", mine) and session.connected

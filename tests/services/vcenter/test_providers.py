@@ -359,3 +359,13 @@ def test_an_id_that_one_server_did_not_know_is_not_missing_when_another_has_it()
         found = rig.run(rig.vcenter.providers.asked(P).fetch_keys((key.key_id,)))
         assert set(found.material) == {key.key_id} and found.missing == {}
     rig.close()
+
+
+def test_every_server_is_tried_whichever_has_the_turn(rig: Rig) -> None:
+    servers = (K1, K2)
+    rig.provider(P, servers)
+    for silent in servers:
+        rig.cut((VCENTER, silent))
+        for number in range(3):
+            assert rig.do(GenerateKey(operation_id=f"{silent} {number}")).key is not None
+        rig.heal()
