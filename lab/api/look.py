@@ -44,7 +44,7 @@ from lab.errors import KeysteadError
 from protocol.errors import ProductError
 from protocol.messages.agent import CutRule, LinkRule, NodeRunState, TpmAct, TpmBackend
 from protocol.messages.host import QueryHost
-from protocol.messages.kms import GetAttributes, Locate, QueryAudit
+from protocol.messages.kms import AuditRow, GetAttributes, Locate, QueryAudit
 from protocol.terms import HostConnectionState, KmipState, NodeName, PowerState, VmCryptoState
 
 ASK_ALL_S = 60.0  # lab seconds for a question that makes vCenter ask key servers
@@ -125,7 +125,13 @@ async def audit(session: Session, command: commands.GetAudit) -> AuditList:
     else:
         known = ", ".join(servers) or "none"
         raise KeysteadError("KS-USE-003", f"name a key server; there are: {known}")
-    return AuditList(items=(await session.lab.ask(server, QueryAudit())).rows)
+    found: list[AuditRow] = []
+    while True:
+        after = found[-1].sequence if found else 0
+        page = (await session.lab.ask(server, QueryAudit(after=after))).rows
+        if not page:
+            return AuditList(items=tuple(found))
+        found += page
 
 
 async def tpms(session: Session, command: commands.GetTpm) -> TpmList:
