@@ -21,7 +21,7 @@ class ProcessMemory(Benchmark):
     name: ClassVar[str] = "process-memory"
     measures: ClassVar[str] = "PSS of the largest service process, ready lab of 3 hosts, no TPM"
     unit: ClassVar[str] = "MiB"
-    bar: ClassVar[Bar] = Bar(Sense.AT_MOST, 15.0)
+    bar: ClassVar[Bar] = Bar(Sense.AT_MOST, 14.0)
 
     async def run(self, report: Report) -> Figures:
         shape = {"hosts": 1, "vms": 1} if self.quick else {}
