@@ -457,3 +457,19 @@ def test_a_host_that_holds_another_session_is_connected_anew(rig: Rig) -> None:
     host.summary = whole  # type: ignore[method-assign]
     rig.sleep(20)
     assert host.guard.session not in ("", mine) and session.connected
+
+
+def test_a_host_that_refuses_the_session_is_connected_anew_at_once(rig: Rig) -> None:
+    """It says so to a command only: what it tells of itself still names that session."""
+    rig.up(A)
+    rig.vm(encrypted=False)
+    rig.sleep(15)
+    refused_session = session(rig)
+    rig.hosts[A].errors[HostPowerOnVm.__name__] = NotConnected("not this session")
+    assert isinstance(rig.refused(PowerOnVm(vm=VM)), HostUnreachable)
+    rig.hosts[A].errors.clear()
+    rig.sleep(1)
+    assert session(rig) not in ("", refused_session)
+    (lost,) = [r for r in rig.records if r.kind == "host.lost"]
+    assert (lost.fields["host"], lost.fields["reason"]) == (A, "the host refuses the session")
+    assert rig.power_on_vm().power is PowerState.ON

@@ -17,7 +17,7 @@ from protocol.codec import encode_message
 from protocol.envelope import SIZE_LIMIT
 from protocol.events import EventTypeId
 from protocol.messages.base import Request
-from protocol.messages.host import AddKeys
+from protocol.messages.host import AddKeys, RemoveKeys
 from protocol.messages.vcenter import (
     ConfigureCryptoKey,
     KmipServer,
@@ -26,6 +26,7 @@ from protocol.messages.vcenter import (
     ListKmsClusters,
     ListVms,
     QueryCryptoKeyStatus,
+    UnregisterKmsCluster,
 )
 from protocol.terms import (
     CryptoKeyId,
@@ -95,6 +96,19 @@ def test_all_keys_of_a_cluster_reach_a_host(many: Rig) -> None:
     assert pushes == -(-KEYS // 256)
     status = [name for _, to, name in many.sent[before[1] :] if name == "GetCryptoKeyStatus"]
     assert len(status) > 1
+
+
+def test_all_keys_of_a_deleted_provider_leave_a_host_in_one_pass(many: Rig) -> None:
+    many.reboot(A)
+    many.sleep(60)
+    record = many.hosts[A]
+    assert {key(n) for n in range(KEYS)} <= set(record.cache)
+    many.do(UnregisterKmsCluster(provider=P))
+    while not (evicted := [r for r in many.records if r.kind == "keys.evicted"]):
+        many.sleep(5)
+    assert [r.fields["count"] for r in evicted] == [KEYS]
+    assert set(record.cache) == {record.host_key}, "DEL-02: all but the host's own"
+    assert record.seen.count(RemoveKeys.__name__) > 1
 
 
 def test_vms_are_listed_page_by_page(many: Rig) -> None:
