@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -15,6 +16,7 @@ from lab.api.commands import (
     DescribeVm,
     GetAudit,
     GetDirectory,
+    GetFaults,
     GetHostView,
     GetKeys,
     GetKms,
@@ -24,6 +26,7 @@ from lab.api.commands import (
     GetStatus,
     GetTpm,
     Heal,
+    HostAdd,
     HostPause,
     HostPowerOff,
     HostPowerOn,
@@ -46,9 +49,12 @@ from lab.api.commands import (
     VmGuestWrite,
     VmUnlock,
 )
+from lab.api.table import perform
 from lab.client import Lab
 from lab.errors import KeysteadError
-from protocol.messages.agent import NodeRunState, TpmBackend
+from lab.simulation.sim_lab import make
+from lab.topology.lab_file import load, plan
+from protocol.messages.agent import NodeRunState, NodeSpec, TpmBackend
 from protocol.terms import (
     HostConnectionState,
     HostCryptoState,
@@ -223,6 +229,23 @@ async def test_links_show_their_rules_and_are_healed_by_their_ends(lab: Lab) -> 
     error = await refused(lab, LinkHeal("kms", "vcenter"))
     assert error.id == "KS-USE-002"
     assert (await lab.do(Heal(("link-loss-1",)))).healed == ("link-loss-1",)
+
+
+async def test_healing_a_link_leaves_other_faults_of_its_two_ends(lab: Lab) -> None:
+    cut = await lab.cut("vcenter", HOST)
+    pause = await lab.fault("proc.pause", on=["vcenter", HOST])
+    assert (await lab.do(LinkHeal(HOST, "vcenter"))).healed == (cut,)
+    assert [f.id for f in (await lab.do(GetFaults())).items] == [pause]
+    assert (await lab.heal()).healed == (pause,)
+
+
+def test_a_host_that_is_added_is_told_to_who_keeps_the_lab() -> None:
+    lab, session = make(plan(load("default", hosts=1, vms=0, tpm="model")), 3)
+    kept: list[NodeSpec] = []
+    session.host_added = kept.append
+    with contextlib.closing(lab.loop):
+        added = lab.run(perform(session, HostAdd()))
+    assert added.host == "esxi-002" and kept == [lab.spec(added.host)]
 
 
 async def test_vcenter_has_nothing_of_a_wrong_name(lab: Lab) -> None:
