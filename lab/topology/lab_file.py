@@ -245,7 +245,7 @@ def _with_key_servers(data: Mapping[str, Any], count: object) -> dict[str, Any]:
     The first provider keeps its name, so what refers to it goes on; the n-th is ``<name>-<n>``.
     """
     if not isinstance(count, int) or count < 1:
-        text = "kms: a lab with providers needs a number of servers, at least one"
+        text = "kms: a lab with providers needs servers, a whole number of at least one"
         raise KeysteadError("KS-USE-003", text)
     first = dict((data.get("kms") or [{}])[0])
     names = ["kms"] if count == 1 else [f"kms-{n}" for n in range(1, count + 1)]

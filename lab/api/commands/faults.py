@@ -13,6 +13,9 @@ from lab.api.commands.base import Command, wrong
 if TYPE_CHECKING:
     from lab.api.answers import Fault, FaultList, HealReport
 
+DEPTH_LIMIT = 40
+"""Maps and lists inside of each other in the values of a fault, as in an experiment's file."""
+
 
 def _ends(a: str, b: str) -> None:
     if a == b:
@@ -22,6 +25,21 @@ def _ends(a: str, b: str) -> None:
 def _lease(lease_s: float | None) -> None:
     if lease_s is not None and not 0 < lease_s < math.inf:
         raise wrong(f"a fault for {lease_s:g}s: a time above 0s")
+
+
+def _flat(values: dict[str, Any]) -> None:
+    """Values of a fault have a few levels; how deep a decoder goes differs from Python to Python."""
+    below: list[object] = [values]
+    for _ in range(DEPTH_LIMIT):
+        below = [
+            item
+            for value in below
+            if isinstance(value, dict | list)
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not below:
+            return
+    raise wrong(f"values of a fault go more than {DEPTH_LIMIT} levels deep")
 
 
 class LinkCut(Command["Fault"], frozen=True, tag="link.cut"):
@@ -108,6 +126,7 @@ class FaultInject(Command["Fault"], frozen=True, tag="fault.inject"):
 
     def __post_init__(self) -> None:
         _lease(self.lease_s)
+        _flat(self.values)
 
 
 class GetFaults(Command["FaultList"], frozen=True, tag="get.faults"):

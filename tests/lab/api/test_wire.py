@@ -68,9 +68,17 @@ def test_any_bytes_are_a_command_or_are_refused(data: bytes) -> None:
     decoded(data)
 
 
-def test_values_that_go_deeper_than_a_stack_are_refused() -> None:
+@pytest.mark.parametrize("levels", [40, 500, 5_000])
+def test_values_that_go_deep_are_refused(levels: int) -> None:
+    """With 5,000 a decoder runs out of its stack in one Python, and not in another."""
     head = msgpack.packb({"command": "fault.inject", "kind": "link.cut", "values": 0})[:-1]
-    assert decoded(head + b"\x81\xa1a" + b"\x91" * 5_000 + b"\xc0") is None
+    assert decoded(head + b"\x81\xa1a" + b"\x91" * levels + b"\xc0") is None
+
+
+def test_values_of_a_few_levels_are_taken() -> None:
+    values = {"between": ["vcenter", {"site": "edge"}]}
+    made = msgpack.packb({"command": "fault.inject", "kind": "link.cut", "values": values})
+    assert decode_command(made) == FaultInject(kind="link.cut", values=values)
 
 
 def test_a_name_that_is_none_is_told_from_values_that_do_not_fit() -> None:
