@@ -28,7 +28,7 @@ def _lease(lease_s: float | None) -> None:
 
 
 def _flat(values: dict[str, Any]) -> None:
-    """Values of a fault have a few levels; how deep a decoder goes differs from Python to Python."""
+    """Values of a fault have a few levels; how many a decoder takes differs between Pythons."""
     below: list[object] = [values]
     for _ in range(DEPTH_LIMIT):
         below = [
