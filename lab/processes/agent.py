@@ -7,7 +7,6 @@ an agent without a supervisor would be an orphan. What must survive is on disk a
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 from pathlib import Path
@@ -48,14 +47,22 @@ def main(config: bytes, supervisor: socket.socket) -> None:
     settings = msgspec.msgpack.decode(config, type=AgentConfig)
     if settings.patch:
         __import__(settings.patch)
-    asyncio.run(_serve(settings, supervisor))
+    # Nothing is tidied up behind it: the process leaves at once when it is over.
+    asyncio.new_event_loop().run_until_complete(_serve(settings, supervisor))
+
+
+def _errors_to(path: Path) -> None:
+    """Give this process a file of its own for warnings of libraries and for tracebacks."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(fd, 2)
+    os.close(fd)
 
 
 async def _serve(settings: AgentConfig, supervisor: socket.socket) -> None:
     folder = Path(settings.folder)
     identities = Identities.load(folder)
     log = RecordLog(folder / "logs" / f"{settings.name}.jsonl")
-    logging.basicConfig(filename=folder / "logs" / f"{settings.name}.err", level=logging.WARNING)
+    _errors_to(folder / "logs" / f"{settings.name}.err")
     rings: dict[NodeName, tuple[str, Keyring]] = {}
 
     def keys(node: NodeName) -> tuple[str, Keyring]:

@@ -9,6 +9,7 @@ notice a fork.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import os
 import socket
 import sqlite3
@@ -17,17 +18,21 @@ from collections.abc import Iterator
 import msgspec
 import nkeys
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from nats.aio.client import Client
 
 import lab.processes.agent  # noqa: F401 - an agent, and with it every service
+from lab.brokers.control_plane import ControlClient
+from lab.brokers.identities import agent_name
 from protocol.codec import decoder_of
 from protocol.crypto.derive import derive_key
 from protocol.crypto.disk import DEK_SIZE, decrypt_block, encrypt_block
 from protocol.crypto.seal import Keyring, open_message, seal_message
 from protocol.crypto.wrap import NONCE_SIZE, unwrap, wrap
-from protocol.messages.base import Sealed, registry
+from protocol.messages.base import Sealed, registry, sealed_fields
 from protocol.messages.host import AddKeys
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
+from services.runtime.seeded import stream
 from services.runtime.tpm.backends import available
 
 
@@ -41,10 +46,15 @@ def agents() -> None:
     _keys()
     for message in registry().values():
         decoder_of(message)
+        sealed_fields(message)
     for struct in _structs(msgspec.Struct):
         _describe(struct)
     asyncio.run(_talk())
     sqlite3.connect(":memory:").close()
+    codecs.lookup("utf-16-le")
+    ControlClient("nats://127.0.0.1:1", "", agent_name(1))  # made, not opened
+    Client()
+    stream(0, "nobody").random()
 
 
 def _structs(of: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
