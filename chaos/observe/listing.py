@@ -6,6 +6,7 @@ node. What changes between two pages is seen or not, as in any list that is read
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from protocol.messages.base import Reply, Request
@@ -21,9 +22,10 @@ from protocol.messages.vcenter import (
     VcEvent,
     VmInfo,
 )
-from protocol.terms import CryptoKeyId, NodeName, ProviderId, VmName
+from protocol.terms import CryptoKeyId, NodeName
 
 R = TypeVar("R", bound=Reply)
+T = TypeVar("T")
 
 
 class Asks(Protocol):
@@ -34,41 +36,53 @@ class Asks(Protocol):
         ...
 
 
+async def _whole(page: Callable[[T | None], Awaitable[tuple[Sequence[T], bool]]]) -> tuple[T, ...]:
+    """All pages of a list. ``page`` asks for what comes after an item (None: for the first page),
+    and gives the items and whether more are to come.
+    """
+    found: list[T] = []
+    while True:
+        items, more = await page(found[-1] if found else None)
+        found += items
+        if not more:
+            return tuple(found)
+
+
 async def all_hosts(
     lab: Asks, vcenter: NodeName, *, within_s: float = 30.0
 ) -> tuple[HostInfo, ...]:
     """Every host that vCenter knows, by name; ``within_s`` lab seconds for each page."""
-    found: list[HostInfo] = []
-    while True:
-        after = found[-1].host if found else NodeName("")
-        page = await lab.ask(vcenter, ListHosts(after=after), within_s=within_s)
-        found += page.hosts
-        if not page.more:
-            return tuple(found)
+
+    async def page(last: HostInfo | None) -> tuple[Sequence[HostInfo], bool]:
+        message = ListHosts(after=last.host) if last else ListHosts()
+        answer = await lab.ask(vcenter, message, within_s=within_s)
+        return answer.hosts, answer.more
+
+    return await _whole(page)
 
 
 async def all_vms(lab: Asks, vcenter: NodeName, *, within_s: float = 30.0) -> tuple[VmInfo, ...]:
     """Every VM that vCenter knows, by name; ``within_s`` lab seconds for each page."""
-    found: list[VmInfo] = []
-    while True:
-        after = found[-1].vm if found else VmName("")
-        page = await lab.ask(vcenter, ListVms(after=after), within_s=within_s)
-        found += page.vms
-        if not page.more:
-            return tuple(found)
+
+    async def page(last: VmInfo | None) -> tuple[Sequence[VmInfo], bool]:
+        message = ListVms(after=last.vm) if last else ListVms()
+        answer = await lab.ask(vcenter, message, within_s=within_s)
+        return answer.vms, answer.more
+
+    return await _whole(page)
 
 
 async def all_providers(
     lab: Asks, vcenter: NodeName, *, within_s: float = 30.0
 ) -> tuple[ProviderInfo, ...]:
     """Every key provider of vCenter, by name; ``within_s`` lab seconds for each page."""
-    found: list[ProviderInfo] = []
-    while True:
-        after = found[-1].provider if found else ProviderId("")
-        page = await lab.ask(vcenter, ListKmsClusters(after=after), within_s=within_s)
-        found += page.providers
-        if not page.more:
-            return tuple(found)
+
+    async def page(last: ProviderInfo | None) -> tuple[Sequence[ProviderInfo], bool]:
+        message = ListKmsClusters(after=last.provider) if last else ListKmsClusters()
+        answer = await lab.ask(vcenter, message, within_s=within_s)
+        return answer.providers, answer.more
+
+    return await _whole(page)
 
 
 async def all_events(
@@ -99,10 +113,10 @@ async def all_key_status(
     within_s: float = 60.0,
 ) -> tuple[CryptoKeyStatus, ...]:
     """The status of these keys, which fit into one message, or of all that vCenter knows."""
-    found: list[CryptoKeyStatus] = []
-    while True:
-        message = QueryCryptoKeyStatus(keys=keys, after=found[-1].key if found else None)
-        page = await lab.ask(vcenter, message, within_s=within_s)
-        found += page.keys
-        if not page.more:
-            return tuple(found)
+
+    async def page(last: CryptoKeyStatus | None) -> tuple[Sequence[CryptoKeyStatus], bool]:
+        message = QueryCryptoKeyStatus(keys=keys, after=last.key if last else None)
+        answer = await lab.ask(vcenter, message, within_s=within_s)
+        return answer.keys, answer.more
+
+    return await _whole(page)
