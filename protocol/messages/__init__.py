@@ -1,4 +1,4 @@
-"""One frozen struct per request, reply and event, tagged by its name; a file per role.
+"""One frozen struct per request, reply and event, tagged by its name; a module per role.
 
 - ``base``     Request, Reply, Event, Sealed, and the registry all others enter
 - ``kms``      what a key server serves           - ``host``     what an ESXi host serves

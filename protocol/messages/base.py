@@ -120,6 +120,15 @@ def registry() -> dict[str, type[Message]]:
     return dict(Message._registry)
 
 
+def messages_of(module: str) -> dict[str, type[Message]]:
+    """The messages that a module, or the modules of a package, define: by name, in that order."""
+    return {
+        name: message
+        for name, message in Message._registry.items()
+        if message.__module__ == module or message.__module__.startswith(f"{module}.")
+    }
+
+
 def reply_type(request: type[Request[Any]]) -> type[Reply]:
     """The reply class that ``request`` names in ``Request[...]``."""
     for base in getattr(request, "__orig_bases__", ()):

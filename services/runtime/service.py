@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from protocol.messages.agent import Firmware
-from protocol.messages.base import Reply, Request, registry, reply_type
+from protocol.messages.base import Reply, Request, messages_of, reply_type
 from protocol.terms import NodeName, Role
 from services.runtime.knobs import Knobs
 from services.runtime.ports import Ports
@@ -182,11 +182,11 @@ def _collect(cls: type[Service]) -> dict[str, ServedBy]:
 
 def unserved(services: Mapping[str, type[Service]], modules: Mapping[str, str]) -> list[str]:
     """Requests that nobody serves, given role -> service and role -> its message module."""
-    missing: list[str] = []
-    for name, message in registry().items():
-        if not issubclass(message, Request) or message.__name__ in ("Command",):
-            continue
-        for role, module in modules.items():
-            if message.__module__ == module and name not in services[role].handlers:
-                missing.append(f"{role}: {name}")
-    return missing
+    return [
+        f"{role}: {name}"
+        for role, module in modules.items()
+        for name, message in messages_of(module).items()
+        if issubclass(message, Request)
+        and name != "Command"
+        and name not in services[role].handlers
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import protocol.messages.host as host_messages
-from protocol.messages.base import Request, Sealed, registry
+from protocol.messages.base import Request, Sealed, messages_of
 from protocol.messages.host import (
     AddKeys,
     ChangeHostKey,
@@ -86,9 +86,7 @@ def test_the_kind_of_every_message_to_a_host() -> None:
     named = {type(message).__name__ for message in (*console, *questions)} | {"OpenSession"}
     others = {
         name
-        for name, message in registry().items()
-        if message.__module__ == host_messages.__name__
-        and issubclass(message, Request)
-        and not issubclass(message, Command)
+        for name, message in messages_of(host_messages.__name__).items()
+        if issubclass(message, Request) and not issubclass(message, Command)
     }
     assert others == named

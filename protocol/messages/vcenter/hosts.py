@@ -1,0 +1,85 @@
+"""Hosts of vCenter's inventory: the doorbell they ring, and what clients ask about them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from protocol.messages.base import Repeat, Reply, Request
+from protocol.messages.host import Done
+from protocol.terms import ClusterName, CryptoKeyId, HostConnectionState, HostCryptoState, NodeName
+
+
+class HostChanged(Request[Done], frozen=True, kw_only=True):
+    """The doorbell of a host: something changed there, and vCenter should look for itself.
+
+    A host rings when it has booted or lost its session (step B8), when it cannot find keys of
+    a VM by itself (step 5 of resolving), and when VMs changed without vCenter's command. What
+    has changed is in the view that vCenter then asks for; ``boot`` is the life of the host that
+    rings, so that a late ring of an earlier life is told from a new one.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    boot: int
+
+
+class AddHost(Request["HostAdded"], frozen=True, kw_only=True):
+    """Add a host to a cluster: connect, push providers and keys. Same name, same cluster: once."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    host: NodeName
+    cluster: ClusterName
+
+
+class HostAdded(Reply, frozen=True, kw_only=True):
+    """The host is in the inventory; its state is what it has told so far."""
+
+    host: HostInfo
+
+
+class RemoveHost(Request[Done], frozen=True, kw_only=True):
+    """Take a host and its VMs out of the inventory; nothing is deleted elsewhere (KEY-03).
+
+    ``InvalidState`` while VMs run on it. No change when it is not there.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    host: NodeName
+
+
+class ConfigureCryptoKey(Request[Done], frozen=True, kw_only=True):
+    """HostSystem.ConfigureCryptoKey: (re-)enable host encryption mode, push keys, unlock."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    host: NodeName
+
+
+class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A host in vCenter's inventory; ``seen_at`` (Unix s) is when it last answered."""
+
+    host: NodeName
+    cluster: ClusterName
+    connection: HostConnectionState
+    crypto_state: HostCryptoState | None
+    crypto_key_id: CryptoKeyId | None = None
+    version: str = ""
+    tpm_present: bool = False
+    key_persistence: bool = False
+    boot: int = 0
+    cached_keys: int = 0
+    seen_at: float = 0.0
+    alarms: tuple[str, ...] = ()
+
+
+class ListHosts(Request["HostList"], frozen=True, kw_only=True):
+    """Hosts by name, those after ``after``, as many as fit into the answer."""
+
+    after: NodeName = NodeName("")
+
+
+class HostList(Reply, frozen=True, kw_only=True):
+    """``more``: ask again with the last name as ``after`` (``listing.all_hosts``)."""
+
+    hosts: tuple[HostInfo, ...]
+    more: bool = False

@@ -1,0 +1,79 @@
+"""Key providers: registered, deleted, marked default, listed."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from protocol.messages.base import Repeat, Reply, Request
+from protocol.messages.host import Done
+from protocol.terms import ManagementType, NodeName, ProviderId
+
+
+class KmipServer(msgspec.Struct, frozen=True, kw_only=True):
+    """A server of a standard provider: its node is its address in this lab."""
+
+    name: str
+    node: NodeName
+
+
+class RegisterKmsCluster(Request["ProviderState"], frozen=True, kw_only=True):
+    """Make a provider (or change its servers). The first becomes the default (STD-02).
+
+    ``NotAvailable`` for management types this lab has not built yet.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    provider: ProviderId
+    management_type: ManagementType = ManagementType.VCENTER
+    servers: tuple[KmipServer, ...] = ()
+    make_default: bool = False
+
+
+class UnregisterKmsCluster(Request[Done], frozen=True, kw_only=True):
+    """Delete a provider; use does not block it (DEL-01). Its keys stay on the key servers."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    provider: ProviderId
+
+
+class MarkDefault(Request["ProviderState"], frozen=True, kw_only=True):
+    """Make a provider the default of this vCenter (STD-02).
+
+    ``InvalidArgument`` when there is none of that name.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    provider: ProviderId
+
+
+class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider as vCenter sees it; ``status`` is green, yellow or red (STD-03), or gray where
+    its health does not come from key servers that vCenter asks."""
+
+    provider: ProviderId
+    management_type: ManagementType
+    servers: tuple[KmipServer, ...]
+    default: bool
+    status: str
+    unreachable: tuple[str, ...] = ()  # names of servers that did not answer last
+
+
+class ProviderState(Reply, frozen=True, kw_only=True):
+    """The provider after the change."""
+
+    provider: ProviderInfo
+
+
+class ListKmsClusters(Request["ProviderList"], frozen=True, kw_only=True):
+    """Providers by name: those after ``after``, as many as fit into the answer."""
+
+    after: ProviderId = ProviderId("")
+
+
+class ProviderList(Reply, frozen=True, kw_only=True):
+    """A page of providers, by name; ``more``: there are others after the last."""
+
+    providers: tuple[ProviderInfo, ...]
+    more: bool = False

@@ -1,0 +1,108 @@
+"""VMs of vCenter's inventory: the tasks on them, and their list."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from protocol.events import EventTypeId
+from protocol.messages.base import Repeat, Reply, Request
+from protocol.terms import (
+    ClusterName,
+    CryptoKeyId,
+    NodeName,
+    PowerState,
+    ProviderId,
+    VmConnectionState,
+    VmCryptoState,
+    VmName,
+)
+
+
+class CreateVm(Request["VmCreated"], frozen=True, kw_only=True):
+    """Create a VM on a host of the cluster (the emptiest when none is named)."""
+
+    repeat: ClassVar[Repeat] = Repeat.CREATE
+    operation_id: str
+    vm: VmName
+    cluster: ClusterName
+    host: NodeName | None = None
+    blocks: int = 64
+
+
+class VmCreated(Reply, frozen=True, kw_only=True):
+    """The VM, registered on its host and powered off."""
+
+    vm: VmInfo
+
+
+class EncryptVm(Request["VmEncrypted"], frozen=True, kw_only=True):
+    """Encrypt a powered-off VM under a new KEK of ``provider`` (the default when None)."""
+
+    repeat: ClassVar[Repeat] = Repeat.CREATE
+    operation_id: str
+    vm: VmName
+    provider: ProviderId | None = None
+
+
+class VmEncrypted(Reply, frozen=True, kw_only=True):
+    """The VM after the task, and the key of its provider that it is encrypted under."""
+
+    vm: VmInfo
+    key: CryptoKeyId
+
+
+class PowerOnVm(Request["VmPowered"], frozen=True, kw_only=True):
+    """PowerOnVM_Task; vCenter fetches and pushes a missing key first when it can."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+
+
+class PowerOffVm(Request["VmPowered"], frozen=True, kw_only=True):
+    """PowerOffVM_Task: at once, without the guest; also when it is off."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+
+
+class VmPowered(Reply, frozen=True, kw_only=True):
+    """The VM after the task."""
+
+    vm: VmInfo
+
+
+class CryptoUnlock(Request["VmPowered"], frozen=True, kw_only=True):
+    """CryptoUnlock_Task (LOCK-05); ``InvalidVmState`` when it is locked afterwards still."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+
+
+class VmInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A VM in vCenter's inventory. ``lock_event`` is the event id that said why it is locked."""
+
+    vm: VmName
+    cluster: ClusterName
+    host: NodeName
+    power: PowerState
+    connection: VmConnectionState
+    crypto: VmCryptoState | None = None
+    key: CryptoKeyId | None = None
+    missing: tuple[CryptoKeyId, ...] = ()
+    lock_event: EventTypeId | None = None
+    alarms: tuple[str, ...] = ()
+
+
+class ListVms(Request["VmList"], frozen=True, kw_only=True):
+    """VMs by name, those after ``after``, as many as fit into the answer."""
+
+    after: VmName = VmName("")
+
+
+class VmList(Reply, frozen=True, kw_only=True):
+    """``more``: ask again with the last name as ``after`` (``listing.all_vms``)."""
+
+    vms: tuple[VmInfo, ...]
+    more: bool = False
