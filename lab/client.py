@@ -36,7 +36,8 @@ from lab.api.wire import decode_answer, encode_command
 from lab.errors import KeysteadError
 from lab.processes.process_lab import ProcessLab
 from lab.simulation.worker import simulations
-from lab.topology.lab_file import Topology, load, plan
+from lab.topology.lab_file import load
+from lab.topology.plan import Topology, plan
 from lab.topology.provision import provision
 from services.runtime.real.world import LabTime
 from services.runtime.sim.runner import Conversation

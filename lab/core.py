@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from chaos.lab import Directory, NodeEntry
-from lab.topology.lab_file import Topology
+from lab.topology.plan import Topology
 from protocol.codec import decode_message, encode_message
 from protocol.errors import InvalidState, NotFound, from_body
 from protocol.messages.agent import (

@@ -219,6 +219,13 @@ class SaveFailed(ProductError):
     fault = "HostConfigFault"
 
 
+class InvalidName(ProductError):
+    """A name is not acceptable; the text says what is allowed."""
+
+    code = 34
+    fault = "InvalidName"
+
+
 # What KMIP says ----------------------------------------------------------------------------
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from protocol.terms import NODE_NAME, NodeName
+from protocol import names
+from protocol.terms import NodeName
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,6 @@ def parse_link(subject: str) -> LinkSubject | None:
     parts = subject.split(".")
     if len(parts) != 5 or parts[0] != "l" or parts[3] not in ("q", "_r"):
         return None
-    if not NODE_NAME.match(parts[1]) or not NODE_NAME.match(parts[2]):
+    if names.NODE.fault(parts[1]) or names.NODE.fault(parts[2]):
         return None
     return LinkSubject(NodeName(parts[1]), NodeName(parts[2]), parts[3] == "_r", parts[4])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from typing import NewType
 
@@ -13,22 +12,6 @@ KeyId = NewType("KeyId", str)
 ProviderId = NewType("ProviderId", str)
 VmName = NewType("VmName", str)
 ClusterName = NewType("ClusterName", str)
-
-NODE_NAME = re.compile(r"^[a-z0-9](-?[a-z0-9])*\Z")  # not ``$``, which lets a newline pass
-NODE_NAME_LIMIT = 48
-
-
-def node_name(text: str) -> NodeName:
-    """``text`` as a node name; ``ValueError`` if the broker could misread it.
-
-    A dot, ``*``, ``>`` or a space in a name would widen the node's permissions.
-    """
-    if not NODE_NAME.match(text) or len(text) > NODE_NAME_LIMIT:
-        raise ValueError(
-            f"{text!r} is no node name: lower-case letters, digits and single hyphens, "
-            f"at most {NODE_NAME_LIMIT}"
-        )
-    return NodeName(text)
 
 
 class Role(StrEnum):

@@ -16,7 +16,7 @@ from lab.runs.prepare import Prepared, find, prepare, seed_of, shipped
 from lab.runs.store import RunFolder
 from lab.supervise.state_folder import LabFolder
 from lab.topology.lab_file import LabFile
-from lab.topology.lab_file import plan as plan_topology
+from lab.topology.plan import plan as plan_topology
 
 
 def experiments() -> ExperimentList:

@@ -55,7 +55,8 @@ def starting(
 
 def _lab_file(source: str, changes: dict[str, Any], name: str) -> dict[str, Any]:
     """The Lab file with all overrides, as plain data."""
-    from lab.topology.lab_file import load, plan
+    from lab.topology.lab_file import load
+    from lab.topology.plan import plan
 
     made = load(source)
     plan(made)

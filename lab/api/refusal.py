@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chaos.errors import ChaosError
 from lab.errors import KeysteadError
-from protocol.errors import NotFound, ProductError
+from protocol.errors import InvalidName, NotFound, ProductError
 
 # A command with a wrong word in it is a wrong command, as all others are.
 _WRONG_WORDS = {
@@ -24,6 +24,8 @@ def refusal(error: ProductError | ChaosError) -> KeysteadError:
         return KeysteadError(_WRONG_WORDS.get(error.id, error.id), error.text, error.fix)
     if isinstance(error, NotFound):
         return KeysteadError("KS-USE-002", str(error))
+    if isinstance(error, InvalidName):
+        return KeysteadError("KS-USE-003", str(error))
     keys = f" (keys: {', '.join(map(str, error.keys))})" if error.keys else ""
     fault = error.fault or type(error).__name__
     return KeysteadError("KS-PRODUCT-001", f"{fault}: {error}{keys}")

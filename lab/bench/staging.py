@@ -18,7 +18,8 @@ from typing import Any
 from lab.bench.benchmark import CannotRun
 from lab.processes.process_lab import ProcessLab
 from lab.supervise.state_folder import no_room, state_home
-from lab.topology.lab_file import load, plan
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
 from protocol.messages.agent import TpmBackend
 from protocol.terms import NodeName
 from services.runtime.bus import BusPort

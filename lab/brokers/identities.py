@@ -26,7 +26,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from lab.errors import KeysteadError
 from protocol.crypto.seal import Keyring
-from protocol.terms import NodeName, node_name
+from protocol.errors import InvalidName
+from protocol.names import node_name
+from protocol.terms import NodeName
 from services.runtime.real.files import replace_file
 
 SUPERVISOR = "supervisor"
@@ -133,7 +135,7 @@ class Identities:
         return made
 
     def add(self, node: NodeName) -> NodeIdentity:
-        """The node's identity, made now if it has none. ``ValueError`` for a bad name.
+        """The node's identity, made now if it has none. ``InvalidName`` for a bad one.
 
         The public half is written last: who can be sealed to can also open.
         """
@@ -232,7 +234,7 @@ def _read_public(folder: Path, name: str) -> _PublicFile:
     """``KeyError`` when there is no such node."""
     try:
         data = (folder / f"{node_name(name)}.json").read_bytes()
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, InvalidName):
         raise KeyError(name) from None
     try:
         return msgspec.json.decode(data, type=_PublicFile)

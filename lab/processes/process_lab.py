@@ -21,7 +21,7 @@ from lab.brokers.server import Broker
 from lab.core import LabCore
 from lab.processes.agent import AgentConfig
 from lab.processes.agents import Agents
-from lab.topology.lab_file import Topology
+from lab.topology.plan import Topology
 from protocol.errors import NotConnected, ProductError
 from protocol.messages.agent import AddNode, NodeSpec, SetFirmware, TpmBackend
 from protocol.messages.base import Event, Reply, Request

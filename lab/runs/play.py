@@ -29,7 +29,7 @@ from lab.runs.store import (
 )
 from lab.simulation.sim_lab import SimLab, make
 from lab.simulation.worker import simulations
-from lab.topology.lab_file import Topology
+from lab.topology.plan import Topology
 from lab.topology.provision import provision
 from services.runtime.real.world import LabTime
 from services.runtime.sim.runner import run_in_worker

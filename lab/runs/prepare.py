@@ -13,8 +13,9 @@ from chaos.experiment.model import Experiment
 from chaos.experiment.plan import Plan, plan
 from lab.core import directory_of
 from lab.errors import KeysteadError
-from lab.topology.lab_file import Topology, load
-from lab.topology.lab_file import plan as plan_topology
+from lab.topology.lab_file import load
+from lab.topology.plan import Topology
+from lab.topology.plan import plan as plan_topology
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "chaos" / "experiments"
 

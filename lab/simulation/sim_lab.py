@@ -14,7 +14,7 @@ from chaos.keeper import FaultKeeper
 from lab.api.session import Session
 from lab.core import LabCore
 from lab.errors import KeysteadError
-from lab.topology.lab_file import Topology
+from lab.topology.plan import Topology
 from lab.topology.provision import provision
 from protocol.errors import NotConnected, ProductError, TimedOut
 from protocol.messages.agent import AddNode, NodeRecord

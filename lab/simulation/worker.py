@@ -14,7 +14,7 @@ import msgspec
 from lab.api.table import perform
 from lab.api.wire import decode_command, encode_answer
 from lab.simulation.sim_lab import make
-from lab.topology.lab_file import Topology
+from lab.topology.plan import Topology
 from services.runtime.forking.blocking import ForkServer
 
 

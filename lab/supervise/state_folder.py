@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -25,11 +24,11 @@ from typing import Any
 import msgspec
 
 from lab.errors import KeysteadError
+from protocol import names
 from services.runtime.real.files import replace_file
 
 LAYOUT = 1
 _LOCK_TRIES, _LOCK_PAUSE_S = 10, 0.03
-_NAME = re.compile(r"^[a-z0-9](-?[a-z0-9])*$")
 
 
 class LabRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,10 +58,8 @@ def state_home() -> Path:
 
 def lab_name(text: str) -> str:
     """``text`` as a lab's name; KS-USE-003 otherwise."""
-    if not _NAME.match(text) or len(text) > 40:
-        raise KeysteadError(
-            "KS-USE-003", f"{text!r} is no lab name: lower-case letters, digits, single hyphens"
-        )
+    if wrong := names.LAB.fault(text):
+        raise KeysteadError("KS-USE-003", wrong)
     return text
 
 
@@ -187,8 +184,8 @@ def no_room(error: OSError) -> KeysteadError:
 def all_labs() -> list[LabFolder]:
     """Every lab that has a folder, by name."""
     root = state_home() / "labs"
-    names = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
-    return [LabFolder(name) for name in names if _NAME.match(name)]
+    found = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+    return [LabFolder(name) for name in found if not names.LAB.fault(name)]
 
 
 def runs_folder() -> Path:

@@ -27,7 +27,8 @@ from lab.brokers.control_plane import ControlServer
 from lab.errors import KeysteadError
 from lab.processes.process_lab import ProcessLab
 from lab.supervise.state_folder import LabFolder, LabRecord
-from lab.topology.lab_file import LabFile, plan
+from lab.topology.lab_file import LabFile
+from lab.topology.plan import plan
 from lab.topology.provision import provision, start_nodes, wait_ready
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState, NodeSpec

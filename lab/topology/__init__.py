@@ -1,6 +1,7 @@
 """What a lab consists of.
 
-- ``lab_file``   the Lab file that people write, and the plan of nodes, providers and VMs
+- ``lab_file``   the Lab file that people write: its schema, and changes to it from options
+- ``plan``       the plan of nodes, providers and VMs that is made from it
 - ``provision``  from an empty lab to a ready one, in an administrator's order
 - ``shipped``    the Lab files that come with keystead
 """

@@ -1,23 +1,21 @@
-"""The Lab file (``kind: Lab``): what people write, and the plan of nodes made from it.
+"""The Lab file (``kind: Lab``): what people write.
 
-``LabFile`` is the pydantic model of the file; ``Topology`` is the frozen result with every
-host, VM and provider by name. ``use(...)`` loads a shipped file by name or one by path.
+``LabFile`` is the pydantic model of the file; ``load`` reads a shipped file by name or one by path.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from chaos.yaml_file import Place, YamlFile, read_yaml
 from lab.errors import KeysteadError
-from protocol.messages.agent import Firmware, NodeSpec, TpmBackend
-from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName, node_name
+from protocol import names
+from protocol.messages.agent import TpmBackend
 from services import knobs
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -27,14 +25,27 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Named(_Model):
-    name: str
-    site: str = "main"
+def _fits(rule: names.NameRule) -> AfterValidator:
+    """A validator: the text is a name of this kind."""
 
-    @field_validator("name")
-    @classmethod
-    def _is_a_node_name(cls, value: str) -> str:
-        return node_name(value)
+    def named(value: str) -> str:
+        if wrong := rule.fault(value):
+            raise PydanticCustomError("name", "{text}", {"text": wrong})
+        return value
+
+    return AfterValidator(named)
+
+
+LabName = Annotated[str, _fits(names.LAB)]
+NodeText = Annotated[str, _fits(names.NODE)]
+SiteName = Annotated[str, _fits(names.SITE)]
+ClusterText = Annotated[str, _fits(names.CLUSTER)]
+ProviderText = Annotated[str, _fits(names.PROVIDER)]
+
+
+class _Named(_Model):
+    name: NodeText
+    site: SiteName = "main"
 
 
 class VcenterModel(_Named):
@@ -46,7 +57,7 @@ class KmsModel(_Named):
 
 
 class ProviderModel(_Model):
-    name: str
+    name: ProviderText
     type: Literal["standard", "trusted", "native"] = "standard"
     vcenter: str = "vcenter"
     servers: tuple[str, ...] = ()
@@ -76,9 +87,9 @@ class VmsModel(_Model):
 
 
 class ClusterModel(_Model):
-    name: str
+    name: ClusterText
     vcenter: str = "vcenter"
-    site: str = "main"
+    site: SiteName = "main"
     hosts: HostsModel = HostsModel()
     vms: VmsModel = VmsModel()
 
@@ -88,9 +99,9 @@ class LabFile(_Model):
 
     apiVersion: Literal["keystead/v1"]
     kind: Literal["Lab"]
-    name: str = "default"
+    name: LabName = "default"
     pace: float = Field(default=30, gt=0, le=1000)
-    sites: tuple[str, ...] = ("main",)
+    sites: tuple[SiteName, ...] = ("main",)
     vcenters: tuple[VcenterModel, ...] = Field(min_length=1, max_length=1)
     kms: tuple[KmsModel, ...] = ()
     providers: tuple[ProviderModel, ...] = ()
@@ -112,39 +123,6 @@ class LabFile(_Model):
         if wrong:
             raise ValidationError.from_exception_data("knobs", wrong)
         return values
-
-
-class VmPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A VM that the lab starts with."""
-
-    vm: VmName
-    cluster: ClusterName
-    host: NodeName
-    provider: ProviderId | None  # None = not encrypted
-    power_on: bool
-
-
-class ProviderPlan(msgspec.Struct, frozen=True, kw_only=True):
-    provider: ProviderId
-    type: str
-    servers: tuple[NodeName, ...]
-    default: bool
-
-
-class Topology(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything by name. ``groups`` are the processes of the lab: nodes that share one."""
-
-    name: str
-    pace: float
-    vcenter: NodeName
-    nodes: tuple[NodeSpec, ...]
-    groups: tuple[tuple[NodeName, ...], ...]
-    providers: tuple[ProviderPlan, ...]
-    vms: tuple[VmPlan, ...]
-    key_persistence: tuple[NodeName, ...]
-
-    def spec(self, node: NodeName) -> NodeSpec:
-        return next(s for s in self.nodes if s.node == node)
 
 
 def load(source: str | Path | Mapping[str, Any], **changes: Any) -> LabFile:
@@ -260,129 +238,3 @@ def _with_key_servers(data: Mapping[str, Any], count: object) -> dict[str, Any]:
         for n, name in enumerate(names, 1)
     ]
     return {"kms": [{**first, "name": n} for n in names], "providers": providers}
-
-
-def plan(file: LabFile) -> Topology:
-    """Name every node, VM and process; ``KeysteadError`` for what does not fit together."""
-    _check_references(file)
-    vcenter = NodeName(file.vcenters[0].name)
-    specs = [*_key_servers(file, vcenter), _vcenter(file, vcenter)]
-    groups: list[tuple[NodeName, ...]] = [(spec.node,) for spec in specs]
-    vms: list[VmPlan] = []
-    for cluster in file.clusters:
-        first = sum(s.role is Role.ESXI for s in specs) + 1
-        hosts = [host_spec(file, cluster, first + n) for n in range(cluster.hosts.count)]
-        specs.extend(hosts)
-        names = [spec.node for spec in hosts]
-        pack = cluster.hosts.pack
-        groups.extend(tuple(names[i : i + pack]) for i in range(0, len(names), pack))
-        vms.extend(_vms(cluster, names, len(vms)))
-    persistent = [
-        s.node
-        for c in file.clusters
-        if c.hosts.key_persistence
-        for s in specs
-        if s.cluster == c.name
-    ]
-    return Topology(
-        name=file.name,
-        pace=file.pace,
-        vcenter=vcenter,
-        nodes=tuple(specs),
-        groups=tuple(groups),
-        providers=tuple(
-            ProviderPlan(
-                provider=ProviderId(p.name),
-                type=p.type,
-                servers=tuple(NodeName(s) for s in p.servers),
-                default=p.default,
-            )
-            for p in file.providers
-        ),
-        vms=tuple(vms),
-        key_persistence=tuple(persistent),
-    )
-
-
-def _key_servers(file: LabFile, vcenter: NodeName) -> list[NodeSpec]:
-    return [
-        NodeSpec(
-            node=NodeName(server.name),
-            role=Role.KMS,
-            site=server.site,
-            knobs=file.knobs,
-            config={"identities": {vcenter: {"role": "client"}}},
-        )
-        for server in file.kms
-    ]
-
-
-def _vcenter(file: LabFile, vcenter: NodeName) -> NodeSpec:
-    return NodeSpec(
-        node=vcenter,
-        role=Role.VCENTER,
-        site=file.vcenters[0].site,
-        knobs=file.knobs,
-        config={"version": file.vcenters[0].version},
-    )
-
-
-def host_spec(file: LabFile, cluster: ClusterModel, number: int) -> NodeSpec:
-    """The host ``esxi-NNN`` of a cluster; also for hosts that are added later."""
-    return NodeSpec(
-        node=NodeName(f"esxi-{number:03d}"),
-        role=Role.ESXI,
-        site=cluster.site,
-        cluster=ClusterName(cluster.name),
-        tpm=cluster.hosts.tpm,
-        firmware=Firmware(secure_boot=cluster.hosts.secure_boot),
-        knobs=file.knobs,
-        config={
-            "version": cluster.hosts.version,
-            "vcenter": cluster.vcenter,
-            "datastore": f"datastore-{cluster.name}",
-        },
-    )
-
-
-def _vms(cluster: ClusterModel, hosts: list[NodeName], before: int) -> list[VmPlan]:
-    provider = cluster.vms.provider if cluster.vms.encrypted else None
-    return [
-        VmPlan(
-            vm=VmName(f"vm-{before + n + 1:02d}"),
-            cluster=ClusterName(cluster.name),
-            host=hosts[n % len(hosts)],
-            provider=None if provider is None else ProviderId(provider),
-            power_on=cluster.vms.power == "on",
-        )
-        for n in range(cluster.vms.count if hosts else 0)
-    ]
-
-
-def _check_references(file: LabFile) -> None:
-    """Names that point to nothing, all at once."""
-    wrong: list[str] = []
-    servers = {k.name for k in file.kms}
-    providers = {p.name for p in file.providers}
-    names = [v.name for v in file.vcenters] + [k.name for k in file.kms]
-    wrong += [
-        f"the name {n} is used twice" for n in sorted({n for n in names if names.count(n) > 1})
-    ]
-    placed = [(i.name, i.site) for i in (*file.vcenters, *file.kms)]
-    placed += [(c.name, c.site) for c in file.clusters]
-    wrong += [f"{n}: site {site} is not in sites" for n, site in placed if site not in file.sites]
-    for p in file.providers:
-        wrong += [f"provider {p.name}: no key server {s}" for s in p.servers if s not in servers]
-        if p.type != "standard":
-            wrong.append(f"provider {p.name}: type {p.type} is not available in this version")
-        elif len(p.servers) != 1:
-            # Keys made on one server would be missing on the others (STD-01).
-            wrong.append(
-                f"provider {p.name}: a standard provider needs one server; several that "
-                "replicate their keys are not available in this version"
-            )
-    for c in file.clusters:
-        if c.vms.count and c.vms.encrypted and c.vms.provider not in providers:
-            wrong.append(f"cluster {c.name}: its VMs need a provider of {sorted(providers)}")
-    if wrong:
-        raise KeysteadError("KS-TOPO-001", "\n".join(f"{file.name}: {w}" for w in wrong))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from chaos.observe.listing import all_hosts, all_vms
 from lab.core import LabCore
 from lab.errors import KeysteadError
-from lab.topology.lab_file import VmPlan
+from lab.topology.plan import VmPlan
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import Esxcli

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from chaos.keeper import FaultKeeper
 from chaos.lab import Lab
 from lab.simulation.sim_lab import SimLab, make
-from lab.topology.lab_file import load, plan
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
 
 T = TypeVar("T")
 

@@ -10,7 +10,8 @@ from lab.api.commands import Command, GetNodes, GetVms, HostPowerLoss, VmCreate,
 from lab.api.table import perform
 from lab.errors import KeysteadError
 from lab.simulation.sim_lab import make
-from lab.topology.lab_file import load, plan
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
 from protocol.terms import NodeName, PowerState
 
 pytestmark = pytest.mark.sim

@@ -20,7 +20,8 @@ from lab.brokers.identities import CLI, Identities
 from lab.simulation.sim_lab import make
 from lab.supervise.state_folder import LabFolder, LabRecord
 from lab.supervise.supervisor import Supervisor, Waiting
-from lab.topology.lab_file import load, plan
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
 from protocol.terms import VmCryptoState
 
 

@@ -20,7 +20,8 @@ from lab.api.commands import (
 from lab.api.table import perform
 from lab.simulation.sim_lab import make
 from lab.simulation.worker import simulations
-from lab.topology.lab_file import Topology, load, plan
+from lab.topology.lab_file import load
+from lab.topology.plan import Topology, plan
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.sim.runner import run_in_worker
 

@@ -17,7 +17,8 @@ from lab.api.table import perform
 from lab.runs.play import simulate_plan
 from lab.runs.prepare import prepare
 from lab.simulation.sim_lab import make
-from lab.topology.lab_file import load, plan
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
 from services.runtime.forking.blocking import ForkServer
 from tests.mutations.bugs.planting import planted
 

@@ -18,7 +18,8 @@ from lab.api.commands import Command
 from lab.api.session import Session
 from lab.api.table import perform
 from lab.simulation.sim_lab import SimLab
-from lab.topology.lab_file import load, plan
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
 from lab.topology.provision import provision
 from protocol.guest import guest_seed
 from tests.scan.search import Find, Place, search

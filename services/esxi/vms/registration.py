@@ -6,6 +6,7 @@ order that lets a repeated command finish what a crash has cut off.
 
 from __future__ import annotations
 
+from protocol import names
 from protocol.errors import (
     AlreadyExists,
     DatastoreFault,
@@ -53,6 +54,7 @@ async def create(host: Host, name: VmName, blocks: int) -> RegisteredVm:
     Registered first: a crash in between leaves an invalid VM, which a repeat completes. A
     failure takes the registration back.
     """
+    names.VM.check(name)
     config = new_config(name, blocks, host.rng)
     known = host.vms.get(name)
     if known is not None and known.config is not None:
@@ -85,6 +87,7 @@ async def _write_new(host: Host, config: VmConfig) -> None:
 
 async def register(host: Host, name: VmName) -> RegisteredVm:
     """Register the VM whose files lie on the datastore; ``NotFound`` when there are none."""
+    names.VM.check(name)
     config = await read_config(host.datastore, name)
     wanted = await read_wanted(host.datastore, name)
     vm = await _register(host, host.vms.get(name) or RegisteredVm(name))

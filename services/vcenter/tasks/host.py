@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from protocol import names
 from protocol.errors import (
     AlreadyExists,
     HostUnreachable,
-    InvalidArgument,
     InvalidState,
     KeyProviderUnreachable,
     ProductError,
@@ -30,8 +30,8 @@ async def add_host(vc: VCenter, message: AddHost) -> HostAdded:
 
     What cannot be pushed in time is pushed later: the host is in the inventory all the same.
     """
-    if not message.cluster:
-        raise InvalidArgument("cluster: it has no name")
+    names.NODE.check(message.host)
+    names.CLUSTER.check(message.cluster)
     row = vc.inventory.hosts.get(message.host)
     if row is not None and row.cluster != message.cluster:
         raise AlreadyExists(f"host {message.host} is in cluster {row.cluster} already")

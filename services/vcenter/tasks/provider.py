@@ -6,6 +6,7 @@ name (KEY-01): one made again under the name of a deleted one takes its place (L
 
 from __future__ import annotations
 
+from protocol import names
 from protocol.errors import (
     InvalidArgument,
     InvalidState,
@@ -66,15 +67,14 @@ async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
 
 
 def _check(message: RegisterKmsCluster, known: ProviderRow | None) -> None:
-    if not message.provider or len(message.provider) > 128:
-        raise InvalidArgument("provider: a name of 1 to 128 characters")
+    names.PROVIDER.check(message.provider)
     if not CAPABILITIES[message.management_type].built:
         kind = message.management_type.value
         raise NotAvailable(f"key providers of management type {kind} are not built yet")
     if known is not None and known.management_type is not message.management_type:
         raise InvalidArgument(f"management_type: {known.name} is {known.management_type.value}")
-    names = [server.name for server in message.servers]
-    if not names or len(set(names)) != len(names) or not all(names):
+    servers = [server.name for server in message.servers]
+    if not servers or len(set(servers)) != len(servers) or not all(servers):
         raise InvalidArgument("servers: a standard provider has servers, each with its own name")
 
 

@@ -5,7 +5,8 @@ A repeat goes to the host that was chosen the first time, where making it again 
 
 from __future__ import annotations
 
-from protocol.errors import AlreadyExists, InvalidArgument
+from protocol import names
+from protocol.errors import AlreadyExists
 from protocol.messages.host import HostCreateVm
 from protocol.messages.vcenter import CreateVm, VmCreated
 from protocol.terms import NodeName
@@ -17,8 +18,7 @@ from services.vcenter.vcenter import VCenter
 
 async def create_vm(vc: VCenter, message: CreateVm) -> VmCreated:
     """See the module's text. Runs in the VM's turn."""
-    if not message.vm:
-        raise InvalidArgument("vm: it has no name")
+    names.VM.check(message.vm)
     before = await recorded(vc, message.operation_id, OperationKind.CREATE_VM, message.vm)
     if message.vm in vc.inventory.vms:
         if before is None:

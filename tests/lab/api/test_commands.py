@@ -53,7 +53,8 @@ from lab.api.table import perform
 from lab.client import Lab
 from lab.errors import KeysteadError
 from lab.simulation.sim_lab import make
-from lab.topology.lab_file import load, plan
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
 from protocol.messages.agent import NodeRunState, NodeSpec, TpmBackend
 from protocol.terms import (
     HostConnectionState,

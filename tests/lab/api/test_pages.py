@@ -7,7 +7,8 @@ import pytest
 from lab.api.commands import GetAudit
 from lab.api.table import perform
 from lab.simulation.sim_lab import make
-from lab.topology.lab_file import load, plan
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
 from protocol.errors import ProductError
 from protocol.messages.kms import Activate
 from protocol.terms import KeyId, NodeName

@@ -11,7 +11,7 @@ import pytest
 from lab.brokers.identities import CLI, SUPERVISOR, TAP, Identities, agent_name, control_name
 from lab.errors import KeysteadError
 from protocol.crypto.seal import context, open_message, seal_message
-from protocol.errors import Malformed
+from protocol.errors import InvalidName, Malformed
 from protocol.messages.base import Sealed
 from protocol.messages.host import AddKeys
 from protocol.secret import KeyMaterial
@@ -59,10 +59,10 @@ def test_private_files_are_private_and_public_ones_hold_nothing_private(tmp_path
 )
 def test_names_the_broker_could_misread_are_refused(tmp_path: Path, name: str) -> None:
     made = Identities.create(tmp_path)
-    with pytest.raises(ValueError, match="node name"):
+    with pytest.raises(InvalidName, match="node name"):
         made.add(NodeName(name))
     assert made.node_nkeys() == ()
-    with pytest.raises(ValueError, match="node name"):
+    with pytest.raises(InvalidName, match="node name"):
         made.node(NodeName(name))
 
 

@@ -24,7 +24,8 @@ from lab.runs.live import play_on
 from lab.runs.prepare import Prepared, prepare
 from lab.runs.store import RunFolder, all_runs
 from lab.simulation.sim_lab import make
-from lab.topology.lab_file import load, plan
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
 
 pytestmark = pytest.mark.sim
 

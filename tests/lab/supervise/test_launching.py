@@ -14,7 +14,8 @@ from lab.errors import KeysteadError
 from lab.supervise import launching as launch
 from lab.supervise.launching import LabState, differences, state_of
 from lab.supervise.state_folder import LabFolder, LabRecord
-from lab.topology.lab_file import load, plan
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from lab.errors import KeysteadError
-from lab.topology.lab_file import load, plan
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
 
 HEAD = {"apiVersion": "keystead/v1", "kind": "Lab", "vcenters": [{"name": "vcenter"}]}
 CHANGES: list[dict[str, Any]] = [

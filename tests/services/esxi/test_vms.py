@@ -11,6 +11,7 @@ from protocol.errors import (
     EncryptionKeyRequired,
     GuestFault,
     InvalidArgument,
+    InvalidName,
     InvalidPowerState,
     InvalidState,
     NotAvailable,
@@ -225,6 +226,9 @@ def test_creating_and_registering(rig: Rig) -> None:
     for blocks in (0, 1 << 20):
         refused = rig.refused_command(HostCreateVm(vm=VM, blocks=blocks))
         assert isinstance(refused, InvalidArgument)
+    for name in ("", "..", "../../x", "a/b", "a\n", "x" * 81):
+        for bad in (HostCreateVm(vm=VmName(name)), HostRegisterVm(vm=VmName(name))):
+            assert isinstance(rig.refused_command(bad), InvalidName)
     rig.command(HostCreateVm(vm=VM, blocks=8))
     rig.command(HostCreateVm(vm=VM, blocks=8))
     rig.reboot(way="power_loss")

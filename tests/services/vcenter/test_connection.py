@@ -11,7 +11,7 @@ from protocol.errors import (
     AlreadyExists,
     Busy,
     HostUnreachable,
-    InvalidArgument,
+    InvalidName,
     InvalidState,
     NoPermission,
     NotConnected,
@@ -163,6 +163,14 @@ def test_numbers_overtaken_on_the_way_are_given_anew(rig: Rig) -> None:
     assert sorted(rig.hosts[A].vms) == sorted(names)
 
 
+def test_a_vm_has_a_name(rig: Rig) -> None:
+    rig.up(A)
+    for name in ("", "../../x", "a/b", "a\x1b[31m", "x" * 300):
+        nameless = CreateVm(operation_id="op", vm=VmName(name), cluster=CLUSTER)
+        assert isinstance(rig.refused(nameless), InvalidName)
+    assert rig.do(ListVms()).vms == ()
+
+
 def test_add_and_remove(rig: Rig) -> None:
     nowhere = AddHost(host=NodeName("esxi-009"), cluster=CLUSTER)
     assert isinstance(rig.refused(nowhere), HostUnreachable)
@@ -171,7 +179,9 @@ def test_add_and_remove(rig: Rig) -> None:
     added = rig.do(AddHost(host=A, cluster=CLUSTER)).host
     assert added.connection is S.CONNECTED and added.cluster == CLUSTER
     assert isinstance(rig.refused(AddHost(host=A, cluster=ClusterName("other"))), AlreadyExists)
-    assert isinstance(rig.refused(AddHost(host=B, cluster=ClusterName(""))), InvalidArgument)
+    for host, cluster in ((B, ""), (B, "a/b"), (B, "x" * 300), ("*", CLUSTER), (" ", CLUSTER)):
+        nameless = AddHost(host=NodeName(host), cluster=ClusterName(cluster))
+        assert isinstance(rig.refused(nameless), InvalidName)
     rig.vm()
     rig.power_on_vm()
     assert isinstance(rig.refused(RemoveHost(host=A)), InvalidState)

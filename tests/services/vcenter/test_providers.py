@@ -7,6 +7,7 @@ import pytest
 from protocol.errors import (
     EncryptionKeyRequired,
     InvalidArgument,
+    InvalidName,
     InvalidState,
     KeyProviderUnreachable,
     NotAvailable,
@@ -100,11 +101,13 @@ def test_what_is_not_built_says_so(rig: Rig, kind: ManagementType, word: str) ->
 def test_bad_arguments(rig: Rig) -> None:
     rig.provider(P)
     for bad in (
-        RegisterKmsCluster(provider=ProviderId(""), servers=SERVERS),
         RegisterKmsCluster(provider=Q, servers=()),
         RegisterKmsCluster(provider=Q, servers=SERVERS * 2),
     ):
         assert isinstance(rig.refused(bad), InvalidArgument)
+    for name in ("", "a/b", "a\n", "x" * 129):
+        nameless = RegisterKmsCluster(provider=ProviderId(name), servers=SERVERS)
+        assert isinstance(rig.refused(nameless), InvalidName)
     assert isinstance(rig.refused(UnregisterKmsCluster(provider=Q)), NotFound)
     assert listed(rig) == {P: True}
 

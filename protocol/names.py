@@ -1,0 +1,81 @@
+"""Names that people give: which characters each kind may have, and how many. Pure checks.
+
+A name becomes part of subjects on the broker, paths of files, key ids (``provider/id``), selectors
+(``vm-[01-04]``, ``3 of all``) and lines on a terminal. What any of these could misread is refused
+where the name enters: in files, in commands, and by each service once more.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from protocol.errors import InvalidName
+from protocol.terms import NodeName
+
+SHOWN: Final = 40  # characters of a wrong name that a message repeats
+
+
+class NameRule(msgspec.Struct, frozen=True):
+    """What names of one kind look like: ``what`` they name, ``allowed`` in words for people.
+
+    ``longest`` counts characters. ``taken`` are words that have a meaning of their own where such
+    a name may stand.
+    """
+
+    what: str
+    allowed: str
+    pattern: re.Pattern[str]
+    longest: int
+    taken: frozenset[str] = frozenset()
+
+    def fault(self, text: str) -> str:
+        """What is wrong with ``text`` as a name, in one sentence; empty when nothing is."""
+        if text in self.taken:
+            return f"{quoted(text)} is a word of its own, so it is no {self.what}"
+        if len(text) <= self.longest and self.pattern.fullmatch(text):
+            return ""
+        return f"{quoted(text)} is no {self.what}: {self.rule}"
+
+    @property
+    def rule(self) -> str:
+        """The sentence that tells what is allowed."""
+        return f"{self.allowed}, at most {self.longest} characters"
+
+    def check(self, text: str) -> None:
+        """``InvalidName`` when ``text`` is no such name."""
+        wrong = self.fault(text)
+        if wrong:
+            raise InvalidName(wrong)
+
+
+def quoted(text: str) -> str:
+    """``text`` as a message may repeat it: in quotes, control characters escaped, not too long."""
+    return repr(text) if len(text) <= SHOWN else f"{text[:SHOWN]!r} ... ({len(text)} characters)"
+
+
+_LOWER: Final = re.compile(r"[a-z0-9](-?[a-z0-9])*")
+_LOWER_TEXT: Final = "lower-case letters, digits and single hyphens between them"
+_ANY_CASE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_ANY_CASE_TEXT: Final = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
+_SELECTING: Final = frozenset({"all"})
+
+LAB: Final = NameRule("lab name", _LOWER_TEXT, _LOWER, 40)
+NODE: Final = NameRule("node name", _LOWER_TEXT, _LOWER, 48, _SELECTING)
+"""A dot, ``*``, ``>`` or a space in it would widen the node's permissions on the broker."""
+SITE: Final = NameRule("site name", _LOWER_TEXT, _LOWER, 48)
+CLUSTER: Final = NameRule("cluster name", _ANY_CASE_TEXT, _ANY_CASE, 80)
+DATASTORE: Final = NameRule("datastore name", _ANY_CASE_TEXT, _ANY_CASE, 100)
+PROVIDER: Final = NameRule("name of a key provider", _ANY_CASE_TEXT, _ANY_CASE, 128)
+VM: Final = NameRule("VM name", _ANY_CASE_TEXT, _ANY_CASE, 80, _SELECTING)
+EXPERIMENT: Final = NameRule("name of an experiment", _LOWER_TEXT, _LOWER, 60)
+FAULT: Final = NameRule("id of a fault", _LOWER_TEXT, _LOWER, 60)
+RUN: Final = NameRule("name of a run", _ANY_CASE_TEXT, _ANY_CASE, 120)
+
+
+def node_name(text: str) -> NodeName:
+    """``text`` as a node name; ``InvalidName`` if the broker could misread it."""
+    NODE.check(text)
+    return NodeName(text)

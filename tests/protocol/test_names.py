@@ -1,0 +1,78 @@
+"""Names that people give: one table of what each kind may look like."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol import names
+from protocol.errors import InvalidName
+from protocol.names import NameRule, node_name, quoted
+
+RULES = [rule for rule in vars(names).values() if isinstance(rule, NameRule)]
+GOOD = {
+    names.LAB: ("default", "a", "7", "two-words"),
+    names.NODE: ("esxi-001", "vcenter", "kms"),
+    names.SITE: ("main", "edge-1"),
+    names.CLUSTER: ("prod", "Cluster_1", "a.b-c"),
+    names.DATASTORE: ("datastore-prod",),
+    names.PROVIDER: ("kms-provider", "KMS_2"),
+    names.VM: ("vm-01", "Web.Server_1", "7"),
+    names.EXPERIMENT: ("wan-outage",),
+    names.FAULT: ("link-cut-1",),
+    names.RUN: ("wan-outage-sim-7-2", "x-sim--5"),
+}
+BAD = (
+    *(
+        "",
+        " ",
+        "..",
+        "../x",
+        "a/b",
+        "a\\b",
+        ".a",
+        "-a",
+        "_a",
+        "a b",
+        "a\n",
+        "\na",
+        "a\x00",
+        "a\x1b[31m",
+    ),
+    *("*", ">", "a*", "a[1-2]", "a%", "a:b", "ä", "١", "a\u202e", "é", "~", "$HOME", "a\ud800"),
+)
+
+
+def test_every_kind_has_its_names_here() -> None:
+    assert set(GOOD) == set(RULES)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.what)
+def test_good_names_pass_and_what_anything_could_misread_does_not(rule: NameRule) -> None:
+    for name in (*GOOD[rule], "x" * rule.longest):
+        assert rule.fault(name) == ""
+        rule.check(name)
+    for name in (*BAD, "x" * (rule.longest + 1), *rule.taken):
+        wrong = rule.fault(name)
+        assert rule.what in wrong and wrong.isprintable() and len(wrong) < 250
+        with pytest.raises(InvalidName) as refused:
+            rule.check(name)
+        assert str(refused.value) == wrong
+
+
+def test_the_sentence_tells_what_is_allowed() -> None:
+    assert names.LAB.fault("Prod") == (
+        "'Prod' is no lab name: lower-case letters, digits and single hyphens between them, "
+        "at most 40 characters"
+    )
+    assert names.VM.fault("all") == "'all' is a word of its own, so it is no VM name"
+
+
+def test_a_long_name_is_told_in_short() -> None:
+    assert quoted("a\x1bb") == r"'a\x1bb'"
+    assert quoted("x" * 300) == f"'{'x' * 40}' ... (300 characters)"
+
+
+def test_a_node_name_is_checked() -> None:
+    assert node_name("esxi-001") == "esxi-001"
+    with pytest.raises(InvalidName, match="node name"):
+        node_name("esxi.001")
