@@ -31,9 +31,9 @@ def _encode_hook(value: Any) -> Any:
 
 def _decode_hook(kind: type, value: Any) -> Any:
     if kind is Sealed:
-        if not isinstance(value, bytes):
-            raise ValueError("a sealed field is a byte string")
-        return Sealed(None, value)
+        if type(value) is not int or value < 0:
+            raise ValueError("a sealed field is the number of a box")
+        return Sealed.boxed(value)
     raise ValueError(f"{kind.__name__} has no place on the wire")
 
 

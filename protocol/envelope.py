@@ -7,7 +7,7 @@ import msgspec
 from protocol.errors import ErrorBody
 from protocol.terms import NodeName
 
-VERSION = 1
+VERSION = 2
 SIZE_LIMIT = 256 * 1024  # bytes; the broker's max_payload is the same
 
 
@@ -15,7 +15,9 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     """A request or event. ``deadline`` in lab seconds (monotonic, never skewed); 0 = none.
 
     ``message_id`` is unique within (sender, boot); ``cause`` is the id of the message that led
-    to this one, as ``node/boot/id``, so that a chain can be followed down from the CLI.
+    to this one, as ``node/boot/id``, so that a chain can be followed down from the CLI. ``boxes``
+    hold the key material of the body's sealed fields and are bound to all other fields here, the
+    body included (``protocol.crypto.seal``).
     """
 
     version: int
@@ -26,10 +28,14 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     deadline: float
     name: str
     body: msgspec.Raw
+    boxes: tuple[bytes, ...] = ()
 
 
 class ReplyEnvelope(msgspec.Struct, frozen=True, array_like=True):
-    """A reply: either ``body`` with ``name``, or ``error``. ``boot`` is the responder's."""
+    """A reply: either ``body`` with ``name``, or ``error``. ``boot`` is the responder's.
+
+    ``boxes`` are as in a request.
+    """
 
     version: int
     message_id: int  # of the request
@@ -38,3 +44,4 @@ class ReplyEnvelope(msgspec.Struct, frozen=True, array_like=True):
     name: str
     body: msgspec.Raw
     error: ErrorBody | None = None
+    boxes: tuple[bytes, ...] = ()

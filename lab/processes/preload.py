@@ -23,11 +23,12 @@ from nats.aio.client import Client
 import lab.processes.agent  # noqa: F401 - an agent, and with it every service
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import agent_name
-from protocol.codec import decoder_of
+from protocol.codec import decoder_of, encode_message
 from protocol.crypto.derive import derive_key
 from protocol.crypto.disk import DEK_SIZE, decrypt_block, encrypt_block
-from protocol.crypto.seal import Keyring, open_message, seal_message
+from protocol.crypto.seal import Keyring, seal, unseal, without_keys
 from protocol.crypto.wrap import NONCE_SIZE, unwrap, wrap
+from protocol.envelope import VERSION, Envelope
 from protocol.messages.base import Sealed, registry, sealed_fields
 from protocol.messages.host import AddKeys
 from protocol.secret import KeyMaterial
@@ -100,8 +101,10 @@ def _keys() -> None:
     private = X25519PrivateKey.generate()
     ring = Keyring(private, {me: private.public_key()})
     key = KeyMaterial(os.urandom(32))
-    sealed = seal_message(AddKeys(keys=(), material=Sealed.of(key)), ring, me, b"")
-    open_message(sealed, ring, b"")
+    message = AddKeys(keys=(), material=Sealed.of(key))
+    boxed = without_keys(message)
+    envelope = Envelope(VERSION, 1, "", me, 1, 0.0, "AddKeys", encode_message(boxed))
+    unseal(seal(envelope, message, ring, me), boxed, ring, me)
     unwrap(key, wrap(key, key, b"", os.urandom(NONCE_SIZE)), b"")
     derive_key(key, salt=b"", info=b"")
     dek = KeyMaterial(os.urandom(DEK_SIZE))

@@ -29,14 +29,15 @@ class Repeat(StrEnum):
 class Sealed:
     """A field that carries key material.
 
-    Made by a sender with the clear keys in it (``Sealed.of``), boxed by the bus port to the
-    receiver's key, opened by the receiver's bus port before its handler sees it. The codec
-    refuses to encode one that is not boxed, so clear keys cannot reach the wire.
+    Made by a sender with the clear keys in it (``Sealed.of``). The bus port puts the keys into a
+    box of the envelope, sealed to the receiver, and leaves the number of the box in the body
+    (``Sealed.boxed``); the receiver's bus port puts the keys back before its handler sees it. The
+    codec refuses to encode a field with clear keys, so they cannot reach the wire.
     """
 
     __slots__ = ("_keys", "box")
 
-    def __init__(self, keys: tuple[KeyMaterial, ...] | None, box: bytes | None) -> None:
+    def __init__(self, keys: tuple[KeyMaterial, ...] | None, box: int | None) -> None:
         self._keys = keys
         self.box = box
 
@@ -45,17 +46,17 @@ class Sealed:
         """A field with these keys in clear, for a message that is about to be sent."""
         return cls(keys, None)
 
+    @classmethod
+    def boxed(cls, box: int) -> Sealed:
+        """A field whose keys lie in box number ``box`` (from 0) of the envelope."""
+        return cls(None, box)
+
     @property
     def keys(self) -> tuple[KeyMaterial, ...]:
         """The keys, in the order the sender gave; ``ValueError`` while still boxed."""
         if self._keys is None:
             raise ValueError("this field is sealed to another node")
         return self._keys
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the keys can be read here: not boxed, or opened by the bus port."""
-        return self._keys is not None
 
     def __repr__(self) -> str:
         return "Sealed(boxed)" if self._keys is None else f"Sealed({len(self._keys)} keys)"

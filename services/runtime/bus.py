@@ -14,10 +14,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from protocol.crypto.seal import Keyring, context, open_message, seal_message
-from protocol.envelope import Envelope
+from protocol.crypto.seal import Keyring, seal, unseal
+from protocol.envelope import Envelope, ReplyEnvelope
 from protocol.errors import Malformed, NotSent, ProductError
-from protocol.messages.base import Event, Message, Ping, Pong, Reply, Request, sealed_fields
+from protocol.messages.base import Event, Message, Ping, Pong, Reply, Request
 from protocol.subjects import (
     Link,
     LinkSubject,
@@ -38,6 +38,7 @@ from services.runtime.service import Peer
 from services.runtime.wire import Wire, WireSink
 
 M = TypeVar("M", bound=Message)
+E = TypeVar("E", Envelope, ReplyEnvelope)
 R = TypeVar("R")
 
 CAUSE: ContextVar[str] = ContextVar("keystead_cause", default="")
@@ -47,22 +48,16 @@ _WINDOW = 2048  # ids remembered per sender's life
 
 
 class Sealing:
-    """Key material travels in boxes bound to sender, receiver, number and name of the message."""
+    """Key material travels in boxes bound to the receiver and to the whole envelope around them."""
 
     def __init__(self, me: NodeName, ring: Keyring) -> None:
         self._me, self._ring = me, ring
 
-    def closed(self, message: M, to: NodeName, number: int) -> M:
-        if not sealed_fields(type(message)):
-            return message
-        info = context(self._me, to, number, type(message).__name__)
-        return seal_message(message, self._ring, to, info)
+    def closed(self, envelope: E, message: Message, to: NodeName) -> E:
+        return seal(envelope, message, self._ring, to)
 
-    def opened(self, message: M, sender: NodeName, number: int) -> M:
-        if not sealed_fields(type(message)):
-            return message
-        info = context(sender, self._me, number, type(message).__name__)
-        return open_message(message, self._ring, info)
+    def opened(self, envelope: Envelope | ReplyEnvelope, message: M) -> M:
+        return unseal(envelope, message, self._ring, self._me)
 
 
 @dataclass(frozen=True, slots=True)

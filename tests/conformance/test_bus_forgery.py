@@ -5,23 +5,25 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
+import pytest
 
 from protocol.codec import decode_envelope, encode_envelope, encode_message
 from protocol.envelope import VERSION, ReplyEnvelope
-from protocol.errors import TimedOut
+from protocol.errors import Malformed, TimedOut
 from protocol.messages.agent import CutRule
 from protocol.messages.base import Sealed
 from protocol.messages.host import AddKeys, KeysAdded
 from protocol.messages.kms import DiscoverVersions, ServerVersions
 from protocol.secret import KeyMaterial
 from protocol.subjects import reply_subject
-from protocol.terms import NodeName
+from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId
 from services.runtime.ports import Ports
 from services.runtime.service import Node, Peer, Service, serves
 from tests.conformance.talk import Bench, both
 
 B = NodeName("b")
 KEY = KeyMaterial(bytes(range(1, 33)))
+RIGHT, WRONG = [CryptoKeyId(KeyId(name), ProviderId("p")) for name in ("right", "wrong")]
 
 
 class Slow(Service):
@@ -88,10 +90,32 @@ async def replayed_box(bench: Bench) -> None:
     await a.bus.request(B, AddKeys(keys=(), material=Sealed.of(KEY)), within_s=5)
     ((subject, payload, reply),) = sent
     assert service.taken == [KEY] and KEY.reveal() not in payload
-    envelope = msgspec.structs.replace(decode_envelope(payload), message_id=1_000_000)
-    bench.raw("a", subject, encode_envelope(envelope), reply)
+    envelope = decode_envelope(payload)
+    for changed in ({"message_id": 1_000_000}, {"boot": envelope.boot + 1}):
+        forged = msgspec.structs.replace(envelope, **changed)
+        bench.raw("a", subject, encode_envelope(forged), reply)
     await bench.world.sleep(0.3)
-    assert (service.taken, b.bus.counters["malformed"]) == ([KEY], 1)
+    assert (service.taken, b.bus.counters["malformed"]) == ([KEY], 2)
+
+
+async def swapped_ids(bench: Bench) -> None:
+    """A key arrives under the id that its sender gave it, or not at all."""
+    a, b = [await bench.node(n, Keeper) for n in "ab"]
+    service = b.service
+    assert isinstance(service, Keeper)
+    wire = a.bus._wire
+    send = wire.send
+
+    def swapped(subject: str, payload: bytes, reply: str = "") -> None:
+        body = encode_message(AddKeys(keys=(WRONG,), material=Sealed.boxed(0)))
+        envelope = msgspec.structs.replace(decode_envelope(payload), body=body)
+        send(subject, encode_envelope(envelope), reply)
+
+    wire.send = swapped  # type: ignore[method-assign]
+    message = AddKeys(keys=(RIGHT,), material=Sealed.of(KEY))
+    with pytest.raises(Malformed, match="does not open"):
+        await a.bus.request(B, message, within_s=5)
+    assert service.taken == []
 
 
 async def cut_in_flight(bench: Bench) -> None:
@@ -115,4 +139,5 @@ async def cut_in_flight(bench: Bench) -> None:
 
 test_forged_reply = both(forged_reply)
 test_replayed_box = both(replayed_box)
+test_swapped_ids = both(swapped_ids)
 test_cut_in_flight = both(cut_in_flight)

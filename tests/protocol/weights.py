@@ -5,7 +5,7 @@ from __future__ import annotations
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from protocol.codec import encode_envelope, encode_message
-from protocol.crypto.seal import Keyring, seal_message
+from protocol.crypto.seal import Keyring, seal, without_keys
 from protocol.envelope import VERSION, Envelope
 from protocol.messages.base import Message
 from protocol.terms import KeyId, NodeName
@@ -28,7 +28,7 @@ def on_the_wire(message: Message) -> int:
 
     Its envelope has a deadline and a cause, as a request has; the one of a reply is smaller.
     """
-    sealed = seal_message(message, _RING, _PEER, b"info")
     name, cause = type(message).__name__, f"{_PEER}/{2**32}/{2**63}"
-    body = encode_message(sealed)
-    return len(encode_envelope(Envelope(VERSION, 2**63, cause, _PEER, 2**32, 1.5, name, body)))
+    body = encode_message(without_keys(message))
+    envelope = Envelope(VERSION, 2**63, cause, _PEER, 2**32, 1.5, name, body)
+    return len(encode_envelope(seal(envelope, message, _RING, _PEER)))

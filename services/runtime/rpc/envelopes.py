@@ -1,37 +1,43 @@
-"""What surrounds the messages of one sender: numbers, the limit of size, bodies."""
+"""What surrounds the messages of one sender: numbers, the limit of size, bodies, boxes."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol, TypeVar
 
 from protocol.codec import encode_envelope, encode_message
+from protocol.crypto.seal import without_keys
 from protocol.envelope import SIZE_LIMIT, VERSION, Envelope, ReplyEnvelope
 from protocol.errors import Internal, Malformed, ProductError
 from protocol.messages.base import NIL, Event, Message, Reply, Request
 from protocol.terms import NodeName
 
 M = TypeVar("M", bound=Message)
+E = TypeVar("E", Envelope, ReplyEnvelope)
 
 
 class Seals(Protocol):
-    """What is done to a message before it leaves and after it came: the bus seals keys."""
+    """What is done to the keys of a message before it leaves and after it came."""
 
-    def closed(self, message: M, to: NodeName, number: int) -> M:
-        """``message`` as it travels to ``to`` under ``number`` (a reply's is its request's)."""
+    def closed(self, envelope: E, message: Message, to: NodeName) -> E:
+        """``envelope`` as it travels to ``to``: the keys of ``message`` are in its boxes."""
         ...
 
-    def opened(self, message: M, sender: NodeName, number: int) -> M:
-        """``message`` as ``sender`` meant it; ``Malformed`` when it is not for us."""
+    def opened(self, envelope: Envelope | ReplyEnvelope, message: M) -> M:
+        """``message``, decoded from ``envelope``, with its keys; ``Malformed`` if not for us."""
         ...
 
 
 class Unsealed:
-    """Messages travel as they are: there are no keys in them."""
+    """Where no key travels: a message that carries one is refused."""
 
-    def closed(self, message: M, to: NodeName, number: int) -> M:
-        return message
+    def closed(self, envelope: E, message: Message, to: NodeName) -> E:
+        if without_keys(message) is not message:
+            raise TypeError(f"{type(message).__name__} carries keys, and here none may travel")
+        return envelope
 
-    def opened(self, message: M, sender: NodeName, number: int) -> M:
+    def opened(self, envelope: Envelope | ReplyEnvelope, message: M) -> M:
+        if envelope.boxes or without_keys(message) is not message:
+            raise Malformed(f"{envelope.name} carries keys, and here none may travel")
         return message
 
 
@@ -57,27 +63,28 @@ class Envelopes:
 
         ``deadline`` is a moment of the receiver's monotonic clock, in the seconds both agree on.
         """
-        closed = self.seals.closed(message, to, number)
-        return self._envelope(number, closed, deadline, cause)
+        envelope = self._envelope(number, message, deadline, cause)
+        return encode_envelope(self.seals.closed(envelope, message, to), self._size_limit)
 
     def event(self, event: Event, *, cause: str) -> bytes:
         """An event for the wire; ``Malformed`` when it is over the limit of size."""
-        return self._envelope(self.next_number(), event, 0.0, cause)
-
-    def _envelope(self, number: int, message: Message, deadline: float, cause: str) -> bytes:
-        name, body = type(message).__name__, encode_message(message)
-        envelope = Envelope(VERSION, number, cause, self.me, self.boot, deadline, name, body)
+        envelope = self._envelope(self.next_number(), event, 0.0, cause)
         return encode_envelope(envelope, self._size_limit)
+
+    def _envelope(self, number: int, message: Message, deadline: float, cause: str) -> Envelope:
+        name, body = type(message).__name__, encode_message(without_keys(message))
+        return Envelope(VERSION, number, cause, self.me, self.boot, deadline, name, body)
 
     def reply(self, request: Envelope, outcome: Reply | ProductError) -> bytes:
         """The answer to ``request`` for the wire; ``Malformed`` when it is over the limit."""
         number = request.message_id
         if isinstance(outcome, ProductError):
-            name, body, error = "", NIL, outcome.body()
+            error = outcome.body()
+            envelope = ReplyEnvelope(VERSION, number, self.me, self.boot, "", NIL, error)
         else:
-            closed = self.seals.closed(outcome, request.sender, number)
-            name, body, error = type(outcome).__name__, encode_message(closed), None
-        envelope = ReplyEnvelope(VERSION, number, self.me, self.boot, name, body, error)
+            name, body = type(outcome).__name__, encode_message(without_keys(outcome))
+            envelope = ReplyEnvelope(VERSION, number, self.me, self.boot, name, body)
+            envelope = self.seals.closed(envelope, outcome, request.sender)
         return encode_envelope(envelope, self._size_limit)
 
     def oversize_reply(self, request: Envelope, why: Malformed) -> bytes:

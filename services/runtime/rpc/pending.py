@@ -98,7 +98,7 @@ class PendingCalls:
         else:
             try:
                 answer = decode_as(call.answer, reply.body)
-                call.future.set_result(self._seals.opened(answer, responder, call.number))
+                call.future.set_result(self._seals.opened(reply, answer))
             except Malformed as error:
                 self._counters["malformed"] += 1
                 call.future.set_exception(Internal(str(error)))

@@ -69,8 +69,7 @@ class Asked:
         message = decode_message(envelope.name, envelope.body)
         if not isinstance(message, Request):
             raise Malformed(f"{envelope.name} is not a request")
-        seals = self._serving.envelopes.seals
-        return seals.opened(message, envelope.sender, envelope.message_id)
+        return self._serving.envelopes.seals.opened(envelope, message)
 
     def answer(self, outcome: Reply | ProductError) -> None:
         """Send the outcome; a reply that cannot leave is lost, as in life. Once."""

@@ -10,7 +10,9 @@ import pytest
 
 from lab.brokers.identities import CLI, SUPERVISOR, TAP, Identities, agent_name, control_name
 from lab.errors import KeysteadError
-from protocol.crypto.seal import context, open_message, seal_message
+from protocol.codec import encode_message
+from protocol.crypto.seal import seal, unseal, without_keys
+from protocol.envelope import VERSION, Envelope
 from protocol.errors import InvalidName, Malformed
 from protocol.messages.base import Sealed
 from protocol.messages.host import AddKeys
@@ -92,11 +94,12 @@ def test_what_is_sealed_to_a_node_opens_with_its_keyring_only(tmp_path: Path) ->
     made = Identities.create(tmp_path, [A, B, C])
     material = Sealed.of(KeyMaterial(bytes(range(32))))
     message = AddKeys(session="s", number=1, keys=(), material=material)
-    info = context(A, B, 7, type(message).__name__)
-    boxed = seal_message(message, made.keyring(A), B, info)
-    assert open_message(boxed, made.keyring(B), info) == message
+    boxed = without_keys(message)
+    envelope = Envelope(VERSION, 7, "", A, 1, 0.0, "AddKeys", encode_message(boxed))
+    sealed = seal(envelope, message, made.keyring(A), B)
+    assert unseal(sealed, boxed, made.keyring(B), B) == message
     with pytest.raises(Malformed):
-        open_message(boxed, made.keyring(C), info)
+        unseal(sealed, boxed, made.keyring(C), B)
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "other name", "bad seed", "bad key"])

@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from protocol.codec import decode_as, decode_envelope, decode_reply
-from protocol.envelope import SIZE_LIMIT
+from protocol.envelope import SIZE_LIMIT, Envelope, ReplyEnvelope
 from protocol.errors import (
     Busy,
     Disconnected,
@@ -31,6 +31,7 @@ from services.runtime.rpc.pending import PendingCalls
 from services.runtime.rpc.serving import Asked, Serving
 
 M = TypeVar("M", bound=Message)
+E = TypeVar("E", Envelope, ReplyEnvelope)
 ME, PEER, OTHER = NodeName("me"), NodeName("peer"), NodeName("other")
 ASKED, ANSWER = DiscoverVersions(), ServerVersions(versions=("1.4",))
 
@@ -42,12 +43,12 @@ class Sealed:
         self.seen: list[tuple[str, str, NodeName, int]] = []
         self.refuses = False
 
-    def closed(self, message: M, to: NodeName, number: int) -> M:
-        self.seen.append(("closed", type(message).__name__, to, number))
-        return message
+    def closed(self, envelope: E, message: Message, to: NodeName) -> E:
+        self.seen.append(("closed", type(message).__name__, to, envelope.message_id))
+        return envelope
 
-    def opened(self, message: M, sender: NodeName, number: int) -> M:
-        self.seen.append(("opened", type(message).__name__, sender, number))
+    def opened(self, envelope: Envelope | ReplyEnvelope, message: M) -> M:
+        self.seen.append(("opened", type(message).__name__, envelope.sender, envelope.message_id))
         if self.refuses:
             raise Malformed("not sealed for us")
         return message
