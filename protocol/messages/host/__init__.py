@@ -1,0 +1,99 @@
+"""What an ESXi host serves: crypto manager, virtual machines, esxcli, and the guest's answers.
+
+vCenter sends the commands inside a session that either side's boot ends; they are numbered,
+and an old session or number is refused with ``NotConnected``. The local administrator (through
+the lab's control plane) uses the same messages without a session.
+
+- ``session``  commands, and the host's view of itself      - ``crypto``   mode, keys, providers
+- ``vms``      virtual machines and their guests            - ``console``  esxcli
+"""
+
+from __future__ import annotations
+
+from protocol.messages.host.console import (
+    Esxcli,
+    EsxcliResult,
+    SaveConfiguration,
+)
+from protocol.messages.host.crypto import (
+    RESULT_BYTES,
+    STATUS_BYTES,
+    AddKeys,
+    ChangeHostKey,
+    CryptoKeyResult,
+    CryptoManagerHostDisable,
+    CryptoManagerHostEnable,
+    CryptoManagerHostPrepare,
+    GetCryptoKeyStatus,
+    KeysAdded,
+    KeysRemoved,
+    KeyStatus,
+    KeyStatusList,
+    RemoveKeys,
+    SetProviders,
+)
+from protocol.messages.host.session import (
+    Command,
+    Done,
+    HostState,
+    HostSummary,
+    OpenSession,
+    ProviderRef,
+    QueryHost,
+    SessionOpened,
+    VmSummary,
+)
+from protocol.messages.host.vms import (
+    GuestAnswer,
+    GuestChallenge,
+    GuestWrite,
+    HostCreateVm,
+    HostDestroyVm,
+    HostPowerOffVm,
+    HostPowerOnVm,
+    HostRegisterVm,
+    HostUnregisterVm,
+    ReconfigureVm,
+    VmState,
+)
+
+__all__ = [
+    "RESULT_BYTES",
+    "STATUS_BYTES",
+    "AddKeys",
+    "ChangeHostKey",
+    "Command",
+    "CryptoKeyResult",
+    "CryptoManagerHostDisable",
+    "CryptoManagerHostEnable",
+    "CryptoManagerHostPrepare",
+    "Done",
+    "Esxcli",
+    "EsxcliResult",
+    "GetCryptoKeyStatus",
+    "GuestAnswer",
+    "GuestChallenge",
+    "GuestWrite",
+    "HostCreateVm",
+    "HostDestroyVm",
+    "HostPowerOffVm",
+    "HostPowerOnVm",
+    "HostRegisterVm",
+    "HostState",
+    "HostSummary",
+    "HostUnregisterVm",
+    "KeyStatus",
+    "KeyStatusList",
+    "KeysAdded",
+    "KeysRemoved",
+    "OpenSession",
+    "ProviderRef",
+    "QueryHost",
+    "ReconfigureVm",
+    "RemoveKeys",
+    "SaveConfiguration",
+    "SessionOpened",
+    "SetProviders",
+    "VmState",
+    "VmSummary",
+]

@@ -1,0 +1,120 @@
+"""The crypto manager of a host: its mode, its host key, its key cache, its key providers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from protocol.messages.base import Reply, Request, Sealed
+from protocol.messages.host.session import Command, Done, ProviderRef
+from protocol.terms import CryptoKeyId, KeyKind
+
+
+class CryptoManagerHostPrepare(Command[Done], frozen=True, kw_only=True):
+    """incapable -> prepared; no change when prepared or safe."""
+
+
+class CryptoManagerHostEnable(Command[Done], frozen=True, kw_only=True):
+    """prepared -> safe with this host key. ``AlreadyExists`` when safe with another one."""
+
+    key: CryptoKeyId
+    material: Sealed
+
+
+class ChangeHostKey(Command[Done], frozen=True, kw_only=True):
+    """ChangeKey_Task: safe -> safe with a new host key; ``InvalidState`` when not safe."""
+
+    key: CryptoKeyId
+    material: Sealed
+
+
+class CryptoManagerHostDisable(Command[Done], frozen=True, kw_only=True):
+    """safe -> pendingIncapable until the reboot; refused while encrypted VMs are there."""
+
+
+class AddKeys(Command["KeysAdded"], frozen=True, kw_only=True):
+    """Put keys into the cache (and the store when persistence is on: saved before the reply).
+
+    ``keys`` and ``material`` correspond by position; as many as the answer has room for
+    (``RESULT_BYTES`` each beyond their ids), else ``ResponseTooLarge`` and no change.
+    ``kind`` is what all of them are for; a key that the host has already keeps its own.
+    """
+
+    keys: tuple[CryptoKeyId, ...]
+    material: Sealed
+    kind: KeyKind = KeyKind.VM
+
+
+RESULT_BYTES: Final = 128
+"""What one key weighs in an answer beyond its id: flags, a reason, a fault; or a sealed value."""
+
+
+class CryptoKeyResult(msgspec.Struct, frozen=True, kw_only=True):
+    """vim25 CryptoKeyResult: ``fault`` is ``AlreadyExists`` for a key it had (no change)."""
+
+    key: CryptoKeyId
+    success: bool
+    reason: str = ""
+    fault: str = ""
+
+
+class KeysAdded(Reply, frozen=True, kw_only=True):
+    """One result per key, in the order of ``AddKeys.keys``."""
+
+    results: tuple[CryptoKeyResult, ...]
+
+
+class RemoveKeys(Command["KeysRemoved"], frozen=True, kw_only=True):
+    """Drop keys from the cache and, by ``store_follows_cache``, from the store.
+
+    As many as the answer has room for (``RESULT_BYTES`` each beyond their ids), else
+    ``ResponseTooLarge`` and no change.
+    """
+
+    keys: tuple[CryptoKeyId, ...]
+
+
+class KeysRemoved(Reply, frozen=True, kw_only=True):
+    """One result per key, in the order of ``RemoveKeys.keys``.
+
+    A key that was not cached is a success with a ``reason``.
+    """
+
+    results: tuple[CryptoKeyResult, ...]
+
+
+class GetCryptoKeyStatus(Request["KeyStatusList"], frozen=True, kw_only=True):
+    """Whether keys are in the key cache; all cached keys, by id, when none are named.
+
+    ``after``: of all cached keys, those after this id. Named keys are as many as the answer has
+    room for (``STATUS_BYTES`` each beyond their ids), else ``ResponseTooLarge``.
+    """
+
+    keys: tuple[CryptoKeyId, ...] = ()
+    after: CryptoKeyId | None = None
+
+
+STATUS_BYTES: Final = 32
+"""What one key weighs in ``KeyStatusList`` beyond its id."""
+
+
+class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """vim25 KeyStatus; ``present`` means *in the host key cache*."""
+
+    key: CryptoKeyId
+    present: bool
+    stored: bool = False  # in the persisted store (the lab's addition)
+
+
+class KeyStatusList(Reply, frozen=True, kw_only=True):
+    """Named keys in the order asked; ``more`` of all cached keys are after the last one."""
+
+    keys: tuple[KeyStatus, ...]
+    more: bool = False
+
+
+class SetProviders(Command[Done], frozen=True, kw_only=True):
+    """The whole list of key providers of this host; saved before the reply."""
+
+    providers: tuple[ProviderRef, ...]

@@ -1,0 +1,104 @@
+"""Commands in a session of vCenter, and the view of itself that a host answers with."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Generic, TypeVar
+
+import msgspec
+
+from protocol.messages.base import Repeat, Reply, Request
+from protocol.terms import (
+    CryptoKeyId,
+    HostCryptoState,
+    ManagementType,
+    NodeName,
+    PowerState,
+    ProtectionMode,
+    ProviderId,
+    VmConnectionState,
+    VmCryptoState,
+    VmName,
+)
+
+R = TypeVar("R", covariant=True)
+
+
+class Command(Request[R], Generic[R], frozen=True, kw_only=True):
+    """A numbered command of a session; ``session`` empty and 0 from the local administrator."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    session: str = ""
+    number: int = 0
+
+
+class ProviderRef(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host knows of a key provider: its name and who manages it."""
+
+    provider_id: ProviderId
+    management_type: ManagementType
+
+
+class VmSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered VM as its host sees it. ``missing`` keys are why it is locked."""
+
+    vm: VmName
+    power: PowerState
+    crypto: VmCryptoState | None = None
+    connection: VmConnectionState = VmConnectionState.CONNECTED
+    keys: tuple[CryptoKeyId, ...] = ()
+    missing: tuple[CryptoKeyId, ...] = ()
+    wanted: PowerState = PowerState.OFF  # last accepted power command
+
+
+class HostSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A host's own view of itself.
+
+    ``vms`` are by name; ``more_vms``: those after the last one did not fit into the message, and
+    ``QueryHost(after=...)`` has them.
+    """
+
+    host: NodeName
+    boot: int
+    version: str
+    crypto_state: HostCryptoState
+    crypto_key_id: CryptoKeyId | None = None  # configured host key, present or not
+    tpm_present: bool = False
+    protection_mode: ProtectionMode = ProtectionMode.NONE
+    key_persistence: bool = False
+    cached_keys: int = 0
+    stored_keys: int = 0
+    providers: tuple[ProviderRef, ...] = ()
+    vms: tuple[VmSummary, ...] = ()
+    more_vms: bool = False
+    session: str = ""  # in force, empty when vCenter has none
+    recovery_id: str = ""
+
+
+class OpenSession(Request["SessionOpened"], frozen=True, kw_only=True):
+    """vCenter takes command: every earlier session of this host is over when it is answered."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    session: str
+    vcenter_boot: int
+
+
+class SessionOpened(Reply, frozen=True, kw_only=True):
+    """The session is in force; with the host's view, or the first page of it."""
+
+    summary: HostSummary
+
+
+class QueryHost(Request["HostState"], frozen=True, kw_only=True):
+    """The host's view of itself, with its VMs after ``after``; also vCenter's heartbeat."""
+
+    after: VmName = VmName("")
+
+
+class HostState(Reply, frozen=True, kw_only=True):
+    """The host's view as it is now, with as many VMs as fit into the answer."""
+
+    summary: HostSummary
+
+
+class Done(Reply, frozen=True, kw_only=True):
+    """It is so, durably where the message says so."""

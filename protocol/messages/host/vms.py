@@ -1,0 +1,101 @@
+"""Virtual machines of a host, and their guests."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from protocol.messages.base import Repeat, Reply, Request
+from protocol.messages.host.session import Command, Done, VmSummary
+from protocol.terms import CryptoKeyId, ProviderId, VmName
+
+
+class HostCreateVm(Command["VmState"], frozen=True, kw_only=True):
+    """Make and register an unencrypted VM of ``blocks`` blocks of 4,096 bytes.
+
+    No change when this host has registered one of that name already.
+    """
+
+    vm: VmName
+    blocks: int = 64
+
+
+class HostRegisterVm(Command["VmState"], frozen=True, kw_only=True):
+    """Register the VM whose files lie on the datastore; saved before the reply."""
+
+    vm: VmName
+
+
+class HostUnregisterVm(Command[Done], frozen=True, kw_only=True):
+    """Take it out of this host's inventory; its files stay. Refused while it runs."""
+
+    vm: VmName
+
+
+class HostDestroyVm(Command[Done], frozen=True, kw_only=True):
+    """Unregister and delete the files. Refused while it runs."""
+
+    vm: VmName
+
+
+class ReconfigureVm(Command["VmState"], frozen=True, kw_only=True):
+    """CryptoSpecEncrypt: new DEKs under this KEK, data rewritten, VM powered off.
+
+    ``key`` None: the host makes the key itself, with ``provider``, whose keys are born on hosts
+    (KEY-02); its answer names the key, and a repeat is no change. ``NotAvailable`` from a host that
+    has no such provider.
+
+    ``EncryptionKeyRequired`` if the key is not cached, ``InvalidState`` if encrypted already
+    with another key or the host is not safe; no change if encrypted with this key.
+    """
+
+    vm: VmName
+    key: CryptoKeyId | None = None
+    provider: ProviderId | None = None
+
+
+class HostPowerOnVm(Command["VmState"], frozen=True, kw_only=True):
+    """Power on; ``EncryptionKeyRequired`` names the keys no means of this host can find."""
+
+    vm: VmName
+
+
+class HostPowerOffVm(Command["VmState"], frozen=True, kw_only=True):
+    """Power off at once, without the guest; that this is wanted is remembered in any case."""
+
+    vm: VmName
+
+
+class VmState(Reply, frozen=True, kw_only=True):
+    """The VM after the command."""
+
+    summary: VmSummary
+
+
+class GuestWrite(Request["GuestAnswer"], frozen=True, kw_only=True):
+    """The guest fills its disk with blocks made from ``marker`` (running VM only)."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+    marker: bytes
+
+
+class GuestChallenge(Request["GuestAnswer"], frozen=True, kw_only=True):
+    """Read these blocks from the datastore now and digest them with the nonce.
+
+    Then one block is rewritten with its next generation and read back.
+    """
+
+    vm: VmName
+    nonce: bytes
+    blocks: tuple[int, ...]
+
+
+class GuestAnswer(Reply, frozen=True, kw_only=True):
+    """``digest`` = SHA-256 of nonce and each block's content, in the order asked.
+
+    ``rewritten`` is the block whose generation went from ``generation - 1`` to ``generation``.
+    """
+
+    digest: bytes
+    rewritten: int = -1
+    generation: int = 0
