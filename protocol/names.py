@@ -60,6 +60,11 @@ _LOWER: Final = re.compile(r"[a-z0-9](-?[a-z0-9])*")
 _LOWER_TEXT: Final = "lower-case letters, digits and single hyphens between them"
 _ANY_CASE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ANY_CASE_TEXT: Final = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
+_FREE: Final = re.compile(r"(?![ .-])[ -.0-\[\]-~]+(?<![ .])")  # printable ASCII
+_FREE_TEXT: Final = (
+    "letters, digits, spaces and signs of ASCII except '/' and '\\', "
+    "no space or '.' at either end, no '-' at the beginning"
+)
 _SELECTING: Final = frozenset({"all"})
 
 LAB: Final = NameRule("lab name", _LOWER_TEXT, _LOWER, 40)
@@ -69,7 +74,7 @@ SITE: Final = NameRule("site name", _LOWER_TEXT, _LOWER, 48)
 CLUSTER: Final = NameRule("cluster name", _ANY_CASE_TEXT, _ANY_CASE, 80)
 DATASTORE: Final = NameRule("datastore name", _ANY_CASE_TEXT, _ANY_CASE, 100)
 PROVIDER: Final = NameRule("name of a key provider", _ANY_CASE_TEXT, _ANY_CASE, 128)
-VM: Final = NameRule("VM name", _ANY_CASE_TEXT, _ANY_CASE, 80, _SELECTING)
+VM: Final = NameRule("VM name", _FREE_TEXT, _FREE, 80, _SELECTING)
 EXPERIMENT: Final = NameRule("name of an experiment", _LOWER_TEXT, _LOWER, 60)
 FAULT: Final = NameRule("id of a fault", _LOWER_TEXT, _LOWER, 60)
 RUN: Final = NameRule("name of a run", _ANY_CASE_TEXT, _ANY_CASE, 120)
