@@ -15,11 +15,14 @@ class VcenterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     ``passes_at_once``: hosts that are looked after at the same time in a storm (BOOT-03).
 
+    ``shares_at_once``: hosts that are sent new keys of their cluster at the same time (STD-12).
+
     ``keys_at_once``: keys in one ``GetKeys`` and one ``AddKeys``; the messages allow 256.
     """
 
     version: str = "8.0U3"
     passes_at_once: int = 8
+    shares_at_once: int = 16
     keys_at_once: int = 256
 
 
@@ -29,6 +32,8 @@ def vcenter_config(values: Mapping[str, Any]) -> VcenterConfig:
         made = msgspec.convert(dict(values), VcenterConfig)
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"vCenter: {error}") from None
-    if made.passes_at_once < 1 or not 1 <= made.keys_at_once <= 256:
-        raise InvalidArgument("vCenter: passes_at_once is 1 or more, keys_at_once 1 to 256")
+    if min(made.passes_at_once, made.shares_at_once) < 1 or not 1 <= made.keys_at_once <= 256:
+        raise InvalidArgument(
+            "vCenter: passes_at_once and shares_at_once are 1 or more, keys_at_once 1 to 256"
+        )
     return made

@@ -50,6 +50,17 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
             rule="C15",
         ),
     ] = 0.0
+    key_gather_s: Annotated[
+        float,
+        knob(
+            "New keys for the other hosts of a cluster wait that long for more of them, and are "
+            "sent together.",
+            unit=SECONDS,
+            least=0,
+            most=60,
+            rule="STD-12",
+        ),
+    ] = 1.0
     failover_on_missing: Annotated[
         bool,
         knob("A key that one key server does not have is asked of the next.", rule="C22"),

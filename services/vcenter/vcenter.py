@@ -18,6 +18,7 @@ from services.vcenter.hosts.pass_queue import PassQueue
 from services.vcenter.hosts.reconciliation import Reconciliation
 from services.vcenter.hosts.remediation import Remediation
 from services.vcenter.hosts.sessions import HostSessions
+from services.vcenter.hosts.sharing import KeySharing
 from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.placement import Placement
@@ -53,6 +54,7 @@ class VCenter:
             delivery,
             self._once,
         )
+        self.sharing = KeySharing(node, ports.clock, config, self.passes, delivery)
         self.reconciliation = Reconciliation(node, repair, self.sessions, self.passes)
         self.placement = Placement(self.inventory, self.sessions)
         self._health = HealthChecks(
@@ -65,6 +67,7 @@ class VCenter:
         for name in self.inventory.hosts:
             self.sessions.add(name).start()
         self.remediation.start()
+        self.sharing.start()
         self.reconciliation.start()
         self._health.start()
 
@@ -76,6 +79,7 @@ class VCenter:
         self.sessions.remove(name)
         self.passes.forget(name)
         self.remediation.forget(name)
+        self.sharing.forget(name)
         self._once.forget(name)
 
     # ---- finding ----------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Keys on their way to one host: fetched from their provider, sent with ``AddKeys``.
 
-Key values live in the local variables of ``supply`` and ``deliver`` and end with them (STD-15).
+Key values live in the local variables of ``supply`` and ``deliver`` and end with them (STD-15);
+those of new keys wait in ``sharing`` for a moment before.
 Lists are cut into pages that fit into a message; each key is answered for on its own.
 """
 

@@ -20,7 +20,6 @@ from typing import assert_never
 
 from protocol.errors import HostUnreachable, NotAvailable, ProductError
 from protocol.messages.host import ProviderRef, SetProviders
-from protocol.secret import KeyMaterial
 from protocol.terms import (
     CryptoKeyId,
     HostCryptoState,
@@ -187,16 +186,6 @@ class Remediation:
             return await self._host_keys.make_safe(
                 session, needed=True, fresh=True, fallback=fallback
             )
-
-    async def share(self, session: HostSession, key: CryptoKeyId, material: KeyMaterial) -> None:
-        """A new key for one more host of the cluster; in the background, nobody waits (STD-12)."""
-        try:
-            refused = await self._delivery.deliver(session, [(key, material)])
-        except ProductError:
-            self._passes.cut_short(session.host)
-            return
-        if refused:
-            self._passes.want(session.host)
 
     def forget(self, host: NodeName) -> None:
         """The host left the inventory; a pass that is under way ends by itself."""

@@ -3,7 +3,7 @@
 1. the client's ``EncryptVm``
 2. the host is made safe, if it is not (HEM-01); then the provider makes a new KEK, of
    which vCenter records only key id and provider
-3. the KEK goes to the host in charge, and to every other host of its cluster meanwhile
+3. the KEK goes to the host in charge, and soon to every other host of its cluster
 4. the host makes DEKs, wraps them, and writes them with the object
 
 With a provider whose keys are born on hosts (trusted, native) steps 2 and 3 make no key: the host
@@ -191,15 +191,14 @@ async def _value_of(vc: VCenter, key: CryptoKeyId) -> KeyMaterial:
 async def _give_key(
     vc: VCenter, session: HostSession, row: VmRow, key: CryptoKeyId, material: KeyMaterial
 ) -> list[HostSession]:
-    """Step 3: the host in charge, and the others in the background (STD-12).
+    """Step 3: the host in charge, and the others soon afterwards (STD-12).
 
     Returns those that are not safe yet: they get host key and keys by a pass of their own.
     """
     later: list[HostSession] = []
     for other in _others(vc, row, session):
         if other.summary is not None and other.summary.crypto_state is HostCryptoState.SAFE:
-            work = vc.remediation.share(other, key, material)
-            vc.node.background(f"{other.host}:share", work)
+            vc.sharing.give(other, key, material)
         else:
             later.append(other)
     added = await session.command(AddKeys(keys=(key,), material=Sealed.of(material)))

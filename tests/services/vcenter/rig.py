@@ -202,7 +202,7 @@ class Rig:
         self.do(CreateVm(operation_id=self.operation(), vm=name, cluster=CLUSTER, host=host))
         if encrypted:
             self.do(EncryptVm(operation_id=self.operation(), vm=name))
-            self.sleep(1)  # the other hosts of the cluster get the key meanwhile
+            self.sleep(2)  # the other hosts of the cluster get the key meanwhile
         return self.vm_info(name)
 
     def up(self, *hosts: NodeName) -> None:

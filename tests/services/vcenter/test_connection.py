@@ -452,6 +452,7 @@ def test_three_heartbeats_without_an_answer_and_not_two_or_four_end_a_session(ri
 
 def test_a_host_that_holds_another_session_is_connected_anew(rig: Rig) -> None:
     rig.up(A)
+    rig.sleep(5)  # the pass that comes with a session is over, and no heartbeat is due
     host, session = rig.services[A], rig.vcenter.sessions.usable(A)
     assert isinstance(host, ScriptedHost)
     mine, whole = host.guard.session, host.summary

@@ -67,12 +67,55 @@ def test_the_other_hosts_get_the_key_without_being_waited_for(rig: Rig) -> None:
     rig.vm(VM2, encrypted=False)
     key = rig.do(EncryptVm(operation_id="op", vm=VM2)).key
     assert rig.loop.time() - before < 1, "nobody waits for a host that is cut off"
-    rig.sleep(1)
+    rig.sleep(2)
     assert key in rig.hosts[B].cache
     assert key not in rig.hosts[C].cache
     rig.heal()
     rig.sleep(60)
     assert key in rig.hosts[C].cache
+
+
+def test_keys_made_together_reach_every_other_host_together(rig: Rig) -> None:
+    """A message for each key and host would grow with the square of a cluster."""
+    rig.up(A, B, C)
+    rig.vm()
+    names = [VmName(f"vm-{number:02}") for number in range(2, 22)]
+    for name in names:
+        rig.vm(name, encrypted=False)
+
+    async def all_of_them() -> None:
+        async with asyncio.TaskGroup() as group:
+            for name in names:
+                group.create_task(rig.ask(EncryptVm(operation_id=f"encrypt {name}", vm=name)))
+
+    rig.sleep(5)
+    before = len(rig.sent)
+    rig.run(all_of_them())
+    rig.sleep(3)
+    sent = [host for _, host, name in rig.requests(before) if name == AddKeys.__name__]
+    assert sent.count(A) == len(names), "the host in charge has each before its VM is encrypted"
+    assert 1 <= sent.count(B) <= 3 and 1 <= sent.count(C) <= 3
+    keys = {rig.key_of(name) for name in names}
+    assert keys <= set(rig.hosts[B].cache) and keys <= set(rig.hosts[C].cache)
+    rig.healthy()
+
+
+def test_a_silent_host_does_not_keep_new_keys_from_the_others() -> None:
+    rig = Rig(config={"shares_at_once": 1}, key_gather_s=5)
+    rig.up(A, B, C)
+    rig.vm()
+    rig.vm(VM2, encrypted=False)
+    rig.cut((VCENTER, B))
+    key = rig.do(EncryptVm(operation_id="op", vm=VM2)).key
+    rig.sleep(4)
+    assert key not in rig.hosts[C].cache, "it is gathered"
+    rig.sleep(60)
+    assert key in rig.hosts[C].cache and key not in rig.hosts[B].cache
+    rig.heal()
+    rig.sleep(60)
+    assert key in rig.hosts[B].cache
+    rig.healthy()
+    rig.close()
 
 
 def test_a_host_that_was_too_busy_for_a_shared_key_gets_it_at_its_next_heartbeat(rig: Rig) -> None:

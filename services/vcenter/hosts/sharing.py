@@ -1,0 +1,106 @@
+"""New keys on their way to the other hosts of a cluster (STD-12), gathered for each host.
+
+A key and a host are not a message: a cluster of n hosts that encrypts n VMs would send n². The
+first key for a host begins a wait of ``key_gather_s``; what comes meanwhile, and until a sender is
+free, goes along in one ``AddKeys``, which the host saves once. Nobody waits for it, and nothing is
+promised: what does not arrive is made up for by the host's next pass of step B8.
+
+The values of these keys, and of no others, are in vCenter's memory between their making and their
+sending (STD-15).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from protocol.errors import ProductError
+from protocol.messages.host import RESULT_BYTES
+from protocol.messages.pages import pages
+from protocol.secret import KeyMaterial
+from protocol.terms import CryptoKeyId, NodeName
+from services.runtime.ports import Clock
+from services.vcenter.config import VcenterConfig
+from services.vcenter.hosts.delivery import KeyDelivery
+from services.vcenter.hosts.pass_queue import PassQueue
+from services.vcenter.hosts.session import HostSession
+from services.vcenter.knobs import VcenterNode
+
+
+@dataclass
+class _Gathered:
+    """What waits for one host; ``due`` in lab seconds of the monotonic clock."""
+
+    session: HostSession
+    due: float
+    values: dict[CryptoKeyId, KeyMaterial] = field(default_factory=dict)
+
+
+class KeySharing:
+    """Gathers and sends; ``config.shares_at_once`` hosts at the same time."""
+
+    def __init__(
+        self,
+        node: VcenterNode,
+        clock: Clock,
+        config: VcenterConfig,
+        passes: PassQueue,
+        delivery: KeyDelivery,
+    ) -> None:
+        self._node, self._clock, self._config = node, clock, config
+        self._passes, self._delivery = passes, delivery
+        self._waiting: dict[NodeName, _Gathered] = {}  # in order of ``due``
+        self._sending: set[NodeName] = set()
+        self._change = asyncio.Event()
+
+    def start(self) -> None:
+        """Send what is given, from now on."""
+        for number in range(self._config.shares_at_once):
+            self._node.background(f"sharing:{number}", self._serve())
+
+    def give(self, session: HostSession, key: CryptoKeyId, material: KeyMaterial) -> None:
+        """A new key for one more host; it is sent soon, and nobody waits."""
+        waiting = self._waiting.get(session.host)
+        if waiting is None:
+            due = self._clock.monotonic() + self._node.knobs.key_gather_s
+            waiting = self._waiting[session.host] = _Gathered(session, due)
+            self._change.set()
+        waiting.values[key] = material
+
+    def forget(self, host: NodeName) -> None:
+        """The host left the inventory; what waits for it is dropped."""
+        self._waiting.pop(host, None)
+
+    async def _serve(self) -> None:
+        while True:
+            host = await self._next()
+            await self._send(host)
+            self._sending.discard(host)
+            self._change.set()  # more may have come for it meanwhile
+
+    async def _next(self) -> NodeName:
+        """The first host that is due and to which nothing is being sent."""
+        while True:
+            ready = next((h for h in self._waiting if h not in self._sending), None)
+            if ready is None:
+                self._change.clear()
+                await self._change.wait()
+                continue
+            wait_s = self._waiting[ready].due - self._clock.monotonic()
+            if wait_s <= 0:
+                self._sending.add(ready)
+                return ready
+            await self._clock.sleep(wait_s)
+
+    async def _send(self, host: NodeName) -> None:
+        """What is there for this host now, in one message, or in as many as it needs."""
+        gathered = self._waiting.pop(host)
+        most = self._config.keys_at_once
+        try:
+            for page in pages(gathered.values, extra=RESULT_BYTES, at_most=most):
+                values = [(key, gathered.values[key]) for key in page]
+                if await self._delivery.deliver(gathered.session, values):
+                    self._passes.want(host)
+        except ProductError:
+            self._waiting.pop(host, None)  # its pass brings these too
+            self._passes.cut_short(host)
