@@ -16,8 +16,8 @@ class HostChanged(Request[Done], frozen=True, kw_only=True):
 
     A host rings when it has booted or lost its session (step B8), when it cannot find keys of
     a VM by itself (step 5 of resolving), and when VMs changed without vCenter's command. What
-    has changed is in the view that vCenter then asks for; ``boot`` is the life of the host that
-    rings, so that a late ring of an earlier life is told from a new one.
+    has changed is in the view that vCenter then asks for. ``boot`` is the life of the host that
+    rings: of the next one vCenter connects anew without a look; it is no evidence of anything.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE

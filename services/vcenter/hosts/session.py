@@ -105,7 +105,7 @@ class HostSession:
         self._flying = 0  # commands sent and not answered
         self._activity = 0  # counts their sends and their ends
         self._view_activity = -1  # the count when the latest view came
-        self._boot_rung = 0  # latest boot in which the host rang
+        self._boot_believed = 0  # the latest next life of which a ring was believed
         self._rings, self._rings_answered = 0, 0
         self._misses = 0
         self._failures = 0
@@ -198,8 +198,6 @@ class HostSession:
                 within_s=self._within_s,
             )
             summary = await self._whole_view(opened.summary)
-            if summary.boot < self._boot_rung:
-                raise NotConnected(f"{self.host} has booted meanwhile")
             self._commands = SessionCommands(name)
             self._state = HostConnectionState.CONNECTED
             self._misses = self._failures = 0
@@ -209,7 +207,7 @@ class HostSession:
         self._owner.opened(self)
 
     async def _try_to_connect(self) -> None:
-        rung_in = self._boot_rung
+        rings = self._rings
         try:
             await self.connect()
         except ProductError as error:
@@ -218,20 +216,22 @@ class HostSession:
             pause_s = pause_s_after(self._failures, self._node.knobs.heartbeat_s)
             spread = self._owner.rng.stream("vcenter.reconnect").uniform(0.5, 1.0)
             self._not_before = self._clock.monotonic() + pause_s * spread
-            if self._boot_rung != rung_in:  # it booted while its earlier life was asked
+            if self._rings != rings:  # it booted while its earlier life was asked
                 self._not_before = 0.0
                 self._heartbeats.tick_now()
 
     def rang(self, boot: int) -> None:
         """HostChanged: connect if the host has booted since, else look at it soon.
 
-        The ring of an earlier boot, come late, is ignored.
+        A ring is a reason to look and no evidence. Of the life that follows the known one it is
+        believed once, which saves the look; any other is looked into, and the host's own answer
+        says whether it must be connected anew. So neither a late ring nor a false one shuts out
+        a host.
         """
-        if boot < self._boot_rung:
-            return
-        self._boot_rung = boot
         self._rings += 1
-        if not self.connected or boot != self.boot:
+        believed = boot == self.boot + 1 and boot != self._boot_believed
+        if not self.connected or believed:
+            self._boot_believed = boot
             self._end("the host asks to be connected")
         else:
             self._heartbeats.tick_now()

@@ -267,8 +267,28 @@ def test_a_host_that_rings_is_looked_at_and_disturbed_only_if_need_be(rig: Rig) 
     assert rig.vm_info().power is PowerState.ON
     ring(rig, boot=0)  # an earlier life's, late
     rig.sleep(0.1)
-    assert [name for _, to, name in rig.requests(before) if to == A] == ["QueryHost"]
+    assert [name for _, to, name in rig.requests(before) if to == A] == ["QueryHost"] * 2
     assert session(rig) == now
+
+
+@pytest.mark.parametrize("boot", [2, 3, 10**7])
+def test_a_ring_that_names_a_life_the_host_does_not_live_shuts_nobody_out(
+    rig: Rig, boot: int
+) -> None:
+    """What a ring says is a reason to look; which life the host lives, its own answer says."""
+    rig.up(A)
+    rig.vm()
+    opened = len([name for _, _, name in rig.requests(0) if name == "OpenSession"])
+    for _ in range(5):
+        ring(rig, boot=boot)
+        rig.sleep(0.1)
+    now = len([name for _, _, name in rig.requests(0) if name == "OpenSession"])
+    assert now - opened <= 1, "each lie costs a session"
+    assert rig.host_info(A).connection is S.CONNECTED
+    rig.reboot(A)
+    rig.sleep(5)
+    assert rig.host_info(A).connection is S.CONNECTED
+    assert rig.key_of() in rig.hosts[A].cache
 
 
 def test_a_host_that_rings_for_a_key_gets_it_even_for_a_vm_that_is_marked(rig: Rig) -> None:
