@@ -5,7 +5,7 @@ only what is addressed to it (``l.*.<me>.>``); the tap hears all and says nothin
 
 Control broker (never faulted)::
 
-    ctl.supervisor.<sender>.<Message>       to the supervisor
+    ctl.supervisor.<sender>.<Message>       to the supervisor; only the CLI may
     ctl.agent.<agent>.<sender>.<Message>    to an agent; only the supervisor may
     ctl.inbox.<requester>.<responder>.<client>.<token>
                                             replies; an agent replies to the supervisor only
@@ -28,6 +28,13 @@ from protocol.terms import NodeName
 
 CONTROL_SIZE_LIMIT = 4 * 1024 * 1024  # bytes of one message on the control broker
 _LOG_BYTES = 1024 * 1024
+
+
+def may_ask(sender: str, to: str) -> bool:
+    """Whether ``sender`` may send requests to ``to`` on the control broker."""
+    return (sender, to) == (CLI, SUPERVISOR) or (
+        sender == SUPERVISOR and to not in (SUPERVISOR, CLI, TAP)
+    )
 
 
 class BrokerKind(StrEnum):
@@ -72,20 +79,24 @@ def tap_user(nkey: str) -> BrokerUser:
 
 
 def control_user(name: str, nkey: str) -> BrokerUser:
-    """The supervisor may do everything; the CLI asks and listens; an agent serves and tells."""
+    """The supervisor may do everything; the CLI asks and listens; an agent serves and tells.
+
+    An agent asks nobody anything: with the identity of one process of a lab, its other processes
+    cannot be commanded.
+    """
     probe = f"ctl.probe.{name}.>"
-    asks = f"ctl.supervisor.{name}.>"
     inbox = f"ctl.inbox.{name}.>"
     if name == SUPERVISOR:
         return BrokerUser(nkey, ("ctl.>",), ("ctl.>",))
     if name == CLI:
+        asks = f"ctl.supervisor.{name}.>"
         return BrokerUser(nkey, (asks, probe), (inbox, "ctl.event.>", probe))
     if name == TAP:
         raise ValueError("the tap belongs to the data broker")
     return BrokerUser(
         nkey,
-        (asks, f"ctl.event.{name}.>", f"ctl.inbox.{SUPERVISOR}.{name}.>", probe),
-        (f"ctl.agent.{name}.>", inbox, probe),
+        (f"ctl.event.{name}.>", f"ctl.inbox.{SUPERVISOR}.{name}.>", probe),
+        (f"ctl.agent.{name}.>", probe),
     )
 
 

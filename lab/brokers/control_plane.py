@@ -16,8 +16,8 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
-from lab.brokers.configuration import CONTROL_SIZE_LIMIT
-from lab.brokers.identities import SUPERVISOR, control_name
+from lab.brokers.configuration import CONTROL_SIZE_LIMIT, may_ask
+from lab.brokers.identities import CLI, SUPERVISOR, control_name
 from protocol.codec import decode_envelope, decode_message
 from protocol.errors import Internal, Malformed, NotAvailable, NotSent, ProductError, Refused
 from protocol.messages.base import Event, Reply, Request, reply_type
@@ -59,11 +59,12 @@ class ControlClient:
         self.counts: Counter[str] = Counter()
         self._client = os.urandom(8).hex()
         probe = f"ctl.probe.{name}.{self._client}"
+        inbox = f"ctl.inbox.{name}.*.{self._client}.>"
         self._connection = BrokerConnection(
             url,
             seed,
             name=f"{name}/{self._client[:6]}",
-            subjects=(f"ctl.inbox.{name}.*.{self._client}.>", probe),
+            subjects=(inbox, probe) if name in (CLI, SUPERVISOR) else (probe,),
             probe=probe,
             options=options,
         )
@@ -105,8 +106,9 @@ class ControlClient:
         self._up.set()  # who waits for the link must see that there will be none
 
     async def request(self, to: str, message: Request[R], *, within_s: float) -> R:
-        """Ask the supervisor or an agent; wait for the reply for ``within_s`` real seconds.
+        """Ask, and wait for the reply for ``within_s`` real seconds.
 
+        The CLI may ask the supervisor, and the supervisor an agent; nobody may ask anybody else.
         While the link is being dialled again the call waits. Raises ``NotSent`` and ``Refused``
         (nobody of that name is there), ``TimedOut`` and ``Disconnected`` (it may have
         happened), or the error the other side answered with.
@@ -183,6 +185,9 @@ class ControlClient:
             return
         asked = self._serving.admit(sender, name, reply_to, payload)
         if asked is None:
+            return
+        if not may_ask(sender, self.name):
+            self.counts["forged"] += 1  # the broker lets nobody come this far
             return
         if not reply_to.startswith(f"ctl.inbox.{sender}.{self.name}."):
             self.counts["forged"] += 1  # its answer would go to another

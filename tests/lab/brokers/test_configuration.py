@@ -13,6 +13,7 @@ from lab.brokers.configuration import (
     BrokerPlace,
     BrokerUser,
     control_user,
+    may_ask,
     node_user,
     render,
     tap_user,
@@ -76,3 +77,18 @@ def test_nothing_to_say_is_a_denial_and_not_an_empty_list_that_allows_all() -> N
 def test_the_tap_has_no_place_on_the_control_broker() -> None:
     with pytest.raises(ValueError, match="data broker"):
         control_user("tap", _nkey(1))
+
+
+@pytest.mark.parametrize("sender", ["cli", "supervisor", "tap", "agent-1", "agent-2"])
+def test_the_cli_asks_the_supervisor_and_the_supervisor_the_agents_and_nobody_else_anybody(
+    sender: str,
+) -> None:
+    """Said twice: to the broker, and to the end that serves."""
+    asked = {to for to in ("cli", "supervisor", "tap", "agent-1", "agent-2") if may_ask(sender, to)}
+    expected = {"cli": {"supervisor"}, "supervisor": {"agent-1", "agent-2"}}
+    assert asked == expected.get(sender, set())
+    if sender not in ("tap", "supervisor"):
+        publish = control_user(sender, _nkey(1)).publish
+        assert [s for s in publish if s.startswith(("ctl.supervisor.", "ctl.agent."))] == [
+            f"ctl.{to}.{sender}.>" for to in sorted(asked)
+        ]

@@ -98,7 +98,7 @@ async def test_a_request_has_its_reply_with_its_type(connect: Connect) -> None:
     assert await supervisor.request(AGENT, ListNodes(), within_s=LONG) == NodeList(nodes=())
 
 
-async def test_the_cli_and_an_agent_ask_the_supervisor_and_each_hears_only_its_own(
+async def test_two_clients_of_one_name_ask_the_supervisor_and_each_hears_only_its_own(
     connect: Connect,
 ) -> None:
     supervisor = await connect(SUPERVISOR)
@@ -107,7 +107,7 @@ async def test_the_cli_and_an_agent_ask_the_supervisor_and_each_hears_only_its_o
         return Answer(name=f"{sender}:{message.name}")
 
     await ControlServer(supervisor).serve({Ask: ask})
-    clients = [await connect(name) for name in (CLI, CLI, AGENT)]
+    clients = [await connect(name) for name in (CLI, CLI, CLI)]
 
     async def one(client: ControlClient, n: int) -> str:
         message = Ask(node=NodeName("a"), name=f"{n}", body=NIL, within_s=1.0)
@@ -227,6 +227,9 @@ async def test_events_come_in_order_with_a_proven_sender(connect: Connect) -> No
         "ctl.agent.agent-1.supervisor.PowerOn",
         "ctl.event.agent-2.NodeRecord",
         "ctl.inbox.cli.agent-1.x.1",
+        "ctl.supervisor.agent-1.RunCommand",
+        "ctl.supervisor.cli.RunCommand",
+        "ctl.agent.agent-2.agent-1.PowerOffNode",
         "ctl.inbox.supervisor.agent-2.x.1",
         "l.a.b.q.Ping",
     ],
@@ -280,25 +283,25 @@ async def test_bytes_that_are_none_and_forged_replies_are_counted_and_dropped(
         return NodeList(nodes=())
 
     await ControlServer(supervisor).serve({ListNodes: seen})
-    wire = _raw(broker, identities, AGENT)
-    await wire.open(ControlClient(broker.url, "", AGENT))
+    wire = _raw(broker, identities, CLI)
+    await wire.open(ControlClient(broker.url, "", CLI))
     for payload in (b"", b"\xff" * 100, b"\x98", b"PUB"):
-        wire.send("ctl.supervisor.agent-1.ListNodes", payload, "ctl.inbox.agent-1.supervisor.x.1")
-    agent = await connect(AGENT)
-    honest = Envelopes(NodeName(AGENT), 0, Unsealed()).request(
+        wire.send("ctl.supervisor.cli.ListNodes", payload, "ctl.inbox.cli.supervisor.x.1")
+    cli = await connect(CLI)
+    honest = Envelopes(NodeName(CLI), 0, Unsealed()).request(
         1, NodeName(SUPERVISOR), ListNodes(), deadline=1e12, cause=""
     )
-    # The reply would go to the CLI, truly said by the supervisor.
+    # The reply would go to an agent, truly said by the supervisor.
     wire.send(
-        "ctl.supervisor.agent-1.ListNodes",
+        "ctl.supervisor.cli.ListNodes",
         honest,
-        "ctl.inbox.cli.supervisor.x.1",
+        "ctl.inbox.agent-1.supervisor.x.1",
     )
     await until(lambda: supervisor.counts.total() == 5)
     assert supervisor.counts == {"malformed": 4, "forged": 1}
     assert ran == []
-    await agent.request(SUPERVISOR, ListNodes(), within_s=LONG)
-    assert ran == [AGENT]
+    await cli.request(SUPERVISOR, ListNodes(), within_s=LONG)
+    assert ran == [CLI]
     wire.abort()
 
 
