@@ -95,12 +95,12 @@ async def create(session: Session, command: commands.VmCreate) -> Vm:
             vm=VmName(command.vm),
             cluster=ClusterName(cluster),
             host=host,
+            encrypted=command.encrypted,
+            provider=ProviderId(command.provider) if command.provider else None,
         ),
         within_s=TASK_S,
     )
     lab.know_vm(made.vm.vm)
-    if command.encrypted:
-        return await encrypt(session, commands.VmEncrypt(command.vm, command.provider))
     return vm_view(made.vm)
 
 

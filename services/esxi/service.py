@@ -153,7 +153,9 @@ class EsxiService(Service):
     @serves(m.HostCreateVm, turn=_vm)
     async def create_vm(self, message: m.HostCreateVm, peer: Peer) -> m.VmState:
         """See ``registration.create``."""
-        vm = await registration.create(self.host, message.vm, message.blocks)
+        if message.key is None and message.provider is not None:
+            raise encrypt.no_key_is_made(self.host)
+        vm = await registration.create(self.host, message.vm, message.blocks, message.key)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostRegisterVm, turn=_vm)

@@ -10,13 +10,17 @@ from protocol.terms import CryptoKeyId, ProviderId, VmName
 
 
 class HostCreateVm(Command["VmState"], frozen=True, kw_only=True):
-    """Make and register an unencrypted VM of ``blocks`` blocks of 4,096 bytes.
+    """Make and register a VM of ``blocks`` blocks of 4,096 bytes.
 
-    No change when this host has registered one of that name already.
+    With ``key`` it is encrypted under that key from its first byte on; with ``provider`` alone
+    under one that the host makes. Keys and faults are as in ``ReconfigureVm``. No change when this
+    host has registered one of that name already.
     """
 
     vm: VmName
     blocks: int = 64
+    key: CryptoKeyId | None = None
+    provider: ProviderId | None = None
 
 
 class HostRegisterVm(Command["VmState"], frozen=True, kw_only=True):

@@ -21,7 +21,11 @@ from protocol.terms import (
 
 
 class CreateVm(Request["VmCreated"], frozen=True, kw_only=True):
-    """Create a VM on a host of the cluster (the emptiest when none is named)."""
+    """Create a VM on a host of the cluster (the emptiest when none is named).
+
+    ``encrypted``: under a new KEK of ``provider`` (the default when None), in this one task: the
+    key comes first, and a task that fails leaves no VM.
+    """
 
     repeat: ClassVar[Repeat] = Repeat.CREATE
     operation_id: str
@@ -29,6 +33,8 @@ class CreateVm(Request["VmCreated"], frozen=True, kw_only=True):
     cluster: ClusterName
     host: NodeName | None = None
     blocks: int = 64
+    encrypted: bool = False
+    provider: ProviderId | None = None
 
 
 class VmCreated(Reply, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from protocol.errors import (
     InvalidState,
     NotAvailable,
 )
+from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, VmName
 from services.esxi.host import Host
 from services.esxi.providers.capabilities import capability
@@ -32,7 +33,7 @@ async def encrypt(host: Host, name: VmName, key: CryptoKeyId | None) -> Register
     """
     vm = host.registered(name)
     if key is None:
-        raise NotAvailable(_why_no_key_is_made(host))
+        raise no_key_is_made(host)
     if vm.guest is not None:
         raise InvalidPowerState(f"{name} is running: it is encrypted while powered off")
     async with locked(host.datastore, name):
@@ -53,23 +54,33 @@ async def _rewrite(host: Host, config: VmConfig, key: CryptoKeyId) -> VmConfig:
     except OSError as error:
         raise DatastoreFault(f"{config.vm}: {config.disk_file}: {error}") from None
     blocks = split_image(image, config)
-    kek = host.keys.get(key)
-    if kek is None:
-        raise EncryptionKeyRequired(f"{config.vm}: a key is not on this host", (key,))
-    if host.mode is not HostCryptoState.SAFE:
-        raise InvalidState(f"{host.node.name} is {host.mode.value}, not safe")
-    made, keys = encrypted_config(config, key, kek, host.rng)
+    made, keys = encrypted_config(config, key, usable_kek(host, config.vm, key), host.rng)
     await write(host.datastore, config.vm, made.disk_file, disk_image(made, keys, blocks))
     await write_config(host.datastore, made)
     return made
 
 
-def _why_no_key_is_made(host: Host) -> str:
+def usable_kek(host: Host, vm: VmName, key: CryptoKeyId) -> KeyMaterial:
+    """The KEK that this host may encrypt ``vm`` under.
+
+    ``EncryptionKeyRequired`` when it is not in the cache, ``InvalidState`` when the host is not
+    safe.
+    """
+    kek = host.keys.get(key)
+    if kek is None:
+        raise EncryptionKeyRequired(f"{vm}: a key is not on this host", (key,))
+    if host.mode is not HostCryptoState.SAFE:
+        raise InvalidState(f"{host.node.name} is {host.mode.value}, not safe")
+    return kek
+
+
+def no_key_is_made(host: Host) -> NotAvailable:
+    """Why this host makes no key for a VM (KEY-02)."""
     makers = [
         provider.provider_id
         for provider in host.archive.now.providers
         if capability(provider.management_type).makes_keys
     ]
     if not makers:
-        return f"{host.node.name} has no key provider that makes keys on the host"
-    return f"{host.node.name}: making keys with {', '.join(makers)} is not built"
+        return NotAvailable(f"{host.node.name} has no key provider that makes keys on the host")
+    return NotAvailable(f"{host.node.name}: making keys with {', '.join(makers)} is not built")

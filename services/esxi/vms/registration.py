@@ -13,9 +13,10 @@ from protocol.errors import (
     InvalidPowerState,
     ProductError,
 )
-from protocol.terms import PowerState, VmName
+from protocol.terms import CryptoKeyId, PowerState, VmName
 from services.esxi.configuration.sections import Section
 from services.esxi.host import Host
+from services.esxi.vms.encrypt import usable_kek
 from services.esxi.vms.files import (
     locked,
     read_config,
@@ -27,7 +28,7 @@ from services.esxi.vms.files import (
 )
 from services.esxi.vms.guest import disk_image, fresh_blocks
 from services.esxi.vms.vm import RegisteredVm, queue_of
-from services.esxi.vms.vmx import VmConfig, VmKeys, new_config, vmx_file
+from services.esxi.vms.vmx import VmConfig, VmKeys, encrypted_config, new_config, vmx_file
 
 
 async def load(host: Host) -> None:
@@ -48,34 +49,41 @@ async def _read_files(host: Host, vm: RegisteredVm) -> None:
         host.node.record("vm.unreadable", level="warning", vm=vm.name, reason=str(error))
 
 
-async def create(host: Host, name: VmName, blocks: int) -> RegisteredVm:
-    """Make and register an unencrypted VM. No change when it is registered and has its files.
+async def create(
+    host: Host, name: VmName, blocks: int, key: CryptoKeyId | None = None
+) -> RegisteredVm:
+    """Make and register a VM, encrypted under ``key`` from the first byte when there is one.
 
-    Registered first: a crash in between leaves an invalid VM, which a repeat completes. A
-    failure takes the registration back.
+    No change when it is registered and has its files. Registered first: a crash in between leaves
+    an invalid VM, which a repeat completes. A failure takes the registration back.
     """
     names.VM.check(name)
     config = new_config(name, blocks, host.rng)
     known = host.vms.get(name)
     if known is not None and known.config is not None:
         return known
+    keys = VmKeys(None, config.nvram)
+    plain = fresh_blocks(config, keys.seed)
+    if key is not None:
+        config, keys = encrypted_config(config, key, usable_kek(host, name, key), host.rng)
     if vmx_file(name) in await host.datastore.files(name):
         raise AlreadyExists(f"{name} has files on the datastore: register it")
     vm = await _register(host, RegisteredVm(name))
     try:
         async with locked(host.datastore, name):
-            await _write_new(host, config)
+            await _write_new(host, config, disk_image(config, keys, plain))
     except DatastoreFault:
         await _unregister(host, name)
         raise
     vm.config, vm.wanted, vm.problem = config, PowerState.OFF, ""
     host.node.record("vm.created", vm=name, blocks=blocks)
+    if key is not None:
+        host.node.record("vm.encrypted", vm=name, key=str(key))
     return vm
 
 
-async def _write_new(host: Host, config: VmConfig) -> None:
+async def _write_new(host: Host, config: VmConfig, image: bytes) -> None:
     """All files, the configuration last; nothing stays when one cannot be written."""
-    image = disk_image(config, VmKeys(None, config.nvram), fresh_blocks(config, config.nvram))
     try:
         await write(host.datastore, config.vm, config.disk_file, image)
         await write_wanted(host.datastore, config.vm, PowerState.OFF)

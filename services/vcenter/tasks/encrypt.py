@@ -15,7 +15,10 @@ the operation id derived here, and goes on from there; a finished one is only to
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import assert_never
+
+import msgspec
 
 from protocol.errors import (
     InvalidArgument,
@@ -25,7 +28,7 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.messages.base import Sealed
-from protocol.messages.host import AddKeys, ReconfigureVm
+from protocol.messages.host import AddKeys, ReconfigureVm, VmSummary
 from protocol.messages.vcenter import EncryptVm, VmEncrypted
 from protocol.secret import KeyMaterial
 from protocol.terms import (
@@ -40,7 +43,7 @@ from services.vcenter.hosts.delivery import refusal_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import change_vm, put
 from services.vcenter.providers.capabilities import KeyMaker, not_built
-from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
+from services.vcenter.tables import OperationKind, OperationRow, Table
 from services.vcenter.vcenter import VCenter
 
 
@@ -58,38 +61,21 @@ async def encrypt_vm(vc: VCenter, message: EncryptVm) -> VmEncrypted:
     if row.power is not PowerState.OFF:
         raise InvalidPowerState(f"{row.name} is {row.power.value}; power it off to encrypt it")
     session = vc.sessions.usable(row.host)
-    known = None if before is None else before.key
-    if before is not None and before.provider is not None:
-        provider = before.provider
-    else:
-        provider = vc.provider_for(message.provider)
-    key: CryptoKeyId | None
-    maker = vc.providers.capability(provider).key_made_by
-    match maker:
-        case KeyMaker.VCENTER:
-            await make_host_safe(vc, session, provider)
-            key, later = await _give_new_key(vc, session, row, message, provider, known)
-            command = ReconfigureVm(vm=row.name, key=key)
-        case KeyMaker.KEY_PROVIDER_SERVICE | KeyMaker.DERIVATION:
-            await make_host_safe(vc, session, provider)
-            key = None
-            await _record(vc, message, provider, None)
-            later = _others(vc, row, session)
-            command = ReconfigureVm(vm=row.name, provider=provider)
-        case KeyMaker.NOBODY:
-            raise not_built(provider, vc.inventory.providers[provider].management_type)
-        case _:
-            assert_never(maker)
+    operation = before or OperationRow(
+        name=message.operation_id,
+        kind=OperationKind.ENCRYPT_VM,
+        subject=message.vm,
+        provider=vc.provider_for(message.provider),
+    )
+    given = await give_key(vc, session, operation)
+    command = ReconfigureVm(vm=row.name, key=given.key, provider=given.maker)
     state = await session.command(command)
-    keys = state.summary.keys or (() if key is None else (key,))
-    if not keys:
-        raise InvalidState(f"{session.host} names no key of {row.name}")
+    keys = given.keys_of(state.summary)
     await vc.inventory.commit(
         change_vm(row.name, keys=keys),
         events=[events.vm_encrypted(row.name, session.host, keys[0])],
     )
-    for other in later:
-        vc.passes.want(other.host)  # HEM-02: with this VM all hosts of the cluster are made safe
+    given.look_after_the_others(vc)
     return VmEncrypted(vm=vc.vm_info(row.name), key=keys[0])
 
 
@@ -129,51 +115,72 @@ async def make_host_safe(vc: VCenter, session: HostSession, provider: ProviderId
         raise InvalidState(f"{session.host} cannot be made safe: {reason.value}")
 
 
-async def _give_new_key(
-    vc: VCenter,
-    session: HostSession,
-    row: VmRow,
-    message: EncryptVm,
-    provider: ProviderId,
-    known: CryptoKeyId | None,
-) -> tuple[CryptoKeyId, list[HostSession]]:
-    """Steps 2 and 3 with a key that vCenter makes; ``known``: an earlier try has made it.
+@dataclass(frozen=True)
+class GivenKey:
+    """The key that a VM is to be encrypted under: ``key`` is on its host now.
 
-    Returns the key, and the hosts of the cluster that are to be made safe afterwards.
+    ``maker``: the provider with which the host makes the key itself, instead (KEY-02). ``later``:
+    hosts of the cluster that are to be made safe afterwards.
     """
-    if known is None:
-        key, material = await _new_key(vc, message, provider)
-    else:
-        key, material = known, await _value_of(vc, known)
-    return key, await _give_key(vc, session, row, key, material)
+
+    key: CryptoKeyId | None
+    maker: ProviderId | None
+    later: tuple[HostSession, ...]
+
+    def keys_of(self, vm: VmSummary) -> tuple[CryptoKeyId, ...]:
+        """The keys of the encrypted VM; ``InvalidState`` when its host names none that it made."""
+        keys = vm.keys or (() if self.key is None else (self.key,))
+        if not keys:
+            raise InvalidState(f"the host of {vm.vm} names no key of it")
+        return keys
+
+    def look_after_the_others(self, vc: VCenter) -> None:
+        """HEM-02: with an encrypted VM all hosts of the cluster are made safe."""
+        for other in self.later:
+            vc.passes.want(other.host)
 
 
-async def _record(
-    vc: VCenter, message: EncryptVm, provider: ProviderId, key: CryptoKeyId | None
-) -> None:
-    """What a repeat of the operation must not choose again."""
-    row = OperationRow(
-        name=message.operation_id,
-        kind=OperationKind.ENCRYPT_VM,
-        subject=message.vm,
-        key=key,
-        provider=provider,
-    )
-    await vc.inventory.commit(put(Table.OPERATION, row.name, row))
+async def give_key(vc: VCenter, session: HostSession, operation: OperationRow) -> GivenKey:
+    """Steps 2 and 3 for the operation, which names its provider: the host is safe and has the key.
+
+    With a key in it, an earlier try of the operation has made that one. ``NotAvailable`` when the
+    provider's type needs something that is not built.
+    """
+    provider = operation.provider
+    if provider is None:
+        raise ValueError(f"operation {operation.name} names no provider")
+    maker = vc.providers.capability(provider).key_made_by
+    match maker:
+        case KeyMaker.VCENTER:
+            await make_host_safe(vc, session, provider)
+            if operation.key is None:
+                key, material = await _new_key(vc, operation, provider)
+            else:
+                key, material = operation.key, await _value_of(vc, operation.key)
+            return GivenKey(key, None, await _give(vc, session, key, material))
+        case KeyMaker.KEY_PROVIDER_SERVICE | KeyMaker.DERIVATION:
+            await make_host_safe(vc, session, provider)
+            await vc.inventory.commit(put(Table.OPERATION, operation.name, operation))
+            return GivenKey(None, provider, tuple(_others(vc, session)))
+        case KeyMaker.NOBODY:
+            raise not_built(provider, vc.inventory.providers[provider].management_type)
+        case _:
+            assert_never(maker)
 
 
 async def _new_key(
-    vc: VCenter, message: EncryptVm, provider: ProviderId
+    vc: VCenter, operation: OperationRow, provider: ProviderId
 ) -> tuple[CryptoKeyId, KeyMaterial]:
     """Step 2: made at the provider, recorded by id before any host hears of it."""
     asked = vc.providers.asked(provider)
     try:
-        made = await asked.create_key(f"{vc.node.name}/encrypt/{message.operation_id}")
+        made = await asked.create_key(f"{vc.node.name}/encrypt/{operation.name}")
     except ProductError as error:
         await vc.inventory.commit(events=[events.generate_failed(provider, str(error))])
         raise
     key = CryptoKeyId(made.key_id, provider)
-    await _record(vc, message, provider, key)
+    row = msgspec.structs.replace(operation, key=key)
+    await vc.inventory.commit(put(Table.OPERATION, row.name, row))
     return key, made.material
 
 
@@ -188,15 +195,15 @@ async def _value_of(vc: VCenter, key: CryptoKeyId) -> KeyMaterial:
     raise InvalidState(f"the key {key} of this operation cannot be had: {reason.value}")
 
 
-async def _give_key(
-    vc: VCenter, session: HostSession, row: VmRow, key: CryptoKeyId, material: KeyMaterial
-) -> list[HostSession]:
+async def _give(
+    vc: VCenter, session: HostSession, key: CryptoKeyId, material: KeyMaterial
+) -> tuple[HostSession, ...]:
     """Step 3: the host in charge, and the others soon afterwards (STD-12).
 
     Returns those that are not safe yet: they get host key and keys by a pass of their own.
     """
     later: list[HostSession] = []
-    for other in _others(vc, row, session):
+    for other in _others(vc, session):
         if other.summary is not None and other.summary.crypto_state is HostCryptoState.SAFE:
             vc.sharing.give(other, key, material)
         else:
@@ -206,10 +213,11 @@ async def _give_key(
         if why := refusal_of(result):
             await vc.inventory.commit(events=[events.host_send_error(session.host, (key,), why)])
             raise InvalidState(f"{session.host} does not take the key {key}: {why}")
-    return later
+    return tuple(later)
 
 
-def _others(vc: VCenter, row: VmRow, session: HostSession) -> list[HostSession]:
-    """The other hosts of the VM's cluster that are connected."""
-    found = (vc.sessions.connected_to(host.name) for host in vc.inventory.hosts_of(row.cluster))
+def _others(vc: VCenter, session: HostSession) -> list[HostSession]:
+    """The other hosts of the host's cluster that are connected."""
+    cluster = vc.host(session.host).cluster
+    found = (vc.sessions.connected_to(host.name) for host in vc.inventory.hosts_of(cluster))
     return [other for other in found if other is not None and other.host != session.host]

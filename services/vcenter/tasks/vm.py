@@ -1,18 +1,23 @@
 """Creating a VM: choose the host, record the choice, have the host make it, record the VM.
 
-A repeat goes to the host that was chosen the first time, where making it again is no change.
+One that is encrypted gets its key first, as in ``encrypt``: the host makes the VM under it, so a
+task that fails leaves no VM in clear. A repeat goes to the host that was chosen the first time,
+where making it again is no change.
 """
 
 from __future__ import annotations
+
+import msgspec
 
 from protocol import names
 from protocol.errors import AlreadyExists
 from protocol.messages.host import HostCreateVm
 from protocol.messages.vcenter import CreateVm, VmCreated
 from protocol.terms import NodeName
+from services.vcenter import events
 from services.vcenter.inventory import Edit, put
 from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
-from services.vcenter.tasks.encrypt import recorded
+from services.vcenter.tasks.encrypt import GivenKey, give_key, recorded
 from services.vcenter.vcenter import VCenter
 
 
@@ -24,31 +29,40 @@ async def create_vm(vc: VCenter, message: CreateVm) -> VmCreated:
         if before is None:
             raise AlreadyExists(f"there is a virtual machine {message.vm} already")
         return VmCreated(vm=vc.vm_info(message.vm))
-    if before is not None and before.host in vc.inventory.hosts and before.host is not None:
-        host = before.host
-    else:
-        host = vc.placement.choose(message.cluster, message.host)
-        row = OperationRow(
-            name=message.operation_id,
-            kind=OperationKind.CREATE_VM,
-            subject=message.vm,
-            host=host,
-        )
-        with vc.placement.making_on(host):
-            await vc.inventory.commit(put(Table.OPERATION, row.name, row))
-            return await _make(vc, message, host)
-    return await _make(vc, message, host)
-
-
-async def _make(vc: VCenter, message: CreateVm, host: NodeName) -> VmCreated:
-    session = vc.sessions.usable(host)
-    state = await session.command(HostCreateVm(vm=message.vm, blocks=message.blocks))
-    made = VmRow(
-        name=message.vm,
-        cluster=message.cluster,
-        host=host,
-        power=state.summary.power,
-        keys=state.summary.keys,
+    if before is not None and before.host is not None and before.host in vc.inventory.hosts:
+        return await _make(vc, message, before, before.host)
+    host = vc.placement.choose(message.cluster, message.host)
+    operation = before or OperationRow(
+        name=message.operation_id,
+        kind=OperationKind.CREATE_VM,
+        subject=message.vm,
+        provider=vc.provider_for(message.provider) if message.encrypted else None,
     )
-    await vc.inventory.commit(Edit(Table.VM, message.vm, lambda row: row or made))
+    operation = msgspec.structs.replace(operation, host=host)
+    with vc.placement.making_on(host):
+        await vc.inventory.commit(put(Table.OPERATION, operation.name, operation))
+        return await _make(vc, message, operation, host)
+
+
+async def _make(
+    vc: VCenter, message: CreateVm, operation: OperationRow, host: NodeName
+) -> VmCreated:
+    session = vc.sessions.usable(host)
+    given = GivenKey(None, None, ())
+    if operation.provider is not None:
+        given = await give_key(vc, session, operation)
+    command = HostCreateVm(
+        vm=message.vm, blocks=message.blocks, key=given.key, provider=given.maker
+    )
+    vm = (await session.command(command)).summary
+    encrypted = operation.provider is not None
+    keys = given.keys_of(vm) if encrypted else vm.keys
+    made = VmRow(
+        name=message.vm, cluster=vc.host(host).cluster, host=host, power=vm.power, keys=keys
+    )
+    await vc.inventory.commit(
+        Edit(Table.VM, message.vm, lambda row: row or made),
+        events=[events.vm_encrypted(message.vm, host, keys[0])] if encrypted else [],
+    )
+    given.look_after_the_others(vc)
     return VmCreated(vm=vc.vm_info(message.vm))

@@ -36,7 +36,7 @@ from services.esxi.configuration.sections import StoredKey
 from services.esxi.vms.vmx import VmKeys, encrypted_config, new_config, open_vm
 from services.runtime.incarnation import Incarnation
 from services.runtime.sim.rng import SimRng
-from tests.services.esxi.rig import MARKER, VM, A, B, Rig, key, material
+from tests.services.esxi.rig import MARKER, PROVIDER, VM, A, B, Rig, key, material
 
 DISK = "disk-2.vmdk"  # of a VM that was encrypted once
 CHALLENGE = GuestChallenge(vm=VM, nonce=b"n", blocks=(1, 3, 6))
@@ -316,3 +316,27 @@ def test_a_vm_whose_home_alone_is_encrypted_opens_with_the_key_of_its_home() -> 
     home_only = msgspec.structs.replace(whole, disk=None)
     assert home_only.encrypted and home_only.keys == (key("kek"),)
     assert open_vm(home_only, keks) == VmKeys(None, opened.seed)
+
+
+def test_a_vm_made_encrypted_was_never_in_clear(rig: Rig) -> None:
+    rig.up()
+    made = HostCreateVm(vm=VM, blocks=8, key=key("kek-1"))
+    assert isinstance(rig.refused_command(made), EncryptionKeyRequired)
+    rig.make_safe()
+    assert isinstance(rig.refused_command(made), EncryptionKeyRequired)
+    assert rig.summary().vms == () and rig.array.folders == {}
+    rig.add_keys(key("kek-1"))
+    vm = rig.command(made).summary
+    assert vm.keys == (key("kek-1"),) and vm.crypto is VmCryptoState.UNLOCKED
+    assert b"KSGUEST1" not in datastore_bytes(rig)
+    assert rig.command(made).summary == vm
+    rig.command(HostPowerOnVm(vm=VM))
+    rig.console(GuestWrite(vm=VM, marker=MARKER))
+    assert rig.works()
+
+
+def test_a_host_makes_no_vm_under_a_key_of_its_own(rig: Rig) -> None:
+    rig.up()
+    refused = rig.refused_command(HostCreateVm(vm=VM, provider=PROVIDER))
+    assert isinstance(refused, NotAvailable)
+    assert rig.summary().vms == ()

@@ -321,7 +321,10 @@ class ScriptedHost(Service):
 
     @serves(HostCreateVm)
     async def create_vm(self, message: HostCreateVm, peer: Peer) -> VmState:
-        self.record.vms.setdefault(message.vm, VmRecord())
+        if message.key is not None and message.key not in self.record.cache:
+            raise EncryptionKeyRequired("no such key here", (message.key,))
+        keys = () if message.key is None else (message.key,)
+        self.record.vms.setdefault(message.vm, VmRecord(keys=keys))
         return VmState(summary=self.vm_summary(message.vm))
 
     def _vm(self, name: VmName) -> VmRecord:

@@ -1,0 +1,92 @@
+"""Creating VMs: an encrypted one is one task, which makes it whole or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol.errors import (
+    DatastoreFault,
+    InvalidState,
+    KeyProviderUnreachable,
+    NotFound,
+    ProductError,
+)
+from protocol.events import EventTypeId
+from protocol.messages.vcenter import CreateVm, ListVms
+from protocol.terms import HostCryptoState, ProviderId, VmName
+from tests.services.vcenter.peers import VCENTER
+from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, Rig
+
+VM2 = VmName("vm-02")
+
+
+def encrypted(vm: VmName = VM, operation: str = "op") -> CreateVm:
+    return CreateVm(operation_id=operation, vm=vm, cluster=CLUSTER, host=A, encrypted=True)
+
+
+def test_three_requests_make_an_encrypted_vm(rig: Rig) -> None:
+    rig.up(A)
+    rig.vm()
+    before = len(rig.sent)
+    made = rig.do(encrypted(VM2)).vm
+    assert rig.requests(before) == [
+        (VCENTER, KMS, "CreateKey"),
+        (VCENTER, A, "AddKeys"),
+        (VCENTER, A, "HostCreateVm"),
+    ]
+    assert made.key is not None and rig.hosts[A].vms[VM2].keys == (made.key,)
+    assert rig.ids()[-1] is EventTypeId.CRYPTO_OPERATION
+    assert made.key != rig.key_of(VM)
+
+
+def test_the_first_encrypted_vm_makes_its_whole_cluster_safe(rig: Rig) -> None:
+    rig.up(A, B)
+    key = rig.do(encrypted()).vm.key
+    rig.sleep(5)
+    assert rig.hosts[B].crypto_state is HostCryptoState.SAFE and key in rig.hosts[B].cache
+
+
+@pytest.mark.parametrize(
+    ("message", "answer", "refused"),
+    [
+        ("AddKeys", InvalidState("takes no keys"), InvalidState),
+        ("HostCreateVm", DatastoreFault("no space"), DatastoreFault),
+        ("CryptoManagerHostPrepare", InvalidState("no"), InvalidState),
+    ],
+)
+def test_what_a_host_refuses_leaves_no_vm(
+    rig: Rig, message: str, answer: ProductError, refused: type[ProductError]
+) -> None:
+    rig.up(A)
+    rig.hosts[A].errors[message] = answer
+    assert isinstance(rig.refused(encrypted()), refused)
+    assert rig.do(ListVms()).vms == () and rig.hosts[A].vms == {}
+
+
+def test_without_its_key_no_vm_is_made_and_a_repeat_makes_it(rig: Rig) -> None:
+    rig.up(A)
+    rig.cut((VCENTER, KMS))
+    before = len(rig.sent)
+    assert isinstance(rig.refused(encrypted()), KeyProviderUnreachable)
+    unknown = CreateVm(
+        operation_id="other", vm=VM, cluster=CLUSTER, encrypted=True, provider=ProviderId("x")
+    )
+    assert isinstance(rig.refused(unknown), NotFound)
+    assert (VCENTER, A, "HostCreateVm") not in rig.requests(before)
+    assert rig.do(ListVms()).vms == ()
+    rig.heal()
+    made = rig.do(encrypted()).vm
+    assert made.key is not None and made.key in rig.hosts[A].cache
+
+
+def test_a_repeat_after_a_crash_goes_on_with_the_key_that_was_made(rig: Rig) -> None:
+    rig.up(A)
+    rig.hosts[A].errors["HostCreateVm"] = DatastoreFault("no space")
+    rig.refused(encrypted())
+    keys = set(rig.servers[KMS].keys)
+    rig.hosts[A].errors.clear()
+    rig.reboot(VCENTER)
+    rig.sleep(10)
+    made = rig.do(encrypted()).vm
+    assert set(rig.servers[KMS].keys) == keys and made.key is not None
+    assert rig.do(encrypted()).vm == made
