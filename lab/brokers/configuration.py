@@ -32,9 +32,7 @@ _LOG_BYTES = 1024 * 1024
 
 def may_ask(sender: str, to: str) -> bool:
     """Whether ``sender`` may send requests to ``to`` on the control broker."""
-    return (sender, to) == (CLI, SUPERVISOR) or (
-        sender == SUPERVISOR and to not in (SUPERVISOR, CLI, TAP)
-    )
+    return (sender, to) == (CLI, SUPERVISOR) or (sender == SUPERVISOR and to not in (CLI, TAP))
 
 
 class BrokerKind(StrEnum):

@@ -85,7 +85,7 @@ def test_the_cli_asks_the_supervisor_and_the_supervisor_the_agents_and_nobody_el
 ) -> None:
     """Said twice: to the broker, and to the end that serves."""
     asked = {to for to in ("cli", "supervisor", "tap", "agent-1", "agent-2") if may_ask(sender, to)}
-    expected = {"cli": {"supervisor"}, "supervisor": {"agent-1", "agent-2"}}
+    expected = {"cli": {"supervisor"}, "supervisor": {"supervisor", "agent-1", "agent-2"}}
     assert asked == expected.get(sender, set())
     if sender not in ("tap", "supervisor"):
         publish = control_user(sender, _nkey(1)).publish
