@@ -26,9 +26,9 @@ class RecordLog:
         line = msgspec.json.encode(record) + b"\n"
         try:
             if self._size + len(line) > self._limit:
-                self._file.close()
                 self._path.replace(self._path.with_suffix(self._path.suffix + ".1"))
-                self._file = self._path.open("ab", buffering=0)
+                full, self._file = self._file, self._path.open("ab", buffering=0)
+                full.close()
                 self._size = 0
             self._file.write(line)
             self._size += len(line)

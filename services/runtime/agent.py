@@ -16,6 +16,7 @@ from protocol.errors import (
     NotAvailable,
     NotFound,
     ProductError,
+    SaveFailed,
 )
 from protocol.messages.agent import (
     AddNode,
@@ -80,11 +81,16 @@ class Agent:
         }
 
     async def handle(self, message: Request[Any]) -> Reply:
-        """Do what ``message`` says; raises ``ProductError``."""
+        """Do what ``message`` says; raises ``ProductError``, ``SaveFailed`` when the machine's
+        own disk refuses."""
         handler = self.handlers.get(type(message))
         if handler is None:
             raise NotAvailable(f"the agent does not serve {type(message).__name__}")
-        return await handler(message)
+        try:
+            return await handler(message)
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            raise SaveFailed(f"the disk refused: {error.strerror or error}{where}") from None
 
     def machine(self, node: NodeName) -> Machine:
         """The machine called ``node``; ``NotFound`` when it is not in this process."""

@@ -152,6 +152,11 @@ class NodeRunner(Node):
                 state("halted", halted.screen)
                 await self._stop.wait()
                 return
+            except OSError as error:
+                self.record("node.start_failed", level="error", **_story(error))
+                where = f": {error.filename}" if error.filename else ""
+                self._crashed(f"the disk refused at start: {error.strerror or error}{where}")
+                return
             except Exception as error:
                 self.record("node.start_failed", level="error", **_story(error))
                 self._crashed(f"start: {type(error).__name__}: {error}")

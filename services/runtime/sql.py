@@ -86,16 +86,28 @@ def allowed(phase: Phase, action: int, first: str | None, second: str | None) ->
     return action not in _FRAMING
 
 
-def disk_error(error: BaseException) -> BaseException:
-    """SQLite's "full" and "I/O error" as the OSError that every other call of Disk raises."""
+_AS_ERRNO = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+    sqlite3.SQLITE_CANTOPEN: errno.EIO,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+}
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def disk_error(error: BaseException, file: str = "") -> BaseException:
+    """SQLite's word that the device refuses, as the OSError that every other call of Disk raises.
+
+    ``file`` is the database's name, for the text. Of a file that was damaged: ``EIO``, as from a
+    device that found it out by itself.
+    """
     code = getattr(error, "sqlite_errorcode", None)
-    if isinstance(error, sqlite3.Error) and code is not None:
-        match code & 0xFF:
-            case sqlite3.SQLITE_FULL:
-                return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            case sqlite3.SQLITE_IOERR:
-                return OSError(errno.EIO, os.strerror(errno.EIO))
-    return error
+    if not isinstance(error, sqlite3.Error) or code is None:
+        return error
+    number = _AS_ERRNO.get(code & 0xFF)
+    if code & 0xFF in _DAMAGED:
+        return OSError(errno.EIO, f"the database is damaged ({error})", file or None)
+    return error if number is None else OSError(number, os.strerror(number), file or None)
 
 
 class Transaction:

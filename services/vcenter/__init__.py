@@ -23,5 +23,6 @@ refused), ``keys.evicted`` (host, provider, count), ``providers.refused`` (host,
 ``remediation.incomplete`` (host, error), ``remediation.slow`` (host), ``host.safe`` /
 ``host.unsafe`` (host, key or reason), ``hostkey.created`` (scope, key), ``vm.locked`` /
 ``vm.unlocked`` (vm, host, event, keys), ``provider.contact`` (provider, server, reachable),
-``provider.status`` (provider, status), ``reconcile.pass`` (hosts).
+``provider.status`` (provider, status), ``reconcile.pass`` (hosts), ``inventory.save_failed``
+(reason).
 """

@@ -5,7 +5,7 @@ Only providers whose health comes from key servers are asked; see ``providers.ca
 
 from __future__ import annotations
 
-from protocol.errors import ProductError
+from protocol.errors import ProductError, SaveFailed
 from protocol.terms import ProviderId
 from services.runtime.each import for_each
 from services.runtime.ports import Clock
@@ -55,7 +55,12 @@ class HealthChecks:
             provider = self._providers.asked(row.name)
         except ProductError:
             return  # it was deleted, or made again as another type, since this check began
-        await provider.health()
+        try:
+            await provider.health()
+        except SaveFailed as error:  # the event of a change is lost, its cause is known
+            self._node.record(
+                "inventory.save_failed", level="warning", provider=row.name, reason=str(error)
+            )
         status = self._contacts.status(row.name, row.servers)
         if self._recorded.get(row.name) != status:
             self._recorded[row.name] = status

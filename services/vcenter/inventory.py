@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from protocol.errors import SaveFailed
 from protocol.messages.pages import first_page
 from protocol.messages.vcenter import VcEvent
 from protocol.terms import ClusterName, CryptoKeyId, ManagementType, NodeName, ProviderId, VmName
@@ -100,14 +101,21 @@ class Inventory:
             self._show(table, row.name, row)  # type: ignore[attr-defined]
 
     async def commit(self, *edits: Edit, events: Sequence[Draft] = ()) -> tuple[VcEvent, ...]:
-        """Apply the edits and append the events in one transaction; durable on return."""
+        """Apply the edits and append the events in one transaction; durable on return.
+
+        ``SaveFailed`` when the disk refuses: nothing of it was done.
+        """
         at = self._clock.now()
 
         def work(connection: sqlite3.Connection) -> tuple[list[_Outcome], tuple[VcEvent, ...]]:
             outcomes = [_apply(connection, edit) for edit in edits]
             return outcomes, tuple(_append(connection, draft, at) for draft in events)
 
-        _, numbered = await self._database.transact(work, self._applied)
+        try:
+            _, numbered = await self._database.transact(work, self._applied)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise SaveFailed(f"the inventory could not be saved: {reason}") from None
         return numbered
 
     def _applied(self, result: tuple[list[_Outcome], tuple[VcEvent, ...]]) -> None:

@@ -6,13 +6,25 @@ from typing import TypeVar
 
 import pytest
 
-from lab.api.commands import Command, GetNodes, GetVms, HostPowerLoss, VmCreate, VmOn
+from lab.api.commands import (
+    Command,
+    GetHosts,
+    GetNodes,
+    GetVms,
+    HostPowerLoss,
+    LinkCut,
+    LinkHeal,
+    VmCreate,
+    VmOff,
+    VmOn,
+)
 from lab.api.table import perform
 from lab.errors import KeysteadError
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
-from protocol.terms import NodeName, PowerState
+from protocol.messages.agent import NodeRunState
+from protocol.terms import HostConnectionState, NodeName, PowerState
 
 pytestmark = pytest.mark.sim
 A = TypeVar("A")
@@ -38,6 +50,40 @@ def test_who_has_no_room_refuses_and_goes_on_afterwards(node: str) -> None:
     do(VmCreate("vm-03", encrypted=True))
     (row,) = do(VmOn(("vm-03",))).items
     assert row.power is PowerState.ON
+    counters = {n.node: n.counters.get("internal_errors", 0) for n in do(GetNodes()).items}
+    assert set(counters.values()) == {0}
+    lab.loop.close()
+
+
+@pytest.mark.parametrize("switch", ["full", "fail"])
+def test_nodes_outlive_disks_that_refuse_for_an_hour(switch: str) -> None:
+    lab, session = make(plan(load("default", hosts=2, vms=2, tpm="model", key_persistence=True)), 3)
+
+    def do(command: Command[A]) -> A:
+        return lab.run(perform(session, command))
+
+    def refuse(on: bool) -> None:
+        for node in ("vcenter", "kms", "esxi-001", "esxi-002"):
+            setattr(lab.world.store(NodeName(node)), switch, on)
+
+    before = {n.node: n.boot for n in do(GetNodes()).items}
+    refuse(True)
+    do(LinkCut("vcenter", "kms"))  # a change that vCenter would note
+    do(VmOff(("vm-01",)))  # and one that a host's view brings it
+    lab.run(lab.sleep(600))
+    with pytest.raises(KeysteadError):
+        do(VmCreate("vm-03", encrypted=True))
+    do(LinkHeal("vcenter", "kms"))
+    lab.run(lab.sleep(3600))
+    found = do(GetNodes()).items
+    assert {n.node: n.boot for n in found} == before
+    assert {n.state for n in found} == {NodeRunState.RUNNING}
+    refuse(False)
+    lab.run(lab.sleep(120))
+    do(VmCreate("vm-04", encrypted=True))
+    (row,) = do(VmOn(("vm-04",))).items
+    assert row.power is PowerState.ON
+    assert {h.connection for h in do(GetHosts()).items} == {HostConnectionState.CONNECTED}
     counters = {n.node: n.counters.get("internal_errors", 0) for n in do(GetNodes()).items}
     assert set(counters.values()) == {0}
     lab.loop.close()

@@ -36,6 +36,8 @@ async def take_lock(datastore: Datastore, vm: VmName) -> None:
         await datastore.lock(vm)
     except VmLockHeld as held:
         raise DatastoreFault(str(held)) from None
+    except OSError as error:
+        raise DatastoreFault(f"{vm}: its lock: {error}") from None
 
 
 async def read_config(datastore: Datastore, vm: VmName) -> VmConfig:
@@ -69,11 +71,13 @@ async def write(datastore: Datastore, vm: VmName, file: str, data: bytes) -> Non
 
 
 async def read_wanted(datastore: Datastore, vm: VmName) -> PowerState:
-    """The last accepted power command; off when there was none."""
+    """The last accepted power command; off when there was none, or when it was damaged."""
     try:
         return PowerState((await datastore.read(vm, POWER_FILE)).decode())
     except (FileNotFoundError, ValueError):
         return PowerState.OFF
+    except OSError as error:
+        raise DatastoreFault(f"{vm}: {POWER_FILE}: {error}") from None
 
 
 async def write_wanted(datastore: Datastore, vm: VmName, power: PowerState) -> None:
@@ -82,9 +86,15 @@ async def write_wanted(datastore: Datastore, vm: VmName, power: PowerState) -> N
 
 
 async def tidy(datastore: Datastore, config: VmConfig) -> None:
-    """Empty every disk file that the configuration does not name: it may hold clear blocks."""
-    for file in await datastore.files(config.vm):
-        if not file.startswith("disk-") or file == config.disk_file:
-            continue
-        if await datastore.read_block(config.vm, file, 0, 1):
-            await write(datastore, config.vm, file, b"")
+    """Empty every disk file that the configuration does not name: it may hold clear blocks.
+
+    ``DatastoreFault`` when the datastore refuses.
+    """
+    try:
+        for file in await datastore.files(config.vm):
+            if not file.startswith("disk-") or file == config.disk_file:
+                continue
+            if await datastore.read_block(config.vm, file, 0, 1):
+                await write(datastore, config.vm, file, b"")
+    except OSError as error:
+        raise DatastoreFault(f"{config.vm}: {error}") from None

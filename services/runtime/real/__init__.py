@@ -4,6 +4,7 @@
 - ``clock``, ``rng``       the machine's clock in lab seconds; seeded choices, real tokens
 - ``disk`` (with ``trees``, ``database``)  a node's storage as a folder
 - ``datastore``            a cluster's array as a folder that many processes share
+- ``boots``                the number of a node's lives, kept twice
 - ``files``                replaces plain files of the machine
 - ``tpm_nv``               the permanent state of a TPM in a file
 - ``world``                joins them into the lives of nodes

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
 import os
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar, cast
 
 from services.runtime.incarnation import Incarnation, NodeDown
 from services.runtime.ports import Database
-from services.runtime.sql import CACHED_STATEMENTS, Reader, Transaction, Writer
+from services.runtime.sql import CACHED_STATEMENTS, Reader, Transaction, Writer, disk_error
 from services.runtime.store import Switches
 
 T = TypeVar("T")
@@ -34,6 +36,11 @@ class DatabaseFile:
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / f"{name}.db"
         self.durable = folder / f"{name}.durable"
+
+    def identity(self) -> tuple[int, int]:
+        """Which file it is; ``OSError`` when there is none."""
+        status = self.path.stat()
+        return status.st_dev, status.st_ino
 
     def connect(self) -> sqlite3.Connection:
         """A new connection to the database; usable from any one thread at a time."""
@@ -78,6 +85,7 @@ class LabDatabase(Database):
         name = file.path.stem
         self._threads = ThreadPoolExecutor(1, thread_name_prefix=f"{life.node}-{name}-writer")
         self._readers = ThreadPoolExecutor(1, thread_name_prefix=f"{life.node}-{name}-reader")
+        self._identity = (0, 0)
         self._writer: Writer | None = None
         self._reader: Reader | None = None
         self._guard = threading.Lock()
@@ -90,17 +98,28 @@ class LabDatabase(Database):
 
     def _prepare(self, schema: Sequence[str]) -> None:
         self._life.check()
-        if self._writer is None:
-            connection = self._file.connect()
+        try:
+            if self._writer is None:
+                self._writer = self._opened()
+            self._writer.prepare(schema)
+        except sqlite3.Error as error:
+            raise disk_error(error, self._file.path.name) from None
+
+    def _opened(self) -> Writer:
+        connection = self._file.connect()
+        try:
             connection.execute("PRAGMA journal_mode=WAL")
-            self._writer = Writer(
+            self._identity = self._file.identity()
+            return Writer(
                 connection,
                 self._life,
                 lambda: self._file.keep(connection),
                 self._file.settle,
                 self._file.durable.exists(),
             )
-        self._writer.prepare(schema)
+        except BaseException:
+            connection.close()
+            raise
 
     async def transact(
         self,
@@ -151,6 +170,7 @@ class LabDatabase(Database):
                     return
             try:
                 writer.commit([entry for entry, _ in group])
+                self._check_there()
             except NodeDown:
                 pass  # nothing was committed; the callers' own checks tell them
             except BaseException as error:  # a defect of the writer must not leave them waiting
@@ -160,6 +180,15 @@ class LabDatabase(Database):
                 self._loop.call_soon_threadsafe(self._finish, group, context=self._context)
             except RuntimeError:
                 return  # the loop is closed: nobody waits any more
+
+    def _check_there(self) -> None:
+        """SQLite goes on in a file that was removed or replaced, and nobody would find it there."""
+        try:
+            there = self._file.identity() == self._identity
+        except OSError:
+            there = False
+        if not there:
+            raise OSError(errno.EIO, "the database was taken away", str(self._file.path))
 
     def _finish(self, group: list[tuple[Transaction, asyncio.Future[None]]]) -> None:
         if self._life.alive:
@@ -180,8 +209,11 @@ class LabDatabase(Database):
 
     def _query(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         self._life.check()
-        if self._reader is None:
-            self._reader = Reader(self._file.connect())
+        try:
+            if self._reader is None:
+                self._reader = Reader(self._file.connect())
+        except sqlite3.Error as error:
+            raise disk_error(error, self._file.path.name) from None
         return cast(T, self._reader.read(fn))
 
     def close(self) -> None:
@@ -190,6 +222,7 @@ class LabDatabase(Database):
         self._readers.shutdown(wait=True)
         for side in (self._reader, self._writer):
             if side is not None:
-                side.rollback()
+                with suppress(sqlite3.Error):  # a device that refuses leaves the log for the next
+                    side.rollback()
                 side.connection.close()
         self._reader = self._writer = None

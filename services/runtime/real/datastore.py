@@ -19,6 +19,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -132,8 +133,9 @@ class LabDatastore(Datastore):
             holder = os.pread(descriptor, 256, 0).decode() or "another host"
             os.close(descriptor)
             raise VmLockHeld(vm, holder) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, self._life.node.encode(), 0)
+        with suppress(OSError):  # on a full device the lock holds all the same, without a name
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, self._life.node.encode(), 0)
         return descriptor
 
     async def unlock(self, vm: str) -> None:
@@ -144,7 +146,8 @@ class LabDatastore(Datastore):
         with self._locking:
             descriptor = self._held.pop(vm, None)
             if descriptor is not None:
-                os.ftruncate(descriptor, 0)
+                with suppress(OSError):
+                    os.ftruncate(descriptor, 0)
                 os.close(descriptor)
 
     # ---- files ------------------------------------------------------------------------------

@@ -7,11 +7,13 @@ that was still waiting when its life ended does nothing.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,24 +41,35 @@ class LabStore(Switches, Store):
     """One node's storage below ``folder``; ``arrays`` finds a shared array (``KeyError``).
 
     Nothing is touched before the first call, so it may be made on the loop. A store whose
-    process was killed is picked up by making a new one on the same folder.
+    process was killed is picked up by making a new one on the same folder; ``made`` says that
+    the folder must be there already.
+
+    A life's end never fails: what the machine refuses then (no room, a device that was remounted
+    read-only) is owed, and the next life's first call does it or raises the ``OSError``.
     """
 
-    def __init__(self, folder: Path, arrays: Arrays) -> None:
+    def __init__(self, folder: Path, arrays: Arrays, *, made: bool = False) -> None:
         super().__init__()
         self.folder, self.arrays = folder, arrays
         self.trees = Trees(folder)
         self.pool = ThreadPoolExecutor(1, thread_name_prefix=f"disk-{folder.name}")
         self._one = threading.Lock()
-        self._recovered = False
+        self._made = made
+        self._ready = False  # for the life that has it: looked at, and nothing is owed
+        self._power_lost = False
         self._disk: LabDisk | None = None
 
     def disk(self, life: Incarnation) -> LabDisk:
         if self._disk is None:
             self._disk = LabDisk(life, self)
+            self._ready = False
         elif self._disk.life is not life:
             raise RuntimeError(f"{life.node} boot {life.boot}: an earlier life has the disk")
         return self._disk
+
+    def make(self) -> None:
+        """Make the folder of a new disk now. Blocks."""
+        self._alone(lambda: None)
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run ``work`` in the store's thread."""
@@ -64,11 +77,20 @@ class LabStore(Switches, Store):
 
     def _alone(self, work: Callable[[], T]) -> T:
         with self._one:
-            if not self._recovered:
-                self.trees.recover()
-                (self.folder / DATABASES).mkdir(exist_ok=True)
-                self._recovered = True
+            if not self._ready:
+                self._make_ready()
             return work()
+
+    def _make_ready(self) -> None:
+        """Before a life's first call: see that the disk is there, and do what is owed."""
+        databases = self.folder / DATABASES
+        if self._made and not (self.trees.there() and databases.is_dir()):
+            raise OSError(errno.EIO, "the folder of this disk is gone", str(self.folder))
+        if self._power_lost:
+            self._lose_power()
+        self.trees.recover()
+        databases.mkdir(exist_ok=True)
+        self._made = self._ready = True
 
     def file(self, database: str) -> DatabaseFile:
         """The files of one database of this node."""
@@ -79,19 +101,28 @@ class LabStore(Switches, Store):
         disk = self._disk
         if disk is not None and disk.life is not life:
             raise RuntimeError(f"{life.node} boot {life.boot} has not the disk")
-        await self.run(lambda: self._ended(disk, way))
+        await asyncio.get_running_loop().run_in_executor(self.pool, self._ended, disk, way)
         self._disk = None
+        self._ready = False
         if disk is not None:
             for array in disk.arrays.values():
                 await array.end(life)
 
     def _ended(self, disk: LabDisk | None, way: WayDown) -> None:
-        if disk is not None:
-            disk.close()
-        if way is WayDown.POWER_LOSS:
+        with self._one:
+            if disk is not None:
+                disk.close()
+            if way is WayDown.POWER_LOSS:
+                self._power_lost = True
+                with suppress(OSError):
+                    self._lose_power()
+
+    def _lose_power(self) -> None:
+        if self.trees.there():
             self.trees.lose_power()
-            for name in self._databases():
-                self.file(name).lose_power()
+        for name in self._databases():
+            self.file(name).lose_power()
+        self._power_lost = False
 
     def _databases(self) -> list[str]:
         return sorted(path.stem for path in (self.folder / DATABASES).glob("*.db"))

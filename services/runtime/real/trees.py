@@ -14,13 +14,14 @@ the three folders in step again.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
+
+import msgspec
 
 from services.runtime.store import components, file_components
 
@@ -34,7 +35,7 @@ class Trees:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._written, self._contents, self._synced = (root / name for name in TREES)
-        self._intent = root / "intent"
+        self._intent, self._lost = root / "intent", root / "lost"
 
     # ---- the port's calls -------------------------------------------------------------------
 
@@ -48,8 +49,11 @@ class Trees:
         names = file_components(path)
         for tree in (self._written, self._contents):
             self._check(tree, names)
+            folder = tree  # not made here: a disk that is gone must not come back empty
             try:
-                tree.joinpath(*names[:-1]).mkdir(parents=True, exist_ok=True)
+                for name in names[:-1]:
+                    folder = folder / name
+                    folder.mkdir(exist_ok=True)
             except FileExistsError:
                 raise _error(errno.ENOTDIR, path) from None
         descriptor = self._opened(path, os.O_WRONLY | os.O_CREAT | flags)
@@ -81,7 +85,7 @@ class Trees:
         for names in (before, after):
             if self._written.joinpath(*names).is_dir():
                 raise _error(errno.EISDIR, "/".join(names))
-        self._intent.write_text(json.dumps([before, after]))
+        self._intent.write_bytes(msgspec.json.encode((before, after)))
         try:
             os.rename(self._written.joinpath(*before), self._written.joinpath(*after))
         except OSError:
@@ -132,19 +136,13 @@ class Trees:
 
     def recover(self) -> None:
         """Make the folders if need be, and finish what a killed process had begun."""
+        if self._lost.exists():
+            self.lose_power()
         for tree in (self._written, self._contents, self._synced):
             tree.mkdir(parents=True, exist_ok=True)
         self._names(()).mkdir(exist_ok=True)
         if self._intent.exists():
-            text = self._intent.read_text()
-            if text == "power loss":
-                self.lose_power()
-            elif text:
-                before, after = json.loads(text)
-                if not self._written.joinpath(*before).exists():
-                    shadow = self._contents.joinpath(*before)
-                    if shadow.exists():
-                        os.rename(shadow, self._contents.joinpath(*after))
+            self._finish_replace(self._intent.read_bytes())
             self._intent.unlink(missing_ok=True)
         for path, directory in _below(self._contents):
             twin = self._written / path
@@ -157,12 +155,37 @@ class Trees:
             else:
                 twin.touch()
 
+    def there(self) -> bool:
+        """Whether this is a disk's folder: a lost one must not be taken for a new one."""
+        return self._synced.is_dir() and (self._written.is_dir() or self._lost.is_dir())
+
+    def _finish_replace(self, intent: bytes) -> None:
+        try:
+            before, after = msgspec.json.decode(intent, type=tuple[list[str], list[str]])
+        except msgspec.DecodeError:
+            return  # it was cut while it was noted: nothing had been renamed
+        shadow = self._contents.joinpath(*before)
+        if not self._written.joinpath(*before).exists() and shadow.exists():
+            os.rename(shadow, self._contents.joinpath(*after))
+
     def lose_power(self) -> None:
-        """Only the synced image is left, and is the written one from now on."""
-        self._intent.write_text("power loss")
+        """Only the synced image is left, and is the written one from now on.
+
+        A full device is no hindrance: nothing is made before something else was given up. Broken
+        off, by a kill or an ``OSError``, it goes on with the next call of it or of ``recover``.
+        """
+        if not self._lost.exists():  # this name is the mark that the power was lost
+            os.rename(self._written, self._lost)
         for tree in (self._written, self._contents):
             shutil.rmtree(tree, ignore_errors=True)
-            tree.mkdir()
+        for rest in list(self._lost.iterdir()):
+            if rest.is_dir() and not rest.is_symlink():
+                shutil.rmtree(rest)
+            else:
+                rest.unlink()
+        self._intent.unlink(missing_ok=True)
+        self._written.mkdir()
+        self._contents.mkdir()
         reached = [self._names(()).name]
         for path, entry in self._reachable(()):
             written, contents = self._written / path, self._contents / path
@@ -170,14 +193,17 @@ class Trees:
                 written.mkdir()
                 contents.mkdir()
                 reached.append(self._names(Path(path).parts).name)
-            else:  # copies: two synced names of one file become two files
-                shutil.copyfile(entry, written)
+                continue
+            shutil.copyfile(entry, written)
+            if entry.stat().st_nlink == 1:
+                os.link(entry, contents)
+            else:  # two synced names of one file become two files
                 shutil.copyfile(entry, contents)
                 self._link(contents, entry)
         for folder in list(self._synced.iterdir()):
             if folder.name not in reached:
                 shutil.rmtree(folder)
-        self._intent.unlink()
+        os.rmdir(self._lost)
 
     def walk(self, *, synced: bool) -> Iterator[tuple[str, bytes]]:
         """(path, content) of one image, in order of path."""

@@ -3,7 +3,7 @@
 Under the lab's folder::
 
     nodes/<node>/disk/     the node's Disk (written, synced, databases)
-    nodes/<node>/boots     its boot counter
+    nodes/<node>/boots     its boot counter, and ``boots.twin``
     tpm/<node>.nv          the TPM's NV, outside of the host's disk
     arrays/<datastore>/    the clusters' shared arrays
 """
@@ -23,11 +23,11 @@ from protocol.messages.agent import NodeSpec, TpmBackend
 from protocol.terms import NodeName
 from services.runtime.incarnation import CURRENT, Incarnation, NodeDown, WayDown
 from services.runtime.links.table import RuleTable
+from services.runtime.real.boots import read_boots, write_boots
 from services.runtime.real.bus import NatsWire
 from services.runtime.real.clock import LabClock
 from services.runtime.real.datastore import LabArray
 from services.runtime.real.disk import LabDisk, LabStore
-from services.runtime.real.files import replace_file
 from services.runtime.real.rng import LabRng
 from services.runtime.real.tpm_nv import FileNv
 from services.runtime.tpm.backends import open_device
@@ -73,9 +73,11 @@ class LabWorld(World):
         home = self.folder / "nodes" / spec.node
         home.mkdir(parents=True, exist_ok=True)
         (self.folder / "tpm").mkdir(exist_ok=True)
-        counter = home / "boots"
-        self._boots[spec.node] = int(counter.read_text()) if counter.exists() else 0
-        self._stores[spec.node] = LabStore(home / "disk", self._array)
+        boots = self._boots[spec.node] = read_boots(home)
+        store = LabStore(home / "disk", self._array, made=boots > 0)
+        if not boots:
+            store.make()  # before its first boot: from then on it must be there
+        self._stores[spec.node] = store
         if spec.tpm is not TpmBackend.NONE:
             nv = FileNv(self.folder / "tpm" / f"{spec.node}.nv")
             self._devices[spec.node] = open_device(spec.tpm, nv)
@@ -87,9 +89,9 @@ class LabWorld(World):
 
     def next_boot(self, node: NodeName) -> int:
         """Written before it is used, so that a killed process does not repeat it."""
-        boot = self._boots[node] = self._boots[node] + 1
-        counter = self.folder / "nodes" / node / "boots"
-        replace_file(counter, str(boot).encode(), durable=False)
+        boot = self._boots[node] + 1
+        write_boots(self.folder / "nodes" / node, boot)
+        self._boots[node] = boot
         return boot
 
     def last_boot(self, node: NodeName) -> int:

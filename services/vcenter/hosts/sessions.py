@@ -6,7 +6,7 @@ session was opened, and when a look shows that there is something to do.
 
 from __future__ import annotations
 
-from protocol.errors import HostUnreachable
+from protocol.errors import HostUnreachable, SaveFailed
 from protocol.messages.host import VmSummary
 from protocol.terms import HostConnectionState, NodeName, VmName
 from services.runtime.ports import Ports
@@ -90,8 +90,14 @@ class HostSessions:
         return f"{self.node.name}/{self.node.boot}/{self._sessions_opened}"
 
     async def took_view(self, session: HostSession) -> None:
-        if session.summary is not None:
+        if session.summary is None:
+            return
+        try:
             await self.take_in(session.host, session.summary.vms)
+        except SaveFailed as error:  # vCenter's own trouble, not the host's: the next view tells
+            self.node.record(
+                "inventory.save_failed", level="warning", host=session.host, reason=str(error)
+            )
 
     def opened(self, session: HostSession) -> None:
         if session.host in self._inventory.hosts:

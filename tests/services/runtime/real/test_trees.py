@@ -35,7 +35,7 @@ def killed_at(call: int, monkeypatch: pytest.MonkeyPatch, work: Callable[[], Non
     with monkeypatch.context() as patch:
         for name in ("rename", "replace", "unlink", "link", "mkdir", "rmdir"):
             patch.setattr(os, name, counted(getattr(os, name)))
-        patch.setattr(Path, "write_text", counted(Path.write_text))
+        patch.setattr(Path, "write_bytes", counted(Path.write_bytes))
         patch.setattr(Path, "touch", counted(Path.touch))
         try:
             work()

@@ -1,0 +1,48 @@
+"""The number of a node's lives, kept twice beside its disk: one file may be damaged.
+
+A number that went back would repeat a life: others would take the node for one that is long
+dead, and not hear it. So each file holds a check of its number, and the higher one counts.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Final
+
+from protocol.errors import InvalidState
+from services.runtime.real.files import replace_file
+
+_FILES: Final = ("boots", "boots.twin")
+
+
+def read_boots(home: Path) -> int:
+    """How many lives the node of this folder has begun; a new one's files are made. Blocks.
+
+    ``InvalidState`` when neither file tells.
+    """
+    numbers = [_number(home / name) for name in _FILES]
+    known = [number for number in numbers if number is not None]
+    if known:
+        return max(known)
+    if (home / "disk").exists() or any((home / name).exists() for name in _FILES):
+        raise InvalidState(f"{home} has no readable boot counter: both files of it are damaged")
+    write_boots(home, 0)  # before there is a disk: from then on a number must be found
+    return 0
+
+
+def write_boots(home: Path, boot: int) -> None:
+    """Keep the number of the life that begins; before anything of it is done. Blocks."""
+    digits = str(boot).encode()
+    for name in _FILES:
+        replace_file(home / name, b"%b %08x\n" % (digits, zlib.crc32(digits)), durable=False)
+
+
+def _number(path: Path) -> int | None:
+    try:
+        digits, _, check = path.read_bytes().strip().partition(b" ")
+    except FileNotFoundError:
+        return None
+    if not digits.isdigit() or b"%08x" % zlib.crc32(digits) != check:
+        return None
+    return int(digits)
