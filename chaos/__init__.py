@@ -11,6 +11,7 @@
 - ``history``      hash-chained JSONL
 - ``checks``       offline, three-valued judgements of a history
 - ``selectors``    names, roles, ranges, shares; ``draws`` seeded streams; ``units`` 30s, 5%
+- ``naming``       names in files
 - ``yaml_file``    the one reader of YAML, for lab files too: values with line and column
 - ``errors``       ids, texts, fixes
 """

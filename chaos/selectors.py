@@ -13,12 +13,16 @@ from collections.abc import Mapping, Sequence
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.lab import Directory
+from protocol.names import quoted
 from protocol.terms import NodeName, VmName
 
-_RANGE = re.compile(r"^(?P<head>[^\[\]]*)\[(?P<low>\d+)-(?P<high>\d+)\](?P<tail>[^\[\]]*)$")
-_SHARE = re.compile(r"^(?P<amount>\d+(?:\.\d+)?%|\d+|one|all)\s+of\s+(?P<rest>.+)$")
+_RANGE = re.compile(
+    r"(?P<head>[^\[\]]*)\[(?P<low>[0-9]{1,9})-(?P<high>[0-9]{1,9})\](?P<tail>[^\[\]]*)"
+)
+_SHARE = re.compile(r"(?P<amount>[0-9]+(?:\.[0-9]+)?%|[0-9]{1,9}|one|all)\s+of\s+(?P<rest>.+)")
 _GROUPS = ("role", "site", "cluster")
 _RANGE_LIMIT = 10_000
+_LONGEST = 500  # characters of a selector
 
 
 def select_nodes(selector: object, directory: Directory, draws: Draws) -> tuple[NodeName, ...]:
@@ -73,24 +77,28 @@ class _Selection:
         raise ChaosError("KS-CHAOS-011", f"{selector!r} is no selector")
 
     def _text(self, text: str, draws: Draws) -> tuple[str, ...]:
-        share = _SHARE.match(text)
+        if len(text) > _LONGEST:
+            raise ChaosError("KS-CHAOS-011", f"{quoted(text)} is too long to be a selector")
+        share = _SHARE.fullmatch(text)
         if share is not None:
             return self._share(share["amount"], self._text(share["rest"].strip(), draws), draws)
         if text in self._groups:
             return tuple(self._groups[text])
-        ranged = _RANGE.match(text)
+        ranged = _RANGE.fullmatch(text)
         if ranged is not None:
             return self._range(text, ranged)
         if text in self._known:
             return (text,)
         if "[" in text or "]" in text or "%" in text:
-            raise ChaosError("KS-CHAOS-011", f"{text!r} is no selector")
+            raise ChaosError("KS-CHAOS-011", f"{quoted(text)} is no selector")
         raise self._unknown(text)
 
     def _range(self, text: str, match: re.Match[str]) -> tuple[str, ...]:
         low, high, width = int(match["low"]), int(match["high"]), len(match["low"])
         if low > high or high - low >= _RANGE_LIMIT or len(match["high"]) < width:
-            raise ChaosError("KS-CHAOS-011", f"{text!r}: a range goes upwards, as in [001-050]")
+            raise ChaosError(
+                "KS-CHAOS-011", f"{quoted(text)}: a range goes upwards, as in [001-050]"
+            )
         names = tuple(
             f"{match['head']}{number:0{width}d}{match['tail']}" for number in range(low, high + 1)
         )
@@ -111,7 +119,8 @@ class _Selection:
         return both if pick is None else self._share(str(pick), both, draws)
 
     def _share(self, amount: str, names: tuple[str, ...], draws: Draws) -> tuple[str, ...]:
-        ordered = tuple(name for name in self._names if name in frozenset(names))
+        chosen = frozenset(names)
+        ordered = tuple(name for name in self._names if name in chosen)
         if amount == "all":
             return ordered
         if amount == "one":
@@ -121,15 +130,15 @@ class _Selection:
             if not 0 < share <= 100:
                 raise ChaosError("KS-CHAOS-011", f"{amount} is no share: above 0%, at most 100%")
             count = max(1, round(len(ordered) * share / 100))
-        elif amount.isdigit():
+        elif re.fullmatch("[0-9]{1,9}", amount):
             count = int(amount)
             if not 0 < count <= len(ordered):
                 raise ChaosError("KS-CHAOS-011", f"{amount} of {len(ordered)} cannot be picked")
         else:
-            raise ChaosError("KS-CHAOS-011", f"pick: {amount!r} is none of all, one, 3, 25%")
+            raise ChaosError("KS-CHAOS-011", f"pick: {quoted(amount)} is none of all, one, 3, 25%")
         return draws.pick(ordered, count)
 
     def _unknown(self, text: str) -> ChaosError:
         near = difflib.get_close_matches(text, [*self._groups, *self._names], n=3, cutoff=0.5)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
-        return ChaosError("KS-CHAOS-010", f"no {self._noun} {text!r} in this lab{hint}")
+        return ChaosError("KS-CHAOS-010", f"no {self._noun} {quoted(text)} in this lab{hint}")

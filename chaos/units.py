@@ -12,9 +12,10 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_TIME: Final = re.compile(r"^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$")
-_RATE: Final = re.compile(r"^(\d+(?:\.\d+)?)\s*/\s*(s|m|h)$")
-_SHARE: Final = re.compile(r"^(\d+(?:\.\d+)?)\s*%$")
+_NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?)"  # ``\d`` would take the digits of every script
+_TIME: Final = re.compile(rf"{_NUMBER}\s*(ms|s|m|h)")
+_RATE: Final = re.compile(rf"{_NUMBER}\s*/\s*(s|m|h)")
+_SHARE: Final = re.compile(rf"{_NUMBER}\s*%")
 LONGEST: Final = 30 * 24 * 3600.0
 
 
@@ -24,7 +25,7 @@ def seconds(value: object) -> float:
         raise PydanticCustomError(
             "no_unit", "a time needs a unit: write {value}s or {value}m", {"value": value}
         )
-    found = _TIME.match(value.strip()) if isinstance(value, str) else None
+    found = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise PydanticCustomError("no_time", "no time: write 250ms, 30s, 5m or 1h")
     result = float(found[1]) * _UNITS[found[2]]
@@ -35,7 +36,7 @@ def seconds(value: object) -> float:
 
 def per_second(value: object) -> float:
     """The events per lab second of ``0.2/s``, ``3/m``; above 0."""
-    found = _RATE.match(value.strip()) if isinstance(value, str) else None
+    found = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise PydanticCustomError("no_rate", "no rate: write 0.2/s, 3/m or 10/h")
     rate = float(found[1]) / _UNITS[found[2]]
@@ -46,7 +47,7 @@ def per_second(value: object) -> float:
 
 def share(value: object) -> float:
     """The share 0..1 of ``5%`` or ``0.05``."""
-    found = _SHARE.match(value.strip()) if isinstance(value, str) else None
+    found = _SHARE.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is not None:
         number = float(found[1]) / 100
     elif isinstance(value, (int, float)) and not isinstance(value, bool):

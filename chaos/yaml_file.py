@@ -12,7 +12,10 @@ used nowhere; its check for duplicate keys would still leave marks and limits to
 
 from __future__ import annotations
 
+import os
+import stat
 from enum import StrEnum
+from pathlib import Path as FilePath
 from typing import Any, Final, NamedTuple
 
 import yaml
@@ -23,6 +26,9 @@ Path = tuple[str | int, ...]
 SIZE_LIMIT: Final = 1 << 20  # bytes of UTF-8
 DEPTH_LIMIT: Final = 40  # maps and lists inside of each other
 VALUES_LIMIT: Final = 10_000  # keys and values; PyYAML reads them in about a second
+DIGITS_LIMIT: Final = 40  # characters of a whole number, underscores included
+WHOLE_LIMIT: Final = 1 << 63
+"""Whole numbers lie below it and not below its negative: what JSON, msgpack and SQLite all take."""
 
 
 class Place(NamedTuple):
@@ -68,6 +74,21 @@ class YamlFile:
         return self.places.get(path, Place(1, 1))
 
 
+def text_of(path: FilePath) -> str:
+    """The text of a regular file; ``OSError`` or ``ValueError`` says why it cannot be read.
+
+    Never more than one byte over the limit is read, so that no device or log fills the memory.
+    """
+    # Without O_NONBLOCK, to open a named pipe would wait for somebody to write.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is no regular file")
+        data = file.read(SIZE_LIMIT + 1)
+    if len(data) > SIZE_LIMIT:
+        raise ValueError("it is larger than 1 MiB")
+    return data.decode("utf-8")
+
+
 def read_yaml(text: str) -> YamlFile:
     """Read one document; never raises, ``problems`` says what is wrong."""
     file = YamlFile()
@@ -87,7 +108,7 @@ def read_yaml(text: str) -> YamlFile:
 
 def _refusal(text: str) -> YamlProblem | None:
     """The first thing for which the text is not read at all."""
-    if len(text.encode()) > SIZE_LIMIT:
+    if len(text.encode("utf-8", "surrogatepass")) > SIZE_LIMIT:
         return YamlProblem(Flaw.TOO_LARGE, Place(1, 1), "larger than 1 MiB")
     depth = documents = values = 0
     try:
@@ -131,7 +152,7 @@ def _value(file: YamlFile, node: yaml.Node, path: Path) -> Any:
     if isinstance(node, yaml.SequenceNode):
         return [_value(file, item, (*path, index)) for index, item in enumerate(node.value)]
     try:
-        value = yaml.constructor.SafeConstructor().construct_object(node, deep=True)
+        value = _scalar(node)
     except yaml.YAMLError as error:
         text = str(error).splitlines()[0]
     except (ValueError, OverflowError) as error:
@@ -143,6 +164,17 @@ def _value(file: YamlFile, node: yaml.Node, path: Path) -> Any:
         return value
     file.problems.append(YamlProblem(Flaw.UNREADABLE, file.place(path), text))
     return None
+
+
+def _scalar(node: yaml.Node) -> Any:
+    """The value of a scalar; a number that is too large for the rest of the program is none."""
+    whole = node.tag.endswith(":int")
+    if whole and len(node.value) > DIGITS_LIMIT:
+        raise ValueError(f"a whole number of {len(node.value)} characters is too long")
+    value = yaml.constructor.SafeConstructor().construct_object(node, deep=True)
+    if whole and not -WHOLE_LIMIT <= value < WHOLE_LIMIT:
+        raise ValueError(f"the whole number {value} has more than 64 bits")
+    return value
 
 
 def _mapping(file: YamlFile, node: yaml.MappingNode, path: Path) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from chaos.experiment.parse import Document, Problem, parse
 from chaos.faults import FAULTS, fault_type
 from chaos.hypotheses.probes import PROBES
 from chaos.workload import OPERATIONS
-from chaos.yaml_file import Path, YamlFile
+from chaos.yaml_file import Path, YamlFile, text_of
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -63,8 +63,8 @@ class BadExperiment(ChaosError):
 def read_experiment(path: FilePath) -> Experiment:
     """The experiment in the file at ``path``; ``BadExperiment`` with every error of it."""
     try:
-        text = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = text_of(path)
+    except (OSError, ValueError) as error:
         document = Document(str(path), YamlFile())
         document.add((), "KS-CHAOS-009", str(error))
         raise BadExperiment(document.problems) from None

@@ -14,11 +14,12 @@ from pydantic_core import PydanticCustomError
 from chaos.experiment.parse import Document
 from chaos.faults.base import Fault
 from chaos.hypotheses.tolerance import Tolerance, tolerance
+from chaos.naming import named
 from chaos.units import Rate, Seconds, seconds
+from protocol import names
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9])*$", max_length=60)]
 Selector = str | list[str] | dict[str, str | int]
-_AFTER = re.compile(r"^(?P<id>[a-z0-9](?:-?[a-z0-9])*)(?:\s*\+\s*(?P<plus>.+))?$")
+_AFTER = re.compile(r"(?P<id>[a-z0-9](?:-?[a-z0-9])*)(?:\s*\+\s*(?P<plus>.+))?")
 
 
 class Section(BaseModel):
@@ -44,7 +45,7 @@ class After(Section):
 
 def read_after(value: object) -> object:
     """``After`` from its text; ``PydanticCustomError`` when it is none."""
-    found = _AFTER.match(value.strip()) if isinstance(value, str) else None
+    found = _AFTER.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise PydanticCustomError("no_after", "write the id of a fault, or: id + 20s")
     return After(id=found["id"], plus=seconds(found["plus"]) if found["plus"] else 0.0)
@@ -52,7 +53,7 @@ def read_after(value: object) -> object:
 
 def at_least(value: object) -> object:
     """``">=3"`` or 3 as a lower bound."""
-    found = re.match(r"^>=\s*(\d+)$", value.strip()) if isinstance(value, str) else None
+    found = re.fullmatch(r">=\s*([0-9]{1,9})", value.strip()) if isinstance(value, str) else None
     return int(found[1]) if found is not None else value
 
 
@@ -122,7 +123,7 @@ class ScheduleEntry(Section):
     """What every entry of the schedule has; its other fields belong to the fault."""
 
     fault: str
-    id: Name | None = None
+    id: Annotated[str, named(names.FAULT)] | None = None
     at: Seconds | None = None
     after: Annotated[After, BeforeValidator(read_after)] | None = None
     for_: Seconds | None = Field(default=None, alias="for")
@@ -134,7 +135,7 @@ class Heading(Section):
 
     apiVersion: Literal["keystead/v1"]
     kind: Literal["Experiment"]
-    name: Name
+    name: Annotated[str, named(names.EXPERIMENT)]
     title: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     description: str = ""
     seed: int | Literal["random"] = Field(default=1)

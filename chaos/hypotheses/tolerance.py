@@ -21,7 +21,7 @@ class Unit(StrEnum):
     COUNT = "count"
 
 
-_FORM = re.compile(r"^(>=|<=|==|!=|>|<)\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|%)?$")
+_FORM = re.compile(r"(>=|<=|==|!=|>|<)\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|%)?")
 _SCALE = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "%": 0.01}
 
 
@@ -76,7 +76,7 @@ def tolerance(value: object) -> Tolerance:
         return value
     if isinstance(value, Mapping) and list(value) == ["ratio"]:
         value = value["ratio"]
-    found = _FORM.match(value.strip()) if isinstance(value, str) else None
+    found = _FORM.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise PydanticCustomError(
             "no_tolerance", 'no tolerance: write ">= 1", "== 0", "< 250ms" or {ratio: ">= 1"}'

@@ -5,19 +5,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from chaos.yaml_file import Place, YamlFile, read_yaml
+from chaos.naming import named
+from chaos.yaml_file import Place, YamlFile, read_yaml, text_of
 from lab.errors import KeysteadError
+from lab.topology.references import Misfit, misfits
 from protocol import names
+from protocol.errors import InvalidArgument
 from protocol.messages.agent import TpmBackend
 from services import knobs
+from services.esxi.config import esxi_config
 
+GROUPS_LIMIT = 64  # sites, key servers, providers, clusters: so many of each
 SHIPPED = Path(__file__).parent / "shipped"
 
 
@@ -25,22 +38,25 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _fits(rule: names.NameRule) -> AfterValidator:
-    """A validator: the text is a name of this kind."""
-
-    def named(value: str) -> str:
-        if wrong := rule.fault(value):
-            raise PydanticCustomError("name", "{text}", {"text": wrong})
-        return value
-
-    return AfterValidator(named)
+LabName = Annotated[str, named(names.LAB)]
+NodeText = Annotated[str, named(names.NODE)]
+SiteName = Annotated[str, named(names.SITE)]
+ClusterText = Annotated[str, named(names.CLUSTER)]
+ProviderText = Annotated[str, named(names.PROVIDER)]
+Whole = Annotated[int, Field(strict=True)]
+"""A number as it is written: ``true`` is no 1, and a text is none."""
 
 
-LabName = Annotated[str, _fits(names.LAB)]
-NodeText = Annotated[str, _fits(names.NODE)]
-SiteName = Annotated[str, _fits(names.SITE)]
-ClusterText = Annotated[str, _fits(names.CLUSTER)]
-ProviderText = Annotated[str, _fits(names.PROVIDER)]
+def _a_release(value: str) -> str:
+    try:
+        esxi_config({"version": value})
+    except InvalidArgument as error:
+        text = str(error).removeprefix("host: ")
+        raise PydanticCustomError("version", "{text}", {"text": text}) from None
+    return value
+
+
+Version = Annotated[str, AfterValidator(_a_release)]
 
 
 class _Named(_Model):
@@ -49,7 +65,7 @@ class _Named(_Model):
 
 
 class VcenterModel(_Named):
-    version: str = "8.0U3"
+    version: Version = "8.0U3"
 
 
 class KmsModel(_Named):
@@ -61,20 +77,21 @@ class ProviderModel(_Model):
     type: Literal["standard", "trusted", "native"] = "standard"
     vcenter: str = "vcenter"
     servers: tuple[str, ...] = ()
-    default: bool = True
+    default: bool | None = None
+    """None: the first provider of the file is the default when no other says that it is."""
 
 
 class HostsModel(_Model):
-    count: int = Field(default=3, ge=0, le=2000)
-    version: str = "8.0U3"
+    count: Whole = Field(default=3, ge=0, le=2000)
+    version: Version = "8.0U3"
     tpm: TpmBackend = TpmBackend.LIBTPMS
     secure_boot: bool = True
     key_persistence: bool = False
-    pack: int = Field(default=1, ge=1, le=500)
+    pack: Whole = Field(default=1, ge=1, le=500)
 
 
 class VmsModel(_Model):
-    count: int = Field(default=0, ge=0, le=10000)
+    count: Whole = Field(default=0, ge=0, le=10000)
     encrypted: bool = True
     provider: str | None = None
     power: Literal["on", "off"] = "on"
@@ -94,35 +111,45 @@ class ClusterModel(_Model):
     vms: VmsModel = VmsModel()
 
 
+def _refuse(wrong: Iterable[Misfit]) -> None:
+    details = [
+        InitErrorDetails(
+            type=PydanticCustomError("misfit", "{text}", {"text": found.text}),
+            loc=found.path,
+            input=None,
+        )
+        for found in wrong
+    ]
+    if details:
+        raise ValidationError.from_exception_data("LabFile", details)
+
+
 class LabFile(_Model):
     """The schema of the file; every error is reported with its line."""
 
     apiVersion: Literal["keystead/v1"]
     kind: Literal["Lab"]
     name: LabName = "default"
-    pace: float = Field(default=30, gt=0, le=1000)
-    sites: tuple[SiteName, ...] = ("main",)
+    pace: float = Field(default=30, gt=0, le=1000, strict=True)
+    sites: tuple[SiteName, ...] = Field(default=("main",), max_length=GROUPS_LIMIT)
     vcenters: tuple[VcenterModel, ...] = Field(min_length=1, max_length=1)
-    kms: tuple[KmsModel, ...] = ()
-    providers: tuple[ProviderModel, ...] = ()
-    clusters: tuple[ClusterModel, ...] = ()
+    kms: tuple[KmsModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
+    providers: tuple[ProviderModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
+    clusters: tuple[ClusterModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
     knobs: dict[str, Any] = {}
 
     @field_validator("knobs")
     @classmethod
     def _has_known_knobs(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Each wrong knob is an error of its own, at its own place in the file."""
-        wrong = [
-            InitErrorDetails(
-                type=PydanticCustomError("knob", "{text}", {"text": text}),
-                loc=(name,),
-                input=values[name],
-            )
-            for name, text in knobs.faults(values).items()
-        ]
-        if wrong:
-            raise ValidationError.from_exception_data("knobs", wrong)
+        _refuse(Misfit((name,), text) for name, text in knobs.faults(values).items())
         return values
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> LabFile:
+        """Names that point to nothing, or are used twice: each at its own place."""
+        _refuse(misfits(self))
+        return self
 
 
 def load(source: str | Path | Mapping[str, Any], **changes: Any) -> LabFile:
@@ -154,8 +181,8 @@ def _is_there(path: Path) -> bool:
 
 def _read(path: Path, where: str) -> YamlFile:
     try:
-        text = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = text_of(path)
+    except (OSError, ValueError) as error:
         raise KeysteadError("KS-TOPO-001", f"{where}: cannot be read: {error}") from None
     file = read_yaml(text)
     if file.problems:
@@ -222,8 +249,8 @@ def _with_key_servers(data: Mapping[str, Any], count: object) -> dict[str, Any]:
 
     The first provider keeps its name, so what refers to it goes on; the n-th is ``<name>-<n>``.
     """
-    if not isinstance(count, int) or count < 1:
-        text = "kms: a lab with providers needs servers, a whole number of at least one"
+    if type(count) is not int or not 1 <= count <= GROUPS_LIMIT:
+        text = f"kms: a lab with providers has servers, a whole number from 1 to {GROUPS_LIMIT}"
         raise KeysteadError("KS-USE-003", text)
     first = dict((data.get("kms") or [{}])[0])
     names = ["kms"] if count == 1 else [f"kms-{n}" for n in range(1, count + 1)]

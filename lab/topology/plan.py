@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from lab.errors import KeysteadError
 from lab.topology.lab_file import ClusterModel, LabFile
+from lab.topology.references import default_provider
 from protocol.messages.agent import Firmware, NodeSpec
 from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName
 
@@ -44,8 +44,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan(file: LabFile) -> Topology:
-    """Name every node, VM and process; ``KeysteadError`` for what does not fit together."""
-    _check_references(file)
+    """Name every node, VM and process."""
     vcenter = NodeName(file.vcenters[0].name)
     specs = [*_key_servers(file, vcenter), _vcenter(file, vcenter)]
     groups: list[tuple[NodeName, ...]] = [(spec.node,) for spec in specs]
@@ -65,6 +64,7 @@ def plan(file: LabFile) -> Topology:
         for s in specs
         if s.cluster == c.name
     ]
+    default = default_provider(file)
     return Topology(
         name=file.name,
         pace=file.pace,
@@ -76,7 +76,7 @@ def plan(file: LabFile) -> Topology:
                 provider=ProviderId(p.name),
                 type=p.type,
                 servers=tuple(NodeName(s) for s in p.servers),
-                default=p.default,
+                default=p.name == default,
             )
             for p in file.providers
         ),
@@ -138,32 +138,3 @@ def _vms(cluster: ClusterModel, hosts: list[NodeName], before: int) -> list[VmPl
         )
         for n in range(cluster.vms.count if hosts else 0)
     ]
-
-
-def _check_references(file: LabFile) -> None:
-    """Names that point to nothing, all at once."""
-    wrong: list[str] = []
-    servers = {k.name for k in file.kms}
-    providers = {p.name for p in file.providers}
-    names = [v.name for v in file.vcenters] + [k.name for k in file.kms]
-    wrong += [
-        f"the name {n} is used twice" for n in sorted({n for n in names if names.count(n) > 1})
-    ]
-    placed = [(i.name, i.site) for i in (*file.vcenters, *file.kms)]
-    placed += [(c.name, c.site) for c in file.clusters]
-    wrong += [f"{n}: site {site} is not in sites" for n, site in placed if site not in file.sites]
-    for p in file.providers:
-        wrong += [f"provider {p.name}: no key server {s}" for s in p.servers if s not in servers]
-        if p.type != "standard":
-            wrong.append(f"provider {p.name}: type {p.type} is not available in this version")
-        elif len(p.servers) != 1:
-            # Keys made on one server would be missing on the others (STD-01).
-            wrong.append(
-                f"provider {p.name}: a standard provider needs one server; several that "
-                "replicate their keys are not available in this version"
-            )
-    for c in file.clusters:
-        if c.vms.count and c.vms.encrypted and c.vms.provider not in providers:
-            wrong.append(f"cluster {c.name}: its VMs need a provider of {sorted(providers)}")
-    if wrong:
-        raise KeysteadError("KS-TOPO-001", "\n".join(f"{file.name}: {w}" for w in wrong))

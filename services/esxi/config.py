@@ -11,7 +11,7 @@ import msgspec
 from protocol.errors import InvalidArgument
 from protocol.terms import NodeName
 
-_VERSION = re.compile(r"^(\d+)\.(\d+)(?:U(\d+))?$")
+_VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})(?:U([0-9]{1,3}))?")
 
 
 class EsxiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,7 +34,7 @@ class EsxiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 def release(version: str) -> tuple[int, int, int]:
     """``version`` as numbers; ``InvalidArgument`` when it is not of the form 8.0U3."""
-    match = _VERSION.match(version)
+    match = _VERSION.fullmatch(version)
     if match is None:
         raise InvalidArgument(f"host: {version!r} is no version such as 8.0U3")
     return int(match[1]), int(match[2]), int(match[3] or 0)

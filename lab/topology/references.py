@@ -1,0 +1,139 @@
+"""What in a Lab file does not fit together: names used twice or pointing to nothing, and limits.
+
+Every finding has its own place in the file, so that one reading tells all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from services.runtime.knobs import SharedKnobs, read
+
+if TYPE_CHECKING:
+    from lab.topology.lab_file import ClusterModel, LabFile, ProviderModel
+
+HOSTS_LIMIT: Final = 2000
+VMS_LIMIT: Final = 10_000
+_OF_HOSTS: Final = re.compile(r"esxi-[0-9]+")
+
+
+class Misfit(NamedTuple):
+    """One thing that is wrong: where in the file (keys and places in lists), and what."""
+
+    path: tuple[str | int, ...]
+    text: str
+
+
+def misfits(file: LabFile) -> Iterator[Misfit]:
+    """All that does not fit together in a file whose values are right, each for itself."""
+    yield from _twice(file)
+    yield from _sites(file)
+    for place, provider in enumerate(file.providers):
+        for path, text in _provider(file, provider):
+            yield Misfit(("providers", place, *path), f"provider {provider.name}: {text}")
+    yield from _defaults(file)
+    for place, cluster in enumerate(file.clusters):
+        for path, text in _cluster(file, cluster):
+            yield Misfit(("clusters", place, *path), f"cluster {cluster.name}: {text}")
+    yield from _limits(file)
+
+
+def default_provider(file: LabFile) -> str | None:
+    """The provider that vCenter uses for new keys: the one that says so, else the first.
+
+    None for a lab without providers.
+    """
+    said = [provider.name for provider in file.providers if provider.default]
+    return next(iter([*said, *(provider.name for provider in file.providers)]), None)
+
+
+def _twice(file: LabFile) -> Iterator[Misfit]:
+    """Nodes are one kind, whatever their role; hosts get their names from us."""
+    nodes = [(("vcenters", n, "name"), v.name) for n, v in enumerate(file.vcenters)]
+    nodes += [(("kms", n, "name"), k.name) for n, k in enumerate(file.kms)]
+    for path, name in nodes:
+        if _OF_HOSTS.fullmatch(name):
+            yield Misfit(path, f"{name} is the name of a host; names like it are for hosts only")
+    yield from _repeated("node", nodes)
+    yield from _repeated(
+        "provider", [(("providers", n, "name"), p.name) for n, p in enumerate(file.providers)]
+    )
+    yield from _repeated(
+        "cluster", [(("clusters", n, "name"), c.name) for n, c in enumerate(file.clusters)]
+    )
+    yield from _repeated("site", [(("sites", n), site) for n, site in enumerate(file.sites)])
+
+
+def _repeated(what: str, named: Iterable[tuple[tuple[str | int, ...], str]]) -> Iterator[Misfit]:
+    seen: set[str] = set()
+    for path, name in named:
+        if name in seen:
+            yield Misfit(path, f"the {what} name {name} is used twice")
+        seen.add(name)
+
+
+def _sites(file: LabFile) -> Iterator[Misfit]:
+    for section in ("vcenters", "kms", "clusters"):
+        for place, item in enumerate(getattr(file, section)):
+            if item.site not in file.sites:
+                text = f"{item.name}: site {item.site} is not in sites"
+                yield Misfit((section, place, "site"), text)
+
+
+def _provider(file: LabFile, provider: ProviderModel) -> Iterator[Misfit]:
+    servers = {server.name for server in file.kms}
+    if provider.vcenter != file.vcenters[0].name:
+        yield Misfit(("vcenter",), f"there is no vCenter {provider.vcenter}")
+    for place, server in enumerate(provider.servers):
+        if server not in servers:
+            yield Misfit(("servers", place), f"no key server {server}")
+        elif server in provider.servers[:place]:
+            yield Misfit(("servers", place), f"the key server {server} is named twice")
+    if provider.type != "standard":
+        yield Misfit(("type",), f"type {provider.type} is not available in this version")
+    elif len(provider.servers) != 1:
+        # Keys made on one server would be missing on the others (STD-01).
+        text = (
+            "a standard provider needs one server; several that replicate their keys are not "
+            "available in this version"
+        )
+        yield Misfit(("servers",), text)
+
+
+def _defaults(file: LabFile) -> Iterator[Misfit]:
+    said = [place for place, provider in enumerate(file.providers) if provider.default]
+    for place in said[1:]:
+        first = file.providers[said[0]].name
+        text = f"provider {file.providers[place].name}: the default provider is {first} already"
+        yield Misfit(("providers", place, "default"), text)
+    if file.providers and not said and file.providers[0].default is False:
+        name = file.providers[0].name
+        text = f"provider {name}: the first one is the default unless another says `default: true`"
+        yield Misfit(("providers", 0, "default"), text)
+
+
+def _cluster(file: LabFile, cluster: ClusterModel) -> Iterator[Misfit]:
+    providers = sorted({provider.name for provider in file.providers})
+    vms = cluster.vms
+    if cluster.vcenter != file.vcenters[0].name:
+        yield Misfit(("vcenter",), f"there is no vCenter {cluster.vcenter}")
+    if vms.provider is not None and vms.provider not in providers:
+        yield Misfit(("vms", "provider"), f"there is no provider {vms.provider} of {providers}")
+    elif vms.count and vms.encrypted and vms.provider is None:
+        yield Misfit(("vms",), f"its VMs need a provider of {providers}")
+    if vms.count and not cluster.hosts.count:
+        yield Misfit(("vms", "count"), "it has VMs, but no host to run them")
+
+
+def _limits(file: LabFile) -> Iterator[Misfit]:
+    hosts = sum(cluster.hosts.count for cluster in file.clusters)
+    vms = sum(cluster.vms.count for cluster in file.clusters)
+    for what, count, limit in (("hosts", hosts, HOSTS_LIMIT), ("VMs", vms, VMS_LIMIT)):
+        if count > limit:
+            yield Misfit(("clusters",), f"{count} {what} in all; at most {limit}")
+    most = read(SharedKnobs, file.knobs).max_key_providers
+    if len(file.providers) > most:
+        text = f"{len(file.providers)} key providers; the knob max_key_providers allows {most}"
+        yield Misfit(("providers",), text)

@@ -1,0 +1,134 @@
+"""Lab files mean what they say: names are used once and point to something, numbers have ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.errors import KeysteadError
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
+
+HEAD = "apiVersion: keystead/v1\nkind: Lab\nvcenters: [{name: vcenter}]\n"
+KMS = "kms: [{name: kms}, {name: kms-2}]\n"
+ONE = "{name: one, servers: [kms]}"
+TWO = "{name: two, servers: [kms-2]}"
+VMS = "{count: 1, provider: one}"
+PROVIDERS = f"{KMS}providers: [{ONE}]\n"
+
+
+def read(text: str, folder: Path) -> str:
+    """What is said against a file; empty when nothing is."""
+    path = folder / "lab.yaml"
+    path.write_text(HEAD + text if "vcenters" not in text else text)
+    try:
+        plan(load(path))
+    except KeysteadError as error:
+        assert error.id == "KS-TOPO-001" and error.exit_code == 4
+        return str(error).replace(str(path), "lab.yaml")
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("kms: [{name: vcenter}]", "lab.yaml:4:8: kms.0.name: the node name vcenter is used twice"),
+        ("kms: [{name: a}, {name: a}]", "lab.yaml:4:19: kms.1.name: the node name a is used twice"),
+        ("kms: [{name: esxi-001}]", "esxi-001 is the name of a host; names like it are for hosts"),
+        ("clusters: [{name: a}, {name: a}]", "clusters.1.name: the cluster name a is used twice"),
+        ("sites: [main, main]", "lab.yaml:4:15: sites.1: the site name main is used twice"),
+        (f"{KMS}providers: [{ONE}, {ONE}]", "the provider name one is used twice"),
+        (
+            "clusters: [{name: a, vcenter: vc}]",
+            "clusters.0.vcenter: cluster a: there is no vCenter vc",
+        ),
+        ("clusters: [{name: a, site: edge}]", "clusters.0.site: a: site edge is not in sites"),
+        (
+            f"{KMS}providers: [{{name: a, servers: [kms], vcenter: vc}}]",
+            "providers.0.vcenter: provider a: there is no vCenter vc",
+        ),
+        (f"{KMS}providers: [{{name: a, servers: [kmip]}}]", "provider a: no key server kmip"),
+        ("clusters: [{name: a, hosts: {version: 6.5.0}}]", "'6.5.0' is no version such as 8.0U3"),
+        (
+            "clusters: [{name: a, hosts: {version: 6.7U3}}]",
+            "clusters.0.hosts.version: 6.7U3 encrypts",
+        ),
+        (
+            "clusters: [{name: a, hosts: {count: true}}]",
+            "hosts.count: Input should be a valid integer",
+        ),
+        (
+            "clusters: [{name: a, hosts: {count: '3'}}]",
+            "hosts.count: Input should be a valid integer",
+        ),
+        ("clusters: [{name: a b}]", "clusters.0.name: 'a b' is no cluster name: letters"),
+        (
+            f"{PROVIDERS}clusters: [{{name: a, hosts: {{count: 0}}, vms: {VMS}}}]",
+            "cluster a: it has VMs, but no host to run them",
+        ),
+        (
+            f"{PROVIDERS}clusters: [{{name: a, vms: {{provider: other}}}}]",
+            "cluster a: there is no provider other of ['one']",
+        ),
+        (
+            "clusters: [{name: a, hosts: {count: 1500}}, {name: b, hosts: {count: 1500}}]",
+            "clusters: 3000 hosts in all; at most 2000",
+        ),
+        (
+            f"knobs: {{max_key_providers: 1}}\n{KMS}providers: [{ONE}, {TWO}]",
+            "2 key providers; the knob",
+        ),
+        (
+            f"{KMS}providers: [{{name: a, servers: [kms], default: false}}]",
+            "providers.0.default: provider a: the first one is the default unless another says",
+        ),
+        (
+            f"{KMS}providers: [{ONE[:-1]}, default: true}}, {TWO[:-1]}, default: true}}]",
+            "providers.1.default: provider two: the default provider is one already",
+        ),
+        ("knobs: {heartbeat_s: 0}", "knobs.heartbeat_s: 0 is not 0.1 to 3600 s"),
+        ("name: Prod", "name: 'Prod' is no lab name: lower-case letters"),
+        (
+            "pace: 99999999999999999999",
+            "the whole number 99999999999999999999 has more than 64 bits",
+        ),
+        ("pace: " + "9" * 5001, "a whole number of 5001 characters is too long"),
+        ("pace: 1" + ":1" * 200_000, "a whole number of 400001 characters is too long"),
+        (
+            "kms: [" + ", ".join(f"{{name: k{n}}}" for n in range(65)) + "]",
+            "kms: Tuple should have at",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told_with_its_place(text: str, said: str, tmp_path: Path) -> None:
+    assert said in read(text, tmp_path)
+
+
+def test_one_reading_tells_all_of_it(tmp_path: Path) -> None:
+    text = "kms: [{name: vcenter}]\nclusters: [{name: a, vcenter: vc, site: x}, {name: a}]"
+    assert len(read(text, tmp_path).splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("providers", "default"),
+    [
+        (f"[{ONE}]", ["one"]),
+        (f"[{ONE}, {TWO}]", ["one"]),
+        (f"[{ONE}, {TWO[:-1]}, default: true}}]", ["two"]),
+        (f"[{ONE[:-1]}, default: false}}, {TWO[:-1]}, default: true}}]", ["two"]),
+        ("[]", []),
+    ],
+)
+def test_one_provider_is_the_default(providers: str, default: list[str], tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text(f"{HEAD}{KMS}providers: {providers}")
+    made = plan(load(tmp_path / "lab.yaml"))
+    assert [p.provider for p in made.providers if p.default] == default
+
+
+@pytest.mark.parametrize("count", [0, 65, 100_000, -1, True])
+def test_so_many_key_servers_are_refused(count: Any) -> None:
+    with pytest.raises(KeysteadError, match="from 1 to 64") as caught:
+        load("default", kms=count)
+    assert caught.value.id == "KS-USE-003"
