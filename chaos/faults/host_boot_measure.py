@@ -143,14 +143,20 @@ class HostBootMeasure(NodesFault, frozen=True, kw_only=True):
             await lab.firmware(node, before)
             status = await lab.status(node)
             if status.state is NodeRunState.HALTED:
+                notes.setdefault("stood", {})[node] = status.boot
                 await lab.power_off(node, "power_loss")
                 await lab.power_on(node)
 
         await all_of(self.nodes, undo)
 
     async def healed(self, lab: Lab, notes: Notes) -> str:
+        """The setting reads back, and no host stands at the screen that the changed one gave."""
         for node in self.nodes:
             before = self._before(notes, node)
             if before is not None and await lab.firmware_of(node) != before:
                 return f"the firmware of {node} still shows the change"
+            stood = notes.get("stood", {}).get(node)
+            status = await status_of(lab, node)
+            if stood is not None and (status is None or status.boot <= stood):
+                return f"{node} still stands at the screen of its boot {stood}"
         return ""

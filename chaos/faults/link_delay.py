@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import ClassVar
 
 from chaos.faults.base import Fault, Notes, Params, Targets
 from chaos.faults.links import (
     NOTHING_UP,
     Direction,
+    Edge,
     LinkFault,
     LinkParams,
     either_way,
     held_s,
+    kept_away,
+    on_edge,
     ping,
 )
 from chaos.lab import Lab
@@ -31,7 +35,10 @@ class LinkDelayParams(LinkParams):
 
 
 class LinkDelay(LinkFault, frozen=True, kw_only=True):
-    """Messages are late by ``base`` lab seconds and up to ``jitter`` more, each way of ``dir``."""
+    """Messages are late by ``base`` lab seconds and up to ``jitter`` more, each way of ``dir``.
+
+    One that would delay nothing (both 0) does not bite.
+    """
 
     kind: ClassVar[str] = "link.delay"
     params: ClassVar[type[Params]] = LinkDelayParams
@@ -52,9 +59,18 @@ class LinkDelay(LinkFault, frozen=True, kw_only=True):
         )
 
     @property
+    def _ways(self) -> int:
+        return 2 if self.dir is Direction.BOTH else 1
+
+    @property
     def round_trip_s(self) -> float:
         """What the fault adds to a ping at least, in lab seconds."""
-        return self.base * (2 if self.dir is Direction.BOTH else 1)
+        return self.base * self._ways
+
+    @property
+    def _noticed_s(self) -> float:
+        """By how much a ping may be slower than before without being taken for a delayed one."""
+        return (self.base + self.jitter / 4) * self._ways / 2
 
     async def _fastest(self, lab: Lab) -> dict[str, float]:
         results = await ping(lab, await self.probed(lab), within_s=PATIENCE_S, count=SAMPLES)
@@ -64,11 +80,14 @@ class LinkDelay(LinkFault, frozen=True, kw_only=True):
         return {"before": await self._fastest(lab)}
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
-        """The fastest canary of each edge is as late as this fault and others make it.
+        """Our rules held a message on every edge, and the fastest canary of each is as late as
+        this fault and others make it.
 
-        Where none comes back because another fault loses them, it must be seen that our rules
-        held one, or at least that they are in force where nothing at all passes.
+        Where none comes back because another fault loses them, that our rules held one is all
+        there is to see, or that they are in force where nothing at all passes.
         """
+        if self.base + self.jitter <= 0:
+            return "a delay of 0 changes nothing"
         edges = await self.probed(lab)
         if not edges:
             return NOTHING_UP
@@ -80,21 +99,29 @@ class LinkDelay(LinkFault, frozen=True, kw_only=True):
             least = self.round_trip_s + held_s(self.others(lab, edge))[0]
             if seen is not None and seen < 0.9 * least:
                 return f"a canary over {edge[0]} {edge[1]} took {seen:.3f} s"
-            held = either_way(after, edge) > either_way(before, edge)
-            if seen is None and not held and not self.unreached(lab, edge, after):
-                return f"no canary came back over {edge[0]} {edge[1]}, and it held none"
+            if not self._held(lab, edge, before, after):
+                return f"its rules held no canary over {edge[0]} {edge[1]}"
         return ""
 
-    async def healed(self, lab: Lab, notes: Notes) -> str:
-        problem = await super().healed(lab, notes)
+    def _held(self, lab: Lab, edge: Edge, before: Counter[Edge], after: Counter[Edge]) -> bool:
+        """Whether each of our links of the edge held a message, or need not (see ``bites``)."""
+        if self.unreached(lab, edge, after):
+            return True
+        if kept_away(on_edge(lab, edge)):
+            return either_way(after, edge) > either_way(before, edge)
+        ours = [link for link in self.links() if {*link} == {*edge}]
+        return all(after[link] > before[link] for link in ours)
+
+    async def passes(self, lab: Lab, notes: Notes) -> str:
+        """As for every link, and the fastest canary of three is as fast as before."""
+        problem = await super().passes(lab, notes)
         if problem:
             return problem
         delays = [rule for rule in lab.rules() if isinstance(rule, DelayRule)]
         slow = {rule.src for rule in delays} | {rule.dst for rule in delays}
         for edge, seen in (await self._fastest(lab)).items():
             before = notes.get("before", {}).get(edge, 0.0)
-            if seen > max(2 * before, before + self.round_trip_s / 2) and not slow & {
-                *edge.split()
-            }:
+            limit = max(2 * before, before + self._noticed_s)
+            if seen > limit and not slow & {*edge.split()}:
                 return f"a canary over {edge} still takes {seen:.3f} s"
         return ""

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import ClassVar
 
 from chaos.faults.base import Fault, Notes, Params, Targets, running
-from chaos.faults.links import NOTHING_UP, LinkFault, ShareParams, counted, enough, kept_away, ping
+from chaos.faults.links import (
+    HEAL_WITHIN_S,
+    NOTHING_UP,
+    LinkFault,
+    ShareParams,
+    counted,
+    enough,
+    kept_away,
+    on_edge,
+    ping,
+)
 from chaos.lab import Lab
 from protocol.messages.agent import DuplicateRule, LinkRule
 from protocol.terms import NodeName
@@ -28,6 +38,32 @@ class LinkDup(LinkFault, frozen=True, kw_only=True):
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
         return DuplicateRule(id=self.id, src=src, dst=dst, share=self.p, until=until)
 
+    @property
+    def canaries(self) -> int:
+        return enough(self.p)
+
+    async def passes(self, lab: Lab, notes: Notes) -> str:
+        """As for every link, and no receiver counts a duplicate of a canary: where no other rule
+        doubles what it is sent, or keeps the canaries away."""
+        edges = await self.probed(lab)
+        doubled = {rule.dst for rule in lab.rules() if isinstance(rule, DuplicateRule)}
+        links = [
+            (src, dst)
+            for src, dst in self.links()
+            if dst not in doubled and ((src, dst) in edges or (dst, src) in edges)
+        ]
+        free = [link for link in links if not kept_away(on_edge(lab, link))]
+        receivers = list(dict.fromkeys(dst for _, dst in free))
+        before = {node: await counted(lab, [node], "duplicates") for node in receivers}
+        problem = await super().passes(lab, notes)
+        if problem:
+            return problem
+        await ping(lab, free, within_s=HEAL_WITHIN_S, count=self.canaries)
+        for node in receivers:
+            if await counted(lab, [node], "duplicates") > before[node]:
+                return f"{node} still counts duplicates"
+        return ""
+
     async def bites(self, lab: Lab, notes: Notes) -> str:
         """Each receiver that can be pinged counts a duplicate it dropped.
 
@@ -36,7 +72,7 @@ class LinkDup(LinkFault, frozen=True, kw_only=True):
         """
         if self.p <= 0:
             return "a share of 0 changes nothing"
-        count = enough(self.p)
+        count = self.canaries
         up = {node: await running(lab, node) for node in self.touches()}
         links = [(src, dst) for src, dst in self.links() if up[src] and up[dst]]
         if not links:

@@ -6,12 +6,19 @@ from collections import Counter
 from typing import ClassVar
 
 from chaos.faults.base import Fault, Notes, Params, Targets
-from chaos.faults.links import NOTHING_UP, Edge, LinkFault, ShareParams, either_way, enough, ping
+from chaos.faults.links import (
+    BATCH,
+    NOTHING_UP,
+    Edge,
+    LinkFault,
+    ShareParams,
+    either_way,
+    enough,
+    ping,
+)
 from chaos.lab import Lab
 from protocol.messages.agent import DuplicateRule, LinkRule, LossRule
 from protocol.terms import NodeName
-
-BATCH = 20
 
 
 class LinkLoss(LinkFault, frozen=True, kw_only=True):
@@ -31,6 +38,10 @@ class LinkLoss(LinkFault, frozen=True, kw_only=True):
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
         return LossRule(id=self.id, src=src, dst=dst, share=self.p, until=until)
 
+    @property
+    def canaries(self) -> int:
+        return enough(self.p)
+
     async def bites(self, lab: Lab, notes: Notes) -> str:
         """Our rules lose a message on every edge, and a canary does not come back.
 
@@ -40,7 +51,7 @@ class LinkLoss(LinkFault, frozen=True, kw_only=True):
         """
         if self.p <= 0:
             return "a loss of 0 changes nothing"
-        wanted = enough(self.p)
+        wanted = self.canaries
         waiting: tuple[Edge, ...] = await self.probed(lab)
         if not waiting:
             return NOTHING_UP

@@ -22,6 +22,8 @@ from services.runtime.each import try_each
 
 Edge = tuple[NodeName, NodeName]
 AT_ONCE = 64
+BATCH = 20
+"""How many canaries are sent over one edge at a time."""
 HEAL_WITHIN_S = 5.0
 LONGEST_HOLD_S = 60.0
 """How long a canary is waited for because rules hold it; one held longer counts as silent."""
@@ -60,7 +62,10 @@ class ShareParams(LinkParams):
 
 
 def enough(share: float) -> int:
-    """How many canaries it takes that all escape this share, above 0, once in a million times."""
+    """How many canaries it takes that all escape this share once in a million times; one when
+    there is nothing to escape."""
+    if share <= 0:
+        return 1
     return math.ceil(math.log(MISSED_SHARE) / math.log(1 - share)) if share < 1 else 1
 
 
@@ -117,16 +122,38 @@ class LinkFault(Fault, frozen=True, kw_only=True):
         await lab.drop_rules(self.id)
 
     async def healed(self, lab: Lab, notes: Notes) -> str:
-        """No rule of ours is wanted, and canaries pass wherever nothing else stands in the way."""
+        """No rule of ours is wanted, none is in force at a node, and links pass what they did."""
         left = [rule for rule in lab.rules() if rule.id == self.id]
         if left:
             return f"{len(left)} rules are still in the desired set"
-        free = [edge for edge in await self.probed(lab) if not _covered(lab, edge)]
-        results = await ping(lab, free, within_s=HEAL_WITHIN_S, count=1)
-        silent = [edge for edge, result in results.items() if result.answered == 0]
-        if silent and await lab.broker_up():
-            return f"no canary passes from {silent[0][0]} to {silent[0][1]}"
+        problem = await self.passes(lab, notes)
+        if problem:
+            return problem
+        in_force = await self.struck(lab, self.links())
+        if in_force:
+            src, dst = next(iter(in_force))
+            return f"its rule is still in force at {src} for what goes to {dst}"
         return ""
+
+    async def passes(self, lab: Lab, notes: Notes) -> str:
+        """Empty when canaries pass wherever nothing else stands in the way: all of as many as it
+        takes to see the fault (``canaries``)."""
+        free = [edge for edge in await self.probed(lab) if not kept_away(on_edge(lab, edge))]
+        waiting = self.canaries
+        while waiting > 0:
+            count = min(BATCH, waiting)
+            results = await ping(lab, free, within_s=HEAL_WITHIN_S, count=count)
+            for (x, y), result in results.items():
+                if result.answered < count and await lab.broker_up():
+                    some = "no canary passes" if not result.answered else "not every canary passes"
+                    return f"{some} from {x} to {y}"
+            waiting -= count
+        return ""
+
+    @property
+    def canaries(self) -> int:
+        """How many canaries over one link it takes to see this fault, but for one in a million."""
+        return 1
 
     async def probed(self, lab: Lab) -> tuple[Edge, ...]:
         """The edges whose ends are both up; canaries elsewhere would tell nothing."""
@@ -151,7 +178,7 @@ class LinkFault(Fault, frozen=True, kw_only=True):
 
     def others(self, lab: Lab, edge: Edge) -> tuple[LinkRule, ...]:
         """Rules of other faults on this edge, in either direction."""
-        return tuple(rule for rule in _on(lab, edge) if rule.id != self.id)
+        return tuple(rule for rule in on_edge(lab, edge) if rule.id != self.id)
 
     def unreached(self, lab: Lab, edge: Edge, struck: Counter[Edge]) -> bool:
         """Whether our rules are in force on an edge that another fault silences altogether.
@@ -169,15 +196,10 @@ class LinkFault(Fault, frozen=True, kw_only=True):
 NOTHING_UP = "no link of it has both ends up, so nothing can be seen"
 
 
-def _on(lab: Lab, edge: Edge) -> tuple[LinkRule, ...]:
+def on_edge(lab: Lab, edge: Edge) -> tuple[LinkRule, ...]:
     """The rules on this edge, in either direction."""
     ends = (edge, (edge[1], edge[0]))
     return tuple(rule for rule in lab.rules() if (rule.src, rule.dst) in ends)
-
-
-def _covered(lab: Lab, edge: Edge) -> bool:
-    """Whether a rule may keep a canary on this edge from coming back."""
-    return kept_away(_on(lab, edge))
 
 
 def either_way(counts: Counter[Edge], edge: Edge) -> int:
@@ -210,7 +232,7 @@ async def ping(
     """
 
     async def one(edge: Edge) -> CanaryResult:
-        patience_s = within_s + min(held_s(_on(lab, edge))[1], LONGEST_HOLD_S)
+        patience_s = within_s + min(held_s(on_edge(lab, edge))[1], LONGEST_HOLD_S)
         return await lab.canary(edge[0], edge[1], within_s=patience_s, count=count)
 
     results = await try_each(edges, one, at_once=AT_ONCE, name="canary")

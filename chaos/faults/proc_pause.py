@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Targets, all_of, names, running, status_of
-from chaos.faults.links import ping
+from chaos.faults.links import HEAL_WITHIN_S, Edge, kept_away, on_edge, ping
 from chaos.faults.power import NodesFault, NodesParams
 from chaos.lab import Lab
 from protocol.terms import NodeName
@@ -42,21 +42,32 @@ class ProcPause(NodesFault, frozen=True, kw_only=True):
         for node in nodes:
             if not await lab.paused(node):
                 return f"{node} is not paused"
-        others = [entry.node for entry in lab.directory().nodes if entry.node not in nodes]
-        witnesses = [node for node in others if await running(lab, node)][:1]
-        edges = [(witness, node) for witness in witnesses for node in nodes]
+        edges = await self._witnessed(lab, nodes)
         for (witness, node), result in (await ping(lab, edges, within_s=1.0, count=1)).items():
             if result.answered:
                 return f"{node} answers {witness}"
         return ""
 
+    async def _witnessed(self, lab: Lab, nodes: tuple[NodeName, ...]) -> list[Edge]:
+        """From the first other node that runs, to each of ``nodes``."""
+        others = [entry.node for entry in lab.directory().nodes if entry.node not in nodes]
+        witnesses = [node for node in others if await running(lab, node)][:1]
+        return [(witness, node) for witness in witnesses for node in nodes]
+
     async def heal(self, lab: Lab, notes: Notes) -> None:
         await all_of(self._up(notes), lab.resume)
 
     async def healed(self, lab: Lab, notes: Notes) -> str:
+        """Its process goes on, and those that run answer another node's canary."""
         for node in self._up(notes):
             if await lab.paused(node):
                 return f"{node} is still paused"
             if await status_of(lab, node) is None:
                 return f"{node} cannot be asked"
+        up = tuple([node for node in self._up(notes) if await running(lab, node)])
+        edges = [e for e in await self._witnessed(lab, up) if not kept_away(on_edge(lab, e))]
+        results = await ping(lab, edges, within_s=HEAL_WITHIN_S, count=1)
+        for (witness, node), result in results.items():
+            if not result.answered and await lab.broker_up():
+                return f"{node} does not answer {witness}"
         return ""

@@ -34,8 +34,10 @@ class TpmClear(TpmFault, frozen=True, kw_only=True):
         return notes
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
-        """The boots since then count from 0: only a clear sets the reset counter back."""
+        """It has booted since, and boots count from 0: only a clear sets the counter back."""
         for node in self.nodes:
+            if (await lab.status(node)).boot <= notes["boots"][node]:
+                return f"{node} is in the boot of before: its TPM cannot have been cleared"
             acted = await lab.tpm(node, TpmAct.INFO)
             before, after = notes["resets"][node], resets(acted)
             if after is None or after > before:

@@ -36,13 +36,14 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
     act: ClassVar[TpmAct]
 
     async def survey(self, lab: Lab) -> Notes:
-        notes: Notes = {"boots": {}, "ek": {}, "mode": {}, "recovery": {}, "resets": {}}
+        notes: Notes = {"boots": {}, "ek": {}, "mode": {}, "on": {}, "recovery": {}, "resets": {}}
         for node in self.nodes:
             status = await lab.status(node)
             if status.tpm is TpmBackend.NONE:
                 raise ChaosError("KS-CHAOS-106", f"{node} has no TPM")
             acted = await lab.tpm(node, TpmAct.INFO)
             notes["boots"][node] = status.boot
+            notes["on"][node] = status.state is not NodeRunState.OFF
             notes["ek"][node] = acted.ek
             notes["resets"][node] = resets(acted)
             if status.state is NodeRunState.RUNNING:
@@ -67,20 +68,28 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
         await all_of(self.nodes, one)
 
     async def healed(self, lab: Lab, notes: Notes) -> str:
-        """The host runs again, in the mode it had, in a later boot than the one that showed
-        the fault: it has booted by itself."""
+        """The host runs again, in the mode it had, and has booted once more than the fault and a
+        boot with the recovery key account for: it boots by itself."""
         for node in self.nodes:
             status = await status_of(lab, node)
             if status is None or status.state is not NodeRunState.RUNNING:
                 state = "cannot be asked" if status is None else f"is {status.state.value}"
                 return f"{node} {state}; its recovery key is needed"
-            if status.boot <= notes.get("boots", {}).get(node, 0) + 1:
+            if status.boot < self._proven(notes, node):
                 return f"{node} runs, but has not shown that it can boot by itself"
             mode = notes.get("mode", {}).get(node)
             now = (await lab.ask(node, QueryHost())).summary.protection_mode.value
             if mode is not None and now != mode:
                 return f"{node} is in mode {now}, not {mode}"
         return ""
+
+    def _proven(self, notes: Notes, node: NodeName) -> int:
+        """The first boot that a host can have made without help: after the one that showed the
+        fault, when it was on, and after the one with the recovery key, when it was sealed."""
+        shown = notes.get("on", {}).get(node, True)
+        sealed = notes.get("mode", {}).get(node) != ProtectionMode.NONE.value
+        before = int(notes.get("boots", {}).get(node, 0))
+        return before + bool(shown) + sealed + 1
 
     def cure_text(self) -> str:
         return (

@@ -1,0 +1,101 @@
+"""Every fault, on a good lab and beside it on bad ones: its checks tell them apart.
+
+The table is the registry of faults, so a new fault is played here or the tests are red.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chaos.errors import ChaosError
+from chaos.faults import FAULTS, make_fault
+from chaos.faults.base import Fault
+from chaos.keeper import FaultKeeper, HealReport
+from chaos.lab import Lab
+from protocol.messages.agent import NodeRunState
+from protocol.messages.vcenter import ListVms
+from tests.chaos.bad_labs import ACTS, LOOKS, PLAYED, Bad, How, Values
+from tests.chaos.worlds import World
+
+pytestmark = pytest.mark.sim
+ALL = [(kind, values) for kind in PLAYED for values in PLAYED[kind]]
+ALONE = ("broker.restart", "provider.delete", "vcenter.down")
+"""Faults that act on one thing only, so that none of several can be left out."""
+BAD = [(kind, values, How.NOTHING) for kind, values in ALL] + [
+    (kind, values, How.ALL_BUT_LAST) for kind, values in ALL if kind not in ALONE
+]
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World(hosts=2, vms=2, key_persistence=True)
+    yield made
+    made.close()
+
+
+def named(case: object) -> str:
+    return " ".join(map(str, case.values())) if isinstance(case, dict) else str(case)
+
+
+def bad_one(world: World, kind: str, values: Values) -> tuple[Bad, Any, Fault]:
+    bad: Any = Bad(world)
+    lab: Lab = bad
+    return bad, FaultKeeper(lab), make_fault(kind, "f", values, lab.directory(), seed=3)
+
+
+def keys_of(world: World) -> list[str]:
+    listed = world.run(world.lab.ask(world.lab.vcenter, ListVms())).vms
+    return [str(vm.key.key_id) for vm in listed if vm.key is not None]
+
+
+def test_every_fault_is_in_the_table() -> None:
+    assert set(PLAYED) == {fault.kind for fault in FAULTS}
+    assert all(PLAYED.values())
+
+
+def test_every_verb_of_a_lab_is_known_to_look_or_to_act() -> None:
+    verbs = {name for name in vars(Lab) if not name.startswith("_")}
+    assert verbs == LOOKS | ACTS
+
+
+@pytest.mark.parametrize(("kind", "values"), ALL, ids=named)
+def test_on_a_good_lab_it_bites_and_is_seen_gone(world: World, kind: str, values: Values) -> None:
+    _, keeper, fault = bad_one(world, kind, values)
+    world.run(keeper.inject(fault))
+    assert [a.fault for a in keeper.active()] == [fault]
+    assert world.run(keeper.heal_all(with_cure=True)) == HealReport(healed=("f",))
+    assert keeper.active() == () and world.lab.rules() == ()
+    for entry in world.lab.directory().nodes:
+        assert world.run(world.lab.status(entry.node)).state is NodeRunState.RUNNING
+
+
+@pytest.mark.parametrize(("kind", "values", "how"), BAD, ids=named)
+def test_an_injection_that_does_nothing_is_told(
+    world: World, kind: str, values: Values, how: How
+) -> None:
+    bad, keeper, fault = bad_one(world, kind, values)
+    bad.spare(fault, keys_of(world))
+    bad.how = how
+    with pytest.raises(ChaosError) as caught:
+        world.run(keeper.inject(fault))
+    assert caught.value.id == "KS-CHAOS-101", caught.value
+    bad.how = None
+    world.run(keeper.heal_all(with_cure=True))
+
+
+@pytest.mark.parametrize(("kind", "values", "how"), BAD, ids=named)
+def test_a_heal_that_does_nothing_is_told(
+    world: World, kind: str, values: Values, how: How
+) -> None:
+    bad, keeper, fault = bad_one(world, kind, values)
+    bad.spare(fault, keys_of(world))
+    world.run(keeper.inject(fault))
+    bad.how = how
+    report = world.run(keeper.heal_all(with_cure=True))
+    assert report.healed == () and [left.id for left in report.left] == ["f"]
+    assert report.left[0].seen and "Error" not in report.left[0].seen
+    bad.how = None
+    assert world.run(keeper.heal_all(with_cure=True)) == HealReport(healed=("f",))
