@@ -313,13 +313,14 @@ class _Run:
         return results
 
     async def _last_looks(self) -> None:
-        """Each planted guest that runs is challenged; counters and acknowledged keys are read."""
+        """Each planted guest that runs reads its whole disk; counters and acknowledged keys are
+        read."""
         look = Snapshot(self.lab)
         seen = await look.vms()
         for vm in self.guests.planted():
             if vm not in seen or seen[vm][1].power is not PowerState.ON:
                 continue
-            asked = await self.guests.challenge(vm, seen[vm][0])
+            asked = await self.guests.read_back(vm, seen[vm][0])
             if asked.right is None:
                 kind, data = ("fail" if asked.definite else "info"), {"error": asked.detail}
             else:

@@ -76,7 +76,7 @@ class History:
         line = msgspec.json.encode(record)
         self._prev = hashlib.sha256(line).hexdigest()
         self._bytes += len(line) + 1
-        self._trace.update(f"{record.t:.6f} {record.node} {type} {op}\n".encode())
+        self._trace.update(_folded(record))
         self.records.append(record)
         if self._file is not None:
             self._file.write(line + b"\n")
@@ -104,6 +104,7 @@ def records_of(lines: Iterable[bytes]) -> Iterator[Record]:
     Raises ``ChaosError`` KS-CHAOS-204 at the first line that is not what was written.
     """
     prev, ended, number = START, False, 0
+    trace = hashlib.sha256()
     for number, raw in enumerate(lines, start=1):
         line = raw.rstrip(b"\n")
         try:
@@ -120,9 +121,17 @@ def records_of(lines: Iterable[bytes]) -> Iterator[Record]:
         ended = record.type == "end"
         if ended and record.data.get("lines") != number:
             raise _broken(number, "the end counts other lines")
+        if ended and record.data.get("trace") != trace.hexdigest():
+            raise _broken(number, "the end has the trace of another history")
+        trace.update(_folded(record))
         yield record
     if not ended:
         raise _broken(number + 1, "the end is missing: cut off, or the run was killed")
+
+
+def _folded(record: Record) -> bytes:
+    """What the trace folds of a record."""
+    return f"{record.t:.6f} {record.node} {record.type} {record.op}\n".encode()
 
 
 def verify(path: Path) -> tuple[Record, ...]:

@@ -89,7 +89,7 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
         shown = notes.get("on", {}).get(node, True)
         sealed = notes.get("mode", {}).get(node) != ProtectionMode.NONE.value
         before = int(notes.get("boots", {}).get(node, 0))
-        return before + bool(shown) + sealed + 1
+        return before + bool(shown) + bool(sealed) + 1
 
     def cure_text(self) -> str:
         return (

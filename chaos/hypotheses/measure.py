@@ -75,17 +75,19 @@ class Hypotheses:
         """Measure a probe of ``during`` again and again, from its ``start`` to its ``until``.
 
         ``start`` is the begin of the fault phase (lab seconds). The probe fails when it does not
-        hold for longer than its grace, at any time.
+        hold for longer than its grace, at any time. When most of the measurements had nothing to
+        measure, those that held do not speak for the whole time: the result is unknown.
         """
         until = min(self.plan.duration_s, probe.until or self.plan.duration_s)
         await self._sleep_to(start + probe.start)
         bad_since: float | None = None
         worst: CheckResult | None = None
-        seen = 0
+        seen = blind = total = 0
         while self.lab.monotonic() <= start + until:
             began = self.lab.monotonic()
             result = self.judged(probe, await self.measure(probe, Snapshot(self.lab)))
             now = self.lab.monotonic()
+            total += 1
             if result.result is CheckOutcome.PASS:
                 bad_since = None
                 seen += 1
@@ -94,11 +96,16 @@ class Hypotheses:
                 if now - bad_since >= probe.grace_s and worst is None:
                     text = f"{result.text}, {began - start:.1f} s after the begin"
                     worst = CheckResult(name=result.name, result=CheckOutcome.FAIL, text=text)
+            else:
+                blind += 1
             await self._sleep_to(began + probe.every_s)
         if worst is not None:
             return worst
         if not seen:
             text = "it was never measured to hold"
+            return CheckResult(name=probe.label(), result=CheckOutcome.UNKNOWN, text=text)
+        if 2 * blind > total:
+            text = f"it could not be measured {blind} of {total} times"
             return CheckResult(name=probe.label(), result=CheckOutcome.UNKNOWN, text=text)
         return CheckResult(name=probe.label(), result=CheckOutcome.PASS, text=f"held {seen} times")
 

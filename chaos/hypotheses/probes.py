@@ -119,16 +119,18 @@ async def _vm_locked(look: Snapshot, scope: Scope, sources: Sources) -> Measured
 
 async def _vm_works(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
     seen = await look.vms()
-    wrong: list[str] = []
+    right: list[str] = []
+    other: list[str] = []
     for vm in scope.vms:
         if vm not in seen:
-            wrong.append(f"{vm} (no host answers for it)")
+            other.append(f"{vm} (no host answers for it)")
             continue
         asked = await sources.guests.challenge(vm, seen[vm][0])
-        if not asked.right:
-            wrong.append(asked.detail)
-    bad = len(wrong)
-    return _ratio([str(vm) for vm in scope.vms[bad:]], wrong)
+        if asked.right is True:
+            right.append(str(vm))
+        else:
+            other.append(asked.detail)
+    return _ratio(right, other)
 
 
 async def _host_safe(look: Snapshot, scope: Scope, sources: Sources) -> Measured:

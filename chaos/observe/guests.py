@@ -43,6 +43,11 @@ class _Disk:
     open: int = 0  # rewrites that may have happened
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    @property
+    def at_once(self) -> int:
+        """How many blocks one question may be about: one while many answers are open."""
+        return ASKED if self.open <= OPEN_LIMIT else 1
+
 
 class Guests:
     """The disks of one run's guests; markers and nonces come from a stream of the run's seed."""
@@ -72,17 +77,34 @@ class Guests:
         if disk is None:
             return Asked(None, f"{vm}: its disk was never filled")
         async with disk.lock:
-            count = ASKED if disk.open <= OPEN_LIMIT else 1
-            blocks = self._draws.pick(range(BLOCKS), count)
-            nonce = self._draws.token(16)
-            question = GuestChallenge(vm=vm, nonce=nonce, blocks=blocks)
-            try:
-                answer = await self._lab.ask(host, question, within_s=WITHIN_S)
-            except ProductError as error:
-                if not error.definite:
-                    disk.open += 1
-                return Asked(None, f"{vm}: {type(error).__name__}: {error}", error.definite)
-            return _judge(vm, disk, nonce, blocks, answer)
+            return await self._ask(vm, host, disk, self._draws.pick(range(BLOCKS), disk.at_once))
+
+    async def read_back(self, vm: VmName, host: NodeName) -> Asked:
+        """Ask every block of the disk; the first answer that is not right, or the last one.
+
+        A rewrite that was acknowledged and is gone shows here, wherever it was.
+        """
+        disk = self._disks.get(vm)
+        if disk is None:
+            return Asked(None, f"{vm}: its disk was never filled")
+        asked = Asked(True)
+        async with disk.lock:
+            left = tuple(range(BLOCKS))
+            while left and asked.right:
+                blocks, left = left[: disk.at_once], left[disk.at_once :]
+                asked = await self._ask(vm, host, disk, blocks)
+        return asked
+
+    async def _ask(self, vm: VmName, host: NodeName, disk: _Disk, blocks: tuple[int, ...]) -> Asked:
+        nonce = self._draws.token(16)
+        question = GuestChallenge(vm=vm, nonce=nonce, blocks=blocks)
+        try:
+            answer = await self._lab.ask(host, question, within_s=WITHIN_S)
+        except ProductError as error:
+            if not error.definite:
+                disk.open += 1
+            return Asked(None, f"{vm}: {type(error).__name__}: {error}", error.definite)
+        return _judge(vm, disk, nonce, blocks, answer)
 
 
 def _judge(

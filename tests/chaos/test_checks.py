@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chaos.checks import ALWAYS, CHECKS, OPTIONAL_WITNESS, judge
+from chaos.checks.no_internal_error import WATCHED
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.history import Record
 from chaos.verdict import Exit, exit_of
@@ -29,13 +30,18 @@ def recovery(seconds: float | None, calls: int | None) -> Row:
 CUT: Row = ("", "fault", "link.cut", {"id": "wan"})
 CLEAR: Row = ("", "fault", "tpm.clear", {"id": "clear"})
 COUNT: Row = ("kms", "state", "counters", {"internal_errors": 1, "requests": 5})
+SOUND: Row = ("esxi-001", "state", "counters", {"internal_errors": 7})
 MADE: Row = ("", "ok", "key.create", {"key": "k1", "provider": "p"})
 RIGHT: Row = ("vm-01", "ok", "guest.challenge", {})
 
 CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     ("no_internal_error", CheckOutcome.PASS, [COUNT, COUNT]),
-    ("no_internal_error", CheckOutcome.FAIL, [COUNT, (*COUNT[:3], {"internal_errors": 2})]),
-    ("no_internal_error", CheckOutcome.FAIL, [COUNT, (*COUNT[:3], {"malformed": 1})]),
+    *(
+        ("no_internal_error", CheckOutcome.FAIL, [COUNT, (*COUNT[:3], {counter: 2})])
+        for counter in WATCHED
+    ),
+    ("no_internal_error", CheckOutcome.PASS, [COUNT, (*COUNT[:3], {"requests": 9})]),
+    ("no_internal_error", CheckOutcome.FAIL, [COUNT, SOUND, SOUND, (*COUNT[:3], {"forged": 1})]),
     ("no_internal_error", CheckOutcome.UNKNOWN, [COUNT]),
     (
         "no_fault_left",
@@ -48,6 +54,11 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
         [CUT, ("", "heal", "heal", {"id": "wan", "verified": False})],
     ),
     ("no_fault_left", CheckOutcome.FAIL, [CUT]),
+    (
+        "no_fault_left",
+        CheckOutcome.FAIL,
+        [CUT, CLEAR, ("", "heal", "heal", {"id": "wan", "verified": True})],
+    ),
     (
         "no_fault_left",
         CheckOutcome.PASS,
@@ -68,6 +79,25 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
         "acked_key_recoverable",
         CheckOutcome.UNKNOWN,
         [
+            MADE,
+            ("", "ok", "vm.encrypt", {"key": "k2", "provider": "p"}),
+            ("", "state", "keys", {"asked": ["k1"], "available": ["k1"]}),
+        ],
+    ),
+    (
+        "acked_key_recoverable",
+        CheckOutcome.FAIL,
+        [
+            MADE,
+            ("", "ok", "vm.encrypt", {"key": "k2", "provider": "p"}),
+            ("", "state", "keys", {"asked": ["k1", "k2"], "available": ["k1"]}),
+        ],
+    ),
+    ("acked_key_recoverable", CheckOutcome.UNKNOWN, [("", "info", "key.create", {"key": "k1"})]),
+    (
+        "acked_key_recoverable",
+        CheckOutcome.UNKNOWN,
+        [
             ("", "fault", "kms.key_state", {"id": "x"}),
             MADE,
             ("", "state", "keys", {"asked": ["k1"], "available": []}),
@@ -79,6 +109,7 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     ("needs_no_kms", CheckOutcome.PASS, [recovery(3.0, 0)]),
     ("needs_no_kms", CheckOutcome.FAIL, [recovery(3.0, 2)]),
     ("needs_no_kms", CheckOutcome.FAIL, [recovery(None, None)]),
+    ("needs_no_kms", CheckOutcome.FAIL, [recovery(3.0, 0), recovery(3.0, 1)]),
     ("needs_no_kms", CheckOutcome.UNKNOWN, [recovery(3.0, None)]),
 ]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import count
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chaos.errors import ChaosError
-from chaos.history import History, verify
+from chaos.history import START, History, Record, verify
 
 
 @pytest.fixture
@@ -43,6 +45,34 @@ def test_each_changed_line_is_found(written: Path, line: int) -> None:
     changed = lines[line].replace(b'"seq":', b'"sneaky":1,"seq":')
     written.write_bytes(b"".join([*lines[:line], changed, *lines[line + 1 :]]))
     with pytest.raises(ChaosError, match=f"line {line + 1}"):
+        verify(written)
+
+
+@pytest.mark.parametrize("line", range(7))
+def test_a_line_that_says_something_else_is_found(written: Path, line: int) -> None:
+    """Well formed, with its own digest of the line before: only the chain or the end tells."""
+    lines = [msgspec.json.decode(raw, type=Record) for raw in written.read_bytes().splitlines()]
+    lines[line] = msgspec.structs.replace(lines[line], t=lines[line].t + 0.5)
+    if lines[line].type == "end":
+        lines[line] = msgspec.structs.replace(lines[line], data={**lines[line].data, "trace": "0"})
+    written.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in lines))
+    with pytest.raises(ChaosError, match=f"line {min(line + 2, 7)}"):
+        verify(written)
+
+
+def test_a_history_whose_chain_was_made_anew_around_a_change_is_found_by_its_end(
+    written: Path,
+) -> None:
+    """Every line follows the one before it; the end still has the trace of what was seen."""
+    prev, found = START, []
+    for raw in written.read_bytes().splitlines():
+        record = msgspec.structs.replace(msgspec.json.decode(raw, type=Record), prev=prev)
+        if record.seq == 2:
+            record = msgspec.structs.replace(record, type="info")
+        found.append(msgspec.json.encode(record))
+        prev = hashlib.sha256(found[-1]).hexdigest()
+    written.write_bytes(b"".join(line + b"\n" for line in found))
+    with pytest.raises(ChaosError, match="trace of another history"):
         verify(written)
 
 

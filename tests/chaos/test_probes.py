@@ -1,0 +1,246 @@
+"""Every probe in a world where its answer is known to be yes, and in others where it is no.
+
+The table is the registry, so a new probe has worlds of both kinds or the tests are red.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from chaos.draws import Draws
+from chaos.faults import make_fault
+from chaos.history import History
+from chaos.hypotheses.probes import PROBES, Measured, Operations, Scope, Sources
+from chaos.observe.guests import Guests
+from chaos.observe.recoveries import Recoveries, Recovery
+from chaos.observe.snapshot import Snapshot
+from protocol.messages.agent import Firmware
+from protocol.messages.host import GuestWrite
+from protocol.messages.vcenter import CreateVm, PowerOffVm
+from protocol.terms import NodeName, VmName
+from tests.chaos.worlds import World
+
+pytestmark = pytest.mark.sim
+FIRST, SECOND = NodeName("esxi-001"), NodeName("esxi-002")
+VM, OTHER = VmName("vm-01"), VmName("vm-02")
+
+
+@dataclass
+class Scene:
+    """A lab of two hosts and two VMs whose guests were filled, and what probes draw on."""
+
+    world: World
+    sources: Sources
+    scope: Scope = field(default_factory=lambda: Scope(vms=(VM, OTHER), hosts=(FIRST, SECOND)))
+
+    def run(self, work: Any) -> Any:
+        return self.world.run(work)
+
+    def fault(self, kind: str, **values: Any) -> None:
+        made = make_fault(kind, kind, values, self.world.lab.directory(), seed=3)
+        self.run(self.world.keeper.inject(made))
+
+    def measure(self, probe: str, **about: Any) -> Measured:
+        look = Snapshot(self.world.lab)
+        scope = Scope(vms=self.scope.vms, hosts=self.scope.hosts, **about)
+        found: Measured = self.run(PROBES[probe].measure(look, scope, self.sources))
+        return found
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    world = World(hosts=2, vms=2)
+    lab = world.lab
+    guests = Guests(lab, Draws(1, "guests"))
+    history = History(None, lab.monotonic)
+    made = Scene(world, Sources(guests, Recoveries(lab, history), Operations()))
+    for vm, (host, _) in world.run(Snapshot(lab).vms()).items():
+        assert world.run(guests.plant(vm, host)) == ""
+    yield made
+    world.close()
+
+
+def host_of(scene: Scene, vm: VmName) -> NodeName:
+    host: NodeName = scene.run(Snapshot(scene.world.lab).vms())[vm][0]
+    return host
+
+
+def power_off(scene: Scene) -> None:
+    lab = scene.world.lab
+    scene.run(lab.ask(lab.vcenter, PowerOffVm(vm=VM)))
+
+
+def dark(scene: Scene) -> None:
+    scene.fault("host.power_loss", on=str(host_of(scene, VM)))
+
+
+def overwritten(scene: Scene) -> None:
+    """Somebody else fills the disk; its blocks are sound, and not those that were written."""
+    host = host_of(scene, VM)
+    scene.run(scene.world.lab.ask(host, GuestWrite(vm=VM, marker=b"another marker")))
+
+
+def halted(scene: Scene) -> None:
+    """Sealed to Secure Boot, booted without it: the host stops at its screen."""
+    lab = scene.world.lab
+    scene.run(lab.power_off(FIRST, "stop"))
+    scene.run(lab.firmware(FIRST, Firmware(secure_boot=False)))
+    scene.run(lab.power_on(FIRST))
+
+
+def locked(scene: Scene) -> None:
+    """Without its key server and persistence, a host that boots cannot open its VMs."""
+    host = host_of(scene, VM)
+    scene.fault("link.cut", between=["vcenter", "kms"])
+    scene.run(scene.world.lab.power_off(host, "power_loss"))
+    scene.run(scene.world.lab.power_on(host))
+    scene.run(scene.world.lab.sleep(400.0))
+
+
+def no_key_server(scene: Scene) -> None:
+    scene.fault("link.cut", between=["vcenter", "kms"])
+    scene.run(scene.world.lab.sleep(400.0))
+
+
+def no_vcenter(scene: Scene) -> None:
+    scene.fault("vcenter.down")
+
+
+def destroyed(scene: Scene) -> None:
+    scene.fault("kms.key_state", vm=str(VM), state="destroy")
+
+
+def broken_service(scene: Scene) -> None:
+    """As a node counts it when a handler raises what nobody expects."""
+    scene.world.lab.agent.machine(FIRST).runner.internal_errors += 1
+
+
+def booted(seconds: float, calls: int | None) -> Callable[[Scene], None]:
+    def act(scene: Scene) -> None:
+        recovery = Recovery(FIRST, 2, 0, seconds=seconds, kms_calls=calls)
+        scene.sources.recoveries.done.append(recovery)
+
+    return act
+
+
+def tried(ok: int, other: int, seconds: tuple[float, ...] = ()) -> Callable[[Scene], None]:
+    def act(scene: Scene) -> None:
+        operations = scene.sources.operations
+        operations.ok["key.create"], operations.other["key.create"] = ok, other
+        operations.seconds["key.create"] = [*seconds]
+
+    return act
+
+
+def nothing(scene: Scene) -> None:
+    pass
+
+
+BOTH = {"view": "host"}, {"view": "vcenter"}
+YES: list[tuple[str, Callable[[Scene], None], dict[str, Any], float]] = [
+    *(("vm.running", nothing, view, 1.0) for view in BOTH),
+    ("vm.works", nothing, {}, 1.0),
+    *(("vm.locked", nothing, view, 0.0) for view in BOTH),
+    ("host.safe", nothing, {}, 1.0),
+    ("host.connected", nothing, {}, 1.0),
+    ("host.up", nothing, {}, 1.0),
+    ("host.halted", nothing, {}, 0.0),
+    ("key.available", nothing, {}, 1.0),
+    ("provider.green", nothing, {}, 1.0),
+    ("node.internal_errors", nothing, {}, 0.0),
+    ("vm.back_within", booted(3.0, 0), {}, 3.0),
+    ("vm.kms_calls", booted(3.0, 0), {}, 0.0),
+    ("op.ok", tried(4, 0), {}, 1.0),
+    ("op.p99", tried(2, 0, (1.0, 2.0)), {"op": "key.create"}, 2.0),
+]
+NO: list[tuple[str, Callable[[Scene], None], dict[str, Any], float]] = [
+    *(("vm.running", power_off, view, 0.5) for view in BOTH),
+    ("vm.running", dark, {"view": "host"}, 0.5),
+    ("vm.running", no_vcenter, {"view": "vcenter"}, 0.0),
+    ("vm.works", power_off, {}, 0.5),
+    ("vm.works", dark, {}, 0.5),
+    ("vm.works", overwritten, {}, 0.5),
+    ("vm.works", locked, {}, 0.5),
+    *(("vm.locked", locked, view, 0.5) for view in BOTH),
+    ("host.safe", dark, {}, 0.5),
+    ("host.connected", no_vcenter, {}, 0.0),
+    ("host.up", dark, {}, 0.5),
+    ("host.up", halted, {}, 0.5),
+    ("host.halted", halted, {}, 0.5),
+    ("key.available", destroyed, {}, 0.5),
+    ("key.available", no_key_server, {}, 0.0),
+    ("key.available", no_vcenter, {}, 0.0),
+    ("provider.green", no_key_server, {}, 0.0),
+    ("provider.green", no_vcenter, {}, 0.0),
+    ("node.internal_errors", broken_service, {}, 1.0),
+    ("vm.back_within", booted(math.inf, None), {}, math.inf),
+    ("vm.kms_calls", booted(3.0, 2), {}, 2.0),
+    ("op.ok", tried(3, 1), {}, 0.75),
+    ("op.p99", tried(2, 0, (1.0, 90.0)), {"op": "key.create"}, 90.0),
+]
+BLIND: list[tuple[str, Callable[[Scene], None]]] = [
+    ("vm.back_within", nothing),
+    ("vm.kms_calls", nothing),
+    ("vm.kms_calls", booted(3.0, None)),
+    ("op.ok", nothing),
+    ("op.p99", tried(0, 3)),
+]
+
+
+@pytest.mark.parametrize("case", [*YES, *NO], ids=lambda c: f"{c[0]} {c[1].__name__} {c[3]:g}")
+def test_what_it_measures(
+    scene: Scene, case: tuple[str, Callable[[Scene], None], dict[str, Any], float]
+) -> None:
+    probe, act, about, value = case
+    act(scene)
+    assert scene.measure(probe, **about).value == value
+
+
+@pytest.mark.parametrize(("probe", "act"), BLIND)
+def test_where_there_is_nothing_to_measure_it_says_so(
+    scene: Scene, probe: str, act: Callable[[Scene], None]
+) -> None:
+    act(scene)
+    found = scene.measure(probe)
+    assert math.isnan(found.value) and found.detail
+
+
+def test_every_probe_has_a_world_of_each_kind() -> None:
+    assert {case[0] for case in YES} == {case[0] for case in NO} == set(PROBES)
+    for name in PROBES:
+        seen = {case[3] for case in (*YES, *NO) if case[0] == name}
+        assert len(seen) > 1, f"{name} is not told from another value"
+
+
+def test_a_vm_that_nobody_has_does_not_run_and_does_not_work(scene: Scene) -> None:
+    scene.scope = Scope(vms=(VM, VmName("vm-99")))
+    assert scene.measure("vm.running").value == 0.5
+    found = scene.measure("vm.works")
+    assert found.value == 0.5 and "vm-99 (no host answers for it)" in found.detail
+
+
+def test_a_vm_in_clear_is_not_asked_whether_it_is_locked(scene: Scene) -> None:
+    lab = scene.world.lab
+    cluster = next(e.cluster for e in lab.directory().nodes if e.node == FIRST)
+    clear = VmName("clear")
+    scene.run(lab.ask(lab.vcenter, CreateVm(operation_id="c", vm=clear, cluster=cluster)))
+    scene.scope = Scope(vms=(clear,))
+    assert math.isnan(scene.measure("vm.locked").value)
+
+
+def test_a_guest_that_was_never_filled_is_not_counted_as_one_that_works(scene: Scene) -> None:
+    fresh = Guests(scene.world.lab, Draws(1, "others"))
+    scene.sources = Sources(fresh, scene.sources.recoveries, scene.sources.operations)
+    assert scene.measure("vm.works").value == 0.0
+
+
+def test_the_worst_of_several_boots_is_told(scene: Scene) -> None:
+    booted(3.0, 1)(scene)
+    booted(70.0, 2)(scene)
+    assert scene.measure("vm.back_within").value == 70.0
+    assert scene.measure("vm.kms_calls").value == 3.0
