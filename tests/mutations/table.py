@@ -236,6 +236,16 @@ KILLED = (
     Killed("forged_reply_accepted", f"{_FORGERY}::test_forged_reply[sim]", "0 == 2"),
     Killed("box_bound_to_nothing", f"{_FORGERY}::test_replayed_box[sim]", "redacted"),
     Killed("box_not_bound_to_body", f"{_FORGERY}::test_swapped_ids[sim]", "DID NOT RAISE"),
+    Killed(
+        "kept_key_bound_to_nothing",
+        f"{_KMS}/test_bindings.py::test_facts_that_never_change_are_bound[key_id]",
+        "DID NOT RAISE",
+    ),
+    Killed(
+        "wrapped_dek_bound_to_nothing",
+        f"{_ESX}/test_bindings.py::test_the_wrapped_keys_of_a_vm_cannot_change_places",
+        "DID NOT RAISE",
+    ),
     Killed("old_rules_accepted", f"{_BUS}::test_late_epochs[sim]", "TimedOut"),
     Killed(
         "permissions_ignored",
