@@ -13,5 +13,6 @@
 - ``selectors``    names, roles, ranges, shares; ``draws`` seeded streams; ``units`` 30s, 5%
 - ``naming``       names in files
 - ``yaml_file``    the one reader of YAML, for lab files too: values with line and column
+- ``text_file``    the text of a file that somebody names
 - ``errors``       ids, texts, fixes
 """

@@ -12,10 +12,7 @@ used nowhere; its check for duplicate keys would still leave marks and limits to
 
 from __future__ import annotations
 
-import os
-import stat
 from enum import StrEnum
-from pathlib import Path as FilePath
 from typing import Any, Final, NamedTuple
 
 import yaml
@@ -72,21 +69,6 @@ class YamlFile:
         while path and path not in self.places:
             path = path[:-1]
         return self.places.get(path, Place(1, 1))
-
-
-def text_of(path: FilePath) -> str:
-    """The text of a regular file; ``OSError`` or ``ValueError`` says why it cannot be read.
-
-    Never more than one byte over the limit is read, so that no device or log fills the memory.
-    """
-    # Without O_NONBLOCK, to open a named pipe would wait for somebody to write.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("it is no regular file")
-        data = file.read(SIZE_LIMIT + 1)
-    if len(data) > SIZE_LIMIT:
-        raise ValueError("it is larger than 1 MiB")
-    return data.decode("utf-8")
 
 
 def read_yaml(text: str) -> YamlFile:

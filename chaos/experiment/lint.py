@@ -31,8 +31,9 @@ from chaos.experiment.model import (
 from chaos.experiment.parse import Document, Problem, parse
 from chaos.faults import FAULTS, fault_type
 from chaos.hypotheses.probes import PROBES
+from chaos.text_file import text_of
 from chaos.workload import OPERATIONS
-from chaos.yaml_file import Path, YamlFile, text_of
+from chaos.yaml_file import Path, YamlFile
 
 M = TypeVar("M", bound=BaseModel)
 

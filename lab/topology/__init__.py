@@ -1,7 +1,7 @@
 """What a lab consists of.
 
-- ``lab_file``   the Lab file that people write: its schema, and changes to it from options
-- ``references`` what in it does not fit together
+- ``lab_file``   the Lab file that people write: reading it, and changes to it from options
+- ``model``      the schema of its sections · ``references`` what in it does not fit together
 - ``plan``       the plan of nodes, providers and VMs that is made from it
 - ``provision``  from an empty lab to a ready one, in an administrator's order
 - ``shipped``    the Lab files that come with keystead

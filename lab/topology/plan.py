@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from lab.topology.lab_file import ClusterModel, LabFile
+from lab.topology.lab_file import LabFile
+from lab.topology.model import ClusterModel
 from lab.topology.references import default_provider
 from protocol.messages.agent import Firmware, NodeSpec
 from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName

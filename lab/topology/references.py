@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from lab.topology.model import ClusterModel, LabFields, ProviderModel
 from services.runtime.knobs import SharedKnobs, read
-
-if TYPE_CHECKING:
-    from lab.topology.lab_file import ClusterModel, LabFile, ProviderModel
 
 HOSTS_LIMIT: Final = 2000
 VMS_LIMIT: Final = 10_000
@@ -26,7 +24,7 @@ class Misfit(NamedTuple):
     text: str
 
 
-def misfits(file: LabFile) -> Iterator[Misfit]:
+def misfits(file: LabFields) -> Iterator[Misfit]:
     """All that does not fit together in a file whose values are right, each for itself."""
     yield from _twice(file)
     yield from _sites(file)
@@ -40,7 +38,7 @@ def misfits(file: LabFile) -> Iterator[Misfit]:
     yield from _limits(file)
 
 
-def default_provider(file: LabFile) -> str | None:
+def default_provider(file: LabFields) -> str | None:
     """The provider that vCenter uses for new keys: the one that says so, else the first.
 
     None for a lab without providers.
@@ -49,7 +47,7 @@ def default_provider(file: LabFile) -> str | None:
     return next(iter([*said, *(provider.name for provider in file.providers)]), None)
 
 
-def _twice(file: LabFile) -> Iterator[Misfit]:
+def _twice(file: LabFields) -> Iterator[Misfit]:
     """Nodes are one kind, whatever their role; hosts get their names from us."""
     nodes = [(("vcenters", n, "name"), v.name) for n, v in enumerate(file.vcenters)]
     nodes += [(("kms", n, "name"), k.name) for n, k in enumerate(file.kms)]
@@ -74,7 +72,7 @@ def _repeated(what: str, named: Iterable[tuple[tuple[str | int, ...], str]]) -> 
         seen.add(name)
 
 
-def _sites(file: LabFile) -> Iterator[Misfit]:
+def _sites(file: LabFields) -> Iterator[Misfit]:
     for section in ("vcenters", "kms", "clusters"):
         for place, item in enumerate(getattr(file, section)):
             if item.site not in file.sites:
@@ -82,7 +80,7 @@ def _sites(file: LabFile) -> Iterator[Misfit]:
                 yield Misfit((section, place, "site"), text)
 
 
-def _provider(file: LabFile, provider: ProviderModel) -> Iterator[Misfit]:
+def _provider(file: LabFields, provider: ProviderModel) -> Iterator[Misfit]:
     servers = {server.name for server in file.kms}
     if provider.vcenter != file.vcenters[0].name:
         yield Misfit(("vcenter",), f"there is no vCenter {provider.vcenter}")
@@ -102,7 +100,7 @@ def _provider(file: LabFile, provider: ProviderModel) -> Iterator[Misfit]:
         yield Misfit(("servers",), text)
 
 
-def _defaults(file: LabFile) -> Iterator[Misfit]:
+def _defaults(file: LabFields) -> Iterator[Misfit]:
     said = [place for place, provider in enumerate(file.providers) if provider.default]
     for place in said[1:]:
         first = file.providers[said[0]].name
@@ -114,7 +112,7 @@ def _defaults(file: LabFile) -> Iterator[Misfit]:
         yield Misfit(("providers", 0, "default"), text)
 
 
-def _cluster(file: LabFile, cluster: ClusterModel) -> Iterator[Misfit]:
+def _cluster(file: LabFields, cluster: ClusterModel) -> Iterator[Misfit]:
     providers = sorted({provider.name for provider in file.providers})
     vms = cluster.vms
     if cluster.vcenter != file.vcenters[0].name:
@@ -127,7 +125,7 @@ def _cluster(file: LabFile, cluster: ClusterModel) -> Iterator[Misfit]:
         yield Misfit(("vms", "count"), "it has VMs, but no host to run them")
 
 
-def _limits(file: LabFile) -> Iterator[Misfit]:
+def _limits(file: LabFields) -> Iterator[Misfit]:
     hosts = sum(cluster.hosts.count for cluster in file.clusters)
     vms = sum(cluster.vms.count for cluster in file.clusters)
     for what, count, limit in (("hosts", hosts, HOSTS_LIMIT), ("VMs", vms, VMS_LIMIT)):

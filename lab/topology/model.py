@@ -1,0 +1,108 @@
+"""What a Lab file has in it: the schema of its sections, each value checked for itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from chaos.naming import named
+from protocol import names
+from protocol.errors import InvalidArgument
+from protocol.messages.agent import TpmBackend
+from services.esxi.config import esxi_config
+
+GROUPS_LIMIT = 64  # sites, key servers, providers, clusters: so many of each
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+LabName = Annotated[str, named(names.LAB)]
+NodeText = Annotated[str, named(names.NODE)]
+SiteName = Annotated[str, named(names.SITE)]
+ClusterText = Annotated[str, named(names.CLUSTER)]
+ProviderText = Annotated[str, named(names.PROVIDER)]
+Whole = Annotated[int, Field(strict=True)]
+"""A number as it is written: ``true`` is no 1, and a text is none."""
+
+
+def _a_release(value: str) -> str:
+    try:
+        esxi_config({"version": value})
+    except InvalidArgument as error:
+        text = str(error).removeprefix("host: ")
+        raise PydanticCustomError("version", "{text}", {"text": text}) from None
+    return value
+
+
+Version = Annotated[str, AfterValidator(_a_release)]
+
+
+class _Named(_Model):
+    name: NodeText
+    site: SiteName = "main"
+
+
+class VcenterModel(_Named):
+    version: Version = "8.0U3"
+
+
+class KmsModel(_Named):
+    pass
+
+
+class ProviderModel(_Model):
+    name: ProviderText
+    type: Literal["standard", "trusted", "native"] = "standard"
+    vcenter: str = "vcenter"
+    servers: tuple[str, ...] = ()
+    default: bool | None = None
+    """None: the first provider of the file is the default when no other says that it is."""
+
+
+class HostsModel(_Model):
+    count: Whole = Field(default=3, ge=0, le=2000)
+    version: Version = "8.0U3"
+    tpm: TpmBackend = TpmBackend.LIBTPMS
+    secure_boot: bool = True
+    key_persistence: bool = False
+    pack: Whole = Field(default=1, ge=1, le=500)
+
+
+class VmsModel(_Model):
+    count: Whole = Field(default=0, ge=0, le=10000)
+    encrypted: bool = True
+    provider: str | None = None
+    power: Literal["on", "off"] = "on"
+
+    @field_validator("power", mode="before")
+    @classmethod
+    def _yaml_says_true(cls, value: object) -> object:
+        """An unquoted ``on`` is a YAML boolean."""
+        return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+
+
+class ClusterModel(_Model):
+    name: ClusterText
+    vcenter: str = "vcenter"
+    site: SiteName = "main"
+    hosts: HostsModel = HostsModel()
+    vms: VmsModel = VmsModel()
+
+
+class LabFields(_Model):
+    """Everything in a Lab file, each value checked for itself."""
+
+    apiVersion: Literal["keystead/v1"]
+    kind: Literal["Lab"]
+    name: LabName = "default"
+    pace: float = Field(default=30, gt=0, le=1000, strict=True)
+    sites: tuple[SiteName, ...] = Field(default=("main",), max_length=GROUPS_LIMIT)
+    vcenters: tuple[VcenterModel, ...] = Field(min_length=1, max_length=1)
+    kms: tuple[KmsModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
+    providers: tuple[ProviderModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
+    clusters: tuple[ClusterModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
+    knobs: dict[str, Any] = {}
