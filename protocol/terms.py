@@ -70,6 +70,20 @@ class HostConnectionState(StrEnum):
     DISCONNECTED = "disconnected"
 
 
+class AttestationStatus(StrEnum):
+    """HostTpmAttestationInfo.AcceptanceStatus: what vCenter makes of a host's TPM (ATT-09)."""
+
+    ACCEPTED = "accepted"
+    NOT_ACCEPTED = "notAccepted"
+
+
+class CryptoMode(StrEnum):
+    """ClusterCryptoConfigInfo.cryptoMode: which hosts of a cluster are kept safe (HEM-05)."""
+
+    ON_DEMAND = "onDemand"
+    FORCE_ENABLE = "forceEnable"
+
+
 class ProtectionMode(StrEnum):
     """How a host protects its configuration archive: ``esxcli ... encryption get`` Mode."""
 

@@ -12,6 +12,7 @@ from chaos.lab import Lab
 from protocol.errors import InvalidState, ProductError
 from protocol.messages.agent import NodeRunState, TpmAct, TpmActed, TpmBackend
 from protocol.messages.host import Esxcli, QueryHost, SaveConfiguration
+from protocol.messages.vcenter import ClearTpmRecord
 from protocol.terms import NodeName, ProtectionMode, Role
 
 RECOVERY_KEY = re.compile(r"\b(?:\d{6}-){15}\d{6}\b")
@@ -95,7 +96,8 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
         return (
             f"for each of {names(self.nodes)}: power on with --boot-option "
             f"{RECOVERY_OPTION}=<recovery key>; esxcli {' '.join(SET_MODE)}; save the "
-            "configuration; boot once more without the option"
+            "configuration; boot once more without the option; then have vCenter forget the TPM "
+            "that it recorded: keystead host clear-tpm"
         )
 
     async def cure(self, lab: Lab, notes: Notes) -> None:
@@ -104,6 +106,7 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
 
         try:
             await all_of(self.nodes, one)
+            await accept_tpms(lab, self.nodes)
         except ProductError as error:
             raise ChaosError("KS-CHAOS-107", str(error)) from error
 
@@ -126,6 +129,16 @@ async def recover(lab: Lab, node: NodeName, notes: Notes) -> None:
             raise InvalidState(f"{node}: esxcli {' '.join(SET_MODE)}: {done.output.strip()}")
         await lab.ask(node, SaveConfiguration())
     await restart(lab, node)
+
+
+async def accept_tpms(lab: Lab, nodes: tuple[NodeName, ...]) -> None:
+    """Clear each vCenter's records of these TPMs, if it runs; its alarm gates nothing (ATT-09)."""
+    for entry in lab.directory().nodes:
+        if entry.role is not Role.VCENTER:
+            continue
+        if (await lab.status(entry.node)).state is NodeRunState.RUNNING:
+            for node in nodes:
+                await lab.ask(entry.node, ClearTpmRecord(host=node))
 
 
 def resets(acted: TpmActed) -> int | None:

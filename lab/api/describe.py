@@ -189,9 +189,12 @@ async def _host_facts(session: Session, host: NodeName, own: HostSummary | None)
     lab = session.lab
     status = await lab.status(host)
     connected: bool | None = None
+    attestation = ""
     if await vcenter_up(session):
         listed = await _host_in_vcenter(session, host)
         connected = listed is not None and listed.connection is HostConnectionState.CONNECTED
+        if listed is not None and listed.attestation is not None:
+            attestation = listed.attestation.message
     return HostFacts(
         host=host,
         machine=status.state.value,
@@ -201,6 +204,7 @@ async def _host_facts(session: Session, host: NodeName, own: HostSummary | None)
         persistence=own.key_persistence if own else None,
         tpm=own.tpm_present if own else None,
         mode=own.protection_mode.value if own else None,
+        attestation=attestation,
         stored=own.stored_keys if own else 0,
         cached=own.cached_keys if own else 0,
         boot=status.boot,

@@ -25,11 +25,12 @@ from lab.errors import KeysteadError
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState, NodeStatus, TpmAct
 from protocol.messages.host import Esxcli, QueryHost
-from protocol.messages.vcenter import AddHost
+from protocol.messages.vcenter import AddHost, ClearTpmRecord
 from protocol.terms import NodeName
 
 SETTLE_S = 180.0  # lab seconds; asking a key server that is silent takes most of it
 ADD_S = 60.0  # lab seconds for vCenter to add a host
+ATTEST_S = 15.0  # lab seconds for vCenter to look at a TPM
 
 # ---- power -------------------------------------------------------------------------------
 
@@ -173,6 +174,18 @@ async def add(session: Session, command: commands.HostAdd) -> Host:
     added = await lab.ask(lab.vcenter, message, within_s=ADD_S)
     session.host_added(spec)
     return host_view(added.host, status)
+
+
+async def clear_tpm(session: Session, command: commands.HostClearTpm) -> Host:
+    """See ``HostClearTpm``; returns when vCenter has looked at the TPM, or cannot."""
+    lab, name = session.lab, session.host(command.host)
+    await lab.ask(lab.vcenter, ClearTpmRecord(host=name))
+    until = lab.monotonic() + ATTEST_S
+    while True:
+        listed = next(h for h in await all_hosts(lab, lab.vcenter) if h.host == name)
+        if listed.attestation is not None or not listed.tpm_present or lab.monotonic() >= until:
+            return host_view(listed, await lab.status(name))
+        await lab.sleep(0.5)
 
 
 # ---- console and TPM ---------------------------------------------------------------------

@@ -23,6 +23,7 @@ class HostFacts:
     persistence: bool | None = None
     tpm: bool | None = None
     mode: str | None = None
+    attestation: str = ""  # why vCenter does not accept its TPM
     stored: int = 0
     cached: int = 0
     boot: int = 0
@@ -138,6 +139,15 @@ def of_host(host: HostFacts, vcenter_up: bool) -> list[Reason]:
                 "Key persistence is off: its keys end with the next reboot.",
                 "KP-01",
                 f"keystead esx {host.host} system security keypersistence enable",
+            )
+        )
+    if host.attestation:
+        found.append(
+            Reason(
+                f"vCenter does not accept its TPM: {host.attestation}. Nothing else depends on it.",
+                "ATT-09",
+                f"if the TPM and what it measured are as they should be: keystead host clear-tpm "
+                f"{host.host}",
             )
         )
     if host.connected is False:

@@ -74,6 +74,7 @@ _SERVED = (
     _changes(commands.HostPause, answers.HostPauseList, hosts.pause),
     _changes(commands.HostResume, answers.HostPauseList, hosts.resume),
     _changes(commands.HostAdd, answers.Host, hosts.add),
+    _changes(commands.HostClearTpm, answers.Host, hosts.clear_tpm),
     _changes(commands.Esx, answers.EsxcliResult, hosts.esx),
     _looks(commands.TpmInspect, answers.Tpm, hosts.tpm_inspect),
     _looks(commands.TpmPcrs, answers.Pcrs, hosts.tpm_pcrs),

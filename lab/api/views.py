@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from lab.api.answers import (
+    Attestation,
     EventLine,
     Host,
     HostPower,
@@ -28,7 +29,7 @@ from protocol.messages.agent import (
     NodeStatus,
 )
 from protocol.messages.host import HostSummary, VmSummary
-from protocol.messages.vcenter import HostInfo, ProviderInfo, VcEvent, VmInfo
+from protocol.messages.vcenter import HostInfo, ProviderInfo, TpmAttestation, VcEvent, VmInfo
 from protocol.terms import CryptoKeyId, HostConnectionState
 
 
@@ -73,11 +74,18 @@ def host_view(host: HostInfo, machine: NodeStatus | None) -> Host:
         boot=host.boot,
         cached_keys=host.cached_keys,
         seen_at=host.seen_at,
+        attestation=_attestation(host.attestation),
         alarms=host.alarms,
         stale=host.connection is not HostConnectionState.CONNECTED,
         machine=machine_state(machine),
         screen=machine.screen if machine else "",
     )
+
+
+def _attestation(seen: TpmAttestation | None) -> Attestation | None:
+    if seen is None:
+        return None
+    return Attestation(time=seen.time, status=seen.status, message=seen.message)
 
 
 def machine_state(status: NodeStatus | None) -> MachineState:

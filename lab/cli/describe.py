@@ -10,6 +10,7 @@ from cyclopts import App
 from lab.api.commands import DescribeHost, DescribeProvider, DescribeVm
 from lab.cli.connect import call
 from lab.cli.entry import enter
+from lab.cli.hosts import attestation
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import (
     Row,
@@ -70,6 +71,7 @@ def describe_host(host: str, *, options: Options = DEFAULTS) -> None:
         return
     machine, listed, own, tpm = answer.machine, answer.vcenter, answer.host_view, answer.tpm
     keys = (own.cached_keys, own.stored_keys) if own else ("-", "-")
+    seen = listed.attestation if listed else None
     pairs(
         [
             ("host", answer.host),
@@ -82,6 +84,7 @@ def describe_host(host: str, *, options: Options = DEFAULTS) -> None:
             ("key persistence", _switch(own.key_persistence if own else None)),
             ("keys", f"{keys[0]} in the cache, {keys[1]} stored"),
             ("tpm", f"{tpm.backend}, {tpm.state}"),
+            ("attestation", attestation(seen) if seen else None),
             ("vms", [f"{v.vm} {v.power}" for v in own.vms] if own else []),
             ("alarms", listed.alarms if listed else None),
         ]

@@ -14,6 +14,7 @@ from lab.api.commands import (
     GetNodes,
     GetTpm,
     HostAdd,
+    HostClearTpm,
     HostCrash,
     HostPause,
     HostPowerLoss,
@@ -30,11 +31,11 @@ from lab.cli.connect import call
 from lab.cli.entry import enter
 from lab.cli.faults import began
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, fields_of, pairs, plain, say, show
+from lab.cli.output import document, field, fields_of, is_document, pairs, plain, say, show
 from lab.errors import KeysteadError
 
 if TYPE_CHECKING:
-    from lab.api.answers import HostPowerList
+    from lab.api.answers import Attestation, HostPowerList
 
 HOSTS = (
     field("host"),
@@ -50,6 +51,7 @@ HOSTS_WIDE = (
     field("cluster"),
     field("version"),
     field("crypto_key_id", "HOST KEY"),
+    ("ATTESTATION", lambda r: r.attestation.status if r.attestation else None),
     field("screen"),
 )
 StayOff = Annotated[bool, Parameter(negative="", help="Leave them without power.")]
@@ -197,6 +199,25 @@ def add(host: str = "", *, cluster: str = "", options: Options = DEFAULTS) -> No
         document(answer, options.output)
 
 
+def clear_tpm(host: str, *, options: Options = DEFAULTS) -> None:
+    """Have vCenter forget a host's recorded TPM, and accept the one it has now.
+
+    keystead host clear-tpm esxi-001
+    keystead host clear-tpm esxi-001 -o json
+    """
+    answer = call(options, HostClearTpm(host))
+    if is_document(options.output):
+        document(answer, options.output)
+    else:
+        seen = answer.attestation
+        say(f"{answer.host}: {attestation(seen) if seen else 'vCenter has not seen a TPM there'}")
+
+
+def attestation(seen: Attestation) -> str:
+    """What vCenter makes of a TPM, and why."""
+    return f"{seen.status}: {seen.message}" if seen.message else str(seen.status)
+
+
 def esx(
     host: str,
     *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
@@ -263,5 +284,6 @@ def swap(host: str, *, options: Options = DEFAULTS) -> None:
 def register(app: App) -> None:
     enter(app["get"], get_hosts, get_nodes, get_tpm, prefix="get_")
     enter(app["host"], reboot, crash, power_loss, power_on, power_off, pause, resume, add)
+    enter(app["host"], clear_tpm)
     enter(app["tpm"], inspect, pcrs, clear, swap)
     enter(app, esx)

@@ -116,3 +116,29 @@ def body_mismatches(events: Sequence[MeasuredEvent]) -> tuple[int, ...]:
         if event.type in _BODY_IS_MEASURED
         and event_digest(event) != hashlib.sha256(event.body).digest()
     )
+
+
+def secure_boot_on(events: Iterable[MeasuredEvent]) -> bool:
+    """Whether the variable SecureBoot was measured, and was on in every such event."""
+    values = [
+        value
+        for event in events
+        if event.type is EventType.EFI_VARIABLE_DRIVER_CONFIG
+        and (value := _efi_value(event.body, "SecureBoot")) is not None
+    ]
+    return bool(values) and all(value == b"\x01" for value in values)
+
+
+_EFI_VARIABLE: Final = struct.Struct("<16sQQ")
+
+
+def _efi_value(body: bytes, name: str) -> bytes | None:
+    """The data of UEFI_VARIABLE_DATA when it is the variable of that name, else None."""
+    if len(body) < _EFI_VARIABLE.size:
+        return None
+    _, characters, size = _EFI_VARIABLE.unpack_from(body)
+    text = name.encode("utf-16-le")
+    start = _EFI_VARIABLE.size + len(text)
+    if characters != len(name) or body[_EFI_VARIABLE.size : start] != text:
+        return None
+    return body[start:] if len(body) == start + size else None

@@ -57,6 +57,8 @@ PCR_SECURE_BOOT: Final = PcrSelection((7,))
 """Default sealing selection: PCR 7, the state of Secure Boot."""
 PCR_QUOTED: Final = PcrSelection((0, 1, 2, 3, 4, 5, 6, 7))
 """What an attestation quotes: the firmware and boot PCRs (eight fit in one PCR_Read)."""
+PCR_ATTESTED: Final = PcrSelection((0, 1, 4, 7, 8, 9, 13))
+"""What vCenter has quoted: firmware, loader, Secure Boot, and what the kernel's boot measures."""
 
 
 class SealedBlob(msgspec.Struct, frozen=True):

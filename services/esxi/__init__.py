@@ -11,6 +11,7 @@
 - ``providers/``      what a host does for each management type of key provider, pure
 - ``crypto_manager``  keys, host key, mode and providers on command
 - ``crypto_mode``     host encryption mode, pure
+- ``attestation``     what the TPM says to vCenter of itself and of this boot
 - ``vms/``            virtual machines: files, registration, encryption, power, guests
 - ``uplink``          the doorbell at vCenter, and the session in which it commands
 - ``access``          who may send what to a host, pure

@@ -19,7 +19,14 @@ from enum import StrEnum
 from typing import Any, Final
 
 from protocol.messages.base import Request
-from protocol.messages.host import Command, GetCryptoKeyStatus, OpenSession, QueryHost
+from protocol.messages.host import (
+    ActivateTpmCredential,
+    Command,
+    GetCryptoKeyStatus,
+    OpenSession,
+    QueryHost,
+    QueryTpmAttestationReport,
+)
 from protocol.terms import NodeName
 
 
@@ -91,6 +98,8 @@ def kind_of(message: Request[Any]) -> MessageKind:
         case Command():
             return MessageKind.COMMAND
         case QueryHost() | GetCryptoKeyStatus():
+            return MessageKind.QUESTION
+        case QueryTpmAttestationReport() | ActivateTpmCredential():
             return MessageKind.QUESTION
         case _:
             return MessageKind.CONSOLE

@@ -13,7 +13,7 @@ from protocol.messages import host as m
 from protocol.messages.base import Request
 from protocol.messages.pages import first_page, fits
 from protocol.terms import CryptoKeyId, Role, VmName
-from services.esxi import boot, console, crypto_manager
+from services.esxi import attestation, boot, console, crypto_manager
 from services.esxi.config import EsxiConfig
 from services.esxi.host import Host
 from services.esxi.knobs import EsxiNode
@@ -89,6 +89,23 @@ class EsxiService(Service):
     def _view(self, peer: Peer, after: VmName | None = None) -> m.HostSummary:
         """As much of the host's view as fits into a message; all of it at the host itself."""
         return self.host.summary(after=after or VmName(""), whole=peer.local)
+
+    # ---- TPM --------------------------------------------------------------------------------
+
+    @serves(m.QueryTpmAttestationReport)
+    async def attestation_report(
+        self, message: m.QueryTpmAttestationReport, peer: Peer
+    ) -> m.TpmAttestationReport:
+        """Which TPM this is and what was booted, signed by the TPM (ATT-09)."""
+        return await attestation.report(self.host, message.nonce, message.selection)
+
+    @serves(m.ActivateTpmCredential)
+    async def activate_credential(
+        self, message: m.ActivateTpmCredential, peer: Peer
+    ) -> m.TpmCredentialActivated:
+        """Proof that the attestation key lies in the TPM with that endorsement key."""
+        secret = await attestation.activate(self.host, message.credential)
+        return m.TpmCredentialActivated(secret=secret)
 
     # ---- crypto manager ---------------------------------------------------------------------
 

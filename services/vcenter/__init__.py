@@ -18,7 +18,8 @@
 Key values are never stored and never kept: they live in the local variables of one delivery.
 
 Kinds of lines it records: ``task.begin`` / ``task.end`` (task, subject, outcome),
-``host.connected`` / ``host.lost`` (host, boot or reason), ``keys.pushed`` (host, provider, count,
+``host.connected`` / ``host.lost`` (host, boot or reason), ``host.attested`` (host, status,
+reason), ``keys.pushed`` (host, provider, count,
 refused), ``keys.evicted`` (host, provider, count), ``providers.refused`` (host, reason),
 ``remediation.incomplete`` (host, error), ``remediation.slow`` (host), ``host.safe`` /
 ``host.unsafe`` (host, key or reason), ``hostkey.created`` (scope, key), ``vm.locked`` /

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from protocol.events import EventTypeId
-from protocol.terms import HostConnectionState, HostCryptoState
+from protocol.terms import AttestationStatus, HostConnectionState, HostCryptoState
 
 
 class Alarm(StrEnum):
@@ -19,6 +19,7 @@ class Alarm(StrEnum):
     VM_LOCKED = "alarm.VmLocked"
     HOST_CONNECTION = "alarm.HostConnectionFailure"
     HOST_NEEDS_MODE = "alarm.HostRequiresEncryptionMode"
+    HOST_TPM_ATTESTATION = "alarm.HostTpmAttestation"
 
 
 def vm_alarms(lock_event: EventTypeId | None) -> tuple[str, ...]:
@@ -27,14 +28,19 @@ def vm_alarms(lock_event: EventTypeId | None) -> tuple[str, ...]:
 
 
 def host_alarms(
-    connection: HostConnectionState, crypto_state: HostCryptoState | None, wanted_safe: bool
+    connection: HostConnectionState,
+    crypto_state: HostCryptoState | None,
+    wanted_safe: bool,
+    attestation: AttestationStatus | None,
 ) -> tuple[str, ...]:
-    """``wanted_safe``: its cluster holds encrypted VMs (HEM-02)."""
+    """``wanted_safe``: it should be safe (HEM-02). ``attestation``: None of a TPM never seen."""
     alarms: list[str] = []
     if connection is not HostConnectionState.CONNECTED:
         alarms.append(Alarm.HOST_CONNECTION.value)
     elif wanted_safe and crypto_state is not HostCryptoState.SAFE:
         alarms.append(Alarm.HOST_NEEDS_MODE.value)
+    if attestation is AttestationStatus.NOT_ACCEPTED:
+        alarms.append(Alarm.HOST_TPM_ATTESTATION.value)
     return tuple(alarms)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protocol.messages.host import HostSummary
-from protocol.messages.vcenter import HostInfo, ProviderInfo, VmInfo
+from protocol.messages.vcenter import HostInfo, ProviderInfo, TpmAttestation, VmInfo
 from protocol.terms import HostConnectionState, VmConnectionState, VmCryptoState
 from services.vcenter.alarms import UNKNOWN_STATUS, host_alarms, vm_alarms
 from services.vcenter.contacts import KeyServerContacts
@@ -22,10 +22,21 @@ def host_info(
 ) -> HostInfo:
     """``summary`` is the host's last word, None when it has not spoken in this life."""
     crypto = None if summary is None else summary.crypto_state
-    alarms = host_alarms(state, crypto, wanted_safe)
+    seen = row.attestation
+    alarms = host_alarms(state, crypto, wanted_safe, None if seen is None else seen.status)
+    attestation = (
+        None
+        if seen is None
+        else TpmAttestation(time=seen.at, status=seen.status, message=seen.message)
+    )
     if summary is None:
         return HostInfo(
-            host=row.name, cluster=row.cluster, connection=state, crypto_state=None, alarms=alarms
+            host=row.name,
+            cluster=row.cluster,
+            connection=state,
+            crypto_state=None,
+            attestation=attestation,
+            alarms=alarms,
         )
     return HostInfo(
         host=row.name,
@@ -39,6 +50,7 @@ def host_info(
         boot=summary.boot,
         cached_keys=summary.cached_keys,
         seen_at=seen_at,
+        attestation=attestation,
         alarms=alarms,
     )
 

@@ -220,3 +220,8 @@ def tpm_encryption(host: NodeName, recovery_id: str) -> Draft:
         f"keep its recovery key {recovery_id} in a safe place"
     )
     return Draft(event=EventTypeId.HOST_TPM_CONFIG_ENCRYPTION, text=text, host=host)
+
+
+def attestation_failed(host: NodeName, event: EventTypeId, why: str) -> Draft:
+    """``TPMAttestationFailedEvent`` or ``TpmEndorsementKeyMismatch`` (ATT-09)."""
+    return Draft(event=event, text=f"The TPM of host {host} is not accepted: {why}", host=host)

@@ -16,6 +16,7 @@ from protocol.messages.host import Done
 from protocol.messages.pages import first_page
 from protocol.messages.vcenter import (
     AddHost,
+    ClearTpmRecord,
     ConfigureCryptoKey,
     CreateVm,
     CryptoKeyStatusList,
@@ -147,6 +148,11 @@ class VcenterService(Service):
     @serves(ConfigureCryptoKey, turn=_host)
     async def configure_crypto_key(self, message: ConfigureCryptoKey, peer: Peer) -> Done:
         work = host.configure_crypto_key(self.vcenter, message)
+        return await self._task(message.host, message, work)
+
+    @serves(ClearTpmRecord, turn=_host)
+    async def clear_tpm_record(self, message: ClearTpmRecord, peer: Peer) -> Done:
+        work = host.clear_tpm_record(self.vcenter, message)
         return await self._task(message.host, message, work)
 
     @serves(CreateVm, turn=_vm)

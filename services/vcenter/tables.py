@@ -13,6 +13,7 @@ import msgspec
 from protocol.events import EventTypeId
 from protocol.messages.vcenter import KmipServer
 from protocol.terms import (
+    AttestationStatus,
     ClusterName,
     CryptoKeyId,
     ManagementType,
@@ -39,14 +40,48 @@ class ClusterRow(Row, frozen=True, kw_only=True):
     generation: int = 0
 
 
+class TpmRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The TPM of a host as vCenter knows it, from when the host was added or the record cleared.
+
+    ``ek`` and ``ak``: SHA-256 of the endorsement key, name of the attestation key that it was
+    proved to hold; ``pcrs``: what was measured then, by index. All in hexadecimal. ``reset_count``
+    and ``clock`` (ms of powered time) as last seen. ``set_back``: they were once seen to have gone
+    back, and that is not forgotten by itself.
+    """
+
+    ek: str
+    ak: str
+    pcrs: dict[int, str]
+    reset_count: int
+    clock: int
+    set_back: bool = False
+
+
+class Attestation(msgspec.Struct, frozen=True, kw_only=True):
+    """What vCenter made of a host's TPM ``at`` (Unix s): ``message`` says why it is not accepted.
+
+    ``event``: the one that told of it.
+    """
+
+    at: float
+    status: AttestationStatus
+    message: str = ""
+    event: EventTypeId | None = None
+
+
 class HostRow(Row, frozen=True, kw_only=True):
-    """A host; ``recovery_id`` is the recovery key that the last alarm was about."""
+    """A host; ``recovery_id`` is the recovery key that the last alarm was about.
+
+    ``tpm`` and ``attestation`` are None as long as its TPM was not seen (ATT-09).
+    """
 
     name: NodeName
     cluster: ClusterName
     host_key: CryptoKeyId | None = None
     generation: int = 0
     recovery_id: str = ""
+    tpm: TpmRecord | None = None
+    attestation: Attestation | None = None
 
 
 class VmRow(Row, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from services.vcenter.config import VcenterConfig
 from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.events import Draft
 from services.vcenter.health import HealthChecks
+from services.vcenter.hosts.attestation import HostAttestation
 from services.vcenter.hosts.delivery import KeyDelivery
 from services.vcenter.hosts.host_key import HostKeys
 from services.vcenter.hosts.once_per_boot import OncePerBoot
@@ -38,9 +39,12 @@ class VCenter:
         repair = Ticker(node, ports.clock, "reconcile", node.knobs.remediation_interval_s)
         self.contacts = KeyServerContacts(node, ports.clock, self._emit, repair.tick_now)
         self.providers = Providers(self.inventory, ports.bus, self.contacts, node.knobs)
-        self.passes = PassQueue()
+        self.passes, self.attestations = PassQueue(), PassQueue()
         self._once = OncePerBoot()
-        self.sessions = HostSessions(node, ports, self.inventory, self.passes)
+        self.sessions = HostSessions(node, ports, self.inventory, self.passes, self.attestations)
+        self._attestation = HostAttestation(
+            node, ports.clock, ports.rng, self.inventory, self.sessions, self.attestations
+        )
         host_keys = HostKeys(node, self.inventory, self.providers, self.contacts, self._once)
         delivery = KeyDelivery(node, config, self.inventory, self.providers, self._once)
         self.remediation = Remediation(
@@ -68,6 +72,7 @@ class VCenter:
             self.sessions.add(name).start()
         self.remediation.start()
         self.sharing.start()
+        self._attestation.start()
         self.reconciliation.start()
         self._health.start()
 
@@ -78,6 +83,7 @@ class VCenter:
         """The host left the inventory, or did not come into it: nothing of it stays in memory."""
         self.sessions.remove(name)
         self.passes.forget(name)
+        self.attestations.forget(name)
         self.remediation.forget(name)
         self.sharing.forget(name)
         self._once.forget(name)

@@ -40,6 +40,7 @@ from lab.api.answers.hosts import (
     TpmState,
 )
 from lab.api.answers.inventory import (
+    Attestation,
     AuditList,
     GuestAnswer,
     Host,
@@ -76,6 +77,7 @@ from lab.api.answers.lab import (
 __all__ = [
     "ActiveFault",
     "Answer",
+    "Attestation",
     "AuditList",
     "EsxcliResult",
     "EventLine",

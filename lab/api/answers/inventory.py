@@ -8,6 +8,7 @@ from lab.api.answers.base import Answer, KeyRef, MachineState
 from protocol.events import EventTypeId
 from protocol.messages.kms import AuditRow
 from protocol.terms import (
+    AttestationStatus,
     ClusterName,
     HostConnectionState,
     HostCryptoState,
@@ -27,11 +28,20 @@ from protocol.terms import (
 # Hosts -------------------------------------------------------------------------------------
 
 
+class Attestation(msgspec.Struct, frozen=True, kw_only=True):
+    """What vCenter makes of a host's TPM; ``time`` in Unix s, ``message``: why not accepted."""
+
+    time: float
+    status: AttestationStatus
+    message: str = ""
+
+
 class Host(Answer, frozen=True, kw_only=True):
     """A host as vCenter sees it, and its machine as the lab sees it.
 
     ``seen_at`` is when it last answered vCenter (Unix seconds); ``stale``: vCenter does not
-    hear it now, and shows what it saw then.
+    hear it now, and shows what it saw then. ``attestation`` is None of a host without a TPM, and
+    until vCenter has looked at it.
     """
 
     host: NodeName
@@ -45,6 +55,7 @@ class Host(Answer, frozen=True, kw_only=True):
     boot: int = 0
     cached_keys: int = 0
     seen_at: float = 0.0
+    attestation: Attestation | None = None
     alarms: tuple[str, ...] = ()
     stale: bool = False
     machine: MachineState

@@ -29,6 +29,7 @@ from lab.api.commands.faults import (
 from lab.api.commands.hosts import (
     Esx,
     HostAdd,
+    HostClearTpm,
     HostCrash,
     HostPause,
     HostPowerLoss,
@@ -100,6 +101,7 @@ __all__ = [
     "GetVms",
     "Heal",
     "HostAdd",
+    "HostClearTpm",
     "HostCrash",
     "HostPause",
     "HostPowerLoss",

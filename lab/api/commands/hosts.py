@@ -88,6 +88,15 @@ class Esx(Command["EsxcliResult"], frozen=True, tag="esx"):
     arguments: tuple[str, ...]
 
 
+class HostClearTpm(Command["Host"], frozen=True, tag="host.clear-tpm"):
+    """Have vCenter forget the TPM it recorded of a host, and accept the one that is there now.
+
+    For a replaced board, a cleared TPM, or a new build that is as it should be [ATT-09].
+    """
+
+    host: str
+
+
 class TpmInspect(Command["Tpm"], frozen=True, tag="tpm.inspect"):
     """What a host's TPM tells of itself."""
 

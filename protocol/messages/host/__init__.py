@@ -6,10 +6,18 @@ the lab's control plane) uses the same messages without a session.
 
 - ``session``  commands, and the host's view of itself      - ``crypto``   mode, keys, providers
 - ``vms``      virtual machines and their guests            - ``console``  esxcli
+- ``attestation``  what the TPM says of itself and of the boot
 """
 
 from __future__ import annotations
 
+from protocol.messages.host.attestation import (
+    LOG_LIMIT,
+    ActivateTpmCredential,
+    QueryTpmAttestationReport,
+    TpmAttestationReport,
+    TpmCredentialActivated,
+)
 from protocol.messages.host.console import (
     Esxcli,
     EsxcliResult,
@@ -58,8 +66,10 @@ from protocol.messages.host.vms import (
 )
 
 __all__ = [
+    "LOG_LIMIT",
     "RESULT_BYTES",
     "STATUS_BYTES",
+    "ActivateTpmCredential",
     "AddKeys",
     "ChangeHostKey",
     "Command",
@@ -89,11 +99,14 @@ __all__ = [
     "OpenSession",
     "ProviderRef",
     "QueryHost",
+    "QueryTpmAttestationReport",
     "ReconfigureVm",
     "RemoveKeys",
     "SaveConfiguration",
     "SessionOpened",
     "SetProviders",
+    "TpmAttestationReport",
+    "TpmCredentialActivated",
     "VmState",
     "VmSummary",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from protocol.messages.vcenter.events import EventList, ListEvents, VcEvent
 from protocol.messages.vcenter.hosts import (
     AddHost,
+    ClearTpmRecord,
     ConfigureCryptoKey,
     HostAdded,
     HostChanged,
@@ -17,6 +18,7 @@ from protocol.messages.vcenter.hosts import (
     HostList,
     ListHosts,
     RemoveHost,
+    TpmAttestation,
 )
 from protocol.messages.vcenter.keys import (
     CryptoKeyStatus,
@@ -51,6 +53,7 @@ from protocol.messages.vcenter.vms import (
 
 __all__ = [
     "AddHost",
+    "ClearTpmRecord",
     "ConfigureCryptoKey",
     "CreateVm",
     "CryptoKeyStatus",
@@ -78,6 +81,7 @@ __all__ = [
     "QueryCryptoKeyStatus",
     "RegisterKmsCluster",
     "RemoveHost",
+    "TpmAttestation",
     "UnregisterKmsCluster",
     "VcEvent",
     "VmCreated",

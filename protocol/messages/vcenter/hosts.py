@@ -8,7 +8,14 @@ import msgspec
 
 from protocol.messages.base import Repeat, Reply, Request
 from protocol.messages.host import Done
-from protocol.terms import ClusterName, CryptoKeyId, HostConnectionState, HostCryptoState, NodeName
+from protocol.terms import (
+    AttestationStatus,
+    ClusterName,
+    CryptoKeyId,
+    HostConnectionState,
+    HostCryptoState,
+    NodeName,
+)
 
 
 class HostChanged(Request[Done], frozen=True, kw_only=True):
@@ -55,8 +62,30 @@ class ConfigureCryptoKey(Request[Done], frozen=True, kw_only=True):
     host: NodeName
 
 
+class ClearTpmRecord(Request[Done], frozen=True, kw_only=True):
+    """Forget the TPM that is recorded of a host, and look at the one it has now (ATT-09).
+
+    An administrator's word that a replaced board, a cleared TPM or another build is as it should
+    be (SC-25). ``NotFound``: there is no such host.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    host: NodeName
+
+
+class TpmAttestation(msgspec.Struct, frozen=True, kw_only=True):
+    """vim25 HostTpmAttestationInfo: ``time`` in Unix s, ``message`` why it is not accepted."""
+
+    time: float
+    status: AttestationStatus
+    message: str = ""
+
+
 class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A host in vCenter's inventory; ``seen_at`` (Unix s) is when it last answered."""
+    """A host in vCenter's inventory; ``seen_at`` (Unix s) is when it last answered.
+
+    ``attestation`` is None of a host without a TPM, and before the first look at it.
+    """
 
     host: NodeName
     cluster: ClusterName
@@ -69,6 +98,7 @@ class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
     boot: int = 0
     cached_keys: int = 0
     seen_at: float = 0.0
+    attestation: TpmAttestation | None = None
     alarms: tuple[str, ...] = ()
 
 

@@ -13,6 +13,7 @@ bus), deciding (pure) and telling (events, records, marks) are steps of their ow
 - ``plan``            what a pass shall do, in order; pure
 - ``mode``            the next step to a safe host; pure
 - ``judgement``       what it makes of the marks on VMs, and which events tell of it; pure
+- ``attestation``     looks at hosts' TPMs        - ``tpm_judgement`` what it makes of them; pure
 - ``host_key``        the host key: made, fetched, delivered, renewed
 - ``delivery``        keys on their way to a host
 - ``sharing``         new keys for the other hosts of a cluster, gathered for each host

@@ -22,10 +22,15 @@ class HostSessions:
     """All hosts of the inventory, by name in order of adding."""
 
     def __init__(
-        self, node: VcenterNode, ports: Ports, inventory: Inventory, passes: PassQueue
+        self,
+        node: VcenterNode,
+        ports: Ports,
+        inventory: Inventory,
+        passes: PassQueue,
+        attestations: PassQueue,
     ) -> None:
         self.node, self.bus, self.clock, self.rng = node, ports.bus, ports.clock, ports.rng
-        self._inventory, self._passes = inventory, passes
+        self._inventory, self._passes, self._attestations = inventory, passes, attestations
         self._sessions: dict[NodeName, HostSession] = {}
         self._sessions_opened = 0
 
@@ -102,10 +107,13 @@ class HostSessions:
     def opened(self, session: HostSession) -> None:
         if session.host in self._inventory.hosts:
             self._passes.want(session.host, looked=True)
+            self._attestations.want(session.host, looked=True)
 
     def looked(self, session: HostSession, *, rang: bool) -> None:
         if session.summary is None:
             return
+        if self._attestations.unfinished(session.host):
+            self._attestations.want(session.host, looked=True)
         if rang and not session.view_is_current:
             self._passes.want(session.host)  # commands hid the view in which it would be seen why
         elif self._passes.unfinished(session.host) or needs_pass(

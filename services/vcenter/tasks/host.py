@@ -13,12 +13,13 @@ from protocol.errors import (
 from protocol.messages.host import Done
 from protocol.messages.vcenter import (
     AddHost,
+    ClearTpmRecord,
     ConfigureCryptoKey,
     HostAdded,
     RemoveHost,
 )
 from protocol.terms import HostCryptoState, KeyUnavailableReason, PowerState
-from services.vcenter.inventory import drop, ensure_cluster, put
+from services.vcenter.inventory import change_host, drop, ensure_cluster, put
 from services.vcenter.tables import HostRow, Table
 from services.vcenter.vcenter import VCenter
 
@@ -88,3 +89,11 @@ async def configure_crypto_key(vc: VCenter, message: ConfigureCryptoKey) -> Done
         raise KeyProviderUnreachable(f"{row.name} cannot be made safe: {reason.value}")
     why = reason.value if reason is not None else f"it is {state.value if state else 'unknown'}"
     raise InvalidState(f"{row.name} cannot be made safe: {why}")
+
+
+async def clear_tpm_record(vc: VCenter, message: ClearTpmRecord) -> Done:
+    """The alarm goes with the record; the TPM that is there now is looked at at once (SC-25)."""
+    row = vc.host(message.host)
+    await vc.inventory.commit(change_host(row.name, tpm=None, attestation=None))
+    vc.attestations.want(row.name, looked=True)
+    return Done()

@@ -27,9 +27,11 @@ from lab.api.commands import (
     GetTpm,
     Heal,
     HostAdd,
+    HostClearTpm,
     HostPause,
     HostPowerOff,
     HostPowerOn,
+    HostReboot,
     HostResume,
     KmsKeyActivate,
     KmsKeyDestroy,
@@ -57,6 +59,7 @@ from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.messages.agent import NodeRunState, NodeSpec, TpmBackend
 from protocol.terms import (
+    AttestationStatus,
     HostConnectionState,
     HostCryptoState,
     KmipState,
@@ -216,6 +219,25 @@ async def test_the_tpm_tells_of_itself_and_can_be_changed(lab: Lab) -> None:
     assert (await lab.do(TpmLockout(HOST))).lockout
     swapped = await lab.do(TpmSwap(HOST))
     assert swapped.fault.kind == "tpm.swap" and (await lab.do(TpmInspect(HOST))).ek != tpm.ek
+
+
+async def test_a_tpm_that_vcenter_does_not_accept_is_explained_until_its_record_is_cleared(
+    lab: Lab,
+) -> None:
+    await lab.fault("host.boot_measure", on=HOST, version="2.0")
+    await lab.do(HostReboot((HOST,)))
+    await lab.sleep(30)
+    told = await lab.do(DescribeHost(HOST))
+    assert told.vcenter is not None and told.vcenter.attestation is not None
+    assert told.vcenter.attestation.status is AttestationStatus.NOT_ACCEPTED
+    assert "alarm.HostTpmAttestation" in told.vcenter.alarms
+    (reason,) = [r for r in told.reasons if r.rule == "ATT-09"]
+    assert "PCR 0" in reason.why and reason.cure.endswith(f"keystead host clear-tpm {HOST}")
+    cleared = await lab.do(HostClearTpm(HOST))
+    assert cleared.attestation is not None
+    assert (cleared.attestation.status, cleared.alarms) == (AttestationStatus.ACCEPTED, ())
+    after = await lab.do(DescribeHost(HOST))
+    assert "ATT-09" not in [r.rule for r in after.reasons]
 
 
 async def test_links_show_their_rules_and_are_healed_by_their_ends(lab: Lab) -> None:

@@ -72,6 +72,7 @@ HOST = {
     "key_persistence": True,
     "boot": 3,
     "cached_keys": 2,
+    "attestation": {"time": 12.5, "status": "notAccepted", "message": "another TPM"},
     "stale": True,
     "machine": "halted",
     "screen": "Unable to restore system configuration.",

@@ -7,6 +7,7 @@ import pytest
 import protocol.messages.host as host_messages
 from protocol.messages.base import Request, Sealed, messages_of
 from protocol.messages.host import (
+    ActivateTpmCredential,
     AddKeys,
     ChangeHostKey,
     Command,
@@ -17,9 +18,11 @@ from protocol.messages.host import (
     GuestWrite,
     OpenSession,
     QueryHost,
+    QueryTpmAttestationReport,
     SaveConfiguration,
 )
 from protocol.terms import NodeName, VmName
+from protocol.tpm.structures import PCR_ATTESTED, Credential
 from services.esxi.access import MessageKind, Permission, Relation, Relations, kind_of, permission
 from tests.services.esxi.rig import HOST_KEY
 
@@ -75,7 +78,12 @@ def test_the_kind_of_every_message_to_a_host() -> None:
     )
     assert {kind_of(message) for message in console} == {MessageKind.CONSOLE}
     assert kind_of(OpenSession(session="s", vcenter_boot=1)) is MessageKind.SESSION
-    questions: tuple[Request[object], ...] = (QueryHost(), GetCryptoKeyStatus())
+    questions: tuple[Request[object], ...] = (
+        QueryHost(),
+        GetCryptoKeyStatus(),
+        QueryTpmAttestationReport(nonce=b"", selection=PCR_ATTESTED),
+        ActivateTpmCredential(credential=Credential(b"", b"")),
+    )
     assert {kind_of(message) for message in questions} == {MessageKind.QUESTION}
     for command in (
         AddKeys(keys=(), material=Sealed.of()),

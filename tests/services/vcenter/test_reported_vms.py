@@ -8,6 +8,7 @@ import pytest
 
 from protocol.messages.host import VmSummary
 from protocol.terms import (
+    AttestationStatus,
     CryptoKeyId,
     HostConnectionState,
     HostCryptoState,
@@ -92,7 +93,10 @@ def test_host_alarms(
     wanted: bool,
     alarms: tuple[str, ...],
 ) -> None:
-    assert host_alarms(connection, crypto, wanted) == alarms
+    assert host_alarms(connection, crypto, wanted, None) == alarms
+    assert host_alarms(connection, crypto, wanted, AttestationStatus.ACCEPTED) == alarms
+    refused = host_alarms(connection, crypto, wanted, AttestationStatus.NOT_ACCEPTED)
+    assert refused == (*alarms, "alarm.HostTpmAttestation")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""How vCenter learns which TPM a host has, and what that host booted (ATT-09).
+
+Both are questions: they change nothing on the host, and need no session.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from protocol.messages.base import Reply, Request
+from protocol.tpm.structures import Credential, PcrSelection, PublicArea, Quote
+
+LOG_LIMIT: Final = 1000
+"""Entries that the event log of a TPM has room for (ATT-10)."""
+
+
+class QueryTpmAttestationReport(Request["TpmAttestationReport"], frozen=True, kw_only=True):
+    """vim25 QueryTpmAttestationReport: a quote over ``selection`` and ``nonce``, with the log.
+
+    ``NotAvailable`` from a host without a TPM, ``InvalidState`` when its TPM gives no quote.
+    ``nonce`` has at most 64 bytes.
+    """
+
+    nonce: bytes
+    selection: PcrSelection
+
+
+class TpmAttestationReport(Reply, frozen=True, kw_only=True):
+    """The TPM's word about this boot.
+
+    ``ek`` and ``ak`` are the public areas of endorsement key and attestation key; ``event_log`` is
+    in the TCG's crypto-agile format. ``log_reliable`` False: the log had no room for all entries
+    (``LOG_LIMIT``) and is left out.
+    """
+
+    ek: PublicArea
+    ak: PublicArea
+    quote: Quote
+    event_log: bytes
+    log_reliable: bool = True
+
+
+class ActivateTpmCredential(Request["TpmCredentialActivated"], frozen=True, kw_only=True):
+    """Have the TPM open a credential that was made for its endorsement and attestation key.
+
+    ``InvalidState`` when it was made for other keys.
+    """
+
+    credential: Credential
+
+
+class TpmCredentialActivated(Reply, frozen=True, kw_only=True):
+    """What was in the credential: only the TPM that holds both keys can tell."""
+
+    secret: bytes

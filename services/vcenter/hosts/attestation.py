@@ -1,0 +1,148 @@
+"""vCenter's own attestation of every host with a TPM: at each connection, and on request (ATT-09).
+
+Beside step B8 and never in its way: a session that was opened asks for a look at the host's TPM,
+workers take the asks in order. A look: ask for a quote over a fresh nonce; when the attestation
+key is not the recorded one, have the TPM open a credential, which proves that the key lies in the
+TPM with that endorsement key; judge (``tpm_judgement``, pure); commit record, status and event in
+one transaction.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+import msgspec
+
+from protocol.errors import ProductError
+from protocol.messages.host import ActivateTpmCredential, QueryTpmAttestationReport
+from protocol.terms import NodeName
+from protocol.tpm.credential import make_credential
+from protocol.tpm.public import PublicError, public_name
+from protocol.tpm.structures import PCR_ATTESTED, PublicArea
+from services.runtime.ports import Clock, Rng
+from services.vcenter import events
+from services.vcenter.hosts.pass_queue import PassQueue
+from services.vcenter.hosts.session import UNANSWERED, HostSession
+from services.vcenter.hosts.sessions import HostSessions
+from services.vcenter.hosts.tpm_judgement import (
+    Evidence,
+    Judgement,
+    attestation_of,
+    examine,
+    failed,
+    is_news,
+    judge,
+)
+from services.vcenter.inventory import Edit, Inventory
+from services.vcenter.knobs import VcenterNode
+from services.vcenter.tables import HostRow, Table, TpmRecord
+
+AT_ONCE = 2  # hosts whose TPMs are looked at at the same time
+NONCE_BYTES = 32
+SECRET_BYTES = 32
+
+
+class HostAttestation:
+    """Looks at TPMs as the queue asks; what came of it stands in the host's row."""
+
+    def __init__(
+        self,
+        node: VcenterNode,
+        clock: Clock,
+        rng: Rng,
+        inventory: Inventory,
+        sessions: HostSessions,
+        asked: PassQueue,
+    ) -> None:
+        self._node, self._clock, self._rng = node, clock, rng
+        self._inventory, self._sessions, self._asked = inventory, sessions, asked
+
+    def start(self) -> None:
+        """Look where it is asked for, from now on."""
+        for number in range(AT_ONCE):
+            self._node.background(f"attestation:{number}", self._serve())
+
+    async def _serve(self) -> None:
+        while True:
+            order = await self._asked.take()
+            self._asked.begun(order.host)
+            self._asked.ended(order.host, whole=await self._look(order.host))
+
+    async def _look(self, host: NodeName) -> bool:
+        """One look; False when the host did not come to answer: it is made at the next contact."""
+        session = self._sessions.connected_to(host)
+        if session is None:
+            return False  # it is asked for again with the next session
+        name, known = session.name, self._known(host)
+        try:
+            judgement = await self._judge(session, known)
+        except UNANSWERED:
+            self._asked.cut_short(host)
+            return False
+        if judgement is not None and session.name == name:
+            await self._commit(host, known, judgement)
+        return True
+
+    async def _judge(self, session: HostSession, known: TpmRecord | None) -> Judgement | None:
+        """What the host's TPM is worth; None for a host that has none and never had one."""
+        if session.summary is None or not session.summary.tpm_present:
+            return None if known is None else failed(known, "the recorded TPM is not there")
+        nonce = self._rng.token(NONCE_BYTES)
+        try:
+            report = await session.ask(
+                QueryTpmAttestationReport(nonce=nonce, selection=PCR_ATTESTED)
+            )
+        except UNANSWERED:
+            raise
+        except ProductError as error:
+            return failed(known, str(error))
+        seen = examine(report, nonce)
+        if isinstance(seen, str):
+            return failed(known, seen)
+        if _proved(known, seen) or await self._opens(session, report.ek, report.ak):
+            return judge(known, seen)
+        return failed(known, "its attestation key is not of the TPM with that endorsement key")
+
+    async def _opens(self, session: HostSession, ek: PublicArea, ak: PublicArea) -> bool:
+        """Whether the host's TPM holds both keys: only then it can open the credential."""
+        secret = self._rng.token(SECRET_BYTES)
+        try:
+            credential = make_credential(ek, secret, public_name(ak))
+            opened = await session.ask(ActivateTpmCredential(credential=credential))
+        except UNANSWERED:
+            raise
+        except (ProductError, PublicError):
+            return False
+        return hmac.compare_digest(opened.secret, secret)
+
+    def _known(self, host: NodeName) -> TpmRecord | None:
+        row = self._inventory.hosts.get(host)
+        return None if row is None else row.tpm
+
+    async def _commit(self, host: NodeName, known: TpmRecord | None, judgement: Judgement) -> None:
+        row = self._inventory.hosts.get(host)
+        if row is None or row.tpm != known:
+            return  # the record was cleared meanwhile, and another look is asked for
+        after = attestation_of(judgement, self._clock.now())
+        drafts = []
+        if judgement.event is not None and is_news(row.attestation, judgement):
+            drafts.append(events.attestation_failed(host, judgement.event, judgement.flaw))
+        self._node.record(
+            "host.attested",
+            level="warning" if judgement.flaw else "info",
+            host=host,
+            status=after.status.value,
+            reason=judgement.flaw,
+        )
+
+        def noted(row: HostRow | None) -> HostRow | None:
+            if row is None or row.tpm != known:
+                return row
+            return msgspec.structs.replace(row, tpm=judgement.record, attestation=after)
+
+        await self._inventory.commit(Edit(Table.HOST, host, noted), events=drafts)
+
+
+def _proved(known: TpmRecord | None, seen: Evidence) -> bool:
+    """Whether this pair of keys was proved to be of one TPM before."""
+    return known is not None and (known.ek, known.ak) == (seen.ek, seen.ak)
