@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, TypeVar
@@ -36,6 +35,7 @@ from lab.api.wire import decode_answer, encode_command
 from lab.errors import KeysteadError
 from lab.processes.process_lab import ProcessLab
 from lab.simulation.worker import simulations
+from lab.supervise.scratch import scratch
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
 from lab.topology.provision import provision
@@ -85,9 +85,9 @@ class Simulated:
 
 
 class Owned:
-    """A lab of real processes that this process supervises itself."""
+    """A lab of real processes that this process supervises itself; ``folder`` goes with it."""
 
-    def __init__(self, lab: ProcessLab, session: Session, folder: Path) -> None:
+    def __init__(self, lab: ProcessLab, session: Session, folder: ExitStack) -> None:
         self.lab, self.session, self._folder = lab, session, folder
         leases = session.keeper.keep_leases(lab.lease_tick_s)
         self._leases = asyncio.get_running_loop().create_task(leases)
@@ -100,8 +100,8 @@ class Owned:
 
     async def close(self) -> None:
         self._leases.cancel()
-        await self.lab.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with self._folder:  # it is removed even when this is cancelled on its way
+            await self.lab.close()
 
 
 class Lab:
@@ -156,11 +156,12 @@ class Lab:
         )
 
     async def _real(self) -> Owned:
-        folder = Path(tempfile.mkdtemp(prefix="keystead-"))
-        clock = LabTime(time.monotonic(), time.time(), self.topology.pace)
-        lab = ProcessLab(folder, self.topology, clock, self.seed, patch=self._patch)
-        session = Session(lab, FaultKeeper(lab), folder=folder)
-        owned = Owned(lab, session, folder)
+        with ExitStack() as stack:
+            folder = stack.enter_context(scratch("library"))
+            clock = LabTime(time.monotonic(), time.time(), self.topology.pace)
+            lab = ProcessLab(folder, self.topology, clock, self.seed, patch=self._patch)
+            session = Session(lab, FaultKeeper(lab), folder=folder)
+            owned = Owned(lab, session, stack.pop_all())
         try:
             await lab.start()
             await provision(lab, session.report)

@@ -17,7 +17,7 @@ from typing import Any
 
 from lab.bench.benchmark import CannotRun
 from lab.processes.process_lab import ProcessLab
-from lab.supervise.state_folder import no_room, state_home
+from lab.supervise.scratch import no_room, state_home
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.messages.agent import TpmBackend

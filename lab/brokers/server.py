@@ -139,6 +139,13 @@ class Broker:
             await asyncio.sleep(_POLL_S)
         self._paused = False
 
+    def abort(self) -> None:
+        """SIGKILL, and wait for the kernel to have it done. Blocks for a moment; see ``kill``."""
+        if self._process is not None:
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+            self._paused = False
+
     def pause(self) -> None:
         """SIGSTOP: its sockets stay open and nothing answers."""
         if self.alive():

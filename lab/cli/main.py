@@ -67,7 +67,9 @@ def run(arguments: list[str]) -> int:
     from cyclopts import CycloptsError
 
     from lab.errors import KeysteadError
+    from lab.supervise.scratch import collect
 
+    collect()
     try:
         result = build()(
             arguments, print_error=False, exit_on_error=False, result_action="return_value"

@@ -25,7 +25,8 @@ from typing import NamedTuple
 
 from lab.errors import KeysteadError, explanation_of
 from lab.supervise.launching import LabState, state_of
-from lab.supervise.state_folder import LabFolder, state_home
+from lab.supervise.scratch import state_home
+from lab.supervise.state_folder import LabFolder
 from services.runtime.forking.packets import MARK
 
 # Measured on running labs, rounded up.

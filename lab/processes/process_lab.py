@@ -1,16 +1,20 @@
 """A lab of real processes: brokers, agents, signals. Implements ``chaos.lab.Lab``.
 
 It lives in one process, the supervisor: the background process of ``up``, or the command
-``chaos run`` itself. Everything it starts dies with it.
+``chaos run`` itself. Everything it starts dies with it. What dies by itself is started again: a
+broker at once, on its port; the fork server with all agents, whose nodes are off then, as machines
+are that lost their kernel. When a broker or the fork server cannot be had again the lab is lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +23,7 @@ from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import SUPERVISOR, Identities, agent_name
 from lab.brokers.server import Broker
 from lab.core import LabCore
+from lab.errors import KeysteadError
 from lab.processes.agent import AgentConfig
 from lab.processes.agents import Agents
 from lab.topology.plan import Topology
@@ -35,6 +40,8 @@ R = TypeVar("R", bound=Reply)
 CONTROL_FLOOR_S = 10.0  # real seconds that an agent gets at least
 LEASE_TICK_S = 0.5  # real seconds between looks at leases
 STOP_LIMIT_S = 20.0  # real seconds for the orderly stop of all nodes
+LOOK_EVERY_S = 0.1  # real seconds between looks at brokers and fork server
+PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # real seconds before a part is tried again
 
 
 @dataclass
@@ -47,8 +54,16 @@ class AgentProcess:
     up: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 class ProcessLab(LabCore):
-    """See ``LabCore``. ``start`` makes brokers and agents; nodes are off after it."""
+    """See ``LabCore``. ``start`` makes brokers and agents; nodes are off after it.
+
+    ``warn`` hears, in a sentence, of each part that ended by itself or did not come back;
+    ``on_lost`` is called once, when one cannot be had again: the lab is of no use any more.
+    """
 
     def __init__(
         self, folder: Path, topology: Topology, time: LabTime, seed: int, *, patch: str = ""
@@ -65,8 +80,13 @@ class ProcessLab(LabCore):
         self._processes: list[AgentProcess] = []
         self._of: dict[NodeName, AgentProcess] = {}
         self._client: ControlClient | None = None
-        self._respawns: set[asyncio.Task[None]] = set()
+        self._respawns: dict[str, asyncio.Task[None]] = {}  # by name of the agent
+        self._forking = asyncio.Lock()
+        self._watching: asyncio.Task[None] | None = None
+        self._data_wanted = True  # a fault may want the data broker down
         self._closing = False
+        self.warn: Callable[[str], None] = _to_stderr
+        self.on_lost: Callable[[KeysteadError], None] = lambda error: self.warn(str(error))
 
     @property
     def mode(self) -> str:
@@ -88,6 +108,7 @@ class ProcessLab(LabCore):
             self._client = ControlClient(self.control.url, seed, SUPERVISOR)
             await self._client.open()
             await for_each(self._processes, self._spawn)
+            self._watching = asyncio.get_running_loop().create_task(self._watch())
         except BaseException:
             await self.close()
             raise
@@ -121,30 +142,101 @@ class ProcessLab(LabCore):
         if process is None or self._closing:
             return
         process.up.clear()
-        task = asyncio.get_running_loop().create_task(self._spawn(process))
-        self._respawns.add(task)
-        task.add_done_callback(self._respawns.discard)
+        under_way = self._respawns.get(process.name)
+        if under_way is None or under_way.done():
+            task = asyncio.get_running_loop().create_task(self._respawn(process))
+            self._respawns[process.name] = task
+
+    async def _respawn(self, process: AgentProcess) -> None:
+        """As often as it takes."""
+        for pause_s in chain(PAUSES_S, repeat(PAUSES_S[-1])):
+            try:
+                await self._fork_server()
+                await self._spawn(process)
+            except (KeysteadError, ProductError, OSError) as error:
+                child, process.child = process.child, None
+                if child is not None:
+                    child.signal(signal.SIGKILL)
+                self.warn(f"the process of {', '.join(process.nodes)} does not start: {error}")
+                await asyncio.sleep(pause_s)
+            else:
+                if process.child is not None and not process.child.gone.is_set():
+                    return
+
+    async def _fork_server(self) -> None:
+        """Return when it is there, started again if it is not."""
+        async with self._forking:
+            if not self.agents.alive:
+                self.agents.close()
+                await self.agents.start()
+
+    async def _watch(self) -> None:
+        """Start again what ended by itself, until the lab is closed or lost."""
+        parts: tuple[tuple[str, Callable[[], bool], Callable[[], Awaitable[None]]], ...] = (
+            ("data broker", lambda: self.data.alive() or not self._data_wanted, self.data.start),
+            ("control broker", self.control.alive, self.control.start),
+            ("fork server", lambda: self.agents.alive, self._fork_server),
+        )
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            for name, well, start in parts:
+                if not well() and not await self._had_again(name, well, start):
+                    return
+
+    async def _had_again(
+        self, name: str, well: Callable[[], bool], start: Callable[[], Awaitable[None]]
+    ) -> bool:
+        self.warn(f"the {name} has ended; it is started again")
+        why = ""
+        for pause_s in (0.0, *PAUSES_S):
+            await asyncio.sleep(pause_s)
+            if well():
+                return True
+            try:
+                await start()
+            except (KeysteadError, OSError) as error:
+                why = str(error)
+                self.warn(f"the {name} does not start: {why}")
+            else:
+                return True
+        self.on_lost(KeysteadError("KS-LAB-007", f"the {name} cannot be had again: {why}"))
+        return False
 
     async def close(self, *, orderly: bool = False) -> None:
-        """End everything. ``orderly``: nodes are stopped first, hosts before what they need."""
-        if orderly and self._client is not None:
-            await self._stop_nodes()
-        self._closing = True
-        for task in list(self._respawns):
-            task.cancel()
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
-        self.agents.close()
-        await self.data.stop()
-        await self.control.stop()
+        """End everything. ``orderly``: nodes are stopped first, hosts before what they need.
+
+        Cancelled on its way, it leaves nothing behind all the same.
+        """
+        if self._watching is not None:
+            self._watching.cancel()
+        try:
+            if orderly and self._client is not None:
+                await self._stop_nodes()
+        finally:
+            self._closing = True
+            for task in self._respawns.values():
+                task.cancel()
+            try:
+                if self._client is not None:
+                    await self._client.close()
+                    self._client = None
+            finally:
+                self.agents.close()
+                try:
+                    await self.data.stop()
+                    await self.control.stop()
+                finally:
+                    self.data.abort()
+                    self.control.abort()
 
     async def _stop_nodes(self) -> None:
+        """Those that can hear it: one whose process is down is off already."""
         last = {self.vcenter, *(s.node for s in self.topology.nodes if s.role.value == "kms")}
         try:
             async with asyncio.timeout(STOP_LIMIT_S):
                 for wave in (self.hosts(), (self.vcenter,), tuple(last - {self.vcenter})):
-                    await try_each(wave, lambda node: self.power_off(node, "stop"))
+                    there = [node for node in wave if self._of[node].up.is_set()]
+                    await try_each(there, lambda node: self.power_off(node, "stop"))
         except TimeoutError:
             return  # what did not stop in time is cut: its written state survives
 
@@ -247,10 +339,12 @@ class ProcessLab(LabCore):
         return child is not None and child.stopped
 
     async def broker_stop(self) -> None:
+        self._data_wanted = False
         await self.data.kill()
 
     async def broker_start(self) -> None:
         await self.data.start()
+        self._data_wanted = True
 
     async def broker_up(self) -> bool:
         return self.data.alive() and not self.data.paused

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tempfile
 import time
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from lab.runs.store import (
 )
 from lab.simulation.sim_lab import SimLab, make
 from lab.simulation.worker import simulations
+from lab.supervise.scratch import scratch
 from lab.topology.plan import Topology
 from lab.topology.provision import provision
 from services.runtime.real.world import LabTime
@@ -109,7 +109,11 @@ def simulate_plan(lab: SimLab, made: Plan, run: str) -> tuple[Verdict, History]:
 
 async def play_lab(prepared: Prepared, folder: RunFolder, tell: Tell) -> Verdict:
     """Play it in a lab of its own, named after the run, that is gone afterwards."""
-    home = Path(tempfile.mkdtemp(prefix="keystead-run-"))
+    with scratch(folder.run) as home:
+        return await _play_in(home, prepared, folder, tell)
+
+
+async def _play_in(home: Path, prepared: Prepared, folder: RunFolder, tell: Tell) -> Verdict:
     clock = LabTime(time.monotonic(), time.time(), prepared.topology.pace)
     topology = msgspec.structs.replace(prepared.topology, name=folder.run)
     lab = ProcessLab(home, topology, clock, prepared.plan.seed)
@@ -128,7 +132,6 @@ async def play_lab(prepared: Prepared, folder: RunFolder, tell: Tell) -> Verdict
         logs = home / "logs"
         if logs.is_dir():
             shutil.copytree(logs, folder.path / "logs", dirs_exist_ok=True)
-        shutil.rmtree(home, ignore_errors=True)
 
 
 # ---- replay ------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ import msgspec
 
 from chaos.verdict import Verdict
 from lab.errors import KeysteadError
-from lab.supervise.state_folder import no_room, runs_folder
+from lab.supervise.scratch import no_room
+from lab.supervise.state_folder import runs_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 

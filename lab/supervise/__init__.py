@@ -3,6 +3,7 @@
 - ``supervisor``    owns brokers, agents and faults of one lab until ``down``
 - ``launching``     starts and stops it from outside
 - ``state_folder``  the folder of a lab: its record, its lock, its supervisor
+- ``scratch``       folders that nobody shall find again, and who removes them after a kill
 
 Leases of faults are the keeper's (``chaos.keeper``), which a simulated lab has too; the supervisor
 lets it look after them and saves what it holds.

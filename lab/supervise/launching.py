@@ -24,7 +24,8 @@ from typing import Any
 import msgspec
 
 from lab.errors import KeysteadError
-from lab.supervise.state_folder import LabFolder, LabRecord, state_home
+from lab.supervise.scratch import state_home
+from lab.supervise.state_folder import LabFolder, LabRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 # Real seconds: for an orderly stop, then until it is gone when killed.
@@ -334,10 +335,5 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 def purge(folder: LabFolder) -> None:
     """Remove a stopped lab's folder; KS-LAB-002 when somebody started it meanwhile."""
-    until = time.monotonic() + KILL_LIMIT_S
     with folder.lock():
-        # A process that is being killed may make a file while the folder is emptied.
-        while folder.path.exists() and time.monotonic() < until:
-            folder.purge()
-    if folder.path.exists():
-        raise KeysteadError("KS-LAB-005", f"{folder.path} could not be removed completely")
+        folder.purge()

@@ -6,6 +6,7 @@
     labs/<name>/lock         held while a supervisor runs or a lab is being removed
     labs/<name>/supervisor   pid of the supervisor; removed at an orderly end
     labs/<name>/faults       faults in force, for the next supervisor
+    scratch/                 folders that are being removed, and those of one run (``scratch``)
     failed/<name>/           logs of the last start of a new lab that failed
     runs/<run>/              experiment, plan, history.jsonl, result.json
 """
@@ -24,6 +25,7 @@ from typing import Any
 import msgspec
 
 from lab.errors import KeysteadError
+from lab.supervise.scratch import LOCK, hold, move_away, no_room, state_home
 from protocol import names
 from services.runtime.real.files import replace_file
 
@@ -45,15 +47,6 @@ class LabRecord(msgspec.Struct, frozen=True, kw_only=True):
     elapsed_s: float = msgspec.field(name="elapsed", default=0.0)
     ready: bool = False
     hosts_added: tuple[dict[str, Any], ...] = ()
-
-
-def state_home() -> Path:
-    """Where everything lies; made when it is first needed."""
-    own = os.environ.get("KEYSTEAD_STATE_HOME")
-    if own:
-        return Path(own).expanduser().absolute()
-    xdg = os.environ.get("XDG_STATE_HOME")
-    return (Path(xdg) if xdg else Path.home() / ".local" / "state") / "keystead"
 
 
 def lab_name(text: str) -> str:
@@ -131,27 +124,19 @@ class LabFolder:
         """A few tries: a look by ``locked`` or a purge lasts for a moment only."""
         for _ in range(_LOCK_TRIES):
             self.make()
-            path = self.path / "lock"
             try:
-                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            except FileNotFoundError:
-                continue  # the folder was purged under us
+                fd = hold(self.path)
             except OSError as error:
                 raise no_room(error) from None
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if path.exists() and path.stat().st_ino == os.fstat(fd).st_ino:
-                    return fd
-            except OSError:
-                pass
-            os.close(fd)
+            if fd is not None:
+                return fd
             time.sleep(_LOCK_PAUSE_S)
         raise KeysteadError("KS-LAB-002", f"another keystead process works on the lab {self.name}")
 
     def locked(self) -> bool:
         """Whether a process holds the lock now; makes nothing."""
         try:
-            with (self.path / "lock").open("rb") as file:
+            with (self.path / LOCK).open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
@@ -174,11 +159,12 @@ class LabFolder:
         (self.path / "supervisor").unlink(missing_ok=True)
 
     def purge(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Take it from its place in one step, then remove it; KS-LAB-005 when it has to stay.
 
-
-def no_room(error: OSError) -> KeysteadError:
-    return KeysteadError("KS-LAB-005", f"{error.filename or 'state folder'}: {error.strerror}")
+        A kill in between leaves what ``scratch.collect`` removes.
+        """
+        if self.path.exists():
+            shutil.rmtree(move_away(self.path), ignore_errors=True)
 
 
 def all_labs() -> list[LabFolder]:

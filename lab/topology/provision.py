@@ -1,4 +1,5 @@
-"""From an empty lab to a ready one, in a vSphere administrator's order; safe to repeat.
+"""From an empty lab to a ready one, in a vSphere administrator's order; safe to repeat: each step
+converges, and has the same operation id on each try.
 
 1. power on key servers and vCenter, then hosts    2. register the providers
 3. enable key persistence where the lab file says so, before any key is made
@@ -90,16 +91,24 @@ async def _add_host(lab: LabCore, host: NodeName) -> None:
     await lab.ask(lab.vcenter, AddHost(host=host, cluster=lab.spec(host).cluster), within_s=60.0)
 
 
+def _planned(task: str, plan: VmPlan) -> str:
+    """The operation id of a task of the topology: the same on each try, so that a start which
+    was killed goes on from what is there. vCenter keeps it with what it made."""
+    return f"topology/{task}/{plan.vm}"
+
+
 async def _make_vm(lab: LabCore, plan: VmPlan) -> None:
     await lab.ask(
         lab.vcenter,
-        CreateVm(operation_id=lab.operation_id(), vm=plan.vm, cluster=plan.cluster, host=plan.host),
+        CreateVm(
+            operation_id=_planned("create", plan), vm=plan.vm, cluster=plan.cluster, host=plan.host
+        ),
         within_s=60.0,
     )
     if plan.provider is not None:
         await lab.ask(
             lab.vcenter,
-            EncryptVm(operation_id=lab.operation_id(), vm=plan.vm, provider=plan.provider),
+            EncryptVm(operation_id=_planned("encrypt", plan), vm=plan.vm, provider=plan.provider),
             within_s=60.0,
         )
     if plan.power_on:

@@ -35,8 +35,7 @@ schedule:
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Iterator[Cli]:
-    (tmp_path / "temporary").mkdir()
-    made = Cli(tmp_path / "state", TMPDIR=str(tmp_path / "temporary"))
+    made = Cli(tmp_path / "state")
     yield made
     made.end()
 
@@ -61,6 +60,12 @@ def result(cli: Cli) -> dict[str, Any] | None:
     return json.loads(file.read_bytes()) if file.exists() else None
 
 
+def scratch(cli: Cli) -> list[str]:
+    """Folders of labs of one run."""
+    folder = cli.home / "scratch"
+    return os.listdir(folder) if folder.is_dir() else []
+
+
 def test_a_killed_controller_takes_its_lab_along(cli: Cli, tmp_path: Path) -> None:
     process = begun(cli, tmp_path, until_line="wan: ")
     assert len(cli.pids()) > 5
@@ -68,8 +73,10 @@ def test_a_killed_controller_takes_its_lab_along(cli: Cli, tmp_path: Path) -> No
     process.communicate(timeout=60)
     assert cli.alone(), "orphans, perhaps the process that was stopped by signal"
     assert cli.labs() == [] and result(cli) is None
+    assert len(scratch(cli)) == 1, "nobody was left to remove it, with the identities in it"
     ran = cli.ok("get", "runs", "-o", "json").items()
     assert [r["verdict"] for r in ran] == ["none"]
+    assert scratch(cli) == [], "the next command does not collect it"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -88,7 +95,7 @@ def test_an_interrupted_run_heals_and_says_130(
     records = verify(run / "history.jsonl")
     healed = {r.data["id"] for r in records if r.type == "heal" and r.data["verified"]}
     assert healed == {"still", "wan"}
-    assert list((tmp_path / "temporary").iterdir()) == []
+    assert scratch(cli) == []
 
 
 @pytest.mark.parametrize("line", ["lab: start", "power on", "create", "before: "])
@@ -98,7 +105,7 @@ def test_interrupted_before_its_first_fault(cli: Cli, tmp_path: Path, line: str)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, (out, err)
     assert cli.alone() and cli.labs() == [] and "Traceback" not in err
-    assert list((tmp_path / "temporary").iterdir()) == []
+    assert scratch(cli) == []
 
 
 def test_a_run_on_a_lab_goes_on_and_heals_when_its_command_is_killed(

@@ -203,6 +203,11 @@ class Children:
                 loop.remove_writer(fd)
 
     @property
+    def alive(self) -> bool:
+        """Whether the fork server runs."""
+        return self._connection is not None and not self._connection.ended
+
+    @property
     def server_pid(self) -> int | None:
         """Of the fork server; None when it does not run."""
         return None if self._connection is None else self._connection.pid

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+import secrets
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ import pytest
 from lab.supervise.launching import ROOT
 
 GONE_WITHIN = 5.0
+# In the environment of what a test starts, and of all that comes from it: of another run of the
+# tests that has the same state folder, nothing is counted or ended.
+MARK, OURS = "KEYSTEAD_STARTED_BY_TEST", secrets.token_hex(16)
 
 
 @dataclass
@@ -42,10 +46,12 @@ class Cli:
 
     def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
+        self.more = environment
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("KEYSTEAD_")},
             "KEYSTEAD_STATE_HOME": str(home),
             **environment,
+            MARK: OURS,
         }
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
@@ -72,14 +78,17 @@ class Cli:
         return ran
 
     def pids(self) -> list[int]:
-        """Every process that runs with this state folder in its environment."""
-        mark = f"KEYSTEAD_STATE_HOME={self.home}".encode()
+        return [process.pid for process in self.processes()]
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process of this state folder that this run of the tests has started."""
+        marks = {f"KEYSTEAD_STATE_HOME={self.home}".encode(), f"{MARK}={OURS}".encode()}
         found = []
         for process in psutil.process_iter():
             try:
                 environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
-                if mark in environment and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process.pid)
+                if marks <= set(environment) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
             except (OSError, psutil.Error):
                 continue
         return found
@@ -93,11 +102,9 @@ class Cli:
         return sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
 
     def end(self) -> None:
-        for pid in self.pids():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def until(condition: Callable[[], bool], limit: float) -> bool:

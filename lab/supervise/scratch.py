@@ -1,0 +1,114 @@
+"""Folders that nobody shall find again: labs that are being removed, labs of one run.
+
+They lie in ``scratch/`` of the state folder. A lab that is removed is moved there first, in one
+step, so that what is left after a kill is never half a lab under its name. A lab of one run is
+made there, and holds the lock of its folder for as long as its process lives. ``collect`` removes
+what nobody holds: the next command of any kind calls it.
+
+Keep it light: every command imports it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lab.errors import KeysteadError
+
+LOCK = "lock"
+_TRIES = 5
+
+
+def state_home() -> Path:
+    """Where everything of this user lies; made when it is first needed."""
+    own = os.environ.get("KEYSTEAD_STATE_HOME")
+    if own:
+        return Path(own).expanduser().absolute()
+    xdg = os.environ.get("XDG_STATE_HOME")
+    return (Path(xdg) if xdg else Path.home() / ".local" / "state") / "keystead"
+
+
+def no_room(error: OSError) -> KeysteadError:
+    """What a person reads when the state folder cannot be written."""
+    return KeysteadError("KS-LAB-005", f"{error.filename or 'state folder'}: {error.strerror}")
+
+
+def hold(folder: Path) -> int | None:
+    """The lock of ``folder``, as a descriptor that holds it until it is closed; None when another
+    process has it, or has removed the folder meanwhile. Raises ``OSError``."""
+    path = folder / LOCK
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None  # the folder was removed under us
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.stat().st_ino == os.fstat(fd).st_ino:
+            return fd
+    except OSError:
+        pass  # held by another, or removed after we opened it
+    os.close(fd)
+    return None
+
+
+@contextmanager
+def scratch(name: str) -> Iterator[Path]:
+    """A folder of this process, called after ``name``, that is gone after the block; KS-LAB-005
+    when it cannot be made. After a kill, ``collect`` removes it."""
+    collect()
+    folder, lock = _made(name)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _made(name: str) -> tuple[Path, int]:
+    for _ in range(_TRIES):
+        try:
+            _root().mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=_root()))
+            lock = hold(folder)
+        except OSError as error:
+            raise no_room(error) from None
+        if lock is not None:  # else somebody collected it before it was held
+            return folder, lock
+    raise KeysteadError("KS-LAB-005", f"{_root()}: folders in it do not stay")
+
+
+def move_away(folder: Path) -> Path:
+    """Take ``folder`` from its place in one step; where it is now, for who removes it.
+
+    KS-LAB-005 when that is refused: it is all still there then.
+    """
+    try:
+        _root().mkdir(parents=True, exist_ok=True, mode=0o700)
+        target = _root() / f"{folder.name}-{os.urandom(4).hex()}"
+        folder.rename(target)
+    except OSError as error:
+        raise no_room(error) from None
+    return target
+
+
+def collect() -> None:
+    """Remove what a killed process has left; nothing that a living one holds. Never raises."""
+    try:
+        left = [Path(entry.path) for entry in os.scandir(_root()) if entry.is_dir()]
+    except OSError:
+        return
+    for folder in left:
+        with suppress(OSError):
+            lock = hold(folder)
+            if lock is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
+
+
+def _root() -> Path:
+    return state_home() / "scratch"
