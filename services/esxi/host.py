@@ -88,6 +88,14 @@ class Host:
         """A VM as told to vCenter, with the keys that are missing for it here."""
         return vm.summary(self.missing(vm.config.keys) if vm.config else ())
 
+    async def look_at_locks(self) -> None:
+        """Who else holds the locks of VMs that do not run here, for the next ``summary``."""
+        idle = [vm for vm in self.vms.values() if vm.guest is None]
+        holders = await self.datastore.holders([vm.name for vm in idle]) if idle else {}
+        for vm in idle:
+            holder = holders.get(vm.name)
+            vm.locked_by = None if holder == self.node.name else holder
+
     def summary(self, *, after: VmName, whole: bool) -> HostSummary:
         """The host's own view of itself, with the VMs after ``after`` by name.
 

@@ -79,15 +79,16 @@ class EsxiService(Service):
     async def open_session(self, message: m.OpenSession, peer: Peer) -> m.SessionOpened:
         """Step B8: vCenter takes command, and gets the host's view with the answer."""
         self.node.record("session.opened", vcenter=peer.node)
-        return m.SessionOpened(summary=self._view(peer))
+        return m.SessionOpened(summary=await self._view(peer))
 
     @serves(m.QueryHost)
     async def query_host(self, message: m.QueryHost, peer: Peer) -> m.HostState:
         """The host's view, with the VMs after a cursor; vCenter's heartbeat."""
-        return m.HostState(summary=self._view(peer, message.after))
+        return m.HostState(summary=await self._view(peer, message.after))
 
-    def _view(self, peer: Peer, after: VmName | None = None) -> m.HostSummary:
+    async def _view(self, peer: Peer, after: VmName | None = None) -> m.HostSummary:
         """As much of the host's view as fits into a message; all of it at the host itself."""
+        await self.host.look_at_locks()
         return self.host.summary(after=after or VmName(""), whole=peer.local)
 
     # ---- TPM --------------------------------------------------------------------------------

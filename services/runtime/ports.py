@@ -159,6 +159,13 @@ class Datastore(Protocol):
         """Give the lock back; no change when it is not held. It also dies with the incarnation."""
         ...
 
+    async def holders(self, vms: Sequence[str]) -> dict[str, NodeName]:
+        """Which node holds the lock of each of these VMs now; VMs that nobody locks are left out.
+
+        A look that disturbs nobody: no lock is taken, and no taker is refused because of it.
+        """
+        ...
+
     async def read(self, vm: str, file: str) -> bytes:
         """The whole content of a file of ``vm``; ``FileNotFoundError`` when it is not there."""
         ...

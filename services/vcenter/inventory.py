@@ -40,11 +40,22 @@ EVENTS_PER_READ = 1000  # of one question, however small they are
 
 @dataclass(frozen=True)
 class Edit:
-    """One change of one row: ``change`` maps what is there (or None) to what shall be there."""
+    """One change of one row: ``change`` maps what is there (or None) to what shall be there.
+
+    ``of_host``: no change when that host is not in the inventory (any more).
+    """
 
     table: Table
     name: str
     change: Callable[[Any], Row | None]
+    of_host: NodeName | None = None
+
+
+@dataclass(frozen=True)
+class DropVmsOf:
+    """Drop all VMs of one host, those too that came in since the caller looked."""
+
+    host: NodeName
 
 
 def put(table: Table, name: str, row: Row) -> Edit:
@@ -53,6 +64,11 @@ def put(table: Table, name: str, row: Row) -> Edit:
 
 def drop(table: Table, name: str) -> Edit:
     return Edit(table, name, lambda _: None)
+
+
+def new_vm(row: VmRow) -> Edit:
+    """A VM that comes into the inventory, if it is not there and its host is."""
+    return Edit(Table.VM, row.name, lambda there: there or row, of_host=row.host)
 
 
 def change_vm(name: VmName, **fields: Any) -> Edit:
@@ -100,7 +116,9 @@ class Inventory:
         for table, row in rows:
             self._show(table, row.name, row)  # type: ignore[attr-defined]
 
-    async def commit(self, *edits: Edit, events: Sequence[Draft] = ()) -> tuple[VcEvent, ...]:
+    async def commit(
+        self, *edits: Edit | DropVmsOf, events: Sequence[Draft] = ()
+    ) -> tuple[VcEvent, ...]:
         """Apply the edits and append the events in one transaction; durable on return.
 
         ``SaveFailed`` when the disk refuses: nothing of it was done.
@@ -108,7 +126,7 @@ class Inventory:
         at = self._clock.now()
 
         def work(connection: sqlite3.Connection) -> tuple[list[_Outcome], tuple[VcEvent, ...]]:
-            outcomes = [_apply(connection, edit) for edit in edits]
+            outcomes = [outcome for edit in edits for outcome in _apply(connection, edit)]
             return outcomes, tuple(_append(connection, draft, at) for draft in events)
 
         try:
@@ -210,18 +228,30 @@ class Inventory:
 _Outcome = tuple[Table, str, Row | None]
 
 
-def _apply(connection: sqlite3.Connection, edit: Edit) -> _Outcome:
+def _apply(connection: sqlite3.Connection, edit: Edit | DropVmsOf) -> list[_Outcome]:
+    if isinstance(edit, DropVmsOf):
+        rows = _read_table(connection, Table.VM)
+        names = [row.name for row in rows if isinstance(row, VmRow) and row.host == edit.host]
+        return [_write(connection, Table.VM, name, None) for name in names]
+    if edit.of_host is not None:
+        host = _read(connection, Table.HOST, edit.of_host, HostRow)
+        if host is None:
+            return []
     row = edit.change(_read(connection, edit.table, edit.name, ROW_OF[edit.table]))
+    return [_write(connection, edit.table, edit.name, row)]
+
+
+def _write(connection: sqlite3.Connection, table: Table, name: str, row: Row | None) -> _Outcome:
     # Table names come from an enumeration, never from outside.
     if row is None:
-        connection.execute(f"DELETE FROM {edit.table} WHERE name = ?", (edit.name,))  # noqa: S608
+        connection.execute(f"DELETE FROM {table} WHERE name = ?", (name,))  # noqa: S608
     else:
         connection.execute(
-            f"INSERT INTO {edit.table} (name, body) VALUES (?, ?) "  # noqa: S608
+            f"INSERT INTO {table} (name, body) VALUES (?, ?) "  # noqa: S608
             "ON CONFLICT (name) DO UPDATE SET body = excluded.body",
-            (edit.name, msgspec.json.encode(row).decode()),
+            (name, msgspec.json.encode(row).decode()),
         )
-    return edit.table, edit.name, row
+    return table, name, row
 
 
 def _append(connection: sqlite3.Connection, draft: Draft, at: float) -> VcEvent:
@@ -243,12 +273,15 @@ def _read(connection: sqlite3.Connection, table: Table, name: str, kind: type[X]
     return None if found is None else msgspec.json.decode(found[0], type=kind)
 
 
+def _read_table(connection: sqlite3.Connection, table: Table) -> list[Row]:
+    select = f"SELECT body FROM {table} ORDER BY position"  # noqa: S608
+    return [msgspec.json.decode(body, type=ROW_OF[table]) for (body,) in connection.execute(select)]
+
+
 def _read_all(connection: sqlite3.Connection) -> list[tuple[Table, Row]]:
-    rows: list[tuple[Table, Row]] = []
-    for table in Table:
-        if table is Table.OPERATION:
-            continue
-        select = f"SELECT body FROM {table} ORDER BY position"  # noqa: S608
-        for (body,) in connection.execute(select):
-            rows.append((table, msgspec.json.decode(body, type=ROW_OF[table])))
-    return rows
+    return [
+        (table, row)
+        for table in Table
+        if table is not Table.OPERATION
+        for row in _read_table(connection, table)
+    ]

@@ -109,6 +109,55 @@ async def test_a_lock_has_one_holder(bench: Bench) -> None:
 
 
 @both
+async def test_who_holds_a_lock_can_be_seen(bench: Bench) -> None:
+    _, one = await bench.host("esxi-001")
+    _, two = await bench.host("esxi-002")
+    assert await one.holders(("vm", "other")) == {}
+    await one.lock("vm")
+    await two.lock("other")
+    for store in (one, two):
+        assert await store.holders(("vm", "other", "third")) == {
+            "vm": "esxi-001",
+            "other": "esxi-002",
+        }
+    await one.unlock("vm")
+    assert await two.holders(("vm",)) == {}
+    await two.lock("vm")
+    assert await one.holders(("vm",)) == {"vm": "esxi-002"}
+
+
+@both
+async def test_the_dead_hold_no_lock(bench: Bench) -> None:
+    _, other = await bench.host("esxi-002")
+    for way in WayDown:
+        life, disk = bench.boot()
+        await (await disk.datastore("cluster")).lock("vm")
+        assert await other.holders(("vm",)) == {"vm": life.node}
+        life.end(way)
+        await bench.store.end(life, way)
+        assert await other.holders(("vm",)) == {}
+
+
+@both
+async def test_looking_at_locks_refuses_nobody(bench: Bench) -> None:
+    _, one = await bench.host("esxi-001")
+    _, two = await bench.host("esxi-002")
+
+    async def look() -> None:
+        for _ in range(50):
+            await two.holders(("vm",))
+
+    async def take() -> None:
+        for _ in range(50):
+            await one.lock("vm")
+            await one.unlock("vm")
+
+    async with asyncio.TaskGroup() as group:
+        for work in (look, take, look):
+            group.create_task(work())
+
+
+@both
 async def test_of_many_who_ask_at_once_one_gets_it(bench: Bench) -> None:
     stores = [(await bench.host(f"esxi-{n:03}"))[1] for n in range(1, 9)]
     held: list[int] = []

@@ -39,7 +39,10 @@ class ProviderRef(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VmSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered VM as its host sees it. ``missing`` keys are why it is locked."""
+    """A registered VM as its host sees it. ``missing`` keys are why it is locked.
+
+    ``locked_by``: another host, which holds the VM's lock on the datastore.
+    """
 
     vm: VmName
     power: PowerState
@@ -48,6 +51,7 @@ class VmSummary(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[CryptoKeyId, ...] = ()
     missing: tuple[CryptoKeyId, ...] = ()
     wanted: PowerState = PowerState.OFF  # last accepted power command
+    locked_by: NodeName | None = None
 
 
 class HostSummary(msgspec.Struct, frozen=True, kw_only=True):

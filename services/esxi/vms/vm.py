@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from protocol.messages.host import VmSummary
-from protocol.terms import CryptoKeyId, PowerState, VmConnectionState, VmCryptoState, VmName
+from protocol.terms import (
+    CryptoKeyId,
+    NodeName,
+    PowerState,
+    VmConnectionState,
+    VmCryptoState,
+    VmName,
+)
 from services.esxi.vms.guest import Guest
 from services.esxi.vms.vmx import VmConfig
 
@@ -14,7 +21,8 @@ from services.esxi.vms.vmx import VmConfig
 class RegisteredVm:
     """A registered VM. ``config`` is None when its files cannot be read (``problem`` says why).
 
-    ``wanted`` is its last accepted power command; ``guest`` is there while it runs.
+    ``wanted`` is its last accepted power command; ``guest`` is there while it runs. ``locked_by``
+    is another host that held its lock on the datastore at the latest look.
     """
 
     name: VmName
@@ -22,6 +30,7 @@ class RegisteredVm:
     wanted: PowerState = PowerState.OFF
     guest: Guest | None = None
     problem: str = ""
+    locked_by: NodeName | None = None
 
     @property
     def power(self) -> PowerState:
@@ -35,12 +44,14 @@ class RegisteredVm:
         (LOCK-02), without a disk's only it is not (LOCK-03).
         """
         config = self.config
+        locked_by = None if self.guest is not None else self.locked_by
         if config is None:
             return VmSummary(
                 vm=self.name,
                 power=self.power,
                 connection=VmConnectionState.INVALID,
                 wanted=self.wanted,
+                locked_by=locked_by,
             )
         gone = () if self.guest is not None else missing
         crypto = None
@@ -55,6 +66,7 @@ class RegisteredVm:
             keys=config.keys,
             missing=gone,
             wanted=self.wanted,
+            locked_by=locked_by,
         )
 
 

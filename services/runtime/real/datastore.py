@@ -4,9 +4,10 @@
 - ``locks/<vm>``       one lock file per VM, never removed; its text names the holder
 - ``incoming/``        files on their way
 
-A lock is an exclusive ``flock`` on a descriptor of its own per incarnation: the kernel refuses a
-second one, in this process too, and frees it when the descriptor closes, so also with a process
-that is killed. (A child made by fork would share it: processes of a lab are forked before.)
+A lock is an exclusive lock of an open file description (``F_OFD_SETLK``), a descriptor of its own
+per incarnation: the kernel refuses a second one, in this process too, and frees it when the
+descriptor closes, so also with a process that is killed. It can be looked at without being taken.
+(A child made by fork would share it: processes of a lab are forked before.)
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import errno
 import fcntl
 import os
 import shutil
+import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Datastore, VmLockHeld
 from services.runtime.real.files import replace_file, sync_folder
@@ -32,6 +35,8 @@ T = TypeVar("T")
 
 THREADS = 4
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
+_FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, pid
+_WHOLE_FILE = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 class LabArray(Array):
@@ -128,9 +133,9 @@ class LabDatastore(Datastore):
         path = self._array.locks / vm
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _WHOLE_FILE)
         except BlockingIOError:
-            holder = os.pread(descriptor, 256, 0).decode() or "another host"
+            holder = _named_in(descriptor) or "another host"
             os.close(descriptor)
             raise VmLockHeld(vm, holder) from None
         with suppress(OSError):  # on a full device the lock holds all the same, without a name
@@ -149,6 +154,25 @@ class LabDatastore(Datastore):
                 with suppress(OSError):
                     os.ftruncate(descriptor, 0)
                 os.close(descriptor)
+
+    async def holders(self, vms: Sequence[str]) -> dict[str, NodeName]:
+        wanted = [plain(vm) for vm in vms]
+        return await self._do(lambda: {vm: holder for vm in wanted if (holder := self._holder(vm))})
+
+    def _holder(self, vm: str) -> NodeName:
+        """Empty when nobody has it, or its taker has not written its name yet."""
+        if vm in self._held:
+            return self._life.node
+        try:
+            descriptor = os.open(self._array.locks / vm, os.O_RDONLY | _NO_LINK)
+        except FileNotFoundError:
+            return NodeName("")
+        try:
+            found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _WHOLE_FILE)
+            free = struct.unpack(_FLOCK, found)[0] == fcntl.F_UNLCK
+            return NodeName("" if free else _named_in(descriptor))
+        finally:
+            os.close(descriptor)
 
     # ---- files ------------------------------------------------------------------------------
 
@@ -213,6 +237,11 @@ class LabDatastore(Datastore):
                 sync_folder(self._array.vms)
 
         await self._do(work)
+
+
+def _named_in(descriptor: int) -> str:
+    """The holder that a lock file names."""
+    return os.pread(descriptor, 256, 0).decode()
 
 
 def _names(folder: Path) -> tuple[str, ...]:

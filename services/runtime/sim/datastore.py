@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Datastore, VmLockHeld
 from services.runtime.sim.database import Charge, free
@@ -62,6 +63,13 @@ class SimDatastore(Datastore):
         await self._spend("unlock", vm)
         if self._array.locks.get(vm) is self._life:
             del self._array.locks[vm]
+
+    async def holders(self, vms: Sequence[str]) -> dict[str, NodeName]:
+        self._life.check()
+        await self._array.charge(f"datastore.holders {len([plain(vm) for vm in vms])}")
+        self._life.check()
+        found = ((vm, self._array.locks.get(vm)) for vm in vms)
+        return {vm: life.node for vm, life in found if life is not None and life.alive}
 
     async def read(self, vm: str, file: str) -> bytes:
         await self._spend("read", vm, file)

@@ -1,9 +1,9 @@
 """What a host's report of its VMs changes in the inventory. Pure.
 
 A VM the inventory does not know is taken in: it was made on the host, or by a task of an
-earlier life of vCenter that did not come to its end. A VM known on another host moves here only
-when that host does not claim it (connected, and it lists the VM). Keys are taken over
-once and never dropped because of a report, which may be older than a task that just ended.
+earlier life of vCenter that did not come to its end. On which host a VM is that several hosts
+list, is decided in ``whereabouts``. Keys are taken over once and never dropped because of a
+report, which may be older than a task that just ended.
 """
 
 from __future__ import annotations
@@ -11,28 +11,35 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from protocol.messages.host import VmSummary
-from protocol.terms import ClusterName, NodeName, VmName
-from services.vcenter.inventory import Edit, change_vm
-from services.vcenter.tables import Row, Table, VmRow
+from protocol.terms import NodeName, VmName
+from services.vcenter.hosts.whereabouts import Place
+from services.vcenter.inventory import Edit, change_vm, new_vm
+from services.vcenter.tables import HostRow, VmRow
 
 
 def edits_of_report(
     known: Mapping[VmName, VmRow],
+    hosts: Mapping[NodeName, HostRow],
     host: NodeName,
-    cluster: ClusterName,
     reported: Iterable[VmSummary],
-    claimed_by: Callable[[NodeName, VmName], bool],
+    place_of: Callable[[VmName], Place | None],
 ) -> list[Edit]:
-    """Edits that carry ``reported`` into the inventory; none when nothing is new."""
+    """Edits that carry ``reported`` by ``host`` into the inventory; none when nothing is new.
+
+    ``place_of``: where a VM is by all that hosts said, this report included.
+    """
     edits: list[Edit] = []
     for vm in reported:
-        row = known.get(vm.vm)
+        row, place = known.get(vm.vm), place_of(vm.vm)
+        if place is None or place.host not in hosts:
+            continue
         if row is None:
-            edits.append(Edit(Table.VM, vm.vm, _new_row(host, cluster, vm)))
-        elif row.host != host:
-            if not claimed_by(row.host, vm.vm):
-                edits.append(change_vm(vm.vm, host=host, cluster=cluster, power=vm.power))
-        else:
+            if place.host == host:
+                edits.append(new_vm(_row(hosts[host], vm)))
+        elif row.host != place.host:
+            cluster = hosts[place.host].cluster
+            edits.append(change_vm(vm.vm, host=place.host, cluster=cluster, power=place.power))
+        elif place.host == host:
             if row.power is not vm.power:
                 edits.append(change_vm(vm.vm, power=vm.power))
             if vm.keys and not row.keys:
@@ -40,9 +47,5 @@ def edits_of_report(
     return edits
 
 
-def _new_row(
-    host: NodeName, cluster: ClusterName, vm: VmSummary
-) -> Callable[[VmRow | None], Row | None]:
-    return lambda row: (
-        row or VmRow(name=vm.vm, cluster=cluster, host=host, power=vm.power, keys=vm.keys)
-    )
+def _row(host: HostRow, vm: VmSummary) -> VmRow:
+    return VmRow(name=vm.vm, cluster=host.cluster, host=host.name, power=vm.power, keys=vm.keys)

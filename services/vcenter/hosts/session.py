@@ -33,6 +33,8 @@ from protocol.messages.host import (
     HostSummary,
     OpenSession,
     QueryHost,
+    VmState,
+    VmSummary,
 )
 from protocol.terms import HostConnectionState, NodeName
 from services.runtime.ports import Bus, Clock, Rng
@@ -75,8 +77,16 @@ class SessionOwner(Protocol):
         """A name for a new session that no session ever had."""
         ...
 
+    def moment(self) -> int:
+        """A moment later than all before; to tell which of two words of hosts is the later."""
+        ...
+
     async def took_view(self, session: HostSession) -> None:
         """``session.summary`` is what the host has just said of itself."""
+        ...
+
+    def answered(self, session: HostSession, vm: VmSummary, asked: int) -> None:
+        """The host said this of a VM of its own, to a command given at the moment ``asked``."""
         ...
 
     def opened(self, session: HostSession) -> None:
@@ -105,6 +115,8 @@ class HostSession:
         self._flying = 0  # commands sent and not answered
         self._activity = 0  # counts their sends and their ends
         self._view_activity = -1  # the count when the latest view came
+        self.opened_at = 0  # the moment at which the session came into force
+        self.view_times = (0, 0)  # the moments at which the latest view was asked for, and heard
         self._boot_believed = 0  # the latest next life of which a ring was believed
         self._rings, self._rings_answered = 0, 0
         self._misses = 0
@@ -191,19 +203,19 @@ class HostSession:
         async with self._opening:
             if self.connected:
                 return
-            name, rings = self._owner.next_session(), self._rings
+            name, rings, asked = self._owner.next_session(), self._rings, self._owner.moment()
             opened = await self._bus.request(
                 self.host,
                 OpenSession(session=name, vcenter_boot=self._node.boot),
                 within_s=self._within_s,
             )
             summary = await self._whole_view(opened.summary)
-            self._commands = SessionCommands(name)
+            self._commands, self.opened_at = SessionCommands(name), self._owner.moment()
             self._state = HostConnectionState.CONNECTED
             self._misses = self._failures = 0
             self._rings_answered = rings
             self._node.record("host.connected", host=self.host, boot=summary.boot)
-        await self._take_view(summary)
+        await self._take_view(summary, asked)
         self._owner.opened(self)
 
     async def _try_to_connect(self) -> None:
@@ -268,7 +280,7 @@ class HostSession:
         """
         commands = self._commands
         for _ in range(tries):
-            quiet, activity = self._flying == 0, self._activity
+            quiet, activity, asked = self._flying == 0, self._activity, self._owner.moment()
             summary = await self._whole_view((await self.ask(QueryHost())).summary)
             if commands is None or self._commands is not commands:
                 raise HostUnreachable(f"{self.host} is connected anew")
@@ -277,7 +289,7 @@ class HostSession:
                 raise HostUnreachable(f"{self.host} holds another session")
             self._misses, self._seen_at = 0, self._clock.now()
             if quiet and activity == self._activity:
-                await self._take_view(summary)
+                await self._take_view(summary, asked)
                 return summary
         if self._summary is None:
             raise HostUnreachable(f"{self.host} has not been seen in this session")
@@ -297,9 +309,10 @@ class HostSession:
             vms += page.vms
         return page if page is first else msgspec.structs.replace(page, vms=tuple(vms))
 
-    async def _take_view(self, summary: HostSummary) -> None:
-        """The host's view as it came from it just now."""
+    async def _take_view(self, summary: HostSummary, asked: int) -> None:
+        """The host's view as it came from it just now, asked for at that moment."""
         self._summary, self._seen_at = summary, self._clock.now()
+        self.view_times = (asked, self._owner.moment())
         self._view_activity = self._activity
         await self._owner.took_view(self)
 
@@ -340,6 +353,13 @@ class HostSession:
             self._end("the host refuses the session")
             raise HostUnreachable(f"{self.host} refuses the session: {failure}")
         raise failure
+
+    async def command_vm(self, command: Command[VmState]) -> VmSummary:
+        """As ``command``; what the host answers of the VM counts as its latest word about it."""
+        asked = self._owner.moment()
+        summary = (await self.command(command)).summary
+        self._owner.answered(self, summary, asked)
+        return summary
 
     async def _send(self, command: Command[R]) -> R:
         self._flying += 1

@@ -12,8 +12,10 @@ from protocol.terms import HostConnectionState, NodeName, VmName
 from services.runtime.ports import Ports
 from services.vcenter.hosts.need import needs_pass
 from services.vcenter.hosts.pass_queue import PassQueue
+from services.vcenter.hosts.registrations import Registrations
 from services.vcenter.hosts.reported_vms import edits_of_report
 from services.vcenter.hosts.session import HostSession
+from services.vcenter.hosts.whereabouts import Place, place_of
 from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
 
@@ -33,6 +35,7 @@ class HostSessions:
         self._inventory, self._passes, self._attestations = inventory, passes, attestations
         self._sessions: dict[NodeName, HostSession] = {}
         self._sessions_opened = 0
+        self._registrations = Registrations()
 
     # ---- finding ----------------------------------------------------------------------------
 
@@ -49,6 +52,7 @@ class HostSessions:
 
     def remove(self, host: NodeName) -> None:
         """The host left the inventory: its session ends, if there was one."""
+        self._registrations.forget(host)
         session = self._sessions.pop(host, None)
         if session is not None:
             session.remove()
@@ -71,19 +75,25 @@ class HostSessions:
             raise HostUnreachable(f"host {host} is {state.value}")
         return session
 
-    def claims(self, host: NodeName, vm: VmName) -> bool:
-        """Whether that host is connected and lists the VM."""
-        session = self.connected_to(host)
-        if session is None or session.summary is None:
-            return False
-        return any(listed.vm == vm for listed in session.summary.vms)
+    def lists(self, host: NodeName, vm: VmName) -> bool:
+        """Whether that host is connected and listed the VM when it last spoke."""
+        return self.connected_to(host) is not None and self._registrations.lists(host, vm)
+
+    def _place_of(self, vm: VmName) -> Place | None:
+        """Where the VM is by what the connected hosts say of it."""
+        said = self._registrations.words(vm)
+        words = [word for word in said if self.connected_to(word.host) is not None]
+        holders = {word.locked_by for word in words if word.locked_by in self._inventory.hosts}
+        away = {host for host in holders if host and self.connected_to(host) is None}
+        return place_of(words, away)
 
     async def take_in(self, host: NodeName, vms: tuple[VmSummary, ...]) -> None:
         """Carry what a host says of its VMs into the inventory."""
-        row = self._inventory.hosts.get(host)
-        if row is None:
+        if host not in self._inventory.hosts:
             return
-        edits = edits_of_report(self._inventory.vms, row.name, row.cluster, vms, self.claims)
+        edits = edits_of_report(
+            self._inventory.vms, self._inventory.hosts, host, vms, self._place_of
+        )
         if edits:
             await self._inventory.commit(*edits)
 
@@ -94,15 +104,25 @@ class HostSessions:
         self._sessions_opened += 1
         return f"{self.node.name}/{self.node.boot}/{self._sessions_opened}"
 
+    def moment(self) -> int:
+        return self._registrations.moment()
+
     async def took_view(self, session: HostSession) -> None:
-        if session.summary is None:
+        if session.summary is None or not session.connected:
             return
+        vms, times = session.summary.vms, session.view_times
+        self._registrations.view(session.host, session.opened_at, vms, *times)
         try:
-            await self.take_in(session.host, session.summary.vms)
+            await self.take_in(session.host, vms)
         except SaveFailed as error:  # vCenter's own trouble, not the host's: the next view tells
             self.node.record(
                 "inventory.save_failed", level="warning", host=session.host, reason=str(error)
             )
+
+    def answered(self, session: HostSession, vm: VmSummary, asked: int) -> None:
+        if session.connected:
+            heard = self.moment()
+            self._registrations.answer(session.host, session.opened_at, vm, asked, heard)
 
     def opened(self, session: HostSession) -> None:
         if session.host in self._inventory.hosts:

@@ -69,8 +69,8 @@ async def encrypt_vm(vc: VCenter, message: EncryptVm) -> VmEncrypted:
     )
     given = await give_key(vc, session, operation)
     command = ReconfigureVm(vm=row.name, key=given.key, provider=given.maker)
-    state = await session.command(command)
-    keys = given.keys_of(state.summary)
+    vm = await session.command_vm(command)
+    keys = given.keys_of(vm)
     await vc.inventory.commit(
         change_vm(row.name, keys=keys),
         events=[events.vm_encrypted(row.name, session.host, keys[0])],

@@ -19,7 +19,7 @@ from protocol.messages.vcenter import (
     RemoveHost,
 )
 from protocol.terms import HostCryptoState, KeyUnavailableReason, PowerState
-from services.vcenter.inventory import change_host, drop, ensure_cluster, put
+from services.vcenter.inventory import DropVmsOf, change_host, drop, ensure_cluster, put
 from services.vcenter.tables import HostRow, Table
 from services.vcenter.vcenter import VCenter
 
@@ -71,9 +71,7 @@ async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
     if running and session is not None:
         raise InvalidState(f"host {message.host} runs {', '.join(sorted(running))}")
     vc.forget_host(message.host)
-    await vc.inventory.commit(
-        drop(Table.HOST, message.host), *(drop(Table.VM, vm.name) for vm in vms)
-    )
+    await vc.inventory.commit(drop(Table.HOST, message.host), DropVmsOf(message.host))
     return Done()
 
 

@@ -22,11 +22,11 @@ async def power_on(vc: VCenter, message: PowerOnVm) -> VmPowered:
         row = vc.vm(message.vm)
         session = vc.sessions.usable(row.host)
     try:
-        state = await session.command(HostPowerOnVm(vm=row.name))
+        state = await session.command_vm(HostPowerOnVm(vm=row.name))
     except EncryptionKeyRequired:
         vc.passes.want(row.host)  # the host lacks what we thought it has: look again, and judge
         raise
-    await vc.sessions.take_in(row.host, (state.summary,))
+    await vc.sessions.take_in(row.host, (state,))
     return VmPowered(vm=vc.vm_info(row.name))
 
 
@@ -34,8 +34,8 @@ async def power_off(vc: VCenter, message: PowerOffVm) -> VmPowered:
     """Power the VM off; its keys are looked at afterwards."""
     row = vc.vm(message.vm)
     session = vc.sessions.usable(row.host)
-    state = await session.command(HostPowerOffVm(vm=row.name))
-    await vc.sessions.take_in(row.host, (state.summary,))
+    state = await session.command_vm(HostPowerOffVm(vm=row.name))
+    await vc.sessions.take_in(row.host, (state,))
     if row.keys:
         vc.passes.want(row.host)  # DEL-01: it may have run on a key that is gone since
     return VmPowered(vm=vc.vm_info(row.name))

@@ -15,7 +15,7 @@ from protocol.messages.host import HostCreateVm
 from protocol.messages.vcenter import CreateVm, VmCreated
 from protocol.terms import NodeName
 from services.vcenter import events
-from services.vcenter.inventory import Edit, put
+from services.vcenter.inventory import new_vm, put
 from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
 from services.vcenter.tasks.encrypt import GivenKey, give_key, recorded
 from services.vcenter.vcenter import VCenter
@@ -54,14 +54,14 @@ async def _make(
     command = HostCreateVm(
         vm=message.vm, blocks=message.blocks, key=given.key, provider=given.maker
     )
-    vm = (await session.command(command)).summary
+    vm = await session.command_vm(command)
     encrypted = operation.provider is not None
     keys = given.keys_of(vm) if encrypted else vm.keys
     made = VmRow(
         name=message.vm, cluster=vc.host(host).cluster, host=host, power=vm.power, keys=keys
     )
     await vc.inventory.commit(
-        Edit(Table.VM, message.vm, lambda row: row or made),
+        new_vm(made),
         events=[events.vm_encrypted(message.vm, host, keys[0])] if encrypted else [],
     )
     given.look_after_the_others(vc)

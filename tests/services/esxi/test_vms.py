@@ -340,3 +340,17 @@ def test_a_host_makes_no_vm_under_a_key_of_its_own(rig: Rig) -> None:
     refused = rig.refused_command(HostCreateVm(vm=VM, provider=PROVIDER))
     assert isinstance(refused, NotAvailable)
     assert rig.summary().vms == ()
+
+
+def test_a_host_sees_which_other_host_holds_a_lock(rig: Rig) -> None:
+    rig.up(A)
+    rig.up(B)
+    rig.command(HostCreateVm(vm=VM, blocks=8), A)
+    rig.command(HostRegisterVm(vm=VM), B)
+    assert (rig.vm(node=A).locked_by, rig.vm(node=B).locked_by) == (None, None)
+    rig.command(HostPowerOnVm(vm=VM), A)
+    assert (rig.vm(node=A).locked_by, rig.vm(node=B).locked_by) == (None, A)
+    rig.power_off(A, "crash")
+    assert rig.vm(node=B).locked_by is None
+    rig.command(HostPowerOnVm(vm=VM), B)
+    assert rig.vm(node=B).locked_by is None

@@ -160,8 +160,11 @@ class ScriptedKms(Service):
 
 @dataclass
 class VmRecord:
+    """``locked_by``: another host, which holds its lock as this one sees it."""
+
     power: PowerState = PowerState.OFF
     keys: tuple[CryptoKeyId, ...] = ()
+    locked_by: NodeName | None = None
 
 
 @dataclass
@@ -230,6 +233,7 @@ class ScriptedHost(Service):
             connection=VmConnectionState.INVALID if missing else VmConnectionState.CONNECTED,
             keys=vm.keys,
             missing=missing,
+            locked_by=None if on else vm.locked_by,
         )
 
     def summary(self, after: str = "") -> HostSummary:

@@ -307,8 +307,8 @@ def test_a_host_that_rings_for_a_key_gets_it_even_for_a_vm_that_is_marked(rig: R
 
 
 def test_a_host_that_rings_gets_keys_also_of_a_vm_that_counts_as_another_hosts(rig: Rig) -> None:
-    """It is registered on both; the administrator of the second one powers it on there."""
-    rig.up(A, B)
+    """It is registered on both; the administrator of the other one powers it on there."""
+    rig.up(B, A)
     rig.vm(host=A)
     key = rig.key_of()
     rig.hosts[B].vms[VM] = VmRecord(keys=(key,))

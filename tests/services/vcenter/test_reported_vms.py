@@ -20,8 +20,9 @@ from protocol.terms import (
 )
 from services.vcenter.alarms import host_alarms, provider_status
 from services.vcenter.hosts.reported_vms import edits_of_report
-from services.vcenter.inventory import change_vm, put
-from services.vcenter.tables import Table, VmRow
+from services.vcenter.hosts.whereabouts import Place
+from services.vcenter.inventory import DropVmsOf, change_vm, drop, new_vm, put
+from services.vcenter.tables import HostRow, Table, VmRow
 from tests.services.vcenter.rig import CLUSTER, VM, A, B, Rig
 
 KEY = CryptoKeyId(KeyId("k"), ProviderId("p"))
@@ -39,25 +40,32 @@ def said(*, power: PowerState = OFF, keys: tuple[CryptoKeyId, ...] = ()) -> VmSu
     return VmSummary(vm=VM, power=power, keys=keys)
 
 
+HOSTS = {name: HostRow(name=name, cluster=CLUSTER) for name in (A, B)}
+
+
 @pytest.mark.parametrize(
-    ("known", "report", "claimed", "becomes"),
+    ("known", "report", "place", "becomes"),
     [
-        (None, said(), False, row()),
-        (None, said(power=ON, keys=(KEY,)), False, row(power=ON, keys=(KEY,))),
-        (row(), said(), False, None),
-        (row(), said(power=ON), False, row(power=ON)),
-        (row(), said(keys=(KEY,)), False, row(keys=(KEY,))),
-        (row(keys=(KEY,)), said(), False, None),  # keys are not unlearned
-        (row(keys=(NEW,)), said(keys=(KEY,)), False, None),
-        (row(host=B), said(power=ON), False, row(power=ON)),  # B does not have it: moved
-        (row(host=B), said(power=ON), True, None),  # B says it has it
+        (None, said(), Place(A, OFF), row()),
+        (None, said(power=ON, keys=(KEY,)), Place(A, ON), row(power=ON, keys=(KEY,))),
+        (None, said(), Place(B, ON), None),  # B's own report takes it in
+        (row(), said(), Place(A, OFF), None),
+        (row(), said(power=ON), Place(A, ON), row(power=ON)),
+        (row(), said(keys=(KEY,)), Place(A, OFF), row(keys=(KEY,))),
+        (row(keys=(KEY,)), said(), Place(A, OFF), None),  # keys are not unlearned
+        (row(keys=(NEW,)), said(keys=(KEY,)), Place(A, OFF), None),
+        (row(host=B), said(power=ON), Place(A, ON), row(power=ON)),
+        (row(host=B, power=ON), said(), Place(B, ON), None),
+        (row(), said(), Place(B, ON), row(host=B, power=ON)),  # it runs there
+        (row(), said(power=ON), Place(NodeName("gone"), ON), None),  # no host of the inventory
+        (row(), said(power=ON), None, None),
     ],
 )
 def test_report(
-    known: VmRow | None, report: VmSummary, claimed: bool, becomes: VmRow | None
+    known: VmRow | None, report: VmSummary, place: Place | None, becomes: VmRow | None
 ) -> None:
     there = {} if known is None else {VM: known}
-    edits = edits_of_report(there, A, CLUSTER, (report,), lambda *_: claimed)
+    edits = edits_of_report(there, HOSTS, A, (report,), lambda _: place)
     now: VmRow | None = known
     for edit in edits:
         changed = edit.change(now)
@@ -128,3 +136,20 @@ def test_edits_of_one_row_at_the_same_time_both_count(rig: Rig) -> None:
     assert inventory.vms == {VM: row(power=ON, keys=(KEY,))}
     rig.reboot(NodeName("vcenter"))
     assert rig.vcenter.inventory.vms == {VM: row(power=ON, keys=(KEY,))}
+
+
+def test_no_vm_comes_in_of_a_host_that_has_left(rig: Rig) -> None:
+    """What a host said arrives at the database before or after the removal of the host."""
+    inventory = rig.vcenter.inventory
+
+    async def work() -> None:
+        await inventory.commit(*(put(Table.HOST, name, row) for name, row in HOSTS.items()))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(inventory.commit(new_vm(row())))
+            group.create_task(inventory.commit(drop(Table.HOST, A), DropVmsOf(A)))
+            group.create_task(inventory.commit(new_vm(row())))
+
+    rig.run(work())
+    assert inventory.vms == {} and list(inventory.hosts) == [B]
+    rig.reboot(NodeName("vcenter"))
+    assert rig.vcenter.inventory.vms == {}

@@ -1,0 +1,64 @@
+"""Which hosts list which VMs, and when each of them said so last.
+
+What a host says in a view replaces all it said before; the answer to a command replaces what it
+said of that VM. The moments are counted here, for all hosts together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from protocol.messages.host import VmSummary
+from protocol.terms import NodeName, PowerState, VmName
+from services.vcenter.hosts.whereabouts import Word
+
+
+class Registrations:
+    """The last word of every host about every VM that it lists."""
+
+    def __init__(self) -> None:
+        self._by_vm: dict[VmName, dict[NodeName, Word]] = {}
+        self._by_host: dict[NodeName, dict[VmName, None]] = {}
+        self._moments = 0
+
+    def moment(self) -> int:
+        """A moment later than all before."""
+        self._moments += 1
+        return self._moments
+
+    def view(
+        self, host: NodeName, session: int, vms: Iterable[VmSummary], asked: int, heard: int
+    ) -> None:
+        """All VMs that the host lists, as it said when it was asked then."""
+        self.forget(host)
+        for vm in vms:
+            self.answer(host, session, vm, asked, heard)
+
+    def answer(self, host: NodeName, session: int, vm: VmSummary, asked: int, heard: int) -> None:
+        """What the host says of one VM."""
+        word = Word(host, vm.power is PowerState.ON, vm.locked_by, session, asked, heard)
+        self._by_vm.setdefault(vm.vm, {})[host] = word
+        self._by_host.setdefault(host, {})[vm.vm] = None
+
+    def gone(self, host: NodeName, vm: VmName) -> None:
+        """The host does not list that VM any more."""
+        self._by_host.get(host, {}).pop(vm, None)
+        words = self._by_vm.get(vm)
+        if words is not None:
+            words.pop(host, None)
+            if not words:
+                del self._by_vm[vm]
+
+    def forget(self, host: NodeName) -> None:
+        """The host lists nothing: it left the inventory, or speaks anew."""
+        for vm in list(self._by_host.get(host, ())):
+            self.gone(host, vm)
+        self._by_host.pop(host, None)
+
+    def lists(self, host: NodeName, vm: VmName) -> bool:
+        """Whether the host listed the VM when it last spoke."""
+        return vm in self._by_host.get(host, {})
+
+    def words(self, vm: VmName) -> tuple[Word, ...]:
+        """What each host that lists it said of the VM."""
+        return tuple(self._by_vm.get(vm, {}).values())
