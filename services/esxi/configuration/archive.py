@@ -10,7 +10,7 @@ One write is in flight. Whoever saves meanwhile waits, and the next write covers
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -20,7 +20,7 @@ from protocol.crypto.wrap import NONCE_SIZE
 from protocol.errors import CryptographicFailure, SaveFailed
 from protocol.secret import KeyMaterial
 from protocol.terms import ProtectionMode
-from protocol.tpm.structures import SealedBlob
+from protocol.tpm.structures import PcrSelection, SealedBlob
 from services.esxi.configuration.sections import Configuration, Section, merged, with_kinds
 from services.runtime.durable import replace_durably
 from services.runtime.ports import Disk, Rng
@@ -35,7 +35,8 @@ class Protection(msgspec.Struct, frozen=True, kw_only=True):
     """How the config key is kept: sealed by the TPM, or made from ``material`` beside it.
 
     ``pcrs`` are those of the sealing policy. ``recovery_wrapped`` is the config key under the
-    recovery key ``recovery_id`` (mode TPM).
+    recovery key ``recovery_id`` (mode TPM). ``ValueError`` for what could open nothing: the
+    header of an archive file is believed only as far as it makes sense.
     """
 
     mode: ProtectionMode
@@ -46,6 +47,18 @@ class Protection(msgspec.Struct, frozen=True, kw_only=True):
     material: bytes = b""
     recovery_id: str = ""
     recovery_wrapped: bytes = b""
+
+    def __post_init__(self) -> None:
+        match self.mode:
+            case ProtectionMode.TPM:
+                if self.sealed is None:
+                    raise ValueError("mode TPM, and nothing is sealed")
+                PcrSelection(self.pcrs)
+            case ProtectionMode.NONE:
+                if len(self.material) != CONFIG_KEY_SIZE:
+                    raise ValueError("mode NONE, and no material of a key")
+            case _:
+                assert_never(self.mode)
 
 
 class _File(msgspec.Struct, frozen=True, array_like=True):

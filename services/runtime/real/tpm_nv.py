@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from services.runtime.real.files import replace_file
 from services.runtime.tpm.nv import NvStore
 
+_DAMAGED: Final = b"\0"
+
 
 class FileNv(NvStore):
-    """An image in a file with mode 0600, replaced as a whole and synced."""
+    """An image in a file with mode 0600, replaced as a whole and synced.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    ``made``: there must be one already; a file that is gone or empty is then a damaged image,
+    not a TPM to be made.
+    """
+
+    def __init__(self, path: Path, *, made: bool = False) -> None:
+        self._path, self._made = path, made
 
     def load(self) -> bytes:
         try:
-            return self._path.read_bytes()
+            image = self._path.read_bytes()
         except FileNotFoundError:
-            return b""
+            image = b""
+        return _DAMAGED if self._made and not image else image
 
     def store(self, image: bytes) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from protocol.crypto.seal import Keyring
+from protocol.errors import InvalidState
 from protocol.messages.agent import NodeSpec, TpmBackend
 from protocol.terms import NodeName
 from services.runtime.incarnation import CURRENT, Incarnation, NodeDown, WayDown
@@ -32,6 +33,7 @@ from services.runtime.real.rng import LabRng
 from services.runtime.real.tpm_nv import FileNv
 from services.runtime.tpm.backends import open_device
 from services.runtime.tpm.device import TpmDevice
+from services.runtime.tpm.nv import ForeignImage
 from services.runtime.tpm.pool import PoolRunner
 from services.runtime.tpm.port import TpmPort
 from services.runtime.world import World
@@ -77,10 +79,13 @@ class LabWorld(World):
         store = LabStore(home / "disk", self._array, made=boots > 0)
         if not boots:
             store.make()  # before its first boot: from then on it must be there
-        self._stores[spec.node] = store
         if spec.tpm is not TpmBackend.NONE:
-            nv = FileNv(self.folder / "tpm" / f"{spec.node}.nv")
-            self._devices[spec.node] = open_device(spec.tpm, nv)
+            path = self.folder / "tpm" / f"{spec.node}.nv"
+            try:
+                self._devices[spec.node] = open_device(spec.tpm, FileNv(path, made=boots > 0))
+            except ForeignImage as error:
+                raise InvalidState(f"{path}: {error}") from None
+        self._stores[spec.node] = store
 
     def _array(self, name: str) -> LabArray:
         if name not in self._arrays:

@@ -13,12 +13,22 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar, Final
 
 from protocol.messages.agent import TpmBackend
-from protocol.tpm.errors import TpmError, TpmErrorKind, gone
+from protocol.tpm.errors import RC_FAILURE, TpmError, TpmErrorKind, gone, tpm_error
 from protocol.tpm.structures import DIGEST_SIZE
 from services.runtime.tpm.device import AnswerDelay, TpmDevice
-from services.runtime.tpm.nv import NvImage, NvStore, unpack
+from services.runtime.tpm.nv import NoImage, NvImage, NvStore, unpack
 
 _UNKNOWN_EK: Final = bytes(DIGEST_SIZE)
+_NO_STATE: Final = b"\0"
+
+
+def _loaded(image: bytes, kind: TpmBackend) -> NvImage:
+    if not image:
+        return NvImage(_UNKNOWN_EK, b"")
+    try:
+        return unpack(image, kind)
+    except NoImage:
+        return NvImage(_UNKNOWN_EK, b"", whole=False)
 
 
 class BaseDevice(TpmDevice):
@@ -32,8 +42,7 @@ class BaseDevice(TpmDevice):
         self._rule: AnswerDelay | None = None
         self._nv_fails = False
         self._powered = False
-        image = nv.load()
-        self._image = unpack(image, self.kind) if image else NvImage(_UNKNOWN_EK, b"")
+        self._image = _loaded(nv.load(), self.kind)
 
     # To be said by the backend ---------------------------------------------------------------
 
@@ -114,15 +123,24 @@ class BaseDevice(TpmDevice):
     # The NV image ------------------------------------------------------------------------------
 
     def _manufacture(self) -> None:
-        """Make a new TPM, unless the image holds one already."""
-        if self._image.state:
+        """Make a new TPM, unless the image holds one that was finished, or has held one."""
+        if self._image.ek != _UNKNOWN_EK or not self._image.whole:
             return
+        self._image = NvImage(_UNKNOWN_EK, b"")
         with self._with_power():
             self._image = NvImage(self._first_setup(), self._image.state)
         self._nv.store(self._image.pack(self.kind))
 
     def _load_state(self) -> bytes:
-        return self._image.state
+        """The backend's state; empty of a new TPM, and of a damaged one what no backend takes."""
+        return self._image.state if self._image.whole else _NO_STATE
+
+    def _not_started(self) -> TpmError:
+        """0x101 of a power-on that found no state."""
+        error = tpm_error(RC_FAILURE)
+        if not self._image.whole:
+            error.add_note("its NV is damaged or gone; only another TPM helps")
+        return error
 
     def _store_state(self, state: bytes) -> None:
         """Keep the backend's state, durably. ``OSError`` when NV fails."""

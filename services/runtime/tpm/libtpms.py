@@ -105,7 +105,7 @@ class LibtpmsDevice(BaseDevice):
                 failed = self._engine.init() != 0
                 self._powered = True
                 if failed:
-                    raise tpm_error(RC_FAILURE)
+                    raise self._noted(self._not_started())
             self._raw(_STARTUP_CLEAR)
             self._new_context()
 
@@ -157,12 +157,14 @@ class LibtpmsDevice(BaseDevice):
 
     def extend_log(self, events: Sequence[MeasuredEvent]) -> bytes:
         with self._at_work() as tpm:
-            for event in events:
-                if event.type is not EventType.NO_ACTION:
-                    digest = TPMT_HA(
-                        hashAlg=TPM2_ALG.SHA256, digest=TPMU_HA(sha256=event_digest(event))
-                    )
-                    tpm.esys.pcr_extend(ESYS_TR(event.pcr), TPML_DIGEST_VALUES([digest]))
+            measured = [event for event in events if event.type is not EventType.NO_ACTION]
+            for event in measured:
+                digest = TPMT_HA(
+                    hashAlg=TPM2_ALG.SHA256, digest=TPMU_HA(sha256=event_digest(event))
+                )
+                tpm.esys.pcr_extend(ESYS_TR(event.pcr), TPML_DIGEST_VALUES([digest]))
+            if not measured:  # then nothing has shown yet whether the TPM works
+                tpm.esys.read_clock()
             return encode_log(events)
 
     def pcrs(self, selection: PcrSelection) -> dict[int, bytes]:

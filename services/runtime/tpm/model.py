@@ -126,7 +126,7 @@ class ModelDevice(BaseDevice):
                 self._state = ModelState(self._entropy(_SEED), self._entropy(_SEED))
             if self._state is None:
                 self._failed = True
-                raise tpm_error(RC_FAILURE)
+                raise self._not_started()
             self._pcrs = {pcr: initial_pcr(pcr) for pcr in range(PCR_COUNT)}
             self._commit(self._state.started())
 
@@ -349,6 +349,9 @@ class ModelDevice(BaseDevice):
             )
 
     def _first_setup(self) -> bytes:
+        # As with the real one: which banks of PCRs there are holds from the next power-on.
+        self.power_off(orderly=True)
+        self.power_on()
         area, _ = self.ek(EkKind.ECC_P256)
         return hashlib.sha256(area.raw).digest()
 

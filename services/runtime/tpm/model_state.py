@@ -21,7 +21,8 @@ class NvIndex(msgspec.Struct, frozen=True):
 
 class ModelState(msgspec.Struct, frozen=True):
     """Permanent state. ``clock`` is in ms, one for each command; ``orderly`` tells whether the
-    last power-off came after TPM2_Shutdown; ``top`` is the highest counter value ever."""
+    last power-off came after TPM2_Shutdown; ``top`` is the highest value of a counter that is
+    gone: a new one begins above it, so that a number cannot come again."""
 
     endorsement_seed: bytes
     owner_seed: bytes
@@ -41,11 +42,7 @@ class ModelState(msgspec.Struct, frozen=True):
     def with_index(self, entry: NvIndex) -> ModelState:
         """``entry`` defined, or in place of the one with its number."""
         others = (other for other in self.indices if other.index != entry.index)
-        return msgspec.structs.replace(
-            self,
-            indices=(*others, entry),
-            top=max(self.top, counted(entry)),
-        )
+        return msgspec.structs.replace(self, indices=(*others, entry))
 
     def room_for(self, entry: NvIndex) -> bool:
         """Whether NV has room for this index, in place of one of the same number."""
@@ -60,7 +57,8 @@ class ModelState(msgspec.Struct, frozen=True):
 
     def cleared(self, owner_seed: bytes) -> ModelState:
         """After TPM2_Clear: endorsement keys stay, everything of the owner is gone."""
-        return ModelState(self.endorsement_seed, owner_seed, orderly=self.orderly, top=self.top)
+        top = max((self.top, *map(counted, self.indices)))
+        return ModelState(self.endorsement_seed, owner_seed, orderly=self.orderly, top=top)
 
 
 def counted(entry: NvIndex) -> int:

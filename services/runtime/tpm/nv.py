@@ -1,21 +1,25 @@
 """Where a TPM's permanent state lives: outside the host's disk, in the lab's hands.
 
-An image is a short head (backend, digest of the endorsement key) and the backend's own state.
-A damaged state is not refused here: the TPM itself finds it at power-on and fails (0x101).
+An image is a short head (backend, digest of the endorsement key, check) and the backend's own
+state. A damaged image is not refused here: the TPM that has it fails at power-on (0x101), as one
+with a worn-out NV does, and only another TPM helps.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final, Protocol
 
 import msgspec
 
 from protocol.messages.agent import TpmBackend
 
-_MAGIC: Final = b"KSTPM1"
+_MAGIC: Final = b"KSTPM2"
 _TAGS: Final = {TpmBackend.LIBTPMS: b"L", TpmBackend.MODEL: b"M"}
 _DIGEST: Final = 32
-_HEAD: Final = len(_MAGIC) + 1 + _DIGEST
+_EK_AT: Final = len(_MAGIC) + 1
+_CHECK_AT: Final = _EK_AT + _DIGEST
+_HEAD: Final = _CHECK_AT + _DIGEST
 
 
 class NvStore(Protocol):
@@ -47,21 +51,36 @@ class ForeignImage(ValueError):
     """The image was made by another backend, or is no TPM image at all."""
 
 
+class NoImage(ForeignImage):
+    """It is no TPM image at all."""
+
+
 class NvImage(msgspec.Struct, frozen=True):
-    """``ek`` is the SHA-256 (raw, 32 bytes) of the ECC endorsement key's public area."""
+    """``ek`` is the SHA-256 (raw, 32 bytes) of the ECC endorsement key's public area; ``whole``
+    is False of one that was damaged."""
 
     ek: bytes
     state: bytes
+    whole: bool = True
 
     def pack(self, backend: TpmBackend) -> bytes:
         """The image as one string of bytes that names its backend; ``unpack`` reads it."""
-        return _MAGIC + _TAGS[backend] + self.ek + self.state
+        check = _check(backend, self.ek, self.state) if self.whole else bytes(_DIGEST)
+        return _MAGIC + _TAGS[backend] + self.ek + check + self.state
 
 
 def unpack(image: bytes, backend: TpmBackend) -> NvImage:
-    """What a packed image holds; ``ForeignImage`` when it is not one of this backend's."""
+    """What a packed image holds, damaged or not; ``ForeignImage`` when it is of another backend,
+    ``NoImage`` when it is none."""
     if image[: len(_MAGIC)] != _MAGIC or len(image) < _HEAD:
-        raise ForeignImage("this is no image of a TPM's NV")
-    if image[len(_MAGIC) : len(_MAGIC) + 1] != _TAGS[backend]:
-        raise ForeignImage(f"this NV image was not made by backend {backend.value}")
-    return NvImage(image[_HEAD - _DIGEST : _HEAD], image[_HEAD:])
+        raise NoImage("this is no image of a TPM's NV")
+    ek, check, state = image[_EK_AT:_CHECK_AT], image[_CHECK_AT:_HEAD], image[_HEAD:]
+    for other in _TAGS:
+        if other is not backend and check == _check(other, ek, state):
+            raise ForeignImage(f"this NV image was not made by backend {backend.value}")
+    tagged = image[len(_MAGIC) : _EK_AT] == _TAGS[backend]
+    return NvImage(ek, state, whole=tagged and check == _check(backend, ek, state))
+
+
+def _check(backend: TpmBackend, ek: bytes, state: bytes) -> bytes:
+    return hashlib.sha256(_TAGS[backend] + ek + state).digest()

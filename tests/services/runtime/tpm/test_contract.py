@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 import pytest
 
@@ -23,10 +21,9 @@ from protocol.tpm.structures import (
     PcrSelection,
     SealedBlob,
 )
-from services.runtime.real.tpm_nv import FileNv
 from services.runtime.tpm.backends import open_device
 from services.runtime.tpm.device import TpmDevice
-from services.runtime.tpm.nv import ForeignImage, MemoryNv
+from services.runtime.tpm.nv import MemoryNv
 from tests.services.runtime.tpm.boots import (
     ALL,
     EVENTS,
@@ -341,6 +338,29 @@ def test_info_counts_cycles_and_time(tpm: TpmDevice, backend: TpmBackend) -> Non
     assert first.clock is not None and second.clock is not None and second.clock >= first.clock
 
 
+def test_resets_are_counted_from_the_makers_on(tpm: TpmDevice) -> None:
+    """The maker starts it twice: PCR banks are chosen, and in force from the next power-on."""
+
+    def resets() -> int | None:
+        tpm.power_on()
+        count = tpm.info().reset_count
+        tpm.power_off(orderly=True)
+        return count
+
+    assert [resets(), resets()] == [3, 4]
+    tpm.cut_power()
+    assert resets() == 5
+    tpm.lockout()  # a command of the lab gives it power for that long
+    assert resets() == 7
+    tpm.clear()
+    assert resets() == 1
+    tpm.power_on()
+    tpm.clear()
+    assert tpm.info().reset_count == 0
+    tpm.swap()
+    assert resets() == 3
+
+
 # ---- lockout and failure ------------------------------------------------------------------------
 
 
@@ -372,7 +392,11 @@ def test_failing_nv_is_failure_mode_until_repaired_and_cycled(tpm: TpmDevice) ->
     for call in (
         lambda: tpm.unseal(blob, PCR_SECURE_BOOT),
         lambda: tpm.pcrs(ALL),
+        lambda: tpm.extend_log([]),
+        lambda: tpm.extend_log([MeasuredEvent(0, EventType.NO_ACTION, b"")]),
+        lambda: tpm.extend_log([MeasuredEvent(0, EventType.IPL, b"late")]),
         tpm.ensure_srk,
+        lambda: tpm.counter(COUNTER, bump=True),
         tpm.lockout,
         tpm.power_on,
     ):
@@ -445,6 +469,23 @@ def test_counter_only_rises(tpm: TpmDevice) -> None:
     assert tpm.counter(COUNTER) == first + 1
 
 
+def test_a_new_counter_begins_above_those_that_are_gone(tpm: TpmDevice) -> None:
+    tpm.power_on()
+    assert [tpm.counter(COUNTER, bump=True) for _ in range(3)] == [1, 2, 3]
+    assert [tpm.counter(COUNTER + 1, bump=True) for _ in range(2)] == [1, 2]
+    tpm.cut_power()
+    tpm.power_on()
+    assert tpm.counter(COUNTER + 2, bump=True) == 1
+    tpm.clear()
+    assert refused(lambda: tpm.counter(COUNTER)) == (0x18B, TpmErrorKind.HANDLE)
+    assert tpm.counter(COUNTER + 1, bump=True) == 4
+    assert tpm.counter(COUNTER, bump=True) == 4
+    tpm.cut_power()
+    tpm.clear()
+    tpm.power_on()
+    assert tpm.counter(COUNTER, bump=True) == 5
+
+
 def test_nv_holds_what_was_written(tpm: TpmDevice) -> None:
     tpm.power_on()
     assert refused(lambda: tpm.nv_read(INDEX)) == (0x18B, TpmErrorKind.HANDLE)
@@ -474,51 +515,6 @@ def test_nv_index_and_size_must_be_the_owners(tpm: TpmDevice) -> None:
     for index, data in ((0x01C00002, b"x"), (0x81000001, b"x"), (INDEX, b""), (INDEX, bytes(2049))):
         with pytest.raises(ValueError):
             tpm.nv_write(index, data)
-
-
-# ---- the image and its store --------------------------------------------------------------------
-
-
-def test_state_outlives_the_process_in_a_file(make: Maker, tmp_path: Path) -> None:
-    nv = FileNv(tmp_path / "tpm" / "esxi-001.nv")
-    first = make(nv)
-    blob = booted(first)
-    digest = first.ek_digest()
-    first.close()
-    second = make(nv)
-    assert second.ek_digest() == digest
-    boot(second)
-    assert second.unseal(blob, PCR_SECURE_BOOT) == SECRET
-    assert (tmp_path / "tpm" / "esxi-001.nv").stat().st_mode & 0o777 == 0o600
-    assert [path.name for path in (tmp_path / "tpm").iterdir()] == ["esxi-001.nv"]
-
-
-def test_store_that_cannot_write_makes_the_tpm_fail(make: Maker) -> None:
-    class Full(MemoryNv):
-        full = False
-
-        def store(self, image: bytes) -> None:
-            if self.full:
-                raise OSError(28, "No space left on device")
-            super().store(image)
-
-    nv = Full()
-    tpm = make(nv)
-    tpm.power_on()
-    nv.full = True
-    with pytest.raises(TpmError) as caught:
-        tpm.ensure_srk()
-    assert caught.value.kind is TpmErrorKind.FAILURE
-    assert "No space left" in "".join(caught.value.__notes__)
-
-
-def test_image_of_another_backend_is_refused(tpm: TpmDevice, backend: TpmBackend) -> None:
-    other = TpmBackend.MODEL if backend is TpmBackend.LIBTPMS else TpmBackend.LIBTPMS
-    with pytest.raises(ForeignImage):
-        open_device(other, MemoryNv(tpm.snapshot()))
-    for image in (b"", b"junk", bytes(100)):
-        with pytest.raises(ForeignImage):
-            tpm.restore(image)
 
 
 def test_backend_none_has_no_device() -> None:
