@@ -22,6 +22,7 @@ from services.esxi.configuration.archive import (
 )
 from services.esxi.configuration.boot_options import load_options
 from services.esxi.configuration.recovery import new_recovery_key, parse_digits, unwrap_config_key
+from services.esxi.configuration.rollback import counted, raise_to, verdict
 from services.esxi.configuration.sealing import from_material, protected, unprotected, unseal
 from services.esxi.configuration.sections import Configuration, Section
 from services.esxi.crypto_mode import after_boot
@@ -29,6 +30,7 @@ from services.esxi.host import Host
 from services.esxi.keys.persistence import usable
 from services.esxi.measure import RECOVERY_OPTION, measurements
 from services.esxi.vms import autostart, registration, workload
+from services.runtime.ports import Tpm
 from services.runtime.service import Halted
 
 SCREEN_A: Final = "Unable to restore the system configuration. A security violation was detected."
@@ -46,6 +48,7 @@ async def boot(host: Host) -> None:
     else:
         protection, config_key = await _config_key(host, image)  # B2
         _configuration(host, image, protection, config_key)  # B3
+        await _last_archive(host, protection)
     host.datastore = await host.disk.datastore(host.config.datastore)
     await registration.load(host)
     await _keys(host)  # B4
@@ -141,7 +144,13 @@ async def _first_boot(host: Host) -> None:
         except TpmError as error:
             host.node.record("tpm.unusable", level="warning", reason=str(error))
     host.archive = Archive(
-        host.disk, host.rng, protection, config_key, saved=None, now=configuration
+        host.disk,
+        host.rng,
+        protection,
+        config_key,
+        saved=None,
+        now=configuration,
+        counter=_counter(host),
     )
     await host.archive.save()
     host.node.record("boot.step", step="B2", text="first boot", mode=protection.mode.value)
@@ -194,10 +203,36 @@ def _configuration(
         saved = unpack(image, config_key)
     except CryptographicFailure as failure:
         raise _halted(host, SCREEN_B, str(failure)) from None
-    host.archive = Archive(host.disk, host.rng, protection, config_key, saved)
+    host.archive = Archive(
+        host.disk, host.rng, protection, config_key, saved, counter=_counter(host)
+    )
     host.node.record(
         "boot.step", step="B3", text="configuration", stored=len(saved.store), vms=len(saved.vms)
     )
+
+
+def _counter(host: Host) -> Tpm | None:
+    """The TPM that counts archives, by the knob."""
+    return host.tpm if host.node.knobs.archive_counter else None
+
+
+async def _last_archive(host: Host, protection: Protection) -> None:
+    """By the knob ``archive_counter``: stop at an archive that is not the last one.
+
+    Who types the recovery key takes the archive as it is; the next save counts it anew.
+    """
+    tpm = _counter(host)
+    if tpm is None or protection.mode is ProtectionMode.NONE or RECOVERY_OPTION in host.options:
+        return
+    try:
+        found = await counted(tpm)
+        why = verdict(protection.count, found)
+        if not why and found is not None:
+            await raise_to(tpm, protection.count)
+    except TpmError as error:
+        raise _halted(host, SCREEN_A, str(error)) from None
+    if why:
+        raise _halted(host, SCREEN_B, why)
 
 
 async def _keys(host: Host) -> None:

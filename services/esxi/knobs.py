@@ -50,6 +50,13 @@ class EsxiKnobs(SharedKnobs, frozen=True, kw_only=True):
             rule="DUR-01",
         ),
     ] = 3600.0
+    archive_counter: Annotated[
+        bool,
+        knob(
+            "A counter in the TPM numbers the configuration archives of mode TPM, so that a boot "
+            "stops at an older one that was put back. The product promises no such thing."
+        ),
+    ] = False
     seal_pcrs: Annotated[
         tuple[Pcr, ...],
         knob("PCRs of the policy that seals the configuration key.", count=(1, 24), rule="C18"),

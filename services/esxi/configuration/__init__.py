@@ -2,6 +2,7 @@
 
 - ``sections``  what the configuration holds, saved in sections
 - ``archive``   the encrypted file that holds it, and the one writer of that file
+- ``rollback``  a counter in the TPM that tells an older archive from the last one
 - ``sealing``   how the TPM (or what lies on the disk) protects the config key
 - ``recovery``  the recovery key of 96 digits
 - ``boot_options``  what the boot loader passes to the kernel, in clear

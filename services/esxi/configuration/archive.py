@@ -20,10 +20,12 @@ from protocol.crypto.wrap import NONCE_SIZE
 from protocol.errors import CryptographicFailure, SaveFailed
 from protocol.secret import KeyMaterial
 from protocol.terms import ProtectionMode
+from protocol.tpm.errors import TpmError
 from protocol.tpm.structures import PcrSelection, SealedBlob
+from services.esxi.configuration.rollback import next_count, raise_to
 from services.esxi.configuration.sections import Configuration, Section, merged, with_kinds
 from services.runtime.durable import replace_durably
-from services.runtime.ports import Disk, Rng
+from services.runtime.ports import Disk, Rng, Tpm
 
 FOLDER: Final = "bootbank"
 FILE: Final = f"{FOLDER}/state.tgz"
@@ -35,7 +37,8 @@ class Protection(msgspec.Struct, frozen=True, kw_only=True):
     """How the config key is kept: sealed by the TPM, or made from ``material`` beside it.
 
     ``pcrs`` are those of the sealing policy. ``recovery_wrapped`` is the config key under the
-    recovery key ``recovery_id`` (mode TPM). ``ValueError`` for what could open nothing: the
+    recovery key ``recovery_id`` (mode TPM). ``count`` is the number of this archive by the TPM's
+    counter (``rollback``); 0: it was not counted. ``ValueError`` for what could open nothing: the
     header of an archive file is believed only as far as it makes sense.
     """
 
@@ -47,6 +50,7 @@ class Protection(msgspec.Struct, frozen=True, kw_only=True):
     material: bytes = b""
     recovery_id: str = ""
     recovery_wrapped: bytes = b""
+    count: int = 0
 
     def __post_init__(self) -> None:
         match self.mode:
@@ -122,7 +126,10 @@ def _file_and_protection(data: bytes) -> tuple[_File, Protection]:
 
 
 class Archive:
-    """The configuration in force (``now``), its protection, and what of it is on disk."""
+    """The configuration in force (``now``), its protection, and what of it is on disk.
+
+    ``counter`` is the TPM that counts the archives of mode TPM, if any does.
+    """
 
     def __init__(
         self,
@@ -132,11 +139,13 @@ class Archive:
         config_key: KeyMaterial,
         saved: Configuration | None,
         now: Configuration | None = None,
+        *,
+        counter: Tpm | None = None,
     ) -> None:
         self.now = now or saved or Configuration()
         self.protection, self.config_key = protection, config_key
         self.writes = 0
-        self._disk, self._rng = disk, rng
+        self._disk, self._rng, self._counter = disk, rng, counter
         self._saved, self._saved_protection = saved, protection
         self._lock = asyncio.Lock()
         self._wanted = Section.NOTHING
@@ -163,7 +172,8 @@ class Archive:
     async def save(self, sections: Section = Section.ALL) -> None:
         """Return when these sections, as they are now or newer, are durable.
 
-        ``SaveFailed`` when the disk refuses; what is on disk is then the last good archive,
+        ``SaveFailed`` when the disk refuses, or the TPM that counts archives; what is on disk is
+        then whole, the last archive or the one that was to be,
         and the next save tries again.
         """
         self._asked += 1
@@ -175,9 +185,10 @@ class Archive:
             covers, wanted, self._wanted = self._asked, self._wanted, Section.NOTHING
             try:
                 await self._write(wanted)
-            except OSError as error:
+            except (OSError, TpmError) as error:
                 self._wanted |= wanted
-                raise SaveFailed(f"the configuration could not be saved: {error}") from None
+                reason = getattr(error, "strerror", None) or error
+                raise SaveFailed(f"the configuration could not be saved: {reason}") from None
             except BaseException:
                 self._wanted |= wanted
                 raise
@@ -188,7 +199,12 @@ class Archive:
         image = self.now if self._saved is None else merged(self._saved, self.now, sections)
         if image is self._saved and protection is self._saved_protection:
             return
-        data = pack(protection, config_key, image, self._rng.token(NONCE_SIZE))
+        counter = self._counter if protection.mode is ProtectionMode.TPM else None
+        count = protection.count if counter is None else await next_count(counter)
+        header = msgspec.structs.replace(protection, count=count)
+        data = pack(header, config_key, image, self._rng.token(NONCE_SIZE))
         await replace_durably(self._disk, FILE, data, folder_is_new=self._saved is None)
+        if counter is not None:
+            await raise_to(counter, count)
         self._saved, self._saved_protection = image, protection
         self.writes += 1

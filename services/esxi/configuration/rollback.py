@@ -1,0 +1,57 @@
+"""A counter in the TPM that tells an older archive from the last one (``archive_counter``).
+
+Each save writes the counter's next value into the archive's header and raises the counter when
+the archive is durable; then it is answered. A crash between the two leaves an archive that is
+one ahead, which the next boot makes up for.
+
+| header says | TPM says | at boot |
+|---|---|---|
+| n or n + 1 | n | it is the last one |
+| less than n | n | an older archive was put back |
+| more than n + 1 | n | the TPM's own state was put back |
+| 0 | no counter | none was counted yet |
+| more than 0 | no counter | the counter was removed |
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from protocol.tpm.errors import TpmError, TpmErrorKind
+from services.runtime.ports import Tpm
+
+INDEX: Final = 0x01800100
+"""The NV index of the counter."""
+
+
+async def counted(tpm: Tpm) -> int | None:
+    """What the TPM's counter says; None when there is none. ``TpmError``."""
+    try:
+        return await tpm.counter(INDEX)
+    except TpmError as error:
+        if error.kind is TpmErrorKind.HANDLE:
+            return None
+        raise
+
+
+async def next_count(tpm: Tpm) -> int:
+    """The value for the next archive; the counter is made when there is none. ``TpmError``."""
+    now = await counted(tpm)
+    return (await tpm.counter(INDEX, bump=True) if now is None else now) + 1
+
+
+async def raise_to(tpm: Tpm, count: int) -> None:
+    """Raise the counter by one, unless it says so already. ``TpmError``."""
+    if await counted(tpm) != count:
+        await tpm.counter(INDEX, bump=True)
+
+
+def verdict(archive: int, tpm: int | None) -> str:
+    """Why this archive is not the last one; empty when it is. Pure; see the table above."""
+    if tpm is None:
+        return "" if archive == 0 else f"the TPM has no counter, and the archive has {archive}"
+    if archive < tpm:
+        return f"an older archive was put back: it is number {archive}, the TPM counts {tpm}"
+    if archive > tpm + 1:
+        return f"the TPM's state was put back: it counts {tpm}, the archive is number {archive}"
+    return ""
