@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from chaos.errors import EXPLANATIONS as CHAOS_EXPLANATIONS
+from lab.terminal import printable
 
 USAGE = 64
 NOT_RUNNING = 69
@@ -227,9 +228,9 @@ class KeysteadError(Exception):
         found = explanation_of(error_id)
         if found is None:
             raise KeyError(error_id)
-        super().__init__(message or found.title)
+        super().__init__(printable(message or found.title))
         self.id = error_id
-        self.fix = fix or found.fix
+        self.fix = printable(fix or found.fix)
         self.exit_code = found.exit_code
 
     def __reduce__(self) -> tuple[type[KeysteadError], tuple[str, str, str]]:

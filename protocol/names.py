@@ -56,6 +56,12 @@ def quoted(text: str) -> str:
     return repr(text) if len(text) <= SHOWN else f"{text[:SHOWN]!r} ... ({len(text)} characters)"
 
 
+def told(text: str) -> str:
+    """``text`` as it is when it is one short, printable word; else ``quoted``."""
+    plain = text and text.isprintable() and len(text) <= SHOWN and text == text.strip()
+    return text if plain else quoted(text)
+
+
 _LOWER: Final = re.compile(r"[a-z0-9](-?[a-z0-9])*")
 _LOWER_TEXT: Final = "lower-case letters, digits and single hyphens between them"
 _ANY_CASE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

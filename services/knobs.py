@@ -74,5 +74,5 @@ def near(name: str) -> str:
     """``; did you mean ...?`` with the knobs whose names are close to ``name``, or nothing."""
     import difflib
 
-    found = difflib.get_close_matches(name, table(), n=3, cutoff=0.6)
+    found = difflib.get_close_matches(name.lower()[:80], table(), n=3, cutoff=0.6)
     return f"; did you mean {', '.join(found)}?" if found else ""

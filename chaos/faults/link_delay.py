@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import ClassVar
 
+from pydantic import model_validator
+
 from chaos.faults.base import Fault, Notes, Params, Targets
 from chaos.faults.links import (
     NOTHING_UP,
@@ -25,6 +27,8 @@ from protocol.terms import NodeName
 
 SAMPLES = 3
 PATIENCE_S = 5.0
+LEAST_S = 0.001
+"""Lab seconds of a delay at least; less cannot be told from a link without a fault."""
 
 
 class LinkDelayParams(LinkParams):
@@ -32,6 +36,12 @@ class LinkDelayParams(LinkParams):
 
     base: Seconds
     jitter: Seconds = 0.0
+
+    @model_validator(mode="after")
+    def _can_be_told(self) -> LinkDelayParams:
+        if self.base + self.jitter < LEAST_S:
+            raise ValueError("base and jitter are at least 1ms together")
+        return self
 
 
 class LinkDelay(LinkFault, frozen=True, kw_only=True):

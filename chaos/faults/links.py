@@ -79,10 +79,10 @@ class LinkFault(Fault, frozen=True, kw_only=True):
 
     @staticmethod
     def ends(params: LinkParams, targets: Targets) -> dict[str, Any]:
-        """The fields ``a``, ``b``, ``dir`` of a link fault; KS-CHAOS-106 if no pair is left."""
+        """The fields ``a``, ``b``, ``dir`` of a link fault; KS-CHAOS-004 if no pair is left."""
         a, b = (targets.nodes(side) for side in params.between)
         if not any(x != y for x in a for y in b):
-            raise ChaosError("KS-CHAOS-106", "a link has two different ends")
+            raise ChaosError("KS-CHAOS-004", "a link has two different ends")
         return {"a": a, "b": b, "dir": params.dir}
 
     def edges(self) -> tuple[Edge, ...]:

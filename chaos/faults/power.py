@@ -27,10 +27,10 @@ class NodesFault(Fault, frozen=True, kw_only=True):
 
     @classmethod
     def chosen(cls, params: NodesParams, targets: Targets) -> dict[str, Any]:
-        """The field ``nodes``; KS-CHAOS-106 when none of the selected has the right role."""
+        """The field ``nodes``; KS-CHAOS-010 when none of the selected has the right role."""
         nodes = targets.nodes(params.on, cls.role)
         if not nodes:
-            raise ChaosError("KS-CHAOS-106", f"{params.on} has no node of role {cls.role}")
+            raise ChaosError("KS-CHAOS-010", f"{params.on} has no node of role {cls.role}")
         return {"nodes": nodes}
 
     def touches(self) -> tuple[NodeName, ...]:

@@ -11,6 +11,7 @@ import msgspec
 
 from lab.api.answers.local import Error, ErrorList, Knob, KnobList, Rule, RuleList
 from lab.errors import KeysteadError, all_ids, explanation_of
+from protocol.names import told
 from services.knobs import KnobRow, near, table
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "rules.md"
@@ -71,9 +72,9 @@ def knobs() -> KnobList:
 
 def knob(name: str) -> Knob:
     """The knob of that name; KS-USE-002 with a near one."""
-    row = table().get(name)
+    row = table().get(name.lower().replace("-", "_"))
     if row is None:
-        text = f"there is no knob {name}{near(name)}"
+        text = f"there is no knob {told(name)}{near(name)}"
         raise KeysteadError("KS-USE-002", text, "`keystead explain knob` lists all")
     return _knob(row)
 
@@ -93,7 +94,7 @@ def explained(id: str) -> Error | Rule:
     more = f"; did you mean {', '.join(others)}?" if others else ""
     raise KeysteadError(
         "KS-USE-002",
-        f"there is no error and no rule {id}{more}",
+        f"there is no error and no rule {told(id)}{more}",
         "`keystead explain` lists errors, `keystead explain rules` lists rules",
     )
 

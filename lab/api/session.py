@@ -17,6 +17,7 @@ from lab.core import LabCore
 from lab.errors import KeysteadError
 from lab.topology.provision import Report
 from protocol.messages.agent import NodeSpec
+from protocol.names import told
 from protocol.terms import NodeName, Role, VmName
 
 N = TypeVar("N", bound=str)
@@ -94,6 +95,6 @@ def _known(what: str, name: str, names: Iterable[str]) -> str:
     known = list(names)
     if name in known:
         return name
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name[:100], known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise KeysteadError("KS-USE-002", f"there is no {what} {name}{hint}")
+    raise KeysteadError("KS-USE-002", f"there is no {what} {told(name)}{hint}")

@@ -5,6 +5,7 @@ Little is imported here at module level: an interrupt before ``main`` runs would
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -96,6 +97,9 @@ def run(arguments: list[str]) -> int:
 def main() -> None:
     """The console script: leaves by ``SystemExit`` with the exit code of the outcome."""
     code = INTERRUPTED
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()

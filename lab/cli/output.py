@@ -14,6 +14,7 @@ import msgspec
 
 from lab.api.documents import document_of
 from lab.cli.options import Format
+from lab.terminal import one_line, printable, printable_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,13 +37,17 @@ def console(file: IO[str], width: int | None = None) -> Console:
 
 def say(text: str) -> None:
     """A message for people, on stderr."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(printable(text) + "\n")
     sys.stderr.flush()
 
 
 def plain(text: str) -> None:
-    """A line of a result, on stdout, as it is."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    """Lines of a result, on stdout; what a terminal would obey is escaped."""
+    _write(printable(text))
+
+
+def _write(lines: str) -> None:
+    sys.stdout.write(lines if lines.endswith("\n") else lines + "\n")
 
 
 def hint(text: str) -> None:
@@ -111,7 +116,7 @@ def table(columns: Sequence[Column], items: Sequence[Row]) -> None:
         made.add_column(title, overflow="fold", no_wrap=pipe)
     for item in items:
         # As Text: brackets in a value are no markup.
-        made.add_row(*[Text(text(value(item))) for _, value in columns])
+        made.add_row(*[Text(one_line(text(value(item)))) for _, value in columns])
     _put(made, pipe)
 
 
@@ -121,7 +126,7 @@ def _put(made: Any, pipe: bool) -> None:
     with out.capture() as taken:
         out.print(made)
     for line in taken.get().splitlines():
-        plain(line.rstrip())
+        _write(line.rstrip())  # with colours of our own; cells have none of theirs
 
 
 def text(value: Any) -> str:
@@ -160,7 +165,7 @@ def document(answer: msgspec.Struct, output: Format) -> None:
 
         plain(yaml.safe_dump(json.loads(_json(whole)), sort_keys=False, allow_unicode=True))
     else:
-        plain(_json(whole))
+        _write(_json(whole))
 
 
 def is_document(output: Format) -> bool:
@@ -169,7 +174,7 @@ def is_document(output: Format) -> bool:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, default=_bytes)
+    return printable_json(json.dumps(value, indent=2, ensure_ascii=False, default=_bytes))
 
 
 def _bytes(value: Any) -> str:
@@ -182,7 +187,7 @@ def json_line(value: msgspec.Struct, file: IO[str] | None = None) -> None:
     """One line of a stream (events, lines of logs, progress): a document like any other."""
     line = json.dumps(document_of(value), ensure_ascii=False, default=_bytes)
     out = file or sys.stdout
-    out.write(line + "\n")
+    out.write(printable_json(line) + "\n")
     out.flush()
 
 
@@ -196,7 +201,7 @@ def pairs(rows: Sequence[tuple[str, Any]]) -> None:
     pipe = not sys.stdout.isatty()
     made.add_column(overflow="fold", no_wrap=pipe)
     for name, value in rows:
-        made.add_row(Text(f"{name}:"), Text(text(value)))
+        made.add_row(Text(one_line(f"{name}:")), Text(printable(text(value))))
     _put(made, pipe)
 
 

@@ -18,6 +18,7 @@ from chaos.verdict import Verdict
 from lab.errors import KeysteadError
 from lab.supervise.scratch import no_room
 from lab.supervise.state_folder import runs_folder
+from protocol import names
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,6 +77,9 @@ class RunFolder:
     """One run's folder."""
 
     def __init__(self, run: str, root: Path | None = None) -> None:
+        """KS-RUN-001 for a name that no run can have, such as a way out of the folder of runs."""
+        if wrong := names.RUN.fault(run):
+            raise KeysteadError("KS-RUN-001", wrong)
         self.run = run
         self.path = (root or runs_folder()) / run
 
@@ -135,5 +139,9 @@ def all_runs() -> list[RunFolder]:
     root = runs_folder()
     if not root.is_dir():
         return []
-    found = [RunFolder(p.name) for p in root.iterdir() if (p / "run.json").is_file()]
+    found = [
+        RunFolder(p.name)
+        for p in root.iterdir()
+        if not names.RUN.fault(p.name) and (p / "run.json").is_file()
+    ]
     return sorted(found, key=lambda f: (f.record().began, f.run))

@@ -109,7 +109,7 @@ guards: {blast_radius: {tpm.swap: 1}}
         (7, "KS-CHAOS-010"),
         (10, "KS-CHAOS-010"),
         (12, "KS-CHAOS-010"),
-        (13, "KS-CHAOS-106"),
+        (13, "KS-CHAOS-010"),
     ]
 
 

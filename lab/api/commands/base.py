@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar, get_args, get_origin
 import msgspec
 
 from lab.errors import KeysteadError
+from protocol.names import NameRule
 
 A = TypeVar("A", covariant=True)
 
@@ -43,6 +44,13 @@ def answer_type(command: type[Command[A]]) -> type[A]:
             found: type[A] = getattr(module, name)
             return found
     raise TypeError(f"{command.__name__} does not say what answers it")
+
+
+def named(rule: NameRule, *texts: str) -> None:
+    """KS-USE-003 for the first of ``texts`` that is no such name; an empty one says nothing."""
+    for text in texts:
+        if text and (fault := rule.fault(text)):
+            raise wrong(fault)
 
 
 def wrong(text: str) -> KeysteadError:

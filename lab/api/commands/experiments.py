@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.api.commands.base import Command
+from lab.api.commands.base import Command, named, wrong
+from protocol import names
 
 if TYPE_CHECKING:
     from chaos.lab import Directory
     from chaos.verdict import Verdict
     from lab.api.answers import RunStopped
+
+
+def _run(name: str) -> None:
+    """A run is a folder of that name."""
+    if not name:
+        raise wrong("a run has a name")
+    named(names.RUN, name)
 
 
 class GetDirectory(Command["Directory"], frozen=True, tag="get.directory"):
@@ -24,6 +32,9 @@ class ChaosPlay(Command["Verdict"], frozen=True, tag="chaos.play"):
 
     run: str
 
+    def __post_init__(self) -> None:
+        _run(self.run)
+
 
 class ChaosStop(Command["RunStopped"], frozen=True, tag="chaos.stop"):
     """Interrupt a run: it heals everything it began, and its verdict says 130.
@@ -32,3 +43,6 @@ class ChaosStop(Command["RunStopped"], frozen=True, tag="chaos.stop"):
     """
 
     run: str
+
+    def __post_init__(self) -> None:
+        _run(self.run)

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-from lab.api.commands.base import Command, wrong
+from lab.api.commands.base import Command, named, wrong
+from protocol import names
 
 if TYPE_CHECKING:
     from lab.api.answers import Fault, FaultList, HealReport
 
+LONGEST_S = 30 * 24 * 3600.0  # lab seconds that a fault or a delay may take
+LEAST_DELAY_S = 0.001  # lab seconds; less cannot be told from a link without a fault
 DEPTH_LIMIT = 40
 """Maps and lists inside of each other in the values of a fault, as in an experiment's file."""
 
@@ -23,8 +25,8 @@ def _ends(a: str, b: str) -> None:
 
 
 def _lease(lease_s: float | None) -> None:
-    if lease_s is not None and not 0 < lease_s < math.inf:
-        raise wrong(f"a fault for {lease_s:g}s: a time above 0s")
+    if lease_s is not None and not 0 < lease_s <= LONGEST_S:
+        raise wrong(f"a fault for {lease_s:g}s: a time above 0s, at most 30 days")
 
 
 def _flat(values: dict[str, Any]) -> None:
@@ -71,8 +73,11 @@ class LinkDelay(Command["Fault"], frozen=True, tag="link.delay"):
     def __post_init__(self) -> None:
         _ends(self.a, self.b)
         _lease(self.lease_s)
-        if not (0 < self.delay_s < math.inf and 0 <= self.jitter_s < math.inf):
-            raise wrong(f"a delay of {self.delay_s:g}s and {self.jitter_s:g}s more: above 0s")
+        if not (LEAST_DELAY_S <= self.delay_s <= LONGEST_S and 0 <= self.jitter_s <= LONGEST_S):
+            raise wrong(
+                f"a delay of {self.delay_s:g}s and {self.jitter_s:g}s more: "
+                "at least 1ms, at most 30 days"
+            )
 
 
 class _OfShare(Command["Fault"], frozen=True):
@@ -125,6 +130,7 @@ class FaultInject(Command["Fault"], frozen=True, tag="fault.inject"):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        named(names.FAULT, self.id)
         _lease(self.lease_s)
         _flat(self.values)
 

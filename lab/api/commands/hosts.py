@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from lab.api.commands.base import Command, wrong
+from lab.api.commands.base import Command, named, wrong
+from protocol import names
 
 if TYPE_CHECKING:
     from lab.api.answers import (
@@ -76,6 +77,10 @@ class HostAdd(Command["Host"], frozen=True, tag="host.add"):
 
     host: str = ""
     cluster: str = ""
+
+    def __post_init__(self) -> None:
+        named(names.NODE, self.host)
+        named(names.CLUSTER, self.cluster)
 
 
 class Esx(Command["EsxcliResult"], frozen=True, tag="esx"):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.api.commands.base import Command, wrong
+from lab.api.commands.base import Command, named, wrong
+from protocol import names
 
 if TYPE_CHECKING:
     from lab.api.answers import Fault, Key, Provider
@@ -54,7 +55,11 @@ class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
     default: bool = False
 
     def __post_init__(self) -> None:
-        if not self.servers:
+        if not self.provider:
+            raise wrong("a key provider has a name")
+        named(names.PROVIDER, self.provider)
+        named(names.NODE, *self.servers)
+        if not all(self.servers) or not self.servers:
             raise wrong(f"provider {self.provider}: name its key servers: --server")
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
 
 EVENTS_AT_ONCE = 1000
+LARGEST = (1 << 63) - 1  # number that an event can have
 
 
 class GetHosts(Command["HostList"], frozen=True, tag="get.hosts"):
@@ -82,8 +83,10 @@ class GetEvents(Command["EventList"], frozen=True, tag="get.events"):
     limit: int = EVENTS_AT_ONCE
 
     def __post_init__(self) -> None:
-        if self.limit < 1:
-            raise wrong(f"limit {self.limit}: at least 1")
+        if not 1 <= self.limit <= LARGEST:
+            raise wrong(f"limit {self.limit}: at least 1, and below 2^63")
+        if not 0 <= self.after <= LARGEST:
+            raise wrong(f"after {self.after}: a number of an event is 0 or more, and below 2^63")
 
 
 class GetStatus(Command["LabStatus"], frozen=True, tag="get.status"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.api.commands.base import Command, wrong
+from lab.api.commands.base import Command, named, wrong
+from protocol import names
 
 if TYPE_CHECKING:
     from lab.api.answers import GuestAnswer, Vm, VmPowerList
@@ -22,6 +23,14 @@ class VmCreate(Command["Vm"], frozen=True, tag="vm.create"):
     host: str = ""
     encrypted: bool = False
     provider: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.vm:
+            raise wrong("a VM has a name")
+        named(names.VM, self.vm)
+        named(names.CLUSTER, self.cluster)
+        named(names.NODE, self.host)
+        named(names.PROVIDER, self.provider)
 
 
 class VmEncrypt(Command["Vm"], frozen=True, tag="vm.encrypt"):
