@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.lab import Directory
-from protocol.names import quoted
+from protocol.printable import quoted
 from protocol.terms import NodeName, VmName
 
 _RANGE = re.compile(

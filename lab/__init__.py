@@ -13,5 +13,5 @@
 - ``logs``        records of nodes, written and read
 - ``doctor``      probes that try what a lab needs
 - ``bench``       how fast, how small
-- ``errors``      messages for people, with ids · ``terminal`` what a terminal may be given
+- ``errors``      messages for people, with ids
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from chaos.errors import EXPLANATIONS as CHAOS_EXPLANATIONS
-from lab.terminal import printable
+from protocol.printable import printable
 
 USAGE = 64
 NOT_RUNNING = 69

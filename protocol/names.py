@@ -13,9 +13,8 @@ from typing import Final
 import msgspec
 
 from protocol.errors import InvalidName
+from protocol.printable import quoted
 from protocol.terms import NodeName
-
-SHOWN: Final = 40  # characters of a wrong name that a message repeats
 
 
 class NameRule(msgspec.Struct, frozen=True):
@@ -49,17 +48,6 @@ class NameRule(msgspec.Struct, frozen=True):
         wrong = self.fault(text)
         if wrong:
             raise InvalidName(wrong)
-
-
-def quoted(text: str) -> str:
-    """``text`` as a message may repeat it: in quotes, control characters escaped, not too long."""
-    return repr(text) if len(text) <= SHOWN else f"{text[:SHOWN]!r} ... ({len(text)} characters)"
-
-
-def told(text: str) -> str:
-    """``text`` as it is when it is one short, printable word; else ``quoted``."""
-    plain = text and text.isprintable() and len(text) <= SHOWN and text == text.strip()
-    return text if plain else quoted(text)
 
 
 _LOWER: Final = re.compile(r"[a-z0-9](-?[a-z0-9])*")

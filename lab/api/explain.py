@@ -11,7 +11,7 @@ import msgspec
 
 from lab.api.answers.local import Error, ErrorList, Knob, KnobList, Rule, RuleList
 from lab.errors import KeysteadError, all_ids, explanation_of
-from protocol.names import told
+from protocol.printable import told
 from services.knobs import KnobRow, near, table
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "rules.md"

@@ -17,7 +17,7 @@ from lab.core import LabCore
 from lab.errors import KeysteadError
 from lab.topology.provision import Report
 from protocol.messages.agent import NodeSpec
-from protocol.names import told
+from protocol.printable import told
 from protocol.terms import NodeName, Role, VmName
 
 N = TypeVar("N", bound=str)

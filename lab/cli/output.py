@@ -14,7 +14,7 @@ import msgspec
 
 from lab.api.documents import document_of
 from lab.cli.options import Format
-from lab.terminal import one_line, printable, printable_json
+from protocol.printable import one_line, printable, printable_json
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""Text as a terminal may be given it: what others wrote moves no cursor and hides nothing.
+"""Text from outside as people may be shown it: it moves no cursor and hides nothing.
 
 Names, events and logs repeat what people and files said. A control character in them could
 rewrite lines above, change the title of a window, or turn the order of letters around.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from typing import Final
+
+SHOWN: Final = 40  # characters of a wrong word that a message repeats
 
 
 class _Escapes(dict[int, str | int]):
@@ -48,3 +50,14 @@ def one_line(text: str) -> str:
 def printable_json(text: str) -> str:
     """A JSON document with escapes for characters that JSON allows and a terminal obeys."""
     return text.translate(_JSON)
+
+
+def quoted(text: str) -> str:
+    """``text`` as a message may repeat it: in quotes, control characters escaped, not too long."""
+    return repr(text) if len(text) <= SHOWN else f"{text[:SHOWN]!r} ... ({len(text)} characters)"
+
+
+def told(text: str) -> str:
+    """``text`` as it is when it is one short, printable word; else ``quoted``."""
+    plain = text and text.isprintable() and len(text) <= SHOWN and text == text.strip()
+    return text if plain else quoted(text)

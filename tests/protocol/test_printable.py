@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import KeysteadError
-from lab.terminal import one_line, printable, printable_json
+from protocol.printable import one_line, printable, printable_json
 
 HARD = "a\x1b[31m\x00\x7f\x9b\u202e\ud800\U000e0041\r\nb\tc"
 
