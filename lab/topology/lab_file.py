@@ -19,8 +19,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from chaos.text_file import text_of
 from chaos.yaml_file import Place, YamlFile, read_yaml
 from lab.errors import KeysteadError
-from lab.topology.model import GROUPS_LIMIT, LabFields
-from lab.topology.references import Misfit, misfits
+from lab.topology.model import LabFields
+from lab.topology.references import PAIR, Misfit, misfits
 from services import knobs
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -149,23 +149,20 @@ def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _with_key_servers(data: Mapping[str, Any], count: object) -> dict[str, Any]:
-    """``count`` key servers, each with a provider of its own: servers do not replicate here.
+    """One provider with ``count`` key servers: one, or a pair whose servers replicate.
 
-    The first provider keeps its name, so what refers to it goes on; the n-th is ``<name>-<n>``.
+    The first provider of the file keeps its name, so what refers to it goes on.
     """
-    if type(count) is not int or not 1 <= count <= GROUPS_LIMIT:
-        text = f"kms: a lab with providers needs servers, a whole number from 1 to {GROUPS_LIMIT}"
+    if type(count) is not int or not 1 <= count <= PAIR:
+        text = (
+            "kms: 1, or 2 for a pair whose servers replicate; a lab with more providers is "
+            "written as a lab file"
+        )
         raise KeysteadError("KS-USE-003", text)
     first = dict((data.get("kms") or [{}])[0])
     names = ["kms"] if count == 1 else [f"kms-{n}" for n in range(1, count + 1)]
     provider = dict((data.get("providers") or [{"name": "kms-provider"}])[0])
-    providers = [
-        {
-            **provider,
-            "name": provider["name"] if n == 1 else f"{provider['name']}-{n}",
-            "servers": [name],
-            "default": n == 1,
-        }
-        for n, name in enumerate(names, 1)
-    ]
-    return {"kms": [{**first, "name": n} for n in names], "providers": providers}
+    return {
+        "kms": [{**first, "name": name} for name in names],
+        "providers": [{**provider, "servers": names}],
+    }

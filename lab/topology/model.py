@@ -51,7 +51,7 @@ class VcenterModel(_Named):
 
 
 class KmsModel(_Named):
-    pass
+    tpm: TpmBackend = TpmBackend.NONE
 
 
 class ProviderModel(_Model):

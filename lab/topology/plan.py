@@ -6,7 +6,7 @@ import msgspec
 
 from lab.topology.lab_file import LabFile
 from lab.topology.model import ClusterModel
-from lab.topology.references import default_provider
+from lab.topology.references import default_provider, pairs
 from protocol.messages.agent import Firmware, NodeSpec
 from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName
 
@@ -87,13 +87,20 @@ def plan(file: LabFile) -> Topology:
 
 
 def _key_servers(file: LabFile, vcenter: NodeName) -> list[NodeSpec]:
+    peers = {name: peer for pair in pairs(file) for name, peer in (pair, pair[::-1])}
+
+    def identities(server: str) -> dict[str, dict[str, str]]:
+        peer = {peers[server]: {"role": "peer"}} if server in peers else {}
+        return {vcenter: {"role": "client"}, **peer}
+
     return [
         NodeSpec(
             node=NodeName(server.name),
             role=Role.KMS,
             site=server.site,
+            tpm=server.tpm,
             knobs=file.knobs,
-            config={"identities": {vcenter: {"role": "client"}}},
+            config={"identities": identities(server.name)},
         )
         for server in file.kms
     ]

@@ -13,6 +13,7 @@ from lab.topology.model import ClusterModel, LabFields, ProviderModel
 from services.runtime.knobs import SharedKnobs, read
 
 HOSTS_LIMIT: Final = 2000
+PAIR: Final = 2  # key servers of a provider that replicate
 VMS_LIMIT: Final = 10_000
 _OF_HOSTS: Final = re.compile(r"esxi-[0-9]+")
 
@@ -45,6 +46,12 @@ def default_provider(file: LabFields) -> str | None:
     """
     said = [provider.name for provider in file.providers if provider.default]
     return next(iter([*said, *(provider.name for provider in file.providers)]), None)
+
+
+def pairs(file: LabFields) -> list[tuple[str, str]]:
+    """Key servers that replicate (mode sync-pair): the two of a provider, each pair once."""
+    found = [sorted(set(provider.servers)) for provider in file.providers]
+    return list(dict.fromkeys((one[0], one[1]) for one in found if len(one) == PAIR))
 
 
 def _twice(file: LabFields) -> Iterator[Misfit]:
@@ -91,13 +98,24 @@ def _provider(file: LabFields, provider: ProviderModel) -> Iterator[Misfit]:
             yield Misfit(("servers", place), f"the key server {server} is named twice")
     if provider.type != "standard":
         yield Misfit(("type",), f"type {provider.type} is not available in this version")
-    elif len(provider.servers) != 1:
+    elif not 1 <= len(provider.servers) <= PAIR:
         # Keys made on one server would be missing on the others (STD-01).
         text = (
-            "a standard provider needs one server; several that replicate their keys are not "
+            "a standard provider has one server, or two that replicate their keys; more are not "
             "available in this version"
         )
         yield Misfit(("servers",), text)
+    else:
+        yield from _in_two_pairs(file, provider)
+
+
+def _in_two_pairs(file: LabFields, provider: ProviderModel) -> Iterator[Misfit]:
+    mine = tuple(sorted(set(provider.servers)))
+    for place, server in enumerate(provider.servers):
+        first = next((pair for pair in pairs(file) if server in pair), mine)
+        if len(mine) == PAIR and first != mine:
+            text = f"{server} is in a pair with another server: {' and '.join(first)} replicate"
+            yield Misfit(("servers", place), text)
 
 
 def _defaults(file: LabFields) -> Iterator[Misfit]:

@@ -7,7 +7,7 @@
    no single key (Create, Locate, lists) are judged by the role alone.
 4. ``client`` creates, gets, reads attributes, activates, locates. ``operator`` creates,
    activates, revokes, destroys, locates, reads attributes and the audit trail, and never gets
-   material.
+   material. ``peer`` replicates, keys of every scope, and does nothing else.
 5. The administrator at the server's own console is an operator of every scope.
 """
 
@@ -32,7 +32,8 @@ _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
             Operation.LOCATE,
         }
     ),
-    KmsRole.OPERATOR: frozenset(Operation) - {Operation.GET},
+    KmsRole.OPERATOR: frozenset(Operation) - {Operation.GET, Operation.REPLICATE},
+    KmsRole.PEER: frozenset({Operation.REPLICATE}),
 }
 
 
@@ -61,7 +62,7 @@ def caller_at(config: KmsConfig, node: NodeName, *, local: bool) -> Caller:
     grant = config.identities.get(node)
     if grant is None:
         return Caller(node, None, "")
-    return Caller(node, grant.role, grant.scope)
+    return Caller(node, grant.role, grant.scope, every_scope=grant.role is KmsRole.PEER)
 
 
 def refuse(caller: Caller, *operations: Operation) -> ProductError | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -42,7 +42,13 @@ SCHEMA: Final = (
 )
 
 CHANGING: Final = frozenset(
-    {Operation.CREATE, Operation.ACTIVATE, Operation.REVOKE, Operation.DESTROY}
+    {
+        Operation.CREATE,
+        Operation.ACTIVATE,
+        Operation.REVOKE,
+        Operation.DESTROY,
+        Operation.REPLICATE,
+    }
 )
 WRITTEN: Final = CHANGING | {Operation.GET}
 """Operations that are written down also when they succeed."""
@@ -56,6 +62,16 @@ ID_LIMIT: Final = 300
 _START: Final = bytes(32)
 _HEAD: Final = b"audit head"
 _encode = msgspec.msgpack.Encoder().encode
+
+
+class TrailEnd(NamedTuple):
+    """Where a trail ended at some time: number and digest of its last row."""
+
+    sequence: int
+    digest: bytes
+
+
+EMPTY: Final = TrailEnd(0, _START)
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
@@ -91,7 +107,7 @@ class Trail:
     def __init__(self, connection: sqlite3.Connection, vault: Vault, at: float) -> None:
         self._connection, self._vault = connection, vault
         self._at = float(at)
-        self._head: tuple[int, bytes] | None = None
+        self._head: TrailEnd | None = None
         self._entries: list[AuditEntry] = []
 
     def note(self, entry: AuditEntry) -> int:
@@ -104,10 +120,10 @@ class Trail:
         self._entries.append(entry)
         return self._head[0] + len(self._entries)
 
-    def write(self) -> None:
-        """Append what was noted, in order; nothing when nothing was."""
+    def write(self) -> TrailEnd | None:
+        """Append what was noted, in order; None when nothing was, else where the trail now ends."""
         if self._head is None:
-            return
+            return None
         last, digest = self._head
         rows = []
         for entry in self._entries:
@@ -129,16 +145,26 @@ class Trail:
             "UPDATE audit_head SET sequence = ?, digest = ?, tag = ?",
             (last, digest, self._vault.tag(_HEAD, _encode((last, digest)))),
         )
+        return TrailEnd(last, digest)
 
 
-def head(connection: sqlite3.Connection, vault: Vault) -> tuple[int, bytes]:
-    """Number and digest of the last row; ``CryptographicFailure`` if that was altered."""
+def head(connection: sqlite3.Connection, vault: Vault) -> TrailEnd:
+    """Where the trail ends; ``CryptographicFailure`` if that was altered."""
     found = connection.execute("SELECT sequence, digest, tag FROM audit_head").fetchone()
     if found is None:
         raise CryptographicFailure("the audit trail has no head")
     sequence, digest, tag = found
     vault.verify(_HEAD, _encode((sequence, digest)), tag, "the head of the audit trail")
-    return sequence, digest
+    return TrailEnd(sequence, digest)
+
+
+def has(connection: sqlite3.Connection, end: TrailEnd) -> bool:
+    """Whether the trail has come by ``end``; that of an empty trail it always has."""
+    if end == EMPTY:
+        return True
+    found = connection.execute("SELECT digest FROM audit WHERE sequence = ?", (end.sequence,))
+    row = found.fetchone()
+    return row is not None and row[0] == end.digest
 
 
 def check(connection: sqlite3.Connection, vault: Vault) -> dict[str, int]:

@@ -18,10 +18,14 @@ DEFAULT_SCOPE = "default"
 
 
 class KmsRole(StrEnum):
-    """``client`` uses keys (vCenter); ``operator`` governs their life and never sees material."""
+    """``client`` uses keys (vCenter); ``operator`` governs their life and never sees material.
+
+    ``peer`` is the other server of a pair: what one has, both have.
+    """
 
     CLIENT = "client"
     OPERATOR = "operator"
+    PEER = "peer"
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,6 +44,11 @@ class KmsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     identities: dict[NodeName, Grant] = {}
     local_scope: str = DEFAULT_SCOPE
 
+    @property
+    def peer(self) -> NodeName | None:
+        """The other server of the pair; None when there is none."""
+        return next((n for n, g in self.identities.items() if g.role is KmsRole.PEER), None)
+
 
 def kms_config(values: Mapping[str, Any]) -> KmsConfig:
     """Settings from a node's ``config`` map; ``InvalidArgument`` says what is wrong and where."""
@@ -49,4 +58,6 @@ def kms_config(values: Mapping[str, Any]) -> KmsConfig:
         raise InvalidArgument(f"key server: {error}") from None
     if not made.local_scope or not all(grant.scope for grant in made.identities.values()):
         raise InvalidArgument("key server: a scope has a name")
+    if sum(grant.role is KmsRole.PEER for grant in made.identities.values()) > 1:
+        raise InvalidArgument("key server: a pair has two servers, so there is one peer at most")
     return made

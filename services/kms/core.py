@@ -8,35 +8,50 @@ returned from it, errors too: raising there would undo the audit row of the refu
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar, cast
-
-import msgspec
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from protocol.errors import (
     CryptographicFailure,
     GeneralFailure,
     InvalidField,
     ProductError,
-    WrongKeyLifecycleState,
 )
 from protocol.secret import KeyMaterial
-from protocol.terms import KeyId, KmipState, ResultReason
-from services.kms import access, audit, operations, states, store
+from protocol.terms import KeyId, KmipState, NodeName
+from services.kms import access, audit, merging, operations, store
 from services.kms.access import Caller
+from services.kms.audit import TrailEnd
 from services.kms.master import Vault
+from services.kms.merging import Replica
 from services.kms.operations import Operation, Request, Response
-from services.kms.states import Transition
+from services.kms.performing import VERSIONS, perform
+from services.kms.replication import Change
 from services.kms.store import KeyRow
-from services.kms.work import FreshKey, Refusal, Work
+from services.kms.work import FreshKey, Refusal, Work, Written
 from services.runtime.ports import Clock, Database, Rng
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Response)
 
-VERSIONS: Final = ("1.4", "1.3", "1.2", "1.1", "1.0")
+
+class Done(NamedTuple, Generic[T]):
+    """What came of a transaction, and what it has written."""
+
+    value: T | ProductError
+    written: Written = Written()
+
+
+class Replicated(NamedTuple):
+    """Keys of a replication that have another material here, and where the trail now ends."""
+
+    refused: tuple[KeyId, ...]
+    end: TrailEnd
+
+
 LIST_LIMIT: Final = 1000
 OPERATION_ID_LIMIT: Final = 128
 
@@ -44,12 +59,32 @@ _ALGORITHM, _LENGTH, _USAGE = "AES", 256, 12
 _LISTS: Final = (operations.Locate, operations.QueryAudit)
 
 
-class Core:
-    """One key server; its state is the database and the vault."""
+class Witness(Protocol):
+    """Who has to know of a change before it is answered."""
 
-    def __init__(self, database: Database, vault: Vault, clock: Clock, rng: Rng) -> None:
-        self._database, self._vault = database, vault
+    def noted(self, written: Written) -> None:
+        """It is committed; called on the loop, in order of the commits."""
+        ...
+
+    async def settled(self, written: Written) -> None:
+        """Return when it may be answered."""
+        ...
+
+
+class Core:
+    """One key server; its state is the database and the vault.
+
+    ``witnesses`` may be added until the first request. ``caught_up``: set when requests may be
+    answered; until then they wait.
+    """
+
+    def __init__(
+        self, name: NodeName, database: Database, vault: Vault, clock: Clock, rng: Rng
+    ) -> None:
+        self._name, self._database, self._vault = name, database, vault
         self._clock, self._rng = clock, rng
+        self.witnesses: list[Witness] = []
+        self.caught_up = asyncio.Event()
 
     async def execute(self, caller: Caller, request: Request[R]) -> R:
         """Do one operation; raises the ``ProductError`` whose ``reason`` is the Result Reason."""
@@ -65,16 +100,47 @@ class Core:
         _check(requests)
         asked = [request.operation for request in requests]
         unnamed = [request.operation for request in requests if not request.names_an_object]
-        await self._admit(caller, *unnamed)
+        await self.admit(caller, *unnamed)
         if asked == [Operation.DISCOVER_VERSIONS]:
             return (operations.Versions(versions=VERSIONS),)  # STD-09: without the store
+        await self.caught_up.wait()
         at = self._clock.now()
         fresh = [self._fresh(caller, r, at) for r in requests if type(r) is operations.Create]
 
-        def run(connection: sqlite3.Connection) -> tuple[Response, ...] | ProductError:
+        def run(connection: sqlite3.Connection) -> Done[tuple[Response, ...]]:
             return self._run(connection, caller, requests, fresh, at)
 
         return await (self._read(run) if audit.WRITTEN.isdisjoint(asked) else self._commit(run))
+
+    async def replicate(self, caller: Caller, replicas: Sequence[Replica]) -> Replicated:
+        """Have keys as the peer has them, or above; durable on return."""
+        await self.admit(caller, Operation.REPLICATE)
+        at = self._clock.now()
+        nonces = [self._rng.token(12) for _ in replicas]
+
+        def run(connection: sqlite3.Connection) -> Done[Replicated]:
+            work = Work(connection, self._vault, caller, at)
+            taken = zip(replicas, nonces, strict=True)
+            refused = [r.row.key_id for r, nonce in taken if not merging.take(work, r, nonce)]
+            written = work.write()
+            end = written.end or audit.head(connection, self._vault)
+            return Done(Replicated(tuple(refused), end), written)
+
+        return await self._commit(run)
+
+    async def replicas(self, changes: Sequence[Change]) -> tuple[Replica, ...]:
+        """The keys of these changes, as they are now; ``CryptographicFailure`` as in ``Get``."""
+
+        def read(connection: sqlite3.Connection) -> tuple[Replica, ...]:
+            found: list[Replica] = []
+            for change in changes:
+                row = store.find(connection, self._vault, change.key_id)
+                if row is None:
+                    raise CryptographicFailure(f"the row of key {change.key_id} is gone")
+                found.append(Replica(row, store.material(self._vault, row)))
+            return tuple(found)
+
+        return await self._database.query(read)
 
     # ---- inside a transaction -------------------------------------------------------------
 
@@ -85,16 +151,15 @@ class Core:
         requests: Sequence[Request[Any]],
         fresh: list[FreshKey],
         at: float,
-    ) -> tuple[Response, ...] | ProductError:
+    ) -> Done[tuple[Response, ...]]:
         """All requests of a message, or the error of the first that fails, written down."""
         work = Work(connection, self._vault, caller, at, fresh)
         try:
-            responses = tuple([_PERFORM[type(request)](work, request) for request in requests])
+            responses = tuple([perform(work, request) for request in requests])
         except (Refusal, CryptographicFailure) as ended:
             refusal = ended if isinstance(ended, Refusal) else Refusal(ended, caller.scope)
             return self._refused(connection, caller, requests[0], refusal, at)
-        work.write()
-        return responses
+        return Done(responses, work.write())
 
     def _refused(
         self,
@@ -103,45 +168,50 @@ class Core:
         request: Request[Any],
         refusal: Refusal,
         at: float,
-    ) -> ProductError:
+    ) -> Done[Any]:
         """Nothing of the message happened: say so of each key that its first request names."""
+        work = Work(connection, self._vault, caller, at)
         if request.operation in audit.WRITTEN:
-            work = Work(connection, self._vault, caller, at)
             for key_id in _ids_of(request):
                 work.note(request.operation, key_id, refusal.scope, refusal.error.reason)
-            work.write()
-        return refusal.error
+        return Done(refusal.error, work.write())
 
     # ---- around a transaction -------------------------------------------------------------
 
-    async def _admit(self, caller: Caller, *asked: Operation) -> None:
+    async def admit(self, caller: Caller, *asked: Operation) -> None:
         """Raise the refusal of a role, after the trail has it."""
         refused = access.refuse(caller, *asked) if asked else None
         if refused is None:
             return
         at, reason = self._clock.now(), refused.reason
 
-        def note(connection: sqlite3.Connection) -> None:
+        def note(connection: sqlite3.Connection) -> Done[Any]:
             work = Work(connection, self._vault, caller, at)
             work.note(asked[0], "", caller.scope, reason)
-            work.write()
+            return Done(refused, work.write())
 
         await self._commit(note)
-        raise refused
 
-    async def _commit(self, fn: Callable[[sqlite3.Connection], T | ProductError]) -> T:
+    async def _commit(self, fn: Callable[[sqlite3.Connection], Done[T]]) -> T:
+        """Write, and answer when all who have to know of it do."""
         try:
-            outcome = await self._database.transact(fn)
+            done = await self._database.transact(fn, self._noted)
+            for witness in self.witnesses:
+                await witness.settled(done.written)
         except OSError as error:
             raise _refused_storage(error) from error
-        return _reply(outcome)
+        return _reply(done.value)
 
-    async def _read(self, fn: Callable[[sqlite3.Connection], T | ProductError]) -> T:
+    def _noted(self, done: Done[Any]) -> None:
+        for witness in self.witnesses:
+            witness.noted(done.written)
+
+    async def _read(self, fn: Callable[[sqlite3.Connection], Done[T]]) -> T:
         try:
-            outcome = await self._database.query(fn)
+            done = await self._database.query(fn)
         except OSError as error:
             raise _refused_storage(error) from error
-        return _reply(outcome)
+        return _reply(done.value)
 
     def _fresh(self, caller: Caller, request: operations.Create, at: float) -> FreshKey:
         """A new key, drawn before the transaction; thrown away when the request is a repeat."""
@@ -152,6 +222,7 @@ class Core:
             key_id=key_id,
             scope=caller.scope,
             operation_id=request.operation_id,
+            origin=self._name,
             algorithm=_ALGORITHM,
             length=_LENGTH,
             usage_mask=_USAGE,
@@ -166,136 +237,6 @@ class Core:
             changed=0,
         )
         return FreshKey(row, secret)
-
-
-# ---- the operations -----------------------------------------------------------------------
-
-
-def _create(work: Work, request: operations.Create) -> operations.Created:
-    fresh = next(work.fresh)
-    row = work.find_created(fresh.row.scope, fresh.row.operation_id)
-    work.repeated = row is not None
-    if row is None:
-        row = fresh.row
-        work.insert(fresh, Operation.CREATE)
-    work.placeholder = row.key_id
-    return operations.Created(unique_identifier=row.key_id, state=row.state)
-
-
-def _get(work: Work, request: operations.Get) -> operations.Got:
-    """Material leaves only after the commit of the rows that say so."""
-    ids = request.unique_identifiers
-    asked = (work.placeholder,) if ids is None else ids
-    return operations.Got(keys=tuple([_got(work, key_id) for key_id in asked]))
-
-
-def _got(work: Work, key_id: KeyId) -> operations.GotKey:
-    row = work.find(key_id)
-    if row is None or not work.caller.sees(row.scope):
-        work.note(Operation.GET, key_id, work.caller.scope, access.absent(work.caller).reason)
-        return operations.GotKey(unique_identifier=key_id)
-    material = work.material(row)
-    gone = ResultReason.ITEM_NOT_FOUND if material is None else None
-    work.note(Operation.GET, key_id, row.scope, gone)
-    return operations.GotKey(unique_identifier=key_id, state=row.state, material=material)
-
-
-def _activate(work: Work, request: operations.Activate) -> operations.StateChanged:
-    return _move(work, request, Transition.ACTIVATE)
-
-
-def _revoke(work: Work, request: operations.Revoke) -> operations.StateChanged:
-    return _move(work, request, states.revocation(request.reason))
-
-
-def _destroy(work: Work, request: operations.Destroy) -> operations.StateChanged:
-    return _move(work, request, Transition.DESTROY)
-
-
-def _move(
-    work: Work, request: operations.ObjectRequest[Any], transition: Transition
-) -> operations.StateChanged:
-    key_id = work.placeholder if request.unique_identifier is None else request.unique_identifier
-    row = work.find(key_id)
-    if row is None:
-        raise Refusal(access.absent(work.caller), work.caller.scope)
-    if not (request.unique_identifier is None and work.repeated):
-        moved = _judged(work.caller, request.operation, transition, row, work.at)
-        if isinstance(moved, ProductError):
-            seen = work.caller.sees(row.scope)
-            raise Refusal(moved, row.scope if seen else work.caller.scope)
-        work.update(moved, request.operation)
-        row = moved
-    return operations.StateChanged(unique_identifier=key_id, state=row.state)
-
-
-def _judged(
-    caller: Caller, operation: Operation, transition: Transition, row: KeyRow, at: float
-) -> KeyRow | ProductError:
-    """The row after ``transition``, the same row for no change, or why not."""
-    refused = access.refuse_key(caller, operation, row.scope)
-    if refused is not None:
-        return refused
-    state = states.after(row.state, transition)
-    if state is None:
-        return WrongKeyLifecycleState(f"{operation} of a key that is {row.state}")
-    if state is row.state:
-        return row
-    changes: dict[str, Any] = {"state": state, "last_change_date": at}
-    match transition:
-        case Transition.ACTIVATE:
-            changes["activation_date"] = at
-        case Transition.DEACTIVATE:
-            changes["deactivation_date"] = at
-        case Transition.COMPROMISE:
-            changes["compromise_date"] = at
-        case Transition.DESTROY:
-            changes |= {"destroy_date": at, "wrapped": None}
-    return msgspec.structs.replace(row, **changes)
-
-
-def _attributes(work: Work, request: operations.GetAttributes) -> operations.AttributeList:
-    rows = [work.find(key_id) for key_id in request.unique_identifiers]
-    seen = [row for row in rows if row is not None and work.caller.sees(row.scope)]
-    return operations.AttributeList(objects=tuple([store.attributes(row) for row in seen]))
-
-
-def _locate(work: Work, request: operations.Locate) -> operations.Located:
-    """``ItemNotFound`` when ``after`` is no key that this caller sees."""
-    scope = None if work.caller.every_scope else work.caller.scope
-    start: int | None = 0
-    if request.after:
-        start = store.ordinal(work.connection, request.after, scope)
-    if start is None:
-        raise Refusal(access.absent(work.caller), work.caller.scope)
-    most = request.maximum_items
-    found, total = store.locate(work.connection, scope, request.state, start, most)
-    return operations.Located(unique_identifiers=found, total=total)
-
-
-def _trail(work: Work, request: operations.QueryAudit) -> operations.AuditRecords:
-    """Rows of the caller's scope; of all scopes at the server's own console."""
-    scope = None if work.caller.every_scope else work.caller.scope
-    rows = audit.read(work.connection, request.after, request.maximum_items, scope)
-    return operations.AuditRecords(records=rows)
-
-
-def _versions(work: Work, request: operations.DiscoverVersions) -> operations.Versions:
-    return operations.Versions(versions=VERSIONS)
-
-
-_PERFORM: Final[dict[type[Request[Any]], Callable[[Work, Any], Response]]] = {
-    operations.Create: _create,
-    operations.Get: _get,
-    operations.GetAttributes: _attributes,
-    operations.Activate: _activate,
-    operations.Revoke: _revoke,
-    operations.Destroy: _destroy,
-    operations.Locate: _locate,
-    operations.DiscoverVersions: _versions,
-    operations.QueryAudit: _trail,
-}
-"""What does each request; a request that is not here is no operation of a key server."""
 
 
 def _ids_of(request: Request[Any]) -> tuple[str, ...]:

@@ -1,9 +1,30 @@
-"""The knobs of a key server: it has none yet, for KMIP leaves nothing open that it does."""
+"""The knobs of a key server."""
 
 from __future__ import annotations
 
-from services.runtime.knobs import Knobs
+from typing import Annotated, Protocol
+
+from services.runtime.knobs import LONGEST_S, SECONDS, SharedKnobs, knob
+from services.runtime.service import Node
 
 
-class KmsKnobs(Knobs, frozen=True, kw_only=True):
+class KmsKnobs(SharedKnobs, frozen=True, kw_only=True):
     """What is open about a key server."""
+
+    pair_retry_s: Annotated[
+        float,
+        knob(
+            "A key server tries that often to reach the other of its pair, when it is down.",
+            unit=SECONDS,
+            least=0.1,
+            most=LONGEST_S,
+            rule="STD-01",
+        ),
+    ] = 5.0
+
+
+class KmsNode(Node, Protocol):
+    """The node that drives a key server."""
+
+    @property
+    def knobs(self) -> KmsKnobs: ...

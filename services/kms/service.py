@@ -10,20 +10,24 @@ from typing import ClassVar
 
 from protocol.errors import CryptographicFailure
 from protocol.terms import Role
+from services.kms import replication
 from services.kms.config import KmsConfig
 from services.kms.core import Core
 from services.kms.doors.bus import BusDoor
+from services.kms.doors.pair import Pair, PairDoor
+from services.kms.knobs import KmsNode
 from services.kms.store import open_store
-from services.runtime.ports import Ports
-from services.runtime.service import Halted, Node
+from services.runtime.ports import Database, Ports
+from services.runtime.service import Halted
 
 
-class KmsService(BusDoor):
+class KmsService(BusDoor, PairDoor):
     """A key server (``NodeSpec.config`` as ``KmsConfig``)."""
 
     role: ClassVar[Role] = Role.KMS
+    node: KmsNode
 
-    def __init__(self, node: Node, ports: Ports, config: KmsConfig) -> None:
+    def __init__(self, node: KmsNode, ports: Ports, config: KmsConfig) -> None:
         super().__init__(node, ports)
         self.config = config
 
@@ -33,4 +37,16 @@ class KmsService(BusDoor):
             database, vault = await open_store(self.disk, self.rng)
         except CryptographicFailure as error:
             raise Halted(f"Key server {self.node.name} does not serve: {error}") from None
-        self.core = Core(database, vault, self.clock, self.rng)
+        self.core = Core(self.node.name, database, vault, self.clock, self.rng)
+        await self._pair_up(database)
+
+    async def _pair_up(self, database: Database) -> None:
+        peer = self.config.peer
+        if peer is None:
+            await database.transact(lambda connection: replication.begin(connection, None))
+            self.pair = None
+            self.core.caught_up.set()
+            return
+        self.pair = Pair(self.node, self.bus, self.clock, database, self.core, peer)
+        self.core.witnesses.append(self.pair)
+        await self.pair.start()

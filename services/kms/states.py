@@ -11,6 +11,8 @@
 6. Everything else is refused, so a late repeat cannot lead back: no step goes down in the order
    Pre-Active, Active, Deactivated, Compromised, Destroyed, Destroyed Compromised.
 7. Get works while there is material: in the first four. Attributes are told in all six.
+8. Two servers that changed one key apart from each other agree on the least state that is not
+   below either (``joined``): of Compromised and Destroyed that is Destroyed Compromised.
 
 KMIP's own reason for 5 and 6 in versions below 2.0 is Permission Denied; a TTLV door has to
 translate. Here a refused step is ``WrongKeyLifecycleState``.
@@ -66,6 +68,16 @@ _WITH_MATERIAL: Final = frozenset({_PRE, _ACTIVE, _OFF, _COMP})
 def after(state: KmipState, transition: Transition) -> KmipState | None:
     """The state after ``transition``, equal to ``state`` for no change, None when it is refused."""
     return _TABLE[transition].get(state)
+
+
+_ORDER: Final = (_PRE, _ACTIVE, _OFF, _COMP, _GONE, _GONE_COMP)
+
+
+def joined(one: KmipState, other: KmipState) -> KmipState:
+    """The least state that is not below either of two (rule 8)."""
+    if {one, other} == {_COMP, _GONE}:
+        return _GONE_COMP
+    return max(one, other, key=_ORDER.index)
 
 
 def has_material(state: KmipState) -> bool:

@@ -20,8 +20,8 @@ import msgspec
 
 from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
-from protocol.terms import KeyId, KmipState
-from services.kms import audit
+from protocol.terms import KeyId, KmipState, NodeName
+from services.kms import audit, replication
 from services.kms.master import Vault, make_master, read_master
 from services.kms.operations import Attributes
 from services.runtime.ports import Database, Disk, Rng
@@ -35,6 +35,7 @@ SCHEMA: Final = (
         key_id TEXT NOT NULL UNIQUE,
         scope TEXT NOT NULL,
         operation_id TEXT NOT NULL,
+        origin TEXT NOT NULL,
         algorithm TEXT NOT NULL,
         length INTEGER NOT NULL,
         usage_mask INTEGER NOT NULL,
@@ -48,31 +49,38 @@ SCHEMA: Final = (
         wrapped BLOB,
         changed INTEGER NOT NULL,
         tag BLOB NOT NULL,
-        UNIQUE (scope, operation_id)
+        UNIQUE (scope, operation_id, origin)
     ) STRICT""",
     "CREATE INDEX IF NOT EXISTS keys_by_state ON keys (scope, state, ordinal)",
     *audit.SCHEMA,
+    *replication.SCHEMA,
 )
 
 _KIND: Final = b"key"
 _COLUMNS: Final = (
-    "key_id, scope, operation_id, algorithm, length, usage_mask, state, initial_date, "
+    "key_id, scope, operation_id, origin, algorithm, length, usage_mask, state, initial_date, "
     "activation_date, deactivation_date, compromise_date, destroy_date, last_change_date, "
     "wrapped, changed"
 )
 _SELECT: Final = f"SELECT {_COLUMNS}, tag FROM keys "  # noqa: S608 - constants only
 _FIND: Final = _SELECT + "WHERE key_id = ?"
-_FIND_CREATED: Final = _SELECT + "WHERE scope = ? AND operation_id = ?"
-_INSERT: Final = f"INSERT INTO keys ({_COLUMNS}, tag) VALUES ({', '.join('?' * 16)})"  # noqa: S608
+_FIND_CREATED: Final = (
+    _SELECT + "WHERE scope = ? AND operation_id = ? ORDER BY initial_date, origin LIMIT 1"
+)
+_INSERT: Final = f"INSERT INTO keys ({_COLUMNS}, tag) VALUES ({', '.join('?' * 17)})"  # noqa: S608
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class KeyRow(msgspec.Struct, frozen=True, array_like=True):
-    """One key as stored, fields in the order of the columns; ``wrapped`` None once destroyed."""
+    """One key as stored, fields in the order of the columns; ``wrapped`` None once destroyed.
+
+    ``origin`` is the server that made it.
+    """
 
     key_id: KeyId
     scope: str
     operation_id: str
+    origin: NodeName
     algorithm: str
     length: int
     usage_mask: int
@@ -129,7 +137,10 @@ def find(connection: sqlite3.Connection, vault: Vault, key_id: KeyId) -> KeyRow 
 def find_created(
     connection: sqlite3.Connection, vault: Vault, scope: str, operation_id: str
 ) -> KeyRow | None:
-    """The key that this operation has made, if it has."""
+    """The key that this operation has made, if it has.
+
+    Each server of a pair may have made one while they were apart: both then mean the older one.
+    """
     found = connection.execute(_FIND_CREATED, (scope, operation_id)).fetchone()
     return None if found is None else _verified(vault, found)
 

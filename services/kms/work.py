@@ -15,11 +15,12 @@ import msgspec
 from protocol.errors import ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, ResultReason
-from services.kms import store
+from services.kms import replication, store
 from services.kms.access import Caller
-from services.kms.audit import AuditEntry, Trail
+from services.kms.audit import AuditEntry, Trail, TrailEnd
 from services.kms.master import Vault
 from services.kms.operations import Operation
+from services.kms.replication import Change
 from services.kms.store import KeyRow
 
 
@@ -36,6 +37,17 @@ class FreshKey(NamedTuple):
 
     row: KeyRow
     secret: KeyMaterial
+
+
+class Written(NamedTuple):
+    """What a message has written: who must know of it before it is answered can tell by this.
+
+    ``end`` of the trail, None when nothing was written. ``changes`` are what the other server of
+    the pair has to learn, none when it is marked as down or there is none.
+    """
+
+    end: TrailEnd | None = None
+    changes: tuple[Change, ...] = ()
 
 
 class Work:
@@ -63,6 +75,8 @@ class Work:
         self._rows: dict[KeyId, KeyRow] = {}
         self._changed: dict[KeyId, int] = {}
         self._fresh: dict[KeyId, FreshKey] = {}
+        self._new: set[KeyId] = set()
+        self._waiting: dict[KeyId, None] = {}
 
     def find(self, key_id: KeyId) -> KeyRow | None:
         """The key as this message has left it; ``CryptographicFailure`` for an altered row."""
@@ -85,12 +99,25 @@ class Work:
     def insert(self, fresh: FreshKey, operation: Operation) -> None:
         """Draft a new key that ``operation`` has made, and note it."""
         self._fresh[fresh.row.key_id] = fresh
+        self._new.add(fresh.row.key_id)
         self.update(fresh.row, operation)
 
     def update(self, row: KeyRow, operation: Operation) -> None:
-        """Draft what ``operation`` has made of the key, and note it."""
+        """Draft what ``operation`` has made of the key, and note it; the peer has to learn it."""
+        self.take(row, operation)
+        self._waiting[row.key_id] = None
+
+    def take(self, row: KeyRow, operation: Operation, *, new: bool = False) -> None:
+        """Draft a row as the peer has it, and note it; ``new``: there is none here yet."""
+        if new:
+            self._new.add(row.key_id)
         self._rows[row.key_id] = row
         self._changed[row.key_id] = self.note(operation, row.key_id, row.scope)
+
+    def tell(self, row: KeyRow) -> None:
+        """The peer has to learn how this key is here."""
+        self._changed.setdefault(row.key_id, row.changed)
+        self._waiting[row.key_id] = None
 
     def note(
         self, operation: Operation, key_id: str, scope: str, reason: ResultReason | None = None
@@ -98,10 +125,14 @@ class Work:
         """Draft an entry of the trail (``reason`` None: it succeeded) and return its number."""
         return self._trail.note(AuditEntry(self.caller.who, scope, operation, key_id, reason))
 
-    def write(self) -> None:
+    def write(self) -> Written:
         """Write all drafts; the transaction's commit makes them durable."""
         for key_id, row in self._rows.items():
-            put = store.insert if key_id in self._fresh else store.update
+            put = store.insert if key_id in self._new else store.update
             changed = self._changed[key_id]
             put(self.connection, self.vault, msgspec.structs.replace(row, changed=changed))
-        self._trail.write()
+        end = self._trail.write()
+        changes = tuple(Change(key_id, self._changed[key_id]) for key_id in self._waiting)
+        if not changes or not replication.put(self.connection, changes):
+            return Written(end)
+        return Written(end, () if replication.is_down(self.connection) else changes)

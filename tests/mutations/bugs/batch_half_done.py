@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.kms import core
+from services.kms import performing
 from services.kms.work import Refusal
 from tests.mutations.bugs.planting import plant
 
@@ -20,4 +20,4 @@ def _halfway(original: Any) -> Any:
     return move
 
 
-plant(core, "_move", _halfway)
+plant(performing, "_move", _halfway)

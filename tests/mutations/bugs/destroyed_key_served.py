@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from protocol.terms import KmipState
-from services.kms import core, store
+from services.kms import performing, store
 from tests.mutations.bugs.planting import plant
 
 _DEAD = (KmipState.DESTROYED, KmipState.DESTROYED_COMPROMISED)
@@ -33,5 +33,5 @@ def _found(original: Any) -> Any:
     return find
 
 
-plant(core, "_judged", _undead)
+plant(performing, "_judged", _undead)
 plant(store, "find", _found)

@@ -19,4 +19,4 @@ def _discreet(original: Any) -> Any:
     return admit
 
 
-plant(Core, "_admit", _discreet)
+plant(Core, "admit", _discreet)

@@ -1,0 +1,389 @@
+"""The door between the two servers of a pair: mode ``sync-pair``.
+
+A change is answered when both servers have it durably, or when the peer is marked as down,
+durably. What the peer does not have waits for it (``replication``), and is told when it answers
+again; both then agree, whatever each did meanwhile (``merging``).
+
+A server that begins hears its peer first, for at most as long as a call may last, and only then
+answers: so a key that was made while it was away is not missing on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final
+
+from protocol.errors import NotAvailable, ProductError
+from protocol.messages import kms as m
+from protocol.messages.base import Sealed
+from protocol.messages.pages import KEY_BYTES, first_page
+from protocol.terms import KeyId, NodeName
+from services.kms import audit, merging, replication
+from services.kms.access import caller_at
+from services.kms.audit import TrailEnd
+from services.kms.config import KmsConfig
+from services.kms.core import Core
+from services.kms.knobs import KmsNode
+from services.kms.operations import Operation
+from services.kms.replication import Change, PeerView
+from services.kms.store import KeyRow
+from services.kms.work import Written
+from services.runtime.ports import Bus, Clock, Database
+from services.runtime.service import Peer, Service, serves
+
+KEYS_AT_ONCE: Final = 256  # keys in one message at most; their weight bounds it too
+
+
+class Pair:
+    """What this server tells its peer; a ``Witness`` of the core.
+
+    ``start`` begins, once the core may be asked. The peer is marked as down when it has not
+    answered for half of the time that a call may last: whoever waits for this server can wait
+    that long.
+    """
+
+    def __init__(
+        self, node: KmsNode, bus: Bus, clock: Clock, database: Database, core: Core, peer: NodeName
+    ) -> None:
+        self._node, self._bus, self._clock = node, bus, clock
+        self._database, self._core, self._peer = database, core, peer
+        self._within_s = node.knobs.request_timeout_s
+        self._patience_s = clock.limit(self._within_s) / 2
+        self._wake = asyncio.Event()
+        self._promised: dict[KeyId, dict[int, asyncio.Future[None]]] = {}
+        self._met = self._lost = self._down = self._watching = False
+        self._asked_at: float | None = None
+        self._contacts = 0
+        self._failed = False
+        self._over = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin to tell the peer, now and for the rest of this life."""
+
+        def begin(connection: sqlite3.Connection) -> bool:
+            replication.begin(connection, self._peer)
+            return replication.is_down(connection)
+
+        self._down = await self._database.transact(begin)
+        self._node.background("pair", self._run())
+        self._node.background("pair.begin", self._serve_at_last())
+
+    async def view(self) -> PeerView:
+        """How the peer stands."""
+        return await self._database.query(replication.view)
+
+    # ---- a witness of the core --------------------------------------------------------------
+
+    def noted(self, written: Written) -> None:
+        """See ``Witness``."""
+        for key_id, changed in written.changes:
+            self._promised.setdefault(key_id, {})[changed] = asyncio.Future()
+        if written.changes:
+            self._wake.set()
+
+    async def settled(self, written: Written) -> None:
+        """See ``Witness``."""
+        for key_id, changed in written.changes:
+            promise = self._promised.get(key_id, {}).get(changed)
+            if promise is not None:
+                await promise
+
+    def _settle(self, changes: Sequence[Change]) -> None:
+        """The peer has these changes, and so every earlier one of the same keys."""
+        for key_id, told in changes:
+            promises = self._promised.get(key_id, {})
+            for changed in [changed for changed in promises if changed <= told]:
+                _keep(promises.pop(changed))
+            if not promises:
+                self._promised.pop(key_id, None)
+
+    def _settle_all(self, error: OSError | None = None) -> None:
+        promised, self._promised = self._promised, {}
+        for promises in promised.values():
+            for promise in promises.values():
+                _keep(promise, error)
+
+    # ---- telling the peer -------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            waiting = await self._database.query(
+                lambda connection: replication.first(connection, KEYS_AT_ONCE + 1)
+            )
+            if self._met and waiting:
+                await self._contact(partial(self._push, waiting))
+            elif self._down or not self._met:
+                await self._contact(self._meet)
+            elif not self._wake.is_set():  # nothing came since, so the peer has it all
+                self._settle_all()
+                await self._wake.wait()
+
+    async def _contact(self, contact: Callable[[], Awaitable[None]]) -> None:
+        """Reach the peer once; when that fails, wait for a while.
+
+        It is over at once when the peer is met from its side: it has begun anew, and does not
+        answer what its earlier life was asked.
+        """
+        self._asked_at = self._clock.monotonic()
+        self._contacts += 1
+        self._over.clear()
+        self._failed = False
+        if not self._watching:
+            self._watching = True
+            self._node.background("pair.patience", self._watch())
+        self._node.background("pair.contact", self._reach(self._contacts, contact))
+        await self._over.wait()
+        self._asked_at = None
+        if self._failed:
+            self._wake.clear()
+            self._node.background("pair.retry", self._ring_later(self._node.knobs.pair_retry_s))
+            await self._wake.wait()
+
+    async def _reach(self, number: int, contact: Callable[[], Awaitable[None]]) -> None:
+        error: ProductError | OSError | None = None
+        try:
+            await contact()
+        except (ProductError, OSError) as failure:
+            error = failure
+        if number != self._contacts or self._over.is_set():
+            return  # the peer was met meanwhile
+        if isinstance(error, ProductError):
+            await self._mark(str(error))
+        elif error is not None:
+            self._settle_all(error)
+        self._failed = error is not None
+        self._over.set()
+
+    async def _watch(self) -> None:
+        """Mark the peer when a contact has lasted too long, which itself goes on."""
+        while self._asked_at is not None:
+            left = self._asked_at + self._patience_s - self._clock.monotonic()
+            if left <= 0:
+                await self._mark("it has not answered in time")
+                break
+            await self._clock.sleep(left)
+        self._watching = False
+
+    async def _ring_later(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self._wake.set()
+
+    async def _serve_at_last(self) -> None:
+        """A peer that is silent keeps nobody waiting for longer than a call may last."""
+        await self._clock.sleep(self._clock.limit(self._within_s))
+        self._core.caught_up.set()
+
+    async def _mark(self, why: str) -> None:
+        """Durably; then what waits may be answered."""
+        at = self._clock.now()
+        try:
+            newly = await self._database.transact(
+                lambda connection: replication.mark_down(connection, at, why)
+            )
+        except OSError as error:
+            self._settle_all(error)
+            return
+        self._down = True
+        if not self._met:
+            self._core.caught_up.set()
+        if newly:
+            self._say(in_step=False, why=why)
+        self._settle_all()
+
+    def _unmarked(self, was_down: bool) -> None:
+        if was_down:
+            self._down = False
+            self._say(in_step=True, why="")
+
+    def _say(self, *, in_step: bool, why: str) -> None:
+        level = "info" if in_step else "warning"
+        self._node.record("kms.pair", level=level, peer=self._peer, in_step=in_step, why=why)
+
+    async def _push(self, waiting: tuple[Change, ...]) -> None:
+        """Tell the peer of the oldest changes, as many as one message holds."""
+        replicas = await self._core.replicas(waiting[:KEYS_AT_ONCE])
+        page = first_page(
+            (_replica(r.row, None if r.secret is None else 0) for r in replicas), extra=KEY_BYTES
+        )
+        sent = replicas[: len(page)]
+        secrets = [r.secret for r in sent if r.secret is not None]
+        message = m.ReplicateKeys(
+            keys=_indexed(sent), material=Sealed.of(*secrets), last=len(sent) == len(waiting)
+        )
+        reply = await self._bus.request(self._peer, message, within_s=self._within_s)
+        told, end = waiting[: len(sent)], TrailEnd(reply.sequence, reply.digest)
+        was_down = await self._database.transact(
+            lambda connection: replication.confirm(connection, told, end)
+        )
+        for key_id in reply.refused:
+            self._node.record("kms.replica_refused", level="error", key_id=key_id, peer=self._peer)
+        self._settle(told)
+        self._unmarked(was_down)
+
+    # ---- where each of the two stands -------------------------------------------------------
+
+    async def _meet(self) -> None:
+        """Tell the peer that this server is there, and learn what waits for it."""
+        view = await self.view()
+        reply = await self._bus.request(
+            self._peer,
+            m.JoinPair(
+                sequence=view.seen.sequence,
+                digest=view.seen.digest,
+                waiting=view.waiting,
+                everything=self._lost,
+            ),
+            within_s=self._within_s,
+        )
+
+        def heard(connection: sqlite3.Connection) -> tuple[bool, bool]:
+            if reply.everything:
+                replication.tell_everything(connection)
+            seen = TrailEnd(reply.sequence, reply.digest)
+            return audit.has(connection, seen), replication.clear(connection)
+
+        intact, was_down = await self._database.transact(heard)
+        self._unmarked(was_down)
+        if not intact:
+            # What the peer saw of this trail is not in it: an older state was put back.
+            self._node.record("kms.behind_peer", level="warning", peer=self._peer)
+        self._lost, self._met = not intact, intact
+        if intact and not reply.waiting:
+            self._core.caught_up.set()
+
+    async def met(self, message: m.JoinPair) -> m.PairJoined:
+        """The peer is there: the other side of ``_meet``."""
+
+        def heard(connection: sqlite3.Connection) -> tuple[bool, bool, PeerView]:
+            if message.everything:
+                replication.tell_everything(connection)
+            was_down = replication.clear(connection)
+            seen = TrailEnd(message.sequence, message.digest)
+            return audit.has(connection, seen), was_down, replication.view(connection)
+
+        intact, was_down, view = await self._database.transact(heard)
+        self._unmarked(was_down)
+        self._met, self._lost = True, False
+        self._wake.set()
+        self._over.set()
+        if intact and not message.waiting:
+            self._core.caught_up.set()
+        return m.PairJoined(
+            sequence=view.seen.sequence,
+            digest=view.seen.digest,
+            waiting=view.waiting,
+            everything=not intact,
+        )
+
+
+class PairDoor(Service):
+    """Handlers of what the peer sends. Who inherits from it sets up the fields."""
+
+    config: KmsConfig
+    core: Core
+    pair: Pair | None
+
+    @serves(m.ReplicateKeys)
+    async def replicate_keys(self, message: m.ReplicateKeys, peer: Peer) -> m.KeysReplicated:
+        """Keys as the peer has them."""
+        caller = caller_at(self.config, peer.node, local=peer.local)
+        keys = message.material.keys
+        replicas = [
+            merging.Replica(_row(key), None if key.index is None else keys[key.index])
+            for key in message.keys
+        ]
+        done = await self.core.replicate(caller, replicas)
+        if message.last:
+            self.core.caught_up.set()
+        for key_id in done.refused:
+            self.node.record("kms.replica_refused", level="error", key_id=key_id, peer=peer.node)
+        return m.KeysReplicated(
+            refused=done.refused, sequence=done.end.sequence, digest=done.end.digest
+        )
+
+    @serves(m.JoinPair)
+    async def join_pair(self, message: m.JoinPair, peer: Peer) -> m.PairJoined:
+        """The peer begins, or is back."""
+        caller = caller_at(self.config, peer.node, local=peer.local)
+        await self.core.admit(caller, Operation.REPLICATE)
+        if self.pair is None:
+            raise NotAvailable(f"{self.node.name} is in no pair")
+        return await self.pair.met(message)
+
+    @serves(m.QueryPair)
+    async def query_pair(self, message: m.QueryPair, peer: Peer) -> m.PairStatus:
+        """How the peer stands."""
+        caller = caller_at(self.config, peer.node, local=peer.local)
+        await self.core.admit(caller, Operation.QUERY_AUDIT)
+        if self.pair is None or self.config.peer is None:
+            return m.PairStatus()
+        view = await self.pair.view()
+        return m.PairStatus(
+            peer=self.config.peer,
+            down_since=view.down_since,
+            why=view.why,
+            waiting=view.waiting,
+        )
+
+
+def _keep(promise: asyncio.Future[None], error: OSError | None = None) -> None:
+    if not promise.done():
+        if error is None:
+            promise.set_result(None)
+        else:
+            promise.set_exception(error)
+
+
+def _indexed(replicas: Sequence[merging.Replica]) -> tuple[m.Replica, ...]:
+    """The keys of a message, each with the place of its material in the sealed field."""
+    made: list[m.Replica] = []
+    place = 0
+    for row, secret in replicas:
+        made.append(_replica(row, None if secret is None else place))
+        place += secret is not None
+    return tuple(made)
+
+
+def _replica(row: KeyRow, index: int | None) -> m.Replica:
+    return m.Replica(
+        key_id=row.key_id,
+        scope=row.scope,
+        operation_id=row.operation_id,
+        origin=row.origin,
+        algorithm=row.algorithm,
+        length=row.length,
+        usage_mask=row.usage_mask,
+        state=row.state,
+        initial_date=row.initial_date,
+        activation_date=row.activation_date,
+        deactivation_date=row.deactivation_date,
+        compromise_date=row.compromise_date,
+        destroy_date=row.destroy_date,
+        last_change_date=row.last_change_date,
+        index=index,
+    )
+
+
+def _row(key: m.Replica) -> KeyRow:
+    return KeyRow(
+        key_id=key.key_id,
+        scope=key.scope,
+        operation_id=key.operation_id,
+        origin=key.origin,
+        algorithm=key.algorithm,
+        length=key.length,
+        usage_mask=key.usage_mask,
+        state=key.state,
+        initial_date=key.initial_date,
+        activation_date=key.activation_date,
+        deactivation_date=key.deactivation_date,
+        compromise_date=key.compromise_date,
+        destroy_date=key.destroy_date,
+        last_change_date=key.last_change_date,
+        wrapped=None,
+        changed=0,
+    )

@@ -1,0 +1,190 @@
+"""Two real key servers of a pair and a client, in the simulated world; faults, and ways to look."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, ClassVar, TypeVar
+
+from protocol.errors import ProductError
+from protocol.messages.agent import (
+    AddNode,
+    CutRule,
+    NodeRecord,
+    NodeSpec,
+    PowerOff,
+    PowerOn,
+    TpmBackend,
+)
+from protocol.messages.base import Reply, Request
+from protocol.messages.kms import CreateKey, GetKeys, KeyAttributes, KeyValue, Locate, QueryPair
+from protocol.messages.kms import GetAttributes as GetAttributesMessage
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId, NodeName, Role
+from services.kms.config import kms_config
+from services.kms.service import KmsService
+from services.knobs import knobs_of
+from services.runtime.agent import Agent
+from services.runtime.links.desired import DesiredRules
+from services.runtime.node import Recipe
+from services.runtime.service import Service
+from services.runtime.sim.bus import SimBroker
+from services.runtime.sim.loop import SimLoop
+from services.runtime.sim.world import SimWorld
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Reply)
+
+A, B, CLIENT = NodeName("kms-1"), NodeName("kms-2"), NodeName("vcenter")
+PAIR = (A, B)
+
+
+class Client(Service):
+    """Serves nothing; the test asks in its name."""
+
+    role: ClassVar[Role] = Role.VCENTER
+
+
+class PairRig:
+    """Close it. ``material``: what a client was answered of each key, for ever."""
+
+    def __init__(self, seed: int = 1, tpm: TpmBackend = TpmBackend.NONE, **knobs: Any) -> None:
+        self.loop = SimLoop(seed)
+        self.broker = SimBroker(self.loop, seed)
+        self.world = SimWorld(self.loop, self.broker, seed)
+        self.records: list[NodeRecord] = []
+        self.rules = DesiredRules()
+        self.material: dict[KeyId, KeyMaterial] = {}
+        self.agent = Agent(self.world, self._catalog, self.records.append)
+        self._knobs, self._tpm = knobs, tpm
+        self.run(self.agent.add_node(AddNode(spec=NodeSpec(node=CLIENT, role=Role.VCENTER))))
+        for server, peer in ((A, B), (B, A)):
+            self.run(self.agent.add_node(AddNode(spec=self.spec(server, peer))))
+        for node in (CLIENT, *PAIR):
+            self.power_on(node)
+        self.sleep(1)  # the two meet
+
+    def spec(self, server: NodeName, peer: NodeName | None) -> NodeSpec:
+        identities: dict[str, Any] = {CLIENT: {"role": "client"}}
+        if peer is not None:
+            identities[peer] = {"role": "peer"}
+        return NodeSpec(
+            node=server,
+            role=Role.KMS,
+            tpm=self._tpm,
+            knobs=self._knobs,
+            config={"identities": identities},
+        )
+
+    def _catalog(self, spec: NodeSpec) -> Recipe:
+        def make(node: Any, ports: Any) -> Service:
+            if spec.role is Role.VCENTER:
+                return Client(node, ports)
+            return KmsService(node, ports, kms_config(spec.config))
+
+        return Recipe(knobs_of(spec.role, spec.knobs), make)
+
+    def close(self) -> None:
+        for store in self.world.stores.values():
+            store.close()
+        self.loop.close()
+
+    # ---- running and faults -----------------------------------------------------------------
+
+    def run(self, work: Coroutine[Any, Any, T], seconds: float = 20_000) -> T:
+        return self.loop.run(work, seconds=seconds)
+
+    def sleep(self, seconds: float) -> None:
+        self.run(self.world.sleep(seconds), seconds + 10)
+
+    def power_on(self, node: NodeName, **options: str) -> str:
+        """The screen of a node that has halted, else nothing."""
+        powered = self.run(self.agent.power_on(PowerOn(node=node, options=options)))
+        return powered.status.screen
+
+    def power_off(self, node: NodeName, way: str = "crash") -> None:
+        self.run(self.agent.power_off(PowerOff(node=node, way=way)))
+
+    def cut(self, *pairs: tuple[NodeName, NodeName]) -> None:
+        """Cut these links, both ways; the only ones that are cut then."""
+        self.world.rules.apply(self.rules.drop("cut"))
+        rules = [
+            CutRule(id="cut", src=src, dst=dst) for a, b in pairs for src, dst in ((a, b), (b, a))
+        ]
+        self.world.rules.apply(self.rules.put(rules))
+
+    def heal(self) -> None:
+        self.world.rules.apply(self.rules.drop("cut"))
+
+    # ---- asking -----------------------------------------------------------------------------
+
+    async def request(self, server: NodeName, message: Request[R], within_s: float = 10) -> R:
+        """In the name of the client, over the bus."""
+        bus = self.agent.machine(CLIENT).runner.ports.bus
+        return await bus.request(server, message, within_s=within_s)
+
+    def ask(self, server: NodeName, message: Request[R]) -> R:
+        return self.run(self.request(server, message))
+
+    async def console(self, server: NodeName, message: Request[R]) -> R:
+        reply = await self.agent.machine(server).runner.ask(message, 60)
+        return reply  # type: ignore[return-value]
+
+    def at(self, server: NodeName, message: Request[R]) -> R:
+        """At the server's own console."""
+        return self.run(self.console(server, message))
+
+    async def make(self, server: NodeName, operation_id: str) -> KeyId:
+        """A key that the server acknowledged, remembered with its material."""
+        made = await self.request(
+            server, CreateKey(operation_id=operation_id, activate=True, get=True)
+        )
+        assert made.material is not None
+        [secret] = made.material.keys
+        assert self.material.setdefault(made.key_id, secret) == secret, "one id, two materials"
+        return made.key_id
+
+    def key(self, server: NodeName, operation_id: str) -> KeyId:
+        return self.run(self.make(server, operation_id))
+
+    def refused(self, server: NodeName, message: Request[Any]) -> ProductError:
+        async def tried() -> ProductError:
+            try:
+                await self.request(server, message)
+            except ProductError as error:
+                return error
+            raise AssertionError(f"{type(message).__name__} was not refused")
+
+        return self.run(tried())
+
+    # ---- looking ----------------------------------------------------------------------------
+
+    def attributes(self, server: NodeName) -> dict[KeyId, KeyAttributes]:
+        """Every key of the server by id, asked at its console."""
+        ids = self.at(server, Locate()).key_ids
+        found = self.at(server, GetAttributesMessage(key_ids=ids)).keys if ids else ()
+        return {key.key_id: key for key in found}
+
+    def values(self, server: NodeName, ids: tuple[KeyId, ...]) -> dict[KeyId, KeyMaterial | None]:
+        """Material as the client gets it."""
+        got = self.ask(server, GetKeys(key_ids=ids))
+
+        def of(value: KeyValue) -> KeyMaterial | None:
+            return None if value.index is None else got.material.keys[value.index]
+
+        return {value.key_id: of(value) for value in got.values}
+
+    def in_step(self) -> bool:
+        """Whether neither has anything to tell the other, nor has marked it."""
+        views = [self.at(server, QueryPair()) for server in PAIR]
+        return all(view.waiting == 0 and view.down_since is None for view in views)
+
+    def seen(self, kind: str) -> list[NodeRecord]:
+        return [record for record in self.records if record.kind == kind]
+
+    def healthy(self) -> None:
+        """Nothing unexpected happened in any node."""
+        assert not self.loop.escapes, self.loop.escapes
+        assert not self.loop.unhandled, self.loop.unhandled
+        kinds = ("node.internal_error", "node.background_failed", "node.start_failed")
+        bad = [record for record in self.records if record.kind in kinds]
+        assert not bad, bad

@@ -1,0 +1,200 @@
+"""A pair of key servers: what one acknowledges the other has, or is marked as not having."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from protocol.errors import PermissionDenied
+from protocol.messages.agent import CutRule, DiskAct, DiskAction
+from protocol.messages.base import Sealed
+from protocol.messages.kms import (
+    CreateKey,
+    Destroy,
+    JoinPair,
+    QueryPair,
+    Replica,
+    ReplicateKeys,
+    Revoke,
+)
+from protocol.secret import KeyMaterial
+from protocol.terms import KmipState, RevocationReason
+from tests.services.kms.pair_rig import PAIR, A, B, PairRig
+
+
+@pytest.fixture
+def rig() -> Iterator[PairRig]:
+    made = PairRig()
+    yield made
+    made.healthy()
+    made.close()
+
+
+def test_a_key_is_on_both_when_it_is_acknowledged(rig: PairRig) -> None:
+    """At the very moment of the answer: the other loses nothing of it, whatever comes."""
+    key = rig.key(A, "1")
+    for server in PAIR:
+        rig.power_off(server, "power_loss")
+    rig.power_on(B)
+    assert rig.values(B, (key,)) == {key: rig.material[key]}
+
+
+def test_both_directions(rig: PairRig) -> None:
+    keys = (rig.key(A, "1"), rig.key(B, "2"))
+    for server in PAIR:
+        assert rig.values(server, keys) == rig.material
+    assert rig.attributes(A) == rig.attributes(B)
+
+
+def test_a_repeat_at_the_other_server_finds_the_same_key(rig: PairRig) -> None:
+    """What vCenter does when the first does not answer in time."""
+    assert rig.key(A, "1") == rig.key(B, "1")
+    assert len(rig.attributes(A)) == 1
+
+
+def test_states_are_on_both_when_they_are_acknowledged(rig: PairRig) -> None:
+    key = rig.key(A, "1")
+    rig.at(B, Revoke(key_id=key, reason=RevocationReason.KEY_COMPROMISE))
+    assert rig.attributes(A)[key].state is KmipState.COMPROMISED
+    rig.at(A, Destroy(key_id=key))
+    assert rig.attributes(B)[key].state is KmipState.DESTROYED_COMPROMISED
+    assert rig.values(B, (key,)) == {key: None}
+    assert rig.attributes(A) == rig.attributes(B)
+
+
+def test_a_peer_that_is_off_is_marked_and_told_when_it_is_back(rig: PairRig) -> None:
+    rig.power_off(B)
+    key = rig.key(A, "1")
+    view = rig.at(A, QueryPair())
+    assert (view.peer, view.waiting) == (B, 1) and view.down_since is not None
+    rig.power_on(B)
+    assert rig.values(B, (key,)) == rig.material, "at the first question after the start"
+    rig.sleep(20)
+    assert rig.in_step()
+    assert [record.fields["in_step"] for record in rig.seen("kms.pair")] == [False, True]
+
+
+def test_a_silent_peer_costs_one_wait_of_less_than_a_call(rig: PairRig) -> None:
+    rig.cut((A, B))
+    start = rig.world.monotonic()
+    rig.key(A, "1")
+    first = rig.world.monotonic() - start
+    rig.key(A, "2")
+    second = rig.world.monotonic() - start - first
+    assert 4 < first < 6 and second < 0.2
+    rig.heal()
+    rig.sleep(30)
+    assert rig.in_step() and set(rig.attributes(B)) == set(rig.material)
+
+
+def test_the_mark_outlives_a_crash_of_who_made_it(rig: PairRig) -> None:
+    """Made while the peer was away, told by a later life of the server that made it."""
+    rig.power_off(B)
+    key = rig.key(A, "1")
+    rig.power_off(A, "power_loss")
+    rig.power_on(A)
+    assert rig.at(A, QueryPair()).waiting == 1
+    rig.power_on(B)
+    rig.sleep(1)
+    rig.power_off(A)
+    assert rig.values(B, (key,)) == rig.material
+
+
+def test_apart_both_go_on_and_agree_afterwards(rig: PairRig) -> None:
+    """One operation at both, one key destroyed at one and compromised at the other."""
+    key = rig.key(A, "1")
+    rig.cut((A, B))
+    apart = {rig.key(A, "2"), rig.key(B, "2")}
+    assert len(apart) == 2
+    rig.at(A, Revoke(key_id=key))
+    rig.at(A, Destroy(key_id=key))
+    rig.at(B, Revoke(key_id=key, reason=RevocationReason.KEY_COMPROMISE))
+    rig.heal()
+    rig.sleep(30)
+    assert rig.in_step()
+    assert rig.attributes(A) == rig.attributes(B)
+    assert rig.attributes(A)[key].state is KmipState.DESTROYED_COMPROMISED
+    for server in PAIR:
+        values = rig.values(server, tuple(rig.material))
+        assert values == {**rig.material, key: None}
+    assert rig.key(A, "2") == rig.key(B, "2"), "a repeat means one key wherever it comes"
+
+
+def test_a_cut_one_way_keeps_nobody_waiting(rig: PairRig) -> None:
+    """The peer hears, but its answers are lost: acknowledged as marked, and no key is twice."""
+    rig.world.rules.apply(rig.rules.put([CutRule(id="cut", src=B, dst=A)]))
+    key = rig.key(A, "1")
+    assert rig.values(B, (key,)) == rig.material
+    rig.heal()
+    rig.sleep(30)
+    assert rig.in_step() and rig.attributes(A) == rig.attributes(B)
+
+
+def test_many_at_once_share_messages(rig: PairRig) -> None:
+    async def many() -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(300):
+                group.create_task(rig.make(PAIR[number % 2], str(number)))
+
+    rig.run(many())
+    assert len(rig.material) == 300
+    assert rig.attributes(A) == rig.attributes(B)
+    pushed = rig.agent.machine(A).status().counters["requests"]
+    assert pushed < 60
+
+
+def test_only_the_peer_replicates(rig: PairRig) -> None:
+    empty = ReplicateKeys(keys=(), material=Sealed.of(), last=True)
+    assert isinstance(rig.refused(A, empty), PermissionDenied)
+    joining = JoinPair(sequence=0, digest=bytes(32), waiting=0, everything=True)
+    assert isinstance(rig.refused(A, joining), PermissionDenied)
+    assert isinstance(rig.refused(A, QueryPair()), PermissionDenied)
+
+
+def test_the_peer_does_nothing_else(rig: PairRig) -> None:
+    bus = rig.agent.machine(B).runner.ports.bus
+    with pytest.raises(PermissionDenied):
+        rig.run(bus.request(A, CreateKey(operation_id="1", get=True), within_s=10))
+
+
+def test_an_id_never_has_two_materials(rig: PairRig) -> None:
+    """The peer tells another material for a key that is there: refused, noted, and told of."""
+    key = rig.key(A, "1")
+    known = rig.attributes(A)[key]
+    forged = Replica(
+        key_id=key,
+        scope="default",
+        operation_id="1",
+        origin=A,
+        algorithm=known.algorithm,
+        length=known.length,
+        usage_mask=known.usage_mask,
+        state=known.state,
+        initial_date=known.initial_date,
+        index=0,
+    )
+    material = Sealed.of(KeyMaterial(bytes(32)))
+    bus = rig.agent.machine(B).runner.ports.bus
+    message = ReplicateKeys(keys=(forged,), material=material, last=True)
+    reply = rig.run(bus.request(A, message, within_s=10))
+    assert reply.refused == (key,)
+    assert rig.values(A, (key,)) == rig.material
+    assert [record.node for record in rig.seen("kms.replica_refused")] == [A]
+
+
+def test_a_disk_put_back_is_filled_again(rig: PairRig) -> None:
+    """The whole disk of one server, also what it keeps of itself: its peer sees it."""
+    rig.key(A, "1")
+    rig.power_off(B)
+    rig.run(rig.agent.disk(DiskAction(node=B, act=DiskAct.SAVE, label="old")))
+    rig.power_on(B)
+    later = rig.key(A, "2")
+    rig.power_off(B)
+    rig.run(rig.agent.disk(DiskAction(node=B, act=DiskAct.RESTORE, label="old")))
+    rig.power_on(B)
+    assert rig.values(B, (later,)) == {later: rig.material[later]}
+    assert [record.node for record in rig.seen("kms.behind_peer")] == [B]
+    rig.sleep(20)
+    assert rig.in_step() and rig.attributes(A) == rig.attributes(B)
