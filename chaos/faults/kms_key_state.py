@@ -7,6 +7,7 @@ seconds, which vCenter's health probe may see); then the keys change state.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import ClassVar
 
@@ -108,8 +109,8 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         return f"fault-{self.id}"
 
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+        await at_rest(lab, notes["states"], DiskAct.SAVE, self.label())
         for server, keys in notes["states"].items():
-            await at_rest(lab, NodeName(server), DiskAct.SAVE, self.label())
             for key in keys:
                 await self._act(lab, NodeName(server), KeyId(key))
 
@@ -147,9 +148,10 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
 
     async def cure(self, lab: Lab, notes: Notes) -> None:
         try:
-            for server in notes.get("states", {}):
+            servers = notes.get("states", {})
+            for server in servers:
                 await self._keep_newer(lab, NodeName(server), notes)
-                await at_rest(lab, NodeName(server), DiskAct.RESTORE, self.label())
+            await at_rest(lab, servers, DiskAct.RESTORE, self.label())
         except ProductError as error:
             raise ChaosError("KS-CHAOS-107", f"{type(error).__name__}: {error}") from error
 
@@ -180,11 +182,18 @@ async def attributes(
     return (await lab.ask(server, GetAttributes(key_ids=keys))).keys if keys else ()
 
 
-async def at_rest(lab: Lab, server: NodeName, act: DiskAct, label: str) -> None:
-    """Act on the disk of a server that is stopped for it, and started again if it ran."""
-    ran = (await lab.status(server)).state is not NodeRunState.OFF
-    if ran:
-        await lab.power_off(server, "stop")
-    await lab.disk(server, act, label)
-    if ran or act is DiskAct.RESTORE:
-        await lab.power_on(server)
+async def at_rest(lab: Lab, servers: Iterable[str], act: DiskAct, label: str) -> None:
+    """Act on the disks of servers that are stopped for it, and started again if they ran.
+
+    All are stopped before the first disk is touched: of two servers that replicate, one that runs
+    would bring the other's disk up to its own state at once.
+    """
+    nodes = [NodeName(server) for server in servers]
+    ran = [node for node in nodes if (await lab.status(node)).state is not NodeRunState.OFF]
+    for node in ran:
+        await lab.power_off(node, "stop")
+    for node in nodes:
+        await lab.disk(node, act, label)
+    for node in nodes:
+        if node in ran or act is DiskAct.RESTORE:
+            await lab.power_on(node)

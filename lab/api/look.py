@@ -36,6 +36,7 @@ from lab.api.views import (
     key_ref,
     machine_state,
     own_view,
+    pair_text,
     provider_view,
     rule_view,
     vm_view,
@@ -44,7 +45,7 @@ from lab.errors import KeysteadError
 from protocol.errors import ProductError
 from protocol.messages.agent import CutRule, LinkRule, NodeRunState, TpmAct, TpmBackend
 from protocol.messages.host import QueryHost
-from protocol.messages.kms import AuditRow, GetAttributes, Locate, QueryAudit
+from protocol.messages.kms import AuditRow, GetAttributes, Locate, QueryAudit, QueryPair
 from protocol.terms import HostConnectionState, KmipState, NodeName, PowerState, VmCryptoState
 
 ASK_ALL_S = 60.0  # lab seconds for a question that makes vCenter ask key servers
@@ -111,7 +112,10 @@ async def key_servers(session: Session, command: commands.GetKms) -> KeyServerLi
         listed = await session.lab.ask(node, GetAttributes(key_ids=located.key_ids))
         counts: Counter[KmipState] = Counter(key.state for key in listed.keys)
         states = dict(sorted(counts.items()))
-        items.append(KeyServer(kms=node, machine=machine, keys=located.total, states=states))
+        peer = pair_text(await session.lab.ask(node, QueryPair()))
+        items.append(
+            KeyServer(kms=node, machine=machine, keys=located.total, states=states, peer=peer)
+        )
     return KeyServerList(items=tuple(items))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import assert_never
 
 from lab.api.answers import (
@@ -29,6 +30,7 @@ from protocol.messages.agent import (
     NodeStatus,
 )
 from protocol.messages.host import HostSummary, VmSummary
+from protocol.messages.kms import PairStatus
 from protocol.messages.vcenter import HostInfo, ProviderInfo, TpmAttestation, VcEvent, VmInfo
 from protocol.terms import CryptoKeyId, HostConnectionState
 
@@ -150,6 +152,17 @@ def provider_view(provider: ProviderInfo) -> Provider:
         status=provider.status,
         unreachable=provider.unreachable,
     )
+
+
+def pair_text(pair: PairStatus) -> str:
+    """How a key server stands with the other of its pair; empty when it is in none."""
+    if pair.peer is None:
+        return ""
+    if pair.down_since is None:
+        return f"{pair.peer} in step"
+    since = datetime.fromtimestamp(pair.down_since, UTC).strftime("%H:%M:%S")
+    keys = "1 key waits" if pair.waiting == 1 else f"{pair.waiting} keys wait"
+    return f"{pair.peer} marked as down since {since}Z, {keys} for it"
 
 
 def event_view(event: VcEvent) -> LoggedEvent:

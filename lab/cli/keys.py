@@ -71,7 +71,7 @@ def get_kms(*, options: Options = DEFAULTS) -> None:
     keystead get kms
     keystead get kms -o yaml
     """
-    columns = (field("kms"), field("machine"), field("keys"), field("states"))
+    columns = (field("kms"), field("machine"), field("keys"), field("states"), field("peer"))
     show(call(options, GetKms()), options.output, columns, key="kms")
 
 

@@ -3,16 +3,19 @@
 - ``service``     settings, store and doors of one server
 - ``doors/``      the ways in: they prove the caller and turn messages into operations
 - ``operations``  what the core is asked and answers, named as in KMIP
-- ``core``        what each operation does     - ``work``    what one message writes
+- ``core``        one message: its transaction, and who must know of it before the answer
+- ``performing``  what each operation does     - ``work``    what one message writes
 - ``states``      the KMIP state table, pure   - ``access``  who may do what, pure
 - ``store``       rows, tags and their SQL     - ``master``  the server's own key
 - ``audit``       the hash-chained trail       - ``config``  identities and roles
-- ``knobs``       none yet
+- ``replication`` what waits for the other server of a pair, and how that one stands
+- ``merging``     two servers' rows of one key become one
+- ``knobs``       times of a pair
 
 A reply leaves after the commit that holds both the change and its audit rows. The core and what
 lies under it know no message of the bus, so that a second door (TTLV over TLS) can stand on it.
 
 Not built: attributes beyond those of ``operations.Attributes`` (names, groups, ``x-`` ones),
 dates in the future that activate or deactivate by themselves, Register, rotation of the master
-key, replication between servers.
+key, modes of replication other than ``sync-pair``.
 """

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Protocol
 
-from services.runtime.knobs import LONGEST_S, SECONDS, SharedKnobs, knob
+from services.runtime.knobs import LONGEST_S, SECONDS, Knobs, knob
 from services.runtime.service import Node
 
 
-class KmsKnobs(SharedKnobs, frozen=True, kw_only=True):
+class KmsKnobs(Knobs, frozen=True, kw_only=True):
     """What is open about a key server."""
+
+    pair_timeout_s: Annotated[
+        float,
+        knob(
+            "A call to the other key server of a pair gives up after it; after half of it the "
+            "other is marked as down.",
+            unit=SECONDS,
+            least=0.1,
+            most=3600,
+            rule="STD-01",
+        ),
+    ] = 10.0
 
     pair_retry_s: Annotated[
         float,

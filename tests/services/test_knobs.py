@@ -40,6 +40,8 @@ BAD: dict[str, tuple[Any, ...]] = {
     "heartbeat_s": (0, -10, 3601, float("nan"), float("inf"), True, "10s", [10], None),
     "request_timeout_s": (0, 3601, None),
     "max_key_providers": (0, 1001, 1.5, True, None),
+    "pair_timeout_s": (0, 3601, None),
+    "pair_retry_s": (0, 864_001, None),
 }
 GOOD: dict[str, tuple[tuple[Any, Any], ...]] = {
     "heartbeat_s": ((0.1, 0.1), (3600, 3600.0), ("30", 30.0)),

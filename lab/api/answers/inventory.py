@@ -229,12 +229,16 @@ class Key(Answer, frozen=True, kw_only=True):
 
 
 class KeyServer(msgspec.Struct, frozen=True, kw_only=True):
-    """A key server; ``keys`` and their ``states`` only while it runs."""
+    """A key server; ``keys``, their ``states`` and ``peer`` only while it runs.
+
+    ``peer``: how it stands with the other of its pair, empty when it is in none [STD-01].
+    """
 
     kms: NodeName
     machine: MachineState
     keys: int | None = None
     states: dict[KmipState, int] = {}
+    peer: str = ""
 
 
 class KeyServerList(Answer, frozen=True, kw_only=True):

@@ -37,6 +37,25 @@ from services.runtime.service import Peer, Service, serves
 KEYS_AT_ONCE: Final = 256  # keys in one message at most; their weight bounds it too
 
 
+class _Promise:
+    """A change that the peer shall have, or be marked as not having, before it is answered."""
+
+    def __init__(self) -> None:
+        self._done = asyncio.Event()
+        self._error: OSError | None = None
+
+    def keep(self, error: OSError | None = None) -> None:
+        """It has come to that; or could not, for ``error``."""
+        self._error = error
+        self._done.set()
+
+    async def kept(self) -> None:
+        """Return when it has; raises the error otherwise."""
+        await self._done.wait()
+        if self._error is not None:
+            raise self._error
+
+
 class Pair:
     """What this server tells its peer; a ``Witness`` of the core.
 
@@ -50,10 +69,10 @@ class Pair:
     ) -> None:
         self._node, self._bus, self._clock = node, bus, clock
         self._database, self._core, self._peer = database, core, peer
-        self._within_s = node.knobs.request_timeout_s
+        self._within_s = node.knobs.pair_timeout_s
         self._patience_s = clock.limit(self._within_s) / 2
         self._wake = asyncio.Event()
-        self._promised: dict[KeyId, dict[int, asyncio.Future[None]]] = {}
+        self._promised: dict[KeyId, dict[int, _Promise]] = {}
         self._met = self._lost = self._down = self._watching = False
         self._asked_at: float | None = None
         self._contacts = 0
@@ -80,7 +99,7 @@ class Pair:
     def noted(self, written: Written) -> None:
         """See ``Witness``."""
         for key_id, changed in written.changes:
-            self._promised.setdefault(key_id, {})[changed] = asyncio.Future()
+            self._promised.setdefault(key_id, {})[changed] = _Promise()
         if written.changes:
             self._wake.set()
 
@@ -89,14 +108,14 @@ class Pair:
         for key_id, changed in written.changes:
             promise = self._promised.get(key_id, {}).get(changed)
             if promise is not None:
-                await promise
+                await promise.kept()
 
     def _settle(self, changes: Sequence[Change]) -> None:
         """The peer has these changes, and so every earlier one of the same keys."""
         for key_id, told in changes:
             promises = self._promised.get(key_id, {})
             for changed in [changed for changed in promises if changed <= told]:
-                _keep(promises.pop(changed))
+                promises.pop(changed).keep()
             if not promises:
                 self._promised.pop(key_id, None)
 
@@ -104,7 +123,7 @@ class Pair:
         promised, self._promised = self._promised, {}
         for promises in promised.values():
             for promise in promises.values():
-                _keep(promise, error)
+                promise.keep(error)
 
     # ---- telling the peer -------------------------------------------------------------------
 
@@ -328,14 +347,6 @@ class PairDoor(Service):
             why=view.why,
             waiting=view.waiting,
         )
-
-
-def _keep(promise: asyncio.Future[None], error: OSError | None = None) -> None:
-    if not promise.done():
-        if error is None:
-            promise.set_result(None)
-        else:
-            promise.set_exception(error)
 
 
 def _indexed(replicas: Sequence[merging.Replica]) -> tuple[m.Replica, ...]:

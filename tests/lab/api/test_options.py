@@ -46,6 +46,22 @@ pytestmark = pytest.mark.sim
 VM, HOST, OTHER = "vm-01", "esxi-001", "esxi-002"
 
 
+APART = {
+    "apiVersion": "keystead/v1",
+    "kind": "Lab",
+    "vcenters": [{"name": "vcenter"}],
+    "kms": [{"name": "kms-1"}, {"name": "kms-2"}],
+    "providers": [
+        {"name": "kms-provider", "servers": ["kms-1"]},
+        {"name": "second", "servers": ["kms-2"], "default": False},
+    ],
+    "clusters": [
+        {"name": "cluster-a", "hosts": {"count": 2}, "vms": {"count": 2, "provider": "second"}}
+    ],
+}
+"""Two providers whose servers know nothing of each other, as a lab file has them."""
+
+
 @pytest.fixture
 async def lab() -> AsyncIterator[Lab]:
     async with Lab(mode="sim", seed=3, hosts=2, vms=2, kms=2) as made:
@@ -188,21 +204,48 @@ async def test_one_vm_that_is_refused_keeps_no_other_from_being_asked(lab: Lab) 
     assert status.vms is not None and status.vms.locked == 1
 
 
-async def test_a_key_is_found_at_the_server_that_has_it(lab: Lab) -> None:
-    second = await lab.do(ProviderAdd("second", ("kms-2",), default=True))
-    assert second.default
-    key = (await lab.do(VmCreate("new", encrypted=True))).key
-    assert key is not None and key.startswith("second/")
-    assert (await lab.do(KmsKeyShow(key))).kms == "kms-2"
-    assert (await lab.do(KmsKeyShow(key, kms="kms-2"))).kms == "kms-2"
-    with pytest.raises(KeysteadError, match="no key server has"):
-        await lab.do(KmsKeyShow(key, kms="kms-1"))
-    both = await lab.do(ProviderAdd("both", ("kms-1", "kms-2")))
-    assert both.servers == ("kms-1", "kms-2") and not both.default
+async def test_a_key_is_found_at_the_server_that_has_it() -> None:
+    async with Lab(topology=APART, seed=3) as lab:
+        key = (await lab.do(VmCreate("new", encrypted=True, provider="second"))).key
+        assert key is not None and key.startswith("second/")
+        assert (await lab.do(KmsKeyShow(key))).kms == "kms-2"
+        assert (await lab.do(KmsKeyShow(key, kms="kms-2"))).kms == "kms-2"
+        with pytest.raises(KeysteadError, match="no key server has"):
+            await lab.do(KmsKeyShow(key, kms="kms-1"))
+        both = await lab.do(ProviderAdd("both", ("kms-1", "kms-2")))
+        assert both.servers == ("kms-1", "kms-2") and not both.default
+        servers = (await lab.do(GetKms())).items
+        assert [server.peer for server in servers] == ["", ""]
+        await lab.do(HostPowerOff(("kms-1",)))
+        servers = (await lab.do(GetKms())).items
+        assert [server.machine for server in servers] == [MachineState.OFF, MachineState.RUNNING]
+        assert servers[1].keys == 3
+
+
+async def test_one_server_of_a_pair_fails_and_nothing_is_missing(lab: Lab) -> None:
+    """STD-01, STD-08: fail-over when a key is made and when it is fetched; then both agree."""
     await lab.do(HostPowerOff(("kms-1",)))
+    made = [(await lab.do(VmCreate(f"new-{n}", encrypted=True))).key for n in range(2)]
+    one, other = (await lab.do(GetKms())).items
+    assert one.machine is MachineState.OFF
+    assert other.peer.startswith("kms-1 marked as down since")
+    assert other.peer.endswith("2 keys wait for it")
+    await lab.do(HostPowerOn(("kms-1",)))
+    await lab.sleep(10)
+    await lab.do(HostPowerOff(("kms-2",)))
+    for host in (HOST, OTHER):  # keys come from the server that was away when they were made
+        await lab.reboot(host)
+    await lab.sleep(60)
+    assert [vm.crypto for vm in await lab.vms()] == [VmCryptoState.UNLOCKED] * 4
+    await lab.do(HostPowerOn(("kms-2",)))
+    await lab.sleep(60)
     servers = (await lab.do(GetKms())).items
-    assert [server.machine for server in servers] == [MachineState.OFF, MachineState.RUNNING]
-    assert servers[1].keys == 1
+    assert [server.peer for server in servers] == ["kms-2 in step", "kms-1 in step"]
+    assert servers[0].states == servers[1].states
+    for key in made:
+        assert key is not None
+        at = [await lab.do(KmsKeyShow(key, kms=kms)) for kms in ("kms-1", "kms-2")]
+        assert at[0].initial_date == at[1].initial_date
 
 
 async def test_events_are_read_from_a_number_and_so_many(lab: Lab) -> None:
@@ -236,8 +279,8 @@ async def test_the_last_events_are_those_of_the_thing_described(lab: Lab) -> Non
 
 
 async def test_a_locked_vm_says_what_stands_between_vcenter_and_its_key(lab: Lab) -> None:
-    [server] = (await lab.do(GetKms())).items[:1]
-    await lab.cut("vcenter", server.kms)
+    for server in (await lab.do(GetKms())).items:
+        await lab.cut("vcenter", server.kms)
     await lab.reboot((await lab.vm(VM)).host)
     await lab.sleep(60)
     locked = await lab.do(DescribeVm(VM))

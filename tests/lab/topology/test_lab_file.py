@@ -9,6 +9,7 @@ import pytest
 from lab.errors import KeysteadError
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
+from protocol.terms import Role
 
 HEAD = {"apiVersion": "keystead/v1", "kind": "Lab", "vcenters": [{"name": "vcenter"}]}
 CHANGES: list[dict[str, Any]] = [
@@ -67,3 +68,57 @@ def test_a_name_of_no_file_is_refused(name: str) -> None:
     with pytest.raises(KeysteadError) as caught:
         load(name)
     assert caught.value.id == "KS-TOPO-001"
+
+
+def _two_servers(*providers: dict[str, Any], kms: tuple[str, ...] = ("a", "b", "c")) -> Any:
+    return plan(load({**HEAD, "kms": [{"name": n} for n in kms], "providers": list(providers)}))
+
+
+def _roles(topology: Any) -> dict[str, dict[str, str]]:
+    return {
+        spec.node: {who: grant["role"] for who, grant in spec.config["identities"].items()}
+        for spec in topology.nodes
+        if spec.role is Role.KMS
+    }
+
+
+def test_two_key_servers_asked_for_are_one_provider_that_replicates() -> None:
+    topology = plan(load("default", kms=2))
+    [provider] = topology.providers
+    assert (provider.provider, provider.servers) == ("kms-provider", ("kms-1", "kms-2"))
+    assert provider.default and {vm.provider for vm in topology.vms} == {"kms-provider"}
+    assert _roles(topology) == {
+        "kms-1": {"vcenter": "client", "kms-2": "peer"},
+        "kms-2": {"vcenter": "client", "kms-1": "peer"},
+    }
+
+
+def test_a_lab_file_has_providers_of_one_server_and_of_two() -> None:
+    topology = _two_servers(
+        {"name": "pair", "servers": ["b", "a"]}, {"name": "one", "servers": ["c"]}
+    )
+    assert [p.servers for p in topology.providers] == [("b", "a"), ("c",)]
+    assert _roles(topology) == {
+        "a": {"vcenter": "client", "b": "peer"},
+        "b": {"vcenter": "client", "a": "peer"},
+        "c": {"vcenter": "client"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("providers", "said"),
+    [
+        ([{"name": "p", "servers": ["a", "b", "c"]}], "has one server, or two"),
+        ([{"name": "p", "servers": []}], "has one server, or two"),
+        ([{"name": "p", "servers": ["a", "a"]}], "has one server, or two"),
+        (
+            [{"name": "p", "servers": ["a", "b"]}, {"name": "q", "servers": ["b", "c"]}],
+            "key server b: it is in two pairs",
+        ),
+    ],
+)
+def test_servers_that_cannot_replicate_are_refused(
+    providers: list[dict[str, Any]], said: str
+) -> None:
+    with pytest.raises(KeysteadError, match=said):
+        _two_servers(*providers)

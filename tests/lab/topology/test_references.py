@@ -127,8 +127,8 @@ def test_one_provider_is_the_default(providers: str, default: list[str], tmp_pat
     assert [p.provider for p in made.providers if p.default] == default
 
 
-@pytest.mark.parametrize("count", [0, 65, 100_000, -1, True])
+@pytest.mark.parametrize("count", [0, 3, 100_000, -1, True])
 def test_so_many_key_servers_are_refused(count: Any) -> None:
-    with pytest.raises(KeysteadError, match="from 1 to 64") as caught:
+    with pytest.raises(KeysteadError, match="1, or 2 for a pair") as caught:
         load("default", kms=count)
     assert caught.value.id == "KS-USE-003"

@@ -22,6 +22,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName, Role
 from services.kms.config import kms_config
 from services.kms.service import KmsService
+from services.kms.store import DATABASE
 from services.knobs import knobs_of
 from services.runtime.agent import Agent
 from services.runtime.links.desired import DesiredRules
@@ -172,6 +173,11 @@ class PairRig:
             return None if value.index is None else got.material.keys[value.index]
 
         return {value.key_id: of(value) for value in got.values}
+
+    def at_rest(self, server: NodeName, statement: str, *values: str) -> list[tuple[Any, ...]]:
+        """What lies in the server's database, whether the server is on or off."""
+        drive = self.world.stores[server].drives[DATABASE]
+        return list(drive.connection.execute(statement, values))
 
     def in_step(self) -> bool:
         """Whether neither has anything to tell the other, nor has marked it."""
