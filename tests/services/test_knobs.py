@@ -40,6 +40,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "heartbeat_s": (0, -10, 3601, float("nan"), float("inf"), True, "10s", [10], None),
     "request_timeout_s": (0, 3601, None),
     "max_key_providers": (0, 1001, 1.5, True, None),
+    "key_gather_s": (-1, 3601, None),
     "pair_timeout_s": (0, 3601, None),
     "pair_retry_s": (0, 864_001, None),
 }

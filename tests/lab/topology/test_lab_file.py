@@ -110,10 +110,10 @@ def test_a_lab_file_has_providers_of_one_server_and_of_two() -> None:
     [
         ([{"name": "p", "servers": ["a", "b", "c"]}], "has one server, or two"),
         ([{"name": "p", "servers": []}], "has one server, or two"),
-        ([{"name": "p", "servers": ["a", "a"]}], "has one server, or two"),
+        ([{"name": "p", "servers": ["a", "a"]}], "is named twice"),
         (
             [{"name": "p", "servers": ["a", "b"]}, {"name": "q", "servers": ["b", "c"]}],
-            "key server b: it is in two pairs",
+            "b is in a pair with another server: a and b replicate",
         ),
     ],
 )
