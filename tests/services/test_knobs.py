@@ -32,6 +32,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "kp_native_without_tpm": ("perhaps", None),
     "config_save": ("never", "Hourly", None),
     "config_save_period_s": (0, 864_001, None),
+    "archive_counter": ("perhaps", None),
     "seal_pcrs": ((), (24,), (-1,), (*range(24), 1), "7", 7, (True,), (1.5,), None),
     "reqeio_needs_reqsb": ("perhaps", None),
     "boot_step_s": (-0.1, 3601, None),
