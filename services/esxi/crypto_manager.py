@@ -17,7 +17,7 @@ from protocol.errors import (
 from protocol.messages.base import Sealed
 from protocol.messages.host import CryptoKeyResult, KeyStatus, ProviderRef
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, ProviderId
 from services.esxi.configuration.sections import Section, StoredKey
 from services.esxi.crypto_mode import Trigger, step
 from services.esxi.host import Host
@@ -105,6 +105,28 @@ async def remove_keys(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[Crypto
     if gone:
         host.node.record("keys.removed", keys=gone, stored=len(host.archive.now.store))
     return tuple(results)
+
+
+async def evict(host: Host, provider: ProviderId) -> tuple[int, int]:
+    """All that this host has of a deleted provider leaves; how much left cache and store.
+
+    The one place that says what an eviction takes: every key in the cache and, by the knob, every
+    entry of the store, those of the host key too. The host key in memory stays (HEM-01 knows no way
+    from safe back to prepared), so the next boot is the first without it.
+    """
+    cached = [key for key in host.keys.ids() if key.provider_id == provider]
+    for key in cached:
+        host.keys.remove(key)
+    stored = 0
+    if host.node.knobs.store_follows_cache:
+        before = host.archive.now
+        theirs = [entry.key for entry in before.store if entry.key.provider_id == provider]
+        host.archive.now = persistence.without_keys(before, theirs)
+        stored = len(theirs)
+        await host.archive.save(host.key_sections())
+    if cached or stored:
+        host.node.record("keys.evicted", provider=provider, cached=len(cached), stored=stored)
+    return len(cached), stored
 
 
 def key_status(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[KeyStatus, ...]:

@@ -149,6 +149,12 @@ class EsxiService(Service):
         _check_answer(message.keys, m.RESULT_BYTES, peer)
         return m.KeysRemoved(results=await crypto_manager.remove_keys(self.host, message.keys))
 
+    @serves(m.EvictKeys, turn=_keystore)
+    async def evict_keys(self, message: m.EvictKeys, peer: Peer) -> m.KeysEvicted:
+        """See ``crypto_manager.evict`` (DEL-02)."""
+        cached, stored = await crypto_manager.evict(self.host, message.provider)
+        return m.KeysEvicted(cached=cached, stored=stored)
+
     @serves(m.GetCryptoKeyStatus)
     async def key_status(self, message: m.GetCryptoKeyStatus, peer: Peer) -> m.KeyStatusList:
         """Which keys are here: those named, or all in the cache, page by page."""

@@ -6,6 +6,7 @@
 - ``hosts``        sessions, step B8 (remediation), host key, modes, reconciliation
 - ``providers``    the capability table of management types, and the standard provider
 - ``inventory``    clusters, hosts, VMs, providers, key *ids*; durable, with a view in memory
+- ``removals``     what leaves hosts: keys nobody uses, deleted providers; pure
 - ``tables``       the rows of the inventory, and its schema
 - ``locks``        when a VM is marked locked: LOCK-01..07, pure
 - ``key_status``   QueryCryptoKeyStatus       - ``client_info`` what clients are told; pure
@@ -19,8 +20,8 @@ Key values are never stored and never kept: they live in the local variables of 
 
 Kinds of lines it records: ``task.begin`` / ``task.end`` (task, subject, outcome),
 ``host.connected`` / ``host.lost`` (host, boot or reason), ``host.attested`` (host, status,
-reason), ``keys.pushed`` (host, provider, count,
-refused), ``keys.evicted`` (host, provider, count), ``providers.refused`` (host, reason),
+reason), ``keys.pushed`` (host, provider, count, refused), ``keys.evicted`` (host, provider, count),
+``keys.released`` (host, count), ``providers.refused`` (host, reason),
 ``remediation.incomplete`` (host, error), ``remediation.slow`` (host), ``host.safe`` /
 ``host.unsafe`` (host, key or reason), ``hostkey.created`` (scope, key), ``vm.locked`` /
 ``vm.unlocked`` (vm, host, event, keys), ``provider.contact`` (provider, server, reachable),

@@ -28,6 +28,7 @@ from services.vcenter.tables import (
     HostRow,
     OperationRow,
     ProviderRow,
+    ReleasedRow,
     Row,
     Table,
     VmRow,
@@ -109,6 +110,7 @@ class Inventory:
         self.vms: dict[VmName, VmRow] = {}
         self.providers: dict[ProviderId, ProviderRow] = {}
         self.deleted: dict[ProviderId, DeletedRow] = {}
+        self.released: dict[str, ReleasedRow] = {}
 
     async def load(self) -> None:
         """Rebuild the view from the database; the first thing at start."""
@@ -165,6 +167,8 @@ class Inventory:
                 view = self.providers
             case Table.DELETED:
                 view = self.deleted
+            case Table.RELEASED:
+                view = self.released
             case Table.OPERATION:
                 return None
         return cast("dict[str, Row]", view)
@@ -208,6 +212,10 @@ class Inventory:
 
     def hosts_of(self, cluster: ClusterName) -> list[HostRow]:
         return [row for row in self.hosts.values() if row.cluster == cluster]
+
+    def released_on(self, host: NodeName) -> tuple[CryptoKeyId, ...]:
+        """Keys that the host shall drop (STD-17), in order of their release."""
+        return tuple(row.key for row in self.released.values() if host in row.hosts)
 
     def vms_on(self, host: NodeName) -> list[VmRow]:
         return [row for row in self.vms.values() if row.host == host]

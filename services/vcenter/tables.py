@@ -106,10 +106,22 @@ class ProviderRow(Row, frozen=True, kw_only=True):
 
 
 class DeletedRow(Row, frozen=True, kw_only=True):
-    """A provider that was deleted ``at`` (lab monotonic seconds) and not made again (DEL-02)."""
+    """A provider that was deleted ``at`` (lab monotonic seconds) and not made again (DEL-02).
+
+    ``evicted_from``: hosts that its keys have left; from each of them once.
+    """
 
     name: ProviderId
     at: float
+    evicted_from: tuple[NodeName, ...] = ()
+
+
+class ReleasedRow(Row, frozen=True, kw_only=True):
+    """A key that no VM uses any more (STD-17), and the hosts that have not dropped it yet."""
+
+    name: str
+    key: CryptoKeyId
+    hosts: tuple[NodeName, ...]
 
 
 class OperationKind(StrEnum):
@@ -138,6 +150,7 @@ class Table(StrEnum):
     VM = "vm"
     PROVIDER = "provider"
     DELETED = "deleted_provider"
+    RELEASED = "released_key"
     OPERATION = "operation"
 
 
@@ -147,6 +160,7 @@ ROW_OF: dict[Table, type[Row]] = {
     Table.VM: VmRow,
     Table.PROVIDER: ProviderRow,
     Table.DELETED: DeletedRow,
+    Table.RELEASED: ReleasedRow,
     Table.OPERATION: OperationRow,
 }
 

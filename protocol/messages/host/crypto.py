@@ -8,7 +8,7 @@ import msgspec
 
 from protocol.messages.base import Reply, Request, Sealed
 from protocol.messages.host.session import Command, Done, ProviderRef
-from protocol.terms import CryptoKeyId, KeyKind
+from protocol.terms import CryptoKeyId, KeyKind, ProviderId
 
 
 class CryptoManagerHostPrepare(Command[Done], frozen=True, kw_only=True):
@@ -82,6 +82,23 @@ class KeysRemoved(Reply, frozen=True, kw_only=True):
     """
 
     results: tuple[CryptoKeyResult, ...]
+
+
+class EvictKeys(Command["KeysEvicted"], frozen=True, kw_only=True):
+    """Every key of a provider that was deleted leaves the cache and, by ``store_follows_cache``,
+    the store, used or not: the host key's entries too (DEL-02).
+
+    The host key in memory stays until the next boot, and running VMs keep their DEKs.
+    """
+
+    provider: ProviderId
+
+
+class KeysEvicted(Reply, frozen=True, kw_only=True):
+    """How many keys left the cache, and how many entries the store; durably."""
+
+    cached: int
+    stored: int
 
 
 class GetCryptoKeyStatus(Request["KeyStatusList"], frozen=True, kw_only=True):

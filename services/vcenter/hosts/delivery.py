@@ -16,6 +16,7 @@ from protocol.messages.host import (
     STATUS_BYTES,
     AddKeys,
     CryptoKeyResult,
+    EvictKeys,
     GetCryptoKeyStatus,
     RemoveKeys,
 )
@@ -29,6 +30,7 @@ from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.registry import Providers
+from services.vcenter.removals import dropped, evicted
 
 
 class KeyDelivery:
@@ -56,16 +58,20 @@ class KeyDelivery:
             absent.update(key for key in page if key not in present)
         return frozenset(absent)
 
-    async def take_away(
-        self, session: HostSession, provider: ProviderId, keys: Sequence[CryptoKeyId]
-    ) -> None:
-        """DEL-02: keys of a deleted provider leave cache and store.
+    async def evict(self, session: HostSession, provider: ProviderId) -> None:
+        """DEL-02: what the host has of a deleted provider leaves it, once."""
+        left = await session.command(EvictKeys(provider=provider))
+        await self._inventory.commit(evicted(provider, session.host))
+        self._node.record(
+            "keys.evicted", host=session.host, provider=provider, count=left.cached + left.stored
+        )
 
-        Host keys stay: the host uses its own until it changes or reboots.
-        """
+    async def take_away(self, session: HostSession, keys: Sequence[CryptoKeyId]) -> None:
+        """STD-17: keys that no VM uses any more leave cache and store."""
         for page in pages(keys, extra=RESULT_BYTES):
             await session.command(RemoveKeys(keys=page))
-        self._node.record("keys.evicted", host=session.host, provider=provider, count=len(keys))
+            await self._inventory.commit(*(dropped(key, session.host) for key in page))
+        self._node.record("keys.released", host=session.host, count=len(keys))
 
     async def supply(
         self,

@@ -14,10 +14,14 @@ from protocol.terms import NodeName
 
 @dataclass(frozen=True)
 class PassOrder:
-    """A pass to make. ``look``: ask the host for its view first, what is known is too old."""
+    """A pass to make. ``look``: ask the host for its view first, what is known is too old.
+
+    ``removing``: keys that should not be there leave too; any other pass only adds.
+    """
 
     host: NodeName
     look: bool
+    removing: bool = False
 
 
 class PassQueue:
@@ -30,11 +34,12 @@ class PassQueue:
         self._whole: dict[NodeName, asyncio.Event] = {}  # set when a pass of it ended whole
         self._change = asyncio.Event()
 
-    def want(self, host: NodeName, *, looked: bool = False) -> None:
+    def want(self, host: NodeName, *, looked: bool = False, removing: bool = False) -> None:
         """Ask for a pass soon. ``looked``: the host's view has just come, nobody need ask again."""
         before = self._waiting.get(host)
         look = not looked or (before is not None and before.look)
-        self._waiting[host] = PassOrder(host, look)
+        removing = removing or (before is not None and before.removing)
+        self._waiting[host] = PassOrder(host, look, removing)
         self._change.set()
 
     async def take(self) -> PassOrder:

@@ -3,7 +3,8 @@
 1. the list of key providers, if it differs (STD-10)
 2. the recovery key, if it is a new one (REC-03)
 3. the host's encryption mode and host key, before any other key (STD-14)
-4. take away keys of providers that were deleted long ago (DEL-02)
+4. in a pass of the reconciliation: evict providers that were deleted long ago (DEL-02), once from
+   each host, and take away keys that no VM uses any more (STD-17)
 5. keys of all encrypted VMs of the cluster that its cache lacks (STD-12), by who brings them
 
 1 to 3 are planned from the host's view; 4 and 5 when these are done, because a provider may be
@@ -19,6 +20,7 @@ from protocol.messages.host import HostSummary, ProviderRef
 from protocol.terms import (
     CryptoKeyId,
     ManagementType,
+    NodeName,
     ProtectionMode,
     ProviderId,
 )
@@ -46,13 +48,14 @@ class KeyFacts:
     """What is known of a host's keys once its mode is reached.
 
     ``keys``: of all encrypted VMs of its cluster; ``absent``: those of them that its cache lacks.
-    ``expired``: providers deleted so long ago that their keys leave. ``types``: of the providers
-    there are, by name.
+    ``expired``: providers deleted so long ago that their keys leave this host now. ``released``:
+    keys that it should not keep. ``types``: of the providers there are, by name.
     """
 
     keys: tuple[CryptoKeyId, ...]
     absent: frozenset[CryptoKeyId]
-    expired: frozenset[ProviderId]
+    expired: tuple[ProviderId, ...]
+    released: tuple[CryptoKeyId, ...]
     types: Mapping[ProviderId, ManagementType]
 
 
@@ -81,10 +84,17 @@ class ReachMode:
 
 
 @dataclass(frozen=True)
-class TakeAway:
-    """Remove these keys of one provider from cache and store."""
+class Evict:
+    """Have all leave that is of a deleted provider; ``keys`` are those that VMs here lose by it."""
 
     provider: ProviderId
+    keys: tuple[CryptoKeyId, ...]
+
+
+@dataclass(frozen=True)
+class TakeAway:
+    """Remove these keys, which no VM uses."""
+
     keys: tuple[CryptoKeyId, ...]
 
 
@@ -96,7 +106,7 @@ class Supply:
     keys: tuple[CryptoKeyId, ...]
 
 
-Action = SetProviderList | NoteRecoveryKey | ReachMode | TakeAway | Supply
+Action = SetProviderList | NoteRecoveryKey | ReachMode | Evict | TakeAway | Supply
 
 
 def plan_host(facts: HostFacts) -> tuple[Action, ...]:
@@ -125,8 +135,11 @@ def plan_keys(facts: KeyFacts) -> tuple[Action, ...]:
         key for key in facts.keys if key not in facts.absent and key.provider_id in facts.expired
     ]
     lacking = [key for key in facts.keys if key in facts.absent] + leaving
+    unused = tuple(key for key in facts.released if key not in facts.keys)
+    here = by_provider(leaving)
     return (
-        *(TakeAway(provider, keys) for provider, keys in by_provider(leaving).items()),
+        *(Evict(provider, here.get(provider, ())) for provider in facts.expired),
+        *((TakeAway(unused),) if unused else ()),
         *supplies(lacking, facts.types),
     )
 
@@ -147,13 +160,17 @@ def supplies(
 
 
 def expired_providers(
-    deleted: Iterable[DeletedRow], now: float, grace_s: float
-) -> frozenset[ProviderId]:
-    """Names of providers whose keys leave the hosts (DEL-02); times in monotonic lab seconds."""
-    return frozenset(
+    deleted: Iterable[DeletedRow], host: NodeName, now: float, grace_s: float
+) -> tuple[ProviderId, ...]:
+    """Names of providers whose keys leave this host now, and have not left it before (DEL-02).
+
+    Times in monotonic lab seconds.
+    """
+    return tuple(
         row.name
         for row in deleted
-        if not now - grace_s < row.at <= now  # a time to come is of a lab that began anew
+        if host not in row.evicted_from
+        and not now - grace_s < row.at <= now  # a time to come is of a lab that began anew
     )
 
 
@@ -166,10 +183,8 @@ def by_provider(keys: Iterable[CryptoKeyId]) -> dict[ProviderId, tuple[CryptoKey
 
 
 def removed(actions: Sequence[Action]) -> frozenset[CryptoKeyId]:
-    """Keys that a plan takes away from the host."""
-    return frozenset(
-        key for action in actions if isinstance(action, TakeAway) for key in action.keys
-    )
+    """Keys of VMs that a plan takes away from the host."""
+    return frozenset(key for action in actions if isinstance(action, Evict) for key in action.keys)
 
 
 def _new_recovery_key(summary: HostSummary, row: HostRow) -> bool:

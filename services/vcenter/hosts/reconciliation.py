@@ -1,6 +1,7 @@
 """The periodic repair of all hosts (STD-10): a pass of step B8 for every host that is connected.
 
 It also runs at once when a provider that was down answers again, and when a provider was added.
+These are the passes that also take keys away: one at a host's connecting only adds.
 """
 
 from __future__ import annotations
@@ -35,4 +36,4 @@ class Reconciliation:
             connected = self._sessions.connected()
             self._node.record("reconcile.pass", hosts=len(connected))
             for session in connected:
-                self._passes.want(session.host)
+                self._passes.want(session.host, removing=True)

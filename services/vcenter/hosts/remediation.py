@@ -38,6 +38,7 @@ from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassOrder, PassQueue
 from services.vcenter.hosts.plan import (
     Action,
+    Evict,
     HostFacts,
     KeyFacts,
     NoteRecoveryKey,
@@ -108,7 +109,11 @@ class Remediation:
             return False  # a pass comes with its next session
         try:
             await self.run(
-                session, look=order.look, fresh=False, may_unlock=self._node.knobs.auto_unlock
+                session,
+                look=order.look,
+                fresh=False,
+                may_unlock=self._node.knobs.auto_unlock,
+                removing=order.removing,
             )
         except ProductError as error:
             self._node.record(
@@ -117,7 +122,7 @@ class Remediation:
                 host=order.host,
                 error=type(error).__name__,
             )
-            if isinstance(error, NotAvailable):
+            if isinstance(error, NotAvailable) or order.host not in self._inventory.hosts:
                 return True  # no repetition would cure it
             self._passes.cut_short(order.host)
             return False
@@ -131,12 +136,14 @@ class Remediation:
         may_unlock: bool,
         look: bool = True,
         needed: bool = False,
+        removing: bool = False,
     ) -> KeyUnavailableReason | None:
         """One pass; None, or why the host cannot be made safe. Raises what the host answers.
 
         ``look``: ask the host for its view first. ``fresh``: ask providers that have just been
         silent. ``may_unlock``: whether this occasion takes marks back. ``needed``: make the host
-        safe also when its cluster has no encrypted VM.
+        safe also when its cluster has no encrypted VM. ``removing``: keys that it should not have
+        leave it.
         """
         async with self._alone(session.host):
             self._passes.begun(session.host)
@@ -145,7 +152,7 @@ class Remediation:
             if facts is None:
                 return None
             await self._carry_out(session, name, plan_host(facts), result, fresh=fresh)
-            absent, actions = await self._look_for_keys(session)
+            absent, actions = await self._look_for_keys(session, removing=removing)
             await self._carry_out(session, name, actions, result, fresh=fresh)
             await self._tell_denied(session, result)
             rows = self._inventory.vms_on(session.host)
@@ -213,18 +220,20 @@ class Remediation:
         )
 
     async def _look_for_keys(
-        self, session: HostSession
+        self, session: HostSession, *, removing: bool
     ) -> tuple[frozenset[CryptoKeyId], tuple[Action, ...]]:
         """Those keys of the host's cluster that its cache lacks, and what to do about its keys."""
         row, knobs = self._inventory.hosts.get(session.host), self._node.knobs
         keys = () if row is None else self._inventory.keys_of(row.cluster)
         absent = await self._delivery.absent(session, keys)
         expired = expired_providers(
-            self._inventory.deleted.values() if knobs.evict_on_provider_delete else (),
+            self._inventory.deleted.values() if knobs.evict_on_provider_delete and removing else (),
+            session.host,
             self._clock.monotonic(),
             knobs.provider_delete_grace_s,
         )
-        facts = KeyFacts(keys, absent, expired, self._inventory.management_types())
+        released = self._inventory.released_on(session.host) if removing else ()
+        facts = KeyFacts(keys, absent, expired, released, self._inventory.management_types())
         return absent, plan_keys(facts)
 
     # ---- carry out --------------------------------------------------------------------------
@@ -251,8 +260,10 @@ class Remediation:
                     await self._note_recovery_key(session.host, recovery_id)
                 case ReachMode(needed):
                     await self._reach_mode(session, result, needed=needed, fresh=fresh)
-                case TakeAway(provider, keys):
-                    await self._delivery.take_away(session, provider, keys)
+                case Evict(provider, _):
+                    await self._delivery.evict(session, provider)
+                case TakeAway(keys):
+                    await self._delivery.take_away(session, keys)
                 case Supply(provider, keys):
                     # A silent provider of the host key was waited for once; not again in this pass.
                     again = fresh and result.unsafe is not KeyUnavailableReason.CLUSTER_UNREACHABLE

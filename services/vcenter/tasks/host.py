@@ -20,6 +20,7 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import HostCryptoState, KeyUnavailableReason, PowerState
 from services.vcenter.inventory import DropVmsOf, change_host, drop, ensure_cluster, put
+from services.vcenter.removals import host_left, released
 from services.vcenter.tables import HostRow, Table
 from services.vcenter.vcenter import VCenter
 
@@ -71,7 +72,16 @@ async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
     if running and session is not None:
         raise InvalidState(f"host {message.host} runs {', '.join(sorted(running))}")
     vc.forget_host(message.host)
-    await vc.inventory.commit(drop(Table.HOST, message.host), DropVmsOf(message.host))
+    keys = [key for vm in vms for key in vm.keys]
+    others = [host.name for host in vc.inventory.hosts_of(row.cluster) if host.name != row.name]
+    await vc.inventory.commit(
+        drop(Table.HOST, message.host),
+        DropVmsOf(message.host),
+        *host_left(message.host, vc.inventory.released, vc.inventory.deleted),
+        *released(keys, others),
+    )
+    for other in others:
+        vc.passes.want(other, removing=True)
     return Done()
 
 

@@ -9,8 +9,8 @@ from tests.mutations.bugs.planting import plant
 
 
 def _none(original: Any) -> Any:
-    def expired_providers(*facts: Any) -> frozenset[Any]:
-        return frozenset()
+    def expired_providers(*facts: Any) -> tuple[Any, ...]:
+        return ()
 
     return expired_providers
 

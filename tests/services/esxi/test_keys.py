@@ -19,6 +19,7 @@ from protocol.messages.host import (
     CryptoManagerHostDisable,
     CryptoManagerHostEnable,
     CryptoManagerHostPrepare,
+    EvictKeys,
     GetCryptoKeyStatus,
     HostUnregisterVm,
     ProviderRef,
@@ -26,7 +27,15 @@ from protocol.messages.host import (
     SetProviders,
 )
 from protocol.secret import KeyMaterial
-from protocol.terms import HostCryptoState, KeyKind, ManagementType, ProviderId, VmCryptoState
+from protocol.terms import (
+    CryptoKeyId,
+    HostCryptoState,
+    KeyId,
+    KeyKind,
+    ManagementType,
+    ProviderId,
+    VmCryptoState,
+)
 from tests.services.esxi.rig import HOST_KEY, PROVIDER, VM, Rig, add, key, material
 
 ENABLE = "system security keypersistence enable"
@@ -273,3 +282,38 @@ def test_a_key_keeps_its_kind_unless_it_becomes_the_host_key(rig: Rig) -> None:
     rig.make_safe()
     rig.add_keys(HOST_KEY)
     assert kinds_stored(rig) == {"v": KeyKind.VSAN, "host-key": KeyKind.HOST}
+
+
+@pytest.mark.parametrize("enabled", [True, False], ids=["enabled", "kept"])
+def test_an_eviction_takes_all_of_a_provider_from_cache_and_store(rig: Rig, enabled: bool) -> None:
+    rig.up()
+    rig.make_safe()
+    rig.esxcli(ENABLE)
+    other = CryptoKeyId(KeyId("x"), ProviderId("other"))
+    rig.command(AddKeys(keys=(other,), material=Sealed.of(material(other))))
+    rig.add_keys(key("a"), key("b"))
+    if not enabled:
+        rig.esxcli(DISABLE)
+    left = rig.command(EvictKeys(provider=PROVIDER))
+    assert (left.cached, left.stored) == (3, 3)  # a, b, and the host key
+    assert present(rig, "a", "b", "host-key") == stored(rig, "a", "b", "host-key") == [False] * 3
+    (entry,) = rig.console(GetCryptoKeyStatus(keys=(other,))).keys
+    assert entry.present and entry.stored
+    assert rig.summary().crypto_state is HostCryptoState.SAFE
+    again = rig.command(EvictKeys(provider=PROVIDER))
+    assert (again.cached, again.stored) == (0, 0)
+    rig.reboot(way="power_loss")
+    assert rig.summary().crypto_state is HostCryptoState.PREPARED
+    assert stored(rig, "a", "host-key") == [False, False]
+
+
+def test_by_the_knob_an_eviction_leaves_the_store_alone() -> None:
+    rig = Rig()
+    rig.up(knobs={"store_follows_cache": False})
+    rig.make_safe()
+    rig.esxcli(ENABLE)
+    rig.add_keys(key("a"))
+    left = rig.command(EvictKeys(provider=PROVIDER))
+    assert (left.cached, left.stored) == (2, 0)
+    assert (present(rig, "a"), stored(rig, "a")) == ([False], [True])
+    rig.close()

@@ -30,6 +30,7 @@ from protocol.messages.host import (
     CryptoManagerHostEnable,
     CryptoManagerHostPrepare,
     Done,
+    EvictKeys,
     GetCryptoKeyStatus,
     HostCreateVm,
     HostPowerOffVm,
@@ -37,6 +38,7 @@ from protocol.messages.host import (
     HostState,
     HostSummary,
     KeysAdded,
+    KeysEvicted,
     KeysRemoved,
     KeyStatus,
     KeyStatusList,
@@ -310,6 +312,14 @@ class ScriptedHost(Service):
         return KeysRemoved(
             results=tuple(CryptoKeyResult(key=key, success=True) for key in message.keys)
         )
+
+    @serves(EvictKeys)
+    async def evict_keys(self, message: EvictKeys, peer: Peer) -> KeysEvicted:
+        """Its cache outlives a boot with persistence, so it is the store too."""
+        theirs = [key for key in self.record.cache if key.provider_id == message.provider]
+        for key in theirs:
+            del self.record.cache[key]
+        return KeysEvicted(cached=len(theirs), stored=0)
 
     @serves(GetCryptoKeyStatus)
     async def key_status(self, message: GetCryptoKeyStatus, peer: Peer) -> KeyStatusList:

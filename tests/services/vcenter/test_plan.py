@@ -22,6 +22,7 @@ from services.vcenter.hosts.judgement import send_errors
 from services.vcenter.hosts.need import needs_pass
 from services.vcenter.hosts.plan import (
     Action,
+    Evict,
     HostFacts,
     KeyFacts,
     NoteRecoveryKey,
@@ -95,7 +96,8 @@ def of_keys(**how: Any) -> KeyFacts:
     made: dict[str, Any] = {
         "keys": (K1, K2),
         "absent": frozenset(),
-        "expired": frozenset(),
+        "expired": (),
+        "released": (),
         "types": TYPES,
     }
     return KeyFacts(**(made | how))
@@ -108,13 +110,14 @@ def of_keys(**how: Any) -> KeyFacts:
         (of_keys(absent=frozenset({K2})), (Supply(P, (K2,)),)),
         (of_keys(keys=(K1, OTHER), absent=frozenset({OTHER})), (Supply(Q, (OTHER,)),)),
         (
-            of_keys(keys=(K1, OTHER), expired=frozenset({Q})),
-            (TakeAway(Q, (OTHER,)), Supply(Q, (OTHER,))),
+            of_keys(keys=(K1, OTHER), expired=(Q,)),
+            (Evict(Q, (OTHER,)), Supply(Q, (OTHER,))),
         ),
         (
-            of_keys(keys=(OTHER,), absent=frozenset({OTHER}), expired=frozenset({Q})),
-            (Supply(Q, (OTHER,)),),  # it has left already
+            of_keys(keys=(OTHER,), absent=frozenset({OTHER}), expired=(Q,)),
+            (Evict(Q, ()), Supply(Q, (OTHER,))),  # what lies in its store, and the host key
         ),
+        (of_keys(released=(OTHER, K1)), (TakeAway((OTHER,)),)),  # K1 is used again
         (
             of_keys(keys=(K1, OTHER, K2), absent=frozenset({K1, K2, OTHER})),
             (Supply(P, (K1, K2)), Supply(Q, (OTHER,))),
@@ -131,12 +134,13 @@ def test_plan_for_its_keys(given: KeyFacts, planned: tuple[Action, ...]) -> None
 
 @pytest.mark.parametrize(("now", "gone"), [(100.0, False), (399.0, False), (400.0, True)])
 def test_grace_of_a_deleted_provider(now: float, gone: bool) -> None:
-    assert expired_providers([DeletedRow(name=P, at=100.0)], now, 300.0) == ({P} if gone else set())
+    rows = [DeletedRow(name=P, at=100.0), DeletedRow(name=Q, at=100.0, evicted_from=(B, A))]
+    assert expired_providers(rows, A, now, 300.0) == ((P,) if gone else ())  # once from a host
 
 
 def test_a_deletion_in_a_time_to_come_was_long_ago() -> None:
     """Monotonic time began anew with the lab."""
-    assert expired_providers([DeletedRow(name=P, at=5000.0)], 10.0, 300.0) == {P}
+    assert expired_providers([DeletedRow(name=P, at=5000.0)], A, 10.0, 300.0) == (P,)
 
 
 def row(*, missing: tuple[CryptoKeyId, ...] = (), **how: Any) -> VmRow:

@@ -30,6 +30,7 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import (
     CryptoKeyId,
+    HostConnectionState,
     HostCryptoState,
     KeyId,
     KeyUnavailableReason,
@@ -209,8 +210,36 @@ def test_a_host_that_was_away_loses_the_keys_when_it_is_back(rig: Rig) -> None:
     rig.do(UnregisterKmsCluster(provider=P))
     rig.sleep(700)
     rig.power_on(B)
-    rig.sleep(60)
+    rig.sleep(15)
+    assert rig.host_info(B).connection is HostConnectionState.CONNECTED
+    assert key in rig.hosts[B].cache  # a pass at connecting only adds
+    rig.sleep(310)
     assert key not in rig.hosts[B].cache
+    assert rig.hosts[B].seen.count("EvictKeys") == 1
+
+
+def test_an_eviction_is_one_act_of_each_host(rig: Rig) -> None:
+    rig.up(A, B)
+    rig.provider(Q, (NodeName("kms2"),))
+    rig.vm(VM)
+    other = rig.do(EncryptVm(operation_id="o", vm=rig.vm(VM2, encrypted=False).vm, provider=Q)).key
+    rig.do(UnregisterKmsCluster(provider=P))
+    rig.sleep(650)
+    key = rig.key_of(VM)
+    rig.hosts[A].cache[key] = b"?" * 32  # its administrator put it back
+    rig.reboot(VCENTER)
+    rig.sleep(1000)
+    for host in (A, B):
+        assert rig.hosts[host].seen.count("EvictKeys") == 1
+    assert key in rig.hosts[A].cache and key not in rig.hosts[B].cache
+    assert other in rig.hosts[A].cache and other in rig.hosts[B].cache
+    rig.provider(P)
+    rig.sleep(20)
+    assert key in rig.hosts[B].cache
+    rig.do(UnregisterKmsCluster(provider=P))  # a deletion anew is an eviction anew
+    rig.sleep(650)
+    assert rig.hosts[A].seen.count("EvictKeys") == 2
+    assert key not in rig.hosts[A].cache
 
 
 def test_hosts_learn_the_list_of_providers(rig: Rig) -> None:
