@@ -26,6 +26,7 @@ from protocol.messages.agent import (
     Firmware,
     LinkRule,
     ListNodes,
+    NodeRunState,
     NodeSpec,
     NodeStatus,
     PowerOff,
@@ -66,6 +67,7 @@ class LabCore(ABC):
         self._firmware: dict[NodeName, Firmware] = {s.node: s.firmware for s in topology.nodes}
         self._vms: dict[VmName, None] = {v.vm: None for v in topology.vms}
         self._desired = DesiredRules()
+        self._known: dict[NodeName, NodeStatus] = {}
 
     # ---- what a subclass gives --------------------------------------------------------------
 
@@ -142,11 +144,30 @@ class LabCore(ABC):
     async def nodes(self) -> tuple[NodeStatus, ...]:
         """All nodes whose agent answers, in order of the directory."""
         found = {s.node: s for r in await self.tell_all(ListNodes()) for s in r.nodes}
+        self._known |= found
         return tuple(found[n] for n in self._specs if n in found)
 
     async def status(self, node: NodeName) -> NodeStatus:
         reply = await self.tell(node, ListNodes(node=node), 10.0)
-        return reply.nodes[0]
+        return self._heard(reply.nodes[0])
+
+    def _heard(self, status: NodeStatus) -> NodeStatus:
+        self._known[status.node] = status
+        return status
+
+    def known(self, node: NodeName) -> NodeStatus:
+        """What the node's agent said last: as it was added, off, when it has said nothing yet."""
+        spec = self.spec(node)
+        blank = NodeStatus(
+            node=node,
+            role=spec.role,
+            site=spec.site,
+            cluster=spec.cluster,
+            state=NodeRunState.OFF,
+            boot=0,
+            tpm=spec.tpm,
+        )
+        return self._known.get(node, blank)
 
     async def ask(self, node: NodeName, message: Request[R], *, within_s: float = 30.0) -> R:
         name, body = type(message).__name__, encode_message(message)
@@ -164,7 +185,7 @@ class LabCore(ABC):
         message = PowerOn(node=node, options=options or {}, wait=wait)
         reply = await self.tell(node, message, BOOT_LIMIT_S)
         await self._refuse(node, False)
-        return reply.status
+        return self._heard(reply.status)
 
     async def power_off(self, node: NodeName, way: str) -> NodeStatus:
         """A service that is stopped or has crashed leaves a live machine: it refuses calls.
@@ -177,7 +198,7 @@ class LabCore(ABC):
         reply = await self.tell(node, PowerOff(node=node, way=way), BOOT_LIMIT_S)
         if self.spec(node).role is not Role.ESXI and way != "power_loss":
             await self._refuse(node, True)
-        return reply.status
+        return self._heard(reply.status)
 
     async def _refuse(self, node: NodeName, refusing: bool) -> None:
         change = self._desired.refuse(node, refusing)

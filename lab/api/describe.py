@@ -8,11 +8,13 @@ from lab.api.answers import (
     EventLine,
     HostDescription,
     KeyOfVm,
+    MachineState,
     ProviderDescription,
     Reason,
     VmDescription,
 )
 from lab.api.look import connected_hosts, tpm_of, vcenter_up
+from lab.api.machines import CURES, seen
 from lab.api.reasons import HostFacts, KeyFacts, VmFacts, of_host, of_vm
 from lab.api.session import Session
 from lab.api.views import (
@@ -25,7 +27,7 @@ from lab.api.views import (
     vm_view,
 )
 from protocol.errors import ProductError
-from protocol.messages.agent import CutRule, NodeRunState
+from protocol.messages.agent import CutRule
 from protocol.messages.host import GetCryptoKeyStatus, HostSummary, QueryHost
 from protocol.messages.kms import GetAttributes
 from protocol.messages.vcenter import (
@@ -63,7 +65,7 @@ async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
         vm=name,
         power=mine.power.value if mine else None,
         crypto=crypto.value if crypto else None,
-        vcenter_up=up,
+        vcenter=await _vcenter(session),
         wanted_on=mine.wanted is PowerState.ON if mine else None,
     )
     stale = listed is not None and host not in await connected_hosts(session)
@@ -93,14 +95,14 @@ async def host(session: Session, command: commands.DescribeHost) -> HostDescript
     facts = await _host_facts(session, name, own)
     up = await vcenter_up(session)
     listed = await _host_in_vcenter(session, name) if up else None
-    machine = await session.lab.status(name)
+    machine = await seen(session, name)
     return HostDescription(
         host=name,
         machine=machine,
         vcenter=host_view(listed, machine) if listed else None,
         host_view=own_view(own) if own else None,
         tpm=await tpm_of(session, name),
-        reasons=tuple(of_host(facts, up)),
+        reasons=tuple(of_host(facts, await _vcenter(session))),
         events=await _last_events(session, host=name),
         faults=_faults(session),
     )
@@ -115,9 +117,10 @@ async def provider(session: Session, command: commands.DescribeProvider) -> Prov
         if _cut(session, lab.vcenter, server):
             text = f"The link between vCenter and {server} is cut."
             reasons.append(Reason(text, "STD-08", "keystead heal --all"))
-        if (await lab.status(server)).state is not NodeRunState.RUNNING:
-            cure = f"keystead host power-on {server}"
-            reasons.append(Reason(f"{server} is not running.", "STD-08", cure))
+        state = (await seen(session, server)).state
+        if state is not MachineState.RUNNING:
+            cure = CURES[state].format(node=server)
+            reasons.append(Reason(f"{server} is {state.value}.", "STD-08", cure))
     if listed is None:
         reasons.append(
             Reason("vCenter has no provider of that name.", "DEL-01", "keystead provider add")
@@ -156,6 +159,11 @@ async def _asked_itself(session: Session, host: NodeName) -> HostSummary | None:
         return None
 
 
+async def _vcenter(session: Session) -> str:
+    """The state of vCenter's machine."""
+    return (await seen(session, session.lab.vcenter)).state.value
+
+
 async def _holder(session: Session, name: VmName) -> NodeName:
     """The host that has it registered, asked host by host; where the lab put it otherwise."""
     for host in session.lab.hosts():
@@ -187,7 +195,7 @@ def _cut(session: Session, a: NodeName, b: NodeName) -> bool:
 
 async def _host_facts(session: Session, host: NodeName, own: HostSummary | None) -> HostFacts:
     lab = session.lab
-    status = await lab.status(host)
+    machine = await seen(session, host)
     connected: bool | None = None
     attestation = ""
     if await vcenter_up(session):
@@ -197,8 +205,8 @@ async def _host_facts(session: Session, host: NodeName, own: HostSummary | None)
             attestation = listed.attestation.message
     return HostFacts(
         host=host,
-        machine=status.state.value,
-        screen=status.screen,
+        machine=machine.state.value,
+        screen=machine.screen,
         connected=connected,
         crypto_state=own.crypto_state.value if own else None,
         persistence=own.key_persistence if own else None,
@@ -207,9 +215,8 @@ async def _host_facts(session: Session, host: NodeName, own: HostSummary | None)
         attestation=attestation,
         stored=own.stored_keys if own else 0,
         cached=own.cached_keys if own else 0,
-        boot=status.boot,
+        boot=machine.boot,
         link_cut=_cut(session, lab.vcenter, host),
-        paused=await lab.paused(host),
     )
 
 
@@ -222,7 +229,7 @@ async def _key_facts(session: Session, key: CryptoKeyId, host: NodeName) -> KeyF
         mine = await _provider_in_vcenter(session, key.provider_id)
         listed, status = mine is not None, mine.status if mine else None
         servers = tuple(s.node for s in mine.servers) if mine else servers
-    up = [s for s in servers if (await lab.status(s)).state is NodeRunState.RUNNING]
+    up = [s for s in servers if (await seen(session, s)).state is MachineState.RUNNING]
     state: str | None = None
     for server in up:
         found = (await lab.ask(server, GetAttributes(key_ids=(key.key_id,)))).keys

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from chaos.faults.base import names
 from chaos.observe.listing import all_hosts, all_vms
 from lab.api import commands
 from lab.api.answers import (
@@ -19,6 +20,7 @@ from lab.api.answers import (
     Tpm,
 )
 from lab.api.look import tpm_of, vcenter_up
+from lab.api.machines import node_view
 from lab.api.session import Session
 from lab.api.views import host_view, power_view
 from lab.errors import KeysteadError
@@ -27,8 +29,10 @@ from protocol.messages.agent import NodeRunState, NodeStatus, TpmAct
 from protocol.messages.host import Esxcli, QueryHost
 from protocol.messages.vcenter import AddHost, ClearTpmRecord
 from protocol.terms import NodeName
+from services.runtime.each import try_each
 
 SETTLE_S = 180.0  # lab seconds; asking a key server that is silent takes most of it
+Act = Callable[[NodeName], Awaitable[NodeStatus]]
 ADD_S = 60.0  # lab seconds for vCenter to add a host
 ATTEST_S = 15.0  # lab seconds for vCenter to look at a TPM
 
@@ -55,18 +59,24 @@ async def reboot(session: Session, command: commands.HostReboot) -> HostPowerLis
 
 async def power_off(session: Session, command: commands.HostPowerOff) -> HostPowerList:
     """See ``HostPowerOff``."""
-    return await _ended(session, command.hosts, "shut down", "stop")
+    nodes = session.nodes(command.hosts)
+    return await _each(session, nodes, "shut down", _by(session, "stop"))
 
 
 async def crash(session: Session, command: commands.HostCrash) -> HostPowerList:
     """See ``HostCrash``."""
-    return await _ended(session, command.hosts, "crash", "crash")
+    return await _at_once(session, session.nodes(command.hosts), "crash", _by(session, "crash"))
 
 
 async def power_loss(session: Session, command: commands.HostPowerLoss) -> HostPowerList:
     """See ``HostPowerLoss``."""
-    lost = await _ended(session, command.hosts, "cut the power of", "power_loss")
-    return lost if command.stay_off else await _started(session, command.hosts, {})
+    nodes, cut = session.nodes(command.hosts), _by(session, "power_loss")
+    lost = await _at_once(session, nodes, "cut the power of", cut)
+    if command.stay_off:
+        return lost
+    back = await _at_once(session, nodes, "power on", lambda n: session.lab.power_on(n, {}))
+    await _settled(session, nodes)
+    return back
 
 
 async def _started(
@@ -78,16 +88,29 @@ async def _started(
     return done
 
 
-async def _ended(session: Session, hosts: tuple[str, ...], text: str, way: str) -> HostPowerList:
-    nodes = session.nodes(hosts)
-    return await _each(session, nodes, text, lambda n: session.lab.power_off(n, way))
+def _by(session: Session, way: str) -> Act:
+    return lambda node: session.lab.power_off(node, way)
+
+
+async def _at_once(
+    session: Session, nodes: tuple[NodeName, ...], text: str, act: Act
+) -> HostPowerList:
+    """All of them together, as a feed takes all that hangs on it; the first refusal is raised
+    when all have been tried."""
+    session.report(f"{text} {names(nodes)}", len(nodes), len(nodes))
+    items: list[HostPower] = []
+    for outcome in await try_each(nodes, act):
+        if isinstance(outcome, Exception):
+            raise outcome
+        items.append(power_view(outcome))
+    return HostPowerList(items=tuple(items))
 
 
 async def _each(
     session: Session,
     nodes: tuple[NodeName, ...],
     text: str,
-    act: Callable[[NodeName], Awaitable[NodeStatus]],
+    act: Act,
 ) -> HostPowerList:
     """One after another, in the order of the selectors."""
     items: list[HostPower] = []
@@ -173,7 +196,7 @@ async def add(session: Session, command: commands.HostAdd) -> Host:
     message = AddHost(host=spec.node, cluster=spec.cluster)
     added = await lab.ask(lab.vcenter, message, within_s=ADD_S)
     session.host_added(spec)
-    return host_view(added.host, status)
+    return host_view(added.host, node_view(status))
 
 
 async def clear_tpm(session: Session, command: commands.HostClearTpm) -> Host:

@@ -20,6 +20,7 @@ from lab.api.answers import (
     Link,
     LinkList,
     LinkState,
+    MachineState,
     NodeList,
     Process,
     ProviderList,
@@ -29,12 +30,12 @@ from lab.api.answers import (
     VmCounts,
     VmList,
 )
+from lab.api.machines import all_seen, seen
 from lab.api.session import Session
 from lab.api.views import (
     event_view,
     host_view,
     key_ref,
-    machine_state,
     own_view,
     pair_text,
     provider_view,
@@ -43,7 +44,7 @@ from lab.api.views import (
 )
 from lab.errors import KeysteadError
 from protocol.errors import ProductError
-from protocol.messages.agent import CutRule, LinkRule, NodeRunState, TpmAct, TpmBackend
+from protocol.messages.agent import CutRule, LinkRule, TpmAct, TpmBackend
 from protocol.messages.host import QueryHost
 from protocol.messages.kms import AuditRow, GetAttributes, Locate, QueryAudit, QueryPair
 from protocol.terms import HostConnectionState, KmipState, NodeName, PowerState, VmCryptoState
@@ -52,15 +53,15 @@ ASK_ALL_S = 60.0  # lab seconds for a question that makes vCenter ask key server
 
 
 async def vcenter_up(session: Session) -> bool:
-    """Whether vCenter's node runs, as its agent says."""
-    return (await session.lab.status(session.lab.vcenter)).state is NodeRunState.RUNNING
+    """Whether vCenter's node runs, and can be asked."""
+    return (await seen(session, session.lab.vcenter)).state is MachineState.RUNNING
 
 
 async def hosts(session: Session, command: commands.GetHosts) -> HostList:
     """See ``GetHosts``."""
     listed = await all_hosts(session.lab, session.lab.vcenter)
-    machines = {s.node: s for s in await session.lab.nodes()}
-    return HostList(items=tuple(host_view(h, machines.get(h.host)) for h in listed))
+    machines = {node.node: node for node in await all_seen(session)}
+    return HostList(items=tuple(host_view(h, machines[h.host]) for h in listed))
 
 
 async def vms(session: Session, command: commands.GetVms) -> VmList:
@@ -71,9 +72,11 @@ async def vms(session: Session, command: commands.GetVms) -> VmList:
 
 
 async def connected_hosts(session: Session) -> frozenset[NodeName]:
-    """The hosts that vCenter hears now."""
+    """The hosts that vCenter hears now: it says so, and their machines run."""
     listed = await all_hosts(session.lab, session.lab.vcenter)
-    return frozenset(h.host for h in listed if h.connection is HostConnectionState.CONNECTED)
+    up = {n.node for n in await all_seen(session) if n.state is MachineState.RUNNING}
+    connected = HostConnectionState.CONNECTED
+    return frozenset(h.host for h in listed if h.connection is connected and h.host in up)
 
 
 async def providers(session: Session, command: commands.GetProviders) -> ProviderList:
@@ -103,9 +106,8 @@ async def key_servers(session: Session, command: commands.GetKms) -> KeyServerLi
     """See ``GetKms``."""
     items: list[KeyServer] = []
     for node in session.key_servers():
-        status = await session.lab.status(node)
-        machine = machine_state(status)
-        if status.state is not NodeRunState.RUNNING:
+        machine = (await seen(session, node)).state
+        if machine is not MachineState.RUNNING:
             items.append(KeyServer(kms=node, machine=machine))
             continue
         located = await session.lab.ask(node, Locate())
@@ -198,7 +200,7 @@ def _state(rules: tuple[LinkRule, ...]) -> LinkState:
 
 async def nodes(session: Session, command: commands.GetNodes) -> NodeList:
     """See ``GetNodes``."""
-    return NodeList(items=await session.lab.nodes())
+    return NodeList(items=await all_seen(session))
 
 
 async def events(session: Session, command: commands.GetEvents) -> EventList:
@@ -216,17 +218,17 @@ async def host_own_view(session: Session, command: commands.GetHostView) -> Host
 async def status(session: Session, command: commands.GetStatus) -> LabStatus:
     """See ``GetStatus``."""
     lab = session.lab
-    machines = Counter(machine_state(node) for node in await lab.nodes())
-    up = await vcenter_up(session)
+    states = {node.node: node.state for node in await all_seen(session)}
+    up = states[lab.vcenter] is MachineState.RUNNING
     real = session.folder is not None
     return LabStatus(
         name=lab.topology.name,
         mode=lab.mode,
         pace=lab.topology.pace,
         lab_time=round(lab.monotonic(), 3),
-        nodes=dict(sorted(machines.items())),
+        nodes=dict(sorted(Counter(states.values()).items())),
         faults=tuple(f.fault.id for f in session.keeper.active()),
-        vcenter="up" if up else "down",
+        vcenter=states[lab.vcenter],
         vms=await _counts(session) if up else None,
         folder=str(session.folder or ""),
         supervisor=os.getpid() if real else 0,

@@ -16,7 +16,7 @@ class HostFacts:
     """A host as its machine, itself and vCenter show it."""
 
     host: str
-    machine: str  # off, booting, running, halted
+    machine: str  # off, booting, running, halted, paused, gone
     screen: str = ""
     connected: bool | None = None  # None: vCenter cannot be asked
     crypto_state: str | None = None
@@ -28,7 +28,6 @@ class HostFacts:
     cached: int = 0
     boot: int = 0
     link_cut: bool = False  # between vCenter and this host, either way
-    paused: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,13 @@ class KeyFacts:
 
 @dataclass(frozen=True)
 class VmFacts:
-    """What is known of a VM. ``wanted_on``: its last accepted power command, None = unknown."""
+    """What is known of a VM. ``wanted_on``: its last accepted power command, None = unknown;
+    ``vcenter`` is the state of vCenter's machine."""
 
     vm: str
     power: str | None
     crypto: str | None  # unlocked, locked, None = not encrypted
-    vcenter_up: bool
+    vcenter: str
     wanted_on: bool | None = None
 
 
@@ -61,11 +61,11 @@ def of_vm(vm: VmFacts, host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reas
     """Reasons for the state of a VM, headline first."""
     found: list[Reason] = []
     if host.machine != "running":
-        return [_machine(host), *_vcenter(vm.vcenter_up)]
+        return [_machine(host), *_vcenter(vm.vcenter)]
     if vm.crypto == "locked":
         found.append(_why_gone(host))
         for key in keys:
-            found += _why_not_supplied(key, vm.vcenter_up, host)
+            found += _why_not_supplied(key, vm.vcenter == "running", host)
     elif vm.crypto == "unlocked" and vm.power == "poweredOn":
         found.append(
             Reason(
@@ -98,13 +98,13 @@ def of_vm(vm: VmFacts, host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reas
         found.append(Reason(text, "LOCK-05", f"keystead vm on {vm.vm}"))
     elif vm.crypto is None:
         found.append(Reason("It is not encrypted: it needs no key.", "BOOT-01"))
-    return [*found, *_vcenter(vm.vcenter_up)]
+    return [*found, *_vcenter(vm.vcenter)]
 
 
-def of_host(host: HostFacts, vcenter_up: bool) -> list[Reason]:
-    """Reasons for the state of a host, headline first."""
+def of_host(host: HostFacts, vcenter: str) -> list[Reason]:
+    """Reasons for the state of a host, headline first; ``vcenter`` as in ``VmFacts``."""
     if host.machine != "running":
-        return [_machine(host), *_vcenter(vcenter_up)]
+        return [_machine(host), *_vcenter(vcenter)]
     found: list[Reason] = []
     if host.crypto_state == "safe":
         found.append(Reason("It has its host key: encrypted VMs may run here.", "HEM-01"))
@@ -153,18 +153,19 @@ def of_host(host: HostFacts, vcenter_up: bool) -> list[Reason]:
     if host.connected is False:
         why = "the link to vCenter is cut" if host.link_cut else "it does not answer vCenter"
         found.append(Reason(f"vCenter shows it as not responding: {why}.", "B8", "heal the link"))
-    return [*found, *_vcenter(vcenter_up)]
+    return [*found, *_vcenter(vcenter)]
 
 
-def _vcenter(up: bool) -> list[Reason]:
-    if up:
+def _vcenter(state: str) -> list[Reason]:
+    if state == "running":
         return []
+    cures = {"paused": "keystead host resume vcenter", "gone": "wait until its process is back"}
     return [
         Reason(
-            "vCenter is down: what it knows is old, and with a standard provider nobody can bring "
-            "a missing key.",
+            f"vCenter is {'paused' if state == 'paused' else 'down'}: what it knows is old, and "
+            "with a standard provider nobody can bring a missing key.",
             "R7",
-            "keystead host power-on vcenter",
+            cures.get(state, "keystead host power-on vcenter"),
         )
     ]
 
@@ -185,8 +186,20 @@ def _machine(host: HostFacts) -> Reason:
         )
     if host.machine == "booting":
         return Reason(f"{host.host} boots.", "BOOT-02")
-    if host.paused:
-        return Reason(f"{host.host} is paused.", "proc.pause", f"keystead host resume {host.host}")
+    if host.machine == "paused":
+        return Reason(
+            f"{host.host} is paused: it stands still, neither dead nor answering, and knows "
+            "nothing of the time that passes.",
+            "proc.pause",
+            f"keystead host resume {host.host}",
+        )
+    if host.machine == "gone":
+        return Reason(
+            f"The process of {host.host} does not answer; when it has ended it is started again, "
+            "with the host off.",
+            "proc.kill",
+            "wait, and look again: keystead get nodes",
+        )
     return Reason(f"{host.host} is off.", "BOOT-01", f"keystead host power-on {host.host}")
 
 

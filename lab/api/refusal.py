@@ -18,8 +18,8 @@ _WRONG_WORDS = {
 }
 
 
-def refusal(error: ProductError | ChaosError) -> KeysteadError:
-    """The product's (or the harness's) no, in its own words."""
+def refusal(error: ProductError | ChaosError, fix: str = "") -> KeysteadError:
+    """The product's (or the harness's) no, in its own words; ``fix`` says what helps here."""
     if isinstance(error, ChaosError):
         return KeysteadError(_WRONG_WORDS.get(error.id, error.id), error.text, error.fix)
     if isinstance(error, NotFound):
@@ -28,4 +28,4 @@ def refusal(error: ProductError | ChaosError) -> KeysteadError:
         return KeysteadError("KS-USE-003", str(error))
     keys = f" (keys: {', '.join(map(str, error.keys))})" if error.keys else ""
     fault = error.fault or type(error).__name__
-    return KeysteadError("KS-PRODUCT-001", f"{fault}: {error}{keys}")
+    return KeysteadError("KS-PRODUCT-001", f"{fault}: {error}{keys}", fix)

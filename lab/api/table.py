@@ -16,6 +16,7 @@ from chaos.lab import Directory
 from chaos.verdict import Verdict
 from lab.api import answers, commands, describe, experiments, faults, hosts, keys, look, vms
 from lab.api.commands import Command, name_of
+from lab.api.machines import way_out
 from lab.api.refusal import refusal
 from lab.api.session import Session
 from protocol.errors import ProductError
@@ -115,7 +116,9 @@ async def perform(session: Session, command: Command[B]) -> B:
     """Do a command; its answer. Every failure becomes a ``KeysteadError``."""
     try:
         answer: Any = await COMMANDS[type(command)].run(session, command)
-    except (ProductError, ChaosError) as error:
+    except ChaosError as error:
         raise refusal(error) from None
+    except ProductError as error:
+        raise refusal(error, await way_out(session, error)) from None
     done: B = answer
     return done

@@ -16,6 +16,7 @@ from lab.api.answers import (
     KnownProvider,
     LoggedEvent,
     MachineState,
+    Node,
     Provider,
     RuleOnLink,
     Vm,
@@ -46,7 +47,7 @@ def key_refs(keys: Iterable[CryptoKeyId]) -> tuple[KeyRef, ...]:
 
 
 def vm_view(vm: VmInfo, *, stale: bool = False) -> Vm:
-    """A VM of vCenter's inventory; ``stale``: vCenter does not hear its host now."""
+    """A VM of vCenter's inventory; ``stale``: its host does not answer vCenter now."""
     return Vm(
         vm=vm.vm,
         cluster=vm.cluster,
@@ -62,8 +63,10 @@ def vm_view(vm: VmInfo, *, stale: bool = False) -> Vm:
     )
 
 
-def host_view(host: HostInfo, machine: NodeStatus | None) -> Host:
-    """A host of vCenter's inventory; ``machine`` is None when its agent does not answer."""
+def host_view(host: HostInfo, machine: Node) -> Host:
+    """A host of vCenter's inventory beside its machine; what vCenter shows of one that does not
+    run is stale, although vCenter may not have noticed."""
+    connected = host.connection is HostConnectionState.CONNECTED
     return Host(
         host=host.host,
         cluster=host.cluster,
@@ -78,9 +81,9 @@ def host_view(host: HostInfo, machine: NodeStatus | None) -> Host:
         seen_at=host.seen_at,
         attestation=_attestation(host.attestation),
         alarms=host.alarms,
-        stale=host.connection is not HostConnectionState.CONNECTED,
-        machine=machine_state(machine),
-        screen=machine.screen if machine else "",
+        stale=not connected or machine.state is not MachineState.RUNNING,
+        machine=machine.state,
+        screen=machine.screen,
     )
 
 
@@ -90,16 +93,11 @@ def _attestation(seen: TpmAttestation | None) -> Attestation | None:
     return Attestation(time=seen.time, status=seen.status, message=seen.message)
 
 
-def machine_state(status: NodeStatus | None) -> MachineState:
-    """The state of a node's machine; None: its agent does not answer."""
-    return MachineState(status.state.value) if status else MachineState.GONE
-
-
 def power_view(status: NodeStatus) -> HostPower:
     """A node's machine after a power command."""
     return HostPower(
         host=status.node,
-        machine=machine_state(status),
+        machine=MachineState(status.state.value),
         boot=status.boot,
         screen=status.screen,
         ended=status.ended,

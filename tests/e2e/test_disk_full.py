@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import pytest
 
+from lab.api.answers import MachineState
 from lab.api.commands import (
     Command,
     GetHosts,
@@ -23,7 +24,6 @@ from lab.errors import KeysteadError
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
-from protocol.messages.agent import NodeRunState
 from protocol.terms import HostConnectionState, NodeName, PowerState
 
 pytestmark = pytest.mark.sim
@@ -77,7 +77,7 @@ def test_nodes_outlive_disks_that_refuse_for_an_hour(switch: str) -> None:
     lab.run(lab.sleep(3600))
     found = do(GetNodes()).items
     assert {n.node: n.boot for n in found} == before
-    assert {n.state for n in found} == {NodeRunState.RUNNING}
+    assert {n.state for n in found} == {MachineState.RUNNING}
     refuse(False)
     lab.run(lab.sleep(120))
     do(VmCreate("vm-04", encrypted=True))

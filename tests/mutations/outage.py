@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.api.answers import HostView
+from lab.api.answers import HostView, MachineState, Node
 from lab.api.commands import GetHostView, GetNodes
 from lab.client import Lab
-from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.terms import PowerState, VmCryptoState
 
 
@@ -59,11 +58,11 @@ async def _changed_boot(lab: Lab) -> list[str]:
     state = next(n.state for n in await _nodes(lab) if n.node == "esxi-002")
     await lab.heal()
     return (
-        [] if state is NodeRunState.HALTED else [f"the changed boot went on: esxi-002 is {state}"]
+        [] if state is MachineState.HALTED else [f"the changed boot went on: esxi-002 is {state}"]
     )
 
 
-async def _nodes(lab: Lab) -> tuple[NodeStatus, ...]:
+async def _nodes(lab: Lab) -> tuple[Node, ...]:
     return (await lab.do(GetNodes())).items
 
 

@@ -16,10 +16,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MachineState(StrEnum):
-    """A node's machine. ``gone``: the process that holds it does not answer."""
+    """A node's machine. ``paused``: it stands still, neither dead nor answering. ``gone``: the
+    process that holds it does not answer."""
 
     OFF = "off"
     BOOTING = "booting"
     RUNNING = "running"
     HALTED = "halted"  # a screen with the reason; only a power cycle helps
+    PAUSED = "paused"
     GONE = "gone"

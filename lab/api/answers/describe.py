@@ -7,8 +7,8 @@ import msgspec
 from lab.api.answers.base import Answer, KeyRef
 from lab.api.answers.hosts import Tpm
 from lab.api.answers.inventory import Host, HostView, Provider, Vm, VmOnHost
+from lab.api.answers.lab import Node
 from protocol.events import EventTypeId
-from protocol.messages.agent import NodeStatus
 from protocol.terms import KmipState, NodeName, ProviderId, VmName
 
 
@@ -60,7 +60,7 @@ class HostDescription(Answer, frozen=True, kw_only=True):
     """A host in every view; ``vcenter`` and ``host_view`` are None when these do not answer."""
 
     host: NodeName
-    machine: NodeStatus
+    machine: Node
     vcenter: Host | None
     host_view: HostView | None
     tpm: Tpm

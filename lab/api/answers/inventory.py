@@ -40,8 +40,8 @@ class Host(Answer, frozen=True, kw_only=True):
     """A host as vCenter sees it, and its machine as the lab sees it.
 
     ``seen_at`` is when it last answered vCenter (Unix seconds); ``stale``: vCenter does not
-    hear it now, and shows what it saw then. ``attestation`` is None of a host without a TPM, and
-    until vCenter has looked at it.
+    hear it now, or cannot hear it as its machine does not run, and shows what it saw then.
+    ``attestation`` is None of a host without a TPM, and until vCenter has looked at it.
     """
 
     host: NodeName
@@ -117,7 +117,7 @@ class Vm(Answer, frozen=True, kw_only=True):
     """A VM as vCenter sees it.
 
     ``crypto`` is None when it is not encrypted; ``missing`` keys are why it is locked, and
-    ``lock_event`` is the event that said so; ``stale``: vCenter does not hear its host now.
+    ``lock_event`` is the event that said so; ``stale``: its host does not answer vCenter now.
     """
 
     vm: VmName

@@ -9,14 +9,35 @@ import msgspec
 
 from lab.api.answers.base import Answer, KeyRef, MachineState
 from protocol.events import EventTypeId
-from protocol.messages.agent import NodeStatus
-from protocol.terms import NodeName, ProviderId, VmName
+from protocol.messages.agent import RuleCount, TpmBackend
+from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A node and its machine.
+
+    While it is paused or gone, everything but ``state`` is what it said last. ``tpm`` names what
+    lies under a host: ``model`` is a stand-in for the speed of the simulation. ``ended`` tells how
+    the last life ended, ``screen`` why it halted; ``rules`` are the link rules on what it sends.
+    """
+
+    node: NodeName
+    role: Role
+    site: str
+    cluster: ClusterName
+    state: MachineState
+    boot: int
+    screen: str = ""
+    ended: str = ""
+    tpm: TpmBackend = TpmBackend.NONE
+    counters: dict[str, int] = {}
+    rules: tuple[RuleCount, ...] = ()
 
 
 class NodeList(Answer, frozen=True, kw_only=True):
-    """Nodes in order of the topology; one whose process does not answer is left out."""
+    """All nodes in order of the topology, also those whose process does not answer."""
 
-    items: tuple[NodeStatus, ...]
+    items: tuple[Node, ...]
 
 
 class LinkState(StrEnum):
@@ -106,8 +127,8 @@ class LabStatus(Answer, frozen=True, kw_only=True):
     """The lab in short.
 
     ``lab_time`` in lab seconds since it began; ``pace``: lab seconds in one real second;
-    ``vms`` is None while vCenter is down. ``folder``, ``supervisor`` (a pid) and ``pids`` are
-    those of a lab of real processes.
+    ``vcenter`` is its machine's state; ``vms`` is None while vCenter does not answer. ``folder``,
+    ``supervisor`` (a pid) and ``pids`` are those of a lab of real processes.
     """
 
     name: str
@@ -116,7 +137,7 @@ class LabStatus(Answer, frozen=True, kw_only=True):
     lab_time: float
     nodes: dict[MachineState, int]
     faults: tuple[str, ...]
-    vcenter: str
+    vcenter: MachineState
     vms: VmCounts | None = None
     folder: str = ""
     supervisor: int = 0

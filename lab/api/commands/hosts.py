@@ -52,11 +52,13 @@ class HostPowerOff(_OfHosts["HostPowerList"], frozen=True, tag="host.power-off")
 
 
 class HostCrash(_OfHosts["HostPowerList"], frozen=True, tag="host.crash"):
-    """A kernel crash: what was written survives, nothing more is saved; they stay off."""
+    """A kernel crash of all of them at once: what was written survives, nothing more is saved;
+    they stay off."""
 
 
 class HostPowerLoss(_OfHosts["HostPowerList"], frozen=True, tag="host.power-loss"):
-    """Pull the power, and give it back at once unless ``stay_off``: only synced bytes survive."""
+    """Pull the power of all of them at once, and give it back unless ``stay_off``: only synced
+    bytes survive."""
 
     stay_off: bool = False
 

@@ -57,7 +57,7 @@ from lab.errors import KeysteadError
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
-from protocol.messages.agent import NodeRunState, NodeSpec, TpmBackend
+from protocol.messages.agent import NodeSpec, TpmBackend
 from protocol.terms import (
     AttestationStatus,
     HostConnectionState,
@@ -89,7 +89,7 @@ async def refused(lab: Lab, command: Command[object]) -> KeysteadError:
 async def test_looking_changes_nothing_and_agrees(lab: Lab) -> None:
     nodes = (await lab.do(GetNodes())).items
     assert [n.node for n in nodes] == ["kms", "vcenter", "esxi-001", "esxi-002"]
-    assert {n.state for n in nodes} == {NodeRunState.RUNNING}
+    assert {n.state for n in nodes} == {MachineState.RUNNING}
     there = await lab.do(GetDirectory())
     assert [n.node for n in there.nodes] == [n.node for n in nodes]
     keys = (await lab.do(GetKeys())).items

@@ -27,9 +27,9 @@ KEY = KeyFacts(
     asked_server=True,
     stored_on_host=False,
 )
-LOCKED = VmFacts("vm-01", "poweredOff", "locked", vcenter_up=True)
-RUNS = VmFacts("vm-01", "poweredOn", "unlocked", vcenter_up=True)
-OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter_up=True)
+LOCKED = VmFacts("vm-01", "poweredOff", "locked", vcenter="running")
+RUNS = VmFacts("vm-01", "poweredOn", "unlocked", vcenter="running")
+OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter="running")
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter_up=True)
         (LOCKED, STORES, KEY, ["KP-15", "STD-10"]),
         (LOCKED, replace(HOST, link_cut=True), replace(KEY, link_cut=True), ["STD-13", "B8"]),
         (LOCKED, HOST, replace(KEY, provider_listed=False, link_cut=True), ["STD-13", "LOCK-06"]),
-        (replace(LOCKED, vcenter_up=False), HOST, KEY, ["STD-13", "R7"]),
+        (replace(LOCKED, vcenter="off"), HOST, KEY, ["STD-13", "R7"]),
         (LOCKED, HOST, replace(KEY, state="Deactivated"), ["STD-13", "STD-19"]),
         (LOCKED, HOST, replace(KEY, state="Destroyed"), ["STD-13", "STD-18"]),
         (LOCKED, HOST, replace(KEY, state="Destroyed Compromised"), ["STD-13", "STD-18"]),
@@ -52,7 +52,9 @@ OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter_up=True)
         (LOCKED, replace(HOST, machine="halted", screen=VIOLATION), KEY, ["B2"]),
         (LOCKED, replace(HOST, machine="halted", screen="PANIC"), KEY, ["B3"]),
         (LOCKED, replace(HOST, machine="booting"), KEY, ["BOOT-02"]),
-        (LOCKED, replace(HOST, machine="off", paused=True), KEY, ["proc.pause"]),
+        (LOCKED, replace(HOST, machine="paused"), KEY, ["proc.pause"]),
+        (LOCKED, replace(HOST, machine="gone"), KEY, ["proc.kill"]),
+        (replace(LOCKED, vcenter="paused"), HOST, KEY, ["STD-13", "R7"]),
         (LOCKED, replace(HOST, machine="off"), KEY, ["BOOT-01"]),
     ],
 )
@@ -94,13 +96,22 @@ def test_a_vm_that_ran_before_is_told_that_unlocking_powers_nothing_on() -> None
     ],
 )
 def test_a_host(host: HostFacts, rules: list[str]) -> None:
-    assert [reason.rule for reason in of_host(host, vcenter_up=True)] == rules
-    assert [reason.rule for reason in of_host(host, vcenter_up=False)] == [*rules, "R7"]
+    assert [reason.rule for reason in of_host(host, vcenter="running")] == rules
+    assert [reason.rule for reason in of_host(host, vcenter="off")] == [*rules, "R7"]
+
+
+@pytest.mark.parametrize(
+    ("state", "cure"),
+    [("off", "power-on vcenter"), ("paused", "resume vcenter"), ("gone", "wait until")],
+)
+def test_a_vcenter_that_does_not_answer_is_told_with_what_helps(state: str, cure: str) -> None:
+    reason = of_host(HOST, vcenter=state)[-1]
+    assert cure in reason.cure and ("paused" in reason.why) is (state == "paused")
 
 
 def test_a_host_without_tpm_is_not_told_to_enable_persistence() -> None:
     def cure(tpm: bool) -> str:
-        [reason] = of_host(replace(HOST, tpm=tpm), vcenter_up=True)
+        [reason] = of_host(replace(HOST, tpm=tpm), vcenter="running")
         return reason.cure
 
     assert cure(False) == "add a TPM" and "keypersistence enable" in cure(True)

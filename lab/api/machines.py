@@ -1,0 +1,70 @@
+"""What the lab knows of each node's machine, also of one that cannot be asked just now."""
+
+from __future__ import annotations
+
+from lab.api.answers import MachineState, Node
+from lab.api.session import Session
+from protocol.errors import NotConnected, ProductError
+from protocol.messages.agent import NodeStatus
+from protocol.terms import NodeName
+
+CURES = {
+    MachineState.PAUSED: "keystead host resume {node}",
+    MachineState.OFF: "keystead host power-on {node}",
+    MachineState.HALTED: "`keystead describe host {node}` says why it stands at its screen",
+    MachineState.BOOTING: "wait until it has booted: keystead get nodes",
+    MachineState.GONE: "wait until its process is back: keystead get nodes",
+}
+"""What helps when a node that is asked something is in this state."""
+
+
+async def seen(session: Session, node: NodeName) -> Node:
+    """A node as its agent tells, or as it told last; ``NotFound`` for one that is not there."""
+    lab = session.lab
+    paused = await lab.paused(node)
+    if not paused:
+        try:
+            return node_view(await lab.status(node))
+        except NotConnected:
+            pass
+    return node_view(lab.known(node), MachineState.PAUSED if paused else MachineState.GONE)
+
+
+async def all_seen(session: Session) -> tuple[Node, ...]:
+    """Every node in order of the topology, as ``seen``."""
+    lab = session.lab
+    heard = {status.node: status for status in await lab.nodes()}
+    items = []
+    for entry in lab.directory().nodes:
+        paused = await lab.paused(entry.node)
+        away = MachineState.PAUSED if paused else MachineState.GONE
+        state = away if paused or entry.node not in heard else None
+        items.append(node_view(heard.get(entry.node, lab.known(entry.node)), state))
+    return tuple(items)
+
+
+def node_view(status: NodeStatus, state: MachineState | None = None) -> Node:
+    """A node's status for people; ``state`` in place of what the status says."""
+    return Node(
+        node=status.node,
+        role=status.role,
+        site=status.site,
+        cluster=status.cluster,
+        state=MachineState(status.state.value) if state is None else state,
+        boot=status.boot,
+        screen=status.screen,
+        ended=status.ended,
+        tpm=status.tpm,
+        counters=status.counters,
+        rules=status.rules,
+    )
+
+
+async def way_out(session: Session, error: ProductError) -> str:
+    """What helps against ``error`` when it says that a node cannot be asked; else empty."""
+    first = str(error).split(" ", 1)[0]
+    known = [entry.node for entry in session.lab.directory().nodes]
+    if not isinstance(error, NotConnected) or first not in known:
+        return ""
+    node = NodeName(first)
+    return CURES.get((await seen(session, node)).state, "").format(node=node)
