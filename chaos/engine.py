@@ -28,7 +28,8 @@ from chaos.observe.recoveries import EVERY_S, Recoveries
 from chaos.observe.snapshot import Snapshot
 from chaos.verdict import WORDS, Exit, Verdict, exit_of
 from chaos.workload import Means, load_name, perform
-from protocol.terms import CryptoKeyId, KeyId, PowerState, ProviderId
+from protocol.messages.agent import TpmBackend
+from protocol.terms import CryptoKeyId, KeyId, PowerState, ProviderId, Role
 
 Progress = Callable[[str, str], None]
 """Called with the phase and one line for people."""
@@ -92,6 +93,7 @@ class _Run:
     recovery: list[CheckResult] = field(default_factory=list)
     report: HealReport | None = None
     begun: set[str] = field(default_factory=set)
+    tpms: set[TpmBackend] = field(default_factory=set)
     start: float = 0.0
 
     def __post_init__(self) -> None:
@@ -140,6 +142,8 @@ class _Run:
     async def _counters(self) -> None:
         for node, status in (await Snapshot(self.lab).status()).items():
             self.history.add("state", node, op="counters", boot=status.boot, **status.counters)
+            if status.role is Role.ESXI:
+                self.tpms.add(status.tpm)
 
     async def _fault_phase(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -353,6 +357,7 @@ class _Run:
             exit_code=int(code),
             seed=self.plan.seed,
             trace_hash=trace() if trace is not None else self.history.trace,
+            tpms=tuple(sorted(self.tpms)),
             run=self.run_id,
             checks=(*self.judged, *self.recovery),
             reasons=tuple(self.harness) or _reasons(code, self.judged + self.recovery),

@@ -9,6 +9,7 @@ import msgspec
 
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.keeper import StillThere
+from protocol.messages.agent import TpmBackend
 
 
 class Exit(IntEnum):
@@ -40,7 +41,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended; ``-o json`` prints it.
 
     ``checks`` are hypotheses, then checks; ``left`` what has no undo. ``began`` and ``ended`` in
-    lab seconds.
+    lab seconds. ``tpms`` are what lay under the hosts: a verdict on ``model`` is none on a TPM.
     """
 
     verdict: str
@@ -48,6 +49,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     trace_hash: str
     run: str
+    tpms: tuple[TpmBackend, ...] = ()
     checks: tuple[CheckResult, ...]
     reasons: tuple[str, ...] = ()
     left: tuple[StillThere, ...] = ()

@@ -47,7 +47,7 @@ from protocol.errors import ProductError
 from protocol.messages.agent import CutRule, LinkRule, TpmAct, TpmBackend
 from protocol.messages.host import QueryHost
 from protocol.messages.kms import AuditRow, GetAttributes, Locate, QueryAudit, QueryPair
-from protocol.terms import HostConnectionState, KmipState, NodeName, PowerState, VmCryptoState
+from protocol.terms import HostConnectionState, KmipState, NodeName, PowerState, Role, VmCryptoState
 
 ASK_ALL_S = 60.0  # lab seconds for a question that makes vCenter ask key servers
 
@@ -218,7 +218,9 @@ async def host_own_view(session: Session, command: commands.GetHostView) -> Host
 async def status(session: Session, command: commands.GetStatus) -> LabStatus:
     """See ``GetStatus``."""
     lab = session.lab
-    states = {node.node: node.state for node in await all_seen(session)}
+    found = await all_seen(session)
+    states = {node.node: node.state for node in found}
+    tpms = Counter(node.tpm for node in found if node.role is Role.ESXI)
     up = states[lab.vcenter] is MachineState.RUNNING
     real = session.folder is not None
     return LabStatus(
@@ -227,6 +229,7 @@ async def status(session: Session, command: commands.GetStatus) -> LabStatus:
         pace=lab.topology.pace,
         lab_time=round(lab.monotonic(), 3),
         nodes=dict(sorted(Counter(states.values()).items())),
+        tpms=dict(sorted(tpms.items())),
         faults=tuple(f.fault.id for f in session.keeper.active()),
         vcenter=states[lab.vcenter],
         vms=await _counts(session) if up else None,

@@ -147,7 +147,8 @@ def _report(verdict: Verdict, folder: RunFolder, options: Options) -> int:
         say(f"because: {reason}")
     plain(
         f"{verdict.verdict.upper()} (exit {verdict.exit_code})  run {folder.run}  "
-        f"seed {verdict.seed}  trace {verdict.trace_hash[:16]}"
+        f"seed {verdict.seed}  tpm {', '.join(verdict.tpms) or '-'}  "
+        f"trace {verdict.trace_hash[:16]}"
     )
     if folder.record().mode == "sim":
         hint(f"keystead chaos replay {folder.run}")

@@ -74,7 +74,7 @@ def get_nodes(*, options: Options = DEFAULTS) -> None:
     keystead get nodes -o json
     """
     columns = (field("node"), field("role"), field("site"), field("state"), field("boot"))
-    wide = (field("ended"), field("screen"), field("counters"))
+    wide = (field("tpm"), field("ended"), field("screen"), field("counters"))
     show(call(options, GetNodes()), options.output, columns, wide, key="node")
 
 

@@ -142,7 +142,7 @@ def result_of(verdict: Verdict, name: str) -> CheckOutcome:
 
 def test_every_guest_that_runs_reads_its_whole_disk_at_the_end(world: World) -> None:
     verdict, history = play(world, planned(world, QUIET))
-    assert verdict.exit_code == 0
+    assert verdict.exit_code == 0 and verdict.tpms == ("model",)
     last = [r for r in history.records if r.op == "guest.challenge"]
     assert [(r.type, r.node) for r in last] == [("ok", "vm-01"), ("ok", "vm-02")]
 

@@ -126,9 +126,10 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 class LabStatus(Answer, frozen=True, kw_only=True):
     """The lab in short.
 
-    ``lab_time`` in lab seconds since it began; ``pace``: lab seconds in one real second;
-    ``vcenter`` is its machine's state; ``vms`` is None while vCenter does not answer. ``folder``,
-    ``supervisor`` (a pid) and ``pids`` are those of a lab of real processes.
+    ``lab_time`` in lab seconds since it began; ``pace``: lab seconds in one real second.
+    ``tpms``: hosts by what lies under them. ``vcenter`` is its machine's state, ``vms`` None while
+    it does not answer. ``folder``, ``supervisor`` (a pid) and ``pids`` are those of a lab of real
+    processes.
     """
 
     name: str
@@ -136,6 +137,7 @@ class LabStatus(Answer, frozen=True, kw_only=True):
     pace: float
     lab_time: float
     nodes: dict[MachineState, int]
+    tpms: dict[TpmBackend, int] = {}
     faults: tuple[str, ...]
     vcenter: MachineState
     vms: VmCounts | None = None

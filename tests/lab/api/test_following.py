@@ -59,4 +59,4 @@ async def test_the_first_look_says_what_is_wrong() -> None:
         following = follow_events(lab.do, lambda: lab.sleep(1), lambda error: None)
         with pytest.raises(KeysteadError):
             await anext(following)
-        assert (await lab.do(GetStatus())).vcenter == "down"
+        assert (await lab.do(GetStatus())).vcenter == "off"
