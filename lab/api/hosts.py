@@ -20,7 +20,7 @@ from lab.api.answers import (
     Tpm,
 )
 from lab.api.look import tpm_of, vcenter_up
-from lab.api.machines import node_view
+from lab.api.machines import node_view, seen
 from lab.api.session import Session
 from lab.api.views import host_view, power_view
 from lab.errors import KeysteadError
@@ -207,7 +207,7 @@ async def clear_tpm(session: Session, command: commands.HostClearTpm) -> Host:
     while True:
         listed = next(h for h in await all_hosts(lab, lab.vcenter) if h.host == name)
         if listed.attestation is not None or not listed.tpm_present or lab.monotonic() >= until:
-            return host_view(listed, await lab.status(name))
+            return host_view(listed, await seen(session, name))
         await lab.sleep(0.5)
 
 
