@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -231,6 +232,13 @@ class Inventory:
             if row.cluster == cluster:
                 found.update(dict.fromkeys(row.keys))
         return tuple(found)
+
+    def keys_outside(self, cluster: ClusterName) -> frozenset[CryptoKeyId]:
+        """Keys that VMs and hosts of other clusters use."""
+        shared = (row.host_key for row in self.clusters.values() if row.name != cluster)
+        own = (row.host_key for row in self.hosts.values() if row.cluster != cluster)
+        vms = (row.keys for row in self.vms.values() if row.cluster != cluster)
+        return frozenset(key for key in chain(shared, own, *vms) if key is not None)
 
 
 _Outcome = tuple[Table, str, Row | None]

@@ -65,6 +65,14 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
         bool,
         knob("A key that one key server does not have is asked of the next.", rule="C22"),
     ] = False
+    believe_reports_of_other_clusters: Annotated[
+        bool,
+        knob(
+            "A host is believed that lists VMs, or names keys, of another cluster; the product "
+            "believes it.",
+            rule="C28",
+        ),
+    ] = False
     remediation_interval_s: Annotated[
         float,
         knob(

@@ -41,7 +41,9 @@ class VCenter:
         self.providers = Providers(self.inventory, ports.bus, self.contacts, node.knobs)
         self.passes, self.attestations = PassQueue(), PassQueue()
         self._once = OncePerBoot()
-        self.sessions = HostSessions(node, ports, self.inventory, self.passes, self.attestations)
+        self.sessions = HostSessions(
+            node, ports, self.inventory, self.passes, self.attestations, self._once
+        )
         self._attestation = HostAttestation(
             node, ports.clock, ports.rng, self.inventory, self.sessions, self.attestations
         )

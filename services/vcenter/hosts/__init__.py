@@ -7,6 +7,7 @@ bus), deciding (pure) and telling (events, records, marks) are steps of their ow
 - ``sessions``        all of them, and what follows from what hosts say there
 - ``registrations``   which hosts list which VMs, and when they said so
 - ``whereabouts``     on which host a VM is that several list; pure
+- ``disbelief``       what is not believed of what a host says of its VMs; pure
 - ``reported_vms``    what a host's report of its VMs changes in the inventory; pure
 - ``need``            whether a view shows something that a pass would change; pure
 - ``pass_queue``      which hosts want a pass of step B8, and how their last one ended

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from protocol.errors import HostUnreachable, SaveFailed
 from protocol.messages.host import VmSummary
-from protocol.terms import HostConnectionState, NodeName, VmName
+from protocol.terms import ClusterName, HostConnectionState, NodeName, VmName
 from services.runtime.ports import Ports
+from services.vcenter.events import Draft, host_send_error
+from services.vcenter.hosts.disbelief import believed
 from services.vcenter.hosts.need import needs_pass
+from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassQueue
 from services.vcenter.hosts.registrations import Registrations
 from services.vcenter.hosts.reported_vms import edits_of_report
@@ -30,9 +33,11 @@ class HostSessions:
         inventory: Inventory,
         passes: PassQueue,
         attestations: PassQueue,
+        once: OncePerBoot,
     ) -> None:
         self.node, self.bus, self.clock, self.rng = node, ports.bus, ports.clock, ports.rng
         self._inventory, self._passes, self._attestations = inventory, passes, attestations
+        self._once = once
         self._sessions: dict[NodeName, HostSession] = {}
         self._sessions_opened = 0
         self._registrations = Registrations()
@@ -81,21 +86,46 @@ class HostSessions:
 
     def _place_of(self, vm: VmName) -> Place | None:
         """Where the VM is by what the connected hosts say of it."""
-        said = self._registrations.words(vm)
-        words = [word for word in said if self.connected_to(word.host) is not None]
+        row = self._inventory.vms.get(vm)
+        words = [
+            word
+            for word in self._registrations.words(vm)
+            if self.connected_to(word.host) is not None
+            and (row is None or self._counts(word.host, row.cluster))
+        ]
         holders = {word.locked_by for word in words if word.locked_by in self._inventory.hosts}
         away = {host for host in holders if host and self.connected_to(host) is None}
         return place_of(words, away)
 
     async def take_in(self, host: NodeName, vms: tuple[VmSummary, ...]) -> None:
         """Carry what a host says of its VMs into the inventory."""
-        if host not in self._inventory.hosts:
+        row = self._inventory.hosts.get(host)
+        if row is None:
             return
+        events: list[Draft] = []
+        if not self.node.knobs.believe_reports_of_other_clusters:
+            vms, refused = believed(
+                row.cluster,
+                vms,
+                self._inventory.vms,
+                lambda: self._inventory.keys_outside(row.cluster),
+            )
+            session = self._sessions.get(host)
+            boot = 0 if session is None else session.boot
+            for one in refused:
+                if self._once.first(host, boot, "disbelief", one.vm):
+                    events.append(host_send_error(host, one.keys, one.why))
         edits = edits_of_report(
             self._inventory.vms, self._inventory.hosts, host, vms, self._place_of
         )
-        if edits:
-            await self._inventory.commit(*edits)
+        if edits or events:
+            await self._inventory.commit(*edits, events=events)
+
+    def _counts(self, host: NodeName, cluster: ClusterName) -> bool:
+        """Whether what that host says of a VM of the cluster counts (C28)."""
+        row = self._inventory.hosts.get(host)
+        of_it = row is not None and row.cluster == cluster
+        return of_it or self.node.knobs.believe_reports_of_other_clusters
 
     # ---- what sessions tell (``SessionOwner``) ----------------------------------------------
 

@@ -1,0 +1,96 @@
+"""A host has the keys of its own cluster only, whatever it says of its VMs (C28)."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol.events import EventTypeId
+from protocol.messages.host import VmSummary
+from protocol.messages.vcenter import GenerateKey
+from protocol.terms import ClusterName, CryptoKeyId, KeyId, PowerState, ProviderId, VmName
+from services.vcenter.hosts.disbelief import disbelief
+from services.vcenter.tables import VmRow
+from tests.services.vcenter.peers import VmRecord
+from tests.services.vcenter.rig import CLUSTER, VM, A, B, Rig
+
+OTHER = ClusterName("other")
+MINE, THEIRS = (CryptoKeyId(KeyId(name), ProviderId("p")) for name in ("mine", "theirs"))
+SPY = VmName("spy")
+
+
+@pytest.mark.parametrize(
+    ("row", "keys", "believed"),
+    [
+        (None, (), True),
+        (None, (MINE,), True),
+        (None, (THEIRS,), False),
+        (None, (MINE, THEIRS), False),
+        (VmRow(name=VM, cluster=CLUSTER, host=A), (MINE,), True),
+        (VmRow(name=VM, cluster=CLUSTER, host=A), (THEIRS,), False),
+        (VmRow(name=VM, cluster=CLUSTER, host=A, keys=(MINE,)), (THEIRS,), True),  # not learned
+        (VmRow(name=VM, cluster=CLUSTER, host=B), (MINE,), True),
+        (VmRow(name=VM, cluster=OTHER, host=B), (), False),
+        (VmRow(name=VM, cluster=OTHER, host=B, keys=(THEIRS,)), (THEIRS,), False),
+    ],
+)
+def test_the_table(row: VmRow | None, keys: tuple[CryptoKeyId, ...], believed: bool) -> None:
+    said = VmSummary(vm=VM, power=PowerState.OFF, keys=keys)
+    refused = disbelief(CLUSTER, said, row, lambda: frozenset({THEIRS}))
+    assert (refused is None) == believed
+    if refused is not None and row is None:
+        assert refused.keys == (THEIRS,) and "another cluster" in refused.why
+
+
+def test_the_keys_outside_of_a_cluster_are_of_vms_and_hosts(rig: Rig) -> None:
+    rig.up(A)
+    rig.host(B, cluster=OTHER)
+    rig.vm(host=A)
+    inventory = rig.vcenter.inventory
+    host_key = inventory.clusters[CLUSTER].host_key
+    assert inventory.keys_outside(OTHER) == {rig.key_of(), host_key}
+    assert inventory.keys_outside(CLUSTER) == frozenset()
+
+
+@pytest.mark.parametrize("power", [PowerState.OFF, PowerState.ON])
+@pytest.mark.parametrize("vm", [VM, SPY])
+def test_a_host_of_another_cluster_gets_no_key_by_listing_a_vm_that_needs_it(
+    rig: Rig, vm: VmName, power: PowerState
+) -> None:
+    rig.up(A)
+    rig.host(B, cluster=OTHER)
+    rig.vm(host=A)
+    key, mark = rig.key_of(), rig.mark()
+    rig.hosts[B].vms[vm] = VmRecord(keys=(key,), power=power)
+    rig.sleep(700)
+    assert key not in rig.hosts[B].cache
+    assert rig.vm_info().host == A and rig.vcenter.inventory.vms[VM].cluster == CLUSTER
+    assert SPY not in rig.vcenter.inventory.vms
+    told = [event for event in rig.events(mark) if event.host == B]
+    assert [event.event for event in told] == [EventTypeId.HOST_SEND_KEY_ERROR]
+    assert str(vm) in told[0].text and told[0].keys == (key,)
+
+
+def test_with_the_knob_it_does_as_in_the_product() -> None:
+    """The control of the test above: the same host, believed."""
+    rig = Rig(believe_reports_of_other_clusters=True)
+    rig.up(A)
+    rig.host(B, cluster=OTHER)
+    rig.vm(host=A)
+    rig.hosts[B].vms[SPY] = VmRecord(keys=(rig.key_of(),))
+    rig.sleep(700)
+    assert rig.key_of() in rig.hosts[B].cache
+    assert rig.vcenter.inventory.vms[SPY].cluster == OTHER
+    rig.healthy()
+    rig.close()
+
+
+def test_a_vm_made_on_a_host_with_keys_of_nobody_else_is_taken_in(rig: Rig) -> None:
+    rig.up(A)
+    rig.host(B, cluster=OTHER)
+    rig.vm(host=A)
+    made = rig.do(GenerateKey(operation_id="unused")).key
+    assert made is not None
+    rig.hosts[B].vms[SPY] = VmRecord(keys=(made,))
+    rig.sleep(700)
+    assert made in rig.hosts[B].cache
+    assert rig.vcenter.inventory.vms[SPY].keys == (made,)
