@@ -99,6 +99,11 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "`requires` asks for something that this lab does not have.",
         "Start a lab as `topology` of the file says, or relax `requires`.",
     ),
+    "KS-CHAOS-016": Explanation(
+        "The lab that the experiment asks for is not valid",
+        "`topology` names no lab file, changes it to one that does not fit, or is none itself.",
+        "Correct the value that the message names; lab files follow `keystead schema --of lab`.",
+    ),
     "KS-CHAOS-020": Explanation(
         "Two faults that overlap undo each other",
         "Both act on the power or process of the same node at the same time, so the end of one"

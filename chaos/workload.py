@@ -30,6 +30,7 @@ from protocol.terms import ClusterName, NodeName, Role, VmName
 
 WITHIN_S = 60.0
 ARRIVALS_LIMIT = 100_000
+"""So many operations of a run are planned, on average over seeds."""
 
 
 def load_name(lab: Lab, run: str) -> str:
@@ -62,13 +63,12 @@ def draw_arrivals(
     """Times (to the millisecond) and targets of one stream: exponential gaps, mean 1/rate."""
     found: list[tuple[float, str]] = []
     at = span[0]
-    while len(found) < ARRIVALS_LIMIT:
+    while True:
         at += draws.exponential(1.0 / rate)
         if at >= span[1]:
-            break
+            return found
         target = targets[draws.below(len(targets))] if targets else ""
         found.append((round(at, 3), target))
-    return found
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ format of later versions has and this one does not build is refused, never ignor
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any, Final, TypeVar
@@ -16,6 +17,8 @@ from pydantic import BaseModel, ValidationError
 from chaos.checks import CHECKS
 from chaos.errors import ChaosError
 from chaos.experiment.model import (
+    ONLY_IN,
+    SHARED,
     Checks,
     Experiment,
     Guards,
@@ -34,6 +37,7 @@ from chaos.hypotheses.probes import PROBES
 from chaos.text_file import text_of
 from chaos.workload import OPERATIONS
 from chaos.yaml_file import Path, YamlFile
+from protocol.printable import quoted
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -50,13 +54,18 @@ NOT_YET: Final = {
 }
 LATER_GUARDS: Final = {"abort_if": "abort conditions are not available"}
 LATER_HYPOTHESIS: Final = {"sometimes": "`sometimes` is not available; use a check or a probe"}
+ENTRIES_LIMIT: Final = 1000  # of a schedule, a workload, one phase of a hypothesis
 BUDGETS: Final = ("hosts", "kms", "vcenter")
 
 
 class BadExperiment(ChaosError):
-    """A file with errors; ``problems`` are all of them, in order of their place."""
+    """A file with errors; ``problems`` are all of them, in order of their place.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    ``document`` is the file, for who has more to say about it.
+    """
+
+    def __init__(self, problems: Iterable[Problem], document: Document) -> None:
+        self.document = document
         self.problems = tuple(sorted(problems, key=lambda p: (p.place, p.id)))
         super().__init__(self.problems[0].id, "\n".join(map(str, self.problems)))
 
@@ -67,8 +76,8 @@ def read_experiment(path: FilePath) -> Experiment:
         text = text_of(path)
     except (OSError, ValueError) as error:
         document = Document(str(path), YamlFile())
-        document.add((), "KS-CHAOS-009", str(error))
-        raise BadExperiment(document.problems) from None
+        document.add((), "KS-CHAOS-009", f"it cannot be read: {error}")
+        raise BadExperiment(document.problems, document) from None
     return check_experiment(text, str(path))
 
 
@@ -76,10 +85,10 @@ def check_experiment(text: str, file: str) -> Experiment:
     """The experiment that ``text`` says; ``BadExperiment`` with every error of it."""
     document = parse(text, file)
     if document.data is None:
-        raise BadExperiment(document.problems)
+        raise BadExperiment(document.problems, document)
     found = _Linter(document).experiment(text)
     if document.problems or found is None:
-        raise BadExperiment(document.problems)
+        raise BadExperiment(document.problems, document)
     return found
 
 
@@ -109,10 +118,14 @@ class _Linter:
             made = self._section(Recover, ("hypothesis", "recover"), hypothesis["recover"])
             recover = made.within if made is not None else None
         workload = self._workload(data.get("workload", []))
+        checks = self._checks(data.get("checks", {}))
+        if not any(hypothesis.get(when) for when in known[:3]) and not checks:
+            text = "there is nothing to hold: no hypothesis, and no check is added"
+            fix = "add `hypothesis: {after: [{probe: ..., is: ...}]}`; see `keystead explain probe`"
+            self._document.add(("hypothesis",), "KS-CHAOS-003", text, fix)
         if "schedule" not in data:
             self._document.add((), "KS-CHAOS-003", "an experiment has a schedule")
         scheduled = self._schedule(data.get("schedule", []), guards)
-        checks = self._checks(data.get("checks", {}))
         if self._document.problems or heading is None or requires is None or guards is None:
             return None
         return Experiment(
@@ -153,10 +166,13 @@ class _Linter:
             path = ("guards", "blast_radius", key)
             if key not in BUDGETS and key not in kinds:
                 self._name(path, "budget", key, [*BUDGETS, *kinds])
-            text = str(amount)
-            percent = text.endswith("%") and text[:-1].isdigit() and int(text[:-1]) <= 100
-            if not (text.isdigit() or (percent and key in BUDGETS)):
-                self._document.add(path, "KS-CHAOS-004", f"{text!r} is no number, nor a share")
+            text = amount if isinstance(amount, str) else str(int(amount))
+            whole = re.fullmatch("([0-9]{1,9})(%?)", text)
+            share = whole is not None and whole[2] == "%"
+            if whole is None or (share and (key not in BUDGETS or int(whole[1]) > 100)):
+                self._document.add(
+                    path, "KS-CHAOS-004", f"{quoted(text)} is no number, nor a share"
+                )
         return guards
 
     def _probes(self, when: str, value: Any) -> list[Probed]:
@@ -175,12 +191,25 @@ class _Linter:
             if not probe.live and when != "after":
                 text = f"{probe.name} sums up a run; it belongs to `after`"
                 self._document.add((*path, "probe"), "KS-CHAOS-004", text)
+            self._phase(when, path, made)
+            if made.op is not None and probe.about != "op":
+                self._document.add((*path, "op"), "KS-CHAOS-004", f"{probe.name} takes no `op`")
             if made.on is not None and probe.about not in ("vms", "hosts"):
                 self._document.add((*path, "on"), "KS-CHAOS-004", f"{probe.name} takes no `on`")
             if made.op is not None and made.op not in OPERATIONS:
                 self._name((*path, "op"), "operation", made.op, OPERATIONS)
             found.append(made)
         return found
+
+    def _phase(self, when: str, path: Path, made: Probed) -> None:
+        """What is written has a meaning where it is written."""
+        for name in sorted(made.model_fields_set - SHARED - ONLY_IN[when]):
+            written = name.rstrip("_")
+            where = next(phase for phase, fields in ONLY_IN.items() if name in fields)
+            text = f"`{written}` belongs to probes of `{where}`, not of `{when}`"
+            self._document.add((*path, written), "KS-CHAOS-004", text)
+        if made.until is not None and made.until <= made.from_:
+            self._document.add(path, "KS-CHAOS-004", "`until` lies before `from`")
 
     def _workload(self, value: Any) -> list[Load]:
         found = []
@@ -295,7 +324,9 @@ class _Linter:
             return model.model_validate(data)
         except ValidationError as error:
             fields = [f.alias or name for name, f in model.model_fields.items()]
-            for detail in error.errors():
+            for detail in error.errors(include_url=False):
+                if self._document.full:
+                    break
                 self._report(path, detail, [*fields, *also])
             return None
 
@@ -303,9 +334,9 @@ class _Linter:
         where = (*path, *detail["loc"])
         kind, name = detail["type"], str(detail["loc"][-1]) if detail["loc"] else ""
         if kind == "extra_forbidden":
-            near = difflib.get_close_matches(name, fields, n=3, cutoff=0.5)
+            near = difflib.get_close_matches(name[:100], fields, n=3, cutoff=0.5)
             hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(fields)}"
-            self._document.add(where, "KS-CHAOS-002", f"unknown field {name!r}; {hint}")
+            self._document.add(where, "KS-CHAOS-002", f"unknown field {quoted(name)}; {hint}")
         elif kind == "missing":
             self._document.add(where, "KS-CHAOS-003", f"{name!r} is missing")
         elif kind == "no_unit":
@@ -321,6 +352,10 @@ class _Linter:
         return {}
 
     def _list(self, path: Path, value: Any) -> list[tuple[Path, Any]]:
+        if isinstance(value, list) and len(value) > ENTRIES_LIMIT:
+            text = f"{len(value)} entries are more than {ENTRIES_LIMIT}"
+            self._document.add(path, "KS-CHAOS-009", text)
+            return []
         if isinstance(value, list):
             return [((*path, place), item) for place, item in enumerate(value)]
         self._document.add(path, "KS-CHAOS-004", "a list is wanted here")
@@ -340,7 +375,9 @@ class _Linter:
     def _name(
         self, path: Path, noun: str, name: str, known: Iterable[str], id: str = "KS-CHAOS-014"
     ) -> None:
+        if self._document.full:
+            return
         names = list(known)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+        near = difflib.get_close_matches(name[:100], names, n=3, cutoff=0.4)
         hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(names)}"
-        self._document.add(path, id, f"no {noun} {name!r}; {hint}")
+        self._document.add(path, id, f"no {noun} {quoted(name)}; {hint}")

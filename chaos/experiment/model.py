@@ -6,9 +6,17 @@ Sections are validated one by one (``lint``), so that one pass finds every error
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 from pydantic_core import PydanticCustomError
 
 from chaos.experiment.parse import Document
@@ -51,6 +59,24 @@ def read_after(value: object) -> object:
     return After(id=found["id"], plus=seconds(found["plus"]) if found["plus"] else 0.0)
 
 
+def no_less_than(least_s: float) -> Callable[[float], float]:
+    """A validator of times in lab seconds."""
+
+    def bounded(value: float) -> float:
+        if value < least_s:
+            raise PydanticCustomError("short", "at least {least}s", {"least": f"{least_s:g}"})
+        return value
+
+    return bounded
+
+
+def read_seed(value: object) -> object:
+    """A seed of a file: a whole number that fits 63 bits, or the word ``random``."""
+    if value == "random" or (type(value) is int and 0 <= value < SEEDS):
+        return value
+    raise PydanticCustomError("seed", "a whole number from 0 to 2^63 - 1, or: random")
+
+
 def at_least(value: object) -> object:
     """``">=3"`` or 3 as a lower bound."""
     found = re.fullmatch(r">=\s*([0-9]{1,9})", value.strip()) if isinstance(value, str) else None
@@ -63,7 +89,7 @@ class Requires(Section):
     provider: Literal["standard"] | None = None
     persistence: OnOff | None = None
     tpm: Literal["real", "model", "any", "none"] | None = None
-    hosts: Annotated[int, BeforeValidator(at_least), Field(ge=0)] | None = None
+    hosts: Annotated[int, BeforeValidator(at_least), Field(ge=0, strict=True)] | None = None
 
 
 class TopologyUse(Section):
@@ -71,6 +97,16 @@ class TopologyUse(Section):
 
     use: str
     with_: dict[str, Any] = Field(default={}, alias="with")
+
+
+SEEDS: Final = 1 << 63  # so many there are
+SHARED: Final = frozenset({"probe", "is_", "on", "op", "view"})
+ONLY_IN: Final = {
+    "before": frozenset({"within"}),
+    "during": frozenset({"from_", "until", "every", "grace"}),
+    "after": frozenset[str](),
+}
+"""The fields of a probe that mean something in one phase only."""
 
 
 class Load(Section):
@@ -95,7 +131,7 @@ class Probed(Section):
     within: Seconds = 0.0
     from_: Seconds = Field(default=0.0, alias="from")
     until: Seconds | None = None
-    every: Seconds = 10.0
+    every: Annotated[Seconds, AfterValidator(no_less_than(0.1))] = 10.0
     grace: Seconds = 0.0
 
 
@@ -108,8 +144,8 @@ class Recover(Section):
 class Guards(Section):
     """Limits of the run; see ``plan`` for the budget and ``engine`` for the times."""
 
-    lease: Seconds = 120.0
-    max_duration: Seconds = 3600.0
+    lease: Annotated[Seconds, AfterValidator(no_less_than(1.0))] = 120.0
+    max_duration: Annotated[Seconds, AfterValidator(no_less_than(1.0))] = 3600.0
     blast_radius: dict[str, int | str] = {}
 
 
@@ -138,8 +174,8 @@ class Heading(Section):
     name: Annotated[str, named(names.EXPERIMENT)]
     title: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     description: str = ""
-    seed: int | Literal["random"] = Field(default=1)
-    duration: Seconds | None = None
+    seed: Annotated[Any, BeforeValidator(read_seed)] = 1
+    duration: Annotated[Seconds, AfterValidator(no_less_than(1.0))] | None = None
 
 
 class ScheduledFault(BaseModel):

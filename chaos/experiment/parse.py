@@ -15,6 +15,10 @@ _IDS: Final = {
 }
 
 
+PROBLEMS_LIMIT: Final = 100
+"""So many problems of a file are told; nobody reads more, and a near name for each takes time."""
+
+
 class Problem(NamedTuple):
     """One error of a file: where, which id, what, and what to do."""
 
@@ -44,11 +48,18 @@ class Document:
         """The file's value; None when it is not readable."""
         return self._yaml.data
 
+    @property
+    def full(self) -> bool:
+        """Whether there are as many problems as are told."""
+        return len(self.problems) >= PROBLEMS_LIMIT
+
     def add(self, path: Path, id: str, text: str, fix: str = "") -> None:
         """Note a problem of the value at ``path``; without a better one, with the id's fix."""
         self._note(self._yaml.place(path), id, text, fix)
 
     def _note(self, place: Place, id: str, text: str, fix: str = "") -> None:
+        if self.full:
+            return
         self.problems.append(Problem(self.file, place, id, text, fix or EXPLANATIONS[id].fix))
 
 

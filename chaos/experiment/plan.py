@@ -21,7 +21,7 @@ from chaos.hypotheses.probes import PROBES, Scope
 from chaos.hypotheses.tolerance import Tolerance
 from chaos.lab import Directory
 from chaos.selectors import select_nodes, select_vms
-from chaos.workload import OPERATIONS, Arrival, draw_arrivals
+from chaos.workload import ARRIVALS_LIMIT, OPERATIONS, Arrival, draw_arrivals
 from chaos.yaml_file import Path
 from protocol.terms import NodeName, Role, VmName
 
@@ -119,9 +119,11 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
     document = experiment.document
     before = len(document.problems)
     by_id = {scheduled.id: scheduled for scheduled in experiment.faults}
+    begins: dict[str, float] = {}
     faults: list[PlannedFault] = []
     for place, scheduled in enumerate(experiment.faults):
-        made = _fault(document, ("schedule", place), scheduled, by_id, directory, seed)
+        at = round(_begin(scheduled, by_id, begins), 6)
+        made = _fault(document, ("schedule", place), scheduled, at, directory, seed)
         if made is not None:
             faults.append(made)
     ends = [at for fault in faults for at in (fault.at, fault.until) if at is not None]
@@ -137,7 +139,7 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
     problems = document.problems[before:]
     del document.problems[before:]
     if problems:
-        raise BadExperiment(problems)
+        raise BadExperiment(problems, document)
     return Plan(
         name=experiment.heading.name,
         title=experiment.heading.title,
@@ -156,18 +158,25 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
     )
 
 
-def _begin(scheduled: ScheduledFault, by_id: dict[str, ScheduledFault]) -> float:
-    """When a fault begins; lint has seen that references end somewhere."""
-    if scheduled.entry.after is None:
-        return scheduled.entry.at or 0.0
-    return _begin(by_id[scheduled.entry.after.id], by_id) + scheduled.entry.after.plus
+def _begin(
+    scheduled: ScheduledFault, by_id: dict[str, ScheduledFault], known: dict[str, float]
+) -> float:
+    """When a fault begins; lint has seen that references end somewhere. ``known`` grows."""
+    chain = [scheduled]
+    while chain[-1].id not in known and chain[-1].entry.after is not None:
+        chain.append(by_id[chain[-1].entry.after.id])
+    for link in reversed(chain):
+        if link.id not in known:
+            after = link.entry.after
+            known[link.id] = link.entry.at or 0.0 if after is None else known[after.id] + after.plus
+    return known[scheduled.id]
 
 
 def _fault(
     document: Document,
     path: Path,
     scheduled: ScheduledFault,
-    by_id: dict[str, ScheduledFault],
+    at: float,
     directory: Directory,
     seed: int,
 ) -> PlannedFault | None:
@@ -177,7 +186,6 @@ def _fault(
     except ChaosError as error:
         document.add(path, error.id, error.text)
         return None
-    at = round(_begin(scheduled, by_id), 6)
     lasts_s = scheduled.entry.for_ if scheduled.entry.for_ is not None else scheduled.type.lasts_s
     until = None if lasts_s is None else round(at + lasts_s, 6)
     return PlannedFault(
@@ -206,6 +214,15 @@ def _fits(
     if duration_s > limit:
         text = f"the schedule takes {duration_s:g} s, max_duration is {limit:g} s"
         document.add(("guards",), "KS-CHAOS-013", text)
+    places = {scheduled.id: place for place, scheduled in enumerate(experiment.faults)}
+    for fault in faults:
+        place = ("schedule", places[fault.id])
+        if experiment.heading.duration is not None and fault.at >= duration_s:
+            text = f"{fault.id!r} begins at {fault.at:g} s, but the run takes {duration_s:g} s"
+            document.add(place, "KS-CHAOS-013", text)
+        elif max(fault.at, fault.until or 0.0) > limit >= duration_s:
+            text = f"{fault.id!r} ends at {fault.until:g} s, max_duration is {limit:g} s"
+            document.add(place, "KS-CHAOS-013", text)
     roles = {entry.node: entry.role for entry in directory.nodes}
     touched = list(dict.fromkeys(node for f in faults for node in f.fault().touches()))
     budget_of = {"hosts": Role.ESXI, "kms": Role.KMS, "vcenter": Role.VCENTER}
@@ -222,7 +239,6 @@ def _fits(
             bound = int(text[:-1]) * total // 100 if text.endswith("%") else int(text)
         if used > bound:
             document.add(path, "KS-CHAOS-012", f"{used} {key} are touched, {bound} are allowed")
-    places = {scheduled.id: place for place, scheduled in enumerate(experiment.faults)}
     for first, second in _clashes(faults, duration_s):
         text = f"{first.id!r} and {second.id!r} hold the power of the same node at the same time"
         document.add(("schedule", places[second.id]), "KS-CHAOS-020", text)
@@ -247,6 +263,14 @@ def _arrivals(
     document: Document, experiment: Experiment, directory: Directory, seed: int, duration_s: float
 ) -> tuple[Arrival, ...]:
     drawn: list[tuple[float, int, str, str]] = []
+    expected = sum(
+        load.rate * max(0.0, min(load.until or duration_s, duration_s) - load.from_)
+        for load in experiment.workload
+    )
+    if expected > ARRIVALS_LIMIT:
+        text = f"some {expected:,.0f} operations are more than {ARRIVALS_LIMIT:,}"
+        document.add(("workload",), "KS-CHAOS-004", text, "lower a rate, or shorten the run")
+        return ()
     for place, load in enumerate(experiment.workload):
         draws = Draws(seed, f"workload/{place}/{load.op}")
         targets: tuple[str, ...] = ()
@@ -295,7 +319,7 @@ def _probe(
             within_s=probed.within,
             start=probed.from_,
             until=probed.until,
-            every_s=max(probed.every, 0.1),
+            every_s=probed.every,
             grace_s=probed.grace,
         )
     ]

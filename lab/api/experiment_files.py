@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from chaos.errors import ChaosError
-from chaos.experiment.lint import BadExperiment, read_experiment
+from chaos.experiment.lint import read_experiment
 from chaos.experiment.plan import plan as make_plan
 from lab.api.answers.local import ExperimentList, LintReport, ShippedExperiment
 from lab.api.commands import GetDirectory
 from lab.api.following import Do
 from lab.errors import KeysteadError
 from lab.runs.play import begin
-from lab.runs.prepare import Prepared, find, prepare, seed_of, shipped
+from lab.runs.prepare import Prepared, find, prepare, problems, seed_of, shipped
 from lab.runs.store import RunFolder
 from lab.supervise.state_folder import LabFolder
 from lab.topology.lab_file import LabFile
@@ -33,12 +31,7 @@ def experiments() -> ExperimentList:
 def lint(experiment: str) -> LintReport:
     """Every error of an experiment's file, in one pass; KS-USE-002 when there is no such file."""
     path = find(experiment)
-    problems: tuple[Any, ...] = ()
-    try:
-        read_experiment(path)
-    except BadExperiment as error:
-        problems = error.problems
-    return LintReport(file=str(path), items=tuple(str(p) for p in problems))
+    return LintReport(file=str(path), items=tuple(str(p) for p in problems(path)))
 
 
 def prepared(experiment: str, seed: int | None, tpm: str | None, mode: str) -> Prepared:

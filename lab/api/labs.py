@@ -36,6 +36,8 @@ def starting(
     new lab that does not start. Raises ``KeysteadError``: KS-TOPO-001 for a bad file, KS-USE-003
     for a bad option, KS-LAB-006 for a lab that is another one, KS-TPM-001 without libraries.
     """
+    if seed is not None and not 0 <= seed < 1 << 63:
+        raise KeysteadError("KS-USE-003", f"--seed {seed}: a whole number from 0 to 2^63 - 1")
     folder = LabFolder(name)
     record = folder.record()
     wanted = None

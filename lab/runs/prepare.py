@@ -8,15 +8,19 @@ from typing import Any
 
 import msgspec
 
-from chaos.experiment.lint import read_experiment
-from chaos.experiment.model import Experiment
+from chaos.experiment.lint import BadExperiment, read_experiment
+from chaos.experiment.model import SEEDS, Experiment
+from chaos.experiment.parse import Document, Problem
 from chaos.experiment.plan import Plan, plan
+from chaos.experiment.requirements import TPMS
 from lab.core import directory_of
 from lab.errors import KeysteadError
-from lab.topology.lab_file import load
+from lab.topology.lab_file import faults_of, load
 from lab.topology.plan import Topology
 from lab.topology.plan import plan as plan_topology
+from protocol.terms import Role
 
+LAB, UNMET = "KS-CHAOS-016", "KS-CHAOS-015"
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "chaos" / "experiments"
 
 
@@ -51,14 +55,91 @@ def topology_of(experiment: Experiment, changes: dict[str, Any]) -> Topology:
 
 
 def seed_of(experiment: Experiment, seed: int | None) -> int:
-    """The seed given, else the file's; ``random`` in the file draws one."""
+    """The seed given, else the file's; ``random`` in the file draws one.
+
+    KS-USE-003 when the one given is no seed.
+    """
+    if seed is not None and not 0 <= seed < SEEDS:
+        raise KeysteadError("KS-USE-003", f"--seed {seed}: a whole number from 0 to 2^63 - 1")
     wanted = experiment.heading.seed if seed is None else seed
     return secrets.randbelow(1 << 31) if isinstance(wanted, str) else wanted
 
 
 def prepare(name: str, seed: int | None, changes: dict[str, Any]) -> Prepared:
-    """Read, check and resolve; raises ``ChaosError`` with all errors of the file."""
-    experiment = read_experiment(find(name))
+    """Read, check and resolve; raises ``BadExperiment`` with all errors of the file."""
+    experiment = _whole(find(name))
     topology = topology_of(experiment, changes)
     made = plan(experiment, directory_of(topology), seed_of(experiment, seed))
     return Prepared(plan=made, topology=topology, text=experiment.text)
+
+
+def problems(path: Path) -> tuple[Problem, ...]:
+    """Everything for which the experiment at ``path`` would not be run, in one pass."""
+    try:
+        experiment = _whole(path)
+        topology = topology_of(experiment, {})
+        plan(experiment, directory_of(topology), seed_of(experiment, None))
+        _required(experiment, topology)
+        if experiment.document.problems:
+            raise BadExperiment(experiment.document.problems, experiment.document)
+    except BadExperiment as error:
+        return error.problems
+    return ()
+
+
+def _whole(path: Path) -> Experiment:
+    """The experiment with a lab that is one; ``BadExperiment`` with every error of either."""
+    try:
+        experiment = read_experiment(path)
+    except BadExperiment as error:
+        _check_topology(error.document)
+        raise BadExperiment(error.document.problems, error.document) from None
+    _check_topology(experiment.document)
+    if experiment.document.problems:
+        raise BadExperiment(experiment.document.problems, experiment.document)
+    return experiment
+
+
+def _check_topology(document: Document) -> None:
+    """Note what is wrong with the lab that the file asks for; its shape is the linter's."""
+    wanted = document.data.get("topology") if isinstance(document.data, dict) else None
+    if not isinstance(wanted, dict):
+        return
+    if "use" not in wanted:
+        for wrong in faults_of(wanted):
+            document.add(("topology", *wrong.path), LAB, str(wrong))
+        return
+    changes = wanted.get("with", {})
+    if not isinstance(wanted["use"], str) or not isinstance(changes, dict):
+        return
+    try:
+        load(wanted["use"])
+    except KeysteadError as error:
+        document.add(("topology", "use"), LAB, str(error))
+        return
+    try:
+        load(wanted["use"], **{str(name): value for name, value in changes.items()})
+    except KeysteadError as error:
+        document.add(("topology", "with"), LAB, str(error))
+
+
+def _required(experiment: Experiment, topology: Topology) -> None:
+    """Note what ``requires`` asks for and the file's own lab is not."""
+    needs, document = experiment.requires, experiment.document
+    hosts = [spec for spec in topology.nodes if spec.role is Role.ESXI]
+    if needs.hosts is not None and len(hosts) < needs.hosts:
+        text = f"{needs.hosts} hosts are required, topology has {len(hosts)}"
+        document.add(("requires", "hosts"), UNMET, text)
+    if needs.tpm is not None and any(spec.tpm not in TPMS[needs.tpm] for spec in hosts):
+        text = f"tpm: {needs.tpm} is required, a host of topology has another"
+        document.add(("requires", "tpm"), UNMET, text)
+    with_it = set(topology.key_persistence)
+    if needs.persistence is not None and any(
+        (spec.node in with_it) != needs.persistence for spec in hosts
+    ):
+        word = "on" if needs.persistence else "off"
+        text = f"persistence: {word} is required, a host of topology differs"
+        document.add(("requires", "persistence"), UNMET, text)
+    if needs.provider is not None and needs.provider not in {p.type for p in topology.providers}:
+        text = f"a {needs.provider} key provider is required, topology has none"
+        document.add(("requires", "provider"), UNMET, text)

@@ -23,6 +23,7 @@ from lab.topology.model import LabFields
 from lab.topology.references import PAIR, Misfit, misfits
 from services import knobs
 
+FAULTS_SHOWN = 100  # of a file; nobody reads more
 SHIPPED = Path(__file__).parent / "shipped"
 
 
@@ -102,11 +103,26 @@ def _validated(data: Mapping[str, Any], where: str, file: YamlFile) -> LabFile:
         return LabFile.model_validate(data)
     except ValidationError as error:
         lines = [
-            f"{_at(where, file.place(e['loc'])) if file.places else where}: "
-            f"{'.'.join(map(str, e['loc']))}: {e['msg']}"
-            for e in error.errors()
+            f"{_at(where, file.place(wrong.path)) if file.places else where}: {wrong}"
+            for wrong in _misfits_in(error)
         ]
         raise KeysteadError("KS-TOPO-001", "\n".join(lines)) from None
+
+
+def faults_of(data: Mapping[str, Any]) -> list[Misfit]:
+    """All that is wrong with the content of a Lab file, each with its place in it."""
+    try:
+        LabFile.model_validate(data)
+    except ValidationError as error:
+        return _misfits_in(error)
+    return []
+
+
+def _misfits_in(error: ValidationError) -> list[Misfit]:
+    return [
+        Misfit(detail["loc"], detail["msg"])
+        for detail in error.errors(include_url=False)[:FAULTS_SHOWN]
+    ]
 
 
 def _at(where: str, place: Place) -> str:

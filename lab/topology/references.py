@@ -24,6 +24,9 @@ class Misfit(NamedTuple):
     path: tuple[str | int, ...]
     text: str
 
+    def __str__(self) -> str:
+        return f"{'.'.join(map(str, self.path))}: {self.text}" if self.path else self.text
+
 
 def misfits(file: LabFields) -> Iterator[Misfit]:
     """All that does not fit together in a file whose values are right, each for itself."""

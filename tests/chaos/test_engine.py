@@ -34,7 +34,7 @@ hypothesis:
   before: [{probe: vm.works, is: "== 100%"}]
   during: [{probe: vm.running, is: "== 100%"}]
   recover: {within: 30s}
-  after: [{probe: provider.green, is: "== 100%", within: 60s}, {probe: vm.works, is: "== 1"}]
+  after: [{probe: provider.green, is: "== 100%"}, {probe: vm.works, is: "== 1"}]
 schedule:
   - {id: wan, at: 5s, for: 20s, fault: link.cut, between: [vcenter, kms]}
 """

@@ -17,6 +17,7 @@ kind: Experiment
 name: small
 title: A small one
 topology: {use: default}
+checks: {add: [needs_no_kms]}
 schedule:
   - {id: wan, at: 10s, for: 1m, fault: link.cut, between: [vcenter, kms]}
 """
@@ -29,6 +30,10 @@ def problems(text: str) -> list[tuple[int, str, str]]:
     except BadExperiment as error:
         return [(p.place.line, p.id, p.text) for p in error.problems]
     return []
+
+
+def probes(when: str, more: str) -> str:
+    return f"hypothesis: {{{when}: [{{probe: vm.running, is: '>= 1', {more}}}]}}\n"
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
@@ -129,9 +134,9 @@ def test_every_error_is_told_at_once_with_its_line() -> None:
 def test_budgets_are_looked_at_once_the_guards_are_readable() -> None:
     text = GOOD + "  - {at: 1s, fault: tpm.clear, on: esxi-001}\nguards: {blast_radius: {x: y}}\n"
     assert [(line, id) for line, id, _ in problems(text)] == [
-        (8, "KS-CHAOS-012"),
-        (9, "KS-CHAOS-004"),
-        (9, "KS-CHAOS-014"),
+        (9, "KS-CHAOS-012"),
+        (10, "KS-CHAOS-004"),
+        (10, "KS-CHAOS-014"),
     ]
     allowed = GOOD + (
         "  - {at: 1s, fault: tpm.clear, on: esxi-001}\nguards: {blast_radius: {tpm.clear: 1}}\n"
@@ -163,7 +168,7 @@ def test_text_that_is_no_experiment(text: str, line: int, id: str) -> None:
 
 def test_a_key_twice_is_told_where_the_second_stands() -> None:
     found = problems(GOOD + "title: Again\n")
-    assert [(line, id) for line, id, _ in found] == [(8, "KS-CHAOS-007")]
+    assert [(line, id) for line, id, _ in found] == [(9, "KS-CHAOS-007")]
 
 
 def test_on_and_off_are_words_here() -> None:
@@ -171,6 +176,49 @@ def test_on_and_off_are_words_here() -> None:
     assert check_experiment(text, "x.yaml").requires.persistence is True
     step = GOOD.replace("link.cut, between: [vcenter, kms]", "host.power_loss, on: esxi-001")
     assert check_experiment(step, "x.yaml").faults[0].params.on == "esxi-001"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (GOOD.replace("checks: {add: [needs_no_kms]}\n", ""), "there is nothing to hold"),
+        (GOOD.replace("[needs_no_kms]", "[]"), "there is nothing to hold"),
+        (GOOD + "seed: -1\n", "seed: a whole number from 0"),
+        (GOOD + "seed: true\n", "or: random"),
+        (GOOD + "duration: 0s\n", "duration: at least 1s"),
+        (GOOD + "guards: {lease: 10ms}\n", "lease: at least 1s"),
+        (GOOD + "guards: {max_duration: 0s}\n", "max_duration: at least 1s"),
+        (GOOD + "guards: {blast_radius: {hosts: ٣}}\n", "is no number, nor a share"),
+        (GOOD + "guards: {blast_radius: {hosts: '²'}}\n", "is no number, nor a share"),
+        (GOOD + "requires: {hosts: '>=٣'}\n", "hosts: "),
+        (GOOD.replace("10s", "١٠s"), "no time: write 250ms, 30s, 5m or 1h"),
+        (GOOD.replace("1m", '"1m\\n\\n"') + "x: 1\n", "unknown field 'x'"),
+        (GOOD.replace("id: wan", "id: 'wan\n\n  '") + "x: 1\n", "unknown field 'x'"),
+        (GOOD.replace("id: wan", 'id: "w\\e[31m"'), r"'w\x1b[31m' is no id of a fault"),
+        (GOOD.replace("small", "../small"), "'../small' is no name of an experiment"),
+        (GOOD + probes("during", "from: 20s, until: 10s"), "`until` lies before `from`"),
+        (GOOD + probes("during", "every: 1ms"), "every: at least 0.1s"),
+        (GOOD + probes("during", "within: 1s"), "`within` belongs to probes of `before`"),
+        (GOOD + probes("after", "grace: 1s"), "`grace` belongs to probes of `during`"),
+        (GOOD + probes("before", "until: 1s"), "`until` belongs to probes of `during`"),
+        (GOOD + probes("after", "op: key.create"), "vm.running takes no `op`"),
+        (GOOD + f"seed: {'9' * 5001}\n", "a whole number of 5001 characters is too long"),
+        (GOOD + f"seed: {1 << 64}\n", "has more than 64 bits"),
+        (GOOD + "  - {at: 1s}\n" * 1001, "1002 entries are more than 1000"),
+        (GOOD.replace("kms]", "kms], " + ", ".join(f"k{n}: 1" for n in range(2000))), "unknown"),
+    ],
+)  # fmt: skip
+def test_what_a_file_says_is_meant(text: str, said: str) -> None:
+    assert any(said in told for *_, told in problems(text)), problems(text)
+    assert len(problems(text)) <= 100
+
+
+def test_a_long_chain_of_faults_is_read() -> None:
+    text = GOOD + "".join(
+        f"  - {{id: f{n}, after: {f'f{n - 1}' if n else 'wan'} + 1s, fault: broker.restart}}\n"
+        for n in range(900)
+    )
+    assert problems(text) == []
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -185,7 +233,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_a_problem_reads_as_file_line_column_id_and_fix() -> None:
     with pytest.raises(BadExperiment) as caught:
         check_experiment(GOOD.replace("10s", "10"), "x.yaml")
-    assert str(caught.value.problems[0]).startswith("x.yaml:7:15: KS-CHAOS-005: at: a time needs")
+    assert str(caught.value.problems[0]).startswith("x.yaml:8:15: KS-CHAOS-005: at: a time needs")
     assert "fix: Write 250ms" in str(caught.value.problems[0])
 
 

@@ -31,6 +31,8 @@ topology: {use: edge}
 
 
 def made(rest: str, seed: int = 4) -> Plan:
+    if "hypothesis" not in rest:
+        rest += "checks: {add: [needs_no_kms]}\n"
     return plan(check_experiment(HEAD + rest, "x.yaml"), DIRECTORY, seed)
 
 
