@@ -10,7 +10,7 @@ from typing import Final
 
 from protocol.errors import CryptographicFailure, ProductError
 from protocol.secret import KeyMaterial
-from protocol.terms import ProtectionMode
+from protocol.terms import HostCryptoState, ProtectionMode
 from protocol.tpm.errors import TpmError
 from services.esxi.configuration.archive import (
     CONFIG_KEY_SIZE,
@@ -25,6 +25,7 @@ from services.esxi.configuration.recovery import new_recovery_key, parse_digits,
 from services.esxi.configuration.rollback import counted, raise_to, verdict
 from services.esxi.configuration.sealing import from_material, protected, unprotected, unseal
 from services.esxi.configuration.sections import Configuration, Section
+from services.esxi.crypto_manager import forget_host_key
 from services.esxi.crypto_mode import after_boot
 from services.esxi.host import Host
 from services.esxi.keys.persistence import usable
@@ -248,13 +249,15 @@ async def _keys(host: Host) -> None:
 async def _encryption_mode(host: Host) -> None:
     """B5: safe by itself if the host key is at hand, else prepared, or what it was."""
     await host.clock.sleep(host.node.knobs.boot_step_s)
+    if host.mode is HostCryptoState.PENDING_INCAPABLE:
+        forget_host_key(host)
     now = host.archive.now
     host.host_key = host.keys.get(now.host_key) if now.host_key is not None else None
     mode = after_boot(now.crypto_state, host_key_at_hand=host.host_key is not None)
     if mode is not now.crypto_state:
         host.archive.change(crypto_state=mode)
         try:
-            await host.archive.save(Section.CRYPTO)
+            await host.archive.save(Section.CRYPTO | Section.KEYS)
         except ProductError as error:
             host.node.record("config.save_failed", level="warning", reason=str(error))
     host.node.record("boot.step", step="B5", text="encryption mode", crypto_state=mode.value)

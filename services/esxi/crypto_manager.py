@@ -46,11 +46,27 @@ async def change_host_key(host: Host, key: CryptoKeyId, material: Sealed) -> Non
 
 
 async def disable(host: Host) -> None:
-    """pendingIncapable until the reboot; refused while an encrypted VM is registered (HEM-03)."""
+    """pendingIncapable until the reboot; refused while an encrypted VM is registered (HEM-03).
+
+    A host that was only prepared is incapable at once, and has no host key any more.
+    """
     here = [vm.name for vm in host.vms.values() if vm.config is not None and vm.config.encrypted]
     if here and host.mode is HostCryptoState.SAFE:
         raise ResourceInUse(f"encrypted VMs are on this host: {', '.join(sorted(here))}")
-    await _enter(host, step(host.mode, Trigger.DISABLE))
+    mode = step(host.mode, Trigger.DISABLE)
+    if mode is HostCryptoState.INCAPABLE:
+        forget_host_key(host)
+    await _enter(host, mode)
+
+
+def forget_host_key(host: Host) -> None:
+    """The host key leaves cache, store and configuration; saving is the caller's."""
+    key = host.archive.now.host_key
+    if key is not None:
+        host.keys.remove(key)
+        host.archive.now = persistence.without_keys(host.archive.now, (key,))
+        host.archive.change(host_key=None)
+    host.host_key = None
 
 
 async def add_keys(
@@ -97,7 +113,7 @@ async def remove_keys(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[Crypto
         else:
             reason = "not in the key cache"
             results.append(
-                CryptoKeyResult(key=key, success=True, reason=reason, fault="InvalidArgument")
+                CryptoKeyResult(key=key, success=False, reason=reason, fault="InvalidArgument")
             )
     if host.node.knobs.store_follows_cache:
         host.archive.now = persistence.without_keys(host.archive.now, keys)
@@ -161,7 +177,7 @@ async def _enter(host: Host, mode: HostCryptoState) -> None:
     was = host.mode
     if mode is not was:
         host.archive.change(crypto_state=mode)
-    await host.archive.save(Section.CRYPTO)
+    await host.archive.save(Section.CRYPTO | host.key_sections())
     if mode is not was:
         host.node.record("crypto.mode", old=was.value, new=mode.value)
 

@@ -3,12 +3,13 @@
 | from | prepare | enable, same key | enable, other key | change key | disable |
 |---|---|---|---|---|---|
 | incapable | prepared | InvalidState | InvalidState | InvalidState | incapable |
-| prepared | prepared | safe | safe | InvalidState | incapable |
-| safe | safe | safe | AlreadyExists | safe | pendingIncapable |
-| pendingIncapable | InvalidState | InvalidState | InvalidState | InvalidState | InvalidState |
+| prepared | InvalidState | safe | safe | InvalidState | incapable |
+| safe | InvalidState | safe | AlreadyExists | safe | pendingIncapable |
+| pendingIncapable | InvalidState | safe | safe | InvalidState | InvalidState |
 
-A reboot ends pendingIncapable; a safe host comes back safe only if it finds its host key by
-itself, else prepared.
+A reboot ends pendingIncapable, and with it the host key; so does an administrator who enables the
+mode again before (``ConfigureCryptoKey``). A safe host comes back safe only if it finds its host
+key by itself, else prepared.
 """
 
 from __future__ import annotations
@@ -35,24 +36,24 @@ class Trigger(StrEnum):
 
 def step(state: HostCryptoState, trigger: Trigger) -> HostCryptoState:
     """The next state; ``InvalidState`` or ``AlreadyExists`` when the table has no such step."""
-    if state is _X:
-        raise InvalidState(f"cannot {trigger.value}: the host is {_X.value} until it reboots")
     match trigger:
         case Trigger.PREPARE:
-            return _P if state is _I else state
+            if state is _I:
+                return _P
         case Trigger.ENABLE:
             if state is not _I:
                 return _S
         case Trigger.ENABLE_OTHER:
-            if state is _P:
-                return _S
             if state is _S:
                 raise AlreadyExists("the host is safe with another host key")
+            if state is not _I:
+                return _S
         case Trigger.CHANGE_KEY:
             if state is _S:
                 return _S
         case Trigger.DISABLE:
-            return _X if state is _S else _I
+            if state is not _X:
+                return _X if state is _S else _I
         case _:
             assert_never(trigger)
     raise InvalidState(f"cannot {trigger.value}: the host is {state.value}")

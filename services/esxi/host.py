@@ -96,14 +96,14 @@ class Host:
             holder = holders.get(vm.name)
             vm.locked_by = None if holder == self.node.name else holder
 
-    def summary(self, *, after: VmName, whole: bool) -> HostSummary:
+    def summary(self, *, after: VmName, whole: bool, vms: bool = True) -> HostSummary:
         """The host's own view of itself, with the VMs after ``after`` by name.
 
         As many VMs as fit into a message beside the providers, unless the ``whole`` view is
-        asked for.
+        asked for; none of them without ``vms``.
         """
         now = self.archive.now
-        left = [self.vms[name] for name in sorted(self.vms) if name > after]
+        left = [self.vms[name] for name in sorted(self.vms) if name > after] if vms else []
         views = (self.vm_summary(vm) for vm in left)
         room = PAGE_BUDGET - encoded_size(now.providers)
         listed = tuple(views) if whole else first_page(views, budget=room)

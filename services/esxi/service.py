@@ -84,12 +84,15 @@ class EsxiService(Service):
     @serves(m.QueryHost)
     async def query_host(self, message: m.QueryHost, peer: Peer) -> m.HostState:
         """The host's view, with the VMs after a cursor; vCenter's heartbeat."""
-        return m.HostState(summary=await self._view(peer, message.after))
+        return m.HostState(summary=await self._view(peer, message.after, vms=message.vms))
 
-    async def _view(self, peer: Peer, after: VmName | None = None) -> m.HostSummary:
+    async def _view(
+        self, peer: Peer, after: VmName | None = None, *, vms: bool = True
+    ) -> m.HostSummary:
         """As much of the host's view as fits into a message; all of it at the host itself."""
-        await self.host.look_at_locks()
-        return self.host.summary(after=after or VmName(""), whole=peer.local)
+        if vms:
+            await self.host.look_at_locks()
+        return self.host.summary(after=after or VmName(""), whole=peer.local, vms=vms)
 
     # ---- TPM --------------------------------------------------------------------------------
 

@@ -19,9 +19,18 @@ import msgspec
 from protocol.errors import SaveFailed
 from protocol.messages.pages import first_page
 from protocol.messages.vcenter import VcEvent
-from protocol.terms import ClusterName, CryptoKeyId, ManagementType, NodeName, ProviderId, VmName
+from protocol.terms import (
+    ClusterName,
+    CryptoKeyId,
+    CryptoMode,
+    ManagementType,
+    NodeName,
+    ProviderId,
+    VmName,
+)
 from services.runtime.ports import Bus, Clock, Database
 from services.vcenter.events import Draft
+from services.vcenter.hosts.mode import should_be_safe
 from services.vcenter.tables import (
     ROW_OF,
     ClusterRow,
@@ -224,6 +233,15 @@ class Inventory:
     def holds_keys(self, cluster: ClusterName) -> bool:
         """Whether the cluster has an encrypted VM (HEM-02)."""
         return any(row.keys for row in self.vms.values() if row.cluster == cluster)
+
+    def wants_safe(self, row: HostRow) -> bool:
+        """Whether vCenter keeps this host safe without anybody's asking (HEM-02, HEM-05)."""
+        cluster = self.clusters.get(row.cluster)
+        return should_be_safe(
+            CryptoMode.ON_DEMAND if cluster is None else cluster.crypto_mode,
+            holds_keys=self.holds_keys(row.cluster),
+            kept_off=row.kept_off,
+        )
 
     def keys_of(self, cluster: ClusterName) -> tuple[CryptoKeyId, ...]:
         """Keys of all encrypted VMs of the cluster, each once, in order of the VMs (STD-12)."""

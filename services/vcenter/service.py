@@ -21,6 +21,7 @@ from protocol.messages.vcenter import (
     CreateVm,
     CryptoKeyStatusList,
     CryptoUnlock,
+    DisableCrypto,
     EncryptVm,
     EventList,
     GenerateKey,
@@ -35,11 +36,13 @@ from protocol.messages.vcenter import (
     MarkDefault,
     PowerOffVm,
     PowerOnVm,
+    PrepareCrypto,
     ProviderList,
     ProviderState,
     QueryCryptoKeyStatus,
     RegisterKmsCluster,
     RemoveHost,
+    SetCryptoMode,
     UnregisterKmsCluster,
     VmCreated,
     VmEncrypted,
@@ -68,6 +71,10 @@ def _vm(message: Any) -> str:
 
 def _host(message: Any) -> str:
     return f"host:{message.host}"
+
+
+def _cluster(message: Any) -> str:
+    return f"cluster:{message.cluster}"
 
 
 def _providers(message: Any) -> str:
@@ -149,6 +156,21 @@ class VcenterService(Service):
     async def configure_crypto_key(self, message: ConfigureCryptoKey, peer: Peer) -> Done:
         work = host.configure_crypto_key(self.vcenter, message)
         return await self._task(message.host, message, work)
+
+    @serves(PrepareCrypto, turn=_host)
+    async def prepare_crypto(self, message: PrepareCrypto, peer: Peer) -> Done:
+        work = host.prepare_crypto(self.vcenter, message)
+        return await self._task(message.host, message, work)
+
+    @serves(DisableCrypto, turn=_host)
+    async def disable_crypto(self, message: DisableCrypto, peer: Peer) -> Done:
+        work = host.disable_crypto(self.vcenter, message)
+        return await self._task(message.host, message, work)
+
+    @serves(SetCryptoMode, turn=_cluster)
+    async def set_crypto_mode(self, message: SetCryptoMode, peer: Peer) -> Done:
+        work = host.set_crypto_mode(self.vcenter, message)
+        return await self._task(message.cluster, message, work)
 
     @serves(ClearTpmRecord, turn=_host)
     async def clear_tpm_record(self, message: ClearTpmRecord, peer: Peer) -> Done:

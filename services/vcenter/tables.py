@@ -16,6 +16,7 @@ from protocol.terms import (
     AttestationStatus,
     ClusterName,
     CryptoKeyId,
+    CryptoMode,
     ManagementType,
     NodeName,
     PowerState,
@@ -33,11 +34,13 @@ class ClusterRow(Row, frozen=True, kw_only=True):
 
     ``generation`` counts the host keys made for it: it is part of the operation id under which
     the key server knows the next one, so that a repeat after a crash finds the same key.
+    ``crypto_mode``: which of its hosts are kept safe (HEM-05).
     """
 
     name: ClusterName
     host_key: CryptoKeyId | None = None
     generation: int = 0
+    crypto_mode: CryptoMode = CryptoMode.ON_DEMAND
 
 
 class TpmRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +75,10 @@ class Attestation(msgspec.Struct, frozen=True, kw_only=True):
 class HostRow(Row, frozen=True, kw_only=True):
     """A host; ``recovery_id`` is the recovery key that the last alarm was about.
 
+    ``host_key``: a key of its own, which an administrator chose for it or the knob of HEM-06 asks
+    for; else its cluster's is used. ``kept_off``: vCenter does not turn its encryption mode on by
+    itself: an administrator turned it off, or a task's user may not register hosts (HEM-02).
+
     ``tpm`` and ``attestation`` are None as long as its TPM was not seen (ATT-09).
     """
 
@@ -80,6 +87,7 @@ class HostRow(Row, frozen=True, kw_only=True):
     host_key: CryptoKeyId | None = None
     generation: int = 0
     recovery_id: str = ""
+    kept_off: bool = False
     tpm: TpmRecord | None = None
     attestation: Attestation | None = None
 

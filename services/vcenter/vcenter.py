@@ -125,7 +125,7 @@ class VCenter:
     def host_info(self, row: HostRow) -> HostInfo:
         """The host as a client sees it."""
         session = self.sessions.get(row.name)
-        wanted = self.inventory.holds_keys(row.cluster)
+        wanted = self.inventory.wants_safe(row)
         if session is None:
             state = HostConnectionState.DISCONNECTED
             return host_info(row, state, None, 0.0, wanted_safe=wanted)

@@ -12,11 +12,14 @@ from protocol.terms import CryptoKeyId, KeyKind, ProviderId
 
 
 class CryptoManagerHostPrepare(Command[Done], frozen=True, kw_only=True):
-    """incapable -> prepared; no change when prepared or safe."""
+    """incapable -> prepared; ``InvalidState`` from every other state."""
 
 
 class CryptoManagerHostEnable(Command[Done], frozen=True, kw_only=True):
-    """prepared -> safe with this host key. ``AlreadyExists`` when safe with another one."""
+    """prepared -> safe with this host key, also from pendingIncapable.
+
+    ``InvalidState`` when incapable, ``AlreadyExists`` when safe with another host key.
+    """
 
     key: CryptoKeyId
     material: Sealed
@@ -30,7 +33,10 @@ class ChangeHostKey(Command[Done], frozen=True, kw_only=True):
 
 
 class CryptoManagerHostDisable(Command[Done], frozen=True, kw_only=True):
-    """safe -> pendingIncapable until the reboot; refused while encrypted VMs are there."""
+    """safe -> pendingIncapable until the reboot; prepared -> incapable.
+
+    ``ResourceInUse`` while encrypted VMs are there, ``InvalidState`` when pendingIncapable.
+    """
 
 
 class AddKeys(Command["KeysAdded"], frozen=True, kw_only=True):
@@ -78,7 +84,7 @@ class RemoveKeys(Command["KeysRemoved"], frozen=True, kw_only=True):
 class KeysRemoved(Reply, frozen=True, kw_only=True):
     """One result per key, in the order of ``RemoveKeys.keys``.
 
-    A key that was not cached is a success with a ``reason``.
+    A key that was not cached is no success: ``fault`` is ``InvalidArgument``, ``reason`` says why.
     """
 
     results: tuple[CryptoKeyResult, ...]

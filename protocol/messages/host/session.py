@@ -93,9 +93,13 @@ class SessionOpened(Reply, frozen=True, kw_only=True):
 
 
 class QueryHost(Request["HostState"], frozen=True, kw_only=True):
-    """The host's view of itself, with its VMs after ``after``; also vCenter's heartbeat."""
+    """The host's view of itself, with its VMs after ``after``; also vCenter's heartbeat.
+
+    ``vms`` False: the view is asked for without them.
+    """
 
     after: VmName = VmName("")
+    vms: bool = True
 
 
 class HostState(Reply, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from protocol.terms import (
     AttestationStatus,
     ClusterName,
     CryptoKeyId,
+    CryptoMode,
     HostConnectionState,
     HostCryptoState,
     NodeName,
@@ -55,11 +56,46 @@ class RemoveHost(Request[Done], frozen=True, kw_only=True):
     host: NodeName
 
 
-class ConfigureCryptoKey(Request[Done], frozen=True, kw_only=True):
-    """HostSystem.ConfigureCryptoKey: (re-)enable host encryption mode, push keys, unlock."""
+class PrepareCrypto(Request[Done], frozen=True, kw_only=True):
+    """HostSystem.PrepareCrypto: incapable -> prepared; ``InvalidState`` from any other state."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     host: NodeName
+
+
+class ConfigureCryptoKey(Request[Done], frozen=True, kw_only=True):
+    """HostSystem.ConfigureCryptoKey: (re-)enable host encryption mode, push keys, unlock.
+
+    ``key``: the host key from now on, of this host alone; None: the one it has, else that of its
+    cluster, else a new one of the default provider. ``InvalidArgument`` when the key cannot be had.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    host: NodeName
+    key: CryptoKeyId | None = None
+
+
+class DisableCrypto(Request[Done], frozen=True, kw_only=True):
+    """CryptoManagerHostDisable, asked of vCenter: pendingIncapable until the host reboots (HEM-03).
+
+    It stays off until a task or an administrator asks for the mode. ``ResourceInUse`` while
+    encrypted VMs are on the host, ``InvalidState`` when it is pendingIncapable already or its
+    cluster keeps all hosts safe.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    host: NodeName
+
+
+class SetCryptoMode(Request[Done], frozen=True, kw_only=True):
+    """ClusterComputeResource.SetCryptoMode: which hosts vCenter keeps safe by itself (HEM-05).
+
+    ``onDemand``: those of clusters with encrypted VMs, as tasks need them; ``forceEnable``: all.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    cluster: ClusterName
+    crypto_mode: CryptoMode
 
 
 class ClearTpmRecord(Request[Done], frozen=True, kw_only=True):

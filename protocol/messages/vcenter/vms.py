@@ -24,7 +24,7 @@ class CreateVm(Request["VmCreated"], frozen=True, kw_only=True):
     """Create a VM on a host of the cluster (the emptiest when none is named).
 
     ``encrypted``: under a new KEK of ``provider`` (the default when None), in this one task: the
-    key comes first, and a task that fails leaves no VM.
+    key comes first, and a task that fails leaves no VM. ``register_hosts`` as in ``EncryptVm``.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CREATE
@@ -35,6 +35,7 @@ class CreateVm(Request["VmCreated"], frozen=True, kw_only=True):
     blocks: int = 64
     encrypted: bool = False
     provider: ProviderId | None = None
+    register_hosts: bool = True
 
 
 class VmCreated(Reply, frozen=True, kw_only=True):
@@ -44,12 +45,18 @@ class VmCreated(Reply, frozen=True, kw_only=True):
 
 
 class EncryptVm(Request["VmEncrypted"], frozen=True, kw_only=True):
-    """Encrypt a powered-off VM under a new KEK of ``provider`` (the default when None)."""
+    """Encrypt a powered-off VM under a new KEK of ``provider`` (the default when None).
+
+    ``register_hosts``: the user holds Cryptographer.RegisterHost, so that the task may turn the
+    encryption mode of the VM's host on, and then that of all hosts of its cluster (HEM-01, HEM-02).
+    Without it ``NoPermission``, unless the VM's host is safe; others stay as they are.
+    """
 
     repeat: ClassVar[Repeat] = Repeat.CREATE
     operation_id: str
     vm: VmName
     provider: ProviderId | None = None
+    register_hosts: bool = True
 
 
 class VmEncrypted(Reply, frozen=True, kw_only=True):

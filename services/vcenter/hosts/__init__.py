@@ -15,6 +15,7 @@ bus), deciding (pure) and telling (events, records, marks) are steps of their ow
 - ``remediation``     the pass: look, plan, carry out, judge, commit
 - ``plan``            what a pass shall do, in order; pure
 - ``mode``            the next step to a safe host; pure
+- ``telling``         what came of a pass, committed: marks on VMs, and events
 - ``judgement``       what it makes of the marks on VMs, and which events tell of it; pure
 - ``attestation``     looks at hosts' TPMs        - ``tpm_judgement`` what it makes of them; pure
 - ``host_key``        the host key: made, fetched, delivered, renewed

@@ -1,6 +1,7 @@
 """Making hosts safe: the host key is made on first need, fetched, delivered, perhaps renewed.
 
-One host key per cluster or per host (HEM-06, ``host_key_scope``). Its value is fetched for each
+One host key per cluster or per host (HEM-06, ``host_key_scope``), or the one that an administrator
+chose for this host. Its value is fetched for each
 delivery and forgotten with it. Which step a host needs is decided in ``mode``; callers see to it
 that only one of them works on a host at a time.
 """
@@ -10,10 +11,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from protocol.errors import AlreadyExists, ProductError
+from protocol.errors import AlreadyExists, InvalidState, ProductError
 from protocol.messages.base import Sealed
 from protocol.messages.host import (
     ChangeHostKey,
+    CryptoManagerHostDisable,
     CryptoManagerHostEnable,
     CryptoManagerHostPrepare,
 )
@@ -65,12 +67,19 @@ class HostKeys:
         return self._scope(row).host_key
 
     async def make_safe(
-        self, session: HostSession, *, needed: bool, fresh: bool, fallback: ProviderId | None = None
+        self,
+        session: HostSession,
+        *,
+        needed: bool,
+        fresh: bool,
+        asked: bool = False,
+        fallback: ProviderId | None = None,
     ) -> KeyUnavailableReason | None:
         """Take the step that the host needs by its latest view; None, or why its key is not to be
         had.
 
-        ``needed``: it should be safe. ``fresh``: ask a provider even if it has just been silent.
+        ``needed``: it should be safe. ``asked``: an administrator asks for it (``next_mode_step``).
+        ``fresh``: ask a provider even if it has just been silent.
         ``fallback``: makes the very first host key where there is no default provider. Raises what
         the host answers.
         """
@@ -78,7 +87,9 @@ class HostKeys:
         if summary is None or row is None:
             return None
         recorded = self.recorded(row)
-        step = next_mode_step(summary.crypto_state, summary.crypto_key_id, recorded, needed=needed)
+        step = next_mode_step(
+            summary.crypto_state, summary.crypto_key_id, recorded, needed=needed, asked=asked
+        )
         match step:
             case ModeStep.NONE:
                 return None
@@ -86,8 +97,7 @@ class HostKeys:
                 await self._inventory.commit(self._record(row, host_key=summary.crypto_key_id))
                 return None
             case ModeStep.PREPARE:
-                await session.command(CryptoManagerHostPrepare())
-                session.apply_to_view(crypto_state=HostCryptoState.PREPARED)
+                await self._prepare(session)
             case ModeStep.ENABLE | ModeStep.CHANGE:
                 pass
         got = await self._obtain(session.host, fresh=fresh, fallback=fallback)
@@ -101,6 +111,30 @@ class HostKeys:
         else:
             await self._enable(session, got)
         return None
+
+    async def _prepare(self, session: HostSession) -> None:
+        try:
+            await session.command(CryptoManagerHostPrepare())
+        except InvalidState:  # it is not incapable (any more): a lost answer, or its own doing
+            if await session.mode_now() is HostCryptoState.INCAPABLE:
+                raise
+        else:
+            session.apply_to_view(crypto_state=HostCryptoState.PREPARED)
+
+    async def disable(self, session: HostSession) -> None:
+        """The host's mode is off: at once, or from its next boot on (pendingIncapable).
+
+        Raises what the host answers: ``ResourceInUse`` while encrypted VMs are there (HEM-03),
+        ``InvalidState`` when it was pendingIncapable before.
+        """
+        before = await session.mode_now()
+        try:
+            await session.command(CryptoManagerHostDisable())
+        except InvalidState:  # of a repeat, whose first answer was lost
+            if before is _PENDING or await session.mode_now() is not _PENDING:
+                raise
+        await session.mode_now()
+        self._node.record("host.disabled", host=session.host)
 
     async def _enable(self, session: HostSession, got: HostKey) -> None:
         try:
@@ -197,20 +231,24 @@ class HostKeys:
 
     # ---- scope (HEM-06) -------------------------------------------------------------------------
 
-    @property
-    def _per_host(self) -> bool:
-        return self._node.knobs.host_key_scope == "host"
+    def _has_own(self, row: HostRow) -> bool:
+        """Whether the host has a key of its own: by the knob, or an administrator chose one."""
+        now = self._inventory.hosts.get(row.name, row)
+        return self._node.knobs.host_key_scope == "host" or now.host_key is not None
 
     def _scope_name(self, row: HostRow) -> str:
-        return f"host/{row.name}" if self._per_host else f"cluster/{row.cluster}"
+        return f"host/{row.name}" if self._has_own(row) else f"cluster/{row.cluster}"
 
     def _scope(self, row: HostRow) -> HostRow | ClusterRow:
         """The row that records the host key, as it is now."""
-        if self._per_host:
+        if self._has_own(row):
             return self._inventory.hosts.get(row.name, row)
         return self._inventory.clusters[row.cluster]
 
     def _record(self, row: HostRow, **fields: object) -> Edit:
-        if self._per_host:
+        if self._has_own(row):
             return change_host(row.name, **fields)
         return change_cluster(row.cluster, **fields)
+
+
+_PENDING = HostCryptoState.PENDING_INCAPABLE

@@ -1,15 +1,15 @@
 """Which step brings a host to the encryption mode it should have (HEM-01, HEM-02). Pure.
 
-| state            | host key of its scope | step |
+| state            | its host key          | step |
 |---|---|---|
-| pendingIncapable | any                   | none: it waits for its reboot (HEM-03) |
+| pendingIncapable | any                   | enable if an administrator asks, else none (HEM-03) |
 | safe             | none recorded         | record the host's own (vCenter was rebuilt) |
 | safe             | the same              | none |
 | safe             | another               | change it (the old one was renewed) |
 | prepared         | any                   | enable, if needed or it once was safe |
 | incapable        | any                   | prepare, then enable, if needed |
 
-*Needed*: its cluster holds encrypted VMs, or a task on this host asks for it.
+*Needed*: vCenter keeps it safe (``should_be_safe``), or a task on this host asks for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import assert_never
 
-from protocol.terms import CryptoKeyId, HostCryptoState, KeyUnavailableReason, ProviderId
+from protocol.terms import (
+    CryptoKeyId,
+    CryptoMode,
+    HostCryptoState,
+    KeyUnavailableReason,
+    ProviderId,
+)
 
 
 class ModeStep(StrEnum):
@@ -36,11 +42,15 @@ def next_mode_step(
     recorded: CryptoKeyId | None,
     *,
     needed: bool,
+    asked: bool = False,
 ) -> ModeStep:
-    """``configured``: the key id the host names; ``recorded``: the one vCenter has for it."""
+    """``configured``: the key id the host names; ``recorded``: the one vCenter has for it.
+
+    ``asked``: an administrator asks for the mode of this very host (``ConfigureCryptoKey``).
+    """
     match state:
         case HostCryptoState.PENDING_INCAPABLE:
-            return ModeStep.NONE
+            return ModeStep.ENABLE if asked else ModeStep.NONE
         case HostCryptoState.SAFE:
             if recorded is None:
                 return ModeStep.NONE if configured is None else ModeStep.RECORD
@@ -51,6 +61,22 @@ def next_mode_step(
             return ModeStep.PREPARE if needed else ModeStep.NONE
         case _:
             assert_never(state)
+
+
+def should_be_safe(policy: CryptoMode, *, holds_keys: bool, kept_off: bool) -> bool:
+    """Whether vCenter keeps a host of a cluster with this policy safe (HEM-05).
+
+    ``holds_keys``: its cluster has encrypted VMs (HEM-02). ``kept_off``: an administrator took the
+    mode away from this host, or a task had to leave it off; on demand that holds until a task or
+    an administrator asks for the mode.
+    """
+    match policy:
+        case CryptoMode.FORCE_ENABLE:
+            return True
+        case CryptoMode.ON_DEMAND:
+            return holds_keys and not kept_off
+        case _:
+            assert_never(policy)
 
 
 def may_renew(

@@ -2,7 +2,7 @@
 
 1. the list of key providers, if it differs (STD-10)
 2. the recovery key, if it is a new one (REC-03)
-3. the host's encryption mode and host key, before any other key (STD-14)
+3. the host's encryption mode and host key, before any other key (STD-14); that it was disabled
 4. in a pass of the reconciliation: evict providers that were deleted long ago (DEL-02), once from
    each host, and take away keys that no VM uses any more (STD-17)
 5. keys of all encrypted VMs of the cluster that its cache lacks (STD-12), by who brings them
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from protocol.messages.host import HostSummary, ProviderRef
 from protocol.terms import (
     CryptoKeyId,
+    HostCryptoState,
     ManagementType,
     NodeName,
     ProtectionMode,
@@ -34,6 +35,7 @@ class HostFacts:
     """What is known of a host when its pass begins.
 
     ``host_key``: the one vCenter has for it. ``needed``: whether the host should be safe.
+    ``asked``: an administrator asks for it.
     """
 
     summary: HostSummary
@@ -41,6 +43,7 @@ class HostFacts:
     providers: tuple[ProviderRow, ...]
     host_key: CryptoKeyId | None
     needed: bool
+    asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class KeyFacts:
 
     ``keys``: of all encrypted VMs of its cluster; ``absent``: those of them that its cache lacks.
     ``expired``: providers deleted so long ago that their keys leave this host now. ``released``:
-    keys that it should not keep. ``types``: of the providers there are, by name.
+    keys that it should not keep. ``types``: of the providers there are, by name. ``takes_keys``:
+    its mode lets it take keys.
     """
 
     keys: tuple[CryptoKeyId, ...]
@@ -57,6 +61,7 @@ class KeyFacts:
     expired: tuple[ProviderId, ...]
     released: tuple[CryptoKeyId, ...]
     types: Mapping[ProviderId, ManagementType]
+    takes_keys: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,16 @@ class NoteRecoveryKey:
 class ReachMode:
     """Bring the host nearer to its encryption mode, by the step that it needs then.
 
-    ``needed``: it should be safe, whatever it was before.
+    ``needed``: it should be safe, whatever it was before. ``asked``: an administrator asks for it.
     """
 
     needed: bool
+    asked: bool = False
+
+
+@dataclass(frozen=True)
+class NoteDisabled:
+    """Record that an administrator took the host's encryption mode away (HEM-02)."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +117,7 @@ class Supply:
     keys: tuple[CryptoKeyId, ...]
 
 
-Action = SetProviderList | NoteRecoveryKey | ReachMode | Evict | TakeAway | Supply
+Action = SetProviderList | NoteRecoveryKey | NoteDisabled | ReachMode | Evict | TakeAway | Supply
 
 
 def plan_host(facts: HostFacts) -> tuple[Action, ...]:
@@ -122,10 +133,16 @@ def plan_host(facts: HostFacts) -> tuple[Action, ...]:
     if _new_recovery_key(summary, facts.row):
         actions.append(NoteRecoveryKey(summary.recovery_id))
     step = next_mode_step(
-        summary.crypto_state, summary.crypto_key_id, facts.host_key, needed=facts.needed
+        summary.crypto_state,
+        summary.crypto_key_id,
+        facts.host_key,
+        needed=facts.needed,
+        asked=facts.asked,
     )
     if step is not ModeStep.NONE:
-        actions.append(ReachMode(facts.needed))
+        actions.append(ReachMode(facts.needed, facts.asked))
+    elif _newly_disabled(summary, facts.row):
+        actions.append(NoteDisabled())
     return tuple(actions)
 
 
@@ -140,7 +157,7 @@ def plan_keys(facts: KeyFacts) -> tuple[Action, ...]:
     return (
         *(Evict(provider, here.get(provider, ())) for provider in facts.expired),
         *((TakeAway(unused),) if unused else ()),
-        *supplies(lacking, facts.types),
+        *(supplies(lacking, facts.types) if facts.takes_keys else ()),
     )
 
 
@@ -157,6 +174,14 @@ def supplies(
         for provider, keys in by_provider(lacking).items()
         if not of_provider(types, provider).self_served
     )
+
+
+def refused_by_mode(facts: KeyFacts) -> tuple[CryptoKeyId, ...]:
+    """Keys that the host lacks and vCenter would bring, but its mode does not let it take."""
+    if facts.takes_keys:
+        return ()
+    lacking = [key for key in facts.keys if key in facts.absent]
+    return tuple(key for supply in supplies(lacking, facts.types) for key in supply.keys)
 
 
 def expired_providers(
@@ -191,3 +216,7 @@ def _new_recovery_key(summary: HostSummary, row: HostRow) -> bool:
     if summary.protection_mode is not ProtectionMode.TPM or not summary.recovery_id:
         return False
     return summary.recovery_id != row.recovery_id
+
+
+def _newly_disabled(summary: HostSummary, row: HostRow) -> bool:
+    return summary.crypto_state is HostCryptoState.PENDING_INCAPABLE and not row.kept_off

@@ -14,14 +14,12 @@ provider decides nothing for the others.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import assert_never
 
 from protocol.errors import HostUnreachable, NotAvailable, ProductError
 from protocol.messages.host import ProviderRef, SetProviders
 from protocol.terms import (
-    CryptoKeyId,
     HostCryptoState,
     KeyUnavailableReason,
     NodeName,
@@ -33,7 +31,6 @@ from services.vcenter import events
 from services.vcenter.config import VcenterConfig
 from services.vcenter.hosts.delivery import KeyDelivery
 from services.vcenter.hosts.host_key import HostKeys
-from services.vcenter.hosts.judgement import Denied, mark_changes, send_errors
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassOrder, PassQueue
 from services.vcenter.hosts.plan import (
@@ -41,6 +38,7 @@ from services.vcenter.hosts.plan import (
     Evict,
     HostFacts,
     KeyFacts,
+    NoteDisabled,
     NoteRecoveryKey,
     ReachMode,
     SetProviderList,
@@ -49,25 +47,14 @@ from services.vcenter.hosts.plan import (
     expired_providers,
     plan_host,
     plan_keys,
+    refused_by_mode,
     removed,
-    supplies,
 )
 from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.hosts.sessions import HostSessions
+from services.vcenter.hosts.telling import PassResult, PassTelling
 from services.vcenter.inventory import Inventory, change_host
 from services.vcenter.knobs import VcenterNode
-from services.vcenter.tables import VmRow
-
-
-@dataclass
-class PassResult:
-    """What came of a pass. ``unsafe``: why the host key cannot be had. ``denied``: keys that the
-    host lacks and cannot be given. ``not_available``: what it needed is not built.
-    """
-
-    unsafe: KeyUnavailableReason | None = None
-    denied: dict[CryptoKeyId, KeyUnavailableReason] = field(default_factory=dict)
-    not_available: NotAvailable | None = None
 
 
 class Remediation:
@@ -87,7 +74,8 @@ class Remediation:
     ) -> None:
         self._node, self._clock, self._config = node, clock, config
         self._inventory, self._sessions, self._passes = inventory, sessions, passes
-        self._host_keys, self._delivery, self._once = host_keys, delivery, once
+        self._host_keys, self._delivery = host_keys, delivery
+        self._telling = PassTelling(node, inventory, once)
         self._working: dict[NodeName, asyncio.Lock] = {}  # one pass over a host at a time
 
     # ---- occasions --------------------------------------------------------------------------
@@ -135,29 +123,31 @@ class Remediation:
         fresh: bool,
         may_unlock: bool,
         look: bool = True,
-        needed: bool = False,
+        asked: bool = False,
         removing: bool = False,
     ) -> KeyUnavailableReason | None:
         """One pass; None, or why the host cannot be made safe. Raises what the host answers.
 
         ``look``: ask the host for its view first. ``fresh``: ask providers that have just been
-        silent. ``may_unlock``: whether this occasion takes marks back. ``needed``: make the host
-        safe also when its cluster has no encrypted VM. ``removing``: keys that it should not have
-        leave it.
+        silent. ``may_unlock``: whether this occasion takes marks back. ``asked``: an
+        administrator asks for the host's mode, also when its cluster has no encrypted VM.
+        ``removing``: keys that it should not have leave it.
         """
         async with self._alone(session.host):
             self._passes.begun(session.host)
             name, result = session.name, PassResult()
-            facts = await self._look(session, look=look, needed=needed)
+            facts = await self._look(session, look=look, asked=asked)
             if facts is None:
                 return None
             await self._carry_out(session, name, plan_host(facts), result, fresh=fresh)
-            absent, actions = await self._look_for_keys(session, removing=removing)
+            key_facts = await self._look_for_keys(session, removing=removing)
+            absent, actions = key_facts.absent, plan_keys(key_facts)
+            result.refuse(refused_by_mode(key_facts))
             await self._carry_out(session, name, actions, result, fresh=fresh)
-            await self._tell_denied(session, result)
+            await self._telling.denied(session, result)
             rows = self._inventory.vms_on(session.host)
             lacking = absent | removed(actions)
-            await self._commit_marks(session, rows, lacking, result.denied, may_unlock=may_unlock)
+            await self._telling.marks(session, rows, lacking, result.denied, may_unlock=may_unlock)
             if result.not_available is not None:
                 raise result.not_available
             return result.unsafe
@@ -169,16 +159,19 @@ class Remediation:
             if row is None:
                 return
             name, result = session.name, PassResult()
-            if session.summary is not None and session.summary.crypto_state is not _SAFE:
+            host = self._inventory.hosts.get(session.host)
+            wanted = host is not None and self._inventory.wants_safe(host)
+            if wanted and not _is_safe(session):
                 safe = ReachMode(needed=True)
                 await self._carry_out(session, name, [safe], result, fresh=True)
             absent = await self._delivery.absent(session, row.keys)
             types = self._inventory.management_types()
-            lacking = supplies((key for key in row.keys if key in absent), types)
-            await self._carry_out(session, name, lacking, result, fresh=True)
+            facts = KeyFacts(row.keys, absent, (), (), types, takes_keys=_takes_keys(session))
+            result.refuse(refused_by_mode(facts))
+            await self._carry_out(session, name, plan_keys(facts), result, fresh=True)
             row = self._inventory.vms.get(vm)
             if row is not None:
-                await self._commit_marks(
+                await self._telling.marks(
                     session, [row], absent, result.denied, may_unlock=may_unlock
                 )
 
@@ -194,6 +187,18 @@ class Remediation:
                 session, needed=True, fresh=True, fallback=fallback
             )
 
+    async def disable(self, session: HostSession) -> None:
+        """Turn the host's mode off, and do not turn it on by itself (HEM-02, HEM-03)."""
+        async with self._alone(session.host):
+            row = self._inventory.hosts.get(session.host)
+            before = row is not None and row.kept_off
+            await self._inventory.commit(change_host(session.host, kept_off=True))
+            try:
+                await self._host_keys.disable(session)
+            except ProductError:
+                await self._inventory.commit(change_host(session.host, kept_off=before))
+                raise
+
     def forget(self, host: NodeName) -> None:
         """The host left the inventory; a pass that is under way ends by itself."""
         self._working.pop(host, None)
@@ -203,7 +208,7 @@ class Remediation:
 
     # ---- look -------------------------------------------------------------------------------
 
-    async def _look(self, session: HostSession, *, look: bool, needed: bool) -> HostFacts | None:
+    async def _look(self, session: HostSession, *, look: bool, asked: bool) -> HostFacts | None:
         """What the pass decides upon; None when the host has left the inventory."""
         summary = None if look or not session.view_is_current else session.summary
         if summary is None:
@@ -216,13 +221,12 @@ class Remediation:
             row=row,
             providers=tuple(self._inventory.providers.values()),
             host_key=self._host_keys.recorded(row),
-            needed=needed or self._inventory.holds_keys(row.cluster),
+            needed=asked or self._inventory.wants_safe(row),
+            asked=asked,
         )
 
-    async def _look_for_keys(
-        self, session: HostSession, *, removing: bool
-    ) -> tuple[frozenset[CryptoKeyId], tuple[Action, ...]]:
-        """Those keys of the host's cluster that its cache lacks, and what to do about its keys."""
+    async def _look_for_keys(self, session: HostSession, *, removing: bool) -> KeyFacts:
+        """What the pass decides upon about the keys of the host's cluster."""
         row, knobs = self._inventory.hosts.get(session.host), self._node.knobs
         keys = () if row is None else self._inventory.keys_of(row.cluster)
         absent = await self._delivery.absent(session, keys)
@@ -233,8 +237,8 @@ class Remediation:
             knobs.provider_delete_grace_s,
         )
         released = self._inventory.released_on(session.host) if removing else ()
-        facts = KeyFacts(keys, absent, expired, released, self._inventory.management_types())
-        return absent, plan_keys(facts)
+        types = self._inventory.management_types()
+        return KeyFacts(keys, absent, expired, released, types, takes_keys=_takes_keys(session))
 
     # ---- carry out --------------------------------------------------------------------------
 
@@ -258,8 +262,10 @@ class Remediation:
                     await self._set_providers(session, providers)
                 case NoteRecoveryKey(recovery_id):
                     await self._note_recovery_key(session.host, recovery_id)
-                case ReachMode(needed):
-                    await self._reach_mode(session, result, needed=needed, fresh=fresh)
+                case NoteDisabled():
+                    await self._inventory.commit(change_host(session.host, kept_off=True))
+                case ReachMode():
+                    await self._reach_mode(session, action, result, fresh=fresh)
                 case Evict(provider, _):
                     await self._delivery.evict(session, provider)
                 case TakeAway(keys):
@@ -299,11 +305,13 @@ class Remediation:
         )
 
     async def _reach_mode(
-        self, session: HostSession, result: PassResult, *, needed: bool, fresh: bool
+        self, session: HostSession, wish: ReachMode, result: PassResult, *, fresh: bool
     ) -> None:
         """As ``HostKeys.make_safe``; a host that refuses does not end the pass."""
         try:
-            result.unsafe = await self._host_keys.make_safe(session, needed=needed, fresh=fresh)
+            result.unsafe = await self._host_keys.make_safe(
+                session, needed=wish.needed, asked=wish.asked, fresh=fresh
+            )
         except UNANSWERED:
             raise
         except NotAvailable as error:
@@ -313,50 +321,13 @@ class Remediation:
             await self._delivery.tell_refused(session, (), str(error))
             result.unsafe = KeyUnavailableReason.MISSING_IN_CACHE
 
-    # ---- tell -------------------------------------------------------------------------------
 
-    async def _tell_denied(self, session: HostSession, result: PassResult) -> None:
-        """``SendKeyError``, once per boot of the host, provider and cause."""
-        here = {key for row in self._inventory.vms_on(session.host) for key in row.keys}
-        drafts = [
-            draft
-            for draft in send_errors(session.host, result.denied, here, result.unsafe)
-            if self._once.first(session.host, session.boot, f"{draft.provider}", draft.event)
-        ]
-        if drafts:
-            await self._inventory.commit(events=drafts)
-
-    async def _commit_marks(
-        self,
-        session: HostSession,
-        rows: Iterable[VmRow],
-        lacking: Collection[CryptoKeyId],
-        denied: Denied,
-        *,
-        may_unlock: bool,
-    ) -> None:
-        """Marks and events of one host's VMs, in one transaction."""
-        changes = mark_changes(
-            session.host,
-            rows,
-            [key for key in lacking if key in denied],  # the others have been delivered
-            denied,
-            self._inventory.management_types(),
-            connected=session.connected,
-            may_unlock=may_unlock,
-        )
-        for change in changes:
-            self._node.record(
-                "vm.locked" if change.locked else "vm.unlocked",
-                vm=change.vm,
-                host=session.host,
-                event=change.draft.event.value,
-                keys=[str(key) for key in change.draft.keys],
-            )
-        if changes:
-            await self._inventory.commit(
-                *(change.edit for change in changes), events=[change.draft for change in changes]
-            )
+def _is_safe(session: HostSession) -> bool:
+    state = None if session.summary is None else session.summary.crypto_state
+    return state is HostCryptoState.SAFE
 
 
-_SAFE = HostCryptoState.SAFE
+def _takes_keys(session: HostSession) -> bool:
+    """Whether the host's mode, as last seen, lets it take keys."""
+    state = None if session.summary is None else session.summary.crypto_state
+    return state in (HostCryptoState.PREPARED, HostCryptoState.SAFE)

@@ -36,7 +36,7 @@ from protocol.messages.host import (
     VmState,
     VmSummary,
 )
-from protocol.terms import HostConnectionState, NodeName
+from protocol.terms import HostConnectionState, HostCryptoState, NodeName
 from services.runtime.ports import Bus, Clock, Rng
 from services.runtime.session import SessionCommands
 from services.vcenter.knobs import VcenterNode
@@ -294,6 +294,18 @@ class HostSession:
         if self._summary is None:
             raise HostUnreachable(f"{self.host} has not been seen in this session")
         return self._summary
+
+    async def mode_now(self) -> HostCryptoState:
+        """The host's encryption mode in its own words, asked for now; it is noted in the view.
+
+        ``HostUnreachable`` when the session is not, or no longer, in force.
+        """
+        commands = self._commands
+        summary = (await self.ask(QueryHost(vms=False))).summary
+        if commands is None or self._commands is not commands:
+            raise HostUnreachable(f"{self.host} is connected anew")
+        self.apply_to_view(crypto_state=summary.crypto_state)
+        return summary.crypto_state
 
     async def _whole_view(self, page: HostSummary) -> HostSummary:
         """The view that begins with ``page``, with the VMs for which the message had no room.

@@ -2,6 +2,7 @@
 
 - ``encrypt``  EncryptVm        - ``power``  PowerOnVm, PowerOffVm, CryptoUnlock
 - ``vm``       CreateVm         - ``host``   AddHost, RemoveHost, ConfigureCryptoKey,
-                                                   ClearTpmRecord
+                                                   ClearTpmRecord, PrepareCrypto,
+                                                   DisableCrypto, SetCryptoMode
 - ``provider`` RegisterKmsCluster, UnregisterKmsCluster, MarkDefault, GenerateKey
 """

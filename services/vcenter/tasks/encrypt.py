@@ -1,8 +1,8 @@
-"""Encrypting a VM. With a standard provider: 4 requests, 4 replies, no hop twice.
+"""Encrypting a VM. With a standard provider: 5 requests, 5 replies.
 
 1. the client's ``EncryptVm``
-2. the host is made safe, if it is not (HEM-01); then the provider makes a new KEK, of
-   which vCenter records only key id and provider
+2. the host is asked for its mode and made safe, if it is not (HEM-01); then the provider makes a
+   new KEK, of which vCenter records only key id and provider
 3. the KEK goes to the host in charge, and soon to every other host of its cluster
 4. the host makes DEKs, wraps them, and writes them with the object
 
@@ -25,6 +25,7 @@ from protocol.errors import (
     InvalidPowerState,
     InvalidState,
     KeyProviderUnreachable,
+    NoPermission,
     ProductError,
 )
 from protocol.messages.base import Sealed
@@ -41,7 +42,7 @@ from protocol.terms import (
 from services.vcenter import events
 from services.vcenter.hosts.delivery import refusal_of
 from services.vcenter.hosts.session import HostSession
-from services.vcenter.inventory import change_vm, put
+from services.vcenter.inventory import Edit, change_host, change_vm, put
 from services.vcenter.providers.capabilities import KeyMaker, not_built
 from services.vcenter.tables import OperationKind, OperationRow, Table
 from services.vcenter.vcenter import VCenter
@@ -67,12 +68,13 @@ async def encrypt_vm(vc: VCenter, message: EncryptVm) -> VmEncrypted:
         subject=message.vm,
         provider=vc.provider_for(message.provider),
     )
-    given = await give_key(vc, session, operation)
+    given = await give_key(vc, session, operation, may_register=message.register_hosts)
     command = ReconfigureVm(vm=row.name, key=given.key, provider=given.maker)
     vm = await session.command_vm(command)
     keys = given.keys_of(vm)
     await vc.inventory.commit(
         change_vm(row.name, keys=keys),
+        *modes_afterwards(vc, session, may_register=message.register_hosts),
         events=[events.vm_encrypted(row.name, session.host, keys[0])],
     )
     given.look_after_the_others(vc)
@@ -100,14 +102,25 @@ async def recorded(
     return before
 
 
-async def make_host_safe(vc: VCenter, session: HostSession, provider: ProviderId) -> None:
-    """HEM-01: the first encryption task on a host turns its encryption mode on."""
-    state = session.summary.crypto_state if session.summary is not None else None
+async def make_host_safe(
+    vc: VCenter, session: HostSession, provider: ProviderId, *, may_register: bool
+) -> None:
+    """HEM-01: the first encryption task on a host turns its encryption mode on.
+
+    The host itself says how it stands: what vCenter has seen of it may be old, and no key is made
+    for a host that cannot use it.
+    """
+    state = await session.mode_now()
     if state is HostCryptoState.PENDING_INCAPABLE:
         await vc.inventory.commit(events=[events.host_refused(session.host)])
         raise InvalidState(f"{session.host} has encryption disabled until it reboots")
     if state is HostCryptoState.SAFE:
         return
+    if not may_register:
+        raise NoPermission(
+            f"{session.host} is {state.value}, and the privilege Cryptographer.RegisterHost is "
+            "needed to turn its encryption mode on"
+        )
     reason = await vc.remediation.make_safe(session, fallback=provider)
     if reason is KeyUnavailableReason.CLUSTER_UNREACHABLE:
         raise KeyProviderUnreachable(f"{session.host} cannot be made safe: {reason.value}")
@@ -140,7 +153,26 @@ class GivenKey:
             vc.passes.want(other.host)
 
 
-async def give_key(vc: VCenter, session: HostSession, operation: OperationRow) -> GivenKey:
+def modes_afterwards(vc: VCenter, session: HostSession, *, may_register: bool) -> list[Edit]:
+    """HEM-02: an encrypted VM in the cluster makes its other hosts safe too.
+
+    Unless the user may not register hosts: then those that are off stay off, and get no key.
+    """
+    edits: list[Edit] = []
+    for row in vc.inventory.hosts_of(vc.host(session.host).cluster):
+        known = vc.sessions.get(row.name)
+        summary = None if known is None else known.summary
+        off = summary is None or summary.crypto_state is HostCryptoState.INCAPABLE
+        if may_register and row.kept_off:
+            edits.append(change_host(row.name, kept_off=False))
+        elif not may_register and off and not row.kept_off:
+            edits.append(change_host(row.name, kept_off=True))
+    return edits
+
+
+async def give_key(
+    vc: VCenter, session: HostSession, operation: OperationRow, *, may_register: bool
+) -> GivenKey:
     """Steps 2 and 3 for the operation, which names its provider: the host is safe and has the key.
 
     With a key in it, an earlier try of the operation has made that one. ``NotAvailable`` when the
@@ -152,14 +184,14 @@ async def give_key(vc: VCenter, session: HostSession, operation: OperationRow) -
     maker = vc.providers.capability(provider).key_made_by
     match maker:
         case KeyMaker.VCENTER:
-            await make_host_safe(vc, session, provider)
+            await make_host_safe(vc, session, provider, may_register=may_register)
             if operation.key is None:
                 key, material = await _new_key(vc, operation, provider)
             else:
                 key, material = operation.key, await _value_of(vc, operation.key)
             return GivenKey(key, None, await _give(vc, session, key, material))
         case KeyMaker.KEY_PROVIDER_SERVICE | KeyMaker.DERIVATION:
-            await make_host_safe(vc, session, provider)
+            await make_host_safe(vc, session, provider, may_register=may_register)
             await vc.inventory.commit(put(Table.OPERATION, operation.name, operation))
             return GivenKey(None, provider, tuple(_others(vc, session)))
         case KeyMaker.NOBODY:
@@ -202,17 +234,21 @@ async def _give(
 
     Returns those that are not safe yet: they get host key and keys by a pass of their own.
     """
+    try:
+        added = await session.command(AddKeys(keys=(key,), material=Sealed.of(material)))
+    except InvalidState:  # it was able to take keys when it was asked, and is not any more
+        await vc.inventory.commit(events=[events.host_refused(session.host)])
+        raise
+    for result in added.results:
+        if why := refusal_of(result):
+            await vc.inventory.commit(events=[events.host_send_error(session.host, (key,), why)])
+            raise InvalidState(f"{session.host} does not take the key {key}: {why}")
     later: list[HostSession] = []
     for other in _others(vc, session):
         if other.summary is not None and other.summary.crypto_state is HostCryptoState.SAFE:
             vc.sharing.give(other, key, material)
         else:
             later.append(other)
-    added = await session.command(AddKeys(keys=(key,), material=Sealed.of(material)))
-    for result in added.results:
-        if why := refusal_of(result):
-            await vc.inventory.commit(events=[events.host_send_error(session.host, (key,), why)])
-            raise InvalidState(f"{session.host} does not take the key {key}: {why}")
     return tuple(later)
 
 

@@ -6,20 +6,38 @@ from protocol import names
 from protocol.errors import (
     AlreadyExists,
     HostUnreachable,
+    InvalidArgument,
     InvalidState,
     KeyProviderUnreachable,
+    NotFound,
     ProductError,
 )
-from protocol.messages.host import Done
+from protocol.messages.host import CryptoManagerHostPrepare, Done
 from protocol.messages.vcenter import (
     AddHost,
     ClearTpmRecord,
     ConfigureCryptoKey,
+    DisableCrypto,
     HostAdded,
+    PrepareCrypto,
     RemoveHost,
+    SetCryptoMode,
 )
-from protocol.terms import HostCryptoState, KeyUnavailableReason, PowerState
-from services.vcenter.inventory import DropVmsOf, change_host, drop, ensure_cluster, put
+from protocol.terms import (
+    CryptoKeyId,
+    CryptoMode,
+    HostCryptoState,
+    KeyUnavailableReason,
+    PowerState,
+)
+from services.vcenter.inventory import (
+    DropVmsOf,
+    change_cluster,
+    change_host,
+    drop,
+    ensure_cluster,
+    put,
+)
 from services.vcenter.removals import host_left, released
 from services.vcenter.tables import HostRow, Table
 from services.vcenter.vcenter import VCenter
@@ -85,11 +103,28 @@ async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
     return Done()
 
 
+async def prepare_crypto(vc: VCenter, message: PrepareCrypto) -> Done:
+    """incapable -> prepared, without a host key; ``InvalidState`` from every other state."""
+    session = vc.sessions.usable(vc.host(message.host).name)
+    await session.command(CryptoManagerHostPrepare())
+    await session.mode_now()
+    return Done()
+
+
 async def configure_crypto_key(vc: VCenter, message: ConfigureCryptoKey) -> Done:
-    """Make the host safe, send VM keys, try to unlock VMs (LOCK-05)."""
+    """Make the host safe, with this host key if one is named; send VM keys, unlock (LOCK-05).
+
+    A key that is named is the host's own from now on, whatever key its cluster has.
+    """
     row = vc.host(message.host)
     session = vc.sessions.usable(row.name)
-    reason = await vc.remediation.run(session, fresh=True, may_unlock=True, needed=True)
+    changes: dict[str, object] = {"kept_off": False}
+    if message.key is not None:
+        await _check_key(vc, message.key)
+        shared = vc.inventory.clusters[row.cluster].host_key
+        changes["host_key"] = None if message.key == shared else message.key
+    await vc.inventory.commit(change_host(row.name, **changes))
+    reason = await vc.remediation.run(session, fresh=True, may_unlock=True, asked=True)
     state = None if session.summary is None else session.summary.crypto_state
     if state is HostCryptoState.SAFE:
         return Done()
@@ -97,6 +132,35 @@ async def configure_crypto_key(vc: VCenter, message: ConfigureCryptoKey) -> Done
         raise KeyProviderUnreachable(f"{row.name} cannot be made safe: {reason.value}")
     why = reason.value if reason is not None else f"it is {state.value if state else 'unknown'}"
     raise InvalidState(f"{row.name} cannot be made safe: {why}")
+
+
+async def _check_key(vc: VCenter, key: CryptoKeyId) -> None:
+    """A key that cannot be had now is no host key: nothing has changed yet."""
+    reason = (await vc.providers.fetch(key.provider_id, (key,), fresh=True)).denied.get(key)
+    if reason is KeyUnavailableReason.CLUSTER_UNREACHABLE:
+        raise KeyProviderUnreachable(f"the key {key} cannot be had: {reason.value}")
+    if reason is not None:
+        raise InvalidArgument(f"key: {key} cannot be had: {reason.value}")
+
+
+async def disable_crypto(vc: VCenter, message: DisableCrypto) -> Done:
+    """HEM-03: pendingIncapable until the reboot; vCenter does not turn it on again by itself."""
+    row = vc.host(message.host)
+    session = vc.sessions.usable(row.name)
+    if vc.inventory.clusters[row.cluster].crypto_mode is CryptoMode.FORCE_ENABLE:
+        raise InvalidState(f"cluster {row.cluster} keeps all of its hosts safe: set its mode first")
+    await vc.remediation.disable(session)
+    return Done()
+
+
+async def set_crypto_mode(vc: VCenter, message: SetCryptoMode) -> Done:
+    """HEM-05: which hosts of the cluster are kept safe; they are looked at soon."""
+    if message.cluster not in vc.inventory.clusters:
+        raise NotFound(f"there is no cluster {message.cluster}")
+    await vc.inventory.commit(change_cluster(message.cluster, crypto_mode=message.crypto_mode))
+    for row in vc.inventory.hosts_of(message.cluster):
+        vc.passes.want(row.name)
+    return Done()
 
 
 async def clear_tpm_record(vc: VCenter, message: ClearTpmRecord) -> Done:

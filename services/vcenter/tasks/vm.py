@@ -17,7 +17,7 @@ from protocol.terms import NodeName
 from services.vcenter import events
 from services.vcenter.inventory import new_vm, put
 from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
-from services.vcenter.tasks.encrypt import GivenKey, give_key, recorded
+from services.vcenter.tasks.encrypt import GivenKey, give_key, modes_afterwards, recorded
 from services.vcenter.vcenter import VCenter
 
 
@@ -50,7 +50,7 @@ async def _make(
     session = vc.sessions.usable(host)
     given = GivenKey(None, None, ())
     if operation.provider is not None:
-        given = await give_key(vc, session, operation)
+        given = await give_key(vc, session, operation, may_register=message.register_hosts)
     command = HostCreateVm(
         vm=message.vm, blocks=message.blocks, key=given.key, provider=given.maker
     )
@@ -62,6 +62,7 @@ async def _make(
     )
     await vc.inventory.commit(
         new_vm(made),
+        *(modes_afterwards(vc, session, may_register=message.register_hosts) if encrypted else ()),
         events=[events.vm_encrypted(message.vm, host, keys[0])] if encrypted else [],
     )
     given.look_after_the_others(vc)

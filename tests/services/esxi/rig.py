@@ -49,7 +49,7 @@ from protocol.messages.host import (
 )
 from protocol.messages.vcenter import HostChanged
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId, Role, VmName
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, NodeName, ProviderId, Role, VmName
 from services.esxi.config import esxi_config
 from services.esxi.host import Host
 from services.esxi.service import EsxiService
@@ -283,7 +283,8 @@ class Rig:
         self.connect(node)
 
     def make_safe(self, node: NodeName = A, host_key: CryptoKeyId = HOST_KEY) -> None:
-        self.command(CryptoManagerHostPrepare(), node)
+        if self.summary(node).crypto_state is HostCryptoState.INCAPABLE:
+            self.command(CryptoManagerHostPrepare(), node)
         enable = CryptoManagerHostEnable(key=host_key, material=Sealed.of(material(host_key)))
         self.command(enable, node)
 

@@ -14,15 +14,21 @@ NO, OTHER = InvalidState, AlreadyExists
 
 TABLE: dict[S, dict[T, S | type[ProductError]]] = {
     I: {T.PREPARE: P, T.ENABLE: NO, T.ENABLE_OTHER: NO, T.CHANGE_KEY: NO, T.DISABLE: I},
-    P: {T.PREPARE: P, T.ENABLE: S.SAFE, T.ENABLE_OTHER: S.SAFE, T.CHANGE_KEY: NO, T.DISABLE: I},
+    P: {T.PREPARE: NO, T.ENABLE: S.SAFE, T.ENABLE_OTHER: S.SAFE, T.CHANGE_KEY: NO, T.DISABLE: I},
     S.SAFE: {
-        T.PREPARE: S.SAFE,
+        T.PREPARE: NO,
         T.ENABLE: S.SAFE,
         T.ENABLE_OTHER: OTHER,
         T.CHANGE_KEY: S.SAFE,
         T.DISABLE: X,
     },
-    X: dict.fromkeys(T, NO),
+    X: {
+        T.PREPARE: NO,
+        T.ENABLE: S.SAFE,
+        T.ENABLE_OTHER: S.SAFE,
+        T.CHANGE_KEY: NO,
+        T.DISABLE: NO,
+    },
 }
 
 

@@ -20,6 +20,7 @@ from protocol.errors import (
     NotAvailable,
     NotFound,
     ProductError,
+    ResourceInUse,
 )
 from protocol.messages.base import Request, Sealed
 from protocol.messages.host import (
@@ -27,6 +28,7 @@ from protocol.messages.host import (
     ChangeHostKey,
     Command,
     CryptoKeyResult,
+    CryptoManagerHostDisable,
     CryptoManagerHostEnable,
     CryptoManagerHostPrepare,
     Done,
@@ -199,6 +201,8 @@ class ScriptedHost(Service):
             record.cache.clear()
             if record.crypto_state is HostCryptoState.SAFE:
                 record.crypto_state = HostCryptoState.PREPARED
+        if record.crypto_state is HostCryptoState.PENDING_INCAPABLE:
+            record.crypto_state, record.host_key = HostCryptoState.INCAPABLE, None
         for vm in record.vms.values():
             vm.power = PowerState.OFF
         self.node.background("announce", self._announce())
@@ -268,8 +272,21 @@ class ScriptedHost(Service):
 
     @serves(CryptoManagerHostPrepare)
     async def prepare(self, message: CryptoManagerHostPrepare, peer: Peer) -> Done:
-        if self.record.crypto_state is HostCryptoState.INCAPABLE:
-            self.record.crypto_state = HostCryptoState.PREPARED
+        if self.record.crypto_state is not HostCryptoState.INCAPABLE:
+            raise InvalidState("not incapable")
+        self.record.crypto_state = HostCryptoState.PREPARED
+        return Done()
+
+    @serves(CryptoManagerHostDisable)
+    async def disable(self, message: CryptoManagerHostDisable, peer: Peer) -> Done:
+        if self.record.crypto_state is HostCryptoState.PENDING_INCAPABLE:
+            raise InvalidState("disabled already")
+        if any(vm.keys for vm in self.record.vms.values()):
+            raise ResourceInUse("encrypted VMs are here")
+        safe = self.record.crypto_state is HostCryptoState.SAFE
+        self.record.crypto_state = (
+            HostCryptoState.PENDING_INCAPABLE if safe else HostCryptoState.INCAPABLE
+        )
         return Done()
 
     @serves(CryptoManagerHostEnable)
@@ -295,7 +312,7 @@ class ScriptedHost(Service):
 
     @serves(AddKeys)
     async def add_keys(self, message: AddKeys, peer: Peer) -> KeysAdded:
-        if self.record.crypto_state is HostCryptoState.INCAPABLE:
+        if self.record.crypto_state not in (HostCryptoState.PREPARED, HostCryptoState.SAFE):
             raise InvalidState("not prepared to receive keys")
         results: list[CryptoKeyResult] = []
         for key, material in zip(message.keys, message.material.keys, strict=True):

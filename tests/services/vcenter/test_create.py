@@ -24,12 +24,13 @@ def encrypted(vm: VmName = VM, operation: str = "op") -> CreateVm:
     return CreateVm(operation_id=operation, vm=vm, cluster=CLUSTER, host=A, encrypted=True)
 
 
-def test_three_requests_make_an_encrypted_vm(rig: Rig) -> None:
+def test_four_requests_make_an_encrypted_vm(rig: Rig) -> None:
     rig.up(A)
     rig.vm()
     before = len(rig.sent)
     made = rig.do(encrypted(VM2)).vm
     assert rig.requests(before) == [
+        (VCENTER, A, "QueryHost"),
         (VCENTER, KMS, "CreateKey"),
         (VCENTER, A, "AddKeys"),
         (VCENTER, A, "HostCreateVm"),

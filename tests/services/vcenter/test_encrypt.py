@@ -1,4 +1,4 @@
-"""Encrypting: four requests and four replies, keys everywhere, and repeats after crashes."""
+"""Encrypting: five requests and five replies, keys everywhere, and repeats after crashes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ T = TypeVar("T")
 VM2 = VmName("vm-02")
 
 
-def test_four_requests_and_four_replies(rig: Rig) -> None:
+def test_five_requests_and_five_replies(rig: Rig) -> None:
     rig.up(A)
     rig.vm()  # the first one also makes the host safe
     rig.vm(VM2, encrypted=False)
@@ -50,11 +50,13 @@ def test_four_requests_and_four_replies(rig: Rig) -> None:
     done = rig.do(EncryptVm(operation_id="op", vm=VM2))
     # The client's own request and reply pass the node's door and make one more of each.
     assert rig.requests(before) == [
+        (VCENTER, A, "QueryHost"),
         (VCENTER, KMS, "CreateKey"),
         (VCENTER, A, "AddKeys"),
         (VCENTER, A, "ReconfigureVm"),
     ]
-    assert rig.replies[answered:] == [(KMS, VCENTER), (A, VCENTER), (A, VCENTER)]
+    replies = [(A, VCENTER), (KMS, VCENTER), (A, VCENTER), (A, VCENTER)]
+    assert rig.replies[answered:] == replies
     assert rig.hosts[A].vms[VM2].keys == (done.key,)
     assert done.vm.key == done.key
 
