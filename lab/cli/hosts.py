@@ -141,14 +141,19 @@ def power_on(
     boot_option: Annotated[
         tuple[str, ...], Parameter(help="NAME=VALUE typed at the loader.", negative="")
     ] = (),
+    accept_rollback: Annotated[
+        bool,
+        Parameter(help="A key server serves though its database is an older one.", negative=""),
+    ] = False,
     options: Options = DEFAULTS,
 ) -> int:
     """Power hosts (or vcenter, kms) on.
 
     keystead host power-on esxi-001
     keystead host power-on esxi-001 --boot-option encryptionRecoveryKey=KEY
+    keystead host power-on kms --accept-rollback
     """
-    typed: dict[str, str] = {}
+    typed: dict[str, str] = {"acceptRollback": "true"} if accept_rollback else {}
     for option in boot_option:
         name, sign, value = option.partition("=")
         if not sign:

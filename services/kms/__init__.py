@@ -10,6 +10,7 @@
 - ``audit``       the hash-chained trail       - ``config``  identities and roles
 - ``replication`` what waits for the other server of a pair, and how that one stands
 - ``merging``     two servers' rows of one key become one
+- ``anchor``      how far the server has come, kept outside of the database
 - ``knobs``       times of a pair
 
 A reply leaves after the commit that holds both the change and its audit rows. The core and what

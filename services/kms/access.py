@@ -32,7 +32,8 @@ _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
             Operation.LOCATE,
         }
     ),
-    KmsRole.OPERATOR: frozenset(Operation) - {Operation.GET, Operation.REPLICATE},
+    KmsRole.OPERATOR: frozenset(Operation)
+    - {Operation.GET, Operation.REPLICATE, Operation.ACCEPT_ROLLBACK},
     KmsRole.PEER: frozenset({Operation.REPLICATE}),
 }
 

@@ -128,6 +128,17 @@ class Core:
 
         return await self._commit(run)
 
+    async def accept_rollback(self, caller: Caller) -> None:
+        """Write down that an administrator has an older database served from."""
+        at = self._clock.now()
+
+        def note(connection: sqlite3.Connection) -> Done[None]:
+            work = Work(connection, self._vault, caller, at)
+            work.note(Operation.ACCEPT_ROLLBACK, "", caller.scope)
+            return Done(None, work.write())
+
+        await self._commit(note)
+
     async def replicas(self, changes: Sequence[Change]) -> tuple[Replica, ...]:
         """The keys of these changes, as they are now; ``CryptographicFailure`` as in ``Get``."""
 

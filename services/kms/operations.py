@@ -19,7 +19,7 @@ R = TypeVar("R", bound="Response", covariant=True)
 
 
 class Operation(StrEnum):
-    """KMIP's operations by KMIP's names (KMIP 1.4 section 9.1.3.2.27); the last two are ours."""
+    """KMIP's operations by KMIP's names (KMIP 1.4 section 9.1.3.2.27); the last three are ours."""
 
     DISCOVER_VERSIONS = "Discover Versions"
     CREATE = "Create"
@@ -31,6 +31,7 @@ class Operation(StrEnum):
     LOCATE = "Locate"
     QUERY_AUDIT = "Query Audit"
     REPLICATE = "Replicate"
+    ACCEPT_ROLLBACK = "Accept Rollback"
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):

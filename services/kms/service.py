@@ -6,19 +6,35 @@ the one, halts the server with the reason on its screen.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from contextlib import suppress
+from typing import ClassVar, Final
 
 from protocol.errors import CryptographicFailure
 from protocol.terms import Role
+from protocol.tpm.errors import TpmError
 from services.kms import replication
+from services.kms.access import caller_at
+from services.kms.anchor import AnchorKeeper, RolledBack
 from services.kms.config import KmsConfig
 from services.kms.core import Core
 from services.kms.doors.bus import BusDoor
 from services.kms.doors.pair import Pair, PairDoor
 from services.kms.knobs import KmsNode
 from services.kms.store import open_store
-from services.runtime.ports import Database, Ports
+from services.runtime.ports import Database, Ports, Tpm
 from services.runtime.service import Halted
+
+ACCEPT_OPTION: Final = "acceptRollback"
+"""The boot option by which an administrator has an older database served from."""
+
+ROLLED_BACK: Final = (
+    "Keys made since then would be missing, and keys revoked since then would be usable again. "
+    "Put the last copy of its disk back, or power it on with --accept-rollback"
+)
+DAMAGED: Final = (
+    "Put a copy of its disk back; or remove its database keys.db and power it on with "
+    "--accept-rollback, and it begins without keys"
+)
 
 
 class KmsService(BusDoor, PairDoor):
@@ -33,12 +49,49 @@ class KmsService(BusDoor, PairDoor):
 
     async def start(self) -> None:
         """Open the store; ``Halted`` when it is not as this server left it."""
+        if self.tpm is not None:
+            await self._power_tpm(self.tpm)
         try:
             database, vault = await open_store(self.disk, self.rng)
+            anchor = AnchorKeeper(self.node, self.disk, vault, self.tpm)
+            accepted = await self._check_age(database, anchor)
+            self.core = Core(self.node.name, database, vault, self.clock, self.rng)
+            if accepted:
+                await self.core.accept_rollback(caller_at(self.config, self.node.name, local=True))
+            await anchor.begin(database)
+            self.core.witnesses.append(anchor)
+            await self._pair_up(database)
         except CryptographicFailure as error:
-            raise Halted(f"Key server {self.node.name} does not serve: {error}") from None
-        self.core = Core(self.node.name, database, vault, self.clock, self.rng)
-        await self._pair_up(database)
+            raise Halted(
+                f"Key server {self.node.name} does not serve: {error}. {DAMAGED}"
+            ) from None
+
+    async def stop(self) -> None:
+        """Shut the TPM down in order; a dead one changes nothing."""
+        if self.tpm is not None:
+            with suppress(TpmError):
+                await self.tpm.power_off(orderly=True)
+
+    async def _power_tpm(self, tpm: Tpm) -> None:
+        try:
+            await tpm.power_on()
+        except TpmError as error:
+            self.node.record("tpm.unusable", level="warning", reason=str(error))
+
+    async def _check_age(self, database: Database, anchor: AnchorKeeper) -> bool:
+        """Whether the database is an older one and an administrator accepts that."""
+        try:
+            await anchor.check(database)
+            return False
+        except RolledBack as error:
+            seen = str(error)
+        if ACCEPT_OPTION not in self.node.power.boot_options:
+            raise self._halted(f"{seen}. {ROLLED_BACK}")
+        self.node.record("kms.rollback_accepted", level="warning", text=seen)
+        return True
+
+    def _halted(self, why: str) -> Halted:
+        return Halted(f"Key server {self.node.name} does not serve: {why}")
 
     async def _pair_up(self, database: Database) -> None:
         peer = self.config.peer

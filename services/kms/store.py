@@ -13,6 +13,7 @@ order of creation and the only order anything is listed in.
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from typing import Final
 
@@ -219,9 +220,18 @@ def _verified(vault: Vault, found: tuple[object, ...]) -> KeyRow:
 async def open_store(disk: Disk, rng: Rng) -> tuple[Database, Vault]:
     """Open the database and its master key, making both on the first start.
 
-    ``CryptographicFailure`` when the master key is missing or another one, or when a row of the
-    keys or of the trail is not as this server wrote it.
+    ``CryptographicFailure`` when the database cannot be read, the master key is missing or
+    another one, or a row of the keys or of the trail is not as this server wrote it.
     """
+    try:
+        return await _opened(disk, rng)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise CryptographicFailure(f"its database cannot be read: {error.strerror}") from None
+
+
+async def _opened(disk: Disk, rng: Rng) -> tuple[Database, Vault]:
     database = await disk.database(DATABASE, SCHEMA)
     served = await database.query(audit.begun)
     master = await read_master(disk)

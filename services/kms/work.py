@@ -42,11 +42,13 @@ class FreshKey(NamedTuple):
 class Written(NamedTuple):
     """What a message has written: who must know of it before it is answered can tell by this.
 
-    ``end`` of the trail, None when nothing was written. ``changes`` are what the other server of
-    the pair has to learn, none when it is marked as down or there is none.
+    ``end`` of the trail, None when nothing was written. ``changed``: whether a key was, and not
+    only the trail. ``changes`` are what the other server of the pair has to learn, none when it is
+    marked as down or there is none.
     """
 
     end: TrailEnd | None = None
+    changed: bool = False
     changes: tuple[Change, ...] = ()
 
 
@@ -133,6 +135,9 @@ class Work:
             put(self.connection, self.vault, msgspec.structs.replace(row, changed=changed))
         end = self._trail.write()
         changes = tuple(Change(key_id, self._changed[key_id]) for key_id in self._waiting)
+        written = Written(end, bool(self._rows))
         if not changes or not replication.put(self.connection, changes):
-            return Written(end)
-        return Written(end, () if replication.is_down(self.connection) else changes)
+            return written
+        if replication.is_down(self.connection):
+            return written
+        return written._replace(changes=changes)

@@ -34,7 +34,8 @@ class _OfHosts(Command[A], Generic[A], frozen=True):
 class HostPowerOn(_OfHosts["HostPowerList"], frozen=True, tag="host.power-on"):
     """Press the power button of these nodes; returns when each has started or halted.
 
-    ``options`` are typed at the boot loader (``encryptionRecoveryKey``).
+    ``options`` are typed at the boot loader: ``encryptionRecoveryKey`` of a host, and
+    ``acceptRollback`` of a key server that stops at an older database.
     """
 
     options: dict[str, str] = {}

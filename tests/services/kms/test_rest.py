@@ -21,6 +21,7 @@ from protocol.messages.kms import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, RevocationReason
+from services.kms.anchor import ANCHOR_FILE
 from services.kms.audit import ID_LIMIT
 from services.kms.master import MASTER_FILE, Vault, make_master, read_master
 from services.kms.store import KeyRow, find, material
@@ -167,7 +168,7 @@ async def test_first_start_cut_short_anywhere() -> None:
 async def test_make_and_read_master(server: Server) -> None:
     made = await make_master(server.disk, CountedRng("other"))
     assert await read_master(server.disk) == made
-    assert sorted(server.platter.written) == [MASTER_FILE]
+    assert sorted(server.platter.written) == [ANCHOR_FILE, MASTER_FILE]
 
 
 # ---- altered files --------------------------------------------------------------------------

@@ -1,0 +1,185 @@
+"""How far the server has come, kept outside of its database: an older database is noticed.
+
+After each change of a key the end of the trail goes into the file ``keys.anchor``, signed with a
+key of the vault, before the change is answered. A database that has no such row, because it was
+emptied, deleted or put back from a copy, is not served from until an administrator accepts that.
+With a TPM under the server, its NV counter counts the anchors, so that file and database put
+back together are noticed too; without one, a whole disk put back is not.
+
+| TPM's counter | counter in the anchor | at start |
+|---|---|---|
+| n | n, or n + 1: the end came between the two | it is the last anchor |
+| n | anything else | an older anchor was put back, or the TPM is another one |
+
+The trail may be ahead of the anchor: reading is written down too, and a crash may fall between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import msgspec
+
+from protocol.errors import CryptographicFailure
+from protocol.tpm.errors import TpmError, TpmErrorKind
+from services.kms import audit
+from services.kms.audit import EMPTY, TrailEnd
+from services.kms.master import Vault
+from services.kms.work import Written
+from services.runtime.durable import replace_durably
+from services.runtime.ports import Database, Disk, Tpm
+from services.runtime.service import Node
+
+ANCHOR_FILE: Final = "keys.anchor"
+INDEX: Final = 0x01800200
+"""The NV index of the counter."""
+
+_KIND: Final = b"anchor"
+
+
+class _Anchor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    sequence: int
+    digest: bytes
+    count: int  # of the TPM's counter; 0 without a TPM
+    tag: bytes = b""
+
+
+_decode = msgspec.msgpack.Decoder(_Anchor).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class RolledBack(Exception):
+    """The database is not the last one; the text says how that is seen."""
+
+
+class AnchorKeeper:
+    """Keeps the anchor up with the trail; a ``Witness`` of the core.
+
+    One anchor is written at a time: changes that are committed meanwhile share the next one. A
+    disk or a TPM that refuses keeps no change from being answered, for the change itself is
+    durable; it is told, and the next change tries again.
+    """
+
+    def __init__(self, node: Node, disk: Disk, vault: Vault, tpm: Tpm | None) -> None:
+        self._node, self._disk, self._vault, self._tpm = node, disk, vault, tpm
+        self._latest = EMPTY
+        self._tried = 0  # the highest row whose anchor was written, or refused
+        self._written: asyncio.Event | None = None  # of the anchor that is being written
+
+    # ---- at start ---------------------------------------------------------------------------
+
+    async def check(self, database: Database) -> None:
+        """``RolledBack`` unless the trail has come by the anchor, and this is the last one."""
+        head = await database.query(lambda connection: audit.head(connection, self._vault))
+        anchor = await self._read()
+        if anchor is None:
+            if head.sequence:
+                raise RolledBack(f"{ANCHOR_FILE}, which says how far it has come, is missing")
+        else:
+            end = TrailEnd(anchor.sequence, anchor.digest)
+            if not await database.query(lambda connection: audit.has(connection, end)):
+                raise RolledBack(
+                    f"its database is older than the server, or another one: it has "
+                    f"{head.sequence} rows in its trail, and row {end.sequence} as it was is not "
+                    "among them"
+                )
+        await self._check_count(0 if anchor is None else anchor.count)
+
+    async def _check_count(self, known: int) -> None:
+        """``known``: the counter in the anchor, 0 when it was written without a TPM."""
+        if self._tpm is None:
+            if known:
+                raise RolledBack("the TPM that counts how far it has come is not there")
+            return
+        try:
+            count = await self._count(self._tpm)
+        except TpmError as error:
+            raise RolledBack(f"the TPM that counts how far it has come fails: {error}") from None
+        if known == 0 and count is None:
+            return
+        if count is None or known not in (count, count + 1):
+            text = "has no counter" if count is None else f"is at {count}"
+            raise RolledBack(
+                f"its disk is not the last one, or its TPM is another: {ANCHOR_FILE} has "
+                f"number {known}, the TPM {text}"
+            )
+
+    async def begin(self, database: Database) -> None:
+        """Write the anchor of what the database has now."""
+        self._latest = await database.query(lambda connection: audit.head(connection, self._vault))
+        try:
+            await self._write(self._latest)
+        except TpmError as error:  # accepted: this life goes on without it
+            self._failed(error)
+            self._tpm = None
+            await self._write(self._latest)
+        except OSError as error:
+            self._failed(error)
+
+    # ---- a witness of the core --------------------------------------------------------------
+
+    def noted(self, written: Written) -> None:
+        """See ``Witness``."""
+        if written.end is not None and written.end.sequence > self._latest.sequence:
+            self._latest = written.end
+
+    async def settled(self, written: Written) -> None:
+        """See ``Witness``."""
+        if written.end is None or not written.changed:
+            return
+        while self._tried < written.end.sequence:
+            if self._written is not None:
+                await self._written.wait()
+                continue
+            self._written, end = asyncio.Event(), self._latest
+            try:
+                await self._write(end)
+            except (OSError, TpmError) as error:
+                self._failed(error)
+            finally:
+                self._tried = max(self._tried, end.sequence)
+                self._written.set()
+                self._written = None
+
+    def _failed(self, error: Exception) -> None:
+        self._node.record("kms.anchor_failed", level="error", text=str(error))
+
+    # ---- file and counter -------------------------------------------------------------------
+
+    async def _write(self, end: TrailEnd) -> None:
+        count = 0
+        if self._tpm is not None:
+            now = await self._count(self._tpm)
+            count = (await self._tpm.counter(INDEX, bump=True) if now is None else now) + 1
+        anchor = _Anchor(end.sequence, end.digest, count)
+        tag = self._vault.tag(_KIND, _encode(anchor))
+        data = _encode(msgspec.structs.replace(anchor, tag=tag))
+        await replace_durably(self._disk, ANCHOR_FILE, data)
+        if self._tpm is not None:
+            await self._tpm.counter(INDEX, bump=True)
+
+    async def _read(self) -> _Anchor | None:
+        try:
+            raw = await self._disk.read(ANCHOR_FILE)
+        except FileNotFoundError:
+            return None
+        try:
+            anchor = _decode(raw)
+            plain = _encode(msgspec.structs.replace(anchor, tag=b""))
+            self._vault.verify(_KIND, plain, anchor.tag, ANCHOR_FILE)
+        except (msgspec.DecodeError, CryptographicFailure):
+            raise RolledBack(
+                f"{ANCHOR_FILE}, which says how far it has come, was altered"
+            ) from None
+        return anchor
+
+    @staticmethod
+    async def _count(tpm: Tpm) -> int | None:
+        """What the TPM's counter says; None when there is none. ``TpmError``."""
+        try:
+            return await tpm.counter(INDEX)
+        except TpmError as error:
+            if error.kind is TpmErrorKind.HANDLE:
+                return None
+            raise

@@ -1,0 +1,252 @@
+"""An emptied, deleted or older database is noticed, and served from only when that is accepted."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from protocol.messages.agent import DiskAct, DiskAction, TpmBackend
+from protocol.messages.kms import Activate, CreateKey, GetKeys, Locate, QueryAudit, Revoke
+from protocol.terms import KeyId
+from services.kms.anchor import ANCHOR_FILE, INDEX
+from services.kms.service import ACCEPT_OPTION
+from services.runtime.incarnation import WayDown
+from services.runtime.service import Halted, PowerInputs
+from services.runtime.sim.database import Drive
+from tests.services.kms.filed import serving
+from tests.services.kms.pair_rig import A, B, PairRig
+from tests.services.kms.ports import LOCAL, OPERATOR, Server
+
+ACCEPT = {ACCEPT_OPTION: "true"}
+
+
+async def made(server: Server, *operations: str) -> list[KeyId]:
+    return [
+        (await server.ask(CreateKey(operation_id=op, activate=True))).key_id for op in operations
+    ]
+
+
+def put_back(server: Server, image: bytes | None) -> None:
+    """What somebody does who replaces the database file, or removes it."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    if image:
+        connection.deserialize(image)
+    server.platter.databases["keys"] = connection
+
+
+async def screen(server: Server) -> str:
+    with pytest.raises(Halted) as halted:
+        await server.boot()
+    return halted.value.screen
+
+
+async def test_a_deleted_database_is_noticed_and_can_be_accepted(server: Server) -> None:
+    await made(server, "1", "2")
+    put_back(server, None)
+    assert "older than the server" in await screen(server)
+    assert "--accept-rollback" in await screen(server), "again, for nothing was accepted"
+    server.node.power = PowerInputs(boot_options=ACCEPT)
+    await server.boot()
+    assert (await server.ask(Locate())).total == 0
+    [row] = (await server.ask(QueryAudit(), LOCAL)).rows
+    assert (row.operation, row.who, row.result) == ("Accept Rollback", "local/kms", "Success")
+    assert [kind for kind, _ in server.node.records] == ["kms.rollback_accepted"]
+    server.node.power = PowerInputs()
+    await server.boot()  # accepted once and for all
+
+
+@pytest.mark.parametrize("change", ["create", "revoke", "activate"])
+async def test_one_change_less_is_noticed(server: Server, change: str) -> None:
+    [key] = await made(server, "1")
+    new = (await server.ask(CreateKey(operation_id="n"))).key_id
+    image = server.platter.image()
+    match change:
+        case "create":
+            await made(server, "2")
+        case "revoke":
+            await server.ask(Revoke(key_id=key), OPERATOR)
+        case _:
+            await server.ask(Activate(key_id=new))
+    put_back(server, image)
+    assert "older than the server" in await screen(server)
+
+
+async def test_the_last_copy_is_served_from(server: Server) -> None:
+    """Also one from before keys were only read: nothing is missing in it."""
+    keys = await made(server, "1", "2")
+    image = server.platter.image()
+    await server.ask(GetKeys(key_ids=tuple(keys)))
+    put_back(server, image)
+    await server.boot()
+    assert (await server.ask(Locate())).key_ids == tuple(keys)
+
+
+async def test_another_history_of_the_same_length_is_noticed(server: Server) -> None:
+    await made(server, "1")
+    image = server.platter.image()
+    anchor = server.platter.written[ANCHOR_FILE]
+    await made(server, "2")
+    later = server.platter.written[ANCHOR_FILE]
+    put_back(server, image)
+    server.platter.written[ANCHOR_FILE] = anchor
+    await server.boot()
+    await made(server, "3")
+    server.platter.written[ANCHOR_FILE] = later
+    assert "older than the server, or another one" in await screen(server)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda files: files.pop(ANCHOR_FILE), "is missing"),
+        (lambda files: files.update({ANCHOR_FILE: b""}), "was altered"),
+        (lambda files: files.update({ANCHOR_FILE: files[ANCHOR_FILE][:-1]}), "was altered"),
+        (
+            lambda files: files.update(
+                {ANCHOR_FILE: files[ANCHOR_FILE].replace(b"\x94\x02", b"\x94\x01", 1)}
+            ),
+            "was altered",
+        ),
+    ],
+)
+async def test_a_damaged_anchor_is_noticed(
+    server: Server, damage: Callable[[dict[str, bytes]], object], said: str
+) -> None:
+    await made(server, "1")
+    damage(server.platter.written)
+    shown = await screen(server)
+    assert ANCHOR_FILE in shown and said in shown
+
+
+async def test_a_crash_between_change_and_anchor_is_no_rollback(server: Server) -> None:
+    await made(server, "1")
+    server.database.crash_at_commit = server.database.commits + 1
+    with pytest.raises(BaseException, match="crash"):
+        await made(server, "2")
+    await server.boot()
+    assert (await server.ask(Locate())).total == 2
+
+
+async def test_a_disk_that_refuses_the_anchor_keeps_no_key_back(server: Server) -> None:
+    async def full(path: str, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    server.disk.write = full  # type: ignore[method-assign]
+    [key] = await made(server, "1")
+    assert ("kms.anchor_failed", {"text": "[Errno 28] No space left on device"}) in (
+        server.node.records
+    )
+    await server.boot()
+    assert (await server.ask(Locate())).key_ids == (key,)
+
+
+async def test_real_files_put_back_are_noticed(tmp_path: Path) -> None:
+    """Deleted, emptied and older; and a file that is no database names its cure."""
+    folder = tmp_path / "kms"
+    async with serving(folder) as server:
+        await server.ask(CreateKey(operation_id="1"))
+        await server.down(WayDown.STOP)
+        database = next(folder.rglob("keys.db"))
+        copy = tmp_path / "copy"
+        shutil.copy(database, copy)
+        await server.boot()
+        await server.ask(CreateKey(operation_id="2"))
+        await server.down(WayDown.STOP)
+        last = database.read_bytes()
+        for content in (None, b"", copy.read_bytes(), b"x" * 8192):
+            database.unlink()
+            if content is not None:
+                database.write_bytes(content)
+            with pytest.raises(Halted) as halted:
+                await server.boot()
+            await server.down(WayDown.CRASH)
+            assert "--accept-rollback" in halted.value.screen
+        database.write_bytes(last)
+        await server.boot()
+        assert (await server.ask(Locate())).total == 2
+
+
+# ---- with a TPM, and in a pair -----------------------------------------------------------------
+
+
+@pytest.fixture(params=[TpmBackend.NONE, TpmBackend.MODEL], ids=["no-tpm", "tpm"])
+def rig(request: pytest.FixtureRequest) -> Iterator[PairRig]:
+    rig = PairRig(tpm=request.param)
+    yield rig
+    rig.healthy()
+    rig.close()
+
+
+def with_tpm(rig: PairRig) -> bool:
+    return rig.world.device(A) is not None
+
+
+def test_a_whole_disk_put_back_is_noticed_by_the_tpm(rig: PairRig) -> None:
+    rig.power_off(B)
+    rig.key(A, "1")
+    rig.power_off(A, "stop")
+    rig.run(rig.agent.disk(DiskAction(node=A, act=DiskAct.SAVE, label="old")))
+    rig.power_on(A)
+    rig.key(A, "2")
+    rig.power_off(A, "power_loss")
+    rig.run(rig.agent.disk(DiskAction(node=A, act=DiskAct.RESTORE, label="old")))
+    shown = rig.power_on(A)
+    if not with_tpm(rig):
+        assert shown == ""
+        return
+    assert "the TPM is at" in shown and "--accept-rollback" in shown
+    rig.power_off(A)
+    assert rig.power_on(A, **ACCEPT) == ""
+    assert len(rig.attributes(A)) == 1
+    rig.power_off(A)
+    assert rig.power_on(A) == ""
+
+
+def test_a_cleared_tpm_is_noticed(rig: PairRig) -> None:
+    rig.key(A, "1")
+    rig.power_off(A, "stop")
+    device = rig.world.device(A)
+    if device is None:
+        return
+    device.clear()
+    assert "the TPM has no counter" in rig.power_on(A)
+    rig.power_off(A)
+    assert rig.power_on(A, **ACCEPT) == ""
+    assert rig.attributes(A).keys() == rig.material.keys()
+
+
+def test_every_change_raises_the_counter(rig: PairRig) -> None:
+    device = rig.world.device(A)
+    if device is None:
+        return
+    before = device.counter(INDEX)
+    rig.key(A, "1")
+    assert device.counter(INDEX) == before + 1
+    rig.values(A, tuple(rig.material))
+    assert device.counter(INDEX) == before + 1, "reading is no change"
+
+
+@pytest.mark.parametrize("way", ["crash", "power_loss", "stop"])
+def test_no_end_of_a_life_is_taken_for_a_rollback(rig: PairRig, way: str) -> None:
+    for number in range(3):
+        rig.key(A, str(number))
+        rig.power_off(A, way)
+        assert rig.power_on(A) == ""
+
+
+def test_a_rolled_back_server_of_a_pair_is_filled_by_the_other(rig: PairRig) -> None:
+    rig.key(A, "1")
+    rig.power_off(B)
+    rig.world.stores[B].drives["keys"] = Drive()
+    assert "older than the server" in rig.power_on(B)
+    rig.power_off(B)
+    assert rig.power_on(B, **ACCEPT) == ""
+    keys = tuple(rig.material)
+    assert rig.values(B, keys) == rig.material
+    rig.sleep(20)
+    assert rig.in_step() and rig.attributes(A) == rig.attributes(B)
