@@ -86,6 +86,10 @@ class LabCore(ABC):
     @abstractmethod
     def monotonic(self) -> float: ...
 
+    @abstractmethod
+    def in_lab_s(self, real_s: float) -> float:
+        """Lab seconds that pass in so many real ones; 0 where virtual time waits for nobody."""
+
     @property
     @abstractmethod
     def lease_tick_s(self) -> float:
@@ -180,10 +184,15 @@ class LabCore(ABC):
     # ---- power ------------------------------------------------------------------------------
 
     async def power_on(
-        self, node: NodeName, options: dict[str, str] | None = None, *, wait: bool = True
+        self,
+        node: NodeName,
+        options: dict[str, str] | None = None,
+        *,
+        wait: bool = True,
+        within_s: float = BOOT_LIMIT_S,
     ) -> NodeStatus:
         message = PowerOn(node=node, options=options or {}, wait=wait)
-        reply = await self.tell(node, message, BOOT_LIMIT_S)
+        reply = await self.tell(node, message, within_s)
         await self._refuse(node, False)
         return self._heard(reply.status)
 

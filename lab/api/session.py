@@ -15,7 +15,7 @@ from chaos.lab import Directory
 from chaos.selectors import select_nodes, select_vms
 from lab.core import LabCore
 from lab.errors import KeysteadError
-from lab.topology.provision import Report
+from lab.topology.course import Report
 from protocol.messages.agent import NodeSpec
 from protocol.printable import told
 from protocol.terms import NodeName, Role, VmName

@@ -15,9 +15,12 @@ def doctor(
     *,
     hosts: Annotated[int, Parameter(help="For a lab of that many hosts.")] = 3,
     pack: Annotated[int, Parameter(help="And that many hosts in one process.")] = 1,
+    pace: Annotated[float, Parameter(help="And of that pace.")] = 30,
     options: Options = DEFAULTS,
 ) -> int:
     """Try what a lab needs: a broker, a TPM, a port, files, memory. Exit code 78 on a problem.
+
+    With --hosts it foretells whether a lab of that size finds room here.
 
     keystead doctor
     keystead doctor --hosts 500 --pack 50
@@ -26,10 +29,13 @@ def doctor(
         raise KeysteadError("KS-USE-003", f"--hosts {hosts}: from 0 to 100000")
     if not 1 <= pack <= 500:
         raise KeysteadError("KS-USE-003", f"--pack {pack}: from 1 to 500")
+    if not 0 < pace <= 1000:
+        raise KeysteadError("KS-USE-003", f"--pace {pace:g}: above 0, at most 1000")
     from lab.api.answers.local import DoctorReport, ProbeFinding
-    from lab.doctor.probes import Health, examine
+    from lab.doctor.findings import Health
+    from lab.doctor.probes import examine
 
-    findings = examine(options.name, hosts, pack)
+    findings = examine(options.name, hosts, pack, pace)
     report = DoctorReport(items=tuple(ProbeFinding(**f._asdict()) for f in findings))
     columns = (field("probe"), field("health"), field("text", "FINDING"))
     show(report, options.output, columns, key="probe")

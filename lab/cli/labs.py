@@ -27,6 +27,7 @@ from lab.cli.progress import Style, telling
 from lab.cli.values import assignments, duration
 from lab.errors import KeysteadError
 from lab.supervise.state_folder import LabFolder
+from lab.topology.demand import hint as machine_is_the_limit
 
 if TYPE_CHECKING:
     from lab.api.answers.local import Lab
@@ -69,7 +70,9 @@ def up(
     seed: Annotated[int | None, Parameter(help="Seed of fault schedules; drawn if left out.")] = (
         None
     ),
-    timeout: Annotated[str, Parameter(help="Real time until it must be ready.")] = "120s",
+    timeout: Annotated[
+        str, Parameter(help="Real time until it must be ready; left out: as long as it gets on.")
+    ] = "",
     retain: Annotated[
         bool, Parameter(negative="", help="Keep the folder of a lab that did not start.")
     ] = False,
@@ -84,8 +87,8 @@ def up(
     """
     from lab.api.labs import LONGEST_S, starting
 
-    limit_s = duration("--timeout", timeout)
-    if not 0 < limit_s <= LONGEST_S:
+    limit_s = duration("--timeout", timeout) if timeout else None
+    if limit_s is not None and not 0 < limit_s <= LONGEST_S:
         raise KeysteadError("KS-USE-003", f"--timeout {timeout}: above 0s, at most 24h")
     knobs = assignments("--set", set_)
     changes = {**shape.changes(), **({"knobs": knobs} if knobs else {})}
@@ -97,7 +100,9 @@ def up(
     _start(start, limit_s, wait, progress, options)
 
 
-def _start(start: Start, limit_s: float, wait: bool, progress: Style, options: Options) -> None:
+def _start(
+    start: Start, limit_s: float | None, wait: bool, progress: Style, options: Options
+) -> None:
     from lab.api.labs import started
     from lab.supervise.launching import Interrupted
 
@@ -149,6 +154,9 @@ def _present(lab: Lab, options: Options) -> None:
     say("try:")
     for line in lab.examples:
         say(f"  {as_typed(line)}")
+    limit = machine_is_the_limit(lab.hosts, lab.vms, lab.pace)
+    if limit:
+        say(f"note: {limit}")
 
 
 def down(

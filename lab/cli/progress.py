@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
 from lab.cli.output import console, json_line, say
 from lab.supervise.launching import Report
+
+LINE_EVERY_S = 5.0
 
 
 class Style(StrEnum):
@@ -41,7 +44,21 @@ def telling(style: Style, title: str) -> Iterator[Report]:
         case Style.NONE:
             yield lambda text, step, total: None
         case _:
-            yield lambda text, step, total: say(_line(text, step, total))
+            yield _Lines().tell
+
+
+class _Lines:
+    """A line for each step; within a step, which may last, one in a while."""
+
+    def __init__(self) -> None:
+        self._step, self._at = -1, 0.0
+
+    def tell(self, text: str, step: int, total: int) -> None:
+        now = time.monotonic()
+        if total and step == self._step and ":" in text and now - self._at < LINE_EVERY_S:
+            return
+        self._step, self._at = step, now
+        say(_line(text, step, total))
 
 
 def _line(text: str, step: int, total: int) -> str:

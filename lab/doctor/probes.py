@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import resource
 import shutil
 import socket
 import subprocess
@@ -19,35 +18,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
 
+from lab.doctor.findings import Finding, Health
+from lab.doctor.size import memory, open_files, processes, processors
 from lab.errors import KeysteadError, explanation_of
 from lab.supervise.launching import LabState, state_of
 from lab.supervise.scratch import state_home
 from lab.supervise.state_folder import LabFolder
+from lab.topology.demand import demand_of
 from services.runtime.forking.packets import MARK
 
-# Measured on running labs, rounded up.
-FILES_FIXED, FILES_PER_NODE, FILES_PER_PACKED = 128, 4, 16
-MIB_FIXED, MIB_PER_PROCESS, MIB_PER_HOST = 250, 20, 6
 BUILD_PACKAGES = "gcc libc6-dev python3-dev libtss2-dev pkg-config"
-
-
-class Health(StrEnum):
-    OK = "ok"
-    NOTE = "note"  # worth knowing; a lab runs
-    PROBLEM = "problem"
-
-
-class Finding(NamedTuple):
-    """One line about one thing; ``fix`` is empty when there is nothing to do."""
-
-    probe: str
-    health: Health
-    text: str
-    fix: str = ""
 
 
 def _fix(error: KeysteadError) -> str:
@@ -163,32 +145,6 @@ def port() -> Finding:
     return Finding("port", Health.OK, "127.0.0.1 can be bound and reached")
 
 
-def open_files(hosts: int, pack: int) -> Finding:
-    """The hard limit on open files, which a lab's processes raise theirs to, against what the
-    broker (some per node) and an agent (some per packed host) need."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    needed = FILES_FIXED + max(FILES_PER_NODE * hosts, FILES_PER_PACKED * pack)
-    if limit != resource.RLIM_INFINITY and limit < needed:
-        text = f"at most {limit} open files; {hosts} hosts, {pack} to a process, need {needed}"
-        how = f"fewer hosts, or `* hard nofile {needed}` in /etc/security/limits.conf"
-        return Finding("open files", Health.PROBLEM, text, how)
-    shown = "no limit" if limit == resource.RLIM_INFINITY else f"at most {limit}"
-    return Finding("open files", Health.OK, f"{shown}; {hosts} hosts need {needed}")
-
-
-def memory(hosts: int, pack: int) -> Finding:
-    """Free memory against the number of hosts and processes."""
-    import psutil
-
-    free = psutil.virtual_memory().available >> 20
-    needed = MIB_FIXED + MIB_PER_PROCESS * -(-hosts // pack) + MIB_PER_HOST * hosts
-    if free < needed:
-        text = f"{free} MiB are free; {hosts} hosts, {pack} to a process, need {needed} MiB"
-        how = f"fewer hosts, or more in one process: `keystead up --hosts {hosts} --pack 50`"
-        return Finding("memory", Health.PROBLEM, text, how)
-    return Finding("memory", Health.OK, f"{free} MiB free; {hosts} hosts need {needed} MiB")
-
-
 def state_folder() -> Finding:
     """Write, sync and lock a file in the folder where labs are kept."""
     home = state_home()
@@ -296,8 +252,9 @@ def _scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def examine(name: str, hosts: int, pack: int = 1) -> list[Finding]:
-    """All probes, in the order in which a lab needs what they try."""
+def examine(name: str, hosts: int, pack: int = 1, pace: float = 30) -> list[Finding]:
+    """All probes, in the order in which a lab needs what they try; ``hosts``, as many VMs."""
+    demand = demand_of(hosts, hosts, pack, pace)
     probes: tuple[Callable[[], Finding], ...] = (
         python,
         state_folder,
@@ -306,8 +263,10 @@ def examine(name: str, hosts: int, pack: int = 1) -> list[Finding]:
         broker,
         tpm,
         headers,
-        lambda: open_files(hosts, pack),
-        lambda: memory(hosts, pack),
+        lambda: open_files(demand.files),
+        lambda: processes(demand.tasks),
+        lambda: memory(demand.memory_mib, hosts),
+        lambda: processors(hosts, pace),
         lambda: same_name(name),
         stale_processes,
     )

@@ -26,6 +26,7 @@ from lab.core import LabCore
 from lab.errors import KeysteadError
 from lab.processes.agent import AgentConfig
 from lab.processes.agents import Agents
+from lab.topology.course import Course, Report, unheard
 from lab.topology.plan import Topology
 from protocol.errors import NotConnected, ProductError
 from protocol.messages.agent import AddNode, NodeSpec, SetFirmware, TpmBackend
@@ -39,6 +40,8 @@ R = TypeVar("R", bound=Reply)
 
 CONTROL_FLOOR_S = 10.0  # real seconds that an agent gets at least
 LEASE_TICK_S = 0.5  # real seconds between looks at leases
+SPAWNS_AT_ONCE = 16  # more at once would only wait for each other
+START_LIMIT_S = 60.0  # real seconds until a new agent must have taken a node
 STOP_LIMIT_S = 20.0  # real seconds for the orderly stop of all nodes
 LOOK_EVERY_S = 0.1  # real seconds between looks at brokers and fork server
 PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # real seconds before a part is tried again
@@ -94,7 +97,7 @@ class ProcessLab(LabCore):
 
     # ---- start and stop -----------------------------------------------------------------------
 
-    async def start(self) -> None:
+    async def start(self, report: Report = unheard) -> None:
         """Brokers, fork server, agents with their nodes (off). All or, on failure, nothing."""
         for number, nodes in enumerate(self.topology.groups, 1):
             process = AgentProcess(agent_name(number), list(nodes))
@@ -107,7 +110,13 @@ class ProcessLab(LabCore):
             seed = self.identities.control(SUPERVISOR).seed
             self._client = ControlClient(self.control.url, seed, SUPERVISOR)
             await self._client.open()
-            await for_each(self._processes, self._spawn)
+            await Course(self, report, 5).each(
+                0,
+                f"start {len(self._processes)} processes",
+                self._processes,
+                self._spawn,
+                at_once=SPAWNS_AT_ONCE,
+            )
             self._watching = asyncio.get_running_loop().create_task(self._watch())
         except BaseException:
             await self.close()
@@ -128,12 +137,12 @@ class ProcessLab(LabCore):
         label = f"ks-{process.nodes[0]}" if process.nodes else "ks-agent"
         process.child = await self.agents.spawn(label, config)
         for node in process.nodes:
-            await self._tell(process, AddNode(spec=self._specs[node]), CONTROL_FLOOR_S)
+            await self._tell(process, AddNode(spec=self._specs[node]), START_LIMIT_S)
             if self._firmware[node] != self._specs[node].firmware:
                 change = SetFirmware(node=node, firmware=self._firmware[node])
-                await self._tell(process, change, CONTROL_FLOOR_S)
+                await self._tell(process, change, START_LIMIT_S)
         if self._desired.epoch:
-            await self._tell(process, self.desired(), CONTROL_FLOOR_S)
+            await self._tell(process, self.desired(), START_LIMIT_S)
         process.up.set()
 
     def _child_ended(self, child: ChildProcess) -> None:
@@ -290,6 +299,9 @@ class ProcessLab(LabCore):
 
     def monotonic(self) -> float:
         return self.time.monotonic()
+
+    def in_lab_s(self, real_s: float) -> float:
+        return real_s * self.time.pace
 
     @property
     def lease_tick_s(self) -> float:

@@ -122,6 +122,9 @@ class SimLab(LabCore):
     def monotonic(self) -> float:
         return self.loop.time()
 
+    def in_lab_s(self, real_s: float) -> float:
+        return 0.0
+
     @property
     def lease_tick_s(self) -> float:
         return 1.0

@@ -26,10 +26,12 @@ import msgspec
 from lab.errors import KeysteadError
 from lab.supervise.scratch import state_home
 from lab.supervise.state_folder import LabFolder, LabRecord
+from lab.topology.demand import hint
 
 ROOT = Path(__file__).resolve().parents[2]
 # Real seconds: for an orderly stop, then until it is gone when killed.
 STOP_LIMIT_S = 30.0
+SILENCE_LIMIT_S = 180.0  # real seconds; the supervisor itself gives up long before
 KILL_LIMIT_S = 5.0
 LOG_LIMIT_BYTES = 1 << 20
 Report = Callable[[str, int, int], None]  # text, step, total
@@ -147,9 +149,12 @@ class Start:
         self.log = folder.path / "logs" / "supervisor.log"
         self._signals = 0
 
-    def run(self, report: Report, *, timeout_s: float, wait: bool) -> None:
+    def run(self, report: Report, *, timeout_s: float | None, wait: bool) -> None:
         """Start it; return when it is ready (``wait``) or has begun. Raises ``KeysteadError``
-        or ``Interrupted``, after everything was taken back."""
+        or ``Interrupted``, after everything was taken back.
+
+        ``timeout_s``: real seconds that it may take; None: as long as it gets on.
+        """
         with self.folder.lock() as lock, self._heard():
             if self.fresh and self.folder.record() is not None:
                 raise KeysteadError("KS-LAB-002", f"a lab {self.folder.name} was just made")
@@ -161,7 +166,7 @@ class Start:
                 process = self._spawn(theirs, lock)
                 os.close(theirs)
                 theirs = -1
-                self._follow(ours, process, report, time.monotonic() + timeout_s, wait)
+                self._follow(ours, process, report, timeout_s, wait)
             except (KeysteadError, Interrupted, OSError) as error:
                 if process is not None:
                     self._end(process)
@@ -214,21 +219,28 @@ class Start:
         source: int,
         process: subprocess.Popen[bytes],
         report: Report,
-        until: float,
+        timeout_s: float | None,
         wait: bool,
     ) -> None:
         """Read progress lines until ready; everything else is an error."""
+        begun = heard = time.monotonic()
         data = b""
         while True:
             if self._signals:
                 raise Interrupted
-            if time.monotonic() > until:
-                raise KeysteadError("KS-LAB-003", "the lab did not become ready in time")
+            now = time.monotonic()
+            if timeout_s is not None and now - begun > timeout_s:
+                text = f"the lab did not become ready within {timeout_s:g} s"
+                raise KeysteadError("KS-LAB-003", text)
+            if now - heard > SILENCE_LIMIT_S:
+                text = f"the lab is not ready, and nothing was heard of it for {now - heard:.0f} s"
+                raise KeysteadError("KS-LAB-003", text)
             if not select.select([source], [], [], 0.1)[0]:
                 continue
             news = os.read(source, 1 << 16)
             if not news:
                 raise self._ended(process)
+            heard = now
             *lines, data = (data + news).split(b"\n")
             for line in map(json.loads, lines):
                 if line.get("error_id"):
@@ -273,7 +285,11 @@ class Start:
         if not isinstance(error, KeysteadError):
             return error
         left = "" if self.retain or not self.fresh else "; nothing is left of it but its logs"
-        return KeysteadError(error.id, f"{error}\n  logs: {where}{left}", error.fix)
+        fix = error.fix
+        if error.id == "KS-LAB-003" and not fix:
+            size = size_of(self.record.file)
+            fix = hint(size.hosts, size.vms, size.pace)
+        return KeysteadError(error.id, f"{error}\n  logs: {where}{left}", fix)
 
 
 def keep_logs(folder: LabFolder) -> Path:

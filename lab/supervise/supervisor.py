@@ -27,6 +27,7 @@ from lab.brokers.control_plane import ControlServer
 from lab.errors import KeysteadError
 from lab.processes.process_lab import ProcessLab
 from lab.supervise.state_folder import LabFolder, LabRecord
+from lab.topology.course import Course
 from lab.topology.lab_file import LabFile
 from lab.topology.plan import plan
 from lab.topology.provision import provision, start_nodes, wait_ready
@@ -113,7 +114,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
-        report("start brokers and processes", 0, 5)
+        report("start brokers and the fork server", 0, 5)
         try:
             starting = loop.create_task(self._begin(report))
             stop = loop.create_task(self.stopping.wait())
@@ -133,7 +134,7 @@ class Supervisor:
         await self._live()
 
     async def _begin(self, report: Any) -> None:
-        await self.lab.start()
+        await self.lab.start(report)
         if self.record.ready:
             await self._resume(report)
         else:
@@ -147,15 +148,15 @@ class Supervisor:
             self.keeper.load(faults)
         for raw in self.record.hosts_added:
             await self.lab.add_node(msgspec.convert(raw, NodeSpec))
-        report(f"power on {len(self.lab.topology.nodes)} nodes", 1, 3)
-        await start_nodes(self.lab, strict=False)
+        course = Course(self.lab, report, 3)
+        await start_nodes(self.lab, course, strict=False)
         if self.keeper.active():
-            report("heal the faults of the last time", 2, 3)
+            course.begin(2, "heal the faults of the last time")
             await self.keeper.heal_all()
-        report("wait until hosts are connected", 3, 3)
+        course.begin(3, "wait until hosts are connected")
         up = [s.node for s in await self.lab.nodes() if s.state is NodeRunState.RUNNING]
         if self.lab.vcenter in up:
-            await wait_ready(self.lab, hosts=up)
+            await wait_ready(self.lab, course, hosts=up)
 
     async def _live(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -4,5 +4,7 @@
 - ``model``      the schema of its sections · ``references`` what in it does not fit together
 - ``plan``       the plan of nodes, providers and VMs that is made from it
 - ``provision``  from an empty lab to a ready one, in an administrator's order
+- ``course``     how far that has come, and how long one waits for it
+- ``demand``     what a lab of a size asks of the machine
 - ``shipped``    the Lab files that come with keystead
 """

@@ -8,11 +8,12 @@ converges, and has the same operation id on each try.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Sequence
 
 from chaos.observe.listing import all_hosts, all_vms
-from lab.core import LabCore
+from lab.core import BOOT_LIMIT_S, LabCore
 from lab.errors import KeysteadError
+from lab.topology.course import Course, Report
 from lab.topology.plan import VmPlan
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState
@@ -26,23 +27,23 @@ from protocol.messages.vcenter import (
     RegisterKmsCluster,
 )
 from protocol.terms import HostConnectionState, NodeName, PowerState, Role
-from services.runtime.each import for_each
 
 BOOTS_AT_ONCE = 64
 PARALLEL = 8  # VM tasks at once: a person's script would not do more either
-Report = Callable[[str, int, int], None]
-"""Hears of long work: a text, a step, and how many steps there are (0: nobody knows)."""
+LOOK_EVERY_REAL_S = 0.25  # a look at all hosts and VMs is work for vCenter
 
 
 async def provision(lab: LabCore, report: Report) -> None:
-    """Build what the topology says; ``KeysteadError`` KS-LAB-003 names what did not come up."""
+    """Build what the topology says; ``KeysteadError`` KS-LAB-003 names what did not come up.
+
+    It lasts as long as it advances (``course``).
+    """
     topology = lab.topology
-    total = 5
-    report(f"power on {len(topology.nodes)} nodes", 1, total)
-    await start_nodes(lab)
-    report("register key providers", 2, total)
+    course = Course(lab, report, 5)
+    await start_nodes(lab, course)
+    course.begin(2, "register key providers")
     for provider in topology.providers:
-        await lab.ask(
+        await course.ask(
             lab.vcenter,
             RegisterKmsCluster(
                 provider=provider.provider,
@@ -50,17 +51,33 @@ async def provision(lab: LabCore, report: Report) -> None:
                 make_default=provider.default,
             ),
         )
-    for host in topology.key_persistence:
-        await esxcli(lab, host, "system security keypersistence enable")
-    report(f"add {len(lab.hosts())} hosts", 3, total)
-    await for_each(lab.hosts(), lambda host: _add_host(lab, host), at_once=PARALLEL)
-    report(f"create {len(topology.vms)} VMs", 4, total)
-    await for_each(topology.vms, lambda vm: _make_vm(lab, vm), at_once=PARALLEL)
-    report("wait until ready", 5, total)
-    await wait_ready(lab)
+    if topology.key_persistence:
+        await course.each(
+            2,
+            f"enable key persistence on {len(topology.key_persistence)} hosts",
+            topology.key_persistence,
+            lambda host: esxcli(lab, host, "system security keypersistence enable"),
+            at_once=PARALLEL,
+        )
+    await course.each(
+        3,
+        f"add {len(lab.hosts())} hosts",
+        lab.hosts(),
+        lambda host: _add_host(lab, course, host),
+        at_once=PARALLEL,
+    )
+    await course.each(
+        4,
+        f"create {len(topology.vms)} VMs",
+        topology.vms,
+        lambda vm: _make_vm(lab, course, vm),
+        at_once=PARALLEL,
+    )
+    course.begin(5, "wait until ready")
+    await wait_ready(lab, course)
 
 
-async def start_nodes(lab: LabCore, *, strict: bool = True) -> None:
+async def start_nodes(lab: LabCore, course: Course, *, strict: bool = True) -> None:
     """Key servers and vCenter, then all hosts at once; each has started when this returns.
 
     ``strict``: a node that does not run (a purple screen) is KS-LAB-003.
@@ -68,11 +85,18 @@ async def start_nodes(lab: LabCore, *, strict: bool = True) -> None:
     specs = [lab.spec(e.node) for e in lab.directory().nodes]
     for wave in ((Role.KMS, Role.VCENTER), (Role.ESXI,)):
         nodes = [s.node for s in specs if s.role in wave]
-        await for_each(nodes, lambda n: _start(lab, n, strict), at_once=BOOTS_AT_ONCE)
+        what = "hosts" if Role.ESXI in wave else "key servers and vCenter"
+        await course.each(
+            1,
+            f"power on {len(nodes)} {what}",
+            nodes,
+            lambda n: _start(lab, course, n, strict),
+            at_once=BOOTS_AT_ONCE,
+        )
 
 
-async def _start(lab: LabCore, node: NodeName, strict: bool) -> None:
-    status = await lab.power_on(node)
+async def _start(lab: LabCore, course: Course, node: NodeName, strict: bool) -> None:
+    status = await lab.power_on(node, within_s=max(BOOT_LIMIT_S, course.stall_s))
     if strict and status.state is not NodeRunState.RUNNING:
         raise KeysteadError(
             "KS-LAB-003", f"{node} did not start: {status.screen or status.state.value}"
@@ -87,8 +111,8 @@ async def esxcli(lab: LabCore, host: NodeName, command: str) -> str:
     return result.output
 
 
-async def _add_host(lab: LabCore, host: NodeName) -> None:
-    await lab.ask(lab.vcenter, AddHost(host=host, cluster=lab.spec(host).cluster), within_s=60.0)
+async def _add_host(lab: LabCore, course: Course, host: NodeName) -> None:
+    await course.ask(lab.vcenter, AddHost(host=host, cluster=lab.spec(host).cluster))
 
 
 def _planned(task: str, plan: VmPlan) -> str:
@@ -97,35 +121,34 @@ def _planned(task: str, plan: VmPlan) -> str:
     return f"topology/{task}/{plan.vm}"
 
 
-async def _make_vm(lab: LabCore, plan: VmPlan) -> None:
-    await lab.ask(
+async def _make_vm(lab: LabCore, course: Course, plan: VmPlan) -> None:
+    await course.ask(
         lab.vcenter,
         CreateVm(
             operation_id=_planned("create", plan), vm=plan.vm, cluster=plan.cluster, host=plan.host
         ),
-        within_s=60.0,
     )
     if plan.provider is not None:
-        await lab.ask(
+        await course.ask(
             lab.vcenter,
             EncryptVm(operation_id=_planned("encrypt", plan), vm=plan.vm, provider=plan.provider),
-            within_s=60.0,
         )
     if plan.power_on:
-        await lab.ask(lab.vcenter, PowerOnVm(vm=plan.vm), within_s=60.0)
+        await course.ask(lab.vcenter, PowerOnVm(vm=plan.vm))
 
 
 async def wait_ready(
-    lab: LabCore, limit_s: float = 300.0, *, hosts: Collection[NodeName] | None = None
+    lab: LabCore, course: Course, *, hosts: Collection[NodeName] | None = None
 ) -> None:
-    """All hosts connected and all VMs that shall run running, within ``limit_s`` lab seconds.
+    """All hosts connected and all VMs that shall run running; KS-LAB-003 names what is missing
+    when no more of them came for a while.
 
     ``hosts``: only these must be connected, and VMs are left to their hosts' autostart.
     """
-    until = lab.monotonic() + limit_s
     wanted = [v.vm for v in lab.topology.vms if v.power_on and hosts is None]
-    missing = "vCenter does not answer"
-    while lab.monotonic() < until:
+    missing, fewest = "vCenter does not answer", -1
+    pause_s = max(1.0, lab.in_lab_s(LOOK_EVERY_REAL_S))
+    while not course.stalled:
         try:
             seen = await all_hosts(lab, lab.vcenter)
             vms = await all_vms(lab, lab.vcenter)
@@ -142,6 +165,15 @@ async def wait_ready(
             off = [v for v in wanted if v not in running]
             if not away and not off:
                 return
-            missing = f"hosts not connected: {away or 'none'}; VMs not running: {off or 'none'}"
-        await lab.sleep(1.0)
+            missing = f"hosts not connected: {named(away)}; VMs not running: {named(off)}"
+            if fewest < 0 or len(away) + len(off) < fewest:
+                fewest = len(away) + len(off)
+                course.advanced()
+        await lab.sleep(pause_s)
     raise KeysteadError("KS-LAB-003", missing)
+
+
+def named(names: Sequence[str], most: int = 10) -> str:
+    """The first of many names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more if names else "none"

@@ -14,7 +14,7 @@ import pytest
 from lab.brokers.program import OVERRIDE, probe
 from lab.cli.main import run
 from lab.doctor import probes as doctor
-from lab.doctor.probes import Finding, Health
+from lab.doctor.findings import Finding, Health
 from lab.supervise.state_folder import LabFolder, LabRecord
 from services.runtime.forking.packets import MARK
 from tests.lab.cli.conftest import until
@@ -30,13 +30,6 @@ def bad(finding: Finding, said: str, fix: str, health: Health = Health.PROBLEM) 
     assert finding.health is health, finding
     assert said in finding.text and fix in finding.fix, finding
     assert "\n" not in finding.text + finding.fix, "one line, one fix"
-
-
-def limited(what: int, value: int, code: str) -> str:
-    """Run ``code`` in a process under a limit of the kernel; what it printed."""
-    script = f"import resource\nresource.setrlimit({what}, ({value}, {value}))\n{code}"
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return ran.stdout
 
 
 # A healthy machine -------------------------------------------------------------------------
@@ -55,7 +48,7 @@ def test_a_problem_ends_with_78_and_its_fix(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = [Finding("one", Health.OK, "fine"), Finding("two", Health.PROBLEM, "bad", "do this")]
-    monkeypatch.setattr(doctor, "examine", lambda name, hosts, pack: found)
+    monkeypatch.setattr(doctor, "examine", lambda name, hosts, pack, pace: found)
     assert run(["doctor"]) == 78
     out, err = capsys.readouterr()
     assert "two    problem  bad" in out and err == "fix for two: do this\n"
@@ -173,24 +166,6 @@ def test_no_loopback() -> None:
         [*NAMESPACE, sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert "Health.PROBLEM" in ran.stdout and "ip link set lo up" in ran.stdout
-
-
-def test_too_few_open_files() -> None:
-    code = "from lab.doctor.probes import open_files\nfor n in (3, 500): print(open_files(n, 1))"
-    few, many = limited(resource.RLIMIT_NOFILE, 1024, code).splitlines()
-    assert "Health.OK" in few
-    assert "Health.PROBLEM" in many and "1024" in many and "limits.conf" in many
-    packed = limited(
-        resource.RLIMIT_NOFILE,
-        1024,
-        "from lab.doctor.probes import open_files\nprint(open_files(100, 100))",
-    )
-    assert "Health.PROBLEM" in packed, "an agent of 100 hosts needs more than a broker for them"
-
-
-def test_too_little_memory() -> None:
-    bad(doctor.memory(1_000_000, 1), "are free", "--pack")
-    assert doctor.memory(1, 1).health is Health.OK
 
 
 def test_a_state_folder_that_cannot_be_written(

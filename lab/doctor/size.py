@@ -1,0 +1,117 @@
+"""Whether this machine has room for a lab of a size (``lab.topology.demand``).
+
+Limits lie in many places: of the user, the session, the container. So what a lab would take is
+taken, for a moment, where that is possible: descriptors and tasks.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from lab.doctor.findings import Finding, Health
+from lab.topology.demand import BUSY, demand_of, hint, usable_cpus
+
+TAKE_LIMIT_S = 60
+
+# Opens files, or starts processes, as many as it is told; prints how many it got, and why no more.
+_OPEN = """
+import os, resource, sys
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+got, why = 3, ""
+try:
+    while got < int(sys.argv[1]):
+        os.open(os.devnull, os.O_RDONLY)
+        got += 1
+except OSError as error:
+    why = error.strerror
+print(got, why)
+"""
+_START = """
+import os, sys
+got, why = 0, ""
+read, write = os.pipe()
+try:
+    while got < int(sys.argv[1]):
+        if os.fork() == 0:
+            os.close(write)
+            os.read(read, 1)  # until the other end closes, however that process ends
+            os._exit(0)
+        got += 1
+except OSError as error:
+    why = error.strerror
+os.close(write)
+for _ in range(got):
+    os.wait()
+print(got, why)
+"""
+
+
+def _taken(code: str, count: int) -> tuple[int, str]:
+    """How many of ``count`` a process of its own got, and why no more."""
+    ran = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, str(count)],
+        capture_output=True,
+        text=True,
+        timeout=TAKE_LIMIT_S,
+    )
+    got, _, why = ran.stdout.strip().partition(" ")
+    return int(got or 0), why or (ran.stderr.strip().splitlines() or [""])[-1]
+
+
+def open_files(count: int) -> Finding:
+    """Open as many files as the broker or the fullest agent has open."""
+    got, why = _taken(_OPEN, count)
+    if got < count:
+        text = f"only {got} files could be opened ({why}); such a lab needs {count} in one process"
+        how = f"fewer hosts, or `* hard nofile {count}` in /etc/security/limits.conf"
+        return Finding("open files", Health.PROBLEM, text, how)
+    return Finding("open files", Health.OK, f"{count} could be opened")
+
+
+def processes(count: int) -> Finding:
+    """Have as many tasks as the lab has processes and threads, all at once."""
+    got, why = _taken(_START, count)
+    if got < count:
+        text = f"only {got} tasks could be started ({why}); such a lab needs {count}"
+        how = "more hosts in one process (--pack 50), or raise `ulimit -u` or the container's limit"
+        return Finding("tasks", Health.PROBLEM, text, how)
+    return Finding("tasks", Health.OK, f"{count} could be started")
+
+
+def memory(mib: int, hosts: int) -> Finding:
+    """Free memory, of the machine and of the container, against what the lab needs."""
+    free = free_mib()
+    if free < mib:
+        text = f"{free} MiB are free; {hosts} hosts need {mib} MiB"
+        how = f"fewer hosts, or more in one process: `keystead up --hosts {hosts} --pack 50`"
+        return Finding("memory", Health.PROBLEM, text, how)
+    return Finding("memory", Health.OK, f"{free} MiB free; {hosts} hosts need {mib} MiB")
+
+
+def free_mib(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """MiB that may still be taken; a container may have less than the machine has free."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            most = int((root / limit).read_text())
+            free = min(free, most - int((root / used).read_text()))
+        except (OSError, ValueError):
+            continue  # there is none, or it is "max"
+    return max(free, 0) >> 20
+
+
+def processors(hosts: int, pace: float) -> Finding:
+    """Processors against what such a lab, with a VM on each host, keeps busy."""
+    wanted, cpus = demand_of(hosts, hosts, 1, pace).cores, usable_cpus()
+    text = f"{cpus}; {hosts} hosts at pace {pace:g} keep about {wanted:.1f} busy"
+    if wanted > BUSY * cpus:
+        return Finding("processors", Health.NOTE, text, hint(hosts, hosts, pace))
+    return Finding("processors", Health.OK, text)

@@ -1,0 +1,98 @@
+"""Room for a lab of a size: limits that are really in force, and what is said of them."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.doctor import size
+from lab.doctor.findings import Finding, Health
+from lab.topology import demand
+from lab.topology.demand import demand_of, hint, pace_for
+
+
+def limited(what: int, value: int, code: str) -> str:
+    """Run ``code`` in a process under a limit of the kernel; what it printed."""
+    script = (
+        f"import resource\nresource.setrlimit({what}, ({value}, {value}))\n"
+        f"from lab.doctor.size import *\n{code}"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return ran.stdout
+
+
+def refused(finding: Finding, said: str, fix: str) -> None:
+    assert finding.health is Health.PROBLEM, finding
+    assert said in finding.text and fix in finding.fix, finding
+
+
+def test_files_are_opened_and_not_only_looked_up() -> None:
+    few, many = demand_of(3, 3, 1, 30), demand_of(500, 500, 1, 30)
+    code = f"for n in ({few.files}, {many.files}): print(open_files(n))"
+    first, second = limited(resource.RLIMIT_NOFILE, 1024, code).splitlines()
+    assert "Health.OK" in first
+    assert "Health.PROBLEM" in second and "only 1024" in second and "limits.conf" in second
+    packed = demand_of(100, 100, 100, 30)
+    assert packed.files > demand_of(100, 100, 1, 30).files, "an agent of 100 hosts, not the broker"
+
+
+@pytest.fixture
+def few_tasks() -> Iterator[Path]:
+    """A control group in which 40 tasks may live."""
+    folder = Path("/sys/fs/cgroup/pids/keystead-test")
+    if not os.access(folder.parent, os.W_OK):
+        folder = Path("/sys/fs/cgroup/keystead-test")
+    try:
+        folder.mkdir()
+        (folder / "pids.max").write_text("40")
+    except OSError:
+        pytest.skip("needs a control group that may be written")
+    yield folder
+    folder.rmdir()
+
+
+def test_tasks_are_started_and_not_only_counted(few_tasks: Path) -> None:
+    assert size.processes(60).health is Health.OK
+    code = f"""
+import os
+from pathlib import Path
+from lab.doctor.size import processes
+Path("{few_tasks}/cgroup.procs").write_text(str(os.getpid()))
+print(processes(60))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Health.PROBLEM" in ran.stdout, ran.stdout
+    assert "such a lab needs 60" in ran.stdout and "--pack 50" in ran.stdout
+
+
+def test_memory_of_a_container_counts_as_that_of_the_machine(tmp_path: Path) -> None:
+    assert size.memory(1, 1).health is Health.OK
+    refused(size.memory(100_000_000, 300), "300 hosts need", "--pack 50")
+    (tmp_path / "memory.max").write_text(f"{500 << 20}\n")
+    (tmp_path / "memory.current").write_text(f"{200 << 20}\n")
+    assert size.free_mib(tmp_path) == 300
+    (tmp_path / "memory.max").write_text("max\n")
+    assert size.free_mib(tmp_path) > 300
+
+
+def test_a_pace_that_the_machine_cannot_keep_is_noted_with_one_that_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(demand, "usable_cpus", lambda: 2)
+    assert hint(3, 6, 30) == ""
+    said = hint(2000, 2000, 30)
+    assert "of 2 processors" in said and "--pace 4" in said
+    assert hint(2000, 2000, 4) == "" == hint(2000, 2000, pace_for(2000, 2000, 2))
+    assert "fewer hosts" in hint(100_000, 100_000, 1)
+
+
+def test_more_hosts_in_a_process_need_fewer_processes_and_less_memory() -> None:
+    alone, packed = demand_of(300, 300, 1, 30), demand_of(300, 300, 10, 30)
+    assert (alone.processes, packed.processes) == (306, 36)
+    assert packed.memory_mib < alone.memory_mib and packed.tasks < alone.tasks

@@ -1,0 +1,121 @@
+"""How long one waits for a lab that is being built: as long as it advances."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from lab.errors import KeysteadError
+from lab.simulation.sim_lab import SimLab
+from lab.topology.course import Course, Pace, unheard
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
+from lab.topology.provision import named, provision, wait_ready
+from protocol.errors import HostUnreachable, ProductError
+from protocol.messages.agent import CutRule
+from protocol.messages.vcenter import AddHost
+from protocol.terms import ClusterName, NodeName
+
+VCENTER, HOST = NodeName("vcenter"), NodeName("esxi-002")
+CUT = tuple(CutRule(id="cut", src=src, dst=dst) for src, dst in ((VCENTER, HOST), (HOST, VCENTER)))
+
+
+@pytest.fixture
+def lab() -> Iterator[SimLab]:
+    file = load("default", hosts=3, vms=3, tpm="model")
+    made = SimLab(plan(file), 7)
+    made.run(made.start())
+    yield made
+    for store in made.world.stores.values():
+        store.close()
+    made.loop.close()
+
+
+def beside(lab: SimLab, work: Coroutine[Any, Any, Any], act: Callable[[], Any]) -> None:
+    """Play ``work`` while ``act`` is played."""
+
+    async def both() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work)
+            group.create_task(act())
+
+    lab.run(both(), seconds=10_000)
+
+
+def test_a_lab_comes_up_although_a_host_is_silent_for_longer_than_a_call_may_last(
+    lab: SimLab,
+) -> None:
+    async def silent_for_a_while() -> None:
+        await lab.put_rules(CUT)
+        await lab.sleep(45)
+        await lab.drop_rules("cut")
+
+    beside(lab, provision(lab, unheard), silent_for_a_while)
+    assert lab.monotonic() > 45
+
+
+def test_what_does_not_advance_any_more_ends_with_what_was_last_said(lab: SimLab) -> None:
+    async def build() -> None:
+        await lab.put_rules(CUT)
+        with pytest.raises(HostUnreachable, match=HOST):
+            await provision(lab, unheard)
+
+    lab.run(build(), seconds=10_000)
+
+
+def test_a_wait_names_what_is_missing_when_no_more_of_it_comes(lab: SimLab) -> None:
+    async def wait() -> float:
+        await provision(lab, unheard)
+        await lab.put_rules(CUT)
+        await lab.sleep(60)
+        begun = lab.monotonic()
+        with pytest.raises(KeysteadError, match=f"hosts not connected: {HOST}; VMs"):
+            await wait_ready(lab, Course(lab, unheard, 1))
+        return lab.monotonic() - begun
+
+    assert 60 < lab.run(wait(), seconds=10_000) < 120
+
+
+def test_each_thing_that_gets_done_begins_the_wait_anew(lab: SimLab) -> None:
+    course = Course(lab, unheard, 1)
+    assert course.stall_s == 60
+
+    async def slow(item: int) -> bool:
+        await lab.sleep(50)
+        return course.stalled
+
+    async def work() -> list[bool]:
+        return await course.each(1, "slow things", range(5), slow, at_once=1)
+
+    assert lab.run(work(), seconds=10_000) == [False] * 5
+    lab.run(lab.sleep(61), seconds=100)
+    assert course.stalled
+
+
+def test_a_refusal_is_not_asked_again(lab: SimLab) -> None:
+    async def build() -> float:
+        await provision(lab, unheard)
+        begun = lab.monotonic()
+        with pytest.raises(ProductError, match="cluster-a already"):
+            message = AddHost(host=HOST, cluster=ClusterName("another"))
+            await Course(lab, unheard, 1).ask(VCENTER, message)
+        return lab.monotonic() - begun
+
+    assert lab.run(build(), seconds=10_000) < 1
+
+
+def test_a_rate_and_the_time_that_remains_are_told_in_words() -> None:
+    pace = Pace(300)
+    pace.done = 120
+    assert pace.text(8) == "120 of 300, 15 a second, about 12 s left"
+    pace.done = 3
+    assert pace.text(2) == "3 of 300, 1.5 a second, about 198 s left"
+
+
+def test_of_many_names_the_first_are_told() -> None:
+    assert named([]) == "none"
+    assert named(["a", "b"]) == "a, b"
+    assert named([str(n) for n in range(12)]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"
