@@ -55,10 +55,14 @@ class PowerState(StrEnum):
 
 
 class VmConnectionState(StrEnum):
-    """VirtualMachine.runtime.connectionState; ``invalid`` is LOCK-02."""
+    """VirtualMachine.runtime.connectionState; ``invalid`` is LOCK-02.
+
+    ``orphaned``: it is no longer registered on the host that vCenter has it on.
+    """
 
     CONNECTED = "connected"
     DISCONNECTED = "disconnected"
+    ORPHANED = "orphaned"
     INVALID = "invalid"
 
 

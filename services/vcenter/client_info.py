@@ -55,10 +55,15 @@ def host_info(
     )
 
 
-def vm_info(row: VmRow, *, host_connected: bool) -> VmInfo:
-    """Locked is what vCenter marked (LOCK-01), whatever the host thinks by itself."""
+def vm_info(row: VmRow, *, host_connected: bool, listed: bool) -> VmInfo:
+    """Locked is what vCenter marked (LOCK-01), whatever the host thinks by itself.
+
+    ``listed``: its host has it registered.
+    """
     if not host_connected:
         connection = VmConnectionState.DISCONNECTED
+    elif not listed:
+        connection = VmConnectionState.ORPHANED
     elif shows_invalid(row.keys, row.lock_event, row.missing):
         connection = VmConnectionState.INVALID
     else:

@@ -22,6 +22,7 @@ from protocol.messages.vcenter import (
     CryptoKeyStatusList,
     CryptoUnlock,
     DisableCrypto,
+    DestroyVm,
     EncryptVm,
     EventList,
     GenerateKey,
@@ -41,13 +42,16 @@ from protocol.messages.vcenter import (
     ProviderState,
     QueryCryptoKeyStatus,
     RegisterKmsCluster,
+    RegisterVm,
     RemoveHost,
     SetCryptoMode,
     UnregisterKmsCluster,
+    UnregisterVm,
     VmCreated,
     VmEncrypted,
     VmList,
     VmPowered,
+    VmRegistered,
 )
 from protocol.terms import Role
 from services.runtime.ports import Ports
@@ -57,7 +61,7 @@ from services.vcenter.hosts.session import HostSession
 from services.vcenter.key_status import query_key_status
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.tables import SCHEMA
-from services.vcenter.tasks import encrypt, host, power, provider, vm
+from services.vcenter.tasks import encrypt, host, power, provider, registration, vm
 from services.vcenter.vcenter import VCenter
 
 T = TypeVar("T")
@@ -180,6 +184,21 @@ class VcenterService(Service):
     @serves(CreateVm, turn=_vm)
     async def create_vm(self, message: CreateVm, peer: Peer) -> VmCreated:
         return await self._task(message.vm, message, vm.create_vm(self.vcenter, message))
+
+    @serves(RegisterVm, turn=_vm)
+    async def register_vm(self, message: RegisterVm, peer: Peer) -> VmRegistered:
+        work = registration.register_vm(self.vcenter, message)
+        return await self._task(message.vm, message, work)
+
+    @serves(UnregisterVm, turn=_vm)
+    async def unregister_vm(self, message: UnregisterVm, peer: Peer) -> Done:
+        work = registration.unregister_vm(self.vcenter, message)
+        return await self._task(message.vm, message, work)
+
+    @serves(DestroyVm, turn=_vm)
+    async def destroy_vm(self, message: DestroyVm, peer: Peer) -> Done:
+        work = registration.destroy_vm(self.vcenter, message)
+        return await self._task(message.vm, message, work)
 
     @serves(EncryptVm, turn=_vm)
     async def encrypt_vm(self, message: EncryptVm, peer: Peer) -> VmEncrypted:

@@ -93,7 +93,10 @@ class HostRow(Row, frozen=True, kw_only=True):
 
 
 class VmRow(Row, frozen=True, kw_only=True):
-    """A VM; ``keys`` are what it needs, the home's first. ``lock_event``: marked as locked."""
+    """A VM; ``keys`` are what it needs, the home's first. ``lock_event``: marked as locked.
+
+    ``destroying``: its destruction was begun; it leaves the inventory when its host has done it.
+    """
 
     name: VmName
     cluster: ClusterName
@@ -102,6 +105,7 @@ class VmRow(Row, frozen=True, kw_only=True):
     keys: tuple[CryptoKeyId, ...] = ()
     lock_event: EventTypeId | None = None
     missing: tuple[CryptoKeyId, ...] = ()
+    destroying: bool = False
 
 
 class ProviderRow(Row, frozen=True, kw_only=True):

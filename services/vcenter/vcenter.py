@@ -136,7 +136,9 @@ class VCenter:
         row = self.vm(name)
         session = self.sessions.get(row.host)
         connected = session is not None and session.state is HostConnectionState.CONNECTED
-        return vm_info(row, host_connected=connected)
+        return vm_info(
+            row, host_connected=connected, listed=self.sessions.lists(row.host, row.name)
+        )
 
     def provider_info(self, name: ProviderId) -> ProviderInfo:
         """The provider as a client sees it; ``NotFound`` when there is none."""

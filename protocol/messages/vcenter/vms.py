@@ -8,6 +8,7 @@ import msgspec
 
 from protocol.events import EventTypeId
 from protocol.messages.base import Repeat, Reply, Request
+from protocol.messages.host import Done
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,
@@ -42,6 +43,47 @@ class VmCreated(Reply, frozen=True, kw_only=True):
     """The VM, registered on its host and powered off."""
 
     vm: VmInfo
+
+
+class RegisterVm(Request["VmRegistered"], frozen=True, kw_only=True):
+    """RegisterVM_Task: a VM whose files lie on the cluster's datastore comes into the inventory.
+
+    On ``host``, else on the emptiest of the cluster. Its keys are looked for at once; a VM whose
+    keys cannot be had is registered and locked (REG-01). ``NotFound``: it has no files there. No
+    change when it is in the inventory, ``AlreadyExists`` when that is on another host.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+    cluster: ClusterName
+    host: NodeName | None = None
+
+
+class VmRegistered(Reply, frozen=True, kw_only=True):
+    """The VM, registered on its host; locked when its keys cannot be had."""
+
+    vm: VmInfo
+
+
+class UnregisterVm(Request[Done], frozen=True, kw_only=True):
+    """UnregisterVM: the VM leaves the inventory and every host that lists it; its files stay.
+
+    Its key leaves the hosts and stays at the key server (STD-17, KEY-03). ``InvalidPowerState``
+    while it runs. No change when it is not in the inventory.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+
+
+class DestroyVm(Request[Done], frozen=True, kw_only=True):
+    """Destroy_Task: as ``UnregisterVm``, and its files are deleted.
+
+    ``InvalidState`` of an orphaned VM, of which its host has no files to delete.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
 
 
 class EncryptVm(Request["VmEncrypted"], frozen=True, kw_only=True):

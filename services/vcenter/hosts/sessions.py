@@ -84,6 +84,16 @@ class HostSessions:
         """Whether that host is connected and listed the VM when it last spoke."""
         return self.connected_to(host) is not None and self._registrations.lists(host, vm)
 
+    def listing(self, vm: VmName) -> list[HostSession]:
+        """The connected hosts that listed the VM when they last spoke."""
+        said = self._registrations.words(vm)
+        found = (self.connected_to(word.host) for word in said)
+        return [session for session in found if session is not None]
+
+    def lists_no_more(self, host: NodeName, vm: VmName) -> None:
+        """The host has unregistered the VM on command."""
+        self._registrations.gone(host, vm)
+
     def _place_of(self, vm: VmName) -> Place | None:
         """Where the VM is by what the connected hosts say of it."""
         row = self._inventory.vms.get(vm)

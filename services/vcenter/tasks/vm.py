@@ -10,12 +10,13 @@ from __future__ import annotations
 import msgspec
 
 from protocol import names
-from protocol.errors import AlreadyExists
+from protocol.errors import AlreadyExists, ProductError
 from protocol.messages.host import HostCreateVm
 from protocol.messages.vcenter import CreateVm, VmCreated
-from protocol.terms import NodeName
+from protocol.terms import CryptoKeyId, NodeName
 from services.vcenter import events
 from services.vcenter.inventory import new_vm, put
+from services.vcenter.removals import released, used_again
 from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
 from services.vcenter.tasks.encrypt import GivenKey, give_key, modes_afterwards, recorded
 from services.vcenter.vcenter import VCenter
@@ -49,12 +50,19 @@ async def _make(
 ) -> VmCreated:
     session = vc.sessions.usable(host)
     given = GivenKey(None, None, ())
+    if operation.key is not None:
+        await vc.inventory.commit(*used_again((operation.key,)))
     if operation.provider is not None:
         given = await give_key(vc, session, operation, may_register=message.register_hosts)
     command = HostCreateVm(
         vm=message.vm, blocks=message.blocks, key=given.key, provider=given.maker
     )
-    vm = await session.command_vm(command)
+    try:
+        vm = await session.command_vm(command)
+    except ProductError as error:
+        if error.definite and given.key is not None:
+            await _give_up(vc, host, given.key)
+        raise
     encrypted = operation.provider is not None
     keys = given.keys_of(vm) if encrypted else vm.keys
     made = VmRow(
@@ -63,7 +71,14 @@ async def _make(
     await vc.inventory.commit(
         new_vm(made),
         *(modes_afterwards(vc, session, may_register=message.register_hosts) if encrypted else ()),
+        *used_again(keys),
         events=[events.vm_encrypted(message.vm, host, keys[0])] if encrypted else [],
     )
     given.look_after_the_others(vc)
     return VmCreated(vm=vc.vm_info(message.vm))
+
+
+async def _give_up(vc: VCenter, host: NodeName, key: CryptoKeyId) -> None:
+    """There is no VM under this key, so its hosts need not keep it (STD-17)."""
+    hosts = [other.name for other in vc.inventory.hosts_of(vc.host(host).cluster)]
+    await vc.inventory.commit(*released((key,), hosts))

@@ -35,10 +35,13 @@ from protocol.messages.host import (
     EvictKeys,
     GetCryptoKeyStatus,
     HostCreateVm,
+    HostDestroyVm,
     HostPowerOffVm,
     HostPowerOnVm,
+    HostRegisterVm,
     HostState,
     HostSummary,
+    HostUnregisterVm,
     KeysAdded,
     KeysEvicted,
     KeysRemoved,
@@ -173,12 +176,16 @@ class VmRecord:
 
 @dataclass
 class HostRecord:
-    """What a host keeps over boots. ``persistence``: its cache and host key survive too."""
+    """What a host keeps over boots. ``persistence``: its cache and host key survive too.
+
+    ``files``: VMs that lie on the datastore and are registered nowhere.
+    """
 
     crypto_state: HostCryptoState = HostCryptoState.INCAPABLE
     host_key: CryptoKeyId | None = None
     providers: tuple[ProviderRef, ...] = ()
     vms: dict[VmName, VmRecord] = field(default_factory=dict)
+    files: dict[VmName, VmRecord] = field(default_factory=dict)
     persistence: bool = False
     recovery_id: str = ""
     cache: dict[CryptoKeyId, bytes] = field(default_factory=dict)
@@ -357,6 +364,26 @@ class ScriptedHost(Service):
         keys = () if message.key is None else (message.key,)
         self.record.vms.setdefault(message.vm, VmRecord(keys=keys))
         return VmState(summary=self.vm_summary(message.vm))
+
+    @serves(HostRegisterVm)
+    async def register_vm(self, message: HostRegisterVm, peer: Peer) -> VmState:
+        if message.vm not in self.record.vms:
+            if message.vm not in self.record.files:
+                raise NotFound(f"{message.vm} has no files")
+            self.record.vms[message.vm] = self.record.files.pop(message.vm)
+        return VmState(summary=self.vm_summary(message.vm))
+
+    @serves(HostUnregisterVm)
+    async def unregister_vm(self, message: HostUnregisterVm, peer: Peer) -> Done:
+        vm = self.record.vms.pop(message.vm, None)
+        if vm is not None:
+            self.record.files[message.vm] = vm
+        return Done()
+
+    @serves(HostDestroyVm)
+    async def destroy_vm(self, message: HostDestroyVm, peer: Peer) -> Done:
+        self.record.vms.pop(message.vm, None)
+        return Done()
 
     def _vm(self, name: VmName) -> VmRecord:
         if name not in self.record.vms:

@@ -1,0 +1,107 @@
+"""VMs that come into the inventory and leave it: registered, unregistered, destroyed.
+
+Leaving: the hosts that list the VM first, then the inventory, with the release of its keys in the
+same transaction (STD-17). A crash in between leaves a VM that no host lists, which a repeat takes
+out. The keys leave the hosts soon afterwards, and a host that is away when it is back.
+"""
+
+from __future__ import annotations
+
+from protocol import names
+from protocol.errors import AlreadyExists, InvalidPowerState, InvalidState, ProductError
+from protocol.messages.host import Done, HostDestroyVm, HostRegisterVm, HostUnregisterVm
+from protocol.messages.vcenter import DestroyVm, RegisterVm, UnregisterVm, VmRegistered
+from protocol.terms import PowerState, VmName
+from services.vcenter.hosts.session import HostSession
+from services.vcenter.inventory import Edit, change_vm, drop
+from services.vcenter.removals import released, used_again
+from services.vcenter.tables import Table, VmRow
+from services.vcenter.vcenter import VCenter
+
+
+async def register_vm(vc: VCenter, message: RegisterVm) -> VmRegistered:
+    """REG-01: the VM is registered with its keys, or without them and locked."""
+    names.VM.check(message.vm)
+    known = vc.inventory.vms.get(message.vm)
+    if known is not None and vc.sessions.listing(message.vm):
+        if message.host not in (None, known.host):
+            raise AlreadyExists(f"{message.vm} is registered on {known.host}")
+        return VmRegistered(vm=vc.vm_info(message.vm))
+    session = vc.sessions.usable(vc.placement.choose(message.cluster, message.host))
+    vm = await session.command_vm(HostRegisterVm(vm=message.vm))
+    row = VmRow(
+        name=vm.vm,
+        cluster=vc.host(session.host).cluster,
+        host=session.host,
+        power=vm.power,
+        keys=vm.keys,
+    )
+    await vc.inventory.commit(
+        Edit(Table.VM, vm.vm, lambda _: row, of_host=session.host), *used_again(vm.keys)
+    )
+    if vm.keys:
+        await _bring_keys(vc, session, vm.vm)
+    return VmRegistered(vm=vc.vm_info(vm.vm))
+
+
+async def _bring_keys(vc: VCenter, session: HostSession, vm: VmName) -> None:
+    """Its own host now, the others of the cluster soon (STD-12)."""
+    try:
+        await vc.remediation.restore(session, vm, may_unlock=vc.node.knobs.auto_unlock)
+    except ProductError:
+        vc.passes.cut_short(session.host)  # its next pass brings them
+    for host in vc.inventory.hosts_of(vc.host(session.host).cluster):
+        if host.name != session.host:
+            vc.passes.want(host.name)
+
+
+async def unregister_vm(vc: VCenter, message: UnregisterVm) -> Done:
+    """The VM's files stay; a host that is away and lists it brings it back with it."""
+    row = vc.inventory.vms.get(message.vm)
+    if row is None:
+        return Done()
+    _check_off(row)
+    session = vc.sessions.usable(row.host)
+    await _unregister_elsewhere(vc, row)
+    await session.command(HostUnregisterVm(vm=row.name))
+    await _leave(vc, row)
+    return Done()
+
+
+async def destroy_vm(vc: VCenter, message: DestroyVm) -> Done:
+    """``destroying`` tells a VM that is gone already from one that only its host gave up."""
+    row = vc.inventory.vms.get(message.vm)
+    if row is None:
+        return Done()
+    _check_off(row)
+    session = vc.sessions.usable(row.host)
+    if not vc.sessions.lists(row.host, row.name):
+        if not row.destroying:
+            raise InvalidState(f"{row.name} is orphaned: {row.host} does not list it any more")
+    else:
+        await vc.inventory.commit(change_vm(row.name, destroying=True))
+        await _unregister_elsewhere(vc, row)
+        await session.command(HostDestroyVm(vm=row.name))
+    await _leave(vc, row)
+    return Done()
+
+
+def _check_off(row: VmRow) -> None:
+    if row.power is not PowerState.OFF:
+        raise InvalidPowerState(f"{row.name} is {row.power.value}; power it off first")
+
+
+async def _unregister_elsewhere(vc: VCenter, row: VmRow) -> None:
+    for other in vc.sessions.listing(row.name):
+        if other.host != row.host:
+            await other.command(HostUnregisterVm(vm=row.name))
+            vc.sessions.lists_no_more(other.host, row.name)
+
+
+async def _leave(vc: VCenter, row: VmRow) -> None:
+    vc.sessions.lists_no_more(row.host, row.name)
+    hosts = [host.name for host in vc.inventory.hosts_of(row.cluster)]
+    await vc.inventory.commit(drop(Table.VM, row.name), *released(row.keys, hosts))
+    if row.keys:
+        for host in hosts:
+            vc.passes.want(host, removing=True)

@@ -1,0 +1,225 @@
+"""VMs that leave vCenter's inventory and come into it, and what becomes of their keys (STD-17)."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol.errors import (
+    AlreadyExists,
+    DatastoreFault,
+    HostUnreachable,
+    InvalidPowerState,
+    InvalidState,
+    NotFound,
+    TimedOut,
+)
+from protocol.messages.base import Request
+from protocol.messages.host import Done
+from protocol.messages.vcenter import (
+    CreateVm,
+    DestroyVm,
+    ListVms,
+    QueryCryptoKeyStatus,
+    RegisterVm,
+    UnregisterVm,
+)
+from protocol.terms import (
+    ClusterName,
+    CryptoKeyId,
+    KmipState,
+    PowerState,
+    VmConnectionState,
+    VmCryptoState,
+    VmName,
+)
+from tests.services.vcenter.peers import VCENTER, VmRecord
+from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, C, Rig
+
+VM2 = VmName("vm-02")
+LEAVE: list[type[Request[Done]]] = [UnregisterVm, DestroyVm]
+
+
+def leave(kind: type[Request[Done]]) -> Request[Done]:
+    return kind(vm=VM)
+
+
+def listed_keys(rig: Rig) -> list[CryptoKeyId]:
+    return [status.key for status in rig.do(QueryCryptoKeyStatus()).keys]
+
+
+@pytest.mark.parametrize("kind", LEAVE)
+def test_the_key_of_a_vm_that_left_leaves_every_host_and_stays_at_the_server(
+    rig: Rig, kind: type[Request[Done]]
+) -> None:
+    rig.up(A, B)
+    rig.vm()
+    rig.vm(VM2)
+    key, other = rig.key_of(VM), rig.key_of(VM2)
+    rig.do(leave(kind))
+    assert [vm.vm for vm in rig.do(ListVms()).vms] == [VM2]
+    assert key not in listed_keys(rig) and other in listed_keys(rig)
+    rig.sleep(3)
+    for host in (A, B):
+        assert key not in rig.hosts[host].cache and other in rig.hosts[host].cache
+    assert rig.servers[KMS].keys[key.key_id][1] is KmipState.ACTIVE  # KEY-03
+    assert rig.vcenter.inventory.released == {}
+    rig.do(leave(kind))  # twice is once
+    rig.reboot(VCENTER)
+    rig.sleep(400)
+    assert [vm.vm for vm in rig.do(ListVms()).vms] == [VM2]
+    assert set(rig.hosts[B].cache) == set(rig.hosts[A].cache)
+
+
+def test_a_host_that_was_away_drops_the_key_when_vcenter_has_it_again(rig: Rig) -> None:
+    rig.up(A, B)
+    rig.vm()
+    key = rig.key_of()
+    rig.hosts[B].persistence = True
+    rig.power_off(B)
+    rig.do(DestroyVm(vm=VM))
+    rig.sleep(60)
+    rig.reboot(VCENTER)
+    rig.power_on(B)
+    rig.sleep(15)
+    assert key in rig.hosts[B].cache
+    rig.sleep(320)
+    assert key not in rig.hosts[B].cache and rig.vcenter.inventory.released == {}
+
+
+def test_a_key_that_another_vm_uses_stays(rig: Rig) -> None:
+    rig.up(A, B)
+    rig.vm()
+    key = rig.key_of()
+    rig.hosts[A].vms[VM2] = VmRecord(keys=(key,))  # a clone, made on the host
+    rig.sleep(15)
+    rig.do(DestroyVm(vm=VM))
+    rig.sleep(320)
+    assert key in rig.hosts[A].cache and key in rig.hosts[B].cache
+    rig.do(DestroyVm(vm=VM2))
+    rig.sleep(5)
+    assert key not in rig.hosts[A].cache and key not in rig.hosts[B].cache
+
+
+@pytest.mark.parametrize("kind", LEAVE)
+def test_a_vm_that_runs_or_whose_host_is_away_stays(rig: Rig, kind: type[Request[Done]]) -> None:
+    rig.up(A)
+    rig.vm()
+    rig.power_on_vm()
+    assert isinstance(rig.refused(leave(kind)), InvalidPowerState)
+    rig.hosts[A].vms[VM].power = PowerState.OFF
+    rig.sleep(15)
+    rig.power_off(A)
+    rig.sleep(60)
+    assert isinstance(rig.refused(leave(kind)), HostUnreachable)
+    assert rig.vm_info().key is not None and rig.vcenter.inventory.released == {}
+
+
+def test_a_vm_leaves_every_host_that_lists_it(rig: Rig) -> None:
+    rig.up(A, B)
+    rig.vm(encrypted=False)
+    rig.hosts[B].vms[VM] = VmRecord()
+    rig.sleep(15)
+    rig.do(UnregisterVm(vm=VM))
+    rig.sleep(30)
+    assert rig.do(ListVms()).vms == ()
+    assert rig.hosts[A].vms == rig.hosts[B].vms == {}
+
+
+def test_a_vm_that_its_host_gave_up_is_orphaned_and_can_be_taken_out(rig: Rig) -> None:
+    rig.up(A)
+    rig.vm()
+    assert rig.vm_info().connection is VmConnectionState.CONNECTED
+    rig.hosts[A].files[VM] = rig.hosts[A].vms.pop(VM)  # by its local administrator
+    rig.sleep(15)
+    assert rig.vm_info().connection is VmConnectionState.ORPHANED
+    assert isinstance(rig.refused(DestroyVm(vm=VM)), InvalidState)
+    back = rig.do(RegisterVm(vm=VM, cluster=CLUSTER)).vm
+    assert back.connection is VmConnectionState.CONNECTED and back.key == rig.key_of()
+    rig.hosts[A].files[VM] = rig.hosts[A].vms.pop(VM)
+    rig.sleep(15)
+    rig.do(UnregisterVm(vm=VM))
+    assert rig.do(ListVms()).vms == ()
+
+
+def test_a_destruction_whose_answer_was_lost_is_completed(rig: Rig) -> None:
+    rig.up(A)
+    rig.vm()
+    rig.hosts[A].errors["HostDestroyVm"] = TimedOut("no answer")
+    assert isinstance(rig.refused(DestroyVm(vm=VM)), TimedOut)
+    del rig.hosts[A].vms[VM]
+    rig.hosts[A].errors.clear()
+    rig.reboot(VCENTER)
+    rig.sleep(15)
+    assert rig.vm_info().connection is VmConnectionState.ORPHANED
+    rig.do(DestroyVm(vm=VM))
+    assert rig.do(ListVms()).vms == ()
+
+
+def test_a_registered_vm_has_its_keys_on_the_whole_cluster(rig: Rig) -> None:
+    """REG-01."""
+    rig.up(A, B)
+    rig.vm()
+    key = rig.key_of()
+    rig.do(UnregisterVm(vm=VM))
+    rig.sleep(5)
+    assert key not in rig.hosts[A].cache
+    vm = rig.do(RegisterVm(vm=VM, cluster=CLUSTER, host=A)).vm
+    assert (vm.host, vm.key, vm.crypto) == (A, key, VmCryptoState.UNLOCKED)
+    assert key in rig.hosts[A].cache
+    rig.sleep(5)
+    assert key in rig.hosts[B].cache
+    assert rig.do(RegisterVm(vm=VM, cluster=CLUSTER)).vm == vm  # no change
+    assert isinstance(rig.refused(RegisterVm(vm=VM, cluster=CLUSTER, host=B)), AlreadyExists)
+    rig.sleep(700)
+    assert key in rig.hosts[A].cache and key in rig.hosts[B].cache
+    assert rig.power_on_vm().power is PowerState.ON
+
+
+def test_registered_before_its_key_had_left_every_host(rig: Rig) -> None:
+    rig.up(A, B)
+    rig.vm()
+    key = rig.key_of()
+    rig.hosts[B].persistence = True
+    rig.power_off(B)
+    rig.do(UnregisterVm(vm=VM))
+    rig.do(RegisterVm(vm=VM, cluster=CLUSTER, host=A))
+    rig.power_on(B)
+    rig.sleep(400)
+    assert key in rig.hosts[B].cache and "RemoveKeys" not in rig.hosts[B].seen
+    assert rig.vcenter.inventory.released == {}
+
+
+def test_without_its_key_a_vm_is_registered_and_locked(rig: Rig) -> None:
+    rig.up(A)
+    rig.vm()
+    rig.do(UnregisterVm(vm=VM))
+    rig.sleep(5)
+    rig.cut((VCENTER, KMS))
+    vm = rig.do(RegisterVm(vm=VM, cluster=CLUSTER, host=A)).vm
+    assert (vm.crypto, vm.connection) == (VmCryptoState.LOCKED, VmConnectionState.INVALID)
+    rig.heal()
+    rig.sleep(330)
+    assert rig.vm_info().crypto is VmCryptoState.UNLOCKED
+
+
+def test_what_cannot_be_registered(rig: Rig) -> None:
+    rig.up(A)
+    assert isinstance(rig.refused(RegisterVm(vm=VM, cluster=CLUSTER)), NotFound)
+    nowhere = RegisterVm(vm=VM, cluster=ClusterName("nowhere"))
+    assert isinstance(rig.refused(nowhere), NotFound)
+    assert isinstance(rig.refused(RegisterVm(vm=VM, cluster=CLUSTER, host=C)), NotFound)
+    assert rig.do(ListVms()).vms == ()
+
+
+def test_the_key_of_a_vm_that_was_never_made_does_not_stay(rig: Rig) -> None:
+    rig.up(A, B)
+    rig.vm()
+    rig.hosts[A].errors["HostCreateVm"] = DatastoreFault("no space")
+    made = CreateVm(operation_id="op", vm=VM2, cluster=CLUSTER, host=A, encrypted=True)
+    rig.refused(made)
+    rig.sleep(320)
+    assert set(rig.hosts[A].cache) == set(rig.hosts[B].cache) == set(listed_keys(rig))
+    rig.hosts[A].errors.clear()
+    key = rig.do(made).vm.key
+    rig.sleep(320)
+    assert key in rig.hosts[A].cache and key in rig.hosts[B].cache
