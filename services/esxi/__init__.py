@@ -11,6 +11,7 @@
 - ``providers/``      what a host does for each management type of key provider, pure
 - ``crypto_manager``  keys, host key, mode and providers on command
 - ``crypto_mode``     host encryption mode, pure
+- ``maintenance``     maintenance mode: a host that shall run nothing
 - ``attestation``     what the TPM says to vCenter of itself and of this boot
 - ``vms/``            virtual machines: files, registration, encryption, power, guests
 - ``uplink``          the doorbell at vCenter, and the session in which it commands
@@ -26,7 +27,8 @@ Kinds of records (ids and names only, never key bytes):
 ``crypto.host_key`` · ``persistence.enabled`` ·
 ``persistence.disabled`` · ``recovery.rotated`` · ``config.protection`` mode, pcrs ·
 ``config.saved`` why · ``config.save_failed`` reason · ``audit`` record (POL-05) ·
-``tpm.unusable`` reason · ``kernel.option`` · ``esxcli.refused`` reason · ``session.opened`` ·
+``host.maintenance`` on · ``tpm.unusable`` reason · ``kernel.option`` ·
+``esxcli.refused`` reason · ``session.opened`` ·
 ``uplink.failed`` request, error · ``vm.created`` · ``vm.registered`` · ``vm.unregistered`` ·
 ``vm.destroyed`` · ``vm.encrypted`` key · ``vm.powered`` power · ``vm.refused`` command, error,
 reason, missing · ``vm.unreadable`` reason · ``vm.untidy`` reason · ``vm.guest_fault`` reason

@@ -6,7 +6,7 @@ State is changed in sections without ``await``; flows live in the modules that t
 from __future__ import annotations
 
 from protocol.codec import encoded_size
-from protocol.errors import NotFound
+from protocol.errors import InvalidState, NotFound
 from protocol.messages.host import HostSummary, VmSummary
 from protocol.messages.pages import PAGE_BUDGET, first_page
 from protocol.secret import KeyMaterial
@@ -123,9 +123,15 @@ class Host:
             more_vms=len(listed) < len(left),
             session=self.uplink.session,
             recovery_id=self.archive.protection.recovery_id,
+            in_maintenance_mode=now.maintenance,
         )
 
     # ---- virtual machines -------------------------------------------------------------------
+
+    def check_takes_vms(self) -> None:
+        """``InvalidState`` in maintenance mode: no VM comes here, and none starts."""
+        if self.archive.now.maintenance:
+            raise InvalidState(f"{self.node.name} is in maintenance mode")
 
     def registered(self, name: VmName) -> RegisteredVm:
         """The VM of that name; ``NotFound`` when it is not registered here."""

@@ -13,7 +13,7 @@ from protocol.messages import host as m
 from protocol.messages.base import Request
 from protocol.messages.pages import first_page, fits
 from protocol.terms import CryptoKeyId, Role, VmName
-from services.esxi import attestation, boot, console, crypto_manager
+from services.esxi import attestation, boot, console, crypto_manager, maintenance
 from services.esxi.config import EsxiConfig
 from services.esxi.host import Host
 from services.esxi.knobs import EsxiNode
@@ -26,6 +26,10 @@ from services.runtime.service import Peer, Service, serves
 
 def _keystore(_: Any) -> str:
     return "keystore"
+
+
+def _maintenance(_: Any) -> str:
+    return "maintenance"
 
 
 def _vm(message: Any) -> str:
@@ -238,6 +242,22 @@ class EsxiService(Service):
         if vm.guest is None:
             raise InvalidPowerState(f"{name} is not running")
         return vm.guest
+
+    # ---- maintenance mode -------------------------------------------------------------------
+
+    @serves(m.HostEnterMaintenanceMode, turn=_maintenance)
+    async def enter_maintenance_mode(
+        self, message: m.HostEnterMaintenanceMode, peer: Peer
+    ) -> m.Done:
+        """See ``maintenance.enter``."""
+        await maintenance.enter(self.host)
+        return m.Done()
+
+    @serves(m.HostExitMaintenanceMode, turn=_maintenance)
+    async def exit_maintenance_mode(self, message: m.HostExitMaintenanceMode, peer: Peer) -> m.Done:
+        """See ``maintenance.leave``."""
+        await maintenance.leave(self.host)
+        return m.Done()
 
     # ---- console ----------------------------------------------------------------------------
 

@@ -51,6 +51,7 @@ def host_info(
         cached_keys=summary.cached_keys,
         seen_at=seen_at,
         attestation=attestation,
+        in_maintenance_mode=summary.in_maintenance_mode,
         alarms=alarms,
     )
 

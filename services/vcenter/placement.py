@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from protocol.errors import HostUnreachable, InvalidArgument, NotFound
+from protocol.errors import HostUnreachable, InvalidArgument, InvalidState, NotFound
 from protocol.terms import ClusterName, NodeName
+from services.vcenter.hosts.session import HostSession
 from services.vcenter.hosts.sessions import HostSessions
 from services.vcenter.inventory import Inventory
 
@@ -22,7 +23,8 @@ class Placement:
         """The wanted host, or the connected one with the fewest VMs; the first added among equals.
 
         ``NotFound``: no such cluster or host. ``InvalidArgument``: the host is in another cluster.
-        ``HostUnreachable``: the wanted host, or every host of the cluster, is not connected.
+        ``HostUnreachable``: the wanted host, or every host of the cluster, is not connected;
+        ``InvalidState``: it, or every one that is connected, is in maintenance mode.
         """
         if cluster not in self._inventory.clusters:
             raise NotFound(f"there is no cluster {cluster}")
@@ -32,14 +34,17 @@ class Placement:
                 raise NotFound(f"host {wanted} is not in the inventory")
             if row.cluster != cluster:
                 raise InvalidArgument(f"host: {wanted} is not in cluster {cluster}")
-            return self._sessions.usable(wanted).host
-        found = [
-            row.name
-            for row in self._inventory.hosts_of(cluster)
-            if self._sessions.connected_to(row.name) is not None
-        ]
-        if not found:
+            session = self._sessions.usable(wanted)
+            if _in_maintenance_mode(session):
+                raise InvalidState(f"{wanted} is in maintenance mode")
+            return session.host
+        hosts = (self._sessions.connected_to(row.name) for row in self._inventory.hosts_of(cluster))
+        connected = [session for session in hosts if session is not None]
+        if not connected:
             raise HostUnreachable(f"no host of cluster {cluster} is connected")
+        found = [session.host for session in connected if not _in_maintenance_mode(session)]
+        if not found:
+            raise InvalidState(f"every connected host of cluster {cluster} is in maintenance mode")
         return min(found, key=self._load)
 
     @contextmanager
@@ -53,3 +58,7 @@ class Placement:
 
     def _load(self, host: NodeName) -> int:
         return len(self._inventory.vms_on(host)) + self._being_made.get(host, 0)
+
+
+def _in_maintenance_mode(session: HostSession) -> bool:
+    return session.summary is not None and session.summary.in_maintenance_mode

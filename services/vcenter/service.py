@@ -21,14 +21,18 @@ from protocol.messages.vcenter import (
     CreateVm,
     CryptoKeyStatusList,
     CryptoUnlock,
-    DisableCrypto,
     DestroyVm,
+    DisableCrypto,
+    DisconnectHost,
     EncryptVm,
+    EnterMaintenanceMode,
     EventList,
+    ExitMaintenanceMode,
     GenerateKey,
     HostAdded,
     HostChanged,
     HostList,
+    HostReconnected,
     KeyGenerated,
     ListEvents,
     ListHosts,
@@ -41,6 +45,7 @@ from protocol.messages.vcenter import (
     ProviderList,
     ProviderState,
     QueryCryptoKeyStatus,
+    ReconnectHost,
     RegisterKmsCluster,
     RegisterVm,
     RemoveHost,
@@ -61,7 +66,7 @@ from services.vcenter.hosts.session import HostSession
 from services.vcenter.key_status import query_key_status
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.tables import SCHEMA
-from services.vcenter.tasks import encrypt, host, power, provider, registration, vm
+from services.vcenter.tasks import connection, encrypt, host, power, provider, registration, vm
 from services.vcenter.vcenter import VCenter
 
 T = TypeVar("T")
@@ -155,6 +160,28 @@ class VcenterService(Service):
     @serves(RemoveHost, turn=_host)
     async def remove_host(self, message: RemoveHost, peer: Peer) -> Done:
         return await self._task(message.host, message, host.remove_host(self.vcenter, message))
+
+    @serves(DisconnectHost, turn=_host)
+    async def disconnect_host(self, message: DisconnectHost, peer: Peer) -> Done:
+        return await self._task(
+            message.host, message, connection.disconnect_host(self.vcenter, message)
+        )
+
+    @serves(ReconnectHost, turn=_host)
+    async def reconnect_host(self, message: ReconnectHost, peer: Peer) -> HostReconnected:
+        return await self._task(
+            message.host, message, connection.reconnect_host(self.vcenter, message)
+        )
+
+    @serves(EnterMaintenanceMode, turn=_host)
+    async def enter_maintenance_mode(self, message: EnterMaintenanceMode, peer: Peer) -> Done:
+        work = connection.enter_maintenance_mode(self.vcenter, message)
+        return await self._task(message.host, message, work)
+
+    @serves(ExitMaintenanceMode, turn=_host)
+    async def exit_maintenance_mode(self, message: ExitMaintenanceMode, peer: Peer) -> Done:
+        work = connection.exit_maintenance_mode(self.vcenter, message)
+        return await self._task(message.host, message, work)
 
     @serves(ConfigureCryptoKey, turn=_host)
     async def configure_crypto_key(self, message: ConfigureCryptoKey, peer: Peer) -> Done:

@@ -79,11 +79,13 @@ class HostRow(Row, frozen=True, kw_only=True):
     for; else its cluster's is used. ``kept_off``: vCenter does not turn its encryption mode on by
     itself: an administrator turned it off, or a task's user may not register hosts (HEM-02).
 
-    ``tpm`` and ``attestation`` are None as long as its TPM was not seen (ATT-09).
+    ``tpm`` and ``attestation`` are None as long as its TPM was not seen (ATT-09). ``disconnected``:
+    by an administrator, on whose word alone vCenter connects it again.
     """
 
     name: NodeName
     cluster: ClusterName
+    disconnected: bool = False
     host_key: CryptoKeyId | None = None
     generation: int = 0
     recovery_id: str = ""

@@ -70,8 +70,11 @@ class VCenter:
     async def start(self) -> None:
         """Rebuild the view from the database; then connect hosts and look after providers."""
         await self.inventory.load()
-        for name in self.inventory.hosts:
-            self.sessions.add(name).start()
+        for name, row in self.inventory.hosts.items():
+            session = self.sessions.add(name)
+            if row.disconnected:
+                session.disconnect()
+            session.start()
         self.remediation.start()
         self.sharing.start()
         self._attestation.start()

@@ -6,6 +6,7 @@ the lab's control plane) uses the same messages without a session.
 
 - ``session``  commands, and the host's view of itself      - ``crypto``   mode, keys, providers
 - ``vms``      virtual machines and their guests            - ``console``  esxcli
+- ``maintenance``  maintenance mode
 - ``attestation``  what the TPM says of itself and of the boot
 """
 
@@ -41,6 +42,10 @@ from protocol.messages.host.crypto import (
     KeyStatusList,
     RemoveKeys,
     SetProviders,
+)
+from protocol.messages.host.maintenance import (
+    HostEnterMaintenanceMode,
+    HostExitMaintenanceMode,
 )
 from protocol.messages.host.session import (
     Command,
@@ -89,6 +94,8 @@ __all__ = [
     "GuestWrite",
     "HostCreateVm",
     "HostDestroyVm",
+    "HostEnterMaintenanceMode",
+    "HostExitMaintenanceMode",
     "HostPowerOffVm",
     "HostPowerOnVm",
     "HostRegisterVm",

@@ -76,6 +76,7 @@ class HostSummary(msgspec.Struct, frozen=True, kw_only=True):
     more_vms: bool = False
     session: str = ""  # in force, empty when vCenter has none
     recovery_id: str = ""
+    in_maintenance_mode: bool = False
 
 
 class OpenSession(Request["SessionOpened"], frozen=True, kw_only=True):

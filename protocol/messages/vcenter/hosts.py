@@ -56,6 +56,49 @@ class RemoveHost(Request[Done], frozen=True, kw_only=True):
     host: NodeName
 
 
+class DisconnectHost(Request[Done], frozen=True, kw_only=True):
+    """DisconnectHost_Task: vCenter leaves the host alone until ``ReconnectHost``, over restarts.
+
+    The host and its VMs stay in the inventory, and go on. No change when it is disconnected.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    host: NodeName
+
+
+class ReconnectHost(Request["HostReconnected"], frozen=True, kw_only=True):
+    """ReconnectHost_Task: connect now, also to a host that was not responding; then step B8.
+
+    ``HostUnreachable``: it does not answer, and one that was disconnected stays so.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    host: NodeName
+
+
+class HostReconnected(Reply, frozen=True, kw_only=True):
+    """The host is connected; its state is what it has told so far."""
+
+    host: HostInfo
+
+
+class EnterMaintenanceMode(Request[Done], frozen=True, kw_only=True):
+    """EnterMaintenanceMode_Task: no VM is placed, made, registered or started on the host.
+
+    ``InvalidState`` names the VMs that run there: this lab has nothing that moves them.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    host: NodeName
+
+
+class ExitMaintenanceMode(Request[Done], frozen=True, kw_only=True):
+    """ExitMaintenanceMode_Task: VMs may come again; nothing is started because of it."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    host: NodeName
+
+
 class PrepareCrypto(Request[Done], frozen=True, kw_only=True):
     """HostSystem.PrepareCrypto: incapable -> prepared; ``InvalidState`` from any other state."""
 
@@ -135,6 +178,7 @@ class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
     cached_keys: int = 0
     seen_at: float = 0.0
     attestation: TpmAttestation | None = None
+    in_maintenance_mode: bool = False
     alarms: tuple[str, ...] = ()
 
 

@@ -38,6 +38,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     providers: tuple[ProviderRef, ...] = ()
     vms: tuple[VmName, ...] = ()
     recovery: RecoveryKey | None = None
+    maintenance: bool = False
 
 
 def with_kinds(config: Configuration) -> Configuration:
@@ -64,7 +65,8 @@ class Section(IntFlag):
     PROVIDERS = 8
     VMS = 16
     RECOVERY = 32
-    ALL = 63
+    MAINTENANCE = 64
+    ALL = 127
 
 
 _FIELDS: Final[tuple[tuple[Section, tuple[str, ...]], ...]] = (
@@ -74,6 +76,7 @@ _FIELDS: Final[tuple[tuple[Section, tuple[str, ...]], ...]] = (
     (Section.PROVIDERS, ("providers",)),
     (Section.VMS, ("vms",)),
     (Section.RECOVERY, ("recovery",)),
+    (Section.MAINTENANCE, ("maintenance",)),
 )
 
 

@@ -15,6 +15,9 @@ async def start_wanted_vms(host: Host) -> None:
     Only within this boot's window (``autostart_window_s``): a key that arrives later unlocks,
     and starts nothing. vCenter is rung once for each VM that lacks keys, and when VMs started.
     """
+    if host.archive.now.maintenance:
+        host.node.record("boot.step", step="B9", text="maintenance mode: nothing is started")
+        return
     deadline = host.clock.monotonic() + host.node.knobs.autostart_window_s
     waiting = [vm.name for vm in host.vms.values() if vm.wanted is PowerState.ON]
     asked_for: set[VmName] = set()

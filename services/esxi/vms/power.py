@@ -33,6 +33,7 @@ async def power_on(host: Host, name: VmName, *, ask: bool) -> RegisteredVm:
     if vm.guest is not None:
         return vm
     try:
+        host.check_takes_vms()
         await take_lock(host.datastore, name)
         try:
             guest = await _start_guest(host, vm, ask=ask)

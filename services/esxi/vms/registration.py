@@ -62,6 +62,7 @@ async def create(
     known = host.vms.get(name)
     if known is not None and known.config is not None:
         return known
+    host.check_takes_vms()
     keys = VmKeys(None, config.nvram)
     plain = fresh_blocks(config, keys.seed)
     if key is not None:
@@ -96,6 +97,8 @@ async def _write_new(host: Host, config: VmConfig, image: bytes) -> None:
 async def register(host: Host, name: VmName) -> RegisteredVm:
     """Register the VM whose files lie on the datastore; ``NotFound`` when there are none."""
     names.VM.check(name)
+    if name not in host.vms:
+        host.check_takes_vms()
     config = await read_config(host.datastore, name)
     wanted = await read_wanted(host.datastore, name)
     vm = await _register(host, host.vms.get(name) or RegisteredVm(name))

@@ -4,6 +4,8 @@ Each object owns its marks: no field of one is changed by another module. Asking
 bus), deciding (pure) and telling (events, records, marks) are steps of their own.
 
 - ``session``         one host: session, numbered commands, heartbeat, back-off
+- ``back_off``        how long it waits between two tries to connect; pure
+- ``view_pages``      a host's view, put together from its pages
 - ``sessions``        all of them, and what follows from what hosts say there
 - ``registrations``   which hosts list which VMs, and when they said so
 - ``whereabouts``     on which host a VM is that several list; pure

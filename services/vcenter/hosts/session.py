@@ -36,9 +36,11 @@ from protocol.messages.host import (
     VmState,
     VmSummary,
 )
-from protocol.terms import HostConnectionState, HostCryptoState, NodeName
+from protocol.terms import HostConnectionState, HostCryptoState, NodeName, VmName
 from services.runtime.ports import Bus, Clock, Rng
 from services.runtime.session import SessionCommands
+from services.vcenter.hosts.back_off import pause_s_after
+from services.vcenter.hosts.view_pages import whole_view
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.ticker import Ticker
 
@@ -58,7 +60,6 @@ UNANSWERED = (
 
 MISSES = 3  # heartbeats without an answer until a host is notResponding
 TRIES = 3  # sends of one command while its number was overtaken or its answer lost
-LONGEST_PAUSE_HEARTBEATS = 3.0  # heartbeats between two tries to connect, at most
 
 
 class SessionOwner(Protocol):
@@ -111,6 +112,7 @@ class HostSession:
         self._summary: HostSummary | None = None
         self._seen_at = 0.0
         self._removed = False
+        self._let_alone = False  # disconnected by an administrator
         self._opening = asyncio.Lock()
         self._flying = 0  # commands sent and not answered
         self._activity = 0  # counts their sends and their ends
@@ -171,7 +173,12 @@ class HostSession:
     # ---- life -------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Keep connected from now on; the first try is made at once."""
+        """Keep connected from now on; the first try is made at once.
+
+        Until it answers it is notResponding: only who asks for it gets a host disconnected.
+        """
+        if not self.connected and not self._let_alone:
+            self._state = HostConnectionState.NOT_RESPONDING
         self._heartbeats.start()
         self._node.background(f"{self.host}:connection", self._keep())
 
@@ -181,6 +188,21 @@ class HostSession:
         self._commands, self._state = None, HostConnectionState.DISCONNECTED
         self._heartbeats.stop()
 
+    def disconnect(self) -> None:
+        """No session and no try to connect until ``reconnect``, whoever rings."""
+        self._let_alone = True
+        self._commands, self._state = None, HostConnectionState.DISCONNECTED
+
+    async def reconnect(self) -> None:
+        """Connect now; a host that was disconnected stays so when this fails."""
+        was, self._let_alone = self._let_alone, False
+        try:
+            await self.connect()
+        except ProductError:
+            if was:
+                self.disconnect()
+            raise
+
     async def _keep(self) -> None:
         if self.connected:  # by AddHost, before the host was in the inventory
             await self._owner.took_view(self)
@@ -189,7 +211,7 @@ class HostSession:
         while not self._removed:
             if self.connected:
                 await self._heartbeat()
-            elif self._clock.monotonic() >= self._not_before:
+            elif not self._let_alone and self._clock.monotonic() >= self._not_before:
                 await self._try_to_connect()
             await self._heartbeats.next()
 
@@ -209,7 +231,9 @@ class HostSession:
                 OpenSession(session=name, vcenter_boot=self._node.boot),
                 within_s=self._within_s,
             )
-            summary = await self._whole_view(opened.summary)
+            summary = await whole_view(opened.summary, self._next_page)
+            if self._removed or self._let_alone:
+                raise HostUnreachable(f"{self.host} was taken away from vCenter meanwhile")
             self._commands, self.opened_at = SessionCommands(name), self._owner.moment()
             self._state = HostConnectionState.CONNECTED
             self._misses = self._failures = 0
@@ -241,6 +265,8 @@ class HostSession:
         a host.
         """
         self._rings += 1
+        if self._let_alone:
+            return
         believed = boot == self.boot + 1 and boot != self._boot_believed
         if not self.connected or believed:
             self._boot_believed = boot
@@ -281,7 +307,7 @@ class HostSession:
         commands = self._commands
         for _ in range(tries):
             quiet, activity, asked = self._flying == 0, self._activity, self._owner.moment()
-            summary = await self._whole_view((await self.ask(QueryHost())).summary)
+            summary = await whole_view(await self._next_page(), self._next_page)
             if commands is None or self._commands is not commands:
                 raise HostUnreachable(f"{self.host} is connected anew")
             if summary.session != commands.session:
@@ -307,19 +333,9 @@ class HostSession:
         self.apply_to_view(crypto_state=summary.crypto_state)
         return summary.crypto_state
 
-    async def _whole_view(self, page: HostSummary) -> HostSummary:
-        """The view that begins with ``page``, with the VMs for which the message had no room.
-
-        What is not of VMs is as the last page says. ``NotConnected`` when the host booted, or
-        got another session, between two pages: they are of two lives.
-        """
-        first, vms = page, list(page.vms)
-        while page.more_vms:
-            page = (await self.ask(QueryHost(after=vms[-1].vm))).summary
-            if (page.boot, page.session) != (first.boot, first.session):
-                raise NotConnected(f"{self.host} is connected anew while it tells of its VMs")
-            vms += page.vms
-        return page if page is first else msgspec.structs.replace(page, vms=tuple(vms))
+    async def _next_page(self, after: VmName | None = None) -> HostSummary:
+        question = QueryHost() if after is None else QueryHost(after=after)
+        return (await self.ask(question)).summary
 
     async def _take_view(self, summary: HostSummary, asked: int) -> None:
         """The host's view as it came from it just now, asked for at that moment."""
@@ -330,7 +346,7 @@ class HostSession:
 
     def _miss(self, error: ProductError) -> None:
         self._misses += 1
-        if self._misses >= MISSES and self._state is not HostConnectionState.NOT_RESPONDING:
+        if self._misses >= MISSES and self._state is HostConnectionState.CONNECTED:
             self._commands, self._state = None, HostConnectionState.NOT_RESPONDING
             self._node.record(
                 "host.lost", level="warning", host=self.host, reason=f"no answer: {error}"
@@ -381,8 +397,3 @@ class HostSession:
         finally:
             self._flying -= 1
             self._activity += 1
-
-
-def pause_s_after(failures: int, heartbeat_s: float) -> float:
-    """Lab seconds until the next try to connect, after so many that failed; before its spread."""
-    return float(min(LONGEST_PAUSE_HEARTBEATS, 0.1 * 2.0 ** min(failures, 10)) * heartbeat_s)

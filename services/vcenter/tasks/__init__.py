@@ -6,5 +6,6 @@
 - ``power``         PowerOnVm, PowerOffVm, CryptoUnlock
 - ``host``          AddHost, RemoveHost, ConfigureCryptoKey, ClearTpmRecord,
   PrepareCrypto, DisableCrypto, SetCryptoMode
+- ``connection``    DisconnectHost, ReconnectHost, EnterMaintenanceMode, ExitMaintenanceMode
 - ``provider``      RegisterKmsCluster, UnregisterKmsCluster, MarkDefault, GenerateKey
 """

@@ -1,4 +1,4 @@
-"""Hosts: adding, removing, re-enabling encryption mode."""
+"""Hosts: adding, removing, their encryption mode, their recorded TPM."""
 
 from __future__ import annotations
 
@@ -38,11 +38,10 @@ from services.vcenter.inventory import (
     ensure_cluster,
     put,
 )
-from services.vcenter.removals import host_left, released
+from services.vcenter.removals import host_left, released, used_again
 from services.vcenter.tables import HostRow, Table
+from services.vcenter.tasks.connection import first_pass
 from services.vcenter.vcenter import VCenter
-
-FIRST_PASS_TIMEOUTS = 2.5  # request timeouts that AddHost waits for the first pass of step B8
 
 
 async def add_host(vc: VCenter, message: AddHost) -> HostAdded:
@@ -68,12 +67,20 @@ async def add_host(vc: VCenter, message: AddHost) -> HostAdded:
             ensure_cluster(message.cluster), put(Table.HOST, message.host, row)
         )
         session.start()
-        try:
-            async with vc.clock.timeout(FIRST_PASS_TIMEOUTS * vc.node.knobs.request_timeout_s):
-                await vc.passes.whole(message.host)
-        except TimeoutError:
-            vc.node.record("remediation.slow", level="warning", host=message.host)
+        await first_pass(vc, message.host)
+        await _share_keys_of(vc, row)
     return HostAdded(host=vc.host_info(vc.host(message.host)))
+
+
+async def _share_keys_of(vc: VCenter, row: HostRow) -> None:
+    """STD-12: the keys of VMs that came with the host are those of its whole cluster."""
+    keys = [key for vm in vc.inventory.vms_on(row.name) for key in vm.keys]
+    if not keys:
+        return
+    await vc.inventory.commit(*used_again(keys))
+    for other in vc.inventory.hosts_of(row.cluster):
+        if other.name != row.name:
+            vc.passes.want(other.name)
 
 
 async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
@@ -89,7 +96,6 @@ async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
     running = [vm.name for vm in vms if vm.power is PowerState.ON]
     if running and session is not None:
         raise InvalidState(f"host {message.host} runs {', '.join(sorted(running))}")
-    vc.forget_host(message.host)
     keys = [key for vm in vms for key in vm.keys]
     others = [host.name for host in vc.inventory.hosts_of(row.cluster) if host.name != row.name]
     await vc.inventory.commit(
@@ -98,6 +104,7 @@ async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
         *host_left(message.host, vc.inventory.released, vc.inventory.deleted),
         *released(keys, others),
     )
+    vc.forget_host(message.host)
     for other in others:
         vc.passes.want(other, removing=True)
     return Done()

@@ -36,6 +36,8 @@ from protocol.messages.host import (
     GetCryptoKeyStatus,
     HostCreateVm,
     HostDestroyVm,
+    HostEnterMaintenanceMode,
+    HostExitMaintenanceMode,
     HostPowerOffVm,
     HostPowerOnVm,
     HostRegisterVm,
@@ -186,6 +188,7 @@ class HostRecord:
     providers: tuple[ProviderRef, ...] = ()
     vms: dict[VmName, VmRecord] = field(default_factory=dict)
     files: dict[VmName, VmRecord] = field(default_factory=dict)
+    maintenance: bool = False
     persistence: bool = False
     recovery_id: str = ""
     cache: dict[CryptoKeyId, bytes] = field(default_factory=dict)
@@ -267,6 +270,7 @@ class ScriptedHost(Service):
             vms=page,
             more_vms=len(page) < len(left),
             session=self.guard.session,
+            in_maintenance_mode=record.maintenance,
         )
 
     @serves(OpenSession)
@@ -364,6 +368,18 @@ class ScriptedHost(Service):
         keys = () if message.key is None else (message.key,)
         self.record.vms.setdefault(message.vm, VmRecord(keys=keys))
         return VmState(summary=self.vm_summary(message.vm))
+
+    @serves(HostEnterMaintenanceMode)
+    async def enter_maintenance(self, message: HostEnterMaintenanceMode, peer: Peer) -> Done:
+        if any(vm.power is PowerState.ON for vm in self.record.vms.values()):
+            raise InvalidState("VMs run here")
+        self.record.maintenance = True
+        return Done()
+
+    @serves(HostExitMaintenanceMode)
+    async def exit_maintenance(self, message: HostExitMaintenanceMode, peer: Peer) -> Done:
+        self.record.maintenance = False
+        return Done()
 
     @serves(HostRegisterVm)
     async def register_vm(self, message: HostRegisterVm, peer: Peer) -> VmState:

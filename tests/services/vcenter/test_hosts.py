@@ -1,0 +1,161 @@
+"""Hosts that are removed, let alone, connected again, or in maintenance mode."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol.errors import HostUnreachable, InvalidState, NotFound
+from protocol.messages.base import Request
+from protocol.messages.vcenter import (
+    AddHost,
+    CreateVm,
+    DisconnectHost,
+    EnterMaintenanceMode,
+    ExitMaintenanceMode,
+    ListHosts,
+    ListVms,
+    PowerOnVm,
+    ReconnectHost,
+    RegisterVm,
+    RemoveHost,
+)
+from protocol.terms import HostConnectionState, PowerState, VmConnectionState, VmName
+from tests.services.vcenter.peers import VCENTER, VmRecord
+from tests.services.vcenter.rig import CLUSTER, VM, A, B, Rig
+
+S = HostConnectionState
+VM2, VM3 = VmName("vm-02"), VmName("vm-03")
+
+
+def opened(rig: Rig) -> int:
+    return len([name for _, to, name in rig.sent if to == A and name == "OpenSession"])
+
+
+def test_a_disconnected_host_is_let_alone_until_somebody_connects_it(rig: Rig) -> None:
+    rig.up(A, B)
+    rig.vm()
+    rig.power_on_vm()
+    rig.do(DisconnectHost(host=A))
+    rig.do(DisconnectHost(host=A))  # twice is once
+    before, asked = opened(rig), len(rig.sent)
+    assert rig.host_info(A).connection is S.DISCONNECTED
+    assert rig.vm_info().connection is VmConnectionState.DISCONNECTED
+    assert rig.hosts[A].vms[VM].power is PowerState.ON  # it goes on
+    rig.reboot(A)  # it rings, boot after boot
+    rig.sleep(60)
+    rig.reboot(VCENTER)
+    rig.sleep(400)
+    assert rig.host_info(A).connection is S.DISCONNECTED
+    assert opened(rig) == before and [m for m in rig.sent[asked:] if m[:2] == (VCENTER, A)] == []
+    assert isinstance(rig.refused(PowerOnVm(vm=VM)), HostUnreachable)
+    back = rig.do(ReconnectHost(host=A)).host
+    assert back.connection is S.CONNECTED and rig.key_of() in rig.hosts[A].cache
+    rig.reboot(VCENTER)
+    rig.sleep(10)
+    assert rig.host_info(A).connection is S.CONNECTED
+    assert rig.power_on_vm().power is PowerState.ON
+
+
+def test_a_host_that_does_not_answer_stays_disconnected(rig: Rig) -> None:
+    rig.up(A)
+    rig.do(DisconnectHost(host=A))
+    rig.power_off(A)
+    assert isinstance(rig.refused(ReconnectHost(host=A)), HostUnreachable)
+    rig.power_on(A)
+    rig.sleep(60)
+    assert rig.host_info(A).connection is S.DISCONNECTED
+
+
+def test_reconnecting_does_not_wait_for_the_next_try(rig: Rig) -> None:
+    rig.up(A)
+    rig.cut((VCENTER, A))
+    rig.sleep(200)
+    assert rig.host_info(A).connection is S.NOT_RESPONDING
+    rig.heal()
+    assert rig.do(ReconnectHost(host=A)).host.connection is S.CONNECTED
+    assert rig.do(ReconnectHost(host=A)).host.connection is S.CONNECTED
+
+
+def test_a_connection_that_was_being_made_ends_with_the_disconnection(rig: Rig) -> None:
+    rig.up(A)
+    rig.cut((VCENTER, A))
+    rig.sleep(100)
+    rig.heal()
+    for _ in range(400):  # a try is on its way
+        rig.sleep(0.05)
+        if rig.sent[-1] == (VCENTER, A, "OpenSession"):
+            break
+    rig.do(DisconnectHost(host=A))
+    rig.sleep(60)
+    assert rig.host_info(A).connection is S.DISCONNECTED
+    assert rig.vcenter.sessions.connected_to(A) is None
+
+
+def test_until_it_has_answered_a_host_is_not_responding(rig: Rig) -> None:
+    rig.up(A)
+    rig.power_off(A)
+    rig.reboot(VCENTER)
+    assert rig.host_info(A).connection is S.NOT_RESPONDING
+
+
+def test_a_removed_host_takes_its_vms_and_its_marks_with_it(rig: Rig) -> None:
+    rig.up(A, B)
+    rig.vm()
+    rig.vm(VM2, B)
+    key, other = rig.key_of(), rig.key_of(VM2)
+    rig.power_on_vm()
+    assert isinstance(rig.refused(RemoveHost(host=A)), InvalidState)
+    rig.do(DisconnectHost(host=A))
+    rig.do(RemoveHost(host=A))  # what runs there goes on without vCenter
+    assert rig.hosts[A].vms[VM].power is PowerState.ON
+    assert [vm.vm for vm in rig.do(ListVms()).vms] == [VM2]
+    assert [host.host for host in rig.do(ListHosts()).hosts] == [B]
+    rig.sleep(5)
+    assert key not in rig.hosts[B].cache and other in rig.hosts[B].cache  # STD-17
+    assert key in rig.hosts[A].cache  # it is vCenter's host no more
+    rig.do(RemoveHost(host=A))
+    rig.do(AddHost(host=A, cluster=CLUSTER))
+    rig.sleep(5)
+    assert rig.host_info(A).connection is S.CONNECTED
+    assert rig.vm_info().host == A and key in rig.hosts[B].cache
+    assert rig.vcenter.inventory.released == {}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        DisconnectHost(host=B),
+        ReconnectHost(host=B),
+        EnterMaintenanceMode(host=B),
+        ExitMaintenanceMode(host=B),
+    ],
+)
+def test_a_host_that_is_not_in_the_inventory(rig: Rig, message: Request[object]) -> None:
+    rig.up(A)
+    assert isinstance(rig.refused(message), NotFound)
+
+
+def test_nothing_is_placed_on_a_host_in_maintenance_mode(rig: Rig) -> None:
+    rig.up(A, B)
+    rig.vm(VM, A)
+    rig.power_on_vm()
+    assert isinstance(rig.refused(EnterMaintenanceMode(host=A)), InvalidState)
+    assert not rig.host_info(A).in_maintenance_mode
+    rig.do(EnterMaintenanceMode(host=B))
+    rig.do(EnterMaintenanceMode(host=B))
+    assert rig.host_info(B).in_maintenance_mode
+    made = rig.do(CreateVm(operation_id="1", vm=VM2, cluster=CLUSTER)).vm
+    assert made.host == A  # though B has no VM
+    on_b = CreateVm(operation_id="2", vm=VM3, cluster=CLUSTER, host=B)
+    assert isinstance(rig.refused(on_b), InvalidState)
+    rig.hosts[B].files[VM3] = VmRecord()
+    register = RegisterVm(vm=VM3, cluster=CLUSTER, host=B)
+    assert isinstance(rig.refused(register), InvalidState)
+    rig.reboot(B)
+    rig.reboot(VCENTER)
+    rig.sleep(30)
+    assert rig.host_info(B).in_maintenance_mode  # it is the host's own, and it keeps it
+    assert rig.key_of() in rig.hosts[B].cache  # and has the keys of its cluster
+    rig.do(ExitMaintenanceMode(host=B))
+    assert rig.do(register).vm.host == B
+    assert not rig.host_info(B).in_maintenance_mode
