@@ -22,9 +22,10 @@
 Decisions are in the files called pure; each opens with its table.
 
 Kinds of records (ids and names only, never key bytes):
-``boot.step`` step, text, ... · ``boot.stopped`` screen, reason · ``keys.loaded`` · ``keys.added``
-· ``keys.removed`` · ``keys.evicted`` provider, cached, stored · ``crypto.mode`` old, new ·
-``crypto.host_key`` · ``persistence.enabled`` ·
+``boot.step`` step, text, ... · ``boot.stopped`` screen, reason · ``boot.no_archive`` boot ·
+``boot.options_damaged`` · ``keys.loaded`` · ``keys.added`` · ``keys.removed`` ·
+``keys.evicted`` provider, cached, stored · ``crypto.mode`` old, new · ``crypto.host_key`` ·
+``persistence.enabled`` ·
 ``persistence.disabled`` · ``recovery.rotated`` · ``config.protection`` mode, pcrs ·
 ``config.saved`` why · ``config.save_failed`` reason · ``audit`` record (POL-05) ·
 ``host.maintenance`` on · ``tpm.unusable`` reason · ``kernel.option`` ·

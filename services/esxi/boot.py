@@ -45,6 +45,8 @@ async def boot(host: Host) -> None:
     await _measure(host)  # B1
     image = await _read_archive(host)
     if image is None:
+        if host.node.boot > 1:
+            host.node.record("boot.no_archive", level="warning", boot=host.node.boot)
         await _first_boot(host)
     else:
         protection, config_key = await _config_key(host, image)  # B2
@@ -86,7 +88,10 @@ async def shut_down_tpm(host: Host) -> None:
 async def _firmware(host: Host) -> None:
     """B0: power, firmware set-up, options kept by the loader and typed at it."""
     await host.clock.sleep(host.node.knobs.boot_step_s)
-    host.options = {**await load_options(host.disk), **host.node.power.boot_options}
+    kept = await load_options(host.disk)
+    if kept is None:
+        host.node.record("boot.options_damaged", level="warning")
+    host.options = {**(kept or {}), **host.node.power.boot_options}
     firmware = host.node.power.firmware
     host.node.record(
         "boot.step",

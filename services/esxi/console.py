@@ -240,7 +240,7 @@ async def _set_kernel_option(host: Host, name: str, value: str) -> None:
     """An option the loader passes to the kernel at the next boots; measured then."""
     if name != EXEC_OPTION or value.upper() not in ("TRUE", "FALSE"):
         raise Refused(f"Error: Only {EXEC_OPTION} with TRUE or FALSE can be set on this host.")
-    options = {**await load_options(host.disk), name: value.upper()}
+    options = {**(await load_options(host.disk) or {}), name: value.upper()}
     try:
         await save_options(host.disk, options)
     except OSError as error:

@@ -239,8 +239,14 @@ class Disk(Protocol):
         """Remove a file, durable after ``sync_folder``; ``FileNotFoundError`` if absent."""
         ...
 
-    async def database(self, name: str, schema: Sequence[str] = ()) -> Database:
-        """Open (or make) the database ``name``; ``schema`` statements run once, idempotent."""
+    async def database(
+        self, name: str, schema: Sequence[str] = (), *, ledger: bool = False
+    ) -> Database:
+        """Open (or make) the database ``name``; ``schema`` statements run once, idempotent.
+
+        ``ledger``: keep count of its commits beside it, and refuse (``OSError``) to open one that
+        was damaged, emptied, or has lost commits that were acknowledged.
+        """
         ...
 
     async def datastore(self, name: str) -> Datastore:

@@ -17,7 +17,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from services.runtime.incarnation import Incarnation, NodeDown
 
@@ -186,6 +186,18 @@ class Reader:
             self.connection.execute(_ROLLBACK)
 
 
+class Ledger(Protocol):
+    """Counts the commits that were acknowledged; see ``real.ledger``."""
+
+    def count(self, connection: sqlite3.Connection) -> int:
+        """In the transaction that is open: give its commit the next number, and return it."""
+        ...
+
+    def note(self, commit: int) -> None:
+        """That commit is durable; called before it is acknowledged."""
+        ...
+
+
 class Writer(Reader):
     """The one writer of a database in one life.
 
@@ -201,8 +213,10 @@ class Writer(Reader):
         keep: Callable[[], None],
         settle: Callable[[], None],
         kept: bool = False,
+        ledger: Ledger | None = None,
     ) -> None:
         super().__init__(connection)
+        self._ledger = ledger
         self._life, self._keep, self._settle, self._kept = life, keep, settle, kept
         self._full = True
         connection.execute("PRAGMA synchronous=FULL")
@@ -248,7 +262,13 @@ class Writer(Reader):
                     self.connection.execute(_UNDO)
                 self.connection.execute(_RELEASE)
             self._life.check()
+            changed = self.connection.total_changes != before
+            number = 0
+            if self._ledger is not None and changed:
+                number = self._ledger.count(self.connection)
             self.connection.execute(_COMMIT)
+            if self._ledger is not None and changed:
+                self._ledger.note(number)
         except NodeDown:
             self.rollback()
             raise
@@ -257,7 +277,7 @@ class Writer(Reader):
             for entry in entries:
                 entry.error = entry.error or disk_error(error)
             return True
-        if self._kept and self._full and self.connection.total_changes != before:
+        if self._kept and self._full and changed:
             self._settle()
             self._kept = False
         return True

@@ -8,6 +8,7 @@
 - ``inventory``    clusters, hosts, VMs, providers, key *ids*; durable, with a view in memory
 - ``removals``     what leaves hosts: keys nobody uses, deleted providers; pure
 - ``tables``       the rows of the inventory, and its schema
+- ``rows``         a row as checked text
 - ``locks``        when a VM is marked locked: LOCK-01..07, pure
 - ``key_status``   QueryCryptoKeyStatus       - ``client_info`` what clients are told; pure
 - ``contacts``     which key servers answered last      - ``health`` asks them, period by period

@@ -31,6 +31,7 @@ from protocol.terms import (
 from services.runtime.ports import Bus, Clock, Database
 from services.vcenter.events import Draft
 from services.vcenter.hosts.mode import should_be_safe
+from services.vcenter.rows import decode_row, encode_row
 from services.vcenter.tables import (
     ROW_OF,
     ClusterRow,
@@ -205,7 +206,7 @@ class Inventory:
                     "SELECT sequence, at, body FROM event WHERE sequence > ? ORDER BY sequence",
                     (after,),
                 )
-                found = (_draft(body).numbered(sequence, at) for sequence, at, body in rows)
+                found = (_draft(at, body).numbered(sequence, at) for sequence, at, body in rows)
                 page = first_page(found, at_most=bound)
             last = page[-1].sequence if page else after
             more = "SELECT 1 FROM event WHERE sequence > ? LIMIT 1"
@@ -283,20 +284,20 @@ def _write(connection: sqlite3.Connection, table: Table, name: str, row: Row | N
         connection.execute(
             f"INSERT INTO {table} (name, body) VALUES (?, ?) "  # noqa: S608
             "ON CONFLICT (name) DO UPDATE SET body = excluded.body",
-            (name, msgspec.json.encode(row).decode()),
+            (name, encode_row(f"{table}/{name}", row)),
         )
     return table, name, row
 
 
 def _append(connection: sqlite3.Connection, draft: Draft, at: float) -> VcEvent:
     cursor = connection.execute(
-        "INSERT INTO event (at, body) VALUES (?, ?)", (at, msgspec.json.encode(draft).decode())
+        "INSERT INTO event (at, body) VALUES (?, ?)", (at, encode_row(f"event/{at!r}", draft))
     )
     return draft.numbered(cursor.lastrowid or 0, at)
 
 
-def _draft(body: str) -> Draft:
-    return msgspec.json.decode(body, type=Draft)
+def _draft(at: float, body: str) -> Draft:
+    return decode_row(f"event/{at!r}", body, Draft)
 
 
 def _read(connection: sqlite3.Connection, table: Table, name: str, kind: type[X]) -> X | None:
@@ -304,12 +305,13 @@ def _read(connection: sqlite3.Connection, table: Table, name: str, kind: type[X]
         f"SELECT body FROM {table} WHERE name = ?",  # noqa: S608
         (name,),
     ).fetchone()
-    return None if found is None else msgspec.json.decode(found[0], type=kind)
+    return None if found is None else decode_row(f"{table}/{name}", found[0], kind)
 
 
 def _read_table(connection: sqlite3.Connection, table: Table) -> list[Row]:
-    select = f"SELECT body FROM {table} ORDER BY position"  # noqa: S608
-    return [msgspec.json.decode(body, type=ROW_OF[table]) for (body,) in connection.execute(select)]
+    select = f"SELECT name, body FROM {table} ORDER BY position"  # noqa: S608
+    rows = connection.execute(select)
+    return [decode_row(f"{table}/{name}", body, ROW_OF[table]) for name, body in rows]
 
 
 def _read_all(connection: sqlite3.Connection) -> list[tuple[Table, Row]]:

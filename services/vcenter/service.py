@@ -109,7 +109,7 @@ class VcenterService(Service):
 
     async def start(self) -> None:
         """Rebuild the view from the database; then connect hosts and look after providers."""
-        database = await self.disk.database("vcenter", SCHEMA)
+        database = await self.disk.database("vcenter", SCHEMA, ledger=True)
         self.vcenter = VCenter(self.node, self._ports, self._config, database)
         await self.vcenter.start()
 

@@ -6,6 +6,7 @@ options that it was given (step B1), and why one of them can be required (POL-04
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -16,17 +17,26 @@ from services.runtime.durable import replace_durably
 from services.runtime.ports import Disk
 
 BOOT_OPTIONS: Final = f"{FOLDER}/boot.cfg"
+_CHECK: Final = 4  # bytes of a CRC-32
 _options = msgspec.msgpack.Decoder(dict[str, str])
 
 
-async def load_options(disk: Disk) -> dict[str, str]:
-    """The options kept on this disk; none when there is no such file, or a damaged one."""
+async def load_options(disk: Disk) -> dict[str, str] | None:
+    """The options kept on this disk, none when there is no such file; None: it is damaged."""
     try:
-        return _options.decode(await disk.read(BOOT_OPTIONS))
-    except (FileNotFoundError, msgspec.DecodeError):
+        data = await disk.read(BOOT_OPTIONS)
+    except FileNotFoundError:
         return {}
+    check, body = data[:_CHECK], data[_CHECK:]
+    return _options.decode(body) if check == _check(body) else None
 
 
 async def save_options(disk: Disk, options: Mapping[str, str]) -> None:
     """Keep these for the next boots, durably; ``OSError`` when the disk refuses."""
-    await replace_durably(disk, BOOT_OPTIONS, msgspec.msgpack.encode(dict(sorted(options.items()))))
+    body = msgspec.msgpack.encode(dict(sorted(options.items())))
+    await replace_durably(disk, BOOT_OPTIONS, _check(body) + body)
+
+
+def _check(body: bytes) -> bytes:
+    """Against accidents only: who alters the file on purpose alters this too."""
+    return zlib.crc32(body).to_bytes(_CHECK, "big")

@@ -7,8 +7,10 @@ the host fell in between, by whoever opens the VM next.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import msgspec
 
@@ -17,6 +19,7 @@ from protocol.terms import PowerState, VmName
 from services.esxi.vms.vmx import POWER_FILE, VmConfig, vmx_file
 from services.runtime.ports import Datastore, VmLockHeld
 
+_CHECK: Final = 4  # bytes of a CRC-32
 _config = msgspec.msgpack.Decoder(VmConfig)
 
 
@@ -48,8 +51,9 @@ async def read_config(datastore: Datastore, vm: VmName) -> VmConfig:
         raise NotFound(f"{vm} has no files on the datastore") from None
     except OSError as error:
         raise DatastoreFault(f"{vm}: {error}") from None
+    body = checked(data)
     try:
-        config = _config.decode(data)
+        config = _config.decode(b"" if body is None else body)
     except (msgspec.DecodeError, ValueError):
         raise DatastoreFault(f"{vm}: {vmx_file(vm)} is damaged") from None
     if config.vm != vm:
@@ -59,7 +63,21 @@ async def read_config(datastore: Datastore, vm: VmName) -> VmConfig:
 
 async def write_config(datastore: Datastore, config: VmConfig) -> None:
     """Replace the configuration atomically; durable on return."""
-    await write(datastore, config.vm, vmx_file(config.vm), msgspec.msgpack.encode(config))
+    await write(
+        datastore, config.vm, vmx_file(config.vm), with_check(msgspec.msgpack.encode(config))
+    )
+
+
+def with_check(body: bytes) -> bytes:
+    """``body`` with a check in front: a flipped bit could name another disk file as the one in
+    force, and the true one would be emptied."""
+    return zlib.crc32(body).to_bytes(_CHECK, "big") + body
+
+
+def checked(data: bytes) -> bytes | None:
+    """What was written with a check; None when it was damaged."""
+    body = data[_CHECK:]
+    return body if data[:_CHECK] == zlib.crc32(body).to_bytes(_CHECK, "big") else None
 
 
 async def write(datastore: Datastore, vm: VmName, file: str, data: bytes) -> None:
@@ -70,19 +88,20 @@ async def write(datastore: Datastore, vm: VmName, file: str, data: bytes) -> Non
         raise DatastoreFault(f"{vm}: {file}: {error}") from None
 
 
-async def read_wanted(datastore: Datastore, vm: VmName) -> PowerState:
-    """The last accepted power command; off when there was none, or when it was damaged."""
+async def read_wanted(datastore: Datastore, vm: VmName) -> PowerState | None:
+    """The last accepted power command; None when it was damaged or is gone."""
     try:
-        return PowerState((await datastore.read(vm, POWER_FILE)).decode())
+        body = checked(await datastore.read(vm, POWER_FILE))
+        return None if body is None else PowerState(body.decode())
     except (FileNotFoundError, ValueError):
-        return PowerState.OFF
+        return None
     except OSError as error:
         raise DatastoreFault(f"{vm}: {POWER_FILE}: {error}") from None
 
 
 async def write_wanted(datastore: Datastore, vm: VmName, power: PowerState) -> None:
     """Keep the last accepted power command beside the VM, for step B9 of a next boot."""
-    await write(datastore, vm, POWER_FILE, power.value.encode())
+    await write(datastore, vm, POWER_FILE, with_check(power.value.encode()))
 
 
 async def tidy(datastore: Datastore, config: VmConfig) -> None:

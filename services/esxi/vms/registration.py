@@ -28,7 +28,14 @@ from services.esxi.vms.files import (
 )
 from services.esxi.vms.guest import disk_image, fresh_blocks
 from services.esxi.vms.vm import RegisteredVm, queue_of
-from services.esxi.vms.vmx import VmConfig, VmKeys, encrypted_config, new_config, vmx_file
+from services.esxi.vms.vmx import (
+    POWER_FILE,
+    VmConfig,
+    VmKeys,
+    encrypted_config,
+    new_config,
+    vmx_file,
+)
 
 
 async def load(host: Host) -> None:
@@ -42,11 +49,20 @@ async def _read_files(host: Host, vm: RegisteredVm) -> None:
     """Read its files again; ``problem`` says why that failed."""
     try:
         config = await read_config(host.datastore, vm.name)
-        vm.wanted = await read_wanted(host.datastore, vm.name)
+        vm.wanted = await _wanted(host, vm.name)
         vm.config, vm.problem = config, ""
     except ProductError as error:
         vm.config, vm.problem = None, str(error)
         host.node.record("vm.unreadable", level="warning", vm=vm.name, reason=str(error))
+
+
+async def _wanted(host: Host, name: VmName) -> PowerState:
+    """The last accepted power command; off, and said so, when it cannot be known."""
+    wanted = await read_wanted(host.datastore, name)
+    if wanted is None:
+        reason = f"{name}: {POWER_FILE} is damaged or gone: the VM counts as powered off"
+        host.node.record("vm.unreadable", level="warning", vm=name, reason=reason)
+    return wanted or PowerState.OFF
 
 
 async def create(
@@ -100,7 +116,7 @@ async def register(host: Host, name: VmName) -> RegisteredVm:
     if name not in host.vms:
         host.check_takes_vms()
     config = await read_config(host.datastore, name)
-    wanted = await read_wanted(host.datastore, name)
+    wanted = await _wanted(host, name)
     vm = await _register(host, host.vms.get(name) or RegisteredVm(name))
     if vm.guest is None:
         vm.config, vm.wanted, vm.problem = config, wanted, ""

@@ -2,7 +2,7 @@
 
 - ``bus``, ``connection``, ``nats_client``  the wire to nats-server
 - ``clock``, ``rng``       the machine's clock in lab seconds; seeded choices, real tokens
-- ``disk`` (with ``trees``, ``database``)  a node's storage as a folder
+- ``disk`` (with ``trees``, ``database``, ``ledger``)  a node's storage as a folder
 - ``datastore``            a cluster's array as a folder that many processes share
 - ``boots``                the number of a node's lives, kept twice
 - ``files``                replaces plain files of the machine

@@ -16,11 +16,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
 from services.runtime.incarnation import Incarnation, NodeDown
 from services.runtime.ports import Database
+from services.runtime.real.ledger import CommitLedger
 from services.runtime.sql import CACHED_STATEMENTS, Reader, Transaction, Writer, disk_error
 from services.runtime.store import Switches
 
@@ -36,6 +38,7 @@ class DatabaseFile:
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / f"{name}.db"
         self.durable = folder / f"{name}.durable"
+        self.ledger = CommitLedger(folder / f"{name}.commits")
 
     def identity(self) -> tuple[int, int]:
         """Which file it is; ``OSError`` when there is none."""
@@ -69,6 +72,7 @@ class DatabaseFile:
     def lose_power(self) -> None:
         """Nobody has it open: put the durable state back, if the present one is not it."""
         if self.durable.exists():
+            self.ledger.forget()
             for suffix in ("-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
             os.replace(self.durable, self.path)
@@ -92,22 +96,25 @@ class LabDatabase(Database):
         self._queue: deque[tuple[Transaction, asyncio.Future[None]]] = deque()
         self._pumping = self._kicked = False
 
-    async def prepare(self, schema: Sequence[str]) -> None:
-        """Open the file at the first call; run ``schema``."""
-        await self._loop.run_in_executor(self._threads, self._prepare, tuple(schema))
+    async def prepare(self, schema: Sequence[str], *, ledger: bool) -> None:
+        """Open the file at the first call, with its ledger or without; run ``schema``."""
+        work = partial(self._prepare, tuple(schema), ledger=ledger)
+        await self._loop.run_in_executor(self._threads, work)
 
-    def _prepare(self, schema: Sequence[str]) -> None:
+    def _prepare(self, schema: Sequence[str], *, ledger: bool) -> None:
         self._life.check()
         try:
             if self._writer is None:
-                self._writer = self._opened()
+                self._writer = self._opened(self._file.ledger if ledger else None)
             self._writer.prepare(schema)
         except sqlite3.Error as error:
             raise disk_error(error, self._file.path.name) from None
 
-    def _opened(self) -> Writer:
+    def _opened(self, ledger: CommitLedger | None) -> Writer:
         connection = self._file.connect()
         try:
+            if ledger is not None:
+                ledger.check(connection, str(self._file.path))
             connection.execute("PRAGMA journal_mode=WAL")
             self._identity = self._file.identity()
             return Writer(
@@ -116,6 +123,7 @@ class LabDatabase(Database):
                 lambda: self._file.keep(connection),
                 self._file.settle,
                 self._file.durable.exists(),
+                ledger,
             )
         except BaseException:
             connection.close()
@@ -226,3 +234,4 @@ class LabDatabase(Database):
                     side.rollback()
                 side.connection.close()
         self._reader = self._writer = None
+        self._file.ledger.close()

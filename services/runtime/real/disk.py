@@ -242,7 +242,9 @@ class LabDisk(Disk):
         file_components(path)
         await self._do(path, lambda: self._trees.remove(path))
 
-    async def database(self, name: str, schema: Sequence[str] = ()) -> Database:
+    async def database(
+        self, name: str, schema: Sequence[str] = (), *, ledger: bool = False
+    ) -> Database:
         file = self._store.file(plain(name))
         new = await self._do(name, lambda: not file.path.exists())
         self._store.admit(name, grows=new)
@@ -250,7 +252,7 @@ class LabDisk(Disk):
         if found is None:
             found = self._databases[name] = LabDatabase(file, self.life, self._store)
         try:
-            await found.prepare(schema)
+            await found.prepare(schema, ledger=ledger)
         finally:
             self.life.check()
         return found

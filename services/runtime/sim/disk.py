@@ -169,7 +169,9 @@ class SimDisk(Disk):
         file_components(path)
         await self._do("remove", path, lambda on: on.remove(path))
 
-    async def database(self, name: str, schema: Sequence[str] = ()) -> Database:
+    async def database(
+        self, name: str, schema: Sequence[str] = (), *, ledger: bool = False
+    ) -> Database:
         plain(name)
         new = name not in self._store.drives
         await self._do("database", name, lambda on: None, grows=new)

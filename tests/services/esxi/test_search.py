@@ -17,6 +17,7 @@ from protocol.messages.host import (
 )
 from protocol.terms import CryptoKeyId, KeyId, ManagementType, ProviderId
 from services.esxi.configuration.sections import StoredKey
+from services.esxi.vms.files import checked, with_check
 from services.esxi.vms.vmx import VmConfig, vmx_file
 from tests.services.esxi.rig import VM, A, Rig, add, key, material
 
@@ -35,14 +36,14 @@ def with_two_keys(rig: Rig, home: CryptoKeyId, disk: CryptoKeyId) -> None:
     rig.encrypted_vm(on=False)
     rig.command(RemoveKeys(keys=(key("kek-1"),)))
     folder = rig.array.folders[VM]
-    config = msgspec.msgpack.decode(bytes(folder[vmx_file(VM)]), type=VmConfig)
+    config = msgspec.msgpack.decode(checked(bytes(folder[vmx_file(VM)])) or b"", type=VmConfig)
     assert config.home is not None and config.disk is not None
     config = msgspec.structs.replace(
         config,
         home=msgspec.structs.replace(config.home, key=home),
         disk=msgspec.structs.replace(config.disk, key=disk),
     )
-    folder[vmx_file(VM)] = bytearray(msgspec.msgpack.encode(config))
+    folder[vmx_file(VM)] = bytearray(with_check(msgspec.msgpack.encode(config)))
     known = {home.provider_id, disk.provider_id}
     host = rig.host()
     host.archive.change(

@@ -33,6 +33,7 @@ from protocol.messages.host import (
 )
 from protocol.terms import PowerState, VmConnectionState, VmCryptoState, VmName
 from services.esxi.configuration.sections import StoredKey
+from services.esxi.vms.files import with_check
 from services.esxi.vms.vmx import VmKeys, encrypted_config, new_config, open_vm
 from services.runtime.incarnation import Incarnation
 from services.runtime.sim.rng import SimRng
@@ -142,7 +143,10 @@ def test_a_replaced_wrapped_dek_is_noticed(rig: Rig) -> None:
     assert other is not None and other.disk is not None
     vmx = bytes(folder(rig)[f"{VM}.vmx"])
     assert mine.disk.wrapped in vmx
-    folder(rig)[f"{VM}.vmx"] = bytearray(vmx.replace(mine.disk.wrapped, other.disk.wrapped))
+    replaced = vmx[4:].replace(mine.disk.wrapped, other.disk.wrapped)
+    folder(rig)[f"{VM}.vmx"] = bytearray(vmx[:4] + replaced)
+    assert isinstance(rig.refused_command(HostPowerOnVm(vm=VM)), DatastoreFault)
+    folder(rig)[f"{VM}.vmx"] = bytearray(with_check(replaced))  # by who knows the check
     refused = rig.refused_command(HostPowerOnVm(vm=VM))
     assert isinstance(refused, GuestFault)
     assert "DEK" in str(refused)

@@ -171,7 +171,9 @@ class MemoryDisk:
         self.life.check()
         del self.platter.written[path]
 
-    async def database(self, name: str, schema: Sequence[str] = ()) -> Database:
+    async def database(
+        self, name: str, schema: Sequence[str] = (), *, ledger: bool = False
+    ) -> Database:
         self.life.check()
         if name not in self.platter.databases:
             made = sqlite3.connect(":memory:", isolation_level=None)

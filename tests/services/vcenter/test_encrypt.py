@@ -268,7 +268,9 @@ class _Disk:
     def __init__(self, inner: Disk, blade: Guillotine) -> None:
         self._inner, self._blade = inner, blade
 
-    async def database(self, name: str, schema: Sequence[str] = ()) -> Database:
+    async def database(
+        self, name: str, schema: Sequence[str] = (), *, ledger: bool = False
+    ) -> Database:
         return _Database(await self._inner.database(name, schema), self._blade)
 
 
