@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+from itertools import zip_longest
 from pathlib import Path
 
 import msgspec
 
 from chaos.engine import run as play_plan
 from chaos.experiment.plan import Plan, dump_plan, load_plan
-from chaos.history import History
+from chaos.history import History, Record
 from chaos.keeper import FaultKeeper
 from chaos.verdict import Verdict
 from lab.errors import KeysteadError
@@ -33,6 +34,7 @@ from lab.topology.plan import Topology
 from lab.topology.provision import provision
 from services.runtime.real.world import LabTime
 from services.runtime.sim.runner import run_in_worker
+from services.runtime.sim.said import parting
 
 
 def begin(prepared: Prepared, mode: str, *, replay_of: str = "") -> RunFolder:
@@ -160,15 +162,21 @@ def replay(run: str) -> tuple[RunFolder, Verdict]:
     folder = begin(prepared, "sim", replay_of=run)
     verdict = play_sim(prepared, folder)
     before = old.verdict()
-    if before is None or before.trace_hash != verdict.trace_hash:
+    same = old.history.read_bytes() == folder.history.read_bytes()
+    if not same or before is None or before.trace_hash != verdict.trace_hash:
         raise KeysteadError("KS-RUN-003", f"{run}: {_first_difference(old, folder)}")
     return folder, verdict
 
 
 def _first_difference(a: RunFolder, b: RunFolder) -> str:
-    """The first history lines that differ; the trace itself is finer than the history."""
-    first, second = a.history.read_bytes().split(b"\n"), b.history.read_bytes().split(b"\n")
-    for number, (mine, other) in enumerate(zip(first, second, strict=False), 1):
+    """Where the histories part, in words; the trace itself is finer than the history."""
+    first, second = a.history.read_bytes().splitlines(), b.history.read_bytes().splitlines()
+    for number, (mine, other) in enumerate(zip_longest(first, second), 1):
+        if mine is None or other is None:
+            return f"line {number}: one history has ended, the other goes on"
         if mine != other:
-            return f"line {number}: {mine[:200].decode()} / {other[:200].decode()}"
-    return "the histories are equal, the order of steps between them is not"
+            record = msgspec.json.decode(mine, type=Record)
+            where = f"line {number}, {record.t:g} s, {record.type} {record.op} {record.node}"
+            found = parting(msgspec.json.decode(mine), msgspec.json.decode(other))
+            return f"{where.rstrip()}: {found}"
+    return "the histories are equal; what was done or said between their records is not"

@@ -17,11 +17,12 @@ from lab.errors import KeysteadError
 from lab.topology.plan import Topology
 from lab.topology.provision import provision
 from protocol.errors import NotConnected, ProductError, TimedOut
-from protocol.messages.agent import AddNode, NodeRecord
+from protocol.messages.agent import AddNode, Answer, Ask, NodeRecord
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
 from services.catalog import recipe
 from services.runtime.agent import Agent
+from services.runtime.sim import said
 from services.runtime.sim.bus import SimBroker, TapCallback
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.trace import Trace
@@ -60,6 +61,8 @@ class SimLab(LabCore):
         self._operations = 0
 
     def _observe(self, record: NodeRecord) -> None:
+        words = said.of_record(record)
+        self.loop.trace.say(self.loop.now_ns, record.node, record.boot, "record", words)
         for observer in self.observers:
             observer(record)
 
@@ -111,9 +114,13 @@ class SimLab(LabCore):
                 await answered.wait()
         except TimeoutError:
             raise TimedOut(f"no answer about {node} within {within_s:g} s") from None
-        if isinstance(outcome[0], ProductError):
-            raise outcome[0]
-        return outcome[0]  # type: ignore[return-value]
+        answer = outcome[0]
+        if isinstance(message, Ask) and isinstance(answer, Answer | ProductError):
+            words = said.of_answer(answer)
+            self.loop.trace.say(self.loop.now_ns, node, 0, f"answer {message.name}", words)
+        if isinstance(answer, ProductError):
+            raise answer
+        return answer  # type: ignore[return-value]
 
     async def tell_all(self, message: Request[R]) -> tuple[R, ...]:
         reply: R = await self.agent.handle(message)  # type: ignore[assignment]

@@ -1,9 +1,13 @@
 """A seed is a world: the same trace in every process, whatever its hash seed or heap looks like.
 
-The worker makes its lab inside a forked process; hash seed and allocation history differ.
+The worker makes its lab inside a forked process; hash seed and allocation history differ, and so
+does when the garbage collector runs. The trace has what is said too, so that a text or a status
+that differs is seen, and told in words.
 """
 
 from __future__ import annotations
+
+import gc
 
 import msgspec
 import pytest
@@ -11,6 +15,10 @@ import pytest
 from lab.api.commands import (
     Command,
     FaultInject,
+    GetEvents,
+    GetHosts,
+    GetKeys,
+    GetVms,
     Heal,
     HostCrash,
     HostPowerLoss,
@@ -24,14 +32,30 @@ from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.sim.runner import run_in_worker
+from services.runtime.sim.trace import Trace, first_difference
 
 PRELOAD = ("lab.simulation.sim_lab",)
 
 
-def play(topology: bytes, seed: int, junk: int) -> str:
-    """A short eventful life of a lab; ``junk`` objects are made first, to move every address."""
+def play(topology: bytes, seed: int, junk: int, collect: int = 0) -> str:
+    """The trace's hash of ``live``."""
+    return live(topology, seed, junk, collect).hash()
+
+
+def live(topology: bytes, seed: int, junk: int, collect: int = 0, *, record: bool = False) -> Trace:
+    """A short eventful life of a lab; ``junk`` objects are made first, to move every address.
+
+    ``collect``: the garbage collector runs at every so many allocations outside of the loop; 0
+    as Python does it, -1 never.
+    """
+    if collect < 0:
+        gc.disable()
+    elif collect:
+        gc.enable()
+        gc.set_threshold(collect, 1, 1)
     keep = [object() for _ in range(junk)] + [[n] for n in range(junk)]
-    lab, session = make(msgspec.msgpack.decode(topology, type=Topology), seed)
+    trace = Trace(record=record)
+    lab, session = make(msgspec.msgpack.decode(topology, type=Topology), seed, trace=trace)
 
     def do(command: Command[object]) -> None:
         lab.run(perform(session, command))
@@ -45,7 +69,9 @@ def play(topology: bytes, seed: int, junk: int) -> str:
     lab.run(lab.sleep(400))
     do(Heal(all=True))
     lab.run(lab.sleep(400))
-    return lab.loop.trace.hash()
+    for look in (GetEvents(), GetKeys(), GetVms(), GetHosts()):
+        do(look)
+    return trace
 
 
 def topology(tpm: str = "model") -> bytes:
@@ -58,6 +84,21 @@ def test_twenty_runs_of_one_seed_are_one_run() -> None:
     hashes = {run_in_worker(play, wanted, 42, n * 1_000, server=server) for n in range(20)}
     assert len(hashes) == 1
     assert run_in_worker(play, wanted, 43, 0, server=server) not in hashes
+
+
+@pytest.mark.sim
+def test_when_the_garbage_collector_runs_does_not_matter() -> None:
+    """A finaliser that touches the world would run where the allocation history has it."""
+    wanted, server = topology(), simulations()
+    hashes = {run_in_worker(play, wanted, 42, 0, n, server=server) for n in (0, -1, 1, 50)}
+    assert len(hashes) == 1
+
+
+@pytest.mark.sim
+def test_two_seeds_part_where_the_words_say() -> None:
+    wanted = topology()
+    found = first_difference(live(wanted, 42, 0, record=True), live(wanted, 43, 0, record=True))
+    assert found is not None and str(found).startswith("the runs part at entry ")
 
 
 @pytest.mark.sim

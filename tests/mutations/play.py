@@ -6,6 +6,7 @@ process that judges, and the code under test is the one that the whole suite tes
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
@@ -46,9 +47,10 @@ class Outcome(msgspec.Struct, frozen=True):
     told: str
 
 
-def server() -> ForkServer:
+def server(hash_seed: str = "0") -> ForkServer:
     """A fork server with the rigs of the suites imported; close it after use."""
-    return ForkServer(PRELOAD, env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
+    env = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONHASHSEED": hash_seed}
+    return ForkServer(PRELOAD, env=env)
 
 
 def plant(mutation: str) -> None:
@@ -116,10 +118,19 @@ def run_late(mutation: str, name: str, seed: int, changes: dict[str, Any]) -> Ve
     return run_experiment(mutation, name, seed, changes, late=True)
 
 
-def run_life(mutation: str, seed: int) -> str:
-    """The trace hash of some minutes with a cut, a boot and a heal, with the bug planted."""
+def run_life(mutation: str, seed: int, collect: int = 0) -> str:
+    """The trace hash of some minutes with a cut, a boot and a heal, with the bug planted.
+
+    ``collect``: the garbage collector runs at every so many allocations outside of the loop; 0
+    as Python does it, -1 never.
+    """
     plant(mutation)
-    lab, session = make(plan(load("default", hosts=2, vms=2, tpm="model")), seed)
+    if collect < 0:
+        gc.disable()
+    elif collect:
+        gc.enable()
+        gc.set_threshold(collect, 1, 1)
+    lab, session = make(plan(load("default", hosts=2, vms=6, tpm="model")), seed)
 
     def do(command: Command[object]) -> None:
         lab.run(perform(session, command))

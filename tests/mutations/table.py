@@ -281,6 +281,10 @@ IN_RUNS = frozenset(
         "dice_urandom",
         "dice_random",
         "dice_time",
+        "event_text_random",
+        "record_with_pid",
+        "order_by_hash",
+        "finaliser_pokes",
         "reaches_outside",
         "exception_unhandled",
     }

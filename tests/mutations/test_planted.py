@@ -7,6 +7,7 @@ the records that say why.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -73,7 +74,10 @@ def test_an_experiment_turns_red(
 
 
 @pytest.mark.sim
-@pytest.mark.parametrize("mutation", ["dice_urandom", "dice_random", "dice_time"])
+@pytest.mark.parametrize(
+    "mutation",
+    ["dice_urandom", "dice_random", "dice_time", "event_text_random", "record_with_pid"],
+)
 def test_randomness_outside_of_the_port_breaks_the_replay(
     workers: ForkServer, mutation: str
 ) -> None:
@@ -81,6 +85,22 @@ def test_randomness_outside_of_the_port_breaks_the_replay(
     assert len(sound) == 1
     broken = {run_in_worker(run_life, mutation, 42, server=workers) for _ in range(3)}
     assert len(broken) == 3
+
+
+@pytest.mark.sim
+def test_an_order_by_hash_breaks_the_replay(workers: ForkServer) -> None:
+    """Strings hash as their process draws; here the order is in what a message says."""
+    with closing(server("4242")) as others:
+        for mutation, runs in (("", 1), ("order_by_hash", 2)):
+            found = {run_in_worker(run_life, mutation, 42, server=s) for s in (workers, others)}
+            assert len(found) == runs, mutation
+
+
+@pytest.mark.sim
+def test_a_finaliser_that_touches_the_world_breaks_the_replay(workers: ForkServer) -> None:
+    for mutation, same in (("", True), ("finaliser_pokes", False)):
+        found = {run_in_worker(run_life, mutation, 42, n, server=workers) for n in (-1, 1)}
+        assert (len(found) == 1) is same, mutation
 
 
 OUTAGE = [

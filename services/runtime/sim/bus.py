@@ -23,6 +23,7 @@ from protocol.subjects import may_publish, may_subscribe, own_subscription, repl
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.seeded import stream
+from services.runtime.sim import said
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.tasks import SimTimer, context_of
 from services.runtime.wire import WireSink
@@ -211,8 +212,10 @@ class SimBroker:
         self.messages += 1
         link = tokens[0] == "l" and len(tokens) > 3
         # The last token of a reply's subject is the call's own: it has no place in the trace.
-        label = ".".join(tokens[:4] if link and tokens[3] == "_r" else tokens)
-        self.loop.trace.add(self.loop.now_ns, wire.me, wire.life.boot, label)
+        reply = link and tokens[3] == "_r"
+        label = ".".join(tokens[:4] if reply else tokens)
+        words = said.of_reply(message.payload) if reply else said.of_request(message.payload)
+        self.loop.trace.say(self.loop.now_ns, wire.me, wire.life.boot, label, words)
         if self.tap is not None:
             self.tap(message.subject, message.reply, message.payload)
         receiver = self._wires.get(NodeName(tokens[2])) if link else None

@@ -1,8 +1,8 @@
-"""The trace of a run: what happened, in order, folded into one hash.
+"""The trace of a run: what happened and what was said, in order, folded into one hash.
 
-Two runs of one seed must have the same hash on every machine, so an entry is made of things
-that the seed fixes: virtual time, node, boot, label, ordinals. It never has bytes, lengths,
-wall time, addresses or random ids; ``ordinal`` turns such an id into "the n-th of its kind".
+Two runs of one seed must have the same hash on every machine, so an entry is made of things that
+the seed fixes: virtual time, node, boot, label, ordinals, and of what was said its normal form
+(``said``). It never has keys, nonces, wall time or addresses.
 """
 
 from __future__ import annotations
@@ -14,23 +14,34 @@ from typing import NamedTuple
 
 import msgspec
 
+from services.runtime.sim import said
+
 _FLUSH = 4096  # entries folded at once
 _MASK = (1 << 63) - 1  # msgpack has no larger integers, and needs none here
 
 
+_Entry = (
+    tuple[int, str, int, str, tuple[int, ...]] | tuple[int, str, int, str, tuple[int, ...], bytes]
+)
+
+
 class TraceEntry(NamedTuple):
-    """One thing that happened. ``at`` is virtual nanoseconds; node "" is the world itself."""
+    """One thing that happened. ``at`` is virtual nanoseconds; node "" is the world itself;
+    ``said`` is the normal form of a message or record."""
 
     at: int
     node: str
     boot: int
     label: str
     ordinals: tuple[int, ...]
+    said: bytes = b""
 
     def __str__(self) -> str:
         who = f"{self.node}/{self.boot}" if self.node else "-"
         numbers = " ".join(map(str, self.ordinals))
-        return f"{self.at / 1e9:15.6f}  {who:<16} {self.label} {numbers}".rstrip()
+        words = said.text(self.said)
+        more = f" {words[:160]}{' ...' * (len(words) > 160)}" if words else ""
+        return f"{self.at / 1e9:15.6f}  {who:<16} {self.label} {numbers}".rstrip() + more
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,9 @@ class Difference:
         lines = [f"the runs part at entry {self.index}:"]
         lines += [f"    {entry}" for entry in self.before]
         lines += [f"  1 {self.first or '(ended)'}", f"  2 {self.second or '(ended)'}"]
+        first, second = self.first, self.second
+        if first is not None and second is not None and first[:5] == second[:5]:
+            lines.append(f"  {first.label}: {said.difference(first.said, second.said)}")
         return "\n".join(lines)
 
 
@@ -59,10 +73,9 @@ class Trace:
         self._fold = hashlib.blake2b(digest_size=16)
         self._encode = msgspec.msgpack.Encoder().encode
         self._flushed = 0
-        self._ordinals: dict[str, dict[str | bytes | int, int]] = {}
         self._entries: list[TraceEntry] | None = [] if record else None
         # The loop appends a step here directly: one call less in its hottest line.
-        self.pending: list[tuple[int, str, int, str, tuple[int, ...]]] = []
+        self.pending: list[_Entry] = []
 
     def add(self, at: int, node: str, boot: int, label: str, *ordinals: int) -> None:
         """Fold one entry. ``label`` must be a fixed word or a name that the topology gives."""
@@ -70,10 +83,11 @@ class Trace:
         if len(self.pending) >= _FLUSH:
             self.flush()
 
-    def ordinal(self, kind: str, value: str | bytes | int) -> int:
-        """1 for the first ``value`` of this kind that is asked for, 2 for the next, ..."""
-        known = self._ordinals.setdefault(kind, {})
-        return known.setdefault(value, len(known) + 1)
+    def say(self, at: int, node: str, boot: int, label: str, words: bytes) -> None:
+        """Fold what was said: ``words`` is a normal form that ``said`` made."""
+        self.pending.append((at, node, boot, label, (), words))
+        if len(self.pending) >= _FLUSH:
+            self.flush()
 
     def flush(self) -> None:
         """Fold what is pending. Where the borders fall changes nothing: entries are folded

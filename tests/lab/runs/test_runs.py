@@ -77,6 +77,29 @@ def test_another_trace_is_told_with_the_first_difference(prepared: Prepared) -> 
     with pytest.raises(KeysteadError) as caught:
         play.replay(folder.run)
     assert (caught.value.id, caught.value.exit_code) == ("KS-RUN-003", 5)
+    assert "what was done or said between their records is not" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda r: {**r, "t": 1e6}, "t is 1000000.0 in one run and "),
+        (lambda r: {**r, "data": {**r["data"], "value": 0.25}}, "data.value is 0.25 in one run"),
+    ],
+)
+def test_a_history_that_says_something_else_is_told_in_words(
+    prepared: Prepared, change: Any, words: str
+) -> None:
+    """The trace hashes are equal: what a record says is compared too."""
+    folder, _ = stored(prepared)
+    lines = folder.history.read_bytes().splitlines()
+    place = next(n for n, line in enumerate(lines) if b'"type":"probe"' in line)
+    lines[place] = msgspec.json.encode(change(msgspec.json.decode(lines[place])))
+    folder.history.write_bytes(b"\n".join([*lines, b""]))
+    with pytest.raises(KeysteadError, match=f"line {place + 1}, ") as caught:
+        play.replay(folder.run)
+    assert caught.value.id == "KS-RUN-003"
+    assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("field", ["code", "python", "lock", "mode"])

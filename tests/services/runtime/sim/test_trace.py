@@ -57,12 +57,6 @@ def test_the_first_difference() -> None:
     assert first_difference(a, made("x", "y", "z")) is None
 
 
-def test_random_ids_become_ordinals() -> None:
-    trace = Trace()
-    assert [trace.ordinal("key", name) for name in ("f3", "07", "f3")] == [1, 2, 1]
-    assert trace.ordinal("vm", "07") == 1
-
-
 def test_entries_need_recording() -> None:
     with pytest.raises(ValueError, match="record"):
         _ = Trace().entries

@@ -1,0 +1,139 @@
+"""What is said in a simulation, in a normal form: what two runs of one seed have in common.
+
+That is every field of a message, a record or an answer but its bytes: keys, nonces, boxes and what
+a TPM makes are random, and nothing may depend on them. Ids are drawn from the seed, so they stay
+as they are. A message without bytes (most are) is folded as it travels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from protocol.envelope import Envelope, ReplyEnvelope
+from protocol.errors import ProductError
+from protocol.messages.agent import Answer, NodeRecord
+from protocol.messages.base import Message
+
+_encode = msgspec.msgpack.Encoder(enc_hook=lambda value: None).encode
+_decode = msgspec.msgpack.Decoder().decode
+_envelope = msgspec.msgpack.Decoder(Envelope).decode
+_reply = msgspec.msgpack.Decoder(ReplyEnvelope).decode
+_WRONG = (msgspec.DecodeError, ValueError)
+
+NOTHING = b""
+"""The normal form of bytes that are no message."""
+
+
+def of_request(payload: bytes) -> bytes:
+    """A request or event as it travels."""
+    try:
+        found = _envelope(payload)
+        said = (found.message_id, found.cause, found.deadline, found.name, _body(found))
+    except _WRONG:
+        return NOTHING
+    return _encode(said)
+
+
+def of_reply(payload: bytes) -> bytes:
+    """A reply as it travels: its body, or its error."""
+    try:
+        found = _reply(payload)
+        said = (found.message_id, found.name, _body(found), found.error)
+    except _WRONG:
+        return NOTHING
+    return _encode(said)
+
+
+def of_record(record: NodeRecord) -> bytes:
+    """A line of a node's log; its node and time are those of the trace's entry."""
+    return _encode((record.level, record.kind, bare(record.fields)))
+
+
+def of_answer(answer: Answer | ProductError) -> bytes:
+    """What a node answered at its local console: its reply, or the error."""
+    if isinstance(answer, ProductError):
+        return _encode(("", None, answer.body()))
+    return _encode((answer.name, _body(answer), answer.error))
+
+
+def _body(found: Envelope | ReplyEnvelope | Answer) -> Any:
+    return found.body if _without_bytes(found.name) else bare(_decode(found.body))
+
+
+@cache
+def _without_bytes(name: str) -> bool:
+    """Whether no message of this name has bytes, or anything, in any of its fields."""
+    cls = Message._registry.get(name)
+    return cls is not None and not any(
+        isinstance(kind, inspect.BytesType | inspect.AnyType | inspect.CustomType | inspect.RawType)
+        for kind in _kinds(inspect.type_info(cls), {})
+    )
+
+
+def _kinds(kind: Any, known: dict[int, Any]) -> Iterator[Any]:
+    """Every type in ``kind``, itself and what is inside; each once."""
+    if not isinstance(kind, inspect.Type | inspect.Field) or id(kind) in known:
+        return
+    known[id(kind)] = kind
+    yield kind
+    for name in kind.__struct_fields__:
+        inner = getattr(kind, name)
+        for part in inner if isinstance(inner, tuple) else (inner,):
+            yield from _kinds(part, known)
+
+
+def bare(value: Any) -> Any:
+    """``value`` (plain data) with nothing in the place of bytes."""
+    match value:
+        case bytes() | bytearray() | memoryview():
+            return None
+        case dict():
+            return {bare(key): bare(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [bare(inner) for inner in value]
+        case _:
+            return value
+
+
+def text(said: bytes) -> str:
+    """For people: the normal form in one line."""
+    return msgspec.json.encode(_decode(said)).decode() if said else ""
+
+
+def difference(first: bytes, second: bytes) -> str:
+    """Where two normal forms part, in words; empty when they are equal."""
+    if first == second:
+        return ""
+    if not first or not second:
+        return f"one run says {text(first or second)}, the other nothing"
+    return parting(_decode(first), _decode(second))
+
+
+def parting(first: Any, second: Any) -> str:
+    """The first place at which two different values (plain data) part, in words."""
+    path, mine, other = _parting(first, second, "")
+    return f"{path or 'it'} is {_shown(mine)} in one run and {_shown(other)} in the other"
+
+
+def _parting(first: Any, second: Any, path: str) -> tuple[str, Any, Any]:
+    if isinstance(first, dict) and isinstance(second, dict) and list(first) == list(second):
+        inside = [(f"{path}.{key}".lstrip("."), first[key], second[key]) for key in first]
+    elif isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+        pairs = zip(first, second, strict=True)
+        inside = [(f"{path}[{place}]", *pair) for place, pair in enumerate(pairs)]
+    else:
+        return path, first, second
+    for inner, mine, other in inside:
+        if mine != other:
+            return _parting(mine, other, inner)
+    return path, first, second
+
+
+def _shown(value: Any) -> str:
+    found = msgspec.json.encode(value).decode()
+    return found if len(found) <= 200 else f"{found[:200]} ..."
