@@ -80,6 +80,22 @@ EXPLANATIONS: dict[str, Explanation] = {
         "`keystead logs`, then `keystead up` goes on from the state on disk",
         NOT_RUNNING,
     ),
+    "KS-LAB-008": Explanation(
+        "A file of the lab is missing or damaged",
+        "It is not as keystead wrote it: a disk failed, or somebody changed or removed it.",
+        "what the message names; `keystead down --purge` removes a lab that cannot be mended",
+    ),
+    "KS-LAB-009": Explanation(
+        "The lab is up, but not all of it",
+        "Nodes are off, halted or without their process, or hosts are not connected.",
+        "`keystead describe host NAME` says why; `keystead host power-on NAME` starts one",
+    ),
+    "KS-LAB-010": Explanation(
+        "The lab runs, but does not answer",
+        "Its supervisor is stopped by a signal, or busy, or cannot reach its control broker.",
+        "wait a moment; `keystead down` ends it however it is, `keystead up` goes on",
+        NOT_RUNNING,
+    ),
     "KS-TOPO-001": Explanation(
         "The lab file is not valid",
         "It does not follow the schema of `kind: Lab`.",
@@ -105,7 +121,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     "KS-ID-001": Explanation(
         "The lab's identities are missing or damaged",
         "A file of keys under the lab's folder is not there, or not as it was written.",
-        "`keystead down --purge --name NAME`, then `keystead up`",
+        "`keystead down`, remove the file that the message names, `keystead up`: it is made anew",
     ),
     "KS-TPM-001": Explanation(
         "There are no TPM libraries",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import platform
 import secrets
@@ -12,7 +13,9 @@ from typing import Any
 
 import msgspec
 
+from lab.api.answers.base import MachineState
 from lab.api.answers.local import Brokers, Lab, LabDown, LabList, ListedLab, Version
+from lab.api.commands import GetFaults, GetNodes
 from lab.brokers.program import find_server
 from lab.errors import KeysteadError
 from lab.supervise import launching
@@ -22,6 +25,7 @@ from lab.supervise.state_folder import LabFolder, LabRecord, all_labs
 DEFAULT_FILE = "default"
 DEFAULT_NAME = "default"
 LONGEST_S = 24 * 3600.0  # real seconds that a start may take at most
+LOOK_LIMIT_S = 3.0  # real seconds that a lab gets to say how it is
 
 # ---- starting ----------------------------------------------------------------------------
 
@@ -89,8 +93,8 @@ def _refuse_without_tpm(file: dict[str, Any]) -> None:
             raise KeysteadError("KS-TPM-001", missing)
 
 
-def started(start: Start, state: str, seconds: float) -> Lab:
-    """What runs now; ``seconds`` of real time that it took."""
+def started(start: Start, state: str, seconds: float, missing: tuple[str, ...]) -> Lab:
+    """What runs now; ``seconds`` of real time that it took; ``missing``: what is not right."""
     record = start.record
     ports: dict[str, str] = {}
     for kind in ("data", "control"):
@@ -107,6 +111,7 @@ def started(start: Start, state: str, seconds: float) -> Lab:
         seed=record.seed,
         folder=str(start.folder.path),
         supervisor=start.folder.supervisor(),
+        missing=missing,
         examples=_three_things(record),
     )
 
@@ -140,9 +145,36 @@ def down(name: str, *, purge: bool) -> LabDown:
 
 
 def labs() -> LabList:
-    """All labs of this user: running, stopped, killed."""
+    """All labs of this user: running, stopped, killed. Those that run are asked how they are."""
     found = [_listed(folder) for folder in all_labs()]
-    return LabList(items=tuple(lab for lab in found if lab is not None))
+    there = [lab for lab in found if lab is not None]
+    if any(lab.state == LabState.RUNNING for lab in there):
+        there = asyncio.run(_looked_at(there))
+    return LabList(items=tuple(there))
+
+
+async def _looked_at(listed: list[ListedLab]) -> list[ListedLab]:
+    return await asyncio.gather(*(_look(lab) for lab in listed))
+
+
+async def _look(lab: ListedLab) -> ListedLab:
+    """A lab as it says it is now: what files tell may be a memory."""
+    from lab.api.remote import Remote
+
+    if lab.state != LabState.RUNNING:
+        return lab
+    state, running, why = LabState.SILENT, None, f"no answer within {LOOK_LIMIT_S:g} s"
+    try:
+        async with asyncio.timeout(LOOK_LIMIT_S), Remote(LabFolder(lab.name)) as remote:
+            await remote.do(GetFaults())  # which it knows by itself
+            state, why = LabState.RUNNING, "not all of its processes answer"
+            found = (await remote.do(GetNodes())).items
+            running, why = sum(node.state is MachineState.RUNNING for node in found), ""
+    except TimeoutError:
+        pass
+    except KeysteadError as error:
+        why = str(error)
+    return msgspec.structs.replace(lab, state=state.value, running=running, reason=why)
 
 
 def _listed(folder: LabFolder) -> ListedLab | None:
@@ -154,13 +186,23 @@ def _listed(folder: LabFolder) -> ListedLab | None:
     }
     try:
         record = folder.record()
-    except KeysteadError:
-        return ListedLab(state="of another version", **known)
+    except KeysteadError as error:
+        state_text = "damaged" if error.id == "KS-LAB-008" else "of another version"
+        return ListedLab(state=state_text, reason=str(error), **known)
     if state is None:
         return None
+    if state is LabState.KILLED:
+        known["reason"] = folder.end()
     if record is not None:
         size = launching.size_of(record.file, len(record.hosts_added))
-        known |= {"hosts": size.hosts, "vms": size.vms, "pace": size.pace, "seed": record.seed}
+        others = len(record.file["kms"]) + len(record.file["vcenters"])
+        known |= {
+            "nodes": size.hosts + others,
+            "hosts": size.hosts,
+            "vms": size.vms,
+            "pace": size.pace,
+            "seed": record.seed,
+        }
     return ListedLab(state=state.value, **known)
 
 

@@ -30,7 +30,7 @@ from lab.api.answers import (
     VmCounts,
     VmList,
 )
-from lab.api.machines import all_seen, seen
+from lab.api.machines import all_seen, missing_of, seen
 from lab.api.session import Session
 from lab.api.views import (
     event_view,
@@ -236,6 +236,8 @@ async def status(session: Session, command: commands.GetStatus) -> LabStatus:
         folder=str(session.folder or ""),
         supervisor=os.getpid() if real else 0,
         pids=_processes() if real else (),
+        missing=missing_of(found),
+        warnings=tuple(session.warnings),
     )
 
 

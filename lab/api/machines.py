@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lab.api.answers import MachineState, Node
 from lab.api.session import Session
 from protocol.errors import NotConnected, ProductError
@@ -41,6 +43,17 @@ async def all_seen(session: Session) -> tuple[Node, ...]:
         state = away if paused or entry.node not in heard else None
         items.append(node_view(heard.get(entry.node, lab.known(entry.node)), state))
     return tuple(items)
+
+
+def missing_of(nodes: Iterable[Node]) -> tuple[str, ...]:
+    """Nodes that do not run, each with what it is instead: ``esxi-001: halted (its screen)``."""
+    missing: list[str] = []
+    for node in nodes:
+        if node.state is not MachineState.RUNNING:
+            lines = [line for line in (node.screen or node.ended).splitlines() if line.strip()]
+            more = f" ({lines[0]})" if lines else ""
+            missing.append(f"{node.node}: {node.state.value}{more}")
+    return tuple(missing)
 
 
 def node_view(status: NodeStatus, state: MachineState | None = None) -> Node:

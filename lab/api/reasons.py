@@ -176,13 +176,13 @@ def _machine(host: HostFacts) -> Reason:
             f"{host.host} shows: {host.screen} The TPM did not release the configuration key.",
             "B2",
             "undo the change of TPM or Secure Boot, or start it with the recovery key: keystead "
-            f"host power-on {host.host} --boot-option encryptionRecoveryKey=KEY",
+            f"host power-on {host.host} --boot-option encryptionRecoveryKey=-",
         )
     if host.machine == "halted":
         return Reason(
             f"{host.host} shows: {host.screen}",
             "B3",
-            f"keystead host power-on {host.host} --boot-option encryptionRecoveryKey=KEY",
+            f"keystead host power-on {host.host} --boot-option encryptionRecoveryKey=-",
         )
     if host.machine == "booting":
         return Reason(f"{host.host} boots.", "BOOT-02")

@@ -29,7 +29,8 @@ R = TypeVar("R")
 class Remote:
     """``async with Remote(LabFolder("default")) as lab: await lab.do(GetVms())``.
 
-    Entering raises ``KeysteadError`` KS-LAB-001 or KS-LAB-002 when the lab does not run.
+    Entering raises ``KeysteadError`` KS-LAB-001 or KS-LAB-002 when the lab does not run,
+    KS-LAB-010 when it runs and does not answer.
     """
 
     def __init__(self, folder: LabFolder) -> None:
@@ -90,6 +91,8 @@ class Remote:
             while not (await asyncio.wait({task}, timeout=LOOK_EVERY_S))[0]:
                 if not self._folder.locked():
                     raise KeysteadError("KS-LAB-007", f"the lab {self._folder.name} has gone")
+                if self._folder.suspended():
+                    raise not_running(self._folder)
             return task.result()
         finally:
             task.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from protocol.printable import told
 from protocol.terms import NodeName, Role, VmName
 
 N = TypeVar("N", bound=str)
+WARNINGS_KEPT = 20
 
 
 def _unheard(text: str, step: int, total: int) -> None:
@@ -36,7 +38,8 @@ class Session:
     """A lab, its faults, and who hears of both.
 
     ``host_added`` is called for each host that a command adds, so that a lab which outlives its
-    processes knows of it the next time. ``folder`` is where a lab of real processes lies.
+    processes knows of it the next time. ``folder`` is where a lab of real processes lies;
+    ``warnings`` are the last things that went wrong with the lab itself, oldest first.
     """
 
     lab: LabCore
@@ -44,6 +47,7 @@ class Session:
     report: Report = _unheard
     host_added: Callable[[NodeSpec], None] = _not_kept
     folder: Path | None = None
+    warnings: deque[str] = field(default_factory=lambda: deque(maxlen=WARNINGS_KEPT))
     playing: dict[str, asyncio.Task[Any]] = field(default_factory=dict)  # runs in progress
 
     def host(self, name: str) -> NodeName:

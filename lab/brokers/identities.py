@@ -146,10 +146,14 @@ class Identities:
             raw = base64.b64encode(sealing.private_bytes_raw()).decode()
             _write(path, _SecretFile(name, _new_seed(), raw), 0o600)
         identity = self.node(name)
-        public = self._public / f"{name}.json"
-        if not public.exists():
-            raw = base64.b64encode(identity.sealing.public_key().public_bytes_raw()).decode()
-            _write(public, _PublicFile(name, identity.public, raw), 0o644)
+        raw = base64.b64encode(identity.sealing.public_key().public_bytes_raw()).decode()
+        public = _PublicFile(name, identity.public, raw)
+        try:
+            same = _read_public(self._public, name) == public
+        except (KeyError, KeysteadError):
+            same = False
+        if not same:
+            _write(self._public / f"{name}.json", public, 0o644)
         return identity
 
     def add_agent(self, number: int) -> ControlIdentity:

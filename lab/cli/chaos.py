@@ -94,9 +94,15 @@ def run(
 
 
 async def _in_own_lab(prepared: Prepared, folder: RunFolder) -> Verdict:
-    """Ctrl-C cancels the engine, which heals and gives the verdict 130."""
+    """Ctrl-C cancels the engine, which heals and gives the verdict 130.
+
+    This process is the lab's supervisor: a core file of it would have what a lab keeps secret.
+    """
+    import resource
+
     from lab.runs.play import play_lab
 
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     task = asyncio.get_running_loop().create_task(play_lab(prepared, folder, _tell))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
@@ -107,7 +113,7 @@ async def _in_own_lab(prepared: Prepared, folder: RunFolder) -> Verdict:
 
 
 async def _on_running(experiment: str, seed: int | None, options: Options) -> int:
-    """The lab's supervisor plays it; Ctrl-C asks it to stop, and waits for its verdict."""
+    """The lab's supervisor plays it; Ctrl-C or SIGTERM asks it to stop, and waits for it."""
     from lab.api.experiment_files import begun_on
     from lab.api.remote import Remote
 
@@ -118,7 +124,8 @@ async def _on_running(experiment: str, seed: int | None, options: Options) -> in
         loop = asyncio.get_running_loop()
         task = loop.create_task(lab.do(ChaosPlay(folder.run)))
         stop = loop.create_task
-        loop.add_signal_handler(signal.SIGINT, lambda: stop(lab.do(ChaosStop(folder.run))))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, lambda: stop(lab.do(ChaosStop(folder.run))))
         verdict = await task
     return _report(verdict, folder, options)
 

@@ -32,7 +32,7 @@ from lab.cli.entry import enter
 from lab.cli.faults import began
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, field, fields_of, is_document, pairs, plain, say, show
-from lab.errors import KeysteadError
+from lab.cli.values import boot_options
 
 if TYPE_CHECKING:
     from lab.api.answers import Attestation, HostPowerList
@@ -139,7 +139,8 @@ def power_loss(*hosts: str, stay_off: StayOff = False, options: Options = DEFAUL
 def power_on(
     *hosts: str,
     boot_option: Annotated[
-        tuple[str, ...], Parameter(help="NAME=VALUE typed at the loader.", negative="")
+        tuple[str, ...],
+        Parameter(help="NAME=VALUE typed at the loader; NAME=- asks for it.", negative=""),
     ] = (),
     accept_rollback: Annotated[
         bool,
@@ -150,16 +151,11 @@ def power_on(
     """Power hosts (or vcenter, kms) on.
 
     keystead host power-on esxi-001
-    keystead host power-on esxi-001 --boot-option encryptionRecoveryKey=KEY
+    keystead host power-on esxi-001 --boot-option encryptionRecoveryKey=-
     keystead host power-on kms --accept-rollback
     """
-    typed: dict[str, str] = {"acceptRollback": "true"} if accept_rollback else {}
-    for option in boot_option:
-        name, sign, value = option.partition("=")
-        if not sign:
-            raise KeysteadError("KS-USE-003", f"--boot-option {option}: write NAME=VALUE")
-        typed[name] = value
-    return _power(options, HostPowerOn(hosts, typed))
+    accepted = {"acceptRollback": "true"} if accept_rollback else {}
+    return _power(options, HostPowerOn(hosts, {**accepted, **boot_options(boot_option)}))
 
 
 def power_off(*hosts: str, options: Options = DEFAULTS) -> int:

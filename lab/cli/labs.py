@@ -30,6 +30,7 @@ from lab.supervise.state_folder import LabFolder
 from lab.topology.demand import hint as machine_is_the_limit
 
 if TYPE_CHECKING:
+    from lab.api.answers import LabStatus
     from lab.api.answers.local import Lab
     from lab.supervise.launching import Start
 
@@ -95,7 +96,9 @@ def up(
     start = starting(options.name, file, changes, seed, retain=retain)
     if start is None:
         say(f"the lab {options.name} is running already")
-        status(options=options)
+        there = call(options, GetStatus())
+        _show_status(there, options)
+        _whole(there.missing, options)
         return
     _start(start, limit_s, wait, progress, options)
 
@@ -110,7 +113,7 @@ def _start(
     name = start.folder.name
     try:
         with telling(progress, f"starting the lab {name}") as report:
-            start.run(report, timeout_s=limit_s, wait=wait)
+            missing = start.run(report, timeout_s=limit_s, wait=wait)
     except Interrupted:
         left = (
             ""
@@ -120,7 +123,14 @@ def _start(
         say(f"keystead: interrupted: the lab {name} is down again{left}")
         sys.exit(130)
     seconds = time.monotonic() - begun
-    _present(started(start, "running" if wait else "starting", seconds), options)
+    _present(started(start, "running" if wait else "starting", seconds, missing), options)
+    _whole(missing, options)
+
+
+def _whole(missing: tuple[str, ...], options: Options) -> None:
+    """KS-LAB-009 when there is something missing from the lab that was asked for."""
+    if missing:
+        raise KeysteadError("KS-LAB-009", "\n  ".join((f"of the lab {options.name}:", *missing)))
 
 
 def _present(lab: Lab, options: Options) -> None:
@@ -188,18 +198,24 @@ def status(*, options: Options = DEFAULTS) -> None:
     keystead status
     keystead status --name second -o json
     """
-    answer = call(options, GetStatus())
+    _show_status(call(options, GetStatus()), options)
+
+
+def _show_status(answer: LabStatus, options: Options) -> None:
     if is_document(options.output):
         document(answer, options.output)
         return
     if options.output is Format.NAME:
         plain(answer.name)
         return
-    shown = [(k, v) for k, v in fields_of(answer).items() if k != "pids"]
+    told = ("pids", "missing", "warnings")
+    shown = [(k, v) for k, v in fields_of(answer).items() if k not in told]
     if options.output is Format.WIDE:
         shown += [(f"pid {p.pid}", p.name) for p in answer.pids]
     else:
         shown.append(("processes", len(answer.pids)))
+    shown += [("missing", text) for text in answer.missing]
+    shown += [("warning", text) for text in answer.warnings]
     pairs([(name.replace("_", " "), value) for name, value in shown])
 
 
@@ -214,10 +230,12 @@ def list_labs(*, options: Options = DEFAULTS) -> None:
     columns = (
         field("name"),
         field("state"),
+        ("NODES", lambda r: r.nodes if r.running is None else f"{r.running}/{r.nodes}"),
         field("hosts"),
         field("vms"),
         ("PACE", lambda r: f"{r.pace:g}" if r.pace else None),
         ("PID", lambda r: r.supervisor or None),
+        field("reason"),
     )
     show(labs(), options.output, columns, (field("seed"), field("folder")), key="name")
 

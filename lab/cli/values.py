@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from lab.errors import KeysteadError
+
+SECRET_OPTION = "encryptionRecoveryKey"
 
 
 def _read(what: str, text: str, read: Callable[[object], float]) -> float:
@@ -59,3 +62,33 @@ def assignments(what: str, texts: Iterable[str]) -> dict[str, Any]:
         file = read_yaml(value) if value else None
         made[name] = None if file is None else value if file.problems else file.data
     return made
+
+
+def boot_options(texts: Iterable[str]) -> dict[str, str]:
+    """``name=value`` each; of ``name=-`` the value is a line of standard input, or is asked for.
+
+    A recovery key is refused on a command line: every user of the machine could list it, and
+    shells keep it.
+    """
+    made: dict[str, str] = {}
+    for option in texts:
+        name, sign, value = option.partition("=")
+        if not sign or not name:
+            raise KeysteadError("KS-USE-003", f"--boot-option {option}: write NAME=VALUE")
+        if name == SECRET_OPTION and value != "-":
+            raise KeysteadError(
+                "KS-USE-003",
+                f"--boot-option {name}: whoever lists processes would see the key",
+                f"write `--boot-option {name}=-`, and give the key on standard input",
+            )
+        made[name] = _asked_for(name) if value == "-" else value
+    return made
+
+
+def _asked_for(name: str) -> str:
+    """A line that nobody sees: hidden on a terminal, else the next one of standard input."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().strip()
+    from getpass import getpass
+
+    return getpass(f"{name}: ").strip()

@@ -171,7 +171,7 @@ def same_name(name: str) -> Finding:
     except KeysteadError as error:
         return Finding("lab", Health.PROBLEM, str(error), error.fix)
     match state_of(folder):
-        case LabState.RUNNING | LabState.BUSY:
+        case LabState.RUNNING | LabState.BUSY | LabState.SILENT:
             return Finding("lab", Health.OK, f"the lab {name} runs", "")
         case LabState.KILLED:
             text = f"the supervisor of the lab {name} was killed"

@@ -1,13 +1,14 @@
 """``python -I -S die_with_parent.py PARENT PROGRAM ARGS...``: run PROGRAM, end with PARENT.
 
-Asks the kernel for SIGKILL when the thread that started us ends, then becomes the program: the
-request survives ``exec``. It is a program of its own and no ``preexec_fn``, because code between
-fork and exec is unsafe once the parent has threads. Keep it free of other imports: it runs
-without site packages, in a few milliseconds.
+Asks the kernel for SIGKILL when the thread that started us ends, and for no core file, then
+becomes the program: both requests survive ``exec``. It is a program of its own and no
+``preexec_fn``, because code between fork and exec is unsafe once the parent has threads. Keep it
+free of other imports: it runs without site packages, in a few milliseconds.
 """
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 
@@ -20,6 +21,7 @@ def main() -> None:
         sys.exit("prctl(PR_SET_PDEATHSIG) is refused")
     if os.getppid() != parent:
         sys.exit("the parent has gone already")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a broker's memory has what is on its way
     os.execv(program, sys.argv[2:])  # noqa: S606 - no shell is the point
 
 

@@ -55,6 +55,7 @@ class AgentProcess:
     nodes: list[NodeName]
     child: ChildProcess | None = None
     up: asyncio.Event = field(default_factory=asyncio.Event)
+    killed: bool = False  # it was asked for
 
 
 def _to_stderr(text: str) -> None:
@@ -80,6 +81,7 @@ class ProcessLab(LabCore):
         real = any(s.tpm is TpmBackend.LIBTPMS for s in topology.nodes)
         self.agents = Agents(folder / "logs" / "fork.err", real_tpms=real)
         self.agents.on_end = self._child_ended
+        self.agents.on_lost = self._fork_server_ended
         self._processes: list[AgentProcess] = []
         self._of: dict[NodeName, AgentProcess] = {}
         self._client: ControlClient | None = None
@@ -145,12 +147,19 @@ class ProcessLab(LabCore):
             await self._tell(process, self.desired(), START_LIMIT_S)
         process.up.set()
 
+    def _fork_server_ended(self) -> None:
+        if not self._closing:
+            self.warn("the fork server has ended, and with it every agent: all nodes are off now")
+
     def _child_ended(self, child: ChildProcess) -> None:
         """A killed agent comes back with its nodes off, as a machine does that lost its kernel."""
         process = next((w for w in self._processes if w.child is child), None)
         if process is None or self._closing:
             return
         process.up.clear()
+        if self.agents.alive and not process.killed:
+            self.warn(f"the process of {', '.join(process.nodes)} has ended: they are off now")
+        process.killed = False
         under_way = self._respawns.get(process.name)
         if under_way is None or under_way.done():
             task = asyncio.get_running_loop().create_task(self._respawn(process))
@@ -159,8 +168,9 @@ class ProcessLab(LabCore):
     async def _respawn(self, process: AgentProcess) -> None:
         """As often as it takes."""
         for pause_s in chain(PAUSES_S, repeat(PAUSES_S[-1])):
+            if not await self._fork_server():
+                return
             try:
-                await self._fork_server()
                 await self._spawn(process)
             except (KeysteadError, ProductError, OSError) as error:
                 child, process.child = process.child, None
@@ -172,44 +182,47 @@ class ProcessLab(LabCore):
                 if process.child is not None and not process.child.gone.is_set():
                     return
 
-    async def _fork_server(self) -> None:
-        """Return when it is there, started again if it is not."""
+    async def _fork_server(self) -> bool:
+        """Return when it is there, started again if it is not; False when the lab is lost."""
+
+        async def again() -> None:
+            self.agents.close()
+            await self.agents.start()
+
         async with self._forking:
-            if not self.agents.alive:
-                self.agents.close()
-                await self.agents.start()
+            return await self._had_again("fork server", lambda: self.agents.alive, again)
 
     async def _watch(self) -> None:
-        """Start again what ended by itself, until the lab is closed or lost."""
+        """Start again a broker that ended by itself, until the lab is closed or lost."""
         parts: tuple[tuple[str, Callable[[], bool], Callable[[], Awaitable[None]]], ...] = (
             ("data broker", lambda: self.data.alive() or not self._data_wanted, self.data.start),
             ("control broker", self.control.alive, self.control.start),
-            ("fork server", lambda: self.agents.alive, self._fork_server),
         )
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             for name, well, start in parts:
-                if not well() and not await self._had_again(name, well, start):
+                if not well():
+                    self.warn(f"the {name} has ended; it is started again")
+                if not await self._had_again(name, well, start):
                     return
 
     async def _had_again(
         self, name: str, well: Callable[[], bool], start: Callable[[], Awaitable[None]]
     ) -> bool:
-        self.warn(f"the {name} has ended; it is started again")
+        """Whether it is ``well``, started if it was not; after some tries the lab is lost."""
         why = ""
         for pause_s in (0.0, *PAUSES_S):
-            await asyncio.sleep(pause_s)
             if well():
                 return True
+            await asyncio.sleep(pause_s)
             try:
                 await start()
             except (KeysteadError, OSError) as error:
                 why = str(error)
                 self.warn(f"the {name} does not start: {why}")
-            else:
-                return True
-        self.on_lost(KeysteadError("KS-LAB-007", f"the {name} cannot be had again: {why}"))
-        return False
+        if not well():
+            self.on_lost(KeysteadError("KS-LAB-007", f"the {name} cannot be had again: {why}"))
+        return well()
 
     async def close(self, *, orderly: bool = False) -> None:
         """End everything. ``orderly``: nodes are stopped first, hosts before what they need.
@@ -325,6 +338,7 @@ class ProcessLab(LabCore):
     async def kill(self, node: NodeName) -> None:
         """SIGKILL of the node's process, and of all nodes packed with it."""
         child = self._child(node)
+        self._of[node].killed = True
         child.signal(signal.SIGKILL)
         await child.gone.wait()
         for other in self._of[node].nodes:

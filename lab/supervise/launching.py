@@ -42,16 +42,21 @@ class LabState(StrEnum):
 
     RUNNING = "running"
     BUSY = "busy"  # being started, stopped or removed
+    SILENT = "silent"  # it runs, but does not answer
     STOPPED = "stopped"
     KILLED = "killed"
 
 
 def state_of(folder: LabFolder) -> LabState | None:
-    """The state of a lab as its files and processes tell; None when there is none."""
+    """The state of a lab as its files and processes tell; None when there is none.
+
+    Whether a running one answers is seen by asking it (``lab.api.labs``).
+    """
     if not (folder.path / "lab.json").exists():
         return None
     if folder.locked():
-        return LabState.RUNNING if folder.supervisor() else LabState.BUSY
+        runs = folder.supervisor() and folder.serving()
+        return LabState.RUNNING if runs else LabState.BUSY
     return LabState.KILLED if (folder.path / "supervisor").exists() else LabState.STOPPED
 
 
@@ -68,13 +73,16 @@ def not_running(folder: LabFolder) -> KeysteadError:
                 f"keystead up{again}",
             )
         case LabState.KILLED:
+            why = folder.end()
+            how = f"ended: {why}" if why else "was killed"
             return KeysteadError(
                 "KS-LAB-001",
-                f"the supervisor of the lab {folder.name} was killed; its state is in "
-                f"{folder.path}",
+                f"the supervisor of the lab {folder.name} {how}; its state is in {folder.path}",
                 f"`keystead up{again}` goes on from it",
             )
-        case LabState.RUNNING | LabState.BUSY:
+        case LabState.RUNNING | LabState.SILENT:
+            return KeysteadError("KS-LAB-010", f"the lab {folder.name} runs, but does not answer")
+        case LabState.BUSY:
             return KeysteadError("KS-LAB-002", f"the lab {folder.name} is being started or stopped")
 
 
@@ -149,9 +157,10 @@ class Start:
         self.log = folder.path / "logs" / "supervisor.log"
         self._signals = 0
 
-    def run(self, report: Report, *, timeout_s: float | None, wait: bool) -> None:
-        """Start it; return when it is ready (``wait``) or has begun. Raises ``KeysteadError``
-        or ``Interrupted``, after everything was taken back.
+    def run(self, report: Report, *, timeout_s: float | None, wait: bool) -> tuple[str, ...]:
+        """Start it; return when it is ready (``wait``) or has begun, with a line for each thing
+        that is not as it should be. Raises ``KeysteadError`` or ``Interrupted``, after everything
+        was taken back.
 
         ``timeout_s``: real seconds that it may take; None: as long as it gets on.
         """
@@ -166,7 +175,7 @@ class Start:
                 process = self._spawn(theirs, lock)
                 os.close(theirs)
                 theirs = -1
-                self._follow(ours, process, report, timeout_s, wait)
+                return self._follow(ours, process, report, timeout_s, wait)
             except (KeysteadError, Interrupted, OSError) as error:
                 if process is not None:
                     self._end(process)
@@ -221,7 +230,7 @@ class Start:
         report: Report,
         timeout_s: float | None,
         wait: bool,
-    ) -> None:
+    ) -> tuple[str, ...]:
         """Read progress lines until ready; everything else is an error."""
         begun = heard = time.monotonic()
         data = b""
@@ -247,10 +256,10 @@ class Start:
                     error = KeysteadError(line["error_id"], line["text"], line.get("fix", ""))
                     raise error
                 if line.get("ready"):
-                    return
+                    return tuple(line["missing"])
                 report(line.get("text", ""), line.get("step", 0), line.get("total", 0))
                 if not wait:
-                    return
+                    return ()
 
     def _ended(self, process: subprocess.Popen[bytes]) -> KeysteadError:
         with suppress(subprocess.TimeoutExpired):
@@ -318,11 +327,11 @@ def stop(folder: LabFolder) -> bool:
         pid = folder.supervisor()
         if pid and pid != asked:
             asked = pid
-            _signal(pid, signal.SIGTERM)
-            _signal(pid, signal.SIGCONT)  # a stopped one would not hear it
+            _signal(folder, signal.SIGTERM)
+            _signal(folder, signal.SIGCONT)  # a stopped one would not hear it
         time.sleep(0.03)
     if folder.locked() and asked:
-        _signal(asked, signal.SIGKILL)
+        _signal(folder, signal.SIGKILL)
         until = time.monotonic() + KILL_LIMIT_S
         while folder.locked() and time.monotonic() < until:
             time.sleep(0.03)
@@ -344,9 +353,18 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def _signal(pid: int, number: signal.Signals) -> None:
+def _signal(folder: LabFolder, number: signal.Signals) -> None:
+    """To the lab's supervisor, and to nobody who has its pid meanwhile."""
+    pid = folder.supervisor()
+    if not pid:
+        return
     with suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)
+        process = os.pidfd_open(pid)
+        try:
+            if folder.supervisor() == pid:
+                signal.pidfd_send_signal(process, number)
+        finally:
+            os.close(process)
 
 
 def purge(folder: LabFolder) -> None:

@@ -4,8 +4,9 @@
 
     labs/<name>/lab.json     what the lab is: version of this layout, Lab file, seed, time
     labs/<name>/lock         held while a supervisor runs or a lab is being removed
-    labs/<name>/supervisor   pid of the supervisor; removed at an orderly end
-    labs/<name>/faults       faults in force, for the next supervisor
+    labs/<name>/supervisor   pid of the supervisor, and whether it serves; removed at an orderly end
+    labs/<name>/ended        why the last supervisor ended, when nobody had asked it to
+    labs/<name>/faults       faults in force, sealed, for the next supervisor (``notebook``)
     scratch/                 folders that are being removed, and those of one run (``scratch``)
     failed/<name>/           logs of the last start of a new lab that failed
     runs/<run>/              experiment, plan, history.jsonl, result.json
@@ -14,11 +15,12 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,7 @@ class LabRecord(msgspec.Struct, frozen=True, kw_only=True):
     elapsed_s: float = msgspec.field(name="elapsed", default=0.0)
     ready: bool = False
     hosts_added: tuple[dict[str, Any], ...] = ()
+    digest: str = ""  # of all the rest: a file that was damaged says so itself
 
 
 def lab_name(text: str) -> str:
@@ -71,24 +74,32 @@ class LabFolder:
             raise no_room(error) from None
 
     def record(self) -> LabRecord | None:
-        """What ``lab.json`` says, None when there is no lab; KS-LAB-004 for another layout."""
+        """What ``lab.json`` says, None when there is no lab; KS-LAB-004 for another layout,
+        KS-LAB-008 when it is not as it was written."""
         try:
             data = (self.path / "lab.json").read_bytes()
         except FileNotFoundError:
+            if (self.path / "nodes").exists():
+                raise damaged(self, "lab.json") from None
             return None
         try:
             layout = msgspec.json.decode(data).get("layout")
-            if layout == LAYOUT:
-                return msgspec.json.decode(data, type=LabRecord)
+            record = msgspec.json.decode(data, type=LabRecord) if layout == LAYOUT else None
         except (msgspec.DecodeError, AttributeError):
-            layout = "unreadable"
-        raise KeysteadError(
-            "KS-LAB-004",
-            f"the lab {self.name} in {self.path} has layout {layout}, this version reads {LAYOUT}",
-            f"keystead down --purge --name {self.name}, then keystead up",
-        )
+            raise damaged(self, "lab.json") from None
+        if record is None:
+            raise KeysteadError(
+                "KS-LAB-004",
+                f"the lab {self.name} in {self.path} has layout {layout}, this version reads "
+                f"{LAYOUT}",
+                f"keystead down --purge --name {self.name}, then keystead up",
+            )
+        if record.digest != _digest(record):
+            raise damaged(self, "lab.json")
+        return record
 
     def save(self, record: LabRecord) -> None:
+        record = msgspec.structs.replace(record, digest=_digest(record))
         self.write("lab.json", msgspec.json.format(msgspec.json.encode(record)))
 
     def write(self, name: str, data: bytes) -> None:
@@ -144,19 +155,75 @@ class LabFolder:
             return True
         return False
 
-    def supervisor(self) -> int:
-        """Pid of the lab's supervisor, 0 when there is none; a pid that was reused is none."""
-        text = self.read("supervisor").strip()
+    def holds(self, lock: int) -> bool:
+        """Whether the folder is still there and ``lock`` is its lock: it may be removed or put
+        elsewhere while a lab runs in it."""
         try:
-            words = Path(f"/proc/{int(text)}/cmdline").read_bytes().split(b"\0")
-        except (OSError, ValueError):
+            return (self.path / LOCK).stat().st_ino == os.fstat(lock).st_ino
+        except OSError:
+            return False
+
+    def supervisor(self) -> int:
+        """Pid of the lab's supervisor, 0 when there is none. A pid that was reused is none; one
+        that is not written down is looked for."""
+        pid = self._written()[0]
+        if pid and self._is_supervisor(pid):
+            return pid
+        if not self.locked():
             return 0
-        return (
-            int(text) if b"lab.supervise.supervisor" in words and self.name.encode() in words else 0
-        )
+        pids = (int(name) for name in os.listdir("/proc") if name.isdecimal())
+        return next((pid for pid in pids if self._is_supervisor(pid)), 0)
+
+    def _is_supervisor(self, pid: int) -> bool:
+        """Whether that process is the supervisor of this lab in this state folder."""
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if b"lab.supervise.supervisor" not in words or self.name.encode() not in words:
+                return False
+            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        return f"KEYSTEAD_STATE_HOME={state_home()}".encode() in environment
+
+    def suspended(self) -> bool:
+        """Whether the supervisor was stopped by a signal: it will not answer."""
+        try:
+            stat = Path(f"/proc/{self.supervisor()}/stat").read_text()
+        except OSError:
+            return False
+        return stat.rpartition(")")[2].split()[0] in ("T", "t")
+
+    def serving(self) -> bool:
+        """Whether the supervisor has said that it takes commands."""
+        return self._written()[1]
+
+    def _written(self) -> tuple[int, bool]:
+        pid, _, rest = self.read("supervisor").decode(errors="replace").strip().partition(" ")
+        return (int(pid), rest == "serving") if pid.isdecimal() and len(pid) < 10 else (0, False)
+
+    def note_supervisor(self, *, serving: bool) -> None:
+        """This process is the lab's supervisor, and takes commands or does not."""
+        self.write("supervisor", f"{os.getpid()}{' serving' if serving else ''}".encode())
 
     def forget_supervisor(self) -> None:
-        (self.path / "supervisor").unlink(missing_ok=True)
+        """It ended in order, or its end is known; no change where nothing can be written."""
+        with suppress(OSError):
+            (self.path / "supervisor").unlink(missing_ok=True)
+
+    def note_end(self, why: str) -> None:
+        """Why the supervisor ended without being asked; empty: that does not matter any more.
+
+        No change where nothing can be written.
+        """
+        with suppress(OSError, KeysteadError):
+            if why:
+                self.write("ended", why.encode())
+            else:
+                (self.path / "ended").unlink(missing_ok=True)
+
+    def end(self) -> str:
+        """Why the last supervisor ended, if it could say so."""
+        return self.read("ended").decode(errors="replace")
 
     def purge(self) -> None:
         """Take it from its place in one step, then remove it; KS-LAB-005 when it has to stay.
@@ -165,6 +232,21 @@ class LabFolder:
         """
         if self.path.exists():
             shutil.rmtree(move_away(self.path), ignore_errors=True)
+
+
+def damaged(folder: LabFolder, name: str) -> KeysteadError:
+    """What a person reads when a file of a lab is missing, or not as it was written."""
+    return KeysteadError(
+        "KS-LAB-008",
+        f"{folder.path / name} is missing or damaged",
+        f"put it back from a copy, or `keystead down --purge --name {folder.name}` and then "
+        "`keystead up`",
+    )
+
+
+def _digest(record: LabRecord) -> str:
+    whole = msgspec.json.encode(msgspec.structs.replace(record, digest=""))
+    return hashlib.sha256(whole).hexdigest()[:16]
 
 
 def all_labs() -> list[LabFolder]:

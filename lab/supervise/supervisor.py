@@ -3,7 +3,9 @@
 ``python -m lab.supervise.supervisor NAME FD [LOCK]`` writes its progress to FD as JSON lines until
 the lab is ready or has failed, then serves the command line over the control broker until ``down``.
 LOCK is the lab's lock, held already by who started it (``LabFolder.lock``).
-Killed, it takes every process of the lab along; what is on disk is enough to go on.
+Killed, it takes every process of the lab along; what is on disk is enough to go on. It ends by
+itself only when a part of the lab cannot be had again or its folder has gone, and says why; a disk
+that is full or read-only is told, and waited for.
 """
 
 from __future__ import annotations
@@ -15,17 +17,22 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from typing import Any
 
 import msgspec
 
+from chaos.errors import ChaosError
 from chaos.keeper import FaultKeeper
+from chaos.observe.listing import all_vms
+from lab.api.machines import all_seen, missing_of
 from lab.api.session import Session
 from lab.api.table import perform
 from lab.api.wire import CommandDone, Progress, RunCommand, decode_command, encode_answer
 from lab.brokers.control_plane import ControlServer
 from lab.errors import KeysteadError
 from lab.processes.process_lab import ProcessLab
+from lab.supervise.notebook import Notebook
 from lab.supervise.state_folder import LabFolder, LabRecord
 from lab.topology.course import Course
 from lab.topology.lab_file import LabFile
@@ -45,6 +52,7 @@ class ProgressLine(msgspec.Struct, frozen=True, kw_only=True):
     step: int = 0
     total: int = 0
     ready: bool = False
+    missing: tuple[str, ...] = ()
     error_id: str = ""
     fix: str = ""
 
@@ -68,15 +76,18 @@ class Waiting:
 
 
 class Supervisor:
-    """One lab from its record to its end."""
+    """One lab from its record to its end. ``lock`` is the descriptor that holds the lab's lock."""
 
-    def __init__(self, folder: LabFolder, record: LabRecord) -> None:
-        self.folder, self.record = folder, record
+    def __init__(self, folder: LabFolder, record: LabRecord, lock: int) -> None:
+        self.folder, self._lock = folder, lock
         file = LabFile.model_validate(record.file)
         clock = LabTime(time.monotonic() - record.elapsed_s / file.pace, record.wall, file.pace)
         self.lab = ProcessLab(folder.path, plan(file), clock, record.seed)
-        self.keeper = FaultKeeper(self.lab, save=self._keep_faults)
+        self.notes = Notebook(folder, record, self.lab.monotonic, self.warn)
+        self.keeper = FaultKeeper(self.lab, save=self.notes.keep_faults)
         self.stopping = asyncio.Event()
+        self.lost: KeysteadError | None = None
+        self.lab.warn, self.lab.on_lost = self.warn, self._lose
         self.session = Session(
             self.lab,
             self.keeper,
@@ -85,9 +96,19 @@ class Supervisor:
             folder=folder.path,
         )
 
-    async def _keep_faults(self, data: bytes) -> None:
-        self.folder.write("faults", data)
-        (self.folder.path / "faults").chmod(0o600)
+    def warn(self, text: str) -> None:
+        """Tell of something that is wrong and that the lab goes on with: in the log, in
+        ``status``, and to whoever follows a command now."""
+        with contextlib.suppress(OSError):  # the log may be on the disk that is full
+            print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", file=sys.stderr, flush=True)
+        self.session.warnings.append(text)
+        self._report(text, 0, 0)
+
+    def _lose(self, error: KeysteadError) -> None:
+        """The lab is of no use any more: it ends, with this reason."""
+        self.warn(str(error))
+        self.lost = self.lost or error
+        self.stopping.set()
 
     def _report(self, text: str, step: int, total: int) -> None:
         with contextlib.suppress(ProductError):
@@ -95,15 +116,10 @@ class Supervisor:
 
     def _keep_host(self, spec: NodeSpec) -> None:
         """Of hosts that the Lab file does not have, each once: adding one again changes nothing."""
-        added = self.record.hosts_added
+        added = self.notes.record.hosts_added
         known = {*(s.node for s in self.lab.topology.nodes), *(raw["node"] for raw in added)}
         if spec.node not in known:
-            self._note(hosts_added=(*added, msgspec.to_builtins(spec)))
-
-    def _note(self, **changes: Any) -> None:
-        elapsed_s = self.lab.monotonic()
-        self.record = msgspec.structs.replace(self.record, elapsed_s=elapsed_s, **changes)
-        self.folder.save(self.record)
+            self.notes.note(hosts_added=(*added, msgspec.to_builtins(spec)))
 
     async def run(self, waiting: Waiting) -> None:
         """Start, say when ready, serve until asked to stop, end everything."""
@@ -122,11 +138,14 @@ class Supervisor:
             if not starting.done():
                 starting.cancel()
                 await asyncio.wait({starting})
-                raise KeysteadError("KS-LAB-007", "the lab was stopped while it started")
+                asked = KeysteadError("KS-LAB-007", "the lab was stopped while it started")
+                raise self.lost or asked
             stop.cancel()
             starting.result()
             await ControlServer(self.lab.client).serve({RunCommand: self._serve})
-            waiting.tell(ProgressLine(ready=True))
+            self.folder.note_supervisor(serving=True)
+            missing = missing_of(await all_seen(self.session))
+            waiting.tell(ProgressLine(ready=True, missing=(*self.session.warnings, *missing)))
         except BaseException:
             await self.lab.close()
             raise
@@ -135,18 +154,25 @@ class Supervisor:
 
     async def _begin(self, report: Any) -> None:
         await self.lab.start(report)
-        if self.record.ready:
+        if self.notes.record.ready:
             await self._resume(report)
         else:
             await provision(self.lab, report)
-            self._note(ready=True)
+            await self.notes.keep_faults(self.keeper.dump())
+            self.notes.note(ready=True)
 
     async def _resume(self, report: Any) -> None:
-        """Power everything on again and take back what can be taken back."""
-        faults = self.folder.read("faults")
-        if faults:
-            self.keeper.load(faults)
-        for raw in self.record.hosts_added:
+        """Power everything on again and take back what can be taken back.
+
+        What does not come up is told, and the lab is there all the same.
+        """
+        try:
+            self.keeper.load(self.notes.faults())
+        except (KeysteadError, ChaosError) as error:
+            self.warn(f"{error}; faults of the last time are not known, and were not taken back")
+            self.notes.put_faults_aside()
+            await self.notes.keep_faults(self.keeper.dump())
+        for raw in self.notes.record.hosts_added:
             await self.lab.add_node(msgspec.convert(raw, NodeSpec))
         course = Course(self.lab, report, 3)
         await start_nodes(self.lab, course, strict=False)
@@ -156,24 +182,44 @@ class Supervisor:
         course.begin(3, "wait until hosts are connected")
         up = [s.node for s in await self.lab.nodes() if s.state is NodeRunState.RUNNING]
         if self.lab.vcenter in up:
-            await wait_ready(self.lab, course, hosts=up)
+            try:
+                await wait_ready(self.lab, course, hosts=up)
+                for vm in await all_vms(self.lab, self.lab.vcenter):
+                    self.lab.know_vm(vm.vm)  # the Lab file has none that a command made
+            except (KeysteadError, ProductError) as error:
+                self.warn(str(error))
 
     async def _live(self) -> None:
+        """Until it is asked to stop, or the lab is lost: then it ends with that error."""
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self.keeper.keep_leases(self.lab.lease_tick_s)),
-                group.create_task(self._checkpoints()),
-            ]
+            tasks = [group.create_task(work) for work in (self._leases(), self._checkpoints())]
             await self.stopping.wait()
             for task in tasks:
                 task.cancel()
-        self._note()
+        with contextlib.suppress(KeysteadError):
+            self.folder.note_supervisor(serving=False)
+        self.notes.checkpoint()
         await self.lab.close(orderly=True)
+        if self.lost is not None:
+            raise self.lost
+
+    async def _leases(self) -> None:
+        """What goes wrong with one fault's lease is told, and is no reason to leave the others."""
+        while True:
+            try:
+                await self.keeper.keep_leases(self.lab.lease_tick_s)
+            except Exception as error:
+                self.warn(f"leases of faults: {type(error).__name__}: {error}")
+                if not isinstance(error, KeysteadError | ProductError | ChaosError):
+                    self.warn(traceback.format_exc())
 
     async def _checkpoints(self) -> None:
         while True:
             await asyncio.sleep(CHECKPOINT_EVERY_S)
-            self._note()
+            if not self.folder.holds(self._lock):
+                self._lose(KeysteadError("KS-LAB-005", f"{self.folder.path} has gone"))
+                return
+            self.notes.checkpoint()
 
     async def _serve(self, message: RunCommand, sender: str) -> CommandDone:
         try:
@@ -198,18 +244,23 @@ def _failed(error: BaseException) -> ProgressLine:
 
 def main() -> None:
     folder, waiting = LabFolder(sys.argv[1]), Waiting(int(sys.argv[2]))
+    # Brokers and agents inherit both. A core file would have identities, recovery keys, requests.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # brokers and agents inherit it
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        with folder.lock(int(sys.argv[3]) if len(sys.argv) > 3 else -1):
-            folder.write("supervisor", str(os.getpid()).encode())
+        with folder.lock(int(sys.argv[3]) if len(sys.argv) > 3 else -1) as lock:
+            folder.note_supervisor(serving=False)
+            folder.note_end("")
             record = folder.record()
             if record is None:
                 raise KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
-            asyncio.run(Supervisor(folder, record).run(waiting))
+            asyncio.run(Supervisor(folder, record, lock).run(waiting))
             folder.forget_supervisor()
     except BaseException as error:
-        waiting.tell(_failed(error))
+        line = _failed(error)
+        waiting.tell(line)
+        folder.note_end(line.text)
         if isinstance(error, KeysteadError):
             sys.exit(error.exit_code)
         raise

@@ -18,6 +18,7 @@ from lab.api.wire import decode_answer
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import CLI, Identities
 from lab.simulation.sim_lab import make
+from lab.supervise.scratch import hold
 from lab.supervise.state_folder import LabFolder, LabRecord
 from lab.supervise.supervisor import Supervisor, Waiting
 from lab.topology.lab_file import load
@@ -61,9 +62,10 @@ async def test_from_the_command_line_to_the_agent(
     folder = LabFolder("counted")
     folder.make()
     file = load("default", hosts=1, vms=0, tpm="none", pace=60.0).model_dump(mode="json")
-    supervisor = Supervisor(
-        folder, LabRecord(name=folder.name, file=file, seed=1, wall=time.time())
-    )
+    lock = hold(folder.path)
+    assert lock is not None
+    record = LabRecord(name=folder.name, file=file, seed=1, wall=time.time())
+    supervisor = Supervisor(folder, record, lock)
     ours, theirs = os.pipe()
     running = asyncio.get_running_loop().create_task(supervisor.run(Waiting(theirs)))
     while b'"ready":true' not in await asyncio.to_thread(os.read, ours, 1 << 16):

@@ -126,10 +126,13 @@ def test_a_run_on_a_lab_goes_on_and_heals_when_its_command_is_killed(
     cli.ok("down", "--purge")
 
 
-def test_ctrl_c_of_a_run_on_a_lab_heals_there(cli: Cli, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_on_a_lab_heals_there(
+    cli: Cli, tmp_path: Path, number: signal.Signals
+) -> None:
     cli.ok("up", "--hosts", "2", "--vms", "2", "--tpm", "none", "--pace", "60")
     process = begun(cli, tmp_path, "--on", "default", until_line="wan: ")
-    os.kill(process.pid, signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, (out, err)
     assert cli.ok("faults", "-o", "json").items() == []

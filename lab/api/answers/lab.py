@@ -129,7 +129,8 @@ class LabStatus(Answer, frozen=True, kw_only=True):
     ``lab_time`` in lab seconds since it began; ``pace``: lab seconds in one real second.
     ``tpms``: hosts by what lies under them. ``vcenter`` is its machine's state, ``vms`` None while
     it does not answer. ``folder``, ``supervisor`` (a pid) and ``pids`` are those of a lab of real
-    processes.
+    processes. ``missing`` tells of each node that does not run, and how it is instead;
+    ``warnings`` are the last things that went wrong with the lab itself.
     """
 
     name: str
@@ -144,3 +145,5 @@ class LabStatus(Answer, frozen=True, kw_only=True):
     folder: str = ""
     supervisor: int = 0
     pids: tuple[Process, ...] = ()
+    missing: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()

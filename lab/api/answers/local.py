@@ -22,8 +22,9 @@ class Lab(Answer, frozen=True, kw_only=True):
     """A lab that was started.
 
     ``seconds`` of real time until it was ready; ``pace``: lab seconds in one real second;
-    ``tpm`` counts hosts by what lies under them; ``supervisor`` is a pid; ``examples`` (in
-    documents: ``try``) are commands that fit this lab.
+    ``tpm`` counts hosts by what lies under them; ``supervisor`` is a pid; ``missing`` has a line
+    for each thing that is not as it should be; ``examples`` (in documents: ``try``) are commands
+    that fit this lab.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Lab(Answer, frozen=True, kw_only=True):
     seed: int
     folder: str
     supervisor: int
+    missing: tuple[str, ...] = ()
     examples: tuple[str, ...] = msgspec.field(name="try", default=())
 
 
@@ -50,10 +52,17 @@ class LabDown(Answer, frozen=True, kw_only=True):
 
 
 class ListedLab(msgspec.Struct, frozen=True, kw_only=True):
-    """A lab of this user; what cannot be read of it is None."""
+    """A lab of this user; what cannot be read of it, or does not answer, is None.
+
+    ``nodes`` that it has and ``running`` ones are asked of the lab itself; ``reason``: why it was
+    killed or is silent, or what is damaged.
+    """
 
     name: str
     state: str
+    nodes: int | None = None
+    running: int | None = None
+    reason: str = ""
     hosts: int | None = None
     vms: int | None = None
     pace: float | None = None

@@ -63,7 +63,8 @@ class Children:
     """All children of one fork server, which is started once; ``close`` ends it and all of them.
 
     ``preload``, ``env`` and ``folder`` are those of ``Connection``; ``log`` is a file that gets
-    what server and children print. ``on_end`` is called with each child that ended by itself.
+    what server and children print. ``on_end`` is called with each child that ended by itself;
+    before that ``on_lost``, when it was the server that ended.
     """
 
     def __init__(
@@ -75,12 +76,14 @@ class Children:
         folder: Path | None = None,
     ) -> None:
         self.on_end: Callable[[ChildProcess], None] = lambda child: None
+        self.on_lost: Callable[[], None] = lambda: None
         self._preload, self.log = preload, log
         self._env, self._folder = env, folder
         self._connection: Connection | None = None
         self._ready: asyncio.Future[None] | None = None
         self._asked: dict[int, _Asked] = {}
         self._children: dict[int, ChildProcess] = {}
+        self._gone = False
         self._last = 0
         self._sending = asyncio.Lock()  # one waits for room in the socket, the others for it
         self._writable = asyncio.Event()
@@ -93,6 +96,7 @@ class Children:
                 self._preload, env=self._env, log=output, folder=self._folder
             )
         loop = asyncio.get_running_loop()
+        self._gone = False
         self._ready = loop.create_future()
         loop.add_reader(self._connection.socket.fileno(), self._hear)
         try:
@@ -142,9 +146,12 @@ class Children:
 
     def _lost(self, error: ForkFailed) -> None:
         """The server is no more, and the kernel has taken its children along."""
+        self._gone = True
         self._refuse(error)
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(error)
+        else:
+            self.on_lost()
         for pid in list(self._children):
             self._ended(pid, _KILLED)
 
@@ -205,7 +212,7 @@ class Children:
     @property
     def alive(self) -> bool:
         """Whether the fork server runs."""
-        return self._connection is not None and not self._connection.ended
+        return self._connection is not None and not self._gone and not self._connection.ended
 
     @property
     def server_pid(self) -> int | None:

@@ -27,14 +27,14 @@ pytestmark = pytest.mark.lab
 
 
 @contextlib.contextmanager
-def named(folder: LabFolder) -> Iterator[None]:
-    """A process that the folder takes for the lab's supervisor."""
+def named(folder: LabFolder) -> Iterator[int]:
+    """A process that the folder takes for the lab's supervisor; its pid."""
     words = ["-c", "print(flush=True); input()", "lab.supervise.supervisor", folder.name]
     child = subprocess.Popen([sys.executable, *words], stdin=-1, stdout=-1)
     try:
         assert child.stdout is not None and child.stdout.readline() == b"\n"
         folder.write("supervisor", str(child.pid).encode())
-        yield
+        yield child.pid
     finally:
         child.communicate(b"\n")
 
@@ -50,6 +50,7 @@ class Running:
         self.done: CommandDone | None = None
         self.asked: list[object] = []
         self.at_work = asyncio.Event()
+        self.pid = 0
         self.lock = contextlib.ExitStack()  # held while the lab runs
         self.identities = Identities.create(folder.path, agents=1)
         self.broker = Broker(folder.path, self.identities, BrokerKind.CONTROL)
@@ -77,7 +78,7 @@ async def beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     file = load("default").model_dump(mode="json")
     folder.save(LabRecord(name="one", file=file, seed=1, wall=0.0))
     made = Running(folder)
-    with made.lock, named(folder):
+    with made.lock, named(folder) as made.pid:
         made.lock.enter_context(folder.lock())
         await made.broker.start()
         yield made
@@ -92,6 +93,7 @@ async def running(beginning: Running) -> AsyncIterator[Running]:
     await client.open()
     server = ControlServer(client)
     await server.serve({RunCommand: beginning.serve})
+    beginning.folder.write("supervisor", f"{beginning.pid} serving".encode())
     yield beginning
     await server.close()
     client.abort()
@@ -142,7 +144,7 @@ async def test_a_command_that_was_not_sent_says_that_the_lab_does_not_run(
 ) -> None:
     async with Remote(running.folder) as lab:
         lab.client.abort()
-        assert (await failure(lab)).id == "KS-LAB-002", "its lock is held"
+        assert (await failure(lab)).id == "KS-LAB-010", "it runs, and says so"
         running.end()
         error = await failure(lab)
     assert error.id == "KS-LAB-001" and "is stopped" in str(error)
@@ -150,5 +152,7 @@ async def test_a_command_that_was_not_sent_says_that_the_lab_does_not_run(
 
 
 async def test_a_lab_that_does_not_take_commands_yet_is_being_started(beginning: Running) -> None:
-    async with Remote(beginning.folder) as lab:
-        assert (await failure(lab)).id == "KS-LAB-002"
+    with pytest.raises(KeysteadError) as caught:
+        async with Remote(beginning.folder):
+            pass
+    assert caught.value.id == "KS-LAB-002"

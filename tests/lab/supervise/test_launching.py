@@ -104,11 +104,37 @@ def test_the_summary_counts_what_the_plan_makes(changes: dict[str, Any]) -> None
 def test_another_layout_is_told_with_its_fix() -> None:
     folder = lab()
     record = (folder.path / "lab.json").read_bytes()
-    for damaged in (record.replace(b'"layout": 1', b'"layout": 0'), b"{", b"[]", b""):
+    folder.write("lab.json", record.replace(b'"layout": 1', b'"layout": 0'))
+    with pytest.raises(KeysteadError) as raised:
+        folder.record()
+    assert raised.value.id == "KS-LAB-004" and "--purge --name one" in raised.value.fix
+
+
+@pytest.mark.parametrize("at", range(0, 1000, 37))
+def test_a_damaged_record_is_told_with_its_fix(at: int) -> None:
+    """Cut short, or one bit of it turned; none is taken for what it is not."""
+    folder = lab()
+    record = (folder.path / "lab.json").read_bytes()
+    at %= len(record)
+    turned = record[:at] + bytes([record[at] ^ 1]) + record[at + 1 :]
+    for damaged in (record[:at], turned):
         folder.write("lab.json", damaged)
-        with pytest.raises(KeysteadError) as raised:
-            folder.record()
-        assert raised.value.id == "KS-LAB-004" and "--purge --name one" in raised.value.fix
+        try:
+            kept = folder.record()
+        except KeysteadError as error:
+            assert error.id in ("KS-LAB-008", "KS-LAB-004") and "--purge --name one" in error.fix
+        else:
+            folder.write("lab.json", record)
+            assert kept == folder.record(), "blanks only"
+
+
+def test_a_lab_without_its_record_is_no_new_lab() -> None:
+    folder = lab()
+    (folder.path / "nodes").mkdir()
+    (folder.path / "lab.json").unlink()
+    with pytest.raises(KeysteadError, match=r"lab\.json is missing") as raised:
+        folder.record()
+    assert raised.value.id == "KS-LAB-008"
 
 
 def test_a_state_folder_that_cannot_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

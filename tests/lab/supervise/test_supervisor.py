@@ -20,7 +20,7 @@ def test_a_host_that_was_added_is_kept_once(
     folder = LabFolder("one")
     folder.make()
     file = load("default", hosts=1, vms=0, tpm="none").model_dump(mode="json")
-    supervisor = Supervisor(folder, LabRecord(name="one", file=file, seed=1, wall=0.0))
+    supervisor = Supervisor(folder, LabRecord(name="one", file=file, seed=1, wall=0.0), -1)
     own = supervisor.lab.spec(NodeName("esxi-001"))
     added = msgspec.structs.replace(own, node=NodeName("esxi-002"))
     for spec in (own, added, added):
