@@ -23,6 +23,7 @@ from services.runtime.incarnation import CURRENT
 from services.runtime.seeded import derive, stream
 from services.runtime.sim.order import Order, ReadyQueue
 from services.runtime.sim.tasks import (
+    LivingTasks,
     SimHandle,
     SimTask,
     SimTimer,
@@ -39,7 +40,6 @@ Ts = TypeVarTuple("Ts")
 STEP_NS = 1_000
 _EPOCH = 1_767_225_600  # 2026-01-01, Unix seconds; a seed adds up to a year
 _FLUSH_EVERY = 4096
-_SWEEP_AT = 1024
 
 
 class Deadlock(Exception):
@@ -81,9 +81,8 @@ class SimLoop(WalledLoop):
         self._dead_timers = 0  # cancelled, still in the heap
         self._now = 0
         self._serial = 0
-        self._tasks: dict[int, SimTask] = {}
+        self._living = LivingTasks()
         self._task_serial = 0
-        self._sweep_at = _SWEEP_AT
         self._parked: dict[NodeName, list[Step]] = {}
         self._running = self._closed = self._stopping = False
 
@@ -178,29 +177,12 @@ class SimLoop(WalledLoop):
         )
         node, boot = ("", 0) if life is None else (life.node, life.boot)
         self.trace.add(self._now, node, boot, f"task {getattr(coro, '__qualname__', '')}", serial)
-        if len(self._tasks) >= self._sweep_at:
-            self._sweep()
-        self._tasks[serial] = task
+        self._living.add(task)
         return task
-
-    def _sweep(self) -> None:
-        """Forget tasks that are done, at points that the count of tasks alone decides; put those
-        of ended lives out of reach of the garbage collector."""
-        living: dict[int, SimTask] = {}
-        for serial, task in self._tasks.items():
-            if task.done():
-                continue
-            if task.life is not None and task.life.ended is not None:
-                immortal((task,))
-            else:
-                living[serial] = task
-        self._tasks = living
-        self._sweep_at = max(_SWEEP_AT, 2 * len(living))
 
     def tasks(self) -> list[SimTask]:
         """Living tasks that are not done, oldest first."""
-        self._sweep()
-        return list(self._tasks.values())
+        return self._living.sweep()
 
     # ---- nodes ------------------------------------------------------------------------------
 
@@ -266,7 +248,7 @@ class SimLoop(WalledLoop):
             self._running = False
             asyncio.events._set_running_loop(None)
             sys.set_asyncgen_hooks(*hooks)
-            self._sweep()
+            self._living.sweep()
             self.trace.flush()
             if collecting:
                 gc.enable()
@@ -366,13 +348,12 @@ class SimLoop(WalledLoop):
 
         One reference each is leaked, because freeing a coroutine runs its ``finally`` blocks.
         """
-        self._sweep()
-        immortal(self._tasks.values())
+        self._living.bury()
         immortal(self._ready)
         immortal(entry[2] for entry in self._timers)
         for parked in self._parked.values():
             immortal(parked)
-        for queue in (self._tasks, self._ready, self._timers, self._parked):
+        for queue in (self._ready, self._timers, self._parked):
             queue.clear()
 
     def take_over(self) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from services.runtime.incarnation import CURRENT, Incarnation
 
+_SWEEP_AT = 1024  # tasks, before those that are done are looked for
+
 
 class SimTask(asyncio.Task[Any]):
     """A task whose hash is its serial number within its loop.
@@ -89,6 +91,40 @@ class SimTimer(asyncio.TimerHandle):
 
 
 Step = SimHandle | SimTimer
+
+
+class LivingTasks:
+    """The tasks of a loop that are not done, kept alive until they are."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[int, SimTask] = {}
+        self._sweep_at = _SWEEP_AT
+
+    def add(self, task: SimTask) -> None:
+        """Keep ``task``; now and then, as the count of tasks alone decides, sweep first."""
+        if len(self._tasks) >= self._sweep_at:
+            self.sweep()
+        self._tasks[task.serial] = task
+
+    def sweep(self) -> list[SimTask]:
+        """Forget tasks that are done, and put those of ended lives out of reach of the garbage
+        collector. Those that are left, oldest first."""
+        living: dict[int, SimTask] = {}
+        for serial, task in self._tasks.items():
+            if task.done():
+                continue
+            if task.life is not None and task.life.ended is not None:
+                immortal((task,))
+            else:
+                living[serial] = task
+        self._tasks = living
+        self._sweep_at = max(_SWEEP_AT, 2 * len(living))
+        return list(living.values())
+
+    def bury(self) -> None:
+        """Put all of them out of reach, for good."""
+        immortal(self.sweep())
+        self._tasks = {}
 
 
 def context_of(life: Incarnation | None) -> Context:
