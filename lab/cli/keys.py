@@ -141,7 +141,7 @@ def audit(
         field("who"),
         field("operation"),
         field("key_id", "KEY"),
-        field("result"),
+        ("RESULT", lambda r: r.result if r.times == 1 else f"{r.result}, {r.times} times"),
     )
     show(
         call(options, GetAudit(kms)),

@@ -161,7 +161,10 @@ class QueryAudit(Request["AuditRows"], frozen=True, kw_only=True):
 
 
 class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One operation: who did what to which key, how it ended; chained by ``digest``."""
+    """One operation: who did what to which key, how it ended; chained by ``digest``.
+
+    ``times``: how many refusals of this kind it stands for; above 1 it names no key.
+    """
 
     sequence: int
     at: float
@@ -169,6 +172,7 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
     operation: str
     key_id: str
     result: str
+    times: int = 1
     digest: str
 
 

@@ -8,6 +8,7 @@
 - ``states``      the KMIP state table, pure   - ``access``  who may do what, pure
 - ``store``       rows, tags and their SQL     - ``master``  the server's own key
 - ``audit``       the hash-chained trail       - ``config``  identities and roles
+- ``refusals``    those that the trail tells of by their number
 - ``replication`` what waits for the other server of a pair, and how that one stands
 - ``merging``     two servers' rows of one key become one
 - ``anchor``      how far the server has come, kept outside of the database

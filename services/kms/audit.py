@@ -5,8 +5,9 @@ and the row, so a changed, removed or inserted row breaks the chain; the head (l
 digest) is kept beside it with a tag of the vault, so a cut end is noticed and a rewritten chain
 cannot be signed without the master key.
 
-Written down: what changes a key or releases material, and every refusal. Reading attributes or
-the trail, Locate and Discover Versions are not. Never in it: key bytes.
+Written down: what changes a key or releases material, and refusals of that, many of a kind in one
+row (``refusals``). Reading attributes or the trail, Locate and Discover Versions are not. Never
+in it: key bytes.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ SCHEMA: Final = (
         operation TEXT NOT NULL,
         key_id TEXT NOT NULL,
         result TEXT NOT NULL,
+        times INTEGER NOT NULL,
         digest BLOB NOT NULL
     ) STRICT""",
     """CREATE TABLE IF NOT EXISTS audit_head (
@@ -78,6 +80,7 @@ class AuditEntry(msgspec.Struct, frozen=True):
     """One operation to write down.
 
     ``scope`` of the key, else of the caller: who may read it. ``reason`` None: it succeeded.
+    ``times``: how many of the kind it stands for; above 1 they are refusals, of any keys.
     """
 
     who: str
@@ -85,6 +88,7 @@ class AuditEntry(msgspec.Struct, frozen=True):
     operation: Operation
     key_id: str
     reason: ResultReason | None = None
+    times: int = 1
 
 
 def begin(connection: sqlite3.Connection, vault: Vault) -> None:
@@ -137,10 +141,11 @@ class Trail:
                 entry.operation.value,
                 entry.key_id[:ID_LIMIT],
                 SUCCESS if entry.reason is None else entry.reason.value,
+                entry.times,
             )
             digest = _link(digest, row)
             rows.append((*row, digest))
-        self._connection.executemany("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._connection.executemany("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         self._connection.execute(
             "UPDATE audit_head SET sequence = ?, digest = ?, tag = ?",
             (last, digest, self._vault.tag(_HEAD, _encode((last, digest)))),
@@ -176,7 +181,7 @@ def check(connection: sqlite3.Connection, vault: Vault) -> dict[str, int]:
     changed: dict[str, int] = {}
     expected, digest = 0, _START
     rows = connection.execute(
-        "SELECT sequence, at, who, scope, operation, key_id, result, digest "
+        "SELECT sequence, at, who, scope, operation, key_id, result, times, digest "
         "FROM audit ORDER BY sequence"
     )
     for *row, stored in rows:
@@ -196,7 +201,7 @@ def read(
 ) -> tuple[AuditRecord, ...]:
     """Rows above ``after`` in order; of one scope, or of all when None."""
     rows = connection.execute(
-        "SELECT sequence, at, who, operation, key_id, result, digest FROM audit "
+        "SELECT sequence, at, who, operation, key_id, result, times, digest FROM audit "
         "WHERE sequence > ? AND (? IS NULL OR scope = ?) ORDER BY sequence LIMIT ?",
         (after, scope, scope, limit),
     )
@@ -208,9 +213,10 @@ def read(
             operation=operation,
             key_id=key_id,
             result=result,
+            times=times,
             digest=digest.hex(),
         )
-        for sequence, at, who, operation, key_id, result, digest in rows
+        for sequence, at, who, operation, key_id, result, times, digest in rows
     )
 
 

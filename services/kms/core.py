@@ -24,11 +24,12 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
 from services.kms import access, audit, merging, operations, store
 from services.kms.access import Caller
-from services.kms.audit import TrailEnd
+from services.kms.audit import AuditEntry, TrailEnd
 from services.kms.master import Vault
 from services.kms.merging import Replica
 from services.kms.operations import Operation, Request, Response
 from services.kms.performing import VERSIONS, perform
+from services.kms.refusals import OWN_ROWS, Allowance, Refusals
 from services.kms.replication import Change
 from services.kms.store import KeyRow
 from services.kms.work import FreshKey, Refusal, Work, Written
@@ -83,6 +84,7 @@ class Core:
     ) -> None:
         self._name, self._database, self._vault = name, database, vault
         self._clock, self._rng = clock, rng
+        self._refusals = Refusals(clock.monotonic)
         self.witnesses: list[Witness] = []
         self.caught_up = asyncio.Event()
 
@@ -104,13 +106,18 @@ class Core:
         if asked == [Operation.DISCOVER_VERSIONS]:
             return (operations.Versions(versions=VERSIONS),)  # STD-09: without the store
         await self.caught_up.wait()
+        if Operation.QUERY_AUDIT in asked:
+            await self.write_counts()
         at = self._clock.now()
         fresh = [self._fresh(caller, r, at) for r in requests if type(r) is operations.Create]
 
-        def run(connection: sqlite3.Connection) -> Done[tuple[Response, ...]]:
-            return self._run(connection, caller, requests, fresh, at)
+        def run(connection: sqlite3.Connection, allowance: Allowance) -> Done[Any]:
+            work = Work(connection, self._vault, caller, at, fresh, allowance)
+            return self._run(work, requests)
 
-        return await (self._read(run) if audit.WRITTEN.isdisjoint(asked) else self._commit(run))
+        if audit.WRITTEN.isdisjoint(asked):
+            return await self._read(run)
+        return await self._commit(caller, run)
 
     async def replicate(self, caller: Caller, replicas: Sequence[Replica]) -> Replicated:
         """Have keys as the peer has them, or above; durable on return."""
@@ -118,26 +125,45 @@ class Core:
         at = self._clock.now()
         nonces = [self._rng.token(12) for _ in replicas]
 
-        def run(connection: sqlite3.Connection) -> Done[Replicated]:
-            work = Work(connection, self._vault, caller, at)
+        def run(connection: sqlite3.Connection, allowance: Allowance) -> Done[Replicated]:
+            work = Work(connection, self._vault, caller, at, allowance=allowance)
             taken = zip(replicas, nonces, strict=True)
             refused = [r.row.key_id for r, nonce in taken if not merging.take(work, r, nonce)]
             written = work.write()
             end = written.end or audit.head(connection, self._vault)
             return Done(Replicated(tuple(refused), end), written)
 
-        return await self._commit(run)
+        return await self._commit(caller, run)
 
     async def accept_rollback(self, caller: Caller) -> None:
         """Write down that an administrator has an older database served from."""
         at = self._clock.now()
 
-        def note(connection: sqlite3.Connection) -> Done[None]:
+        def note(connection: sqlite3.Connection, _: Allowance) -> Done[None]:
             work = Work(connection, self._vault, caller, at)
             work.note(Operation.ACCEPT_ROLLBACK, "", caller.scope)
             return Done(None, work.write())
 
-        await self._commit(note)
+        await self._commit(caller, note)
+
+    async def write_counts(self) -> None:
+        """Give the trail the refusals that were only counted so far."""
+        due = self._refusals.all_due()
+        if not due:
+            return
+        at = self._clock.now()
+
+        def note(connection: sqlite3.Connection) -> None:
+            trail = audit.Trail(connection, self._vault, at)
+            for entry in due:
+                trail.note(entry)
+            trail.write()
+
+        try:
+            await self._database.transact(note)
+        except OSError as error:
+            self._refusals.put_back(due)
+            raise _refused_storage(error) from error
 
     async def replicas(self, changes: Sequence[Change]) -> tuple[Replica, ...]:
         """The keys of these changes, as they are now; ``CryptographicFailure`` as in ``Get``."""
@@ -155,33 +181,17 @@ class Core:
 
     # ---- inside a transaction -------------------------------------------------------------
 
-    def _run(
-        self,
-        connection: sqlite3.Connection,
-        caller: Caller,
-        requests: Sequence[Request[Any]],
-        fresh: list[FreshKey],
-        at: float,
-    ) -> Done[tuple[Response, ...]]:
+    def _run(self, work: Work, requests: Sequence[Request[Any]]) -> Done[Any]:
         """All requests of a message, or the error of the first that fails, written down."""
-        work = Work(connection, self._vault, caller, at, fresh)
         try:
             responses = tuple([perform(work, request) for request in requests])
         except (Refusal, CryptographicFailure) as ended:
-            refusal = ended if isinstance(ended, Refusal) else Refusal(ended, caller.scope)
-            return self._refused(connection, caller, requests[0], refusal, at)
+            refusal = ended if isinstance(ended, Refusal) else Refusal(ended, work.caller.scope)
+            return self._refused(work.anew(), requests[0], refusal)
         return Done(responses, work.write())
 
-    def _refused(
-        self,
-        connection: sqlite3.Connection,
-        caller: Caller,
-        request: Request[Any],
-        refusal: Refusal,
-        at: float,
-    ) -> Done[Any]:
+    def _refused(self, work: Work, request: Request[Any], refusal: Refusal) -> Done[Any]:
         """Nothing of the message happened: say so of each key that its first request names."""
-        work = Work(connection, self._vault, caller, at)
         if request.operation in audit.WRITTEN:
             for key_id in _ids_of(request):
                 work.note(request.operation, key_id, refusal.scope, refusal.error.reason)
@@ -196,17 +206,27 @@ class Core:
             return
         at, reason = self._clock.now(), refused.reason
 
-        def note(connection: sqlite3.Connection) -> Done[Any]:
-            work = Work(connection, self._vault, caller, at)
+        def note(connection: sqlite3.Connection, allowance: Allowance) -> Done[Any]:
+            work = Work(connection, self._vault, caller, at, allowance=allowance)
             work.note(asked[0], "", caller.scope, reason)
             return Done(refused, work.write())
 
-        await self._commit(note)
+        if self._refusals.count_only(AuditEntry(caller.who, caller.scope, asked[0], "", reason)):
+            raise refused
+        await self._commit(caller, note)
 
-    async def _commit(self, fn: Callable[[sqlite3.Connection], Done[T]]) -> T:
+    async def _commit(
+        self, caller: Caller, fn: Callable[[sqlite3.Connection, Allowance], Done[T]]
+    ) -> T:
         """Write, and answer when all who have to know of it do."""
+        allowance = self._refusals.allowance(caller.who)
         try:
-            done = await self._database.transact(fn, self._noted)
+            done = await self._database.transact(lambda c: fn(c, allowance), self._noted)
+        except OSError as error:
+            self._refusals.put_back(allowance.due)
+            raise _refused_storage(error) from error
+        self._refusals.used(caller.who, allowance, done.written.refusals, done.written.left_out)
+        try:
             for witness in self.witnesses:
                 await witness.settled(done.written)
         except OSError as error:
@@ -217,9 +237,9 @@ class Core:
         for witness in self.witnesses:
             witness.noted(done.written)
 
-    async def _read(self, fn: Callable[[sqlite3.Connection], Done[T]]) -> T:
+    async def _read(self, fn: Callable[[sqlite3.Connection, Allowance], Done[T]]) -> T:
         try:
-            done = await self._database.query(fn)
+            done = await self._database.query(lambda connection: fn(connection, OWN_ROWS))
         except OSError as error:
             raise _refused_storage(error) from error
         return _reply(done.value)

@@ -219,7 +219,10 @@ class DiscoverVersions(Request[Versions], frozen=True, kw_only=True):
 
 
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the trail: who did what to which key and how it ended; chained by ``digest``."""
+    """One row of the trail: who did what to which key and how it ended; chained by ``digest``.
+
+    ``times``: how many refusals of this kind the row stands for.
+    """
 
     sequence: int
     at: float
@@ -227,6 +230,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     operation: str
     key_id: str
     result: str
+    times: int
     digest: str
 
 

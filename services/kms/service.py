@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import ClassVar, Final
 
-from protocol.errors import CryptographicFailure
+from protocol.errors import CryptographicFailure, ProductError
 from protocol.terms import Role
 from protocol.tpm.errors import TpmError
 from services.kms import replication
@@ -67,7 +67,9 @@ class KmsService(BusDoor, PairDoor):
             ) from None
 
     async def stop(self) -> None:
-        """Shut the TPM down in order; a dead one changes nothing."""
+        """Write what is only counted, and shut the TPM down; a dead disk or TPM changes nothing."""
+        with suppress(ProductError):
+            await self.core.write_counts()
         if self.tpm is not None:
             with suppress(TpmError):
                 await self.tpm.power_off(orderly=True)

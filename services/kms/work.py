@@ -20,6 +20,7 @@ from services.kms.access import Caller
 from services.kms.audit import AuditEntry, Trail, TrailEnd
 from services.kms.master import Vault
 from services.kms.operations import Operation
+from services.kms.refusals import OWN_ROWS, Allowance
 from services.kms.replication import Change
 from services.kms.store import KeyRow
 
@@ -44,18 +45,22 @@ class Written(NamedTuple):
 
     ``end`` of the trail, None when nothing was written. ``changed``: whether a key was, and not
     only the trail. ``changes`` are what the other server of the pair has to learn, none when it is
-    marked as down or there is none.
+    marked as down or there is none. ``refusals`` that have a row, and those that were
+    ``left_out``.
     """
 
     end: TrailEnd | None = None
     changed: bool = False
     changes: tuple[Change, ...] = ()
+    refusals: int = 0
+    left_out: tuple[AuditEntry, ...] = ()
 
 
 class Work:
     """One message inside of its transaction; ``at`` is the server's time, in Unix seconds.
 
-    ``fresh`` are the keys that its Creates may take, in order. ``placeholder`` is KMIP's ID
+    ``fresh`` are the keys that its Creates may take, in order. ``allowance``: what it may write
+    of refusals. ``placeholder`` is KMIP's ID
     Placeholder; ``repeated`` says that the Create which set it had
     made its key before.
     """
@@ -67,6 +72,7 @@ class Work:
         caller: Caller,
         at: float,
         fresh: Iterable[FreshKey] = (),
+        allowance: Allowance = OWN_ROWS,
     ) -> None:
         self.connection, self.vault = connection, vault
         self.caller, self.at = caller, at
@@ -79,6 +85,13 @@ class Work:
         self._fresh: dict[KeyId, FreshKey] = {}
         self._new: set[KeyId] = set()
         self._waiting: dict[KeyId, None] = {}
+        self._allowance = allowance
+        self._refusals = 0
+        self._left_out: list[AuditEntry] = []
+
+    def anew(self) -> Work:
+        """The message as it began, without what it has drafted."""
+        return Work(self.connection, self.vault, self.caller, self.at, allowance=self._allowance)
 
     def find(self, key_id: KeyId) -> KeyRow | None:
         """The key as this message has left it; ``CryptographicFailure`` for an altered row."""
@@ -124,8 +137,20 @@ class Work:
     def note(
         self, operation: Operation, key_id: str, scope: str, reason: ResultReason | None = None
     ) -> int:
-        """Draft an entry of the trail (``reason`` None: it succeeded) and return its number."""
-        return self._trail.note(AuditEntry(self.caller.who, scope, operation, key_id, reason))
+        """Draft an entry of the trail (``reason`` None: it succeeded) and return its number.
+
+        0 for a refusal that has no row of its own any more.
+        """
+        entry = AuditEntry(self.caller.who, scope, operation, key_id, reason)
+        if reason is None:
+            return self._trail.note(entry)
+        if not self._allowance.own_rows:
+            self._left_out.append(entry)
+            return 0
+        for due in self._allowance.due if not self._refusals else ():
+            self._trail.note(due)
+        self._refusals += 1
+        return self._trail.note(entry)
 
     def write(self) -> Written:
         """Write all drafts; the transaction's commit makes them durable."""
@@ -135,7 +160,9 @@ class Work:
             put(self.connection, self.vault, msgspec.structs.replace(row, changed=changed))
         end = self._trail.write()
         changes = tuple(Change(key_id, self._changed[key_id]) for key_id in self._waiting)
-        written = Written(end, bool(self._rows))
+        written = Written(
+            end, bool(self._rows), refusals=self._refusals, left_out=tuple(self._left_out)
+        )
         if not changes or not replication.put(self.connection, changes):
             return written
         if replication.is_down(self.connection):

@@ -5,6 +5,7 @@
 - ``service``      base class, ``serves`` marker, what a service is given
 - ``agent``        the nodes of one process, as the lab commands them
 - ``machine``      the power and the firmware set-up under a node
+- ``admission``    how many requests at once, and whose
 - ``turns``        queues in the order of acceptance
 - ``node``         starts, serves, stops a service; bounds and isolates its work
 - ``bus``          the Bus port's one implementation, above a driver's ``wire``

@@ -25,6 +25,7 @@ from protocol.errors import (
 from protocol.messages.agent import NodeRecord, NodeSpec
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
+from services.runtime.admission import Admission
 from services.runtime.bus import CAUSE, BusPort, Incoming
 from services.runtime.incarnation import Incarnation
 from services.runtime.knobs import Knobs
@@ -32,7 +33,6 @@ from services.runtime.ports import Ports
 from services.runtime.service import Halted, Node, Peer, PowerInputs, ServedBy, Service
 from services.runtime.turns import Ticket, Turns
 
-CONCURRENCY = 512  # requests a node works on at once; over it the caller gets Busy
 STOP_LIMIT_S = 10.0  # lab seconds that running requests get at an orderly stop
 
 
@@ -68,6 +68,7 @@ class NodeRunner(Node):
         self._knobs = recipe.knobs
         self._observe, self._crashed = observe, crashed
         self._turns = Turns()
+        self._admission = Admission()
         self._running: dict[asyncio.Task[None], str] = {}
         self._background: list[asyncio.Task[None]] = []
         self._idle = asyncio.Event()
@@ -198,7 +199,7 @@ class NodeRunner(Node):
         if served is None:
             incoming.respond(NotAvailable(f"{self.spec.role} does not serve {name}"))
             return
-        if len(self._running) >= CONCURRENCY or self._group is None:
+        if self._group is None or not self._admission.has_room(incoming.peer):
             incoming.respond(Busy())
             return
         try:
@@ -212,6 +213,7 @@ class NodeRunner(Node):
             self._handle(served, incoming, ticket), name=f"{self.name}:{name}"
         )
         self._running[task] = name
+        self._admission.enter(incoming.peer)
 
     async def _handle(self, served: ServedBy, incoming: Incoming, ticket: Ticket | None) -> None:
         CAUSE.set(incoming.cause)
@@ -221,6 +223,7 @@ class NodeRunner(Node):
             task = asyncio.current_task()
             if task is not None:
                 self._running.pop(task, None)
+            self._admission.leave(incoming.peer)
             self._idle.set()
 
     async def _outcome(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -32,8 +34,9 @@ from protocol.messages.kms import (
 from protocol.secret import KeyMaterial
 from protocol.subjects import reply_subject, request_subject
 from protocol.terms import KeyId, KmipState, NodeName
+from services.runtime.admission import ALWAYS, SHARE
 from services.runtime.incarnation import WayDown
-from services.runtime.node import CONCURRENCY, NodeRunner
+from services.runtime.node import NodeRunner
 from services.runtime.ports import Ports
 from services.runtime.service import Halted, Node, Peer, Service, serves
 from tests.conformance.talk import Bench, both
@@ -352,25 +355,45 @@ async def boots_without_network(bench: Bench) -> None:
 
 
 async def busy(bench: Bench) -> None:
-    """Over its bound a node answers Busy, and has begun nothing."""
-    a, b = await bench.node("a", Echo), await bench.node("b", Echo)
-    service(b).gate.clear()
-    outcomes: list[str] = []
+    """Over its share a peer hears Busy, and nothing of it has begun; others and the console are
+    served all the same, also when two peers have filled the node."""
+    floods = [await bench.node(name, Echo) for name in ("a", "c")]
+    calm, b = await bench.node("d", Echo), await bench.node("b", Echo)
+    gate = service(b).gate
+    gate.clear()
+    outcomes: Counter[str] = Counter()
 
-    async def ask() -> None:
+    async def ask(who: str, asked: Awaitable[Any]) -> None:
         try:
-            await a.bus.request(B, DiscoverVersions(), within_s=30)
-            outcomes.append("ok")
+            await asked
+            outcomes[f"{who} ok"] += 1
         except Busy:
-            outcomes.append("busy")
+            outcomes[f"{who} busy"] += 1
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(CONCURRENCY + 3):
-            group.create_task(ask())
-        while len(outcomes) < 3:
+        for node in floods:
+            for _ in range(SHARE + 3):
+                question = node.bus.request(B, DiscoverVersions(), within_s=30)
+                group.create_task(ask(node.name, question))
+        while outcomes.total() < 6:
             await bench.world.sleep(0.05)
-        service(b).gate.set()
-    assert outcomes.count("busy") == 3 and outcomes.count("ok") == CONCURRENCY
+        for _ in range(ALWAYS + 2):
+            question = calm.bus.request(B, DiscoverVersions(), within_s=30)
+            group.create_task(ask("calm", question))
+            group.create_task(ask("console", b.ask(DiscoverVersions(), 30)))
+        while outcomes.total() < 8:
+            await bench.world.sleep(0.05)
+        gate.set()
+    assert outcomes == {
+        "a busy": 3,
+        "a ok": SHARE,
+        "c busy": 3,
+        "c ok": SHARE,
+        "calm ok": ALWAYS,
+        "calm busy": 2,
+        "console ok": ALWAYS + 2,
+    }
+    await calm.bus.request(B, DiscoverVersions(), within_s=30)  # for all have left
 
 
 class Stubborn(Echo):

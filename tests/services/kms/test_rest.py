@@ -198,7 +198,7 @@ ALTERATIONS = {
     "audit row numbered anew": "UPDATE audit SET sequence = 0 WHERE sequence = 2",
     "all audit rows removed": "DELETE FROM audit",
     "audit row added": (
-        "INSERT INTO audit SELECT max(sequence) + 1, 0, 'x', 'default', 'Get', 'y', 'Success', "
+        "INSERT INTO audit SELECT max(sequence) + 1, 0, 'x', 'default', 'Get', 'y', 'Success', 1, "
         "digest FROM audit"
     ),
     "audit head": "UPDATE audit_head SET sequence = sequence - 1",
@@ -229,7 +229,7 @@ async def test_cut_trail_with_its_old_head_is_noticed(server: Server) -> None:
 async def test_rewritten_chain_is_noticed(server: Server) -> None:
     """Somebody recomputes every digest after a change; without the master key no tag fits."""
     await lived(server)
-    columns = "sequence, at, who, scope, operation, key_id, result"
+    columns = "sequence, at, who, scope, operation, key_id, result, times"
 
     def digests() -> list[bytes]:
         chain = [bytes(32)]

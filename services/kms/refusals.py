@@ -1,0 +1,92 @@
+"""Refusals that the trail tells of by their number, so that a flood of them costs no row each.
+
+Of each caller the first refusals of a minute have rows of their own, with the ids of keys. What
+comes above that is counted, by operation and reason, and written as one row each (``times``)
+with the first refusal after that minute, or when somebody reads the trail. A crash loses counts
+that were not written yet; no refusal was promised to be durable.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from services.kms.audit import AuditEntry
+
+ROWS: Final = 32
+"""Refusals of one caller with a row of their own, in one window."""
+
+WINDOW_S: Final = 60.0
+
+
+class Allowance(NamedTuple):
+    """What one message may write of refusals.
+
+    ``own_rows``: whether each has one. ``due``: counts of earlier ones, to be written with the
+    first.
+    """
+
+    own_rows: bool = True
+    due: tuple[AuditEntry, ...] = ()
+
+
+OWN_ROWS: Final = Allowance()
+"""Of a message whose refusals are never many."""
+
+
+class Refusals:
+    """Counts of this life; ``monotonic`` tells lab seconds. Used on the loop only."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._began: dict[str, float] = {}
+        self._rows: Counter[str] = Counter()
+        self._counts: dict[str, Counter[AuditEntry]] = {}
+
+    def allowance(self, who: str) -> Allowance:
+        """What the next message of ``who`` may write; give it back with ``used``."""
+        if self.has_row(who):
+            return Allowance(True, self._taken(who))
+        return Allowance(False)
+
+    def count_only(self, entry: AuditEntry) -> bool:
+        """Count a refusal if its caller has no rows left; False when it has one for it."""
+        if self.has_row(entry.who):
+            return False
+        self.put_back((entry,))
+        return True
+
+    def has_row(self, who: str) -> bool:
+        """Whether a refusal of ``who`` has a row of its own now."""
+        now = self._monotonic()
+        if now - self._began.get(who, now) >= WINDOW_S:
+            del self._began[who], self._rows[who]
+        return self._rows[who] < ROWS
+
+    def used(
+        self, who: str, allowance: Allowance, rows: int, left_out: tuple[AuditEntry, ...]
+    ) -> None:
+        """That message has written ``rows`` refusals, and left these out."""
+        if rows:
+            self._began.setdefault(who, self._monotonic())
+            self._rows[who] += rows
+        else:
+            self.put_back(allowance.due)
+        self.put_back(left_out)
+
+    def all_due(self) -> tuple[AuditEntry, ...]:
+        """All counts; they are no longer kept here."""
+        return tuple(entry for who in list(self._counts) for entry in self._taken(who))
+
+    def put_back(self, entries: tuple[AuditEntry, ...]) -> None:
+        """Count these: they have no row."""
+        for entry in entries:
+            kind = msgspec.structs.replace(entry, key_id="", times=1)
+            self._counts.setdefault(entry.who, Counter())[kind] += entry.times
+
+    def _taken(self, who: str) -> tuple[AuditEntry, ...]:
+        counted = self._counts.pop(who, Counter())
+        return tuple(msgspec.structs.replace(e, times=times) for e, times in counted.items())
