@@ -11,6 +11,7 @@
 - ``history``      hash-chained JSONL
 - ``checks``       offline, three-valued judgements of a history
 - ``selectors``    names, roles, ranges, shares; ``draws`` seeded streams; ``units`` 30s, 5%
+- ``reference``    what can stand in an experiment, from the registries · ``entries`` its rows
 - ``naming``       names in files
 - ``yaml_file``    the one reader of YAML, for lab files too: values with line and column
 - ``text_file``    the text of a file that somebody names

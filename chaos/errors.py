@@ -102,7 +102,7 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     "KS-CHAOS-016": Explanation(
         "The lab that the experiment asks for is not valid",
         "`topology` names no lab file, changes it to one that does not fit, or is none itself.",
-        "Correct the value that the message names; lab files follow `keystead schema --of lab`.",
+        "Correct the value that the message names; lab files follow `keystead schema lab`.",
     ),
     "KS-CHAOS-020": Explanation(
         "Two faults that overlap undo each other",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
@@ -20,6 +21,19 @@ _RANGE = re.compile(
     r"(?P<head>[^\[\]]*)\[(?P<low>[0-9]{1,9})-(?P<high>[0-9]{1,9})\](?P<tail>[^\[\]]*)"
 )
 _SHARE = re.compile(r"(?P<amount>[0-9]+(?:\.[0-9]+)?%|[0-9]{1,9}|one|all)\s+of\s+(?P<rest>.+)")
+FORMS: Final = (
+    ("esxi-001", "a node or VM by its name"),
+    ("all", "every node, or every VM"),
+    ("role:esxi", "nodes of a role: vcenter, kms, esxi"),
+    ("site:main", "nodes of a site"),
+    ("cluster:cluster-a", "hosts of a cluster"),
+    ("esxi-[001-002]", "a range of names"),
+    ("25% of role:esxi", "a share of a selector, drawn from the seed; at least one"),
+    ("2 of all", "so many of a selector, drawn from the seed; `one of` is one"),
+    ("[esxi-001, site:main]", "what is in any selector of a list"),
+    ("{role: esxi, site: main, pick: one}", "what is in all groups; pick: all, one, 3, 25%"),
+)
+"""Every way to write a selector of nodes, with what it selects; for VMs there are no groups."""
 _GROUPS = ("role", "site", "cluster")
 _RANGE_LIMIT = 10_000
 _LONGEST = 500  # characters of a selector

@@ -6,9 +6,9 @@ A bare number is refused, with a hint: a time without a unit is the commonest wr
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -17,6 +17,12 @@ _TIME: Final = re.compile(rf"{_NUMBER}\s*(ms|s|m|h)")
 _RATE: Final = re.compile(rf"{_NUMBER}\s*/\s*(s|m|h)")
 _SHARE: Final = re.compile(rf"{_NUMBER}\s*%")
 LONGEST: Final = 30 * 24 * 3600.0
+
+
+def _written(form: re.Pattern[str], examples: str) -> dict[str, Any]:
+    """The JSON schema of a text of this form, for editors."""
+    text = f"such as {examples}"
+    return {"type": "string", "pattern": f"^{form.pattern}$", "description": text}
 
 
 def seconds(value: object) -> float:
@@ -59,6 +65,16 @@ def share(value: object) -> float:
     return number
 
 
-Seconds = Annotated[float, BeforeValidator(seconds)]
-Rate = Annotated[float, BeforeValidator(per_second)]
-Share = Annotated[float, BeforeValidator(share)]
+Seconds = Annotated[
+    float, BeforeValidator(seconds), WithJsonSchema(_written(_TIME, "30s, 250ms, 5m, 1h"))
+]
+Rate = Annotated[
+    float, BeforeValidator(per_second), WithJsonSchema(_written(_RATE, "0.2/s, 3/m, 10/h"))
+]
+Share = Annotated[
+    float,
+    BeforeValidator(share),
+    WithJsonSchema(
+        {"anyOf": [_written(_SHARE, "5%"), {"type": "number", "minimum": 0, "maximum": 1}]}
+    ),
+]

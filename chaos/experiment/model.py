@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
 
@@ -41,7 +42,11 @@ def on_off(value: object) -> object:
     return {"on": True, "off": False}.get(value, value) if isinstance(value, str) else value
 
 
-OnOff = Annotated[bool, BeforeValidator(on_off)]
+OnOff = Annotated[
+    bool,
+    BeforeValidator(on_off),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": ["on", "off"]}]}),
+]
 
 
 class After(Section):
@@ -89,7 +94,15 @@ class Requires(Section):
     provider: Literal["standard"] | None = None
     persistence: OnOff | None = None
     tpm: Literal["real", "model", "any", "none"] | None = None
-    hosts: Annotated[int, BeforeValidator(at_least), Field(ge=0, strict=True)] | None = None
+    hosts: (
+        Annotated[
+            int,
+            BeforeValidator(at_least),
+            Field(ge=0, strict=True),
+            WithJsonSchema(AT_LEAST),
+        ]
+        | None
+    ) = None
 
 
 class TopologyUse(Section):
@@ -99,6 +112,17 @@ class TopologyUse(Section):
     with_: dict[str, Any] = Field(default={}, alias="with")
 
 
+_WHOLE: Final = {"type": "integer", "minimum": 0}
+LIMIT: Final = {
+    "anyOf": [
+        {"type": "string", "pattern": "^(>=|<=|==|!=|>|<)"},
+        {"type": "object", "required": ["ratio"], "additionalProperties": False}
+        | {"properties": {"ratio": {"type": "string"}}},
+    ]
+}
+SEED: Final = {"anyOf": [_WHOLE, {"const": "random"}]}
+AT_LEAST: Final = {"anyOf": [_WHOLE, {"type": "string", "pattern": "^>=\\s*[0-9]+$"}]}
+"""How the values of three fields are written, as JSON schema for editors."""
 SEEDS: Final = 1 << 63  # so many there are
 SHARED: Final = frozenset({"probe", "is_", "on", "op", "view"})
 ONLY_IN: Final = {
@@ -124,7 +148,7 @@ class Probed(Section):
     ``from``, ``until``, ``every``, ``grace`` belong to ``during``."""
 
     probe: str
-    is_: Annotated[Tolerance, BeforeValidator(tolerance)] = Field(alias="is")
+    is_: Annotated[Tolerance, BeforeValidator(tolerance), WithJsonSchema(LIMIT)] = Field(alias="is")
     on: Selector | None = None
     op: str | None = None
     view: Literal["host", "vcenter"] = "host"
@@ -144,9 +168,17 @@ class Recover(Section):
 class Guards(Section):
     """Limits of the run; see ``plan`` for the budget and ``engine`` for the times."""
 
-    lease: Annotated[Seconds, AfterValidator(no_less_than(1.0))] = 120.0
-    max_duration: Annotated[Seconds, AfterValidator(no_less_than(1.0))] = 3600.0
-    blast_radius: dict[str, int | str] = {}
+    lease: Annotated[Seconds, AfterValidator(no_less_than(1.0))] = Field(
+        default=120.0, description="A fault heals by itself when the engine is silent for so long."
+    )
+    max_duration: Annotated[Seconds, AfterValidator(no_less_than(1.0))] = Field(
+        default=3600.0, description="A run that takes longer is given up, and everything is healed."
+    )
+    blast_radius: dict[str, int | str] = Field(
+        default={},
+        description="How much a run may touch: `hosts`, `kms`, `vcenter` as a number of nodes or a "
+        "share, and the name of a fault as how often it is used; one without undo must be named.",
+    )
 
 
 class Checks(Section):
@@ -161,7 +193,9 @@ class ScheduleEntry(Section):
     fault: str
     id: Annotated[str, named(names.FAULT)] | None = None
     at: Seconds | None = None
-    after: Annotated[After, BeforeValidator(read_after)] | None = None
+    after: (
+        Annotated[After, BeforeValidator(read_after), WithJsonSchema({"type": "string"})] | None
+    ) = None
     for_: Seconds | None = Field(default=None, alias="for")
     cure: bool = False
 
@@ -174,7 +208,7 @@ class Heading(Section):
     name: Annotated[str, named(names.EXPERIMENT)]
     title: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     description: str = ""
-    seed: Annotated[Any, BeforeValidator(read_seed)] = 1
+    seed: Annotated[Any, BeforeValidator(read_seed), WithJsonSchema(SEED)] = 1
     duration: Annotated[Seconds, AfterValidator(no_less_than(1.0))] | None = None
 
 

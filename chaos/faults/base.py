@@ -71,13 +71,15 @@ class _FaultMeta(StructMeta, ABCMeta):
 class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
     """A fault with its parameters resolved: concrete node names, lab seconds.
 
-    ``kind`` is its name in files and commands (``link.cut``). ``id`` is unique in the lab.
+    ``kind`` is its name in files and commands (``link.cut``), ``example`` its own fields as a file
+    has them. ``id`` is unique in the lab.
     ``holds_power`` marks faults that decide whether a node runs: two of them at once on one
     node would undo each other. ``lasts_s`` is the length of an interval whose file gives none;
     None: until the end of the run.
     """
 
     kind: ClassVar[str]
+    example: ClassVar[str]
     params: ClassVar[type[Params]]
     reversible: ClassVar[bool] = True
     holds_power: ClassVar[bool] = False

@@ -21,6 +21,7 @@ class BrokerRestart(Fault, frozen=True, kw_only=True):
     """
 
     kind: ClassVar[str] = "broker.restart"
+    example: ClassVar[str] = ""
     params: ClassVar[type[Params]] = NoParams
 
     @classmethod

@@ -45,6 +45,7 @@ class HostBootMeasure(NodesFault, frozen=True, kw_only=True):
     """
 
     kind: ClassVar[str] = "host.boot_measure"
+    example: ClassVar[str] = "on: esxi-001, secure_boot: off"
     params: ClassVar[type[Params]] = BootMeasureParams
     role: ClassVar[Role | None] = Role.ESXI
     secure_boot: bool | None = None

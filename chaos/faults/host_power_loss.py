@@ -12,6 +12,7 @@ class HostPowerLoss(PowerFault, frozen=True, kw_only=True):
     """Hosts lose their power: the TPM without TPM2_Shutdown, the disk what was not synced."""
 
     kind: ClassVar[str] = "host.power_loss"
+    example: ClassVar[str] = "on: role:esxi"
     way: ClassVar[str] = "power_loss"
     verb: ClassVar[str] = "power loss of"
 

@@ -12,6 +12,7 @@ class HostReboot(PowerFault, frozen=True, kw_only=True):
     """Hosts reboot in order: the archive is saved, disks are synced, the TPM gets TPM2_Shutdown."""
 
     kind: ClassVar[str] = "host.reboot"
+    example: ClassVar[str] = "on: esxi-001"
     way: ClassVar[str] = "stop"
     verb: ClassVar[str] = "orderly stop of"
     lasts_s: ClassVar[float | None] = 0.0

@@ -59,6 +59,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
     """
 
     kind: ClassVar[str] = "kms.key_state"
+    example: ClassVar[str] = "vm: vm-01, state: destroy"
     params: ClassVar[type[Params]] = KeyStateParams
     reversible: ClassVar[bool] = False
     state: KeyAct

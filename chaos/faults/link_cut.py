@@ -15,6 +15,7 @@ class LinkCut(LinkFault, frozen=True, kw_only=True):
     """Nothing passes the links. Callers see what they see in life: silence until their deadline."""
 
     kind: ClassVar[str] = "link.cut"
+    example: ClassVar[str] = "between: [vcenter, kms]"
 
     @classmethod
     def of(cls, id: str, params: LinkParams, targets: Targets) -> Fault:

@@ -51,6 +51,7 @@ class LinkDelay(LinkFault, frozen=True, kw_only=True):
     """
 
     kind: ClassVar[str] = "link.delay"
+    example: ClassVar[str] = "between: [vcenter, kms], base: 300ms, jitter: 50ms"
     params: ClassVar[type[Params]] = LinkDelayParams
     base: float
     jitter: float = 0.0

@@ -25,6 +25,7 @@ class LinkLoss(LinkFault, frozen=True, kw_only=True):
     """On each of its links the share ``p`` of the messages, above 0, is lost."""
 
     kind: ClassVar[str] = "link.loss"
+    example: ClassVar[str] = "between: [vcenter, kms], p: 20%"
     params: ClassVar[type[Params]] = ShareParams
     p: float
 

@@ -23,6 +23,7 @@ class ProcKill(NodesFault, frozen=True, kw_only=True):
     """
 
     kind: ClassVar[str] = "proc.kill"
+    example: ClassVar[str] = "on: kms"
     holds_power: ClassVar[bool] = True
 
     @classmethod

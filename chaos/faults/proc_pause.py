@@ -16,6 +16,7 @@ class ProcPause(NodesFault, frozen=True, kw_only=True):
     """The processes of nodes stand still, and with them all nodes packed into the same ones."""
 
     kind: ClassVar[str] = "proc.pause"
+    example: ClassVar[str] = "on: vcenter"
 
     @classmethod
     def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:

@@ -39,6 +39,7 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
     """
 
     kind: ClassVar[str] = "provider.delete"
+    example: ClassVar[str] = ""
     params: ClassVar[type[Params]] = ProviderParams
     reversible: ClassVar[bool] = False
     provider: ProviderId

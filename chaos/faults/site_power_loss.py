@@ -26,6 +26,7 @@ class SitePowerLoss(PowerFault, frozen=True, kw_only=True):
     """
 
     kind: ClassVar[str] = "site.power_loss"
+    example: ClassVar[str] = "site: main, stagger: 30s"
     params: ClassVar[type[Params]] = SiteParams
     way: ClassVar[str] = "power_loss"
     verb: ClassVar[str] = "power loss of site"

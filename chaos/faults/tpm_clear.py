@@ -16,6 +16,7 @@ class TpmClear(TpmFault, frozen=True, kw_only=True):
     """TPMs are cleared as in the firmware's set-up; what was sealed under them is lost."""
 
     kind: ClassVar[str] = "tpm.clear"
+    example: ClassVar[str] = "on: esxi-001"
     act: ClassVar[TpmAct] = TpmAct.CLEAR
 
     @classmethod

@@ -15,6 +15,7 @@ class TpmSwap(TpmFault, frozen=True, kw_only=True):
     """Mainboards are replaced: what was sealed is lost, vCenter sees another endorsement key."""
 
     kind: ClassVar[str] = "tpm.swap"
+    example: ClassVar[str] = "on: esxi-001"
     act: ClassVar[TpmAct] = TpmAct.SWAP
 
     @classmethod

@@ -21,6 +21,7 @@ class VcenterDown(PowerFault, frozen=True, kw_only=True):
     """A crash of every vCenter selected; ``clients`` are two others that call it in vain."""
 
     kind: ClassVar[str] = "vcenter.down"
+    example: ClassVar[str] = ""
     params: ClassVar[type[Params]] = VcenterParams
     role: ClassVar[Role | None] = Role.VCENTER
     way: ClassVar[str] = "crash"

@@ -1,4 +1,7 @@
-"""What error ids, rules and knobs mean; rules are those of ``docs/rules.md``, which code cites."""
+"""What error ids, rules, knobs and the words of experiments mean.
+
+Rules are those of ``docs/rules.md``, which code cites.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,17 @@ from typing import Final
 
 import msgspec
 
-from lab.api.answers.local import Error, ErrorList, Knob, KnobList, Rule, RuleList
+from chaos.reference import entries
+from lab.api.answers.local import (
+    Error,
+    ErrorList,
+    Knob,
+    KnobList,
+    Reference,
+    ReferenceList,
+    Rule,
+    RuleList,
+)
 from lab.errors import KeysteadError, all_ids, explanation_of
 from protocol.printable import told
 from services.knobs import KnobRow, near, table
@@ -77,6 +90,23 @@ def knob(name: str) -> Knob:
         text = f"there is no knob {told(name)}{near(name)}"
         raise KeysteadError("KS-USE-002", text, "`keystead explain knob` lists all")
     return _knob(row)
+
+
+def references(noun: str) -> ReferenceList:
+    """Every fault, probe, op, check, selector or guard that an experiment's file can name."""
+    return ReferenceList(noun=noun, items=entries(noun))
+
+
+def reference(noun: str, name: str) -> Reference:
+    """The one of that name, whatever its case; KS-USE-002 with near ones."""
+    known = {entry.name.lower(): entry for entry in entries(noun)}
+    found = known.get(name.lower()) or known.get(name.lower().replace("-", "_"))
+    if found is None:
+        others = difflib.get_close_matches(name.lower()[:80], known, n=3, cutoff=0.4)
+        more = f"; did you mean {', '.join(others)}?" if others else ""
+        fix = f"`keystead explain {noun}` lists all"
+        raise KeysteadError("KS-USE-002", f"there is no {noun} {told(name)}{more}", fix)
+    return Reference(noun=noun, entry=found)
 
 
 def _knob(row: KnobRow) -> Knob:

@@ -1,17 +1,20 @@
-"""The JSON schema of every command and every answer, made from their structs."""
+"""The JSON schema of every command and answer, and of the files that people write."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from chaos.experiment.plan import Plan
+from chaos.experiment.schema import experiment_schema, shape_of
 from lab.api.answers.lab import LoggedEvent, LogLine
 from lab.api.answers.local import LOCAL
 from lab.api.documents import API
 from lab.api.table import COMMANDS
 from lab.api.wire import Progress
+from lab.topology.lab_file import LabFile
+from services.knobs import table
 
 _OTHER: tuple[type[msgspec.Struct], ...] = (LoggedEvent, LogLine, Progress, Plan)
 """Documents of one line each (``events``, ``logs``, long steps), and a plan before its run."""
@@ -48,6 +51,28 @@ def schema() -> dict[str, Any]:
     }
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(made))
     return plain
+
+
+def file_schema(of: Literal["lab", "experiment"]) -> dict[str, Any]:
+    """The schema of a Lab file or of an experiment's file, for editors."""
+    lab = _lab_file()
+    made = lab if of == "lab" else experiment_schema(lab)
+    return {"$schema": _DIALECT, **made}
+
+
+def _lab_file() -> dict[str, Any]:
+    """Each knob with its text, range and default."""
+    shape = shape_of(LabFile)
+    knobs = {
+        row.name: {
+            "description": f"{row.text} {row.values}",
+            "default": msgspec.to_builtins(row.default),
+        }
+        for row in table().values()
+    }
+    every = {"type": "object", "additionalProperties": False, "properties": knobs}
+    properties = {**shape["properties"], "knobs": every}
+    return {**shape, "title": "A lab of keystead", "properties": properties}
 
 
 def _struct(kind: type[msgspec.Struct]) -> dict[str, str]:

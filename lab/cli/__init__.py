@@ -7,6 +7,7 @@
 - ``labs``      up, down, status, list, version             - ``hosts``, ``vms``, ``keys``
 - ``journal``   events, logs                                - ``faults``    link, faults, heal
 - ``describe``  everything known of one object              - ``explain``   errors, rules, ``knobs``
-- ``chaos``     chaos list, lint, plan, run, replay; runs   - ``schema``    commands and answers
+- ``chaos``     chaos list, lint, plan, run, replay; runs   - ``schema``    answers, files
+- ``reference`` what an experiment can name
 - ``doctor``    what a lab needs                            - ``measure``   bench
 """

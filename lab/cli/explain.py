@@ -1,4 +1,4 @@
-"""``explain``: error ids, rules and knobs."""
+"""``explain``: error ids, rules, knobs, and what an experiment's file can name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lab.cli.entry import enter
 from lab.cli.knobs import knob
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, field, is_document, plain, show
+from lab.cli.reference import REFERENCES
 
 WIDTH = 96  # characters of a line of a rule's text
 
@@ -58,5 +59,5 @@ def rules(*, options: Options = DEFAULTS) -> None:
 def register(app: App) -> None:
     explaining = App(name="explain", help_format="plaintext")
     explaining.default(explain)
-    enter(explaining, knob, rules)
+    enter(explaining, knob, rules, *REFERENCES)
     app.command(explaining)

@@ -1,27 +1,36 @@
-"""``schema``: the shape of every command and every answer."""
+"""``schema``: the shape of every command and answer, and of the files that people write."""
 
 from __future__ import annotations
 
 import json
+from typing import Annotated, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import plain
 
 
-def schema(*, options: Options = DEFAULTS) -> None:
-    """The JSON schema of every command and every answer, as `-o json` and the library have them.
+def schema(
+    of: Annotated[
+        Literal["api", "lab", "experiment"],
+        Parameter(help="Commands and answers (api), or a file that you write, for editors."),
+    ] = "api",
+    *,
+    options: Options = DEFAULTS,
+) -> None:
+    """A JSON schema: of every command and answer, of a lab file, or of an experiment's file.
 
     keystead schema
-    keystead schema -o yaml
+    keystead schema experiment
     """
+    from lab.api.schema import file_schema
     from lab.api.schema import schema as made_of_the_structs
 
-    made = made_of_the_structs()
+    made = made_of_the_structs() if of == "api" else file_schema(of)
     match options.output:
         case Format.NAME:
-            for name in made["commands"]:
+            for name in made["commands" if of == "api" else "properties"]:
                 plain(name)
         case Format.YAML:
             import yaml

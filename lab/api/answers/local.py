@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from chaos.entries import Entry
 from lab.api.answers.base import Answer
 from protocol.terms import Role
 
@@ -133,6 +134,20 @@ class KnobList(Answer, frozen=True, kw_only=True):
     """Knobs by name."""
 
     items: tuple[Knob, ...]
+
+
+class Reference(Answer, frozen=True, kw_only=True):
+    """One thing that an experiment's file can name; ``noun`` is fault, probe, op and so on."""
+
+    noun: str
+    entry: Entry
+
+
+class ReferenceList(Answer, frozen=True, kw_only=True):
+    """Everything of one noun that an experiment's file can name."""
+
+    noun: str
+    items: tuple[Entry, ...]
 
 
 class ShippedExperiment(msgspec.Struct, frozen=True, kw_only=True):
@@ -268,6 +283,8 @@ LOCAL: tuple[type[Answer], ...] = (
     RuleList,
     Knob,
     KnobList,
+    Reference,
+    ReferenceList,
     ExperimentList,
     LintReport,
     RunList,

@@ -75,7 +75,7 @@ class LinkDelay(Command["Fault"], frozen=True, tag="link.delay"):
         _lease(self.lease_s)
         if not (LEAST_DELAY_S <= self.delay_s <= LONGEST_S and 0 <= self.jitter_s <= LONGEST_S):
             raise wrong(
-                f"a delay of {self.delay_s:g}s and {self.jitter_s:g}s more: "
+                f"a delay of {self.delay_s:g}s and {self.jitter_s:g}s more: above 0s, that is "
                 "at least 1ms, at most 30 days"
             )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,6 @@ def _asked(lab: SimLab, session: Session, kind: type[Command[Any]], values: dict
         back = decode_answer(command, encode_answer(answer))
         msgspec.json.encode(document_of(back))
     except KeysteadError as error:
-        assert error.exit_code and error.fix and str(error).replace("\n", "").isprintable()
+        assert error.exit_code and error.fix and re.sub(r"[\n\t]", "", str(error)).isprintable()
         return f"{error.id}: {error}"
     return ""

@@ -1,0 +1,233 @@
+"""What can stand in an experiment's file, told from the registries themselves.
+
+Each noun (fault, probe, op, check, selector, guard) has entries: text, fields with their values,
+units and defaults, and an example that stands in a file as it is printed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator
+from pydantic.fields import FieldInfo
+
+from chaos.checks import ALWAYS, CHECKS
+from chaos.entries import Entry, Field
+from chaos.experiment.model import ONLY_IN, Guards, Load, Probed, ScheduleEntry, read_after
+from chaos.faults import FAULTS
+from chaos.faults.base import Fault
+from chaos.hypotheses.probes import PROBES, Probe
+from chaos.hypotheses.tolerance import Unit, tolerance
+from chaos.selectors import FORMS
+from chaos.units import per_second, seconds, share
+from chaos.workload import OPERATIONS, Operation
+
+_READERS: Final[dict[Any, str]] = {
+    seconds: "a time of the lab: 250ms, 30s, 5m, 1h",
+    share: "a share: 5% or 0.05",
+    per_second: "a rate: 0.2/s, 3/m, 10/h",
+    tolerance: "a comparison with a limit",
+    read_after: "the id of a fault, or: id + 20s",
+}
+_OF_ENTRY: Final = ("fault",)
+_LIMITS: Final = {Unit.RATIO: '"== 100%"', Unit.SECONDS: '"<= 60s"', Unit.COUNT: '"== 0"'}
+
+
+def entries(noun: str) -> tuple[Entry, ...]:
+    """Everything of that noun, in the order of its registry; ``KeyError`` for no noun."""
+    return tuple(NOUNS[noun]())
+
+
+def _faults() -> Iterator[Entry]:
+    for kind in FAULTS:
+        own = _fields(kind.params)
+        entry = [f for f in _fields(ScheduleEntry) if f.name not in _OF_ENTRY]
+        if kind.reversible:
+            entry = [f for f in entry if f.name != "cure"]
+        told = _text(kind)
+        if not kind.reversible:
+            told += " It has no undo: `guards.blast_radius` must allow it, `cure` mends it."
+        if kind.lasts_s is not None:
+            told += f" Without `for` it lasts {kind.lasts_s:g} s."
+        yield Entry(
+            name=kind.kind, text=told, example=example_of(kind), fields=tuple([*own, *entry])
+        )
+
+
+def example_of(kind: type[Fault]) -> str:
+    """A line of a schedule with this fault."""
+    more = f", {kind.example}" if kind.example else ""
+    lasts = "" if kind.lasts_s is not None or not kind.reversible else ", for: 5m"
+    return f"schedule: [{{at: 30s{lasts}, fault: {kind.kind}{more}}}]"
+
+
+def _probes() -> Iterator[Entry]:
+    for probe in PROBES.values():
+        phase = "before, during or after" if probe.live else "after"
+        limit = _LIMITS[probe.unit]
+        text = f"{probe.doc}, as {_measured(probe.unit)}; in hypothesis {phase}"
+        yield Entry(
+            name=probe.name,
+            text=_sentence(text),
+            example=f"hypothesis: {{after: [{{probe: {probe.name}, is: {limit}}}]}}",
+            fields=tuple(_of_unit(f, limit) for f in _fields(Probed) if _applies(f.name, probe)),
+        )
+
+
+def _of_unit(field: Field, limit: str) -> Field:
+    """What the probe is held against is told in its own unit."""
+    if field.name != "is":
+        return field
+    compares = "==, !=, <, <=, > or >= and a limit: "
+    return Field(name=field.name, values=f"{compares}{limit}", required=True)
+
+
+def _measured(unit: Unit) -> str:
+    match unit:
+        case Unit.RATIO:
+            return "a ratio from 0 to 1 (0% to 100%)"
+        case Unit.SECONDS:
+            return "seconds of the lab"
+        case Unit.COUNT:
+            return "a count"
+
+
+def _applies(name: str, probe: Probe) -> bool:
+    """Whether the field means something for this probe."""
+    phases = {field.rstrip("_") for fields in ONLY_IN.values() for field in fields}
+    match name:
+        case "probe":
+            return False
+        case "on":
+            return probe.about in ("vms", "hosts")
+        case "op":
+            return probe.about == "op"
+        case _:
+            return probe.live or name not in phases
+
+
+def _operations() -> Iterator[Entry]:
+    for operation in OPERATIONS.values():
+        yield Entry(
+            name=operation.name,
+            text=_sentence(operation.doc),
+            example=f"workload: [{{op: {operation.name}, rate: 0.2/s}}]",
+            fields=tuple(f for f in _fields(Load) if _takes(f.name, operation)),
+        )
+
+
+def _takes(name: str, operation: Operation) -> bool:
+    return name != "op" and (name != "on" or operation.about == "vms")
+
+
+def _checks() -> Iterator[Entry]:
+    for name, check in CHECKS.items():
+        when = "It judges every run." if name in ALWAYS else "A file adds it."
+        yield Entry(name=name, text=f"{_text(check)} {when}", example=f"checks: {{add: [{name}]}}")
+
+
+def _selectors() -> Iterator[Entry]:
+    for form, text in FORMS:
+        written = form if form[0] in "[{" else f'"{form}"'
+        example = f'hypothesis: {{after: [{{probe: host.up, is: "== 1", on: {written}}}]}}'
+        yield Entry(name=form, text=_sentence(text), example=example)
+
+
+def _guards() -> Iterator[Entry]:
+    examples = {"blast_radius": "{hosts: 50%, kms: 1, tpm.clear: 1}"}
+    for field, info in zip(_fields(Guards), Guards.model_fields.values(), strict=True):
+        value = examples.get(field.name, field.default)
+        yield Entry(
+            name=field.name,
+            text=info.description or "",
+            example=f"guards: {{{field.name}: {value}}}",
+            fields=(field,),
+        )
+
+
+NOUNS: Final[dict[str, Callable[[], Iterator[Entry]]]] = {
+    "fault": _faults,
+    "probe": _probes,
+    "op": _operations,
+    "check": _checks,
+    "selector": _selectors,
+    "guard": _guards,
+}
+"""What has a reference, by the word that asks for it."""
+
+
+# Fields of sections ----------------------------------------------------------------------------
+
+
+def _fields(model: type[BaseModel]) -> list[Field]:
+    return [
+        Field(
+            name=info.alias or name,
+            values=_values(info),
+            default="" if info.is_required() else _as_written(info.default, info),
+            required=info.is_required(),
+        )
+        for name, info in model.model_fields.items()
+    ]
+
+
+def _values(info: FieldInfo) -> str:
+    """The values of a field in words."""
+    for item in info.metadata:
+        if isinstance(item, BeforeValidator) and item.func in _READERS:
+            return _READERS[item.func]
+    ends = [str(getattr(m, end)) for m in info.metadata for end in ("ge", "le") if hasattr(m, end)]
+    return _kind(info.annotation) + (f" from {' to '.join(ends)}" if ends else "")
+
+
+def _kind(kind: Any) -> str:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        for item in inner[1:]:
+            if isinstance(item, BeforeValidator):
+                return _READERS.get(item.func, _kind(inner[0]))
+        return _kind(inner[0])
+    if origin in (Union, types.UnionType):
+        others = [option for option in inner if option is not type(None)]
+        if any(get_origin(option) is dict for option in others):
+            return "a selector"
+        return " or ".join(dict.fromkeys(_kind(option) for option in others))
+    if origin is Literal:
+        return " | ".join(map(str, inner))
+    if origin is list:
+        return f"a list, each {_kind(inner[0])}"
+    if origin is dict:
+        return "a map"
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return " | ".join(member.value for member in kind)
+    named = {bool: "true | false", int: "a whole number", float: "a number", str: "a text"}
+    return named.get(kind, "a value")
+
+
+def _as_written(value: Any, info: FieldInfo) -> str:
+    """A default as a file has it."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case StrEnum():
+            return value.value
+        case float() if _values(info) == _READERS[seconds]:
+            return f"{value:g}s"
+        case _:
+            return str(value)
+
+
+def _text(thing: Any) -> str:
+    """The first paragraph of a docstring, as one line."""
+    first = (inspect.getdoc(thing) or "").split("\n\n")[0]
+    return " ".join(first.replace("``", "`").split())
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,91 @@
+"""``explain fault|probe|op|check|selector|guard``: what an experiment's file can name."""
+
+from __future__ import annotations
+
+import textwrap
+
+from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.output import document, field, is_document, plain, show, table
+
+WIDTH = 96  # characters of a line of text
+
+
+def fault(kind: str = "", *, options: Options = DEFAULTS) -> None:
+    """What a fault does, its fields and an example; without a kind, the list of all.
+
+    keystead explain fault
+    keystead explain fault link.cut
+    """
+    _explain("fault", kind, options)
+
+
+def probe(probe_name: str = "", *, options: Options = DEFAULTS) -> None:
+    """What a probe of a hypothesis measures, and in which unit; without a name, the list of all.
+
+    keystead explain probe
+    keystead explain probe vm.running
+    """
+    _explain("probe", probe_name, options)
+
+
+def op(operation: str = "", *, options: Options = DEFAULTS) -> None:
+    """What an operation of a workload does; without a name, the list of all.
+
+    keystead explain op
+    keystead explain op key.create
+    """
+    _explain("op", operation, options)
+
+
+def check(check_name: str = "", *, options: Options = DEFAULTS) -> None:
+    """What a check judges a run by; without a name, the list of all.
+
+    keystead explain check
+    keystead explain check needs_no_kms
+    """
+    _explain("check", check_name, options)
+
+
+def selector(form: str = "", *, options: Options = DEFAULTS) -> None:
+    """The ways to name nodes and VMs, in files and on the command line.
+
+    keystead explain selector
+    keystead explain selector "25% of role:esxi"
+    """
+    _explain("selector", form, options)
+
+
+def guard(guard_name: str = "", *, options: Options = DEFAULTS) -> None:
+    """What limits a run; without a name, the list of all.
+
+    keystead explain guard
+    keystead explain guard blast_radius
+    """
+    _explain("guard", guard_name, options)
+
+
+def _explain(noun: str, name: str, options: Options) -> None:
+    from lab.api.explain import reference, references
+
+    if not name:
+        columns = (field("name"), field("text"))
+        show(references(noun), options.output, columns, (field("example"),), key="name")
+        return
+    found = reference(noun, name)
+    if is_document(options.output):
+        document(found, options.output)
+        return
+    entry = found.entry
+    if options.output is Format.NAME:
+        plain(entry.name)
+        return
+    plain(textwrap.fill(f"{entry.name}: {entry.text}", WIDTH, break_on_hyphens=False))
+    if entry.fields:
+        needed = ("NEEDED", lambda row: "yes" if row.required else "")
+        plain("")
+        table((field("name", "FIELD"), field("values"), field("default"), needed), entry.fields)
+    plain(f"\n  {entry.example}")
+
+
+REFERENCES = (fault, probe, op, check, selector, guard)
+"""The commands that ``explain`` has for them."""
