@@ -1,10 +1,17 @@
-"""Tests have a state folder of their own: a lab of the person who runs them is never seen."""
+"""Tests have a state folder of their own: a lab of the person who runs them is never seen.
+
+And they note what they reach (``tests.reached``).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+
+from tests.reached import plugin
+
+_UNREACHED = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -13,3 +20,23 @@ def _own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path_factory.mktemp("state-home")))
         yield
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    plugin.begin(config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    complaints = plugin.end(session)
+    session.config.stash[_UNREACHED] = complaints
+    if complaints:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    complaints = terminalreporter.config.stash.get(_UNREACHED, [])
+    if complaints:
+        terminalreporter.section("not reached", red=True)
+        for line in complaints:
+            terminalreporter.line(line)

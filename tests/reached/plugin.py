@@ -1,0 +1,55 @@
+"""pytest's side: every process of a run notes what it reaches; the end of a whole run is judged.
+
+A whole run is one over all tests that are not slow: no path, no ``-k``, nothing deselected by a
+failure. Workers of xdist are processes like any other and judge nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.reached import registries
+from tests.reached.site import sitecustomize
+
+_SITE = Path(__file__).parent / "site"
+_MARK = "not slow"  # as ``./keystead test`` gives it
+
+
+def begin(config: pytest.Config) -> None:
+    """Have this process, and all that it starts, note what they reach."""
+    if "KEYSTEAD_REACHED" not in os.environ:
+        handle, path = tempfile.mkstemp(prefix="keystead-reached-")
+        os.close(handle)
+        os.environ["KEYSTEAD_REACHED"] = path
+        path_before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_SITE), path_before]))
+        config.add_cleanup(lambda: Path(path).unlink(missing_ok=True))
+    sitecustomize.install()
+
+
+def end(session: pytest.Session) -> list[str]:
+    """What a whole run has not reached; nothing for a part of one, and for a worker's."""
+    config = session.config
+    if hasattr(config, "workerinput") or not _whole(session):
+        return []
+    lines = Path(os.environ["KEYSTEAD_REACHED"]).read_text().splitlines()
+    reached = [tuple(line.split(" ", 1)) for line in lines]
+    return registries.complaints(
+        registries.everything(),
+        [(thing[0], thing[1]) for thing in reached],
+        registries.OUT_OF_REACH,
+    )
+
+
+def _whole(session: pytest.Session) -> bool:
+    config = session.config
+    return (
+        config.args_source is pytest.Config.ArgsSource.TESTPATHS
+        and not config.option.keyword
+        and config.option.markexpr == _MARK
+        and not session.testsfailed
+    )

@@ -1,0 +1,43 @@
+"""What there is to reach, by kind, and what tests cannot reach, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from chaos.checks import CHECKS
+from chaos.faults import FAULTS
+from lab.api.table import COMMANDS
+from lab.errors import all_ids
+from protocol.errors import REGISTRY
+from protocol.events import EventTypeId
+
+Thing = tuple[str, str]
+"""A kind and a name, as ``site/sitecustomize.py`` notes them."""
+
+OUT_OF_REACH: dict[Thing, str] = {}
+"""What no test reaches, and why that is no gap."""
+
+
+def everything() -> set[Thing]:
+    """All entries of the product's registries."""
+    return {
+        *(("command", command.__name__) for command in COMMANDS),
+        *(("error", error_id) for error_id in all_ids()),
+        *(("product-error", name) for name in REGISTRY),
+        *(("event", event.value) for event in EventTypeId),
+        *(("fault", fault.kind) for fault in FAULTS),
+        *(("check", name) for name in CHECKS),
+    }
+
+
+def complaints(
+    there: set[Thing], reached: Iterable[Thing], out_of_reach: dict[Thing, str]
+) -> list[str]:
+    """What is wrong: unreached things, and exceptions that are none (any more)."""
+    found = set(reached)
+    missing = sorted(there - found - set(out_of_reach))
+    needless = sorted(thing for thing in out_of_reach if thing in found or thing not in there)
+    return [
+        *(f"no test reaches the {kind} {name}" for kind, name in missing),
+        *(f"the {kind} {name} is said to be out of reach, and is not" for kind, name in needless),
+    ]
