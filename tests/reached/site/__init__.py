@@ -1,0 +1,1 @@
+"""Put first into the path of every Python process of a test run."""
