@@ -42,12 +42,20 @@ _envelope = msgspec.msgpack.Decoder(Envelope)
 _reply = msgspec.msgpack.Decoder(ReplyEnvelope)
 _decoders: dict[type[Message], msgspec.msgpack.Decoder[Any]] = {}
 
+_UNSENDABLE = (UnicodeEncodeError, OverflowError, RecursionError)
 _WRONG = (msgspec.DecodeError, ValueError, TypeError, RecursionError, OverflowError)
 
 
 def encode_message(message: Message) -> msgspec.Raw:
-    """The body of ``message`` in msgpack; ``TypeError`` if it holds clear keys."""
-    return msgspec.Raw(_encoder.encode(message))
+    """The body of ``message`` in msgpack.
+
+    ``Malformed`` for text that is no Unicode and numbers beyond 64 bits; ``TypeError``, which is a
+    defect of ours, if it holds clear keys.
+    """
+    try:
+        return msgspec.Raw(_encoder.encode(message))
+    except _UNSENDABLE as error:
+        raise Malformed(f"{type(message).__name__}: {error}") from None
 
 
 def encoded_size(value: object) -> int:
@@ -84,11 +92,14 @@ def decoder_of(cls: type[M]) -> msgspec.msgpack.Decoder[M]:
 
 
 def encode_envelope(envelope: Envelope | ReplyEnvelope, limit: int = SIZE_LIMIT) -> bytes:
-    """Bytes for the wire; ``Malformed`` when larger than ``limit``, the broker's own.
+    """Bytes for the wire; ``Malformed`` when there are none, or more than ``limit``.
 
-    The default is the data bus; the control broker takes more.
+    The limit is the broker's own; the default is the data bus, the control broker takes more.
     """
-    data = _encoder.encode(envelope)
+    try:
+        data = _encoder.encode(envelope)
+    except _UNSENDABLE as error:
+        raise Malformed(f"it has no place on the wire: {error}") from None
     if len(data) > limit:
         raise Malformed(f"message of {len(data)} bytes is over the limit of {limit}")
     return data

@@ -51,8 +51,11 @@ _SHOWN = 200  # characters of what came in that a message repeats
 
 
 def encode_command(command: Command[Any]) -> msgspec.Raw:
-    """The bytes of a command."""
-    return msgspec.Raw(_encoder.encode(command))
+    """The bytes of a command; KS-USE-003 for text that is no Unicode or numbers of no size."""
+    try:
+        return msgspec.Raw(_encoder.encode(command))
+    except (UnicodeEncodeError, OverflowError, RecursionError, TypeError) as error:
+        raise KeysteadError("KS-USE-003", f"{name_of(command)}: {_shown(str(error))}") from None
 
 
 def decode_command(raw: bytes | msgspec.Raw) -> Command[Any]:

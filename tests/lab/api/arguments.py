@@ -28,9 +28,22 @@ KINDS = (
     *("broker.restart", "vcenter.down", "kms.key_state", "provider.delete", "nothing"),
 )
 HOSTILE = (
+    "a\ud800",
     *("", " ", "\n", "\x00", "\x1b[2J", "../x", "../../etc/passwd", "/", "a/b", "*", ">", "a.b"),
     *("x" * 300, "é" * 100, "١٢s", "\u202eabc", "{0}", "%s", "%(a)s", "-1", "--help", "None"),
-    *("vm-01\n", "all\x00", "9" * 5001, "1e999", "nan", "$(id)", "\U0001f600", "a b", "\t", "'"),
+    *(
+        "a\ud800",
+        "vm-01\n",
+        "all\x00",
+        "9" * 5001,
+        "1e999",
+        "nan",
+        "$(id)",
+        "\U0001f600",
+        "a b",
+        "\t",
+        "'",
+    ),
 )
 TEXTS = (
     *("30s", "250ms", "1h", "0s", "-5s", "5", "20%", "0.2", "0.2/s", "network", "to", "from"),
@@ -46,7 +59,24 @@ TEXTS = (
     ),
     *("deactivate", "compromise", "destroy", "8.0U3", "off", "true", "encryptionRecoveryKey"),
 )
-WHOLE = (0, 1, 2, 5, -1, 7, 64, 1000, 2**31, 2**53, 2**63 - 1, 2**63, 2**64 - 1, -(2**63))
+WHOLE = (
+    0,
+    1,
+    2,
+    5,
+    -1,
+    7,
+    64,
+    1000,
+    2**31,
+    2**53,
+    2**63 - 1,
+    2**63,
+    2**64 - 1,
+    -(2**63),
+    2**64,
+    -(2**65),
+)
 REAL = (0.0, 1.0, 0.5, 1e-12, -1.0, 5.0, 1e9, 1e300, math.inf, -math.inf, math.nan, 0.001)
 KEYS = ("between", "on", "base", "jitter", "p", "dir", "site", "stagger", "provider", "state")
 MORE_KEYS = ("vm", "keys", "secure_boot", "version", "event", "pcr", "role", "pick", "cure", "x")
