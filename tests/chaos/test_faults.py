@@ -96,6 +96,7 @@ ON_ONE_LINK: list[tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]]
     (("link.delay", {"base": "720h"}), ("link.loss", {"p": "20%"})),
     (("link.delay", {"base": "720h"}), ("link.dup", {"p": "50%"})),
     (("link.dup", {"p": "50%"}), ("link.delay", {"base": "720h"})),
+    (("link.dup", {"p": "50%"}), ("link.delay", {"base": "1s", "jitter": "100ms"})),
     (("link.delay", {"base": "720h"}), ("link.delay", {"base": "1s"})),
 ]
 

@@ -10,6 +10,7 @@ import tests.mutations.bugs
 _VC, _ESX, _KMS = "tests/services/vcenter", "tests/services/esxi", "tests/services/kms"
 _BUS, _FORGERY = "tests/conformance/test_bus.py", "tests/conformance/test_bus_forgery.py"
 _DURABLE = "tests/e2e/test_faults_durable.py"
+_CHAOS = "tests/chaos"
 
 
 @dataclass(frozen=True)
@@ -260,18 +261,91 @@ KILLED = (
     # Faults.
     Killed(
         "fault_saved_late",
-        "tests/chaos/test_keeper.py::test_a_controller_that_dies_in_the_middle_has_saved_enough",
+        f"{_CHAOS}/test_keeper.py::test_a_controller_that_dies_in_the_middle_has_saved_enough",
         "'beginning'",
     ),
     Killed(
         "lease_never_lapses",
-        "tests/chaos/test_keeper.py::test_a_lease_that_is_not_renewed_ends_the_fault",
+        f"{_CHAOS}/test_keeper.py::test_a_lease_that_is_not_renewed_ends_the_fault",
         "('wan',)",
     ),
     Killed(
         "heal_unverified",
-        "tests/chaos/test_keeper.py::test_a_heal_that_is_not_seen_keeps_the_fault_listed",
+        f"{_CHAOS}/test_keeper.py::test_a_heal_that_is_not_seen_keeps_the_fault_listed",
         "healed=('wan',)",
+    ),
+    Killed(
+        "heals_believed",
+        f"{_CHAOS}/test_bad_labs.py::test_a_heal_that_does_nothing_is_told",
+        "== ()",
+    ),
+    Killed(
+        "bites_believed",
+        f"{_CHAOS}/test_bad_labs.py::test_an_injection_that_does_nothing_is_told",
+        "DID NOT RAISE",
+    ),
+    # Verdicts.
+    Killed(
+        "silent_guest_works",
+        f"{_CHAOS}/test_probes.py::test_what_it_measures[vm.works power_off 0.5]",
+        "1.0 == 0.5",
+    ),
+    Killed(
+        "blind_probe_holds",
+        f"{_CHAOS}/test_evidence.py::test_a_probe_that_was_mostly_blind_has_not_been_seen_to_hold",
+        "'unknown'",
+    ),
+    Killed(
+        "bound_the_wrong_way",
+        f"{_CHAOS}/test_tolerance.py::test_each_comparison_on_both_sides_of_its_bound",
+        "(False, False, True)",
+    ),
+    Killed(
+        "guests_unread_at_the_end",
+        f"{_CHAOS}/test_evidence.py::test_a_guest_whose_rewrite_was_lost_fails_the_run_at_its_end",
+        "'pass'",
+    ),
+    Killed(
+        "chain_uncompared",
+        f"{_CHAOS}/test_history.py::test_a_line_that_says_something_else_is_found",
+        "DID NOT RAISE",
+    ),
+    Killed(
+        "may_have_happened_is_failed",
+        f"{_CHAOS}/test_evidence.py::test_how_an_operation_ends",
+        "'fail' == 'info'",
+    ),
+    # Order, and ends of lives.
+    Killed(
+        "keystore_queue_gone",
+        f"{_ESX}/test_order.py::test_keys_that_are_added_and_removed_back_to_back",
+        "(True, True) == (False, False)",
+    ),
+    Killed(
+        "turn_after_deadline",
+        f"{_ESX}/test_order.py::test_what_comes_to_its_turn_after_its_deadline_is_not_done",
+        "isinstance(KeysRemoved",
+    ),
+    Killed(
+        "lock_kept_after_failed_start",
+        f"{_ESX}/test_order.py::test_a_vm_whose_start_failed_is_free_for_another_host",
+        "not in {'vm-01'",
+    ),
+    Killed(
+        "two_host_keys",
+        f"{_VC}/test_races.py::test_two_hosts_that_need_a_host_key_at_once_get_one",
+        "4 == 3",
+    ),
+    Killed(
+        "earlier_boot_believed",
+        f"{_VC}/test_connection.py"
+        "::test_a_host_that_rings_is_looked_at_and_disturbed_only_if_need_be",
+        "OpenSession",
+    ),
+    Killed(
+        "refusal_keeps_session",
+        f"{_VC}/test_connection.py::test_a_host_that_refuses_the_session_is_connected_anew_at_once",
+        "'vcenter/1/1' not in",
     ),
 )
 

@@ -9,6 +9,7 @@ from protocol.messages.agent import DelayRule
 from protocol.messages.base import Request
 from protocol.messages.vcenter import (
     AddHost,
+    EncryptVm,
     HostChanged,
     KmipServer,
     ListHosts,
@@ -162,3 +163,22 @@ def test_a_host_that_rings_is_heard_while_commands_keep_it_busy(rig: Rig) -> Non
     beside(rig, host.bus.request(VCENTER, HostChanged(boot=1), within_s=5))
     rig.sleep(20)
     assert rig.key_of() in rig.hosts[A].cache
+
+
+def test_two_hosts_that_need_a_host_key_at_once_get_one(rig: Rig) -> None:
+    """HEM-06: the cluster's first host key is made by the first that needs it; the other waits."""
+    rig.up(A, B)
+    vms = {A: VmName("vm-a"), B: VmName("vm-b")}
+    for host, name in vms.items():
+        rig.vm(name, host, encrypted=False)
+    slow(rig, KMS)
+    before = len(rig.sent)
+    for name in vms.values():
+        beside(rig, rig.ask(EncryptVm(operation_id=rig.operation(), vm=name)))
+    rig.sleep(120)
+    keys = {info.host: info.crypto_key_id for info in rig.do(ListHosts()).hosts}
+    assert keys[A] == keys[B] == rig.vcenter.inventory.clusters[CLUSTER].host_key is not None
+    assert all(rig.vm_info(name).key is not None for name in vms.values())
+    made = [message for message in rig.requests(before) if message == (VCENTER, KMS, "CreateKey")]
+    assert len(made) == 3, "one for each VM, and one for the cluster"
+    rig.healthy()
