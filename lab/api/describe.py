@@ -8,6 +8,7 @@ from lab.api.answers import (
     EventLine,
     HostDescription,
     KeyOfVm,
+    KeyOnHost,
     MachineState,
     ProviderDescription,
     Reason,
@@ -101,6 +102,7 @@ async def host(session: Session, command: commands.DescribeHost) -> HostDescript
         machine=machine,
         vcenter=host_view(listed, machine) if listed else None,
         host_view=own_view(own) if own else None,
+        keys=await _keys_on(session, name) if own else (),
         tpm=await tpm_of(session, name),
         reasons=tuple(of_host(facts, await _vcenter(session))),
         events=await _last_events(session, host=name),
@@ -130,6 +132,18 @@ async def provider(session: Session, command: commands.DescribeProvider) -> Prov
         vcenter=provider_view(listed) if listed else None,
         reasons=tuple(reasons),
         faults=_faults(session),
+    )
+
+
+async def _keys_on(session: Session, host: NodeName) -> tuple[KeyOnHost, ...]:
+    """Every key in the host's cache or store, of which it is asked itself."""
+    try:
+        listed = await session.lab.ask(host, GetCryptoKeyStatus())
+    except ProductError:
+        return ()
+    return tuple(
+        KeyOnHost(key=key_ref(key.key), cached=key.present, stored=key.stored)
+        for key in listed.keys
     )
 
 

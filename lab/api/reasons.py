@@ -175,8 +175,11 @@ def _machine(host: HostFacts) -> Reason:
         return Reason(
             f"{host.host} shows: {host.screen} The TPM did not release the configuration key.",
             "B2",
-            "undo the change of TPM or Secure Boot, or start it with the recovery key: keystead "
-            f"host power-on {host.host} --boot-option encryptionRecoveryKey=-",
+            "undo the change of TPM or Secure Boot; or start it with the recovery key (keystead "
+            f"host power-on {host.host} --boot-option encryptionRecoveryKey=-), bind it to the "
+            f"TPM that it has (keystead esx {host.host} system settings encryption set "
+            f"--mode=TPM), and save the configuration (keystead esx {host.host} "
+            "/sbin/auto-backup.sh)",
         )
     if host.machine == "halted":
         return Reason(

@@ -27,5 +27,6 @@ def refusal(error: ProductError | ChaosError, fix: str = "") -> KeysteadError:
     if isinstance(error, InvalidName):
         return KeysteadError("KS-USE-003", str(error))
     keys = f" (keys: {', '.join(map(str, error.keys))})" if error.keys else ""
-    fault = error.fault or type(error).__name__
-    return KeysteadError("KS-PRODUCT-001", f"{fault}: {error}{keys}", fix)
+    words = str(error) or type(error).__name__
+    text = f"{error.fault}: {words}" if error.fault else words
+    return KeysteadError("KS-PRODUCT-001", f"{text}{keys}", fix)

@@ -276,12 +276,12 @@ class ControlServer:
         except Exception as error:
             self._client.counts["internal_errors"] += 1
             self._report(name, error)
-            return Internal(f"{type(error).__name__} in the handler of {name}")
+            return Internal(f"{self._client.name} failed at this; its log says where")
 
     async def _handle(self, asked: Asked) -> Reply:
         handler = self._handlers.get(asked.envelope.name)
         if handler is None:
-            raise NotAvailable(f"{self._client.name} does not serve {asked.envelope.name}")
+            raise NotAvailable(f"{self._client.name} is asked for what it does not do")
         message = asked.message()
         reply = await handler(message, asked.envelope.sender)
         expected = reply_type(type(message))

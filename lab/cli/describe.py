@@ -89,6 +89,13 @@ def describe_host(host: str, *, options: Options = DEFAULTS) -> None:
             ("alarms", listed.alarms if listed else None),
         ]
     )
+    if answer.keys:
+        plain("\nkeys:")
+        for key in answer.keys:
+            where = [
+                name for name, here in (("cached", key.cached), ("stored", key.stored)) if here
+            ]
+            plain(f"  {key.key}: {', '.join(where)}")
     _why(answer.reasons)
     _faults(answer.faults)
     _events(answer.events)

@@ -16,7 +16,7 @@
 - ``vms/``            virtual machines: files, registration, encryption, power, guests
 - ``uplink``          the doorbell at vCenter, and the session in which it commands
 - ``access``          who may send what to a host, pure
-- ``esxcli``          the words and texts of the console, pure
+- ``esxcli``, ``esxcli_output``  the words of the console, and how it prints, pure
 - ``console``         what the commands of the console do
 
 Decisions are in the files called pure; each opens with its table.

@@ -1,27 +1,32 @@
-"""What the commands of ``esxcli`` do on a host; their words and texts are in ``esxcli``.
+"""What the commands of ``esxcli`` do on a host; their words are in ``esxcli``, and how what they
+give is printed in ``esxcli_output``.
 
 Each change is saved before the console prints: persistence, mode, policy, recovery key.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 from protocol.errors import SaveFailed
 from protocol.messages.host import EsxcliResult
 from protocol.secret import KeyMaterial
-from protocol.terms import KeyKind, ProtectionMode
+from protocol.terms import KeyKind, PowerState, ProtectionMode
 from protocol.tpm.errors import TpmError
-from services.esxi.configuration.archive import CONFIG_KEY_SIZE, Protection
+from services.esxi.configuration.archive import CONFIG_KEY_SIZE, FOLDER, Protection
 from services.esxi.configuration.boot_options import BOOT_OPTIONS, load_options, save_options
 from services.esxi.configuration.recovery import RecoveryKey, canonical_id, new_recovery_key
 from services.esxi.configuration.sealing import protected, with_recovery
 from services.esxi.configuration.sections import Section, StoredKey
 from services.esxi.esxcli import (
+    AutoBackup,
     Command,
     EncryptionGet,
     EncryptionSet,
+    Help,
+    KernelList,
     KernelSet,
     PersistenceDisable,
     PersistenceEnable,
@@ -30,16 +35,16 @@ from services.esxi.esxcli import (
     RecoveryRotate,
     TrustedBootGet,
     UsageError,
-    encryption_text,
+    VersionGet,
+    VmProcessList,
     parse,
-    persistence_text,
-    recovery_text,
-    trustedboot_text,
 )
+from services.esxi.esxcli_output import Output, Record, one, render
 from services.esxi.host import Host
 from services.esxi.keys import persistence
 from services.esxi.measure import EXEC_OPTION, exec_installed_only
 
+_FIRST_WORLD: Final = 2_100_000
 NOT_TPM = "Error: The configuration of this host is not protected by a TPM (mode NONE)."
 
 
@@ -50,43 +55,138 @@ class Refused(Exception):
 async def run(host: Host, arguments: Sequence[str]) -> EsxcliResult:
     """Execute one command line; exit code 1 with the text of what is wrong."""
     try:
-        output = await _execute(host, parse(arguments))
+        line = parse(arguments)
+        if isinstance(line.command, Help):
+            return EsxcliResult(exit_code=0, output=line.command.text)
+        output = await _execute(host, line.command)
     except (UsageError, Refused) as refusal:
         host.node.record("esxcli.refused", level="warning", reason=str(refusal))
         return EsxcliResult(exit_code=1, output=str(refusal))
     except SaveFailed as failure:
         return EsxcliResult(exit_code=1, output=f"Error: {failure}")
-    return EsxcliResult(exit_code=0, output=output)
+    text = output if isinstance(output, str) else render(output, line.formatter)
+    return EsxcliResult(exit_code=0, output=text)
 
 
-async def _execute(host: Host, command: Command) -> str:
+async def _execute(host: Host, command: Command) -> Output | str:
+    """What it gives; a text of its own, often none, where ``esxcli`` has no structure."""
     match command:
-        case PersistenceGet():
-            return persistence_text(host.archive.now.persistence)
         case PersistenceEnable():
             await _enable(host)
         case PersistenceDisable(remove_all):
             await _disable(host, remove_all=remove_all)
-        case EncryptionGet():
-            protection = host.archive.protection
-            return encryption_text(
-                protection.mode,
-                exec_only=protection.require_exec_installed_only,
-                secure_boot=protection.require_secure_boot,
-            )
         case EncryptionSet():
             await _set_encryption(host, command)
-        case RecoveryList():
-            return recovery_text(_recovery_key(host))
         case RecoveryRotate():
             await _rotate(host, command)
         case KernelSet(name, value):
             await _set_kernel_option(host, name, value)
+        case AutoBackup():
+            return await back_up(host)
+        case KernelList(name):
+            return await _kernel_settings(host, name)
+        case _:
+            return _shown(host, command)
+    return ""
+
+
+def _shown(
+    host: Host,
+    command: PersistenceGet
+    | EncryptionGet
+    | RecoveryList
+    | VersionGet
+    | VmProcessList
+    | TrustedBootGet,
+) -> Output:
+    """What the host knows by itself."""
+    match command:
+        case PersistenceGet():
+            return one("KeyPersistence", ("Enabled", host.archive.now.persistence))
+        case EncryptionGet():
+            return _encryption(host.archive.protection)
+        case RecoveryList():
+            key = _recovery_key(host)
+            fields = (("Recovery ID", key.recovery_id), ("Key", key.text()))
+            return Output("RecoveryKey", (Record(fields),), listed=True, table=True)
+        case VersionGet():
+            return _version(host)
+        case VmProcessList():
+            return _processes(host)
         case TrustedBootGet():
-            return trustedboot_text(host.tpm is not None)
+            # DRTM is not part of this lab.
+            return one(
+                "TrustedBoot", ("Drtm Enabled", False), ("Tpm Present", host.tpm is not None)
+            )
         case _:
             assert_never(command)
-    return ""
+
+
+def _encryption(protection: Protection) -> Output:
+    """CFG-04."""
+    return one(
+        "ConfigEncryption",
+        ("Mode", protection.mode.value),
+        (
+            "Require Executables Only From Installed VIBs",
+            protection.require_exec_installed_only,
+        ),
+        ("Require Secure Boot", protection.require_secure_boot),
+    )
+
+
+def _version(host: Host) -> Output:
+    major, minor, update = host.config.release
+    return one(
+        "VersionInfo",
+        ("Product", "VMware ESXi"),
+        ("Version", f"{major}.{minor}.{update}"),
+        ("Build", f"Releasebuild-{host.config.build}"),
+        ("Update", str(update)),
+        ("Patch", "0"),
+    )
+
+
+def _processes(host: Host) -> Output:
+    """The running VMs. World ids are the lab's own: by order of registration."""
+    records = tuple(
+        Record(
+            (
+                ("World ID", _FIRST_WORLD + number),
+                ("Process ID", 0),
+                ("UUID", str(uuid.uuid5(uuid.NAMESPACE_DNS, vm.name))),
+                ("Display Name", vm.name),
+                ("Config File", f"/vmfs/volumes/{host.config.datastore}/{vm.name}/{vm.name}.vmx"),
+            ),
+            title=vm.name,
+        )
+        for number, vm in enumerate(host.vms.values())
+        if vm.power is PowerState.ON
+    )
+    return Output("VirtualMachine", records, listed=True)
+
+
+async def _kernel_settings(host: Host, name: str) -> Output:
+    """The settings that a boot can be given here: now, and for the next one."""
+    if name not in ("", EXEC_OPTION):
+        raise Refused(f"Error: There is no kernel setting {name} on this host.")
+    configured = (await load_options(host.disk) or {}).get(EXEC_OPTION, "FALSE")
+    fields = (
+        ("Name", EXEC_OPTION),
+        ("Type", "Bool"),
+        ("Configured", configured),
+        ("Runtime", "TRUE" if exec_installed_only(host.options) else "FALSE"),
+        ("Default", "FALSE"),
+        ("Description", "Execute only programs of installed packages."),
+    )
+    return Output("KernelSetting", (Record(fields),), listed=True, table=True)
+
+
+async def back_up(host: Host) -> str:
+    """Save the configuration, all of it, now."""
+    await host.archive.save()
+    host.node.record("config.saved", why="command")
+    return f"Saving current state in /{FOLDER}"
 
 
 async def _enable(host: Host) -> None:
@@ -244,5 +344,5 @@ async def _set_kernel_option(host: Host, name: str, value: str) -> None:
     try:
         await save_options(host.disk, options)
     except OSError as error:
-        raise Refused(f"Error: {BOOT_OPTIONS} could not be saved: {error}") from None
+        raise Refused(f"Error: {BOOT_OPTIONS} could not be saved: {error.strerror}") from None
     host.node.record("kernel.option", name=name, value=value.upper())

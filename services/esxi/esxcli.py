@@ -1,25 +1,29 @@
-"""The words of ``esxcli`` on this host: parsing and the product's exact texts. Pure.
+"""The words of ``esxcli`` on this host: which command a line is, and the help about them. Pure.
 
-| command | output |
-|---|---|
-| system security keypersistence get / enable / disable | one field / none / none |
-| system settings encryption get / set | three fields / none |
-| system settings encryption recovery list / rotate | a table / none |
-| system settings kernel set | none |
-| hardware trustedboot get | two fields |
+A line may begin with ``esxcli``, as people paste it, and with ``--formatter``. A namespace alone
+lists its commands. ``/sbin/auto-backup.sh`` is no ``esxcli``, and taken all the same: the
+product's procedures end with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 from protocol.terms import ProtectionMode
-from services.esxi.configuration.recovery import RecoveryKey
+from services.esxi.esxcli_output import Formatter
 
 
 class UsageError(Exception):
     """The command line is wrong; the text is what the console shows."""
+
+
+@dataclass(frozen=True)
+class Help:
+    """A namespace, or ``--help``: the text is all there is."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,30 @@ class KernelSet:
 
 
 @dataclass(frozen=True)
+class KernelList:
+    """system settings kernel list [-o NAME]"""
+
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class VersionGet:
+    """system version get"""
+
+
+@dataclass(frozen=True)
+class VmProcessList:
+    """vm process list"""
+
+
+@dataclass(frozen=True)
 class TrustedBootGet:
     """hardware trustedboot get"""
+
+
+@dataclass(frozen=True)
+class AutoBackup:
+    """/sbin/auto-backup.sh: save the configuration now (DUR-01)."""
 
 
 Command = (
@@ -88,49 +114,132 @@ Command = (
     | RecoveryList
     | RecoveryRotate
     | KernelSet
+    | KernelList
+    | VersionGet
+    | VmProcessList
     | TrustedBootGet
+    | AutoBackup
 )
 
-_PERSISTENCE = ("system", "security", "keypersistence")
-_ENCRYPTION = ("system", "settings", "encryption")
-_FLAG = "flag"
-# Command words -> its options: short and long names to the long one.
-_OPTIONS: dict[tuple[str, ...], dict[str, str]] = {
-    (*_PERSISTENCE, "get"): {},
-    (*_PERSISTENCE, "enable"): {},
-    (*_PERSISTENCE, "disable"): {"--remove-all-stored-keys": _FLAG, "-r": _FLAG},
-    (*_ENCRYPTION, "get"): {},
-    (*_ENCRYPTION, "set"): {
-        "--mode": "mode",
-        "-m": "mode",
-        "--require-secure-boot": "require-secure-boot",
-        "-s": "require-secure-boot",
-        "--require-exec-installed-only": "require-exec-installed-only",
-        "-e": "require-exec-installed-only",
-    },
-    (*_ENCRYPTION, "recovery", "list"): {},
-    (*_ENCRYPTION, "recovery", "rotate"): {
-        "--keyid": "keyid",
-        "-k": "keyid",
-        "--uuid": "uuid",
-        "-u": "uuid",
-    },
-    ("system", "settings", "kernel", "set"): {
-        "--setting": "setting",
-        "-s": "setting",
-        "--value": "value",
-        "-v": "value",
-    },
-    ("hardware", "trustedboot", "get"): {},
+
+@dataclass(frozen=True)
+class Line:
+    """A command line as understood; ``formatter`` None: the console's own form."""
+
+    command: Command | Help
+    formatter: Formatter | None = None
+
+
+Values = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Spec:
+    """``options``: short and long names to the long one; ``flags`` are those without a value."""
+
+    about: str
+    make: Callable[[Values], Command]
+    options: Mapping[str, str] = field(default_factory=dict)
+    flags: frozenset[str] = frozenset()
+
+
+def _encryption_set(values: Values) -> EncryptionSet:
+    if not values:
+        raise UsageError("Error: Missing required parameter --mode")
+    mode = values.get("--mode")
+    if mode is not None and mode not in ("TPM", "NONE"):
+        raise UsageError(f"Error: Invalid value for option --mode: {mode}")
+
+    def truth(name: str) -> bool | None:
+        value = values.get(name)
+        return None if value is None else _truth(name, value)
+
+    return EncryptionSet(
+        None if mode is None else ProtectionMode(mode),
+        truth("--require-secure-boot"),
+        truth("--require-exec-installed-only"),
+    )
+
+
+def _kernel_set(values: Values) -> KernelSet:
+    if "--setting" not in values or "--value" not in values:
+        raise UsageError("Error: Missing required parameter --setting or --value")
+    return KernelSet(values["--setting"], values["--value"])
+
+
+_REMOVE_ALL: Final = "--remove-all-stored-keys"
+_PERSISTENCE: Final = ("system", "security", "keypersistence")
+_ENCRYPTION: Final = ("system", "settings", "encryption")
+_KERNEL: Final = ("system", "settings", "kernel")
+_COMMANDS: Final[Mapping[tuple[str, ...], _Spec]] = {
+    ("hardware", "trustedboot", "get"): _Spec(
+        "Get the current status of trusted boot.", lambda _: TrustedBootGet()
+    ),
+    (*_PERSISTENCE, "disable"): _Spec(
+        "Disable key persistence.",
+        lambda values: PersistenceDisable(values.get(_REMOVE_ALL) == "true"),
+        {_REMOVE_ALL: _REMOVE_ALL, "-r": _REMOVE_ALL},
+        frozenset({_REMOVE_ALL}),
+    ),
+    (*_PERSISTENCE, "enable"): _Spec("Enable key persistence.", lambda _: PersistenceEnable()),
+    (*_PERSISTENCE, "get"): _Spec(
+        "Get whether key persistence is enabled.", lambda _: PersistenceGet()
+    ),
+    (*_ENCRYPTION, "get"): _Spec("Get the encryption mode and policy.", lambda _: EncryptionGet()),
+    (*_ENCRYPTION, "recovery", "list"): _Spec(
+        "List the recovery keys of the configuration.", lambda _: RecoveryList()
+    ),
+    (*_ENCRYPTION, "recovery", "rotate"): _Spec(
+        "Replace the recovery key by a new one.",
+        lambda values: RecoveryRotate(values.get("--keyid", ""), values.get("--uuid", "")),
+        {"--keyid": "--keyid", "-k": "--keyid", "--uuid": "--uuid", "-u": "--uuid"},
+    ),
+    (*_ENCRYPTION, "set"): _Spec(
+        "Set the encryption mode and policy.",
+        _encryption_set,
+        {
+            "--mode": "--mode",
+            "-m": "--mode",
+            "--require-secure-boot": "--require-secure-boot",
+            "-s": "--require-secure-boot",
+            "--require-exec-installed-only": "--require-exec-installed-only",
+            "-e": "--require-exec-installed-only",
+        },
+    ),
+    (*_KERNEL, "list"): _Spec(
+        "List kernel settings.",
+        lambda values: KernelList(values.get("--option", "")),
+        {"--option": "--option", "-o": "--option"},
+    ),
+    (*_KERNEL, "set"): _Spec(
+        "Set the value of a kernel setting, from the next boot on.",
+        _kernel_set,
+        {"--setting": "--setting", "-s": "--setting", "--value": "--value", "-v": "--value"},
+    ),
+    ("system", "version", "get"): _Spec("Get version information.", lambda _: VersionGet()),
+    ("vm", "process", "list"): _Spec("List the running VMs.", lambda _: VmProcessList()),
 }
+_BACKUP: Final = ("/sbin/auto-backup.sh", "auto-backup.sh")
 
 
-def parse(arguments: Sequence[str]) -> Command:
-    """The command of these words; ``UsageError`` with the console's text."""
+def parse(arguments: Sequence[str]) -> Line:
+    """What these words ask for; ``UsageError`` with the console's text."""
     words = tuple(arguments)
-    for command, options in _OPTIONS.items():
+    if len(words) == 1 and words[0] in _BACKUP:
+        return Line(AutoBackup())
+    if words[:1] == ("esxcli",):
+        words = words[1:]
+    words, formatter = _formatter(words)
+    for command, spec in _COMMANDS.items():
         if words[: len(command)] == command:
-            return _command(command, _values(words[len(command) :], options))
+            rest = words[len(command) :]
+            if "--help" in rest:
+                return Line(Help(_command_help(command, spec)))
+            return Line(spec.make(_values(rest, spec)), formatter)
+    namespace = tuple(word for word in words if word != "--help")
+    below = {c[len(namespace)] for c in _COMMANDS if c[: len(namespace)] == namespace}
+    if below:
+        return Line(Help(_namespace_help(namespace)))
     named = []
     for word in words:
         if word.startswith("-"):
@@ -139,17 +248,31 @@ def parse(arguments: Sequence[str]) -> Command:
     raise UsageError("Error: Unknown command or namespace " + " ".join(named or words))
 
 
-def _values(words: tuple[str, ...], options: dict[str, str]) -> dict[str, str]:
+def _formatter(words: tuple[str, ...]) -> tuple[tuple[str, ...], Formatter | None]:
+    """The words without a leading ``--formatter``, and what it names."""
+    if not words or words[0].partition("=")[0] != "--formatter":
+        return words, None
+    _, equals, value = words[0].partition("=")
+    rest = words[1:]
+    if not equals:
+        value, rest = (rest[0], rest[1:]) if rest else ("", ())
+    if value not in tuple(Formatter):
+        known = ", ".join(Formatter)
+        raise UsageError(f"Error: Invalid value for option --formatter: {value} (it is {known})")
+    return rest, Formatter(value)
+
+
+def _values(words: tuple[str, ...], spec: _Spec) -> dict[str, str]:
     found: dict[str, str] = {}
     rest = list(words)
     while rest:
         word = rest.pop(0)
         name, equals, value = word.partition("=")
-        key = options.get(name)
+        key = spec.options.get(name)
         if key is None:
             raise UsageError(f"Error: Invalid option {name}")
-        if key == _FLAG:
-            found[_FLAG] = _truth(name, value) if equals else "true"
+        if key in spec.flags:
+            found[key] = str(_truth(name, value)).lower() if equals else "true"
         elif equals:
             found[key] = value
         elif rest:
@@ -159,88 +282,54 @@ def _values(words: tuple[str, ...], options: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def _truth(name: str, value: str) -> str:
+def _truth(name: str, value: str) -> bool:
     match value.lower():
         case "t" | "true" | "1" | "y" | "yes":
-            return "true"
+            return True
         case "f" | "false" | "0" | "n" | "no":
-            return "false"
+            return False
         case _:
             raise UsageError(f"Error: Invalid value for option {name}: {value}")
 
 
-def _command(command: tuple[str, ...], values: dict[str, str]) -> Command:
-    match command:
-        case ("system", "security", "keypersistence", "get"):
-            return PersistenceGet()
-        case ("system", "security", "keypersistence", "enable"):
-            return PersistenceEnable()
-        case ("system", "security", "keypersistence", "disable"):
-            return PersistenceDisable(values.get(_FLAG) == "true")
-        case ("system", "settings", "encryption", "get"):
-            return EncryptionGet()
-        case ("system", "settings", "encryption", "set"):
-            return _encryption_set(values)
-        case ("system", "settings", "encryption", "recovery", "list"):
-            return RecoveryList()
-        case ("system", "settings", "encryption", "recovery", "rotate"):
-            return RecoveryRotate(values.get("keyid", ""), values.get("uuid", ""))
-        case ("system", "settings", "kernel", "set"):
-            if "setting" not in values or "value" not in values:
-                raise UsageError("Error: Missing required parameter --setting or --value")
-            return KernelSet(values["setting"], values["value"])
-        case _:
-            return TrustedBootGet()
+# Help --------------------------------------------------------------------------------------
 
 
-def _encryption_set(values: dict[str, str]) -> EncryptionSet:
-    if not values:
-        raise UsageError("Error: Missing required parameter --mode")
-    mode = values.get("mode")
-    if mode is not None and mode not in ("TPM", "NONE"):
-        raise UsageError(f"Error: Invalid value for option --mode: {mode}")
-
-    def truth(name: str) -> bool | None:
-        value = values.get(name)
-        return None if value is None else _truth(f"--{name}", value) == "true"
-
-    return EncryptionSet(
-        None if mode is None else ProtectionMode(mode),
-        truth("require-secure-boot"),
-        truth("require-exec-installed-only"),
-    )
-
-
-# Texts -------------------------------------------------------------------------------------
-
-
-def persistence_text(enabled: bool) -> str:
-    """What ``keypersistence get`` prints (KP-04)."""
-    return f"Enabled: {_word(enabled)}"
+def _namespace_help(namespace: tuple[str, ...]) -> str:
+    """The namespaces and commands right below, as ``esxcli`` lists them."""
+    depth = len(namespace)
+    commands: list[tuple[str, str]] = []
+    namespaces: list[tuple[str, str]] = []
+    for command, spec in _COMMANDS.items():
+        if command[:depth] != namespace:
+            continue
+        if len(command) == depth + 1:
+            commands.append((command[depth], spec.about))
+        elif all(command[depth] != name for name, _ in namespaces):
+            path = " ".join((*namespace, command[depth]))
+            namespaces.append((command[depth], f"Commands of esxcli {path}."))
+    usage = " ".join(("Usage: esxcli", *namespace, "{cmd} [cmd options]"))
+    parts = [usage]
+    if namespaces:
+        parts.append("\n".join(["Available Namespaces:", *map(_entry, sorted(namespaces))]))
+    if commands:
+        parts.append("\n".join(["Available Commands:", *map(_entry, sorted(commands))]))
+    return "\n\n".join(parts)
 
 
-def encryption_text(mode: ProtectionMode, *, exec_only: bool, secure_boot: bool) -> str:
-    """CFG-04."""
-    return (
-        f"   Mode: {mode.value}\n"
-        f"   Require Executables Only From Installed VIBs: {_word(exec_only)}\n"
-        f"   Require Secure Boot: {_word(secure_boot)}"
-    )
+def _command_help(command: tuple[str, ...], spec: _Spec) -> str:
+    parts = [
+        " ".join(("Usage: esxcli", *command, "[cmd options]")),
+        "\n".join(["Description:", _entry((command[-1], spec.about))]),
+    ]
+    names: dict[str, list[str]] = {}
+    for name, key in spec.options.items():
+        names.setdefault(key, []).append(name)
+    if names:
+        lines = ["|".join(sorted(each, key=len)) for each in names.values()]
+        parts.append("\n".join(["Cmd options:", *(f"  {line}" for line in lines)]))
+    return "\n\n".join(parts)
 
 
-def recovery_text(key: RecoveryKey) -> str:
-    """The table of REC-01: what an administrator writes down."""
-    return (
-        "Recovery ID                             Key\n"
-        "--------------------------------------  ---\n"
-        f"{key.recovery_id}  {key.text()}"
-    )
-
-
-def trustedboot_text(tpm_present: bool) -> str:
-    """What ``hardware trustedboot get`` prints; DRTM is not part of this lab."""
-    return f"   Drtm Enabled: false\n   Tpm Present: {_word(tpm_present)}"
-
-
-def _word(value: bool) -> str:
-    return "true" if value else "false"
+def _entry(named: tuple[str, str]) -> str:
+    return f"  {named[0]:<20}  {named[1]}"

@@ -164,11 +164,12 @@ class EsxiService(Service):
 
     @serves(m.GetCryptoKeyStatus)
     async def key_status(self, message: m.GetCryptoKeyStatus, peer: Peer) -> m.KeyStatusList:
-        """Which keys are here: those named, or all in the cache, page by page."""
+        """Which keys are here: those named, or all in cache or store, page by page."""
         if message.keys:
             _check_answer(message.keys, m.STATUS_BYTES, peer)
             return m.KeyStatusList(keys=crypto_manager.key_status(self.host, message.keys))
-        left = [key for key in sorted(self.host.keys.ids()) if _is_after(key, message.after)]
+        here = {*self.host.keys.ids(), *(entry.key for entry in self.host.archive.now.store)}
+        left = [key for key in sorted(here) if _is_after(key, message.after)]
         page = tuple(left) if peer.local else first_page(left, extra=m.STATUS_BYTES)
         found = crypto_manager.key_status(self.host, page)
         return m.KeyStatusList(keys=found, more=len(page) < len(left))
@@ -269,6 +270,5 @@ class EsxiService(Service):
     @serves(m.SaveConfiguration, turn=_keystore)
     async def save_configuration(self, message: m.SaveConfiguration, peer: Peer) -> m.Done:
         """The auto-backup script: save all sections of the configuration now (DUR-01)."""
-        await self.host.archive.save()
-        self.node.record("config.saved", why="command")
+        await console.back_up(self.host)
         return m.Done()

@@ -74,7 +74,7 @@ class NodeRunner(Node):
         self._idle = asyncio.Event()
         self._stop = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
-        self._asked: dict[asyncio.Future[Reply | ProductError], str] = {}
+        self._asked: dict[asyncio.Future[Reply | ProductError], None] = {}
         self.service = recipe.build(self, ports)
 
     # ---- what a service sees --------------------------------------------------------------
@@ -197,7 +197,7 @@ class NodeRunner(Node):
         name = type(incoming.message).__name__
         served = self.service.handlers.get(name)
         if served is None:
-            incoming.respond(NotAvailable(f"{self.spec.role} does not serve {name}"))
+            incoming.respond(NotAvailable(f"{self.name} is asked for what it does not do"))
             return
         if self._group is None or not self._admission.has_room(incoming.peer):
             incoming.respond(Busy())
@@ -240,11 +240,11 @@ class NodeRunner(Node):
         except OSError as error:
             # A full or failing disk is the world's doing, not a defect of the service.
             self.record("node.disk_failed", level="error", request=name, **_story(error))
-            return SaveFailed(f"{self.name}: {name}: {error.strerror or error}")
+            return SaveFailed(f"the disk of {self.name} refused: {error.strerror or error}")
         except Exception as error:
             self.internal_errors += 1
             self.record("node.internal_error", level="error", request=name, **_story(error))
-            return Internal(f"{self.name}: {name} failed ({type(error).__name__})")
+            return Internal(f"{self.name} failed at this; its log says where")
 
     async def _served(
         self, served: ServedBy, incoming: Incoming, name: str
@@ -252,7 +252,7 @@ class NodeRunner(Node):
         """Its turn has come: nothing runs after its deadline."""
         if incoming.deadline and incoming.deadline < self.ports.clock.monotonic():
             self.bus.counters["late"] += 1
-            return NotConnected(f"{name} came to its turn after its deadline")
+            return NotConnected(f"its turn at {self.name} came after its deadline")
         reply = await getattr(self.service, served.method)(incoming.message, incoming.peer)
         if not isinstance(reply, Reply):
             raise TypeError(f"{name} was answered with a {type(reply).__name__}")
@@ -274,7 +274,7 @@ class NodeRunner(Node):
         cause = f"console/{self.boot}/{type(message).__name__}"
         peer = Peer(self.name, self.boot, local=True)
         self.accept(Incoming(message, peer, deadline, cause, respond))
-        self._asked[future] = type(message).__name__
+        self._asked[future] = None
         try:
             outcome = await future
         finally:
@@ -285,9 +285,9 @@ class NodeRunner(Node):
 
     def fell(self) -> None:
         """The life is over: whoever asked at the console hears that no answer will come."""
-        for future, name in self._asked.items():
+        for future in self._asked:
             if not future.done():
-                future.set_result(Disconnected(f"{self.name} went down during {name}"))
+                future.set_result(Disconnected(f"{self.name} went down before it answered"))
 
 
 def _story(error: BaseException) -> dict[str, Any]:

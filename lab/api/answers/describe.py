@@ -31,6 +31,14 @@ class KeyOfVm(msgspec.Struct, frozen=True, kw_only=True):
     stored: bool | None = None
 
 
+class KeyOnHost(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that a host has in its key cache, in its persisted store, or in both."""
+
+    key: KeyRef
+    cached: bool
+    stored: bool
+
+
 class EventLine(msgspec.Struct, frozen=True, kw_only=True):
     """An event in short; ``at`` in Unix seconds of the lab."""
 
@@ -57,12 +65,16 @@ class VmDescription(Answer, frozen=True, kw_only=True):
 
 
 class HostDescription(Answer, frozen=True, kw_only=True):
-    """A host in every view; ``vcenter`` and ``host_view`` are None when these do not answer."""
+    """A host in every view; ``vcenter`` and ``host_view`` are None when these do not answer.
+
+    ``keys`` by id; none when the host does not answer.
+    """
 
     host: NodeName
     machine: Node
     vcenter: Host | None
     host_view: HostView | None
+    keys: tuple[KeyOnHost, ...]
     tpm: Tpm
     reasons: tuple[Reason, ...]
     events: tuple[EventLine, ...]

@@ -108,9 +108,9 @@ class KeysEvicted(Reply, frozen=True, kw_only=True):
 
 
 class GetCryptoKeyStatus(Request["KeyStatusList"], frozen=True, kw_only=True):
-    """Whether keys are in the key cache; all cached keys, by id, when none are named.
+    """Whether keys are in key cache and store; all that are in either, by id, when none are named.
 
-    ``after``: of all cached keys, those after this id. Named keys are as many as the answer has
+    ``after``: of all keys, those after this id. Named keys are as many as the answer has
     room for (``STATUS_BYTES`` each beyond their ids), else ``ResponseTooLarge``.
     """
 
@@ -131,7 +131,7 @@ class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyStatusList(Reply, frozen=True, kw_only=True):
-    """Named keys in the order asked; ``more`` of all cached keys are after the last one."""
+    """Named keys in the order asked; ``more`` of all keys are after the last one."""
 
     keys: tuple[KeyStatus, ...]
     more: bool = False

@@ -68,8 +68,7 @@ class PendingCalls:
             async with limit:
                 return cast(R, await future)
         except TimeoutError:
-            name = type(message).__name__
-            raise TimedOut(f"{name} to {to}: no answer within {within_s:g} s") from None
+            raise TimedOut(f"{to} did not answer within {within_s:g} s") from None
         finally:
             del self._calls[token]
             if future.done() and not future.cancelled():
@@ -94,7 +93,9 @@ class PendingCalls:
         if reply.error is not None:
             call.future.set_exception(from_body(reply.error))
         elif reply.name != call.answer.__name__:
-            call.future.set_exception(Internal(f"{responder} answered {reply.name}"))
+            call.future.set_exception(
+                Internal(f"{responder} answered something else than it was asked")
+            )
         else:
             try:
                 answer = decode_as(call.answer, reply.body)

@@ -62,9 +62,9 @@ def test_the_story(lab: Cli) -> None:
 
     # Key persistence: after a power loss in the next outage the host helps itself.
     esx = ("esx", "esxi-001", "system", "security", "keypersistence")
-    assert lab.ok(*esx, "get").out == "Enabled: false\n"
+    assert lab.ok(*esx, "get").out == "   Enabled: false\n"
     lab.ok(*esx, "enable")
-    assert lab.ok(*esx, "get").out == "Enabled: true\n"
+    assert lab.ok(*esx, "get").out == "   Enabled: true\n"
     lab.ok("link", "cut", "vcenter", "kms")
     lab.ok("host", "power-loss", "esxi-001")
     assert until(lambda: power(lab)["vm-01"] == up, WAIT), lab("describe", "vm", "vm-01").out

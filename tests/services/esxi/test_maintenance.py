@@ -15,6 +15,7 @@ from protocol.messages.host import (
     HostUnregisterVm,
 )
 from protocol.terms import PowerState, VmName
+from services.esxi.vms.files import with_check
 from tests.services.esxi.rig import VM, A, B, Rig
 
 VM2 = VmName("vm-02")
@@ -69,7 +70,7 @@ def test_the_mode_outlives_a_power_loss_and_starts_no_vm(rig: Rig) -> None:
     rig.connect()
     rig.console(HostPowerOffVm(vm=VM))
     rig.command(ENTER)
-    rig.array.folders[VM]["power"] = bytearray(PowerState.ON.value.encode())
+    rig.array.folders[VM]["power"] = bytearray(with_check(PowerState.ON.value.encode()))
     rig.reboot(way="power_loss")
     rig.sleep(30)
     assert rig.summary().in_maintenance_mode and rig.vm().power is PowerState.OFF

@@ -127,7 +127,7 @@ async def test_each_end_of_a_call_is_an_error_of_its_own() -> None:
         await task
     task = await wire.ask()
     wire.calls.arrived("token", PEER, wire.reply(Done()))
-    with pytest.raises(Internal, match="peer answered Done"):
+    with pytest.raises(Internal, match="peer answered something else"):
         await task
     task = await wire.ask()
     wire.seals.refuses = True
@@ -144,7 +144,7 @@ async def test_each_end_of_a_call_is_an_error_of_its_own() -> None:
     with pytest.raises(Disconnected, match="peer"):
         await task
     work = wire.calls.ask("token", PEER, 3, ASKED, lambda: None, asyncio.timeout(0), 5.0)
-    with pytest.raises(TimedOut, match="DiscoverVersions to peer: no answer within 5 s"):
+    with pytest.raises(TimedOut, match=r"^peer did not answer within 5 s$"):
         await work
 
 
