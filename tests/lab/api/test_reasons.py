@@ -131,3 +131,13 @@ def test_every_rule_that_a_reason_names_is_explained() -> None:
         and isinstance(node.args[1], ast.Constant)
     ]
     assert len(named) > 25 and [rule for rule in named if rule not in known] == []
+
+
+def test_the_cure_of_a_sealed_host_binds_and_saves() -> None:
+    """Without the last two steps its next boot stops at the same screen."""
+    screen = "Unable to restore the system configuration. A security violation was detected."
+    host = replace(HOST, machine="halted", screen=screen)
+    (why, *_) = of_host(host, vcenter="running")
+    steps = ("encryptionRecoveryKey=-", "encryption set --mode=TPM", "/sbin/auto-backup.sh")
+    places = [why.cure.find(step) for step in steps]
+    assert -1 not in places and places == sorted(places)
