@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from chaos.reference import entries
+from chaos.reference import NOUNS, entries
 from lab.api.answers.local import (
     Error,
     ErrorList,
@@ -107,6 +107,12 @@ def reference(noun: str, name: str) -> Reference:
         fix = f"`keystead explain {noun}` lists all"
         raise KeysteadError("KS-USE-002", f"there is no {noun} {told(name)}{more}", fix)
     return Reference(noun=noun, entry=found)
+
+
+def noun_of(id: str) -> str:
+    """What kind of name ``id`` is in an experiment's file: fault, probe, ...; empty for none."""
+    named = ((noun, entry.name) for noun in NOUNS for entry in entries(noun))
+    return next((noun for noun, name in named if name.lower() == id.lower()), "")
 
 
 def _knob(row: KnobRow) -> Knob:

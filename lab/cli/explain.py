@@ -10,24 +10,29 @@ from lab.cli.entry import enter
 from lab.cli.knobs import knob
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, field, is_document, plain, show
-from lab.cli.reference import REFERENCES
+from lab.cli.reference import REFERENCES, explain_named
 
 WIDTH = 96  # characters of a line of a rule's text
 
 
 def explain(id: str = "", *, options: Options = DEFAULTS) -> None:
-    """What an error means and what to do about it, or what a rule says; alone: all errors.
+    """What an error means and what to do about it, what a rule or a fault says; alone: all errors.
 
     keystead explain KS-LAB-001
     keystead explain LOCK-01
+    keystead explain proc.pause
     keystead explain
     """
     from lab.api.answers.local import Rule
-    from lab.api.explain import errors, explained
+    from lab.api.explain import errors, explained, noun_of
 
     if not id:
         columns = (field("id"), field("title"), field("exit_code", "EXIT"))
         show(errors(), options.output, columns, (field("why"), field("fix")), key="id")
+        return
+    noun = noun_of(id)
+    if noun:
+        explain_named(noun, id, options)
         return
     found = explained(id)
     if is_document(options.output):

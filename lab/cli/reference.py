@@ -16,7 +16,7 @@ def fault(kind: str = "", *, options: Options = DEFAULTS) -> None:
     keystead explain fault
     keystead explain fault link.cut
     """
-    _explain("fault", kind, options)
+    explain_named("fault", kind, options)
 
 
 def probe(probe_name: str = "", *, options: Options = DEFAULTS) -> None:
@@ -25,7 +25,7 @@ def probe(probe_name: str = "", *, options: Options = DEFAULTS) -> None:
     keystead explain probe
     keystead explain probe vm.running
     """
-    _explain("probe", probe_name, options)
+    explain_named("probe", probe_name, options)
 
 
 def op(operation: str = "", *, options: Options = DEFAULTS) -> None:
@@ -34,7 +34,7 @@ def op(operation: str = "", *, options: Options = DEFAULTS) -> None:
     keystead explain op
     keystead explain op key.create
     """
-    _explain("op", operation, options)
+    explain_named("op", operation, options)
 
 
 def check(check_name: str = "", *, options: Options = DEFAULTS) -> None:
@@ -43,7 +43,7 @@ def check(check_name: str = "", *, options: Options = DEFAULTS) -> None:
     keystead explain check
     keystead explain check needs_no_kms
     """
-    _explain("check", check_name, options)
+    explain_named("check", check_name, options)
 
 
 def selector(form: str = "", *, options: Options = DEFAULTS) -> None:
@@ -52,7 +52,7 @@ def selector(form: str = "", *, options: Options = DEFAULTS) -> None:
     keystead explain selector
     keystead explain selector "25% of role:esxi"
     """
-    _explain("selector", form, options)
+    explain_named("selector", form, options)
 
 
 def guard(guard_name: str = "", *, options: Options = DEFAULTS) -> None:
@@ -61,10 +61,11 @@ def guard(guard_name: str = "", *, options: Options = DEFAULTS) -> None:
     keystead explain guard
     keystead explain guard blast_radius
     """
-    _explain("guard", guard_name, options)
+    explain_named("guard", guard_name, options)
 
 
-def _explain(noun: str, name: str, options: Options) -> None:
+def explain_named(noun: str, name: str, options: Options) -> None:
+    """The entry of ``noun`` called ``name``, or all of that noun when ``name`` is empty."""
     from lab.api.explain import reference, references
 
     if not name:

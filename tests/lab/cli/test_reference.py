@@ -54,3 +54,15 @@ def test_an_unknown_knob_of_up_names_the_near_ones(
     monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
     assert run(["up", "--tpm", "none", "--set", "hartbeat=5"]) == 64
     assert "there is no such knob; did you mean heartbeat_s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("noun", ["fault", "probe", "op", "check", "guard"])
+def test_a_name_that_a_reason_or_report_cites_is_explained_without_its_noun(
+    noun: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``proc.pause`` stands in brackets in a reason, as a rule does."""
+    for entry in entries(noun):
+        assert run(["explain", entry.name.upper()]) == 0
+        alone = capsys.readouterr().out
+        assert run(["explain", noun, entry.name]) == 0
+        assert alone == capsys.readouterr().out
