@@ -186,9 +186,14 @@ async def look(nodes: Nodes) -> dict[str, object]:
     return found
 
 
+def prepare(folder: Path) -> None:
+    """Make what nodes need before they can be added."""
+    Identities.create(folder, [spec.node for spec in SPECS])
+
+
 def template(folder: Path) -> None:
     """Make the folder that is damaged: a process lives in it, and is killed."""
-    Identities.create(folder, [spec.node for spec in SPECS])
+    prepare(folder)
     words = (sys.executable, "-m", "tests.damage.nodes", str(folder))
     subprocess.run(words, check=True, cwd=Path(__file__).parents[2])
 
