@@ -227,8 +227,10 @@ def test_following_ends_with_its_lab(cli: Cli) -> None:
 def test_a_supervisor_killed_in_the_middle_of_a_command(cli: Cli) -> None:
     """The fault is written down before it begins, and its bite check waits for a canary's limit."""
     made = cli.ok("up", *SMALL, "-o", "json").json
+    faults = cli.home / "labs" / "default" / "faults"
+    nobody = faults.read_bytes()
     cutting = cli.begin("link", "cut", "vcenter", "kms")
-    assert until((cli.home / "labs" / "default" / "faults").exists, 30)
+    assert until(lambda: faults.read_bytes() != nobody, 30)
     os.kill(made["supervisor"], signal.SIGKILL)
     _, err = cutting.communicate(timeout=30)
     assert cutting.returncode == 69 and "KS-LAB-007" in err, err

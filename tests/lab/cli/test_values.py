@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
-from lab.cli.values import assignments, duration, share
+from lab.cli.values import assignments, boot_options, duration, share
 from lab.errors import KeysteadError
 
 
@@ -47,3 +49,17 @@ def test_assignments_have_values_as_in_yaml() -> None:
     for bad in (["a"], ["=1"], ["a=1", "a=2"]):
         with pytest.raises(KeysteadError):
             assignments("--set", bad)
+
+
+def test_a_recovery_key_comes_by_standard_input_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a command line every user of the machine could read it, and a shell would keep it."""
+    key = "-".join(["123456"] * 16)
+    with pytest.raises(KeysteadError) as raised:
+        boot_options([f"encryptionRecoveryKey={key}"])
+    assert raised.value.id == "KS-USE-003" and key not in str(raised.value)
+    assert "encryptionRecoveryKey=-" in raised.value.fix
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{key}\n"))
+    assert boot_options(["encryptionRecoveryKey=-", "a=b"]) == {
+        "encryptionRecoveryKey": key,
+        "a": "b",
+    }

@@ -77,12 +77,18 @@ def settled(cli: Cli) -> None:
     assert until(lambda: "busy" not in cli.ok("list", "-o", "json").out, 30)
 
 
+def works(cli: Cli) -> bool:
+    """The VM is the one that was encrypted, and its keys are there."""
+    (vm,) = cli.ok("get", "vms", "-o", "json").items()
+    on = cli("vm", "on", "vm-01")
+    return (vm["vm"], vm["crypto"], on.code) == ("vm-01", "unlocked", 0)
+
+
 def goes_on(cli: Cli) -> None:
     """The next ``up`` works, the lab is whole, and can be removed."""
     settled(cli)
     cli.ok("up", *SMALL)
-    (vm,) = cli.ok("get", "vms", "-o", "json").items()
-    assert (vm["vm"], vm["power"], vm["crypto"]) == ("vm-01", "poweredOn", "unlocked")
+    assert until(lambda: works(cli), 30), "the VM does not work"
     cli.ok("down", "--purge")
     assert cli.alone() and cli.labs() == []
     cli.ok("list")
