@@ -107,13 +107,13 @@ class Lab(Protocol):
     async def pause(self, node: NodeName) -> None:
         """Let the node stand still until ``resume``.
 
-        In the lab its process gets SIGSTOP, and with it every node in it; in sim its steps are
-        parked.
+        In the lab its process gets SIGSTOP when it is alone there; one of several is held at its
+        ports, and the others go on. In sim its steps are parked.
         """
         ...
 
     async def resume(self, node: NodeName) -> None:
-        """Let a paused node go on (SIGCONT); no change when it is not paused."""
+        """Let a paused node go on; no change when it is not paused."""
         ...
 
     async def paused(self, node: NodeName) -> bool:

@@ -85,14 +85,15 @@ class PowerFault(NodesFault, frozen=True, kw_only=True):
 
 
 async def boots_of(lab: Lab, nodes: tuple[NodeName, ...]) -> Notes:
-    """``boots``: the boot counter of each node that is on; KS-CHAOS-106 when none is."""
+    """``boots``: the boot counter of each node that is on; KS-CHAOS-106 when none is
+    (a paused one cannot be asked)."""
     boots: dict[str, int] = {}
     for node in nodes:
         status = await status_of(lab, node)
         if status is not None and status.state is not NodeRunState.OFF:
             boots[node] = status.boot
     if not boots:
-        raise ChaosError("KS-CHAOS-106", f"{names(nodes)}: powered off already")
+        raise ChaosError("KS-CHAOS-106", f"{names(nodes)}: off already, or not to be asked")
     return {"boots": boots}
 
 

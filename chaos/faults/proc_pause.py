@@ -1,4 +1,4 @@
-"""``proc.pause``: the process stands still (SIGSTOP); it is neither dead nor answering."""
+"""``proc.pause``: a node stands still; it is neither dead nor answering."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from protocol.terms import NodeName
 
 
 class ProcPause(NodesFault, frozen=True, kw_only=True):
-    """The processes of nodes stand still, and with them all nodes packed into the same ones."""
+    """Nodes stand still: a process of one node by signal (SIGSTOP), one of many in a process by
+    itself: nothing reaches it, nothing leaves it, and no wait of it ends."""
 
     kind: ClassVar[str] = "proc.pause"
     example: ClassVar[str] = "on: vcenter"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ import msgspec
 
 from lab.errors import KeysteadError
 from lab.processes.agent import READY, AgentConfig
+from protocol.terms import NodeName
 from services.runtime.forking.children import ChildProcess, Children
 from services.runtime.forking.connection import ForkFailed
 
@@ -21,6 +23,21 @@ _TARGET: Final = "lab.processes.agent:main"
 # An agent's threads wait for disks and TPMs, so one heap does for all; and what is large goes
 # back at once (glibc's threshold would rise with use, and holes stay in the heap).
 _MEMORY: Final = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
+
+
+@dataclass
+class AgentProcess:
+    """One agent: its name on the control broker, its process, its nodes.
+
+    ``held`` are those nodes that stand still while others of the process go on.
+    """
+
+    name: str
+    nodes: list[NodeName]
+    child: ChildProcess | None = None
+    up: asyncio.Event = field(default_factory=asyncio.Event)
+    killed: bool = False  # it was asked for
+    held: set[NodeName] = field(default_factory=set)
 
 
 class Agents(Children):

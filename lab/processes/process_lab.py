@@ -13,7 +13,6 @@ import signal
 import sys
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TypeVar
@@ -25,11 +24,11 @@ from lab.brokers.server import Broker
 from lab.core import LabCore
 from lab.errors import KeysteadError
 from lab.processes.agent import AgentConfig
-from lab.processes.agents import Agents
+from lab.processes.agents import AgentProcess, Agents
 from lab.topology.course import Course, Report, unheard
 from lab.topology.plan import Topology
 from protocol.errors import NotConnected, ProductError
-from protocol.messages.agent import AddNode, NodeSpec, SetFirmware, TpmBackend
+from protocol.messages.agent import AddNode, HoldNode, NodeSpec, SetFirmware, TpmBackend
 from protocol.messages.base import Event, Reply, Request
 from protocol.terms import NodeName
 from services.runtime.each import for_each, try_each
@@ -45,17 +44,6 @@ START_LIMIT_S = 60.0  # real seconds until a new agent must have taken a node
 STOP_LIMIT_S = 20.0  # real seconds for the orderly stop of all nodes
 LOOK_EVERY_S = 0.1  # real seconds between looks at brokers and fork server
 PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # real seconds before a part is tried again
-
-
-@dataclass
-class AgentProcess:
-    """One agent: its name on the control broker, its process, its nodes."""
-
-    name: str
-    nodes: list[NodeName]
-    child: ChildProcess | None = None
-    up: asyncio.Event = field(default_factory=asyncio.Event)
-    killed: bool = False  # it was asked for
 
 
 def _to_stderr(text: str) -> None:
@@ -138,6 +126,7 @@ class ProcessLab(LabCore):
         )
         label = f"ks-{process.nodes[0]}" if process.nodes else "ks-agent"
         process.child = await self.agents.spawn(label, config)
+        process.held.clear()
         for node in process.nodes:
             await self._tell(process, AddNode(spec=self._specs[node]), START_LIMIT_S)
             if self._firmware[node] != self._specs[node].firmware:
@@ -280,7 +269,7 @@ class ProcessLab(LabCore):
     async def tell(self, node: NodeName, message: Request[R], within_s: float) -> R:
         self.spec(node)
         process = self._of[node]
-        if process.child is not None and process.child.stopped:
+        if await self.paused(node):
             raise NotConnected(f"{node} is paused")
         real_s = max(within_s / self.time.pace, CONTROL_FLOOR_S)
         try:
@@ -349,12 +338,21 @@ class ProcessLab(LabCore):
         return self._of[node].up.is_set()
 
     async def pause(self, node: NodeName) -> None:
-        child = self._child(node)
+        child, process = self._child(node), self._of[node]
+        if len(process.nodes) > 1:
+            await self._tell(process, HoldNode(node=node, held=True), CONTROL_FLOOR_S)
+            process.held.add(node)
+            return
         child.stopped = True
         child.signal(signal.SIGSTOP)
 
     async def resume(self, node: NodeName) -> None:
-        child = self._child(node)
+        child, process = self._child(node), self._of[node]
+        if node in process.held:
+            await self._tell(process, HoldNode(node=node, held=False), CONTROL_FLOOR_S)
+            process.held.discard(node)
+        if not child.stopped:
+            return
         child.signal(signal.SIGCONT)
         child.stopped = False
         await self._tell(self._of[node], self.desired(), CONTROL_FLOOR_S)
@@ -362,7 +360,7 @@ class ProcessLab(LabCore):
     async def paused(self, node: NodeName) -> bool:
         self.spec(node)
         child = self._of[node].child
-        return child is not None and child.stopped
+        return node in self._of[node].held or (child is not None and child.stopped)
 
     async def broker_stop(self) -> None:
         self._data_wanted = False

@@ -281,6 +281,17 @@ class SetFirmware(Request[Done], frozen=True, kw_only=True):
     firmware: Firmware
 
 
+class HoldNode(Request[Done], frozen=True, kw_only=True):
+    """Let one node of a process stand still (``held``) or go on; ``NotConnected`` when it is off.
+
+    Nothing reaches it, nothing leaves it, and no wait of its clock ends meanwhile.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    node: NodeName
+    held: bool
+
+
 class DiskAct(StrEnum):
     """What is done with the copy of a disk under a label: make it, put it back, throw it away."""
 

@@ -26,6 +26,7 @@ from protocol.messages.agent import (
     CanaryResult,
     DiskAct,
     DiskAction,
+    HoldNode,
     ListNodes,
     NodeList,
     NodePowered,
@@ -77,6 +78,7 @@ class Agent:
             Canary: self.canary,
             TpmAction: self.tpm,
             SetFirmware: self.set_firmware,
+            HoldNode: self.hold,
             DiskAction: self.disk,
         }
 
@@ -167,6 +169,11 @@ class Agent:
     async def set_firmware(self, message: SetFirmware) -> Done:
         """Set a host's firmware up; in force from its next power-on."""
         self.machine(message.node).firmware = message.firmware
+        return Done()
+
+    async def hold(self, message: HoldNode) -> Done:
+        """Let a node that runs stand still, or go on; one that is off has nothing to hold."""
+        self.machine(message.node).hold(message.held)
         return Done()
 
     async def disk(self, message: DiskAction) -> Done:

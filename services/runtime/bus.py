@@ -8,7 +8,7 @@ Bytes that make no sense are counted and dropped; nothing that arrives can raise
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -96,6 +96,8 @@ class BusPort(Bus, WireSink):
         self._serving = Serving(self._envelopes, self.counters, clock.monotonic, self._reply)
         self._seen: dict[tuple[NodeName, int], OrderedDict[int, None]] = {}
         self._sent: Counter[NodeName] = Counter()
+        self._waiting: deque[Callable[[], None]] = deque()  # while the node stands still
+        life.when_it_goes_on(self._catch_up)
 
     @property
     def me(self) -> NodeName:
@@ -164,8 +166,15 @@ class BusPort(Bus, WireSink):
     def publish(self, event: Event) -> None:
         self._life.check()
         payload = self._envelopes.event(event, cause=CAUSE.get())
+        subject = event_subject(self._me, type(event).__name__)
+        if self._life.held:
+            self._waiting.append(lambda: self._send_event(subject, payload))
+        else:
+            self._send_event(subject, payload)
+
+    def _send_event(self, subject: str, payload: bytes) -> None:
         try:
-            self._wire.send(event_subject(self._me, type(event).__name__), payload)
+            self._wire.send(subject, payload)
         except NotSent:
             self.counters["events_lost"] += 1
 
@@ -174,7 +183,13 @@ class BusPort(Bus, WireSink):
             self._depart(to, subject, payload)
 
     def _depart(self, to: NodeName, subject: str, payload: bytes, reply: str = "") -> None:
-        """Through the egress rules onto the wire. ``NotSent`` if the wire refuses."""
+        """Through the egress rules onto the wire. ``NotSent`` if the wire refuses.
+
+        What a node that stands still was about to send leaves when it goes on.
+        """
+        if self._life.held:
+            self._waiting.append(lambda: self._depart(to, subject, payload, reply))
+            return
         nth = self._sent[to] = self._sent[to] + 1
         delays = self._rules.egress(Link(self._me, to), self._life.boot, nth)
         if len(delays) != 1:
@@ -199,6 +214,9 @@ class BusPort(Bus, WireSink):
     def on_message(self, subject: str, reply: str, payload: bytes) -> None:
         if not self._life.alive:
             return
+        if self._life.held:
+            self._waiting.append(lambda: self.on_message(subject, reply, payload))
+            return
         parsed = parse_link(subject)
         if parsed is None or parsed.dst != self._me:
             self.counters["malformed"] += 1
@@ -214,6 +232,14 @@ class BusPort(Bus, WireSink):
                 self._on_request(parsed, reply, payload)
         except Malformed:
             self.counters["malformed"] += 1
+
+    def _catch_up(self) -> None:
+        """What came and what was to leave while the node stood still, in its order."""
+        while self._waiting and self._life.alive:
+            try:
+                self._waiting.popleft()()
+            except NotSent:
+                self.counters["delayed_lost"] += 1
 
     def _on_request(self, parsed: LinkSubject, reply: str, payload: bytes) -> None:
         if not reply.startswith(reply_prefix(self._me, parsed.src)):

@@ -7,6 +7,8 @@ and every port call asks ``check`` before it starts and after each inner wait.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -33,6 +35,8 @@ class Incarnation:
     node: NodeName
     boot: int
     ended: WayDown | None = field(default=None)
+    _held: asyncio.Event | None = field(default=None, init=False)  # set when it goes on
+    _resumed: list[Callable[[], None]] = field(default_factory=list, init=False)
 
     def check(self) -> None:
         """Raise ``NodeDown`` if this life is over."""
@@ -48,6 +52,35 @@ class Incarnation:
     def alive(self) -> bool:
         """Whether this life goes on."""
         return self.ended is None
+
+    # Standing still: the ports hold a node of a real process that other nodes share.
+
+    @property
+    def held(self) -> bool:
+        """Whether it stands still."""
+        return self._held is not None
+
+    def hold(self) -> None:
+        """Let it stand still at its ports until ``go_on``; again is no change."""
+        if self._held is None:
+            self._held = asyncio.Event()
+
+    def go_on(self) -> None:
+        """Let it go on: first what waits at its ports in order, then what sleeps."""
+        held, self._held = self._held, None
+        if held is not None:
+            for act in self._resumed:
+                act()
+            held.set()
+
+    def when_it_goes_on(self, act: Callable[[], None]) -> None:
+        """Call ``act`` each time that it goes on."""
+        self._resumed.append(act)
+
+    async def unheld(self) -> None:
+        """Return when it does not stand still."""
+        while self._held is not None:
+            await self._held.wait()
 
 
 CURRENT: ContextVar[Incarnation | None] = ContextVar("keystead_incarnation", default=None)

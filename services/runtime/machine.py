@@ -136,6 +136,14 @@ class Machine:
             self.screen = why
             self._world.spawn(None, f"{life.node}:tidy", self._tidy(life, WayDown.CRASH))
 
+    def hold(self, held: bool) -> None:
+        """Let the life in force stand still, or go on; ``NotConnected`` to hold none."""
+        life = None if self._runner is None else self._runner.life
+        if held and life is None:
+            raise NotConnected(f"{self.spec.node} is {self.state.value}")
+        if life is not None:
+            life.hold() if held else life.go_on()
+
     # ---- down -------------------------------------------------------------------------------
 
     async def power_off(self, way: WayDown) -> None:

@@ -33,7 +33,7 @@ class HostPowerList(Answer, frozen=True, kw_only=True):
 
 
 class HostPaused(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a node's process is stopped by signal."""
+    """Whether a node stands still."""
 
     host: NodeName
     paused: bool

@@ -65,11 +65,12 @@ class HostPowerLoss(_OfHosts["HostPowerList"], frozen=True, tag="host.power-loss
 
 
 class HostPause(_OfHosts["HostPauseList"], frozen=True, tag="host.pause"):
-    """Stop the process of each node by signal (SIGSTOP): neither dead nor answering."""
+    """Let each node stand still, neither dead nor answering: SIGSTOP of a process of its own; one
+    of several in a process is held alone."""
 
 
 class HostResume(_OfHosts["HostPauseList"], frozen=True, tag="host.resume"):
-    """Let paused processes go on."""
+    """Let paused nodes go on."""
 
 
 class HostAdd(Command["Host"], frozen=True, tag="host.add"):

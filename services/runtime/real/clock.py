@@ -51,6 +51,7 @@ class LabClock(Clock):
         self._life.check()
         try:
             await asyncio.sleep(seconds / self._pace)
+            await self._life.unheld()
         finally:
             self._life.check()
 

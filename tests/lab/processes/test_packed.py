@@ -1,0 +1,47 @@
+"""Several hosts in one real process: what befalls one of them leaves the others alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.api.answers import MachineState
+from lab.api.commands import Esx, GetFaults, GetNodes, HostPowerLoss, HostPowerOn
+from lab.client import Lab
+from lab.errors import KeysteadError
+from protocol.terms import NodeName
+
+pytestmark = pytest.mark.lab
+FIRST, SECOND = NodeName("esxi-001"), NodeName("esxi-002")
+LIST = ("software", "vib", "list")
+
+
+async def test_one_packed_host_is_paused_alone() -> None:
+    """No process is stopped: its nodes but one go on, and it goes on where it stood."""
+    question = Esx(SECOND, ("system", "settings", "encryption", "get"))
+    async with Lab("lab", hosts=3, vms=2, pack=3, tpm="none", pace=60) as lab:
+        before = (await lab.do(question)).output
+        fault = await lab.fault("proc.pause", on=FIRST)
+        nodes = {node.node: node for node in (await lab.do(GetNodes())).items}
+        assert nodes[FIRST].state is MachineState.PAUSED
+        others = {node.state for name, node in nodes.items() if name != FIRST}
+        assert others == {MachineState.RUNNING}
+        assert (await lab.do(question)).output == before
+        with pytest.raises(KeysteadError, match=f"{FIRST} is paused"):
+            await lab.do(Esx(FIRST, LIST))
+        assert (await lab.heal()).healed == (fault,)
+        assert (await lab.do(GetFaults())).items == ()
+        after = {node.node: node for node in (await lab.do(GetNodes())).items}
+        assert {node.state for node in after.values()} == {MachineState.RUNNING}
+        assert after[FIRST].boot == nodes[FIRST].boot, "the same life goes on"
+
+
+async def test_the_power_of_a_paused_packed_host_can_be_pulled() -> None:
+    async with Lab("lab", hosts=2, vms=1, pack=2, tpm="none", pace=60) as lab:
+        await lab.fault("proc.pause", on=FIRST)
+        await lab.do(HostPowerLoss((FIRST,), stay_off=True))
+        states = {node.node: node.state for node in (await lab.do(GetNodes())).items}
+        assert (states[FIRST], states[SECOND]) == (MachineState.OFF, MachineState.RUNNING)
+        assert (await lab.heal()).left == ()
+        await lab.do(HostPowerOn((FIRST,)))
+        states = {node.node: node.state for node in (await lab.do(GetNodes())).items}
+        assert set(states.values()) == {MachineState.RUNNING}
