@@ -268,3 +268,6 @@ class LabCore(ABC):
 
     def know_vm(self, vm: VmName) -> None:
         self._vms[vm] = None
+
+    def forget_vm(self, vm: VmName) -> None:
+        self._vms.pop(vm, None)

@@ -211,8 +211,10 @@ async def _host_facts(session: Session, host: NodeName, own: HostSummary | None)
     lab = session.lab
     machine = await seen(session, host)
     connected: bool | None = None
+    listed: HostInfo | None = None
     attestation = ""
-    if await vcenter_up(session):
+    up = await vcenter_up(session)
+    if up:
         listed = await _host_in_vcenter(session, host)
         connected = listed is not None and listed.connection is HostConnectionState.CONNECTED
         if listed is not None and listed.attestation is not None:
@@ -231,6 +233,9 @@ async def _host_facts(session: Session, host: NodeName, own: HostSummary | None)
         cached=own.cached_keys if own else 0,
         boot=machine.boot,
         link_cut=_cut(session, lab.vcenter, host),
+        removed=up and listed is None,
+        disconnected=listed is not None and listed.connection is HostConnectionState.DISCONNECTED,
+        maintenance=own is not None and own.in_maintenance_mode,
     )
 
 

@@ -1,10 +1,8 @@
-"""Hosts: power in all its ways, esxcli at the console, the TPM, adding one to a running lab."""
+"""Hosts: power in all its ways, esxcli at the console, the TPM."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-
-import msgspec
 
 from chaos.faults.base import names
 from chaos.observe.listing import all_hosts, all_vms
@@ -20,20 +18,18 @@ from lab.api.answers import (
     Tpm,
 )
 from lab.api.look import tpm_of, vcenter_up
-from lab.api.machines import node_view, seen
+from lab.api.machines import seen
 from lab.api.session import Session
 from lab.api.views import host_view, power_view
-from lab.errors import KeysteadError
 from protocol.errors import ProductError
-from protocol.messages.agent import NodeRunState, NodeStatus, TpmAct
+from protocol.messages.agent import NodeStatus, TpmAct
 from protocol.messages.host import Esxcli, QueryHost
-from protocol.messages.vcenter import AddHost, ClearTpmRecord
-from protocol.terms import NodeName
+from protocol.messages.vcenter import ClearTpmRecord
+from protocol.terms import HostConnectionState, NodeName
 from services.runtime.each import try_each
 
 SETTLE_S = 180.0  # lab seconds; asking a key server that is silent takes most of it
 Act = Callable[[NodeName], Awaitable[NodeStatus]]
-ADD_S = 60.0  # lab seconds for vCenter to add a host
 ATTEST_S = 15.0  # lab seconds for vCenter to look at a TPM
 
 # ---- power -------------------------------------------------------------------------------
@@ -131,7 +127,11 @@ async def _settled(session: Session, nodes: tuple[NodeName, ...]) -> None:
     while waiting and lab.monotonic() < until and await vcenter_up(session):
         try:
             seen = {v.vm: v for v in await all_vms(lab, lab.vcenter)}
-            heard = {h.host: h.boot for h in await all_hosts(lab, lab.vcenter)}
+            heard = {
+                h.host: h.boot
+                for h in await all_hosts(lab, lab.vcenter)
+                if h.connection is not HostConnectionState.DISCONNECTED
+            }
             own = {n: (await lab.ask(n, QueryHost())).summary for n in waiting}
         except ProductError:
             return  # it halted, or went down again
@@ -174,29 +174,6 @@ async def resume(session: Session, command: commands.HostResume) -> HostPauseLis
 async def _paused(session: Session, nodes: tuple[NodeName, ...]) -> HostPauseList:
     items = [HostPaused(host=node, paused=await session.lab.paused(node)) for node in nodes]
     return HostPauseList(items=tuple(items))
-
-
-# ---- growing -----------------------------------------------------------------------------
-
-
-async def add(session: Session, command: commands.HostAdd) -> Host:
-    """See ``HostAdd``."""
-    lab = session.lab
-    like = next(
-        (lab.spec(h) for h in lab.hosts() if command.cluster in ("", lab.spec(h).cluster)), None
-    )
-    if like is None:
-        raise KeysteadError("KS-USE-002", f"there is no cluster {command.cluster} with a host")
-    name = command.host or f"esxi-{len(lab.hosts()) + 1:03d}"
-    spec = msgspec.structs.replace(like, node=NodeName(name))
-    await lab.add_node(spec)
-    status = await lab.power_on(spec.node)
-    if status.state is not NodeRunState.RUNNING:
-        raise KeysteadError("KS-PRODUCT-001", f"{name} did not start: {status.screen}")
-    message = AddHost(host=spec.node, cluster=spec.cluster)
-    added = await lab.ask(lab.vcenter, message, within_s=ADD_S)
-    session.host_added(spec)
-    return host_view(added.host, node_view(status))
 
 
 async def clear_tpm(session: Session, command: commands.HostClearTpm) -> Host:

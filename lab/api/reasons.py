@@ -28,6 +28,9 @@ class HostFacts:
     cached: int = 0
     boot: int = 0
     link_cut: bool = False  # between vCenter and this host, either way
+    removed: bool = False  # from vCenter's inventory
+    disconnected: bool = False  # from vCenter, by an administrator
+    maintenance: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,16 @@ def of_host(host: HostFacts, vcenter: str) -> list[Reason]:
                 f"{host.host}",
             )
         )
-    if host.connected is False:
+    if host.maintenance:
+        text = "It is in maintenance mode: no VM comes here, and none starts."
+        found.append(Reason(text, "B9", f"keystead host exit-maintenance {host.host}"))
+    if host.removed:
+        text = "It is not in vCenter's inventory: vCenter brings it nothing."
+        found.append(Reason(text, "B8", f"keystead host add {host.host}"))
+    elif host.disconnected:
+        text = "An administrator disconnected it: vCenter lets it alone."
+        found.append(Reason(text, "B8", f"keystead host reconnect {host.host}"))
+    elif host.connected is False:
         why = "the link to vCenter is cut" if host.link_cut else "it does not answer vCenter"
         found.append(Reason(f"vCenter shows it as not responding: {why}.", "B8", "heal the link"))
     return [*found, *_vcenter(vcenter)]

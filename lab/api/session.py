@@ -19,7 +19,7 @@ from lab.errors import KeysteadError
 from lab.topology.course import Report
 from protocol.messages.agent import NodeSpec
 from protocol.printable import told
-from protocol.terms import NodeName, Role, VmName
+from protocol.terms import ClusterName, NodeName, Role, VmName
 
 N = TypeVar("N", bound=str)
 WARNINGS_KEPT = 20
@@ -57,6 +57,12 @@ class Session:
     def node(self, name: str) -> NodeName:
         """``name`` as any node; KS-USE-002 with the nearest name otherwise."""
         return NodeName(_known("node", name, [e.node for e in self.lab.directory().nodes]))
+
+    def cluster(self, name: str, host: NodeName | None) -> ClusterName:
+        """The cluster meant: ``name``, else that of ``host``, else the first that has a host."""
+        hosts = self.lab.hosts() if host is None else (host,)
+        first = next((self.lab.spec(h).cluster for h in hosts), "")
+        return ClusterName(name or first)
 
     def vm(self, name: str) -> VmName:
         """``name`` as a VM; KS-USE-002 with the nearest name otherwise."""

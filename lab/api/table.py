@@ -14,7 +14,18 @@ import msgspec
 from chaos.errors import ChaosError
 from chaos.lab import Directory
 from chaos.verdict import Verdict
-from lab.api import answers, commands, describe, experiments, faults, hosts, keys, look, vms
+from lab.api import (
+    answers,
+    commands,
+    describe,
+    experiments,
+    faults,
+    hosts,
+    inventory,
+    keys,
+    look,
+    vms,
+)
 from lab.api.commands import Command, name_of
 from lab.api.machines import way_out
 from lab.api.refusal import refusal
@@ -74,7 +85,12 @@ _SERVED = (
     _changes(commands.HostPowerLoss, answers.HostPowerList, hosts.power_loss),
     _changes(commands.HostPause, answers.HostPauseList, hosts.pause),
     _changes(commands.HostResume, answers.HostPauseList, hosts.resume),
-    _changes(commands.HostAdd, answers.Host, hosts.add),
+    _changes(commands.HostAdd, answers.Host, inventory.add_host),
+    _changes(commands.HostRemove, answers.HostRemovalList, inventory.remove_hosts),
+    _changes(commands.HostDisconnect, answers.HostList, inventory.disconnect_hosts),
+    _changes(commands.HostReconnect, answers.HostList, inventory.reconnect_hosts),
+    _changes(commands.HostEnterMaintenance, answers.HostList, inventory.enter_maintenance),
+    _changes(commands.HostExitMaintenance, answers.HostList, inventory.exit_maintenance),
     _changes(commands.HostClearTpm, answers.Host, hosts.clear_tpm),
     _changes(commands.Esx, answers.EsxcliResult, hosts.esx),
     _looks(commands.TpmInspect, answers.Tpm, hosts.tpm_inspect),
@@ -83,6 +99,9 @@ _SERVED = (
     _changes(commands.TpmSwap, answers.Fault, faults.tpm_swap),
     _changes(commands.TpmLockout, answers.Tpm, hosts.tpm_lockout),
     _changes(commands.VmCreate, answers.Vm, vms.create),
+    _changes(commands.VmRegister, answers.Vm, inventory.register_vm),
+    _changes(commands.VmUnregister, answers.VmRemovalList, inventory.unregister_vms),
+    _changes(commands.VmDestroy, answers.VmRemovalList, inventory.destroy_vms),
     _changes(commands.VmEncrypt, answers.Vm, vms.encrypt),
     _changes(commands.VmOn, answers.VmPowerList, vms.power_on),
     _changes(commands.VmOff, answers.VmPowerList, vms.power_off),

@@ -80,6 +80,7 @@ def host_view(host: HostInfo, machine: Node) -> Host:
         cached_keys=host.cached_keys,
         seen_at=host.seen_at,
         attestation=_attestation(host.attestation),
+        in_maintenance_mode=host.in_maintenance_mode,
         alarms=host.alarms,
         stale=not connected or machine.state is not MachineState.RUNNING,
         machine=machine.state,

@@ -17,7 +17,7 @@ from protocol.messages.vcenter import (
     PowerOffVm,
     PowerOnVm,
 )
-from protocol.terms import ClusterName, NodeName, PowerState, ProviderId, VmName
+from protocol.terms import NodeName, PowerState, ProviderId, VmName
 
 TASK_S = 60.0  # lab seconds for a VM task
 
@@ -85,15 +85,12 @@ async def create(session: Session, command: commands.VmCreate) -> Vm:
     """See ``VmCreate``."""
     lab = session.lab
     host = session.host(command.host) if command.host else None
-    cluster = command.cluster or (lab.spec(host).cluster if host else "")
-    if not cluster:
-        cluster = next((lab.spec(h).cluster for h in lab.hosts()), "")
     made = await lab.ask(
         lab.vcenter,
         CreateVm(
             operation_id=lab.operation_id(),
             vm=VmName(command.vm),
-            cluster=ClusterName(cluster),
+            cluster=session.cluster(command.cluster, host),
             host=host,
             encrypted=command.encrypted,
             provider=ProviderId(command.provider) if command.provider else None,

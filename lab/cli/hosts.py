@@ -13,7 +13,6 @@ from lab.api.commands import (
     GetHosts,
     GetNodes,
     GetTpm,
-    HostAdd,
     HostClearTpm,
     HostCrash,
     HostPause,
@@ -35,11 +34,19 @@ from lab.cli.output import document, field, fields_of, is_document, pairs, plain
 from lab.cli.values import boot_options
 
 if TYPE_CHECKING:
-    from lab.api.answers import Attestation, HostPowerList
+    from lab.api.answers import Attestation, Host, HostPowerList
+
+
+def _state(row: Host) -> str:
+    """As vCenter has it; what else one must know of it in brackets."""
+    notes = {"maintenance": row.in_maintenance_mode, "stale": row.stale}
+    shown = ", ".join(note for note, holds in notes.items() if holds)
+    return f"{row.connection} ({shown})" if shown else str(row.connection)
+
 
 HOSTS = (
     field("host"),
-    ("STATE", lambda r: f"{r.connection}{' (stale)' if r.stale else ''}"),
+    ("STATE", _state),
     field("machine"),
     field("crypto_state", "CRYPTO"),
     ("PERSISTENCE", lambda r: "on" if r.key_persistence else "off"),
@@ -187,19 +194,6 @@ def resume(*hosts: str, options: Options = DEFAULTS) -> None:
     show(call(options, HostResume(hosts)), options.output, columns, key="host")
 
 
-def add(host: str = "", *, cluster: str = "", options: Options = DEFAULTS) -> None:
-    """Add a new host to a cluster: made, powered on, added in vCenter.
-
-    keystead host add
-    keystead host add esxi-004 --cluster cluster-a
-    """
-    answer = call(options, HostAdd(host, cluster))
-    if options.output in (Format.TABLE, Format.WIDE):
-        say(f"added {answer.host} to {answer.cluster}: {answer.connection}")
-    else:
-        document(answer, options.output)
-
-
 def clear_tpm(host: str, *, options: Options = DEFAULTS) -> None:
     """Have vCenter forget a host's recorded TPM, and accept the one it has now.
 
@@ -284,7 +278,7 @@ def swap(host: str, *, options: Options = DEFAULTS) -> None:
 
 def register(app: App) -> None:
     enter(app["get"], get_hosts, get_nodes, get_tpm, prefix="get_")
-    enter(app["host"], reboot, crash, power_loss, power_on, power_off, pause, resume, add)
+    enter(app["host"], reboot, crash, power_loss, power_on, power_off, pause, resume)
     enter(app["host"], clear_tpm)
     enter(app["tpm"], inspect, pcrs, clear, swap)
     enter(app, esx)

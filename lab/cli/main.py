@@ -19,7 +19,7 @@ INTERRUPTED = 130
 GROUPS = {
     "get": "Show what is there, as table, JSON, YAML or names.",
     "vm": "VM tasks, asked of vCenter or of a host.",
-    "host": "Hosts (and vcenter, kms): power in all its ways, adding one.",
+    "host": "Hosts (and vcenter, kms): power in all its ways, and vCenter's tasks on hosts.",
     "tpm": "The TPM under a host, at the lab's side.",
     "kms": "Key servers, as their operator.",
     "provider": "Key providers of vCenter.",
@@ -38,6 +38,7 @@ def build() -> App:
         explain,
         faults,
         hosts,
+        inventory,
         journal,
         keys,
         labs,
@@ -57,7 +58,7 @@ def build() -> App:
     )
     for name, text in GROUPS.items():
         app.command(App(name=name, help=text, help_format="plaintext"))
-    looking = (journal, hosts, vms, keys, faults, describe, explain)
+    looking = (journal, hosts, vms, inventory, keys, faults, describe, explain)
     for module in (labs, *looking, chaos, doctor, measure, schema):
         module.register(app)
     return app

@@ -158,7 +158,7 @@ async def wait_ready(
             away = [
                 h.host
                 for h in seen
-                if h.connection is not HostConnectionState.CONNECTED
+                if h.connection is HostConnectionState.NOT_RESPONDING  # disconnected: on purpose
                 and (hosts is None or h.host in hosts)
             ]
             running = {v.vm for v in vms if v.power is PowerState.ON}

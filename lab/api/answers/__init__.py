@@ -46,6 +46,8 @@ from lab.api.answers.inventory import (
     GuestAnswer,
     Host,
     HostList,
+    HostRemoval,
+    HostRemovalList,
     HostView,
     Key,
     KeyList,
@@ -60,6 +62,8 @@ from lab.api.answers.inventory import (
     VmOnHost,
     VmPower,
     VmPowerList,
+    VmRemoval,
+    VmRemovalList,
 )
 from lab.api.answers.lab import (
     EventList,
@@ -96,6 +100,8 @@ __all__ = [
     "HostPaused",
     "HostPower",
     "HostPowerList",
+    "HostRemoval",
+    "HostRemovalList",
     "HostView",
     "Key",
     "KeyList",
@@ -133,4 +139,6 @@ __all__ = [
     "VmOnHost",
     "VmPower",
     "VmPowerList",
+    "VmRemoval",
+    "VmRemovalList",
 ]

@@ -56,6 +56,7 @@ class Host(Answer, frozen=True, kw_only=True):
     cached_keys: int = 0
     seen_at: float = 0.0
     attestation: Attestation | None = None
+    in_maintenance_mode: bool = False
     alarms: tuple[str, ...] = ()
     stale: bool = False
     machine: MachineState
@@ -66,6 +67,19 @@ class HostList(Answer, frozen=True, kw_only=True):
     """Hosts by name."""
 
     items: tuple[Host, ...]
+
+
+class HostRemoval(msgspec.Struct, frozen=True, kw_only=True):
+    """A host that left the inventory, with the VMs that left it too."""
+
+    host: NodeName
+    vms: tuple[VmName, ...] = ()
+
+
+class HostRemovalList(Answer, frozen=True, kw_only=True):
+    """Every host that was meant."""
+
+    items: tuple[HostRemoval, ...]
 
 
 class KnownProvider(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +172,29 @@ class VmPowerList(Answer, frozen=True, kw_only=True):
     @property
     def refused(self) -> tuple[VmPower, ...]:
         """Those that did not do what was wanted."""
+        return tuple(vm for vm in self.items if vm.error is not None)
+
+
+class VmRemoval(msgspec.Struct, frozen=True, kw_only=True):
+    """One VM that was to leave the inventory; refused: it is there still, and the error says why.
+
+    ``host`` is the one that had it; None when it was not in the inventory.
+    """
+
+    vm: VmName
+    host: NodeName | None = None
+    error_id: str | None = None
+    error: str | None = None
+
+
+class VmRemovalList(Answer, frozen=True, kw_only=True):
+    """Every VM that was asked for, in order of the inventory."""
+
+    items: tuple[VmRemoval, ...]
+
+    @property
+    def refused(self) -> tuple[VmRemoval, ...]:
+        """Those that did not leave."""
         return tuple(vm for vm in self.items if vm.error is not None)
 
 

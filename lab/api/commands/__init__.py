@@ -5,7 +5,8 @@ name is made of the words of the command line: ``keystead vm encrypt`` is ``VmEn
 
 - ``base``         ``Command``: its name, its answer
 - ``look``         get hosts, vms, events, status, ...
-- ``hosts``        power, esxcli, TPM, adding one
+- ``hosts``        power, esxcli, TPM
+- ``inventory``    hosts and VMs that come into vCenter's inventory and leave it
 - ``vms``          create, encrypt, on, off, unlock; the guest
 - ``keys``         key servers and key providers
 - ``faults``       links, every other fault, healing
@@ -28,7 +29,6 @@ from lab.api.commands.faults import (
 )
 from lab.api.commands.hosts import (
     Esx,
-    HostAdd,
     HostClearTpm,
     HostCrash,
     HostPause,
@@ -42,6 +42,17 @@ from lab.api.commands.hosts import (
     TpmLockout,
     TpmPcrs,
     TpmSwap,
+)
+from lab.api.commands.inventory import (
+    HostAdd,
+    HostDisconnect,
+    HostEnterMaintenance,
+    HostExitMaintenance,
+    HostReconnect,
+    HostRemove,
+    VmDestroy,
+    VmRegister,
+    VmUnregister,
 )
 from lab.api.commands.keys import (
     KmsKeyActivate,
@@ -103,11 +114,16 @@ __all__ = [
     "HostAdd",
     "HostClearTpm",
     "HostCrash",
+    "HostDisconnect",
+    "HostEnterMaintenance",
+    "HostExitMaintenance",
     "HostPause",
     "HostPowerLoss",
     "HostPowerOff",
     "HostPowerOn",
     "HostReboot",
+    "HostReconnect",
+    "HostRemove",
     "HostResume",
     "KmsKeyActivate",
     "KmsKeyDestroy",
@@ -127,12 +143,15 @@ __all__ = [
     "TpmPcrs",
     "TpmSwap",
     "VmCreate",
+    "VmDestroy",
     "VmEncrypt",
     "VmGuestChallenge",
     "VmGuestWrite",
     "VmOff",
     "VmOn",
+    "VmRegister",
     "VmUnlock",
+    "VmUnregister",
     "answer_type",
     "name_of",
 ]

@@ -73,20 +73,6 @@ class HostResume(_OfHosts["HostPauseList"], frozen=True, tag="host.resume"):
     """Let paused nodes go on."""
 
 
-class HostAdd(Command["Host"], frozen=True, tag="host.add"):
-    """Make a new host like those of its cluster, power it on, and add it in vCenter.
-
-    ``host`` empty: the next number; ``cluster`` empty: the first one that has a host.
-    """
-
-    host: str = ""
-    cluster: str = ""
-
-    def __post_init__(self) -> None:
-        named(names.NODE, self.host)
-        named(names.CLUSTER, self.cluster)
-
-
 class Esx(Command["EsxcliResult"], frozen=True, tag="esx"):
     """esxcli at a host's local console: works behind cut links, not on a host that is off.
 

@@ -1,0 +1,163 @@
+"""What comes into vCenter's inventory and leaves it, asked of vCenter as a vSphere client would."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from chaos.observe.listing import all_hosts, all_vms
+from lab.api import commands
+from lab.api.answers import (
+    Host,
+    HostList,
+    HostRemoval,
+    HostRemovalList,
+    Vm,
+    VmRemoval,
+    VmRemovalList,
+)
+from lab.api.machines import node_view, seen
+from lab.api.refusal import refusal
+from lab.api.session import Session
+from lab.api.views import host_view, vm_view
+from lab.errors import KeysteadError
+from protocol.errors import ProductError
+from protocol.messages.agent import NodeRunState, NodeSpec
+from protocol.messages.base import Request
+from protocol.messages.vcenter import (
+    AddHost,
+    DestroyVm,
+    DisconnectHost,
+    EnterMaintenanceMode,
+    ExitMaintenanceMode,
+    ReconnectHost,
+    RegisterVm,
+    RemoveHost,
+    UnregisterVm,
+)
+from protocol.terms import NodeName, VmName
+
+TASK_S = 60.0  # lab seconds for a task of vCenter
+
+# ---- VMs ---------------------------------------------------------------------------------
+
+
+async def register_vm(session: Session, command: commands.VmRegister) -> Vm:
+    """See ``VmRegister``."""
+    lab = session.lab
+    host = session.host(command.host) if command.host else None
+    message = RegisterVm(
+        vm=VmName(command.vm), cluster=session.cluster(command.cluster, host), host=host
+    )
+    registered = await lab.ask(lab.vcenter, message, within_s=TASK_S)
+    lab.know_vm(registered.vm.vm)
+    return vm_view(registered.vm)
+
+
+async def unregister_vms(session: Session, command: commands.VmUnregister) -> VmRemovalList:
+    """See ``VmUnregister``."""
+    return await _remove_vms(session, command.vms, lambda vm: UnregisterVm(vm=vm))
+
+
+async def destroy_vms(session: Session, command: commands.VmDestroy) -> VmRemovalList:
+    """See ``VmDestroy``."""
+    return await _remove_vms(session, command.vms, lambda vm: DestroyVm(vm=vm))
+
+
+async def _remove_vms(session: Session, selectors: tuple[str, ...], message: Any) -> VmRemovalList:
+    lab = session.lab
+    listed = {vm.vm: vm for vm in await all_vms(lab, lab.vcenter)}
+    items: list[VmRemoval] = []
+    for vm in session.vms(selectors):
+        host = listed[vm].host if vm in listed else None
+        try:
+            await lab.ask(lab.vcenter, message(vm), within_s=TASK_S)
+        except ProductError as error:
+            failure = refusal(error)
+            items.append(VmRemoval(vm=vm, host=host, error_id=failure.id, error=str(failure)))
+        else:
+            lab.forget_vm(vm)
+            items.append(VmRemoval(vm=vm, host=host))
+    return VmRemovalList(items=tuple(items))
+
+
+# ---- hosts -------------------------------------------------------------------------------
+
+
+async def add_host(session: Session, command: commands.HostAdd) -> Host:
+    """See ``HostAdd``."""
+    lab = session.lab
+    known = NodeName(command.host) in lab.hosts()
+    spec = lab.spec(NodeName(command.host)) if known else _new_host(session, command)
+    if command.cluster not in ("", spec.cluster):
+        raise KeysteadError("KS-USE-003", f"{spec.node} is a machine of cluster {spec.cluster}")
+    if not known:
+        await lab.add_node(spec)
+    status = await lab.power_on(spec.node)
+    if status.state is not NodeRunState.RUNNING:
+        raise KeysteadError("KS-PRODUCT-001", f"{spec.node} did not start: {status.screen}")
+    message = AddHost(host=spec.node, cluster=spec.cluster)
+    added = await lab.ask(lab.vcenter, message, within_s=TASK_S)
+    if not known:
+        session.host_added(spec)
+    return host_view(added.host, node_view(status))
+
+
+def _new_host(session: Session, command: commands.HostAdd) -> NodeSpec:
+    lab = session.lab
+    like = next(
+        (lab.spec(h) for h in lab.hosts() if command.cluster in ("", lab.spec(h).cluster)), None
+    )
+    if like is None:
+        raise KeysteadError("KS-USE-002", f"there is no cluster {command.cluster} with a host")
+    name = command.host or f"esxi-{len(lab.hosts()) + 1:03d}"
+    return msgspec.structs.replace(like, node=NodeName(name))
+
+
+async def remove_hosts(session: Session, command: commands.HostRemove) -> HostRemovalList:
+    """See ``HostRemove``."""
+    lab = session.lab
+    items: list[HostRemoval] = []
+    for host in _hosts(session, command.hosts):
+        listed = await all_vms(lab, lab.vcenter)
+        await lab.ask(lab.vcenter, RemoveHost(host=host), within_s=TASK_S)
+        items.append(HostRemoval(host=host, vms=tuple(v.vm for v in listed if v.host == host)))
+    return HostRemovalList(items=tuple(items))
+
+
+async def disconnect_hosts(session: Session, command: commands.HostDisconnect) -> HostList:
+    """See ``HostDisconnect``."""
+    return await _each(session, command.hosts, lambda host: DisconnectHost(host=host))
+
+
+async def reconnect_hosts(session: Session, command: commands.HostReconnect) -> HostList:
+    """See ``HostReconnect``."""
+    return await _each(session, command.hosts, lambda host: ReconnectHost(host=host))
+
+
+async def enter_maintenance(session: Session, command: commands.HostEnterMaintenance) -> HostList:
+    """See ``HostEnterMaintenance``."""
+    return await _each(session, command.hosts, lambda host: EnterMaintenanceMode(host=host))
+
+
+async def exit_maintenance(session: Session, command: commands.HostExitMaintenance) -> HostList:
+    """See ``HostExitMaintenance``."""
+    return await _each(session, command.hosts, lambda host: ExitMaintenanceMode(host=host))
+
+
+async def _each(session: Session, selectors: tuple[str, ...], message: Any) -> HostList:
+    """Ask for one after another; the hosts as vCenter has them then."""
+    lab, hosts = session.lab, _hosts(session, selectors)
+    for host in hosts:
+        task: Request[Any] = message(host)
+        await lab.ask(lab.vcenter, task, within_s=TASK_S)
+    listed = {host.host: host for host in await all_hosts(lab, lab.vcenter)}
+    return HostList(
+        items=tuple([host_view(listed[h], await seen(session, h)) for h in hosts if h in listed])
+    )
+
+
+def _hosts(session: Session, selectors: tuple[str, ...]) -> tuple[NodeName, ...]:
+    """The hosts meant; KS-USE-002 for a node that is none."""
+    return tuple(session.host(node) for node in session.nodes(selectors))
