@@ -1,7 +1,7 @@
 """From an empty lab to a ready one, in a vSphere administrator's order; safe to repeat: each step
 converges, and has the same operation id on each try.
 
-1. power on key servers and vCenter, then hosts    2. register the providers
+1. power on key servers, vCenter, hosts    2. register the providers
 3. enable key persistence where the lab file says so, before any key is made
 4. add the hosts    5. create, encrypt and power on the VMs    6. wait until ready
 """
@@ -77,15 +77,20 @@ async def provision(lab: LabCore, report: Report) -> None:
     await wait_ready(lab, course)
 
 
+_WAVES = ((Role.KMS, "key servers"), (Role.VCENTER, "vCenter servers"), (Role.ESXI, "hosts"))
+
+
 async def start_nodes(lab: LabCore, course: Course, *, strict: bool = True) -> None:
-    """Key servers and vCenter, then all hosts at once; each has started when this returns.
+    """Key servers, then vCenter, then all hosts at once; each has started when this returns.
+
+    A vCenter that starts before its key servers finds them silent, locks VMs, and looks at them
+    again minutes later only.
 
     ``strict``: a node that does not run (a purple screen) is KS-LAB-003.
     """
     specs = [lab.spec(e.node) for e in lab.directory().nodes]
-    for wave in ((Role.KMS, Role.VCENTER), (Role.ESXI,)):
-        nodes = [s.node for s in specs if s.role in wave]
-        what = "hosts" if Role.ESXI in wave else "key servers and vCenter"
+    for role, what in _WAVES:
+        nodes = [s.node for s in specs if s.role is role]
         await course.each(
             1,
             f"power on {len(nodes)} {what}",

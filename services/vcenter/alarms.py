@@ -35,9 +35,10 @@ def host_alarms(
 ) -> tuple[str, ...]:
     """``wanted_safe``: it should be safe (HEM-02). ``attestation``: None of a TPM never seen."""
     alarms: list[str] = []
-    if connection is not HostConnectionState.CONNECTED:
+    if connection is HostConnectionState.NOT_RESPONDING:  # disconnected is on purpose
         alarms.append(Alarm.HOST_CONNECTION.value)
-    elif wanted_safe and crypto_state is not HostCryptoState.SAFE:
+    connected = connection is HostConnectionState.CONNECTED
+    if connected and wanted_safe and crypto_state is not HostCryptoState.SAFE:
         alarms.append(Alarm.HOST_NEEDS_MODE.value)
     if attestation is AttestationStatus.NOT_ACCEPTED:
         alarms.append(Alarm.HOST_TPM_ATTESTATION.value)

@@ -148,6 +148,16 @@ KILLED = (
         "issingOnKMS",
     ),
     Killed(
+        "runner_not_believed",
+        f"{_VC}/test_whereabouts.py::test_restarted_elsewhere_then_both_there_then_power_cycled",
+        "poweredOff",
+    ),
+    Killed(
+        "unused_keys_stay",
+        f"{_VC}/test_registration.py::test_a_host_that_was_away_drops_the_key_when_vcenter_has_it_again",
+        "not in",
+    ),
+    Killed(
         "no_eviction",
         f"{_VC}/test_providers.py::test_grace_then_eviction_then_the_cure_by_name",
         "kms-key-2",

@@ -12,6 +12,7 @@ sending (STD-15).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from protocol.errors import ProductError
@@ -66,6 +67,12 @@ class KeySharing:
             waiting = self._waiting[session.host] = _Gathered(session, due)
             self._change.set()
         waiting.values[key] = material
+
+    def withdraw(self, keys: Iterable[CryptoKeyId]) -> None:
+        """Nobody needs these any more: those that wait still are not sent."""
+        for key in keys:
+            for gathered in self._waiting.values():
+                gathered.values.pop(key, None)
 
     def forget(self, host: NodeName) -> None:
         """The host left the inventory; what waits for it is dropped."""

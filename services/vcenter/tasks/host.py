@@ -105,6 +105,7 @@ async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
         *released(keys, others),
     )
     vc.forget_host(message.host)
+    vc.sharing.withdraw(keys)
     for other in others:
         vc.passes.want(other, removing=True)
     return Done()

@@ -100,6 +100,7 @@ async def _unregister_elsewhere(vc: VCenter, row: VmRow) -> None:
 
 async def _leave(vc: VCenter, row: VmRow) -> None:
     vc.sessions.lists_no_more(row.host, row.name)
+    vc.sharing.withdraw(row.keys)
     hosts = [host.name for host in vc.inventory.hosts_of(row.cluster)]
     await vc.inventory.commit(drop(Table.VM, row.name), *released(row.keys, hosts))
     if row.keys:

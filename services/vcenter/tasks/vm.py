@@ -80,5 +80,6 @@ async def _make(
 
 async def _give_up(vc: VCenter, host: NodeName, key: CryptoKeyId) -> None:
     """There is no VM under this key, so its hosts need not keep it (STD-17)."""
+    vc.sharing.withdraw((key,))
     hosts = [other.name for other in vc.inventory.hosts_of(vc.host(host).cluster)]
     await vc.inventory.commit(*released((key,), hosts))

@@ -223,3 +223,19 @@ def test_the_key_of_a_vm_that_was_never_made_does_not_stay(rig: Rig) -> None:
     key = rig.do(made).vm.key
     rig.sleep(320)
     assert key in rig.hosts[A].cache and key in rig.hosts[B].cache
+
+
+def test_a_key_that_was_still_on_its_way_does_not_arrive() -> None:
+    """The VM is destroyed before the other hosts of its cluster have got its key."""
+    rig = Rig(key_gather_s=20.0)
+    rig.up(A, B)
+    rig.vm()
+    rig.sleep(40)
+    made = rig.do(CreateVm(operation_id="op", vm=VM2, cluster=CLUSTER, host=A, encrypted=True)).vm
+    rig.do(DestroyVm(vm=VM2))
+    rig.sleep(60)
+    assert rig.key_of() in rig.hosts[B].cache
+    assert made.key is not None
+    assert made.key not in rig.hosts[A].cache and made.key not in rig.hosts[B].cache
+    rig.healthy()
+    rig.close()

@@ -92,7 +92,7 @@ def test_report(
             True,
             ("alarm.HostConnectionFailure",),
         ),
-        (HostConnectionState.DISCONNECTED, None, False, ("alarm.HostConnectionFailure",)),
+        (HostConnectionState.DISCONNECTED, None, True, ()),  # by an administrator
     ],
 )
 def test_host_alarms(
