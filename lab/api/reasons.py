@@ -153,6 +153,12 @@ def of_host(host: HostFacts, vcenter: str) -> list[Reason]:
                 f"{host.host}",
             )
         )
+    return [*found, *_in_vcenter(host), *_vcenter(vcenter)]
+
+
+def _in_vcenter(host: HostFacts) -> list[Reason]:
+    """What vCenter has of a host that runs: let alone, not heard, or no place for VMs."""
+    found: list[Reason] = []
     if host.maintenance:
         text = "It is in maintenance mode: no VM comes here, and none starts."
         found.append(Reason(text, "B9", f"keystead host exit-maintenance {host.host}"))
@@ -165,7 +171,7 @@ def of_host(host: HostFacts, vcenter: str) -> list[Reason]:
     elif host.connected is False:
         why = "the link to vCenter is cut" if host.link_cut else "it does not answer vCenter"
         found.append(Reason(f"vCenter shows it as not responding: {why}.", "B8", "heal the link"))
-    return [*found, *_vcenter(vcenter)]
+    return found
 
 
 def _vcenter(state: str) -> list[Reason]:

@@ -6,6 +6,7 @@
 - ``entry``     puts commands into their group
 - ``labs``      up, down, status, list, version             - ``hosts``, ``vms``, ``keys``
 - ``journal``   events, logs                                - ``faults``    link, faults, heal
+- ``inventory`` VMs and hosts in and out of vCenter
 - ``describe``  everything known of one object              - ``explain``   errors, rules, ``knobs``
 - ``chaos``     chaos list, lint, plan, run, replay; runs   - ``schema``    answers, files
 - ``reference`` what an experiment can name

@@ -154,7 +154,7 @@ KILLED = (
     ),
     Killed(
         "unused_keys_stay",
-        f"{_VC}/test_registration.py::test_a_host_that_was_away_drops_the_key_when_vcenter_has_it_again",
+        f"{_VC}/test_registration.py::test_a_host_that_was_away_drops_the_key_when_it_is_back",
         "not in",
     ),
     Killed(

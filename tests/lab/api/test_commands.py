@@ -95,6 +95,7 @@ async def test_looking_changes_nothing_and_agrees(lab: Lab) -> None:
     keys = (await lab.do(GetKeys())).items
     assert len(keys) == 3 and all(k.available for k in keys)  # host key and two VMs
     assert {vm for k in keys for vm in k.encrypted_vms} == {"vm-01", "vm-02"}
+    await lab.sleep(5)  # keys of other hosts' VMs are gathered a moment
     view = await lab.do(GetHostView(HOST))
     assert view.crypto_state is HostCryptoState.SAFE and view.cached_keys == 3
     assert view.crypto_key_id in {k.key for k in keys}

@@ -70,7 +70,7 @@ def test_the_key_of_a_vm_that_left_leaves_every_host_and_stays_at_the_server(
     assert set(rig.hosts[B].cache) == set(rig.hosts[A].cache)
 
 
-def test_a_host_that_was_away_drops_the_key_when_vcenter_has_it_again(rig: Rig) -> None:
+def test_a_host_that_was_away_drops_the_key_when_it_is_back(rig: Rig) -> None:
     rig.up(A, B)
     rig.vm()
     key = rig.key_of()
