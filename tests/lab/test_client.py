@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import psutil
 import pytest
 
@@ -31,3 +33,17 @@ async def test_after_its_block_a_lab_has_no_process_and_no_folder() -> None:
         await lab.vms()
     _, left = psutil.wait_procs(started, timeout=10)
     assert left == [] and not folder.exists()
+
+
+async def test_an_end_that_is_cancelled_on_its_way_leaves_nothing_either() -> None:
+    before = children()
+    lab = await Lab(mode="lab", hosts=1, vms=0, tpm="none", pace=100, seed=3).__aenter__()
+    assert isinstance(lab.way, Owned)
+    folder, started = lab.way.session.folder, children() - before
+    ending = asyncio.create_task(lab.way.close())
+    await asyncio.sleep(0)
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    _, left = psutil.wait_procs(started, timeout=10)
+    assert left == [] and folder is not None and not folder.exists()

@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from lab.supervise.notebook import Notebook
+from lab.supervise.state_folder import LabFolder
 from tests.lab.cli.conftest import Cli, until
 
 pytestmark = pytest.mark.lab
@@ -43,6 +45,16 @@ def child(supervisor: psutil.Process, word: str) -> psutil.Process:
 def warned(cli: Cli, text: str) -> bool:
     warnings = cli.ok("status", "-o", "json").json["warnings"]
     return any(text in warning for warning in warnings)
+
+
+def kept_faults(cli: Cli, patch: pytest.MonkeyPatch) -> list[str]:
+    """Ids on the list that the next supervisor would take over."""
+    patch.setenv("KEYSTEAD_STATE_HOME", str(cli.home))
+    folder = LabFolder("default")
+    record = folder.record()
+    assert record is not None
+    data = json.loads(Notebook(folder, record, lambda: 0.0, print).faults())
+    return [entry["fault"]["id"] for entry in data["faults"]]
 
 
 def listed(cli: Cli) -> dict[str, Any]:
@@ -79,6 +91,29 @@ def test_a_killed_fork_server_comes_back_with_all_nodes_off(cli: Cli) -> None:
     assert [vm["vm"] for vm in cli.ok("get", "vms", "-o", "json").items()] == ["vm-01"]
     cli.ok("down", "--purge")
     assert cli.alone()
+
+
+def test_an_agent_is_started_as_often_as_it_takes(cli: Cli) -> None:
+    """It finds no identity at first."""
+    supervisor = up(cli)
+    control = cli.home / "labs" / "default" / "identity" / "control"
+    (agent,) = (c for c in supervisor.children(recursive=True) if c.name() == "ks-esxi-001")
+    for file in control.glob("agent-*.json"):
+        file.rename(file.with_suffix(".away"))
+    agent.kill()
+    assert until(lambda: warned(cli, "the process of esxi-001 does not start"), 30)
+    ran = cli("up")
+    assert ran.code == 1 and "esxi-001: gone" in ran.err, ran
+    for file in control.glob("*.away"):
+        file.rename(file.with_suffix(".json"))
+
+    def off() -> bool:
+        nodes = cli.ok("get", "nodes", "-o", "json").items()
+        return [n["state"] for n in nodes if n["node"] == "esxi-001"] == ["off"]
+
+    assert until(off, 60), "it was given up"
+    cli.ok("host", "power-on", "esxi-001")
+    cli.ok("up")
 
 
 def test_a_lab_whose_broker_cannot_be_had_again_ends_with_the_reason(cli: Cli) -> None:
@@ -136,7 +171,7 @@ def test_a_lost_note_of_the_supervisor_is_found_by_looking(cli: Cli) -> None:
 # ---- disk -------------------------------------------------------------------------------------
 
 
-def test_a_full_disk_ends_no_lab_and_is_told(cli: Cli) -> None:
+def test_a_full_disk_ends_no_lab_and_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The supervisor may not write a byte more, as on a full disk: what it promises is refused,
     what it only keeps up to date is tried again."""
     supervisor = up(cli)
@@ -149,12 +184,10 @@ def test_a_full_disk_ends_no_lab_and_is_told(cli: Cli) -> None:
     cli.ok("heal", "--all")
     assert cli.ok("faults", "-o", "json").items() == []
     assert cli.ok("get", "vms", "-o", "name").out == "vm-01\n"
+    assert len(kept_faults(cli, monkeypatch)) == 1, "it could not be written"
     supervisor.rlimit(resource.RLIMIT_FSIZE, (hard, hard))
     assert until(lambda: warned(cli, "the lab's notes are written again"), 30)
-    supervisor.kill()
-    assert cli.alone()
-    cli.ok("up")
-    assert cli.ok("faults", "-o", "json").items() == [], "that it was healed was not saved"
+    assert kept_faults(cli, monkeypatch) == [], "that it was healed was not saved"
 
 
 def test_a_full_disk_at_the_end_lets_the_nodes_be_stopped_in_order(cli: Cli) -> None:
@@ -202,14 +235,17 @@ def test_vms_that_a_command_made_are_known_to_the_next_supervisor(cli: Cli) -> N
 # ---- faults, leases ---------------------------------------------------------------------------
 
 
-def test_leases_are_looked_after_and_heals_are_saved(cli: Cli) -> None:
-    supervisor = up(cli)
+def test_leases_are_looked_after_and_heals_are_saved(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up(cli)
     cli.ok("link", "cut", "vcenter", "kms", "--for", "100s")
     assert until(lambda: cli.ok("faults", "-o", "json").items() == [], 30), "its lease is over"
-    supervisor.kill()
-    assert cli.alone()
-    cli.ok("up")
-    assert cli.ok("faults", "-o", "json").items() == []
+    assert kept_faults(cli, monkeypatch) == []
+    cli.ok("link", "cut", "vcenter", "kms")
+    assert len(kept_faults(cli, monkeypatch)) == 1
+    cli.ok("heal", "--all")
+    assert kept_faults(cli, monkeypatch) == []
 
 
 def test_faults_of_the_last_time_are_taken_over_and_healed(cli: Cli) -> None:
