@@ -85,6 +85,8 @@ def check_experiment(text: str, file: str) -> Experiment:
     """The experiment that ``text`` says; ``BadExperiment`` with every error of it."""
     document = parse(text, file)
     if document.data is None:
+        if not document.problems:  # the word ``null`` alone
+            document.add((), "KS-CHAOS-004", "a map of fields is wanted here")
         raise BadExperiment(document.problems, document)
     found = _Linter(document).experiment(text)
     if document.problems or found is None:

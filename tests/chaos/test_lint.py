@@ -154,6 +154,7 @@ def test_budgets_are_looked_at_once_the_guards_are_readable() -> None:
         ("a: &x 1\nb: *x\n", 2, "KS-CHAOS-006"),
         ("a: 1\n---\nb: 2\n", 2, "KS-CHAOS-001"),
         ("[1, 2]", 1, "KS-CHAOS-004"),
+        ("null", 1, "KS-CHAOS-004"),
         ("a: !!python/object:os.system x\n", 1, "KS-CHAOS-001"),
         ("a: " + "[" * 3000 + "]" * 3000, 1, "KS-CHAOS-001"),
         ("a: " + "[" * 60 + "]" * 60 + "\n", 1, "KS-CHAOS-001"),
