@@ -345,7 +345,8 @@ class _Linter:
             self._document.add(where, "KS-CHAOS-005", f"{name}: {detail['msg']}")
         else:
             label = f"{name}: " if name else ""
-            self._document.add(where, "KS-CHAOS-004", f"{label}{detail['msg']}")
+            text = detail["msg"].removeprefix("Value error, ")
+            self._document.add(where, "KS-CHAOS-004", f"{label}{text}")
 
     def _map(self, path: Path, value: Any) -> dict[str, Any]:
         if isinstance(value, dict):

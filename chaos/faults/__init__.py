@@ -77,8 +77,9 @@ def make_fault(
         params = cls.params.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(name) for name in first["loc"]) or kind
-        raise ChaosError("KS-CHAOS-004", f"{kind}: {where}: {first['msg']}") from None
+        where = ".".join([kind, *(str(name) for name in first["loc"])])
+        text = first["msg"].removeprefix("Value error, ")
+        raise ChaosError("KS-CHAOS-004", f"{where}: {text}") from None
     return cls.of(id, params, Targets(directory, Draws(seed, f"fault/{id}")))
 
 

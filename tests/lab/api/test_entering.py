@@ -1,0 +1,129 @@
+"""Names and numbers are checked where they enter: told at once, and nothing is begun."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.api.commands import (
+    ChaosPlay,
+    ChaosStop,
+    Command,
+    FaultInject,
+    GetEvents,
+    GetFaults,
+    GetHosts,
+    GetVms,
+    HostAdd,
+    LinkDelay,
+    ProviderAdd,
+    VmCreate,
+    VmUnlock,
+)
+from lab.api.wire import encode_command
+from lab.client import Lab
+from lab.errors import KeysteadError
+from lab.runs.store import RunFolder, all_runs
+from lab.supervise.state_folder import LabFolder
+
+HOSTILE = ("../../x", "a/b", "a\n", "\x1b[31m", "x" * 300, " ", "a\x00")
+CUT = {"between": ["vcenter", "kms"]}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda name: VmCreate(name),
+        lambda name: VmCreate("vm-09", cluster=name),
+        lambda name: HostAdd(name),
+        lambda name: HostAdd("", name),
+        lambda name: ProviderAdd(name, ("kms",)),
+        lambda name: FaultInject("link.cut", CUT, id=name),
+        lambda name: ChaosPlay(name),
+        lambda name: ChaosStop(name),
+    ],
+)
+def test_a_name_is_refused_before_anything_is_asked(
+    make: Callable[[str], Command[Any]], name: str
+) -> None:
+    with pytest.raises(KeysteadError) as caught:
+        make(name)
+    assert caught.value.id == "KS-USE-003" and caught.value.exit_code == 64
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: GetEvents(after=2**63),
+        lambda: GetEvents(after=-1),
+        lambda: GetEvents(limit=2**63),
+        lambda: LinkDelay("vcenter", "kms", 1e-12),
+        lambda: LinkDelay("vcenter", "kms", 1e9),
+        lambda: LinkDelay("vcenter", "kms", 1.0, jitter_s=math.inf),
+        lambda: FaultInject("link.cut", CUT, lease_s=1e12),
+        lambda: VmCreate(""),
+        lambda: ChaosPlay(""),
+        lambda: ProviderAdd("", ("kms",)),
+    ],
+)
+def test_a_number_has_its_ends(make: Callable[[], Command[Any]]) -> None:
+    with pytest.raises(KeysteadError) as caught:
+        make()
+    assert caught.value.id == "KS-USE-003"
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a\n", "default\n", "x" * 41, "Prod", "a b", "é"])
+def test_a_lab_is_a_folder_of_one_name(name: str) -> None:
+    with pytest.raises(KeysteadError, match="is no lab name") as caught:
+        LabFolder(name)
+    assert caught.value.id == "KS-USE-003"
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "a\n", "/etc", "x" * 121])
+def test_a_run_is_a_folder_of_one_name(name: str) -> None:
+    with pytest.raises(KeysteadError) as caught:
+        RunFolder(name)
+    assert caught.value.id == "KS-RUN-001"
+
+
+def test_a_folder_that_is_no_run_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
+    (tmp_path / "runs" / "a b").mkdir(parents=True)
+    (tmp_path / "runs" / "a b" / "run.json").write_text("{}")
+    assert all_runs() == []
+
+
+@pytest.mark.parametrize("text", ["\ud800", "vm\udfff"])
+def test_words_that_are_no_unicode_are_refused(text: str) -> None:
+    """A terminal hands such a text on when its bytes are no UTF-8."""
+    with pytest.raises(KeysteadError) as caught:
+        encode_command(VmUnlock(text))
+    assert caught.value.id == "KS-USE-003" and str(caught.value).isprintable()
+    with pytest.raises(KeysteadError):
+        encode_command(FaultInject("link.cut", {"p": 2**64}))
+
+
+@pytest.mark.sim
+async def test_what_was_refused_was_not_begun() -> None:
+    async with Lab(hosts=1, vms=1, seed=5) as lab:
+        before = (await lab.do(GetHosts()), await lab.do(GetVms()))
+        for command in (
+            FaultInject("link.cut", {"between": ["vcenter", "vcenter"]}),
+            FaultInject("link.delay", {**CUT, "base": "0.000000001ms"}),
+            FaultInject("link.delay", {**CUT, "base": "١s"}),
+            FaultInject("tpm.clear", {"on": "kms"}),
+            HostAdd("vcenter"),
+        ):
+            with pytest.raises(KeysteadError) as caught:
+                await lab.do(command)
+            assert caught.value.exit_code in (1, 64), f"{command}: {caught.value.id}"
+        assert (await lab.do(GetFaults())).items == ()
+        assert (await lab.do(GetHosts()), await lab.do(GetVms())) == before
