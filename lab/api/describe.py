@@ -11,6 +11,7 @@ from lab.api.answers import (
     KeyOnHost,
     MachineState,
     ProviderDescription,
+    ProviderServer,
     Reason,
     VmDescription,
 )
@@ -23,6 +24,7 @@ from lab.api.views import (
     host_view,
     key_ref,
     own_view,
+    pair_text,
     provider_view,
     vm_on_host,
     vm_view,
@@ -30,9 +32,10 @@ from lab.api.views import (
 from protocol.errors import ProductError
 from protocol.messages.agent import CutRule
 from protocol.messages.host import GetCryptoKeyStatus, HostSummary, QueryHost
-from protocol.messages.kms import GetAttributes
+from protocol.messages.kms import GetAttributes, QueryPair
 from protocol.messages.vcenter import (
     HostInfo,
+    KmipServerStatus,
     ProviderInfo,
     VmInfo,
 )
@@ -115,7 +118,9 @@ async def provider(session: Session, command: commands.DescribeProvider) -> Prov
     lab = session.lab
     listed = await _provider_in_vcenter(session, command.provider)
     reasons: list[Reason] = []
-    for server in [s.node for s in listed.servers] if listed else []:
+    rows: list[ProviderServer] = []
+    found = zip(listed.servers, listed.contacts, strict=True) if listed else ()
+    for server, contact in [(at.node, contact) for at, contact in found]:
         if _cut(session, lab.vcenter, server):
             text = f"The link between vCenter and {server} is cut."
             reasons.append(Reason(text, "STD-08", "keystead heal --all"))
@@ -123,6 +128,7 @@ async def provider(session: Session, command: commands.DescribeProvider) -> Prov
         if state is not MachineState.RUNNING:
             cure = CURES[state].format(node=server)
             reasons.append(Reason(f"{server} is {state.value}.", "STD-08", cure))
+        rows.append(await _server_row(session, server, contact, state))
     if listed is None:
         reasons.append(
             Reason("vCenter has no provider of that name.", "DEL-01", "keystead provider add")
@@ -130,6 +136,7 @@ async def provider(session: Session, command: commands.DescribeProvider) -> Prov
     return ProviderDescription(
         provider=ProviderId(command.provider),
         vcenter=provider_view(listed) if listed else None,
+        servers=tuple(rows),
         reasons=tuple(reasons),
         faults=_faults(session),
     )
@@ -144,6 +151,22 @@ async def _keys_on(session: Session, host: NodeName) -> tuple[KeyOnHost, ...]:
     return tuple(
         KeyOnHost(key=key_ref(key.key), cached=key.present, stored=key.stored)
         for key in listed.keys
+    )
+
+
+async def _server_row(
+    session: Session, node: NodeName, contact: KmipServerStatus, state: MachineState
+) -> ProviderServer:
+    peer = ""
+    if state is MachineState.RUNNING:
+        peer = pair_text(await session.lab.ask(node, QueryPair()))
+    return ProviderServer(
+        server=contact.name,
+        machine=state,
+        status=contact.status,
+        last_contact=contact.last_contact,
+        why=contact.why,
+        peer=peer,
     )
 
 

@@ -149,7 +149,7 @@ def provider_view(provider: ProviderInfo) -> Provider:
         servers=tuple(server.name for server in provider.servers),
         default=provider.default,
         status=provider.status,
-        unreachable=provider.unreachable,
+        unreachable=tuple(c.name for c in provider.contacts if c.status == "red"),
     )
 
 

@@ -118,9 +118,14 @@ def describe_provider(provider: str, *, options: Options = DEFAULTS) -> None:
             ("servers", listed.servers if listed else ()),
             ("default", listed.default if listed else None),
             ("status", listed.status if listed else None),
-            ("unreachable", listed.unreachable if listed else None),
         ]
     )
+    if answer.servers:
+        plain("\nservers:")
+    for server in answer.servers:
+        contact = f"last answered {moment(server.last_contact)}" if server.last_contact else ""
+        told = [server.machine, server.status, contact, server.why, server.peer]
+        plain(f"  {server.server}: {'; '.join(text(part) for part in told if part)}")
     _why(answer.reasons)
     _faults(answer.faults)
 

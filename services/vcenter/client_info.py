@@ -95,5 +95,5 @@ def provider_info(row: ProviderRow, contacts: KeyServerContacts) -> ProviderInfo
         servers=row.servers,
         default=row.default,
         status=contacts.status(row.name, row.servers) if asked else UNKNOWN_STATUS,
-        unreachable=contacts.unreachable(row.name, row.servers),
+        contacts=contacts.rows(row.name, row.servers),
     )

@@ -8,40 +8,51 @@ its servers answers again, ``recovered`` is called at once: it recovers with tha
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
-from protocol.messages.vcenter import KmipServer
+from protocol.messages.vcenter import KmipServer, KmipServerStatus
 from protocol.terms import ProviderId
 from services.runtime.ports import Clock
 from services.runtime.service import Node
 from services.vcenter import events
-from services.vcenter.alarms import provider_status
+from services.vcenter.alarms import UNKNOWN_STATUS, provider_status
 
 Emit = Callable[[events.Draft], Awaitable[None]]
 
 
+@dataclass
+class _Contact:
+    """``answered`` the last time; ``at`` (Unix seconds): when it did last, None never."""
+
+    answered: bool
+    at: float | None = None
+    why: str = ""
+
+
 class KeyServerContacts:
-    """State per (provider, server): True answered, False did not, absent never asked."""
+    """What each call found, per (provider, server); none before the first."""
 
     def __init__(self, node: Node, clock: Clock, emit: Emit, recovered: Callable[[], None]) -> None:
         self._node, self._clock, self._emit, self._recovered = node, clock, emit, recovered
-        self._answered: dict[tuple[ProviderId, str], bool] = {}
+        self._found: dict[tuple[ProviderId, str], _Contact] = {}
         self._down_at: dict[ProviderId, float] = {}
 
     async def worked(self, provider: ProviderId, server: str) -> None:
         """That server has just answered."""
-        before = self._answered.get((provider, server))
-        self._answered[provider, server] = True
+        before = self._found.get((provider, server))
+        self._found[provider, server] = _Contact(True, self._clock.now())
         was_down = self._down_at.pop(provider, None) is not None
-        if before is not True:
+        if before is None or not before.answered:
             self._say(provider, server, reachable=True)
         if was_down:
             self._recovered()
 
     async def failed(self, provider: ProviderId, server: str, why: str) -> None:
         """That server has just not answered; the first time since it did is an event."""
-        before = self._answered.get((provider, server))
-        self._answered[provider, server] = False
-        if before is not False:
+        before = self._found.get((provider, server))
+        at = None if before is None else before.at
+        self._found[provider, server] = _Contact(False, at, why)
+        if before is None or before.answered:
             self._say(provider, server, reachable=False)
             await self._emit(events.unreachable(provider, server, why))
 
@@ -58,21 +69,35 @@ class KeyServerContacts:
         at = self._down_at.get(provider)
         return at is not None and self._clock.monotonic() - at < within_s
 
-    def unreachable(self, provider: ProviderId, servers: Sequence[KmipServer]) -> tuple[str, ...]:
-        """Names of the servers that did not answer last."""
-        return tuple(s.name for s in servers if self._answered.get((provider, s.name)) is False)
+    def rows(
+        self, provider: ProviderId, servers: Sequence[KmipServer]
+    ) -> tuple[KmipServerStatus, ...]:
+        """How each of the servers was last found (RetrieveKmipServersStatus)."""
+        found = [(server.name, self._found.get((provider, server.name))) for server in servers]
+        return tuple(
+            KmipServerStatus(name=name, status=UNKNOWN_STATUS)
+            if contact is None
+            else KmipServerStatus(
+                name=name,
+                status=provider_status(1, int(not contact.answered), 0),
+                last_contact=contact.at,
+                why=contact.why,
+            )
+            for name, contact in found
+        )
 
     def status(self, provider: ProviderId, servers: Sequence[KmipServer]) -> str:
         """Green, yellow or red; yellow too before the first contact."""
-        unknown = sum((provider, s.name) not in self._answered for s in servers)
-        down = len(self.unreachable(provider, servers))
+        found = [self._found.get((provider, server.name)) for server in servers]
+        unknown = sum(contact is None for contact in found)
+        down = sum(contact is not None and not contact.answered for contact in found)
         return provider_status(len(servers), down, unknown)
 
     def forget(self, provider: ProviderId) -> None:
         """It was deleted."""
         self._down_at.pop(provider, None)
-        for key in [key for key in self._answered if key[0] == provider]:
-            del self._answered[key]
+        for key in [key for key in self._found if key[0] == provider]:
+            del self._found[key]
 
     def _say(self, provider: ProviderId, server: str, *, reachable: bool) -> None:
         self._node.record(

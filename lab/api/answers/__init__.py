@@ -18,6 +18,7 @@ from lab.api.answers.describe import (
     KeyOfVm,
     KeyOnHost,
     ProviderDescription,
+    ProviderServer,
     Reason,
     VmDescription,
 )
@@ -126,6 +127,7 @@ __all__ = [
     "Provider",
     "ProviderDescription",
     "ProviderList",
+    "ProviderServer",
     "Reason",
     "RuleOnLink",
     "RunStopped",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from lab.api.answers.base import Answer, KeyRef
+from lab.api.answers.base import Answer, KeyRef, MachineState
 from lab.api.answers.hosts import Tpm
 from lab.api.answers.inventory import Host, HostView, Provider, Vm, VmOnHost
 from lab.api.answers.lab import Node
@@ -81,10 +81,26 @@ class HostDescription(Answer, frozen=True, kw_only=True):
     faults: tuple[str, ...]
 
 
+class ProviderServer(msgspec.Struct, frozen=True, kw_only=True):
+    """One key server of a provider.
+
+    ``status`` (green, red, gray), ``last_contact`` (Unix seconds) and ``why`` are what vCenter
+    found last [STD-09]; ``peer`` is what the server itself says of the other of its pair.
+    """
+
+    server: str
+    machine: MachineState
+    status: str
+    last_contact: float | None
+    why: str
+    peer: str
+
+
 class ProviderDescription(Answer, frozen=True, kw_only=True):
     """A key provider, None in ``vcenter`` when vCenter has none of that name."""
 
     provider: ProviderId
     vcenter: Provider | None
+    servers: tuple[ProviderServer, ...]
     reasons: tuple[Reason, ...]
     faults: tuple[str, ...]

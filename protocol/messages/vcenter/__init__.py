@@ -37,6 +37,7 @@ from protocol.messages.vcenter.keys import (
 )
 from protocol.messages.vcenter.providers import (
     KmipServer,
+    KmipServerStatus,
     ListKmsClusters,
     MarkDefault,
     ProviderInfo,
@@ -86,6 +87,7 @@ __all__ = [
     "HostReconnected",
     "KeyGenerated",
     "KmipServer",
+    "KmipServerStatus",
     "ListEvents",
     "ListHosts",
     "ListKmsClusters",

@@ -48,6 +48,19 @@ class MarkDefault(Request["ProviderState"], frozen=True, kw_only=True):
     provider: ProviderId
 
 
+class KmipServerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How vCenter last found a server: green, red, or gray before the first contact.
+
+    ``last_contact``: when it answered last, in Unix seconds of vCenter's clock; None: never, as
+    far as this life of vCenter knows. ``why`` it did not answer last.
+    """
+
+    name: str
+    status: str
+    last_contact: float | None = None
+    why: str = ""
+
+
 class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A provider as vCenter sees it; ``status`` is green, yellow or red (STD-03), or gray where
     its health does not come from key servers that vCenter asks."""
@@ -57,7 +70,7 @@ class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True):
     servers: tuple[KmipServer, ...]
     default: bool
     status: str
-    unreachable: tuple[str, ...] = ()  # names of servers that did not answer last
+    contacts: tuple[KmipServerStatus, ...] = ()  # of each server, in their order
 
 
 class ProviderState(Reply, frozen=True, kw_only=True):

@@ -118,6 +118,14 @@ async def test_a_provider_says_why_it_is_red(lab: Lab) -> None:
     await lab.do(HostPowerOff(("kms",)))
     bad = await lab.do(DescribeProvider("kms-provider"))
     assert [r.rule for r in bad.reasons] == ["STD-08", "STD-08"]
+    [was], [now] = good.servers, bad.servers
+    assert (was.server, was.machine, was.status, was.why) == ("kms", "running", "green", "")
+    assert was.last_contact is not None
+    assert (now.machine, now.status, now.last_contact) == ("off", "green", was.last_contact)
+    assert was.peer == now.peer == ""
+    await lab.sleep(301)  # the next question of health finds it silent
+    [late] = (await lab.do(DescribeProvider("kms-provider"))).servers
+    assert (late.status, late.last_contact) == ("red", was.last_contact) and late.why
     none = await lab.do(DescribeProvider("other"))
     assert none.vcenter is None and none.reasons[0].rule == "DEL-01"
 

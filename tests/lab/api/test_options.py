@@ -10,6 +10,7 @@ from lab.api.answers import ActiveFault, LinkState, MachineState
 from lab.api.commands import (
     Command,
     DescribeHost,
+    DescribeProvider,
     DescribeVm,
     FaultInject,
     GetEvents,
@@ -230,6 +231,11 @@ async def test_one_server_of_a_pair_fails_and_nothing_is_missing(lab: Lab) -> No
     assert one.machine is MachineState.OFF
     assert other.peer.startswith("kms-1 marked as down since")
     assert other.peer.endswith("2 keys wait for it")
+    away, here = (await lab.do(DescribeProvider("kms-provider"))).servers
+    assert (away.server, away.machine, away.status, away.peer) == ("kms-1", "off", "red", "")
+    assert away.why and here.last_contact is not None and away.last_contact is not None
+    assert away.last_contact < here.last_contact
+    assert (here.server, here.status, here.peer) == ("kms-2", "green", other.peer)
     await lab.do(HostPowerOn(("kms-1",)))
     await lab.sleep(10)
     await lab.do(HostPowerOff(("kms-2",)))
