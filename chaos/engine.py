@@ -24,12 +24,13 @@ from chaos.hypotheses.probes import PROBES, Operations, Sources
 from chaos.keeper import HealReport, Keeping, StillThere
 from chaos.lab import Lab
 from chaos.observe.guests import Guests
+from chaos.observe.last_looks import last_looks
 from chaos.observe.recoveries import EVERY_S, Recoveries
 from chaos.observe.snapshot import Snapshot
 from chaos.verdict import WORDS, Exit, Verdict, exit_of
 from chaos.workload import Means, load_name, perform
 from protocol.messages.agent import TpmBackend
-from protocol.terms import CryptoKeyId, KeyId, PowerState, ProviderId, Role
+from protocol.terms import PowerState, Role
 
 Progress = Callable[[str, str], None]
 """Called with the phase and one line for people."""
@@ -305,7 +306,8 @@ class _Run:
                 if not PROBES[probe.probe].live:
                     found = await self.hypotheses.measure(probe, Snapshot(self.lab))
                     self.judged.append(self.hypotheses.judged(probe, found))
-        await self._last_looks()
+        await last_looks(self.lab, self.guests, self.history)
+        await self._counters()
         self.judged += judge(self.plan.checks, self.history.records)
 
     async def _recovered(self, live: list[PlannedProbe], within_s: float) -> list[CheckResult]:
@@ -315,32 +317,6 @@ class _Run:
             results = await self.hypotheses.until_hold(live, within_s)
             watch.cancel()
         return results
-
-    async def _last_looks(self) -> None:
-        """Each planted guest that runs reads its whole disk; counters and acknowledged keys are
-        read."""
-        look = Snapshot(self.lab)
-        seen = await look.vms()
-        for vm in self.guests.planted():
-            if vm not in seen or seen[vm][1].power is not PowerState.ON:
-                continue
-            asked = await self.guests.read_back(vm, seen[vm][0])
-            if asked.right is None:
-                kind, data = ("fail" if asked.definite else "info"), {"error": asked.detail}
-            else:
-                kind, data = "ok", {} if asked.right else {"wrong": asked.detail}
-            self.history.add(kind, str(vm), op="guest.challenge", n=0, **data)
-        acked = {
-            r.data["key"]: CryptoKeyId(KeyId(r.data["key"]), ProviderId(r.data["provider"]))
-            for r in self.history.records
-            if r.type == "ok" and "key" in r.data
-        }
-        if acked:
-            found = await look.key_status(tuple(acked.values())) or {}
-            asked_for = [str(key.key_id) for key in found]
-            good = [str(key.key_id) for key, status in found.items() if status.available]
-            self.history.add("state", op="keys", asked=asked_for, available=good)
-        await self._counters()
 
     def verdict(self, interrupted: bool, trace: Callable[[], str] | None) -> Verdict:
         excused = OPTIONAL_WITNESS if self.plan.faults else OPTIONAL_WITNESS | {"no_fault_left"}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from chaos.checks.acked_key_recoverable import acked_key_recoverable
+from chaos.checks.acked_vm_known import acked_vm_known
 from chaos.checks.guests_read_back import guests_read_back
 from chaos.checks.needs_no_kms import needs_no_kms
 from chaos.checks.no_fault_left import no_fault_left
@@ -22,12 +23,19 @@ CHECKS: Final[dict[str, Check]] = {
     "no_internal_error": no_internal_error,
     "no_fault_left": no_fault_left,
     "acked_key_recoverable": acked_key_recoverable,
+    "acked_vm_known": acked_vm_known,
     "guests_read_back": guests_read_back,
     "needs_no_kms": needs_no_kms,
 }
-ALWAYS: Final = ("no_internal_error", "no_fault_left", "acked_key_recoverable", "guests_read_back")
+ALWAYS: Final = (
+    "no_internal_error",
+    "no_fault_left",
+    "acked_key_recoverable",
+    "acked_vm_known",
+    "guests_read_back",
+)
 """Safety, judged in every run. The others are for files to add."""
-OPTIONAL_WITNESS: Final = frozenset({"acked_key_recoverable", "guests_read_back"})
+OPTIONAL_WITNESS: Final = frozenset({"acked_key_recoverable", "acked_vm_known", "guests_read_back"})
 """Of these, ``unknown`` in a run that never tried it does not make the run unknown."""
 
 

@@ -4,5 +4,6 @@
 - ``snapshot``    one look at every node, at the nodes' local consoles
 - ``audit``       the key servers' audit trails, followed
 - ``guests``      what each guest's disk must hold, and the challenges that prove it
+- ``last_looks``  what is read when a run ends: disks, acknowledged keys and VMs
 - ``recoveries``  boots of hosts: when their VMs ran again, and what was asked of key servers
 """

@@ -32,6 +32,7 @@ CLEAR: Row = ("", "fault", "tpm.clear", {"id": "clear"})
 COUNT: Row = ("kms", "state", "counters", {"internal_errors": 1, "requests": 5})
 SOUND: Row = ("esxi-001", "state", "counters", {"internal_errors": 7})
 MADE: Row = ("", "ok", "key.create", {"key": "k1", "provider": "p"})
+BORN: Row = ("", "ok", "vm.encrypt", {"vm": "x", "key": "k1", "provider": "p"})
 RIGHT: Row = ("vm-01", "ok", "guest.challenge", {})
 
 CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
@@ -103,6 +104,11 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
             ("", "state", "keys", {"asked": ["k1"], "available": []}),
         ],
     ),
+    ("acked_vm_known", CheckOutcome.PASS, [BORN, ("", "state", "vms", {"listed": {"x": "k1"}})]),
+    ("acked_vm_known", CheckOutcome.FAIL, [BORN, ("", "state", "vms", {"listed": {}})]),
+    ("acked_vm_known", CheckOutcome.FAIL, [BORN, ("", "state", "vms", {"listed": {"x": "k2"}})]),
+    ("acked_vm_known", CheckOutcome.UNKNOWN, [BORN]),
+    ("acked_vm_known", CheckOutcome.UNKNOWN, [MADE]),
     ("guests_read_back", CheckOutcome.PASS, [RIGHT]),
     ("guests_read_back", CheckOutcome.FAIL, [RIGHT, (*RIGHT[:3], {"wrong": "vm-01: digest"})]),
     ("guests_read_back", CheckOutcome.UNKNOWN, [("vm-01", "info", "guest.challenge", {})]),

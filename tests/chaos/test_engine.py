@@ -229,6 +229,7 @@ schedule: []
     ended = {r.data["n"] for r in history.records if r.type in ("ok", "fail", "info")} - {0}
     assert invoked == ended == {a.number for a in made.arrivals}
     assert result_of(verdict, "acked_key_recoverable") is CheckOutcome.PASS
+    assert result_of(verdict, "acked_vm_known") is CheckOutcome.PASS
     assert result_of(verdict, "guests_read_back") is CheckOutcome.PASS
 
 

@@ -368,6 +368,12 @@ KILLED = (
     ),
     # Order, and ends of lives.
     Killed(
+        "save_covers_too_much",
+        f"{_ESX}/test_answered.py"
+        "::test_what_a_host_answered_survives_a_loss_of_power_behind_the_answer",
+        "acknowledged, and gone",
+    ),
+    Killed(
         "keystore_queue_gone",
         f"{_ESX}/test_order.py::test_keys_that_are_added_and_removed_back_to_back",
         "(True, True) == (False, False)",

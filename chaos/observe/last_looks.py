@@ -1,0 +1,44 @@
+"""The last looks of a run, for the checks: every guest's disk, every acknowledged key and VM."""
+
+from __future__ import annotations
+
+from chaos.history import History
+from chaos.lab import Lab
+from chaos.observe.guests import Guests
+from chaos.observe.snapshot import Snapshot
+from protocol.terms import CryptoKeyId, KeyId, PowerState, ProviderId
+
+
+async def last_looks(lab: Lab, guests: Guests, history: History) -> None:
+    """Each planted guest that runs reads its whole disk; acknowledged keys are asked for at their
+    providers, and acknowledged VMs in vCenter's inventory."""
+    look = Snapshot(lab)
+    await _guests(look, guests, history)
+    acked = {
+        r.data["key"]: CryptoKeyId(KeyId(r.data["key"]), ProviderId(r.data["provider"]))
+        for r in history.records
+        if r.type == "ok" and "key" in r.data
+    }
+    if acked:
+        found = await look.key_status(tuple(acked.values())) or {}
+        asked_for = [str(key.key_id) for key in found]
+        good = [str(key.key_id) for key, status in found.items() if status.available]
+        history.add("state", op="keys", asked=asked_for, available=good)
+    made = [r.data["vm"] for r in history.records if r.type == "ok" and "vm" in r.data]
+    listed = await look.vcenter_vms() if made else {}
+    if listed:
+        keys = {str(vm): str(info.key.key_id) if info.key else None for vm, info in listed.items()}
+        history.add("state", op="vms", listed={vm: keys[vm] for vm in made if vm in keys})
+
+
+async def _guests(look: Snapshot, guests: Guests, history: History) -> None:
+    seen = await look.vms()
+    for vm in guests.planted():
+        if vm not in seen or seen[vm][1].power is not PowerState.ON:
+            continue
+        asked = await guests.read_back(vm, seen[vm][0])
+        if asked.right is None:
+            kind, data = ("fail" if asked.definite else "info"), {"error": asked.detail}
+        else:
+            kind, data = "ok", {} if asked.right else {"wrong": asked.detail}
+        history.add(kind, str(vm), op="guest.challenge", n=0, **data)
