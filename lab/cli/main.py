@@ -52,7 +52,8 @@ def build() -> App:
         help="A laboratory for vSphere key persistence: what survives which fault, "
         "on running parts.\n\n"
         "    keystead up\n    keystead get vms\n",
-        version_flags=[],
+        version_flags=["--version"],
+        version=_version,
         help_format="plaintext",
         suppress_keyboard_interrupt=False,  # told by ``main``
     )
@@ -62,6 +63,12 @@ def build() -> App:
     for module in (labs, *looking, chaos, doctor, measure, schema):
         module.register(app)
     return app
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"keystead {version('keystead')}"
 
 
 def run(arguments: list[str]) -> int:

@@ -36,9 +36,11 @@ case $* in
         printf 'version = %s.1\\n' "$VERSION" >"$4/pyvenv.cfg"
         touch "$4/pip-is-here"
         ;;
+    '-m pip config get '*) grep -s "^$5 " "$STATE/pip.conf" | sed 's/^[^ ]* //' | grep . ;;
     '-m pip --version') test -e "${0%/bin/python}/pip-is-here" ;;
     '-m pip install'*)
         [ ! -e "$STATE/pip-fails" ] || { echo 'hashes differ' && exit 1; }
+        echo "pip sees cert ${PIP_CERT:-none}" >>"$STATE/certificates"
         cp "$STATE/uv" "$STATE/keystead" "$STATE/lint-imports" "${0%/python}/"
         ;;
     '-m pytest'*)
@@ -58,6 +60,8 @@ case $* in
         while [ -e "$STATE/uv-hangs" ]; do touch "$STATE/hanging" && sleep 0.02; done
         for last; do :; done
         cp "$last" "$STATE/installed.txt"
+        echo "uv sees ${SSL_CERT_FILE:-none} ${UV_DEFAULT_INDEX:-none}" >>"$STATE/certificates"
+        echo "${UV_CACHE_DIR:-its own}" >"$STATE/cache"
         ;;
 esac
 """
@@ -92,6 +96,8 @@ class Machine:
             made.mkdir()
         for name in ("keystead", "requirements.lock", "pyproject.toml"):
             shutil.copy(ROOT / name, self.checkout)
+        shutil.copytree(ROOT / "bootstrap", self.checkout / "bootstrap")
+        (self.checkout / "lab").mkdir()
         for name in TOOLS:
             found = shutil.which(name)
             assert found, name
@@ -138,7 +144,7 @@ class Machine:
         """What was called since the last time, but for questions."""
         found = self.calls.read_text("utf-8").splitlines()
         self.calls.write_text("")
-        return [line for line in found if not line.endswith("--version")]
+        return [line for line in found if not line.endswith("--version") and " pip config " not in line]
 
     def command(self, *arguments: str) -> list[str]:
         return [str(self.bin / "sh"), str(self.checkout / "keystead"), *arguments]

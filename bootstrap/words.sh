@@ -1,0 +1,35 @@
+# shellcheck shell=sh disable=SC2034,SC2154  # a part of ./keystead, which reads it
+# What can be said before anything is installed.
+
+# Prints the version that the project file names.
+version_text() {
+    sed -n 's/^version = "\(.*\)"/keystead \1/p' "$here/pyproject.toml"
+}
+
+help_text() {
+    cat "$here/bootstrap/help.txt"
+    printf '\n%s\n' "Nothing is installed in this checkout yet: the first command that needs it builds the
+environment. \`./keystead setup --print\` tells every step, \`./keystead setup\` does them."
+}
+
+steps_as_text() {
+    cat <<TEXT
+What ./keystead does before it starts; each step is skipped when its result is there:
+1. Finds Python >= 3.11: \$KEYSTEAD_PYTHON, else python3, python3.13, 3.12, 3.11, 3.14.
+2. Looks for these Debian packages and asks once before it installs what is missing
+   (as root, else by sudo):
+     $tpm_libraries gcc pkg-config python3-dev python3-venv
+   by this line:
+     apt-get update && apt-get install -y --no-install-recommends PACKAGES
+   \`up --tpm none\` needs only python3-venv. Elsewhere it only names the packages:
+$elsewhere
+3. Makes a private environment in .venv (.venv-3.X for a second Python; elsewhere with
+   KEYSTEAD_VENV); pip puts uv into it. uv gets the index and the certificates that pip's
+   configuration names (index-url, cert, or PIP_INDEX_URL, PIP_CERT, SSL_CERT_FILE).
+4. Installs what requirements.lock pins, by hash; tpm2-pytss is compiled once and cached by uv:
+     uv pip install --require-hashes -r requirements.lock
+     uv pip install --no-deps -e .
+5. Writes the stamp .venv/keystead-stamp, so that later starts skip all of this.
+Removing it again: delete this checkout (or its .venv* folders).
+TEXT
+}
