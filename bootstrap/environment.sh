@@ -19,15 +19,20 @@ make_environment() {
     : >"$venv/keystead-unfinished"
 }
 
-# Prints what pip's configuration files say of a setting, of all commands or of `install`.
+# Prints what pip's configuration files say of a setting, of `install` or of all commands. It is
+# read from the list: `pip config get` does not find what the list has (seen with pip 25.1).
 of_pip() {
-    "$venv/bin/python" -m pip config get "install.$1" 2>/dev/null ||
-        "$venv/bin/python" -m pip config get "global.$1" 2>/dev/null || :
+    for section in install global; do
+        value=$(printf '%s\n' "$pip_settings" | sed -n "s/^$section\\.$1=['\"]\\(.*\\)['\"]\$/\\1/p")
+        [ -z "$value" ] || break
+    done
+    printf '%s' "$value"
 }
 
 # uv reads no pip configuration: an index and the certificates set for pip are passed on, and an
 # older pip, which knows its own certificates only, gets those that are set for all programs.
 pass_pip_settings_on() {
+    pip_settings=$("$venv/bin/python" -m pip config list 2>/dev/null || :)
     if [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ]; then
         index=${PIP_INDEX_URL:-$(of_pip index-url)}
         [ -z "$index" ] || export UV_DEFAULT_INDEX="$index"

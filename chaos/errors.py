@@ -124,12 +124,12 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     "KS-CHAOS-103": Explanation(
         "The fault is still there",
         "It was taken back, but its check does not see it gone. It stays listed.",
-        "Run `keystead heal --all` again; `keystead faults` says what is seen.",
+        "Run `keystead heal --all` again; `keystead get faults` says what is seen.",
     ),
     "KS-CHAOS-104": Explanation(
         "No fault of that id",
         "It was healed already, its lease ran out, or it never was.",
-        "List what is there with `keystead faults`.",
+        "List what is there with `keystead get faults`.",
     ),
     "KS-CHAOS-105": Explanation(
         "There is a fault of that id",
@@ -144,7 +144,7 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     "KS-CHAOS-107": Explanation(
         "The cure failed",
         "The administrator's steps were tried and one did not end well. The fault stays listed.",
-        "Do the steps by hand as `keystead faults` prints them, or correct what the message says.",
+        "Do the steps by hand as `keystead get faults` prints them, or correct what is said.",
     ),
     "KS-CHAOS-108": Explanation(
         "The cure would lose keys in use",

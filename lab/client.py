@@ -187,6 +187,21 @@ class Lab:
         """Lab seconds: virtual in the simulation, divided by ``pace`` in a real lab."""
         await self.way.sleep(seconds)
 
+    async def wait_for(self, *conditions: str, within_s: float = 600.0) -> None:
+        """Until all hold, as in ``keystead wait --for``: ``vm.running=all``. KS-WAIT-001 says what
+        does not after ``within_s`` lab seconds, counted by pauses of one."""
+        from lab.api.waiting import condition, wait_for
+
+        slept = 0
+
+        async def pause() -> None:
+            nonlocal slept
+            slept += 1
+            await self.sleep(1.0)
+
+        wanted = [condition(text) for text in conditions]
+        await wait_for(self.do, pause, wanted, lambda: slept >= within_s)
+
     async def trace(self) -> str:
         """The trace hash of a simulated lab; ``RuntimeError`` for a lab of real processes."""
         if not isinstance(self.way, Simulated):

@@ -34,7 +34,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     "KS-USE-002": Explanation(
         "There is nothing of that name",
         "A host, VM, link, provider, key, fault or run of that name is not in this lab.",
-        "list what is there with `keystead get hosts`, `get vms`, `get links`, `faults`, `runs`",
+        "list what is there: `keystead get hosts`, and so `vms`, `links`, `faults`, `runs`",
         USAGE,
     ),
     "KS-USE-003": Explanation(
@@ -58,6 +58,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         "The lab did not become ready in time",
         "A node did not start, a host was not connected, or a VM did not power on.",
         "read `keystead logs`; `up --retain` keeps a half-started lab; `--timeout` gives more time",
+    ),
+    "KS-WAIT-001": Explanation(
+        "What was waited for did not come in time",
+        "A VM, a host or a fault is not as `keystead wait --for` wants it.",
+        "`keystead describe vm NAME` says why it is so; `--timeout` gives more time",
+        6,
     ),
     "KS-LAB-004": Explanation(
         "The lab's folder is of another version",

@@ -97,7 +97,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
 
     @abstractmethod
     def summary(self) -> str:
-        """One line for ``keystead faults``."""
+        """One line for ``keystead get faults``."""
 
     def holds(self) -> tuple[str, ...]:
         """Settings of which it must put back what was before, and which a second fault must

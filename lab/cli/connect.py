@@ -24,7 +24,7 @@ def call(options: Options, command: Command[A]) -> A:
 
     async def one() -> A:
         async with Remote(LabFolder(options.name)) as lab:
-            if sys.stderr.isatty():
+            if sys.stderr.isatty() and not options.quiet:
                 await lab.follow(_progress)
             return await lab.do(command)
 

@@ -1,4 +1,4 @@
-"""``get links|faults``, ``link ...``, ``faults``, ``fault KIND ...``, ``heal``."""
+"""``get links|faults``, ``link ...``, ``fault KIND ...``, ``heal``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from lab.api.commands import (
 )
 from lab.cli.connect import call
 from lab.cli.entry import enter
+from lab.cli.listing import PLAIN, Listing, View
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import document, field, is_document, say, show
 from lab.cli.values import assignments, duration, share
@@ -129,32 +130,23 @@ def link_heal(a: str, b: str, *, options: Options = DEFAULTS) -> int:
     return _healed(call(options, LinkHeal(a, b)), options)
 
 
-def get_links(*, options: Options = DEFAULTS) -> None:
+def get_links(*links: str, view: View = PLAIN, options: Options = DEFAULTS) -> None:
     """Links in each direction, with the rules on them.
 
     keystead get links
     keystead get links -o json
     """
     columns = (field("src", "FROM"), field("dst", "TO"), field("state"), field("rules"))
-    show(call(options, GetLinks()), options.output, columns, key="link")
+    Listing(columns, key="link").get(GetLinks(), links, view, options)
 
 
-def faults(*, options: Options = DEFAULTS) -> None:
+def get_faults(*ids: str, view: View = PLAIN, options: Options = DEFAULTS) -> None:
     """Faults in force; times are lab seconds since the lab began.
-
-    keystead faults
-    keystead faults -o json
-    """
-    show(call(options, GetFaults()), options.output, FAULTS, (field("seen"),), key="id")
-
-
-def get_faults(*, options: Options = DEFAULTS) -> None:
-    """Faults in force; the same as `keystead faults`.
 
     keystead get faults
     keystead get faults -o name
     """
-    faults(options=options)
+    Listing(FAULTS, (field("seen"),), key="id").get(GetFaults(), ids, view, options)
 
 
 def fault(
@@ -165,13 +157,14 @@ def fault(
     for_: For = "",
     options: Options = DEFAULTS,
 ) -> None:
-    """Begin any fault of experiment files by hand.
+    """Begin any fault of experiment files by hand; a hyphen in its name is as good as its
+    underscore.
 
     keystead fault proc.kill on=esxi-002
     keystead fault site.power_loss site=main stagger=30s
     """
     made = assignments("value", values)
-    began(call(options, FaultInject(kind, made, id, _lease(for_), seed)), options)
+    began(call(options, FaultInject(kind.replace("-", "_"), made, id, _lease(for_), seed)), options)
 
 
 def heal(
@@ -218,4 +211,4 @@ def _healed(report: HealReport, options: Options) -> int:
 def register(app: App) -> None:
     enter(app["get"], get_links, get_faults, prefix="get_")
     enter(app["link"], cut, delay, loss, dup, link_heal, prefix="link_")
-    enter(app, faults, fault, heal)
+    enter(app, fault, heal)

@@ -29,6 +29,8 @@ from lab.api.commands import (
 from lab.cli.connect import call
 from lab.cli.entry import enter
 from lab.cli.faults import began
+from lab.cli.listing import PLAIN, Listing, View
+from lab.cli.names import HostName, NodeName
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, field, fields_of, is_document, pairs, plain, say, show
 from lab.cli.values import boot_options
@@ -65,27 +67,27 @@ StayOff = Annotated[bool, Parameter(negative="", help="Leave them without power.
 POWER = (field("host"), field("machine"), field("boot"), field("ended"), field("screen"))
 
 
-def get_hosts(*, options: Options = DEFAULTS) -> None:
+def get_hosts(*hosts: HostName, view: View = PLAIN, options: Options = DEFAULTS) -> None:
     """Hosts as vCenter sees them, with the state of their machines.
 
     keystead get hosts
-    keystead get hosts -o wide
+    keystead get hosts esxi-001 esxi-002 -o wide
     """
-    show(call(options, GetHosts()), options.output, HOSTS, HOSTS_WIDE, key="host")
+    Listing(HOSTS, HOSTS_WIDE, key="host").get(GetHosts(), hosts, view, options)
 
 
-def get_nodes(*, options: Options = DEFAULTS) -> None:
+def get_nodes(*nodes: NodeName, view: View = PLAIN, options: Options = DEFAULTS) -> None:
     """Every node of the lab: machine state, boots, screen.
 
     keystead get nodes
-    keystead get nodes -o json
+    keystead get nodes vcenter kms -o json
     """
     columns = (field("node"), field("role"), field("site"), field("state"), field("boot"))
     wide = (field("tpm"), field("ended"), field("screen"), field("counters"))
-    show(call(options, GetNodes()), options.output, columns, wide, key="node")
+    Listing(columns, wide, key="node").get(GetNodes(), nodes, view, options)
 
 
-def get_tpm(*, options: Options = DEFAULTS) -> None:
+def get_tpm(*hosts: HostName, view: View = PLAIN, options: Options = DEFAULTS) -> None:
     """The TPM under each host.
 
     keystead get tpm
@@ -101,7 +103,7 @@ def get_tpm(*, options: Options = DEFAULTS) -> None:
         ("EK", lambda r: r.ek[:16]),
     )
     wide = (("PCR 7", lambda r: r.pcrs.get("7", "")),)
-    show(call(options, GetTpm()), options.output, columns, wide, key="host")
+    Listing(columns, wide, key="host").get(GetTpm(), hosts, view, options)
 
 
 def _power(options: Options, command: Command[HostPowerList]) -> int:
@@ -116,7 +118,7 @@ def _power(options: Options, command: Command[HostPowerList]) -> int:
     return 1 if halted else 0
 
 
-def reboot(*hosts: str, options: Options = DEFAULTS) -> int:
+def reboot(*hosts: NodeName, options: Options = DEFAULTS) -> int:
     """Reboot hosts orderly: archive saved, TPM2_Shutdown, fresh measured boot.
 
     keystead host reboot esxi-001
@@ -125,7 +127,7 @@ def reboot(*hosts: str, options: Options = DEFAULTS) -> int:
     return _power(options, HostReboot(hosts))
 
 
-def crash(*hosts: str, options: Options = DEFAULTS) -> int:
+def crash(*hosts: NodeName, options: Options = DEFAULTS) -> int:
     """Crash hosts: what was written survives; they stay off.
 
     keystead host crash esxi-001
@@ -134,7 +136,7 @@ def crash(*hosts: str, options: Options = DEFAULTS) -> int:
     return _power(options, HostCrash(hosts))
 
 
-def power_loss(*hosts: str, stay_off: StayOff = False, options: Options = DEFAULTS) -> int:
+def power_loss(*hosts: NodeName, stay_off: StayOff = False, options: Options = DEFAULTS) -> int:
     """Pull hosts' power; it comes back at once, unless --stay-off. Only synced bytes survive.
 
     keystead host power-loss esxi-001
@@ -144,7 +146,7 @@ def power_loss(*hosts: str, stay_off: StayOff = False, options: Options = DEFAUL
 
 
 def power_on(
-    *hosts: str,
+    *hosts: NodeName,
     boot_option: Annotated[
         tuple[str, ...],
         Parameter(help="NAME=VALUE typed at the loader; NAME=- asks for it.", negative=""),
@@ -165,7 +167,7 @@ def power_on(
     return _power(options, HostPowerOn(hosts, {**accepted, **boot_options(boot_option)}))
 
 
-def power_off(*hosts: str, options: Options = DEFAULTS) -> int:
+def power_off(*hosts: NodeName, options: Options = DEFAULTS) -> int:
     """Shut hosts (or vcenter, kms) down orderly.
 
     keystead host power-off esxi-001
@@ -174,7 +176,7 @@ def power_off(*hosts: str, options: Options = DEFAULTS) -> int:
     return _power(options, HostPowerOff(hosts))
 
 
-def pause(*hosts: str, options: Options = DEFAULTS) -> None:
+def pause(*hosts: NodeName, options: Options = DEFAULTS) -> None:
     """Stop the processes of hosts by signal: neither dead nor answering.
 
     keystead host pause esxi-001
@@ -184,7 +186,7 @@ def pause(*hosts: str, options: Options = DEFAULTS) -> None:
     show(call(options, HostPause(hosts)), options.output, columns, key="host")
 
 
-def resume(*hosts: str, options: Options = DEFAULTS) -> None:
+def resume(*hosts: NodeName, options: Options = DEFAULTS) -> None:
     """Let paused processes go on.
 
     keystead host resume esxi-001
@@ -194,7 +196,7 @@ def resume(*hosts: str, options: Options = DEFAULTS) -> None:
     show(call(options, HostResume(hosts)), options.output, columns, key="host")
 
 
-def clear_tpm(host: str, *, options: Options = DEFAULTS) -> None:
+def clear_tpm(host: HostName, *, options: Options = DEFAULTS) -> None:
     """Have vCenter forget a host's recorded TPM, and accept the one it has now.
 
     keystead host clear-tpm esxi-001
@@ -214,7 +216,7 @@ def attestation(seen: Attestation) -> str:
 
 
 def esx(
-    host: str,
+    host: HostName,
     *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
     options: Options = DEFAULTS,
 ) -> int:
@@ -232,7 +234,7 @@ def esx(
     return answer.exit_code
 
 
-def inspect(host: str, *, options: Options = DEFAULTS) -> None:
+def inspect(host: HostName, *, options: Options = DEFAULTS) -> None:
     """What a host's TPM tells of itself.
 
     keystead tpm inspect esxi-001
@@ -245,7 +247,7 @@ def inspect(host: str, *, options: Options = DEFAULTS) -> None:
         pairs([(k, v) for k, v in fields_of(answer).items() if k != "pcrs"])
 
 
-def pcrs(host: str, *, options: Options = DEFAULTS) -> None:
+def pcrs(host: HostName, *, options: Options = DEFAULTS) -> None:
     """PCR 0 to 7 of a host's TPM.
 
     keystead tpm pcrs esxi-001
@@ -258,7 +260,7 @@ def pcrs(host: str, *, options: Options = DEFAULTS) -> None:
         pairs([(f"PCR {index}", value) for index, value in answer.pcrs.items()])
 
 
-def clear(host: str, *, options: Options = DEFAULTS) -> None:
+def clear(host: HostName, *, options: Options = DEFAULTS) -> None:
     """Clear a host's TPM (new storage seed): a fault without undo, see its cure.
 
     keystead tpm clear esxi-001
@@ -267,7 +269,7 @@ def clear(host: str, *, options: Options = DEFAULTS) -> None:
     began(call(options, TpmClear(host)), options)
 
 
-def swap(host: str, *, options: Options = DEFAULTS) -> None:
+def swap(host: HostName, *, options: Options = DEFAULTS) -> None:
     """Replace a host's TPM by a new one: a fault without undo, see its cure.
 
     keystead tpm swap esxi-001

@@ -22,6 +22,7 @@ from lab.api.commands import (
 from lab.cli.connect import call
 from lab.cli.entry import enter
 from lab.cli.faults import began
+from lab.cli.listing import PLAIN, Listing, View
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import field, fields_of, moment, show, show_one
 
@@ -39,7 +40,7 @@ PROVIDERS = (
 Server = Annotated[str, Parameter(name="--kms", help="Key server; the one that has it.")]
 
 
-def get_keys(*, options: Options = DEFAULTS) -> None:
+def get_keys(*keys: str, view: View = PLAIN, options: Options = DEFAULTS) -> None:
     """Every key of vCenter's inventory: whether its provider can give it, and who uses it.
 
     keystead get keys
@@ -52,27 +53,27 @@ def get_keys(*, options: Options = DEFAULTS) -> None:
         field("encrypted_vms", "VMS"),
         field("affected_hosts", "HOSTS"),
     )
-    show(call(options, GetKeys()), options.output, columns, key="key")
+    Listing(columns, key="key").get(GetKeys(), keys, view, options)
 
 
-def get_providers(*, options: Options = DEFAULTS) -> None:
+def get_providers(*providers: str, view: View = PLAIN, options: Options = DEFAULTS) -> None:
     """Key providers of vCenter, with the state of their servers.
 
     keystead get providers
     keystead get providers -o name
     """
     wide = (field("unreachable"),)
-    show(call(options, GetProviders()), options.output, PROVIDERS, wide, key="provider")
+    Listing(PROVIDERS, wide, key="provider").get(GetProviders(), providers, view, options)
 
 
-def get_kms(*, options: Options = DEFAULTS) -> None:
+def get_kms(*servers: str, view: View = PLAIN, options: Options = DEFAULTS) -> None:
     """Key servers, with their keys by state.
 
     keystead get kms
     keystead get kms -o yaml
     """
     columns = (field("kms"), field("machine"), field("keys"), field("states"), field("peer"))
-    show(call(options, GetKms()), options.output, columns, key="kms")
+    Listing(columns, key="kms").get(GetKms(), servers, view, options)
 
 
 def key_show(key: str, *, kms: Server = "", options: Options = DEFAULTS) -> None:
@@ -108,7 +109,7 @@ def key_revoke(
     ] = False,
     options: Options = DEFAULTS,
 ) -> None:
-    """Revoke a key: a fault without undo, listed with its cure by `keystead faults`.
+    """Revoke a key: a fault without undo, listed with its cure by `keystead get faults`.
 
     keystead kms key revoke 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
     keystead kms key revoke 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --compromised
@@ -181,7 +182,7 @@ def provider_default(provider: str, *, options: Options = DEFAULTS) -> None:
 
 
 def provider_delete(provider: str, *, options: Options = DEFAULTS) -> None:
-    """Delete a key provider (use does not block it): listed with its cure by `keystead faults`.
+    """Delete a key provider (use does not block it): listed with its cure by `keystead get faults`.
 
     keystead provider delete kms-provider
     keystead provider delete second -o json

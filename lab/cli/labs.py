@@ -112,7 +112,8 @@ def _start(
     begun = time.monotonic()
     name = start.folder.name
     try:
-        with telling(progress, f"starting the lab {name}") as report:
+        style = Style.NONE if options.quiet else progress
+        with telling(style, f"starting the lab {name}") as report:
             missing = start.run(report, timeout_s=limit_s, wait=wait)
     except Interrupted:
         left = (

@@ -45,6 +45,7 @@ def build() -> App:
         measure,
         schema,
         vms,
+        waiting,
     )
 
     app = App(
@@ -60,7 +61,7 @@ def build() -> App:
     for name, text in GROUPS.items():
         app.command(App(name=name, help=text, help_format="plaintext"))
     looking = (journal, hosts, vms, inventory, keys, faults, describe, explain)
-    for module in (labs, *looking, chaos, doctor, measure, schema):
+    for module in (labs, *looking, chaos, doctor, measure, schema, waiting):
         module.register(app)
     return app
 

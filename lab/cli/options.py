@@ -33,6 +33,14 @@ class Options:
             help="table, wide, json, yaml or name.",
         ),
     ] = Format.TABLE
+    quiet: Annotated[
+        bool,
+        Parameter(name=["--quiet", "-q"], negative="", help="Names only, and no progress."),
+    ] = False
+
+    def __post_init__(self) -> None:
+        if self.quiet and self.output in (Format.TABLE, Format.WIDE):
+            object.__setattr__(self, "output", Format.NAME)
 
 
 DEFAULTS = Options()

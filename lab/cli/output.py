@@ -72,7 +72,13 @@ def fields_of(row: msgspec.Struct) -> dict[str, Any]:
 
 
 def show(
-    answer: Row, output: Format, columns: Sequence[Column], wide: Sequence[Column] = (), *, key: str
+    answer: Row,
+    output: Format,
+    columns: Sequence[Column],
+    wide: Sequence[Column] = (),
+    *,
+    key: str,
+    headers: bool = True,
 ) -> None:
     """Print a list answer (``kind``, ``items``); ``key`` is the field that names an item."""
     match output:
@@ -83,7 +89,7 @@ def show(
                 plain(str(value_of(item, key)))
         case Format.TABLE | Format.WIDE:
             chosen = [*columns, *(wide if output is Format.WIDE else ())]
-            table(chosen, value_of(answer, "items"))
+            table(chosen, value_of(answer, "items"), headers=headers)
 
 
 def show_one(
@@ -101,7 +107,7 @@ def show_one(
         show({"items": [answer]}, output, columns, wide, key=key)
 
 
-def table(columns: Sequence[Column], items: Sequence[Row]) -> None:
+def table(columns: Sequence[Column], items: Sequence[Row], *, headers: bool = True) -> None:
     """Columns under headings. Into a pipe a row is one line, however long: tools read it."""
     if not items:
         say("nothing to show")
@@ -111,7 +117,7 @@ def table(columns: Sequence[Column], items: Sequence[Row]) -> None:
 
     pipe = not sys.stdout.isatty()
     style = "" if os.environ.get("NO_COLOR") else "bold"
-    made = Table(box=None, pad_edge=False, show_edge=False, header_style=style)
+    made = Table(box=None, pad_edge=False, show_edge=False, header_style=style, show_header=headers)
     for title, _ in columns:
         made.add_column(title, overflow="fold", no_wrap=pipe)
     for item in items:

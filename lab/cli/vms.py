@@ -9,6 +9,8 @@ from cyclopts import App, Parameter
 from lab.api.commands import Command, GetVms, VmCreate, VmEncrypt, VmOff, VmOn, VmUnlock
 from lab.cli.connect import call
 from lab.cli.entry import enter
+from lab.cli.listing import PLAIN, Listing, View
+from lab.cli.names import VmName
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import field, say, show, show_one
 
@@ -46,13 +48,14 @@ def _short(key: str | None) -> str | None:
     return f"{provider}/{rest[:8]}" + ("…" if len(rest) > 8 else "")
 
 
-def get_vms(*, options: Options = DEFAULTS) -> None:
+def get_vms(*vms: VmName, view: View = PLAIN, options: Options = DEFAULTS) -> None:
     """VMs as vCenter sees them: power, locked or not, keys that are missing.
 
     keystead get vms
-    keystead get vms -o json
+    keystead get vms vm-01 vm-02 -o json
+    keystead get vms -w --sort-by host
     """
-    show(call(options, GetVms()), options.output, VMS, VMS_WIDE, key="vm")
+    Listing(VMS, VMS_WIDE, key="vm").get(GetVms(), vms, view, options)
 
 
 def create(
@@ -74,7 +77,7 @@ def create(
 
 
 def encrypt(
-    vm: str,
+    vm: VmName,
     *,
     provider: Annotated[str, Parameter(help="Key provider; the default when left out.")] = "",
     options: Options = DEFAULTS,
@@ -107,7 +110,7 @@ def _power(command: Command[VmPowerList], options: Options) -> int:
     return 1 if refused else 0
 
 
-def on(*vms: str, host: Host = "", on_host: OnHost = False, options: Options = DEFAULTS) -> int:
+def on(*vms: VmName, host: Host = "", on_host: OnHost = False, options: Options = DEFAULTS) -> int:
     """Power VMs on.
 
     keystead vm on vm-01 vm-02
@@ -116,7 +119,7 @@ def on(*vms: str, host: Host = "", on_host: OnHost = False, options: Options = D
     return _power(VmOn(vms, host, on_host), options)
 
 
-def off(*vms: str, host: Host = "", on_host: OnHost = False, options: Options = DEFAULTS) -> int:
+def off(*vms: VmName, host: Host = "", on_host: OnHost = False, options: Options = DEFAULTS) -> int:
     """Power VMs off.
 
     keystead vm off vm-01
@@ -125,7 +128,7 @@ def off(*vms: str, host: Host = "", on_host: OnHost = False, options: Options = 
     return _power(VmOff(vms, host, on_host), options)
 
 
-def unlock(vm: str, *, options: Options = DEFAULTS) -> None:
+def unlock(vm: VmName, *, options: Options = DEFAULTS) -> None:
     """CryptoUnlock_Task: let vCenter bring the keys of a locked VM now.
 
     keystead vm unlock vm-01

@@ -36,7 +36,7 @@ case $* in
         printf 'version = %s.1\\n' "$VERSION" >"$4/pyvenv.cfg"
         touch "$4/pip-is-here"
         ;;
-    '-m pip config get '*) grep -s "^$5 " "$STATE/pip.conf" | sed 's/^[^ ]* //' | grep . ;;
+    '-m pip config list') cat "$STATE/pip.conf" 2>/dev/null ;;
     '-m pip --version') test -e "${0%/bin/python}/pip-is-here" ;;
     '-m pip install'*)
         [ ! -e "$STATE/pip-fails" ] || { echo 'hashes differ' && exit 1; }
@@ -144,7 +144,9 @@ class Machine:
         """What was called since the last time, but for questions."""
         found = self.calls.read_text("utf-8").splitlines()
         self.calls.write_text("")
-        return [line for line in found if not line.endswith("--version") and " pip config " not in line]
+        return [
+            line for line in found if not line.endswith("--version") and " pip config " not in line
+        ]
 
     def command(self, *arguments: str) -> list[str]:
         return [str(self.bin / "sh"), str(self.checkout / "keystead"), *arguments]

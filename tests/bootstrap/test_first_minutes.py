@@ -65,14 +65,15 @@ def seen(machine: Machine) -> list[str]:
 @pytest.mark.parametrize("section", ["global", "install"])
 def test_certificates_and_index_of_pips_files_reach_uv(machine: Machine, section: str) -> None:
     (machine.state / "pip.conf").write_text(
-        f"{section}.cert /etc/company.pem\n{section}.index-url https://index.invalid/simple\n"
+        f":env:.timeout='9'\n{section}.cert='/etc/company.pem'\n"
+        f"{section}.index-url='https://index.invalid/simple'\n"
     )
     assert machine.start("setup").code == 0
     assert seen(machine)[-1] == "uv sees /etc/company.pem https://index.invalid/simple"
 
 
 def test_certificates_of_pips_variable_reach_uv_and_win_as_they_do_in_pip(machine: Machine) -> None:
-    (machine.state / "pip.conf").write_text("global.cert /etc/company.pem\n")
+    (machine.state / "pip.conf").write_text("global.cert='/etc/company.pem'\n")
     machine.start("setup", PIP_CERT="/etc/mine.pem", SSL_CERT_FILE="/etc/other.pem")
     assert seen(machine) == ["pip sees cert /etc/mine.pem", "uv sees /etc/mine.pem none"]
 

@@ -116,13 +116,13 @@ def test_a_run_on_a_lab_goes_on_and_heals_when_its_command_is_killed(
     process = begun(cli, tmp_path, "--on", "default", until_line="wan: ")
     process.kill()
     process.communicate(timeout=60)
-    assert [f["id"] for f in cli.ok("faults", "-o", "json").items()] == ["still", "wan"]
+    assert [f["id"] for f in cli.ok("get", "faults", "-o", "json").items()] == ["still", "wan"]
     again = cli("chaos", "run", str(tmp_path / "long.yaml"), "--mode", "lab", "--on", "default")
     assert "KS-CHAOS-102" in again.err, "one at a time"
     cli.ok("down")
     assert cli.alone()
     cli.ok("up")  # what the run had begun is healed at the latest now
-    assert cli.ok("faults", "-o", "json").items() == []
+    assert cli.ok("get", "faults", "-o", "json").items() == []
     cli.ok("down", "--purge")
 
 
@@ -135,7 +135,7 @@ def test_an_interrupted_run_on_a_lab_heals_there(
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, (out, err)
-    assert cli.ok("faults", "-o", "json").items() == []
+    assert cli.ok("get", "faults", "-o", "json").items() == []
     status = cli.ok("status", "-o", "json").json
     assert status["nodes"] == {"running": 4}
     cli.ok("down", "--purge")

@@ -151,4 +151,4 @@ class Heal(Command["HealReport"], frozen=True, tag="heal"):
 
     def __post_init__(self) -> None:
         if bool(self.ids) == self.all:
-            raise wrong("name faults (`keystead faults` lists them), or --all")
+            raise wrong("name faults (`keystead get faults` lists them), or --all")

@@ -38,7 +38,7 @@ ALL = list(commands(build()))
 def test_the_first_list_of_the_grammar_is_there() -> None:
     there = {" ".join(words) for words, _ in ALL}
     groups = {
-        "": "up down status list events logs esx faults fault heal doctor explain schema version",
+        "": "up down status list events logs esx fault heal wait doctor explain schema version",
         "get": "hosts vms keys providers kms tpm links faults",
         "describe": "vm host provider",
         "vm": "create encrypt on off unlock",
@@ -137,7 +137,8 @@ def test_wrong_words_are_usage_errors(
         "get hosts",
         "events",
         "logs",
-        "faults",
+        "get faults",
+        "wait --for vm.running=all",
         "heal --all",
         "vm on vm-01",
         "link cut vcenter kms",

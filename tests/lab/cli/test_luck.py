@@ -35,7 +35,7 @@ def test_a_killed_supervisor_takes_all_along_and_up_goes_on(cli: Cli) -> None:
     cli.ok("logs")
     again = cli.ok("up", "-o", "json").json
     assert again["seed"] == made["seed"]
-    assert cli.ok("faults", "-o", "json").items() == [], "a fault of the last time is left"
+    assert cli.ok("get", "faults", "-o", "json").items() == [], "a fault of the last time is left"
     assert cli.ok("get", "vms", "-o", "name").out == "vm-01\n"
     os.kill(again["supervisor"], signal.SIGKILL)
     assert cli.alone()
@@ -92,7 +92,7 @@ def test_two_labs_at_once_know_nothing_of_each_other(cli: Cli) -> None:
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, (out, err)
     cli.ok("link", "cut", "vcenter", "kms", "--name", "one")
-    assert cli.ok("faults", "-n", "two", "-o", "name").out == ""
+    assert cli.ok("get", "faults", "-n", "two", "-o", "name").out == ""
     assert cli.ok("list", "-o", "name").out == "one\ntwo\n"
     cli.ok("down", "--purge", "-n", "one")
     assert cli.ok("get", "vms", "-n", "two", "-o", "name").out == "vm-01\n"

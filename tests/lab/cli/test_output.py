@@ -223,7 +223,7 @@ def canned(monkeypatch: pytest.MonkeyPatch, here: object) -> None:
     def call(options: Options, command: Command[Any]) -> Any:
         return ANSWERS[name_of(command)]
 
-    for module in ("hosts", "vms", "keys", "faults", "describe", "labs"):
+    for module in ("hosts", "vms", "keys", "faults", "describe", "labs", "listing"):
         monkeypatch.setattr(f"lab.cli.{module}.call", call)
 
 
@@ -240,7 +240,7 @@ def canned(monkeypatch: pytest.MonkeyPatch, here: object) -> None:
         ("get kms", 0),
         ("get links", 0),
         ("get links -o name", 0),
-        ("faults", 0),
+        ("get faults", 0),
         ("get faults -o wide", 0),
         ("tpm clear esxi-001", 0),
         ("heal --all", 0),
@@ -263,7 +263,9 @@ def test_what_is_printed(
     assert (out.replace(str(here), "HOME"), err) == snapshot
 
 
-@pytest.mark.parametrize("line", ["get vms", "get hosts", "faults", "heal --all", "vm on vm-01"])
+@pytest.mark.parametrize(
+    "line", ["get vms", "get hosts", "get faults", "heal --all", "vm on vm-01"]
+)
 def test_documents_have_a_version_and_a_kind(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     run([*shlex.split(line), "-o", "json"])
     from_json = json.loads(capsys.readouterr().out)
@@ -281,7 +283,7 @@ def test_the_environment_chooses_format_and_lab(
         asked.append(options.name)
         return ANSWERS[name_of(command)]
 
-    monkeypatch.setattr("lab.cli.vms.call", call)
+    monkeypatch.setattr("lab.cli.listing.call", call)
     monkeypatch.setenv("KEYSTEAD_OUTPUT", "name")
     monkeypatch.setenv("KEYSTEAD_NAME", "second")
     assert run(["get", "vms"]) == 0 and run(["get", "vms", "--name", "third", "-o", "json"]) == 0
@@ -343,7 +345,7 @@ def test_an_interrupt_ends_with_130(
     def call(options: Options, command: Command[Any]) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lab.cli.vms.call", call)
+    monkeypatch.setattr("lab.cli.listing.call", call)
     monkeypatch.setattr(sys, "argv", ["keystead", "get", "vms"])
     with pytest.raises(SystemExit) as raised:
         main()

@@ -38,7 +38,7 @@ def test_the_story(lab: Cli) -> None:
 
     # The key server cannot be reached: nothing happens to running VMs.
     lab.ok("link", "cut", "vcenter", "kms")
-    assert lab.ok("faults", "-o", "name").out == "link-cut-1\n"
+    assert lab.ok("get", "faults", "-o", "name").out == "link-cut-1\n"
     assert power(lab) == {f"vm-0{n}": up for n in range(1, 5)}
 
     # A reboot: its VMs are locked, with the real event id.
@@ -83,7 +83,7 @@ def test_faults_without_undo_are_listed_with_their_cure(lab: Cli) -> None:
     assert lab.ok("get", "providers", "-o", "json").items() == []
     healed = lab.ok("heal", "--all", "-o", "json").json
     assert {row["kind"] for row in healed["left"]} == {"kms.key_state", "provider.delete"}
-    assert all(row["cure"] for row in lab.ok("faults", "-o", "json").items())
+    assert all(row["cure"] for row in lab.ok("get", "faults", "-o", "json").items())
     cured = lab("heal", "--all", "--with-cure", "-o", "json")
     assert cured.code == 0 and cured.json["left"] == [], cured
     assert lab.ok("kms", "key", "show", key, "-o", "json").json["state"] == "Active"
@@ -120,11 +120,11 @@ def test_what_grows_and_what_fails_survives_a_stop(lab: Cli) -> None:
     lab.ok("link", "loss", "vcenter", "esxi-001", "30%", "--one-way")
     lab.ok("link", "dup", "vcenter", "esxi-002", "50%")
     lab.ok("fault", "proc.kill", "on=esxi-003")
-    kinds = [row["kind"] for row in lab.ok("faults", "-o", "json").items()]
+    kinds = [row["kind"] for row in lab.ok("get", "faults", "-o", "json").items()]
     assert kinds == ["link.delay", "link.loss", "link.dup", "proc.kill"]
     lab.ok("link", "heal", "vcenter", "esxi-002")
     lab.ok("heal", "--all")
-    assert lab.ok("faults", "-o", "json").items() == []
+    assert lab.ok("get", "faults", "-o", "json").items() == []
     # What it was told survives a stop: hosts added, disks, TPMs.
     before = [row["ek"] for row in lab.ok("get", "tpm", "-o", "json").items()]
     lab.ok("down")

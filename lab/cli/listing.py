@@ -1,0 +1,158 @@
+"""What every ``get`` can do with its list: chosen by name, sorted, without headings, watched."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import msgspec
+from cyclopts import Parameter
+
+from lab.cli.connect import call
+from lab.cli.options import Format, Options
+from lab.cli.output import Column, Row, is_document, json_line, plain, show, text, value_of
+from lab.errors import KeysteadError
+from lab.supervise.state_folder import LabFolder
+
+if TYPE_CHECKING:
+    from lab.api.commands import Command
+
+LOOK_EVERY_S = 0.5  # real seconds between two looks of --watch
+A = TypeVar("A", bound=msgspec.Struct)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class View:
+    """How a list is shown."""
+
+    watch: Annotated[
+        bool,
+        Parameter(name=["--watch", "-w"], negative="", help="Go on, with each row that changed."),
+    ] = False
+    sort_by: Annotated[str, Parameter(help="A column or a field: --sort-by host.")] = ""
+    no_headers: Annotated[bool, Parameter(negative="", help="Rows only.")] = False
+
+
+PLAIN = View()
+
+
+class Listing:
+    """One kind of list: its columns, the additional ones of ``-o wide``, the field that names an
+    item."""
+
+    def __init__(self, columns: Sequence[Column], wide: Sequence[Column] = (), *, key: str) -> None:
+        self.columns, self.wide, self.key = tuple(columns), tuple(wide), key
+
+    def get(self, command: Command[A], names: Sequence[str], view: View, options: Options) -> None:
+        """Ask and print, as ``view`` and ``options`` want it. KS-USE-002 for a name that is not
+        there, KS-USE-003 for a column that is not."""
+        if view.watch:
+            asyncio.run(self._watch(command, names, view, options))
+            return
+        answer = self.chosen(call(options, command), names, view)
+        show(
+            answer,
+            options.output,
+            self.columns,
+            self.wide,
+            key=self.key,
+            headers=not view.no_headers,
+        )
+
+    def chosen(self, answer: A, names: Sequence[str], view: View) -> A:
+        """The answer with those items only that are asked for, in the order that is."""
+        items: list[Row] = list(value_of(answer, "items"))
+        if names:
+            there = {str(value_of(item, self.key)): item for item in items}
+            missing = [name for name in names if name not in there]
+            if missing:
+                raise KeysteadError("KS-USE-002", f"there is no {self.key} {', '.join(missing)}")
+            items = [there[name] for name in names]
+        if view.sort_by:
+            items.sort(key=self._order(view.sort_by, items))
+        return msgspec.structs.replace(answer, items=tuple(items))
+
+    def _order(self, by: str, items: Sequence[Row]) -> Callable[[Row], tuple[bool, float, str]]:
+        """The order of a column's or a field's values: numbers as numbers, what is empty last."""
+        columns = {title.lower().replace(" ", "_"): value for title, value in self._all}
+        if items:
+            fields = items[0].__struct_fields__
+            columns |= {name: lambda row, name=name: value_of(row, name) for name in fields}
+        found = columns.get(by.lower().replace("-", "_").replace(" ", "_"))
+        if found is None and not items:
+            return lambda row: (True, 0.0, "")
+        if found is None:
+            raise KeysteadError(
+                "KS-USE-003", f"--sort-by {by}: there is no such column", ", ".join(columns)
+            )
+
+        def order(row: Row) -> tuple[bool, float, str]:
+            value = found(row)
+            number = float(value) if isinstance(value, int | float) else 0.0
+            return value in (None, "", ()), number, text(value)
+
+        return order
+
+    @property
+    def _all(self) -> tuple[Column, ...]:
+        return (*self.columns, *self.wide)
+
+    async def _watch(
+        self, command: Command[A], names: Sequence[str], view: View, options: Options
+    ) -> None:
+        """The list, then each row that is new or differs, until interrupted or the lab ends."""
+        from lab.api.remote import Remote
+
+        seen: dict[str, Any] = {}
+        rows = _Rows(self._all if options.output is Format.WIDE else self.columns)
+        async with Remote(LabFolder(options.name)) as lab:
+            while True:
+                answer = self.chosen(await lab.do(command), names, view)
+                news = [i for i in value_of(answer, "items") if seen.get(self._name(i)) != i]
+                if not seen and not view.no_headers and not options.quiet:
+                    rows.fit(news)
+                    if not is_document(options.output) and options.output is not Format.NAME:
+                        rows.heading()
+                for item in news:
+                    seen[self._name(item)] = item
+                    if is_document(options.output):
+                        json_line(item)
+                    elif options.output is Format.NAME:
+                        plain(self._name(item))
+                    else:
+                        rows.put(item)
+                rows.flush()
+                await asyncio.sleep(LOOK_EVERY_S)
+
+    def _name(self, item: Row) -> str:
+        return str(value_of(item, self.key))
+
+
+class _Rows:
+    """Rows that come one by one, in columns as wide as the first ones needed."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns = columns
+        self._widths = [len(title) for title, _ in columns]
+
+    def fit(self, items: Sequence[Row]) -> None:
+        for place, (_, value) in enumerate(self._columns):
+            cells = [len(text(value(item))) for item in items]
+            self._widths[place] = max([self._widths[place], *cells])
+
+    def heading(self) -> None:
+        self._line([title for title, _ in self._columns])
+
+    def put(self, item: Row) -> None:
+        self._line([text(value(item)) for _, value in self._columns])
+
+    def _line(self, cells: Sequence[str]) -> None:
+        padded = (cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True))
+        plain("  ".join(padded).rstrip())
+
+    def flush(self) -> None:
+        sys.stdout.flush()

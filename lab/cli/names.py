@@ -1,0 +1,45 @@
+"""Names as arguments, which a shell completes with those of the lab."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from lab.topology.plan import Topology
+
+
+def _lab(context: Any) -> str:
+    given = context.get("--name")
+    return (given.raw if given is not None else None) or "default"
+
+
+def _of_lab(names: Callable[[Topology], Iterable[str]]) -> Callable[[Any], list[str]]:
+    """Names out of the lab's record, so that no lab is asked at each press of a key."""
+
+    def complete(context: Any) -> list[str]:
+        from lab.errors import KeysteadError
+        from lab.supervise.state_folder import LabFolder
+        from lab.topology.lab_file import LabFile
+        from lab.topology.plan import plan
+
+        try:
+            record = LabFolder(_lab(context)).record()
+            if record is None:
+                return []
+            added = [str(raw["node"]) for raw in record.hosts_added]
+            return [*names(plan(LabFile.model_validate(record.file))), *added]
+        except (KeysteadError, ValueError):
+            return []  # nothing is told on a line that is being typed
+
+    return complete
+
+
+VmName = Annotated[str, Parameter(completer=_of_lab(lambda t: [v.vm for v in t.vms]))]
+HostName = Annotated[
+    str,
+    Parameter(completer=_of_lab(lambda t: [s.node for s in t.nodes if s.role.value == "esxi"])),
+]
+NodeName = Annotated[str, Parameter(completer=_of_lab(lambda t: [s.node for s in t.nodes]))]

@@ -1,0 +1,65 @@
+"""``wait``: until a lab is as it is wanted. ``completion``: what a shell needs to complete."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import plain
+from lab.cli.values import duration
+from lab.supervise.state_folder import LabFolder
+
+LOOK_EVERY_S = 0.2  # real seconds
+
+
+def wait(
+    *,
+    for_: Annotated[
+        tuple[str, ...],
+        Parameter(name="--for", negative="", required=True, help="NOUN.STATE=all, none, N, names."),
+    ],
+    timeout: Annotated[str, Parameter(help="Real time.")] = "60s",
+    options: Options = DEFAULTS,
+) -> None:
+    """Wait until VMs, hosts or faults are as wanted; exit code 6 when they are not in time.
+
+    keystead wait --for vm.running=all
+    keystead wait --for vm.locked=vm-01,vm-04 --for host.connected=all --timeout 5m
+    """
+    from lab.api.remote import Remote
+    from lab.api.waiting import condition, wait_for
+
+    conditions = [condition(text) for text in for_]
+    until = time.monotonic() + duration("--timeout", timeout)
+
+    async def pause() -> None:
+        await asyncio.sleep(LOOK_EVERY_S)
+
+    async def wait_there() -> None:
+        async with Remote(LabFolder(options.name)) as lab:
+            await wait_for(lab.do, pause, conditions, lambda: time.monotonic() > until)
+
+    asyncio.run(wait_there())
+
+
+def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
+    """What a shell needs to complete commands, options, and names of VMs and hosts.
+
+    keystead completion bash
+    keystead completion fish
+
+    Write it where the shell looks: ~/.local/share/bash-completion/completions/keystead,
+    ~/.config/fish/completions/keystead.fish, or a file _keystead in a folder of zsh's fpath.
+    """
+    from lab.cli.main import build
+
+    plain(build().generate_completion(prog_name="keystead", shell=shell))
+
+
+def register(app: App) -> None:
+    app.command(wait)
+    app.command(completion)

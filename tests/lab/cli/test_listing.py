@@ -1,0 +1,73 @@
+"""What `get` does with its list, on answers as a lab gives them."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.api.answers import Vm, VmList
+from lab.cli.listing import PLAIN, Listing, View
+from lab.cli.main import run
+from lab.cli.options import Format, Options
+from lab.cli.output import show
+from lab.cli.vms import VMS, VMS_WIDE
+from lab.errors import KeysteadError
+from protocol.terms import (
+    ClusterName,
+    NodeName,
+    PowerState,
+    VmConnectionState,
+    VmName,
+)
+
+
+def vm(name: str, host: str) -> Vm:
+    return Vm(
+        vm=VmName(name),
+        cluster=ClusterName("cluster-a"),
+        host=NodeName(host),
+        power=PowerState.ON,
+        connection=VmConnectionState.CONNECTED,
+    )
+
+
+LIST = Listing(VMS, VMS_WIDE, key="vm")
+ANSWER = VmList(items=(vm("vm-01", "esxi-002"), vm("vm-02", "esxi-001"), vm("vm-10", "esxi-001")))
+
+
+def names(answer: VmList) -> list[str]:
+    return [str(item.vm) for item in answer.items]
+
+
+def test_some_by_name_in_the_order_they_are_asked_for() -> None:
+    assert names(LIST.chosen(ANSWER, ("vm-10", "vm-01"), PLAIN)) == ["vm-10", "vm-01"]
+    assert names(LIST.chosen(ANSWER, (), PLAIN)) == ["vm-01", "vm-02", "vm-10"]
+    with pytest.raises(KeysteadError, match="there is no vm vm-03, vm-04") as missing:
+        LIST.chosen(ANSWER, ("vm-01", "vm-03", "vm-04"), PLAIN)
+    assert missing.value.id == "KS-USE-002"
+
+
+def test_sorted_by_a_column_or_a_field() -> None:
+    assert names(LIST.chosen(ANSWER, (), View(sort_by="host"))) == ["vm-02", "vm-10", "vm-01"]
+    assert names(LIST.chosen(ANSWER, (), View(sort_by="KEY ID"))) == ["vm-01", "vm-02", "vm-10"]
+    with pytest.raises(KeysteadError, match="--sort-by size") as wrong:
+        LIST.chosen(ANSWER, (), View(sort_by="size"))
+    assert wrong.value.id == "KS-USE-003" and "host" in wrong.value.fix
+
+
+def test_rows_only(capsys: pytest.CaptureFixture[str]) -> None:
+    show(ANSWER, Format.TABLE, VMS, key="vm", headers=False)
+    assert capsys.readouterr().out.splitlines()[0].startswith("vm-01  esxi-002")
+
+
+def test_quiet_is_names_unless_a_format_is_asked_for() -> None:
+    assert Options(quiet=True).output is Format.NAME
+    assert Options(quiet=True, output=Format.JSON).output is Format.JSON
+
+
+def test_completion_is_there_for_three_shells_and_knows_commands(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        assert run(["completion", shell]) == 0
+        out = capsys.readouterr().out
+        assert "power-loss" in out and "__complete" in out, shell
