@@ -195,6 +195,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         "see that pyproject.toml is as it was committed, then start again",
         SETUP,
     ),
+    "KS-SETUP-011": Explanation(
+        "A folder that the set-up needs cannot be written",
+        "The checkout, or the temporary folder, is read-only or another user's.",
+        "build elsewhere with KEYSTEAD_VENV=FOLDER; TMPDIR=FOLDER moves temporary files",
+        SETUP,
+    ),
     "KS-RUN-001": Explanation(
         "There is no such run",
         "No stored run has this name.",

@@ -3,7 +3,8 @@
 - ``main``      the program, exit codes, error messages     - ``connect``   to a running lab
 - ``output``    tables, JSON, YAML, names                   - ``options``   options of every command
 - ``values``    arguments: durations, shares, key=value     - ``progress``  of long commands
-- ``entry``     puts commands into their group
+- ``entry``     puts commands into their group             - ``names``     that a shell completes
+- ``listing``   what every ``get`` can do with its list     - ``waiting``   wait, completion
 - ``labs``      up, down, status, list, version             - ``hosts``, ``vms``, ``keys``
 - ``journal``   events, logs                                - ``faults``    link, faults, heal
 - ``inventory`` VMs and hosts in and out of vCenter

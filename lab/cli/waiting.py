@@ -46,20 +46,17 @@ def wait(
     asyncio.run(wait_there())
 
 
-def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
-    """What a shell needs to complete commands, options, and names of VMs and hosts.
-
-    keystead completion bash
-    keystead completion fish
-
-    Write it where the shell looks: ~/.local/share/bash-completion/completions/keystead,
-    ~/.config/fish/completions/keystead.fish, or a file _keystead in a folder of zsh's fpath.
-    """
-    from lab.cli.main import build
-
-    plain(build().generate_completion(prog_name="keystead", shell=shell))
-
-
 def register(app: App) -> None:
+    def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
+        """What a shell needs to complete commands, options, and names of VMs and hosts.
+
+        keystead completion bash
+        keystead completion fish
+
+        Write it where the shell looks: ~/.local/share/bash-completion/completions/keystead,
+        ~/.config/fish/completions/keystead.fish, or a file _keystead in a folder of zsh's fpath.
+        """
+        plain(app.generate_completion(prog_name="keystead", shell=shell))
+
     app.command(wait)
     app.command(completion)

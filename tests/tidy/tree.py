@@ -35,7 +35,7 @@ class Source:
 
     @property
     def shell(self) -> bool:
-        return self.text.startswith("#!/bin/sh")
+        return self.text.startswith("#!/bin/sh") or self.path.endswith(".sh")
 
     @property
     def test(self) -> bool:

@@ -101,7 +101,7 @@ def test_help_is_shown_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
         ("link cut vcenter kms --for 5", "KS-USE-003", "needs a unit"),
         ("link cut vcenter kms --for soon", "KS-USE-003", "no time"),
         ("link delay vcenter kms 5", "KS-USE-003", "needs a unit"),
-        ("link delay vcenter kms 0s", "KS-USE-003", "above 0s"),
+        ("link delay vcenter kms 0s", "KS-USE-003", "at least 1ms"),
         ("link loss vcenter kms 0", "KS-USE-003", "changes nothing"),
         ("link loss vcenter kms 120%", "KS-USE-003", "between 0 and 1"),
         ("link dup vcenter kms some", "KS-USE-003", "no share"),
