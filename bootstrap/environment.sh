@@ -23,7 +23,8 @@ make_environment() {
 # read from the list: `pip config get` does not find what the list has (seen with pip 25.1).
 of_pip() {
     for section in install global; do
-        value=$(printf '%s\n' "$pip_settings" | sed -n "s/^$section\\.$1=['\"]\\(.*\\)['\"]\$/\\1/p")
+        pattern="^$section\\.$1=['\"]\\(.*\\)['\"]\$"
+        value=$(printf '%s\n' "$pip_settings" | sed -n "s|$pattern|\\1|p")
         [ -z "$value" ] || break
     done
     printf '%s' "$value"
@@ -72,7 +73,8 @@ install_packages() {
     step KS-SETUP-010 'keystead in this environment' \
         uv_install --no-deps --no-build-isolation --reinstall-package keystead -e "$here"
     # Without bytecode, as in a checkout that cannot be written, each start is a little slower.
-    [ ! -w "$here/lab" ] || step KS-SETUP-010 'bytecode of this checkout' "$venv/bin/python" -m compileall -q \
+    [ ! -w "$here/lab" ] || step KS-SETUP-010 'bytecode of this checkout' \
+        "$venv/bin/python" -m compileall -q \
         "$here/protocol" "$here/services" "$here/chaos" "$here/lab"
 }
 

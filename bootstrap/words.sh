@@ -8,8 +8,11 @@ version_text() {
 
 help_text() {
     cat "$here/bootstrap/help.txt"
-    printf '\n%s\n' "Nothing is installed in this checkout yet: the first command that needs it builds the
-environment. \`./keystead setup --print\` tells every step, \`./keystead setup\` does them."
+    cat <<TEXT
+
+Nothing is installed in this checkout yet: the first command that needs it builds the environment.
+\`./keystead setup --print\` tells every step, \`./keystead setup\` does them.
+TEXT
 }
 
 steps_as_text() {
