@@ -69,8 +69,9 @@ class Tpm(Answer, frozen=True, kw_only=True):
     """The TPM under a host, as it tells itself; what it does not tell is None.
 
     ``reset_count`` counts power cycles since the last clear, ``restart_count`` resumes since the
-    last reset, ``clock`` is milliseconds of powered time. ``safe`` is False after a power cycle
-    without TPM2_Shutdown. ``lockout``: after ``max_tries`` failed authorizations it refuses more.
+    last reset, ``clock`` is milliseconds of powered time, None of a real TPM in a simulation,
+    which counts real time. ``safe`` is False after a power cycle without TPM2_Shutdown.
+    ``lockout``: after ``max_tries`` failed authorizations it refuses more.
     ``ek`` is the SHA-256 of the endorsement key: another one is another TPM. ``pcrs`` are PCR 0
     to 7, in hexadecimal.
     """

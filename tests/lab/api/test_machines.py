@@ -137,3 +137,16 @@ def test_the_power_of_all_goes_at_once(command: Command[object], mark: str) -> N
     assert len(ends) == 4 and ends[-1] - ends[0] < 1e6
     assert len(boots) in (0, 4) and all(at > ends[-1] for at in boots)
     lab.loop.close()
+
+
+@pytest.mark.tpm
+async def test_what_a_real_tpm_tells_in_a_simulation_is_the_same_in_every_run() -> None:
+    """But for its endorsement key, which it makes itself."""
+
+    async def told() -> tuple[object, ...]:
+        async with Lab(mode="sim", hosts=1, vms=1, seed=3, tpm="libtpms") as lab:
+            [tpm] = (await lab.do(GetTpm())).items
+            return tpm.state, tpm.clock, tpm.reset_count, tpm.restart_count, tpm.pcrs
+
+    first = await told()
+    assert first == await told() and first[0] == "on" and first[1] is None
