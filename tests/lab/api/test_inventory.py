@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -26,7 +27,21 @@ from lab.api.commands import (
 )
 from lab.client import Lab
 from lab.errors import KeysteadError
-from protocol.terms import HostConnectionState, HostCryptoState, PowerState, VmCryptoState
+from lab.simulation.sim_lab import SimLab, make
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
+from lab.topology.provision import provision
+from protocol.messages.agent import CutRule
+from protocol.messages.host import HostPowerOnVm, HostRegisterVm
+from protocol.messages.vcenter import ListVms, PowerOnVm
+from protocol.terms import (
+    HostConnectionState,
+    HostCryptoState,
+    NodeName,
+    PowerState,
+    VmCryptoState,
+    VmName,
+)
 
 pytestmark = pytest.mark.sim
 
@@ -153,3 +168,58 @@ async def test_a_host_in_maintenance_takes_nothing(lab: Lab) -> None:
     assert not there.in_maintenance_mode
     (power,) = await lab.vm_on("vm-01")
     assert power.power is PowerState.ON
+
+
+def two_hosts_with_one_vm() -> SimLab:
+    """vm-01 runs on esxi-001, and the administrator of esxi-002 can register it there."""
+    made, session = make(plan(load("default", hosts=2, vms=1, tpm="model")), 5)
+    made.run(provision(made, session.report))
+    return made
+
+
+async def placed(lab: SimLab) -> tuple[str, PowerState]:
+    (vm,) = (await lab.ask(lab.vcenter, ListVms())).vms
+    return vm.host, vm.power
+
+
+def test_a_vm_that_was_restarted_elsewhere_is_where_it_runs() -> None:
+    lab = two_hosts_with_one_vm()
+    one, two, vm = NodeName(HOST), NodeName("esxi-002"), VmName("vm-01")
+
+    async def story() -> None:
+        await lab.power_off(one, "crash")
+        await lab.ask(two, HostRegisterVm(vm=vm))  # as high availability would do it
+        await lab.ask(two, HostPowerOnVm(vm=vm))
+        await lab.sleep(15)
+        assert await placed(lab) == (two, PowerState.ON)
+        await lab.power_on(one)  # it still has it registered, and would start it
+        await lab.sleep(60)
+        assert await placed(lab) == (two, PowerState.ON)
+        await lab.power_off(two, "crash")
+        await lab.sleep(90)  # three heartbeats without an answer
+        assert await placed(lab) == (one, PowerState.OFF)
+        await lab.power_on(two)
+        await lab.sleep(45)
+        assert await placed(lab) == (two, PowerState.ON)
+
+    with contextlib.closing(lab.loop):
+        lab.run(story())
+
+
+def test_a_vm_on_a_host_out_of_sight_stays_there_while_its_lock_is_held() -> None:
+    lab = two_hosts_with_one_vm()
+    one, two, vm = NodeName(HOST), NodeName("esxi-002"), VmName("vm-01")
+
+    async def story() -> None:
+        await lab.ask(two, HostRegisterVm(vm=vm))
+        ends = ((one, lab.vcenter), (lab.vcenter, one))
+        await lab.put_rules([CutRule(id="cut", src=src, dst=dst) for src, dst in ends])
+        await lab.sleep(90)
+        assert await placed(lab) == (one, PowerState.ON)
+        await lab.power_off(one, "power_loss")
+        await lab.sleep(15)
+        assert await placed(lab) == (two, PowerState.OFF)
+        assert (await lab.ask(lab.vcenter, PowerOnVm(vm=vm))).vm.host == two
+
+    with contextlib.closing(lab.loop):
+        lab.run(story())

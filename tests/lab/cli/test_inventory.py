@@ -1,0 +1,62 @@
+"""VMs and hosts leave vCenter and come back, typed into the real program, over a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.cli.conftest import Cli
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Cli]:
+    cli = Cli(tmp_path / "state")
+    cli.ok("up", "--hosts", "2", "--vms", "2", "--tpm", "none")
+    yield cli
+    cli.end()
+
+
+def names(cli: Cli, what: str) -> set[str]:
+    return set(cli.ok("get", what, "-o", "name").out.split())
+
+
+def test_vms_and_hosts_leave_and_come_back(lab: Cli) -> None:
+    refused = lab("vm", "destroy", "vm-01", "vm-02")
+    assert refused.code == 1 and "InvalidPowerState" in refused.err
+    assert names(lab, "vms") == {"vm-01", "vm-02"}
+    lab.ok("vm", "off", "all")
+    lab.ok("vm", "destroy", "vm-01")
+    assert lab.ok("vm", "unregister", "vm-02", "-o", "json").items() == [
+        {"vm": "vm-02", "host": "esxi-002", "error_id": None, "error": None}
+    ]
+    lost = lab("vm", "register", "vm-01")
+    assert lost.code == 64 and "no files" in lost.err
+    back = lab.ok("vm", "register", "vm-02", "--host", "esxi-001", "-o", "json").json
+    assert (back["host"], back["crypto"]) == ("esxi-001", "unlocked")
+
+    table = lab.ok("host", "enter-maintenance", "esxi-002").out
+    assert "connected (maintenance)" in table
+    lab.ok("host", "remove", "esxi-002")
+    assert names(lab, "hosts") == {"esxi-001"}
+    assert "keystead host add esxi-002" in lab.ok("describe", "host", "esxi-002").out
+    lab.ok("host", "disconnect", "esxi-001")
+
+    lab.ok("down")
+    lab.ok("up")
+    (host,) = lab.ok("get", "hosts", "-o", "json").items()
+    assert (host["host"], host["connection"]) == ("esxi-001", "disconnected")
+    assert names(lab, "vms") == {"vm-02"}, "what was destroyed is not made again"
+    (host,) = lab.ok("host", "reconnect", "esxi-001", "-o", "json").items()
+    assert host["connection"] == "connected"
+    lab.ok("host", "add", "esxi-002")
+    hosts = lab.ok("get", "hosts", "-o", "json").items()
+    assert {h["host"]: h["in_maintenance_mode"] for h in hosts} == {
+        "esxi-001": False,
+        "esxi-002": True,
+    }
+    lab.ok("host", "exit-maintenance", "esxi-002")
+    lab.ok("vm", "on", "vm-02")
