@@ -6,19 +6,19 @@ session was opened, and when a look shows that there is something to do.
 
 from __future__ import annotations
 
-from protocol.errors import HostUnreachable, SaveFailed
+from protocol.errors import HostUnreachable, InvalidState, SaveFailed
 from protocol.messages.host import VmSummary
 from protocol.terms import ClusterName, HostConnectionState, NodeName, VmName
 from services.runtime.ports import Ports
 from services.vcenter.events import Draft, host_send_error
-from services.vcenter.hosts.disbelief import believed
+from services.vcenter.hosts.disbelief import believed, disbelief
 from services.vcenter.hosts.need import needs_pass
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassQueue
 from services.vcenter.hosts.registrations import Registrations
 from services.vcenter.hosts.reported_vms import edits_of_report
 from services.vcenter.hosts.session import HostSession
-from services.vcenter.hosts.whereabouts import Place, place_of
+from services.vcenter.hosts.whereabouts import Place, Word, place_of
 from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
 
@@ -85,24 +85,27 @@ class HostSessions:
         return self.connected_to(host) is not None and self._registrations.lists(host, vm)
 
     def listing(self, vm: VmName) -> list[HostSession]:
-        """The connected hosts that listed the VM when they last spoke."""
-        said = self._registrations.words(vm)
-        found = (self.connected_to(word.host) for word in said)
+        """The connected hosts whose word on the VM counts, and that listed it in their last one."""
+        found = (self.connected_to(word.host) for word in self._words(vm))
         return [session for session in found if session is not None]
 
     def lists_no_more(self, host: NodeName, vm: VmName) -> None:
         """The host has unregistered the VM on command."""
         self._registrations.gone(host, vm)
 
-    def _place_of(self, vm: VmName) -> Place | None:
-        """Where the VM is by what the connected hosts say of it."""
+    def _words(self, vm: VmName) -> list[Word]:
+        """What connected hosts said of the VM, as far as it counts."""
         row = self._inventory.vms.get(vm)
-        words = [
+        return [
             word
             for word in self._registrations.words(vm)
             if self.connected_to(word.host) is not None
             and (row is None or self._counts(word.host, row.cluster))
         ]
+
+    def _place_of(self, vm: VmName) -> Place | None:
+        """Where the VM is by what the connected hosts say of it."""
+        words = self._words(vm)
         holders = {word.locked_by for word in words if word.locked_by in self._inventory.hosts}
         away = {host for host in holders if host and self.connected_to(host) is None}
         return place_of(words, away)
@@ -130,6 +133,16 @@ class HostSessions:
         )
         if edits or events:
             await self._inventory.commit(*edits, events=events)
+
+    async def check_believed(self, host: NodeName, vm: VmSummary) -> None:
+        """``InvalidState``, with an event, for keys of a VM that its host may not name (C28)."""
+        row = self._inventory.hosts.get(host)
+        if row is None or self.node.knobs.believe_reports_of_other_clusters:
+            return
+        why = disbelief(row.cluster, vm, None, lambda: self._inventory.keys_outside(row.cluster))
+        if why is not None:
+            await self._inventory.commit(events=[host_send_error(host, why.keys, why.why)])
+            raise InvalidState(f"{host} is not believed: {why.why}")
 
     def _counts(self, host: NodeName, cluster: ClusterName) -> bool:
         """Whether what that host says of a VM of the cluster counts (C28)."""

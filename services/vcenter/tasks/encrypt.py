@@ -141,11 +141,15 @@ class GivenKey:
     later: tuple[HostSession, ...]
 
     def keys_of(self, vm: VmSummary) -> tuple[CryptoKeyId, ...]:
-        """The keys of the encrypted VM; ``InvalidState`` when its host names none that it made."""
-        keys = vm.keys or (() if self.key is None else (self.key,))
-        if not keys:
+        """The keys of the encrypted VM: the one that was given, else those that its host made.
+
+        ``InvalidState`` when the host names none that it made.
+        """
+        if self.key is not None:
+            return (self.key,)
+        if not vm.keys:
             raise InvalidState(f"the host of {vm.vm} names no key of it")
-        return keys
+        return vm.keys
 
     def look_after_the_others(self, vc: VCenter) -> None:
         """HEM-02: with an encrypted VM all hosts of the cluster are made safe."""

@@ -23,12 +23,20 @@ async def register_vm(vc: VCenter, message: RegisterVm) -> VmRegistered:
     """REG-01: the VM is registered with its keys, or without them and locked."""
     names.VM.check(message.vm)
     known = vc.inventory.vms.get(message.vm)
+    if known is not None and known.cluster != message.cluster:
+        raise AlreadyExists(f"there is a virtual machine {known.name} in cluster {known.cluster}")
     if known is not None and vc.sessions.listing(message.vm):
         if message.host not in (None, known.host):
             raise AlreadyExists(f"{message.vm} is registered on {known.host}")
         return VmRegistered(vm=vc.vm_info(message.vm))
     session = vc.sessions.usable(vc.placement.choose(message.cluster, message.host))
     vm = await session.command_vm(HostRegisterVm(vm=message.vm))
+    try:
+        await vc.sessions.check_believed(session.host, vm)
+    except InvalidState:
+        await session.command(HostUnregisterVm(vm=vm.vm))
+        vc.sessions.lists_no_more(session.host, vm.vm)
+        raise
     row = VmRow(
         name=vm.vm,
         cluster=vc.host(session.host).cluster,

@@ -64,7 +64,7 @@ async def _make(
             await _give_up(vc, host, given.key)
         raise
     encrypted = operation.provider is not None
-    keys = given.keys_of(vm) if encrypted else vm.keys
+    keys = given.keys_of(vm) if encrypted else ()
     made = VmRow(
         name=message.vm, cluster=vc.host(host).cluster, host=host, power=vm.power, keys=keys
     )

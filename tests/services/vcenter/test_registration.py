@@ -13,6 +13,7 @@ from protocol.errors import (
     NotFound,
     TimedOut,
 )
+from protocol.events import EventTypeId
 from protocol.messages.base import Request
 from protocol.messages.host import Done
 from protocol.messages.vcenter import (
@@ -239,3 +240,27 @@ def test_a_key_that_was_still_on_its_way_does_not_arrive() -> None:
     assert made.key not in rig.hosts[A].cache and made.key not in rig.hosts[B].cache
     rig.healthy()
     rig.close()
+
+
+def test_a_host_of_another_cluster_has_no_say(rig: Rig) -> None:
+    """It has a VM of the same name on its own datastore, or asks for a key of ours that way."""
+    elsewhere = ClusterName("cluster-2")
+    rig.up(A)
+    rig.host(B, cluster=elsewhere)
+    rig.vm()
+    key = rig.key_of()
+    rig.hosts[B].vms[VM] = VmRecord(power=PowerState.ON)
+    rig.hosts[B].files[VM2] = VmRecord(keys=(key,))
+    rig.sleep(15)
+    assert rig.vm_info().host == A
+    there = RegisterVm(vm=VM, cluster=elsewhere, host=B)
+    assert isinstance(rig.refused(there), AlreadyExists)
+    mark = rig.mark()
+    theft = RegisterVm(vm=VM2, cluster=elsewhere, host=B)
+    assert isinstance(rig.refused(theft), InvalidState)
+    assert rig.ids(mark) == [EventTypeId.HOST_SEND_KEY_ERROR]
+    rig.sleep(320)
+    assert key not in rig.hosts[B].cache and VM2 not in rig.hosts[B].vms
+    rig.do(UnregisterVm(vm=VM))
+    rig.sleep(5)
+    assert VM in rig.hosts[B].vms, "it is another VM, which only has the same name"
