@@ -2,7 +2,8 @@
 
 - A service's function may not end the transaction, change pragmas or attach files, and may not
   call SQL functions that read the clock or draw random values: times come from the Clock port
-  and random bytes from the Rng port, or a replay would differ.
+  and random bytes from the Rng port, or a replay would differ. Nor those that tell of the
+  connection's past, which is another one in each driver.
 - ``Writer.commit`` runs a group of functions in one transaction, a savepoint each.
 - A connection runs with ``synchronous=FULL``. Only a schema statement can change that (SQLite
   refuses it inside a transaction); the writer then has the last durable state kept, which a
@@ -22,18 +23,21 @@ from typing import Any, Protocol
 from services.runtime.incarnation import Incarnation, NodeDown
 
 FORBIDDEN = (
+    "changes",
     "current_date",
     "current_time",
     "current_timestamp",
     "date",
     "datetime",
     "julianday",
+    "last_insert_rowid",
     "load_extension",
     "random",
     "randomblob",
     "strftime",
     "time",
     "timediff",
+    "total_changes",
     "unixepoch",
 )
 SCHEMA_PRAGMAS = ("foreign_keys", "secure_delete", "synchronous")
@@ -293,4 +297,4 @@ class Writer(Reader):
 
 
 def _refuse(*_arguments: object) -> None:
-    raise ValueError("SQL may not read the clock or draw random values")
+    raise ValueError("SQL may not read the clock, draw random values or ask what happened before")

@@ -18,10 +18,13 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Datastore, Disk
+
+NAME_LIMIT: Final = 255
+"""Bytes of a name, as file systems have it, and of a folder's path in its quoted form."""
 
 
 class Array(Protocol):
@@ -49,7 +52,7 @@ def find_array(arrays: Arrays, name: str) -> Array:
     try:
         return arrays(plain(name))
     except KeyError:
-        raise FileNotFoundError(f"no datastore {name}") from None
+        raise FileNotFoundError(errno.ENOENT, "there is no such datastore", name) from None
 
 
 class Store(Protocol):
@@ -122,11 +125,15 @@ class Switches:
 def components(path: str) -> tuple[str, ...]:
     """The names of a relative path, from the top; ``()`` for the root folder ``""``.
 
-    Raises ``ValueError`` for a path that is absolute, or has an empty part, ``.`` or ``..``.
+    Raises ``ValueError`` for a path that is absolute, or has an empty part, ``.`` or ``..``, and
+    ``OSError`` (``ENAMETOOLONG``) for a name or a folder's path that is too long.
     """
     if path == "":
         return ()
-    return tuple(plain(part) for part in path.split("/"))
+    names = tuple(plain(part) for part in path.split("/"))
+    if sum(map(_quoted, "/".join(names[:-1]).encode())) >= NAME_LIMIT:
+        raise _too_long(path)
+    return names
 
 
 def file_components(path: str) -> tuple[str, ...]:
@@ -138,10 +145,30 @@ def file_components(path: str) -> tuple[str, ...]:
 
 
 def plain(name: str) -> str:
-    """``name`` if it is one plain name (no separator, not ``.`` or ``..``); ``ValueError``."""
+    """``name`` if it is one plain name (no separator, not ``.`` or ``..``); ``ValueError``.
+
+    ``OSError`` (``ENAMETOOLONG``) for one of more than ``NAME_LIMIT`` bytes.
+    """
     if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
         raise ValueError(f"{name!r} is no plain name")
+    if len(name.encode()) > NAME_LIMIT:
+        raise _too_long(name)
     return name
+
+
+def database_name(name: str) -> str:
+    """As ``plain``, for a database: its files have longer names."""
+    plain(f"{name}.unfinished")
+    return plain(name)
+
+
+def _quoted(byte: int) -> int:
+    """How many characters a byte has where a whole path is one name: see ``real.trees``."""
+    return 1 if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_.-~") else 3
+
+
+def _too_long(path: str) -> OSError:
+    return OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
 
 
 def block_start(index: int, size: int) -> int:

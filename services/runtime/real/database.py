@@ -95,6 +95,8 @@ class LabDatabase(Database):
         self._guard = threading.Lock()
         self._queue: deque[tuple[Transaction, asyncio.Future[None]]] = deque()
         self._pumping = self._kicked = False
+        self._told = threading.Condition()
+        self._begun = self._handed = 0  # groups begun, and handed to the loop for ``applied``
 
     async def prepare(self, schema: Sequence[str], *, ledger: bool) -> None:
         """Open the file at the first call, with its ledger or without; run ``schema``."""
@@ -176,6 +178,8 @@ class LabDatabase(Database):
                 if not group:
                     self._pumping = False
                     return
+            with self._told:
+                self._begun += 1
             try:
                 writer.commit([entry for entry, _ in group])
                 self._check_there()
@@ -188,6 +192,10 @@ class LabDatabase(Database):
                 self._loop.call_soon_threadsafe(self._finish, group, context=self._context)
             except RuntimeError:
                 return  # the loop is closed: nobody waits any more
+            finally:
+                with self._told:
+                    self._handed += 1
+                    self._told.notify_all()
 
     def _check_there(self) -> None:
         """SQLite goes on in a file that was removed or replaced, and nobody would find it there."""
@@ -222,7 +230,12 @@ class LabDatabase(Database):
                 self._reader = Reader(self._file.connect())
         except sqlite3.Error as error:
             raise disk_error(error, self._file.path.name) from None
-        return cast(T, self._reader.read(fn))
+        value = cast(T, self._reader.read(fn))
+        # It may have seen the commit that is under way: ``applied`` of that one comes first.
+        with self._told:
+            begun = self._begun
+            self._told.wait_for(lambda: self._handed >= begun)
+        return value
 
     def close(self) -> None:
         """After the life ended: wait for both threads, undo what is open, close the files."""

@@ -27,6 +27,7 @@ from services.runtime.store import (
     Store,
     Switches,
     components,
+    database_name,
     file_components,
     find_array,
     plain,
@@ -245,7 +246,7 @@ class LabDisk(Disk):
     async def database(
         self, name: str, schema: Sequence[str] = (), *, ledger: bool = False
     ) -> Database:
-        file = self._store.file(plain(name))
+        file = self._store.file(database_name(name))
         new = await self._do(name, lambda: not file.path.exists())
         self._store.admit(name, grows=new)
         found = self._databases.get(name)

@@ -82,9 +82,10 @@ class Trees:
         before, after = file_components(source), file_components(target)
         self._check(self._written, before)
         self._check(self._written, after)
-        for names in (before, after):
-            if self._written.joinpath(*names).is_dir():
-                raise _error(errno.EISDIR, "/".join(names))
+        if stat.S_ISDIR(os.lstat(self._written.joinpath(*before)).st_mode):
+            raise _error(errno.EISDIR, source)
+        if self._written.joinpath(*after).is_dir():
+            raise _error(errno.EISDIR, target)
         self._intent.write_bytes(msgspec.json.encode((before, after)))
         try:
             os.rename(self._written.joinpath(*before), self._written.joinpath(*after))

@@ -33,7 +33,9 @@ TapCallback = Callable[[str, str, bytes], None]
 FIRST_CONNECT_S = 2.0  # seconds that ``open`` tries
 BACK_OFF = (0.15, 0.25)  # a client's wait before it dials again
 STALL = (3.15, 3.88)  # the broker drops a client that is silent for so long (1 s x 3 pings)
-UNSENT_LIMIT = 4096  # messages; counted and not weighed, because lengths are random
+UNSENT_LIMIT = 1024 * 1024 // 150
+"""Messages: as many as the real wire's bound has room for of the smallest. They are counted and
+not weighed, because lengths are random (decision 23)."""
 _SUBJECT = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*")
 
 

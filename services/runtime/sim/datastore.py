@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
 
 from protocol.terms import NodeName
@@ -50,7 +52,9 @@ class SimDatastore(Datastore):
         try:
             return self._array.folders[vm][file]
         except KeyError:
-            raise FileNotFoundError(f"{vm}/{file}") from None
+            raise FileNotFoundError(
+                errno.ENOENT, os.strerror(errno.ENOENT), f"{vm}/{file}"
+            ) from None
 
     async def lock(self, vm: str) -> None:
         await self._spend("lock", vm)

@@ -6,6 +6,7 @@ any instant falls before or after a call, and a process that dies while it waits
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from services.runtime.store import (
     Store,
     Switches,
     components,
+    database_name,
     file_components,
     find_array,
     plain,
@@ -118,16 +120,22 @@ class SimDisk(Disk):
         self.life, self._store = life, store
         self.arrays: dict[str, Array] = {}
         self._databases: dict[str, SimDatabase] = {}
+        self._one = asyncio.Lock()
 
     async def _do(
         self, call: str, path: str, effect: Callable[[Images], T], *, grows: bool = False
     ) -> T:
-        """Spend the call's time, then have its effect, unless the life ended meanwhile."""
+        """Spend the call's time, then have its effect, unless the life ended meanwhile.
+
+        One call after the other, in the order in which they were made: a disk is one device.
+        """
         self.life.check()
-        await self._store.charge(f"disk.{call} {path}")
-        self.life.check()
-        self._store.admit(path, grows=grows)
-        return effect(self._store.on_disk)
+        async with self._one:
+            self.life.check()
+            await self._store.charge(f"disk.{call} {path}")
+            self.life.check()
+            self._store.admit(path, grows=grows)
+            return effect(self._store.on_disk)
 
     async def read(self, path: str) -> bytes:
         file_components(path)
@@ -172,7 +180,7 @@ class SimDisk(Disk):
     async def database(
         self, name: str, schema: Sequence[str] = (), *, ledger: bool = False
     ) -> Database:
-        plain(name)
+        database_name(name)
         new = name not in self._store.drives
         await self._do("database", name, lambda on: None, grows=new)
         if name not in self._store.drives:
