@@ -18,6 +18,7 @@ from lab.errors import KeysteadError
 from lab.topology.lab_file import faults_of, load
 from lab.topology.plan import Topology
 from lab.topology.plan import plan as plan_topology
+from protocol.printable import told
 from protocol.terms import Role
 
 LAB, UNMET = "KS-CHAOS-016", "KS-CHAOS-015"
@@ -40,10 +41,14 @@ def shipped() -> list[Path]:
 def find(name: str) -> Path:
     """The file of a shipped experiment, or a path; KS-USE-002 with what there is."""
     for path in (EXPERIMENTS / f"{name}.yaml", Path(name)):
-        if path.is_file():
-            return path
+        try:
+            if path.is_file():
+                return path
+        except OSError:  # a name too long, a folder that may not be entered
+            continue
     known = ", ".join(p.stem for p in shipped())
-    raise KeysteadError("KS-USE-002", f"there is no experiment {name}; shipped ones: {known}")
+    text = f"there is no experiment {told(name)}; shipped ones: {known}"
+    raise KeysteadError("KS-USE-002", text)
 
 
 def topology_of(experiment: Experiment, changes: dict[str, Any]) -> Topology:

@@ -6,13 +6,19 @@ elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from chaos.errors import EXPLANATIONS
+from chaos.experiment.lint import BadExperiment, check_experiment
+from chaos.yaml_file import read_yaml
 from lab.api.experiment_files import lint, prepared
 from lab.errors import KeysteadError
 from lab.topology.lab_file import load
@@ -73,6 +79,32 @@ def test_any_experiment_is_one_or_is_refused(batch: int, tmp_path: Path) -> None
         except Exception as error:
             raise AssertionError(f"batch {batch}, file {number}: {error!r} of {text!r}") from error
         _in_time(began, text)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.randoms(use_true_random=False))
+def test_a_lab_file_that_is_found_wrong_shrinks(draw: random.Random) -> None:
+    """The same by Hypothesis, which makes a finding small."""
+    text = files.lab(draw)
+    file = read_yaml(text)
+    assert file.data is not None or file.problems or text.strip() in ("null", "~", "")
+    if isinstance(file.data, dict):
+        with contextlib.suppress(KeysteadError):
+            plan(load(file.data))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.randoms(use_true_random=False))
+def test_an_experiment_that_is_found_wrong_shrinks(draw: random.Random) -> None:
+    """The same by Hypothesis; every problem has a place in the file, an id and a fix."""
+    text = files.experiment(draw)
+    try:
+        check_experiment(text, "x.yaml")
+    except BadExperiment as error:
+        lines = text.count("\n") + text.count("\r") + text.count("\x85") + text.count("\u2028")
+        for problem in error.problems:
+            assert problem.id in EXPLANATIONS and problem.text and problem.fix
+            assert 1 <= problem.place.line <= lines + 2 and problem.place.column >= 1
 
 
 def _prepared(path: Path, refused: bool) -> None:

@@ -44,6 +44,13 @@ def test_a_good_file_has_no_errors(tmp_path: Path) -> None:
     assert linted(GOOD, tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["", "nothing", "x" * 300, "x/" * 3000, "a\0b", "/dev/zero"])
+def test_a_name_of_no_file_is_refused(name: str) -> None:
+    with pytest.raises(KeysteadError, match="there is no experiment") as caught:
+        lint(name)
+    assert caught.value.id == "KS-USE-002" and len(str(caught.value)) < 300
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
