@@ -30,6 +30,8 @@ class EventTypeId(StrEnum):
     KMS_TRUST_AUTHORITY_NOT_AVAILABLE = _VC + "kms.crypto.TrustAuthority.ClusterNotAvailable"
     KMS_SEND_KEY_ERROR_KEY_MISSING = _VC + "kms.crypto.SendKeyError.KeyMissingOnKMS"
     KMS_SEND_KEY_ERROR_CLUSTER = _VC + "kms.crypto.SendKeyError.KMSClusterError"
+    # The product's catalogue has none for it: nobody is told before a host needs the key.
+    KMS_KEYS_UNUSABLE = "keystead.kms.crypto.KeysUnusable"
     CRYPTO_OPERATION = _VC + "crypto.Operation"
     HOST_KEY_UPDATED = _VC + "crypto.HostKeyUpdatedEvent"
     HOST_TPM_CONFIG_ENCRYPTION = _VC + "HostTpmConfigEncryptionEvent"

@@ -10,7 +10,9 @@
 - ``tables``       the rows of the inventory, and its schema
 - ``rows``         a row as checked text
 - ``locks``        when a VM is marked locked: LOCK-01..07, pure
+- ``key_users``    who uses a key, and which keys vCenter knows; pure
 - ``key_status``   QueryCryptoKeyStatus       - ``client_info`` what clients are told; pure
+- ``key_watch``    keys in use that were revoked or destroyed
 - ``contacts``     which key servers answered last      - ``health`` asks them, period by period
 - ``events``       drafts of the product's events with their texts    - ``alarms`` pure
 - ``placement``    the host on which the next VM is made

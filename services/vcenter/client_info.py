@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from protocol.messages.host import HostSummary
 from protocol.messages.vcenter import HostInfo, ProviderInfo, TpmAttestation, VmInfo
-from protocol.terms import HostConnectionState, VmConnectionState, VmCryptoState
+from protocol.terms import (
+    ClusterName,
+    HostConnectionState,
+    PowerState,
+    VmConnectionState,
+    VmCryptoState,
+)
 from services.vcenter.alarms import UNKNOWN_STATUS, host_alarms, vm_alarms
 from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.locks import shows_invalid
@@ -59,19 +65,22 @@ def host_info(
 def vm_info(row: VmRow, *, host_connected: bool, listed: bool) -> VmInfo:
     """Locked is what vCenter marked (LOCK-01), whatever the host thinks by itself.
 
-    ``listed``: its host has it registered.
+    A mark on a VM that runs is void (LOCK-04), also before a pass has taken it back. ``listed``:
+    its host has it registered.
     """
+    lock_event = None if row.power is PowerState.ON else row.lock_event
+    missing = () if lock_event is None else row.missing
     if not host_connected:
         connection = VmConnectionState.DISCONNECTED
     elif not listed:
         connection = VmConnectionState.ORPHANED
-    elif shows_invalid(row.keys, row.lock_event, row.missing):
+    elif shows_invalid(row.keys, lock_event, missing):
         connection = VmConnectionState.INVALID
     else:
         connection = VmConnectionState.CONNECTED
     crypto = None
     if row.keys:
-        crypto = VmCryptoState.UNLOCKED if row.lock_event is None else VmCryptoState.LOCKED
+        crypto = VmCryptoState.UNLOCKED if lock_event is None else VmCryptoState.LOCKED
     return VmInfo(
         vm=row.name,
         cluster=row.cluster,
@@ -80,13 +89,15 @@ def vm_info(row: VmRow, *, host_connected: bool, listed: bool) -> VmInfo:
         connection=connection,
         crypto=crypto,
         key=row.keys[0] if row.keys else None,
-        missing=row.missing,
-        lock_event=row.lock_event,
-        alarms=vm_alarms(row.lock_event),
+        missing=missing,
+        lock_event=lock_event,
+        alarms=vm_alarms(lock_event),
     )
 
 
-def provider_info(row: ProviderRow, contacts: KeyServerContacts) -> ProviderInfo:
+def provider_info(
+    row: ProviderRow, contacts: KeyServerContacts, default_of: tuple[ClusterName, ...]
+) -> ProviderInfo:
     """``status`` is gray where health does not come from key servers that vCenter asks."""
     asked = CAPABILITIES[row.management_type].health_from is HealthSource.KEY_SERVERS
     return ProviderInfo(
@@ -94,6 +105,7 @@ def provider_info(row: ProviderRow, contacts: KeyServerContacts) -> ProviderInfo
         management_type=row.management_type,
         servers=row.servers,
         default=row.default,
+        default_of=default_of,
         status=contacts.status(row.name, row.servers) if asked else UNKNOWN_STATUS,
         contacts=contacts.rows(row.name, row.servers),
     )

@@ -7,6 +7,7 @@ and the event that tells of it share one transaction, so a crash neither loses n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -47,6 +48,10 @@ def _ids(keys: Sequence[CryptoKeyId]) -> str:
     return shown + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
 
 
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
 def _cause(reason: KeyUnavailableReason) -> str:
     match reason:
         case KeyUnavailableReason.CLUSTER_INVALID:
@@ -58,7 +63,7 @@ def _cause(reason: KeyUnavailableReason) -> str:
         case KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED:
             return "the key is not active at the key server"
         case KeyUnavailableReason.MISSING_IN_CACHE:
-            return "the host does not take the key"
+            return "the host has no such key, and vCenter does not bring it"
         case KeyUnavailableReason.MANAGED_BY_TRUST_AUTHORITY | KeyUnavailableReason.MANAGED_BY_NKP:
             return "vCenter does not manage the key"
 
@@ -184,6 +189,38 @@ def send_error(
     )
     text = f"Keys of {provider} cannot be sent to host {host}: {_cause(reason)}. Keys: {_ids(keys)}"
     return Draft(event=event, text=text, host=host, provider=provider, keys=keys[:KEYS_PER_EVENT])
+
+
+class Users(NamedTuple):
+    """Who uses keys."""
+
+    vms: tuple[VmName, ...]
+    hosts: tuple[NodeName, ...]
+
+
+def keys_unusable(
+    provider: ProviderId,
+    keys: tuple[CryptoKeyId, ...],
+    reason: KeyUnavailableReason,
+    users: Users,
+) -> Draft:
+    """Keys in use were revoked, expired or destroyed: who has them goes on (STD-19)."""
+    text = (
+        f"Keys of {provider} cannot be had any more: {_cause(reason)} ({reason.value}). Hosts that "
+        f"have them go on, no other gets them. Keys: {_ids(keys)}"
+    )
+    if users.vms:
+        text += f"; used by {_names(users.vms)}"
+    if users.hosts:
+        text += f"; host key of {_names(users.hosts)}"
+    return Draft(
+        event=EventTypeId.KMS_KEYS_UNUSABLE,
+        text=text,
+        host=users.hosts[0] if len(users.hosts) == 1 else None,
+        vm=users.vms[0] if len(users.vms) == 1 else None,
+        provider=provider,
+        keys=keys[:KEYS_PER_EVENT],
+    )
 
 
 def unreachable(provider: ProviderId, server: str, why: str) -> Draft:

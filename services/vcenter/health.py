@@ -1,4 +1,5 @@
-"""The health of key providers: every key server is asked one harmless question per period (STD-09).
+"""The health of key providers: every key server is asked one harmless question per period (STD-09),
+and a provider that answers for the states of its keys in use (``key_watch``).
 
 Only providers whose health comes from key servers are asked; see ``providers.capabilities``.
 """
@@ -11,6 +12,7 @@ from services.runtime.each import for_each
 from services.runtime.ports import Clock
 from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.inventory import Inventory
+from services.vcenter.key_watch import look_at_keys
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.capabilities import CAPABILITIES, HealthSource
 from services.vcenter.providers.registry import Providers
@@ -56,7 +58,8 @@ class HealthChecks:
         except ProductError:
             return  # it was deleted, or made again as another type, since this check began
         try:
-            await provider.health()
+            if await provider.health():
+                await look_at_keys(self._inventory, row.name, provider)
         except SaveFailed as error:  # the event of a change is lost, its cause is known
             self._node.record(
                 "inventory.save_failed", level="warning", provider=row.name, reason=str(error)

@@ -37,6 +37,7 @@ from services.vcenter.tables import (
     ClusterRow,
     DeletedRow,
     HostRow,
+    KeyRow,
     OperationRow,
     ProviderRow,
     ReleasedRow,
@@ -122,6 +123,7 @@ class Inventory:
         self.providers: dict[ProviderId, ProviderRow] = {}
         self.deleted: dict[ProviderId, DeletedRow] = {}
         self.released: dict[str, ReleasedRow] = {}
+        self.keys: dict[str, KeyRow] = {}
 
     async def load(self) -> None:
         """Rebuild the view from the database; the first thing at start."""
@@ -180,6 +182,8 @@ class Inventory:
                 view = self.deleted
             case Table.RELEASED:
                 view = self.released
+            case Table.CRYPTO_KEY:
+                view = self.keys
             case Table.OPERATION:
                 return None
         return cast("dict[str, Row]", view)
@@ -214,8 +218,17 @@ class Inventory:
 
         return await self._database.query(read)
 
-    def default_provider(self) -> ProviderRow | None:
+    def default_provider(self, cluster: ClusterName | None = None) -> ProviderRow | None:
+        """The default of the cluster if it has one, else vCenter's (STD-02)."""
+        row = None if cluster is None else self.clusters.get(cluster)
+        if row is not None and row.default_provider in self.providers:
+            return self.providers[row.default_provider]
         return next((row for row in self.providers.values() if row.default), None)
+
+    def is_forgotten(self, key: CryptoKeyId) -> bool:
+        """Whether it was removed by force, and not added again since."""
+        row = self.keys.get(str(key))
+        return row is not None and row.forgotten
 
     def management_types(self) -> dict[ProviderId, ManagementType]:
         """Of each provider by name; a name that is missing is no provider (any more)."""

@@ -1,7 +1,8 @@
 """QueryCryptoKeyStatus (STD-20): really asks the provider, and lists who uses each key.
 
 A provider whose keys vCenter does not manage is not asked: each of its keys has the reason that
-says who does. Each key is answered for on its own.
+says who does. Each key is answered for on its own. A key that vCenter was told to forget is
+missing in its cache, whatever its key server says.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from protocol.terms import (
     CryptoKeyId,
     KeyId,
     KeyUnavailableReason,
-    NodeName,
     ProviderId,
 )
 from services.vcenter.hosts.plan import by_provider
 from services.vcenter.inventory import Inventory
+from services.vcenter.key_users import hosts_of, known_keys, vms_of
 from services.vcenter.vcenter import VCenter
 
 STATUS_BYTES: Final = 256
@@ -56,20 +57,6 @@ def _left(inventory: Inventory, message: QueryCryptoKeyStatus) -> Sequence[Crypt
     return asked[asked.index(message.after) + 1 :]
 
 
-def known_keys(inventory: Inventory) -> tuple[CryptoKeyId, ...]:
-    """Keys of VMs and host keys, each once."""
-    found: dict[CryptoKeyId, None] = {}
-    for vm in inventory.vms.values():
-        found.update(dict.fromkeys(vm.keys))
-    for cluster in inventory.clusters.values():
-        if cluster.host_key is not None:
-            found[cluster.host_key] = None
-    for host in inventory.hosts.values():
-        if host.host_key is not None:
-            found[host.host_key] = None
-    return tuple(found)
-
-
 async def _ask(
     vc: VCenter, provider: ProviderId, ids: list[KeyId]
 ) -> Mapping[KeyId, KeyUnavailableReason | None]:
@@ -83,16 +70,12 @@ async def _ask(
 def _entry(
     inventory: Inventory, key: CryptoKeyId, reason: KeyUnavailableReason | None
 ) -> CryptoKeyStatus:
-    users = [vm for vm in inventory.vms.values() if key in vm.keys]
-    hosts: dict[NodeName, None] = dict.fromkeys(vm.host for vm in users)
-    for host in inventory.hosts.values():
-        cluster = inventory.clusters.get(host.cluster)
-        if key in (host.host_key, None if cluster is None else cluster.host_key):
-            hosts[host.name] = None
+    if inventory.is_forgotten(key):
+        reason = KeyUnavailableReason.MISSING_IN_CACHE
     return CryptoKeyStatus(
         key=key,
         available=reason is None,
         reason=reason,
-        encrypted_vms=tuple(vm.name for vm in users),
-        affected_hosts=tuple(hosts),
+        encrypted_vms=vms_of(inventory, key),
+        affected_hosts=hosts_of(inventory, key),
     )

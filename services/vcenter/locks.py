@@ -79,7 +79,9 @@ def decide(facts: VmFacts) -> Decision:
     if not facts.connected:
         return Keep()
     absent = tuple(key for key in facts.keys if key in facts.absent)
-    if facts.running or not absent:
+    if facts.running:
+        return Unlock() if facts.mark is not None else Keep()
+    if not absent:
         return Unlock() if facts.mark is not None and facts.may_unlock else Keep()
     denied = sorted((key for key in absent if key in facts.denied), key=_rank_in(facts.denied))
     missing = tuple(key for key in absent if key in facts.denied or key in facts.marked_missing)

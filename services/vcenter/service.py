@@ -16,11 +16,13 @@ from protocol.messages.host import Done
 from protocol.messages.pages import first_page
 from protocol.messages.vcenter import (
     AddHost,
+    AddKey,
     ClearTpmRecord,
     ConfigureCryptoKey,
     CreateVm,
     CryptoKeyStatusList,
     CryptoUnlock,
+    DefaultKmsCluster,
     DestroyVm,
     DisableCrypto,
     DisconnectHost,
@@ -29,13 +31,16 @@ from protocol.messages.vcenter import (
     EventList,
     ExitMaintenanceMode,
     GenerateKey,
+    GetDefaultKmsCluster,
     HostAdded,
     HostChanged,
     HostList,
     HostReconnected,
     KeyGenerated,
+    KeyIdList,
     ListEvents,
     ListHosts,
+    ListKeys,
     ListKmsClusters,
     ListVms,
     MarkDefault,
@@ -49,7 +54,9 @@ from protocol.messages.vcenter import (
     RegisterKmsCluster,
     RegisterVm,
     RemoveHost,
+    RemoveKey,
     SetCryptoMode,
+    SetDefaultKmsCluster,
     UnregisterKmsCluster,
     UnregisterVm,
     VmCreated,
@@ -66,7 +73,16 @@ from services.vcenter.hosts.session import HostSession
 from services.vcenter.key_status import query_key_status
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.tables import SCHEMA
-from services.vcenter.tasks import connection, encrypt, host, power, provider, registration, vm
+from services.vcenter.tasks import (
+    connection,
+    encrypt,
+    host,
+    keys,
+    power,
+    provider,
+    registration,
+    vm,
+)
 from services.vcenter.vcenter import VCenter
 
 T = TypeVar("T")
@@ -84,6 +100,10 @@ def _host(message: Any) -> str:
 
 def _cluster(message: Any) -> str:
     return f"cluster:{message.cluster}"
+
+
+def _key(message: Any) -> str:
+    return f"key:{message.key}"
 
 
 def _providers(message: Any) -> str:
@@ -273,6 +293,15 @@ class VcenterService(Service):
         work = provider.mark_default(self.vcenter, message)
         return await self._task(message.provider, message, work)
 
+    @serves(SetDefaultKmsCluster, turn=_providers)
+    async def set_default(self, message: SetDefaultKmsCluster, peer: Peer) -> Done:
+        work = provider.set_default(self.vcenter, message)
+        return await self._task(message.entity, message, work)
+
+    @serves(GetDefaultKmsCluster)
+    async def get_default(self, message: GetDefaultKmsCluster, peer: Peer) -> DefaultKmsCluster:
+        return provider.get_default(self.vcenter, message)
+
     @serves(ListKmsClusters)
     async def list_providers(self, message: ListKmsClusters, peer: Peer) -> ProviderList:
         left = [name for name in sorted(self.vcenter.inventory.providers) if name > message.after]
@@ -281,8 +310,22 @@ class VcenterService(Service):
 
     @serves(GenerateKey, turn=_operation)
     async def generate_key(self, message: GenerateKey, peer: Peer) -> KeyGenerated:
-        work = provider.generate_key(self.vcenter, message)
+        work = keys.generate_key(self.vcenter, message)
         return await self._task(message.provider or "", message, work)
+
+    @serves(AddKey, turn=_key)
+    async def add_key(self, message: AddKey, peer: Peer) -> Done:
+        work = keys.add_key(self.vcenter, message)
+        return await self._task(str(message.key), message, work)
+
+    @serves(RemoveKey, turn=_key)
+    async def remove_key(self, message: RemoveKey, peer: Peer) -> Done:
+        work = keys.remove_key(self.vcenter, message)
+        return await self._task(str(message.key), message, work)
+
+    @serves(ListKeys)
+    async def list_keys(self, message: ListKeys, peer: Peer) -> KeyIdList:
+        return keys.list_keys(self.vcenter, message)
 
     @serves(QueryCryptoKeyStatus)
     async def query_key_status(

@@ -17,6 +17,7 @@ from protocol.terms import (
     ClusterName,
     CryptoKeyId,
     CryptoMode,
+    KeyUnavailableReason,
     ManagementType,
     NodeName,
     PowerState,
@@ -34,13 +35,15 @@ class ClusterRow(Row, frozen=True, kw_only=True):
 
     ``generation`` counts the host keys made for it: it is part of the operation id under which
     the key server knows the next one, so that a repeat after a crash finds the same key.
-    ``crypto_mode``: which of its hosts are kept safe (HEM-05).
+    ``crypto_mode``: which of its hosts are kept safe (HEM-05). ``default_provider``: of tasks in
+    this cluster that name none; None: vCenter's own default (STD-02).
     """
 
     name: ClusterName
     host_key: CryptoKeyId | None = None
     generation: int = 0
     crypto_mode: CryptoMode = CryptoMode.ON_DEMAND
+    default_provider: ProviderId | None = None
 
 
 class TpmRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +122,21 @@ class ProviderRow(Row, frozen=True, kw_only=True):
     default: bool = False
 
 
+class KeyRow(Row, frozen=True, kw_only=True):
+    """What vCenter remembers of a key beside who uses it.
+
+    ``listed``: it was made or added on request, so it is known though nobody uses it.
+    ``forgotten``: removed by force while in use: hosts get it no more, until it is added again.
+    ``trouble``: why its key server does not give it, as an event has told.
+    """
+
+    name: str
+    key: CryptoKeyId
+    listed: bool = False
+    forgotten: bool = False
+    trouble: KeyUnavailableReason | None = None
+
+
 class DeletedRow(Row, frozen=True, kw_only=True):
     """A provider that was deleted ``at`` (lab monotonic seconds) and not made again (DEL-02).
 
@@ -159,6 +177,7 @@ class OperationRow(Row, frozen=True, kw_only=True):
 
 
 class Table(StrEnum):
+    CRYPTO_KEY = "crypto_key"
     CLUSTER = "cluster"
     HOST = "host"
     VM = "vm"
@@ -169,6 +188,7 @@ class Table(StrEnum):
 
 
 ROW_OF: dict[Table, type[Row]] = {
+    Table.CRYPTO_KEY: KeyRow,
     Table.CLUSTER: ClusterRow,
     Table.HOST: HostRow,
     Table.VM: VmRow,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from protocol.errors import InvalidState, NotFound
 from protocol.messages.vcenter import HostInfo, ProviderInfo, VmInfo
-from protocol.terms import HostConnectionState, NodeName, ProviderId, VmName
+from protocol.terms import ClusterName, HostConnectionState, NodeName, ProviderId, VmName
 from services.runtime.ports import Database, Ports
 from services.vcenter.client_info import host_info, provider_info, vm_info
 from services.vcenter.config import VcenterConfig
@@ -109,13 +109,15 @@ class VCenter:
             raise NotFound(f"host {name} is not in the inventory")
         return row
 
-    def provider_for(self, asked: ProviderId | None) -> ProviderId:
-        """The provider of a task: the one asked for, else the default (STD-02).
+    def provider_for(
+        self, asked: ProviderId | None, cluster: ClusterName | None = None
+    ) -> ProviderId:
+        """The provider of a task: the one asked for, else the default of the cluster (STD-02).
 
         ``NotFound`` when there is none of that name, ``InvalidState`` without a default.
         """
         if asked is None:
-            default = self.inventory.default_provider()
+            default = self.inventory.default_provider(cluster)
             if default is None:
                 raise InvalidState("there is no default key provider; name one or set a default")
             return default.name
@@ -148,4 +150,6 @@ class VCenter:
         row = self.inventory.providers.get(name)
         if row is None:
             raise NotFound(f"there is no key provider {name}")
-        return provider_info(row, self.contacts)
+        clusters = self.inventory.clusters.values()
+        default_of = tuple(c.name for c in clusters if c.default_provider == name)
+        return provider_info(row, self.contacts, default_of)

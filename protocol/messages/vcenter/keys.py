@@ -7,11 +7,15 @@ from typing import ClassVar
 import msgspec
 
 from protocol.messages.base import Repeat, Reply, Request
+from protocol.messages.host import Done
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, NodeName, ProviderId, VmName
 
 
 class GenerateKey(Request["KeyGenerated"], frozen=True, kw_only=True):
-    """A new key of the provider (the default when None); failure comes in the reply."""
+    """A new key of the provider (the default when None); failure comes in the reply.
+
+    It is Pre-Active until it is first used (STD-18).
+    """
 
     repeat: ClassVar[Repeat] = Repeat.CREATE
     operation_id: str
@@ -24,6 +28,44 @@ class KeyGenerated(Reply, frozen=True, kw_only=True):
     success: bool
     key: CryptoKeyId | None = None
     reason: str = ""
+
+
+class AddKey(Request[Done], frozen=True, kw_only=True):
+    """CryptoManager.AddKey: vCenter knows a key of one of its providers, and brings it to hosts.
+
+    By its id alone: vCenter keeps no values (STD-15), the key server has the key. It also undoes
+    ``RemoveKey``. ``AlreadyExists``: vCenter knows it. ``InvalidArgument``: there is no such
+    provider, or it has no such key. ``KeyProviderUnreachable``: nobody could be asked.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    key: CryptoKeyId
+
+
+class RemoveKey(Request[Done], frozen=True, kw_only=True):
+    """CryptoManager.RemoveKey: vCenter forgets a key; the key server keeps it (KEY-03).
+
+    ``ResourceInUse`` while VMs or hosts use it, unless ``force``: then it leaves the hosts too, and
+    who uses it is locked at the next need (SC-16), until ``AddKey``. ``InvalidArgument``: vCenter
+    knows no such key.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    key: CryptoKeyId
+    force: bool = False
+
+
+class ListKeys(Request["KeyIdList"], frozen=True, kw_only=True):
+    """CryptoManager.ListKeys: ids that vCenter knows, those after ``after``; asks nobody."""
+
+    after: CryptoKeyId | None = None
+
+
+class KeyIdList(Reply, frozen=True, kw_only=True):
+    """Ids by provider and id, as many as fit; ``more``: ask again with the last one."""
+
+    keys: tuple[CryptoKeyId, ...]
+    more: bool = False
 
 
 class QueryCryptoKeyStatus(Request["CryptoKeyStatusList"], frozen=True, kw_only=True):
@@ -40,7 +82,7 @@ class QueryCryptoKeyStatus(Request["CryptoKeyStatusList"], frozen=True, kw_only=
 class CryptoKeyStatus(msgspec.Struct, frozen=True, kw_only=True):
     """vim25 CryptoKeyStatus: whether a key can be had of its provider, and who uses it.
 
-    ``reason`` says why it is not ``available`` (STD-20).
+    ``reason`` says why it is not ``available`` (STD-20). ``affected_hosts``: whose host key it is.
     """
 
     key: CryptoKeyId

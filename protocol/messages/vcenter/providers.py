@@ -8,7 +8,7 @@ import msgspec
 
 from protocol.messages.base import Repeat, Reply, Request
 from protocol.messages.host import Done
-from protocol.terms import ManagementType, NodeName, ProviderId
+from protocol.terms import ClusterName, ManagementType, NodeName, ProviderId
 
 
 class KmipServer(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,9 +61,39 @@ class KmipServerStatus(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
+class SetDefaultKmsCluster(Request[Done], frozen=True, kw_only=True):
+    """Make a provider the default of one cluster; None: of vCenter again (STD-02, from 8.0.1).
+
+    ``NotFound``: no such cluster. ``InvalidArgument``: no such provider.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    entity: ClusterName
+    provider: ProviderId | None = None
+
+
+class GetDefaultKmsCluster(Request["DefaultKmsCluster"], frozen=True, kw_only=True):
+    """The default provider of a cluster, of vCenter without ``entity``.
+
+    ``defaults_to_parent`` False: None for a cluster that has no default of its own.
+    """
+
+    entity: ClusterName | None = None
+    defaults_to_parent: bool = True
+
+
+class DefaultKmsCluster(Reply, frozen=True, kw_only=True):
+    """None: there is no default, and tasks must name a provider."""
+
+    provider: ProviderId | None
+
+
 class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A provider as vCenter sees it; ``status`` is green, yellow or red (STD-03), or gray where
-    its health does not come from key servers that vCenter asks."""
+    its health does not come from key servers that vCenter asks.
+
+    ``default``: of vCenter; ``default_of``: of these clusters (useAsEntityDefault).
+    """
 
     provider: ProviderId
     management_type: ManagementType
@@ -71,6 +101,7 @@ class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True):
     default: bool
     status: str
     contacts: tuple[KmipServerStatus, ...] = ()  # of each server, in their order
+    default_of: tuple[ClusterName, ...] = ()
 
 
 class ProviderState(Reply, frozen=True, kw_only=True):

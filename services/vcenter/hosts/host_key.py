@@ -182,16 +182,16 @@ class HostKeys:
             if may_renew(
                 reason,
                 key.provider_id,
-                self._renewing_provider(),
+                self._renewing_provider(row),
                 knob=self._node.knobs.host_key_renewal,
             ):
                 made = await self._make(row, key, reason, fresh=fresh, fallback=None)
                 return reason if isinstance(made, KeyUnavailableReason) else made
             return reason
 
-    def _renewing_provider(self) -> ProviderId | None:
-        """The default provider, if vCenter can have it make a key."""
-        default = self._inventory.default_provider()
+    def _renewing_provider(self, row: HostRow) -> ProviderId | None:
+        """The default provider of the host's cluster, if vCenter can have it make a key."""
+        default = self._inventory.default_provider(row.cluster)
         if default is None or not self._providers.capability(default.name).pushed:
             return None
         return default.name
@@ -205,7 +205,7 @@ class HostKeys:
         fresh: bool,
         fallback: ProviderId | None,
     ) -> HostKey | KeyUnavailableReason:
-        default = self._inventory.default_provider()
+        default = self._inventory.default_provider(row.cluster)
         name = fallback if default is None else default.name
         if name is None or name not in self._inventory.providers:
             return KeyUnavailableReason.CLUSTER_INVALID

@@ -20,7 +20,7 @@ def needs_pass(
     auto_unlock: bool,
 ) -> bool:
     """Whether one of the host's VMs lacks a key that its mark does not name, or no longer lacks
-    one that it names.
+    one that it names, or runs in spite of a mark (LOCK-04).
 
     ``rang``: the host has asked to be looked at, so a key that it lacks is worth another try
     although the VM is marked for it, or counts as another host's. ``auto_unlock``: marks are taken
@@ -37,6 +37,8 @@ def needs_pass(
             return True
         if row.host != host:
             continue
+        if row.lock_event is not None and vm.power is PowerState.ON:
+            return True  # a mark on a running VM is void
         if brought and (row.lock_event is None or not brought <= set(row.missing)):
             return True
         if auto_unlock and row.lock_event is not None and not set(row.missing) <= lacking:

@@ -53,7 +53,7 @@ class KeyFacts:
     ``keys``: of all encrypted VMs of its cluster; ``absent``: those of them that its cache lacks.
     ``expired``: providers deleted so long ago that their keys leave this host now. ``released``:
     keys that it should not keep. ``types``: of the providers there are, by name. ``takes_keys``:
-    its mode lets it take keys.
+    its mode lets it take keys. ``forgotten``: removed by force, though VMs use them.
     """
 
     keys: tuple[CryptoKeyId, ...]
@@ -62,6 +62,7 @@ class KeyFacts:
     released: tuple[CryptoKeyId, ...]
     types: Mapping[ProviderId, ManagementType]
     takes_keys: bool = True
+    forgotten: frozenset[CryptoKeyId] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -148,15 +149,15 @@ def plan_host(facts: HostFacts) -> tuple[Action, ...]:
 
 def plan_keys(facts: KeyFacts) -> tuple[Action, ...]:
     """The actions on its keys, in order; none when its cache holds what it should hold."""
-    leaving = [
-        key for key in facts.keys if key not in facts.absent and key.provider_id in facts.expired
-    ]
-    lacking = [key for key in facts.keys if key in facts.absent] + leaving
-    unused = tuple(key for key in facts.released if key not in facts.keys)
+    present = [key for key in facts.keys if key not in facts.absent]
+    leaving = [key for key in present if key.provider_id in facts.expired]
+    taken = tuple(key for key in facts.released if key not in facts.keys or key in facts.forgotten)
+    lost = [key for key in present if key in taken and key not in leaving]
+    lacking = [key for key in facts.keys if key in facts.absent] + leaving + lost
     here = by_provider(leaving)
     return (
         *(Evict(provider, here.get(provider, ())) for provider in facts.expired),
-        *((TakeAway(unused),) if unused else ()),
+        *((TakeAway(taken),) if taken else ()),
         *(supplies(lacking, facts.types) if facts.takes_keys else ()),
     )
 

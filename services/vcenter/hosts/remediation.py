@@ -238,7 +238,15 @@ class Remediation:
         )
         released = self._inventory.released_on(session.host) if removing else ()
         types = self._inventory.management_types()
-        return KeyFacts(keys, absent, expired, released, types, takes_keys=_takes_keys(session))
+        return KeyFacts(
+            keys,
+            absent,
+            expired,
+            released,
+            types,
+            takes_keys=_takes_keys(session),
+            forgotten=frozenset(key for key in keys if self._inventory.is_forgotten(key)),
+        )
 
     # ---- carry out --------------------------------------------------------------------------
 

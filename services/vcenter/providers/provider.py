@@ -52,6 +52,13 @@ class KeyProvider(Protocol):
         """
         ...
 
+    async def generate_key(self, operation_id: str) -> KeyId:
+        """A new key that is not used yet: Pre-Active; the same one at each repeat.
+
+        Raises as ``create_key``.
+        """
+        ...
+
     async def fetch_keys(self, key_ids: Sequence[KeyId]) -> FetchedKeys:
         """Values of up to 256 keys, for one delivery, and why the others cannot be had.
 

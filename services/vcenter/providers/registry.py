@@ -82,9 +82,20 @@ class Providers:
         """Values of ``keys`` (one provider's, at most 256); never raises for lack of them.
 
         ``fresh``: ask in any case. Without it a provider that has just been silent on all its
-        servers is not asked again so soon. ``NotAvailable`` when vCenter has no values of
-        providers of that type.
+        servers is not asked again so soon. A key that vCenter was told to forget is not asked
+        for. ``NotAvailable`` when vCenter has no values of providers of that type.
         """
+        forgotten = [key for key in keys if self._inventory.is_forgotten(key)]
+        wanted = [key for key in keys if key not in forgotten] if forgotten else keys
+        bundle = await self._fetch(provider, wanted, fresh=fresh)
+        missing = dict.fromkeys(forgotten, KeyUnavailableReason.MISSING_IN_CACHE)
+        return Bundle(bundle.values, {**bundle.denied, **missing})
+
+    async def _fetch(
+        self, provider: ProviderId, keys: Sequence[CryptoKeyId], *, fresh: bool
+    ) -> Bundle:
+        if not keys:
+            return Bundle((), {})
         try:
             found = self.asked(provider)
         except NotFound:

@@ -92,6 +92,10 @@ class StandardProvider:
             )
         return CreatedKey(made.key_id, made.material.keys[0])
 
+    async def generate_key(self, operation_id: str) -> KeyId:
+        made, _ = await self._ask(CreateKey(operation_id=operation_id, activate=False, get=False))
+        return made.key_id
+
     async def fetch_keys(self, key_ids: Sequence[KeyId]) -> FetchedKeys:
         material: dict[KeyId, KeyMaterial] = {}
         missing: dict[KeyId, KeyUnavailableReason] = {}
@@ -200,7 +204,7 @@ class StandardProvider:
                 continue
             found.update(dict.fromkeys(page, KeyUnavailableReason.MISSING_IN_KMS))
             for key in reply.keys:
-                found[key.key_id] = _state_reason(key.state)
+                found[key.key_id] = _status(key.state)
         return found
 
     # ---- servers ----------------------------------------------------------------------------
@@ -236,6 +240,13 @@ def _unusable(value: KeyValue) -> KeyUnavailableReason | None:
     if value.state is None:
         return KeyUnavailableReason.MISSING_IN_KMS
     return _state_reason(value.state)
+
+
+def _status(state: KmipState) -> KeyUnavailableReason | None:
+    """STD-20: a Pre-Active key is not active *yet*; it becomes so when it is first used."""
+    if state is KmipState.PRE_ACTIVE:
+        return KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED
+    return _state_reason(state)
 
 
 def _state_reason(state: KmipState) -> KeyUnavailableReason | None:

@@ -7,5 +7,6 @@
 - ``host``          AddHost, RemoveHost, ConfigureCryptoKey, ClearTpmRecord,
   PrepareCrypto, DisableCrypto, SetCryptoMode
 - ``connection``    DisconnectHost, ReconnectHost, EnterMaintenanceMode, ExitMaintenanceMode
-- ``provider``      RegisterKmsCluster, UnregisterKmsCluster, MarkDefault, GenerateKey
+- ``provider``      RegisterKmsCluster, UnregisterKmsCluster, MarkDefault, SetDefaultKmsCluster
+- ``keys``          GenerateKey, AddKey, RemoveKey, ListKeys
 """

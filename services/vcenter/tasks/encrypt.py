@@ -66,7 +66,7 @@ async def encrypt_vm(vc: VCenter, message: EncryptVm) -> VmEncrypted:
         name=message.operation_id,
         kind=OperationKind.ENCRYPT_VM,
         subject=message.vm,
-        provider=vc.provider_for(message.provider),
+        provider=vc.provider_for(message.provider, row.cluster),
     )
     given = await give_key(vc, session, operation, may_register=message.register_hosts)
     command = ReconfigureVm(vm=row.name, key=given.key, provider=given.maker)

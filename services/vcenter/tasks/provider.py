@@ -1,6 +1,6 @@
-"""Key providers: making, changing, deleting, choosing the default, and a key on request.
+"""Key providers: making, changing, deleting, choosing the default of vCenter and of clusters.
 
-All but ``generate_key`` run in one turn, because the default is one for all. A provider is its
+All run in one turn, because the default is one for all. A provider is its
 name (KEY-01): one made again under the name of a deleted one takes its place (LOCK-06).
 """
 
@@ -12,29 +12,26 @@ from protocol.errors import (
     InvalidState,
     NotAvailable,
     NotFound,
-    ProductError,
 )
 from protocol.messages.host import Done
 from protocol.messages.vcenter import (
-    GenerateKey,
-    KeyGenerated,
+    DefaultKmsCluster,
+    GetDefaultKmsCluster,
     MarkDefault,
     ProviderState,
     RegisterKmsCluster,
+    SetDefaultKmsCluster,
     UnregisterKmsCluster,
 )
-from protocol.terms import CryptoKeyId, ProviderId
+from protocol.terms import ProviderId
 from services.vcenter import events
-from services.vcenter.inventory import Edit, change_provider, drop, put
+from services.vcenter.inventory import Edit, change_cluster, change_provider, drop, put
 from services.vcenter.providers.capabilities import CAPABILITIES
 from services.vcenter.tables import (
     DeletedRow,
-    OperationKind,
-    OperationRow,
     ProviderRow,
     Table,
 )
-from services.vcenter.tasks.encrypt import recorded
 from services.vcenter.vcenter import VCenter
 
 
@@ -94,7 +91,12 @@ async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> Done:
             return Done()
         raise NotFound(f"there is no key provider {name}")
     gone = DeletedRow(name=name, at=vc.clock.monotonic())
-    await vc.inventory.commit(drop(Table.PROVIDER, name), put(Table.DELETED, name, gone))
+    without = [
+        change_cluster(row.name, default_provider=None)
+        for row in vc.inventory.clusters.values()
+        if row.default_provider == name
+    ]
+    await vc.inventory.commit(drop(Table.PROVIDER, name), put(Table.DELETED, name, gone), *without)
     vc.contacts.forget(name)
     return Done()
 
@@ -116,25 +118,22 @@ def _others(vc: VCenter, name: ProviderId) -> list[Edit]:
     ]
 
 
-async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
-    """A new key; what the provider says against it comes in the reply.
+async def set_default(vc: VCenter, message: SetDefaultKmsCluster) -> Done:
+    """STD-02: tasks in this cluster that name no provider use this one from now on."""
+    if message.entity not in vc.inventory.clusters:
+        raise NotFound(f"there is no cluster {message.entity}")
+    if message.provider is not None and message.provider not in vc.inventory.providers:
+        raise InvalidArgument(f"provider: there is no key provider {message.provider}")
+    await vc.inventory.commit(change_cluster(message.entity, default_provider=message.provider))
+    return Done()
 
-    ``NotAvailable`` for a provider whose keys vCenter does not make: that is no failure of it.
-    """
-    before = await recorded(vc, message.operation_id, OperationKind.GENERATE_KEY, "")
-    if before is not None and before.key is not None:
-        return KeyGenerated(success=True, key=before.key)
-    try:
-        name = vc.provider_for(message.provider)
-    except ProductError as error:
-        return KeyGenerated(success=False, reason=str(error))
-    provider = vc.providers.asked(name)
-    try:
-        made = await provider.create_key(f"{vc.node.name}/generate/{message.operation_id}")
-    except ProductError as error:
-        await vc.inventory.commit(events=[events.generate_failed(name, str(error))])
-        return KeyGenerated(success=False, reason=str(error))
-    key = CryptoKeyId(made.key_id, name)
-    row = OperationRow(name=message.operation_id, kind=OperationKind.GENERATE_KEY, key=key)
-    await vc.inventory.commit(put(Table.OPERATION, row.name, row))
-    return KeyGenerated(success=True, key=key)
+
+def get_default(vc: VCenter, message: GetDefaultKmsCluster) -> DefaultKmsCluster:
+    """The default in force, or the cluster's own alone."""
+    cluster = vc.inventory.clusters.get(message.entity) if message.entity is not None else None
+    if message.entity is not None and cluster is None:
+        raise NotFound(f"there is no cluster {message.entity}")
+    if cluster is not None and not message.defaults_to_parent:
+        return DefaultKmsCluster(provider=cluster.default_provider)
+    found = vc.inventory.default_provider(message.entity)
+    return DefaultKmsCluster(provider=None if found is None else found.name)

@@ -37,7 +37,9 @@ async def create_vm(vc: VCenter, message: CreateVm) -> VmCreated:
         name=message.operation_id,
         kind=OperationKind.CREATE_VM,
         subject=message.vm,
-        provider=vc.provider_for(message.provider) if message.encrypted else None,
+        provider=(
+            vc.provider_for(message.provider, message.cluster) if message.encrypted else None
+        ),
     )
     operation = msgspec.structs.replace(operation, host=host)
     with vc.placement.making_on(host):

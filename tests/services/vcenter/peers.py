@@ -131,7 +131,8 @@ class ScriptedKms(Service):
         if key is None:
             key = KeyId(f"{self.node.name}-key-{len(self.record.keys) + 1}")
             value = hashlib.sha256(f"value of {key}".encode()).digest()
-            self.record.keys[key] = (value, KmipState.ACTIVE)
+            state = KmipState.ACTIVE if message.activate else KmipState.PRE_ACTIVE
+            self.record.keys[key] = (value, state)
             self.record.operations[message.operation_id] = key
         value, state = self.record.keys[key]
         return KeyCreated(key_id=key, state=state, material=Sealed.of(KeyMaterial(value)))

@@ -85,6 +85,11 @@ TABLE: list[tuple[str, VmFacts, Decision]] = [
         facts(running=True, absent=(HOME,), denied={HOME: R.CLUSTER_INVALID}, mark=CLUSTER_ERROR),
         Unlock(),
     ),
+    (
+        "running and marked, no automatic unlock",
+        facts(running=True, mark=CLUSTER_ERROR, marked=(HOME,), may_unlock=False),
+        Unlock(),
+    ),
     # what is not seen is not judged
     (
         "host not connected",

@@ -374,12 +374,11 @@ def test_key_status_and_its_reasons(rig: Rig) -> None:
         (lost, False, KeyUnavailableReason.MISSING_IN_KMS),
         (foreign, False, KeyUnavailableReason.CLUSTER_INVALID),
     ]
-    assert (found[0].encrypted_vms, found[0].affected_hosts) == ((VM,), (A,))
-    assert {s.key for s in rig.do(QueryCryptoKeyStatus()).keys} == {
-        good,
-        bad,
-        rig.hosts[A].host_key,
-    }
+    assert (found[0].encrypted_vms, found[0].affected_hosts) == ((VM,), ())
+    everything = {s.key: s for s in rig.do(QueryCryptoKeyStatus()).keys}
+    host_key = rig.hosts[A].host_key
+    assert host_key is not None and set(everything) == {good, bad, host_key}
+    assert (everything[host_key].encrypted_vms, everything[host_key].affected_hosts) == ((), (A,))
     rig.cut((VCENTER, KMS))
     assert rig.do(asked).keys[0].reason is KeyUnavailableReason.CLUSTER_UNREACHABLE
 

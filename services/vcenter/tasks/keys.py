@@ -1,0 +1,112 @@
+"""Keys on request: made, added to what vCenter knows, removed from it, listed.
+
+vCenter keeps ids only (STD-15), and nothing here changes a key at its key server (KEY-03).
+"""
+
+from __future__ import annotations
+
+from protocol.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    KeyProviderUnreachable,
+    ProductError,
+    ResourceInUse,
+)
+from protocol.messages.host import Done
+from protocol.messages.pages import first_page
+from protocol.messages.vcenter import (
+    AddKey,
+    GenerateKey,
+    KeyGenerated,
+    KeyIdList,
+    ListKeys,
+    RemoveKey,
+)
+from protocol.terms import CryptoKeyId, KeyUnavailableReason
+from services.vcenter import events
+from services.vcenter.inventory import drop, put
+from services.vcenter.key_users import hosts_of, known_keys, note_key, vms_of
+from services.vcenter.removals import released, used_again
+from services.vcenter.tables import OperationKind, OperationRow, Table
+from services.vcenter.tasks.encrypt import recorded
+from services.vcenter.vcenter import VCenter
+
+
+async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
+    """A new key; what the provider says against it comes in the reply.
+
+    ``NotAvailable`` for a provider whose keys vCenter does not make: that is no failure of it.
+    """
+    before = await recorded(vc, message.operation_id, OperationKind.GENERATE_KEY, "")
+    if before is not None and before.key is not None:
+        return KeyGenerated(success=True, key=before.key)
+    try:
+        name = vc.provider_for(message.provider)
+    except ProductError as error:
+        return KeyGenerated(success=False, reason=str(error))
+    provider = vc.providers.asked(name)
+    try:
+        made = await provider.generate_key(f"{vc.node.name}/generate/{message.operation_id}")
+    except ProductError as error:
+        await vc.inventory.commit(events=[events.generate_failed(name, str(error))])
+        return KeyGenerated(success=False, reason=str(error))
+    key = CryptoKeyId(made, name)
+    row = OperationRow(name=message.operation_id, kind=OperationKind.GENERATE_KEY, key=key)
+    await vc.inventory.commit(put(Table.OPERATION, row.name, row), note_key(key, listed=True))
+    return KeyGenerated(success=True, key=key)
+
+
+async def add_key(vc: VCenter, message: AddKey) -> Done:
+    """Know a key that its key server has; what was forgotten is brought to hosts again."""
+    key = message.key
+    if key in known_keys(vc.inventory):
+        raise AlreadyExists(f"vCenter knows the key {key} already")
+    if key.provider_id not in vc.inventory.providers:
+        raise InvalidArgument(f"key: there is no key provider {key.provider_id}")
+    why = (await vc.providers.asked(key.provider_id).status([key.key_id]))[key.key_id]
+    if why is KeyUnavailableReason.CLUSTER_UNREACHABLE:
+        raise KeyProviderUnreachable(f"the key {key} cannot be looked for: {why.value}")
+    if why is KeyUnavailableReason.MISSING_IN_KMS:
+        raise InvalidArgument(f"key: key provider {key.provider_id} has no key {key.key_id}")
+    await vc.inventory.commit(note_key(key, listed=True, forgotten=False), *used_again((key,)))
+    _look_at_hosts(vc)
+    return Done()
+
+
+async def remove_key(vc: VCenter, message: RemoveKey) -> Done:
+    """Forget a key; with force also on the hosts, at once where they are connected (SC-16)."""
+    key = message.key
+    if key not in known_keys(vc.inventory):
+        raise InvalidArgument(f"key: vCenter knows no key {key}")
+    vms, hosts = vms_of(vc.inventory, key), hosts_of(vc.inventory, key)
+    if not (vms or hosts):
+        forget = drop(Table.CRYPTO_KEY, str(key))
+    elif message.force:
+        forget = note_key(key, listed=False, forgotten=True)
+    else:
+        raise ResourceInUse(f"the key {key} is used by {_users(vms, hosts)}")
+    everywhere = released((key,), tuple(vc.inventory.hosts)) if message.force else ()
+    await vc.inventory.commit(forget, *everywhere)
+    if message.force:
+        _look_at_hosts(vc)
+    return Done()
+
+
+def list_keys(vc: VCenter, message: ListKeys) -> KeyIdList:
+    """Ids that vCenter knows, by provider and id; in pages."""
+    after = message.after
+    left = [key for key in sorted(known_keys(vc.inventory)) if after is None or key > after]
+    page = first_page(left)
+    return KeyIdList(keys=page, more=len(page) < len(left))
+
+
+def _look_at_hosts(vc: VCenter) -> None:
+    for name in vc.inventory.hosts:
+        vc.passes.want(name, removing=True)
+
+
+def _users(vms: tuple[str, ...], hosts: tuple[str, ...]) -> str:
+    """The first of them, and how many more there are."""
+    users = (*vms, *(f"host {name}" for name in hosts))
+    more = f" and {len(users) - 3} more" if len(users) > 3 else ""
+    return ", ".join(users[:3]) + more
