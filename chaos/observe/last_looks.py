@@ -5,7 +5,7 @@ from __future__ import annotations
 from chaos.history import History
 from chaos.lab import Lab
 from chaos.observe.guests import Guests
-from chaos.observe.snapshot import Snapshot
+from chaos.observe.snapshot import Snapshot, is_there
 from protocol.terms import CryptoKeyId, KeyId, PowerState, ProviderId
 
 
@@ -22,7 +22,7 @@ async def last_looks(lab: Lab, guests: Guests, history: History) -> None:
     if acked:
         found = await look.key_status(tuple(acked.values())) or {}
         asked_for = [str(key.key_id) for key in found]
-        good = [str(key.key_id) for key, status in found.items() if status.available]
+        good = [str(key.key_id) for key, status in found.items() if is_there(status)]
         history.add("state", op="keys", asked=asked_for, available=good)
     made = [r.data["vm"] for r in history.records if r.type == "ok" and "vm" in r.data]
     listed = await look.vcenter_vms() if made else {}

@@ -11,10 +11,13 @@ from typing import Protocol, TypeVar
 
 from protocol.messages.base import Reply, Request
 from protocol.messages.vcenter import (
+    ClusterInfo,
     CryptoKeyStatus,
     HostInfo,
+    ListClusters,
     ListEvents,
     ListHosts,
+    ListKeys,
     ListKmsClusters,
     ListVms,
     ProviderInfo,
@@ -81,6 +84,27 @@ async def all_providers(
         message = ListKmsClusters(after=last.provider) if last else ListKmsClusters()
         answer = await lab.ask(vcenter, message, within_s=within_s)
         return answer.providers, answer.more
+
+    return await _whole(page)
+
+
+async def all_clusters(lab: Asks, vcenter: NodeName) -> tuple[ClusterInfo, ...]:
+    """Every cluster of vCenter, by name."""
+
+    async def page(last: ClusterInfo | None) -> tuple[Sequence[ClusterInfo], bool]:
+        message = ListClusters(after=last.cluster) if last else ListClusters()
+        answer = await lab.ask(vcenter, message)
+        return answer.clusters, answer.more
+
+    return await _whole(page)
+
+
+async def all_known_keys(lab: Asks, vcenter: NodeName) -> tuple[CryptoKeyId, ...]:
+    """Every key id that vCenter knows, by provider and id."""
+
+    async def page(last: CryptoKeyId | None) -> tuple[Sequence[CryptoKeyId], bool]:
+        answer = await lab.ask(vcenter, ListKeys(after=last))
+        return answer.keys, answer.more
 
     return await _whole(page)
 

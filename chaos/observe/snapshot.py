@@ -18,7 +18,7 @@ from protocol.messages.vcenter import (
     ProviderInfo,
     VmInfo,
 )
-from protocol.terms import CryptoKeyId, NodeName, Role, VmName
+from protocol.terms import CryptoKeyId, KeyUnavailableReason, NodeName, Role, VmName
 from services.runtime.each import try_each
 
 WITHIN_S = 10.0
@@ -123,3 +123,8 @@ class Snapshot:
                     return None
                 found |= {status.key: status for status in answer}
         return found
+
+
+def is_there(status: CryptoKeyStatus) -> bool:
+    """Whether the key server has the key: one that nobody used yet is not active, and no loss."""
+    return status.available or status.reason is KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED

@@ -109,21 +109,7 @@ def of_host(host: HostFacts, vcenter: str) -> list[Reason]:
     if host.machine != "running":
         return [_machine(host), *_vcenter(vcenter)]
     found: list[Reason] = []
-    if host.crypto_state == "safe":
-        found.append(Reason("It has its host key: encrypted VMs may run here.", "HEM-01"))
-    elif host.crypto_state == "prepared":
-        found.append(
-            Reason(
-                "It is prepared but not safe: it rebooted without own means to get its host key, "
-                "and vCenter has not brought it.",
-                "B5",
-                "give vCenter its way to the key server back (keystead heal --all)",
-            )
-        )
-    elif host.crypto_state == "incapable":
-        found.append(
-            Reason("Host encryption mode was never turned on: no encrypted VM came here.", "HEM-01")
-        )
+    found += _mode(host)
     if host.persistence:
         found.append(
             Reason(
@@ -172,6 +158,32 @@ def _in_vcenter(host: HostFacts) -> list[Reason]:
         why = "the link to vCenter is cut" if host.link_cut else "it does not answer vCenter"
         found.append(Reason(f"vCenter shows it as not responding: {why}.", "B8", "heal the link"))
     return found
+
+
+def _mode(host: HostFacts) -> list[Reason]:
+    """Its encryption mode; nothing of a host that was not asked."""
+    match host.crypto_state:
+        case "safe":
+            return [Reason("It has its host key: encrypted VMs may run here.", "HEM-01")]
+        case "prepared":
+            text = (
+                "It is prepared but not safe: it rebooted without own means to get its host key, "
+                "and vCenter has not brought it."
+            )
+            cure = "give vCenter its way to the key server back (keystead heal --all)"
+            return [Reason(text, "B5", cure)]
+        case "incapable":
+            text = "Its encryption mode is off: no encrypted VM came here yet, or it was disabled."
+            return [Reason(text, "HEM-01", f"keystead host enable-crypto {host.host}")]
+        case "pendingIncapable":
+            text = (
+                "Its encryption mode was disabled: it takes no encrypted VM, and is incapable from "
+                "its next boot on."
+            )
+            cure = f"keystead host reboot {host.host}, or keystead host enable-crypto {host.host}"
+            return [Reason(text, "HEM-03", cure)]
+        case _:
+            return []
 
 
 def _vcenter(state: str) -> list[Reason]:

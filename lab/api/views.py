@@ -8,6 +8,7 @@ from typing import assert_never
 
 from lab.api.answers import (
     Attestation,
+    Cluster,
     EventLine,
     Host,
     HostPower,
@@ -32,7 +33,14 @@ from protocol.messages.agent import (
 )
 from protocol.messages.host import HostSummary, VmSummary
 from protocol.messages.kms import PairStatus
-from protocol.messages.vcenter import HostInfo, ProviderInfo, TpmAttestation, VcEvent, VmInfo
+from protocol.messages.vcenter import (
+    ClusterInfo,
+    HostInfo,
+    ProviderInfo,
+    TpmAttestation,
+    VcEvent,
+    VmInfo,
+)
 from protocol.terms import CryptoKeyId, HostConnectionState
 
 
@@ -150,6 +158,7 @@ def provider_view(provider: ProviderInfo) -> Provider:
         default=provider.default,
         status=provider.status,
         unreachable=tuple(c.name for c in provider.contacts if c.status == "red"),
+        default_of=provider.default_of,
     )
 
 
@@ -162,6 +171,18 @@ def pair_text(pair: PairStatus) -> str:
     since = datetime.fromtimestamp(pair.down_since, UTC).strftime("%H:%M:%S")
     keys = "1 key waits" if pair.waiting == 1 else f"{pair.waiting} keys wait"
     return f"{pair.peer} marked as down since {since}Z, {keys} for it"
+
+
+def cluster_view(cluster: ClusterInfo) -> Cluster:
+    """A cluster of vCenter's inventory."""
+    return Cluster(
+        cluster=cluster.cluster,
+        crypto_mode=cluster.crypto_mode,
+        host_key=key_ref(cluster.host_key) if cluster.host_key else None,
+        default_provider=cluster.default_provider,
+        hosts=cluster.hosts,
+        vms=cluster.vms,
+    )
 
 
 def event_view(event: VcEvent) -> LoggedEvent:

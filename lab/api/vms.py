@@ -94,6 +94,7 @@ async def create(session: Session, command: commands.VmCreate) -> Vm:
             host=host,
             encrypted=command.encrypted,
             provider=ProviderId(command.provider) if command.provider else None,
+            register_hosts=command.register_hosts,
         ),
         within_s=TASK_S,
     )
@@ -107,7 +108,12 @@ async def encrypt(session: Session, command: commands.VmEncrypt) -> Vm:
     provider = ProviderId(command.provider) if command.provider else None
     done = await lab.ask(
         lab.vcenter,
-        EncryptVm(operation_id=lab.operation_id(), vm=session.vm(command.vm), provider=provider),
+        EncryptVm(
+            operation_id=lab.operation_id(),
+            vm=session.vm(command.vm),
+            provider=provider,
+            register_hosts=command.register_hosts,
+        ),
         within_s=TASK_S,
     )
     return vm_view(done.vm)

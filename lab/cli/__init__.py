@@ -8,6 +8,7 @@
 - ``labs``      up, down, status, list, version             - ``hosts``, ``vms``, ``keys``
 - ``journal``   events, logs                                - ``faults``    link, faults, heal
 - ``inventory`` VMs and hosts in and out of vCenter
+- ``crypto``    modes of hosts and clusters, keys that vCenter knows, alarms
 - ``describe``  everything known of one object              - ``explain``   errors, rules, ``knobs``
 - ``chaos``     chaos list, lint, plan, run, replay; runs   - ``schema``    answers, files
 - ``reference`` what an experiment can name

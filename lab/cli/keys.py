@@ -62,7 +62,7 @@ def get_providers(*providers: str, view: View = PLAIN, options: Options = DEFAUL
     keystead get providers
     keystead get providers -o name
     """
-    wide = (field("unreachable"),)
+    wide = (field("unreachable"), field("default_of"))
     Listing(PROVIDERS, wide, key="provider").get(GetProviders(), providers, view, options)
 
 

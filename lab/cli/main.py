@@ -20,6 +20,8 @@ GROUPS = {
     "get": "Show what is there, as table, JSON, YAML or names.",
     "vm": "VM tasks, asked of vCenter or of a host.",
     "host": "Hosts (and vcenter, kms): power in all its ways, and vCenter's tasks on hosts.",
+    "cluster": "Clusters: encryption mode and default key provider of all hosts.",
+    "key": "Keys that vCenter knows, by id.",
     "tpm": "The TPM under a host, at the lab's side.",
     "kms": "Key servers, as their operator.",
     "provider": "Key providers of vCenter.",
@@ -33,6 +35,7 @@ def build() -> App:
 
     from lab.cli import (
         chaos,
+        crypto,
         describe,
         doctor,
         explain,
@@ -60,7 +63,7 @@ def build() -> App:
     )
     for name, text in GROUPS.items():
         app.command(App(name=name, help=text, help_format="plaintext"))
-    looking = (journal, hosts, vms, inventory, keys, faults, describe, explain)
+    looking = (journal, hosts, vms, inventory, keys, crypto, faults, describe, explain)
     for module in (labs, *looking, chaos, doctor, measure, schema, waiting):
         module.register(app)
     return app

@@ -48,6 +48,11 @@ def _short(key: str | None) -> str | None:
     return f"{provider}/{rest[:8]}" + ("…" if len(rest) > 8 else "")
 
 
+RegisterHosts = Annotated[
+    bool, Parameter(help="Without: as a user who may not turn hosts' encryption mode on.")
+]
+
+
 def get_vms(*vms: VmName, view: View = PLAIN, options: Options = DEFAULTS) -> None:
     """VMs as vCenter sees them: power, locked or not, keys that are missing.
 
@@ -65,6 +70,7 @@ def create(
     host: Annotated[str, Parameter(help="Host; the emptiest when left out.")] = "",
     encrypted: Annotated[bool, Parameter(negative="", help="Encrypt it at once.")] = False,
     provider: Annotated[str, Parameter(help="Key provider; the default when left out.")] = "",
+    register_hosts: RegisterHosts = True,
     options: Options = DEFAULTS,
 ) -> None:
     """Create a VM, powered off.
@@ -72,7 +78,7 @@ def create(
     keystead vm create vm-07 --encrypted
     keystead vm create vm-08 --host esxi-002
     """
-    made = call(options, VmCreate(vm, cluster, host, encrypted, provider))
+    made = call(options, VmCreate(vm, cluster, host, encrypted, provider, register_hosts))
     show_one(made, options.output, VMS, VMS_WIDE, key="vm")
 
 
@@ -80,6 +86,7 @@ def encrypt(
     vm: VmName,
     *,
     provider: Annotated[str, Parameter(help="Key provider; the default when left out.")] = "",
+    register_hosts: RegisterHosts = True,
     options: Options = DEFAULTS,
 ) -> None:
     """Encrypt a powered-off VM under a new key.
@@ -87,7 +94,7 @@ def encrypt(
     keystead vm encrypt vm-08
     keystead vm encrypt vm-08 --provider kms-provider
     """
-    answer = call(options, VmEncrypt(vm, provider))
+    answer = call(options, VmEncrypt(vm, provider, register_hosts))
     show_one(answer, options.output, VMS, VMS_WIDE, key="vm")
 
 

@@ -1,9 +1,9 @@
-"""What clients are told of a host, a VM, a provider: rows and what was heard of them. Pure."""
+"""What clients are told of clusters, hosts, VMs, providers: rows and what was heard. Pure."""
 
 from __future__ import annotations
 
 from protocol.messages.host import HostSummary
-from protocol.messages.vcenter import HostInfo, ProviderInfo, TpmAttestation, VmInfo
+from protocol.messages.vcenter import ClusterInfo, HostInfo, ProviderInfo, TpmAttestation, VmInfo
 from protocol.terms import (
     ClusterName,
     HostConnectionState,
@@ -15,7 +15,7 @@ from services.vcenter.alarms import UNKNOWN_STATUS, host_alarms, vm_alarms
 from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.locks import shows_invalid
 from services.vcenter.providers.capabilities import CAPABILITIES, HealthSource
-from services.vcenter.tables import HostRow, ProviderRow, VmRow
+from services.vcenter.tables import ClusterRow, HostRow, ProviderRow, VmRow
 
 
 def host_info(
@@ -92,6 +92,18 @@ def vm_info(row: VmRow, *, host_connected: bool, listed: bool) -> VmInfo:
         missing=missing,
         lock_event=lock_event,
         alarms=vm_alarms(lock_event),
+    )
+
+
+def cluster_info(row: ClusterRow, *, hosts: int, vms: int) -> ClusterInfo:
+    """``hosts`` and ``vms``: how many it has."""
+    return ClusterInfo(
+        cluster=row.name,
+        crypto_mode=row.crypto_mode,
+        host_key=row.host_key,
+        default_provider=row.default_provider,
+        hosts=hosts,
+        vms=vms,
     )
 
 

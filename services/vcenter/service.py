@@ -18,6 +18,7 @@ from protocol.messages.vcenter import (
     AddHost,
     AddKey,
     ClearTpmRecord,
+    ClusterList,
     ConfigureCryptoKey,
     CreateVm,
     CryptoKeyStatusList,
@@ -38,6 +39,7 @@ from protocol.messages.vcenter import (
     HostReconnected,
     KeyGenerated,
     KeyIdList,
+    ListClusters,
     ListEvents,
     ListHosts,
     ListKeys,
@@ -262,6 +264,13 @@ class VcenterService(Service):
     @serves(CryptoUnlock, turn=_vm)
     async def crypto_unlock(self, message: CryptoUnlock, peer: Peer) -> VmPowered:
         return await self._task(message.vm, message, power.crypto_unlock(self.vcenter, message))
+
+    @serves(ListClusters)
+    async def list_clusters(self, message: ListClusters, peer: Peer) -> ClusterList:
+        rows = sorted(self.vcenter.inventory.clusters.items())
+        left = [row for name, row in rows if name > message.after]
+        page = first_page(self.vcenter.cluster_info(row) for row in left)
+        return ClusterList(clusters=page, more=len(page) < len(left))
 
     @serves(ListHosts)
     async def list_hosts(self, message: ListHosts, peer: Peer) -> HostList:

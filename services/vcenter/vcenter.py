@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from protocol.errors import InvalidState, NotFound
-from protocol.messages.vcenter import HostInfo, ProviderInfo, VmInfo
+from protocol.messages.vcenter import ClusterInfo, HostInfo, ProviderInfo, VmInfo
 from protocol.terms import ClusterName, HostConnectionState, NodeName, ProviderId, VmName
 from services.runtime.ports import Database, Ports
-from services.vcenter.client_info import host_info, provider_info, vm_info
+from services.vcenter.client_info import cluster_info, host_info, provider_info, vm_info
 from services.vcenter.config import VcenterConfig
 from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.events import Draft
@@ -24,7 +24,7 @@ from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.placement import Placement
 from services.vcenter.providers.registry import Providers
-from services.vcenter.tables import HostRow, VmRow
+from services.vcenter.tables import ClusterRow, HostRow, VmRow
 from services.vcenter.ticker import Ticker
 
 
@@ -126,6 +126,11 @@ class VCenter:
         return asked
 
     # ---- what clients are told --------------------------------------------------------------
+
+    def cluster_info(self, row: ClusterRow) -> ClusterInfo:
+        """The cluster as a client sees it."""
+        vms = sum(vm.cluster == row.name for vm in self.inventory.vms.values())
+        return cluster_info(row, hosts=len(self.inventory.hosts_of(row.name)), vms=vms)
 
     def host_info(self, row: HostRow) -> HostInfo:
         """The host as a client sees it."""

@@ -10,6 +10,7 @@ from protocol.messages.kms import AuditRow
 from protocol.terms import (
     AttestationStatus,
     ClusterName,
+    CryptoMode,
     HostConnectionState,
     HostCryptoState,
     KeyId,
@@ -124,6 +125,41 @@ class HostView(Answer, frozen=True, kw_only=True):
     recovery_id: str = ""
 
 
+class Cluster(Answer, frozen=True, kw_only=True):
+    """A cluster: ``crypto_mode`` is which of its hosts are kept safe [HEM-05].
+
+    ``host_key`` is that of its hosts without one of their own; ``default_provider`` empty:
+    vCenter's [STD-02].
+    """
+
+    cluster: ClusterName
+    crypto_mode: CryptoMode
+    host_key: KeyRef | None = None
+    default_provider: ProviderId | None = None
+    hosts: int = 0
+    vms: int = 0
+
+
+class ClusterList(Answer, frozen=True, kw_only=True):
+    """Clusters by name."""
+
+    items: tuple[Cluster, ...]
+
+
+class Alarm(msgspec.Struct, frozen=True, kw_only=True):
+    """An alarm that stands now; ``of`` is the host, the VM or the key provider that it is about."""
+
+    of: str
+    alarm: str
+    why: str = ""
+
+
+class AlarmList(Answer, frozen=True, kw_only=True):
+    """Alarms of hosts, then of VMs, then of key providers; each stands as long as its cause."""
+
+    items: tuple[Alarm, ...]
+
+
 # VMs ---------------------------------------------------------------------------------------
 
 
@@ -216,6 +252,7 @@ class Provider(Answer, frozen=True, kw_only=True):
     """A key provider of vCenter with the names of its servers.
 
     ``status`` is green, yellow or red [STD-03]; ``unreachable`` servers did not answer last.
+    ``default`` of vCenter, ``default_of`` these clusters [STD-02].
     """
 
     provider: ProviderId
@@ -224,6 +261,7 @@ class Provider(Answer, frozen=True, kw_only=True):
     default: bool
     status: str
     unreachable: tuple[str, ...] = ()
+    default_of: tuple[ClusterName, ...] = ()
 
 
 class ProviderList(Answer, frozen=True, kw_only=True):
@@ -246,6 +284,19 @@ class KeyList(Answer, frozen=True, kw_only=True):
     """Every key that the inventory knows of."""
 
     items: tuple[KeyStatus, ...]
+
+
+class KnownKey(Answer, frozen=True, kw_only=True):
+    """A key, and whether vCenter knows it now."""
+
+    key: KeyRef
+    known: bool
+
+
+class KnownKeyList(Answer, frozen=True, kw_only=True):
+    """Every key that vCenter knows; nobody was asked whether it can be had."""
+
+    items: tuple[KnownKey, ...]
 
 
 class Key(Answer, frozen=True, kw_only=True):

@@ -9,12 +9,26 @@ name is made of the words of the command line: ``keystead vm encrypt`` is ``VmEn
 - ``inventory``    hosts and VMs that come into vCenter's inventory and leave it
 - ``vms``          create, encrypt, on, off, unlock; the guest
 - ``keys``         key servers and key providers
+- ``crypto``       modes of hosts and clusters, the keys that vCenter knows, alarms
 - ``faults``       links, every other fault, healing
 - ``describe``     everything known of one object
 - ``experiments``  an experiment on this lab
 """
 
 from lab.api.commands.base import Command, answer_type, name_of
+from lab.api.commands.crypto import (
+    ClusterCryptoMode,
+    ClusterDefaultProvider,
+    GetAlarms,
+    GetClusters,
+    HostDisableCrypto,
+    HostEnableCrypto,
+    HostPrepareCrypto,
+    KeyAdd,
+    KeyGenerate,
+    KeyIds,
+    KeyRemove,
+)
 from lab.api.commands.describe import DescribeHost, DescribeProvider, DescribeVm
 from lab.api.commands.experiments import ChaosPlay, ChaosStop, GetDirectory
 from lab.api.commands.faults import (
@@ -90,13 +104,17 @@ from lab.api.commands.vms import (
 __all__ = [
     "ChaosPlay",
     "ChaosStop",
+    "ClusterCryptoMode",
+    "ClusterDefaultProvider",
     "Command",
     "DescribeHost",
     "DescribeProvider",
     "DescribeVm",
     "Esx",
     "FaultInject",
+    "GetAlarms",
     "GetAudit",
+    "GetClusters",
     "GetDirectory",
     "GetEvents",
     "GetFaults",
@@ -114,17 +132,24 @@ __all__ = [
     "HostAdd",
     "HostClearTpm",
     "HostCrash",
+    "HostDisableCrypto",
     "HostDisconnect",
+    "HostEnableCrypto",
     "HostEnterMaintenance",
     "HostExitMaintenance",
     "HostPause",
     "HostPowerLoss",
     "HostPowerOff",
     "HostPowerOn",
+    "HostPrepareCrypto",
     "HostReboot",
     "HostReconnect",
     "HostRemove",
     "HostResume",
+    "KeyAdd",
+    "KeyGenerate",
+    "KeyIds",
+    "KeyRemove",
     "KmsKeyActivate",
     "KmsKeyDestroy",
     "KmsKeyRevoke",

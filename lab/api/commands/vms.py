@@ -16,6 +16,7 @@ class VmCreate(Command["Vm"], frozen=True, tag="vm.create"):
 
     ``cluster`` empty: that of ``host``, else the first; ``host`` empty: the emptiest of the
     cluster. ``encrypted``: under a new key of ``provider`` (empty: the default one) at once.
+    ``register_hosts`` as in ``VmEncrypt``.
     """
 
     vm: str
@@ -23,6 +24,7 @@ class VmCreate(Command["Vm"], frozen=True, tag="vm.create"):
     host: str = ""
     encrypted: bool = False
     provider: str = ""
+    register_hosts: bool = True
 
     def __post_init__(self) -> None:
         if not self.vm:
@@ -34,10 +36,14 @@ class VmCreate(Command["Vm"], frozen=True, tag="vm.create"):
 
 
 class VmEncrypt(Command["Vm"], frozen=True, tag="vm.encrypt"):
-    """Encrypt a powered-off VM under a new key of ``provider`` (empty: the default one)."""
+    """Encrypt a powered-off VM under a new key of ``provider`` (empty: the default one).
+
+    ``register_hosts``: the user may turn the encryption mode of hosts on [HEM-02].
+    """
 
     vm: str
     provider: str = ""
+    register_hosts: bool = True
 
 
 class _Power(Command["VmPowerList"], frozen=True):

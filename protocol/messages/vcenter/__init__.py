@@ -1,12 +1,19 @@
 """What vCenter serves: to vSphere clients (through the control plane) and to its hosts.
 
 - ``hosts``      the inventory of hosts, and the doorbell that they ring
+- ``clusters``   what all hosts of a cluster have in common
 - ``vms``        the inventory of VMs, and the tasks on them
 - ``providers``  key providers       - ``keys``  their keys       - ``events``  the event log
 """
 
 from __future__ import annotations
 
+from protocol.messages.vcenter.clusters import (
+    ClusterInfo,
+    ClusterList,
+    ListClusters,
+    SetCryptoMode,
+)
 from protocol.messages.vcenter.events import EventList, ListEvents, VcEvent
 from protocol.messages.vcenter.hosts import (
     AddHost,
@@ -25,7 +32,6 @@ from protocol.messages.vcenter.hosts import (
     PrepareCrypto,
     ReconnectHost,
     RemoveHost,
-    SetCryptoMode,
     TpmAttestation,
 )
 from protocol.messages.vcenter.keys import (
@@ -75,6 +81,8 @@ __all__ = [
     "AddHost",
     "AddKey",
     "ClearTpmRecord",
+    "ClusterInfo",
+    "ClusterList",
     "ConfigureCryptoKey",
     "CreateVm",
     "CryptoKeyStatus",
@@ -99,6 +107,7 @@ __all__ = [
     "KeyIdList",
     "KmipServer",
     "KmipServerStatus",
+    "ListClusters",
     "ListEvents",
     "ListHosts",
     "ListKeys",

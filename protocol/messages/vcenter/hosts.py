@@ -12,7 +12,6 @@ from protocol.terms import (
     AttestationStatus,
     ClusterName,
     CryptoKeyId,
-    CryptoMode,
     HostConnectionState,
     HostCryptoState,
     NodeName,
@@ -128,17 +127,6 @@ class DisableCrypto(Request[Done], frozen=True, kw_only=True):
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     host: NodeName
-
-
-class SetCryptoMode(Request[Done], frozen=True, kw_only=True):
-    """ClusterComputeResource.SetCryptoMode: which hosts vCenter keeps safe by itself (HEM-05).
-
-    ``onDemand``: those of clusters with encrypted VMs, as tasks need them; ``forceEnable``: all.
-    """
-
-    repeat: ClassVar[Repeat] = Repeat.CONVERGE
-    cluster: ClusterName
-    crypto_mode: CryptoMode
 
 
 class ClearTpmRecord(Request[Done], frozen=True, kw_only=True):

@@ -209,8 +209,10 @@ def by_provider(keys: Iterable[CryptoKeyId]) -> dict[ProviderId, tuple[CryptoKey
 
 
 def removed(actions: Sequence[Action]) -> frozenset[CryptoKeyId]:
-    """Keys of VMs that a plan takes away from the host."""
-    return frozenset(key for action in actions if isinstance(action, Evict) for key in action.keys)
+    """Keys that a plan takes away from the host."""
+    return frozenset(
+        key for action in actions if isinstance(action, Evict | TakeAway) for key in action.keys
+    )
 
 
 def _new_recovery_key(summary: HostSummary, row: HostRow) -> bool:

@@ -133,6 +133,9 @@ def test_a_key_removed_by_force_leaves_the_hosts_and_locks_at_the_next_need(rig:
     assert other in rig.hosts[A].cache
     assert rig.vm_info().power is PowerState.ON
     assert rig.vm_info().crypto is VmCryptoState.UNLOCKED  # it runs
+    rig.do(RemoveKey(key=other, force=True))
+    rig.sleep(10)
+    assert rig.vm_info(VM2).missing == (other,)  # it is off
     asked = len(rig.servers[KMS].asked)
     rig.reboot(VCENTER)
     rig.sleep(400)

@@ -1,0 +1,188 @@
+"""Encryption in vCenter: modes of hosts and clusters, the keys it knows, and its alarms."""
+
+from __future__ import annotations
+
+from chaos.observe.listing import (
+    all_clusters,
+    all_hosts,
+    all_known_keys,
+    all_providers,
+    all_vms,
+)
+from lab.api import commands
+from lab.api.answers import (
+    Alarm,
+    AlarmList,
+    Cluster,
+    ClusterList,
+    Host,
+    KnownKey,
+    KnownKeyList,
+)
+from lab.api.machines import seen
+from lab.api.session import Session
+from lab.api.views import cluster_view, host_view, key_ref
+from lab.errors import KeysteadError
+from protocol.messages.base import Request
+from protocol.messages.host import Done
+from protocol.messages.vcenter import (
+    AddKey,
+    ConfigureCryptoKey,
+    DisableCrypto,
+    GenerateKey,
+    HostInfo,
+    PrepareCrypto,
+    RemoveKey,
+    SetCryptoMode,
+    SetDefaultKmsCluster,
+)
+from protocol.terms import (
+    ClusterName,
+    CryptoKeyId,
+    HostConnectionState,
+    HostCryptoState,
+    KeyId,
+    NodeName,
+    ProviderId,
+)
+
+TASK_S = 60.0  # lab seconds for a task that may have to wait for a key server
+
+# ---- hosts and clusters ------------------------------------------------------------------
+
+
+async def prepare(session: Session, command: commands.HostPrepareCrypto) -> Host:
+    """See ``HostPrepareCrypto``."""
+    host = session.host(command.host)
+    return await _after(session, host, PrepareCrypto(host=host))
+
+
+async def enable(session: Session, command: commands.HostEnableCrypto) -> Host:
+    """See ``HostEnableCrypto``."""
+    host = session.host(command.host)
+    key = key_id(command.key) if command.key else None
+    return await _after(session, host, ConfigureCryptoKey(host=host, key=key))
+
+
+async def disable(session: Session, command: commands.HostDisableCrypto) -> Host:
+    """See ``HostDisableCrypto``."""
+    host = session.host(command.host)
+    return await _after(session, host, DisableCrypto(host=host))
+
+
+async def _after(session: Session, host: NodeName, task: Request[Done]) -> Host:
+    """The host as vCenter sees it after the task."""
+    lab = session.lab
+    await lab.ask(lab.vcenter, task, within_s=TASK_S)
+    listed = next(h for h in await all_hosts(lab, lab.vcenter) if h.host == host)
+    return host_view(listed, await seen(session, host))
+
+
+async def clusters(session: Session, command: commands.GetClusters) -> ClusterList:
+    """See ``GetClusters``."""
+    listed = await all_clusters(session.lab, session.lab.vcenter)
+    return ClusterList(items=tuple(cluster_view(cluster) for cluster in listed))
+
+
+async def crypto_mode(session: Session, command: commands.ClusterCryptoMode) -> Cluster:
+    """See ``ClusterCryptoMode``."""
+    name = await _cluster(session, command.cluster)
+    message = SetCryptoMode(cluster=name, crypto_mode=command.mode)
+    await session.lab.ask(session.lab.vcenter, message)
+    return await _cluster_now(session, name)
+
+
+async def default_provider(session: Session, command: commands.ClusterDefaultProvider) -> Cluster:
+    """See ``ClusterDefaultProvider``."""
+    name = await _cluster(session, command.cluster)
+    provider = ProviderId(command.provider) if command.provider else None
+    message = SetDefaultKmsCluster(entity=name, provider=provider)
+    await session.lab.ask(session.lab.vcenter, message)
+    return await _cluster_now(session, name)
+
+
+async def _cluster(session: Session, name: str) -> ClusterName:
+    """KS-USE-002 when vCenter has no cluster of that name."""
+    known = [c.cluster for c in await all_clusters(session.lab, session.lab.vcenter)]
+    if name not in known:
+        there = ", ".join(known) or "none"
+        raise KeysteadError("KS-USE-002", f"there is no cluster {name}; there are: {there}")
+    return ClusterName(name)
+
+
+async def _cluster_now(session: Session, name: ClusterName) -> Cluster:
+    listed = await all_clusters(session.lab, session.lab.vcenter)
+    return cluster_view(next(c for c in listed if c.cluster == name))
+
+
+# ---- keys --------------------------------------------------------------------------------
+
+
+def key_id(text: str) -> CryptoKeyId:
+    """A key written ``provider/id``."""
+    provider, _, key = text.partition("/")
+    return CryptoKeyId(KeyId(key), ProviderId(provider))
+
+
+async def known_keys(session: Session, command: commands.KeyIds) -> KnownKeyList:
+    """See ``KeyIds``."""
+    keys = await all_known_keys(session.lab, session.lab.vcenter)
+    return KnownKeyList(items=tuple(KnownKey(key=key_ref(key), known=True) for key in keys))
+
+
+async def generate(session: Session, command: commands.KeyGenerate) -> KnownKey:
+    """See ``KeyGenerate``; KS-PRODUCT-001 with the provider's reason when it makes none."""
+    lab = session.lab
+    provider = ProviderId(command.provider) if command.provider else None
+    message = GenerateKey(operation_id=lab.operation_id(), provider=provider)
+    made = await lab.ask(lab.vcenter, message, within_s=TASK_S)
+    if made.key is None:
+        raise KeysteadError("KS-PRODUCT-001", made.reason)
+    return KnownKey(key=key_ref(made.key), known=True)
+
+
+async def add_key(session: Session, command: commands.KeyAdd) -> KnownKey:
+    """See ``KeyAdd``."""
+    key = key_id(command.key)
+    await session.lab.ask(session.lab.vcenter, AddKey(key=key), within_s=TASK_S)
+    return KnownKey(key=key_ref(key), known=True)
+
+
+async def remove_key(session: Session, command: commands.KeyRemove) -> KnownKey:
+    """See ``KeyRemove``."""
+    key = key_id(command.key)
+    await session.lab.ask(session.lab.vcenter, RemoveKey(key=key, force=command.force))
+    return KnownKey(key=key_ref(key), known=False)
+
+
+# ---- alarms ------------------------------------------------------------------------------
+
+
+async def alarms(session: Session, command: commands.GetAlarms) -> AlarmList:
+    """See ``GetAlarms``."""
+    lab = session.lab
+    found: list[Alarm] = []
+    for host in await all_hosts(lab, lab.vcenter):
+        found += [Alarm(of=host.host, alarm=a, why=_why(host, a)) for a in host.alarms]
+    for vm in await all_vms(lab, lab.vcenter):
+        why = "missing: " + ", ".join(str(key) for key in vm.missing)
+        found += [Alarm(of=vm.vm, alarm=a, why=why) for a in vm.alarms]
+    for provider in await all_providers(lab, lab.vcenter):
+        silent = [contact.name for contact in provider.contacts if contact.status == "red"]
+        if silent:
+            why = f"{provider.status}: no answer from {', '.join(silent)}"
+            alarm = Alarm(of=provider.provider, alarm=KEY_SERVER_ALARM, why=why)
+            found.append(alarm)
+    return AlarmList(items=tuple(found))
+
+
+KEY_SERVER_ALARM = "alarm.KeyServerHealth"
+
+
+def _why(host: HostInfo, alarm: str) -> str:
+    if host.attestation is not None and alarm.endswith("Attestation"):
+        return host.attestation.message
+    if host.connection is not HostConnectionState.CONNECTED:
+        return host.connection.value
+    state = host.crypto_state
+    return "" if state in (None, HostCryptoState.SAFE) else f"it is {state.value}"

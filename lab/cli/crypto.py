@@ -1,0 +1,183 @@
+"""``host prepare-crypto|enable-crypto|disable-crypto``, ``cluster ...``, ``key ...``, alarms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from lab.api.commands import (
+    ClusterCryptoMode,
+    ClusterDefaultProvider,
+    Command,
+    GetAlarms,
+    GetClusters,
+    HostDisableCrypto,
+    HostEnableCrypto,
+    HostPrepareCrypto,
+    KeyAdd,
+    KeyGenerate,
+    KeyIds,
+    KeyRemove,
+)
+from lab.cli.connect import call
+from lab.cli.entry import enter
+from lab.cli.listing import PLAIN, Listing, View
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import document, field, is_document, plain, say, show, show_one
+from protocol.terms import CryptoMode
+
+if TYPE_CHECKING:
+    from lab.api.answers import Host, KnownKey
+
+CLUSTERS = (
+    field("cluster"),
+    field("crypto_mode"),
+    ("DEFAULT PROVIDER", lambda r: r.default_provider or "of vCenter"),
+    field("hosts"),
+    field("vms"),
+)
+CLUSTERS_WIDE = (field("host_key", "HOST KEY"),)
+KEYS = (field("key"), field("known"))
+
+
+def get_clusters(*clusters: str, view: View = PLAIN, options: Options = DEFAULTS) -> None:
+    """Clusters: their encryption mode, default key provider, host key.
+
+    keystead get clusters
+    keystead get clusters -o wide
+    """
+    listing = Listing(CLUSTERS, CLUSTERS_WIDE, key="cluster")
+    listing.get(GetClusters(), clusters, view, options)
+
+
+def get_alarms(*, view: View = PLAIN, options: Options = DEFAULTS) -> None:
+    """The alarms of vCenter that stand now, and why.
+
+    keystead get alarms
+    keystead get alarms -o json
+    """
+    columns = (field("of"), field("alarm"), field("why"))
+    Listing(columns, key="of").get(GetAlarms(), (), view, options)
+
+
+def _host(command: Command[Host], options: Options) -> None:
+    answer = call(options, command)
+    if is_document(options.output):
+        document(answer, options.output)
+    else:
+        say(f"{answer.host}: {answer.crypto_state or 'vCenter has not seen it'}")
+
+
+def prepare_crypto(host: str, *, options: Options = DEFAULTS) -> None:
+    """Prepare an incapable host: it may receive keys, and has no host key yet.
+
+    keystead host prepare-crypto esxi-003
+    keystead host prepare-crypto esxi-003 -o json
+    """
+    _host(HostPrepareCrypto(host), options)
+
+
+def enable_crypto(
+    host: str,
+    *,
+    key: Annotated[str, Parameter(help="Its host key, provider/id; its cluster's.")] = "",
+    options: Options = DEFAULTS,
+) -> None:
+    """Turn a host's encryption mode on (ConfigureCryptoKey): host key, VM keys, unlocking.
+
+    keystead host enable-crypto esxi-003
+    keystead host enable-crypto esxi-003 --key kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+    """
+    _host(HostEnableCrypto(host, key), options)
+
+
+def disable_crypto(host: str, *, options: Options = DEFAULTS) -> None:
+    """Turn a host's encryption mode off: pendingIncapable until it reboots.
+
+    keystead host disable-crypto esxi-003
+    keystead host disable-crypto esxi-003 -o json
+    """
+    _host(HostDisableCrypto(host), options)
+
+
+def crypto_mode(cluster: str, mode: CryptoMode, *, options: Options = DEFAULTS) -> None:
+    """Which hosts of a cluster are kept safe: onDemand or forceEnable.
+
+    keystead cluster crypto-mode cluster-a forceEnable
+    keystead cluster crypto-mode cluster-a onDemand
+    """
+    answer = call(options, ClusterCryptoMode(cluster, mode))
+    show_one(answer, options.output, CLUSTERS, CLUSTERS_WIDE, key="cluster")
+
+
+def default_provider(cluster: str, provider: str = "", *, options: Options = DEFAULTS) -> None:
+    """Make a key provider the default of one cluster; none named: vCenter's again.
+
+    keystead cluster default-provider cluster-a second
+    keystead cluster default-provider cluster-a
+    """
+    answer = call(options, ClusterDefaultProvider(cluster, provider))
+    show_one(answer, options.output, CLUSTERS, CLUSTERS_WIDE, key="cluster")
+
+
+def key_ids(*, options: Options = DEFAULTS) -> None:
+    """Keys that vCenter knows (ListKeys); `get keys` also asks whether they can be had.
+
+    keystead key ids
+    keystead key ids -o json
+    """
+    show(call(options, KeyIds()), options.output, KEYS[:1], KEYS[1:], key="key")
+
+
+def key_generate(
+    *,
+    provider: Annotated[str, Parameter(help="Key provider; the default when left out.")] = "",
+    options: Options = DEFAULTS,
+) -> None:
+    """Have a provider make a key; it is Pre-Active until it is used.
+
+    keystead key generate
+    keystead key generate --provider second -o json
+    """
+    _key(KeyGenerate(provider), options)
+
+
+def key_add(key: str, *, options: Options = DEFAULTS) -> None:
+    """Let vCenter know a key that its key server has; undoes `key remove`.
+
+    keystead key add kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+    keystead key add kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 -o json
+    """
+    _key(KeyAdd(key), options)
+
+
+def key_remove(
+    key: str,
+    *,
+    force: Annotated[bool, Parameter(negative="", help="Also in use, also on the hosts.")] = False,
+    options: Options = DEFAULTS,
+) -> None:
+    """Let vCenter forget a key; the key server keeps it. With --force its VMs lock at next need.
+
+    keystead key remove kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+    keystead key remove kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --force
+    """
+    _key(KeyRemove(key, force), options)
+
+
+def _key(command: Command[KnownKey], options: Options) -> None:
+    answer = call(options, command)
+    if is_document(options.output):
+        document(answer, options.output)
+    elif answer.known:
+        plain(answer.key)
+    else:
+        say(f"vCenter does not know {answer.key} any more")
+
+
+def register(app: App) -> None:
+    enter(app["get"], get_clusters, get_alarms, prefix="get_")
+    enter(app["host"], prepare_crypto, enable_crypto, disable_crypto)
+    enter(app["cluster"], crypto_mode, default_provider)
+    enter(app["key"], key_ids, key_generate, key_add, key_remove, prefix="key_")
