@@ -46,11 +46,13 @@ class Client(Service):
 
 
 class PairRig:
-    """Close it. ``material``: what a client was answered of each key, for ever."""
+    """Close it. ``material``: what a client was answered of each key, for ever. ``wire``: all
+    payloads that the broker has carried."""
 
     def __init__(self, seed: int = 1, tpm: TpmBackend = TpmBackend.NONE, **knobs: Any) -> None:
         self.loop = SimLoop(seed)
-        self.broker = SimBroker(self.loop, seed)
+        self.wire: list[bytes] = []
+        self.broker = SimBroker(self.loop, seed, tap=lambda _to, _reply, it: self.wire.append(it))
         self.world = SimWorld(self.loop, self.broker, seed)
         self.records: list[NodeRecord] = []
         self.rules = DesiredRules()

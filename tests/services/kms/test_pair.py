@@ -184,6 +184,21 @@ def test_an_id_never_has_two_materials(rig: PairRig) -> None:
     assert [record.node for record in rig.seen("kms.replica_refused")] == [A]
 
 
+def test_no_key_bytes_travel_or_lie_in_clear(rig: PairRig) -> None:
+    rig.power_off(B)
+    keys = [rig.key(A, str(number)) for number in range(3)]
+    rig.power_on(B)
+    rig.sleep(20)
+    rig.key(A, "last")
+    places = [*rig.wire, *(data for s in PAIR for _, data in rig.world.stores[s].images())]
+    assert any(keys[0].encode() in data for data in rig.wire), "ids are seen, so material would be"
+    for secret in rig.material.values():
+        raw = secret.reveal()
+        assert not any(raw in data or raw.hex().encode() in data for data in places)
+    rig.wire.append(b"." + raw)
+    assert any(raw in data for data in rig.wire), "a planted one is found"
+
+
 def test_a_disk_put_back_is_filled_again(rig: PairRig) -> None:
     """The whole disk of one server, also what it keeps of itself: its peer sees it."""
     rig.key(A, "1")
