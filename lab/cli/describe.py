@@ -11,6 +11,7 @@ from lab.api.commands import DescribeHost, DescribeProvider, DescribeVm
 from lab.cli.connect import call
 from lab.cli.entry import enter
 from lab.cli.hosts import attestation
+from lab.cli.names import HostName, VmName
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import (
     Row,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from lab.api.answers import EventLine, Reason
 
 
-def describe_vm(vm: str, *, options: Options = DEFAULTS) -> None:
+def describe_vm(vm: VmName, *, options: Options = DEFAULTS) -> None:
     """A VM: power, keys, and why it is locked or not, with the rule and the cure.
 
     keystead describe vm vm-01
@@ -60,7 +61,7 @@ def describe_vm(vm: str, *, options: Options = DEFAULTS) -> None:
     _events(answer.events)
 
 
-def describe_host(host: str, *, options: Options = DEFAULTS) -> None:
+def describe_host(host: HostName, *, options: Options = DEFAULTS) -> None:
     """A host: machine, TPM, key persistence, its VMs, and why it is as it is.
 
     keystead describe host esxi-001
