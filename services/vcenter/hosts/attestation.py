@@ -13,7 +13,7 @@ import hmac
 
 import msgspec
 
-from protocol.errors import ProductError
+from protocol.errors import ProductError, SaveFailed
 from protocol.messages.host import ActivateTpmCredential, QueryTpmAttestationReport
 from protocol.terms import NodeName
 from protocol.tpm.credential import make_credential
@@ -80,7 +80,14 @@ class HostAttestation:
             self._asked.cut_short(host)
             return False
         if judgement is not None and session.name == name:
-            await self._commit(host, known, judgement)
+            try:
+                await self._commit(host, known, judgement)
+            except SaveFailed as error:  # vCenter's own trouble: the next contact looks again
+                self._node.record(
+                    "inventory.save_failed", level="warning", host=host, reason=str(error)
+                )
+                self._asked.cut_short(host)
+                return False
         return True
 
     async def _judge(self, session: HostSession, known: TpmRecord | None) -> Judgement | None:
