@@ -104,6 +104,7 @@ class _Kept(msgspec.Struct):
     state: FaultState
     notes: Notes
     seen: str = ""
+    ending: bool = False  # it is taken back: a lease that is carried on would bring it back
 
 
 class FaultKeeper:
@@ -189,8 +190,11 @@ class FaultKeeper:
         return ChaosError(id, f"{kept.fault.id} ({kept.fault.kind}): {seen}{left}")
 
     async def renew(self, id: str, lease_s: float) -> ActiveFault:
-        """Carry its lease on; KS-CHAOS-104 when it is gone."""
+        """Carry its lease on; KS-CHAOS-104 when it is gone. No change of one that is being taken
+        back, or could not be."""
         kept = self._of(id)
+        if kept.ending:
+            return self._shown(kept)
         until = self._lab.monotonic() + lease_s
         try:
             await kept.fault.renew(self._lab, until)
@@ -252,6 +256,7 @@ class FaultKeeper:
             kept.state, kept.seen = FaultState.STAYS, "it has no undo; see its cure"
             await self._keep()
             return
+        kept.ending = fault.reversible
         try:
             await fault.heal(lab, notes)
             if not fault.reversible:

@@ -25,10 +25,13 @@ from protocol.messages.vcenter import (
     GenerateKey,
     PowerOffVm,
     PowerOnVm,
+    VmPowered,
 )
-from protocol.terms import ClusterName, NodeName, Role, VmName
+from protocol.terms import ClusterName, NodeName, PowerState, Role, VmName
+from services.runtime.each import try_each
 
 WITHIN_S = 60.0
+PAIR_GAP_S = 0.001  # lab seconds: enough that the first is accepted first, and is not done yet
 ARRIVALS_LIMIT = 100_000
 """So many operations of a run are planned, on average over seeds."""
 
@@ -111,6 +114,26 @@ async def _power_cycle(means: Means, arrival: Arrival) -> Outcome:
     return Outcome("ok", {})
 
 
+async def _off_on(means: Means, arrival: Arrival) -> Outcome:
+    """Both commands are accepted before the first is done: the second one has the last word."""
+    vm = VmName(arrival.target)
+
+    async def give(place: int) -> VmPowered:
+        await means.lab.sleep(place * PAIR_GAP_S)
+        command = PowerOnVm(vm=vm) if place else PowerOffVm(vm=vm)
+        return await means.lab.ask(means.vcenter, command, within_s=WITHIN_S)
+
+    ends = await try_each(range(2), give, name="pair")
+    errors = [end for end in ends if isinstance(end, ProductError)]
+    if errors:
+        neither = len(errors) == 2 and all(error.definite for error in errors)
+        return Outcome("fail" if neither else "info", {"error": type(errors[0]).__name__})
+    seen = await Snapshot(means.lab).vms()
+    if vm not in seen:
+        return Outcome("info", {"error": "no host answers for it"})
+    return Outcome("ok", {"wanted": PowerState.ON.value, "left": seen[vm][1].power.value})
+
+
 async def _key_create(means: Means, arrival: Arrival) -> Outcome:
     message = GenerateKey(operation_id=means.operation_id(arrival))
     made = await means.lab.ask(means.vcenter, message, within_s=WITHIN_S)
@@ -167,6 +190,7 @@ class Operation:
 
 _ALL = (
     Operation("vm.power_cycle", "vms", "power a VM off and on through vCenter", _power_cycle),
+    Operation("vm.off_on", "vms", "power a VM off and on, sent back to back", _off_on),
     Operation("key.create", "", "a new key of the default provider", _key_create),
     Operation("vm.encrypt", "vms", "create a VM and encrypt it", _vm_encrypt),
     Operation("guest.challenge", "vms", "have a guest prove that it reads its disk", _challenge),

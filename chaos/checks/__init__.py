@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from chaos.checks.accepted_order_kept import accepted_order_kept
 from chaos.checks.acked_key_recoverable import acked_key_recoverable
 from chaos.checks.acked_vm_known import acked_vm_known
 from chaos.checks.guests_read_back import guests_read_back
@@ -24,6 +25,7 @@ CHECKS: Final[dict[str, Check]] = {
     "no_fault_left": no_fault_left,
     "acked_key_recoverable": acked_key_recoverable,
     "acked_vm_known": acked_vm_known,
+    "accepted_order_kept": accepted_order_kept,
     "guests_read_back": guests_read_back,
     "needs_no_kms": needs_no_kms,
 }
@@ -32,10 +34,13 @@ ALWAYS: Final = (
     "no_fault_left",
     "acked_key_recoverable",
     "acked_vm_known",
+    "accepted_order_kept",
     "guests_read_back",
 )
 """Safety, judged in every run. The others are for files to add."""
-OPTIONAL_WITNESS: Final = frozenset({"acked_key_recoverable", "acked_vm_known", "guests_read_back"})
+OPTIONAL_WITNESS: Final = frozenset(
+    {"acked_key_recoverable", "acked_vm_known", "accepted_order_kept", "guests_read_back"}
+)
 """Of these, ``unknown`` in a run that never tried it does not make the run unknown."""
 
 

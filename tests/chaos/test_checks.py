@@ -27,6 +27,12 @@ def recovery(seconds: float | None, calls: int | None) -> Row:
     return ("esxi-001", "state", "recovery", {"seconds": seconds, "kms_calls": calls})
 
 
+def pair(number: int, left: str) -> tuple[Row, Row]:
+    """Two commands to vm-01 sent back to back, and what the host had left."""
+    end = {"n": number, "wanted": "poweredOn", "left": left}
+    return ("vm-01", "invoke", "vm.off_on", {"n": number}), ("vm-01", "ok", "vm.off_on", end)
+
+
 CUT: Row = ("", "fault", "link.cut", {"id": "wan"})
 CLEAR: Row = ("", "fault", "tpm.clear", {"id": "clear"})
 COUNT: Row = ("kms", "state", "counters", {"internal_errors": 1, "requests": 5})
@@ -109,6 +115,29 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     ("acked_vm_known", CheckOutcome.FAIL, [BORN, ("", "state", "vms", {"listed": {"x": "k2"}})]),
     ("acked_vm_known", CheckOutcome.UNKNOWN, [BORN]),
     ("acked_vm_known", CheckOutcome.UNKNOWN, [MADE]),
+    ("accepted_order_kept", CheckOutcome.PASS, [*pair(1, "poweredOn")]),
+    ("accepted_order_kept", CheckOutcome.FAIL, [*pair(1, "poweredOn"), *pair(2, "poweredOff")]),
+    ("accepted_order_kept", CheckOutcome.FAIL, [CUT, *pair(1, "poweredOff")]),
+    ("accepted_order_kept", CheckOutcome.UNKNOWN, [CLEAR, *pair(1, "poweredOff")]),
+    (
+        "accepted_order_kept",
+        CheckOutcome.UNKNOWN,
+        [pair(1, "poweredOff")[0], CLEAR, pair(1, "poweredOff")[1]],
+    ),
+    (
+        "accepted_order_kept",
+        CheckOutcome.UNKNOWN,
+        [pair(1, "poweredOff")[0], *pair(2, "poweredOff"), pair(1, "poweredOff")[1]],
+    ),
+    (
+        "accepted_order_kept",
+        CheckOutcome.FAIL,
+        [
+            CLEAR,
+            ("", "heal", "heal", {"id": "clear", "verified": True}),
+            *pair(1, "poweredOff"),
+        ],
+    ),
     ("guests_read_back", CheckOutcome.PASS, [RIGHT]),
     ("guests_read_back", CheckOutcome.FAIL, [RIGHT, (*RIGHT[:3], {"wrong": "vm-01: digest"})]),
     ("guests_read_back", CheckOutcome.UNKNOWN, [("vm-01", "info", "guest.challenge", {})]),

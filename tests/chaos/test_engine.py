@@ -218,6 +218,7 @@ workload:
   - {op: key.create, rate: 0.2/s}
   - {op: vm.encrypt, rate: 0.05/s}
   - {op: vm.power_cycle, rate: 0.05/s, on: vm-02}
+  - {op: vm.off_on, rate: 0.1/s, on: vm-01}
 hypothesis: {after: [{probe: op.ok, is: "== 100%"}, {probe: op.p99, is: "< 60s"}]}
 duration: 60s
 schedule: []
@@ -230,6 +231,7 @@ schedule: []
     assert invoked == ended == {a.number for a in made.arrivals}
     assert result_of(verdict, "acked_key_recoverable") is CheckOutcome.PASS
     assert result_of(verdict, "acked_vm_known") is CheckOutcome.PASS
+    assert result_of(verdict, "accepted_order_kept") is CheckOutcome.PASS
     assert result_of(verdict, "guests_read_back") is CheckOutcome.PASS
 
 

@@ -32,7 +32,6 @@ from protocol.errors import (
     ProductError,
     TimedOut,
 )
-from protocol.messages.base import Request
 from protocol.messages.host import GuestAnswer, GuestChallenge
 from protocol.messages.vcenter import CreateVm, EncryptVm, GenerateKey, PowerOffVm, PowerOnVm
 from protocol.terms import NodeName, VmName
@@ -64,13 +63,15 @@ def planned(world: World, rest: str) -> Plan:
 
 # Operations ----------------------------------------------------------------------------------
 
-FIRST_STEP: dict[str, type[Request[Any]]] = {
+FIRST_STEP: dict[str, Any] = {
     "vm.power_cycle": PowerOffVm,
+    "vm.off_on": PowerOffVm | PowerOnVm,
     "vm.encrypt": CreateVm,
     "guest.challenge": GuestChallenge,
 }
-SECOND_STEP: dict[str, type[Request[Any]]] = {
+SECOND_STEP: dict[str, Any] = {
     "vm.power_cycle": PowerOnVm,
+    "vm.off_on": PowerOnVm,
     "key.create": GenerateKey,
     "vm.encrypt": EncryptVm,
 }
@@ -79,6 +80,7 @@ ENDS = [
     *((op, step, TimedOut("silence"), "info") for op, step in FIRST_STEP.items()),
     *((op, step, TimedOut("silence"), "info") for op, step in SECOND_STEP.items()),
     ("vm.power_cycle", PowerOnVm, InvalidPowerState("no"), "info"),
+    ("vm.off_on", PowerOnVm, InvalidPowerState("no"), "info"),
     ("vm.encrypt", EncryptVm, AlreadyExists("no"), "info"),
     ("key.create", GenerateKey, NotSent("no way out"), "fail"),
 ]
@@ -86,7 +88,7 @@ ENDS = [
 what had its first half done, is ``info``."""
 
 
-def refusing(world: World, step: type[Request[Any]], error: ProductError) -> Any:
+def refusing(world: World, step: Any, error: ProductError) -> Any:
     bad: Any = Bad(world)
     real = bad.ask
 
@@ -113,7 +115,7 @@ def done(world: World, lab: Any, op: str) -> tuple[str, Operations]:
 
 @pytest.mark.parametrize(("op", "step", "error", "kind"), ENDS)
 def test_how_an_operation_ends(
-    world: World, op: str, step: type[Request[Any]], error: ProductError, kind: str
+    world: World, op: str, step: Any, error: ProductError, kind: str
 ) -> None:
     found, counted = done(world, refusing(world, step, error), op)
     assert found == kind

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from chaos.errors import ChaosError
 from chaos.faults import make_fault
-from chaos.keeper import FaultKeeper, FaultState
+from chaos.keeper import FaultKeeper, FaultState, HealReport
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState
 from protocol.terms import NodeName
@@ -75,6 +76,29 @@ def test_a_lease_that_is_not_renewed_ends_the_fault(world: World) -> None:
     world.run(lab.sleep(20.0))
     assert world.run(keeper.lapse()).healed == ("wan",)
     assert lab.rules() == ()
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_a_lease_that_is_renewed_while_its_fault_is_healed_does_not_bring_it_back(
+    seed: int,
+) -> None:
+    world = World(seed=seed, hosts=1, vms=1)
+    keeper = world.keeper
+    world.run(keeper.inject(fault_of(world, "link.cut", CUT, "wan"), lease_s=30.0))
+
+    async def both() -> HealReport:
+        async def renew() -> None:
+            for _ in range(20):
+                with suppress(ChaosError):
+                    await keeper.renew("wan", 30.0)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(renew())
+            return await group.create_task(keeper.heal("wan"))
+
+    assert world.run(both()).healed == ("wan",)
+    assert world.lab.rules() == ()
+    world.close()
 
 
 def test_another_keeper_goes_on_from_what_was_saved(world: World) -> None:
