@@ -97,7 +97,7 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
             f"for each of {names(self.nodes)}: power on with --boot-option "
             f"{RECOVERY_OPTION}=- and give its recovery key; esxcli {' '.join(SET_MODE)}; save the "
             "configuration; boot once more without the option; then have vCenter forget the TPM "
-            "that it recorded: keystead host clear-tpm"
+            "that it recorded: keystead host clear-tpm <host>"
         )
 
     async def cure(self, lab: Lab, notes: Notes) -> None:
