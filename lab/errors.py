@@ -204,7 +204,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     "KS-RUN-001": Explanation(
         "There is no such run",
         "No stored run has this name.",
-        "`keystead runs` lists them",
+        "`keystead get runs` lists them",
         USAGE,
     ),
     "KS-RUN-002": Explanation(

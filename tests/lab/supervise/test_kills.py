@@ -199,7 +199,7 @@ def test_every_step_of_a_run(cli: Cli, tmp_path: Path) -> None:
     def one(at: int) -> None:
         counted(cli, COMMAND, at)(*run)
         assert cli.alone()
-        cli.ok("runs")
+        cli.ok("get", "runs")
         assert scratch(cli) == []
 
     sweep(cli, first_and_last(labels), labels, one)

@@ -182,7 +182,7 @@ def test_a_full_disk_ends_no_lab_and_is_told(cli: Cli, monkeypatch: pytest.Monke
     ran = cli("link", "cut", "vcenter", "esxi-001")
     assert ran.code == 1 and "KS-LAB-005" in ran.err, "a fault began that is not written down"
     cli.ok("heal", "--all")
-    assert cli.ok("faults", "-o", "json").items() == []
+    assert cli.ok("get", "faults", "-o", "json").items() == []
     assert cli.ok("get", "vms", "-o", "name").out == "vm-01\n"
     assert len(kept_faults(cli, monkeypatch)) == 1, "it could not be written"
     supervisor.rlimit(resource.RLIMIT_FSIZE, (hard, hard))
@@ -240,7 +240,9 @@ def test_leases_are_looked_after_and_heals_are_saved(
 ) -> None:
     up(cli)
     cli.ok("link", "cut", "vcenter", "kms", "--for", "100s")
-    assert until(lambda: cli.ok("faults", "-o", "json").items() == [], 30), "its lease is over"
+    assert until(lambda: cli.ok("get", "faults", "-o", "json").items() == [], 30), (
+        "its lease is over"
+    )
     assert kept_faults(cli, monkeypatch) == []
     cli.ok("link", "cut", "vcenter", "kms")
     assert len(kept_faults(cli, monkeypatch)) == 1
@@ -255,7 +257,7 @@ def test_faults_of_the_last_time_are_taken_over_and_healed(cli: Cli) -> None:
     assert cli.alone()
     again = cli.ok("up", "--progress", "plain")
     assert "heal the faults of the last time" in again.err
-    assert cli.ok("faults", "-o", "json").items() == []
+    assert cli.ok("get", "faults", "-o", "json").items() == []
 
 
 def test_a_damaged_list_of_faults_is_told_and_put_aside(cli: Cli) -> None:
