@@ -123,7 +123,9 @@ async def _read_archive(host: Host) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _halted(host, SCREEN_B, f"the archive cannot be read: {error}") from None
+        raise _halted(
+            host, SCREEN_B, f"the archive cannot be read: {error.strerror or error}"
+        ) from None
 
 
 async def _first_boot(host: Host) -> None:

@@ -52,7 +52,9 @@ async def _rewrite(host: Host, config: VmConfig, key: CryptoKeyId) -> VmConfig:
     try:
         image = await host.datastore.read(config.vm, config.disk_file)
     except OSError as error:
-        raise DatastoreFault(f"{config.vm}: {config.disk_file}: {error}") from None
+        raise DatastoreFault(
+            f"{config.vm}: {config.disk_file}: {error.strerror or error}"
+        ) from None
     blocks = split_image(image, config)
     made, keys = encrypted_config(config, key, usable_kek(host, config.vm, key), host.rng)
     await write(host.datastore, config.vm, made.disk_file, disk_image(made, keys, blocks))

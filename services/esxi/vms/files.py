@@ -40,7 +40,7 @@ async def take_lock(datastore: Datastore, vm: VmName) -> None:
     except VmLockHeld as held:
         raise DatastoreFault(str(held)) from None
     except OSError as error:
-        raise DatastoreFault(f"{vm}: its lock: {error}") from None
+        raise DatastoreFault(f"{vm}: its lock: {error.strerror or error}") from None
 
 
 async def read_config(datastore: Datastore, vm: VmName) -> VmConfig:
@@ -50,7 +50,7 @@ async def read_config(datastore: Datastore, vm: VmName) -> VmConfig:
     except FileNotFoundError:
         raise NotFound(f"{vm} has no files on the datastore") from None
     except OSError as error:
-        raise DatastoreFault(f"{vm}: {error}") from None
+        raise DatastoreFault(f"{vm}: {error.strerror or error}") from None
     body = checked(data)
     try:
         config = _config.decode(b"" if body is None else body)
@@ -85,7 +85,7 @@ async def write(datastore: Datastore, vm: VmName, file: str, data: bytes) -> Non
     try:
         await datastore.write(vm, file, data)
     except OSError as error:
-        raise DatastoreFault(f"{vm}: {file}: {error}") from None
+        raise DatastoreFault(f"{vm}: {file}: {error.strerror or error}") from None
 
 
 async def read_wanted(datastore: Datastore, vm: VmName) -> PowerState | None:
@@ -96,7 +96,7 @@ async def read_wanted(datastore: Datastore, vm: VmName) -> PowerState | None:
     except (FileNotFoundError, ValueError):
         return None
     except OSError as error:
-        raise DatastoreFault(f"{vm}: {POWER_FILE}: {error}") from None
+        raise DatastoreFault(f"{vm}: {POWER_FILE}: {error.strerror or error}") from None
 
 
 async def write_wanted(datastore: Datastore, vm: VmName, power: PowerState) -> None:
@@ -116,4 +116,4 @@ async def tidy(datastore: Datastore, config: VmConfig) -> None:
             if await datastore.read_block(config.vm, file, 0, 1):
                 await write(datastore, config.vm, file, b"")
     except OSError as error:
-        raise DatastoreFault(f"{config.vm}: {error}") from None
+        raise DatastoreFault(f"{config.vm}: {error.strerror or error}") from None

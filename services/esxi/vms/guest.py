@@ -107,7 +107,9 @@ class Guest:
         try:
             await self._datastore.write_block(self.config.vm, self.config.disk_file, index, stored)
         except OSError as error:
-            raise GuestFault(f"{self.config.vm}: block {index}: {error}") from None
+            raise GuestFault(
+                f"{self.config.vm}: block {index}: {error.strerror or error}"
+            ) from None
 
     async def _read(self, index: int) -> bytes:
         self._alive()
@@ -116,14 +118,14 @@ class Guest:
                 self.config.vm, self.config.disk_file, index, BLOCK_SIZE
             )
         except OSError as error:
-            self._fail(f"block {index} cannot be read: {error}")
+            self._fail(f"block {index} cannot be read: {error.strerror or error}")
         return self._verified(index, stored)
 
     async def _stored_image(self) -> bytes:
         try:
             return await self._datastore.read(self.config.vm, self.config.disk_file)
         except OSError as error:
-            self._fail(f"the disk cannot be read: {error}")
+            self._fail(f"the disk cannot be read: {error.strerror or error}")
 
     def _verified(self, index: int, stored: bytes) -> bytes:
         """Decrypt and check; the journal must be made from the seed in the VM's nvram."""
