@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from protocol.messages.host import HostPowerOnVm
-from services.vcenter.hosts.remediation import Remediation
+from services.vcenter.hosts.telling import PassTelling
 from tests.mutations.bugs.planting import plant
 
 
@@ -22,4 +22,4 @@ def _eager(original: Any) -> Any:
     return commit
 
 
-plant(Remediation, "_commit_marks", _eager)
+plant(PassTelling, "marks", _eager)
