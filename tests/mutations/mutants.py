@@ -11,6 +11,7 @@ Work goes on where it was stopped: mutmut keeps its results in ``mutants/``.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -26,7 +27,10 @@ LOCK = ROOT / "requirements-mutants.lock"
 MOST = 0.05
 """Survivors among all mutants that were run, at most, accepted equivalents aside."""
 
-_SURVIVED, _NO_TESTS, _SKIPPED = 0, 33, 34
+_ALIVE = frozenset({0, 5, 33})
+"""What mutmut notes of a mutant that passed its tests, or for which pytest or it found none."""
+_NOT_RUN = frozenset({None, 2, 34})
+"""Not reached yet, interrupted by a person, or left out."""
 
 
 class Equivalent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,10 +92,15 @@ def results(folder: Path) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for meta in sorted(folder.rglob("*.py.meta")):
         codes = msgspec.json.decode(meta.read_bytes(), type=_Meta).exit_code_by_key
-        run = {n: c for n, c in codes.items() if c is not None and c != _SKIPPED}
+        run = {n: c for n, c in codes.items() if c is not None and c not in _NOT_RUN}
         if run:
             found[str(meta.relative_to(folder)).removesuffix(".meta")] = run
     return found
+
+
+def alive(run: dict[str, dict[str, int]]) -> list[tuple[str, str]]:
+    """Names and files of the mutants that no test and no type told."""
+    return [(n, file) for file, codes in run.items() for n, c in codes.items() if c in _ALIVE]
 
 
 def report(
@@ -121,15 +130,12 @@ def main(patterns: Sequence[str]) -> int:
     uv = Path(python).with_name("uv")
     install = [str(uv), "pip", "install", "-q", "--python", python, "--require-hashes"]
     subprocess.run([*install, "-r", str(LOCK)], cwd=ROOT, check=True)
-    subprocess.run([python, "-m", "mutmut", "run", *patterns], cwd=ROOT, check=True)
+    # mutmut finds mypy by the path, and must find the one of this environment.
+    path = os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", os.defpath)])
+    run_all = [python, "-m", "mutmut", "run", *patterns]
+    subprocess.run(run_all, cwd=ROOT, check=True, env=os.environ | {"PATH": path})
     run = results(ROOT / "mutants")
-    alive = [
-        (name, file)
-        for file, codes in run.items()
-        for name, code in codes.items()
-        if code in (_SURVIVED, _NO_TESTS)
-    ]
-    survivors, needless = unaccepted((_shown(*one) for one in alive), accepted())
+    survivors, needless = unaccepted((_shown(*one) for one in alive(run)), accepted())
     lines, good = report(run, survivors, [] if patterns else needless)
     print("\n".join(lines))
     return 0 if good and (patterns or not needless) else 1

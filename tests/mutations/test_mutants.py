@@ -11,6 +11,7 @@ from tests.mutations.mutants import (
     Equivalent,
     Mutant,
     accepted,
+    alive,
     mutant_of,
     report,
     results,
@@ -59,8 +60,12 @@ def test_nothing_run_is_not_good_enough() -> None:
 
 
 def test_results_are_of_mutants_that_were_run(tmp_path: Path) -> None:
-    kept = {"exit_code_by_key": {"a": 0, "b": 1, "c": None, "d": 34, "e": 33}}
+    codes = {"a": 0, "b": 1, "c": None, "d": 34, "e": 33, "f": 5, "g": 2, "h": 37, "i": -24}
+    kept = {"exit_code_by_key": codes}
     (tmp_path / "chaos").mkdir()
     (tmp_path / "chaos/keeper.py.meta").write_bytes(msgspec.json.encode(kept))
     (tmp_path / "chaos/other.py.meta").write_text('{"exit_code_by_key": {"f": null}}')
-    assert results(tmp_path) == {"chaos/keeper.py": {"a": 0, "b": 1, "e": 33}}
+    run = results(tmp_path)
+    told = {"a": 0, "b": 1, "e": 33, "f": 5, "h": 37, "i": -24}
+    assert run == {"chaos/keeper.py": told}
+    assert alive(run) == [(name, "chaos/keeper.py") for name in "aef"]
