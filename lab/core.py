@@ -15,7 +15,7 @@ import msgspec
 from chaos.lab import Directory, NodeEntry
 from lab.topology.plan import Topology
 from protocol.codec import decode_message, encode_message
-from protocol.errors import InvalidState, NotFound, from_body
+from protocol.errors import InvalidState, NotFound, ProductError, from_body
 from protocol.messages.agent import (
     AddNode,
     Ask,
@@ -262,9 +262,15 @@ class LabCore(ABC):
         """Hold a node from now on; it is off. A subclass makes its identity and process first."""
         if spec.node in self._specs and self._specs[spec.node] != spec:
             raise InvalidState(f"there is another node {spec.node}")
+        new = spec.node not in self._specs
         self._specs[spec.node] = spec
         self._firmware.setdefault(spec.node, spec.firmware)
-        await self.tell(spec.node, AddNode(spec=spec), 30.0)
+        try:
+            await self.tell(spec.node, AddNode(spec=spec), 30.0)
+        except ProductError:
+            if new:
+                del self._specs[spec.node]  # the next try adds it
+            raise
 
     def know_vm(self, vm: VmName) -> None:
         self._vms[vm] = None

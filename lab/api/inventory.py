@@ -88,12 +88,13 @@ async def _remove_vms(session: Session, selectors: tuple[str, ...], message: Any
 async def add_host(session: Session, command: commands.HostAdd) -> Host:
     """See ``HostAdd``."""
     lab = session.lab
-    known = NodeName(command.host) in lab.hosts()
-    spec = lab.spec(NodeName(command.host)) if known else _new_host(session, command)
-    if command.cluster not in ("", spec.cluster):
-        raise KeysteadError("KS-USE-003", f"{spec.node} is a machine of cluster {spec.cluster}")
-    if not known:
-        await lab.add_node(spec)
+    async with session.growing:  # or two commands would give their hosts one name
+        known = NodeName(command.host) in lab.hosts()
+        spec = lab.spec(NodeName(command.host)) if known else _new_host(session, command)
+        if command.cluster not in ("", spec.cluster):
+            raise KeysteadError("KS-USE-003", f"{spec.node} is a machine of cluster {spec.cluster}")
+        if not known:
+            await lab.add_node(spec)
     status = await lab.power_on(spec.node)
     if status.state is not NodeRunState.RUNNING:
         raise KeysteadError("KS-PRODUCT-001", f"{spec.node} did not start: {status.screen}")

@@ -10,6 +10,8 @@ from protocol.errors import NotConnected, ProductError
 from protocol.messages.agent import NodeStatus
 from protocol.terms import NodeName
 
+DISK_REFUSED = "the disk refused"
+NAMED_AT_MOST = 10  # nodes of one command that a person reads or types
 CURES = {
     MachineState.PAUSED: "keystead host resume {node}",
     MachineState.OFF: "keystead host power-on {node}",
@@ -54,6 +56,23 @@ def missing_of(nodes: Iterable[Node]) -> tuple[str, ...]:
             more = f" ({lines[0]})" if lines else ""
             missing.append(f"{node.node}: {node.state.value}{more}")
     return tuple(missing)
+
+
+def what_starts(missing: Iterable[str], lab: str) -> str:
+    """The one command after which no node of ``missing`` (as ``missing_of``) is off, in the order
+    in which nodes need each other; empty when none is off."""
+    states = [line.partition(": ") for line in missing]
+    off = [node for node, _, state in states if state.split(" ")[0] == MachineState.OFF]
+    again = "" if lab == "default" else f" --name {lab}"
+    if len(off) > NAMED_AT_MOST:
+        return f"`keystead down{again} && keystead up{again}` starts all nodes, state is kept"
+    command = f"`keystead host power-on {' '.join(off)}{again}`"
+    if any(DISK_REFUSED in state for _, _, state in states):
+        return (
+            f"put what its disk refused back from a copy, then {command}; `keystead down --purge"
+            f"{again}` removes a lab that cannot be mended"
+        )
+    return f"{command} starts what is off" if off else ""
 
 
 def node_view(status: NodeStatus, state: MachineState | None = None) -> Node:

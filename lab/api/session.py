@@ -48,6 +48,7 @@ class Session:
     host_added: Callable[[NodeSpec], None] = _not_kept
     folder: Path | None = None
     warnings: deque[str] = field(default_factory=lambda: deque(maxlen=WARNINGS_KEPT))
+    growing: asyncio.Lock = field(default_factory=asyncio.Lock)  # while a machine is added
     playing: dict[str, asyncio.Task[Any]] = field(default_factory=dict)  # runs in progress
 
     def host(self, name: str) -> NodeName:

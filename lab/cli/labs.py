@@ -130,8 +130,11 @@ def _start(
 
 def _whole(missing: tuple[str, ...], options: Options) -> None:
     """KS-LAB-009 when there is something missing from the lab that was asked for."""
+    from lab.api.machines import what_starts
+
     if missing:
-        raise KeysteadError("KS-LAB-009", "\n  ".join((f"of the lab {options.name}:", *missing)))
+        text = "\n  ".join((f"of the lab {options.name}:", *missing))
+        raise KeysteadError("KS-LAB-009", text, what_starts(missing, options.name))
 
 
 def _present(lab: Lab, options: Options) -> None:

@@ -384,8 +384,13 @@ class ProcessLab(LabCore):
             await self.data.reload()
             await self.control.reload()
             process = AgentProcess(agent_name(number), [])
+            try:
+                await self._spawn(process)
+            except BaseException:
+                if process.child is not None:
+                    process.child.signal(signal.SIGKILL)
+                raise
             self._processes.append(process)
             self._of[spec.node] = process
-            await self._spawn(process)
             process.nodes.append(spec.node)
         await super().add_node(spec)

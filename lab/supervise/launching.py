@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 
 from lab.errors import KeysteadError
-from lab.supervise.scratch import state_home
+from lab.supervise.scratch import no_room, state_home
 from lab.supervise.state_folder import LabFolder, LabRecord
 from lab.topology.demand import hint
 
@@ -284,7 +284,7 @@ class Start:
     def _taken_back(self, error: Exception) -> Exception:
         """The error to show, when a new lab's folder has been removed and logs put aside."""
         if isinstance(error, OSError):
-            error = KeysteadError("KS-LAB-005", f"{error.filename or 'files'}: {error.strerror}")
+            error = no_room(error)
         self.folder.forget_supervisor()
         where = self.folder.path / "logs"
         if self.fresh and not self.retain:

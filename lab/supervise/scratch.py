@@ -10,6 +10,7 @@ Keep it light: every command imports it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -34,8 +35,13 @@ def state_home() -> Path:
 
 
 def no_room(error: OSError) -> KeysteadError:
-    """What a person reads when the state folder cannot be written."""
-    return KeysteadError("KS-LAB-005", f"{error.filename or 'state folder'}: {error.strerror}")
+    """What a person reads when the state folder cannot be written: KS-LAB-005, or KS-LAB-008
+    when a folder is where a file should be."""
+    where = error.filename2 or error.filename or "state folder"
+    text = f"{where}: {error.strerror or error}"
+    if error.errno == errno.EISDIR:
+        return KeysteadError("KS-LAB-008", text, f"move {where} away, then start again")
+    return KeysteadError("KS-LAB-005", text)
 
 
 def hold(folder: Path) -> int | None:

@@ -82,6 +82,10 @@ class LabFolder:
             if (self.path / "nodes").exists():
                 raise damaged(self, "lab.json") from None
             return None
+        except IsADirectoryError:
+            raise damaged(self, "lab.json") from None
+        except OSError as error:
+            raise no_room(error) from None
         try:
             layout = msgspec.json.decode(data).get("layout")
             record = msgspec.json.decode(data, type=LabRecord) if layout == LAYOUT else None
@@ -114,8 +118,10 @@ class LabFolder:
         """Its bytes; empty when there is no such file."""
         try:
             return (self.path / name).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             return b""
+        except OSError as error:
+            raise no_room(error) from None
 
     @contextmanager
     def lock(self, inherited: int = -1) -> Iterator[int]:
@@ -149,7 +155,7 @@ class LabFolder:
         try:
             with (self.path / LOCK).open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             return False
         except OSError:
             return True
@@ -178,7 +184,9 @@ class LabFolder:
         """Whether that process is the supervisor of this lab in this state folder."""
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if b"lab.supervise.supervisor" not in words or self.name.encode() not in words:
+            if b"lab.supervise.supervisor" not in words:
+                return False  # the lab's name follows; descriptors after it may look like a name
+            if words[words.index(b"lab.supervise.supervisor") + 1] != self.name.encode():
                 return False
             environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         except OSError:

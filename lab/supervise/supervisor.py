@@ -33,6 +33,7 @@ from lab.brokers.control_plane import ControlServer
 from lab.errors import KeysteadError
 from lab.processes.process_lab import ProcessLab
 from lab.supervise.notebook import Notebook
+from lab.supervise.scratch import no_room
 from lab.supervise.state_folder import LabFolder, LabRecord
 from lab.topology.course import Course
 from lab.topology.lab_file import LabFile
@@ -224,7 +225,8 @@ class Supervisor:
     async def _serve(self, message: RunCommand, sender: str) -> CommandDone:
         try:
             answer = await perform(self.session, decode_command(message.command))
-        except KeysteadError as error:
+        except (KeysteadError, OSError) as failure:
+            error = no_room(failure) if isinstance(failure, OSError) else failure
             return CommandDone(error_id=error.id, error=str(error), fix=error.fix)
         return CommandDone(answer=encode_answer(answer))
 
@@ -237,8 +239,7 @@ def _failed(error: BaseException) -> ProgressLine:
     if isinstance(error, ProductError):
         return ProgressLine(error_id="KS-LAB-003", text=f"{type(error).__name__}: {error}")
     if isinstance(error, OSError):
-        where = error.filename or "the lab's folder"
-        return ProgressLine(error_id="KS-LAB-005", text=f"{where}: {error.strerror or error}")
+        return _failed(no_room(error))
     return ProgressLine(error_id="KS-INT-001", text=f"{type(error).__name__}: {error}")
 
 

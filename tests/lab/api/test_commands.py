@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -279,6 +280,17 @@ def test_a_host_that_is_added_is_told_to_who_keeps_the_lab() -> None:
     with contextlib.closing(lab.loop):
         added = lab.run(perform(session, HostAdd()))
     assert added.host == "esxi-002" and kept == [lab.spec(added.host)]
+
+
+def test_hosts_that_are_added_at_once_are_so_many_hosts() -> None:
+    lab, session = make(plan(load("default", hosts=1, vms=0, tpm="model")), 3)
+
+    async def three() -> list[str]:
+        tasks = [asyncio.ensure_future(perform(session, HostAdd())) for _ in range(3)]
+        return sorted([(await task).host for task in tasks])
+
+    with contextlib.closing(lab.loop):
+        assert lab.run(three()) == ["esxi-002", "esxi-003", "esxi-004"]
 
 
 async def test_vcenter_has_nothing_of_a_wrong_name(lab: Lab) -> None:

@@ -1,5 +1,5 @@
-"""Files of a lab's own that are cut short, altered or gone: each is harmless, or told by its name
-with what helps."""
+"""Files of a lab's own that are cut short, altered, gone or a folder: each is harmless, or told by
+its name with what helps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.lab.cli.conftest import Cli, until
 pytestmark = pytest.mark.lab
 
 SMALL = ("--hosts", "1", "--vms", "1", "--tpm", "none", "--pace", "100")
-WAYS = ("cut", "altered", "gone")
+WAYS = ("cut", "altered", "gone", "a folder")
 SEALED_BY = {"identity/control/supervisor.json": "faults"}  # without the one the other is shut
 CHOSEN = (
     ("lab.json", "gone"),
@@ -24,6 +24,9 @@ CHOSEN = (
     ("identity/control/supervisor.json", "gone"),
     ("broker-data/endpoint.json", "cut"),
     ("faults", "altered"),
+    ("faults", "a folder"),
+    ("broker-data/endpoint.json", "a folder"),
+    ("identity/node/kms.json", "a folder"),
 )
 
 
@@ -50,8 +53,11 @@ def damage(file: Path, way: str) -> None:
         case "altered":
             middle = len(data) // 2
             file.write_bytes(data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1 :])
+        case "gone":
+            file.unlink()
         case _:
             file.unlink()
+            file.mkdir()
 
 
 def own_files(folder: Path) -> list[str]:
@@ -75,9 +81,9 @@ def harmless_or_told(cli: Cli, folder: Path, name: str, way: str) -> None:
     if ran.code != 0:
         told = SEALED_BY.get(name, name)
         assert f"{folder / told}" in ran.err and "  fix: " in ran.err, ran
-        if "KS-ID-001" in ran.err:
+        if "KS-ID-001" in ran.err or f"move {folder / told} away" in ran.err:
             cli("down")
-            (folder / name).unlink()
+            (folder / name).rename(folder / "moved away")
             ran = cli.ok("up")  # the cure that it names
     if "running after" in ran.out:
         assert until(lambda: works(cli), 30), "the VM does not work"

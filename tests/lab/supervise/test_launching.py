@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lab.api.machines import what_starts
 from lab.errors import KeysteadError
 from lab.supervise import launching as launch
 from lab.supervise.launching import LabState, differences, state_of
@@ -80,6 +81,47 @@ def test_the_pid_of_a_supervisor_is_checked() -> None:
     assert other.supervisor() == 0, "a supervisor of another lab"
     child.communicate(b"\n")
     assert folder.supervisor() == 0
+
+
+def test_a_number_that_a_supervisor_was_given_is_no_name_of_a_lab() -> None:
+    """Labs may be called ``5``, and a supervisor is told descriptors after its lab's name."""
+    words = ["-c", "print(flush=True); input()", "lab.supervise.supervisor", "one", "5", "3"]
+    child = subprocess.Popen([sys.executable, *words], stdin=-1, stdout=-1)
+    assert child.stdout is not None and child.stdout.readline() == b"\n"
+    five = lab("5")
+    five.write("supervisor", str(child.pid).encode())
+    assert five.supervisor() == 0, "`down --name 5` would end the lab `one`"
+    child.communicate(b"\n")
+
+
+@pytest.mark.parametrize("name", ["lab.json", "supervisor", "ended", "faults", "lock"])
+def test_a_folder_in_place_of_a_file_is_told_or_harmless(name: str) -> None:
+    """As a restored backup or a mistyped ``mv`` leaves it; ``list`` looks at all of these."""
+    folder = lab()
+    (folder.path / name).unlink(missing_ok=True)
+    (folder.path / name).mkdir()
+    assert (folder.supervisor(), folder.serving(), folder.end()) == (0, False, "")
+    assert not folder.locked()
+    for act in (folder.record, lambda: folder.write(name, b""), lambda: folder.lock().__enter__()):
+        try:
+            act()
+        except KeysteadError as error:
+            assert error.id == "KS-LAB-008" and str(folder.path / name) in str(error)
+            assert error.fix and "space" not in error.fix
+
+
+def test_what_starts_a_lab_again_is_one_command() -> None:
+    missing = ["kms: off", "vcenter: off (crash)", "esxi-001: halted (A screen)", "a warning"]
+    assert what_starts(missing, "one") == (
+        "`keystead host power-on kms vcenter --name one` starts what is off"
+    )
+    assert what_starts(["esxi-001: halted (A screen)", "a warning"], "one") == ""
+    refused = ["kms: off", "vcenter: off (the disk refused at start: Is a directory: vcenter.db)"]
+    assert "back from a copy, then `keystead host power-on kms vcenter`" in (
+        what_starts(refused, "default")
+    )
+    many = [f"esxi-{n:03d}: off" for n in range(300)]
+    assert what_starts(many, "default").startswith("`keystead down && keystead up`")
 
 
 def test_differences_name_the_place() -> None:

@@ -86,7 +86,9 @@ def test_a_killed_fork_server_comes_back_with_all_nodes_off(cli: Cli) -> None:
     assert (lab["state"], lab["running"], lab["nodes"]) == ("running", 0, 3), "list remembers"
     ran = cli("up")
     assert ran.code == 1 and "error KS-LAB-009" in ran.err and "esxi-001: off" in ran.err
-    cli.ok("host", "power-on", "kms", "vcenter", "esxi-001")
+    helps = "host power-on kms vcenter esxi-001"
+    assert f"fix: `keystead {helps}` starts what is off" in ran.err
+    cli.ok(*helps.split())
     cli.ok("up")
     assert [vm["vm"] for vm in cli.ok("get", "vms", "-o", "json").items()] == ["vm-01"]
     cli.ok("down", "--purge")
@@ -181,6 +183,8 @@ def test_a_full_disk_ends_no_lab_and_is_told(cli: Cli, monkeypatch: pytest.Monke
     assert until(lambda: warned(cli, "the lab's notes cannot be written"), 30)
     ran = cli("link", "cut", "vcenter", "esxi-001")
     assert ran.code == 1 and "KS-LAB-005" in ran.err, "a fault began that is not written down"
+    ran = cli("host", "add")
+    assert ran.code == 1 and "KS-LAB-005" in ran.err, "a host needs files of its own"
     cli.ok("heal", "--all")
     assert cli.ok("get", "faults", "-o", "json").items() == []
     assert cli.ok("get", "vms", "-o", "name").out == "vm-01\n"
@@ -188,6 +192,7 @@ def test_a_full_disk_ends_no_lab_and_is_told(cli: Cli, monkeypatch: pytest.Monke
     supervisor.rlimit(resource.RLIMIT_FSIZE, (hard, hard))
     assert until(lambda: warned(cli, "the lab's notes are written again"), 30)
     assert kept_faults(cli, monkeypatch) == [], "that it was healed was not saved"
+    assert cli.ok("host", "add", "-o", "json").json["host"] == "esxi-002"
 
 
 def test_a_full_disk_at_the_end_lets_the_nodes_be_stopped_in_order(cli: Cli) -> None:
