@@ -1,0 +1,26 @@
+"""Decisions are numbered without a gap, and whoever cites one finds it."""
+
+from __future__ import annotations
+
+import re
+
+from tests.tidy.tree import ROOT, sources
+
+_HEADING = re.compile(r"# (\d+)\. \S")
+_CITED = re.compile(r"\b[Dd]ecision (\d+)\b")
+_FILES = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+
+
+def test_numbers_have_no_gap_and_are_those_of_the_headings() -> None:
+    headings = [_HEADING.match(file.read_text()) for file in _FILES]
+    numbers = [0 if heading is None else int(heading[1]) for heading in headings]
+    assert numbers == list(range(1, len(_FILES) + 1))
+    assert [int(file.name[:4]) for file in _FILES] == numbers
+
+
+def test_a_decision_that_is_cited_is_there() -> None:
+    cited = [
+        (source.path, int(number)) for source in sources() for number in _CITED.findall(source.text)
+    ]
+    assert cited
+    assert [one for one in cited if not 1 <= one[1] <= len(_FILES)] == []
