@@ -22,3 +22,10 @@ def test_another_salt_or_purpose_gives_another_key() -> None:
     assert base == derive_key(secret, salt=b"a", info=b"x")
     assert base != derive_key(secret, salt=b"b", info=b"x")
     assert base != derive_key(secret, salt=b"a", info=b"y")
+
+
+def test_a_key_has_the_size_of_an_aes_256_key_unless_another_is_asked_for() -> None:
+    secret = KeyMaterial(b"s" * 32)
+    made = derive_key(secret, salt=b"a", info=b"x")
+    assert len(made) == 32
+    assert made == derive_key(secret, salt=b"a", info=b"x", size=32)

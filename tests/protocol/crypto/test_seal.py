@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
+import msgpack
 import msgspec
 import pytest
+from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from protocol.codec import decode_as, decode_envelope, encode_envelope, encode_message
@@ -164,3 +168,16 @@ def test_a_sealed_field_is_the_number_of_a_box_and_nothing_else(value: object) -
     body = msgspec.msgpack.encode({"session": "s", "number": 1, "keys": [], "material": value})
     with pytest.raises(Malformed):
         decode_as(AddKeys, body)
+
+
+def test_what_a_box_is_bound_to_is_as_written_down() -> None:
+    """Another implementation of the wire, by HPKE and msgpack alone, opens what is sealed here."""
+    envelope = around(MESSAGE)
+    came = seal(envelope, MESSAGE, RING[A], B)
+    body = msgpack.unpackb(encode_message(without_keys(MESSAGE)))
+    bare = [VERSION, 7, "c/1/2", A, 3, 9.5, "AddKeys", body, []]
+    digest = hashlib.sha256(msgpack.packb(bare)).digest()
+    info = msgpack.packb(["keystead sealed field", B, "material", digest])
+    suite = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+    clear = suite.decrypt(came.boxes[0], _PRIVATE[B], info)
+    assert msgpack.unpackb(clear) == [key.reveal() for key in KEYS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from protocol.errors import PermissionDenied
@@ -14,6 +15,7 @@ from protocol.messages.kms import (
     CreateKey,
     Destroy,
     JoinPair,
+    QueryAudit,
     QueryPair,
     Replica,
     ReplicateKeys,
@@ -159,11 +161,26 @@ def test_the_peer_does_nothing_else(rig: PairRig) -> None:
         rig.run(bus.request(A, CreateKey(operation_id="1", get=True), within_s=10))
 
 
-def test_an_id_never_has_two_materials(rig: PairRig) -> None:
-    """The peer tells another material for a key that is there: refused, noted, and told of."""
+FOREIGN: dict[str, object] = {
+    "scope": "another",
+    "operation_id": "2",
+    "origin": B,
+    "algorithm": "Camellia",
+    "length": 128,
+    "usage_mask": 1,
+    "initial_date": 1.0,
+    "index": 0,
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_never_changes_of_a_key_is_refused_when_the_peer_says_otherwise(
+    rig: PairRig, name: str
+) -> None:
+    """No id has two materials, and none moves into another client's scope: refused, noted, told."""
     key = rig.key(A, "1")
     known = rig.attributes(A)[key]
-    forged = Replica(
+    told = Replica(
         key_id=key,
         scope="default",
         operation_id="1",
@@ -173,15 +190,21 @@ def test_an_id_never_has_two_materials(rig: PairRig) -> None:
         usage_mask=known.usage_mask,
         state=known.state,
         initial_date=known.initial_date,
-        index=0,
+        activation_date=known.activation_date,
+        last_change_date=known.last_change_date,
     )
-    material = Sealed.of(KeyMaterial(bytes(32)))
     bus = rig.agent.machine(B).runner.ports.bus
-    message = ReplicateKeys(keys=(forged,), material=material, last=True)
-    reply = rig.run(bus.request(A, message, within_s=10))
-    assert reply.refused == (key,)
+    for replica in (told, msgspec.structs.replace(told, **{name: FOREIGN[name]})):
+        material = Sealed.of(*([KeyMaterial(bytes(32))] if replica.index is not None else []))
+        message = ReplicateKeys(keys=(replica,), material=material, last=True)
+        reply = rig.run(bus.request(A, message, within_s=10))
+        assert reply.refused == (() if replica is told else (key,))
     assert rig.values(A, (key,)) == rig.material
+    assert rig.attributes(A) == {key: known}
     assert [record.node for record in rig.seen("kms.replica_refused")] == [A]
+    [row] = [row for row in rig.at(A, QueryAudit()).rows if row.result != "Success"]
+    noted = (row.who, row.operation, row.key_id, row.result)
+    assert noted == (B, "Replicate", key, "Cryptographic Failure")
 
 
 def test_no_key_bytes_travel_or_lie_in_clear(rig: PairRig) -> None:
