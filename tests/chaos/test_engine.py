@@ -17,8 +17,10 @@ from chaos.experiment.plan import Plan, dump_plan, load_plan, plan
 from chaos.history import History, verify
 from chaos.keeper import FaultKeeper
 from chaos.verdict import Verdict
+from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState
-from tests.chaos.worlds import World, limp
+from protocol.terms import NodeName
+from tests.chaos.worlds import Limp, World, limp
 
 SHIPPED = Path(__file__).parents[2] / "chaos" / "experiments"
 pytestmark = pytest.mark.sim
@@ -38,6 +40,7 @@ hypothesis:
 schedule:
   - {id: wan, at: 5s, for: 20s, fault: link.cut, between: [vcenter, kms]}
 """
+DARK = "  - {id: dark, at: 6s, for: 12s, fault: host.power_loss, on: esxi-001}\n"
 
 
 @pytest.fixture
@@ -90,7 +93,12 @@ def test_a_hypothesis_that_does_not_hold_at_first_injects_nothing(world: World) 
     assert not [r for r in history.records if r.type == "fault"]
 
 
-@pytest.mark.parametrize("need", ["hosts: 9", "tpm: real", "persistence: on"])
+def test_a_lab_that_just_fits_is_played_on(world: World) -> None:
+    needs = "requires: {hosts: 2, provider: standard, tpm: model, persistence: off}\n"
+    assert play(world, planned(world, needs + CUT))[0].exit_code == 0
+
+
+@pytest.mark.parametrize("need", ["hosts: 3", "tpm: real", "persistence: on"])
 def test_a_lab_that_does_not_fit_is_not_touched(world: World, need: str) -> None:
     verdict, history = play(world, planned(world, f"requires: {{{need}}}\n" + CUT))
     assert verdict.exit_code == 3
@@ -180,7 +188,7 @@ def test_a_fault_that_lapses_in_the_middle_is_an_error(world: World) -> None:
 
 @pytest.mark.parametrize("after", [0.5, 8.0, 20.0, 34.0])
 def test_interrupted_at_any_time_it_heals_and_says_130(world: World, after: float) -> None:
-    text = CUT + "  - {id: dark, at: 6s, for: 12s, fault: host.power_loss, on: esxi-001}\n"
+    text = CUT + DARK
 
     async def interrupted() -> Verdict:
         history = History(None, world.lab.monotonic)
@@ -193,6 +201,47 @@ def test_interrupted_at_any_time_it_heals_and_says_130(world: World, after: floa
     verdict = world.run(interrupted())
     assert (verdict.verdict, verdict.exit_code) == ("interrupted", 130)
     assert all_well(world)
+
+
+def interrupted_with_two_faults(world: World, lab: Any) -> tuple[Verdict, set[str]]:
+    """The verdict, and the faults that the history has as healed."""
+    history, keeper = History(None, world.lab.monotonic), FaultKeeper(lab)
+
+    async def interrupted() -> Verdict:
+        work = run(planned(world, CUT + DARK), lab, keeper, history)
+        task = asyncio.get_running_loop().create_task(work)
+        await world.lab.sleep(12.0)
+        assert [active.fault.id for active in keeper.active()] == ["wan", "dark"]
+        task.cancel()
+        return await task
+
+    verdict = world.run(interrupted())
+    assert keeper.active() == ()
+    return verdict, {r.data["id"] for r in history.records if r.type == "heal"}
+
+
+def test_each_fault_that_the_end_of_a_run_takes_back_is_in_its_history(world: World) -> None:
+    verdict, healed = interrupted_with_two_faults(world, world.lab)
+    assert (verdict.exit_code, verdict.left) == (130, ())
+    assert healed == {"wan", "dark"}
+
+
+def test_what_could_not_be_healed_at_first_is_tried_once_more_and_is_not_left(
+    world: World,
+) -> None:
+    """The host cannot be powered on while the other fault stands, as one that waits for it."""
+    bad: Any = Limp(world.lab)
+    real = world.lab.power_on
+
+    async def power_on(node: NodeName, *given: Any, **options: Any) -> Any:
+        if world.lab.rules():
+            raise InvalidState("not yet")
+        return await real(node, *given, **options)
+
+    bad.power_on = power_on
+    verdict, healed = interrupted_with_two_faults(world, bad)
+    assert (verdict.exit_code, verdict.left) == (130, ())
+    assert healed == {"wan", "dark"}
 
 
 def test_an_irreversible_fault_stays_and_says_its_cure(world: World) -> None:

@@ -20,6 +20,7 @@ from chaos.history import History
 from chaos.hypotheses.measure import Hypotheses
 from chaos.hypotheses.probes import PROBES, Measured, Operations, Scope, Sources
 from chaos.hypotheses.tolerance import tolerance
+from chaos.observe.audit import AuditTail
 from chaos.observe.guests import Guests
 from chaos.observe.recoveries import Recoveries
 from chaos.observe.snapshot import Snapshot
@@ -290,3 +291,27 @@ def test_a_fault_outlives_no_lease_that_nobody_renews(world: World) -> None:
     assert world.run(world.keeper.lapse()).healed == ()
     world.run(world.lab.sleep(0.5))
     assert world.run(world.keeper.lapse()).healed == ("wan",)
+
+
+# Audit trails --------------------------------------------------------------------------------
+
+
+def test_each_row_of_an_audit_trail_is_read_once_and_blindness_is_told(world: World) -> None:
+    bad: Any = Bad(world)
+    tail = AuditTail(bad)
+
+    def looked() -> tuple[int, bool]:
+        return world.run(tail.position()), tail.blind
+
+    first = world.run(tail.position())
+    assert [row.sequence for row in tail.rows] == list(range(1, first + 1)) and first > 2
+    assert looked() == (first, False)
+    real = bad.ask
+
+    async def silent(node: NodeName, message: Any, *, within_s: float = 30.0) -> Any:
+        raise TimedOut("silence")
+
+    bad.ask = silent
+    assert looked() == (first, True)
+    bad.ask = real
+    assert looked()[1], "what was missed is not known, although the server answers again"

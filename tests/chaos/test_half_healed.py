@@ -12,7 +12,15 @@ from chaos.errors import ChaosError
 from chaos.faults import make_fault
 from chaos.keeper import FaultKeeper
 from chaos.lab import Lab
-from protocol.messages.agent import CutRule, Firmware, NodeRunState, NodeStatus, TpmAct, TpmActed
+from protocol.messages.agent import (
+    CutRule,
+    DelayRule,
+    Firmware,
+    NodeRunState,
+    NodeStatus,
+    TpmAct,
+    TpmActed,
+)
 from protocol.messages.base import Request
 from protocol.messages.host import Esxcli, EsxcliResult, SaveConfiguration
 from protocol.messages.kms import Destroy, Revoke
@@ -126,6 +134,16 @@ def test_firmware_that_is_set_and_not_measured(world: World) -> None:
 
     instead(bad, "tpm", as_before)
     assert world.run(fault.bites(bad, notes)) == f"PCR 7 of {HOST} is what it was before"
+
+
+def test_a_delay_of_half_of_what_it_says(world: World) -> None:
+    bad, keeper, fault = bad_one(world, "link.delay")
+
+    async def half(real: Any, rules: list[DelayRule]) -> None:
+        await real([msgspec.structs.replace(rule, base_s=rule.base_s / 2) for rule in rules])
+
+    instead(bad, "put_rules", half)
+    assert "a canary over vcenter esxi-001 took 0.3" in refused(world, keeper, fault)
 
 
 def test_another_board_does_not_pass_for_a_cleared_tpm(world: World) -> None:

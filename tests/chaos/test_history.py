@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from itertools import count
 from pathlib import Path
 
@@ -93,6 +94,33 @@ def test_a_line_after_the_end_and_an_empty_file_are_found(written: Path) -> None
     written.write_bytes(b"")
     with pytest.raises(ChaosError, match="the end is missing"):
         verify(written)
+
+
+def test_a_line_that_follows_the_end_well_is_found_all_the_same(written: Path) -> None:
+    lines = written.read_bytes().splitlines(keepends=True)
+    prev = hashlib.sha256(lines[-1].rstrip(b"\n")).hexdigest()
+    end = msgspec.json.decode(lines[-1], type=Record)
+    more = msgspec.structs.replace(end, seq=8, prev=prev, type="ok", data={})
+    written.write_bytes(b"".join([*lines, msgspec.json.encode(more)]))
+    with pytest.raises(ChaosError, match="line 8: there is a line after the end"):
+        verify(written)
+
+
+def test_it_has_reached_the_device_when_it_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced, fsync = tmp_path / "history.jsonl", list[int](), os.fsync
+
+    def seen(fd: int) -> None:
+        if os.path.samestat(os.fstat(fd), path.stat()):
+            synced.append(os.fstat(fd).st_size)
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    history = History(path, lambda: 0.0)
+    history.add("fault", op="link.cut", id="wan")
+    history.close()
+    assert synced == [path.stat().st_size]
 
 
 def test_over_its_limit_it_keeps_faults_and_says_what_it_left_out(tmp_path: Path) -> None:

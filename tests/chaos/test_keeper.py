@@ -46,6 +46,32 @@ def test_a_heal_that_is_not_seen_keeps_the_fault_listed(world: World) -> None:
     assert keeper.active() == ()
 
 
+def test_that_a_heal_was_not_seen_is_saved(world: World) -> None:
+    """A controller that dies then leaves to its successor what it knew."""
+    saved: list[bytes] = []
+
+    async def save(data: bytes) -> None:
+        saved.append(data)
+
+    lame, _ = limp(world, drop_rules=None)
+    keeper = FaultKeeper(lame, save=save)
+    world.run(keeper.inject(fault_of(world, "link.cut", CUT, "wan")))
+    world.run(keeper.heal("wan"))
+    successor = FaultKeeper(world.lab)
+    successor.load(saved[-1])
+    assert [active.state for active in successor.active()] == [FaultState.NOT_HEALED]
+    assert successor.active() == keeper.active()
+
+
+def test_an_irreversible_fault_outlives_its_lease_once(world: World) -> None:
+    keeper, provider = world.keeper, {"provider": "kms-provider"}
+    world.run(keeper.inject(fault_of(world, "provider.delete", provider, "gone"), lease_s=5.0))
+    world.run(world.lab.sleep(10.0))
+    assert [left.id for left in world.run(keeper.lapse()).left] == ["gone"]
+    assert [(a.state, a.until) for a in keeper.active()] == [(FaultState.STAYS, 0.0)]
+    assert world.run(keeper.lapse()) == HealReport(healed=(), left=())
+
+
 def test_a_lab_that_refuses_leaves_nothing_behind_or_says_so(world: World) -> None:
     _, keeper = limp(world, power_off=InvalidState("no"))
     with pytest.raises(ChaosError) as caught:

@@ -17,6 +17,7 @@ from lab.api.commands import (
     GetFaults,
     GetKms,
     GetLinks,
+    GetNodes,
     GetStatus,
     Heal,
     HostAdd,
@@ -38,9 +39,15 @@ from lab.api.commands import (
     VmOff,
     VmOn,
 )
+from lab.api.table import perform
 from lab.client import Lab
 from lab.errors import KeysteadError
-from protocol.terms import KmipState, PowerState, VmCryptoState
+from lab.simulation.sim_lab import make
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
+from protocol.errors import NotConnected
+from protocol.messages.agent import NodeStatus
+from protocol.terms import KmipState, NodeName, PowerState, VmCryptoState
 
 pytestmark = pytest.mark.sim
 
@@ -322,3 +329,29 @@ async def test_a_stored_key_is_told_and_a_failed_esxcli_is_an_error() -> None:
 def test_a_seed_that_is_given_is_used_and_one_that_is_not_is_drawn() -> None:
     assert Lab(seed=0).seed == 0
     assert len({Lab().seed for _ in range(4)}) > 1
+
+
+def test_a_refusal_by_one_of_many_is_told_and_the_others_go_down() -> None:
+    lab, session = make(plan(load("default", hosts=2, vms=0, tpm="model")), 3)
+    real = lab.power_off
+
+    async def power_off(node: NodeName, way: str) -> NodeStatus:
+        if node == HOST:
+            raise NotConnected(f"the process of {HOST} is down")
+        return await real(node, way)
+
+    lab.power_off = power_off  # type: ignore[method-assign]
+    with pytest.raises(KeysteadError, match=f"the process of {HOST} is down"):
+        lab.run(perform(session, HostCrash((HOST, OTHER))))
+    nodes = lab.run(perform(session, GetNodes())).items
+    states = {str(node.node): node.state for node in nodes if node.node.startswith("esxi")}
+    lab.loop.close()
+    assert states == {HOST: MachineState.RUNNING, OTHER: MachineState.OFF}
+
+
+async def test_a_cut_link_is_told_of_its_own_two_ends_only(lab: Lab) -> None:
+    await lab.cut("vcenter", HOST)
+    assert not (await lab.do(DescribeProvider("kms-provider"))).reasons
+    await lab.cut("vcenter", "kms-1")
+    texts = [r.why for r in (await lab.do(DescribeProvider("kms-provider"))).reasons]
+    assert texts == ["The link between vCenter and kms-1 is cut."]

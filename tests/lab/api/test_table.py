@@ -63,7 +63,7 @@ def test_the_answer_is_the_one_that_the_command_and_its_function_name(served: Se
 @pytest.mark.parametrize("served", ALL)
 def test_what_looks_is_told_by_its_name(served: Served) -> None:
     looks = served.name.split(".")[0] in ("get", "describe")
-    others = {"kms.key.show", "tpm.inspect", "tpm.pcrs"}
+    others = {"key.ids", "kms.key.show", "tpm.inspect", "tpm.pcrs"}
     assert served.changes != (looks or served.name in others)
 
 
@@ -79,6 +79,7 @@ def test_commands_travel_and_come_back() -> None:
         "command": "vm.encrypt",
         "vm": "v",
         "provider": "",
+        "register_hosts": True,
     }
 
 

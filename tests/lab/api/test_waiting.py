@@ -38,6 +38,12 @@ async def test_vcenter_may_be_away_for_a_while() -> None:
         assert late.value.id == "KS-WAIT-001", "it waited"
 
 
+async def test_what_was_last_seen_to_run_is_not_taken_to_run() -> None:
+    async with Lab(mode="sim", seed=5, hosts=2, vms=2) as lab:
+        await lab.do(HostCrash(("esxi-001",)))
+        await lab.wait_for("vm.running=vm-02", "vm.running=1", "host.safe=1")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
