@@ -12,48 +12,28 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
 from protocol.errors import NotAvailable, ProductError
 from protocol.messages import kms as m
-from protocol.messages.base import Sealed
-from protocol.messages.pages import KEY_BYTES, first_page
-from protocol.terms import KeyId, NodeName
-from services.kms import audit, merging, replication
+from protocol.terms import NodeName
+from services.kms import audit, replication
 from services.kms.access import caller_at
 from services.kms.audit import TrailEnd
 from services.kms.config import KmsConfig
 from services.kms.core import Core
+from services.kms.doors import replicas
+from services.kms.doors.promises import Promises
 from services.kms.knobs import KmsNode
 from services.kms.operations import Operation
 from services.kms.replication import Change, PeerView
-from services.kms.store import KeyRow
 from services.kms.work import Written
 from services.runtime.ports import Bus, Clock, Database
 from services.runtime.service import Peer, Service, serves
 
 KEYS_AT_ONCE: Final = 256  # keys in one message at most; their weight bounds it too
-
-
-class _Promise:
-    """A change that the peer shall have, or be marked as not having, before it is answered."""
-
-    def __init__(self) -> None:
-        self._done = asyncio.Event()
-        self._error: OSError | None = None
-
-    def keep(self, error: OSError | None = None) -> None:
-        """It has come to that; or could not, for ``error``."""
-        self._error = error
-        self._done.set()
-
-    async def kept(self) -> None:
-        """Return when it has; raises the error otherwise."""
-        await self._done.wait()
-        if self._error is not None:
-            raise self._error
 
 
 class Pair:
@@ -72,7 +52,7 @@ class Pair:
         self._within_s = node.knobs.pair_timeout_s
         self._patience_s = clock.limit(self._within_s) / 2
         self._wake = asyncio.Event()
-        self._promised: dict[KeyId, dict[int, _Promise]] = {}
+        self._promises = Promises()
         self._met = self._lost = self._down = self._watching = False
         self._asked_at: float | None = None
         self._contacts = 0
@@ -98,32 +78,13 @@ class Pair:
 
     def noted(self, written: Written) -> None:
         """See ``Witness``."""
-        for key_id, changed in written.changes:
-            self._promised.setdefault(key_id, {})[changed] = _Promise()
+        self._promises.give(written.changes)
         if written.changes:
             self._wake.set()
 
     async def settled(self, written: Written) -> None:
         """See ``Witness``."""
-        for key_id, changed in written.changes:
-            promise = self._promised.get(key_id, {}).get(changed)
-            if promise is not None:
-                await promise.kept()
-
-    def _settle(self, changes: Sequence[Change]) -> None:
-        """The peer has these changes, and so every earlier one of the same keys."""
-        for key_id, told in changes:
-            promises = self._promised.get(key_id, {})
-            for changed in [changed for changed in promises if changed <= told]:
-                promises.pop(changed).keep()
-            if not promises:
-                self._promised.pop(key_id, None)
-
-    def _settle_all(self, error: OSError | None = None) -> None:
-        promised, self._promised = self._promised, {}
-        for promises in promised.values():
-            for promise in promises.values():
-                promise.keep(error)
+        await self._promises.kept(written.changes)
 
     # ---- telling the peer -------------------------------------------------------------------
 
@@ -138,7 +99,7 @@ class Pair:
             elif self._down or not self._met:
                 await self._contact(self._meet)
             elif not self._wake.is_set():  # nothing came since, so the peer has it all
-                self._settle_all()
+                self._promises.keep_all()
                 await self._wake.wait()
 
     async def _contact(self, contact: Callable[[], Awaitable[None]]) -> None:
@@ -173,7 +134,7 @@ class Pair:
         if isinstance(error, ProductError):
             await self._mark(str(error))
         elif error is not None:
-            self._settle_all(error)
+            self._promises.keep_all(error)
         self._failed = error is not None
         self._over.set()
 
@@ -204,14 +165,14 @@ class Pair:
                 lambda connection: replication.mark_down(connection, at, why)
             )
         except OSError as error:
-            self._settle_all(error)
+            self._promises.keep_all(error)
             return
         self._down = True
         if not self._met:
             self._core.caught_up.set()
         if newly:
             self._say(in_step=False, why=why)
-        self._settle_all()
+        self._promises.keep_all()
 
     def _unmarked(self, was_down: bool) -> None:
         if was_down:
@@ -224,15 +185,8 @@ class Pair:
 
     async def _push(self, waiting: tuple[Change, ...]) -> None:
         """Tell the peer of the oldest changes, as many as one message holds."""
-        replicas = await self._core.replicas(waiting[:KEYS_AT_ONCE])
-        page = first_page(
-            (_replica(r.row, None if r.secret is None else 0) for r in replicas), extra=KEY_BYTES
-        )
-        sent = replicas[: len(page)]
-        secrets = [r.secret for r in sent if r.secret is not None]
-        message = m.ReplicateKeys(
-            keys=_indexed(sent), material=Sealed.of(*secrets), last=len(sent) == len(waiting)
-        )
+        sent = replicas.as_many_as_fit(await self._core.replicas(waiting[:KEYS_AT_ONCE]))
+        message = replicas.message(sent, last=len(sent) == len(waiting))
         reply = await self._bus.request(self._peer, message, within_s=self._within_s)
         told, end = waiting[: len(sent)], TrailEnd(reply.sequence, reply.digest)
         was_down = await self._database.transact(
@@ -240,7 +194,7 @@ class Pair:
         )
         for key_id in reply.refused:
             self._node.record("kms.replica_refused", level="error", key_id=key_id, peer=self._peer)
-        self._settle(told)
+        self._promises.keep(told)
         self._unmarked(was_down)
 
     # ---- where each of the two stands -------------------------------------------------------
@@ -310,12 +264,7 @@ class PairDoor(Service):
     async def replicate_keys(self, message: m.ReplicateKeys, peer: Peer) -> m.KeysReplicated:
         """Keys as the peer has them."""
         caller = caller_at(self.config, peer.node, local=peer.local)
-        keys = message.material.keys
-        replicas = [
-            merging.Replica(_row(key), None if key.index is None else keys[key.index])
-            for key in message.keys
-        ]
-        done = await self.core.replicate(caller, replicas)
+        done = await self.core.replicate(caller, replicas.received(message))
         if message.last:
             self.core.caught_up.set()
         for key_id in done.refused:
@@ -347,54 +296,3 @@ class PairDoor(Service):
             why=view.why,
             waiting=view.waiting,
         )
-
-
-def _indexed(replicas: Sequence[merging.Replica]) -> tuple[m.Replica, ...]:
-    """The keys of a message, each with the place of its material in the sealed field."""
-    made: list[m.Replica] = []
-    place = 0
-    for row, secret in replicas:
-        made.append(_replica(row, None if secret is None else place))
-        place += secret is not None
-    return tuple(made)
-
-
-def _replica(row: KeyRow, index: int | None) -> m.Replica:
-    return m.Replica(
-        key_id=row.key_id,
-        scope=row.scope,
-        operation_id=row.operation_id,
-        origin=row.origin,
-        algorithm=row.algorithm,
-        length=row.length,
-        usage_mask=row.usage_mask,
-        state=row.state,
-        initial_date=row.initial_date,
-        activation_date=row.activation_date,
-        deactivation_date=row.deactivation_date,
-        compromise_date=row.compromise_date,
-        destroy_date=row.destroy_date,
-        last_change_date=row.last_change_date,
-        index=index,
-    )
-
-
-def _row(key: m.Replica) -> KeyRow:
-    return KeyRow(
-        key_id=key.key_id,
-        scope=key.scope,
-        operation_id=key.operation_id,
-        origin=key.origin,
-        algorithm=key.algorithm,
-        length=key.length,
-        usage_mask=key.usage_mask,
-        state=key.state,
-        initial_date=key.initial_date,
-        activation_date=key.activation_date,
-        deactivation_date=key.deactivation_date,
-        compromise_date=key.compromise_date,
-        destroy_date=key.destroy_date,
-        last_change_date=key.last_change_date,
-        wrapped=None,
-        changed=0,
-    )

@@ -1,0 +1,84 @@
+"""A key on its way between the two servers of a pair: its row, and its material beside it.
+
+Fields of the store and of the message stand here one by one: what is not listed stays at home,
+such as how the material is wrapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from protocol.messages import kms as m
+from protocol.messages.base import Sealed
+from protocol.messages.pages import KEY_BYTES, first_page
+from services.kms.merging import Replica
+from services.kms.store import KeyRow
+
+
+def as_many_as_fit(replicas: Sequence[Replica]) -> Sequence[Replica]:
+    """The first of ``replicas``, as many as one message holds by their weight."""
+    page = first_page(
+        (_told(r.row, None if r.secret is None else 0) for r in replicas), extra=KEY_BYTES
+    )
+    return replicas[: len(page)]
+
+
+def message(replicas: Sequence[Replica], *, last: bool) -> m.ReplicateKeys:
+    """What tells the peer of these keys; ``last``: nothing else waits for it."""
+    keys: list[m.Replica] = []
+    secrets = [r.secret for r in replicas if r.secret is not None]
+    place = 0
+    for row, secret in replicas:
+        keys.append(_told(row, None if secret is None else place))
+        place += secret is not None
+    return m.ReplicateKeys(keys=tuple(keys), material=Sealed.of(*secrets), last=last)
+
+
+def received(message: m.ReplicateKeys) -> list[Replica]:
+    """The keys of a message, as the peer has them."""
+    material = message.material.keys
+    return [
+        Replica(_row(key), None if key.index is None else material[key.index])
+        for key in message.keys
+    ]
+
+
+def _told(row: KeyRow, index: int | None) -> m.Replica:
+    return m.Replica(
+        key_id=row.key_id,
+        scope=row.scope,
+        operation_id=row.operation_id,
+        origin=row.origin,
+        algorithm=row.algorithm,
+        length=row.length,
+        usage_mask=row.usage_mask,
+        state=row.state,
+        initial_date=row.initial_date,
+        activation_date=row.activation_date,
+        deactivation_date=row.deactivation_date,
+        compromise_date=row.compromise_date,
+        destroy_date=row.destroy_date,
+        last_change_date=row.last_change_date,
+        index=index,
+    )
+
+
+def _row(key: m.Replica) -> KeyRow:
+    return KeyRow(
+        key_id=key.key_id,
+        scope=key.scope,
+        operation_id=key.operation_id,
+        origin=key.origin,
+        algorithm=key.algorithm,
+        length=key.length,
+        usage_mask=key.usage_mask,
+        state=key.state,
+        initial_date=key.initial_date,
+        activation_date=key.activation_date,
+        deactivation_date=key.deactivation_date,
+        compromise_date=key.compromise_date,
+        destroy_date=key.destroy_date,
+        last_change_date=key.last_change_date,
+        wrapped=None,
+        changed=0,
+    )
