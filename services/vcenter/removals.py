@@ -46,6 +46,17 @@ def evicted(provider: ProviderId, host: NodeName) -> Edit:
     return Edit(Table.DELETED, provider, change)
 
 
+def not_wanted_there(
+    keys: Sequence[CryptoKeyId], host: NodeName, deleted: Mapping[ProviderId, DeletedRow]
+) -> tuple[Edit, ...]:
+    """These keys may have come to the host after they were taken away: they leave it once more."""
+    providers = dict.fromkeys(key.provider_id for key in keys)
+    return (
+        *released(keys, (host,)),
+        *(_not_evicted(name, host) for name in providers if name in deleted),
+    )
+
+
 def host_left(
     host: NodeName, waiting: Mapping[str, ReleasedRow], deleted: Mapping[ProviderId, DeletedRow]
 ) -> tuple[Edit, ...]:

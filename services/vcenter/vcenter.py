@@ -60,7 +60,7 @@ class VCenter:
             delivery,
             self._once,
         )
-        self.sharing = KeySharing(node, ports.clock, config, self.passes, delivery)
+        self.sharing = KeySharing(node, ports.clock, config, self.inventory, self.passes, delivery)
         self.reconciliation = Reconciliation(node, repair, self.sessions, self.passes)
         self.placement = Placement(self.inventory, self.sessions)
         self._health = HealthChecks(

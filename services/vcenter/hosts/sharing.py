@@ -5,6 +5,10 @@ first key for a host begins a wait of ``key_gather_s``; what comes meanwhile, an
 free, goes along in one ``AddKeys``, which the host saves once. Nobody waits for it, and nothing is
 promised: what does not arrive is made up for by the host's next pass of step B8.
 
+Between its making and its sending a key may lose its right to be sent: its VM left (STD-17), it was
+removed by force (SC-16), its provider was deleted (DEL-02). One that still waits is not sent then.
+One that has been sent, and may be sent again because no answer came, is taken away afterwards.
+
 The values of these keys, and of no others, are in vCenter's memory between their making and their
 sending (STD-15).
 """
@@ -15,26 +19,39 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from protocol.errors import ProductError
+from protocol.errors import ProductError, SaveFailed
 from protocol.messages.host import RESULT_BYTES
 from protocol.messages.pages import pages
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, NodeName
+from protocol.terms import CryptoKeyId, NodeName, ProviderId
 from services.runtime.ports import Clock
 from services.vcenter.config import VcenterConfig
 from services.vcenter.hosts.delivery import KeyDelivery
 from services.vcenter.hosts.pass_queue import PassQueue
 from services.vcenter.hosts.session import HostSession
+from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
+from services.vcenter.removals import not_wanted_there
 
 
 @dataclass
 class _Gathered:
-    """What waits for one host; ``due`` in lab seconds of the monotonic clock."""
+    """What waits for one host; ``due`` in lab seconds of the monotonic clock.
+
+    ``values``: what may be sent. ``sent``: what was given to the wire. ``late``: of these, what
+    nobody should have any more.
+    """
 
     session: HostSession
     due: float
     values: dict[CryptoKeyId, KeyMaterial] = field(default_factory=dict)
+    sent: set[CryptoKeyId] = field(default_factory=set)
+    late: dict[CryptoKeyId, None] = field(default_factory=dict)
+
+    def withdraw(self, key: CryptoKeyId) -> None:
+        self.values.pop(key, None)
+        if key in self.sent:
+            self.late[key] = None
 
 
 class KeySharing:
@@ -45,13 +62,14 @@ class KeySharing:
         node: VcenterNode,
         clock: Clock,
         config: VcenterConfig,
+        inventory: Inventory,
         passes: PassQueue,
         delivery: KeyDelivery,
     ) -> None:
         self._node, self._clock, self._config = node, clock, config
-        self._passes, self._delivery = passes, delivery
+        self._inventory, self._passes, self._delivery = inventory, passes, delivery
         self._waiting: dict[NodeName, _Gathered] = {}  # in order of ``due``
-        self._sending: set[NodeName] = set()
+        self._sending: dict[NodeName, _Gathered] = {}
         self._change = asyncio.Event()
 
     def start(self) -> None:
@@ -60,7 +78,12 @@ class KeySharing:
             self._node.background(f"sharing:{number}", self._serve())
 
     def give(self, session: HostSession, key: CryptoKeyId, material: KeyMaterial) -> None:
-        """A new key for one more host; it is sent soon, and nobody waits."""
+        """A new key for one more host; it is sent soon, and nobody waits.
+
+        Not one whose provider was deleted since it was made.
+        """
+        if key.provider_id not in self._inventory.providers:
+            return
         waiting = self._waiting.get(session.host)
         if waiting is None:
             due = self._clock.monotonic() + self._node.knobs.key_gather_s
@@ -69,10 +92,16 @@ class KeySharing:
         waiting.values[key] = material
 
     def withdraw(self, keys: Iterable[CryptoKeyId]) -> None:
-        """Nobody needs these any more: those that wait still are not sent."""
+        """Nobody should have these any more; see the module's text."""
         for key in keys:
-            for gathered in self._waiting.values():
-                gathered.values.pop(key, None)
+            for gathered in (*self._waiting.values(), *self._sending.values()):
+                gathered.withdraw(key)
+
+    def withdraw_all_of(self, provider: ProviderId) -> None:
+        """As ``withdraw``, for all keys of a provider that was deleted."""
+        every = (*self._waiting.values(), *self._sending.values())
+        keys = {key: None for gathered in every for key in (*gathered.values, *gathered.sent)}
+        self.withdraw(key for key in keys if key.provider_id == provider)
 
     def forget(self, host: NodeName) -> None:
         """The host left the inventory; what waits for it is dropped."""
@@ -82,7 +111,7 @@ class KeySharing:
         while True:
             host = await self._next()
             await self._send(host)
-            self._sending.discard(host)
+            del self._sending[host]  # and with it the values
             self._change.set()  # more may have come for it meanwhile
 
     async def _next(self) -> NodeName:
@@ -95,19 +124,34 @@ class KeySharing:
                 continue
             wait_s = self._waiting[ready].due - self._clock.monotonic()
             if wait_s <= 0:
-                self._sending.add(ready)
+                self._sending[ready] = self._waiting.pop(ready)
                 return ready
             await self._clock.sleep(wait_s)
 
     async def _send(self, host: NodeName) -> None:
         """What is there for this host now, in one message, or in as many as it needs."""
-        gathered = self._waiting.pop(host)
+        gathered = self._sending[host]
         most = self._config.keys_at_once
         try:
-            for page in pages(gathered.values, extra=RESULT_BYTES, at_most=most):
-                values = [(key, gathered.values[key]) for key in page]
-                if await self._delivery.deliver(gathered.session, values):
+            for page in pages(tuple(gathered.values), extra=RESULT_BYTES, at_most=most):
+                values = [(key, gathered.values[key]) for key in page if key in gathered.values]
+                gathered.sent.update(key for key, _ in values)
+                if values and await self._delivery.deliver(gathered.session, values):
                     self._passes.want(host)
         except ProductError:
             self._waiting.pop(host, None)  # its pass brings these too
             self._passes.cut_short(host)
+        if gathered.late:
+            await self._take_back(host, tuple(gathered.late))
+
+    async def _take_back(self, host: NodeName, keys: tuple[CryptoKeyId, ...]) -> None:
+        """They may have arrived after they were taken away: that is done once more."""
+        while host in self._inventory.hosts:
+            edits = not_wanted_there(keys, host, self._inventory.deleted)
+            try:
+                await self._inventory.commit(*edits)
+            except SaveFailed:  # no room on the disk: no key is made meanwhile either
+                await self._clock.sleep(self._node.knobs.heartbeat_s)
+                continue
+            self._passes.want(host, removing=True)
+            return

@@ -26,6 +26,7 @@ from protocol.errors import (
     InvalidState,
     KeyProviderUnreachable,
     NoPermission,
+    NotFound,
     ProductError,
 )
 from protocol.messages.base import Sealed
@@ -44,6 +45,7 @@ from services.vcenter.hosts.delivery import refusal_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_host, change_vm, put
 from services.vcenter.providers.capabilities import KeyMaker, not_built
+from services.vcenter.removals import not_wanted_there
 from services.vcenter.tables import OperationKind, OperationRow, Table
 from services.vcenter.vcenter import VCenter
 
@@ -247,6 +249,10 @@ async def _give(
         if why := refusal_of(result):
             await vc.inventory.commit(events=[events.host_send_error(session.host, (key,), why)])
             raise InvalidState(f"{session.host} does not take the key {key}: {why}")
+    if key.provider_id not in vc.inventory.providers:
+        await vc.inventory.commit(*not_wanted_there((key,), session.host, vc.inventory.deleted))
+        vc.passes.want(session.host, removing=True)
+        raise NotFound(f"key provider {key.provider_id} was deleted meanwhile")
     later: list[HostSession] = []
     for other in _others(vc, session):
         if other.summary is not None and other.summary.crypto_state is HostCryptoState.SAFE:

@@ -88,6 +88,7 @@ async def remove_key(vc: VCenter, message: RemoveKey) -> Done:
     everywhere = released((key,), tuple(vc.inventory.hosts)) if message.force else ()
     await vc.inventory.commit(forget, *everywhere)
     if message.force:
+        vc.sharing.withdraw((key,))
         _look_at_hosts(vc)
     return Done()
 

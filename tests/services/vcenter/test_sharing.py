@@ -1,0 +1,134 @@
+"""Keys that are on their way to the other hosts of a cluster when nobody should have them any more.
+
+STD-12 gathers them and sends them soon; STD-17, SC-16 and DEL-02 take them away. Whatever the
+order of the two on the wire, in the end no host has such a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from protocol.errors import NotFound, ProductError
+from protocol.messages.agent import DelayRule
+from protocol.messages.vcenter import (
+    CreateVm,
+    DestroyVm,
+    RemoveKey,
+    UnregisterKmsCluster,
+)
+from protocol.terms import CryptoKeyId, VmName
+from tests.services.vcenter.peers import VCENTER
+from tests.services.vcenter.rig import CLUSTER, KMS, A, B, P, Rig
+
+VM2 = VmName("vm-02")
+
+
+TwoHosts = Callable[..., Rig]
+
+
+@pytest.fixture
+def two_hosts() -> Iterator[TwoHosts]:
+    """Makes a lab with these knobs: two hosts, safe and quiet, with a VM whose key both have."""
+    made: list[Rig] = []
+
+    def make(**knobs: Any) -> Rig:
+        rig = Rig(**knobs)
+        made.append(rig)
+        rig.up(A, B)
+        rig.vm()
+        rig.sleep(40)
+        assert rig.key_of() in rig.hosts[B].cache
+        return rig
+
+    yield make
+    for rig in made:
+        rig.healthy()
+        rig.close()
+
+
+def new_key(rig: Rig) -> CryptoKeyId:
+    """Another VM on A; its key is there, and not on B yet."""
+    vm = rig.do(CreateVm(operation_id="op", vm=VM2, cluster=CLUSTER, host=A, encrypted=True)).vm
+    assert vm.key is not None
+    assert vm.key in rig.hosts[A].cache and vm.key not in rig.hosts[B].cache
+    return vm.key
+
+
+def nowhere(rig: Rig, key: CryptoKeyId) -> None:
+    assert key not in rig.hosts[A].cache and key not in rig.hosts[B].cache
+
+
+def test_a_key_removed_by_force_is_not_sent_any_more(two_hosts: TwoHosts) -> None:
+    rig = two_hosts(key_gather_s=20.0)
+    key = new_key(rig)
+    rig.do(RemoveKey(key=key, force=True))
+    rig.sleep(400)
+    nowhere(rig, key)
+
+
+def test_a_key_of_a_deleted_provider_is_not_sent_after_its_eviction(two_hosts: TwoHosts) -> None:
+    rig = two_hosts(key_gather_s=60.0, provider_delete_grace_s=0.0, remediation_interval_s=15.0)
+    key = new_key(rig)
+    rig.do(UnregisterKmsCluster(provider=P))
+    rig.sleep(400)
+    nowhere(rig, key)
+
+
+def lost_on_its_way(rig: Rig) -> CryptoKeyId:
+    """vCenter has sent B the key, and will send it again, because no answer comes."""
+    key = new_key(rig)
+    rig.cut((VCENTER, B))
+    rig.sleep(2)
+    rig.heal()
+    return key
+
+
+def test_a_key_that_is_sent_again_does_not_outlive_its_vm(two_hosts: TwoHosts) -> None:
+    rig = two_hosts()
+    key = lost_on_its_way(rig)
+    rig.do(DestroyVm(vm=VM2))
+    rig.sleep(400)
+    nowhere(rig, key)
+
+
+def test_a_key_that_is_sent_again_does_not_outlive_its_removal(two_hosts: TwoHosts) -> None:
+    rig = two_hosts()
+    key = lost_on_its_way(rig)
+    rig.do(RemoveKey(key=key, force=True))
+    rig.sleep(400)
+    nowhere(rig, key)
+
+
+def test_a_key_that_is_sent_again_does_not_outlive_its_provider(two_hosts: TwoHosts) -> None:
+    rig = two_hosts(provider_delete_grace_s=0.0, remediation_interval_s=5.0)
+    key = lost_on_its_way(rig)
+    rig.do(UnregisterKmsCluster(provider=P))
+    rig.sleep(400)
+    nowhere(rig, key)
+
+
+def test_a_key_made_while_its_provider_is_deleted_goes_nowhere(two_hosts: TwoHosts) -> None:
+    """The key server is slow: its answer comes when the keys of its provider have left."""
+    rig = two_hosts(provider_delete_grace_s=0.0, remediation_interval_s=2.0)
+    rule = DelayRule(id="slow", src=KMS, dst=VCENTER, base_s=8.0)
+    rig.world.rules.apply(rig.rules.put([rule]))
+    create = CreateVm(operation_id="op", vm=VM2, cluster=CLUSTER, host=A, encrypted=True)
+
+    outcome: list[ProductError] = []
+
+    async def ask() -> None:
+        try:
+            await rig.ask(create)
+        except ProductError as error:
+            outcome.append(error)
+
+    rig.world.spawn(None, "beside", ask())
+    rig.sleep(1)
+    rig.do(UnregisterKmsCluster(provider=P))
+    rig.sleep(60)
+    assert [type(error) for error in outcome] == [NotFound]
+    assert VM2 not in rig.hosts[A].vms
+    assert not [k for host in (A, B) for k in rig.hosts[host].cache if k.provider_id == P]
