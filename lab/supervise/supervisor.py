@@ -205,14 +205,22 @@ class Supervisor:
             raise self.lost
 
     async def _leases(self) -> None:
-        """What goes wrong with one fault's lease is told, and is no reason to leave the others."""
+        """What goes wrong with one fault's lease is told, and is no reason to leave the others.
+
+        It may go wrong at every look: the same is told once, and the looks keep their pace.
+        """
+        told = ""
         while True:
             try:
                 await self.keeper.keep_leases(self.lab.lease_tick_s)
             except Exception as error:
-                self.warn(f"leases of faults: {type(error).__name__}: {error}")
-                if not isinstance(error, KeysteadError | ProductError | ChaosError):
-                    self.warn(traceback.format_exc())
+                text = f"leases of faults: {type(error).__name__}: {error}"
+                if text != told:
+                    self.warn(text)
+                    if not isinstance(error, KeysteadError | ProductError | ChaosError):
+                        traceback.print_exception(error)
+                told = text
+                await self.lab.sleep(self.lab.lease_tick_s)
 
     async def _checkpoints(self) -> None:
         while True:

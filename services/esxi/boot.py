@@ -113,7 +113,8 @@ async def _measure(host: Host) -> None:
             await host.tpm.power_on()
             host.event_log = await host.tpm.extend_log(events)
         except TpmError as error:
-            host.node.record("tpm.unusable", level="warning", reason=str(error))
+            reason = "; ".join((str(error), *getattr(error, "__notes__", ())))
+            host.node.record("tpm.unusable", level="warning", reason=reason)
     host.node.record("boot.step", step="B1", text="measured", events=len(events))
 
 
