@@ -2,6 +2,7 @@
 
 - ``process_lab``      the lab: brokers, agents, signals; implements ``chaos.lab.Lab``
 - ``agents``           starts agent processes, forked from one that has everything loaded
+- ``revival``          starts again brokers and the fork server that ended by themselves
 - ``preload``          what that one loads and warms for them
 - ``agent``            the main of an agent process
 - ``die_with_parent``  ends a program that is no Python when its parent ends

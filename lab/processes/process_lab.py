@@ -12,7 +12,7 @@ import asyncio
 import signal
 import sys
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +25,7 @@ from lab.core import LabCore
 from lab.errors import KeysteadError
 from lab.processes.agent import AgentConfig
 from lab.processes.agents import AgentProcess, Agents
+from lab.processes.revival import PAUSES_S, Part, Revival
 from lab.topology.course import Course, Report, unheard
 from lab.topology.plan import Topology
 from protocol.errors import NotConnected, ProductError
@@ -42,8 +43,6 @@ LEASE_TICK_S = 0.5  # real seconds between looks at leases
 SPAWNS_AT_ONCE = 16  # more at once would only wait for each other
 START_LIMIT_S = 60.0  # real seconds until a new agent must have taken a node
 STOP_LIMIT_S = 20.0  # real seconds for the orderly stop of all nodes
-LOOK_EVERY_S = 0.1  # real seconds between looks at brokers and fork server
-PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # real seconds before a part is tried again
 
 
 def _to_stderr(text: str) -> None:
@@ -80,6 +79,8 @@ class ProcessLab(LabCore):
         self._closing = False
         self.warn: Callable[[str], None] = _to_stderr
         self.on_lost: Callable[[KeysteadError], None] = lambda error: self.warn(str(error))
+        # Whoever hears these may come later.
+        self._revival = Revival(lambda text: self.warn(text), lambda error: self.on_lost(error))
 
     @property
     def mode(self) -> str:
@@ -179,39 +180,21 @@ class ProcessLab(LabCore):
             await self.agents.start()
 
         async with self._forking:
-            return await self._had_again("fork server", lambda: self.agents.alive, again)
+            part = Part("fork server", lambda: self.agents.alive, again)
+            return await self._revival.had_again(part)
 
     async def _watch(self) -> None:
-        """Start again a broker that ended by itself, until the lab is closed or lost."""
-        parts: tuple[tuple[str, Callable[[], bool], Callable[[], Awaitable[None]]], ...] = (
-            ("data broker", lambda: self.data.alive() or not self._data_wanted, self.data.start),
-            ("control broker", self.control.alive, self.control.start),
+        """Look after the brokers, until the lab is closed or lost."""
+        await self._revival.watch(
+            (
+                Part(
+                    "data broker",
+                    lambda: self.data.alive() or not self._data_wanted,
+                    self.data.start,
+                ),
+                Part("control broker", self.control.alive, self.control.start),
+            )
         )
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            for name, well, start in parts:
-                if not well():
-                    self.warn(f"the {name} has ended; it is started again")
-                if not await self._had_again(name, well, start):
-                    return
-
-    async def _had_again(
-        self, name: str, well: Callable[[], bool], start: Callable[[], Awaitable[None]]
-    ) -> bool:
-        """Whether it is ``well``, started if it was not; after some tries the lab is lost."""
-        why = ""
-        for pause_s in (0.0, *PAUSES_S):
-            if well():
-                return True
-            await asyncio.sleep(pause_s)
-            try:
-                await start()
-            except (KeysteadError, OSError) as error:
-                why = str(error)
-                self.warn(f"the {name} does not start: {why}")
-        if not well():
-            self.on_lost(KeysteadError("KS-LAB-007", f"the {name} cannot be had again: {why}"))
-        return well()
 
     async def close(self, *, orderly: bool = False) -> None:
         """End everything. ``orderly``: nodes are stopped first, hosts before what they need.
