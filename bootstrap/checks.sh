@@ -10,6 +10,7 @@ quick_check() {
 run_tests() {
     cd "$here" && python=$venv/bin/python failed=
     [ "$*" != --slow ] || exec "$python" -m pytest -n 2 --dist loadfile -m slow
+    [ "$*" != --sweeps ] || exec "$python" -m pytest -n 2 -m sweep
     [ "${1:-}" != --mutants ] || { shift && exec "$python" -m tests.mutations.mutants "$@"; }
     [ $# = 0 ] || exec "$python" -m pytest "$@"
     quick_check ruff-check "$python" -m ruff check .
@@ -17,6 +18,6 @@ run_tests() {
     quick_check mypy "$python" -m mypy
     quick_check import-contracts "$venv/bin/lint-imports" --no-cache
     say pytest
-    "$python" -m pytest -n 3 --dist worksteal -m 'not slow' || failed="$failed pytest"
+    "$python" -m pytest -n 3 --dist worksteal -m 'not slow and not sweep' || failed="$failed pytest"
     [ -z "$failed" ] || { say "failed:$failed" && exit 1; }
 }

@@ -29,6 +29,7 @@ NOT_RUN = {
     # The environment the tests run in is built by these two, and tests do not start themselves.
     "./keystead test",
     "./keystead test --slow",
+    "./keystead test --sweeps",
     "./keystead test --mutants",
     "./keystead test tests/services/esxi",
     "./keystead up",

@@ -1,7 +1,7 @@
 """pytest's side: every process of a run notes what it reaches; the end of a whole run is judged.
 
-A whole run is one over all tests that are not slow: no path, no ``-k``, nothing deselected by a
-failure. Workers of xdist are processes like any other and judge nothing.
+A whole run is one over all tests that are neither slow nor sweeps: no path, no ``-k``, no failure.
+Workers of xdist are processes like any other and judge nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.reached import registries
 from tests.reached.site import sitecustomize
 
 _SITE = Path(__file__).parent / "site"
-_MARK = "not slow"  # as ``./keystead test`` gives it
+_MARK = "not slow and not sweep"  # as ``./keystead test`` gives it
 
 
 def begin(config: pytest.Config) -> None:

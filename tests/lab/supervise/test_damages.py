@@ -98,7 +98,7 @@ def test_a_damaged_file(cli: Cli, stopped: Path, name: str, way: str) -> None:
     harmless_or_told(cli, stopped, name, way)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.timeout(3000)
 def test_every_file_in_every_way(cli: Cli, stopped: Path) -> None:
     failed = []

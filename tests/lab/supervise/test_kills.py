@@ -124,7 +124,7 @@ def test_some_steps_of_up(cli: Cli, tmp_path: Path) -> None:
     sweep(cli, [labels.index(label) + 1 for label in CHOSEN], labels, one)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("retain", [(), ("--retain",)])
 @pytest.mark.parametrize("process", [SUPERVISOR, COMMAND])
@@ -141,7 +141,7 @@ def test_every_step_of_the_first_up(
     sweep(cli, first_and_last(labels), labels, one)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.timeout(3000)
 def test_every_step_of_a_later_life(cli: Cli, tmp_path: Path) -> None:
     """Of a supervisor that goes on with a lab, from its start to its end."""
@@ -163,7 +163,7 @@ def test_every_step_of_a_later_life(cli: Cli, tmp_path: Path) -> None:
     sweep(cli, first_and_last(labels), labels, one)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("line", [("up",), ("down",), ("down", "--purge")])
 def test_every_step_of_a_later_command(cli: Cli, tmp_path: Path, line: tuple[str, ...]) -> None:
@@ -188,7 +188,7 @@ def test_every_step_of_a_later_command(cli: Cli, tmp_path: Path, line: tuple[str
     sweep(cli, first_and_last(labels), labels, one)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.timeout(3000)
 def test_every_step_of_a_run(cli: Cli, tmp_path: Path) -> None:
     """Nothing runs on, and the next command removes what is left, with the identities in it."""
