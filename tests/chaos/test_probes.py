@@ -128,6 +128,13 @@ def booted(seconds: float, calls: int | None) -> Callable[[Scene], None]:
     return act
 
 
+def lost(scene: Scene) -> None:
+    """Of two boots the later one left VMs that never ran again."""
+    booted(70.0, 0)(scene)
+    missing = Recovery(FIRST, 3, 0, missing=(VM, OTHER))
+    scene.sources.recoveries.done.append(missing)
+
+
 def tried(ok: int, other: int, seconds: tuple[float, ...] = ()) -> Callable[[Scene], None]:
     def act(scene: Scene) -> None:
         operations = scene.sources.operations
@@ -208,6 +215,83 @@ def test_where_there_is_nothing_to_measure_it_says_so(
     act(scene)
     found = scene.measure(probe)
     assert math.isnan(found.value) and found.detail
+
+
+DETAILS: list[tuple[str, Callable[[Scene], None], dict[str, Any], str]] = [
+    ("vm.running", nothing, {}, "all 2"),
+    ("vm.running", power_off, {"view": "vcenter"}, "not: vm-01"),
+    ("vm.locked", nothing, {}, "locked: none"),
+    ("vm.locked", locked, {}, "locked: vm-01"),
+    ("host.up", halted, {}, "not: esxi-001"),
+    ("key.available", no_vcenter, {}, "vCenter does not answer"),
+    ("provider.green", no_vcenter, {}, "vCenter does not answer"),
+    ("provider.green", nothing, {}, "all 1"),
+    ("provider.green", no_key_server, {}, "not: kms-provider"),
+    ("node.internal_errors", nothing, {}, ""),
+    ("node.internal_errors", broken_service, {}, "esxi-001: 1"),
+    ("vm.back_within", booted(3.0, 0), {}, "worst: esxi-001 (boot 2)"),
+    ("vm.back_within", lost, {}, "worst: esxi-001 (boot 3): vm-01, vm-02 never ran again"),
+    ("vm.back_within", nothing, {}, "no host with running VMs booted"),
+    ("vm.kms_calls", booted(3.0, 2), {}, "1 recoveries"),
+    ("vm.kms_calls", nothing, {}, "no recovery was counted from its begin to its end"),
+    ("op.ok", nothing, {}, "no operation was tried"),
+    ("op.ok", tried(3, 1), {}, "3 ok, 1 not"),
+    ("op.ok", tried(3, 1), {"op": "vm.encrypt"}, "no operation was tried"),
+    ("op.p99", nothing, {}, "no operation ended well"),
+    ("op.p99", tried(2, 0, (1.0, 2.0)), {}, "of 2"),
+    ("op.p99", tried(2, 0, (1.0, 2.0)), {"op": "vm.encrypt"}, "no operation ended well"),
+]
+
+
+@pytest.mark.parametrize("case", DETAILS, ids=lambda c: f"{c[0]} {c[3]}")
+def test_what_its_value_is_made_of(
+    scene: Scene, case: tuple[str, Callable[[Scene], None], dict[str, Any], str]
+) -> None:
+    probe, act, about, detail = case
+    act(scene)
+    assert scene.measure(probe, **about).detail == detail
+
+
+def test_of_many_that_fail_five_are_named(scene: Scene) -> None:
+    for missing, shown in ((5, ""), (6, " and 1 more"), (8, " and 3 more")):
+        scene.scope = Scope(vms=tuple(VmName(f"no-{n}") for n in range(missing)))
+        names = "no-0, no-1, no-2, no-3, no-4"
+        assert scene.measure("vm.running") == Measured(0.0, f"not: {names}{shown}")
+
+
+def test_where_nothing_is_selected_there_is_nothing_to_measure(scene: Scene) -> None:
+    scene.scope = Scope()
+    for probe in ("vm.running", "vm.works", "host.safe", "host.up", "host.connected"):
+        found = scene.measure(probe)
+        assert math.isnan(found.value) and found.detail == "there is nothing to measure"
+    found = scene.measure("vm.locked")
+    assert math.isnan(found.value) and found.detail == "no VM is encrypted"
+
+
+@pytest.mark.parametrize(("values", "p99"), [(1, 0), (99, 98), (100, 98), (101, 99), (200, 197)])
+def test_the_99th_percentile_is_the_least_that_99_in_100_are_not_above(
+    scene: Scene, values: int, p99: int
+) -> None:
+    taken = [float(n) for n in range(values)]
+    scene.sources.operations.seconds["a"] = taken[::2]
+    scene.sources.operations.seconds["b"] = taken[1::2]
+    assert scene.measure("op.p99").value == p99
+
+
+def test_operations_of_all_kinds_are_counted_unless_one_is_named(scene: Scene) -> None:
+    operations = scene.sources.operations
+    operations.ok.update({"a": 3, "b": 1})
+    operations.other.update({"b": 2, "c": 2})
+    assert scene.measure("op.ok") == Measured(0.5, "4 ok, 4 not")
+    assert scene.measure("op.ok", op="b") == Measured(1 / 3, "1 ok, 2 not")
+    assert scene.measure("op.ok", op="c") == Measured(0.0, "0 ok, 2 not")
+
+
+def test_boots_of_other_hosts_are_not_counted(scene: Scene) -> None:
+    booted(3.0, 1)(scene)
+    scene.scope = Scope(hosts=(SECOND,))
+    assert math.isnan(scene.measure("vm.back_within").value)
+    assert math.isnan(scene.measure("vm.kms_calls").value)
 
 
 def test_every_probe_has_a_world_of_each_kind() -> None:

@@ -39,8 +39,15 @@ def test_every_step(state: S, trigger: T) -> None:
     if isinstance(expected, S):
         assert step(state, trigger) is expected
     else:
-        with pytest.raises(expected):
+        with pytest.raises(expected) as caught:
             step(state, trigger)
+        assert (
+            str(caught.value)
+            == {
+                NO: f"cannot {trigger.value}: the host is {state.value}",
+                OTHER: "the host is safe with another host key",
+            }[expected]
+        )
 
 
 @pytest.mark.parametrize(
