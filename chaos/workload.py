@@ -57,7 +57,6 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def draw_arrivals(
-    op: str,
     rate: float,
     span: tuple[float, float],
     targets: tuple[str, ...],

@@ -281,7 +281,7 @@ def _arrivals(
                 document.add(("workload", place), error.id, error.text)
                 continue
         until = duration_s if load.until is None else min(load.until, duration_s)
-        for at, target in draw_arrivals(load.op, load.rate, (load.from_, until), targets, draws):
+        for at, target in draw_arrivals(load.rate, (load.from_, until), targets, draws):
             drawn.append((at, place, load.op, target))
     drawn.sort()
     return tuple(

@@ -265,11 +265,10 @@ async def _host_facts(session: Session, host: NodeName, own: HostSummary | None)
 async def _key_facts(session: Session, key: CryptoKeyId, host: NodeName) -> KeyFacts:
     lab = session.lab
     listed: bool | None = None
-    status: str | None = None
     servers = session.key_servers()
     if await vcenter_up(session):
         mine = await _provider_in_vcenter(session, key.provider_id)
-        listed, status = mine is not None, mine.status if mine else None
+        listed = mine is not None
         servers = tuple(s.node for s in mine.servers) if mine else servers
     up = [s for s in servers if (await seen(session, s)).state is MachineState.RUNNING]
     state: str | None = None
@@ -288,7 +287,6 @@ async def _key_facts(session: Session, key: CryptoKeyId, host: NodeName) -> KeyF
         key=str(key),
         provider=key.provider_id,
         provider_listed=listed,
-        provider_status=status,
         servers_up=bool(up),
         link_cut=bool(servers) and all(_cut(session, lab.vcenter, s) for s in servers),
         state=state,

@@ -40,7 +40,6 @@ class KeyFacts:
     key: str
     provider: str
     provider_listed: bool | None
-    provider_status: str | None
     servers_up: bool
     link_cut: bool  # vCenter -> every server, either way
     state: str | None = None

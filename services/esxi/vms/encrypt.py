@@ -57,7 +57,7 @@ async def _rewrite(host: Host, config: VmConfig, key: CryptoKeyId) -> VmConfig:
         ) from None
     blocks = split_image(image, config)
     made, keys = encrypted_config(config, key, usable_kek(host, config.vm, key), host.rng)
-    await write(host.datastore, config.vm, made.disk_file, disk_image(made, keys, blocks))
+    await write(host.datastore, config.vm, made.disk_file, disk_image(keys, blocks))
     await write_config(host.datastore, made)
     return made
 

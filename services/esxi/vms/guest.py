@@ -24,7 +24,7 @@ from services.esxi.vms.vmx import VmConfig, VmKeys
 from services.runtime.ports import Choices, Datastore
 
 
-def disk_image(config: VmConfig, keys: VmKeys, plain: Sequence[bytes]) -> bytes:
+def disk_image(keys: VmKeys, plain: Sequence[bytes]) -> bytes:
     """A whole disk file with these block contents, the journal last."""
     return b"".join(_stored(keys.dek, index, block) for index, block in enumerate(plain))
 

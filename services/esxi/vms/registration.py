@@ -88,7 +88,7 @@ async def create(
     vm = await _register(host, RegisteredVm(name))
     try:
         async with locked(host.datastore, name):
-            await _write_new(host, config, disk_image(config, keys, plain))
+            await _write_new(host, config, disk_image(keys, plain))
     except DatastoreFault:
         await _unregister(host, name)
         raise

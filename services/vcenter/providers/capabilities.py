@@ -70,8 +70,7 @@ class Capability:
     """What one management type means.
 
     ``fixed_status``: the reason that vCenter gives for every key of it (STD-20); None when it asks
-    the provider. ``unreachable_event`` tells the first failed contact; None when there is no
-    contact that could fail. ``built``: whether this vCenter can register such a provider.
+    the provider. ``built``: whether this vCenter can register such a provider.
     """
 
     key_made_by: KeyMaker
@@ -79,13 +78,7 @@ class Capability:
     health_from: HealthSource
     fixed_status: KeyUnavailableReason | None
     lock_events: LockEvents
-    unreachable_event: EventTypeId | None
     built: bool
-
-    @property
-    def made_on_host(self) -> bool:
-        """Whether a key is born on the host: the task leaves its id empty (KEY-02)."""
-        return self.key_made_by in (KeyMaker.KEY_PROVIDER_SERVICE, KeyMaker.DERIVATION)
 
     @property
     def pushed(self) -> bool:
@@ -111,7 +104,6 @@ CAPABILITIES: Final[Mapping[ManagementType, Capability]] = {
         health_from=HealthSource.KEY_SERVERS,
         fixed_status=None,
         lock_events=_STANDARD_LOCKS,
-        unreachable_event=EventTypeId.KMS_UNREACHABLE,
         built=True,
     ),
     ManagementType.TRUST_AUTHORITY: Capability(
@@ -124,7 +116,6 @@ CAPABILITIES: Final[Mapping[ManagementType, Capability]] = {
             missing_at_provider=EventTypeId.VM_LOCKED_TA_KMS_CLUSTER_UNAVAILABLE,
             provider_unusable=EventTypeId.VM_LOCKED_TA_KMS_CLUSTER_UNAVAILABLE,
         ),
-        unreachable_event=EventTypeId.KMS_TRUST_AUTHORITY_NOT_AVAILABLE,
         built=False,
     ),
     ManagementType.NATIVE_PROVIDER: Capability(
@@ -133,7 +124,6 @@ CAPABILITIES: Final[Mapping[ManagementType, Capability]] = {
         health_from=HealthSource.BACKUP,
         fixed_status=KeyUnavailableReason.MANAGED_BY_NKP,
         lock_events=_STANDARD_LOCKS,
-        unreachable_event=None,
         built=False,
     ),
     ManagementType.UNKNOWN: Capability(
@@ -142,7 +132,6 @@ CAPABILITIES: Final[Mapping[ManagementType, Capability]] = {
         health_from=HealthSource.NOBODY,
         fixed_status=KeyUnavailableReason.CLUSTER_INVALID,
         lock_events=_STANDARD_LOCKS,
-        unreachable_event=None,
         built=False,
     ),
 }

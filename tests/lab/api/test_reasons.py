@@ -20,7 +20,6 @@ KEY = KeyFacts(
     key="p/k",
     provider="p",
     provider_listed=True,
-    provider_status="green",
     servers_up=True,
     link_cut=False,
     state="Active",
