@@ -12,6 +12,7 @@ from protocol.errors import (
     DatastoreFault,
     InvalidPowerState,
     ProductError,
+    SaveFailed,
 )
 from protocol.terms import CryptoKeyId, PowerState, VmName
 from services.esxi.configuration.sections import Section
@@ -158,11 +159,19 @@ async def tidy_all(host: Host) -> None:
 
 
 async def _register(host: Host, vm: RegisteredVm) -> RegisteredVm:
+    """A disk that refuses leaves no registration: vCenter would take it for a VM of this host."""
     now = host.archive.now
-    if vm.name not in now.vms:
+    new = vm.name not in now.vms
+    if new:
         host.archive.change(vms=(*now.vms, vm.name))
     host.vms[vm.name] = vm
-    await host.archive.save(Section.VMS)
+    try:
+        await host.archive.save(Section.VMS)
+    except SaveFailed:
+        if new:
+            del host.vms[vm.name]
+            host.archive.change(vms=tuple(n for n in host.archive.now.vms if n != vm.name))
+        raise
     return vm
 
 

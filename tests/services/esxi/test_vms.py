@@ -16,6 +16,7 @@ from protocol.errors import (
     InvalidState,
     NotAvailable,
     NotFound,
+    SaveFailed,
 )
 from protocol.guest import BLOCK_SIZE, guest_block, guest_seed
 from protocol.messages.host import (
@@ -49,6 +50,24 @@ def folder(rig: Rig, vm: VmName = VM) -> dict[str, bytearray]:
 
 def datastore_bytes(rig: Rig) -> bytes:
     return b"".join(data for _, data in rig.array.images())
+
+
+@pytest.mark.parametrize("command", [HostCreateVm, HostRegisterVm])
+def test_a_vm_whose_registration_cannot_be_saved_is_none_of_this_host(
+    rig: Rig, command: type[HostCreateVm | HostRegisterVm]
+) -> None:
+    """vCenter takes what a host lists for its VM, and would have one that nobody can power on."""
+    rig.up()
+    if command is HostRegisterVm:
+        rig.command(HostCreateVm(vm=VM))
+        rig.command(HostUnregisterVm(vm=VM))
+    rig.store().full = True
+    assert isinstance(rig.refused_command(command(vm=VM)), SaveFailed)
+    assert rig.summary().vms == ()
+    rig.store().full = False
+    rig.command(command(vm=VM))
+    rig.reboot()
+    assert [vm.vm for vm in rig.summary().vms] == [VM], "a repeat did not save it"
 
 
 def test_an_encrypted_vm_works_and_its_data_is_nowhere_in_clear(rig: Rig) -> None:
