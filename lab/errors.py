@@ -39,7 +39,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "KS-USE-003": Explanation(
         "An argument has a value that does not fit",
-        "Durations need a unit (30s, 5m, 250ms), names are lower-case letters, digits, hyphens.",
+        "Durations need a unit (30s, 5m, 250ms), and each kind of name has its letters and length.",
         "correct the value that the message names",
         USAGE,
     ),
@@ -59,12 +59,6 @@ EXPLANATIONS: dict[str, Explanation] = {
         "A node did not start, a host was not connected, or a VM did not power on.",
         "read `keystead logs`; `up --retain` keeps a half-started lab; `--timeout` gives more time",
     ),
-    "KS-WAIT-001": Explanation(
-        "What was waited for did not come in time",
-        "A VM, a host or a fault is not as `keystead wait --for` wants it.",
-        "`keystead describe vm NAME` says why it is so; `--timeout` gives more time",
-        6,
-    ),
     "KS-LAB-004": Explanation(
         "The lab's folder is of another version",
         "It was written by a version of keystead that this one does not read.",
@@ -81,8 +75,9 @@ EXPLANATIONS: dict[str, Explanation] = {
         "`keystead down --purge` first, or start a second lab with `--name`",
     ),
     "KS-LAB-007": Explanation(
-        "The supervisor ended in the middle of a command",
-        "It was killed, or failed; its processes leave with it, state on disk is kept.",
+        "The lab ended meanwhile",
+        "Its supervisor was killed or told to stop, or could not have a broker or the fork server"
+        " again. Its processes leave with it; state on disk is kept.",
         "`keystead logs`, then `keystead up` goes on from the state on disk",
         NOT_RUNNING,
     ),
@@ -101,6 +96,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         "Its supervisor is stopped by a signal, or busy, or cannot reach its control broker.",
         "wait a moment; `keystead down` ends it however it is, `keystead up` goes on",
         NOT_RUNNING,
+    ),
+    "KS-WAIT-001": Explanation(
+        "What was waited for did not come in time",
+        "A VM, a host or a fault is not as `keystead wait --for` wants it.",
+        "`keystead describe vm NAME` says why it is so; `--timeout` gives more time",
+        6,
     ),
     "KS-TOPO-001": Explanation(
         "The lab file is not valid",
