@@ -305,6 +305,39 @@ async def test_bytes_that_are_none_and_forged_replies_are_counted_and_dropped(
     wire.abort()
 
 
+async def test_what_the_broker_should_not_have_let_through_is_not_done(connect: Connect) -> None:
+    """Who may ask is judged a second time; so is who speaks in an event, and what comes late."""
+    supervisor = await connect(SUPERVISOR)
+    ran: list[str] = []
+    heard: list[str] = []
+
+    async def seen(message: ListNodes, sender: str) -> NodeList:
+        ran.append(sender)
+        return NodeList(nodes=())
+
+    await ControlServer(supervisor).serve({ListNodes: seen})
+    await supervisor.subscribe_events(lambda sender, event: heard.append(sender))
+
+    def said(sender: str, deadline: float) -> None:
+        mine = Envelopes(NodeName(sender), 0, Unsealed())
+        asked = mine.request(1, NodeName(SUPERVISOR), ListNodes(), deadline=deadline, cause="")
+        reply_to = f"ctl.inbox.{sender}.supervisor.x.1"
+        supervisor.on_message(f"ctl.supervisor.{sender}.ListNodes", reply_to, asked)
+
+    said(AGENT, 1e12)
+    assert supervisor.counts == {"forged": 1}
+    said(CLI, 1.0)
+    assert supervisor.counts == {"forged": 1, "late": 1}
+    event = Envelopes(NodeName(AGENT), 0, Unsealed()).event(record("n"), cause="")
+    supervisor.on_message("ctl.event.agent-2.NodeRecord", "", event)
+    supervisor.on_message("ctl.event.agent-1.Progress", "", event)
+    assert supervisor.counts == {"forged": 3, "late": 1}
+    said(CLI, 1e12)
+    await until(lambda: bool(ran))
+    supervisor.on_message("ctl.event.agent-1.NodeRecord", "", event)
+    assert (ran, heard) == ([CLI], [AGENT])
+
+
 async def test_it_survives_the_brokers_return(broker: Broker, connect: Connect) -> None:
     supervisor, agent = await connect(SUPERVISOR), await connect(AGENT)
     entered = asyncio.Event()

@@ -71,7 +71,7 @@ async def test_both_brokers_of_a_lab_run_beside_each_other_on_loopback(tmp_path:
         await each.kill()
 
 
-async def test_a_paused_broker_is_alive_and_can_be_stopped(broker: Broker) -> None:
+async def test_a_paused_broker_is_alive_and_hears_that_it_shall_stop(broker: Broker) -> None:
     await broker.start()
     broker.pause()
     assert broker.alive() and broker.paused
@@ -80,8 +80,10 @@ async def test_a_paused_broker_is_alive_and_can_be_stopped(broker: Broker) -> No
     async with asyncio.timeout(30):  # a signal takes its time with many threads
         while process.status() != psutil.STATUS_STOPPED:
             await asyncio.sleep(0.001)
+    its = broker._process
     await broker.stop()
     assert not broker.alive() and not broker.paused
+    assert its is not None and its.returncode != -signal.SIGKILL, "it ended in order"
 
 
 async def test_a_taken_port_is_named_and_nothing_is_left(broker: Broker) -> None:

@@ -32,7 +32,7 @@ from lab.api.commands import (
 )
 from lab.cli.main import run
 from lab.cli.options import Options
-from lab.cli.output import as_typed, text
+from lab.cli.output import as_typed, plain, say, text
 
 A = TypeVar("A")
 KEY = "kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001"
@@ -358,3 +358,13 @@ def test_commands_to_try_are_written_as_they_are_typed(monkeypatch: pytest.Monke
     assert as_typed("keystead get vms") == "keystead get vms"
     monkeypatch.setenv("KEYSTEAD_COMMAND", "./keystead")
     assert as_typed("keystead get vms --name keystead") == "./keystead get vms --name keystead"
+
+
+def test_what_a_terminal_would_obey_is_escaped_in_results_and_messages(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain("esxi-\x1b[2J\n")
+    say("vm-\x1b]0;x\x07")
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err and "\x07" not in err
+    assert out.startswith("esxi-") and out.endswith("[2J\n") and err.startswith("vm-")

@@ -19,7 +19,7 @@ from lab.api.session import Session
 from lab.api.table import perform
 from lab.client import Lab
 from lab.errors import KeysteadError
-from lab.runs import play
+from lab.runs import play, store
 from lab.runs.live import play_on
 from lab.runs.prepare import Prepared, prepare
 from lab.runs.store import RunFolder, all_runs
@@ -110,6 +110,23 @@ def test_what_cannot_be_replayed_exactly_is_refused(prepared: Prepared, field: s
     with pytest.raises(KeysteadError) as caught:
         play.replay(folder.run)
     assert (caught.value.id, caught.value.exit_code) == ("KS-RUN-002", 4)
+
+
+@pytest.mark.parametrize("name", ["chaos/verdict.py", "lab/topology/shipped/default.yaml"])
+def test_the_version_of_the_code_is_that_of_all_it_runs_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A program or a lab file that says something else cannot replay what was played before."""
+    file = tmp_path / name
+    file.parent.mkdir(parents=True)
+    file.write_text("a: 1")
+    monkeypatch.setattr(store, "ROOT", tmp_path)
+    before = store.code_version()
+    assert store.code_version() == before
+    file.write_text("a: 2")
+    changed = store.code_version()
+    file.rename(file.with_stem("other"))
+    assert len({before, changed, store.code_version()}) == 3
 
 
 def test_a_run_that_is_not_there() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chaos.observe.listing import all_vms
 from lab.errors import KeysteadError
 from lab.simulation.sim_lab import SimLab
 from lab.topology.course import Course, Pace, unheard
@@ -55,6 +56,14 @@ def test_a_lab_comes_up_although_a_host_is_silent_for_longer_than_a_call_may_las
 
     beside(lab, provision(lab, unheard), silent_for_a_while)
     assert lab.monotonic() > 45
+
+
+def test_a_lab_that_is_built_already_is_built_once_more_without_a_refusal(lab: SimLab) -> None:
+    """As after a kill just before it was noted down that it is ready."""
+    for _ in range(2):
+        lab.run(provision(lab, unheard), seconds=10_000)
+    vms = lab.run(all_vms(lab, VCENTER))
+    assert [vm.vm for vm in vms] == ["vm-01", "vm-02", "vm-03"]
 
 
 def test_what_does_not_advance_any_more_ends_with_what_was_last_said(lab: SimLab) -> None:
