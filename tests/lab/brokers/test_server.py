@@ -82,8 +82,8 @@ async def test_a_paused_broker_is_alive_and_hears_that_it_shall_stop(broker: Bro
             await asyncio.sleep(0.001)
     its = broker._process
     await broker.stop()
-    assert not broker.alive() and not broker.paused
     assert its is not None and its.returncode != -signal.SIGKILL, "it ended in order"
+    assert not broker.alive() and not broker.paused
 
 
 async def test_a_taken_port_is_named_and_nothing_is_left(broker: Broker) -> None:
