@@ -45,6 +45,7 @@ def test_a_value_next_to_the_bound_is_not_on_it() -> None:
     assert not tolerance(">= 1").holds(0.9999)
     assert not tolerance("<= 3").holds(3.001)
     assert tolerance("== 0.3").holds(0.1 + 0.2)
+    assert tolerance("== 0").holds(1e-12) and not tolerance("== 0").holds(1e-6)
     assert not tolerance("< 0.3").holds(0.1 + 0.2)
 
 
@@ -56,30 +57,41 @@ def test_a_suffix_scales_the_limit(written: str, limit: float) -> None:
     assert tolerance(written).limit == pytest.approx(limit)
 
 
+NO_RATIO = "this probe measures ratio; give a ratio between 0 and 1, or 0% and 100%"
+
+
 @pytest.mark.parametrize(
-    ("written", "unit", "fits"),
+    ("written", "unit", "wrong"),
     [
-        ("< 5s", Unit.SECONDS, True),
-        ("< 5", Unit.SECONDS, False),
-        ("< 5%", Unit.SECONDS, False),
-        (">= 1", Unit.RATIO, True),
-        (">= 100%", Unit.RATIO, True),
-        (">= 1.01", Unit.RATIO, False),
-        (">= 101%", Unit.RATIO, False),
-        (">= 1s", Unit.RATIO, False),
-        ("== 3", Unit.COUNT, True),
-        ("== 3s", Unit.COUNT, False),
-        ("== 3%", Unit.COUNT, False),
+        ("< 5ms", Unit.SECONDS, ""),
+        ("< 5s", Unit.SECONDS, ""),
+        ("< 5m", Unit.SECONDS, ""),
+        ("< 5h", Unit.SECONDS, ""),
+        ("< 5", Unit.SECONDS, "'< 5': this probe measures seconds; give a time such as 60s"),
+        ("< 5%", Unit.SECONDS, "'< 5%': this probe measures seconds; give a time such as 60s"),
+        (">= 1", Unit.RATIO, ""),
+        (">= 100%", Unit.RATIO, ""),
+        (">= 1.01", Unit.RATIO, f"'>= 1.01': {NO_RATIO}"),
+        (">= 101%", Unit.RATIO, f"'>= 101%': {NO_RATIO}"),
+        (">= 1s", Unit.RATIO, f"'>= 1s': {NO_RATIO}"),
+        ("== 3", Unit.COUNT, ""),
+        (" ==3 ", Unit.COUNT, ""),
+        (" ==3s ", Unit.COUNT, "'==3s': this probe measures count; give a number"),
+        ("== 3%", Unit.COUNT, "'== 3%': this probe measures count; give a number"),
     ],
 )
-def test_a_tolerance_fits_what_its_probe_measures(written: str, unit: Unit, fits: bool) -> None:
-    assert (tolerance(written).fits(unit) == "") is fits
+def test_a_tolerance_fits_what_its_probe_measures(written: str, unit: Unit, wrong: str) -> None:
+    assert tolerance(written).fits(unit) == wrong
 
 
 @pytest.mark.parametrize("value", ["1", "=> 1", ">= ", ">= -1", ">= 1 d", 1, None, {"count": 1}])
 def test_what_says_no_tolerance_is_refused(value: object) -> None:
-    with pytest.raises(PydanticCustomError, match="no tolerance"):
+    with pytest.raises(PydanticCustomError) as caught:
         tolerance(value)
+    assert (caught.value.type, str(caught.value)) == (
+        "no_tolerance",
+        'no tolerance: write ">= 1", "== 0", "< 250ms" or {ratio: ">= 1"}',
+    )
 
 
 def test_a_ratio_may_be_written_as_a_map_and_one_that_is_read_already_stays() -> None:
