@@ -14,6 +14,7 @@ from protocol.errors import (
     InvalidState,
     Malformed,
     NotAvailable,
+    NotConnected,
     NotFound,
     ProductError,
     SaveFailed,
@@ -47,7 +48,7 @@ from protocol.terms import NodeName
 from protocol.tpm.errors import TpmError
 from protocol.tpm.structures import PcrSelection
 from services.runtime.each import try_each
-from services.runtime.incarnation import WayDown
+from services.runtime.incarnation import NodeDown, WayDown
 from services.runtime.machine import Machine
 from services.runtime.node import Recipe
 from services.runtime.tpm.device import TpmDevice
@@ -151,12 +152,18 @@ class Agent:
         return Done()
 
     async def canary(self, message: Canary) -> CanaryResult:
-        """Ping another node over the data bus, and say how many pings came back and how fast."""
+        """Ping another node over the data bus, and say how many pings came back and how fast.
+
+        A node that goes down meanwhile hears nothing more: ``NotConnected`` is its pings' error.
+        """
         bus = self.machine(message.node).runner.bus
 
         async def ping(number: int) -> float:
             start = self._world.monotonic()
-            await bus.request(message.to, Ping(), within_s=message.within_s)
+            try:
+                await bus.request(message.to, Ping(), within_s=message.within_s)
+            except NodeDown as down:  # of the node's life, not of this agent's
+                raise NotConnected(str(down)) from None
             return self._world.monotonic() - start
 
         outcomes = await try_each(range(message.count), ping, name="canary")

@@ -261,9 +261,11 @@ class NodeRunner(Node):
     async def ask(self, message: Request[Any], within_s: float) -> Reply:
         """Ask at the local console: the same way in as from the bus, with a local peer.
 
-        ``within_s`` lab seconds. Raises the service's ``ProductError``, or ``Disconnected`` when
-        the life ends first.
+        ``within_s`` lab seconds. Raises the service's ``ProductError``, ``NotConnected`` when its
+        orderly end has begun, or ``Disconnected`` when the life ends first.
         """
+        if self._stop.is_set():
+            raise NotConnected(f"{self.name} is on its way down")
         future: asyncio.Future[Reply | ProductError] = asyncio.get_running_loop().create_future()
 
         def respond(outcome: Reply | ProductError) -> None:

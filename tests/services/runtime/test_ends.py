@@ -1,0 +1,65 @@
+"""A life that ends while somebody asks at its console, or while its agent pings for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from protocol.errors import NotConnected
+from protocol.messages.agent import CanaryResult
+from protocol.messages.host import QueryHost
+from protocol.messages.vcenter import ListVms
+from protocol.terms import NodeName
+from tests.chaos.worlds import World
+
+HOST, VCENTER, KMS = NodeName("esxi-001"), NodeName("vcenter"), NodeName("kms")
+
+
+@pytest.fixture(params=range(1))
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    made = World(seed=request.param, hosts=1, vms=1)
+    yield made
+    made.close()
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("way", ["power_loss", "crash", "stop"])
+def test_pings_of_a_node_that_goes_down_are_not_answered(world: World, way: str) -> None:
+    lab = world.lab
+
+    async def pinged_down() -> CanaryResult:
+        await lab.pause(KMS)
+        ping = asyncio.ensure_future(lab.canary(VCENTER, KMS, within_s=60.0, count=2))
+        await lab.sleep(1.0)
+        await lab.power_off(VCENTER, way)
+        return await ping
+
+    found = world.run(pinged_down())
+    assert found.answered == 0 and found.error in ("NotConnected", "TimedOut")
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize(("node", "question"), [(HOST, QueryHost()), (VCENTER, ListVms())])
+def test_the_console_refuses_from_the_begin_of_an_orderly_end_on(
+    world: World, node: NodeName, question: QueryHost | ListVms
+) -> None:
+    """Also when nothing runs any more, and the machine is not off yet."""
+    lab = world.lab
+    runner = lab.agent.machine(node).runner
+
+    async def asked() -> list[str]:
+        found: list[str] = []
+        stop = asyncio.ensure_future(lab.power_off(node, "stop"))
+        while not stop.done():
+            await lab.sleep(0.001)
+            found.append(await refusal())
+        return [*found, await refusal()]
+
+    async def refusal() -> str:
+        with pytest.raises(NotConnected) as caught:
+            await runner.ask(question, 5.0)
+        return str(caught.value)
+
+    assert set(world.run(asked())) == {f"{node} is on its way down"}
