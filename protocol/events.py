@@ -27,7 +27,6 @@ class EventTypeId(StrEnum):
     KMS_UNREACHABLE = _VC + "kms.crypto.Unreachable"
     KMS_KEY_GENERATE_FAIL = _VC + "kms.crypto.KeyGenerateFail"
     KMS_VENDOR = _VC + "kms.crypto.Vendor"
-    KMS_TRUST_AUTHORITY_NOT_AVAILABLE = _VC + "kms.crypto.TrustAuthority.ClusterNotAvailable"
     KMS_SEND_KEY_ERROR_KEY_MISSING = _VC + "kms.crypto.SendKeyError.KeyMissingOnKMS"
     KMS_SEND_KEY_ERROR_CLUSTER = _VC + "kms.crypto.SendKeyError.KMSClusterError"
     # The product's catalogue has none for it: nobody is told before a host needs the key.
