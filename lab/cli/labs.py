@@ -168,7 +168,7 @@ def _present(lab: Lab, options: Options) -> None:
     say("try:")
     for line in lab.examples:
         say(f"  {as_typed(line)}")
-    limit = machine_is_the_limit(lab.hosts, lab.vms, lab.pace)
+    limit = machine_is_the_limit(lab.hosts, lab.vms, lab.pack, lab.pace)
     if limit:
         say(f"note: {limit}")
 

@@ -266,7 +266,7 @@ def examine(name: str, hosts: int, pack: int = 1, pace: float = 30) -> list[Find
         lambda: open_files(demand.files),
         lambda: processes(demand.tasks),
         lambda: memory(demand.memory_mib, hosts),
-        lambda: processors(hosts, pace),
+        lambda: processors(hosts, pack, pace),
         lambda: same_name(name),
         stale_processes,
     )

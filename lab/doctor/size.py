@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from lab.doctor.findings import Finding, Health
-from lab.topology.demand import BUSY, demand_of, hint, usable_cpus
+from lab.topology.demand import BUSY_PROCESS, demand_of, hint, usable_cpus
 
 TAKE_LIMIT_S = 60
 
@@ -108,10 +108,12 @@ def free_mib(root: Path = Path("/sys/fs/cgroup")) -> int:
     return max(free, 0) >> 20
 
 
-def processors(hosts: int, pace: float) -> Finding:
-    """Processors against what such a lab, with a VM on each host, keeps busy."""
-    wanted, cpus = demand_of(hosts, hosts, 1, pace).cores, usable_cpus()
-    text = f"{cpus}; {hosts} hosts at pace {pace:g} keep about {wanted:.1f} busy"
-    if wanted > BUSY * cpus:
-        return Finding("processors", Health.NOTE, text, hint(hosts, hosts, pace))
-    return Finding("processors", Health.OK, text)
+def processors(hosts: int, pack: int, pace: float) -> Finding:
+    """Processors against what such a lab, with a VM on each host, keeps busy; and the one that a
+    process can use against what the hosts in it do."""
+    demand, cpus = demand_of(hosts, hosts, pack, pace), usable_cpus()
+    text = f"{cpus}; {hosts} hosts at pace {pace:g} keep about {demand.cores:.1f} busy"
+    if demand.fullest > BUSY_PROCESS:
+        text += f", and the {min(pack, hosts)} in one process {demand.fullest:.1f} of its one"
+    limit = hint(hosts, hosts, pack, pace)
+    return Finding("processors", Health.NOTE if limit else Health.OK, text, limit)

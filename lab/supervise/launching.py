@@ -87,9 +87,11 @@ def not_running(folder: LabFolder) -> KeysteadError:
 
 
 class LabSize(msgspec.Struct, frozen=True, kw_only=True):
-    """What a Lab file comes to; ``tpm`` counts hosts by what lies under them."""
+    """What a Lab file comes to; ``pack`` is the most hosts in one process, ``tpm`` counts hosts
+    by what lies under them."""
 
     pace: float
+    pack: int
     processes: int
     hosts: int
     vms: int
@@ -110,6 +112,7 @@ def size_of(file: Mapping[str, Any], added: int = 0) -> LabSize:
         tpm[host["tpm"]] = tpm.get(host["tpm"], 0) + host["count"]
     return LabSize(
         pace=file["pace"],
+        pack=max((min(h["pack"], h["count"]) for h in hosts), default=1),
         processes=agents + 4,
         hosts=sum(h["count"] for h in hosts) + added,
         vms=sum(c["vms"]["count"] for c in clusters),
@@ -297,7 +300,7 @@ class Start:
         fix = error.fix
         if error.id == "KS-LAB-003" and not fix:
             size = size_of(self.record.file)
-            fix = hint(size.hosts, size.vms, size.pace)
+            fix = hint(size.hosts, size.vms, size.pack, size.pace)
         return KeysteadError(error.id, f"{error}\n  logs: {where}{left}", fix)
 
 

@@ -23,9 +23,9 @@ class Lab(Answer, frozen=True, kw_only=True):
     """A lab that was started.
 
     ``seconds`` of real time until it was ready; ``pace``: lab seconds in one real second;
-    ``tpm`` counts hosts by what lies under them; ``supervisor`` is a pid; ``missing`` has a line
-    for each thing that is not as it should be; ``examples`` (in documents: ``try``) are commands
-    that fit this lab.
+    ``pack``: the most hosts in one process; ``tpm`` counts hosts by what lies under them;
+    ``supervisor`` is a pid; ``missing`` has a line for each thing that is not as it should be;
+    ``examples`` (in documents: ``try``) are commands that fit this lab.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Lab(Answer, frozen=True, kw_only=True):
     seconds: float
     brokers: Brokers
     pace: float
+    pack: int
     processes: int
     hosts: int
     vms: int

@@ -14,7 +14,7 @@ import pytest
 from lab.doctor import size
 from lab.doctor.findings import Finding, Health
 from lab.topology import demand
-from lab.topology.demand import demand_of, hint, pace_for
+from lab.topology.demand import demand_of, hint, pace_for, pack_for
 
 
 def limited(what: int, value: int, code: str) -> str:
@@ -85,11 +85,26 @@ def test_a_pace_that_the_machine_cannot_keep_is_noted_with_one_that_it_can(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(demand, "usable_cpus", lambda: 2)
-    assert hint(3, 6, 30) == ""
-    said = hint(2000, 2000, 30)
+    assert hint(3, 6, 1, 30) == ""
+    said = hint(2000, 2000, 1, 30)
     assert "of 2 processors" in said and "--pace 4" in said
-    assert hint(2000, 2000, 4) == "" == hint(2000, 2000, pace_for(2000, 2000, 2))
-    assert "fewer hosts" in hint(100_000, 100_000, 1)
+    assert hint(2000, 2000, 1, 4) == "" == hint(2000, 2000, 1, pace_for(2000, 2000, 2))
+    assert "fewer hosts" in hint(100_000, 100_000, 1, 1)
+
+
+def test_one_process_for_more_hosts_than_it_keeps_up_with_is_noted_with_a_pack_that_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(demand, "usable_cpus", lambda: 64)
+    monkeypatch.setattr(size, "usable_cpus", lambda: 64)
+    said = hint(300, 300, 300, 30)
+    assert "300 hosts in one process are too many at pace 30" in said and "--pack 100" in said
+    assert hint(300, 300, pack_for(300, 300, 30), 30) == "" == hint(300, 300, 300, 10)
+    assert hint(1000, 2000, 250, 4) == "", "many hosts in a process are well at a slow pace"
+    assert hint(40, 40, 500, 30) == "", "a process holds no more hosts than there are"
+    finding = size.processors(300, 300, 30)
+    assert finding.health is Health.NOTE and finding.fix == said, finding
+    assert size.processors(300, 10, 30).health is Health.OK
 
 
 def test_more_hosts_in_a_process_need_fewer_processes_and_less_memory() -> None:
