@@ -3,7 +3,8 @@ converges, and has the same operation id on each try.
 
 1. power on key servers, vCenter, hosts    2. register the providers
 3. enable key persistence where the lab file says so, before any key is made
-4. add the hosts    5. create, encrypt and power on the VMs    6. wait until ready
+4. add the hosts    5. create the VMs, each encrypted in the same task, and power them on
+6. wait until ready
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from protocol.messages.host import Esxcli
 from protocol.messages.vcenter import (
     AddHost,
     CreateVm,
-    EncryptVm,
     KmipServer,
     PowerOnVm,
     RegisterKmsCluster,
@@ -130,14 +130,14 @@ async def _make_vm(lab: LabCore, course: Course, plan: VmPlan) -> None:
     await course.ask(
         lab.vcenter,
         CreateVm(
-            operation_id=_planned("create", plan), vm=plan.vm, cluster=plan.cluster, host=plan.host
+            operation_id=_planned("create", plan),
+            vm=plan.vm,
+            cluster=plan.cluster,
+            host=plan.host,
+            encrypted=plan.provider is not None,
+            provider=plan.provider,
         ),
     )
-    if plan.provider is not None:
-        await course.ask(
-            lab.vcenter,
-            EncryptVm(operation_id=_planned("encrypt", plan), vm=plan.vm, provider=plan.provider),
-        )
     if plan.power_on:
         await course.ask(lab.vcenter, PowerOnVm(vm=plan.vm))
 

@@ -108,13 +108,14 @@ def sweep(cli: Cli, numbers: list[int], labels: list[str], try_one: Callable[[in
     assert failed == []
 
 
-CHOSEN = ("order Ask EncryptVm", "order Ask PowerOnVm", "rename labs/default/.lab.json#")
+CHOSEN = ("order Ask CreateVm", "order Ask PowerOnVm", "rename labs/default/.lab.json#")
 
 
 def test_some_steps_of_up(cli: Cli, tmp_path: Path) -> None:
-    """A VM is there and not yet encrypted, or encrypted and not yet on, or all but noted."""
+    """No VM is there yet, or one is and not yet on, or all but noted."""
     labels = steps(cli, tmp_path / "steps", SUPERVISOR, "up", *SMALL)
     cli.ok("down", "--purge")
+    assert "order Ask EncryptVm" not in labels, "no VM of a new lab is ever in clear"
 
     def one(at: int) -> None:
         counted(cli, SUPERVISOR, at)("up", *SMALL, "--retain")
