@@ -86,6 +86,12 @@ async def test_a_paused_broker_is_alive_and_hears_that_it_shall_stop(broker: Bro
     assert not broker.alive() and not broker.paused
 
 
+async def test_a_reload_is_found_in_a_log_that_was_rotated_meanwhile(broker: Broker) -> None:
+    await broker.start()
+    await broker.reload()
+    await broker._reload_done(broker.log, 1 << 40)  # where the log before it had its end
+
+
 async def test_a_taken_port_is_named_and_nothing_is_left(broker: Broker) -> None:
     await broker.start()
     port = int(broker.url.rsplit(":", 1)[1])

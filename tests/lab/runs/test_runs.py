@@ -129,6 +129,15 @@ def test_the_version_of_the_code_is_that_of_all_it_runs_by(
     assert len({before, changed, store.code_version()}) == 3
 
 
+def test_the_first_and_the_last_seed_are_seeds(tmp_path: Path) -> None:
+    (tmp_path / "short.yaml").write_text(SHORT)
+    for seed in (0, (1 << 63) - 1):
+        assert prepare(str(tmp_path / "short.yaml"), seed, {"tpm": "model"}).plan.seed == seed
+    for seed in (-1, 1 << 63):
+        with pytest.raises(KeysteadError, match="a whole number from 0 to"):
+            prepare(str(tmp_path / "short.yaml"), seed, {"tpm": "model"})
+
+
 def test_a_run_that_is_not_there() -> None:
     with pytest.raises(KeysteadError) as caught:
         play.replay("nothing-sim-1")
