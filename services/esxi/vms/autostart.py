@@ -18,7 +18,8 @@ async def start_wanted_vms(host: Host) -> None:
     if host.archive.now.maintenance:
         host.node.record("boot.step", step="B9", text="maintenance mode: nothing is started")
         return
-    deadline = host.clock.monotonic() + host.node.knobs.autostart_window_s
+    window_s = host.clock.limit(host.node.knobs.autostart_window_s)
+    deadline = host.clock.monotonic() + window_s
     waiting = [vm.name for vm in host.vms.values() if vm.wanted is PowerState.ON]
     asked_for: set[VmName] = set()
     while waiting:

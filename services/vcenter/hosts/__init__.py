@@ -5,6 +5,7 @@ bus), deciding (pure) and telling (events, records, marks) are steps of their ow
 
 - ``session``         one host: session, numbered commands, heartbeat, back-off
 - ``back_off``        how long it waits between two tries to connect; pure
+- ``knock``           a try to connect that ends when the host rings
 - ``view_pages``      a host's view, put together from its pages
 - ``sessions``        all of them, and what follows from what hosts say there
 - ``registrations``   which hosts list which VMs, and when they said so

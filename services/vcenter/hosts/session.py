@@ -40,6 +40,7 @@ from protocol.terms import HostConnectionState, HostCryptoState, NodeName, VmNam
 from services.runtime.ports import Bus, Clock, Rng
 from services.runtime.session import SessionCommands
 from services.vcenter.hosts.back_off import pause_s_after
+from services.vcenter.hosts.knock import Knock
 from services.vcenter.hosts.view_pages import whole_view
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.ticker import Ticker
@@ -114,6 +115,7 @@ class HostSession:
         self._removed = False
         self._let_alone = False  # disconnected by an administrator
         self._opening = asyncio.Lock()
+        self._knock = Knock(host, owner.clock)
         self._flying = 0  # commands sent and not answered
         self._activity = 0  # counts their sends and their ends
         self._view_activity = -1  # the count when the latest view came
@@ -217,20 +219,18 @@ class HostSession:
 
     # ---- connecting -------------------------------------------------------------------------
 
-    async def connect(self) -> None:
+    async def connect(self, *, own: bool = False) -> None:
         """Open a session; no change when there is one. Raises what the bus says.
 
-        The answer is the host's view, and step B8 works on it: it travels once.
+        Step B8 works on the view in the answer. ``own``: given up when the host rings.
         """
         async with self._opening:
             if self.connected:
                 return
-            name, rings, asked = self._owner.next_session(), self._rings, self._owner.moment()
-            opened = await self._bus.request(
-                self.host,
-                OpenSession(session=name, vcenter_boot=self._node.boot),
-                within_s=self._within_s,
-            )
+            name, rings, at = self._owner.next_session(), self._rings, self._owner.moment()
+            message = OpenSession(session=name, vcenter_boot=self._node.boot)
+            asked = self._bus.request(self.host, message, within_s=self._within_s)
+            opened = await (self._knock.answer(asked, self._within_s) if own else asked)
             summary = await whole_view(opened.summary, self._next_page)
             if self._removed or self._let_alone:
                 raise HostUnreachable(f"{self.host} was taken away from vCenter meanwhile")
@@ -239,13 +239,13 @@ class HostSession:
             self._misses = self._failures = 0
             self._rings_answered = rings
             self._node.record("host.connected", host=self.host, boot=summary.boot)
-        await self._take_view(summary, asked)
+        await self._take_view(summary, at)
         self._owner.opened(self)
 
     async def _try_to_connect(self) -> None:
         rings = self._rings
         try:
-            await self.connect()
+            await self.connect(own=True)
         except ProductError as error:
             self._failures += 1
             self._miss(error)
@@ -265,6 +265,7 @@ class HostSession:
         a host.
         """
         self._rings += 1
+        self._knock.rang(boot)
         if self._let_alone:
             return
         believed = boot == self.boot + 1 and boot != self._boot_believed

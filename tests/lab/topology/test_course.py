@@ -14,11 +14,11 @@ from lab.simulation.sim_lab import SimLab
 from lab.topology.course import Course, Pace, unheard
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
-from lab.topology.provision import named, provision, wait_ready
+from lab.topology.provision import named, provision, start_nodes, wait_ready
 from protocol.errors import HostUnreachable, ProductError
-from protocol.messages.agent import CutRule
-from protocol.messages.vcenter import AddHost
-from protocol.terms import ClusterName, NodeName
+from protocol.messages.agent import CutRule, NodeStatus
+from protocol.messages.vcenter import AddHost, ListVms
+from protocol.terms import ClusterName, NodeName, PowerState, VmCryptoState
 
 VCENTER, HOST = NodeName("vcenter"), NodeName("esxi-002")
 CUT = tuple(CutRule(id="cut", src=src, dst=dst) for src, dst in ((VCENTER, HOST), (HOST, VCENTER)))
@@ -86,6 +86,36 @@ def test_a_wait_names_what_is_missing_when_no_more_of_it_comes(lab: SimLab) -> N
         return lab.monotonic() - begun
 
     assert 60 < lab.run(wait(), seconds=10_000) < 120
+
+
+def test_a_lab_that_is_started_again_has_its_vms_as_they_were(
+    lab: SimLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key server is slow to start: vCenter begins when it serves, and not before.
+
+    A vCenter that found it silent would lock the VMs, and look again minutes later.
+    """
+    lab.run(provision(lab, unheard))
+    power_on, kms = lab.power_on, NodeName("kms")
+
+    async def slow(node: NodeName, *args: Any, **options: Any) -> NodeStatus:
+        if node == kms:
+            await lab.sleep(30)
+        return await power_on(node, *args, **options)
+
+    async def down_and_up() -> None:
+        for node in (*lab.hosts(), VCENTER, kms):
+            await lab.power_off(node, "stop")
+        monkeypatch.setattr(lab, "power_on", slow)
+        await start_nodes(lab, Course(lab, unheard, 3), strict=False)
+        await lab.sleep(60)
+
+    lab.run(down_and_up())
+    vms = lab.run(lab.ask(VCENTER, ListVms())).vms
+    assert {(vm.power, vm.crypto) for vm in vms} == {(PowerState.ON, VmCryptoState.UNLOCKED)}
+    assert not [
+        r for r in lab.records if r.kind == "provider.contact" and not r.fields["reachable"]
+    ]
 
 
 def test_each_thing_that_gets_done_begins_the_wait_anew(lab: SimLab) -> None:

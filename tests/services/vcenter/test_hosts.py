@@ -91,6 +91,22 @@ def test_a_connection_that_was_being_made_ends_with_the_disconnection(rig: Rig) 
     assert rig.vcenter.sessions.connected_to(A) is None
 
 
+def test_a_host_that_boots_while_its_silence_is_waited_for_is_connected_at_once() -> None:
+    """A limit of a request is minutes of the lab where time is real: autostart ends before."""
+    rig = Rig(request_timeout_s=300.0)
+    rig.up(A)
+    rig.power_off(A)
+    before = opened(rig)
+    rig.reboot(VCENTER)
+    rig.sleep(5)
+    assert opened(rig) == before + 1  # and it waits for the answer
+    rig.power_on(A)
+    rig.sleep(5)
+    assert rig.host_info(A).connection is S.CONNECTED
+    rig.healthy()
+    rig.close()
+
+
 def test_until_it_has_answered_a_host_is_not_responding(rig: Rig) -> None:
     rig.up(A)
     rig.power_off(A)
