@@ -227,6 +227,26 @@ def test_every_failing_disk_call_is_told_and_made_up_for(rig: Rig, nth: int) -> 
     assert on_disk.persistence
 
 
+def test_what_a_cancelled_save_was_to_write_is_written_by_the_next(rig: Rig) -> None:
+    """Its caller gives up while the disk works: the sections it named are wanted still."""
+    rig.up()
+    rig.power_off()
+    disk = rig.store().disk(Incarnation(A, 99))
+
+    async def story() -> Configuration:
+        protection, config_key = unprotected(rng())
+        archive = Archive(disk, rng(), protection, config_key, None, Configuration())
+        await archive.save()
+        archive.change(persistence=True)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await archive.save(Section.PERSISTENCE)
+        await archive.save(Section.NOTHING)
+        return unpack(await disk.read("bootbank/state.tgz"), config_key)
+
+    assert rig.run(story()).persistence
+
+
 def test_the_hourly_knob_loses_exactly_the_keys_since_the_last_save(rig: Rig) -> None:
     """A24: and nothing else: registrations made later are there."""
     rig.up(knobs={"config_save": "hourly", "config_save_period_s": 600.0})

@@ -74,6 +74,16 @@ def test_the_event_log_replays_to_the_pcrs(rig: Rig, tpm: TpmBackend) -> None:
     assert replay(events, every) == values
 
 
+@pytest.mark.parametrize("tpm", BACKENDS)
+@pytest.mark.parametrize(("way", "safe"), [("stop", True), ("crash", False), ("power_loss", False)])
+def test_only_an_orderly_stop_shuts_the_tpm_down(
+    rig: Rig, tpm: TpmBackend, way: str, safe: bool
+) -> None:
+    rig.up(tpm=tpm)
+    rig.reboot(way=way)
+    assert device(rig).info().safe is safe
+
+
 def test_steps_come_in_order_and_take_their_time(rig: Rig) -> None:
     rig.up()
     rig.sleep(30)

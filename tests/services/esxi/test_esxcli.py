@@ -73,6 +73,11 @@ def test_xml_can_be_read() -> None:
         ("system security keypersistence get", esxcli.PersistenceGet()),
         ("system security keypersistence disable", esxcli.PersistenceDisable()),
         (
+            "system security keypersistence disable --remove-all-stored-keys=false",
+            esxcli.PersistenceDisable(remove_all=False),
+        ),
+        ("system security keypersistence disable -r=no", esxcli.PersistenceDisable()),
+        (
             "system security keypersistence disable --remove-all-stored-keys",
             esxcli.PersistenceDisable(remove_all=True),
         ),

@@ -100,6 +100,18 @@ def test_a_save_that_was_cut_before_the_counter_rose_is_made_up_for(rig: Rig) ->
     assert rig.power_on().screen == SCREEN_B
 
 
+def test_the_counter_rises_only_behind_an_archive_that_is_on_disk(rig: Rig) -> None:
+    """Raised before, it would call the last archive an older one, at every later boot."""
+    rig.up(knobs=COUNTING)
+    _stored(rig)
+    rig.store().full = True
+    assert rig.esxcli("system security keypersistence disable").exit_code == 1
+    rig.store().full = False
+    rig.reboot(way="power_loss")
+    assert rig.status().state is NodeRunState.RUNNING
+    assert rig.summary().stored_keys == 2
+
+
 def test_a_tpm_that_was_put_back_far_is_noticed_too(rig: Rig) -> None:
     rig.up(knobs=COUNTING)
     before = _device(rig).snapshot()
