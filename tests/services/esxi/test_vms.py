@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import msgspec
 import pytest
 
@@ -35,7 +38,14 @@ from protocol.messages.host import (
 from protocol.terms import PowerState, VmConnectionState, VmCryptoState, VmName
 from services.esxi.configuration.sections import StoredKey
 from services.esxi.vms.files import with_check
-from services.esxi.vms.vmx import VmKeys, encrypted_config, new_config, open_vm
+from services.esxi.vms.vmx import (
+    POWER_FILE,
+    VmKeys,
+    encrypted_config,
+    new_config,
+    open_vm,
+    vmx_file,
+)
 from services.runtime.incarnation import Incarnation
 from services.runtime.sim.rng import SimRng
 from tests.services.esxi.rig import MARKER, PROVIDER, VM, A, B, Rig, key, material
@@ -273,6 +283,41 @@ def test_creating_and_registering(rig: Rig) -> None:
     assert isinstance(rig.refused_command(HostRegisterVm(vm=VM)), NotFound)
     rig.reboot(way="power_loss")
     assert rig.summary().vms == ()
+
+
+@pytest.mark.parametrize("file", ["disk-1.vmdk", POWER_FILE, vmx_file(VM)])
+def test_a_vm_that_cannot_be_written_is_neither_registered_nor_half_there(
+    rig: Rig, file: str
+) -> None:
+    rig.up()
+    refusing = True
+
+    async def charge(call: str) -> None:
+        if refusing and call == f"datastore.write {VM}/{file}":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    rig.array.charge = charge
+    assert isinstance(rig.refused_command(HostCreateVm(vm=VM, blocks=8)), DatastoreFault)
+    refusing = False
+    assert VM not in rig.array.folders
+    assert rig.summary().vms == ()
+    rig.reboot(way="power_loss")
+    assert rig.summary().vms == ()
+    rig.connect()
+    rig.command(HostCreateVm(vm=VM, blocks=8))
+
+
+def test_a_vm_that_runs_elsewhere_keeps_its_files(rig: Rig) -> None:
+    rig.up(A)
+    rig.up(B)
+    rig.command(HostCreateVm(vm=VM, blocks=8), A)
+    rig.command(HostRegisterVm(vm=VM), B)
+    rig.command(HostPowerOnVm(vm=VM), A)
+    refused = rig.refused_command(HostDestroyVm(vm=VM), B)
+    assert isinstance(refused, DatastoreFault)
+    assert A in str(refused)
+    assert vmx_file(VM) in folder(rig)
+    assert [vm.vm for vm in rig.summary(B).vms] == [VM]
 
 
 def test_one_vm_taken_off_a_host_takes_no_other_with_it(rig: Rig) -> None:
