@@ -453,7 +453,11 @@ async def orderly_stop(bench: Bench) -> None:
     asked = a.bus.request(B, DiscoverVersions(), within_s=12)
     stuck = asyncio.get_running_loop().create_task(asked)
     await bench.world.sleep(0.1)
-    await machine.power_off(WayDown.STOP)
+    stopping = asyncio.get_running_loop().create_task(machine.power_off(WayDown.STOP))
+    await bench.world.sleep(0.1)
+    await fails(TimedOut, a.bus.request(B, CreateKey(operation_id="late"), within_s=2))
+    assert service(machine.runner).served == [], "nothing begins in a node that stops"
+    await stopping
     named = [r.fields["requests"] for r in bench.records if r.kind == "node.cancelled"]
     assert named == [["DiscoverVersions"]]
     await fails(TimedOut, stuck)

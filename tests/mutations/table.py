@@ -77,6 +77,16 @@ KILLED = (
         "poweredO",
     ),
     Killed(
+        "counter_rises_first",
+        f"{_ESX}/test_rollback.py::test_the_counter_rises_only_behind_an_archive_that_is_on_disk",
+        "halted",
+    ),
+    Killed(
+        "destroyed_while_locked",
+        f"{_ESX}/test_vms.py::test_a_vm_that_runs_elsewhere_keeps_its_files",
+        "it was not refused",
+    ),
+    Killed(
         "waits_for_vcenter",
         f"{_ESX}/test_autostart.py::test_a_running_vm_comes_back_with_persistence_and_nobody_else",
         "poweredO",

@@ -168,11 +168,21 @@ def test_a_reply_comes_back(reply: ReplyEnvelope) -> None:
     assert len(independent(data)) == 8
 
 
+OTHER_VERSIONS = st.integers(0, 2**63).filter(lambda version: version != VERSION)
+
+
 @settings(deadline=None)
-@given(ENVELOPES, st.integers(0, 2**63).filter(lambda version: version != VERSION))
+@given(ENVELOPES, OTHER_VERSIONS)
 def test_another_version_is_malformed(envelope: Envelope, version: int) -> None:
     other = msgspec.structs.replace(envelope, version=version)
     assert read_or_malformed(decode_envelope, encode_envelope(other)) is None
+
+
+@settings(deadline=None)
+@given(REPLIES, OTHER_VERSIONS)
+def test_a_reply_of_another_version_is_malformed(reply: ReplyEnvelope, version: int) -> None:
+    other = msgspec.structs.replace(reply, version=version)
+    assert read_or_malformed(decode_reply, encode_envelope(other)) is None
 
 
 @pytest.mark.parametrize(

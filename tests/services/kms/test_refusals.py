@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
-from protocol.errors import PermissionDenied, ProductError
+from protocol.errors import GeneralFailure, PermissionDenied, ProductError
 from protocol.messages.base import Request
 from protocol.messages.kms import AuditRow, CreateKey, Destroy, GetKeys, QueryAudit
 from protocol.terms import KeyId, ResultReason
@@ -86,6 +88,24 @@ async def test_an_orderly_stop_writes_what_was_counted(server: Server) -> None:
     await server.service.stop()
     await server.boot()
     assert [row.times for row in await trail(server)][-1] == 50 - ROWS
+
+
+@pytest.mark.parametrize("message", [QueryAudit(), CreateKey(operation_id="1")])
+async def test_what_was_counted_is_kept_over_a_disk_that_refuses(
+    server: Server, message: Request[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write of the counts fails: they are written with the next that succeeds."""
+
+    async def fails(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    await refused(server, CreateKey(operation_id="1"), STRANGER, 50)
+    server.clock.wall += WINDOW_S
+    with monkeypatch.context() as patch:
+        patch.setattr(server.database, "transact", fails)
+        with pytest.raises(GeneralFailure, match="No space"):
+            await server.ask(message, LOCAL if isinstance(message, QueryAudit) else STRANGER)
+    assert sum(row.times for row in await trail(server)) == 50
 
 
 async def test_a_stranger_is_refused_all_the_while(server: Server) -> None:

@@ -10,6 +10,7 @@ from protocol.errors import (
     KeyProviderUnreachable,
     NotFound,
     ProductError,
+    SaveFailed,
 )
 from protocol.events import EventTypeId
 from protocol.messages.vcenter import CreateVm, ListVms
@@ -62,6 +63,23 @@ def test_what_a_host_refuses_leaves_no_vm(
     rig.hosts[A].errors[message] = answer
     assert isinstance(rig.refused(encrypted()), refused)
     assert rig.do(ListVms()).vms == () and rig.hosts[A].vms == {}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"), [(DatastoreFault("no space"), False), (SaveFailed("disk full"), True)]
+)
+def test_a_key_is_taken_back_only_if_there_is_certainly_no_vm_under_it(
+    rig: Rig, answer: ProductError, kept: bool
+) -> None:
+    rig.up(A)
+    rig.vm()
+    before = set(rig.hosts[A].cache)
+    rig.hosts[A].errors["HostCreateVm"] = answer
+    rig.refused(encrypted(VM2))
+    [key] = set(rig.hosts[A].cache) - before
+    rig.sleep(900)
+    assert (key in rig.hosts[A].cache) is kept
+    assert before <= set(rig.hosts[A].cache)
 
 
 def test_without_its_key_no_vm_is_made_and_a_repeat_makes_it(rig: Rig) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.errors import HostUnreachable, InvalidState, NotFound
+from protocol.messages.agent import DelayRule
 from protocol.messages.base import Request
 from protocol.messages.vcenter import (
     AddHost,
@@ -54,6 +55,21 @@ def test_a_disconnected_host_is_let_alone_until_somebody_connects_it(rig: Rig) -
     rig.sleep(10)
     assert rig.host_info(A).connection is S.CONNECTED
     assert rig.power_on_vm().power is PowerState.ON
+
+
+def test_a_host_is_let_alone_also_when_its_answer_was_on_the_way(rig: Rig) -> None:
+    """It boots, and is disconnected while vCenter opens a session with it."""
+    rig.up(A)
+    rig.reboot(A)
+    slow = DelayRule(id="slow", src=A, dst=VCENTER, base_s=0.5)
+    rig.world.rules.apply(rig.rules.put([slow]))
+    before = opened(rig)
+    while opened(rig) == before:
+        rig.sleep(0.05)
+    rig.do(DisconnectHost(host=A))
+    rig.sleep(30)
+    assert rig.host_info(A).connection is S.DISCONNECTED
+    assert opened(rig) == before + 1
 
 
 def test_a_host_that_does_not_answer_stays_disconnected(rig: Rig) -> None:

@@ -113,6 +113,21 @@ def test_bad_arguments(rig: Rig) -> None:
     assert listed(rig) == {P: True}
 
 
+def test_nothing_is_remembered_of_the_contacts_of_a_provider_that_is_gone(rig: Rig) -> None:
+    """Of the new one of that name the first silence is an event again."""
+    rig.up(A)
+    rig.provider(Q)
+    mark = rig.mark()
+    rig.power_off(KMS)
+    rig.sleep(700)
+    told = [event.provider for event in rig.events(mark) if event.event is E.KMS_UNREACHABLE]
+    assert sorted(told) == sorted([P, Q])
+    rig.do(UnregisterKmsCluster(provider=Q))
+    mark = rig.mark()
+    rig.provider(Q)
+    assert E.KMS_UNREACHABLE in rig.ids(mark)
+
+
 # ---- F7: deletion, grace, eviction, cure ----------------------------------------------------
 
 
