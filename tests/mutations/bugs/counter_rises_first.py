@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.esxi.configuration import archive
+from services.esxi.configuration import archive, rollback
 from tests.mutations.bugs.planting import plant
 
 
 def _at_once(original: Any) -> Any:
     async def next_count(tpm: Any) -> int:
         count: int = await original(tpm)
-        await archive.raise_to(tpm, count)
+        await rollback.raise_to(tpm, count)
         return count
 
     return next_count
