@@ -178,6 +178,22 @@ def test_decision(given: VmFacts, expected: Decision) -> None:
     assert decide(given) == expected
 
 
+@pytest.mark.parametrize("home", R)
+@pytest.mark.parametrize("disk", R)
+def test_the_reason_that_takes_most_to_cure_is_named_first(
+    home: KeyUnavailableReason, disk: KeyUnavailableReason
+) -> None:
+    """Whatever the order of the keys, and whatever their names."""
+    cure = [R.MISSING_IN_KMS, R.NOT_ACTIVE_OR_ENABLED, R.CLUSTER_INVALID, R.CLUSTER_UNREACHABLE]
+    cure += [R.MISSING_IN_CACHE, R.MANAGED_BY_TRUST_AUTHORITY, R.MANAGED_BY_NKP]
+    assert set(cure) == set(R)
+    for keys in ((HOME, DISK), (DISK, HOME)):
+        made = decide(facts(keys=keys, absent=keys, denied={HOME: home, DISK: disk}))
+        assert isinstance(made, Lock)
+        reasons = list(made.reasons.values())
+        assert reasons == sorted((home, disk), key=cure.index) and made.missing == keys
+
+
 @pytest.mark.parametrize(
     ("reason", "event"),
     [

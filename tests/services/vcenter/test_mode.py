@@ -6,12 +6,13 @@ import pytest
 
 from protocol.terms import (
     CryptoKeyId,
+    CryptoMode,
     HostCryptoState,
     KeyId,
     KeyUnavailableReason,
     ProviderId,
 )
-from services.vcenter.hosts.mode import ModeStep, may_renew, next_mode_step
+from services.vcenter.hosts.mode import ModeStep, may_renew, next_mode_step, should_be_safe
 
 P, Q = ProviderId("p"), ProviderId("q")
 OLD, NEW = CryptoKeyId(KeyId("old"), P), CryptoKeyId(KeyId("new"), P)
@@ -70,3 +71,14 @@ def test_renewal(
     renewed: bool,
 ) -> None:
     assert may_renew(reason, provider, default, knob=knob) is renewed
+
+
+@pytest.mark.parametrize("holds_keys", [False, True])
+@pytest.mark.parametrize("kept_off", [False, True])
+def test_whether_vcenter_keeps_a_host_safe(holds_keys: bool, kept_off: bool) -> None:
+    """HEM-02 and HEM-05: by force always, on demand while its cluster's keys ask for it."""
+    asked = {"holds_keys": holds_keys, "kept_off": kept_off}
+    assert should_be_safe(CryptoMode.FORCE_ENABLE, **asked) is True
+    assert should_be_safe(CryptoMode.ON_DEMAND, **asked) is (
+        (holds_keys, kept_off) == (True, False)
+    )
