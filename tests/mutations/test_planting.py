@@ -5,16 +5,19 @@ Whether a bug is noticed is the question of ``test_table`` and ``test_planted``,
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from services.runtime.sim.runner import run_in_worker
 from tests.mutations.bugs.planting import plant
 from tests.mutations.play import Outcome, plant_all, server
-from tests.mutations.table import IN_RUNS, KILLED, NO_BUG, there
+from tests.mutations.table import IN_RUNS, KILLED, NO_BUG, Killed, there
 
 pytestmark = pytest.mark.sim
+ROOT = Path(__file__).parents[2]
 GONE = "of_a_name_that_is_gone"
 
 
@@ -34,3 +37,25 @@ def test_a_bug_that_hits_nothing_is_no_bug() -> None:
 
 def test_every_bug_has_a_test_that_kills_it() -> None:
     assert there() - NO_BUG == {entry.mutation for entry in KILLED} | IN_RUNS
+
+
+@pytest.mark.parametrize("entry", KILLED, ids=lambda entry: entry.mutation)
+def test_the_test_that_shall_turn_red_is_there(entry: Killed) -> None:
+    """One id that names nothing keeps pytest from running any of them."""
+    assert is_there(entry.test)
+
+
+def test_a_test_that_is_gone_is_missed() -> None:
+    assert is_there("tests/mutations/test_planting.py::test_a_test_that_is_gone_is_missed")
+    assert is_there("tests/conformance/test_bus_forgery.py::test_replayed_box[sim]")
+    assert not is_there("tests/mutations/test_planting.py::test_a_test_that_is_gone")
+    assert not is_there("tests/mutations/test_gone.py::test_x")
+
+
+def is_there(test: str) -> bool:
+    """Whether the file of that id has a test of that name, defined or assigned."""
+    path, _, name = test.partition("::")
+    name = name.split("::")[-1].partition("[")[0]
+    file = ROOT / path
+    defined = re.compile(rf"^\s*(?:(?:async )?def {name}\(|{name} = )", re.M)
+    return file.is_file() and bool(defined.search(file.read_text("utf-8")))

@@ -6,10 +6,12 @@ import asyncio
 from collections import Counter
 from typing import TypeVar
 
+import msgspec
 import pytest
 
-from protocol.codec import decode_as, decode_envelope, decode_reply
-from protocol.envelope import SIZE_LIMIT, Envelope, ReplyEnvelope
+from protocol.codec import decode_as, decode_envelope, decode_reply, encode_message
+from protocol.crypto.seal import without_keys
+from protocol.envelope import SIZE_LIMIT, VERSION, Envelope, ReplyEnvelope
 from protocol.errors import (
     Busy,
     Disconnected,
@@ -22,11 +24,13 @@ from protocol.errors import (
 )
 from protocol.messages.agent import TpmActed
 from protocol.messages.base import Event, Message, Reply
-from protocol.messages.host import Done
+from protocol.messages.base import Sealed as Boxed
+from protocol.messages.host import AddKeys, Done
 from protocol.messages.kms import DiscoverVersions, ServerVersions
 from protocol.messages.vcenter import HostChanged
+from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
-from services.runtime.rpc.envelopes import Envelopes
+from services.runtime.rpc.envelopes import Envelopes, Unsealed
 from services.runtime.rpc.pending import PendingCalls
 from services.runtime.rpc.serving import Asked, Serving
 
@@ -232,3 +236,18 @@ async def test_requests_and_events_keep_the_limit_too() -> None:
     with pytest.raises(Malformed):
         small.event(Heard(text="x" * 60), cause="")
     assert [small.next_number() for _ in range(2)] == [2, 3]
+
+
+def test_where_nothing_is_sealed_no_key_travels_either_way() -> None:
+    open_plane = Envelopes(ME, 1, Unsealed())
+    keyed = AddKeys(keys=(), material=Boxed.of(KeyMaterial(bytes(32))))
+    with pytest.raises(TypeError, match="AddKeys carries keys"):
+        open_plane.request(1, PEER, keyed, deadline=1e9, cause="")
+    body = encode_message(without_keys(keyed))
+    came = Envelope(VERSION, 1, "", ME, 1, 1e9, "AddKeys", body)
+    with pytest.raises(Malformed, match="AddKeys carries keys"):
+        Unsealed().opened(came, decode_as(AddKeys, body))
+    plain = Envelope(VERSION, 1, "", ME, 1, 1e9, "DiscoverVersions", encode_message(ASKED))
+    assert Unsealed().opened(plain, ASKED) == ASKED
+    with pytest.raises(Malformed, match="carries keys"):
+        Unsealed().opened(msgspec.structs.replace(plain, boxes=(b"box",)), ASKED)
