@@ -25,6 +25,7 @@ from services.vcenter.hosts.plan import (
     Evict,
     HostFacts,
     KeyFacts,
+    NoteDisabled,
     NoteRecoveryKey,
     ReachMode,
     SetProviderList,
@@ -33,6 +34,7 @@ from services.vcenter.hosts.plan import (
     expired_providers,
     plan_host,
     plan_keys,
+    refused_by_mode,
 )
 from services.vcenter.tables import DeletedRow, HostRow, ProviderRow, VmRow
 from tests.services.vcenter.rig import CLUSTER, VM, A, B, P, Q
@@ -68,6 +70,8 @@ def of_host(view: HostSummary | None = None, **how: Any) -> HostFacts:
 
 
 PREPARED = HostCryptoState.PREPARED
+DISABLED = HostCryptoState.PENDING_INCAPABLE
+KEPT_OFF = HostRow(name=A, cluster=CLUSTER, kept_off=True)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +89,13 @@ PREPARED = HostCryptoState.PREPARED
         (
             of_host(summary(providers=(), crypto_state=PREPARED)),
             (SetProviderList(REFS), ReachMode(needed=True)),
+        ),
+        # Disabled at the host: recorded once, and left alone until an administrator asks (HEM-02).
+        (of_host(summary(crypto_state=DISABLED), needed=False), (NoteDisabled(),)),
+        (of_host(summary(crypto_state=DISABLED), needed=False, row=KEPT_OFF), ()),
+        (
+            of_host(summary(crypto_state=DISABLED), row=KEPT_OFF, asked=True),
+            (ReachMode(needed=True, asked=True),),
         ),
     ],
 )
@@ -126,10 +137,28 @@ def of_keys(**how: Any) -> KeyFacts:
             of_keys(absent=frozenset({K1}), types={P: ManagementType.NATIVE_PROVIDER}),
             (),  # hosts derive it
         ),
+        # Removed by force though a VM uses it: it leaves, and is fetched no more than once.
+        (
+            of_keys(released=(K1,), forgotten=frozenset({K1})),
+            (TakeAway((K1,)), Supply(P, (K1,))),
+        ),
+        (
+            of_keys(keys=(OTHER,), released=(OTHER,), forgotten=frozenset({OTHER}), expired=(Q,)),
+            (Evict(Q, (OTHER,)), TakeAway((OTHER,)), Supply(Q, (OTHER,))),
+        ),
+        (of_keys(absent=frozenset({K2}), takes_keys=False), ()),
     ],
 )
 def test_plan_for_its_keys(given: KeyFacts, planned: tuple[Action, ...]) -> None:
     assert plan_keys(given) == planned
+
+
+def test_what_a_host_cannot_take_in_its_mode_is_named() -> None:
+    lacking = of_keys(absent=frozenset({K2}), takes_keys=False)
+    assert refused_by_mode(lacking) == (K2,)
+    assert refused_by_mode(of_keys(absent=frozenset({K2}))) == ()
+    derived = {P: ManagementType.NATIVE_PROVIDER}
+    assert refused_by_mode(of_keys(absent=frozenset({K2}), takes_keys=False, types=derived)) == ()
 
 
 @pytest.mark.parametrize(("now", "gone"), [(100.0, False), (399.0, False), (400.0, True)])

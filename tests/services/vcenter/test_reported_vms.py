@@ -9,6 +9,7 @@ import pytest
 from protocol.messages.host import VmSummary
 from protocol.terms import (
     AttestationStatus,
+    ClusterName,
     CryptoKeyId,
     HostConnectionState,
     HostCryptoState,
@@ -73,6 +74,19 @@ def test_report(
         now = changed
     assert now == (becomes or known)
     assert bool(edits) == (becomes is not None)
+
+
+def test_a_vm_that_moved_is_in_the_cluster_of_its_host_and_those_after_it_are_looked_at() -> None:
+    """With belief in other clusters; and one VM that is nowhere does not end the report."""
+    far = HostRow(name=A, cluster=ClusterName("other"))
+    second = VmName("vm-02")
+    known = {VM: row(host=B), second: VmRow(name=second, cluster=CLUSTER, host=B)}
+    places = {VM: None, second: Place(A, ON)}
+    report = (said(), VmSummary(vm=second, power=ON))
+    edits = edits_of_report(known, HOSTS | {A: far}, A, report, places.get)
+    assert [edit.change(known[VmName(edit.name)]) for edit in edits] == [
+        VmRow(name=second, cluster=ClusterName("other"), host=A, power=ON)
+    ]
 
 
 @pytest.mark.parametrize(
