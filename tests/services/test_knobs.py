@@ -20,6 +20,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "host_key_scope": ("datacenter", "", 1, None),
     "host_key_renewal": ("perhaps", 2, None),
     "auto_unlock": ("perhaps", 0.5, None),
+    "believe_reports_of_other_clusters": ("perhaps", 0.5, None),
     "provider_delete_grace_s": (-1, 864_001, "soon", True, None),
     "evict_on_provider_delete": ("perhaps", None),
     "vc_key_cache_s": (-1, 0.1, 300, None),
@@ -48,6 +49,7 @@ BAD: dict[str, tuple[Any, ...]] = {
 GOOD: dict[str, tuple[tuple[Any, Any], ...]] = {
     "heartbeat_s": ((0.1, 0.1), (3600, 3600.0), ("30", 30.0)),
     "auto_unlock": ((False, False), ("false", False)),
+    "believe_reports_of_other_clusters": ((False, False), ("false", False)),
     "config_save": (("hourly", "hourly"),),
     "max_key_providers": ((1, 1), (1000, 1000)),
     "seal_pcrs": (([0, 2, 4, 7], (0, 2, 4, 7)), ((23,), (23,))),
