@@ -299,7 +299,8 @@ def test_the_end_of_a_test_ends_nothing_of_another_run(cli: Cli, tmp_path: Path)
     stranger = psutil.Popen(["sleep", "60"], env={"KEYSTEAD_STATE_HOME": str(cli.home)})
     started = psutil.Popen(["sleep", "60"], env=cli.env)
     try:
-        assert cli.pids() == [started.pid]
+        # The kernel shows a new process's environment a moment after its parent goes on.
+        assert until(lambda: cli.pids() == [started.pid], 10)
         cli.end()
         assert started.wait(10) == -signal.SIGKILL
         assert stranger.is_running() and stranger.status() != psutil.STATUS_ZOMBIE
