@@ -15,6 +15,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.reached.site import sitecustomize
+
 ROOT = Path(__file__).resolve().parents[2]
 _NAMED = "awk cat date dirname env grep ls mkdir mktemp readlink rm sed sha256sum sleep tail"
 TOOLS = [*_NAMED.split(), "flock", "touch", "cp", "sh"]
@@ -161,6 +163,8 @@ class Machine:
             text=True,
             timeout=60,
         )
+        for error_id in re.findall(r"^keystead: error (KS-[A-Z]+-\d{3}): ", run.stderr, re.M):
+            sitecustomize.note(sitecustomize.ERROR, error_id)  # the script is no Python
         return Outcome(run.returncode, run.stdout, run.stderr)
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:

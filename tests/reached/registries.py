@@ -17,6 +17,10 @@ Thing = tuple[str, str]
 _TRUSTED = "a trusted provider cannot be registered; test_capabilities holds its row of the table"
 
 OUT_OF_REACH: dict[Thing, str] = {
+    (
+        "error",
+        "KS-CHAOS-201",
+    ): "never raised: it begins a verdict's reason; see test_engine",
     ("event", EventTypeId.VM_LOCKED_TA_KEY_MISSING_ON_HOST.value): _TRUSTED,
     ("event", EventTypeId.VM_LOCKED_TA_KMS_CLUSTER_UNAVAILABLE.value): _TRUSTED,
 }

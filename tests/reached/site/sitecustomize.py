@@ -20,7 +20,8 @@ EVENT, FAULT, CHECK = "event", "fault", "check"
 _seen: set[tuple[int, str, str]] = set()
 
 
-def _note(kind: str, name: str) -> None:
+def note(kind: str, name: str) -> None:
+    """That ``name`` was reached; also for programs that are no Python, by who runs them."""
     entry = (os.getpid(), kind, name)  # a forked child notes for itself
     path = os.environ.get("KEYSTEAD_REACHED")
     if entry in _seen or not path:
@@ -53,7 +54,7 @@ def _notes(
     def noted(*args: Any, **kwargs: Any) -> Any:
         if not (of_product and _by_a_test(sys._getframe(1))):
             for name in names_of(*args, **kwargs):
-                _note(kind, name)
+                note(kind, name)
         return original(*args, **kwargs)
 
     setattr(owner, attribute, noted)

@@ -36,6 +36,7 @@ def put_back(server: Server, image: bytes | None) -> None:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     if image:
         connection.deserialize(image)
+    server.platter.databases["keys"].close()
     server.platter.databases["keys"] = connection
 
 
@@ -242,6 +243,7 @@ def test_no_end_of_a_life_is_taken_for_a_rollback(rig: PairRig, way: str) -> Non
 def test_a_rolled_back_server_of_a_pair_is_filled_by_the_other(rig: PairRig) -> None:
     rig.key(A, "1")
     rig.power_off(B)
+    rig.world.stores[B].drives["keys"].close()
     rig.world.stores[B].drives["keys"] = Drive()
     assert "older than the server" in rig.power_on(B)
     rig.power_off(B)
