@@ -22,7 +22,7 @@ from services.esxi.configuration.archive import (
 )
 from services.esxi.configuration.boot_options import load_options
 from services.esxi.configuration.recovery import new_recovery_key, parse_digits, unwrap_config_key
-from services.esxi.configuration.rollback import counted, raise_to, verdict
+from services.esxi.configuration.rollback import INDEX, raise_to, verdict
 from services.esxi.configuration.sealing import from_material, protected, unprotected, unseal
 from services.esxi.configuration.sections import Configuration, Section
 from services.esxi.crypto_manager import forget_host_key
@@ -31,6 +31,7 @@ from services.esxi.host import Host
 from services.esxi.keys.persistence import usable
 from services.esxi.measure import RECOVERY_OPTION, measurements
 from services.esxi.vms import autostart, registration, workload
+from services.runtime.nv_counter import counted
 from services.runtime.ports import Tpm
 from services.runtime.service import Halted
 
@@ -234,7 +235,7 @@ async def _last_archive(host: Host, protection: Protection) -> None:
     if tpm is None or protection.mode is ProtectionMode.NONE or RECOVERY_OPTION in host.options:
         return
     try:
-        found = await counted(tpm)
+        found = await counted(tpm, INDEX)
         why = verdict(protection.count, found)
         if not why and found is not None:
             await raise_to(tpm, protection.count)

@@ -22,12 +22,13 @@ from typing import Final
 import msgspec
 
 from protocol.errors import CryptographicFailure
-from protocol.tpm.errors import TpmError, TpmErrorKind
+from protocol.tpm.errors import TpmError
 from services.kms import audit
 from services.kms.audit import EMPTY, TrailEnd
 from services.kms.master import Vault
 from services.kms.work import Written
 from services.runtime.durable import replace_durably
+from services.runtime.nv_counter import counted, next_count
 from services.runtime.ports import Database, Disk, Tpm
 from services.runtime.service import Node
 
@@ -93,7 +94,7 @@ class AnchorKeeper:
                 raise RolledBack("the TPM that counts how far it has come is not there")
             return
         try:
-            count = await self._count(self._tpm)
+            count = await counted(self._tpm, INDEX)
         except TpmError as error:
             raise RolledBack(f"the TPM that counts how far it has come fails: {error}") from None
         if known == 0 and count is None:
@@ -150,8 +151,7 @@ class AnchorKeeper:
     async def _write(self, end: TrailEnd) -> None:
         count = 0
         if self._tpm is not None:
-            now = await self._count(self._tpm)
-            count = (await self._tpm.counter(INDEX, bump=True) if now is None else now) + 1
+            count = await next_count(self._tpm, INDEX)
         anchor = _Anchor(end.sequence, end.digest, count)
         tag = self._vault.tag(_KIND, _encode(anchor))
         data = _encode(msgspec.structs.replace(anchor, tag=tag))
@@ -173,13 +173,3 @@ class AnchorKeeper:
                 f"{ANCHOR_FILE}, which says how far it has come, was altered"
             ) from None
         return anchor
-
-    @staticmethod
-    async def _count(tpm: Tpm) -> int | None:
-        """What the TPM's counter says; None when there is none. ``TpmError``."""
-        try:
-            return await tpm.counter(INDEX)
-        except TpmError as error:
-            if error.kind is TpmErrorKind.HANDLE:
-                return None
-            raise

@@ -22,9 +22,10 @@ from protocol.secret import KeyMaterial
 from protocol.terms import ProtectionMode
 from protocol.tpm.errors import TpmError
 from protocol.tpm.structures import PcrSelection, SealedBlob
-from services.esxi.configuration.rollback import next_count, raise_to
+from services.esxi.configuration.rollback import INDEX, raise_to
 from services.esxi.configuration.sections import Configuration, Section, merged, with_kinds
 from services.runtime.durable import replace_durably
+from services.runtime.nv_counter import next_count
 from services.runtime.ports import Disk, Rng, Tpm
 
 FOLDER: Final = "bootbank"
@@ -200,7 +201,7 @@ class Archive:
         if image is self._saved and protection is self._saved_protection:
             return
         counter = self._counter if protection.mode is ProtectionMode.TPM else None
-        count = protection.count if counter is None else await next_count(counter)
+        count = protection.count if counter is None else await next_count(counter, INDEX)
         header = msgspec.structs.replace(protection, count=count)
         data = pack(header, config_key, image, self._rng.token(NONCE_SIZE))
         await replace_durably(self._disk, FILE, data, folder_is_new=self._saved is None)

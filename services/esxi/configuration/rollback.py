@@ -17,32 +17,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from protocol.tpm.errors import TpmError, TpmErrorKind
+from services.runtime.nv_counter import counted
 from services.runtime.ports import Tpm
 
 INDEX: Final = 0x01800100
 """The NV index of the counter."""
 
 
-async def counted(tpm: Tpm) -> int | None:
-    """What the TPM's counter says; None when there is none. ``TpmError``."""
-    try:
-        return await tpm.counter(INDEX)
-    except TpmError as error:
-        if error.kind is TpmErrorKind.HANDLE:
-            return None
-        raise
-
-
-async def next_count(tpm: Tpm) -> int:
-    """The value for the next archive; the counter is made when there is none. ``TpmError``."""
-    now = await counted(tpm)
-    return (await tpm.counter(INDEX, bump=True) if now is None else now) + 1
-
-
 async def raise_to(tpm: Tpm, count: int) -> None:
     """Raise the counter by one, unless it says so already. ``TpmError``."""
-    if await counted(tpm) != count:
+    if await counted(tpm, INDEX) != count:
         await tpm.counter(INDEX, bump=True)
 
 

@@ -9,8 +9,8 @@ from tests.mutations.bugs.planting import plant
 
 
 def _at_once(original: Any) -> Any:
-    async def next_count(tpm: Any) -> int:
-        count: int = await original(tpm)
+    async def next_count(tpm: Any, index: int) -> int:
+        count: int = await original(tpm, index)
         await rollback.raise_to(tpm, count)
         return count
 
