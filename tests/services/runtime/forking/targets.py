@@ -11,7 +11,8 @@ import sys
 
 def echo(argument: bytes, line: socket.socket) -> None:
     """Say ``argument``, then leave when the other end closes."""
-    line.sendall(argument)
+    if argument:  # sending nothing fails, too, when the other end has closed meanwhile
+        line.sendall(argument)
     line.recv(1)
 
 
