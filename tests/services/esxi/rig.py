@@ -14,15 +14,11 @@ import msgspec
 
 from protocol.errors import ProductError
 from protocol.messages.agent import (
-    AddNode,
     Firmware,
     ListNodes,
-    NodeRecord,
     NodeRunState,
     NodeSpec,
     NodeStatus,
-    PowerOff,
-    PowerOn,
     SetFirmware,
     TpmBackend,
 )
@@ -54,17 +50,13 @@ from services.esxi.config import esxi_config
 from services.esxi.host import Host
 from services.esxi.service import EsxiService
 from services.knobs import knobs_of
-from services.runtime.agent import Agent
 from services.runtime.node import Recipe
 from services.runtime.service import Peer, Service, serves
 from services.runtime.session import SessionCommands
-from services.runtime.sim.bus import SimBroker
 from services.runtime.sim.datastore import SimArray
 from services.runtime.sim.disk import SimStore
-from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.world import SimWorld
+from tests.services.sim_rig import SimRig
 
-T = TypeVar("T")
 R = TypeVar("R", bound=Reply)
 
 VCENTER = NodeName("vcenter")
@@ -129,18 +121,16 @@ def add(*keys: CryptoKeyId) -> AddKeys:
     return AddKeys(keys=keys, material=Sealed.of(*(material(k) for k in keys)))
 
 
-class Rig:
-    """One simulated lab; every method runs virtual time until its effect is there."""
+class Rig(SimRig):
+    """Hosts, and a controller under vCenter's name."""
+
+    longest_s = 4000.0
 
     def __init__(self, seed: int = 1) -> None:
-        self.loop = SimLoop(seed)
-        self.broker = SimBroker(self.loop, seed)
-        self.world = SimWorld(self.loop, self.broker, seed)
-        self.records: list[NodeRecord] = []
+        super().__init__(seed)
         self.services: dict[NodeName, Service] = {}
-        self.agent = Agent(self.world, self._catalog, self.records.append)
 
-    def _catalog(self, spec: NodeSpec) -> Recipe:
+    def recipe(self, spec: NodeSpec) -> Recipe:
         def make(node: Any, ports: Any) -> Service:
             made: Service
             if spec.role is Role.ESXI:
@@ -151,14 +141,6 @@ class Rig:
             return made
 
         return Recipe(knobs_of(spec.role, spec.knobs), make)
-
-    def run(self, work: Coroutine[Any, Any, T], seconds: float = 4000) -> T:
-        return self.loop.run(work, seconds=seconds)
-
-    def close(self) -> None:
-        for store in self.world.stores.values():
-            store.close()
-        self.loop.close()
 
     # ---- building -----------------------------------------------------------------------------
 
@@ -179,20 +161,18 @@ class Rig:
             knobs={**FAST, **(knobs or {})},
             config={"vcenter": VCENTER, "datastore": DATASTORE, **config},
         )
-        self.run(self.agent.add_node(AddNode(spec=spec)))
+        self.add_node(spec)
 
     def add_vcenter(self) -> None:
-        spec = NodeSpec(node=VCENTER, role=Role.VCENTER, knobs=dict(FAST))
-        self.run(self.agent.add_node(AddNode(spec=spec)))
+        self.add_node(NodeSpec(node=VCENTER, role=Role.VCENTER, knobs=dict(FAST)))
 
     # ---- power --------------------------------------------------------------------------------
 
     def power_on(self, node: NodeName = A, /, **options: str) -> NodeStatus:
-        message = PowerOn(node=node, options=options)
-        return self.run(self.agent.power_on(message)).status
+        return super().power_on(node, **options)
 
     def power_off(self, node: NodeName = A, way: str = "stop") -> NodeStatus:
-        return self.run(self.agent.power_off(PowerOff(node=node, way=way))).status
+        return super().power_off(node, way)
 
     def reboot(self, node: NodeName = A, way: str = "stop", **options: str) -> NodeStatus:
         self.power_off(node, way)
@@ -201,9 +181,6 @@ class Rig:
     def set_firmware(self, node: NodeName = A, **changes: Any) -> None:
         firmware = msgspec.structs.replace(self.agent.machine(node).firmware, **changes)
         self.run(self.agent.set_firmware(SetFirmware(node=node, firmware=firmware)))
-
-    def sleep(self, seconds: float) -> None:
-        self.run(self.world.sleep(seconds), seconds + 10)
 
     def status(self, node: NodeName = A) -> NodeStatus:
         found = self.run(self.agent.list_nodes(ListNodes())).nodes

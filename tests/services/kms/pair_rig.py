@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
 from typing import Any, ClassVar, TypeVar
 
 from protocol.errors import ProductError
 from protocol.messages.agent import (
-    AddNode,
-    CutRule,
     NodeRecord,
     NodeSpec,
-    PowerOff,
-    PowerOn,
     TpmBackend,
 )
 from protocol.messages.base import Reply, Request
@@ -24,13 +19,9 @@ from services.kms.config import kms_config
 from services.kms.service import KmsService
 from services.kms.store import DATABASE
 from services.knobs import knobs_of
-from services.runtime.agent import Agent
-from services.runtime.links.desired import DesiredRules
 from services.runtime.node import Recipe
 from services.runtime.service import Service
-from services.runtime.sim.bus import SimBroker
-from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.world import SimWorld
+from tests.services.sim_rig import SimRig
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Reply)
@@ -45,23 +36,18 @@ class Client(Service):
     role: ClassVar[Role] = Role.VCENTER
 
 
-class PairRig:
-    """Close it. ``material``: what a client was answered of each key, for ever. ``wire``: all
+class PairRig(SimRig):
+    """``material``: what a client was answered of each key, for ever. ``wire``: all
     payloads that the broker has carried."""
 
     def __init__(self, seed: int = 1, tpm: TpmBackend = TpmBackend.NONE, **knobs: Any) -> None:
-        self.loop = SimLoop(seed)
         self.wire: list[bytes] = []
-        self.broker = SimBroker(self.loop, seed, tap=lambda _to, _reply, it: self.wire.append(it))
-        self.world = SimWorld(self.loop, self.broker, seed)
-        self.records: list[NodeRecord] = []
-        self.rules = DesiredRules()
+        super().__init__(seed, tap=lambda _to, _reply, it: self.wire.append(it))
         self.material: dict[KeyId, KeyMaterial] = {}
-        self.agent = Agent(self.world, self._catalog, self.records.append)
         self._knobs, self._tpm = knobs, tpm
-        self.run(self.agent.add_node(AddNode(spec=NodeSpec(node=CLIENT, role=Role.VCENTER))))
+        self.add_node(NodeSpec(node=CLIENT, role=Role.VCENTER))
         for server, peer in ((A, B), (B, A)):
-            self.run(self.agent.add_node(AddNode(spec=self.spec(server, peer))))
+            self.add_node(self.spec(server, peer))
         for node in (CLIENT, *PAIR):
             self.power_on(node)
         self.sleep(1)  # the two meet
@@ -78,7 +64,7 @@ class PairRig:
             config={"identities": identities},
         )
 
-    def _catalog(self, spec: NodeSpec) -> Recipe:
+    def recipe(self, spec: NodeSpec) -> Recipe:
         def make(node: Any, ports: Any) -> Service:
             if spec.role is Role.VCENTER:
                 return Client(node, ports)
@@ -86,37 +72,10 @@ class PairRig:
 
         return Recipe(knobs_of(spec.role, spec.knobs), make)
 
-    def close(self) -> None:
-        for store in self.world.stores.values():
-            store.close()
-        self.loop.close()
-
-    # ---- running and faults -----------------------------------------------------------------
-
-    def run(self, work: Coroutine[Any, Any, T], seconds: float = 20_000) -> T:
-        return self.loop.run(work, seconds=seconds)
-
-    def sleep(self, seconds: float) -> None:
-        self.run(self.world.sleep(seconds), seconds + 10)
-
-    def power_on(self, node: NodeName, **options: str) -> str:
-        """The screen of a node that has halted, else nothing."""
-        powered = self.run(self.agent.power_on(PowerOn(node=node, options=options)))
-        return powered.status.screen
-
-    def power_off(self, node: NodeName, way: str = "crash") -> None:
-        self.run(self.agent.power_off(PowerOff(node=node, way=way)))
-
     def cut(self, *pairs: tuple[NodeName, NodeName]) -> None:
         """Cut these links, both ways; the only ones that are cut then."""
-        self.world.rules.apply(self.rules.drop("cut"))
-        rules = [
-            CutRule(id="cut", src=src, dst=dst) for a, b in pairs for src, dst in ((a, b), (b, a))
-        ]
-        self.world.rules.apply(self.rules.put(rules))
-
-    def heal(self) -> None:
-        self.world.rules.apply(self.rules.drop("cut"))
+        self.heal()
+        super().cut(*pairs)
 
     # ---- asking -----------------------------------------------------------------------------
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from protocol.errors import ProductError
 from protocol.events import EventTypeId
 from protocol.messages.agent import (
-    AddNode,
-    CutRule,
-    NodeRecord,
     NodeSpec,
-    PowerOff,
-    PowerOn,
-    SetRules,
 )
 from protocol.messages.base import Reply, Request
 from protocol.messages.vcenter import (
@@ -34,17 +28,13 @@ from protocol.messages.vcenter import (
 from protocol.subjects import parse_link
 from protocol.terms import ClusterName, CryptoKeyId, NodeName, ProviderId, Role, VmName
 from services.knobs import knobs_of
-from services.runtime.agent import Agent
-from services.runtime.links.desired import DesiredRules
 from services.runtime.node import Recipe
 from services.runtime.ports import Ports
 from services.runtime.service import Service
-from services.runtime.sim.bus import SimBroker
-from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.world import SimWorld
 from services.vcenter.config import vcenter_config
 from services.vcenter.service import VcenterService
 from services.vcenter.vcenter import VCenter
+from tests.services.sim_rig import SimRig
 from tests.services.vcenter.peers import (
     VCENTER,
     HostRecord,
@@ -63,23 +53,18 @@ P, Q = ProviderId("kms-provider"), ProviderId("second-provider")
 VM = VmName("vm-01")
 
 
-class Rig:
+class Rig(SimRig):
     """One simulated lab. ``sent``: (sender, receiver, message) of every request on the bus."""
 
     def __init__(self, seed: int = 1, config: dict[str, Any] | None = None, **knobs: Any) -> None:
         self.sent: list[tuple[str, str, str]] = []
         self.replies: list[tuple[str, str]] = []
-        self.loop = SimLoop(seed)
-        self.broker = SimBroker(self.loop, seed, tap=self._tap)
-        self.world = SimWorld(self.loop, self.broker, seed)
-        self.records: list[NodeRecord] = []
+        super().__init__(seed, tap=self._tap)
         self.hosts: dict[NodeName, HostRecord] = {}
         self.servers: dict[NodeName, ServerRecord] = {}
         self.services: dict[NodeName, Service] = {}
-        self.rules = DesiredRules()
         self.knobs, self.config = knobs, config or {}
         self.wrap: Callable[[Ports], Ports] = lambda ports: ports  # of vCenter's next life
-        self.agent = Agent(self.world, self._catalog, self.records.append)
         self._operations = 0
         self.add(VCENTER, Role.VCENTER)
 
@@ -92,7 +77,7 @@ class Rig:
         else:
             self.sent.append((parsed.src, parsed.dst, parsed.rest))
 
-    def _catalog(self, spec: NodeSpec) -> Recipe:
+    def recipe(self, spec: NodeSpec) -> Recipe:
         def make(node: Any, ports: Any) -> Service:
             made: Service
             match spec.role:
@@ -107,18 +92,7 @@ class Rig:
 
         return Recipe(knobs_of(spec.role, spec.knobs), make)
 
-    def close(self) -> None:
-        for store in self.world.stores.values():
-            store.close()
-        self.loop.close()
-
     # ---- running ------------------------------------------------------------------------------
-
-    def run(self, work: Coroutine[Any, Any, T], seconds: float = 20_000) -> T:
-        return self.loop.run(work, seconds=seconds)
-
-    def sleep(self, seconds: float) -> None:
-        self.run(self.world.sleep(seconds), seconds + 10)
 
     def add(self, node: NodeName, role: Role) -> None:
         if role is Role.KMS:
@@ -127,31 +101,12 @@ class Rig:
             self.hosts.setdefault(node, HostRecord())
         config = self.config if role is Role.VCENTER else {}
         spec = NodeSpec(node=node, role=role, knobs=self.knobs, config=config)
-        self.run(self.agent.add_node(AddNode(spec=spec)))
+        self.add_node(spec)
         self.power_on(node)
-
-    def power_on(self, node: NodeName) -> None:
-        self.run(self.agent.power_on(PowerOn(node=node)))
-
-    def power_off(self, node: NodeName, way: str = "crash") -> None:
-        self.run(self.agent.power_off(PowerOff(node=node, way=way)))
 
     def reboot(self, node: NodeName, way: str = "crash") -> None:
         self.power_off(node, way)
         self.power_on(node)
-
-    def cut(self, *pairs: tuple[NodeName, NodeName]) -> None:
-        """Cut these links, both ways."""
-        rules = [
-            CutRule(id="cut", src=src, dst=dst) for a, b in pairs for src, dst in ((a, b), (b, a))
-        ]
-        self._apply(self.rules.put(rules))
-
-    def heal(self) -> None:
-        self._apply(self.rules.drop("cut"))
-
-    def _apply(self, rules: SetRules) -> None:
-        self.world.rules.apply(rules)
 
     # ---- asking vCenter -----------------------------------------------------------------------
 
