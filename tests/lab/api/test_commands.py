@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
 
 from lab.api.answers import MachineState, TpmState
 from lab.api.commands import (
-    Command,
     DescribeHost,
     DescribeProvider,
     DescribeVm,
@@ -67,24 +65,11 @@ from protocol.terms import (
     PowerState,
     VmCryptoState,
 )
+from tests.lab.api.refusals import refused
 
 pytestmark = pytest.mark.sim
 
 VM, HOST = "vm-01", "esxi-001"
-
-
-@pytest.fixture
-async def lab() -> AsyncIterator[Lab]:
-    async with Lab(
-        mode="sim", seed=3, hosts=2, vms=2, knobs={"remediation_interval_s": 60}
-    ) as made:
-        yield made
-
-
-async def refused(lab: Lab, command: Command[object]) -> KeysteadError:
-    with pytest.raises(KeysteadError) as caught:
-        await lab.do(command)
-    return caught.value
 
 
 async def test_looking_changes_nothing_and_agrees(lab: Lab) -> None:

@@ -9,7 +9,6 @@ import pytest
 from lab.api.commands import (
     ClusterCryptoMode,
     ClusterDefaultProvider,
-    Command,
     DescribeHost,
     GetAlarms,
     GetClusters,
@@ -39,6 +38,7 @@ from protocol.terms import (
     KmipState,
     ProviderId,
 )
+from tests.lab.api.refusals import refused
 
 A, B, C = "esxi-001", "esxi-002", "esxi-003"
 CLUSTER = "cluster-a"
@@ -49,12 +49,6 @@ async def lab() -> AsyncIterator[Lab]:
     knobs = {"remediation_interval_s": 60, "kms_health_interval_s": 60}
     async with Lab(mode="sim", seed=5, hosts=3, vms=0, knobs=knobs) as made:
         yield made
-
-
-async def refused(lab: Lab, command: Command[object]) -> KeysteadError:
-    with pytest.raises(KeysteadError) as caught:
-        await lab.do(command)
-    return caught.value
 
 
 async def states(lab: Lab) -> list[HostCryptoState | None]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
 
 import pytest
 
 from lab.api.commands import (
-    Command,
     DescribeHost,
     GetHostView,
     GetKeys,
@@ -26,7 +24,6 @@ from lab.api.commands import (
     VmUnregister,
 )
 from lab.client import Lab
-from lab.errors import KeysteadError
 from lab.simulation.sim_lab import SimLab, make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
@@ -42,24 +39,11 @@ from protocol.terms import (
     VmCryptoState,
     VmName,
 )
+from tests.lab.api.refusals import refused
 
 pytestmark = pytest.mark.sim
 
 HOST = "esxi-001"
-
-
-@pytest.fixture
-async def lab() -> AsyncIterator[Lab]:
-    async with Lab(
-        mode="sim", seed=3, hosts=2, vms=2, knobs={"remediation_interval_s": 60}
-    ) as made:
-        yield made
-
-
-async def refused(lab: Lab, command: Command[object]) -> KeysteadError:
-    with pytest.raises(KeysteadError) as caught:
-        await lab.do(command)
-    return caught.value
 
 
 async def names(lab: Lab) -> list[str]:

@@ -4,7 +4,6 @@ its name with what helps."""
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,13 +27,6 @@ CHOSEN = (
     ("broker-data/endpoint.json", "a folder"),
     ("identity/node/kms.json", "a folder"),
 )
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    made = Cli(tmp_path / "state")
-    yield made
-    made.end()
 
 
 @pytest.fixture

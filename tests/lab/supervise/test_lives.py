@@ -8,7 +8,6 @@ import resource
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,6 @@ from tests.lab.cli.conftest import Cli, until
 pytestmark = pytest.mark.lab
 
 SMALL = ("--hosts", "1", "--vms", "1", "--tpm", "none", "--pace", "100")
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    made = Cli(tmp_path / "state")
-    yield made
-    made.end()
 
 
 def up(cli: Cli, *options: str) -> psutil.Process:

@@ -1,0 +1,16 @@
+"""A command that a lab is expected to refuse."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.api.commands import Command
+from lab.client import Lab
+from lab.errors import KeysteadError
+
+
+async def refused(lab: Lab, command: Command[object]) -> KeysteadError:
+    """Why it refused; a failure when it did not."""
+    with pytest.raises(KeysteadError) as caught:
+        await lab.do(command)
+    return caught.value
