@@ -4,6 +4,7 @@ Each object owns its marks: no field of one is changed by another module. Asking
 bus), deciding (pure) and telling (events, records, marks) are steps of their own.
 
 - ``session``         one host: session, numbered commands, heartbeat, back-off
+- ``host_view``       what it said last, and whether a command may have changed it since
 - ``back_off``        how long it waits between two tries to connect; pure
 - ``knock``           a try to connect that ends when the host rings
 - ``view_pages``      a host's view, put together from its pages

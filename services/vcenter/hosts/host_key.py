@@ -119,7 +119,7 @@ class HostKeys:
             if await session.mode_now() is HostCryptoState.INCAPABLE:
                 raise
         else:
-            session.apply_to_view(crypto_state=HostCryptoState.PREPARED)
+            session.view.apply(crypto_state=HostCryptoState.PREPARED)
 
     async def disable(self, session: HostSession) -> None:
         """The host's mode is off: at once, or from its next boot on (pendingIncapable).
@@ -143,14 +143,14 @@ class HostKeys:
             )
         except AlreadyExists:
             return  # safe with another one since we looked: the next pass compares
-        session.apply_to_view(crypto_state=HostCryptoState.SAFE, crypto_key_id=got.key)
+        session.view.apply(crypto_state=HostCryptoState.SAFE, crypto_key_id=got.key)
         self._once.over(session.host, "mode")
         self._node.record("host.safe", host=session.host, key=str(got.key))
         await self._inventory.commit(events=[events.host_enabled(session.host, got.key)])
 
     async def _change(self, session: HostSession, got: HostKey) -> None:
         await session.command(ChangeHostKey(key=got.key, material=Sealed.of(got.material)))
-        session.apply_to_view(crypto_key_id=got.key)
+        session.view.apply(crypto_key_id=got.key)
         await self._inventory.commit(events=[events.host_key_updated(session.host, got.key)])
 
     async def _tell_unsafe(

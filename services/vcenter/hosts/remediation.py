@@ -210,7 +210,7 @@ class Remediation:
 
     async def _look(self, session: HostSession, *, look: bool, asked: bool) -> HostFacts | None:
         """What the pass decides upon; None when the host has left the inventory."""
-        summary = None if look or not session.view_is_current else session.summary
+        summary = None if look or not session.view.is_current else session.summary
         if summary is None:
             summary = await session.look()
         row = self._inventory.hosts.get(session.host)

@@ -14,8 +14,6 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol, TypeVar
 
-import msgspec
-
 from protocol.errors import (
     Busy,
     Disconnected,
@@ -40,6 +38,7 @@ from protocol.terms import HostConnectionState, HostCryptoState, NodeName, VmNam
 from services.runtime.ports import Bus, Clock, Rng
 from services.runtime.session import SessionCommands
 from services.vcenter.hosts.back_off import pause_s_after
+from services.vcenter.hosts.host_view import HostView
 from services.vcenter.hosts.knock import Knock
 from services.vcenter.hosts.view_pages import whole_view
 from services.vcenter.knobs import VcenterNode
@@ -84,7 +83,7 @@ class SessionOwner(Protocol):
         ...
 
     async def took_view(self, session: HostSession) -> None:
-        """``session.summary`` is what the host has just said of itself."""
+        """``session.view`` is what the host has just said of itself."""
         ...
 
     def answered(self, session: HostSession, vm: VmSummary, asked: int) -> None:
@@ -110,17 +109,13 @@ class HostSession:
         self._within_s = owner.node.knobs.request_timeout_s
         self._state = HostConnectionState.DISCONNECTED
         self._commands: SessionCommands | None = None  # of the session in force
-        self._summary: HostSummary | None = None
+        self.view = HostView(owner.moment)
         self._seen_at = 0.0
         self._removed = False
         self._let_alone = False  # disconnected by an administrator
         self._opening = asyncio.Lock()
         self._knock = Knock(host, owner.clock)
-        self._flying = 0  # commands sent and not answered
-        self._activity = 0  # counts their sends and their ends
-        self._view_activity = -1  # the count when the latest view came
         self.opened_at = 0  # the moment at which the session came into force
-        self.view_times = (0, 0)  # the moments at which the latest view was asked for, and heard
         self._boot_believed = 0  # the latest next life of which a ring was believed
         self._rings, self._rings_answered = 0, 0
         self._misses = 0
@@ -150,27 +145,17 @@ class HostSession:
     @property
     def summary(self) -> HostSummary | None:
         """The host's last word about itself; None when it has not spoken in this life."""
-        return self._summary
+        return self.view.summary
 
     @property
     def boot(self) -> int:
         """The host's life as it last said; 0 when it has not spoken."""
-        return 0 if self._summary is None else self._summary.boot
+        return self.view.boot
 
     @property
     def seen_at(self) -> float:
         """When the host last answered, in Unix seconds of this node's clock."""
         return self._seen_at
-
-    @property
-    def view_is_current(self) -> bool:
-        """Whether no command was sent, or answered, since the host's last word."""
-        return self._view_activity == self._activity
-
-    def apply_to_view(self, **changes: object) -> None:
-        """Note what a command has just changed, until the host is asked again."""
-        if self._summary is not None:
-            self._summary = msgspec.structs.replace(self._summary, **changes)
 
     # ---- life -------------------------------------------------------------------------------
 
@@ -307,7 +292,7 @@ class HostSession:
         """
         commands = self._commands
         for _ in range(tries):
-            quiet, activity, asked = self._flying == 0, self._activity, self._owner.moment()
+            believable, asked = self.view.quiet_since(), self._owner.moment()
             summary = await whole_view(await self._next_page(), self._next_page)
             if commands is None or self._commands is not commands:
                 raise HostUnreachable(f"{self.host} is connected anew")
@@ -315,12 +300,12 @@ class HostSession:
                 self._end("the host holds another session")
                 raise HostUnreachable(f"{self.host} holds another session")
             self._misses, self._seen_at = 0, self._clock.now()
-            if quiet and activity == self._activity:
+            if believable():
                 await self._take_view(summary, asked)
                 return summary
-        if self._summary is None:
+        if self.view.summary is None:
             raise HostUnreachable(f"{self.host} has not been seen in this session")
-        return self._summary
+        return self.view.summary
 
     async def mode_now(self) -> HostCryptoState:
         """The host's encryption mode in its own words, asked for now; it is noted in the view.
@@ -331,7 +316,7 @@ class HostSession:
         summary = (await self.ask(QueryHost(vms=False))).summary
         if commands is None or self._commands is not commands:
             raise HostUnreachable(f"{self.host} is connected anew")
-        self.apply_to_view(crypto_state=summary.crypto_state)
+        self.view.apply(crypto_state=summary.crypto_state)
         return summary.crypto_state
 
     async def _next_page(self, after: VmName | None = None) -> HostSummary:
@@ -340,9 +325,8 @@ class HostSession:
 
     async def _take_view(self, summary: HostSummary, asked: int) -> None:
         """The host's view as it came from it just now, asked for at that moment."""
-        self._summary, self._seen_at = summary, self._clock.now()
-        self.view_times = (asked, self._owner.moment())
-        self._view_activity = self._activity
+        self._seen_at = self._clock.now()
+        self.view.take(summary, asked)
         await self._owner.took_view(self)
 
     def _miss(self, error: ProductError) -> None:
@@ -391,10 +375,5 @@ class HostSession:
         return summary
 
     async def _send(self, command: Command[R]) -> R:
-        self._flying += 1
-        self._activity += 1
-        try:
+        with self.view.command_under_way():
             return await self._bus.request(self.host, command, within_s=self._within_s)
-        finally:
-            self._flying -= 1
-            self._activity += 1

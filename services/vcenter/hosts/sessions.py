@@ -163,7 +163,7 @@ class HostSessions:
     async def took_view(self, session: HostSession) -> None:
         if session.summary is None or not session.connected:
             return
-        vms, times = session.summary.vms, session.view_times
+        vms, times = session.summary.vms, session.view.times
         self._registrations.view(session.host, session.opened_at, vms, *times)
         try:
             await self.take_in(session.host, vms)
@@ -187,7 +187,7 @@ class HostSessions:
             return
         if self._attestations.unfinished(session.host):
             self._attestations.want(session.host, looked=True)
-        if rang and not session.view_is_current:
+        if rang and not session.view.is_current:
             self._passes.want(session.host)  # commands hid the view in which it would be seen why
         elif self._passes.unfinished(session.host) or needs_pass(
             session.host,

@@ -53,7 +53,7 @@ async def enter_maintenance_mode(vc: VCenter, message: EnterMaintenanceMode) -> 
     """The host refuses while VMs run on it; it keeps the mode over its reboots."""
     session = vc.sessions.usable(vc.host(message.host).name)
     await session.command(HostEnterMaintenanceMode())
-    session.apply_to_view(in_maintenance_mode=True)
+    session.view.apply(in_maintenance_mode=True)
     return Done()
 
 
@@ -61,5 +61,5 @@ async def exit_maintenance_mode(vc: VCenter, message: ExitMaintenanceMode) -> Do
     """VMs may be placed there again."""
     session = vc.sessions.usable(vc.host(message.host).name)
     await session.command(HostExitMaintenanceMode())
-    session.apply_to_view(in_maintenance_mode=False)
+    session.view.apply(in_maintenance_mode=False)
     return Done()

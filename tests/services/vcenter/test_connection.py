@@ -418,9 +418,9 @@ def test_a_view_is_not_believed_while_a_command_is_on_its_way(rig: Rig) -> None:
             await rig.world.sleep(0.1)
             rig.heal()
             await session.look()
-            assert not session.view_is_current
+            assert not session.view.is_current
         await session.look()
-        assert session.view_is_current
+        assert session.view.is_current
 
     rig.run(look_meanwhile())
 
