@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -84,3 +84,11 @@ class Incarnation:
 
 
 CURRENT: ContextVar[Incarnation | None] = ContextVar("keystead_incarnation", default=None)
+
+
+def context_of(life: Incarnation | None) -> Context:
+    """A copy of the current context whose tasks and callbacks belong to ``life`` (None: the
+    world itself, which no crash and no pause touches)."""
+    context = copy_context()
+    context.run(CURRENT.set, life)
+    return context

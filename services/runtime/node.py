@@ -27,7 +27,7 @@ from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
 from services.runtime.admission import Admission
 from services.runtime.bus import CAUSE, BusPort, Incoming
-from services.runtime.incarnation import Incarnation
+from services.runtime.incarnation import Incarnation, context_of
 from services.runtime.knobs import Knobs
 from services.runtime.ports import Ports
 from services.runtime.service import Halted, Node, Peer, PowerInputs, ServedBy, Service
@@ -70,7 +70,8 @@ class NodeRunner(Node):
         self._turns = Turns()
         self._admission = Admission()
         self._running: dict[asyncio.Task[None], str] = {}
-        self._background: list[asyncio.Task[None]] = []
+        self._background: dict[asyncio.Task[None], None] = {}
+        self._own = context_of(life)
         self._idle = asyncio.Event()
         self._stop = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
@@ -120,10 +121,13 @@ class NodeRunner(Node):
             work.close()
             raise RuntimeError(f"{label}: the node has no life to run in")
         task = self._group.create_task(self._guarded(label, work), name=f"{self.name}:{label}")
-        # Cancelled before its first step, it never comes to await the work.
-        task.add_done_callback(lambda _: work.close())
-        self._background.append(task)
-        self._background = [t for t in self._background if not t.done()]
+        self._background[task] = None
+
+        def over(task: asyncio.Task[None]) -> None:
+            del self._background[task]
+            work.close()  # cancelled before its first step, it never came to await the work
+
+        task.add_done_callback(over)
 
     async def _guarded(self, label: str, work: Coroutine[Any, Any, None]) -> None:
         """A failing background loop is a crash of the node: nothing half-dead goes on."""
@@ -187,7 +191,7 @@ class NodeRunner(Node):
         await self.bus.close()
 
     def _cancel_background(self) -> None:
-        for task in self._background:
+        for task in tuple(self._background):
             task.cancel()
 
     # ---- serving --------------------------------------------------------------------------
@@ -261,6 +265,7 @@ class NodeRunner(Node):
     async def ask(self, message: Request[Any], within_s: float) -> Reply:
         """Ask at the local console: the same way in as from the bus, with a local peer.
 
+        Whoever asks is outside of this life; what is done for it is inside, and ends with it.
         ``within_s`` lab seconds. Raises the service's ``ProductError``, ``NotConnected`` when its
         orderly end has begun, or ``Disconnected`` when the life ends first.
         """
@@ -275,7 +280,8 @@ class NodeRunner(Node):
         deadline = self.ports.clock.monotonic() + self.ports.clock.limit(within_s)
         cause = f"console/{self.boot}/{type(message).__name__}"
         peer = Peer(self.name, self.boot, local=True)
-        self.accept(Incoming(message, peer, deadline, cause, respond))
+        asked = Incoming(message, peer, deadline, cause, respond)
+        self._own.copy().run(self.accept, asked)
         self._asked[future] = None
         try:
             outcome = await future

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from protocol.crypto.seal import Keyring
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeSpec, TpmBackend
 from protocol.terms import NodeName
-from services.runtime.incarnation import CURRENT, Incarnation, NodeDown, WayDown
+from services.runtime.incarnation import Incarnation, NodeDown, WayDown, context_of
 from services.runtime.links.table import RuleTable
 from services.runtime.real.boots import read_boots, write_boots
 from services.runtime.real.bus import NatsWire
@@ -137,10 +136,8 @@ class LabWorld(World):
     def spawn(
         self, life: Incarnation | None, label: str, work: Coroutine[Any, Any, None]
     ) -> asyncio.Task[None]:
-        context = copy_context()
-        context.run(CURRENT.set, life)
         loop = asyncio.get_running_loop()
-        return loop.create_task(_last_words(work), name=label, context=context)
+        return loop.create_task(_last_words(work), name=label, context=context_of(life))
 
     def mark(self, node: NodeName, boot: int, label: str) -> None:
         """The lab keeps no trace; its log has the same."""

@@ -21,11 +21,11 @@ from protocol.envelope import SIZE_LIMIT
 from protocol.errors import NotSent
 from protocol.subjects import may_publish, may_subscribe, own_subscription, reply_prefix
 from protocol.terms import NodeName
-from services.runtime.incarnation import Incarnation
+from services.runtime.incarnation import Incarnation, context_of
 from services.runtime.seeded import stream
 from services.runtime.sim import said
 from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.tasks import SimTimer, context_of
+from services.runtime.sim.tasks import SimTimer
 from services.runtime.wire import WireSink
 
 TapCallback = Callable[[str, str, bytes], None]

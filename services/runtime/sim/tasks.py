@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import ctypes
 from collections.abc import Callable, Coroutine, Iterable
-from contextvars import Context, copy_context
+from contextvars import Context
 from typing import Any
 
-from services.runtime.incarnation import CURRENT, Incarnation
+from services.runtime.incarnation import Incarnation
 
 _SWEEP_AT = 1024  # tasks, before those that are done are looked for
 
@@ -125,14 +125,6 @@ class LivingTasks:
         """Put all of them out of reach, for good."""
         immortal(self.sweep())
         self._tasks = {}
-
-
-def context_of(life: Incarnation | None) -> Context:
-    """A copy of the current context whose tasks and callbacks belong to ``life`` (None: the
-    world itself, which no crash and no pause touches)."""
-    context = copy_context()
-    context.run(CURRENT.set, life)
-    return context
 
 
 def where(task: asyncio.Task[Any]) -> str:

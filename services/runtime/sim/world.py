@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from contextvars import copy_context
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -12,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from protocol.crypto.seal import Keyring
 from protocol.messages.agent import NodeSpec, TpmBackend
 from protocol.terms import NodeName
-from services.runtime.incarnation import CURRENT, Incarnation, WayDown
+from services.runtime.incarnation import Incarnation, WayDown, context_of
 from services.runtime.links.table import RuleTable
 from services.runtime.seeded import stream
 from services.runtime.sim.bus import SimBroker, SimWire
@@ -112,9 +111,7 @@ class SimWorld(World):
     def spawn(
         self, life: Incarnation | None, label: str, work: Coroutine[Any, Any, None]
     ) -> asyncio.Task[None]:
-        context = copy_context()
-        context.run(CURRENT.set, life)
-        return self.loop.create_task(work, name=label, context=context)
+        return self.loop.create_task(work, name=label, context=context_of(life))
 
     def mark(self, node: NodeName, boot: int, label: str) -> None:
         self.loop.trace.add(self.loop.now_ns, node, boot, label)

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from protocol.terms import NodeName
-from services.runtime.incarnation import CURRENT, Incarnation, WayDown
+from services.runtime.incarnation import CURRENT, Incarnation, WayDown, context_of
 from services.runtime.sim.loop import STEP_NS, Deadlock, OutOfSteps, OutOfTime, SimLoop
 from services.runtime.sim.order import Order
-from services.runtime.sim.tasks import SimTask, context_of
+from services.runtime.sim.tasks import SimTask
 from services.runtime.sim.trace import Trace
 
 pytestmark = pytest.mark.sim
@@ -377,9 +377,8 @@ def test_a_life_that_ends_in_its_own_step_does_not_resume(loop: SimLoop) -> None
 def test_a_dead_task_leaves_no_sound_even_at_the_end_of_the_process() -> None:
     text = """
 import asyncio
-from services.runtime.incarnation import Incarnation, WayDown
+from services.runtime.incarnation import Incarnation, WayDown, context_of
 from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.tasks import context_of
 life = Incarnation("a", 1)
 async def dies():
     try:
