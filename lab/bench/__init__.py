@@ -12,6 +12,7 @@
 - ``creations``   durable keys from a key server
 - ``boot``        a host's boot with a full key store
 - ``suite``       the project's own tests: named here, measured by running them
+- ``scale``       what a lab costs as it grows: a package of its own, run when it is asked for
 
 Add a benchmark: one file with one class, and its line in ``order``. Nothing here fails on a
 time: a bar is shown beside the figure.

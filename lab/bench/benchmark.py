@@ -60,12 +60,14 @@ class NotMeasured(Exception):
 
 
 class Benchmark(ABC):
-    """``measures`` says in one line what is between the two looks at the clock."""
+    """``measures`` says in one line what is between the two looks at the clock; ``repeats`` how
+    often it is run unless somebody says otherwise."""
 
     name: ClassVar[str]
     measures: ClassVar[str]
     unit: ClassVar[str]
     bar: ClassVar[Bar]
+    repeats: ClassVar[int] = 3
 
     def __init__(self, *, quick: bool = False) -> None:
         self.quick = quick

@@ -1,4 +1,4 @@
-"""All benchmarks, in the order in which they run: short ones first."""
+"""All benchmarks, in the order in which they run: short ones first, those of ``scale`` apart."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lab.bench.creations import KeyCreations
 from lab.bench.experiment import SimulatedWithLibtpms, SimulatedWithModel
 from lab.bench.memory import ProcessMemory
 from lab.bench.roundtrips import RoundTrips
+from lab.bench.scale.rows import ROWS
 from lab.bench.startup import UpFifty, UpFiftyPacked, UpThree
 from lab.bench.suite import OwnTests
 from lab.errors import KeysteadError
@@ -28,13 +29,21 @@ BENCHMARKS: tuple[type[Benchmark], ...] = (
 )
 
 
+SCALE = "scale"  # the name of all its rows together
+
+
 def chosen(names: Sequence[str]) -> tuple[type[Benchmark], ...]:
-    """Those of these names, all when there is none, in their own order; KS-USE-002."""
-    known = {b.name for b in BENCHMARKS}
-    strange = [n for n in names if n not in known]
+    """Those of these names in their own order, and all but ``scale`` when there is none.
+
+    KS-USE-002 for a name that nothing has.
+    """
+    every = (*BENCHMARKS, *ROWS)
+    listed = [SCALE, *(b.name for b in every)]
+    strange = [n for n in names if n not in listed]
     if strange:
-        listed = ", ".join(b.name for b in BENCHMARKS)
         raise KeysteadError(
-            "KS-USE-002", f"there is no benchmark {strange[0]}", f"one of: {listed}"
+            "KS-USE-002", f"there is no benchmark {strange[0]}", f"one of: {', '.join(listed)}"
         )
-    return tuple(b for b in BENCHMARKS if not names or b.name in names)
+    if not names:
+        return BENCHMARKS
+    return tuple(b for b in every if b.name in names or (SCALE in names and b in ROWS))

@@ -49,14 +49,17 @@ class BenchmarkResult:
 
 
 async def run(
-    benchmarks: Sequence[Benchmark], repeat: int, report: Report
+    benchmarks: Sequence[Benchmark], repeat: int | None, report: Report
 ) -> tuple[list[BenchmarkResult], MeasuredMachine]:
-    """Every result, and the machine with its load before and after."""
+    """Every result, and the machine with its load before and after.
+
+    ``repeat``: runs of each; None for as many as a benchmark says itself.
+    """
     machine = describe(home())
     results = []
     for number, benchmark in enumerate(benchmarks, 1):
         report(f"[{number}/{len(benchmarks)}] {benchmark.name}: {benchmark.measures}")
-        results.append(await _one(benchmark, repeat, report))
+        results.append(await _one(benchmark, repeat or benchmark.repeats, report))
     return results, msgspec.structs.replace(machine, load_at_end=load())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
@@ -13,6 +14,7 @@ from lab.errors import KeysteadError
 
 if TYPE_CHECKING:
     from lab.api.answers.local import BenchmarkReport, BenchmarkRow
+    from lab.bench.benchmark import Benchmark
 
 LONGEST = 100  # repeats
 
@@ -22,7 +24,12 @@ def bench(
     quick: Annotated[
         bool, Parameter(negative="", help="Less of everything: only to see that it works.")
     ] = False,
-    repeat: Annotated[int, Parameter(help="How often each is run.")] = 3,
+    repeat: Annotated[
+        int | None, Parameter(help="How often each is run; else once, or three times.")
+    ] = None,
+    svg: Annotated[
+        Path | None, Parameter(help="Draw how a lab's cost grows into this file (idle-growth).")
+    ] = None,
     list_: Annotated[
         bool, Parameter(name="--list", negative="", help="Only list the benchmarks.")
     ] = False,
@@ -30,15 +37,19 @@ def bench(
 ) -> int:
     """Measure how fast and how small keystead is here: `keystead bench up-3 --repeat 5`.
 
+    `keystead bench scale` measures what a lab costs as it grows, which takes longer.
+
     A bar is met by the median of the repeats; "at best" says that only the best one met it,
     which on a machine that does other things too may be the truth. Slow is no error: exit code
     0 when everything ran, 5 when a benchmark could not.
     """
     from lab.bench.order import chosen
 
-    if not 1 <= repeat <= LONGEST:
+    if repeat is not None and not 1 <= repeat <= LONGEST:
         raise KeysteadError("KS-USE-003", f"--repeat {repeat}: 1 to {LONGEST}")
     wanted = chosen(names)
+    if svg is not None:
+        _check_picture(svg, wanted)
     from lab.api.answers.local import BenchmarkReport
     from lab.bench.runner import exit_code, known, row, run
 
@@ -49,8 +60,29 @@ def bench(
     made = [b(quick=quick) for b in wanted]
     results, machine = asyncio.run(run(made, repeat, say))
     items = tuple(row(r) for r in results)
+    if svg is not None:
+        _draw(svg, items)
     _print(BenchmarkReport(quick=quick, repeat=repeat, machine=machine, items=items), options)
     return exit_code(results)
+
+
+def _check_picture(path: Path, wanted: tuple[type[Benchmark], ...]) -> None:
+    """KS-USE-003 for a picture that there would be nothing for, or no place."""
+    from lab.bench.scale.building import Growth
+
+    if Growth not in wanted:
+        raise KeysteadError("KS-USE-003", f"--svg draws {Growth.name}: name it, or scale")
+    if path.is_dir() or not path.parent.is_dir():
+        raise KeysteadError("KS-USE-003", f"--svg {path}: a file in a folder that is there")
+
+
+def _draw(path: Path, items: tuple[BenchmarkRow, ...]) -> None:
+    from lab.bench.scale.building import Growth, picture
+
+    for item in items:
+        if item.benchmark == Growth.name and item.details:
+            path.write_bytes(picture(item.details))
+            say(f"drawn: {path}")
 
 
 def _print(report: BenchmarkReport, options: Options) -> None:

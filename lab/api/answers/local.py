@@ -265,10 +265,13 @@ class MeasuredMachine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BenchmarkReport(Answer, frozen=True, kw_only=True):
-    """Figures of this machine; ``quick``: with less of everything, so that they say little."""
+    """Figures of this machine; ``quick``: with less of everything, so that they say little.
+
+    ``repeat``: how often each was run; None for as often as a benchmark says itself.
+    """
 
     quick: bool
-    repeat: int
+    repeat: int | None
     machine: MeasuredMachine
     items: tuple[BenchmarkRow, ...]
 

@@ -16,6 +16,10 @@ from lab.bench.experiment import SimulatedWithLibtpms, SimulatedWithModel
 from lab.bench.memory import ProcessMemory
 from lab.bench.order import BENCHMARKS
 from lab.bench.roundtrips import RoundTrips
+from lab.bench.scale.building import BuildRatio, BuildThousand, Growth
+from lab.bench.scale.looking import ListOfHosts, Observer
+from lab.bench.scale.pushes import Pushes
+from lab.bench.scale.rows import ROWS
 from lab.bench.startup import UpFifty, UpFiftyPacked, UpThree
 from lab.bench.suite import OwnTests
 from services.runtime.tpm.backends import available
@@ -34,6 +38,12 @@ DETAILS: dict[type[Benchmark], set[str]] = {
     RoundTrips: {"bare_per_s", "port_per_s", "node_per_s"},
     KeyCreations: {"p50_ms", "p99_ms", "sync_us"},
     HostBoot: {"measure_ms", "unseal_ms", "archive_ms", "keys_ms", "power_on_ms"},
+    BuildRatio: {"small_s", "large_s"},
+    BuildThousand: {"per_host_ms"},
+    Growth: {"build_2_s", "build_4_s", "idle_2_s", "idle_4_s"},
+    Pushes: {"most", "least"},
+    ListOfHosts: {"few_ms", "many_ms"},
+    Observer: {"play_ms", "idle_ms", "virtual_s"},
 }
 REAL_TPM = (SimulatedWithLibtpms, UpThree, UpFifty, UpFiftyPacked, HostBoot)
 
@@ -65,7 +75,7 @@ def lab_processes() -> set[int]:
 
 
 def test_each_benchmark_is_tried_here() -> None:
-    assert {*DETAILS, OwnTests} == set(BENCHMARKS)
+    assert {*DETAILS, OwnTests} == {*BENCHMARKS, *ROWS}
 
 
 @pytest.mark.parametrize(
@@ -99,3 +109,9 @@ def test_a_start_reaches_its_steps_in_order() -> None:
     seen = [figures.details[f"until_step_{n}_s"] for n in range(1, 6)]
     assert seen == sorted(seen)
     assert figures.value >= seen[-1]
+
+
+def test_every_host_gets_every_key() -> None:
+    figures, _ = measured(Pushes)
+    assert figures.details["least"] >= 1  # of six keys, gathered
+    assert figures.details["least"] <= figures.value <= figures.details["most"]

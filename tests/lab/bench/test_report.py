@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
+from xml.etree import ElementTree
 
 import pytest
 
@@ -13,6 +14,9 @@ from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, NotMeasured,
 from lab.bench.machine import describe
 from lab.bench.order import BENCHMARKS, chosen
 from lab.bench.runner import CANNOT_RUN, Outcome, exit_code, row, run
+from lab.bench.scale.building import Growth
+from lab.bench.scale.plot import growth
+from lab.bench.scale.rows import ROWS
 from lab.cli.main import run as command
 from lab.errors import KeysteadError
 
@@ -124,14 +128,17 @@ async def test_what_is_measured_elsewhere_is_no_failure() -> None:
 def test_names_choose_and_a_wrong_one_is_told_with_the_right_ones() -> None:
     assert chosen(()) == BENCHMARKS
     assert [b.name for b in chosen(("host-boot", "up-3"))] == ["up-3", "host-boot"]
+    assert chosen(("scale",)) == ROWS
+    assert [b.name for b in chosen(("pushes", "up-3"))] == ["up-3", "pushes"]
     with pytest.raises(KeysteadError, match="no benchmark up-4") as error:
         chosen(("up-4",))
     assert error.value.id == "KS-USE-002" and "up-3" in error.value.fix
 
 
 def test_names_are_unique_and_every_benchmark_says_what_it_measures() -> None:
-    assert len({b.name for b in BENCHMARKS}) == len(BENCHMARKS)
-    assert all(b.measures and b.unit and b.bar.limit > 0 for b in BENCHMARKS)
+    every = (*BENCHMARKS, *ROWS)
+    assert len({"scale", *(b.name for b in every)}) == len(every) + 1
+    assert all(b.measures and b.unit and b.bar.limit > 0 for b in every)
 
 
 def test_the_machine_is_described(tmp_path: Path) -> None:
@@ -171,3 +178,58 @@ def test_the_list_measures_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_repeats_have_bounds(repeat: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["bench", "--repeat", repeat]) == 64
     assert "KS-USE-003" in capsys.readouterr().err
+
+
+async def test_a_benchmark_says_itself_how_often_it_is_run() -> None:
+    class Long(Given):
+        repeats = 2
+
+    results, _ = await run([Long(), Given()], None, quiet)
+    assert [len(r.values) for r in results] == [2, 3]
+
+
+class Grown(Growth):
+    """Two labs that nobody builds."""
+
+    async def run(self, report: Report) -> Figures:
+        return Figures(
+            1.0, {"build_50_s": 0.5, "build_1000_s": 12.0, "idle_50_s": 0.1, "idle_1000_s": 2.0}
+        )
+
+
+def test_growth_is_drawn(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    monkeypatch.setattr("lab.bench.order.ROWS", (Grown,))
+    monkeypatch.setattr("lab.bench.scale.building.Growth", Grown)
+    assert command(["bench", "scale", "--svg", str(home / "growth.svg")]) == 0
+    root = ElementTree.parse(home / "growth.svg").getroot()  # noqa: S314
+    space = "{http://www.w3.org/2000/svg}"
+    assert root.tag == f"{space}svg"
+    dots = [t.text for c in root.iter(f"{space}circle") for t in c]
+    assert dots == [
+        "50 hosts: 0.5 s",
+        "1000 hosts: 12 s",
+        "50 hosts: 0.1 s",
+        "1000 hosts: 2 s",
+    ]
+    words = [t.text for t in root.iter(f"{space}text")]
+    assert words.count("hosts") == words.count("CPU seconds") == 2
+    assert {"50", "1000", "0.5", "20"} <= set(words)  # ticks at the ends of both axes
+    assert "drawn:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["pushes", "--svg", "g.svg"], ["scale", "--svg", "no/g.svg"]])
+def test_a_picture_of_nothing_or_nowhere_is_refused_before_anything_runs(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(["bench", *words]) == 64
+    assert "KS-USE-003" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("points", [[(50.0, 3.0)], [(10.0, 1.0), (20.0, 1.0)], [(1.0, 1e-6)]])
+def test_a_picture_has_room_for_any_points(points: list[tuple[float, float]]) -> None:
+    root = ElementTree.fromstring(growth({"a <cost>": points}, "a & b"))  # noqa: S314
+    _, _, width, height = map(float, root.attrib["viewBox"].split())
+    for dot in root.iter("{http://www.w3.org/2000/svg}circle"):
+        assert 0 < float(dot.attrib["cx"]) < width and 0 < float(dot.attrib["cy"]) < height

@@ -1,0 +1,17 @@
+"""The rows of ``scale``, in the order in which they run."""
+
+from __future__ import annotations
+
+from lab.bench.benchmark import Benchmark
+from lab.bench.scale.building import BuildRatio, BuildThousand, Growth
+from lab.bench.scale.looking import ListOfHosts, Observer
+from lab.bench.scale.pushes import Pushes
+
+ROWS: tuple[type[Benchmark], ...] = (
+    BuildRatio,
+    BuildThousand,
+    Growth,
+    Pushes,
+    ListOfHosts,
+    Observer,
+)

@@ -1,0 +1,117 @@
+"""Runs in a worker of the simulation, where nothing else does, and measures its CPU time.
+
+Topologies come as msgpack, as everything that is sent to a worker. A lab of one host is built
+first: what Python loads and fills at its first use is no cost of size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+
+from chaos.experiment.plan import load_plan
+from chaos.observe.listing import all_hosts
+from lab.bench.scale.shapes import lab_of
+from lab.runs.play import simulate_plan
+from lab.simulation.sim_lab import SimLab, make
+from lab.topology.plan import Topology
+from protocol.messages.host import AddKeys
+from protocol.messages.vcenter import EncryptVm
+from protocol.subjects import request_subject
+from protocol.terms import NodeName, VmName
+
+SEED = 1
+AT_ONCE = 8  # encryptions, as many as the building of a lab has
+SETTLE_S = 60.0  # lab seconds in which what was begun comes to its end
+LOOKS = 20
+
+
+class Costs(msgspec.Struct, frozen=True):
+    """CPU seconds of a lab: building it, and ``idle`` of each of the lab minutes afterwards."""
+
+    build: float
+    idle: tuple[float, ...]
+
+
+def build_and_idle(topology: bytes, minutes: int) -> Costs:
+    """Build the lab, let it settle, and let it idle."""
+    make(lab_of(1), SEED)
+    begun = time.process_time()
+    lab, _ = make(_topology(topology), SEED)
+    build = time.process_time() - begun
+    lab.run(lab.sleep(SETTLE_S))
+    return Costs(build, tuple(_cpu(lambda: lab.run(lab.sleep(60.0))) for _ in range(minutes)))
+
+
+def pushes(topology: bytes) -> Counter[NodeName]:
+    """How many ``AddKeys`` each host gets while all VMs of the lab are encrypted."""
+    planned = _topology(topology)
+    subjects = {
+        request_subject(planned.vcenter, spec.node, AddKeys.__name__): spec.node
+        for spec in planned.nodes
+    }
+    seen: Counter[NodeName] = Counter()
+
+    def tap(subject: str, reply: str, payload: bytes) -> None:
+        host = subjects.get(subject)
+        if host is not None:
+            seen[host] += 1
+
+    lab, _ = make(planned, SEED, tap=tap)
+    lab.run(lab.sleep(SETTLE_S))
+    seen.clear()
+    left = iter([plan.vm for plan in planned.vms])
+
+    async def one_after_another() -> None:
+        for vm in left:
+            await _encrypt(lab, vm)
+
+    async def encrypt_all() -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(one_after_another())
+        await lab.sleep(SETTLE_S)
+
+    lab.run(encrypt_all())
+    return seen
+
+
+async def _encrypt(lab: SimLab, vm: VmName) -> None:
+    message = EncryptVm(operation_id=lab.operation_id(), vm=vm)
+    await lab.ask(lab.vcenter, message, within_s=600.0)
+
+
+def list_hosts(topology: bytes) -> float:
+    """CPU seconds of the cheapest of some looks at all hosts, with their pages."""
+    lab, _ = make(_topology(topology), SEED)
+    lab.run(lab.sleep(SETTLE_S))
+    return min(_cpu(lambda: lab.run(all_hosts(lab, lab.vcenter))) for _ in range(LOOKS))
+
+
+def play(plan: bytes, topology: bytes) -> tuple[float, float]:
+    """CPU seconds of an experiment on a lab that is ready, and how many lab seconds it took."""
+    made = load_plan(plan)
+    lab, _ = make(_topology(topology), made.seed)
+    before = lab.monotonic()
+    cost = _cpu(lambda: simulate_plan(lab, made, "bench"))
+    return cost, lab.monotonic() - before
+
+
+def idle(plan: bytes, topology: bytes, seconds: float) -> float:
+    """CPU seconds of the same lab that is left alone for so many lab seconds."""
+    lab, _ = make(_topology(topology), load_plan(plan).seed)
+    return _cpu(lambda: lab.run(lab.sleep(seconds)))
+
+
+def _cpu(work: Callable[[], object]) -> float:
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def _topology(packed: bytes) -> Topology:
+    return msgspec.msgpack.decode(packed, type=Topology)
