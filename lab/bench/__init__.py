@@ -9,6 +9,7 @@
 - ``startup``     a lab of real processes from nothing to ready
 - ``memory``      what a process of a service takes
 - ``roundtrips``  requests over the broker, beside a bare client; ``echo`` is its other end
+- ``raw``         the least that such a request can cost
 - ``creations``   durable keys from a key server
 - ``boot``        a host's boot with a full key store
 - ``suite``       the project's own tests: named here, measured by running them

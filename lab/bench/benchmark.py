@@ -39,9 +39,6 @@ class Bar:
             case Sense.AT_LEAST:
                 return value >= self.limit
 
-    def best(self, values: list[float]) -> float:
-        return max(values) if self.sense is Sense.AT_LEAST else min(values)
-
 
 @dataclass(frozen=True)
 class Figures:
@@ -61,16 +58,23 @@ class NotMeasured(Exception):
 
 class Benchmark(ABC):
     """``measures`` says in one line what is between the two looks at the clock; ``repeats`` how
-    often it is run unless somebody says otherwise."""
+    often it is run unless somebody says otherwise; ``also`` has bars of details, by their names."""
 
     name: ClassVar[str]
     measures: ClassVar[str]
     unit: ClassVar[str]
     bar: ClassVar[Bar]
+    also: ClassVar[Mapping[str, Bar]] = {}
     repeats: ClassVar[int] = 3
 
     def __init__(self, *, quick: bool = False) -> None:
         self.quick = quick
+
+    @classmethod
+    def met_by(cls, figures: Figures) -> bool:
+        """Whether the figure and each detail that has a bar keep theirs."""
+        others = all(bar.met(figures.details[name]) for name, bar in cls.also.items())
+        return cls.bar.met(figures.value) and others
 
     @abstractmethod
     async def run(self, report: Report) -> Figures:

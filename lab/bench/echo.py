@@ -1,7 +1,7 @@
 """The other end of ``roundtrips``, in a process of its own.
 
 ``python -m lab.bench.echo`` reads one JSON line (``Settings``) from its standard input, opens
-three listeners under identities of their own, writes ``ready`` and serves until that input ends.
+four listeners under identities of their own, writes ``ready`` and serves until that input ends.
 Only one of them is asked at a time; the others cost nothing.
 """
 
@@ -17,6 +17,7 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from lab.bench.raw import RawClient
 from lab.brokers.identities import Identities
 from protocol.crypto.seal import Keyring
 from protocol.messages.agent import NodeRecord, NodeSpec
@@ -33,9 +34,11 @@ from services.runtime.real.world import LabTime, LabWorld
 from services.runtime.service import Peer, Service, serves
 
 BARE_CLIENT, BARE_ECHO = NodeName("bare-client"), NodeName("bare-echo")
+RAW_CLIENT, RAW_ECHO = NodeName("raw-client"), NodeName("raw-echo")
 CLIENT, PORT_ECHO, NODE_ECHO = NodeName("client"), NodeName("port-echo"), NodeName("node-echo")
-NODES = (BARE_CLIENT, BARE_ECHO, CLIENT, PORT_ECHO, NODE_ECHO)
+NODES = (BARE_CLIENT, BARE_ECHO, RAW_CLIENT, RAW_ECHO, CLIENT, PORT_ECHO, NODE_ECHO)
 BARE_SUBJECT = request_subject(BARE_CLIENT, BARE_ECHO, "Echo")
+RAW_SUBJECT = request_subject(RAW_CLIENT, RAW_ECHO, "Echo")
 READY = b"ready\n"
 
 
@@ -82,6 +85,12 @@ async def bare_client(settings: Settings, me: NodeName, peer: NodeName) -> Clien
     )
 
 
+async def raw_client(settings: Settings) -> RawClient:
+    """Asks on ``RAW_SUBJECT``."""
+    seed = Identities.load(Path(settings.folder)).node(RAW_CLIENT).seed
+    return await RawClient.connect(settings.url, seed, f"{reply_prefix(RAW_ECHO, RAW_CLIENT)}*")
+
+
 def _same(message: Request[Any]) -> KeyState:
     if not isinstance(message, Activate):
         raise TypeError(f"{type(message).__name__} has no echo")
@@ -107,6 +116,12 @@ async def _serve(settings: Settings) -> None:
     await client.subscribe(BARE_SUBJECT, cb=answer)
     await client.flush()
 
+    def echo(subject: str, reply: str, payload: bytes) -> None:
+        raw.send(reply, payload)
+
+    seed = Identities.load(Path(settings.folder)).node(RAW_ECHO).seed
+    raw = await RawClient.connect(settings.url, seed, RAW_SUBJECT, echo)
+
     world = settings.world()
     port = open_port(world, PORT_ECHO)
     await port.open()
@@ -129,6 +144,7 @@ async def _serve(settings: Settings) -> None:
     await machine.power_on({}, wait=True)
     await _until_input_ends()
     port.abort()
+    raw.close()
     await client.close()
 
 

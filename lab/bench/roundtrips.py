@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import ClassVar
 
 import msgspec
@@ -19,6 +20,7 @@ from nats.aio.client import Client
 
 from lab.bench import echo
 from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
+from lab.bench.raw import RawClient
 from lab.bench.staging import folder
 from lab.brokers.identities import Identities
 from lab.brokers.server import Broker
@@ -35,6 +37,28 @@ _KEY = KeyId("0" * 36)
 Call = Callable[[], Awaitable[object]]
 
 
+@dataclass(frozen=True)
+class Ends:
+    """Clients of every kind, and the process at their other end."""
+
+    bare: Client
+    raw: RawClient
+    port: BusPort
+    other: int  # its pid
+
+    async def over_bare(self) -> object:
+        return await self.bare.request(echo.BARE_SUBJECT, _payload(), timeout=LIMIT_S)
+
+    async def over_raw(self) -> object:
+        return await self.raw.request(echo.RAW_SUBJECT, _payload())
+
+    async def over_port(self) -> object:
+        return await self.port.request(echo.PORT_ECHO, _message(), within_s=LIMIT_S)
+
+    async def to_node(self) -> object:
+        return await self.port.request(echo.NODE_ECHO, _message(), within_s=LIMIT_S)
+
+
 class RoundTrips(Benchmark):
     """Unsealed requests, 64 in flight, answered at once."""
 
@@ -45,18 +69,18 @@ class RoundTrips(Benchmark):
 
     async def run(self, report: Report) -> Figures:
         seconds, turns = (0.05, 1) if self.quick else (1.0, 3)
-        async with _ends() as (bare, port):
-            calls: dict[str, Call] = {
-                "bare_per_s": lambda: bare.request(echo.BARE_SUBJECT, _payload(), timeout=LIMIT_S),
-                "port_per_s": lambda: port.request(echo.PORT_ECHO, _message(), within_s=LIMIT_S),
-                "node_per_s": lambda: port.request(echo.NODE_ECHO, _message(), within_s=LIMIT_S),
+        async with both_ends() as ends:
+            calls = {
+                "bare_per_s": ends.over_bare,
+                "port_per_s": ends.over_port,
+                "node_per_s": ends.to_node,
             }
             for call in calls.values():
-                await _rate(call, seconds / 5)  # warm
+                await rate(call, seconds / 5)  # warm
             seen: dict[str, list[float]] = {name: [] for name in calls}
             for _ in range(turns):
                 for name, call in calls.items():
-                    seen[name].append(await _rate(call, seconds))
+                    seen[name].append(await rate(call, seconds))
         rates = {name: sum(found) / len(found) for name, found in seen.items()}
         return Figures(100.0 * rates["port_per_s"] / rates["bare_per_s"], rates)
 
@@ -79,8 +103,15 @@ _SIZE = len(
 )
 
 
-async def _rate(call: Call, seconds: float) -> float:
-    """Calls per second, 64 at any moment."""
+async def rate(call: Call, seconds: float) -> float:
+    """Calls per second."""
+    begun = time.perf_counter()
+    done = await calls_within(call, seconds)
+    return done / (time.perf_counter() - begun)
+
+
+async def calls_within(call: Call, seconds: float) -> int:
+    """How many calls there were, 64 at any moment."""
     until = time.perf_counter() + seconds
     done = 0
 
@@ -90,36 +121,38 @@ async def _rate(call: Call, seconds: float) -> float:
             await call()
             done += 1
 
-    begun = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for _ in range(IN_FLIGHT):
             group.create_task(one_after_another())
-    return done / (time.perf_counter() - begun)
+    return done
 
 
 @asynccontextmanager
-async def _ends() -> AsyncIterator[tuple[Client, BusPort]]:
-    """A broker, the other end in its process, and both clients."""
+async def both_ends() -> AsyncIterator[Ends]:
+    """A broker, the other end in its process, and all clients."""
     with folder() as where:
         broker = Broker(where, Identities.create(where, echo.NODES))
         await broker.start()
         try:
             settings = echo.Settings(broker.url, str(where), time.monotonic(), time.time())
-            async with _other_end(settings):
+            async with _other_end(settings) as other:
                 bare = await echo.bare_client(settings, echo.BARE_CLIENT, echo.BARE_ECHO)
+                raw = await echo.raw_client(settings)
                 port = echo.open_port(settings.world(), echo.CLIENT)
                 await port.open()
                 try:
-                    yield bare, port
+                    yield Ends(bare, raw, port, other)
                 finally:
                     port.abort()
+                    raw.close()
                     await bare.close()
         finally:
             await broker.stop()
 
 
 @asynccontextmanager
-async def _other_end(settings: echo.Settings) -> AsyncIterator[None]:
+async def _other_end(settings: echo.Settings) -> AsyncIterator[int]:
+    """Its pid."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -136,7 +169,7 @@ async def _other_end(settings: echo.Settings) -> AsyncIterator[None]:
         async with asyncio.timeout(LIMIT_S):
             if await process.stdout.readline() != echo.READY:
                 raise CannotRun("the other end did not start")
-        yield
+        yield process.pid
     finally:
         process.stdin.close()  # at which it leaves
         with suppress(TimeoutError):

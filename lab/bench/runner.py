@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
@@ -26,26 +26,35 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """A benchmark's repeats. ``values`` is empty unless it was measured; ``text`` says why."""
+    """A benchmark's repeats. ``runs`` is empty unless it was measured; ``text`` says why."""
 
     benchmark: Benchmark
     outcome: Outcome
-    values: tuple[float, ...] = ()
-    details: Mapping[str, float] = field(default_factory=dict)
+    runs: tuple[Figures, ...] = ()
     text: str = ""
 
     @property
+    def values(self) -> tuple[float, ...]:
+        return tuple(r.value for r in self.runs)
+
+    @property
+    def median(self) -> Figures:
+        """The median of each figure for itself."""
+        details = {
+            name: statistics.median(r.details[name] for r in self.runs)
+            for name in self.runs[0].details
+        }
+        return Figures(statistics.median(self.values), details)
+
+    @property
     def met(self) -> bool | None:
-        """Whether the median keeps the bar; None when nothing was measured."""
-        return self.benchmark.bar.met(statistics.median(self.values)) if self.values else None
+        """Whether the median keeps every bar; None when nothing was measured."""
+        return self.benchmark.met_by(self.median) if self.runs else None
 
     @property
     def met_at_best(self) -> bool | None:
-        """The same of the best repeat: what else runs on the machine only makes it worse."""
-        if not self.values:
-            return None
-        bar = self.benchmark.bar
-        return bar.met(bar.best(list(self.values)))
+        """Whether a repeat does: what else runs on the machine only makes it worse."""
+        return any(map(self.benchmark.met_by, self.runs)) if self.runs else None
 
 
 async def run(
@@ -77,12 +86,7 @@ async def _one(benchmark: Benchmark, repeat: int, report: Report) -> BenchmarkRe
         text = _said(error)
         report(f"  cannot run: {text}")
         return BenchmarkResult(benchmark, Outcome.CANNOT_RUN, text=text)
-    return BenchmarkResult(
-        benchmark,
-        Outcome.MEASURED,
-        values=tuple(r.value for r in runs),
-        details={n: statistics.median([r.details[n] for r in runs]) for n in runs[0].details},
-    )
+    return BenchmarkResult(benchmark, Outcome.MEASURED, tuple(runs))
 
 
 def _said(error: BaseException) -> str:
@@ -108,13 +112,13 @@ def row(result: BenchmarkResult) -> BenchmarkRow:
         outcome=result.outcome.value,
         unit=benchmark.unit,
         min=min(values) if values else None,
-        median=statistics.median(values) if values else None,
+        median=result.median.value if values else None,
         max=max(values) if values else None,
         bar=bar(benchmark),
         met=result.met,
         met_at_best=result.met_at_best,
         values=values,
-        details=dict(result.details),
+        details=dict(result.median.details) if values else {},
         text=result.text,
     )
 
@@ -130,5 +134,6 @@ def known(benchmarks: Sequence[type[Benchmark]]) -> BenchmarkList:
 
 
 def bar(benchmark: Benchmark | type[Benchmark]) -> str:
-    """What the median has to meet, as people read it."""
-    return f"{benchmark.bar.sense} {benchmark.bar.limit:g}"
+    """What the medians have to meet, as people read it."""
+    others = (f"; {name} {b.sense} {b.limit:g}" for name, b in benchmark.also.items())
+    return f"{benchmark.bar.sense} {benchmark.bar.limit:g}" + "".join(others)

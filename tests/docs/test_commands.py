@@ -34,6 +34,7 @@ NOT_RUN = {
     "./keystead test tests/services/esxi",
     "./keystead up",
     "./keystead bench",
+    "./keystead bench scale",
 }
 VOLATILE = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "UUID"),

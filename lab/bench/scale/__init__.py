@@ -11,6 +11,10 @@ in it.
 - ``building``  building a lab, and one that idles, as hosts are added
 - ``pushes``    ``AddKeys`` messages for many encryptions
 - ``looking``   what looks cost: a list of hosts, the observer of an experiment
+- ``command``   a whole command line, with every process that it starts
+- ``serving``   one request: of a key server, of the bus port
+- ``living``    labs of real processes: coming up, idling, coming back
+- ``spent``     CPU time and memory of other processes
 - ``plot``      growth as a picture (SVG)
 
 Add a row: one class in the file of its subject, and its line in ``rows``.

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from lab.bench.benchmark import Bar, Benchmark, Figures, Report, Sense
 from lab.bench.scale.plot import growth
-from lab.bench.scale.shapes import lab_of
+from lab.bench.scale.shapes import VMS_PER_HOST, lab_of
 from lab.bench.scale.within import Costs, build_and_idle
 from lab.bench.scale.workers import measured
 
@@ -87,5 +87,8 @@ def picture(details: Mapping[str, float]) -> bytes:
         ]
         for start, title in panels.items()
     }
-    caption = f"CPU time of simulated labs: clusters of {CLUSTER} hosts, 2 VMs a host"
+    caption = (
+        f"CPU time of simulated labs: clusters of {CLUSTER} hosts, {VMS_PER_HOST} VMs a host; "
+        "dashed: no host costs more than one of the smallest lab"
+    )
     return growth(points, caption)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from lab.bench.benchmark import Benchmark
 from lab.bench.scale.building import BuildRatio, BuildThousand, Growth
+from lab.bench.scale.command import WholeCommand
+from lab.bench.scale.living import IdleHost, SiteOutage, UpFourHundred, UpThousand
 from lab.bench.scale.looking import ListOfHosts, Observer
 from lab.bench.scale.pushes import Pushes
+from lab.bench.scale.serving import CreationCost, PortCost
 
 ROWS: tuple[type[Benchmark], ...] = (
     BuildRatio,
@@ -14,4 +17,11 @@ ROWS: tuple[type[Benchmark], ...] = (
     Pushes,
     ListOfHosts,
     Observer,
+    WholeCommand,
+    CreationCost,
+    PortCost,
+    IdleHost,
+    SiteOutage,
+    UpFourHundred,
+    UpThousand,
 )

@@ -17,9 +17,12 @@ from lab.bench.memory import ProcessMemory
 from lab.bench.order import BENCHMARKS
 from lab.bench.roundtrips import RoundTrips
 from lab.bench.scale.building import BuildRatio, BuildThousand, Growth
+from lab.bench.scale.command import WholeCommand
+from lab.bench.scale.living import IdleHost, SiteOutage, UpFourHundred, UpThousand
 from lab.bench.scale.looking import ListOfHosts, Observer
 from lab.bench.scale.pushes import Pushes
 from lab.bench.scale.rows import ROWS
+from lab.bench.scale.serving import CreationCost, PortCost
 from lab.bench.startup import UpFifty, UpFiftyPacked, UpThree
 from lab.bench.suite import OwnTests
 from services.runtime.tpm.backends import available
@@ -44,8 +47,16 @@ DETAILS: dict[type[Benchmark], set[str]] = {
     Pushes: {"most", "least"},
     ListOfHosts: {"few_ms", "many_ms"},
     Observer: {"play_ms", "idle_ms", "virtual_s"},
+    WholeCommand: {"help_s"},
+    CreationCost: {"asker_us"},
+    PortCost: {"port_us", "raw_us"},
+    IdleHost: {"up_s", "up_cpu_s", "lab_percent"},
+    SiteOutage: {"booted_s", "cpu_s"},
+    UpFourHundred: {"up_cpu_s"},
+    UpThousand: {"up_cpu_s", "pss_gib", "idle_percent"},
 }
-REAL_TPM = (SimulatedWithLibtpms, UpThree, UpFifty, UpFiftyPacked, HostBoot)
+LIVING = (IdleHost, SiteOutage, UpFourHundred, UpThousand)
+REAL_TPM = (SimulatedWithLibtpms, UpThree, UpFifty, UpFiftyPacked, HostBoot, *LIVING)
 
 
 @pytest.fixture(autouse=True)
@@ -115,3 +126,13 @@ def test_every_host_gets_every_key() -> None:
     figures, _ = measured(Pushes)
     assert figures.details["least"] >= 1  # of six keys, gathered
     assert figures.details["least"] <= figures.value <= figures.details["most"]
+
+
+def test_a_command_is_charged_with_the_processes_that_it_starts() -> None:
+    figures, _ = measured(WholeCommand)
+    assert figures.value > 2 * figures.details["help_s"]  # a fork server and its worker
+
+
+def test_a_round_trip_over_the_port_costs_more_than_a_raw_one() -> None:
+    figures, _ = measured(PortCost)
+    assert figures.details["port_us"] > figures.details["raw_us"] > 0

@@ -75,7 +75,6 @@ def quiet(line: str) -> None:
 def test_a_bar_knows_its_side(sense: Sense, below: bool, at: bool, above: bool) -> None:
     bar = Bar(sense, 10.0)
     assert [bar.met(v) for v in (9.9, 10.0, 10.1)] == [below, at, above]
-    assert bar.best([9.0, 11.0]) == (11.0 if sense is Sense.AT_LEAST else 9.0)
 
 
 async def test_the_median_is_judged_and_the_best_beside_it() -> None:
@@ -178,6 +177,18 @@ def test_the_list_measures_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_repeats_have_bounds(repeat: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["bench", "--repeat", repeat]) == 64
     assert "KS-USE-003" in capsys.readouterr().err
+
+
+async def test_bars_of_details_are_kept_too() -> None:
+    class Bound(Given):
+        also: ClassVar[dict[str, Bar]] = {"twice": Bar(Sense.BELOW, 3.0)}
+        figures = (1.9, 1.4)
+
+    results, _ = await run([Bound()], 2, quiet)
+    made = row(results[0])
+    assert made.bar == "< 2; twice < 3"
+    assert (made.median, made.details) == (1.65, {"twice": 3.3})
+    assert (made.met, made.met_at_best) == (False, True)
 
 
 async def test_a_benchmark_says_itself_how_often_it_is_run() -> None:

@@ -1,0 +1,140 @@
+"""Labs of real processes: many hosts that come up, idle, and come back after a loss of power."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar
+
+from chaos.draws import Draws
+from chaos.observe.guests import Guests
+from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
+from lab.bench.scale.spent import memory_of_all, spent_by_all
+from lab.bench.staging import folder, make_lab
+from lab.processes.process_lab import ProcessLab
+from lab.topology.course import unheard
+from lab.topology.provision import provision
+from protocol.terms import NodeName
+from services.runtime.each import for_each
+
+LIMIT_S = 900.0  # seconds; no bar, only the end of a lab that hangs
+SETTLE_S, IDLE_S = 10.0, 20.0
+LOOK_EVERY_S = 0.25
+PLANTS_AT_ONCE = 64
+SEED = 1
+
+
+class _Living(Benchmark):
+    """``shape`` is what differs from the default lab, whose hosts have real TPMs."""
+
+    shape: ClassVar[dict[str, Any]]
+    quick_shape: ClassVar[dict[str, Any]] = {"hosts": 2, "vms": 2, "pack": 2}
+    repeats: ClassVar[int] = 1
+
+    @asynccontextmanager
+    async def ready(self) -> AsyncIterator[tuple[ProcessLab, dict[str, float]]]:
+        """A lab that is ready; the seconds until it was, and the CPU seconds of all its parts."""
+        shape = {**self.shape, **(self.quick_shape if self.quick else {})}
+        with folder() as where:
+            begun, before = time.perf_counter(), spent_by_all()
+            lab = make_lab(where, **shape)
+            try:
+                async with asyncio.timeout(LIMIT_S):
+                    await lab.start()
+                    await provision(lab, unheard)
+                took = time.perf_counter() - begun
+                yield lab, {"up_s": took, "up_cpu_s": spent_by_all() - before}
+            finally:
+                await lab.close()
+
+    async def idle(self) -> float:
+        """How many percent of one processor the lab takes when nobody wants anything of it."""
+        settle, last = (0.2, 0.5) if self.quick else (SETTLE_S, IDLE_S)
+        await asyncio.sleep(settle)
+        begun, before = time.perf_counter(), spent_by_all()
+        await asyncio.sleep(last)
+        return 100.0 * (spent_by_all() - before) / (time.perf_counter() - begun)
+
+
+class IdleHost(_Living):
+    name: ClassVar[str] = "idle-host"
+    measures: ClassVar[str] = "a host with 2 VMs that idles at pace 30, in a lab of 200"
+    unit: ClassVar[str] = "% of a core"
+    bar: ClassVar[Bar] = Bar(Sense.AT_MOST, 0.15)
+    shape: ClassVar[dict[str, Any]] = {"hosts": 200, "vms": 400, "pack": 50}
+
+    async def run(self, report: Report) -> Figures:
+        async with self.ready() as (lab, details):
+            percent = await self.idle()
+            return Figures(percent / len(lab.hosts()), {**details, "lab_percent": percent})
+
+
+class UpFourHundred(_Living):
+    name: ClassVar[str] = "up-400"
+    measures: ClassVar[str] = "a new lab until ready: 400 hosts, 400 VMs, 50 a process, pace 30"
+    unit: ClassVar[str] = "s"
+    bar: ClassVar[Bar] = Bar(Sense.BELOW, 60.0)
+    shape: ClassVar[dict[str, Any]] = {"hosts": 400, "vms": 400, "pack": 50}
+
+    async def run(self, report: Report) -> Figures:
+        async with self.ready() as (_, details):
+            return Figures(details["up_s"], {"up_cpu_s": details["up_cpu_s"]})
+
+
+class UpThousand(_Living):
+    name: ClassVar[str] = "up-1000"
+    measures: ClassVar[str] = "a new lab until ready: 1,000 hosts, 2,000 VMs, 250 a process, pace 4"
+    unit: ClassVar[str] = "s"
+    bar: ClassVar[Bar] = Bar(Sense.BELOW, 240.0)
+    also: ClassVar[dict[str, Bar]] = {
+        "pss_gib": Bar(Sense.BELOW, 2.5),
+        "idle_percent": Bar(Sense.BELOW, 80.0),
+    }
+    shape: ClassVar[dict[str, Any]] = {"hosts": 1000, "vms": 2000, "pack": 250, "pace": 4.0}
+
+    async def run(self, report: Report) -> Figures:
+        async with self.ready() as (_, details):
+            idle = await self.idle()
+            more = {"pss_gib": memory_of_all(), "idle_percent": idle}
+            return Figures(details["up_s"], {"up_cpu_s": details["up_cpu_s"], **more})
+
+
+class SiteOutage(_Living):
+    """All hosts lose power in the same moment and get it back in the same moment.
+
+    From the power's return until each guest has read and checked its disk for us.
+    """
+
+    name: ClassVar[str] = "site-outage"
+    measures: ClassVar[str] = "power back until all VMs answer: 200 hosts, 400 VMs, keys persisted"
+    unit: ClassVar[str] = "s"
+    bar: ClassVar[Bar] = Bar(Sense.AT_MOST, 5.0)
+    shape: ClassVar[dict[str, Any]] = {**IdleHost.shape, "key_persistence": True}
+
+    async def run(self, report: Report) -> Figures:
+        async with self.ready() as (lab, _):
+            guests = Guests(lab, Draws(SEED, "guests"))
+            plans = lab.topology.vms
+            unplanted = await for_each(
+                plans, lambda plan: guests.plant(plan.vm, plan.host), at_once=PLANTS_AT_ONCE
+            )
+            if any(unplanted):
+                raise CannotRun(next(why for why in unplanted if why))
+            await for_each(lab.hosts(), lambda host: lab.power_off(host, "power_loss"))
+            begun, before = time.perf_counter(), spent_by_all()
+            booted: dict[NodeName, float] = {}
+
+            async def come_back(host: NodeName) -> None:
+                await lab.power_on(host)
+                booted[host] = time.perf_counter() - begun
+                for plan in (p for p in plans if p.host == host):
+                    while not (await guests.challenge(plan.vm, host)).right:
+                        await asyncio.sleep(LOOK_EVERY_S)
+
+            async with asyncio.timeout(LIMIT_S):
+                await for_each(lab.hosts(), come_back)
+            took = time.perf_counter() - begun
+            details = {"booted_s": max(booted.values()), "cpu_s": spent_by_all() - before}
+            return Figures(took, details)
