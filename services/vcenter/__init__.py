@@ -6,11 +6,13 @@
 - ``hosts``        sessions, step B8 (remediation), host key, modes, reconciliation
 - ``providers``    the capability table of management types, and the standard provider
 - ``inventory``    clusters, hosts, VMs, providers, key *ids*; durable, with a view in memory
+- ``index``        what follows from its rows, kept up row by row
+- ``ordered``      names in order and in groups, while they come and go
 - ``removals``     what leaves hosts: keys nobody uses, deleted providers; pure
 - ``tables``       the rows of the inventory, and its schema
 - ``rows``         a row as checked text
 - ``locks``        when a VM is marked locked: LOCK-01..07, pure
-- ``key_users``    who uses a key, and which keys vCenter knows; pure
+- ``key_users``    who uses a key
 - ``key_status``   QueryCryptoKeyStatus       - ``client_info`` what clients are told; pure
 - ``key_watch``    keys in use that were revoked or destroyed
 - ``contacts``     which key servers answered last      - ``health`` asks them, period by period

@@ -9,9 +9,8 @@ commit order, before the caller resumes.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -31,6 +30,7 @@ from protocol.terms import (
 from services.runtime.ports import Bus, Clock, Database
 from services.vcenter.events import Draft
 from services.vcenter.hosts.mode import should_be_safe
+from services.vcenter.index import Index
 from services.vcenter.rows import decode_row, encode_row
 from services.vcenter.tables import (
     ROW_OF,
@@ -124,6 +124,7 @@ class Inventory:
         self.deleted: dict[ProviderId, DeletedRow] = {}
         self.released: dict[str, ReleasedRow] = {}
         self.keys: dict[str, KeyRow] = {}
+        self.index = Index(self.vms)
 
     async def load(self) -> None:
         """Rebuild the view from the database; the first thing at start."""
@@ -162,10 +163,12 @@ class Inventory:
         view = self._view(table)
         if view is None:
             return
+        before = view.get(name)
         if row is None:
             view.pop(name, None)
         else:
             view[name] = row
+        self.index.changed(table, name, before, row)
 
     def _view(self, table: Table) -> dict[str, Row] | None:
         view: object
@@ -227,26 +230,25 @@ class Inventory:
 
     def is_forgotten(self, key: CryptoKeyId) -> bool:
         """Whether it was removed by force, and not added again since."""
-        row = self.keys.get(str(key))
-        return row is not None and row.forgotten
+        return key in self.index.forgotten
 
-    def management_types(self) -> dict[ProviderId, ManagementType]:
+    def management_types(self) -> Mapping[ProviderId, ManagementType]:
         """Of each provider by name; a name that is missing is no provider (any more)."""
-        return {row.name: row.management_type for row in self.providers.values()}
+        return self.index.management_types
 
     def hosts_of(self, cluster: ClusterName) -> list[HostRow]:
-        return [row for row in self.hosts.values() if row.cluster == cluster]
+        return [self.hosts[name] for name in self.index.hosts_of.names(cluster)]
 
     def released_on(self, host: NodeName) -> tuple[CryptoKeyId, ...]:
         """Keys that the host shall drop (STD-17), in order of their release."""
-        return tuple(row.key for row in self.released.values() if host in row.hosts)
+        return tuple(self.released[name].key for name in self.index.released_on.names(host))
 
     def vms_on(self, host: NodeName) -> list[VmRow]:
-        return [row for row in self.vms.values() if row.host == host]
+        return [self.vms[name] for name in self.index.vms_on.names(host)]
 
     def holds_keys(self, cluster: ClusterName) -> bool:
         """Whether the cluster has an encrypted VM (HEM-02)."""
-        return any(row.keys for row in self.vms.values() if row.cluster == cluster)
+        return self.index.encrypted_vms_of.count(cluster) > 0
 
     def wants_safe(self, row: HostRow) -> bool:
         """Whether vCenter keeps this host safe without anybody's asking (HEM-02, HEM-05)."""
@@ -259,18 +261,15 @@ class Inventory:
 
     def keys_of(self, cluster: ClusterName) -> tuple[CryptoKeyId, ...]:
         """Keys of all encrypted VMs of the cluster, each once, in order of the VMs (STD-12)."""
-        found: dict[CryptoKeyId, None] = {}
-        for row in self.vms.values():
-            if row.cluster == cluster:
-                found.update(dict.fromkeys(row.keys))
-        return tuple(found)
+        return self.index.keys_of(cluster)
 
-    def keys_outside(self, cluster: ClusterName) -> frozenset[CryptoKeyId]:
-        """Keys that VMs and hosts of other clusters use."""
-        shared = (row.host_key for row in self.clusters.values() if row.name != cluster)
-        own = (row.host_key for row in self.hosts.values() if row.cluster != cluster)
-        vms = (row.keys for row in self.vms.values() if row.cluster != cluster)
-        return frozenset(key for key in chain(shared, own, *vms) if key is not None)
+    def used_outside(self, cluster: ClusterName, key: CryptoKeyId) -> bool:
+        """Whether VMs or hosts of other clusters use the key."""
+        return (
+            any(self.vms[name].cluster != cluster for name in self.index.vms_with.names(key))
+            or any(self.hosts[name].cluster != cluster for name in self.index.hosts_with.names(key))
+            or any(name != cluster for name in self.index.clusters_with.names(key))
+        )
 
 
 _Outcome = tuple[Table, str, Row | None]
@@ -278,8 +277,7 @@ _Outcome = tuple[Table, str, Row | None]
 
 def _apply(connection: sqlite3.Connection, edit: Edit | DropVmsOf) -> list[_Outcome]:
     if isinstance(edit, DropVmsOf):
-        rows = _read_table(connection, Table.VM)
-        names = [row.name for row in rows if isinstance(row, VmRow) and row.host == edit.host]
+        names = _vms_on(connection, edit.host)
         return [_write(connection, Table.VM, name, None) for name in names]
     if edit.of_host is not None:
         host = _read(connection, Table.HOST, edit.of_host, HostRow)
@@ -325,6 +323,18 @@ def _read_table(connection: sqlite3.Connection, table: Table) -> list[Row]:
     select = f"SELECT name, body FROM {table} ORDER BY position"  # noqa: S608
     rows = connection.execute(select)
     return [decode_row(f"{table}/{name}", body, ROW_OF[table]) for name, body in rows]
+
+
+def _vms_on(connection: sqlite3.Connection, host: NodeName) -> list[VmName]:
+    """The VMs of that host. The database passes over rows that do not have its name in them, so
+    that few of many rows are decoded."""
+    named = '"host":' + msgspec.json.encode(host).decode()
+    select = f"SELECT name, body FROM {Table.VM} WHERE instr(body, ?) ORDER BY position"  # noqa: S608
+    rows = [
+        decode_row(f"{Table.VM}/{name}", body, VmRow)
+        for name, body in connection.execute(select, (named,))
+    ]
+    return [row.name for row in rows if row.host == host]
 
 
 def _read_all(connection: sqlite3.Connection) -> list[tuple[Table, Row]]:

@@ -7,7 +7,7 @@ missing in its cache, whatever its key server says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from protocol.errors import InvalidArgument
@@ -25,7 +25,8 @@ from protocol.terms import (
 )
 from services.vcenter.hosts.plan import by_provider
 from services.vcenter.inventory import Inventory
-from services.vcenter.key_users import hosts_of, known_keys, vms_of
+from services.vcenter.key_users import hosts_of, vms_of
+from services.vcenter.ordered import Rest
 from services.vcenter.vcenter import VCenter
 
 STATUS_BYTES: Final = 256
@@ -35,26 +36,25 @@ STATUS_BYTES: Final = 256
 async def query_key_status(vc: VCenter, message: QueryCryptoKeyStatus) -> CryptoKeyStatusList:
     """One entry per key asked, in that order; all known keys when none are named; in pages."""
     left = _left(vc.inventory, message)
-    asked = first_page(left, extra=STATUS_BYTES)
+    rest, asked = len(left), first_page(left, extra=STATUS_BYTES)
     answers: dict[CryptoKeyId, KeyUnavailableReason | None] = {}
     for provider, keys in by_provider(asked).items():
         found = await _ask(vc, provider, [key.key_id for key in keys])
         answers.update({CryptoKeyId(key_id, provider): why for key_id, why in found.items()})
     page = first_page(_entry(vc.inventory, key, answers[key]) for key in asked)
-    return CryptoKeyStatusList(keys=page, more=len(page) < len(left))
+    return CryptoKeyStatusList(keys=page, more=len(page) < rest)
 
 
-def _left(inventory: Inventory, message: QueryCryptoKeyStatus) -> Sequence[CryptoKeyId]:
+def _left(inventory: Inventory, message: QueryCryptoKeyStatus) -> Rest[CryptoKeyId]:
     """The keys that the question is about, those before and with its cursor left out."""
     if not message.keys:
-        known = sorted(known_keys(inventory))
-        return [key for key in known if message.after is None or key > message.after]
+        return inventory.index.known_keys.after(message.after)
     asked = list(dict.fromkeys(message.keys))
     if message.after is None:
-        return asked
+        return Rest(asked, 0)
     if message.after not in asked:
         raise InvalidArgument(f"after: {message.after} is none of the keys asked for")
-    return asked[asked.index(message.after) + 1 :]
+    return Rest(asked, asked.index(message.after) + 1)
 
 
 async def _ask(

@@ -1,4 +1,4 @@
-"""Who uses a key, and which keys vCenter knows. Pure."""
+"""Who uses a key."""
 
 from __future__ import annotations
 
@@ -11,39 +11,20 @@ from services.vcenter.tables import KeyRow, Table
 
 def vms_of(inventory: Inventory, key: CryptoKeyId) -> tuple[VmName, ...]:
     """VMs that are encrypted with it."""
-    return tuple(vm.name for vm in inventory.vms.values() if key in vm.keys)
+    return tuple(inventory.index.vms_with.names(key))
 
 
 def hosts_of(inventory: Inventory, key: CryptoKeyId) -> tuple[NodeName, ...]:
     """Hosts whose host key it is: their own, else that of their cluster."""
-    found: list[NodeName] = []
-    for host in inventory.hosts.values():
-        cluster = inventory.clusters.get(host.cluster)
-        shared = None if cluster is None else cluster.host_key
-        if key == (host.host_key or shared):
-            found.append(host.name)
-    return tuple(found)
-
-
-def used_keys(inventory: Inventory) -> tuple[CryptoKeyId, ...]:
-    """Keys of VMs and host keys, each once."""
-    found: dict[CryptoKeyId, None] = {}
-    for vm in inventory.vms.values():
-        found.update(dict.fromkeys(vm.keys))
-    for cluster in inventory.clusters.values():
-        if cluster.host_key is not None:
-            found[cluster.host_key] = None
-    for host in inventory.hosts.values():
-        if host.host_key is not None:
-            found[host.host_key] = None
-    return tuple(found)
-
-
-def known_keys(inventory: Inventory) -> tuple[CryptoKeyId, ...]:
-    """Used keys and those made or added on request, without those that were forgotten."""
-    found = dict.fromkeys(used_keys(inventory))
-    found.update(dict.fromkeys(row.key for row in inventory.keys.values() if row.listed))
-    return tuple(key for key in found if not inventory.is_forgotten(key))
+    index = inventory.index
+    own = index.hosts_with.names(key)
+    shared = [
+        host
+        for cluster in index.clusters_with.names(key)
+        for host in index.hosts_of.names(cluster)
+        if inventory.hosts[host].host_key is None
+    ]
+    return tuple(index.in_order([*own, *shared]))
 
 
 def note_key(key: CryptoKeyId, **fields: object) -> Edit:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, ProviderId
 from services.vcenter import events
 from services.vcenter.inventory import Edit, Inventory
-from services.vcenter.key_users import hosts_of, note_key, used_keys, vms_of
+from services.vcenter.key_users import hosts_of, note_key, vms_of
 from services.vcenter.providers.provider import KeyProvider
 from services.vcenter.tables import KeyRow
 
@@ -33,7 +33,7 @@ class Finding:
 
 async def look_at_keys(inventory: Inventory, name: ProviderId, provider: KeyProvider) -> None:
     """Ask for the states of this provider's keys in use; commit what is new, with its event."""
-    keys = [key for key in used_keys(inventory) if key.provider_id == name]
+    keys = inventory.index.used(name)
     if not keys:
         return
     found = await provider.status([key.key_id for key in keys])

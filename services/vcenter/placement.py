@@ -57,7 +57,7 @@ class Placement:
             self._being_made[host] -= 1
 
     def _load(self, host: NodeName) -> int:
-        return len(self._inventory.vms_on(host)) + self._being_made.get(host, 0)
+        return self._inventory.index.vms_on.count(host) + self._being_made.get(host, 0)
 
 
 def _in_maintenance_mode(session: HostSession) -> bool:

@@ -267,21 +267,21 @@ class VcenterService(Service):
 
     @serves(ListClusters)
     async def list_clusters(self, message: ListClusters, peer: Peer) -> ClusterList:
-        rows = sorted(self.vcenter.inventory.clusters.items())
-        left = [row for name, row in rows if name > message.after]
-        page = first_page(self.vcenter.cluster_info(row) for row in left)
+        rows = self.vcenter.inventory.clusters
+        left = self.vcenter.inventory.index.clusters.after(message.after)
+        page = first_page(self.vcenter.cluster_info(rows[name]) for name in left)
         return ClusterList(clusters=page, more=len(page) < len(left))
 
     @serves(ListHosts)
     async def list_hosts(self, message: ListHosts, peer: Peer) -> HostList:
-        rows = sorted(self.vcenter.inventory.hosts.items())
-        left = [row for name, row in rows if name > message.after]
-        page = first_page(self.vcenter.host_info(row) for row in left)
+        rows = self.vcenter.inventory.hosts
+        left = self.vcenter.inventory.index.hosts.after(message.after)
+        page = first_page(self.vcenter.host_info(rows[name]) for name in left)
         return HostList(hosts=page, more=len(page) < len(left))
 
     @serves(ListVms)
     async def list_vms(self, message: ListVms, peer: Peer) -> VmList:
-        left = [name for name in sorted(self.vcenter.inventory.vms) if name > message.after]
+        left = self.vcenter.inventory.index.vms.after(message.after)
         page = first_page(self.vcenter.vm_info(name) for name in left)
         return VmList(vms=page, more=len(page) < len(left))
 
@@ -313,7 +313,7 @@ class VcenterService(Service):
 
     @serves(ListKmsClusters)
     async def list_providers(self, message: ListKmsClusters, peer: Peer) -> ProviderList:
-        left = [name for name in sorted(self.vcenter.inventory.providers) if name > message.after]
+        left = self.vcenter.inventory.index.providers.after(message.after)
         page = first_page(self.vcenter.provider_info(name) for name in left)
         return ProviderList(providers=page, more=len(page) < len(left))
 

@@ -129,8 +129,10 @@ class VCenter:
 
     def cluster_info(self, row: ClusterRow) -> ClusterInfo:
         """The cluster as a client sees it."""
-        vms = sum(vm.cluster == row.name for vm in self.inventory.vms.values())
-        return cluster_info(row, hosts=len(self.inventory.hosts_of(row.name)), vms=vms)
+        index = self.inventory.index
+        return cluster_info(
+            row, hosts=index.hosts_of.count(row.name), vms=index.vms_of.count(row.name)
+        )
 
     def host_info(self, row: HostRow) -> HostInfo:
         """The host as a client sees it."""

@@ -35,20 +35,19 @@ def disbelief(
     cluster: ClusterName,
     vm: VmSummary,
     row: VmRow | None,
-    used_elsewhere: Callable[[], Collection[CryptoKeyId]],
+    used_elsewhere: Callable[[CryptoKeyId], bool],
 ) -> Disbelief | None:
     """Why the word of a host of ``cluster`` on ``vm`` is not believed; None when it is.
 
-    ``row``: what the inventory has of the VM. ``used_elsewhere``: keys that VMs and hosts of other
-    clusters use; asked only when it matters.
+    ``row``: what the inventory has of the VM. ``used_elsewhere``: whether VMs or hosts of other
+    clusters use a key.
     """
     if row is not None and row.cluster != cluster:
         why = f"it lists virtual machine {vm.vm}, which is in cluster {row.cluster}"
         return Disbelief(vm.vm, vm.keys, why)
     if not vm.keys or (row is not None and row.keys):
         return None
-    elsewhere = used_elsewhere()
-    theirs = tuple(key for key in vm.keys if key in elsewhere)
+    theirs = tuple(key for key in vm.keys if used_elsewhere(key))
     if not theirs:
         return None
     return Disbelief(vm.vm, theirs, f"it names keys of another cluster for {vm.vm}")
@@ -58,7 +57,7 @@ def believed(
     cluster: ClusterName,
     vms: Collection[VmSummary],
     rows: Mapping[VmName, VmRow],
-    used_elsewhere: Callable[[], Collection[CryptoKeyId]],
+    used_elsewhere: Callable[[CryptoKeyId], bool],
 ) -> tuple[tuple[VmSummary, ...], tuple[Disbelief, ...]]:
     """What a host of ``cluster`` says of its VMs, parted into what is believed and what is not."""
     kept: list[VmSummary] = []

@@ -51,13 +51,14 @@ def mark_changes(
     does not judge. ``may_unlock``: whether this occasion may take a mark back (LOCK-05).
     """
     changes: list[MarkChange] = []
+    absent = frozenset(lacking)
     for row in rows:
         decision = decide(
             VmFacts(
                 keys=row.keys,
                 running=row.power is PowerState.ON,
                 connected=connected and row.host == host,
-                absent=frozenset(lacking),
+                absent=absent,
                 denied=denied,
                 mark=row.lock_event,
                 marked_missing=row.missing,

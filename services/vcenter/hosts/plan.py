@@ -53,7 +53,7 @@ class KeyFacts:
     ``keys``: of all encrypted VMs of its cluster; ``absent``: those of them that its cache lacks.
     ``expired``: providers deleted so long ago that their keys leave this host now. ``released``:
     keys that it should not keep. ``types``: of the providers there are, by name. ``takes_keys``:
-    its mode lets it take keys. ``forgotten``: removed by force, though VMs use them.
+    its mode lets it take keys. ``forgotten``: removed by force, though VMs may use them.
     """
 
     keys: tuple[CryptoKeyId, ...]
@@ -149,11 +149,17 @@ def plan_host(facts: HostFacts) -> tuple[Action, ...]:
 
 def plan_keys(facts: KeyFacts) -> tuple[Action, ...]:
     """The actions on its keys, in order; none when its cache holds what it should hold."""
-    present = [key for key in facts.keys if key not in facts.absent]
-    leaving = [key for key in present if key.provider_id in facts.expired]
-    taken = tuple(key for key in facts.released if key not in facts.keys or key in facts.forgotten)
-    lost = [key for key in present if key in taken and key not in leaving]
-    lacking = [key for key in facts.keys if key in facts.absent] + leaving + lost
+    lacking = list(_lacking(facts))
+    leaving: list[CryptoKeyId] = []
+    taken: tuple[CryptoKeyId, ...] = ()
+    if facts.expired or facts.released:  # most hosts have nothing to give up
+        used, expired = frozenset(facts.keys), frozenset(facts.expired)
+        taken = tuple(key for key in facts.released if key not in used or key in facts.forgotten)
+        going = frozenset(taken)
+        present = [key for key in facts.keys if key not in facts.absent]
+        leaving = [key for key in present if key.provider_id in expired]
+        lost = [key for key in present if key in going and key.provider_id not in expired]
+        lacking += leaving + lost
     here = by_provider(leaving)
     return (
         *(Evict(provider, here.get(provider, ())) for provider in facts.expired),
@@ -181,8 +187,12 @@ def refused_by_mode(facts: KeyFacts) -> tuple[CryptoKeyId, ...]:
     """Keys that the host lacks and vCenter would bring, but its mode does not let it take."""
     if facts.takes_keys:
         return ()
-    lacking = [key for key in facts.keys if key in facts.absent]
-    return tuple(key for supply in supplies(lacking, facts.types) for key in supply.keys)
+    return tuple(key for each in supplies(_lacking(facts), facts.types) for key in each.keys)
+
+
+def _lacking(facts: KeyFacts) -> Iterable[CryptoKeyId]:
+    """Of the keys that the host should have, those that its cache lacks, in their order."""
+    return (key for key in facts.keys if key in facts.absent) if facts.absent else ()
 
 
 def expired_providers(

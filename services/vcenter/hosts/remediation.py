@@ -245,7 +245,7 @@ class Remediation:
             released,
             types,
             takes_keys=_takes_keys(session),
-            forgotten=frozenset(key for key in keys if self._inventory.is_forgotten(key)),
+            forgotten=frozenset(self._inventory.index.forgotten),
         )
 
     # ---- carry out --------------------------------------------------------------------------

@@ -6,6 +6,8 @@ session was opened, and when a look shows that there is something to do.
 
 from __future__ import annotations
 
+from functools import partial
+
 from protocol.errors import HostUnreachable, InvalidState, SaveFailed
 from protocol.messages.host import VmSummary
 from protocol.terms import ClusterName, HostConnectionState, NodeName, VmName
@@ -121,7 +123,7 @@ class HostSessions:
                 row.cluster,
                 vms,
                 self._inventory.vms,
-                lambda: self._inventory.keys_outside(row.cluster),
+                partial(self._inventory.used_outside, row.cluster),
             )
             session = self._sessions.get(host)
             boot = 0 if session is None else session.boot
@@ -139,7 +141,7 @@ class HostSessions:
         row = self._inventory.hosts.get(host)
         if row is None or self.node.knobs.believe_reports_of_other_clusters:
             return
-        why = disbelief(row.cluster, vm, None, lambda: self._inventory.keys_outside(row.cluster))
+        why = disbelief(row.cluster, vm, None, partial(self._inventory.used_outside, row.cluster))
         if why is not None:
             await self._inventory.commit(events=[host_send_error(host, why.keys, why.why)])
             raise InvalidState(f"{host} is not believed: {why.why}")

@@ -25,7 +25,7 @@ from protocol.messages.vcenter import (
 from protocol.terms import CryptoKeyId, KeyUnavailableReason
 from services.vcenter import events
 from services.vcenter.inventory import drop, put
-from services.vcenter.key_users import hosts_of, known_keys, note_key, vms_of
+from services.vcenter.key_users import hosts_of, note_key, vms_of
 from services.vcenter.removals import released, used_again
 from services.vcenter.tables import OperationKind, OperationRow, Table
 from services.vcenter.tasks.encrypt import recorded
@@ -59,7 +59,7 @@ async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
 async def add_key(vc: VCenter, message: AddKey) -> Done:
     """Know a key that its key server has; what was forgotten is brought to hosts again."""
     key = message.key
-    if key in known_keys(vc.inventory):
+    if key in vc.inventory.index.known_keys:
         raise AlreadyExists(f"vCenter knows the key {key} already")
     if key.provider_id not in vc.inventory.providers:
         raise InvalidArgument(f"key: there is no key provider {key.provider_id}")
@@ -76,7 +76,7 @@ async def add_key(vc: VCenter, message: AddKey) -> Done:
 async def remove_key(vc: VCenter, message: RemoveKey) -> Done:
     """Forget a key; with force also on the hosts, at once where they are connected (SC-16)."""
     key = message.key
-    if key not in known_keys(vc.inventory):
+    if key not in vc.inventory.index.known_keys:
         raise InvalidArgument(f"key: vCenter knows no key {key}")
     vms, hosts = vms_of(vc.inventory, key), hosts_of(vc.inventory, key)
     if not (vms or hosts):
@@ -95,8 +95,7 @@ async def remove_key(vc: VCenter, message: RemoveKey) -> Done:
 
 def list_keys(vc: VCenter, message: ListKeys) -> KeyIdList:
     """Ids that vCenter knows, by provider and id; in pages."""
-    after = message.after
-    left = [key for key in sorted(known_keys(vc.inventory)) if after is None or key > after]
+    left = vc.inventory.index.known_keys.after(message.after)
     page = first_page(left)
     return KeyIdList(keys=page, more=len(page) < len(left))
 

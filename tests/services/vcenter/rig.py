@@ -35,6 +35,7 @@ from services.vcenter.config import vcenter_config
 from services.vcenter.service import VcenterService
 from services.vcenter.vcenter import VCenter
 from tests.services.sim_rig import SimRig
+from tests.services.vcenter.computed import check_index
 from tests.services.vcenter.peers import (
     VCENTER,
     HostRecord,
@@ -207,7 +208,7 @@ class Rig(SimRig):
         return self.sent[since:]
 
     def healthy(self) -> None:
-        """Nothing unexpected happened in any node."""
+        """Nothing unexpected happened in any node, and vCenter's index is what its rows say."""
         assert not self.loop.escapes, self.loop.escapes
         assert not self.loop.unhandled, self.loop.unhandled
         bad = [
@@ -216,3 +217,4 @@ class Rig(SimRig):
             if r.kind in ("node.internal_error", "node.background_failed", "node.start_failed")
         ]
         assert not bad, bad
+        check_index(self.vcenter.inventory)

@@ -1,0 +1,161 @@
+"""What follows from the rows of the inventory, kept up row by row instead of read from all.
+
+``Inventory`` tells of every change of its view, at load and at commit; nobody else changes
+anything here. Each answer equals what one would compute from all rows, in the same order:
+a row's place in its table is given when it comes in, and ends when it is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from itertools import count
+from typing import Any
+
+from protocol.terms import ClusterName, CryptoKeyId, ManagementType, NodeName, ProviderId, VmName
+from services.vcenter.ordered import Groups, Sorted
+from services.vcenter.tables import (
+    ClusterRow,
+    HostRow,
+    KeyRow,
+    ProviderRow,
+    ReleasedRow,
+    Row,
+    Table,
+    VmRow,
+)
+
+
+def _host_key(row: ClusterRow | HostRow) -> tuple[CryptoKeyId, ...]:
+    return () if row.host_key is None else (row.host_key,)
+
+
+def _keys_in(row: Row | None) -> tuple[CryptoKeyId, ...]:
+    """The keys that the row is about: in use by it, or described by it."""
+    match row:
+        case VmRow(keys=keys):
+            return keys
+        case ClusterRow() | HostRow():
+            return _host_key(row)
+        case KeyRow(key=key):
+            return (key,)
+        case _:
+            return ()
+
+
+def _keys_by_cluster(row: Row | None) -> object:
+    return (row.cluster, row.keys) if isinstance(row, VmRow) and row.keys else None
+
+
+class Index:
+    """Names in order, and rows by what they say; read only for all but ``changed``.
+
+    ``vms``: the view of them, which is changed before ``changed`` is called.
+    """
+
+    def __init__(self, vms: Mapping[VmName, VmRow]) -> None:
+        self.clusters: Sorted[ClusterName] = Sorted()
+        self.hosts: Sorted[NodeName] = Sorted()
+        self.vms: Sorted[VmName] = Sorted()
+        self.providers: Sorted[ProviderId] = Sorted()
+        self.known_keys: Sorted[CryptoKeyId] = Sorted()
+        self.management_types: Mapping[ProviderId, ManagementType] = {}
+        self.forgotten: set[CryptoKeyId] = set()
+        self._used: dict[ProviderId, Sorted[CryptoKeyId]] = {}
+        self._listed: set[CryptoKeyId] = set()
+        self._rows = vms
+        self._keys_of: dict[ClusterName, tuple[CryptoKeyId, ...]] = {}  # as far as asked for
+
+        self.hosts_of = Groups[ClusterName, NodeName, HostRow](lambda row: (row.cluster,))
+        self.vms_on = Groups[NodeName, VmName, VmRow](lambda row: (row.host,))
+        self.vms_of = Groups[ClusterName, VmName, VmRow](lambda row: (row.cluster,))
+        self.encrypted_vms_of = Groups[ClusterName, VmName, VmRow](
+            lambda row: (row.cluster,) if row.keys else ()
+        )
+        self.released_on = Groups[NodeName, str, ReleasedRow](lambda row: row.hosts)
+        self.vms_with = Groups[CryptoKeyId, VmName, VmRow](lambda row: row.keys)
+        self.hosts_with = Groups[CryptoKeyId, NodeName, HostRow](_host_key)
+        self.clusters_with = Groups[CryptoKeyId, ClusterName, ClusterRow](_host_key)
+        self._groups: dict[Table, tuple[Groups[Any, Any, Any], ...]] = {
+            Table.CLUSTER: (self.clusters_with,),
+            Table.HOST: (self.hosts_of, self.hosts_with),
+            Table.VM: (self.vms_on, self.vms_of, self.encrypted_vms_of, self.vms_with),
+            Table.RELEASED: (self.released_on,),
+        }
+        self._names: dict[Table, Sorted[Any]] = {
+            Table.CLUSTER: self.clusters,
+            Table.HOST: self.hosts,
+            Table.VM: self.vms,
+            Table.PROVIDER: self.providers,
+        }
+        self._places: dict[tuple[Table, str], int] = {}
+        self._next_place = count()
+
+    def used(self, provider: ProviderId) -> tuple[CryptoKeyId, ...]:
+        """Keys of that provider that VMs, clusters or hosts use, least first."""
+        return tuple(self._used.get(provider, ()))
+
+    def keys_of(self, cluster: ClusterName) -> tuple[CryptoKeyId, ...]:
+        """Keys of all encrypted VMs of the cluster, each once, in order of the VMs."""
+        found = self._keys_of.get(cluster)
+        if found is None:
+            names = self.encrypted_vms_of.names(cluster)
+            found = tuple(dict.fromkeys(key for name in names for key in self._rows[name].keys))
+            self._keys_of[cluster] = found
+        return found
+
+    def in_order(self, hosts: Iterable[NodeName]) -> list[NodeName]:
+        """These hosts in order of the table."""
+        return sorted(hosts, key=lambda name: self._places[Table.HOST, name])
+
+    def changed(self, table: Table, name: str, before: Row | None, after: Row | None) -> None:
+        """The row of that name was ``before`` and is ``after``; None: there was, or is, none."""
+        if before is None and after is None:
+            return
+        place = self._places.get((table, name))
+        if place is None:
+            place = self._places[table, name] = next(self._next_place)
+        for groups in self._groups.get(table, ()):
+            groups.changed(place, name, before, after)
+        if table in self._names:
+            self._names[table].put(name, present=after is not None)
+        if after is None:
+            del self._places[table, name]
+        if table is Table.CRYPTO_KEY:
+            self._note(before or after, after)  # type: ignore[arg-type]
+        if table is Table.PROVIDER:
+            self._type(ProviderId(name), after)  # type: ignore[arg-type]
+        if table is Table.VM and _keys_by_cluster(before) != _keys_by_cluster(after):
+            for row in (before, after):
+                if isinstance(row, VmRow):
+                    self._keys_of.pop(row.cluster, None)
+        left, joined = _keys_in(before), _keys_in(after)
+        if left != joined or table is Table.CRYPTO_KEY:
+            self._weigh((*left, *joined))
+
+    def _type(self, name: ProviderId, row: ProviderRow | None) -> None:
+        """What was handed out stays as it was."""
+        types = {**self.management_types}
+        if row is None:
+            types.pop(name, None)
+        else:
+            types[name] = row.management_type
+        self.management_types = types
+
+    def _note(self, there: KeyRow, after: KeyRow | None) -> None:
+        """What is remembered of a key has changed."""
+        for found, holds in (
+            (self._listed, after is not None and after.listed),
+            (self.forgotten, after is not None and after.forgotten),
+        ):
+            found.add(there.key) if holds else found.discard(there.key)
+
+    def _weigh(self, keys: Collection[CryptoKeyId]) -> None:
+        """Whether these are used, and known: used or listed, and not forgotten."""
+        for key in dict.fromkeys(keys):
+            users = (self.vms_with, self.clusters_with, self.hosts_with)
+            used = any(group.count(key) for group in users)
+            self._used.setdefault(key.provider_id, Sorted()).put(key, present=used)
+            if not self._used[key.provider_id]:
+                del self._used[key.provider_id]
+            known = (used or key in self._listed) and key not in self.forgotten
+            self.known_keys.put(key, present=known)
