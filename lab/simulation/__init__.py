@@ -1,5 +1,6 @@
 """A lab in virtual time.
 
-- ``sim_lab``  every node in one process, driven by one loop
-- ``worker``   the process that holds one and answers commands; where such processes come from
+- ``sim_lab``   every node in one process, driven by one loop; how a run begins
+- ``snapshot``  a lab that is built once, and from which many runs are forked
+- ``worker``    the process that holds one and answers commands; where such processes come from
 """

@@ -22,6 +22,7 @@ from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
 from services.catalog import recipe
 from services.runtime.agent import Agent
+from services.runtime.seeded import derive
 from services.runtime.sim import said
 from services.runtime.sim.bus import SimBroker, TapCallback
 from services.runtime.sim.loop import SimLoop
@@ -34,12 +35,14 @@ T = TypeVar("T")
 HOUR_S = 3600.0
 COMMAND_LIMIT_S = 24 * HOUR_S  # virtual seconds that one command may take
 STEP_LIMIT = 50_000_000
+BUILDS = 16  # of one topology: enough for orders of all kinds, few enough to keep
 
 
 class SimLab(LabCore):
     """See ``LabCore``. Made and used inside a ``SimLoop``'s thread; ``run`` drives it.
 
-    ``records`` are all nodes' log lines; ``tap`` sees every message the broker lets in.
+    ``seed`` fixes what happens from now on; ``records`` are all nodes' log lines; ``tap`` sees
+    every message the broker lets in.
     """
 
     def __init__(
@@ -59,6 +62,13 @@ class SimLab(LabCore):
         self.observers: list[Callable[[NodeRecord], None]] = [self.records.append]
         self.agent = Agent(self.world, recipe, self._observe)
         self._operations = 0
+
+    def reseed(self, seed: int) -> None:
+        """Between two runs: what happens from now on follows from ``seed``, whatever it was that
+        fixed what has happened so far. What a run is folds this in: its trace says so."""
+        self.seed = seed
+        self.loop.reseed(seed)
+        self.world.reseed(seed)
 
     def _observe(self, record: NodeRecord) -> None:
         words = said.of_record(record)
@@ -187,9 +197,16 @@ class SimLab(LabCore):
         return found
 
 
-def make(topology: Topology, seed: int, **options: Any) -> tuple[SimLab, Session]:
-    """A simulated lab with its keeper, provisioned and ready."""
-    lab = SimLab(topology, seed, **options)
+def build_of(seed: int) -> int:
+    """Which of the builds of a lab a run of this seed begins with."""
+    return seed % BUILDS
+
+
+def build(topology: Topology, number: int, **options: Any) -> tuple[SimLab, Session]:
+    """A simulated lab with its keeper, provisioned and ready, not yet of any run: ``number``
+    (``build_of``) fixes in what order things happened on the way there."""
+    # No user's seed is as large, so that no token of the build comes again in a run.
+    lab = SimLab(topology, derive(number, "build"), **options)
     session = Session(lab, FaultKeeper(lab))
 
     async def begin() -> None:
@@ -197,4 +214,15 @@ def make(topology: Topology, seed: int, **options: Any) -> tuple[SimLab, Session
         await provision(lab, session.report)
 
     lab.run(begin())
+    return lab, session
+
+
+def make(topology: Topology, seed: int, **options: Any) -> tuple[SimLab, Session]:
+    """A simulated lab, provisioned and ready, at the beginning of the run of ``seed``.
+
+    The seed chooses one of a few builds, and fixes all that happens after it (decision 30): a
+    ``snapshot`` of that build is at the same place.
+    """
+    lab, session = build(topology, build_of(seed), **options)
+    lab.reseed(seed)
     return lab, session

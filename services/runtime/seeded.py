@@ -40,6 +40,13 @@ class Streams:
         self._seed, self._names = seed, names
         self._found: dict[str, random.Random] = {}
 
+    def reseed(self, seed: int) -> None:
+        """All of them at the beginning of the streams that another seed gives; who holds one
+        keeps it."""
+        self._seed = seed
+        for name, found in self._found.items():
+            found.seed(derive(seed, *self._names, name))
+
     def __getitem__(self, name: str) -> random.Random:
         found = self._found.get(name)
         if found is None:
@@ -51,8 +58,13 @@ class Tokens:
     """Bytes for a purpose that never repeat: SHAKE-256 over its number and a counter."""
 
     def __init__(self, seed: int, *names: str | int) -> None:
-        self._secret = derive(seed, *names).to_bytes(_BITS // 8, "big")
+        self._names = names
         self._drawn = 0
+        self.reseed(seed)
+
+    def reseed(self, seed: int) -> None:
+        """Go on with those that another seed gives."""
+        self._secret = derive(seed, *self._names).to_bytes(_BITS // 8, "big")
 
     def next(self, size: int) -> bytes:
         """The next ``size`` bytes."""

@@ -9,6 +9,7 @@ ones too: no orphan survives.
 - ``packets``     what the two say to each other
 - ``server``      the process that forks
 - ``connection``  the owner's end: start the process, send, hear
-- ``blocking``    an owner with threads: the simulation's workers
+- ``torn``        what must not be open when a process forks
+- ``blocking``    an owner with threads: the simulation's workers; a server that is a child of one
 - ``children``    an owner with an event loop: the agents of a lab
 """

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
 
-from services.runtime.forking.connection import START_LIMIT_S, Connection, ForkFailed
-from services.runtime.forking.packets import Fork, Forked, NotForked, Ready, Word
+from services.runtime.forking.connection import START_LIMIT_S, Connection, ForkFailed, Line
+from services.runtime.forking.packets import Ended, Fork, Forked, NotForked, Ready, Word, parcel
+
+_NEST: Final = "services.runtime.forking.server:nest"
+_ENDS_KEPT: Final = 1024  # of children that ended, for those who ask how
+_END_LIMIT_S: Final = 5.0  # for a process whose socket is closed to be gone
 
 
 class ForkServer:
@@ -19,11 +26,14 @@ class ForkServer:
     ``preload`` and ``env`` are those of ``Connection``. Safe to use from threads.
     """
 
+    start_limit_s = START_LIMIT_S
+
     def __init__(self, preload: Sequence[str] = (), *, env: dict[str, str] | None = None) -> None:
         self._preload, self._env = list(preload), env or {}
         self._lock = threading.Lock()
-        self._connection: Connection | None = None
+        self._connection: Line | None = None
         self._number = 0
+        self._ends: dict[int, int] = {}
 
     @property
     def pid(self) -> int | None:
@@ -35,21 +45,32 @@ class ForkServer:
         with self._lock:
             self._started()
 
-    def _started(self) -> Connection:
+    def _connect(self) -> Line:
+        """A server that begins to load."""
+        return Connection(self._preload, env=self._env)
+
+    def _started(self) -> Line:
         if self._connection is not None and self._connection.ended:
             self._connection.close()
             self._connection = None
         if self._connection is None:
-            made = Connection(self._preload, env=self._env)
+            made = self._connect()
+            self._ends.clear()
             try:
-                _hear(made, lambda word: isinstance(word, Ready))
+                self._hear(made, lambda word: isinstance(word, Ready), self.start_limit_s)
             except BaseException:
                 made.close()
                 raise
             self._connection = made
         return self._connection
 
-    def fork(self, name: str, target: str, argument: bytes = b"") -> tuple[socket.socket, int]:
+    def fork(
+        self,
+        name: str,
+        target: str,
+        argument: bytes = b"",
+        kind: socket.SocketKind = socket.SOCK_STREAM,
+    ) -> tuple[socket.socket, int]:
         """A new child that runs ``target`` (see ``packets.Fork``): the socket to it, its pid.
 
         ``ForkFailed`` when there is no server or the system refuses.
@@ -58,20 +79,49 @@ class ForkServer:
             connection = self._started()
             self._number += 1
             number = self._number
-            sock = _send(connection, Fork(number, name, target, argument))
+            sock = _send(connection, Fork(number, name, target, argument), kind)
             try:
-                word = _hear(
+                word = self._hear(
                     connection,
                     lambda word: isinstance(word, Forked | NotForked) and word.number == number,
                 )
             except BaseException:
                 sock.close()
                 raise
-        if isinstance(word, Forked):
-            return sock, word.pid
+            if isinstance(word, Forked):
+                self._ends.pop(word.pid, None)  # of another that had this pid
+                return sock, word.pid
         sock.close()
         why = word.why if isinstance(word, NotForked) else word
         raise ForkFailed(f"{name} was not forked: {why}")
+
+    def _hear(
+        self, connection: Line, wanted: Callable[[Word], bool], limit_s: float = START_LIMIT_S
+    ) -> Word:
+        """The next word that is ``wanted``; ends of children are noted on the way."""
+        until = time.monotonic() + limit_s
+        while (left := until - time.monotonic()) > 0:
+            word = connection.hear(left)
+            if isinstance(word, Ended):
+                self._ends[word.pid] = word.code
+                while len(self._ends) > _ENDS_KEPT:
+                    del self._ends[next(iter(self._ends))]
+            if word is not None and wanted(word):
+                return word
+        raise ForkFailed(f"the fork server did not answer within {limit_s:g} s")
+
+    def code_of(self, pid: int, limit_s: float = 1.0) -> int | None:
+        """The exit code of a child that has ended or is about to, negative for a signal; None
+        when that was not heard within ``limit_s`` seconds, or is too long ago."""
+        with self._lock:
+            if pid not in self._ends and self._connection is not None:
+                with suppress(ForkFailed):
+                    self._hear(
+                        self._connection,
+                        lambda word: isinstance(word, Ended) and word.pid == pid,
+                        limit_s,
+                    )
+            return self._ends.get(pid)
 
     def kill(self, pid: int) -> None:
         """End a child now, whatever it does; nothing when it has ended."""
@@ -87,22 +137,95 @@ class ForkServer:
                 self._connection = None
 
 
-def _send(connection: Connection, order: Fork) -> socket.socket:
+def _send(connection: Line, order: Fork, kind: socket.SocketKind) -> socket.socket:
     """Our end of the child's socket; waits as long as other orders are still to be read."""
     until = time.monotonic() + START_LIMIT_S
     while (left := until - time.monotonic()) > 0:
         try:
-            return connection.fork(order)
+            return connection.fork(order, kind)
         except BlockingIOError:
             connection.wait(select.POLLOUT, left)
     raise ForkFailed(f"the fork server did not listen within {START_LIMIT_S:g} s")
 
 
-def _hear(connection: Connection, wanted: Callable[[Word], bool]) -> Word:
-    """The next word that is ``wanted``; ends of children, which nobody asked for, go by."""
-    until = time.monotonic() + START_LIMIT_S
+class NestedForkServer(ForkServer):
+    """A fork server that is a child of another one: what it loads comes on top of what that one
+    has, and its own children share both.
+
+    ``target`` (``module:function``) loads it: it is called there with ``argument``, and has
+    ``start_limit_s`` seconds. It ends with ``close``, with its owner, and with ``above``; after
+    that the next use starts it again.
+    """
+
+    def __init__(
+        self,
+        above: ForkServer,
+        name: str,
+        target: str,
+        argument: bytes = b"",
+        *,
+        start_limit_s: float = START_LIMIT_S,
+    ) -> None:
+        super().__init__()
+        self.start_limit_s = start_limit_s
+        self._above, self._name, self._target, self._argument = above, name, target, argument
+
+    def _connect(self) -> Line:
+        sock, pid = self._above.fork(
+            self._name, _NEST, self._target.encode(), socket.SOCK_SEQPACKET
+        )
+        line, until = _Child(sock, pid, self._above), time.monotonic() + self.start_limit_s
+        try:
+            for packet in parcel(self._argument):
+                _put(line, packet, until)
+        except BaseException:
+            line.close()
+            raise
+        return line
+
+
+def _put(line: Line, packet: bytes, until: float) -> None:
+    """One packet, as soon as there is room for it; ``ForkFailed`` after ``until``."""
     while (left := until - time.monotonic()) > 0:
-        word = connection.hear(left)
-        if word is not None and wanted(word):
-            return word
-    raise ForkFailed(f"the fork server did not answer within {START_LIMIT_S:g} s")
+        try:
+            line.socket.send(packet)
+        except BlockingIOError:
+            line.wait(select.POLLOUT, left)
+        except OSError as error:
+            raise ForkFailed(f"the fork server is gone: {error}") from error
+        else:
+            return
+    raise ForkFailed("the fork server did not listen")
+
+
+class _Child(Line):
+    """The line to a fork server that another one has forked for us."""
+
+    def __init__(self, sock: socket.socket, pid: int, above: ForkServer) -> None:
+        super().__init__(sock)
+        self._pid, self._above, self._owner = pid, above, os.getpid()
+
+    @property
+    def pid(self) -> int:
+        return self._pid
+
+    @property
+    def ended(self) -> bool:
+        if os.getpid() != self._owner:
+            return True
+        try:
+            return not self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        """Closing tells it to leave; one that does not (it is stopped, or still loads) is killed.
+
+        In a copy of its owner it is another's: only the copy of the socket is closed.
+        """
+        self.socket.close()
+        if os.getpid() == self._owner and self._above.code_of(self._pid, _END_LIMIT_S) is None:
+            self._above.kill(self._pid)
+            self._above.code_of(self._pid, _END_LIMIT_S)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
@@ -37,58 +38,35 @@ class ForkFailed(RuntimeError):
     """The fork server did not start, has ended, or could not fork."""
 
 
-class Connection:
-    """A started fork server.
+class Line(ABC):
+    """Our end of the socket to a fork server, which a subclass has started and ends."""
 
-    ``preload`` names modules that it imports, or ``module:function`` that it calls, before it
-    serves. ``env`` adds to the environment, ``log`` gets its output (and its children's) instead
-    of ours, ``folder`` is where it runs. Started in the main thread it ends with it by the
-    kernel's hand; always when ``close`` is called or the owner's process ends.
-    """
-
-    def __init__(
-        self,
-        preload: Sequence[str],
-        *,
-        env: Mapping[str, str] | None = None,
-        log: IO[bytes] | None = None,
-        folder: Path | None = None,
-    ) -> None:
-        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
         self.socket.setblocking(False)
-        bound = threading.current_thread() is threading.main_thread()
-        path = [os.path.abspath(entry) for entry in sys.path]
-        settings = json.dumps([path, bound, list(preload)])
-        fd, me = str(theirs.fileno()), str(os.getpid())
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and text)
-                [sys.executable, "-c", _LAUNCH, MARK, fd, me, settings],
-                cwd=folder,
-                env={**os.environ, **(env or {})},
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
 
     @property
+    @abstractmethod
     def pid(self) -> int:
-        return self._process.pid
+        """Of the server."""
 
     @property
+    @abstractmethod
     def ended(self) -> bool:
         """Whether the server is no more, or is another's: ``os.fork`` made a copy of its owner."""
-        return self._process.poll() is not None
 
-    def fork(self, order: Fork) -> socket.socket:
-        """Send the order; our end of the child's socket.
+    @abstractmethod
+    def close(self) -> None:
+        """End the server, and with it every child that still runs; returns when it has ended."""
+
+    def fork(self, order: Fork, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
+        """Send the order; our end of the child's socket, which is of this kind.
 
         ``BlockingIOError`` while too many orders wait to be read, ``ForkFailed`` without a
         server, and when we have no descriptor left.
         """
         try:
-            ours, theirs = socket.socketpair()
+            ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
         except OSError as error:
             raise ForkFailed(f"no socket for {order.name}: {error}") from error
         try:
@@ -141,8 +119,51 @@ class Connection:
             raise ForkFailed(f"the fork server did not start: {word.why}")
         return word
 
+
+class Connection(Line):
+    """A started fork server.
+
+    ``preload`` names modules that it imports, or ``module:function`` that it calls, before it
+    serves. ``env`` adds to the environment, ``log`` gets its output (and its children's) instead
+    of ours, ``folder`` is where it runs. Started in the main thread it ends with it by the
+    kernel's hand; always when ``close`` is called or the owner's process ends.
+    """
+
+    def __init__(
+        self,
+        preload: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        log: IO[bytes] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        super().__init__(ours)
+        bound = threading.current_thread() is threading.main_thread()
+        path = [os.path.abspath(entry) for entry in sys.path]
+        settings = json.dumps([path, bound, list(preload)])
+        fd, me = str(theirs.fileno()), str(os.getpid())
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and text)
+                [sys.executable, "-c", _LAUNCH, MARK, fd, me, settings],
+                cwd=folder,
+                env={**os.environ, **(env or {})},
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
     def close(self) -> None:
-        """End the server, and with it every child that still runs; returns when it has ended."""
         self.socket.close()
         try:
             self._process.wait(_END_LIMIT_S)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
+
 import msgspec
 
 SIZE_LIMIT = 1 << 17  # bytes of one packet
@@ -65,3 +68,29 @@ Word = Ready | Failed | Forked | NotForked | Ended
 encode = msgspec.msgpack.encode
 orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
 words: msgspec.msgpack.Decoder[Word] = msgspec.msgpack.Decoder(Word)
+
+
+# ---- what is larger than a packet ----------------------------------------------------------------
+
+_PART = SIZE_LIMIT // 2
+
+
+def parcel(data: bytes) -> Iterator[bytes]:
+    """``data`` as packets: its length, then its parts."""
+    yield str(len(data)).encode()
+    for start in range(0, len(data), _PART):
+        yield data[start : start + _PART]
+
+
+def receive_parcel(sock: socket.socket) -> bytes | None:
+    """What ``parcel`` has made, blocking; None when the other side closed before its end."""
+    head = sock.recv(_PART)
+    if not head:
+        return None
+    data = bytearray()
+    while len(data) < int(head):
+        part = sock.recv(_PART)
+        if not part:
+            return None
+        data += part
+    return bytes(data)

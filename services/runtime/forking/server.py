@@ -17,7 +17,7 @@ import socket
 import sys
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -33,7 +33,9 @@ from services.runtime.forking.packets import (
     Word,
     encode,
     orders,
+    receive_parcel,
 )
+from services.runtime.forking.torn import descriptors, torn
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 # Of CPython's allocator for small objects: blocks come in sizes of 16 to 512 bytes, in pools.
@@ -48,18 +50,30 @@ def main(fd: int, owner: int, bound: bool, preload: Sequence[str]) -> None:
     ``bound``: the kernel ends it with the owner's main thread, even while it is stopped; without,
     the socket's end does. ``preload`` names modules to import, or ``module:function`` to call.
     """
-    control = socket.socket(fileno=fd)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # children hold keys: no core file of them
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is for the owner
     _name("keystead-fork")
     if bound:
         _die_with(owner)
-    try:
+
+    def load() -> None:
         for entry in preload:
             _load(entry)
-        threads = len(os.listdir("/proc/self/task"))
-        if threads > 1:
-            raise RuntimeError(f"{threads} threads run after loading {preload}: no safe fork")
+
+    serve(socket.socket(fileno=fd), load)
+
+
+def serve(control: socket.socket, load: Callable[[], None]) -> None:
+    """Load, then fork whatever the other end of ``control`` orders, until it closes.
+
+    ``load`` leaves nothing open that a fork would ``torn``; else it says ``Failed``, with names.
+    """
+    before = descriptors()
+    try:
+        load()
+        found = torn(before)
+        if found:
+            raise RuntimeError(f"no safe fork after loading: {'; '.join(found)}")
     except BaseException:
         with suppress(OSError):  # the owner may have gone meanwhile
             control.send(encode(Failed(traceback.format_exc()[-SIZE_LIMIT // 4 :])))
@@ -70,6 +84,17 @@ def main(fd: int, owner: int, bound: bool, preload: Sequence[str]) -> None:
     server = _Server(control, _fill_holes())
     gc.freeze()
     server.serve()
+
+
+def nest(target: bytes, control: socket.socket) -> None:
+    """The life of a child that becomes a fork server itself, whose children share what it loads.
+
+    ``target`` (``module:function``) is called with the bytes that come first on ``control``, which
+    has packets (``packets.parcel``), before it serves.
+    """
+    argument = receive_parcel(control)
+    if argument is not None:
+        serve(control, lambda: resolve(target.decode())(argument))
 
 
 def _fill_holes() -> list[object]:

@@ -28,6 +28,10 @@ class RuleTable:
         self._refusing: frozenset[NodeName] = frozenset()
         self.epoch = 0
 
+    def reseed(self, seed: int) -> None:
+        """From now on the fates of messages are those that another seed fixes."""
+        self._seed = seed
+
     def apply(self, desired: SetRules) -> bool:
         """Put the whole set in force; False (no change) when its epoch is not a newer one.
 

@@ -92,6 +92,11 @@ class SimBroker:
         self._stalls: dict[NodeName, SimTimer] = {}
         self._waiting: dict[SimWire, None] = {}  # link lost, dialling again
 
+    def reseed(self, seed: int) -> None:
+        """From now on every link draws from the streams of another seed."""
+        self._seed = seed
+        self._links.clear()
+
     # ---- the process ------------------------------------------------------------------------
 
     def stop(self) -> None:

@@ -73,10 +73,8 @@ class SimLoop(WalledLoop):
         self.trace = Trace() if trace is None else trace
         self.steps = 0
         self.epoch = _EPOCH + derive(seed, "epoch") % (365 * 86_400)
-        queue = ReadyQueue(stream(seed, "order"), order)
-        self.order = queue.order
-        self._ready = queue.steps
-        self._pick = queue.pick
+        self._wanted = order
+        self._take_order()
         self._timers: list[tuple[int, int, SimTimer]] = []
         self._dead_timers = 0  # cancelled, still in the heap
         self._now = 0
@@ -85,6 +83,22 @@ class SimLoop(WalledLoop):
         self._task_serial = 0
         self._parked: dict[NodeName, list[Step]] = {}
         self._running = self._closed = self._stopping = False
+
+    def _take_order(self) -> None:
+        """Draw how what is ready is ordered; nothing may be ready."""
+        queue = ReadyQueue(stream(self.seed, "order"), self._wanted)
+        self.order, self._ready, self._pick = queue.order, queue.steps, queue.pick
+
+    def reseed(self, seed: int) -> None:
+        """Between two runs: from now on the order follows from another seed. Time, epoch, and
+        what is ready or waits stay as they are; the trace says that it was done, and with what.
+        """
+        if self._running:
+            raise RuntimeError("the loop runs")
+        ready, self.seed = list(self._ready), seed
+        self._take_order()
+        self._ready.extend(ready)
+        self.trace.add(self._now, "", 0, "seed", seed)
 
     # ---- time -----------------------------------------------------------------------------
 

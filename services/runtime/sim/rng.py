@@ -17,16 +17,21 @@ class SimRng(Rng):
     """
 
     def __init__(self, seed: int, life: Incarnation) -> None:
-        self._life = life
+        self.life = life
         self._streams = Streams(seed, "choice", life.node, life.boot)
         self._tokens = Tokens(seed, "token", life.node, life.boot)
 
+    def reseed(self, seed: int) -> None:
+        """From now on all that is drawn follows from another seed, by streams held already too."""
+        self._streams.reseed(seed)
+        self._tokens.reseed(seed)
+
     def stream(self, name: str) -> random.Random:
         """The node's stream of choices called ``name``; the same object at each call."""
-        self._life.check()
+        self.life.check()
         return self._streams[name]
 
     def token(self, size: int) -> bytes:
         """``size`` bytes; no decision may depend on them."""
-        self._life.check()
+        self.life.check()
         return self._tokens.next(size)

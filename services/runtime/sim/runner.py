@@ -67,6 +67,12 @@ async def _fork_in_thread(server: ForkServer) -> tuple[socket.socket, int]:
         raise
 
 
+def _died(server: ForkServer, pid: int) -> WorkerDied:
+    code = server.code_of(pid)
+    how = "" if code is None else f", killed by signal {-code}" if code < 0 else f", exit {code}"
+    return WorkerDied(f"the worker ended without an answer{how}")
+
+
 def _opened(answer: bytes | None) -> Any:
     """The result in a worker's answer, or its exception, with the traceback as a note."""
     if answer is None:
@@ -110,6 +116,8 @@ def run_in_worker(
         except BaseException:
             server.kill(pid)
             raise
+    if answer is None:
+        raise _died(server, pid)
     result: T = _opened(answer)
     return result
 

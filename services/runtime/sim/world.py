@@ -50,6 +50,16 @@ class SimWorld(World):
         self._public: dict[NodeName, X25519PublicKey] = {}
         self._boots: dict[NodeName, int] = {}
         self._costs = stream(seed, "storage")
+        self._rngs: dict[NodeName, SimRng] = {}  # of the latest life of each node
+
+    def reseed(self, seed: int) -> None:
+        """From now on what this world, its links and the lives in it draw follows from ``seed``."""
+        self.seed = seed
+        self._costs = stream(seed, "storage")
+        self.rules.reseed(seed)
+        self.broker.reseed(seed)
+        for rng in self._rngs.values():
+            rng.reseed(seed)
 
     def add(self, spec: NodeSpec) -> None:
         if spec.node in self.stores:
@@ -85,7 +95,10 @@ class SimWorld(World):
         return SimClock(self.loop, life, self.rng(life))
 
     def rng(self, life: Incarnation) -> SimRng:
-        return SimRng(self.seed, life)
+        found = self._rngs.get(life.node)
+        if found is None or found.life is not life:
+            found = self._rngs[life.node] = SimRng(self.seed, life)
+        return found
 
     def wire(self, life: Incarnation) -> SimWire:
         return SimWire(self.broker, life)

@@ -1,0 +1,64 @@
+"""What a fork would tear: whatever two processes would hold that only one of them may have.
+
+A child has a copy of the memory and of nothing else. It shares its parent's open files, sockets
+and shared memory, and has none of its threads, though the locks that they held. In memory alone,
+and so copied whole, are databases of SQLite that lie in no file and TPMs of libtpms.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+_PROCESS = Path("/proc/self")
+
+
+def descriptors() -> frozenset[int]:
+    """The numbers of all that is open."""
+    numbers = [int(name) for name in os.listdir(_PROCESS / "fd")]
+    return frozenset(number for number in numbers if _target(number))
+
+
+def torn(before: frozenset[int]) -> list[str]:
+    """What is open that a fork would tear, each in words; ``before`` were open when this process
+    began to load, and are left out."""
+    return [*_threads(), *_files(before), *_shared_memory(), *_children()]
+
+
+def _target(number: int) -> str:
+    """What a descriptor leads to; empty when it is closed (the one of the listing itself)."""
+    try:
+        return os.readlink(_PROCESS / "fd" / str(number))
+    except OSError:
+        return ""
+
+
+def _threads() -> list[str]:
+    count = len(os.listdir(_PROCESS / "task"))
+    if count == 1:
+        return []
+    known = [thread.name for thread in threading.enumerate()]
+    return [f"{count} threads run ({', '.join(known)}{', others' * (len(known) < count)})"]
+
+
+def _files(before: frozenset[int]) -> list[str]:
+    fresh = sorted(descriptors() - before)
+    return [f"descriptor {number} is open: {_target(number)}" for number in fresh]
+
+
+def _shared_memory() -> list[str]:
+    found = []
+    for line in (_PROCESS / "maps").read_text().splitlines():
+        _, rights, _, _, _, *path = line.split(maxsplit=5)
+        if rights[1] == "w" and rights[3] == "s":
+            found.append(f"memory is shared: {path[0] if path else 'of no file'}")
+    return found
+
+
+def _children() -> list[str]:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return []
+    return ["a child of this process has not ended, or nobody has waited for it"]
