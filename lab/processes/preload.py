@@ -26,7 +26,7 @@ from lab.brokers.identities import agent_name
 from protocol.codec import decoder_of, encode_message
 from protocol.crypto.derive import derive_key
 from protocol.crypto.disk import DEK_SIZE, decrypt_block, encrypt_block
-from protocol.crypto.seal import Keyring, seal, unseal, without_keys
+from protocol.crypto.seal import Keyring, Sealing, without_keys
 from protocol.crypto.wrap import NONCE_SIZE, unwrap, wrap
 from protocol.envelope import VERSION, Envelope
 from protocol.messages.base import Sealed, registry, sealed_fields
@@ -104,7 +104,8 @@ def _keys() -> None:
     message = AddKeys(keys=(), material=Sealed.of(key))
     boxed = without_keys(message)
     envelope = Envelope(VERSION, 1, "", me, 1, 0.0, "AddKeys", encode_message(boxed))
-    unseal(seal(envelope, message, ring, me), boxed, ring, me)
+    seals = Sealing(me, 1, ring, lambda: 0.0)
+    seals.opened(seals.closed(envelope, message, me), boxed)
     unwrap(key, wrap(key, key, b"", os.urandom(NONCE_SIZE)), b"")
     derive_key(key, salt=b"", info=b"")
     dek = KeyMaterial(os.urandom(DEK_SIZE))

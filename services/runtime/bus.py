@@ -14,10 +14,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from protocol.crypto.seal import Keyring, seal, unseal
-from protocol.envelope import Envelope, ReplyEnvelope
+from protocol.crypto.seal import Keyring, Sealing
+from protocol.envelope import Envelope
 from protocol.errors import Malformed, NotSent, ProductError
-from protocol.messages.base import Event, Message, Ping, Pong, Reply, Request
+from protocol.messages.base import Event, Ping, Pong, Reply, Request
 from protocol.subjects import (
     Link,
     LinkSubject,
@@ -37,27 +37,12 @@ from services.runtime.rpc.serving import Serving
 from services.runtime.service import Peer
 from services.runtime.wire import Wire, WireSink
 
-M = TypeVar("M", bound=Message)
-E = TypeVar("E", Envelope, ReplyEnvelope)
 R = TypeVar("R")
 
 CAUSE: ContextVar[str] = ContextVar("keystead_cause", default="")
 """Id of the message that the running task works on; it goes into every message it sends."""
 
 _WINDOW = 2048  # ids remembered per sender's life
-
-
-class Sealing:
-    """Key material travels in boxes bound to the receiver and to the whole envelope around them."""
-
-    def __init__(self, me: NodeName, ring: Keyring) -> None:
-        self._me, self._ring = me, ring
-
-    def closed(self, envelope: E, message: Message, to: NodeName) -> E:
-        return seal(envelope, message, self._ring, to)
-
-    def opened(self, envelope: Envelope | ReplyEnvelope, message: M) -> M:
-        return unseal(envelope, message, self._ring, self._me)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +75,7 @@ class BusPort(Bus, WireSink):
         self._wires, self._wire = wires, wires()
         self._rules, self._clock, self._role = rules, clock, role
         self._me = life.node
-        seals = Sealing(life.node, ring)
+        seals = Sealing(life.node, life.boot, ring, clock.monotonic)
         self._envelopes = Envelopes(life.node, life.boot, seals)
         self._calls = PendingCalls(seals, self.counters)
         self._serving = Serving(self._envelopes, self.counters, clock.monotonic, self._reply)

@@ -300,6 +300,12 @@ KILLED = (
     Killed("box_bound_to_nothing", f"{_FORGERY}::test_replayed_box[sim]", "redacted"),
     Killed("box_not_bound_to_body", f"{_FORGERY}::test_swapped_ids[sim]", "DID NOT RAISE"),
     Killed(
+        "capsule_bound_to_nobody",
+        "tests/protocol/crypto/test_contexts.py"
+        "::test_a_reply_opens_in_the_life_that_asked_and_in_no_other",
+        "DID NOT RAISE",
+    ),
+    Killed(
         "kept_key_bound_to_nothing",
         f"{_KMS}/test_bindings.py::test_facts_that_never_change_are_bound[key_id]",
         "DID NOT RAISE",

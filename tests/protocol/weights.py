@@ -5,7 +5,7 @@ from __future__ import annotations
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from protocol.codec import encode_envelope, encode_message
-from protocol.crypto.seal import Keyring, seal, without_keys
+from protocol.crypto.seal import Keyring, Sealing, without_keys
 from protocol.envelope import VERSION, Envelope
 from protocol.messages.base import Message
 from protocol.terms import KeyId, NodeName
@@ -16,6 +16,7 @@ LONG = 300
 _PEER = NodeName("n" * 48)
 _PRIVATE = X25519PrivateKey.generate()
 _RING = Keyring(_PRIVATE, {_PEER: _PRIVATE.public_key()})
+_SEALING = Sealing(_PEER, 2**32, _RING, lambda: 0.0)
 
 
 def long_ids(count: int) -> tuple[KeyId, ...]:
@@ -31,4 +32,4 @@ def on_the_wire(message: Message) -> int:
     name, cause = type(message).__name__, f"{_PEER}/{2**32}/{2**63}"
     body = encode_message(without_keys(message))
     envelope = Envelope(VERSION, 2**63, cause, _PEER, 2**32, 1.5, name, body)
-    return len(encode_envelope(seal(envelope, message, _RING, _PEER)))
+    return len(encode_envelope(_SEALING.closed(envelope, message, _PEER)))

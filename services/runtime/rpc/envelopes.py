@@ -18,8 +18,11 @@ E = TypeVar("E", Envelope, ReplyEnvelope)
 class Seals(Protocol):
     """What is done to the keys of a message before it leaves and after it came."""
 
-    def closed(self, envelope: E, message: Message, to: NodeName) -> E:
-        """``envelope`` as it travels to ``to``: the keys of ``message`` are in its boxes."""
+    def closed(self, envelope: E, message: Message, to: NodeName, life: int = 0) -> E:
+        """``envelope`` as it travels to ``to``: the keys of ``message`` are in its boxes.
+
+        ``life``: the boot of ``to`` that a reply is for, 0 in a request.
+        """
         ...
 
     def opened(self, envelope: Envelope | ReplyEnvelope, message: M) -> M:
@@ -30,7 +33,7 @@ class Seals(Protocol):
 class Unsealed:
     """Where no key travels: a message that carries one is refused."""
 
-    def closed(self, envelope: E, message: Message, to: NodeName) -> E:
+    def closed(self, envelope: E, message: Message, to: NodeName, life: int = 0) -> E:
         if without_keys(message) is not message:
             raise TypeError(f"{type(message).__name__} carries keys, and here none may travel")
         return envelope
@@ -84,7 +87,7 @@ class Envelopes:
         else:
             name, body = type(outcome).__name__, encode_message(without_keys(outcome))
             envelope = ReplyEnvelope(VERSION, number, self.me, self.boot, name, body)
-            envelope = self.seals.closed(envelope, outcome, request.sender)
+            envelope = self.seals.closed(envelope, outcome, request.sender, request.boot)
         return encode_envelope(envelope, self._size_limit)
 
     def oversize_reply(self, request: Envelope, why: Malformed) -> bytes:

@@ -11,7 +11,7 @@ import pytest
 from lab.brokers.identities import CLI, SUPERVISOR, TAP, Identities, agent_name, control_name
 from lab.errors import KeysteadError
 from protocol.codec import encode_message
-from protocol.crypto.seal import seal, unseal, without_keys
+from protocol.crypto.seal import Sealing, without_keys
 from protocol.envelope import VERSION, Envelope
 from protocol.errors import InvalidName, Malformed
 from protocol.messages.base import Sealed
@@ -96,10 +96,11 @@ def test_what_is_sealed_to_a_node_opens_with_its_keyring_only(tmp_path: Path) ->
     message = AddKeys(session="s", number=1, keys=(), material=material)
     boxed = without_keys(message)
     envelope = Envelope(VERSION, 7, "", A, 1, 0.0, "AddKeys", encode_message(boxed))
-    sealed = seal(envelope, message, made.keyring(A), B)
-    assert unseal(sealed, boxed, made.keyring(B), B) == message
+    a, b = [Sealing(node, 1, made.keyring(node), lambda: 0.0) for node in (A, B)]
+    sealed = a.closed(envelope, message, B)
+    assert b.opened(sealed, boxed) == message
     with pytest.raises(Malformed):
-        unseal(sealed, boxed, made.keyring(C), B)
+        Sealing(B, 1, made.keyring(C), lambda: 0.0).opened(sealed, boxed)
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "other name", "bad seed", "bad key"])

@@ -47,7 +47,7 @@ class Sealed:
         self.seen: list[tuple[str, str, NodeName, int]] = []
         self.refuses = False
 
-    def closed(self, envelope: E, message: Message, to: NodeName) -> E:
+    def closed(self, envelope: E, message: Message, to: NodeName, life: int = 0) -> E:
         self.seen.append(("closed", type(message).__name__, to, envelope.message_id))
         return envelope
 
