@@ -89,6 +89,13 @@ class Outcome:
     err: str
 
 
+def outcome_of(run: subprocess.CompletedProcess[str]) -> Outcome:
+    """How it ended; the errors it told of count as reached, since the script is no Python."""
+    for error_id in re.findall(r"keystead: error (KS-[A-Z]+-\d{3}): ", run.stderr):
+        sitecustomize.note(sitecustomize.ERROR, error_id)
+    return Outcome(run.returncode, run.stdout, run.stderr)
+
+
 class Machine:
     """One checkout on one machine. ``packages`` is what dpkg knows."""
 
@@ -163,9 +170,7 @@ class Machine:
             text=True,
             timeout=60,
         )
-        for error_id in re.findall(r"^keystead: error (KS-[A-Z]+-\d{3}): ", run.stderr, re.M):
-            sitecustomize.note(sitecustomize.ERROR, error_id)  # the script is no Python
-        return Outcome(run.returncode, run.stdout, run.stderr)
+        return outcome_of(run)
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """The same, going on in a process group of its own."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bootstrap.machine import ROOT, Machine, Outcome, end
+from tests.bootstrap.machine import ROOT, Machine, Outcome, end, outcome_of
 
 WHOLE = "pytest -n 3 --dist worksteal -m not slow and not sweep"
 """The command of the tests that are run by default."""
@@ -230,7 +230,7 @@ def test_on_a_terminal_it_asks_once(machine: Machine, answer: str, installed: bo
     if installed:
         assert run.stdout == "cli up\n"
     else:
-        failed(Outcome(run.returncode, run.stdout, run.stderr), "KS-SETUP-004")
+        failed(outcome_of(run), "KS-SETUP-004")
         assert machine.told() == []
 
 

@@ -3,7 +3,7 @@
 A test that mentions a command proves nothing of it. While tests run, each Python process they start
 notes what the product did there: commands carried out, errors made, events told, faults injected,
 checks judged. At the end of a whole run these notes are compared with the product's registries, and
-the names of what nobody reached are printed.
+the run fails with the names of what nobody reached.
 
 - ``site``        ``sitecustomize``: loaded by every Python process of a run; notes what is reached
 - ``registries``  what there is to reach, and what cannot be reached by tests, with the reason

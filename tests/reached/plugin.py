@@ -21,10 +21,10 @@ _MARK = "not slow and not sweep"  # as ``./keystead test`` gives it
 
 def begin(config: pytest.Config) -> None:
     """Have this process, and all that it starts, note what they reach."""
-    if "KEYSTEAD_REACHED" not in os.environ:
+    if sitecustomize.REACHED not in os.environ:
         handle, path = tempfile.mkstemp(prefix="keystead-reached-")
         os.close(handle)
-        os.environ["KEYSTEAD_REACHED"] = path
+        os.environ[sitecustomize.REACHED] = path
         path_before = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_SITE), path_before]))
         config.add_cleanup(lambda: Path(path).unlink(missing_ok=True))
@@ -36,7 +36,7 @@ def end(session: pytest.Session) -> list[str]:
     config = session.config
     if hasattr(config, "workerinput") or not _whole(session):
         return []
-    lines = Path(os.environ["KEYSTEAD_REACHED"]).read_text().splitlines()
+    lines = Path(os.environ[sitecustomize.REACHED]).read_text().splitlines()
     reached = [tuple(line.split(" ", 1)) for line in lines]
     return registries.complaints(
         registries.everything(),

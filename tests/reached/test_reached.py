@@ -55,6 +55,12 @@ def test_an_error_that_a_test_makes_by_itself_is_not(tmp_path: Path) -> None:
     assert notes(tmp_path, "tests/program.py") == ["check no_fault_left"]
 
 
+def test_a_note_that_cannot_be_written_is_no_error_of_the_product() -> None:
+    env = {**os.environ, "KEYSTEAD_REACHED": "/dev/full", "PYTHONPATH": str(SITE)}
+    program = "import sitecustomize\nsitecustomize.note('error', 'KS-USE-001')\n"
+    subprocess.run([sys.executable, "-c", program], env=env, check=True, timeout=60)
+
+
 @pytest.mark.parametrize(
     ("reached", "out_of_reach", "said"),
     [

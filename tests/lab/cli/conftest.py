@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from lab.supervise.launching import ROOT
+from tests.reached.site.sitecustomize import REACHED
 
 GONE_WITHIN = 5.0
 # In the environment of what a test starts, and of all that comes from it: of another run of the
@@ -48,7 +49,11 @@ class Cli:
         self.home = home
         self.more = environment
         self.env = {
-            **{k: v for k, v in os.environ.items() if not k.startswith("KEYSTEAD_")},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith("KEYSTEAD_") or name == REACHED
+            },
             "KEYSTEAD_STATE_HOME": str(home),
             **environment,
             MARK: OURS,

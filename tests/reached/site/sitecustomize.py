@@ -6,6 +6,7 @@ thing, once in each process; lines of many processes meet in one file, since eac
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -13,6 +14,9 @@ from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
 from types import FrameType, ModuleType
 from typing import Any
+
+REACHED = "KEYSTEAD_REACHED"
+"""The variable that names the file of the notes."""
 
 COMMAND, ERROR, PRODUCT_ERROR = "command", "error", "product-error"
 EVENT, FAULT, CHECK = "event", "fault", "check"
@@ -23,18 +27,16 @@ _seen: set[tuple[int, str, str]] = set()
 def note(kind: str, name: str) -> None:
     """That ``name`` was reached; also for programs that are no Python, by who runs them."""
     entry = (os.getpid(), kind, name)  # a forked child notes for itself
-    path = os.environ.get("KEYSTEAD_REACHED")
+    path = os.environ.get(REACHED)
     if entry in _seen or not path:
         return
     _seen.add(entry)
-    try:
+    with contextlib.suppress(OSError):  # a test took the disk away, or the run is over
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    except OSError:
-        return  # a test took the disk away, or the run is over
-    try:
-        os.write(file, f"{kind} {name}\n".encode())
-    finally:
-        os.close(file)
+        try:
+            os.write(file, f"{kind} {name}\n".encode())
+        finally:
+            os.close(file)
 
 
 def _by_a_test(frame: FrameType | None) -> bool:
@@ -147,5 +149,5 @@ def install() -> None:
                 watch(sys.modules[name])
 
 
-if "KEYSTEAD_REACHED" in os.environ:
+if REACHED in os.environ:
     install()
