@@ -10,7 +10,7 @@ A box is ``capsule (80 bytes) || nonce (12) || ciphertext and tag (16 more than 
 each opens alone, in any order, whatever was lost before it. That a capsule was opened already
 saves time and decides nothing; a receiver that forgets opens it again. Nonces are the operating
 system's random bytes, no counter: nothing that a crash, a fork or a snapshot could set back.
-Decision 30 has the argument.
+Decision 31 has the argument.
 """
 
 from __future__ import annotations
