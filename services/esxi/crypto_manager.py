@@ -1,6 +1,7 @@
 """CryptoManagerHost: mode, host key and key cache of a host, and what of it is stored.
 
-Every change is made in one step without waiting, then saved, then answered.
+Every change is made in one step without waiting, then saved, then answered. The queue of such
+changes does not wait for the disk (``Host.save``): one save covers what arrives meanwhile.
 """
 
 from __future__ import annotations
@@ -93,10 +94,11 @@ async def add_keys(
         if added is Added.NEW:
             new.append(str(key))
     host.archive.now = persistence.with_keys(host.archive.now, held)
-    if host.archive.now.persistence:
-        await host.archive.save(host.key_sections())
+    stored = host.archive.now.persistence
+    if stored:
+        await host.save(host.key_sections())
     if new:
-        host.node.record("keys.added", keys=new, stored=host.archive.now.persistence)
+        host.node.record("keys.added", keys=new, stored=stored)
     return tuple(results)
 
 
@@ -117,9 +119,11 @@ async def remove_keys(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[Crypto
             )
     if host.node.knobs.store_follows_cache:
         host.archive.now = persistence.without_keys(host.archive.now, keys)
-        await host.archive.save(host.key_sections())
+    stored = len(host.archive.now.store)
+    if host.node.knobs.store_follows_cache:
+        await host.save(host.key_sections())
     if gone:
-        host.node.record("keys.removed", keys=gone, stored=len(host.archive.now.store))
+        host.node.record("keys.removed", keys=gone, stored=stored)
     return tuple(results)
 
 
@@ -139,7 +143,7 @@ async def evict(host: Host, provider: ProviderId) -> tuple[int, int]:
         theirs = [entry.key for entry in before.store if entry.key.provider_id == provider]
         host.archive.now = persistence.without_keys(before, theirs)
         stored = len(theirs)
-        await host.archive.save(host.key_sections())
+        await host.save(host.key_sections())
     if cached or stored:
         host.node.record("keys.evicted", provider=provider, cached=len(cached), stored=stored)
     return len(cached), stored
@@ -170,14 +174,14 @@ async def set_providers(host: Host, providers: tuple[ProviderRef, ...]) -> None:
         raise InvalidArgument(f"providers: at most {host.node.knobs.max_key_providers}")
     if providers != host.archive.now.providers:
         host.archive.change(providers=providers)
-    await host.archive.save(Section.PROVIDERS)
+    await host.save(Section.PROVIDERS)
 
 
 async def _enter(host: Host, mode: HostCryptoState) -> None:
     was = host.mode
     if mode is not was:
         host.archive.change(crypto_state=mode)
-    await host.archive.save(Section.CRYPTO | host.key_sections())
+    await host.save(Section.CRYPTO | host.key_sections())
     if mode is not was:
         host.node.record("crypto.mode", old=was.value, new=mode.value)
 
@@ -196,7 +200,7 @@ async def _take_host_key(
     host.archive.change(crypto_state=mode, host_key=key)
     host.archive.now = persistence.with_keys(host.archive.now, (entry,))
     host.keys.put(entry)  # whatever it was for before
-    await host.archive.save(Section.CRYPTO | host.key_sections())
+    await host.save(Section.CRYPTO | host.key_sections())
     if mode is not was:
         host.node.record("crypto.mode", old=was.value, new=mode.value)
     if old != key:

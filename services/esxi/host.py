@@ -82,6 +82,16 @@ class Host:
         immediate = self.node.knobs.config_save == "immediate"
         return Section.KEYS if immediate else Section.NOTHING
 
+    async def save(self, sections: Section) -> None:
+        """Return when a change made just now is durable; a handler's turn ends before it waits.
+
+        So the changes of those behind it go into the same write, or into the next one. ``now``
+        only moves on in the order of turns, and each write takes it as it is then: what is
+        durable is never of an order that was not. ``SaveFailed``: see ``Archive.save``.
+        """
+        self.node.end_turn()
+        await self.archive.save(sections)
+
     # ---- views ------------------------------------------------------------------------------
 
     def vm_summary(self, vm: RegisteredVm) -> VmSummary:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,8 @@ from services.runtime.service import Halted, Node, Peer, PowerInputs, ServedBy, 
 from services.runtime.turns import Ticket, Turns
 
 STOP_LIMIT_S = 10.0  # lab seconds that running requests get at an orderly stop
+
+_TURN: ContextVar[Ticket | None] = ContextVar("keystead_turn", default=None)
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,11 @@ class NodeRunner(Node):
 
     def turn(self, key: str) -> Ticket:
         return self._turns.take(key)
+
+    def end_turn(self) -> None:
+        ticket = _TURN.get()
+        if ticket is not None:
+            ticket.end()
 
     def record(self, kind: str, *, level: str = "info", **fields: Any) -> None:
         self.life.check()
@@ -238,6 +246,7 @@ class NodeRunner(Node):
             if ticket is None:
                 return await self._served(served, incoming, name)
             async with ticket:
+                _TURN.set(ticket)
                 return await self._served(served, incoming, name)
         except ProductError as error:
             return error

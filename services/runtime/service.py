@@ -7,7 +7,8 @@ A handler is an async method marked with the message it serves::
 
 ``turn`` names the queue whose order of *acceptance* the handler must keep: tickets are given
 out synchronously, in the order in which the bus accepts messages; a lock taken inside the
-handler would be too late.
+handler would be too late. A handler whose change is made, and that only waits until it is
+durable, lets the next one begin (``Node.end_turn``).
 """
 
 from __future__ import annotations
@@ -100,6 +101,13 @@ class Node(Protocol):
 
     def turn(self, key: str) -> AbstractAsyncContextManager[None]:
         """A ticket in the queue ``key``, given out now; ``async with`` waits until it is up."""
+        ...
+
+    def end_turn(self) -> None:
+        """In a handler: its turn ends here, before its answer; no change if it has none (more).
+
+        The next one of its queue begins, so what it does from here on has no order.
+        """
         ...
 
     def record(self, kind: str, *, level: str = "info", **fields: Any) -> None:

@@ -31,6 +31,10 @@ class Ticket:
     ) -> None:
         self._turns.leave(self._key, self)
 
+    def end(self) -> None:
+        """Give it back before its ``async with`` ends; again is no change."""
+        self._turns.leave(self._key, self)
+
     def call_up(self) -> None:
         """Let the holder go on: its turn has come."""
         self._ready.set()

@@ -151,7 +151,8 @@ class Archive:
         self._lock = asyncio.Lock()
         self._wanted = Section.NOTHING
         self._asked = 0
-        self._covered = 0
+        self._covered = self._refused = 0  # which of the asked the last write covered, or failed
+        self._refusal = ""
 
     def change(self, **fields: Any) -> None:
         """Change fields of the configuration in memory; ``save`` makes it durable."""
@@ -173,9 +174,9 @@ class Archive:
     async def save(self, sections: Section = Section.ALL) -> None:
         """Return when these sections, as they are now or newer, are durable.
 
-        ``SaveFailed`` when the disk refuses, or the TPM that counts archives; what is on disk is
-        then whole, the last archive or the one that was to be,
-        and the next save tries again.
+        ``SaveFailed`` when the disk refuses, or the TPM that counts archives, for each whom the
+        write was to cover; what is on disk is then whole, the last archive or the one that was to
+        be, and the next save tries again.
         """
         self._asked += 1
         mine = self._asked
@@ -183,13 +184,17 @@ class Archive:
         async with self._lock:
             if self._covered >= mine:
                 return
+            if self._refused >= mine:
+                raise SaveFailed(self._refusal)
             covers, wanted, self._wanted = self._asked, self._wanted, Section.NOTHING
             try:
                 await self._write(wanted)
             except (OSError, TpmError) as error:
                 self._wanted |= wanted
                 reason = getattr(error, "strerror", None) or error
-                raise SaveFailed(f"the configuration could not be saved: {reason}") from None
+                self._refused = covers
+                self._refusal = f"the configuration could not be saved: {reason}"
+                raise SaveFailed(self._refusal) from None
             except BaseException:
                 self._wanted |= wanted
                 raise

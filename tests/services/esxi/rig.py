@@ -7,7 +7,7 @@ it opens sessions, sends commands, and remembers what hosts told it.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -50,6 +50,7 @@ from services.esxi.config import esxi_config
 from services.esxi.host import Host
 from services.esxi.service import EsxiService
 from services.knobs import knobs_of
+from services.runtime.bus import Incoming
 from services.runtime.node import Recipe
 from services.runtime.service import Peer, Service, serves
 from services.runtime.session import SessionCommands
@@ -224,6 +225,46 @@ class Rig(SimRig):
 
     def refused_command(self, message: Command[Any], node: NodeName = A) -> ProductError:
         return self.refusal(self.controller.command(node, message))
+
+    def accepted(
+        self, messages: Sequence[Request[Any]], node: NodeName = A, *, last_within_s: float = 60.0
+    ) -> list[Any]:
+        """What each comes to, all accepted in this order at one moment.
+
+        Commands are vCenter's, what is none is asked at the host's console; ``last_within_s`` is
+        the time that the last one has.
+        """
+        outcomes: list[Any] = [None] * len(messages)
+        self.accept(messages, outcomes, node, last_within_s=last_within_s)
+        for _ in range(2_000):
+            if all(outcome is not None for outcome in outcomes):
+                return outcomes
+            self.sleep(0.01)
+        raise AssertionError(f"not all were answered: {outcomes}")
+
+    def accept(
+        self,
+        messages: Sequence[Request[Any]],
+        outcomes: list[Any],
+        node: NodeName = A,
+        *,
+        last_within_s: float = 60.0,
+    ) -> None:
+        """As ``accepted``, without waiting: each outcome is put into its place when it is there."""
+        runner, session = self.agent.machine(node).runner, self.controller.sessions[node]
+        peer = Peer(VCENTER, self.controller.node.boot)
+        for place, message in enumerate(messages):
+            of_vcenter = isinstance(message, Command)
+            within_s = last_within_s if place == len(messages) - 1 else 60.0
+            runner.accept(
+                Incoming(
+                    session.stamp(message) if of_vcenter else message,
+                    peer if of_vcenter else Peer(node, runner.boot, local=True),
+                    self.loop.time() + within_s,
+                    "",
+                    lambda outcome, place=place: outcomes.__setitem__(place, outcome),
+                )
+            )
 
     # ---- looking ------------------------------------------------------------------------------
 
