@@ -27,7 +27,8 @@ Kinds of records (ids and names only, never key bytes):
 ``keys.evicted`` provider, cached, stored · ``crypto.mode`` old, new · ``crypto.host_key`` ·
 ``persistence.enabled`` ·
 ``persistence.disabled`` · ``recovery.rotated`` · ``config.protection`` mode, pcrs ·
-``config.saved`` why · ``config.save_failed`` reason · ``audit`` record (POL-05) ·
+``config.saved`` why · ``config.torn`` rest · ``config.save_failed`` reason ·
+``audit`` record (POL-05) ·
 ``host.maintenance`` on · ``tpm.unusable`` reason · ``kernel.option`` ·
 ``esxcli.refused`` reason · ``session.opened`` ·
 ``uplink.failed`` request, error · ``vm.created`` · ``vm.registered`` · ``vm.unregistered`` ·

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from protocol.errors import CryptographicFailure, ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import HostCryptoState, ProtectionMode
 from protocol.tpm.errors import TpmError
-from services.esxi.configuration.archive import (
-    CONFIG_KEY_SIZE,
-    FILE,
-    Archive,
-    Protection,
-    read_protection,
-    unpack,
-)
+from services.esxi.configuration.archive import FILE, Archive
 from services.esxi.configuration.boot_options import load_options
+from services.esxi.configuration.image import CONFIG_KEY_SIZE, Protection, read_protection, unpack
 from services.esxi.configuration.recovery import new_recovery_key, parse_digits, unwrap_config_key
 from services.esxi.configuration.rollback import INDEX, raise_to, verdict
 from services.esxi.configuration.sealing import from_material, protected, unprotected, unseal
@@ -51,8 +47,8 @@ async def boot(host: Host) -> None:
         await _first_boot(host)
     else:
         protection, config_key = await _config_key(host, image)  # B2
-        _configuration(host, image, protection, config_key)  # B3
-        await _last_archive(host, protection)
+        count = _configuration(host, image, protection, config_key)  # B3
+        await _last_archive(host, protection.mode, count)
     host.datastore = await host.disk.datastore(host.config.datastore)
     await registration.load(host)
     await _keys(host)  # B4
@@ -154,13 +150,7 @@ async def _first_boot(host: Host) -> None:
         except TpmError as error:
             host.node.record("tpm.unusable", level="warning", reason=str(error))
     host.archive = Archive(
-        host.disk,
-        host.rng,
-        protection,
-        config_key,
-        saved=None,
-        now=configuration,
-        counter=_counter(host),
+        host.disk, host.rng, protection, config_key, configuration, counter=_counter(host)
     )
     await host.archive.save()
     host.node.record("boot.step", step="B2", text="first boot", mode=protection.mode.value)
@@ -207,18 +197,23 @@ async def _unsealed(host: Host, protection: Protection) -> KeyMaterial:
 
 def _configuration(
     host: Host, image: bytes, protection: Protection, config_key: KeyMaterial
-) -> None:
-    """B3: open the configuration as it was last saved."""
+) -> int:
+    """B3: open the configuration as it was last saved; the number of that save (``rollback``)."""
     try:
-        saved = unpack(image, config_key)
+        found = unpack(image, config_key)
     except CryptographicFailure as failure:
         raise _halted(host, SCREEN_B, str(failure)) from None
-    host.archive = Archive(
-        host.disk, host.rng, protection, config_key, saved, counter=_counter(host)
+    header = msgspec.structs.replace(protection, count=found.count)
+    host.archive = Archive.opened(
+        host.disk, host.rng, header, config_key, found, counter=_counter(host)
     )
+    if found.torn:
+        host.node.record("config.torn", level="warning", rest=len(image) - found.size)
+    saved = found.configuration
     host.node.record(
         "boot.step", step="B3", text="configuration", stored=len(saved.store), vms=len(saved.vms)
     )
+    return found.count
 
 
 def _counter(host: Host) -> Tpm | None:
@@ -226,19 +221,19 @@ def _counter(host: Host) -> Tpm | None:
     return host.tpm if host.node.knobs.archive_counter else None
 
 
-async def _last_archive(host: Host, protection: Protection) -> None:
+async def _last_archive(host: Host, mode: ProtectionMode, count: int) -> None:
     """By the knob ``archive_counter``: stop at an archive that is not the last one.
 
     Who types the recovery key takes the archive as it is; the next save counts it anew.
     """
     tpm = _counter(host)
-    if tpm is None or protection.mode is ProtectionMode.NONE or RECOVERY_OPTION in host.options:
+    if tpm is None or mode is ProtectionMode.NONE or RECOVERY_OPTION in host.options:
         return
     try:
         found = await counted(tpm, INDEX)
-        why = verdict(protection.count, found)
+        why = verdict(count, found)
         if not why and found is not None:
-            await raise_to(tpm, protection.count)
+            await raise_to(tpm, count)
     except TpmError as error:
         raise _halted(host, SCREEN_A, str(error)) from None
     if why:

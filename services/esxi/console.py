@@ -15,11 +15,13 @@ from protocol.messages.host import EsxcliResult
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyKind, PowerState, ProtectionMode
 from protocol.tpm.errors import TpmError
-from services.esxi.configuration.archive import CONFIG_KEY_SIZE, FOLDER, Protection
+from services.esxi.configuration.archive import FOLDER
 from services.esxi.configuration.boot_options import BOOT_OPTIONS, load_options, save_options
+from services.esxi.configuration.image import CONFIG_KEY_SIZE, Protection
 from services.esxi.configuration.recovery import RecoveryKey, canonical_id, new_recovery_key
 from services.esxi.configuration.sealing import protected, with_recovery
-from services.esxi.configuration.sections import Section, StoredKey
+from services.esxi.configuration.sections import Section
+from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.esxcli import (
     AutoBackup,
     Command,
@@ -222,7 +224,7 @@ async def _disable(host: Host, *, remove_all: bool) -> None:
     host.archive.now = persistence.disabled(
         was, remove_all=remove_all, disable_keeps_store=host.node.knobs.disable_keeps_store
     )
-    emptied = was.store is not host.archive.now.store or not was.store
+    emptied = was.store is not host.archive.now.store or not len(was.store)
     await host.archive.save(Section.PERSISTENCE | (Section.KEYS if emptied else Section.NOTHING))
     if host.archive.now is not was:
         host.node.record(

@@ -19,7 +19,8 @@ from protocol.messages.base import Sealed
 from protocol.messages.host import CryptoKeyResult, KeyStatus, ProviderRef
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, ProviderId
-from services.esxi.configuration.sections import Section, StoredKey
+from services.esxi.configuration.sections import Section
+from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.crypto_mode import Trigger, step
 from services.esxi.host import Host
 from services.esxi.keys import persistence
@@ -151,7 +152,7 @@ async def evict(host: Host, provider: ProviderId) -> tuple[int, int]:
 
 def key_status(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[KeyStatus, ...]:
     """The status of each of these keys, in their order; ``present`` means in the key cache."""
-    stored = {entry.key for entry in host.archive.now.store}
+    stored = host.archive.now.store
     return tuple(KeyStatus(key=key, present=key in host.keys, stored=key in stored) for key in keys)
 
 

@@ -13,7 +13,8 @@ from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, ManagementType, PowerState, VmName
 from services.esxi.config import EsxiConfig
 from services.esxi.configuration.archive import Archive
-from services.esxi.configuration.sections import Section, StoredKey
+from services.esxi.configuration.sections import Section
+from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.keys.cache import KeyCache
 from services.esxi.keys.resolve import KeyFacts, on_the_host
 from services.esxi.knobs import EsxiNode
@@ -52,7 +53,7 @@ class Host:
 
     def stored(self, key: CryptoKeyId) -> StoredKey | None:
         """The entry of the persisted store, used or not."""
-        return next((entry for entry in self.archive.now.store if entry.key == key), None)
+        return self.archive.now.store.get(key)
 
     def management_type(self, key: CryptoKeyId) -> ManagementType:
         """Who manages the provider of ``key``; UNKNOWN when the host's list does not name it."""

@@ -1,8 +1,11 @@
-"""The encrypted configuration archive: its format, and its one writer.
+"""The configuration archive of a host: the one writer of its file (``image``).
 
-A file holds a header in clear (how the config key is protected) and the configuration under
-AES-256-GCM, bound to that header. A save goes to a new file, is synced, takes the old one's
-name, and the folder is synced: a crash at any moment leaves the old or the new, whole.
+A save writes what was added since the last one behind the file, and syncs it: two calls, whatever
+the store holds. The file is written anew when something must leave the disk or be protected in
+another way, when additions outweigh the rest, and at each save of everything: it goes to a new
+file, is synced, takes the old one's name, and the folder is synced. A crash at any moment leaves
+the old or the new, whole. What a life finds at its boot may have been written and not synced by
+the one before: it counts as durable once this life has synced it.
 
 One write is in flight. Whoever saves meanwhile waits, and the next write covers all of them.
 """
@@ -10,120 +13,55 @@ One write is in flight. Whoever saves meanwhile waits, and the next write covers
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, assert_never
+from dataclasses import dataclass
+from typing import Any, Final, Self
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from protocol.crypto.wrap import NONCE_SIZE
-from protocol.errors import CryptographicFailure, SaveFailed
+from protocol.errors import SaveFailed
 from protocol.secret import KeyMaterial
 from protocol.terms import ProtectionMode
 from protocol.tpm.errors import TpmError
-from protocol.tpm.structures import PcrSelection, SealedBlob
+from services.esxi.configuration.image import (
+    Opened,
+    Protection,
+    pack,
+    pack_addition,
+    tag_of,
+)
 from services.esxi.configuration.rollback import INDEX, raise_to
-from services.esxi.configuration.sections import Configuration, Section, merged, with_kinds
+from services.esxi.configuration.sections import (
+    Addition,
+    Configuration,
+    Section,
+    addition,
+    merged,
+)
 from services.runtime.durable import replace_durably
 from services.runtime.nv_counter import next_count
 from services.runtime.ports import Disk, Rng, Tpm
 
 FOLDER: Final = "bootbank"
 FILE: Final = f"{FOLDER}/state.tgz"
-CONFIG_KEY_SIZE: Final = 32
-_FORMAT: Final = 1
+ROOM: Final = 64 * 1024
+"""Additions may weigh as much as the first piece of the file, and this many bytes in any case."""
 
 
-class Protection(msgspec.Struct, frozen=True, kw_only=True):
-    """How the config key is kept: sealed by the TPM, or made from ``material`` beside it.
+@dataclass(frozen=True)
+class _File:
+    """The file as it is on disk: sizes of its first piece and of all in bytes, its last tag."""
 
-    ``pcrs`` are those of the sealing policy. ``recovery_wrapped`` is the config key under the
-    recovery key ``recovery_id`` (mode TPM). ``count`` is the number of this archive by the TPM's
-    counter (``rollback``); 0: it was not counted. ``ValueError`` for what could open nothing: the
-    header of an archive file is believed only as far as it makes sense.
-    """
+    first_size: int
+    size: int
+    last_tag: bytes
 
-    mode: ProtectionMode
-    require_secure_boot: bool = False
-    require_exec_installed_only: bool = False
-    pcrs: tuple[int, ...] = ()
-    sealed: SealedBlob | None = None
-    material: bytes = b""
-    recovery_id: str = ""
-    recovery_wrapped: bytes = b""
-    count: int = 0
+    @property
+    def outweighed(self) -> bool:
+        return self.size - self.first_size > max(ROOM, self.first_size)
 
-    def __post_init__(self) -> None:
-        match self.mode:
-            case ProtectionMode.TPM:
-                if self.sealed is None:
-                    raise ValueError("mode TPM, and nothing is sealed")
-                PcrSelection(self.pcrs)
-            case ProtectionMode.NONE:
-                if len(self.material) != CONFIG_KEY_SIZE:
-                    raise ValueError("mode NONE, and no material of a key")
-            case _:
-                assert_never(self.mode)
-
-
-class _File(msgspec.Struct, frozen=True, array_like=True):
-    format: int
-    header: bytes
-    nonce: bytes
-    box: bytes
-
-
-def _to_bytes(value: Any) -> bytes:
-    if isinstance(value, KeyMaterial):
-        return value.reveal()  # into the buffer that is encrypted next, nowhere else
-    raise TypeError(f"{type(value).__name__} has no place in the archive")
-
-
-def _from_bytes(kind: type, value: Any) -> Any:
-    if kind is KeyMaterial and isinstance(value, bytes):
-        return KeyMaterial(value)
-    raise ValueError(f"{kind.__name__} has no place in the archive")
-
-
-_encoder = msgspec.msgpack.Encoder(enc_hook=_to_bytes)
-_configuration = msgspec.msgpack.Decoder(Configuration, dec_hook=_from_bytes)
-_protection = msgspec.msgpack.Decoder(Protection)
-_file = msgspec.msgpack.Decoder(_File)
-
-
-def pack(
-    protection: Protection, config_key: KeyMaterial, configuration: Configuration, nonce: bytes
-) -> bytes:
-    """The archive file; ``nonce`` is 12 bytes never used with this config key."""
-    header = _encoder.encode(protection)
-    box = AESGCM(config_key.reveal()).encrypt(nonce, _encoder.encode(configuration), header)
-    return _encoder.encode(_File(_FORMAT, header, nonce, box))
-
-
-def read_protection(data: bytes) -> Protection:
-    """The header of an archive file, not yet authenticated; ``CryptographicFailure`` if bad."""
-    return _file_and_protection(data)[1]
-
-
-def unpack(data: bytes, config_key: KeyMaterial) -> Configuration:
-    """The configuration; ``CryptographicFailure`` for another key, or an altered file."""
-    file, _ = _file_and_protection(data)
-    try:
-        clear = AESGCM(config_key.reveal()).decrypt(file.nonce, file.box, file.header)
-        return with_kinds(_configuration.decode(clear))
-    except (InvalidTag, ValueError, msgspec.DecodeError):
-        raise CryptographicFailure("the configuration does not open with this key") from None
-
-
-def _file_and_protection(data: bytes) -> tuple[_File, Protection]:
-    try:
-        file = _file.decode(data)
-        protection = _protection.decode(file.header)
-    except (msgspec.DecodeError, ValueError):
-        raise CryptographicFailure("the configuration archive is damaged") from None
-    if file.format != _FORMAT:
-        raise CryptographicFailure(f"configuration archive of format {file.format}")
-    return file, protection
+    def grown(self, piece: bytes) -> _File:
+        return _File(self.first_size, self.size + len(piece), tag_of(piece))
 
 
 class Archive:
@@ -138,21 +76,42 @@ class Archive:
         rng: Rng,
         protection: Protection,
         config_key: KeyMaterial,
-        saved: Configuration | None,
-        now: Configuration | None = None,
+        now: Configuration,
         *,
         counter: Tpm | None = None,
     ) -> None:
-        self.now = now or saved or Configuration()
+        """An archive that has no file yet."""
+        self.now = now
         self.protection, self.config_key = protection, config_key
         self.writes = 0
         self._disk, self._rng, self._counter = disk, rng, counter
-        self._saved, self._saved_protection = saved, protection
+        self._saved: Configuration | None = None
+        self._saved_protection = protection
+        self._file: _File | None = None  # None: the next write makes it anew
+        self._settled = False  # whether this life has synced what ``_saved`` says
         self._lock = asyncio.Lock()
         self._wanted = Section.NOTHING
         self._asked = 0
         self._covered = self._refused = 0  # which of the asked the last write covered, or failed
         self._refusal = ""
+
+    @classmethod
+    def opened(
+        cls,
+        disk: Disk,
+        rng: Rng,
+        protection: Protection,
+        config_key: KeyMaterial,
+        found: Opened,
+        *,
+        counter: Tpm | None = None,
+    ) -> Self:
+        """The archive whose file was ``found`` at boot; ``protection`` is what its header says."""
+        archive = cls(disk, rng, protection, config_key, found.configuration, counter=counter)
+        archive._saved = found.configuration
+        if not found.torn and not found.of_old:
+            archive._file = _File(found.first_size, found.size, found.last_tag)
+        return archive
 
     def change(self, **fields: Any) -> None:
         """Change fields of the configuration in memory; ``save`` makes it durable."""
@@ -164,9 +123,10 @@ class Archive:
 
     @property
     def dirty(self) -> bool:
-        """Whether a full save would write."""
+        """Whether something is not on disk as it is here."""
         return (
             self._saved is None
+            or self._file is None
             or self.protection is not self._saved_protection
             or merged(self._saved, self.now, Section.ALL) is not self._saved
         )
@@ -201,16 +161,59 @@ class Archive:
             self._covered = covers
 
     async def _write(self, sections: Section) -> None:
-        protection, config_key = self.protection, self.config_key
+        protection, config_key, file = self.protection, self.config_key, self._file
         image = self.now if self._saved is None else merged(self._saved, self.now, sections)
-        if image is self._saved and protection is self._saved_protection:
+        anew = (
+            file is None
+            or file.outweighed
+            or protection is not self._saved_protection
+            or (sections == Section.ALL and file.size > file.first_size)
+        )
+        if image is self._saved and not anew:
+            await self._settle()
             return
         counter = self._counter if protection.mode is ProtectionMode.TPM else None
         count = protection.count if counter is None else await next_count(counter, INDEX)
-        header = msgspec.structs.replace(protection, count=count)
-        data = pack(header, config_key, image, self._rng.token(NONCE_SIZE))
-        await replace_durably(self._disk, FILE, data, folder_is_new=self._saved is None)
+        self._file = None  # unless this write comes to its end, nobody knows what the file holds
+        more = None if anew or self._saved is None else addition(self._saved, image, count)
+        if file is None or more is None:
+            header = msgspec.structs.replace(protection, count=count)
+            self._file = await self._made_anew(header, config_key, image)
+        else:
+            self._file = await self._grown(file, config_key, more)
         if counter is not None:
-            await raise_to(counter, count)
+            try:
+                await raise_to(counter, count)
+            except TpmError:
+                self._file = None
+                raise
         self._saved, self._saved_protection = image, protection
         self.writes += 1
+
+    async def _grown(self, file: _File, config_key: KeyMaterial, more: Addition) -> _File:
+        """Put what came since the last write behind the file."""
+        nonce = self._rng.token(NONCE_SIZE)
+        piece = pack_addition(file.last_tag, config_key, more, nonce)
+        await self._disk.append(FILE, piece)
+        if self._settled:
+            await self._disk.sync(FILE)
+        else:
+            await self._settle()
+        return file.grown(piece)
+
+    async def _made_anew(
+        self, header: Protection, config_key: KeyMaterial, image: Configuration
+    ) -> _File:
+        """The whole file, in the place of what is there."""
+        data = pack(header, config_key, image, self._rng.token(NONCE_SIZE))
+        await replace_durably(self._disk, FILE, data, folder_is_new=not self._settled)
+        self._settled = True
+        return _File(len(data), len(data), tag_of(data))
+
+    async def _settle(self) -> None:
+        """Sync what an earlier life may have left unsynced; once in a life."""
+        if not self._settled:
+            await self._disk.sync(FILE)
+            await self._disk.sync_folder(FOLDER)
+            await self._disk.sync_folder()
+            self._settled = True

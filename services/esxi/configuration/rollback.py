@@ -1,10 +1,11 @@
 """A counter in the TPM that tells an older archive from the last one (``archive_counter``).
 
-Each save writes the counter's next value into the archive's header and raises the counter when
-the archive is durable; then it is answered. A crash between the two leaves an archive that is
-one ahead, which the next boot makes up for.
+Each save writes the counter's next value into its piece of the archive (the header of a file that
+is made anew, or the sealed part of what is put behind it) and raises the counter when that is
+durable; then it is answered. A crash between the two leaves an archive that is one ahead, which
+the next boot makes up for. An archive without its last piece is an older one.
 
-| header says | TPM says | at boot |
+| last piece says | TPM says | at boot |
 |---|---|---|
 | n or n + 1 | n | it is the last one |
 | less than n | n | an older archive was put back |

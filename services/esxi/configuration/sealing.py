@@ -14,7 +14,7 @@ from protocol.terms import ProtectionMode
 from protocol.tpm.errors import TpmError, TpmErrorKind
 from protocol.tpm.policy import policy_pcr_digest
 from protocol.tpm.structures import PcrSelection, SealedBlob
-from services.esxi.configuration.archive import CONFIG_KEY_SIZE, Protection
+from services.esxi.configuration.image import CONFIG_KEY_SIZE, Protection
 from services.esxi.configuration.recovery import RecoveryKey, wrap_config_key
 from services.esxi.measure import sealing_selection
 from services.runtime.ports import Rng, Tpm

@@ -12,29 +12,18 @@ from typing import Final
 import msgspec
 
 from protocol.messages.host import ProviderRef
-from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, VmName
 from services.esxi.configuration.recovery import RecoveryKey
-
-
-class StoredKey(msgspec.Struct, frozen=True):
-    """A key with its value, as the persisted store keeps it; the cache holds it in this form too.
-
-    ``kind`` is what the key is for.
-    """
-
-    key: CryptoKeyId
-    material: KeyMaterial
-    kind: KeyKind = KeyKind.VM
+from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
-    """``host_key`` is the id configured last, at hand or not; ``store`` is in order of arrival."""
+    """``host_key`` is the id configured last, at hand or not."""
 
     crypto_state: HostCryptoState = HostCryptoState.INCAPABLE
     host_key: CryptoKeyId | None = None
     persistence: bool = False
-    store: tuple[StoredKey, ...] = ()
+    store: StoredKeys = msgspec.field(default_factory=StoredKeys)
     providers: tuple[ProviderRef, ...] = ()
     vms: tuple[VmName, ...] = ()
     recovery: RecoveryKey | None = None
@@ -46,13 +35,11 @@ def with_kinds(config: Configuration) -> Configuration:
 
     Without a kind an entry reads as a VM's key; the host key is told by its id.
     """
-    store = tuple(
-        msgspec.structs.replace(entry, kind=KeyKind.HOST)
-        if entry.key == config.host_key and entry.kind is KeyKind.VM
-        else entry
-        for entry in config.store
-    )
-    return msgspec.structs.replace(config, store=store)
+    entry = None if config.host_key is None else config.store.get(config.host_key)
+    if entry is None or entry.kind is not KeyKind.VM:
+        return config
+    host_key = msgspec.structs.replace(entry, kind=KeyKind.HOST)
+    return msgspec.structs.replace(config, store=config.store.adding((host_key,)))
 
 
 class Section(IntFlag):
@@ -90,3 +77,37 @@ def merged(saved: Configuration, now: Configuration, sections: Section) -> Confi
         if getattr(now, field) is not getattr(saved, field)
     }
     return msgspec.structs.replace(saved, **changes) if changes else saved
+
+
+class Addition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a configuration has more than an earlier one: new keys, and its VMs if they differ.
+
+    ``count`` is the number of the write that carries it by the TPM's counter (``rollback``).
+    """
+
+    count: int = 0
+    keys: tuple[StoredKey, ...] = ()
+    vms: tuple[VmName, ...] | msgspec.UnsetType = msgspec.UNSET
+
+
+_NOT_ADDED: Final = frozenset(Configuration.__struct_fields__) - {"store", "vms"}
+
+
+def addition(earlier: Configuration, later: Configuration, count: int) -> Addition | None:
+    """What makes ``later`` out of ``earlier``; None when more than keys and VMs came.
+
+    A key that is gone or was replaced must leave the disk, and so must a recovery key. Modes are
+    not added either: whoever cuts additions off takes keys and VMs away, and undoes nothing else.
+    """
+    keys = later.store.since(earlier.store)
+    if keys is None or any(getattr(later, f) is not getattr(earlier, f) for f in _NOT_ADDED):
+        return None
+    vms = msgspec.UNSET if later.vms is earlier.vms else later.vms
+    return Addition(count=count, keys=keys, vms=vms)
+
+
+def added(earlier: Configuration, more: Addition) -> Configuration:
+    """The later configuration."""
+    store = earlier.store.adding(more.keys)
+    vms = earlier.vms if more.vms is msgspec.UNSET else more.vms
+    return msgspec.structs.replace(earlier, store=store, vms=vms)

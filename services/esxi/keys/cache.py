@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId
-from services.esxi.configuration.sections import StoredKey
+from services.esxi.configuration.stored_keys import StoredKey
 
 
 class Added(StrEnum):

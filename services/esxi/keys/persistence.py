@@ -20,7 +20,8 @@ import msgspec
 
 from protocol.messages.host import ProviderRef
 from protocol.terms import CryptoKeyId, ProtectionMode
-from services.esxi.configuration.sections import Configuration, StoredKey
+from services.esxi.configuration.sections import Configuration
+from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 from services.esxi.providers.capabilities import capability
 
 
@@ -62,7 +63,7 @@ def disabled(
 ) -> Configuration:
     """Disabled; ``remove_all`` empties the store even if it was disabled before (KP-03)."""
     empty = remove_all or (config.persistence and not disable_keeps_store)
-    store = () if empty and config.store else config.store
+    store = StoredKeys() if empty and len(config.store) else config.store
     if store is config.store and not config.persistence:
         return config
     return msgspec.structs.replace(config, persistence=False, store=store)
@@ -73,26 +74,18 @@ def with_keys(config: Configuration, new: Sequence[StoredKey]) -> Configuration:
 
     A key of the same id replaces the older one, in its place.
     """
-    if not config.persistence or not new:
-        return config
-    entries = {entry.key: entry for entry in config.store}
-    changed = False
-    for entry in new:
-        if entries.get(entry.key) != entry:
-            entries[entry.key] = entry
-            changed = True
-    return msgspec.structs.replace(config, store=tuple(entries.values())) if changed else config
+    return _with(config, config.store.adding(new)) if config.persistence else config
 
 
 def without_keys(config: Configuration, keys: Collection[CryptoKeyId]) -> Configuration:
     """Without these keys in the store; ``config`` itself when none of them was there."""
-    gone = frozenset(keys)
-    store = tuple(entry for entry in config.store if entry.key not in gone)
-    if len(store) == len(config.store):
-        return config
-    return msgspec.structs.replace(config, store=store)
+    return _with(config, config.store.without(keys))
 
 
-def usable(config: Configuration) -> tuple[StoredKey, ...]:
+def _with(config: Configuration, store: StoredKeys) -> Configuration:
+    return config if store is config.store else msgspec.structs.replace(config, store=store)
+
+
+def usable(config: Configuration) -> StoredKeys:
     """The entries a host may use: none while persistence is disabled."""
-    return config.store if config.persistence else ()
+    return config.store if config.persistence else StoredKeys()

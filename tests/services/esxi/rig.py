@@ -8,6 +8,7 @@ it opens sessions, sends commands, and remembers what hosts told it.
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -254,17 +255,13 @@ class Rig(SimRig):
         runner, session = self.agent.machine(node).runner, self.controller.sessions[node]
         peer = Peer(VCENTER, self.controller.node.boot)
         for place, message in enumerate(messages):
-            of_vcenter = isinstance(message, Command)
+            of, sent = Peer(node, runner.boot, local=True), message
+            if isinstance(message, Command):
+                of, sent = peer, session.stamp(message)
             within_s = last_within_s if place == len(messages) - 1 else 60.0
-            runner.accept(
-                Incoming(
-                    session.stamp(message) if of_vcenter else message,
-                    peer if of_vcenter else Peer(node, runner.boot, local=True),
-                    self.loop.time() + within_s,
-                    "",
-                    lambda outcome, place=place: outcomes.__setitem__(place, outcome),
-                )
-            )
+            deadline = self.loop.time() + within_s
+            respond = partial(outcomes.__setitem__, place)
+            runner.accept(Incoming(sent, of, deadline, "", respond))
 
     # ---- looking ------------------------------------------------------------------------------
 

@@ -15,9 +15,11 @@ from protocol.messages.host import GetCryptoKeyStatus
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, VmName
 from services.esxi.boot import SCREEN_B
-from services.esxi.configuration.archive import Archive, pack, read_protection, unpack
+from services.esxi.configuration.archive import Archive
+from services.esxi.configuration.image import pack, read_protection, unpack
 from services.esxi.configuration.sealing import unprotected
-from services.esxi.configuration.sections import Configuration, Section, StoredKey, merged
+from services.esxi.configuration.sections import Configuration, Section, merged
+from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 from services.runtime.incarnation import Incarnation
 from services.runtime.sim.disk import SimDisk
 from services.runtime.sim.rng import SimRng
@@ -28,7 +30,7 @@ FULL = Configuration(
     crypto_state=HostCryptoState.SAFE,
     host_key=HOST_KEY,
     persistence=True,
-    store=(StoredKey(HOST_KEY, material(HOST_KEY), KeyKind.HOST),),
+    store=StoredKeys((StoredKey(HOST_KEY, material(HOST_KEY), KeyKind.HOST),)),
     vms=(VmName("vm-01"),),
 )
 
@@ -40,7 +42,7 @@ def rng() -> SimRng:
 def test_round_trip_and_no_key_in_clear() -> None:
     protection, config_key = unprotected(rng())
     data = pack(protection, config_key, FULL, bytes(12))
-    assert unpack(data, config_key) == FULL
+    assert unpack(data, config_key).configuration == FULL
     assert read_protection(data) == protection
     assert material(HOST_KEY).reveal() not in data
     assert config_key.reveal() not in data
@@ -56,12 +58,12 @@ class EntryOfOld(msgspec.Struct):
 def test_entries_without_a_kind_read_as_what_they_were() -> None:
     """The host key as the host's, every other key as a VM's."""
     entries = [EntryOfOld(k, material(k).reveal()) for k in (key("kek-1"), HOST_KEY)]
-    old = msgspec.to_builtins(Configuration(host_key=HOST_KEY, persistence=True))
+    old = msgspec.to_builtins(Configuration(host_key=HOST_KEY, persistence=True), enc_hook=list)
     old["store"] = [msgspec.to_builtins(entry, builtin_types=(bytes,)) for entry in entries]
     header = msgspec.msgpack.encode(unprotected(rng())[0])
     box = AESGCM(KEY.reveal()).encrypt(bytes(12), msgspec.msgpack.encode(old), header)
     data = msgspec.msgpack.encode((1, header, bytes(12), box))
-    assert unpack(data, KEY).store == (
+    assert tuple(unpack(data, KEY).configuration.store) == (
         StoredKey(key("kek-1"), material(key("kek-1")), KeyKind.VM),
         StoredKey(HOST_KEY, material(HOST_KEY), KeyKind.HOST),
     )
@@ -81,7 +83,7 @@ def test_another_key_or_one_flipped_bit_opens_nothing() -> None:
 def test_sections_are_saved_apart() -> None:
     base = Configuration()
     vms = merged(base, FULL, Section.VMS)
-    assert (vms.vms, vms.store, vms.persistence) == (FULL.vms, (), False)
+    assert (vms.vms, vms.store, vms.persistence) == (FULL.vms, StoredKeys(), False)
     assert merged(base, FULL, Section.ALL) == FULL
     assert merged(FULL, FULL, Section.ALL) is FULL
 
@@ -147,6 +149,26 @@ def test_persistence_that_does_not_sync_is_caught(
     assert not kept
 
 
+@pytest.mark.parametrize("call", ["sync", "sync_folder"])
+def test_a_removal_that_does_not_sync_is_caught(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Negative control: a file that is made anew needs both, or what was removed is there again."""
+    remove_all = "system security keypersistence disable --remove-all-stored-keys"
+    rig.up()
+    rig.esxcli("system security keypersistence enable")
+    rig.make_safe()
+    with monkeypatch.context() as broken:
+        broken.setattr(SimDisk, call, nothing)
+        assert rig.esxcli(remove_all).exit_code == 0
+    rig.power_off(way="power_loss")
+    if call == "sync":  # an empty file does not even boot
+        assert rig.power_on().screen == SCREEN_B
+    else:
+        assert rig.power_on().screen == ""
+        assert rig.summary().stored_keys == 1
+
+
 def _then(hook: Callable[..., None]) -> Callable[..., Configuration]:
     from services.esxi.keys.persistence import enabled
 
@@ -198,9 +220,18 @@ class Failing:
         return call
 
 
+@pytest.mark.parametrize(
+    ("sections", "calls"),
+    [
+        (Section.VMS, ("append", "sync")),
+        (Section.ALL, ("write", "sync", "replace", "sync_folder")),
+    ],
+)
 @pytest.mark.parametrize("nth", range(1, 6))
-def test_every_failing_disk_call_is_told_and_made_up_for(rig: Rig, nth: int) -> None:
-    """write, sync, replace, sync_folder: the save fails, the next one succeeds (5th: none)."""
+def test_every_failing_disk_call_is_told_and_made_up_for(
+    rig: Rig, nth: int, sections: Section, calls: tuple[str, ...]
+) -> None:
+    """The save fails, the next one succeeds; behind the last call there is none that could."""
     rig.up()
     rig.power_off()
     life = Incarnation(A, 99)
@@ -208,23 +239,25 @@ def test_every_failing_disk_call_is_told_and_made_up_for(rig: Rig, nth: int) -> 
 
     async def story() -> tuple[bool, Configuration]:
         protection, config_key = unprotected(rng())
-        archive = Archive(disk, rng(), protection, config_key, None, Configuration())
+        archive = Archive(disk, rng(), protection, config_key, Configuration())
         await archive.save()
+        archive.change(vms=(VmName("vm-1"),))
+        await archive.save(Section.VMS)  # behind the first piece, so that ALL writes anew
         archive._disk = Failing(disk, nth)  # type: ignore[assignment]
-        archive.change(persistence=True)
+        archive.change(vms=(VmName("vm-1"), VmName("vm-2")))
         failed = False
         try:
-            await archive.save(Section.PERSISTENCE)
+            await archive.save(sections)
         except SaveFailed:
             failed = True
         assert failed == archive.dirty
         await archive.save(Section.NOTHING)
         assert not archive.dirty
-        return failed, unpack(await disk.read("bootbank/state.tgz"), config_key)
+        return failed, unpack(await disk.read("bootbank/state.tgz"), config_key).configuration
 
     failed, on_disk = rig.run(story())
-    assert failed == (nth < 5)
-    assert on_disk.persistence
+    assert failed == (nth <= len(calls))
+    assert len(on_disk.vms) == 2
 
 
 def test_what_a_cancelled_save_was_to_write_is_written_by_the_next(rig: Rig) -> None:
@@ -235,14 +268,14 @@ def test_what_a_cancelled_save_was_to_write_is_written_by_the_next(rig: Rig) -> 
 
     async def story() -> Configuration:
         protection, config_key = unprotected(rng())
-        archive = Archive(disk, rng(), protection, config_key, None, Configuration())
+        archive = Archive(disk, rng(), protection, config_key, Configuration())
         await archive.save()
         archive.change(persistence=True)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0):
                 await archive.save(Section.PERSISTENCE)
         await archive.save(Section.NOTHING)
-        return unpack(await disk.read("bootbank/state.tgz"), config_key)
+        return unpack(await disk.read("bootbank/state.tgz"), config_key).configuration
 
     assert rig.run(story()).persistence
 

@@ -3,6 +3,7 @@ cannot serve ends at a screen of the product, and never in an error of ours."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -39,10 +40,22 @@ HEADERS: list[tuple[str, Header, str]] = [
 ]
 
 
+def _parts(data: bytes) -> list[Any]:
+    """The parts of the one piece that a file has after an orderly stop."""
+    parts: list[Any] = msgspec.msgpack.decode(data[8:])
+    return parts
+
+
+def _file(parts: Any) -> bytes:
+    content = msgspec.msgpack.encode(parts)
+    length = len(content).to_bytes(4, "big")
+    return length + zlib.crc32(length).to_bytes(4, "big") + content
+
+
 def _changed(data: bytes, changes: Header) -> bytes:
-    number, header, nonce, box = msgspec.msgpack.decode(data)
+    number, header, nonce, box = _parts(data)
     changed = msgspec.msgpack.encode(msgspec.msgpack.decode(header) | changes)
-    return msgspec.msgpack.encode([number, changed, nonce, box])
+    return _file([number, changed, nonce, box])
 
 
 @pytest.fixture
@@ -86,7 +99,7 @@ def test_a_wrapped_key_that_makes_no_sense_is_a_screen(
 @pytest.mark.parametrize(
     "file",
     [
-        lambda parts: [2, *parts[1:]],
+        lambda parts: [3, *parts[1:]],
         lambda parts: parts[:3],
         lambda parts: [*parts[:2], b"", parts[3]],
         lambda parts: [*parts[:3], b""],
@@ -97,8 +110,7 @@ def test_a_wrapped_key_that_makes_no_sense_is_a_screen(
 def test_a_file_of_another_form_is_a_screen(
     rig: Rig, sealed: bytes, file: Callable[[list[Any]], Any]
 ) -> None:
-    parts = msgspec.msgpack.decode(sealed)
-    assert _screen(rig, msgspec.msgpack.encode(file(parts))) == SCREEN_B
+    assert _screen(rig, _file(file(_parts(sealed)))) == SCREEN_B
 
 
 @pytest.mark.parametrize("tpm", [TpmBackend.MODEL, TpmBackend.NONE])

@@ -27,7 +27,7 @@ from protocol.messages.host import (
 from protocol.messages.pages import pages
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, ManagementType, ProviderId, VmName
-from services.esxi.configuration.sections import StoredKey
+from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import VmConfig, WrappedDek
 from tests.services.esxi.rig import A, Rig, add, key

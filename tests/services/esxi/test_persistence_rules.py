@@ -7,20 +7,23 @@ import pytest
 from protocol.messages.host import ProviderRef
 from protocol.secret import KeyMaterial
 from protocol.terms import ManagementType, ProtectionMode, ProviderId
-from services.esxi.configuration.sections import Configuration, StoredKey
+from services.esxi.configuration.sections import Configuration
+from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 from services.esxi.keys import persistence
 from tests.services.esxi.rig import key
 
 ONE = StoredKey(key("one"), KeyMaterial(b"1" * 32))
 TWO = StoredKey(key("two"), KeyMaterial(b"2" * 32))
-ON = Configuration(persistence=True, store=(ONE,))
+ON = Configuration(persistence=True, store=StoredKeys((ONE,)))
 OFF = Configuration()
 
 
 def test_enable_stores_the_cache_by_the_knob() -> None:
-    assert persistence.enabled(OFF, (ONE, TWO), persist_on_enable=True).store == (ONE, TWO)
+    assert persistence.enabled(OFF, (ONE, TWO), persist_on_enable=True).store == StoredKeys(
+        (ONE, TWO)
+    )
     bare = persistence.enabled(OFF, (ONE, TWO), persist_on_enable=False)
-    assert (bare.persistence, bare.store) == (True, ())
+    assert (bare.persistence, bare.store) == (True, StoredKeys())
 
 
 def test_enabling_twice_and_disabling_when_off_change_nothing() -> None:
@@ -31,29 +34,34 @@ def test_enabling_twice_and_disabling_when_off_change_nothing() -> None:
 
 def test_disable_keeps_the_store_unused_unless_told_otherwise() -> None:
     kept = persistence.disabled(ON, remove_all=False, disable_keeps_store=True)
-    assert (kept.persistence, kept.store, persistence.usable(kept)) == (False, (ONE,), ())
-    assert persistence.enabled(kept, (), persist_on_enable=True).store == (ONE,)
-    assert persistence.disabled(kept, remove_all=True, disable_keeps_store=True).store == ()
-    assert persistence.disabled(ON, remove_all=True, disable_keeps_store=True).store == ()
-    assert persistence.disabled(ON, remove_all=False, disable_keeps_store=False).store == ()
+    assert (kept.persistence, kept.store) == (False, StoredKeys((ONE,)))
+    assert persistence.usable(kept) == StoredKeys()
+    assert persistence.enabled(kept, (), persist_on_enable=True).store == StoredKeys((ONE,))
+    assert (
+        persistence.disabled(kept, remove_all=True, disable_keeps_store=True).store == StoredKeys()
+    )
+    assert persistence.disabled(ON, remove_all=True, disable_keeps_store=True).store == StoredKeys()
+    assert (
+        persistence.disabled(ON, remove_all=False, disable_keeps_store=False).store == StoredKeys()
+    )
 
 
 def test_new_keys_are_stored_only_while_enabled() -> None:
-    assert persistence.with_keys(ON, (TWO,)).store == (ONE, TWO)
+    assert persistence.with_keys(ON, (TWO,)).store == StoredKeys((ONE, TWO))
     assert persistence.with_keys(OFF, (TWO,)) is OFF
     assert persistence.with_keys(ON, (ONE,)) is ON
 
 
 def test_another_key_under_a_stored_id_replaces_it() -> None:
     newer = StoredKey(ONE.key, KeyMaterial(b"3" * 32))
-    assert persistence.with_keys(ON, (newer,)).store == (newer,)
+    assert persistence.with_keys(ON, (newer,)).store == StoredKeys((newer,))
 
 
 def test_removed_keys_leave_the_store_enabled_or_not() -> None:
-    assert persistence.without_keys(ON, (ONE.key,)).store == ()
+    assert persistence.without_keys(ON, (ONE.key,)).store == StoredKeys()
     assert persistence.without_keys(ON, (TWO.key,)) is ON
     kept = persistence.disabled(ON, remove_all=False, disable_keeps_store=True)
-    assert persistence.without_keys(kept, (ONE.key,)).store == ()
+    assert persistence.without_keys(kept, (ONE.key,)).store == StoredKeys()
 
 
 def provider(kind: ManagementType) -> ProviderRef:

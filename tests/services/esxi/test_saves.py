@@ -22,7 +22,7 @@ from protocol.messages.host import (
 )
 from protocol.terms import CryptoKeyId
 from tests.services.esxi.rig import PROVIDER, A, Rig, add, key
-from tests.services.esxi.test_crash_points import falling
+from tests.services.esxi.test_crash_points import Fall, falling
 
 SEEDS = range(1, 11)
 FLOOD = 64
@@ -163,6 +163,13 @@ def _keys(command: Any) -> tuple[CryptoKeyId, ...]:
     return keys
 
 
+def waited(rig: Rig, fall: Fall, outcomes: list[Any]) -> None:
+    for _ in range(200):
+        if fall.happened or None not in outcomes:
+            return
+        rig.sleep(0.001)
+
+
 @pytest.mark.parametrize("way", ["crash", "power_loss"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_what_was_answered_is_kept_wherever_the_host_falls(seed: int, way: str) -> None:
@@ -178,10 +185,7 @@ def test_what_was_answered_is_kept_wherever_the_host_falls(seed: int, way: str) 
                 rounds.append(outcomes)
                 if not fall.happened:
                     rig.accept(commands, outcomes)
-                    for _ in range(200):
-                        if fall.happened or None not in outcomes:
-                            break
-                        rig.sleep(0.001)
+                    waited(rig, fall, outcomes)
         there, gone = acknowledged(rounds)
         rig.power_off(A, way)
         rig.power_on()

@@ -16,7 +16,7 @@ from protocol.messages.host import (
     RemoveKeys,
 )
 from protocol.terms import CryptoKeyId, KeyId, ManagementType, ProviderId
-from services.esxi.configuration.sections import StoredKey
+from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 from services.esxi.vms.files import checked, with_check
 from services.esxi.vms.vmx import VmConfig, vmx_file
 from tests.services.esxi.rig import VM, A, Rig, add, key, material
@@ -124,7 +124,7 @@ def test_the_wait_goes_on_until_every_key_has_come(rig: Rig) -> None:
 
 def test_every_key_that_is_stored_is_loaded(rig: Rig) -> None:
     with_two_keys(rig, key("kek-1"), DISK)
-    stored = tuple(StoredKey(k, material(k)) for k in (key("kek-1"), DISK))
+    stored = StoredKeys(StoredKey(k, material(k)) for k in (key("kek-1"), DISK))
     rig.host().archive.change(persistence=True, store=stored)
     error = rig.refused_door(HostPowerOnVm(vm=VM))
     assert present(rig, key("kek-1")) and present(rig, DISK)

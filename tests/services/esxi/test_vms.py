@@ -36,7 +36,7 @@ from protocol.messages.host import (
     RemoveKeys,
 )
 from protocol.terms import PowerState, VmConnectionState, VmCryptoState, VmName
-from services.esxi.configuration.sections import StoredKey
+from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.vms.files import with_check
 from services.esxi.vms.vmx import (
     POWER_FILE,

@@ -201,6 +201,9 @@ class NotebookNode:
     def background(self, label: str, work: Coroutine[Any, Any, None]) -> None:
         raise AssertionError("a key server has no background work")
 
+    def end_turn(self) -> None:
+        """Nothing here has a turn."""
+
     def turn(self, key: str) -> AbstractAsyncContextManager[None]:
         raise AssertionError("a key server takes no turns")
 

@@ -1,0 +1,209 @@
+"""The file of the encrypted configuration, as bytes. Pure.
+
+A file is a row of pieces, each behind its length and a check of that length:
+
+| piece | content | bound to |
+|---|---|---|
+| first | a header in clear (how the config key is protected), the configuration | the header |
+| others | what was added since (``sections.Addition``) | the piece before it |
+
+All is under AES-256-GCM with the config key. A piece is bound by the tag of the one before, so no
+piece opens in another file, in another place, or behind another one. A file that ends in the
+midst of its last piece was cut while that was written, before anybody was told that it is durable:
+what is before it counts (``Opened.torn``). Whatever else does not open is damage.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, assert_never
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from protocol.crypto.wrap import NONCE_SIZE
+from protocol.errors import CryptographicFailure
+from protocol.secret import KeyMaterial
+from protocol.terms import ProtectionMode
+from protocol.tpm.structures import PcrSelection, SealedBlob
+from services.esxi.configuration.sections import Addition, Configuration, added, with_kinds
+from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
+
+CONFIG_KEY_SIZE: Final = 32
+_FORMAT: Final = 2
+_FORMAT_OF_OLD: Final = 1  # one piece, without its length
+_FIRST_BYTE_OF_OLD: Final = 0x94  # of a msgpack array of four, and of no length of ours
+_WORD: Final = 4  # bytes of a length, and of the CRC-32 of it
+_TAG_SIZE: Final = 16
+
+
+class Protection(msgspec.Struct, frozen=True, kw_only=True):
+    """How the config key is kept: sealed by the TPM, or made from ``material`` beside it.
+
+    ``pcrs`` are those of the sealing policy. ``recovery_wrapped`` is the config key under the
+    recovery key ``recovery_id`` (mode TPM). ``count`` is the number of this archive by the TPM's
+    counter (``rollback``); 0: it was not counted. ``ValueError`` for what could open nothing: the
+    header of an archive file is believed only as far as it makes sense.
+    """
+
+    mode: ProtectionMode
+    require_secure_boot: bool = False
+    require_exec_installed_only: bool = False
+    pcrs: tuple[int, ...] = ()
+    sealed: SealedBlob | None = None
+    material: bytes = b""
+    recovery_id: str = ""
+    recovery_wrapped: bytes = b""
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        match self.mode:
+            case ProtectionMode.TPM:
+                if self.sealed is None:
+                    raise ValueError("mode TPM, and nothing is sealed")
+                PcrSelection(self.pcrs)
+            case ProtectionMode.NONE:
+                if len(self.material) != CONFIG_KEY_SIZE:
+                    raise ValueError("mode NONE, and no material of a key")
+            case _:
+                assert_never(self.mode)
+
+
+class _First(msgspec.Struct, frozen=True, array_like=True):
+    format: int
+    header: bytes
+    nonce: bytes
+    box: bytes
+
+
+def _to_clear(value: Any) -> Any:
+    if isinstance(value, KeyMaterial):
+        return value.reveal()  # into the buffer that is encrypted next, nowhere else
+    if isinstance(value, StoredKeys):
+        return tuple(value)
+    raise TypeError(f"{type(value).__name__} has no place in the archive")
+
+
+def _from_clear(kind: type, value: Any) -> Any:
+    if kind is KeyMaterial and isinstance(value, bytes):
+        return KeyMaterial(value)
+    if kind is StoredKeys:
+        return StoredKeys(msgspec.convert(value, tuple[StoredKey, ...], dec_hook=_from_clear))
+    raise ValueError(f"{kind.__name__} has no place in the archive")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_to_clear)
+_configuration = msgspec.msgpack.Decoder(Configuration, dec_hook=_from_clear)
+_addition = msgspec.msgpack.Decoder(Addition, dec_hook=_from_clear)
+_protection = msgspec.msgpack.Decoder(Protection)
+_first = msgspec.msgpack.Decoder(_First)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a file holds. ``count`` is the number of its last piece by the TPM's counter.
+
+    ``size`` and ``first_size`` are those of the whole pieces, and of the first of them, in bytes;
+    ``last_tag`` binds the next one. ``torn``: the file ends in the midst of a piece. ``of_old``: it
+    is of the format that had one piece only.
+    """
+
+    configuration: Configuration
+    count: int
+    size: int
+    first_size: int
+    last_tag: bytes
+    torn: bool
+    of_old: bool
+
+
+def pack(
+    protection: Protection, config_key: KeyMaterial, configuration: Configuration, nonce: bytes
+) -> bytes:
+    """A file of one piece; ``nonce`` is 12 bytes never used with this config key."""
+    header = _encoder.encode(protection)
+    box = AESGCM(config_key.reveal()).encrypt(nonce, _encoder.encode(configuration), header)
+    return _piece(_encoder.encode(_First(_FORMAT, header, nonce, box)))
+
+
+def pack_addition(
+    last_tag: bytes, config_key: KeyMaterial, addition: Addition, nonce: bytes
+) -> bytes:
+    """A piece to put behind that one whose tag is ``last_tag``; ``nonce`` as in ``pack``."""
+    clear = _encoder.encode(addition)
+    return _piece(nonce + AESGCM(config_key.reveal()).encrypt(nonce, clear, _behind(last_tag)))
+
+
+def tag_of(piece: bytes) -> bytes:
+    """The tag of a piece, with which the next one is bound to it."""
+    return piece[-_TAG_SIZE:]
+
+
+def read_protection(data: bytes) -> Protection:
+    """The header of a file, not yet authenticated; ``CryptographicFailure`` if it is bad."""
+    return _opened_first(next(_pieces(data), b""))[1]
+
+
+def unpack(data: bytes, config_key: KeyMaterial) -> Opened:
+    """What the file holds; ``CryptographicFailure`` for another key, or an altered file."""
+    pieces = _pieces(data)
+    piece = next(pieces, b"")
+    first, protection = _opened_first(piece)
+    cipher = AESGCM(config_key.reveal())
+    try:
+        clear = cipher.decrypt(first.nonce, first.box, first.header)
+        now, count = with_kinds(_configuration.decode(clear)), protection.count
+        size = first_size = len(data) if _is_of_old(data) else 2 * _WORD + len(piece)
+        for more in pieces:
+            nonce, box = more[:NONCE_SIZE], more[NONCE_SIZE:]
+            step = _addition.decode(cipher.decrypt(nonce, box, _behind(tag_of(piece))))
+            now, count, piece = added(now, step), step.count, more
+            size += 2 * _WORD + len(more)
+    except (InvalidTag, ValueError, msgspec.DecodeError):
+        raise CryptographicFailure("the configuration does not open with this key") from None
+    torn, of_old = size < len(data), _is_of_old(data)
+    return Opened(now, count, size, first_size, tag_of(piece), torn, of_old)
+
+
+def _behind(last_tag: bytes) -> bytes:
+    return b"behind " + last_tag
+
+
+def _piece(content: bytes) -> bytes:
+    length = len(content).to_bytes(_WORD, "big")
+    return length + zlib.crc32(length).to_bytes(_WORD, "big") + content
+
+
+def _is_of_old(data: bytes) -> bool:
+    return data[:1] == bytes((_FIRST_BYTE_OF_OLD,))
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    """The whole pieces of a file; ``CryptographicFailure`` where a length is damaged."""
+    if _is_of_old(data):
+        yield data
+        return
+    at = 0
+    while at + 2 * _WORD <= len(data):
+        length, check = data[at : at + _WORD], data[at + _WORD : at + 2 * _WORD]
+        if zlib.crc32(length).to_bytes(_WORD, "big") != check:
+            raise CryptographicFailure("the configuration archive is damaged")
+        begin = at + 2 * _WORD
+        at = begin + int.from_bytes(length, "big")
+        if at > len(data):
+            return
+        yield data[begin:at]
+
+
+def _opened_first(piece: bytes) -> tuple[_First, Protection]:
+    try:
+        first = _first.decode(piece)
+        protection = _protection.decode(first.header)
+    except (msgspec.DecodeError, ValueError):
+        raise CryptographicFailure("the configuration archive is damaged") from None
+    if first.format not in (_FORMAT, _FORMAT_OF_OLD):
+        raise CryptographicFailure(f"configuration archive of format {first.format}")
+    return first, protection
