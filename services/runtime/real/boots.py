@@ -32,16 +32,26 @@ def read_boots(home: Path) -> int:
 
 
 def write_boots(home: Path, boot: int) -> None:
-    """Keep the number of the life that begins; before anything of it is done. Blocks."""
+    """Keep the number of the life that begins; before anything of it is done. Blocks.
+
+    A folder in the place of one file is a damage like others: the number is in the other one.
+    Raises ``OSError`` when it could be kept nowhere.
+    """
     digits = str(boot).encode()
+    damaged: list[IsADirectoryError] = []
     for name in _FILES:
-        replace_file(home / name, b"%b %08x\n" % (digits, zlib.crc32(digits)), durable=False)
+        try:
+            replace_file(home / name, b"%b %08x\n" % (digits, zlib.crc32(digits)), durable=False)
+        except IsADirectoryError as error:
+            damaged.append(error)
+    if len(damaged) == len(_FILES):
+        raise damaged[0]
 
 
 def _number(path: Path) -> int | None:
     try:
         digits, _, check = path.read_bytes().strip().partition(b" ")
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return None
     if not digits.isdigit() or b"%08x" % zlib.crc32(digits) != check:
         return None

@@ -19,10 +19,16 @@ def _flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "truncated": lambda path: path.write_bytes(b""),
     "flipped": _flip,
     "deleted": Path.unlink,
+    "a folder": _folder,
     "older": lambda path: path.write_bytes(b"2 1ad5be0d\n"),
 }
 
@@ -36,9 +42,11 @@ def test_one_damaged_file_changes_nothing(
     write_boots(tmp_path, 6)
     damage(tmp_path / file)
     assert read_boots(tmp_path) == 6
+    write_boots(tmp_path, 7)
+    assert read_boots(tmp_path) == 7
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "deleted"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "deleted", "a folder"])
 def test_two_damaged_files_are_told_and_are_no_first_boot(tmp_path: Path, damage: str) -> None:
     write_boots(tmp_path, 6)
     (tmp_path / "disk").mkdir()
@@ -46,3 +54,11 @@ def test_two_damaged_files_are_told_and_are_no_first_boot(tmp_path: Path, damage
         DAMAGES[damage](tmp_path / file)
     with pytest.raises(InvalidState, match="no readable boot counter"):
         read_boots(tmp_path)
+
+
+def test_a_life_whose_number_can_be_kept_nowhere_does_not_begin(tmp_path: Path) -> None:
+    write_boots(tmp_path, 6)
+    for file in ("boots", "boots.twin"):
+        _folder(tmp_path / file)
+    with pytest.raises(IsADirectoryError):
+        write_boots(tmp_path, 7)
