@@ -17,6 +17,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import TypeVar
 
+from chaos.faults.base import names
 from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import SUPERVISOR, Identities, agent_name
@@ -28,7 +29,7 @@ from lab.processes.agents import AgentProcess, Agents
 from lab.processes.revival import PAUSES_S, Part, Revival
 from lab.topology.course import Course, Report, unheard
 from lab.topology.plan import Topology
-from protocol.errors import NotConnected, ProductError
+from protocol.errors import NotConnected, ProductError, TimedOut
 from protocol.messages.agent import AddNode, HoldNode, NodeSpec, SetFirmware, TpmBackend
 from protocol.messages.base import Event, Reply, Request
 from protocol.terms import NodeName
@@ -247,7 +248,13 @@ class ProcessLab(LabCore):
         await self.client.subscribe_events(callback)
 
     async def _tell(self, process: AgentProcess, message: Request[R], within_s: float) -> R:
-        return await self.client.request(process.name, message, within_s=within_s)
+        """``within_s`` real seconds. People know processes by their nodes, not by agents' names."""
+        try:
+            return await self.client.request(process.name, message, within_s=within_s)
+        except TimedOut:
+            nodes = names(tuple(process.nodes)) or "a new node"
+            text = f"the process of {nodes} did not answer within {within_s:.3g} s"
+            raise TimedOut(text) from None
 
     async def tell(self, node: NodeName, message: Request[R], within_s: float) -> R:
         self.spec(node)

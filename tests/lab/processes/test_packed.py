@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from lab.api.answers import MachineState
 from lab.api.commands import Esx, GetFaults, GetNodes, HostPowerLoss, HostPowerOn
-from lab.client import Lab
+from lab.client import Lab, Owned
 from lab.errors import KeysteadError
+from lab.processes import process_lab
 from protocol.terms import NodeName
 
 pytestmark = pytest.mark.lab
@@ -45,3 +48,20 @@ async def test_the_power_of_a_paused_packed_host_can_be_pulled() -> None:
         await lab.do(HostPowerOn((FIRST,)))
         states = {node.node: node.state for node in (await lab.do(GetNodes())).items}
         assert set(states.values()) == {MachineState.RUNNING}
+
+
+async def test_a_process_that_does_not_answer_is_told_by_its_nodes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Agents have names of their own, which nobody who reads this knows."""
+    async with Lab("lab", hosts=2, vms=0, pack=2, tpm="none", pace=100) as lab:
+        assert isinstance(lab.way, Owned)
+        monkeypatch.setattr(process_lab, "CONTROL_FLOOR_S", 0.2)
+        child = lab.way.lab._child(FIRST)
+        child.signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(KeysteadError, match=f"process of {FIRST}, {SECOND}") as raised:
+                await lab.do(Esx(FIRST, LIST))
+        finally:
+            child.signal(signal.SIGCONT)
+        assert "agent" not in str(raised.value)
