@@ -25,7 +25,7 @@ import msgspec
 
 from lab.errors import KeysteadError
 from lab.supervise.scratch import no_room, state_home
-from lab.supervise.state_folder import LabFolder, LabRecord
+from lab.supervise.state_folder import LabFolder, LabRecord, put_aside
 from lab.topology.demand import hint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,6 @@ ROOT = Path(__file__).resolve().parents[2]
 STOP_LIMIT_S = 30.0
 SILENCE_LIMIT_S = 180.0  # real seconds; the supervisor itself gives up long before
 KILL_LIMIT_S = 5.0
-LOG_LIMIT_BYTES = 1 << 20
 Report = Callable[[str, int, int], None]  # text, step, total
 
 
@@ -157,7 +156,7 @@ class Start:
     def __init__(self, folder: LabFolder, record: LabRecord, *, fresh: bool, retain: bool) -> None:
         self.folder, self.record = folder, record
         self.fresh, self.retain = fresh, retain
-        self.log = folder.path / "logs" / "supervisor.log"
+        self.log = folder.log
         self._signals = 0
 
     def run(self, report: Report, *, timeout_s: float | None, wait: bool) -> tuple[str, ...]:
@@ -205,8 +204,7 @@ class Start:
 
     def _spawn(self, progress: int, lock: int) -> subprocess.Popen[bytes]:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
-            self.log.replace(self.log.with_suffix(".log.1"))
+        put_aside(self.log)
         with self.log.open("ab") as output:
             return subprocess.Popen(
                 [

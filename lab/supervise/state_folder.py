@@ -32,6 +32,7 @@ from protocol import names
 from services.runtime.real.files import replace_file
 
 LAYOUT = 1
+LOG_LIMIT_BYTES = 1 << 20
 _LOCK_TRIES, _LOCK_PAUSE_S = 10, 0.03
 
 
@@ -65,6 +66,11 @@ class LabFolder:
     def __init__(self, name: str) -> None:
         self.name = lab_name(name)
         self.path = state_home() / "labs" / self.name
+
+    @property
+    def log(self) -> Path:
+        """What the supervisor says; at most about 2 x 1 MiB are kept."""
+        return self.path / "logs" / "supervisor.log"
 
     def make(self) -> None:
         """Create it, for its owner only; KS-LAB-005 when that is refused."""
@@ -255,6 +261,14 @@ def damaged(folder: LabFolder, name: str) -> KeysteadError:
 def _digest(record: LabRecord) -> str:
     whole = msgspec.json.encode(msgspec.structs.replace(record, digest=""))
     return hashlib.sha256(whole).hexdigest()[:16]
+
+
+def put_aside(log: Path) -> bool:
+    """Whether the supervisor's log was long and is now ``<log>.1``. Raises ``OSError``."""
+    if not log.exists() or log.stat().st_size <= LOG_LIMIT_BYTES:
+        return False
+    log.replace(log.with_suffix(".log.1"))
+    return True
 
 
 def all_labs() -> list[LabFolder]:

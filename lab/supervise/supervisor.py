@@ -34,7 +34,7 @@ from lab.errors import KeysteadError
 from lab.processes.process_lab import ProcessLab
 from lab.supervise.notebook import Notebook
 from lab.supervise.scratch import no_room
-from lab.supervise.state_folder import LabFolder, LabRecord
+from lab.supervise.state_folder import LabFolder, LabRecord, put_aside
 from lab.topology.course import Course
 from lab.topology.lab_file import LabFile
 from lab.topology.plan import plan
@@ -229,6 +229,16 @@ class Supervisor:
                 self._lose(KeysteadError("KS-LAB-005", f"{self.folder.path} has gone"))
                 return
             self.notes.checkpoint()
+            with contextlib.suppress(OSError):  # a full disk has no room for a new one either
+                self._cut_log()
+
+    def _cut_log(self) -> None:
+        """Begin the log anew when it is long: this process writes into it all its life."""
+        if put_aside(self.folder.log):
+            fd = os.open(self.folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            for stream in (1, 2):
+                os.dup2(fd, stream)
+            os.close(fd)
 
     async def _serve(self, message: RunCommand, sender: str) -> CommandDone:
         try:

@@ -14,7 +14,7 @@ from lab.api.machines import what_starts
 from lab.errors import KeysteadError
 from lab.supervise import launching as launch
 from lab.supervise.launching import LabState, differences, state_of
-from lab.supervise.state_folder import LabFolder, LabRecord
+from lab.supervise.state_folder import LOG_LIMIT_BYTES, LabFolder, LabRecord, put_aside
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 
@@ -198,3 +198,13 @@ def test_logs_of_a_failed_start_are_put_aside(home: Path) -> None:
     assert (kept / "logs" / "supervisor.log").read_text() == "why"
     assert (kept / "broker-data-nats.log").read_text() == "port taken"
     assert os.listdir(launch.keep_logs(folder)) == os.listdir(kept), "only the last is kept"
+
+
+@pytest.mark.parametrize(("bytes_more", "aside"), [(0, False), (1, True)])
+def test_a_long_log_of_a_supervisor_is_put_aside(bytes_more: int, aside: bool) -> None:
+    log = lab().log
+    assert not put_aside(log), "there is none yet"
+    log.parent.mkdir()
+    log.write_bytes(bytes(LOG_LIMIT_BYTES + bytes_more))
+    assert put_aside(log) is aside
+    assert os.listdir(log.parent) == ["supervisor.log.1" if aside else "supervisor.log"]
