@@ -72,6 +72,50 @@ def test_an_irreversible_fault_outlives_its_lease_once(world: World) -> None:
     assert world.run(keeper.lapse()) == HealReport(healed=(), left=())
 
 
+def test_a_lease_that_is_carried_on_while_another_lapses_is_in_force(world: World) -> None:
+    keeper, lab = world.keeper, world.lab
+    for id, to in (("first", "kms"), ("second", HOST)):
+        cut = fault_of(world, "link.cut", {"between": ["vcenter", to]}, id)
+        world.run(keeper.inject(cut, lease_s=50.0))
+    world.run(lab.sleep(100.0))
+
+    async def lapsed() -> HealReport:
+        lapsing = asyncio.ensure_future(keeper.lapse())
+        await lab.sleep(0.001)
+        assert not lapsing.done(), "the first one's heal is looked at for a while"
+        await keeper.renew("second", 1000.0)
+        return await lapsing
+
+    assert world.run(lapsed()).healed == ("first",)
+    assert [(a.fault.id, a.state) for a in keeper.active()] == [("second", FaultState.ACTIVE)]
+
+
+def test_what_never_came_to_be_is_not_kept_for_the_next_keeper(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[bytes] = []
+
+    async def save(data: bytes) -> None:
+        saved.append(data)
+
+    async def refused(*args: object) -> None:
+        raise InvalidState("no")
+
+    keeper = FaultKeeper(world.lab, save=save)
+    fault = fault_of(world, "provider.delete", {"provider": "kms-provider"}, "gone")
+    monkeypatch.setattr(type(fault), "begin", refused)
+    with pytest.raises(ChaosError, match="KS-CHAOS-102"):
+        world.run(keeper.inject(fault))
+    assert keeper.active() == () and b"gone" in saved[0] and b"gone" not in saved[-1]
+
+
+def test_a_heal_of_all_says_of_what_has_no_undo_that_it_has_a_cure(world: World) -> None:
+    keeper, provider = world.keeper, {"provider": "kms-provider"}
+    world.run(keeper.inject(fault_of(world, "provider.delete", provider, "gone")))
+    (left,) = world.run(keeper.heal_all()).left
+    assert left.cure and left.seen == "it has no undo; see its cure"
+
+
 def test_a_lab_that_refuses_leaves_nothing_behind_or_says_so(world: World) -> None:
     _, keeper = limp(world, power_off=InvalidState("no"))
     with pytest.raises(ChaosError) as caught:

@@ -11,7 +11,7 @@ What nats-py 2.16 does and we must not live with, and what is done here instead:
 - *Order and cost.* One task and queue per subscription lose the order between subscriptions;
   here every message goes from the read loop to the owner, synchronously.
 
-This needs names that nats-py does not promise: ``tests/services/runtime/lab_bus`` has a test
+This needs names that nats-py does not promise: ``tests/services/runtime/real_bus`` has a test
 that fails when one of them goes away, and failure tests that fail when one stops being called.
 """
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,6 +175,16 @@ def test_retain_keeps_the_folder_of_a_failed_start(cli: Cli) -> None:
     cli.ok("up", *SMALL)
 
 
+def test_a_lab_that_was_there_outlives_a_start_that_fails(cli: Cli) -> None:
+    cli.ok("up", *SMALL)
+    cli.ok("down")
+    ran = cli("up", "--timeout", "50ms")
+    assert ran.code == 1 and "KS-LAB-003" in ran.err and "nothing is left" not in ran.err
+    assert cli.alone() and cli.labs() == ["default"]
+    cli.ok("up")
+    assert cli.ok("get", "vms", "-o", "name").out == "vm-01\n"
+
+
 NO_TPM = """
 import sys
 from services.runtime.tpm import library
@@ -213,11 +224,17 @@ def test_a_closed_pipe_is_no_error(cli: Cli, line: str) -> None:
 
 def test_following_ends_with_its_lab(cli: Cli) -> None:
     made = cli.ok("up", *SMALL, "-o", "json").json
-    events, logs = cli.begin("events", "-f", "-o", "json"), cli.begin("logs", "-f")
-    assert events.stdout is not None
+    events, logs = (cli.begin(kind, "-f", "-o", "json") for kind in ("events", "logs"))
+    assert events.stdout is not None and logs.stdout is not None
     first = json.loads(events.stdout.readline())
     assert first["kind"] == "LoggedEvent"
+    assert json.loads(logs.stdout.readline())["kind"] == "LogLine"
     cli.ok("host", "reboot", "esxi-001")
+    said: dict[str, Any] = {}
+    while (said.get("node"), said.get("boot")) != ("esxi-001", 2):
+        line = logs.stdout.readline()
+        assert line, "it ended before its lab"
+        said = json.loads(line)
     os.kill(made["supervisor"], signal.SIGKILL)
     assert events.wait(30) == 69 and logs.wait(30) == 0
     logs.communicate()

@@ -26,6 +26,7 @@ from lab.api.commands import (
     Heal,
     HostReboot,
     TpmClear,
+    TpmInspect,
     VmOn,
     answer_type,
     name_of,
@@ -122,6 +123,17 @@ CANNED: dict[type[Command[Any]], dict[str, Any]] = {
     },
     GetFaults: {"items": [CUT, FAULT]},
     TpmClear: {"fault": FAULT},
+    TpmInspect: {
+        "host": "esxi-001",
+        "backend": "libtpms",
+        "state": "on",
+        "reset_count": 7,
+        "safe": False,
+        "lockout_counter": 2,
+        "max_tries": 32,
+        "ek": "5a5a",
+        "pcrs": {"0": "00ff", "7": "77ff"},
+    },
     Heal: {
         "healed": ["link-cut-1"],
         "left": [
@@ -261,6 +273,15 @@ def test_what_is_printed(
     assert run(shlex.split(line)) == code
     out, err = capsys.readouterr()
     assert (out.replace(str(here), "HOME"), err) == snapshot
+
+
+def test_a_tpm_tells_all_of_itself_but_the_pcrs_that_have_a_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["tpm", "inspect", "esxi-001"]) == 0
+    told = {line.split()[-1] for line in capsys.readouterr().out.splitlines()}
+    assert {"esxi-001", "libtpms", "on", "7", "no", "2", "32", "5a5a"} <= told
+    assert not {word for word in told if "00ff" in word or "77ff" in word}
 
 
 @pytest.mark.parametrize(

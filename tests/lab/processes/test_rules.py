@@ -1,14 +1,18 @@
-"""A process that was not there when link rules were put has them when it is there again."""
+"""A process that was not there when link rules were put, or firmware was set up, has them when it
+is there again."""
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
-from lab.api.commands import GetNodes, HostPause, HostResume
-from lab.client import Lab
+from lab.api.commands import GetNodes, HostPause, HostResume, TpmPcrs
+from lab.client import Lab, Owned
 from protocol.terms import NodeName
 
 pytestmark = pytest.mark.lab
+KMS = NodeName("kms")
 VCENTER, FIRST = NodeName("vcenter"), NodeName("esxi-001")
 
 
@@ -33,3 +37,30 @@ async def test_a_process_that_was_killed_comes_back_behind_the_same_cut() -> Non
         killed = await lab.fault("proc.kill", on=FIRST)
         await lab.heal(killed)
         assert await rules(lab) == {(cut, VCENTER)}
+
+
+async def test_a_kill_that_was_asked_for_is_no_surprise_and_leaves_a_machine_that_refuses() -> None:
+    """The process of a key server is gone, its machine is not: who asks hears so at once."""
+    async with Lab("lab", hosts=1, vms=0, tpm="none", pace=60) as lab:
+        assert isinstance(lab.way, Owned)
+        warned: list[str] = []
+        lab.way.lab.warn = warned.append
+        killed = await lab.fault("proc.kill", on=KMS)
+        assert (await lab.way.lab.canary(VCENTER, KMS, within_s=60.0)).error == "Refused"
+        await lab.heal(killed)
+        assert warned == []
+        lab.way.lab._child(KMS).signal(signal.SIGKILL)
+        await lab.heal(await lab.fault("proc.kill", on=FIRST))
+        assert [text for text in warned if "process of kms has ended" in text] == warned != []
+
+
+@pytest.mark.tpm
+async def test_a_process_that_was_killed_comes_back_with_its_firmware_as_it_was_set_up() -> None:
+    async def pcrs() -> dict[str, str]:
+        return (await lab.do(TpmPcrs(FIRST))).pcrs
+
+    async with Lab("lab", hosts=1, vms=0, pace=60) as lab:
+        first = await pcrs()
+        await lab.fault("host.boot_measure", on=FIRST, event="probe", pcr=5)
+        await lab.heal(await lab.fault("proc.kill", on=FIRST))
+        assert [pcr for pcr, value in (await pcrs()).items() if value != first[pcr]] == ["5"]

@@ -14,8 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
+from lab.supervise.launching import STOP_LIMIT_S
 from lab.supervise.notebook import Notebook
-from lab.supervise.state_folder import LabFolder
+from lab.supervise.state_folder import LOG_LIMIT_BYTES, LabFolder
 from tests.lab.cli.conftest import Cli, until
 
 pytestmark = pytest.mark.lab
@@ -123,8 +124,26 @@ def test_a_lab_whose_broker_cannot_be_had_again_ends_with_the_reason(cli: Cli) -
     ran = cli("get", "vms")
     assert ran.code == 69 and "the data broker cannot be had again" in ran.err
     (folder / "broker.conf").rmdir()
-    cli.ok("up")
+    again = psutil.Process(cli.ok("up", "-o", "json").json["supervisor"])
     assert listed(cli)["reason"] == ""
+    again.kill()
+    assert cli.alone() and "data broker" not in listed(cli)["reason"], "why an earlier one ended"
+
+
+def test_a_broker_that_a_fault_stopped_stays_down_until_its_heal(cli: Cli) -> None:
+    supervisor = up(cli)
+    cli.ok("fault", "broker.restart")
+
+    def there() -> bool:
+        return any("broker-data" in " ".join(c.cmdline()) for c in supervisor.children())
+
+    assert not until(there, 1.0), "somebody started it again"
+    assert not warned(cli, "the data broker has ended")
+    # At this pace one heal may look for less time than nodes take to come in again.
+    assert until(lambda: cli("heal", "--all").code == 0, 30) and there()
+    child(supervisor, "broker-data").kill()
+    assert until(lambda: warned(cli, "the data broker has ended; it is started again"), 10)
+    assert until(there, 10), "after a fault nobody looks after it"
 
 
 def test_down_is_quick_when_nobody_is_left_to_be_stopped(cli: Cli) -> None:
@@ -152,6 +171,15 @@ def test_a_supervisor_that_does_not_answer_is_told(cli: Cli) -> None:
     finally:
         supervisor.resume()
     assert listed(cli)["state"] == "running"
+
+
+def test_a_suspended_supervisor_is_let_go_on_to_end_in_order(cli: Cli) -> None:
+    """Else it would be waited for in vain, and killed."""
+    supervisor = up(cli)
+    supervisor.suspend()
+    began = time.monotonic()
+    cli.ok("down")
+    assert time.monotonic() - began < STOP_LIMIT_S and cli.alone()
 
 
 def test_a_lost_note_of_the_supervisor_is_found_by_looking(cli: Cli) -> None:
@@ -185,6 +213,17 @@ def test_a_full_disk_ends_no_lab_and_is_told(cli: Cli, monkeypatch: pytest.Monke
     assert until(lambda: warned(cli, "the lab's notes are written again"), 30)
     assert kept_faults(cli, monkeypatch) == [], "that it was healed was not saved"
     assert cli.ok("host", "add", "-o", "json").json["host"] == "esxi-002"
+
+
+def test_a_log_that_has_grown_is_put_aside_while_the_lab_runs_and_goes_on(cli: Cli) -> None:
+    supervisor = up(cli)
+    log = cli.home / "labs" / "default" / "logs" / "supervisor.log"
+    with log.open("ab") as file:
+        file.write(b"x" * LOG_LIMIT_BYTES + b"\n")
+    assert until(lambda: log.exists() and log.stat().st_size == 0, 30), "it grows for ever"
+    assert log.with_suffix(".log.1").stat().st_size > LOG_LIMIT_BYTES
+    child(supervisor, "broker-data").kill()
+    assert until(lambda: "the data broker has ended" in log.read_text(), 10)
 
 
 def test_a_full_disk_at_the_end_lets_the_nodes_be_stopped_in_order(cli: Cli) -> None:
@@ -227,6 +266,16 @@ def test_vms_that_a_command_made_are_known_to_the_next_supervisor(cli: Cli) -> N
     cli.ok("up")
     cli.ok("vm", "on", "vm-02")
     cli.ok("describe", "vm", "vm-02")
+
+
+def test_a_host_that_was_added_is_there_in_the_next_life(cli: Cli) -> None:
+    supervisor = up(cli)
+    cli.ok("host", "add")
+    supervisor.kill()
+    assert cli.alone()
+    cli.ok("up")
+    nodes = {node["node"]: node["state"] for node in cli.ok("get", "nodes", "-o", "json").items()}
+    assert nodes["esxi-002"] == "running" and listed(cli)["nodes"] == 4
 
 
 # ---- faults, leases ---------------------------------------------------------------------------

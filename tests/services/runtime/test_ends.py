@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Iterator
 
 import pytest
@@ -63,3 +64,22 @@ def test_the_console_refuses_from_the_begin_of_an_orderly_end_on(
         return str(caught.value)
 
     assert set(world.run(asked())) == {f"{node} is on its way down"}
+
+
+@pytest.mark.sim
+def test_work_that_is_cancelled_before_its_first_step_is_closed(world: World) -> None:
+    """Else the interpreter complains, somewhere and later, of what was never awaited."""
+    runner = world.lab.agent.machine(HOST).runner
+
+    async def never() -> None:
+        raise AssertionError("it ran")
+
+    work = never()
+
+    async def cancelled() -> None:
+        runner.background("late", work)
+        list(runner._background)[-1].cancel()
+        await world.lab.sleep(1.0)
+
+    world.run(cancelled())
+    assert inspect.getcoroutinestate(work) == inspect.CORO_CLOSED

@@ -162,6 +162,45 @@ async def test_close_flushes_what_was_sent_in_the_same_turn(open_wire: OpenWire)
     await a.close()  # twice is once
 
 
+async def test_close_waits_for_what_the_socket_did_not_take_at_once_and_tells_nobody(
+    open_wire: OpenWire,
+) -> None:
+    """Also when others talk to it: a socket closed with unread bytes takes back its own."""
+    a, told = await open_wire("a")
+    b, heard = await open_wire("b")
+    for _ in range(10):
+        b.send("l.b.a.q.Big", bytes(100_000))
+        a.send("l.a.b.q.Big", bytes(100_000))
+    await a.close()
+    await until(lambda: len(heard.messages) == 10, "all that was sent")
+    assert told.link == [], "its own end is no loss"
+
+
+async def test_a_link_that_is_lost_before_it_is_ready_is_told_to_nobody(
+    broker: Broker, identities: Identities
+) -> None:
+    """Its probe never comes back: somebody else's subject. Who opens it hears ``NotSent`` alone."""
+    opening = BrokerConnection(
+        broker.url,
+        identities.node(NodeName("a")).seed,
+        name="a",
+        subjects=("l.*.a.>",),
+        probe="l.a.b.q.Never",
+        options=ConnectionOptions(first_connect_s=20.0),
+    )
+    told = Recorder()
+    task = asyncio.create_task(opening.open(told))
+    await until(lambda: opening.epoch == 1, "the link")
+    await broker.kill()
+    await until(lambda: opening.losses == 1, "the loss")
+    await broker.start()
+    await until(lambda: opening.epoch == 2, "the link again")
+    opening.abort()
+    with pytest.raises(NotSent, match="closed while it connected"):
+        await task
+    assert told.link == []
+
+
 async def test_the_first_connect_is_bounded(identities: Identities) -> None:
     seed = identities.node(NodeName("a")).seed
     options = ConnectionOptions(first_connect_s=0.5)
