@@ -64,8 +64,7 @@ class Hypotheses:
         begin = self.lab.monotonic()
         while True:
             look = Snapshot(self.lab)
-            found = [await self.measure(probe, look) for probe in probes]
-            results = [self.judged(p, f) for p, f in zip(probes, found, strict=True)]
+            results = [self.judged(probe, await self.measure(probe, look)) for probe in probes]
             passed = self.lab.monotonic() - begin
             if all(r.result is CheckOutcome.PASS for r in results) or passed + AGAIN_S > within_s:
                 return results
