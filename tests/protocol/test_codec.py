@@ -25,6 +25,7 @@ from protocol.errors import ErrorBody, Malformed
 from protocol.messages.base import Message, Ping, Sealed, sealed_fields
 from protocol.secret import KeyMaterial
 from protocol.subjects import (
+    LinkSubject,
     event_subject,
     may_publish,
     may_subscribe,
@@ -249,3 +250,48 @@ def test_any_text_is_a_subject_of_a_link_or_none(text: str) -> None:
         make = reply_subject if found.reply else request_subject
         assert make(found.src, found.dst, found.rest) == text
         assert not set("*> \n") & set(found.src + found.dst)
+
+
+@pytest.mark.parametrize(
+    ("text", "link"),
+    [
+        ("l.a.b.q.X", LinkSubject(NodeName("a"), NodeName("b"), False, "X")),
+        ("l.a.b._r.t", LinkSubject(NodeName("a"), NodeName("b"), True, "t")),
+        ("L.a.b.q.X", None),
+        ("e.a.b.q.X", None),
+        ("l.a.b.Q.X", None),
+        ("l.a.b._R.t", None),
+        ("l.a.b.X.q", None),
+        ("l.a.b.q", None),
+        ("l.a.b.q.X.y", None),
+        ("e.a.b.q.X.y", None),
+        ("l.*.b.q.X", None),
+        ("l.a.*.q.X", None),
+        ("e.a.Changed", None),
+        ("", None),
+    ],
+)
+def test_a_link_is_five_parts_and_nothing_else(text: str, link: LinkSubject | None) -> None:
+    assert parse_link(text) == link
+
+
+@pytest.mark.parametrize(
+    ("subject", "may"),
+    [
+        ("l.*.me.>", True),
+        ("l.a.me.q", True),
+        ("l.a.me.q.X", True),
+        ("l.a.me", False),  # no subject of a link
+        ("l.me.a.q.X", False),
+        ("l.a.b.me.X", False),
+        ("l.me.>", False),
+        ("L.a.me.q.X", False),
+        ("e.a.me.X", False),
+        ("e.me.Changed", False),
+        ("me.l.me.q.X", False),
+        ("me", False),
+        (">", False),
+    ],
+)
+def test_a_node_listens_at_its_own_inbox_or_narrower(subject: str, may: bool) -> None:
+    assert may_subscribe("me", subject) is may

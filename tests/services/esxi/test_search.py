@@ -78,6 +78,15 @@ def test_vcenter_brings_one_key_whatever_the_other_needs(
     assert rig.loop.time() - before < 5  # nobody waits for what nobody brings
 
 
+def test_all_keys_that_nothing_can_bring_are_named(rig: Rig) -> None:
+    home, disk = (CryptoKeyId(KeyId("elsewhere"), provider) for provider in (NKP, TRUSTED))
+    with_two_keys(rig, home, disk)
+    error = rig.refused_door(HostPowerOnVm(vm=VM))
+    assert isinstance(error, NotAvailable) and error.keys == (home, disk)
+    named = str(error).split("keys of providers that are not built here: ")[1].split(", ")
+    assert [text.split(" (")[0] for text in named] == [str(home), str(disk)]
+
+
 @pytest.mark.parametrize("brought", [HOME, DISK])
 def test_only_what_is_still_missing_is_named(rig: Rig, brought: CryptoKeyId) -> None:
     with_two_keys(rig, HOME, DISK)

@@ -21,12 +21,14 @@ from protocol.messages.kms import (
     QueryAudit,
     Revoke,
 )
-from protocol.terms import KeyId
+from protocol.terms import KeyId, NodeName
+from services.kms.access import Caller, caller_at
 from services.kms.config import Grant, KmsConfig, KmsRole, kms_config
 from services.runtime.service import Peer
 from tests.services.kms.ports import CONFIG, LOCAL, OPERATOR, OTHER, STRANGER, VCENTER, Server
 
 CALLERS = {"client": VCENTER, "operator": OPERATOR, "stranger": STRANGER, "local": LOCAL}
+TWIN = NodeName("kms-2")  # the other server of a pair
 NOBODY = KeyId("00000000-0000-4000-8000-000000000000")
 
 # Requests about one key: (request, caller) -> outcome on an own key, on a foreign key.
@@ -189,6 +191,27 @@ async def test_refusals_are_written_down_and_read_by_scope(server: Server) -> No
     assert told((await server.ask(QueryAudit(), LOCAL)).rows) == everything
     in_scope = [everything[n] for n in (0, 2, 3, 5)]
     assert told((await server.ask(QueryAudit(), OPERATOR)).rows) == in_scope
+
+
+@pytest.mark.parametrize(
+    ("node", "local", "caller"),
+    [
+        (VCENTER.node, False, Caller("vcenter", KmsRole.CLIENT, "default")),
+        (OTHER.node, False, Caller("vcenter-b", KmsRole.CLIENT, "b")),
+        (OPERATOR.node, False, Caller("operator", KmsRole.OPERATOR, "default")),
+        (TWIN, False, Caller("kms-2", KmsRole.PEER, "default", every_scope=True)),
+        (STRANGER.node, False, Caller("stranger", None, "")),
+        (LOCAL.node, True, Caller("local/kms", KmsRole.OPERATOR, "default", every_scope=True)),
+    ],
+)
+def test_who_a_caller_is_and_which_keys_are_there_for_it(
+    node: NodeName, local: bool, caller: Caller
+) -> None:
+    config = KmsConfig(identities={**CONFIG.identities, TWIN: Grant(role=KmsRole.PEER)})
+    found = caller_at(config, node, local=local)
+    assert found == caller
+    seen = [found.sees(scope) for scope in ("default", "b", "c")]
+    assert seen == [caller.every_scope or scope == caller.scope for scope in ("default", "b", "c")]
 
 
 async def test_a_grant_outlives_the_client(server: Server) -> None:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
 from itertools import product
 
 import msgspec
 import pytest
 
+from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
-from services.kms.merging import merge
+from services.kms import audit, store
+from services.kms.access import Caller
+from services.kms.config import KmsRole
+from services.kms.master import Vault
+from services.kms.merging import Replica, merge, take
 from services.kms.states import has_material
 from services.kms.store import KeyRow
+from services.kms.work import Work
 
 DATES = ("activation_date", "deactivation_date", "compromise_date", "destroy_date")
 ROW = KeyRow(
@@ -68,3 +76,29 @@ def test_both_agree_and_keep_what_is_their_own(mine: KmipState, theirs: KmipStat
     told = {"wrapped": None, "changed": 0}
     assert msgspec.structs.replace(merged, **told) == msgspec.structs.replace(mirrored, **told)
     assert merge(merged, mirrored) == merged
+
+
+@pytest.fixture
+def work() -> Iterator[Work]:
+    """One message of the peer at a server that has no key yet."""
+    database = sqlite3.connect(":memory:", isolation_level=None)
+    for statement in store.SCHEMA:
+        database.execute(statement)
+    vault = Vault(KeyMaterial(bytes(range(32))))
+    audit.begin(database, vault)
+    yield Work(database, vault, Caller("kms-2", KmsRole.PEER, "", every_scope=True), at=9.0)
+    database.close()
+
+
+@pytest.mark.parametrize("secret", [None, KeyMaterial(bytes(32))])
+def test_a_key_that_is_new_here_is_kept_under_this_servers_own_wrapping(
+    work: Work, secret: KeyMaterial | None
+) -> None:
+    """The peer's wrapping is nothing that could be opened here, and none is kept without a key."""
+    state = KmipState.DESTROYED if secret is None else KmipState.ACTIVE
+    assert take(work, Replica(other(state=state), secret), bytes(12))
+    work.write()
+    found = work.find(ROW.key_id)
+    assert found is not None and found.state is state
+    assert work.material(found) == secret
+    assert (found.wrapped is None) is (secret is None) and found.wrapped != b"wrapped there"

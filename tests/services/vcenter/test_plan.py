@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from protocol.events import EventTypeId
@@ -17,8 +18,11 @@ from protocol.terms import (
     PowerState,
     ProtectionMode,
     ProviderId,
+    VmName,
 )
-from services.vcenter.hosts.judgement import send_errors
+from services.vcenter import events
+from services.vcenter.events import vm_locked, vm_unlocked
+from services.vcenter.hosts.judgement import mark_changes, send_errors
 from services.vcenter.hosts.need import needs_pass
 from services.vcenter.hosts.plan import (
     Action,
@@ -189,6 +193,8 @@ def lacks(*keys: CryptoKeyId, power: PowerState = PowerState.OFF) -> VmSummary:
         (lacks(K1), row(), False, True, True),
         (lacks(K1), row(), False, False, True),
         (lacks(K1, power=PowerState.ON), row(), True, True, False),  # LOCK-04
+        (lacks(K1, power=PowerState.ON), row(missing=(K1,)), False, False, True),  # a void mark
+        (lacks(K1, power=PowerState.ON), row(host=B, missing=(K1,)), False, True, False),
         (lacks(K1), row(missing=(K1,)), False, True, False),  # it is known, and was tried
         (lacks(K1), row(missing=(K1,)), True, True, True),  # the host asks for it
         (lacks(K1, K2), row(missing=(K1,)), False, True, True),  # another key is news
@@ -207,6 +213,22 @@ def test_need(listed: VmSummary, known: VmRow, rang: bool, unlock: bool, needed:
     assert found is needed
 
 
+def test_a_vm_in_need_is_found_behind_others() -> None:
+    unknown, elsewhere, well = (
+        VmSummary(vm=VmName(name), power=PowerState.OFF, keys=(K1,), missing=(K1,))
+        for name in ("unknown", "elsewhere", "well")
+    )
+    rows = {
+        elsewhere.vm: VmRow(name=elsewhere.vm, cluster=CLUSTER, host=B, keys=(K1,)),
+        well.vm: VmRow(name=well.vm, cluster=CLUSTER, host=A, keys=()),
+        VM: row(),
+    }
+    others = [unknown, elsewhere, well]
+    for last, needed in ((lacks(), False), (lacks(K1), True)):
+        found = needs_pass(A, [*others, last], rows, TYPES, rang=False, auto_unlock=True)
+        assert found is needed
+
+
 @pytest.mark.parametrize("kind", [ManagementType.TRUST_AUTHORITY, ManagementType.NATIVE_PROVIDER])
 def test_no_need_for_what_hosts_get_by_themselves(kind: ManagementType) -> None:
     assert not needs_pass(A, [lacks(K1)], {VM: row()}, {P: kind}, rang=True, auto_unlock=True)
@@ -214,6 +236,53 @@ def test_no_need_for_what_hosts_get_by_themselves(kind: ManagementType) -> None:
 
 def test_a_key_of_a_deleted_provider_is_a_need() -> None:
     assert needs_pass(A, [lacks(K1)], {VM: row()}, {}, rang=False, auto_unlock=True)
+
+
+SILENT = {K1: KeyUnavailableReason.CLUSTER_UNREACHABLE}
+CLUSTER_ERROR = EventTypeId.VM_LOCKED_KMS_CLUSTER_ERROR
+NO_TA = EventTypeId.VM_LOCKED_TA_KMS_CLUSTER_UNAVAILABLE
+TRUSTED = ManagementType.TRUST_AUTHORITY
+LOCKED = vm_locked(VM, A, CLUSTER_ERROR, (K1,), SILENT)
+TRUSTED_LOCKED = vm_locked(VM, A, NO_TA, (K1,), SILENT)
+ON, OFF = PowerState.ON, PowerState.OFF
+UNLIKE = {"lock_event": CLUSTER_ERROR, "missing": (K2,)}
+ALIKE = {"lock_event": CLUSTER_ERROR, "missing": (K1,)}
+
+
+@pytest.mark.parametrize(
+    ("known", "lacking", "how", "draft", "mark"),
+    [
+        ({"power": OFF}, {K1}, {}, LOCKED, (CLUSTER_ERROR, (K1,))),
+        ({"power": OFF} | UNLIKE, {K1}, {}, LOCKED, (CLUSTER_ERROR, (K1,))),
+        ({"power": OFF} | ALIKE, {K1}, {}, None, (CLUSTER_ERROR, (K1,))),
+        ({"power": ON}, {K1}, {}, None, (None, ())),  # LOCK-04
+        ({"power": OFF}, {K1}, {"connected": False}, None, (None, ())),
+        ({"power": OFF, "host": B}, {K1}, {}, None, (None, ())),
+        ({"power": OFF}, {K1}, {"types": {P: TRUSTED}}, TRUSTED_LOCKED, (NO_TA, (K1,))),
+        ({"power": OFF} | ALIKE, (), {}, vm_unlocked(VM, A), (None, ())),
+        ({"power": OFF} | ALIKE, (), {"may_unlock": False}, None, (CLUSTER_ERROR, (K1,))),
+    ],
+)
+def test_a_mark_its_event_and_its_edit_say_the_same(
+    known: dict[str, Any],
+    lacking: frozenset[CryptoKeyId],
+    how: dict[str, Any],
+    draft: events.Draft | None,
+    mark: tuple[EventTypeId | None, tuple[CryptoKeyId, ...]],
+) -> None:
+    """``draft`` None: nothing is changed, as often as it is looked at."""
+    before = msgspec.structs.replace(row(), **known)
+    more: dict[str, Any] = {"types": TYPES, "connected": True, "may_unlock": True} | how
+    changes = mark_changes(A, [before], lacking, SILENT, **more)
+    after = before
+    for change in changes:
+        assert change.vm == change.edit.name == VM
+        assert change.locked is (draft in (LOCKED, TRUSTED_LOCKED))
+        changed = change.edit.change(before)
+        assert isinstance(changed, VmRow)
+        after = changed
+    assert [change.draft for change in changes] == ([] if draft is None else [draft])
+    assert after == msgspec.structs.replace(before, lock_event=mark[0], missing=mark[1])
 
 
 def test_send_errors_by_provider_and_cause() -> None:

@@ -24,7 +24,7 @@ from services.vcenter.hosts.tpm_judgement import (
     is_news,
     judge,
 )
-from services.vcenter.tables import TpmRecord
+from services.vcenter.tables import Attestation, TpmRecord
 
 NONCE = b"n" * 32
 FAILED = EventTypeId.HOST_TPM_ATTESTATION_FAILED
@@ -100,10 +100,16 @@ def _other_words(report: TpmAttestationReport) -> bytes:
 @pytest.mark.parametrize(
     ("lie", "why"),
     [
-        (lambda r: {"event_log": _other_log(r)}, "does not lead to PCR 13"),
-        (lambda r: {"event_log": _other_words(r)}, "tells of other things"),
-        (lambda r: {"event_log": r.event_log[:-1]}, "malformed"),
-        (lambda r: {"event_log": b"", "log_reliable": False}, "no room"),
+        (lambda r: {"event_log": _other_log(r)}, "the event log does not lead to PCR 13 as quoted"),
+        (
+            lambda r: {"event_log": _other_words(r)},
+            "the event log tells of other things than were measured",
+        ),
+        (lambda r: {"event_log": r.event_log[:-1]}, "the event log is malformed: "),
+        (
+            lambda r: {"event_log": b"", "log_reliable": False},
+            "the event log had no room for all entries",
+        ),
         (lambda r: {"ak": r.ek}, "the quote is refused: key"),
     ],
 )
@@ -112,7 +118,7 @@ def test_a_report_that_proves_nothing(
 ) -> None:
     report = bench.report()
     found = examine(msgspec.structs.replace(report, **lie(report)), NONCE)
-    assert isinstance(found, str) and why in found
+    assert isinstance(found, str) and found.startswith(why)
     known = recorded(bench)
     made = failed(known, found)
     assert (made.event, made.record) == (FAILED, known)
@@ -131,6 +137,9 @@ def test_another_endorsement_key_is_a_mismatch_and_leaves_the_record(bench: Benc
     other = msgspec.structs.replace(known, ek="00" * 32)
     made = judge(other, bench.seen())
     assert (made.event, made.record) == (MISMATCH, other)
+    assert made.flaw == (
+        "its TPM has another endorsement key than the one recorded: the board was replaced"
+    )
 
 
 def test_counters_that_went_back_are_not_forgotten(bench: Bench) -> None:
@@ -140,7 +149,10 @@ def test_counters_that_went_back_are_not_forgotten(bench: Bench) -> None:
     bench.tpm.clear()
     bench.boot()
     made = judge(known, bench.seen())
-    assert made.event is FAILED and "went back" in made.flaw
+    assert made.event is FAILED
+    assert made.flaw == (
+        "the counters of its TPM went back: it was cleared, or an older state was put back"
+    )
     for _ in range(6):
         bench.boot()
     assert bench.seen().reset_count > known.reset_count
@@ -184,22 +196,28 @@ def test_another_build_is_a_flaw_as_long_as_it_runs(bench: Bench) -> None:
     known = recorded(bench)
     bench.boot(build="2")
     made = judge(known, bench.seen())
-    assert made.event is FAILED and made.flaw.endswith("in PCR 8")
+    what = "it measured something else than when its TPM was recorded, in PCR"
+    assert made.event is FAILED and made.flaw == f"{what} 8"
     assert made.record is not None and made.record.pcrs == known.pcrs
     bench.boot()
     assert judge(made.record, bench.seen()).flaw == ""
+    both = msgspec.structs.replace(known, pcrs=known.pcrs | {0: "", 7: ""})
+    assert judge(both, bench.seen()).flaw == f"{what} 0, 7"
 
 
 def test_without_secure_boot_no_host_is_accepted(bench: Bench) -> None:
     bench.boot(Firmware(secure_boot=False))
     made = judge(None, bench.seen())
-    assert made.event is FAILED and "Secure Boot" in made.flaw
+    assert (made.flaw, made.event) == ("it booted without Secure Boot", FAILED)
     assert made.record is not None
 
 
 def test_a_flaw_is_told_once_until_it_is_gone_or_another(bench: Bench) -> None:
     known = recorded(bench)
     one, other, good = failed(known, "one"), failed(known, "other"), judge(known, bench.seen())
+    assert attestation_of(one, 1.0) == Attestation(
+        at=1.0, status=AttestationStatus.NOT_ACCEPTED, message="one", event=FAILED
+    )
     assert is_news(None, one)
     assert not is_news(attestation_of(one, 1.0), one)
     assert is_news(attestation_of(one, 1.0), other)
