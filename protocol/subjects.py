@@ -8,14 +8,15 @@ The control broker has ``ctl.`` subjects of its own (``lab.brokers.server``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
 
 from protocol import names
 from protocol.terms import NodeName
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """An ordered pair of nodes."""
 
     src: NodeName
@@ -66,8 +67,7 @@ def may_subscribe(me: str, subject: str) -> bool:
     return len(parts) > 3 and parts[0] == "l" and parts[2] == me
 
 
-@dataclass(frozen=True, slots=True)
-class LinkSubject:
+class LinkSubject(msgspec.Struct, frozen=True):
     """A link subject taken apart. ``reply`` tells a reply from a request."""
 
     src: NodeName
@@ -79,8 +79,15 @@ class LinkSubject:
 def parse_link(subject: str) -> LinkSubject | None:
     """Take a link subject apart; None if it is not one."""
     parts = subject.split(".")
-    if len(parts) != 5 or parts[0] != "l" or parts[3] not in ("q", "_r"):
+    if len(parts) != 5:
         return None
-    if names.NODE.fault(parts[1]) or names.NODE.fault(parts[2]):
+    word, src, dst, kind, rest = parts
+    if word != "l" or kind not in ("q", "_r") or not (_is_node(src) and _is_node(dst)):
         return None
-    return LinkSubject(NodeName(parts[1]), NodeName(parts[2]), parts[3] == "_r", parts[4])
+    return LinkSubject(NodeName(src), NodeName(dst), kind == "_r", rest)
+
+
+@lru_cache(maxsize=4096)
+def _is_node(text: str) -> bool:
+    """Remembered, because each message of a node asks for the same few."""
+    return not names.NODE.fault(text)

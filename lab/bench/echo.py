@@ -125,16 +125,9 @@ async def _serve(settings: Settings) -> None:
     world = settings.world()
     port = open_port(world, PORT_ECHO)
     await port.open()
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def respond(incoming: Incoming) -> None:
-        incoming.respond(_same(incoming.message))
 
     def accept(incoming: Incoming) -> None:
-        """A task per request, as a node has."""
-        task = asyncio.get_running_loop().create_task(respond(incoming))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        incoming.respond(_same(incoming.message))
 
     port.accept = accept
 

@@ -123,14 +123,14 @@ class ControlClient:
                 await self._up.wait()
         except TimeoutError:
             raise NotSent(f"no link to the control broker within {within_s:g} s") from None
-        subject = self._request_subject(to, name)
+        subject, loop = self._request_subject(to, name), asyncio.get_running_loop()
         return await self._calls.ask(
             reply_to,
             NodeName(to),
             number,
             message,
             lambda: self._connection.send(subject, data, reply_to),
-            asyncio.timeout(deadline - time.monotonic()),
+            lambda late: loop.call_later(deadline - time.monotonic(), late),
             within_s,
         )
 

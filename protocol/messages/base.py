@@ -8,6 +8,7 @@ A message class says with ``repeat`` what receiving it twice means:
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 import msgspec
@@ -130,6 +131,7 @@ def messages_of(module: str) -> dict[str, type[Message]]:
     }
 
 
+@cache
 def reply_type(request: type[Request[Any]]) -> type[Reply]:
     """The reply class that ``request`` names in ``Request[...]``."""
     for base in getattr(request, "__orig_bases__", ()):

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, TypeVar
+
+import msgspec
 
 from protocol.crypto.seal import Keyring, Sealing
 from protocol.envelope import Envelope
@@ -45,8 +46,7 @@ CAUSE: ContextVar[str] = ContextVar("keystead_cause", default="")
 _WINDOW = 2048  # ids remembered per sender's life
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True):
     """A request that has passed every check of the port."""
 
     message: Request[Any]
@@ -142,7 +142,7 @@ class BusPort(Bus, WireSink):
             number,
             message,
             lambda: self._depart(to, subject, payload, reply_to),
-            self._clock.timeout(within_s),
+            lambda late: self._clock.alarm(within_s, late),
             within_s,
         )
         self._life.check()

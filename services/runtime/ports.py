@@ -116,6 +116,10 @@ class Clock(Protocol):
         """``asyncio.timeout`` of ``limit(seconds)`` lab seconds; raises ``TimeoutError``."""
         ...
 
+    def alarm(self, seconds: float, act: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call ``act`` in ``limit(seconds)`` lab seconds, unless the alarm is cancelled before."""
+        ...
+
 
 class Database(Protocol):
     """One SQLite database of a node; each commit is durable before anyone resumes.

@@ -18,6 +18,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
+import msgspec
+
 from protocol.messages.agent import Firmware
 from protocol.messages.base import Reply, Request, messages_of, reply_type
 from protocol.terms import NodeName, Role
@@ -32,8 +34,7 @@ Handler = Callable[[Any, Any, "Peer"], Coroutine[Any, Any, Reply]]
 TurnKey = Callable[[Any], str | None]
 
 
-@dataclass(frozen=True)
-class Peer:
+class Peer(msgspec.Struct, frozen=True):
     """Who asks: the sender and its boot as the bus proved them.
 
     ``local`` is the administrator at the node's own console (host console, vSphere client, key

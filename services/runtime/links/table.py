@@ -69,7 +69,7 @@ class RuleTable:
         Returns how late each copy leaves, in lab seconds: ``(0.0,)`` for one copy at once, ``()``
         for a message that is lost.
         """
-        chain = self._alive(link)
+        chain = self._alive(link) if self._chains else ()
         if not chain:
             return AT_ONCE
         passage = Passage(self._seed, link, boot, nth)
@@ -85,7 +85,7 @@ class RuleTable:
 
     def passes(self, link: Link) -> bool:
         """The receiver's question: False while a rule of the link lets nothing in."""
-        return all(rule.ingress() for rule in self._alive(link))
+        return not self._chains or all(rule.ingress() for rule in self._alive(link))
 
     def struck(self, src: NodeName) -> tuple[RuleCount, ...]:
         """What each rule on a link from ``src`` did so far, as counted at its egress."""

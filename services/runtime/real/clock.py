@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Clock, Rng
@@ -65,3 +65,7 @@ class LabClock(Clock):
     def timeout(self, seconds: float) -> asyncio.Timeout:
         self._life.check()
         return asyncio.timeout(self.limit(seconds) / self._pace)
+
+    def alarm(self, seconds: float, act: Callable[[], None]) -> asyncio.TimerHandle:
+        self._life.check()
+        return asyncio.get_running_loop().call_later(self.limit(seconds) / self._pace, act)

@@ -9,7 +9,8 @@ What nats-py 2.16 does and we must not live with, and what is done here instead:
 - *The ghost.* A dial in progress may survive ``close``; here a client that was given up never
   logs in.
 - *Order and cost.* One task and queue per subscription lose the order between subscriptions;
-  here every message goes from the read loop to the owner, synchronously.
+  here every message goes from the read loop to the owner, synchronously. Its parser asks seven
+  patterns and a coroutine for each message; here those that came whole are cut out by length.
 
 This needs names that nats-py does not promise: ``tests/services/runtime/real_bus`` has a test
 that fails when one of them goes away, and failure tests that fail when one stops being called.
@@ -25,6 +26,9 @@ from typing import Protocol
 
 from nats import errors
 from nats.aio.client import Client
+from nats.protocol.parser import AWAITING_CONTROL_LINE, MAX_CONTROL_LINE_SIZE, Parser
+
+_MSG, _CRLF = b"MSG ", b"\r\n"
 
 
 class ClientOwner(Protocol):
@@ -41,12 +45,56 @@ class ClientOwner(Protocol):
         ...
 
 
+class _MessagesAtOnce(Parser):
+    """Hands whole messages without headers to the owner; all else is the parser's that it is.
+
+    Between two calls ``buf`` may hold a message that has come in part.
+    """
+
+    def __init__(self, client: Client, owner: ClientOwner) -> None:
+        super().__init__(client)
+        self._owner = owner
+
+    async def parse(self, data: bytes = b"") -> None:
+        if self.state == AWAITING_CONTROL_LINE:
+            if self.buf:
+                data = bytes(self.buf) + data
+                self.buf.clear()
+            handed, in_part = self._handed(data)
+            data = data[handed:]
+            if in_part:
+                self.buf += data
+                return
+        if data:
+            await super().parse(data)
+
+    def _handed(self, data: bytes) -> tuple[int, bool]:
+        """How much of ``data`` was whole messages, now handed over; whether part of one follows."""
+        at = 0
+        while data.startswith(_MSG, at):
+            end = data.find(_CRLF, at)
+            if end < 0:
+                return at, len(data) - at < MAX_CONTROL_LINE_SIZE
+            words = data[at + len(_MSG) : end].split()
+            if len(words) not in (3, 4) or not words[-1].isdigit():
+                break
+            begin = end + len(_CRLF)
+            stop = begin + int(words[-1])
+            if len(data) < stop + len(_CRLF):
+                return at, True
+            reply = words[2].decode() if len(words) == 4 else ""
+            self._owner.received(words[0].decode(), reply, data[begin:stop], b"")
+            at = stop + len(_CRLF)
+        return at, False
+
+
 class BrokerClient(Client):
     """nats-py's client, told to hand over messages at once and to let go of dead sockets."""
 
     def __init__(self, owner: ClientOwner) -> None:
         super().__init__()
         self._owner = owner
+        self._ps = _MessagesAtOnce(self, owner)
 
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from protocol.codec import decode_as, decode_reply
 from protocol.errors import (
@@ -24,6 +23,9 @@ from protocol.terms import NodeName
 from services.runtime.rpc.envelopes import Seals
 
 R = TypeVar("R")
+
+Alarm = Callable[[Callable[[], None]], asyncio.TimerHandle]
+"""Has what it is given called when the time of a call is over."""
 
 
 @dataclass(slots=True)
@@ -52,24 +54,30 @@ class PendingCalls:
         number: int,
         message: Request[R],
         send: Callable[[], None],
-        limit: AbstractAsyncContextManager[Any],
+        alarm: Alarm,
         within_s: float,
     ) -> R:
-        """``send`` the request, then wait for the reply to ``token`` inside of ``limit``.
+        """``send`` the request, then wait for the reply to ``token`` until ``alarm`` rings.
 
-        ``limit`` ends the wait after ``within_s`` seconds of its own kind by ``TimeoutError``.
+        ``within_s`` is after how many seconds it does, for the text of ``TimedOut``.
         Raises what ``send`` raises, ``TimedOut``, ``Disconnected`` or ``Refused`` (see
         ``disconnected``, ``refuse``), and the error that the other side answered with.
         """
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._calls[token] = _Call(to, number, reply_type(type(message)), future)
+        ringing: asyncio.TimerHandle | None = None
+
+        def too_late() -> None:
+            if not future.done():
+                future.set_exception(TimedOut(f"{to} did not answer within {within_s:g} s"))
+
         try:
             send()
-            async with limit:
-                return cast(R, await future)
-        except TimeoutError:
-            raise TimedOut(f"{to} did not answer within {within_s:g} s") from None
+            ringing = alarm(too_late)
+            return cast(R, await future)
         finally:
+            if ringing is not None:
+                ringing.cancel()
             del self._calls[token]
             if future.done() and not future.cancelled():
                 future.exception()  # seen, even if the caller was cancelled meanwhile

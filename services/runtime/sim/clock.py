@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Clock, Rng
@@ -45,3 +45,7 @@ class SimClock(Clock):
     def timeout(self, seconds: float) -> asyncio.Timeout:
         self._life.check()
         return asyncio.timeout(seconds)
+
+    def alarm(self, seconds: float, act: Callable[[], None]) -> asyncio.TimerHandle:
+        self._life.check()
+        return self._loop.call_later(seconds, act)

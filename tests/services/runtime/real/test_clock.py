@@ -81,6 +81,15 @@ async def test_timeout_uses_the_limit(life: Incarnation) -> None:
             await asyncio.Event().wait()
 
 
+async def test_an_alarm_rings_at_the_limit_unless_it_is_cancelled(life: Incarnation) -> None:
+    clock, rung = clock_of(life, pace=1000.0), asyncio.Event()
+    before = asyncio.get_running_loop().time()
+    clock.alarm(1.0, lambda: pytest.fail("it was cancelled")).cancel()
+    alarm = clock.alarm(1.0, rung.set)
+    assert alarm.when() >= before + FLOOR_S
+    await rung.wait()
+
+
 async def test_every_ticks_after_each_period_and_never_piles_up(life: Incarnation) -> None:
     clock = clock_of(life, pace=500.0)
     begun, stamps = clock.monotonic(), []
@@ -105,7 +114,8 @@ async def test_a_dead_life_has_no_time(life: Incarnation) -> None:
     life.end(WayDown.CRASH)
     with pytest.raises(NodeDown):
         await sleeping
-    for call in (clock.now, clock.monotonic, lambda: clock.timeout(1.0)):
+    alarm = lambda: clock.alarm(1.0, asyncio.Event().set)  # noqa: E731
+    for call in (clock.now, clock.monotonic, lambda: clock.timeout(1.0), alarm):
         with pytest.raises(NodeDown):
             call()
 

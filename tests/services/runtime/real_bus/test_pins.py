@@ -46,9 +46,12 @@ def test_the_attributes_are_still_there() -> None:
         "_reconnection_task",
         "_transport",
         "_error_cb",
+        "_ps",
     ):
         assert name in vars(client), name
     assert Client.CLOSED == 2
+    assert {"buf", "state"} <= set(vars(parser.Parser(client)))
+    assert "await self._ps.parse(" in inspect.getsource(Client._read_loop)
     assert "_io_writer" in inspect.getsource(TcpTransport.__init__)
 
 

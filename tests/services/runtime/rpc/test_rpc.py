@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
@@ -58,6 +59,14 @@ class Sealed:
         return message
 
 
+def alarm(late: Callable[[], None]) -> asyncio.TimerHandle:
+    return asyncio.get_running_loop().call_later(5, late)
+
+
+def alarm_at_once(late: Callable[[], None]) -> asyncio.TimerHandle:
+    return asyncio.get_running_loop().call_later(0, late)
+
+
 class Wire:
     """A caller and a server; what the server says is kept in ``said``."""
 
@@ -88,7 +97,7 @@ class Wire:
         return Envelopes(sender, 7, Sealed()).reply(request, outcome)  # type: ignore[arg-type]
 
     async def ask(self) -> asyncio.Task[ServerVersions]:
-        work = self.calls.ask("token", PEER, 3, ASKED, lambda: None, asyncio.timeout(5), 5.0)
+        work = self.calls.ask("token", PEER, 3, ASKED, lambda: None, alarm, 5.0)
         task = asyncio.create_task(work)
         await asyncio.sleep(0)
         return task
@@ -147,7 +156,7 @@ async def test_each_end_of_a_call_is_an_error_of_its_own() -> None:
     wire.calls.disconnected()
     with pytest.raises(Disconnected, match="peer"):
         await task
-    work = wire.calls.ask("token", PEER, 3, ASKED, lambda: None, asyncio.timeout(0), 5.0)
+    work = wire.calls.ask("token", PEER, 3, ASKED, lambda: None, alarm_at_once, 5.0)
     with pytest.raises(TimedOut, match=r"^peer did not answer within 5 s$"):
         await work
 
@@ -159,7 +168,7 @@ async def test_a_call_that_has_ended_is_forgotten() -> None:
         raise NotSent("no connection")
 
     with pytest.raises(NotSent):
-        await wire.calls.ask("token", PEER, 3, ASKED, unsent, asyncio.timeout(5), 5.0)
+        await wire.calls.ask("token", PEER, 3, ASKED, unsent, alarm, 5.0)
     assert wire.calls.asked("token") is None
     assert not wire.calls.arrived("token", PEER, wire.reply(ANSWER))
     assert wire.counters == {"unexpected_replies": 1} and not wire.calls._calls

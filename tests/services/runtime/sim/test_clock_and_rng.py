@@ -44,6 +44,11 @@ def test_the_wall_clock_is_skewed_and_nothing_else(loop: SimLoop) -> None:
             async with a.timeout(a.limit(5)):
                 await b.sleep(100)
         assert a.monotonic() == pytest.approx(15, abs=0.001)
+        rung: list[float] = []
+        a.alarm(a.limit(5), lambda: rung.append(-1)).cancel()
+        a.alarm(a.limit(5), lambda: rung.append(a.monotonic()))
+        await b.sleep(100)
+        assert rung == [pytest.approx(20, abs=0.001)]
 
     loop.run(main())
 
@@ -97,6 +102,7 @@ def test_a_dead_life_has_no_clock_and_no_rng(loop: SimLoop) -> None:
         clock.monotonic,
         lambda: clock.every(1),
         lambda: clock.timeout(1),
+        lambda: clock.alarm(1, lambda: None),
         lambda: rng.stream("x"),
         lambda: rng.token(1),
     ):
