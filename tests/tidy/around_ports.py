@@ -49,7 +49,7 @@ _SERVICE_ASYNCIO = frozenset(
     "TaskGroup timeout Event Queue QueueEmpty QueueFull Lock Condition Semaphore".split()
 )
 _RUNTIME_ASYNCIO = _SERVICE_ASYNCIO | frozenset(
-    "CancelledError Future Task Timeout current_task get_running_loop".split()
+    "CancelledError Future Task Timeout TimerHandle current_task get_running_loop".split()
 )
 _ATTRIBUTES = frozenset(
     "datetime.now datetime.utcnow datetime.today date.today uuid.uuid1 uuid.uuid4 uuid.getnode"
