@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from protocol.errors import PermissionDenied
-from protocol.messages.agent import CutRule, DiskAct, DiskAction
+from protocol.messages.agent import CutRule, DelayRule, DiskAct, DiskAction
 from protocol.messages.base import Sealed
 from protocol.messages.kms import (
     CreateKey,
@@ -23,6 +23,7 @@ from protocol.messages.kms import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import KmipState, RevocationReason
+from services.kms.doors.pair import KEYS_AT_ONCE
 from tests.services.kms.pair_rig import PAIR, A, B, PairRig
 
 
@@ -122,6 +123,39 @@ def test_apart_both_go_on_and_agree_afterwards(rig: PairRig) -> None:
         values = rig.values(server, tuple(rig.material))
         assert values == {**rig.material, key: None}
     assert rig.key(A, "2") == rig.key(B, "2"), "a repeat means one key wherever it comes"
+
+
+def test_who_begins_answers_only_when_it_has_the_last_of_many_messages(rig: PairRig) -> None:
+    """More waits than one message holds: the first of them is not all that was missed."""
+    rig.power_off(B)
+
+    async def some(numbers: range) -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in numbers:
+                group.create_task(rig.make(A, str(number)))
+
+    for begin in range(0, KEYS_AT_ONCE + 1, 64):
+        rig.run(some(range(begin, begin + 64)))
+    rig.world.rules.apply(rig.rules.put([DelayRule(id="slow", src=A, dst=B, base_s=0.5)]))
+    rig.power_on(B)
+    last = list(rig.attributes(A))[-1]
+    assert len(rig.material) > KEYS_AT_ONCE
+    assert rig.values(B, (last,)) == {last: rig.material[last]}
+
+
+def test_who_is_met_by_a_peer_that_has_news_waits_for_them(rig: PairRig) -> None:
+    """Both have begun anew, and the peer's word comes first: it says that keys wait there."""
+    rig.power_off(B)
+    key = rig.key(A, "1")
+    rig.power_off(A)
+    rig.power_on(A)
+    rules = [
+        DelayRule(id="join", src=B, dst=A, base_s=3),
+        DelayRule(id="news", src=A, dst=B, base_s=0.1),
+    ]
+    rig.world.rules.apply(rig.rules.put(rules))
+    rig.power_on(B)
+    assert rig.values(B, (key,)) == rig.material
 
 
 def test_a_cut_one_way_keeps_nobody_waiting(rig: PairRig) -> None:
