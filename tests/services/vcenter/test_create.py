@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from protocol.errors import (
@@ -14,7 +16,7 @@ from protocol.errors import (
 )
 from protocol.events import EventTypeId
 from protocol.messages.vcenter import CreateVm, ListVms
-from protocol.terms import HostCryptoState, ProviderId, VmName
+from protocol.terms import HostCryptoState, NodeName, ProviderId, VmName
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, Rig
 
@@ -96,6 +98,24 @@ def test_without_its_key_no_vm_is_made_and_a_repeat_makes_it(rig: Rig) -> None:
     rig.heal()
     made = rig.do(encrypted()).vm
     assert made.key is not None and made.key in rig.hosts[A].cache
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_vms_that_are_made_at_once_are_placed_apart(rig: Rig, fails: bool) -> None:
+    """The second is placed while the first is being made; one that failed counts no more."""
+    rig.up(A, B)
+    rig.vm(VM, A, encrypted=False)
+    rig.vm(VmName("vm-b"), B, encrypted=False)
+    if fails:
+        rig.hosts[A].errors["HostCreateVm"] = DatastoreFault("no space")
+        rig.refused(CreateVm(operation_id="failed", vm=VmName("vm-x"), cluster=CLUSTER))
+        rig.hosts[A].errors.clear()
+
+    async def at_once() -> list[NodeName]:
+        asked = [CreateVm(operation_id=n, vm=VmName(n), cluster=CLUSTER) for n in ("1", "2", "3")]
+        return [made.vm.host for made in await asyncio.gather(*map(rig.ask, asked))]
+
+    assert sorted(rig.run(at_once())) == [A, A, B]
 
 
 def test_a_repeat_after_a_crash_goes_on_with_the_key_that_was_made(rig: Rig) -> None:

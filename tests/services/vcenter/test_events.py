@@ -85,6 +85,21 @@ def test_each_boot_tells_anew_that_the_host_needs_its_mode(rig: Rig) -> None:
     assert rig.ids(mark).count(E.VM_LOCKED_KMS_CLUSTER_ERROR) == 1  # it is locked already
 
 
+def test_a_host_that_loses_its_mode_again_in_one_boot_is_told_of_again(rig: Rig) -> None:
+    """It was made safe meanwhile: that trouble was over."""
+    rig.up(A)
+    rig.vm(VM)
+    mark = rig.mark()
+    for times in (1, 2):
+        rig.cut((VCENTER, KMS))
+        rig.hosts[A].crypto_state = HostCryptoState.PREPARED
+        rig.sleep(330)
+        assert rig.ids(mark).count(E.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR) == times
+        rig.heal()
+        rig.sleep(330)
+        assert rig.hosts[A].crypto_state is HostCryptoState.SAFE
+
+
 def test_a_pass_waits_for_a_silent_key_server_once(rig: Rig) -> None:
     """Host key and VM keys come from the same server: its silence is heard once per pass."""
     rig.up(A)

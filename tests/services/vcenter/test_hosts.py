@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.errors import HostUnreachable, InvalidState, NotFound
+from protocol.events import EventTypeId as E
 from protocol.messages.agent import DelayRule
 from protocol.messages.base import Request
 from protocol.messages.vcenter import (
@@ -13,6 +14,7 @@ from protocol.messages.vcenter import (
     DisconnectHost,
     EnterMaintenanceMode,
     ExitMaintenanceMode,
+    HostChanged,
     ListHosts,
     ListVms,
     PowerOnVm,
@@ -20,9 +22,9 @@ from protocol.messages.vcenter import (
     RegisterVm,
     RemoveHost,
 )
-from protocol.terms import HostConnectionState, PowerState, VmConnectionState, VmName
-from tests.services.vcenter.peers import VCENTER, VmRecord
-from tests.services.vcenter.rig import CLUSTER, VM, A, B, Rig
+from protocol.terms import HostConnectionState, PowerState, Role, VmConnectionState, VmName
+from tests.services.vcenter.peers import VCENTER, ScriptedHost, VmRecord
+from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, Rig
 
 S = HostConnectionState
 VM2, VM3 = VmName("vm-02"), VmName("vm-03")
@@ -151,6 +153,40 @@ def test_a_removed_host_takes_its_vms_and_its_marks_with_it(rig: Rig) -> None:
     assert rig.host_info(A).connection is S.CONNECTED
     assert rig.vm_info().host == A and key in rig.hosts[B].cache
     assert rig.vcenter.inventory.released == {}
+
+
+def test_a_host_that_could_not_be_added_is_unknown(rig: Rig) -> None:
+    """Nothing of it stays in memory either: its ring is a stranger's, and it can be added later."""
+    rig.up(A)
+    rig.add(B, Role.ESXI)
+    rig.cut((VCENTER, B))
+    assert isinstance(rig.refused(AddHost(host=B, cluster=CLUSTER)), HostUnreachable)
+    rig.heal()
+    host = rig.services[B]
+    assert isinstance(host, ScriptedHost)
+    with pytest.raises(NotFound):
+        rig.run(host.bus.request(VCENTER, HostChanged(boot=host.node.boot), within_s=5))
+    before = len(rig.sent)
+    rig.sleep(60)
+    assert [message for message in rig.requests(before) if message[:2] == (VCENTER, B)] == []
+    assert [info.host for info in rig.do(ListHosts()).hosts] == [A]
+    rig.host(B)
+    assert rig.host_info(B).connection is S.CONNECTED
+
+
+def test_what_was_told_of_a_host_is_forgotten_with_it(rig: Rig) -> None:
+    """Removed and added again in one boot, it needs its mode still: that is news."""
+    rig.up(A, B)
+    rig.vm(VM, A)
+    rig.cut((VCENTER, KMS))
+    mark = rig.mark()
+    rig.reboot(B)
+    rig.sleep(30)
+    assert rig.ids(mark).count(E.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR) == 1
+    rig.do(RemoveHost(host=B))
+    rig.do(AddHost(host=B, cluster=CLUSTER))
+    rig.sleep(30)
+    assert rig.ids(mark).count(E.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR) == 2
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from protocol.messages.vcenter import (
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,
+    HostCryptoState,
     KmipState,
     PowerState,
     VmConnectionState,
@@ -201,6 +202,25 @@ def test_without_its_key_a_vm_is_registered_and_locked(rig: Rig) -> None:
     rig.heal()
     rig.sleep(330)
     assert rig.vm_info().crypto is VmCryptoState.UNLOCKED
+
+
+def test_a_host_that_did_not_answer_when_a_vm_came_is_made_safe_at_its_next_heartbeat(
+    rig: Rig,
+) -> None:
+    """Its cache has the VM's key, so that no view shows what was not done."""
+    rig.up(A)
+    rig.vm()
+    key = rig.key_of()
+    rig.do(UnregisterVm(vm=VM))
+    rig.sleep(5)
+    rig.hosts[A].cache[key] = rig.servers[KMS].keys[key.key_id][0]  # by its administrator
+    rig.hosts[A].crypto_state, rig.hosts[A].host_key = HostCryptoState.PREPARED, None
+    rig.sleep(15)
+    rig.hosts[A].errors["CryptoManagerHostEnable"] = TimedOut("no answer")
+    assert rig.do(RegisterVm(vm=VM, cluster=CLUSTER, host=A)).vm.crypto is VmCryptoState.UNLOCKED
+    rig.hosts[A].errors.clear()
+    rig.sleep(25)
+    assert rig.hosts[A].crypto_state is HostCryptoState.SAFE
 
 
 def test_what_cannot_be_registered(rig: Rig) -> None:
