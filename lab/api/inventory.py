@@ -22,7 +22,7 @@ from lab.api.refusal import refusal
 from lab.api.session import Session
 from lab.api.views import host_view, vm_view
 from lab.errors import KeysteadError
-from protocol.errors import ProductError
+from protocol.errors import NotFound, ProductError
 from protocol.messages.agent import NodeRunState, NodeSpec
 from protocol.messages.base import Request
 from protocol.messages.vcenter import (
@@ -62,16 +62,21 @@ async def unregister_vms(session: Session, command: commands.VmUnregister) -> Vm
 
 async def destroy_vms(session: Session, command: commands.VmDestroy) -> VmRemovalList:
     """See ``VmDestroy``."""
-    return await _remove_vms(session, command.vms, lambda vm: DestroyVm(vm=vm))
+    return await _remove_vms(session, command.vms, lambda vm: DestroyVm(vm=vm), with_files=True)
 
 
-async def _remove_vms(session: Session, selectors: tuple[str, ...], message: Any) -> VmRemovalList:
+async def _remove_vms(
+    session: Session, selectors: tuple[str, ...], message: Any, *, with_files: bool = False
+) -> VmRemovalList:
+    """``with_files``: a VM that vCenter does not have is refused, for its files may lie there."""
     lab = session.lab
     listed = {vm.vm: vm for vm in await all_vms(lab, lab.vcenter)}
     items: list[VmRemoval] = []
     for vm in session.vms(selectors):
         host = listed[vm].host if vm in listed else None
         try:
+            if with_files and host is None:
+                raise NotFound(f"vCenter has no virtual machine {vm}: no file was deleted")
             await lab.ask(lab.vcenter, message(vm), within_s=TASK_S)
         except ProductError as error:
             failure = refusal(error)

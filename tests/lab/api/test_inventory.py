@@ -128,6 +128,9 @@ async def test_a_host_leaves_with_its_vms_and_comes_back(lab: Lab) -> None:
     assert [h.host for h in await lab.hosts()] == ["esxi-002"] and await names(lab) == ["vm-02"]
     told = (await lab.do(DescribeHost(HOST))).reasons
     assert f"keystead host add {HOST}" in [reason.cure for reason in told]
+    (kept,) = (await lab.do(VmDestroy(("vm-01",)))).refused  # nobody deletes its files
+    assert kept.error_id == "KS-USE-002" and "vm-01" in (kept.error or "")
+    assert (await lab.do(VmUnregister(("vm-01",)))).refused == ()  # which leaves them alone
     back = await lab.do(HostAdd(HOST))
     assert back.connection is HostConnectionState.CONNECTED
     assert (await lab.vm("vm-01")).power is PowerState.ON  # it ran all the time
