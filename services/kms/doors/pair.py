@@ -140,12 +140,14 @@ class Pair:
 
     async def _watch(self) -> None:
         """Mark the peer when a contact has lasted too long, which itself goes on."""
-        while self._asked_at is not None:
+        marked: float | None = None  # the contact for which it was
+        while self._asked_at not in (None, marked):
             left = self._asked_at + self._patience_s - self._clock.monotonic()
             if left <= 0:
+                marked = self._asked_at
                 await self._mark("it has not answered in time")
-                break
-            await self._clock.sleep(left)
+            else:
+                await self._clock.sleep(left)
         self._watching = False
 
     async def _ring_later(self, seconds: float) -> None:
@@ -168,6 +170,7 @@ class Pair:
             self._promises.keep_all(error)
             return
         self._down = True
+        self._wake.set()  # nothing may wait for it any more: it is met again
         if not self._met:
             self._core.caught_up.set()
         if newly:

@@ -168,6 +168,20 @@ def test_a_cut_one_way_keeps_nobody_waiting(rig: PairRig) -> None:
     assert rig.in_step() and rig.attributes(A) == rig.attributes(B)
 
 
+def test_a_peer_that_is_marked_in_the_moment_of_its_answer_is_told_all_the_same(
+    rig: PairRig,
+) -> None:
+    """What it was told is written down just before the mark: nothing waits, and it is marked."""
+    for number in range(40):
+        slow = DelayRule(id="slow", src=B, dst=A, base_s=4.98 + number * 0.0005)
+        rig.world.rules.apply(rig.rules.put([slow]))
+        rig.key(A, f"slow {number}")
+        rig.world.rules.apply(rig.rules.drop("slow"))
+        rig.sleep(12)
+        assert rig.in_step()
+    assert rig.seen("kms.pair"), "some of them came too late"
+
+
 def test_many_at_once_share_messages(rig: PairRig) -> None:
     async def many() -> None:
         async with asyncio.TaskGroup() as group:
