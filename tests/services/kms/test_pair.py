@@ -8,12 +8,13 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from protocol.errors import PermissionDenied
+from protocol.errors import GeneralFailure, PermissionDenied
 from protocol.messages.agent import CutRule, DelayRule, DiskAct, DiskAction
 from protocol.messages.base import Sealed
 from protocol.messages.kms import (
     CreateKey,
     Destroy,
+    GetKeys,
     JoinPair,
     QueryAudit,
     QueryPair,
@@ -158,6 +159,25 @@ def test_who_is_met_by_a_peer_that_has_news_waits_for_them(rig: PairRig) -> None
     assert rig.values(B, (key,)) == rig.material
 
 
+def test_a_peer_that_has_news_and_falls_silent_is_waited_for_as_long_as_a_call_may_last(
+    rig: PairRig,
+) -> None:
+    """It said so when it joined, and it hears nothing since; its mark does not end the wait."""
+    rig.cut((A, B))
+    apart = {rig.key(A, "1"), rig.key(B, "2")}
+    for server in PAIR:
+        rig.power_off(server)
+    rig.heal()
+    rig.world.rules.apply(rig.rules.put([DelayRule(id="slow", src=B, dst=A, base_s=60)]))
+    rig.power_on(A)
+    rig.sleep(12)  # its call has failed, and it tries again after five
+    rig.power_on(B)
+    start = rig.world.monotonic()
+    found = rig.run(rig.request(B, GetKeys(key_ids=tuple(sorted(apart))), within_s=30)).values
+    assert len([value for value in found if value.state is not None]) == 1
+    assert 9.5 < rig.world.monotonic() - start < 10.5
+
+
 def test_a_cut_one_way_keeps_nobody_waiting(rig: PairRig) -> None:
     """The peer hears, but its answers are lost: acknowledged as marked, and no key is twice."""
     rig.world.rules.apply(rig.rules.put([CutRule(id="cut", src=B, dst=A)]))
@@ -180,6 +200,53 @@ def test_a_peer_that_is_marked_in_the_moment_of_its_answer_is_told_all_the_same(
         rig.sleep(12)
         assert rig.in_step()
     assert rig.seen("kms.pair"), "some of them came too late"
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_disk_that_notes_neither_answer_nor_mark_is_no_success(
+    rig: PairRig, silent: bool
+) -> None:
+    """The key itself is durable; but the client must not believe that the other server has it."""
+    disk = rig.world.stores[A]
+    if silent:
+        rig.cut((A, B))
+    else:
+        slow = DelayRule(id="slow", src=B, dst=A, base_s=1)
+        rig.world.rules.apply(rig.rules.put([slow]))
+
+    async def disk_fills_up() -> None:
+        await rig.world.sleep(0.3)
+        disk.full = True
+
+    async def asked() -> None:
+        with pytest.raises(GeneralFailure):
+            await asyncio.gather(rig.make(A, "1"), disk_fills_up())
+
+    rig.run(asked())
+    disk.full = False
+    rig.heal()
+    rig.world.rules.apply(rig.rules.drop("slow"))
+    rig.sleep(30)
+    assert rig.in_step() and rig.key(A, "1") in rig.attributes(B)
+
+
+def test_of_many_changes_those_that_were_told_are_answered(
+    rig: PairRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message holds two of them: the others wait for the next one, and their clients too."""
+    monkeypatch.setattr("services.kms.doors.pair.KEYS_AT_ONCE", 2)
+    slow = DelayRule(id="slow", src=A, dst=B, base_s=0.5)
+    rig.world.rules.apply(rig.rules.put([slow]))
+
+    async def made(operation_id: str) -> None:
+        key = await rig.make(A, operation_id)
+        assert rig.at_rest(B, "SELECT 1 FROM keys WHERE key_id = ?", key)
+
+    async def at_once() -> None:
+        await asyncio.gather(*(made(str(number)) for number in range(6)))
+
+    rig.run(at_once())
+    assert not rig.seen("kms.pair"), "the other server was never marked"
 
 
 def test_many_at_once_share_messages(rig: PairRig) -> None:
