@@ -57,13 +57,13 @@ def not_wanted_there(
     )
 
 
-def host_left(
-    host: NodeName, waiting: Mapping[str, ReleasedRow], deleted: Mapping[ProviderId, DeletedRow]
-) -> tuple[Edit, ...]:
-    """The host left the inventory: nothing is waited for, and nothing was done, there."""
-    return (
-        *(dropped(row.key, host) for row in waiting.values() if host in row.hosts),
-        *(_not_evicted(name, host) for name, row in deleted.items() if host in row.evicted_from),
+def host_left(host: NodeName, deleted: Mapping[ProviderId, DeletedRow]) -> tuple[Edit, ...]:
+    """The host left the inventory: no provider's keys count as evicted there any more.
+
+    Released keys that it has still are its to drop: it may come back with them.
+    """
+    return tuple(
+        _not_evicted(name, host) for name, row in deleted.items() if host in row.evicted_from
     )
 
 

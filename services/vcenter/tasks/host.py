@@ -101,7 +101,7 @@ async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
     await vc.inventory.commit(
         drop(Table.HOST, message.host),
         DropVmsOf(message.host),
-        *host_left(message.host, vc.inventory.released, vc.inventory.deleted),
+        *host_left(message.host, vc.inventory.deleted),
         *released(keys, others),
     )
     vc.forget_host(message.host)

@@ -8,7 +8,7 @@ import pytest
 
 from protocol.errors import GeneralFailure, PermissionDenied, ProductError
 from protocol.messages.base import Request
-from protocol.messages.kms import AuditRow, CreateKey, Destroy, GetKeys, QueryAudit
+from protocol.messages.kms import AuditRow, CreateKey, Destroy, GetKeys, QueryAudit, Revoke
 from protocol.terms import KeyId, ResultReason
 from services.kms.refusals import ROWS, WINDOW_S
 from services.runtime.service import Peer
@@ -47,6 +47,15 @@ async def test_after_a_minute_rows_are_written_again_with_what_was_counted(serve
     assert await refused(server, CreateKey(operation_id="1"), STRANGER, 1) == 1
     rows = server.platter.sql("SELECT times FROM audit ORDER BY sequence")
     assert rows == [(1,)] * ROWS + [(MANY - ROWS,), (1,)]
+
+
+async def test_what_was_counted_is_kept_over_a_message_that_is_not_refused(server: Server) -> None:
+    key = (await server.ask(CreateKey(operation_id="1", activate=True))).key_id
+    await refused(server, Destroy(key_id=key), OPERATOR)
+    server.clock.wall += WINDOW_S
+    await server.ask(Revoke(key_id=key), OPERATOR)
+    rows = [row for row in await trail(server) if row.operation == "Destroy"]
+    assert sum(row.times for row in rows) == MANY
 
 
 async def test_one_caller_uses_up_nobody_elses_rows(server: Server) -> None:

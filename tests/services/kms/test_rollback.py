@@ -208,6 +208,15 @@ def test_a_whole_disk_put_back_is_noticed_by_the_tpm(rig: PairRig) -> None:
     assert rig.power_on(A).screen == ""
 
 
+def test_a_disk_that_lacks_no_more_than_a_start_is_not_the_last_one(rig: PairRig) -> None:
+    rig.power_off(A, "stop")
+    rig.run(rig.agent.disk(DiskAction(node=A, act=DiskAct.SAVE, label="old")))
+    rig.power_on(A)
+    rig.power_off(A, "stop")
+    rig.run(rig.agent.disk(DiskAction(node=A, act=DiskAct.RESTORE, label="old")))
+    assert ("the TPM is at" in rig.power_on(A).screen) is with_tpm(rig)
+
+
 def test_a_cleared_tpm_is_noticed(rig: PairRig) -> None:
     rig.key(A, "1")
     rig.power_off(A, "stop")

@@ -15,7 +15,8 @@ from protocol.errors import (
     SaveFailed,
 )
 from protocol.events import EventTypeId
-from protocol.messages.vcenter import CreateVm, ListVms
+from protocol.messages.agent import DelayRule
+from protocol.messages.vcenter import CreateVm, ListVms, RemoveHost
 from protocol.terms import HostCryptoState, NodeName, ProviderId, VmName
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, Rig
@@ -98,6 +99,37 @@ def test_without_its_key_no_vm_is_made_and_a_repeat_makes_it(rig: Rig) -> None:
     rig.heal()
     made = rig.do(encrypted()).vm
     assert made.key is not None and made.key in rig.hosts[A].cache
+
+
+def test_a_repeat_goes_elsewhere_when_the_host_that_was_chosen_has_left(rig: Rig) -> None:
+    rig.up(A, B)
+    create = CreateVm(operation_id="op", vm=VM, cluster=CLUSTER)
+    rig.hosts[A].errors["HostCreateVm"] = DatastoreFault("no space")
+    rig.refused(create)
+    rig.do(RemoveHost(host=A))
+    assert rig.do(create).vm.host == B
+
+
+def test_the_key_of_a_repeated_creation_is_taken_from_nobody_meanwhile(rig: Rig) -> None:
+    """The first try failed, and its key was to leave the hosts; a pass falls into the second."""
+    rig.up(A)
+    rig.vm()
+    rig.hosts[A].errors["HostCreateVm"] = DatastoreFault("no space")
+    rig.refused(encrypted(VM2))
+    rig.hosts[A].errors.clear()
+    rig.sleep(15)
+    slow = DelayRule(id="slow", src=VCENTER, dst=A, base_s=2)
+    rig.world.rules.apply(rig.rules.put([slow]))
+
+    async def pass_meanwhile() -> None:
+        await rig.world.sleep(1)
+        rig.vcenter.passes.want(A, looked=True, removing=True)
+
+    async def both() -> None:
+        await asyncio.gather(rig.ask(encrypted(VM2)), pass_meanwhile())
+
+    rig.run(both())
+    assert rig.key_of(VM2) in rig.hosts[A].cache
 
 
 @pytest.mark.parametrize("fails", [False, True])

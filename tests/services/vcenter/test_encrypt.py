@@ -12,6 +12,7 @@ import pytest
 
 from protocol.errors import (
     Busy,
+    DatastoreFault,
     Disconnected,
     InvalidArgument,
     InvalidPowerState,
@@ -39,6 +40,17 @@ from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, C, Rig
 R = TypeVar("R")
 T = TypeVar("T")
 VM2 = VmName("vm-02")
+
+
+def test_an_operation_that_failed_is_not_done_by_another_one(rig: Rig) -> None:
+    """The VM was encrypted since, with another key: the first operation's is not in use."""
+    rig.up(A)
+    rig.vm(encrypted=False)
+    rig.hosts[A].errors["ReconfigureVm"] = DatastoreFault("no space")
+    rig.refused(EncryptVm(operation_id="first", vm=VM))
+    rig.hosts[A].errors.clear()
+    rig.do(EncryptVm(operation_id="second", vm=VM))
+    assert isinstance(rig.refused(EncryptVm(operation_id="first", vm=VM)), InvalidState)
 
 
 def test_five_requests_and_five_replies(rig: Rig) -> None:

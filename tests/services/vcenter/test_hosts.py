@@ -189,6 +189,17 @@ def test_what_was_told_of_a_host_is_forgotten_with_it(rig: Rig) -> None:
     assert rig.ids(mark).count(E.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR) == 2
 
 
+def test_a_key_that_came_back_with_its_host_is_to_be_dropped_by_nobody(rig: Rig) -> None:
+    rig.up(A, B)
+    rig.vm()
+    rig.power_off(B)
+    rig.do(RemoveHost(host=A))
+    rig.sleep(60)
+    assert str(rig.hosts[A].vms[VM].keys[0]) in rig.vcenter.inventory.released
+    rig.do(AddHost(host=A, cluster=CLUSTER))
+    assert rig.vcenter.inventory.released == {}
+
+
 @pytest.mark.parametrize(
     "message",
     [

@@ -22,6 +22,8 @@ from protocol.messages.vcenter import (
     ListVms,
     QueryCryptoKeyStatus,
     RegisterVm,
+    RemoveHost,
+    UnregisterKmsCluster,
     UnregisterVm,
 )
 from protocol.terms import (
@@ -35,7 +37,7 @@ from protocol.terms import (
     VmName,
 )
 from tests.services.vcenter.peers import VCENTER, VmRecord
-from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, C, Rig
+from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, C, P, Rig
 
 VM2 = VmName("vm-02")
 LEAVE: list[type[Request[Done]]] = [UnregisterVm, DestroyVm]
@@ -88,6 +90,41 @@ def test_a_host_that_was_away_drops_the_key_when_it_is_back(rig: Rig) -> None:
     assert key not in rig.hosts[B].cache and rig.vcenter.inventory.released == {}
 
 
+def test_a_host_that_was_removed_and_added_again_drops_the_key_then(rig: Rig) -> None:
+    rig.up(A, B)
+    rig.vm()
+    key = rig.key_of()
+    rig.hosts[B].persistence = True
+    rig.power_off(B)
+    rig.do(DestroyVm(vm=VM))
+    rig.sleep(60)
+    rig.do(RemoveHost(host=B))
+    rig.sleep(600)
+    rig.power_on(B)
+    rig.host(B)
+    assert key in rig.hosts[B].cache
+    rig.sleep(320)
+    assert key not in rig.hosts[B].cache and rig.vcenter.inventory.released == {}
+
+
+def test_keys_of_a_deleted_provider_leave_a_host_that_comes_with_them_again() -> None:
+    """What was done there was done to a host that has left since: it is done once more."""
+    rig = Rig(provider_delete_grace_s=0.0)
+    rig.up(A, B)
+    rig.vm()
+    key = rig.key_of()
+    rig.do(UnregisterKmsCluster(provider=P))
+    rig.sleep(320)
+    assert key not in rig.hosts[B].cache
+    rig.do(RemoveHost(host=B))
+    rig.hosts[B].cache[key] = b"?" * 32
+    rig.host(B)
+    rig.sleep(320)
+    assert key not in rig.hosts[B].cache
+    rig.healthy()
+    rig.close()
+
+
 def test_a_key_that_another_vm_uses_stays(rig: Rig) -> None:
     rig.up(A, B)
     rig.vm()
@@ -116,12 +153,13 @@ def test_a_vm_that_runs_or_whose_host_is_away_stays(rig: Rig, kind: type[Request
     assert rig.vm_info().key is not None and rig.vcenter.inventory.released == {}
 
 
-def test_a_vm_leaves_every_host_that_lists_it(rig: Rig) -> None:
+@pytest.mark.parametrize("kind", LEAVE)
+def test_a_vm_leaves_every_host_that_lists_it(rig: Rig, kind: type[Request[Done]]) -> None:
     rig.up(A, B)
     rig.vm(encrypted=False)
     rig.hosts[B].vms[VM] = VmRecord()
     rig.sleep(15)
-    rig.do(UnregisterVm(vm=VM))
+    rig.do(leave(kind))
     rig.sleep(30)
     assert rig.do(ListVms()).vms == ()
     assert rig.hosts[A].vms == rig.hosts[B].vms == {}

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from protocol.errors import NotFound, ProductError
+from protocol.errors import DatastoreFault, NotFound, ProductError
 from protocol.messages.agent import DelayRule
 from protocol.messages.vcenter import (
     CreateVm,
     DestroyVm,
+    RemoveHost,
     RemoveKey,
     UnregisterKmsCluster,
 )
@@ -75,6 +76,26 @@ def test_a_key_of_a_deleted_provider_is_not_sent_after_its_eviction(two_hosts: T
     rig.do(UnregisterKmsCluster(provider=P))
     rig.sleep(400)
     nowhere(rig, key)
+
+
+def test_a_key_of_a_vm_that_left_with_its_host_is_not_sent_any_more(two_hosts: TwoHosts) -> None:
+    rig = two_hosts(key_gather_s=20.0)
+    key = new_key(rig)
+    rig.do(RemoveHost(host=A))
+    rig.sleep(400)
+    assert key not in rig.hosts[B].cache
+
+
+def test_a_key_of_a_vm_that_was_not_made_is_not_sent_at_all(two_hosts: TwoHosts) -> None:
+    rig = two_hosts(key_gather_s=20.0)
+    rig.hosts[A].errors["HostCreateVm"] = DatastoreFault("no space")
+    before = len(rig.sent)
+    rig.refused(
+        CreateVm(operation_id="op", vm=VM2, cluster=CLUSTER, host=A, encrypted=True),
+    )
+    rig.sleep(60)
+    sent = rig.requests(before)
+    assert (VCENTER, A, "AddKeys") in sent and (VCENTER, B, "AddKeys") not in sent
 
 
 def lost_on_its_way(rig: Rig) -> CryptoKeyId:
