@@ -60,11 +60,11 @@ def some(edits: tuple[Edit, ...]) -> Command:
 
 
 def leave(host: NodeName) -> Command:
-    """As ``RemoveHost``: the host, its VMs, and what was waited for there."""
+    """As ``RemoveHost``: the host, its VMs, and what was done there."""
     return lambda inventory: (
         drop(Table.HOST, host),
         DropVmsOf(host),
-        *host_left(host, inventory.released, inventory.deleted),
+        *host_left(host, inventory.deleted),
     )
 
 
