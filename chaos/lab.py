@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from protocol.errors import ProductError
 from protocol.messages.agent import (
     CanaryResult,
     DiskAct,
@@ -76,6 +77,18 @@ class Lab(Protocol):
 
         ``within_s`` lab seconds for the answer. Raises what the service answered with.
         """
+        ...
+
+    async def statuses(self, *, counters: bool = True) -> dict[NodeName, NodeStatus]:
+        """``status`` of every node that can be asked now, in order of the directory: one question
+        per agent. Without ``counters`` (and what rules did) it is cheap."""
+        ...
+
+    async def ask_each(
+        self, nodes: Sequence[NodeName], message: Request[R], *, within_s: float = 30.0
+    ) -> dict[NodeName, R | ProductError]:
+        """``ask`` of several nodes at once, one question per agent: what each has answered, or
+        why it has not. ``message`` is a read."""
         ...
 
     async def power_on(

@@ -167,11 +167,9 @@ async def _cluster_of(means: Means, vm: VmName) -> ClusterName:
 
 
 async def _challenge(means: Means, arrival: Arrival) -> Outcome:
-    vm = VmName(arrival.target)
-    seen = await Snapshot(means.lab).vms()
-    if vm not in seen:
+    asked = await means.guests.challenge_found(VmName(arrival.target))
+    if asked is None:
         return Outcome("fail", {"error": "no host answers for it"})
-    asked = await means.guests.challenge(vm, seen[vm][0])
     if asked.right is None:
         return Outcome("fail" if asked.definite else "info", {"error": asked.detail})
     return Outcome("ok", {}) if asked.right else Outcome("ok", {"wrong": asked.detail})

@@ -15,10 +15,12 @@ import msgspec
 from chaos.lab import Directory, NodeEntry
 from lab.topology.plan import Topology
 from protocol.codec import decode_message, encode_message
-from protocol.errors import InvalidState, NotFound, ProductError, from_body
+from protocol.errors import InvalidState, NotConnected, NotFound, ProductError, from_body
 from protocol.messages.agent import (
     AddNode,
+    Answer,
     Ask,
+    AskEach,
     Canary,
     CanaryResult,
     DiskAct,
@@ -39,11 +41,13 @@ from protocol.messages.agent import (
 )
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName, Role, VmName
+from services.runtime.each import for_each, try_each
 from services.runtime.links.desired import DesiredRules
 
 R = TypeVar("R", bound=Reply)
 
 BOOT_LIMIT_S = 600.0  # lab seconds an agent gets for a power-on or power-off
+LOOK_LIMIT_S = 10.0  # lab seconds that it gets to say how its nodes are
 
 
 def directory_of(topology: Topology, specs: Iterable[NodeSpec] | None = None) -> Directory:
@@ -70,6 +74,11 @@ class LabCore(ABC):
         self._known: dict[NodeName, NodeStatus] = {}
 
     # ---- what a subclass gives --------------------------------------------------------------
+
+    @abstractmethod
+    def by_agent(self, nodes: Iterable[NodeName]) -> tuple[tuple[NodeName, ...], ...]:
+        """Those of ``nodes`` that can be asked now, in their order, by the agent that has them:
+        without paused ones, and those whose process is away."""
 
     @property
     @abstractmethod
@@ -152,8 +161,27 @@ class LabCore(ABC):
         return tuple(found[n] for n in self._specs if n in found)
 
     async def status(self, node: NodeName) -> NodeStatus:
-        reply = await self.tell(node, ListNodes(node=node), 10.0)
+        reply = await self.tell(node, ListNodes(node=node), LOOK_LIMIT_S)
         return self._heard(reply.nodes[0])
+
+    async def statuses(self, *, counters: bool = True) -> dict[NodeName, NodeStatus]:
+        async def one(group: tuple[NodeName, ...]) -> tuple[NodeStatus, ...]:
+            return (await self.tell(group[0], ListNodes(counters=counters), LOOK_LIMIT_S)).nodes
+
+        answers = await try_each(self.by_agent(self._specs), one)
+        found = [
+            status for nodes in answers if not isinstance(nodes, Exception) for status in nodes
+        ]
+        return self._sorted(found, counters)
+
+    def _sorted(self, heard: Iterable[NodeStatus], whole: bool) -> dict[NodeName, NodeStatus]:
+        """Those that can be asked, in order of the directory; ``whole`` ones are remembered."""
+        found = {status.node: status for status in heard}
+        if whole:
+            self._known |= found
+        groups = self.by_agent(node for node in self._specs if node in found)
+        able = {node for group in groups for node in group}
+        return {node: found[node] for node in self._specs if node in able}
 
     def _heard(self, status: NodeStatus) -> NodeStatus:
         self._known[status.node] = status
@@ -176,10 +204,33 @@ class LabCore(ABC):
     async def ask(self, node: NodeName, message: Request[R], *, within_s: float = 30.0) -> R:
         name, body = type(message).__name__, encode_message(message)
         question = Ask(node=node, name=name, body=body, within_s=within_s)
-        answer = await self.tell(node, question, within_s + 1.0)
-        if answer.error is not None:
-            raise from_body(answer.error)
-        return cast(R, decode_message(answer.name, answer.body))
+        answer = _opened(await self.tell(node, question, within_s + 1.0))
+        if isinstance(answer, ProductError):
+            raise answer
+        return cast(R, answer)
+
+    async def ask_each(
+        self, nodes: Sequence[NodeName], message: Request[R], *, within_s: float = 30.0
+    ) -> dict[NodeName, R | ProductError]:
+        name, body = type(message).__name__, encode_message(message)
+
+        async def one(group: tuple[NodeName, ...]) -> dict[NodeName, Reply | ProductError]:
+            found: dict[NodeName, Reply | ProductError] = {}
+            while len(found) < len(group):
+                left = group[len(found) :]
+                question = AskEach(nodes=left, name=name, body=body, within_s=within_s)
+                try:
+                    reply = await self.tell(left[0], question, within_s + 1.0)
+                except ProductError as error:
+                    return found | dict.fromkeys(left, error)
+                found |= zip(left, map(_opened, reply.answers), strict=False)
+            return found
+
+        answers: dict[NodeName, Reply | ProductError] = {}
+        for found in await for_each(self.by_agent(nodes), one):
+            answers |= found
+        away = NotConnected("it is paused, or its process is down")
+        return {node: cast(R | ProductError, answers.get(node, away)) for node in nodes}
 
     # ---- power ------------------------------------------------------------------------------
 
@@ -277,3 +328,10 @@ class LabCore(ABC):
 
     def forget_vm(self, vm: VmName) -> None:
         self._vms.pop(vm, None)
+
+
+def _opened(answer: Answer) -> Reply | ProductError:
+    """What a node answered: its reply, or its error."""
+    if answer.error is not None:
+        return from_body(answer.error)
+    return cast(Reply, decode_message(answer.name, answer.body))

@@ -67,7 +67,8 @@ Measure = Callable[[Snapshot, Scope, Sources], Awaitable[Measured]]
 
 @dataclass(frozen=True)
 class Probe:
-    """What can be measured; ``about`` says what ``on`` selects: vms, hosts, or nothing."""
+    """What can be measured; ``about`` says what ``on`` selects: vms, hosts, or nothing. One that
+    ``acts`` does not only look: it makes guests work."""
 
     name: str
     unit: Unit
@@ -75,6 +76,7 @@ class Probe:
     live: bool
     doc: str
     measure: Measure
+    acts: bool = False
 
 
 def _ratio(good: Sequence[str], bad: Sequence[str]) -> Measured:
@@ -222,7 +224,15 @@ async def _op_p99(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
 R, S, C = Unit.RATIO, Unit.SECONDS, Unit.COUNT
 _ALL = (
     Probe("vm.running", R, "vms", True, "share of VMs that are powered on", _vm_running),
-    Probe("vm.works", R, "vms", True, "share whose guest answers a challenge right", _vm_works),
+    Probe(
+        "vm.works",
+        R,
+        "vms",
+        True,
+        "share whose guest answers a challenge right",
+        _vm_works,
+        acts=True,
+    ),
     Probe("vm.locked", R, "vms", True, "share of encrypted VMs that are locked", _vm_locked),
     Probe("host.safe", R, "hosts", True, "share of hosts in crypto state safe", _host_safe),
     Probe("host.connected", R, "hosts", True, "share that vCenter holds", _host_connected),

@@ -15,7 +15,8 @@ from itertools import combinations_with_replacement
 from chaos.draws import Draws
 from chaos.faults.base import REFUSALS
 from chaos.lab import Lab
-from protocol.errors import ProductError
+from chaos.observe.snapshot import Snapshot
+from protocol.errors import NotConnected, NotFound, ProductError
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.messages.host import GuestAnswer, GuestChallenge, GuestWrite
 from protocol.terms import NodeName, VmName
@@ -29,11 +30,12 @@ WITHIN_S = 30.0
 @dataclass(frozen=True)
 class Asked:
     """How a question ended: right, wrong, or (None) no answer that tells; ``definite`` when it
-    certainly did nothing."""
+    certainly did nothing, ``away`` when the host has no such VM, or is not to be asked."""
 
     right: bool | None
     detail: str = ""
     definite: bool = True
+    away: bool = False
 
 
 @dataclass
@@ -43,10 +45,11 @@ class _Disk:
     open: int = 0  # rewrites that may have happened
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    @property
-    def at_once(self) -> int:
-        """How many blocks one question may be about: one while many answers are open."""
-        return ASKED if self.open <= OPEN_LIMIT else 1
+    def at_once(self, most: int) -> int:
+        """How many of ``most`` blocks one question may be about: each open answer multiplies
+        what a disk may hold, and while many are open it is one."""
+        few = min(ASKED, most)
+        return most if not self.open else few if self.open <= OPEN_LIMIT else 1
 
 
 class Guests:
@@ -56,6 +59,7 @@ class Guests:
         self._lab = lab
         self._draws = draws
         self._disks: dict[VmName, _Disk] = {}
+        self._seen_on: dict[VmName, NodeName] = {}
 
     def planted(self) -> tuple[VmName, ...]:
         """VMs whose disks were filled from a marker of ours."""
@@ -69,7 +73,21 @@ class Guests:
         except REFUSALS as error:
             return f"{vm}: {type(error).__name__}: {error}"
         self._disks[vm] = _Disk(guest_seed(marker))
+        self._seen_on[vm] = host
         return ""
+
+    async def challenge_found(self, vm: VmName) -> Asked | None:
+        """``challenge`` at the host that has the VM: where it was seen last, else wherever it is
+        seen now; None when no host that answers has it."""
+        if vm in self._seen_on:
+            asked = await self.challenge(vm, self._seen_on[vm])
+            if not asked.away:
+                return asked
+        seen = await Snapshot(self._lab).vms()
+        if vm not in seen:
+            return None
+        self._seen_on[vm] = seen[vm][0]
+        return await self.challenge(vm, seen[vm][0])
 
     async def challenge(self, vm: VmName, host: NodeName) -> Asked:
         """Ask eight blocks (one while many answers are open) with a fresh nonce."""
@@ -77,7 +95,9 @@ class Guests:
         if disk is None:
             return Asked(None, f"{vm}: its disk was never filled")
         async with disk.lock:
-            return await self._ask(vm, host, disk, self._draws.pick(range(BLOCKS), disk.at_once))
+            return await self._ask(
+                vm, host, disk, self._draws.pick(range(BLOCKS), disk.at_once(ASKED))
+            )
 
     async def read_back(self, vm: VmName, host: NodeName) -> Asked:
         """Ask every block of the disk; the first answer that is not right, or the last one.
@@ -91,7 +111,8 @@ class Guests:
         async with disk.lock:
             left = tuple(range(BLOCKS))
             while left and asked.right:
-                blocks, left = left[: disk.at_once], left[disk.at_once :]
+                count = disk.at_once(BLOCKS)
+                blocks, left = left[:count], left[count:]
                 asked = await self._ask(vm, host, disk, blocks)
         return asked
 
@@ -103,7 +124,8 @@ class Guests:
         except ProductError as error:
             if not error.definite:
                 disk.open += 1
-            return Asked(None, f"{vm}: {type(error).__name__}: {error}", error.definite)
+            away = isinstance(error, NotFound | NotConnected)
+            return Asked(None, f"{vm}: {type(error).__name__}: {error}", error.definite, away)
         return _judge(vm, disk, nonce, blocks, answer)
 
 

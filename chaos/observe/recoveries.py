@@ -6,13 +6,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from chaos.faults.base import REFUSALS, status_of
 from chaos.history import History
 from chaos.lab import Lab
 from chaos.observe.audit import AuditTail
-from chaos.observe.snapshot import Snapshot
+from chaos.observe.snapshot import WITHIN_S, Snapshot
 from protocol.messages.agent import NodeRunState
-from protocol.messages.host import QueryHost
+from protocol.messages.host import HostState, QueryHost
 from protocol.terms import NodeName, PowerState, VmName
 
 EVERY_S = 1.0
@@ -67,37 +66,57 @@ class Recoveries:
 
     async def look(self) -> None:
         """Follow every host that boots or has booted and not recovered yet."""
-        for host, known in self._hosts.items():
-            status = await status_of(self.lab, host)
-            if status is None:
+        seen = await self.lab.statuses(counters=False)
+        booted = {
+            host: seen[host].boot
+            for host, known in self._hosts.items()
+            if host in seen and seen[host].boot > known.boot and known.ran
+        }
+        mark = await self._position() if booted else 0
+        for host, boot in booted.items():
+            known = self._hosts[host]
+            known.boot = boot
+            if known.current is not None:
+                self._close(known.current)
+            known.current = Recovery(host, boot, mark, missing=known.ran)
+        await self._follow(
+            [
+                host
+                for host, known in self._hosts.items()
+                if known.current is not None
+                and host in seen
+                and seen[host].state is NodeRunState.RUNNING
+            ]
+        )
+
+    async def _follow(self, hosts: list[NodeName]) -> None:
+        """Look at hosts that run and have not recovered yet, all of them at once."""
+        if not hosts:
+            return
+        began = self.lab.monotonic()
+        answers = await self.lab.ask_each(hosts, QueryHost(), within_s=WITHIN_S)
+        now = self.lab.monotonic()
+        recovered: list[tuple[_Host, Recovery]] = []
+        for host, answer in answers.items():
+            known = self._hosts[host]
+            recovery = known.current
+            if recovery is None:
                 continue
-            if status.boot > known.boot and known.ran:
-                known.boot = status.boot
-                if known.current is not None:
-                    self._close(known.current)
-                mark = await self._position()
-                known.current = Recovery(host, status.boot, mark, missing=known.ran)
-            if known.current is not None and status.state is NodeRunState.RUNNING:
-                await self._follow(known, known.current)
+            up_at = recovery.up_at = began if recovery.up_at is None else recovery.up_at
+            if not isinstance(answer, HostState):
+                continue
+            on = {vm.vm for vm in answer.summary.vms if vm.power is PowerState.ON}
+            recovery.missing = tuple(vm for vm in known.ran if vm not in on)
+            if not recovery.missing:
+                recovery.seconds = now - up_at
+                recovered.append((known, recovery))
+        end = await self._position() if recovered else 0
+        for known, recovery in recovered:
+            self._count(known, recovery, end)
+            self._close(recovery)
+            known.current = None
 
-    async def _follow(self, known: _Host, recovery: Recovery) -> None:
-        if recovery.up_at is None:
-            recovery.up_at = self.lab.monotonic()
-        try:
-            summary = (await self.lab.ask(recovery.host, QueryHost(), within_s=10.0)).summary
-        except REFUSALS:
-            return
-        on = {vm.vm for vm in summary.vms if vm.power is PowerState.ON}
-        recovery.missing = tuple(vm for vm in known.ran if vm not in on)
-        if recovery.missing:
-            return
-        recovery.seconds = self.lab.monotonic() - recovery.up_at
-        await self._count(known, recovery)
-        self._close(recovery)
-        known.current = None
-
-    async def _count(self, known: _Host, recovery: Recovery) -> None:
-        end = await self._position()
+    def _count(self, known: _Host, recovery: Recovery, end: int) -> None:
         if self._tail is None or self._tail.blind:
             return
         rows = self._tail.rows[recovery.mark : end]

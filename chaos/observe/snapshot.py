@@ -6,11 +6,11 @@ absent, never guessed.
 
 from __future__ import annotations
 
-from chaos.faults.base import REFUSALS, status_of
+from chaos.faults.base import REFUSALS
 from chaos.lab import Lab
 from chaos.observe.listing import all_hosts, all_key_status, all_providers, all_vms
-from protocol.messages.agent import NodeRunState, NodeStatus
-from protocol.messages.host import HostSummary, QueryHost, VmSummary
+from protocol.messages.agent import NodeStatus
+from protocol.messages.host import HostState, HostSummary, QueryHost, VmSummary
 from protocol.messages.pages import pages
 from protocol.messages.vcenter import (
     CryptoKeyStatus,
@@ -19,7 +19,6 @@ from protocol.messages.vcenter import (
     VmInfo,
 )
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, NodeName, Role, VmName
-from services.runtime.each import try_each
 
 WITHIN_S = 10.0
 
@@ -40,32 +39,18 @@ class Snapshot:
     async def status(self) -> dict[NodeName, NodeStatus]:
         """The status of every node that can be asked."""
         if self._status is None:
-            found = {}
-            for entry in self.lab.directory().nodes:
-                status = await status_of(self.lab, entry.node)
-                if status is not None:
-                    found[entry.node] = status
-            self._status = found
+            self._status = await self.lab.statuses()
         return self._status
 
     async def hosts(self) -> dict[NodeName, HostSummary]:
         """Each host's own view, of those that answer."""
         if self._hosts is None:
-            status = await self.status()
-
-            async def ask(host: NodeName) -> HostSummary:
-                return (await self.lab.ask(host, QueryHost(), within_s=WITHIN_S)).summary
-
-            up = [
-                host
-                for host in nodes_of(self.lab, Role.ESXI)
-                if host in status and status[host].state is NodeRunState.RUNNING
-            ]
-            answers = await try_each(up, ask, failures=REFUSALS)
+            hosts = nodes_of(self.lab, Role.ESXI)
+            answers = await self.lab.ask_each(hosts, QueryHost(), within_s=WITHIN_S)
             self._hosts = {
-                host: answer
-                for host, answer in zip(up, answers, strict=True)
-                if isinstance(answer, HostSummary)
+                host: answer.summary
+                for host, answer in answers.items()
+                if isinstance(answer, HostState)
             }
         return self._hosts
 

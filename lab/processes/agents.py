@@ -39,6 +39,11 @@ class AgentProcess:
     killed: bool = False  # it was asked for
     held: set[NodeName] = field(default_factory=set)
 
+    @property
+    def listens(self) -> bool:
+        """Whether it is there, and does not stand still."""
+        return self.up.is_set() and self.child is not None and not self.child.stopped
+
 
 class Agents(Children):
     """The agent processes of one lab; every failure is KS-INT-001 and names the log."""

@@ -12,7 +12,7 @@ import asyncio
 import signal
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TypeVar
@@ -269,13 +269,18 @@ class ProcessLab(LabCore):
             raise NotConnected(f"the process of {node} is down") from None
         return await self._tell(process, message, real_s)
 
+    def by_agent(self, nodes: Iterable[NodeName]) -> tuple[tuple[NodeName, ...], ...]:
+        groups: dict[str, list[NodeName]] = {}
+        for node in nodes:
+            self.spec(node)
+            process = self._of.get(node)
+            if process is not None and process.listens and node not in process.held:
+                groups.setdefault(process.name, []).append(node)
+        return tuple(tuple(group) for group in groups.values())
+
     async def tell_all(self, message: Request[R]) -> tuple[R, ...]:
         """A paused agent is left out: it gets the rules when it goes on."""
-        alive = [
-            w
-            for w in self._processes
-            if w.up.is_set() and w.child is not None and not w.child.stopped
-        ]
+        alive = [process for process in self._processes if process.listens]
 
         async def one(process: AgentProcess) -> R | None:
             try:

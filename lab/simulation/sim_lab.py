@@ -7,7 +7,7 @@ It runs in a process of its own (``worker``, or a test's). Implements ``chaos.la
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from chaos.keeper import FaultKeeper
@@ -17,7 +17,16 @@ from lab.errors import KeysteadError
 from lab.topology.plan import Topology
 from lab.topology.provision import provision
 from protocol.errors import NotConnected, ProductError, TimedOut
-from protocol.messages.agent import AddNode, Answer, Ask, NodeRecord
+from protocol.messages.agent import (
+    AddNode,
+    Answer,
+    Answers,
+    Ask,
+    AskEach,
+    ListNodes,
+    NodeRecord,
+    NodeStatus,
+)
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
 from services.catalog import recipe
@@ -102,6 +111,15 @@ class SimLab(LabCore):
     def mode(self) -> str:
         return "sim"
 
+    def by_agent(self, nodes: Iterable[NodeName]) -> tuple[tuple[NodeName, ...], ...]:
+        group = tuple(node for node in nodes if not self.loop.paused(self.spec(node).node))
+        return (group,) if group else ()
+
+    async def statuses(self, *, counters: bool = True) -> dict[NodeName, NodeStatus]:
+        """Of the agent itself: no step is taken for it, however often it is asked."""
+        reply = await self.agent.list_nodes(ListNodes(counters=counters))
+        return self._sorted(reply.nodes, counters)
+
     async def tell(self, node: NodeName, message: Request[R], within_s: float) -> R:
         """As over the control broker: a paused process does not answer, and the agent goes on
         with what was asked when the asker gives up."""
@@ -126,11 +144,16 @@ class SimLab(LabCore):
             raise TimedOut(f"no answer about {node} within {within_s:g} s") from None
         answer = outcome[0]
         if isinstance(message, Ask) and isinstance(answer, Answer | ProductError):
-            words = said.of_answer(answer)
-            self.loop.trace.say(self.loop.now_ns, node, 0, f"answer {message.name}", words)
+            self._said(node, message.name, answer)
+        if isinstance(message, AskEach) and isinstance(answer, Answers):
+            for asked, one in zip(message.nodes, answer.answers, strict=False):
+                self._said(asked, message.name, one)
         if isinstance(answer, ProductError):
             raise answer
         return answer  # type: ignore[return-value]
+
+    def _said(self, node: NodeName, name: str, answer: Answer | ProductError) -> None:
+        self.loop.trace.say(self.loop.now_ns, node, 0, f"answer {name}", said.of_answer(answer))
 
     async def tell_all(self, message: Request[R]) -> tuple[R, ...]:
         reply: R = await self.agent.handle(message)  # type: ignore[assignment]

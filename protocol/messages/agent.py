@@ -117,9 +117,11 @@ class NodePowered(Reply, frozen=True, kw_only=True):
 
 
 class ListNodes(Request["NodeList"], frozen=True, kw_only=True):
-    """All nodes of this agent, by name, or only ``node``."""
+    """All nodes of this agent, by name, or only ``node``; without ``counters`` neither they nor
+    what link rules did are told."""
 
     node: NodeName = NodeName("")
+    counters: bool = True
 
 
 class NodeList(Reply, frozen=True, kw_only=True):
@@ -158,6 +160,25 @@ class Answer(Reply, frozen=True, kw_only=True):
     name: str = ""
     body: msgspec.Raw = NIL
     error: ErrorBody | None = None
+
+
+class AskEach(Request["Answers"], frozen=True, kw_only=True):
+    """The local consoles of several nodes of this agent: the same question to each, as ``Ask``.
+
+    ``Malformed`` for what is no read: of answers that are too many for one message the last ones
+    are left out, and those nodes are asked again.
+    """
+
+    nodes: tuple[NodeName, ...]
+    name: str
+    body: msgspec.Raw
+    within_s: float
+
+
+class Answers(Reply, frozen=True, kw_only=True):
+    """What the first of the nodes have answered, in their order; at least one has."""
+
+    answers: tuple[Answer, ...]
 
 
 class _OnLink(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):

@@ -18,11 +18,14 @@ from protocol.errors import (
     NotFound,
     ProductError,
     SaveFailed,
+    TimedOut,
 )
 from protocol.messages.agent import (
     AddNode,
     Answer,
+    Answers,
     Ask,
+    AskEach,
     Canary,
     CanaryResult,
     DiskAct,
@@ -42,12 +45,13 @@ from protocol.messages.agent import (
     TpmActed,
     TpmAction,
 )
-from protocol.messages.base import Ping, Reply, Request, sealed_fields
+from protocol.messages.base import Ping, Repeat, Reply, Request, sealed_fields
 from protocol.messages.host import Done
+from protocol.messages.pages import first_page
 from protocol.terms import NodeName
 from protocol.tpm.errors import TpmError
 from protocol.tpm.structures import PcrSelection
-from services.runtime.each import try_each
+from services.runtime.each import for_each, try_each
 from services.runtime.incarnation import NodeDown, WayDown
 from services.runtime.machine import Machine
 from services.runtime.node import Recipe
@@ -75,6 +79,7 @@ class Agent:
             PowerOn: self.power_on,
             PowerOff: self.power_off,
             Ask: self.ask,
+            AskEach: self.ask_each,
             SetRules: self.set_rules,
             Canary: self.canary,
             TpmAction: self.tpm,
@@ -114,8 +119,11 @@ class Agent:
     async def list_nodes(self, message: ListNodes) -> NodeList:
         """The status of one node, or of all by name; ``NotFound`` for one that is not here."""
         if message.node:
-            return NodeList(nodes=(self.machine(message.node).status(),))
-        return NodeList(nodes=tuple(m.status() for _, m in sorted(self._machines.items())))
+            machines = [self.machine(message.node)]
+        else:
+            machines = [machine for _, machine in sorted(self._machines.items())]
+        counters = message.counters
+        return NodeList(nodes=tuple(machine.status(counters=counters) for machine in machines))
 
     async def power_on(self, message: PowerOn) -> NodePowered:
         """Power a node on; ``InvalidState`` while it is still on its way down."""
@@ -135,11 +143,31 @@ class Agent:
         Key material does not pass: ``Malformed`` for a request that could carry it, and for a reply
         that does. ``NotConnected`` when the node does not run.
         """
-        request = decode_message(message.name, message.body)
-        if not isinstance(request, Request) or sealed_fields(type(request)):
-            raise Malformed(f"{message.name} does not pass the local console")
+        return await self._asked(message.node, _question(message), message.within_s)
+
+    async def ask_each(self, message: AskEach) -> Answers:
+        """As ``ask`` for several nodes at once; each has ``within_s`` for itself: ``TimedOut`` is
+        the answer of one that takes longer, and none waits for another."""
+        request = _question(message)
+        if not message.nodes or type(request).repeat is not Repeat.READ:
+            raise Malformed(f"{message.name} is nothing to ask several nodes for")
+
+        async def one(node: NodeName) -> Answer:
+            try:
+                clock = self.machine(node).runner.ports.clock
+                async with clock.timeout(message.within_s):
+                    return await self._asked(node, request, message.within_s)
+            except ProductError as error:
+                return Answer(error=error.body())
+            except TimeoutError:
+                late = TimedOut(f"no answer of {node} within {message.within_s:g} s")
+                return Answer(error=late.body())
+
+        return Answers(answers=first_page(await for_each(message.nodes, one)))
+
+    async def _asked(self, node: NodeName, request: Request[Any], within_s: float) -> Answer:
         try:
-            reply = await self.machine(message.node).runner.ask(request, message.within_s)
+            reply = await self.machine(node).runner.ask(request, within_s)
         except ProductError as error:
             return Answer(error=error.body())
         if any(getattr(reply, field) is not None for field in sealed_fields(type(reply))):
@@ -246,3 +274,10 @@ class Agent:
                 device.restore(self._images[key])
             case TpmAct.INFO:
                 pass
+
+
+def _question(message: Ask | AskEach) -> Request[Any]:
+    request = decode_message(message.name, message.body)
+    if not isinstance(request, Request) or sealed_fields(type(request)):
+        raise Malformed(f"{message.name} does not pass the local console")
+    return request

@@ -1,0 +1,117 @@
+"""Looks at many nodes: one question per agent, and none of them waits for another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from chaos.history import History
+from chaos.observe.recoveries import Recoveries
+from protocol.errors import Malformed, NotConnected, TimedOut
+from protocol.messages import pages
+from protocol.messages.agent import AskEach, NodeRunState
+from protocol.messages.base import NIL
+from protocol.messages.host import Esxcli, HostState, QueryHost
+from protocol.terms import NodeName
+from tests.chaos.worlds import World
+
+pytestmark = pytest.mark.sim
+HOSTS = tuple(NodeName(f"esxi-00{number}") for number in (1, 2, 3, 4))
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World(hosts=4, vms=4)
+    yield made
+    made.close()
+
+
+def test_each_answers_for_itself_and_those_that_cannot_say_so(world: World) -> None:
+    lab = world.lab
+    world.run(lab.power_off(HOSTS[1], "power_loss"))
+    world.run(lab.pause(HOSTS[2]))
+    found = world.run(lab.ask_each(HOSTS, QueryHost()))
+    assert list(found) == list(HOSTS)
+    for host in (HOSTS[0], HOSTS[3]):
+        answer = found[host]
+        assert isinstance(answer, HostState)
+        assert answer == world.run(lab.ask(host, QueryHost()))
+    assert isinstance(found[HOSTS[1]], NotConnected) and isinstance(found[HOSTS[2]], NotConnected)
+
+
+def test_one_that_takes_too_long_costs_the_others_nothing(world: World) -> None:
+    lab = world.lab
+
+    async def never(*_: Any) -> HostState:
+        await lab.sleep(1e6)
+        raise AssertionError("nobody waits so long")
+
+    service: Any = lab.agent.machine(HOSTS[1]).runner.service
+    service.query_host = never
+    before = lab.monotonic()
+    found = world.run(lab.ask_each(HOSTS, QueryHost(), within_s=5.0))
+    assert lab.monotonic() - before < 6.0
+    assert isinstance(found.pop(HOSTS[1]), TimedOut)
+    assert all(isinstance(answer, HostState) for answer in found.values()) and len(found) == 3
+
+
+def test_answers_that_do_not_fit_one_message_are_asked_for_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[NodeName, ...]] = []
+    real = world.lab.agent.ask_each
+
+    async def noted(message: AskEach) -> Any:
+        asked.append(message.nodes)
+        return await real(message)
+
+    whole = world.run(world.lab.ask_each(HOSTS, QueryHost()))
+    monkeypatch.setattr("services.runtime.agent.first_page", partial(pages.first_page, budget=1))
+    world.lab.agent.handlers = {**world.lab.agent.handlers, AskEach: noted}
+    assert world.run(world.lab.ask_each(HOSTS, QueryHost())) == whole
+    assert asked == [HOSTS, HOSTS[1:], HOSTS[2:], HOSTS[3:]]
+
+
+def test_what_changes_something_is_asked_of_one_only(world: World) -> None:
+    """An answer that does not fit is asked for again: that must do nothing twice."""
+    found = world.run(world.lab.ask_each(HOSTS, Esxcli(arguments=("software", "vib", "list"))))
+    assert {type(answer) for answer in found.values()} == {Malformed}
+    with pytest.raises(Malformed):
+        world.run(
+            world.lab.agent.ask_each(AskEach(nodes=(), name="QueryHost", body=NIL, within_s=1.0))
+        )
+
+
+def test_statuses_are_those_of_all_that_can_be_asked(world: World) -> None:
+    lab = world.lab
+    world.run(lab.power_off(HOSTS[1], "crash"))
+    world.run(lab.pause(HOSTS[2]))
+    seen = world.run(lab.statuses())
+    names = [entry.node for entry in lab.directory().nodes if entry.node != HOSTS[2]]
+    assert list(seen) == names
+    assert all(status == world.run(lab.status(node)) for node, status in seen.items())
+    assert seen[HOSTS[1]].state is NodeRunState.OFF
+    cheap = world.run(lab.statuses(counters=False))
+    assert list(cheap) == names and not any(status.counters for status in cheap.values())
+    assert lab.known(HOSTS[0]).counters, "what is told in short does not replace what is known"
+
+
+def test_a_look_for_boots_does_not_grow_with_the_lab(world: World) -> None:
+    """When nothing has booted, it takes no step of any node, and no step per host."""
+
+    def steps(of: World) -> int:
+        recoveries = Recoveries(of.lab, History(None, of.lab.monotonic))
+        of.run(recoveries.begin())
+        of.run(of.lab.sleep(0.000_1))
+        before = of.lab.loop.steps
+        of.run(recoveries.look())
+        return of.lab.loop.steps - before
+
+    small = World(hosts=1, vms=1)
+    try:
+        assert steps(world) <= steps(small) + 5
+    finally:
+        small.close()
