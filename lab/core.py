@@ -47,6 +47,7 @@ from services.runtime.links.desired import DesiredRules
 R = TypeVar("R", bound=Reply)
 
 BOOT_LIMIT_S = 600.0  # lab seconds an agent gets for a power-on or power-off
+BOOT_LIMIT_REAL_S = 120.0  # real seconds that it gets at least: many may boot at once
 LOOK_LIMIT_S = 10.0  # lab seconds that it gets to say how its nodes are
 
 
@@ -243,7 +244,8 @@ class LabCore(ABC):
         within_s: float = BOOT_LIMIT_S,
     ) -> NodeStatus:
         message = PowerOn(node=node, options=options or {}, wait=wait)
-        reply = await self.tell(node, message, within_s)
+        limit_s = max(within_s, self.in_lab_s(BOOT_LIMIT_REAL_S))
+        reply = await self.tell(node, message, limit_s)
         await self._refuse(node, False)
         return self._heard(reply.status)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from chaos.errors import ChaosError
-from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names, status_of
+from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names
 from chaos.lab import Lab
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState
@@ -58,8 +58,9 @@ class PowerFault(NodesFault, frozen=True, kw_only=True):
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
         """Each node that was on is off, and its last life ended this way; or it is on again."""
+        seen = await lab.statuses(counters=False)
         for node in was_on(notes, self.nodes):
-            status = await status_of(lab, node)
+            status = seen.get(node)
             if status is None:
                 return f"{node} cannot be asked"
             if status.boot > notes["boots"][node]:
@@ -87,11 +88,12 @@ class PowerFault(NodesFault, frozen=True, kw_only=True):
 async def boots_of(lab: Lab, nodes: tuple[NodeName, ...]) -> Notes:
     """``boots``: the boot counter of each node that is on; KS-CHAOS-106 when none is
     (a paused one cannot be asked)."""
-    boots: dict[str, int] = {}
-    for node in nodes:
-        status = await status_of(lab, node)
-        if status is not None and status.state is not NodeRunState.OFF:
-            boots[node] = status.boot
+    seen = await lab.statuses(counters=False)
+    boots = {
+        str(node): seen[node].boot
+        for node in nodes
+        if node in seen and seen[node].state is not NodeRunState.OFF
+    }
     if not boots:
         raise ChaosError("KS-CHAOS-106", f"{names(nodes)}: off already, or not to be asked")
     return {"boots": boots}
@@ -106,9 +108,9 @@ def was_on(notes: Notes, nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:
 async def is_back(lab: Lab, nodes: tuple[NodeName, ...], notes: Notes) -> str:
     """Each node has booted again. A host that stops at its screen has: why it stops there is
     another fault's doing, or the product's."""
-    boots = notes.get("boots", {})
+    boots, seen = notes.get("boots", {}), await lab.statuses(counters=False)
     for node in nodes:
-        status = await status_of(lab, node)
+        status = seen.get(node)
         if status is None:
             return f"{node} cannot be asked"
         if status.state not in (NodeRunState.RUNNING, NodeRunState.HALTED):

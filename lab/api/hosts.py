@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import groupby
 
 from chaos.faults.base import names
 from chaos.observe.listing import all_hosts, all_vms
@@ -78,10 +79,17 @@ async def power_loss(session: Session, command: commands.HostPowerLoss) -> HostP
 async def _started(
     session: Session, hosts: tuple[str, ...], options: dict[str, str]
 ) -> HostPowerList:
+    """Nodes of one role that follow each other together, as a storm; roles in the order given,
+    which is that in which nodes need each other when they are selected at once."""
     nodes = session.nodes(hosts)
-    done = await _each(session, nodes, "power on", lambda n: session.lab.power_on(n, options))
+    items: list[HostPower] = []
+    for _, wave in groupby(nodes, lambda node: session.lab.spec(node).role):
+        started = await _at_once(
+            session, tuple(wave), "power on", lambda node: session.lab.power_on(node, options)
+        )
+        items += started.items
     await _settled(session, nodes)
-    return done
+    return HostPowerList(items=tuple(items))
 
 
 def _by(session: Session, way: str) -> Act:

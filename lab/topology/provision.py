@@ -40,7 +40,7 @@ async def provision(lab: LabCore, report: Report) -> None:
     """
     topology = lab.topology
     course = Course(lab, report, 5)
-    await start_nodes(lab, course)
+    await start_nodes(lab, course, at_once=BOOTS_AT_ONCE)
     course.begin(2, "register key providers")
     for provider in topology.providers:
         await course.ask(
@@ -80,8 +80,12 @@ async def provision(lab: LabCore, report: Report) -> None:
 _WAVES = ((Role.KMS, "key servers"), (Role.VCENTER, "vCenter servers"), (Role.ESXI, "hosts"))
 
 
-async def start_nodes(lab: LabCore, course: Course, *, strict: bool = True) -> None:
-    """Key servers, then vCenter, then all hosts at once; each has started when this returns.
+async def start_nodes(
+    lab: LabCore, course: Course, *, strict: bool = True, at_once: int | None = None
+) -> None:
+    """Key servers, then vCenter, then the hosts; each has started when this returns.
+
+    ``at_once``: how many of them boot together; None: all, as when the power of a site returns.
 
     A vCenter that starts before its key servers finds them silent, locks VMs, and looks at them
     again minutes later only.
@@ -96,7 +100,7 @@ async def start_nodes(lab: LabCore, course: Course, *, strict: bool = True) -> N
             f"power on {len(nodes)} {what}",
             nodes,
             lambda n: _start(lab, course, n, strict),
-            at_once=BOOTS_AT_ONCE,
+            at_once=at_once or len(nodes),
         )
 
 

@@ -91,18 +91,30 @@ def test_a_life_that_ends_in_another_way(world: World, kind: str, way: str) -> N
     assert f"last ended by {way}" in refused(world, keeper, fault)
 
 
+def said_to_be(bad: Bad, lying: Callable[[NodeStatus], NodeStatus]) -> None:
+    """Whoever asks how a node is hears what ``lying`` makes of it, asked alone or with others."""
+
+    async def one(real: Any, node: NodeName) -> NodeStatus:
+        return lying(await real(node))
+
+    async def all_of_them(real: Any, **options: Any) -> dict[NodeName, NodeStatus]:
+        return {node: lying(status) for node, status in (await real(**options)).items()}
+
+    instead(bad, "status", one)
+    instead(bad, "statuses", all_of_them)
+
+
 def test_a_vcenter_that_is_said_to_be_down_and_answers(world: World) -> None:
     bad, _keeper, fault = bad_one(world, "vcenter.down")
     bad.how = How.NOTHING
 
-    async def lying(real: Any, node: NodeName) -> NodeStatus:
-        status: NodeStatus = await real(node)
-        if node != VCENTER:
+    def lying(status: NodeStatus) -> NodeStatus:
+        if status.node != VCENTER:
             return status
         return msgspec.structs.replace(status, state=NodeRunState.OFF, ended="crash")
 
     notes = world.run(fault.survey(bad))
-    instead(bad, "status", lying)
+    said_to_be(bad, lying)
     assert world.run(fault.bites(bad, notes)) == f"{VCENTER} answers {HOST}"
 
 
@@ -288,11 +300,7 @@ def test_a_node_that_is_said_to_run_in_the_boot_of_before(world: World, kind: st
     world.run(keeper.inject(fault))
     bad.how = How.NOTHING
 
-    async def running(real: Any, node: NodeName) -> NodeStatus:
-        status: NodeStatus = await real(node)
-        return msgspec.structs.replace(status, state=NodeRunState.RUNNING)
-
-    instead(bad, "status", running)
+    said_to_be(bad, lambda seen: msgspec.structs.replace(seen, state=NodeRunState.RUNNING))
     assert "has not booted since" in left(world, keeper)
 
 

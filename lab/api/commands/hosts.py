@@ -34,8 +34,9 @@ class _OfHosts(Command[A], Generic[A], frozen=True):
 class HostPowerOn(_OfHosts["HostPowerList"], frozen=True, tag="host.power-on"):
     """Press the power button of these nodes; returns when each has started or halted.
 
-    ``options`` are typed at the boot loader: ``encryptionRecoveryKey`` of a host, and
-    ``acceptRollback`` of a key server that stops at an older database.
+    Nodes of one role start together, a role after the one before it has started. ``options`` are
+    typed at the boot loader: ``encryptionRecoveryKey`` of a host, and ``acceptRollback`` of a key
+    server that stops at an older database.
     """
 
     options: dict[str, str] = {}

@@ -22,6 +22,7 @@ from lab.api.commands import (
     HostCrash,
     HostPause,
     HostPowerLoss,
+    HostPowerOn,
     HostResume,
 )
 from lab.api.commands.base import Command
@@ -136,6 +137,20 @@ def test_the_power_of_all_goes_at_once(command: Command[object], mark: str) -> N
     boots = [at for at, label in marks if label == "power-on"]
     assert len(ends) == 4 and ends[-1] - ends[0] < 1e6
     assert len(boots) in (0, 4) and all(at > ends[-1] for at in boots)
+    lab.loop.close()
+
+
+def test_a_site_is_powered_on_as_a_storm_and_servers_before_those_who_need_them() -> None:
+    """All hosts at the same moment, after vCenter has started, and that after its key server."""
+    trace = Trace(record=True)
+    lab, session = make(plan(load("default", hosts=4, vms=1, tpm="model")), 3, trace=trace)
+    lab.run(perform(session, HostPowerLoss(("all",), stay_off=True)))
+    before = trace.count
+    lab.run(perform(session, HostPowerOn(("all",))))
+    boots = {e.node: e.at for e in trace.entries[before:] if e.label == "power-on"}
+    hosts = sorted(boots[host] for host in lab.hosts())
+    assert len(boots) == 6 and hosts[-1] - hosts[0] < 1e6
+    assert boots["kms"] < boots["vcenter"] < hosts[0]
     lab.loop.close()
 
 
