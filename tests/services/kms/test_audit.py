@@ -156,3 +156,15 @@ def test_a_chain_that_ends_elsewhere_than_its_head_is_told(trail: sqlite3.Connec
     trail.execute("UPDATE audit_head SET sequence = ?, digest = ?, tag = ?", head)
     with pytest.raises(CryptographicFailure, match=r"^the audit trail ends at row 6, not 5$"):
         audit.check(trail, VAULT)
+
+
+def test_a_sound_chain_of_other_rows_is_told(trail: sqlite3.Connection) -> None:
+    """Whoever edits the file can make the chain anew, and cannot sign its end."""
+    head = trail.execute("SELECT sequence, digest, tag FROM audit_head").fetchone()
+    trail.execute("DELETE FROM audit")
+    trail.execute("DELETE FROM audit_head")
+    audit.begin(trail, VAULT)
+    written(trail, CREATED, GOT, REFUSED, DESTROYED, DESTROYED)
+    trail.execute("UPDATE audit_head SET sequence = ?, digest = ?, tag = ?", head)
+    with pytest.raises(CryptographicFailure, match="the audit trail ends"):
+        audit.check(trail, VAULT)

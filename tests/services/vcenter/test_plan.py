@@ -287,12 +287,13 @@ def test_a_mark_its_event_and_its_edit_say_the_same(
 
 def test_send_errors_by_provider_and_cause() -> None:
     R = KeyUnavailableReason
-    third = CryptoKeyId(KeyId("3"), ProviderId("third"))
+    own, third = (CryptoKeyId(KeyId("3"), name) for name in (P, ProviderId("third")))
     denied = {
         K1: R.MISSING_IN_KMS,
         K2: R.CLUSTER_UNREACHABLE,
         OTHER: R.CLUSTER_UNREACHABLE,
-        third: R.MISSING_IN_CACHE,  # the host's own refusal
+        own: R.MISSING_IN_CACHE,  # the host's own refusal
+        third: R.MISSING_IN_CACHE,
     }
     told = [(d.provider, d.keys) for d in send_errors(A, denied, (), None)]
     assert told == [(P, (K2,)), (P, (K1,)), (Q, (OTHER,))]
