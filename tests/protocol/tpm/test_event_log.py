@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from protocol.tpm.event_log import (
     initial_pcr,
     parse_log,
     replay,
+    secure_boot_on,
 )
 from protocol.tpm.structures import EventType, MeasuredEvent, PcrSelection
 
@@ -31,6 +33,7 @@ EVENTS = st.lists(
     max_size=8,
 )
 ALL = PcrSelection.of(range(24))
+LONGEST = (64 << 10, (64 << 10) + 1)  # of a body that is accepted, and of one that is not
 ONE = MeasuredEvent(7, EventType.SEPARATOR, bytes(4))
 
 
@@ -118,6 +121,13 @@ def test_malformed_record_is_refused(at: int, data: bytes) -> None:
         parse_log(bytes(log))
 
 
+def test_a_body_has_a_longest_length() -> None:
+    longest, longer = (encode_log([MeasuredEvent(4, EventType.IPL, bytes(n))]) for n in LONGEST)
+    assert len(parse_log(longest)[0].body) == LONGEST[0]
+    with pytest.raises(EventLogError, match=f"its body of {LONGEST[1]} bytes"):
+        parse_log(longer)
+
+
 def test_other_header_is_refused() -> None:
     with pytest.raises(EventLogError):
         parse_log(encode_log([])[1:])
@@ -130,3 +140,37 @@ def test_body_that_is_not_what_was_measured_is_found() -> None:
     image = MeasuredEvent(4, EventType.EFI_BOOT_SERVICES_APPLICATION, b"path", bytes(32))
     assert body_mismatches([ONE, image]) == ()
     assert body_mismatches([ONE, lie, image]) == (1,)
+
+
+def variable(name: str, data: bytes, size: int | None = None) -> MeasuredEvent:
+    """UEFI_VARIABLE_DATA as firmware measures it; ``size``: what it says of its data."""
+    said = len(data) if size is None else size
+    head = bytes(16) + struct.pack("<QQ", len(name), said)
+    body = head + name.encode("utf-16-le") + data
+    return MeasuredEvent(7, EventType.EFI_VARIABLE_DRIVER_CONFIG, body)
+
+
+ON, OFF = variable("SecureBoot", b"\x01"), variable("SecureBoot", b"\x00")
+
+
+@pytest.mark.parametrize(
+    ("events", "on"),
+    [
+        ([ON], True),
+        ([OFF], False),
+        ([ON, OFF], False),
+        ([ON, variable("PK", b"")], True),
+        ([], False),
+        ([variable("SecureBooT", b"\x01")], False),
+        ([variable("SecureBoot", b"")], False),
+        ([variable("SecureBoot", b"\x01\x01")], False),
+        ([variable("SecureBoot", b"\x01", size=0)], False),  # it is not as long as it says
+        ([variable("SecureBoot", b"\x01", size=2)], False),
+        ([msgspec.structs.replace(ON, type=EventType.EFI_VARIABLE_AUTHORITY)], False),
+        ([msgspec.structs.replace(ON, body=ON.body[:31])], False),
+    ],
+)
+def test_secure_boot_is_on_when_its_variable_was_on_each_time(
+    events: list[MeasuredEvent], on: bool
+) -> None:
+    assert secure_boot_on(events) is on

@@ -41,6 +41,9 @@ KEY = ec.derive_private_key(12345, ec.SECP256R1())
 AK = ak_public(point_of(KEY.public_key()))
 
 
+SAFE = 4 + 2 + 2 + 34 + 2 + len(NONCE) + 8 + 4 + 4  # where the safe flag of the attest lies
+
+
 def body_of(ak: PublicArea = AK) -> QuoteBody:
     return QuoteBody(
         signer=qualified_name(public_name(ak)),
@@ -98,6 +101,7 @@ def test_signed_but_not_what_was_asked(change: dict[str, bytes], flaw: QuoteFlaw
         lambda attest: u32(0xFF544348) + attest[4:],
         lambda attest: attest[:4] + u16(0x8017) + attest[6:],
         lambda attest: b"",
+        lambda attest: attest[:SAFE] + b"\x02" + attest[SAFE + 1 :],
     ],
 )
 def test_signed_but_no_quote(spoil: Callable[[bytes], bytes]) -> None:
