@@ -24,7 +24,7 @@ async def enter(host: Host) -> None:
         async with host.node.turn(queue_of(name)):
             pass
     running = sorted(vm.name for vm in host.running())
-    if running and not was:
+    if running:
         host.archive.change(maintenance=False)
         raise InvalidState(f"{host.node.name} runs {', '.join(running)}: power them off first")
     await host.archive.save(Section.MAINTENANCE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.messages.host import (
+    HostCreateVm,
     HostPowerOffVm,
     HostPowerOnVm,
     HostRegisterVm,
@@ -148,3 +149,29 @@ def test_one_lacking_key_holds_up_no_other_vm(rig: Rig) -> None:
     assert [vm.power for vm in rig.summary().vms] == [OFF, ON]
     assert rig.kinds("vm.refused")[-1]["missing"] == [str(key("kek-1"))]
     assert rig.summary().crypto_key_id == HOST_KEY
+
+
+def test_a_key_that_arrives_while_another_vm_is_tried_starts_its_own(rig: Rig) -> None:
+    """Nothing else changes afterwards: who looked for changes only then would wait in vain."""
+    rig.up()
+    rig.esxcli(ENABLE)
+    rig.make_safe()
+    rig.encrypted_vm()
+    other = VmName("vm-02")
+    rig.command(HostCreateVm(vm=other, blocks=8))
+    rig.command(HostPowerOnVm(vm=other))
+    rig.command(RemoveKeys(keys=(key("kek-1"),)))
+
+    async def charge(call: str) -> None:
+        if call == f"datastore.lock {other}" and rig.kinds("vm.refused"):
+            await rig.world.sleep(5)
+
+    rig.reboot(way="power_loss")
+    rig.array.charge = charge
+    rig.connect()
+    rig.sleep(2)
+    assert rig.kinds("vm.refused")[-1]["missing"] == [str(key("kek-1"))]
+    assert [vm.power for vm in rig.summary().vms] == [OFF, OFF], "the other is not started yet"
+    rig.add_keys(key("kek-1"))
+    rig.sleep(5)
+    assert [vm.power for vm in rig.summary().vms] == [ON, ON]

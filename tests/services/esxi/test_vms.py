@@ -80,6 +80,23 @@ def test_a_vm_whose_registration_cannot_be_saved_is_none_of_this_host(
     assert [vm.vm for vm in rig.summary().vms] == [VM], "a repeat did not save it"
 
 
+@pytest.mark.parametrize("command", [HostCreateVm, HostRegisterVm])
+def test_a_registration_that_could_not_be_saved_does_not_go_along_with_the_next(
+    rig: Rig, command: type[HostCreateVm | HostRegisterVm]
+) -> None:
+    rig.up()
+    if command is HostRegisterVm:
+        rig.command(HostCreateVm(vm=VM))
+        rig.command(HostUnregisterVm(vm=VM))
+    rig.store().full = True
+    assert isinstance(rig.refused_command(command(vm=VM)), SaveFailed)
+    rig.store().full = False
+    other = VmName("vm-02")
+    rig.command(HostCreateVm(vm=other))
+    rig.reboot()
+    assert [vm.vm for vm in rig.summary().vms] == [other]
+
+
 def test_an_encrypted_vm_works_and_its_data_is_nowhere_in_clear(rig: Rig) -> None:
     rig.up()
     rig.make_safe()
@@ -345,6 +362,21 @@ def test_a_running_vm_is_locked_on_the_datastore_until_its_host_falls(rig: Rig) 
     assert isinstance(rig.refused_command(HostPowerOffVm(vm=VM), B), DatastoreFault)
     assert rig.works()
     rig.power_off(A, "crash")
+    rig.command(HostPowerOnVm(vm=VM), B)
+    assert rig.works(node=B)
+
+
+def test_a_vm_that_could_not_be_started_is_not_locked(rig: Rig) -> None:
+    """Another host that has its key starts it."""
+    for host in (A, B):
+        rig.up(host)
+        rig.make_safe(host)
+    rig.encrypted_vm(on=False)
+    rig.command(RemoveKeys(keys=(key("kek-1"),)))
+    assert isinstance(rig.refused_command(HostPowerOnVm(vm=VM)), EncryptionKeyRequired)
+    rig.command(HostRegisterVm(vm=VM), B)
+    assert rig.vm(node=B).locked_by is None
+    rig.add_keys(key("kek-1"), node=B)
     rig.command(HostPowerOnVm(vm=VM), B)
     assert rig.works(node=B)
 
