@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, TypeVar
 
 import pytest
@@ -125,6 +126,9 @@ class _Memory(Database):
     async def query(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         return fn(self._connection)
 
+    def close(self) -> None:
+        self._connection.close()
+
 
 class _Now:
     def now(self) -> float:
@@ -153,16 +157,16 @@ COMES_AGAIN = [
 @example(COMES_AGAIN)
 @given(st.lists(COMMANDS, max_size=40))
 def test_after_any_commands_the_index_is_what_the_rows_say(commands: list[Command]) -> None:
-    memory = _Memory()
-    inventory = Inventory(memory, None, _Now())  # type: ignore[arg-type]
-    for command in commands:
-        done(inventory.commit(*command(inventory)))
-        check_index(inventory)
-    loaded = Inventory(memory, None, _Now())  # type: ignore[arg-type]
-    done(loaded.load())
-    check_index(loaded)
-    assert loaded.vms == inventory.vms and list(loaded.vms) == list(inventory.vms)
-    assert loaded.released == inventory.released
+    with closing(_Memory()) as memory:
+        inventory = Inventory(memory, None, _Now())  # type: ignore[arg-type]
+        for command in commands:
+            done(inventory.commit(*command(inventory)))
+            check_index(inventory)
+        loaded = Inventory(memory, None, _Now())  # type: ignore[arg-type]
+        done(loaded.load())
+        check_index(loaded)
+        assert loaded.vms == inventory.vms and list(loaded.vms) == list(inventory.vms)
+        assert loaded.released == inventory.released
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.booleans())), st.integers(-1, 21))

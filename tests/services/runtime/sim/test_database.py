@@ -1,0 +1,29 @@
+"""Databases of a simulated disk are let go of with their world."""
+
+from __future__ import annotations
+
+import gc
+import sqlite3
+
+import pytest
+
+from services.runtime.sim.database import Drive
+
+
+def test_a_drive_that_nobody_has_any_more_closes() -> None:
+    drive = Drive()
+    connection = drive.connection
+    del drive
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
+
+
+def test_a_drive_that_somebody_has_stays_open() -> None:
+    drive = Drive()
+    connection, keep = drive.connection, drive.keep
+    del drive
+    gc.collect()
+    connection.execute("CREATE TABLE t (x)")
+    keep()
+    connection.close()
