@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import math
+
 from services.runtime.ports import Choices, Clock
 
 
 class Ticks:
     """Yields 1, 2, ... at each period of lab seconds, and up to ``jitter_s`` more.
 
+    ``slot_s`` is for a clock whose every wake-up costs something: ticks of all nodes then come at
+    multiples of so many lab seconds and share wake-ups. They come late by less than one slot, and
+    as often as without; a period of less than four slots has none.
+
     An iterator and not a generator: left behind, it needs no ``aclose`` to be scheduled.
     """
 
-    def __init__(self, clock: Clock, period_s: float, jitter_s: float, draw: Choices) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        period_s: float,
+        jitter_s: float,
+        draw: Choices,
+        *,
+        slot_s: float = 0.0,
+    ) -> None:
         if period_s <= 0:
             raise ValueError(f"a period of {period_s:g} s would never let time pass")
         self._clock, self._period_s, self._jitter_s, self._draw = clock, period_s, jitter_s, draw
+        self._slot_s = slot_s if period_s >= 4 * slot_s else 0.0
         self._ticks = 0
         self._due = clock.monotonic() + period_s
 
@@ -22,11 +37,14 @@ class Ticks:
         return self
 
     async def __anext__(self) -> int:
-        wait_s = self._due - self._clock.monotonic()
+        at = self._due
         if self._jitter_s > 0:
-            wait_s += self._draw.uniform(0.0, self._jitter_s)
-        await self._clock.sleep(max(0.0, wait_s))
+            at += self._draw.uniform(0.0, self._jitter_s)
+        if self._slot_s > 0:
+            at = math.ceil(at / self._slot_s) * self._slot_s
+        await self._clock.sleep(max(0.0, at - self._clock.monotonic()))
         self._ticks += 1
         # After a slow body the grid starts anew from here: missed ticks do not pile up.
-        self._due = max(self._due, self._clock.monotonic() - self._jitter_s) + self._period_s
+        late_s = self._jitter_s + self._slot_s
+        self._due = max(self._due, self._clock.monotonic() - late_s) + self._period_s
         return self._ticks

@@ -18,7 +18,7 @@
 - ``contacts``     which key servers answered last      - ``health`` asks them, period by period
 - ``events``       drafts of the product's events with their texts    - ``alarms`` pure
 - ``placement``    the host on which the next VM is made
-- ``ticker``       a period that can be cut short
+- ``ticker``       a period that can be cut short      - ``beats`` one timer for all heartbeats
 - ``config``       settings of this node      - ``knobs`` what the documents leave open about it
 
 Key values are never stored and never kept: they live in the local variables of one delivery.

@@ -11,26 +11,17 @@ from services.runtime.service import Node
 class Ticker:
     """``await next()`` returns after each period and after each ``tick_now``.
 
-    Ticks do not pile up: several before the next ``next`` are one. ``period_s`` and ``jitter_s``
-    are lab seconds.
+    Ticks do not pile up: several before the next ``next`` are one. ``period_s`` are lab seconds.
     """
 
-    def __init__(
-        self, node: Node, clock: Clock, label: str, period_s: float, *, jitter_s: float = 0.0
-    ) -> None:
+    def __init__(self, node: Node, clock: Clock, label: str, period_s: float) -> None:
         self._node, self._clock = node, clock
-        self._label, self._period_s, self._jitter_s = label, period_s, jitter_s
+        self._label, self._period_s = label, period_s
         self._tick = asyncio.Event()
-        self._over = False
 
     def start(self) -> None:
-        """Begin to tick; in the background for the rest of the node's life, or until ``stop``."""
+        """Begin to tick; in the background for the rest of the node's life."""
         self._node.background(self._label, self._count())
-
-    def stop(self) -> None:
-        """Tick one last time; the owner sees that it is over."""
-        self._over = True
-        self._tick.set()
 
     def tick_now(self) -> None:
         """Do not wait for the end of the period."""
@@ -42,7 +33,5 @@ class Ticker:
         self._tick.clear()
 
     async def _count(self) -> None:
-        async for _ in self._clock.every(self._period_s, self._jitter_s):
-            if self._over:
-                return
+        async for _ in self._clock.every(self._period_s):
             self._tick.set()

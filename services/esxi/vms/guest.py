@@ -96,12 +96,13 @@ class Guest:
     async def _rewrite(self, index: int, old: bytes) -> int:
         seed, generation = read_guest_block(old, index)
         block = guest_block(seed, index, generation + 1)
-        await self._write(index, block)
-        if await self._read(index) != block:
+        written = await self._write(index, block)
+        if await self._stored_block(index) != written:
             self._fail(f"block {index} was not read back as it was written")
         return generation + 1
 
-    async def _write(self, index: int, plain: bytes) -> None:
+    async def _write(self, index: int, plain: bytes) -> bytes:
+        """Write a block; what lies on the datastore then."""
         self._alive()
         stored = _stored(self._dek, index, plain)
         try:
@@ -110,16 +111,19 @@ class Guest:
             raise GuestFault(
                 f"{self.config.vm}: block {index}: {error.strerror or error}"
             ) from None
+        return stored
 
     async def _read(self, index: int) -> bytes:
+        return self._verified(index, await self._stored_block(index))
+
+    async def _stored_block(self, index: int) -> bytes:
         self._alive()
         try:
-            stored = await self._datastore.read_block(
+            return await self._datastore.read_block(
                 self.config.vm, self.config.disk_file, index, BLOCK_SIZE
             )
         except OSError as error:
             self._fail(f"block {index} cannot be read: {error.strerror or error}")
-        return self._verified(index, stored)
 
     async def _stored_image(self) -> bytes:
         try:

@@ -14,6 +14,7 @@ from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Clock, Rng
 from services.runtime.ticks import Ticks
 
+SLOT_S = 0.1  # real seconds: the ticks of all nodes of a machine that fall in here share wake-ups
 FLOOR_S = 2.0  # real seconds: a loaded machine must not turn a time limit into a fault
 
 
@@ -56,7 +57,8 @@ class LabClock(Clock):
             self._life.check()
 
     def every(self, period_s: float, jitter_s: float = 0.0) -> AsyncIterator[int]:
-        return Ticks(self, period_s, jitter_s, self._rng.stream("clock.every"))
+        draw, slot_s = self._rng.stream("clock.every"), SLOT_S * self._pace
+        return Ticks(self, period_s, jitter_s, draw, slot_s=slot_s)
 
     def limit(self, seconds: float) -> float:
         """``seconds``, but at least ``FLOOR_S`` real seconds."""

@@ -33,7 +33,7 @@ _PROBE_EVERY_S = 0.5  # the readiness message is sent again, should the first ha
 class ConnectionOptions:
     """How a connection watches its broker. Seconds of the real clock, sizes in bytes.
 
-    A dead link is noticed after ``max_outstanding_pings`` to one more ``ping_interval_s``.
+    A dead link is noticed after ``max_outstanding_pings`` to two more ``ping_interval_s``.
     ``unsent_limit_bytes`` bounds what waits in this process for the socket to take it.
     """
 

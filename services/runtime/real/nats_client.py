@@ -11,6 +11,9 @@ What nats-py 2.16 does and we must not live with, and what is done here instead:
 - *Order and cost.* One task and queue per subscription lose the order between subscriptions;
   here every message goes from the read loop to the owner, synchronously. Its parser asks seven
   patterns and a coroutine for each message; here those that came whole are cut out by length.
+  here every message goes from the read loop to the owner, synchronously.
+- *The pings.* One is sent in each interval, whatever arrives; here only after an interval in which
+  nothing did, and those of all connections of a process fall together.
 
 This needs names that nats-py does not promise: ``tests/services/runtime/real_bus`` has a test
 that fails when one of them goes away, and failure tests that fail when one stops being called.
@@ -21,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from contextlib import suppress
 from typing import Protocol
 
@@ -51,11 +55,12 @@ class _MessagesAtOnce(Parser):
     Between two calls ``buf`` may hold a message that has come in part.
     """
 
-    def __init__(self, client: Client, owner: ClientOwner) -> None:
+    def __init__(self, client: BrokerClient, owner: ClientOwner) -> None:
         super().__init__(client)
-        self._owner = owner
+        self._client, self._owner = client, owner
 
     async def parse(self, data: bytes = b"") -> None:
+        self._client.heard = True
         if self.state == AWAITING_CONTROL_LINE:
             if self.buf:
                 data = bytes(self.buf) + data
@@ -95,11 +100,30 @@ class BrokerClient(Client):
         super().__init__()
         self._owner = owner
         self._ps = _MessagesAtOnce(self, owner)
+        self.heard = False  # whether anything came since the last interval of pings ended
 
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
     ) -> None:
         self._owner.received(subject.decode(), reply.decode(), data, headers)
+
+    async def _ping_interval(self) -> None:
+        interval_s = self.options["ping_interval"]
+        while True:
+            await asyncio.sleep(interval_s - time.monotonic() % interval_s)
+            if not self.is_connected:
+                continue
+            if self.heard:  # which says as much as a pong
+                self.heard, self._pings_outstanding = False, 0
+                continue
+            try:
+                self._pings_outstanding += 1
+                if self._pings_outstanding > self.options["max_outstanding_pings"]:
+                    await self._process_op_err(errors.StaleConnectionError())
+                    return
+                await self._send_ping()
+            except (asyncio.CancelledError, RuntimeError, AttributeError):
+                return  # as nats-py: the connection is on its way down
 
     async def _process_err(self, err_msg: str) -> None:
         """An ``-ERR`` line: a violation is counted, anything else costs the link."""

@@ -37,12 +37,12 @@ from protocol.messages.host import (
 from protocol.terms import HostConnectionState, HostCryptoState, NodeName, VmName
 from services.runtime.ports import Bus, Clock, Rng
 from services.runtime.session import SessionCommands
+from services.vcenter.beats import Beat, Beats
 from services.vcenter.hosts.back_off import pause_s_after
 from services.vcenter.hosts.host_view import HostView
 from services.vcenter.hosts.knock import Knock
 from services.vcenter.hosts.view_pages import whole_view
 from services.vcenter.knobs import VcenterNode
-from services.vcenter.ticker import Ticker
 
 R = TypeVar("R")
 
@@ -73,6 +73,8 @@ class SessionOwner(Protocol):
     def clock(self) -> Clock: ...
     @property
     def rng(self) -> Rng: ...
+    @property
+    def heartbeats(self) -> Beats: ...
 
     def next_session(self) -> str:
         """A name for a new session that no session ever had."""
@@ -121,9 +123,7 @@ class HostSession:
         self._misses = 0
         self._failures = 0
         self._not_before = 0.0
-        period_s = owner.node.knobs.heartbeat_s
-        label = f"{host}:heartbeat"
-        self._heartbeats = Ticker(self._node, self._clock, label, period_s, jitter_s=period_s / 10)
+        self._heartbeat = Beat()
 
     # ---- what is known ----------------------------------------------------------------------
 
@@ -166,14 +166,14 @@ class HostSession:
         """
         if not self.connected and not self._let_alone:
             self._state = HostConnectionState.NOT_RESPONDING
-        self._heartbeats.start()
+        self._owner.heartbeats.join(self._heartbeat, self._node)
         self._node.background(f"{self.host}:connection", self._keep())
 
     def remove(self) -> None:
         """The host left the inventory: no session, no heartbeat, never again."""
         self._removed = True
         self._commands, self._state = None, HostConnectionState.DISCONNECTED
-        self._heartbeats.stop()
+        self._owner.heartbeats.leave(self._heartbeat)
 
     def disconnect(self) -> None:
         """No session and no try to connect until ``reconnect``, whoever rings."""
@@ -194,13 +194,13 @@ class HostSession:
         if self.connected:  # by AddHost, before the host was in the inventory
             await self._owner.took_view(self)
             self._owner.opened(self)
-            await self._heartbeats.next()
+            await self._heartbeat.next()
         while not self._removed:
             if self.connected:
-                await self._heartbeat()
+                await self._look_again()
             elif not self._let_alone and self._clock.monotonic() >= self._not_before:
                 await self._try_to_connect()
-            await self._heartbeats.next()
+            await self._heartbeat.next()
 
     # ---- connecting -------------------------------------------------------------------------
 
@@ -239,7 +239,7 @@ class HostSession:
             self._not_before = self._clock.monotonic() + pause_s * spread
             if self._rings != rings:  # it booted while its earlier life was asked
                 self._not_before = 0.0
-                self._heartbeats.tick_now()
+                self._heartbeat.tick_now()
 
     def rang(self, boot: int) -> None:
         """HostChanged: connect if the host has booted since, else look at it soon.
@@ -258,7 +258,7 @@ class HostSession:
             self._boot_believed = boot
             self._end("the host asks to be connected")
         else:
-            self._heartbeats.tick_now()
+            self._heartbeat.tick_now()
 
     def _end(self, reason: str) -> None:
         """The session is over; connect anew at once."""
@@ -266,11 +266,11 @@ class HostSession:
             self._node.record("host.lost", level="warning", host=self.host, reason=reason)
         self._commands = None
         self._not_before = 0.0
-        self._heartbeats.tick_now()
+        self._heartbeat.tick_now()
 
     # ---- looking ----------------------------------------------------------------------------
 
-    async def _heartbeat(self) -> None:
+    async def _look_again(self) -> None:
         commands, rings = self._commands, self._rings
         rang = rings != self._rings_answered
         try:

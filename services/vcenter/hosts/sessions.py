@@ -12,6 +12,7 @@ from protocol.errors import HostUnreachable, InvalidState, SaveFailed
 from protocol.messages.host import VmSummary
 from protocol.terms import ClusterName, HostConnectionState, NodeName, VmName
 from services.runtime.ports import Ports
+from services.vcenter.beats import Beats
 from services.vcenter.events import Draft, host_send_error
 from services.vcenter.hosts.disbelief import believed, disbelief
 from services.vcenter.hosts.need import needs_pass
@@ -38,6 +39,7 @@ class HostSessions:
         once: OncePerBoot,
     ) -> None:
         self.node, self.bus, self.clock, self.rng = node, ports.bus, ports.clock, ports.rng
+        self.heartbeats = Beats(ports.clock, node.knobs.heartbeat_s)
         self._inventory, self._passes, self._attestations = inventory, passes, attestations
         self._once = once
         self._sessions: dict[NodeName, HostSession] = {}

@@ -462,7 +462,7 @@ def test_pages_of_two_lives_of_a_host_are_no_view(rig: Rig, change: dict[str, ob
 
 def test_three_heartbeats_without_an_answer_and_not_two_or_four_end_a_session(rig: Rig) -> None:
     rig.up(A)
-    rig.sleep(100)
+    rig.sleep(97)
     rig.cut((VCENTER, A))
     rig.sleep(25)
     assert rig.host_info().connection is HostConnectionState.CONNECTED

@@ -1,0 +1,72 @@
+"""Works for threads that are given in one step of the loop go there together, and come back so.
+
+Waking a thread, and the loop again, costs more than writing a block. Guests whose ticks share a
+wake-up write in the same step; each write is synced by itself, one behind the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
+
+from services.runtime.incarnation import NodeDown
+
+MOST: Final = 8
+"""Works that one thread does in a row: others may wait for their disk meanwhile."""
+
+_Work = Callable[[], Any]
+_Outcome = tuple[Any, BaseException | None]
+
+
+class Gathering:
+    """The works that wait for the end of this step of the loop."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+        self._waiting: list[tuple[_Work, asyncio.Future[Any], Callable[[Future[Any]], None]]] = []
+
+    async def run(self, work: _Work, begun: Callable[[Future[Any]], None]) -> Any:
+        """What ``work`` returns or raises; ``begun`` is given what ends when its thread is done."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._go, loop)
+        answer: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append((work, answer, begun))
+        return await answer
+
+    def _go(self, loop: asyncio.AbstractEventLoop) -> None:
+        waiting, self._waiting = self._waiting, []
+        for at in range(0, len(waiting), MOST):
+            works, answers, begun = zip(*waiting[at : at + MOST], strict=True)
+            thread = self._pool.submit(_in_a_row, loop, works, answers)
+            for tell in begun:
+                tell(thread)
+
+
+def _in_a_row(
+    loop: asyncio.AbstractEventLoop,
+    works: Sequence[_Work],
+    answers: Sequence[asyncio.Future[Any]],
+) -> None:
+    outcomes = [_outcome(work) for work in works]
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(_tell, answers, outcomes)
+
+
+def _outcome(work: _Work) -> _Outcome:
+    try:
+        return work(), None
+    except (Exception, NodeDown) as error:
+        return None, error
+
+
+def _tell(answers: Sequence[asyncio.Future[Any]], outcomes: Sequence[_Outcome]) -> None:
+    for answer, (value, error) in zip(answers, outcomes, strict=True):
+        if answer.done():  # whoever asked has been cancelled
+            continue
+        if error is None:
+            answer.set_result(value)
+        else:
+            answer.set_exception(error)
