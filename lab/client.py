@@ -34,7 +34,7 @@ from lab.api.table import perform
 from lab.api.wire import decode_answer, encode_command
 from lab.errors import KeysteadError
 from lab.processes.process_lab import ProcessLab
-from lab.simulation.worker import simulations
+from lab.simulation.workers import simulations
 from lab.supervise.scratch import scratch
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan

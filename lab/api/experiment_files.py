@@ -9,7 +9,7 @@ from lab.api.answers.local import ExperimentList, LintReport, ShippedExperiment
 from lab.api.commands import GetDirectory
 from lab.api.following import Do
 from lab.errors import KeysteadError
-from lab.runs.play import begin
+from lab.runs.begin import begin
 from lab.runs.prepare import Prepared, find, prepare, problems, seed_of, shipped
 from lab.runs.store import RunFolder
 from lab.supervise.state_folder import LabFolder

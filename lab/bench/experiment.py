@@ -15,7 +15,7 @@ from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sens
 from lab.bench.staging import folder, need_tpm
 from lab.runs.play import simulate
 from lab.runs.prepare import prepare
-from lab.simulation.worker import simulations
+from lab.simulation.workers import simulations
 from protocol.messages.agent import TpmBackend
 from services.runtime.sim.runner import run_in_worker
 

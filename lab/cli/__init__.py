@@ -3,7 +3,7 @@
 - ``main``      the program, exit codes, error messages     - ``connect``   to a running lab
 - ``output``    tables, JSON, YAML, names                   - ``options``   options of every command
 - ``values``    arguments: durations, shares, key=value     - ``progress``  of long commands
-- ``entry``     puts commands into their group             - ``names``     that a shell completes
+- ``program``   parses: the commands of ``grammar``         - ``names``     that a shell completes
 - ``listing``   what every ``get`` can do with its list     - ``waiting``   wait, completion
 - ``labs``      up, down, status, list, version             - ``hosts``, ``vms``, ``keys``
 - ``journal``   events, logs                                - ``faults``    link, faults, heal

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from lab.api.commands import ChaosPlay, ChaosStop
 from lab.cli.options import DEFAULTS, Format, Options
@@ -79,7 +79,7 @@ def run(
     2 unknown, 3 steady state not met, 4 bad file, 5 harness error, 6 not recovered in time.
     """
     from lab.api.experiment_files import prepared
-    from lab.runs.play import begin, play_sim
+    from lab.runs.begin import begin
 
     if on:
         if mode == "sim":
@@ -89,6 +89,8 @@ def run(
     folder = begin(made, mode)
     say(f"run {folder.run}: {made.plan.title} (seed {made.plan.seed})")
     if mode == "sim":
+        from lab.runs.play import play_sim
+
         return _report(play_sim(made, folder), folder, options)
     return _report(asyncio.run(_in_own_lab(made, folder)), folder, options)
 
@@ -100,7 +102,7 @@ async def _in_own_lab(prepared: Prepared, folder: RunFolder) -> Verdict:
     """
     import resource
 
-    from lab.runs.play import play_lab
+    from lab.runs.own_lab import play_lab
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     task = asyncio.get_running_loop().create_task(play_lab(prepared, folder, _tell))
@@ -179,13 +181,3 @@ def runs(*, options: Options = DEFAULTS) -> None:
     columns = tuple(field(n) for n in ("run", "mode", "tpm", "seed", "verdict"))
     wide = (field("exit_code"), field("trace"), field("folder"))
     show(stored(), options.output, columns, wide, key="run")
-
-
-def register(app: App) -> None:
-    group = App(name="chaos", help="Experiments: declared faults, hypotheses, a verdict.")
-    group.command(list_, name="list")
-    for command in (lint, plan, run, replay):
-        group.command(command)
-    app.command(group)
-    app.command(runs)
-    app["get"].command(runs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from lab.api.commands import (
     ClusterCryptoMode,
@@ -21,7 +21,6 @@ from lab.api.commands import (
     KeyRemove,
 )
 from lab.cli.connect import call
-from lab.cli.entry import enter
 from lab.cli.listing import PLAIN, Listing, View
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import document, field, is_document, plain, say, show, show_one
@@ -174,10 +173,3 @@ def _key(command: Command[KnownKey], options: Options) -> None:
         plain(answer.key)
     else:
         say(f"vCenter does not know {answer.key} any more")
-
-
-def register(app: App) -> None:
-    enter(app["get"], get_clusters, get_alarms, prefix="get_")
-    enter(app["host"], prepare_crypto, enable_crypto, disable_crypto)
-    enter(app["cluster"], crypto_mode, default_provider)
-    enter(app["key"], key_ids, key_generate, key_add, key_remove, prefix="key_")

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cyclopts import App
-
 from lab.api.commands import DescribeHost, DescribeProvider, DescribeVm
 from lab.cli.connect import call
-from lab.cli.entry import enter
 from lab.cli.hosts import attestation
 from lab.cli.names import HostName, VmName
 from lab.cli.options import DEFAULTS, Format, Options
@@ -172,13 +169,3 @@ def _events(events: Sequence[EventLine]) -> None:
         plain("\nlast events:")
     for event in events:
         plain(f"  {moment(event.at)}  {event.event}  {event.text}")
-
-
-def register(app: App) -> None:
-    group = App(
-        name="describe",
-        help="Everything known of one object, and why it is so.",
-        help_format="plaintext",
-    )
-    enter(group, describe_vm, describe_host, describe_provider, prefix="describe_")
-    app.command(group)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import field, say, show
@@ -43,7 +43,3 @@ def doctor(
         if finding.fix and options.output in (Format.TABLE, Format.WIDE):
             say(f"fix for {finding.probe}: {finding.fix}")
     return SETUP if any(f.health is Health.PROBLEM for f in findings) else 0
-
-
-def register(app: App) -> None:
-    app.command(doctor)

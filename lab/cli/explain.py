@@ -6,7 +6,6 @@ import textwrap
 
 from cyclopts import App
 
-from lab.cli.entry import enter
 from lab.cli.knobs import knob
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, field, is_document, plain, show
@@ -61,8 +60,7 @@ def rules(*, options: Options = DEFAULTS) -> None:
     show(all_rules(), options.output, columns, (field("group"), field("text")), key="id")
 
 
-def register(app: App) -> None:
-    explaining = App(name="explain", help_format="plaintext")
-    explaining.default(explain)
-    enter(explaining, knob, rules, *REFERENCES)
-    app.command(explaining)
+explaining = App(name="explain", help_format="plaintext")
+explaining.default(explain)
+for _command in (knob, rules, *REFERENCES):
+    explaining.command(_command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from lab.api.commands import (
     FaultInject,
@@ -18,7 +18,6 @@ from lab.api.commands import (
     LinkLoss,
 )
 from lab.cli.connect import call
-from lab.cli.entry import enter
 from lab.cli.listing import PLAIN, Listing, View
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import document, field, is_document, say, show
@@ -206,9 +205,3 @@ def _healed(report: HealReport, options: Options) -> int:
     if report.left and not report.stuck:
         say("`keystead heal --all --with-cure` performs the cures")
     return 1 if report.stuck else 0
-
-
-def register(app: App) -> None:
-    enter(app["get"], get_links, get_faults, prefix="get_")
-    enter(app["link"], cut, delay, loss, dup, link_heal, prefix="link_")
-    enter(app, fault, heal)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from lab.api.commands import (
     Command,
@@ -27,7 +27,6 @@ from lab.api.commands import (
     TpmSwap,
 )
 from lab.cli.connect import call
-from lab.cli.entry import enter
 from lab.cli.faults import began
 from lab.cli.listing import PLAIN, Listing, View
 from lab.cli.names import HostName, NodeName
@@ -276,11 +275,3 @@ def swap(host: HostName, *, options: Options = DEFAULTS) -> None:
     keystead tpm swap esxi-001 -o json
     """
     began(call(options, TpmSwap(host)), options)
-
-
-def register(app: App) -> None:
-    enter(app["get"], get_hosts, get_nodes, get_tpm, prefix="get_")
-    enter(app["host"], reboot, crash, power_loss, power_on, power_off, pause, resume)
-    enter(app["host"], clear_tpm)
-    enter(app["tpm"], inspect, pcrs, clear, swap)
-    enter(app, esx)

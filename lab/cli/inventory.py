@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from lab.api.commands import (
     Command,
@@ -19,7 +19,6 @@ from lab.api.commands import (
     VmUnregister,
 )
 from lab.cli.connect import call
-from lab.cli.entry import enter
 from lab.cli.hosts import HOSTS, HOSTS_WIDE
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, field, say, show, show_one
@@ -135,8 +134,3 @@ def exit_maintenance(*hosts: str, options: Options = DEFAULTS) -> None:
     keystead host exit-maintenance role:esxi
     """
     _hosts(HostExitMaintenance(hosts), options)
-
-
-def register(app: App) -> None:
-    enter(app["vm"], register_, unregister, destroy)
-    enter(app["host"], add, remove, disconnect, reconnect, enter_maintenance, exit_maintenance)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import field, is_document, json_line, moment, plain, say, table, text
@@ -120,8 +120,3 @@ def _show_lines(lines: Sequence[LogLine], options: Options) -> None:
         more = " ".join(f"{k}={text(v)}" for k, v in line.fields.items())
         plain(f"{line.at:12.3f} {line.level:7} {line.node:10} {line.what} {more}".rstrip())
     sys.stdout.flush()
-
-
-def register(app: App) -> None:
-    app.command(events)
-    app.command(logs)

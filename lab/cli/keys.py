@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from lab.api.commands import (
     GetAudit,
@@ -20,7 +20,6 @@ from lab.api.commands import (
     ProviderDelete,
 )
 from lab.cli.connect import call
-from lab.cli.entry import enter
 from lab.cli.faults import began
 from lab.cli.listing import PLAIN, Listing, View
 from lab.cli.options import DEFAULTS, Options
@@ -188,12 +187,3 @@ def provider_delete(provider: str, *, options: Options = DEFAULTS) -> None:
     keystead provider delete second -o json
     """
     began(call(options, ProviderDelete(provider)), options)
-
-
-def register(app: App) -> None:
-    enter(app["get"], get_keys, get_providers, get_kms, prefix="get_")
-    key = App(name="key", help="One key of a key server.", help_format="plaintext")
-    enter(key, key_show, key_activate, key_revoke, key_destroy, prefix="key_")
-    app["kms"].command(key)
-    enter(app["kms"], audit)
-    enter(app["provider"], provider_add, provider_default, provider_delete, prefix="provider_")

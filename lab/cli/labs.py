@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from lab.api.commands import GetStatus
 from lab.cli.connect import call
@@ -258,9 +258,3 @@ def version(*, options: Options = DEFAULTS) -> None:
     else:
         for name, value in fields_of(answer).items():
             plain(f"{name.replace('_', '-')} {value or 'not there'}")
-
-
-def register(app: App) -> None:
-    for command in (up, down, status, version):
-        app.command(command)
-    app.command(list_labs, name="list")

@@ -5,86 +5,32 @@ Little is imported here at module level: an interrupt before ``main`` runs would
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cyclopts import App
-
     from lab.errors import KeysteadError
 
 INTERRUPTED = 130
-GROUPS = {
-    "get": "Show what is there, as table, JSON, YAML or names.",
-    "vm": "VM tasks, asked of vCenter or of a host.",
-    "host": "Hosts (and vcenter, kms): power in all its ways, and vCenter's tasks on hosts.",
-    "cluster": "Clusters: encryption mode and default key provider of all hosts.",
-    "key": "Keys that vCenter knows, by id.",
-    "tpm": "The TPM under a host, at the lab's side.",
-    "kms": "Key servers, as their operator.",
-    "provider": "Key providers of vCenter.",
-    "link": "Links between two nodes: cut, delay, loss, duplicates.",
-}
-
-
-def build() -> App:
-    """The whole program with every command; one module per noun."""
-    from cyclopts import App
-
-    from lab.cli import (
-        chaos,
-        crypto,
-        describe,
-        doctor,
-        explain,
-        faults,
-        hosts,
-        inventory,
-        journal,
-        keys,
-        labs,
-        measure,
-        schema,
-        vms,
-        waiting,
-    )
-
-    app = App(
-        name="keystead",
-        help="A laboratory for vSphere key persistence: what survives which fault, "
-        "on running parts.\n\n"
-        "    keystead up\n    keystead get vms\n",
-        version_flags=["--version"],
-        version=_version,
-        help_format="plaintext",
-        suppress_keyboard_interrupt=False,  # told by ``main``
-    )
-    for name, text in GROUPS.items():
-        app.command(App(name=name, help=text, help_format="plaintext"))
-    looking = (journal, hosts, vms, inventory, keys, crypto, faults, describe, explain)
-    for module in (labs, *looking, chaos, doctor, measure, schema, waiting):
-        module.register(app)
-    return app
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"keystead {version('keystead')}"
+ALLOCATIONS = 50_000
+"""Between two looks of the garbage collector. What is imported stays: with Python's 700 every
+tenth millisecond of a short command went into looking through it."""
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line; its exit code. Messages are on stderr."""
     from cyclopts import CycloptsError
 
+    from lab.cli.program import ready_for
     from lab.errors import KeysteadError
     from lab.supervise.scratch import collect
 
     collect()
     try:
-        result = build()(
+        result = ready_for(arguments)(
             arguments, print_error=False, exit_on_error=False, result_action="return_value"
         )
         sys.stdout.flush()
@@ -109,6 +55,7 @@ def run(arguments: list[str]) -> int:
 def main() -> None:
     """The console script: leaves by ``SystemExit`` with the exit code of the outcome."""
     code = INTERRUPTED
+    gc.set_threshold(ALLOCATIONS)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8

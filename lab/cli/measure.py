@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import Column, document, field, fields_of, is_document, pairs, plain, say, show
@@ -127,7 +127,3 @@ def _met(item: BenchmarkRow) -> str:
 
 def _details(item: BenchmarkRow) -> dict[str, str]:
     return {name: f"{value:.4g}" for name, value in item.details.items()}
-
-
-def register(app: App) -> None:
-    app.command(bench)

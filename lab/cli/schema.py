@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import plain
@@ -38,7 +38,3 @@ def schema(
             plain(yaml.safe_dump(made, sort_keys=False, allow_unicode=True))
         case _:
             plain(json.dumps(made, indent=2, ensure_ascii=False))
-
-
-def register(app: App) -> None:
-    app.command(schema)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from lab.api.commands import Command, GetVms, VmCreate, VmEncrypt, VmOff, VmOn, VmUnlock
 from lab.cli.connect import call
-from lab.cli.entry import enter
 from lab.cli.listing import PLAIN, Listing, View
 from lab.cli.names import VmName
 from lab.cli.options import DEFAULTS, Options
@@ -142,8 +141,3 @@ def unlock(vm: VmName, *, options: Options = DEFAULTS) -> None:
     keystead vm unlock vm-01 -o json
     """
     show_one(call(options, VmUnlock(vm)), options.output, VMS, VMS_WIDE, key="vm")
-
-
-def register(app: App) -> None:
-    enter(app["get"], get_vms, prefix="get_")
-    enter(app["vm"], create, encrypt, on, off, unlock)

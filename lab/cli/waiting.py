@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import plain
@@ -46,17 +46,15 @@ def wait(
     asyncio.run(wait_there())
 
 
-def register(app: App) -> None:
-    def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
-        """What a shell needs to complete commands, options, and names of VMs and hosts.
+def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
+    """What a shell needs to complete commands, options, and names of VMs and hosts.
 
-        keystead completion bash
-        keystead completion fish
+    keystead completion bash
+    keystead completion fish
 
-        Write it where the shell looks: ~/.local/share/bash-completion/completions/keystead,
-        ~/.config/fish/completions/keystead.fish, or a file _keystead in a folder of zsh's fpath.
-        """
-        plain(app.generate_completion(prog_name="keystead", shell=shell))
+    Write it where the shell looks: ~/.local/share/bash-completion/completions/keystead,
+    ~/.config/fish/completions/keystead.fish, or a file _keystead in a folder of zsh's fpath.
+    """
+    from lab.cli.program import build
 
-    app.command(wait)
-    app.command(completion)
+    plain(build().generate_completion(prog_name="keystead", shell=shell))

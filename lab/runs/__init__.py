@@ -1,5 +1,9 @@
 """Runs of experiments: prepared, played in either mode, stored, listed, replayed.
 
-- ``prepare``  experiment file + Lab file -> plan      - ``store``   folders of runs
-- ``play``     in virtual time, in a lab of its own, or in a running one (``live``); replay
+- ``prepare``  experiment file + Lab file -> plan
+- ``begin``    a run's folder, before it starts
+- ``play``     in virtual time; replay
+- ``own_lab``  on real processes, in a lab of its own
+- ``live``     in a lab that runs already
+- ``store``    folders of runs
 """

@@ -1,10 +1,7 @@
-"""Plays prepared experiments, in virtual time or on real processes, and replays stored runs."""
+"""Plays prepared experiments in virtual time, and replays stored runs."""
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-import time
 from itertools import zip_longest
 from pathlib import Path
 
@@ -16,64 +13,33 @@ from chaos.history import History, Record
 from chaos.keeper import FaultKeeper
 from chaos.verdict import Verdict
 from lab.errors import KeysteadError
-from lab.processes.process_lab import ProcessLab
-from lab.runs.live import Tell, finish, play_on
+from lab.runs.begin import begin
+from lab.runs.live import finish
 from lab.runs.prepare import Prepared
 from lab.runs.store import (
     RunFolder,
-    RunRecord,
     code_version,
     lock_version,
-    new_run,
     python_version,
 )
 from lab.simulation.sim_lab import SimLab, make
-from lab.simulation.worker import simulations
-from lab.supervise.scratch import scratch
+from lab.simulation.workers import workers
 from lab.topology.plan import Topology
-from lab.topology.provision import provision
-from services.runtime.real.world import LabTime
 from services.runtime.sim.runner import run_in_worker
 from services.runtime.sim.said import parting
 
 
-def begin(prepared: Prepared, mode: str, *, replay_of: str = "") -> RunFolder:
-    """The run's folder with everything that is known before it starts."""
-    made = prepared.plan
-    folder = new_run(made.name, mode, made.seed)
-    hosts = [s for s in prepared.topology.nodes if s.role.value == "esxi"]
-    record = RunRecord(
-        run=folder.run,
-        experiment=made.name,
-        mode=mode,
-        seed=made.seed,
-        code=code_version(),
-        python=python_version(),
-        lock=lock_version(),
-        began=time.time(),
-        tpm=hosts[0].tpm.value if hosts else "none",
-        replay_of=replay_of,
-    )
-    folder.write("run.json", msgspec.json.format(msgspec.json.encode(record)))
-    folder.write("plan.json", dump_plan(made))
-    folder.write("topology.msgpack", msgspec.msgpack.encode(prepared.topology))
-    folder.write("experiment.yaml", prepared.text.encode())
-    return folder
-
-
-# ---- virtual time ------------------------------------------------------------------------------
-
-
 def play_sim(prepared: Prepared, folder: RunFolder) -> Verdict:
     """Play it in a worker of its own; blocks until it ends."""
-    answer = run_in_worker(
-        simulate,
-        dump_plan(prepared.plan),
-        msgspec.msgpack.encode(prepared.topology),
-        folder.run,
-        str(folder.history),
-        server=simulations(),
-    )
+    with workers() as forks:
+        answer = run_in_worker(
+            simulate,
+            dump_plan(prepared.plan),
+            msgspec.msgpack.encode(prepared.topology),
+            folder.run,
+            str(folder.history),
+            server=forks,
+        )
     return finish(folder, msgspec.msgpack.decode(answer, type=Verdict))
 
 
@@ -104,36 +70,6 @@ def simulate_plan(lab: SimLab, made: Plan, run: str) -> tuple[Verdict, History]:
         )
     )
     return verdict, history
-
-
-# ---- real processes ----------------------------------------------------------------------------
-
-
-async def play_lab(prepared: Prepared, folder: RunFolder, tell: Tell) -> Verdict:
-    """Play it in a lab of its own, named after the run, that is gone afterwards."""
-    with scratch(folder.run) as home:
-        return await _play_in(home, prepared, folder, tell)
-
-
-async def _play_in(home: Path, prepared: Prepared, folder: RunFolder, tell: Tell) -> Verdict:
-    clock = LabTime(time.monotonic(), time.time(), prepared.topology.pace)
-    topology = msgspec.structs.replace(prepared.topology, name=folder.run)
-    lab = ProcessLab(home, topology, clock, prepared.plan.seed)
-    try:
-        tell("lab", f"start {len(topology.nodes)} nodes")
-        await lab.start()
-        await provision(lab, lambda text, step, total: tell("lab", text))
-        keeper = FaultKeeper(lab)
-        leases = asyncio.get_running_loop().create_task(keeper.keep_leases(lab.lease_tick_s))
-        try:
-            return await play_on(prepared.plan, folder, lab, keeper, tell)
-        finally:
-            leases.cancel()
-    finally:
-        await lab.close()
-        logs = home / "logs"
-        if logs.is_dir():
-            shutil.copytree(logs, folder.path / "logs", dirs_exist_ok=True)
 
 
 # ---- replay ------------------------------------------------------------------------------------

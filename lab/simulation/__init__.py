@@ -2,5 +2,6 @@
 
 - ``sim_lab``   every node in one process, driven by one loop; how a run begins
 - ``snapshot``  a lab that is built once, and from which many runs are forked
-- ``worker``    the process that holds one and answers commands; where such processes come from
+- ``worker``    the process that holds one and answers commands
+- ``workers``   where such processes come from
 """

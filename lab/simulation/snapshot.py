@@ -25,7 +25,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from lab.api.session import Session
 from lab.simulation.sim_lab import SimLab, build, build_of
-from lab.simulation.worker import simulations
+from lab.simulation.workers import simulations
 from lab.topology.plan import Topology
 from services.runtime.forking.blocking import ForkServer, NestedForkServer
 from services.runtime.sim.runner import run_in_worker

@@ -5,8 +5,6 @@ The world stands still between two calls, and goes on while one is being answere
 
 from __future__ import annotations
 
-import atexit
-import functools
 from collections.abc import Callable
 
 import msgspec
@@ -15,15 +13,6 @@ from lab.api.table import perform
 from lab.api.wire import decode_command, encode_answer
 from lab.simulation.sim_lab import make
 from lab.topology.plan import Topology
-from services.runtime.forking.blocking import ForkServer
-
-
-@functools.cache
-def simulations() -> ForkServer:
-    """This process's fork server with everything of a simulated lab imported."""
-    server = ForkServer((__name__,))
-    atexit.register(server.close)
-    return server
 
 
 def serve(topology: bytes, seed: int, patch: str = "") -> Callable[[str, bytes], bytes]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.cli.main import build
+from lab.cli.program import build
 from tests.bootstrap.machine import ROOT, Machine
 
 

@@ -15,7 +15,9 @@ from chaos.checks.result import CheckOutcome
 from chaos.history import verify
 from chaos.verdict import Verdict
 from lab.errors import KeysteadError
-from lab.runs.play import begin, play_lab, play_sim, replay
+from lab.runs.begin import begin
+from lab.runs.own_lab import play_lab
+from lab.runs.play import play_sim, replay
 from lab.runs.prepare import prepare
 from lab.runs.store import RunFolder
 from services.runtime.forking.blocking import ForkServer

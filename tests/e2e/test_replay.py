@@ -27,7 +27,7 @@ from lab.api.commands import (
 )
 from lab.api.table import perform
 from lab.simulation.sim_lab import make
-from lab.simulation.worker import simulations
+from lab.simulation.workers import simulations
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
 from services.runtime.forking.blocking import ForkServer

@@ -4,18 +4,19 @@ A cost that is asked for on another machine says little, so most rows are ratios
 are taken in one run. CPU time and not the clock on the wall: what else the machine does is not
 in it.
 
-- ``rows``      all of them, in the order in which they run
-- ``shapes``    labs of a given size
-- ``within``    what a worker does and measures inside of the simulation
-- ``workers``   calls it in a worker of its own
-- ``building``  building a lab, and one that idles, as hosts are added
-- ``pushes``    ``AddKeys`` messages for many encryptions
-- ``looking``   what looks cost: a list of hosts, the observer of an experiment
-- ``command``   a whole command line, with every process that it starts
-- ``serving``   one request: of a key server, of the bus port
-- ``living``    labs of real processes: coming up, idling, coming back
-- ``spent``     CPU time and memory of other processes
-- ``plot``      growth as a picture (SVG)
+- ``rows``        all of them, in the order in which they run
+- ``shapes``      labs of a given size
+- ``within``      what a worker does and measures inside of the simulation
+- ``workers``     calls it in a worker of its own
+- ``building``    building a lab, and one that idles, as hosts are added
+- ``beginnings``  runs that are built, and runs that are forked from a build
+- ``pushes``      ``AddKeys`` messages for many encryptions
+- ``looking``     what looks cost: a list of hosts, the observer of an experiment
+- ``command``     a whole command line, with every process that it starts
+- ``serving``     one request: of a key server, of the bus port
+- ``living``      labs of real processes: coming up, idling, coming back
+- ``spent``       CPU time and memory of other processes
+- ``plot``        growth as a picture (SVG)
 
 Add a row: one class in the file of its subject, and its line in ``rows``.
 """

@@ -41,9 +41,12 @@ class _Living(Benchmark):
             begun, before = time.perf_counter(), spent_by_all()
             lab = make_lab(where, **shape)
             try:
-                async with asyncio.timeout(LIMIT_S):
-                    await lab.start()
-                    await provision(lab, unheard)
+                try:
+                    async with asyncio.timeout(LIMIT_S):
+                        await lab.start()
+                        await provision(lab, unheard)
+                except TimeoutError:
+                    raise CannotRun(f"not ready within {LIMIT_S:g} s") from None
                 took = time.perf_counter() - begun
                 yield lab, {"up_s": took, "up_cpu_s": spent_by_all() - before}
             finally:

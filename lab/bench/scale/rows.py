@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.bench.benchmark import Benchmark
+from lab.bench.scale.beginnings import SnapshotRuns
 from lab.bench.scale.building import BuildRatio, BuildThousand, Growth
 from lab.bench.scale.command import WholeCommand
 from lab.bench.scale.living import IdleHost, SiteOutage, UpFourHundred, UpThousand
@@ -17,6 +18,7 @@ ROWS: tuple[type[Benchmark], ...] = (
     Pushes,
     ListOfHosts,
     Observer,
+    SnapshotRuns,
     WholeCommand,
     CreationCost,
     PortCost,

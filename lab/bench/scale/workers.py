@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from lab.simulation.worker import simulations
+from lab.simulation.workers import simulations
 from lab.topology.plan import Topology
 from services.runtime.sim.runner import run_in_worker
 

@@ -6,8 +6,12 @@ children (it has threads and open files that a fork would tear) asks over a sock
 their ends. When it is gone the server leaves, and the kernel kills the children with it, stopped
 ones too: no orphan survives.
 
+A process that has a single thread needs no server: it forks itself (``alone``).
+
 - ``packets``     what the two say to each other
 - ``server``      the process that forks
+- ``child``       what a child does, whoever forked it
+- ``alone``       an owner with one thread, without a server
 - ``connection``  the owner's end: start the process, send, hear
 - ``torn``        what must not be open when a process forks
 - ``blocking``    an owner with threads: the simulation's workers; a server that is a child of one

@@ -6,7 +6,6 @@ the command line) is never imported again. It has one thread, and refuses to ser
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import os
@@ -19,8 +18,8 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
+from services.runtime.forking.child import be_seen_as, die_with, live, resolve
 from services.runtime.forking.packets import (
     SIZE_LIMIT,
     Ended,
@@ -37,11 +36,9 @@ from services.runtime.forking.packets import (
 )
 from services.runtime.forking.torn import descriptors, torn
 
-_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 # Of CPython's allocator for small objects: blocks come in sizes of 16 to 512 bytes, in pools.
 _GRAIN, _LARGEST, _POOL, _POOL_HEADER, _BYTES_HEADER = 16, 512, 16 * 1024, 48, 33
 _HOLES_AT_MOST = 20_000  # of one size; enough by far, and an end for an allocator that is another
-_BROKEN = 70  # exit code of a child whose target raised
 
 
 def main(fd: int, owner: int, bound: bool, preload: Sequence[str]) -> None:
@@ -50,11 +47,11 @@ def main(fd: int, owner: int, bound: bool, preload: Sequence[str]) -> None:
     ``bound``: the kernel ends it with the owner's main thread, even while it is stopped; without,
     the socket's end does. ``preload`` names modules to import, or ``module:function`` to call.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # children hold keys: no core file of them
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it may build a lab, with its keys
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is for the owner
-    _name("keystead-fork")
+    be_seen_as("keystead-fork")
     if bound:
-        _die_with(owner)
+        die_with(owner)
 
     def load() -> None:
         for entry in preload:
@@ -125,15 +122,6 @@ def _object_of(size: int) -> object:
     return float("1.5") if size == 2 * _GRAIN else bytes(size - _BYTES_HEADER)
 
 
-def resolve(target: str) -> Any:
-    """The object that ``module:attribute`` names."""
-    module, _, attribute = target.partition(":")
-    found: Any = importlib.import_module(module)
-    for step in attribute.split("."):
-        found = getattr(found, step)
-    return found
-
-
 def _load(entry: str) -> None:
     if ":" in entry:
         resolve(entry)()
@@ -145,18 +133,6 @@ def _log(text: str) -> None:
     """A line on standard error, which may be a closed pipe or a full disk."""
     with suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
-
-
-def _name(name: str) -> None:
-    """Be seen under ``name`` by ps and top."""
-    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
-
-
-def _die_with(parent: int) -> None:
-    """Ask the kernel for SIGKILL at the parent's end; leave if it has ended already."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(0)
 
 
 class _Server:
@@ -236,25 +212,7 @@ class _Server:
         pid = os.fork()
         if pid:
             return pid
-        status = _BROKEN
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            os.setsid()
-            _name(order.name)
-            _die_with(server)
-            self._control.close()
-            os.close(self._wake)
-            os.close(self._wake_in)
-            resolve(order.target)(order.argument, socket.socket(fileno=fd))
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            for stream in (sys.stdout, sys.stderr):
-                with suppress(OSError, ValueError):
-                    stream.flush()
-            os._exit(status)
+        live(order, fd, server, (self._control.detach(), self._wake, self._wake_in))
 
     def _reap(self) -> None:
         while self._children:

@@ -26,6 +26,11 @@ def torn(before: frozenset[int]) -> list[str]:
     return [*_threads(), *_files(before), *_shared_memory(), *_children()]
 
 
+def threads() -> int:
+    """How many run in this process, those of libraries too."""
+    return len(os.listdir(_PROCESS / "task"))
+
+
 def _target(number: int) -> str:
     """What a descriptor leads to; empty when it is closed (the one of the listing itself)."""
     try:
@@ -35,7 +40,7 @@ def _target(number: int) -> str:
 
 
 def _threads() -> list[str]:
-    count = len(os.listdir(_PROCESS / "task"))
+    count = threads()
     if count == 1:
         return []
     known = [thread.name for thread in threading.enumerate()]

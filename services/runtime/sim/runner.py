@@ -1,8 +1,9 @@
-"""Runs of the simulation in processes of their own, forked from a clean, single-threaded server.
+"""Runs of the simulation in processes of their own, forked from one that has a single thread.
 
 ``run_in_worker`` is one call; ``Conversation`` (``Worker`` for blocking callers) is a worker
-that stays and answers call after call. Nothing is forked from the process that uses this:
-pytest and the CLI have threads and open files that a fork would tear.
+that stays and answers call after call. Most are forked from a server: who uses this has threads
+and open files that a fork would tear, as pytest has. Only a process that runs one command forks
+itself (``forking.alone``).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from services.runtime.forking.alone import Forks
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.forking.connection import ForkFailed
 from services.runtime.sim.worker import LENGTH, receive_frame, send_frame
@@ -39,7 +41,7 @@ def default_server() -> ForkServer:
     return server
 
 
-def _fork(server: ForkServer) -> tuple[socket.socket, int]:
+def _fork(server: Forks) -> tuple[socket.socket, int]:
     try:
         return server.fork("ks-simulation", "services.runtime.sim.worker:work")
     except ForkFailed as error:
@@ -67,7 +69,7 @@ async def _fork_in_thread(server: ForkServer) -> tuple[socket.socket, int]:
         raise
 
 
-def _died(server: ForkServer, pid: int) -> WorkerDied:
+def _died(server: Forks, pid: int) -> WorkerDied:
     code = server.code_of(pid)
     how = "" if code is None else f", killed by signal {-code}" if code < 0 else f", exit {code}"
     return WorkerDied(f"the worker ended without an answer{how}")
@@ -91,7 +93,7 @@ def run_in_worker(
     function: Callable[..., T],
     *args: Any,
     timeout_s: float | None = None,
-    server: ForkServer | None = None,
+    server: Forks | None = None,
 ) -> T:
     """Call ``function(*args)`` in a fresh worker and return its result. Blocks.
 

@@ -1,6 +1,6 @@
 """The worker's side of ``runner``: one function, or a conversation, over the socket it came with.
 
-A worker is forked by a fork server that has the simulation loaded (``services.runtime.forking``).
+A worker is forked from a process that has the simulation loaded (``services.runtime.forking``).
 Frames on its socket are length-prefixed.
 """
 
@@ -14,7 +14,7 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
-from services.runtime.forking.server import resolve
+from services.runtime.forking.child import resolve
 
 LENGTH = struct.Struct("!Q")
 

@@ -16,6 +16,7 @@ from lab.bench.experiment import SimulatedWithLibtpms, SimulatedWithModel
 from lab.bench.memory import ProcessMemory
 from lab.bench.order import BENCHMARKS
 from lab.bench.roundtrips import RoundTrips
+from lab.bench.scale.beginnings import SnapshotRuns
 from lab.bench.scale.building import BuildRatio, BuildThousand, Growth
 from lab.bench.scale.command import WholeCommand
 from lab.bench.scale.living import IdleHost, SiteOutage, UpFourHundred, UpThousand
@@ -47,6 +48,7 @@ DETAILS: dict[type[Benchmark], set[str]] = {
     Pushes: {"most", "least"},
     ListOfHosts: {"few_ms", "many_ms"},
     Observer: {"play_ms", "idle_ms", "virtual_s"},
+    SnapshotRuns: {"fresh_ms", "forked_ms", "per_core_s"},
     WholeCommand: {"help_s"},
     CreationCost: {"asker_us"},
     PortCost: {"port_us", "raw_us"},

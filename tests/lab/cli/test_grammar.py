@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from cyclopts import App, CycloptsError
 
-from lab.cli.main import build, run
+from lab.cli.main import run
+from lab.cli.program import build
 from lab.errors import all_ids
 
 EXAMPLE = re.compile(r"^ *keystead .+$", re.M)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from lab.cli.grammar import COMMANDS
 from lab.supervise.launching import ROOT
 from tests.lab.cli.conftest import Cli, until
 
@@ -265,13 +266,30 @@ def test_ctrl_c_ends_following_with_130(cli: Cli) -> None:
         assert process.returncode == 130 and "Traceback" not in err, err
 
 
-def test_looking_takes_little(cli: Cli) -> None:
-    """What simple commands import: the control plane, the services and pydantic are not in it."""
-    code = "import sys; from lab.cli.main import build; build(); print('\\n'.join(sys.modules))"
+def loaded_after(code: str) -> set[str]:
+    """The modules of a Python that has run ``code``."""
+    code += "; import sys; print('\\n'.join(sys.modules))"
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    loaded = set(ran.stdout.split())
+    return set(ran.stdout.split())
+
+
+def test_a_command_line_imports_no_other_command() -> None:
+    line = "from lab.cli.program import ready_for; ready_for(['vm', 'on', 'vm-01'])"
+    ours = {n.removeprefix("lab.cli.") for n in loaded_after(line) if n.startswith("lab.cli.")}
+    commands = {function.partition(":")[0] for function in COMMANDS.values()}
+    assert ours & commands == {"vms"}
+
+
+def test_a_run_in_virtual_time_loads_no_lab_of_real_processes() -> None:
+    loaded = loaded_after("import lab.runs.play, lab.runs.begin, lab.api.experiment_files")
+    assert loaded & {"nats", "lab.processes", "lab.brokers", "lab.api.table"} == set()
+
+
+def test_looking_takes_little(cli: Cli) -> None:
+    """What simple commands import: the control plane, the services and pydantic are not in it."""
+    loaded = loaded_after("from lab.cli.program import ready_for; ready_for(['get'])")
     heavy = {"nats", "pydantic", "cryptography", "chaos.engine", "yaml", "tpm2_pytss"}
     assert loaded & heavy == set()
     # Of the services only the writer of plain files, which imports nothing of them.

@@ -20,6 +20,7 @@ from lab.api.table import perform
 from lab.client import Lab
 from lab.errors import KeysteadError
 from lab.runs import play, store
+from lab.runs.begin import begin
 from lab.runs.live import play_on
 from lab.runs.prepare import Prepared, prepare
 from lab.runs.store import RunFolder, all_runs
@@ -56,7 +57,7 @@ def prepared(tmp_path: Path) -> Prepared:
 
 
 def stored(prepared: Prepared) -> tuple[RunFolder, Any]:
-    folder = play.begin(prepared, "sim")
+    folder = begin(prepared, "sim")
     return folder, play.play_sim(prepared, folder)
 
 
@@ -178,7 +179,7 @@ def _folder_for(session: Session, name: str, text: str) -> RunFolder:
     directory: Directory = session.lab.directory()
     experiment = check_experiment(text.replace("name: short", f"name: {name}"), f"{name}.yaml")
     made = make_plan(experiment, directory, 9)
-    return play.begin(Prepared(plan=made, topology=session.lab.topology, text=text), "lab")
+    return begin(Prepared(plan=made, topology=session.lab.topology, text=text), "lab")
 
 
 def test_a_plan_played_on_a_lab_stores_its_verdict() -> None:

@@ -19,7 +19,7 @@ from chaos.experiment.plan import dump_plan
 from lab.runs.prepare import prepare
 from lab.simulation.sim_lab import BUILDS, build_of
 from lab.simulation.snapshot import Origin, Snapshot, Stage
-from lab.simulation.worker import simulations
+from lab.simulation.workers import simulations
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from services.runtime.forking.connection import ForkFailed

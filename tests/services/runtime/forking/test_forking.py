@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from services.runtime.forking.alone import OwnForks
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.forking.children import ChildProcess, Children
 from services.runtime.forking.connection import ForkFailed
@@ -317,3 +318,75 @@ def test_with_its_holes_filled_new_objects_lie_side_by_side() -> None:
     assert len(filling) < 100_000
     side_by_side = sum(abs(id(b) - id(a)) < 2 * size for a, b in pairwise(made))
     assert strewn and side_by_side >= len(made) - 3
+
+
+def in_a_process_with_one_thread(code: str) -> str:
+    """What ``code`` prints in a Python of its own: a test's own process may have threads."""
+    preamble = f"from {OwnForks.__module__} import OwnForks\nT = {TARGETS!r}\nforks = OwnForks()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", preamble + code], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_process_with_one_thread_forks_itself_and_its_child_is_as_clean() -> None:
+    facts = in_a_process_with_one_thread(
+        "print('said once')\n"
+        "line, pid = forks.fork('ks-own', T + ':describe')\n"
+        "print(line.recv(4096).decode())\n"
+        "forks.close()\n"
+    )
+    assert facts == "said once\n('ks-own', True, (0, 0), 1, 5, True, True, False)\n"
+
+
+def test_closing_ends_own_children_and_waits_for_them() -> None:
+    said = in_a_process_with_one_thread(
+        "import os\n"
+        "pids = [forks.fork('x', T + ':mute')[1] for _ in range(2)]\n"
+        "forks.kill(pids[0])\n"
+        "forks.kill(1)  # not ours\n"
+        "forks.close()\n"
+        "print([os.path.exists(f'/proc/{pid}') for pid in pids])\n"
+        "forks.kill(pids[0])\n"
+    )
+    assert said == "[False, False]\n"
+
+
+def test_own_children_die_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    code = (
+        f"from {OwnForks.__module__} import OwnForks\nimport os, signal, time\n"
+        f"OwnForks().fork('x', {TARGETS + ':silent'!r}, {str(told).encode()!r})\n"
+        f"while not os.path.exists({str(told)!r}): time.sleep(0.01)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], timeout=60, check=False)
+    child = int(told.read_text())
+    while not gone(child):
+        time.sleep(0.01)
+
+
+def test_a_process_with_two_threads_does_not_fork_itself() -> None:
+    said = in_a_process_with_one_thread(
+        "import threading\n"
+        "wait = threading.Event()\n"
+        "threading.Thread(target=wait.wait).start()\n"
+        "try:\n"
+        "    forks.fork('ks-own', T + ':describe')\n"
+        "except Exception as error:\n"
+        "    print(type(error).__name__, error)\n"
+        "wait.set()\n"
+    )
+    assert said == "ForkFailed ks-own was not forked: 2 threads run here\n"
+
+
+def test_ends_of_own_children_are_told() -> None:
+    said = in_a_process_with_one_thread(
+        "import os\n"
+        "found = [forks.fork('x', T + ':leave', code)[1] for code in (b'3', b'-9')]\n"
+        "print([forks.code_of(pid) for pid in found], forks.code_of(found[0]))\n"
+        "print(forks.code_of(forks.fork('x', T + ':mute')[1], 0.05))\n"
+        "forks.close()\n"
+    )
+    assert said == "[3, -9] 3\nNone\n"

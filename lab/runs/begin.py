@@ -1,0 +1,42 @@
+"""The folder of a run that is about to start."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from chaos.experiment.plan import dump_plan
+from lab.runs.prepare import Prepared
+from lab.runs.store import (
+    RunFolder,
+    RunRecord,
+    code_version,
+    lock_version,
+    new_run,
+    python_version,
+)
+
+
+def begin(prepared: Prepared, mode: str, *, replay_of: str = "") -> RunFolder:
+    """The run's folder with everything that is known before it starts."""
+    made = prepared.plan
+    folder = new_run(made.name, mode, made.seed)
+    hosts = [s for s in prepared.topology.nodes if s.role.value == "esxi"]
+    record = RunRecord(
+        run=folder.run,
+        experiment=made.name,
+        mode=mode,
+        seed=made.seed,
+        code=code_version(),
+        python=python_version(),
+        lock=lock_version(),
+        began=time.time(),
+        tpm=hosts[0].tpm.value if hosts else "none",
+        replay_of=replay_of,
+    )
+    folder.write("run.json", msgspec.json.format(msgspec.json.encode(record)))
+    folder.write("plan.json", dump_plan(made))
+    folder.write("topology.msgpack", msgspec.msgpack.encode(prepared.topology))
+    folder.write("experiment.yaml", prepared.text.encode())
+    return folder

@@ -1,0 +1,70 @@
+"""A child, from its fork to its end."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from services.runtime.forking.packets import Fork
+
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+_BROKEN = 70  # exit code of a child whose target raised
+
+
+def live(order: Fork, fd: int, parent: int, not_ours: Iterable[int]) -> NoReturn:
+    """What a child does, right after it was forked: its order, and nothing of its parent's.
+
+    ``fd`` is its end of the socket to whoever ordered it; ``not_ours`` are descriptors of its
+    parent that it shall not hold. The kernel ends it with ``parent``, a pid, even while it is
+    stopped. What the parent would do at its own end, the child does not.
+    """
+    status = _BROKEN
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it holds keys: no core file of it
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is not for it
+        os.setsid()
+        be_seen_as(order.name)
+        die_with(parent)
+        for other in not_ours:
+            os.close(other)
+        resolve(order.target)(order.argument, socket.socket(fileno=fd))
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)
+
+
+def resolve(target: str) -> Any:
+    """The object that ``module:attribute`` names."""
+    module, _, attribute = target.partition(":")
+    found: Any = importlib.import_module(module)
+    for step in attribute.split("."):
+        found = getattr(found, step)
+    return found
+
+
+def be_seen_as(name: str) -> None:
+    """Under ``name`` by ps and top."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def die_with(parent: int) -> None:
+    """Ask the kernel for SIGKILL at the parent's end; leave if it has ended already."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)
