@@ -61,8 +61,10 @@ class Refusals:
 
     def has_row(self, who: str) -> bool:
         """Whether a refusal of ``who`` has a row of its own now."""
-        now = self._monotonic()
-        if now - self._began.get(who, now) >= WINDOW_S:
+        began = self._began.get(who)
+        if began is None:
+            return True
+        if self._monotonic() - began >= WINDOW_S:
             del self._began[who], self._rows[who]
         return self._rows[who] < ROWS
 
@@ -88,5 +90,7 @@ class Refusals:
             self._counts.setdefault(entry.who, Counter())[kind] += entry.times
 
     def _taken(self, who: str) -> tuple[AuditEntry, ...]:
-        counted = self._counts.pop(who, Counter())
+        counted = self._counts.pop(who, None)
+        if counted is None:
+            return ()
         return tuple(msgspec.structs.replace(e, times=times) for e, times in counted.items())

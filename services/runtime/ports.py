@@ -137,7 +137,8 @@ class Database(Protocol):
 
         ``fn`` is synchronous, takes and gives values only, and runs in the writer; several
         share one commit. If it raises, only its own changes are undone and the error is raised
-        here. ``applied(result)`` runs on the loop, in commit order, before any caller resumes.
+        here; it is run again when it, or one that shares its commit, has failed.
+        ``applied(result)`` runs on the loop, in commit order, before any caller resumes.
         """
         ...
 

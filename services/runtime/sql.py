@@ -4,7 +4,8 @@
   call SQL functions that read the clock or draw random values: times come from the Clock port
   and random bytes from the Rng port, or a replay would differ. Nor those that tell of the
   connection's past, which is another one in each driver.
-- ``Writer.commit`` runs a group of functions in one transaction, a savepoint each.
+- ``Writer.commit`` runs a group of functions in one transaction, with a savepoint each when one
+  of them fails.
 - A connection runs with ``synchronous=FULL``. Only a schema statement can change that (SQLite
   refuses it inside a transaction); the writer then has the last durable state kept, which a
   power loss puts back.
@@ -242,29 +243,34 @@ class Writer(Reader):
         Raises ``NodeDown`` with nothing committed when the life ended meanwhile.
         """
         entries = [entry for entry in entries if not entry.withdrawn]
-        if entries and not self._group(entries):
-            # One of them made SQLite undo the whole transaction (disk full, ROLLBACK conflict
-            # clause): the others are innocent, so each has a transaction of its own.
+        # Errors are rare, so a savepoint each is tried only when there was one. If one of them
+        # made SQLite undo the whole transaction (disk full, ROLLBACK conflict clause), the others
+        # are innocent, and each has a transaction of its own.
+        if entries and not self._group(entries) and not self._group(entries, apart=True):
             for entry in entries:
-                entry.value = entry.error = None
-                self._group([entry])
+                self._group([entry], apart=True)
         for entry in entries:
             entry.done = True
 
-    def _group(self, entries: Sequence[Transaction]) -> bool:
-        """False when an entry took the whole transaction with it and was not alone."""
+    def _group(self, entries: Sequence[Transaction], *, apart: bool = False) -> bool:
+        """False, and nothing is done, when the error of an entry is not its own affair only.
+
+        With savepoints (``apart``) it is, unless it took the whole transaction with it.
+        """
         before = self.connection.total_changes
         try:
             self._life.check()
             self.connection.execute(_BEGIN)
             for entry in entries:
-                self.connection.execute(_SAVEPOINT)
+                if apart:
+                    self.connection.execute(_SAVEPOINT)
                 self._attempt(entry)
-                if not self.connection.in_transaction:
+                if not self._whole(entry, apart=apart):
                     return len(entries) == 1
                 if entry.error is not None:
                     self.connection.execute(_UNDO)
-                self.connection.execute(_RELEASE)
+                if apart:
+                    self.connection.execute(_RELEASE)
             self._life.check()
             changed = self.connection.total_changes != before
             number = 0
@@ -287,13 +293,22 @@ class Writer(Reader):
         return True
 
     def _attempt(self, entry: Transaction) -> None:
+        entry.value = entry.error = None
+        self._phase = Phase.WRITE
         try:
-            with self._as(Phase.WRITE):
-                entry.value = entry.fn(self.connection)
+            entry.value = entry.fn(self.connection)
         except NodeDown:
             raise
         except BaseException as error:  # carried to the caller, whatever it is
             entry.error = disk_error(error)
+        finally:
+            self._phase = Phase.OWN
+
+    def _whole(self, entry: Transaction, *, apart: bool) -> bool:
+        """Whether the transaction goes on after ``entry``; without savepoints no error lets it."""
+        if entry.error is not None and not apart:
+            self.rollback()
+        return self.connection.in_transaction
 
 
 def _refuse(*_arguments: object) -> None:

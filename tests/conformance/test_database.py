@@ -6,6 +6,7 @@ import asyncio
 import errno
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -197,6 +198,36 @@ async def test_a_failing_function_undoes_only_itself(bench: Bench) -> None:
     assert sorted(await database.query(values)) == ["a", "b", "c", "taken"]
     assert sorted(applied) == ["a", "b", "c"]
     assert {type(error) for error in errors} == {LookupError, sqlite3.IntegrityError}
+
+
+@both
+async def test_a_function_without_failing_neighbours_runs_once(bench: Bench) -> None:
+    """And again only when one that shares its commit has failed: it takes and gives values."""
+    _, database = await opened(bench)
+    runs: list[str] = []
+
+    def counted(name: str, then: Fn) -> Fn:
+        def fn(connection: sqlite3.Connection) -> Any:
+            runs.append(name)
+            return then(connection)
+
+        return fn
+
+    async def call(name: str, then: Fn) -> None:
+        with suppress(LookupError):
+            await database.transact(counted(name, then))
+
+    async with asyncio.TaskGroup() as group:
+        for name in "abc":
+            group.create_task(call(name, insert(name)))
+    assert sorted(runs) == ["a", "b", "c"]
+    runs.clear()
+    await call("alone", _fail)
+    assert runs == ["alone"]
+    async with asyncio.TaskGroup() as group:
+        for name, then in (("d", insert("d")), ("bad", _fail), ("e", insert("e"))):
+            group.create_task(call(name, then))
+    assert sorted(await database.query(values)) == ["a", "b", "c", "d", "e"]
 
 
 @both

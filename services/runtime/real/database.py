@@ -87,6 +87,7 @@ class LabDatabase(Database):
         # What ``applied`` starts belongs to this life, though a thread asks for it.
         self._context = contextvars.copy_context()
         name = file.path.stem
+        self._what = f"database {name}"
         self._threads = ThreadPoolExecutor(1, thread_name_prefix=f"{life.node}-{name}-writer")
         self._readers = ThreadPoolExecutor(1, thread_name_prefix=f"{life.node}-{name}-reader")
         self._identity = (0, 0)
@@ -137,7 +138,7 @@ class LabDatabase(Database):
         applied: Callable[[T], None] | None = None,
     ) -> T:
         self._life.check()
-        self._switches.admit(f"database {self._file.path.stem}", grows=True)
+        self._switches.admit(self._what, grows=True)
         entry = Transaction(fn, applied)
         committed: asyncio.Future[None] = self._loop.create_future()
         with self._guard:
@@ -217,7 +218,7 @@ class LabDatabase(Database):
 
     async def query(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         self._life.check()
-        self._switches.admit(f"database {self._file.path.stem}")
+        self._switches.admit(self._what)
         try:
             return await self._loop.run_in_executor(self._readers, self._query, fn)
         finally:
