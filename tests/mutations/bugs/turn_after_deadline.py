@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
+
+import msgspec
 
 from services.runtime.node import NodeRunner
 from tests.mutations.bugs.planting import plant
@@ -11,7 +12,7 @@ from tests.mutations.bugs.planting import plant
 
 def _patient(original: Any) -> Any:
     async def served(self: NodeRunner, served: Any, incoming: Any, name: str) -> Any:
-        return await original(self, served, dataclasses.replace(incoming, deadline=0.0), name)
+        return await original(self, served, msgspec.structs.replace(incoming, deadline=0.0), name)
 
     return served
 
