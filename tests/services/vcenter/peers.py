@@ -24,6 +24,7 @@ from protocol.errors import (
 )
 from protocol.messages.base import Request, Sealed
 from protocol.messages.host import (
+    ActivateTpmCredential,
     AddKeys,
     ChangeHostKey,
     Command,
@@ -52,10 +53,13 @@ from protocol.messages.host import (
     OpenSession,
     ProviderRef,
     QueryHost,
+    QueryTpmAttestationReport,
     ReconfigureVm,
     RemoveKeys,
     SessionOpened,
     SetProviders,
+    TpmAttestationReport,
+    TpmCredentialActivated,
     VmState,
     VmSummary,
 )
@@ -92,6 +96,7 @@ from protocol.terms import (
 )
 from services.runtime.service import Peer, Service, serves
 from services.runtime.session import SessionGuard
+from tests.services.vcenter.bench import Bench
 
 VCENTER = NodeName("vcenter")
 
@@ -181,7 +186,8 @@ class VmRecord:
 class HostRecord:
     """What a host keeps over boots. ``persistence``: its cache and host key survive too.
 
-    ``files``: VMs that lie on the datastore and are registered nowhere.
+    ``files``: VMs that lie on the datastore and are registered nowhere. ``bench``: its TPM, whose
+    report says how it is now, and is there after so many seconds.
     """
 
     crypto_state: HostCryptoState = HostCryptoState.INCAPABLE
@@ -196,6 +202,8 @@ class HostRecord:
     errors: dict[str, ProductError] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)  # names of commands, in order of arrival
     makes_keys_of: set[ProviderId] = field(default_factory=set)
+    bench: Bench | None = None
+    attests_in_s: float = 0.0
 
 
 class ScriptedHost(Service):
@@ -263,7 +271,7 @@ class ScriptedHost(Service):
             version="8.0U3",
             crypto_state=record.crypto_state,
             crypto_key_id=record.host_key,
-            tpm_present=bool(record.recovery_id),
+            tpm_present=bool(record.recovery_id) or record.bench is not None,
             protection_mode=ProtectionMode.TPM if record.recovery_id else ProtectionMode.NONE,
             recovery_id=record.recovery_id,
             cached_keys=len(record.cache),
@@ -281,6 +289,23 @@ class ScriptedHost(Service):
     @serves(QueryHost)
     async def query(self, message: QueryHost, peer: Peer) -> HostState:
         return HostState(summary=self.summary(message.after))
+
+    @serves(QueryTpmAttestationReport)
+    async def attest(self, message: QueryTpmAttestationReport, peer: Peer) -> TpmAttestationReport:
+        self.record.seen.append("QueryTpmAttestationReport")
+        if "QueryTpmAttestationReport" in self.record.errors:
+            raise self.record.errors["QueryTpmAttestationReport"]
+        if self.record.bench is None:
+            raise NotAvailable("no TPM")
+        report = self.record.bench.report(message.nonce)
+        await self.clock.sleep(self.record.attests_in_s)
+        return report
+
+    @serves(ActivateTpmCredential)
+    async def activate(self, message: ActivateTpmCredential, peer: Peer) -> TpmCredentialActivated:
+        if self.record.bench is None:
+            raise NotAvailable("no TPM")
+        return TpmCredentialActivated(secret=self.record.bench.opened(message.credential))
 
     @serves(CryptoManagerHostPrepare)
     async def prepare(self, message: CryptoManagerHostPrepare, peer: Peer) -> Done:

@@ -10,6 +10,7 @@ import pytest
 from protocol.errors import (
     AlreadyExists,
     Busy,
+    EncryptionKeyRequired,
     HostUnreachable,
     InvalidName,
     InvalidState,
@@ -33,6 +34,7 @@ from protocol.messages.vcenter import (
     HostChanged,
     ListHosts,
     ListVms,
+    PowerOffVm,
     PowerOnVm,
     RemoveHost,
 )
@@ -320,6 +322,44 @@ def test_a_host_that_rings_gets_keys_also_of_a_vm_that_counts_as_another_hosts(r
     assert key in rig.hosts[B].cache
 
 
+def test_a_ring_during_a_look_is_answered_by_another_look(rig: Rig) -> None:
+    """What is on its way may have been written before that for which the host rings."""
+    rig.up(B, A)
+    rig.vm(host=A)
+    key = rig.key_of()
+    rig.hosts[B].vms[VM] = VmRecord(keys=(key,))
+    del rig.hosts[B].cache[key]
+    rig.sleep(15)
+    lingers = DelayRule(id="cut", src=B, dst=VCENTER, base_s=3)
+    rig.world.rules.apply(rig.rules.put([lingers]))
+    before = len(rig.sent)
+    while (VCENTER, B, "QueryHost") not in rig.requests(before):
+        rig.sleep(0.1)
+    rig.sleep(0.1)
+    rig.heal()
+    ring(rig, B)
+    rig.sleep(5)
+    assert key in rig.hosts[B].cache
+
+
+def test_a_host_that_was_connected_meanwhile_is_tried_again_soon(rig: Rig) -> None:
+    """The pauses between tries grow with the failures since it last answered, and no longer."""
+    rig.up(A)
+    rig.cut((VCENTER, A))
+    rig.sleep(300)
+    rig.heal()
+    rig.sleep(45)
+    assert rig.host_info().connection is S.CONNECTED
+    rig.cut((VCENTER, A))
+    session = rig.vcenter.sessions.usable(A)
+    session.rang(session.boot + 1)
+    rig.sleep(rig.vcenter.node.knobs.request_timeout_s + 0.5)
+    assert not session.connected
+    rig.heal()
+    rig.sleep(12)
+    assert session.connected
+
+
 def test_what_a_host_did_without_vcenter_is_learned(rig: Rig) -> None:
     rig.up(A)
     rig.vm()
@@ -403,6 +443,38 @@ def test_a_power_on_command_that_fails_at_the_host_is_handed_on(rig: Rig) -> Non
     rig.vm()
     rig.hosts[A].errors[HostPowerOnVm.__name__] = InvalidState("no")
     assert isinstance(rig.refused(PowerOnVm(vm=VM)), InvalidState)
+
+
+def test_a_host_that_lacks_a_key_after_all_is_looked_at_at_once(rig: Rig) -> None:
+    """Step B8 and the key's status said that it is there; the host must know."""
+    rig.up(A)
+    rig.vm()
+    lacking = EncryptionKeyRequired("keys are missing", (rig.key_of(),))
+    rig.hosts[A].errors[HostPowerOnVm.__name__] = lacking
+    before = len(rig.sent)
+    while (VCENTER, A, "QueryHost") not in rig.requests(before):
+        rig.sleep(0.1)  # a heartbeat, so that none comes soon
+    before = len(rig.sent)
+    assert isinstance(rig.refused(PowerOnVm(vm=VM)), EncryptionKeyRequired)
+    rig.sleep(1)
+    asked = [name for _, to, name in rig.requests(before) if to == A]
+    assert "QueryHost" in asked[asked.index("HostPowerOnVm") :]
+
+
+def test_a_vm_whose_key_left_while_it_ran_is_marked_when_it_is_off(rig: Rig) -> None:
+    """DEL-01."""
+    rig.up(A)
+    rig.vm()
+    rig.power_on_vm()
+    rig.sleep(15)
+    key = rig.key_of()
+    del rig.hosts[A].cache[key], rig.servers[KMS].keys[key.key_id]
+    before = len(rig.sent)
+    while (VCENTER, A, "QueryHost") not in rig.requests(before):
+        rig.sleep(0.1)
+    rig.do(PowerOffVm(vm=VM))
+    rig.sleep(1)
+    assert rig.vm_info().lock_event is not None and rig.vm_info().missing == (key,)
 
 
 def test_a_view_is_not_believed_while_a_command_is_on_its_way(rig: Rig) -> None:

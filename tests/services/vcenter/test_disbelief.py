@@ -71,6 +71,18 @@ def test_a_host_of_another_cluster_gets_no_key_by_listing_a_vm_that_needs_it(
     assert str(vm) in told[0].text and told[0].keys == (key,)
 
 
+def test_each_vm_that_is_not_believed_is_told_of_once(rig: Rig) -> None:
+    rig.up(A)
+    rig.host(B, cluster=OTHER)
+    rig.vm(host=A)
+    mark = rig.mark()
+    for vm in (SPY, VM):
+        rig.hosts[B].vms[vm] = VmRecord(keys=(rig.key_of(),))
+        rig.sleep(100)
+    told = [event.text for event in rig.events(mark) if event.host == B]
+    assert len(told) == 2 and str(SPY) in told[0] and str(VM) in told[1]
+
+
 def test_with_the_knob_it_does_as_in_the_product() -> None:
     """The control of the test above: the same host, believed."""
     rig = Rig(believe_reports_of_other_clusters=True)

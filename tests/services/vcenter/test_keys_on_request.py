@@ -120,6 +120,22 @@ def test_an_unused_key_is_forgotten_and_stays_at_its_server(rig: Rig) -> None:
     assert isinstance(rig.refused(RemoveKey(key=key, force=True)), InvalidArgument)
 
 
+def test_a_key_that_is_added_again_leaves_no_host_that_was_away(rig: Rig) -> None:
+    """Nobody shall drop it any more: B has kept it over its boot."""
+    rig.up(A, B)
+    rig.vm()
+    rig.hosts[B].persistence = True
+    rig.power_off(B)
+    rig.sleep(60)
+    rig.do(RemoveKey(key=rig.key_of(), force=True))
+    assert rig.vcenter.inventory.released
+    rig.do(AddKey(key=rig.key_of()))
+    assert not rig.vcenter.inventory.released
+    rig.power_on(B)
+    rig.sleep(30)
+    assert rig.key_of() in rig.hosts[B].cache and "RemoveKeys" not in rig.hosts[B].seen
+
+
 def test_a_key_removed_by_force_leaves_the_hosts_and_locks_at_the_next_need(rig: Rig) -> None:
     """SC-16: everything runs, then nothing starts; a reconnect does not repair it."""
     rig.up(A, B)

@@ -12,10 +12,7 @@ from protocol.messages.agent import Firmware
 from protocol.messages.host import TpmAttestationReport
 from protocol.terms import AttestationStatus
 from protocol.tpm.event_log import encode_log, parse_log
-from protocol.tpm.structures import PCR_ATTESTED, EkKind, PcrSelection
-from services.esxi.measure import measurements
-from services.runtime.tpm.model import ModelDevice
-from services.runtime.tpm.nv import MemoryNv
+from protocol.tpm.structures import PcrSelection
 from services.vcenter.hosts.tpm_judgement import (
     Evidence,
     attestation_of,
@@ -25,37 +22,10 @@ from services.vcenter.hosts.tpm_judgement import (
     judge,
 )
 from services.vcenter.tables import Attestation, TpmRecord
+from tests.services.vcenter.bench import NONCE, Bench
 
-NONCE = b"n" * 32
 FAILED = EventTypeId.HOST_TPM_ATTESTATION_FAILED
 MISMATCH = EventTypeId.HOST_TPM_ENDORSEMENT_KEY_MISMATCH
-
-
-class Bench:
-    """A TPM under a host that boots."""
-
-    def __init__(self) -> None:
-        self.tpm = ModelDevice(MemoryNv(), lambda size: bytes(range(size)))
-        self.log = b""
-
-    def boot(self, firmware: Firmware | None = None, build: str = "1") -> None:
-        self.tpm.power_off(orderly=True)
-        self.tpm.power_on()
-        events = measurements(firmware or Firmware(), "8.0U3", build, {})
-        self.log = self.tpm.extend_log(events)
-
-    def report(self, nonce: bytes = NONCE) -> TpmAttestationReport:
-        return TpmAttestationReport(
-            ek=self.tpm.ek(EkKind.ECC_P256)[0],
-            ak=self.tpm.ak()[0],
-            quote=self.tpm.quote(PCR_ATTESTED, nonce),
-            event_log=self.log,
-        )
-
-    def seen(self) -> Evidence:
-        found = examine(self.report(), NONCE)
-        assert isinstance(found, Evidence), found
-        return found
 
 
 @pytest.fixture
