@@ -50,8 +50,12 @@ class Uplink:
     @property
     def connected(self) -> bool:
         """A session is in force and vCenter was heard within three heartbeats."""
+        return bool(self.session) and self._lapses_in_s() >= 0
+
+    def _lapses_in_s(self) -> float:
+        """How long vCenter may still be silent; below zero when it was for too long."""
         limit_s = _MISSES * self._node.knobs.heartbeat_s
-        return bool(self.session) and self._clock.monotonic() - self._heard_at <= limit_s
+        return self._heard_at + limit_s - self._clock.monotonic()
 
     def admit(self, message: Request[Any], peer: Peer) -> None:
         """Judge a message in order of arrival, by the table of ``access``.
@@ -77,7 +81,8 @@ class Uplink:
     async def keep_connected(self) -> None:
         """For the rest of this life: while vCenter is not connected, ring until it is.
 
-        The pauses between two rings grow from one lab second to thirty.
+        The pauses between two rings grow from one lab second to thirty. A silence is noticed within
+        one lab second, at a moment of each host's own.
         """
         if not self._vcenter:
             return
@@ -85,7 +90,7 @@ class Uplink:
         while True:
             if self.connected:
                 pause_s = _FIRST_PAUSE_S
-                await self._clock.sleep(self._node.knobs.heartbeat_s)
+                await self._clock.sleep(self._lapses_in_s() + self._choices.uniform(0.01, 1.0))
                 continue
             await self.ring()
             await self._clock.sleep(pause_s * (0.5 + self._choices.random()))
