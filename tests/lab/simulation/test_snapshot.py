@@ -247,7 +247,7 @@ def test_a_lab_with_something_open_is_no_origin_and_it_is_named(stage: Stage, na
 
 
 @pytest.mark.parametrize("tpm", BACKENDS)
-@pytest.mark.parametrize("label", ["disk.sync", "disk.replace", "db.transact"])
+@pytest.mark.parametrize("label", ["disk.sync", "disk.append", "db.transact"])
 def test_a_fork_within_a_step_is_the_same_run_too(tpm: str, label: str) -> None:
     """What a sweep over crash points stands on: both copies go on from the middle of a call."""
     with Snapshot(origin(tpm=tpm)) as made:
