@@ -216,23 +216,29 @@ class ReplicateKeys(Request["KeysReplicated"], frozen=True, kw_only=True):
     """Keys that changed at the sender; ``last``: nothing else waits there for the receiver.
 
     States are merged upwards, so it does no harm to receive one late, twice or out of order.
+    ``sequence`` and ``digest``: how far the sender has last seen the receiver's trail, see
+    ``JoinPair``.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     keys: tuple[Replica, ...]
     material: Sealed
     last: bool
+    sequence: int
+    digest: bytes
 
 
 class KeysReplicated(Reply, frozen=True, kw_only=True):
     """They are durable, but for ``refused``: ids that have another material here.
 
     ``sequence`` and ``digest``: the end of the receiver's trail now, see ``JoinPair``.
+    ``everything``: it has lost some of what the sender saw, and wants all keys again.
     """
 
     refused: tuple[KeyId, ...] = ()
     sequence: int
     digest: bytes
+    everything: bool = False
 
 
 class JoinPair(Request["PairJoined"], frozen=True, kw_only=True):

@@ -47,10 +47,14 @@ class Done(NamedTuple, Generic[T]):
 
 
 class Replicated(NamedTuple):
-    """Keys of a replication that have another material here, and where the trail now ends."""
+    """Keys of a replication that have another material here, and where the trail now ends.
+
+    ``intact``: it has all that the peer saw of it.
+    """
 
     refused: tuple[KeyId, ...]
     end: TrailEnd
+    intact: bool
 
 
 LIST_LIMIT: Final = 1000
@@ -119,19 +123,25 @@ class Core:
             return await self._read(run)
         return await self._commit(caller, run)
 
-    async def replicate(self, caller: Caller, replicas: Sequence[Replica]) -> Replicated:
-        """Have keys as the peer has them, or above; durable on return."""
+    async def replicate(
+        self, caller: Caller, replicas: Sequence[Replica], seen: TrailEnd
+    ) -> Replicated:
+        """Have keys as the peer has them, or above; durable on return.
+
+        ``seen``: the end of this trail when the peer last saw it.
+        """
         await self.admit(caller, Operation.REPLICATE)
         at = self._clock.now()
         nonces = [self._rng.token(12) for _ in replicas]
 
         def run(connection: sqlite3.Connection, allowance: Allowance) -> Done[Replicated]:
+            intact = audit.has(connection, seen)
             work = Work(connection, self._vault, caller, at, allowance=allowance)
             taken = zip(replicas, nonces, strict=True)
             refused = [r.row.key_id for r, nonce in taken if not merging.take(work, r, nonce)]
             written = work.write()
             end = written.end or audit.head(connection, self._vault)
-            return Done(Replicated(tuple(refused), end), written)
+            return Done(Replicated(tuple(refused), end, intact), written)
 
         return await self._commit(caller, run)
 

@@ -6,7 +6,8 @@ nothing that is to be told. The peer is *marked as down* durably before anything
 that it does not have, and the mark goes in the transaction that finds nothing waiting.
 
 ``seen`` is the end of the peer's trail when it last confirmed something: a peer whose trail has
-no such row (any more) was put back to an older state, and gets every key again.
+no such row (any more) was put back to an older state, and gets every key again. Each message to
+the peer says it, so nothing can be confirmed, and ``seen`` renewed, before the loss is noticed.
 """
 
 from __future__ import annotations

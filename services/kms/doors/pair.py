@@ -187,10 +187,17 @@ class Pair:
         self._node.record("kms.pair", level=level, peer=self._peer, in_step=in_step, why=why)
 
     async def _push(self, waiting: tuple[Change, ...]) -> None:
-        """Tell the peer of the oldest changes, as many as one message holds."""
+        """Tell the peer of the oldest changes, as many as one message holds.
+
+        A peer that was put back to an older state says so, whichever of the two speaks first.
+        """
         sent = replicas.as_many_as_fit(await self._core.replicas(waiting[:KEYS_AT_ONCE]))
-        message = replicas.message(sent, last=len(sent) == len(waiting))
+        seen = (await self.view()).seen
+        message = replicas.message(sent, seen, last=len(sent) == len(waiting))
         reply = await self._bus.request(self._peer, message, within_s=self._within_s)
+        if reply.everything:
+            await self._database.transact(replication.tell_everything)
+            return
         told, end = waiting[: len(sent)], TrailEnd(reply.sequence, reply.digest)
         was_down = await self._database.transact(
             lambda connection: replication.confirm(connection, told, end)
@@ -267,13 +274,19 @@ class PairDoor(Service):
     async def replicate_keys(self, message: m.ReplicateKeys, peer: Peer) -> m.KeysReplicated:
         """Keys as the peer has them."""
         caller = caller_at(self.config, peer.node, local=peer.local)
-        done = await self.core.replicate(caller, replicas.received(message))
-        if message.last:
+        seen = TrailEnd(message.sequence, message.digest)
+        done = await self.core.replicate(caller, replicas.received(message), seen)
+        if not done.intact:
+            self.node.record("kms.behind_peer", level="warning", peer=peer.node)
+        elif message.last:
             self.core.caught_up.set()
         for key_id in done.refused:
             self.node.record("kms.replica_refused", level="error", key_id=key_id, peer=peer.node)
         return m.KeysReplicated(
-            refused=done.refused, sequence=done.end.sequence, digest=done.end.digest
+            refused=done.refused,
+            sequence=done.end.sequence,
+            digest=done.end.digest,
+            everything=not done.intact,
         )
 
     @serves(m.JoinPair)

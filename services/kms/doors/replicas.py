@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from protocol.messages import kms as m
 from protocol.messages.base import Sealed
 from protocol.messages.pages import KEY_BYTES, first_page
+from services.kms.audit import TrailEnd
 from services.kms.merging import Replica
 from services.kms.store import KeyRow
 
@@ -23,15 +24,24 @@ def as_many_as_fit(replicas: Sequence[Replica]) -> Sequence[Replica]:
     return replicas[: len(page)]
 
 
-def message(replicas: Sequence[Replica], *, last: bool) -> m.ReplicateKeys:
-    """What tells the peer of these keys; ``last``: nothing else waits for it."""
+def message(replicas: Sequence[Replica], seen: TrailEnd, *, last: bool) -> m.ReplicateKeys:
+    """What tells the peer of these keys; ``last``: nothing else waits for it.
+
+    ``seen``: the end of its trail when it last confirmed something.
+    """
     keys: list[m.Replica] = []
     secrets = [r.secret for r in replicas if r.secret is not None]
     place = 0
     for row, secret in replicas:
         keys.append(_told(row, None if secret is None else place))
         place += secret is not None
-    return m.ReplicateKeys(keys=tuple(keys), material=Sealed.of(*secrets), last=last)
+    return m.ReplicateKeys(
+        keys=tuple(keys),
+        material=Sealed.of(*secrets),
+        last=last,
+        sequence=seen.sequence,
+        digest=seen.digest,
+    )
 
 
 def received(message: m.ReplicateKeys) -> list[Replica]:

@@ -11,7 +11,7 @@ import pytest
 
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
-from services.kms import audit, store
+from services.kms import audit, replication, store
 from services.kms.access import Caller
 from services.kms.config import KmsRole
 from services.kms.master import Vault
@@ -102,3 +102,44 @@ def test_a_key_that_is_new_here_is_kept_under_this_servers_own_wrapping(
     assert found is not None and found.state is state
     assert work.material(found) == secret
     assert (found.wrapped is None) is (secret is None) and found.wrapped != b"wrapped there"
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "told"),
+    [
+        (KmipState.ACTIVE, KmipState.ACTIVE, False),
+        (KmipState.DEACTIVATED, KmipState.ACTIVE, True),
+        (KmipState.ACTIVE, KmipState.DEACTIVATED, False),
+        (KmipState.DESTROYED, KmipState.COMPROMISED, True),  # each knows something
+    ],
+)
+def test_the_peer_is_told_of_what_it_does_not_know_and_of_nothing_else(
+    work: Work, mine: KmipState, theirs: KmipState, told: bool
+) -> None:
+    peer, secret = NodeName("kms-2"), KeyMaterial(bytes(32))
+    for statement in replication.SCHEMA:
+        work.connection.execute(statement)
+    replication.begin(work.connection, peer)
+    has = secret if has_material(mine) else None
+    assert take(work, Replica(other(state=mine), has), bytes(12))
+    work.write()
+    assert replication.view(work.connection).waiting == 0
+    later = Work(work.connection, work.vault, work.caller, at=10.0)
+    assert take(later, Replica(other(state=theirs), secret), bytes(12))
+    later.write()
+    assert replication.view(work.connection).waiting == told
+
+
+def test_another_peer_has_seen_nothing(work: Work) -> None:
+    for statement in replication.SCHEMA:
+        work.connection.execute(statement)
+    assert take(work, Replica(other(), KeyMaterial(bytes(32))), bytes(12))
+    end = work.write().end
+    assert end is not None
+    connection = work.connection
+    for name in ("kms-2", "kms-3"):
+        for waiting in (1, 0):  # the same one is told once, over all lives
+            replication.begin(connection, NodeName(name))
+            assert replication.view(connection).waiting == waiting
+            assert replication.view(connection).seen == (end if not waiting else audit.EMPTY)
+            replication.confirm(connection, replication.first(connection, 9), end)

@@ -263,7 +263,7 @@ def test_many_at_once_share_messages(rig: PairRig) -> None:
 
 
 def test_only_the_peer_replicates(rig: PairRig) -> None:
-    empty = ReplicateKeys(keys=(), material=Sealed.of(), last=True)
+    empty = ReplicateKeys(keys=(), material=Sealed.of(), last=True, sequence=0, digest=bytes(32))
     assert isinstance(rig.refused(A, empty), PermissionDenied)
     joining = JoinPair(sequence=0, digest=bytes(32), waiting=0, everything=True)
     assert isinstance(rig.refused(A, joining), PermissionDenied)
@@ -311,7 +311,9 @@ def test_what_never_changes_of_a_key_is_refused_when_the_peer_says_otherwise(
     bus = rig.agent.machine(B).runner.ports.bus
     for replica in (told, msgspec.structs.replace(told, **{name: FOREIGN[name]})):
         material = Sealed.of(*([KeyMaterial(bytes(32))] if replica.index is not None else []))
-        message = ReplicateKeys(keys=(replica,), material=material, last=True)
+        message = ReplicateKeys(
+            keys=(replica,), material=material, last=True, sequence=0, digest=bytes(32)
+        )
         reply = rig.run(bus.request(A, message, within_s=10))
         assert reply.refused == (() if replica is told else (key,))
     assert rig.values(A, (key,)) == rig.material
@@ -351,3 +353,65 @@ def test_a_disk_put_back_is_filled_again(rig: PairRig) -> None:
     assert [record.node for record in rig.seen("kms.behind_peer")] == [B]
     rig.sleep(20)
     assert rig.in_step() and rig.attributes(A) == rig.attributes(B)
+
+
+def test_a_disk_put_back_is_seen_also_by_who_tells_it_something_first(rig: PairRig) -> None:
+    """What it says when it begins is lost, and it is told of a new key before it says it again."""
+    rig.power_off(B)
+    rig.run(rig.agent.disk(DiskAction(node=B, act=DiskAct.SAVE, label="old")))
+    rig.power_on(B)
+    rig.sleep(5)
+    later = rig.key(A, "1")
+    rig.power_off(B)
+    rig.run(rig.agent.disk(DiskAction(node=B, act=DiskAct.RESTORE, label="old")))
+    rig.world.rules.apply(rig.rules.put([CutRule(id="cut", src=B, dst=A)]))
+    rig.power_on(B)
+    rig.sleep(1)
+    rig.heal()
+    rig.key(A, "2")
+    assert not rig.seen("kms.pair"), "nobody was marked"
+    rig.sleep(60)
+    assert rig.in_step() and rig.attributes(A) == rig.attributes(B)
+    assert rig.values(B, (later,)) == {later: rig.material[later]}
+
+
+def test_a_disk_put_back_is_filled_again_by_a_peer_that_begins_after_it(rig: PairRig) -> None:
+    """It is the peer that says first how far it has seen the trail, and hears that it is lost."""
+    rig.power_off(B)
+    rig.run(rig.agent.disk(DiskAction(node=B, act=DiskAct.SAVE, label="old")))
+    rig.power_on(B)
+    rig.sleep(5)
+    key = rig.key(A, "1")
+    for server in PAIR:
+        rig.power_off(server)
+    rig.run(rig.agent.disk(DiskAction(node=B, act=DiskAct.RESTORE, label="old")))
+    rig.power_on(B)
+    rig.sleep(1)
+    rig.power_on(A)
+    assert rig.values(B, (key,)) == {key: rig.material[key]}
+    rig.sleep(30)
+    assert rig.in_step() and rig.attributes(A) == rig.attributes(B)
+
+
+def test_a_change_that_comes_while_an_earlier_one_is_told_is_told_too(rig: PairRig) -> None:
+    key = rig.key(A, "1")
+    rig.world.rules.apply(rig.rules.put([DelayRule(id="slow", src=A, dst=B, base_s=1)]))
+
+    async def revoked_and_destroyed() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(rig.console(A, Revoke(key_id=key)))
+            await rig.world.sleep(0.5)
+            group.create_task(rig.console(A, Destroy(key_id=key)))
+
+    rig.run(revoked_and_destroyed())
+    assert rig.attributes(B)[key].state is KmipState.DESTROYED
+    assert rig.attributes(A) == rig.attributes(B)
+
+
+def test_a_peer_that_does_not_answer_is_tried_again_after_a_pause(rig: PairRig) -> None:
+    """A try lasts as long as a call may, and the pause is half as long."""
+    rig.world.rules.apply(rig.rules.put([CutRule(id="cut", src=B, dst=A)]))
+    rig.key(A, "1")
+    before = len(rig.wire)
+    rig.sleep(600)
+    assert len(rig.wire) - before == 600 / 15

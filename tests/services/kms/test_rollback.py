@@ -13,6 +13,7 @@ import pytest
 from protocol.messages.agent import DiskAct, DiskAction, TpmBackend
 from protocol.messages.kms import Activate, CreateKey, GetKeys, Locate, QueryAudit, Revoke
 from protocol.terms import KeyId
+from protocol.tpm.errors import RC_FAILURE, tpm_error
 from services.kms.anchor import ANCHOR_FILE, INDEX
 from services.kms.service import ACCEPT_OPTION
 from services.runtime.incarnation import WayDown
@@ -228,6 +229,28 @@ def test_a_cleared_tpm_is_noticed(rig: PairRig) -> None:
     rig.power_off(A)
     assert rig.power_on(A, **ACCEPT).screen == ""
     assert rig.attributes(A).keys() == rig.material.keys()
+
+
+def test_a_dead_tpm_is_noticed_and_can_be_done_without(
+    rig: PairRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.key(A, "1")
+    rig.power_off(A, "stop")
+    device = rig.world.device(A)
+    if device is None:
+        return
+
+    def dead(index: int, bump: bool = False) -> int:
+        raise tpm_error(RC_FAILURE)
+
+    monkeypatch.setattr(device, "counter", dead)
+    assert "the TPM that counts how far it has come fails" in rig.power_on(A).screen
+    rig.power_off(A)
+    assert rig.power_on(A, **ACCEPT).screen == ""
+    rig.key(A, "2")
+    assert rig.attributes(A).keys() == rig.material.keys()
+    failed = rig.seen("kms.anchor_failed")
+    assert len(failed) == 1, "it is told once, and not asked in this life again"
 
 
 def test_every_change_raises_the_counter(rig: PairRig) -> None:
