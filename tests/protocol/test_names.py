@@ -57,6 +57,10 @@ def test_the_sentence_tells_what_is_allowed() -> None:
     assert names.VM.fault("all") == "'all' is a word of its own, so it is no VM name"
 
 
+def test_what_a_selector_says_for_every_one_is_no_name_of_what_is_selected() -> None:
+    assert [rule for rule in RULES if rule.fault("all")] == [names.NODE, names.VM]
+
+
 def test_a_long_name_is_told_in_short() -> None:
     assert quoted("a\x1bb") == r"'a\x1bb'"
     assert quoted("x" * 300) == f"'{'x' * 40}' ... (300 characters)"

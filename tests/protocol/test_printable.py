@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import KeysteadError
-from protocol.printable import one_line, printable, printable_json
+from protocol.printable import SHOWN, one_line, printable, printable_json, quoted, told
 
 HARD = "a\x1b[31m\x00\x7f\x9b\u202e\ud800\U000e0041\r\nb\tc"
 
@@ -28,6 +28,12 @@ def test_any_text_can_be_shown_and_encoded(text: str) -> None:
     whole = printable_json(json.dumps({"text": text}, indent=2, ensure_ascii=False))
     assert whole.replace("\n", "").isprintable()
     assert json.loads(whole) == {"text": text}
+
+
+def test_what_is_repeated_is_whole_up_to_a_length() -> None:
+    longest, longer = "x" * SHOWN, "x" * (SHOWN + 1)
+    assert (quoted(longest), told(longest)) == (f"'{longest}'", longest)
+    assert quoted(longer) == told(longer) == f"'{longest}' ... ({SHOWN + 1} characters)"
 
 
 @pytest.mark.parametrize("id", ["KS-USE-002", "KS-CHAOS-010"])

@@ -88,6 +88,31 @@ def test_ids_and_keys_that_do_not_fit_are_refused(rig: Rig, message: AddKeys) ->
     assert present(rig, "a", "b") == [False, False]
 
 
+def test_other_bytes_under_the_id_of_the_host_key_are_another_key(rig: Rig) -> None:
+    """Also when the key cache does not know it any more: the host key in memory does."""
+    rig.up()
+    rig.make_safe()
+    rig.command(RemoveKeys(keys=(HOST_KEY,)))
+    other = CryptoManagerHostEnable(key=HOST_KEY, material=Sealed.of(material(key("other"))))
+    assert isinstance(rig.refused_command(other), AlreadyExists)
+    assert present(rig, HOST_KEY.key_id) == [False]
+    rig.make_safe()
+    assert present(rig, HOST_KEY.key_id) == [True]
+
+
+def test_a_host_has_so_many_providers_and_no_more(rig: Rig) -> None:
+    rig.up(knobs={"max_key_providers": 2})
+    kind = ManagementType.VCENTER
+    three = tuple(
+        ProviderRef(provider_id=ProviderId(f"p{number}"), management_type=kind)
+        for number in range(3)
+    )
+    two = three[:2]
+    rig.command(SetProviders(providers=two))
+    assert isinstance(rig.refused_command(SetProviders(providers=three)), InvalidArgument)
+    assert rig.summary().providers == two
+
+
 def test_the_host_key_and_its_changes(rig: Rig) -> None:
     rig.up()
     rig.make_safe()

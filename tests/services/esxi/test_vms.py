@@ -366,6 +366,23 @@ def test_a_running_vm_is_locked_on_the_datastore_until_its_host_falls(rig: Rig) 
     assert rig.works(node=B)
 
 
+def test_a_host_is_no_other_host_to_itself_while_it_changes_a_vm(rig: Rig) -> None:
+    """It has the lock then, and the VM does not run."""
+    rig.up()
+    rig.command(HostCreateVm(vm=VM, blocks=8))
+
+    async def charge(call: str) -> None:
+        if call == f"datastore.remove {VM}":
+            await rig.world.sleep(2)
+
+    rig.array.charge = charge
+    rig.accept([HostDestroyVm(vm=VM)], outcomes := [None])
+    rig.sleep(1)
+    assert outcomes == [None] and rig.vm().locked_by is None
+    rig.sleep(2)
+    assert rig.summary().vms == ()
+
+
 def test_a_vm_that_could_not_be_started_is_not_locked(rig: Rig) -> None:
     """Another host that has its key starts it."""
     for host in (A, B):
