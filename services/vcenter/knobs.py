@@ -54,7 +54,7 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
         float,
         knob(
             "New keys for the other hosts of a cluster wait that long for more of them, and are "
-            "sent together.",
+            "sent together; so are these hosts repaired when VMs came or went.",
             unit=SECONDS,
             least=0,
             most=60,

@@ -13,6 +13,7 @@ from services.vcenter.events import Draft
 from services.vcenter.health import HealthChecks
 from services.vcenter.hosts.attestation import HostAttestation
 from services.vcenter.hosts.delivery import KeyDelivery
+from services.vcenter.hosts.gathered_passes import GatheredPasses
 from services.vcenter.hosts.host_key import HostKeys
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassQueue
@@ -40,6 +41,7 @@ class VCenter:
         self.contacts = KeyServerContacts(node, ports.clock, self._emit, repair.tick_now)
         self.providers = Providers(self.inventory, ports.bus, self.contacts, node.knobs)
         self.passes, self.attestations = PassQueue(), PassQueue()
+        self.gathered = GatheredPasses(node, ports.clock, self.passes)
         self._once = OncePerBoot()
         self.sessions = HostSessions(
             node, ports, self.inventory, self.passes, self.attestations, self._once
@@ -76,6 +78,7 @@ class VCenter:
                 session.disconnect()
             session.start()
         self.remediation.start()
+        self.gathered.start()
         self.sharing.start()
         self._attestation.start()
         self.reconciliation.start()
@@ -87,6 +90,7 @@ class VCenter:
     def forget_host(self, name: NodeName) -> None:
         """The host left the inventory, or did not come into it: nothing of it stays in memory."""
         self.sessions.remove(name)
+        self.gathered.forget(name)
         self.passes.forget(name)
         self.attestations.forget(name)
         self.remediation.forget(name)

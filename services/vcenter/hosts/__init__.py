@@ -15,6 +15,7 @@ bus), deciding (pure) and telling (events, records, marks) are steps of their ow
 - ``reported_vms``    what a host's report of its VMs changes in the inventory; pure
 - ``need``            whether a view shows something that a pass would change; pure
 - ``pass_queue``      which hosts want a pass of step B8, and how their last one ended
+- ``gathered_passes`` asks for passes over the other hosts of a cluster, after a moment
 - ``reconciliation``  asks for a pass over every host, each 300 s
 - ``remediation``     the pass: look, plan, carry out, judge, commit
 - ``plan``            what a pass shall do, in order; pure
@@ -27,7 +28,7 @@ bus), deciding (pure) and telling (events, records, marks) are steps of their ow
 - ``sharing``         new keys for the other hosts of a cluster, gathered for each host
 - ``once_per_boot``   which events about a host were told in its present boot
 
-Made in this order, each knowing only earlier ones: ``PassQueue``, ``OncePerBoot``,
-``HostSessions``, ``HostKeys``, ``KeyDelivery``, ``Remediation``, ``KeySharing``,
+Made in this order, each knowing only earlier ones: ``PassQueue``, ``GatheredPasses``,
+``OncePerBoot``, ``HostSessions``, ``HostKeys``, ``KeyDelivery``, ``Remediation``, ``KeySharing``,
 ``Reconciliation``.
 """

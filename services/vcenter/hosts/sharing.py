@@ -1,9 +1,10 @@
 """New keys on their way to the other hosts of a cluster (STD-12), gathered for each host.
 
 A key and a host are not a message: a cluster of n hosts that encrypts n VMs would send n². The
-first key for a host begins a wait of ``key_gather_s``; what comes meanwhile, and until a sender is
-free, goes along in one ``AddKeys``, which the host saves once. Nobody waits for it, and nothing is
-promised: what does not arrive is made up for by the host's next pass of step B8.
+first key for a host begins a wait of ``key_gather_s``, which ends early when a message is full
+(``config.keys_at_once``); what comes meanwhile, and until a sender is free, goes along in one
+``AddKeys``, which the host saves once. Nobody waits for it, and nothing is promised: what does not
+arrive is made up for by the host's next pass of step B8.
 
 Between its making and its sending a key may lose its right to be sent: its VM left (STD-17), it was
 removed by force (SC-16), its provider was deleted (DEL-02). One that still waits is not sent then.
@@ -69,11 +70,13 @@ class KeySharing:
         self._node, self._clock, self._config = node, clock, config
         self._inventory, self._passes, self._delivery = inventory, passes, delivery
         self._waiting: dict[NodeName, _Gathered] = {}  # in order of ``due``
+        self._ready: dict[NodeName, _Gathered] = {}
         self._sending: dict[NodeName, _Gathered] = {}
-        self._change = asyncio.Event()
+        self._begun, self._change = asyncio.Event(), asyncio.Event()
 
     def start(self) -> None:
         """Send what is given, from now on."""
+        self._node.background("sharing", self._gather())
         for number in range(self._config.shares_at_once):
             self._node.background(f"sharing:{number}", self._serve())
 
@@ -84,28 +87,58 @@ class KeySharing:
         """
         if key.provider_id not in self._inventory.providers:
             return
-        waiting = self._waiting.get(session.host)
-        if waiting is None:
+        host = session.host
+        gathered = self._ready.get(host) or self._waiting.get(host)
+        if gathered is None:
             due = self._clock.monotonic() + self._node.knobs.key_gather_s
-            waiting = self._waiting[session.host] = _Gathered(session, due)
-            self._change.set()
-        waiting.values[key] = material
+            gathered = self._waiting[host] = _Gathered(session, due)
+            self._begun.set()
+        gathered.values[key] = material
+        if len(gathered.values) >= self._config.keys_at_once and host in self._waiting:
+            self._enough(host)
 
     def withdraw(self, keys: Iterable[CryptoKeyId]) -> None:
         """Nobody should have these any more; see the module's text."""
         for key in keys:
-            for gathered in (*self._waiting.values(), *self._sending.values()):
+            for gathered in self._all():
                 gathered.withdraw(key)
 
     def withdraw_all_of(self, provider: ProviderId) -> None:
         """As ``withdraw``, for all keys of a provider that was deleted."""
-        every = (*self._waiting.values(), *self._sending.values())
+        every = self._all()
         keys = {key: None for gathered in every for key in (*gathered.values, *gathered.sent)}
         self.withdraw(key for key in keys if key.provider_id == provider)
 
+    def _all(self) -> tuple[_Gathered, ...]:
+        return (*self._waiting.values(), *self._ready.values(), *self._sending.values())
+
     def forget(self, host: NodeName) -> None:
         """The host left the inventory; what waits for it is dropped."""
+        self._drop(host)
+
+    def _drop(self, host: NodeName) -> None:
+        """What is not being sent yet."""
         self._waiting.pop(host, None)
+        self._ready.pop(host, None)
+
+    def _enough(self, host: NodeName) -> None:
+        """Do not wait for more."""
+        self._ready[host] = self._waiting.pop(host)
+        self._change.set()
+
+    async def _gather(self) -> None:
+        """End the waits, each at its time."""
+        while True:
+            if not self._waiting:
+                self._begun.clear()
+                await self._begun.wait()
+                continue
+            first, gathered = next(iter(self._waiting.items()))
+            wait_s = gathered.due - self._clock.monotonic()
+            if wait_s > 0:
+                await self._clock.sleep(wait_s)
+            else:
+                self._enough(first)
 
     async def _serve(self) -> None:
         while True:
@@ -115,18 +148,14 @@ class KeySharing:
             self._change.set()  # more may have come for it meanwhile
 
     async def _next(self) -> NodeName:
-        """The first host that is due and to which nothing is being sent."""
+        """The first host whose wait is over and to which nothing is being sent."""
         while True:
-            ready = next((h for h in self._waiting if h not in self._sending), None)
-            if ready is None:
-                self._change.clear()
-                await self._change.wait()
-                continue
-            wait_s = self._waiting[ready].due - self._clock.monotonic()
-            if wait_s <= 0:
-                self._sending[ready] = self._waiting.pop(ready)
+            ready = next((h for h in self._ready if h not in self._sending), None)
+            if ready is not None:
+                self._sending[ready] = self._ready.pop(ready)
                 return ready
-            await self._clock.sleep(wait_s)
+            self._change.clear()
+            await self._change.wait()
 
     async def _send(self, host: NodeName) -> None:
         """What is there for this host now, in one message, or in as many as it needs."""
@@ -139,7 +168,7 @@ class KeySharing:
                 if values and await self._delivery.deliver(gathered.session, values):
                     self._passes.want(host)
         except ProductError:
-            self._waiting.pop(host, None)  # its pass brings these too
+            self._drop(host)  # its pass brings these too
             self._passes.cut_short(host)
         if gathered.late:
             await self._take_back(host, tuple(gathered.late))

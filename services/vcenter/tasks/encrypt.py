@@ -156,7 +156,7 @@ class GivenKey:
     def look_after_the_others(self, vc: VCenter) -> None:
         """HEM-02: with an encrypted VM all hosts of the cluster are made safe."""
         for other in self.later:
-            vc.passes.want(other.host)
+            vc.gathered.want(other.host)
 
 
 def modes_afterwards(vc: VCenter, session: HostSession, *, may_register: bool) -> list[Edit]:

@@ -80,7 +80,7 @@ async def _share_keys_of(vc: VCenter, row: HostRow) -> None:
     await vc.inventory.commit(*used_again(keys))
     for other in vc.inventory.hosts_of(row.cluster):
         if other.name != row.name:
-            vc.passes.want(other.name)
+            vc.gathered.want(other.name)
 
 
 async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
@@ -107,7 +107,7 @@ async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
     vc.forget_host(message.host)
     vc.sharing.withdraw(keys)
     for other in others:
-        vc.passes.want(other, removing=True)
+        vc.gathered.want(other, removing=True)
     return Done()
 
 

@@ -60,7 +60,7 @@ async def _bring_keys(vc: VCenter, session: HostSession, vm: VmName) -> None:
         vc.passes.cut_short(session.host)  # its next pass brings them
     for host in vc.inventory.hosts_of(vc.host(session.host).cluster):
         if host.name != session.host:
-            vc.passes.want(host.name)
+            vc.gathered.want(host.name)
 
 
 async def unregister_vm(vc: VCenter, message: UnregisterVm) -> Done:
@@ -113,4 +113,4 @@ async def _leave(vc: VCenter, row: VmRow) -> None:
     await vc.inventory.commit(drop(Table.VM, row.name), *released(row.keys, hosts))
     if row.keys:
         for host in hosts:
-            vc.passes.want(host, removing=True)
+            vc.gathered.want(host, removing=True)

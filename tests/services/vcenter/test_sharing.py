@@ -1,4 +1,5 @@
-"""Keys that are on their way to the other hosts of a cluster when nobody should have them any more.
+"""How many messages the keys of many VMs are, and what becomes of keys that are on their way to the
+other hosts of a cluster when nobody should have them any more.
 
 STD-12 gathers them and sends them soon; STD-17, SC-16 and DEL-02 take them away. Whatever the
 order of the two on the wire, in the end no host has such a key.
@@ -16,38 +17,52 @@ from protocol.messages.agent import DelayRule
 from protocol.messages.vcenter import (
     CreateVm,
     DestroyVm,
+    RegisterVm,
     RemoveHost,
     RemoveKey,
     UnregisterKmsCluster,
+    UnregisterVm,
 )
-from protocol.terms import CryptoKeyId, VmName
+from protocol.terms import CryptoKeyId, NodeName, VmName
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import CLUSTER, KMS, A, B, P, Rig
 
 VM2 = VmName("vm-02")
 
 
+RigOf = Callable[..., Rig]
 TwoHosts = Callable[..., Rig]
 
 
 @pytest.fixture
-def two_hosts() -> Iterator[TwoHosts]:
-    """Makes a lab with these knobs: two hosts, safe and quiet, with a VM whose key both have."""
+def rig_of() -> Iterator[RigOf]:
+    """Makes a lab with these settings and knobs."""
     made: list[Rig] = []
 
-    def make(**knobs: Any) -> Rig:
-        rig = Rig(**knobs)
+    def make(config: dict[str, Any] | None = None, **knobs: Any) -> Rig:
+        rig = Rig(config=config, **knobs)
         made.append(rig)
-        rig.up(A, B)
-        rig.vm()
-        rig.sleep(40)
-        assert rig.key_of() in rig.hosts[B].cache
         return rig
 
     yield make
     for rig in made:
         rig.healthy()
         rig.close()
+
+
+@pytest.fixture
+def two_hosts(rig_of: RigOf) -> TwoHosts:
+    """Makes a lab with these knobs: two hosts, safe and quiet, with a VM whose key both have."""
+
+    def make(**knobs: Any) -> Rig:
+        rig = rig_of(**knobs)
+        rig.up(A, B)
+        rig.vm()
+        rig.sleep(40)
+        assert rig.key_of() in rig.hosts[B].cache
+        return rig
+
+    return make
 
 
 def new_key(rig: Rig) -> CryptoKeyId:
@@ -60,6 +75,75 @@ def new_key(rig: Rig) -> CryptoKeyId:
 
 def nowhere(rig: Rig, key: CryptoKeyId) -> None:
     assert key not in rig.hosts[A].cache and key not in rig.hosts[B].cache
+
+
+def sent_to(rig: Rig, host: NodeName, name: str, since: int) -> int:
+    """How many messages of that name vCenter sent to the host."""
+    return sum((dst, rest) == (host, name) for _, dst, rest in rig.requests(since))
+
+
+def vms(rig: Rig, count: int) -> list[VmName]:
+    """Encrypted VMs on A, made one after another; nobody sleeps afterwards."""
+    names = [VmName(f"many-{n}") for n in range(count)]
+    for name in names:
+        rig.do(
+            CreateVm(operation_id=f"op-{name}", vm=name, cluster=CLUSTER, host=A, encrypted=True)
+        )
+    return names
+
+
+def test_a_full_message_does_not_wait(rig_of: RigOf) -> None:
+    rig = rig_of(config={"keys_at_once": 3}, key_gather_s=60.0)
+    rig.up(A, B)
+    rig.vm()
+    rig.sleep(61)
+    since = len(rig.sent)
+    names = vms(rig, 7)
+    rig.sleep(1)
+    here = set(rig.hosts[B].cache)
+    assert [rig.key_of(name) in here for name in names] == [True] * 6 + [False]
+    assert sent_to(rig, B, "AddKeys", since) == 2
+    rig.sleep(60)
+    assert rig.key_of(names[-1]) in rig.hosts[B].cache
+    assert sent_to(rig, B, "AddKeys", since) == 3
+
+
+@pytest.mark.parametrize("leaves", [DestroyVm, UnregisterVm])
+def test_many_vms_that_leave_are_few_passes_over_the_other_hosts(
+    rig_of: RigOf, leaves: type[DestroyVm | UnregisterVm]
+) -> None:
+    rig = rig_of()
+    rig.up(A, B)
+    names = vms(rig, 20)
+    rig.sleep(10)
+    keys = {rig.key_of(name) for name in names}
+    assert keys <= rig.hosts[B].cache.keys()
+    since = len(rig.sent)
+    for name in names:
+        rig.do(leaves(vm=name))
+    rig.sleep(10)
+    for host in (A, B):
+        assert not keys & rig.hosts[host].cache.keys()
+        assert 1 <= sent_to(rig, host, "RemoveKeys", since) <= 3
+        assert sent_to(rig, host, "GetCryptoKeyStatus", since) <= 3
+
+
+def test_many_vms_that_come_are_few_passes_over_the_other_hosts(rig_of: RigOf) -> None:
+    rig = rig_of()
+    rig.up(A, B)
+    rig.vm()
+    names = vms(rig, 20)
+    keys = {rig.key_of(name) for name in names}
+    for name in names:
+        rig.do(UnregisterVm(vm=name))
+    rig.sleep(10)
+    assert not keys & rig.hosts[B].cache.keys()
+    since = len(rig.sent)
+    for name in names:
+        rig.do(RegisterVm(vm=name, cluster=CLUSTER, host=A))
+    rig.sleep(10)
+    assert keys <= rig.hosts[B].cache.keys()
+    assert 1 <= sent_to(rig, B, "AddKeys", since) <= 3
 
 
 def test_a_key_removed_by_force_is_not_sent_any_more(two_hosts: TwoHosts) -> None:
