@@ -129,16 +129,16 @@ class KeySharing:
     async def _gather(self) -> None:
         """End the waits, each at its time."""
         while True:
-            if not self._waiting:
+            host = next(iter(self._waiting), None)
+            if host is None:
                 self._begun.clear()
                 await self._begun.wait()
                 continue
-            first, gathered = next(iter(self._waiting.items()))
-            wait_s = gathered.due - self._clock.monotonic()
+            wait_s = self._waiting[host].due - self._clock.monotonic()
             if wait_s > 0:
                 await self._clock.sleep(wait_s)
             else:
-                self._enough(first)
+                self._enough(host)
 
     async def _serve(self) -> None:
         while True:

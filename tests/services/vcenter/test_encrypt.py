@@ -119,6 +119,7 @@ def test_a_silent_host_does_not_keep_new_keys_from_the_others() -> None:
     rig.up(A, B, C)
     rig.vm()
     rig.vm(VM2, encrypted=False)
+    rig.sleep(10)  # B and C are safe
     rig.cut((VCENTER, B))
     key = rig.do(EncryptVm(operation_id="op", vm=VM2)).key
     rig.sleep(4)
