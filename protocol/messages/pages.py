@@ -36,17 +36,13 @@ def pages(
     """
     if at_most is not None and at_most < 1:
         raise ValueError(f"a page of at most {at_most} items holds none")
-    page: list[T] = []
-    weight = 0
-    for item in items:
-        more = encoded_size(item) + extra
-        if page and (weight + more > budget or len(page) == at_most):
-            yield tuple(page)
-            page, weight = [], 0
-        page.append(item)
-        weight += more
-    if page:
-        yield tuple(page)
+    left = tuple(items)
+    while left:
+        page = left[:at_most]
+        if not _fit(page, budget, extra):  # most lists do, and are weighed in one go
+            page = first_page(page, budget=budget, extra=extra)
+        yield page
+        left = left[len(page) :]
 
 
 def first_page(
@@ -56,7 +52,21 @@ def first_page(
 
     No more of ``items`` is made than this page needs, and one to see that it is full.
     """
-    return next(pages(items, budget=budget, extra=extra, at_most=at_most), ())
+    if at_most is not None and at_most < 1:
+        raise ValueError(f"a page of at most {at_most} items holds none")
+    page: list[T] = []
+    weight = 0
+    for item in items:
+        weight += encoded_size(item) + extra
+        if page and (weight > budget or len(page) == at_most):
+            break
+        page.append(item)
+    return tuple(page)
+
+
+def _fit(page: tuple[object, ...], budget: int, extra: int) -> bool:
+    """Whether they weigh no more than ``budget`` for certain: the header of the list is counted."""
+    return encoded_size(page) + extra * len(page) <= budget
 
 
 def fits(items: Iterable[object], *, budget: int = PAGE_BUDGET, extra: int = 0) -> bool:

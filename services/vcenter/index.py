@@ -66,6 +66,9 @@ class Index:
         self._keys_of: dict[ClusterName, tuple[CryptoKeyId, ...]] = {}  # as far as asked for
 
         self.hosts_of = Groups[ClusterName, NodeName, HostRow](lambda row: (row.cluster,))
+        self.kept_off_in = Groups[ClusterName, NodeName, HostRow](
+            lambda row: (row.cluster,) if row.kept_off else ()
+        )
         self.vms_on = Groups[NodeName, VmName, VmRow](lambda row: (row.host,))
         self.vms_of = Groups[ClusterName, VmName, VmRow](lambda row: (row.cluster,))
         self.encrypted_vms_of = Groups[ClusterName, VmName, VmRow](
@@ -77,7 +80,7 @@ class Index:
         self.clusters_with = Groups[CryptoKeyId, ClusterName, ClusterRow](_host_key)
         self._groups: dict[Table, tuple[Groups[Any, Any, Any], ...]] = {
             Table.CLUSTER: (self.clusters_with,),
-            Table.HOST: (self.hosts_of, self.hosts_with),
+            Table.HOST: (self.hosts_of, self.kept_off_in, self.hosts_with),
             Table.VM: (self.vms_on, self.vms_of, self.encrypted_vms_of, self.vms_with),
             Table.RELEASED: (self.released_on,),
         }

@@ -25,6 +25,8 @@ _envelope = msgspec.msgpack.Decoder(Envelope).decode
 _reply = msgspec.msgpack.Decoder(ReplyEnvelope).decode
 _WRONG = (msgspec.DecodeError, ValueError)
 
+_BARE = frozenset({str, int, float, bool, type(None)})  # they have no bytes: no call for each
+
 NOTHING = b""
 """The normal form of bytes that are no message."""
 
@@ -89,13 +91,20 @@ def _kinds(kind: Any, known: dict[int, Any]) -> Iterator[Any]:
 
 def bare(value: Any) -> Any:
     """``value`` (plain data) with nothing in the place of bytes."""
+    if type(value) in _BARE:
+        return value
     match value:
         case bytes() | bytearray() | memoryview():
             return None
         case dict():
-            return {bare(key): bare(inner) for key, inner in value.items()}
+            return {
+                key if type(key) in _BARE else bare(key): (
+                    inner if type(inner) in _BARE else bare(inner)
+                )
+                for key, inner in value.items()
+            }
         case list() | tuple():
-            return [bare(inner) for inner in value]
+            return [inner if type(inner) in _BARE else bare(inner) for inner in value]
         case _:
             return value
 

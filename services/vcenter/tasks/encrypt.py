@@ -164,14 +164,16 @@ def modes_afterwards(vc: VCenter, session: HostSession, *, may_register: bool) -
 
     Unless the user may not register hosts: then those that are off stay off, and get no key.
     """
+    cluster = vc.host(session.host).cluster
+    if may_register:
+        kept_off = vc.inventory.index.kept_off_in.names(cluster)
+        return [change_host(name, kept_off=False) for name in kept_off]
     edits: list[Edit] = []
-    for row in vc.inventory.hosts_of(vc.host(session.host).cluster):
+    for row in vc.inventory.hosts_of(cluster):
         known = vc.sessions.get(row.name)
         summary = None if known is None else known.summary
         off = summary is None or summary.crypto_state is HostCryptoState.INCAPABLE
-        if may_register and row.kept_off:
-            edits.append(change_host(row.name, kept_off=False))
-        elif not may_register and off and not row.kept_off:
+        if off and not row.kept_off:
             edits.append(change_host(row.name, kept_off=True))
     return edits
 
@@ -255,7 +257,8 @@ async def _give(
         raise NotFound(f"key provider {key.provider_id} was deleted meanwhile")
     later: list[HostSession] = []
     for other in _others(vc, session):
-        if other.summary is not None and other.summary.crypto_state is HostCryptoState.SAFE:
+        summary = other.summary
+        if summary is not None and summary.crypto_state is HostCryptoState.SAFE:
             vc.sharing.give(other, key, material)
         else:
             later.append(other)

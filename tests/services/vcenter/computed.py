@@ -67,6 +67,8 @@ def _check_clusters(inventory: Inventory) -> None:
         assert inventory.hosts_of(cluster) == [
             row for row in inventory.hosts.values() if row.cluster == cluster
         ]
+        kept_off = [h.name for h in inventory.hosts_of(cluster) if h.kept_off]
+        assert inventory.index.kept_off_in.names(cluster) == kept_off
         assert inventory.index.vms_of.count(cluster) == len(here)
         assert inventory.holds_keys(cluster) == any(vm.keys for vm in here)
         assert inventory.keys_of(cluster) == tuple(_once(key for vm in here for key in vm.keys))

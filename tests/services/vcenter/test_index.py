@@ -88,6 +88,7 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.builds(host, HOSTS, CLUSTERS),
     st.builds(leave, HOSTS),
     st.builds(change_host, HOSTS, host_key=st.none() | KEYS).map(one),
+    st.builds(change_host, HOSTS, kept_off=st.booleans()).map(one),
     st.builds(change_cluster, CLUSTERS, host_key=st.none() | KEYS).map(one),
     st.builds(new_vm, st.builds(vm, VMS, CLUSTERS, HOSTS, SOME_KEYS)).map(one),
     st.builds(change_vm, VMS, keys=SOME_KEYS).map(one),
