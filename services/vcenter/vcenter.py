@@ -14,6 +14,7 @@ from services.vcenter.health import HealthChecks
 from services.vcenter.hosts.attestation import HostAttestation
 from services.vcenter.hosts.delivery import KeyDelivery
 from services.vcenter.hosts.gathered_passes import GatheredPasses
+from services.vcenter.hosts.held_keys import HeldKeys
 from services.vcenter.hosts.host_key import HostKeys
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassQueue
@@ -50,7 +51,8 @@ class VCenter:
             node, ports.clock, ports.rng, self.inventory, self.sessions, self.attestations
         )
         host_keys = HostKeys(node, self.inventory, self.providers, self.contacts, self._once)
-        delivery = KeyDelivery(node, config, self.inventory, self.providers, self._once)
+        held = HeldKeys(config)
+        delivery = KeyDelivery(node, config, self.inventory, self.providers, self._once, held)
         self.remediation = Remediation(
             node,
             ports.clock,
@@ -61,8 +63,11 @@ class VCenter:
             host_keys,
             delivery,
             self._once,
+            held,
         )
-        self.sharing = KeySharing(node, ports.clock, config, self.inventory, self.passes, delivery)
+        self.sharing = KeySharing(
+            node, ports.clock, config, self.inventory, self.passes, delivery, held
+        )
         self.reconciliation = Reconciliation(node, repair, self.sessions, self.passes)
         self.placement = Placement(self.inventory, self.sessions)
         self._health = HealthChecks(

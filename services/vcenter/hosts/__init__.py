@@ -24,11 +24,12 @@ bus), deciding (pure) and telling (events, records, marks) are steps of their ow
 - ``judgement``       what it makes of the marks on VMs, and which events tell of it; pure
 - ``attestation``     looks at hosts' TPMs        - ``tpm_judgement`` what it makes of them; pure
 - ``host_key``        the host key: made, fetched, delivered, renewed
+- ``held_keys``       values of new keys for hosts that are to be made safe first
 - ``delivery``        keys on their way to a host
 - ``sharing``         new keys for the other hosts of a cluster, gathered for each host
 - ``once_per_boot``   which events about a host were told in its present boot
 
 Made in this order, each knowing only earlier ones: ``PassQueue``, ``GatheredPasses``,
-``OncePerBoot``, ``HostSessions``, ``HostKeys``, ``KeyDelivery``, ``Remediation``, ``KeySharing``,
-``Reconciliation``.
+``OncePerBoot``, ``HostSessions``, ``HostKeys``, ``HeldKeys``, ``KeyDelivery``, ``Remediation``,
+``KeySharing``, ``Reconciliation``.
 """

@@ -1,7 +1,7 @@
 """Keys on their way to one host: fetched from their provider, sent with ``AddKeys``.
 
 Key values live in the local variables of ``supply`` and ``deliver`` and end with them (STD-15);
-those of new keys wait in ``sharing`` for a moment before.
+those of new keys wait in ``sharing`` or ``held_keys`` for a moment before.
 Lists are cut into pages that fit into a message; each key is answered for on its own.
 """
 
@@ -25,6 +25,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, ProviderId
 from services.vcenter import events
 from services.vcenter.config import VcenterConfig
+from services.vcenter.hosts.held_keys import HeldKeys
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.inventory import Inventory
@@ -43,8 +44,9 @@ class KeyDelivery:
         inventory: Inventory,
         providers: Providers,
         once: OncePerBoot,
+        held: HeldKeys,
     ) -> None:
-        self._node, self._config = node, config
+        self._node, self._config, self._held = node, config, held
         self._inventory, self._providers, self._once = inventory, providers, once
 
     async def absent(
@@ -81,9 +83,17 @@ class KeyDelivery:
         *,
         fresh: bool,
     ) -> dict[CryptoKeyId, KeyUnavailableReason]:
-        """Fetch and deliver; what cannot be had or is not taken, with the reason."""
+        """Fetch and deliver; what cannot be had or is not taken, with the reason.
+
+        Values that are held for the host are delivered without asking for them.
+        """
         denied: dict[CryptoKeyId, KeyUnavailableReason] = {}
-        for page in pages(keys, extra=RESULT_BYTES, at_most=self._config.keys_at_once):
+        most = self._config.keys_at_once
+        if held := self._held.take(session.host, keys):
+            keys = [key for key in keys if key not in held]
+            for page in pages(held, extra=RESULT_BYTES, at_most=most):
+                denied.update(await self.deliver(session, [(key, held[key]) for key in page]))
+        for page in pages(keys, extra=RESULT_BYTES, at_most=most):
             bundle = await self._providers.fetch(provider, page, fresh=fresh)
             denied.update(bundle.denied)
             if bundle.values:

@@ -30,6 +30,7 @@ from services.runtime.ports import Clock
 from services.vcenter import events
 from services.vcenter.config import VcenterConfig
 from services.vcenter.hosts.delivery import KeyDelivery
+from services.vcenter.hosts.held_keys import HeldKeys
 from services.vcenter.hosts.host_key import HostKeys
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassOrder, PassQueue
@@ -71,7 +72,9 @@ class Remediation:
         host_keys: HostKeys,
         delivery: KeyDelivery,
         once: OncePerBoot,
+        held: HeldKeys,
     ) -> None:
+        self._held = held
         self._node, self._clock, self._config = node, clock, config
         self._inventory, self._sessions, self._passes = inventory, sessions, passes
         self._host_keys, self._delivery = host_keys, delivery
@@ -88,7 +91,9 @@ class Remediation:
     async def _serve(self) -> None:
         while True:
             order = await self._passes.take()
-            self._passes.ended(order.host, whole=await self._remedy(order))
+            whole = await self._remedy(order)
+            self._held.drop(order.host)
+            self._passes.ended(order.host, whole=whole)
 
     async def _remedy(self, order: PassOrder) -> bool:
         """A pass by vCenter itself, and whether it was whole; else it is tried again."""

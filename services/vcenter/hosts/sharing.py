@@ -28,6 +28,7 @@ from protocol.terms import CryptoKeyId, NodeName, ProviderId
 from services.runtime.ports import Clock
 from services.vcenter.config import VcenterConfig
 from services.vcenter.hosts.delivery import KeyDelivery
+from services.vcenter.hosts.held_keys import HeldKeys
 from services.vcenter.hosts.pass_queue import PassQueue
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Inventory
@@ -66,9 +67,11 @@ class KeySharing:
         inventory: Inventory,
         passes: PassQueue,
         delivery: KeyDelivery,
+        held: HeldKeys,
     ) -> None:
         self._node, self._clock, self._config = node, clock, config
-        self._inventory, self._passes, self._delivery = inventory, passes, delivery
+        self._inventory, self._passes = inventory, passes
+        self._delivery, self._held = delivery, held
         self._waiting: dict[NodeName, _Gathered] = {}  # in order of ``due``
         self._ready: dict[NodeName, _Gathered] = {}
         self._sending: dict[NodeName, _Gathered] = {}
@@ -80,12 +83,18 @@ class KeySharing:
         for number in range(self._config.shares_at_once):
             self._node.background(f"sharing:{number}", self._serve())
 
-    def give(self, session: HostSession, key: CryptoKeyId, material: KeyMaterial) -> None:
+    def give(
+        self, session: HostSession, key: CryptoKeyId, material: KeyMaterial, *, takes_keys: bool
+    ) -> None:
         """A new key for one more host; it is sent soon, and nobody waits.
 
-        Not one whose provider was deleted since it was made.
+        Not one whose provider was deleted since it was made. ``takes_keys``: the host is safe; else
+        its next pass, which the caller asks for, makes it so and brings the key.
         """
         if key.provider_id not in self._inventory.providers:
+            return
+        if not takes_keys:
+            self._held.hold(session.host, key, material)
             return
         host = session.host
         gathered = self._ready.get(host) or self._waiting.get(host)
@@ -99,12 +108,15 @@ class KeySharing:
 
     def withdraw(self, keys: Iterable[CryptoKeyId]) -> None:
         """Nobody should have these any more; see the module's text."""
-        for key in keys:
+        gone = tuple(keys)
+        self._held.withdraw(gone)
+        for key in gone:
             for gathered in self._all():
                 gathered.withdraw(key)
 
     def withdraw_all_of(self, provider: ProviderId) -> None:
         """As ``withdraw``, for all keys of a provider that was deleted."""
+        self._held.withdraw_all_of(provider)
         every = self._all()
         keys = {key: None for gathered in every for key in (*gathered.values, *gathered.sent)}
         self.withdraw(key for key in keys if key.provider_id == provider)
@@ -115,6 +127,7 @@ class KeySharing:
     def forget(self, host: NodeName) -> None:
         """The host left the inventory; what waits for it is dropped."""
         self._drop(host)
+        self._held.drop(host)
 
     def _drop(self, host: NodeName) -> None:
         """What is not being sent yet."""

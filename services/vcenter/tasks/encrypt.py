@@ -258,10 +258,11 @@ async def _give(
     later: list[HostSession] = []
     for other in _others(vc, session):
         summary = other.summary
-        if summary is not None and summary.crypto_state is HostCryptoState.SAFE:
-            vc.sharing.give(other, key, material)
-        else:
+        safe = summary is not None and summary.crypto_state is HostCryptoState.SAFE
+        vc.sharing.give(other, key, material, takes_keys=safe)
+        if not safe:
             later.append(other)
+            vc.gathered.want(other.host)
     return tuple(later)
 
 
