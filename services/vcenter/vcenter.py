@@ -51,7 +51,7 @@ class VCenter:
             node, ports.clock, ports.rng, self.inventory, self.sessions, self.attestations
         )
         host_keys = HostKeys(node, self.inventory, self.providers, self.contacts, self._once)
-        held = HeldKeys(config)
+        held = HeldKeys()
         delivery = KeyDelivery(node, config, self.inventory, self.providers, self._once, held)
         self.remediation = Remediation(
             node,

@@ -24,7 +24,7 @@ bus), deciding (pure) and telling (events, records, marks) are steps of their ow
 - ``judgement``       what it makes of the marks on VMs, and which events tell of it; pure
 - ``attestation``     looks at hosts' TPMs        - ``tpm_judgement`` what it makes of them; pure
 - ``host_key``        the host key: made, fetched, delivered, renewed
-- ``held_keys``       values of new keys for hosts that are to be made safe first
+- ``held_keys``       values of new keys from their making to their sending
 - ``delivery``        keys on their way to a host
 - ``sharing``         new keys for the other hosts of a cluster, gathered for each host
 - ``once_per_boot``   which events about a host were told in its present boot

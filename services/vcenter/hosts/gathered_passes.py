@@ -2,13 +2,15 @@
 
 A VM that comes or goes concerns its own host now and every other host of the cluster soon (STD-12,
 STD-17, HEM-02). A pass for each VM and host would make n passes of n VMs over every host; so the
-first of such changes begins a wait of ``key_gather_s``, and what comes meanwhile has the same pass.
+first of them that concerns a host begins a wait of ``key_gather_s``, and what comes meanwhile has
+the same pass.
 Nothing is promised: a host that is connected anew, and each reconciliation, has a pass anyway.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from protocol.terms import NodeName
 from services.runtime.ports import Clock
@@ -16,12 +18,20 @@ from services.vcenter.hosts.pass_queue import PassQueue
 from services.vcenter.knobs import VcenterNode
 
 
+@dataclass
+class _Asked:
+    """``due`` in lab seconds of the monotonic clock; ``removing``: keys leave too."""
+
+    due: float
+    removing: bool = False
+
+
 class GatheredPasses:
     """Asks the queue for the passes that were asked for here, some time later."""
 
     def __init__(self, node: VcenterNode, clock: Clock, passes: PassQueue) -> None:
         self._node, self._clock, self._passes = node, clock, passes
-        self._asked: dict[NodeName, bool] = {}  # whether keys leave too
+        self._asked: dict[NodeName, _Asked] = {}  # in order of ``due``
         self._begun = asyncio.Event()
 
     def start(self) -> None:
@@ -29,9 +39,13 @@ class GatheredPasses:
         self._node.background("passes", self._serve())
 
     def want(self, host: NodeName, *, removing: bool = False) -> None:
-        """As ``PassQueue.want``, when the wait that runs, or begins now, is over."""
-        self._asked[host] = removing or self._asked.get(host, False)
-        self._begun.set()
+        """As ``PassQueue.want``, when the wait of that host, which may begin now, is over."""
+        asked = self._asked.get(host)
+        if asked is None:
+            due = self._clock.monotonic() + self._node.knobs.key_gather_s
+            asked = self._asked[host] = _Asked(due)
+            self._begun.set()
+        asked.removing |= removing
 
     def forget(self, host: NodeName) -> None:
         """The host left the inventory."""
@@ -39,9 +53,13 @@ class GatheredPasses:
 
     async def _serve(self) -> None:
         while True:
-            await self._begun.wait()
-            await self._clock.sleep(self._node.knobs.key_gather_s)
-            self._begun.clear()
-            asked, self._asked = self._asked, {}
-            for host, removing in asked.items():
-                self._passes.want(host, removing=removing)
+            host = next(iter(self._asked), None)
+            if host is None:
+                self._begun.clear()
+                await self._begun.wait()
+                continue
+            wait_s = self._asked[host].due - self._clock.monotonic()
+            if wait_s > 0:
+                await self._clock.sleep(wait_s)
+            else:
+                self._passes.want(host, removing=self._asked.pop(host).removing)

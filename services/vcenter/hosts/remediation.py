@@ -91,8 +91,9 @@ class Remediation:
     async def _serve(self) -> None:
         while True:
             order = await self._passes.take()
+            self._held.pass_begins(order.host)
             whole = await self._remedy(order)
-            self._held.drop(order.host)
+            self._held.pass_ends(order.host)
             self._passes.ended(order.host, whole=whole)
 
     async def _remedy(self, order: PassOrder) -> bool:

@@ -38,10 +38,10 @@ from services.vcenter.removals import not_wanted_there
 
 @dataclass
 class _Gathered:
-    """What waits for one host; ``due`` in lab seconds of the monotonic clock.
+    """What is on its way to one host; ``due`` in lab seconds of the monotonic clock.
 
-    ``values``: what may be sent. ``sent``: what was given to the wire. ``late``: of these, what
-    nobody should have any more.
+    ``values``: what may be sent, in ``held_keys`` until then. ``sent``: what was given to the
+    wire. ``late``: of these, what nobody should have any more.
     """
 
     session: HostSession
@@ -93,17 +93,17 @@ class KeySharing:
         """
         if key.provider_id not in self._inventory.providers:
             return
+        host, full = session.host, self._config.keys_at_once
+        if not takes_keys and self._held.count(host) >= full:
+            return  # the pass fetches it
+        self._held.hold(host, key, material, shared=takes_keys)
         if not takes_keys:
-            self._held.hold(session.host, key, material)
             return
-        host = session.host
-        gathered = self._ready.get(host) or self._waiting.get(host)
-        if gathered is None:
+        if host not in self._ready and host not in self._waiting:
             due = self._clock.monotonic() + self._node.knobs.key_gather_s
-            gathered = self._waiting[host] = _Gathered(session, due)
+            self._waiting[host] = _Gathered(session, due)
             self._begun.set()
-        gathered.values[key] = material
-        if len(gathered.values) >= self._config.keys_at_once and host in self._waiting:
+        if self._held.count(host) >= full and host in self._waiting:
             self._enough(host)
 
     def withdraw(self, keys: Iterable[CryptoKeyId]) -> None:
@@ -111,28 +111,25 @@ class KeySharing:
         gone = tuple(keys)
         self._held.withdraw(gone)
         for key in gone:
-            for gathered in self._all():
+            for gathered in self._sending.values():
                 gathered.withdraw(key)
 
     def withdraw_all_of(self, provider: ProviderId) -> None:
         """As ``withdraw``, for all keys of a provider that was deleted."""
         self._held.withdraw_all_of(provider)
-        every = self._all()
+        every = self._sending.values()
         keys = {key: None for gathered in every for key in (*gathered.values, *gathered.sent)}
         self.withdraw(key for key in keys if key.provider_id == provider)
-
-    def _all(self) -> tuple[_Gathered, ...]:
-        return (*self._waiting.values(), *self._ready.values(), *self._sending.values())
 
     def forget(self, host: NodeName) -> None:
         """The host left the inventory; what waits for it is dropped."""
         self._drop(host)
-        self._held.drop(host)
 
     def _drop(self, host: NodeName) -> None:
         """What is not being sent yet."""
         self._waiting.pop(host, None)
         self._ready.pop(host, None)
+        self._held.take_all(host)
 
     def _enough(self, host: NodeName) -> None:
         """Do not wait for more."""
@@ -165,7 +162,8 @@ class KeySharing:
         while True:
             ready = next((h for h in self._ready if h not in self._sending), None)
             if ready is not None:
-                self._sending[ready] = self._ready.pop(ready)
+                gathered = self._sending[ready] = self._ready.pop(ready)
+                gathered.values = self._held.take_all(ready)
                 return ready
             self._change.clear()
             await self._change.wait()

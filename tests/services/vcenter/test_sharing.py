@@ -108,6 +108,32 @@ def test_a_full_message_does_not_wait(rig_of: RigOf) -> None:
     assert sent_to(rig, B, "AddKeys", since) == 3
 
 
+def test_the_pass_that_makes_a_host_safe_brings_new_keys_without_asking_for_them(
+    rig_of: RigOf,
+) -> None:
+    rig = rig_of()
+    rig.up(A, B)
+    since = len(rig.sent)
+    keys = {rig.key_of(name) for name in vms(rig, 5)}
+    rig.sleep(10)
+    assert keys <= rig.hosts[B].cache.keys()
+    assert sent_to(rig, B, "AddKeys", since) == 1
+    assert sent_to(rig, KMS, "GetKeys", since) == 1, "the host key, for B"
+
+
+def test_a_pass_that_fails_leaves_no_value_behind_and_the_next_one_fetches(rig_of: RigOf) -> None:
+    rig = rig_of()
+    rig.up(A, B)
+    rig.hosts[B].errors["CryptoManagerHostPrepare"] = InvalidState("not now")
+    (name,) = vms(rig, 1)
+    rig.sleep(10)
+    assert rig.key_of(name) not in rig.hosts[B].cache
+    assert rig.vcenter.sharing.empty
+    del rig.hosts[B].errors["CryptoManagerHostPrepare"]
+    rig.sleep(320)
+    assert rig.key_of(name) in rig.hosts[B].cache
+
+
 @pytest.mark.parametrize("leaves", [DestroyVm, UnregisterVm])
 def test_many_vms_that_leave_are_few_passes_over_the_other_hosts(
     rig_of: RigOf, leaves: type[DestroyVm | UnregisterVm]
