@@ -51,8 +51,8 @@ class VCenter:
             node, ports.clock, ports.rng, self.inventory, self.sessions, self.attestations
         )
         host_keys = HostKeys(node, self.inventory, self.providers, self.contacts, self._once)
-        held = HeldKeys()
-        delivery = KeyDelivery(node, config, self.inventory, self.providers, self._once, held)
+        self.held = HeldKeys()
+        delivery = KeyDelivery(node, config, self.inventory, self.providers, self._once, self.held)
         self.remediation = Remediation(
             node,
             ports.clock,
@@ -63,10 +63,10 @@ class VCenter:
             host_keys,
             delivery,
             self._once,
-            held,
+            self.held,
         )
         self.sharing = KeySharing(
-            node, ports.clock, config, self.inventory, self.passes, delivery, held
+            node, ports.clock, config, self.inventory, self.passes, delivery, self.held
         )
         self.reconciliation = Reconciliation(node, repair, self.sessions, self.passes)
         self.placement = Placement(self.inventory, self.sessions)
