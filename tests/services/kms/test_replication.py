@@ -1,0 +1,53 @@
+"""What a server of a pair remembers of the other: what waits, and when the mark goes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+
+from protocol.terms import KeyId, NodeName
+from services.kms import replication
+from services.kms.audit import EMPTY, TrailEnd
+from services.kms.replication import Change, PeerView
+
+PEER = NodeName("kms-2")
+FIRST, SECOND = Change(KeyId("k1"), 1), Change(KeyId("k2"), 2)
+SEEN = TrailEnd(7, bytes(range(32)))
+
+
+@pytest.fixture
+def pair() -> Iterator[sqlite3.Connection]:
+    """Two keys, a peer that has seen nothing."""
+    made = sqlite3.connect(":memory:", isolation_level=None)
+    made.execute("CREATE TABLE keys (key_id TEXT PRIMARY KEY, changed INTEGER)")
+    for statement in replication.SCHEMA:
+        made.execute(statement)
+    made.executemany("INSERT INTO keys VALUES (?, ?)", (FIRST, SECOND))
+    replication.begin(made, PEER)
+    yield made
+    made.close()
+
+
+def test_a_new_peer_waits_for_every_key(pair: sqlite3.Connection) -> None:
+    assert replication.first(pair, 9) == (FIRST, SECOND)
+    assert replication.first(pair, 1) == (FIRST,)
+    assert replication.view(pair) == PeerView(None, "", EMPTY, 2)
+
+
+def test_the_mark_goes_with_the_last_key_that_waits(pair: sqlite3.Connection) -> None:
+    assert replication.mark_down(pair, 5.0, "silent")
+    assert not replication.mark_down(pair, 6.0, "silent still"), "it was marked before"
+    assert not replication.confirm(pair, [FIRST], SEEN)
+    assert replication.view(pair) == PeerView(5.0, "silent", SEEN, 1)
+    assert not replication.clear(pair), "an answer alone takes no mark away"
+    assert replication.confirm(pair, [SECOND], SEEN)
+    assert replication.view(pair) == PeerView(None, "", SEEN, 0)
+
+
+def test_a_key_that_changed_again_waits_on(pair: sqlite3.Connection) -> None:
+    again = Change(KeyId("k1"), 3)
+    assert replication.put(pair, [again])
+    replication.confirm(pair, [FIRST, SECOND], SEEN)
+    assert replication.first(pair, 9) == (again,)
