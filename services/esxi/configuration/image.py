@@ -72,7 +72,9 @@ class Protection(msgspec.Struct, frozen=True, kw_only=True):
                 assert_never(self.mode)
 
 
-class _First(msgspec.Struct, frozen=True, array_like=True):
+class _First(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Nothing comes behind the box, whose end binds the next piece: it would be nobody's."""
+
     format: int
     header: bytes
     nonce: bytes
@@ -157,15 +159,16 @@ def unpack(data: bytes, config_key: KeyMaterial) -> Opened:
         clear = cipher.decrypt(first.nonce, first.box, first.header)
         now, count = with_kinds(_configuration.decode(clear)), protection.count
         size = first_size = len(data) if _is_of_old(data) else 2 * _WORD + len(piece)
+        last_tag = tag_of(first.box)
         for more in pieces:
             nonce, box = more[:NONCE_SIZE], more[NONCE_SIZE:]
-            step = _addition.decode(cipher.decrypt(nonce, box, _behind(tag_of(piece))))
-            now, count, piece = added(now, step), step.count, more
+            step = _addition.decode(cipher.decrypt(nonce, box, _behind(last_tag)))
+            now, count, last_tag = added(now, step), step.count, tag_of(box)
             size += 2 * _WORD + len(more)
     except (InvalidTag, ValueError, msgspec.DecodeError):
         raise CryptographicFailure("the configuration does not open with this key") from None
     torn, of_old = size < len(data), _is_of_old(data)
-    return Opened(now, count, size, first_size, tag_of(piece), torn, of_old)
+    return Opened(now, count, size, first_size, last_tag, torn, of_old)
 
 
 def _behind(last_tag: bytes) -> bytes:

@@ -6,6 +6,7 @@ pieces of others. Every file that opens is one that was durable once; whatever e
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -204,6 +205,22 @@ def test_a_piece_behind_another_first_piece_is_a_screen(rig: Rig, grown: list[by
     for mixed in ((newer[0], grown[1]), (grown[0], newer[1]), (*grown, newer[1])):
         assert boot_with(rig, b"".join(mixed)) == SCREEN_B
     assert boot_with(rig, b"".join(newer)) == ""
+
+
+def test_a_first_piece_with_more_behind_its_box_is_a_screen(rig: Rig, grown: list[bytes]) -> None:
+    """Its last bytes would be anybody's: newer pieces would open behind an older first piece."""
+    assert boot_with(rig, b"".join(grown)) == ""
+    rig.connect()
+    rig.console(SaveConfiguration())
+    rig.add_keys(key("d"))
+    rig.power_off(way="power_loss")
+    newer = pieces(on_disk(rig))
+    parts = msgspec.msgpack.decode(grown[0][8:])
+    content = msgspec.msgpack.encode([*parts, tag_of(newer[0])])
+    length = len(content).to_bytes(4, "big")
+    forged = length + zlib.crc32(length).to_bytes(4, "big") + content
+    assert boot_with(rig, forged + newer[1]) == SCREEN_B
+    assert boot_with(rig, forged) == SCREEN_B
 
 
 def test_pieces_of_another_host_are_a_screen(rig: Rig, grown: list[bytes]) -> None:
