@@ -28,6 +28,7 @@ from lab.simulation.sim_lab import SimLab, build, build_of
 from lab.simulation.workers import simulations
 from lab.topology.plan import Topology
 from services.runtime.forking.blocking import ForkServer, NestedForkServer
+from services.runtime.forking.connection import ForkFailed
 from services.runtime.sim.runner import run_in_worker
 
 P = ParamSpec("P")
@@ -93,6 +94,7 @@ class Snapshot:
         self._above = above or simulations()
         self._lock = threading.Lock()
         self._builds: dict[int, NestedForkServer] = {}
+        self._closed = False
 
     def run(
         self,
@@ -106,7 +108,7 @@ class Snapshot:
         An exception comes back as itself, ``MemoryError`` too. ``TimeoutError`` for a run that
         was killed for its length, ``WorkerDied`` for one that ended in another way, and tells
         which. ``ForkFailed`` when the lab cannot be built, or has something open that its
-        children would tear: it is named.
+        children would tear: it is named; and after ``close``.
         """
         server = self._of(build_of(seed), function)
         server.start()
@@ -118,6 +120,8 @@ class Snapshot:
     def _of(self, number: int, function: Callable[..., Any]) -> NestedForkServer:
         """The build ``number``, which has loaded what ``function`` needs: its runs need not."""
         with self._lock:
+            if self._closed:
+                raise ForkFailed("the snapshot was closed")
             found = self._builds.get(number)
             if found is None:
                 found = self._builds[number] = NestedForkServer(
@@ -132,11 +136,13 @@ class Snapshot:
     @property
     def pids(self) -> list[int]:
         """Of the processes that hold a build."""
-        return [server.pid for server in self._builds.values() if server.pid is not None]
+        with self._lock:
+            return [server.pid for server in self._builds.values() if server.pid is not None]
 
     def close(self) -> None:
-        """End the builds, and with them every run that still goes on."""
+        """End the builds, made or not yet, and with them every run that still goes on."""
         with self._lock:
+            self._closed = True
             for server in self._builds.values():
                 server.close()
             self._builds.clear()

@@ -153,8 +153,8 @@ class NestedForkServer(ForkServer):
     has, and its own children share both.
 
     ``target`` (``module:function``) loads it: it is called there with ``argument``, and has
-    ``start_limit_s`` seconds. It ends with ``close``, with its owner, and with ``above``; after
-    that the next use starts it again.
+    ``start_limit_s`` seconds. It ends with its owner and with ``above``; after that the next use
+    starts it again. ``close`` is for good, and ends it while it still loads, too.
     """
 
     def __init__(
@@ -169,19 +169,34 @@ class NestedForkServer(ForkServer):
         super().__init__()
         self.start_limit_s = start_limit_s
         self._above, self._name, self._target, self._argument = above, name, target, argument
+        self._child: _Child | None = None  # from its fork on
+        self._closed = False
 
     def _connect(self) -> Line:
+        if self._closed:
+            raise ForkFailed(f"{self._name} was closed")
         sock, pid = self._above.fork(
             self._name, _NEST, self._target.encode(), socket.SOCK_SEQPACKET
         )
-        line, until = _Child(sock, pid, self._above), time.monotonic() + self.start_limit_s
+        line = self._child = _Child(sock, pid, self._above)
+        until = time.monotonic() + self.start_limit_s
         try:
+            if self._closed:  # by a thread that did not see the child yet
+                raise ForkFailed(f"{self._name} was closed")
             for packet in parcel(self._argument):
                 _put(line, packet, until)
         except BaseException:
             line.close()
             raise
         return line
+
+    def close(self) -> None:
+        """End the server and its children. Who starts it or waits for it has a ``ForkFailed``."""
+        self._closed = True
+        child = self._child
+        if child is not None and not child.ended:
+            self._above.kill(child.pid)
+        super().close()
 
 
 def _put(line: Line, packet: bytes, until: float) -> None:

@@ -152,6 +152,11 @@ def memory(lab: SimLab, session: Session) -> None:
     _kept.append(mmap.mmap(-1, 4096))
 
 
+def stuck(lab: SimLab, session: Session) -> None:
+    while True:
+        time.sleep(1)
+
+
 def wrong(lab: SimLab, session: Session) -> None:
     raise RuntimeError("the stage fell over")
 

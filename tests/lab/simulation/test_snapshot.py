@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,49 @@ def test_closing_ends_builds_and_runs(tmp_path: Path) -> None:
     going_on.join()
     eventually_gone(pids)
     assert len(outcome) == 1
+
+
+def test_closing_ends_a_build_that_does_not_come_to_its_end_and_none_begins_after_it() -> None:
+    made, outcome, before = Snapshot(origin(stage=runs.stuck)), [], builds()
+
+    def run() -> None:
+        try:
+            made.run(1, runs.place)
+        except (ForkFailed, WorkerDied) as error:
+            outcome.append(error)
+
+    waiting = threading.Thread(target=run, daemon=True)
+    waiting.start()
+    while not builds() - before:
+        time.sleep(0.01)
+    stuck = builds() - before
+    closing = threading.Thread(target=made.close, daemon=True)
+    closing.start()
+    closing.join(10)
+    closed = not closing.is_alive()
+    for pid in stuck:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    waiting.join(10)
+    assert closed and len(outcome) == 1
+    with pytest.raises(ForkFailed, match="closed"):
+        made.run(1, runs.place)
+    assert builds() == before
+
+
+def builds() -> set[int]:
+    """Children of this process's fork server of simulations that hold a build, or make one."""
+    server = simulations().pid
+    if server is None:
+        return set()
+    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    return {pid for pid in map(int, children) if name_of(pid).startswith("ks-build")}
+
+
+def name_of(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text()
+    return ""
 
 
 def test_builds_and_runs_die_with_their_owner(tmp_path: Path) -> None:
