@@ -74,15 +74,15 @@ class Groups(Generic[G, M, R]):
         joined = () if after is None else self._of(after)
         if left == joined:
             return
-        member = (place, name)
-        for group in dict.fromkeys(left):
-            if group not in joined:
+        member, were, are = (place, name), dict.fromkeys(left), dict.fromkeys(joined)
+        for group in were:
+            if group not in are:
                 members = self._members[group]
                 del members[bisect_left(members, member)]
                 if not members:
                     del self._members[group]
-        for group in dict.fromkeys(joined):
-            if group not in left:
+        for group in are:
+            if group not in were:
                 insort(self._members.setdefault(group, []), member)
 
     def names(self, group: G) -> list[M]:

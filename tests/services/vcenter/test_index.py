@@ -34,7 +34,7 @@ from services.vcenter.inventory import (
     put,
 )
 from services.vcenter.key_users import note_key
-from services.vcenter.ordered import Sorted
+from services.vcenter.ordered import Groups, Sorted
 from services.vcenter.removals import dropped, host_left, released, used_again
 from services.vcenter.tables import SCHEMA, HostRow, ProviderRow, Table, VmRow
 from tests.services.vcenter.computed import check_index
@@ -181,3 +181,25 @@ def test_what_is_left_after_a_cursor(changes: list[tuple[int, bool]], cursor: in
     rest = names.after(cursor)
     assert list(rest) == [name for name in sorted(there) if name > cursor]
     assert len(rest) == len(list(rest)) and list(names.after(None)) == list(names)
+
+
+def test_a_row_of_many_groups_that_leaves_them_one_by_one_costs_their_number() -> None:
+    """A released key waits for every host of its cluster, and each tells that it has dropped it."""
+    compared = [0]
+
+    class Counted(str):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            compared[0] += 1
+            return super().__eq__(other)
+
+        __hash__ = str.__hash__
+
+    hosts: list[str] = [Counted(f"esxi-{number}") for number in range(300)]
+    groups = Groups[str, str, list[str]](lambda row: row)
+    groups.changed(0, "key", None, hosts)
+    compared[0] = 0
+    groups.changed(0, "key", hosts, hosts[1:])
+    assert compared[0] <= 10 * len(hosts)
+    assert not groups.names(hosts[0]) and groups.names(hosts[1]) == ["key"]
