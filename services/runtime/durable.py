@@ -18,9 +18,10 @@ async def replace_durably(
     ``folder_is_new``: the folder of ``path`` was perhaps never synced into its parent, which is
     the disk's root, and is so now. Raises ``OSError`` when the disk refuses; what was at
     ``path`` is there as before then, or is replaced and only not yet durable. Two calls for one
-    path must not overlap: both would write the same unfinished file, ``<path>.new``.
+    path must not overlap: both would write the same unfinished file, ``<path>.new``. One that a
+    life's end cut short leaves that file (``drop_unfinished``).
     """
-    unfinished = f"{path}.new"
+    unfinished = _unfinished(path)
     folder = path.rpartition("/")[0]
     await disk.write(unfinished, data)
     await disk.sync(unfinished)
@@ -28,3 +29,18 @@ async def replace_durably(
     await disk.sync_folder(folder)
     if folder_is_new and folder:
         await disk.sync_folder()
+
+
+async def drop_unfinished(disk: Disk, path: str) -> None:
+    """Remove what a replacement that never came to its end has left beside ``path``.
+
+    It is gone for good when the folder is synced. Raises ``OSError`` when the disk refuses.
+    """
+    unfinished = _unfinished(path)
+    folder, _, name = unfinished.rpartition("/")
+    if name in await disk.list(folder):
+        await disk.remove(unfinished)
+
+
+def _unfinished(path: str) -> str:
+    return f"{path}.new"

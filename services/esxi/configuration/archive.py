@@ -38,7 +38,7 @@ from services.esxi.configuration.sections import (
     addition,
     merged,
 )
-from services.runtime.durable import replace_durably
+from services.runtime.durable import drop_unfinished, replace_durably
 from services.runtime.nv_counter import next_count
 from services.runtime.ports import Disk, Rng, Tpm
 
@@ -211,8 +211,10 @@ class Archive:
         return _File(len(data), len(data), tag_of(data))
 
     async def _settle(self) -> None:
-        """Sync what an earlier life may have left unsynced; once in a life."""
+        """Sync what an earlier life may have left unsynced, and drop what it did not finish: there
+        may be keys in it that are removed from here. Once in a life."""
         if not self._settled:
+            await drop_unfinished(self._disk, FILE)
             await self._disk.sync(FILE)
             await self._disk.sync_folder(FOLDER)
             await self._disk.sync_folder()

@@ -21,6 +21,7 @@ from protocol.messages.host import (
     SetProviders,
 )
 from protocol.terms import CryptoKeyId
+from services.esxi.configuration.image import unpack
 from tests.services.esxi.rig import PROVIDER, A, Rig, add, key
 from tests.services.esxi.test_crash_points import Fall, falling
 
@@ -193,6 +194,35 @@ def test_what_was_answered_is_kept_wherever_the_host_falls(seed: int, way: str) 
         rig.close()
         assert there <= kept, nth
         assert not gone & kept, nth
+        if not fall.happened:
+            assert nth > 4
+            return
+    raise AssertionError("the story has too many points")
+
+
+def test_a_key_of_a_write_that_a_crash_cut_short_leaves_the_disk_when_it_is_removed() -> None:
+    """It lies in the file beside the archive, and the host that boots does not know of it."""
+    for nth in range(1, 12):
+        rig = Rig(nth)
+        rig.generations = {}
+        ready(rig)
+        rig.store().full = True
+        assert isinstance(rig.refused_command(add(key("gone"))), SaveFailed)
+        rig.store().full = False  # the next write makes the file anew
+        with falling(rig, nth, "crash") as fall:
+            rig.accept([add(key("gone"))], [None])
+            for _ in range(100):
+                rig.sleep(0.001)
+        config_key = rig.host().archive.config_key
+        rig.power_off(A, "crash")
+        rig.power_on()
+        rig.connect()
+        rig.add_keys(key("another"))
+        rig.command(RemoveKeys(keys=(key("gone"),)))
+        for path, data in rig.store().images():
+            if "state.tgz" in path:
+                assert key("gone") not in unpack(data, config_key).configuration.store, (nth, path)
+        rig.close()
         if not fall.happened:
             assert nth > 4
             return
