@@ -29,7 +29,8 @@ from protocol.messages.vcenter import (
 from protocol.terms import HostConnectionState, NodeName, PowerState, Role
 
 BOOTS_AT_ONCE = 64  # on a real machine; where virtual time waits for nobody there is no crowd
-PARALLEL = 8  # VM tasks at once: a person's script would not do more either
+PARALLEL = 8  # tasks at once: a person's script would not do more either
+HOSTS_PER_TASK = 16  # but in a large lab each waits for a host of its own, and most of them idle
 LOOK_EVERY_REAL_S = 0.25  # a look at all hosts and VMs is work for vCenter
 
 
@@ -39,6 +40,7 @@ async def provision(lab: LabCore, report: Report) -> None:
     It lasts as long as it advances (``course``).
     """
     topology = lab.topology
+    at_once = max(PARALLEL, len(lab.hosts()) // HOSTS_PER_TASK)
     course = Course(lab, report, 5)
     await start_nodes(lab, course, at_once=BOOTS_AT_ONCE if lab.in_lab_s(1.0) else None)
     course.begin(2, "register key providers")
@@ -57,21 +59,21 @@ async def provision(lab: LabCore, report: Report) -> None:
             f"enable key persistence on {len(topology.key_persistence)} hosts",
             topology.key_persistence,
             lambda host: esxcli(lab, host, "system security keypersistence enable"),
-            at_once=PARALLEL,
+            at_once=at_once,
         )
     await course.each(
         3,
         f"add {len(lab.hosts())} hosts",
         lab.hosts(),
         lambda host: _add_host(lab, course, host),
-        at_once=PARALLEL,
+        at_once=at_once,
     )
     await course.each(
         4,
         f"create {len(topology.vms)} VMs",
         topology.vms,
         lambda vm: _make_vm(lab, course, vm),
-        at_once=PARALLEL,
+        at_once=at_once,
     )
     course.begin(5, "wait until ready")
     await wait_ready(lab, course)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Clock, Rng
 from services.runtime.sim.loop import SimLoop
+from services.runtime.sim.sleep import sleep
 from services.runtime.ticks import Ticks
 
 
@@ -31,7 +32,7 @@ class SimClock(Clock):
 
     async def sleep(self, seconds: float) -> None:
         self._life.check()
-        await asyncio.sleep(seconds)
+        await sleep(self._loop, seconds)
         self._life.check()
 
     def every(self, period_s: float, jitter_s: float = 0.0) -> AsyncIterator[int]:

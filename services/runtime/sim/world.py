@@ -20,6 +20,7 @@ from services.runtime.sim.datastore import SimArray
 from services.runtime.sim.disk import SimDisk, SimStore
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.rng import SimRng
+from services.runtime.sim.sleep import sleep
 from services.runtime.tpm.backends import open_device
 from services.runtime.tpm.device import TpmDevice
 from services.runtime.tpm.nv import MemoryNv
@@ -76,7 +77,7 @@ class SimWorld(World):
     async def charge(self, label: str) -> None:
         """Spend the virtual time of one storage call."""
         cost = next(seconds for prefix, seconds in _COSTS if label.startswith(prefix))
-        await asyncio.sleep(cost * (0.5 + self._costs.random()))
+        await sleep(self.loop, cost * (0.5 + self._costs.random()))
 
     def next_boot(self, node: NodeName) -> int:
         boot = self._boots[node] = self._boots.get(node, 0) + 1
@@ -89,7 +90,7 @@ class SimWorld(World):
         return self.loop.time()
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        await sleep(self.loop, seconds)
 
     def clock(self, life: Incarnation) -> SimClock:
         return SimClock(self.loop, life, self.rng(life))
@@ -116,7 +117,7 @@ class SimWorld(World):
         device = self._devices.get(life.node)
         if device is None:
             return None
-        return TpmPort(device, life, InlineRunner(asyncio.sleep))
+        return TpmPort(device, life, InlineRunner(self.sleep))
 
     def keyring(self, node: NodeName) -> Keyring:
         return Keyring(self._private[node], self._public)
