@@ -7,7 +7,7 @@
 - ``experiments``  the shipped files
 - ``engine``       plays a plan; ``workload`` its operations, ``verdict`` its exit codes
 - ``hypotheses``   probes, what they are held against, and when they are measured
-- ``observe``      looking at a lab: snapshots, guests' disks, boots, audit trails
+- ``observe``      looking at a lab: whole looks, guests' disks, boots, audit trails
 - ``history``      hash-chained JSONL
 - ``checks``       offline, three-valued judgements of a history
 - ``selectors``    names, roles, ranges, shares; ``draws`` seeded streams; ``units`` 30s, 5%

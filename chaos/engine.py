@@ -25,8 +25,8 @@ from chaos.keeper import HealReport, Keeping, StillThere
 from chaos.lab import Lab
 from chaos.observe.guests import Guests
 from chaos.observe.last_looks import last_looks
+from chaos.observe.look import Look
 from chaos.observe.recoveries import EVERY_S, Recoveries
-from chaos.observe.snapshot import Snapshot
 from chaos.verdict import WORDS, Exit, Verdict, exit_of
 from chaos.workload import Means, load_name, perform
 from protocol.messages.agent import TpmBackend
@@ -134,14 +134,14 @@ class _Run:
 
     async def _plant(self) -> None:
         """Have every running guest fill its disk from a marker of ours."""
-        for vm, (host, summary) in (await Snapshot(self.lab).vms()).items():
+        for vm, (host, summary) in (await Look(self.lab).vms()).items():
             if summary.power is PowerState.ON:
                 problem = await self.guests.plant(vm, host)
                 if problem:
                     self.history.add("note", str(vm), op="plant", problem=problem)
 
     async def _counters(self) -> None:
-        for node, status in (await Snapshot(self.lab).status()).items():
+        for node, status in (await Look(self.lab).status()).items():
             self.history.add("state", node, op="counters", boot=status.boot, **status.counters)
             if status.role is Role.ESXI:
                 self.tpms.add(status.tpm)
@@ -304,7 +304,7 @@ class _Run:
         if not self.harness:
             for probe in after:
                 if not PROBES[probe.probe].live:
-                    found = await self.hypotheses.measure(probe, Snapshot(self.lab))
+                    found = await self.hypotheses.measure(probe, Look(self.lab))
                     self.judged.append(self.hypotheses.judged(probe, found))
         await last_looks(self.lab, self.guests, self.history)
         await self._counters()

@@ -17,7 +17,7 @@ from chaos.history import History
 from chaos.hypotheses.probes import Operations
 from chaos.lab import Lab
 from chaos.observe.guests import Guests
-from chaos.observe.snapshot import Snapshot, nodes_of
+from chaos.observe.look import Look, nodes_of
 from protocol.errors import NotFound, ProductError
 from protocol.messages.vcenter import (
     CreateVm,
@@ -127,7 +127,7 @@ async def _off_on(means: Means, arrival: Arrival) -> Outcome:
     if errors:
         neither = len(errors) == 2 and all(error.definite for error in errors)
         return Outcome("fail" if neither else "info", {"error": type(errors[0]).__name__})
-    seen = await Snapshot(means.lab).vms()
+    seen = await Look(means.lab).vms()
     if vm not in seen:
         return Outcome("info", {"error": "no host answers for it"})
     return Outcome("ok", {"wanted": PowerState.ON.value, "left": seen[vm][1].power.value})
@@ -160,7 +160,7 @@ async def _vm_encrypt(means: Means, arrival: Arrival) -> Outcome:
 
 
 async def _cluster_of(means: Means, vm: VmName) -> ClusterName:
-    listed = await Snapshot(means.lab).vcenter_vms()
+    listed = await Look(means.lab).vcenter_vms()
     if vm not in listed:
         raise NotFound(f"vCenter has no {vm}")
     return listed[vm].cluster

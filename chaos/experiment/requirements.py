@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chaos.experiment.plan import Needs
 from chaos.lab import Lab
-from chaos.observe.snapshot import Snapshot, nodes_of
+from chaos.observe.look import Look, nodes_of
 from protocol.messages.agent import TpmBackend
 from protocol.terms import ManagementType, Role
 
@@ -20,7 +20,7 @@ REQUIRES = "requires"  # the name under which a misfit is judged
 
 async def unmet(needs: Needs, lab: Lab) -> list[str]:
     """What ``requires`` asks for and this lab is not; empty when it fits."""
-    look = Snapshot(lab)
+    look = Look(lab)
     hosts = nodes_of(lab, Role.ESXI)
     missing: list[str] = []
     if needs.hosts is not None and len(hosts) < needs.hosts:

@@ -10,7 +10,7 @@ from chaos.experiment.plan import Plan, PlannedProbe
 from chaos.history import History
 from chaos.hypotheses.probes import PROBES, Measured, Sources
 from chaos.lab import Lab
-from chaos.observe.snapshot import Snapshot
+from chaos.observe.look import Look
 
 AGAIN_S = 1.0  # lab seconds from one try to the next
 
@@ -28,7 +28,7 @@ class Hypotheses:
         """The probes of one phase: ``before``, ``during`` or ``after``."""
         return [probe for probe in self.plan.probes if probe.when == when]
 
-    async def measure(self, probe: PlannedProbe, look: Snapshot) -> Measured:
+    async def measure(self, probe: PlannedProbe, look: Look) -> Measured:
         """Measure once, on what ``look`` sees, and write it into the history."""
         found = await PROBES[probe.probe].measure(look, probe.scope(), self.sources)
         self.history.add(
@@ -77,7 +77,7 @@ class Hypotheses:
 
         One that failed ``before`` is asked first, and one that makes guests work last.
         """
-        look = Snapshot(self.lab)
+        look = Look(self.lab)
         results: dict[int, CheckResult] = {}
         held = {place for place, r in before.items() if r.result is CheckOutcome.PASS}
         failed = set(before) - held
@@ -106,7 +106,7 @@ class Hypotheses:
         seen = blind = total = 0
         while self.lab.monotonic() <= start + until:
             began = self.lab.monotonic()
-            result = self.judged(probe, await self.measure(probe, Snapshot(self.lab)))
+            result = self.judged(probe, await self.measure(probe, Look(self.lab)))
             now = self.lab.monotonic()
             total += 1
             if result.result is CheckOutcome.PASS:

@@ -12,8 +12,8 @@ from typing import Final
 
 from chaos.hypotheses.tolerance import Unit
 from chaos.observe.guests import Guests
+from chaos.observe.look import Look
 from chaos.observe.recoveries import Recoveries
-from chaos.observe.snapshot import Snapshot
 from protocol.messages.agent import NodeRunState
 from protocol.terms import (
     HostConnectionState,
@@ -55,14 +55,14 @@ class Scope:
 
 @dataclass(frozen=True)
 class Sources:
-    """What probes draw on besides a snapshot."""
+    """What probes draw on besides a look."""
 
     guests: Guests
     recoveries: Recoveries
     operations: Operations
 
 
-Measure = Callable[[Snapshot, Scope, Sources], Awaitable[Measured]]
+Measure = Callable[[Look, Scope, Sources], Awaitable[Measured]]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _split(names: Sequence[str], good: Callable[[str], bool]) -> Measured:
     return _ratio([n for n in names if good(n)], [n for n in names if not good(n)])
 
 
-async def _vm_running(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+async def _vm_running(look: Look, scope: Scope, sources: Sources) -> Measured:
     if scope.view == "vcenter":
         listed = await look.vcenter_vms()
         on = {
@@ -105,7 +105,7 @@ async def _vm_running(look: Snapshot, scope: Scope, sources: Sources) -> Measure
     return _split(scope.vms, on.__contains__)
 
 
-async def _vm_locked(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+async def _vm_locked(look: Look, scope: Scope, sources: Sources) -> Measured:
     if scope.view == "vcenter":
         listed = await look.vcenter_vms()
         states = {str(name): info.crypto for name, info in listed.items()}
@@ -119,7 +119,7 @@ async def _vm_locked(look: Snapshot, scope: Scope, sources: Sources) -> Measured
     return Measured(len(locked) / len(encrypted), detail)
 
 
-async def _vm_works(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+async def _vm_works(look: Look, scope: Scope, sources: Sources) -> Measured:
     seen = await look.vms()
     right: list[str] = []
     other: list[str] = []
@@ -135,13 +135,13 @@ async def _vm_works(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
     return _ratio(right, other)
 
 
-async def _host_safe(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+async def _host_safe(look: Look, scope: Scope, sources: Sources) -> Measured:
     seen = await look.hosts()
     safe = {str(h) for h, s in seen.items() if s.crypto_state is HostCryptoState.SAFE}
     return _split(scope.hosts, safe.__contains__)
 
 
-async def _host_connected(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+async def _host_connected(look: Look, scope: Scope, sources: Sources) -> Measured:
     listed = await look.vcenter_hosts()
     good = {
         str(host)
@@ -152,7 +152,7 @@ async def _host_connected(look: Snapshot, scope: Scope, sources: Sources) -> Mea
 
 
 def _in_state(*states: NodeRunState) -> Measure:
-    async def measure(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+    async def measure(look: Look, scope: Scope, sources: Sources) -> Measured:
         status = await look.status()
         good = {str(node) for node, seen in status.items() if seen.state in states}
         return _split(scope.hosts, good.__contains__)
@@ -160,7 +160,7 @@ def _in_state(*states: NodeRunState) -> Measure:
     return measure
 
 
-async def _key_available(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+async def _key_available(look: Look, scope: Scope, sources: Sources) -> Measured:
     vms = await look.vcenter_vms()
     keys = tuple(dict.fromkeys(v.key for n, v in vms.items() if n in scope.vms and v.key))
     found = await look.key_status(keys)
@@ -170,7 +170,7 @@ async def _key_available(look: Snapshot, scope: Scope, sources: Sources) -> Meas
     return _split([str(key) for key in keys], good.__contains__)
 
 
-async def _provider_green(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+async def _provider_green(look: Look, scope: Scope, sources: Sources) -> Measured:
     providers = await look.providers()
     if providers is None:
         return Measured(0.0, "vCenter does not answer")
@@ -178,13 +178,13 @@ async def _provider_green(look: Snapshot, scope: Scope, sources: Sources) -> Mea
     return _split([str(p.provider) for p in providers], good.__contains__)
 
 
-async def _internal_errors(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+async def _internal_errors(look: Look, scope: Scope, sources: Sources) -> Measured:
     counts = {n: s.counters.get("internal_errors", 0) for n, s in (await look.status()).items()}
     bad = [f"{node}: {count}" for node, count in counts.items() if count]
     return Measured(float(sum(counts.values())), ", ".join(bad))
 
 
-async def _back_within(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+async def _back_within(look: Look, scope: Scope, sources: Sources) -> Measured:
     done = [r for r in sources.recoveries.done if r.host in scope.hosts]
     if not done:
         return Measured(math.nan, "no host with running VMs booted")
@@ -195,7 +195,7 @@ async def _back_within(look: Snapshot, scope: Scope, sources: Sources) -> Measur
     return Measured(worst.seconds, f"worst: {detail}")
 
 
-async def _kms_calls(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+async def _kms_calls(look: Look, scope: Scope, sources: Sources) -> Measured:
     done = [r for r in sources.recoveries.done if r.host in scope.hosts]
     counted = [r.kms_calls for r in done]
     if not done or None in counted:
@@ -203,7 +203,7 @@ async def _kms_calls(look: Snapshot, scope: Scope, sources: Sources) -> Measured
     return Measured(float(sum(c for c in counted if c is not None)), f"{len(done)} recoveries")
 
 
-async def _op_ok(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+async def _op_ok(look: Look, scope: Scope, sources: Sources) -> Measured:
     ok, other = sources.operations.ok, sources.operations.other
     ops = [scope.op] if scope.op else sorted({*ok, *other})
     good, bad = sum(ok.get(op, 0) for op in ops), sum(other.get(op, 0) for op in ops)
@@ -212,7 +212,7 @@ async def _op_ok(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
     return Measured(good / (good + bad), f"{good} ok, {bad} not")
 
 
-async def _op_p99(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+async def _op_p99(look: Look, scope: Scope, sources: Sources) -> Measured:
     taken = sources.operations.seconds
     ops = [scope.op] if scope.op else sorted(taken)
     values = sorted(value for op in ops for value in taken.get(op, []))

@@ -1,7 +1,7 @@
 """Looking at a lab while it runs, and never changing it but for the guests' own disks.
 
 - ``listing``     vCenter's long lists, read page by page
-- ``snapshot``    one look at every node, at the nodes' local consoles
+- ``look``        one look at every node, at the nodes' local consoles
 - ``audit``       the key servers' audit trails, followed
 - ``guests``      what each guest's disk must hold, and the challenges that prove it
 - ``last_looks``  what is read when a run ends: disks, acknowledged keys and VMs

@@ -6,7 +6,7 @@ import asyncio
 
 from chaos.faults.base import REFUSALS
 from chaos.lab import Lab
-from chaos.observe.snapshot import WITHIN_S, nodes_of
+from chaos.observe.look import WITHIN_S, nodes_of
 from protocol.messages.kms import AuditRow, QueryAudit
 from protocol.terms import NodeName, Role
 

@@ -15,7 +15,7 @@ from itertools import combinations_with_replacement
 from chaos.draws import Draws
 from chaos.faults.base import REFUSALS
 from chaos.lab import Lab
-from chaos.observe.snapshot import Snapshot
+from chaos.observe.look import Look
 from protocol.errors import NotConnected, NotFound, ProductError
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.messages.host import GuestAnswer, GuestChallenge, GuestWrite
@@ -83,7 +83,7 @@ class Guests:
             asked = await self.challenge(vm, self._seen_on[vm])
             if not asked.away:
                 return asked
-        seen = await Snapshot(self._lab).vms()
+        seen = await Look(self._lab).vms()
         if vm not in seen:
             return None
         self._seen_on[vm] = seen[vm][0]

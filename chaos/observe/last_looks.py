@@ -5,14 +5,14 @@ from __future__ import annotations
 from chaos.history import History
 from chaos.lab import Lab
 from chaos.observe.guests import Guests
-from chaos.observe.snapshot import Snapshot, is_there
+from chaos.observe.look import Look, is_there
 from protocol.terms import CryptoKeyId, KeyId, PowerState, ProviderId
 
 
 async def last_looks(lab: Lab, guests: Guests, history: History) -> None:
     """Each planted guest that runs reads its whole disk; acknowledged keys are asked for at their
     providers, and acknowledged VMs in vCenter's inventory."""
-    look = Snapshot(lab)
+    look = Look(lab)
     await _guests(look, guests, history)
     acked = {
         r.data["key"]: CryptoKeyId(KeyId(r.data["key"]), ProviderId(r.data["provider"]))
@@ -31,7 +31,7 @@ async def last_looks(lab: Lab, guests: Guests, history: History) -> None:
         history.add("state", op="vms", listed={vm: keys[vm] for vm in made if vm in keys})
 
 
-async def _guests(look: Snapshot, guests: Guests, history: History) -> None:
+async def _guests(look: Look, guests: Guests, history: History) -> None:
     seen = await look.vms()
     for vm in guests.planted():
         if vm not in seen or seen[vm][1].power is not PowerState.ON:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from chaos.history import History
 from chaos.lab import Lab
 from chaos.observe.audit import AuditTail
-from chaos.observe.snapshot import WITHIN_S, Snapshot
+from chaos.observe.look import WITHIN_S, Look
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import HostState, QueryHost
 from protocol.terms import NodeName, PowerState, VmName
@@ -55,7 +55,7 @@ class Recoveries:
 
     async def begin(self) -> None:
         """Note which VMs run where, and which keys they and the hosts use."""
-        look = Snapshot(self.lab)
+        look = Look(self.lab)
         self._tail = AuditTail(self.lab)
         for host, summary in (await look.hosts()).items():
             keys = {str(key.key_id) for vm in summary.vms for key in vm.keys}

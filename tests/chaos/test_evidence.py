@@ -22,8 +22,8 @@ from chaos.hypotheses.probes import PROBES, Measured, Operations, Scope, Sources
 from chaos.hypotheses.tolerance import tolerance
 from chaos.observe.audit import AuditTail
 from chaos.observe.guests import Guests
+from chaos.observe.look import Look
 from chaos.observe.recoveries import Recoveries
-from chaos.observe.snapshot import Snapshot
 from chaos.verdict import Verdict
 from chaos.workload import OPERATIONS, Arrival, Means, perform
 from protocol.errors import (
@@ -105,7 +105,7 @@ def refusing(world: World, step: Any, error: ProductError) -> Any:
 def done(world: World, lab: Any, op: str) -> tuple[str, Operations]:
     """How one arrival ends in the history, and what is counted of it."""
     guests = Guests(lab, Draws(1, "guests"))
-    for vm, (host, _) in world.run(Snapshot(world.lab).vms()).items():
+    for vm, (host, _) in world.run(Look(world.lab).vms()).items():
         assert world.run(guests.plant(vm, host)) == ""
     history, counted = History(None, lab.monotonic), Operations()
     arrival = Arrival(at=0.0, op=op, target="vm-01", number=1)
@@ -221,7 +221,7 @@ def sampled(
     """What one measurement a second comes to, of a probe that measures ``values`` in turn."""
     left = iter(values)
 
-    async def scripted(look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+    async def scripted(look: Look, scope: Scope, sources: Sources) -> Measured:
         return Measured(next(left), "as scripted")
 
     probe = dataclasses.replace(PROBES["vm.running"], measure=scripted)

@@ -17,7 +17,7 @@ from chaos.history import History
 from chaos.hypotheses.measure import Hypotheses
 from chaos.hypotheses.probes import PROBES, Measured, Operations, Scope, Sources
 from chaos.hypotheses.tolerance import tolerance
-from chaos.observe.snapshot import Snapshot
+from chaos.observe.look import Look
 from protocol.terms import NodeName, VmName
 
 NAN, INF = math.nan, math.inf
@@ -48,9 +48,9 @@ class Script:
     values: list[float]
     takes_s: float = 0.0
     detail: str = ""
-    asked: list[tuple[float, Scope, Sources, Snapshot]] = field(default_factory=list)
+    asked: list[tuple[float, Scope, Sources, Look]] = field(default_factory=list)
 
-    async def measure(self, look: Snapshot, scope: Scope, sources: Sources) -> Measured:
+    async def measure(self, look: Look, scope: Scope, sources: Sources) -> Measured:
         self.asked.append((self.watch.now - BEGIN_S, scope, sources, look))
         self.watch.now += self.takes_s
         assert self.values, "it is measured more often than it should be"
@@ -134,7 +134,7 @@ def test_a_measurement_is_judged_and_written_into_the_history(
     probe = planned(vms=(VmName("vm-01"),), hosts=(NodeName("esxi-001"),), op="o", view="vcenter")
     hypotheses = bench.of(probe)
     lab: Any = bench.watch
-    look = Snapshot(lab)
+    look = Look(lab)
     found = asyncio.run(hypotheses.measure(probe, look))
     assert script.asked == [(0.0, probe.scope(), bench.sources, look)]
     assert hypotheses.judged(probe, found) == result(*judged)

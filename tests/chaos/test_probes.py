@@ -17,8 +17,8 @@ from chaos.faults import make_fault
 from chaos.history import History
 from chaos.hypotheses.probes import PROBES, Measured, Operations, Scope, Sources
 from chaos.observe.guests import Guests
+from chaos.observe.look import Look
 from chaos.observe.recoveries import Recoveries, Recovery
-from chaos.observe.snapshot import Snapshot
 from protocol.messages.agent import Firmware
 from protocol.messages.host import GuestWrite
 from protocol.messages.vcenter import CreateVm, PowerOffVm
@@ -46,7 +46,7 @@ class Scene:
         self.run(self.world.keeper.inject(made))
 
     def measure(self, probe: str, **about: Any) -> Measured:
-        look = Snapshot(self.world.lab)
+        look = Look(self.world.lab)
         scope = Scope(vms=self.scope.vms, hosts=self.scope.hosts, **about)
         found: Measured = self.run(PROBES[probe].measure(look, scope, self.sources))
         return found
@@ -59,14 +59,14 @@ def scene() -> Iterator[Scene]:
     guests = Guests(lab, Draws(1, "guests"))
     history = History(None, lab.monotonic)
     made = Scene(world, Sources(guests, Recoveries(lab, history), Operations()))
-    for vm, (host, _) in world.run(Snapshot(lab).vms()).items():
+    for vm, (host, _) in world.run(Look(lab).vms()).items():
         assert world.run(guests.plant(vm, host)) == ""
     yield made
     world.close()
 
 
 def host_of(scene: Scene, vm: VmName) -> NodeName:
-    host: NodeName = scene.run(Snapshot(scene.world.lab).vms())[vm][0]
+    host: NodeName = scene.run(Look(scene.world.lab).vms())[vm][0]
     return host
 
 

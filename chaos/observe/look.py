@@ -1,6 +1,6 @@
 """What is seen of a lab at one moment, by questions at local consoles only.
 
-A ``Snapshot`` asks each thing once, however many probes read it. What does not answer is
+A ``Look`` asks each thing once, however many probes read it. What does not answer is
 absent, never guessed.
 """
 
@@ -28,7 +28,7 @@ def nodes_of(lab: Lab, role: Role) -> tuple[NodeName, ...]:
     return tuple(entry.node for entry in lab.directory().nodes if entry.role is role)
 
 
-class Snapshot:
+class Look:
     """One look at a lab, made new for each moment."""
 
     def __init__(self, lab: Lab) -> None:
