@@ -105,20 +105,20 @@ class BrokerConnection:
         self._sink = sink
         self._client = client = BrokerClient(self)
         self._dialling = asyncio.get_running_loop().create_task(self._first(client))
+        self._dialling.add_done_callback(_seen)
         try:
-            async with asyncio.timeout(self.options.first_connect_s):
-                await self._dialling
+            # Not a timeout around the dial: when the loop was late, a ``wait_for`` of the client
+            # takes its answer and swallows the cancellation that came with it, and goes on.
+            await asyncio.wait((self._dialling,), timeout=self.options.first_connect_s)
+            if not self._dialling.done():
+                raise TimeoutError
+            if self._dialling.cancelled():
+                raise NotSent(f"{self.name} was closed while it connected")
+            self._dialling.result()
         except (TimeoutError, OSError, errors.Error) as error:
             self.abort()
             why = self.refusal or self.last_error or error
             raise NotSent(f"{self.name}: no broker at {self.url}: {why!r}") from None
-        except asyncio.CancelledError:
-            aborted = self.closed
-            self.abort()
-            task = asyncio.current_task()
-            if aborted and task is not None and not task.cancelling():
-                raise NotSent(f"{self.name} was closed while it connected") from None
-            raise
         except BaseException:
             self.abort()
             raise
@@ -319,3 +319,9 @@ class BrokerConnection:
             self._dialling.cancel()
         if self._client is not None:
             self._client.abandon()
+
+
+def _seen(dial: asyncio.Task[None]) -> None:
+    """How a dial ended that nobody waits for any more is no news."""
+    if not dial.cancelled():
+        dial.exception()

@@ -16,7 +16,7 @@ from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.real.bus import NatsWire
 from tests.services.runtime.real_bus.conftest import OpenWire
-from tests.services.runtime.real_bus.listeners import Recorder, StallingProxy, until
+from tests.services.runtime.real_bus.listeners import PATIENCE_S, Recorder, StallingProxy, until
 
 pytestmark = pytest.mark.lab
 
@@ -246,3 +246,26 @@ async def test_a_reload_of_a_broker_that_is_down_waits_for_its_start(
     await broker.reload()
     await broker.start()
     await open_wire("d")
+
+
+async def test_a_dial_that_swallows_its_end_is_given_up_all_the_same(
+    broker: Broker, identities: Identities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``wait_for`` does whose answer has come while the loop was late: a node would boot for
+    ever."""
+    given_up = asyncio.Event()
+
+    async def swallowing(*_: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            given_up.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("services.runtime.real.connection.BrokerConnection._first", swallowing)
+    node = identities.node(NodeName("a"))
+    wire = NatsWire(broker.url, node.seed, Incarnation(NodeName("a"), 1))
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(NotSent, match="no broker at"):
+            await wire.open(Recorder())
+    assert given_up.is_set() or not wire.connected
