@@ -131,8 +131,13 @@ def test_runs_of_several_threads_go_on_together(snapshot: Snapshot) -> None:
 @pytest.mark.parametrize("count", [150, pytest.param(1000, marks=pytest.mark.sweep)])
 def test_runs_leave_no_descriptor_no_memory_and_no_process(count: int) -> None:
     def held(pid: int) -> tuple[int, int]:
+        """Descriptors, but for one that it has for a moment at each fork; KiB of memory."""
+        counts = []
+        for _ in range(20):
+            counts.append(len(os.listdir(f"/proc/{pid}/fd")))
+            time.sleep(0.005)
         kb = Path(f"/proc/{pid}/smaps_rollup").read_text().split("Rss:")[1].split()[0]
-        return len(os.listdir(f"/proc/{pid}/fd")), int(kb)
+        return min(counts), int(kb)
 
     with Snapshot(origin(hosts=1, vms=1)) as made:
         made.run(0, runs.place)
@@ -144,7 +149,7 @@ def test_runs_leave_no_descriptor_no_memory_and_no_process(count: int) -> None:
             made.run(BUILDS * seed, runs.place)
         after = held(pid)
         assert len(os.listdir("/proc/self/fd")) == ours
-        assert after[0] == before[0]
+        assert after[0] <= before[0]
         assert after[1] - before[1] < 2_000
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         eventually_gone([int(child) for child in children])
