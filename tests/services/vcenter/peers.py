@@ -103,11 +103,15 @@ VCENTER = NodeName("vcenter")
 
 @dataclass
 class ServerRecord:
-    """What a key server has: value and state by id; ids by operation. ``asked``: GetKeys ids."""
+    """What a key server has: value and state by id; ids by operation.
+
+    ``asked``: GetKeys ids. ``asked_states``: GetAttributes ids.
+    """
 
     keys: dict[KeyId, tuple[bytes, KmipState]] = field(default_factory=dict)
     operations: dict[str, KeyId] = field(default_factory=dict)
     asked: list[tuple[KeyId, ...]] = field(default_factory=list)
+    asked_states: list[tuple[KeyId, ...]] = field(default_factory=list)
     errors: dict[str, ProductError] = field(default_factory=dict)  # message name -> answer
     damaged: set[KeyId] = field(default_factory=set)  # a message that asks for one fails whole
 
@@ -162,6 +166,7 @@ class ScriptedKms(Service):
 
     @serves(GetAttributes)
     async def attributes(self, message: GetAttributes, peer: Peer) -> AttributeList:
+        self.record.asked_states.append(message.key_ids)
         known = [key for key in message.key_ids if key in self.record.keys]
         return AttributeList(
             keys=tuple(KeyAttributes(key_id=k, state=self.record.keys[k][1]) for k in known)

@@ -172,8 +172,11 @@ def test_providers_are_listed_page_by_page(rig: Rig) -> None:
 
 def test_status_of_all_keys_comes_page_by_page(many: Rig) -> None:
     many.do(ConfigureCryptoKey(host=A))
-    asks = Asks(many)
+    asks, asked = Asks(many), many.servers[KMS].asked_states
+    before = len(asked)
     found = many.run(all_key_status(asks, VCENTER))
+    told = [key_id for ids in asked[before:] for key_id in ids]
+    assert told == [s.key.key_id for s in found], "no key is asked for that its page cannot hold"
     host_key = many.hosts[A].host_key
     assert host_key is not None
     assert [s.key for s in found] == sorted([host_key, *(key(n) for n in range(KEYS))])
