@@ -179,7 +179,7 @@ class FaultKeeper:
         """Undo a fault that did not come to be; an irreversible one leaves the list only if
         nothing of it is seen, since its cure may be worse (a reboot) than what was begun."""
         if kept.fault.reversible:
-            await self._heal(kept, with_cure=False)
+            await self._heal(kept)
         elif await self._until_empty(1, lambda: kept.fault.healed(self._lab, kept.notes)):
             kept.state, kept.seen = FaultState.STAYS, seen
             await self._keep()
@@ -238,7 +238,7 @@ class FaultKeeper:
             async with self._lock(id):
                 kept = self._kept.get(id)
                 if kept is not None and 0 < kept.until <= self._lab.monotonic():
-                    await self._heal(kept, with_cure=False)
+                    await self._heal(kept)
                     if not kept.fault.reversible:
                         kept.until = 0.0
         return self._report(over)
@@ -249,7 +249,7 @@ class FaultKeeper:
             await self._lab.sleep(every_s)
             await self.lapse()
 
-    async def _heal(self, kept: _Kept, *, with_cure: bool) -> None:
+    async def _heal(self, kept: _Kept, *, with_cure: bool = False) -> None:
         """Heal (or cure), look, and take it out of the list only when it is seen gone."""
         lab, fault, notes = self._lab, kept.fault, kept.notes
         if not fault.reversible and not with_cure:

@@ -90,6 +90,28 @@ def test_a_lease_that_is_carried_on_while_another_lapses_is_in_force(world: Worl
     assert [(a.fault.id, a.state) for a in keeper.active()] == [("second", FaultState.ACTIVE)]
 
 
+def test_a_fault_that_begins_anew_while_another_lapses_has_not_the_lease_of_the_old_one() -> None:
+    world = World(hosts=1, vms=1)
+    lab = world.lab
+    _, keeper = limp(world, power_on=None)  # the first one's heal is looked at for seconds
+    second = fault_of(world, "link.cut", CUT, "second")
+    for fault in (fault_of(world, "host.power_loss", {"on": HOST}, "first"), second):
+        world.run(keeper.inject(fault, lease_s=50.0))
+    world.run(lab.sleep(100.0))
+
+    async def lapsed() -> HealReport:
+        lapsing = asyncio.ensure_future(keeper.lapse())
+        await lab.sleep(0.001)
+        await keeper.heal("second")
+        await keeper.inject(second)
+        assert not lapsing.done()
+        return await lapsing
+
+    assert [left.id for left in world.run(lapsed()).left] == ["first", "second"]
+    assert [(a.state, a.until) for a in keeper.active()][1] == (FaultState.ACTIVE, 0.0)
+    world.close()
+
+
 def test_what_never_came_to_be_is_not_kept_for_the_next_keeper(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,9 +126,34 @@ def test_what_never_came_to_be_is_not_kept_for_the_next_keeper(
     keeper = FaultKeeper(world.lab, save=save)
     fault = fault_of(world, "provider.delete", {"provider": "kms-provider"}, "gone")
     monkeypatch.setattr(type(fault), "begin", refused)
-    with pytest.raises(ChaosError, match="KS-CHAOS-102"):
+    with pytest.raises(ChaosError, match="KS-CHAOS-102") as caught:
         world.run(keeper.inject(fault))
+    assert caught.value.text == "gone (provider.delete): InvalidState: no"
     assert keeper.active() == () and b"gone" in saved[0] and b"gone" not in saved[-1]
+
+
+def test_what_has_no_undo_and_came_to_be_in_part_is_listed_at_the_first_look(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was done that a second look could show the end of."""
+    looks: list[Any] = []
+
+    async def refused(*args: object) -> None:
+        raise InvalidState("no")
+
+    async def seen(*args: object) -> str:
+        looks.append(args)
+        return "a part of it is there"
+
+    fault = fault_of(world, "provider.delete", {"provider": "kms-provider"}, "gone")
+    monkeypatch.setattr(type(fault), "begin", refused)
+    monkeypatch.setattr(type(fault), "healed", seen)
+    with pytest.raises(ChaosError, match="KS-CHAOS-102") as caught:
+        world.run(world.keeper.inject(fault))
+    no = "InvalidState: no"
+    assert caught.value.text == f"gone (provider.delete): {no}; still listed: {no}"
+    assert len(looks) == 1
+    assert [(a.state, a.seen) for a in world.keeper.active()] == [(FaultState.STAYS, no)]
 
 
 def test_a_heal_of_all_says_of_what_has_no_undo_that_it_has_a_cure(world: World) -> None:
@@ -236,6 +283,43 @@ def test_faults_that_wait_for_each_other_are_all_healed(world: World) -> None:
     report = world.run(keeper.heal_all())
     assert sorted(report.healed) == ["broker", "dark", "wan"]
     assert keeper.active() == ()
+
+
+@pytest.mark.parametrize("with_cure", [False, True])
+def test_a_heal_of_all_comes_back_to_what_waited_for_another(
+    world: World, monkeypatch: pytest.MonkeyPatch, with_cure: bool
+) -> None:
+    """Newest first is the wrong order here; one that stays lies between, and hinders nothing."""
+    keeper = world.keeper
+    first = fault_of(world, "link.cut", CUT, "first")
+    waits = fault_of(world, "link.cut", {"between": ["vcenter", HOST]}, "waits")
+    gone = fault_of(world, "provider.delete", {"provider": "kms-provider"}, "gone")
+    healed, cure = type(waits).healed, type(gone).cure
+    cured: list[bool] = []
+
+    def first_is_there() -> bool:
+        return any(active.fault.id == "first" for active in keeper.active())
+
+    async def healed_after_the_first(fault: Any, lab: Any, notes: Any) -> str:
+        if fault.id == "waits" and first_is_there():
+            return "it waits for the first"
+        seen: str = await healed(fault, lab, notes)
+        return seen
+
+    async def cured_after_the_first(fault: Any, lab: Any, notes: Any) -> None:
+        cured.append(not first_is_there())
+        if not cured[-1]:
+            raise ChaosError("KS-CHAOS-107", "it waits for the first")
+        await cure(fault, lab, notes)
+
+    monkeypatch.setattr(type(waits), "healed", healed_after_the_first)
+    monkeypatch.setattr(type(gone), "cure", cured_after_the_first)
+    for fault in (first, waits, gone):
+        world.run(keeper.inject(fault))
+    report = world.run(keeper.heal_all(with_cure=with_cure))
+    assert report.healed == (("first", "waits", "gone") if with_cure else ("first", "waits"))
+    assert [left.id for left in report.left] == ([] if with_cure else ["gone"])
+    assert cured == ([False, True] if with_cure else [])
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b'{"version": 2}', b'{"version":1,"faults":[{}]}'])

@@ -195,6 +195,20 @@ def test_a_lease_ends_on_its_second_and_is_looked_after_every_few(world: World) 
     assert world.run(look_after()) == [both, both, one], "what has no lease stays"
 
 
+@pytest.mark.parametrize("until", [0.5, 50.0])
+def test_a_lease_is_over_when_its_moment_has_come(world: World, until: float) -> None:
+    """To the last digit, and however early in the life of the lab."""
+    world.run(world.keeper.inject(fault_of(world, "link.cut", CUT, "wan")))
+    state = msgspec.json.decode(world.keeper.dump())
+    state["faults"][0]["until"] = until
+    lame, successor = limp(world)
+    successor.load(msgspec.json.encode(state))
+    lame.monotonic = lambda: until - 0.25
+    assert world.run(successor.lapse()) == HealReport()
+    lame.monotonic = lambda: until
+    assert world.run(successor.lapse()) == HealReport(healed=("wan",))
+
+
 def test_every_change_is_saved_whole(world: World) -> None:
     """A list taken over tells the same, and its notes heal: at each moment that was saved."""
     saved: list[bytes] = []
