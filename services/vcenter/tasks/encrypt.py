@@ -34,6 +34,7 @@ from protocol.messages.host import AddKeys, ReconfigureVm, VmSummary
 from protocol.messages.vcenter import EncryptVm, VmEncrypted
 from protocol.secret import KeyMaterial
 from protocol.terms import (
+    ClusterName,
     CryptoKeyId,
     HostCryptoState,
     KeyUnavailableReason,
@@ -45,7 +46,7 @@ from services.vcenter.hosts.delivery import refusal_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_host, change_vm, put
 from services.vcenter.providers.capabilities import KeyMaker, not_built
-from services.vcenter.removals import not_wanted_there
+from services.vcenter.removals import not_wanted_there, released
 from services.vcenter.tables import OperationKind, OperationRow, Table
 from services.vcenter.vcenter import VCenter
 
@@ -74,6 +75,8 @@ async def encrypt_vm(vc: VCenter, message: EncryptVm) -> VmEncrypted:
     command = ReconfigureVm(vm=row.name, key=given.key, provider=given.maker)
     vm = await session.command_vm(command)
     keys = given.keys_of(vm)
+    if row.name not in vc.inventory.vms:  # its host was removed, and the VM with it
+        await give_up(vc, row.cluster, keys)
     await vc.inventory.commit(
         change_vm(row.name, keys=keys),
         *modes_afterwards(vc, session, may_register=message.register_hosts),
@@ -264,6 +267,13 @@ async def _give(
             later.append(other)
             vc.gathered.want(other.host)
     return tuple(later)
+
+
+async def give_up(vc: VCenter, cluster: ClusterName, keys: tuple[CryptoKeyId, ...]) -> None:
+    """There is no VM under these keys, so the cluster's hosts need not keep them (STD-17)."""
+    vc.sharing.withdraw(keys)
+    hosts = [other.name for other in vc.inventory.hosts_of(cluster)]
+    await vc.inventory.commit(*released(keys, hosts))
 
 
 def _others(vc: VCenter, session: HostSession) -> list[HostSession]:

@@ -13,12 +13,18 @@ from protocol import names
 from protocol.errors import AlreadyExists, ProductError
 from protocol.messages.host import HostCreateVm
 from protocol.messages.vcenter import CreateVm, VmCreated
-from protocol.terms import CryptoKeyId, NodeName
+from protocol.terms import NodeName
 from services.vcenter import events
 from services.vcenter.inventory import new_vm, put
-from services.vcenter.removals import released, used_again
+from services.vcenter.removals import used_again
 from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
-from services.vcenter.tasks.encrypt import GivenKey, give_key, modes_afterwards, recorded
+from services.vcenter.tasks.encrypt import (
+    GivenKey,
+    give_key,
+    give_up,
+    modes_afterwards,
+    recorded,
+)
 from services.vcenter.vcenter import VCenter
 
 
@@ -50,7 +56,7 @@ async def create_vm(vc: VCenter, message: CreateVm) -> VmCreated:
 async def _make(
     vc: VCenter, message: CreateVm, operation: OperationRow, host: NodeName
 ) -> VmCreated:
-    session = vc.sessions.usable(host)
+    session, cluster = vc.sessions.usable(host), vc.host(host).cluster
     given = GivenKey(None, None, ())
     if operation.key is not None:
         await vc.inventory.commit(*used_again((operation.key,)))
@@ -63,10 +69,12 @@ async def _make(
         vm = await session.command_vm(command)
     except ProductError as error:
         if error.definite and given.key is not None:
-            await _give_up(vc, host, given.key)
+            await give_up(vc, cluster, (given.key,))
         raise
     encrypted = operation.provider is not None
     keys = given.keys_of(vm) if encrypted else ()
+    if keys and host not in vc.inventory.hosts:  # it was removed, and the VM with it
+        await give_up(vc, cluster, keys)
     made = VmRow(
         name=message.vm, cluster=vc.host(host).cluster, host=host, power=vm.power, keys=keys
     )
@@ -78,10 +86,3 @@ async def _make(
     )
     given.look_after_the_others(vc)
     return VmCreated(vm=vc.vm_info(message.vm))
-
-
-async def _give_up(vc: VCenter, host: NodeName, key: CryptoKeyId) -> None:
-    """There is no VM under this key, so its hosts need not keep it (STD-17)."""
-    vc.sharing.withdraw((key,))
-    hosts = [other.name for other in vc.inventory.hosts_of(vc.host(host).cluster)]
-    await vc.inventory.commit(*released((key,), hosts))

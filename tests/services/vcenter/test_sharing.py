@@ -17,6 +17,7 @@ from protocol.messages.agent import DelayRule
 from protocol.messages.vcenter import (
     CreateVm,
     DestroyVm,
+    EncryptVm,
     RegisterVm,
     RemoveHost,
     RemoveKey,
@@ -278,3 +279,43 @@ def test_a_key_made_while_its_provider_is_deleted_goes_nowhere(two_hosts: TwoHos
     assert [type(error) for error in outcome] == [NotFound]
     assert VM2 not in rig.hosts[A].vms
     assert not [k for host in (A, B) for k in rig.hosts[host].cache if k.provider_id == P]
+
+
+@pytest.mark.parametrize(
+    ("command", "refused"),
+    [("HostCreateVm", True), ("HostCreateVm", False), ("ReconfigureVm", False)],
+)
+def test_a_key_of_a_vm_whose_host_was_removed_before_it_was_known_leaves_the_others(
+    two_hosts: TwoHosts, command: str, refused: bool
+) -> None:
+    """B has the key when A's answer comes, and A has left meanwhile."""
+    rig = two_hosts()
+    task: CreateVm | EncryptVm = CreateVm(
+        operation_id="op", vm=VM2, cluster=CLUSTER, host=A, encrypted=True
+    )
+    if command == "ReconfigureVm":
+        rig.vm(VM2, encrypted=False)
+        task = EncryptVm(operation_id="op", vm=VM2)
+    before = set(rig.hosts[B].cache)
+    if refused:
+        rig.hosts[A].errors[command] = DatastoreFault("no room")
+    rule = DelayRule(id="slow", src=A, dst=VCENTER, base_s=8.0)
+    rig.world.rules.apply(rig.rules.put([rule]))
+    outcomes: list[ProductError] = []
+
+    async def made() -> None:
+        try:
+            await rig.ask(task)
+        except ProductError as error:
+            outcomes.append(error)
+
+    rig.hosts[A].seen.clear()
+    rig.world.spawn(None, "made", made())
+    while command not in rig.hosts[A].seen:
+        rig.sleep(0.5)
+    rig.sleep(3)
+    assert len(set(rig.hosts[B].cache) - before) == 1
+    rig.do(RemoveHost(host=A))
+    rig.sleep(400)
+    assert [type(error) for error in outcomes] == [DatastoreFault if refused else NotFound]
+    assert not set(rig.hosts[B].cache) - before
