@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from chaos.hypotheses.tolerance import Unit
@@ -151,13 +152,9 @@ async def _host_connected(look: Look, scope: Scope, sources: Sources) -> Measure
     return _split(scope.hosts, good.__contains__)
 
 
-def _in_state(*states: NodeRunState) -> Measure:
-    async def measure(look: Look, scope: Scope, sources: Sources) -> Measured:
-        status = await look.status()
-        good = {str(node) for node, seen in status.items() if seen.state in states}
-        return _split(scope.hosts, good.__contains__)
-
-    return measure
+async def _in_state(state: NodeRunState, look: Look, scope: Scope, sources: Sources) -> Measured:
+    good = {str(node) for node, seen in (await look.status()).items() if seen.state is state}
+    return _split(scope.hosts, good.__contains__)
 
 
 async def _key_available(look: Look, scope: Scope, sources: Sources) -> Measured:
@@ -236,14 +233,21 @@ _ALL = (
     Probe("vm.locked", R, "vms", True, "share of encrypted VMs that are locked", _vm_locked),
     Probe("host.safe", R, "hosts", True, "share of hosts in crypto state safe", _host_safe),
     Probe("host.connected", R, "hosts", True, "share that vCenter holds", _host_connected),
-    Probe("host.up", R, "hosts", True, "share of hosts that run", _in_state(NodeRunState.RUNNING)),
+    Probe(
+        "host.up",
+        R,
+        "hosts",
+        True,
+        "share of hosts that run",
+        partial(_in_state, NodeRunState.RUNNING),
+    ),
     Probe(
         "host.halted",
         R,
         "hosts",
         True,
         "share stopped at their screen",
-        _in_state(NodeRunState.HALTED),
+        partial(_in_state, NodeRunState.HALTED),
     ),
     Probe("key.available", R, "vms", True, "share of VMs' keys the provider has", _key_available),
     Probe("provider.green", R, "", True, "share of providers with status green", _provider_green),

@@ -19,6 +19,9 @@ from chaos.hypotheses.probes import PROBES, Measured, Operations, Scope, Sources
 from chaos.observe.guests import Guests
 from chaos.observe.look import Look
 from chaos.observe.recoveries import Recoveries, Recovery
+from lab.simulation.sim_lab import SimLab
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
 from protocol.messages.agent import Firmware
 from protocol.messages.host import GuestWrite
 from protocol.messages.vcenter import CreateVm, PowerOffVm
@@ -93,13 +96,27 @@ def halted(scene: Scene) -> None:
     scene.run(lab.power_on(FIRST))
 
 
-def locked(scene: Scene) -> None:
+def boot_without_keys(scene: Scene, *hosts: NodeName) -> None:
     """Without its key server and persistence, a host that boots cannot open its VMs."""
-    host = host_of(scene, VM)
     scene.fault("link.cut", between=["vcenter", "kms"])
-    scene.run(scene.world.lab.power_off(host, "power_loss"))
-    scene.run(scene.world.lab.power_on(host))
+    for host in hosts:
+        scene.run(scene.world.lab.power_off(host, "power_loss"))
+        scene.run(scene.world.lab.power_on(host))
     scene.run(scene.world.lab.sleep(400.0))
+
+
+def locked(scene: Scene) -> None:
+    boot_without_keys(scene, host_of(scene, VM))
+
+
+def all_locked(scene: Scene) -> None:
+    boot_without_keys(scene, FIRST, SECOND)
+
+
+def locked_unseen(scene: Scene) -> None:
+    """Hosts know of it, and vCenter says nothing."""
+    locked(scene)
+    no_vcenter(scene)
 
 
 def no_key_server(scene: Scene) -> None:
@@ -118,6 +135,11 @@ def destroyed(scene: Scene) -> None:
 def broken_service(scene: Scene) -> None:
     """As a node counts it when a handler raises what nobody expects."""
     scene.world.lab.agent.machine(FIRST).runner.internal_errors += 1
+
+
+def broken_services(scene: Scene) -> None:
+    for host in (FIRST, SECOND):
+        scene.world.lab.agent.machine(host).runner.internal_errors += 1
 
 
 def booted(seconds: float, calls: int | None) -> Callable[[Scene], None]:
@@ -174,6 +196,8 @@ NO: list[tuple[str, Callable[[Scene], None], dict[str, Any], float]] = [
     ("vm.works", overwritten, {}, 0.5),
     ("vm.works", locked, {}, 0.5),
     *(("vm.locked", locked, view, 0.5) for view in BOTH),
+    ("vm.locked", locked_unseen, {"view": "host"}, 0.5),
+    ("vm.locked", locked_unseen, {"view": "vcenter"}, 0.0),
     ("host.safe", dark, {}, 0.5),
     ("host.connected", no_vcenter, {}, 0.0),
     ("host.up", dark, {}, 0.5),
@@ -222,6 +246,7 @@ DETAILS: list[tuple[str, Callable[[Scene], None], dict[str, Any], str]] = [
     ("vm.running", power_off, {"view": "vcenter"}, "not: vm-01"),
     ("vm.locked", nothing, {}, "locked: none"),
     ("vm.locked", locked, {}, "locked: vm-01"),
+    ("vm.locked", all_locked, {}, "locked: vm-01, vm-02"),
     ("host.up", halted, {}, "not: esxi-001"),
     ("key.available", no_vcenter, {}, "vCenter does not answer"),
     ("provider.green", no_vcenter, {}, "vCenter does not answer"),
@@ -229,6 +254,7 @@ DETAILS: list[tuple[str, Callable[[Scene], None], dict[str, Any], str]] = [
     ("provider.green", no_key_server, {}, "not: kms-provider"),
     ("node.internal_errors", nothing, {}, ""),
     ("node.internal_errors", broken_service, {}, "esxi-001: 1"),
+    ("node.internal_errors", broken_services, {}, "esxi-001: 1, esxi-002: 1"),
     ("vm.back_within", booted(3.0, 0), {}, "worst: esxi-001 (boot 2)"),
     ("vm.back_within", lost, {}, "worst: esxi-001 (boot 3): vm-01, vm-02 never ran again"),
     ("vm.back_within", nothing, {}, "no host with running VMs booted"),
@@ -321,6 +347,15 @@ def test_a_guest_that_was_never_filled_is_not_counted_as_one_that_works(scene: S
     fresh = Guests(scene.world.lab, Draws(1, "others"))
     scene.sources = Sources(fresh, scene.sources.recoveries, scene.sources.operations)
     assert scene.measure("vm.works").value == 0.0
+
+
+def test_nodes_that_never_ran_have_had_no_errors(scene: Scene) -> None:
+    lab = SimLab(plan(load("default", tpm="model")), seed=1)
+    lab.run(lab.start())
+    about = Look(lab), scene.scope, scene.sources
+    measuring: Any = PROBES["node.internal_errors"].measure(*about)
+    assert lab.run(measuring) == Measured(0.0)
+    lab.loop.close()
 
 
 def test_the_worst_of_several_boots_is_told(scene: Scene) -> None:
