@@ -58,6 +58,34 @@ def test_one_that_takes_too_long_costs_the_others_nothing(world: World) -> None:
     assert all(isinstance(answer, HostState) for answer in found.values()) and len(found) == 3
 
 
+@pytest.mark.parametrize("way", ["crash", "power_loss"])
+def test_one_that_goes_down_while_it_is_asked_costs_the_others_nothing(
+    world: World, way: str
+) -> None:
+    lab = world.lab
+
+    def slow(host: NodeName, seconds: float) -> None:
+        service: Any = lab.agent.machine(host).runner.service
+        real = service.query_host
+
+        async def query_host(*asked: Any) -> Any:
+            await lab.sleep(seconds)
+            return await real(*asked)
+
+        service.query_host = query_host
+
+    async def fall() -> None:
+        await lab.sleep(1.0)
+        await lab.power_off(HOSTS[1], way)
+
+    for host in HOSTS:
+        slow(host, 3.0)
+    lab.world.spawn(None, "fall", fall())
+    found = world.run(lab.ask_each(HOSTS, QueryHost(), within_s=10.0))
+    assert not isinstance(found.pop(HOSTS[1]), HostState)
+    assert all(isinstance(answer, HostState) for answer in found.values()) and len(found) == 3
+
+
 def test_answers_that_do_not_fit_one_message_are_asked_for_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
