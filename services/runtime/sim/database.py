@@ -29,12 +29,16 @@ async def free(label: str) -> None:
 class Drive:
     """One database at rest: its connection, and what a power loss puts back (or None).
 
-    A world that ends runs no ``finally``: a drive that nobody has any more closes by itself.
+    A world that ends runs no ``finally``: a drive that nobody has any more closes by itself, on
+    whichever thread the collector runs then.
     """
 
     def __init__(self, image: bytes | None = None, durable: bytes | None = None) -> None:
         self.connection = sqlite3.connect(
-            ":memory:", isolation_level=None, cached_statements=CACHED_STATEMENTS
+            ":memory:",
+            isolation_level=None,
+            cached_statements=CACHED_STATEMENTS,
+            check_same_thread=False,
         )
         weakref.finalize(self, self.connection.close)
         if image:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import gc
 import sqlite3
+import threading
 
 import pytest
 
 from services.runtime.sim.database import Drive
 
 
-def test_a_drive_that_nobody_has_any_more_closes() -> None:
+def test_a_drive_that_nobody_has_any_more_closes_on_any_thread() -> None:
     drive = Drive()
     connection = drive.connection
-    del drive
-    gc.collect()
+    itself: list[object] = [drive]
+    itself.append(itself)  # only the collector ends it
+    del drive, itself
+    collector = threading.Thread(target=gc.collect)
+    collector.start()
+    collector.join()
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         connection.execute("SELECT 1")
 
