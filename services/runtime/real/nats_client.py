@@ -11,7 +11,6 @@ What nats-py 2.16 does and we must not live with, and what is done here instead:
 - *Order and cost.* One task and queue per subscription lose the order between subscriptions;
   here every message goes from the read loop to the owner, synchronously. Its parser asks seven
   patterns and a coroutine for each message; here those that came whole are cut out by length.
-  here every message goes from the read loop to the owner, synchronously.
 - *The pings.* One is sent in each interval, whatever arrives; here only after an interval in which
   nothing did, and those of all connections of a process fall together.
 
