@@ -3,7 +3,8 @@
 - ``service``     settings, store and doors of one server
 - ``doors/``      the ways in: they prove the caller and turn messages into operations
 - ``operations``  what the core is asked and answers, named as in KMIP
-- ``core``        one message: its transaction, and who must know of it before the answer
+- ``core``        one message: what it writes, and what it is answered
+- ``commits``     messages that come together: one transaction, and who must know before the answer
 - ``performing``  what each operation does     - ``work``    what one message writes
 - ``states``      the KMIP state table, pure   - ``access``  who may do what, pure
 - ``store``       rows, tags and their SQL     - ``master``  the server's own key

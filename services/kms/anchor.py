@@ -55,7 +55,7 @@ class RolledBack(Exception):
 
 
 class AnchorKeeper:
-    """Keeps the anchor up with the trail; a ``Witness`` of the core.
+    """Keeps the anchor up with the trail; a ``Witness`` of the commits.
 
     One anchor is written at a time: changes that are committed meanwhile share the next one. A
     disk or a TPM that refuses keeps no change from being answered, for the change itself is
@@ -118,7 +118,7 @@ class AnchorKeeper:
         except OSError as error:
             self._failed(error)
 
-    # ---- a witness of the core --------------------------------------------------------------
+    # ---- a witness of the commits --------------------------------------------------------------
 
     def noted(self, written: Written) -> None:
         """See ``Witness``."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -63,6 +64,7 @@ ID_LIMIT: Final = 300
 
 _START: Final = bytes(32)
 _HEAD: Final = b"audit head"
+_APPEND: Final = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -103,39 +105,35 @@ def begun(connection: sqlite3.Connection) -> bool:
 
 
 class Trail:
-    """Entries of one transaction: numbered when they are noted, written together at its end.
+    """The trail in one transaction: messages append to it in order, and its end is written once."""
 
-    ``at`` is the server's time of all of them, in Unix seconds.
-    """
-
-    def __init__(self, connection: sqlite3.Connection, vault: Vault, at: float) -> None:
+    def __init__(self, connection: sqlite3.Connection, vault: Vault) -> None:
         self._connection, self._vault = connection, vault
-        self._at = float(at)
-        self._head: TrailEnd | None = None
-        self._entries: list[AuditEntry] = []
+        self._end: TrailEnd | None = None
+        self._rows: list[tuple[object, ...]] = []
 
-    def note(self, entry: AuditEntry) -> int:
-        """Keep ``entry`` for ``write`` and return its number.
+    def end(self) -> TrailEnd:
+        """Where it ends, with what was appended so far.
 
         ``CryptographicFailure`` when the head is not the one this server wrote.
         """
-        if self._head is None:
-            self._head = head(self._connection, self._vault)
-        self._entries.append(entry)
-        return self._head[0] + len(self._entries)
+        if self._end is None:
+            self._end = head(self._connection, self._vault)
+        return self._end
 
-    def write(self) -> TrailEnd | None:
-        """Append what was noted, in order; None when nothing was, else where the trail now ends."""
-        if self._head is None:
-            return None
-        last, digest = self._head
-        rows = []
-        for entry in self._entries:
+    def append(self, at: float, entries: Sequence[AuditEntry]) -> TrailEnd:
+        """Number these entries and chain them, for ``write``; where the trail ends then.
+
+        ``at`` is the server's time of all of them, in Unix seconds.
+        """
+        last, digest = self.end()
+        at = float(at)
+        for entry in entries:
             last += 1
             # What SQLite gives back, so that checking later hashes the very same bytes.
             row = (
                 last,
-                self._at,
+                at,
                 entry.who,
                 entry.scope,
                 entry.operation.value,
@@ -144,13 +142,20 @@ class Trail:
                 entry.times,
             )
             digest = _link(digest, row)
-            rows.append((*row, digest))
-        self._connection.executemany("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._rows.append((*row, digest))
+        self._end = TrailEnd(last, digest)
+        return self._end
+
+    def write(self) -> None:
+        """Write what was appended, and the head; nothing when nothing was. Once, at the end."""
+        if not self._rows:
+            return
+        self._connection.executemany(_APPEND, self._rows)
+        last, digest = self.end()
         self._connection.execute(
             "UPDATE audit_head SET sequence = ?, digest = ?, tag = ?",
             (last, digest, self._vault.tag(_HEAD, _encode((last, digest)))),
         )
-        return TrailEnd(last, digest)
 
 
 def head(connection: sqlite3.Connection, vault: Vault) -> TrailEnd:

@@ -12,7 +12,7 @@ import asyncio
 import sqlite3
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from protocol.errors import (
     CryptographicFailure,
@@ -24,7 +24,8 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
 from services.kms import access, audit, merging, operations, store
 from services.kms.access import Caller
-from services.kms.audit import AuditEntry, TrailEnd
+from services.kms.audit import AuditEntry, Trail, TrailEnd
+from services.kms.commits import Commits, Done
 from services.kms.master import Vault
 from services.kms.merging import Replica
 from services.kms.operations import Operation, Request, Response
@@ -32,18 +33,11 @@ from services.kms.performing import VERSIONS, perform
 from services.kms.refusals import OWN_ROWS, Allowance, Refusals
 from services.kms.replication import Change
 from services.kms.store import KeyRow
-from services.kms.work import FreshKey, Refusal, Work, Written
+from services.kms.work import FreshKey, Refusal, Work
 from services.runtime.ports import Clock, Database, Rng
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Response)
-
-
-class Done(NamedTuple, Generic[T]):
-    """What came of a transaction, and what it has written."""
-
-    value: T | ProductError
-    written: Written = Written()
 
 
 class Replicated(NamedTuple):
@@ -60,36 +54,30 @@ class Replicated(NamedTuple):
 LIST_LIMIT: Final = 1000
 OPERATION_ID_LIMIT: Final = 128
 
+_Run = Callable[[sqlite3.Connection, Trail, Allowance], Done[T]]
+
 _ALGORITHM, _LENGTH, _USAGE = "AES", 256, 12
 _LISTS: Final = (operations.Locate, operations.QueryAudit)
 
 
-class Witness(Protocol):
-    """Who has to know of a change before it is answered."""
-
-    def noted(self, written: Written) -> None:
-        """It is committed; called on the loop, in order of the commits."""
-        ...
-
-    async def settled(self, written: Written) -> None:
-        """Return when it may be answered."""
-        ...
-
-
 class Core:
-    """One key server; its state is the database and the vault.
+    """One key server; its state is the database and the vault. ``commits`` are made for it.
 
-    ``witnesses`` may be added until the first request. ``caught_up``: set when requests may be
-    answered; until then they wait.
+    ``caught_up``: set when requests may be answered; until then they wait.
     """
 
     def __init__(
-        self, name: NodeName, database: Database, vault: Vault, clock: Clock, rng: Rng
+        self,
+        name: NodeName,
+        database: Database,
+        vault: Vault,
+        clock: Clock,
+        rng: Rng,
+        commits: Commits,
     ) -> None:
-        self._name, self._database, self._vault = name, database, vault
+        self._name, self._database, self._vault, self.commits = name, database, vault, commits
         self._clock, self._rng = clock, rng
         self._refusals = Refusals(clock.monotonic)
-        self.witnesses: list[Witness] = []
         self.caught_up = asyncio.Event()
 
     async def execute(self, caller: Caller, request: Request[R]) -> R:
@@ -115,8 +103,8 @@ class Core:
         at = self._clock.now()
         fresh = [self._fresh(caller, r, at) for r in requests if type(r) is operations.Create]
 
-        def run(connection: sqlite3.Connection, allowance: Allowance) -> Done[Any]:
-            work = Work(connection, self._vault, caller, at, fresh, allowance)
+        def run(connection: sqlite3.Connection, trail: Trail, allowance: Allowance) -> Done[Any]:
+            work = Work(connection, self._vault, caller, at, trail, fresh, allowance)
             return self._run(work, requests)
 
         if audit.WRITTEN.isdisjoint(asked):
@@ -134,14 +122,15 @@ class Core:
         at = self._clock.now()
         nonces = [self._rng.token(12) for _ in replicas]
 
-        def run(connection: sqlite3.Connection, allowance: Allowance) -> Done[Replicated]:
+        def run(
+            connection: sqlite3.Connection, trail: Trail, allowance: Allowance
+        ) -> Done[Replicated]:
             intact = audit.has(connection, seen)
-            work = Work(connection, self._vault, caller, at, allowance=allowance)
+            work = Work(connection, self._vault, caller, at, trail, allowance=allowance)
             taken = zip(replicas, nonces, strict=True)
             refused = [r.row.key_id for r, nonce in taken if not merging.take(work, r, nonce)]
             written = work.write()
-            end = written.end or audit.head(connection, self._vault)
-            return Done(Replicated(tuple(refused), end, intact), written)
+            return Done(Replicated(tuple(refused), trail.end(), intact), written)
 
         return await self._commit(caller, run)
 
@@ -149,8 +138,8 @@ class Core:
         """Write down that an administrator has an older database served from."""
         at = self._clock.now()
 
-        def note(connection: sqlite3.Connection, _: Allowance) -> Done[None]:
-            work = Work(connection, self._vault, caller, at)
+        def note(connection: sqlite3.Connection, trail: Trail, _: Allowance) -> Done[None]:
+            work = Work(connection, self._vault, caller, at, trail)
             work.note(Operation.ACCEPT_ROLLBACK, "", caller.scope)
             return Done(None, work.write())
 
@@ -164,9 +153,8 @@ class Core:
         at = self._clock.now()
 
         def note(connection: sqlite3.Connection) -> None:
-            trail = audit.Trail(connection, self._vault, at)
-            for entry in due:
-                trail.note(entry)
+            trail = Trail(connection, self._vault)
+            trail.append(at, due)
             trail.write()
 
         try:
@@ -216,8 +204,8 @@ class Core:
             return
         at, reason = self._clock.now(), refused.reason
 
-        def note(connection: sqlite3.Connection, allowance: Allowance) -> Done[Any]:
-            work = Work(connection, self._vault, caller, at, allowance=allowance)
+        def note(connection: sqlite3.Connection, trail: Trail, allowance: Allowance) -> Done[Any]:
+            work = Work(connection, self._vault, caller, at, trail, allowance=allowance)
             work.note(asked[0], "", caller.scope, reason)
             return Done(refused, work.write())
 
@@ -225,31 +213,27 @@ class Core:
             raise refused
         await self._commit(caller, note)
 
-    async def _commit(
-        self, caller: Caller, fn: Callable[[sqlite3.Connection, Allowance], Done[T]]
-    ) -> T:
+    async def _commit(self, caller: Caller, fn: _Run[T]) -> T:
         """Write, and answer when all who have to know of it do."""
         allowance = self._refusals.allowance(caller.who)
         try:
-            done = await self._database.transact(lambda c: fn(c, allowance), self._noted)
+            done = await self.commits.make(
+                lambda connection, trail: fn(connection, trail, allowance)
+            )
         except OSError as error:
             self._refusals.put_back(allowance.due)
             raise _refused_storage(error) from error
         self._refusals.used(caller.who, allowance, done.written.refusals, done.written.left_out)
-        try:
-            for witness in self.witnesses:
-                await witness.settled(done.written)
-        except OSError as error:
-            raise _refused_storage(error) from error
+        if done.unsettled is not None:
+            raise _refused_storage(done.unsettled) from done.unsettled
         return _reply(done.value)
 
-    def _noted(self, done: Done[Any]) -> None:
-        for witness in self.witnesses:
-            witness.noted(done.written)
+    async def _read(self, fn: _Run[T]) -> T:
+        def read(connection: sqlite3.Connection) -> Done[T]:
+            return fn(connection, Trail(connection, self._vault), OWN_ROWS)
 
-    async def _read(self, fn: Callable[[sqlite3.Connection, Allowance], Done[T]]) -> T:
         try:
-            done = await self._database.query(lambda connection: fn(connection, OWN_ROWS))
+            done = await self._database.query(read)
         except OSError as error:
             raise _refused_storage(error) from error
         return _reply(done.value)

@@ -15,6 +15,7 @@ from protocol.tpm.errors import TpmError
 from services.kms import replication
 from services.kms.access import caller_at
 from services.kms.anchor import AnchorKeeper, RolledBack
+from services.kms.commits import Commits
 from services.kms.config import KmsConfig
 from services.kms.core import Core
 from services.kms.doors.bus import BusDoor
@@ -55,11 +56,12 @@ class KmsService(BusDoor, PairDoor):
             database, vault = await open_store(self.disk, self.rng)
             anchor = AnchorKeeper(self.node, self.disk, vault, self.tpm)
             accepted = await self._check_age(database, anchor)
-            self.core = Core(self.node.name, database, vault, self.clock, self.rng)
+            commits = Commits(database, vault, self.node.background)
+            self.core = Core(self.node.name, database, vault, self.clock, self.rng, commits)
             if accepted:
                 await self.core.accept_rollback(caller_at(self.config, self.node.name, local=True))
             await anchor.begin(database)
-            self.core.witnesses.append(anchor)
+            commits.witnesses.append(anchor)
             await self._pair_up(database)
         except CryptographicFailure as error:
             raise Halted(
@@ -103,5 +105,5 @@ class KmsService(BusDoor, PairDoor):
             self.core.caught_up.set()
             return
         self.pair = Pair(self.node, self.bus, self.clock, database, self.core, peer)
-        self.core.witnesses.append(self.pair)
+        self.core.commits.witnesses.append(self.pair)
         await self.pair.start()

@@ -7,7 +7,7 @@ entries of the trail are appended together. When the message fails, its drafts a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -56,13 +56,22 @@ class Written(NamedTuple):
     left_out: tuple[AuditEntry, ...] = ()
 
 
+def together(several: Sequence[Written]) -> Written:
+    """What these have written, one after another in one transaction."""
+    ends = [written.end for written in several if written.end is not None]
+    return Written(
+        ends[-1] if ends else None,
+        any(written.changed for written in several),
+        tuple([change for written in several for change in written.changes]),
+    )
+
+
 class Work:
     """One message inside of its transaction; ``at`` is the server's time, in Unix seconds.
 
-    ``fresh`` are the keys that its Creates may take, in order. ``allowance``: what it may write
-    of refusals. ``placeholder`` is KMIP's ID
-    Placeholder; ``repeated`` says that the Create which set it had
-    made its key before.
+    ``trail`` is the transaction's. ``fresh`` are the keys that its Creates may take, in order.
+    ``allowance``: what it may write of refusals. ``placeholder`` is KMIP's ID Placeholder;
+    ``repeated`` says that the Create which set it had made its key before.
     """
 
     def __init__(
@@ -71,6 +80,7 @@ class Work:
         vault: Vault,
         caller: Caller,
         at: float,
+        trail: Trail,
         fresh: Iterable[FreshKey] = (),
         allowance: Allowance = OWN_ROWS,
     ) -> None:
@@ -79,7 +89,8 @@ class Work:
         self.fresh = iter(fresh)
         self.placeholder = KeyId("")
         self.repeated = False
-        self._trail = Trail(connection, vault, at)
+        self.trail = trail
+        self._entries: list[AuditEntry] = []
         self._rows: dict[KeyId, KeyRow] = {}
         self._changed: dict[KeyId, int] = {}
         self._fresh: dict[KeyId, FreshKey] = {}
@@ -91,7 +102,14 @@ class Work:
 
     def anew(self) -> Work:
         """The message as it began, without what it has drafted."""
-        return Work(self.connection, self.vault, self.caller, self.at, allowance=self._allowance)
+        return Work(
+            self.connection,
+            self.vault,
+            self.caller,
+            self.at,
+            self.trail,
+            allowance=self._allowance,
+        )
 
     def find(self, key_id: KeyId) -> KeyRow | None:
         """The key as this message has left it; ``CryptographicFailure`` for an altered row."""
@@ -143,22 +161,26 @@ class Work:
         """
         entry = AuditEntry(self.caller.who, scope, operation, key_id, reason)
         if reason is None:
-            return self._trail.note(entry)
+            return self._draft(entry)
         if not self._allowance.own_rows:
             self._left_out.append(entry)
             return 0
         for due in self._allowance.due if not self._refusals else ():
-            self._trail.note(due)
+            self._draft(due)
         self._refusals += 1
-        return self._trail.note(entry)
+        return self._draft(entry)
+
+    def _draft(self, entry: AuditEntry) -> int:
+        self._entries.append(entry)
+        return self.trail.end().sequence + len(self._entries)
 
     def write(self) -> Written:
-        """Write all drafts; the transaction's commit makes them durable."""
+        """Write the rows of keys, and give the trail its entries, which writes them at its end."""
         for key_id, row in self._rows.items():
             put = store.insert if key_id in self._new else store.update
             changed = self._changed[key_id]
             put(self.connection, self.vault, msgspec.structs.replace(row, changed=changed))
-        end = self._trail.write()
+        end = self.trail.append(self.at, self._entries) if self._entries else None
         changes = tuple(Change(key_id, self._changed[key_id]) for key_id in self._waiting)
         written = Written(
             end, bool(self._rows), refusals=self._refusals, left_out=tuple(self._left_out)

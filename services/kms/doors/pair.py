@@ -37,7 +37,7 @@ KEYS_AT_ONCE: Final = 256  # keys in one message at most; their weight bounds it
 
 
 class Pair:
-    """What this server tells its peer; a ``Witness`` of the core.
+    """What this server tells its peer; a ``Witness`` of the commits.
 
     ``start`` begins, once the core may be asked. The peer is marked as down when it has not
     answered for half of the time that a call may last: whoever waits for this server can wait
@@ -74,7 +74,7 @@ class Pair:
         """How the peer stands."""
         return await self._database.query(replication.view)
 
-    # ---- a witness of the core --------------------------------------------------------------
+    # ---- a witness of the commits --------------------------------------------------------------
 
     def noted(self, written: Written) -> None:
         """See ``Witness``."""

@@ -35,19 +35,22 @@ def database() -> Iterator[sqlite3.Connection]:
     made.close()
 
 
-def written(database: sqlite3.Connection, *entries: AuditEntry) -> TrailEnd | None:
-    trail = Trail(database, VAULT, AT)
-    first = audit.head(database, VAULT).sequence + 1
-    assert [trail.note(entry) for entry in entries] == list(range(first, first + len(entries)))
-    return trail.write()
+def written(database: sqlite3.Connection, *messages: tuple[AuditEntry, ...]) -> list[TrailEnd]:
+    """Append the entries of each message and write them all; where each left the trail."""
+    trail = Trail(database, VAULT)
+    assert trail.end() == audit.head(database, VAULT)
+    ends = [trail.append(AT, entries) for entries in messages]
+    trail.write()
+    assert trail.end() == audit.head(database, VAULT)
+    return ends
 
 
 @pytest.fixture
 def trail(database: sqlite3.Connection) -> sqlite3.Connection:
-    """A trail of five rows, written by two messages."""
+    """A trail of five rows, written by three messages in two transactions."""
     audit.begin(database, VAULT)
-    written(database, CREATED, GOT)
-    written(database, REFUSED, DESTROYED, REVOKED)
+    written(database, (CREATED, GOT))
+    written(database, (REFUSED, DESTROYED), (REVOKED,))
     return database
 
 
@@ -59,7 +62,8 @@ def test_a_trail_begins_empty_and_once(database: sqlite3.Connection) -> None:
     assert audit.begun(database)
     assert audit.head(database, VAULT) == EMPTY == TrailEnd(0, bytes(32))
     assert audit.check(database, VAULT) == {}
-    assert written(database) is None, "nothing was noted"
+    assert written(database) == [], "nothing was appended"
+    assert audit.head(database, VAULT) == EMPTY
     with pytest.raises(sqlite3.IntegrityError):
         audit.begin(database, VAULT)
 
@@ -67,11 +71,10 @@ def test_a_trail_begins_empty_and_once(database: sqlite3.Connection) -> None:
 def test_a_trail_ends_where_its_last_message_ended(database: sqlite3.Connection) -> None:
     audit.begin(database, VAULT)
     ends = [EMPTY]
-    for entries in ((CREATED, GOT), (REFUSED,), (DESTROYED, REVOKED)):
-        end = written(database, *entries)
-        assert end == audit.head(database, VAULT)
-        assert end.sequence == ends[-1].sequence + len(entries)
-        ends.append(end)
+    ends += written(database, (CREATED, GOT), (REFUSED,))
+    ends += written(database, (DESTROYED, REVOKED))
+    assert [end.sequence for end in ends] == [0, 2, 3, 5]
+    assert ends[-1] == audit.head(database, VAULT)
     assert all(audit.has(database, end) for end in ends)
     assert len({end.digest for end in ends}) == len(ends)
     for end, other in itertools.permutations(ends[1:], 2):
@@ -152,7 +155,7 @@ def test_a_trail_that_was_written_anew_is_not_signed_without_the_key(
 def test_a_chain_that_ends_elsewhere_than_its_head_is_told(trail: sqlite3.Connection) -> None:
     """A head of before, with its own tag, over a row that came later."""
     head = trail.execute("SELECT sequence, digest, tag FROM audit_head").fetchone()
-    written(trail, GOT)
+    written(trail, (GOT,))
     trail.execute("UPDATE audit_head SET sequence = ?, digest = ?, tag = ?", head)
     with pytest.raises(CryptographicFailure, match=r"^the audit trail ends at row 6, not 5$"):
         audit.check(trail, VAULT)
@@ -164,7 +167,7 @@ def test_a_sound_chain_of_other_rows_is_told(trail: sqlite3.Connection) -> None:
     trail.execute("DELETE FROM audit")
     trail.execute("DELETE FROM audit_head")
     audit.begin(trail, VAULT)
-    written(trail, CREATED, GOT, REFUSED, DESTROYED, DESTROYED)
+    written(trail, (CREATED, GOT, REFUSED, DESTROYED, DESTROYED))
     trail.execute("UPDATE audit_head SET sequence = ?, digest = ?, tag = ?", head)
     with pytest.raises(CryptographicFailure, match="the audit trail ends"):
         audit.check(trail, VAULT)

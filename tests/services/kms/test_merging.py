@@ -13,6 +13,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
 from services.kms import audit, replication, store
 from services.kms.access import Caller
+from services.kms.audit import Trail
 from services.kms.config import KmsRole
 from services.kms.master import Vault
 from services.kms.merging import Replica, merge, take
@@ -86,7 +87,8 @@ def work() -> Iterator[Work]:
         database.execute(statement)
     vault = Vault(KeyMaterial(bytes(range(32))))
     audit.begin(database, vault)
-    yield Work(database, vault, Caller("kms-2", KmsRole.PEER, "", every_scope=True), at=9.0)
+    peer = Caller("kms-2", KmsRole.PEER, "", every_scope=True)
+    yield Work(database, vault, peer, 9.0, Trail(database, vault))
     database.close()
 
 
@@ -124,7 +126,7 @@ def test_the_peer_is_told_of_what_it_does_not_know_and_of_nothing_else(
     assert take(work, Replica(other(state=mine), has), bytes(12))
     work.write()
     assert replication.view(work.connection).waiting == 0
-    later = Work(work.connection, work.vault, work.caller, at=10.0)
+    later = Work(work.connection, work.vault, work.caller, 10.0, work.trail)
     assert take(later, Replica(other(state=theirs), secret), bytes(12))
     later.write()
     assert replication.view(work.connection).waiting == told

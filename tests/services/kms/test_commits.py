@@ -1,0 +1,153 @@
+"""Messages that come together: one transaction, and none takes another with it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+import pytest
+
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId, NodeName
+from services.kms import audit
+from services.kms.audit import AuditEntry, Trail
+from services.kms.commits import Commits, Done
+from services.kms.master import Vault
+from services.kms.operations import Operation
+from services.kms.replication import Change
+from services.kms.work import Written
+from services.runtime.incarnation import Incarnation, NodeDown, WayDown
+from tests.services.kms.ports import NotebookNode, SqliteDatabase
+
+VAULT = Vault(KeyMaterial(bytes(range(32))))
+ENTRY = AuditEntry("vcenter", "a", Operation.GET, "k")
+
+
+class Onlooker:
+    """A witness that lets changes be answered when told, and may refuse."""
+
+    def __init__(self) -> None:
+        self.seen: list[Written] = []
+        self.go = asyncio.Event()
+        self.error: OSError | None = None
+
+    def noted(self, written: Written) -> None:
+        self.seen.append(written)
+
+    async def settled(self, written: Written) -> None:
+        if written.changed:
+            await self.go.wait()
+        if self.error is not None and written.changed:
+            raise self.error
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self.life = Incarnation(NodeName("kms"), 1)
+        self.database = SqliteDatabase(self.connection, self.life)
+        self.database.prepare((*audit.SCHEMA, "CREATE TABLE said (word TEXT) STRICT"))
+        audit.begin(self.connection, VAULT)
+        self.node = NotebookNode()
+        self.commits = Commits(self.database, VAULT, self.node.background)
+        self.onlooker = Onlooker()
+        self.commits.witnesses.append(self.onlooker)
+        self.runs: list[str] = []
+
+    def say(
+        self, word: str, *, fails: bool = False, changed: bool = False, changes: int = 0
+    ) -> Coroutine[Any, Any, Done[str]]:
+        def run(connection: sqlite3.Connection, trail: Trail) -> Done[str]:
+            self.runs.append(word)
+            end = trail.append(1.0, (ENTRY,))
+            connection.execute("INSERT INTO said VALUES (?)", (word,))
+            if fails:
+                raise ValueError(word)
+            told = tuple(Change(KeyId(word), n) for n in range(changes))
+            return Done(word, Written(end, changed, told))
+
+        return self.commits.make(run)
+
+    def said(self) -> list[str]:
+        return [row[0] for row in self.connection.execute("SELECT word FROM said")]
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    rig = Rig()
+    yield rig
+    rig.connection.close()
+
+
+async def outcomes(*works: Coroutine[Any, Any, Any]) -> list[Any]:
+    return await asyncio.gather(*works, return_exceptions=True)
+
+
+async def test_what_comes_together_is_one_commit_and_one_head(rig: Rig) -> None:
+    statements: list[str] = []
+    rig.connection.set_trace_callback(statements.append)
+    done = await outcomes(*(rig.say(str(n)) for n in range(20)))
+    rig.connection.set_trace_callback(None)
+    assert [one.written.end.sequence for one in done] == list(range(1, 21))
+    assert sum(statement.startswith("COMMIT") for statement in statements) == 1
+    assert sum(statement.startswith("UPDATE audit_head") for statement in statements) == 1
+    assert rig.said() == [str(n) for n in range(20)]
+    assert audit.check(rig.connection, VAULT) == {}
+    assert [written.end for written in rig.onlooker.seen] == [done[-1].written.end]
+
+
+async def test_one_that_fails_takes_no_other_with_it(rig: Rig) -> None:
+    before, failed, after = await outcomes(rig.say("a"), rig.say("b", fails=True), rig.say("c"))
+    assert (before.value, after.value) == ("a", "c")
+    assert isinstance(failed, ValueError)
+    assert rig.said() == ["a", "c"]
+    assert audit.check(rig.connection, VAULT) == {}
+    assert audit.head(rig.connection, VAULT) == after.written.end
+    assert after.written.end.sequence == 2
+    alone = await outcomes(rig.say("d", fails=True))
+    assert isinstance(alone[0], ValueError)
+    assert rig.runs.count("d") == 1, "alone, it is not tried again"
+
+
+async def test_a_witness_that_fails_makes_nothing_run_again(rig: Rig) -> None:
+    def noted(written: Written) -> None:
+        raise RuntimeError("a defect")
+
+    rig.onlooker.noted = noted  # type: ignore[method-assign]
+    done = await outcomes(rig.say("a"), rig.say("b"))
+    assert all(isinstance(one, RuntimeError) for one in done)
+    assert rig.runs == ["a", "b"]
+
+
+async def test_only_what_changed_a_key_waits_for_witnesses(rig: Rig) -> None:
+    async with asyncio.TaskGroup() as group:
+        changed = group.create_task(rig.say("a", changed=True))
+        told = group.create_task(rig.say("b", changed=True, changes=2))
+        read = group.create_task(rig.say("c"))
+        assert (await read).value == "c"
+        assert not changed.done() and not told.done()
+        rig.onlooker.error = OSError(5, "no")
+        rig.onlooker.go.set()
+    assert (await read).unsettled is None
+    assert [task.result().unsettled for task in (changed, told)] == [rig.onlooker.error] * 2
+
+
+async def test_who_gives_up_disturbs_nobody(rig: Rig) -> None:
+    """What it asked happens all the same, as with a reply that is lost."""
+    loop = asyncio.get_running_loop()
+    task, other = loop.create_task(rig.say("a")), loop.create_task(rig.say("b"))
+    loop.call_soon(task.cancel)
+    assert (await other).value == "b"
+    assert task.cancelled()
+    assert rig.said() == ["a", "b"]
+
+
+async def test_the_end_of_a_life_ends_all_that_wait(rig: Rig) -> None:
+    rig.database.crash_at_commit = 1
+    async with asyncio.timeout(5):
+        done = await outcomes(rig.say("a"), rig.say("b"))
+    assert all(isinstance(one, NodeDown) for one in done)
+    assert rig.life.ended is WayDown.CRASH
+    assert rig.runs == ["a", "b"]
