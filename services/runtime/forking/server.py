@@ -40,6 +40,10 @@ from services.runtime.forking.torn import descriptors, torn
 _GRAIN, _LARGEST, _POOL, _POOL_HEADER, _BYTES_HEADER = 16, 512, 16 * 1024, 48, 33
 _HOLES_AT_MOST = 20_000  # of one size; enough by far, and an end for an allocator that is another
 
+ALLOCATIONS = 10_000
+"""Between two looks of a child's garbage collector. What requests in flight hold is more than
+Python's 700, so that each look found them all alive: a fifteenth of a busy key server's work."""
+
 
 def main(fd: int, owner: int, bound: bool, preload: Sequence[str]) -> None:
     """The server's whole life; ``fd`` is its end of the socket to ``owner``, a pid.
@@ -80,6 +84,7 @@ def serve(control: socket.socket, load: Callable[[], None]) -> None:
     gc.collect()
     server = _Server(control, _fill_holes())
     gc.freeze()
+    gc.set_threshold(ALLOCATIONS)
     server.serve()
 
 
