@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -179,14 +179,21 @@ class Datastore(Protocol):
         """Replace the file atomically."""
         ...
 
-    async def read_block(self, vm: str, file: str, index: int, size: int) -> bytes:
-        """Block ``index`` of ``size`` bytes; shorter only at the end of the file."""
+    async def read_blocks(
+        self, vm: str, file: str, blocks: Sequence[int], size: int
+    ) -> list[bytes]:
+        """These blocks of ``size`` bytes, in the order asked; shorter only at the end of the file.
+
+        What lies there now: nothing that was read or written earlier answers.
+        """
         ...
 
-    async def write_block(self, vm: str, file: str, index: int, data: bytes) -> None:
-        """Overwrite (or append) block ``index``; ``len(data)`` is the block size.
+    async def write_blocks(self, vm: str, file: str, blocks: Mapping[int, bytes]) -> None:
+        """Overwrite (or append) these blocks, in this order; what each has is the block size.
 
-        ``ValueError`` for a block beyond the end; the file must be there (``write`` makes it).
+        All are durable on return. Who falls in the midst leaves each as it was or as it was to
+        be, some of both. ``ValueError`` for a block beyond the end, or of another size than the
+        first, and nothing is written; the file must be there (``write`` makes it).
         """
         ...
 

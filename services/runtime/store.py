@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 
 from services.runtime.incarnation import Incarnation, WayDown
@@ -169,6 +169,24 @@ def _quoted(byte: int) -> int:
 
 def _too_long(path: str) -> OSError:
     return OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
+
+
+def placed(vm: str, file: str, blocks: Mapping[int, bytes], end: int) -> list[tuple[int, bytes]]:
+    """Offset and content of each block, in order, in a file that has ``end`` bytes.
+
+    ``ValueError`` for a block beyond the end that the ones before it have made, for one that is
+    none (``block_start``), and for sizes that differ.
+    """
+    found: list[tuple[int, bytes]] = []
+    for index, data in blocks.items():
+        start = block_start(index, len(data))
+        if found and len(data) != len(found[0][1]):
+            raise ValueError(f"{vm}/{file}: block {index} is no block of {len(found[0][1])} bytes")
+        if start > end:
+            raise ValueError(f"{vm}/{file}: block {index} is beyond the end")
+        end = max(end, start + len(data))
+        found.append((start, data))
+    return found
 
 
 def block_start(index: int, size: int) -> int:

@@ -105,8 +105,8 @@ async def test_what_is_not_there_has_its_number(bench: Bench) -> None:
     _, datastore = await bench.host("esxi-002")
     for call in (
         datastore.read("vm", "file"),
-        datastore.read_block("vm", "file", 0, 8),
-        datastore.write_block("vm", "file", 0, b"x"),
+        datastore.read_blocks("vm", "file", [0], 8),
+        datastore.write_blocks("vm", "file", {0: b"x"}),
         disk.datastore("nowhere"),
         disk.read("nothing"),
     ):

@@ -37,8 +37,8 @@ async def test_all_hosts_see_the_same_files(bench: Bench) -> None:
     calls: Calls = (
         one.read("vm-a", "a.vmx"),
         one.read("vm-b", "none"),
-        one.read_block("vm-a", "a.vmx", 0, 4),
-        one.write_block("vm-a", "a.vmx", 0, b"1234"),
+        one.read_blocks("vm-a", "a.vmx", [0], 4),
+        one.write_blocks("vm-a", "a.vmx", {0: b"1234"}),
         disk.datastore("elsewhere"),
     )
     for call in calls:
@@ -52,21 +52,21 @@ async def test_all_hosts_see_the_same_files(bench: Bench) -> None:
 async def test_blocks(bench: Bench) -> None:
     _, store = await bench.host("esxi-001")
     await store.write("vm", "disk", b"")
-    await store.write_block("vm", "disk", 0, b"aaaa")
-    await store.write_block("vm", "disk", 1, b"bbbb")
-    await store.write_block("vm", "disk", 2, b"cc")  # blocks of two bytes: the third of them
+    await store.write_blocks("vm", "disk", {0: b"aaaa"})
+    await store.write_blocks("vm", "disk", {1: b"bbbb"})
+    await store.write_blocks("vm", "disk", {2: b"cc"})  # blocks of two bytes: the third of them
     assert await store.read("vm", "disk") == b"aaaaccbb"
-    assert await store.read_block("vm", "disk", 1, 4) == b"ccbb"
-    assert await store.read_block("vm", "disk", 1, 6) == b"bb"
-    assert await store.read_block("vm", "disk", 2, 4) == b""
-    await store.write_block("vm", "disk", 2, b"dddd")
+    assert await store.read_blocks("vm", "disk", [1], 4) == [b"ccbb"]
+    assert await store.read_blocks("vm", "disk", [1], 6) == [b"bb"]
+    assert await store.read_blocks("vm", "disk", [2], 4) == [b""]
+    await store.write_blocks("vm", "disk", {2: b"dddd"})
     assert await store.read("vm", "disk") == b"aaaaccbbdddd"
     calls: Calls = (
-        store.write_block("vm", "disk", 4, b"hole"),
-        store.write_block("vm", "disk", -1, b"dddd"),
-        store.write_block("vm", "disk", 0, b""),
-        store.read_block("vm", "disk", 0, 0),
-        store.read_block("vm", "disk", -1, 4),
+        store.write_blocks("vm", "disk", {4: b"hole"}),
+        store.write_blocks("vm", "disk", {-1: b"dddd"}),
+        store.write_blocks("vm", "disk", {0: b""}),
+        store.read_blocks("vm", "disk", [0], 0),
+        store.read_blocks("vm", "disk", [-1], 4),
     )
     for call in calls:
         with pytest.raises(ValueError, match=r"beyond the end|no block"):
@@ -75,16 +75,78 @@ async def test_blocks(bench: Bench) -> None:
 
 
 @both
+async def test_many_blocks_in_one_call(bench: Bench) -> None:
+    _, store = await bench.host("esxi-001")
+    await store.write("vm", "disk", b"aabbcc")
+    await store.write_blocks("vm", "disk", {2: b"CC", 0: b"AA", 3: b"DD", 4: b"EE"})
+    assert await store.read("vm", "disk") == b"AAbbCCDDEE"
+    assert await store.read_blocks("vm", "disk", [4, 0, 0, 7, 1], 2) == [
+        b"EE",
+        b"AA",
+        b"AA",
+        b"",
+        b"bb",
+    ]
+    assert await store.read_blocks("vm", "disk", [], 2) == []
+    await store.write_blocks("vm", "disk", {})
+    calls: Calls = (
+        store.write_blocks("vm", "disk", {0: b"xx", 1: b"yy", 6: b"hole"}),
+        store.write_blocks("vm", "disk", {0: b"xx", 1: b"yy", 7: b"zz"}),
+        store.write_blocks("vm", "disk", {6: b"xx", 5: b"yy"}),  # in the order of the call
+        store.write_blocks("vm", "disk", {0: b"xx", 1: b"yy", 2: b"long"}),
+        store.write_blocks("vm", "disk", {0: b"xx", 1: b"yy", -1: b"zz"}),
+        store.read_blocks("vm", "disk", [0, -1], 2),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match=r"beyond the end|no block"):
+            await call
+    assert await store.read("vm", "disk") == b"AAbbCCDDEE"
+    for missing in (store.write_blocks("vm", "no", {0: b"xx", 1: b"yy"}),):
+        with pytest.raises(FileNotFoundError):
+            await missing
+
+
+@both
+async def test_what_another_host_wrote_is_what_is_read(bench: Bench) -> None:
+    _, one = await bench.host("esxi-001")
+    _, two = await bench.host("esxi-002")
+    await one.write("vm", "disk", b"aabb")
+    assert await two.read_blocks("vm", "disk", [0, 1], 2) == [b"aa", b"bb"]
+    await one.write_blocks("vm", "disk", {0: b"AA", 1: b"BB"})
+    assert await two.read_blocks("vm", "disk", [0, 1], 2) == [b"AA", b"BB"]
+
+
+@both
+async def test_a_fall_among_many_blocks_leaves_each_old_or_new(bench: Bench) -> None:
+    life, disk = bench.boot()
+    for way in (CRASH, POWER_LOSS):
+        store = await disk.datastore("cluster")
+        old = [bytes([index]) * 4096 for index in range(64)]
+        new = [bytes([128 + index]) * 4096 for index in range(64)]
+        await store.write("vm", "disk", b"".join(old))
+        writing = asyncio.ensure_future(store.write_blocks("vm", "disk", dict(enumerate(new))))
+        await asyncio.sleep(0)
+        life.end(way)
+        [outcome] = await asyncio.gather(writing, return_exceptions=True)
+        assert isinstance(outcome, NodeDown)
+        await bench.store.end(life, way)
+        life, disk = bench.boot()
+        store = await disk.datastore("cluster")
+        found = await store.read_blocks("vm", "disk", range(64), 4096)
+        assert all(block in pair for block, *pair in zip(found, old, new, strict=True))
+
+
+@both
 async def test_a_write_is_durable_when_it_returns(bench: Bench) -> None:
     life, disk = bench.boot()
     store = await disk.datastore("cluster")
     await store.write("vm", "f", b"1")
     await store.write("vm", "d", b"aa")
-    await store.write_block("vm", "d", 0, b"bb")
+    await store.write_blocks("vm", "d", {0: b"bb", 1: b"cc"})
     _, disk = await bench.after(life, POWER_LOSS)
     store = await disk.datastore("cluster")
     assert await store.read("vm", "f") == b"1"
-    assert await store.read("vm", "d") == b"bb"
+    assert await store.read("vm", "d") == b"bbcc"
 
 
 @both
@@ -252,8 +314,8 @@ async def test_names_do_not_leave_the_array(bench: Bench) -> None:
             store.write(name, "f", b""),
             store.read("vm", name),
             store.write("vm", name, b""),
-            store.read_block("vm", name, 0, 1),
-            store.write_block("vm", name, 0, b"1"),
+            store.read_blocks("vm", name, [0], 1),
+            store.write_blocks("vm", name, {0: b"1"}),
         )
         for call in calls:
             with pytest.raises(ValueError, match="plain name"):

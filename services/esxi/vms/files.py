@@ -113,7 +113,7 @@ async def tidy(datastore: Datastore, config: VmConfig) -> None:
         for file in await datastore.files(config.vm):
             if not file.startswith("disk-") or file == config.disk_file:
                 continue
-            if await datastore.read_block(config.vm, file, 0, 1):
+            if any(await datastore.read_blocks(config.vm, file, [0], 1)):
                 await write(datastore, config.vm, file, b"")
     except OSError as error:
         raise DatastoreFault(f"{config.vm}: {error.strerror or error}") from None

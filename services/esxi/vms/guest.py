@@ -6,8 +6,8 @@ it finds wrong it never forgets while it runs: a faulted guest answers nothing m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NoReturn
 
 from protocol.crypto.disk import decrypt_block, encrypt_block
 from protocol.errors import GuestFault, InvalidArgument
@@ -22,6 +22,9 @@ from protocol.messages.host import GuestAnswer
 from protocol.secret import KeyMaterial
 from services.esxi.vms.vmx import VmConfig, VmKeys
 from services.runtime.ports import Choices, Datastore
+
+RUN: Final = 64
+"""Blocks that are read or written in one call of the datastore."""
 
 
 def disk_image(keys: VmKeys, plain: Sequence[bytes]) -> bytes:
@@ -46,6 +49,15 @@ def split_image(image: bytes, config: VmConfig) -> list[bytes]:
     return [image[at : at + BLOCK_SIZE] for at in range(0, len(image), BLOCK_SIZE)]
 
 
+def _runs(blocks: Sequence[int]) -> Iterator[Sequence[int]]:
+    """In pieces of what one call of the datastore may be about: others have their turn between."""
+    return (blocks[at : at + RUN] for at in range(0, len(blocks), RUN))
+
+
+def _named(blocks: Sequence[int]) -> str:
+    return f"block {blocks[0]}" if len(blocks) == 1 else f"blocks {blocks[0]} to {blocks[-1]}"
+
+
 class Guest:
     """One run of one VM. Block ``blocks`` (after the last) is the guest's own journal."""
 
@@ -65,19 +77,23 @@ class Guest:
     async def fill(self, marker: bytes) -> GuestAnswer:
         """Every block as first written, made from the questioner's marker, and read back."""
         seed = guest_seed(marker)
-        for index in range(self.config.blocks):
-            await self._write(index, guest_block(seed, index, 0))
+        for run in _runs(range(self.config.blocks)):
+            await self._write({index: guest_block(seed, index, 0) for index in run})
         contents = await self.contents(range(self.config.blocks))
         return GuestAnswer(digest=challenge_digest(b"", contents))
 
     async def contents(self, blocks: Sequence[int]) -> list[bytes]:
         """These blocks, read from the datastore now, each verified."""
-        return [await self._read(index) for index in blocks]
+        found: list[bytes] = []
+        for run in _runs(blocks):
+            found += map(self._verified, run, await self._stored_blocks(run))
+        return found
 
     async def challenge(self, nonce: bytes, blocks: Sequence[int], choices: Choices) -> GuestAnswer:
         """Answer with digest and one rewritten block, its next generation read back."""
-        if not blocks or not all(0 <= index < self.config.blocks for index in blocks):
-            raise InvalidArgument(f"blocks: some within 0..{self.config.blocks - 1} are asked")
+        most = self.config.blocks
+        if not 0 < len(blocks) <= most or not all(0 <= index < most for index in blocks):
+            raise InvalidArgument(f"blocks: 1 to {most} within 0..{most - 1} are asked")
         contents = await self.contents(blocks)
         at = choices.randrange(0, len(blocks))
         index = blocks[at]
@@ -88,42 +104,38 @@ class Guest:
 
     async def work(self) -> None:
         """One step of its own: verify the next block, then rewrite the journal and read it."""
-        await self._read(self._next_block % self.config.blocks)
+        await self.contents([self._next_block % self.config.blocks])
         self._next_block += 1
         journal = self.config.blocks
-        await self._rewrite(journal, await self._read(journal))
+        await self._rewrite(journal, *await self.contents([journal]))
 
     async def _rewrite(self, index: int, old: bytes) -> int:
         seed, generation = read_guest_block(old, index)
         block = guest_block(seed, index, generation + 1)
-        written = await self._write(index, block)
-        if await self._stored_block(index) != written:
+        written = await self._write({index: block})
+        if await self._stored_blocks([index]) != written:
             self._fail(f"block {index} was not read back as it was written")
         return generation + 1
 
-    async def _write(self, index: int, plain: bytes) -> bytes:
-        """Write a block; what lies on the datastore then."""
+    async def _write(self, plain: Mapping[int, bytes]) -> list[bytes]:
+        """Write these blocks; what lies on the datastore then."""
         self._alive()
-        stored = _stored(self._dek, index, plain)
+        stored = {index: _stored(self._dek, index, block) for index, block in plain.items()}
         try:
-            await self._datastore.write_block(self.config.vm, self.config.disk_file, index, stored)
+            await self._datastore.write_blocks(self.config.vm, self.config.disk_file, stored)
         except OSError as error:
-            raise GuestFault(
-                f"{self.config.vm}: block {index}: {error.strerror or error}"
-            ) from None
-        return stored
+            why = error.strerror or error
+            raise GuestFault(f"{self.config.vm}: {_named(list(stored))}: {why}") from None
+        return list(stored.values())
 
-    async def _read(self, index: int) -> bytes:
-        return self._verified(index, await self._stored_block(index))
-
-    async def _stored_block(self, index: int) -> bytes:
+    async def _stored_blocks(self, blocks: Sequence[int]) -> list[bytes]:
         self._alive()
         try:
-            return await self._datastore.read_block(
-                self.config.vm, self.config.disk_file, index, BLOCK_SIZE
+            return await self._datastore.read_blocks(
+                self.config.vm, self.config.disk_file, blocks, BLOCK_SIZE
             )
         except OSError as error:
-            self._fail(f"block {index} cannot be read: {error.strerror or error}")
+            self._fail(f"{_named(blocks)} cannot be read: {error.strerror or error}")
 
     async def _stored_image(self) -> bytes:
         try:

@@ -19,7 +19,7 @@ import os
 import shutil
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
@@ -31,7 +31,7 @@ from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Datastore, VmLockHeld
 from services.runtime.real.files import replace_file, sync_folder
 from services.runtime.real.gathering import Gathering
-from services.runtime.store import Array, block_start, plain
+from services.runtime.store import Array, block_start, placed, plain
 
 T = TypeVar("T")
 
@@ -208,27 +208,28 @@ class LabDatastore(Datastore):
             sync_folder(self._array.vms)
         replace_file(folder / name, data, unfinished=fresh, durable=True)
 
-    async def read_block(self, vm: str, file: str, index: int, size: int) -> bytes:
+    async def read_blocks(
+        self, vm: str, file: str, blocks: Sequence[int], size: int
+    ) -> list[bytes]:
         """Here and not in a thread: a block that guests read again and again is in the machine's
         memory, and the way to a thread and back costs ten times what the reading does."""
-        start = block_start(index, size)
+        starts = [block_start(index, size) for index in blocks]
         self._life.check()
         descriptor = self._opened(vm, file, os.O_RDONLY)
         try:
-            return os.pread(descriptor, size, start)
+            return [os.pread(descriptor, size, start) for start in starts]
         finally:
             os.close(descriptor)
 
-    async def write_block(self, vm: str, file: str, index: int, data: bytes) -> None:
-        start = block_start(index, len(data))
+    async def write_blocks(self, vm: str, file: str, blocks: Mapping[int, bytes]) -> None:
+        """One write of each block, so that each is as whole as it ever was; one sync of all."""
 
         def work() -> None:
             descriptor = self._opened(vm, file, os.O_WRONLY)
             try:
-                if start > os.fstat(descriptor).st_size:
-                    raise ValueError(f"{vm}/{file}: block {index} is beyond the end")
-                if os.pwrite(descriptor, data, start) != len(data):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{vm}/{file}")
+                for start, data in placed(vm, file, blocks, os.fstat(descriptor).st_size):
+                    if os.pwrite(descriptor, data, start) != len(data):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{vm}/{file}")
                 os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.esxi.vms.guest import Guest
@@ -16,23 +17,24 @@ def _init(original: Any) -> Any:
     return init
 
 
-def _read(original: Any) -> Any:
-    async def read(self: Any, index: int) -> bytes:
-        if index not in self.memory:
-            self.memory[index] = await original(self, index)
-        return bytes(self.memory[index])
+def _contents(original: Any) -> Any:
+    async def contents(self: Any, blocks: Sequence[int]) -> list[bytes]:
+        unknown = [index for index in blocks if index not in self.memory]
+        self.memory.update(zip(unknown, await original(self, unknown), strict=True))
+        return [self.memory[index] for index in blocks]
 
-    return read
+    return contents
 
 
 def _write(original: Any) -> Any:
-    async def write(self: Any, index: int, plain: bytes) -> None:
-        await original(self, index, plain)
-        self.memory[index] = plain
+    async def write(self: Any, plain: Mapping[int, bytes]) -> Any:
+        stored = await original(self, plain)
+        self.memory.update(plain)
+        return stored
 
     return write
 
 
 plant(Guest, "__init__", _init)
-plant(Guest, "_read", _read)
+plant(Guest, "contents", _contents)
 plant(Guest, "_write", _write)

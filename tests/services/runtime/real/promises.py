@@ -55,8 +55,8 @@ async def keep_each(folder: Path) -> None:
         await datastore.write("vm", "file", bytes(8))
     with marks.promise("datastore.write again"):
         await datastore.write("vm", "file", bytes(4))
-    with marks.promise("datastore.write_block"):
-        await datastore.write_block("vm", "file", 0, b"data")
+    with marks.promise("datastore.write_blocks"):
+        await datastore.write_blocks("vm", "file", {0: b"data"})
     with marks.promise("datastore.remove"):
         await datastore.remove("vm")
     with marks.promise("tpm.store"):

@@ -31,8 +31,8 @@ async def test_symbolic_links_lead_nowhere(tmp_path: Path) -> None:
         store.remove("door"),
         store.files("door"),
         store.read("vm", "link"),
-        store.read_block("vm", "link", 0, 1),
-        store.write_block("vm", "link", 0, b"x"),
+        store.read_blocks("vm", "link", [0], 1),
+        store.write_blocks("vm", "link", {0: b"x"}),
     ):
         with pytest.raises(ValueError, match="symbolic link"):
             await call

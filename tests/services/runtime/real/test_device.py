@@ -49,7 +49,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
         RENAME.format('array/incoming/[^"]+', "array/vms/vm/file"),
         SYNC.format("array/vms/vm"),
     ),
-    "datastore.write_block": (
+    "datastore.write_blocks": (
         WRITE.format("array/vms/vm/file"),
         SYNC.format("array/vms/vm/file"),
     ),
