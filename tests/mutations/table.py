@@ -264,8 +264,8 @@ KILLED = (
     ),
     Killed(
         "last_state_wins",
-        f"{_KMS}/test_pair_partitions.py::test_both_agree_whatever_came",
-        "] and is ",
+        f"{_KMS}/test_merging.py::test_both_agree_and_keep_what_is_their_own",
+        "replace(mirrored",
     ),
     Killed(
         "other_material_taken",

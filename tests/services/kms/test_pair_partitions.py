@@ -161,7 +161,7 @@ def _played(seed: int) -> tuple[str, list[KmipState], Counter[str]]:
         run.rig.close()
 
 
-@pytest.mark.parametrize("seed", range(12, 24))
+@pytest.mark.parametrize("seed", range(12))
 def test_both_agree_whatever_came(seed: int) -> None:
     _, _, counts = _played(seed)
     assert counts["both"] > 2 and counts["marked"] > 2, "a schedule that shows both ways"
