@@ -226,14 +226,7 @@ class _Child(Line):
 
     @property
     def ended(self) -> bool:
-        if os.getpid() != self._owner:
-            return True
-        try:
-            return not self.socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+        return os.getpid() != self._owner or self.hung_up
 
     def close(self) -> None:
         """Closing tells it to leave; one that does not (it is stopped, or still loads) is killed.

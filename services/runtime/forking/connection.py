@@ -99,6 +99,15 @@ class Line(ABC):
         ready.register(self.socket, what)
         ready.poll(limit_s * 1000)
 
+    @property
+    def hung_up(self) -> bool:
+        """Whether an end is closed; the other one's also while words of it lie here unread."""
+        if self.socket.fileno() < 0:
+            return True
+        asked = select.poll()
+        asked.register(self.socket, 0)  # POLLHUP is told without asking
+        return bool(asked.poll(0))
+
     def hear(self, limit_s: float = 0.0) -> Word | None:
         """The next thing it says; None when there is nothing within ``limit_s`` seconds.
 

@@ -178,8 +178,13 @@ def test_a_run_that_hangs_is_killed_and_one_that_eats_memory_is_told_so(tmp_path
         assert made.run(1, runs.place)[0] > 0
 
 
-def test_a_snapshot_that_was_killed_is_built_again(snapshot: Snapshot) -> None:
+@pytest.mark.parametrize("unread", [False, True])
+def test_a_snapshot_that_was_killed_is_built_again(snapshot: Snapshot, unread: bool) -> None:
+    """``unread``: it has told the end of its child, and nobody has listened."""
     before = snapshot.run(1, runs.place)
+    if unread:
+        eventually_gone([before[1]])
+        time.sleep(0.1)
     for pid in snapshot.pids:
         os.kill(pid, signal.SIGKILL)
     eventually_gone(snapshot.pids)
