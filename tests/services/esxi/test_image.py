@@ -194,14 +194,19 @@ def test_pieces_in_another_order_are_a_screen(
     assert boot_with(rig, b"".join(grown[place] for place in order)) == SCREEN_B
 
 
-def test_a_piece_behind_another_first_piece_is_a_screen(rig: Rig, grown: list[bytes]) -> None:
-    """Older pieces beside a newer file, and newer ones behind an older file, of the same host."""
+def made_anew(rig: Rig, grown: list[bytes]) -> list[bytes]:
+    """The pieces of the same host's file after a save of everything, and then a key more."""
     assert boot_with(rig, b"".join(grown)) == ""
     rig.connect()
     rig.console(SaveConfiguration())
     rig.add_keys(key("d"))
     rig.power_off(way="power_loss")
-    newer = pieces(on_disk(rig))
+    return pieces(on_disk(rig))
+
+
+def test_a_piece_behind_another_first_piece_is_a_screen(rig: Rig, grown: list[bytes]) -> None:
+    """Older pieces beside a newer file, and newer ones behind an older file, of the same host."""
+    newer = made_anew(rig, grown)
     for mixed in ((newer[0], grown[1]), (grown[0], newer[1]), (*grown, newer[1])):
         assert boot_with(rig, b"".join(mixed)) == SCREEN_B
     assert boot_with(rig, b"".join(newer)) == ""
@@ -209,12 +214,7 @@ def test_a_piece_behind_another_first_piece_is_a_screen(rig: Rig, grown: list[by
 
 def test_a_first_piece_with_more_behind_its_box_is_a_screen(rig: Rig, grown: list[bytes]) -> None:
     """Its last bytes would be anybody's: newer pieces would open behind an older first piece."""
-    assert boot_with(rig, b"".join(grown)) == ""
-    rig.connect()
-    rig.console(SaveConfiguration())
-    rig.add_keys(key("d"))
-    rig.power_off(way="power_loss")
-    newer = pieces(on_disk(rig))
+    newer = made_anew(rig, grown)
     parts = msgspec.msgpack.decode(grown[0][8:])
     content = msgspec.msgpack.encode([*parts, tag_of(newer[0])])
     length = len(content).to_bytes(4, "big")
