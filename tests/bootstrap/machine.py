@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.reached.site import sitecustomize
 
 ROOT = Path(__file__).resolve().parents[2]
-_NAMED = "awk cat date dirname env grep ls mkdir mktemp readlink rm sed sha256sum sleep tail"
+_NAMED = "awk cat date dirname env grep ls mkdir mktemp readlink rm sed sha256sum sleep tail tee"
 TOOLS = [*_NAMED.split(), "flock", "touch", "cp", "sh"]
 
 _PYTHON = """\
@@ -45,9 +45,10 @@ case $* in
         echo "pip sees cert ${PIP_CERT:-none}" >>"$STATE/certificates"
         cp "$STATE/uv" "$STATE/keystead" "$STATE/lint-imports" "${0%/python}/"
         ;;
+    '-m mypy') [ "${RED:-}" != '-m mypy' ] || exit 1 ;;
     '-m pytest'*)
         echo "pytest$(echo "$*" | sed 's/^-m pytest//')"
-        case $* in *"${RED:-of nothing}") exit 1 ;; esac
+        case $* in *"${RED:-of nothing}" | *"${STILL:-of nothing}") exit 1 ;; esac
         ;;
 esac
 """

@@ -350,8 +350,26 @@ def test_slow_tests_are_a_run_of_their_own(machine: Machine) -> None:
     assert (outcome.code, outcome.out) == (0, "pytest -n 2 --dist loadfile -m slow\n")
 
 
-@pytest.mark.parametrize("red", ["", "-m slow", "-m not slow and not sweep"])
-def test_ci_builds_runs_both_kinds_of_tests_and_does_not_ask(machine: Machine, red: str) -> None:
+SLOW = "pytest -n 2 --dist loadfile -m slow"
+AGAIN = "pytest --lf --lfnf=none"
+UNFIT = "-m not slow and not sweep"  # how the call of the whole tests ends
+
+
+@pytest.mark.parametrize(
+    ("trouble", "calls", "code"),
+    [
+        pytest.param({}, [SLOW, WHOLE], 0, id="none"),
+        pytest.param({"RED": "-m slow"}, [SLOW, WHOLE], 1, id="slow"),
+        pytest.param({"RED": UNFIT}, [SLOW, WHOLE, AGAIN], 0, id="flaky"),
+        pytest.param({"RED": UNFIT, "STILL": AGAIN[7:]}, [SLOW, WHOLE, AGAIN], 1, id="red"),
+        pytest.param({"RED": "-m slow", "STILL": UNFIT}, [SLOW, WHOLE, AGAIN], 1, id="both"),
+        pytest.param({"RED": "-m mypy"}, [SLOW, WHOLE], 1, id="types"),
+    ],
+)
+def test_ci_builds_runs_both_kinds_of_tests_and_does_not_ask(
+    machine: Machine, trouble: dict[str, str], calls: list[str], code: int
+) -> None:
+    """What fails of the whole tests runs once more; slow tests and linters get no second look."""
     folder = machine.checkout / ".ci"
     folder.mkdir()
     run = machine.program("run", (ROOT / ".ci" / "run").read_text(), folder)
@@ -360,10 +378,12 @@ def test_ci_builds_runs_both_kinds_of_tests_and_does_not_ask(machine: Machine, r
     ended = subprocess.run(
         ["sh", str(run)],
         cwd="/",
-        env={**machine.environment, "RED": red},
+        env={**machine.environment, **trouble},
         capture_output=True,
         text=True,
     )
-    assert ended.stdout == f"pytest -n 2 --dist loadfile -m slow\n{WHOLE}\n", ended.stderr
-    assert ended.returncode == (1 if red else 0)
+    said = ended.stdout.splitlines()
+    assert [line for line in said if line.startswith("pytest")] == calls, ended.stderr
+    assert ended.returncode == code
+    assert any("is flaky" in line for line in said) == (AGAIN in calls)
     assert "apt-get update" in machine.told()

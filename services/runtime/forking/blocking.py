@@ -37,8 +37,9 @@ class ForkServer:
 
     @property
     def pid(self) -> int | None:
-        """The server's, None before it was started."""
-        return None if self._connection is None else self._connection.pid
+        """The server's; None before it was started, and after it has ended."""
+        line = self._connection
+        return None if line is None or line.ended else line.pid
 
     def start(self) -> None:
         """Start it and wait until it can fork. ``ForkFailed`` says why it cannot."""
