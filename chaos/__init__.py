@@ -9,6 +9,7 @@
 - ``hypotheses``   probes, what they are held against, and when they are measured
 - ``observe``      looking at a lab: whole looks, guests' disks, boots, audit trails
 - ``history``      hash-chained JSONL
+- ``oracle``       the documented behaviour as a model of its own, and the truth table
 - ``checks``       offline, three-valued judgements of a history
 - ``selectors``    names, roles, ranges, shares; ``draws`` seeded streams; ``units`` 30s, 5%
 - ``reference``    what can stand in an experiment, from the registries · ``entries`` its rows

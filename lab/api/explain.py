@@ -29,6 +29,7 @@ from services.knobs import KnobRow, near, table
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "rules.md"
 _HEADING: Final = re.compile(r"^(#{2,3}) (?:([A-Z]+-?\d+[a-z]?): )?(.+)$")
+_REASON: Final = re.compile(r"^(r)0+(?=\d)")
 
 
 def read_rules(page: str) -> dict[str, Rule]:
@@ -64,8 +65,12 @@ def all_rules() -> dict[str, Rule]:
 
 
 def rule_of(id: str) -> Rule | None:
-    """The rule of that id, whatever its case; None when there is none."""
-    return next((rule for known, rule in all_rules().items() if known.lower() == id.lower()), None)
+    """The rule of that id, whatever its case; None when there is none.
+
+    A zero before the number of a reason does not count.
+    """
+    wanted = _REASON.sub(r"\1", id.lower())
+    return next((rule for known, rule in all_rules().items() if known.lower() == wanted), None)
 
 
 def rules() -> RuleList:

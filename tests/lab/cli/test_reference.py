@@ -66,3 +66,11 @@ def test_a_name_that_a_reason_or_report_cites_is_explained_without_its_noun(
         alone = capsys.readouterr().out
         assert run(["explain", noun, entry.name]) == 0
         assert alone == capsys.readouterr().out
+
+
+@pytest.mark.parametrize("written", ["R6", "r6", "R" + "06"])
+def test_a_reason_of_the_truth_table_is_explained_however_it_is_written(
+    written: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["explain", written]) == 0
+    assert capsys.readouterr().out.startswith("R6: The key is in no place that can be reached")
