@@ -1,4 +1,5 @@
-"""What comes into vCenter's inventory and leaves it, asked of vCenter as a vSphere client would."""
+"""What comes into inventories and leaves them, asked of vCenter as a vSphere client would, or of
+a host as its administrator (``on_host``)."""
 
 from __future__ import annotations
 
@@ -20,11 +21,12 @@ from lab.api.answers import (
 from lab.api.machines import node_view, seen
 from lab.api.refusal import refusal
 from lab.api.session import Session
-from lab.api.views import host_view, vm_view
+from lab.api.views import host_view, vm_at, vm_view
 from lab.errors import KeysteadError
 from protocol.errors import NotFound, ProductError
 from protocol.messages.agent import NodeRunState, NodeSpec
 from protocol.messages.base import Request
+from protocol.messages.host import HostRegisterVm, HostUnregisterVm
 from protocol.messages.vcenter import (
     AddHost,
     DestroyVm,
@@ -47,6 +49,11 @@ async def register_vm(session: Session, command: commands.VmRegister) -> Vm:
     """See ``VmRegister``."""
     lab = session.lab
     host = session.host(command.host) if command.host else None
+    if command.on_host and host is not None:
+        own = HostRegisterVm(vm=VmName(command.vm))
+        found = (await lab.ask(host, own, within_s=TASK_S)).summary
+        lab.know_vm(found.vm)
+        return vm_at(host, lab.spec(host).cluster, found)
     message = RegisterVm(
         vm=VmName(command.vm), cluster=session.cluster(command.cluster, host), host=host
     )
@@ -57,7 +64,25 @@ async def register_vm(session: Session, command: commands.VmRegister) -> Vm:
 
 async def unregister_vms(session: Session, command: commands.VmUnregister) -> VmRemovalList:
     """See ``VmUnregister``."""
+    if command.on_host:
+        return await _unregister_at(session, command.vms, session.host(command.host))
     return await _remove_vms(session, command.vms, lambda vm: UnregisterVm(vm=vm))
+
+
+async def _unregister_at(
+    session: Session, selectors: tuple[str, ...], host: NodeName
+) -> VmRemovalList:
+    """The lab still knows these VMs: they may be registered elsewhere, and their files stay."""
+    items: list[VmRemoval] = []
+    for vm in session.vms(selectors):
+        try:
+            await session.lab.ask(host, HostUnregisterVm(vm=vm), within_s=TASK_S)
+        except ProductError as error:
+            failure = refusal(error)
+            items.append(VmRemoval(vm=vm, host=host, error_id=failure.id, error=str(failure)))
+        else:
+            items.append(VmRemoval(vm=vm, host=host))
+    return VmRemovalList(items=tuple(items))
 
 
 async def destroy_vms(session: Session, command: commands.VmDestroy) -> VmRemovalList:

@@ -16,6 +16,7 @@ from chaos.lab import Directory
 from chaos.verdict import Verdict
 from lab.api import (
     answers,
+    at_host,
     commands,
     crypto,
     describe,
@@ -103,6 +104,7 @@ _SERVED = (
     _changes(commands.KeyGenerate, answers.KnownKey, crypto.generate),
     _changes(commands.KeyAdd, answers.KnownKey, crypto.add_key),
     _changes(commands.KeyRemove, answers.KnownKey, crypto.remove_key),
+    _changes(commands.HostRemoveKeys, answers.RemovedKeyList, at_host.remove_keys),
     _changes(commands.HostClearTpm, answers.Host, hosts.clear_tpm),
     _changes(commands.Esx, answers.EsxcliResult, hosts.esx),
     _looks(commands.TpmInspect, answers.Tpm, hosts.tpm_inspect),

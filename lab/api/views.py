@@ -41,7 +41,7 @@ from protocol.messages.vcenter import (
     VcEvent,
     VmInfo,
 )
-from protocol.terms import CryptoKeyId, HostConnectionState
+from protocol.terms import ClusterName, CryptoKeyId, HostConnectionState, NodeName
 
 
 def key_ref(key: CryptoKeyId) -> KeyRef:
@@ -68,6 +68,20 @@ def vm_view(vm: VmInfo, *, stale: bool = False) -> Vm:
         lock_event=vm.lock_event,
         alarms=vm.alarms,
         stale=stale,
+    )
+
+
+def vm_at(host: NodeName, cluster: ClusterName, vm: VmSummary) -> Vm:
+    """A VM as the host tells of it that has it registered."""
+    return Vm(
+        vm=vm.vm,
+        cluster=cluster,
+        host=host,
+        power=vm.power,
+        connection=vm.connection,
+        crypto=vm.crypto,
+        key=key_ref(vm.keys[0]) if vm.keys else None,
+        missing=key_refs(vm.missing),
     )
 
 

@@ -53,6 +53,7 @@ COMMANDS: Mapping[str, str] = {
     "host pause": "hosts:pause",
     "host resume": "hosts:resume",
     "host clear-tpm": "hosts:clear_tpm",
+    "host remove-keys": "at_host:remove_keys",
     "host add": "inventory:add",
     "host remove": "inventory:remove",
     "host disconnect": "inventory:disconnect",

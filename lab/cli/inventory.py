@@ -22,7 +22,7 @@ from lab.cli.connect import call
 from lab.cli.hosts import HOSTS, HOSTS_WIDE
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, field, say, show, show_one
-from lab.cli.vms import VMS, VMS_WIDE
+from lab.cli.vms import VMS, VMS_WIDE, OnHost
 
 if TYPE_CHECKING:
     from lab.api.answers import HostList, VmRemovalList
@@ -35,14 +35,16 @@ def register_(
     *,
     cluster: Annotated[str, Parameter(help="Cluster; the first when left out.")] = "",
     host: Annotated[str, Parameter(help="Host; the emptiest when left out.")] = "",
+    on_host: OnHost = False,
     options: Options = DEFAULTS,
 ) -> None:
     """Register a VM whose files lie on the datastore; without its keys it is locked (REG-01).
 
     keystead vm register vm-01
     keystead vm register vm-01 --host esxi-002
+    keystead vm register vm-01 --host esxi-002 --on-host
     """
-    answer = call(options, VmRegister(vm, cluster, host))
+    answer = call(options, VmRegister(vm, cluster, host, on_host))
     show_one(answer, options.output, VMS, VMS_WIDE, key="vm")
 
 
@@ -55,13 +57,19 @@ def _removed(command: Command[VmRemovalList], options: Options) -> int:
     return 1 if answer.refused else 0
 
 
-def unregister(*vms: str, options: Options = DEFAULTS) -> int:
+def unregister(
+    *vms: str,
+    host: Annotated[str, Parameter(help="The host that is asked with --on-host.")] = "",
+    on_host: OnHost = False,
+    options: Options = DEFAULTS,
+) -> int:
     """Take VMs out of vCenter's inventory: files stay, keys leave the hosts (STD-17).
 
     keystead vm unregister vm-01
     keystead vm unregister 'vm-[01-03]'
+    keystead vm unregister vm-01 --host esxi-001 --on-host
     """
-    return _removed(VmUnregister(vms), options)
+    return _removed(VmUnregister(vms, host, on_host), options)
 
 
 def destroy(*vms: str, options: Options = DEFAULTS) -> int:

@@ -1,4 +1,4 @@
-"""Machines: power, the console, the TPM."""
+"""Machines: power, keys that were removed there, the console, the TPM."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from lab.api.answers.base import Answer, MachineState
+from lab.api.answers.base import Answer, KeyRef, MachineState
 from protocol.messages.agent import TpmBackend
 from protocol.terms import NodeName
 
@@ -43,6 +43,22 @@ class HostPauseList(Answer, frozen=True, kw_only=True):
     """Every node that was meant, after the command."""
 
     items: tuple[HostPaused, ...]
+
+
+class RemovedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a key left the host's cache, and if not why; ``stored``: it is in the store still."""
+
+    key: KeyRef
+    removed: bool
+    reason: str = ""
+    stored: bool = False
+
+
+class RemovedKeyList(Answer, frozen=True, kw_only=True):
+    """Every key that was meant, in the order given."""
+
+    host: NodeName
+    items: tuple[RemovedKey, ...]
 
 
 class EsxcliResult(Answer, frozen=True, kw_only=True):

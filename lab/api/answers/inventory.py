@@ -164,7 +164,7 @@ class AlarmList(Answer, frozen=True, kw_only=True):
 
 
 class Vm(Answer, frozen=True, kw_only=True):
-    """A VM as vCenter sees it.
+    """A VM as vCenter sees it, or as a host does that was asked itself.
 
     ``crypto`` is None when it is not encrypted; ``missing`` keys are why it is locked, and
     ``lock_event`` is the event that said so; ``stale``: its host does not answer vCenter now.

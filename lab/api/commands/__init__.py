@@ -6,6 +6,7 @@ name is made of the words of the command line: ``keystead vm encrypt`` is ``VmEn
 - ``base``         ``Command``: its name, its answer
 - ``look``         get hosts, vms, events, status, ...
 - ``hosts``        power, esxcli, TPM
+- ``at_host``      what a host's own administrator does there
 - ``inventory``    hosts and VMs that come into vCenter's inventory and leave it
 - ``vms``          create, encrypt, on, off, unlock; the guest
 - ``keys``         key servers and key providers
@@ -15,6 +16,7 @@ name is made of the words of the command line: ``keystead vm encrypt`` is ``VmEn
 - ``experiments``  an experiment on this lab
 """
 
+from lab.api.commands.at_host import HostRemoveKeys
 from lab.api.commands.base import Command, answer_type, name_of
 from lab.api.commands.crypto import (
     ClusterCryptoMode,
@@ -145,6 +147,7 @@ __all__ = [
     "HostReboot",
     "HostReconnect",
     "HostRemove",
+    "HostRemoveKeys",
     "HostResume",
     "KeyAdd",
     "KeyGenerate",

@@ -18,16 +18,23 @@ class VmRegister(Command["Vm"], frozen=True, tag="vm.register"):
 
     ``cluster`` empty: that of ``host``, else the first; ``host`` empty: the emptiest of the
     cluster. One whose keys cannot be had is registered and locked [REG-01].
+
+    ``on_host``: ask ``host`` itself, as its administrator, which works while vCenter is down: with
+    ``VmOn`` it is what HA does when a host has lost its power [HA-01]. Files that another host's
+    running VM holds are registered too, and cannot be started here until that host lets go.
     """
 
     vm: str
     cluster: str = ""
     host: str = ""
+    on_host: bool = False
 
     def __post_init__(self) -> None:
         if not self.vm:
             raise wrong("a VM has a name")
         named(names.VM, self.vm)
+        if self.on_host and not self.host:
+            raise wrong("--on-host needs --host: vCenter is not asked")
 
 
 class _OfVms(Command["VmRemovalList"], frozen=True):
@@ -43,8 +50,17 @@ class _OfVms(Command["VmRemovalList"], frozen=True):
 class VmUnregister(_OfVms, frozen=True, tag="vm.unregister"):
     """Take powered-off VMs out of the inventory; their files stay, their keys leave the hosts.
 
-    The keys stay at the key server [STD-17, KEY-03].
+    The keys stay at the key server [STD-17, KEY-03]. ``on_host``: ask ``host`` itself, as its
+    administrator: its registration goes, and of keys and other hosts nothing is known there.
     """
+
+    host: str = ""
+    on_host: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.on_host != bool(self.host):
+            raise wrong("--on-host and --host go together: else vCenter is asked")
 
 
 class VmDestroy(_OfVms, frozen=True, tag="vm.destroy"):

@@ -60,3 +60,21 @@ def test_vms_and_hosts_leave_and_come_back(lab: Cli) -> None:
     }
     lab.ok("host", "exit-maintenance", "esxi-002")
     lab.ok("vm", "on", "vm-02")
+
+
+def test_a_host_takes_over_a_vm_by_itself(lab: Cli) -> None:
+    """HA by hand: the kernel frees the lock of the host whose power is lost, and only then."""
+    there = ("vm-01", "--host", "esxi-002", "--on-host")
+    lab.ok("host", "power-off", "vcenter")
+    back = lab.ok("vm", "register", *there, "-o", "json").json
+    assert (back["host"], back["power"], back["crypto"]) == ("esxi-002", "poweredOff", "unlocked")
+    refused = lab("vm", "on", *there)
+    assert refused.code == 1 and "locked on the datastore by esxi-001" in refused.err
+    lab.ok("host", "power-loss", "esxi-001", "--stay-off")
+    lab.ok("vm", "on", *there)
+    lab.ok("host", "power-on", "esxi-001", "vcenter")
+    lab.ok("vm", "unregister", "vm-01", "--host", "esxi-001", "--on-host")
+    (vm,) = lab.ok("get", "vms", "vm-01", "-o", "json").items()
+    assert (vm["host"], vm["power"]) == ("esxi-002", "poweredOn")
+    words = lab("vm", "unregister", "vm-01", "--host", "esxi-001")
+    assert words.code == 64 and "--on-host and --host go together" in words.err

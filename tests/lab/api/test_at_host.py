@@ -1,0 +1,191 @@
+"""What a host's own administrator does there, and what HA does by hand: vCenter is not asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.api.answers import Vm, VmOnHost, VmPower
+from lab.api.commands import (
+    GetHostView,
+    GetVms,
+    HostPowerLoss,
+    HostPowerOff,
+    HostPowerOn,
+    HostRemoveKeys,
+    VmOn,
+    VmRegister,
+    VmUnregister,
+)
+from lab.client import Lab
+from protocol.terms import HostCryptoState, PowerState, VmConnectionState, VmCryptoState
+from tests.lab.api.refusals import refused
+
+pytestmark = pytest.mark.sim
+
+A, B, VM = "esxi-001", "esxi-002", "vm-01"
+"""The VM's own host, and the other one of its cluster."""
+
+
+async def own(lab: Lab, host: str, vm: str = VM) -> VmOnHost:
+    """The VM as that host has it."""
+    return next(v for v in (await lab.do(GetHostView(host))).vms if v.vm == vm)
+
+
+async def started(lab: Lab, host: str) -> VmPower:
+    """What came of a power-on at that host."""
+    (row,) = (await lab.do(VmOn((VM,), host=host, on_host=True))).items
+    return row
+
+
+async def key_of(lab: Lab) -> str:
+    key = (await lab.vm(VM)).key
+    assert key is not None
+    return key
+
+
+async def taken_over(lab: Lab) -> Vm:
+    """A loses its power for good; the VM is registered at B by B alone."""
+    await lab.do(HostPowerLoss((A,), stay_off=True))
+    return await lab.do(VmRegister(VM, host=B, on_host=True))
+
+
+async def test_a_key_in_the_cache_is_enough(lab: Lab) -> None:
+    """E3 with vCenter down: the host asks nobody."""
+    await lab.vm_off(VM)
+    await lab.do(HostPowerOff(("vcenter", "kms")))
+    assert (await started(lab, A)).power is PowerState.ON
+    assert (await own(lab, A)).crypto is VmCryptoState.UNLOCKED
+
+
+async def test_a_key_in_the_store_is_enough_after_a_reboot(lab: Lab) -> None:
+    """E4 with vCenter down and persistence on (R36)."""
+    await lab.esx(A, "system security keypersistence enable")
+    await lab.vm_off(VM)
+    await lab.do(HostPowerOff(("vcenter", "kms")))
+    await lab.reboot(A)
+    assert (await lab.do(GetHostView(A))).crypto_state is HostCryptoState.SAFE
+    assert (await started(lab, A)).power is PowerState.ON
+
+
+async def test_what_no_means_of_the_host_finds_is_named_and_the_vm_stays_locked(lab: Lab) -> None:
+    """E4 with vCenter down and no persistence: the refusal names this VM's key and no other."""
+    key = await key_of(lab)
+    await lab.vm_off(VM)
+    await lab.do(HostPowerOff(("vcenter",)))
+    await lab.reboot(A)
+    row = await started(lab, A)
+    assert row.power is None and row.error_id == "KS-PRODUCT-001"
+    assert row.error is not None and "EncryptionKeyRequired" in row.error
+    assert row.error.endswith(f"(keys: {key})")
+    there = await own(lab, A)
+    assert (there.crypto, there.connection) == (VmCryptoState.LOCKED, VmConnectionState.INVALID)
+    assert (there.missing, there.power, there.wanted) == ((key,), PowerState.OFF, PowerState.OFF)
+    await lab.do(HostPowerOn(("vcenter",)))
+    await lab.sleep(60)
+    assert (await own(lab, A)).crypto is VmCryptoState.UNLOCKED
+    assert (await started(lab, A)).power is PowerState.ON
+
+
+async def test_a_connected_vcenter_is_asked_for_what_the_host_lacks(lab: Lab) -> None:
+    """Step 5 of the search; the key was taken away at the host, which vCenter was not told."""
+    key = await key_of(lab)
+    await lab.vm_off(VM)
+    gone = await lab.do(HostRemoveKeys(A, (key,)))
+    assert [(row.key, row.removed, row.stored) for row in gone.items] == [(key, True, False)]
+    assert (await own(lab, A)).crypto is VmCryptoState.LOCKED
+    assert (await started(lab, A)).power is PowerState.ON
+
+
+async def test_a_key_removed_at_a_host_leaves_its_store_and_a_running_vm_alone(lab: Lab) -> None:
+    key = await key_of(lab)
+    await lab.esx(A, "system security keypersistence enable")
+    await lab.do(HostPowerOff(("vcenter",)))
+    (row,) = (await lab.do(HostRemoveKeys(A, (key,)))).items
+    assert row.removed and not row.stored
+    assert (await own(lab, A)).power is PowerState.ON
+    (row,) = (await lab.do(HostRemoveKeys(A, (key,)))).items
+    assert not row.removed and row.reason == "not in the key cache"
+    await lab.reboot(A)
+    assert (await own(lab, A)).crypto is VmCryptoState.LOCKED
+
+
+async def test_another_host_with_the_key_restarts_a_vm_by_itself(lab: Lab) -> None:
+    """E5 with vCenter down, and what becomes of it when all are back (HA-01)."""
+    await lab.sleep(5)  # until B has the key too (STD-12)
+    await lab.do(HostPowerOff(("vcenter", "kms")))
+    there = await taken_over(lab)
+    assert (there.host, there.power, there.crypto) == (B, PowerState.OFF, VmCryptoState.UNLOCKED)
+    assert (await own(lab, B)).wanted is PowerState.ON, "its last accepted command came along"
+    assert (await started(lab, B)).power is PowerState.ON
+    await lab.do(HostPowerOn((A,)))
+    await lab.sleep(90)
+    assert (await own(lab, A)).power is PowerState.OFF, "its lock is held at B"
+    row = await started(lab, A)
+    assert row.power is None and row.error is not None and B in row.error
+    await lab.do(HostPowerOn(("kms", "vcenter")))
+    await lab.sleep(60)
+    vm = await lab.vm(VM)
+    assert (vm.host, vm.power, vm.stale) == (B, PowerState.ON, False)
+    (left,) = (await lab.do(VmUnregister((VM,), host=A, on_host=True))).items
+    assert left.error is None
+    assert VM not in [v.vm for v in (await lab.do(GetHostView(A))).vms]
+    assert (await lab.vm(VM)).host == B
+    (kept,) = (await lab.do(VmUnregister((VM,), host=B, on_host=True))).refused
+    assert kept.error is not None and "InvalidPowerState" in kept.error
+
+
+async def test_a_running_vm_is_not_taken_from_a_host_that_holds_its_lock(lab: Lab) -> None:
+    await lab.do(HostPowerOff(("vcenter",)))
+    await lab.do(VmRegister(VM, host=B, on_host=True))
+    row = await started(lab, B)
+    assert row.power is None and row.error is not None
+    assert "FileFault" in row.error and A in row.error
+    assert (await own(lab, A)).power is PowerState.ON
+    assert (await own(lab, B)).power is PowerState.OFF
+
+
+async def test_another_host_without_the_key_has_the_vm_locked(lab: Lab) -> None:
+    """E6 with vCenter down: three looks tell that it is locked, and that it can be helped."""
+    key = await key_of(lab)
+    cut = await lab.cut("vcenter", "kms")
+    await lab.do(HostPowerOff(("vcenter",)))
+    await lab.reboot(B)
+    there = await taken_over(lab)
+    assert (there.crypto, there.missing) == (VmCryptoState.LOCKED, (key,))
+    for _ in range(2):
+        row = await started(lab, B)
+        assert row.error is not None and row.error.endswith(f"(keys: {key})")
+    assert (await own(lab, B)).crypto is VmCryptoState.LOCKED
+    assert (await own(lab, B)).connection is VmConnectionState.INVALID
+
+    await lab.do(HostPowerOn(("vcenter",)))
+    await lab.sleep(60)
+    vm = await lab.vm(VM)
+    assert (vm.host, vm.crypto, vm.connection) == (
+        B,
+        VmCryptoState.LOCKED,
+        VmConnectionState.INVALID,
+    )
+    assert vm.missing == (key,) and vm.lock_event is not None
+    await lab.heal(cut)
+    await lab.sleep(360)
+    vm = await lab.vm(VM)
+    assert (vm.host, vm.crypto) == (B, VmCryptoState.UNLOCKED)
+    assert (await started(lab, B)).power is PowerState.ON
+
+
+async def test_with_vcenter_there_the_key_comes_to_the_host_that_takes_over(lab: Lab) -> None:
+    """E6 of F0: B lacks the key and vCenter is not told; its power-on rings, and vCenter brings."""
+    key = await key_of(lab)
+    await lab.do(HostRemoveKeys(B, (key,)))
+    await taken_over(lab)
+    assert (await started(lab, B)).power is PowerState.ON
+    await lab.sleep(30)
+    vm = await lab.vm(VM)
+    assert (vm.host, vm.power) == (B, PowerState.ON)
+
+
+async def test_a_host_that_is_asked_itself_refuses_in_its_own_words(lab: Lab) -> None:
+    error = await refused(lab, VmRegister("vm-99", host=B, on_host=True))
+    assert error.id == "KS-USE-002" and "no files" in str(error)
+    assert [vm.vm for vm in (await lab.do(GetVms())).items] == ["vm-01", "vm-02"]
