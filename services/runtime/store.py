@@ -26,6 +26,9 @@ from services.runtime.ports import Datastore, Disk
 NAME_LIMIT: Final = 255
 """Bytes of a name, as file systems have it, and of a folder's path in its quoted form."""
 
+FILE_LIMIT: Final = 2**63 - 1
+"""Bytes of a file, as the calls of an operating system can name them."""
+
 
 class Array(Protocol):
     """A cluster's shared array; outlives all hosts. One VM's lock has at most one holder."""
@@ -191,6 +194,6 @@ def placed(vm: str, file: str, blocks: Mapping[int, bytes], end: int) -> list[tu
 
 def block_start(index: int, size: int) -> int:
     """The offset of block ``index`` in a file of blocks of ``size`` bytes; ``ValueError``."""
-    if index < 0 or size <= 0:
+    if index < 0 or size <= 0 or (index + 1) * size > FILE_LIMIT:
         raise ValueError(f"no block {index} of {size} bytes")
     return index * size

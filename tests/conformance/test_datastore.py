@@ -67,6 +67,8 @@ async def test_blocks(bench: Bench) -> None:
         store.write_blocks("vm", "disk", {0: b""}),
         store.read_blocks("vm", "disk", [0], 0),
         store.read_blocks("vm", "disk", [-1], 4),
+        store.read_blocks("vm", "disk", [2**61], 4),
+        store.write_blocks("vm", "disk", {2**61: b"dddd"}),
     )
     for call in calls:
         with pytest.raises(ValueError, match=r"beyond the end|no block"):

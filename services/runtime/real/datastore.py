@@ -157,8 +157,16 @@ class LabDatastore(Datastore):
         return descriptor
 
     async def unlock(self, vm: str) -> None:
+        """After what was asked before, also by whom it was given up: an orderly end cancels guests,
+        and threads go on. They take works in order, so none waits here for one behind it."""
         plain(vm)
-        await self._do(lambda: self._unlock(vm))
+        before = self._running.copy()
+
+        def work() -> None:
+            wait(before)
+            self._unlock(vm)
+
+        await self._do(work)
 
     def _unlock(self, vm: str) -> None:
         with self._locking:

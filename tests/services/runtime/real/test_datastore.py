@@ -96,3 +96,39 @@ async def test_a_lock_is_free_only_when_the_write_under_it_is_over(
     assert await other.read("vm", "f") == b"2"
     await array.end(two)
     array.close()
+
+
+async def test_a_lock_is_given_back_only_when_what_was_asked_under_it_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that shuts down gives up on its guests' writes, which threads go on with."""
+    array = LabArray(tmp_path / "array")
+    one, two = (Incarnation(NodeName(f"esxi-{n:03}"), 1) for n in (1, 2))
+    store, other = array.open(one), array.open(two)
+    await store.write("vm", "f", b"1")
+    await store.lock("vm")
+    begun, go_on, pwrite = threading.Event(), threading.Event(), os.pwrite
+
+    def slow(descriptor: int, data: bytes, start: int) -> int:
+        if data == b"2":
+            begun.set()
+            go_on.wait()
+        return pwrite(descriptor, data, start)
+
+    monkeypatch.setattr(os, "pwrite", slow)
+    writing = asyncio.create_task(store.write_blocks("vm", "f", {0: b"2"}))
+    await asyncio.to_thread(begun.wait)
+    writing.cancel()
+    unlocking = asyncio.create_task(store.unlock("vm"))
+    try:
+        await asyncio.wait({unlocking}, timeout=0.2)
+        with pytest.raises(VmLockHeld):
+            await other.lock("vm")
+    finally:
+        go_on.set()
+    await unlocking
+    await other.lock("vm")
+    assert await other.read("vm", "f") == b"2"
+    for life in (one, two):
+        await array.end(life)
+    array.close()
