@@ -15,7 +15,7 @@ import msgspec
 from chaos.lab import Directory, NodeEntry
 from lab.topology.plan import Topology
 from protocol.codec import decode_message, encode_message
-from protocol.errors import InvalidState, NotConnected, NotFound, ProductError, from_body
+from protocol.errors import Internal, InvalidState, NotConnected, NotFound, ProductError, from_body
 from protocol.messages.agent import (
     AddNode,
     Answer,
@@ -222,13 +222,16 @@ class LabCore(ABC):
                 question = AskEach(nodes=left, name=name, body=body, within_s=within_s)
                 try:
                     reply = await self.tell(left[0], question, within_s + 1.0)
+                except Internal as error:  # an answer heavier than a message had it for itself
+                    found[left[0]] = error
+                    continue
                 except ProductError as error:
                     return found | dict.fromkeys(left, error)
                 found |= zip(left, map(_opened, reply.answers), strict=False)
             return found
 
         answers: dict[NodeName, Reply | ProductError] = {}
-        for found in await for_each(self.by_agent(nodes), one):
+        for found in await for_each(self.by_agent(dict.fromkeys(nodes)), one):
             answers |= found
         away = NotConnected("it is paused, or its process is down")
         return {node: cast(R | ProductError, answers.get(node, away)) for node in nodes}

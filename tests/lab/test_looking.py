@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
 from chaos.history import History
 from chaos.observe.recoveries import Recoveries
-from protocol.errors import Malformed, NotConnected, TimedOut
+from protocol.errors import Internal, Malformed, NotConnected, TimedOut
 from protocol.messages import pages
 from protocol.messages.agent import AskEach, NodeRunState
 from protocol.messages.base import NIL
@@ -101,6 +102,27 @@ def test_answers_that_do_not_fit_one_message_are_asked_for_again(
     world.lab.agent.handlers = {**world.lab.agent.handlers, AskEach: noted}
     assert world.run(world.lab.ask_each(HOSTS, QueryHost())) == whole
     assert asked == [HOSTS, HOSTS[1:], HOSTS[2:], HOSTS[3:]]
+
+
+def test_an_answer_that_fits_no_message_costs_the_others_nothing(world: World) -> None:
+    """What goes over the wire in its place says nothing of those that are asked with it."""
+    real = world.lab.agent.ask_each
+
+    async def cut(message: AskEach) -> Any:
+        if message.nodes[0] == HOSTS[1]:
+            raise Internal("message of 5000000 bytes is over the limit of 4194304")
+        return await real(msgspec.structs.replace(message, nodes=message.nodes[:1]))
+
+    world.lab.agent.handlers = {**world.lab.agent.handlers, AskEach: cut}
+    found = world.run(world.lab.ask_each(HOSTS, QueryHost()))
+    assert isinstance(found.pop(HOSTS[1]), Internal)
+    assert all(isinstance(answer, HostState) for answer in found.values()) and len(found) == 3
+
+
+def test_one_that_is_named_twice_is_asked_once(world: World) -> None:
+    found = world.run(world.lab.ask_each((HOSTS[0], HOSTS[1], HOSTS[0]), QueryHost()))
+    assert list(found) == [HOSTS[0], HOSTS[1]]
+    assert world.run(world.lab.ask_each((), QueryHost())) == {}
 
 
 def test_what_changes_something_is_asked_of_one_only(world: World) -> None:
