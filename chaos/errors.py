@@ -174,7 +174,7 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     ),
     "KS-CHAOS-204": Explanation(
         "The history is not what was written",
-        "A line was changed, removed or put elsewhere, or the end is missing.",
+        "A record was changed, removed or put elsewhere, or the end is missing.",
         "Do not trust verdicts from this file; run the experiment again.",
     ),
     "KS-CHAOS-205": Explanation(

@@ -1,9 +1,9 @@
-"""The history of a run: JSON lines, each carrying the digest of the one before.
+"""The history of a run: a msgpack stream, each record with the digest of the one before.
 
-Fields of a line: ``seq`` from 1, ``t`` (lab seconds since the run began), ``node``, ``type``,
-``op``, free ``data`` without secrets, ``prev`` (digest of the line before). A timeout is
-``info``, never ``fail``; ``fail`` means it certainly had no effect. The last line is of type
-``end`` and counts the lines, so a cut-off tail is seen too.
+Fields of a record: ``seq`` from 1, ``t`` (lab seconds since the run began), ``node``, ``type``,
+``op``, free ``data`` without secrets, ``prev`` (digest of the record before). A timeout is
+``info``, never ``fail``; ``fail`` means it certainly had no effect. The last record is of type
+``end`` and counts the records, so a cut-off tail is seen too.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from typing import IO, Any
 
 import msgspec
 
-from chaos.errors import ChaosError
+from chaos.recording import MOST_BYTES, broken, pack, packed
 
 TYPES = ("invoke", "ok", "fail", "info", "fault", "heal", "probe", "state", "note", "end")
 START = "0" * 64
-MOST_BYTES = 64 * 1024 * 1024
 _ALWAYS = frozenset({"fault", "heal", "end"})
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a history: what was tried or seen, by whom, and when."""
+    """One record of a history: what was tried or seen, by whom, and when."""
 
     seq: int
     t: float
@@ -73,13 +72,13 @@ class History:
             data=data,
             prev=self._prev,
         )
-        line = msgspec.json.encode(record)
-        self._prev = hashlib.sha256(line).hexdigest()
-        self._bytes += len(line) + 1
+        raw = as_written(record)
+        self._prev = hashlib.sha256(raw).hexdigest()
+        self._bytes += len(raw)
         self._trace.update(_folded(record))
         self.records.append(record)
         if self._file is not None:
-            self._file.write(line + b"\n")
+            self._file.write(raw)
         return record
 
     @property
@@ -91,42 +90,46 @@ class History:
         """Write the end and give the file back; again is no change."""
         if self.records and self.records[-1].type == "end":
             return
-        self.add("end", lines=len(self.records) + 1, dropped=self.dropped, trace=self.trace)
+        self.add("end", records=len(self.records) + 1, dropped=self.dropped, trace=self.trace)
         if self._file is not None:
             os.fsync(self._file.fileno())
             self._file.close()
             self._file = None
 
 
-def records_of(lines: Iterable[bytes]) -> Iterator[Record]:
+def as_written(record: Record) -> bytes:
+    """The record as it stands in a file."""
+    return pack(msgspec.structs.asdict(record))
+
+
+def records_of(values: Iterable[bytes]) -> Iterator[Record]:
     """Records of a history, each verified against the one before.
 
-    Raises ``ChaosError`` KS-CHAOS-204 at the first line that is not what was written.
+    Raises ``ChaosError`` KS-CHAOS-204 at the first one that is not what was written.
     """
     prev, ended, number = START, False, 0
     trace = hashlib.sha256()
-    for number, raw in enumerate(lines, start=1):
-        line = raw.rstrip(b"\n")
+    for number, raw in enumerate(values, start=1):
         try:
-            record = msgspec.json.decode(line, type=Record)
+            record = msgspec.msgpack.decode(raw, type=Record)
         except msgspec.DecodeError as error:
-            raise _broken(number, f"no record: {error}") from None
+            raise broken(number, f"no record: {error}") from None
         if ended:
-            raise _broken(number, "there is a line after the end")
+            raise broken(number, "there is a record after the end")
         if record.seq != number or record.prev != prev:
-            raise _broken(number, "it does not follow the line before it")
-        if msgspec.json.encode(record) != line:
-            raise _broken(number, "it has fields that were not written")
-        prev = hashlib.sha256(line).hexdigest()
+            raise broken(number, "it does not follow the record before it")
+        if as_written(record) != raw:
+            raise broken(number, "it has fields that were not written")
+        prev = hashlib.sha256(raw).hexdigest()
         ended = record.type == "end"
-        if ended and record.data.get("lines") != number:
-            raise _broken(number, "the end counts other lines")
+        if ended and record.data.get("records") != number:
+            raise broken(number, "the end counts other records")
         if ended and record.data.get("trace") != trace.hexdigest():
-            raise _broken(number, "the end has the trace of another history")
+            raise broken(number, "the end has the trace of another history")
         trace.update(_folded(record))
         yield record
     if not ended:
-        raise _broken(number + 1, "the end is missing: cut off, or the run was killed")
+        raise broken(number + 1, "the end is missing: cut off, or the run was killed")
 
 
 def _folded(record: Record) -> bytes:
@@ -135,10 +138,6 @@ def _folded(record: Record) -> bytes:
 
 
 def verify(path: Path) -> tuple[Record, ...]:
-    """All records of the file at ``path``; KS-CHAOS-204 when any line is not as written."""
+    """All records of the file at ``path``; KS-CHAOS-204 when any is not as written."""
     with path.open("rb") as file:
-        return tuple(records_of(file))
-
-
-def _broken(line: int, why: str) -> ChaosError:
-    return ChaosError("KS-CHAOS-204", f"line {line}: {why}")
+        return tuple(records_of(packed(file)))

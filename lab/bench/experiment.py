@@ -9,7 +9,7 @@ from typing import ClassVar
 import msgspec
 
 from chaos.experiment.plan import dump_plan
-from chaos.history import Record
+from chaos.history import verify
 from chaos.verdict import Verdict
 from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
 from lab.bench.staging import folder, need_tpm
@@ -50,13 +50,13 @@ class _Simulated(Benchmark):
             return time.perf_counter() - begun, answer
 
         with folder() as where:
-            history = where / "history.jsonl"
+            history = where / "history.msgpack"
             taken, answer = await asyncio.to_thread(play, str(history))
-            last = history.read_bytes().splitlines()[-1]
+            last = verify(history)[-1]
         verdict = msgspec.msgpack.decode(answer, type=Verdict)
         if verdict.exit_code != 0:
             raise CannotRun(f"{EXPERIMENT} ended with {verdict.verdict}: {verdict.reasons}")
-        return Figures(taken, {"virtual_s": msgspec.json.decode(last, type=Record).t})
+        return Figures(taken, {"virtual_s": last.t})
 
 
 class SimulatedWithModel(_Simulated):

@@ -9,8 +9,9 @@ import msgspec
 
 from chaos.engine import run as play_plan
 from chaos.experiment.plan import Plan, dump_plan, load_plan
-from chaos.history import History, Record
+from chaos.history import History, Record, as_written
 from chaos.keeper import FaultKeeper
+from chaos.recording import packed
 from chaos.verdict import Verdict
 from lab.errors import KeysteadError
 from lab.runs.begin import begin
@@ -48,7 +49,7 @@ def simulate(plan: bytes, topology: bytes, run: str, history: str) -> bytes:
     made = load_plan(plan)
     lab, _ = make(msgspec.msgpack.decode(topology, type=Topology), made.seed)
     verdict, log = simulate_plan(lab, made, run)
-    Path(history).write_bytes(b"".join(msgspec.json.encode(r) + b"\n" for r in log.records))
+    Path(history).write_bytes(b"".join(map(as_written, log.records)))
     return msgspec.msgpack.encode(verdict)
 
 
@@ -106,13 +107,13 @@ def replay(run: str) -> tuple[RunFolder, Verdict]:
 
 def _first_difference(a: RunFolder, b: RunFolder) -> str:
     """Where the histories part, in words; the trace itself is finer than the history."""
-    first, second = a.history.read_bytes().splitlines(), b.history.read_bytes().splitlines()
-    for number, (mine, other) in enumerate(zip_longest(first, second), 1):
-        if mine is None or other is None:
-            return f"line {number}: one history has ended, the other goes on"
-        if mine != other:
-            record = msgspec.json.decode(mine, type=Record)
-            where = f"line {number}, {record.t:g} s, {record.type} {record.op} {record.node}"
-            found = parting(msgspec.json.decode(mine), msgspec.json.decode(other))
-            return f"{where.rstrip()}: {found}"
+    with a.history.open("rb") as first, b.history.open("rb") as second:
+        for number, (mine, other) in enumerate(zip_longest(packed(first), packed(second)), 1):
+            if mine is None or other is None:
+                return f"record {number}: one history has ended, the other goes on"
+            if mine != other:
+                old, new = msgspec.msgpack.decode(mine), msgspec.msgpack.decode(other)
+                record = msgspec.convert(old, Record)
+                where = f"record {number}, {record.t:g} s, {record.type} {record.op} {record.node}"
+                return f"{where.rstrip()}: {parting(old, new)}"
     return "the histories are equal; what was done or said between their records is not"

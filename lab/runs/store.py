@@ -1,7 +1,7 @@
 """Folders of runs: everything a run was, so that another person can look at it or replay it.
 
 ``runs/<run>/``: ``run.json`` (how it was started), ``plan.json``, ``topology.msgpack``,
-``experiment.yaml``, ``history.jsonl`` (hash-chained), ``result.json``.
+``experiment.yaml``, ``history.msgpack`` (hash-chained), ``result.json``.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class RunFolder:
 
     @property
     def history(self) -> Path:
-        return self.path / "history.jsonl"
+        return self.path / "history.msgpack"
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)

@@ -9,7 +9,7 @@
     labs/<name>/faults       faults in force, sealed, for the next supervisor (``notebook``)
     scratch/                 folders that are being removed, and those of one run (``scratch``)
     failed/<name>/           logs of the last start of a new lab that failed
-    runs/<run>/              experiment, plan, history.jsonl, result.json
+    runs/<run>/              experiment, plan, history.msgpack, result.json
 """
 
 from __future__ import annotations

@@ -295,13 +295,13 @@ def test_the_same_seed_gives_the_same_run_and_a_stored_plan_replays_it(tmp_path:
         world.close()
         return verdict, made
 
-    first, made = once(tmp_path / "1.jsonl")
-    second, _ = once(tmp_path / "2.jsonl")
-    third, _ = once(tmp_path / "3.jsonl", dump_plan(made))
+    first, made = once(tmp_path / "1.msgpack")
+    second, _ = once(tmp_path / "2.msgpack")
+    third, _ = once(tmp_path / "3.msgpack", dump_plan(made))
     assert first == second == third
     assert first.exit_code == 0
-    assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
-    assert verify(tmp_path / "3.jsonl")[-1].data["trace"]
+    assert (tmp_path / "1.msgpack").read_bytes() == (tmp_path / "2.msgpack").read_bytes()
+    assert verify(tmp_path / "3.msgpack")[-1].data["trace"]
 
 
 def shipped(name: str, **changes: Any) -> Verdict:

@@ -1,4 +1,4 @@
-"""A changed, removed, added or reordered line of a history is found."""
+"""A changed, removed, added or reordered record of a history is found."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import os
 from itertools import count
 from pathlib import Path
 
+import msgpack
 import msgspec
 import pytest
 
 from chaos.errors import ChaosError
-from chaos.history import START, History, Record, verify
+from chaos.history import START, History, Record, as_written, verify
+from chaos.recording import pack, packed
 
 
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
     clock = count()
-    path = tmp_path / "history.jsonl"
+    path = tmp_path / "history.msgpack"
     history = History(path, lambda: float(next(clock)))
     for n in range(6):
         history.add("invoke" if n % 2 == 0 else "ok", "vm-01", op="guest.challenge", n=n)
@@ -25,39 +27,45 @@ def written(tmp_path: Path) -> Path:
     return path
 
 
+def values_of(path: Path) -> list[bytes]:
+    with path.open("rb") as file:
+        return list(packed(file))
+
+
 def test_what_was_written_is_read_back(written: Path) -> None:
     records = verify(written)
     assert [r.type for r in records] == ["invoke", "ok"] * 3 + ["end"]
     assert [r.t for r in records] == sorted(r.t for r in records)
-    assert records[-1].data["lines"] == 7
+    assert records[-1].data["records"] == 7
 
 
-@pytest.mark.parametrize("line", range(7))
-def test_each_removed_line_is_missed(written: Path, line: int) -> None:
-    lines = written.read_bytes().splitlines(keepends=True)
-    written.write_bytes(b"".join(lines[:line] + lines[line + 1 :]))
+@pytest.mark.parametrize("place", range(7))
+def test_each_removed_line_is_missed(written: Path, place: int) -> None:
+    values = values_of(written)
+    written.write_bytes(b"".join(values[:place] + values[place + 1 :]))
     with pytest.raises(ChaosError, match="KS-CHAOS-204"):
         verify(written)
 
 
-@pytest.mark.parametrize("line", range(7))
-def test_each_changed_line_is_found(written: Path, line: int) -> None:
-    lines = written.read_bytes().splitlines(keepends=True)
-    changed = lines[line].replace(b'"seq":', b'"sneaky":1,"seq":')
-    written.write_bytes(b"".join([*lines[:line], changed, *lines[line + 1 :]]))
-    with pytest.raises(ChaosError, match=f"line {line + 1}"):
+@pytest.mark.parametrize("place", range(7))
+def test_each_changed_line_is_found(written: Path, place: int) -> None:
+    values = values_of(written)
+    changed = pack({"sneaky": 1, **msgspec.msgpack.decode(values[place])})
+    written.write_bytes(b"".join([*values[:place], changed, *values[place + 1 :]]))
+    with pytest.raises(ChaosError, match=f"record {place + 1}"):
         verify(written)
 
 
-@pytest.mark.parametrize("line", range(7))
-def test_a_line_that_says_something_else_is_found(written: Path, line: int) -> None:
+@pytest.mark.parametrize("place", range(7))
+def test_a_line_that_says_something_else_is_found(written: Path, place: int) -> None:
     """Well formed, with its own digest of the line before: only the chain or the end tells."""
-    lines = [msgspec.json.decode(raw, type=Record) for raw in written.read_bytes().splitlines()]
-    lines[line] = msgspec.structs.replace(lines[line], t=lines[line].t + 0.5)
-    if lines[line].type == "end":
-        lines[line] = msgspec.structs.replace(lines[line], data={**lines[line].data, "trace": "0"})
-    written.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in lines))
-    with pytest.raises(ChaosError, match=f"line {min(line + 2, 7)}"):
+    records = [msgspec.msgpack.decode(raw, type=Record) for raw in values_of(written)]
+    said = records[place]
+    records[place] = msgspec.structs.replace(said, t=said.t + 0.5)
+    if said.type == "end":
+        records[place] = msgspec.structs.replace(said, data={**said.data, "trace": "0"})
+    written.write_bytes(b"".join(map(as_written, records)))
+    with pytest.raises(ChaosError, match=f"record {min(place + 2, 7)}"):
         verify(written)
 
 
@@ -66,30 +74,30 @@ def test_a_history_whose_chain_was_made_anew_around_a_change_is_found_by_its_end
 ) -> None:
     """Every line follows the one before it; the end still has the trace of what was seen."""
     prev, found = START, []
-    for raw in written.read_bytes().splitlines():
-        record = msgspec.structs.replace(msgspec.json.decode(raw, type=Record), prev=prev)
+    for raw in values_of(written):
+        record = msgspec.structs.replace(msgspec.msgpack.decode(raw, type=Record), prev=prev)
         if record.seq == 2:
             record = msgspec.structs.replace(record, type="info")
-        found.append(msgspec.json.encode(record))
+        found.append(as_written(record))
         prev = hashlib.sha256(found[-1]).hexdigest()
-    written.write_bytes(b"".join(line + b"\n" for line in found))
+    written.write_bytes(b"".join(found))
     with pytest.raises(ChaosError, match="trace of another history"):
         verify(written)
 
 
-@pytest.mark.parametrize("line", range(6))
-def test_swapped_lines_are_found(written: Path, line: int) -> None:
-    lines = written.read_bytes().splitlines(keepends=True)
-    lines[line], lines[line + 1] = lines[line + 1], lines[line]
-    written.write_bytes(b"".join(lines))
-    with pytest.raises(ChaosError, match=f"line {line + 1}"):
+@pytest.mark.parametrize("place", range(6))
+def test_swapped_lines_are_found(written: Path, place: int) -> None:
+    values = values_of(written)
+    values[place], values[place + 1] = values[place + 1], values[place]
+    written.write_bytes(b"".join(values))
+    with pytest.raises(ChaosError, match=f"record {place + 1}"):
         verify(written)
 
 
 def test_a_line_after_the_end_and_an_empty_file_are_found(written: Path) -> None:
-    lines = written.read_bytes().splitlines(keepends=True)
-    written.write_bytes(b"".join([*lines, lines[-1]]))
-    with pytest.raises(ChaosError, match="line 8"):
+    values = values_of(written)
+    written.write_bytes(b"".join([*values, values[-1]]))
+    with pytest.raises(ChaosError, match="record 8"):
         verify(written)
     written.write_bytes(b"")
     with pytest.raises(ChaosError, match="the end is missing"):
@@ -97,19 +105,35 @@ def test_a_line_after_the_end_and_an_empty_file_are_found(written: Path) -> None
 
 
 def test_a_line_that_follows_the_end_well_is_found_all_the_same(written: Path) -> None:
-    lines = written.read_bytes().splitlines(keepends=True)
-    prev = hashlib.sha256(lines[-1].rstrip(b"\n")).hexdigest()
-    end = msgspec.json.decode(lines[-1], type=Record)
+    values = values_of(written)
+    prev = hashlib.sha256(values[-1]).hexdigest()
+    end = msgspec.msgpack.decode(values[-1], type=Record)
     more = msgspec.structs.replace(end, seq=8, prev=prev, type="ok", data={})
-    written.write_bytes(b"".join([*lines, msgspec.json.encode(more)]))
-    with pytest.raises(ChaosError, match="line 8: there is a line after the end"):
+    written.write_bytes(b"".join([*values, as_written(more)]))
+    with pytest.raises(ChaosError, match="record 8: there is a record after the end"):
         verify(written)
+
+
+@pytest.mark.parametrize("more", [b"\xc1", b"\x93\x01", b"\xdb\xff\xff\xff\xff"])
+def test_bytes_that_are_no_msgpack_and_a_value_cut_off_are_told(written: Path, more: bytes) -> None:
+    whole = written.read_bytes()
+    written.write_bytes(whole + more)
+    with pytest.raises(ChaosError, match="KS-CHAOS-204: record 8"):
+        verify(written)
+    written.write_bytes(whole[:-1])
+    with pytest.raises(ChaosError, match="KS-CHAOS-204: record 7: it is cut off"):
+        verify(written)
+
+
+def test_any_reader_of_msgpack_reads_it(written: Path) -> None:
+    with written.open("rb") as file:
+        assert [value["seq"] for value in msgpack.Unpacker(file)] == list(range(1, 8))
 
 
 def test_it_has_reached_the_device_when_it_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, synced, fsync = tmp_path / "history.jsonl", list[int](), os.fsync
+    path, synced, fsync = tmp_path / "history.msgpack", list[int](), os.fsync
 
     def seen(fd: int) -> None:
         if os.path.samestat(os.fstat(fd), path.stat()):
@@ -124,7 +148,7 @@ def test_it_has_reached_the_device_when_it_is_closed(
 
 
 def test_over_its_limit_it_keeps_faults_and_says_what_it_left_out(tmp_path: Path) -> None:
-    path = tmp_path / "history.jsonl"
+    path = tmp_path / "history.msgpack"
     history = History(path, lambda: 0.0, limit=2000)
     for n in range(100):
         history.add("probe", op="vm.running", n=n)

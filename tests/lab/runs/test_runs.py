@@ -14,6 +14,7 @@ from chaos.experiment.plan import load_plan
 from chaos.experiment.plan import plan as make_plan
 from chaos.keeper import FaultKeeper
 from chaos.lab import Directory
+from chaos.recording import pack, packed
 from lab.api.commands import ChaosPlay, ChaosStop
 from lab.api.session import Session
 from lab.api.table import perform
@@ -93,11 +94,12 @@ def test_a_history_that_says_something_else_is_told_in_words(
 ) -> None:
     """The trace hashes are equal: what a record says is compared too."""
     folder, _ = stored(prepared)
-    lines = folder.history.read_bytes().splitlines()
-    place = next(n for n, line in enumerate(lines) if b'"type":"probe"' in line)
-    lines[place] = msgspec.json.encode(change(msgspec.json.decode(lines[place])))
-    folder.history.write_bytes(b"\n".join([*lines, b""]))
-    with pytest.raises(KeysteadError, match=f"line {place + 1}, ") as caught:
+    with folder.history.open("rb") as file:
+        values = [msgspec.msgpack.decode(raw) for raw in packed(file)]
+    place = next(n for n, value in enumerate(values) if value["type"] == "probe")
+    values[place] = change(values[place])
+    folder.history.write_bytes(b"".join(map(pack, values)))
+    with pytest.raises(KeysteadError, match=f"record {place + 1}, ") as caught:
         play.replay(folder.run)
     assert caught.value.id == "KS-RUN-003"
     assert words in str(caught.value)

@@ -1,4 +1,4 @@
-"""Histories broken: a line need not carry the digest of the one before."""
+"""Histories broken: a record need not carry the digest of the one before."""
 
 from __future__ import annotations
 
