@@ -8,8 +8,9 @@
 - ``engine``       plays a plan; ``workload`` its operations, ``verdict`` its exit codes
 - ``hypotheses``   probes, what they are held against, and when they are measured
 - ``observe``      looking at a lab: whole looks, guests' disks, boots, audit trails
-- ``history``      hash-chained JSONL
 - ``oracle``       the documented behaviour as a model of its own, and the truth table
+- ``history``      of a run, hash-chained; ``conversation`` what was said on its bus; both are
+                   ``recording``s, streams of msgpack
 - ``checks``       offline, three-valued judgements of a history
 - ``selectors``    names, roles, ranges, shares; ``draws`` seeded streams; ``units`` 30s, 5%
 - ``reference``    what can stand in an experiment, from the registries · ``entries`` its rows

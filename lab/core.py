@@ -7,7 +7,8 @@ processes, the broker, and time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar, cast
 
 import msgspec
@@ -43,6 +44,7 @@ from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName, Role, VmName
 from services.runtime.each import for_each, try_each
 from services.runtime.links.desired import DesiredRules
+from services.runtime.wire import TapCallback
 
 R = TypeVar("R", bound=Reply)
 
@@ -75,6 +77,11 @@ class LabCore(ABC):
         self._known: dict[NodeName, NodeStatus] = {}
 
     # ---- what a subclass gives --------------------------------------------------------------
+
+    @abstractmethod
+    def tapped(self, hear: TapCallback) -> AbstractAsyncContextManager[Callable[[], int]]:
+        """While it is entered ``hear(subject, reply, payload)`` is called with every message
+        that the data broker lets in; what is entered tells how often the tap lost its link."""
 
     @abstractmethod
     def by_agent(self, nodes: Iterable[NodeName]) -> tuple[tuple[NodeName, ...], ...]:

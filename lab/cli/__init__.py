@@ -11,6 +11,6 @@
 - ``crypto``    modes of hosts and clusters, keys that vCenter knows, alarms
 - ``describe``  everything known of one object              - ``explain``   errors, rules, ``knobs``
 - ``chaos``     chaos list, lint, plan, run, replay; runs   - ``schema``    answers, files
-- ``reference`` what an experiment can name
+- ``tap``       what was said on the bus of a run           - ``reference`` of experiments
 - ``doctor``    what a lab needs                            - ``measure``   bench
 """

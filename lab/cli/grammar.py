@@ -104,6 +104,7 @@ COMMANDS: Mapping[str, str] = {
     "chaos plan": "chaos:plan",
     "chaos run": "chaos:run",
     "chaos replay": "chaos:replay",
+    "chaos tap": "tap:tap",
     "runs": "chaos:runs",
     "doctor": "doctor:doctor",
     "bench": "measure:bench",

@@ -13,6 +13,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +23,7 @@ from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import SUPERVISOR, Identities, agent_name
 from lab.brokers.server import Broker
+from lab.brokers.tap import tapped
 from lab.core import LabCore
 from lab.errors import KeysteadError
 from lab.processes.agent import AgentConfig
@@ -36,6 +38,7 @@ from protocol.terms import NodeName
 from services.runtime.each import for_each, try_each
 from services.runtime.forking.children import ChildProcess
 from services.runtime.real.world import LabTime
+from services.runtime.wire import TapCallback
 
 R = TypeVar("R", bound=Reply)
 
@@ -268,6 +271,9 @@ class ProcessLab(LabCore):
         except TimeoutError:
             raise NotConnected(f"the process of {node} is down") from None
         return await self._tell(process, message, real_s)
+
+    def tapped(self, hear: TapCallback) -> AbstractAsyncContextManager[Callable[[], int]]:
+        return tapped(self.data, self.identities, hear)
 
     def by_agent(self, nodes: Iterable[NodeName]) -> tuple[tuple[NodeName, ...], ...]:
         groups: dict[str, list[NodeName]] = {}

@@ -6,23 +6,30 @@ from collections.abc import Callable
 
 import msgspec
 
+from chaos.conversation import BusRecording
 from chaos.engine import run as play_plan
 from chaos.experiment.plan import Plan
 from chaos.history import History
 from chaos.keeper import FaultKeeper
-from chaos.lab import Lab
 from chaos.verdict import Verdict
+from lab.core import LabCore
 from lab.runs.store import RunFolder
 
 Tell = Callable[[str, str], None]  # phase, text
 
 
 async def play_on(
-    plan: Plan, folder: RunFolder, lab: Lab, keeper: FaultKeeper, tell: Tell
+    plan: Plan, folder: RunFolder, lab: LabCore, keeper: FaultKeeper, tell: Tell
 ) -> Verdict:
-    """Play, write the history as it grows, store the verdict. Leases are the lab owner's work."""
-    history = History(folder.history, lab.monotonic)
-    verdict = await play_plan(plan, lab, keeper, history, tell, run_id=folder.run)
+    """Play, write history and conversation as they grow, store the verdict. Leases are the lab
+    owner's work."""
+    recording = BusRecording(folder.bus, lab.monotonic)
+    async with lab.tapped(recording.hear) as gaps:
+        history = History(folder.history, lab.monotonic)
+        try:
+            verdict = await play_plan(plan, lab, keeper, history, tell, run_id=folder.run)
+        finally:
+            recording.close(gaps())
     return finish(folder, verdict)
 
 

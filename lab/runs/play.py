@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from chaos.conversation import BusRecording
 from chaos.engine import run as play_plan
 from chaos.experiment.plan import Plan, dump_plan, load_plan
 from chaos.history import History, Record, as_written
@@ -39,16 +40,24 @@ def play_sim(prepared: Prepared, folder: RunFolder) -> Verdict:
             msgspec.msgpack.encode(prepared.topology),
             folder.run,
             str(folder.history),
+            str(folder.bus),
             server=forks,
         )
     return finish(folder, msgspec.msgpack.decode(answer, type=Verdict))
 
 
-def simulate(plan: bytes, topology: bytes, run: str, history: str) -> bytes:
-    """In the worker: make the lab, play, write the history; the verdict as msgpack."""
+def simulate(plan: bytes, topology: bytes, run: str, history: str, bus: str = "") -> bytes:
+    """In the worker: make the lab, play, write the history, and with ``bus`` what was said
+    there; the verdict as msgpack."""
     made = load_plan(plan)
     lab, _ = make(msgspec.msgpack.decode(topology, type=Topology), made.seed)
+    recording = BusRecording(None, lab.monotonic)
+    if bus:
+        lab.broker.tap = recording.hear
     verdict, log = simulate_plan(lab, made, run)
+    if bus:
+        recording.close()
+        Path(bus).write_bytes(b"".join(recording.values))
     Path(history).write_bytes(b"".join(map(as_written, log.records)))
     return msgspec.msgpack.encode(verdict)
 

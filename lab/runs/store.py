@@ -1,7 +1,8 @@
 """Folders of runs: everything a run was, so that another person can look at it or replay it.
 
 ``runs/<run>/``: ``run.json`` (how it was started), ``plan.json``, ``topology.msgpack``,
-``experiment.yaml``, ``history.msgpack`` (hash-chained), ``result.json``.
+``experiment.yaml``, ``history.msgpack`` (hash-chained), ``bus.msgpack`` (what was said),
+``result.json``.
 """
 
 from __future__ import annotations
@@ -118,6 +119,10 @@ class RunFolder:
     @property
     def history(self) -> Path:
         return self.path / "history.msgpack"
+
+    @property
+    def bus(self) -> Path:
+        return self.path / "bus.msgpack"
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)

@@ -7,7 +7,8 @@ It runs in a process of its own (``worker``, or a test's). Implements ``chaos.la
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from chaos.keeper import FaultKeeper
@@ -33,10 +34,11 @@ from services.catalog import recipe
 from services.runtime.agent import Agent
 from services.runtime.seeded import derive
 from services.runtime.sim import said
-from services.runtime.sim.bus import SimBroker, TapCallback
+from services.runtime.sim.bus import SimBroker
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.trace import Trace
 from services.runtime.sim.world import SimWorld
+from services.runtime.wire import TapCallback
 
 R = TypeVar("R", bound=Reply)
 T = TypeVar("T")
@@ -110,6 +112,14 @@ class SimLab(LabCore):
     @property
     def mode(self) -> str:
         return "sim"
+
+    @asynccontextmanager
+    async def tapped(self, hear: TapCallback) -> AsyncIterator[Callable[[], int]]:
+        before, self.broker.tap = self.broker.tap, hear
+        try:
+            yield lambda: 0
+        finally:
+            self.broker.tap = before
 
     def by_agent(self, nodes: Iterable[NodeName]) -> tuple[tuple[NodeName, ...], ...]:
         group = tuple(node for node in nodes if not self.loop.paused(self.spec(node).node))

@@ -6,7 +6,11 @@ same object in both drivers. A wire knows subjects and bytes only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
+
+TapCallback = Callable[[str, str, bytes], None]
+"""Called with (subject, reply subject, payload) of a message that the broker lets in."""
 
 
 class WireSink(Protocol):

@@ -8,14 +8,11 @@ link. Everything about the connection itself is in ``connection``.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from protocol.subjects import own_subscription, reply_prefix
 from services.runtime.incarnation import Incarnation
 from services.runtime.real.connection import DATA_OPTIONS, BrokerConnection, ConnectionOptions
-from services.runtime.wire import Wire, WireSink
-
-TapCallback = Callable[[str, str, bytes], None]
+from services.runtime.wire import TapCallback, Wire, WireSink
 
 
 class NatsWire(Wire):

@@ -26,9 +26,7 @@ from services.runtime.seeded import stream
 from services.runtime.sim import said
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.tasks import SimTimer
-from services.runtime.wire import WireSink
-
-TapCallback = Callable[[str, str, bytes], None]
+from services.runtime.wire import TapCallback, WireSink
 
 FIRST_CONNECT_S = 2.0  # seconds that ``open`` tries
 BACK_OFF = (0.15, 0.25)  # a client's wait before it dials again

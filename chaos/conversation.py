@@ -1,0 +1,177 @@
+"""What was said on the data bus of a run: recorded as it is let in, read back message by message.
+
+The recording is a msgpack stream: ``[t, subject, payload]`` for each message in
+the broker's order (``t``: lab seconds since the run began), then an ``End``. Payloads are as they
+travelled, keys in sealed boxes; whoever reads them is shown fingerprints of bytes and no bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, Final
+
+import msgspec
+
+from chaos.recording import MOST_BYTES, broken, pack, packed
+from protocol.codec import decode_envelope, decode_reply
+from protocol.envelope import Envelope, ReplyEnvelope
+from protocol.errors import Malformed
+from protocol.subjects import parse_link
+
+_FINGERPRINT: Final = 4  # bytes
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """The last value: how many messages stand before it, how many found no room, and how often
+    the recorder lost its own link to the broker (what passed meanwhile is missing)."""
+
+    messages: int
+    dropped: int
+    gaps: int
+
+
+class BusRecording:
+    """Takes down what ``hear`` is told until ``close``; ``path`` None keeps it in memory.
+
+    Over ``limit`` bytes nothing more is taken down, and the end says how much that was.
+    """
+
+    def __init__(
+        self, path: Path | None, now: Callable[[], float], *, limit: int = MOST_BYTES
+    ) -> None:
+        self._now, self._start, self._limit = now, now(), limit
+        self._file: IO[bytes] | None = path.open("xb") if path else None
+        self._bytes = self._messages = self._dropped = 0
+        self.values: list[bytes] = []
+
+    def hear(self, subject: str, reply: str, payload: bytes) -> None:
+        """A message that the broker has let in; ``reply`` (where its answer goes) follows from
+        the link, so it is left out."""
+        if self._bytes >= self._limit:
+            self._dropped += 1
+            return
+        t = round(self._now() - self._start, 6)
+        self._put(pack((t, subject, payload)))
+        self._messages += 1
+
+    def _put(self, value: bytes) -> None:
+        self._bytes += len(value)
+        if self._file is None:
+            self.values.append(value)
+        else:
+            self._file.write(value)
+
+    def close(self, gaps: int = 0) -> None:
+        """Write the end and give the file back."""
+        end = End(messages=self._messages, dropped=self._dropped, gaps=gaps)
+        self._put(pack(msgspec.structs.asdict(end)))
+        if self._file is not None:
+            self._file.close()
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """One message: ``src`` to ``dst`` (empty for an event, which all may hear).
+
+    ``kind`` is request, reply, error or event, ``id`` the requester's number of the request (a
+    reply has its request's), ``cause`` the message that led to it. In ``body`` bytes are their
+    fingerprints; ``boxes`` are fingerprints of sealed key material. ``wrong`` tells why bytes on
+    the bus were no message of ours.
+    """
+
+    t: float
+    src: str
+    dst: str
+    kind: str
+    name: str
+    id: int = 0
+    cause: str = ""
+    body: dict[str, Any] = {}
+    boxes: tuple[str, ...] = ()
+    wrong: str = ""
+
+
+def conversation(path: Path) -> Iterator[Said | End]:
+    """Every message of the recording at ``path`` in its order, then its ``End``.
+
+    ``ChaosError`` KS-CHAOS-204 where it is no recording, or was cut off.
+    """
+    ended = number = 0
+    with path.open("rb") as file:
+        for number, raw in enumerate(packed(file), start=1):
+            value = msgspec.msgpack.decode(raw)
+            if ended:
+                raise broken(number, "there is a record after the end")
+            match value:
+                case [float(t), str(subject), bytes(payload)]:
+                    yield _said(t, subject, payload)
+                case {"messages": int(count)} if count == number - 1:
+                    ended = number
+                    yield msgspec.convert(value, End)
+                case _:
+                    raise broken(number, "it is no message of a recording")
+    if not ended:
+        raise broken(number + 1, "the end is missing: cut off, or the run was killed")
+
+
+def _said(t: float, subject: str, payload: bytes) -> Said:
+    link = parse_link(subject)
+    src, dst = (link.src, link.dst) if link else (subject.split(".")[1], "")
+    try:
+        if link is not None and link.reply:
+            return _reply(t, src, dst, decode_reply(payload))
+        return _request(t, src, dst, decode_envelope(payload), "request" if link else "event")
+    except Malformed as error:
+        return Said(t=t, src=src, dst=dst, kind="wrong", name=subject, wrong=str(error))
+
+
+def _request(t: float, src: str, dst: str, found: Envelope, kind: str) -> Said:
+    return Said(
+        t=t,
+        src=src,
+        dst=dst,
+        kind=kind,
+        name=found.name,
+        id=found.message_id,
+        cause=found.cause,
+        body=_body(found.body),
+        boxes=tuple(map(fingerprint, found.boxes)),
+    )
+
+
+def _reply(t: float, src: str, dst: str, found: ReplyEnvelope) -> Said:
+    wrong = found.error
+    return Said(
+        t=t,
+        src=src,
+        dst=dst,
+        kind="reply" if wrong is None else "error",
+        name=found.name if wrong is None else wrong.name,
+        id=found.message_id,
+        body=_body(found.body) if wrong is None else msgspec.structs.asdict(wrong),
+        boxes=tuple(map(fingerprint, found.boxes)),
+    )
+
+
+def _body(raw: msgspec.Raw) -> dict[str, Any]:
+    value = without_bytes(msgspec.msgpack.decode(raw))
+    return value if isinstance(value, dict) else {}
+
+
+def without_bytes(value: Any) -> Any:
+    """Plain data with the fingerprint of bytes in their place."""
+    match value:
+        case bytes():
+            return fingerprint(value)
+        case dict():
+            return {str(key): without_bytes(inner) for key, inner in value.items()}
+        case list():
+            return [without_bytes(inner) for inner in value]
+        case _:
+            return value
+
+
+def fingerprint(data: bytes) -> str:
+    """A few digits of a digest: equal bytes can be told from others, and not be had back."""
+    return f"fp:{hashlib.blake2b(data, digest_size=_FINGERPRINT).hexdigest()}"

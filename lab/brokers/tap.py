@@ -1,0 +1,24 @@
+"""The ear of a recorder on the data broker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from lab.brokers.identities import TAP, Identities
+from lab.brokers.server import Broker
+from services.runtime.real.bus import TapWire
+from services.runtime.wire import TapCallback
+
+
+@asynccontextmanager
+async def tapped(
+    broker: Broker, identities: Identities, hear: TapCallback
+) -> AsyncIterator[Callable[[], int]]:
+    """See ``LabCore.tapped``; ``NotSent`` when the broker does not answer."""
+    wire = TapWire(broker.url, identities.control(TAP).seed, hear)
+    await wire.open()
+    try:
+        yield lambda: wire.gaps
+    finally:
+        await wire.close()

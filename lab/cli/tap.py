@@ -1,0 +1,80 @@
+"""``chaos tap``: what was said on the bus of a stored run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+
+from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.output import json_line, plain, say
+from lab.cli.values import duration
+
+if TYPE_CHECKING:
+    from chaos.conversation import Said
+
+
+def tap(
+    run: str,
+    *,
+    node: Annotated[str, Parameter(help="Only what this node says or hears.")] = "",
+    message: Annotated[str, Parameter(help="Only requests of this name, with replies.")] = "",
+    after: Annotated[str, Parameter(help="Only from this moment of the run on, such as 90s.")] = "",
+    until: Annotated[str, Parameter(help="Only up to this moment of the run.")] = "",
+    options: Options = DEFAULTS,
+) -> None:
+    """Print what was said on the bus of a stored run; bytes are shown as fingerprints.
+
+    keystead chaos tap edge-outage-reboot-sim-4711 --node esxi-001 --after 90s
+    keystead chaos tap RUN --message AddKeys -o json
+    """
+    from lab.api.conversation import Wanted, told
+
+    wanted = Wanted(
+        node=node,
+        message=message,
+        after_s=duration("--after", after),
+        until_s=duration("--until", until) if until else float("inf"),
+    )
+    said = told(run, wanted)
+    for one in _whole(said):
+        match options.output:
+            case Format.JSON | Format.YAML:
+                json_line(one)
+            case Format.NAME:
+                plain(one.name)
+            case Format.WIDE:
+                plain(line(one))
+            case _:
+                plain(line(one, SHOWN))
+
+
+def _whole(said: Iterator[Any]) -> Iterator[Said]:
+    """The messages; what is missing among them is told on stderr."""
+    from chaos.conversation import End
+
+    for one in said:
+        if not isinstance(one, End):
+            yield one
+            continue
+        if one.dropped:
+            say(f"the recording was full: {one.dropped} messages at its end are not in it")
+        if one.gaps:
+            say(f"the recorder lost its link {one.gaps} times: what passed meanwhile is missing")
+
+
+SHOWN = 100  # characters of a message's fields; -o wide has them all
+ARROWS = {"request": "->", "reply": "=>", "error": "=!", "event": "))", "wrong": "??"}
+
+
+def line(one: Said, most: int | None = None) -> str:
+    """One message in one line: when, from whom, to whom, what, ``most`` characters of it."""
+    boxes = f"  sealed {' '.join(one.boxes)}" if one.boxes else ""
+    what = one.wrong or (msgspec.json.encode(one.body).decode() if one.body else "")
+    body = what if most is None or len(what) <= most else f"{what[:most]}…"
+    number = f" #{one.id}" if one.id else ""
+    cause = f"  for {one.cause}" if one.cause else ""
+    where = f"{one.src} {ARROWS[one.kind]} {one.dst or 'all'}"
+    return f"{one.t:12.6f}  {where}  {one.name}{number}  {body}{boxes}{cause}".rstrip()

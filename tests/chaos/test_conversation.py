@@ -1,0 +1,111 @@
+"""What was said on a bus is read back as it was said, without a byte of it."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from chaos.conversation import BusRecording, End, Said, conversation, fingerprint
+from chaos.errors import ChaosError
+from chaos.recording import pack
+from protocol.codec import encode_envelope, encode_message
+from protocol.envelope import VERSION, Envelope, ReplyEnvelope
+from protocol.errors import NotFound
+from protocol.messages.base import NIL, Pong
+from protocol.messages.host.vms import GuestWrite
+from protocol.terms import NodeName, VmName
+
+BOX, MARKER = b"sealed" * 8, b"marker" * 4
+VCENTER, HOST = NodeName("vcenter"), NodeName("esxi-001")
+
+
+def request() -> bytes:
+    body = encode_message(GuestWrite(vm=VmName("vm-01"), marker=MARKER))
+    sent = Envelope(VERSION, 7, "cli/1/3", VCENTER, 1, 0.0, "GuestWrite", body, (BOX,))
+    return encode_envelope(sent)
+
+
+def reply(error: bool = False) -> bytes:
+    why = NotFound("k-1").body() if error else None
+    body = NIL if error else encode_message(Pong(boot=1, role="esxi"))
+    name = "" if error else "Pong"
+    return encode_envelope(ReplyEnvelope(VERSION, 7, HOST, 1, name, body, why))
+
+
+MESSAGES = (
+    ("l.vcenter.esxi-001.q.GuestWrite", request()),
+    ("l.esxi-001.vcenter._r.t", reply()),
+    ("l.esxi-001.vcenter._r.t", reply(error=True)),
+    ("e.vcenter.VcEvent", request()),
+    ("l.vcenter.esxi-001.q.GuestWrite", b"\x00no message"),
+)
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    clock = count()
+    path = tmp_path / "bus.msgpack"
+    recording = BusRecording(path, lambda: float(next(clock)))
+    for subject, payload in MESSAGES:
+        recording.hear(subject, "l.esxi-001.vcenter._r.t", payload)
+    recording.close(gaps=2)
+    return path
+
+
+def test_it_is_read_back_with_fingerprints_in_the_place_of_bytes(recorded: Path) -> None:
+    *said, end = conversation(recorded)
+    assert end == End(messages=5, dropped=0, gaps=2)
+    asked, answered, refused, told, wrong = (one for one in said if isinstance(one, Said))
+    assert (asked.src, asked.dst, asked.kind, asked.name, asked.id) == (
+        "vcenter",
+        "esxi-001",
+        "request",
+        "GuestWrite",
+        7,
+    )
+    assert asked.body["vm"] == "vm-01"
+    assert (asked.body["marker"], asked.boxes) == (fingerprint(MARKER), (fingerprint(BOX),))
+    assert asked.cause == "cli/1/3"
+    assert [one.t for one in (asked, answered, refused, told, wrong)] == [1, 2, 3, 4, 5]
+    assert (answered.kind, answered.name, answered.body["boot"]) == ("reply", "Pong", 1)
+    assert (refused.kind, refused.name, refused.body["text"]) == ("error", "NotFound", "k-1")
+    assert (told.kind, told.src, told.dst) == ("event", "vcenter", "")
+    assert (wrong.kind, wrong.src) == ("wrong", "vcenter")
+    assert "envelope" in wrong.wrong
+    shown = msgspec.json.encode([asked, answered, refused, told, wrong])
+    assert MARKER not in shown
+    assert MARKER.hex().encode() not in shown
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda raw: raw[:-1], "record 6: it is cut off"),
+        (lambda raw: raw[: -len(pack({"messages": 5, "dropped": 0, "gaps": 2}))], "end is missing"),
+        (lambda raw: raw + pack((1.0, "e.x.Y", b"")), "record 7: there is a record after the end"),
+        (lambda raw: pack("hello") + raw, "record 1: it is no message"),
+        (lambda raw: pack((1.0, "e.x.Y", b"")) + raw, "record 7: it is no message"),
+        (lambda raw: b"", "record 1: the end is missing"),
+    ],
+)
+def test_a_recording_that_was_changed_or_cut_off_is_told(
+    recorded: Path, change: object, words: str
+) -> None:
+    assert callable(change)
+    recorded.write_bytes(change(recorded.read_bytes()))
+    with pytest.raises(ChaosError, match=words):
+        list(conversation(recorded))
+
+
+def test_over_its_limit_it_counts_what_it_leaves_out() -> None:
+    recording = BusRecording(None, lambda: 0.0, limit=1000)
+    for _ in range(50):
+        recording.hear(*MESSAGES[0][:1], "", MESSAGES[0][1])
+    recording.close()
+    end = msgspec.msgpack.decode(recording.values[-1], type=End)
+    assert end.messages + end.dropped == 50
+    assert 0 < end.messages < 10
+    assert sum(map(len, recording.values)) < 1500

@@ -1,0 +1,111 @@
+"""A stored run tells what was said on its bus."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from chaos.conversation import End, Said, conversation
+from chaos.recording import pack
+from lab.api.conversation import Wanted, told
+from lab.cli.options import Format, Options
+from lab.cli.tap import tap
+from lab.errors import KeysteadError
+from lab.runs import play
+from lab.runs.begin import begin
+from lab.runs.prepare import prepare
+from lab.runs.store import RunFolder
+from tests.lab.runs.test_runs import SHORT
+
+pytestmark = pytest.mark.sim
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KEYSTEAD_STATE_HOME", str(home))
+        (home / "short.yaml").write_text(SHORT)
+        prepared = prepare(str(home / "short.yaml"), 5, {"tpm": "model"})
+        folder = begin(prepared, "sim")
+        play.play_sim(prepared, folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def home(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(run.path.parents[1]))
+
+
+def said(run: RunFolder, wanted: Wanted) -> list[Said]:
+    return [one for one in told(run.run, wanted) if isinstance(one, Said)]
+
+
+def test_all_that_was_said_is_there_and_its_end_counts_it(run: RunFolder) -> None:
+    *whole, end = told(run.run, Wanted())
+    assert end == End(messages=len(whole), dropped=0, gaps=0)
+    assert len(whole) > 4
+    assert {one.kind for one in whole if isinstance(one, Said)} >= {"request", "reply"}
+    requests = {(m.src, m.dst, m.id) for m in said(run, Wanted()) if m.kind == "request"}
+    replies = {(m.dst, m.src, m.id) for m in said(run, Wanted()) if m.kind in ("reply", "error")}
+    assert len(replies & requests) > len(requests) / 2
+
+
+def test_it_is_asked_for_a_node_a_message_and_a_time(run: RunFolder) -> None:
+    whole = said(run, Wanted())
+    of_kms = said(run, Wanted(node="kms"))
+    assert 0 < len(of_kms) < len(whole)
+    assert all("kms" in (one.src, one.dst) for one in of_kms)
+    looks = said(run, Wanted(message="QueryHost"))
+    assert {one.name for one in looks} == {"QueryHost", "HostState"}
+    part = said(run, Wanted(after_s=10.0, until_s=20.0))
+    assert part == [one for one in whole if 10.0 <= one.t <= 20.0]
+    assert part
+
+
+def test_the_command_prints_it(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    tap(run.run, message="QueryHost")
+    first, second = capsys.readouterr().out.splitlines()[:2]
+    assert "vcenter -> esxi-001  QueryHost #" in first
+    assert "esxi-001 => vcenter  HostState #" in second
+    tap(run.run, message="QueryHost", options=Options(output=Format.WIDE))
+    assert max(map(len, capsys.readouterr().out.splitlines())) > len(second)
+    tap(run.run, message="QueryHost", options=Options(output=Format.JSON))
+    lines = capsys.readouterr().out.splitlines()
+    assert msgspec.json.decode(lines[0])["name"] == "QueryHost"
+    tap(run.run, message="QueryHost", options=Options(output=Format.NAME))
+    assert set(capsys.readouterr().out.split()) == {"QueryHost", "HostState"}
+
+
+def test_what_cannot_be_told_is_refused(run: RunFolder) -> None:
+    with pytest.raises(KeysteadError, match="no message is called Hello") as caught:
+        told(run.run, Wanted(message="Hello"))
+    assert caught.value.id == "KS-USE-002"
+    with pytest.raises(KeysteadError) as caught:
+        told("no-such-run", Wanted())
+    assert caught.value.id == "KS-RUN-001"
+    with pytest.raises(KeysteadError, match="a time needs a unit"):
+        tap(run.run, after="5")
+
+
+def test_what_is_missing_in_it_is_told(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    """A recording that was full, one with gaps, one that was cut off, and one that is not there."""
+    whole = run.bus.read_bytes()
+    try:
+        *_, end = conversation(run.bus)
+        assert isinstance(end, End)
+        mine = pack(msgspec.structs.asdict(end))
+        worse = pack({**msgspec.structs.asdict(end), "dropped": 3, "gaps": 2})
+        run.bus.write_bytes(whole.removesuffix(mine) + worse)
+        tap(run.run, message="QueryHost")
+        told_of = capsys.readouterr().err
+        assert "3 messages at its end" in told_of
+        assert "lost its link 2 times" in told_of
+        run.bus.write_bytes(whole.removesuffix(mine))
+        with pytest.raises(KeysteadError, match="the end is missing"):
+            tap(run.run)
+        run.bus.unlink()
+        with pytest.raises(KeysteadError, match="has no recording"):
+            tap(run.run)
+    finally:
+        run.bus.write_bytes(whole)
