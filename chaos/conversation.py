@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import IO, Any, Final
 
 import msgspec
@@ -33,16 +32,16 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BusRecording:
-    """Takes down what ``hear`` is told until ``close``; ``path`` None keeps it in memory.
+    """Takes down what ``hear`` is told until ``close``; ``file`` None keeps it in ``values``.
 
     Over ``limit`` bytes nothing more is taken down, and the end says how much that was.
     """
 
     def __init__(
-        self, path: Path | None, now: Callable[[], float], *, limit: int = MOST_BYTES
+        self, file: IO[bytes] | None, now: Callable[[], float], *, limit: int = MOST_BYTES
     ) -> None:
         self._now, self._start, self._limit = now, now(), limit
-        self._file: IO[bytes] | None = path.open("xb") if path else None
+        self._file = file
         self._bytes = self._messages = self._dropped = 0
         self.values: list[bytes] = []
 
@@ -64,7 +63,7 @@ class BusRecording:
             self._file.write(value)
 
     def close(self, gaps: int = 0) -> None:
-        """Write the end and give the file back."""
+        """Write the end, and close the file."""
         end = End(messages=self._messages, dropped=self._dropped, gaps=gaps)
         self._put(pack(msgspec.structs.asdict(end)))
         if self._file is not None:
@@ -92,25 +91,24 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     wrong: str = ""
 
 
-def conversation(path: Path) -> Iterator[Said | End]:
-    """Every message of the recording at ``path`` in its order, then its ``End``.
+def conversation(file: IO[bytes]) -> Iterator[Said | End]:
+    """Every message of the recording in ``file`` in its order, then its ``End``.
 
     ``ChaosError`` KS-CHAOS-204 where it is no recording, or was cut off.
     """
     ended = number = 0
-    with path.open("rb") as file:
-        for number, raw in enumerate(packed(file), start=1):
-            value = msgspec.msgpack.decode(raw)
-            if ended:
-                raise broken(number, "there is a record after the end")
-            match value:
-                case [float(t), str(subject), bytes(payload)]:
-                    yield _said(t, subject, payload)
-                case {"messages": int(count)} if count == number - 1:
-                    ended = number
-                    yield msgspec.convert(value, End)
-                case _:
-                    raise broken(number, "it is no message of a recording")
+    for number, raw in enumerate(packed(file), start=1):
+        value = msgspec.msgpack.decode(raw)
+        if ended:
+            raise broken(number, "there is a record after the end")
+        match value:
+            case [float(t), str(subject), bytes(payload)]:
+                yield _said(t, subject, payload)
+            case {"messages": int(count)} if count == number - 1:
+                ended = number
+                yield msgspec.convert(value, End)
+            case _:
+                raise broken(number, "it is no message of a recording")
     if not ended:
         raise broken(number + 1, "the end is missing: cut off, or the run was killed")
 

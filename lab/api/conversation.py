@@ -41,9 +41,10 @@ def told(run: str, wanted: Wanted) -> Iterator[Said | End]:
 def _chosen(folder: RunFolder, wanted: Wanted) -> Iterator[Said | End]:
     asked: set[tuple[str, str, int]] = set()  # of requests whose replies are wanted
     try:
-        for one in conversation(folder.bus):
-            if isinstance(one, End) or _fits(one, wanted, asked):
-                yield one
+        with folder.bus.open("rb") as file:
+            for one in conversation(file):
+                if isinstance(one, End) or _fits(one, wanted, asked):
+                    yield one
     except ChaosError as error:
         raise refusal(error) from None
 

@@ -5,4 +5,5 @@
 - ``configuration``  the text of a broker's configuration: users and their permissions
 - ``identities``     nkeys of nodes, agents, supervisor and command line; sealing keys
 - ``control_plane``  requests and events between supervisor, agents and command line
+- ``tap``            the ear of a recorder on the data broker
 """

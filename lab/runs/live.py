@@ -23,7 +23,7 @@ async def play_on(
 ) -> Verdict:
     """Play, write history and conversation as they grow, store the verdict. Leases are the lab
     owner's work."""
-    recording = BusRecording(folder.bus, lab.monotonic)
+    recording = BusRecording(folder.bus.open("xb"), lab.monotonic)
     async with lab.tapped(recording.hear) as gaps:
         history = History(folder.history, lab.monotonic)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 
@@ -48,7 +49,7 @@ MESSAGES = (
 def recorded(tmp_path: Path) -> Path:
     clock = count()
     path = tmp_path / "bus.msgpack"
-    recording = BusRecording(path, lambda: float(next(clock)))
+    recording = BusRecording(path.open("xb"), lambda: float(next(clock)))
     for subject, payload in MESSAGES:
         recording.hear(subject, "l.esxi-001.vcenter._r.t", payload)
     recording.close(gaps=2)
@@ -56,7 +57,7 @@ def recorded(tmp_path: Path) -> Path:
 
 
 def test_it_is_read_back_with_fingerprints_in_the_place_of_bytes(recorded: Path) -> None:
-    *said, end = conversation(recorded)
+    *said, end = conversation(BytesIO(recorded.read_bytes()))
     assert end == End(messages=5, dropped=0, gaps=2)
     asked, answered, refused, told, wrong = (one for one in said if isinstance(one, Said))
     assert (asked.src, asked.dst, asked.kind, asked.name, asked.id) == (
@@ -97,7 +98,7 @@ def test_a_recording_that_was_changed_or_cut_off_is_told(
     assert callable(change)
     recorded.write_bytes(change(recorded.read_bytes()))
     with pytest.raises(ChaosError, match=words):
-        list(conversation(recorded))
+        list(conversation(BytesIO(recorded.read_bytes())))
 
 
 def test_over_its_limit_it_counts_what_it_leaves_out() -> None:

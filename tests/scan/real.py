@@ -74,7 +74,8 @@ class Life:
             verdict = await play_on(made, self.run, lab, self.session.keeper, lambda *_: None)
             assert verdict.exit_code in (0, 1), verdict.reasons
             assert tap.gaps == 0
-            *said, end = conversation(self.run.bus)
+            with self.run.bus.open("rb") as file:
+                *said, end = conversation(file)
             assert end == End(messages=len(said), dropped=0, gaps=0), end
             self._look_at_processes()
             self.files += self._files()  # logs of databases are gone after an orderly end

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import msgspec
 import pytest
 
@@ -92,7 +94,7 @@ def test_what_is_missing_in_it_is_told(run: RunFolder, capsys: pytest.CaptureFix
     """A recording that was full, one with gaps, one that was cut off, and one that is not there."""
     whole = run.bus.read_bytes()
     try:
-        *_, end = conversation(run.bus)
+        *_, end = conversation(BytesIO(whole))
         assert isinstance(end, End)
         mine = pack(msgspec.structs.asdict(end))
         worse = pack({**msgspec.structs.asdict(end), "dropped": 3, "gaps": 2})
