@@ -25,7 +25,7 @@ from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import agent_name
 from protocol.codec import decoder_of, encode_message
 from protocol.crypto.derive import derive_key
-from protocol.crypto.disk import DEK_SIZE, decrypt_block, encrypt_block
+from protocol.crypto.disk import DEK_SIZE, DiskCipher
 from protocol.crypto.seal import Keyring, Sealing, without_keys
 from protocol.crypto.wrap import NONCE_SIZE, unwrap, wrap
 from protocol.envelope import VERSION, Envelope
@@ -108,5 +108,5 @@ def _keys() -> None:
     seals.opened(seals.closed(envelope, message, me), boxed)
     unwrap(key, wrap(key, key, b"", os.urandom(NONCE_SIZE)), b"")
     derive_key(key, salt=b"", info=b"")
-    dek = KeyMaterial(os.urandom(DEK_SIZE))
-    decrypt_block(dek, 0, encrypt_block(dek, 0, bytes(16)))
+    disk = DiskCipher(KeyMaterial(os.urandom(DEK_SIZE)))
+    disk.decrypt(0, disk.encrypt(0, bytes(16)))

@@ -4,4 +4,5 @@
 - ``snapshot``  a lab that is built once, and from which many runs are forked
 - ``worker``    the process that holds one and answers commands
 - ``workers``   where such processes come from
+- ``preload``   what their fork server does once for all of them
 """

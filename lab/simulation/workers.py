@@ -11,12 +11,12 @@ from services.runtime.forking.alone import Forks, OwnForks
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.forking.torn import threads
 
-PRELOAD = ("lab.simulation.worker", "lab.runs.play")
+PRELOAD = ("lab.simulation.preload:simulations",)
 
 
 @functools.cache
 def simulations() -> ForkServer:
-    """This process's fork server with everything of a simulated lab imported."""
+    """This process's fork server with everything of a simulated lab loaded and warm."""
     server = ForkServer(PRELOAD)
     atexit.register(server.close)
     return server

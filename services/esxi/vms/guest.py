@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NoReturn
 
-from protocol.crypto.disk import decrypt_block, encrypt_block
+from protocol.crypto.disk import DiskCipher
 from protocol.errors import GuestFault, InvalidArgument
 from protocol.guest import (
     BLOCK_SIZE,
@@ -19,7 +19,6 @@ from protocol.guest import (
     read_guest_block,
 )
 from protocol.messages.host import GuestAnswer
-from protocol.secret import KeyMaterial
 from services.esxi.vms.vmx import VmConfig, VmKeys
 from services.runtime.ports import Choices, Datastore
 
@@ -29,7 +28,8 @@ RUN: Final = 64
 
 def disk_image(keys: VmKeys, plain: Sequence[bytes]) -> bytes:
     """A whole disk file with these block contents, the journal last."""
-    return b"".join(_stored(keys.dek, index, block) for index, block in enumerate(plain))
+    cipher = _cipher(keys)
+    return b"".join([_stored(cipher, index, block) for index, block in enumerate(plain)])
 
 
 def fresh_blocks(config: VmConfig, seed: bytes) -> list[bytes]:
@@ -38,8 +38,13 @@ def fresh_blocks(config: VmConfig, seed: bytes) -> list[bytes]:
     return [guest_block(made, index, 0) for index in range(config.blocks + 1)]
 
 
-def _stored(dek: KeyMaterial | None, index: int, plain: bytes) -> bytes:
-    return plain if dek is None else encrypt_block(dek, index, plain)
+def _cipher(keys: VmKeys) -> DiskCipher | None:
+    """None for a disk in clear."""
+    return None if keys.dek is None else DiskCipher(keys.dek)
+
+
+def _stored(cipher: DiskCipher | None, index: int, plain: bytes) -> bytes:
+    return plain if cipher is None else cipher.encrypt(index, plain)
 
 
 def split_image(image: bytes, config: VmConfig) -> list[bytes]:
@@ -65,7 +70,7 @@ class Guest:
         self.config = config
         self.fault = ""
         self._datastore = datastore
-        self._dek, self._seed = keys.dek, keys.seed
+        self._cipher, self._marked = _cipher(keys), guest_seed(keys.seed)
         self._next_block = 0
 
     async def start(self) -> None:
@@ -77,9 +82,9 @@ class Guest:
     async def fill(self, marker: bytes) -> GuestAnswer:
         """Every block as first written, made from the questioner's marker, and read back."""
         seed = guest_seed(marker)
+        contents = [guest_block(seed, index, 0) for index in range(self.config.blocks)]
         for run in _runs(range(self.config.blocks)):
-            await self._write({index: guest_block(seed, index, 0) for index in run})
-        contents = await self.contents(range(self.config.blocks))
+            await self._put({index: contents[index] for index in run})
         return GuestAnswer(digest=challenge_digest(b"", contents))
 
     async def contents(self, blocks: Sequence[int]) -> list[bytes]:
@@ -111,16 +116,19 @@ class Guest:
 
     async def _rewrite(self, index: int, old: bytes) -> int:
         seed, generation = read_guest_block(old, index)
-        block = guest_block(seed, index, generation + 1)
-        written = await self._write({index: block})
-        if await self._stored_blocks([index]) != written:
-            self._fail(f"block {index} was not read back as it was written")
+        await self._put({index: guest_block(seed, index, generation + 1)})
         return generation + 1
 
+    async def _put(self, plain: Mapping[int, bytes]) -> None:
+        """Write these blocks, and read back that they lie there as they were written."""
+        written = await self._write(plain)
+        if await self._stored_blocks(list(plain)) != written:
+            self._fail(f"{_named(list(plain))} was not read back as it was written")
+
     async def _write(self, plain: Mapping[int, bytes]) -> list[bytes]:
-        """Write these blocks; what lies on the datastore then."""
+        """Write these blocks; what has to lie on the datastore then."""
         self._alive()
-        stored = {index: _stored(self._dek, index, block) for index, block in plain.items()}
+        stored = {index: _stored(self._cipher, index, block) for index, block in plain.items()}
         try:
             await self._datastore.write_blocks(self.config.vm, self.config.disk_file, stored)
         except OSError as error:
@@ -147,12 +155,12 @@ class Guest:
         """Decrypt and check; the journal must be made from the seed in the VM's nvram."""
         if len(stored) != BLOCK_SIZE:
             self._fail(f"block {index} is cut short")
-        plain = stored if self._dek is None else decrypt_block(self._dek, index, stored)
+        plain = stored if self._cipher is None else self._cipher.decrypt(index, stored)
         try:
             seed, _ = read_guest_block(plain, index)
         except ValueError as error:
             self._fail(str(error))
-        if index == self.config.blocks and seed != guest_seed(self._seed):
+        if index == self.config.blocks and seed != self._marked:
             self._fail("the journal is another guest's")
         return plain
 

@@ -64,11 +64,11 @@ def of_answer(answer: Answer | ProductError) -> bytes:
 
 
 def _body(found: Envelope | ReplyEnvelope | Answer) -> Any:
-    return found.body if _without_bytes(found.name) else bare(_decode(found.body))
+    return found.body if without_bytes(found.name) else bare(_decode(found.body))
 
 
 @cache
-def _without_bytes(name: str) -> bool:
+def without_bytes(name: str) -> bool:
     """Whether no message of this name has bytes, or anything, in any of its fields."""
     cls = Message._registry.get(name)
     return cls is not None and not any(

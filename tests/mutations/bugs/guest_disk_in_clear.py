@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.esxi.vms import guest
+from protocol.crypto.disk import DiskCipher
 from tests.mutations.bugs.planting import plant
 
-plant(guest, "_stored", lambda original: lambda dek, index, plain: plain)
-plant(guest, "decrypt_block", lambda original: lambda dek, index, stored: stored)
+plant(DiskCipher, "encrypt", lambda original: lambda self, index, plain: plain)
+plant(DiskCipher, "decrypt", lambda original: lambda self, index, stored: stored)

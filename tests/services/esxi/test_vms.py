@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import Any
 
 import msgspec
 import pytest
@@ -47,6 +48,7 @@ from services.esxi.vms.vmx import (
     vmx_file,
 )
 from services.runtime.incarnation import Incarnation
+from services.runtime.sim.datastore import SimDatastore
 from services.runtime.sim.rng import SimRng
 from tests.services.esxi.rig import MARKER, PROVIDER, VM, A, B, Rig, key, material
 
@@ -157,6 +159,26 @@ def test_one_flipped_ciphertext_bit_is_noticed(rig: Rig, at: int) -> None:
     folder(rig)[DISK][3 * BLOCK_SIZE + at] ^= 1
     assert isinstance(rig.refused_door(CHALLENGE), GuestFault)
     folder(rig)[DISK][3 * BLOCK_SIZE + at] ^= 1
+    assert isinstance(rig.refused_door(CHALLENGE), GuestFault)
+
+
+@pytest.mark.parametrize("order", [GuestWrite(vm=VM, marker=b"another"), CHALLENGE])
+def test_what_does_not_lie_there_as_it_was_written_is_noticed(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, order: GuestWrite | GuestChallenge
+) -> None:
+    """A datastore that takes a write and keeps one bit of it otherwise."""
+    rig.up()
+    rig.make_safe()
+    rig.encrypted_vm()
+    kept = SimDatastore._put
+
+    def one_bit_off(self: SimDatastore, vm: str, file: str, *written: Any) -> None:
+        kept(self, vm, file, *written)
+        self._file(vm, file)[BLOCK_SIZE * max(written[0]) + 4095] ^= 1
+
+    monkeypatch.setattr(SimDatastore, "_put", one_bit_off)
+    assert isinstance(rig.refused_door(order), GuestFault)
+    monkeypatch.undo()
     assert isinstance(rig.refused_door(CHALLENGE), GuestFault)
 
 

@@ -92,9 +92,9 @@ def test_a_record_says_its_fields() -> None:
     ("message", "without"),
     [(QueryHost, True), (VcEvent, True), (GuestChallenge, False), (AddKeys, False)],
 )
-def test_a_message_without_bytes_is_known_by_its_class(message: type, without: bool) -> None:
+def test_a_messagewithout_bytes_is_known_by_its_class(message: type, without: bool) -> None:
     """It is folded as it travels, which costs next to nothing."""
-    assert said._without_bytes(message.__name__) is without
+    assert said.without_bytes(message.__name__) is without
 
 
 def test_a_difference_is_told_in_words() -> None:
