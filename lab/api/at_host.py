@@ -1,13 +1,23 @@
-"""What a host's own administrator does there with its keys: no session, and vCenter not told."""
+"""What a host's own administrator does there with its keys and dumps: vCenter is not told."""
 
 from __future__ import annotations
 
 from lab.api import commands
-from lab.api.answers import RemovedKey, RemovedKeyList
+from lab.api.answers import Dump, DumpContent, DumpList, RemovedKey, RemovedKeyList
 from lab.api.crypto import key_id
 from lab.api.session import Session
 from lab.api.views import key_ref
-from protocol.messages.host import GetCryptoKeyStatus, RemoveKeys
+from lab.errors import KeysteadError
+from protocol.messages.host import (
+    DecryptDump,
+    GetCryptoKeyStatus,
+    ListDumps,
+    RemoveDump,
+    RemoveKeys,
+    WriteDump,
+)
+from protocol.messages.host import Dump as DumpOnHost
+from protocol.terms import NodeName
 
 
 async def remove_keys(session: Session, command: commands.HostRemoveKeys) -> RemovedKeyList:
@@ -27,4 +37,68 @@ async def remove_keys(session: Session, command: commands.HostRemoveKeys) -> Rem
             )
             for result, status in zip(results, left, strict=True)
         ),
+    )
+
+
+# ---- core dumps --------------------------------------------------------------------------
+
+
+async def write_dump(session: Session, command: commands.HostDumpWrite) -> Dump:
+    """See ``HostDumpWrite``."""
+    host = session.host(command.host)
+    dump = command.dump or _next_name(await _listed(session, host))
+    done = await session.lab.ask(host, WriteDump(dump=dump, marker=command.marker))
+    return _view(host, done.dump)
+
+
+def _next_name(there: tuple[DumpOnHost, ...]) -> str:
+    """``hostd-zdump.NNN`` with the first number above those that are there."""
+    named = [each.dump.rpartition(".") for each in there]
+    last = [int(number) for head, _, number in named if head == _NAMED and number.isdecimal()]
+    return f"{_NAMED}.{max(last, default=-1) + 1:03d}"
+
+
+_NAMED = "hostd-zdump"
+
+
+async def dumps(session: Session, command: commands.HostDumpList) -> DumpList:
+    """See ``HostDumpList``."""
+    host = session.host(command.host)
+    return DumpList(items=tuple(_view(host, dump) for dump in await _listed(session, host)))
+
+
+async def _listed(session: Session, host: NodeName) -> tuple[DumpOnHost, ...]:
+    return (await session.lab.ask(host, ListDumps())).dumps
+
+
+async def decrypt_dump(session: Session, command: commands.HostDumpDecrypt) -> DumpContent:
+    """See ``HostDumpDecrypt``."""
+    host = session.host(command.host)
+    read = await session.lab.ask(host, DecryptDump(dump=command.dump))
+    return DumpContent(
+        host=host,
+        dump=read.dump.dump,
+        key=key_ref(read.dump.key) if read.dump.key else None,
+        content=read.content,
+    )
+
+
+async def remove_dump(session: Session, command: commands.HostDumpRemove) -> DumpList:
+    """See ``HostDumpRemove``; KS-USE-002 when there is no such dump."""
+    host = session.host(command.host)
+    if command.dump not in [dump.dump for dump in await _listed(session, host)]:
+        raise KeysteadError("KS-USE-002", f"{host} has no dump {command.dump}")
+    await session.lab.ask(host, RemoveDump(dump=command.dump))
+    return await dumps(session, commands.HostDumpList(host))
+
+
+def _view(host: NodeName, dump: DumpOnHost) -> Dump:
+    return Dump(
+        host=host,
+        dump=dump.dump,
+        boot=dump.boot,
+        at=dump.at,
+        key=key_ref(dump.key) if dump.key else None,
+        readable=dump.readable,
+        problem=dump.problem,
     )

@@ -11,6 +11,7 @@
 - ``providers/``      what a host does for each management type of key provider, pure
 - ``crypto_manager``  keys, host key, mode and providers on command
 - ``crypto_mode``     host encryption mode, pure
+- ``dumps``          core dumps, encrypted under the host key
 - ``maintenance``     maintenance mode: a host that shall run nothing
 - ``attestation``     what the TPM says to vCenter of itself and of this boot
 - ``vms/``            virtual machines: files, registration, encryption, power, guests
@@ -29,7 +30,8 @@ Kinds of records (ids and names only, never key bytes):
 ``persistence.disabled`` · ``recovery.rotated`` · ``config.protection`` mode, pcrs ·
 ``config.saved`` why · ``config.torn`` rest · ``config.save_failed`` reason ·
 ``audit`` record (POL-05) ·
-``host.maintenance`` on · ``tpm.unusable`` reason · ``kernel.option`` ·
+``dump.written`` dump, key, file · ``dump.removed`` · ``dump.rewrapped`` dump, key ·
+``dump.left`` dump, reason · ``host.maintenance`` on · ``tpm.unusable`` reason · ``kernel.option`` ·
 ``esxcli.refused`` reason · ``session.opened`` ·
 ``uplink.failed`` request, error · ``vm.created`` · ``vm.registered`` · ``vm.unregistered`` ·
 ``vm.destroyed`` · ``vm.encrypted`` key · ``vm.powered`` power · ``vm.refused`` command, error,
@@ -37,7 +39,7 @@ reason, missing · ``vm.unreadable`` reason · ``vm.untidy`` reason · ``vm.gues
 
 Not built, and the place where each belongs: the trusted and the native key provider are files of
 ``providers/`` with their row in its table; the vTPM is a file of ``vms/`` (its state is the VM's
-nvram, under the home key); encrypted vSAN (step B6), core dumps and HA are files or packages
+nvram, under the home key); encrypted vSAN (step B6) and HA are files or packages
 here, and search for their keys with ``keys.search``. Nor are vMotion, and decrypting or
 re-encrypting a VM.
 """

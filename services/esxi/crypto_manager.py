@@ -19,6 +19,7 @@ from protocol.messages.base import Sealed
 from protocol.messages.host import CryptoKeyResult, KeyStatus, ProviderRef
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, ProviderId
+from services.esxi import dumps
 from services.esxi.configuration.sections import Section
 from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.crypto_mode import Trigger, step
@@ -195,6 +196,7 @@ async def _take_host_key(
     if host.keys.add(entry) is Added.CONFLICT:
         raise AlreadyExists(f"another key is cached under {key}")
     if old is not None and old != key:
+        await dumps.take_along(host, old, key, clear)
         host.keys.remove(old)
         host.archive.now = persistence.without_keys(host.archive.now, (old,))
     host.host_key = clear

@@ -13,7 +13,7 @@ from protocol.messages import host as m
 from protocol.messages.base import Request
 from protocol.messages.pages import first_page, fits
 from protocol.terms import CryptoKeyId, Role, VmName
-from services.esxi import attestation, boot, console, crypto_manager, maintenance
+from services.esxi import attestation, boot, console, crypto_manager, dumps, maintenance
 from services.esxi.config import EsxiConfig
 from services.esxi.host import Host
 from services.esxi.knobs import EsxiNode
@@ -258,6 +258,30 @@ class EsxiService(Service):
     async def exit_maintenance_mode(self, message: m.HostExitMaintenanceMode, peer: Peer) -> m.Done:
         """See ``maintenance.leave``."""
         await maintenance.leave(self.host)
+        return m.Done()
+
+    # ---- core dumps --------------------------------------------------------------------------
+
+    @serves(m.WriteDump, turn=_keystore)
+    async def write_dump(self, message: m.WriteDump, peer: Peer) -> m.DumpWritten:
+        """See ``dumps.write``."""
+        return m.DumpWritten(dump=await dumps.write(self.host, message.dump, message.marker))
+
+    @serves(m.ListDumps)
+    async def list_dumps(self, message: m.ListDumps, peer: Peer) -> m.DumpList:
+        """See ``dumps.all_dumps``."""
+        return m.DumpList(dumps=await dumps.all_dumps(self.host))
+
+    @serves(m.DecryptDump)
+    async def decrypt_dump(self, message: m.DecryptDump, peer: Peer) -> m.DumpDecrypted:
+        """See ``dumps.decrypt``."""
+        dump, content = await dumps.decrypt(self.host, message.dump)
+        return m.DumpDecrypted(dump=dump, content=content)
+
+    @serves(m.RemoveDump, turn=_keystore)
+    async def remove_dump(self, message: m.RemoveDump, peer: Peer) -> m.Done:
+        """See ``dumps.remove``."""
+        await dumps.remove(self.host, message.dump)
         return m.Done()
 
     # ---- console ----------------------------------------------------------------------------

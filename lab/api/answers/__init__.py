@@ -31,6 +31,9 @@ from lab.api.answers.faults import (
     RunStopped,
 )
 from lab.api.answers.hosts import (
+    Dump,
+    DumpContent,
+    DumpList,
     EsxcliResult,
     HostPaused,
     HostPauseList,
@@ -98,6 +101,9 @@ __all__ = [
     "AuditList",
     "Cluster",
     "ClusterList",
+    "Dump",
+    "DumpContent",
+    "DumpList",
     "EsxcliResult",
     "EventLine",
     "EventList",

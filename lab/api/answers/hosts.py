@@ -1,4 +1,4 @@
-"""Machines: power, keys that were removed there, the console, the TPM."""
+"""Machines: power, keys that were removed there, core dumps, the console, the TPM."""
 
 from __future__ import annotations
 
@@ -59,6 +59,40 @@ class RemovedKeyList(Answer, frozen=True, kw_only=True):
 
     host: NodeName
     items: tuple[RemovedKey, ...]
+
+
+class Dump(Answer, frozen=True, kw_only=True):
+    """A core dump on a host's disk; ``key`` is the host key that it is under, None: in clear.
+
+    ``boot`` and ``at`` (Unix seconds of the host's clock) say which life of the host wrote it.
+    ``readable``: its key is in the host's memory now. ``problem``: its file is damaged.
+    """
+
+    host: NodeName
+    dump: str
+    boot: int
+    at: float
+    key: KeyRef | None = None
+    readable: bool = False
+    problem: str = ""
+
+
+class DumpList(Answer, frozen=True, kw_only=True):
+    """The core dumps of a host, by name."""
+
+    items: tuple[Dump, ...]
+
+
+class DumpContent(Answer, frozen=True, kw_only=True):
+    """What is in a core dump: lines of text about the host, and the marker of who had it written.
+
+    ``key`` is the host key that it is under, None: it lies there in clear.
+    """
+
+    host: NodeName
+    dump: str
+    key: KeyRef | None
+    content: bytes
 
 
 class EsxcliResult(Answer, frozen=True, kw_only=True):

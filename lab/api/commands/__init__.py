@@ -16,7 +16,13 @@ name is made of the words of the command line: ``keystead vm encrypt`` is ``VmEn
 - ``experiments``  an experiment on this lab
 """
 
-from lab.api.commands.at_host import HostRemoveKeys
+from lab.api.commands.at_host import (
+    HostDumpDecrypt,
+    HostDumpList,
+    HostDumpRemove,
+    HostDumpWrite,
+    HostRemoveKeys,
+)
 from lab.api.commands.base import Command, answer_type, name_of
 from lab.api.commands.crypto import (
     ClusterCryptoMode,
@@ -136,6 +142,10 @@ __all__ = [
     "HostCrash",
     "HostDisableCrypto",
     "HostDisconnect",
+    "HostDumpDecrypt",
+    "HostDumpList",
+    "HostDumpRemove",
+    "HostDumpWrite",
     "HostEnableCrypto",
     "HostEnterMaintenance",
     "HostExitMaintenance",

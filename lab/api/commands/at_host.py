@@ -1,17 +1,21 @@
-"""What a host's own administrator does there with its keys; vCenter is not told.
+"""What a host's own administrator does there with its keys and core dumps; vCenter is not told.
 
 A key is written ``provider/id``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from lab.api.commands.base import Command, wrong
+from lab.api.commands.base import Command, named, wrong
 from lab.api.commands.crypto import check_key
+from protocol import names
+from protocol.messages.host import MARKER_LIMIT
 
 if TYPE_CHECKING:
-    from lab.api.answers import RemovedKeyList
+    from lab.api.answers import Dump, DumpContent, DumpList, RemovedKeyList
+
+A = TypeVar("A", covariant=True)
 
 
 class HostRemoveKeys(Command["RemovedKeyList"], frozen=True, tag="host.remove-keys"):
@@ -30,3 +34,46 @@ class HostRemoveKeys(Command["RemovedKeyList"], frozen=True, tag="host.remove-ke
             raise wrong("name at least one key, provider/id")
         for key in self.keys:
             check_key(key)
+
+
+class HostDumpWrite(Command["Dump"], frozen=True, tag="host.dump.write"):
+    """Write a core dump of the host's agent to its disk: encrypted when the host is safe [DUMP-01].
+
+    ``dump`` empty: the next ``hostd-zdump.NNN``; one that is there is not written again.
+    ``marker`` goes into it, so that who reads it can tell.
+    """
+
+    host: str
+    dump: str = ""
+    marker: bytes = b""
+
+    def __post_init__(self) -> None:
+        named(names.DUMP, self.dump)
+        if len(self.marker) > MARKER_LIMIT:
+            raise wrong(f"a marker has at most {MARKER_LIMIT} bytes")
+
+
+class HostDumpList(Command["DumpList"], frozen=True, tag="host.dump.list"):
+    """The core dumps on a host's disk, and whether the host key of each is in its memory."""
+
+    host: str
+
+
+class _OneDump(Command[A], Generic[A], frozen=True):
+    """``dump`` is its name on the host."""
+
+    host: str
+    dump: str
+
+    def __post_init__(self) -> None:
+        if not self.dump:
+            raise wrong("a dump has a name")
+        named(names.DUMP, self.dump)
+
+
+class HostDumpDecrypt(_OneDump["DumpContent"], frozen=True, tag="host.dump.decrypt"):
+    """Read a core dump in clear, at the host: its host key must be in memory there [DUMP-02]."""
+
+
+class HostDumpRemove(_OneDump["DumpList"], frozen=True, tag="host.dump.remove"):
+    """Remove a core dump from a host's disk; those that are left."""

@@ -6,7 +6,7 @@ the lab's control plane) uses the same messages without a session.
 
 - ``session``  commands, and the host's view of itself      - ``crypto``   mode, keys, providers
 - ``vms``      virtual machines and their guests            - ``console``  esxcli
-- ``maintenance``  maintenance mode
+- ``maintenance``  maintenance mode                            - ``dumps``    core dumps
 - ``attestation``  what the TPM says of itself and of the boot
 """
 
@@ -43,6 +43,18 @@ from protocol.messages.host.crypto import (
     RemoveKeys,
     SetProviders,
 )
+from protocol.messages.host.dumps import (
+    DUMPS_LIMIT,
+    MARKER_LIMIT,
+    DecryptDump,
+    Dump,
+    DumpDecrypted,
+    DumpList,
+    DumpWritten,
+    ListDumps,
+    RemoveDump,
+    WriteDump,
+)
 from protocol.messages.host.maintenance import (
     HostEnterMaintenanceMode,
     HostExitMaintenanceMode,
@@ -73,7 +85,9 @@ from protocol.messages.host.vms import (
 )
 
 __all__ = [
+    "DUMPS_LIMIT",
     "LOG_LIMIT",
+    "MARKER_LIMIT",
     "RESULT_BYTES",
     "STATUS_BYTES",
     "ActivateTpmCredential",
@@ -84,7 +98,12 @@ __all__ = [
     "CryptoManagerHostDisable",
     "CryptoManagerHostEnable",
     "CryptoManagerHostPrepare",
+    "DecryptDump",
     "Done",
+    "Dump",
+    "DumpDecrypted",
+    "DumpList",
+    "DumpWritten",
     "Esxcli",
     "EsxcliResult",
     "EvictKeys",
@@ -107,11 +126,13 @@ __all__ = [
     "KeysAdded",
     "KeysEvicted",
     "KeysRemoved",
+    "ListDumps",
     "OpenSession",
     "ProviderRef",
     "QueryHost",
     "QueryTpmAttestationReport",
     "ReconfigureVm",
+    "RemoveDump",
     "RemoveKeys",
     "SaveConfiguration",
     "SessionOpened",
@@ -120,4 +141,5 @@ __all__ = [
     "TpmCredentialActivated",
     "VmState",
     "VmSummary",
+    "WriteDump",
 ]

@@ -8,6 +8,10 @@ from lab.api.answers import Vm, VmOnHost, VmPower
 from lab.api.commands import (
     GetHostView,
     GetVms,
+    HostDumpDecrypt,
+    HostDumpList,
+    HostDumpRemove,
+    HostDumpWrite,
     HostPowerLoss,
     HostPowerOff,
     HostPowerOn,
@@ -189,3 +193,26 @@ async def test_a_host_that_is_asked_itself_refuses_in_its_own_words(lab: Lab) ->
     error = await refused(lab, VmRegister("vm-99", host=B, on_host=True))
     assert error.id == "KS-USE-002" and "no files" in str(error)
     assert [vm.vm for vm in (await lab.do(GetVms())).items] == ["vm-01", "vm-02"]
+
+
+async def test_a_core_dump_is_read_again_when_its_host_key_is_back(lab: Lab) -> None:
+    """DUMP-01, DUMP-02: prepared after a reboot with vCenter down, safe when it is back."""
+    first = await lab.do(HostDumpWrite(A, marker=b"of this test"))
+    assert (first.dump, first.boot, first.readable) == ("hostd-zdump.000", 1, True)
+    assert first.key == (await lab.host(A)).crypto_key_id is not None
+    assert (await lab.do(HostDumpWrite(A))).dump == "hostd-zdump.001"
+    read = await lab.do(HostDumpDecrypt(A, first.dump))
+    assert read.content.endswith(b"of this test") and b"vm-01 poweredOn" in read.content
+    await lab.do(HostPowerOff(("vcenter",)))
+    await lab.reboot(A)
+    dumps = (await lab.do(HostDumpList(A))).items
+    assert [(dump.key, dump.readable) for dump in dumps] == [(first.key, False)] * 2
+    error = await refused(lab, HostDumpDecrypt(A, first.dump))
+    assert error.id == "KS-PRODUCT-001" and str(first.key) in str(error)
+    await lab.do(HostPowerOn(("vcenter",)))
+    await lab.sleep(60)
+    assert (await lab.do(HostDumpDecrypt(A, first.dump))).content == read.content
+    left = (await lab.do(HostDumpRemove(A, first.dump))).items
+    assert [dump.dump for dump in left] == ["hostd-zdump.001"]
+    error = await refused(lab, HostDumpRemove(A, first.dump))
+    assert error.id == "KS-USE-002"

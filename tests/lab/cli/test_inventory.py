@@ -70,11 +70,16 @@ def test_a_host_takes_over_a_vm_by_itself(lab: Cli) -> None:
     assert (back["host"], back["power"], back["crypto"]) == ("esxi-002", "poweredOff", "unlocked")
     refused = lab("vm", "on", *there)
     assert refused.code == 1 and "locked on the datastore by esxi-001" in refused.err
+    lab.ok("host", "dump", "write", "esxi-001", "before", "--marker", "of this test")
+    assert "of this test" in lab.ok("host", "dump", "decrypt", "esxi-001", "before").out
     lab.ok("host", "power-loss", "esxi-001", "--stay-off")
     lab.ok("vm", "on", *there)
     lab.ok("host", "power-on", "esxi-001", "vcenter")
     lab.ok("vm", "unregister", "vm-01", "--host", "esxi-001", "--on-host")
     (vm,) = lab.ok("get", "vms", "vm-01", "-o", "json").items()
     assert (vm["host"], vm["power"]) == ("esxi-002", "poweredOn")
+    (dump,) = lab.ok("host", "dump", "list", "esxi-001", "-o", "json").items()
+    assert (dump["dump"], dump["readable"]) == ("before", True), "vCenter brought its key again"
+    lab.ok("host", "dump", "remove", "esxi-001", "before")
     words = lab("vm", "unregister", "vm-01", "--host", "esxi-001")
     assert words.code == 64 and "--on-host and --host go together" in words.err

@@ -1,0 +1,216 @@
+"""Core dumps: memory of the host's agent, encrypted on a safe host (DUMP-01 to DUMP-04).
+
+A dump is one file of the host's disk. Its data is under a key of its own (AES-256-GCM), which is
+wrapped under the host key; both are bound to host, dump and use. The id of the host key stands in
+clear beside them. Without that key in memory nothing on the host reads the dump: after a reboot
+that is when persistence has kept it or vCenter has brought it again. A host without a host key in
+memory, which is one that is not safe, dumps in clear.
+
+A new host key takes the dumps of the old one along, if the old one is in memory (C27). That is
+done before the change is saved, so that a crash in between leaves them under the newer key, which
+whoever changes the key has and brings again.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from protocol import names
+from protocol.crypto.wrap import KEK_SIZE, NONCE_SIZE, unwrap, wrap
+from protocol.errors import (
+    CryptographicFailure,
+    EncryptionKeyRequired,
+    InvalidArgument,
+    InvalidState,
+    NotFound,
+    ResourceInUse,
+)
+from protocol.messages.host import DUMPS_LIMIT, MARKER_LIMIT, Dump
+from protocol.secret import KeyMaterial
+from protocol.terms import CryptoKeyId, NodeName
+from services.esxi.host import Host
+from services.runtime.durable import replace_durably
+
+FOLDER: Final = "core"
+_SUFFIX: Final = ".zdump"
+
+
+class DumpFile(msgspec.Struct, frozen=True, kw_only=True):
+    """Contents of a dump's file. ``wrapped`` is the dump's own key under ``key``; without a key
+    ``data`` is in clear."""
+
+    dump: str
+    boot: int
+    at: float
+    data: bytes
+    key: CryptoKeyId | None = None
+    wrapped: bytes = b""
+
+
+_decode = msgspec.msgpack.Decoder(DumpFile).decode
+
+
+async def write(host: Host, dump: str, marker: bytes) -> Dump:
+    """Write a dump, durably; the one that is there when the name is taken. See ``WriteDump``."""
+    names.DUMP.check(dump)
+    if len(marker) > MARKER_LIMIT:
+        raise InvalidArgument(f"marker: at most {MARKER_LIMIT} bytes")
+    there = await host.disk.list(FOLDER)
+    if _file(dump) in there:
+        return _told(host, await _read(host, dump))
+    if sum(name.endswith(_SUFFIX) for name in there) >= DUMPS_LIMIT:
+        raise ResourceInUse(f"{host.node.name} has {DUMPS_LIMIT} dumps: remove one first")
+    made = _made(host, dump, _content(host, marker))
+    await _put(host, made)
+    key = None if made.key is None else str(made.key)
+    host.node.record("dump.written", dump=dump, key=key, file=f"{FOLDER}/{_file(dump)}")
+    return _told(host, made)
+
+
+async def all_dumps(host: Host) -> tuple[Dump, ...]:
+    """Every dump by name; one that is damaged says so."""
+    found: list[Dump] = []
+    for file in await host.disk.list(FOLDER):
+        if file.endswith(_SUFFIX):
+            dump = file.removesuffix(_SUFFIX)
+            try:
+                found.append(_told(host, await _read(host, dump)))
+            except InvalidState as damage:
+                found.append(Dump(dump=dump, problem=str(damage)))
+    return tuple(found)
+
+
+async def decrypt(host: Host, dump: str) -> tuple[Dump, bytes]:
+    """The dump and what is in it; see ``DecryptDump``."""
+    names.DUMP.check(dump)
+    found = await _read(host, dump)
+    if found.key is None:
+        return _told(host, found), found.data
+    key = _in_memory(host, found.key)
+    if key is None:
+        raise EncryptionKeyRequired(
+            f"{dump}: the host key that it is under is not in the memory of {host.node.name}",
+            (found.key,),
+        )
+    try:
+        own = unwrap(key, found.wrapped, _aad(host.node.name, dump, "key"))
+        content = unwrap(own, found.data, _aad(host.node.name, dump, "data")).reveal()
+    except CryptographicFailure:
+        raise InvalidState(f"{dump} is damaged, or its key is another one") from None
+    return _told(host, found), content
+
+
+async def remove(host: Host, dump: str) -> None:
+    """Remove a dump, durably."""
+    names.DUMP.check(dump)
+    if _file(dump) not in await host.disk.list(FOLDER):
+        return
+    await host.disk.remove(f"{FOLDER}/{_file(dump)}")
+    await host.disk.sync_folder(FOLDER)
+    host.node.record("dump.removed", dump=dump)
+
+
+async def take_along(host: Host, old: CryptoKeyId, new: CryptoKeyId, clear: KeyMaterial) -> None:
+    """Wrap the keys of dumps under ``old`` anew under ``new``, as far as that goes (C27).
+
+    What cannot be taken along is recorded, and keeps nothing from going on.
+    """
+    try:
+        there = await all_dumps(host)
+    except OSError as refused:
+        there = ()
+        host.node.record("dump.left", level="warning", dump="", reason=_refused(refused))
+    key = _in_memory(host, old)
+    for dump in [found.dump for found in there if found.key == old]:
+        why = "the old host key is not in memory"
+        if key is not None:
+            why = await _rewrap(host, dump, key, new, clear)
+        if why:
+            host.node.record("dump.left", level="warning", dump=dump, reason=why)
+        else:
+            host.node.record("dump.rewrapped", dump=dump, key=str(new))
+
+
+def _made(host: Host, dump: str, content: bytes) -> DumpFile:
+    clear = DumpFile(dump=dump, boot=host.node.boot, at=host.clock.now(), data=content)
+    key = host.archive.now.host_key
+    if key is None or host.host_key is None:
+        return clear
+    own = KeyMaterial(host.rng.token(KEK_SIZE))
+    name = host.node.name
+    return msgspec.structs.replace(
+        clear,
+        key=key,
+        wrapped=wrap(host.host_key, own, _aad(name, dump, "key"), host.rng.token(NONCE_SIZE)),
+        data=wrap(own, KeyMaterial(content), _aad(name, dump, "data"), host.rng.token(NONCE_SIZE)),
+    )
+
+
+async def _rewrap(
+    host: Host, dump: str, old: KeyMaterial, new: CryptoKeyId, clear: KeyMaterial
+) -> str:
+    """Why the key of the dump could not be wrapped anew; empty when it was."""
+    aad = _aad(host.node.name, dump, "key")
+    try:
+        found = await _read(host, dump)
+        wrapped = wrap(clear, unwrap(old, found.wrapped, aad), aad, host.rng.token(NONCE_SIZE))
+        await _put(host, msgspec.structs.replace(found, key=new, wrapped=wrapped))
+    except (InvalidState, CryptographicFailure) as damage:
+        return str(damage)
+    except OSError as refused:
+        return _refused(refused)
+    return ""
+
+
+def _refused(error: OSError) -> str:
+    return f"the disk refused: {error.strerror or error}"
+
+
+def _content(host: Host, marker: bytes) -> bytes:
+    """The memory of the agent as text: what it knows of VMs, never a key (DUMP-04)."""
+    lines = [f"hostd of {host.node.name}, boot {host.node.boot}, {host.mode.value}"]
+    lines += [f"{name} {host.vms[name].power.value}" for name in sorted(host.vms)]
+    return "\n".join([*lines, ""]).encode() + marker
+
+
+def _in_memory(host: Host, key: CryptoKeyId) -> KeyMaterial | None:
+    """A host key by id: the one in force, or one that was brought as any key is."""
+    if key == host.archive.now.host_key and host.host_key is not None:
+        return host.host_key
+    return host.keys.get(key)
+
+
+def _told(host: Host, found: DumpFile) -> Dump:
+    readable = found.key is None or _in_memory(host, found.key) is not None
+    return Dump(dump=found.dump, boot=found.boot, at=found.at, key=found.key, readable=readable)
+
+
+async def _read(host: Host, dump: str) -> DumpFile:
+    """``NotFound`` when it is not there, ``InvalidState`` when it is damaged."""
+    try:
+        raw = await host.disk.read(f"{FOLDER}/{_file(dump)}")
+    except FileNotFoundError:
+        raise NotFound(f"{host.node.name} has no dump {dump}") from None
+    try:
+        found = _decode(raw)
+    except (msgspec.DecodeError, ValueError):
+        raise InvalidState(f"{dump} is damaged") from None
+    if found.dump != dump:
+        raise InvalidState(f"{dump} is damaged: it says that it is {found.dump}")
+    return found
+
+
+async def _put(host: Host, made: DumpFile) -> None:
+    data = msgspec.msgpack.encode(made)
+    await replace_durably(host.disk, f"{FOLDER}/{_file(made.dump)}", data, folder_is_new=True)
+
+
+def _file(dump: str) -> str:
+    return f"{dump}{_SUFFIX}"
+
+
+def _aad(host: NodeName, dump: str, use: str) -> bytes:
+    """Binds a dump to its host and name, and its key and data to their use in it."""
+    return f"keystead dump|{host}|{dump}|{use}".encode()
