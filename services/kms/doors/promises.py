@@ -35,9 +35,12 @@ class Promises:
         self._open: dict[KeyId, dict[int, _Promise]] = {}
 
     def give(self, changes: Sequence[Change]) -> None:
-        """Promise that the peer shall have these changes, or be marked as not having them."""
+        """Promise that the peer shall have these changes, or be marked as not having them.
+
+        A change may be told again while somebody waits for it: it is one promise.
+        """
         for key_id, changed in changes:
-            self._open.setdefault(key_id, {})[changed] = _Promise()
+            self._open.setdefault(key_id, {}).setdefault(changed, _Promise())
 
     async def kept(self, changes: Sequence[Change]) -> None:
         """Return when it has come to that for all of them; ``OSError`` when it could not."""
