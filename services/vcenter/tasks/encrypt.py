@@ -82,7 +82,7 @@ async def encrypt_vm(vc: VCenter, message: EncryptVm) -> VmEncrypted:
         *modes_afterwards(vc, session, may_register=message.register_hosts),
         events=[events.vm_encrypted(row.name, session.host, keys[0])],
     )
-    given.look_after_the_others(vc)
+    given.look_after_the_others(vc, session)
     return VmEncrypted(vm=vc.vm_info(row.name), key=keys[0])
 
 
@@ -138,12 +138,14 @@ class GivenKey:
     """The key that a VM is to be encrypted under: ``key`` is on its host now.
 
     ``maker``: the provider with which the host makes the key itself, instead (KEY-02). ``later``:
-    hosts of the cluster that are to be made safe afterwards.
+    hosts of the cluster that are to be made safe afterwards. ``at``: the moment of the choice, a
+    host that was connected later had no part in it, and nothing to learn yet from its pass.
     """
 
     key: CryptoKeyId | None
     maker: ProviderId | None
     later: tuple[HostSession, ...]
+    at: int
 
     def keys_of(self, vm: VmSummary) -> tuple[CryptoKeyId, ...]:
         """The keys of the encrypted VM: the one that was given, else those that its host made.
@@ -156,10 +158,12 @@ class GivenKey:
             raise InvalidState(f"the host of {vm.vm} names no key of it")
         return vm.keys
 
-    def look_after_the_others(self, vc: VCenter) -> None:
-        """HEM-02: with an encrypted VM all hosts of the cluster are made safe."""
-        for other in self.later:
-            vc.gathered.want(other.host)
+    def look_after_the_others(self, vc: VCenter, session: HostSession) -> None:
+        """HEM-02, STD-12: with an encrypted VM all hosts of the cluster are made safe, and have
+        its key. ``session``: that of its own host."""
+        for other in _others(vc, session):
+            if other in self.later or other.opened_at > self.at:
+                vc.gathered.want(other.host)
 
 
 def modes_afterwards(vc: VCenter, session: HostSession, *, may_register: bool) -> list[Edit]:
@@ -200,11 +204,12 @@ async def give_key(
                 key, material = await _new_key(vc, operation, provider)
             else:
                 key, material = operation.key, await _value_of(vc, operation.key)
-            return GivenKey(key, None, await _give(vc, session, key, material))
+            later = await _give(vc, session, key, material)
+            return GivenKey(key, None, later, vc.sessions.moment())
         case KeyMaker.KEY_PROVIDER_SERVICE | KeyMaker.DERIVATION:
             await make_host_safe(vc, session, provider, may_register=may_register)
             await vc.inventory.commit(put(Table.OPERATION, operation.name, operation))
-            return GivenKey(None, provider, tuple(_others(vc, session)))
+            return GivenKey(None, provider, tuple(_others(vc, session)), vc.sessions.moment())
         case KeyMaker.NOBODY:
             raise not_built(provider, vc.inventory.providers[provider].management_type)
         case _:

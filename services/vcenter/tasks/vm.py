@@ -57,7 +57,7 @@ async def _make(
     vc: VCenter, message: CreateVm, operation: OperationRow, host: NodeName
 ) -> VmCreated:
     session, cluster = vc.sessions.usable(host), vc.host(host).cluster
-    given = GivenKey(None, None, ())
+    given = GivenKey(None, None, (), 0)
     if operation.key is not None:
         await vc.inventory.commit(*used_again((operation.key,)))
     if operation.provider is not None:
@@ -84,5 +84,6 @@ async def _make(
         *used_again(keys),
         events=[events.vm_encrypted(message.vm, host, keys[0])] if encrypted else [],
     )
-    given.look_after_the_others(vc)
+    if encrypted:
+        given.look_after_the_others(vc, session)
     return VmCreated(vm=vc.vm_info(message.vm))

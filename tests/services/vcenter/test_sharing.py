@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from protocol.errors import DatastoreFault, InvalidState, NotFound, ProductError
-from protocol.messages.agent import DelayRule
+from protocol.messages.agent import DelayRule, PowerOn
 from protocol.messages.vcenter import (
     CreateVm,
     DestroyVm,
@@ -319,3 +320,32 @@ def test_a_key_of_a_vm_whose_host_was_removed_before_it_was_known_leaves_the_oth
     rig.sleep(400)
     assert [type(error) for error in outcomes] == [DatastoreFault if refused else NotFound]
     assert not set(rig.hosts[B].cache) - before
+
+
+@pytest.mark.parametrize("way", ["create", "encrypt"])
+def test_a_host_that_connects_while_a_vm_is_encrypted_has_its_key_soon(
+    two_hosts: TwoHosts, way: str
+) -> None:
+    """It was not there when the key was given, and its own pass comes before the VM has one."""
+    rig = two_hosts()
+    rig.power_off(B)
+    rig.sleep(60)
+    message: CreateVm | EncryptVm
+    message = CreateVm(operation_id="op", vm=VM2, cluster=CLUSTER, host=A, encrypted=True)
+    if way == "encrypt":
+        rig.do(msgspec.structs.replace(message, operation_id="plain", encrypted=False))
+        message = EncryptVm(operation_id="op", vm=VM2)
+    service: Any = rig.services[A]
+    name = "create_vm" if way == "create" else "reconfigure"
+    real = getattr(service, name)
+
+    async def after_the_pass(*asked: Any) -> Any:
+        await rig.agent.power_on(PowerOn(node=B, options={}))
+        await rig.world.sleep(5)
+        return await real(*asked)
+
+    setattr(service, name, after_the_pass)
+    rig.do(message)
+    assert rig.key_of(VM2) not in rig.hosts[B].cache
+    rig.sleep(5)
+    assert rig.key_of(VM2) in rig.hosts[B].cache
