@@ -28,12 +28,16 @@ R = TypeVar("R", bound=Reply)
 
 
 class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A node of the topology, for selectors such as ``site:edge`` or ``role:esxi``."""
+    """A node of the topology, for selectors such as ``site:edge`` or ``role:esxi``.
+
+    ``providers`` are the key providers of the Lab file that a key server serves.
+    """
 
     node: NodeName
     role: Role
     site: str
     cluster: ClusterName = ClusterName("")
+    providers: tuple[ProviderId, ...] = ()
 
 
 class Directory(msgspec.Struct, frozen=True, kw_only=True):

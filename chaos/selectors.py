@@ -1,4 +1,4 @@
-"""Selectors: names, ``role:kms``, ``site:edge``, ``cluster:a``, ranges, shares, lists, maps.
+"""Selectors: names, ``role:kms``, ``site:edge``, ``provider:p``, ranges, shares, lists, maps.
 
 ``25% of role:esxi`` and ``3 of site:edge`` are drawn from a seeded stream, and the names that
 came out are written into the plan. Results keep the order of the topology file.
@@ -27,6 +27,7 @@ FORMS: Final = (
     ("role:esxi", "nodes of a role: vcenter, kms, esxi"),
     ("site:main", "nodes of a site"),
     ("cluster:cluster-a", "hosts of a cluster"),
+    ("provider:kms-provider", "the key servers of a provider of the lab file"),
     ("esxi-[001-002]", "a range of names"),
     ("25% of role:esxi", "a share of a selector, drawn from the seed; at least one"),
     ("2 of all", "so many of a selector, drawn from the seed; `one of` is one"),
@@ -34,7 +35,7 @@ FORMS: Final = (
     ("{role: esxi, site: main, pick: one}", "what is in all groups; pick: all, one, 3, 25%"),
 )
 """Every way to write a selector of nodes, with what it selects; for VMs there are no groups."""
-_GROUPS = ("role", "site", "cluster")
+_GROUPS = ("role", "site", "cluster", "provider")
 _RANGE_LIMIT = 10_000
 _LONGEST = 500  # characters of a selector
 
@@ -48,11 +49,11 @@ def select_nodes(selector: object, directory: Directory, draws: Draws) -> tuple[
     names = tuple(str(entry.node) for entry in directory.nodes)
     groups: dict[str, list[str]] = {"all": list(names)}
     for entry in directory.nodes:
-        for group, value in zip(
-            _GROUPS, (str(entry.role), entry.site, str(entry.cluster)), strict=True
-        ):
-            if value:
-                groups.setdefault(f"{group}:{value}", []).append(str(entry.node))
+        values = ((entry.role.value,), (entry.site,), (entry.cluster,), entry.providers)
+        for group, named in zip(_GROUPS, values, strict=True):
+            for value in named:
+                if value:
+                    groups.setdefault(f"{group}:{value}", []).append(str(entry.node))
     found = _Selection(names, groups, "node").of(selector, draws)
     return tuple(NodeName(name) for name in found)
 
@@ -126,7 +127,9 @@ class _Selection:
         groups = [(key, value) for key, value in fields.items() if key != "pick"]
         bad = [str(key) for key, _ in groups if key not in _GROUPS]
         if bad or not groups:
-            raise ChaosError("KS-CHAOS-011", f"a selector map has role, site, cluster, pick: {bad}")
+            raise ChaosError(
+                "KS-CHAOS-011", f"a selector map has {', '.join(_GROUPS)}, pick: {bad}"
+            )
         found = [self._text(f"{key}:{value}", draws) for key, value in groups]
         both = tuple(name for name in found[0] if all(name in other for other in found[1:]))
         pick = fields.get("pick")

@@ -57,7 +57,13 @@ def directory_of(topology: Topology, specs: Iterable[NodeSpec] | None = None) ->
     """Who is there in a lab of this topology (and later ``specs``), for plans and selectors."""
     return Directory(
         nodes=tuple(
-            NodeEntry(node=s.node, role=s.role, site=s.site, cluster=s.cluster)
+            NodeEntry(
+                node=s.node,
+                role=s.role,
+                site=s.site,
+                cluster=s.cluster,
+                providers=tuple(p.provider for p in topology.providers if s.node in p.servers),
+            )
             for s in (topology.nodes if specs is None else specs)
         ),
         vms=tuple(v.vm for v in topology.vms),

@@ -47,7 +47,12 @@ class Shape:
         Literal["none", "libtpms", "model"] | None,
         Parameter(help="TPM under each host: libtpms (real), none; model is for simulations."),
     ] = None
-    kms: Annotated[int | None, Parameter(help="Key servers.")] = None
+    kms: Annotated[
+        int | None, Parameter(help="Key servers of the one provider: 1, or 2 that replicate.")
+    ] = None
+    providers: Annotated[
+        int | None, Parameter(help="Key providers; each further one has a key server of its own.")
+    ] = None
     key_persistence: Annotated[
         bool | None, Parameter(help="Enable key persistence on every host from the start.")
     ] = None
@@ -85,6 +90,7 @@ def up(
 
     keystead up
     keystead up edge --hosts 8 --pace 60 --name second
+    keystead up --kms 2 --providers 2
     """
     from lab.api.labs import LONGEST_S, starting
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from chaos.text_file import text_of
 from chaos.yaml_file import Place, YamlFile, read_yaml
 from lab.errors import KeysteadError
-from lab.topology.model import LabFields
+from lab.topology.model import GROUPS_LIMIT, LabFields
 from lab.topology.references import PAIR, Misfit, misfits
 from services import knobs
 
@@ -130,8 +131,8 @@ def _at(where: str, place: Place) -> str:
 
 
 def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``hosts``, ``vms``, ``pack``, ``tpm``, ``kms``, ``key_persistence``, ``pace``, ``name``
-    and ``knobs`` over what the file says; those about hosts change every cluster."""
+    """``hosts``, ``vms``, ``pack``, ``tpm``, ``kms``, ``providers``, ``key_persistence``, ``pace``,
+    ``name`` and ``knobs`` over what the file says; those about hosts change every cluster."""
     made = dict(data)
     wanted = {k: v for k, v in changes.items() if v is not None}
     for name in ("name", "pace"):
@@ -144,6 +145,8 @@ def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         made["knobs"] = {**made.get("knobs", {}), **knobs_wanted}
     if "kms" in wanted:
         made.update(_with_key_servers(made, wanted.pop("kms")))
+    if "providers" in wanted:
+        made.update(_with_providers(made, wanted.pop("providers")))
     hosts = {
         field: wanted.pop(name)
         for name, field in (
@@ -171,8 +174,8 @@ def _with_key_servers(data: Mapping[str, Any], count: object) -> dict[str, Any]:
     """
     if type(count) is not int or not 1 <= count <= PAIR:
         text = (
-            "kms: 1, or 2 for a pair whose servers replicate; a lab with more providers is "
-            "written as a lab file"
+            "kms: 1, or 2 for a pair whose servers replicate; more providers with a key server "
+            "each: providers"
         )
         raise KeysteadError("KS-USE-003", text)
     first = dict((data.get("kms") or [{}])[0])
@@ -182,3 +185,36 @@ def _with_key_servers(data: Mapping[str, Any], count: object) -> dict[str, Any]:
         "kms": [{**first, "name": name} for name in names],
         "providers": [{**provider, "servers": names}],
     }
+
+
+def _with_providers(data: Mapping[str, Any], wanted: object) -> dict[str, Any]:
+    """Standard providers until there are ``wanted``, each with a key server of its own.
+
+    Those that are there stay as they are, and so does the default. The servers are like the first
+    one; names go on where those of the file end: ``kms-provider-2`` on ``kms-2``.
+    """
+    servers, providers = list(data.get("kms") or []), list(data.get("providers") or [])
+    there = len(providers)
+    if type(wanted) is not int or not there <= wanted <= GROUPS_LIMIT or not there:
+        text = (
+            f"providers: {there} to {GROUPS_LIMIT} of this lab, which has {there} already"
+            if there
+            else "providers: this lab has none that others could be like"
+        )
+        raise KeysteadError("KS-USE-003", text)
+    nodes = {server["name"] for server in servers}
+    nodes |= {vcenter["name"] for vcenter in data.get("vcenters", [])}
+    named = {provider["name"] for provider in providers}
+    for _ in range(wanted - there):
+        server = _free("kms", len(servers) + 1, nodes)
+        provider = _free(str(providers[0]["name"]), len(providers) + 1, named)
+        servers.append({**servers[0], "name": server})
+        providers.append({**providers[0], "name": provider, "servers": [server], "default": False})
+    return {"kms": servers, "providers": providers}
+
+
+def _free(head: str, number: int, taken: set[str]) -> str:
+    """``head-number``, or the first number above it that is not taken; it is from now on."""
+    name = next(f"{head}-{n}" for n in count(number) if f"{head}-{n}" not in taken)
+    taken.add(name)
+    return name

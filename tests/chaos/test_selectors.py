@@ -8,14 +8,15 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.lab import Directory, NodeEntry
 from chaos.selectors import select_nodes, select_vms
-from protocol.terms import ClusterName, NodeName, Role, VmName
+from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName
 
 HOSTS = tuple(f"esxi-{n:03d}" for n in range(1, 41))
+ONE, TWO = ProviderId("provider-1"), ProviderId("Provider.2")
 DIRECTORY = Directory(
     nodes=(
         NodeEntry(node=NodeName("vcenter"), role=Role.VCENTER, site="core"),
-        NodeEntry(node=NodeName("kms-1"), role=Role.KMS, site="core"),
-        NodeEntry(node=NodeName("kms-2"), role=Role.KMS, site="edge"),
+        NodeEntry(node=NodeName("kms-1"), role=Role.KMS, site="core", providers=(ONE, TWO)),
+        NodeEntry(node=NodeName("kms-2"), role=Role.KMS, site="edge", providers=(TWO,)),
         *(
             NodeEntry(
                 node=NodeName(host),
@@ -45,6 +46,9 @@ def chosen(selector: object, seed: int = 1) -> tuple[str, ...]:
         ({"role": "esxi", "pick": "all"}, HOSTS),
         ("cluster:b", HOSTS[30:]),
         ("all of role:kms", ("kms-1", "kms-2")),
+        ("provider:provider-1", ("kms-1",)),
+        ("provider:Provider.2", ("kms-1", "kms-2")),
+        ({"role": "kms", "provider": "provider-1"}, ("kms-1",)),
     ],
 )
 def test_forms(selector: object, names: tuple[str, ...]) -> None:

@@ -87,6 +87,7 @@ def test_help_is_shown_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
         ("up --pace 0", "KS-USE-003", "pace"),
         ("up --kms 0", "KS-USE-003", "a pair whose servers replicate"),
         ("up --kms 3", "KS-USE-003", "a pair whose servers replicate"),
+        ("up --providers 0", "KS-USE-003", "which has 1 already"),
         ("up --set no_such_knob=1", "KS-USE-003", "no_such_knob"),
         ("up --set hartbeat_s=1", "KS-USE-003", "did you mean heartbeat_s?"),
         ("up --set heartbeat_s=0", "KS-USE-003", "heartbeat_s: 0 is not 0.1 to 3600 s"),

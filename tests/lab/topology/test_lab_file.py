@@ -6,16 +6,18 @@ from typing import Any
 
 import pytest
 
+from lab.core import directory_of
 from lab.errors import KeysteadError
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
-from protocol.terms import Role
+from protocol.terms import NodeName, Role
 
 HEAD = {"apiVersion": "keystead/v1", "kind": "Lab", "vcenters": [{"name": "vcenter"}]}
 CHANGES: list[dict[str, Any]] = [
     {},
     {"hosts": 2},
     {"kms": 2},
+    {"providers": 2},
     {"knobs": {"heartbeat_s": 5}},
 ]
 
@@ -102,6 +104,57 @@ def test_a_lab_file_has_providers_of_one_server_and_of_two() -> None:
         "a": {"vcenter": "client", "b": "peer"},
         "b": {"vcenter": "client", "a": "peer"},
         "c": {"vcenter": "client"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "servers"),
+    [
+        ({"providers": 1}, [("kms",)]),
+        ({"providers": 2}, [("kms",), ("kms-2",)]),
+        ({"kms": 2, "providers": 3}, [("kms-1", "kms-2"), ("kms-3",), ("kms-4",)]),
+    ],
+)
+def test_further_providers_have_key_servers_of_their_own(
+    changes: dict[str, Any], servers: list[tuple[str, ...]]
+) -> None:
+    topology = plan(load("default", **changes))
+    names = ["kms-provider", "kms-provider-2", "kms-provider-3"][: len(servers)]
+    assert [(p.provider, p.servers) for p in topology.providers] == list(
+        zip(names, servers, strict=True)
+    )
+    assert [p.default for p in topology.providers] == [True, *[False] * (len(servers) - 1)]
+    assert {vm.provider for vm in topology.vms} == {"kms-provider"}
+    assert set(_roles(topology)) == {server for of in servers for server in of}
+    assert all(
+        node.tpm == topology.spec(NodeName(servers[0][0])).tpm for node in topology.nodes[:2]
+    )
+
+
+def test_names_that_are_taken_are_passed_over() -> None:
+    file = {
+        **HEAD,
+        "kms": [{"name": "a"}, {"name": "kms-3"}],
+        "providers": [{"name": "p", "servers": ["a"]}, {"name": "p-3", "servers": ["kms-3"]}],
+    }
+    topology = plan(load(file, providers=3))
+    assert [(p.provider, p.servers) for p in topology.providers][2:] == [("p-4", ("kms-4",))]
+
+
+@pytest.mark.parametrize("wanted", [0, 65, "x", True, 1.0])
+def test_a_number_of_providers_that_cannot_be_is_refused(wanted: object) -> None:
+    with pytest.raises(KeysteadError, match="which has 1 already"):
+        load("default", providers=wanted)
+    with pytest.raises(KeysteadError, match="has none that others"):
+        load(HEAD, providers=2)
+
+
+def test_the_directory_says_which_provider_a_key_server_is_of() -> None:
+    directory = directory_of(plan(load("default", kms=2, providers=2)))
+    assert {e.node: e.providers for e in directory.nodes if e.providers} == {
+        "kms-1": ("kms-provider",),
+        "kms-2": ("kms-provider",),
+        "kms-3": ("kms-provider-2",),
     }
 
 
