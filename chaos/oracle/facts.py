@@ -1,0 +1,248 @@
+"""What the answer to one question rests upon: plain facts, each of them something to look at.
+
+A ``Situation`` is the facts of one question about one host and one key. Its defaults are those of
+a healthy lab with a standard provider, so what a test or a fold sets is what is out of order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import StrEnum
+
+import msgspec
+
+
+class Ask(StrEnum):
+    """What is asked."""
+
+    RUN = "run"  # does a VM that runs go on?
+    BOOT = "boot"  # what state has a host that booted?
+    START = "start"  # power-on on the host where the VM is registered
+    RESTART = "restart"  # HA starts it on this host
+    MOVE = "move"  # vMotion to this host
+    CREATE = "create"  # a new encrypted VM, a virtual TPM
+    RECRYPT = "recrypt"  # shallow
+    JOIN = "join"  # the host is added to the cluster
+    MOUNT = "mount"  # encrypted disk groups of a host that booted
+
+
+class Kind(StrEnum):
+    """The kind of key provider."""
+
+    STANDARD = "standard"
+    TRUSTED = "trusted"
+    NATIVE = "native"
+
+
+class Life(StrEnum):
+    """What the host does."""
+
+    UP = "up"
+    DOWN = "down"
+    SCREEN = "screen"  # its boot ended at a purple screen
+
+
+class Change(StrEnum):
+    """What is otherwise than it was when the configuration was sealed."""
+
+    NOTHING = "nothing"
+    IMAGE = "image"  # build, unenforced option, firmware: measured, not in the sealing policy
+    POLICY = "policy"  # Secure Boot, an enforced option, the TPM disabled
+    TPM = "tpm"  # cleared, replaced or dead
+
+
+class Held(StrEnum):
+    """Whether the host has the key in memory, and where it is from."""
+
+    NO = "no"
+    CACHED = "cached"  # obtained in this life, by whatever way
+    PUSHED = "pushed"  # by vCenter, after the boot that had emptied the cache
+    LOADED = "loaded"  # from the persisted store, at boot
+
+
+class Kdk(StrEnum):
+    """The key derivation key of a native provider, as a host has it."""
+
+    ABSENT = "absent"
+    RIGHT = "right"  # the one that the keys in question were derived from
+    OTHER = "other"  # of a provider that was made again under the same name
+
+
+class Attestation(StrEnum):
+    """What the Attestation Service says of a trusted host."""
+
+    ATTESTED = "attested"  # with a token that is alive
+    UNKNOWN = "unknown"  # not asked in this boot, or the token is over
+    REFUSED = "refused"
+
+
+class Overrides(StrEnum):
+    """Whether keys at hand are used on a host that is not attested (C6)."""
+
+    UNREACHABLE_ONLY = "unreachable_only"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a host has one key: in memory, in its persisted store."""
+
+    held: Held = Held.NO
+    stored: bool = False
+
+    def obtained(self, *, persistence: bool, how: Held = Held.CACHED) -> Place:
+        """A key that comes is cached, and written while persistence is on (KP-09); one that is
+        there already changes nothing (KP-17)."""
+        held = how if self.held is Held.NO else self.held
+        return Place(held, self.stored or persistence)
+
+    def booted(self, *, persistence: bool) -> Place:
+        """A boot empties the cache (STD-13) and loads what is stored, while persistence is on."""
+        loaded = persistence and self.stored
+        return Place(Held.LOADED if loaded else Held.NO, self.stored)
+
+    def removed(self) -> Place:
+        """A key that is taken away leaves cache and store (C10)."""
+        return Place()
+
+
+def may_persist(*, sealed: bool, kinds: Collection[Kind]) -> bool:
+    """Whether key persistence can be enabled: it needs a TPM that seals the configuration (KP-01),
+    but for hosts that know native providers only (KP-06)."""
+    return sealed or (bool(kinds) and all(kind is Kind.NATIVE for kind in kinds))
+
+
+class Situation(msgspec.Struct, frozen=True, kw_only=True):
+    """The facts of one question.
+
+    The key is that of the VM; for ``BOOT`` the host key, for ``MOUNT`` the keys of the disk
+    groups; for ``CREATE`` and ``JOIN`` none that is there yet.
+    """
+
+    ask: Ask
+    kind: Kind = Kind.STANDARD
+    encrypted: bool = True
+
+    # The host in question: where the VM is or would be, which booted, or joins.
+    life: Life = Life.UP
+    sealed: bool = True  # mode TPM: the configuration opens under the sealing policy only
+    change: Change = Change.NOTHING
+    booted: bool = False  # since the change, or at all when nothing changed
+    held: Held = Held.NO
+    evicted: bool = False  # taken away after its provider was deleted
+    another_stopped: bool = False  # another host stands at its screen, or is refused attestation
+
+    # vCenter and its ways
+    vcenter: bool = True
+    vcenter_reaches_host: bool = True
+    kms: bool = True  # whoever needs a key server reaches one: vCenter, or the KPS
+    kms_from_host: bool = True
+
+    # The provider
+    listed: bool = True
+    default: bool = True  # the operation's provider is there: the default one, or the one it names
+    key_usable: bool = True  # Active at its source; for a trusted provider its primary key
+    other_key_gone: bool = False  # another key than the one in question is gone at its source
+    renewable: bool = False  # a default provider other than this could make a new host key (HEM-07)
+    to_another: bool = False  # RECRYPT: to a key of another provider, which works
+
+    # Trust Authority
+    attestation_service: bool = True
+    key_provider_service: bool = True
+    attestation: Attestation = Attestation.UNKNOWN
+    enrolled: bool = True  # endorsement key known, configuration applied
+    image_known: bool = True
+    primary_key_cached: bool = False  # by the KPS (C14)
+    overrides: Overrides = Overrides.UNREACHABLE_ONLY
+
+    # Native
+    kdk: Kdk = Kdk.RIGHT
+    vcenter_kdk: Kdk = Kdk.RIGHT
+    excluded: bool = False  # a provider for hosts with TPM only, and the host has none
+    backed_up: bool = True
+    on_host: bool = False  # asked of the host itself, not through vCenter
+
+    # vSAN
+    vsan_persists: bool = True  # 7.0 U3 and later
+
+    @property
+    def starts(self) -> bool:
+        """A VM is to be started: what lacks its key is locked then (LOCK-01)."""
+        return self.ask in (Ask.START, Ask.RESTART)
+
+    @property
+    def goes_ahead(self) -> bool:
+        """The host is up, and vCenter too where it leads the operation: keys decide the rest."""
+        led = self.ask in (Ask.MOVE, Ask.CREATE, Ask.RECRYPT, Ask.JOIN) and not self.on_host
+        return self.life is Life.UP and (self.vcenter_here or not led)
+
+    @property
+    def mounts_from_store(self) -> bool:
+        """The keys of the disk groups were loaded, by a version that does so (VSAN-07)."""
+        return self.held is Held.LOADED and self.vsan_persists
+
+    @property
+    def has_key(self) -> bool:
+        """The host has the key in memory."""
+        return self.held is not Held.NO
+
+    @property
+    def vcenter_here(self) -> bool:
+        """vCenter is up and reaches the host."""
+        return self.vcenter and self.vcenter_reaches_host
+
+    @property
+    def vcenter_can_fetch(self) -> bool:
+        """vCenter could get the value of this key from its standard provider."""
+        return self.vcenter and self.kms and self.listed and self.key_usable
+
+    @property
+    def vcenter_can_bring(self) -> bool:
+        """vCenter could bring this key of a standard provider to the host (STD-14)."""
+        return self.vcenter_here and self.vcenter_can_fetch
+
+    @property
+    def primary_key_works(self) -> bool:
+        """The KPS can use the primary key of the trusted provider (KPS-03)."""
+        return self.key_usable and (self.kms or self.primary_key_cached)
+
+    @property
+    def would_be_attested(self) -> bool:
+        """A host that is asked about now would get a token, or has one (ATT-02)."""
+        if self.attestation is Attestation.ATTESTED:
+            return True
+        return (
+            self.attestation is not Attestation.REFUSED
+            and self.attestation_service
+            and self.enrolled
+            and self.image_known
+        )
+
+    @property
+    def refused_attestation(self) -> bool:
+        """The Attestation Service has refused the host, or would when asked now."""
+        if self.attestation is Attestation.REFUSED:
+            return True
+        asked = self.attestation is Attestation.UNKNOWN and self.attestation_service
+        return asked and not self.image_known
+
+    @property
+    def host_can_unwrap(self) -> bool:
+        """A trusted host could get this key from a KPS by itself (KPS-02)."""
+        ways = self.would_be_attested and self.key_provider_service
+        return ways and self.listed and self.primary_key_works
+
+    @property
+    def kdk_at_hand(self) -> Kdk:
+        """The native provider's KDK on the host, once vCenter has pushed it if it can (NKP-15)."""
+        pushes = self.vcenter_here and self.listed and not self.excluded
+        return self.vcenter_kdk if self.kdk is Kdk.ABSENT and pushes else self.kdk
+
+    @property
+    def attestation_blocks(self) -> bool:
+        """A trusted host with the key at hand must not use it (C6)."""
+        if self.kind is not Kind.TRUSTED or self.overrides is Overrides.ALWAYS:
+            return False
+        if self.refused_attestation:
+            return True
+        return self.overrides is Overrides.NEVER and not self.would_be_attested

@@ -1,0 +1,69 @@
+"""What comes of a situation, and why: every reason is heard, and they must agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+import msgspec
+
+from chaos.oracle.facts import Ask, Life, Situation
+from chaos.oracle.reasons import REASONS
+from chaos.oracle.terms import Letter
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """A letter, and the numbers of the reasons that say it, in ascending order.
+
+    No reason is needed where no key is: of a VM that is not encrypted.
+    """
+
+    letter: Letter
+    reasons: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        told = ", ".join(f"R{number}" for number in self.reasons)
+        return f"{self.letter}{f' by {told}' if told else ''}"
+
+
+class Undecided(Exception):
+    """No reason speaks of a situation, or two of them contradict each other: the model is wrong."""
+
+
+@lru_cache(maxsize=65536)
+def outcome(situation: Situation) -> Outcome:
+    """What comes of it. ``Undecided`` when the reasons do not say one thing."""
+    if not situation.encrypted:
+        return _clear(situation)
+    spoken = [(r, letter) for r in REASONS if (letter := r.says(situation)) is not None]
+    letters = {letter for r, letter in spoken if not r.beside}
+    if len(letters) != 1:
+        said = ", ".join(f"{r} {letter}" for r, letter in spoken) or "nothing"
+        raise Undecided(f"{said}: {situation}")
+    general = {number for r, _ in spoken for number in r.instead_of}
+    numbers = {r.number for r, _ in spoken} - general
+    return Outcome(letters.pop(), tuple(sorted(numbers)))
+
+
+_WORST_FIRST = (
+    Letter.PURPLE_SCREEN,
+    Letter.LOCKED,
+    Letter.NO,
+    Letter.UNSAFE,
+    Letter.PARTLY,
+    Letter.SAFE,
+    Letter.OK,
+)
+
+
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
+    """What comes of an operation that needs several keys: all of them, so the worst decides."""
+    return min(outcomes, key=lambda found: _WORST_FIRST.index(found.letter))
+
+
+def _clear(s: Situation) -> Outcome:
+    """A VM that is not encrypted needs a host, and vCenter where it leads (BOOT-01, C7)."""
+    led = s.ask in (Ask.MOVE, Ask.CREATE, Ask.JOIN)
+    if s.ask is Ask.RUN or (s.life is Life.UP and (s.vcenter_here or not led)):
+        return Outcome(Letter.OK)
+    return Outcome(Letter.NO, (13,) if s.life is Life.UP else (20,))
