@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
-from chaos.checks import ALWAYS, CHECKS
+from chaos.checks import CHECKS
 from chaos.entries import Entry, Field
 from chaos.experiment.model import ONLY_IN, Guards, Load, Probed, ScheduleEntry, read_after
 from chaos.faults import FAULTS
@@ -126,8 +126,10 @@ def _takes(name: str, operation: Operation) -> bool:
 
 def _checks() -> Iterator[Entry]:
     for name, check in CHECKS.items():
-        when = "It judges every run." if name in ALWAYS else "A file adds it."
-        yield Entry(name=name, text=f"{_text(check)} {when}", example=f"checks: {{add: [{name}]}}")
+        when = "It judges every run." if check.always else "A file adds it."
+        number = f"{check.invariant}: " if check.invariant else ""
+        text = f"{number}{check.statement} {when}"
+        yield Entry(name=name, text=text, example=f"checks: {{add: [{name}]}}")
 
 
 def _selectors() -> Iterator[Entry]:

@@ -1,11 +1,13 @@
 """Offline checks: pure functions of a history, three-valued, re-runnable on a stored run.
 
-One file per check, one line in ``CHECKS``. A check that had nothing to look at is ``unknown``.
+One file per check, one line in ``_CHECKS``. A check that had nothing to look at is ``unknown``.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from chaos.checks.accepted_order_kept import accepted_order_kept
@@ -18,30 +20,45 @@ from chaos.checks.no_internal_error import no_internal_error
 from chaos.checks.result import CheckResult, Finding
 from chaos.history import Record
 
-Check = Callable[[Sequence[Record]], Finding]
 
-CHECKS: Final[dict[str, Check]] = {
-    "no_internal_error": no_internal_error,
-    "no_fault_left": no_fault_left,
-    "acked_key_recoverable": acked_key_recoverable,
-    "acked_vm_known": acked_vm_known,
-    "accepted_order_kept": accepted_order_kept,
-    "guests_read_back": guests_read_back,
-    "needs_no_kms": needs_no_kms,
-}
-ALWAYS: Final = (
-    "no_internal_error",
-    "no_fault_left",
-    "acked_key_recoverable",
-    "acked_vm_known",
-    "accepted_order_kept",
-    "guests_read_back",
+@dataclass(frozen=True)
+class Check:
+    """A check by the name of its function; ``invariant`` is its number among safety (S) and
+    liveness (L) invariants, empty for one that has none.
+
+    ``always``: it judges every run, a file adds the others. ``shy``: in a run that never tried
+    what it is about its ``unknown`` does not make the run unknown.
+    """
+
+    judge: Callable[[Sequence[Record]], Finding]
+    invariant: str = ""
+    always: bool = True
+    shy: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.judge.__name__
+
+    @property
+    def statement(self) -> str:
+        """What it holds a run to, in a sentence or two."""
+        text = inspect.getdoc(inspect.getmodule(self.judge)) or ""
+        return " ".join(text.split("\n\n")[0].replace("``", "`").split())
+
+
+_CHECKS: Final = (
+    Check(no_internal_error, "S10", shy=False),
+    Check(no_fault_left, shy=False),
+    Check(acked_key_recoverable, "S4"),
+    Check(acked_vm_known),
+    Check(accepted_order_kept),
+    Check(guests_read_back),
+    Check(needs_no_kms, always=False, shy=False),
 )
-"""Safety, judged in every run. The others are for files to add."""
-OPTIONAL_WITNESS: Final = frozenset(
-    {"acked_key_recoverable", "acked_vm_known", "accepted_order_kept", "guests_read_back"}
-)
-"""Of these, ``unknown`` in a run that never tried it does not make the run unknown."""
+CHECKS: Final = {check.name: check for check in _CHECKS}
+ALWAYS: Final = tuple(check.name for check in _CHECKS if check.always)
+"""Judged in every run. The others are for files to add."""
+OPTIONAL_WITNESS: Final = frozenset(check.name for check in _CHECKS if check.shy)
 
 
 def judge(names: Sequence[str], records: Sequence[Record]) -> tuple[CheckResult, ...]:
@@ -51,7 +68,7 @@ def judge(names: Sequence[str], records: Sequence[Record]) -> tuple[CheckResult,
     """
     results = []
     for name in names:
-        found = CHECKS[name](records)
+        found = CHECKS[name].judge(records)
         results.append(
             CheckResult(name=name, result=found.result, text=found.text, records=found.records)
         )

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from lab.api.answers.local import RunList, StoredRun
+from collections.abc import Sequence
+
+import msgspec
+
+from chaos.experiment.plan import load_plan
+from chaos.history import Record
+from lab.api.answers.local import FaultInterval, RunDescription, RunList, StoredRun
+from lab.api.checking import history_of, reproduce
+from lab.errors import KeysteadError
 from lab.runs.store import RunFolder, all_runs
+from lab.topology.plan import Topology
+from protocol.terms import Role
 
 
 def runs() -> RunList:
@@ -24,3 +34,56 @@ def _stored(folder: RunFolder) -> StoredRun:
         trace="" if verdict is None else verdict.trace_hash,
         folder=str(folder.path),
     )
+
+
+def describe(run: str) -> RunDescription:
+    """Everything known of a stored run; KS-RUN-001 when it is not there."""
+    folder = RunFolder(run)
+    record, plan = folder.record(), load_plan(folder.read("plan.json"))
+    topology = msgspec.msgpack.decode(folder.read("topology.msgpack"), type=Topology)
+    records: Sequence[Record] = ()
+    problem = ""
+    try:
+        records = history_of(folder)
+    except KeysteadError as error:
+        problem = str(error)
+    return RunDescription(
+        run=run,
+        experiment=record.experiment,
+        title=plan.title,
+        mode=record.mode,
+        seed=record.seed,
+        tpm=record.tpm,
+        code=record.code,
+        python=record.python,
+        began=record.began,
+        replay_of=record.replay_of,
+        hosts=sum(spec.role is Role.ESXI for spec in topology.nodes),
+        vms=len(topology.vms),
+        seconds=records[-1].t if records else None,
+        faults=intervals(records),
+        verdict=folder.verdict(),
+        problem=problem,
+        records=len(records),
+        folder=str(folder.path),
+        examples=(f"keystead check {run}", f"keystead chaos tap {run}", reproduce(record)),
+    )
+
+
+def intervals(records: Sequence[Record]) -> tuple[FaultInterval, ...]:
+    """The faults of a history in the order in which they began."""
+    found: dict[str, FaultInterval] = {}
+    for record in records:
+        id = str(record.data.get("id", ""))
+        if record.type == "fault":
+            found[id] = FaultInterval(
+                id=id,
+                fault=record.op,
+                summary=str(record.data.get("summary", "")),
+                began=record.t,
+                ended=None,
+                error=str(record.data.get("error", "")),
+            )
+        elif record.type == "heal" and record.data.get("verified") and id in found:
+            found[id] = msgspec.structs.replace(found[id], ended=record.t)
+    return tuple(found.values())

@@ -12,5 +12,6 @@
 - ``describe``  everything known of one object              - ``explain``   errors, rules, ``knobs``
 - ``chaos``     chaos list, lint, plan, run, replay; runs   - ``schema``    answers, files
 - ``tap``       what was said on the bus of a run           - ``reference`` of experiments
+- ``checking``  the checks of a stored run once more
 - ``doctor``    what a lab needs                            - ``measure``   bench
 """

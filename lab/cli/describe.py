@@ -1,4 +1,4 @@
-"""``describe vm|host|provider``: what is known, and why it is so."""
+"""``describe vm|host|provider|run``: what is known, and why it is so."""
 
 from __future__ import annotations
 
@@ -169,3 +169,40 @@ def _events(events: Sequence[EventLine]) -> None:
         plain("\nlast events:")
     for event in events:
         plain(f"  {moment(event.at)}  {event.event}  {event.text}")
+
+
+def describe_run(run: str, *, options: Options = DEFAULTS) -> None:
+    """A stored run: what was done when, what was judged, and how to go on from it.
+
+    keystead describe run edge-outage-reboot-sim-7
+    keystead describe run edge-outage-reboot-sim-7 -o json
+    """
+    from lab.api.runs import describe
+
+    answer = describe(run)
+    if is_document(options.output):
+        document(answer, options.output)
+        return
+    verdict = answer.verdict
+    lasted = "" if answer.seconds is None else f", {answer.seconds:g} s"
+    pairs(
+        [
+            ("run", f"{run}, {moment(answer.began)}"),
+            ("experiment", f"{answer.experiment}: {answer.title}"),
+            ("how", f"{answer.mode}, seed {answer.seed}, tpm {answer.tpm or '-'}{lasted}"),
+            ("lab", f"{answer.hosts} hosts, {answer.vms} VMs"),
+            ("replay of", answer.replay_of),
+            ("verdict", f"{verdict.verdict} (exit {verdict.exit_code})" if verdict else "none"),
+            ("problem", answer.problem),
+            ("history", f"{answer.records} records in {answer.folder}"),
+        ]
+    )
+    for fault in answer.faults:
+        until = "not seen gone" if fault.ended is None else f"{fault.ended:.1f} s"
+        plain(f"  {fault.began:.1f} s to {until}: {fault.error or fault.summary}")
+    if verdict is not None:
+        plain("\nchecks:")
+        for check in verdict.checks:
+            plain(f"  {check.result:<8}{check.name}: {check.text}")
+    for command in answer.examples:
+        plain(f"try: {command}")

@@ -151,7 +151,7 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
 
 @pytest.mark.parametrize(("name", "result", "rows"), CASES)
 def test_verdicts(name: str, result: CheckOutcome, rows: list[Row]) -> None:
-    found = CHECKS[name](records(rows))
+    found = CHECKS[name].judge(records(rows))
     assert found.result is result
     assert found.text
     if result is CheckOutcome.FAIL:
@@ -160,7 +160,7 @@ def test_verdicts(name: str, result: CheckOutcome, rows: list[Row]) -> None:
 
 @pytest.mark.parametrize("name", list(CHECKS))
 def test_nothing_seen_is_unknown_and_each_has_a_good_and_a_bad_history(name: str) -> None:
-    assert CHECKS[name]([]).result is CheckOutcome.UNKNOWN
+    assert CHECKS[name].judge([]).result is CheckOutcome.UNKNOWN
     assert {CheckOutcome.PASS, CheckOutcome.FAIL} <= {result for n, result, _ in CASES if n == name}
 
 

@@ -6,7 +6,10 @@ from typing import Any
 
 import msgspec
 
+from chaos.checks.result import CheckOutcome
+from chaos.checks.scene import Scene
 from chaos.entries import Entry
+from chaos.verdict import Verdict
 from lab.api.answers.base import Answer
 from protocol.terms import Role
 
@@ -172,6 +175,18 @@ class LintReport(Answer, frozen=True, kw_only=True):
     items: tuple[str, ...]
 
 
+class FaultInterval(msgspec.Struct, frozen=True, kw_only=True):
+    """A fault of a run, from ``began`` to when it was seen gone (None: it was not), in seconds of
+    the run. ``error`` is why it could not be made."""
+
+    id: str
+    fault: str
+    summary: str
+    began: float
+    ended: float | None
+    error: str = ""
+
+
 class StoredRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run on disk; ``verdict`` is "none" while it runs, or when it was killed."""
 
@@ -186,10 +201,64 @@ class StoredRun(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
 
 
+class RunDescription(Answer, frozen=True, kw_only=True):
+    """Everything that is known of a stored run.
+
+    ``title`` is its experiment's, ``began`` Unix seconds; ``faults`` are lines of what was done,
+    with the seconds of the run at which it began and was seen gone; ``verdict`` is None while it
+    runs, or when it was killed, and ``problem`` says what is wrong with its history.
+    ``examples`` (in documents: ``try``) are commands that go on from here.
+    """
+
+    run: str
+    experiment: str
+    title: str
+    mode: str
+    seed: int
+    tpm: str
+    code: str
+    python: str
+    began: float
+    replay_of: str
+    hosts: int
+    vms: int
+    seconds: float | None
+    faults: tuple[FaultInterval, ...]
+    verdict: Verdict | None
+    problem: str
+    records: int
+    folder: str
+    examples: tuple[str, ...] = msgspec.field(name="try", default=())
+
+
 class RunList(Answer, frozen=True, kw_only=True):
     """Stored runs, oldest first."""
 
     items: tuple[StoredRun, ...]
+
+
+class JudgedCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check says of a run; ``invariant`` is its number (S for safety, L for liveness).
+
+    ``records`` it rests on, by number; of a failure the ``scene`` around the first of them, and
+    the command that shows it again.
+    """
+
+    check: str
+    invariant: str
+    result: CheckOutcome
+    text: str
+    records: tuple[int, ...]
+    scene: Scene | None = None
+    reproduce: str = ""
+
+
+class CheckedRun(Answer, frozen=True, kw_only=True):
+    """The checks of a stored run, judged again; ``verdict`` is the worst that counts."""
+
+    run: str
+    verdict: CheckOutcome
+    items: tuple[JudgedCheck, ...]
 
 
 class ProbeFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -292,6 +361,8 @@ LOCAL: tuple[type[Answer], ...] = (
     ExperimentList,
     LintReport,
     RunList,
+    RunDescription,
+    CheckedRun,
     DoctorReport,
     BenchmarkList,
     BenchmarkReport,

@@ -1,0 +1,46 @@
+"""What surrounds a violation: the record that shows it, those around it, and the faults then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from chaos.checks.result import CheckOutcome, CheckResult
+from chaos.history import Record
+
+AROUND: Final = 10  # records before the first that shows it, and as many after it
+
+
+class Scene(msgspec.Struct, frozen=True, kw_only=True):
+    """``first`` is the ``seq`` of the first record that shows a violation, ``records`` are those
+    around it in order, ``faults`` the summaries of the faults that were active then."""
+
+    first: int
+    records: tuple[Record, ...]
+    faults: tuple[str, ...]
+
+
+def scene_of(result: CheckResult, records: Sequence[Record]) -> Scene | None:
+    """Where a failed check was first violated; None for one that did not fail, or names no
+    record of this history."""
+    shown = [seq for seq in result.records if 1 <= seq <= len(records)]
+    if result.result is not CheckOutcome.FAIL or not shown:
+        return None
+    first = min(shown)
+    begin = max(0, first - 1 - AROUND)
+    around = tuple(records[begin : first + AROUND])
+    return Scene(first=first, records=around, faults=faults_at(records, first))
+
+
+def faults_at(records: Sequence[Record], seq: int) -> tuple[str, ...]:
+    """Summaries of the faults that had begun before record ``seq`` and were not seen gone."""
+    active: dict[str, str] = {}
+    for record in records[: seq - 1]:
+        id = str(record.data.get("id", ""))
+        if record.type == "fault" and "error" not in record.data:
+            active[id] = str(record.data.get("summary") or f"{id}: {record.op}")
+        elif record.type == "heal" and record.data.get("verified"):
+            active.pop(id, None)
+    return tuple(active.values())

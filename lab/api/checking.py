@@ -1,0 +1,73 @@
+"""The checks of a stored run once more, on its history alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chaos.checks import CHECKS, OPTIONAL_WITNESS, judge
+from chaos.checks.result import CheckOutcome, CheckResult
+from chaos.checks.scene import scene_of
+from chaos.errors import ChaosError
+from chaos.experiment.plan import Plan, load_plan
+from chaos.history import Record, verify
+from lab.api.answers.local import CheckedRun, JudgedCheck
+from lab.api.refusal import refusal
+from lab.errors import KeysteadError
+from lab.runs.store import RunFolder, RunRecord
+
+
+def check(run: str, names: Sequence[str] = ()) -> CheckedRun:
+    """Judge the history of ``run`` by the checks ``names``, or by those that judged it then.
+
+    KS-RUN-001 for a run that is not there, KS-USE-002 for a name that is no check, KS-CHAOS-204
+    for a history that is not what was written.
+    """
+    for name in names:
+        if name not in CHECKS:
+            known = ", ".join(CHECKS)
+            raise KeysteadError("KS-USE-002", f"no check is called {name}; there are: {known}")
+    folder = RunFolder(run)
+    record, plan = folder.record(), load_plan(folder.read("plan.json"))
+    records = history_of(folder)
+    results = judge(names or plan.checks, records)
+    items = tuple(_judged(result, records, record) for result in results)
+    return CheckedRun(run=run, verdict=_verdict(results, plan), items=items)
+
+
+def history_of(folder: RunFolder) -> tuple[Record, ...]:
+    """Its records, each verified; KS-RUN-001 when there is none, KS-CHAOS-204 as ``check``."""
+    folder.read("history.msgpack")
+    try:
+        return verify(folder.history)
+    except ChaosError as error:
+        raise refusal(error) from None
+
+
+def reproduce(record: RunRecord) -> str:
+    """The command that shows the same again: exactly in the simulation, the same faults in a lab
+    of real processes."""
+    if record.mode == "sim":
+        return f"keystead chaos replay {record.run}"
+    return f"keystead chaos run {record.experiment} --mode {record.mode} --seed {record.seed}"
+
+
+def _judged(result: CheckResult, records: Sequence[Record], record: RunRecord) -> JudgedCheck:
+    return JudgedCheck(
+        check=result.name,
+        invariant=CHECKS[result.name].invariant,
+        result=result.result,
+        text=result.text,
+        records=result.records,
+        scene=scene_of(result, records),
+        reproduce=reproduce(record) if result.result is CheckOutcome.FAIL else "",
+    )
+
+
+def _verdict(results: Sequence[CheckResult], plan: Plan) -> CheckOutcome:
+    """The worst that counts, as the verdict of a run has it."""
+    excused = OPTIONAL_WITNESS if plan.faults else OPTIONAL_WITNESS | {"no_fault_left"}
+    if any(r.result is CheckOutcome.FAIL for r in results):
+        return CheckOutcome.FAIL
+    if any(r.result is CheckOutcome.UNKNOWN and r.name not in excused for r in results):
+        return CheckOutcome.UNKNOWN
+    return CheckOutcome.PASS

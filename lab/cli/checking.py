@@ -1,0 +1,65 @@
+"""``check``: the checks of a stored run once more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+from cyclopts import Parameter
+
+from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.output import document, field, plain, say, show
+
+if TYPE_CHECKING:
+    from chaos.history import Record
+    from lab.api.answers.local import JudgedCheck
+
+_CODES: Final = {"pass": 0, "fail": 1, "unknown": 2}
+
+
+def check(
+    run: str,
+    *,
+    only: Annotated[tuple[str, ...], Parameter(help="Only these checks (repeatable).")] = (),
+    options: Options = DEFAULTS,
+) -> int:
+    """Judge the stored history of a run again.
+
+    keystead check edge-outage-reboot-sim-7
+    keystead check edge-outage-reboot-sim-7 --only guests_read_back
+
+    A check that fails shows the first record that violates it, those around it, the faults that
+    were active then, and the command that shows it again. Exit codes: 0 pass, 1 fail, 2 unknown.
+    """
+    from lab.api.checking import check as judged
+
+    answer = judged(run, only)
+    if options.output in (Format.JSON, Format.YAML):
+        document(answer, options.output)
+        return _CODES[answer.verdict]
+    columns = (field("result"), field("check"), field("invariant", "NO"), field("text", "SEEN"))
+    show(answer, options.output, columns, key="check")
+    for item in answer.items:
+        _scene(item)
+    say(f"{answer.verdict.upper()}  run {run}")
+    return _CODES[answer.verdict]
+
+
+def _scene(item: JudgedCheck) -> None:
+    if item.scene is None:
+        return
+    plain(
+        f"\n{item.check}: first seen at record {item.scene.first}; active faults: "
+        f"{'; '.join(item.scene.faults) or 'none'}"
+    )
+    for record in item.scene.records:
+        mark = ">" if record.seq in item.records else " "
+        plain(f"{mark} {line(record)}")
+    plain(f"again: {item.reproduce}")
+
+
+def line(record: Record) -> str:
+    """A record of a history in one line."""
+    data = msgspec.json.encode(record.data).decode() if record.data else ""
+    what = f"{record.type} {record.op}".rstrip()
+    return f"{record.seq:6d}  {record.t:10.3f} s  {record.node or '-':<12} {what}  {data}".rstrip()
