@@ -37,6 +37,7 @@ class Check:
 
     @property
     def name(self) -> str:
+        """By which files and verdicts name it."""
         return self.judge.__name__
 
     @property
