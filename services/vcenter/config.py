@@ -15,7 +15,8 @@ class VcenterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     ``passes_at_once``: hosts that are looked after at the same time in a storm (BOOT-03).
 
-    ``shares_at_once``: hosts that are sent new keys of their cluster at the same time (STD-12).
+    ``shares_at_once``: hosts that are sent new keys of their cluster at the same time (STD-12),
+    without those that do not answer.
 
     ``keys_at_once``: keys in one ``GetKeys`` and one ``AddKeys``; the messages allow 256.
     """

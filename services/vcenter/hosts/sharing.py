@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from protocol.errors import ProductError, SaveFailed
 from protocol.messages.host import RESULT_BYTES
@@ -34,6 +35,10 @@ from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.removals import not_wanted_there
+
+SILENT_S: Final = 1.0
+"""Lab seconds after which a host that has not answered gives its place to another: many that fall
+silent together would keep the rest of their cluster waiting, a call's length for each place."""
 
 
 @dataclass
@@ -57,7 +62,7 @@ class _Gathered:
 
 
 class KeySharing:
-    """Gathers and sends; ``config.shares_at_once`` hosts at the same time."""
+    """Gathers and sends; ``config.shares_at_once`` hosts at the same time, and silent ones beside."""
 
     def __init__(
         self,
@@ -75,13 +80,13 @@ class KeySharing:
         self._waiting: dict[NodeName, _Gathered] = {}  # in order of ``due``
         self._ready: dict[NodeName, _Gathered] = {}
         self._sending: dict[NodeName, _Gathered] = {}
+        self._placed: set[NodeName] = set()  # of these, those that have a place
         self._begun, self._change = asyncio.Event(), asyncio.Event()
 
     def start(self) -> None:
         """Send what is given, from now on."""
         self._node.background("sharing", self._gather())
-        for number in range(self._config.shares_at_once):
-            self._node.background(f"sharing:{number}", self._serve())
+        self._node.background("sharing:hosts", self._serve())
 
     def give(
         self, session: HostSession, key: CryptoKeyId, material: KeyMaterial, *, takes_keys: bool
@@ -153,17 +158,27 @@ class KeySharing:
     async def _serve(self) -> None:
         while True:
             host = await self._next()
-            await self._send(host)
-            del self._sending[host]  # and with it the values
-            self._change.set()  # more may have come for it meanwhile
+            self._node.background(f"sharing:{host}", self._send_in_place(host))
+
+    async def _send_in_place(self, host: NodeName) -> None:
+        silent = self._clock.alarm(SILENT_S, lambda: self._give_place(host))
+        await self._send(host)
+        silent.cancel()
+        del self._sending[host]  # and with it the values
+        self._give_place(host)  # more may have come for it meanwhile
+
+    def _give_place(self, host: NodeName) -> None:
+        self._placed.discard(host)
+        self._change.set()
 
     async def _next(self) -> NodeName:
-        """The first host whose wait is over and to which nothing is being sent."""
+        """The first host whose wait is over and to which nothing is being sent; a place is free."""
         while True:
             ready = next((h for h in self._ready if h not in self._sending), None)
-            if ready is not None:
+            if ready is not None and len(self._placed) < self._config.shares_at_once:
                 gathered = self._sending[ready] = self._ready.pop(ready)
                 gathered.values = self._held.take_all(ready)
+                self._placed.add(ready)
                 return ready
             self._change.clear()
             await self._change.wait()
