@@ -62,7 +62,7 @@ class _Gathered:
 
 
 class KeySharing:
-    """Gathers and sends; ``config.shares_at_once`` hosts at the same time, and silent ones beside."""
+    """Gathers and sends; ``config.shares_at_once`` hosts at a time, and silent ones beside."""
 
     def __init__(
         self,
