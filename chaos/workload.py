@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -88,6 +88,8 @@ class Means:
     lab: Lab
     guests: Guests
     name: str = "load"
+    clusters: dict[VmName, ClusterName] = field(default_factory=dict)
+    """Of VMs that vCenter was asked about: a VM stays in its cluster."""
 
     @property
     def vcenter(self) -> NodeName:
@@ -124,13 +126,14 @@ async def _off_on(means: Means, arrival: Arrival) -> Outcome:
 
     ends = await try_each(range(2), give, name="pair")
     errors = [end for end in ends if isinstance(end, ProductError)]
+    powered = [end for end in ends if isinstance(end, VmPowered)]
     if errors:
         neither = len(errors) == 2 and all(error.definite for error in errors)
         return Outcome("fail" if neither else "info", {"error": type(errors[0]).__name__})
-    seen = await Look(means.lab).vms()
-    if vm not in seen:
+    seen = await Look(means.lab).vm(vm, powered[-1].vm.host)
+    if seen is None:
         return Outcome("info", {"error": "no host answers for it"})
-    return Outcome("ok", {"wanted": PowerState.ON.value, "left": seen[vm][1].power.value})
+    return Outcome("ok", {"wanted": PowerState.ON.value, "left": seen[1].power.value})
 
 
 async def _key_create(means: Means, arrival: Arrival) -> Outcome:
@@ -160,10 +163,12 @@ async def _vm_encrypt(means: Means, arrival: Arrival) -> Outcome:
 
 
 async def _cluster_of(means: Means, vm: VmName) -> ClusterName:
-    listed = await Look(means.lab).vcenter_vms()
-    if vm not in listed:
+    if vm not in means.clusters:
+        listed = await Look(means.lab).vcenter_vms()
+        means.clusters.update({name: info.cluster for name, info in listed.items()})
+    if vm not in means.clusters:
         raise NotFound(f"vCenter has no {vm}")
-    return listed[vm].cluster
+    return means.clusters[vm]
 
 
 async def _challenge(means: Means, arrival: Arrival) -> Outcome:

@@ -31,7 +31,11 @@ def guest_block(seed: bytes, index: int, generation: int) -> bytes:
     longer than the header's beginning.
     """
     header = _MAGIC + seed + index.to_bytes(8, "big") + generation.to_bytes(8, "big")
-    return header + (hashlib.sha512(header).digest() * _REPEATS)[: BLOCK_SIZE - _HEADER]
+    return _filled(header)
+
+
+def _filled(header: bytes) -> bytes:
+    return header + (hashlib.blake2b(header).digest() * _REPEATS)[: BLOCK_SIZE - _HEADER]
 
 
 def read_guest_block(block: bytes, index: int) -> tuple[bytes, int]:
@@ -39,13 +43,12 @@ def read_guest_block(block: bytes, index: int) -> tuple[bytes, int]:
 
     ``ValueError`` when it is not exactly a block of that number: wrong key, wrong place, torn.
     """
-    if len(block) != BLOCK_SIZE or not block.startswith(_MAGIC):
+    header = block[:_HEADER]
+    if len(block) != BLOCK_SIZE or not header.startswith(_MAGIC):
         raise ValueError(f"block {index} is none of a guest's blocks")
-    seed = block[len(_MAGIC) : len(_MAGIC) + 32]
-    generation = int.from_bytes(block[_HEADER - 8 : _HEADER], "big")
-    if block != guest_block(seed, index, generation):
+    if header[_HEADER - 16 : -8] != index.to_bytes(8, "big") or block != _filled(header):
         raise ValueError(f"block {index} is damaged")
-    return seed, generation
+    return header[len(_MAGIC) : _HEADER - 16], int.from_bytes(header[-8:], "big")
 
 
 def challenge_digest(nonce: bytes, contents: Sequence[bytes]) -> bytes:

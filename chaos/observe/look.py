@@ -62,6 +62,19 @@ class Look:
             for vm in summary.vms
         }
 
+    async def vm(self, name: VmName, host: NodeName | None) -> tuple[NodeName, VmSummary] | None:
+        """One VM as its host sees it: ``host``, when that has it, else whichever does.
+
+        None when no host that answers has it.
+        """
+        if host is not None and self._hosts is None:
+            answers = await self.lab.ask_each((host,), QueryHost(), within_s=WITHIN_S)
+            answer = answers[host]
+            for vm in answer.summary.vms if isinstance(answer, HostState) else ():
+                if vm.vm == name:
+                    return host, vm
+        return (await self.vms()).get(name)
+
     async def vcenter_vms(self) -> dict[VmName, VmInfo]:
         """Each VM as its vCenter sees it; absent when that vCenter does not answer."""
         found: dict[VmName, VmInfo] = {}

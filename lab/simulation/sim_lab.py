@@ -136,23 +136,16 @@ class SimLab(LabCore):
         self.spec(node)
         if self.loop.paused(node):
             raise NotConnected(f"{node} is paused")
-        answered = asyncio.Event()
-        outcome: list[Reply | ProductError] = []
-
-        async def serve() -> None:
-            try:
-                outcome.append(await self.agent.handle(message))
-            except ProductError as error:
-                outcome.append(error)
-            answered.set()
-
-        self.world.spawn(None, f"agent:{type(message).__name__}", serve())
         try:
             async with asyncio.timeout(within_s):
-                await answered.wait()
+                if isinstance(message, Ask | AskEach):  # goes on in the life of who is asked
+                    answer = await self._handled(message)
+                else:
+                    name = f"agent:{type(message).__name__}"
+                    work = self.loop.create_task(self._handled(message), name=name)
+                    answer = await asyncio.shield(work)
         except TimeoutError:
             raise TimedOut(f"no answer about {node} within {within_s:g} s") from None
-        answer = outcome[0]
         if isinstance(message, Ask) and isinstance(answer, Answer | ProductError):
             self._said(node, message.name, answer)
         if isinstance(message, AskEach) and isinstance(answer, Answers):
@@ -161,6 +154,12 @@ class SimLab(LabCore):
         if isinstance(answer, ProductError):
             raise answer
         return answer  # type: ignore[return-value]
+
+    async def _handled(self, message: Request[Any]) -> Reply | ProductError:
+        try:
+            return await self.agent.handle(message)
+        except ProductError as error:
+            return error
 
     def _said(self, node: NodeName, name: str, answer: Answer | ProductError) -> None:
         self.loop.trace.say(self.loop.now_ns, node, 0, f"answer {name}", said.of_answer(answer))

@@ -10,6 +10,7 @@ in it.
 - ``workers``     calls it in a worker of its own
 - ``building``    building a lab, and one that idles, as hosts are added
 - ``beginnings``  runs that are built, and runs that are forked from a build
+- ``schedules``   random schedules of faults, judged, as a fuzzer plays them
 - ``pushes``      ``AddKeys`` messages for many encryptions
 - ``looking``     what looks cost: a list of hosts, the observer of an experiment
 - ``command``     a whole command line, with every process that it starts

@@ -60,13 +60,13 @@ def _compare(fresh: int, forked: int) -> Figures:
             raise CannotRun("a run from a snapshot is not the run from the start")
         if server.pid is None:
             raise CannotRun("there is no fork server")
-        of_fresh = _cost(server.pid, lambda seed: from_start(seed, idle), seeds[:fresh])
-        of_forked = _cost(snapshot.pids[0], lambda seed: snapshot.run(seed, idle), seeds[:forked])
+        of_fresh = cost_of(server.pid, lambda seed: from_start(seed, idle), seeds[:fresh])
+        of_forked = cost_of(snapshot.pids[0], lambda seed: snapshot.run(seed, idle), seeds[:forked])
     details = {"fresh_ms": 1000 * of_fresh, "forked_ms": 1000 * of_forked}
     return Figures(of_forked / of_fresh, {**details, "per_core_s": 1 / of_forked})
 
 
-def _cost(server: int, run: Callable[[int], object], seeds: list[int]) -> float:
+def cost_of(server: int, run: Callable[[int], object], seeds: list[int]) -> float:
     """CPU seconds of a run: what the fork server that forked it has spent, with its children."""
 
     def spent() -> float:

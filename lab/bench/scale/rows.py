@@ -9,6 +9,7 @@ from lab.bench.scale.command import WholeCommand
 from lab.bench.scale.living import IdleHost, SiteOutage, UpFourHundred, UpThousand
 from lab.bench.scale.looking import ListOfHosts, Observer
 from lab.bench.scale.pushes import Pushes
+from lab.bench.scale.schedules import SchedulesWithLibtpms, SchedulesWithModel
 from lab.bench.scale.serving import CreationCost, PortCost
 
 ROWS: tuple[type[Benchmark], ...] = (
@@ -19,6 +20,8 @@ ROWS: tuple[type[Benchmark], ...] = (
     ListOfHosts,
     Observer,
     SnapshotRuns,
+    SchedulesWithModel,
+    SchedulesWithLibtpms,
     WholeCommand,
     CreationCost,
     PortCost,

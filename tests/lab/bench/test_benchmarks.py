@@ -23,6 +23,7 @@ from lab.bench.scale.living import IdleHost, SiteOutage, UpFourHundred, UpThousa
 from lab.bench.scale.looking import ListOfHosts, Observer
 from lab.bench.scale.pushes import Pushes
 from lab.bench.scale.rows import ROWS
+from lab.bench.scale.schedules import SchedulesWithLibtpms, SchedulesWithModel
 from lab.bench.scale.serving import CreationCost, PortCost
 from lab.bench.startup import UpFifty, UpFiftyPacked, UpThree
 from lab.bench.suite import OwnTests
@@ -49,6 +50,8 @@ DETAILS: dict[type[Benchmark], set[str]] = {
     ListOfHosts: {"few_ms", "many_ms"},
     Observer: {"play_ms", "idle_ms", "virtual_s"},
     SnapshotRuns: {"fresh_ms", "forked_ms", "per_core_s"},
+    SchedulesWithModel: {"run_ms", "virtual_s", "passed"},
+    SchedulesWithLibtpms: {"run_ms", "virtual_s", "passed"},
     WholeCommand: {"help_s"},
     CreationCost: {"asker_us"},
     PortCost: {"port_us", "raw_us"},
@@ -58,7 +61,15 @@ DETAILS: dict[type[Benchmark], set[str]] = {
     UpThousand: {"up_cpu_s", "pss_gib", "idle_percent"},
 }
 LIVING = (IdleHost, SiteOutage, UpFourHundred, UpThousand)
-REAL_TPM = (SimulatedWithLibtpms, UpThree, UpFifty, UpFiftyPacked, HostBoot, *LIVING)
+REAL_TPM = (
+    SimulatedWithLibtpms,
+    SchedulesWithLibtpms,
+    UpThree,
+    UpFifty,
+    UpFiftyPacked,
+    HostBoot,
+    *LIVING,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +133,12 @@ def test_a_start_reaches_its_steps_in_order() -> None:
     seen = [figures.details[f"until_step_{n}_s"] for n in range(1, 6)]
     assert seen == sorted(seen)
     assert figures.value >= seen[-1]
+
+
+def test_a_random_schedule_is_played_to_its_verdict() -> None:
+    figures, _ = measured(SchedulesWithModel)
+    assert figures.details["virtual_s"] > 270
+    assert figures.details["passed"] == 1.0
 
 
 def test_every_host_gets_every_key() -> None:

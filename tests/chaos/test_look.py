@@ -1,0 +1,65 @@
+"""One VM is looked for where it should be first, and then wherever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from chaos.observe.look import Look
+from protocol.terms import NodeName, PowerState, VmName
+from tests.chaos.worlds import World
+
+VM = VmName("vm-01")
+
+
+class Asked:
+    """The lab, and which hosts were asked together."""
+
+    def __init__(self, world: World) -> None:
+        self._lab = world.lab
+        self.hosts: list[tuple[NodeName, ...]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lab, name)
+
+    async def ask_each(self, nodes: Sequence[NodeName], *args: Any, **named: Any) -> Any:
+        self.hosts.append(tuple(nodes))
+        return await self._lab.ask_each(nodes, *args, **named)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World(hosts=3, vms=3)
+    yield made
+    made.close()
+
+
+def test_a_vm_is_looked_for_where_it_should_be_and_then_everywhere(world: World) -> None:
+    hosts = world.lab.hosts()
+    asked: Any = Asked(world)
+    home, seen = world.run(Look(asked).vms())[VM]
+    assert seen.power is PowerState.ON
+    asked.hosts.clear()
+    assert world.run(Look(asked).vm(VM, home)) == (home, seen)
+    assert asked.hosts == [(home,)]
+    away = next(host for host in hosts if host != home)
+    asked.hosts.clear()
+    assert world.run(Look(asked).vm(VM, away)) == (home, seen)
+    assert asked.hosts == [(away,), hosts]
+
+
+def test_a_vm_is_nowhere_when_its_host_does_not_answer(world: World) -> None:
+    home, _ = world.run(Look(world.lab).vms())[VM]
+    world.run(world.lab.power_off(home, "power_loss"))
+    assert world.run(Look(world.lab).vm(VM, home)) is None
+    assert world.run(Look(world.lab).vm(VM, None)) is None
+
+
+def test_a_look_that_has_asked_every_host_asks_none_again(world: World) -> None:
+    asked: Any = Asked(world)
+    look = Look(asked)
+    home, seen = world.run(look.vms())[VM]
+    assert world.run(look.vm(VM, home)) == (home, seen)
+    assert asked.hosts == [world.lab.hosts()]
