@@ -12,6 +12,7 @@ from protocol.printable import printable
 
 USAGE = 64
 NOT_RUNNING = 69
+UNWRITTEN = 74
 SETUP = 78
 
 
@@ -42,6 +43,13 @@ EXPLANATIONS: dict[str, Explanation] = {
         "Durations need a unit (30s, 5m, 250ms), and each kind of name has its letters and length.",
         "correct the value that the message names",
         USAGE,
+    ),
+    "KS-OUT-001": Explanation(
+        "What the command shows could not be written",
+        "Standard output refused it: its file has no room, or its disk failed. The command itself"
+        " was done.",
+        "make room where the output goes, or send it elsewhere; then ask again",
+        UNWRITTEN,
     ),
     "KS-LAB-001": Explanation(
         "The lab is not running",
@@ -219,6 +227,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         "The same seed gave another trace: determinism is broken.",
         "keep both histories and report the first difference that the message names",
         5,
+    ),
+    "KS-RUN-004": Explanation(
+        "A file of a run is damaged",
+        "It is not as keystead wrote it: a disk failed, or somebody changed it.",
+        "put it back from a copy, or remove the run's folder (`keystead get runs -o wide`)",
+        4,
     ),
     "KS-PRODUCT-001": Explanation(
         "The product refused",

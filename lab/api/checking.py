@@ -27,7 +27,7 @@ def check(run: str, names: Sequence[str] = ()) -> CheckedRun:
             known = ", ".join(CHECKS)
             raise KeysteadError("KS-USE-002", f"no check is called {name}; there are: {known}")
     folder = RunFolder(run)
-    record, plan = folder.record(), load_plan(folder.read("plan.json"))
+    record, plan = folder.record(), folder.decoded("plan.json", load_plan)
     records = history_of(folder)
     results = judge(names or plan.checks, records)
     items = tuple(_judged(result, records, record) for result in results)

@@ -18,7 +18,13 @@ from protocol.terms import Role
 
 def runs() -> RunList:
     """Stored runs, oldest first."""
-    return RunList(items=tuple(_stored(folder) for folder in all_runs()))
+    items, damaged = [], []
+    for folder in all_runs():
+        try:
+            items.append(_stored(folder))
+        except KeysteadError:
+            damaged.append(str(folder.path))
+    return RunList(items=tuple(items), damaged=tuple(damaged))
 
 
 def _stored(folder: RunFolder) -> StoredRun:
@@ -37,10 +43,11 @@ def _stored(folder: RunFolder) -> StoredRun:
 
 
 def describe(run: str) -> RunDescription:
-    """Everything known of a stored run; KS-RUN-001 when it is not there."""
+    """Everything known of a stored run; KS-RUN-001 when it is not there,
+    KS-RUN-004 when a file of it is damaged."""
     folder = RunFolder(run)
-    record, plan = folder.record(), load_plan(folder.read("plan.json"))
-    topology = msgspec.msgpack.decode(folder.read("topology.msgpack"), type=Topology)
+    record, plan = folder.record(), folder.decoded("plan.json", load_plan)
+    topology = folder.decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode)
     records: Sequence[Record] = ()
     problem = ""
     try:

@@ -14,4 +14,5 @@
 - ``tap``       what was said on the bus of a run           - ``reference`` of experiments
 - ``checking``  the checks of a stored run once more
 - ``doctor``    what a lab needs                            - ``measure``   bench
+- ``streams``   closed, full, read no more
 """

@@ -180,4 +180,7 @@ def runs(*, options: Options = DEFAULTS) -> None:
 
     columns = tuple(field(n) for n in ("run", "mode", "tpm", "seed", "verdict"))
     wide = (field("exit_code"), field("trace"), field("folder"))
-    show(stored(), options.output, columns, wide, key="run")
+    found = stored()
+    show(found, options.output, columns, wide, key="run")
+    for folder in found.damaged:
+        say(f"a file of this run is damaged: {folder}")

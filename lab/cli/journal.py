@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,6 +11,7 @@ from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import field, is_document, json_line, moment, plain, say, table, text
+from lab.cli.streams import flush
 from lab.cli.values import duration
 from lab.errors import KeysteadError
 from lab.supervise.state_folder import LabFolder
@@ -78,7 +78,7 @@ def _show_events(items: Sequence[LoggedEvent], options: Options, follow: bool) -
                 plain("  ".join(text(value(item)) for _, value in COLUMNS))
         case _:
             table(COLUMNS, items)
-    sys.stdout.flush()
+    flush()
 
 
 def logs(
@@ -119,4 +119,4 @@ def _show_lines(lines: Sequence[LogLine], options: Options) -> None:
             continue
         more = " ".join(f"{k}={text(v)}" for k, v in line.fields.items())
         plain(f"{line.at:12.3f} {line.level:7} {line.node:10} {line.what} {more}".rstrip())
-    sys.stdout.flush()
+    flush()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -14,6 +13,7 @@ from cyclopts import Parameter
 from lab.cli.connect import call
 from lab.cli.options import Format, Options
 from lab.cli.output import Column, Row, is_document, json_line, plain, show, text, value_of
+from lab.cli.streams import flush
 from lab.errors import KeysteadError
 from lab.supervise.state_folder import LabFolder
 
@@ -155,4 +155,4 @@ class _Rows:
         plain("  ".join(padded).rstrip())
 
     def flush(self) -> None:
-        sys.stdout.flush()
+        flush()

@@ -6,9 +6,8 @@ Little is imported here at module level: an interrupt before ``main`` runs would
 from __future__ import annotations
 
 import gc
-import io
-import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ def run(arguments: list[str]) -> int:
     from cyclopts import CycloptsError
 
     from lab.cli.program import ready_for
+    from lab.cli.streams import NotWritten, Unread
     from lab.errors import KeysteadError
     from lab.supervise.scratch import collect
 
@@ -38,9 +38,11 @@ def run(arguments: list[str]) -> int:
         return _complain(KeysteadError("KS-USE-001", _said(error)))
     except KeysteadError as error:
         return _complain(error)
+    except Unread:
+        return 0
+    except NotWritten as error:
+        return _complain(KeysteadError("KS-OUT-001", f"standard output: {error.strerror}"))
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
         where = error.filename or "files"
         return _complain(KeysteadError("KS-LAB-005", f"{where}: {error.strerror}"))
     except Exception as error:
@@ -56,18 +58,13 @@ def main() -> None:
     """The console script: leaves by ``SystemExit`` with the exit code of the outcome."""
     code = INTERRUPTED
     gc.set_threshold(ALLOCATIONS)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8
     try:
+        from lab.cli.streams import prepare
+
+        prepare()
         code = run(sys.argv[1:])
-        sys.stdout.flush()
     except KeyboardInterrupt:
         sys.stderr.write("\nkeystead: interrupted\n")
-    except BrokenPipeError:
-        # The reader has enough; do not complain about it at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     sys.exit(code)
 
 
@@ -78,7 +75,8 @@ def _said(error: Exception) -> str:
 
 def _complain(error: KeysteadError) -> int:
     """One message with its id and one fix."""
-    sys.stdout.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
     sys.stderr.write(f"keystead: error {error.id}: {error}\n")
     if error.fix:
         sys.stderr.write(f"  fix: {error.fix}\n")

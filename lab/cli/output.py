@@ -14,6 +14,7 @@ import msgspec
 
 from lab.api.documents import document_of
 from lab.cli.options import Format
+from lab.cli.streams import flush
 from protocol.printable import one_line, printable, printable_json
 
 if TYPE_CHECKING:
@@ -25,14 +26,10 @@ Column = tuple[str, Callable[[Row], Any]]
 
 
 def console(file: IO[str], width: int | None = None) -> Console:
-    """A console that leaves a closed pipe to ``main``; rich knows NO_COLOR and FORCE_COLOR."""
+    """A console without colours of its own; rich knows NO_COLOR and FORCE_COLOR."""
     from rich.console import Console
 
-    class Plain(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError
-
-    return Plain(file=file, soft_wrap=True, highlight=False, width=width)
+    return Console(file=file, soft_wrap=True, highlight=False, width=width)
 
 
 def say(text: str) -> None:
@@ -192,9 +189,9 @@ def _bytes(value: Any) -> str:
 def json_line(value: msgspec.Struct, file: IO[str] | None = None) -> None:
     """One line of a stream (events, lines of logs, progress): a document like any other."""
     line = json.dumps(document_of(value), ensure_ascii=False, default=_bytes)
-    out = file or sys.stdout
-    out.write(printable_json(line) + "\n")
-    out.flush()
+    (file or sys.stdout).write(printable_json(line) + "\n")
+    if file is None:
+        flush()
 
 
 def pairs(rows: Sequence[tuple[str, Any]]) -> None:

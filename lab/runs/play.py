@@ -9,6 +9,7 @@ import msgspec
 
 from chaos.conversation import BusRecording
 from chaos.engine import run as play_plan
+from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, dump_plan, load_plan
 from chaos.history import History, Record, as_written
 from chaos.keeper import FaultKeeper
@@ -100,23 +101,31 @@ def replay(run: str) -> tuple[RunFolder, Verdict]:
     ):
         if then != now:
             raise KeysteadError("KS-RUN-002", f"{run}: {what} was {then}, now it is {now}")
+    before, history = old.verdict(), old.read(old.history.name)
+    if before is None:
+        raise KeysteadError("KS-RUN-002", f"{run} did not come to its end: it has no trace")
     prepared = Prepared(
-        plan=load_plan(old.read("plan.json")),
-        topology=msgspec.msgpack.decode(old.read("topology.msgpack"), type=Topology),
-        text=old.read("experiment.yaml").decode(),
+        plan=old.decoded("plan.json", load_plan),
+        topology=old.decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode),
+        text=old.decoded("experiment.yaml", bytes.decode),
     )
     folder = begin(prepared, "sim", replay_of=run)
     verdict = play_sim(prepared, folder)
-    before = old.verdict()
-    same = old.history.read_bytes() == folder.history.read_bytes()
-    if not same or before is None or before.trace_hash != verdict.trace_hash:
+    if history != folder.history.read_bytes() or before.trace_hash != verdict.trace_hash:
         raise KeysteadError("KS-RUN-003", f"{run}: {_first_difference(old, folder)}")
     return folder, verdict
 
 
 def _first_difference(a: RunFolder, b: RunFolder) -> str:
     """Where the histories part, in words; the trace itself is finer than the history."""
-    with a.history.open("rb") as first, b.history.open("rb") as second:
+    try:
+        return _parting_record(a.history, b.history)
+    except (ChaosError, msgspec.ValidationError) as error:  # what was written was whole
+        raise KeysteadError("KS-RUN-004", f"{a.history}: {error}") from None
+
+
+def _parting_record(a: Path, b: Path) -> str:
+    with a.open("rb") as first, b.open("rb") as second:
         for number, (mine, other) in enumerate(zip_longest(packed(first), packed(second)), 1):
             if mine is None or other is None:
                 return f"record {number}: one history has ended, the other goes on"

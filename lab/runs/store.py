@@ -8,19 +8,25 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import platform
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
+from chaos.errors import ChaosError
 from chaos.verdict import Verdict
 from lab.errors import KeysteadError
 from lab.supervise.scratch import no_room
 from lab.supervise.state_folder import runs_folder
 from protocol import names
+from services.runtime.real.files import replace_file
 
+T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -84,15 +90,20 @@ class RunFolder:
         self.run = run
         self.path = (root or runs_folder()) / run
 
-    def make(self) -> None:
+    def make(self) -> bool:
+        """Create it; whether there was none. KS-LAB-005 when that is refused."""
         try:
             self.path.mkdir(parents=True, mode=0o700)
+        except FileExistsError:
+            return False
         except OSError as error:
             raise no_room(error) from None
+        return True
 
     def write(self, name: str, data: bytes) -> None:
+        """Whole or not at all: a kill or a full disk leaves no half of it."""
         try:
-            (self.path / name).write_bytes(data)
+            replace_file(self.path / name, data, durable=False)
         except OSError as error:
             raise no_room(error) from None
 
@@ -106,15 +117,22 @@ class RunFolder:
             why = error.strerror if isinstance(error, OSError) else error
             raise KeysteadError("KS-RUN-001", f"{name} of the run cannot be read: {why}") from None
 
+    def decoded(self, name: str, decode: Callable[[bytes], T]) -> T:
+        """What a file says. KS-RUN-001 when it is not there, KS-RUN-004 when it is damaged."""
+        data = self.read(name)
+        try:
+            return decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, ChaosError) as error:
+            raise KeysteadError("KS-RUN-004", f"{self.path / name}: {error}") from None
+
     def record(self) -> RunRecord:
-        return msgspec.json.decode(self.read("run.json"), type=RunRecord)
+        return self.decoded("run.json", msgspec.json.Decoder(RunRecord).decode)
 
     def verdict(self) -> Verdict | None:
-        """None while it runs or when it was killed."""
-        try:
-            return msgspec.json.decode(self.read("result.json"), type=Verdict)
-        except KeysteadError:
+        """None while it runs or when it was killed; KS-RUN-004 when its file is damaged."""
+        if not (self.path / "result.json").is_file():
             return None
+        return self.decoded("result.json", msgspec.json.Decoder(Verdict).decode)
 
     @property
     def history(self) -> Path:
@@ -133,14 +151,13 @@ def new_run(experiment: str, mode: str, seed: int) -> RunFolder:
     stem = f"{experiment}-{mode}-{seed}"
     for number in range(1, 10_000):
         folder = RunFolder(stem if number == 1 else f"{stem}-{number}")
-        if not folder.path.exists():
-            folder.make()
+        if folder.make():  # else it is there, or another process has just taken the name
             return folder
     raise KeysteadError("KS-LAB-005", f"there are too many runs named {stem}")
 
 
 def all_runs() -> list[RunFolder]:
-    """Every stored run, oldest first."""
+    """Every stored run, oldest first, and last those that cannot be read."""
     root = runs_folder()
     if not root.is_dir():
         return []
@@ -149,4 +166,11 @@ def all_runs() -> list[RunFolder]:
         for p in root.iterdir()
         if not names.RUN.fault(p.name) and (p / "run.json").is_file()
     ]
-    return sorted(found, key=lambda f: (f.record().began, f.run))
+    return sorted(found, key=lambda f: (_began(f), f.run))
+
+
+def _began(folder: RunFolder) -> float:
+    try:
+        return folder.record().began
+    except KeysteadError:
+        return math.inf

@@ -26,12 +26,18 @@ _TRIES = 5
 
 
 def state_home() -> Path:
-    """Where everything of this user lies; made when it is first needed."""
-    own = os.environ.get("KEYSTEAD_STATE_HOME")
-    if own:
-        return Path(own).expanduser().absolute()
-    xdg = os.environ.get("XDG_STATE_HOME")
-    return (Path(xdg) if xdg else Path.home() / ".local" / "state") / "keystead"
+    """Where everything of this user lies; made when it is first needed. KS-LAB-005 when there is
+    no such place: of a user without a home, or below a current folder that is gone."""
+    own, xdg = os.environ.get("KEYSTEAD_STATE_HOME"), os.environ.get("XDG_STATE_HOME")
+    try:
+        if own:
+            return Path(own).expanduser().absolute()
+        return (Path(xdg) if xdg else Path.home() / ".local" / "state") / "keystead"
+    except RuntimeError:
+        why = f"there is no home folder for {own}" if own else "HOME is not set, nor known"
+    except OSError:
+        why = f"{own} is below the current folder, which is gone"
+    raise KeysteadError("KS-LAB-005", why, "name a folder with KEYSTEAD_STATE_HOME, from / on")
 
 
 def no_room(error: OSError) -> KeysteadError:
@@ -106,7 +112,7 @@ def collect() -> None:
     """Remove what a killed process has left; nothing that a living one holds. Never raises."""
     try:
         left = [Path(entry.path) for entry in os.scandir(_root()) if entry.is_dir()]
-    except OSError:
+    except (OSError, KeysteadError):
         return
     for folder in left:
         with suppress(OSError):

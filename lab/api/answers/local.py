@@ -232,9 +232,10 @@ class RunDescription(Answer, frozen=True, kw_only=True):
 
 
 class RunList(Answer, frozen=True, kw_only=True):
-    """Stored runs, oldest first."""
+    """Stored runs, oldest first; ``damaged`` are folders of runs that cannot be read."""
 
     items: tuple[StoredRun, ...]
+    damaged: tuple[str, ...] = ()
 
 
 class JudgedCheck(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,16 +53,20 @@ class OwnForks:
             stream.flush()  # the child flushes its copy at its end
         me, order = os.getpid(), Fork(0, name, target, argument)
         ours, its = socket.socketpair()
+        # An interrupt between the fork and the child's first steps would unwind two processes.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
         try:
             pid = os.fork()
+            if pid == 0:
+                live(order, its.detach(), me, (ours.detach(),))
+            self._children.append(pid)
         except OSError as error:
             ours.close()
             its.close()
             raise ForkFailed(f"{name} was not forked: {error}") from error
-        if pid == 0:
-            live(order, its.detach(), me, (ours.detach(),))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         its.close()
-        self._children.append(pid)
         return ours, pid
 
     def code_of(self, pid: int, limit_s: float = 1.0) -> int | None:

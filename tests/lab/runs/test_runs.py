@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from chaos.experiment.plan import plan as make_plan
 from chaos.keeper import FaultKeeper
 from chaos.lab import Directory
 from chaos.recording import pack, packed
+from lab.api.answers.local import RunList
 from lab.api.commands import ChaosPlay, ChaosStop
+from lab.api.runs import runs
 from lab.api.session import Session
 from lab.api.table import perform
 from lab.client import Lab
@@ -139,6 +142,76 @@ def test_the_first_and_the_last_seed_are_seeds(tmp_path: Path) -> None:
     for seed in (-1, 1 << 63):
         with pytest.raises(KeysteadError, match="a whole number from 0 to"):
             prepare(str(tmp_path / "short.yaml"), seed, {"tpm": "model"})
+
+
+def test_two_runs_of_one_moment_have_two_folders(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process takes the name after it was seen to be free."""
+    first = begin(prepared, "sim")
+    monkeypatch.setattr(Path, "exists", lambda self: False)
+    assert begin(prepared, "sim").run == f"{first.run}-2"
+
+
+def test_a_file_that_a_full_disk_cuts_off_is_not_there(
+    prepared: Prepared,
+) -> None:
+    """An empty ``run.json`` made every later list of runs fail."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(KeysteadError) as caught:
+            begin(prepared, "sim")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.id == "KS-LAB-005"
+    assert runs() == RunList(items=())
+
+
+DAMAGE = ("run.json", "plan.json", "topology.msgpack", "experiment.yaml", "result.json")
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff{", b"{}"])
+def test_a_damaged_file_of_a_run_is_told_and_hides_no_other(
+    prepared: Prepared, data: bytes
+) -> None:
+    sound, _ = stored(prepared)
+    folder = begin(prepared, "sim")
+    for name in (*DAMAGE, "history.msgpack"):
+        (folder.path / name).write_bytes(sound.read(name))
+    for name in DAMAGE:
+        if (name, data[:1]) in (("experiment.yaml", b""), ("experiment.yaml", b"{")):
+            continue  # a text all the same, of which nothing is read
+        (folder.path / name).write_bytes(data)
+        with pytest.raises(KeysteadError, match=name) as caught:
+            play.replay(folder.run)
+        assert (caught.value.id, caught.value.exit_code) == ("KS-RUN-004", 4)
+        listed = runs()
+        assert next(item.run for item in listed.items) == sound.run
+        hidden = name in ("run.json", "result.json")
+        assert listed.damaged == ((str(folder.path),) if hidden else ())
+        (folder.path / name).write_bytes(sound.read(name))
+
+
+def test_a_damaged_history_is_told(prepared: Prepared) -> None:
+    folder, _ = stored(prepared)
+    folder.history.write_bytes(folder.history.read_bytes()[:-9])
+    with pytest.raises(KeysteadError, match=r"history\.msgpack") as caught:
+        play.replay(folder.run)
+    assert caught.value.id == "KS-RUN-004"
+
+
+@pytest.mark.parametrize(
+    ("name", "id"), [("result.json", "KS-RUN-002"), ("history.msgpack", "KS-RUN-001")]
+)
+def test_a_run_that_was_killed_does_not_accuse_the_simulation(
+    prepared: Prepared, name: str, id: str
+) -> None:
+    folder, _ = stored(prepared)
+    (folder.path / name).unlink()
+    with pytest.raises(KeysteadError) as caught:
+        play.replay(folder.run)
+    assert caught.value.id == id and len(all_runs()) == 1, "it was played first"
 
 
 def test_a_run_that_is_not_there() -> None:

@@ -367,6 +367,24 @@ def test_own_children_die_with_a_process_that_is_killed(tmp_path: Path) -> None:
         time.sleep(0.01)
 
 
+def test_an_interrupt_right_after_the_fork_unwinds_the_parent_only() -> None:
+    """A terminal sends it to both: the child has taken no step of its own then."""
+    said = in_a_process_with_one_thread(
+        "import os, signal\n"
+        "def strike(): os.kill(os.getpid(), signal.SIGINT)\n"
+        "os.register_at_fork(after_in_child=strike, after_in_parent=strike)\n"
+        "try:\n"
+        "    forks.fork('x', T + ':echo', b'lives')\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted', len(forks._children))\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "line, _ = forks.fork('x', T + ':echo', b'lives')\n"
+        "print(line.recv(5), signal.pthread_sigmask(signal.SIG_BLOCK, ()))\n"
+        "forks.close()\n"
+    )
+    assert said == "interrupted 1\nb'lives' set()\n"
+
+
 def test_a_process_with_two_threads_does_not_fork_itself() -> None:
     said = in_a_process_with_one_thread(
         "import threading\n"
