@@ -1,7 +1,7 @@
 """Every fault there is: one file and one line each.
 
-``base`` what a fault is · ``links`` ``power`` ``tpms`` what several share · the rest: one fault
-per file, named for it.
+``base`` what a fault is · ``links`` ``power`` ``firmware`` ``tpms`` what several share · the rest:
+one fault per file, named for it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Targets
 from chaos.faults.broker_restart import BrokerRestart
 from chaos.faults.host_boot_measure import HostBootMeasure
+from chaos.faults.host_exec_option import HostExecOption
 from chaos.faults.host_power_loss import HostPowerLoss
 from chaos.faults.host_reboot import HostReboot
+from chaos.faults.host_tpm_disabled import HostTpmDisabled
 from chaos.faults.kms_key_state import KmsKeyState
 from chaos.faults.link_cut import LinkCut
 from chaos.faults.link_delay import LinkDelay
@@ -30,6 +32,7 @@ from chaos.faults.proc_pause import ProcPause
 from chaos.faults.provider_delete import ProviderDelete
 from chaos.faults.site_power_loss import SitePowerLoss
 from chaos.faults.tpm_clear import TpmClear
+from chaos.faults.tpm_dead import TpmDead
 from chaos.faults.tpm_swap import TpmSwap
 from chaos.faults.vcenter_down import VcenterDown
 from chaos.lab import Directory
@@ -46,7 +49,10 @@ FAULTS: tuple[type[Fault], ...] = (
     SitePowerLoss,
     TpmClear,
     TpmSwap,
+    TpmDead,
     HostBootMeasure,
+    HostTpmDisabled,
+    HostExecOption,
     BrokerRestart,
     VcenterDown,
     KmsKeyState,

@@ -1,15 +1,25 @@
-"""``tpm.clear``: the TPM is cleared; what it sealed is gone, its endorsement key stays."""
+"""``tpm.clear``: the TPM is cleared; what it sealed is gone, its endorsement key stays.
+
+``latent``: it is cleared while its host runs, which goes on as it is until its next boot.
+"""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from chaos.errors import ChaosError
-from chaos.faults.base import Fault, Notes, Targets, names
+from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names
 from chaos.faults.power import NodesParams
-from chaos.faults.tpms import TpmFault, resets
+from chaos.faults.tpms import TpmFault
 from chaos.lab import Lab
 from protocol.messages.agent import TpmAct
+from protocol.terms import NodeName
+
+
+class TpmClearParams(NodesParams):
+    """Which hosts; ``latent``: they are not booted for it."""
+
+    latent: bool = False
 
 
 class TpmClear(TpmFault, frozen=True, kw_only=True):
@@ -17,32 +27,46 @@ class TpmClear(TpmFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "tpm.clear"
     example: ClassVar[str] = "on: esxi-001"
+    params: ClassVar[type[Params]] = TpmClearParams
+    latent: bool = False
     act: ClassVar[TpmAct] = TpmAct.CLEAR
 
     @classmethod
-    def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
-        return cls(id=id, **cls.chosen(params, targets))
+    def of(cls, id: str, params: TpmClearParams, targets: Targets) -> Fault:
+        return cls(id=id, latent=params.latent, **cls.chosen(params, targets))
 
     def summary(self) -> str:
-        return f"TPM of {names(self.nodes)} cleared"
+        how = ", not booted since" if self.latent else ""
+        return f"TPM of {names(self.nodes)} cleared{how}"
 
     async def survey(self, lab: Lab) -> Notes:
         notes = await super().survey(lab)
-        dark = [node for node in self.nodes if notes["resets"][node] is None]
+        dark = [node for node in self.nodes if not notes["srk"][node]]
         if dark:
             text = f"{names(tuple(dark))}: off or failed, so a clear could not be seen"
             raise ChaosError("KS-CHAOS-106", text)
         return notes
 
+    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+        if not self.latent:
+            return await super().begin(lab, until, notes)
+
+        async def clear(node: NodeName) -> None:
+            await lab.tpm(node, self.act)
+
+        return await all_of(self.nodes, clear)
+
     async def bites(self, lab: Lab, notes: Notes) -> str:
-        """It has booted since, and boots count from 0: only a clear sets the counter back."""
+        """The storage root key is another one or none, so what was sealed under it does not load;
+        and unless it is latent, the host has booted since."""
         for node in self.nodes:
-            if (await lab.status(node)).boot <= notes["boots"][node]:
+            if not self.latent and (await lab.status(node)).boot <= notes["boots"][node]:
                 return f"{node} is in the boot of before: its TPM cannot have been cleared"
             acted = await lab.tpm(node, TpmAct.INFO)
-            before, after = notes["resets"][node], resets(acted)
-            if after is None or after > before:
-                return f"the reset counter of {node}'s TPM was {before} and is {after}"
+            if acted.info is None or acted.info.failed:
+                return f"the TPM of {node} does not tell its storage root key"
+            if acted.srk == notes["srk"][node]:
+                return f"the TPM of {node} has the storage root key that it had"
             if acted.ek != notes["ek"][node]:
                 return f"{node} has another endorsement key: that is no clear"
         return ""

@@ -10,7 +10,7 @@ from chaos.faults.base import Notes, all_of, names, status_of
 from chaos.faults.power import NodesFault, restart
 from chaos.lab import Lab
 from protocol.errors import InvalidState, ProductError
-from protocol.messages.agent import NodeRunState, TpmAct, TpmActed, TpmBackend
+from protocol.messages.agent import NodeRunState, TpmAct, TpmBackend
 from protocol.messages.host import Esxcli, QueryHost, SaveConfiguration
 from protocol.messages.vcenter import ClearTpmRecord
 from protocol.terms import NodeName, ProtectionMode, Role
@@ -37,7 +37,7 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
     act: ClassVar[TpmAct]
 
     async def survey(self, lab: Lab) -> Notes:
-        notes: Notes = {"boots": {}, "ek": {}, "mode": {}, "on": {}, "recovery": {}, "resets": {}}
+        notes: Notes = {"boots": {}, "ek": {}, "mode": {}, "on": {}, "recovery": {}, "srk": {}}
         for node in self.nodes:
             status = await lab.status(node)
             if status.tpm is TpmBackend.NONE:
@@ -46,7 +46,7 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
             notes["boots"][node] = status.boot
             notes["on"][node] = status.state is not NodeRunState.OFF
             notes["ek"][node] = acted.ek
-            notes["resets"][node] = resets(acted)
+            notes["srk"][node] = acted.srk
             if status.state is NodeRunState.RUNNING:
                 summary = (await lab.ask(node, QueryHost())).summary
                 notes["mode"][node] = summary.protection_mode.value
@@ -86,7 +86,10 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
 
     def _proven(self, notes: Notes, node: NodeName) -> int:
         """The first boot that a host can have made without help: after the one that showed the
-        fault, when it was on, and after the one with the recovery key, when it was sealed."""
+        fault, when it was on, and after the one with the recovery key, when it was sealed. One that
+        was sealed anew in the boot of before needs neither."""
+        if notes.get("resealed", {}).get(node):
+            return int(notes["boots"][node]) + 1
         shown = notes.get("on", {}).get(node, True)
         sealed = notes.get("mode", {}).get(node) != ProtectionMode.NONE.value
         before = int(notes.get("boots", {}).get(node, 0))
@@ -124,6 +127,8 @@ async def recover(lab: Lab, node: NodeName, notes: Notes) -> None:
             if key is None:
                 raise InvalidState(f"{node}: its recovery key was not read before the fault")
             await restart(lab, node, {RECOVERY_OPTION: key})
+        elif status.boot == notes.get("boots", {}).get(node):
+            notes.setdefault("resealed", {})[node] = True
         done = await lab.ask(node, Esxcli(arguments=SET_MODE))
         if done.exit_code != 0:
             raise InvalidState(f"{node}: esxcli {' '.join(SET_MODE)}: {done.output.strip()}")
@@ -139,8 +144,3 @@ async def accept_tpms(lab: Lab, nodes: tuple[NodeName, ...]) -> None:
         if (await lab.status(entry.node)).state is NodeRunState.RUNNING:
             for node in nodes:
                 await lab.ask(entry.node, ClearTpmRecord(host=node))
-
-
-def resets(acted: TpmActed) -> int | None:
-    """The reset counter; None of a TPM without power, or in failure mode."""
-    return acted.info.reset_count if acted.info is not None else None

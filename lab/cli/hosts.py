@@ -247,7 +247,7 @@ def inspect(host: HostName, *, options: Options = DEFAULTS) -> None:
 
 
 def pcrs(host: HostName, *, options: Options = DEFAULTS) -> None:
-    """PCR 0 to 7 of a host's TPM.
+    """PCR 0 to 13 of a host's TPM.
 
     keystead tpm pcrs esxi-001
     keystead tpm pcrs esxi-001 -o json

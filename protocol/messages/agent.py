@@ -35,11 +35,16 @@ class FirmwareEvent(msgspec.Struct, frozen=True):
 
 
 class Firmware(msgspec.Struct, frozen=True, kw_only=True):
-    """Set-up of a host's firmware, in force from its next power-on."""
+    """Set-up of a host's firmware, in force from its next power-on.
+
+    ``build``: another signed image in the boot bank that it boots; empty: the one that the host was
+    installed with.
+    """
 
     secure_boot: bool = True
     tpm_enabled: bool = True
     version: str = "1.0"
+    build: str = ""
     extra: tuple[FirmwareEvent, ...] = ()
 
 
@@ -287,11 +292,17 @@ class TpmAction(Request["TpmActed"], frozen=True, kw_only=True):
 
 
 class TpmActed(Reply, frozen=True, kw_only=True):
-    """``ek`` is the SHA-256 of the endorsement key's public area: another one, another TPM."""
+    """``ek`` is the SHA-256 of the endorsement key's public area: another one, another TPM.
+
+    ``srk`` is the name of the storage root key, empty when there is none: under another one, what
+    was sealed before does not load. ``pcrs`` are PCR 0 to 13, and with ``srk`` and ``info`` only
+    told while the TPM has power and works.
+    """
 
     info: TpmInfo | None = None
     ek: str = ""
     pcrs: dict[int, bytes] = {}
+    srk: str = ""
 
 
 class SetFirmware(Request[Done], frozen=True, kw_only=True):

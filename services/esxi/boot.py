@@ -102,9 +102,7 @@ async def _firmware(host: Host) -> None:
 
 async def _measure(host: Host) -> None:
     """B1: measure firmware, loader, modules and options. A TPM that fails is left aside."""
-    events = measurements(
-        host.node.power.firmware, host.config.version, host.config.build, host.options
-    )
+    events = measurements(host.node.power.firmware, host.config.version, host.build, host.options)
     if host.tpm is not None:
         try:
             await host.tpm.power_on()

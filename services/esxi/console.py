@@ -143,7 +143,7 @@ def _version(host: Host) -> Output:
         "VersionInfo",
         ("Product", "VMware ESXi"),
         ("Version", f"{major}.{minor}.{update}"),
-        ("Build", f"Releasebuild-{host.config.build}"),
+        ("Build", f"Releasebuild-{host.build}"),
         ("Update", str(update)),
         ("Patch", "0"),
     )

@@ -44,6 +44,11 @@ class Host:
         self.vms: dict[VmName, RegisteredVm] = {}
         self.uplink = Uplink(node, ports, config.vcenter)
 
+    @property
+    def build(self) -> str:
+        """The signed image that this life booted."""
+        return self.node.power.firmware.build or self.config.build
+
     # ---- keys -------------------------------------------------------------------------------
 
     @property

@@ -244,17 +244,20 @@ class Agent:
             raise InvalidState(f"{message.node} has no TPM")
         if message.act is not TpmAct.INFO:
             self._act(machine, device, message)
-        info, pcrs = None, {}
+        info, pcrs, srk = None, {}, None
         with suppress(TpmError):  # powered off it tells nothing; failed, only that it failed
             info = device.info()
-            pcrs = device.pcrs(PcrSelection.of(range(8)))
-        return TpmActed(info=info, ek=device.ek_digest(), pcrs=pcrs)
+            pcrs = device.pcrs(PcrSelection.of(range(_BOOT_PCRS)))
+            srk = device.srk_name()
+        return TpmActed(
+            info=info, ek=device.ek_digest(), pcrs=pcrs, srk="" if srk is None else srk.hex()
+        )
 
     def _act(self, machine: Machine, device: TpmDevice, message: TpmAction) -> None:
         off = machine.state is NodeRunState.OFF
         key = (message.node, message.label)
         match message.act:
-            case TpmAct.CLEAR | TpmAct.SWAP | TpmAct.SAVE | TpmAct.ROLLBACK if not off:
+            case TpmAct.SWAP | TpmAct.SAVE | TpmAct.ROLLBACK if not off:
                 raise InvalidState(f"{message.node} is on; power it off to {message.act.value}")
             case TpmAct.CLEAR:
                 device.clear()
@@ -274,6 +277,10 @@ class Agent:
                 device.restore(self._images[key])
             case TpmAct.INFO:
                 pass
+
+
+_BOOT_PCRS = 14
+"""PCR 0 to 13: all that a boot extends."""
 
 
 def _question(message: Ask | AskEach) -> Request[Any]:

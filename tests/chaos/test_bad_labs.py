@@ -18,7 +18,7 @@ from chaos.lab import Lab
 from protocol.messages.agent import NodeRunState
 from protocol.messages.vcenter import ListVms
 from tests.chaos.bad_labs import ACTS, LOOKS, PLAYED, Bad, How, Values
-from tests.chaos.worlds import World
+from tests.chaos.worlds import World, exec_installed_only
 
 pytestmark = pytest.mark.sim
 ALL = [(kind, values) for kind in PLAYED for values in PLAYED[kind]]
@@ -43,6 +43,8 @@ def named(case: object) -> str:
 def bad_one(world: World, kind: str, values: Values) -> tuple[Bad, Any, Fault]:
     bad: Any = Bad(world)
     lab: Lab = bad
+    if kind == "host.exec_option_removed":
+        world.run(exec_installed_only(world.lab))
     return bad, FaultKeeper(lab), make_fault(kind, "f", values, lab.directory(), seed=3)
 
 

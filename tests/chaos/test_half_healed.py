@@ -145,7 +145,7 @@ def test_firmware_that_is_set_and_not_measured(world: World) -> None:
         return before[node]
 
     instead(bad, "tpm", as_before)
-    assert world.run(fault.bites(bad, notes)) == f"PCR 7 of {HOST} is what it was before"
+    assert world.run(fault.bites(bad, notes)) == f"{HOST}: PCR 7 is what it was before"
 
 
 def test_a_delay_of_half_of_what_it_says(world: World) -> None:

@@ -10,6 +10,7 @@ from chaos.lab import Lab
 from lab.simulation.sim_lab import SimLab, make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
+from lab.topology.provision import esxcli
 
 T = TypeVar("T")
 
@@ -27,6 +28,15 @@ class World:
 
     def close(self) -> None:
         self.lab.loop.close()
+
+
+async def exec_installed_only(lab: SimLab) -> None:
+    """All hosts boot with the option ``execInstalledOnly``, and require it (POL-04)."""
+    for host in lab.hosts():
+        await esxcli(lab, host, "system settings kernel set -s execInstalledOnly -v TRUE")
+        await lab.power_off(host, "stop")
+        await lab.power_on(host)
+        await esxcli(lab, host, "system settings encryption set --require-exec-installed-only=T")
 
 
 class Limp:

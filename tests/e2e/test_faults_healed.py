@@ -1,6 +1,6 @@
 """Every kind of fault through the Python client: seen to bite, listed, taken back, nothing left.
 
-All sixteen in virtual time; on real processes those that are made of other things there (rules
+All of them in virtual time; on real processes those that are made of other things there (rules
 in several processes, signals, a broker, TPMs, disks).
 """
 
@@ -37,6 +37,9 @@ REVERSIBLE: list[Case] = [
     ("host.reboot", {"on": "esxi-001"}),
     ("site.power_loss", {"site": "main"}),
     ("vcenter.down", {}),
+    ("tpm.dead", {"on": "esxi-001"}),
+    ("host.tpm_disabled", {"on": "esxi-002"}),
+    ("host.exec_option_removed", {"on": "esxi-001"}),
 ]
 IRREVERSIBLE: list[tuple[str, dict[str, Any], str]] = [
     ("tpm.clear", {"on": "esxi-001"}, "encryptionRecoveryKey"),
@@ -121,6 +124,8 @@ async def test_it_bites_is_listed_and_goes(
     labs: Labs, mode: str, kind: str, values: dict[str, Any]
 ) -> None:
     lab = await labs.get(mode)
+    if kind == "host.exec_option_removed":
+        await lab.esx("esxi-001", "system settings kernel set -s execInstalledOnly -v TRUE")
     fault = await lab.fault(kind, **values)
     assert await listed(lab) == [(fault, "active")]
     report = await lab.heal()

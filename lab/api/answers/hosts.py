@@ -148,7 +148,7 @@ class TpmList(Answer, frozen=True, kw_only=True):
 
 
 class Pcrs(Answer, frozen=True, kw_only=True):
-    """PCR 0 to 7 of a host's TPM, in hexadecimal; empty while it is off."""
+    """PCR 0 to 13 of a host's TPM, in hexadecimal; empty while it is off."""
 
     host: NodeName
     pcrs: dict[str, str]

@@ -100,7 +100,7 @@ class TpmInspect(Command["Tpm"], frozen=True, tag="tpm.inspect"):
 
 
 class TpmPcrs(Command["Pcrs"], frozen=True, tag="tpm.pcrs"):
-    """PCR 0 to 7 of a host's TPM, in hexadecimal; none while it is off."""
+    """PCR 0 to 13 of a host's TPM, in hexadecimal; none while it is off."""
 
     host: str
 

@@ -125,6 +125,11 @@ class TpmDevice(Protocol):
         """SHA-256 (hex) of the ECC endorsement key's public area: another one, another TPM."""
         ...
 
+    def srk_name(self) -> TpmName | None:
+        """The storage root key as it is, None when there is none: another one opens nothing that
+        was sealed under the one before."""
+        ...
+
     def snapshot(self) -> bytes:
         """The NV image as it is now."""
         ...

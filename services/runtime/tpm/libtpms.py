@@ -191,6 +191,16 @@ class LibtpmsDevice(BaseDevice):
             _, name, _ = tpm.esys.read_public(handle)
             return TpmName(bytes(name))
 
+    def srk_name(self) -> TpmName | None:
+        with self._at_work() as tpm:
+            try:
+                _, name, _ = tpm.esys.read_public(tpm.opened(SRK_HANDLE))
+            except TSS2_Exception as error:
+                if int(error.rc) != RC_HANDLE_1:
+                    raise
+                return None
+            return TpmName(bytes(name))
+
     def seal(self, secret: bytes, policy: bytes) -> SealedBlob:
         check_seal(secret, policy)
         with self._at_work() as tpm:

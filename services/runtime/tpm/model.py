@@ -184,9 +184,15 @@ class ModelDevice(BaseDevice):
         with self._at_work() as state:
             if not state.srk:
                 self._commit(msgspec.structs.replace(state, srk=True))
-            return public_name(
-                srk_public(point_of(self._keys.curve(state.owner_seed, b"srk").public_key()))
-            )
+            return self._srk(state)
+
+    def srk_name(self) -> TpmName | None:
+        with self._at_work() as state:
+            return self._srk(state) if state.srk else None
+
+    def _srk(self, state: ModelState) -> TpmName:
+        key = self._keys.curve(state.owner_seed, b"srk").public_key()
+        return public_name(srk_public(point_of(key)))
 
     def seal(self, secret: bytes, policy: bytes) -> SealedBlob:
         check_seal(secret, policy)

@@ -1,0 +1,46 @@
+"""``host.tpm_disabled``: the TPM is switched off in the firmware (F5a).
+
+In force from the next power-on: the host then finds no TPM, and one whose configuration is sealed
+stops at its screen. What the TPM holds stays.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from chaos.errors import ChaosError
+from chaos.faults.base import Fault, Notes, Targets, names
+from chaos.faults.firmware import FirmwareFault
+from chaos.faults.power import NodesParams
+from chaos.lab import Lab
+from protocol.messages.agent import Firmware, TpmActed, TpmBackend
+
+
+class HostTpmDisabled(FirmwareFault, frozen=True, kw_only=True):
+    """From their next boot on, hosts have no TPM."""
+
+    kind: ClassVar[str] = "host.tpm_disabled"
+    example: ClassVar[str] = "on: esxi-001"
+
+    @classmethod
+    def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
+        return cls(id=id, **cls.chosen(params, targets))
+
+    def summary(self) -> str:
+        return f"TPM of {names(self.nodes)} disabled in the firmware"
+
+    def changed(self, firmware: Firmware) -> Firmware:
+        """See ``FirmwareFault``."""
+        return msgspec.structs.replace(firmware, tpm_enabled=False)
+
+    async def survey(self, lab: Lab) -> Notes:
+        for node in self.nodes:
+            if (await lab.status(node)).tpm is TpmBackend.NONE:
+                raise ChaosError("KS-CHAOS-106", f"{node} has no TPM")
+        return await super().survey(lab)
+
+    def booted(self, before: Firmware, was: dict[str, str], now: TpmActed) -> str:
+        """It has no power: nothing has started it."""
+        return "its TPM answers" if now.info is not None else ""
