@@ -9,6 +9,7 @@
 - ``hypotheses``   probes, what they are held against, and when they are measured
 - ``observe``      looking at a lab: whole looks, guests' disks, boots, audit trails
 - ``oracle``       the documented behaviour as a model of its own, and the truth table
+- ``matrix``       the truth table, played: stagings, letters from evidence, comparison
 - ``history``      of a run, hash-chained; ``conversation`` what was said on its bus; both are
                    ``recording``s, streams of msgpack
 - ``checks``       offline, three-valued judgements of a history

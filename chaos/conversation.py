@@ -103,7 +103,7 @@ def conversation(file: IO[bytes]) -> Iterator[Said | End]:
             raise broken(number, "there is a record after the end")
         match value:
             case [float(t), str(subject), bytes(payload)]:
-                yield _said(t, subject, payload)
+                yield said_of(t, subject, payload)
             case {"messages": int(count)} if count == number - 1:
                 ended = number
                 yield msgspec.convert(value, End)
@@ -113,7 +113,8 @@ def conversation(file: IO[bytes]) -> Iterator[Said | End]:
         raise broken(number + 1, "the end is missing: cut off, or the run was killed")
 
 
-def _said(t: float, subject: str, payload: bytes) -> Said:
+def said_of(t: float, subject: str, payload: bytes) -> Said:
+    """A message as it travelled, taken apart; ``t`` is when."""
     link = parse_link(subject)
     src, dst = (link.src, link.dst) if link else (subject.split(".")[1], "")
     try:

@@ -44,6 +44,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         "correct the value that the message names",
         USAGE,
     ),
+    "KS-USE-004": Explanation(
+        "None of what was asked for can be played",
+        "The cells of the truth table that were named do not apply, or need what is not built.",
+        "`keystead matrix` plays all that is built; `-o wide` lists what is not",
+        USAGE,
+    ),
     "KS-OUT-001": Explanation(
         "What the command shows could not be written",
         "Standard output refused it: its file has no room, or its disk failed. The command itself"

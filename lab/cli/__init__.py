@@ -15,4 +15,5 @@
 - ``checking``  the checks of a stored run once more
 - ``doctor``    what a lab needs                            - ``measure``   bench
 - ``streams``   closed, full, read no more
+- ``matrix``    the truth table, played
 """

@@ -111,6 +111,7 @@ COMMANDS: Mapping[str, str] = {
     "chaos run": "chaos:run",
     "chaos replay": "chaos:replay",
     "chaos tap": "tap:tap",
+    "matrix": "matrix:play",
     "runs": "chaos:runs",
     "check": "checking:check",
     "doctor": "doctor:doctor",

@@ -9,6 +9,7 @@
 - ``faults``     faults and healing
 - ``describe``   descriptions with reasons
 - ``local``      what is answered without asking a lab
+- ``matrix``     the truth table, played
 """
 
 from lab.api.answers.base import Answer, KeyRef, MachineState

@@ -11,6 +11,7 @@ from chaos.checks.scene import Scene
 from chaos.entries import Entry
 from chaos.verdict import Verdict
 from lab.api.answers.base import Answer
+from lab.api.answers.matrix import Matrix
 from protocol.terms import Role
 
 
@@ -364,6 +365,7 @@ LOCAL: tuple[type[Answer], ...] = (
     RunList,
     RunDescription,
     CheckedRun,
+    Matrix,
     DoctorReport,
     BenchmarkList,
     BenchmarkReport,

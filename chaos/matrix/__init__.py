@@ -1,0 +1,19 @@
+"""The truth table, played: each cell (block, fault, event) is staged, looked at, and compared.
+
+A *staging* is one fresh lab for one block, one fault and one kind of boot; each of its events has
+VMs and hosts of its own. The letter of a cell comes from what a party outside of the services can
+check, and is fixed before anything is healed and before the table is read.
+
+- ``terms``     the words of a play      - ``clock``   its times
+- ``scene``     a staging under way: who is there, what was written down
+- ``book``      the history of a staging, and which of its records are a cell's evidence
+- ``heard``     what was said on its data bus
+- ``setup``     VMs made, healthy, the host without the key
+- ``faults``    one file per fault: how it is made, seen, ended
+- ``events``    one file per event: what is asked, and what is looked at
+- ``looks``     what is seen of VMs, hosts, events      - ``evidence``  its shapes
+- ``letters``   from evidence to a letter. Pure
+- ``play``      a staging from its beginning to its end
+- ``grid``      which stagings a part of the table takes. Pure
+- ``compare``   letters against the table, when they are fixed. Pure
+"""

@@ -1,0 +1,39 @@
+"""The times of a play, in lab seconds at the defaults of the knobs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+RECONCILE_S: Final = 300.0
+"""``remediation_interval_s``: providers and keys of hosts are compared and repaired that often."""
+SETTLED_S: Final = RECONCILE_S + 60.0
+"""What must still be so is looked at again after it; what must come back has come by then."""
+
+PREPARE_S: Final = 5.0
+"""After the end of a pass, the host without the key is made."""
+FAULT_S: Final = 10.0
+"""After the end of a pass, the fault begins: t0."""
+BITE_S: Final = 20.0
+"""After t0, the fault must have been seen."""
+EVENT_S: Final = 30.0
+"""After t0, the event is asked for."""
+GRACE_END_S: Final = 240.0
+"""After t0, letters that are about keys of a deleted provider still being there are fixed."""
+EVICTED_S: Final = 660.0
+"""After t0, keys of a deleted provider have left every host."""
+
+BOOT_LIMIT_S: Final = 120.0
+"""A boot that takes longer makes the play void."""
+TASK_S: Final = 60.0
+"""Window of a power-on, and of deliveries."""
+CREATE_S: Final = 120.0
+RUN_S: Final = 900.0
+RUN_STEP_S: Final = 30.0
+HA_FIRST_S: Final = 30.0
+HA_AGAIN_S: Final = 360.0
+HA_TRIES: Final = 5
+"""HA tries within a minute after the failure, then again and again, and gives up (knob C23)."""
+FIRST_SIGHT_S: Final = 60.0
+"""After its first contact with a host, a vCenter that returned has marked what it cannot supply."""
+AGAIN_S: Final = 10.0
+"""Between two looks at what shall come to be so."""

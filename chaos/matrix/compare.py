@@ -1,0 +1,128 @@
+"""Letters against the table: read only when all of them are fixed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from chaos.matrix.grid import Staging
+from chaos.matrix.play import Played
+from chaos.matrix.terms import UNCLEAR, Agreement
+from chaos.oracle.table import Cell, parts
+from chaos.oracle.terms import Letter
+
+Part = bool | int | str
+
+WAITING: Final = frozenset({"move_to_new_host", "unencrypted_move", "move_other_vm", "move_hit_vm"})
+"""Parts that only a vMotion shows, which is not built."""
+_MOVES: Final = ", move ok"
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Where it stands: the staging's history in the run's folder, and the ``seq`` of records."""
+
+    run: str
+    staging: str
+    records: tuple[int, ...]
+
+
+class CellRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A cell as it was played and as the table has it, by its names there.
+
+    ``why``: what of the evidence decided. ``parts``: of a cell that holds partly, what was seen;
+    ``waiting``: its parts that nothing built can show. ``finding``: what else must be known, such
+    as a letter that other plays in the same lab had changed.
+    """
+
+    block: str
+    fault: str
+    event: str
+    expected: str
+    observed: str
+    verdict: Agreement
+    tag: str | None
+    reasons: tuple[int, ...]
+    parts: dict[str, Part] = {}
+    waiting: tuple[str, ...] = ()
+    witness: tuple[Any, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    why: str = ""
+    finding: str = ""
+
+
+def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, Played]]) -> CellRow:
+    """One cell from all of its plays."""
+    observed, why, seen = letter_of(plays)
+    void = "; ".join(dict.fromkeys(played.void for _, played in plays if played.void))
+    wanted = parts(cell.block, cell.fault, cell.event)
+    expected = {} if wanted is None else due(wanted.parts)
+    disturbed = next((played.disturbed for _, played in plays if played.disturbed), "")
+    wrong = disagreement(cell, observed, why, seen, expected, disturbed)
+    verdict = Agreement.VOID if void else Agreement.DISAGREE if wrong else Agreement.AGREE
+    return CellRow(
+        block=cell.block,
+        fault=cell.fault,
+        event=cell.event,
+        expected=cell.letter,
+        observed=observed,
+        verdict=verdict,
+        tag=cell.tag,
+        reasons=cell.reasons,
+        parts=seen if wanted is not None else {},
+        waiting=() if wanted is None else tuple(n for n in wanted.parts if n in WAITING),
+        evidence=tuple(
+            Evidence(run=run, staging=staging.name, records=played.records)
+            for staging, played in plays
+        ),
+        why=void or wrong or why,
+    )
+
+
+def letter_of(plays: Sequence[tuple[Staging, Played]]) -> tuple[str, str, dict[str, Part]]:
+    """The letter of a cell that was played in several ways, why, and its parts.
+
+    Kinds of boot must not differ. Before and after an eviction are parts of one cell.
+    """
+    seen: dict[str, Part] = {}
+    for _, played in plays:
+        seen |= played.parts
+    usual = [played for staging, played in plays if not staging.evicted]
+    late = [played for staging, played in plays if staging.evicted]
+    letters = list(dict.fromkeys(played.letter for played in usual))
+    why = "; ".join(dict.fromkeys(played.why for _, played in plays if played.why))
+    if len(letters) != 1:
+        return UNCLEAR, f"it depends on how the host goes down: {', '.join(letters)}", seen
+    if not late:
+        return letters[0], why, seen
+    seen = {"in_grace": letters[0], "evicted": late[0].letter, **seen}
+    same = late[0].letter == letters[0]
+    whole = UNCLEAR not in (late[0].letter, letters[0])
+    return letters[0] if same else Letter.PARTLY if whole else UNCLEAR, why, seen
+
+
+def due(wanted: Mapping[str, Part]) -> dict[str, Part]:
+    """The parts that must be shown, without what only a vMotion shows."""
+    return {
+        name: value.removesuffix(_MOVES) if isinstance(value, str) else value
+        for name, value in wanted.items()
+        if name not in WAITING
+    }
+
+
+def disagreement(
+    cell: Cell,
+    observed: str,
+    why: str,
+    seen: Mapping[str, Part],
+    expected: Mapping[str, Part],
+    disturbed: str,
+) -> str:
+    """Empty when the cell agrees; else what does not."""
+    if observed != cell.letter:
+        return f"{observed}, and the table says {cell.letter}: {why}"
+    for name, value in expected.items():
+        if seen.get(name) != value:
+            return f"part {name} is {seen.get(name)!r}, and the table says {value!r}"
+    return f"after the fault was over: {disturbed}" if disturbed else ""

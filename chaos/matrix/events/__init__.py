@@ -1,0 +1,40 @@
+"""The events of the table. Adding one: its class, and a line in the tuple here.
+
+- ``base``             what every event is to a play
+- ``e1_running``       a VM runs on
+- ``e2_reboot``        a host reboots
+- ``e3_power_on``      a VM is powered on, on a host that has not booted since it got the key
+- ``e4_after_reboot``  the same, on a host that has booted
+- ``restart``          E5, E6: HA starts a VM on another host
+- ``e9_creation``      a new encrypted VM
+- ``e11_host_added``   a host is added
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chaos.matrix.events.base import EventPlay, LockingPlay
+from chaos.matrix.events.e1_running import RunsOn
+from chaos.matrix.events.e2_reboot import Reboots
+from chaos.matrix.events.e3_power_on import PowersOn
+from chaos.matrix.events.e4_after_reboot import PowersOnAfterReboot
+from chaos.matrix.events.e9_creation import Creates
+from chaos.matrix.events.e11_host_added import HostAdded
+from chaos.matrix.events.restart import RestartsWithKey, RestartsWithoutKey
+from chaos.oracle.terms import Event
+
+__all__ = ["EVENTS", "EventPlay", "LockingPlay"]
+
+_EVENTS: Final[tuple[type[EventPlay], ...]] = (
+    RunsOn,
+    Reboots,
+    PowersOn,
+    PowersOnAfterReboot,
+    RestartsWithKey,
+    RestartsWithoutKey,
+    Creates,
+    HostAdded,
+)
+EVENTS: Final[dict[Event, type[EventPlay]]] = {kind.event: kind for kind in _EVENTS}
+"""Every event that is built, by its name in the table."""

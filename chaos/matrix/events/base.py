@@ -1,0 +1,171 @@
+"""What every event of the table is to a play: who takes part, what is asked, what it comes to."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import msgspec
+
+from chaos.matrix import clock
+from chaos.matrix.evidence import Answered, Judged, VmSeen
+from chaos.matrix.faults.base import StagedFault
+from chaos.matrix.letters import of_three_looks
+from chaos.matrix.looks import Looks
+from chaos.matrix.scene import Scene, vm_of
+from chaos.matrix.terms import Actor, Kind
+from chaos.oracle.terms import Block, Event, Fault, Letter
+from protocol.messages.host import HostPowerOnVm
+from protocol.messages.vcenter import PowerOnVm
+from protocol.terms import CryptoKeyId, NodeName, VmName
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A VM that an event needs, by what it is there for; ``judged``: cells are about it."""
+
+    what: str
+    actor: Actor
+    kind: Kind
+    judged: bool = True
+
+
+class EventPlay(ABC):
+    """One event in one staging; ``judged`` is its letter when ``play`` has returned.
+
+    ``cast``: hosts that it needs in a cluster of its own. ``boots``: it is played after both kinds
+    of going down. ``latent``: the host on which a fault of hosts stays latent, when the event is
+    about one that is not booted. ``without_key``: the host that must lack the key.
+
+    ``graced``: under F7 it is played twice, while keys of the deleted provider may still be there
+    and when they are not; ``when_over`` is the part of such a cell that says how it is when the
+    fault is over.
+    """
+
+    event: ClassVar[Event]
+    cast: ClassVar[tuple[Actor, ...]]
+    vms: ClassVar[tuple[Wanted, ...]]
+    boots: ClassVar[bool] = False
+    latent: ClassVar[Actor | None] = None
+    without_key: ClassVar[Actor | None] = None
+    graced: ClassVar[bool] = False
+    when_over: ClassVar[str] = ""
+
+    def __init__(self, scene: Scene, fault: StagedFault) -> None:
+        self.scene, self.fault = scene, fault
+        self.trail = scene.book.trail(self.event)
+        self.looks = Looks(scene, self.trail)
+        self.parts: dict[str, bool | int | str] = {}
+        self.judged: Judged | None = None
+
+    @classmethod
+    def waits_for_b(cls, block: Block, fault: Fault) -> bool:
+        """Whether a fault of hosts is on another host, which must have booted before."""
+        return False
+
+    @abstractmethod
+    async def play(self, begins_at: float) -> Judged:
+        """Ask at ``begins_at`` (seconds after t0), look through the window, and judge."""
+
+    async def first_sight(self) -> None:
+        """vCenter has returned, and its way to the keys is still shut."""
+        return
+
+    async def relief(self) -> None:
+        """The way is open: what must be well again within ``clock.SETTLED_S``."""
+        return
+
+    async def clear_away(self) -> None:
+        """All letters are fixed, and the keys of before the fault are about to be put back: what
+        was made since goes."""
+        return
+
+    async def aftermath(self) -> str:
+        """The fault is over and its time to settle too: empty when all is undisturbed."""
+        return ""
+
+    # ---- what events share ----------------------------------------------------------------------
+
+    def host(self, actor: Actor) -> NodeName:
+        """Who plays this here."""
+        return self.scene.host(self.event, actor)
+
+    def vm(self, what: str) -> VmName:
+        """The VM that is there for this."""
+        return vm_of(self.event, what)
+
+    def keys(self, what: str) -> tuple[CryptoKeyId, ...]:
+        """The keys that this VM needs."""
+        return self.scene.keys[self.vm(what)]
+
+    async def power_on(self, vm: VmName, host: NodeName) -> Answered:
+        """By a task of vCenter when it is up; else by the host's own administrator."""
+        if self.fault.vcenter_away:
+            message = HostPowerOnVm(vm=vm)
+            return await self.looks.ask(host, message, within_s=clock.TASK_S)
+        return await self.looks.ask(self.scene.vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S)
+
+    async def until_it_works(self, vm: VmName, host: NodeName) -> str:
+        """Empty when the VM works, or comes to it by itself while things settle: its host may have
+        booted a moment ago."""
+        until = self.scene.lab.monotonic() + clock.SETTLED_S
+        while True:
+            seen = await self.looks.vm(vm, host)
+            if seen.works.right or self.scene.lab.monotonic() > until:
+                return "" if seen.works.right else f"{vm} does not work: {seen.works.detail}"
+            await self.scene.lab.sleep(clock.AGAIN_S)
+
+    async def hold(self, seen: VmSeen, vm: VmName, host: NodeName, *, needed: bool) -> VmSeen:
+        """The VM again when it has had time to change, if that is ``needed``; else ``seen``."""
+        if not needed:
+            return seen
+        await self.scene.lab.sleep(clock.SETTLED_S)
+        return await self.looks.vm(vm, host)
+
+
+class LockingPlay(EventPlay, ABC):
+    """An event whose judged VM may be locked, which a vCenter that is down can only say later."""
+
+    def __init__(self, scene: Scene, fault: StagedFault) -> None:
+        super().__init__(scene, fault)
+        self._sight: VmSeen | None = None
+
+    @property
+    @abstractmethod
+    def subject(self) -> tuple[VmName, NodeName]:
+        """The judged VM, and the host that would run it."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the letter waits for what vCenter shows when it is back."""
+        judged = self.judged
+        return self.fault.vcenter_away and judged is not None and judged.letter == Letter.LOCKED
+
+    async def first_sight(self) -> None:
+        if self.is_open:
+            self._sight = await self.looks.vm(*self.subject)
+
+    async def relief(self) -> None:
+        if self.judged is None or self._sight is None or not self.is_open:
+            return
+        wrong = await self.comes_back()
+        keys = self.scene.keys[self.subject[0]]
+        self.judged = of_three_looks(self.judged, self._sight, keys, wrong)
+
+    async def comes_back(self) -> str:
+        """Empty when the VM is unlocked, starts without an unlock action, and works."""
+        vm, host = self.subject
+        asked = await self.looks.ask(self.scene.vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S)
+        seen = await self.looks.vm(vm, host)
+        if not asked.done:
+            return f"{vm} does not start: {asked.error}: {asked.text}"
+        if seen.works.right is not True:
+            return f"{vm} does not work: {seen.works.detail}"
+        return ""
+
+    async def aftermath(self) -> str:
+        if self.judged is not None and self.judged.letter == Letter.OK:
+            return await self.until_it_works(*self.subject)
+        wrong = await self.comes_back()
+        if self.graced and not wrong:
+            self.parts["after_fault_ends"] = self.when_over
+        return wrong

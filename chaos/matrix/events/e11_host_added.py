@@ -1,0 +1,139 @@
+"""E11: a host is added to the cluster."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from chaos.faults.base import REFUSALS
+from chaos.matrix import clock
+from chaos.matrix.events.base import EventPlay, Wanted
+from chaos.matrix.evidence import Added, Answered, Judged
+from chaos.matrix.faults.base import StagedFault
+from chaos.matrix.letters import of_addition
+from chaos.matrix.looks import plain
+from chaos.matrix.scene import Scene, Void, cluster_of
+from chaos.matrix.terms import OF_HOSTS, Actor, Kind
+from chaos.oracle.terms import Block, Event, Fault, Letter
+from protocol.events import EventTypeId
+from protocol.messages.agent import NodeRunState
+from protocol.messages.host import Esxcli, GetCryptoKeyStatus, QueryHost
+from protocol.messages.vcenter import AddHost
+from protocol.terms import HostCryptoState, NodeName
+
+ENABLE: Final = ("system", "security", "keypersistence", "enable")
+_TOLD: Final = {
+    EventTypeId.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR: "ReqEnable.KMSClusterError",
+    EventTypeId.KMS_SEND_KEY_ERROR_KEY_MISSING: "SendKeyError.KeyMissingOnKMS",
+}
+
+
+class HostAdded(EventPlay):
+    """A host that vCenter never knew; under F8 the cluster has a key that is hit and one not.
+
+    That a VM moves to it waits for vMotion.
+    """
+
+    event: ClassVar[Event] = Event.E11
+    cast: ClassVar[tuple[Actor, ...]] = (Actor.A, Actor.N)
+    vms: ClassVar[tuple[Wanted, ...]] = (
+        Wanted("run", Actor.A, Kind.RUN),
+        Wanted("other", Actor.A, Kind.OFF, judged=False),
+    )
+
+    def __init__(self, scene: Scene, fault: StagedFault) -> None:
+        super().__init__(scene, fault)
+        self._new = NodeName("")
+
+    @classmethod
+    def waits_for_b(cls, block: Block, fault: Fault) -> bool:
+        """A fault of hosts that would stop the new one is on another."""
+        return fault in OF_HOSTS and fault is not Fault.F5B and block is not Block.S00
+
+    async def play(self, begins_at: float) -> Judged:
+        await self.scene.until(begins_at)
+        self._new = await self.scene.bench.new_host(cluster_of(self.event))
+        await self._boot_new()
+        asked = await self._add()
+        await self.scene.lab.sleep(clock.TASK_S)
+        seen = await self._look()
+        later = seen
+        if not seen.whole:
+            await self.scene.lab.sleep(clock.SETTLED_S)
+            later = await self._look()
+        self.parts = _parts(seen)
+        return of_addition(asked, seen, later)
+
+    async def _boot_new(self) -> None:
+        scene = self.scene
+        if self.fault.of_a_host and not self.waits_for_b(scene.block, scene.fault):
+            await self.fault.up(self._new)
+        else:
+            status = await self.scene.lab.power_on(self._new)
+            if status.state is not NodeRunState.RUNNING:
+                raise Void(f"{self._new} does not start: {status.screen}")
+        if self.scene.persistent:
+            done = await self.scene.lab.ask(self._new, Esxcli(arguments=ENABLE))
+            if done.exit_code:
+                raise Void(f"{self._new}: key persistence: {done.output.strip()}")
+
+    async def _add(self) -> Answered:
+        message = AddHost(host=self._new, cluster=cluster_of(self.event))
+        return await self.looks.ask(self.scene.vcenter, message, within_s=clock.TASK_S)
+
+    async def _look(self) -> Added:
+        """The new host: in the inventory, its mode, its host key, keys of the cluster's VMs."""
+        lab, wanted = self.scene.lab, (*self.keys("run"), *self.keys("other"))
+        info = await self.looks.host_in_vcenter(self._new)
+        events = await self.looks.events(host=self._new)
+        try:
+            own = (await lab.ask(self._new, QueryHost())).summary
+            here = (await lab.ask(self._new, GetCryptoKeyStatus(keys=wanted))).keys
+            host_key = own.crypto_key_id
+            keys = () if host_key is None else (host_key,)
+            has_host_key = any(
+                one.present
+                for one in (await lab.ask(self._new, GetCryptoKeyStatus(keys=keys))).keys
+            )
+        except REFUSALS as error:
+            raise Void(f"{self._new} does not answer: {error}") from None
+        seen = Added(
+            listed=info is not None,
+            connection=None if info is None else info.connection,
+            crypto=own.crypto_state,
+            host_key=bool(keys) and has_host_key,
+            present=tuple(one.key for one in here if one.present),
+            wanted=wanted,
+            hit=self.keys("run"),
+            events=tuple(dict.fromkeys(one.event for one in events)),
+        )
+        self.trail.write("probe", self._new, "added", **plain(seen))
+        return seen
+
+    async def aftermath(self) -> str:
+        """It is as an added host is; where it was refused, adding it works now."""
+        if self.judged is not None and self.judged.letter == Letter.NO:
+            asked = await self._add()
+            if not asked.done:
+                return f"{self._new} cannot be added: {asked.error}: {asked.text}"
+            await self.scene.lab.sleep(clock.TASK_S)
+        seen = await self._look()
+        if not seen.whole:
+            return (
+                f"{self._new} is {seen.crypto} with {len(seen.present)} of {len(seen.wanted)} keys"
+            )
+        self.parts["after_fault_ends"] = "safe, all keys"
+        return ""
+
+
+def _parts(seen: Added) -> dict[str, bool | int | str]:
+    """What the table calls these things."""
+    told = [_TOLD[event] for event in seen.events if event in _TOLD]
+    only_hit = set(seen.wanted) - set(seen.present) == set(seen.hit)
+    crypto = seen.crypto or HostCryptoState.INCAPABLE
+    return {
+        "host_in_inventory": seen.listed,
+        "host_crypto_state": crypto.value,
+        "host_key": "present" if seen.host_key else "absent",
+        "vm_keys": "all but the hit one" if only_hit else len(seen.present),
+        **({"event": told[0]} if told else {}),
+    }

@@ -1,0 +1,32 @@
+"""E1: nothing happens; a VM runs on."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chaos.matrix import clock
+from chaos.matrix.events.base import EventPlay, Wanted
+from chaos.matrix.evidence import Judged, VmSeen
+from chaos.matrix.letters import of_running
+from chaos.matrix.terms import Actor, Kind
+from chaos.oracle.terms import Event
+
+
+class RunsOn(EventPlay):
+    """Its guest is asked every half minute, for a quarter of an hour."""
+
+    event: ClassVar[Event] = Event.E1
+    cast: ClassVar[tuple[Actor, ...]] = (Actor.A,)
+    vms: ClassVar[tuple[Wanted, ...]] = (Wanted("run", Actor.A, Kind.RUN),)
+    latent: ClassVar[Actor | None] = Actor.A
+
+    async def play(self, begins_at: float) -> Judged:
+        vm, host = self.vm("run"), self.host(Actor.A)
+        looks: list[VmSeen] = []
+        for step in range(int(clock.RUN_S / clock.RUN_STEP_S) + 1):
+            await self.scene.until(begins_at + step * clock.RUN_STEP_S)
+            looks.append(await self.looks.vm(vm, host))
+        return of_running(looks, host)
+
+    async def aftermath(self) -> str:
+        return await self.until_it_works(self.vm("run"), self.host(Actor.A))

@@ -1,0 +1,57 @@
+"""E2: a host reboots: is it safe?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chaos.matrix import clock
+from chaos.matrix.events.base import EventPlay, Wanted
+from chaos.matrix.evidence import HostSeen, Judged, Works
+from chaos.matrix.letters import of_host
+from chaos.matrix.terms import Actor, Kind
+from chaos.oracle.terms import Event
+from protocol.terms import HostCryptoState
+
+
+class Reboots(EventPlay):
+    """What the host is a minute after its boot, and still when things had time to settle."""
+
+    event: ClassVar[Event] = Event.E2
+    cast: ClassVar[tuple[Actor, ...]] = (Actor.B,)
+    vms: ClassVar[tuple[Wanted, ...]] = (
+        Wanted("off", Actor.B, Kind.OFF),
+        Wanted("clear", Actor.B, Kind.CLEAR, judged=False),
+    )
+    boots: ClassVar[bool] = True
+
+    async def play(self, begins_at: float) -> Judged:
+        host, clear = self.host(Actor.B), self.vm("clear")
+        await self.scene.until(begins_at)
+        began = await self.fault.reboot(host)
+        self.scene.b_is_up.set()
+        up_at = self.scene.since()
+        await self.scene.until(up_at + clock.TASK_S)
+        now = await self.looks.host(host, since=began)
+        works, runs = await self._clear_vm(now)
+        await self.scene.until(up_at + clock.TASK_S + clock.SETTLED_S)
+        later = await self.looks.host(host, since=began)
+        self.trail.write("note", host, "clear", vm=clear, runs=runs, works=works.right)
+        return of_host(now, later, works, clear_runs=runs)
+
+    async def _clear_vm(self, now: HostSeen) -> tuple[Works, bool]:
+        """What the VM without encryption answers when it is powered on, and whether it runs."""
+        host, clear = self.host(Actor.B), self.vm("clear")
+        asked = await self.power_on(clear, host)
+        if not now.answers:
+            return Works(right=None, detail=asked.text), asked.done
+        if asked.done:
+            await self.scene.guests.plant(clear, host)
+        seen = await self.looks.vm(clear, host)
+        return seen.works, seen.own is not None and seen.own.on
+
+    async def aftermath(self) -> str:
+        seen = await self.looks.host(self.host(Actor.B), since=self.scene.lab.monotonic())
+        if seen.crypto is not HostCryptoState.SAFE:
+            state = "does not answer" if seen.crypto is None else f"is {seen.crypto.value}"
+            return f"{self.host(Actor.B)} {state}"
+        return ""

@@ -1,0 +1,40 @@
+"""E4: a registered VM is powered on, on a host that has booted under the fault."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from chaos.matrix.events.base import LockingPlay, Wanted
+from chaos.matrix.evidence import Judged
+from chaos.matrix.letters import of_power_on
+from chaos.matrix.terms import Actor, Kind
+from chaos.oracle.terms import Event, Fault
+from protocol.terms import NodeName, VmName
+
+AFTER_BOOT_S: Final = 30.0
+AT_ONCE_S: Final = 10.0
+"""Under F7: while keys of the deleted provider are still there."""
+
+
+class PowersOnAfterReboot(LockingPlay):
+    """The host's own VM, half a minute after its boot."""
+
+    event: ClassVar[Event] = Event.E4
+    cast: ClassVar[tuple[Actor, ...]] = (Actor.B,)
+    vms: ClassVar[tuple[Wanted, ...]] = (Wanted("off", Actor.B, Kind.OFF),)
+    boots: ClassVar[bool] = True
+
+    @property
+    def subject(self) -> tuple[VmName, NodeName]:
+        return self.vm("off"), self.host(Actor.B)
+
+    async def play(self, begins_at: float) -> Judged:
+        vm, host = self.subject
+        await self.scene.until(begins_at)
+        await self.fault.reboot(host)
+        at_once = self.fault.fault is Fault.F7
+        await self.scene.lab.sleep(AT_ONCE_S if at_once else AFTER_BOOT_S)
+        asked = await self.power_on(vm, host)
+        seen = await self.looks.vm(vm, host)
+        later = await self.hold(seen, vm, host, needed=asked.key_required)
+        return of_power_on(asked, seen, later, self.keys("off"), host=host)

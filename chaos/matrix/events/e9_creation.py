@@ -1,0 +1,113 @@
+"""E9: a new encrypted VM is created, with no provider named."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chaos.faults.base import REFUSALS
+from chaos.matrix import clock
+from chaos.matrix.events.base import EventPlay, Wanted
+from chaos.matrix.evidence import Answered, Judged, Left
+from chaos.matrix.faults.base import StagedFault
+from chaos.matrix.letters import of_creation
+from chaos.matrix.scene import SERVERS_OF_P, Scene, cluster_of
+from chaos.matrix.terms import OF_HOSTS, Actor, Kind
+from chaos.oracle.terms import Block, Event, Fault
+from protocol.messages.host import HostRegisterVm
+from protocol.messages.kms import Locate
+from protocol.messages.vcenter import CreateVm, DestroyVm, PowerOffVm, PowerOnVm
+from protocol.terms import NodeName, VmName
+
+
+class Creates(EventPlay):
+    """The task of vCenter; what is made must work, what is refused must leave nothing behind.
+
+    That a virtual TPM is added to a VM without encryption waits for virtual TPMs.
+    """
+
+    event: ClassVar[Event] = Event.E9
+    cast: ClassVar[tuple[Actor, ...]] = (Actor.A,)
+    vms: ClassVar[tuple[Wanted, ...]] = (Wanted("old", Actor.A, Kind.OFF, judged=False),)
+
+    def __init__(self, scene: Scene, fault: StagedFault) -> None:
+        super().__init__(scene, fault)
+        self._tries = 0
+
+    @classmethod
+    def waits_for_b(cls, block: Block, fault: Fault) -> bool:
+        return fault in OF_HOSTS
+
+    @property
+    def subject(self) -> tuple[VmName, NodeName]:
+        """The VM that is to be made, and where."""
+        return self.vm("new"), self.host(Actor.A)
+
+    async def play(self, begins_at: float) -> Judged:
+        vm, host = self.subject
+        await self.scene.until(begins_at)
+        before = await self._keys_of_p()
+        asked = await self._create()
+        if asked.done:
+            started = await self._start()
+            return of_creation(started, await self.looks.vm(vm, host), Left(), host=host)
+        await self.scene.lab.sleep(clock.TASK_S)
+        seen = await self.looks.vm(vm, host)
+        return of_creation(asked, seen, await self._left(before), host=host)
+
+    async def _create(self) -> Answered:
+        vm, host = self.subject
+        self._tries += 1
+        message = CreateVm(
+            operation_id=f"matrix/{vm}/{self._tries}",
+            vm=vm,
+            cluster=cluster_of(self.event),
+            host=host,
+            encrypted=True,
+        )
+        return await self.looks.ask(self.scene.vcenter, message, within_s=clock.CREATE_S)
+
+    async def _start(self) -> Answered:
+        """Power it on, and have its guest fill its disk."""
+        vm, host = self.subject
+        started = await self.looks.ask(self.scene.vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S)
+        if started.done:
+            await self.scene.guests.plant(vm, host)
+        return started
+
+    async def _keys_of_p(self) -> int | None:
+        """How many keys P has, by its administrator; None when no server of it can be asked."""
+        for server in SERVERS_OF_P:
+            try:
+                return (await self.scene.lab.ask(server, Locate(limit=1))).total
+            except REFUSALS:
+                continue
+        return None
+
+    async def _left(self, before: int | None) -> Left:
+        """What a refused task has left: files on the datastore, and keys at P."""
+        vm, host = self.subject
+        found = await self.looks.ask(host, HostRegisterVm(vm=vm))
+        after = await self._keys_of_p()
+        more = 0 if before is None or after is None else after - before
+        left = Left(files=found.error != "NotFound", keys=more)
+        self.trail.write("probe", host, "left", files=left.files, keys=left.keys)
+        return left
+
+    async def clear_away(self) -> None:
+        """The new VM's key is younger than the copy that is put back: the VM goes with it."""
+        vm, host = self.subject
+        seen = await self.looks.vm(vm, host)
+        if seen.vcenter is not None:
+            await self.looks.ask(self.scene.vcenter, PowerOffVm(vm=vm), within_s=clock.TASK_S)
+            await self.looks.ask(self.scene.vcenter, DestroyVm(vm=vm), within_s=clock.TASK_S)
+
+    async def aftermath(self) -> str:
+        """The identical request is done now, if it was refused; and what it made works."""
+        vm, host = self.subject
+        seen = await self.looks.vm(vm, host)
+        if seen.own is None:
+            again = await self._create()
+            started = await self._start() if again.done else again
+            if not started.done:
+                return f"{vm} cannot be made: {started.error}: {started.text}"
+        return await self.until_it_works(vm, host)

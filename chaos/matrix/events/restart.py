@@ -1,0 +1,118 @@
+"""E5, E6: a host loses its power, and high availability starts its VM on another one.
+
+Until the lab has HA, the harness does what HA does there: it registers the VM whose files lie on
+the datastore at the other host and powers it on, at that host, and tries again when it is refused.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import ClassVar
+
+from chaos.matrix import clock
+from chaos.matrix.events.base import LockingPlay, Wanted
+from chaos.matrix.evidence import Answered, Judged, VmSeen
+from chaos.matrix.letters import of_restart
+from chaos.matrix.terms import Actor, Kind
+from chaos.oracle.terms import Event
+from protocol.messages.host import HostPowerOnVm, HostRegisterVm
+from protocol.terms import NodeName, VmName
+
+
+class Restarts(LockingPlay, ABC):
+    """``target``: where the VM shall be started."""
+
+    vms: ClassVar[tuple[Wanted, ...]] = (Wanted("run", Actor.SOURCE, Kind.RUN),)
+    target: ClassVar[Actor]
+
+    @property
+    def subject(self) -> tuple[VmName, NodeName]:
+        return self.vm("run"), self.host(self.target)
+
+    async def lose_source(self) -> None:
+        """Its power is cut; it does not come back in the window."""
+        source = self.host(Actor.SOURCE)
+        self.trail.write("fault", source, "power loss")
+        await self.scene.lab.power_off(source, "power_loss")
+
+    async def tries(self, *, first_s: float = clock.HA_FIRST_S) -> Judged:
+        """As often as HA tries, from ``first_s`` seconds from now on; then the letter."""
+        vm, target = self.subject
+        await self.scene.lab.sleep(first_s)
+        asked: list[Answered] = []
+        for number in range(clock.HA_TRIES):
+            if number:
+                await self.scene.lab.sleep(clock.HA_AGAIN_S)
+            asked.append(await self.try_once())
+            if asked[-1].done:
+                break
+        seen = await self.looks.vm(vm, target)
+        if asked[-1].done:
+            seen = await self._settled(seen)
+        return of_restart(asked, seen, self.keys("run"), host=target)
+
+    async def _settled(self, seen: VmSeen) -> VmSeen:
+        """vCenter hears of it by itself; it is looked at again when it has had time to."""
+        if not seen.vcenter_up:
+            return seen
+        await self.scene.lab.sleep(clock.TASK_S)
+        return await self.looks.vm(*self.subject)
+
+    async def try_once(self) -> Answered:
+        """Register the VM at the target, if it is not there yet, and power it on."""
+        vm, target = self.subject
+        asked = await self.looks.ask(target, HostRegisterVm(vm=vm), within_s=clock.TASK_S)
+        if not asked.done:
+            return asked
+        return await self.looks.ask(target, HostPowerOnVm(vm=vm), within_s=clock.TASK_S)
+
+    async def comes_back(self) -> str:
+        """HA's next try; then the VM works there."""
+        vm, target = self.subject
+        asked = await self.try_once()
+        seen = await self.looks.vm(vm, target)
+        if not asked.done:
+            return f"{vm} does not start on {target}: {asked.error}: {asked.text}"
+        return "" if seen.works.right else f"{vm} does not work: {seen.works.detail}"
+
+
+class RestartsWithKey(Restarts):
+    """On a host that has the key. Under a fault of hosts, the source is the one that boots."""
+
+    event: ClassVar[Event] = Event.E5
+    cast: ClassVar[tuple[Actor, ...]] = (Actor.SOURCE, Actor.C)
+    target: ClassVar[Actor] = Actor.C
+    graced: ClassVar[bool] = True
+    when_over: ClassVar[str] = "unlocked, running"
+
+    async def play(self, begins_at: float) -> Judged:
+        await self.scene.until(begins_at)
+        if not self.fault.of_a_host:
+            await self.lose_source()
+            return await self.tries()
+        source = self.host(Actor.SOURCE)
+        await self.fault.survey(source)
+        await self.lose_source()
+        judged = await self.tries()
+        await self.fault.up(source)
+        return judged
+
+
+class RestartsWithoutKey(Restarts):
+    """On a host without the key. Under a fault of hosts, that is the one that has just booted."""
+
+    event: ClassVar[Event] = Event.E6
+    cast: ClassVar[tuple[Actor, ...]] = (Actor.SOURCE, Actor.D)
+    target: ClassVar[Actor] = Actor.D
+    without_key: ClassVar[Actor | None] = Actor.D
+
+    async def play(self, begins_at: float) -> Judged:
+        await self.scene.until(begins_at)
+        if not self.fault.of_a_host:
+            await self.lose_source()
+            return await self.tries()
+        target = self.host(Actor.D)
+        await self.fault.down(target, self.scene.boot.way)
+        await self.lose_source()
+        await self.fault.up(target)
+        return await self.tries(first_s=0.0)  # at once when it is up, before vCenter connects

@@ -1,0 +1,170 @@
+"""What was seen, in shapes that letters are read from. No shape has a secret in it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from protocol.events import EventTypeId
+from protocol.terms import (
+    CryptoKeyId,
+    HostConnectionState,
+    HostCryptoState,
+    NodeName,
+    PowerState,
+    ProviderId,
+    VmConnectionState,
+    VmCryptoState,
+    VmName,
+)
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of everything that was seen."""
+
+
+class Outcome(StrEnum):
+    """How a request ended for who asked."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    SILENT = "silent"  # nobody answered: it cannot be reached, or is too late
+
+
+class Answered(Seen, frozen=True, kw_only=True):
+    """A request and its end. ``error`` is the fault's name, ``keys`` what it names."""
+
+    outcome: Outcome
+    error: str = ""
+    text: str = ""
+    keys: tuple[CryptoKeyId, ...] = ()
+
+    @property
+    def done(self) -> bool:
+        """Whether it was done."""
+        return self.outcome is Outcome.DONE
+
+    @property
+    def key_required(self) -> bool:
+        """Whether it was refused for lack of keys."""
+        return self.outcome is Outcome.REFUSED and self.error == "EncryptionKeyRequired"
+
+
+class Works(Seen, frozen=True, kw_only=True):
+    """What a guest answered: ``right`` None: nobody answered."""
+
+    right: bool | None
+    detail: str = ""
+
+
+class VmView(Seen, frozen=True, kw_only=True):
+    """A VM as one party shows it."""
+
+    host: NodeName
+    power: PowerState
+    crypto: VmCryptoState | None
+    connection: VmConnectionState
+    missing: tuple[CryptoKeyId, ...] = ()
+
+    @property
+    def on(self) -> bool:
+        """Whether it runs."""
+        return self.power is PowerState.ON
+
+    @property
+    def locked(self) -> bool:
+        """Whether it shows as locked."""
+        return self.crypto is VmCryptoState.LOCKED
+
+
+class EventSeen(Seen, frozen=True, kw_only=True):
+    """An entry of vCenter's log, without its text. ``at``: seconds after the fault's beginning."""
+
+    sequence: int
+    at: float
+    event: EventTypeId
+    vm: VmName | None = None
+    host: NodeName | None = None
+    provider: ProviderId | None = None
+    keys: tuple[CryptoKeyId, ...] = ()
+
+    @property
+    def locks(self) -> bool:
+        """Whether it says that a VM is locked."""
+        return ".VMLocked." in self.event
+
+
+class VmSeen(Seen, frozen=True, kw_only=True):
+    """A VM at one moment: by its host, by vCenter (None: it does not answer), and by its guest.
+
+    ``vcenter_up``: whether vCenter answers at all. ``locks``: events that it is locked, since the
+    fault began.
+    """
+
+    own: VmView | None
+    vcenter: VmView | None
+    vcenter_up: bool
+    works: Works
+    locks: tuple[EventSeen, ...] = ()
+
+    @property
+    def shown(self) -> VmView | None:
+        """vCenter's view when it is up, else the host's own."""
+        return self.vcenter if self.vcenter_up else self.own
+
+
+class HostSeen(Seen, frozen=True, kw_only=True):
+    """A host at one moment.
+
+    ``screen`` is what it stands at. ``crypto`` is its own word, ``connection`` and
+    ``vcenter_crypto`` are vCenter's (None: it does not answer). ``messages``: how many messages it
+    has sent on any link since its power-on. ``dump``: whether the dump of before the fault can be
+    decrypted on it; None: nobody could ask.
+    """
+
+    answers: bool
+    screen: str = ""
+    crypto: HostCryptoState | None = None
+    connection: HostConnectionState | None = None
+    vcenter_crypto: HostCryptoState | None = None
+    messages: int = 0
+    dump: bool | None = None
+
+
+class Left(Seen, frozen=True, kw_only=True):
+    """What a refused creation has left: files on the datastore, and how many keys at P."""
+
+    files: bool = False
+    keys: int = 0
+
+
+class Added(Seen, frozen=True, kw_only=True):
+    """A host that was to be added.
+
+    ``listed``: it is in vCenter's inventory. ``wanted`` keys are those of its cluster's VMs,
+    ``present`` those that it has; ``hit`` belong to the judged VM. ``events`` are about it.
+    """
+
+    listed: bool
+    connection: HostConnectionState | None
+    crypto: HostCryptoState | None
+    host_key: bool
+    wanted: tuple[CryptoKeyId, ...]
+    present: tuple[CryptoKeyId, ...]
+    hit: tuple[CryptoKeyId, ...] = ()
+    events: tuple[EventTypeId, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is lacking."""
+        connected = self.connection is HostConnectionState.CONNECTED
+        safe = self.crypto is HostCryptoState.SAFE
+        return connected and safe and set(self.present) == set(self.wanted)
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """The letter that evidence gives, and what of the evidence decided on it."""
+
+    letter: str
+    why: str

@@ -1,0 +1,41 @@
+"""The faults of the table. Adding one: its class, and a line in the tuple here.
+
+- ``base``            what every fault is to a play
+- ``f0_none``         nothing is wrong
+- ``f1_key_servers``  no key server of the provider can be reached
+- ``f2_vcenter``      vCenter is down
+- ``f4_outside``      everything outside of the hosts is down
+- ``boots``           F5a, F5b, F6: what the next boot of a host meets
+- ``f7_provider``     the provider is deleted
+- ``f8_key``          the key is gone at its source
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chaos.matrix.faults.base import ReturningVcenter, StagedFault, until_healed
+from chaos.matrix.faults.boots import OtherMeasure, PolicyViolated, TpmGone
+from chaos.matrix.faults.f0_none import NothingWrong
+from chaos.matrix.faults.f1_key_servers import KeyServersAway
+from chaos.matrix.faults.f2_vcenter import VcenterAway
+from chaos.matrix.faults.f4_outside import OutsideAway
+from chaos.matrix.faults.f7_provider import ProviderDeleted
+from chaos.matrix.faults.f8_key import KeyDestroyed
+from chaos.oracle.terms import Fault
+
+__all__ = ["FAULTS", "ReturningVcenter", "StagedFault", "until_healed"]
+
+_FAULTS: Final[tuple[type[StagedFault], ...]] = (
+    NothingWrong,
+    KeyServersAway,
+    VcenterAway,
+    OutsideAway,
+    PolicyViolated,
+    OtherMeasure,
+    TpmGone,
+    ProviderDeleted,
+    KeyDestroyed,
+)
+FAULTS: Final[dict[Fault, type[StagedFault]]] = {kind.fault: kind for kind in _FAULTS}
+"""Every fault that is built, by its name in the table."""

@@ -1,0 +1,43 @@
+"""F1: no key server of the provider can be reached; that of another provider can."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chaos.faults.link_cut import LinkCut
+from chaos.matrix.faults.base import Held, StagedFault
+from chaos.matrix.scene import SERVERS_OF_P, Scene
+from chaos.oracle.terms import Fault
+
+
+class KeyServersAway(StagedFault):
+    """The links between vCenter and each key server of P are cut, both ways."""
+
+    fault: ClassVar[Fault] = Fault.F1
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        cut = LinkCut(id="F1", a=(scene.vcenter,), b=SERVERS_OF_P)
+        self._cut = Held(scene, cut)
+
+    async def begin(self) -> None:
+        await self._cut.survey()
+        await self._cut.begin()
+        self.write("fault", self.scene.vcenter, "cut", servers=list(SERVERS_OF_P))
+
+    async def bites(self) -> str:
+        """Nothing comes over the cut links, and a neighbour still reaches each server."""
+        if wrong := await self._cut.bites():
+            return wrong
+        neighbour = self.scene.any_host()
+        for server in SERVERS_OF_P:
+            if not (await self.scene.lab.canary(neighbour, server)).answered:
+                return f"{server} does not answer {neighbour} either"
+        return ""
+
+    async def end(self) -> None:
+        await self._cut.heal()
+        self.write("heal", self.scene.vcenter, "open", servers=list(SERVERS_OF_P))
+
+    async def healed(self) -> str:
+        return await self._cut.healed()

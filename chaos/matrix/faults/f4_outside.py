@@ -1,0 +1,56 @@
+"""F4: everything outside of the hosts is down at once."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chaos.faults.site_power_loss import SitePowerLoss
+from chaos.matrix.faults.base import Held, ReturningVcenter
+from chaos.matrix.scene import SERVERS_OF_P, SERVERS_OF_Q, Scene
+from chaos.oracle.terms import Fault
+from protocol.terms import NodeName
+
+
+class OutsideAway(ReturningVcenter):
+    """vCenter and every key server lose their power; hosts, datastores and TPMs go on."""
+
+    fault: ClassVar[Fault] = Fault.F4
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._servers = SERVERS_OF_P + SERVERS_OF_Q
+        nodes = (*self._servers, scene.vcenter)
+        self._down = Held(scene, SitePowerLoss(id="F4", nodes=nodes, sites=("outside",)))
+
+    async def begin(self) -> None:
+        await self._down.survey()
+        await self._down.begin()
+        self.write("fault", self.scene.vcenter, "down", with_it=list(self._servers))
+
+    async def bites(self) -> str:
+        """They are off, and hosts still reach each other."""
+        if wrong := await self._down.bites():
+            return wrong
+        one, other = self.scene.hosts()[:2]
+        if not (await self.scene.lab.canary(one, other)).answered:
+            return f"{other} does not answer {one}"
+        return ""
+
+    async def return_shut(self) -> None:
+        await self._on((self.scene.vcenter,))
+
+    async def open(self) -> None:
+        await self._on(self._servers)
+
+    async def end(self) -> None:
+        """In the order that standard providers need: key servers, then vCenter."""
+        await self._on(self._servers)
+        await self._on((self.scene.vcenter,))
+
+    async def _on(self, nodes: tuple[NodeName, ...]) -> None:
+        for node in nodes:
+            await self.scene.lab.power_on(node)
+            self.write("heal", node, "up")
+
+    async def healed(self) -> str:
+        return await self._down.healed()

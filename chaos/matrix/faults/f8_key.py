@@ -1,0 +1,47 @@
+"""F8: the key of the judged VM is destroyed at its key servers, and nobody else is told."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chaos.faults.kms_key_state import KeyAct, KmsKeyState
+from chaos.matrix.faults.base import Held, StagedFault
+from chaos.matrix.scene import SERVERS_OF_P, Scene
+from chaos.oracle.terms import Fault
+
+
+class KeyDestroyed(StagedFault):
+    """The KEK of each judged VM is destroyed; every other key stays as it is."""
+
+    fault: ClassVar[Fault] = Fault.F8
+    restores_keys: ClassVar[bool] = True
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        keys = tuple(key.key_id for vm in sorted(scene.judged) for key in scene.keys[vm])
+        self._destroyed = Held(
+            scene,
+            KmsKeyState(
+                id="F8",
+                state=KeyAct.DESTROY,
+                keys=keys,
+                servers=SERVERS_OF_P,
+                vcenters=(scene.vcenter,),
+            ),
+        )
+
+    async def begin(self) -> None:
+        await self._destroyed.survey()
+        await self._destroyed.begin()
+        self.write("fault", SERVERS_OF_P[0], "destroyed", vms=sorted(self.scene.judged))
+
+    async def bites(self) -> str:
+        return await self._destroyed.bites()
+
+    async def end(self) -> None:
+        """The backup that was made before the fault is put back."""
+        await self._destroyed.heal()
+        self.write("heal", SERVERS_OF_P[0], "restored")
+
+    async def healed(self) -> str:
+        return await self._destroyed.healed()

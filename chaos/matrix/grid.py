@@ -1,0 +1,92 @@
+"""Which stagings a part of the truth table takes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from chaos.matrix.events import EVENTS
+from chaos.matrix.faults import FAULTS
+from chaos.matrix.terms import Boot
+from chaos.oracle.table import Cell, cell
+from chaos.oracle.terms import Block, Event, Fault, Letter
+
+BLOCKS: Final = (Block.S00, Block.S10, Block.S11)
+"""Those whose kind of provider is built."""
+
+
+class Staging(msgspec.Struct, frozen=True, kw_only=True):
+    """One lab: the events that are played in it, and when.
+
+    ``evicted``: the events come when the keys of a deleted provider have left every host.
+    ``alone``: an event is played in a lab in which nothing else is.
+    """
+
+    block: Block
+    fault: Fault
+    boot: Boot
+    events: tuple[Event, ...]
+    evicted: bool = False
+    alone: bool = False
+
+    @property
+    def name(self) -> str:
+        """Unique in a run: ``S11-F1-orderly``."""
+        words = [self.block.value, self.fault.value, self.boot.value]
+        words += ["evicted"] * self.evicted
+        words += ["alone", *self.events] if self.alone else []
+        return "-".join(words)
+
+
+def cells_of(
+    blocks: Sequence[Block], faults: Sequence[Fault], events: Sequence[Event]
+) -> tuple[Cell, ...]:
+    """The cells that can be played: they apply, and block, fault and event are built."""
+    return tuple(
+        found
+        for block in blocks
+        if block in BLOCKS
+        for fault in faults
+        if fault in FAULTS
+        for event in events
+        if event in EVENTS and (found := cell(block, fault, event)).letter is not Letter.NONE
+    )
+
+
+def stagings_of(cells: Iterable[Cell], *, isolate: bool = False) -> tuple[Staging, ...]:
+    """The stagings in which these cells are played; with ``isolate`` each event in its own."""
+    groups: dict[tuple[Block, Fault], list[Event]] = {}
+    for one in cells:
+        groups.setdefault((one.block, one.fault), []).append(one.event)
+    found: list[Staging] = []
+    for (block, fault), events in groups.items():
+        for together in [(event,) for event in events] if isolate else [tuple(events)]:
+            found += stagings_together(block, fault, together, alone=isolate)
+    return tuple(found)
+
+
+def stagings_together(
+    block: Block, fault: Fault, events: tuple[Event, ...], *, alone: bool
+) -> list[Staging]:
+    """One for each kind of boot that these events tell apart, and one after an eviction."""
+
+    def staging(boot: Boot, of: tuple[Event, ...], *, evicted: bool = False) -> Staging:
+        return Staging(block=block, fault=fault, boot=boot, events=of, evicted=evicted, alone=alone)
+
+    found = [staging(Boot.ORDERLY, events)]
+    if booted := tuple(event for event in events if EVENTS[event].boots):
+        found.append(staging(Boot.POWER_LOSS, booted))
+    graced = tuple(event for event in events if EVENTS[event].graced)
+    if fault is Fault.F7 and graced:
+        found.append(staging(Boot.ORDERLY, graced, evicted=True))
+    return found
+
+
+def staged_events(staging: Staging) -> tuple[Event, ...]:
+    """The events for which there are hosts: also the reboot of a host that an event waits for."""
+    block, fault = staging.block, staging.fault
+    waits = any(EVENTS[event].waits_for_b(block, fault) for event in staging.events)
+    more = waits and Event.E2 not in staging.events
+    return (Event.E2, *staging.events) if more else staging.events

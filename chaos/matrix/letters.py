@@ -1,0 +1,227 @@
+"""From evidence to a letter. Pure: nothing here asks anybody, or knows the table.
+
+Each letter needs all of its own evidence; evidence that fits no letter gives ``??``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from chaos.matrix.evidence import (
+    Added,
+    Answered,
+    EventSeen,
+    HostSeen,
+    Judged,
+    Left,
+    Outcome,
+    VmSeen,
+    VmView,
+    Works,
+)
+from chaos.matrix.terms import UNCLEAR
+from chaos.oracle.terms import Letter
+from protocol.terms import CryptoKeyId, HostConnectionState, HostCryptoState, VmConnectionState
+
+SCREEN_A = "Unable to restore the system configuration. A security violation was detected."
+
+
+def unclear(why: str) -> Judged:
+    """Evidence that fits no letter."""
+    return Judged(letter=UNCLEAR, why=why)
+
+
+def of_power_on(
+    asked: Answered, seen: VmSeen, later: VmSeen, keys: Sequence[CryptoKeyId], *, host: str
+) -> Judged:
+    """A power-on that was asked for on ``host``; ``later`` is a look at what must last.
+
+    ``keys`` are those that the judged VM needs and the fault keeps away, when it does.
+    """
+    if asked.done:
+        return _ok(seen, host)
+    if seen.own is not None and seen.own.on:
+        return unclear(f"{asked.error}, and yet it runs on {seen.own.host}")
+    if asked.key_required and (locked := _locked(asked, seen, later, keys)):
+        return locked
+    return _refused(asked, seen)
+
+
+def of_restart(
+    tries: Sequence[Answered], seen: VmSeen, keys: Sequence[CryptoKeyId], *, host: str
+) -> Judged:
+    """E5, E6: HA's tries on ``host``, in order; ``seen`` after the last one."""
+    if not tries:
+        return unclear("nobody tried")
+    last = tries[-1]
+    if last.done:
+        return _ok(seen, host)
+    return of_power_on(last, seen, seen, keys, host=host)
+
+
+def _ok(seen: VmSeen, host: str) -> Judged:
+    """Done, on the right host, the guest answers right, and nobody says that it is locked."""
+    for view in (seen.own, seen.shown):
+        if view is None or not view.on or view.host != host:
+            return unclear(f"done, but it does not run on {host}: {_told(view)}")
+        if view.locked:
+            return unclear("it runs, and shows as locked")
+    if seen.works.right is not True:
+        return unclear(f"it runs, but its guest is not right: {seen.works.detail}")
+    if seen.locks:
+        return unclear(f"it runs, but {seen.locks[0].event} was told of it")
+    return Judged(letter=Letter.OK, why=f"it runs on {host}, and its guest answers right")
+
+
+def _locked(
+    asked: Answered, seen: VmSeen, later: VmSeen, keys: Sequence[CryptoKeyId]
+) -> Judged | None:
+    """LK: refused for exactly these keys, and locked; None when it is not locked.
+
+    While vCenter is down the host's own word is the first of three looks (``of_three_looks``).
+    """
+    if not (seen.shown is not None and seen.shown.locked):
+        return None
+    if set(asked.keys) != set(keys):
+        return unclear(f"refused for {_names(asked.keys)}, its keys are {_names(keys)}")
+    if not (later.shown is not None and later.shown.locked):
+        return unclear("it was locked, and is not any more, with the fault still there")
+    if not seen.vcenter_up:
+        return Judged(
+            letter=Letter.LOCKED, why="the host refuses for lack of its key, and locks it"
+        )
+    if seen.vcenter is None or seen.vcenter.connection is not VmConnectionState.INVALID:
+        return unclear(f"locked, and not invalid: {_told(seen.vcenter)}")
+    if not _named_by(seen.locks, keys):
+        return unclear("locked, and no event names its keys and their provider")
+    return Judged(letter=Letter.LOCKED, why=f"refused for {_names(keys)}; locked and invalid")
+
+
+def _refused(asked: Answered, seen: VmSeen) -> Judged:
+    """NO: refused or nobody there, the VM as before, not locked, and no event of a lock."""
+    if any(view is not None and view.locked for view in (seen.own, seen.vcenter)):
+        return unclear(f"{asked.error}, and it shows as locked")
+    if seen.locks:
+        return unclear(f"{asked.error}, and {seen.locks[0].event}")
+    why = asked.text or asked.error if asked.outcome is Outcome.REFUSED else "nobody answers"
+    return Judged(letter=Letter.NO, why=f"{why}; not locked")
+
+
+def of_three_looks(
+    during: Judged, sight: VmSeen, keys: Sequence[CryptoKeyId], relief: str
+) -> Judged:
+    """LK while vCenter was down: its host said so; vCenter says so at first sight, while it
+    cannot supply the key; and takes it back when it can (``relief`` empty, else what was seen).
+    """
+    if during.letter != Letter.LOCKED:
+        return during
+    view = sight.vcenter
+    marked = view is not None and view.locked and view.connection is VmConnectionState.INVALID
+    if not marked or not _named_by(sight.locks, keys):
+        why = f"{during.why}; a vCenter that cannot supply the key does not mark it: {_told(view)}"
+        return Judged(letter=Letter.NO, why=why)
+    if relief:
+        return unclear(f"{during.why}; marked by vCenter at first sight, and then {relief}")
+    return Judged(
+        letter=Letter.LOCKED,
+        why=f"{during.why}; vCenter marks it at first sight, and unlocks it when it can",
+    )
+
+
+def of_running(looks: Sequence[VmSeen], host: str) -> Judged:
+    """E1: a VM that runs all the time, at each of these looks."""
+    for number, seen in enumerate(looks, 1):
+        judged = _ok(seen, host)
+        if judged.letter != Letter.OK:
+            return unclear(f"look {number} of {len(looks)}: {judged.why}")
+    if not looks:
+        return unclear("nobody looked")
+    return Judged(letter=Letter.OK, why=f"its guest answered right at each of {len(looks)} looks")
+
+
+def of_host(now: HostSeen, later: HostSeen, clear: Works, *, clear_runs: bool) -> Judged:
+    """E2: what the boot of a host gave. ``clear``: a VM without encryption, powered on there."""
+    if not now.answers:
+        return _stopped(now, later, clear_runs=clear_runs)
+    if now.screen:
+        return unclear(f"it answers, and stands at {now.screen!r}")
+    if now.crypto is HostCryptoState.SAFE:
+        if now.dump is False:
+            return unclear("it says that it is safe, and cannot decrypt its dump")
+        if later.crypto is not HostCryptoState.SAFE or later.dump is False:
+            return unclear("it was safe, and is not any more")
+        return Judged(letter=Letter.SAFE, why="it answers, is safe, and stays so")
+    if now.crypto is not HostCryptoState.PREPARED:
+        return unclear(f"it answers, and is {now.crypto}")
+    if clear.right is not True:
+        return unclear(f"not safe, and a VM without encryption does not run: {clear.detail}")
+    if now.dump:
+        return unclear("it says that it is not safe, and decrypts its dump")
+    if later.crypto is not HostCryptoState.PREPARED or later.dump:
+        return unclear(f"it was not safe, and is {later.crypto} with the fault still there")
+    return Judged(letter=Letter.UNSAFE, why="it answers, runs what is not encrypted, is not safe")
+
+
+def _stopped(now: HostSeen, later: HostSeen, *, clear_runs: bool) -> Judged:
+    for seen in (now, later):
+        if seen.answers or seen.screen != SCREEN_A:
+            return unclear(f"it does not answer, its screen is {seen.screen!r}")
+        if seen.messages:
+            return unclear(f"it stands at its screen, and has sent {seen.messages} messages")
+        if seen.connection not in (None, HostConnectionState.NOT_RESPONDING):
+            return unclear(f"it stands at its screen, and vCenter has it {seen.connection}")
+    if clear_runs:
+        return unclear("it stands at its screen, and runs a VM")
+    return Judged(letter=Letter.PURPLE_SCREEN, why="it stands at its screen, and is silent")
+
+
+def of_creation(asked: Answered, seen: VmSeen, left: Left, *, host: str) -> Judged:
+    """E9: ``asked`` is the end of creating and, when that was done, of starting the new VM."""
+    if asked.done:
+        return _ok(seen, host)
+    if seen.own is not None or seen.vcenter is not None:
+        return unclear(
+            f"{asked.error}, and it is in an inventory: {_told(seen.own or seen.vcenter)}"
+        )
+    if left.files or left.keys:
+        files = "files on the datastore" if left.files else "no files"
+        return unclear(f"{asked.error}, and it has left {files}, {left.keys} keys")
+    return _refused(asked, seen)
+
+
+def of_addition(asked: Answered, now: Added, later: Added) -> Judged:
+    """E11: the new host a minute after it was to be added, and when things had time to settle."""
+    if not now.listed and not later.listed:
+        if asked.done:
+            return unclear("done, and it is not in the inventory")
+        why = asked.text or asked.error if asked.outcome is Outcome.REFUSED else "nobody answers"
+        return Judged(letter=Letter.NO, why=f"{why}; it is not in the inventory")
+    if now.whole:
+        return Judged(letter=Letter.OK, why="connected, safe, and it has every key of the cluster")
+    if msgspec.structs.replace(later, events=()) != msgspec.structs.replace(now, events=()):
+        return unclear(f"it changed with the fault still there: {later.crypto}")
+    lacks = set(now.wanted) - set(now.present)
+    if now.crypto is HostCryptoState.PREPARED and not now.host_key and not now.present:
+        return Judged(letter=Letter.PARTLY, why="in the inventory, not safe, with no key at all")
+    if now.crypto is HostCryptoState.SAFE and lacks == set(now.hit):
+        return Judged(letter=Letter.PARTLY, why=f"safe, with every key but {_names(now.hit)}")
+    return unclear(f"in the inventory, {now.crypto}, it lacks {_names(sorted(lacks))}")
+
+
+def _named_by(events: Iterable[EventSeen], keys: Sequence[CryptoKeyId]) -> bool:
+    """Whether an event of a lock names these keys, and a provider of theirs."""
+    providers = {key.provider_id for key in keys}
+    return any(e.locks and set(e.keys) == set(keys) and e.provider in providers for e in events)
+
+
+def _names(keys: Sequence[CryptoKeyId]) -> str:
+    return ", ".join(sorted(map(str, keys))) or "no key"
+
+
+def _told(view: VmView | None) -> str:
+    if view is None:
+        return "nobody shows it"
+    crypto = view.crypto.value if view.crypto is not None else "not encrypted"
+    return f"{view.power.value} on {view.host}, {crypto}, {view.connection.value}"

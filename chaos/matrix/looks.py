@@ -1,0 +1,191 @@
+"""What is seen of VMs, hosts and events: each look is written down as evidence of an event.
+
+Every question goes to a local console, over no link that a fault could touch; what is asked of a
+host is what the host shows, what is asked of vCenter is what clients are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import msgspec
+
+from chaos.faults.base import REFUSALS, status_of
+from chaos.matrix.book import Trail
+from chaos.matrix.evidence import Answered, EventSeen, HostSeen, Outcome, VmSeen, VmView, Works
+from chaos.matrix.scene import Scene
+from chaos.observe.listing import all_events, all_hosts, all_vms
+from protocol.errors import Disconnected, NotConnected, ProductError, Refused, TimedOut
+from protocol.messages.agent import NodeRunState, NodeStatus
+from protocol.messages.base import Reply, Request
+from protocol.messages.host import GetCryptoKeyStatus, KeyStatus, QueryHost
+from protocol.messages.host import VmSummary as OwnVm
+from protocol.messages.vcenter import HostInfo, VmInfo
+from protocol.terms import CryptoKeyId, NodeName, VmName
+
+R = TypeVar("R", bound=Reply)
+
+WITHIN_S = 30.0
+_NOBODY = (NotConnected, Refused, TimedOut, Disconnected)
+
+
+def plain(value: object) -> Any:
+    """Evidence as a record has it."""
+    return msgspec.to_builtins(value, str_keys=True)
+
+
+class Looks:
+    """Asks and looks for one event."""
+
+    def __init__(self, scene: Scene, trail: Trail) -> None:
+        self.scene, self.trail = scene, trail
+
+    # ---- asking ---------------------------------------------------------------------------------
+
+    async def ask(
+        self, node: NodeName, message: Request[Any], *, within_s: float = WITHIN_S
+    ) -> Answered:
+        """Have something done, and say how it ended."""
+        op = type(message).__name__
+        self.trail.write("invoke", node, op, request=plain(message))
+        try:
+            await self.scene.lab.ask(node, message, within_s=within_s)
+        except REFUSALS as error:
+            found = self._refusal(error)
+            kind = "fail" if isinstance(error, ProductError) and error.definite else "info"
+            self.trail.write(kind, node, op, **plain(found))
+            return found
+        self.trail.write("ok", node, op)
+        return Answered(outcome=Outcome.DONE)
+
+    @staticmethod
+    def _refusal(error: Exception) -> Answered:
+        silent = isinstance(error, _NOBODY)
+        return Answered(
+            outcome=Outcome.SILENT if silent else Outcome.REFUSED,
+            error=type(error).__name__,
+            text=str(error),
+            keys=error.keys if isinstance(error, ProductError) else (),
+        )
+
+    # ---- VMs ------------------------------------------------------------------------------------
+
+    async def vm(self, vm: VmName, host: NodeName) -> VmSeen:
+        """The VM as ``host`` shows it, as vCenter does, and what its guest answers."""
+        own = await self._at_host(vm, host)
+        up, there = await self._in_vcenter(vm)
+        works = Works(right=None, detail="it does not run")
+        if own is not None and own.on:
+            asked = await self.scene.guests.challenge(vm, host)
+            works = Works(right=asked.right, detail=asked.detail)
+        locks = tuple(e for e in await self.events(vm=vm) if e.locks) if up else ()
+        seen = VmSeen(own=own, vcenter=there, vcenter_up=up, works=works, locks=locks)
+        self.trail.write("probe", host, "vm", vm=vm, **plain(seen))
+        return seen
+
+    async def _at_host(self, vm: VmName, host: NodeName) -> VmView | None:
+        summary = await self._summary(host)
+        found = () if summary is None else summary.vms
+        return next((_own_view(host, one) for one in found if one.vm == vm), None)
+
+    async def _summary(self, host: NodeName) -> Any:
+        try:
+            return (await self.scene.lab.ask(host, QueryHost(), within_s=WITHIN_S)).summary
+        except REFUSALS:
+            return None
+
+    async def _in_vcenter(self, vm: VmName) -> tuple[bool, VmView | None]:
+        """Whether vCenter answers, and the VM as it shows it."""
+        try:
+            listed = await all_vms(self.scene.lab, self.scene.vcenter, within_s=WITHIN_S)
+        except REFUSALS:
+            return False, None
+        return True, next((_view(one) for one in listed if one.vm == vm), None)
+
+    # ---- hosts ----------------------------------------------------------------------------------
+
+    async def host(self, host: NodeName, *, since: float) -> HostSeen:
+        """The host as it shows itself and as vCenter shows it, and what it has sent since then."""
+        status = await status_of(self.scene.lab, host)
+        summary = await self._summary(host) if _runs(status) else None
+        info = await self.host_in_vcenter(host)
+        seen = HostSeen(
+            answers=summary is not None,
+            screen="" if status is None else status.screen,
+            crypto=None if summary is None else summary.crypto_state,
+            connection=None if info is None else info.connection,
+            vcenter_crypto=None if info is None else info.crypto_state,
+            messages=self.scene.heard.sent_by(host, since),
+        )
+        self.trail.write("probe", host, "host", **plain(seen))
+        return seen
+
+    async def host_in_vcenter(self, host: NodeName) -> HostInfo | None:
+        """The host in vCenter's inventory; None when it is not there, or nobody answers."""
+        try:
+            listed = await all_hosts(self.scene.lab, self.scene.vcenter, within_s=WITHIN_S)
+        except REFUSALS:
+            return None
+        return next((one for one in listed if one.host == host), None)
+
+    async def keys_at(
+        self, host: NodeName, keys: Iterable[CryptoKeyId]
+    ) -> tuple[KeyStatus, ...] | None:
+        """Which of the keys the host has; None when it does not answer."""
+        message = GetCryptoKeyStatus(keys=tuple(keys))
+        try:
+            found = (await self.scene.lab.ask(host, message, within_s=WITHIN_S)).keys
+        except REFUSALS:
+            return None
+        self.trail.write("probe", host, "keys", keys=plain(found))
+        return found
+
+    # ---- events ---------------------------------------------------------------------------------
+
+    async def events(
+        self, *, vm: VmName | None = None, host: NodeName | None = None
+    ) -> tuple[EventSeen, ...]:
+        """vCenter's log since the fault began, of one VM or host, or all of it."""
+        scene = self.scene
+        try:
+            found = await all_events(scene.lab, scene.vcenter, after=scene.first_event)
+        except REFUSALS:
+            return ()
+        return tuple(
+            EventSeen(
+                sequence=one.sequence,
+                at=one.at,
+                event=one.event,
+                vm=one.vm,
+                host=one.host,
+                provider=one.provider,
+                keys=one.keys,
+            )
+            for one in found
+            if vm in (None, one.vm) and host in (None, one.host)
+        )
+
+
+def _runs(status: NodeStatus | None) -> bool:
+    return status is not None and status.state is NodeRunState.RUNNING
+
+
+def _own_view(host: NodeName, one: OwnVm) -> VmView:
+    return VmView(
+        host=host,
+        power=one.power,
+        crypto=one.crypto,
+        connection=one.connection,
+        missing=one.missing,
+    )
+
+
+def _view(one: VmInfo) -> VmView:
+    return VmView(
+        host=one.host,
+        power=one.power,
+        crypto=one.crypto,
+        connection=one.connection,
+        missing=one.missing,
+    )

@@ -1,0 +1,140 @@
+"""A staging from its healthy lab to the verdict of each event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from chaos.errors import ChaosError
+from chaos.faults.base import REFUSALS
+from chaos.matrix import clock, setup
+from chaos.matrix.events import EVENTS, EventPlay, LockingPlay
+from chaos.matrix.faults import FAULTS, ReturningVcenter, StagedFault, until_healed
+from chaos.matrix.scene import Scene, Void
+from chaos.oracle.terms import Event
+from services.runtime.each import for_each
+
+
+class Played(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as it was played: its letter, and the records that show it.
+
+    ``void``: why it says nothing. ``disturbed``: what was not undisturbed again in the aftermath.
+    """
+
+    event: Event
+    letter: str = ""
+    why: str = ""
+    void: str = ""
+    disturbed: str = ""
+    parts: dict[str, bool | int | str] = {}
+    records: tuple[int, ...] = ()
+
+
+async def stage(scene: Scene, events: Sequence[Event]) -> None:
+    """Everything before the fault; the lab stands just after a reconcile pass then."""
+    kinds = [EVENTS[event] for event in events]
+    await setup.make_vms(scene, kinds)
+    await setup.wait_for_pass(scene)
+    await setup.check_healthy(scene, kinds)
+
+
+async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
+    """Play these events under the scene's fault, from a lab that was staged."""
+    fault = FAULTS[scene.fault](scene)
+    plays = [EVENTS[event](scene, fault) for event in events]
+    voids: dict[Event, str] = {}
+    try:
+        await _begin(scene, fault, plays)
+        await for_each(plays, lambda one: _one(one, voids))
+        scene.book.write(
+            "note",
+            "",
+            "letters",
+            **{one.event.value: one.judged.letter for one in plays if one.judged is not None},
+        )
+        await _end(scene, fault, plays)
+    except (Void, ChaosError, *REFUSALS) as error:
+        whole = f"{type(error).__name__}: {error}" if not isinstance(error, Void) else str(error)
+        scene.book.write("note", "", "void", why=whole)
+        return tuple(_told(one, whole) for one in plays)
+    disturbed = {one.event: await _aftermath(one) for one in plays}
+    return tuple(_told(one, voids.get(one.event, ""), disturbed[one.event]) for one in plays)
+
+
+async def _begin(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -> None:
+    """From the end of a pass to just before the events: the key taken, the fault made and seen."""
+    lab = scene.lab
+    passed = lab.monotonic()
+    await lab.sleep(clock.PREPARE_S)
+    for one in plays:
+        await setup.take_key(scene, one)
+    scene.t0 = passed + clock.FAULT_S
+    await scene.until(0.0)
+    scene.book.write("note", "", "t0", at=scene.t0, fault=scene.fault.value)
+    await fault.begin()
+    if fault.of_a_host:
+        for one in plays:
+            if one.latent is not None:
+                await fault.make_latent(one.host(one.latent))
+    if wrong := await fault.bites():
+        raise Void(f"{scene.fault} does not bite: {wrong}")
+    scene.book.write("note", "", "bites", fault=scene.fault.value)
+    if scene.since() > clock.EVENT_S - 1.0:
+        raise Void(f"it took {scene.since():.0f} s until {scene.fault} was seen to bite")
+    await scene.until(scene.begins_at - 1.0)
+    for one in plays:
+        await setup.lacks_key(scene, one)
+
+
+async def _one(one: EventPlay, voids: dict[Event, str]) -> None:
+    try:
+        if one.waits_for_b(one.scene.block, one.scene.fault):
+            await one.scene.b_is_up.wait()
+        one.judged = await one.play(one.scene.begins_at)
+    except (Void, ChaosError, *REFUSALS) as error:
+        voids[one.event] = str(error)
+
+
+async def _end(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -> None:
+    """All letters are fixed, but those of VMs that only vCenter can say to be locked."""
+    for one in plays if fault.restores_keys else ():
+        await one.clear_away()
+    is_open = any(isinstance(one, LockingPlay) and one.is_open for one in plays)
+    if isinstance(fault, ReturningVcenter) and is_open:
+        await fault.return_shut()
+        await scene.lab.sleep(clock.FIRST_SIGHT_S)
+        for one in plays:
+            await one.first_sight()
+        await fault.open()
+        await setup.hosts_settle(scene, (), clock.SETTLED_S)
+        for one in plays:
+            await one.relief()
+    else:
+        await fault.end()
+    if wrong := await until_healed(fault):
+        raise Void(f"{scene.fault} is not over: {wrong}")
+    scene.book.write("heal", "", "healed", fault=scene.fault.value)
+    await setup.hosts_settle(scene, scene.hosts(), clock.SETTLED_S)
+
+
+async def _aftermath(one: EventPlay) -> str:
+    if one.judged is None:
+        return ""
+    try:
+        return await one.aftermath()
+    except REFUSALS as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _told(one: EventPlay, void: str, disturbed: str = "") -> Played:
+    judged = one.judged
+    return Played(
+        event=one.event,
+        letter="" if judged is None else judged.letter,
+        why="" if judged is None else judged.why,
+        void=void,
+        disturbed=disturbed,
+        parts=one.parts,
+        records=tuple(one.trail.records),
+    )

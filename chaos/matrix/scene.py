@@ -1,0 +1,121 @@
+"""A staging under way: who is there, and what everybody who plays needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from chaos.draws import Draws
+from chaos.lab import Lab
+from chaos.matrix import clock
+from chaos.matrix.book import Book
+from chaos.matrix.heard import Heard
+from chaos.matrix.terms import Actor, Boot
+from chaos.observe.guests import Guests
+from chaos.oracle.terms import Block, Event, Fault
+from protocol.messages.agent import NodeRecord
+from protocol.terms import (
+    ClusterName,
+    CryptoKeyId,
+    NodeName,
+    ProviderId,
+    Role,
+    VmName,
+)
+
+P: Final = ProviderId("P")
+Q: Final = ProviderId("Q")
+SERVERS_OF_P: Final = (NodeName("k1"), NodeName("k2"))
+SERVERS_OF_Q: Final = (NodeName("k3"),)
+
+
+class Bench(Protocol):
+    """What a staging needs besides the commands on a lab."""
+
+    async def new_host(self, cluster: ClusterName) -> NodeName:
+        """Make a host for the cluster that nobody knows; it is off."""
+        ...
+
+    def records(self) -> Sequence[NodeRecord]:
+        """Every line of the nodes' logs so far, as they came."""
+        ...
+
+
+class Void(Exception):
+    """The play itself failed: its letters say nothing."""
+
+
+@dataclass
+class Scene:
+    """See the module. ``casts``: who plays what in each event. ``keys``: of each encrypted VM, as
+    vCenter had them before the fault; ``judged`` are the VMs that cells are about. ``t0``: when the
+    fault began, in lab seconds; ``first_event``: the last entry of vCenter's log before it.
+    ``evicted``: events come when keys of a deleted provider have left every host.
+    ``b_is_up``: a host has booted under the fault, which events on healthy others wait for."""
+
+    lab: Lab
+    bench: Bench
+    heard: Heard
+    book: Book
+    block: Block
+    fault: Fault
+    boot: Boot
+    draws: Draws
+    casts: dict[Event, dict[Actor, NodeName]]
+    guests: Guests = field(init=False)
+    keys: dict[VmName, tuple[CryptoKeyId, ...]] = field(default_factory=dict)
+    judged: set[VmName] = field(default_factory=set)
+    t0: float = 0.0
+    first_event: int = 0
+    evicted: bool = False
+    b_is_up: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.guests = Guests(self.lab, self.draws)
+
+    @property
+    def vcenter(self) -> NodeName:
+        """The one vCenter of the lab."""
+        return next(e.node for e in self.lab.directory().nodes if e.role is Role.VCENTER)
+
+    @property
+    def begins_at(self) -> float:
+        """When events are asked for, in seconds after t0."""
+        return clock.EVICTED_S if self.evicted else clock.EVENT_S
+
+    def hosts(self) -> tuple[NodeName, ...]:
+        """Every host that is there now."""
+        return tuple(e.node for e in self.lab.directory().nodes if e.role is Role.ESXI)
+
+    def any_host(self) -> NodeName:
+        """A host that nothing happens to at the beginning."""
+        return self.hosts()[0]
+
+    def host(self, event: Event, actor: Actor) -> NodeName:
+        """Who plays this in the event."""
+        return self.casts[event][actor]
+
+    @property
+    def persistent(self) -> bool:
+        """Whether hosts of this block keep keys over a boot."""
+        return self.block.value[2] == "1"
+
+    def since(self) -> float:
+        """Lab seconds since the fault began."""
+        return self.lab.monotonic() - self.t0
+
+    async def until(self, seconds: float) -> None:
+        """Return ``seconds`` after the fault began; at once when that is over."""
+        await self.lab.sleep(max(0.0, seconds - self.since()))
+
+
+def cluster_of(event: Event) -> ClusterName:
+    """The cluster in which an event is played: no other event has a host there."""
+    return ClusterName(event.value.lower())
+
+
+def vm_of(event: Event, what: str) -> VmName:
+    """A VM of an event, by what it is there for."""
+    return VmName(f"{event.value.lower()}-{what}")

@@ -1,0 +1,159 @@
+"""A staging before its fault: VMs made, everything healthy, one host made to lack a key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chaos.faults.base import REFUSALS
+from chaos.matrix.events.base import EventPlay, Wanted
+from chaos.matrix.looks import Looks, plain
+from chaos.matrix.scene import P, Scene, Void, cluster_of, vm_of
+from chaos.matrix.terms import Kind
+from chaos.observe.listing import all_events, all_hosts, all_vms
+from chaos.observe.look import Look
+from chaos.oracle.terms import Event
+from protocol.messages.host import GetCryptoKeyStatus, RemoveKeys
+from protocol.messages.vcenter import CreateVm, PowerOffVm, PowerOnVm
+from protocol.terms import HostConnectionState, HostCryptoState, NodeName
+from services.runtime.each import for_each
+
+TASK_LIMIT_S = 120.0
+
+
+async def make_vms(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
+    """Every VM of these events: encrypted ones under P, with a disk that only we can check."""
+    await for_each(plays, lambda play: _make_of(scene, play))
+    listed = await all_vms(scene.lab, scene.vcenter)
+    for info in listed:
+        if info.key is not None:
+            scene.keys[info.vm] = (info.key,)
+    for play in plays:
+        scene.judged |= {
+            vm_of(play.event, wanted.what)
+            for wanted in play.vms
+            if wanted.judged and wanted.kind is not Kind.CLEAR
+        }
+
+
+async def _make_of(scene: Scene, play: type[EventPlay]) -> None:
+    for wanted in play.vms:
+        await _make(scene, play.event, wanted)
+
+
+async def _make(scene: Scene, event: Event, wanted: Wanted) -> None:
+    vm, host = vm_of(event, wanted.what), scene.host(event, wanted.actor)
+    encrypted = wanted.kind is not Kind.CLEAR
+    made = CreateVm(
+        operation_id=f"matrix/{vm}",
+        vm=vm,
+        cluster=cluster_of(event),
+        host=host,
+        encrypted=encrypted,
+        provider=P if encrypted else None,
+    )
+    lab, vcenter = scene.lab, scene.vcenter
+    await lab.ask(vcenter, made, within_s=TASK_LIMIT_S)
+    if encrypted:
+        await lab.ask(vcenter, PowerOnVm(vm=vm), within_s=TASK_LIMIT_S)
+        if wrong := await scene.guests.plant(vm, host):
+            raise Void(f"the disk of {vm} could not be filled: {wrong}")
+    if wanted.kind is Kind.OFF:
+        await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S)
+    scene.book.write("note", host, "made", vm=vm, kind=wanted.kind.value)
+
+
+async def check_healthy(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
+    """``Void`` unless every host is connected and safe, has the keys of its cluster's VMs, and
+    every VM that runs works."""
+    looks = Looks(scene, scene.book.trail("healthy"))
+    for info in await all_hosts(scene.lab, scene.vcenter):
+        if info.connection is not HostConnectionState.CONNECTED:
+            raise Void(f"{info.host} is {info.connection.value} before the fault")
+        if info.crypto_state is not HostCryptoState.SAFE:
+            raise Void(f"{info.host} is {info.crypto_state} before the fault")
+    for play in plays:
+        for wanted in play.vms:
+            vm, host = vm_of(play.event, wanted.what), scene.host(play.event, wanted.actor)
+            seen = await looks.vm(vm, host)
+            if wanted.kind is Kind.RUN and seen.works.right is not True:
+                raise Void(f"{vm} does not work before the fault: {seen.works.detail}")
+            if wanted.kind is not Kind.CLEAR:
+                await _has_keys(scene, play, vm)
+    events = await all_events(scene.lab, scene.vcenter)
+    scene.first_event = max((event.sequence for event in events), default=0)
+
+
+async def _has_keys(scene: Scene, play: type[EventPlay], vm: str) -> None:
+    keys = next(of for name, of in scene.keys.items() if name == vm)
+    for host in scene.casts[play.event].values():
+        found = await scene.lab.ask(host, GetCryptoKeyStatus(keys=keys))
+        if not all(key.present for key in found.keys):
+            raise Void(f"{host} lacks the key of {vm} before the fault")
+
+
+async def take_key(scene: Scene, play: EventPlay) -> None:
+    """The host that must lack the key loses it by its own administrator; vCenter is not told."""
+    if play.without_key is None:
+        return
+    host = play.host(play.without_key)
+    keys = tuple(key for wanted in play.vms for key in scene.keys.get(play.vm(wanted.what), ()))
+    await scene.lab.ask(host, RemoveKeys(keys=keys))
+    play.trail.write("note", host, "keys removed", keys=[str(key) for key in keys])
+
+
+async def lacks_key(scene: Scene, play: EventPlay) -> None:
+    """``Void`` unless the host still lacks the key just before the event."""
+    if play.without_key is None:
+        return
+    host = play.host(play.without_key)
+    for wanted in play.vms:
+        keys = scene.keys.get(play.vm(wanted.what), ())
+        found = await play.looks.keys_at(host, keys)
+        if found is None or any(key.present or key.stored for key in found):
+            raise Void(f"{host} has the key of {play.vm(wanted.what)}: {plain(found)}")
+
+
+async def wait_for_pass(scene: Scene, *, limit_s: float = 700.0) -> None:
+    """Return when a reconcile pass of vCenter has ended and its work on hosts is done."""
+    before = _passes(scene)
+    for _ in range(int(limit_s)):
+        await scene.lab.sleep(1.0)
+        if _passes(scene) > before:
+            await scene.lab.sleep(PASS_TAKES_S)
+            return
+    raise Void("vCenter makes no reconcile pass")
+
+
+PASS_TAKES_S = 5.0
+
+
+def _passes(scene: Scene) -> int:
+    return sum(1 for r in scene.bench.records() if r.kind == "reconcile.pass")
+
+
+async def hosts_settle(scene: Scene, nodes: Sequence[NodeName], limit_s: float) -> None:
+    """Return when all of them are connected and safe, by their own word and by vCenter's, and no
+    VM is locked; at the latest after ``limit_s`` seconds."""
+    until = scene.lab.monotonic() + limit_s
+    while scene.lab.monotonic() < until:
+        if await _settled(scene, nodes):
+            return
+        await scene.lab.sleep(10.0)
+
+
+async def _settled(scene: Scene, nodes: Sequence[NodeName]) -> bool:
+    try:
+        hosts = await all_hosts(scene.lab, scene.vcenter)
+        vms = await all_vms(scene.lab, scene.vcenter)
+    except REFUSALS:
+        return False
+    shown = {one.host: one for one in hosts}
+    own = await Look(scene.lab).hosts()
+    well = all(
+        node in shown
+        and node in own
+        and shown[node].connection is HostConnectionState.CONNECTED
+        and {shown[node].crypto_state, own[node].crypto_state} == {HostCryptoState.SAFE}
+        for node in nodes
+    )
+    return well and not any(vm.lock_event for vm in vms)

@@ -1,0 +1,54 @@
+"""The words of a play that are no words of the truth table."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from chaos.oracle.terms import Fault
+
+UNCLEAR: Final = "??"
+"""The letter of evidence that fits none: it never agrees."""
+
+
+OF_HOSTS: Final = frozenset({Fault.F5A, Fault.F5B, Fault.F6})
+"""Faults of single hosts, which their next boot meets."""
+
+
+class Actor(StrEnum):
+    """What a host of a staging is there for."""
+
+    A = "A"  # warm: the judged VM lives here; it is not rebooted
+    B = "B"  # is rebooted under the fault
+    C = "C"  # warm, with the key
+    D = "D"  # safe and connected, without the key
+    N = "N"  # to be added: it was never in this inventory
+    SOURCE = "source"  # loses its power
+
+
+class Boot(StrEnum):
+    """How a host goes down before the boot that is judged."""
+
+    ORDERLY = "orderly"
+    POWER_LOSS = "power_loss"
+
+    @property
+    def way(self) -> str:
+        """The same as ``chaos.lab.Lab.power_off`` calls it."""
+        return "stop" if self is Boot.ORDERLY else self.value
+
+
+class Kind(StrEnum):
+    """What a VM of a staging is."""
+
+    RUN = "run"  # encrypted, running
+    OFF = "off"  # encrypted, off; it was on once on its host since that host's boot
+    CLEAR = "clear"  # not encrypted, off: what no fault but a screen keeps from running
+
+
+class Agreement(StrEnum):
+    """What comes of comparing a letter with the table's."""
+
+    AGREE = "agree"
+    DISAGREE = "disagree"
+    VOID = "void"  # the play itself failed: a precondition, a bite check or a heal check

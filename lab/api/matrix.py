@@ -1,0 +1,98 @@
+"""The truth table played, or one cell of it told as a story."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import TypeVar
+
+from chaos.matrix.events import EVENTS
+from chaos.matrix.faults import FAULTS
+from chaos.matrix.grid import BLOCKS, cells_of
+from chaos.matrix.terms import Agreement
+from chaos.oracle.terms import Block, Event, Fault
+from lab.api.answers.matrix import Matrix
+from lab.errors import KeysteadError
+from lab.matrix.run import Wanted, cores, exit_of, play_matrix
+from lab.topology.course import Report
+from protocol.messages.agent import TpmBackend
+from protocol.printable import told
+
+E = TypeVar("E", bound=StrEnum)
+
+
+def matrix(
+    blocks: Sequence[str],
+    faults: Sequence[str],
+    events: Sequence[str],
+    *,
+    mode: str,
+    tpm: TpmBackend | None,
+    seed: int,
+    jobs: int,
+    isolate: bool,
+    report: Report,
+) -> Matrix:
+    """Play the cells of these blocks, faults and events; empty: all that are built.
+
+    KS-USE-002 for a name that the table has not; KS-USE-004 when nothing of it is built.
+    """
+    if mode != "sim":
+        raise KeysteadError("KS-USE-004", "--mode lab is not available in this version")
+    began = time.monotonic()
+    chosen = (_named(Block, blocks), _named(Fault, faults), _named(Event, events))
+    missing = _not_built(*chosen)
+    cells = cells_of(chosen[0] or BLOCKS, chosen[1] or tuple(FAULTS), chosen[2] or tuple(EVENTS))
+    if not cells:
+        text = "; ".join(missing) or "the table says that none of these cells applies"
+        raise KeysteadError("KS-USE-004", text)
+    wanted = Wanted(
+        cells=cells,
+        mode=mode,
+        tpm=tpm or (TpmBackend.MODEL if mode == "sim" else TpmBackend.LIBTPMS),
+        seed=seed,
+        jobs=jobs or cores(),
+        isolate=isolate,
+    )
+    folder, rows = play_matrix(wanted, report)
+    counts = {verdict: sum(row.verdict is verdict for row in rows) for verdict in Agreement}
+    return Matrix(
+        run=folder.run,
+        mode=mode,
+        tpm=wanted.tpm,
+        seed=seed,
+        seconds=round(time.monotonic() - began, 1),
+        agree=counts[Agreement.AGREE],
+        disagree=counts[Agreement.DISAGREE],
+        void=counts[Agreement.VOID],
+        exit_code=exit_of(rows),
+        not_built=missing,
+        items=rows,
+    )
+
+
+def _named(kind: type[E], names: Iterable[str]) -> tuple[E, ...]:
+    """The members of these names, in the table's order, whatever case they are written in."""
+    known = {member.value.lower(): member for member in kind}
+    for name in names:
+        if name.lower() not in known:
+            text = f"there is no {kind.__name__.lower()} {told(name)}; there are"
+            raise KeysteadError("KS-USE-002", f"{text} {', '.join(kind)}")
+    chosen = {known[name.lower()] for name in names}
+    return tuple(member for member in kind if member in chosen)
+
+
+def _not_built(
+    blocks: Sequence[Block], faults: Sequence[Fault], events: Sequence[Event]
+) -> tuple[str, ...]:
+    """What was asked for, or belongs to the whole table, and cannot be played yet."""
+    why = {
+        "block": "its kind of key provider is not available in this version",
+        "fault": "there is no Trust Authority in this version",
+        "event": "it needs vMotion, recrypt or encrypted vSAN, not available in this version",
+    }
+    found = [f"{block}: {why['block']}" for block in blocks or Block if block not in BLOCKS]
+    found += [f"{fault}: {why['fault']}" for fault in faults or Fault if fault not in FAULTS]
+    found += [f"{event}: {why['event']}" for event in events or Event if event not in EVENTS]
+    return tuple(found)

@@ -1,0 +1,122 @@
+"""``matrix``: the truth table played, as a grid of letters; disagreements first."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.output import console, document, field, hint, is_document, say, show
+from lab.cli.progress import Style, telling
+
+if TYPE_CHECKING:
+    from lab.api.answers.matrix import Matrix
+
+SIGNS = {"agree": "✔", "disagree": "✗", "void": "∅"}
+COLOURS = {"agree": "green", "disagree": "bold red", "void": "yellow"}
+
+
+def play(
+    *,
+    block: Annotated[list[str] | None, Parameter(help="S00, S10, S11; all when left out.")] = None,
+    fault: Annotated[list[str] | None, Parameter(help="F0 to F8; all when left out.")] = None,
+    event: Annotated[list[str] | None, Parameter(help="E1 to E12; all when left out.")] = None,
+    mode: Annotated[Literal["sim", "lab"], Parameter(help="Virtual time or processes.")] = "sim",
+    tpm: Annotated[Literal["model", "libtpms"] | None, Parameter(help="TPM under hosts.")] = None,
+    isolate: Annotated[bool, Parameter(help="Each event in a lab of its own.")] = False,
+    seed: Annotated[int, Parameter(help="Fixes what happens, in sim.")] = 1,
+    jobs: Annotated[int, Parameter(help="Stagings at once; 0: as many as cores.")] = 0,
+    progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
+    options: Options = DEFAULTS,
+) -> int:
+    """Play the truth table: what survives which fault, observed and compared.
+
+        keystead matrix --block S11
+        keystead matrix --block S00 --block S10 --fault F1 -o json
+
+    Each cell is staged in a lab, the fault is made, the event happens, and what is seen decides
+    on a letter before the table is read. Exit codes: 0 all agree, 1 one disagrees, 2 one is void.
+    """
+    from lab.api.matrix import matrix
+    from protocol.messages.agent import TpmBackend
+
+    style = Style.NONE if options.quiet else progress
+    with telling(style, "matrix") as report:
+        answer = matrix(
+            block or (),
+            fault or (),
+            event or (),
+            mode=mode,
+            tpm=None if tpm is None else TpmBackend(tpm),
+            seed=seed,
+            jobs=jobs,
+            isolate=isolate,
+            report=report,
+        )
+    _show(answer, options)
+    return answer.exit_code
+
+
+def _show(answer: Matrix, options: Options) -> None:
+    if is_document(options.output):
+        document(answer, options.output)
+        return
+    wrong = [row for row in answer.items if row.verdict != "agree"]
+    if options.output is not Format.TABLE:
+        columns = tuple(map(field, ("block", "fault", "event", "expected", "observed", "verdict")))
+        show(answer, options.output, columns, (field("why"), field("finding")), key="event")
+    else:
+        for row in wrong:
+            _line(row)
+        _grid(answer)
+    for text in answer.not_built if options.output is Format.WIDE else ():
+        say(f"not built: {text}")
+    say(
+        f"{answer.agree} agree, {answer.disagree} disagree, {answer.void} void; "
+        f"run {answer.run}, {answer.mode}, tpm {answer.tpm}, {answer.seconds:g} s"
+    )
+    if wrong:
+        hint(f"keystead matrix explain {wrong[0].block} {wrong[0].fault} {wrong[0].event}")
+
+
+def _line(row: Any) -> None:
+    """A cell that does not agree, in words."""
+    from rich.text import Text
+
+    head = f"{SIGNS[row.verdict]} {row.block} {row.fault} {row.event} {row.verdict}"
+    _print(Text(f"{head}: {row.why}", style=COLOURS[row.verdict]))
+    if row.finding:
+        _print(Text(f"  finding: {row.finding}"))
+
+
+def _grid(answer: Matrix) -> None:
+    """A table for each block: faults down, events across, letters with a sign."""
+    from rich.table import Table
+    from rich.text import Text
+
+    for block, rows in groupby(answer.items, key=lambda row: row.block):
+        found = {(row.fault, row.event): row for row in rows}
+        events = list(dict.fromkeys(event for _, event in found))
+        made = Table(box=None, pad_edge=False, show_edge=False)
+        made.add_column(str(block))
+        for event in events:
+            made.add_column(str(event))
+        for fault in dict.fromkeys(fault for fault, _ in found):
+            made.add_row(Text(str(fault)), *(_cell(found.get((fault, event))) for event in events))
+        _print(made)
+
+
+def _cell(row: Any) -> Any:
+    from rich.text import Text
+
+    if row is None:
+        return Text("--", style="dim")
+    return Text(f"{row.observed} {SIGNS[row.verdict]}", style=COLOURS[row.verdict])
+
+
+def _print(what: Any) -> None:
+    import sys
+
+    console(sys.stdout).print(what)

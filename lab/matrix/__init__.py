@@ -1,0 +1,7 @@
+"""The matrix on labs: what ``chaos.matrix`` plays.
+
+- ``topologies``  the lab of a staging
+- ``bench``       what a staging needs of a lab besides commands
+- ``sim``         stagings in virtual time, forked from a lab that is staged once
+- ``run``         all stagings of a run, and its folder
+"""

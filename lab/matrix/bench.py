@@ -1,0 +1,57 @@
+"""What a staging needs of a lab besides the commands on it (``chaos.matrix.scene.Bench``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from chaos.draws import Draws
+from chaos.history import History
+from chaos.matrix.book import Book
+from chaos.matrix.grid import Staging, staged_events
+from chaos.matrix.heard import Heard
+from chaos.matrix.scene import Scene
+from lab.core import LabCore
+from lab.matrix.topologies import casts_of
+from protocol.messages.agent import NodeRecord
+from protocol.terms import ClusterName, NodeName
+
+
+class LabBench:
+    """See ``Bench``; ``records`` gives the lines of the nodes' logs so far."""
+
+    def __init__(self, lab: LabCore, records: Callable[[], Sequence[NodeRecord]]) -> None:
+        self._lab, self._records = lab, records
+
+    async def new_host(self, cluster: ClusterName) -> NodeName:
+        like = next(spec for spec in self._lab.topology.nodes if spec.cluster == cluster)
+        name = NodeName(f"esxi-{len(self._lab.hosts()) + 1:03d}")
+        await self._lab.add_node(msgspec.structs.replace(like, node=name))
+        return name
+
+    def records(self) -> Sequence[NodeRecord]:
+        return self._records()
+
+
+def scene_of(
+    staging: Staging,
+    lab: LabCore,
+    records: Callable[[], Sequence[NodeRecord]],
+    heard: Heard,
+    history: History,
+    seed: int,
+) -> Scene:
+    """The scene of a staging in a lab that was made for it."""
+    return Scene(
+        lab=lab,
+        bench=LabBench(lab, records),
+        heard=heard,
+        book=Book(history),
+        block=staging.block,
+        fault=staging.fault,
+        boot=staging.boot,
+        evicted=staging.evicted,
+        draws=Draws(seed, f"matrix/{staging.block}"),
+        casts=casts_of(lab.topology, staged_events(staging)),
+    )

@@ -1,0 +1,184 @@
+"""A run of the matrix: its stagings played, its cells compared, everything kept in a folder.
+
+``runs/<run>/``: ``run.json``, a history per staging in ``stagings/``, ``matrix.json`` with every
+cell, ``result.json`` with the verdict.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Final
+
+import msgspec
+
+from chaos.matrix.compare import CellRow, row_of
+from chaos.matrix.grid import Staging, stagings_of
+from chaos.matrix.play import Played
+from chaos.matrix.terms import Agreement
+from chaos.oracle.table import Cell
+from chaos.verdict import WORDS, Exit
+from chaos.verdict import Verdict as RunVerdict
+from lab.matrix.sim import Outcome, Stages
+from lab.runs.store import (
+    RunFolder,
+    RunRecord,
+    code_version,
+    lock_version,
+    new_run,
+    python_version,
+)
+from lab.topology.course import Report
+from protocol.messages.agent import TpmBackend
+from services.runtime.forking.connection import ForkFailed
+from services.runtime.sim.runner import WorkerDied
+
+ROWS: Final = "matrix.json"
+STAGINGS: Final = "stagings"
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be played: ``jobs`` stagings at once; with ``isolate`` each event alone."""
+
+    cells: tuple[Cell, ...]
+    mode: str
+    tpm: TpmBackend
+    seed: int
+    jobs: int
+    isolate: bool = False
+    patch: str = ""
+
+
+def play_matrix(wanted: Wanted, report: Report) -> tuple[RunFolder, tuple[CellRow, ...]]:
+    """Play it all; blocks. The rows are in the order of ``wanted.cells``."""
+    folder = _begin(wanted)
+    began = time.time()
+    with Stages(wanted.tpm, wanted.seed, patch=wanted.patch) as stages:
+        work = _Work(wanted, folder, stages.play, report)
+        rows = work.play_all()
+    folder.write(ROWS, msgspec.json.format(msgspec.json.encode(rows)))
+    verdict = verdict_of(rows, folder.run, wanted, time.time() - began)
+    folder.write("result.json", msgspec.json.format(msgspec.json.encode(verdict)))
+    return folder, rows
+
+
+def _begin(wanted: Wanted) -> RunFolder:
+    folder = new_run("matrix", wanted.mode, wanted.seed)
+    record = RunRecord(
+        run=folder.run,
+        experiment="matrix",
+        mode=wanted.mode,
+        seed=wanted.seed,
+        code=code_version(),
+        python=python_version(),
+        lock=lock_version(),
+        began=time.time(),
+        tpm=wanted.tpm.value,
+    )
+    folder.write("run.json", msgspec.json.format(msgspec.json.encode(record)))
+    (folder.path / STAGINGS).mkdir(exist_ok=True)
+    return folder
+
+
+def rows_of(folder: RunFolder) -> tuple[CellRow, ...]:
+    """The cells of a run that has ended; KS-RUN-001 for one that is none of the matrix."""
+    return msgspec.json.decode(folder.read(ROWS), type=tuple[CellRow, ...])
+
+
+def exit_of(rows: Iterable[CellRow]) -> Exit:
+    """0 when all agree, 1 when one disagrees, 2 when one is void."""
+    verdicts = {row.verdict for row in rows}
+    if Agreement.DISAGREE in verdicts:
+        return Exit.FAILED
+    return Exit.UNKNOWN if Agreement.VOID in verdicts else Exit.PASS
+
+
+def verdict_of(rows: Sequence[CellRow], run: str, wanted: Wanted, seconds: float) -> RunVerdict:
+    """How the run as a whole ended."""
+    code = exit_of(rows)
+    wrong = [row for row in rows if row.verdict is not Agreement.AGREE]
+    return RunVerdict(
+        verdict=WORDS[code],
+        exit_code=code,
+        seed=wanted.seed,
+        trace_hash="",
+        run=run,
+        tpms=(wanted.tpm,),
+        checks=(),
+        reasons=tuple(f"{row.block} {row.fault} {row.event}: {row.why}" for row in wrong),
+        ended=seconds,
+    )
+
+
+class _Work:
+    """The stagings of one run, several at a time."""
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        folder: RunFolder,
+        play: Callable[[Staging], Outcome],
+        report: Report,
+    ) -> None:
+        self._wanted, self._folder, self._play, self._report = wanted, folder, play, report
+        self._played: dict[str, tuple[Staging, tuple[Played, ...]]] = {}
+
+    def play_all(self) -> tuple[CellRow, ...]:
+        """Every cell; one that disagrees or is void is played again in a lab of its own."""
+        wanted = self._wanted
+        stagings = stagings_of(wanted.cells, isolate=wanted.isolate)
+        self._play_these(stagings, "play")
+        rows = {cell: self._row(cell, stagings) for cell in wanted.cells}
+        again = [cell for cell, row in rows.items() if row.verdict is not Agreement.AGREE]
+        if again and not wanted.isolate:
+            alone = stagings_of(again, isolate=True)
+            self._play_these(alone, "play again, alone")
+            for cell in again:
+                rows[cell] = _decided(rows[cell], self._row(cell, alone))
+        return tuple(rows.values())
+
+    def _play_these(self, stagings: Sequence[Staging], what: str) -> None:
+        total = len(stagings)
+        with ThreadPoolExecutor(self._wanted.jobs) as pool:
+            waiting = {pool.submit(self._one, staging): staging for staging in stagings}
+            for number, done in enumerate(as_completed(waiting), 1):
+                done.result()
+                self._report(f"{what}: {waiting[done].name}", number, total)
+
+    def _one(self, staging: Staging) -> None:
+        try:
+            outcome = self._play(staging)
+        except (ForkFailed, WorkerDied, TimeoutError, MemoryError) as error:
+            why = f"the lab of {staging.name} was lost: {type(error).__name__}: {error}"
+            void = tuple(Played(event=event, void=why) for event in staging.events)
+            self._played[staging.name] = (staging, void)
+            return
+        path = self._folder.path / STAGINGS / f"{staging.name}.msgpack"
+        path.write_bytes(outcome.history)
+        self._played[staging.name] = (staging, outcome.played)
+
+    def _row(self, cell: Cell, stagings: Sequence[Staging]) -> CellRow:
+        plays = [
+            (staging, played)
+            for staging in stagings
+            if (staging.block, staging.fault) == (cell.block, cell.fault)
+            and cell.event in staging.events
+            for played in self._played[staging.name][1]
+            if played.event is cell.event
+        ]
+        return row_of(cell, self._folder.run, plays)
+
+
+def _decided(batched: CellRow, alone: CellRow) -> CellRow:
+    """The lone play decides; that it differs is a finding of its own."""
+    if (batched.observed, batched.verdict) == (alone.observed, alone.verdict):
+        return alone
+    finding = f"with others {batched.observed} ({batched.verdict}: {batched.why}), alone not"
+    return msgspec.structs.replace(alone, finding=finding)
+
+
+def cores() -> int:
+    """How many stagings are played at once when nobody says."""
+    return len(os.sched_getaffinity(0))

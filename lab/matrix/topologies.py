@@ -1,0 +1,64 @@
+"""The lab of a staging: one cluster for each of its events, so that none touches another's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from chaos.matrix.events import EVENTS
+from chaos.matrix.scene import SERVERS_OF_P, SERVERS_OF_Q, P, Q, cluster_of
+from chaos.matrix.terms import Actor
+from chaos.oracle.terms import Block, Event
+from lab.topology.lab_file import load
+from lab.topology.plan import Topology, plan
+from protocol.messages.agent import TpmBackend
+from protocol.terms import NodeName
+
+
+def file_of(block: Block, events: Iterable[Event], tpm: TpmBackend) -> dict[str, Any]:
+    """The Lab file: P with two key servers is the default, Q has one of its own."""
+    sealed, persistent = block.value[1] == "1", block.value[2] == "1"
+    hosts = {
+        "tpm": (tpm if sealed else TpmBackend.NONE).value,
+        "secure_boot": True,
+        "key_persistence": persistent,
+    }
+    return {
+        "apiVersion": "keystead/v1",
+        "kind": "Lab",
+        "name": f"matrix-{block.value.lower()}",
+        "vcenters": [{"name": "vcenter"}],
+        "kms": [{"name": server} for server in SERVERS_OF_P + SERVERS_OF_Q],
+        "providers": [
+            {"name": P, "servers": list(SERVERS_OF_P), "default": True},
+            {"name": Q, "servers": list(SERVERS_OF_Q)},
+        ],
+        "clusters": [
+            {"name": cluster_of(event), "hosts": {**hosts, "count": len(_staged(event))}}
+            for event in events
+        ],
+    }
+
+
+def topology_of(block: Block, events: Iterable[Event], tpm: TpmBackend) -> Topology:
+    """Nodes by name; hosts that are added later are not among them."""
+    return plan(load(file_of(block, events, tpm)))
+
+
+def casts_of(topology: Topology, events: Iterable[Event]) -> dict[Event, dict[Actor, NodeName]]:
+    """Who plays what: the hosts of an event's cluster, in their order."""
+    return {
+        event: dict(
+            zip(
+                _staged(event),
+                (s.node for s in topology.nodes if s.cluster == cluster_of(event)),
+                strict=True,
+            )
+        )
+        for event in events
+    }
+
+
+def _staged(event: Event) -> tuple[Actor, ...]:
+    """Its hosts that are there from the beginning."""
+    return tuple(actor for actor in EVENTS[event].cast if actor is not Actor.N)

@@ -1,0 +1,104 @@
+"""Evidence for tests of letters: what a VM or a host looks like when all is well, to be changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chaos.matrix.evidence import (
+    Added,
+    Answered,
+    EventSeen,
+    HostSeen,
+    Outcome,
+    VmSeen,
+    VmView,
+    Works,
+)
+from protocol.events import EventTypeId
+from protocol.terms import (
+    CryptoKeyId,
+    HostConnectionState,
+    HostCryptoState,
+    KeyId,
+    NodeName,
+    PowerState,
+    ProviderId,
+    VmConnectionState,
+    VmCryptoState,
+)
+
+HOST, ELSEWHERE = NodeName("esxi-001"), NodeName("esxi-002")
+KEY = CryptoKeyId(KeyId("kek"), ProviderId("P"))
+OTHER = CryptoKeyId(KeyId("other"), ProviderId("P"))
+DONE = Answered(outcome=Outcome.DONE)
+REQUIRED = Answered(
+    outcome=Outcome.REFUSED, error="EncryptionKeyRequired", text="required", keys=(KEY,)
+)
+REFUSED = Answered(outcome=Outcome.REFUSED, error="HostUnreachable", text="not responding")
+SILENT = Answered(outcome=Outcome.SILENT, error="TimedOut")
+LOCK = EventSeen(
+    sequence=7,
+    at=1.0,
+    event=EventTypeId.VM_LOCKED_KMS_CLUSTER_ERROR,
+    provider=ProviderId("P"),
+    keys=(KEY,),
+)
+
+
+def view(on: bool = True, *, locked: bool = False, **more: Any) -> VmView:
+    """A VM as one party shows it."""
+    return VmView(
+        **{
+            "host": HOST,
+            "power": PowerState.ON if on else PowerState.OFF,
+            "crypto": VmCryptoState.LOCKED if locked else VmCryptoState.UNLOCKED,
+            "connection": VmConnectionState.INVALID if locked else VmConnectionState.CONNECTED,
+            **more,
+        }
+    )
+
+
+def running(**more: Any) -> VmSeen:
+    """A VM that runs and answers right."""
+    right = Works(right=True)
+    return VmSeen(**{"own": view(), "vcenter": view(), "vcenter_up": True, "works": right, **more})
+
+
+def stopped(**more: Any) -> VmSeen:
+    """A VM that is off and not locked."""
+    off = {"own": view(False), "vcenter": view(False), "works": Works(right=None)}
+    return running(**{**off, **more})
+
+
+def locked(**more: Any) -> VmSeen:
+    """A VM that is off, locked and invalid, with an event that says so."""
+    view_ = view(False, locked=True)
+    return stopped(**{"own": view_, "vcenter": view_, "locks": (LOCK,), **more})
+
+
+def host(**more: Any) -> HostSeen:
+    """A host that is safe."""
+    return HostSeen(
+        **{
+            "answers": True,
+            "crypto": HostCryptoState.SAFE,
+            "connection": HostConnectionState.CONNECTED,
+            **more,
+        }
+    )
+
+
+def added(**more: Any) -> Added:
+    """A host that was added, with every key."""
+    return Added(
+        **{
+            "listed": True,
+            "connection": HostConnectionState.CONNECTED,
+            "crypto": HostCryptoState.SAFE,
+            "host_key": True,
+            "wanted": (KEY, OTHER),
+            "present": (KEY, OTHER),
+            "hit": (KEY,),
+            **more,
+        }
+    )

@@ -1,0 +1,119 @@
+"""Letters meet the table only at the end: agree, disagree, void, and the parts of a cell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chaos.matrix.compare import CellRow, Part, row_of
+from chaos.matrix.grid import BLOCKS, Staging, cells_of, staged_events, stagings_of
+from chaos.matrix.play import Played
+from chaos.matrix.terms import Agreement, Boot
+from chaos.oracle.table import cell
+from chaos.oracle.terms import Block, Event, Fault, Letter
+
+ALL = cells_of(BLOCKS, tuple(Fault), tuple(Event))
+
+
+def staging(fault: Fault = Fault.F1, boot: Boot = Boot.ORDERLY, **more: Any) -> Staging:
+    return Staging(block=Block.S10, fault=fault, boot=boot, events=(), **more)
+
+
+def row(event: Event, *letters: str, fault: Fault = Fault.F1, **more: Any) -> CellRow:
+    plays = [
+        (staging(fault, boot), Played(event=event, letter=letter, records=(number,), **more))
+        for number, (boot, letter) in enumerate(zip(Boot, letters, strict=False), 1)
+    ]
+    return row_of(cell(Block.S10, fault, event), "matrix-sim-1", plays)
+
+
+def test_a_letter_agrees_with_the_table_or_does_not() -> None:
+    agrees = row(Event.E4, "LK", "LK")
+    assert (agrees.verdict, agrees.expected, agrees.observed) == ("agree", "LK", "LK")
+    assert agrees.reasons == (6,) and agrees.tag == "d"
+    assert [(e.staging, e.records) for e in agrees.evidence] == [
+        ("S10-F1-orderly", (1,)),
+        ("S10-F1-power_loss", (2,)),
+    ]
+    differs = row(Event.E4, "OK", "OK", why="it runs")
+    assert differs.verdict is Agreement.DISAGREE and "it runs" in differs.why
+    assert row(Event.E4, "??", "??").verdict is Agreement.DISAGREE
+
+
+def test_the_way_a_host_goes_down_must_not_matter() -> None:
+    differs = row(Event.E4, "LK", "OK")
+    assert (differs.observed, differs.verdict) == ("??", "disagree")
+    assert "how the host goes down" in differs.why
+
+
+def test_a_play_that_failed_is_void_and_one_that_leaves_a_trace_disagrees() -> None:
+    assert row(Event.E4, "LK", "LK", void="it does not bite").verdict is Agreement.VOID
+    disturbed = row(Event.E4, "LK", "LK", disturbed="it does not start")
+    assert disturbed.verdict is Agreement.DISAGREE and "after the fault" in disturbed.why
+
+
+WHOLE = {
+    "host_in_inventory": True,
+    "host_crypto_state": "prepared",
+    "host_key": "absent",
+    "vm_keys": 0,
+    "after_fault_ends": "safe, all keys",
+}
+
+
+def test_every_part_that_can_be_shown_must_be() -> None:
+    shown = row(Event.E11, "PT", parts=WHOLE)
+    assert shown.verdict is Agreement.AGREE
+    assert shown.waiting == ("move_to_new_host", "unencrypted_move") and shown.parts == WHOLE
+    for name in WHOLE:
+        lacks = {key: value for key, value in WHOLE.items() if key != name}
+        assert row(Event.E11, "PT", parts=lacks).verdict is Agreement.DISAGREE
+    assert row(Event.E11, "PT", parts={**WHOLE, "vm_keys": 1}).verdict is Agreement.DISAGREE
+
+
+@pytest.mark.parametrize(
+    ("first", "late", "letter", "verdict"),
+    [
+        ("OK", "LK", "PT", "agree"),
+        ("OK", "OK", "OK", "disagree"),
+        ("LK", "LK", "LK", "disagree"),
+        ("OK", "NO", "PT", "disagree"),
+        ("OK", "??", "??", "disagree"),
+    ],
+)
+def test_before_and_after_an_eviction_are_parts_of_one_cell(
+    first: str, late: str, letter: str, verdict: str
+) -> None:
+    over: dict[str, Part] = {"after_fault_ends": "unlocked, power-on ok"}
+    plays = [
+        (staging(Fault.F7), Played(event=Event.E3, letter=first)),
+        (staging(Fault.F7, evicted=True), Played(event=Event.E3, letter=late, parts=over)),
+    ]
+    found = row_of(cell(Block.S10, Fault.F7, Event.E3), "run", plays)
+    assert (found.observed, found.verdict) == (letter, verdict)
+    assert found.parts == {"in_grace": first, "evicted": late, **over}
+
+
+def test_every_cell_that_applies_is_played_and_no_other() -> None:
+    applies = [c for c in ALL if c.letter is not Letter.NONE]
+    assert len(ALL) == len(applies) == 208
+    for isolate in (False, True):
+        stagings = stagings_of(ALL, isolate=isolate)
+        assert len({one.name for one in stagings}) == len(stagings)
+        played = {(s.block, s.fault, event) for s in stagings for event in s.events}
+        assert played == {(c.block, c.fault, c.event) for c in ALL}
+    batched = stagings_of(ALL)
+    assert {s.events for s in batched if s.boot is Boot.POWER_LOSS} == {(Event.E2, Event.E4)}
+    late = [s for s in batched if s.evicted]
+    assert {(s.fault, s.events) for s in late} == {(Fault.F7, (Event.E3, Event.E5))}
+
+
+def test_an_event_that_waits_for_a_boot_has_the_host_that_boots() -> None:
+    def events(fault: Fault, *played: Event) -> tuple[Event, ...]:
+        one = Staging(block=Block.S10, fault=fault, boot=Boot.ORDERLY, events=played)
+        return staged_events(one)
+
+    assert events(Fault.F5A, Event.E9) == (Event.E2, Event.E9)
+    assert events(Fault.F1, Event.E9) == (Event.E9,)
+    assert events(Fault.F5A, Event.E3) == (Event.E3,)

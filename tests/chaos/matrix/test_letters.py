@@ -1,0 +1,218 @@
+"""Each letter is given by its own evidence, and by none that lacks a part of it."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from chaos.matrix.evidence import Answered, HostSeen, Left, VmSeen, Works
+from chaos.matrix.letters import (
+    SCREEN_A,
+    of_addition,
+    of_creation,
+    of_host,
+    of_power_on,
+    of_restart,
+    of_running,
+    of_three_looks,
+)
+from chaos.matrix.terms import UNCLEAR
+from protocol.errors import REGISTRY
+from protocol.terms import HostConnectionState, HostCryptoState, VmConnectionState
+from tests.chaos.matrix.evidence import (
+    DONE,
+    ELSEWHERE,
+    HOST,
+    KEY,
+    LOCK,
+    OTHER,
+    REFUSED,
+    REQUIRED,
+    SILENT,
+    added,
+    host,
+    locked,
+    running,
+    stopped,
+    view,
+)
+
+WRONG, MUTE = Works(right=False, detail="digest"), Works(right=None, detail="no answer")
+
+
+def power_on(asked: Answered, seen: VmSeen, later: VmSeen | None = None) -> str:
+    return of_power_on(asked, seen, later or seen, (KEY,), host=HOST).letter
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        running(works=WRONG),
+        running(works=MUTE),
+        running(own=view(host=ELSEWHERE)),
+        running(vcenter=view(host=ELSEWHERE)),
+        running(own=None),
+        running(own=view(False)),
+        running(vcenter=view(False)),
+        running(vcenter=None),
+        running(vcenter=view(locked=True)),
+        running(vcenter=None, vcenter_up=False, own=view(locked=True)),
+        running(locks=(LOCK,)),
+    ],
+)
+def test_a_vm_that_was_powered_on_is_ok_only_when_all_say_so(seen: VmSeen) -> None:
+    assert power_on(DONE, running()) == "OK"
+    assert power_on(DONE, running(vcenter=None, vcenter_up=False)) == "OK"
+    assert power_on(DONE, seen) == UNCLEAR
+
+
+@pytest.mark.parametrize(
+    ("asked", "seen", "later"),
+    [
+        (
+            REQUIRED,
+            locked(vcenter=view(False, locked=True, connection=VmConnectionState.CONNECTED)),
+            locked(),
+        ),
+        (REQUIRED, locked(locks=()), locked()),
+        (REQUIRED, locked(locks=(msgspec.structs.replace(LOCK, keys=(OTHER,)),)), locked()),
+        (REQUIRED, locked(locks=(msgspec.structs.replace(LOCK, provider=None),)), locked()),
+        (REQUIRED, locked(), stopped()),
+        (REQUIRED, locked(own=view()), locked()),
+        (msgspec.structs.replace(REQUIRED, keys=(KEY, OTHER)), locked(), locked()),
+        (msgspec.structs.replace(REQUIRED, keys=()), locked(), locked()),
+        (REFUSED, locked(), locked()),
+        (SILENT, locked(), locked()),
+    ],
+)
+def test_locked_takes_the_refusal_the_mark_the_event_and_that_it_lasts(
+    asked: Answered, seen: VmSeen, later: VmSeen
+) -> None:
+    assert power_on(REQUIRED, locked()) == "LK"
+    assert power_on(asked, seen, later) == UNCLEAR
+
+
+def test_a_refusal_without_a_lock_is_no_and_with_any_trace_of_one_it_is_nothing() -> None:
+    for asked in (REFUSED, SILENT, REQUIRED):
+        assert power_on(asked, stopped()) == "NO"
+        assert power_on(asked, stopped(locks=(LOCK,))) == UNCLEAR
+    assert power_on(REFUSED, stopped(own=None, vcenter=None, vcenter_up=False)) == "NO"
+    assert power_on(REFUSED, running()) == UNCLEAR
+
+
+def test_a_lock_that_only_the_host_can_tell_is_settled_by_three_looks() -> None:
+    alone = locked(vcenter=None, vcenter_up=False, locks=())
+    during = of_power_on(REQUIRED, alone, alone, (KEY,), host=HOST)
+    assert during.letter == "LK"
+
+    def looks(sight: VmSeen, relief: str = "") -> str:
+        return of_three_looks(during, sight, (KEY,), relief).letter
+
+    assert looks(locked()) == "LK"
+    assert looks(stopped()) == "NO"  # vCenter never marks it
+    assert looks(locked(locks=())) == "NO"
+    connected = view(False, locked=True, connection=VmConnectionState.CONNECTED)
+    assert looks(locked(vcenter=connected)) == "NO"
+    assert looks(locked(), "it does not start") == UNCLEAR
+    no = of_power_on(REFUSED, stopped(), stopped(), (KEY,), host=HOST)
+    assert of_three_looks(no, locked(), (KEY,), "") == no
+
+
+def test_a_vm_that_runs_on_is_right_at_every_look() -> None:
+    assert of_running([running()] * 3, HOST).letter == "OK"
+    assert of_running([], HOST).letter == UNCLEAR
+    for seen in (running(works=MUTE), running(vcenter=view(locked=True)), stopped()):
+        assert of_running([running(), seen, running()], HOST).letter == UNCLEAR
+
+
+def test_a_restart_is_judged_by_its_last_try() -> None:
+    assert of_restart([REQUIRED, DONE], running(), (KEY,), host=HOST).letter == "OK"
+    assert of_restart([REQUIRED] * 5, locked(), (KEY,), host=HOST).letter == "LK"
+    assert of_restart([SILENT] * 5, stopped(own=None), (KEY,), host=HOST).letter == "NO"
+    assert of_restart([REQUIRED, SILENT], locked(), (KEY,), host=HOST).letter == UNCLEAR
+    assert of_restart([], running(), (KEY,), host=HOST).letter == UNCLEAR
+
+
+PREPARED = HostCryptoState.PREPARED
+DEAD = HostSeen(answers=False, screen=SCREEN_A, connection=HostConnectionState.NOT_RESPONDING)
+
+
+def reboot(
+    now: HostSeen, later: HostSeen | None = None, clear: Works = MUTE, runs: bool = False
+) -> str:
+    return of_host(now, later or now, clear, clear_runs=runs).letter
+
+
+def test_a_host_that_booted_is_safe_or_not_or_stands_at_its_screen() -> None:
+    works = Works(right=True)
+    assert reboot(host()) == reboot(host(dump=True)) == "SAFE"
+    assert reboot(host(crypto=PREPARED), clear=works, runs=True) == "UNSAFE"
+    assert reboot(DEAD) == reboot(msgspec.structs.replace(DEAD, connection=None)) == "PS"
+
+
+@pytest.mark.parametrize(
+    ("now", "later", "clear", "runs"),
+    [
+        (host(dump=False), None, MUTE, False),
+        (host(), host(crypto=PREPARED), MUTE, False),
+        (host(dump=True), host(dump=False), MUTE, False),
+        (host(screen="another"), None, MUTE, False),
+        (host(crypto=HostCryptoState.INCAPABLE), None, Works(right=True), True),
+        (host(crypto=PREPARED), None, MUTE, False),
+        (host(crypto=PREPARED), None, WRONG, True),
+        (host(crypto=PREPARED), host(), Works(right=True), True),
+        (host(crypto=PREPARED, dump=True), None, Works(right=True), True),
+        (msgspec.structs.replace(DEAD, screen="Failed to decrypt"), None, MUTE, False),
+        (msgspec.structs.replace(DEAD, screen=""), None, MUTE, False),
+        (DEAD, host(), MUTE, False),
+        (msgspec.structs.replace(DEAD, messages=1), None, MUTE, False),
+        (DEAD, None, MUTE, True),
+        (
+            msgspec.structs.replace(DEAD, connection=HostConnectionState.CONNECTED),
+            None,
+            MUTE,
+            False,
+        ),
+    ],
+)
+def test_a_host_that_shows_anything_else_gets_no_letter(
+    now: HostSeen, later: HostSeen | None, clear: Works, runs: bool
+) -> None:
+    assert reboot(now, later, clear, runs) == UNCLEAR
+
+
+def test_a_refused_creation_leaves_nothing() -> None:
+    nothing = stopped(own=None, vcenter=None)
+    assert of_creation(DONE, running(), Left(), host=HOST).letter == "OK"
+    assert of_creation(REFUSED, nothing, Left(), host=HOST).letter == "NO"
+    for seen, left in (
+        (nothing, Left(files=True)),
+        (nothing, Left(keys=1)),
+        (stopped(vcenter=None), Left()),
+        (stopped(own=None), Left()),
+    ):
+        assert of_creation(REFUSED, seen, left, host=HOST).letter == UNCLEAR
+    assert of_creation(DONE, running(works=WRONG), Left(), host=HOST).letter == UNCLEAR
+
+
+def test_a_host_that_is_added_is_whole_or_partly_there_or_not() -> None:
+    bare = added(crypto=PREPARED, host_key=False, present=())
+    all_but = added(present=(OTHER,))
+    away = added(listed=False, connection=None, crypto=HostCryptoState.INCAPABLE, present=())
+    assert of_addition(DONE, added(), added()).letter == "OK"
+    assert of_addition(DONE, bare, bare).letter == "PT"
+    assert of_addition(DONE, all_but, all_but).letter == "PT"
+    assert of_addition(SILENT, away, away).letter == "NO"
+    for asked, now, later in (
+        (DONE, away, away),
+        (DONE, bare, added()),
+        (DONE, added(present=(KEY,)), added(present=(KEY,))),  # it lacks the one that is not hit
+        (DONE, added(crypto=PREPARED), added(crypto=PREPARED)),
+        (DONE, added(crypto=PREPARED, present=()), added(crypto=PREPARED, present=())),
+        (DONE, added(connection=None, present=()), added(connection=None, present=())),
+    ):
+        assert of_addition(asked, now, later).letter == UNCLEAR
+
+
+def test_the_refusal_that_locks_is_one_of_the_product() -> None:
+    assert REQUIRED.error in REGISTRY and REQUIRED.key_required

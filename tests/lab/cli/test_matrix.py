@@ -1,0 +1,68 @@
+"""``matrix`` at a terminal: a grid with signs, disagreements first, documents, exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lab.cli.main import run
+from protocol.messages.agent import TpmBackend
+
+pytestmark = pytest.mark.sim
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+
+def test_a_part_of_the_table_as_a_grid_and_as_a_document(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    part = ["matrix", "--block", "s00", "--fault", "F1", "--event", "E3", "--event", "E4"]
+    assert run([*part, "--progress", "plain"]) == 0
+    out, err = capsys.readouterr()
+    assert [line.split() for line in out.splitlines()] == [
+        ["S00", "E3", "E4"],
+        ["F1", "OK", "✔", "LK", "✔"],
+    ]
+    assert "[1/2] play: S00-F1-" in err and "2 agree, 0 disagree, 0 void" in err
+    assert run([*part, "-q", "-o", "json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert (made["kind"], made["tpm"], made["exit_code"]) == ("Matrix", TpmBackend.MODEL, 0)
+    assert [(cell["event"], cell["expected"], cell["observed"]) for cell in made["items"]] == [
+        ("E3", "OK", "OK"),
+        ("E4", "LK", "LK"),
+    ]
+    assert run(["get", "runs", "-o", "name"]) == 0
+    assert capsys.readouterr().out.split() == ["matrix-sim-1", "matrix-sim-1-2"]
+
+
+def test_what_disagrees_comes_first_and_decides_the_exit_code(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chaos.oracle import table
+    from chaos.oracle.terms import Block, Event, Fault, Letter
+
+    lie = table.Cell(Block.S00, Fault.F0, Event.E3, Letter.NO)
+    monkeypatch.setattr("chaos.matrix.grid.cell", lambda *place: lie)
+    part = ["matrix", "--block", "S00", "--fault", "F0", "--event", "E3"]
+    assert run([*part, "-o", "wide", "--event", "E7"]) == 1
+    assert "not built: E7: it needs vMotion" in capsys.readouterr().err
+    assert run(part) == 1
+    out, err = capsys.readouterr()
+    grid = out[out.rindex("✗ S00 F0 E3 disagree") :]
+    assert "OK, and the table says NO" in grid and "OK ✗" in grid
+    assert "0 agree, 1 disagree, 0 void" in err
+
+
+def test_a_name_that_the_table_has_not_is_one_clear_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["matrix", "--block", "Z1"]) == 64
+    assert "KS-USE-002" in capsys.readouterr().err
+    assert run(["matrix", "--mode", "lab", "--block", "S00"]) == 64
+    assert "KS-USE-004" in capsys.readouterr().err

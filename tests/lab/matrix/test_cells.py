@@ -1,0 +1,147 @@
+"""Real cells in virtual time: staged, played, compared; and what a lie of the product would do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chaos.history import records_of
+from chaos.matrix.grid import cells_of
+from chaos.oracle.terms import Block, Event, Fault
+from chaos.recording import packed
+from lab.api.matrix import matrix
+from lab.errors import KeysteadError
+from lab.matrix.run import Wanted, play_matrix, rows_of
+from lab.runs.store import RunFolder
+from protocol.messages.agent import TpmBackend
+
+pytestmark = pytest.mark.sim
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
+
+
+def wanted(
+    block: Block, fault: Fault, events: tuple[Event, ...], *, isolate: bool = False, patch: str = ""
+) -> Wanted:
+    return Wanted(
+        cells=cells_of((block,), (fault,), events),
+        mode="sim",
+        tpm=TpmBackend.MODEL,
+        seed=1,
+        jobs=2,
+        isolate=isolate,
+        patch=patch,
+    )
+
+
+def unheard(text: str, step: int, total: int) -> None:
+    """Nobody listens."""
+
+
+def test_cells_of_an_outage_agree_and_their_evidence_is_in_the_run() -> None:
+    told: list[str] = []
+    folder, rows = play_matrix(
+        wanted(Block.S11, Fault.F1, (Event.E2, Event.E3, Event.E4, Event.E6)),
+        lambda text, step, total: told.append(f"[{step}/{total}] {text}"),
+    )
+    assert [(row.event, row.observed, row.verdict) for row in rows] == [
+        ("E2", "SAFE", "agree"),
+        ("E3", "OK", "agree"),
+        ("E4", "OK", "agree"),
+        ("E6", "LK", "agree"),
+    ]
+    assert {text[:6] for text in told} == {"[1/2] ", "[2/2] "}
+    assert {text[6:] for text in told} == {"play: S11-F1-orderly", "play: S11-F1-power_loss"}
+    assert rows_of(folder) == rows
+    verdict = folder.verdict()
+    assert verdict is not None and (verdict.verdict, verdict.exit_code) == ("pass", 0)
+    for row in rows:
+        assert row.evidence
+        for evidence in row.evidence:
+            path = RunFolder(evidence.run).path / "stagings" / f"{evidence.staging}.msgpack"
+            with path.open("rb") as file:
+                records = {record.seq: record for record in records_of(packed(file))}
+            assert evidence.records
+            assert {records[seq].data["event"] for seq in evidence.records} == {row.event}
+
+
+@pytest.mark.parametrize(
+    ("block", "fault", "events", "letters"),
+    [
+        (Block.S10, Fault.F2, (Event.E4, Event.E6, Event.E9), ("LK", "LK", "NO")),
+        (Block.S10, Fault.F6, (Event.E1, Event.E2, Event.E4, Event.E5), ("OK", "PS", "NO", "OK")),
+        (Block.S00, Fault.F7, (Event.E3, Event.E11), ("PT", "PT")),
+        (Block.S10, Fault.F8, (Event.E4, Event.E9, Event.E11), ("LK", "OK", "PT")),
+    ],
+)
+def test_a_few_cells_of_every_kind_of_fault(
+    block: Block, fault: Fault, events: tuple[Event, ...], letters: tuple[str, ...]
+) -> None:
+    _, rows = play_matrix(wanted(block, fault, events), unheard)
+    assert [(row.observed, row.verdict, row.why) for row in rows if row.verdict != "agree"] == []
+    assert tuple(row.observed for row in rows) == letters
+
+
+def test_an_event_alone_has_the_letter_that_it_has_with_others() -> None:
+    events = (Event.E9, Event.E11)
+    _, rows = play_matrix(wanted(Block.S10, Fault.F5A, events, isolate=True), unheard)
+    assert [(row.observed, row.verdict) for row in rows] == [("OK", "agree")] * 2
+    assert {e.staging for row in rows for e in row.evidence} == {
+        "S10-F5a-orderly-alone-E9",
+        "S10-F5a-orderly-alone-E11",
+    }
+
+
+def test_a_host_that_forgets_nothing_is_found_out_alone_too() -> None:
+    """A planted bug: the key cache outlives a boot. The letter is what is seen, whatever the table
+    says, and the cell is played again alone."""
+    told: list[str] = []
+    _, rows = play_matrix(
+        wanted(
+            Block.S10,
+            Fault.F1,
+            (Event.E2, Event.E4),
+            patch="tests.mutations.bugs.cache_survives_reboot",
+        ),
+        lambda text, step, total: told.append(text),
+    )
+    assert [(row.expected, row.observed, row.verdict) for row in rows] == [
+        ("UNSAFE", "SAFE", "disagree"),
+        ("LK", "OK", "disagree"),
+    ]
+    assert all("alone" in evidence.staging for row in rows for evidence in row.evidence)
+    assert any("alone" in text for text in told)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "faults", "events", "id", "text"),
+    [
+        (("S99",), (), (), "KS-USE-002", "there is no block S99"),
+        ((), ("G1",), (), "KS-USE-002", "there is no fault G1"),
+        ((), (), ("H1",), "KS-USE-002", "there is no event H1"),
+        (("T10",), (), (), "KS-USE-004", "T10: its kind of key provider is not available"),
+        ((), ("F3",), (), "KS-USE-004", "no Trust Authority"),
+        ((), (), ("E7",), "KS-USE-004", "E7: it needs vMotion"),
+        (("S00",), ("F6",), (), "KS-USE-004", ""),
+    ],
+)
+def test_what_cannot_be_played_is_said(
+    blocks: tuple[str, ...], faults: tuple[str, ...], events: tuple[str, ...], id: str, text: str
+) -> None:
+    with pytest.raises(KeysteadError) as error:
+        matrix(
+            blocks,
+            faults,
+            events,
+            mode="sim",
+            tpm=None,
+            seed=1,
+            jobs=1,
+            isolate=False,
+            report=unheard,
+        )
+    assert error.value.id == id and text in str(error.value)
