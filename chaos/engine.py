@@ -18,6 +18,7 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, PlannedFault, PlannedProbe
 from chaos.experiment.requirements import REQUIRES, unmet
+from chaos.faults import to_plain
 from chaos.history import History
 from chaos.hypotheses.measure import Hypotheses
 from chaos.hypotheses.probes import PROBES, Operations, Sources
@@ -27,6 +28,7 @@ from chaos.observe.guests import Guests
 from chaos.observe.last_looks import last_looks
 from chaos.observe.look import Look
 from chaos.observe.recoveries import EVERY_S, Recoveries
+from chaos.observe.tpms import Tpms
 from chaos.verdict import WORDS, Exit, Verdict, exit_of
 from chaos.workload import Means, load_name, perform
 from protocol.messages.agent import TpmBackend
@@ -101,6 +103,7 @@ class _Run:
         self.began = self.lab.monotonic()
         self.guests = Guests(self.lab, Draws(self.plan.seed, "guests"))
         self.recoveries = Recoveries(self.lab, self.history)
+        self.tpm_boots = Tpms(self.lab, self.history)
         self.operations = Operations()
         sources = Sources(self.guests, self.recoveries, self.operations)
         self.hypotheses = Hypotheses(self.plan, self.lab, self.history, sources)
@@ -125,6 +128,7 @@ class _Run:
         if not self.steady:
             return
         await self.recoveries.begin()
+        await self.tpm_boots.begin()
         self.start = self.lab.monotonic()
         self.progress("faults", f"{len(plan.faults)} faults in {plan.duration_s:g} s")
         try:
@@ -142,7 +146,8 @@ class _Run:
 
     async def _counters(self) -> None:
         for node, status in (await Look(self.lab).status()).items():
-            self.history.add("state", node, op="counters", boot=status.boot, **status.counters)
+            about = {"boot": status.boot, "role": status.role.value}
+            self.history.add("state", node, op="counters", **about, **status.counters)
             if status.role is Role.ESXI:
                 self.tpms.add(status.tpm)
 
@@ -176,13 +181,14 @@ class _Run:
         about: dict[str, Any] = {"id": planned.id, "planned": planned.at}
         about["summary"] = fault.summary()
         try:
-            await self.keeper.inject(fault, self.plan.lease_s)
+            active = await self.keeper.inject(fault, self.plan.lease_s)
         except ChaosError as error:
             self.history.add("fault", op=fault.kind, **about, error=str(error))
             if all(active.fault.id != planned.id for active in self.keeper.active()):
                 self.history.add("heal", op="heal", id=planned.id, verified=True)
             raise
-        self.history.add("fault", op=fault.kind, **about, nodes=list(fault.touches()))
+        about |= {"nodes": list(fault.touches()), "values": to_plain(fault), **active.found}
+        self.history.add("fault", op=fault.kind, **about)
         self.progress("faults", f"{planned.id}: {fault.summary()}")
         if planned.until is None:
             return
@@ -193,7 +199,7 @@ class _Run:
             if error.id == "KS-CHAOS-104":
                 raise ChaosError("KS-CHAOS-202", f"{planned.id} was gone before its end") from None
             raise
-        self._healed(report)
+        self._healed(report, cured=planned.cure)
         self.progress("faults", f"{planned.id}: ended")
         self._verified(report, cured=planned.cure)
 
@@ -226,8 +232,12 @@ class _Run:
 
     async def _watch(self) -> None:
         while True:
-            await self.recoveries.look()
+            await self._look()
             await self.lab.sleep(EVERY_S)
+
+    async def _look(self) -> None:
+        """Boots of hosts since the last look, with the TPMs under them."""
+        await self.tpm_boots.look(await self.recoveries.look())
 
     async def heal_all(self) -> None:
         """Take back all this run began; what others did to the lab is not its business."""
@@ -240,6 +250,7 @@ class _Run:
             watch.cancel()
         self._healed(self.report)
         self._verified(self.report, cured=False, raising=False)
+        await self._counters()
 
     async def _heal_begun(self) -> HealReport:
         """Newest first; then once more what may have waited for another to be healed."""
@@ -261,9 +272,9 @@ class _Run:
                 left |= {fault.id: fault for fault in report.left}
         return HealReport(healed=tuple(healed), left=tuple(left.values()))
 
-    def _healed(self, report: HealReport) -> None:
+    def _healed(self, report: HealReport, *, cured: bool = False) -> None:
         for id in report.healed:
-            self.history.add("heal", op="heal", id=id, verified=True)
+            self.history.add("heal", op="heal", id=id, verified=True, cured=cured)
         for fault in report.left:
             self.history.add(
                 "heal",
@@ -299,7 +310,7 @@ class _Run:
                 self.judged += results
             else:
                 self.recovery += results
-        await self.recoveries.look()
+        await self._look()
         self.recoveries.end()
         if not self.harness:
             for probe in after:

@@ -45,6 +45,7 @@ class ActiveFault(msgspec.Struct, frozen=True, kw_only=True):
     state: FaultState
     seen: str = ""  # why it is not healed
     cure: str = ""
+    found: dict[str, Any] = {}  # what it acts on, of what its survey saw
 
 
 class StillThere(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +135,7 @@ class FaultKeeper:
             state=kept.state,
             seen=kept.seen,
             cure="" if kept.fault.reversible else kept.fault.cure_text(),
+            found=kept.fault.found(kept.notes),
         )
 
     async def inject(self, fault: Fault, lease_s: float | None = None) -> ActiveFault:

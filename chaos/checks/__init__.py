@@ -17,7 +17,10 @@ from chaos.checks.guests_read_back import guests_read_back
 from chaos.checks.needs_no_kms import needs_no_kms
 from chaos.checks.no_fault_left import no_fault_left
 from chaos.checks.no_internal_error import no_internal_error
+from chaos.checks.no_livelock import no_livelock
+from chaos.checks.no_unseal_under_changed_pcr import no_unseal_under_changed_pcr
 from chaos.checks.result import CheckResult, Finding
+from chaos.checks.tpm_sane import tpm_sane
 from chaos.history import Record
 
 
@@ -54,6 +57,9 @@ _CHECKS: Final = (
     Check(acked_vm_known),
     Check(accepted_order_kept),
     Check(guests_read_back),
+    Check(no_unseal_under_changed_pcr, "S3"),
+    Check(tpm_sane, "S11"),
+    Check(no_livelock, "L3"),
     Check(needs_no_kms, always=False, shy=False),
 )
 CHECKS: Final = {check.name: check for check in _CHECKS}

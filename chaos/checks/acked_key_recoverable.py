@@ -1,7 +1,8 @@
 """A key whose creation was acknowledged is there at the end (destroyed on purpose excepted).
 
 Set algebra as in queue checkers: acknowledged - available = lost; operations that ended
-``info`` may go either way and are not counted.
+``info`` may go either way and are not counted. Lost ones are told by where they stand among the
+acknowledged: a prefix, the middle or the postfix, which say different things of the loser.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ def acked_key_recoverable(records: Sequence[Record]) -> Finding:
     acked: dict[str, int] = {}
     available: set[str] = set()
     asked: set[str] = set()
-    destroyed = False
+    destroyed: set[str] = set()
+    deleted = False
     for record in records:
         key = record.data.get("key")
         if record.type == "ok" and isinstance(key, str):
@@ -28,21 +30,36 @@ def acked_key_recoverable(records: Sequence[Record]) -> Finding:
         elif record.type == "state" and record.op == "keys":
             asked.update(record.data.get("asked", ()))
             available.update(record.data.get("available", ()))
-        elif record.type == "fault" and record.op in ("kms.key_state", "provider.delete"):
-            destroyed = True
-    if not acked:
-        return Finding(CheckOutcome.UNKNOWN, "no key was acknowledged in this run")
-    lost = [key for key in acked if key in asked and key not in available]
-    silent = [key for key in acked if key not in asked]
-    if lost and destroyed:
-        text = "keys were taken away on purpose; the oracle must judge"
+        elif record.type == "fault" and record.op == "kms.key_state":
+            destroyed.update(record.data.get("keys", ()))
+        elif record.type == "fault" and record.op == "provider.delete":
+            deleted = True
+    kept = [key for key in acked if key not in destroyed]
+    if not kept:
+        return Finding(CheckOutcome.UNKNOWN, "no key was acknowledged in this run, and kept")
+    lost = [key for key in kept if key in asked and key not in available]
+    silent = [key for key in kept if key not in asked]
+    if lost and deleted:
+        text = "a provider was deleted: its keys were taken away on purpose"
         return Finding(CheckOutcome.UNKNOWN, text)
     if lost:
         where = tuple(acked[key] for key in lost)
-        text = f"{len(lost)} of {len(acked)} lost: {', '.join(lost)}"
+        text = f"{len(lost)} of {len(kept)} lost ({_place(kept, lost)}): {', '.join(lost)}"
         return Finding(CheckOutcome.FAIL, text, where)
     if silent:
-        return Finding(
-            CheckOutcome.UNKNOWN, f"{len(silent)} of {len(acked)} could not be asked for"
-        )
-    return Finding(CheckOutcome.PASS, f"all {len(acked)} acknowledged keys are available")
+        text = f"{len(silent)} of {len(kept)} could not be asked for"
+        return Finding(CheckOutcome.UNKNOWN, text)
+    return Finding(CheckOutcome.PASS, f"all {len(kept)} acknowledged keys are available")
+
+
+def _place(kept: Sequence[str], lost: Sequence[str]) -> str:
+    """Where the lost ones stand among those that were acknowledged, in order."""
+    places = [kept.index(key) for key in lost]
+    whole = places == list(range(places[0], places[-1] + 1))
+    if len(lost) == len(kept):
+        return "all"
+    if whole and places[0] == 0:
+        return "the first"
+    if whole and places[-1] == len(kept) - 1:
+        return "the last"
+    return "in the middle"

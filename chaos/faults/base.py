@@ -117,6 +117,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
         """Make it so; link rules carry the lease ``until`` (0 = none). May add to ``notes``."""
 
+    def found(self, notes: Notes) -> dict[str, Any]:
+        """For the history: what it acts on that was only found in the survey, as plain data."""
+        return {}
+
     async def renew(self, lab: Lab, until: float) -> None:
         """Let the lease last until ``until`` (lab monotonic s); only link faults have one."""
 

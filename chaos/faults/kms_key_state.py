@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import model_validator
 
@@ -104,6 +104,12 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         if missing or not wanted:
             raise ChaosError("KS-CHAOS-106", f"no key server has {missing or 'a key of these'}")
         return {"states": states, "count": counts}
+
+    def found(self, notes: Notes) -> dict[str, Any]:
+        """``keys``: those whose state it changes."""
+        return {
+            "keys": sorted({key for states in notes.get("states", {}).values() for key in states})
+        }
 
     def label(self) -> str:
         """The label of the disk copies from which the cure puts keys back."""

@@ -10,7 +10,7 @@ from chaos.history import History
 from chaos.lab import Lab
 from chaos.observe.audit import AuditTail
 from chaos.observe.look import WITHIN_S, Look
-from protocol.messages.agent import NodeRunState
+from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.messages.host import HostState, QueryHost
 from protocol.terms import NodeName, PowerState, VmName
 
@@ -64,8 +64,9 @@ class Recoveries:
             ran = tuple(vm.vm for vm in summary.vms if vm.power is PowerState.ON)
             self._hosts[host] = _Host(summary.boot, ran, frozenset(keys))
 
-    async def look(self) -> None:
-        """Follow every host that boots or has booted and not recovered yet."""
+    async def look(self) -> dict[NodeName, NodeStatus]:
+        """Follow every host that boots or has booted and not recovered yet; what the agents
+        said of all nodes."""
         seen = await self.lab.statuses(counters=False)
         booted = {
             host: seen[host].boot
@@ -88,6 +89,7 @@ class Recoveries:
                 and seen[host].state is NodeRunState.RUNNING
             ]
         )
+        return seen
 
     async def _follow(self, hosts: list[NodeName]) -> None:
         """Look at hosts that run and have not recovered yet, all of them at once."""

@@ -41,6 +41,27 @@ MADE: Row = ("", "ok", "key.create", {"key": "k1", "provider": "p"})
 BORN: Row = ("", "ok", "vm.encrypt", {"vm": "x", "key": "k1", "provider": "p"})
 RIGHT: Row = ("vm-01", "ok", "guest.challenge", {})
 
+SEALED: Row = ("esxi-001", "state", "protection", {"sealed": True})
+UNSEALED: Row = ("esxi-001", "state", "protection", {"sealed": False})
+TPM_FAULT = {"id": "clear", "nodes": ["esxi-001"]}
+CURED: Row = ("", "heal", "heal", {"id": "clear", "verified": True, "cured": True})
+
+
+def boot(
+    number: int, pcr: str = "aa", ek: str = "e", *, serves: bool = True, **tries: object
+) -> Row:
+    data = {"boot": number, "serves": serves, "ek": ek, "pcrs": {"4": "xx", "7": pcr}}
+    return ("esxi-001", "state", "tpm", {**data, "tries": 0, "most": 32, "lockout": False, **tries})
+
+
+def counted(node: str, role: str, requests: int, boot: int = 1) -> Row:
+    return (node, "state", "counters", {"role": role, "boot": boot, "requests": requests})
+
+
+QUIET: list[Row] = [("", "note", "", {})] * 30  # records are a second apart
+HEAL: Row = ("", "heal", "heal", {"id": "wan", "verified": True})
+CALM = [HEAL, counted("esxi-001", "esxi", 10), counted("vcenter", "vcenter", 50), *QUIET]
+
 CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     ("no_internal_error", CheckOutcome.PASS, [COUNT, COUNT]),
     *(
@@ -70,6 +91,70 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
         "no_fault_left",
         CheckOutcome.PASS,
         [CLEAR, ("", "heal", "heal", {"id": "clear", "verified": False, "stays": True})],
+    ),
+    ("no_unseal_under_changed_pcr", CheckOutcome.PASS, [SEALED, boot(1), boot(2)]),
+    ("no_unseal_under_changed_pcr", CheckOutcome.FAIL, [SEALED, boot(1), boot(2, "bb")]),
+    ("no_unseal_under_changed_pcr", CheckOutcome.FAIL, [SEALED, boot(1), boot(2, ek="f")]),
+    (
+        "no_unseal_under_changed_pcr",
+        CheckOutcome.PASS,
+        [SEALED, boot(1), boot(2, "bb", serves=False), boot(3)],
+    ),
+    ("no_unseal_under_changed_pcr", CheckOutcome.UNKNOWN, [SEALED, boot(1)]),
+    ("no_unseal_under_changed_pcr", CheckOutcome.UNKNOWN, [UNSEALED, boot(1), boot(2, "bb")]),
+    (
+        "no_unseal_under_changed_pcr",
+        CheckOutcome.FAIL,
+        [SEALED, boot(1), ("", "fault", "tpm.clear", TPM_FAULT), boot(2)],
+    ),
+    (
+        "no_unseal_under_changed_pcr",
+        CheckOutcome.PASS,
+        [
+            SEALED,
+            boot(1),
+            ("", "fault", "tpm.clear", TPM_FAULT),
+            boot(2, serves=False),
+            CURED,
+            boot(3),
+            boot(4),
+        ],
+    ),
+    (
+        "no_unseal_under_changed_pcr",
+        CheckOutcome.FAIL,
+        [SEALED, boot(1), ("", "fault", "tpm.swap", TPM_FAULT), CURED, boot(2), boot(3, "bb")],
+    ),
+    (
+        "no_unseal_under_changed_pcr",
+        CheckOutcome.PASS,
+        [SEALED, boot(1), ("", "fault", "tpm.clear", {**TPM_FAULT, "error": "x"}), boot(2)],
+    ),
+    ("tpm_sane", CheckOutcome.PASS, [boot(1), boot(2, tries=3)]),
+    ("tpm_sane", CheckOutcome.FAIL, [boot(1), boot(2, tries=32)]),
+    ("tpm_sane", CheckOutcome.FAIL, [boot(1), boot(2, lockout=True)]),
+    ("tpm_sane", CheckOutcome.UNKNOWN, [boot(1)]),
+    (
+        "tpm_sane",
+        CheckOutcome.UNKNOWN,
+        [boot(1), ("", "fault", "tpm.lockout", TPM_FAULT), boot(2, lockout=True)],
+    ),
+    (
+        "no_livelock",
+        CheckOutcome.PASS,
+        [*CALM, counted("esxi-001", "esxi", 50), counted("vcenter", "vcenter", 150)],
+    ),
+    (
+        "no_livelock",
+        CheckOutcome.FAIL,
+        [*CALM, counted("esxi-001", "esxi", 50), counted("vcenter", "vcenter", 450)],
+    ),
+    ("no_livelock", CheckOutcome.UNKNOWN, CALM),
+    ("no_livelock", CheckOutcome.UNKNOWN, CALM[1:]),
+    (
+        "no_livelock",
+        CheckOutcome.PASS,
+        [*CALM, counted("esxi-001", "esxi", 9000, boot=2), counted("vcenter", "vcenter", 60)],
     ),
     (
         "acked_key_recoverable",
@@ -105,7 +190,25 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
         "acked_key_recoverable",
         CheckOutcome.UNKNOWN,
         [
-            ("", "fault", "kms.key_state", {"id": "x"}),
+            ("", "fault", "kms.key_state", {"id": "x", "keys": ["k1"]}),
+            MADE,
+            ("", "state", "keys", {"asked": ["k1"], "available": []}),
+        ],
+    ),
+    (
+        "acked_key_recoverable",
+        CheckOutcome.FAIL,
+        [
+            ("", "fault", "kms.key_state", {"id": "x", "keys": ["k9"]}),
+            MADE,
+            ("", "state", "keys", {"asked": ["k1"], "available": []}),
+        ],
+    ),
+    (
+        "acked_key_recoverable",
+        CheckOutcome.UNKNOWN,
+        [
+            ("", "fault", "provider.delete", {"id": "x"}),
             MADE,
             ("", "state", "keys", {"asked": ["k1"], "available": []}),
         ],
@@ -162,6 +265,23 @@ def test_verdicts(name: str, result: CheckOutcome, rows: list[Row]) -> None:
 def test_nothing_seen_is_unknown_and_each_has_a_good_and_a_bad_history(name: str) -> None:
     assert CHECKS[name].judge([]).result is CheckOutcome.UNKNOWN
     assert {CheckOutcome.PASS, CheckOutcome.FAIL} <= {result for n, result, _ in CASES if n == name}
+
+
+@pytest.mark.parametrize(
+    ("available", "place"),
+    [
+        ([], "all"),
+        (["k3", "k4"], "the first"),
+        (["k1", "k2"], "the last"),
+        (["k1", "k4"], "in the middle"),
+        (["k2", "k3"], "in the middle"),
+    ],
+)
+def test_lost_keys_are_told_by_their_place(available: list[str], place: str) -> None:
+    keys = ["k1", "k2", "k3", "k4"]
+    made = [("", "ok", "key.create", {"key": key, "provider": "p"}) for key in keys]
+    end = ("", "state", "keys", {"asked": keys, "available": available})
+    assert f"({place})" in CHECKS["acked_key_recoverable"].judge(records([*made, end])).text
 
 
 def test_judge_keeps_the_order_of_names() -> None:

@@ -1,0 +1,62 @@
+"""No host opens its sealed configuration under another TPM, a cleared one, or other values of the
+PCRs that its sealing policy names than when it was sealed (CFG-05, REC-05).
+
+A boot that serves has opened it. The TPM is read at the lab's side. A recovery key, which the
+cure of a fault enters, seals anew; until then each boot must stop at its screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from chaos.checks.result import CheckOutcome, Finding
+from chaos.history import Record
+
+SEALING_PCRS: Final = ("7",)  # of the default policy, knob seal_pcrs
+LOST: Final = ("tpm.clear", "tpm.swap")  # after these no TPM has what unseals it
+
+
+def no_unseal_under_changed_pcr(records: Sequence[Record]) -> Finding:
+    """Pass when each boot that serves had the TPM and PCRs of the sealing; unknown when no host
+    with a sealed configuration booted again.
+
+    ``protection`` states say which hosts are sealed, ``tpm`` states what each boot had.
+    """
+    sealed: dict[str, tuple[Any, ...]] = {}  # host -> TPM and PCRs at the sealing
+    wanted: set[str] = set()
+    cured: set[str] = set()  # hosts whose next boot may have been given the recovery key
+    touched: dict[str, tuple[str, ...]] = {}  # fault -> hosts
+    boots, bad = 0, list[tuple[int, str]]()
+    for record in records:
+        data = record.data
+        if record.type == "state" and record.op == "protection" and data.get("sealed"):
+            wanted.add(record.node)
+        elif record.type == "fault" and "error" not in data:
+            touched[str(data.get("id"))] = tuple(data.get("nodes", ()))
+            if record.op in LOST:
+                sealed |= {host: () for host in data.get("nodes", ()) if host in sealed}
+        elif record.type == "heal" and data.get("cured") and data.get("verified"):
+            cured.update(touched.get(str(data.get("id")), ()))
+        elif record.type == "state" and record.op == "tpm" and record.node in wanted:
+            now = _identity(data)
+            before = sealed.get(record.node, now)
+            boots += record.node in sealed
+            if not data.get("serves"):
+                continue
+            if before != now and record.node not in cured:
+                bad.append((record.seq, f"{record.node} (boot {data.get('boot')})"))
+            sealed[record.node] = now
+            cured.discard(record.node)
+    if bad:
+        hosts = ", ".join(host for _, host in bad)
+        text = f"opened though TPM or PCRs are not those of the sealing: {hosts}"
+        return Finding(CheckOutcome.FAIL, text, tuple(seq for seq, _ in bad))
+    if not boots:
+        return Finding(CheckOutcome.UNKNOWN, "no host with a sealed configuration booted again")
+    return Finding(CheckOutcome.PASS, f"{boots} boots, each as it was sealed or stopped")
+
+
+def _identity(data: Mapping[str, Any]) -> tuple[Any, ...]:
+    pcrs = data.get("pcrs", {})
+    return (data.get("ek"), *(pcrs.get(number) for number in SEALING_PCRS))
