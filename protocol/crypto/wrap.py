@@ -21,33 +21,48 @@ OVERHEAD: Final = NONCE_SIZE + TAG_SIZE
 """A wrapped key is that much longer than its clear form."""
 
 
-def wrap(kek: KeyMaterial, secret: KeyMaterial, aad: bytes, nonce: bytes) -> bytes:
-    """``nonce || ciphertext || tag`` of ``secret`` under ``kek``, bound to ``aad``.
+class Wrapping:
+    """A KEK whose cipher is made once, for many keys.
 
-    ``nonce`` is 12 bytes that were never used with this KEK (``ValueError`` for another size):
-    twelve random bytes are safe for about 2**32 wraps. ``CryptographicFailure`` when ``kek``
-    is not 32 bytes.
+    ``CryptographicFailure`` when ``kek`` is not 32 bytes.
     """
-    if len(nonce) != NONCE_SIZE:
-        raise ValueError(f"a nonce has {NONCE_SIZE} bytes, not {len(nonce)}")
-    return nonce + _cipher(kek).encrypt(nonce, secret.reveal(), aad)
+
+    def __init__(self, kek: KeyMaterial) -> None:
+        if len(kek) != KEK_SIZE:
+            raise CryptographicFailure(f"a wrapping key has {KEK_SIZE} bytes, not {len(kek)}")
+        self._cipher = AESGCM(kek.reveal())
+
+    def wrap(self, secret: KeyMaterial, aad: bytes, nonce: bytes) -> bytes:
+        """``nonce || ciphertext || tag`` of ``secret``, bound to ``aad``.
+
+        ``nonce`` is 12 bytes that were never used with this KEK (``ValueError`` for another size):
+        twelve random bytes are safe for about 2**32 wraps.
+        """
+        if len(nonce) != NONCE_SIZE:
+            raise ValueError(f"a nonce has {NONCE_SIZE} bytes, not {len(nonce)}")
+        return nonce + self._cipher.encrypt(nonce, secret.reveal(), aad)
+
+    def unwrap(self, wrapped: bytes, aad: bytes) -> KeyMaterial:
+        """The key in ``wrapped``.
+
+        ``CryptographicFailure`` for another KEK, other associated data, altered or short bytes.
+        """
+        if len(wrapped) < OVERHEAD:
+            raise CryptographicFailure(f"a wrapped key of {len(wrapped)} bytes is cut short")
+        nonce, box = wrapped[:NONCE_SIZE], wrapped[NONCE_SIZE:]
+        try:
+            return KeyMaterial(self._cipher.decrypt(nonce, box, aad))
+        except InvalidTag:
+            raise CryptographicFailure(
+                "the wrapped key does not open: other key or place"
+            ) from None
+
+
+def wrap(kek: KeyMaterial, secret: KeyMaterial, aad: bytes, nonce: bytes) -> bytes:
+    """``Wrapping.wrap`` of one key."""
+    return Wrapping(kek).wrap(secret, aad, nonce)
 
 
 def unwrap(kek: KeyMaterial, wrapped: bytes, aad: bytes) -> KeyMaterial:
-    """The key in ``wrapped``.
-
-    ``CryptographicFailure`` for another KEK, other associated data, altered or short bytes.
-    """
-    if len(wrapped) < OVERHEAD:
-        raise CryptographicFailure(f"a wrapped key of {len(wrapped)} bytes is cut short")
-    nonce, box = wrapped[:NONCE_SIZE], wrapped[NONCE_SIZE:]
-    try:
-        return KeyMaterial(_cipher(kek).decrypt(nonce, box, aad))
-    except InvalidTag:
-        raise CryptographicFailure("the wrapped key does not open: other key or place") from None
-
-
-def _cipher(kek: KeyMaterial) -> AESGCM:
-    if len(kek) != KEK_SIZE:
-        raise CryptographicFailure(f"a wrapping key has {KEK_SIZE} bytes, not {len(kek)}")
-    return AESGCM(kek.reveal())
+    """``Wrapping.unwrap`` of one key."""
+    return Wrapping(kek).unwrap(wrapped, aad)

@@ -13,8 +13,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from protocol.errors import ItemNotFound, PermissionDenied, ProductError
 from protocol.terms import NodeName
@@ -38,8 +39,7 @@ _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who asks, as the audit trail names it (``who``).
 
     ``role`` None: not registered. ``scope``: where its new keys go, and the only keys it sees

@@ -1,8 +1,9 @@
 """How far the server has come, kept outside of its database: an older database is noticed.
 
-After each change of a key the end of the trail goes into the file ``keys.anchor``, signed with a
-key of the vault, before the change is answered. A database that has no such row, because it was
-emptied, deleted or put back from a copy, is not served from until an administrator accepts that.
+After each change of a key the end of the trail goes behind what is in the file ``keys.anchor``,
+signed with a key of the vault, before the change is answered; the last one counts (decision 21). A
+database that has no such row, because it was emptied, deleted or put back from a copy, is not
+served from until an administrator accepts that.
 With a TPM under the server, its NV counter counts the anchors, so that file and database put
 back together are noticed too; without one, a whole disk put back is not.
 
@@ -17,9 +18,8 @@ The trail may be ahead of the anchor: reading is written down too, and a crash m
 from __future__ import annotations
 
 import asyncio
-from typing import Final
-
-import msgspec
+import struct
+from typing import Final, NamedTuple
 
 from protocol.errors import CryptographicFailure
 from protocol.tpm.errors import TpmError
@@ -36,18 +36,20 @@ ANCHOR_FILE: Final = "keys.anchor"
 INDEX: Final = 0x01800200
 """The NV index of the counter."""
 
+ANCHORS: Final = 64
+"""In one file; then it is made anew with the last one only."""
+
 _KIND: Final = b"anchor"
+_FIELDS: Final = struct.Struct(">Q32sQ")
+TAG_SIZE: Final = 32
+SIZE: Final = _FIELDS.size + TAG_SIZE
+"""Bytes of one anchor."""
 
 
-class _Anchor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class _Anchor(NamedTuple):
     sequence: int
     digest: bytes
-    count: int  # of the TPM's counter; 0 without a TPM
-    tag: bytes = b""
-
-
-_decode = msgspec.msgpack.Decoder(_Anchor).decode
-_encode = msgspec.msgpack.Encoder().encode
+    counter: int  # of the TPM; 0 without a TPM
 
 
 class RolledBack(Exception):
@@ -67,6 +69,7 @@ class AnchorKeeper:
         self._latest = EMPTY
         self._tried = 0  # the highest row whose anchor was written, or refused
         self._written: asyncio.Event | None = None  # of the anchor that is being written
+        self._room = 0  # for more anchors behind the file; 0: it is made anew
 
     # ---- at start ---------------------------------------------------------------------------
 
@@ -85,7 +88,7 @@ class AnchorKeeper:
                     f"{head.sequence} rows in its trail, and row {end.sequence} as it was is not "
                     "among them"
                 )
-        await self._check_count(0 if anchor is None else anchor.count)
+        await self._check_count(0 if anchor is None else anchor.counter)
 
     async def _check_count(self, known: int) -> None:
         """``known``: the counter in the anchor, 0 when it was written without a TPM."""
@@ -152,24 +155,39 @@ class AnchorKeeper:
         count = 0
         if self._tpm is not None:
             count = await next_count(self._tpm, INDEX)
-        anchor = _Anchor(end.sequence, end.digest, count)
-        tag = self._vault.tag(_KIND, _encode(anchor))
-        data = _encode(msgspec.structs.replace(anchor, tag=tag))
-        await replace_durably(self._disk, ANCHOR_FILE, data)
+        fields = _FIELDS.pack(*_Anchor(*end, count))
+        anchor = fields + self._vault.tag(_KIND, fields)
+        room, self._room = self._room, 0  # what fails may leave a part of an anchor there
+        if room:
+            await self._disk.append(ANCHOR_FILE, anchor)
+            await self._disk.sync(ANCHOR_FILE)
+        else:
+            room = ANCHORS
+            await replace_durably(self._disk, ANCHOR_FILE, anchor)
+        self._room = room - 1
         if self._tpm is not None:
             await self._tpm.counter(INDEX, bump=True)
 
     async def _read(self) -> _Anchor | None:
+        """The last anchor that is whole: what a crash has cut off was the answer to nobody."""
         try:
             raw = await self._disk.read(ANCHOR_FILE)
         except FileNotFoundError:
             return None
-        try:
-            anchor = _decode(raw)
-            plain = _encode(msgspec.structs.replace(anchor, tag=b""))
-            self._vault.verify(_KIND, plain, anchor.tag, ANCHOR_FILE)
-        except (msgspec.DecodeError, CryptographicFailure):
-            raise RolledBack(
-                f"{ANCHOR_FILE}, which says how far it has come, was altered"
-            ) from None
+        anchor: _Anchor | None = None
+        for at in range(0, len(raw) - SIZE + 1, SIZE):
+            fields, tag = raw[at : at + _FIELDS.size], raw[at + _FIELDS.size : at + SIZE]
+            try:
+                self._vault.verify(_KIND, fields, tag, ANCHOR_FILE)
+            except CryptographicFailure:
+                raise _altered() from None
+            anchor = _Anchor(*_FIELDS.unpack(fields))
+        if anchor is None:
+            raise _altered()
+        if len(raw) % SIZE:
+            self._node.record("kms.anchor_torn", level="warning", size=len(raw))
         return anchor
+
+
+def _altered() -> RolledBack:
+    return RolledBack(f"{ANCHOR_FILE}, which says how far it has come, was altered")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
@@ -63,7 +62,8 @@ _LISTS: Final = (operations.Locate, operations.QueryAudit)
 class Core:
     """One key server; its state is the database and the vault. ``commits`` are made for it.
 
-    ``caught_up``: set when requests may be answered; until then they wait.
+    ``paired``: whether there is another server that has to learn of changes. ``caught_up``: set
+    when requests may be answered; until then they wait.
     """
 
     def __init__(
@@ -74,9 +74,11 @@ class Core:
         clock: Clock,
         rng: Rng,
         commits: Commits,
+        *,
+        paired: bool,
     ) -> None:
         self._name, self._database, self._vault, self.commits = name, database, vault, commits
-        self._clock, self._rng = clock, rng
+        self._clock, self._rng, self._paired = clock, rng, paired
         self._refusals = Refusals(clock.monotonic)
         self.caught_up = asyncio.Event()
 
@@ -104,7 +106,9 @@ class Core:
         fresh = [self._fresh(caller, r, at) for r in requests if type(r) is operations.Create]
 
         def run(connection: sqlite3.Connection, trail: Trail, allowance: Allowance) -> Done[Any]:
-            work = Work(connection, self._vault, caller, at, trail, fresh, allowance)
+            work = Work(
+                connection, self._vault, caller, at, trail, fresh, allowance, paired=self._paired
+            )
             return self._run(work, requests)
 
         if audit.WRITTEN.isdisjoint(asked):
@@ -240,8 +244,8 @@ class Core:
 
     def _fresh(self, caller: Caller, request: operations.Create, at: float) -> FreshKey:
         """A new key, drawn before the transaction; thrown away when the request is a repeat."""
-        key_id = KeyId(str(uuid.UUID(bytes=self._rng.token(16), version=4)))
-        secret = KeyMaterial(self._rng.token(_LENGTH // 8))
+        drawn, secret = self._rng.token(16 + 12), KeyMaterial(self._rng.token(_LENGTH // 8))
+        key_id = _uuid(drawn[:16])
         aad = store.binding(key_id, caller.scope, _ALGORITHM, _LENGTH, _USAGE)
         row = KeyRow(
             key_id=key_id,
@@ -258,10 +262,20 @@ class Core:
             compromise_date=None,
             destroy_date=None,
             last_change_date=at,
-            wrapped=self._vault.close(secret, aad, self._rng.token(12)),
+            wrapped=self._vault.close(secret, aad, drawn[16:]),
             changed=0,
         )
         return FreshKey(row, secret)
+
+
+_VERSION_4 = 0xFFFFFFFF_FFFF_0FFF_3FFF_FFFFFFFFFFFF, 0x00000000_0000_4000_8000_000000000000
+
+
+def _uuid(random: bytes) -> KeyId:
+    """A UUID of version 4 of 16 random bytes, as text (RFC 9562 section 5.4)."""
+    free, fixed = _VERSION_4
+    digits = f"{int.from_bytes(random) & free | fixed:032x}"
+    return KeyId("-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])))
 
 
 def _ids_of(request: Request[Any]) -> tuple[str, ...]:

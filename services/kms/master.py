@@ -12,7 +12,7 @@ from __future__ import annotations
 import hmac
 from typing import Final
 
-from protocol.crypto.wrap import unwrap, wrap
+from protocol.crypto.wrap import Wrapping
 from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
 from services.runtime.durable import replace_durably
@@ -47,17 +47,17 @@ class Vault:
     """
 
     def __init__(self, master: KeyMaterial) -> None:
-        self._wrapping = _derived(master, b"keystead kms 1: wrap material")
+        self._wrapping = Wrapping(_derived(master, b"keystead kms 1: wrap material"))
         self._tagging = _derived(master, b"keystead kms 1: tag rows")
         self._latest: dict[bytes, tuple[bytes, bytes]] = {}  # by kind: what was tagged last, tag
 
     def close(self, material: KeyMaterial, aad: bytes, nonce: bytes) -> bytes:
         """``material`` wrapped under ``nonce`` (12 bytes, never used before), bound to ``aad``."""
-        return wrap(self._wrapping, material, aad, nonce)
+        return self._wrapping.wrap(material, aad, nonce)
 
     def open(self, wrapped: bytes, aad: bytes) -> KeyMaterial:
         """``CryptographicFailure`` if it was wrapped elsewhere, for another key, or altered."""
-        return unwrap(self._wrapping, wrapped, aad)
+        return self._wrapping.unwrap(wrapped, aad)
 
     def tag(self, kind: bytes, row: bytes) -> bytes:
         """HMAC-SHA256 over a canonical row; ``kind`` keeps tables apart."""

@@ -57,7 +57,15 @@ class KmsService(BusDoor, PairDoor):
             anchor = AnchorKeeper(self.node, self.disk, vault, self.tpm)
             accepted = await self._check_age(database, anchor)
             commits = Commits(database, vault, self.node.background)
-            self.core = Core(self.node.name, database, vault, self.clock, self.rng, commits)
+            self.core = Core(
+                self.node.name,
+                database,
+                vault,
+                self.clock,
+                self.rng,
+                commits,
+                paired=self.config.peer is not None,
+            )
             if accepted:
                 await self.core.accept_rollback(caller_at(self.config, self.node.name, local=True))
             await anchor.begin(database)

@@ -65,9 +65,7 @@ _COLUMNS: Final = (
 )
 _SELECT: Final = f"SELECT {_COLUMNS}, tag FROM keys "  # noqa: S608 - constants only
 _FIND: Final = _SELECT + "WHERE key_id = ?"
-_FIND_CREATED: Final = (
-    _SELECT + "WHERE scope = ? AND operation_id = ? ORDER BY initial_date, origin LIMIT 1"
-)
+_FIND_CREATED: Final = _SELECT + "WHERE scope = ? AND operation_id = ?"
 _INSERT: Final = f"INSERT INTO keys ({_COLUMNS}, tag) VALUES ({', '.join('?' * 17)})"  # noqa: S608
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -142,13 +140,15 @@ def find_created(
 
     Each server of a pair may have made one while they were apart: both then mean the older one.
     """
-    found = connection.execute(_FIND_CREATED, (scope, operation_id)).fetchone()
-    return None if found is None else _verified(vault, found)
+    found = connection.execute(_FIND_CREATED, (scope, operation_id)).fetchall()
+    made = [_verified(vault, one) for one in found]
+    return min(made, key=lambda row: (row.initial_date, row.origin)) if made else None
 
 
 def insert(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
     """Write a new key with its tag."""
-    connection.execute(_INSERT, (*msgspec.structs.astuple(row), vault.tag(_KIND, _encode(row))))
+    values = msgspec.to_builtins(row, builtin_types=(bytes,))  # SQLite takes no enums
+    connection.execute(_INSERT, (*values, vault.tag(_KIND, _encode(row))))
 
 
 def update(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:

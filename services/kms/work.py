@@ -70,8 +70,9 @@ class Work:
     """One message inside of its transaction; ``at`` is the server's time, in Unix seconds.
 
     ``trail`` is the transaction's. ``fresh`` are the keys that its Creates may take, in order.
-    ``allowance``: what it may write of refusals. ``placeholder`` is KMIP's ID Placeholder;
-    ``repeated`` says that the Create which set it had made its key before.
+    ``allowance``: what it may write of refusals. ``paired``: whether there is another server that
+    has to learn of changes. ``placeholder`` is KMIP's ID Placeholder; ``repeated`` says that the
+    Create which set it had made its key before.
     """
 
     def __init__(
@@ -83,6 +84,8 @@ class Work:
         trail: Trail,
         fresh: Iterable[FreshKey] = (),
         allowance: Allowance = OWN_ROWS,
+        *,
+        paired: bool = True,
     ) -> None:
         self.connection, self.vault = connection, vault
         self.caller, self.at = caller, at
@@ -96,7 +99,7 @@ class Work:
         self._fresh: dict[KeyId, FreshKey] = {}
         self._new: set[KeyId] = set()
         self._waiting: dict[KeyId, None] = {}
-        self._allowance = allowance
+        self._allowance, self._paired = allowance, paired
         self._refusals = 0
         self._left_out: list[AuditEntry] = []
 
@@ -109,6 +112,7 @@ class Work:
             self.at,
             self.trail,
             allowance=self._allowance,
+            paired=self._paired,
         )
 
     def find(self, key_id: KeyId) -> KeyRow | None:
@@ -181,12 +185,15 @@ class Work:
             changed = self._changed[key_id]
             put(self.connection, self.vault, msgspec.structs.replace(row, changed=changed))
         end = self.trail.append(self.at, self._entries) if self._entries else None
-        changes = tuple(Change(key_id, self._changed[key_id]) for key_id in self._waiting)
-        written = Written(
-            end, bool(self._rows), refusals=self._refusals, left_out=tuple(self._left_out)
+        return Written(
+            end, bool(self._rows), self._to_be_told(), self._refusals, tuple(self._left_out)
         )
-        if not changes or not replication.put(self.connection, changes):
-            return written
-        if replication.is_down(self.connection):
-            return written
-        return written._replace(changes=changes)
+
+    def _to_be_told(self) -> tuple[Change, ...]:
+        """Have the changes wait for the peer; those that it must confirm before the answer."""
+        if not self._paired or not self._waiting:
+            return ()
+        changes = tuple([Change(key_id, self._changed[key_id]) for key_id in self._waiting])
+        if not replication.put(self.connection, changes) or replication.is_down(self.connection):
+            return ()
+        return changes
