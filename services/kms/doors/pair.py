@@ -162,22 +162,26 @@ class Pair:
     async def _mark(self, why: str) -> None:
         """Durably; then what waits may be answered."""
         at = self._clock.now()
+
+        def marked(newly: bool) -> None:
+            self._down = True
+            if newly:
+                self._say(in_step=False, why=why)
+
         try:
-            newly = await self._database.transact(
-                lambda connection: replication.mark_down(connection, at, why)
+            await self._database.transact(
+                lambda connection: replication.mark_down(connection, at, why), marked
             )
         except OSError as error:
             self._promises.keep_all(error)
             return
-        self._down = True
         self._wake.set()  # nothing may wait for it any more: it is met again
         if not self._met:
             self._core.caught_up.set()
-        if newly:
-            self._say(in_step=False, why=why)
         self._promises.keep_all()
 
     def _unmarked(self, was_down: bool) -> None:
+        """Called in the order of the commits, as what is said of a mark is."""
         if was_down:
             self._down = False
             self._say(in_step=True, why="")
@@ -199,13 +203,12 @@ class Pair:
             await self._database.transact(replication.tell_everything)
             return
         told, end = waiting[: len(sent)], TrailEnd(reply.sequence, reply.digest)
-        was_down = await self._database.transact(
-            lambda connection: replication.confirm(connection, told, end)
+        await self._database.transact(
+            lambda connection: replication.confirm(connection, told, end), self._unmarked
         )
         for key_id in reply.refused:
             self._node.record("kms.replica_refused", level="error", key_id=key_id, peer=self._peer)
         self._promises.keep(told)
-        self._unmarked(was_down)
 
     # ---- where each of the two stands -------------------------------------------------------
 
@@ -227,10 +230,9 @@ class Pair:
             if reply.everything:
                 replication.tell_everything(connection)
             seen = TrailEnd(reply.sequence, reply.digest)
-            return audit.has(connection, seen), replication.clear(connection)
+            return replication.clear(connection), audit.has(connection, seen)
 
-        intact, was_down = await self._database.transact(heard)
-        self._unmarked(was_down)
+        _, intact = await self._database.transact(heard, lambda told: self._unmarked(told[0]))
         if not intact:
             # What the peer saw of this trail is not in it: an older state was put back.
             self._node.record("kms.behind_peer", level="warning", peer=self._peer)
@@ -246,10 +248,9 @@ class Pair:
                 replication.tell_everything(connection)
             was_down = replication.clear(connection)
             seen = TrailEnd(message.sequence, message.digest)
-            return audit.has(connection, seen), was_down, replication.view(connection)
+            return was_down, audit.has(connection, seen), replication.view(connection)
 
-        intact, was_down, view = await self._database.transact(heard)
-        self._unmarked(was_down)
+        _, intact, view = await self._database.transact(heard, lambda told: self._unmarked(told[0]))
         self._met, self._lost = True, False
         self._wake.set()
         self._over.set()

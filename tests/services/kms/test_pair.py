@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -25,6 +26,7 @@ from protocol.messages.kms import (
 from protocol.secret import KeyMaterial
 from protocol.terms import KmipState, RevocationReason
 from services.kms.doors.pair import KEYS_AT_ONCE
+from services.kms.service import KmsService
 from tests.services.kms.pair_rig import PAIR, A, B, PairRig
 
 
@@ -200,6 +202,32 @@ def test_a_peer_that_is_marked_in_the_moment_of_its_answer_is_told_all_the_same(
         rig.sleep(12)
         assert rig.in_step()
     assert rig.seen("kms.pair"), "some of them came too late"
+
+
+def test_a_mark_that_is_heard_of_late_is_not_remembered_for_ever(
+    rig: PairRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for two commits may go on in any order: what counts is what was committed last."""
+    service = rig.agent.machine(A).runner.service
+    assert isinstance(service, KmsService) and service.pair is not None
+    database = service.pair._database
+    transact = database.transact
+
+    async def heard_late(fn: Callable[..., Any], *applied: Callable[..., Any]) -> Any:
+        told = await transact(fn, *applied)
+        if told is True and "mark_down" in fn.__code__.co_names:
+            await rig.world.sleep(2)  # meanwhile the peer answers
+        return told
+
+    monkeypatch.setattr(database, "transact", heard_late)
+    rig.world.rules.apply(rig.rules.put([DelayRule(id="slow", src=B, dst=A, base_s=6)]))
+    rig.key(A, "1")
+    rig.world.rules.apply(rig.rules.drop("slow"))
+    rig.sleep(30)
+    assert rig.in_step()
+    rig.wire.clear()
+    rig.sleep(30)
+    assert not rig.wire, "they are in step, and nothing is to be said"
 
 
 @pytest.mark.parametrize("silent", [False, True])
