@@ -40,6 +40,11 @@ def seconds(value: object) -> float:
     return round(result, 9)
 
 
+def written_s(value: float) -> str:
+    """Lab seconds as a file has them, such as ``0.25s``: ``seconds`` reads the same again."""
+    return f"{round(value, 9):.9f}".rstrip("0").rstrip(".") + "s"
+
+
 def per_second(value: object) -> float:
     """The events per lab second of ``0.2/s``, ``3/m``; above 0."""
     found = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None

@@ -6,7 +6,7 @@ Adding a fault: one file in this folder, one line in the tuple of ``chaos.faults
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -90,6 +90,16 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
     @abstractmethod
     def of(cls, id: str, params: Any, targets: Targets) -> Fault:
         """The fault for ``params`` (an instance of ``cls.params``); raises ``ChaosError``."""
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        """Its own fields as a file has them, drawn for a random schedule; None: it is never
+        drawn, because it needs what a random schedule cannot know."""
+        return None
+
+    @abstractmethod
+    def written(self) -> dict[str, Any]:
+        """Its own fields as a file has them, names resolved: read again they make this fault."""
 
     @abstractmethod
     def touches(self) -> tuple[NodeName, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+from chaos.draws import Draws
 from chaos.faults.base import Fault, Notes, Params, Targets, running
 from chaos.faults.links import ping
-from chaos.lab import Lab
+from chaos.lab import Directory, Lab
 from protocol.terms import NodeName
 
 
@@ -27,6 +29,13 @@ class BrokerRestart(Fault, frozen=True, kw_only=True):
     @classmethod
     def of(cls, id: str, params: NoParams, targets: Targets) -> Fault:
         return cls(id=id)
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        return {}
+
+    def written(self) -> dict[str, Any]:
+        return {}
 
     def touches(self) -> tuple[NodeName, ...]:
         return ()

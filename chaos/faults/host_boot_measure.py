@@ -8,15 +8,19 @@ the next power-on: combine it with ``host.reboot``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
 from pydantic import Field, model_validator
 
+from chaos.draws import Draws
 from chaos.faults.base import Fault, Params, Targets, names
 from chaos.faults.firmware import FirmwareFault
-from chaos.faults.power import NodesParams
+from chaos.faults.power import NodesParams, some_of
+from chaos.lab import Directory
 from protocol.messages.agent import Firmware, FirmwareEvent, TpmActed
+from protocol.terms import Role
 from protocol.tpm.structures import EventType
 
 PCR_FIRMWARE = 0
@@ -67,6 +71,19 @@ class HostBootMeasure(FirmwareFault, frozen=True, kw_only=True):
             pcr=params.pcr,
             **cls.chosen(params, targets),
         )
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        kinds = ({"secure_boot": False}, {"build": "another"}, {"version": "another"})
+        found = some_of(draws, directory, (Role.ESXI,))
+        return None if found is None else found | kinds[draws.below(3)]
+
+    def written(self) -> dict[str, Any]:
+        own = {"build": self.build, "version": self.version, "event": self.event}
+        values: dict[str, Any] = {name: value for name, value in own.items() if value}
+        if self.secure_boot is not None:
+            values["secure_boot"] = self.secure_boot
+        return super().written() | values | {"pcr": self.pcr}
 
     def summary(self) -> str:
         what = [f"secure boot {'on' if self.secure_boot else 'off'}"] * (

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+from chaos.draws import Draws
 from chaos.faults.base import Fault, Targets
-from chaos.faults.power import NodesParams, PowerFault
+from chaos.faults.power import NodesParams, PowerFault, some_of
+from chaos.lab import Directory
+from protocol.terms import Role
 
 
 class HostReboot(PowerFault, frozen=True, kw_only=True):
@@ -20,3 +24,7 @@ class HostReboot(PowerFault, frozen=True, kw_only=True):
     @classmethod
     def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
         return cls(id=id, **cls.chosen(params, targets))
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        return some_of(draws, directory, (Role.ESXI,))

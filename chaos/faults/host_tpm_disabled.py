@@ -6,16 +6,19 @@ stops at its screen. What the TPM holds stays.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import msgspec
 
+from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Targets, names
 from chaos.faults.firmware import FirmwareFault
-from chaos.faults.power import NodesParams
-from chaos.lab import Lab
+from chaos.faults.power import NodesParams, some_of
+from chaos.lab import Directory, Lab
 from protocol.messages.agent import Firmware, TpmActed, TpmBackend
+from protocol.terms import Role
 
 
 class HostTpmDisabled(FirmwareFault, frozen=True, kw_only=True):
@@ -27,6 +30,10 @@ class HostTpmDisabled(FirmwareFault, frozen=True, kw_only=True):
     @classmethod
     def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
         return cls(id=id, **cls.chosen(params, targets))
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        return some_of(draws, directory, (Role.ESXI,))
 
     def summary(self) -> str:
         return f"TPM of {names(self.nodes)} disabled in the firmware"

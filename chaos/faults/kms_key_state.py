@@ -7,15 +7,16 @@ seconds, which vCenter's health probe may see); then the keys change state.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, ClassVar
 
 from pydantic import model_validator
 
+from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets
-from chaos.lab import Lab
+from chaos.lab import Directory, Lab
 from chaos.observe.listing import all_hosts, all_vms
 from protocol.errors import ProductError
 from protocol.messages.agent import DiskAct, NodeRunState
@@ -78,6 +79,17 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
             servers=targets.of_role(Role.KMS),
             vcenters=targets.of_role(Role.VCENTER),
         )
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        if not directory.vms:
+            return None
+        act = tuple(KeyAct)[draws.below(len(KeyAct))]
+        return {"vm": list(map(str, draws.pick(directory.vms, 1))), "state": act.value}
+
+    def written(self) -> dict[str, Any]:
+        whose = {"vm": list(map(str, self.vms))} if self.vms else {"keys": list(self.keys)}
+        return {"state": self.state.value, **whose}
 
     def touches(self) -> tuple[NodeName, ...]:
         return self.servers

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+from chaos.draws import Draws
 from chaos.faults.base import Fault, Notes, Targets
 from chaos.faults.links import NOTHING_UP, LinkFault, LinkParams, counted, ping
-from chaos.lab import Lab
+from chaos.lab import Directory, Lab
 from protocol.messages.agent import CutRule, LinkRule
 from protocol.terms import NodeName
 
@@ -20,6 +22,10 @@ class LinkCut(LinkFault, frozen=True, kw_only=True):
     @classmethod
     def of(cls, id: str, params: LinkParams, targets: Targets) -> Fault:
         return cls(id=id, **cls.ends(params, targets))
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        return cls.drawn_ends(draws, directory)
 
     def summary(self) -> str:
         return f"cut {self.described()}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import model_validator
 
+from chaos.draws import Draws
 from chaos.faults.base import Fault, Notes, Params, Targets
 from chaos.faults.links import (
     NOTHING_UP,
@@ -20,8 +22,8 @@ from chaos.faults.links import (
     on_edge,
     ping,
 )
-from chaos.lab import Lab
-from chaos.units import Seconds
+from chaos.lab import Directory, Lab
+from chaos.units import Seconds, written_s
 from protocol.messages.agent import DelayRule, LinkRule
 from protocol.terms import NodeName
 
@@ -60,6 +62,17 @@ class LinkDelay(LinkFault, frozen=True, kw_only=True):
     def of(cls, id: str, params: LinkDelayParams, targets: Targets) -> Fault:
         ends = cls.ends(params, targets)
         return cls(id=id, base=params.base, jitter=params.jitter, **ends)
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        ends = cls.drawn_ends(draws, directory)
+        base_s, jitter_s = 10 ** (draws.unit() * 2.5 - 2), draws.unit()
+        late = {"base": written_s(round(base_s, 3)), "jitter": written_s(round(jitter_s, 3))}
+        return None if ends is None else ends | late
+
+    def written(self) -> dict[str, Any]:
+        late = {"base": written_s(self.base), "jitter": written_s(self.jitter)}
+        return super().written() | late
 
     def summary(self) -> str:
         return f"delay {self.described()} by {self.base:g} s (+ up to {self.jitter:g} s)"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+from chaos.draws import Draws
 from chaos.faults.base import Fault, Notes, Params, Targets
 from chaos.faults.links import (
     BATCH,
@@ -16,7 +18,7 @@ from chaos.faults.links import (
     enough,
     ping,
 )
-from chaos.lab import Lab
+from chaos.lab import Directory, Lab
 from protocol.messages.agent import DuplicateRule, LinkRule, LossRule
 from protocol.terms import NodeName
 
@@ -32,6 +34,14 @@ class LinkLoss(LinkFault, frozen=True, kw_only=True):
     @classmethod
     def of(cls, id: str, params: ShareParams, targets: Targets) -> Fault:
         return cls(id=id, p=params.p, **cls.ends(params, targets))
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        ends = cls.drawn_ends(draws, directory)
+        return None if ends is None else ends | {"p": round(0.05 + 0.55 * draws.unit(), 3)}
+
+    def written(self) -> dict[str, Any]:
+        return super().written() | {"p": self.p}
 
     def summary(self) -> str:
         return f"lose {self.p:.1%} on {self.described()}"

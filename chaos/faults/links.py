@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
+from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, names, running, status_of
-from chaos.lab import Lab
+from chaos.lab import Directory, Lab
 from chaos.units import Share
 from protocol.errors import ProductError
 from protocol.messages.agent import CanaryResult, CutRule, DelayRule, LinkRule, LossRule
-from protocol.terms import NodeName
+from protocol.terms import NodeName, Role
 from services.runtime.each import try_each
 
 Edge = tuple[NodeName, NodeName]
@@ -84,6 +85,26 @@ class LinkFault(Fault, frozen=True, kw_only=True):
         if not any(x != y for x in a for y in b):
             raise ChaosError("KS-CHAOS-004", "a link has two different ends")
         return {"a": a, "b": b, "dir": params.dir}
+
+    @staticmethod
+    def drawn_ends(draws: Draws, directory: Directory) -> dict[str, Any] | None:
+        """``between`` and ``dir`` for links that carry something: vCenter to some hosts or to
+        some key servers, or two key servers; None in a lab without any."""
+        of = {role: [e.node for e in directory.nodes if e.role is role] for role in Role}
+        pairs = [(of[Role.VCENTER], of[Role.ESXI]), (of[Role.VCENTER], of[Role.KMS])]
+        pairs += [(of[Role.KMS][:1], of[Role.KMS][1:])]
+        pairs = [(first, others) for first, others in pairs if first and others]
+        if not pairs:
+            return None
+        first, others = pairs[draws.below(len(pairs))]
+        many = len(others) if draws.unit() < 0.3 else 1 + draws.below(len(others))
+        ends = [list(map(str, first[:1])), list(map(str, draws.pick(others, many)))]
+        directions = (Direction.BOTH, Direction.BOTH, Direction.TO, Direction.FROM)
+        return {"between": ends, "dir": directions[draws.below(4)].value}
+
+    def written(self) -> dict[str, Any]:
+        ends = [list(map(str, self.a)), list(map(str, self.b))]
+        return {"between": ends, "dir": self.dir.value}
 
     def edges(self) -> tuple[Edge, ...]:
         """The pairs of one node of ``a`` and one of ``b``, each once."""

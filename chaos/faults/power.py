@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names
-from chaos.lab import Lab
+from chaos.lab import Directory, Lab
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState
 from protocol.terms import NodeName, Role
@@ -33,8 +35,24 @@ class NodesFault(Fault, frozen=True, kw_only=True):
             raise ChaosError("KS-CHAOS-010", f"{params.on} has no node of role {cls.role}")
         return {"nodes": nodes}
 
+    def written(self) -> dict[str, Any]:
+        return {"on": list(map(str, self.nodes))}
+
     def touches(self) -> tuple[NodeName, ...]:
         return self.nodes
+
+
+def some_of(
+    draws: Draws, directory: Directory, roles: Sequence[Role], shares: Sequence[float] = ()
+) -> dict[str, Any] | None:
+    """``on`` for one node of the ``roles``; of a tenth of them each, a share of ``shares``
+    instead. None when there is no such node."""
+    there = [str(entry.node) for entry in directory.nodes if entry.role in roles]
+    if not there:
+        return None
+    place = int(draws.unit() * 10)
+    share = shares[place] if place < len(shares) else 0.0
+    return {"on": list(draws.pick(there, max(1, round(share * len(there)))))}
 
 
 class PowerFault(NodesFault, frozen=True, kw_only=True):

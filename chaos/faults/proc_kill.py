@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+from chaos.draws import Draws
 from chaos.faults.base import Fault, Notes, Targets, all_of, names, status_of
-from chaos.faults.power import NodesFault, NodesParams, boots_of, is_back, was_on
-from chaos.lab import Lab
+from chaos.faults.power import NodesFault, NodesParams, boots_of, is_back, some_of, was_on
+from chaos.lab import Directory, Lab
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState
-from protocol.terms import NodeName
+from protocol.terms import NodeName, Role
 
 RESPAWN_WITHIN_S = 120.0
 LOOK_EVERY_S = 0.5
@@ -29,6 +31,10 @@ class ProcKill(NodesFault, frozen=True, kw_only=True):
     @classmethod
     def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
         return cls(id=id, **cls.chosen(params, targets))
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        return some_of(draws, directory, tuple(Role))
 
     def summary(self) -> str:
         return f"kill the process of {names(self.nodes)}"

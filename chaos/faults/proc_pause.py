@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Targets, all_of, names, running, status_of
 from chaos.faults.links import HEAL_WITHIN_S, Edge, kept_away, on_edge, ping
-from chaos.faults.power import NodesFault, NodesParams
-from chaos.lab import Lab
-from protocol.terms import NodeName
+from chaos.faults.power import NodesFault, NodesParams, some_of
+from chaos.lab import Directory, Lab
+from protocol.terms import NodeName, Role
 
 
 class ProcPause(NodesFault, frozen=True, kw_only=True):
@@ -22,6 +24,10 @@ class ProcPause(NodesFault, frozen=True, kw_only=True):
     @classmethod
     def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
         return cls(id=id, **cls.chosen(params, targets))
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        return some_of(draws, directory, tuple(Role))
 
     def summary(self) -> str:
         return f"pause {names(self.nodes)}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import msgspec
 
+from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets
-from chaos.lab import Lab
+from chaos.lab import Directory, Lab
 from chaos.observe.listing import all_hosts, all_providers
 from protocol.errors import ProductError
 from protocol.messages.vcenter import (
@@ -52,6 +54,13 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
         if provider is None or not vcenters:
             raise ChaosError("KS-CHAOS-106", "no provider is named, and the lab has no default")
         return cls(id=id, provider=ProviderId(provider), vcenter=vcenters[0])
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        return None if directory.default_provider is None else {}
+
+    def written(self) -> dict[str, Any]:
+        return {"provider": str(self.provider)}
 
     def touches(self) -> tuple[NodeName, ...]:
         return (self.vcenter,)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import Field
 
+from chaos.draws import Draws
 from chaos.faults.base import Fault, Params, Targets, names
 from chaos.faults.power import PowerFault
-from chaos.units import Seconds
+from chaos.lab import Directory
+from chaos.units import Seconds, written_s
 from protocol.terms import NodeName
 
 
@@ -39,6 +42,15 @@ class SitePowerLoss(PowerFault, frozen=True, kw_only=True):
         sites = tuple(site.removeprefix("site:") for site in sites)
         nodes = targets.nodes([f"site:{site}" for site in sites])
         return cls(id=id, nodes=nodes, sites=sites, stagger=params.stagger)
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        sites = list(dict.fromkeys(entry.site for entry in directory.nodes))
+        stagger_s = round(draws.unit() * 20, 1)
+        return {"site": list(draws.pick(sites, 1)), "stagger": written_s(stagger_s)}
+
+    def written(self) -> dict[str, Any]:
+        return {"site": list(self.sites), "stagger": written_s(self.stagger)}
 
     def summary(self) -> str:
         return f"power loss of site {', '.join(self.sites)}: {names(self.nodes)}"

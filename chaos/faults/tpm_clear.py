@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names
-from chaos.faults.power import NodesParams
+from chaos.faults.power import NodesParams, some_of
 from chaos.faults.tpms import TpmFault
-from chaos.lab import Lab
+from chaos.lab import Directory, Lab
 from protocol.messages.agent import TpmAct
-from protocol.terms import NodeName
+from protocol.terms import NodeName, Role
 
 
 class TpmClearParams(NodesParams):
@@ -34,6 +36,10 @@ class TpmClear(TpmFault, frozen=True, kw_only=True):
     @classmethod
     def of(cls, id: str, params: TpmClearParams, targets: Targets) -> Fault:
         return cls(id=id, latent=params.latent, **cls.chosen(params, targets))
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        return some_of(draws, directory, (Role.ESXI,))
 
     def summary(self) -> str:
         how = ", not booted since" if self.latent else ""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+from chaos.draws import Draws
 from chaos.faults.base import Fault, Notes, Targets, names
-from chaos.faults.power import NodesParams
+from chaos.faults.power import NodesParams, some_of
 from chaos.faults.tpms import TpmFault
-from chaos.lab import Lab
+from chaos.lab import Directory, Lab
 from protocol.messages.agent import TpmAct
+from protocol.terms import Role
 
 
 class TpmSwap(TpmFault, frozen=True, kw_only=True):
@@ -21,6 +24,10 @@ class TpmSwap(TpmFault, frozen=True, kw_only=True):
     @classmethod
     def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
         return cls(id=id, **cls.chosen(params, targets))
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        return some_of(draws, directory, (Role.ESXI,))
 
     def summary(self) -> str:
         return f"mainboard of {names(self.nodes)} replaced"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+from chaos.draws import Draws
 from chaos.faults.base import Fault, Notes, Params, Targets, running
 from chaos.faults.links import ping
 from chaos.faults.power import NodesParams, PowerFault
-from chaos.lab import Lab
+from chaos.lab import Directory, Lab
 from protocol.terms import NodeName, Role
 
 
@@ -32,6 +34,10 @@ class VcenterDown(PowerFault, frozen=True, kw_only=True):
     def of(cls, id: str, params: VcenterParams, targets: Targets) -> Fault:
         clients = targets.of_role(Role.ESXI)[:2]
         return cls(id=id, clients=clients, **cls.chosen(params, targets))
+
+    @classmethod
+    def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        return {}
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
         problem = await super().bites(lab, notes)

@@ -1,0 +1,70 @@
+"""Faults that are drawn are faults, and each fault is written as a file has it."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from chaos.draws import Draws
+from chaos.errors import ChaosError
+from chaos.faults import FAULTS
+from chaos.faults.base import Fault, Targets
+from chaos.lab import Directory
+from chaos.reference import example_of
+from chaos.units import seconds, written_s
+from chaos.yaml_file import read_yaml
+from lab.core import directory_of
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
+
+NEVER = {"host.exec_option_removed", "tpm.dead"}
+"""What no random schedule draws: a host must be set up for it, or its TPM does not come back."""
+
+
+@pytest.fixture(scope="module")
+def directory() -> Directory:
+    return directory_of(plan(load("default", hosts=4, vms=8, kms=2)))
+
+
+def made(fault: type[Fault], fields: object, directory: Directory) -> Fault:
+    params = fault.params.model_validate(fields)
+    return fault.of("f", params, Targets(directory, Draws(1, "t")))
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.kind)
+def test_each_drawn_fault_is_one_and_is_written_as_it_is(
+    fault: type[Fault], directory: Directory
+) -> None:
+    for seed in range(60):
+        fields = fault.drawn(Draws(seed, "fault"), directory)
+        assert (fields is None) == (fault.kind in NEVER)
+        if fields is None:
+            return
+        assert fields == fault.drawn(Draws(seed, "fault"), directory)
+        found = made(fault, fields, directory)
+        assert made(fault, found.written(), directory) == found
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.kind)
+def test_the_example_of_each_fault_is_written_as_it_is(fault: type[Fault]) -> None:
+    directory = directory_of(plan(load("default", vms=2)))
+    entry = read_yaml(f"{{{fault.example}}}").data
+    found = made(fault, entry, directory)
+    assert made(fault, found.written(), directory) == found
+    assert example_of(fault)
+
+
+def test_a_lab_without_what_a_fault_needs_has_none_drawn() -> None:
+    empty = Directory(nodes=(), vms=())
+    drawn = {f.kind: f.drawn(Draws(1, "x"), empty) for f in FAULTS}
+    some = {kind for kind, fields in drawn.items() if fields}
+    assert not some - {"site.power_loss"}
+    for fault in FAULTS:
+        if drawn[fault.kind]:
+            with pytest.raises((ChaosError, ValidationError)):
+                made(fault, drawn[fault.kind], empty)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.001, 0.25, 12.345678, 1e-9, 30.0, 86400.0, 1 / 3])
+def test_times_are_written_as_they_are_read(value: float) -> None:
+    assert seconds(written_s(value)) == round(value, 9)
