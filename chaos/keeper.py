@@ -21,6 +21,8 @@ from chaos.lab import Lab
 
 BITE_TRIES = 3
 HEAL_TRIES = 6
+LOOKS_IN_FLOOR = 50
+HEAL_FLOOR_S = 10.0  # real seconds: connections come again in these, whatever the pace (decision 6)
 PAUSE_S = 1.0
 PASSES = 3
 
@@ -263,7 +265,8 @@ class FaultKeeper:
             await fault.heal(lab, notes)
             if not fault.reversible:
                 await fault.cure(lab, notes)
-            seen = await self._until_empty(HEAL_TRIES, lambda: fault.healed(lab, notes))
+            floor_s = lab.in_lab_s(HEAL_FLOOR_S)
+            seen = await self._until_empty(HEAL_TRIES, lambda: fault.healed(lab, notes), floor_s)
         except (*REFUSALS, ChaosError) as error:
             seen = _one_line(error)
         if not seen:
@@ -274,19 +277,21 @@ class FaultKeeper:
             kept.seen = seen
         await self._keep()
 
-    async def _until_empty(self, tries: int, look: Callable[[], Awaitable[str]]) -> str:
-        """The last thing seen by ``look``, which is asked again until it sees nothing wrong."""
-        seen = ""
-        for attempt in range(tries):
-            if attempt:
-                await self._lab.sleep(PAUSE_S)
+    async def _until_empty(
+        self, tries: int, look: Callable[[], Awaitable[str]], floor_s: float = 0.0
+    ) -> str:
+        """The last thing seen by ``look``, which is asked again until it sees nothing wrong:
+        ``tries`` times, and for ``floor_s`` lab seconds at least."""
+        until, pause_s = self._lab.monotonic() + floor_s, max(PAUSE_S, floor_s / LOOKS_IN_FLOOR)
+        while True:
             try:
                 seen = await look()
             except REFUSALS as error:
                 seen = _one_line(error)
-            if not seen:
-                break
-        return seen
+            tries -= 1
+            if not seen or (tries <= 0 and self._lab.monotonic() >= until):
+                return seen
+            await self._lab.sleep(pause_s)
 
     def _report(self, ids: list[str]) -> HealReport:
         left = [

@@ -68,6 +68,10 @@ class Lab(Protocol):
         """Lab seconds since the lab began."""
         ...
 
+    def in_lab_s(self, real_s: float) -> float:
+        """Lab seconds that pass in so many real ones; 0 where virtual time waits for nobody."""
+        ...
+
     async def sleep(self, seconds: float) -> None:
         """Return after ``seconds`` lab seconds."""
         ...

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -80,7 +79,7 @@ class Agents(Children):
         except (OSError, ForkFailed) as error:
             why = _first_line(error)
         if child is not None:
-            child.signal(signal.SIGKILL)
+            child.kill()
         raise self._failed(f"process {name} did not start ({why})")
 
     def _failed(self, what: str) -> KeysteadError:

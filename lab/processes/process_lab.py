@@ -169,7 +169,7 @@ class ProcessLab(LabCore):
             except (KeysteadError, ProductError, OSError) as error:
                 child, process.child = process.child, None
                 if child is not None:
-                    child.signal(signal.SIGKILL)
+                    child.kill()
                 self.warn(f"the process of {', '.join(process.nodes)} does not start: {error}")
                 await asyncio.sleep(pause_s)
             else:
@@ -329,7 +329,7 @@ class ProcessLab(LabCore):
         """SIGKILL of the node's process, and of all nodes packed with it."""
         child = self._child(node)
         self._of[node].killed = True
-        child.signal(signal.SIGKILL)
+        child.kill()
         await child.gone.wait()
         for other in self._of[node].nodes:
             if self.spec(other).role.value != "esxi":
@@ -389,7 +389,7 @@ class ProcessLab(LabCore):
                 await self._spawn(process)
             except BaseException:
                 if process.child is not None:
-                    process.child.signal(signal.SIGKILL)
+                    process.child.kill()
                 raise
             self._processes.append(process)
             self._of[spec.node] = process

@@ -70,8 +70,8 @@ PLAYED: Final[dict[str, tuple[Values, ...]]] = {
 """Values by which every fault is played, on two nodes, links or keys wherever it can have two."""
 
 LOOKS: Final = frozenset(
-    "mode directory monotonic sleep status statuses respawned paused rules canary firmware_of "
-    "broker_up ask ask_each tpm".split()
+    "mode directory monotonic in_lab_s sleep status statuses respawned paused rules canary "
+    "firmware_of broker_up ask ask_each tpm".split()
 )
 """Verbs of a lab that only look; ``ask`` and ``tpm`` do so for some of what they are given."""
 

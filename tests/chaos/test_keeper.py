@@ -12,6 +12,7 @@ import pytest
 from chaos.errors import ChaosError
 from chaos.faults import make_fault
 from chaos.keeper import FaultKeeper, FaultState, HealReport
+from chaos.lab import Lab
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState
 from protocol.terms import NodeName
@@ -44,6 +45,24 @@ def test_a_heal_that_is_not_seen_keeps_the_fault_listed(world: World) -> None:
     lame.verbs.clear()
     assert world.run(keeper.heal_all()).healed == ("wan",)
     assert keeper.active() == ()
+
+
+@pytest.mark.parametrize(("pace", "healed"), [(0, ()), (100, ("wan",))])
+def test_a_heal_is_looked_for_in_real_seconds_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, pace: int, healed: tuple[str, ...]
+) -> None:
+    """A connection that is there again after a real second is so a hundred lab seconds later at
+    pace 100; virtual time waits for nobody."""
+    fault = fault_of(world, "link.cut", CUT, "wan")
+    world.run(world.keeper.inject(fault))
+    back = world.lab.monotonic() + 100.0
+
+    async def look(self: object, lab: Lab, notes: object) -> str:
+        return "" if lab.monotonic() > back else "not yet"
+
+    monkeypatch.setattr(type(fault), "healed", look)
+    monkeypatch.setattr(world.lab, "in_lab_s", lambda real_s: real_s * pace)
+    assert world.run(world.keeper.heal_all()).healed == healed
 
 
 def test_that_a_heal_was_not_seen_is_saved(world: World) -> None:

@@ -7,21 +7,26 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, assert_never
 
-from services.runtime.forking.connection import START_LIMIT_S, Connection, ForkFailed
+from services.runtime.forking.connection import START_LIMIT_S, Connection, ForkFailed, Line
 from services.runtime.forking.packets import Ended, Failed, Fork, Forked, NotForked, Ready, Word
 
 _KILLED: Final = -int(signal.SIGKILL)
 
 
 class ChildProcess:
-    """One child. ``line`` is our end of its socket; a child reads its end there and leaves."""
+    """One child. ``line`` is our end of its socket; a child reads its end there and leaves.
 
-    def __init__(self, pid: int, line: socket.socket) -> None:
+    ``server`` forked it, and knows before us when it has ended.
+    """
+
+    def __init__(self, pid: int, line: socket.socket, server: Line) -> None:
         self.pid = pid
+        self._server = server
         self.line = line
         self.gone = asyncio.Event()
         self.code: int | None = None
@@ -38,10 +43,15 @@ class ChildProcess:
             if self.gone.is_set():
                 self.line.close()
 
+    def kill(self) -> None:
+        """End it now; nothing when it has ended, though we may not have heard of it yet."""
+        self._server.kill(self.pid)
+
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; nothing when it has ended (its pid may be another's by now)."""
+        """It has that signal on return, such as one that stops it; nothing when it has ended."""
         if not self.gone.is_set():
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # its end is told in a moment
+                os.kill(self.pid, number)
 
     def ended(self, code: int) -> None:
         """It is no more; ``code`` is its exit code, negative for a signal."""
@@ -119,9 +129,9 @@ class Children:
             self._lost(error)
             return
         if word is not None:
-            self._heard(word)
+            self._heard(self._connection, word)
 
-    def _heard(self, word: Word) -> None:
+    def _heard(self, server: Line, word: Word) -> None:
         match word:
             case Ready():
                 if self._ready is not None and not self._ready.done():
@@ -129,10 +139,11 @@ class Children:
             case Forked(number, pid):
                 asked = self._asked.pop(number)
                 if not asked.answer.done():
-                    child = self._children[pid] = ChildProcess(pid, asked.line)
+                    child = ChildProcess(pid, asked.line, server)
+                    self._children[pid] = child
                     asked.answer.set_result(child)
-                elif self._connection is not None:
-                    self._connection.kill(pid)  # nobody waits for it any more
+                else:
+                    server.kill(pid)  # nobody waits for it any more
             case NotForked(number, why):
                 asked = self._asked.pop(number)
                 if not asked.answer.done():
@@ -180,7 +191,7 @@ class Children:
         except BaseException:
             line.close()
             if answer.done() and not answer.cancelled() and answer.exception() is None:
-                answer.result().signal(signal.SIGKILL)
+                answer.result().kill()
             raise
 
     async def _send(self, order: Fork) -> socket.socket:

@@ -3,8 +3,6 @@ is there again."""
 
 from __future__ import annotations
 
-import signal
-
 import pytest
 
 from lab.api.commands import GetNodes, HostPause, HostResume, TpmPcrs
@@ -49,7 +47,7 @@ async def test_a_kill_that_was_asked_for_is_no_surprise_and_leaves_a_machine_tha
         assert (await lab.way.lab.canary(VCENTER, KMS, within_s=60.0)).error == "Refused"
         await lab.heal(killed)
         assert warned == []
-        lab.way.lab._child(KMS).signal(signal.SIGKILL)
+        lab.way.lab._child(KMS).kill()
         await lab.heal(await lab.fault("proc.kill", on=FIRST))
         assert [text for text in warned if "process of kms has ended" in text] == warned != []
 

@@ -139,8 +139,8 @@ def test_a_broker_that_a_fault_stopped_stays_down_until_its_heal(cli: Cli) -> No
 
     assert not until(there, 1.0), "somebody started it again"
     assert not warned(cli, "the data broker has ended")
-    # At this pace one heal may look for less time than nodes take to come in again.
-    assert until(lambda: cli("heal", "--all").code == 0, 30) and there()
+    cli.ok("heal", "--all")  # at this pace nodes take twenty lab seconds and more to come in again
+    assert there()
     child(supervisor, "broker-data").kill()
     assert until(lambda: warned(cli, "the data broker has ended; it is started again"), 10)
     assert until(there, 10), "after a fault nobody looks after it"

@@ -86,6 +86,19 @@ async def test_a_target_that_raises_or_is_not_there_is_told_in_the_log(
     assert "RuntimeError: on purpose" in log and "no_such_function" in log
 
 
+async def test_a_child_whose_end_was_not_heard_yet_is_signalled_in_vain(children: Children) -> None:
+    """Its pid is nobody's then, or another's: only the server knows."""
+    child = await children.fork("x", f"{TARGETS}:leave", b"7")
+    while not gone(child.pid):
+        time.sleep(0.01)  # noqa: ASYNC251  (nothing is heard meanwhile)
+    assert not child.gone.is_set()
+    child.signal(signal.SIGSTOP)
+    child.kill()
+    await child.gone.wait()
+    assert child.code == 7
+    child.kill()
+
+
 async def test_closing_ends_all_also_the_stopped(children: Children) -> None:
     both = [await children.fork("x", f"{TARGETS}:echo", b"!") for _ in range(2)]
     for child in both:
