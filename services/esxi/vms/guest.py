@@ -60,7 +60,8 @@ def _runs(blocks: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def _named(blocks: Sequence[int]) -> str:
-    return f"block {blocks[0]}" if len(blocks) == 1 else f"blocks {blocks[0]} to {blocks[-1]}"
+    count, first, last = len(blocks), blocks[0], blocks[-1]
+    return f"block {first}" if count == 1 else f"{count} blocks from {first} to {last}"
 
 
 class Guest:
@@ -109,10 +110,10 @@ class Guest:
 
     async def work(self) -> None:
         """One step of its own: verify the next block, then rewrite the journal and read it."""
-        await self.contents([self._next_block % self.config.blocks])
+        at, journal = self._next_block % self.config.blocks, self.config.blocks
+        _, old = await self.contents((at, journal))
         self._next_block += 1
-        journal = self.config.blocks
-        await self._rewrite(journal, *await self.contents([journal]))
+        await self._rewrite(journal, old)
 
     async def _rewrite(self, index: int, old: bytes) -> int:
         seed, generation = read_guest_block(old, index)

@@ -6,7 +6,6 @@
 - ``wall``       what no step gets past: every way out is refused and recorded
 - ``trace``      what happened, folded into one hash; the first difference of two runs
 - ``said``       the normal form of what is said, which the trace folds too
-- ``sleep``      how a task lets time pass
 - ``rng``, ``clock``, ``bus``, ``disk`` (with ``images``, ``database``, ``datastore``)  the ports
 - ``world``      joins them into the lives of nodes
 - ``runner``     runs in workers of their own   - ``worker``  their side of it

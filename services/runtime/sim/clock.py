@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Clock, Rng
 from services.runtime.sim.loop import SimLoop
-from services.runtime.sim.sleep import sleep
 from services.runtime.ticks import Ticks
 
 
@@ -32,7 +31,7 @@ class SimClock(Clock):
 
     async def sleep(self, seconds: float) -> None:
         self._life.check()
-        await sleep(self._loop, seconds)
+        await self._loop.after(seconds)
         self._life.check()
 
     def every(self, period_s: float, jitter_s: float = 0.0) -> AsyncIterator[int]:

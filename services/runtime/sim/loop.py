@@ -19,7 +19,7 @@ from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar, TypeVarTuple
 
 from protocol.terms import NodeName
-from services.runtime.incarnation import CURRENT
+from services.runtime.incarnation import CURRENT, Incarnation
 from services.runtime.seeded import derive, stream
 from services.runtime.sim.order import Order, ReadyQueue
 from services.runtime.sim.tasks import (
@@ -40,6 +40,10 @@ Ts = TypeVarTuple("Ts")
 STEP_NS = 1_000
 _EPOCH = 1_767_225_600  # 2026-01-01, Unix seconds; a seed adds up to a year
 _FLUSH_EVERY = 4096
+_CLEAN_AT = 256  # timers, before those that were cancelled are looked for
+
+_Timer = tuple[int, int, SimTimer | asyncio.Future[None], Incarnation | None]
+"""When it is due, its serial number, what becomes ready or done then, and whose it is."""
 
 
 class Deadlock(Exception):
@@ -75,8 +79,8 @@ class SimLoop(WalledLoop):
         self.epoch = _EPOCH + derive(seed, "epoch") % (365 * 86_400)
         self._wanted = order
         self._take_order()
-        self._timers: list[tuple[int, int, SimTimer]] = []
-        self._dead_timers = 0  # cancelled, still in the heap
+        self._timers: list[_Timer] = []
+        self._clean_at = _CLEAN_AT
         self._now = 0
         self._serial = 0
         self._living = LivingTasks()
@@ -124,20 +128,12 @@ class SimLoop(WalledLoop):
         return handle
 
     def call_later(
-        self,
-        delay: float,
-        callback: Callable[[*Ts], object],
-        *args: *Ts,
-        context: Context | None = None,
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Any = None
     ) -> SimTimer:
         return self.call_at_ns(self._now + round(delay * 1e9), callback, *args, context=context)
 
     def call_at(
-        self,
-        when: float,
-        callback: Callable[[*Ts], object],
-        *args: *Ts,
-        context: Context | None = None,
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Any = None
     ) -> SimTimer:
         return self.call_at_ns(round(when * 1e9), callback, *args, context=context)
 
@@ -150,21 +146,29 @@ class SimLoop(WalledLoop):
     ) -> SimTimer:
         """``call_at`` in virtual nanoseconds. Timers of one instant become ready in order."""
         self._serial = serial = self._serial + 1
-        timer = SimTimer(
-            due, callback, args, self, copy_context() if context is None else context, serial
-        )
-        heappush(self._timers, (due, serial, timer))
+        if context is None:
+            context = copy_context()
+        timer = SimTimer(due, callback, args, self, context, serial)
+        self._set((due, serial, timer, context.get(CURRENT)))
         return timer
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Called by a timer that is cancelled; the heap is cleaned when half of it is dead."""
-        if not handle._scheduled:  # type: ignore[attr-defined]
-            return
-        self._dead_timers += 1
-        if self._dead_timers > 100 and self._dead_timers * 2 > len(self._timers):
-            self._timers = [entry for entry in self._timers if not entry[2].cancelled()]
+    def after(self, seconds: float) -> asyncio.Future[None]:
+        """Done when so many virtual seconds have passed: what a sleep awaits.
+
+        It is no step of its own, as the timer of ``asyncio.sleep`` is: most steps are sleeps.
+        """
+        self._serial = serial = self._serial + 1
+        done: asyncio.Future[None] = asyncio.Future(loop=self)
+        self._set((self._now + round(seconds * 1e9), serial, done, CURRENT.get()))
+        return done
+
+    def _set(self, timer: _Timer) -> None:
+        """Those that were cancelled stay until they are due, or as many as the others."""
+        if len(self._timers) >= self._clean_at:
+            self._timers = [timer for timer in self._timers if not timer[2].cancelled()]
             heapify(self._timers)
-            self._dead_timers = 0
+            self._clean_at = max(_CLEAN_AT, 2 * len(self._timers))
+        heappush(self._timers, timer)
 
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
@@ -315,19 +319,18 @@ class SimLoop(WalledLoop):
         timers, ready = self._timers, self._ready
         while timers and timers[0][0] <= self._now:
             timer = heappop(timers)[2]
-            timer._scheduled = False
-            if timer._cancelled:
-                self._dead_timers -= 1
-            else:
-                ready.append(timer)
+            if isinstance(timer, SimTimer):
+                if not timer._cancelled:
+                    ready.append(timer)
+            elif not timer.done():
+                timer.set_result(None)
 
     def _jump(self, end: int | None) -> None:
         """Nothing is ready: go to the next timer of anybody who lives."""
         timers = self._timers
         while timers:
-            due, _, timer = timers[0]
-            if not timer._cancelled:
-                life = timer._context.get(CURRENT)
+            due, _, timer, life = timers[0]
+            if not timer.cancelled():
                 if life is None or life.ended is None:
                     if end is not None and due > end:
                         self._now = max(self._now, end)
@@ -335,9 +338,7 @@ class SimLoop(WalledLoop):
                     self._now = max(self._now, due)
                     return
                 immortal((timer,))
-            else:
-                self._dead_timers -= 1
-            heappop(timers)[2]._scheduled = False
+            heappop(timers)
         raise Deadlock(f"nothing is ready and no timer is set: {self._waiting()}")
 
     def _waiting(self) -> str:

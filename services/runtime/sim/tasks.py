@@ -66,7 +66,7 @@ class SimHandle(asyncio.Handle):
 class SimTimer(asyncio.TimerHandle):
     """A step that is due at ``due`` virtual nanoseconds."""
 
-    __slots__ = ("due", "serial")
+    __slots__ = ("serial",)
 
     def __init__(
         self,
@@ -84,10 +84,13 @@ class SimTimer(asyncio.TimerHandle):
         self._cancelled = False
         self._repr = None
         self._source_traceback = None
-        self._scheduled = True
         self._when = due / 1e9
-        self.due = due
         self.serial = serial
+
+    def cancel(self) -> None:
+        # Not the base class's: it tells the loop, which looks by itself.
+        self._cancelled = True
+        self._callback = self._args = None  # type: ignore[assignment]
 
 
 Step = SimHandle | SimTimer

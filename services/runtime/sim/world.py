@@ -20,7 +20,6 @@ from services.runtime.sim.datastore import SimArray
 from services.runtime.sim.disk import SimDisk, SimStore
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.rng import SimRng
-from services.runtime.sim.sleep import sleep
 from services.runtime.tpm.backends import open_device
 from services.runtime.tpm.device import TpmDevice
 from services.runtime.tpm.nv import MemoryNv
@@ -77,7 +76,7 @@ class SimWorld(World):
     async def charge(self, label: str) -> None:
         """Spend the virtual time of one storage call."""
         cost = next(seconds for prefix, seconds in _COSTS if label.startswith(prefix))
-        await sleep(self.loop, cost * (0.5 + self._costs.random()))
+        await self.loop.after(cost * (0.5 + self._costs.random()))
 
     def next_boot(self, node: NodeName) -> int:
         boot = self._boots[node] = self._boots.get(node, 0) + 1
@@ -90,7 +89,7 @@ class SimWorld(World):
         return self.loop.time()
 
     async def sleep(self, seconds: float) -> None:
-        await sleep(self.loop, seconds)
+        await self.loop.after(seconds)
 
     def clock(self, life: Incarnation) -> SimClock:
         return SimClock(self.loop, life, self.rng(life))
