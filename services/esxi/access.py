@@ -21,6 +21,7 @@ from typing import Any, Final
 from protocol.messages.base import Request
 from protocol.messages.host import (
     ActivateTpmCredential,
+    CheckForUpdates,
     Command,
     GetCryptoKeyStatus,
     OpenSession,
@@ -97,7 +98,7 @@ def kind_of(message: Request[Any]) -> MessageKind:
             return MessageKind.SESSION
         case Command():
             return MessageKind.COMMAND
-        case QueryHost() | GetCryptoKeyStatus():
+        case CheckForUpdates() | QueryHost() | GetCryptoKeyStatus():
             return MessageKind.QUESTION
         case QueryTpmAttestationReport() | ActivateTpmCredential():
             return MessageKind.QUESTION

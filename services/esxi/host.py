@@ -5,6 +5,8 @@ State is changed in sections without ``await``; flows live in the modules that t
 
 from __future__ import annotations
 
+import msgspec
+
 from protocol.codec import encoded_size
 from protocol.errors import InvalidState, NotFound
 from protocol.messages.host import HostSummary, VmSummary
@@ -43,6 +45,8 @@ class Host:
         self.host_key: KeyMaterial | None = None
         self.vms: dict[VmName, RegisteredVm] = {}
         self.uplink = Uplink(node, ports, config.vcenter)
+        self._view: HostSummary | None = None
+        self._views = 0  # how many that differ from the one before
 
     @property
     def build(self) -> str:
@@ -102,27 +106,20 @@ class Host:
 
     def vm_summary(self, vm: RegisteredVm) -> VmSummary:
         """A VM as told to vCenter, with the keys that are missing for it here."""
-        return vm.summary(self.missing(vm.config.keys) if vm.config else ())
+        locked = vm.config if vm.guest is None else None
+        return vm.summary(() if locked is None else self.missing(locked.keys))
 
     async def look_at_locks(self) -> None:
-        """Who else holds the locks of VMs that do not run here, for the next ``summary``."""
+        """Who else holds the locks of VMs that do not run here, for the next ``view``."""
         idle = [vm for vm in self.vms.values() if vm.guest is None]
         holders = await self.datastore.holders([vm.name for vm in idle]) if idle else {}
         for vm in idle:
             holder = holders.get(vm.name)
             vm.locked_by = None if holder == self.node.name else holder
 
-    def summary(self, *, after: VmName, whole: bool, vms: bool = True) -> HostSummary:
-        """The host's own view of itself, with the VMs after ``after`` by name.
-
-        As many VMs as fit into a message beside the providers, unless the ``whole`` view is
-        asked for; none of them without ``vms``.
-        """
+    def summary(self, vms: tuple[VmSummary, ...] = ()) -> HostSummary:
+        """What the host says of itself now, with what it says of its VMs."""
         now = self.archive.now
-        left = [self.vms[name] for name in sorted(self.vms) if name > after] if vms else []
-        views = (self.vm_summary(vm) for vm in left)
-        room = PAGE_BUDGET - encoded_size(now.providers)
-        listed = tuple(views) if whole else first_page(views, budget=room)
         return HostSummary(
             host=self.node.name,
             boot=self.node.boot,
@@ -135,12 +132,26 @@ class Host:
             cached_keys=len(self.keys),
             stored_keys=len(now.store),
             providers=now.providers,
-            vms=listed,
-            more_vms=len(listed) < len(left),
+            vms=vms,
             session=self.uplink.session,
             recovery_id=self.archive.protection.recovery_id,
             in_maintenance_mode=now.maintenance,
         )
+
+    def view(self) -> HostSummary:
+        """The host's own view of itself, whole, with its VMs by name."""
+        view = self.summary(tuple([self.vm_summary(self.vms[name]) for name in sorted(self.vms)]))
+        if view != self._view:
+            self._view, self._views = view, self._views + 1
+        return view
+
+    @property
+    def version(self) -> str:
+        """Of the latest ``view``. Every other view has another one, in this life and in others.
+
+        Nobody has to say that something changed: views are compared, whoever asks for them.
+        """
+        return f"{self.node.boot}/{self._views}"
 
     # ---- virtual machines -------------------------------------------------------------------
 
@@ -159,3 +170,10 @@ class Host:
     def running(self) -> tuple[RegisteredVm, ...]:
         """The VMs whose guests run here, in order of registration."""
         return tuple(vm for vm in self.vms.values() if vm.power is PowerState.ON)
+
+
+def page(view: HostSummary, after: VmName | None = None) -> HostSummary:
+    """``view`` with its VMs after ``after``: as many as fit into a message beside the providers."""
+    left = tuple(vm for vm in view.vms if vm.vm > after) if after else view.vms
+    listed = first_page(left, budget=PAGE_BUDGET - encoded_size(view.providers))
+    return msgspec.structs.replace(view, vms=listed, more_vms=len(listed) < len(left))

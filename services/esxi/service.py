@@ -15,7 +15,7 @@ from protocol.messages.pages import first_page, fits
 from protocol.terms import CryptoKeyId, Role, VmName
 from services.esxi import attestation, boot, console, crypto_manager, dumps, maintenance
 from services.esxi.config import EsxiConfig
-from services.esxi.host import Host
+from services.esxi.host import Host, page
 from services.esxi.knobs import EsxiNode
 from services.esxi.vms import encrypt, power, registration
 from services.esxi.vms.guest import Guest
@@ -87,16 +87,25 @@ class EsxiService(Service):
 
     @serves(m.QueryHost)
     async def query_host(self, message: m.QueryHost, peer: Peer) -> m.HostState:
-        """The host's view, with the VMs after a cursor; vCenter's heartbeat."""
-        return m.HostState(summary=await self._view(peer, message.after, vms=message.vms))
+        """The host's view, with the VMs after a cursor, or without any."""
+        if not message.vms:
+            return m.HostState(summary=self.host.summary())
+        return m.HostState(summary=await self._view(peer, message.after))
 
-    async def _view(
-        self, peer: Peer, after: VmName | None = None, *, vms: bool = True
-    ) -> m.HostSummary:
+    @serves(m.CheckForUpdates)
+    async def check_for_updates(self, message: m.CheckForUpdates, peer: Peer) -> m.UpdateSet:
+        """vCenter's heartbeat: the host's view, unless the version says that it is known."""
+        await self.host.look_at_locks()
+        view, version = self.host.view(), self.host.version
+        if message.version == version:
+            return m.UpdateSet(version=version)
+        return m.UpdateSet(version=version, summary=page(view))
+
+    async def _view(self, peer: Peer, after: VmName | None = None) -> m.HostSummary:
         """As much of the host's view as fits into a message; all of it at the host itself."""
-        if vms:
-            await self.host.look_at_locks()
-        return self.host.summary(after=after or VmName(""), whole=peer.local, vms=vms)
+        await self.host.look_at_locks()
+        view = self.host.view()
+        return view if peer.local else page(view, after)
 
     # ---- TPM --------------------------------------------------------------------------------
 

@@ -107,6 +107,16 @@ KILLED = (
         "KSGUEST1",
     ),
     Killed(
+        "version_not_raised",
+        f"{_ESX}/test_versions.py::test_whatever_changes_in_a_view_is_another_version",
+        "prepared, then safe",
+    ),
+    Killed(
+        "version_without_life",
+        f"{_ESX}/test_versions.py::test_a_version_of_an_earlier_life_is_none_of_this_one[stop]",
+        "assert False",
+    ),
+    Killed(
         "old_session_accepted",
         f"{_ESX}/test_uplink.py::test_keys_of_a_late_command_do_not_arrive",
         "it was not refused",

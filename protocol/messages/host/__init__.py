@@ -60,6 +60,7 @@ from protocol.messages.host.maintenance import (
     HostExitMaintenanceMode,
 )
 from protocol.messages.host.session import (
+    CheckForUpdates,
     Command,
     Done,
     HostState,
@@ -68,6 +69,7 @@ from protocol.messages.host.session import (
     ProviderRef,
     QueryHost,
     SessionOpened,
+    UpdateSet,
     VmSummary,
 )
 from protocol.messages.host.vms import (
@@ -93,6 +95,7 @@ __all__ = [
     "ActivateTpmCredential",
     "AddKeys",
     "ChangeHostKey",
+    "CheckForUpdates",
     "Command",
     "CryptoKeyResult",
     "CryptoManagerHostDisable",
@@ -139,6 +142,7 @@ __all__ = [
     "SetProviders",
     "TpmAttestationReport",
     "TpmCredentialActivated",
+    "UpdateSet",
     "VmState",
     "VmSummary",
     "WriteDump",

@@ -93,8 +93,28 @@ class SessionOpened(Reply, frozen=True, kw_only=True):
     summary: HostSummary
 
 
+class CheckForUpdates(Request["UpdateSet"], frozen=True, kw_only=True):
+    """The host's view of itself, if it is not that of ``version`` any more; vCenter's heartbeat.
+
+    ``version``: of the view that is known, as an ``UpdateSet`` said it; empty when none is. (vim25
+    PropertyCollector.CheckForUpdates)
+    """
+
+    version: str = ""
+
+
+class UpdateSet(Reply, frozen=True, kw_only=True):
+    """The version of the host's view as it is now: no other view of any life of the host has it.
+
+    ``summary``: the view, or the first page of it; None when it is that of the version asked with.
+    """
+
+    version: str
+    summary: HostSummary | None = None
+
+
 class QueryHost(Request["HostState"], frozen=True, kw_only=True):
-    """The host's view of itself, with its VMs after ``after``; also vCenter's heartbeat.
+    """The host's view of itself, with its VMs after ``after``.
 
     ``vms`` False: the view is asked for without them.
     """

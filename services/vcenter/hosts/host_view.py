@@ -1,18 +1,27 @@
-"""What a host said last of itself, and whether a command may have changed it since.
+"""What a host said last of itself, in which version, and whether a command may have changed it.
 
 A view is a page of evidence with a time: it is believed for what it was when the host wrote it. A
 command that was on its way meanwhile may have changed the host before or after, so the view counts
-as current only while no command was sent, or answered, since.
+as current only while no command was sent, or answered, since. A host that is asked again says that
+its view is still that of a version, and then it is believed for what it was when it came whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import msgspec
 
 from protocol.messages.host import HostSummary
+
+
+class Told(NamedTuple):
+    """A host's view as it came; ``version`` is empty when the host has not said which it is."""
+
+    summary: HostSummary
+    version: str = ""
 
 
 class HostView:
@@ -20,7 +29,8 @@ class HostView:
 
     def __init__(self, moment: Callable[[], int]) -> None:
         self._moment = moment
-        self._summary: HostSummary | None = None
+        self._told: Told | None = None
+        self._summary: HostSummary | None = None  # with what commands have changed
         self._flying = 0  # commands sent and not answered
         self._activity = 0  # counts their sends and their ends
         self._activity_seen = -1  # the count when the latest view came
@@ -30,6 +40,11 @@ class HostView:
     def summary(self) -> HostSummary | None:
         """The host's last word, with what commands are known to have changed; None before it."""
         return self._summary
+
+    @property
+    def told(self) -> Told | None:
+        """The host's last word as it came, whatever was changed since; None before it."""
+        return self._told
 
     @property
     def boot(self) -> int:
@@ -51,9 +66,9 @@ class HostView:
         if self._summary is not None:
             self._summary = msgspec.structs.replace(self._summary, **changes)
 
-    def take(self, summary: HostSummary, asked: int) -> None:
+    def take(self, told: Told, asked: int) -> None:
         """The host's word as it came just now, asked for at the moment ``asked``."""
-        self._summary = summary
+        self._told, self._summary = told, told.summary
         self._times = (asked, self._moment())
         self._activity_seen = self._activity
 

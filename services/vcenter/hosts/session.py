@@ -27,6 +27,7 @@ from protocol.errors import (
 )
 from protocol.messages.base import Request
 from protocol.messages.host import (
+    CheckForUpdates,
     Command,
     HostSummary,
     OpenSession,
@@ -39,7 +40,7 @@ from services.runtime.ports import Bus, Clock, Rng
 from services.runtime.session import SessionCommands
 from services.vcenter.beats import Beat, Beats
 from services.vcenter.hosts.back_off import pause_s_after
-from services.vcenter.hosts.host_view import HostView
+from services.vcenter.hosts.host_view import HostView, Told
 from services.vcenter.hosts.knock import Knock
 from services.vcenter.hosts.view_pages import whole_view
 from services.vcenter.knobs import VcenterNode
@@ -224,7 +225,7 @@ class HostSession:
             self._misses = self._failures = 0
             self._rings_answered = rings
             self._node.record("host.connected", host=self.host, boot=summary.boot)
-        await self._take_view(summary, at)
+        await self._take_view(Told(summary), at)
         self._owner.opened(self)
 
     async def _try_to_connect(self) -> None:
@@ -293,16 +294,16 @@ class HostSession:
         commands = self._commands
         for _ in range(tries):
             believable, asked = self.view.quiet_since(), self._owner.moment()
-            summary = await whole_view(await self._next_page(), self._next_page)
+            told = await self._check_for_updates()
             if commands is None or self._commands is not commands:
                 raise HostUnreachable(f"{self.host} is connected anew")
-            if summary.session != commands.session:
+            if told.summary.session != commands.session:
                 self._end("the host holds another session")
                 raise HostUnreachable(f"{self.host} holds another session")
             self._misses, self._seen_at = 0, self._clock.now()
             if believable():
-                await self._take_view(summary, asked)
-                return summary
+                await self._take_view(told, asked)
+                return told.summary
         if self.view.summary is None:
             raise HostUnreachable(f"{self.host} has not been seen in this session")
         return self.view.summary
@@ -319,14 +320,23 @@ class HostSession:
         self.view.apply(crypto_state=summary.crypto_state)
         return summary.crypto_state
 
-    async def _next_page(self, after: VmName | None = None) -> HostSummary:
-        question = QueryHost() if after is None else QueryHost(after=after)
-        return (await self.ask(question)).summary
+    async def _check_for_updates(self) -> Told:
+        """The host's view as it is now; the host sends it only if it is another than the last."""
+        known = self.view.told  # taken now: another look may hear of a newer one meanwhile
+        update = await self.ask(CheckForUpdates(version="" if known is None else known.version))
+        if update.summary is not None:
+            return Told(await whole_view(update.summary, self._next_page), update.version)
+        if known is None or update.version != known.version:
+            raise HostUnreachable(f"{self.host} names a view that it never sent")
+        return known
 
-    async def _take_view(self, summary: HostSummary, asked: int) -> None:
+    async def _next_page(self, after: VmName) -> HostSummary:
+        return (await self.ask(QueryHost(after=after))).summary
+
+    async def _take_view(self, told: Told, asked: int) -> None:
         """The host's view as it came from it just now, asked for at that moment."""
         self._seen_at = self._clock.now()
-        self.view.take(summary, asked)
+        self.view.take(told, asked)
         await self._owner.took_view(self)
 
     def _miss(self, error: ProductError) -> None:

@@ -10,6 +10,7 @@ from protocol.messages.host import (
     ActivateTpmCredential,
     AddKeys,
     ChangeHostKey,
+    CheckForUpdates,
     Command,
     CryptoManagerHostEnable,
     Esxcli,
@@ -79,6 +80,7 @@ def test_the_kind_of_every_message_to_a_host() -> None:
     assert {kind_of(message) for message in console} == {MessageKind.CONSOLE}
     assert kind_of(OpenSession(session="s", vcenter_boot=1)) is MessageKind.SESSION
     questions: tuple[Request[object], ...] = (
+        CheckForUpdates(),
         QueryHost(),
         GetCryptoKeyStatus(),
         QueryTpmAttestationReport(nonce=b"", selection=PCR_ATTESTED),

@@ -27,6 +27,7 @@ from protocol.messages.host import (
     ActivateTpmCredential,
     AddKeys,
     ChangeHostKey,
+    CheckForUpdates,
     Command,
     CryptoKeyResult,
     CryptoManagerHostDisable,
@@ -60,6 +61,7 @@ from protocol.messages.host import (
     SetProviders,
     TpmAttestationReport,
     TpmCredentialActivated,
+    UpdateSet,
     VmState,
     VmSummary,
 )
@@ -218,6 +220,7 @@ class ScriptedHost(Service):
         super().__init__(node, ports)
         self.record = record
         self.guard = SessionGuard()
+        self.views: list[HostSummary] = []  # each that differs from the one before
 
     async def start(self) -> None:
         record = self.record
@@ -290,6 +293,14 @@ class ScriptedHost(Service):
     @serves(OpenSession)
     async def open(self, message: OpenSession, peer: Peer) -> SessionOpened:
         return SessionOpened(summary=self.summary())
+
+    @serves(CheckForUpdates)
+    async def check(self, message: CheckForUpdates, peer: Peer) -> UpdateSet:
+        view = self.summary()
+        if self.views[-1:] != [view]:
+            self.views.append(view)
+        version = f"{self.node.boot}/{len(self.views)}"
+        return UpdateSet(version=version, summary=None if version == message.version else view)
 
     @serves(QueryHost)
     async def query(self, message: QueryHost, peer: Peer) -> HostState:

@@ -128,7 +128,7 @@ def test_a_view_that_was_written_before_a_command_does_not_undo_it(rig: Rig) -> 
     lingers = DelayRule(id="cut", src=A, dst=VCENTER, base_s=6)
     rig.world.rules.apply(rig.rules.put([lingers]))
     before = len(rig.sent)
-    while (VCENTER, A, "QueryHost") not in rig.requests(before):
+    while (VCENTER, A, "CheckForUpdates") not in rig.requests(before):
         rig.sleep(0.2)
     rig.sleep(0.2)
     rig.heal()
@@ -248,7 +248,7 @@ def test_at_step_b8_the_hosts_summary_travels_once(rig: Rig) -> None:
     rig.sleep(3)
     told = [name for _, to, name in rig.requests(before) if to == A]
     assert told[0] == "OpenSession" and "CryptoManagerHostEnable" in told
-    assert "QueryHost" not in told
+    assert not {"CheckForUpdates", "QueryHost"} & {*told}
 
 
 def ring(rig: Rig, host: NodeName = A, boot: int = 1) -> None:
@@ -265,11 +265,11 @@ def test_a_host_that_rings_is_looked_at_and_disturbed_only_if_need_be(rig: Rig) 
     before, now = len(rig.sent), session(rig)
     ring(rig)
     rig.sleep(0.1)
-    assert [name for _, to, name in rig.requests(before) if to == A] == ["QueryHost"]
+    assert [name for _, to, name in rig.requests(before) if to == A] == ["CheckForUpdates"]
     assert rig.vm_info().power is PowerState.ON
     ring(rig, boot=0)  # an earlier life's, late
     rig.sleep(0.1)
-    assert [name for _, to, name in rig.requests(before) if to == A] == ["QueryHost"] * 2
+    assert [name for _, to, name in rig.requests(before) if to == A] == ["CheckForUpdates"] * 2
     assert session(rig) == now
 
 
@@ -333,7 +333,7 @@ def test_a_ring_during_a_look_is_answered_by_another_look(rig: Rig) -> None:
     lingers = DelayRule(id="cut", src=B, dst=VCENTER, base_s=3)
     rig.world.rules.apply(rig.rules.put([lingers]))
     before = len(rig.sent)
-    while (VCENTER, B, "QueryHost") not in rig.requests(before):
+    while (VCENTER, B, "CheckForUpdates") not in rig.requests(before):
         rig.sleep(0.1)
     rig.sleep(0.1)
     rig.heal()
@@ -452,13 +452,13 @@ def test_a_host_that_lacks_a_key_after_all_is_looked_at_at_once(rig: Rig) -> Non
     lacking = EncryptionKeyRequired("keys are missing", (rig.key_of(),))
     rig.hosts[A].errors[HostPowerOnVm.__name__] = lacking
     before = len(rig.sent)
-    while (VCENTER, A, "QueryHost") not in rig.requests(before):
+    while (VCENTER, A, "CheckForUpdates") not in rig.requests(before):
         rig.sleep(0.1)  # a heartbeat, so that none comes soon
     before = len(rig.sent)
     assert isinstance(rig.refused(PowerOnVm(vm=VM)), EncryptionKeyRequired)
     rig.sleep(1)
     asked = [name for _, to, name in rig.requests(before) if to == A]
-    assert "QueryHost" in asked[asked.index("HostPowerOnVm") :]
+    assert "CheckForUpdates" in asked[asked.index("HostPowerOnVm") :]
 
 
 def test_a_vm_whose_key_left_while_it_ran_is_marked_when_it_is_off(rig: Rig) -> None:
@@ -470,7 +470,7 @@ def test_a_vm_whose_key_left_while_it_ran_is_marked_when_it_is_off(rig: Rig) -> 
     key = rig.key_of()
     del rig.hosts[A].cache[key], rig.servers[KMS].keys[key.key_id]
     before = len(rig.sent)
-    while (VCENTER, A, "QueryHost") not in rig.requests(before):
+    while (VCENTER, A, "CheckForUpdates") not in rig.requests(before):
         rig.sleep(0.1)
     rig.do(PowerOffVm(vm=VM))
     rig.sleep(1)
@@ -505,7 +505,7 @@ def test_what_did_not_reach_a_host_is_made_up_for_once(rig: Rig) -> None:
     rig.sleep(100)
     assert not rig.vcenter.passes.unfinished(A)
     asked = [name for _, to, name in rig.sent[before:] if to == A]
-    assert 9 <= asked.count("QueryHost") <= 13 and asked.count("GetCryptoKeyStatus") <= 1
+    assert 9 <= asked.count("CheckForUpdates") <= 13 and asked.count("GetCryptoKeyStatus") <= 1
 
 
 @pytest.mark.parametrize("change", [{"boot": 9}, {"session": "of another"}])
