@@ -145,17 +145,11 @@ def reply_type(request: type[Request[Any]]) -> type[Reply]:
     raise TypeError(f"{request.__name__} does not say what answers it")
 
 
-_SEALED_FIELDS: dict[type[Message], tuple[str, ...]] = {}
-
-
+@cache
 def sealed_fields(cls: type[Message]) -> tuple[str, ...]:
     """Names of the fields of ``cls`` that carry key material."""
-    found = _SEALED_FIELDS.get(cls)
-    if found is None:
-        found = tuple(
-            f.name
-            for f in msgspec.structs.fields(cls)
-            if f.type is Sealed or Sealed in get_args(f.type)
-        )
-        _SEALED_FIELDS[cls] = found
-    return found
+    return tuple(
+        f.name
+        for f in msgspec.structs.fields(cls)
+        if f.type is Sealed or Sealed in get_args(f.type)
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from functools import cache
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -27,7 +28,7 @@ from services.runtime.tpm.pool import InlineRunner
 from services.runtime.tpm.port import TpmPort
 from services.runtime.world import World
 
-# Seconds a call of a storage port takes, by its first word; the rest takes the last one's.
+# Seconds a call of a storage port takes, by how its name begins; the rest takes the last one's.
 _COSTS = (
     ("disk.sync", 0.002),
     ("disk.", 0.0002),
@@ -35,6 +36,12 @@ _COSTS = (
     ("datastore.write", 0.001),
     ("", 0.0004),
 )
+
+
+@cache
+def _cost(call: str) -> float:
+    """``call``: the first word of a label."""
+    return next(seconds for start, seconds in _COSTS if call.startswith(start))
 
 
 class SimWorld(World):
@@ -75,8 +82,7 @@ class SimWorld(World):
 
     async def charge(self, label: str) -> None:
         """Spend the virtual time of one storage call."""
-        cost = next(seconds for prefix, seconds in _COSTS if label.startswith(prefix))
-        await self.loop.after(cost * (0.5 + self._costs.random()))
+        await self.loop.after(_cost(label.partition(" ")[0]) * (0.5 + self._costs.random()))
 
     def next_boot(self, node: NodeName) -> int:
         boot = self._boots[node] = self._boots.get(node, 0) + 1

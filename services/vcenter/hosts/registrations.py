@@ -6,7 +6,7 @@ said of that VM. The moments are counted here, for all hosts together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from protocol.messages.host import VmSummary
 from protocol.terms import NodeName, PowerState, VmName
@@ -27,10 +27,12 @@ class Registrations:
         return self._moments
 
     def view(
-        self, host: NodeName, session: int, vms: Iterable[VmSummary], asked: int, heard: int
+        self, host: NodeName, session: int, vms: Collection[VmSummary], asked: int, heard: int
     ) -> None:
         """All VMs that the host lists, as it said when it was asked then."""
-        self.forget(host)
+        listed = {vm.vm for vm in vms}
+        for name in [name for name in self._by_host.get(host, ()) if name not in listed]:
+            self.gone(host, name)
         for vm in vms:
             self.answer(host, session, vm, asked, heard)
 

@@ -19,13 +19,13 @@ the two overlap, because an answer came late, the newer session decides, until t
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from protocol.terms import NodeName, PowerState
 
 
-@dataclass(frozen=True)
-class Word:
+class Word(msgspec.Struct, frozen=True):
     """What one host last said of one VM that it lists.
 
     ``locked_by``: another host that holds the VM's lock, as this one sees it. ``session``,
@@ -41,8 +41,7 @@ class Word:
     heard: int
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where a VM is, and its power there."""
 
     host: NodeName
@@ -69,6 +68,8 @@ def place_of(words: Sequence[Word], away: Collection[NodeName]) -> Place | None:
 
 def _latest(words: Sequence[Word]) -> Word:
     """The word that no other one is later than; of several, that of the newest session."""
+    if len(words) == 1:
+        return words[0]
     last_asked = max(word.asked for word in words)
     unsurpassed = [word for word in words if word.heard >= last_asked]
     return max(unsurpassed, key=lambda word: word.session)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from services.vcenter.hosts import sessions
 from tests.mutations.bugs.planting import plant
