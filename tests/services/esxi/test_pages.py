@@ -12,6 +12,7 @@ from protocol.messages.host import (
     RESULT_BYTES,
     STATUS_BYTES,
     AddKeys,
+    CheckForUpdates,
     CryptoKeyResult,
     GetCryptoKeyStatus,
     HostState,
@@ -22,11 +23,12 @@ from protocol.messages.host import (
     QueryHost,
     RemoveKeys,
     SessionOpened,
+    UpdateSet,
     VmSummary,
 )
 from protocol.messages.pages import pages
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, KeyId, ManagementType, ProviderId, VmName
+from protocol.terms import CryptoKeyId, KeyId, ManagementType, PowerState, ProviderId, VmName
 from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import VmConfig, WrappedDek
@@ -72,6 +74,21 @@ def test_the_view_of_a_host_with_many_vms_comes_page_by_page(rig: Rig) -> None:
     assert asked > 2
     assert [vm.vm for vm in found] == names
     assert all(len(vm.missing) == 2 for vm in found)
+
+
+def test_a_change_beyond_the_first_page_is_another_version(rig: Rig) -> None:
+    names = with_many_vms(rig)
+
+    def check(version: str = "") -> UpdateSet:
+        asked = CheckForUpdates(version=version)
+        return rig.run(rig.controller.bus.request(A, asked, within_s=10))
+
+    known = check()
+    assert known.summary is not None and known.summary.more_vms
+    assert check(known.version).summary is None
+    rig.host().vms[names[-1]].wanted = PowerState.ON
+    assert check(known.version).summary == known.summary
+    assert by_bus(rig, QueryHost(after=names[-2])).vms[0].wanted is PowerState.ON
 
 
 def test_the_view_fits_beside_as_many_providers_as_there_may_be(rig: Rig) -> None:

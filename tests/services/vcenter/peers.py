@@ -220,7 +220,7 @@ class ScriptedHost(Service):
         super().__init__(node, ports)
         self.record = record
         self.guard = SessionGuard()
-        self.views: list[HostSummary] = []  # each that differs from the one before
+        self.views: list[object] = []  # each that differs from the one before
 
     async def start(self) -> None:
         record = self.record
@@ -297,8 +297,9 @@ class ScriptedHost(Service):
     @serves(CheckForUpdates)
     async def check(self, message: CheckForUpdates, peer: Peer) -> UpdateSet:
         view = self.summary()
-        if self.views[-1:] != [view]:
-            self.views.append(view)
+        whole = (view, *map(self.vm_summary, sorted(self.record.vms)))
+        if self.views[-1:] != [whole]:
+            self.views.append(whole)
         version = f"{self.node.boot}/{len(self.views)}"
         return UpdateSet(version=version, summary=None if version == message.version else view)
 
