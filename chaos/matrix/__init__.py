@@ -13,6 +13,7 @@ check, and is fixed before anything is healed and before the table is read.
 - ``events``    one file per event: what is asked, and what is looked at
 - ``looks``     what is seen of VMs, hosts, events      - ``evidence``  its shapes
 - ``letters``   from evidence to a letter. Pure
+- ``witness``   whether a letter came from the cause that its reason names
 - ``play``      a staging from its beginning to its end
 - ``grid``      which stagings a part of the table takes. Pure
 - ``compare``   letters against the table, when they are fixed. Pure

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from chaos.matrix.grid import Staging
 from chaos.matrix.play import Played
 from chaos.matrix.terms import UNCLEAR, Agreement
+from chaos.matrix.witness import Witness
 from chaos.oracle.table import Cell, parts
 from chaos.oracle.terms import Letter
 
@@ -31,6 +32,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 class CellRow(msgspec.Struct, frozen=True, kw_only=True):
     """A cell as it was played and as the table has it, by its names there.
 
+    ``witness``: of each reason that has one, whether the letter came from that cause.
     ``why``: what of the evidence decided. ``parts``: of a cell that holds partly, what was seen;
     ``waiting``: its parts that nothing built can show. ``finding``: what else must be known, such
     as a letter that other plays in the same lab had changed.
@@ -46,7 +48,7 @@ class CellRow(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[int, ...]
     parts: dict[str, Part] = {}
     waiting: tuple[str, ...] = ()
-    witness: tuple[Any, ...] = ()
+    witness: tuple[Witness, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     why: str = ""
     finding: str = ""
@@ -59,7 +61,8 @@ def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, Played]]) -> Cel
     wanted = parts(cell.block, cell.fault, cell.event)
     expected = {} if wanted is None else due(wanted.parts)
     disturbed = next((played.disturbed for _, played in plays if played.disturbed), "")
-    wrong = disagreement(cell, observed, why, seen, expected, disturbed)
+    unheard = next((w for _, played in plays for w in played.witnesses if not w.held), None)
+    wrong = disagreement(cell, observed, why, seen, expected, disturbed, unheard)
     verdict = Agreement.VOID if void else Agreement.DISAGREE if wrong else Agreement.AGREE
     return CellRow(
         block=cell.block,
@@ -72,6 +75,7 @@ def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, Played]]) -> Cel
         reasons=cell.reasons,
         parts=seen if wanted is not None else {},
         waiting=() if wanted is None else tuple(n for n in wanted.parts if n in WAITING),
+        witness=tuple(dict.fromkeys(w for _, played in plays for w in played.witnesses)),
         evidence=tuple(
             Evidence(run=run, staging=staging.name, records=played.records)
             for staging, played in plays
@@ -118,6 +122,7 @@ def disagreement(
     seen: Mapping[str, Part],
     expected: Mapping[str, Part],
     disturbed: str,
+    unheard: Witness | None,
 ) -> str:
     """Empty when the cell agrees; else what does not."""
     if observed != cell.letter:
@@ -125,4 +130,6 @@ def disagreement(
     for name, value in expected.items():
         if seen.get(name) != value:
             return f"part {name} is {seen.get(name)!r}, and the table says {value!r}"
+    if unheard is not None:
+        return f"no witness of reason {unheard.reason}: {unheard.seen}"
     return f"after the fault was over: {disturbed}" if disturbed else ""

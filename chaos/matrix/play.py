@@ -11,8 +11,14 @@ from chaos.faults.base import REFUSALS
 from chaos.matrix import clock, setup
 from chaos.matrix.events import EVENTS, EventPlay, LockingPlay
 from chaos.matrix.faults import FAULTS, ReturningVcenter, StagedFault, until_healed
-from chaos.matrix.scene import Scene, Void
+from chaos.matrix.looks import plain
+from chaos.matrix.scene import SERVERS_OF_P, SERVERS_OF_Q, Scene, Void
+from chaos.matrix.witness import Account, Witness, witnesses
+from chaos.observe.listing import all_events
+from chaos.oracle.table import cell
 from chaos.oracle.terms import Event
+from protocol.events import EventTypeId
+from protocol.terms import NodeName
 from services.runtime.each import for_each
 
 
@@ -28,6 +34,7 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     void: str = ""
     disturbed: str = ""
     parts: dict[str, bool | int | str] = {}
+    witnesses: tuple[Witness, ...] = ()
     records: tuple[int, ...] = ()
 
 
@@ -58,6 +65,7 @@ async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
         whole = f"{type(error).__name__}: {error}" if not isinstance(error, Void) else str(error)
         scene.book.write("note", "", "void", why=whole)
         return tuple(_told(one, whole) for one in plays)
+    scene.alarmed = await _alarmed(scene)
     disturbed = {one.event: await _aftermath(one) for one in plays}
     return tuple(_told(one, voids.get(one.event, ""), disturbed[one.event]) for one in plays)
 
@@ -92,6 +100,7 @@ async def _one(one: EventPlay, voids: dict[Event, str]) -> None:
         if one.waits_for_b(one.scene.block, one.scene.fault):
             await one.scene.b_is_up.wait()
         one.judged = await one.play(one.scene.begins_at)
+        one.went = one.course()
     except (Void, ChaosError, *REFUSALS) as error:
         voids[one.event] = str(error)
 
@@ -118,6 +127,16 @@ async def _end(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -> 
     await setup.hosts_settle(scene, scene.hosts(), clock.SETTLED_S)
 
 
+async def _alarmed(scene: Scene) -> frozenset[NodeName]:
+    """Hosts of which vCenter has told, since the fault began, that their TPM tells otherwise."""
+    events = await all_events(scene.lab, scene.vcenter, after=scene.first_event)
+    return frozenset(
+        one.host
+        for one in events
+        if one.event is EventTypeId.HOST_TPM_ATTESTATION_FAILED and one.host is not None
+    )
+
+
 async def _aftermath(one: EventPlay) -> str:
     if one.judged is None:
         return ""
@@ -125,6 +144,36 @@ async def _aftermath(one: EventPlay) -> str:
         return await one.aftermath()
     except REFUSALS as error:
         return f"{type(error).__name__}: {error}"
+
+
+def heard_of(one: EventPlay) -> tuple[Witness, ...]:
+    """The witnesses of the reasons that the table names: looked for when the letter is fixed."""
+    scene = one.scene
+    if one.judged is None or one.went is None:
+        return ()
+    course = one.went
+    began, ended, servers = course.began, course.ended, frozenset(SERVERS_OF_P + SERVERS_OF_Q)
+    about = Account(
+        course=course,
+        letter=one.judged.letter,
+        said=tuple(scene.heard.of(course.host, began, ended)),
+        asked=tuple(
+            said
+            for said in scene.heard.of(scene.vcenter, began, ended)
+            if {said.src, said.dst} & servers
+        ),
+        records=tuple(
+            line
+            for line in scene.bench.records()
+            if line.node == course.host and began <= line.at <= ended
+        ),
+        servers=servers,
+        alarmed=course.host in one.scene.alarmed,
+    )
+    found = witnesses(cell(scene.block, scene.fault, one.event).reasons, about)
+    for witness in found:
+        one.trail.write("probe", course.host, "witness", **plain(witness))
+    return found
 
 
 def _told(one: EventPlay, void: str, disturbed: str = "") -> Played:
@@ -136,5 +185,6 @@ def _told(one: EventPlay, void: str, disturbed: str = "") -> Played:
         void=void,
         disturbed=disturbed,
         parts=one.parts,
+        witnesses=heard_of(one),
         records=tuple(one.trail.records),
     )

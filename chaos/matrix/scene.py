@@ -53,6 +53,7 @@ class Scene:
     vCenter had them before the fault; ``judged`` are the VMs that cells are about. ``t0``: when the
     fault began, in lab seconds; ``first_event``: the last entry of vCenter's log before it.
     ``evicted``: events come when keys of a deleted provider have left every host.
+    ``alarmed``: hosts of which vCenter says that their TPM tells something else.
     ``b_is_up``: a host has booted under the fault, which events on healthy others wait for."""
 
     lab: Lab
@@ -70,6 +71,7 @@ class Scene:
     t0: float = 0.0
     first_event: int = 0
     evicted: bool = False
+    alarmed: frozenset[NodeName] = frozenset()
     b_is_up: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:

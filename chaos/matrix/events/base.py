@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -14,7 +14,9 @@ from chaos.matrix.letters import of_three_looks
 from chaos.matrix.looks import Looks
 from chaos.matrix.scene import Scene, vm_of
 from chaos.matrix.terms import Actor, Kind
+from chaos.matrix.witness import Course
 from chaos.oracle.terms import Block, Event, Fault, Letter
+from protocol.messages.base import Request
 from protocol.messages.host import HostPowerOnVm
 from protocol.messages.vcenter import PowerOnVm
 from protocol.terms import CryptoKeyId, NodeName, VmName
@@ -30,7 +32,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class EventPlay(ABC):
-    """One event in one staging; ``judged`` is its letter when ``play`` has returned.
+    """One event in one staging: ``judged`` is its letter, ``went`` its course, once it was played.
 
     ``cast``: hosts that it needs in a cluster of its own. ``boots``: it is played after both kinds
     of going down. ``latent``: the host on which a fault of hosts stays latent, when the event is
@@ -56,6 +58,9 @@ class EventPlay(ABC):
         self.looks = Looks(scene, self.trail)
         self.parts: dict[str, bool | int | str] = {}
         self.judged: Judged | None = None
+        self.went: Course | None = None
+        self.power_on_at: float | None = None
+        self.asked_at = self.ended_at = 0.0
 
     @classmethod
     def waits_for_b(cls, block: Block, fault: Fault) -> bool:
@@ -65,6 +70,22 @@ class EventPlay(ABC):
     @abstractmethod
     async def play(self, begins_at: float) -> Judged:
         """Ask at ``begins_at`` (seconds after t0), look through the window, and judge."""
+
+    def course(self) -> Course:
+        """When it happened, on which host, for which keys: what its witnesses are looked for in."""
+        vm, host = self.subject
+        return Course(
+            host=host,
+            asked=self.asked_at,
+            ended=self.ended_at,
+            power_on=self.power_on_at,
+            keys=self.scene.keys.get(vm, ()),
+        )
+
+    @property
+    @abstractmethod
+    def subject(self) -> tuple[VmName, NodeName]:
+        """The judged VM, and the host that it is about."""
 
     async def first_sight(self) -> None:
         """vCenter has returned, and its way to the keys is still shut."""
@@ -100,9 +121,17 @@ class EventPlay(ABC):
     async def power_on(self, vm: VmName, host: NodeName) -> Answered:
         """By a task of vCenter when it is up; else by the host's own administrator."""
         if self.fault.vcenter_away:
-            message = HostPowerOnVm(vm=vm)
-            return await self.looks.ask(host, message, within_s=clock.TASK_S)
-        return await self.looks.ask(self.scene.vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S)
+            return await self.ask(host, HostPowerOnVm(vm=vm))
+        return await self.ask(self.scene.vcenter, PowerOnVm(vm=vm))
+
+    async def ask(
+        self, node: NodeName, message: Request[Any], *, within_s: float = clock.TASK_S
+    ) -> Answered:
+        """The request that decides; when it was made and ended is remembered."""
+        self.asked_at = self.scene.lab.monotonic()
+        asked = await self.looks.ask(node, message, within_s=within_s)
+        self.ended_at = self.scene.lab.monotonic()
+        return asked
 
     async def until_it_works(self, vm: VmName, host: NodeName) -> str:
         """Empty when the VM works, or comes to it by itself while things settle: its host may have
@@ -128,11 +157,6 @@ class LockingPlay(EventPlay, ABC):
     def __init__(self, scene: Scene, fault: StagedFault) -> None:
         super().__init__(scene, fault)
         self._sight: VmSeen | None = None
-
-    @property
-    @abstractmethod
-    def subject(self) -> tuple[VmName, NodeName]:
-        """The judged VM, and the host that would run it."""
 
     @property
     def is_open(self) -> bool:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+import msgspec
+
 from chaos.faults.base import REFUSALS
 from chaos.matrix import clock
 from chaos.matrix.events.base import EventPlay, Wanted
 from chaos.matrix.evidence import Added, Answered, Judged
-from chaos.matrix.faults.base import StagedFault
+from chaos.matrix.faults.base import OFF_S, StagedFault
 from chaos.matrix.letters import of_addition
 from chaos.matrix.looks import plain
 from chaos.matrix.scene import Scene, Void, cluster_of
 from chaos.matrix.terms import OF_HOSTS, Actor, Kind
+from chaos.matrix.witness import Course
 from chaos.oracle.terms import Block, Event, Fault, Letter
 from protocol.events import EventTypeId
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import Esxcli, GetCryptoKeyStatus, QueryHost
 from protocol.messages.vcenter import AddHost
-from protocol.terms import HostCryptoState, NodeName
+from protocol.terms import HostCryptoState, NodeName, VmName
 
 ENABLE: Final = ("system", "security", "keypersistence", "enable")
 _TOLD: Final = {
@@ -49,12 +52,21 @@ class HostAdded(EventPlay):
         """A fault of hosts that would stop the new one is on another."""
         return fault in OF_HOSTS and fault is not Fault.F5B and block is not Block.S00
 
+    @property
+    def subject(self) -> tuple[VmName, NodeName]:
+        return self.vm("run"), self._new
+
+    def course(self) -> Course:
+        keys = (*self.keys("run"), *self.keys("other"))
+        return msgspec.structs.replace(super().course(), keys=keys, known=False)
+
     async def play(self, begins_at: float) -> Judged:
         await self.scene.until(begins_at)
         self._new = await self.scene.bench.new_host(cluster_of(self.event))
         await self._boot_new()
         asked = await self._add()
         await self.scene.lab.sleep(clock.TASK_S)
+        self.ended_at = self.scene.lab.monotonic()
         seen = await self._look()
         later = seen
         if not seen.whole:
@@ -64,13 +76,23 @@ class HostAdded(EventPlay):
         return of_addition(asked, seen, later)
 
     async def _boot_new(self) -> None:
-        scene = self.scene
-        if self.fault.of_a_host and not self.waits_for_b(scene.block, scene.fault):
-            await self.fault.up(self._new)
+        """It was installed, and then off; a fault of hosts is met by the boot after that."""
+        scene, lab = self.scene, self.scene.lab
+        await self._install()
+        own = self.fault.of_a_host and not self.waits_for_b(scene.block, scene.fault)
+        if own:
+            await self.fault.survey(self._new)
+        await lab.power_off(self._new, "stop")
+        await lab.sleep(OFF_S)
+        if own:
+            self.power_on_at = await self.fault.up(self._new)
         else:
-            status = await self.scene.lab.power_on(self._new)
-            if status.state is not NodeRunState.RUNNING:
-                raise Void(f"{self._new} does not start: {status.screen}")
+            await lab.power_on(self._new)
+
+    async def _install(self) -> None:
+        status = await self.scene.lab.power_on(self._new)
+        if status.state is not NodeRunState.RUNNING:
+            raise Void(f"{self._new} does not start: {status.screen}")
         if self.scene.persistent:
             done = await self.scene.lab.ask(self._new, Esxcli(arguments=ENABLE))
             if done.exit_code:
@@ -78,7 +100,7 @@ class HostAdded(EventPlay):
 
     async def _add(self) -> Answered:
         message = AddHost(host=self._new, cluster=cluster_of(self.event))
-        return await self.looks.ask(self.scene.vcenter, message, within_s=clock.TASK_S)
+        return await self.ask(self.scene.vcenter, message)
 
     async def _look(self) -> Added:
         """The new host: in the inventory, its mode, its host key, keys of the cluster's VMs."""

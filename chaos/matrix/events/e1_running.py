@@ -10,6 +10,7 @@ from chaos.matrix.evidence import Judged, VmSeen
 from chaos.matrix.letters import of_running
 from chaos.matrix.terms import Actor, Kind
 from chaos.oracle.terms import Event
+from protocol.terms import NodeName, VmName
 
 
 class RunsOn(EventPlay):
@@ -20,13 +21,19 @@ class RunsOn(EventPlay):
     vms: ClassVar[tuple[Wanted, ...]] = (Wanted("run", Actor.A, Kind.RUN),)
     latent: ClassVar[Actor | None] = Actor.A
 
+    @property
+    def subject(self) -> tuple[VmName, NodeName]:
+        return self.vm("run"), self.host(Actor.A)
+
     async def play(self, begins_at: float) -> Judged:
-        vm, host = self.vm("run"), self.host(Actor.A)
+        vm, host = self.subject
         looks: list[VmSeen] = []
+        self.asked_at = self.scene.t0
         for step in range(int(clock.RUN_S / clock.RUN_STEP_S) + 1):
             await self.scene.until(begins_at + step * clock.RUN_STEP_S)
             looks.append(await self.looks.vm(vm, host))
+        self.ended_at = self.scene.lab.monotonic()
         return of_running(looks, host)
 
     async def aftermath(self) -> str:
-        return await self.until_it_works(self.vm("run"), self.host(Actor.A))
+        return await self.until_it_works(*self.subject)

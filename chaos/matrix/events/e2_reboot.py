@@ -10,7 +10,7 @@ from chaos.matrix.evidence import HostSeen, Judged, Works
 from chaos.matrix.letters import of_host
 from chaos.matrix.terms import Actor, Kind
 from chaos.oracle.terms import Event
-from protocol.terms import HostCryptoState
+from protocol.terms import HostCryptoState, NodeName, VmName
 
 
 class Reboots(EventPlay):
@@ -24,14 +24,20 @@ class Reboots(EventPlay):
     )
     boots: ClassVar[bool] = True
 
+    @property
+    def subject(self) -> tuple[VmName, NodeName]:
+        """Without VM: it is about the host key, which VMs do not name."""
+        return VmName(""), self.host(Actor.B)
+
     async def play(self, begins_at: float) -> Judged:
         host, clear = self.host(Actor.B), self.vm("clear")
         await self.scene.until(begins_at)
-        began = await self.fault.reboot(host)
+        began = self.power_on_at = self.asked_at = await self.fault.reboot(host)
         self.scene.b_is_up.set()
         up_at = self.scene.since()
         await self.scene.until(up_at + clock.TASK_S)
         now = await self.looks.host(host, since=began)
+        self.ended_at = self.scene.lab.monotonic()
         works, runs = await self._clear_vm(now)
         await self.scene.until(up_at + clock.TASK_S + clock.SETTLED_S)
         later = await self.looks.host(host, since=began)

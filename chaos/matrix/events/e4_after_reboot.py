@@ -31,7 +31,7 @@ class PowersOnAfterReboot(LockingPlay):
     async def play(self, begins_at: float) -> Judged:
         vm, host = self.subject
         await self.scene.until(begins_at)
-        await self.fault.reboot(host)
+        self.power_on_at = await self.fault.reboot(host)
         at_once = self.fault.fault is Fault.F7
         await self.scene.lab.sleep(AT_ONCE_S if at_once else AFTER_BOOT_S)
         asked = await self.power_on(vm, host)

@@ -40,12 +40,14 @@ class Restarts(LockingPlay, ABC):
         vm, target = self.subject
         await self.scene.lab.sleep(first_s)
         asked: list[Answered] = []
+        began = self.scene.lab.monotonic()
         for number in range(clock.HA_TRIES):
             if number:
                 await self.scene.lab.sleep(clock.HA_AGAIN_S)
             asked.append(await self.try_once())
             if asked[-1].done:
                 break
+        self.asked_at = began
         seen = await self.looks.vm(vm, target)
         if asked[-1].done:
             seen = await self._settled(seen)
@@ -64,7 +66,7 @@ class Restarts(LockingPlay, ABC):
         asked = await self.looks.ask(target, HostRegisterVm(vm=vm), within_s=clock.TASK_S)
         if not asked.done:
             return asked
-        return await self.looks.ask(target, HostPowerOnVm(vm=vm), within_s=clock.TASK_S)
+        return await self.ask(target, HostPowerOnVm(vm=vm))
 
     async def comes_back(self) -> str:
         """HA's next try; then the VM works there."""
@@ -114,5 +116,5 @@ class RestartsWithoutKey(Restarts):
         target = self.host(Actor.D)
         await self.fault.down(target, self.scene.boot.way)
         await self.lose_source()
-        await self.fault.up(target)
+        self.power_on_at = await self.fault.up(target)
         return await self.tries(first_s=0.0)  # at once when it is up, before vCenter connects

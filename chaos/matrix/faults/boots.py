@@ -13,7 +13,7 @@ from chaos.faults.tpm_clear import TpmClear
 from chaos.matrix.faults.base import Held, StagedFault
 from chaos.matrix.scene import Scene
 from chaos.oracle.terms import Fault
-from protocol.messages.agent import NodeRunState, TpmAct
+from protocol.messages.agent import NodeRunState
 from protocol.terms import NodeName
 
 
@@ -84,45 +84,39 @@ class PolicyViolated(OtherBoot):
 
 
 class OtherMeasure(OtherBoot):
-    """Another firmware version: the log says so, the sealed PCRs do not."""
+    """Another signed build: the log says so, the sealed PCRs do not."""
 
     fault: ClassVar[Fault] = Fault.F5B
 
     def on(self, host: NodeName) -> LabFault:
-        return HostBootMeasure(id=f"F5b-{host}", nodes=(host,), version="2.0")
+        return HostBootMeasure(id=f"F5b-{host}", nodes=(host,), build="other")
 
 
 class TpmGone(FaultOfHosts):
-    """The TPM is cleared while the host is off; on a host that runs it fails (``dead``)."""
+    """The TPM is cleared: while the host is off, or under one that runs, where it stays latent."""
 
     fault: ClassVar[Fault] = Fault.F6
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._dead: list[NodeName] = []
+        self._latent: list[NodeName] = []
 
     def on(self, host: NodeName) -> LabFault:
-        return TpmClear(id=f"F6-{host}", nodes=(host,))
+        return TpmClear(id=f"F6-{host}", nodes=(host,), latent=host in self._latent)
 
     async def make_latent(self, host: NodeName) -> None:
-        await self.scene.lab.tpm(host, TpmAct.FAIL)
-        self._dead.append(host)
-        self.write("fault", host, "tpm dead")
+        self._latent.append(host)
+        await self.change(host)
 
     async def bites(self) -> str:
-        """Latent: the TPM of a host that runs does not answer."""
-        for host in self._dead:
-            info = (await self.scene.lab.tpm(host, TpmAct.INFO)).info
-            if info is not None and not info.failed:
-                return f"the TPM of {host} answers"
+        """Latent: what was sealed does not load any more, and the host runs on."""
+        for host in self._latent:
+            if wrong := await self.held[host].bites():
+                return wrong
         return ""
 
     async def end(self) -> None:
         """The recovery key, mode TPM set anew, a save; vCenter forgets the TPM that it recorded."""
-        for host in self._dead:
-            await self.scene.lab.tpm(host, TpmAct.UNFAIL)
-            await restart(self.scene.lab, host)
-            self.write("heal", host, "tpm answers, booted")
         for host, held in self.held.items():
             await held.heal()
             self.write("heal", host, "recovered")

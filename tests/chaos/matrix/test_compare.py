@@ -10,6 +10,7 @@ from chaos.matrix.compare import CellRow, Part, row_of
 from chaos.matrix.grid import BLOCKS, Staging, cells_of, staged_events, stagings_of
 from chaos.matrix.play import Played
 from chaos.matrix.terms import Agreement, Boot
+from chaos.matrix.witness import Witness
 from chaos.oracle.table import cell
 from chaos.oracle.terms import Block, Event, Fault, Letter
 
@@ -53,7 +54,14 @@ def test_a_play_that_failed_is_void_and_one_that_leaves_a_trace_disagrees() -> N
     assert disturbed.verdict is Agreement.DISAGREE and "after the fault" in disturbed.why
 
 
-WHOLE = {
+def test_a_letter_without_its_witness_disagrees() -> None:
+    held, lacking = (Witness(reason=6, held=held, seen="seen") for held in (True, False))
+    assert row(Event.E4, "LK", "LK", witnesses=(held,)).witness == (held,)
+    found = row(Event.E4, "LK", "LK", witnesses=(held, lacking))
+    assert found.verdict is Agreement.DISAGREE and "no witness of reason 6" in found.why
+
+
+WHOLE: dict[str, Part] = {
     "host_in_inventory": True,
     "host_crypto_state": "prepared",
     "host_key": "absent",

@@ -1,0 +1,210 @@
+"""Whether a letter came from the cause that its reason names: its witness.
+
+Taken from what was said on the data bus and from the hosts' boot records; never from what the
+judged service says of itself. A reason without a reader here has no witness of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from chaos.conversation import Said
+from chaos.matrix.letters import SCREEN_A
+from chaos.oracle.terms import Letter
+from protocol.messages.agent import NodeRecord
+from protocol.terms import CryptoKeyId, NodeName
+
+
+class Course(msgspec.Struct, frozen=True, kw_only=True):
+    """When things happened in an event, in lab seconds, on the host that it is about.
+
+    ``power_on``: of the boot that is judged, None when there is none. ``asked`` and ``ended``: of
+    the request that decided, or of the window. ``keys`` are those that it needs. ``known``:
+    vCenter knew the host before.
+    """
+
+    host: NodeName
+    asked: float
+    ended: float
+    power_on: float | None = None
+    keys: tuple[CryptoKeyId, ...] = ()
+    known: bool = True
+
+    @property
+    def began(self) -> float:
+        """From when on something counts."""
+        return self.asked if self.power_on is None else self.power_on
+
+
+class Witness(msgspec.Struct, frozen=True, kw_only=True):
+    """What was looked for because of a reason, whether it was there, and what was seen."""
+
+    reason: int
+    held: bool
+    seen: str
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reader is given: the course, and everything that was heard and recorded in it.
+
+    ``said``: what the host has sent and was sent; ``asked``: what vCenter has said to key servers
+    and they to it. ``records``: the lines of the host's own log. ``alarmed``: vCenter has told that
+    the host's TPM does not say what it said before.
+    """
+
+    course: Course
+    letter: str
+    said: Sequence[Said]
+    asked: Sequence[Said]
+    records: Sequence[NodeRecord]
+    servers: frozenset[NodeName]
+    alarmed: bool = False
+
+
+Found = tuple[bool, str]
+
+
+def undisturbed(about: Account) -> Found:
+    """R1, R19: nothing that came changed the guest, if anything came."""
+    came = len(list(_keys_to(about)))
+    return about.letter == Letter.OK, f"{came} messages with keys came, its guest stayed right"
+
+
+def from_its_cache(about: Account) -> Found:
+    """R2: no key came between request and success, and the host asked no key server."""
+    came = [one.name for one in _keys_to(about)]
+    sent = [one.dst for one in about.said if one.dst in about.servers]
+    if came or sent:
+        return False, f"{', '.join(came) or 'no keys'} came to it, it asked {sent or 'nobody'}"
+    return True, "no message carried a key to it, and it asked no key server"
+
+
+def fetched(about: Account) -> Found:
+    """R3, R4: vCenter fetched each key from a key server, then pushed it, then it was done."""
+    pushes = list(_keys_to(about))
+    named = {key for push in pushes for key in _named(push)}
+    wanted = {str(key.key_id) for key in about.course.keys}
+    if missing := sorted(wanted - named):
+        return False, f"nobody has pushed {', '.join(missing)}"
+    if not named:
+        return False, "no key was pushed"
+    for push in pushes:
+        for key in _named(push):
+            if not any(key in _asked_for(one) and one.t <= push.t for one in about.asked):
+                return False, f"{key} was pushed, and no key server was asked for it"
+    return True, f"{len(named)} keys were fetched by vCenter, then pushed"
+
+
+def by_itself(about: Account) -> Found:
+    """R35, R36, R39: safe, with the key loaded, before it had heard of anybody."""
+    spoke = min((one.t for one in about.said if one.src == about.course.host), default=None)
+    if came := [one.name for one in _keys_to(about)]:
+        return False, f"{', '.join(came)} came to it"
+    loaded = {key for one in about.records if one.kind == "keys.loaded" for key in _loaded(one)}
+    lacking = [str(key) for key in about.course.keys if str(key) not in loaded]
+    if lacking:
+        return False, f"its boot did not load {', '.join(lacking)}"
+    safe = next((one.at for one in about.records if _says(one, "crypto_state", "safe")), None)
+    if safe is None or (spoke is not None and spoke < safe):
+        return False, "it was not safe before it spoke with others"
+    return True, f"safe {safe - about.course.began:.0f} s after its power-on, before it spoke"
+
+
+def unseal_refused(about: Account) -> Found:
+    """R18: the boot has asked the TPM to unseal, and was refused."""
+    for one in about.records:
+        if one.kind == "boot.stopped" and one.fields.get("screen") == SCREEN_A:
+            return True, f"its boot stopped: {one.fields.get('reason')}"
+    return False, "no boot of it was stopped"
+
+
+def measured_otherwise(about: Account) -> Found:
+    """R21: the log differs, which vCenter has an alarm about; the TPM unsealed all the same."""
+    unsealed = any(_says(one, "way", "TPM") for one in about.records)
+    if not unsealed:
+        return False, "its TPM has not unsealed"
+    if about.alarmed or not about.course.known:
+        return (
+            True,
+            f"unsealed; {'vCenter has an alarm' if about.alarmed else 'vCenter knew it not'}",
+        )
+    return False, "unsealed, and vCenter has no alarm"
+
+
+def missing_at_source(about: Account) -> Found:
+    """R29, R34: the key server was asked, and has answered that it has no such key."""
+    wanted = {str(key.key_id) for key in about.course.keys}
+    replies = {(one.src, one.id): one for one in about.asked if one.kind == "reply"}
+    for one in about.asked:
+        if not wanted & _asked_for(one) or (reply := replies.get((one.dst, one.id))) is None:
+            continue
+        values: list[dict[str, Any]] = reply.body.get("values", [])
+        if any(v.get("key_id") in wanted and v.get("index") is None for v in values):
+            return True, f"{one.dst} was asked for it, and has none"
+    return False, "no key server was asked for it and had none"
+
+
+REFUSED: Final = frozenset({Letter.LOCKED, Letter.NO, Letter.UNSAFE})
+
+READERS: Final[Mapping[int, Callable[[Account], Found]]] = MappingProxyType(
+    {
+        1: undisturbed,
+        2: from_its_cache,
+        3: fetched,
+        4: fetched,
+        18: unseal_refused,
+        19: undisturbed,
+        21: measured_otherwise,
+        29: missing_at_source,
+        34: missing_at_source,
+        35: by_itself,
+        36: by_itself,
+        39: by_itself,
+    }
+)
+"""What a reason's witness is read by."""
+ONLY_REFUSED: Final = frozenset({29, 34})
+"""Reasons that have a witness only where something was refused for them."""
+
+
+def witnesses(reasons: Sequence[int], about: Account) -> tuple[Witness, ...]:
+    """One for each of these reasons that has a reader."""
+    found = []
+    for reason in reasons:
+        reader = READERS.get(reason)
+        if reader is None or (reason in ONLY_REFUSED and about.letter not in REFUSED):
+            continue
+        held, seen = reader(about)
+        found.append(Witness(reason=reason, held=held, seen=seen))
+    return tuple(found)
+
+
+def _keys_to(about: Account) -> Iterator[Said]:
+    """Messages that carried key material to the host, in the time that counts."""
+    course = about.course
+    for one in about.said:
+        if one.dst == course.host and one.boxes and course.began <= one.t <= course.ended:
+            yield one
+
+
+def _named(push: Said) -> set[str]:
+    """The ids of the keys in a push: of VMs, or the host key."""
+    keys = push.body.get("keys") or [push.body.get("key") or {}]
+    return {str(key["key_id"]) for key in keys if key}
+
+
+def _asked_for(one: Said) -> set[str]:
+    """The ids that a request to a key server is for."""
+    return set(one.body.get("key_ids", ())) if one.kind == "request" else set()
+
+
+def _says(record: NodeRecord, field: str, value: str) -> bool:
+    return record.kind == "boot.step" and record.fields.get(field) == value
+
+
+def _loaded(record: NodeRecord) -> list[str]:
+    return list(record.fields.get("keys", ()))

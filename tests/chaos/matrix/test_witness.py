@@ -1,0 +1,153 @@
+"""Each witness is there when the letter came from its cause, and missing when it did not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from chaos.conversation import Said
+from chaos.matrix.letters import SCREEN_A
+from chaos.matrix.witness import READERS, Account, Course, witnesses
+from protocol.messages.agent import NodeRecord
+from protocol.terms import NodeName
+from tests.chaos.matrix.evidence import HOST, KEY, OTHER
+
+VC, KMS = NodeName("vcenter"), NodeName("k1")
+ID = str(KEY.key_id)
+
+
+def said(t: float, src: str, dst: str, name: str, kind: str = "request", **more: Any) -> Said:
+    return Said(t=t, src=src, dst=dst, name=name, kind=kind, **more)
+
+
+def push(t: float, *keys: str) -> Said:
+    body = {"keys": [{"key_id": key, "provider_id": "P"} for key in keys]}
+    return said(t, VC, HOST, "AddKeys", body=body, boxes=("fp:1",))
+
+
+def get(t: float, *keys: str) -> Said:
+    return said(t, VC, KMS, "GetKeys", id=int(t), body={"key_ids": list(keys)})
+
+
+def answer(t: float, of: float, key: str, index: int | None) -> Said:
+    values = [{"key_id": key, "state": "Active", "index": index}]
+    return said(t, KMS, VC, "KeyValues", "reply", id=int(of), body={"values": values})
+
+
+def line(at: float, kind: str, **fields: Any) -> NodeRecord:
+    return NodeRecord(at=at, node=HOST, boot=2, level="info", kind=kind, fields=fields)
+
+
+SAFE_AT_5 = line(15, "boot.step", step="B5", crypto_state="safe")
+LOADED = line(14, "keys.loaded", keys=[str(KEY)])
+UNSEALED = line(12, "boot.step", step="B2", way="TPM")
+
+
+def about(**more: Any) -> Account:
+    course = Course(
+        host=HOST, asked=30.0, ended=40.0, keys=(KEY,), power_on=more.pop("power_on", None)
+    )
+    return Account(
+        **{
+            "course": course,
+            "letter": "OK",
+            "said": (),
+            "asked": (),
+            "records": (),
+            "servers": frozenset({KMS}),
+            **more,
+        }
+    )
+
+
+def holds(reason: int, account: Account) -> bool:
+    (found,) = witnesses([reason], account)
+    assert found.reason == reason and found.seen
+    return found.held
+
+
+def test_a_running_vm_needs_nothing() -> None:
+    for reason in (1, 19):
+        assert holds(reason, about(said=[push(35, ID)]))
+        assert not holds(reason, about(letter="??"))
+
+
+def test_a_key_that_was_in_the_cache_did_not_come_and_was_not_asked_for() -> None:
+    before, after = push(29, ID), push(41, ID)
+    assert holds(2, about(said=[before, after, said(35, VC, HOST, "QueryHost")]))
+    assert not holds(2, about(said=[push(35, ID)]))
+    assert not holds(2, about(said=[said(35, HOST, KMS, "GetKeys")]))
+
+
+@pytest.mark.parametrize("reason", [3, 4])
+def test_a_key_that_was_fetched_was_asked_for_first_and_then_pushed(reason: int) -> None:
+    assert holds(reason, about(said=[push(35, ID)], asked=[get(33, ID)]))
+    both = about(said=[push(36, ID, "host-key")], asked=[get(33, ID), get(34, "host-key")])
+    assert holds(reason, both)
+    for said_, asked in (
+        ([], [get(33, ID)]),
+        ([push(35, ID)], []),
+        ([push(35, ID)], [get(36, ID)]),
+        ([push(35, str(OTHER.key_id))], [get(33, str(OTHER.key_id))]),
+        ([push(35, ID, "host-key")], [get(33, ID)]),
+        ([push(45, ID)], [get(33, ID)]),
+    ):
+        assert not holds(reason, about(said=said_, asked=asked))
+    host_key = said(
+        35, VC, HOST, "CryptoManagerHostEnable", body={"key": {"key_id": "hk"}}, boxes=("fp",)
+    )
+    course = msgspec.structs.replace(about().course, keys=())
+    assert holds(reason, about(course=course, said=[host_key], asked=[get(33, "hk")]))
+    assert not holds(reason, about(course=course))
+
+
+@pytest.mark.parametrize("reason", [35, 36, 39])
+def test_a_host_that_helps_itself_is_safe_before_it_speaks(reason: int) -> None:
+    boot = (UNSEALED, LOADED, SAFE_AT_5)
+    spoke = said(20, HOST, VC, "HostState", "reply")
+    asked = said(12, VC, HOST, "QueryHost")  # a heartbeat that nobody answered
+    assert holds(reason, about(power_on=10.0, records=boot, said=[asked, spoke]))
+    for records, said_ in (
+        ((UNSEALED, LOADED), [spoke]),
+        ((UNSEALED, SAFE_AT_5), [spoke]),
+        (boot, [said(13, HOST, VC, "HostState", "reply")]),
+        (boot, [push(14, ID), spoke]),
+    ):
+        assert not holds(reason, about(power_on=10.0, records=records, said=said_))
+
+
+def test_a_purple_screen_is_a_refused_unseal() -> None:
+    assert holds(18, about(records=[line(31, "boot.stopped", screen=SCREEN_A, reason="policy")]))
+    assert not holds(18, about(records=[line(31, "boot.stopped", screen="another", reason="")]))
+    assert not holds(18, about(records=[UNSEALED]))
+
+
+def test_another_build_is_unsealed_and_told_of() -> None:
+    assert holds(21, about(records=[UNSEALED], alarmed=True))
+    assert not holds(21, about(records=[UNSEALED]))
+    assert not holds(21, about(alarmed=True))
+    new = msgspec.structs.replace(about().course, known=False)
+    assert holds(21, about(records=[UNSEALED], course=new))
+
+
+@pytest.mark.parametrize("reason", [29, 34])
+def test_a_destroyed_key_was_asked_for_and_not_had(reason: int) -> None:
+    asked = [get(33, ID), answer(34, 33, ID, None)]
+    for letter in ("LK", "NO", "UNSAFE"):
+        assert holds(reason, about(letter=letter, asked=asked))
+    for wrong in (
+        [],
+        [get(33, ID)],
+        [get(33, ID), answer(34, 33, ID, 0)],
+        [get(33, "another"), answer(34, 33, "another", None)],
+        [get(33, ID), answer(34, 32, ID, None)],
+    ):
+        assert not holds(reason, about(letter="LK", asked=wrong))
+    assert witnesses([reason], about(letter="OK")) == ()
+
+
+def test_reasons_without_a_witness_have_none() -> None:
+    assert witnesses([5, 6, 20, 38], about()) == ()
+    assert {1, 2, 3, 4, 18, 19, 21, 29, 34, 35, 36, 39} == set(READERS)
