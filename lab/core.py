@@ -240,6 +240,8 @@ class LabCore(ABC):
                     continue
                 except ProductError as error:
                     return found | dict.fromkeys(left, error)
+                if not reply.answers:
+                    return found | dict.fromkeys(left, Internal("its agent answered for none"))
                 found |= zip(left, map(_opened, reply.answers), strict=False)
             return found
 

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from lab.errors import KeysteadError
 
 INTERRUPTED = 130
-ALLOCATIONS = 50_000
+COMMAND_ALLOCATIONS = 50_000
 """Between two looks of the garbage collector. What is imported stays: with Python's 700 every
-tenth millisecond of a short command went into looking through it."""
+tenth millisecond of a short command went into looking through it. The nodes of a lab look more
+often (``CHILD_ALLOCATIONS`` of the fork server): what cycles hold until a look is memory, which a
+command gives back soon, and hundreds of processes keep."""
 
 
 def run(arguments: list[str]) -> int:
@@ -57,7 +59,7 @@ def run(arguments: list[str]) -> int:
 def main() -> None:
     """The console script: leaves by ``SystemExit`` with the exit code of the outcome."""
     code = INTERRUPTED
-    gc.set_threshold(ALLOCATIONS)
+    gc.set_threshold(COMMAND_ALLOCATIONS)
     try:
         from lab.cli.streams import prepare
 

@@ -119,6 +119,22 @@ def test_an_answer_that_fits_no_message_costs_the_others_nothing(world: World) -
     assert all(isinstance(answer, HostState) for answer in found.values()) and len(found) == 3
 
 
+def test_an_agent_that_answers_for_none_is_not_asked_for_ever(world: World) -> None:
+    asked: list[tuple[NodeName, ...]] = []
+    real = world.lab.agent.ask_each
+
+    async def empty(message: AskEach) -> Any:
+        asked.append(message.nodes)
+        reply = await real(message)
+        answers = reply.answers[:2] if len(asked) == 1 else ()
+        return reply if len(asked) > 5 else msgspec.structs.replace(reply, answers=answers)
+
+    world.lab.agent.handlers = {**world.lab.agent.handlers, AskEach: empty}
+    found = world.run(world.lab.ask_each(HOSTS, QueryHost()))
+    assert asked == [HOSTS, HOSTS[2:]]
+    assert [type(found[host]) for host in HOSTS] == [HostState, HostState, Internal, Internal]
+
+
 def test_one_that_is_named_twice_is_asked_once(world: World) -> None:
     found = world.run(world.lab.ask_each((HOSTS[0], HOSTS[1], HOSTS[0]), QueryHost()))
     assert list(found) == [HOSTS[0], HOSTS[1]]

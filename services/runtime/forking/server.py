@@ -40,7 +40,7 @@ from services.runtime.forking.torn import descriptors, torn
 _GRAIN, _LARGEST, _POOL, _POOL_HEADER, _BYTES_HEADER = 16, 512, 16 * 1024, 48, 33
 _HOLES_AT_MOST = 20_000  # of one size; enough by far, and an end for an allocator that is another
 
-ALLOCATIONS = 10_000
+CHILD_ALLOCATIONS = 10_000
 """Between two looks of a child's garbage collector. What requests in flight hold is more than
 Python's 700, so that each look found them all alive: a fifteenth of a busy key server's work."""
 
@@ -84,7 +84,7 @@ def serve(control: socket.socket, load: Callable[[], None]) -> None:
     gc.collect()
     server = _Server(control, _fill_holes())
     gc.freeze()
-    gc.set_threshold(ALLOCATIONS)
+    gc.set_threshold(CHILD_ALLOCATIONS)
     server.serve()
 
 
