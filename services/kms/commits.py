@@ -13,7 +13,9 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+import msgspec
 
 from protocol.errors import ProductError
 from services.kms.audit import Trail
@@ -25,7 +27,7 @@ from services.runtime.ports import Database
 T = TypeVar("T")
 
 
-class Done(NamedTuple, Generic[T]):
+class Done(msgspec.Struct, Generic[T], frozen=True):
     """What came of a message, and what it has written.
 
     ``unsettled``: it is committed, but this kept a witness from learning it.
@@ -97,7 +99,7 @@ class Commits:
         done = cast(Done[T], message.done)
         if done.written.changes:
             # Each for itself: the peer may wait for one of them before it answers for another.
-            return done._replace(unsettled=await self._settled(done.written))
+            return msgspec.structs.replace(done, unsettled=await self._settled(done.written))
         return done
 
     async def _next(self) -> None:
@@ -147,7 +149,8 @@ class Commits:
                 message.end(error)
             return
         for message, done in waiting:
-            message.done = done._replace(unsettled=unsettled) if unsettled else done
+            if unsettled is not None:
+                message.done = msgspec.structs.replace(done, unsettled=unsettled)
             message.end()
 
     async def _settled(self, written: Written) -> OSError | None:

@@ -99,7 +99,8 @@ class Core:
         await self.admit(caller, *unnamed)
         if asked == [Operation.DISCOVER_VERSIONS]:
             return (operations.Versions(versions=VERSIONS),)  # STD-09: without the store
-        await self.caught_up.wait()
+        if not self.caught_up.is_set():
+            await self.caught_up.wait()
         if Operation.QUERY_AUDIT in asked:
             await self.write_counts()
         at = self._clock.now()

@@ -34,7 +34,9 @@ class Allowance(NamedTuple):
 
 
 OWN_ROWS: Final = Allowance()
-"""Of a message whose refusals are never many."""
+"""Of a message whose refusals are never many, and of most others."""
+
+NO_ROWS: Final = Allowance(False)
 
 
 class Refusals:
@@ -48,9 +50,9 @@ class Refusals:
 
     def allowance(self, who: str) -> Allowance:
         """What the next message of ``who`` may write; give it back with ``used``."""
-        if self.has_row(who):
-            return Allowance(True, self._taken(who))
-        return Allowance(False)
+        if not self.has_row(who):
+            return NO_ROWS
+        return Allowance(True, self._taken(who)) if who in self._counts else OWN_ROWS
 
     def count_only(self, entry: AuditEntry) -> bool:
         """Count a refusal if its caller has no rows left; False when it has one for it."""

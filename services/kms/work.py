@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
-
 import msgspec
 
 from protocol.errors import ProductError
@@ -33,14 +31,14 @@ class Refusal(Exception):
         self.error, self.scope = error, scope
 
 
-class FreshKey(NamedTuple):
+class FreshKey(msgspec.Struct, frozen=True):
     """A key that is made but not yet written: its row, and its material in clear."""
 
     row: KeyRow
     secret: KeyMaterial
 
 
-class Written(NamedTuple):
+class Written(msgspec.Struct, frozen=True):
     """What a message has written: who must know of it before it is answered can tell by this.
 
     ``end`` of the trail, None when nothing was written. ``changed``: whether a key was, and not
