@@ -1,7 +1,7 @@
 """A key server over the lab's own drivers in a folder; as a program, it creates keys for ever.
 
 ``python -m tests.services.kms.filed FOLDER`` prints ``operation-id key-id fingerprint`` for each
-key after it was answered, eight in flight, until somebody kills it.
+key after it was answered, ``IN_FLIGHT`` at a time, until somebody kills it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from tests.services.kms.ports import CONFIG, LOCAL, VCENTER, NotebookNode
 
 R = TypeVar("R")
 FINGERPRINTS = b"of the kill test"
+IN_FLIGHT = 64  # those that come together are one transaction
 
 
 class FiledServer:
@@ -77,7 +78,7 @@ async def serving(folder: Path) -> AsyncIterator[FiledServer]:
 async def create_for_ever(folder: Path) -> None:
     async with serving(folder) as server, asyncio.TaskGroup() as group:
         numbers = itertools.count()
-        for _ in range(8):
+        for _ in range(IN_FLIGHT):
             group.create_task(_create(server, numbers))
 
 

@@ -12,7 +12,7 @@ import pytest
 from protocol.messages.kms import CreateKey, GetKeys, KeyCreated, Locate, QueryAudit
 from services.kms.store import DATABASE
 from services.runtime.incarnation import WayDown
-from tests.services.kms.filed import FINGERPRINTS, FiledServer, serving
+from tests.services.kms.filed import FINGERPRINTS, IN_FLIGHT, FiledServer, serving
 from tests.services.kms.ports import LOCAL
 
 ROOT = Path(__file__).parents[3]
@@ -108,4 +108,4 @@ async def test_killed_process_loses_nothing_it_answered(tmp_path: Path) -> None:
             assert repeated.material.keys[0].fingerprint(FINGERPRINTS) == fingerprint
         total = (await server.ask(Locate(limit=1))).total
     distinct = len({key_id for _, key_id, _ in told})
-    assert distinct <= total <= distinct + 2 * 8  # made, but not told when the end came
+    assert distinct <= total <= distinct + 2 * IN_FLIGHT  # made, but not told when the end came
