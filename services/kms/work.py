@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+
 import msgspec
 
 from protocol.errors import ProductError
