@@ -1,27 +1,29 @@
 """``kms.key_state``: keys are deactivated, compromised or destroyed at their key server (F8).
 
-There is no way back in KMIP's state table, so the cure is the backup: at injection the key
-server is stopped in order, its disk is kept, and it is started again (an outage of some
-seconds, which vCenter's health probe may see); then the keys change state.
+There is no way back in KMIP's state table, so the cure is a backup that is restored: one that was
+taken before (``backup``), or one that is taken at injection. For that one the key server is stopped
+in order and started again, an outage of some seconds, which vCenter's health probe may see.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import model_validator
 
+from chaos.backups import back_up, restore, together
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets
 from chaos.lab import Directory, Lab
+from chaos.naming import named
 from chaos.observe.listing import all_hosts, all_vms
+from protocol import names
 from protocol.errors import ProductError
-from protocol.messages.agent import DiskAct, NodeRunState
 from protocol.messages.kms import Destroy, GetAttributes, KeyAttributes, Locate, Revoke
-from protocol.terms import KeyId, KmipState, NodeName, RevocationReason, Role, VmName
+from protocol.terms import CryptoKeyId, KeyId, KmipState, NodeName, RevocationReason, Role, VmName
 
 
 class KeyAct(StrEnum):
@@ -40,11 +42,15 @@ REACHED = {
 
 
 class KeyStateParams(Params):
-    """What is done (``state: destroy``), and to what: ``vm: vm-01`` (its KEK), ``keys: [id]``."""
+    """What is done (``state: destroy``), and to what: ``vm: vm-01`` (its KEK), ``keys: [id]``.
+
+    ``backup``: a backup that was taken before; left out, one is taken first.
+    """
 
     state: KeyAct
     vm: str | list[str] | None = None
     keys: list[str] | None = None
+    backup: Annotated[str, named(names.BACKUP)] | None = None
 
     @model_validator(mode="after")
     def _names_keys(self) -> KeyStateParams:
@@ -68,6 +74,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
     keys: tuple[KeyId, ...] = ()
     servers: tuple[NodeName, ...]
     vcenters: tuple[NodeName, ...]
+    backup: str = ""
 
     @classmethod
     def of(cls, id: str, params: KeyStateParams, targets: Targets) -> Fault:
@@ -78,6 +85,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
             keys=tuple(KeyId(key) for key in params.keys or ()),
             servers=targets.of_role(Role.KMS),
             vcenters=targets.of_role(Role.VCENTER),
+            backup=params.backup or "",
         )
 
     @classmethod
@@ -89,7 +97,8 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
 
     def written(self) -> dict[str, Any]:
         whose = {"vm": list(map(str, self.vms))} if self.vms else {"keys": list(self.keys)}
-        return {"state": self.state.value, **whose}
+        earlier = {"backup": self.backup} if self.backup else {}
+        return {"state": self.state.value, **whose, **earlier}
 
     def touches(self) -> tuple[NodeName, ...]:
         return self.servers
@@ -124,11 +133,12 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         }
 
     def label(self) -> str:
-        """The label of the disk copies from which the cure puts keys back."""
-        return f"fault-{self.id}"
+        """The name of the backup from which the cure puts keys back."""
+        return self.backup or f"fault-{self.id}"
 
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
-        await at_rest(lab, notes["states"], DiskAct.SAVE, self.label())
+        if not self.backup:
+            await back_up(lab, _hit(lab, notes), self.label())
         for server, keys in notes["states"].items():
             for key in keys:
                 await self._act(lab, NodeName(server), KeyId(key))
@@ -161,18 +171,46 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
 
     def cure_text(self) -> str:
         return (
-            f"stop {', '.join(self.servers)}, put back the disk kept before the fault "
-            f"({self.label()}), start it; keys made since are lost, so nothing may use them"
+            f"keystead kms restore {self.label()}: of {', '.join(self.servers)}, those that lost "
+            "them; keys made since the backup are lost, so nothing may use them"
         )
 
     async def cure(self, lab: Lab, notes: Notes) -> None:
         try:
-            servers = notes.get("states", {})
-            for server in servers:
+            if self.backup:
+                await self._restore_earlier(lab, _hit(lab, notes))
+                return
+            for server in notes.get("states", {}):
                 await self._keep_newer(lab, NodeName(server), notes)
-            await at_rest(lab, servers, DiskAct.RESTORE, self.label())
+            await restore(lab, _hit(lab, notes), self.label())
         except ProductError as error:
             raise ChaosError("KS-CHAOS-107", f"{type(error).__name__}: {error}") from error
+
+    async def _restore_earlier(self, lab: Lab, servers: tuple[NodeName, ...]) -> None:
+        """Restore a backup of some earlier time. When keys that VMs or hosts use were made since,
+        what was there comes back instead, and that is told."""
+        now = f"fault-{self.id}"
+        used = [key.key_id for key in await self._used(lab)]
+        before = [await attributes(lab, server, tuple(used)) for server in servers]
+        await back_up(lab, servers, now)
+        await restore(lab, servers, self.backup)
+        lost: list[KeyId] = []
+        for server, had in zip(servers, before, strict=True):
+            ids = tuple(key.key_id for key in had)
+            has = {key.key_id for key in await attributes(lab, server, ids)}
+            lost += [key for key in ids if key not in has]
+        if lost:
+            await restore(lab, servers, now)
+            raise ChaosError("KS-CHAOS-108", f"in use now: {', '.join(dict.fromkeys(lost))}")
+
+    async def _used(self, lab: Lab) -> list[CryptoKeyId]:
+        """The keys of all VMs and hosts, each once."""
+        found: dict[CryptoKeyId, None] = {}
+        for vcenter in self.vcenters:
+            vms, hosts = await all_vms(lab, vcenter), await all_hosts(lab, vcenter)
+            wanted = [vm.key for vm in vms] + [host.crypto_key_id for host in hosts]
+            found |= dict.fromkeys(key for key in wanted if key is not None)
+        return list(found)
 
     async def _keep_newer(self, lab: Lab, server: NodeName, notes: Notes) -> None:
         """Refuse to throw away keys that VMs or hosts have come to use since."""
@@ -185,13 +223,15 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
             if not page.key_ids or seen >= page.total:
                 break
             after = page.key_ids[-1]
-        used: list[KeyId] = []
-        for vcenter in self.vcenters if newer else ():
-            vms, hosts = await all_vms(lab, vcenter), await all_hosts(lab, vcenter)
-            wanted = [vm.key for vm in vms] + [host.crypto_key_id for host in hosts]
-            used += [key.key_id for key in wanted if key is not None and key.key_id in newer]
+        all_used = await self._used(lab) if newer else []
+        used = [key.key_id for key in all_used if key.key_id in newer]
         if used:
             raise ChaosError("KS-CHAOS-108", f"in use now: {', '.join(dict.fromkeys(used))}")
+
+
+def _hit(lab: Lab, notes: Notes) -> tuple[NodeName, ...]:
+    """The servers that had the keys, and those that replicate with them."""
+    return together(lab, [NodeName(server) for server in notes.get("states", {})])
 
 
 async def attributes(
@@ -199,23 +239,3 @@ async def attributes(
 ) -> tuple[KeyAttributes, ...]:
     """The attributes of those of ``keys`` that the server has, asked by its administrator."""
     return (await lab.ask(server, GetAttributes(key_ids=keys))).keys if keys else ()
-
-
-async def at_rest(lab: Lab, servers: Iterable[str], act: DiskAct, label: str) -> None:
-    """Act on the disks of servers that are stopped for it, and started again if they ran.
-
-    All are stopped before the first disk is touched: of two servers that replicate, one that runs
-    would bring the other's disk up to its own state at once.
-    """
-    nodes = [NodeName(server) for server in servers]
-    ran = [node for node in nodes if (await lab.status(node)).state is not NodeRunState.OFF]
-    for node in ran:
-        await lab.power_off(node, "stop")
-    for node in nodes:
-        await lab.disk(node, act, label)
-    for node in nodes:
-        if act is DiskAct.RESTORE:
-            # With a TPM under it, the server sees that its disk is an older one.
-            await lab.power_on(node, {"acceptRollback": "true"})
-        elif node in ran:
-            await lab.power_on(node)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from chaos import backups
 from chaos.observe.listing import all_providers
 from lab.api import commands
-from lab.api.answers import Fault, Key, Provider
+from lab.api.answers import Fault, Key, KeyBackup, Provider
 from lab.api.faults import begin
 from lab.api.session import Session
 from lab.api.views import provider_view
@@ -71,6 +72,35 @@ def _key(server: NodeName, found: KeyAttributes) -> Key:
         destroy_date=found.destroy_date,
         last_change_date=found.last_change_date,
     )
+
+
+# ---- backups -----------------------------------------------------------------------------
+
+
+async def backup(session: Session, command: commands.KmsBackup) -> KeyBackup:
+    """See ``KmsBackup``."""
+    servers = _servers(session, command.kms)
+    await backups.back_up(session.lab, servers, command.backup)
+    return KeyBackup(backup=command.backup, kms=servers)
+
+
+async def restore(session: Session, command: commands.KmsRestore) -> KeyBackup:
+    """See ``KmsRestore``."""
+    servers = _servers(session, command.kms)
+    await backups.restore(session.lab, servers, command.backup)
+    return KeyBackup(backup=command.backup, kms=servers)
+
+
+def _servers(session: Session, names: tuple[str, ...]) -> tuple[NodeName, ...]:
+    """The key servers meant, with those that replicate with them; KS-USE-002 when there is none,
+    or a node is no key server."""
+    known = session.key_servers()
+    chosen = session.nodes(names) if names else known
+    wrong = [str(node) for node in chosen if node not in known]
+    if wrong or not chosen:
+        text = f"no key server: {', '.join(wrong)}" if wrong else "the lab has no key server"
+        raise KeysteadError("KS-USE-002", text)
+    return backups.together(session.lab, chosen)
 
 
 # ---- providers ---------------------------------------------------------------------------

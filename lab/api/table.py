@@ -130,6 +130,8 @@ _SERVED = (
     _changes(commands.KmsKeyActivate, answers.Key, keys.activate),
     _changes(commands.KmsKeyRevoke, answers.Fault, keys.revoke),
     _changes(commands.KmsKeyDestroy, answers.Fault, keys.destroy),
+    _changes(commands.KmsBackup, answers.KeyBackup, keys.backup),
+    _changes(commands.KmsRestore, answers.KeyBackup, keys.restore),
     _changes(commands.ProviderAdd, answers.Provider, keys.provider_add),
     _changes(commands.ProviderDefault, answers.Provider, keys.provider_default),
     _changes(commands.ProviderDelete, answers.Fault, keys.provider_delete),

@@ -82,6 +82,8 @@ COMMANDS: Mapping[str, str] = {
     "kms key activate": "keys:key_activate",
     "kms key revoke": "keys:key_revoke",
     "kms key destroy": "keys:key_destroy",
+    "kms backup": "keys:kms_backup",
+    "kms restore": "keys:kms_restore",
     "kms audit": "keys:audit",
     "provider add": "keys:provider_add",
     "provider default": "keys:provider_default",

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from lab.api.commands import (
+    Command,
     GetAudit,
     GetKeys,
     GetKms,
     GetProviders,
+    KmsBackup,
     KmsKeyActivate,
     KmsKeyDestroy,
     KmsKeyRevoke,
     KmsKeyShow,
+    KmsRestore,
     ProviderAdd,
     ProviderDefault,
     ProviderDelete,
@@ -23,10 +26,10 @@ from lab.cli.connect import call
 from lab.cli.faults import began
 from lab.cli.listing import PLAIN, Listing, View
 from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import field, fields_of, moment, show, show_one
+from lab.cli.output import document, field, fields_of, is_document, moment, say, show, show_one
 
 if TYPE_CHECKING:
-    from lab.api.answers import Key
+    from lab.api.answers import Key, KeyBackup
 
 KEY = (field("key_id", "KEY"), field("kms"), field("state"))
 PROVIDERS = (
@@ -123,6 +126,38 @@ def key_destroy(key: str, *, options: Options = DEFAULTS) -> None:
     keystead kms key destroy kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
     """
     began(call(options, KmsKeyDestroy(key)), options)
+
+
+Servers = Annotated[
+    tuple[str, ...],
+    Parameter(name="--kms", negative="", help="Key server; repeat it. Left out: all."),
+]
+
+
+def kms_backup(backup: str, *, kms: Servers = (), options: Options = DEFAULTS) -> None:
+    """Take a backup of key servers; each is stopped for it, and started again.
+
+    keystead kms backup before-the-change
+    keystead kms backup nightly --kms kms-1
+    """
+    _copied(KmsBackup(backup, kms), "backup {} of {}", options)
+
+
+def kms_restore(backup: str, *, kms: Servers = (), options: Options = DEFAULTS) -> None:
+    """Restore a backup of key servers: what was made or changed since is lost, and audited.
+
+    keystead kms restore before-the-change
+    keystead kms restore nightly --kms kms-1
+    """
+    _copied(KmsRestore(backup, kms), "restored {} to {}", options)
+
+
+def _copied(command: Command[KeyBackup], said: str, options: Options) -> None:
+    answer = call(options, command)
+    if is_document(options.output):
+        document(answer, options.output)
+    else:
+        say(said.format(answer.backup, ", ".join(answer.kms)))
 
 
 def audit(

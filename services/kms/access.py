@@ -34,7 +34,7 @@ _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
         }
     ),
     KmsRole.OPERATOR: frozenset(Operation)
-    - {Operation.GET, Operation.REPLICATE, Operation.ACCEPT_ROLLBACK},
+    - {Operation.GET, Operation.REPLICATE, Operation.ACCEPT_ROLLBACK, Operation.RESTORE},
     KmsRole.PEER: frozenset({Operation.REPLICATE}),
 }
 

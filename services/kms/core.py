@@ -139,13 +139,13 @@ class Core:
 
         return await self._commit(caller, run)
 
-    async def accept_rollback(self, caller: Caller) -> None:
-        """Write down that an administrator has an older database served from."""
+    async def note_start(self, caller: Caller, operation: Operation) -> None:
+        """Write down that an administrator has an older database or a backup served from."""
         at = self._clock.now()
 
         def note(connection: sqlite3.Connection, trail: Trail, _: Allowance) -> Done[None]:
             work = Work(connection, self._vault, caller, at, trail)
-            work.note(Operation.ACCEPT_ROLLBACK, "", caller.scope)
+            work.note(operation, "", caller.scope)
             return Done(None, work.write())
 
         await self._commit(caller, note)

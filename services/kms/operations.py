@@ -19,7 +19,7 @@ R = TypeVar("R", bound="Response", covariant=True)
 
 
 class Operation(StrEnum):
-    """KMIP's operations by KMIP's names (KMIP 1.4 section 9.1.3.2.27); the last three are ours."""
+    """KMIP's operations by KMIP's names (KMIP 1.4 section 9.1.3.2.27); the last four are ours."""
 
     DISCOVER_VERSIONS = "Discover Versions"
     CREATE = "Create"
@@ -32,6 +32,7 @@ class Operation(StrEnum):
     QUERY_AUDIT = "Query Audit"
     REPLICATE = "Replicate"
     ACCEPT_ROLLBACK = "Accept Rollback"
+    RESTORE = "Restore"
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):

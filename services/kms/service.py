@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import ClassVar, Final
 
 from protocol.errors import CryptographicFailure, ProductError
+from protocol.printable import told
 from protocol.terms import Role
 from protocol.tpm.errors import TpmError
 from services.kms import replication
@@ -21,12 +22,16 @@ from services.kms.core import Core
 from services.kms.doors.bus import BusDoor
 from services.kms.doors.pair import Pair, PairDoor
 from services.kms.knobs import KmsNode
+from services.kms.operations import Operation
 from services.kms.store import open_store
 from services.runtime.ports import Database, Ports, Tpm
 from services.runtime.service import Halted
 
 ACCEPT_OPTION: Final = "acceptRollback"
 """The boot option by which an administrator has an older database served from."""
+
+RESTORED_OPTION: Final = "restoredBackup"
+"""The boot option by which an administrator says that a backup was restored, and which."""
 
 ROLLED_BACK: Final = (
     "Keys made since then would be missing, and keys revoked since then would be usable again. "
@@ -66,8 +71,9 @@ class KmsService(BusDoor, PairDoor):
                 commits,
                 paired=self.config.peer is not None,
             )
-            if accepted:
-                await self.core.accept_rollback(caller_at(self.config, self.node.name, local=True))
+            if accepted is not None:
+                local = caller_at(self.config, self.node.name, local=True)
+                await self.core.note_start(local, accepted)
             await anchor.begin(database)
             commits.witnesses.append(anchor)
             await self._pair_up(database)
@@ -90,17 +96,25 @@ class KmsService(BusDoor, PairDoor):
         except TpmError as error:
             self.node.record("tpm.unusable", level="warning", reason=str(error))
 
-    async def _check_age(self, database: Database, anchor: AnchorKeeper) -> bool:
-        """Whether the database is an older one and an administrator accepts that."""
+    async def _check_age(self, database: Database, anchor: AnchorKeeper) -> Operation | None:
+        """What the trail shall have of this start: that an administrator restored a backup, which
+        nothing here may notice, or accepts an older database, which the anchor does notice."""
+        options = self.node.power.boot_options
+        seen = ""
         try:
             await anchor.check(database)
-            return False
         except RolledBack as error:
             seen = str(error)
-        if ACCEPT_OPTION not in self.node.power.boot_options:
+        if RESTORED_OPTION in options:
+            backup = told(options[RESTORED_OPTION])
+            self.node.record("kms.restored", level="warning", backup=backup, text=seen)
+            return Operation.RESTORE
+        if not seen:
+            return None
+        if ACCEPT_OPTION not in options:
             raise self._halted(f"{seen}. {ROLLED_BACK}")
         self.node.record("kms.rollback_accepted", level="warning", text=seen)
-        return True
+        return Operation.ACCEPT_ROLLBACK
 
     def _halted(self, why: str) -> Halted:
         return Halted(f"Key server {self.node.name} does not serve: {why}")

@@ -64,6 +64,7 @@ PLAYED: Final[dict[str, tuple[Values, ...]]] = {
         {"vm": ["vm-01", "vm-02"], "state": "deactivate"},
         {"vm": ["vm-01", "vm-02"], "state": "compromise"},
         {"vm": ["vm-01", "vm-02"], "state": "destroy"},
+        {"vm": ["vm-01", "vm-02"], "state": "destroy", "backup": "before"},
     ),
     "provider.delete": ({},),
 }

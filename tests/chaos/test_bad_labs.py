@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from chaos.backups import back_up
 from chaos.errors import ChaosError
 from chaos.faults import FAULTS, make_fault
 from chaos.faults.base import Fault
@@ -17,10 +18,12 @@ from chaos.keeper import FaultKeeper, HealReport
 from chaos.lab import Lab
 from protocol.messages.agent import NodeRunState
 from protocol.messages.vcenter import ListVms
+from protocol.terms import NodeName
 from tests.chaos.bad_labs import ACTS, LOOKS, PLAYED, Bad, How, Values
 from tests.chaos.worlds import World, exec_installed_only
 
 pytestmark = pytest.mark.sim
+KMS = NodeName("kms")
 ALL = [(kind, values) for kind in PLAYED for values in PLAYED[kind]]
 ALONE = ("broker.restart", "provider.delete", "vcenter.down")
 """Faults that act on one thing only, so that none of several can be left out."""
@@ -45,6 +48,8 @@ def bad_one(world: World, kind: str, values: Values) -> tuple[Bad, Any, Fault]:
     lab: Lab = bad
     if kind == "host.exec_option_removed":
         world.run(exec_installed_only(world.lab))
+    if "backup" in values:
+        world.run(back_up(world.lab, [KMS], values["backup"]))
     return bad, FaultKeeper(lab), make_fault(kind, "f", values, lab.directory(), seed=3)
 
 

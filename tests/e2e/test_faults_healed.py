@@ -44,7 +44,7 @@ REVERSIBLE: list[Case] = [
 IRREVERSIBLE: list[tuple[str, dict[str, Any], str]] = [
     ("tpm.clear", {"on": "esxi-001"}, "encryptionRecoveryKey"),
     ("tpm.swap", {"on": "esxi-001"}, "encryptionRecoveryKey"),
-    ("kms.key_state", {"vm": "vm-01", "state": "destroy"}, "put back the disk"),
+    ("kms.key_state", {"vm": "vm-01", "state": "destroy"}, "keystead kms restore"),
     ("provider.delete", {}, "exactly the name kms-provider"),
 ]
 ON_PROCESSES = 8  # so many of the first list are played there; of the second one all

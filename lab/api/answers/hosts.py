@@ -123,7 +123,7 @@ class Tpm(Answer, frozen=True, kw_only=True):
     which counts real time. ``safe`` is False after a power cycle without TPM2_Shutdown.
     ``lockout``: after ``max_tries`` failed authorizations it refuses more.
     ``ek`` is the SHA-256 of the endorsement key: another one is another TPM. ``pcrs`` are PCR 0
-    to 7, in hexadecimal.
+    to 13, in hexadecimal.
     """
 
     host: NodeName

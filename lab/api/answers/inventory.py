@@ -316,6 +316,13 @@ class Key(Answer, frozen=True, kw_only=True):
     last_change_date: float
 
 
+class KeyBackup(Answer, frozen=True, kw_only=True):
+    """A backup that was taken of these key servers, or restored to them; all of them run."""
+
+    backup: str
+    kms: tuple[NodeName, ...]
+
+
 class KeyServer(msgspec.Struct, frozen=True, kw_only=True):
     """A key server; ``keys``, their ``states`` and ``peer`` only while it runs.
 

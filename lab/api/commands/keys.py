@@ -11,7 +11,7 @@ from lab.api.commands.base import Command, named, wrong
 from protocol import names
 
 if TYPE_CHECKING:
-    from lab.api.answers import Fault, Key, Provider
+    from lab.api.answers import Fault, Key, KeyBackup, Provider
 
 
 class KmsKeyShow(Command["Key"], frozen=True, tag="kms.key.show"):
@@ -42,6 +42,33 @@ class KmsKeyDestroy(Command["Fault"], frozen=True, tag="kms.key.destroy"):
     """KMIP Destroy, after a revocation where one is needed: a fault, listed with its cure."""
 
     key: str
+
+
+class _Backup(Command["KeyBackup"], frozen=True):
+    """``backup`` is its name; ``kms`` are key servers, none: all of the lab."""
+
+    backup: str
+    kms: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.backup:
+            raise wrong("a backup has a name")
+        named(names.BACKUP, self.backup)
+
+
+class KmsBackup(_Backup, frozen=True, tag="kms.backup"):
+    """Take a backup of key servers, as their administrator: they are stopped for it, and started.
+
+    Of servers that replicate each other's keys all are copied. A backup of the same name is
+    replaced.
+    """
+
+
+class KmsRestore(_Backup, frozen=True, tag="kms.restore"):
+    """Stop key servers, put a backup back, and start them from it; their trails have it.
+
+    Keys and states since the backup are lost. KS-USE-002 when there is no such backup.
+    """
 
 
 class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):

@@ -83,3 +83,19 @@ def test_a_host_takes_over_a_vm_by_itself(lab: Cli) -> None:
     lab.ok("host", "dump", "remove", "esxi-001", "before")
     words = lab("vm", "unregister", "vm-01", "--host", "esxi-001")
     assert words.code == 64 and "--on-host and --host go together" in words.err
+
+
+def test_a_key_that_was_destroyed_is_restored_from_a_backup(lab: Cli) -> None:
+    assert "backup before of kms" in lab.ok("kms", "backup", "before").err
+    (key,) = {
+        k["key"]
+        for k in lab.ok("get", "keys", "-o", "json").items()
+        if k["encrypted_vms"] == ["vm-01"]
+    }
+    lab.ok("kms", "key", "destroy", key)
+    assert lab.ok("kms", "key", "show", key, "-o", "json").json["state"] == "Destroyed"
+    assert "restored before to kms" in lab.ok("kms", "restore", "before").err
+    assert lab.ok("kms", "key", "show", key, "-o", "json").json["state"] == "Active"
+    assert "Restore" in [row["operation"] for row in lab.ok("kms", "audit", "-o", "json").items()]
+    never = lab("kms", "restore", "never")
+    assert never.code == 64 and "'never'" in never.err

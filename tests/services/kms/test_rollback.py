@@ -15,7 +15,7 @@ from protocol.messages.kms import Activate, CreateKey, GetKeys, Locate, QueryAud
 from protocol.terms import KeyId
 from protocol.tpm.errors import RC_FAILURE, tpm_error
 from services.kms.anchor import ANCHOR_FILE, ANCHORS, INDEX, SIZE
-from services.kms.service import ACCEPT_OPTION
+from services.kms.service import ACCEPT_OPTION, RESTORED_OPTION
 from services.runtime.incarnation import WayDown
 from services.runtime.service import Halted, PowerInputs
 from services.runtime.sim.database import Drive
@@ -60,6 +60,46 @@ async def test_a_deleted_database_is_noticed_and_can_be_accepted(server: Server)
     assert [kind for kind, _ in server.node.records] == ["kms.rollback_accepted"]
     server.node.power = PowerInputs()
     await server.boot()  # accepted once and for all
+
+
+RESTORED = {RESTORED_OPTION: "nightly"}
+
+
+async def last_row(server: Server) -> tuple[str, str]:
+    row = (await server.ask(QueryAudit(), LOCAL)).rows[-1]
+    return row.operation, row.who
+
+
+async def test_a_restored_database_is_served_from_and_told_as_that(server: Server) -> None:
+    """The anchor knows more; who restored it says so, and from then on it is the last one."""
+    await made(server, "1")
+    image = server.platter.image()
+    await made(server, "2")
+    put_back(server, image)
+    server.node.power = PowerInputs(boot_options=RESTORED)
+    await server.boot()
+    assert (await server.ask(Locate())).total == 1
+    assert await last_row(server) == ("Restore", "local/kms")
+    [(kind, fields)] = server.node.records
+    assert (kind, fields["backup"]) == ("kms.restored", "nightly")
+    assert "older than the server" in fields["text"]
+    server.node.power = PowerInputs()
+    await server.boot()
+
+
+async def test_a_restore_that_nothing_here_notices_is_told_too(server: Server) -> None:
+    """The whole disk was put back, its anchor with it."""
+    await made(server, "1")
+    image, anchor = server.platter.image(), server.platter.written[ANCHOR_FILE]
+    await made(server, "2")
+    put_back(server, image)
+    server.platter.written[ANCHOR_FILE] = anchor
+    server.node.power = PowerInputs(boot_options=RESTORED)
+    await server.boot()
+    assert await last_row(server) == ("Restore", "local/kms")
+    server.node.power = PowerInputs()
+    await server.boot()
+    assert await last_row(server) == ("Restore", "local/kms"), "once"
 
 
 @pytest.mark.parametrize("change", ["create", "revoke", "activate"])

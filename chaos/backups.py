@@ -1,0 +1,73 @@
+"""Backups of key servers, as their administrator takes and restores them.
+
+A backup is a copy of the server's disk, made and put back while the server is stopped. A server
+that is started from one is told so (``restoredBackup`` at its loader): it serves although its
+anchor knows more, and its audit trail has a row Restore. Of two servers that replicate both are
+copied, and both restored: one that was not would bring the other up to its own state at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from chaos.lab import Lab
+from protocol.messages.agent import DiskAct, NodeRunState
+from protocol.terms import NodeName
+
+RESTORED_OPTION = "restoredBackup"
+
+
+def together(lab: Lab, servers: Iterable[NodeName]) -> tuple[NodeName, ...]:
+    """``servers`` and those that share a provider with one of them, in order of the directory."""
+    entries = lab.directory().nodes
+    wanted = set(servers)
+    while True:
+        providers = {p for e in entries if e.node in wanted for p in e.providers}
+        grown = wanted | {e.node for e in entries if providers.intersection(e.providers)}
+        if grown == wanted:
+            return tuple(e.node for e in entries if e.node in wanted)
+        wanted = grown
+
+
+async def back_up(lab: Lab, servers: Iterable[NodeName], backup: str) -> None:
+    """Take a backup; servers that run are stopped for it, all of them before the first copy."""
+    nodes = tuple(servers)
+    ran = await _stopped(lab, nodes)
+    try:
+        for node in nodes:
+            await lab.disk(node, DiskAct.SAVE, backup)
+    finally:
+        for node in ran:
+            await lab.power_on(node)
+
+
+async def restore(lab: Lab, servers: Iterable[NodeName], backup: str) -> None:
+    """Put a backup back, and start the servers from it.
+
+    ``NotFound`` when one of them has no backup of that name: then those that ran are started
+    again, and those whose disks were put back before are told so.
+    """
+    nodes = tuple(servers)
+    ran = await _stopped(lab, nodes)
+    restored: list[NodeName] = []
+    try:
+        for node in nodes:
+            await lab.disk(node, DiskAct.RESTORE, backup)
+            restored.append(node)
+    finally:
+        for node in nodes:
+            if node in restored:
+                await lab.power_on(node, {RESTORED_OPTION: backup})
+            elif node in ran:
+                await lab.power_on(node)
+
+
+async def _stopped(lab: Lab, nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:
+    """Those that were not off, in order; all are off now."""
+    ran = []
+    for node in nodes:
+        if (await lab.status(node)).state is not NodeRunState.OFF:
+            ran.append(node)
+    for node in ran:
+        await lab.power_off(node, "stop")
+    return tuple(ran)
