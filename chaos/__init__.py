@@ -5,7 +5,8 @@
 - ``keeper``       active faults, leases, heal
 - ``experiment``   the file format: model, parse with line numbers, lint, plan
 - ``experiments``  the shipped files
-- ``engine``       plays a plan; ``workload`` its operations, ``verdict`` its exit codes
+- ``engine``       plays a plan; ``intervals`` its faults, ``workload`` its operations,
+                   ``verdict`` its exit codes
 - ``hypotheses``   probes, what they are held against, and when they are measured
 - ``observe``      looking at a lab: whole looks, guests' disks, boots, audit trails
 - ``oracle``       the documented behaviour as a model of its own, and the truth table

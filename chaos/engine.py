@@ -8,21 +8,21 @@ is in lab seconds through ``Lab.sleep``, so the same engine runs in virtual time
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 from chaos.checks import OPTIONAL_WITNESS, judge
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.experiment.plan import Plan, PlannedFault, PlannedProbe
+from chaos.experiment.plan import Plan, PlannedProbe
 from chaos.experiment.requirements import REQUIRES, unmet
-from chaos.faults import to_plain
 from chaos.history import History
 from chaos.hypotheses.measure import Hypotheses
 from chaos.hypotheses.probes import PROBES, Operations, Sources
-from chaos.keeper import HealReport, Keeping, StillThere
+from chaos.intervals import Intervals
+from chaos.keeper import Keeping
 from chaos.lab import Lab
 from chaos.observe.guests import Guests
 from chaos.observe.last_looks import last_looks
@@ -33,6 +33,8 @@ from chaos.verdict import WORDS, Exit, Verdict, exit_of
 from chaos.workload import Means, load_name, perform
 from protocol.messages.agent import TpmBackend
 from protocol.terms import PowerState, Role
+
+T = TypeVar("T")
 
 Progress = Callable[[str, str], None]
 """Called with the phase and one line for people."""
@@ -94,8 +96,6 @@ class _Run:
     harness: list[str] = field(default_factory=list)
     judged: list[CheckResult] = field(default_factory=list)
     recovery: list[CheckResult] = field(default_factory=list)
-    report: HealReport | None = None
-    begun: set[str] = field(default_factory=set)
     tpms: set[TpmBackend] = field(default_factory=set)
     start: float = 0.0
 
@@ -105,6 +105,15 @@ class _Run:
         self.recoveries = Recoveries(self.lab, self.history)
         self.tpm_boots = Tpms(self.lab, self.history)
         self.operations = Operations()
+        self.intervals = Intervals(
+            self.plan,
+            self.lab,
+            self.keeper,
+            self.history,
+            self.progress,
+            self._sleep_to,
+            self._now,
+        )
         sources = Sources(self.guests, self.recoveries, self.operations)
         self.hypotheses = Hypotheses(self.plan, self.lab, self.history, sources)
 
@@ -155,11 +164,11 @@ class _Run:
         async with asyncio.TaskGroup() as group:
             aside = [
                 group.create_task(self._guard(), name="guard"),
-                group.create_task(self._renew(), name="renew"),
+                group.create_task(self.intervals.renew(), name="renew"),
                 group.create_task(self._watch(), name="watch"),
             ]
             work = [
-                group.create_task(self._fault(fault), name=f"fault-{fault.id}")
+                group.create_task(self.intervals.play(fault), name=f"fault-{fault.id}")
                 for fault in self.plan.faults
             ]
             work.append(group.create_task(self._workload(), name="workload"))
@@ -174,35 +183,6 @@ class _Run:
             for task in aside:
                 task.cancel()
 
-    async def _fault(self, planned: PlannedFault) -> None:
-        fault = planned.fault()
-        await self._sleep_to(planned.at)
-        self.begun.add(planned.id)
-        about: dict[str, Any] = {"id": planned.id, "planned": planned.at}
-        about["summary"] = fault.summary()
-        try:
-            active = await self.keeper.inject(fault, self.plan.lease_s)
-        except ChaosError as error:
-            self.history.add("fault", op=fault.kind, **about, error=str(error))
-            if all(active.fault.id != planned.id for active in self.keeper.active()):
-                self.history.add("heal", op="heal", id=planned.id, verified=True)
-            raise
-        about |= {"nodes": list(fault.touches()), "values": to_plain(fault), **active.found}
-        self.history.add("fault", op=fault.kind, **about)
-        self.progress("faults", f"{planned.id}: {fault.summary()}")
-        if planned.until is None:
-            return
-        await self._sleep_to(planned.until)
-        try:
-            report = await self.keeper.heal(planned.id, with_cure=planned.cure)
-        except ChaosError as error:
-            if error.id == "KS-CHAOS-104":
-                raise ChaosError("KS-CHAOS-202", f"{planned.id} was gone before its end") from None
-            raise
-        self._healed(report, cured=planned.cure)
-        self.progress("faults", f"{planned.id}: ended")
-        self._verified(report, cured=planned.cure)
-
     async def _workload(self) -> None:
         means = Means(self.lab, self.guests, load_name(self.lab, self.run_id))
         async with asyncio.TaskGroup() as group:
@@ -215,21 +195,6 @@ class _Run:
         await self._sleep_to(self.plan.max_duration_s)
         raise ChaosError("KS-CHAOS-203", f"after {self.plan.max_duration_s:g} s")
 
-    async def _renew(self) -> None:
-        """Carry leases on; one that is over already ran out unseen by its fault's own task."""
-        while True:
-            await self.lab.sleep(self.plan.lease_s / 3)
-            for active in self.keeper.active():
-                if active.fault.id not in self.begun or active.until == 0:
-                    continue
-                if self.lab.monotonic() >= active.until:
-                    raise ChaosError("KS-CHAOS-202", f"{active.fault.id} outlived its lease")
-                try:
-                    await self.keeper.renew(active.fault.id, self.plan.lease_s)
-                except ChaosError as error:
-                    if error.id != "KS-CHAOS-104":  # it ended in order meanwhile
-                        raise
-
     async def _watch(self) -> None:
         while True:
             await self._look()
@@ -241,63 +206,19 @@ class _Run:
 
     async def heal_all(self) -> None:
         """Take back all this run began; what others did to the lab is not its business."""
-        if not self.begun:
+        if not self.intervals.begun:
             return
         self.progress("heal", "everything")
-        async with asyncio.TaskGroup() as group:
-            watch = group.create_task(self._watch(), name="watch")
-            self.report = await self._heal_begun()
-            watch.cancel()
-        self._healed(self.report)
-        self._verified(self.report, cured=False, raising=False)
+        self.harness += await self._watching(self.intervals.heal_all())
         await self._counters()
-
-    async def _heal_begun(self) -> HealReport:
-        """Newest first; then once more what may have waited for another to be healed."""
-        healed: list[str] = []
-        left: dict[str, StillThere] = {}
-        for attempt in range(2):
-            for active in reversed(self.keeper.active()):
-                id = active.fault.id
-                if id not in self.begun or (attempt and not active.fault.reversible):
-                    continue
-                try:
-                    report = await self.keeper.heal(id)
-                except ChaosError as error:
-                    if error.id == "KS-CHAOS-104":  # it lapsed meanwhile
-                        continue
-                    raise
-                healed += report.healed
-                left.pop(id, None)
-                left |= {fault.id: fault for fault in report.left}
-        return HealReport(healed=tuple(healed), left=tuple(left.values()))
-
-    def _healed(self, report: HealReport, *, cured: bool = False) -> None:
-        for id in report.healed:
-            self.history.add("heal", op="heal", id=id, verified=True, cured=cured)
-        for fault in report.left:
-            self.history.add(
-                "heal",
-                op="heal",
-                id=fault.id,
-                verified=False,
-                stays=not fault.reversible,
-                seen=fault.seen,
-            )
-
-    def _verified(self, report: HealReport, *, cured: bool, raising: bool = True) -> None:
-        """A heal that was not seen to work is an error of the harness, as is a failed cure."""
-        for fault in report.left:
-            if fault.reversible or cured:
-                error = ChaosError("KS-CHAOS-103", f"{fault.id}: {fault.seen}")
-                if raising:
-                    raise error
-                self.harness.append(str(error))
 
     # The end -------------------------------------------------------------------------------
 
     async def conclude(self) -> None:
-        """Recover, ``after``, last looks, checks."""
+        """Settle, recover, ``after``, last looks, checks."""
+        if self.plan.settle_s and not self.harness:
+            self.progress("settle", f"{self.plan.settle_s:g} s")
+            await self._watching(self.lab.sleep(self.plan.settle_s))
         after = self.hypotheses.of("after")
         live = [probe for probe in after if PROBES[probe.probe].live]
         if self.harness:
@@ -323,11 +244,15 @@ class _Run:
 
     async def _recovered(self, live: list[PlannedProbe], within_s: float) -> list[CheckResult]:
         """The live probes of ``after``, with boots still being watched."""
+        return await self._watching(self.hypotheses.until_hold(live, within_s))
+
+    async def _watching(self, work: Awaitable[T]) -> T:
+        """``work``, with boots being watched meanwhile."""
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(self._watch(), name="watch")
-            results = await self.hypotheses.until_hold(live, within_s)
+            result = await work
             watch.cancel()
-        return results
+        return result
 
     def verdict(self, interrupted: bool, trace: Callable[[], str] | None) -> Verdict:
         excused = OPTIONAL_WITNESS if self.plan.faults else OPTIONAL_WITNESS | {"no_fault_left"}
@@ -348,13 +273,17 @@ class _Run:
             run=self.run_id,
             checks=(*self.judged, *self.recovery),
             reasons=tuple(self.harness) or _reasons(code, self.judged + self.recovery),
-            left=self.report.left if self.report is not None else (),
+            left=self.intervals.left,
             began=self.began,
             ended=self.lab.monotonic(),
         )
 
+    def _now(self) -> float:
+        """Seconds since the fault phase began."""
+        return self.lab.monotonic() - self.start
+
     async def _sleep_to(self, at: float) -> None:
-        left = self.start + at - self.lab.monotonic()
+        left = at - self._now()
         if left > 0:
             await self.lab.sleep(left)
 

@@ -10,6 +10,7 @@
 - ``supervise``   the background process of ``up`` and the folders of labs
 - ``simulation``  a lab in virtual time, in a worker
 - ``runs``        experiments: played, stored, replayed
+- ``fuzz``        random runs from snapshots
 - ``matrix``      the truth table: stagings played, runs of them kept
 - ``logs``        records of nodes, written and read
 - ``doctor``      probes that try what a lab needs

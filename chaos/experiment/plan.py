@@ -25,14 +25,16 @@ from chaos.workload import ARRIVALS_LIMIT, OPERATIONS, Arrival, draw_arrivals
 from chaos.yaml_file import Path
 from protocol.terms import NodeName, Role, VmName
 
-FORMAT = 2
+FORMAT = 3
 
 
 class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
     """A fault and its interval, in lab seconds after the begin of the fault phase.
 
     ``until`` None: to the end of the phase. ``values`` are those of the fault as plain data, and
-    ``cure`` says whether its end also cures what has no undo.
+    ``cure`` says whether its end also cures what has no undo. One that was ``drawn`` at random may
+    meet a lab in which it can do nothing, or not end yet, because of another: it is missed then, or
+    ends with the phase; any other makes the run an error of the harness.
     """
 
     id: str
@@ -41,6 +43,7 @@ class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
     until: float | None
     cure: bool
     values: dict[str, Any]
+    drawn: bool = False
 
     def fault(self) -> Fault:
         """The fault itself; ``ChaosError`` KS-CHAOS-109 when the values are none."""
@@ -91,7 +94,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     ``duration_s`` is the length of the fault phase, ``max_duration_s`` what it may take before it
     is given up, ``lease_s`` how long a fault lasts unless it is renewed, ``recover_s`` what the
-    probes of ``after`` may take to hold (None: they must hold at once).
+    probes of ``after`` may take to hold (None: they must hold at once). ``settle_s`` pass after
+    the heal before anything is judged.
     """
 
     format: int = FORMAT
@@ -103,6 +107,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     max_duration_s: float
     lease_s: float
     recover_s: float | None
+    settle_s: float = 0.0
     requires: Needs
     topology: Any
     faults: tuple[PlannedFault, ...]

@@ -46,6 +46,8 @@ class SitePowerLoss(PowerFault, frozen=True, kw_only=True):
     @classmethod
     def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         sites = list(dict.fromkeys(entry.site for entry in directory.nodes))
+        if not sites:
+            return None
         stagger_s = round(draws.unit() * 20, 1)
         return {"site": list(draws.pick(sites, 1)), "stagger": written_s(stagger_s)}
 

@@ -1,0 +1,165 @@
+"""The faults of a run: each begins, is carried on, is taken back and seen gone in its time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from chaos.errors import ChaosError
+from chaos.experiment.plan import Plan, PlannedFault
+from chaos.faults import to_plain
+from chaos.history import History
+from chaos.keeper import HealReport, Keeping, StillThere
+from chaos.lab import Lab
+
+GONE: Final = "KS-CHAOS-104"
+MISSED: Final = ("KS-CHAOS-101", "KS-CHAOS-102", "KS-CHAOS-106")
+"""Why a fault did not come to be: it does not bite, could not be made, or cannot act here."""
+HEAL_AGAIN_S: Final = 5.0  # lab seconds between two tries to end what another fault holds
+
+
+@dataclass
+class Intervals:
+    """Plays the faults of one plan. ``now`` tells the time of the fault phase, ``sleep_to`` waits
+    for a moment of it; ``begun`` are the ids of what this run has to take back, ``ending`` of what
+    is taken back already."""
+
+    plan: Plan
+    lab: Lab
+    keeper: Keeping
+    history: History
+    progress: Callable[[str, str], None]
+    sleep_to: Callable[[float], Awaitable[None]]
+    now: Callable[[], float]
+    begun: set[str] = field(default_factory=set)
+    ending: set[str] = field(default_factory=set)
+    left: tuple[StillThere, ...] = ()
+
+    async def play(self, planned: PlannedFault) -> None:
+        """One fault from its begin to its end.
+
+        ``ChaosError`` when it does not go as planned; one that was drawn is missed then.
+        """
+        await self.sleep_to(planned.at)
+        self.begun.add(planned.id)
+        if not await self._inject(planned) or planned.until is None:
+            return
+        await self.sleep_to(planned.until)
+        await self._end(planned)
+
+    async def _inject(self, planned: PlannedFault) -> bool:
+        """Whether it has begun."""
+        fault = planned.fault()
+        about: dict[str, Any] = {"id": planned.id, "planned": planned.at}
+        about["summary"] = fault.summary()
+        try:
+            active = await self.keeper.inject(fault, self.plan.lease_s)
+        except ChaosError as error:
+            taken_back = all(active.fault.id != planned.id for active in self.keeper.active())
+            if planned.drawn and taken_back and error.id in MISSED:
+                self.history.add("note", op="missed", fault=fault.kind, **about, error=str(error))
+                self.progress("faults", f"{planned.id} is missed: {error.text}")
+                return False
+            self.history.add("fault", op=fault.kind, **about, error=str(error))
+            if taken_back:
+                self.history.add("heal", op="heal", id=planned.id, verified=True)
+            raise
+        about |= {"nodes": list(fault.touches()), "values": to_plain(fault), **active.found}
+        self.history.add("fault", op=fault.kind, **about)
+        self.progress("faults", f"{planned.id}: {fault.summary()}")
+        return True
+
+    async def _end(self, planned: PlannedFault) -> None:
+        """Take it back; a drawn one, whose nodes another fault may hold, again and again until
+        the phase is over."""
+        self.ending.add(planned.id)
+        while True:
+            report = await self._heal(planned)
+            again = planned.drawn and bool(report.left) and self.now() < self.plan.duration_s
+            if not again:
+                break
+            await self.sleep_to(min(self.now() + HEAL_AGAIN_S, self.plan.duration_s))
+        self._write(report, cured=planned.cure)
+        if planned.drawn and report.left:
+            self.progress("faults", f"{planned.id} goes on: {report.left[0].seen}")
+            return
+        self.progress("faults", f"{planned.id}: ended")
+        problems = _problems(report, cured=planned.cure)
+        if problems:
+            raise problems[0]
+
+    async def _heal(self, planned: PlannedFault) -> HealReport:
+        try:
+            return await self.keeper.heal(planned.id, with_cure=planned.cure)
+        except ChaosError as error:
+            if error.id != GONE:
+                raise
+            if planned.drawn:  # its lease has run out, and the keeper has seen it gone
+                return HealReport(healed=(planned.id,), left=())
+            raise ChaosError("KS-CHAOS-202", f"{planned.id} was gone before its end") from None
+
+    async def renew(self) -> None:
+        """Carry leases on; one that is over already ran out unseen by its fault's own task."""
+        while True:
+            await self.lab.sleep(self.plan.lease_s / 3)
+            for active in self.keeper.active():
+                if active.fault.id not in self.begun - self.ending or active.until == 0:
+                    continue
+                if self.lab.monotonic() >= active.until:
+                    raise ChaosError("KS-CHAOS-202", f"{active.fault.id} outlived its lease")
+                try:
+                    await self.keeper.renew(active.fault.id, self.plan.lease_s)
+                except ChaosError as error:
+                    if error.id != GONE:  # it ended in order meanwhile
+                        raise
+
+    async def heal_all(self) -> list[str]:
+        """Take everything back that was begun; what was not seen to be gone, as errors."""
+        report = await self._heal_begun()
+        self.left = report.left
+        self._write(report)
+        return [str(problem) for problem in _problems(report, cured=False)]
+
+    async def _heal_begun(self) -> HealReport:
+        """Newest first; then once more what may have waited for another to be healed."""
+        healed: list[str] = []
+        left: dict[str, StillThere] = {}
+        cures = {planned.id for planned in self.plan.faults if planned.drawn and planned.cure}
+        for attempt in range(2):
+            for active in reversed(self.keeper.active()):
+                id = active.fault.id
+                if id not in self.begun or (attempt and not active.fault.reversible):
+                    continue
+                try:
+                    report = await self.keeper.heal(id, with_cure=id in cures)
+                except ChaosError as error:
+                    if error.id == GONE:  # it lapsed meanwhile
+                        continue
+                    raise
+                healed += report.healed
+                left.pop(id, None)
+                left |= {fault.id: fault for fault in report.left}
+        return HealReport(healed=tuple(healed), left=tuple(left.values()))
+
+    def _write(self, report: HealReport, *, cured: bool = False) -> None:
+        for id in report.healed:
+            self.history.add("heal", op="heal", id=id, verified=True, cured=cured)
+        for fault in report.left:
+            self.history.add(
+                "heal",
+                op="heal",
+                id=fault.id,
+                verified=False,
+                stays=not fault.reversible,
+                seen=fault.seen,
+            )
+
+
+def _problems(report: HealReport, *, cured: bool) -> list[ChaosError]:
+    """A heal that was not seen to work is an error of the harness, as is a failed cure."""
+    return [
+        ChaosError("KS-CHAOS-103", f"{fault.id}: {fault.seen}")
+        for fault in report.left
+        if fault.reversible or cured
+    ]

@@ -1,0 +1,44 @@
+"""One run of a plan from a snapshot of its lab, in a process of its own."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from chaos.experiment.plan import Plan, dump_plan, load_plan
+from chaos.history import as_written
+from chaos.verdict import Verdict
+from lab.api.session import Session
+from lab.runs.play import simulate_plan
+from lab.simulation.sim_lab import SimLab
+from lab.simulation.snapshot import Snapshot
+
+RUN = "fuzz"  # what runs are called in their histories, whatever folder they end in
+
+
+class Played(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one run: its verdict, its history when that was asked for, and the seconds of
+    processor time that it took."""
+
+    verdict: Verdict
+    history: tuple[bytes, ...] = ()
+    cpu_s: float = 0.0
+
+
+def play(snapshot: Snapshot, plan: Plan, *, history: bool = False) -> Played:
+    """Play ``plan`` from the snapshot's lab, as a run from the start would (decision 30).
+
+    Raises as ``Snapshot.run`` does.
+    """
+    answer = snapshot.run(plan.seed, _play, dump_plan(plan), history)
+    return msgspec.msgpack.decode(answer, type=Played)
+
+
+def _play(lab: SimLab, session: Session, plan: bytes, history: bool) -> bytes:
+    begun = time.process_time()
+    verdict, log = simulate_plan(lab, load_plan(plan), RUN)
+    kept: Any = tuple(map(as_written, log.records)) if history else ()
+    played = Played(verdict=verdict, history=kept, cpu_s=time.process_time() - begun)
+    return msgspec.msgpack.encode(played)

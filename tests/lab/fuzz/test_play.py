@@ -1,0 +1,125 @@
+"""Runs of drawn faults: what meets a lab in which it can do nothing is missed, not an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from chaos.checks import ALWAYS
+from chaos.draws import Draws
+from chaos.experiment.generate import Mix, random_plan
+from chaos.experiment.plan import Needs, Plan, PlannedFault
+from chaos.faults import fault_type, to_plain
+from chaos.faults.base import Targets
+from chaos.history import Record
+from lab.core import directory_of
+from lab.fuzz.play import Played, play
+from lab.simulation.snapshot import Origin, Snapshot
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
+
+pytestmark = pytest.mark.sim
+TOPOLOGY = plan(load("default", hosts=2, vms=2, tpm="model", key_persistence=True))
+DIRECTORY = directory_of(TOPOLOGY)
+
+
+@pytest.fixture(scope="module")
+def snapshot() -> Iterator[Snapshot]:
+    with Snapshot(Origin(TOPOLOGY)) as made:
+        yield made
+
+
+def fault(
+    id: str, kind: str, at: float, until: float, *, drawn: bool, **fields: object
+) -> PlannedFault:
+    cls = fault_type(kind)
+    made = cls.of(id, cls.params.model_validate(fields), Targets(DIRECTORY, Draws(1, id)))
+    return PlannedFault(
+        id=id, kind=kind, at=at, until=until, cure=False, values=to_plain(made), drawn=drawn
+    )
+
+
+def planned(*faults: PlannedFault, duration_s: float = 90.0, lease_s: float = 120.0) -> Plan:
+    return Plan(
+        name="test",
+        title="test",
+        seed=1,
+        file="",
+        duration_s=duration_s,
+        max_duration_s=3600,
+        lease_s=lease_s,
+        recover_s=None,
+        settle_s=30.0,
+        requires=Needs(),
+        topology=None,
+        faults=faults,
+        arrivals=(),
+        probes=(),
+        checks=ALWAYS,
+    )
+
+
+def records(played: Played) -> list[Record]:
+    return [msgspec.msgpack.decode(raw, type=Record) for raw in played.history]
+
+
+@pytest.mark.parametrize(("drawn", "code"), [(True, 0), (False, 5)])
+def test_a_fault_that_finds_nothing_to_act_on_is_missed_when_it_was_drawn(
+    snapshot: Snapshot, drawn: bool, code: int
+) -> None:
+    made = planned(
+        fault("dark", "host.power_loss", 5, 60, drawn=False, on=["esxi-001"]),
+        fault("cut", "link.cut", 20, 30, drawn=drawn, between=["vcenter", "esxi-001"]),
+        fault("still", "proc.pause", 40, 50, drawn=drawn, on=["esxi-001"]),
+    )
+    played = play(snapshot, made, history=True)
+    assert played.verdict.exit_code == code, played.verdict.reasons
+    missed = {r.data["id"]: r.data["error"] for r in records(played) if r.op == "missed"}
+    assert (set(missed) == {"cut", "still"}) == drawn
+    if drawn:
+        assert "KS-CHAOS-101" in missed["cut"] and "KS-CHAOS-106" in missed["still"]
+
+
+@pytest.mark.parametrize(("drawn", "code"), [(True, 0), (False, 5)])
+def test_a_drawn_fault_whose_heal_another_hides_ends_when_that_one_does(
+    snapshot: Snapshot, drawn: bool, code: int
+) -> None:
+    """The host that is powered on at the end of the first is dark by the second."""
+    made = planned(
+        fault("first", "host.power_loss", 5, 12, drawn=drawn, on=["esxi-001"]),
+        fault("second", "proc.kill", 16, 40, drawn=drawn, on=["esxi-001"]),
+    )
+    played = play(snapshot, made, history=True)
+    assert played.verdict.exit_code == code, played.verdict.reasons
+    healed = {r.data["id"]: r.t for r in records(played) if r.type == "heal" and r.data["verified"]}
+    assert not drawn or healed["first"] > 40
+
+
+def test_a_drawn_fault_whose_lease_runs_out_while_it_is_taken_back_is_seen_gone(
+    snapshot: Snapshot,
+) -> None:
+    made = planned(
+        fault("first", "host.power_loss", 5, 12, drawn=True, on=["esxi-001"]),
+        fault("second", "proc.kill", 16, 80, drawn=True, on=["esxi-001"]),
+        lease_s=20.0,
+    )
+    played = play(snapshot, made, history=True)
+    assert played.verdict.exit_code == 0, played.verdict.reasons
+    assert {r.data["id"] for r in records(played) if r.type == "heal" and r.data["verified"]} == {
+        "first",
+        "second",
+    }
+
+
+def test_runs_of_random_plans_are_well_and_the_same_again(snapshot: Snapshot) -> None:
+    mix = msgspec.structs.replace(Mix(), until_s=120.0)
+    for seed in (3, 11):
+        made = random_plan(DIRECTORY, seed, mix, settle_s=30.0)
+        first, again = play(snapshot, made, history=True), play(snapshot, made, history=True)
+        assert first.verdict.exit_code in (0, 2), first.verdict.reasons
+        assert first.verdict.trace_hash == again.verdict.trace_hash
+        assert first.history == again.history
+        assert first.cpu_s > 0
+        assert not play(snapshot, made).history
