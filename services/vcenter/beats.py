@@ -1,19 +1,23 @@
-"""One timer for many that are to tick equally often: the heartbeats of all hosts.
+"""Few timers for many that are to tick equally often: the heartbeats of all hosts.
 
-A period has ``SLOTS`` slots; whoever joins gets the emptiest, the last to come of several, and
-ticks once in each period, with all others of its slot. So what a thousand hosts cost is the work,
-and not a timer and a task each; and what is asked in one slot leaves in one write.
+Whoever joins goes into the first slot that has room, and ticks once in each period with all others
+of its slot. So what a thousand hosts cost is the work, and not a timer, a task and a wake-up of
+every process each; and what is asked in one slot leaves in one write. Slots are spread over the
+period, so that the work of all hosts of a large lab does not fall together.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 
 from services.runtime.ports import Clock
 from services.runtime.service import Node
 
 SLOTS: Final = 8
+ROOM: Final = 128
+"""How many a slot takes before the next one is opened; when all are full, the emptiest is next."""
 
 
 class Beat:
@@ -38,20 +42,22 @@ class Beats:
 
     def __init__(self, clock: Clock, period_s: float) -> None:
         self._clock, self._period_s = clock, period_s
-        self._slots: list[dict[Beat, None]] = [{} for _ in range(SLOTS)]
-        self._running = False
-        self._latest = 0  # the number of the slot that came last, from the beginning
+        self._slots: list[dict[Beat, None]] = []
 
     def join(self, beat: Beat, node: Node) -> None:
         """``beat`` ticks within one period, and then in each.
 
-        ``node`` runs the timer from the first who joins on, for the rest of its life.
+        ``node`` runs the timers, for the rest of its life.
         """
-        if not self._running:
-            self._running = True
-            node.background("heartbeats", self._count())
-        last_first = [self._slots[(self._latest - back) % SLOTS] for back in range(SLOTS)]
-        min(last_first, key=len)[beat] = None
+        slot = next((slot for slot in self._slots if len(slot) < ROOM), None)
+        if slot is None and len(self._slots) < SLOTS:
+            slot = {}
+            part = 1 - len(self._slots) / SLOTS
+            self._slots.append(slot)
+            node.background("heartbeats", self._count(slot, part))
+        if slot is None:
+            slot = min(self._slots, key=len)
+        slot[beat] = None
 
     def leave(self, beat: Beat) -> None:
         """It ticks one last time; its owner sees that it is over. No change if it never joined."""
@@ -59,8 +65,14 @@ class Beats:
             slot.pop(beat, None)
         beat.tick_now()
 
-    async def _count(self) -> None:
-        async for number in self._clock.every(self._period_s / SLOTS):
-            self._latest = number
-            for beat in self._slots[number % SLOTS]:
-                beat.tick_now()
+    async def _count(self, slot: dict[Beat, None], part: float) -> None:
+        """Tick after this ``part`` of a period, and then in each period."""
+        await self._clock.sleep(part * self._period_s)
+        _tick(slot)
+        async for _ in self._clock.every(self._period_s):
+            _tick(slot)
+
+
+def _tick(slot: Iterable[Beat]) -> None:
+    for beat in slot:
+        beat.tick_now()
