@@ -134,7 +134,9 @@ def components(path: str) -> tuple[str, ...]:
     if path == "":
         return ()
     names = tuple(plain(part) for part in path.split("/"))
-    if sum(map(_quoted, "/".join(names[:-1]).encode())) >= NAME_LIMIT:
+    folder = "/".join(names[:-1]).encode()
+    # Few are long enough to be counted byte by byte.
+    if len(folder) * LONGEST_QUOTED >= NAME_LIMIT and sum(map(_quoted, folder)) >= NAME_LIMIT:
         raise _too_long(path)
     return names
 
@@ -165,9 +167,13 @@ def database_name(name: str) -> str:
     return plain(name)
 
 
+LONGEST_QUOTED: Final = len("%2F")
+
+
 def _quoted(byte: int) -> int:
     """How many characters a byte has where a whole path is one name: see ``real.trees``."""
-    return 1 if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_.-~") else 3
+    as_it_is = chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_.-~")
+    return 1 if as_it_is else LONGEST_QUOTED
 
 
 def _too_long(path: str) -> OSError:
