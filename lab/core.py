@@ -126,6 +126,10 @@ class LabCore(ABC):
         """A new id for a request of kind *create*; in the simulation fixed by the seed."""
 
     @abstractmethod
+    async def disk_file(self, node: NodeName, path: str) -> bytes:
+        """A file of the node's disk as it was written last, read behind the node's back."""
+
+    @abstractmethod
     async def kill(self, node: NodeName) -> None: ...
 
     @abstractmethod

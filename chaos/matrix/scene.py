@@ -42,6 +42,10 @@ class Bench(Protocol):
         """Every line of the nodes' logs so far, as they came."""
         ...
 
+    async def archived_keys(self, host: NodeName) -> tuple[CryptoKeyId, ...]:
+        """The keys in the configuration archive of a running host, opened from outside."""
+        ...
+
 
 class Void(Exception):
     """The play itself failed: its letters say nothing."""

@@ -102,15 +102,18 @@ async def take_key(scene: Scene, play: EventPlay) -> None:
 
 
 async def lacks_key(scene: Scene, play: EventPlay) -> None:
-    """``Void`` unless the host still lacks the key just before the event."""
+    """``Void`` unless the host still lacks the key just before the event, on its disk too."""
     if play.without_key is None:
         return
     host = play.host(play.without_key)
+    archived = await scene.bench.archived_keys(host)
     for wanted in play.vms:
         keys = scene.keys.get(play.vm(wanted.what), ())
         found = await play.looks.keys_at(host, keys)
         if found is None or any(key.present or key.stored for key in found):
             raise Void(f"{host} has the key of {play.vm(wanted.what)}: {plain(found)}")
+        if not set(archived).isdisjoint(keys):
+            raise Void(f"the archive of {host} has the key of {play.vm(wanted.what)}")
 
 
 async def wait_for_pass(scene: Scene, *, limit_s: float = 700.0) -> None:

@@ -2,6 +2,7 @@
 
 - ``topologies``  the lab of a staging
 - ``bench``       what a staging needs of a lab besides commands
+- ``archives``    a host's configuration archive, opened from outside
 - ``sim``         stagings in virtual time, forked from a lab that is staged once
 - ``run``         all stagings of a run, and its folder
 """

@@ -13,9 +13,10 @@ from chaos.matrix.grid import Staging, staged_events
 from chaos.matrix.heard import Heard
 from chaos.matrix.scene import Scene
 from lab.core import LabCore
+from lab.matrix.archives import archive_of
 from lab.matrix.topologies import casts_of
 from protocol.messages.agent import NodeRecord
-from protocol.terms import ClusterName, NodeName
+from protocol.terms import ClusterName, CryptoKeyId, NodeName
 
 
 class LabBench:
@@ -32,6 +33,9 @@ class LabBench:
 
     def records(self) -> Sequence[NodeRecord]:
         return self._records()
+
+    async def archived_keys(self, host: NodeName) -> tuple[CryptoKeyId, ...]:
+        return (await archive_of(self._lab, host)).stored
 
 
 def scene_of(

@@ -37,7 +37,7 @@ from protocol.messages.base import Event, Reply, Request
 from protocol.terms import NodeName
 from services.runtime.each import for_each, try_each
 from services.runtime.forking.children import ChildProcess
-from services.runtime.real.world import LabTime
+from services.runtime.real.world import WRITTEN, LabTime
 from services.runtime.wire import TapCallback
 
 R = TypeVar("R", bound=Reply)
@@ -337,6 +337,9 @@ class ProcessLab(LabCore):
 
     async def respawned(self, node: NodeName) -> bool:
         return self._of[node].up.is_set()
+
+    async def disk_file(self, node: NodeName, path: str) -> bytes:
+        return await asyncio.to_thread((self.folder / "nodes" / node / WRITTEN / path).read_bytes)
 
     async def pause(self, node: NodeName) -> None:
         child, process = self._child(node), self._of[node]

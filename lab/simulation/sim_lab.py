@@ -219,6 +219,10 @@ class SimLab(LabCore):
 
     # ---- what lies where, for scans -------------------------------------------------------------
 
+    async def disk_file(self, node: NodeName, path: str) -> bytes:
+        self.spec(node)
+        return self.world.stores[node].on_disk.read(path)
+
     def at_rest(self) -> list[tuple[str, bytes]]:
         """(path, bytes) of every byte that lies on a disk or a datastore now."""
         found: list[tuple[str, bytes]] = []

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from protocol.crypto.seal import Keyring
 from protocol.errors import InvalidState
@@ -39,6 +39,9 @@ from services.runtime.world import World
 
 Keys = Callable[[NodeName], tuple[str, Keyring]]
 """A node's broker seed and its keyring."""
+
+WRITTEN: Final = "disk/written"
+"""Below the folder of a node: the files of its disk as they were written last."""
 
 
 @dataclass(frozen=True)

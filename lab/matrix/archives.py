@@ -1,0 +1,72 @@
+"""A host's configuration archive, opened from outside: what lies on its disk, whatever it says.
+
+The bytes are those of the disk, read behind the host's back. The way in is an administrator's: the
+recovery key that the console lists (REC-03), or in mode NONE the material that lies beside them. No
+TPM is asked, so that a host that runs is not disturbed, and one that has stopped can be opened
+with the recovery key that was read before.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from lab.core import LabCore
+from protocol.errors import CryptographicFailure
+from protocol.messages.host import Esxcli
+from protocol.terms import CryptoKeyId, NodeName, ProtectionMode
+from services.esxi.configuration.archive import FILE
+from services.esxi.configuration.image import read_protection, unpack
+from services.esxi.configuration.recovery import parse_digits, unwrap_config_key
+from services.esxi.configuration.sealing import from_material
+
+_LIST = ("system", "settings", "encryption", "recovery", "list")
+_DIGITS = re.compile(r"\b(?:\d{6}-){15}\d{6}\b")
+
+
+class Archived(msgspec.Struct, frozen=True, kw_only=True):
+    """What an archive holds, ids only. ``stored`` are the entries of the key store, used or not;
+    ``persistence``: they are loaded at the next boot."""
+
+    mode: ProtectionMode
+    persistence: bool
+    stored: tuple[CryptoKeyId, ...]
+    host_key: CryptoKeyId | None
+    vms: tuple[str, ...]
+
+
+def opened(data: bytes, recovery_key: str = "") -> Archived:
+    """Open the bytes of an archive. ``CryptographicFailure`` for another recovery key, none where
+    one is needed, and bytes that were altered."""
+    protection = read_protection(data)
+    if protection.mode is ProtectionMode.NONE:
+        config_key = from_material(protection.material)
+    else:
+        digits = parse_digits(recovery_key)
+        if digits is None:
+            raise CryptographicFailure("the archive is sealed, and no recovery key was given")
+        config_key = unwrap_config_key(digits, protection.recovery_id, protection.recovery_wrapped)
+    found = unpack(data, config_key).configuration
+    return Archived(
+        mode=protection.mode,
+        persistence=found.persistence,
+        stored=tuple(entry.key for entry in found.store),
+        host_key=found.host_key,
+        vms=found.vms,
+    )
+
+
+async def recovery_key_of(lab: LabCore, host: NodeName) -> str:
+    """The recovery key as the console of a running host lists it; empty in mode NONE."""
+    listed = await lab.ask(host, Esxcli(arguments=_LIST))
+    found = _DIGITS.search(listed.output)
+    return "" if found is None else found[0]
+
+
+async def archive_of(lab: LabCore, host: NodeName, recovery_key: str | None = None) -> Archived:
+    """The archive of a host, as its disk has it now. ``recovery_key`` None: the host runs, and is
+    asked for it. ``FileNotFoundError`` before its first boot."""
+    if recovery_key is None:
+        recovery_key = await recovery_key_of(lab, host)
+    return opened(await lab.disk_file(host, FILE), recovery_key)
