@@ -28,8 +28,10 @@ from chaos.observe.guests import Guests
 from chaos.observe.last_looks import last_looks
 from chaos.observe.look import Look
 from chaos.observe.recoveries import EVERY_S, Recoveries
+from chaos.observe.states import EVERY_S as LOOK_S
+from chaos.observe.states import States
 from chaos.observe.tpms import Tpms
-from chaos.verdict import WORDS, Exit, Verdict, exit_of
+from chaos.verdict import WORDS, Verdict, exit_of, reasons_of
 from chaos.workload import Means, load_name, perform
 from protocol.messages.agent import TpmBackend
 from protocol.terms import PowerState, Role
@@ -104,6 +106,7 @@ class _Run:
         self.guests = Guests(self.lab, Draws(self.plan.seed, "guests"))
         self.recoveries = Recoveries(self.lab, self.history)
         self.tpm_boots = Tpms(self.lab, self.history)
+        self.states = States(self.lab, self.history)
         self.operations = Operations()
         self.intervals = Intervals(
             self.plan,
@@ -138,6 +141,7 @@ class _Run:
             return
         await self.recoveries.begin()
         await self.tpm_boots.begin()
+        await self.states.begin()
         self.start = self.lab.monotonic()
         self.progress("faults", f"{len(plan.faults)} faults in {plan.duration_s:g} s")
         try:
@@ -165,7 +169,7 @@ class _Run:
             aside = [
                 group.create_task(self._guard(), name="guard"),
                 group.create_task(self.intervals.renew(), name="renew"),
-                group.create_task(self._watch(), name="watch"),
+                *self._aside(group),
             ]
             work = [
                 group.create_task(self.intervals.play(fault), name=f"fault-{fault.id}")
@@ -195,14 +199,28 @@ class _Run:
         await self._sleep_to(self.plan.max_duration_s)
         raise ChaosError("KS-CHAOS-203", f"after {self.plan.max_duration_s:g} s")
 
+    def _aside(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """What looks at the lab while something else goes on."""
+        return [
+            group.create_task(self._watch(), name="watch"),
+            group.create_task(self._look(), name="look"),
+        ]
+
     async def _watch(self) -> None:
         while True:
-            await self._look()
+            await self._see()
             await self.lab.sleep(EVERY_S)
 
-    async def _look(self) -> None:
+    async def _see(self) -> None:
         """Boots of hosts since the last look, with the TPMs under them."""
-        await self.tpm_boots.look(await self.recoveries.look())
+        seen = await self.recoveries.look()
+        self.states.saw(seen)
+        await self.tpm_boots.look(seen)
+
+    async def _look(self) -> None:
+        while True:
+            await self.lab.sleep(LOOK_S)
+            await self.states.look()
 
     async def heal_all(self) -> None:
         """Take back all this run began; what others did to the lab is not its business."""
@@ -231,7 +249,8 @@ class _Run:
                 self.judged += results
             else:
                 self.recovery += results
-        await self._look()
+        await self._see()
+        await self.states.look()
         self.recoveries.end()
         if not self.harness:
             for probe in after:
@@ -249,9 +268,10 @@ class _Run:
     async def _watching(self, work: Awaitable[T]) -> T:
         """``work``, with boots being watched meanwhile."""
         async with asyncio.TaskGroup() as group:
-            watch = group.create_task(self._watch(), name="watch")
+            aside = self._aside(group)
             result = await work
-            watch.cancel()
+            for task in aside:
+                task.cancel()
         return result
 
     def verdict(self, interrupted: bool, trace: Callable[[], str] | None) -> Verdict:
@@ -272,7 +292,7 @@ class _Run:
             tpms=tuple(sorted(self.tpms)),
             run=self.run_id,
             checks=(*self.judged, *self.recovery),
-            reasons=tuple(self.harness) or _reasons(code, self.judged + self.recovery),
+            reasons=tuple(self.harness) or reasons_of(code, self.judged + self.recovery),
             left=self.intervals.left,
             began=self.began,
             ended=self.lab.monotonic(),
@@ -286,19 +306,6 @@ class _Run:
         left = at - self._now()
         if left > 0:
             await self.lab.sleep(left)
-
-
-def _reasons(code: Exit, results: list[CheckResult]) -> tuple[str, ...]:
-    if code is Exit.PASS:
-        return ()
-    bad = [r for r in results if r.result is CheckOutcome.FAIL] or [
-        r for r in results if r.result is CheckOutcome.UNKNOWN
-    ]
-    prefix = ""
-    if code is Exit.NOT_STEADY:
-        misfit = any(r.name == REQUIRES for r in bad)
-        prefix = "KS-CHAOS-015: " if misfit else "KS-CHAOS-201: "
-    return tuple(f"{prefix}{r.name}: {r.text}" for r in bad)
 
 
 def leaves(group: BaseExceptionGroup[ChaosError]) -> list[ChaosError]:

@@ -53,6 +53,7 @@ class Intervals:
         fault = planned.fault()
         about: dict[str, Any] = {"id": planned.id, "planned": planned.at}
         about["summary"] = fault.summary()
+        self.history.add("note", op="inject", id=planned.id, values=to_plain(fault))
         try:
             active = await self.keeper.inject(fault, self.plan.lease_s)
         except ChaosError as error:
@@ -74,6 +75,7 @@ class Intervals:
         """Take it back; a drawn one, whose nodes another fault may hold, again and again until
         the phase is over."""
         self.ending.add(planned.id)
+        self.history.add("note", op="ending", id=planned.id)
         while True:
             report = await self._heal(planned)
             again = planned.drawn and bool(report.left) and self.now() < self.plan.duration_s
@@ -131,6 +133,7 @@ class Intervals:
                 id = active.fault.id
                 if id not in self.begun or (attempt and not active.fault.reversible):
                     continue
+                self.history.add("note", op="ending", id=id)
                 try:
                     report = await self.keeper.heal(id, with_cure=id in cures)
                 except ChaosError as error:

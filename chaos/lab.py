@@ -7,7 +7,7 @@ process in virtual time) implement it; nothing here knows which. All times are l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -41,11 +41,15 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Directory(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is there, by name in order of the topology file (hosts added later come last)."""
+    """Who is there, by name in order of the topology file (hosts added later come last).
+
+    ``knobs`` are those that the lab's file sets.
+    """
 
     nodes: tuple[NodeEntry, ...]
     vms: tuple[VmName, ...]
     default_provider: ProviderId | None = None
+    knobs: dict[str, Any] = {}
 
 
 class Lab(Protocol):

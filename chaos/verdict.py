@@ -8,6 +8,7 @@ from enum import IntEnum
 import msgspec
 
 from chaos.checks.result import CheckOutcome, CheckResult
+from chaos.experiment.requirements import REQUIRES
 from chaos.keeper import StillThere
 from protocol.messages.agent import TpmBackend
 
@@ -82,3 +83,17 @@ def exit_of(
     if any(check.name not in excused for check in unknown):
         return Exit.UNKNOWN
     return Exit.PASS
+
+
+def reasons_of(code: Exit, results: Sequence[CheckResult]) -> tuple[str, ...]:
+    """Why a run ended so, from what was judged; nothing for one that passed."""
+    if code is Exit.PASS:
+        return ()
+    bad = [r for r in results if r.result is CheckOutcome.FAIL] or [
+        r for r in results if r.result is CheckOutcome.UNKNOWN
+    ]
+    prefix = ""
+    if code is Exit.NOT_STEADY:
+        misfit = any(r.name == REQUIRES for r in bad)
+        prefix = "KS-CHAOS-015: " if misfit else "KS-CHAOS-201: "
+    return tuple(f"{prefix}{r.name}: {r.text}" for r in bad)

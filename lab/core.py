@@ -68,6 +68,7 @@ def directory_of(topology: Topology, specs: Iterable[NodeSpec] | None = None) ->
         ),
         vms=tuple(v.vm for v in topology.vms),
         default_provider=next((p.provider for p in topology.providers if p.default), None),
+        knobs=topology.nodes[0].knobs if topology.nodes else {},
     )
 
 

@@ -18,9 +18,11 @@ from chaos.checks.needs_no_kms import needs_no_kms
 from chaos.checks.no_fault_left import no_fault_left
 from chaos.checks.no_internal_error import no_internal_error
 from chaos.checks.no_livelock import no_livelock
+from chaos.checks.no_needless_outage import no_needless_outage
 from chaos.checks.no_unseal_under_changed_pcr import no_unseal_under_changed_pcr
 from chaos.checks.result import CheckResult, Finding
 from chaos.checks.tpm_sane import tpm_sane
+from chaos.checks.truth_table import truth_table
 from chaos.history import Record
 
 
@@ -60,6 +62,8 @@ _CHECKS: Final = (
     Check(no_unseal_under_changed_pcr, "S3"),
     Check(tpm_sane, "S11"),
     Check(no_livelock, "L3"),
+    Check(truth_table, "L1"),
+    Check(no_needless_outage, "L5"),
     Check(needs_no_kms, always=False, shy=False),
 )
 CHECKS: Final = {check.name: check for check in _CHECKS}

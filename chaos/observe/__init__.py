@@ -6,5 +6,6 @@
 - ``guests``      what each guest's disk must hold, and the challenges that prove it
 - ``last_looks``  what is read when a run ends: disks, acknowledged keys and VMs
 - ``tpms``        the TPM under each host at its boots, read at the lab's side
+- ``states``      nodes, hosts and VMs, written down when they change
 - ``recoveries``  boots of hosts: when their VMs ran again, and what was asked of key servers
 """

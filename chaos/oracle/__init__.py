@@ -4,5 +4,6 @@
 - ``facts``      what the answer to one question rests upon
 - ``reasons``    R1 to R66: each a function of the facts
 - ``judgement``  what comes of a question, and by which reasons
+- ``fold``       the facts of a run, folded from its history, and what they allow
 - ``table``      the truth table, cell by cell, to compare with: the model itself never reads it
 """

@@ -12,6 +12,7 @@ from chaos.checks.no_internal_error import WATCHED
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.history import Record
 from chaos.verdict import Exit, exit_of
+from tests.chaos.oracle.histories import Story, dark
 
 Row = tuple[str, str, str, dict[str, Any]]
 
@@ -25,6 +26,15 @@ def records(rows: Sequence[Row]) -> list[Record]:
 
 def recovery(seconds: float | None, calls: int | None) -> Row:
     return ("esxi-001", "state", "recovery", {"seconds": seconds, "kms_calls": calls})
+
+
+def back(story: Story) -> Story:
+    return story.vm("vm-01", "esxi-001", "running").passes(60)
+
+
+def stays_down(story: Story) -> Story:
+    """A VM that its host could start by itself."""
+    return story.vm("vm-01", "esxi-001", "off").passes(60)
 
 
 def pair(number: int, left: str) -> tuple[Row, Row]:
@@ -63,6 +73,11 @@ HEAL: Row = ("", "heal", "heal", {"id": "wan", "verified": True})
 CALM = [HEAL, counted("esxi-001", "esxi", 10), counted("vcenter", "vcenter", 50), *QUIET]
 
 CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
+    *(
+        (check, outcome, end(dark(persistence=True).host("esxi-001", "safe")).rows)
+        for check in ("truth_table", "no_needless_outage")
+        for outcome, end in ((CheckOutcome.PASS, back), (CheckOutcome.FAIL, stays_down))
+    ),
     ("no_internal_error", CheckOutcome.PASS, [COUNT, COUNT]),
     *(
         ("no_internal_error", CheckOutcome.FAIL, [COUNT, (*COUNT[:3], {counter: 2})])

@@ -1,0 +1,127 @@
+"""What hosts and VMs were seen to be, held against what the oracle allows, over a whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from chaos.history import Record
+from chaos.oracle.fold.fold import Allowed, Fold
+
+GRACE_S = 30.0
+"""Lab seconds after a change of what is allowed in which a host or VM may still be otherwise."""
+
+
+NOTHING = Allowed(frozenset())
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A host or VM that was what no rule lets it be.
+
+    ``seq`` of the first record that shows it; ``before`` what it was until then.
+    """
+
+    seq: int
+    t: float
+    name: str
+    vm: bool
+    seen: str
+    before: str
+    allowed: Allowed
+    faults: str
+
+    @property
+    def outage(self) -> bool:
+        """Whether it is a VM that should run, or could, and is kept from it."""
+        kept = self.seen == "locked" or "running" in self.allowed.states
+        return self.vm and self.seen != "running" and kept
+
+    def __str__(self) -> str:
+        allowed = " or ".join(sorted(self.allowed.states)) or "nothing that is known"
+        why = f" by {self.allowed.because}" if self.allowed.because else ""
+        under = f"; faults: {self.faults}" if self.faults else "; no fault"
+        return f"{self.name} is {self.seen} at {self.t:g} s, and {allowed} is allowed{why}{under}"
+
+
+@dataclass
+class _Watched:
+    """One host or VM, as the looks of the run find it."""
+
+    seen: str = ""
+    before: str = ""
+    since: float = 0.0  # seen so
+    seq: int = 0
+    states: frozenset[str] = frozenset()
+    allowed_since: float = 0.0
+    told: bool = False
+
+    def look(self, seen: str, allowed: Allowed, seq: int, now: float) -> bool:
+        """Whether it is a breach, told once for each state. A host that booted, or could not be
+        asked, has its grace anew."""
+        if not seen:
+            self.states = frozenset()
+        elif allowed.states != self.states:
+            self.states, self.allowed_since = allowed.states, now
+        if seen != self.seen:
+            self.before, self.seen = self.seen or self.before, seen
+            self.since, self.seq, self.told = now, seq, False
+        if not seen or seen in allowed.states or self.told:
+            return False
+        overdue = now - max(self.since, self.allowed_since) >= GRACE_S
+        # What nothing explains a look later either needs no grace.
+        sudden = now > self.since and self.since - self.allowed_since >= GRACE_S
+        self.told = overdue or sudden
+        return self.told
+
+
+@dataclass
+class Judged:
+    """All breaches of a run, and how much was looked at."""
+
+    breaches: list[Breach] = field(default_factory=list)
+    looks: int = 0
+    faults: int = 0
+    vms: int = 0
+
+
+def judged(records: Sequence[Record]) -> Judged:
+    """The run of these records, held against the oracle look by look."""
+    found, fold = Judged(), Fold()
+    watched: dict[str, _Watched] = {}
+    for record in records:
+        fold.take(record)
+        if record.type == "fault":
+            found.faults += 1
+        if record.type != "state" or record.op != "look":
+            continue
+        found.looks += 1
+        found.breaches += _look(fold, watched)
+    found.vms = len(fold.vms)
+    return found
+
+
+def _look(fold: Fold, watched: dict[str, _Watched]) -> Iterator[Breach]:
+    for name in fold.hosts:
+        seen = fold.seen_host(name)
+        if name in fold.nodes:
+            allowed, seq = fold.allowed_host(name), fold.seen_at(name)
+            yield from _breach(fold, watched, name, False, seen, allowed, seq)
+    for name, vm in fold.vms.items():
+        seen = fold.seen_vm(name)
+        allowed = fold.allowed_vm(name) if seen else NOTHING
+        yield from _breach(fold, watched, name, True, seen, allowed, vm.seq)
+
+
+def _breach(
+    fold: Fold,
+    watched: dict[str, _Watched],
+    name: str,
+    vm: bool,
+    seen: str,
+    allowed: Allowed,
+    seq: int,
+) -> Iterator[Breach]:
+    one = watched.setdefault(name, _Watched())
+    if one.look(seen, allowed, seq, fold.now):
+        yield Breach(one.seq, one.since, name, vm, seen, one.before, allowed, fold.faults.tells())

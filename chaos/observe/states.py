@@ -1,0 +1,123 @@
+"""What nodes, hosts and VMs are, written down when it changes: what the oracle is held against.
+
+States of a history that come from here: ``staging`` once, ``node`` (as its agent sees it),
+``host`` and ``vm`` (as the host sees itself and its VMs) when they differ from the last one, and
+``look`` each time that all hosts were asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from chaos.faults.base import REFUSALS
+from chaos.history import History
+from chaos.lab import Lab
+from chaos.observe.look import Look, nodes_of
+from protocol.messages.agent import NodeRunState, NodeStatus
+from protocol.messages.host import HostState, HostSummary, QueryHost, VmSummary
+from protocol.terms import NodeName, Role, VmName
+
+EVERY_S = 5.0
+WITHIN_S = 2.0
+"""Lab seconds for a host's answer: one that stands still is silent, and asked again."""
+
+
+class States:
+    """The states of one run; ``look`` every ``EVERY_S`` lab seconds, ``saw`` with each look at
+    the agents."""
+
+    def __init__(self, lab: Lab, history: History) -> None:
+        self._lab = lab
+        self._history = history
+        self._last: dict[tuple[str, str], dict[str, Any]] = {}
+        self._nodes: dict[NodeName, NodeStatus] = {}
+
+    async def begin(self) -> None:
+        """Write the staging down, and the first look."""
+        there = self._lab.directory()
+        clusters = {entry.node: str(entry.cluster) for entry in there.nodes if entry.cluster}
+        providers = await Look(self._lab).providers()
+        self._history.add(
+            "state",
+            op="staging",
+            vcenters=list(nodes_of(self._lab, Role.VCENTER)),
+            clusters=clusters,
+            secure_boot={host: await self._secure_boot(host) for host in clusters},
+            providers=[
+                {
+                    "name": str(found.provider),
+                    "type": found.management_type.value,
+                    "servers": [str(server.node) for server in found.servers],
+                    "default": found.default,
+                }
+                for found in providers or ()
+            ],
+            knobs=there.knobs,
+        )
+        self.saw(await self._lab.statuses(counters=False))
+        await self.look()
+
+    async def _secure_boot(self, host: NodeName) -> bool | None:
+        try:
+            return (await self._lab.firmware_of(host)).secure_boot
+        except REFUSALS:
+            return None
+
+    def saw(self, seen: Mapping[NodeName, NodeStatus]) -> None:
+        """Take note of what the agents said; of a node that they did not tell of, nothing."""
+        for node, status in seen.items():
+            before = self._nodes.get(node)
+            if before is not None and (before.state, before.boot) == (status.state, status.boot):
+                continue
+            self._nodes[node] = status
+            self._write("node", node, state=status.state.value, boot=status.boot)
+
+    async def look(self) -> None:
+        """Ask every host that runs for its view of itself and its VMs."""
+        hosts = [
+            host
+            for host in nodes_of(self._lab, Role.ESXI)
+            if host in self._nodes and self._nodes[host].state is NodeRunState.RUNNING
+        ]
+        answers = await self._lab.ask_each(hosts, QueryHost(), within_s=WITHIN_S) if hosts else {}
+        for host in hosts:
+            answer = answers.get(host)
+            if isinstance(answer, HostState):
+                self._host(host, answer.summary)
+            else:
+                self._write("host", host, silent=True)
+        self._history.add("state", op="look", hosts=len(hosts))
+
+    def _host(self, host: NodeName, summary: HostSummary) -> None:
+        key = summary.crypto_key_id
+        self._write(
+            "host",
+            host,
+            boot=summary.boot,
+            crypto=summary.crypto_state.value,
+            key=None if key is None else str(key),
+            mode=summary.protection_mode.value,
+            persistence=summary.key_persistence,
+            maintenance=summary.in_maintenance_mode,
+        )
+        for vm in summary.vms:
+            self._vm(host, summary.boot, vm)
+
+    def _vm(self, host: NodeName, boot: int, vm: VmSummary) -> None:
+        self._write(
+            "vm",
+            vm.vm,
+            host=str(host),
+            boot=boot,
+            power=vm.power.value,
+            crypto=None if vm.crypto is None else vm.crypto.value,
+            wanted=vm.wanted.value,
+            keys=[str(key) for key in vm.keys],
+            missing=[str(key) for key in vm.missing],
+        )
+
+    def _write(self, op: str, node: NodeName | VmName, **data: Any) -> None:
+        if self._last.get((op, node)) != data:
+            self._last[op, node] = data
+            self._history.add("state", node, op=op, **data)

@@ -1,0 +1,9 @@
+"""The facts of a run, folded from its history.
+
+- ``fold``          takes the records, says what hosts and VMs may be
+- ``known``         so, not so, or open
+- ``disturbances``  faults: coming, on, ending
+- ``ways``          from a key server over vCenter to a host
+- ``hosts``         where a host may have which key  · ``vms`` what was wanted and seen of a VM
+- ``settings``      what the lab's knobs make of times
+"""

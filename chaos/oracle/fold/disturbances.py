@@ -1,0 +1,160 @@
+"""The faults of a run, as its history tells of them: which hold, which are coming or ending.
+
+A fault is being made from its ``inject`` note to its ``fault`` record, and being taken back from
+its ``ending`` note to its ``heal`` record: meanwhile, what it changes is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from chaos.history import Record
+from chaos.oracle.fold.known import NO, OPEN, YES, Known, both
+
+LINKS = ("link.cut", "link.loss", "link.delay")
+POWER = ("host.reboot", "host.power_loss", "site.power_loss", "proc.kill", "vcenter.down")
+TPM = ("tpm.clear", "tpm.swap")
+"""Done with the power off; the cure seals the configuration anew."""
+FIRMWARE = ("host.boot_measure", "host.tpm_disabled", "host.exec_option_removed")
+LATENT = (*FIRMWARE, "tpm.dead")
+"""In force from the next boot on; at their end, a host that stands at its screen is booted."""
+
+
+class Phase(StrEnum):
+    """How far a fault has come."""
+
+    COMING = "coming"
+    ON = "on"
+    ENDING = "ending"
+
+
+@dataclass
+class Disturbance:
+    """A fault that may hold; ``values`` are its fields, ``since`` when its phase began."""
+
+    id: str
+    kind: str
+    values: dict[str, Any]
+    phase: Phase
+    since: float
+
+    @property
+    def holds(self) -> Known:
+        """Whether what it does is there."""
+        return YES if self.phase is Phase.ON else OPEN
+
+    def about(self, node: str) -> bool:
+        """Whether it names this node."""
+        return node in self.values.get("nodes", ())
+
+
+class Disturbances:
+    """All faults that were begun and not seen gone, by id."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, Disturbance] = {}
+
+    def take(self, record: Record) -> Disturbance | None:
+        """Follow a record; the fault that it is about, also one that is gone by it."""
+        id = str(record.data.get("id", ""))
+        if record.type == "note" and record.op == "inject":
+            values = dict(record.data.get("values", {}))
+            kind = str(values.get("kind", ""))
+            self.there[id] = Disturbance(id, kind, values, Phase.COMING, record.t)
+            return self.there[id]
+        found = self.there.get(id)
+        if found is None:
+            return None
+        if record.type == "note" and record.op == "missed":
+            return self.there.pop(id)
+        if record.type == "fault":
+            if "error" not in record.data:
+                found.phase, found.since = Phase.ON, record.t
+            return found
+        if record.type == "note" and record.op == "ending":
+            found.phase, found.since = Phase.ENDING, record.t
+            self._ends_others(found)
+            return found
+        if record.type != "heal":
+            return None
+        if record.data.get("verified"):
+            del self.there[id]
+        elif record.data.get("stays"):
+            found.phase, found.since = Phase.ON, record.t
+        return found
+
+    def _ends_others(self, ending: Disturbance) -> None:
+        """The broker is started, and a node goes on, for every fault that had stopped it."""
+        for other in self.of("broker.restart", "proc.pause"):
+            same = {*other.values.get("nodes", ())} & {*ending.values.get("nodes", ())}
+            if other.kind == ending.kind and (same or not other.values.get("nodes")):
+                other.phase = Phase.ENDING
+
+    def of(self, *kinds: str) -> Iterator[Disturbance]:
+        """Those of these kinds."""
+        return (found for found in self.there.values() if found.kind in kinds)
+
+    # ---- what they leave of the ways ----------------------------------------------------------
+
+    def passes(self, a: str, b: str) -> Known:
+        """Whether a question of ``a`` to ``b``, or the other way, is answered."""
+        return both([self._link(a, b), self.stands(a), self.stands(b)])
+
+    def _link(self, a: str, b: str) -> Known:
+        broker = [_stopped_by(found) for found in self.of("broker.restart")]
+        links = [_stopped_by(found) for found in self.of(*LINKS) if _is_on(found, a, b)]
+        return both(broker + links)
+
+    def stands(self, node: str) -> Known:
+        """Whether the node is not held still, nor stopped for its disk to be copied."""
+        held = [_stopped_by(found) for found in self.of("proc.pause") if found.about(node)]
+        copied = [
+            OPEN
+            for found in self.of("kms.key_state")
+            if found.phase is not Phase.ON and node in found.values.get("servers", ())
+        ]
+        return both(held + copied)
+
+    def may_be_off(self, node: str) -> bool:
+        """Whether a fault may have taken its power, or its process: others go down with that."""
+        for found in self.of(*POWER, *TPM, *LATENT):
+            if found.kind == "proc.kill" or found.about(node):
+                return True
+        return False
+
+    def listed(self, provider: str) -> Known:
+        """Whether vCenter lists the provider."""
+        return both(
+            _stopped_by(found)
+            for found in self.of("provider.delete")
+            if found.values.get("provider") == provider
+        )
+
+    def usable(self, key: str, vms: frozenset[str]) -> Known:
+        """Whether the key (``provider/id``, of these VMs) is Active at its source."""
+        return both(
+            _stopped_by(found)
+            for found in self.of("kms.key_state")
+            if key.partition("/")[2] in found.values.get("keys", ())
+            or vms & set(found.values.get("vms", ()))
+        )
+
+    def tells(self) -> str:
+        """What holds now, for people."""
+        return ", ".join(f"{found.id} ({found.kind})" for found in self.there.values())
+
+
+def _stopped_by(found: Disturbance) -> Known:
+    """What is left of a thing that this fault takes away whole, or in part."""
+    partly = found.kind == "link.delay" or (
+        found.kind == "link.loss" and float(found.values.get("p", 1.0)) < 1.0
+    )
+    return OPEN if partly or found.phase is not Phase.ON else NO
+
+
+def _is_on(found: Disturbance, a: str, b: str) -> bool:
+    sides = found.values.get("a", ()), found.values.get("b", ())
+    return (a in sides[0] and b in sides[1]) or (b in sides[0] and a in sides[1])

@@ -1,0 +1,86 @@
+"""What a run's history says of a VM: what was wanted of it, and what was seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from chaos.oracle.fold.known import NO, OPEN, YES, Known
+from chaos.oracle.judgement import Outcome
+from chaos.oracle.terms import Letter
+
+POWERS = ("vm.power_cycle", "vm.off_on")
+"""Operations that power a VM off and on; each ends with it on."""
+SETTLED_S = 60.0
+"""Seconds after an operation with an unknown end in which a part of it may still take effect."""
+
+
+@dataclass
+class VmFacts:
+    """One VM.
+
+    ``wanted``: whether its last power command was *on*. ``ran_boot``: the last boot of its host in
+    which it is known to have run. ``tries``: what the attempts to start it in this boot could come
+    to, while the host makes any.
+    """
+
+    host: str = ""
+    keys: tuple[str, ...] = ()
+    running: bool = False
+    locked: bool = False
+    missing: tuple[str, ...] = ()
+    seq: int = 0  # of the record that says so
+    wanted: Known = OPEN
+    ran_boot: int = -1
+    tries: set[Outcome] = field(default_factory=set)
+    open_until: float = -1.0
+    under_way: set[int] = field(default_factory=set)
+    _last_wanted: bool = False
+
+    def saw(self, data: dict[str, Any], seq: int) -> None:
+        """What its host says of it."""
+        first = self.seq == 0
+        self.host, self.keys = str(data["host"]), tuple(data["keys"])
+        self.running = data["power"] == "poweredOn"
+        self.locked, self.missing = data["crypto"] == "locked", tuple(data["missing"])
+        self._last_wanted = data["wanted"] == "poweredOn"
+        self.seq = seq
+        if first and self.open_until < 0 and not self.under_way:
+            self.wanted = YES if self._last_wanted else NO
+
+    @property
+    def label(self) -> str:
+        """``running``, ``off`` or ``locked``."""
+        return "running" if self.running else "locked" if self.locked else "off"
+
+    # ---- operations -------------------------------------------------------------------------
+
+    def began(self, number: int) -> None:
+        """A power operation is under way."""
+        self.under_way.add(number)
+
+    def ended(self, number: int, kind: str, now: float, boot: int) -> None:
+        """It had its effect (``ok``, in this boot of the host), had none (``fail``), or nobody
+        knows (``info``)."""
+        self.under_way.discard(number)
+        if kind == "ok":
+            self.wanted = YES
+            self.ran_boot = max(self.ran_boot, boot)
+        elif kind == "info":
+            self.wanted, self.open_until = OPEN, now + SETTLED_S
+
+    def settle(self, now: float) -> None:
+        """Some time after an unknown end, the host's own record of the last command tells."""
+        if 0 <= self.open_until <= now and not self.under_way:
+            self.wanted = YES if self._last_wanted else NO
+            self.open_until = -1.0
+
+    @property
+    def to_run(self) -> Known:
+        """Whether it is to run, with what is under way."""
+        return OPEN if self.under_way else self.wanted
+
+    def may_have_started(self) -> Known:
+        """Whether the attempts of this boot have started it."""
+        works = {found.letter is Letter.OK for found in self.tries}
+        return frozenset(works) or OPEN

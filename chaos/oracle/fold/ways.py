@@ -1,0 +1,122 @@
+"""Whether vCenter could bring keys of a provider to a host: now, since when, and at any time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from chaos.oracle.fold.disturbances import Disturbances
+from chaos.oracle.fold.known import NO, OPEN, YES, Known, both, either
+
+RUNNING = "running"
+
+
+@dataclass
+class Node:
+    """A node as its agent saw it last."""
+
+    state: str
+    boot: int
+    since: float  # of this state
+    seq: int = 0  # of the record that says so
+
+    @property
+    def up(self) -> Known:
+        """Whether it serves."""
+        return YES if self.state == RUNNING else NO
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a way, for the reasons to tell which of them is missing."""
+
+    vcenter: Known
+    to_host: Known
+    kms: Known
+    listed: Known
+
+    @property
+    def whole(self) -> Known:
+        """Whether all of it is there."""
+        return both((self.vcenter, self.to_host, self.kms, self.listed))
+
+
+NOWHERE = Parts(NO, NO, NO, NO)
+
+
+@dataclass
+class Way:
+    """The way from a provider over vCenter to one host, in the host's present life.
+
+    ``could``: it was there at some time of it, or may have been. ``open_since``: it is there for
+    sure since then, the host itself aside; never while it is not.
+    """
+
+    parts: Parts = NOWHERE
+    could: bool = False
+    open_since: float = math.inf
+    host_since: float = math.inf
+
+
+@dataclass
+class Ways:
+    """All ways of a run. Each is looked at anew whenever a fault or a node changes."""
+
+    disturbances: Disturbances
+    nodes: dict[str, Node]
+    vcenter: str = ""
+    servers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by provider
+    _ways: dict[tuple[str, str], Way] = field(default_factory=dict)
+
+    def to(self, host: str, provider: str) -> Way:
+        """The way of this provider's keys to this host."""
+        return self._ways.setdefault((host, provider), Way())
+
+    def booted(self, host: str) -> None:
+        """A new life of the host: nothing has come to it yet."""
+        for (to, _), way in self._ways.items():
+            if to == host:
+                way.could, way.host_since = False, math.inf
+
+    def look(self, now: float) -> None:
+        """Take note of how all ways are now."""
+        for provider in self.servers:
+            kms = self._key_server(provider)
+            for host, node in self.nodes.items():
+                if host != self.vcenter:
+                    self._look_at(self.to(host, provider), host, node, kms, provider, now)
+
+    def _look_at(
+        self, way: Way, host: str, node: Node, kms: Known, provider: str, now: float
+    ) -> None:
+        """A way that was not there before has its time from now on."""
+        way.parts = Parts(
+            vcenter=both((self._up(self.vcenter), self.disturbances.stands(self.vcenter))),
+            to_host=self.disturbances.passes(self.vcenter, host),
+            kms=kms,
+            listed=self.disturbances.listed(provider),
+        )
+        whole = way.parts.whole
+        if whole != YES:
+            way.open_since = math.inf
+        elif way.open_since == math.inf:
+            way.open_since = now
+        if node.up == NO:
+            way.host_since = math.inf
+        elif way.host_since == math.inf:
+            way.host_since = now
+        if whole != NO and node.up != NO:
+            way.could = True
+
+    def _key_server(self, provider: str) -> Known:
+        """Whether vCenter reaches one; that one of several is away may take it some time."""
+        ways = [
+            both((self._up(server), self.disturbances.passes(self.vcenter, server)))
+            for server in self.servers[provider]
+        ]
+        some = either(ways)
+        return OPEN if some == YES and both(ways) != YES else some
+
+    def _up(self, node: str) -> Known:
+        return self.nodes[node].up if node in self.nodes else NO

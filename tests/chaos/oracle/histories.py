@@ -1,0 +1,127 @@
+"""Histories of a small lab, told record by record: two hosts, a VM on each, one key server.
+
+Each record is a second after the one before; ``passes`` lets time go by with a look each second.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Row = tuple[str, str, str, dict[str, Any]]
+
+KEK = {"vm-01": "p/k1", "vm-02": "p/k2"}
+HOST_KEY = "p/h"
+
+
+class Story:
+    """What happens, as rows of a history: node, type, op, data."""
+
+    def __init__(self, *, persistence: bool, mode: str = "TPM", **knobs: Any) -> None:
+        self.persistence, self.mode = persistence, mode
+        self.boots = {"vcenter": 1, "kms": 1, "esxi-001": 1, "esxi-002": 1}
+        self.rows: list[Row] = []
+        provider = {"name": "p", "type": "vCenter", "servers": ["kms"], "default": True}
+        self._state(
+            "",
+            "staging",
+            vcenters=["vcenter"],
+            clusters={"esxi-001": "c", "esxi-002": "c"},
+            secure_boot={"esxi-001": True, "esxi-002": True},
+            providers=[provider],
+            knobs=knobs,
+        )
+        for node in self.boots:
+            self.node(node, "running")
+        for host in ("esxi-001", "esxi-002"):
+            self.host(host, "safe")
+        self.vm("vm-01", "esxi-001", "running")
+        self.vm("vm-02", "esxi-002", "running")
+        self.passes(40)
+
+    def _state(self, node: str, op: str, **data: Any) -> Story:
+        self.rows.append((node, "state", op, data))
+        return self
+
+    def passes(self, seconds: int) -> Story:
+        """Time goes by; every second all hosts are looked at."""
+        for _ in range(seconds):
+            self._state("", "look", hosts=2)
+        return self
+
+    def node(self, name: str, state: str) -> Story:
+        """Its agent sees the node in another state."""
+        return self._state(name, "node", state=state, boot=self.boots[name])
+
+    def boot(self, host: str, *, passes: int = 20) -> Story:
+        """The host loses its power, and is up again."""
+        self.node(host, "off")
+        self.boots[host] += 1
+        self.node(host, "booting").passes(passes)
+        return self.node(host, "running")
+
+    def host(self, name: str, crypto: str, **changes: Any) -> Story:
+        """The host says what it is."""
+        data = {
+            "boot": self.boots[name],
+            "crypto": crypto,
+            "key": HOST_KEY,
+            "mode": self.mode,
+            "persistence": self.persistence,
+            "maintenance": False,
+        }
+        return self._state(name, "host", **(data | changes))
+
+    def silent(self, host: str) -> Story:
+        """The host does not answer."""
+        return self._state(host, "host", silent=True)
+
+    def vm(
+        self, name: str, host: str, seen: str, *, wanted: bool = True, clear: bool = False
+    ) -> Story:
+        """The host says what the VM is: ``running``, ``off`` or ``locked``."""
+        keys = [] if clear else [KEK[name]]
+        return self._state(
+            name,
+            "vm",
+            host=host,
+            boot=self.boots[host],
+            power="poweredOn" if seen == "running" else "poweredOff",
+            crypto=None if clear else "locked" if seen == "locked" else "unlocked",
+            wanted="poweredOn" if wanted else "poweredOff",
+            keys=keys,
+            missing=keys if seen == "locked" else [],
+        )
+
+    def fault(self, id: str, kind: str, *, error: str = "", **values: Any) -> Story:
+        """A fault begins: it is being made, then it is there."""
+        fault = {"kind": kind, "id": id, **values}
+        self.rows.append(("", "note", "inject", {"id": id, "values": fault}))
+        more = {"error": error} if error else {"nodes": list(values.get("nodes", ()))}
+        self.rows.append(("", "fault", kind, {"id": id, "summary": kind, "values": fault, **more}))
+        return self
+
+    def cut(self, id: str = "wan", between: tuple[str, str] = ("vcenter", "kms")) -> Story:
+        """A link is cut in both directions."""
+        a, b = between
+        return self.fault(id, "link.cut", a=[a], b=[b], dir="both")
+
+    def heal(self, id: str, *, verified: bool = True, stays: bool = False) -> Story:
+        """A fault ends: it is being taken back, then it was seen gone."""
+        self.rows.append(("", "note", "ending", {"id": id}))
+        data: dict[str, Any] = {"id": id, "verified": verified}
+        if stays:
+            data["stays"] = True
+        self.rows.append(("", "heal", "heal", data))
+        return self
+
+    def op(self, kind: str, vm: str, op: str = "vm.power_cycle", n: int = 1) -> Story:
+        """A record of an operation on a VM."""
+        self.rows.append((vm, kind, op, {"n": n}))
+        return self
+
+
+def dark(*, persistence: bool, power: str = "host.power_loss", **lab: Any) -> Story:
+    """The key server is cut off, then esxi-001 loses its power and is up again."""
+    story = Story(persistence=persistence, **lab).cut().passes(10)
+    story.fault("dark", power, nodes=["esxi-001"])
+    return story.boot("esxi-001").heal("dark")
