@@ -50,7 +50,7 @@ class Looks:
         op = type(message).__name__
         self.trail.write("invoke", node, op, request=plain(message))
         try:
-            await self.scene.lab.ask(node, message, within_s=within_s)
+            await self.scene.lab.ask(node, message, within_s=within_s + self.scene.patience)
         except REFUSALS as error:
             found = self._refusal(error)
             kind = "fail" if isinstance(error, ProductError) and error.definite else "info"

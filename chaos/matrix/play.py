@@ -88,7 +88,7 @@ async def _begin(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -
     if wrong := await fault.bites():
         raise Void(f"{scene.fault} does not bite: {wrong}")
     scene.book.write("note", "", "bites", fault=scene.fault.value)
-    if scene.since() > clock.EVENT_S - 1.0:
+    if scene.since() > scene.begins_at - 1.0:
         raise Void(f"it took {scene.since():.0f} s until {scene.fault} was seen to bite")
     await scene.until(scene.begins_at - 1.0)
     for one in plays:
@@ -112,7 +112,7 @@ async def _end(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -> 
     is_open = any(isinstance(one, LockingPlay) and one.is_open for one in plays)
     if isinstance(fault, ReturningVcenter) and is_open:
         await fault.return_shut()
-        await scene.lab.sleep(clock.FIRST_SIGHT_S)
+        await scene.give(clock.FIRST_SIGHT_S)
         for one in plays:
             await one.first_sight()
         await fault.open()

@@ -57,6 +57,7 @@ class Scene:
     vCenter had them before the fault; ``judged`` are the VMs that cells are about. ``t0``: when the
     fault began, in lab seconds; ``first_event``: the last entry of vCenter's log before it.
     ``evicted``: events come when keys of a deleted provider have left every host.
+    ``patience``: lab seconds on top of a window, where messages take real time (0 in virtual time).
     ``alarmed``: hosts of which vCenter says that their TPM tells something else.
     ``b_is_up``: a host has booted under the fault, which events on healthy others wait for."""
 
@@ -75,6 +76,7 @@ class Scene:
     t0: float = 0.0
     first_event: int = 0
     evicted: bool = False
+    patience: float = 0.0
     alarmed: frozenset[NodeName] = frozenset()
     b_is_up: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -89,7 +91,7 @@ class Scene:
     @property
     def begins_at(self) -> float:
         """When events are asked for, in seconds after t0."""
-        return clock.EVICTED_S if self.evicted else clock.EVENT_S
+        return (clock.EVICTED_S if self.evicted else clock.EVENT_S) + self.patience
 
     def hosts(self) -> tuple[NodeName, ...]:
         """Every host that is there now."""
@@ -115,6 +117,10 @@ class Scene:
     async def until(self, seconds: float) -> None:
         """Return ``seconds`` after the fault began; at once when that is over."""
         await self.lab.sleep(max(0.0, seconds - self.since()))
+
+    async def give(self, seconds: float) -> None:
+        """Wait for what others have so long to do, and the messages that it takes."""
+        await self.lab.sleep(seconds + self.patience)
 
 
 def cluster_of(event: Event) -> ClusterName:

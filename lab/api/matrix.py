@@ -14,7 +14,7 @@ from chaos.matrix.terms import Agreement
 from chaos.oracle.terms import Block, Event, Fault
 from lab.api.answers.matrix import Matrix
 from lab.errors import KeysteadError
-from lab.matrix.run import Wanted, cores, exit_of, play_matrix
+from lab.matrix.run import Wanted, at_once, exit_of, play_matrix
 from lab.topology.course import Report
 from protocol.messages.agent import TpmBackend
 from protocol.printable import told
@@ -38,8 +38,6 @@ def matrix(
 
     KS-USE-002 for a name that the table has not; KS-USE-004 when nothing of it is built.
     """
-    if mode != "sim":
-        raise KeysteadError("KS-USE-004", "--mode lab is not available in this version")
     began = time.monotonic()
     chosen = (_named(Block, blocks), _named(Fault, faults), _named(Event, events))
     missing = _not_built(*chosen)
@@ -52,7 +50,7 @@ def matrix(
         mode=mode,
         tpm=tpm or (TpmBackend.MODEL if mode == "sim" else TpmBackend.LIBTPMS),
         seed=seed,
-        jobs=jobs or cores(),
+        jobs=jobs or at_once(mode),
         isolate=isolate,
     )
     folder, rows = play_matrix(wanted, report)

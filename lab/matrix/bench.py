@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -17,6 +18,10 @@ from lab.matrix.archives import archive_of
 from lab.matrix.topologies import casts_of
 from protocol.messages.agent import NodeRecord
 from protocol.terms import ClusterName, CryptoKeyId, NodeName
+
+PATIENCE_REAL_S: Final = 3.0
+"""Real seconds that a window is longer where messages and boots take real time: a time limit of a
+service is at least two of them, however fast its lab."""
 
 
 class LabBench:
@@ -56,6 +61,7 @@ def scene_of(
         fault=staging.fault,
         boot=staging.boot,
         evicted=staging.evicted,
+        patience=lab.in_lab_s(PATIENCE_REAL_S),
         draws=Draws(seed, f"matrix/{staging.block}"),
         casts=casts_of(lab.topology, staged_events(staging)),
     )

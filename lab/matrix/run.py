@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Final
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from itertools import count
+from typing import Final, Protocol
 
 import msgspec
 
@@ -21,7 +22,9 @@ from chaos.matrix.terms import Agreement
 from chaos.oracle.table import Cell
 from chaos.verdict import WORDS, Exit
 from chaos.verdict import Verdict as RunVerdict
-from lab.matrix.sim import Outcome, Stages
+from lab.matrix.outcome import Done, Outcome
+from lab.matrix.real import AT_ONCE, Processes
+from lab.matrix.sim import Stages
 from lab.runs.store import (
     RunFolder,
     RunRecord,
@@ -32,8 +35,6 @@ from lab.runs.store import (
 )
 from lab.topology.course import Report
 from protocol.messages.agent import TpmBackend
-from services.runtime.forking.connection import ForkFailed
-from services.runtime.sim.runner import WorkerDied
 
 ROWS: Final = "matrix.json"
 STAGINGS: Final = "stagings"
@@ -55,13 +56,29 @@ def play_matrix(wanted: Wanted, report: Report) -> tuple[RunFolder, tuple[CellRo
     """Play it all; blocks. The rows are in the order of ``wanted.cells``."""
     folder = _begin(wanted)
     began = time.time()
-    with Stages(wanted.tpm, wanted.seed, patch=wanted.patch) as stages:
-        work = _Work(wanted, folder, stages.play, report)
-        rows = work.play_all()
+    with closing(_player(wanted)) as player:
+        rows = _Work(wanted, folder, player, report).play_all()
     folder.write(ROWS, msgspec.json.format(msgspec.json.encode(rows)))
     verdict = verdict_of(rows, folder.run, wanted, time.time() - began)
     folder.write("result.json", msgspec.json.format(msgspec.json.encode(verdict)))
     return folder, rows
+
+
+class Player(Protocol):
+    """Plays stagings, in one of the two modes."""
+
+    def play_each(self, stagings: Sequence[Staging], done: Done) -> None:
+        """Play them all; ``done`` hears of each. Blocks."""
+        ...
+
+    def close(self) -> None:
+        """Nothing of it is left."""
+        ...
+
+
+def _player(wanted: Wanted) -> Player:
+    kind = Stages if wanted.mode == "sim" else Processes
+    return kind(wanted.tpm, wanted.seed, wanted.jobs, patch=wanted.patch)
 
 
 def _begin(wanted: Wanted) -> RunFolder:
@@ -115,14 +132,8 @@ def verdict_of(rows: Sequence[CellRow], run: str, wanted: Wanted, seconds: float
 class _Work:
     """The stagings of one run, several at a time."""
 
-    def __init__(
-        self,
-        wanted: Wanted,
-        folder: RunFolder,
-        play: Callable[[Staging], Outcome],
-        report: Report,
-    ) -> None:
-        self._wanted, self._folder, self._play, self._report = wanted, folder, play, report
+    def __init__(self, wanted: Wanted, folder: RunFolder, player: Player, report: Report) -> None:
+        self._wanted, self._folder, self._player, self._report = wanted, folder, player, report
         self._played: dict[str, tuple[Staging, tuple[Played, ...]]] = {}
 
     def play_all(self) -> tuple[CellRow, ...]:
@@ -140,24 +151,14 @@ class _Work:
         return tuple(rows.values())
 
     def _play_these(self, stagings: Sequence[Staging], what: str) -> None:
-        total = len(stagings)
-        with ThreadPoolExecutor(self._wanted.jobs) as pool:
-            waiting = {pool.submit(self._one, staging): staging for staging in stagings}
-            for number, done in enumerate(as_completed(waiting), 1):
-                done.result()
-                self._report(f"{what}: {waiting[done].name}", number, total)
+        ended = count(1)
 
-    def _one(self, staging: Staging) -> None:
-        try:
-            outcome = self._play(staging)
-        except (ForkFailed, WorkerDied, TimeoutError, MemoryError) as error:
-            why = f"the lab of {staging.name} was lost: {type(error).__name__}: {error}"
-            void = tuple(Played(event=event, void=why) for event in staging.events)
-            self._played[staging.name] = (staging, void)
-            return
-        path = self._folder.path / STAGINGS / f"{staging.name}.msgpack"
-        path.write_bytes(outcome.history)
-        self._played[staging.name] = (staging, outcome.played)
+        def done(staging: Staging, outcome: Outcome) -> None:
+            self._played[staging.name] = (staging, outcome.played)
+            self._folder.write(f"{STAGINGS}/{staging.name}.msgpack", outcome.history)
+            self._report(f"{what}: {staging.name}", next(ended), len(stagings))
+
+        self._player.play_each(stagings, done)
 
     def _row(self, cell: Cell, stagings: Sequence[Staging]) -> CellRow:
         plays = [
@@ -179,6 +180,6 @@ def _decided(batched: CellRow, alone: CellRow) -> CellRow:
     return msgspec.structs.replace(alone, finding=finding)
 
 
-def cores() -> int:
-    """How many stagings are played at once when nobody says."""
-    return len(os.sched_getaffinity(0))
+def at_once(mode: str) -> int:
+    """How many stagings are played at a time when nobody says."""
+    return len(os.sched_getaffinity(0)) if mode == "sim" else AT_ONCE

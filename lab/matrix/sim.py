@@ -7,32 +7,28 @@ fork of it. ``Stages`` keeps these labs for as long as stagings of theirs are pl
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
-from types import TracebackType
 from typing import Final
-
-import msgspec
 
 from chaos.history import History, as_written
 from chaos.matrix.grid import Staging, staged_events
 from chaos.matrix.heard import Heard
-from chaos.matrix.play import Played, play, stage
-from chaos.matrix.scene import Scene
+from chaos.matrix.play import play, stage
+from chaos.matrix.scene import Scene, Void
 from lab.api.session import Session
+from lab.errors import KeysteadError
 from lab.matrix.bench import scene_of
+from lab.matrix.outcome import Done, Outcome
 from lab.matrix.topologies import topology_of
 from lab.simulation.sim_lab import SimLab
 from lab.simulation.snapshot import Origin, Snapshot
 from protocol.messages.agent import TpmBackend
+from services.runtime.forking.connection import ForkFailed
+from services.runtime.sim.runner import WorkerDied, WorkerFailed
 
 LIMIT_S: Final = 300.0  # real seconds that a staging may take
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What came of a staging: its events as played, and its history as it stands in a file."""
-
-    played: tuple[Played, ...]
-    history: bytes
 
 
 _scene: list[Scene] = []  # of the lab that this process holds, for its forks
@@ -59,19 +55,29 @@ def perform(lab: SimLab, session: Session, staging: Staging) -> Outcome:
 
 
 class Stages:
-    """The labs from which stagings begin, each made when the first one needs it.
-
-    ``patch``: a module that is imported before any node is made. Safe to use from threads.
+    """The labs from which stagings begin, each made when the first one needs it; ``jobs`` stagings
+    go on at a time. ``patch``: a module that is imported before any node is made.
     """
 
-    def __init__(self, tpm: TpmBackend, seed: int, *, patch: str = "") -> None:
-        self._tpm, self._seed, self._patch = tpm, seed, patch
+    def __init__(self, tpm: TpmBackend, seed: int, jobs: int, *, patch: str = "") -> None:
+        self._tpm, self._seed, self._jobs, self._patch = tpm, seed, jobs, patch
         self._lock = threading.Lock()
         self._snapshots: dict[tuple[object, ...], Snapshot] = {}
 
-    def play(self, staging: Staging) -> Outcome:
-        """Play one; blocks until it ends."""
-        return self._of(staging).run(self._seed, perform, staging)
+    def play_each(self, stagings: Sequence[Staging], done: Done) -> None:
+        """Play them all; ``done`` hears of each. Blocks."""
+        with ThreadPoolExecutor(self._jobs) as pool:
+            waiting = {pool.submit(self._play, staging): staging for staging in stagings}
+            for one in as_completed(waiting):
+                done(waiting[one], one.result())
+
+    def _play(self, staging: Staging) -> Outcome:
+        try:
+            return self._of(staging).run(self._seed, perform, staging)
+        except (ForkFailed, WorkerDied, WorkerFailed, TimeoutError, MemoryError) as error:
+            return Outcome.lost(staging, f"{type(error).__name__}: {error}")
+        except (KeysteadError, Void) as error:
+            return Outcome.lost(staging, str(error))
 
     def _of(self, staging: Staging) -> Snapshot:
         events = staged_events(staging)
@@ -86,14 +92,7 @@ class Stages:
                 self._snapshots[key] = Snapshot(origin, limit_s=LIMIT_S)
             return self._snapshots[key]
 
-    def __enter__(self) -> Stages:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End every lab, and what still runs in one."""
         for snapshot in self._snapshots.values():
             snapshot.close()

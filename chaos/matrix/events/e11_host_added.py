@@ -65,7 +65,7 @@ class HostAdded(EventPlay):
         self._new = await self.scene.bench.new_host(cluster_of(self.event))
         await self._boot_new()
         asked = await self._add()
-        await self.scene.lab.sleep(clock.TASK_S)
+        await self.scene.give(clock.TASK_S)
         self.ended_at = self.scene.lab.monotonic()
         seen = await self._look()
         later = seen
@@ -137,7 +137,7 @@ class HostAdded(EventPlay):
             asked = await self._add()
             if not asked.done:
                 return f"{self._new} cannot be added: {asked.error}: {asked.text}"
-            await self.scene.lab.sleep(clock.TASK_S)
+            await self.scene.give(clock.TASK_S)
         seen = await self._look()
         if not seen.whole:
             return (

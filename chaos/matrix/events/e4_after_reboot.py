@@ -33,7 +33,7 @@ class PowersOnAfterReboot(LockingPlay):
         await self.scene.until(begins_at)
         self.power_on_at = await self.fault.reboot(host)
         at_once = self.fault.fault is Fault.F7
-        await self.scene.lab.sleep(AT_ONCE_S if at_once else AFTER_BOOT_S)
+        await self.scene.give(AT_ONCE_S if at_once else AFTER_BOOT_S)
         asked = await self.power_on(vm, host)
         seen = await self.looks.vm(vm, host)
         later = await self.hold(seen, vm, host, needed=asked.key_required)

@@ -50,7 +50,7 @@ class Creates(EventPlay):
         if asked.done:
             started = await self._start()
             return of_creation(started, await self.looks.vm(vm, host), Left(), host=host)
-        await self.scene.lab.sleep(clock.TASK_S)
+        await self.scene.give(clock.TASK_S)
         seen = await self.looks.vm(vm, host)
         return of_creation(asked, seen, await self._left(before), host=host)
 

@@ -57,7 +57,7 @@ class Restarts(LockingPlay, ABC):
         """vCenter hears of it by itself; it is looked at again when it has had time to."""
         if not seen.vcenter_up:
             return seen
-        await self.scene.lab.sleep(clock.TASK_S)
+        await self.scene.give(clock.TASK_S)
         return await self.looks.vm(*self.subject)
 
     async def try_once(self) -> Answered:

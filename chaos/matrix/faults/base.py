@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from chaos.faults.base import Fault as LabFault
 from chaos.faults.base import Notes
+from chaos.matrix import clock
 from chaos.matrix.looks import plain
 from chaos.matrix.scene import Scene, Void
 from chaos.oracle.terms import Fault
@@ -102,10 +103,13 @@ class StagedFault(ABC):
         lab = self.scene.lab
         began = lab.monotonic()
         status = await lab.power_on(host)
+        took = lab.monotonic() - began
         self.booted.append(host)
-        self.write("host", host, "up", took=lab.monotonic() - began, **plain(_shown(status)))
+        self.write("host", host, "up", took=took, **plain(_shown(status)))
         if status.state not in (NodeRunState.RUNNING, NodeRunState.HALTED):
             raise Void(f"{host} is {status.state.value} after its power-on")
+        if took > clock.BOOT_LIMIT_S + self.scene.patience:
+            raise Void(f"the boot of {host} took {took:.0f} s")
         if wrong := await self.seen_on(host):
             raise Void(f"{self.fault} does not bite on {host}: {wrong}")
         return began

@@ -64,5 +64,3 @@ def test_a_name_that_the_table_has_not_is_one_clear_error(
 ) -> None:
     assert run(["matrix", "--block", "Z1"]) == 64
     assert "KS-USE-002" in capsys.readouterr().err
-    assert run(["matrix", "--mode", "lab", "--block", "S00"]) == 64
-    assert "KS-USE-004" in capsys.readouterr().err

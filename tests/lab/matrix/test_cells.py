@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chaos.history import records_of
@@ -145,3 +146,17 @@ def test_what_cannot_be_played_is_said(
             report=unheard,
         )
     assert error.value.id == id and text in str(error.value)
+
+
+@pytest.mark.lab
+def test_a_cell_on_real_processes() -> None:
+    """The same play, in a lab of its own that is gone afterwards."""
+    asked = wanted(Block.S00, Fault.F1, (Event.E3,))
+    folder, rows = play_matrix(
+        msgspec.structs.replace(asked, mode="lab", tpm=TpmBackend.NONE, jobs=1), unheard
+    )
+    (row,) = rows
+    if row.verdict == "void":
+        assert "the loop was late" in row.why  # of a machine that has others to serve
+    assert row.observed == "OK"
+    assert not list((folder.path.parent.parent / "scratch").iterdir())

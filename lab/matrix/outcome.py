@@ -1,0 +1,27 @@
+"""What came of a staging, in either mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from chaos.matrix.grid import Staging
+from chaos.matrix.play import Played
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """Its events as played, and its history as it stands in a file; empty when it was lost."""
+
+    played: tuple[Played, ...]
+    history: bytes = b""
+
+    @classmethod
+    def lost(cls, staging: Staging, why: str) -> Outcome:
+        """Of a lab that did not come to its end: every event is void."""
+        text = f"the lab of {staging.name} was lost: {why}"
+        return cls(tuple(Played(event=event, void=text) for event in staging.events))
+
+
+Done = Callable[[Staging, Outcome], None]
+"""Hears of a staging that has ended, from any thread."""
