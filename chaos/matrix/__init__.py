@@ -16,5 +16,6 @@ check, and is fixed before anything is healed and before the table is read.
 - ``witness``   whether a letter came from the cause that its reason names
 - ``play``      a staging from its beginning to its end
 - ``grid``      which stagings a part of the table takes. Pure
+- ``story``     the records of a cell in sentences. Pure
 - ``compare``   letters against the table, when they are fixed. Pure
 """

@@ -124,7 +124,7 @@ async def _end(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -> 
     if wrong := await until_healed(fault):
         raise Void(f"{scene.fault} is not over: {wrong}")
     scene.book.write("heal", "", "healed", fault=scene.fault.value)
-    await setup.hosts_settle(scene, scene.hosts(), clock.SETTLED_S)
+    await setup.hosts_settle(scene, await setup.running_hosts(scene), clock.SETTLED_S)
 
 
 async def _alarmed(scene: Scene) -> frozenset[NodeName]:

@@ -12,6 +12,7 @@ from chaos.matrix.terms import Kind
 from chaos.observe.listing import all_events, all_hosts, all_vms
 from chaos.observe.look import Look
 from chaos.oracle.terms import Event
+from protocol.messages.agent import NodeRunState
 from protocol.messages.host import GetCryptoKeyStatus, RemoveKeys
 from protocol.messages.vcenter import CreateVm, PowerOffVm, PowerOnVm
 from protocol.terms import HostConnectionState, HostCryptoState, NodeName
@@ -132,6 +133,13 @@ PASS_TAKES_S = 5.0
 
 def _passes(scene: Scene) -> int:
     return sum(1 for r in scene.bench.records() if r.kind == "reconcile.pass")
+
+
+async def running_hosts(scene: Scene) -> tuple[NodeName, ...]:
+    """Hosts that are up: those that lost their power in an event stay off."""
+    seen = await scene.lab.statuses(counters=False)
+    hosts = scene.hosts()
+    return tuple(h for h in hosts if h in seen and seen[h].state is NodeRunState.RUNNING)
 
 
 async def hosts_settle(scene: Scene, nodes: Sequence[NodeName], limit_s: float) -> None:

@@ -7,14 +7,19 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import TypeVar
 
+from chaos.matrix.compare import CellRow
 from chaos.matrix.events import EVENTS
 from chaos.matrix.faults import FAULTS
 from chaos.matrix.grid import BLOCKS, cells_of
+from chaos.matrix.story import lines_of
 from chaos.matrix.terms import Agreement
+from chaos.oracle.table import title
 from chaos.oracle.terms import Block, Event, Fault
-from lab.api.answers.matrix import Matrix
+from lab.api.answers.matrix import CellStory, Matrix
+from lab.api.explain import explained
 from lab.errors import KeysteadError
-from lab.matrix.run import Wanted, at_once, exit_of, play_matrix
+from lab.matrix.run import ROWS, Wanted, at_once, exit_of, play_matrix, records_in, row_in
+from lab.runs.store import RunFolder, all_runs
 from lab.topology.course import Report
 from protocol.messages.agent import TpmBackend
 from protocol.printable import told
@@ -68,6 +73,53 @@ def matrix(
         not_built=missing,
         items=rows,
     )
+
+
+def story(block: str, fault: str, event: str, *, run: str, report: Report) -> CellStory:
+    """One cell as it was played in ``run``; without it in the last run that has it, else now.
+
+    KS-USE-002 for a name that the table has not; KS-RUN-001 when ``run`` has no such cell.
+    """
+    places = (_named(Block, [block])[0], _named(Fault, [fault])[0], _named(Event, [event])[0])
+    found = _stored(places, run) if run else _latest(places)
+    if found is None:
+        one = [[str(place)] for place in places]
+        made = matrix(*one, mode="sim", tpm=None, seed=1, jobs=0, isolate=False, report=report)
+        found = RunFolder(made.run), made.items[0]
+    folder, row = found
+    return CellStory(
+        block=f"{row.block}: {title(places[0])}",
+        fault=_explained(row.fault),
+        event=_explained(row.event),
+        reasons={f"R{reason}": _explained(f"R{reason}") for reason in row.reasons},
+        cell=row,
+        stagings={
+            evidence.staging: tuple(lines_of(records_in(folder, evidence.staging), places[2]))
+            for evidence in row.evidence
+        },
+    )
+
+
+def _explained(id: str) -> str:
+    found = explained(id)
+    return f"{id}: {found.title}"
+
+
+def _latest(places: tuple[Block, Fault, Event]) -> tuple[RunFolder, CellRow] | None:
+    """The last run of the matrix that has this cell."""
+    for folder in reversed(all_runs()):
+        if folder.record().experiment == "matrix" and (folder.path / ROWS).is_file():
+            if (row := row_in(folder, *places)) is not None:
+                return folder, row
+    return None
+
+
+def _stored(places: tuple[Block, Fault, Event], run: str) -> tuple[RunFolder, CellRow]:
+    folder = RunFolder(run)
+    row = row_in(folder, *places)
+    if row is None:
+        raise KeysteadError("KS-RUN-001", f"{run} has not played {' '.join(places)}")
+    return folder, row
 
 
 def _named(kind: type[E], names: Iterable[str]) -> tuple[E, ...]:

@@ -113,7 +113,7 @@ COMMANDS: Mapping[str, str] = {
     "chaos run": "chaos:run",
     "chaos replay": "chaos:replay",
     "chaos tap": "tap:tap",
-    "matrix": "matrix:play",
+    "matrix": "matrix:table",
     "runs": "chaos:runs",
     "check": "checking:check",
     "doctor": "doctor:doctor",
@@ -123,4 +123,4 @@ COMMANDS: Mapping[str, str] = {
     "completion": "waiting:completion",
     "explain": "explain:explaining",
 }
-"""Words -> ``module:function`` of ``lab.cli``; ``explain`` has commands of its own below it."""
+"""Words -> ``module:function`` of ``lab.cli``; ``explain``, ``matrix`` have commands below them."""

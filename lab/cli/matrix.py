@@ -5,16 +5,17 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import console, document, field, hint, is_document, say, show
+from lab.cli.output import console, document, field, hint, is_document, pairs, plain, say, show
 from lab.cli.progress import Style, telling
 
 if TYPE_CHECKING:
     from lab.api.answers.matrix import Matrix
 
 SIGNS = {"agree": "✔", "disagree": "✗", "void": "∅"}
+CODES = {"agree": 0, "disagree": 1, "void": 2}
 COLOURS = {"agree": "green", "disagree": "bold red", "void": "yellow"}
 
 
@@ -57,6 +58,51 @@ def play(
         )
     _show(answer, options)
     return answer.exit_code
+
+
+def explain(
+    block: str,
+    fault: str,
+    event: str,
+    *,
+    run: Annotated[str, Parameter(help="A stored run; the last that has it when left out.")] = "",
+    options: Options = DEFAULTS,
+) -> int:
+    """A cell as a story: staging, what was done, what was seen, reasons, evidence.
+
+        keystead matrix explain S11 F1 E4
+        keystead matrix explain S00 F7 E3 -o json
+
+    From the last run of the matrix that has the cell; without one it is played now, in sim.
+    """
+    from lab.api.matrix import story
+
+    with telling(Style.NONE if options.quiet else Style.AUTO, "matrix") as report:
+        told = story(block, fault, event, run=run, report=report)
+    if is_document(options.output):
+        document(told, options.output)
+        return CODES[told.cell.verdict]
+    cell = told.cell
+    plain(f"{cell.block} {cell.fault} {cell.event}: {SIGNS[cell.verdict]} {cell.verdict}")
+    pairs(
+        [
+            ("block", told.block),
+            ("fault", told.fault),
+            ("event", told.event),
+            ("expected", f"{cell.expected} (tag {cell.tag})"),
+            ("observed", f"{cell.observed}: {cell.why}"),
+            *((f"part {name}", value) for name, value in cell.parts.items()),
+            *((f"part {name}", "not looked at: it waits for vMotion") for name in cell.waiting),
+            *(("reason", text) for text in told.reasons.values()),
+            *((f"witness R{w.reason}", w.seen if w.held else "none") for w in cell.witness),
+            *([("finding", cell.finding)] if cell.finding else []),
+        ]
+    )
+    for evidence in cell.evidence:
+        plain(f"\n{evidence.staging}, run {evidence.run}; seconds after the fault began:")
+        for line in told.stagings[evidence.staging]:
+            plain(f"  {line.at:>9.1f}  {line.text}  [{line.record}]")
+    return CODES[cell.verdict]
 
 
 def _show(answer: Matrix, options: Options) -> None:
@@ -120,3 +166,8 @@ def _print(what: Any) -> None:
     import sys
 
     console(sys.stdout).print(what)
+
+
+table = App(name="matrix", help_format="plaintext")
+table.default(play)
+table.command(explain)

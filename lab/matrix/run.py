@@ -10,16 +10,20 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from io import BytesIO
 from itertools import count
 from typing import Final, Protocol
 
 import msgspec
 
+from chaos.history import Record, records_of
 from chaos.matrix.compare import CellRow, row_of
 from chaos.matrix.grid import Staging, stagings_of
 from chaos.matrix.play import Played
 from chaos.matrix.terms import Agreement
 from chaos.oracle.table import Cell
+from chaos.oracle.terms import Block, Event, Fault
+from chaos.recording import packed
 from chaos.verdict import WORDS, Exit
 from chaos.verdict import Verdict as RunVerdict
 from lab.matrix.outcome import Done, Outcome
@@ -102,6 +106,18 @@ def _begin(wanted: Wanted) -> RunFolder:
 def rows_of(folder: RunFolder) -> tuple[CellRow, ...]:
     """The cells of a run that has ended; KS-RUN-001 for one that is none of the matrix."""
     return msgspec.json.decode(folder.read(ROWS), type=tuple[CellRow, ...])
+
+
+def row_in(folder: RunFolder, block: Block, fault: Fault, event: Event) -> CellRow | None:
+    """The cell as it was played in that run; None when it was not."""
+    place = (block, fault, event)
+    return next((r for r in rows_of(folder) if (r.block, r.fault, r.event) == place), None)
+
+
+def records_in(folder: RunFolder, staging: str) -> tuple[Record, ...]:
+    """The history of a staging, each record verified; empty when its lab was lost."""
+    values = packed(BytesIO(folder.read(f"{STAGINGS}/{staging}.msgpack")))
+    return tuple(records_of(values))
 
 
 def exit_of(rows: Iterable[CellRow]) -> Exit:

@@ -11,7 +11,7 @@ from chaos.checks.scene import Scene
 from chaos.entries import Entry
 from chaos.verdict import Verdict
 from lab.api.answers.base import Answer
-from lab.api.answers.matrix import Matrix
+from lab.api.answers.matrix import CellStory, Matrix
 from protocol.terms import Role
 
 
@@ -366,6 +366,7 @@ LOCAL: tuple[type[Answer], ...] = (
     RunDescription,
     CheckedRun,
     Matrix,
+    CellStory,
     DoctorReport,
     BenchmarkList,
     BenchmarkReport,

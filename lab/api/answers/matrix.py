@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from chaos.matrix.compare import CellRow
+from chaos.matrix.story import Line
 from lab.api.answers.base import Answer
 from protocol.messages.agent import TpmBackend
+
+
+class CellStory(Answer, frozen=True, kw_only=True):
+    """One cell told: what block, fault and event mean, what was done and seen in each of its
+    stagings, and the reasons that the table gives."""
+
+    block: str
+    fault: str
+    event: str
+    reasons: dict[str, str]
+    cell: CellRow
+    stagings: dict[str, tuple[Line, ...]]
 
 
 class Matrix(Answer, frozen=True, kw_only=True):

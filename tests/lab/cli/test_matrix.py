@@ -64,3 +64,32 @@ def test_a_name_that_the_table_has_not_is_one_clear_error(
 ) -> None:
     assert run(["matrix", "--block", "Z1"]) == 64
     assert "KS-USE-002" in capsys.readouterr().err
+
+
+def test_a_cell_is_told_as_a_story(capsys: pytest.CaptureFixture[str]) -> None:
+    """Played now when no run has it; then from the last run that has."""
+    explain = ["matrix", "explain", "S00", "f1", "E4"]
+    assert run([*explain, "-q"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("S00 F1 E4: ✔ agree\n")
+    for words in (
+        "F1: No key server of the provider can be reached",
+        "R6: The key is in no place that can be reached",
+        "S00-F1-orderly, run matrix-sim-1",
+        "S00-F1-power_loss",
+        "the fault F1 begins",
+        "vcenter is asked: PowerOnVm (vm e4-off)",
+        "vcenter refuses: EncryptionKeyRequired",
+        "the letters are fixed: E4 LK",
+    ):
+        assert words in out
+    assert run([*explain, "--run", "matrix-sim-1", "-o", "json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["kind"] == "CellStory" and made["cell"]["evidence"][0]["run"] == "matrix-sim-1"
+    assert set(made["stagings"]) == {"S00-F1-orderly", "S00-F1-power_loss"}
+    assert run(["get", "runs", "-o", "name"]) == 0
+    assert capsys.readouterr().out.split() == ["matrix-sim-1"]
+    assert run(["matrix", "explain", "S00", "F1", "E3", "--run", "matrix-sim-1"]) == 64
+    assert "has not played S00 F1 E3" in capsys.readouterr().err
+    assert run(["matrix", "explain", "S00", "F1", "E7"]) == 64
+    assert "KS-USE-004" in capsys.readouterr().err
