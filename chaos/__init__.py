@@ -2,6 +2,7 @@
 
 - ``lab``          the commands of a lab that faults, probes and engine use
 - ``faults``       one file per fault, each with bite check and verified heal
+- ``backups``      of key servers, as their administrator takes and restores them
 - ``keeper``       active faults, leases, heal
 - ``experiment``   the file format: model, parse with line numbers, lint, plan
 - ``experiments``  the shipped files

@@ -13,14 +13,18 @@ from protocol.messages.host import (
     CheckForUpdates,
     Command,
     CryptoManagerHostEnable,
+    DecryptDump,
     Esxcli,
     GetCryptoKeyStatus,
     GuestChallenge,
     GuestWrite,
+    ListDumps,
     OpenSession,
     QueryHost,
     QueryTpmAttestationReport,
+    RemoveDump,
     SaveConfiguration,
+    WriteDump,
 )
 from protocol.terms import NodeName, VmName
 from protocol.tpm.structures import PCR_ATTESTED, Credential
@@ -76,6 +80,10 @@ def test_the_kind_of_every_message_to_a_host() -> None:
         SaveConfiguration(),
         GuestWrite(vm=VmName("v"), marker=b""),
         GuestChallenge(vm=VmName("v"), nonce=b"", blocks=()),
+        WriteDump(dump="d"),
+        ListDumps(),
+        DecryptDump(dump="d"),
+        RemoveDump(dump="d"),
     )
     assert {kind_of(message) for message in console} == {MessageKind.CONSOLE}
     assert kind_of(OpenSession(session="s", vcenter_boot=1)) is MessageKind.SESSION
