@@ -132,9 +132,8 @@ class Machine:
     def _fell(self, life: Incarnation, why: str) -> None:
         """The node failed by itself: it ends as a crash, and says so on its screen."""
         if life.alive:
-            self._end(life, WayDown.CRASH)
+            self.fall(WayDown.CRASH)
             self.screen = why
-            self._world.spawn(None, f"{life.node}:tidy", self._tidy(life, WayDown.CRASH))
 
     def hold(self, held: bool) -> None:
         """Let the life in force stand still, or go on; ``NotConnected`` to hold none."""
@@ -145,6 +144,14 @@ class Machine:
             life.hold() if held else life.go_on()
 
     # ---- down -------------------------------------------------------------------------------
+
+    def fall(self, way: WayDown) -> None:
+        """End the life at once, in the midst of a step of its own too, and tidy up afterwards.
+        No change when it is off."""
+        if self._runner is not None:
+            life = self._runner.life
+            self._end(life, way)
+            self._world.spawn(None, f"{life.node}:tidy", self._tidy(life, way))
 
     async def power_off(self, way: WayDown) -> None:
         """End the life; returns when the machine is off and tidied. No change when it is off."""

@@ -208,7 +208,8 @@ class Writer(Reader):
 
     ``keep`` is called when the database leaves FULL (what is in it now is durable, what comes
     is not), ``settle`` when a later commit with FULL made everything durable. ``kept`` says
-    whether an earlier life left such a state.
+    whether an earlier life left such a state. ``at_commit`` is called when a transaction has run
+    and is not committed yet; ``sqlite3.Error`` of it is as one of the commit.
     """
 
     def __init__(
@@ -224,6 +225,7 @@ class Writer(Reader):
         self._ledger = ledger
         self._life, self._keep, self._settle, self._kept = life, keep, settle, kept
         self._full = True
+        self.at_commit: Callable[[], None] | None = None
         connection.execute("PRAGMA synchronous=FULL")
 
     def prepare(self, schema: Sequence[str]) -> None:
@@ -271,6 +273,8 @@ class Writer(Reader):
                     self.connection.execute(_UNDO)
                 if apart:
                     self.connection.execute(_RELEASE)
+            if self.at_commit is not None:
+                self.at_commit()
             self._life.check()
             changed = self.connection.total_changes != before
             number = 0

@@ -6,15 +6,17 @@ the first whose time has come commits all that were called before it, in order o
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from functools import partial
+from typing import Protocol, TypeVar, cast
 
-from services.runtime.incarnation import Incarnation
+from services.runtime.incarnation import Incarnation, NodeDown
 from services.runtime.ports import Database
+from services.runtime.sim.gate import COMMIT, Gate, StorageCall
 from services.runtime.sql import CACHED_STATEMENTS, Transaction, Writer
-from services.runtime.store import Switches
 
 T = TypeVar("T")
 
@@ -24,6 +26,16 @@ Charge = Callable[[str], Awaitable[None]]
 
 async def free(label: str) -> None:
     """The charge of a store without latency."""
+
+
+class Device(Protocol):
+    """What a database lies on: it refuses calls (``Switches``), and may have a gate."""
+
+    gate: Gate | None
+
+    def admit(self, what: str, *, grows: bool = False) -> None:
+        """Raise ``OSError`` if the device is full or fails."""
+        ...
 
 
 class Drive:
@@ -73,9 +85,9 @@ class SimDatabase(Database):
     """The Database port of one life."""
 
     def __init__(
-        self, name: str, life: Incarnation, drive: Drive, switches: Switches, charge: Charge
+        self, name: str, life: Incarnation, drive: Drive, device: Device, charge: Charge
     ) -> None:
-        self._name, self._life, self._switches, self._charge = name, life, switches, charge
+        self._name, self._life, self._device, self._charge = name, life, device, charge
         self.writer = Writer(
             drive.connection, life, drive.keep, drive.settle, drive.durable is not None
         )
@@ -87,7 +99,7 @@ class SimDatabase(Database):
         applied: Callable[[T], None] | None = None,
     ) -> T:
         self._life.check()
-        self._switches.admit(f"database {self._name}", grows=True)
+        self._device.admit(f"database {self._name}", grows=True)
         entry = Transaction(fn, applied)
         self._queue.append(entry)
         try:
@@ -97,20 +109,49 @@ class SimDatabase(Database):
             raise
         self._life.check()
         if not entry.done:
-            self._drain()
+            await self._drain()
         return cast(T, entry.outcome())
 
-    def _drain(self) -> None:
+    async def _drain(self) -> None:
         """Commit all that wait; tell the service in commit order before any caller resumes."""
         entries, self._queue = self._queue, []
         entries = [entry for entry in entries if not entry.withdrawn]
-        self.writer.commit(entries)
+        if self._device.gate is None:
+            self.writer.commit(entries)
+        else:
+            await self._commit_past(self._device.gate, entries)
         for entry in entries:
             entry.announce()
 
+    async def _commit_past(self, gate: Gate, entries: list[Transaction]) -> None:
+        """As ``Writer.commit``; what the gate refuses is refused to all of them.
+
+        A life that the gate has ended within the commit goes no step further.
+        """
+        call = StorageCall(self._life, COMMIT, self._name, grows=True)
+        self.writer.at_commit = partial(gate.within, call)
+        try:
+            await gate.before(call)
+            self.writer.commit(entries)
+            await gate.after(call)
+        except OSError as error:
+            for entry in entries:
+                entry.error, entry.done = error, True
+        except NodeDown:
+            await asyncio.Event().wait()
+        finally:
+            self.writer.at_commit = None
+
     async def query(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         self._life.check()
-        self._switches.admit(f"database {self._name}")
+        self._device.admit(f"database {self._name}")
         await self._charge(f"db.query {self._name}")
         self._life.check()
-        return cast(T, self.writer.read(fn))
+        gate = self._device.gate
+        if gate is None:
+            return cast(T, self.writer.read(fn))
+        call = StorageCall(self._life, "db.query", self._name)
+        await gate.before(call)
+        value = cast(T, self.writer.read(fn))
+        await gate.after(call)
+        return value

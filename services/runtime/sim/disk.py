@@ -15,6 +15,7 @@ from typing import TypeVar
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Database, Datastore, Disk
 from services.runtime.sim.database import Charge, Drive, SimDatabase, free
+from services.runtime.sim.gate import Gate, StorageCall
 from services.runtime.sim.images import Images
 from services.runtime.store import (
     Array,
@@ -40,11 +41,15 @@ class Copy:
 
 
 class SimStore(Switches, Store):
-    """One simulated node's storage. ``arrays`` finds a shared array by name (``KeyError``)."""
+    """One simulated node's storage. ``arrays`` finds a shared array by name (``KeyError``).
+
+    ``gate`` stands where its calls take effect, if it is set.
+    """
 
     def __init__(self, arrays: Arrays, charge: Charge = free) -> None:
         super().__init__()
         self.arrays, self.charge = arrays, charge
+        self.gate: Gate | None = None
         self.on_disk = Images()
         self.drives: dict[str, Drive] = {}
         self._copies: dict[str, Copy] = {}
@@ -123,7 +128,13 @@ class SimDisk(Disk):
         self._one = asyncio.Lock()
 
     async def _do(
-        self, call: str, path: str, effect: Callable[[Images], T], *, grows: bool = False
+        self,
+        call: str,
+        path: str,
+        effect: Callable[[Images], T],
+        *,
+        grows: bool = False,
+        data: bytes | None = None,
     ) -> T:
         """Spend the call's time, then have its effect, unless the life ended meanwhile.
 
@@ -134,8 +145,16 @@ class SimDisk(Disk):
             self.life.check()
             await self._store.charge(f"disk.{call} {path}")
             self.life.check()
+            gate = self._store.gate
+            if gate is None:
+                self._store.admit(path, grows=grows)
+                return effect(self._store.on_disk)
+            passing = StorageCall(self.life, f"disk.{call}", path, data, grows or data is not None)
+            await gate.before(passing)
             self._store.admit(path, grows=grows)
-            return effect(self._store.on_disk)
+            value = effect(self._store.on_disk)
+            await gate.after(passing)
+            return value
 
     async def read(self, path: str) -> bytes:
         file_components(path)
@@ -150,11 +169,11 @@ class SimDisk(Disk):
             self._store.admit(path, grows=True)
             on.write(path, data)
 
-        await self._do("write", path, effect)
+        await self._do("write", path, effect, data=data)
 
     async def append(self, path: str, data: bytes) -> None:
         file_components(path)
-        await self._do("append", path, lambda on: on.append(path, data), grows=True)
+        await self._do("append", path, lambda on: on.append(path, data), grows=True, data=data)
 
     async def sync(self, path: str) -> None:
         file_components(path)

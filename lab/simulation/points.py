@@ -1,0 +1,318 @@
+"""Points: the storage calls of nodes in a simulated run, at which things can be made to happen.
+
+Each call of ``Disk`` and ``Database`` is a point, and no service knows of it. A point is named by
+node, the function of the service that called, the call and its path, and is passed again and
+again: the first time, the second. What is passed can be recorded, and at exactly one passage the
+node can be made to crash or lose its power (before the call has its effect, within a commit, or
+after it), to leave a torn write, or to have the call refused.
+
+    with Points(lab, ("esxi-001",)) as points:
+        struck = points.arm(Blow(Happening.POWER_LOSS, When.AFTER), call="disk.append", nth=2)
+        lab.run(...)
+    assert struck.passage is not None
+
+What happens does so in the step of who called: nothing else runs between.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from types import FrameType
+from typing import Final
+
+import msgspec
+
+from lab.simulation.sim_lab import SimLab
+from protocol.terms import NodeName
+from services.runtime.incarnation import WayDown
+from services.runtime.seeded import stream
+from services.runtime.sim.gate import COMMIT, Gate, StorageCall
+
+
+class When(StrEnum):
+    """Where in a call something happens."""
+
+    BEFORE = "before"
+    WITHIN = "within"  # a commit only
+    AFTER = "after"
+
+
+class Happening(StrEnum):
+    """What happens there."""
+
+    CRASH = "crash"  # what was written stays
+    POWER_LOSS = "power_loss"  # what was synced stays
+    TORN = "torn"  # a part of what is written or synced is there, and then the end
+    ENOSPC = "enospc"  # this one call is refused: the device is full
+    EIO = "eio"  # this one call is refused: the device fails
+
+
+class Blow(msgspec.Struct, frozen=True, order=True):
+    """What happens, and where in the call."""
+
+    happening: Happening
+    when: When = When.BEFORE
+
+    def __str__(self) -> str:
+        return f"{self.when}:{self.happening}"
+
+
+class Point(msgspec.Struct, frozen=True, order=True):
+    """A place in a service that calls its storage, on one node.
+
+    ``function`` is the service's own (``archive.Archive._grown``), whatever of the runtime lies
+    between; ``call`` is ``disk.append``, ``db.commit`` and so on, ``path`` the file or database.
+    """
+
+    node: NodeName
+    function: str
+    call: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.node}:{self.function}:{self.call}:{self.path}"
+
+
+class Passage(msgspec.Struct, frozen=True):
+    """The ``nth`` time (from 1) that a point was passed, ``at`` lab seconds in life ``boot``."""
+
+    point: Point
+    nth: int
+    at: float
+    boot: int
+
+    def __str__(self) -> str:
+        return f"{self.point}#{self.nth}"
+
+
+_ENDS: Final = tuple(
+    Blow(happening, when)
+    for happening in (Happening.CRASH, Happening.POWER_LOSS)
+    for when in (When.BEFORE, When.AFTER)
+)
+_REFUSALS: Final = (Happening.ENOSPC, Happening.EIO)
+_TEARS: Final = ("disk.write", "disk.append", "disk.sync")
+_GROWS: Final = ("disk.write", "disk.append")
+_READS: Final = ("disk.read", "disk.list", "disk.database", "db.query")
+
+
+def blows_at(call: str) -> tuple[Blow, ...]:
+    """All that can happen at a call of this name. What reads has no effect to come after."""
+    if call == COMMIT:
+        ways = (Happening.CRASH, Happening.POWER_LOSS, *_REFUSALS)
+        return tuple(Blow(way, when) for when in When for way in ways)
+    if call in _READS:
+        return (*(Blow(end.happening) for end in _ENDS[::2]), Blow(Happening.EIO))
+    found = [*_ENDS, Blow(Happening.EIO)]
+    if call in _GROWS:
+        found.append(Blow(Happening.ENOSPC))
+    if call in _TEARS:
+        found.append(Blow(Happening.TORN))
+    return tuple(found)
+
+
+@dataclass
+class Struck:
+    """A blow that waits for its passage, or has met it."""
+
+    matches: Callable[[Passage], bool]
+    blow: Blow | None
+    nth: int
+    met: Callable[[Passage], None] | None = None
+    seen: int = 0
+    passage: Passage | None = None
+
+
+Decide = Callable[[Passage, When], Happening | None]
+"""Asked at each moment of each passage: what happens there, if anything."""
+
+
+class Points(Gate):
+    """Stands where the storage calls of ``nodes`` take effect, until it is left.
+
+    ``hear`` hears of every passage. ``decide`` is asked before what was armed is looked for.
+    """
+
+    def __init__(
+        self,
+        lab: SimLab,
+        nodes: Iterable[NodeName],
+        *,
+        hear: Callable[[Passage], None] | None = None,
+        decide: Decide | None = None,
+    ) -> None:
+        self._lab, self._nodes = lab, tuple(nodes)
+        self._hear, self._decide = hear, decide
+        self._counts: Counter[Point] = Counter()
+        self._armed: list[Struck] = []
+        self._passage: Passage | None = None  # from its ``before`` to its ``after`` nobody else's
+
+    def __enter__(self) -> Points:
+        for node in self._nodes:
+            self._lab.world.store(node).gate = self
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for node in self._nodes:
+            self._lab.world.store(node).gate = None
+
+    def arm(
+        self,
+        blow: Blow | None,
+        *,
+        node: str = "*",
+        function: str = "*",
+        call: str = "*",
+        path: str = "*",
+        nth: int = 1,
+        met: Callable[[Passage], None] | None = None,
+    ) -> Struck:
+        """Let ``blow`` fall at the ``nth`` passage from now on that these patterns fit, once.
+
+        Patterns are of the shell's kind. ``met`` is called there too, in the step of who called;
+        with no ``blow`` it is all that happens.
+        """
+
+        def matches(passage: Passage) -> bool:
+            point = passage.point
+            found = (point.node, point.function, point.call, point.path)
+            return all(map(fnmatchcase, found, (node, function, call, path)))
+
+        struck = Struck(matches, blow, nth, met)
+        self._armed.append(struck)
+        return struck
+
+    # ---- the gate ---------------------------------------------------------------------------
+
+    async def before(self, call: StorageCall) -> None:
+        """Name the passage, and see what happens before the call has its effect."""
+        point = Point(call.life.node, _caller(), call.name, call.path)
+        self._counts[point] += 1
+        at = self._lab.monotonic()
+        passage = self._passage = Passage(point, self._counts[point], at, call.life.boot)
+        if self._hear is not None:
+            self._hear(passage)
+        for struck in self._armed:
+            if struck.passage is None and struck.matches(passage):
+                struck.seen += 1
+                if struck.seen == struck.nth:
+                    struck.passage = passage
+                    if struck.met is not None:
+                        struck.met(passage)
+        happening = self._happens(When.BEFORE)
+        if happening is Happening.TORN:
+            self._tear(call)
+        await self._ends(call, happening)
+        if happening in _REFUSALS:
+            if happening is Happening.ENOSPC and call.data is not None:
+                self._shorten(call)  # what has room is there
+            raise _refused(happening, call)
+
+    def within(self, call: StorageCall) -> None:
+        """See what happens between the work of a commit and the commit."""
+        happening = self._happens(When.WITHIN)
+        match happening:
+            case Happening.CRASH:
+                self._fall(call, WayDown.CRASH)
+            case Happening.POWER_LOSS:
+                self._fall(call, WayDown.POWER_LOSS)
+            case Happening.ENOSPC | Happening.EIO:
+                error = sqlite3.OperationalError(f"{happening} at the commit")
+                full = happening is Happening.ENOSPC
+                error.sqlite_errorcode = sqlite3.SQLITE_FULL if full else sqlite3.SQLITE_IOERR
+                raise error
+            case _:
+                pass
+
+    async def after(self, call: StorageCall) -> None:
+        """See what happens when the call has had its effect, and nobody knows."""
+        happening = self._happens(When.AFTER)
+        await self._ends(call, happening)
+        if happening in _REFUSALS:
+            raise _refused(happening, call)
+
+    def _happens(self, when: When) -> Happening | None:
+        passage = self._passage
+        if passage is None:
+            return None
+        if self._decide is not None:
+            decided = self._decide(passage, when)
+            if decided is not None:
+                return decided
+        for struck in self._armed:
+            if struck.passage is passage and struck.blow and struck.blow.when is when:
+                return struck.blow.happening
+        return None
+
+    # ---- what happens -----------------------------------------------------------------------
+
+    def _fall(self, call: StorageCall, way: WayDown) -> None:
+        self._lab.agent.machine(call.life.node).fall(way)
+
+    async def _ends(self, call: StorageCall, happening: Happening | None) -> None:
+        """End the life, if that is what happens; then nothing of it goes on."""
+        match happening:
+            case Happening.CRASH:
+                way = WayDown.CRASH
+            case Happening.POWER_LOSS:
+                way = WayDown.POWER_LOSS
+            case Happening.TORN:
+                way = WayDown.CRASH if call.data is not None else WayDown.POWER_LOSS
+            case _:
+                return
+        self._fall(call, way)
+        await self._lab.loop.create_future()
+
+    def _tear(self, call: StorageCall) -> None:
+        """A write that reached the file in part; a sync that reached the device in part."""
+        if call.data is not None:
+            self._shorten(call)
+            return
+        images = self._lab.world.store(call.life.node).on_disk
+        written = images.read(call.path)
+        synced = dict(images.walk(synced=True)).get(call.path, b"")
+        kept = len(synced) if written.startswith(synced) else 0
+        images.write(call.path, written[: kept + self._part(len(written) - kept)])
+        images.sync(call.path)
+
+    def _shorten(self, call: StorageCall) -> None:
+        data = call.data or b""
+        images = self._lab.world.store(call.life.node).on_disk
+        part = data[: self._part(len(data))]
+        if call.name == "disk.append":
+            images.append(call.path, part)
+        else:
+            images.write(call.path, part)
+
+    def _part(self, size: int) -> int:
+        """How much of so many bytes: some and not all, as the seed draws for this passage."""
+        if size < 2:
+            return 0
+        return 1 + int(stream(self._lab.seed, f"torn/{self._passage}").random() * (size - 1))
+
+
+def _refused(happening: Happening, call: StorageCall) -> OSError:
+    code = errno.ENOSPC if happening is Happening.ENOSPC else errno.EIO
+    return OSError(code, os.strerror(code), call.path)
+
+
+_RUNTIME: Final = "services.runtime"
+
+
+def _caller() -> str:
+    """The function of a service that has called, with the last name of its module."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module.startswith("services.") and not module.startswith(_RUNTIME):
+            return f"{module.rpartition('.')[2]}.{frame.f_code.co_qualname}"
+        frame = frame.f_back
+    return "-"
