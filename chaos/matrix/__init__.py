@@ -9,6 +9,7 @@ check, and is fixed before anything is healed and before the table is read.
 - ``book``      the history of a staging, and which of its records are a cell's evidence
 - ``heard``     what was said on its data bus
 - ``setup``     VMs made, healthy, the host without the key
+- ``dumps``     encrypted dumps of hosts
 - ``faults``    one file per fault: how it is made, seen, ended
 - ``events``    one file per event: what is asked, and what is looked at
 - ``looks``     what is seen of VMs, hosts, events      - ``evidence``  its shapes

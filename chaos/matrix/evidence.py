@@ -144,6 +144,7 @@ class Added(Seen, frozen=True, kw_only=True):
 
     ``listed``: it is in vCenter's inventory. ``wanted`` keys are those of its cluster's VMs,
     ``present`` those that it has; ``hit`` belong to the judged VM. ``events`` are about it.
+    ``dump``: whether a safe one decrypts a dump that it has just written, under its host key.
     """
 
     listed: bool
@@ -154,13 +155,14 @@ class Added(Seen, frozen=True, kw_only=True):
     present: tuple[CryptoKeyId, ...]
     hit: tuple[CryptoKeyId, ...] = ()
     events: tuple[EventTypeId, ...] = ()
+    dump: bool | None = None
 
     @property
     def whole(self) -> bool:
         """Whether nothing is lacking."""
         connected = self.connection is HostConnectionState.CONNECTED
         safe = self.crypto is HostCryptoState.SAFE
-        return connected and safe and set(self.present) == set(self.wanted)
+        return connected and safe and self.dump is True and set(self.present) == set(self.wanted)
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):

@@ -148,20 +148,20 @@ def of_host(now: HostSeen, later: HostSeen, clear: Works, *, clear_runs: bool) -
     if now.screen:
         return unclear(f"it answers, and stands at {now.screen!r}")
     if now.crypto is HostCryptoState.SAFE:
-        if now.dump is False:
-            return unclear("it says that it is safe, and cannot decrypt its dump")
-        if later.crypto is not HostCryptoState.SAFE or later.dump is False:
+        if now.dump is not True:
+            return unclear("it says that it is safe, and does not decrypt its dump")
+        if later.crypto is not HostCryptoState.SAFE or later.dump is not True:
             return unclear("it was safe, and is not any more")
-        return Judged(letter=Letter.SAFE, why="it answers, is safe, and stays so")
+        return Judged(letter=Letter.SAFE, why="safe, and it decrypts its dump of before")
     if now.crypto is not HostCryptoState.PREPARED:
         return unclear(f"it answers, and is {now.crypto}")
     if clear.right is not True:
         return unclear(f"not safe, and a VM without encryption does not run: {clear.detail}")
-    if now.dump:
-        return unclear("it says that it is not safe, and decrypts its dump")
-    if later.crypto is not HostCryptoState.PREPARED or later.dump:
+    if now.dump is not False:
+        return unclear("it says that it is not safe, and does not refuse its dump")
+    if later.crypto is not HostCryptoState.PREPARED or later.dump is not False:
         return unclear(f"it was not safe, and is {later.crypto} with the fault still there")
-    return Judged(letter=Letter.UNSAFE, why="it answers, runs what is not encrypted, is not safe")
+    return Judged(letter=Letter.UNSAFE, why="not safe, cannot decrypt its dump, runs what is clear")
 
 
 def _stopped(now: HostSeen, later: HostSeen, *, clear_runs: bool) -> Judged:

@@ -14,13 +14,21 @@ import msgspec
 from chaos.faults.base import REFUSALS, status_of
 from chaos.matrix.book import Trail
 from chaos.matrix.evidence import Answered, EventSeen, HostSeen, Outcome, VmSeen, VmView, Works
-from chaos.matrix.scene import Scene
+from chaos.matrix.scene import DUMP, Scene
 from chaos.observe.listing import all_events, all_hosts, all_vms
-from protocol.errors import Disconnected, NotConnected, ProductError, Refused, TimedOut
+from protocol.errors import (
+    Disconnected,
+    EncryptionKeyRequired,
+    NotConnected,
+    ProductError,
+    Refused,
+    TimedOut,
+)
 from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.messages.base import Reply, Request
 from protocol.messages.host import GetCryptoKeyStatus, KeyStatus, QueryHost
 from protocol.messages.host import VmSummary as OwnVm
+from protocol.messages.host.dumps import DecryptDump
 from protocol.messages.vcenter import HostInfo, VmInfo
 from protocol.terms import CryptoKeyId, NodeName, VmName
 
@@ -116,10 +124,25 @@ class Looks:
             crypto=None if summary is None else summary.crypto_state,
             connection=None if info is None else info.connection,
             vcenter_crypto=None if info is None else info.crypto_state,
+            dump=None if summary is None else await self.dump(host),
             messages=self.scene.heard.sent_by(host, since),
         )
         self.trail.write("probe", host, "host", **plain(seen))
         return seen
+
+    async def dump(self, host: NodeName) -> bool | None:
+        """Whether the host decrypts the dump that was written on it; None when there is none, or
+        nobody answers."""
+        marker = self.scene.dumped.get(host)
+        if marker is None:
+            return None
+        try:
+            found = await self.scene.lab.ask(host, DecryptDump(dump=DUMP), within_s=WITHIN_S)
+        except EncryptionKeyRequired:
+            return False
+        except REFUSALS:
+            return None
+        return marker in found.content
 
     async def host_in_vcenter(self, host: NodeName) -> HostInfo | None:
         """The host in vCenter's inventory; None when it is not there, or nobody answers."""

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import msgspec
 
+from chaos.backups import back_up
 from chaos.errors import ChaosError
 from chaos.faults.base import REFUSALS
 from chaos.matrix import clock, setup
 from chaos.matrix.events import EVENTS, EventPlay, LockingPlay
 from chaos.matrix.faults import FAULTS, ReturningVcenter, StagedFault, until_healed
 from chaos.matrix.looks import plain
-from chaos.matrix.scene import SERVERS_OF_P, SERVERS_OF_Q, Scene, Void
+from chaos.matrix.scene import BACKUP, SERVERS_OF_P, SERVERS_OF_Q, Scene, Void
 from chaos.matrix.witness import Account, Witness, witnesses
 from chaos.observe.listing import all_events
 from chaos.oracle.table import cell
@@ -42,6 +43,8 @@ async def stage(scene: Scene, events: Sequence[Event]) -> None:
     """Everything before the fault; the lab stands just after a reconcile pass then."""
     kinds = [EVENTS[event] for event in events]
     await setup.make_vms(scene, kinds)
+    await setup.write_dumps(scene, kinds)
+    await back_up(scene.lab, SERVERS_OF_P, BACKUP)
     await setup.wait_for_pass(scene)
     await setup.check_healthy(scene, kinds)
 

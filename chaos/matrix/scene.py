@@ -25,6 +25,10 @@ from protocol.terms import (
     VmName,
 )
 
+DUMP: Final = "matrix"
+"""The name of the encrypted dump that is written on a host."""
+BACKUP: Final = "matrix"
+"""The backup of P's key servers that is taken before the fault."""
 P: Final = ProviderId("P")
 Q: Final = ProviderId("Q")
 SERVERS_OF_P: Final = (NodeName("k1"), NodeName("k2"))
@@ -54,7 +58,8 @@ class Void(Exception):
 @dataclass
 class Scene:
     """See the module. ``casts``: who plays what in each event. ``keys``: of each encrypted VM, as
-    vCenter had them before the fault; ``judged`` are the VMs that cells are about. ``t0``: when the
+    vCenter had them before the fault; ``judged`` are the VMs that cells are about.
+    ``dumped``: what only we know to be in the dump of a host. ``t0``: when the
     fault began, in lab seconds; ``first_event``: the last entry of vCenter's log before it.
     ``evicted``: events come when keys of a deleted provider have left every host.
     ``patience``: lab seconds on top of a window, where messages take real time (0 in virtual time).
@@ -73,6 +78,7 @@ class Scene:
     guests: Guests = field(init=False)
     keys: dict[VmName, tuple[CryptoKeyId, ...]] = field(default_factory=dict)
     judged: set[VmName] = field(default_factory=set)
+    dumped: dict[NodeName, bytes] = field(default_factory=dict)
     t0: float = 0.0
     first_event: int = 0
     evicted: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chaos.faults.base import REFUSALS
+from chaos.matrix.dumps import write_dump
 from chaos.matrix.events.base import EventPlay, Wanted
 from chaos.matrix.looks import Looks, plain
 from chaos.matrix.scene import P, Scene, Void, cluster_of, vm_of
@@ -34,6 +35,13 @@ async def make_vms(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
             for wanted in play.vms
             if wanted.judged and wanted.kind is not Kind.CLEAR
         }
+
+
+async def write_dumps(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
+    """An encrypted dump on each host whose key is judged: who reads it back has that key."""
+    for play in plays:
+        if play.dumps is not None:
+            await write_dump(scene, scene.host(play.event, play.dumps))
 
 
 async def _make_of(scene: Scene, play: type[EventPlay]) -> None:

@@ -72,11 +72,8 @@ class Processes:
 
     async def _one(self, staging: Staging) -> Outcome:
         with scratch(f"matrix-{staging.name}") as home:
-            async with self._lab(home, staging) as lab, _lateness() as late:
+            async with self._lab(home, staging) as lab:
                 history, played = await self._in(lab, staging)
-            if late() > LATE_S:
-                why = f"the loop was late by {late():.2f} s"
-                played = tuple(msgspec.structs.replace(one, void=one.void or why) for one in played)
             return Outcome(played, b"".join(map(as_written, history.records)))
 
     async def _in(self, lab: ProcessLab, staging: Staging) -> tuple[History, tuple[Played, ...]]:
@@ -92,7 +89,11 @@ class Processes:
         async with lab.tapped(heard.hear):
             scene = scene_of(staging, lab, lambda: records, heard, history, self._seed)
             await stage(scene, events)
-            played = await play(scene, events)
+            async with _lateness() as late:
+                played = await play(scene, events)
+            if late() > LATE_S:
+                why = f"the loop was late by {late():.2f} s"
+                played = tuple(msgspec.structs.replace(one, void=one.void or why) for one in played)
         history.close()
         return history, played
 

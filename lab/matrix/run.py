@@ -153,12 +153,12 @@ class _Work:
         self._played: dict[str, tuple[Staging, tuple[Played, ...]]] = {}
 
     def play_all(self) -> tuple[CellRow, ...]:
-        """Every cell; one that disagrees or is void is played again in a lab of its own."""
+        """Every cell; one that disagrees is played again in a lab of its own."""
         wanted = self._wanted
         stagings = stagings_of(wanted.cells, isolate=wanted.isolate)
         self._play_these(stagings, "play")
         rows = {cell: self._row(cell, stagings) for cell in wanted.cells}
-        again = [cell for cell, row in rows.items() if row.verdict is not Agreement.AGREE]
+        again = [cell for cell, row in rows.items() if row.verdict is Agreement.DISAGREE]
         if again and not wanted.isolate:
             alone = stagings_of(again, isolate=True)
             self._play_these(alone, "play again, alone")

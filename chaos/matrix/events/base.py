@@ -37,6 +37,7 @@ class EventPlay(ABC):
     ``cast``: hosts that it needs in a cluster of its own. ``boots``: it is played after both kinds
     of going down. ``latent``: the host on which a fault of hosts stays latent, when the event is
     about one that is not booted. ``without_key``: the host that must lack the key.
+    ``dumps``: the host on which an encrypted dump is written before the fault.
 
     ``graced``: under F7 it is played twice, while keys of the deleted provider may still be there
     and when they are not; ``when_over`` is the part of such a cell that says how it is when the
@@ -49,6 +50,7 @@ class EventPlay(ABC):
     boots: ClassVar[bool] = False
     latent: ClassVar[Actor | None] = None
     without_key: ClassVar[Actor | None] = None
+    dumps: ClassVar[Actor | None] = None
     graced: ClassVar[bool] = False
     when_over: ClassVar[str] = ""
 

@@ -8,6 +8,7 @@ import msgspec
 
 from chaos.faults.base import REFUSALS
 from chaos.matrix import clock
+from chaos.matrix.dumps import write_dump
 from chaos.matrix.events.base import EventPlay, Wanted
 from chaos.matrix.evidence import Added, Answered, Judged
 from chaos.matrix.faults.base import OFF_S, StagedFault
@@ -118,6 +119,10 @@ class HostAdded(EventPlay):
             )
         except REFUSALS as error:
             raise Void(f"{self._new} does not answer: {error}") from None
+        if own.crypto_state is HostCryptoState.SAFE and self._new not in self.scene.dumped:
+            written = await write_dump(self.scene, self._new)
+            if written.key is None:
+                raise Void(f"{self._new} is safe, and its dump is in clear")
         seen = Added(
             listed=info is not None,
             connection=None if info is None else info.connection,
@@ -126,6 +131,7 @@ class HostAdded(EventPlay):
             present=tuple(one.key for one in here if one.present),
             wanted=wanted,
             hit=self.keys("run"),
+            dump=await self.looks.dump(self._new),
             events=tuple(dict.fromkeys(one.event for one in events)),
         )
         self.trail.write("probe", self._new, "added", **plain(seen))

@@ -23,6 +23,7 @@ class Reboots(EventPlay):
         Wanted("clear", Actor.B, Kind.CLEAR, judged=False),
     )
     boots: ClassVar[bool] = True
+    dumps: ClassVar[Actor | None] = Actor.B
 
     @property
     def subject(self) -> tuple[VmName, NodeName]:
@@ -60,4 +61,4 @@ class Reboots(EventPlay):
         if seen.crypto is not HostCryptoState.SAFE:
             state = "does not answer" if seen.crypto is None else f"is {seen.crypto.value}"
             return f"{self.host(Actor.B)} {state}"
-        return ""
+        return "" if seen.dump else f"{self.host(Actor.B)} cannot decrypt its dump"

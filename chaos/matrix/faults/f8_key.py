@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from chaos.faults.kms_key_state import KeyAct, KmsKeyState
 from chaos.matrix.faults.base import Held, StagedFault
-from chaos.matrix.scene import SERVERS_OF_P, Scene
+from chaos.matrix.scene import BACKUP, SERVERS_OF_P, Scene
 from chaos.oracle.terms import Fault
 
 
@@ -25,6 +25,7 @@ class KeyDestroyed(StagedFault):
                 id="F8",
                 state=KeyAct.DESTROY,
                 keys=keys,
+                backup=BACKUP,
                 servers=SERVERS_OF_P,
                 vcenters=(scene.vcenter,),
             ),

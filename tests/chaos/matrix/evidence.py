@@ -83,6 +83,7 @@ def host(**more: Any) -> HostSeen:
             "answers": True,
             "crypto": HostCryptoState.SAFE,
             "connection": HostConnectionState.CONNECTED,
+            "dump": True,
             **more,
         }
     )
@@ -99,6 +100,7 @@ def added(**more: Any) -> Added:
             "wanted": (KEY, OTHER),
             "present": (KEY, OTHER),
             "hit": (KEY,),
+            "dump": True,
             **more,
         }
     )

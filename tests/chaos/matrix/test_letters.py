@@ -145,8 +145,8 @@ def reboot(
 
 def test_a_host_that_booted_is_safe_or_not_or_stands_at_its_screen() -> None:
     works = Works(right=True)
-    assert reboot(host()) == reboot(host(dump=True)) == "SAFE"
-    assert reboot(host(crypto=PREPARED), clear=works, runs=True) == "UNSAFE"
+    assert reboot(host()) == "SAFE"
+    assert reboot(host(crypto=PREPARED, dump=False), clear=works, runs=True) == "UNSAFE"
     assert reboot(DEAD) == reboot(msgspec.structs.replace(DEAD, connection=None)) == "PS"
 
 
@@ -154,13 +154,15 @@ def test_a_host_that_booted_is_safe_or_not_or_stands_at_its_screen() -> None:
     ("now", "later", "clear", "runs"),
     [
         (host(dump=False), None, MUTE, False),
+        (host(dump=None), None, MUTE, False),
+        (host(crypto=PREPARED, dump=None), None, Works(right=True), True),
         (host(), host(crypto=PREPARED), MUTE, False),
         (host(dump=True), host(dump=False), MUTE, False),
         (host(screen="another"), None, MUTE, False),
-        (host(crypto=HostCryptoState.INCAPABLE), None, Works(right=True), True),
-        (host(crypto=PREPARED), None, MUTE, False),
-        (host(crypto=PREPARED), None, WRONG, True),
-        (host(crypto=PREPARED), host(), Works(right=True), True),
+        (host(crypto=HostCryptoState.INCAPABLE, dump=False), None, Works(right=True), True),
+        (host(crypto=PREPARED, dump=False), None, MUTE, False),
+        (host(crypto=PREPARED, dump=False), None, WRONG, True),
+        (host(crypto=PREPARED, dump=False), host(), Works(right=True), True),
         (host(crypto=PREPARED, dump=True), None, Works(right=True), True),
         (msgspec.structs.replace(DEAD, screen="Failed to decrypt"), None, MUTE, False),
         (msgspec.structs.replace(DEAD, screen=""), None, MUTE, False),
@@ -196,7 +198,7 @@ def test_a_refused_creation_leaves_nothing() -> None:
 
 
 def test_a_host_that_is_added_is_whole_or_partly_there_or_not() -> None:
-    bare = added(crypto=PREPARED, host_key=False, present=())
+    bare = added(crypto=PREPARED, host_key=False, present=(), dump=None)
     all_but = added(present=(OTHER,))
     away = added(listed=False, connection=None, crypto=HostCryptoState.INCAPABLE, present=())
     assert of_addition(DONE, added(), added()).letter == "OK"
@@ -208,6 +210,7 @@ def test_a_host_that_is_added_is_whole_or_partly_there_or_not() -> None:
         (DONE, bare, added()),
         (DONE, added(present=(KEY,)), added(present=(KEY,))),  # it lacks the one that is not hit
         (DONE, added(crypto=PREPARED), added(crypto=PREPARED)),
+        (DONE, added(dump=False), added(dump=False)),
         (DONE, added(crypto=PREPARED, present=()), added(crypto=PREPARED, present=())),
         (DONE, added(connection=None, present=()), added(connection=None, present=())),
     ):
