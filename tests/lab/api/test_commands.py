@@ -211,7 +211,8 @@ async def test_the_guest_answers_from_its_disk(lab: Lab) -> None:
 async def test_the_tpm_tells_of_itself_and_can_be_changed(lab: Lab) -> None:
     tpm = await lab.do(TpmInspect(HOST))
     assert (tpm.backend, tpm.state, tpm.lockout) == (TpmBackend.MODEL, TpmState.ON, False)
-    assert (await lab.do(TpmPcrs(HOST))).pcrs == tpm.pcrs and sorted(tpm.pcrs) == list("01234567")
+    assert (await lab.do(TpmPcrs(HOST))).pcrs == tpm.pcrs
+    assert set(tpm.pcrs) == {str(pcr) for pcr in range(14)}
     assert (await lab.do(TpmLockout(HOST))).lockout
     swapped = await lab.do(TpmSwap(HOST))
     assert swapped.fault.kind == "tpm.swap" and (await lab.do(TpmInspect(HOST))).ek != tpm.ek
