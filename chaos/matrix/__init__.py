@@ -15,6 +15,7 @@ check, and is fixed before anything is healed and before the table is read.
 - ``looks``     what is seen of VMs, hosts, events      - ``evidence``  its shapes
 - ``letters``   from evidence to a letter. Pure
 - ``witness``   whether a letter came from the cause that its reason names
+- ``order``     in which vCenter tells of things. Pure
 - ``play``      a staging from its beginning to its end
 - ``grid``      which stagings a part of the table takes. Pure
 - ``story``     the records of a cell in sentences. Pure

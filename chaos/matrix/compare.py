@@ -62,7 +62,10 @@ def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, Played]]) -> Cel
     expected = {} if wanted is None else due(wanted.parts)
     disturbed = next((played.disturbed for _, played in plays if played.disturbed), "")
     unheard = next((w for _, played in plays for w in played.witnesses if not w.held), None)
-    wrong = disagreement(cell, observed, why, seen, expected, disturbed, unheard)
+    order = next((played.order for _, played in plays if played.order), "")
+    wrong = disagreement(cell, observed, why, seen, expected, unheard)
+    if not wrong and (order or disturbed):
+        wrong = f"order of events: {order}" if order else f"after the fault was over: {disturbed}"
     verdict = Agreement.VOID if void else Agreement.DISAGREE if wrong else Agreement.AGREE
     return CellRow(
         block=cell.block,
@@ -121,7 +124,6 @@ def disagreement(
     why: str,
     seen: Mapping[str, Part],
     expected: Mapping[str, Part],
-    disturbed: str,
     unheard: Witness | None,
 ) -> str:
     """Empty when the cell agrees; else what does not."""
@@ -132,4 +134,4 @@ def disagreement(
             return f"part {name} is {seen.get(name)!r}, and the table says {value!r}"
     if unheard is not None:
         return f"no witness of reason {unheard.reason}: {unheard.seen}"
-    return f"after the fault was over: {disturbed}" if disturbed else ""
+    return ""

@@ -13,6 +13,7 @@ from chaos.matrix import clock, setup
 from chaos.matrix.events import EVENTS, EventPlay, LockingPlay
 from chaos.matrix.faults import FAULTS, ReturningVcenter, StagedFault, until_healed
 from chaos.matrix.looks import plain
+from chaos.matrix.order import wrong_order
 from chaos.matrix.scene import BACKUP, SERVERS_OF_P, SERVERS_OF_Q, Scene, Void
 from chaos.matrix.witness import Account, Witness, witnesses
 from chaos.observe.listing import all_events
@@ -27,6 +28,7 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     """An event as it was played: its letter, and the records that show it.
 
     ``void``: why it says nothing. ``disturbed``: what was not undisturbed again in the aftermath.
+    ``order``: what vCenter told in another order than is fixed.
     """
 
     event: Event
@@ -36,6 +38,7 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     disturbed: str = ""
     parts: dict[str, bool | int | str] = {}
     witnesses: tuple[Witness, ...] = ()
+    order: str = ""
     records: tuple[int, ...] = ()
 
 
@@ -70,7 +73,11 @@ async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
         return tuple(_told(one, whole) for one in plays)
     scene.alarmed = await _alarmed(scene)
     disturbed = {one.event: await _aftermath(one) for one in plays}
-    return tuple(_told(one, voids.get(one.event, ""), disturbed[one.event]) for one in plays)
+    orders = {one.event: await _order(one) for one in plays}
+    return tuple(
+        _told(one, voids.get(one.event, ""), disturbed[one.event], orders[one.event])
+        for one in plays
+    )
 
 
 async def _begin(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -> None:
@@ -149,6 +156,14 @@ async def _aftermath(one: EventPlay) -> str:
         return f"{type(error).__name__}: {error}"
 
 
+async def _order(one: EventPlay) -> str:
+    """Whether vCenter told in the order that is fixed for this cell, if one is."""
+    scene = one.scene
+    vm, host = one.subject
+    place = (scene.block, scene.fault, one.event)
+    return wrong_order(place, await one.looks.events(), vm, host)
+
+
 def heard_of(one: EventPlay) -> tuple[Witness, ...]:
     """The witnesses of the reasons that the table names: looked for when the letter is fixed."""
     scene = one.scene
@@ -179,7 +194,7 @@ def heard_of(one: EventPlay) -> tuple[Witness, ...]:
     return found
 
 
-def _told(one: EventPlay, void: str, disturbed: str = "") -> Played:
+def _told(one: EventPlay, void: str, disturbed: str = "", order: str = "") -> Played:
     judged = one.judged
     return Played(
         event=one.event,
@@ -187,6 +202,7 @@ def _told(one: EventPlay, void: str, disturbed: str = "") -> Played:
         why="" if judged is None else judged.why,
         void=void,
         disturbed=disturbed,
+        order=order,
         parts=one.parts,
         witnesses=heard_of(one),
         records=tuple(one.trail.records),

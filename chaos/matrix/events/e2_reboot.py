@@ -38,6 +38,10 @@ class Reboots(EventPlay):
         up_at = self.scene.since()
         await self.scene.give(clock.TASK_S)
         now = await self.looks.host(host, since=began)
+        if not now.answers and self.scene.patience:
+            # vCenter misses three heartbeats, and each takes real time.
+            await self.scene.lab.sleep(2 * self.scene.patience)
+            now = await self.looks.host(host, since=began)
         self.ended_at = self.scene.lab.monotonic()
         works, runs = await self._clear_vm(now)
         await self.scene.until(up_at + clock.TASK_S + clock.SETTLED_S + self.scene.patience)

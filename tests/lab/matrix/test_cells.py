@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from chaos.history import records_of
-from chaos.matrix.grid import cells_of
+from chaos.matrix.grid import BLOCKS, cells_of
 from chaos.oracle.terms import Block, Event, Fault
 from chaos.recording import packed
 from lab.api.matrix import matrix
@@ -160,3 +160,15 @@ def test_a_cell_on_real_processes() -> None:
         assert "the loop was late" in row.why  # of a machine that has others to serve
     assert row.observed == "OK"
     assert not list((folder.path.parent.parent / "scratch").iterdir())
+
+
+@pytest.mark.timeout(600)
+def test_every_cell_that_can_be_played_agrees() -> None:
+    """The whole of what is built: 208 cells, with their witnesses and parts."""
+    cells = cells_of(BLOCKS, tuple(Fault), tuple(Event))
+    asked = msgspec.structs.replace(wanted(Block.S00, Fault.F0, ()), cells=cells)
+    _, rows = play_matrix(asked, unheard)
+    differ = [row for row in rows if row.verdict != "agree"]
+    wrong = [f"{row.block} {row.fault} {row.event}: {row.why}" for row in differ]
+    assert (len(rows), wrong) == (208, [])
+    assert not [row for row in rows if row.finding]
