@@ -9,6 +9,7 @@ measures has changed, all hosts in the dark while nobody can bring keys.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -140,7 +141,7 @@ class _Swarm:
         return None
 
     def _made(self, type: type[Fault], fields: Mapping[str, Any], draws: Draws) -> Fault | None:
-        id = f"{type.kind.replace('.', '-')}-{self._number}"
+        id = f"{re.sub('[._]', '-', type.kind)}-{self._number}"
         try:
             params = type.params.model_validate(fields)
             return type.of(id, params, Targets(self._directory, draws))

@@ -21,6 +21,7 @@ from chaos.experiment.model import (
     SHARED,
     Checks,
     Experiment,
+    FinalPhase,
     Guards,
     Heading,
     Load,
@@ -41,9 +42,17 @@ from protocol.printable import quoted
 
 M = TypeVar("M", bound=BaseModel)
 
-SECTIONS: Final = ("topology", "requires", "workload", "hypothesis", "guards", "schedule", "checks")
+SECTIONS: Final = (
+    "topology",
+    "requires",
+    "workload",
+    "hypothesis",
+    "guards",
+    "schedule",
+    "final",
+    "checks",
+)
 LATER: Final = {
-    "final": "a final phase with a healed core is not available; everything is healed at the end",
     "negative_control": "planted bugs in files are not available",
 }
 NOT_YET: Final = {
@@ -110,6 +119,7 @@ class _Linter:
         topology = self._topology(data.get("topology"))
         requires = self._section(Requires, ("requires",), data.get("requires", {}))
         guards = self._guards(data.get("guards", {}))
+        final = self._section(FinalPhase, ("final",), data.get("final", {}))
         hypothesis = self._map(("hypothesis",), data.get("hypothesis", {}))
         self._refuse(("hypothesis",), hypothesis, LATER_HYPOTHESIS)
         known = ("before", "during", "after", "recover", *LATER_HYPOTHESIS)
@@ -128,7 +138,9 @@ class _Linter:
         if "schedule" not in data:
             self._document.add((), "KS-CHAOS-003", "an experiment has a schedule")
         scheduled = self._schedule(data.get("schedule", []), guards)
-        if self._document.problems or heading is None or requires is None or guards is None:
+        if self._document.problems or heading is None or requires is None:
+            return None
+        if guards is None or final is None:
             return None
         return Experiment(
             document=self._document,
@@ -141,6 +153,7 @@ class _Linter:
             during=tuple(probes["during"]),
             after=tuple(probes["after"]),
             recover=recover,
+            final=final,
             guards=guards,
             faults=tuple(scheduled),
             checks=tuple(checks),
@@ -223,6 +236,12 @@ class _Linter:
                 self._name((*path, "op"), "operation", made.op, OPERATIONS)
             if made.until is not None and made.until <= made.from_:
                 self._document.add(path, "KS-CHAOS-004", "`until` lies before `from`")
+            if (made.rate is None) == (made.at is None):
+                self._document.add(path, "KS-CHAOS-003", "give either `rate` or `at`")
+            for name in sorted(made.model_fields_set & {"from_", "until"}):
+                if made.at is not None:
+                    text = f"`{name.rstrip('_')}` belongs to a `rate`"
+                    self._document.add((*path, name.rstrip("_")), "KS-CHAOS-004", text)
             found.append(made)
         return found
 
@@ -260,7 +279,7 @@ class _Linter:
         return found
 
     def _step(self, path: Path, data: dict[str, Any], default: str) -> ScheduledFault | None:
-        fields = {"fault", "id", "at", "after", "for", "cure"}
+        fields = {"fault", "id", "at", "after", "for", "cure", "drawn"}
         entry = self._section(ScheduleEntry, path, {k: v for k, v in data.items() if k in fields})
         if entry is None:
             return None

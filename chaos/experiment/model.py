@@ -134,10 +134,12 @@ ONLY_IN: Final = {
 
 
 class Load(Section):
-    """A stream of operations whose arrivals do not wait for answers."""
+    """A stream of operations whose arrivals do not wait for answers: so many at a ``rate``, or
+    one ``at`` a moment."""
 
     op: str
-    rate: Rate
+    rate: Rate | None = None
+    at: Seconds | None = None
     from_: Seconds = Field(default=0.0, alias="from")
     until: Seconds | None = None
     on: Selector | None = None
@@ -163,6 +165,12 @@ class Recover(Section):
     """How long after the heal the probes of ``after`` may take to hold."""
 
     within: Seconds
+
+
+class FinalPhase(Section):
+    """What follows the fault phase: after the heal ``settle`` passes before anything is judged."""
+
+    settle: Seconds = 0.0
 
 
 class Guards(Section):
@@ -198,6 +206,10 @@ class ScheduleEntry(Section):
     ) = None
     for_: Seconds | None = Field(default=None, alias="for")
     cure: bool = False
+    drawn: bool = Field(
+        default=False,
+        description="It was drawn at random: where it can do nothing it is missed, and no error.",
+    )
 
 
 class Heading(Section):
@@ -210,6 +222,9 @@ class Heading(Section):
     description: str = ""
     seed: Annotated[Any, BeforeValidator(read_seed), WithJsonSchema(SEED)] = 1
     duration: Annotated[Seconds, AfterValidator(no_less_than(1.0))] | None = None
+    order: Literal["fifo", "random", "few"] | None = Field(
+        default=None, description="In the simulation: how what is ready at once is ordered."
+    )
 
 
 class ScheduledFault(BaseModel):
@@ -238,6 +253,7 @@ class Experiment(BaseModel):
     during: tuple[Probed, ...]
     after: tuple[Probed, ...]
     recover: float | None
+    final: FinalPhase
     guards: Guards
     faults: tuple[ScheduledFault, ...]
     checks: tuple[str, ...]

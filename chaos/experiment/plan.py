@@ -95,7 +95,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     ``duration_s`` is the length of the fault phase, ``max_duration_s`` what it may take before it
     is given up, ``lease_s`` how long a fault lasts unless it is renewed, ``recover_s`` what the
     probes of ``after`` may take to hold (None: they must hold at once). ``settle_s`` pass after
-    the heal before anything is judged.
+    the heal before anything is judged. ``order`` is how the simulation orders what is ready at
+    once; empty: as the seed draws it.
     """
 
     format: int = FORMAT
@@ -108,6 +109,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float
     recover_s: float | None
     settle_s: float = 0.0
+    order: str = ""
     requires: Needs
     topology: Any
     faults: tuple[PlannedFault, ...]
@@ -154,6 +156,8 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
         max_duration_s=experiment.guards.max_duration,
         lease_s=experiment.guards.lease,
         recover_s=experiment.recover,
+        settle_s=experiment.final.settle,
+        order=experiment.heading.order or "",
         requires=Needs(**experiment.requires.model_dump()),
         topology=experiment.topology,
         faults=tuple(sorted(faults, key=lambda fault: fault.at)),
@@ -200,6 +204,7 @@ def _fault(
         until=until,
         cure=scheduled.entry.cure,
         values=to_plain(fault),
+        drawn=scheduled.entry.drawn,
     )
 
 
@@ -271,6 +276,7 @@ def _arrivals(
     expected = sum(
         load.rate * max(0.0, min(load.until or duration_s, duration_s) - load.from_)
         for load in experiment.workload
+        if load.rate is not None
     )
     if expected > ARRIVALS_LIMIT:
         text = f"some {expected:,.0f} operations are more than {ARRIVALS_LIMIT:,}"
@@ -285,6 +291,9 @@ def _arrivals(
             except ChaosError as error:
                 document.add(("workload", place), error.id, error.text)
                 continue
+        if load.rate is None:
+            drawn.append((load.at or 0.0, place, load.op, targets[0] if targets else ""))
+            continue
         until = duration_s if load.until is None else min(load.until, duration_s)
         for at, target in draw_arrivals(load.rate, (load.from_, until), targets, draws):
             drawn.append((at, place, load.op, target))

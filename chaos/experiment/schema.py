@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from chaos.checks import CHECKS
 from chaos.experiment.model import (
     Checks,
+    FinalPhase,
     Guards,
     Heading,
     Load,
@@ -45,6 +46,7 @@ def experiment_schema(lab: dict[str, Any]) -> dict[str, Any]:
             "additionalProperties": False,
         },
         "guards": shape_of(Guards),
+        "final": shape_of(FinalPhase),
         "schedule": {"type": "array", "items": {"anyOf": [_entry(kind) for kind in FAULTS]}},
         "checks": {**shape_of(Checks), "properties": {"add": checks}},
     }

@@ -28,6 +28,7 @@ from lab.runs.store import (
 from lab.simulation.sim_lab import SimLab, make
 from lab.simulation.workers import workers
 from lab.topology.plan import Topology
+from services.runtime.sim.order import Order
 from services.runtime.sim.runner import run_in_worker
 from services.runtime.sim.said import parting
 
@@ -65,6 +66,8 @@ def simulate(plan: bytes, topology: bytes, run: str, history: str, bus: str = ""
 
 def simulate_plan(lab: SimLab, made: Plan, run: str) -> tuple[Verdict, History]:
     """Play on a simulated lab that is ready; the history stays in memory."""
+    if made.order:
+        lab.loop.order_by(Order(made.order))
     keeper = FaultKeeper(lab)
     history = History(None, lab.monotonic)
 

@@ -104,6 +104,15 @@ class SimLoop(WalledLoop):
         self._ready.extend(ready)
         self.trace.add(self._now, "", 0, "seed", seed)
 
+    def order_by(self, order: Order) -> None:
+        """Between two runs: what is ready is ordered so, whatever the seed drew."""
+        if self._running:
+            raise RuntimeError("the loop runs")
+        ready, self._wanted = list(self._ready), order
+        self._take_order()
+        self._ready.extend(ready)
+        self.trace.add(self._now, "", 0, f"order {order.value}")
+
     # ---- time -----------------------------------------------------------------------------
 
     def time(self) -> float:
