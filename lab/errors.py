@@ -240,6 +240,18 @@ EXPLANATIONS: dict[str, Explanation] = {
         "put it back from a copy, or remove the run's folder (`keystead get runs -o wide`)",
         4,
     ),
+    "KS-RUN-005": Explanation(
+        "This campaign cannot go on",
+        "Its folder has seeds of other options, or of another version of the code.",
+        "give it another --campaign, or remove its folder",
+        USAGE,
+    ),
+    "KS-RUN-006": Explanation(
+        "There is nothing to shrink",
+        "The experiment does not fail in the simulation, or its lab is no default one.",
+        "`keystead chaos run FILE --mode sim --seed N` shows how it ends; give the seed that fails",
+        USAGE,
+    ),
     "KS-PRODUCT-001": Explanation(
         "The product refused",
         "vCenter or a host answered with a fault; its text follows.",

@@ -12,7 +12,7 @@
 - ``describe``  everything known of one object              - ``explain``   errors, rules, ``knobs``
 - ``chaos``     chaos list, lint, plan, run, replay; runs   - ``schema``    answers, files
 - ``tap``       what was said on the bus of a run           - ``reference`` of experiments
-- ``checking``  the checks of a stored run once more
+- ``checking``  the checks of a stored run once more       - ``fuzz``      chaos fuzz, shrink
 - ``doctor``    what a lab needs                            - ``measure``   bench
 - ``streams``   closed, full, read no more
 - ``matrix``    the truth table, played

@@ -113,6 +113,8 @@ COMMANDS: Mapping[str, str] = {
     "chaos run": "chaos:run",
     "chaos replay": "chaos:replay",
     "chaos tap": "tap:tap",
+    "chaos fuzz": "fuzz:fuzz",
+    "chaos shrink": "fuzz:shrink",
     "matrix": "matrix:table",
     "runs": "chaos:runs",
     "check": "checking:check",

@@ -1,4 +1,10 @@
 """Campaigns of random schedules in the simulation: play, judge, shrink, keep.
 
-- ``play``  one run from a snapshot
+- ``world``      the lab of a campaign, and what its faults are drawn from
+- ``play``       one run from a snapshot
+- ``finding``    in which way a run failed
+- ``coverage``   what was tried, and what was not
+- ``campaign``   many seeds, written down as they end
+- ``shrinking``  a failing run made small
+- ``files``      findings as experiment files, and the corpus
 """

@@ -11,6 +11,7 @@ from chaos.experiment.plan import Plan, dump_plan, load_plan
 from chaos.history import as_written
 from chaos.verdict import Verdict
 from lab.api.session import Session
+from lab.fuzz.coverage import Coverage, covered
 from lab.runs.play import simulate_plan
 from lab.simulation.sim_lab import SimLab
 from lab.simulation.snapshot import Snapshot
@@ -19,10 +20,11 @@ RUN = "fuzz"  # what runs are called in their histories, whatever folder they en
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one run: its verdict, its history when that was asked for, and the seconds of
-    processor time that it took."""
+    """What came of one run: its verdict, what it covered, its history when that was asked for,
+    and the seconds of processor time that it took."""
 
     verdict: Verdict
+    coverage: Coverage
     history: tuple[bytes, ...] = ()
     cpu_s: float = 0.0
 
@@ -40,5 +42,10 @@ def _play(lab: SimLab, session: Session, plan: bytes, history: bool) -> bytes:
     begun = time.process_time()
     verdict, log = simulate_plan(lab, load_plan(plan), RUN)
     kept: Any = tuple(map(as_written, log.records)) if history else ()
-    played = Played(verdict=verdict, history=kept, cpu_s=time.process_time() - begun)
+    played = Played(
+        verdict=verdict,
+        coverage=covered(log.records, verdict),
+        history=kept,
+        cpu_s=time.process_time() - begun,
+    )
     return msgspec.msgpack.encode(played)

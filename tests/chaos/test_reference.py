@@ -61,7 +61,7 @@ def test_every_field_of_a_fault_is_told() -> None:
     told = {entry.name: {field.name for field in entry.fields} for entry in entries("fault")}
     for kind in FAULTS:
         own = {info.alias or name for name, info in kind.params.model_fields.items()}
-        assert told[kind.kind] == own | {"id", "at", "after", "for"} | (
+        assert told[kind.kind] == own | {"id", "at", "after", "for", "drawn"} | (
             set() if kind.reversible else {"cure"}
         )
 

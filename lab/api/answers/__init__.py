@@ -8,6 +8,7 @@
 - ``lab``        nodes, links, events, status
 - ``faults``     faults and healing
 - ``describe``   descriptions with reasons
+- ``fuzz``       campaigns and what they found
 - ``local``      what is answered without asking a lab
 - ``matrix``     the truth table, played
 """

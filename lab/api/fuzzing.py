@@ -1,0 +1,181 @@
+"""Campaigns of random schedules, and shrinking, as commands."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from chaos.experiment.plan import Plan
+from chaos.experiment.shrink import size
+from lab.api.answers.fuzz import FoundFailure, FuzzReport, ShrunkRun
+from lab.errors import KeysteadError
+from lab.fuzz import files
+from lab.fuzz.campaign import Campaign, Seed
+from lab.fuzz.finding import Failure, failures, of_exception
+from lab.fuzz.play import play
+from lab.fuzz.shrinking import Shrinking, Small, told
+from lab.fuzz.world import World
+from lab.runs.prepare import Prepared
+from lab.simulation.snapshot import Origin, Snapshot
+from lab.supervise.scratch import state_home
+from protocol import names
+from protocol.terms import Role
+from services.runtime.forking.connection import ForkFailed
+
+SHRUNK_OF_EACH: Final = 3  # seeds of one failure that are shrunk: the smallest of them is kept
+Say = Callable[[str], None]
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass
+class Fuzzing:
+    """One campaign from its first seed to its report. ``stop`` ends it early, from any thread."""
+
+    name: str
+    world: World
+    jobs: int
+    budget: int = 200
+    say: Say = lambda text: None
+    tell: Tell = lambda text, step, total: None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, seeds: Iterable[int], seconds: float, *, shrink: bool = True) -> FuzzReport:
+        """Play until ``seconds`` are over, then shrink what was found.
+
+        KS-RUN-005 when the campaign of this name is another one, KS-USE-003 for a bad name.
+        """
+        if wrong := names.RUN.fault(self.name):
+            raise KeysteadError("KS-USE-003", f"--campaign {self.name}: {wrong}")
+        folder = state_home() / "campaigns" / self.name
+        campaign = Campaign(folder, self.world, self.jobs, stop=self.stop)
+        campaign.open()
+        if campaign.played:
+            self.say(f"campaign {self.name} goes on: {len(campaign.played)} seeds were played")
+        begun = time.monotonic()
+        now: list[Seed] = []
+        for seed in campaign.play(seeds, begun + seconds, self.tell):
+            now.append(seed)
+            if seed.failures:
+                self.say(f"seed {seed.seed}: {', '.join(map(str, seed.failures))}")
+        taken = time.monotonic() - begun
+        return self._report(campaign, now, taken, self._found(campaign, shrink=shrink))
+
+    def _found(self, campaign: Campaign, *, shrink: bool) -> tuple[FoundFailure, ...]:
+        """Each failure with its seeds; the first of each seed's failures counts."""
+        seeds: dict[Failure, list[int]] = {}
+        for seed in sorted(campaign.played.values(), key=lambda seed: seed.seed):
+            if seed.failures:
+                seeds.setdefault(seed.failures[0], []).append(seed.seed)
+        return tuple(
+            self._smallest(campaign, failure, tuple(numbers))
+            if shrink and failure.kind not in ("replay", "slow") and not self.stop.is_set()
+            else FoundFailure(failure=str(failure), seeds=tuple(numbers))
+            for failure, numbers in sorted(seeds.items())
+        )
+
+    def _smallest(
+        self, campaign: Campaign, failure: Failure, seeds: tuple[int, ...]
+    ) -> FoundFailure:
+        """The smallest of what some of the seeds shrink to, in its file."""
+        directory = self.world.directory()
+        shrinking = Shrinking(self.world, self.budget, self.say, self.stop.is_set)
+        best: tuple[int, Small] | None = None
+        for number in seeds[:SHRUNK_OF_EACH]:
+            self.say(f"shrink seed {number}: {failure}")
+            small = shrinking.shrink(campaign.plan(directory, number), failure)
+            if best is None or _weight(small.plan) < _weight(best[1].plan):
+                best = number, small
+        if best is None:
+            return FoundFailure(failure=str(failure), seeds=seeds)
+        seed, small = best
+        before = size(campaign.plan(directory, seed))
+        path = files.write(campaign.folder / "found", small, seed, before)
+        self.say(told(small, seed))
+        return FoundFailure(
+            failure=str(failure),
+            seeds=seeds,
+            smallest=f"{size(small.plan)}: {small.shape()}",
+            faults=len(small.plan.faults),
+            runs=small.runs,
+            file=str(path),
+        )
+
+    def _report(
+        self,
+        campaign: Campaign,
+        now: list[Seed],
+        taken: float,
+        found: tuple[FoundFailure, ...],
+    ) -> FuzzReport:
+        coverage = campaign.coverage()
+        cpu = [seed.cpu_s for seed in campaign.played.values() if seed.cpu_s]
+        return FuzzReport(
+            campaign=self.name,
+            folder=str(campaign.folder),
+            tpm=self.world.tpm,
+            played=len(campaign.played),
+            now=len(now),
+            seconds=round(taken, 3),
+            cpu_ms=round(1000 * sum(cpu) / len(cpu), 1) if cpu else 0.0,
+            twice=sum(seed.twice for seed in campaign.played.values()),
+            items=found,
+            tried=msgspec.structs.asdict(coverage),
+            untried=coverage.untried(),
+        )
+
+
+def _weight(plan: Plan) -> tuple[int, int, float]:
+    return len(plan.faults), len(plan.arrivals), plan.duration_s
+
+
+def shrink(made: Prepared, budget: int, target: Path, say: Say) -> ShrunkRun:
+    """Make a failing experiment small; its file goes to ``target``.
+
+    KS-RUN-006 when it does not fail in the simulation, or fails in another way each time.
+    """
+    failure = _failure_of(made)
+    world = _world_of(made)
+    small = Shrinking(world, budget, say).shrink(made.plan, failure)
+    path = files.write(target, small, made.plan.seed, size(made.plan))
+    return ShrunkRun(
+        failure=str(failure),
+        before=size(made.plan),
+        after=size(small.plan),
+        shape=small.shape(),
+        runs=small.runs,
+        file=str(path),
+    )
+
+
+def _failure_of(made: Prepared) -> Failure:
+    with Snapshot(Origin(made.topology)) as snapshot:
+        try:
+            found = failures(play(snapshot, made.plan).verdict)
+        except ForkFailed:
+            raise
+        except Exception as error:
+            return of_exception(error)
+    if not found:
+        raise KeysteadError("KS-RUN-006", f"{made.plan.name} passes with seed {made.plan.seed}")
+    return found[0]
+
+
+def _world_of(made: Prepared) -> World:
+    """The world whose lab is this experiment's; KS-RUN-006 when a campaign has no such lab."""
+    hosts = [spec for spec in made.topology.nodes if spec.role is Role.ESXI]
+    world = World(
+        hosts=len(hosts),
+        vms=len(made.topology.vms),
+        kms=sum(spec.role is Role.KMS for spec in made.topology.nodes),
+        tpm=hosts[0].tpm.value if hosts else "none",
+    )
+    if world.topology() != made.topology:
+        text = "its lab is not one of the default shape with persistence on"
+        raise KeysteadError("KS-RUN-006", f"{made.plan.name}: {text}")
+    return world

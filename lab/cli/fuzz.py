@@ -1,0 +1,180 @@
+"""``chaos fuzz`` and ``chaos shrink``."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import document, field, is_document, plain, say, show
+from lab.cli.progress import Style, telling
+from lab.cli.values import duration
+from lab.errors import KeysteadError
+
+if TYPE_CHECKING:
+    from lab.api.answers.fuzz import FuzzReport
+    from lab.fuzz.world import World
+
+MOST_SEEDS = 10_000_000
+
+
+def fuzz(
+    *,
+    seeds: Annotated[int, Parameter(help="How many seeds.")] = 1000,
+    first: Annotated[int, Parameter(name="--from", help="The first seed.")] = 0,
+    jobs: Annotated[int | None, Parameter(help="Runs at once; as many as there are cores.")] = None,
+    time: Annotated[str, Parameter(help="No seed begins after so long.")] = "",
+    tpm: Annotated[Literal["model", "libtpms"], Parameter(help="TPM under every host.")] = "model",
+    hosts: Annotated[int, Parameter(help="Hosts of the lab.")] = 4,
+    vms: Annotated[int, Parameter(help="VMs of the lab.")] = 8,
+    kms: Annotated[Literal[1, 2], Parameter(help="Key servers.")] = 1,
+    kinds: Annotated[tuple[str, ...], Parameter(help="Only these faults (repeatable).")] = (),
+    patch: Annotated[str, Parameter(help="A Python module that is imported first.")] = "",
+    campaign: Annotated[str, Parameter(help="Its name: one that was cut off goes on.")] = "",
+    shrink: Annotated[bool, Parameter(help="Make what is found small.")] = True,
+    budget: Annotated[int, Parameter(help="Runs for the shrinking of one finding.")] = 200,
+    progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
+    options: Options = DEFAULTS,
+) -> int:
+    """Play random faults in the simulation, seed after seed, and keep what fails.
+
+    keystead chaos fuzz --seeds 500 --time 2m
+    keystead chaos fuzz --seeds 200 --tpm libtpms --kinds host.power_loss --kinds link.cut
+
+    Every run is judged by all checks that judge every run. A finding is shrunk to an experiment
+    file that plays it again. A campaign of the same name and options goes on where it was. Exit
+    codes: 0 nothing was found, 1 something was, 5 the same seed did not give the same run.
+    """
+    for name, value, most in (("seeds", seeds, MOST_SEEDS), ("budget", budget, 100_000)):
+        if not 1 <= value <= most:
+            raise KeysteadError("KS-USE-003", f"--{name} {value}: 1 to {most}")
+    if not 0 <= first < 1 << 62:
+        raise KeysteadError("KS-USE-003", f"--from {first}: 0 or more")
+    at_once = _jobs(jobs)
+    seconds = duration("--time", time) if time else float("inf")
+    from chaos.experiment.generate import RANDOM, Mix
+    from lab.api.fuzzing import Fuzzing
+    from lab.fuzz.world import World
+
+    _known(kinds)
+    world = World(
+        hosts=hosts, vms=vms, kms=kms, tpm=tpm, patch=patch, mix=Mix(kinds=kinds or RANDOM)
+    )
+    _whole(world)
+    name = campaign or f"{tpm}-{hosts}x{vms}-{_digest(world)}"
+    with telling(progress, "random schedules") as tell:
+        fuzzing = Fuzzing(name, world, at_once, budget, say, tell)
+        with suppress(ValueError):  # only the main thread of a program has signals
+            signal.signal(signal.SIGINT, lambda *_: fuzzing.stop.set())
+        report = fuzzing.run(range(first, first + seeds), seconds, shrink=shrink)
+    _show(report, options)
+    if fuzzing.stop.is_set():
+        return 130
+    broken = any(item.failure.startswith("replay") for item in report.items)
+    return 5 if broken else 1 if report.items else 0
+
+
+def _jobs(jobs: int | None) -> int:
+    cores = os.cpu_count() or 1
+    if jobs is not None and not 1 <= jobs <= 64:
+        raise KeysteadError("KS-USE-003", f"--jobs {jobs}: 1 to 64")
+    return jobs or cores
+
+
+def _known(kinds: tuple[str, ...]) -> None:
+    from chaos.errors import ChaosError
+    from chaos.faults import fault_type
+    from lab.api.refusal import refusal
+
+    for kind in kinds:
+        try:
+            fault_type(kind)
+        except ChaosError as error:
+            raise refusal(error) from None
+
+
+def _whole(world: World) -> None:
+    """A lab of these numbers can be made, and the patch be found."""
+    import importlib.util
+
+    world.topology()
+    if world.patch:
+        try:
+            found = importlib.util.find_spec(world.patch)
+        except (ImportError, ValueError):
+            found = None
+        if found is None:
+            raise KeysteadError("KS-USE-002", f"--patch {world.patch}: there is no such module")
+
+
+def _digest(world: World) -> str:
+    import hashlib
+
+    import msgspec
+
+    return hashlib.sha256(msgspec.json.encode(world)).hexdigest()[:8]
+
+
+def _show(report: FuzzReport, options: Options) -> None:
+    if is_document(options.output):
+        document(report, options.output)
+        return
+    columns = (
+        field("failure"),
+        ("SEEDS", lambda item: _few(item.seeds)),
+        field("smallest"),
+        field("file"),
+    )
+    if report.items:
+        show(report, options.output, columns, key="failure")
+    for what, names in report.untried.items():
+        if names:
+            plain(f"never tried, {what}: {_few(names, 12)}")
+    rate = f", {60 * report.now / report.seconds:.0f} a minute" if report.now else ""
+    plain(
+        f"{report.played} seeds ({report.now} now{rate}; {report.cpu_ms:.0f} ms of CPU each, "
+        f"{report.twice} played twice): {len(report.items)} findings. Campaign {report.campaign}"
+    )
+
+
+def _few(names: tuple[object, ...], most: int = 6) -> str:
+    shown = ", ".join(map(str, names[:most]))
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def shrink(
+    experiment: str,
+    *,
+    seed: Annotated[int | None, Parameter(help="Seed; the file's own when left out.")] = None,
+    budget: Annotated[int, Parameter(help="The most runs that it may take.")] = 200,
+    to: Annotated[Path, Parameter(help="The folder for the file that is made.")] = Path(),
+    options: Options = DEFAULTS,
+) -> None:
+    """Make an experiment that fails in the simulation as small as it goes, failing as it does.
+
+    keystead chaos shrink fuzz-17.yaml
+    keystead chaos shrink fuzz-17.yaml --budget 500 --to findings
+
+    Fewer faults, fewer operations, shorter and rounder times, fewer targets and hosts, an orderly
+    schedule. The file that is made plays it again.
+    """
+    if not 1 <= budget <= 100_000:
+        raise KeysteadError("KS-USE-003", f"--budget {budget}: 1 to 100000")
+    if not to.is_dir():
+        raise KeysteadError("KS-USE-003", f"--to {to}: there is no such folder")
+    from lab.api.experiment_files import prepared
+    from lab.api.fuzzing import shrink as make_small
+
+    answer = make_small(prepared(experiment, seed, None, "sim"), budget, to, say)
+    if is_document(options.output):
+        document(answer, options.output)
+        return
+    plain(f"{answer.failure}, in {answer.runs} runs:")
+    plain(f"  from {answer.before}")
+    plain(f"  to   {answer.after}: {answer.shape}")
+    plain(f"keystead chaos run {answer.file} --mode sim")

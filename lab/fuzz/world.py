@@ -1,0 +1,43 @@
+"""The lab of a campaign: what its runs are drawn for, and its snapshot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from chaos.experiment.generate import Mix
+from chaos.lab import Directory
+from lab.core import directory_of
+from lab.simulation.snapshot import Origin
+from lab.topology.lab_file import load
+from lab.topology.plan import Topology, plan
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """How a campaign draws: a lab (as ``topology`` of an experiment has it), a mix of faults, and
+    ``patch``, a module that is imported before any node is made (empty: none)."""
+
+    hosts: int = 4
+    vms: int = 8
+    kms: int = 1
+    tpm: str = "model"
+    mix: Mix = Mix()
+    patch: str = ""
+
+    @property
+    def use(self) -> dict[str, Any]:
+        """The lab as an experiment's file names it."""
+        fields: dict[str, Any] = {"hosts": self.hosts, "vms": self.vms, "tpm": self.tpm}
+        if self.kms > 1:
+            fields["kms"] = self.kms
+        return {"use": "default", "with": {**fields, "key_persistence": True}}
+
+    def topology(self) -> Topology:
+        return plan(load("default", **self.use["with"]))
+
+    def directory(self) -> Directory:
+        return directory_of(self.topology())
+
+    def origin(self) -> Origin:
+        return Origin(self.topology(), patch=self.patch)

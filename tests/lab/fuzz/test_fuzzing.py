@@ -1,0 +1,147 @@
+"""A planted bug is found, made small, and its file plays it again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chaos.experiment.generate import Mix
+from lab.api.fuzzing import Fuzzing, shrink
+from lab.cli.fuzz import fuzz as fuzz_command
+from lab.cli.fuzz import shrink as shrink_command
+from lab.cli.options import Format, Options
+from lab.cli.progress import Style
+from lab.errors import KeysteadError
+from lab.fuzz import files
+from lab.fuzz.play import play
+from lab.fuzz.shrinking import fits
+from lab.fuzz.world import World
+from lab.runs.prepare import prepare
+from lab.simulation.snapshot import Origin, Snapshot
+
+pytestmark = pytest.mark.sim
+PLANTED = "tests.lab.fuzz.planted"
+MIX = Mix(from_s=5.0, until_s=60.0)
+WORLD = World(hosts=2, vms=2, mix=MIX, patch=PLANTED)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
+
+
+def test_what_is_found_is_shrunk_and_its_file_plays_it_again(tmp_path: Path) -> None:
+    said: list[str] = []
+    report = Fuzzing("c", WORLD, jobs=2, say=said.append).run(range(2), 3600)
+    [found] = report.items
+    assert (found.failure, found.seeds) == ("check guests_read_back", (0, 1))
+    assert found.faults == 0 and 0 < found.runs <= 200
+    assert (report.played, report.now, report.twice) == (2, 2, 2)
+    assert report.tried["operations"]["ok guest.challenge"] > 0
+    path = Path(found.file)
+    assert path.parent == tmp_path / "campaigns" / "c" / "found"
+    text = path.read_text()
+    assert text.startswith("# check guests_read_back, found by seed ")
+    assert f"in code in which {PLANTED} is planted" in text
+    made = files.read(path)
+    assert len([s for s in made.topology.nodes if s.role == "esxi"]) == 1, "one host is enough"
+    with Snapshot(Origin(made.topology, patch=PLANTED)) as snapshot:
+        verdict = play(snapshot, made.plan).verdict
+    assert "guests_read_back" in {c.name for c in verdict.checks if c.result == "fail"}
+    with Snapshot(Origin(made.topology)) as snapshot:
+        assert play(snapshot, made.plan).verdict.exit_code == 0, "without the bug it passes"
+    again = Fuzzing("c", WORLD, jobs=1, say=said.append).run(range(2), 3600, shrink=False)
+    assert (again.played, again.now) == (2, 0)
+    assert any("goes on: 2 seeds" in line for line in said)
+    assert list(files.corpus(path.parent)) == [path]
+
+
+def test_a_command_finds_nothing_in_sound_code(capsys: pytest.CaptureFixture[str]) -> None:
+    few: dict[str, Any] = {"seeds": 2, "hosts": 1, "vms": 1, "kinds": ("proc.pause",)}
+    common = {**few, "progress": Style.NONE}
+    assert fuzz_command(**common, campaign="calm", options=Options(output=Format.JSON)) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["played"], report["items"], report["tpm"]) == (2, [], "model")
+    assert "link.cut" in report["untried"]["faults"]
+    assert fuzz_command(**common, campaign="calm") == 0
+    shown = capsys.readouterr().out
+    assert "never tried, faults: link.cut" in shown
+    assert "2 seeds (0 now; " in shown
+
+
+@pytest.mark.parametrize(
+    ("wrong", "id"),
+    [
+        ({"seeds": 0}, "KS-USE-003"),
+        ({"budget": 0}, "KS-USE-003"),
+        ({"first": -1}, "KS-USE-003"),
+        ({"jobs": 0}, "KS-USE-003"),
+        ({"time": "5"}, "KS-USE-003"),
+        ({"kinds": ("link.cutt",)}, "KS-USE-002"),
+        ({"patch": "no.such.module"}, "KS-USE-002"),
+        ({"campaign": "../out"}, "KS-USE-003"),
+        ({"hosts": 0}, "KS-TOPO-001"),
+    ],
+)
+def test_bad_values_are_refused(wrong: dict[str, Any], id: str) -> None:
+    with pytest.raises(KeysteadError) as caught:
+        fuzz_command(**{"seeds": 1, "progress": Style.NONE, **wrong})
+    assert caught.value.id == id
+
+
+FAILING = """
+apiVersion: keystead/v1
+kind: Experiment
+name: hopeless
+title: A host that is dark at the end of the phase runs no VM then
+seed: 3
+topology: {use: default, with: {hosts: 2, vms: 2, key_persistence: true}}
+hypothesis: {during: [{probe: vm.running, is: "== 100%", every: 1s}]}
+schedule:
+  - {id: dark, at: 5s, for: 10s, fault: host.power_loss, on: [esxi-001, esxi-002]}
+  - {id: cut, at: 20s, for: 10s, fault: link.cut, between: [vcenter, kms]}
+workload: [{op: key.create, rate: 0.3/s}]
+"""
+
+
+def test_an_experiment_that_fails_is_shrunk(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "hopeless.yaml"
+    file.write_text(FAILING)
+    shrink_command(str(file), to=tmp_path, options=Options(output=Format.JSON))
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["failure"] == "check during vm.running == 100%"
+    assert "host.power_loss" in answer["shape"] and "link.cut" not in answer["shape"]
+    made = yaml.safe_load(Path(answer["file"]).read_text())
+    assert [entry["fault"] for entry in made["schedule"]] == ["host.power_loss"]
+    shrink_command(str(file), to=tmp_path)
+    assert "keystead chaos run " in capsys.readouterr().out
+
+
+def test_what_does_not_fail_or_fit_is_not_shrunk(tmp_path: Path) -> None:
+    fine = tmp_path / "fine.yaml"
+    fine.write_text(FAILING.replace("[esxi-001, esxi-002]", "vcenter"))
+    with pytest.raises(KeysteadError, match="passes with seed 3") as caught:
+        shrink(prepare(str(fine), None, {"tpm": "model"}), 5, tmp_path, print)
+    assert caught.value.id == "KS-RUN-006"
+    other = tmp_path / "other.yaml"
+    other.write_text(FAILING.replace(", key_persistence: true", ""))
+    with pytest.raises(KeysteadError, match="default shape"):
+        shrink(prepare(str(other), None, {"tpm": "model"}), 5, tmp_path, print)
+    bad: list[dict[str, Any]] = [{"budget": 0}, {"to": tmp_path / "nowhere"}]
+    for values in bad:
+        with pytest.raises(KeysteadError) as caught:
+            shrink_command(str(fine), **values)
+        assert caught.value.id == "KS-USE-003"
+
+
+def test_a_plan_fits_a_lab_that_has_what_it_names(tmp_path: Path) -> None:
+    (tmp_path / "h.yaml").write_text(FAILING)
+    plan = prepare(str(tmp_path / "h.yaml"), None, {}).plan
+    assert fits(plan, World(hosts=2, vms=2).directory())
+    assert not fits(plan, World(hosts=1, vms=1).directory())
