@@ -236,12 +236,6 @@ class _Linter:
                 self._name((*path, "op"), "operation", made.op, OPERATIONS)
             if made.until is not None and made.until <= made.from_:
                 self._document.add(path, "KS-CHAOS-004", "`until` lies before `from`")
-            if (made.rate is None) == (made.at is None):
-                self._document.add(path, "KS-CHAOS-003", "give either `rate` or `at`")
-            for name in sorted(made.model_fields_set & {"from_", "until"}):
-                if made.at is not None:
-                    text = f"`{name.rstrip('_')}` belongs to a `rate`"
-                    self._document.add((*path, name.rstrip("_")), "KS-CHAOS-004", text)
             found.append(made)
         return found
 

@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     StringConstraints,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -143,6 +144,14 @@ class Load(Section):
     from_: Seconds = Field(default=0.0, alias="from")
     until: Seconds | None = None
     on: Selector | None = None
+
+    @model_validator(mode="after")
+    def _one_or_many(self) -> Load:
+        if (self.rate is None) == (self.at is None):
+            raise ValueError("give either `rate` or `at`")
+        if self.at is not None and self.model_fields_set & {"from_", "until"}:
+            raise ValueError("`from` and `until` belong to a `rate`")
+        return self
 
 
 class Probed(Section):

@@ -67,7 +67,7 @@ def simulate(plan: bytes, topology: bytes, run: str, history: str, bus: str = ""
 def simulate_plan(lab: SimLab, made: Plan, run: str) -> tuple[Verdict, History]:
     """Play on a simulated lab that is ready; the history stays in memory."""
     if made.order:
-        lab.loop.order_by(Order(made.order))
+        lab.loop.reseed(lab.seed, Order(made.order))
     keeper = FaultKeeper(lab)
     history = History(None, lab.monotonic)
 

@@ -93,25 +93,17 @@ class SimLoop(WalledLoop):
         queue = ReadyQueue(stream(self.seed, "order"), self._wanted)
         self.order, self._ready, self._pick = queue.order, queue.steps, queue.pick
 
-    def reseed(self, seed: int) -> None:
+    def reseed(self, seed: int, order: Order | None = None) -> None:
         """Between two runs: from now on the order follows from another seed. Time, epoch, and
-        what is ready or waits stay as they are; the trace says that it was done, and with what.
+        what is ready or waits stay as they are; ``order``, when it is given, is followed whatever
+        the seed draws. The trace says that it was done, and with what.
         """
         if self._running:
             raise RuntimeError("the loop runs")
-        ready, self.seed = list(self._ready), seed
+        ready, self.seed, self._wanted = list(self._ready), seed, order or self._wanted
         self._take_order()
         self._ready.extend(ready)
         self.trace.add(self._now, "", 0, "seed", seed)
-
-    def order_by(self, order: Order) -> None:
-        """Between two runs: what is ready is ordered so, whatever the seed drew."""
-        if self._running:
-            raise RuntimeError("the loop runs")
-        ready, self._wanted = list(self._ready), order
-        self._take_order()
-        self._ready.extend(ready)
-        self.trace.add(self._now, "", 0, f"order {order.value}")
 
     # ---- time -----------------------------------------------------------------------------
 
