@@ -13,6 +13,7 @@ GRACE_S = 30.0
 
 
 NOTHING = Allowed(frozenset())
+LOCKED = "locked"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Breach:
     @property
     def outage(self) -> bool:
         """Whether it is a VM that should run, or could, and is kept from it."""
-        kept = self.seen == "locked" or "running" in self.allowed.states
+        kept = self.seen == LOCKED or "running" in self.allowed.states
         return self.vm and self.seen != "running" and kept
 
     def __str__(self) -> str:
@@ -76,6 +77,30 @@ class _Watched:
 
 
 @dataclass
+class _Mark:
+    """vCenter's mark on one VM. It is no breach that an old one stays for a while; one is to set
+    a mark on a VM whose host lacks no key of it, and has lacked none for the grace (LOCK-01)."""
+
+    marked: bool = False
+    free_since: float | None = None  # its host has its keys, or it runs
+    wrong: int = 0  # the record that set a mark which nothing explains yet
+
+    def look(self, marked: bool, free: bool, now: float, seq: int) -> int:
+        """The ``seq`` of a record that set a mark which a look later nothing explains either;
+        0 for none."""
+        if not free:
+            self.free_since = None
+        elif self.free_since is None:
+            self.free_since = now
+        told = self.wrong if marked and free else 0
+        self.wrong = 0
+        if marked and not self.marked and self.free_since is not None:
+            self.wrong = seq if now - self.free_since >= GRACE_S else 0
+        self.marked = marked
+        return told
+
+
+@dataclass
 class Judged:
     """All breaches of a run, and how much was looked at."""
 
@@ -85,10 +110,22 @@ class Judged:
     vms: int = 0
 
 
+_last: tuple[Sequence[Record], int, Judged] | None = None
+"""The history that was judged last: several checks ask for the same one."""
+
+
 def judged(records: Sequence[Record]) -> Judged:
     """The run of these records, held against the oracle look by look."""
+    global _last
+    if _last is None or _last[0] is not records or _last[1] != len(records):
+        _last = records, len(records), _judged(records)
+    return _last[2]
+
+
+def _judged(records: Sequence[Record]) -> Judged:
     found, fold = Judged(), Fold()
     watched: dict[str, _Watched] = {}
+    marks: dict[str, _Mark] = {}
     for record in records:
         fold.take(record)
         if record.type == "fault":
@@ -97,6 +134,7 @@ def judged(records: Sequence[Record]) -> Judged:
             continue
         found.looks += 1
         found.breaches += _look(fold, watched)
+        found.breaches += _look_at_marks(fold, marks)
     found.vms = len(fold.vms)
     return found
 
@@ -111,6 +149,18 @@ def _look(fold: Fold, watched: dict[str, _Watched]) -> Iterator[Breach]:
         seen = fold.seen_vm(name)
         allowed = fold.allowed_vm(name) if seen else NOTHING
         yield from _breach(fold, watched, name, True, seen, allowed, vm.seq)
+
+
+def _look_at_marks(fold: Fold, marks: dict[str, _Mark]) -> Iterator[Breach]:
+    for name in fold.vms:
+        seen = fold.seen_vm(name)
+        allowed = fold.allowed_vm(name) if seen else NOTHING
+        free = bool(seen) and "locked" not in allowed.states
+        mark = marks.setdefault(name, _Mark())
+        seq = mark.look(name in fold.marked, free, fold.now, fold.marked_at)
+        if seq:
+            told = fold.faults.tells()
+            yield Breach(seq, fold.now, name, True, LOCKED, seen, allowed, told)
 
 
 def _breach(

@@ -1,8 +1,8 @@
 """What nodes, hosts and VMs are, written down when it changes: what the oracle is held against.
 
 States of a history that come from here: ``staging`` once, ``node`` (as its agent sees it),
-``host`` and ``vm`` (as the host sees itself and its VMs) when they differ from the last one, and
-``look`` each time that all hosts were asked.
+``host`` and ``vm`` (as the host sees itself and its VMs) and ``marks`` (VMs that a vCenter has as
+locked) when they differ from the last one, and ``look`` each time that all were asked.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from chaos.lab import Lab
 from chaos.observe.look import Look, nodes_of
 from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.messages.host import HostState, HostSummary, QueryHost, VmSummary
+from protocol.messages.vcenter import ListVms
 from protocol.terms import NodeName, Role, VmName
 
 EVERY_S = 5.0
@@ -87,7 +88,20 @@ class States:
                 self._host(host, answer.summary)
             else:
                 self._write("host", host, silent=True)
+        for vcenter in nodes_of(self._lab, Role.VCENTER):
+            await self._marks(vcenter)
         self._history.add("state", op="look", hosts=len(hosts))
+
+    async def _marks(self, vcenter: NodeName) -> None:
+        """Of the VMs that fit into one answer: a look costs the same in a lab of any size."""
+        if vcenter not in self._nodes or self._nodes[vcenter].state is not NodeRunState.RUNNING:
+            return
+        try:
+            listed = await self._lab.ask(vcenter, ListVms(), within_s=WITHIN_S)
+        except REFUSALS:
+            return
+        locked = [str(vm.vm) for vm in listed.vms if vm.lock_event is not None]
+        self._write("marks", vcenter, locked=locked)
 
     def _host(self, host: NodeName, summary: HostSummary) -> None:
         key = summary.crypto_key_id

@@ -5,5 +5,6 @@
 - ``disturbances``  faults: coming, on, ending
 - ``ways``          from a key server over vCenter to a host
 - ``hosts``         where a host may have which key  · ``vms`` what was wanted and seen of a VM
+- ``possible``      what can come of a question whose facts are open
 - ``settings``      what the lab's knobs make of times
 """

@@ -101,6 +101,8 @@ class Disturbances:
 
     def passes(self, a: str, b: str) -> Known:
         """Whether a question of ``a`` to ``b``, or the other way, is answered."""
+        if not self.there:
+            return YES
         return both([self._link(a, b), self.stands(a), self.stands(b)])
 
     def _link(self, a: str, b: str) -> Known:

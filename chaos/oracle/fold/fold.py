@@ -21,10 +21,11 @@ from chaos.oracle.fold.disturbances import (
 )
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, either
+from chaos.oracle.fold.possible import WORKS, Outcomes, of_key, of_vm
 from chaos.oracle.fold.settings import Settings
 from chaos.oracle.fold.vms import POWERS, VmFacts
 from chaos.oracle.fold.ways import RUNNING, Node, Way, Ways
-from chaos.oracle.judgement import Outcome, worst
+from chaos.oracle.judgement import Outcome
 from chaos.oracle.terms import Letter
 
 OFF, BOOTING, SCREEN = "off", "booting", "halted"
@@ -38,7 +39,7 @@ class Allowed:
     """What a host or a VM may be now, and what the reasons say of each possibility."""
 
     states: frozenset[str]
-    outcomes: frozenset[Outcome] = frozenset()
+    outcomes: Outcomes = frozenset()
 
     @property
     def because(self) -> str:
@@ -55,11 +56,15 @@ class Fold:
         self.settings = Settings()
         self.hosts: dict[str, HostFacts] = {}
         self.vms: dict[str, VmFacts] = {}
+        self.marked: frozenset[str] = frozenset()
+        """VMs that vCenter has as locked."""
+        self.marked_at = 0
         self.nodes: dict[str, Node] = {}
         self.faults = Disturbances()
         self.ways = Ways(self.faults, self.nodes)
         self._changed: dict[str, float] = {}  # when the firmware of a host was last changed
         self._looked = False
+        self._told: dict[str, Allowed] = {}  # since the last record
 
     # ---- records ----------------------------------------------------------------------------
 
@@ -68,6 +73,7 @@ class Fold:
         ``allowed_host`` and ``allowed_vm`` say what the look is to be held against."""
         if self._looked:
             self._narrow()
+        self._told.clear()
         self.now = record.t
         found = self.faults.take(record)
         if found is not None:
@@ -84,6 +90,8 @@ class Fold:
                     self.hosts[record.node].saw(record.data, record.seq)
                 case "vm":
                     self.vms.setdefault(record.node, VmFacts()).saw(record.data, record.seq)
+                case "marks":
+                    self.marked, self.marked_at = frozenset(record.data["locked"]), record.seq
                 case "look":
                     self._look()
 
@@ -197,23 +205,23 @@ class Fold:
 
     def _keys_on_their_way(self) -> None:
         """What vCenter may have brought to hosts, or taken away, until now."""
+        keys: dict[str, set[str]] = {name: {host.key} for name, host in self.hosts.items()}
+        for vm in self.vms.values():
+            if vm.host in keys:
+                keys[vm.host].update(vm.keys)
         for name, host in self.hosts.items():
-            for key in (host.key, *self._keys_of(name)):
-                if not key:
-                    continue
+            for key in keys[name] - {""}:
                 provider = key.partition("/")[0]
-                way = self.ways.to(name, provider)
-                if way.could and self.usable(key) != NO:
-                    surely = self._settled(way) and self.usable(key) == YES
-                    host.brought(key, surely=surely)
+                way, usable = self.ways.to(name, provider), self.usable(key)
+                if way.could and usable != NO:
+                    host.brought(key, surely=usable == YES and self._settled(way))
                 if self._may_be_evicted(provider):
                     host.taken_away(key, memory=key != host.key)
 
-    def _keys_of(self, host: str) -> list[str]:
-        return [key for vm in self.vms.values() if vm.host == host for key in vm.keys]
-
     def usable(self, key: str) -> Known:
         """Whether the key is Active at its source."""
+        if not any(self.faults.of("kms.key_state")):
+            return YES
         users = frozenset(name for name, vm in self.vms.items() if key in vm.keys)
         return self.faults.usable(key, users)
 
@@ -230,29 +238,22 @@ class Fold:
 
     # ---- what is allowed --------------------------------------------------------------------
 
-    def outcomes(self, ask: Ask, vm: VmFacts, host: HostFacts) -> frozenset[Outcome]:
+    def outcomes(self, ask: Ask, vm: VmFacts, host: HostFacts) -> Outcomes:
         """What an operation on a VM can come to on this host, by all that is known."""
         if not vm.keys:
-            return frozenset({Outcome(Letter.OK)})
-        found = frozenset({Outcome(Letter.OK)})
-        for key in vm.keys:
-            of_key = self._outcomes_of(ask, key, host, vm.host)
-            found = frozenset(worst((a, b)) for a in of_key for b in found)
-        if any(outcome.letter is Letter.OK for outcome in found):
-            states = self.host_outcomes(vm.host, host)
-            found |= {Outcome(Letter.NO, s.reasons) for s in states if s.letter is Letter.UNSAFE}
-        return found
+            return WORKS
+        of_keys = tuple(self._outcomes_of(ask, key, host, vm.host) for key in vm.keys)
+        return of_vm(of_keys, self.host_outcomes(vm.host, host))
 
-    def _outcomes_of(self, ask: Ask, key: str, host: HostFacts, name: str) -> frozenset[Outcome]:
+    def _outcomes_of(self, ask: Ask, key: str, host: HostFacts, name: str) -> Outcomes:
         way = self.ways.to(name, key.partition("/")[0])
-        others = len(self.ways.servers) > 1
-        return frozenset(
-            host.outcomes(
-                ask, key, way, self._settled(way), self.usable(key), OPEN if others else NO
-            )
-        )
+        parts = way.parts
+        if parts.kms == YES and not self._settled(way):
+            parts = parts._replace(kms=OPEN)  # it has not been there long enough to be used
+        renewable = OPEN if len(self.ways.servers) > 1 else NO
+        return of_key(ask, host.places_of(key), parts, self.usable(key), renewable, host.sealed)
 
-    def host_outcomes(self, name: str, host: HostFacts) -> frozenset[Outcome]:
+    def host_outcomes(self, name: str, host: HostFacts) -> Outcomes:
         """What state the rules give a host that is up."""
         return self._outcomes_of(Ask.BOOT, host.key, host, name)
 
@@ -265,6 +266,12 @@ class Fold:
 
     def allowed_host(self, name: str) -> Allowed:
         """What the host may be: ``safe``, ``prepared``, ``halted``, ``booting``, ``off``."""
+        found = self._told.get(name)
+        if found is None:
+            found = self._told[name] = self._host_may_be(name)
+        return found
+
+    def _host_may_be(self, name: str) -> Allowed:
         host, node = self.hosts[name], self.nodes.get(name)
         states: set[str] = set()
         outcomes: set[Outcome] = set()
@@ -301,6 +308,12 @@ class Fold:
 
     def allowed_vm(self, name: str) -> Allowed:
         """What the VM may be on a host that is up: ``running``, ``off``, ``locked``."""
+        found = self._told.get(f"vm {name}")
+        if found is None:
+            found = self._told[f"vm {name}"] = self._vm_may_be(name)
+        return found
+
+    def _vm_may_be(self, name: str) -> Allowed:
         vm = self.vms[name]
         host, node = self.hosts[vm.host], self.nodes[vm.host]
         outcomes = self.outcomes(Ask.START, vm, host)
@@ -336,7 +349,7 @@ class Fold:
 _STATE = {Letter.SAFE: "safe", Letter.UNSAFE: "prepared"}
 
 
-def _lock_states(outcomes: frozenset[Outcome]) -> set[str]:
+def _lock_states(outcomes: Outcomes) -> set[str]:
     """A VM that does not run is locked while its host lacks a key of it, by the host's record."""
     states: set[str] = set()
     for found in outcomes:

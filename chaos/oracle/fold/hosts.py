@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import product
+from functools import lru_cache
 from typing import Any
 
 from chaos.oracle.facts import Ask, Change, Held, Life, Place, Situation
-from chaos.oracle.fold.known import NO, OPEN, YES, Known
-from chaos.oracle.fold.ways import Way
+from chaos.oracle.fold.known import NO, Known
 from chaos.oracle.judgement import Outcome, outcome
 
 Places = frozenset[Place]
@@ -64,6 +63,11 @@ class HostFacts:
         """Where a key may be of which nothing was seen yet."""
         return NOWHERE | {Place(Held.CACHED, stored) for stored in self._written}
 
+    def places_of(self, key: str) -> Places:
+        """Where the key may be."""
+        found = self.places.get(key)
+        return self.unknown() if found is None else found
+
     @property
     def _written(self) -> frozenset[bool]:
         """Whether a key that is in memory is in the store too."""
@@ -79,55 +83,25 @@ class HostFacts:
 
     def brought(self, key: str, *, surely: bool) -> None:
         """vCenter may have brought the key in this life, or surely has."""
-        places = self.places.get(key, self.unknown())
-        come = frozenset(
-            place.obtained(persistence=written, how=Held.PUSHED)
-            for place in places
-            for written in self._written
-        )
+        places = self.places_of(key)
+        come = _obtained(places, self._written)
         self.places[key] = come if surely else places | come
 
     def taken_away(self, key: str, *, memory: bool) -> None:
         """vCenter may have had the key removed; a host key stays in memory until the boot."""
-        places = self.places.get(key, self.unknown())
+        places = self.places_of(key)
         left = frozenset(Place() if memory else Place(place.held) for place in places)
         self.places[key] = places | left
 
     def seen(self, key: str, *, held: bool) -> None:
         """An observation narrows: the key is in memory, or is not. What the rules do not let be
         so changes nothing that is known."""
-        places = self.places.get(key, self.unknown())
+        places = self.places_of(key)
         fitting = frozenset(place for place in places if (place.held is not Held.NO) == held)
         if fitting:
             self.places[key] = fitting
 
     # ---- what follows -----------------------------------------------------------------------
-
-    def outcomes(
-        self, ask: Ask, key: str, way: Way, settled: bool, usable: Known, renewable: Known
-    ) -> Iterator[Outcome]:
-        """What comes of every situation that fits what is known, for one key. ``settled``: a way
-        that is there has been there long enough for vCenter to have used it."""
-        parts = way.parts
-        kms = OPEN if parts.kms == YES and not settled else parts.kms
-        ways = product(parts.vcenter, parts.to_host, kms, parts.listed, usable, renewable)
-        for vcenter, to_host, kms_up, listed, can, renew in ways:
-            for place in self.places.get(key, NOWHERE):
-                yield outcome(
-                    Situation(
-                        ask=ask,
-                        sealed=self.sealed,
-                        booted=True,
-                        held=place.held,
-                        vcenter=vcenter,
-                        vcenter_reaches_host=to_host,
-                        kms=kms_up,
-                        listed=listed,
-                        default=listed,
-                        key_usable=can,
-                        renewable=renew and vcenter and to_host,
-                    )
-                )
 
     def screen(self) -> Outcome:
         """What a boot that had to stop comes to."""
@@ -135,6 +109,15 @@ class HostFacts:
         return outcome(
             Situation(ask=Ask.BOOT, life=Life.SCREEN, change=broken, booted=True, sealed=True)
         )
+
+
+@lru_cache(maxsize=1024)
+def _obtained(places: Places, written: frozenset[bool]) -> Places:
+    return frozenset(
+        place.obtained(persistence=persists, how=Held.PUSHED)
+        for place in places
+        for persists in written
+    )
 
 
 def _stored_or_not(places: Iterable[Place]) -> Iterator[Place]:

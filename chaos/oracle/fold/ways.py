@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, both, either
@@ -27,8 +28,7 @@ class Node:
         return YES if self.state == RUNNING else NO
 
 
-@dataclass(frozen=True)
-class Parts:
+class Parts(NamedTuple):
     """The parts of a way, for the reasons to tell which of them is missing."""
 
     vcenter: Known
@@ -39,7 +39,7 @@ class Parts:
     @property
     def whole(self) -> Known:
         """Whether all of it is there."""
-        return both((self.vcenter, self.to_host, self.kms, self.listed))
+        return both(self)
 
 
 NOWHERE = Parts(NO, NO, NO, NO)

