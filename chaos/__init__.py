@@ -15,6 +15,7 @@
 - ``history``      of a run, hash-chained; ``conversation`` what was said on its bus; both are
                    ``recording``s, streams of msgpack
 - ``checks``       offline, three-valued judgements of a history
+- ``report``       what a run was, for people and pipelines: figures of its records
 - ``selectors``    names, roles, ranges, shares; ``draws`` seeded streams; ``units`` 30s, 5%
 - ``reference``    what can stand in an experiment, from the registries · ``entries`` its rows
 - ``naming``       names in files

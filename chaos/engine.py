@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from chaos.checks import OPTIONAL_WITNESS, judge
+from chaos.checks import excused, judge
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.draws import Draws
 from chaos.errors import ChaosError
@@ -275,14 +275,13 @@ class _Run:
         return result
 
     def verdict(self, interrupted: bool, trace: Callable[[], str] | None) -> Verdict:
-        excused = OPTIONAL_WITNESS if self.plan.faults else OPTIONAL_WITNESS | {"no_fault_left"}
         code = exit_of(
             interrupted=interrupted,
             harness=self.harness,
             steady=self.steady,
             judged=self.judged,
             recovery=self.recovery,
-            excused=excused,
+            excused=excused(faulted=bool(self.plan.faults)),
         )
         return Verdict(
             verdict=WORDS[code],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chaos.checks import CHECKS, OPTIONAL_WITNESS, judge
+from chaos.checks import CHECKS, excused, judge
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.checks.scene import scene_of
 from chaos.errors import ChaosError
@@ -65,9 +65,9 @@ def _judged(result: CheckResult, records: Sequence[Record], record: RunRecord) -
 
 def _verdict(results: Sequence[CheckResult], plan: Plan) -> CheckOutcome:
     """The worst that counts, as the verdict of a run has it."""
-    excused = OPTIONAL_WITNESS if plan.faults else OPTIONAL_WITNESS | {"no_fault_left"}
+    may_be = excused(faulted=bool(plan.faults))
     if any(r.result is CheckOutcome.FAIL for r in results):
         return CheckOutcome.FAIL
-    if any(r.result is CheckOutcome.UNKNOWN and r.name not in excused for r in results):
+    if any(r.result is CheckOutcome.UNKNOWN and r.name not in may_be for r in results):
         return CheckOutcome.UNKNOWN
     return CheckOutcome.PASS

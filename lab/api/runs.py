@@ -8,6 +8,7 @@ import msgspec
 
 from chaos.experiment.plan import load_plan
 from chaos.history import Record
+from chaos.report.bands import bands
 from lab.api.answers.local import FaultInterval, RunDescription, RunList, StoredRun
 from lab.api.checking import history_of, reproduce
 from lab.errors import KeysteadError
@@ -79,18 +80,14 @@ def describe(run: str) -> RunDescription:
 
 def intervals(records: Sequence[Record]) -> tuple[FaultInterval, ...]:
     """The faults of a history in the order in which they began."""
-    found: dict[str, FaultInterval] = {}
-    for record in records:
-        id = str(record.data.get("id", ""))
-        if record.type == "fault":
-            found[id] = FaultInterval(
-                id=id,
-                fault=record.op,
-                summary=str(record.data.get("summary", "")),
-                began=record.t,
-                ended=None,
-                error=str(record.data.get("error", "")),
-            )
-        elif record.type == "heal" and record.data.get("verified") and id in found:
-            found[id] = msgspec.structs.replace(found[id], ended=record.t)
-    return tuple(found.values())
+    return tuple(
+        FaultInterval(
+            id=band.id,
+            fault=band.kind,
+            summary=band.summary,
+            began=band.began,
+            ended=band.ended,
+            error=band.error,
+        )
+        for band in bands(records)
+    )

@@ -13,6 +13,7 @@
 - ``chaos``     chaos list, lint, plan, run, replay; runs   - ``schema``    answers, files
 - ``tap``       what was said on the bus of a run           - ``reference`` of experiments
 - ``checking``  the checks of a stored run once more       - ``fuzz``      chaos fuzz, shrink
+- ``report``    of a stored run
 - ``doctor``    what a lab needs                            - ``measure``   bench
 - ``streams``   closed, full, read no more
 - ``matrix``    the truth table, played

@@ -118,6 +118,7 @@ COMMANDS: Mapping[str, str] = {
     "matrix": "matrix:table",
     "runs": "chaos:runs",
     "check": "checking:check",
+    "report": "report:report",
     "doctor": "doctor:doctor",
     "bench": "measure:bench",
     "schema": "schema:schema",

@@ -1,0 +1,10 @@
+"""The report of a run, from its records alone: figures, then geometry, then one file.
+
+- ``story``        a run as its folder tells it, and how its seed's schedule is named
+- ``bands``        the faults of a history as intervals, and rows in which none covers another
+- ``phases``       before, fault, heal, after: where a moment of the run lies
+- ``latency``      operations from their invoke to their end, by phase, in HDR histograms
+- ``outcomes``     checks and hypotheses as rows, with the scene of a failure
+- ``junit``        the same as JUnit XML, for pipelines
+- ``github``       the same as annotations of GitHub's log
+"""

@@ -1,0 +1,64 @@
+"""The faults of a history as intervals of time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from chaos.history import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """A fault from ``began`` to when it was seen gone (None: it was not), in seconds of the run.
+
+    ``error`` is why it could not be made; ``nodes`` are those it touches; ``seq`` and ``heal`` are
+    the records of its begin and of its end (0: there is none).
+    """
+
+    id: str
+    kind: str
+    summary: str
+    began: float
+    ended: float | None = None
+    error: str = ""
+    nodes: tuple[str, ...] = ()
+    seq: int
+    heal: int = 0
+
+    def covers(self, t: float) -> bool:
+        """Whether it was there at ``t``."""
+        return not self.error and self.began <= t and (self.ended is None or t < self.ended)
+
+
+def bands(records: Sequence[Record]) -> tuple[Band, ...]:
+    """The faults of a history in the order in which they began."""
+    found: dict[str, Band] = {}
+    for record in records:
+        id = str(record.data.get("id", ""))
+        if record.type == "fault":
+            found[id] = Band(
+                id=id,
+                kind=record.op,
+                summary=str(record.data.get("summary", "")),
+                began=record.t,
+                error=str(record.data.get("error", "")),
+                nodes=tuple(map(str, record.data.get("nodes", ()))),
+                seq=record.seq,
+            )
+        elif record.type == "heal" and record.data.get("verified") and id in found:
+            found[id] = replace(found[id], ended=record.t, heal=record.seq)
+    return tuple(found.values())
+
+
+def rows(made: Sequence[Band], apart: float = 0.0) -> tuple[int, ...]:
+    """A row for each band, so that no two in a row are nearer than ``apart`` seconds: the first
+    row that has room, in the order given."""
+    free: list[float] = []  # from when on each row has room
+    chosen = []
+    for band in made:
+        ended = float("inf") if band.ended is None else band.ended
+        row = next((n for n, since in enumerate(free) if since <= band.began), len(free))
+        free[row : row + 1] = [max(ended, band.began) + apart]
+        chosen.append(row)
+    return tuple(chosen)

@@ -1,0 +1,110 @@
+"""How long operations took, from the invoke of the history to their ok, fail or info.
+
+Arrivals are drawn before the run and wait for no answer, so that a slow one delays none that come
+after it: the figures need no correction for what a waiting client would have left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hdrh.histogram import HdrHistogram
+
+from chaos.history import Record
+from chaos.report.phases import Phase, Phases, phases
+
+ENDS: Final = ("ok", "fail", "info")
+PERCENTILES: Final = (50.0, 90.0, 99.0)
+_LONGEST_US: Final = 24 * 3600 * 1_000_000
+_DIGITS: Final = 3  # a figure is within a thousandth of what was measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One operation, begun at ``t`` in ``phase``; ``end`` is how it ended, empty when nothing tells
+    (``seconds`` is None then)."""
+
+    op: str
+    node: str
+    t: float
+    phase: Phase
+    seq: int
+    end: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """The operations of one kind that began in one phase.
+
+    ``ends`` counts them by how they ended (the empty word: unknown); seconds are of those that
+    ended ok, and None when none did.
+    """
+
+    op: str
+    phase: Phase
+    ends: dict[str, int]
+    p50: float | None = None
+    p90: float | None = None
+    p99: float | None = None
+    max: float | None = None
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return sum(self.ends.values())
+
+
+def samples(records: Sequence[Record]) -> tuple[Sample, ...]:
+    """Every operation that was invoked, in order; answers to what nobody invoked are left out."""
+    when = phases(records)
+    open_: dict[tuple[str, str, int], Record] = {}
+    ended: dict[int, Record] = {}
+    for record in records:
+        key = (record.op, record.node, int(record.data.get("n", 0)))
+        if record.type == "invoke":
+            open_[key] = record
+        elif record.type in ENDS and key in open_:
+            ended[open_.pop(key).seq] = record
+    return tuple(
+        _sample(record, ended.get(record.seq), when)
+        for record in records
+        if record.type == "invoke"
+    )
+
+
+def _sample(invoke: Record, end: Record | None, when: Phases) -> Sample:
+    return Sample(
+        op=invoke.op,
+        node=invoke.node,
+        t=invoke.t,
+        phase=when.of(invoke.t),
+        seq=invoke.seq,
+        end="" if end is None else end.type,
+        seconds=None if end is None else end.t - invoke.t,
+    )
+
+
+def figures(taken: Iterable[Sample]) -> tuple[Figures, ...]:
+    """Figures by operation, then by phase in the order of a run; only what there was."""
+    groups: dict[tuple[str, Phase], list[Sample]] = {}
+    for sample in taken:
+        groups.setdefault((sample.op, sample.phase), []).append(sample)
+    order = list(Phase)
+    keys = sorted(groups, key=lambda key: (key[0], order.index(key[1])))
+    return tuple(_figures(op, phase, groups[op, phase]) for op, phase in keys)
+
+
+def _figures(op: str, phase: Phase, taken: Sequence[Sample]) -> Figures:
+    ends = dict(Counter(sample.end for sample in taken))
+    good = [s.seconds for s in taken if s.end == "ok" and s.seconds is not None]
+    if not good:
+        return Figures(op=op, phase=phase, ends=ends)
+    histogram = HdrHistogram(1, _LONGEST_US, _DIGITS)
+    for seconds in good:
+        histogram.record_value(max(1, min(_LONGEST_US, round(seconds * 1e6))))
+    p50, p90, p99 = (histogram.get_value_at_percentile(p) / 1e6 for p in PERCENTILES)
+    return Figures(op=op, phase=phase, ends=ends, p50=p50, p90=p90, p99=p99, max=max(good))

@@ -1,0 +1,53 @@
+"""Checks and hypotheses of a run as rows: what each said, and the scene where it was violated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chaos.checks import CHECKS, excused
+from chaos.checks.result import CheckOutcome, CheckResult
+from chaos.checks.scene import Scene, scene_of
+from chaos.report.story import Story
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """``hypothesis`` or check; ``invariant`` and ``statement`` are empty for a hypothesis.
+
+    ``records`` it rests on, by number; ``scene`` and ``reproduce`` (a command) for one that failed.
+    ``excused``: that it is unknown says nothing against the run.
+    """
+
+    name: str
+    hypothesis: bool
+    result: CheckOutcome
+    text: str
+    records: tuple[int, ...] = ()
+    invariant: str = ""
+    statement: str = ""
+    scene: Scene | None = None
+    reproduce: str = ""
+    excused: bool = False
+
+
+def outcomes(story: Story) -> tuple[Outcome, ...]:
+    """Checks, then hypotheses, each in the order of the verdict; none without a verdict."""
+    results = () if story.verdict is None else story.verdict.checks
+    found = [_outcome(result, story) for result in results]
+    return tuple(sorted(found, key=lambda one: one.hypothesis))
+
+
+def _outcome(result: CheckResult, story: Story) -> Outcome:
+    check = CHECKS.get(result.name)
+    return Outcome(
+        name=result.name,
+        hypothesis=check is None,
+        result=result.result,
+        text=result.text,
+        records=result.records,
+        invariant="" if check is None else check.invariant,
+        statement="" if check is None else check.statement,
+        scene=scene_of(result, story.records),
+        reproduce=story.reproduce if result.result is CheckOutcome.FAIL else "",
+        excused=result.name in excused(faulted=bool(story.plan.faults)),
+    )

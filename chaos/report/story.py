@@ -1,0 +1,52 @@
+"""A run as its folder tells it: all that a report is made of."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import msgspec
+
+from chaos.experiment.plan import Plan
+from chaos.history import Record
+from chaos.lab import Directory
+from chaos.verdict import Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """One run. ``began`` in Unix seconds; ``code`` is the digest of the sources that ran,
+    ``python`` and ``tpm`` what they ran on; ``reproduce`` the command that shows the same again.
+
+    ``verdict`` is None of a run that was killed before it had one.
+    """
+
+    run: str
+    mode: str
+    code: str
+    python: str
+    tpm: str
+    began: float
+    plan: Plan
+    directory: Directory
+    verdict: Verdict | None
+    records: tuple[Record, ...]
+    reproduce: str
+    replay_of: str = ""
+
+    @property
+    def word(self) -> str:
+        """The verdict in a word; ``none`` when there is none."""
+        return "none" if self.verdict is None else self.verdict.verdict
+
+    @property
+    def seconds(self) -> float:
+        """Lab seconds from the first record to the last."""
+        return self.records[-1].t if self.records else 0.0
+
+
+def schedule_digest(plan: Plan) -> str:
+    """Names what was planned: equal for two runs with the same faults and operations at the same
+    times, whatever the seed or the file's text."""
+    planned = msgspec.json.encode((plan.faults, plan.arrivals, plan.duration_s))
+    return hashlib.sha256(planned).hexdigest()[:16]

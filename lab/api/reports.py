@@ -1,0 +1,76 @@
+"""Reports of stored runs: one HTML file, JUnit XML, annotations for a pipeline's log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from chaos.experiment.plan import load_plan
+from chaos.report.story import Story
+from lab.api.checking import history_of, reproduce
+from lab.core import directory_of
+from lab.errors import KeysteadError
+from lab.runs.store import RunFolder
+from lab.supervise.scratch import no_room
+from lab.topology.plan import Topology
+
+
+def story_of(run: str) -> Story:
+    """A stored run with its verified history.
+
+    KS-RUN-001 when it is not there or has no history, KS-RUN-004 for a damaged file, KS-CHAOS-204
+    for a history that is not what was written.
+    """
+    folder = RunFolder(run)
+    record = folder.record()
+    topology = folder.decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode)
+    return Story(
+        run=record.run,
+        mode=record.mode,
+        code=record.code,
+        python=record.python,
+        tpm=record.tpm,
+        began=record.began,
+        plan=folder.decoded("plan.json", load_plan),
+        directory=directory_of(topology),
+        verdict=folder.verdict(),
+        records=history_of(folder),
+        reproduce=reproduce(record),
+        replay_of=record.replay_of,
+    )
+
+
+def junit_of(run: str, *, strict: bool = False) -> bytes:
+    """The run as JUnit XML; errors as ``story_of``."""
+    from chaos.report.junit import junit
+
+    return junit(story_of(run), strict=strict)
+
+
+def annotations_of(run: str, *, strict: bool = False) -> Iterator[str]:
+    """The run as lines for GitHub's log; errors as ``story_of``.
+
+    The experiment's file is named when it lies below the folder of work, as in a checkout.
+    """
+    from chaos.report.github import workflow_lines
+
+    story = story_of(run)
+    file, here = Path.cwd() / story.plan.file, Path.cwd()
+    place = str(file.relative_to(here)) if file.is_file() and file.is_relative_to(here) else ""
+    return workflow_lines(story, file=place, strict=strict)
+
+
+def place_for(option: str, path: Path | None) -> None:
+    """KS-USE-003 where no file can be written, before anything was done for it."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise KeysteadError("KS-USE-003", f"{option} {path}: a file in a folder that is there")
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a report; KS-LAB-005 where that is refused."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise no_room(error) from None

@@ -1,0 +1,86 @@
+"""Reports of stored runs, as the command line makes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from lab.api.reports import story_of
+from lab.cli.main import run
+from lab.runs.begin import begin
+from lab.runs.play import play_sim
+from lab.runs.prepare import prepare
+from lab.runs.store import RunFolder
+
+pytestmark = pytest.mark.sim
+
+SHORT = """
+apiVersion: keystead/v1
+kind: Experiment
+name: short
+title: A cut that nobody minds
+topology: {use: default, with: {hosts: 1, vms: 1}}
+workload: [{op: guest.challenge, rate: 1/s}]
+hypothesis:
+  before: [{probe: vm.running, is: "== 100%"}]
+  after: [{probe: vm.running, is: "== 100%"}]
+schedule: [{id: wan, at: 5s, for: 30s, fault: link.cut, between: [vcenter, kms]}]
+guards: {blast_radius: {kms: 1, vcenter: 1}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "short.yaml"
+    file.write_text(SHORT)
+    made = prepare("short.yaml", 5, {"tpm": "model"})
+    found = begin(made, "sim")
+    play_sim(made, found)
+    return found
+
+
+def test_a_story_is_what_the_folder_has(folder: RunFolder) -> None:
+    story = story_of(folder.run)
+    assert (story.run, story.mode, story.word) == ("short-sim-5", "sim", "pass")
+    assert story.reproduce == "keystead chaos replay short-sim-5"
+    assert story.seconds == story.records[-1].t > 30.0
+    assert {str(entry.role) for entry in story.directory.nodes} == {"kms", "vcenter", "esxi"}
+
+
+def test_junit_and_annotations(folder: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["report", folder.run, "--junit", "out.xml", "--github"]) == 0
+    out, err = capsys.readouterr()
+    suites = ElementTree.parse("out.xml").getroot()  # noqa: S314 - our own
+    assert [suite.get("name") for suite in suites] == ["short"]
+    assert out.startswith("::notice file=short.yaml,title=short::PASS: run short-sim-5")
+    assert "written: out.xml" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("report nothing --github", "KS-RUN-001"),
+        ("report ../x --github", "KS-RUN-001"),
+        ("report {run} --junit nowhere/out.xml", "KS-USE-003"),
+        ("report {run} --junit .", "KS-USE-003"),
+        ("report {run}", "KS-USE-003"),
+        ("report", "KS-USE-001"),
+    ],
+)
+def test_what_cannot_be_done_is_told(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str], words: str, said: str
+) -> None:
+    assert run(words.format(run=folder.run).split()) != 0
+    assert f"error {said}" in capsys.readouterr().err
+
+
+def test_a_history_that_was_changed_is_refused(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.history.write_bytes(folder.history.read_bytes()[:-10])
+    assert run(["report", folder.run, "--github"]) == 5
+    assert "error KS-CHAOS-204" in capsys.readouterr().err
