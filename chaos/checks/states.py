@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 
 from chaos.history import Record
 from chaos.oracle.fold.fold import Allowed, Fold
+from chaos.oracle.judgement import Outcome
+from chaos.oracle.terms import Letter
 
 GRACE_S = 30.0
 """Lab seconds after a change of what is allowed in which a host or VM may still be otherwise."""
 
 
 NOTHING = Allowed(frozenset())
-LOCKED = "locked"
+NO_KEY = Allowed(frozenset({"no new key"}), frozenset({Outcome(Letter.NO, (12, 13))}))
+LOCKED, REFUSED, MADE = "locked", "refused for lack of a key", "made"
+LACKS_KEY = "EncryptionKeyRequired"
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Breach:
     @property
     def outage(self) -> bool:
         """Whether it is a VM that should run, or could, and is kept from it."""
-        kept = self.seen == LOCKED or "running" in self.allowed.states
+        kept = self.seen in (LOCKED, REFUSED) or "running" in self.allowed.states
         return self.vm and self.seen != "running" and kept
 
     def __str__(self) -> str:
@@ -126,8 +130,14 @@ def _judged(records: Sequence[Record]) -> Judged:
     found, fold = Judged(), Fold()
     watched: dict[str, _Watched] = {}
     marks: dict[str, _Mark] = {}
+    began: dict[int, float] = {}  # operations under way
     for record in records:
         fold.take(record)
+        if record.type == "invoke":
+            began[int(record.data.get("n", 0))] = record.t
+        elif record.type in ("ok", "info"):
+            since = began.pop(int(record.data.get("n", 0)), record.t)
+            found.breaches += _operation(fold, marks, record, since)
         if record.type == "fault":
             found.faults += 1
         if record.type != "state" or record.op != "look":
@@ -161,6 +171,23 @@ def _look_at_marks(fold: Fold, marks: dict[str, _Mark]) -> Iterator[Breach]:
         if seq:
             told = fold.faults.tells()
             yield Breach(seq, fold.now, name, True, LOCKED, seen, allowed, told)
+
+
+def _operation(
+    fold: Fold, marks: dict[str, _Mark], record: Record, since: float
+) -> Iterator[Breach]:
+    """A power-on that lacked a key which the host had for the grace before it began; a key that
+    was made though nobody could be asked for one since then (R12, R13)."""
+    name, told = record.node, fold.faults.tells()
+    if record.data.get("error") == LACKS_KEY and name in fold.vms and name in marks:
+        free_since = marks[name].free_since
+        if free_since is not None and since - free_since >= GRACE_S:
+            allowed = fold.allowed_vm(name)
+            yield Breach(record.seq, record.t, name, True, REFUSED, "", allowed, told)
+    provider = str(record.data.get("provider", ""))
+    if record.type == "ok" and not fold.ways.could_make(provider, since):
+        key = str(record.data.get("key", ""))
+        yield Breach(record.seq, record.t, key, False, MADE, "", NO_KEY, told)
 
 
 def _breach(

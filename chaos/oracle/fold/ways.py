@@ -67,11 +67,20 @@ class Ways:
     nodes: dict[str, Node]
     vcenter: str = ""
     servers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by provider
+    _key_until: dict[str, float] = field(default_factory=dict)
+    _key_now: frozenset[str] = frozenset()
     _ways: dict[tuple[str, str], Way] = field(default_factory=dict)
 
     def to(self, host: str, provider: str) -> Way:
         """The way of this provider's keys to this host."""
         return self._ways.setdefault((host, provider), Way())
+
+    def could_make(self, provider: str, since: float) -> bool:
+        """Whether a new key of the provider could be had at some time since then, or may have
+        been (R12)."""
+        if provider not in self.servers or provider in self._key_now:
+            return True
+        return self._key_until.get(provider, 0.0) >= since
 
     def booted(self, host: str) -> None:
         """A new life of the host: nothing has come to it yet."""
@@ -83,9 +92,17 @@ class Ways:
         """Take note of how all ways are now."""
         for provider in self.servers:
             kms = self._key_server(provider)
+            self._note_key(provider, kms, now)
             for host, node in self.nodes.items():
                 if host != self.vcenter:
                     self._look_at(self.to(host, provider), host, node, kms, provider, now)
+
+    def _note_key(self, provider: str, kms: Known, now: float) -> None:
+        vcenter = both((self._up(self.vcenter), self.disturbances.stands(self.vcenter)))
+        could = both((vcenter, kms, self.disturbances.listed(provider))) != NO
+        if could or provider in self._key_now:
+            self._key_until[provider] = now
+        self._key_now = self._key_now | {provider} if could else self._key_now - {provider}
 
     def _look_at(
         self, way: Way, host: str, node: Node, kms: Known, provider: str, now: float

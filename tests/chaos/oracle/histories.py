@@ -96,10 +96,15 @@ class Story:
         """vCenter has these VMs as locked."""
         return self._state("vcenter", "marks", locked=list(vms))
 
-    def fault(self, id: str, kind: str, *, error: str = "", **values: Any) -> Story:
-        """A fault begins: it is being made, then it is there."""
+    def fault(
+        self, id: str, kind: str, *, error: str = "", missed: bool = False, **values: Any
+    ) -> Story:
+        """A fault begins: it is being made, then it is there, or it was missed."""
         fault = {"kind": kind, "id": id, **values}
         self.rows.append(("", "note", "inject", {"id": id, "values": fault}))
+        if missed:
+            self.rows.append(("", "note", "missed", {"id": id, "fault": kind}))
+            return self
         more = {"error": error} if error else {"nodes": list(values.get("nodes", ()))}
         self.rows.append(("", "fault", kind, {"id": id, "summary": kind, "values": fault, **more}))
         return self
@@ -118,9 +123,9 @@ class Story:
         self.rows.append(("", "heal", "heal", data))
         return self
 
-    def op(self, kind: str, vm: str, op: str = "vm.power_cycle", n: int = 1) -> Story:
+    def op(self, kind: str, vm: str, op: str = "vm.power_cycle", n: int = 1, **data: Any) -> Story:
         """A record of an operation on a VM."""
-        self.rows.append((vm, kind, op, {"n": n}))
+        self.rows.append((vm, kind, op, {"n": n, **data}))
         return self
 
 
@@ -129,3 +134,8 @@ def dark(*, persistence: bool, power: str = "host.power_loss", **lab: Any) -> St
     story = Story(persistence=persistence, **lab).cut().passes(10)
     story.fault("dark", power, nodes=["esxi-001"])
     return story.boot("esxi-001").heal("dark")
+
+
+def locked(story: Story) -> Story:
+    """esxi-001 has lost its key, and its VM is locked."""
+    return story.host("esxi-001", "prepared").vm("vm-01", "esxi-001", "locked").passes(40)

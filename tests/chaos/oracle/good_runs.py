@@ -1,0 +1,228 @@
+"""Runs that the rules allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.chaos.oracle.histories import Story, dark, locked
+
+GOOD: dict[str, Callable[[], Story]] = {
+    "persisted, and running again": lambda: (
+        dark(persistence=True)
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "running")
+        .passes(40)
+    ),
+    "not persisted, and locked": lambda: locked(dark(persistence=False)),
+    "unlocked after the heal, and started by nobody": lambda: (
+        locked(dark(persistence=False))
+        .heal("wan")
+        .passes(100)
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "off")
+        .passes(300)
+    ),
+    "a key server that is down, and no boot": lambda: Story(persistence=False).cut().passes(200),
+    "a key that is destroyed while its VM runs": lambda: (
+        Story(persistence=False)
+        .fault("gone", "kms.key_state", vms=["vm-01"], servers=["kms"], state="destroy")
+        .passes(200)
+    ),
+    "a screen after a changed setting": lambda: (
+        Story(persistence=True)
+        .fault("set", "host.boot_measure", nodes=["esxi-001"], secure_boot=False)
+        .passes(10)
+        .fault("dark", "host.power_loss", nodes=["esxi-001"])
+        .boot("esxi-001")
+        .node("esxi-001", "halted")
+        .heal("dark")
+        .passes(60)
+    ),
+    "a screen after another TPM, until the cure": lambda: (
+        Story(persistence=True)
+        .fault("swap", "tpm.swap", nodes=["esxi-001"])
+        .boot("esxi-001", passes=0)
+        .node("esxi-001", "halted")
+        .passes(60)
+    ),
+    "another build, which no policy covers": lambda: (
+        Story(persistence=True)
+        .fault("build", "host.boot_measure", nodes=["esxi-001"], build="9")
+        .passes(10)
+        .fault("dark", "host.power_loss", nodes=["esxi-001"])
+        .boot("esxi-001")
+        .heal("dark")
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "running")
+        .passes(60)
+    ),
+    "off because a command said so": lambda: (
+        Story(persistence=False)
+        .cut()
+        .op("invoke", "vm-01")
+        .vm("vm-01", "esxi-001", "off", wanted=False)
+        .passes(50)
+        .op("info", "vm-01")
+        .passes(200)
+    ),
+    "an operation without known end": lambda: (
+        Story(persistence=False)
+        .cut()
+        .op("invoke", "vm-01")
+        .op("info", "vm-01")
+        .passes(20)
+        .vm("vm-01", "esxi-001", "off", wanted=False)
+        .passes(100)
+    ),
+    "prepared while a fault is being made": lambda: (
+        dark(persistence=False)
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "running")
+        .passes(1)
+    ),
+    "a host that does not answer": lambda: (
+        Story(persistence=False)
+        .fault("still", "proc.pause", nodes=["esxi-001"])
+        .silent("esxi-001")
+        .passes(100)
+    ),
+    "keys of a deleted provider that were taken away": lambda: (
+        Story(persistence=True)
+        .fault("del", "provider.delete", provider="p", vcenter="vcenter")
+        .passes(700)
+        .fault("dark", "host.power_loss", nodes=["esxi-001"])
+        .boot("esxi-001")
+        .heal("dark")
+        .host("esxi-001", "prepared")
+        .vm("vm-01", "esxi-001", "locked")
+        .passes(60)
+    ),
+    "a VM without encryption": lambda: (
+        dark(persistence=False)
+        .host("esxi-001", "prepared")
+        .vm("vm-01", "esxi-001", "running", clear=True)
+        .passes(60)
+    ),
+    "marked while its host has not the key, and for a while longer": lambda: (
+        locked(dark(persistence=False))
+        .marks("vm-01")
+        .passes(40)
+        .heal("wan")
+        .passes(20)
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "off")
+        .passes(100)
+        .marks()
+        .passes(10)
+    ),
+    "refused for lack of a key, which it lacks": lambda: (
+        locked(dark(persistence=False))
+        .op("invoke", "vm-01")
+        .op("info", "vm-01", off=True, error="EncryptionKeyRequired")
+        .passes(40)
+    ),
+    "a key that was made before the key server went": lambda: (
+        Story(persistence=True)
+        .op("invoke", "", "key.create", n=7)
+        .cut()
+        .op("ok", "", "key.create", n=7, key="k9", provider="p")
+        .passes(10)
+    ),
+    "a key that was made while links lose messages": lambda: (
+        Story(persistence=True)
+        .fault("loss", "link.loss", a=["vcenter"], b=["kms"], p=0.5, dir="both")
+        .passes(10)
+        .op("invoke", "", "key.create", n=7)
+        .op("ok", "", "key.create", n=7, key="k9", provider="p")
+        .passes(10)
+    ),
+    "a host that comes back with its keys while links are slow": lambda: (
+        Story(persistence=False)
+        .fault("slow", "link.delay", a=["vcenter"], b=["esxi-001"], base_s=3.0, dir="both")
+        .fault("dark", "host.power_loss", nodes=["esxi-001"])
+        .boot("esxi-001")
+        .heal("dark")
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "running")
+        .passes(100)
+    ),
+    "two that stop the broker, of which one ends": lambda: (
+        Story(persistence=False)
+        .fault("one", "broker.restart")
+        .passes(5)
+        .fault("two", "broker.restart")
+        .fault("dark", "host.power_loss", nodes=["esxi-001"])
+        .boot("esxi-001")
+        .heal("dark")
+        .heal("one")
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "running")
+        .passes(100)
+    ),
+    "a fault that was missed": lambda: (
+        Story(persistence=False)
+        .fault("pause", "proc.pause", nodes=["kms"], missed=True)
+        .cut("other", ("esxi-001", "esxi-002"))
+        .fault("dark", "host.power_loss", nodes=["esxi-001"])
+        .boot("esxi-001")
+        .heal("dark")
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "running")
+        .passes(100)
+    ),
+    "a fault that was not made, and may be there": lambda: (
+        Story(persistence=False)
+        .fault("wan", "link.cut", a=["vcenter"], b=["kms"], error="KS-CHAOS-101")
+        .fault("dark", "host.power_loss", nodes=["esxi-001"])
+        .boot("esxi-001")
+        .heal("dark")
+        .host("esxi-001", "prepared")
+        .vm("vm-01", "esxi-001", "locked")
+        .passes(500)
+    ),
+    "another TPM and another setting at once": lambda: (
+        Story(persistence=True)
+        .fault("set", "host.boot_measure", nodes=["esxi-001"], secure_boot=False)
+        .fault("swap", "tpm.swap", nodes=["esxi-001"])
+        .boot("esxi-001", passes=0)
+        .node("esxi-001", "halted")
+        .heal("swap")
+        .heal("set")
+        .passes(60)
+    ),
+    "keys that were not saved at once": lambda: (
+        dark(persistence=True, config_save="hourly")
+        .host("esxi-001", "prepared")
+        .vm("vm-01", "esxi-001", "locked")
+        .passes(60)
+    ),
+    "a host in maintenance starts nothing": lambda: (
+        dark(persistence=True)
+        .host("esxi-001", "safe", maintenance=True)
+        .vm("vm-01", "esxi-001", "off")
+        .passes(60)
+    ),
+    "persistence that was taken away": lambda: (
+        Story(persistence=True)
+        .host("esxi-001", "safe", persistence=False)
+        .cut()
+        .passes(10)
+        .fault("dark", "host.power_loss", nodes=["esxi-001"])
+        .boot("esxi-001")
+        .heal("dark")
+        .host("esxi-001", "prepared", persistence=False)
+        .vm("vm-01", "esxi-001", "locked")
+        .passes(60)
+    ),
+    "no TPM, nothing notices": lambda: (
+        Story(persistence=False, mode="NONE")
+        .fault("set", "host.boot_measure", nodes=["esxi-001"], secure_boot=False)
+        .passes(10)
+        .fault("dark", "host.power_loss", nodes=["esxi-001"])
+        .boot("esxi-001")
+        .heal("dark")
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "running")
+        .passes(60)
+    ),
+}
