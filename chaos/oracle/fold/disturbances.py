@@ -127,6 +127,10 @@ class Disturbances:
                 return True
         return False
 
+    def held_down(self, node: str) -> bool:
+        """Whether a fault surely keeps the node off."""
+        return any(found.about(node) and found.phase is Phase.ON for found in self.of(*POWER))
+
     def listed(self, provider: str) -> Known:
         """Whether vCenter lists the provider."""
         return both(

@@ -136,4 +136,8 @@ class Ways:
         return OPEN if some == YES and both(ways) != YES else some
 
     def _up(self, node: str) -> Known:
-        return self.nodes[node].up if node in self.nodes else NO
+        """Nodes are seen each second: one that nothing holds down any more may be up by now."""
+        if node not in self.nodes:
+            return NO
+        up = self.nodes[node].up
+        return OPEN if up == NO and not self.disturbances.held_down(node) else up

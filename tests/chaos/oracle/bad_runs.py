@@ -1,5 +1,5 @@
-"""Runs that break the rules: the story, the node of the record that shows it, a reason that is told,
-and what the node is then. Some of them are needless outages of VMs."""
+"""Runs that break the rules: the story, the node of the record that shows it, a reason that is
+told, and what the node is then. Some of them are needless outages of VMs."""
 
 from __future__ import annotations
 

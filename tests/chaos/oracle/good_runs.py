@@ -128,6 +128,16 @@ GOOD: dict[str, Callable[[], Story]] = {
         .op("ok", "", "key.create", n=7, key="k9", provider="p")
         .passes(10)
     ),
+    "a key that was made before vCenter was seen to be up again": lambda: (
+        Story(persistence=True)
+        .fault("dark", "vcenter.down", nodes=["vcenter"])
+        .node("vcenter", "off")
+        .passes(10)
+        .heal("dark")
+        .op("invoke", "", "key.create", n=7)
+        .op("ok", "", "key.create", n=7, key="k9", provider="p")
+        .passes(10)
+    ),
     "a key that was made while links lose messages": lambda: (
         Story(persistence=True)
         .fault("loss", "link.loss", a=["vcenter"], b=["kms"], p=0.5, dir="both")
