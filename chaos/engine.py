@@ -31,6 +31,7 @@ from chaos.observe.recoveries import EVERY_S, Recoveries
 from chaos.observe.states import EVERY_S as LOOK_S
 from chaos.observe.states import States
 from chaos.observe.tpms import Tpms
+from chaos.observe.values import Values
 from chaos.verdict import WORDS, Verdict, exit_of, reasons_of
 from chaos.workload import Means, load_name, perform
 from protocol.messages.agent import TpmBackend
@@ -107,6 +108,7 @@ class _Run:
         self.recoveries = Recoveries(self.lab, self.history)
         self.tpm_boots = Tpms(self.lab, self.history)
         self.states = States(self.lab, self.history)
+        self.values = Values(self.lab, self.history, Draws(self.plan.seed, "values"))
         self.operations = Operations()
         self.intervals = Intervals(
             self.plan,
@@ -142,6 +144,7 @@ class _Run:
         await self.recoveries.begin()
         await self.tpm_boots.begin()
         await self.states.begin()
+        await self.values.whole()
         self.start = self.lab.monotonic()
         self.progress("faults", f"{len(plan.faults)} faults in {plan.duration_s:g} s")
         try:
@@ -221,6 +224,7 @@ class _Run:
         while True:
             await self.lab.sleep(LOOK_S)
             await self.states.look()
+            await self.values.look()
 
     async def heal_all(self) -> None:
         """Take back all this run began; what others did to the lab is not its business."""
@@ -258,6 +262,7 @@ class _Run:
                     found = await self.hypotheses.measure(probe, Look(self.lab))
                     self.judged.append(self.hypotheses.judged(probe, found))
         await last_looks(self.lab, self.guests, self.history)
+        await self.values.whole(end=True)
         await self._counters()
         self.judged += judge(self.plan.checks, self.history.records)
 

@@ -20,6 +20,9 @@ from chaos.checks.no_internal_error import no_internal_error
 from chaos.checks.no_livelock import no_livelock
 from chaos.checks.no_needless_outage import no_needless_outage
 from chaos.checks.no_unseal_under_changed_pcr import no_unseal_under_changed_pcr
+from chaos.checks.one_effect import one_effect
+from chaos.checks.one_key_one_value import one_key_one_value
+from chaos.checks.recovery_bound import recovery_bound
 from chaos.checks.result import CheckResult, Finding
 from chaos.checks.tpm_sane import tpm_sane
 from chaos.checks.truth_table import truth_table
@@ -54,8 +57,10 @@ class Check:
 
 _CHECKS: Final = (
     Check(no_internal_error, "S10", shy=False),
+    Check(one_effect, "S10"),
     Check(no_fault_left, shy=False),
     Check(acked_key_recoverable, "S4"),
+    Check(one_key_one_value, "S5"),
     Check(acked_vm_known),
     Check(accepted_order_kept),
     Check(guests_read_back),
@@ -63,6 +68,7 @@ _CHECKS: Final = (
     Check(tpm_sane, "S11"),
     Check(no_livelock, "L3"),
     Check(truth_table, "L1"),
+    Check(recovery_bound, "L2"),
     Check(no_needless_outage, "L5"),
     Check(needs_no_kms, always=False, shy=False),
 )

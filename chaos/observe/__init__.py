@@ -7,5 +7,6 @@
 - ``last_looks``  what is read when a run ends: disks, acknowledged keys and VMs
 - ``tpms``        the TPM under each host at its boots, read at the lab's side
 - ``states``      nodes, hosts and VMs, written down when they change
+- ``values``      whether each key has one value, by fingerprints that nodes give at their consoles
 - ``recoveries``  boots of hosts: when their VMs ran again, and what was asked of key servers
 """

@@ -4,4 +4,5 @@
 - ``kms``      what a key server serves           - ``host``     what an ESXi host serves
 - ``vcenter``  what vCenter serves                - ``agent``    what the lab tells its agents
 - ``pages``    lists cut by what they weigh on the wire
+- ``fingerprints``  what key servers and hosts tell a checker of their keys
 """

@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 from protocol.errors import InvalidPowerState, ProductError, ResponseTooLarge
 from protocol.messages import host as m
 from protocol.messages.base import Request
+from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprints
 from protocol.messages.pages import first_page, fits
 from protocol.terms import CryptoKeyId, Role, VmName
 from services.esxi import attestation, boot, console, crypto_manager, dumps, maintenance
 from services.esxi.config import EsxiConfig
 from services.esxi.host import Host, page
+from services.esxi.keys.fingerprints import fingerprints
 from services.esxi.knobs import EsxiNode
 from services.esxi.vms import encrypt, power, registration
 from services.esxi.vms.guest import Guest
@@ -305,3 +307,8 @@ class EsxiService(Service):
         """The auto-backup script: save all sections of the configuration now (DUR-01)."""
         await console.back_up(self.host)
         return m.Done()
+
+    @serves(FingerprintKeys)
+    async def fingerprint_keys(self, message: FingerprintKeys, peer: Peer) -> KeyFingerprints:
+        """For who stands at the host itself: whether keys are the same, and not which."""
+        return KeyFingerprints(keys=fingerprints(self.host, message.secret))

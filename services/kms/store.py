@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -145,6 +146,12 @@ def find_created(
     return min(made, key=lambda row: (row.initial_date, row.origin)) if made else None
 
 
+def rows(connection: sqlite3.Connection, vault: Vault) -> Iterator[KeyRow]:
+    """Every key in order of creation; ``CryptographicFailure`` as in ``find``."""
+    for found in connection.execute(_SELECT + "ORDER BY ordinal"):
+        yield _verified(vault, found)
+
+
 def insert(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
     """Write a new key with its tag."""
     values = msgspec.to_builtins(row, builtin_types=(bytes,))  # SQLite takes no enums
@@ -249,8 +256,7 @@ async def _opened(disk: Disk, rng: Rng) -> tuple[Database, Vault]:
 def check(connection: sqlite3.Connection, vault: Vault) -> None:
     """Every row against its tag, and against the trail; ``CryptographicFailure`` names one."""
     changed = audit.check(connection, vault)
-    for found in connection.execute(_SELECT + "ORDER BY ordinal"):
-        row = _verified(vault, found)
+    for row in rows(connection, vault):
         if changed.pop(row.key_id, None) != row.changed:
             raise CryptographicFailure(f"key {row.key_id} is not the one the audit trail tells of")
     for key_id in changed:

@@ -68,6 +68,43 @@ def counted(node: str, role: str, requests: int, boot: int = 1) -> Row:
     return (node, "state", "counters", {"role": role, "boot": boot, "requests": requests})
 
 
+def values(node: str, place: str, **keys: int) -> Row:
+    """Values of keys in one place, by the number under which each was first seen."""
+    return (node, "state", "values", {"place": place, "keys": keys})
+
+
+def made(**twice: list[str]) -> Row:
+    return ("kms", "state", "creations", {"keys": 5, "twice": twice})
+
+
+def on(host: str) -> Row:
+    return ("vm-01", "state", "vm", {"host": host, "power": "poweredOn"})
+
+
+LOOK: Row = ("", "state", "look", {})
+
+
+def late(story: Story) -> Story:
+    """The fault is gone, and the VM comes back long after its host."""
+    return (
+        healed(story).vm("vm-01", "esxi-001", "off").passes(70).vm("vm-01", "esxi-001", "running")
+    )
+
+
+def in_time(story: Story) -> Story:
+    return healed(story).passes(20).vm("vm-01", "esxi-001", "running").passes(1)
+
+
+def too_early(story: Story) -> Story:
+    """The run ends before the bound."""
+    return healed(story).vm("vm-01", "esxi-001", "off").passes(20)
+
+
+def healed(story: Story) -> Story:
+    """The last fault is gone: the key server can be reached."""
+    return story.heal("wan").passes(1)
+
+
 QUIET: list[Row] = [("", "note", "", {})] * 30  # records are a second apart
 HEAL: Row = ("", "heal", "heal", {"id": "wan", "verified": True})
 CALM = [HEAL, counted("esxi-001", "esxi", 10), counted("vcenter", "vcenter", 50), *QUIET]
@@ -77,6 +114,35 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
         (check, outcome, end(dark(persistence=True).host("esxi-001", "safe")).rows)
         for check in ("truth_table", "no_needless_outage")
         for outcome, end in ((CheckOutcome.PASS, back), (CheckOutcome.FAIL, stays_down))
+    ),
+    (
+        "one_key_one_value",
+        CheckOutcome.PASS,
+        [values("kms", "server", k1=1), values("a", "cache", k1=1)],
+    ),
+    (
+        "one_key_one_value",
+        CheckOutcome.FAIL,
+        [values("kms", "server", k1=1), values("a", "cache", k1=2)],
+    ),
+    (
+        "one_key_one_value",
+        CheckOutcome.FAIL,
+        [values("a", "store", k1=1), values("a", "store", k1=2)],
+    ),
+    ("one_key_one_value", CheckOutcome.UNKNOWN, [values("kms", "server", k1=1, k2=2)]),
+    ("one_effect", CheckOutcome.PASS, [LOOK, on("a"), LOOK, on("b"), made()]),
+    ("one_effect", CheckOutcome.FAIL, [LOOK, on("a"), on("b"), LOOK, made()]),
+    ("one_effect", CheckOutcome.FAIL, [made(op=["k1", "k2"])]),
+    ("one_effect", CheckOutcome.UNKNOWN, [LOOK, on("a")]),
+    *(
+        ("recovery_bound", outcome, end(dark(persistence=True).host("esxi-001", "safe")).rows)
+        for outcome, end in (
+            (CheckOutcome.PASS, in_time),
+            (CheckOutcome.FAIL, late),
+            (CheckOutcome.UNKNOWN, too_early),
+            (CheckOutcome.UNKNOWN, back),
+        )
     ),
     ("no_internal_error", CheckOutcome.PASS, [COUNT, COUNT]),
     *(

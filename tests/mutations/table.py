@@ -51,6 +51,12 @@ KILLED = (
         "Failed to decrypt system configuration",
     ),
     Killed(
+        "materials_swapped",
+        f"{_ESX}/test_keys.py::"
+        "test_at_its_console_a_host_tells_which_keys_are_the_same_and_not_which",
+        "mine == {",
+    ),
+    Killed(
         "store_keeps_removed",
         f"{_ESX}/test_keys.py::test_keys_removed_leave_the_store_and_stay_gone",
         "[True, True, True] == [False, True, False]",
@@ -229,6 +235,11 @@ KILLED = (
         "kms_answers_early",
         f"{_DURABLE}::test_a_key_server_without_power_has_every_key_it_answered",
         "kms is halted",
+    ),
+    Killed(
+        "creates_made_twice",
+        f"{_KMS}/test_keys.py::test_repeat_is_the_same_key",
+        "KeyCreated(",
     ),
     Killed("destroyed_key_served", f"{_KMS}/test_keys.py::test_tombstone", "KmipState.ACTIVE"),
     Killed(

@@ -3,5 +3,6 @@
 - ``cache``        the key cache, in memory only
 - ``persistence``  the persisted store: what is stored when, pure
 - ``resolve``      the order in which a host looks for a key, pure
+- ``fingerprints`` which keys are where, told to a checker at the console
 - ``search``       that order as a flow over all keys that an object needs
 """

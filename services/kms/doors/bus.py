@@ -13,9 +13,10 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from protocol.errors import ResponseTooLarge
+from protocol.errors import PermissionDenied, ResponseTooLarge
 from protocol.messages import kms as m
 from protocol.messages.base import Sealed
+from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprints
 from protocol.messages.pages import first_page, fits
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
@@ -120,6 +121,13 @@ class BusDoor(Service):
         found = await self.core.execute(self._caller(peer), request)
         rows = [m.AuditRow(**msgspec.structs.asdict(record)) for record in found.records]
         return m.AuditRows(rows=_fitting(rows, peer))
+
+    @serves(FingerprintKeys)
+    async def fingerprint_keys(self, message: FingerprintKeys, peer: Peer) -> KeyFingerprints:
+        """For who stands at the server itself: whether keys are the same, and not which."""
+        if not peer.local:
+            raise PermissionDenied(f"{peer.node} is not at the console of {self.node.name}")
+        return KeyFingerprints(keys=await self.core.fingerprints(message.secret))
 
     async def _move(
         self, request: operations.ObjectRequest[operations.StateChanged], peer: Peer

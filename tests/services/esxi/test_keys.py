@@ -11,8 +11,10 @@ from protocol.errors import (
     InvalidState,
     NotAvailable,
     ResourceInUse,
+    TimedOut,
 )
 from protocol.messages.base import Sealed
+from protocol.messages.fingerprints import FingerprintKeys
 from protocol.messages.host import (
     AddKeys,
     ChangeHostKey,
@@ -36,7 +38,7 @@ from protocol.terms import (
     ProviderId,
     VmCryptoState,
 )
-from tests.services.esxi.rig import HOST_KEY, PROVIDER, VM, Rig, add, key, material
+from tests.services.esxi.rig import HOST_KEY, PROVIDER, VM, A, Rig, add, key, material
 
 ENABLE = "system security keypersistence enable"
 DISABLE = "system security keypersistence disable"
@@ -375,3 +377,19 @@ def test_by_the_knob_an_eviction_leaves_the_store_alone() -> None:
     assert (left.cached, left.stored) == (2, 0)
     assert (present(rig, "a"), stored(rig, "a")) == ([False], [True])
     rig.close()
+
+
+def test_at_its_console_a_host_tells_which_keys_are_the_same_and_not_which(rig: Rig) -> None:
+    rig.up()
+    rig.make_safe()
+    rig.esxcli(ENABLE)
+    rig.add_keys(key("a"), key("b"))
+    asked = FingerprintKeys(secret=b"one" * 11)
+    told = rig.console(asked).keys
+    mine = {(k.key_id, k.place): k.fingerprint for k in told if k.key_id in ("a", "b")}
+    wanted = {name: material(key(name)).fingerprint(asked.secret) for name in ("a", "b")}
+    assert mine == {(n, place): wanted[n] for n in wanted for place in ("cache", "store")}
+    other = rig.console(FingerprintKeys(secret=b"two" * 11)).keys
+    assert not {k.fingerprint for k in told} & {k.fingerprint for k in other}
+    refusal = rig.refusal(rig.controller.bus.request(A, asked, within_s=10))
+    assert not isinstance(refusal, TimedOut) and refusal.definite

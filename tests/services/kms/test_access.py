@@ -9,6 +9,7 @@ import pytest
 
 from protocol.errors import InvalidArgument, ItemNotFound, PermissionDenied, ProductError
 from protocol.messages.base import Request
+from protocol.messages.fingerprints import FingerprintKeys
 from protocol.messages.kms import (
     Activate,
     AuditRow,
@@ -76,6 +77,10 @@ BY_ROLE: dict[tuple[str, str], str] = {
     ("QueryAudit", "operator"): "ok",
     ("QueryAudit", "stranger"): "PermissionDenied",
     ("QueryAudit", "local"): "ok",
+    ("FingerprintKeys", "client"): "PermissionDenied",
+    ("FingerprintKeys", "operator"): "PermissionDenied",
+    ("FingerprintKeys", "stranger"): "PermissionDenied",
+    ("FingerprintKeys", "local"): "ok",
 }
 
 
@@ -91,6 +96,7 @@ def request(name: str, key_id: KeyId) -> Request[Any]:
         "GetAttributes": GetAttributes(key_ids=(key_id,)),
         "Locate": Locate(),
         "QueryAudit": QueryAudit(),
+        "FingerprintKeys": FingerprintKeys(secret=bytes(32)),
     }
     return made[name]
 

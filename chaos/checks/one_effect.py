@@ -1,0 +1,42 @@
+"""A request that arrived twice had one effect: one key for each operation of a client, and each VM
+is on one host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chaos.checks.result import CheckOutcome, Finding
+from chaos.history import Record
+
+
+def one_effect(records: Sequence[Record]) -> Finding:
+    """Pass when no key server made two keys for one operation, and no VM was on two hosts in one
+    look. Unknown when no key server told at the end what it has made.
+
+    Reads ``creations``, and the ``vm`` states between two ``look`` states.
+    """
+    bad: list[str] = []
+    where: list[int] = []
+    made = 0
+    seen: dict[str, tuple[str, int]] = {}  # host of each VM in this look
+    for record in records:
+        if record.type != "state":
+            continue
+        if record.op == "look":
+            seen.clear()
+        elif record.op == "vm":
+            host = str(record.data.get("host", ""))
+            other, seq = seen.setdefault(record.node, (host, record.seq))
+            if other != host:
+                bad.append(f"{record.node} is on {other} and on {host}")
+                where += [seq, record.seq]
+        elif record.op == "creations":
+            made += record.data.get("keys", 0)
+            for operation, keys in record.data.get("twice", {}).items():
+                bad.append(f"{record.node} made {len(keys)} keys for {operation}")
+                where.append(record.seq)
+    if bad:
+        return Finding(CheckOutcome.FAIL, "; ".join(bad[:5]), tuple(where))
+    if not made:
+        return Finding(CheckOutcome.UNKNOWN, "no key server told what it has made")
+    return Finding(CheckOutcome.PASS, f"{made} keys, each for an operation of its own")

@@ -1,0 +1,116 @@
+"""Within a bound after the last fault was seen gone, and after their hosts had booted, all VMs run
+that ran before and that nothing keeps from running any more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from chaos.checks.result import CheckOutcome, Finding
+from chaos.history import Record
+from chaos.oracle.fold.fold import Fold
+
+BOUND_S: Final = 60.0
+"""Lab seconds from the heal of the last fault, or the end of a boot of the VM's host after it."""
+_POWER: Final = ("vm.power_cycle", "vm.off_on")
+
+
+@dataclass
+class _Run:
+    """What is known at one moment. ``back``: since when a VM was seen to run after the heal, by
+    VM; ``off``: VMs that an operation of the run may have left off."""
+
+    ran: dict[str, bool] = field(default_factory=dict)
+    on: dict[str, tuple[str, int, bool]] = field(default_factory=dict)  # host, boot, running
+    nodes: dict[str, tuple[str, int, float]] = field(default_factory=dict)  # state, boot, since
+    silent: set[str] = field(default_factory=set)
+    open: set[str] = field(default_factory=set)
+    off: set[str] = field(default_factory=set)
+    back: dict[str, float] = field(default_factory=dict)
+    healed: Record | None = None
+    end: Record | None = None
+
+    def take(self, record: Record) -> None:
+        """Follow one record."""
+        id = str(record.data.get("id", ""))
+        if record.type == "fault":
+            self.open.add(id)
+            self.healed = None
+            self.back.clear()
+        elif record.type == "heal" and id in self.open:
+            if record.data.get("verified") or record.data.get("stays"):
+                self.open.discard(id)
+                self.healed = None if self.open else record
+        elif record.op in _POWER and record.type in ("invoke", "ok", "fail", "info"):
+            (self.off.discard if record.type == "ok" else self.off.add)(record.node)
+        elif record.type == "state":
+            self._state(record)
+
+    def _state(self, record: Record) -> None:
+        data = record.data
+        match record.op:
+            case "node":
+                self.nodes[record.node] = (str(data["state"]), int(data["boot"]), record.t)
+            case "host":
+                (self.silent.add if data.get("silent") else self.silent.discard)(record.node)
+            case "vm":
+                on = data["power"] == "poweredOn"
+                self.ran.setdefault(record.node, on)
+                self.on[record.node] = (str(data["host"]), int(data["boot"]), on)
+            case "look":
+                self.end = record
+                for vm in self.ran if self.healed is not None else ():
+                    if self.runs(vm):
+                        self.back.setdefault(vm, record.t)
+
+    def runs(self, vm: str) -> bool:
+        """Whether the last look saw it run, in the life that its host has now."""
+        host, boot, on = self.on[vm]
+        state, now, _ = self.nodes.get(host, ("", 0, 0.0))
+        return on and (state, now) == ("running", boot) and host not in self.silent
+
+    def due(self, vm: str) -> float:
+        """When it has to run, in seconds of the run."""
+        healed = 0.0 if self.healed is None else self.healed.t
+        up = self.nodes.get(self.on[vm][0], ("", 0, 0.0))[2]
+        return max(healed, up) + BOUND_S
+
+
+def recovery_bound(records: Sequence[Record]) -> Finding:
+    """Pass when each VM that ran before, and may be nothing but running at the end, ran in time.
+
+    Not judged are VMs that an operation of the run may have left off. Unknown when no fault was
+    healed for good, and when the run ended before the bound and a VM had not come back by then.
+    """
+    run, fold = _Run(), Fold()
+    last = max((r.seq for r in records if r.type == "state" and r.op == "look"), default=0)
+    for record in records[:last]:
+        run.take(record)
+        fold.take(record)
+    if run.healed is None or run.end is None or not fold.hosts:
+        return Finding(CheckOutcome.UNKNOWN, "no fault was there, or not all were seen gone")
+    late: list[str] = []
+    early: list[str] = []
+    judged = 0
+    for vm, ran in run.ran.items():
+        if not ran or vm in run.off or vm not in fold.vms:
+            continue
+        if fold.allowed_vm(vm).states != {"running"}:
+            continue
+        judged += 1
+        back, due = run.back.get(vm), run.due(vm)
+        if (run.end.t if back is None else back) > due:
+            when = "never" if back is None else f"at {back:g} s"
+            late.append(f"{vm} had to run by {due:g} s, and did {when}")
+        elif back is None:
+            early.append(vm)
+    if late:
+        where = (run.healed.seq, run.end.seq)
+        return Finding(CheckOutcome.FAIL, "; ".join(late[:5]), where)
+    if early:
+        text = f"the run ended before the bound, and {', '.join(early[:5])} did not run yet"
+        return Finding(CheckOutcome.UNKNOWN, text)
+    if not judged:
+        return Finding(CheckOutcome.UNKNOWN, "there is no VM that has to run at the end")
+    return Finding(CheckOutcome.PASS, f"{judged} VMs ran within {BOUND_S:g} s of the last heal")

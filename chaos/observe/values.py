@@ -1,0 +1,80 @@
+"""Which value each key has in each place, compared without being seen: for write-once checks.
+
+Key servers and hosts answer with fingerprints under a secret that only this run has. The history
+gets the number under which a fingerprint was first seen, since the bytes of keys are random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from chaos.draws import Draws
+from chaos.history import History
+from chaos.lab import Lab
+from chaos.observe.look import WITHIN_S, nodes_of
+from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprint, KeyFingerprints
+from protocol.terms import NodeName, Role
+
+OP: Final = "values"
+"""Of the ``state`` records: ``keys`` by id that are new in a ``place`` (``server``, ``cache``,
+``store``) of the node, or have another value there than before; the value is a number."""
+MADE: Final = "creations"
+"""Of the ``state`` record of each key server at the end: how many ``keys`` it has, and which of
+them were made ``twice`` for one operation of a client."""
+EVERY_S: Final = 60.0
+
+
+class Values:
+    """The values of one run, looked at no more often than each ``EVERY_S`` lab seconds."""
+
+    def __init__(self, lab: Lab, history: History, draws: Draws) -> None:
+        self._lab, self._history = lab, history
+        self._question = FingerprintKeys(secret=draws.token(32))
+        self._numbers: dict[str, int] = {}
+        self._last: dict[tuple[NodeName, str], dict[str, int]] = {}
+        self._due = 0.0
+
+    async def look(self) -> None:
+        """What hosts have, if it is time."""
+        if self._lab.monotonic() >= self._due:
+            await self._ask(Role.ESXI)
+            self._due = self._lab.monotonic() + EVERY_S
+
+    async def whole(self, *, end: bool = False) -> None:
+        """What key servers and hosts have now; at the end, what was made twice too."""
+        found = await self._ask(Role.KMS)
+        await self._ask(Role.ESXI)
+        for server, keys in found.items() if end else ():
+            self._history.add("state", server, op=MADE, keys=len(keys), twice=_twice(keys))
+
+    async def _ask(self, role: Role) -> dict[NodeName, tuple[KeyFingerprint, ...]]:
+        nodes = nodes_of(self._lab, role)
+        answers = await self._lab.ask_each(nodes, self._question, within_s=WITHIN_S)
+        found = {
+            node: answer.keys
+            for node, answer in answers.items()
+            if isinstance(answer, KeyFingerprints)
+        }
+        for node, keys in found.items():
+            self._write(node, keys)
+        return found
+
+    def _write(self, node: NodeName, keys: Iterable[KeyFingerprint]) -> None:
+        changed: dict[str, dict[str, int]] = {}
+        for key in keys:
+            number = self._numbers.setdefault(key.fingerprint, len(self._numbers) + 1)
+            known = self._last.setdefault((node, key.place), {})
+            if known.get(key.key_id) != number:
+                known[key.key_id] = number
+                changed.setdefault(key.place, {})[str(key.key_id)] = number
+        for place, new in changed.items():
+            self._history.add("state", node, op=OP, place=place, keys=new)
+
+
+def _twice(keys: Iterable[KeyFingerprint]) -> dict[str, list[str]]:
+    """Keys that one server made for one operation, where there is more than one."""
+    made: dict[tuple[str, str, str], list[str]] = {}
+    for key in keys:
+        made.setdefault((key.scope, key.operation, key.origin), []).append(str(key.key_id))
+    return {operation: ids for (_, operation, _), ids in made.items() if len(ids) > 1}
