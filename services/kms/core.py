@@ -19,7 +19,6 @@ from protocol.errors import (
     InvalidField,
     ProductError,
 )
-from protocol.messages.fingerprints import KeyFingerprint
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
 from services.kms import access, audit, merging, operations, store
@@ -183,19 +182,13 @@ class Core:
 
         return await self._database.query(read)
 
-    async def fingerprints(self, secret: bytes) -> tuple[KeyFingerprint, ...]:
-        """Of every key that has material, in order of creation; ``CryptographicFailure`` as in
-        ``Get``."""
+    async def fingerprints(self, secret: bytes) -> tuple[tuple[KeyRow, str], ...]:
+        """Every key that has material with its fingerprint under ``secret``, in order of creation.
+
+        ``CryptographicFailure`` as in ``Get``."""
         return await self._database.query(
             lambda connection: tuple(
-                KeyFingerprint(
-                    key_id=row.key_id,
-                    place="server",
-                    fingerprint=key.fingerprint(secret),
-                    operation=row.operation_id,
-                    origin=row.origin,
-                    scope=row.scope,
-                )
+                (row, key.fingerprint(secret))
                 for row in store.rows(connection, self._vault)
                 if (key := store.material(self._vault, row)) is not None
             )

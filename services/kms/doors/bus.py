@@ -16,7 +16,7 @@ import msgspec
 from protocol.errors import PermissionDenied, ResponseTooLarge
 from protocol.messages import kms as m
 from protocol.messages.base import Sealed
-from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprints
+from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprint, KeyFingerprints
 from protocol.messages.pages import first_page, fits
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
@@ -24,6 +24,7 @@ from services.kms import operations
 from services.kms.access import Caller, caller_at
 from services.kms.config import KmsConfig
 from services.kms.core import Core
+from services.kms.store import KeyRow
 from services.runtime.service import Peer, Service, serves
 
 T = TypeVar("T")
@@ -127,7 +128,8 @@ class BusDoor(Service):
         """For who stands at the server itself: whether keys are the same, and not which."""
         if not peer.local:
             raise PermissionDenied(f"{peer.node} is not at the console of {self.node.name}")
-        return KeyFingerprints(keys=await self.core.fingerprints(message.secret))
+        found = await self.core.fingerprints(message.secret)
+        return KeyFingerprints(keys=tuple(_fingerprint(row, digits) for row, digits in found))
 
     async def _move(
         self, request: operations.ObjectRequest[operations.StateChanged], peer: Peer
@@ -149,6 +151,17 @@ def _check_answer(key_ids: tuple[KeyId, ...], each: int, peer: Peer) -> None:
     """``ResponseTooLarge`` when the answer, ``each`` bytes a key beyond its id, would not fit."""
     if not peer.local and not fits(key_ids, extra=each):
         raise ResponseTooLarge(f"the answer about {len(key_ids)} keys does not fit; ask in pages")
+
+
+def _fingerprint(row: KeyRow, digits: str) -> KeyFingerprint:
+    return KeyFingerprint(
+        key_id=row.key_id,
+        place="server",
+        fingerprint=digits,
+        operation=row.operation_id,
+        origin=row.origin,
+        scope=row.scope,
+    )
 
 
 def _attributes(found: operations.Attributes) -> m.KeyAttributes:
