@@ -127,6 +127,18 @@ class LabCore(ABC):
         """A new id for a request of kind *create*; in the simulation fixed by the seed."""
 
     @abstractmethod
+    async def at_rest(self) -> list[tuple[str, bytes]]:
+        """(path, bytes) of every byte that lies on a disk or a datastore now."""
+
+    @abstractmethod
+    async def datastore_file(self, datastore: str, vm: VmName, file: str) -> bytes:
+        """A file of a VM's folder, read behind every host's back."""
+
+    @abstractmethod
+    async def spoil(self, datastore: str, vm: VmName, file: str, data: bytes) -> None:
+        """Put other bytes of the same length into a file of a VM's folder: a rotten disk."""
+
+    @abstractmethod
     async def disk_file(self, node: NodeName, path: str) -> bytes:
         """A file of the node's disk as it was written last, read behind the node's back."""
 

@@ -18,6 +18,8 @@ check, and is fixed before anything is healed and before the table is read.
 - ``order``     in which vCenter tells of things. Pure
 - ``play``      a staging from its beginning to its end
 - ``grid``      which stagings a part of the table takes. Pure
+- ``scan``      whether something that is encrypted lies in clear
+- ``control``   what was spoilt must be noticed
 - ``story``     the records of a cell in sentences. Pure
 - ``compare``   letters against the table, when they are fixed. Pure
 """

@@ -64,7 +64,10 @@ def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, Played]]) -> Cel
     unheard = next((w for _, played in plays for w in played.witnesses if not w.held), None)
     order = next((played.order for _, played in plays if played.order), "")
     wrong = disagreement(cell, observed, why, seen, expected, unheard)
-    if not wrong and (order or disturbed):
+    bare = next((played.exposed for _, played in plays if played.exposed), "")
+    if bare:
+        wrong = f"in clear: {bare}"
+    elif not wrong and (order or disturbed):
         wrong = f"order of events: {order}" if order else f"after the fault was over: {disturbed}"
     verdict = Agreement.VOID if void else Agreement.DISAGREE if wrong else Agreement.AGREE
     return CellRow(

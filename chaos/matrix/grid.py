@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from chaos.matrix.control import EVENTS as SPOILT
 from chaos.matrix.events import EVENTS
 from chaos.matrix.faults import FAULTS
 from chaos.matrix.terms import Boot
@@ -21,7 +22,8 @@ class Staging(msgspec.Struct, frozen=True, kw_only=True):
     """One lab: the events that are played in it, and when.
 
     ``evicted``: the events come when the keys of a deleted provider have left every host.
-    ``alone``: an event is played in a lab in which nothing else is.
+    ``alone``: an event is played in a lab in which nothing else is. ``control``: no event is
+    played, its VMs are spoilt (``chaos.matrix.control``).
     """
 
     block: Block
@@ -30,12 +32,13 @@ class Staging(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...]
     evicted: bool = False
     alone: bool = False
+    control: bool = False
 
     @property
     def name(self) -> str:
         """Unique in a run: ``S11-F1-orderly``."""
         words = [self.block.value, self.fault.value, self.boot.value]
-        words += ["evicted"] * self.evicted
+        words += ["evicted"] * self.evicted + ["control"] * self.control
         words += ["alone", *self.events] if self.alone else []
         return "-".join(words)
 
@@ -65,6 +68,14 @@ def stagings_of(cells: Iterable[Cell], *, isolate: bool = False) -> tuple[Stagin
         for together in [(event,) for event in events] if isolate else [tuple(events)]:
             found += stagings_together(block, fault, together, alone=isolate)
     return tuple(found)
+
+
+def controls_of(cells: Iterable[Cell]) -> tuple[Staging, ...]:
+    """A negative control for each block of which a cell is played."""
+    return tuple(
+        Staging(block=block, fault=Fault.F0, boot=Boot.ORDERLY, events=SPOILT, control=True)
+        for block in dict.fromkeys(one.block for one in cells)
+    )
 
 
 def stagings_together(

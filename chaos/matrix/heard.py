@@ -31,6 +31,10 @@ class Heard:
             if link is not None and link.src != link.dst and node in (link.src, link.dst):
                 yield said_of(at, subject, payload)
 
+    def holds(self, secret: bytes) -> bool:
+        """Whether any message had these bytes in it."""
+        return any(secret in payload for _, _, payload in self._messages)
+
     def sent_by(self, node: NodeName, since: float) -> int:
         """How many messages the node has sent to others since then."""
         return sum(1 for one in self.of(node, since) if one.src == node)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -14,6 +14,7 @@ from chaos.matrix.events import EVENTS, EventPlay, LockingPlay
 from chaos.matrix.faults import FAULTS, ReturningVcenter, StagedFault, until_healed
 from chaos.matrix.looks import plain
 from chaos.matrix.order import wrong_order
+from chaos.matrix.scan import exposed
 from chaos.matrix.scene import BACKUP, SERVERS_OF_P, SERVERS_OF_Q, Scene, Void
 from chaos.matrix.witness import Account, Witness, witnesses
 from chaos.observe.listing import all_events
@@ -28,7 +29,8 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     """An event as it was played: its letter, and the records that show it.
 
     ``void``: why it says nothing. ``disturbed``: what was not undisturbed again in the aftermath.
-    ``order``: what vCenter told in another order than is fixed.
+    ``order``: what vCenter told in another order than is fixed. ``exposed``: where something of its
+    VMs or hosts that is encrypted was found in clear.
     """
 
     event: Event
@@ -39,6 +41,7 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     parts: dict[str, bool | int | str] = {}
     witnesses: tuple[Witness, ...] = ()
     order: str = ""
+    exposed: str = ""
     records: tuple[int, ...] = ()
 
 
@@ -74,8 +77,14 @@ async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
     scene.alarmed = await _alarmed(scene)
     disturbed = {one.event: await _aftermath(one) for one in plays}
     orders = {one.event: await _order(one) for one in plays}
+    found = await exposed(scene)
     return tuple(
-        _told(one, voids.get(one.event, ""), disturbed[one.event], orders[one.event])
+        msgspec.structs.replace(
+            _told(one, voids.get(one.event, "")),
+            disturbed=disturbed[one.event],
+            order=orders[one.event],
+            exposed=_of(one, found),
+        )
         for one in plays
     )
 
@@ -194,15 +203,21 @@ def heard_of(one: EventPlay) -> tuple[Witness, ...]:
     return found
 
 
-def _told(one: EventPlay, void: str, disturbed: str = "", order: str = "") -> Played:
+def _of(one: EventPlay, found: Mapping[str, str]) -> str:
+    """What was found in clear of the VMs and hosts of this event."""
+    mine = {*one.scene.casts[one.event].values(), one.subject[1]}
+    prefix = f"{one.event.lower()}-"
+    places = (f"{of} in {at}" for of, at in found.items() if of in mine or of.startswith(prefix))
+    return ", ".join(places)
+
+
+def _told(one: EventPlay, void: str) -> Played:
     judged = one.judged
     return Played(
         event=one.event,
         letter="" if judged is None else judged.letter,
         why="" if judged is None else judged.why,
         void=void,
-        disturbed=disturbed,
-        order=order,
         parts=one.parts,
         witnesses=heard_of(one),
         records=tuple(one.trail.records),

@@ -50,6 +50,18 @@ class Bench(Protocol):
         """The keys in the configuration archive of a running host, opened from outside."""
         ...
 
+    async def at_rest(self) -> list[tuple[str, bytes]]:
+        """(path, bytes) of everything that lies on a disk or a datastore now."""
+        ...
+
+    async def flip_bit(self, event: Event, vm: VmName) -> None:
+        """Flip a bit of the ciphertext of the VM's first block."""
+        ...
+
+    async def replace_dek(self, event: Event, vm: VmName, of: tuple[Event, VmName]) -> None:
+        """Put the wrapped DEK of another VM in the place of this one's."""
+        ...
+
 
 class Void(Exception):
     """The play itself failed: its letters say nothing."""
@@ -58,7 +70,8 @@ class Void(Exception):
 @dataclass
 class Scene:
     """See the module. ``casts``: who plays what in each event. ``keys``: of each encrypted VM, as
-    vCenter had them before the fault; ``judged`` are the VMs that cells are about.
+    vCenter had them before the fault; ``judged`` are the VMs that cells are about,
+    ``clear`` those that are not encrypted.
     ``dumped``: what only we know to be in the dump of a host. ``t0``: when the
     fault began, in lab seconds; ``first_event``: the last entry of vCenter's log before it.
     ``evicted``: events come when keys of a deleted provider have left every host.
@@ -78,6 +91,7 @@ class Scene:
     guests: Guests = field(init=False)
     keys: dict[VmName, tuple[CryptoKeyId, ...]] = field(default_factory=dict)
     judged: set[VmName] = field(default_factory=set)
+    clear: set[VmName] = field(default_factory=set)
     dumped: dict[NodeName, bytes] = field(default_factory=dict)
     t0: float = 0.0
     first_event: int = 0

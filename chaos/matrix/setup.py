@@ -66,6 +66,8 @@ async def _make(scene: Scene, event: Event, wanted: Wanted) -> None:
         await lab.ask(vcenter, PowerOnVm(vm=vm), within_s=TASK_LIMIT_S)
         if wrong := await scene.guests.plant(vm, host):
             raise Void(f"the disk of {vm} could not be filled: {wrong}")
+    else:
+        scene.clear.add(vm)
     if wanted.kind is Kind.OFF:
         await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S)
     scene.book.write("note", host, "made", vm=vm, kind=wanted.kind.value)

@@ -65,6 +65,10 @@ class Guests:
         """VMs whose disks were filled from a marker of ours."""
         return tuple(self._disks)
 
+    def seeds(self) -> dict[VmName, bytes]:
+        """What stands in clear in every block of a guest's disk, and only there."""
+        return {vm: disk.seed for vm, disk in self._disks.items()}
+
     async def plant(self, vm: VmName, host: NodeName) -> str:
         """Have the guest fill its disk; empty when it has, else why not."""
         marker = self._draws.token(32)

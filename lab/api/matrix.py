@@ -58,7 +58,8 @@ def matrix(
         jobs=jobs or at_once(mode),
         isolate=isolate,
     )
-    folder, rows = play_matrix(wanted, report)
+    folder, result = play_matrix(wanted, report)
+    rows = result.cells
     counts = {verdict: sum(row.verdict is verdict for row in rows) for verdict in Agreement}
     return Matrix(
         run=folder.run,
@@ -69,8 +70,9 @@ def matrix(
         agree=counts[Agreement.AGREE],
         disagree=counts[Agreement.DISAGREE],
         void=counts[Agreement.VOID],
-        exit_code=exit_of(rows),
+        exit_code=exit_of(result),
         not_built=missing,
+        controls=result.controls,
         items=rows,
     )
 

@@ -117,6 +117,9 @@ def _show(answer: Matrix, options: Options) -> None:
         for row in wrong:
             _line(row)
         _grid(answer)
+    for control in answer.controls:
+        if not control.noticed:
+            say(f"{control.block}: {control.what}, and nobody noticed: {control.seen}")
     for text in answer.not_built if options.output is Format.WIDE else ():
         say(f"not built: {text}")
     say(

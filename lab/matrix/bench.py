@@ -8,16 +8,21 @@ from typing import Final
 import msgspec
 
 from chaos.draws import Draws
-from chaos.history import History
+from chaos.history import History, as_written
 from chaos.matrix.book import Book
+from chaos.matrix.control import Control, controls
 from chaos.matrix.grid import Staging, staged_events
 from chaos.matrix.heard import Heard
+from chaos.matrix.play import Played, play
 from chaos.matrix.scene import Scene
+from chaos.oracle.terms import Event
 from lab.core import LabCore
+from lab.matrix import spoil
 from lab.matrix.archives import archive_of
+from lab.matrix.outcome import Outcome
 from lab.matrix.topologies import casts_of
 from protocol.messages.agent import NodeRecord
-from protocol.terms import ClusterName, CryptoKeyId, NodeName
+from protocol.terms import ClusterName, CryptoKeyId, NodeName, VmName
 
 PATIENCE_REAL_S: Final = 3.0
 """Real seconds that a window is longer where messages and boots take real time: a time limit of a
@@ -41,6 +46,26 @@ class LabBench:
 
     async def archived_keys(self, host: NodeName) -> tuple[CryptoKeyId, ...]:
         return (await archive_of(self._lab, host)).stored
+
+    async def at_rest(self) -> list[tuple[str, bytes]]:
+        return await self._lab.at_rest()
+
+    async def flip_bit(self, event: Event, vm: VmName) -> None:
+        await spoil.flip_bit(self._lab, event, vm)
+
+    async def replace_dek(self, event: Event, vm: VmName, of: tuple[Event, VmName]) -> None:
+        await spoil.replace_dek(self._lab, event, vm, of)
+
+
+async def outcome_of(scene: Scene, staging: Staging) -> Outcome:
+    """Play what was staged, and close its history."""
+    history, played, seen = scene.book.history, tuple[Played, ...](), tuple[Control, ...]()
+    if staging.control:
+        seen = await controls(scene)
+    else:
+        played = await play(scene, staged_events(staging))
+    history.close()
+    return Outcome(played, b"".join(map(as_written, history.records)), seen)
 
 
 def scene_of(

@@ -6,20 +6,26 @@ from collections.abc import Callable
 
 import msgspec
 
+from chaos.matrix.control import Control
 from chaos.matrix.grid import Staging
 from chaos.matrix.play import Played
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """Its events as played, and its history as it stands in a file; empty when it was lost."""
+    """Its events as played or the controls that it was made for, and its history as it stands in a
+    file, empty when it was lost."""
 
     played: tuple[Played, ...]
     history: bytes = b""
+    controls: tuple[Control, ...] = ()
 
     @classmethod
     def lost(cls, staging: Staging, why: str) -> Outcome:
         """Of a lab that did not come to its end: every event is void."""
         text = f"the lab of {staging.name} was lost: {why}"
+        if staging.control:
+            lost = Control(block=staging.block, what="both", noticed=False, seen=text)
+            return cls((), controls=(lost,))
         return cls(tuple(Played(event=event, void=text) for event in staging.events))
 
 

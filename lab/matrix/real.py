@@ -7,33 +7,32 @@ Everything lasts as long as in virtual time, divided by one factor, the lab's pa
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
-from chaos.errors import ChaosError
-from chaos.history import History, as_written
+from chaos.history import History
 from chaos.matrix.grid import Staging, staged_events
 from chaos.matrix.heard import Heard
-from chaos.matrix.play import Played, play, stage
-from chaos.matrix.scene import Void
-from lab.errors import KeysteadError
-from lab.matrix.bench import scene_of
+from chaos.matrix.play import stage
+from lab.matrix.bench import outcome_of, scene_of
 from lab.matrix.outcome import Done, Outcome
+from lab.matrix.pool import each
 from lab.matrix.topologies import topology_of
 from lab.processes.process_lab import ProcessLab
 from lab.supervise.scratch import scratch
 from lab.topology.course import unheard
 from lab.topology.provision import provision
-from protocol.errors import ProductError
 from protocol.messages.agent import NodeRecord, TpmBackend
 from protocol.messages.base import Event
-from services.runtime.each import for_each
+from services.runtime.forking.blocking import ForkServer
 from services.runtime.real.world import LabTime
+from services.runtime.sim.runner import run_in_worker
 
 PACE: Final = 30.0
 """Lab seconds in a real one: a reconcile interval takes ten seconds."""
@@ -41,74 +40,82 @@ AT_ONCE: Final = 6
 LATE_S: Final = 0.25
 """A loop that was late by more cannot tell what came when."""
 LOOK_S: Final = 0.05
-LOST: Final = (KeysteadError, ChaosError, ProductError, Void, OSError)
+LIMIT_S: Final = 900.0  # real seconds that a staging may take
 
 
 class Processes:
-    """Plays stagings in labs of real processes, ``jobs`` at a time."""
+    """Plays stagings in labs of real processes, ``jobs`` at a time, each lab with a supervisor
+    process of its own: no other's work makes its loop late."""
 
     def __init__(
         self, tpm: TpmBackend, seed: int, jobs: int, *, patch: str = "", pace: float = PACE
     ) -> None:
         self._tpm, self._seed, self._jobs = tpm, seed, jobs
         self._patch, self._pace = patch, pace
-
-    def close(self) -> None:
-        """Each lab has gone with its staging."""
+        self._supervisors = ForkServer((__name__,))
 
     def play_each(self, stagings: Sequence[Staging], done: Done) -> None:
         """Play them all; ``done`` hears of each. Blocks."""
-        asyncio.run(self._all(stagings, done))
+        each(stagings, self._play, done, jobs=self._jobs, end=self.close)
 
-    async def _all(self, stagings: Sequence[Staging], done: Done) -> None:
-        async def one(staging: Staging) -> None:
-            try:
-                outcome = await self._one(staging)
-            except LOST as error:
-                outcome = Outcome.lost(staging, f"{type(error).__name__}: {error}")
-            done(staging, outcome)
+    def _play(self, staging: Staging) -> Outcome:
+        how = _How(self._tpm, self._seed, self._patch, self._pace)
+        return run_in_worker(supervise, staging, how, timeout_s=LIMIT_S, server=self._supervisors)
 
-        await for_each(stagings, one, at_once=self._jobs)
+    def close(self) -> None:
+        """End every lab that is left, and what it has started."""
+        self._supervisors.close()
 
-    async def _one(self, staging: Staging) -> Outcome:
-        with scratch(f"matrix-{staging.name}") as home:
-            async with self._lab(home, staging) as lab:
-                history, played = await self._in(lab, staging)
-            return Outcome(played, b"".join(map(as_written, history.records)))
 
-    async def _in(self, lab: ProcessLab, staging: Staging) -> tuple[History, tuple[Played, ...]]:
-        heard, records = Heard(lab.monotonic), list[NodeRecord]()
+class _How(NamedTuple):
+    tpm: TpmBackend
+    seed: int
+    patch: str
+    pace: float
 
-        def note(sender: str, event: Event) -> None:
-            if isinstance(event, NodeRecord):
-                records.append(event)
 
-        await lab.listen(note)
-        history = History(None, lab.monotonic)
-        events = staged_events(staging)
-        async with lab.tapped(heard.hear):
-            scene = scene_of(staging, lab, lambda: records, heard, history, self._seed)
-            await stage(scene, events)
-            async with _lateness() as late:
-                played = await play(scene, events)
-            if late() > LATE_S:
-                why = f"the loop was late by {late():.2f} s"
-                played = tuple(msgspec.structs.replace(one, void=one.void or why) for one in played)
-        history.close()
-        return history, played
+def supervise(staging: Staging, how: _How) -> Outcome:
+    """In a process of its own: make the lab, play, and take it away again.
 
-    @asynccontextmanager
-    async def _lab(self, home: Path, staging: Staging) -> AsyncIterator[ProcessLab]:
-        made = topology_of(staging.block, staged_events(staging), self._tpm)
-        topology = msgspec.structs.replace(made, pace=self._pace)
-        clock = LabTime(time.monotonic(), time.time(), self._pace)
-        lab = ProcessLab(home, topology, clock, self._seed, patch=self._patch)
-        try:
-            await lab.start()
-            await provision(lab, unheard)
-            yield lab
-        finally:
-            await lab.close()
+    A core file of it would have what a lab keeps secret.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with scratch(f"matrix-{staging.name}") as home:
+        return asyncio.run(_in_a_lab(home, staging, how))
+
+
+async def _in_a_lab(home: Path, staging: Staging, how: _How) -> Outcome:
+    made = topology_of(staging.block, staged_events(staging), how.tpm)
+    clock = LabTime(time.monotonic(), time.time(), how.pace)
+    topology = msgspec.structs.replace(made, pace=how.pace)
+    lab = ProcessLab(home, topology, clock, how.seed, patch=how.patch)
+    try:
+        await lab.start()
+        await provision(lab, unheard)
+        return await _played_in(lab, staging, how.seed)
+    finally:
+        await lab.close()
+
+
+async def _played_in(lab: ProcessLab, staging: Staging, seed: int) -> Outcome:
+    heard, records = Heard(lab.monotonic), list[NodeRecord]()
+
+    def note(sender: str, event: Event) -> None:
+        if isinstance(event, NodeRecord):
+            records.append(event)
+
+    await lab.listen(note)
+    history = History(None, lab.monotonic)
+    async with lab.tapped(heard.hear):
+        scene = scene_of(staging, lab, lambda: records, heard, history, seed)
+        await stage(scene, staged_events(staging))
+        async with _lateness() as late:
+            outcome = await outcome_of(scene, staging)
+    if late() <= LATE_S:
+        return outcome
+    why = f"the loop was late by {late():.2f} s"
+    played = tuple(msgspec.structs.replace(one, void=one.void or why) for one in outcome.played)
+    return msgspec.structs.replace(outcome, played=played)
 
 
 @asynccontextmanager

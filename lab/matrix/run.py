@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from io import BytesIO
 from itertools import count
@@ -18,7 +18,8 @@ import msgspec
 
 from chaos.history import Record, records_of
 from chaos.matrix.compare import CellRow, row_of
-from chaos.matrix.grid import Staging, stagings_of
+from chaos.matrix.control import Control
+from chaos.matrix.grid import Staging, controls_of, stagings_of
 from chaos.matrix.play import Played
 from chaos.matrix.terms import Agreement
 from chaos.oracle.table import Cell
@@ -56,16 +57,23 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     patch: str = ""
 
 
-def play_matrix(wanted: Wanted, report: Report) -> tuple[RunFolder, tuple[CellRow, ...]]:
-    """Play it all; blocks. The rows are in the order of ``wanted.cells``."""
+class Result(msgspec.Struct, frozen=True):
+    """The cells in the order in which they were wanted; the negative controls of their blocks."""
+
+    cells: tuple[CellRow, ...]
+    controls: tuple[Control, ...] = ()
+
+
+def play_matrix(wanted: Wanted, report: Report) -> tuple[RunFolder, Result]:
+    """Play it all; blocks."""
     folder = _begin(wanted)
     began = time.time()
     with closing(_player(wanted)) as player:
-        rows = _Work(wanted, folder, player, report).play_all()
-    folder.write(ROWS, msgspec.json.format(msgspec.json.encode(rows)))
-    verdict = verdict_of(rows, folder.run, wanted, time.time() - began)
+        result = _Work(wanted, folder, player, report).play_all()
+    folder.write(ROWS, msgspec.json.format(msgspec.json.encode(result)))
+    verdict = verdict_of(result, folder.run, wanted, time.time() - began)
     folder.write("result.json", msgspec.json.format(msgspec.json.encode(verdict)))
-    return folder, rows
+    return folder, result
 
 
 class Player(Protocol):
@@ -103,15 +111,15 @@ def _begin(wanted: Wanted) -> RunFolder:
     return folder
 
 
-def rows_of(folder: RunFolder) -> tuple[CellRow, ...]:
-    """The cells of a run that has ended; KS-RUN-001 for one that is none of the matrix."""
-    return msgspec.json.decode(folder.read(ROWS), type=tuple[CellRow, ...])
+def result_of(folder: RunFolder) -> Result:
+    """What a run that has ended; KS-RUN-001 for one that is none of the matrix."""
+    return msgspec.json.decode(folder.read(ROWS), type=Result)
 
 
 def row_in(folder: RunFolder, block: Block, fault: Fault, event: Event) -> CellRow | None:
     """The cell as it was played in that run; None when it was not."""
     place = (block, fault, event)
-    return next((r for r in rows_of(folder) if (r.block, r.fault, r.event) == place), None)
+    return next((r for r in result_of(folder).cells if (r.block, r.fault, r.event) == place), None)
 
 
 def records_in(folder: RunFolder, staging: str) -> tuple[Record, ...]:
@@ -120,18 +128,19 @@ def records_in(folder: RunFolder, staging: str) -> tuple[Record, ...]:
     return tuple(records_of(values))
 
 
-def exit_of(rows: Iterable[CellRow]) -> Exit:
-    """0 when all agree, 1 when one disagrees, 2 when one is void."""
-    verdicts = {row.verdict for row in rows}
-    if Agreement.DISAGREE in verdicts:
+def exit_of(result: Result) -> Exit:
+    """0 when all agree, 1 when one disagrees or a control failed, 2 when one is void."""
+    verdicts = {row.verdict for row in result.cells}
+    if Agreement.DISAGREE in verdicts or not all(one.noticed for one in result.controls):
         return Exit.FAILED
     return Exit.UNKNOWN if Agreement.VOID in verdicts else Exit.PASS
 
 
-def verdict_of(rows: Sequence[CellRow], run: str, wanted: Wanted, seconds: float) -> RunVerdict:
+def verdict_of(result: Result, run: str, wanted: Wanted, seconds: float) -> RunVerdict:
     """How the run as a whole ended."""
-    code = exit_of(rows)
-    wrong = [row for row in rows if row.verdict is not Agreement.AGREE]
+    code = exit_of(result)
+    wrong = [row for row in result.cells if row.verdict is not Agreement.AGREE]
+    unseen = [one for one in result.controls if not one.noticed]
     return RunVerdict(
         verdict=WORDS[code],
         exit_code=code,
@@ -140,7 +149,10 @@ def verdict_of(rows: Sequence[CellRow], run: str, wanted: Wanted, seconds: float
         run=run,
         tpms=(wanted.tpm,),
         checks=(),
-        reasons=tuple(f"{row.block} {row.fault} {row.event}: {row.why}" for row in wrong),
+        reasons=(
+            *(f"{row.block} {row.fault} {row.event}: {row.why}" for row in wrong),
+            *(f"{one.block}: {one.what} was not noticed: {one.seen}" for one in unseen),
+        ),
         ended=seconds,
     )
 
@@ -151,12 +163,13 @@ class _Work:
     def __init__(self, wanted: Wanted, folder: RunFolder, player: Player, report: Report) -> None:
         self._wanted, self._folder, self._player, self._report = wanted, folder, player, report
         self._played: dict[str, tuple[Staging, tuple[Played, ...]]] = {}
+        self._controls: list[Control] = []
 
-    def play_all(self) -> tuple[CellRow, ...]:
+    def play_all(self) -> Result:
         """Every cell; one that disagrees is played again in a lab of its own."""
         wanted = self._wanted
         stagings = stagings_of(wanted.cells, isolate=wanted.isolate)
-        self._play_these(stagings, "play")
+        self._play_these((*stagings, *controls_of(wanted.cells)), "play")
         rows = {cell: self._row(cell, stagings) for cell in wanted.cells}
         again = [cell for cell, row in rows.items() if row.verdict is Agreement.DISAGREE]
         if again and not wanted.isolate:
@@ -164,13 +177,14 @@ class _Work:
             self._play_these(alone, "play again, alone")
             for cell in again:
                 rows[cell] = _decided(rows[cell], self._row(cell, alone))
-        return tuple(rows.values())
+        return Result(tuple(rows.values()), tuple(self._controls))
 
     def _play_these(self, stagings: Sequence[Staging], what: str) -> None:
         ended = count(1)
 
         def done(staging: Staging, outcome: Outcome) -> None:
             self._played[staging.name] = (staging, outcome.played)
+            self._controls += outcome.controls
             self._folder.write(f"{STAGINGS}/{staging.name}.msgpack", outcome.history)
             self._report(f"{what}: {staging.name}", next(ended), len(stagings))
 

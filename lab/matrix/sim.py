@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from typing import Final
 
-from chaos.history import History, as_written
+from chaos.history import History
 from chaos.matrix.grid import Staging, staged_events
 from chaos.matrix.heard import Heard
-from chaos.matrix.play import play, stage
-from chaos.matrix.scene import Scene, Void
+from chaos.matrix.play import stage
+from chaos.matrix.scene import Scene
 from lab.api.session import Session
-from lab.errors import KeysteadError
-from lab.matrix.bench import scene_of
+from lab.matrix.bench import outcome_of, scene_of
 from lab.matrix.outcome import Done, Outcome
+from lab.matrix.pool import each
 from lab.matrix.topologies import topology_of
 from lab.simulation.sim_lab import SimLab
 from lab.simulation.snapshot import Origin, Snapshot
 from protocol.messages.agent import TpmBackend
-from services.runtime.forking.connection import ForkFailed
-from services.runtime.sim.runner import WorkerDied, WorkerFailed
 
 LIMIT_S: Final = 300.0  # real seconds that a staging may take
 
@@ -48,10 +45,7 @@ def perform(lab: SimLab, session: Session, staging: Staging) -> Outcome:
     """In a fork: play it."""
     scene = _scene[0]
     scene.fault, scene.boot, scene.evicted = staging.fault, staging.boot, staging.evicted
-    played = lab.run(play(scene, staged_events(staging)))
-    history = scene.book.history
-    history.close()
-    return Outcome(played, b"".join(map(as_written, history.records)))
+    return lab.run(outcome_of(scene, staging))
 
 
 class Stages:
@@ -66,18 +60,10 @@ class Stages:
 
     def play_each(self, stagings: Sequence[Staging], done: Done) -> None:
         """Play them all; ``done`` hears of each. Blocks."""
-        with ThreadPoolExecutor(self._jobs) as pool:
-            waiting = {pool.submit(self._play, staging): staging for staging in stagings}
-            for one in as_completed(waiting):
-                done(waiting[one], one.result())
+        each(stagings, self._play, done, jobs=self._jobs, end=self.close)
 
     def _play(self, staging: Staging) -> Outcome:
-        try:
-            return self._of(staging).run(self._seed, perform, staging)
-        except (ForkFailed, WorkerDied, WorkerFailed, TimeoutError, MemoryError) as error:
-            return Outcome.lost(staging, f"{type(error).__name__}: {error}")
-        except (KeysteadError, Void) as error:
-            return Outcome.lost(staging, str(error))
+        return self._of(staging).run(self._seed, perform, staging)
 
     def _of(self, staging: Staging) -> Snapshot:
         events = staged_events(staging)

@@ -28,6 +28,7 @@ from lab.core import LabCore
 from lab.errors import KeysteadError
 from lab.processes.agent import AgentConfig
 from lab.processes.agents import AgentProcess, Agents
+from lab.processes.files import LabFiles
 from lab.processes.revival import PAUSES_S, Part, Revival
 from lab.topology.course import Course, Report, unheard
 from lab.topology.plan import Topology
@@ -37,7 +38,7 @@ from protocol.messages.base import Event, Reply, Request
 from protocol.terms import NodeName
 from services.runtime.each import for_each, try_each
 from services.runtime.forking.children import ChildProcess
-from services.runtime.real.world import WRITTEN, LabTime
+from services.runtime.real.world import LabTime
 from services.runtime.wire import TapCallback
 
 R = TypeVar("R", bound=Reply)
@@ -53,7 +54,7 @@ def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-class ProcessLab(LabCore):
+class ProcessLab(LabFiles, LabCore):
     """See ``LabCore``. ``start`` makes brokers and agents; nodes are off after it.
 
     ``warn`` hears, in a sentence, of each part that ended by itself or did not come back;
@@ -337,9 +338,6 @@ class ProcessLab(LabCore):
 
     async def respawned(self, node: NodeName) -> bool:
         return self._of[node].up.is_set()
-
-    async def disk_file(self, node: NodeName, path: str) -> bytes:
-        return await asyncio.to_thread((self.folder / "nodes" / node / WRITTEN / path).read_bytes)
 
     async def pause(self, node: NodeName) -> None:
         child, process = self._child(node), self._of[node]

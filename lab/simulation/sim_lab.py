@@ -29,7 +29,7 @@ from protocol.messages.agent import (
     NodeStatus,
 )
 from protocol.messages.base import Reply, Request
-from protocol.terms import NodeName
+from protocol.terms import NodeName, VmName
 from services.catalog import recipe
 from services.runtime.agent import Agent
 from services.runtime.seeded import derive
@@ -223,8 +223,13 @@ class SimLab(LabCore):
         self.spec(node)
         return self.world.stores[node].on_disk.read(path)
 
-    def at_rest(self) -> list[tuple[str, bytes]]:
-        """(path, bytes) of every byte that lies on a disk or a datastore now."""
+    async def datastore_file(self, datastore: str, vm: VmName, file: str) -> bytes:
+        return bytes(self.world.arrays[datastore].folders[vm][file])
+
+    async def spoil(self, datastore: str, vm: VmName, file: str, data: bytes) -> None:
+        self.world.arrays[datastore].folders[vm][file][:] = data
+
+    async def at_rest(self) -> list[tuple[str, bytes]]:
         found: list[tuple[str, bytes]] = []
         for node, store in self.world.stores.items():
             found += [(f"{node}/{path}", data) for path, data in store.images()]

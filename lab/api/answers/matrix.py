@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chaos.matrix.compare import CellRow
+from chaos.matrix.control import Control
 from chaos.matrix.story import Line
 from lab.api.answers.base import Answer
 from protocol.messages.agent import TpmBackend
@@ -23,6 +24,7 @@ class CellStory(Answer, frozen=True, kw_only=True):
 class Matrix(Answer, frozen=True, kw_only=True):
     """Cells of the truth table, observed and expected, with the verdict of each.
 
+    ``controls``: for each block, what was spoilt and whether that was noticed, as it must be.
     ``not_built``: what was asked for and cannot be played in this version, with why. ``seconds``
     of real time.
     """
@@ -37,4 +39,5 @@ class Matrix(Answer, frozen=True, kw_only=True):
     void: int
     exit_code: int
     not_built: tuple[str, ...] = ()
+    controls: tuple[Control, ...] = ()
     items: tuple[CellRow, ...]

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from chaos.matrix.compare import CellRow, Part, row_of
-from chaos.matrix.grid import BLOCKS, Staging, cells_of, staged_events, stagings_of
+from chaos.matrix.grid import (
+    BLOCKS,
+    Staging,
+    cells_of,
+    controls_of,
+    staged_events,
+    stagings_of,
+)
 from chaos.matrix.play import Played
 from chaos.matrix.terms import Agreement, Boot
 from chaos.matrix.witness import Witness
@@ -125,3 +132,15 @@ def test_an_event_that_waits_for_a_boot_has_the_host_that_boots() -> None:
     assert events(Fault.F5A, Event.E9) == (Event.E2, Event.E9)
     assert events(Fault.F1, Event.E9) == (Event.E9,)
     assert events(Fault.F5A, Event.E3) == (Event.E3,)
+
+
+def test_what_is_encrypted_and_lies_in_clear_spoils_every_letter() -> None:
+    found = row(Event.E4, "LK", "LK", exposed="e4-off in vms/e4-off/disk-1.vmdk")
+    assert found.verdict is Agreement.DISAGREE and found.why.startswith("in clear: e4-off")
+
+
+def test_each_block_has_one_negative_control() -> None:
+    controls = controls_of(ALL)
+    assert [one.block for one in controls] == list(BLOCKS)
+    assert all(one.control and one.events == (Event.E1, Event.E3) for one in controls)
+    assert {one.name for one in controls}.isdisjoint(one.name for one in stagings_of(ALL))

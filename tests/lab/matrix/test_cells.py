@@ -13,7 +13,7 @@ from chaos.oracle.terms import Block, Event, Fault
 from chaos.recording import packed
 from lab.api.matrix import matrix
 from lab.errors import KeysteadError
-from lab.matrix.run import Wanted, play_matrix, rows_of
+from lab.matrix.run import Wanted, play_matrix, result_of
 from lab.runs.store import RunFolder
 from protocol.messages.agent import TpmBackend
 
@@ -45,19 +45,22 @@ def unheard(text: str, step: int, total: int) -> None:
 
 def test_cells_of_an_outage_agree_and_their_evidence_is_in_the_run() -> None:
     told: list[str] = []
-    folder, rows = play_matrix(
+    folder, result = play_matrix(
         wanted(Block.S11, Fault.F1, (Event.E2, Event.E3, Event.E4, Event.E6)),
         lambda text, step, total: told.append(f"[{step}/{total}] {text}"),
     )
+    rows = result.cells
     assert [(row.event, row.observed, row.verdict) for row in rows] == [
         ("E2", "SAFE", "agree"),
         ("E3", "OK", "agree"),
         ("E4", "OK", "agree"),
         ("E6", "LK", "agree"),
     ]
-    assert {text[:6] for text in told} == {"[1/2] ", "[2/2] "}
-    assert {text[6:] for text in told} == {"play: S11-F1-orderly", "play: S11-F1-power_loss"}
-    assert rows_of(folder) == rows
+    assert {text[:6] for text in told} == {"[1/3] ", "[2/3] ", "[3/3] "}
+    names = ("S11-F1-orderly", "S11-F1-power_loss", "S11-F0-orderly-control")
+    assert {text[6:] for text in told} == {f"play: {name}" for name in names}
+    assert [one.noticed for one in result.controls] == [True, True]
+    assert result_of(folder) == result
     verdict = folder.verdict()
     assert verdict is not None and (verdict.verdict, verdict.exit_code) == ("pass", 0)
     for row in rows:
@@ -82,16 +85,18 @@ def test_cells_of_an_outage_agree_and_their_evidence_is_in_the_run() -> None:
 def test_a_few_cells_of_every_kind_of_fault(
     block: Block, fault: Fault, events: tuple[Event, ...], letters: tuple[str, ...]
 ) -> None:
-    _, rows = play_matrix(wanted(block, fault, events), unheard)
-    assert [(row.observed, row.verdict, row.why) for row in rows if row.verdict != "agree"] == []
-    assert tuple(row.observed for row in rows) == letters
+    _, result = play_matrix(wanted(block, fault, events), unheard)
+    assert [
+        (row.observed, row.verdict, row.why) for row in result.cells if row.verdict != "agree"
+    ] == []
+    assert tuple(row.observed for row in result.cells) == letters
 
 
 def test_an_event_alone_has_the_letter_that_it_has_with_others() -> None:
     events = (Event.E9, Event.E11)
-    _, rows = play_matrix(wanted(Block.S10, Fault.F5A, events, isolate=True), unheard)
-    assert [(row.observed, row.verdict) for row in rows] == [("OK", "agree")] * 2
-    assert {e.staging for row in rows for e in row.evidence} == {
+    _, result = play_matrix(wanted(Block.S10, Fault.F5A, events, isolate=True), unheard)
+    assert [(row.observed, row.verdict) for row in result.cells] == [("OK", "agree")] * 2
+    assert {e.staging for row in result.cells for e in row.evidence} == {
         "S10-F5a-orderly-alone-E9",
         "S10-F5a-orderly-alone-E11",
     }
@@ -101,7 +106,7 @@ def test_a_host_that_forgets_nothing_is_found_out_alone_too() -> None:
     """A planted bug: the key cache outlives a boot. The letter is what is seen, whatever the table
     says, and the cell is played again alone."""
     told: list[str] = []
-    _, rows = play_matrix(
+    _, result = play_matrix(
         wanted(
             Block.S10,
             Fault.F1,
@@ -110,11 +115,11 @@ def test_a_host_that_forgets_nothing_is_found_out_alone_too() -> None:
         ),
         lambda text, step, total: told.append(text),
     )
-    assert [(row.expected, row.observed, row.verdict) for row in rows] == [
+    assert [(row.expected, row.observed, row.verdict) for row in result.cells] == [
         ("UNSAFE", "SAFE", "disagree"),
         ("LK", "OK", "disagree"),
     ]
-    assert all("alone" in evidence.staging for row in rows for evidence in row.evidence)
+    assert all("alone" in evidence.staging for row in result.cells for evidence in row.evidence)
     assert any("alone" in text for text in told)
 
 
@@ -152,10 +157,10 @@ def test_what_cannot_be_played_is_said(
 def test_a_cell_on_real_processes() -> None:
     """The same play, in a lab of its own that is gone afterwards."""
     asked = wanted(Block.S00, Fault.F1, (Event.E3,))
-    folder, rows = play_matrix(
+    folder, result = play_matrix(
         msgspec.structs.replace(asked, mode="lab", tpm=TpmBackend.NONE, jobs=1), unheard
     )
-    (row,) = rows
+    (row,) = result.cells
     if row.verdict == "void":
         assert "the loop was late" in row.why  # of a machine that has others to serve
     assert row.observed == "OK"
@@ -167,8 +172,9 @@ def test_every_cell_that_can_be_played_agrees() -> None:
     """The whole of what is built: 208 cells, with their witnesses and parts."""
     cells = cells_of(BLOCKS, tuple(Fault), tuple(Event))
     asked = msgspec.structs.replace(wanted(Block.S00, Fault.F0, ()), cells=cells)
-    _, rows = play_matrix(asked, unheard)
-    differ = [row for row in rows if row.verdict != "agree"]
+    _, result = play_matrix(asked, unheard)
+    differ = [row for row in result.cells if row.verdict != "agree"]
     wrong = [f"{row.block} {row.fault} {row.event}: {row.why}" for row in differ]
-    assert (len(rows), wrong) == (208, [])
-    assert not [row for row in rows if row.finding]
+    assert (len(result.cells), wrong) == (208, [])
+    assert not [row for row in result.cells if row.finding]
+    assert [one.noticed for one in result.controls] == [True] * 6

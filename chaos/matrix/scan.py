@@ -1,0 +1,35 @@
+"""Whether something that is encrypted lies anywhere in clear, or was said on the bus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chaos.matrix.scene import Scene
+
+
+async def exposed(scene: Scene) -> dict[str, str]:
+    """Where what of encrypted VMs and dumps was found in clear: by the VM or host that it is of.
+
+    What guests wrote, and what is in dumps of safe hosts; every disk, every datastore, and every
+    message is looked through.
+    """
+    secrets = {str(host): marker for host, marker in scene.dumped.items()}
+    for vm, seed in scene.guests.seeds().items():
+        if vm not in scene.clear:
+            secrets[str(vm)] = seed
+    found = _in(dict(await scene.bench.at_rest()), secrets)
+    for name, secret in secrets.items():
+        if scene.heard.holds(secret):
+            found.setdefault(name, "the data bus")
+    for name, place in found.items():
+        scene.book.write("probe", "", "exposed", of=name, place=place)
+    return found
+
+
+def _in(places: Mapping[str, bytes], secrets: Mapping[str, bytes]) -> dict[str, str]:
+    return {
+        name: place
+        for place, data in places.items()
+        for name, secret in secrets.items()
+        if secret in data
+    }

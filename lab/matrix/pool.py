@@ -1,0 +1,59 @@
+"""Stagings several at a time, each in a process of its own that a thread waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Final
+
+from chaos.errors import ChaosError
+from chaos.matrix.grid import Staging
+from chaos.matrix.scene import Void
+from lab.errors import KeysteadError
+from lab.matrix.outcome import Done, Outcome
+from protocol.errors import ProductError
+from services.runtime.forking.connection import ForkFailed
+from services.runtime.sim.runner import WorkerDied, WorkerFailed
+
+LOST: Final = (
+    ChaosError,
+    ForkFailed,
+    KeysteadError,
+    MemoryError,
+    OSError,
+    ProductError,
+    Void,
+    WorkerDied,
+    WorkerFailed,
+)
+"""How a staging can fail before it has said anything: its lab was lost, or never came up."""
+
+
+def each(
+    stagings: Sequence[Staging],
+    play: Callable[[Staging], Outcome],
+    done: Done,
+    *,
+    jobs: int,
+    end: Callable[[], None],
+) -> None:
+    """``play`` each of them, ``jobs`` at a time; ``done`` hears of each, in this thread.
+
+    Interrupted, it calls ``end``, which ends what is being played, and does not begin the rest.
+    """
+
+    def one(staging: Staging) -> Outcome:
+        try:
+            return play(staging)
+        except LOST as error:
+            return Outcome.lost(staging, f"{type(error).__name__}: {error}")
+
+    with ThreadPoolExecutor(jobs) as pool:
+        waiting = {pool.submit(one, staging): staging for staging in stagings}
+        try:
+            for future in as_completed(waiting):
+                done(waiting[future], future.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            end()
+            raise

@@ -1,0 +1,41 @@
+"""Damage to the files of a VM, behind every host's back: for the negative controls."""
+
+from __future__ import annotations
+
+import msgspec
+
+from chaos.matrix.scene import cluster_of
+from chaos.oracle.terms import Event
+from lab.core import LabCore
+from protocol.terms import VmName
+from services.esxi.vms.files import checked, with_check
+from services.esxi.vms.vmx import VmConfig, vmx_file
+
+
+async def flip_bit(lab: LabCore, event: Event, vm: VmName) -> None:
+    """Flip one bit in the middle of the VM's first block on the datastore."""
+    file = (await _config(lab, event, vm)).disk_file
+    data = bytearray(await lab.datastore_file(_store(event), vm, file))
+    data[2048] ^= 1
+    await lab.spoil(_store(event), vm, file, bytes(data))
+
+
+async def replace_dek(lab: LabCore, event: Event, vm: VmName, of: tuple[Event, VmName]) -> None:
+    """Put the wrapped DEK of another VM's disk in the place of this one's; the key id stays."""
+    config, other = await _config(lab, event, vm), await _config(lab, *of)
+    if config.disk is None or other.disk is None:
+        raise ValueError(f"{vm} or {of[1]} is not encrypted")
+    disk = msgspec.structs.replace(config.disk, wrapped=other.disk.wrapped)
+    made = msgspec.msgpack.encode(msgspec.structs.replace(config, disk=disk))
+    await lab.spoil(_store(event), vm, vmx_file(vm), with_check(made))
+
+
+async def _config(lab: LabCore, event: Event, vm: VmName) -> VmConfig:
+    body = checked(await lab.datastore_file(_store(event), vm, vmx_file(vm)))
+    if body is None:
+        raise ValueError(f"{vmx_file(vm)} is damaged")
+    return msgspec.msgpack.decode(body, type=VmConfig)
+
+
+def _store(event: Event) -> str:
+    return f"datastore-{cluster_of(event)}"

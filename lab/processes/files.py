@@ -1,0 +1,44 @@
+"""What lies on the disks and datastores of a lab of real processes, behind its nodes' backs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from protocol.terms import NodeName, VmName
+from services.runtime.real.world import WRITTEN
+
+
+class LabFiles:
+    """The part of ``LabCore`` that is about files; ``folder`` is the lab's."""
+
+    folder: Path
+
+    async def at_rest(self) -> list[tuple[str, bytes]]:
+        return await asyncio.to_thread(lambda: list(_files(self.folder)))
+
+    async def disk_file(self, node: NodeName, path: str) -> bytes:
+        return await asyncio.to_thread((self.folder / "nodes" / node / WRITTEN / path).read_bytes)
+
+    async def datastore_file(self, datastore: str, vm: VmName, file: str) -> bytes:
+        return await asyncio.to_thread(self._vm_file(datastore, vm, file).read_bytes)
+
+    async def spoil(self, datastore: str, vm: VmName, file: str, data: bytes) -> None:
+        def over() -> None:
+            with self._vm_file(datastore, vm, file).open("r+b") as there:
+                there.write(data)
+
+        await asyncio.to_thread(over)
+
+    def _vm_file(self, datastore: str, vm: VmName, file: str) -> Path:
+        return self.folder / "arrays" / datastore / "vms" / vm / file
+
+
+def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Every file below the folder that is still there when it is read."""
+    for path in sorted(folder.rglob("*")):
+        with suppress(OSError):
+            if path.is_file() and not path.is_symlink():
+                yield str(path.relative_to(folder)), path.read_bytes()

@@ -1,0 +1,63 @@
+"""How a run ends when a lab is lost, a control fails, or somebody interrupts it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from chaos.matrix.control import Control
+from chaos.matrix.grid import Staging
+from chaos.matrix.play import Played
+from chaos.matrix.terms import Boot
+from chaos.oracle.terms import Block, Event, Fault
+from chaos.verdict import Exit
+from lab.matrix.outcome import Outcome
+from lab.matrix.pool import each
+from lab.matrix.run import Result, exit_of
+from services.runtime.sim.runner import WorkerDied
+
+
+def staging(*events: Event, control: bool = False) -> Staging:
+    return Staging(
+        block=Block.S00, fault=Fault.F1, boot=Boot.ORDERLY, events=events, control=control
+    )
+
+
+def test_a_lab_that_is_lost_makes_its_events_void_and_its_controls_fail() -> None:
+    def lose(one: Staging) -> Outcome:
+        raise WorkerDied("killed by signal 9")
+
+    heard: list[tuple[Staging, Outcome]] = []
+    wanted = [staging(Event.E3, Event.E4), staging(Event.E1, control=True)]
+    each(wanted, lose, lambda *found: heard.append(found), jobs=2, end=lambda: None)
+    found = {one.control: outcome for one, outcome in heard}
+    assert [one.event for one in found[False].played] == [Event.E3, Event.E4]
+    assert all("killed by signal 9" in one.void for one in found[False].played)
+    assert [one.noticed for one in found[True].controls] == [False]
+
+
+def test_an_interrupt_ends_what_is_played_and_begins_no_more() -> None:
+    ended, began = threading.Event(), []
+
+    def play(one: Staging) -> Outcome:
+        began.append(one)
+        if len(began) > 1:
+            ended.wait(30)
+        return Outcome((Played(event=Event.E3),))
+
+    def done(one: Staging, outcome: Outcome) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        each([staging(Event.E3)] * 50, play, done, jobs=2, end=ended.set)
+    assert ended.is_set() and len(began) < 50
+
+
+@pytest.mark.parametrize(
+    ("noticed", "code"), [((True, True), Exit.PASS), ((True, False), Exit.FAILED)]
+)
+def test_damage_that_nobody_notices_fails_the_run(noticed: Sequence[bool], code: Exit) -> None:
+    controls = tuple(Control(block=Block.S00, what="bit", noticed=n, seen="") for n in noticed)
+    assert exit_of(Result((), controls)) is code
