@@ -57,13 +57,15 @@ async def run(
     run_id: str = "",
     trace: Callable[[], str] | None = None,
     escapes: Callable[[], Sequence[str]] = tuple,
+    scan: Callable[[History], None] | None = None,
 ) -> Verdict:
     """Play ``plan``; always heals, also when cancelled (the verdict then says 130).
 
     ``trace`` gives the simulation's own trace hash (the history's fold otherwise); ``escapes``
-    what tried to reach outside the simulation. The history is closed on return.
+    what tried to reach outside the simulation; ``scan`` writes down what it finds in all that the
+    run has left, before the checks judge. The history is closed on return.
     """
-    playing = _Run(plan, lab, keeper, history, progress, run_id)
+    playing = _Run(plan, lab, keeper, history, progress, run_id, scan)
     interrupted = False
     try:
         await playing.play()
@@ -95,6 +97,7 @@ class _Run:
     history: History
     progress: Progress
     run_id: str
+    scan: Callable[[History], None] | None
     steady: bool = False
     harness: list[str] = field(default_factory=list)
     judged: list[CheckResult] = field(default_factory=list)
@@ -264,6 +267,8 @@ class _Run:
         await last_looks(self.lab, self.guests, self.history)
         await self.values.whole(end=True)
         await self._counters()
+        if self.scan is not None:
+            self.scan(self.history)
         self.judged += judge(self.plan.checks, self.history.records)
 
     async def _recovered(self, live: list[PlannedProbe], within_s: float) -> list[CheckResult]:

@@ -11,6 +11,7 @@
 - ``simulation``  a lab in virtual time, in a worker
 - ``runs``        experiments: played, stored, replayed
 - ``fuzz``        random runs from snapshots
+- ``scan``        a search for every key in all that a run has left
 - ``matrix``      the truth table: stagings played, runs of them kept
 - ``logs``        records of nodes, written and read
 - ``doctor``      probes that try what a lab needs

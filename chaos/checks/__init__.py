@@ -19,6 +19,7 @@ from chaos.checks.no_fault_left import no_fault_left
 from chaos.checks.no_internal_error import no_internal_error
 from chaos.checks.no_livelock import no_livelock
 from chaos.checks.no_needless_outage import no_needless_outage
+from chaos.checks.no_plaintext_key import no_plaintext_key
 from chaos.checks.no_unseal_under_changed_pcr import no_unseal_under_changed_pcr
 from chaos.checks.one_effect import one_effect
 from chaos.checks.one_key_one_value import one_key_one_value
@@ -56,6 +57,7 @@ class Check:
 
 
 _CHECKS: Final = (
+    Check(no_plaintext_key, "S1"),
     Check(no_internal_error, "S10", shy=False),
     Check(one_effect, "S10"),
     Check(no_fault_left, shy=False),

@@ -71,6 +71,7 @@ def run(
     seed: Seed = None,
     tpm: Tpm = None,
     on: Annotated[str, Parameter(help="A running lab, instead of one of its own.")] = "",
+    scan: Annotated[bool, Parameter(help="Search all it leaves for every key (S1).")] = False,
     options: Options = DEFAULTS,
 ) -> int:
     """Run an experiment: `keystead chaos run edge-outage-reboot --mode sim --seed 7`.
@@ -86,7 +87,7 @@ def run(
             raise KeysteadError("KS-USE-003", "--on names a lab of real processes: --mode lab")
         return asyncio.run(_on_running(experiment, seed, Options(on, options.output)))
     made = prepared(experiment, seed, tpm, mode)
-    folder = begin(made, mode)
+    folder = begin(made, mode, scan=scan)
     say(f"run {folder.run}: {made.plan.title} (seed {made.plan.seed})")
     if mode == "sim":
         from lab.runs.play import play_sim

@@ -32,8 +32,12 @@ from lab.runs.store import code_version
 from lab.simulation.snapshot import Snapshot
 from services.runtime.forking.connection import ForkFailed
 
-AGAIN_EVERY: Final = 50  # one seed in so many is played twice: it must give the same run
+AGAIN_EVERY: Final = 50
+"""One seed in so many is played twice: it must give the same run. The second one is in a lab that
+keeps the ledger of keys, and ends with a search for them (S1)."""
 Tell = Callable[[str, int, int], None]
+Twice = tuple[Snapshot, Snapshot]
+"""In which a seed is played, and in which it is played again."""
 
 
 class Seed(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,8 +92,12 @@ class Campaign:
         """
         wanted = [seed for seed in seeds if seed not in self.played]
         directory, done = self.world.directory(), 0
-        with Snapshot(self.world.origin()) as snapshot, self._log.open("ab") as log:
-            for seed in self._ended(snapshot, directory, wanted, until):
+        with (
+            Snapshot(self.world.origin()) as snapshot,
+            Snapshot(self.world.origin(ledger=True)) as again,
+            self._log.open("ab") as log,
+        ):
+            for seed in self._ended((snapshot, again), directory, wanted, until):
                 log.write(pack(msgspec.to_builtins(seed)))
                 log.flush()
                 self.played[seed.seed] = seed
@@ -98,7 +106,7 @@ class Campaign:
                 yield seed
 
     def _ended(
-        self, snapshot: Snapshot, directory: Directory, wanted: list[int], until: float
+        self, snapshots: Twice, directory: Directory, wanted: list[int], until: float
     ) -> Iterator[Seed]:
         """As many at once as there are jobs, none begun after ``until``."""
         waiting = iter(wanted)
@@ -109,7 +117,7 @@ class Campaign:
                     seed = next(waiting, None)
                     if seed is None:
                         break
-                    going.add(pool.submit(self._one, snapshot, directory, seed))
+                    going.add(pool.submit(self._one, snapshots, directory, seed))
                 if not going:
                     return
                 ended, going = wait(going, return_when=FIRST_COMPLETED)
@@ -118,14 +126,15 @@ class Campaign:
     def _over(self, until: float) -> bool:
         return self.stop.is_set() or time.monotonic() >= until
 
-    def _one(self, snapshot: Snapshot, directory: Directory, number: int) -> Seed:
+    def _one(self, snapshots: Twice, directory: Directory, number: int) -> Seed:
         plan = self.plan(directory, number)
+        snapshot, again = snapshots
         try:
             played = play(snapshot, plan)
             failed = failures(played.verdict)
             twice = bool(failed) or number % AGAIN_EVERY == 0
             if twice:
-                failed = (*failed, *differs(snapshot, plan, played))
+                failed = (*failed, *differs(again, plan, played))
         except ForkFailed:  # there is no lab to play in: no seed could be played
             raise
         except Exception as error:  # of whatever kind: a run that raises it is a finding
@@ -156,10 +165,13 @@ class Campaign:
 
 
 def differs(snapshot: Snapshot, plan: Plan, first: Played) -> tuple[Failure, ...]:
-    """Whether the same run once more is another one: then determinism is broken."""
+    """Whether the same run once more is another one: then determinism is broken. What only the
+    second one found is told too."""
     again = play(snapshot, plan)
+    known = failures(first.verdict)
+    more = [found for found in failures(again.verdict) if found not in known]
     same = again.verdict.trace_hash == first.verdict.trace_hash
-    return () if same else (Failure("replay", "trace"),)
+    return (*more, *(() if same else (Failure("replay", "trace"),)))
 
 
 def read_seeds(path: Path) -> Iterator[Seed]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 import msgspec
 
@@ -22,6 +23,10 @@ class Failure(msgspec.Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}" if self.name else self.kind
+
+
+LEAK: Final = Failure("check", "no_plaintext_key")
+"""Found only where the run ends with a search for keys."""
 
 
 def failures(verdict: Verdict) -> tuple[Failure, ...]:

@@ -13,6 +13,7 @@ from chaos.verdict import Verdict
 from lab.api.session import Session
 from lab.fuzz.coverage import Coverage, covered
 from lab.runs.play import simulate_plan
+from lab.scan import ledger
 from lab.simulation.sim_lab import SimLab
 from lab.simulation.snapshot import Snapshot
 
@@ -30,7 +31,8 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def play(snapshot: Snapshot, plan: Plan, *, history: bool = False) -> Played:
-    """Play ``plan`` from the snapshot's lab, as a run from the start would (decision 30).
+    """Play ``plan`` from the snapshot's lab, as a run from the start would (decision 30). With a
+    lab that keeps the ledger of keys the run ends with a search for them.
 
     Raises as ``Snapshot.run`` does.
     """
@@ -40,7 +42,7 @@ def play(snapshot: Snapshot, plan: Plan, *, history: bool = False) -> Played:
 
 def _play(lab: SimLab, session: Session, plan: bytes, history: bool) -> bytes:
     begun = time.process_time()
-    verdict, log = simulate_plan(lab, load_plan(plan), RUN)
+    verdict, log = simulate_plan(lab, load_plan(plan), RUN, scan=ledger.kept())
     kept: Any = tuple(map(as_written, log.records)) if history else ()
     played = Played(
         verdict=verdict,

@@ -10,7 +10,7 @@ import msgspec
 from chaos.experiment.plan import Plan
 from chaos.experiment.shrink import Shrinker, size
 from chaos.lab import Directory
-from lab.fuzz.finding import Failure, failures, of_exception
+from lab.fuzz.finding import LEAK, Failure, failures, of_exception
 from lab.fuzz.play import play
 from lab.fuzz.world import World
 from lab.simulation.snapshot import Snapshot
@@ -51,7 +51,7 @@ class Shrinking:
             moved = msgspec.structs.replace(best, topology=smaller.use)
             if self._left() <= 0 or not fits(moved, smaller.directory()):
                 continue
-            with Snapshot(smaller.origin()) as snapshot:
+            with Snapshot(smaller.origin(ledger=failure == LEAK)) as snapshot:
                 if self._fails(snapshot, moved, failure):
                     self.tell(f"in a lab of {hosts} hosts too")
                     best, world = moved, smaller
@@ -61,7 +61,7 @@ class Shrinking:
         return Small(failure=failure, plan=best, world=world, runs=self._runs)
 
     def _in(self, world: World, plan: Plan, failure: Failure) -> Plan:
-        with Snapshot(world.origin()) as snapshot:
+        with Snapshot(world.origin(ledger=failure == LEAK)) as snapshot:
             shrinker = Shrinker(
                 lambda candidate: self._fails(snapshot, candidate, failure),
                 world.directory(),

@@ -39,5 +39,5 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     def directory(self) -> Directory:
         return directory_of(self.topology())
 
-    def origin(self) -> Origin:
-        return Origin(self.topology(), patch=self.patch)
+    def origin(self, *, ledger: bool = False) -> Origin:
+        return Origin(self.topology(), patch=self.patch, ledger=ledger)

@@ -18,8 +18,9 @@ from lab.runs.store import (
 )
 
 
-def begin(prepared: Prepared, mode: str, *, replay_of: str = "") -> RunFolder:
-    """The run's folder with everything that is known before it starts."""
+def begin(prepared: Prepared, mode: str, *, replay_of: str = "", scan: bool = False) -> RunFolder:
+    """The run's folder with everything that is known before it starts; ``scan``: it is to end
+    with a search for every key."""
     made = prepared.plan
     folder = new_run(made.name, mode, made.seed)
     hosts = [s for s in prepared.topology.nodes if s.role.value == "esxi"]
@@ -34,6 +35,7 @@ def begin(prepared: Prepared, mode: str, *, replay_of: str = "") -> RunFolder:
         began=time.time(),
         tpm=hosts[0].tpm.value if hosts else "none",
         replay_of=replay_of,
+        scan=scan,
     )
     folder.write("run.json", msgspec.json.format(msgspec.json.encode(record)))
     folder.write("plan.json", dump_plan(made))

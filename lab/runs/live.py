@@ -27,10 +27,19 @@ async def play_on(
     async with lab.tapped(recording.hear) as gaps:
         history = History(folder.history, lab.monotonic)
         try:
-            verdict = await play_plan(plan, lab, keeper, history, tell, run_id=folder.run)
+            scan = unscanned if folder.record().scan else None
+            verdict = await play_plan(
+                plan, lab, keeper, history, tell, run_id=folder.run, scan=scan
+            )
         finally:
             recording.close(gaps())
     return finish(folder, verdict)
+
+
+def unscanned(history: History) -> None:
+    """Say in the history why nothing was searched: each process keeps its keys to itself."""
+    text = "keys of real processes are not collected: a scan is for --mode sim"
+    history.add("state", op="scan", reason=text)
 
 
 def finish(folder: RunFolder, verdict: Verdict) -> Verdict:

@@ -25,6 +25,8 @@ from lab.runs.store import (
     lock_version,
     python_version,
 )
+from lab.scan.ledger import keep
+from lab.scan.simulated import Scan
 from lab.simulation.sim_lab import SimLab, make
 from lab.simulation.workers import workers
 from lab.topology.plan import Topology
@@ -35,6 +37,7 @@ from services.runtime.sim.said import parting
 
 def play_sim(prepared: Prepared, folder: RunFolder) -> Verdict:
     """Play it in a worker of its own; blocks until it ends."""
+    scan = folder.record().scan
     with workers() as forks:
         answer = run_in_worker(
             simulate,
@@ -43,20 +46,25 @@ def play_sim(prepared: Prepared, folder: RunFolder) -> Verdict:
             folder.run,
             str(folder.history),
             str(folder.bus),
+            scan,
             server=forks,
         )
     return finish(folder, msgspec.msgpack.decode(answer, type=Verdict))
 
 
-def simulate(plan: bytes, topology: bytes, run: str, history: str, bus: str = "") -> bytes:
+def simulate(
+    plan: bytes, topology: bytes, run: str, history: str, bus: str = "", scan: bool = False
+) -> bytes:
     """In the worker: make the lab, play, write the history, and with ``bus`` what was said
-    there; the verdict as msgpack."""
+    there; the verdict as msgpack. ``scan``: search all of it for every key."""
     made = load_plan(plan)
+    if scan:
+        keep()
     lab, _ = make(msgspec.msgpack.decode(topology, type=Topology), made.seed)
     recording = BusRecording(None, lab.monotonic)
     if bus:
         lab.broker.tap = recording.hear
-    verdict, log = simulate_plan(lab, made, run)
+    verdict, log = simulate_plan(lab, made, run, scan=scan)
     if bus:
         recording.close()
         Path(bus).write_bytes(b"".join(recording.values))
@@ -64,8 +72,11 @@ def simulate(plan: bytes, topology: bytes, run: str, history: str, bus: str = ""
     return msgspec.msgpack.encode(verdict)
 
 
-def simulate_plan(lab: SimLab, made: Plan, run: str) -> tuple[Verdict, History]:
-    """Play on a simulated lab that is ready; the history stays in memory."""
+def simulate_plan(
+    lab: SimLab, made: Plan, run: str, *, scan: bool = False
+) -> tuple[Verdict, History]:
+    """Play on a simulated lab that is ready; the history stays in memory. ``scan``: this process
+    has kept the ledger of keys since before the lab was made."""
     if made.order:
         lab.loop.reseed(lab.seed, Order(made.order))
     keeper = FaultKeeper(lab)
@@ -81,6 +92,7 @@ def simulate_plan(lab: SimLab, made: Plan, run: str) -> tuple[Verdict, History]:
             run_id=run,
             trace=lab.loop.trace.hash,
             escapes=lab.defects,
+            scan=Scan(lab).record if scan else None,
         )
     )
     return verdict, history
@@ -112,7 +124,7 @@ def replay(run: str) -> tuple[RunFolder, Verdict]:
         topology=old.decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode),
         text=old.decoded("experiment.yaml", bytes.decode),
     )
-    folder = begin(prepared, "sim", replay_of=run)
+    folder = begin(prepared, "sim", replay_of=run, scan=record.scan)
     verdict = play_sim(prepared, folder)
     if history != folder.history.read_bytes() or before.trace_hash != verdict.trace_hash:
         raise KeysteadError("KS-RUN-003", f"{run}: {_first_difference(old, folder)}")

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from lab.api.session import Session
+from lab.scan.ledger import keep
 from lab.simulation.sim_lab import SimLab, build, build_of
 from lab.simulation.workers import simulations
 from lab.topology.plan import Topology
@@ -45,14 +46,18 @@ Stage = Callable[[SimLab, Session], None]
 @dataclass(frozen=True)
 class Origin:
     """Where runs begin: a topology, built, then staged. ``patch`` names a module that is imported
-    before any node is made. ``stage`` can be imported by its name."""
+    before any node is made. ``stage`` can be imported by its name. ``ledger``: the lab's process
+    keeps every key that is made in it, for a scan."""
 
     topology: Topology
     stage: Stage | None = None
     patch: str = ""
+    ledger: bool = False
 
     def built(self, seed: int, **options: Any) -> tuple[SimLab, Session]:
         """The lab with which the run of ``seed`` begins; ``options`` are those of ``SimLab``."""
+        if self.ledger:
+            keep()
         if self.patch:
             __import__(self.patch)
         lab, session = build(self.topology, build_of(seed), **options)

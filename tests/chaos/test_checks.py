@@ -81,6 +81,25 @@ def on(host: str) -> Row:
     return ("vm-01", "state", "vm", {"host": host, "power": "poweredOn"})
 
 
+def scanned(**other: object) -> Row:
+    """A search that found its canary wherever it looked, and nothing else."""
+    kinds = ["bus", "disk"]
+    scan: dict[str, object] = {"kept": True, "keys": 9, "findings": [], "more": 0}
+    return (
+        "",
+        "state",
+        "scan",
+        {**scan, "places": dict.fromkeys(kinds, 5), "canary": kinds, **other},
+    )
+
+
+LEAK = {
+    "kind": "log",
+    "name": "kms:x",
+    "secret": "services.kms.core:_fresh",
+    "form": "hex",
+    "offset": 7,
+}
 LOOK: Row = ("", "state", "look", {})
 
 
@@ -144,6 +163,13 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
             (CheckOutcome.UNKNOWN, back),
         )
     ),
+    ("no_plaintext_key", CheckOutcome.PASS, [scanned()]),
+    ("no_plaintext_key", CheckOutcome.FAIL, [scanned(findings=[LEAK])]),
+    ("no_plaintext_key", CheckOutcome.FAIL, [scanned(findings=[LEAK] * 7, canary=[])]),
+    ("no_plaintext_key", CheckOutcome.UNKNOWN, [scanned(canary=["bus"])]),
+    ("no_plaintext_key", CheckOutcome.UNKNOWN, [scanned(places={}, canary=[])]),
+    ("no_plaintext_key", CheckOutcome.UNKNOWN, [scanned(kept=False)]),
+    ("no_plaintext_key", CheckOutcome.UNKNOWN, [("", "state", "scan", {"reason": "real"})]),
     ("no_internal_error", CheckOutcome.PASS, [COUNT, COUNT]),
     *(
         ("no_internal_error", CheckOutcome.FAIL, [COUNT, (*COUNT[:3], {counter: 2})])

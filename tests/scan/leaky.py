@@ -2,5 +2,4 @@
 
 from __future__ import annotations
 
-import tests.mutations.bugs.key_leaks
-import tests.mutations.bugs.key_ledger  # noqa: F401
+import tests.mutations.bugs.key_leaks  # noqa: F401

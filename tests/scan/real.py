@@ -22,13 +22,13 @@ from lab.brokers.identities import TAP
 from lab.processes.process_lab import ProcessLab
 from lab.runs.live import play_on
 from lab.runs.store import RunFolder
+from lab.scan.search import Find, Place, search
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from lab.topology.provision import provision
 from protocol.guest import guest_seed
 from services.runtime.real.bus import TapWire
 from services.runtime.real.world import LabTime
-from tests.scan.search import Find, Place, search
 from tests.scan.story import MARKER, story
 
 A = TypeVar("A")

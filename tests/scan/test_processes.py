@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from chaos.history import verify
+from lab.scan.exempt import EXEMPT, covers, leaks
+from lab.scan.ledger import FOLDER
+from lab.scan.search import Place, search
 from services.runtime.tpm.backends import available
-from tests.mutations.bugs.key_ledger import FOLDER
-from tests.scan.exempt import EXEMPT, _covers, leaks
 from tests.scan.real import Life
-from tests.scan.search import Place, search
 
 pytestmark = [
     pytest.mark.lab,
@@ -23,12 +23,12 @@ KINDS = {"bus", "disk", "database", "datastore", "log", "history", "faults", "br
 
 async def test_no_secret_is_left_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FOLDER, str(tmp_path / "ledger"))
-    life = Life(tmp_path, "tests.mutations.bugs.key_ledger")
+    life = Life(tmp_path, "lab.scan.planted")
     await life.live(whole=True)
     found, looked = life.scan()
     assert len(life.secrets()) > 50 and looked.keys() >= KINDS, looked
     assert leaks(found) == []
-    used = {rule.why for rule in EXEMPT for find in found if _covers(rule, find)}
+    used = {rule.why for rule in EXEMPT for find in found if covers(rule, find)}
     assert any("master key" in why for why in used) and any("identities" in why for why in used)
     assert any("-wal" in place.name for place in life.places() if place.kind == "database")
     # A core file would hold every key: no process may leave one.

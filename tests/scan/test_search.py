@@ -8,8 +8,8 @@ import os
 
 import pytest
 
-from tests.scan.exempt import EXEMPT, leaks
-from tests.scan.search import Find, Needles, Place, forms, pieces, search
+from lab.scan.exempt import EXEMPT, leaks
+from lab.scan.search import Find, Needles, Place, forms, pieces, search
 
 SECRET = bytes(range(7, 250, 5))[:32]
 OTHER = bytes(range(100, 164))
@@ -53,7 +53,7 @@ def test_padding_is_no_secret() -> None:
     assert len(Needles({bytes(32): "zeros"})) == 0
 
 
-def test_an_exemption_covers_one_kind_of_secret_in_one_place() -> None:
+def test_an_exemptioncovers_one_kind_of_secret_in_one_place() -> None:
     own = Find("disk", "kms/written/master.key", "services.kms.master:make_master", "raw")
     elsewhere = Find("disk", "esxi-001/written/master.key", own.secret, "raw")
     another = Find(own.kind, own.name, "services.kms.core:_fresh", "raw")

@@ -111,6 +111,16 @@ class SimStore(Switches, Store):
             if drive.durable is not None:
                 yield f"databases/{name}.durable", drive.durable
 
+    def copied(self) -> Iterator[tuple[str, bool, str, bytes]]:
+        """Every byte of the saved copies: label, whether it is a database, path, bytes."""
+        for label, kept in self._copies.items():
+            for synced in (False, True):
+                for path, data in kept.images.walk(synced=synced):
+                    yield label, False, path, data
+            for name, images in kept.databases.items():
+                for image in images:
+                    yield label, True, name, image or b""
+
     def close(self) -> None:
         """Free the databases' memory at the end of a run."""
         for drive in self.drives.values():

@@ -127,6 +127,10 @@ class SimWorld(World):
     def keyring(self, node: NodeName) -> Keyring:
         return Keyring(self._private[node], self._public)
 
+    def identities(self) -> dict[bytes, str]:
+        """The private key of each node, by whose it is, for scans."""
+        return {key.private_bytes_raw(): f"identity:{node}" for node, key in self._private.items()}
+
     def spawn(
         self, life: Incarnation | None, label: str, work: Coroutine[Any, Any, None]
     ) -> asyncio.Task[None]:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from chaos.checks import ALWAYS
+from chaos.checks.result import CheckOutcome
 from chaos.draws import Draws
 from chaos.experiment.generate import Mix, random_plan
 from chaos.experiment.plan import Needs, Plan, PlannedFault
@@ -16,6 +17,7 @@ from chaos.faults.base import Targets
 from chaos.history import Record
 from lab.core import directory_of
 from lab.fuzz.play import Played, play
+from lab.scan.simulated import KINDS
 from lab.simulation.snapshot import Origin, Snapshot
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
@@ -123,3 +125,24 @@ def test_runs_of_random_plans_are_well_and_the_same_again(snapshot: Snapshot) ->
         assert first.history == again.history
         assert first.cpu_s > 0
         assert not play(snapshot, made).history
+
+
+@pytest.mark.parametrize(
+    ("patch", "result"),
+    [("", CheckOutcome.PASS), ("tests.mutations.bugs.key_leaks", CheckOutcome.FAIL)],
+)
+def test_in_a_lab_that_keeps_the_ledger_a_run_ends_with_a_search_for_keys(
+    patch: str, result: CheckOutcome
+) -> None:
+    made = msgspec.structs.replace(
+        random_plan(DIRECTORY, 3, msgspec.structs.replace(Mix(), until_s=60.0), settle_s=5.0),
+        faults=(),
+    )
+    with Snapshot(Origin(TOPOLOGY, patch=patch, ledger=True)) as snapshot:
+        played = play(snapshot, made, history=True)
+    [found] = [c for c in played.verdict.checks if c.name == "no_plaintext_key"]
+    assert found.result is result, found.text
+    [scan] = [r for r in records(played) if r.op == "scan"]
+    assert set(scan.data["places"]) == set(scan.data["canary"]) == set(KINDS)
+    where = {one["kind"] for one in scan.data["findings"]}
+    assert where == ({"bus", "disk", "database", "datastore", "log"} if patch else set())

@@ -10,9 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from chaos.checks.no_plaintext_key import no_plaintext_key
+from chaos.checks.result import CheckOutcome
 from chaos.experiment.lint import check_experiment
 from chaos.experiment.plan import load_plan
 from chaos.experiment.plan import plan as make_plan
+from chaos.history import History
 from chaos.keeper import FaultKeeper
 from chaos.lab import Directory
 from chaos.recording import pack, packed
@@ -25,7 +28,7 @@ from lab.client import Lab
 from lab.errors import KeysteadError
 from lab.runs import play, store
 from lab.runs.begin import begin
-from lab.runs.live import play_on
+from lab.runs.live import play_on, unscanned
 from lab.runs.prepare import Prepared, prepare
 from lab.runs.store import RunFolder, all_runs
 from lab.simulation.sim_lab import make
@@ -60,8 +63,8 @@ def prepared(tmp_path: Path) -> Prepared:
     return prepare(str(file), 5, {"tpm": "model"})
 
 
-def stored(prepared: Prepared) -> tuple[RunFolder, Any]:
-    folder = begin(prepared, "sim")
+def stored(prepared: Prepared, *, scan: bool = False) -> tuple[RunFolder, Any]:
+    folder = begin(prepared, "sim", scan=scan)
     return folder, play.play_sim(prepared, folder)
 
 
@@ -73,6 +76,25 @@ def test_a_run_is_stored_and_replays_exactly(prepared: Prepared) -> None:
     assert again.history.read_bytes() == folder.history.read_bytes()
     assert [r.run for r in all_runs()] == [folder.run, again.run]
     assert again.record().replay_of == folder.run
+
+
+def test_a_run_that_ends_with_a_search_for_keys_is_the_same_run_and_replays(
+    prepared: Prepared,
+) -> None:
+    _, unsearched = stored(prepared)
+    folder, verdict = stored(prepared, scan=True)
+    [found] = [c for c in verdict.checks if c.name == "no_plaintext_key"]
+    assert found.result is CheckOutcome.PASS, found.text
+    assert verdict.trace_hash == unsearched.trace_hash
+    again, _ = play.replay(folder.run)
+    assert again.record().scan and again.history.read_bytes() == folder.history.read_bytes()
+
+
+def test_real_processes_keep_their_keys_and_the_history_says_so() -> None:
+    history = History(None, lambda: 0.0)
+    unscanned(history)
+    found = no_plaintext_key(history.records)
+    assert found.result is CheckOutcome.UNKNOWN and "--mode sim" in found.text
 
 
 def test_another_trace_is_told_with_the_first_difference(prepared: Prepared) -> None:

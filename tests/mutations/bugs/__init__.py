@@ -9,6 +9,6 @@ that turns red for it. That every bug still hits something is tested in the quic
 
 To add a bug: a file here, and a line in the table with the test that kills it.
 
-Three break no rule: ``key_ledger`` writes down every secret that a process holds, for the scan of a
-whole run, and ``planting`` is what all use. ``key_leaks`` puts a key into every kind of place.
+Two break no rule: ``planting`` is what all use, and ``key_leaks`` puts a key into every kind of
+place, for the scan of a whole run.
 """

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tests.scan.search import Find
+from lab.scan.search import Find
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,10 @@ keys and guests are given their markers."""
 
 def leaks(found: Iterable[Find]) -> list[Find]:
     """What no exemption allows."""
-    return [find for find in found if not any(_covers(rule, find) for rule in EXEMPT)]
+    return [find for find in found if not any(covers(rule, find) for rule in EXEMPT)]
 
 
-def _covers(rule: Exempt, find: Find) -> bool:
+def covers(rule: Exempt, find: Find) -> bool:
+    """Whether the rule allows what was found."""
     pairs = ((rule.kind, find.kind), (rule.name, find.name), (rule.secret, find.secret))
     return all(re.fullmatch(pattern, text) for pattern, text in pairs)

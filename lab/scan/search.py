@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 PIECE = 16
 
 
@@ -25,14 +27,15 @@ class Place:
     data: bytes
 
 
-@dataclass(frozen=True)
-class Find:
-    """A piece of the secret ``secret`` (who made it) in a place, in a form."""
+class Find(msgspec.Struct, frozen=True):
+    """A piece of the secret ``secret`` (who made it) in a place, in a form; ``offset`` in bytes
+    where it stands there first."""
 
     kind: str
     name: str
     secret: str
     form: str
+    offset: int = 0
 
 
 def pieces(secret: bytes) -> list[bytes]:
@@ -44,6 +47,7 @@ def pieces(secret: bytes) -> list[bytes]:
 
 
 def forms(piece: bytes) -> Iterator[tuple[str, bytes]]:
+    """What the piece may be written as, by the name of the form."""
     yield "raw", piece
     yield "backwards", piece[::-1]
     yield "hex", piece.hex().encode()
@@ -76,18 +80,21 @@ class Needles:
                 self._words.setdefault(word, []).append(needle)
 
     def __len__(self) -> int:
+        """How many forms of pieces are looked for."""
         return len(self._all)
 
     def find(self, place: Place) -> Iterator[Find]:
+        """What stands in the place."""
         data = place.data + bytes(-len(place.data) % 8)
         there = self._words.keys() & set(memoryview(data).cast("Q"))
         seen: set[bytes] = set()
         for word in there:
             for needle in self._words[word]:
-                if needle not in seen and needle in place.data:
+                offset = -1 if needle in seen else place.data.find(needle)
+                if offset >= 0:
                     seen.add(needle)
                     secret, form = self._all[needle]
-                    yield Find(place.kind, place.name, secret, form)
+                    yield Find(place.kind, place.name, secret, form, offset)
 
 
 def search(secrets: Mapping[bytes, str], places: Iterable[Place]) -> list[Find]:

@@ -1,0 +1,129 @@
+"""The scan of a simulated run: all that was said on its bus, and all that it left anywhere.
+
+A canary is put into each sort of place in another form, and must be found there: a scan that does
+not find it has looked at nothing, and proves nothing. It is put there after the last look of the
+run, in a lab that ends with it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from chaos.draws import Draws
+from chaos.history import History
+from lab.scan import ledger
+from lab.scan.exempt import leaks
+from lab.scan.search import Place, search
+from lab.simulation.sim_lab import SimLab
+from protocol.messages.agent import NodeRecord
+from services.runtime.seeded import derive
+
+OP: Final = "scan"
+"""Of its ``state`` record: how many ``places`` of each sort were searched for how many ``keys``,
+in which sorts the ``canary`` was found, and what was found else."""
+KINDS: Final = ("bus", "disk", "database", "datastore", "log", "history")
+_CANARY: Final = "canary"
+_MOST: Final = 10  # findings of each sort of place that a history has in full
+
+
+class Scan:
+    """Hears the bus of ``lab`` from now on, beside whoever hears it already."""
+
+    def __init__(self, lab: SimLab) -> None:
+        self._lab = lab
+        self._wire: list[Place] = []
+        before = lab.broker.tap
+
+        def hear(subject: str, reply: str, payload: bytes) -> None:
+            self._wire.append(heard(subject, reply, payload))
+            if before is not None:
+                before(subject, reply, payload)
+
+        lab.broker.tap = hear
+
+    def record(self, history: History) -> None:
+        """Search everything, and write down what was found where: kinds of keys, never bytes."""
+        canary = Draws(derive(self._lab.seed, _CANARY), _CANARY).token(32)
+        logs = self._plant(canary)
+        places = [
+            *self._wire,
+            *at_rest(self._lab),
+            *logged(logs),
+            *told(history),
+            Place("history", _CANARY, msgspec.json.encode({"data": repr(canary)})),
+        ]
+        secrets = {**ledger.seen, **self._lab.world.identities(), canary: _CANARY}
+        found = search(secrets, places)
+        hits = Counter(find.kind for find in found if find.secret == _CANARY)
+        bad = leaks(find for find in found if find.secret != _CANARY)
+        shown = [find for kind in KINDS for find in [f for f in bad if f.kind == kind][:_MOST]]
+        history.add(
+            "state",
+            op=OP,
+            kept=ledger.kept(),
+            places=dict(sorted(Counter(place.kind for place in places).items())),
+            keys=len(secrets) - 1,
+            canary=sorted(hits),
+            findings=[msgspec.structs.asdict(find) for find in shown],
+            more=len(bad) - len(shown),
+        )
+
+    def _plant(self, canary: bytes) -> Sequence[NodeRecord]:
+        """Raw on a disk, in hexadecimal on a datastore, backwards on the bus, and so on; the log
+        with one line more."""
+        self._wire.append(heard(f"e.{_CANARY}", "", b"x" + canary[::-1]))
+        store = next(iter(self._lab.world.stores.values()))
+        store.on_disk.write(_CANARY, b"xyz" + canary)
+        for held in self._lab.world.stores.values():
+            for drive in held.drives.values():
+                drive.durable = (drive.durable or b"") + canary.hex().encode()
+        for array in self._lab.world.arrays.values():
+            array.folders.setdefault(_CANARY, {})[_CANARY] = bytearray(
+                canary.hex().upper().encode()
+            )
+        last = self._lab.records[-1]
+        line = msgspec.structs.replace(last, kind=_CANARY, fields={"text": canary.hex()})
+        return [*self._lab.records, line]
+
+
+def heard(subject: str, reply: str, payload: bytes) -> Place:
+    """A message as the broker lets it in."""
+    return Place("bus", subject, f"{subject} {reply} ".encode() + payload)
+
+
+def at_rest(lab: SimLab) -> Iterator[Place]:
+    """Every byte on disks, their copies, databases and datastores."""
+    for node, store in lab.world.stores.items():
+        for path, data in store.images():
+            kind = "database" if path.startswith("databases/") else "disk"
+            yield Place(kind, f"{node}/{path}", data)
+        for label, database, path, data in store.copied():
+            kind = "database" if database else "disk"
+            yield Place(kind, f"copies/{node}/{label}/{path}", data)
+    for name, array in lab.world.arrays.items():
+        for path, data in array.images():
+            yield Place("datastore", f"{name}/{path}", data)
+
+
+def logged(records: Sequence[NodeRecord]) -> Iterator[Place]:
+    """The lines of all nodes' logs."""
+    for record in records:
+        yield Place("log", f"{record.node}:{record.kind}", msgspec.json.encode(record))
+
+
+def told(history: History) -> Iterator[Place]:
+    """The records of a run's history."""
+    for line in history.records:
+        yield Place("history", f"{line.type}:{line.op}", msgspec.json.encode(line))
+
+
+def summary(places: Sequence[Place]) -> dict[str, Any]:
+    """Bytes looked at by sort of place."""
+    looked: Counter[str] = Counter()
+    for place in places:
+        looked[place.kind] += len(place.data)
+    return dict(looked)
