@@ -21,6 +21,7 @@ TPM = ("tpm.clear", "tpm.swap")
 FIRMWARE = ("host.boot_measure", "host.tpm_disabled", "host.exec_option_removed")
 LATENT = (*FIRMWARE, "tpm.dead")
 """In force from the next boot on; at their end, a host that stands at its screen is booted."""
+TAKEN_BACK_TOGETHER = ("broker.restart", "proc.pause", "proc.kill", "provider.delete")
 
 
 class Phase(StrEnum):
@@ -72,26 +73,33 @@ class Disturbances:
             return self.there.pop(id)
         if record.type == "fault":
             if "error" not in record.data:
-                found.phase, found.since = Phase.ON, record.t
+                undone = any(rival.phase is Phase.ENDING for rival in self._rivals(found))
+                found.phase, found.since = Phase.ENDING if undone else Phase.ON, record.t
             return found
         if record.type == "note" and record.op == "ending":
             found.phase, found.since = Phase.ENDING, record.t
-            self._ends_others(found)
+            self._end(self._rivals(found))
             return found
         if record.type != "heal":
             return None
         if record.data.get("verified"):
+            self._end(self._rivals(found))
             del self.there[id]
         elif record.data.get("stays"):
             found.phase, found.since = Phase.ON, record.t
         return found
 
-    def _ends_others(self, ending: Disturbance) -> None:
-        """The broker is started, and a node goes on, for every fault that had stopped it."""
-        for other in self.of("broker.restart", "proc.pause"):
-            same = {*other.values.get("nodes", ())} & {*ending.values.get("nodes", ())}
-            if other.kind == ending.kind and (same or not other.values.get("nodes")):
-                other.phase = Phase.ENDING
+    @staticmethod
+    def _end(found: Iterator[Disturbance]) -> None:
+        for one in found:
+            one.phase = Phase.ENDING
+
+    def _rivals(self, found: Disturbance) -> Iterator[Disturbance]:
+        """Others that its end takes back with it: the broker is started, nodes go on or are
+        powered on, and a provider is added, for every fault that had wanted otherwise."""
+        for other in self.of(*TAKEN_BACK_TOGETHER):
+            if other is not found and other.kind == found.kind and _same_target(other, found):
+                yield other
 
     def of(self, *kinds: str) -> Iterator[Disturbance]:
         """Those of these kinds."""
@@ -151,6 +159,12 @@ class Disturbances:
     def tells(self) -> str:
         """What holds now, for people."""
         return ", ".join(f"{found.id} ({found.kind})" for found in self.there.values())
+
+
+def _same_target(a: Disturbance, b: Disturbance) -> bool:
+    if a.kind == "proc.pause":
+        return bool({*a.values.get("nodes", ())} & {*b.values.get("nodes", ())})
+    return a.kind != "provider.delete" or a.values.get("provider") == b.values.get("provider")
 
 
 def _stopped_by(found: Disturbance) -> Known:

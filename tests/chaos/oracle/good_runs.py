@@ -169,6 +169,17 @@ GOOD: dict[str, Callable[[], Story]] = {
         .vm("vm-01", "esxi-001", "running")
         .passes(100)
     ),
+    "a provider that is added again for an earlier deletion": lambda: (
+        Story(persistence=True)
+        .fault("one", "provider.delete", provider="p", vcenter="vcenter")
+        .fault("two", "provider.delete", provider="p", vcenter="vcenter")
+        .passes(5)
+        .heal("one")
+        .passes(5)
+        .op("invoke", "", "key.create", n=7)
+        .op("ok", "", "key.create", n=7, key="k9", provider="p")
+        .passes(10)
+    ),
     "a fault that was missed": lambda: (
         Story(persistence=False)
         .fault("pause", "proc.pause", nodes=["kms"], missed=True)
