@@ -204,13 +204,13 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 WORKLOAD: Final = (
-    Stream("guest.challenge", 1.6),
+    Stream("guest.challenge", 0.2),
     Stream("key.create", 0.15),
     Stream("vm.encrypt", 0.05),
     Stream("vm.power_cycle", 0.03),
     Stream("vm.off_on", 0.02),
 )
-"""Of a lab of four hosts and eight VMs: 0.2 guest I/O a second and VM, 0.25 other operations."""
+"""Of a lab of four hosts and eight VMs, beside the work that their guests do by themselves."""
 
 
 def random_plan(
