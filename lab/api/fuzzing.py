@@ -41,6 +41,7 @@ class Fuzzing:
     world: World
     jobs: int
     budget: int = 200
+    enough: int = 0  # findings after which no further seed begins; 0: never enough
     say: Say = lambda text: None
     tell: Tell = lambda text, step, total: None
     stop: threading.Event = field(default_factory=threading.Event)
@@ -59,10 +60,14 @@ class Fuzzing:
             self.say(f"campaign {self.name} goes on: {len(campaign.played)} seeds were played")
         begun = time.monotonic()
         now: list[Seed] = []
+        red = 0
         for seed in campaign.play(seeds, begun + seconds, self.tell):
             now.append(seed)
             if seed.failures:
+                red += 1
                 self.say(f"seed {seed.seed}: {', '.join(map(str, seed.failures))}")
+            if self.enough and red >= self.enough:
+                campaign.enough = True
         taken = time.monotonic() - begun
         return self._report(campaign, now, taken, self._found(campaign, shrink=shrink))
 

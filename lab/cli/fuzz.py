@@ -38,6 +38,7 @@ def fuzz(
     campaign: Annotated[str, Parameter(help="Its name: one that was cut off goes on.")] = "",
     shrink: Annotated[bool, Parameter(help="Make what is found small.")] = True,
     budget: Annotated[int, Parameter(help="Runs for the shrinking of one finding.")] = 200,
+    enough: Annotated[int, Parameter(help="No seed begins after so many failed; 0: never.")] = 0,
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
     options: Options = DEFAULTS,
 ) -> int:
@@ -50,11 +51,14 @@ def fuzz(
     file that plays it again. A campaign of the same name and options goes on where it was. Exit
     codes: 0 nothing was found, 1 something was, 5 the same seed did not give the same run.
     """
-    for name, value, most in (("seeds", seeds, MOST_SEEDS), ("budget", budget, 100_000)):
-        if not 1 <= value <= most:
-            raise KeysteadError("KS-USE-003", f"--{name} {value}: 1 to {most}")
-    if not 0 <= first < 1 << 62:
-        raise KeysteadError("KS-USE-003", f"--from {first}: 0 or more")
+    for name, value, least, most in (
+        ("seeds", seeds, 1, MOST_SEEDS),
+        ("budget", budget, 1, 100_000),
+        ("enough", enough, 0, MOST_SEEDS),
+        ("from", first, 0, 1 << 62),
+    ):
+        if not least <= value <= most:
+            raise KeysteadError("KS-USE-003", f"--{name} {value}: {least} to {most}")
     at_once = _jobs(jobs)
     seconds = duration("--time", time) if time else float("inf")
     from chaos.experiment.generate import RANDOM, Mix
@@ -68,7 +72,7 @@ def fuzz(
     _whole(world)
     name = campaign or f"{tpm}-{hosts}x{vms}-{_digest(world)}"
     with telling(progress, "random schedules") as tell:
-        fuzzing = Fuzzing(name, world, at_once, budget, say, tell)
+        fuzzing = Fuzzing(name, world, at_once, budget, enough, say, tell)
         with suppress(ValueError):  # only the main thread of a program has signals
             signal.signal(signal.SIGINT, lambda *_: fuzzing.stop.set())
         report = fuzzing.run(range(first, first + seeds), seconds, shrink=shrink)

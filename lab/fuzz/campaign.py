@@ -60,13 +60,15 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass
 class Campaign:
-    """``folder`` is its own. ``stop`` may be set from any thread: what runs is ended first."""
+    """``folder`` is its own. ``stop`` may be set from any thread, and ``enough`` while it plays:
+    no further seed begins, and those that run are ended."""
 
     folder: Path
     world: World
     jobs: int = 1
     played: dict[int, Seed] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
+    enough: bool = False
 
     def open(self) -> None:
         """Make the folder, or go on in it.
@@ -124,7 +126,7 @@ class Campaign:
                 yield from (future.result() for future in ended)
 
     def _over(self, until: float) -> bool:
-        return self.stop.is_set() or time.monotonic() >= until
+        return self.enough or self.stop.is_set() or time.monotonic() >= until
 
     def _one(self, snapshots: Twice, directory: Directory, number: int) -> Seed:
         plan = self.plan(directory, number)

@@ -60,6 +60,13 @@ def test_what_is_found_is_shrunk_and_its_file_plays_it_again(tmp_path: Path) -> 
     assert list(files.corpus(path.parent)) == [path]
 
 
+def test_a_campaign_ends_when_enough_was_found() -> None:
+    report = Fuzzing("e", WORLD, jobs=1, enough=1).run(range(50), 3600, shrink=False)
+    [found] = report.items
+    assert (found.seeds, report.played) == ((0,), 1)
+    assert not found.file
+
+
 def test_a_command_finds_nothing_in_sound_code(capsys: pytest.CaptureFixture[str]) -> None:
     few: dict[str, Any] = {"seeds": 2, "hosts": 1, "vms": 1, "kinds": ("proc.pause",)}
     common = {**few, "progress": Style.NONE}
@@ -79,6 +86,7 @@ def test_a_command_finds_nothing_in_sound_code(capsys: pytest.CaptureFixture[str
         ({"seeds": 0}, "KS-USE-003"),
         ({"budget": 0}, "KS-USE-003"),
         ({"first": -1}, "KS-USE-003"),
+        ({"enough": -1}, "KS-USE-003"),
         ({"jobs": 0}, "KS-USE-003"),
         ({"time": "5"}, "KS-USE-003"),
         ({"kinds": ("link.cutt",)}, "KS-USE-002"),
