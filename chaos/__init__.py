@@ -3,11 +3,12 @@
 - ``lab``          the commands of a lab that faults, probes and engine use
 - ``faults``       one file per fault, each with bite check and verified heal
 - ``backups``      of key servers, as their administrator takes and restores them
+- ``actions``      commands of the API that a schedule gives, with their outcomes
 - ``keeper``       active faults, leases, heal
 - ``experiment``   the file format: model, parse with line numbers, lint, plan
 - ``experiments``  the shipped files
-- ``engine``       plays a plan; ``intervals`` its faults, ``workload`` its operations,
-                   ``verdict`` its exit codes
+- ``engine``       plays a plan; ``cues`` when its entries begin, ``intervals`` its faults,
+                   ``acts`` its actions, ``workload`` its operations, ``verdict`` its exit codes
 - ``hypotheses``   probes, what they are held against, and when they are measured
 - ``observe``      looking at a lab: whole looks, guests' disks, boots, audit trails
 - ``oracle``       the documented behaviour as a model of its own, and the truth table

@@ -12,11 +12,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from chaos.acts import Acts
 from chaos.checks import excused, judge
 from chaos.checks.result import CheckOutcome, CheckResult
+from chaos.cues import Cues
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.experiment.plan import Plan, PlannedProbe
+from chaos.experiment.plan import Plan, Planned, PlannedFault, PlannedProbe
 from chaos.experiment.requirements import REQUIRES, unmet
 from chaos.history import History
 from chaos.hypotheses.measure import Hypotheses
@@ -113,15 +115,19 @@ class _Run:
         self.states = States(self.lab, self.history)
         self.values = Values(self.lab, self.history, Draws(self.plan.seed, "values"))
         self.operations = Operations()
+        self.cues = Cues(self.plan, self.lab, self.history, self._sleep_to, self._now)
         self.intervals = Intervals(
             self.plan,
             self.lab,
             self.keeper,
             self.history,
             self.progress,
+            self.cues,
             self._sleep_to,
             self._now,
         )
+        name = load_name(self.lab, self.run_id)
+        self.acts = Acts(self.plan, self.lab, self.history, self.cues, self.progress, name)
         sources = Sources(self.guests, self.recoveries, self.operations)
         self.hypotheses = Hypotheses(self.plan, self.lab, self.history, sources)
 
@@ -130,6 +136,7 @@ class _Run:
     async def play(self) -> None:
         """Everything up to the end of the fault phase."""
         plan = self.plan
+        self.history.watchers.append(self.cues.hear)
         self.history.add("note", op="plan", name=plan.name, seed=plan.seed, mode=self.lab.mode)
         missing = await unmet(plan.requires, self.lab)
         if missing:
@@ -154,6 +161,7 @@ class _Run:
             await self._fault_phase()
         except* ChaosError as group:
             self.harness += [f"{e.id}: {e.text}" for e in dict.fromkeys(leaves(group))]
+        self.judged += never_begun(self.cues.missed)
 
     async def _plant(self) -> None:
         """Have every running guest fill its disk from a marker of ours."""
@@ -176,11 +184,14 @@ class _Run:
                 group.create_task(self._guard(), name="guard"),
                 group.create_task(self.intervals.renew(), name="renew"),
                 *self._aside(group),
+                group.create_task(self.cues.listen(), name="events"),
             ]
-            work = [
-                group.create_task(self.intervals.play(fault), name=f"fault-{fault.id}")
-                for fault in self.plan.faults
-            ]
+            entries = {
+                planned.id: group.create_task(self._entry(planned), name=f"fault-{planned.id}")
+                for planned in self.plan.entries()
+            }
+            sure = {p.id for p in self.plan.entries() if self.cues.by_time(p)}
+            work = [task for id, task in entries.items() if id in sure]
             work.append(group.create_task(self._workload(), name="workload"))
             work.append(group.create_task(self._sleep_to(self.plan.duration_s), name="duration"))
             samples = [
@@ -189,9 +200,18 @@ class _Run:
             ]
             for task in work:
                 await task
+            self.cues.close()
+            for task in entries.values():
+                await task
             self.judged += [await sample for sample in samples]
             for task in aside:
                 task.cancel()
+
+    async def _entry(self, planned: Planned) -> None:
+        if isinstance(planned, PlannedFault):
+            await self.intervals.play(planned)
+        else:
+            await self.acts.play(planned)
 
     async def _workload(self) -> None:
         means = Means(self.lab, self.guests, load_name(self.lab, self.run_id))
@@ -291,7 +311,7 @@ class _Run:
             steady=self.steady,
             judged=self.judged,
             recovery=self.recovery,
-            excused=excused(faulted=bool(self.plan.faults)),
+            excused=excused(faulted=self.plan.surely_faulty()),
         )
         return Verdict(
             verdict=WORDS[code],
@@ -315,6 +335,19 @@ class _Run:
         left = at - self._now()
         if left > 0:
             await self.lab.sleep(left)
+
+
+def never_begun(missed: Sequence[Planned]) -> list[CheckResult]:
+    """What waited for something that did not come proves nothing, unless it was ``optional``."""
+    return [
+        CheckResult(
+            name=f"entry {planned.id}",
+            result=CheckOutcome.UNKNOWN,
+            text=f"it never began: {planned.cue.what.text()} did not come",
+        )
+        for planned in missed
+        if planned.cue is not None and not planned.cue.optional
+    ]
 
 
 def leaves(group: BaseExceptionGroup[ChaosError]) -> list[ChaosError]:

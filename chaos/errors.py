@@ -104,6 +104,12 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "`topology` names no lab file, changes it to one that does not fit, or is none itself.",
         "Correct the value that the message names; lab files follow `keystead schema lab`.",
     ),
+    "KS-CHAOS-017": Explanation(
+        "No parameter of that name",
+        "`${NAME}` in a value, or `--with NAME=VALUE`, names a parameter that the file's `with`"
+        " does not declare with a default.",
+        "Correct the name, or declare it: `with: {NAME: value}`.",
+    ),
     "KS-CHAOS-020": Explanation(
         "Two faults that overlap undo each other",
         "Both act on the power or process of the same node at the same time, so the end of one"
@@ -156,6 +162,11 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "The saved list of faults cannot be read",
         "The lab's state does not hold a list of faults that this version understands.",
         "Run the version that wrote it, or take the lab down with `keystead down --purge`.",
+    ),
+    "KS-CHAOS-110": Explanation(
+        "An action did not end as it must",
+        "The file says `must: ok` or `must: fail` of an action, and it ended otherwise.",
+        "See the message for the refusal; without `must` any outcome is a result.",
     ),
     "KS-CHAOS-201": Explanation(
         "The steady state was not met",

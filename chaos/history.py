@@ -55,6 +55,7 @@ class History:
         self._trace = hashlib.sha256()
         self.dropped = 0
         self.records: list[Record] = []
+        self.watchers: list[Callable[[Record], None]] = []  # told of each record that is written
 
     def add(self, type: str, node: str = "", *, op: str = "", **data: Any) -> Record | None:
         """Write a record; None when it was left out because of the limit."""
@@ -79,6 +80,8 @@ class History:
         self.records.append(record)
         if self._file is not None:
             self._file.write(raw)
+        for watcher in self.watchers:
+            watcher(record)
         return record
 
     @property

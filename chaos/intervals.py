@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from chaos.cues import Cues
 from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, PlannedFault
 from chaos.faults import to_plain
@@ -30,6 +31,7 @@ class Intervals:
     keeper: Keeping
     history: History
     progress: Callable[[str, str], None]
+    cues: Cues
     sleep_to: Callable[[float], Awaitable[None]]
     now: Callable[[], float]
     begun: set[str] = field(default_factory=set)
@@ -41,17 +43,25 @@ class Intervals:
 
         ``ChaosError`` when it does not go as planned; one that was drawn is missed then.
         """
-        await self.sleep_to(planned.at)
-        self.begun.add(planned.id)
-        if not await self._inject(planned) or planned.until is None:
+        at = await self.cues.begin(planned)
+        if at is None:
             return
-        await self.sleep_to(planned.until)
+        self.begun.add(planned.id)
+        if not await self._inject(planned, at):
+            return
+        until = planned.until
+        if planned.cue is not None and planned.cue.lasts_s is not None:
+            until = at + planned.cue.lasts_s
+        if until is None:
+            return
+        await self.sleep_to(until)
         await self._end(planned)
+        self.cues.ended(planned)
 
-    async def _inject(self, planned: PlannedFault) -> bool:
-        """Whether it has begun."""
+    async def _inject(self, planned: PlannedFault, at: float) -> bool:
+        """Whether it has begun, which was to be ``at``."""
         fault = planned.fault()
-        about: dict[str, Any] = {"id": planned.id, "planned": planned.at}
+        about: dict[str, Any] = {"id": planned.id, "planned": at}
         about["summary"] = fault.summary()
         self.history.add("note", op="inject", id=planned.id, values=to_plain(fault))
         try:

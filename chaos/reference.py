@@ -1,7 +1,7 @@
 """What can stand in an experiment's file, told from the registries themselves.
 
-Each noun (fault, probe, op, check, selector, guard) has entries: text, fields with their values,
-units and defaults, and an example that stands in a file as it is printed.
+Each noun (fault, action, entry, probe, op, check, selector, guard) has entries: text, fields with
+their values, units and defaults, and an example that stands in a file as it is printed.
 """
 
 from __future__ import annotations
@@ -15,9 +15,24 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
+from chaos.actions import ACTIONS
+from chaos.actions.base import Action
 from chaos.checks import CHECKS
 from chaos.entries import Entry, Field
-from chaos.experiment.model import ONLY_IN, Guards, Load, Probed, ScheduleEntry, read_after
+from chaos.experiment.model import (
+    OF_ACTIONS,
+    OF_FAULTS,
+    ONLY_IN,
+    Guards,
+    Load,
+    Probed,
+    Random,
+    Rolling,
+    ScheduleEntry,
+    When,
+    read_after,
+    read_gap,
+)
 from chaos.faults import FAULTS
 from chaos.faults.base import Fault
 from chaos.hypotheses.probes import PROBES, Probe
@@ -31,9 +46,23 @@ _READERS: Final[dict[Any, str]] = {
     share: "a share: 5% or 0.05",
     per_second: "a rate: 0.2/s, 3/m, 10/h",
     tolerance: "a comparison with a limit",
-    read_after: "the id of a fault, or: id + 20s",
+    read_after: "the id of an entry, or: id + 20s",
+    read_gap: "a time of the lab, or exp(12s): drawn, so much on average",
 }
-_OF_ENTRY: Final = ("fault",)
+_OF_ENTRY: Final = frozenset({"fault", "do", "nth", "point"})
+_WAYS: Final = {
+    "at": "{at: 30s, for: 5m, fault: link.cut, between: [vcenter, kms]}",
+    "after": "{id: a, at: 1s, do: key.generate}, {after: a + 20s, do: key.generate}",
+    "every": "{at: 30s, every: 20s, times: 3, do: key.generate}",
+    "when": "{when: {event: ok:key.create, nth: 3}, for: 10s, fault: vcenter.down}",
+    "rolling": "{at: 30s, fault: host.reboot, rolling: {over: role:esxi, gap: 30s}}",
+    "random": "{random: {until: 2m, kinds: [link.delay, proc.pause]}}",
+}
+_WORDS: Final = {
+    "at": "So long after the begin of the fault phase.",
+    "after": "With the begin of another entry, or so long after it.",
+    "every": "Again and again, so much from begin to begin: so many `times`, or up to the end.",
+}
 _LIMITS: Final = {Unit.RATIO: '"== 100%"', Unit.SECONDS: '"<= 60s"', Unit.COUNT: '"== 0"'}
 
 
@@ -45,7 +74,7 @@ def entries(noun: str) -> tuple[Entry, ...]:
 def _faults() -> Iterator[Entry]:
     for kind in FAULTS:
         own = _fields(kind.params)
-        entry = [f for f in _fields(ScheduleEntry) if f.name not in _OF_ENTRY]
+        entry = _of_every(OF_ACTIONS)
         if kind.reversible:
             entry = [f for f in entry if f.name != "cure"]
         told = _text(kind)
@@ -55,6 +84,42 @@ def _faults() -> Iterator[Entry]:
             told += f" Without `for` it lasts {kind.lasts_s:g} s."
         yield Entry(
             name=kind.kind, text=told, example=example_of(kind), fields=tuple([*own, *entry])
+        )
+
+
+def _of_every(others: frozenset[str]) -> list[Field]:
+    """The fields of every entry, without those of ``others``."""
+    left_out = {name.rstrip("_") for name in others | _OF_ENTRY}
+    return [field for field in _fields(ScheduleEntry) if field.name not in left_out]
+
+
+def _actions() -> Iterator[Entry]:
+    for action in ACTIONS.values():
+        fields = (*_fields(action.params), *_of_every(OF_FAULTS))
+        yield Entry(
+            name=action.kind,
+            text=_sentence(action.doc),
+            example=example_of_action(action),
+            fields=fields,
+        )
+
+
+def example_of_action(action: Action) -> str:
+    """A line of a schedule with this action."""
+    more = f", {action.example}" if action.example else ""
+    return f"schedule: [{{at: 30s, do: {action.kind}{more}}}]"
+
+
+def _entries_of_schedule() -> Iterator[Entry]:
+    """The ways to say when an entry is played, and how often."""
+    models: dict[str, type[BaseModel]] = {"when": When, "rolling": Rolling, "random": Random}
+    for name, example in _WAYS.items():
+        model = models.get(name)
+        yield Entry(
+            name=name,
+            text=_text(model) if model is not None else _WORDS[name],
+            example=f"schedule: [{example}]",
+            fields=tuple(_fields(model)) if model is not None else (),
         )
 
 
@@ -154,6 +219,8 @@ def _guards() -> Iterator[Entry]:
 NOUNS: Final[dict[str, Callable[[], Iterator[Entry]]]] = {
     "fault": _faults,
     "probe": _probes,
+    "action": _actions,
+    "entry": _entries_of_schedule,
     "op": _operations,
     "check": _checks,
     "selector": _selectors,

@@ -12,7 +12,7 @@ from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
 
 OP = "vm.off_on"
-_OTHERS = ("vm.power_cycle", OP)
+_OTHERS = ("vm.power_cycle", OP, "vm.on", "vm.off", "vm.unregister", "vm.destroy")
 
 
 def accepted_order_kept(records: Sequence[Record]) -> Finding:

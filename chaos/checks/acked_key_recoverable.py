@@ -23,16 +23,17 @@ def acked_key_recoverable(records: Sequence[Record]) -> Finding:
     asked: set[str] = set()
     destroyed: set[str] = set()
     deleted = False
+    lost_on_purpose = ("kms.key_state", "kms.key.revoke", "kms.key.destroy")
     for record in records:
-        key = record.data.get("key")
+        key, acted = record.data.get("key"), record.type in ("fault", "ok", "info")
         if record.type == "ok" and isinstance(key, str):
             acked.setdefault(key, record.seq)
         elif record.type == "state" and record.op == "keys":
             asked.update(record.data.get("asked", ()))
             available.update(record.data.get("available", ()))
-        elif record.type == "fault" and record.op == "kms.key_state":
+        elif acted and record.op in lost_on_purpose:
             destroyed.update(record.data.get("keys", ()))
-        elif record.type == "fault" and record.op == "provider.delete":
+        elif acted and record.op == "provider.delete":
             deleted = True
     kept = [key for key in acked if key not in destroyed]
     if not kept:

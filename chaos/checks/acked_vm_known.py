@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
 
+_TAKEN = ("vm.unregister", "vm.destroy")  # out of the inventory on purpose
+
 
 def acked_vm_known(records: Sequence[Record]) -> Finding:
     """Pass when every acknowledged VM is listed at the end with the key that was answered.
@@ -21,6 +23,8 @@ def acked_vm_known(records: Sequence[Record]) -> Finding:
     listed: dict[str, str | None] | None = None
     for record in records:
         vm, key = record.data.get("vm"), record.data.get("key")
+        if record.op in _TAKEN and record.type in ("ok", "info"):
+            acked.pop(record.node, None)
         if record.type == "ok" and isinstance(vm, str) and isinstance(key, str):
             acked[vm] = (key, record.seq)
         elif record.type == "state" and record.op == "vms":

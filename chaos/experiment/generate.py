@@ -44,6 +44,7 @@ class Mix(msgspec.Struct, frozen=True, kw_only=True):
     After one that holds the power of nodes they have ``boot_s`` before the next one does.
     ``omit``: how likely a kind is left out of a period of ``reshuffle_s``; ``quiet``: how likely
     a whole period is. At most ``overlap`` faults are active at once; each lasts ``least_s``.
+    ``even``: whether gaps, and lengths, are all the same instead of drawn.
     """
 
     kinds: tuple[str, ...] = RANDOM
@@ -57,6 +58,8 @@ class Mix(msgspec.Struct, frozen=True, kw_only=True):
     quiet: float = 0.25
     reshuffle_s: float = 60.0
     overlap: int = 3
+    even: tuple[bool, bool] = (False, False)
+    composites: bool = True
 
 
 class _Interval(msgspec.Struct, frozen=True):
@@ -100,8 +103,8 @@ class _Swarm:
         kinds = periods(mix, self._seed)
         at = mix.from_s
         while True:
-            at = round(at + draws.exponential(mix.every_s), 3)
-            lasts_s = round(max(mix.least_s, draws.exponential(mix.for_s)), 3)
+            at = round(at + self._time(draws, mix.every_s, even=mix.even[0]), 3)
+            lasts_s = round(max(mix.least_s, self._time(draws, mix.for_s, even=mix.even[1])), 3)
             if at + mix.least_s > mix.until_s:
                 break
             there = kinds[int((at - mix.from_s) // mix.reshuffle_s)]
@@ -112,9 +115,14 @@ class _Swarm:
         ordered = sorted(self._drawn, key=lambda interval: (interval.at, interval.fault.id))
         return tuple(map(_planned, ordered))
 
+    @staticmethod
+    def _time(draws: Draws, mean_s: float, *, even: bool) -> float:
+        drawn_s = draws.exponential(mean_s)  # in any case: one setting re-times nothing else
+        return mean_s if even else drawn_s
+
     def _draw(self, kind: str, at: float, until: float, composite: bool) -> None:
         first = self._interval(kind, at, until)
-        if first is None or not composite or kind not in _INSIDE:
+        if first is None or not (composite and self._mix.composites) or kind not in _INSIDE:
             return
         inside = [other for other in _INSIDE[kind] if other in self._types]
         begin, end = round(at + 0.5, 3), round(until - 0.5, 3)

@@ -40,13 +40,9 @@ class Document:
         self.file = file
         self.problems: list[Problem] = []
         self._yaml = yaml
+        self.data: Any = yaml.data  # the file's value; None when it is not readable
         for flaw, place, text in yaml.problems:
             self._note(place, _IDS[flaw], text)
-
-    @property
-    def data(self) -> Any:
-        """The file's value; None when it is not readable."""
-        return self._yaml.data
 
     @property
     def full(self) -> bool:

@@ -9,29 +9,81 @@ from typing import Any
 
 import msgspec
 
-from chaos.checks import ALWAYS
-from chaos.draws import Draws
+from chaos.actions import ACTIONS
+from chaos.actions.base import Action
 from chaos.errors import ChaosError
-from chaos.experiment.lint import BadExperiment
-from chaos.experiment.model import Experiment, Probed, ScheduledFault
-from chaos.experiment.parse import Document
-from chaos.faults import from_plain, to_plain
-from chaos.faults.base import Fault, Targets
-from chaos.hypotheses.probes import PROBES, Scope
+from chaos.faults import from_plain
+from chaos.faults.base import Fault
+from chaos.hypotheses.probes import Scope
 from chaos.hypotheses.tolerance import Tolerance
-from chaos.lab import Directory
-from chaos.selectors import select_nodes, select_vms
-from chaos.workload import ARRIVALS_LIMIT, OPERATIONS, Arrival, draw_arrivals
-from chaos.yaml_file import Path
-from protocol.terms import NodeName, Role, VmName
+from chaos.workload import Arrival
+from protocol.terms import NodeName, VmName
 
-FORMAT = 3
+FORMAT = 4
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True, tag="seen"):
+    """The ``nth`` record or event of a kind (see ``When``); ``on``: of these names, of all when
+    there are none."""
+
+    event: str
+    on: tuple[str, ...] = ()
+    nth: int = 1
+
+    def text(self) -> str:
+        """In words."""
+        whose = f" on {', '.join(self.on)}" if self.on else ""
+        return f"{self.event}{whose}" + (f", number {self.nth}" if self.nth > 1 else "")
+
+
+class Begun(msgspec.Struct, frozen=True, kw_only=True, tag="begun"):
+    """The begin of another entry, which itself waits for something."""
+
+    of: str
+
+    def text(self) -> str:
+        """In words."""
+        return f"the begin of {self.of}"
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True, tag="ended"):
+    """The end of another entry, and then ``nodes`` that run (``wait`` running) or are held by
+    vCenter (connected), for ``within_s`` lab seconds at most."""
+
+    of: str
+    wait: str = ""
+    nodes: tuple[NodeName, ...] = ()
+    within_s: float = 0.0
+
+    def text(self) -> str:
+        """In words."""
+        until = f" and its nodes {self.wait}" if self.wait else ""
+        return f"the end of {self.of}{until}"
+
+
+class Cue(msgspec.Struct, frozen=True, kw_only=True):
+    """What an entry waits for whose begin no plan can know.
+
+    It begins ``delay_s`` after that and lasts ``lasts_s`` (None: to the end of the phase). One that
+    is ``optional`` may never begin; another then leaves the run unknown.
+    """
+
+    what: Seen | Begun | Ended
+    delay_s: float = 0.0
+    lasts_s: float | None = None
+    optional: bool = False
+
+    def text(self) -> str:
+        """In words, such as ``after ok:key.create + 20 s``."""
+        later = f" + {self.delay_s:g} s" if self.delay_s else ""
+        return f"after {self.what.text()}{later}"
 
 
 class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
     """A fault and its interval, in lab seconds after the begin of the fault phase.
 
-    ``until`` None: to the end of the phase. ``values`` are those of the fault as plain data, and
+    ``until`` None: to the end of the phase. One with a ``cue`` begins when that comes, and ``at``
+    says no more than how early that can be. ``values`` are those of the fault as plain data, and
     ``cure`` says whether its end also cures what has no undo. One that was ``drawn`` at random may
     meet a lab in which it can do nothing, or not end yet, because of another: it is missed then, or
     ends with the phase; any other makes the run an error of the harness.
@@ -44,10 +96,44 @@ class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
     cure: bool
     values: dict[str, Any]
     drawn: bool = False
+    cue: Cue | None = None
 
     def fault(self) -> Fault:
         """The fault itself; ``ChaosError`` KS-CHAOS-109 when the values are none."""
         return from_plain(self.values)
+
+
+class PlannedAction(msgspec.Struct, frozen=True, kw_only=True):
+    """An action on each of its targets (one that is empty: on nothing), begun as a fault is.
+
+    ``values`` are its own fields as a file has them; ``must``: ``ok`` or ``fail``, where any other
+    outcome makes the run an error of the harness.
+    """
+
+    id: str
+    do: str
+    at: float
+    targets: tuple[str, ...]
+    values: dict[str, Any]
+    must: str = ""
+    cue: Cue | None = None
+
+    def action(self) -> Action:
+        """The action itself; ``ChaosError`` KS-CHAOS-109 when there is none of that name."""
+        found = ACTIONS.get(self.do)
+        if found is None:
+            raise ChaosError("KS-CHAOS-109", f"no action {self.do!r}")
+        return found
+
+    def summary(self) -> str:
+        """One line for people."""
+        more = ", ".join(f"{name}: {value}" for name, value in self.values.items() if value)
+        whom = ", ".join(name for name in self.targets if name)
+        return " ".join(filter(None, [self.do, whom, f"({more})" if more else ""]))
+
+
+Planned = PlannedFault | PlannedAction
+"""What an entry of the schedule comes to."""
 
 
 class PlannedProbe(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,230 +199,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     requires: Needs
     topology: Any
     faults: tuple[PlannedFault, ...]
+    actions: tuple[PlannedAction, ...] = ()
     arrivals: tuple[Arrival, ...]
     probes: tuple[PlannedProbe, ...]
     checks: tuple[str, ...]
 
+    def surely_faulty(self) -> bool:
+        """Whether some fault begins, if all goes as planned."""
+        return any(fault.cue is None or not fault.cue.optional for fault in self.faults)
 
-def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
-    """Resolve ``experiment`` against one lab; ``seed`` fixes all that is drawn.
-
-    Raises ``BadExperiment`` with every name, budget and time that does not fit.
-    """
-    document = experiment.document
-    before = len(document.problems)
-    by_id = {scheduled.id: scheduled for scheduled in experiment.faults}
-    begins: dict[str, float] = {}
-    faults: list[PlannedFault] = []
-    for place, scheduled in enumerate(experiment.faults):
-        at = round(_begin(scheduled, by_id, begins), 6)
-        made = _fault(document, ("schedule", place), scheduled, at, directory, seed)
-        if made is not None:
-            faults.append(made)
-    ends = [at for fault in faults for at in (fault.at, fault.until) if at is not None]
-    duration_s = experiment.heading.duration or max(ends, default=0.0)
-    _fits(document, experiment, faults, directory, duration_s)
-    arrivals = _arrivals(document, experiment, directory, seed, duration_s)
-    probes = [
-        made
-        for when in ("before", "during", "after")
-        for place, probed in enumerate(getattr(experiment, when))
-        for made in _probe(document, when, place, probed, directory, seed)
-    ]
-    problems = document.problems[before:]
-    del document.problems[before:]
-    if problems:
-        raise BadExperiment(problems, document)
-    return Plan(
-        name=experiment.heading.name,
-        title=experiment.heading.title,
-        seed=seed,
-        file=document.file,
-        duration_s=duration_s,
-        max_duration_s=experiment.guards.max_duration,
-        lease_s=experiment.guards.lease,
-        recover_s=experiment.recover,
-        settle_s=experiment.final.settle,
-        order=experiment.heading.order or "",
-        requires=Needs(**experiment.requires.model_dump()),
-        topology=experiment.topology,
-        faults=tuple(sorted(faults, key=lambda fault: fault.at)),
-        arrivals=arrivals,
-        probes=tuple(probes),
-        checks=tuple(dict.fromkeys((*ALWAYS, *experiment.checks))),
-    )
-
-
-def _begin(
-    scheduled: ScheduledFault, by_id: dict[str, ScheduledFault], known: dict[str, float]
-) -> float:
-    """When a fault begins; lint has seen that references end somewhere. ``known`` grows."""
-    chain = [scheduled]
-    while chain[-1].id not in known and chain[-1].entry.after is not None:
-        chain.append(by_id[chain[-1].entry.after.id])
-    for link in reversed(chain):
-        if link.id not in known:
-            after = link.entry.after
-            known[link.id] = link.entry.at or 0.0 if after is None else known[after.id] + after.plus
-    return known[scheduled.id]
-
-
-def _fault(
-    document: Document,
-    path: Path,
-    scheduled: ScheduledFault,
-    at: float,
-    directory: Directory,
-    seed: int,
-) -> PlannedFault | None:
-    try:
-        targets = Targets(directory, _draws(seed, scheduled.id))
-        fault = scheduled.type.of(scheduled.id, scheduled.params, targets)
-    except ChaosError as error:
-        document.add(path, error.id, error.text)
-        return None
-    lasts_s = scheduled.entry.for_ if scheduled.entry.for_ is not None else scheduled.type.lasts_s
-    until = None if lasts_s is None else round(at + lasts_s, 6)
-    return PlannedFault(
-        id=scheduled.id,
-        kind=fault.kind,
-        at=at,
-        until=until,
-        cure=scheduled.entry.cure,
-        values=to_plain(fault),
-        drawn=scheduled.entry.drawn,
-    )
-
-
-def _draws(seed: int, name: str) -> Draws:
-    return Draws(seed, f"fault/{name}")
-
-
-def _fits(
-    document: Document,
-    experiment: Experiment,
-    faults: list[PlannedFault],
-    directory: Directory,
-    duration_s: float,
-) -> None:
-    """Time limit, blast radius, and no two faults that hold the power of one node at once."""
-    limit = experiment.guards.max_duration
-    if duration_s > limit:
-        text = f"the schedule takes {duration_s:g} s, max_duration is {limit:g} s"
-        document.add(("guards",), "KS-CHAOS-013", text)
-    places = {scheduled.id: place for place, scheduled in enumerate(experiment.faults)}
-    for fault in faults:
-        place = ("schedule", places[fault.id])
-        if experiment.heading.duration is not None and fault.at >= duration_s:
-            text = f"{fault.id!r} begins at {fault.at:g} s, but the run takes {duration_s:g} s"
-            document.add(place, "KS-CHAOS-013", text)
-        elif max(fault.at, fault.until or 0.0) > limit >= duration_s:
-            text = f"{fault.id!r} ends at {fault.until:g} s, max_duration is {limit:g} s"
-            document.add(place, "KS-CHAOS-013", text)
-    roles = {entry.node: entry.role for entry in directory.nodes}
-    touched = list(dict.fromkeys(node for f in faults for node in f.fault().touches()))
-    budget_of = {"hosts": Role.ESXI, "kms": Role.KMS, "vcenter": Role.VCENTER}
-    for key, allowed in experiment.guards.blast_radius.items():
-        path = ("guards", "blast_radius", key)
-        role = budget_of.get(key)
-        if role is None:
-            used = sum(1 for f in faults if f.kind == key)
-            bound = int(str(allowed))
-        else:
-            used = sum(1 for node in touched if roles[node] is role)
-            total = sum(1 for kind in roles.values() if kind is role)
-            text = str(allowed)
-            bound = int(text[:-1]) * total // 100 if text.endswith("%") else int(text)
-        if used > bound:
-            document.add(path, "KS-CHAOS-012", f"{used} {key} are touched, {bound} are allowed")
-    for first, second in _clashes(faults, duration_s):
-        text = f"{first.id!r} and {second.id!r} hold the power of the same node at the same time"
-        document.add(("schedule", places[second.id]), "KS-CHAOS-020", text)
-
-
-def _clashes(
-    faults: list[PlannedFault], duration_s: float
-) -> list[tuple[PlannedFault, PlannedFault]]:
-    holding = [f for f in faults if f.fault().holds_power]
-    found = []
-    for place, first in enumerate(holding):
-        for second in holding[place + 1 :]:
-            ends = [duration_s if f.until is None else f.until for f in (first, second)]
-            apart = first.at > ends[1] or second.at > ends[0]
-            nodes = set(first.fault().touches())
-            if not apart and any(node in nodes for node in second.fault().touches()):
-                found.append((first, second))
-    return found
-
-
-def _arrivals(
-    document: Document, experiment: Experiment, directory: Directory, seed: int, duration_s: float
-) -> tuple[Arrival, ...]:
-    drawn: list[tuple[float, int, str, str]] = []
-    expected = sum(
-        load.rate * max(0.0, min(load.until or duration_s, duration_s) - load.from_)
-        for load in experiment.workload
-        if load.rate is not None
-    )
-    if expected > ARRIVALS_LIMIT:
-        text = f"some {expected:,.0f} operations are more than {ARRIVALS_LIMIT:,}"
-        document.add(("workload",), "KS-CHAOS-004", text, "lower a rate, or shorten the run")
-        return ()
-    for place, load in enumerate(experiment.workload):
-        draws = Draws(seed, f"workload/{place}/{load.op}")
-        targets: tuple[str, ...] = ()
-        if OPERATIONS[load.op].about == "vms":
-            try:
-                targets = select_vms(load.on or "all", directory, draws)
-            except ChaosError as error:
-                document.add(("workload", place), error.id, error.text)
-                continue
-        if load.rate is None:
-            drawn.append((load.at or 0.0, place, load.op, targets[0] if targets else ""))
-            continue
-        until = duration_s if load.until is None else min(load.until, duration_s)
-        for at, target in draw_arrivals(load.rate, (load.from_, until), targets, draws):
-            drawn.append((at, place, load.op, target))
-    drawn.sort()
-    return tuple(
-        Arrival(at=at, op=op, target=target, number=number)
-        for number, (at, _, op, target) in enumerate(drawn, start=1)
-    )
-
-
-def _probe(
-    document: Document, when: str, place: int, probed: Probed, directory: Directory, seed: int
-) -> list[PlannedProbe]:
-    about = PROBES[probed.probe].about
-    draws = Draws(seed, f"probe/{when}/{place}")
-    vms: tuple[VmName, ...] = ()
-    hosts: tuple[NodeName, ...] = ()
-    try:
-        if about == "vms":
-            vms = directory.vms if probed.on is None else select_vms(probed.on, directory, draws)
-        elif about == "hosts":
-            chosen = select_nodes(probed.on or "role:esxi", directory, draws)
-            roles = {entry.node: entry.role for entry in directory.nodes}
-            hosts = tuple(node for node in chosen if roles[node] is Role.ESXI)
-    except ChaosError as error:
-        document.add(("hypothesis", when, place), error.id, error.text)
-        return []
-    return [
-        PlannedProbe(
-            when=when,
-            probe=probed.probe,
-            is_=probed.is_,
-            vms=vms,
-            hosts=hosts,
-            op=probed.op,
-            view=probed.view,
-            within_s=probed.within,
-            start=probed.from_,
-            until=probed.until,
-            every_s=probed.every,
-            grace_s=probed.grace,
-        )
-    ]
+    def entries(self) -> tuple[Planned, ...]:
+        """Faults, then actions."""
+        every: tuple[Planned, ...] = (*self.faults, *self.actions)
+        return every
 
 
 def dump_plan(made: Plan) -> bytes:
@@ -350,6 +225,8 @@ def load_plan(data: bytes) -> Plan:
         made = msgspec.json.decode(data, type=Plan)
         for fault in made.faults:
             fault.fault()
+        for action in made.actions:
+            action.action()
     except msgspec.DecodeError as error:
         raise ChaosError("KS-CHAOS-109", str(error)) from None
     if made.format != FORMAT:
@@ -366,9 +243,13 @@ def render(made: Plan) -> str:
         "faults",
     ]
     for fault in made.faults:
-        end = "end of run" if fault.until is None else f"{fault.until:g} s"
-        cure = ", then cured" if fault.cure else ""
-        lines.append(f"  {fault.at:8.3f} s .. {end}{cure}  {fault.id}: {fault.fault().summary()}")
+        lines.append(f"  {_interval(fault)}  {fault.id}: {fault.fault().summary()}")
+    if made.actions:
+        lines += ["", "actions"]
+    for action in made.actions:
+        begin = f"{action.at:8.3f} s" if action.cue is None else action.cue.text()
+        must = f", must be {action.must}" if action.must else ""
+        lines.append(f"  {begin}  {action.id}: {action.summary()}{must}")
     if made.arrivals:
         lines += ["", f"workload: {len(made.arrivals)} arrivals"]
         lines += [f"  {a.at:8.3f} s  {a.op} {a.target}".rstrip() for a in made.arrivals]
@@ -376,3 +257,14 @@ def render(made: Plan) -> str:
     if made.recover_s is not None:
         lines.append(f"  the live ones of `after` hold within {made.recover_s:g} s of the heal")
     return "\n".join([*lines, "", f"checks: {', '.join(made.checks)}"])
+
+
+def _interval(fault: PlannedFault) -> str:
+    """From when to when, in one column of the plan."""
+    cure = ", then cured" if fault.cure else ""
+    if fault.cue is None:
+        end = "end of run" if fault.until is None else f"{fault.until:g} s"
+        return f"{fault.at:8.3f} s .. {end}{cure}"
+    lasts_s = fault.cue.lasts_s
+    end = "to the end of run" if lasts_s is None else f"for {lasts_s:g} s"
+    return f"{fault.cue.text()}, {end}{cure}"

@@ -10,14 +10,19 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from chaos.actions import ACTIONS
+from chaos.actions.base import Action
 from chaos.checks import CHECKS
 from chaos.experiment.model import (
+    OF_ACTIONS,
+    OF_FAULTS,
     Checks,
     FinalPhase,
     Guards,
     Heading,
     Load,
     Probed,
+    RandomEntry,
     Recover,
     Requires,
     ScheduleEntry,
@@ -28,6 +33,7 @@ from chaos.faults.base import Fault
 from chaos.hypotheses.probes import PROBES
 from chaos.workload import OPERATIONS
 
+_SCALARS: Final = ("string", "number", "boolean")
 PHASES: Final = ("before", "during", "after")
 
 
@@ -47,7 +53,8 @@ def experiment_schema(lab: dict[str, Any]) -> dict[str, Any]:
         },
         "guards": shape_of(Guards),
         "final": shape_of(FinalPhase),
-        "schedule": {"type": "array", "items": {"anyOf": [_entry(kind) for kind in FAULTS]}},
+        "schedule": {"type": "array", "items": {"anyOf": _entries()}},
+        "with": {"type": "object", "additionalProperties": {"type": list(_SCALARS)}},
         "checks": {**shape_of(Checks), "properties": {"add": checks}},
     }
     return {
@@ -80,16 +87,27 @@ def _naming(model: type[BaseModel], field: str, names: list[str]) -> dict[str, A
     return {**shape, "properties": {**shape["properties"], field: {"enum": names}}}
 
 
-def _entry(kind: type[Fault]) -> dict[str, Any]:
-    """An entry of a schedule with this fault: the fields of every entry, and its own."""
-    every, own = shape_of(ScheduleEntry), shape_of(kind.params)
-    return {
+def _entries() -> list[dict[str, Any]]:
+    """One shape for each fault and action, and that of faults that are drawn."""
+    swarm = shape_of(RandomEntry)
+    faults = [_entry("fault", kind, OF_ACTIONS | {"do"}) for kind in FAULTS]
+    actions = [_entry("do", action, OF_FAULTS | {"fault"}) for action in ACTIONS.values()]
+    return [*faults, *actions, swarm]
+
+
+def _entry(field: str, what: type[Fault] | Action, others: frozenset[str]) -> dict[str, Any]:
+    """An entry of a schedule with this fault or action: the fields of every entry without those
+    of ``others``, and its own; ``rolling`` stands for ``on``."""
+    every, own = shape_of(ScheduleEntry), shape_of(what.params)
+    names = {name.rstrip("_") for name in others}
+    shared = {name: shape for name, shape in every["properties"].items() if name not in names}
+    required = [field, *(name for name in own.get("required", []) if name != "on")]
+    made = {
         "type": "object",
-        "properties": {
-            **every["properties"],
-            **own.get("properties", {}),
-            "fault": {"const": kind.kind},
-        },
-        "required": ["fault", *own.get("required", [])],
+        "properties": {**shared, **own.get("properties", {}), field: {"const": what.kind}},
+        "required": required,
         "additionalProperties": False,
     }
+    if "on" in own.get("required", []):
+        made["anyOf"] = [{"required": ["on"]}, {"required": ["rolling"]}]
+    return made

@@ -65,7 +65,7 @@ def _judged(result: CheckResult, records: Sequence[Record], record: RunRecord) -
 
 def _verdict(results: Sequence[CheckResult], plan: Plan) -> CheckOutcome:
     """The worst that counts, as the verdict of a run has it."""
-    may_be = excused(faulted=bool(plan.faults))
+    may_be = excused(faulted=plan.surely_faulty())
     if any(r.result is CheckOutcome.FAIL for r in results):
         return CheckOutcome.FAIL
     if any(r.result is CheckOutcome.UNKNOWN and r.name not in may_be for r in results):

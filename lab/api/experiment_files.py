@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chaos.errors import ChaosError
 from chaos.experiment.lint import read_experiment
-from chaos.experiment.plan import plan as make_plan
+from chaos.experiment.resolve import plan as make_plan
 from lab.api.answers.local import ExperimentList, LintReport, ShippedExperiment
 from lab.api.commands import GetDirectory
 from lab.api.following import Do

@@ -1,4 +1,4 @@
-"""``explain fault|probe|op|check|selector|guard``: what an experiment's file can name."""
+"""``explain fault|action|...``: what an experiment's file can name."""
 
 from __future__ import annotations
 
@@ -17,6 +17,24 @@ def fault(kind: str = "", *, options: Options = DEFAULTS) -> None:
     keystead explain fault link.cut
     """
     explain_named("fault", kind, options)
+
+
+def action(kind: str = "", *, options: Options = DEFAULTS) -> None:
+    """What an action of a schedule does, and its fields; without a kind, the list of all.
+
+    keystead explain action
+    keystead explain action esx.persistence.enable
+    """
+    explain_named("action", kind, options)
+
+
+def entry(way: str = "", *, options: Options = DEFAULTS) -> None:
+    """The ways to say when an entry of a schedule is played; without one, the list of all.
+
+    keystead explain entry
+    keystead explain entry rolling
+    """
+    explain_named("entry", way, options)
 
 
 def probe(probe_name: str = "", *, options: Options = DEFAULTS) -> None:

@@ -11,8 +11,9 @@ import msgspec
 from chaos.experiment.lint import BadExperiment, read_experiment
 from chaos.experiment.model import SEEDS, Experiment
 from chaos.experiment.parse import Document, Problem
-from chaos.experiment.plan import Plan, plan
+from chaos.experiment.plan import Plan
 from chaos.experiment.requirements import TPMS
+from chaos.experiment.resolve import plan
 from lab.core import directory_of
 from lab.errors import KeysteadError
 from lab.topology.lab_file import faults_of, load

@@ -13,7 +13,8 @@ import pytest
 from chaos.checks.result import CheckOutcome
 from chaos.engine import run
 from chaos.experiment.lint import check_experiment, read_experiment
-from chaos.experiment.plan import Plan, dump_plan, load_plan, plan
+from chaos.experiment.plan import Plan, dump_plan, load_plan
+from chaos.experiment.resolve import plan
 from chaos.history import History, verify
 from chaos.keeper import FaultKeeper
 from chaos.verdict import Verdict

@@ -14,7 +14,8 @@ from chaos.checks.result import CheckOutcome
 from chaos.draws import Draws
 from chaos.engine import run
 from chaos.experiment.lint import BadExperiment, check_experiment
-from chaos.experiment.plan import Plan, PlannedProbe, plan
+from chaos.experiment.plan import Plan, PlannedProbe
+from chaos.experiment.resolve import plan
 from chaos.faults import make_fault
 from chaos.history import History
 from chaos.hypotheses.measure import Hypotheses

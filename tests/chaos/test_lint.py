@@ -117,8 +117,9 @@ def test_every_error_is_told_at_once_with_its_line() -> None:
         (26, "KS-CHAOS-003"),
         (26, "KS-CHAOS-003"),
         (26, "KS-CHAOS-002"),
-        (27, "KS-CHAOS-006"),
-        (28, "KS-CHAOS-006"),
+        (27, "KS-CHAOS-003"),
+        (27, "KS-CHAOS-014"),
+        (28, "KS-CHAOS-003"),
         (30, "KS-CHAOS-005"),
         (31, "KS-CHAOS-008"),
         (32, "KS-CHAOS-008"),
@@ -176,7 +177,7 @@ def test_on_and_off_are_words_here() -> None:
     text = GOOD + "requires: {persistence: on}\n" + "hypothesis: {recover: {within: 1m}}\n"
     assert check_experiment(text, "x.yaml").requires.persistence is True
     step = GOOD.replace("link.cut, between: [vcenter, kms]", "host.power_loss, on: esxi-001")
-    assert check_experiment(step, "x.yaml").faults[0].params.on == "esxi-001"
+    assert check_experiment(step, "x.yaml").schedule[0].params.on == "esxi-001"
 
 
 @pytest.mark.parametrize(

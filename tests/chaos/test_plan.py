@@ -8,7 +8,8 @@ import pytest
 
 from chaos.errors import ChaosError
 from chaos.experiment.lint import BadExperiment, check_experiment
-from chaos.experiment.plan import FORMAT, Plan, dump_plan, load_plan, plan, render
+from chaos.experiment.plan import FORMAT, Plan, dump_plan, load_plan, render
+from chaos.experiment.resolve import plan
 from chaos.lab import Directory, NodeEntry
 from protocol.terms import NodeName, Role, VmName
 

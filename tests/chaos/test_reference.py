@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from chaos.actions import ACTIONS
 from chaos.checks import CHECKS
 from chaos.entries import Entry
 from chaos.experiment.model import Guards
@@ -24,6 +25,9 @@ REST = {
 }
 
 
+EVERY_ENTRY = {"id", "at", "after", "when", "every", "times", "rolling", "optional"}
+
+
 def str_of(parameter: str | Entry) -> str:
     return parameter if isinstance(parameter, str) else parameter.name
 
@@ -31,6 +35,7 @@ def str_of(parameter: str | Entry) -> str:
 def test_all_that_can_be_named_is_there() -> None:
     names = {noun: [entry.name for entry in entries(noun)] for noun in NOUNS}
     assert names["fault"] == [kind.kind for kind in FAULTS]
+    assert names["action"] == list(ACTIONS)
     assert names["probe"] == list(PROBES)
     assert names["op"] == list(OPERATIONS)
     assert names["check"] == list(CHECKS)
@@ -61,9 +66,15 @@ def test_every_field_of_a_fault_is_told() -> None:
     told = {entry.name: {field.name for field in entry.fields} for entry in entries("fault")}
     for kind in FAULTS:
         own = {info.alias or name for name, info in kind.params.model_fields.items()}
-        assert told[kind.kind] == own | {"id", "at", "after", "for", "drawn"} | (
+        assert told[kind.kind] == own | EVERY_ENTRY | {"for", "drawn"} | (
             set() if kind.reversible else {"cure"}
         )
+
+
+def test_every_field_of_an_action_is_told() -> None:
+    told = {entry.name: {field.name for field in entry.fields} for entry in entries("action")}
+    for kind, action in ACTIONS.items():
+        assert told[kind] == {*action.params.model_fields, *EVERY_ENTRY, "must"}
 
 
 def test_a_field_is_told_with_its_values_default_and_need() -> None:

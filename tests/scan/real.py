@@ -13,7 +13,7 @@ import psutil
 
 from chaos.conversation import End, conversation
 from chaos.experiment.lint import read_experiment
-from chaos.experiment.plan import plan as plan_experiment
+from chaos.experiment.resolve import plan as plan_experiment
 from chaos.keeper import FaultKeeper
 from lab.api.commands import Command
 from lab.api.session import Session

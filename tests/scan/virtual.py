@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from chaos.engine import run as play
 from chaos.experiment.lint import read_experiment
-from chaos.experiment.plan import plan as plan_experiment
+from chaos.experiment.resolve import plan as plan_experiment
 from chaos.history import History
 from chaos.keeper import FaultKeeper
 from lab.api.commands import Command

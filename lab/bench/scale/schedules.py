@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from chaos.draws import Draws
 from chaos.experiment.lint import check_experiment
-from chaos.experiment.model import Experiment, ScheduledFault, ScheduleEntry
-from chaos.experiment.plan import Plan, plan
+from chaos.experiment.model import Experiment, Scheduled, ScheduleEntry
+from chaos.experiment.plan import Plan
+from chaos.experiment.resolve import plan
 from chaos.faults import fault_type
 from chaos.lab import Directory
 from lab.api.session import Session
@@ -87,8 +88,8 @@ def drawn(directory: Directory, seed: int) -> Plan:
             {"fault": kind, "id": id, "at": f"{at:.3f}s", "for": f"{lasts_s:.3f}s"}
         )
         params = made.params.model_validate(values)
-        faults.append(ScheduledFault(id=id, entry=entry, type=made, params=params))
-    return plan(experiment().model_copy(update={"faults": tuple(faults)}), directory, seed)
+        faults.append(Scheduled(id=id, place=slot, entry=entry, what=made, params=params))
+    return plan(experiment().model_copy(update={"schedule": tuple(faults)}), directory, seed)
 
 
 def play(lab: SimLab, session: Session) -> tuple[str, float]:

@@ -14,7 +14,7 @@ from chaos.checks.no_plaintext_key import no_plaintext_key
 from chaos.checks.result import CheckOutcome
 from chaos.experiment.lint import check_experiment
 from chaos.experiment.plan import load_plan
-from chaos.experiment.plan import plan as make_plan
+from chaos.experiment.resolve import plan as make_plan
 from chaos.history import History
 from chaos.keeper import FaultKeeper
 from chaos.lab import Directory

@@ -1,0 +1,94 @@
+"""What every action is: a command of the API that a schedule gives, and whose outcome it records.
+
+Adding an action: its function and its row in the file of its subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from chaos.faults.base import Params
+from chaos.lab import Lab
+from chaos.observe.look import nodes_of
+from chaos.workload import WITHIN_S, Outcome
+from protocol.errors import NotFound
+from protocol.messages.base import Request
+from protocol.terms import NodeName, ProviderId, Role
+
+Selected = str | list[str] | dict[str, str | int]
+
+
+class About(StrEnum):
+    """What ``on`` of an action selects."""
+
+    VMS = "VMs"
+    HOSTS = "hosts"
+    NOTHING = ""
+
+
+class NoParams(Params):
+    """An action without fields of its own."""
+
+
+class On(Params):
+    """Whom it is done to; each of several gets a command of its own, all at the same time."""
+
+    on: Selected
+
+
+@dataclass(frozen=True)
+class Acting:
+    """What an action acts with. ``name`` is what it makes is called when the file names nothing:
+    unique in the lab, and the id under which a repeat is the same operation."""
+
+    lab: Lab
+    name: str
+
+    @property
+    def vcenter(self) -> NodeName:
+        """The lab's first vCenter; ``NotFound`` when it has none."""
+        found = nodes_of(self.lab, Role.VCENTER)
+        if not found:
+            raise NotFound("the lab has no vCenter")
+        return found[0]
+
+    async def ask(self, node: NodeName, message: Request[Any]) -> Any:
+        """The node's answer; raises what it refuses with."""
+        return await self.lab.ask(node, message, within_s=WITHIN_S)
+
+    def provider(self, named: str | None) -> ProviderId:
+        """The provider that the file names, else the lab's default."""
+        found = ProviderId(named) if named else self.lab.directory().default_provider
+        if found is None:
+            raise NotFound("the lab has no default key provider")
+        return found
+
+
+Run = Callable[[Acting, str, Any], Awaitable[Outcome]]
+"""Does it to one target (empty: to nothing); ``ProductError`` as the API refuses it."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """A command by the name that files give it; ``example`` is its own fields as a file has them,
+    ``params`` reads them."""
+
+    kind: str
+    about: About
+    doc: str
+    run: Run
+    params: type[Params] = On
+    example: str = ""
+
+
+def asks_vcenter(message: Callable[[str, Any], Request[Any]]) -> Run:
+    """An action that is one request to vCenter, made of its target and its fields."""
+
+    async def run(acting: Acting, target: str, params: Any) -> Outcome:
+        await acting.ask(acting.vcenter, message(target, params))
+        return Outcome("ok", {})
+
+    return run

@@ -1,0 +1,122 @@
+"""Hosts: commands at their console, and what vCenter's administrator does with them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from pydantic import StringConstraints
+
+from chaos.actions.base import About, Acting, Action, On, Run, asks_vcenter
+from chaos.workload import Outcome
+from protocol.messages.host import Esxcli
+from protocol.messages.vcenter import (
+    ClearTpmRecord,
+    ConfigureCryptoKey,
+    DisableCrypto,
+    DisconnectHost,
+    EnterMaintenanceMode,
+    ExitMaintenanceMode,
+    PrepareCrypto,
+    ReconnectHost,
+)
+from protocol.terms import NodeName
+
+_PERSISTENCE: Final = ("system", "security", "keypersistence")
+
+
+class EsxcliParams(On):
+    """The words of the command, without ``esxcli``."""
+
+    command: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+
+
+class DisableParams(On):
+    """``remove_all_stored_keys``: also those that are persisted now."""
+
+    remove_all_stored_keys: bool = False
+
+
+async def _console(acting: Acting, host: str, words: tuple[str, ...]) -> Outcome:
+    """A command that the console refuses has certainly had no effect."""
+    done = await acting.ask(NodeName(host), Esxcli(arguments=words))
+    if done.exit_code == 0:
+        return Outcome("ok", {})
+    return Outcome("fail", {"error": done.output.strip(), "exit_code": done.exit_code})
+
+
+async def _esxcli(acting: Acting, host: str, params: Any) -> Outcome:
+    return await _console(acting, host, tuple(params.command.split()))
+
+
+async def _enable(acting: Acting, host: str, params: Any) -> Outcome:
+    return await _console(acting, host, (*_PERSISTENCE, "enable"))
+
+
+async def _disable(acting: Acting, host: str, params: Any) -> Outcome:
+    more = ("--remove-all-stored-keys",) if params.remove_all_stored_keys else ()
+    return await _console(acting, host, (*_PERSISTENCE, "disable", *more))
+
+
+def _on_host(kind: str, doc: str, run: Run) -> Action:
+    return Action(kind, About.HOSTS, doc, run, example="on: esxi-001")
+
+
+ACTIONS: Final = (
+    _on_host("esx.persistence.enable", "let hosts persist the keys that they are given", _enable),
+    Action(
+        "esx.persistence.disable",
+        About.HOSTS,
+        "let hosts persist no more keys",
+        _disable,
+        DisableParams,
+        "on: esxi-001, remove_all_stored_keys: true",
+    ),
+    Action(
+        "esx.command",
+        About.HOSTS,
+        "any command of esxcli at the console of hosts",
+        _esxcli,
+        EsxcliParams,
+        "on: esxi-001, command: system settings encryption get",
+    ),
+    _on_host(
+        "host.enter-maintenance",
+        "hosts on which no VM runs get no more VMs",
+        asks_vcenter(lambda host, _: EnterMaintenanceMode(host=NodeName(host))),
+    ),
+    _on_host(
+        "host.exit-maintenance",
+        "hosts may have VMs again",
+        asks_vcenter(lambda host, _: ExitMaintenanceMode(host=NodeName(host))),
+    ),
+    _on_host(
+        "host.disconnect",
+        "vCenter leaves hosts alone until they are reconnected",
+        asks_vcenter(lambda host, _: DisconnectHost(host=NodeName(host))),
+    ),
+    _on_host(
+        "host.reconnect",
+        "vCenter connects to hosts now",
+        asks_vcenter(lambda host, _: ReconnectHost(host=NodeName(host))),
+    ),
+    _on_host(
+        "host.prepare-crypto",
+        "incapable hosts may receive keys, and have no host key yet",
+        asks_vcenter(lambda host, _: PrepareCrypto(host=NodeName(host))),
+    ),
+    _on_host(
+        "host.enable-crypto",
+        "make hosts safe: push keys, unlock VMs",
+        asks_vcenter(lambda host, _: ConfigureCryptoKey(host=NodeName(host))),
+    ),
+    _on_host(
+        "host.disable-crypto",
+        "turn the encryption mode of hosts off, from their next boot on",
+        asks_vcenter(lambda host, _: DisableCrypto(host=NodeName(host))),
+    ),
+    _on_host(
+        "host.clear-tpm",
+        "vCenter forgets the TPMs that it has recorded of hosts",
+        asks_vcenter(lambda host, _: ClearTpmRecord(host=NodeName(host))),
+    ),
+)

@@ -1,0 +1,114 @@
+"""Keys: made through vCenter, and changed at their key servers as the operator of these does."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from chaos.actions.base import About, Acting, Action, On
+from chaos.faults.base import Params
+from chaos.faults.kms_key_state import attributes
+from chaos.observe.listing import all_vms
+from chaos.observe.look import nodes_of
+from chaos.workload import Outcome
+from protocol.errors import NotFound
+from protocol.messages.kms import Activate, Destroy, KeyAttributes, Revoke
+from protocol.messages.vcenter import GenerateKey
+from protocol.terms import KmipState, NodeName, ProviderId, RevocationReason, Role, VmName
+
+
+class GenerateParams(Params):
+    """Of which provider; when it is left out, of the default provider."""
+
+    provider: str | None = None
+
+
+class RevokeParams(On):
+    """The keys of which VMs; ``compromised``: with that reason, whatever their state."""
+
+    compromised: bool = False
+
+
+async def _generate(acting: Acting, target: str, params: Any) -> Outcome:
+    provider = ProviderId(params.provider) if params.provider else None
+    message = GenerateKey(operation_id=acting.name, provider=provider)
+    made = await acting.ask(acting.vcenter, message)
+    if made.success and made.key is not None:
+        return Outcome("ok", {"key": str(made.key.key_id), "provider": str(made.key.provider_id)})
+    # vCenter's answer does not say whether the key server had made the key already.
+    return Outcome("info", {"error": made.reason})
+
+
+async def _holders(acting: Acting, vm: str) -> list[tuple[NodeName, KeyAttributes]]:
+    """The key servers that have the key of ``vm``, each with what it says of it."""
+    listed = await all_vms(acting.lab, acting.vcenter)
+    key = next((found.key for found in listed if found.vm == VmName(vm)), None)
+    if key is None:
+        raise NotFound(f"vCenter knows no key of {vm}")
+    held = []
+    for server in nodes_of(acting.lab, Role.KMS):
+        held += [(server, found) for found in await attributes(acting.lab, server, (key.key_id,))]
+    if not held:
+        raise NotFound(f"no key server has the key {key.key_id}")
+    return held
+
+
+def _changed(held: list[tuple[NodeName, KeyAttributes]]) -> Outcome:
+    return Outcome("ok", {"keys": sorted({str(found.key_id) for _, found in held})})
+
+
+async def _activate(acting: Acting, vm: str, params: Any) -> Outcome:
+    held = await _holders(acting, vm)
+    for server, found in held:
+        await acting.ask(server, Activate(key_id=found.key_id))
+    return _changed(held)
+
+
+async def _revoke(acting: Acting, vm: str, params: Any) -> Outcome:
+    hit = RevocationReason.KEY_COMPROMISE if params.compromised else RevocationReason.UNSPECIFIED
+    held = await _holders(acting, vm)
+    for server, found in held:
+        await acting.ask(server, Revoke(key_id=found.key_id, reason=hit))
+    return _changed(held)
+
+
+async def _destroy(acting: Acting, vm: str, params: Any) -> Outcome:
+    held = await _holders(acting, vm)
+    for server, found in held:
+        if found.state is KmipState.ACTIVE:
+            reason = RevocationReason.UNSPECIFIED
+            await acting.ask(server, Revoke(key_id=found.key_id, reason=reason))
+        await acting.ask(server, Destroy(key_id=found.key_id))
+    return _changed(held)
+
+
+ACTIONS: Final = (
+    Action(
+        "key.generate",
+        About.NOTHING,
+        "make a key of a provider that nothing uses yet",
+        _generate,
+        GenerateParams,
+    ),
+    Action(
+        "kms.key.activate",
+        About.VMS,
+        "activate the keys of VMs at their key servers",
+        _activate,
+        example="on: vm-01",
+    ),
+    Action(
+        "kms.key.revoke",
+        About.VMS,
+        "revoke the keys of VMs at their key servers",
+        _revoke,
+        RevokeParams,
+        "on: vm-01, compromised: true",
+    ),
+    Action(
+        "kms.key.destroy",
+        About.VMS,
+        "destroy the keys of VMs at their key servers",
+        _destroy,
+        example="on: vm-01",
+    ),
+)

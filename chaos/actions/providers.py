@@ -1,0 +1,99 @@
+"""Key providers of vCenter, and which one a cluster has."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from chaos.actions.base import About, Acting, Action, asks_vcenter
+from chaos.faults.base import Params
+from chaos.naming import named
+from chaos.workload import Outcome
+from protocol import names
+from protocol.messages.vcenter import (
+    KmipServer,
+    MarkDefault,
+    RegisterKmsCluster,
+    SetCryptoMode,
+    UnregisterKmsCluster,
+)
+from protocol.terms import ClusterName, CryptoMode, NodeName, ProviderId
+
+Provider = Annotated[str, named(names.PROVIDER)]
+
+
+class AddParams(Params):
+    """``servers``: names of key servers of the lab; ``default``: make it vCenter's default."""
+
+    provider: Provider
+    servers: list[str]
+    default: bool = False
+
+
+class DeleteParams(Params):
+    """Which provider; when it is left out, the default provider of the lab."""
+
+    provider: Provider | None = None
+
+
+class DefaultParams(Params):
+    """Which provider becomes vCenter's default."""
+
+    provider: Provider
+
+
+class ModeParams(Params):
+    """Which hosts of a cluster vCenter keeps safe by itself."""
+
+    cluster: Annotated[str, named(names.CLUSTER)]
+    mode: CryptoMode
+
+
+def _register(_: str, params: Any) -> RegisterKmsCluster:
+    servers = tuple(KmipServer(name=name, node=NodeName(name)) for name in params.servers)
+    provider = ProviderId(params.provider)
+    return RegisterKmsCluster(provider=provider, servers=servers, make_default=params.default)
+
+
+async def _delete(acting: Acting, target: str, params: Any) -> Outcome:
+    provider = acting.provider(params.provider)
+    await acting.ask(acting.vcenter, UnregisterKmsCluster(provider=provider))
+    return Outcome("ok", {"deleted": str(provider)})
+
+
+ACTIONS: Final = (
+    Action(
+        "provider.add",
+        About.NOTHING,
+        "add a key provider, or change its servers",
+        asks_vcenter(_register),
+        AddParams,
+        "provider: second, servers: [kms]",
+    ),
+    Action(
+        "provider.delete",
+        About.NOTHING,
+        "delete a key provider from vCenter; its keys stay on the key servers",
+        _delete,
+        DeleteParams,
+    ),
+    Action(
+        "provider.default",
+        About.NOTHING,
+        "make a key provider vCenter's default",
+        asks_vcenter(lambda _, params: MarkDefault(provider=ProviderId(params.provider))),
+        DefaultParams,
+        "provider: kms-provider",
+    ),
+    Action(
+        "cluster.crypto-mode",
+        About.NOTHING,
+        "say which hosts of a cluster are kept safe",
+        asks_vcenter(
+            lambda _, params: SetCryptoMode(
+                cluster=ClusterName(params.cluster), crypto_mode=params.mode
+            )
+        ),
+        ModeParams,
+        "cluster: cluster-a, mode: forceEnable",
+    ),
+)

@@ -1,0 +1,125 @@
+"""VMs: made, encrypted, powered, unlocked, taken out of the inventory."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from chaos.actions.base import About, Acting, Action, On, asks_vcenter
+from chaos.faults.base import Params
+from chaos.naming import named
+from chaos.workload import Outcome
+from protocol import names
+from protocol.errors import NotFound
+from protocol.messages.vcenter import (
+    CreateVm,
+    CryptoUnlock,
+    DestroyVm,
+    EncryptVm,
+    PowerOffVm,
+    PowerOnVm,
+    UnregisterVm,
+    VmInfo,
+)
+from protocol.terms import ClusterName, CryptoKeyId, ProviderId, VmName
+
+
+class CreateParams(Params):
+    """Its name (the entry's id when left out), where, and whether it is encrypted at once."""
+
+    name: Annotated[str, named(names.VM)] | None = None
+    cluster: str | None = None
+    encrypted: bool = False
+    provider: str | None = None
+
+
+class EncryptParams(On):
+    """Under a new key of ``provider``, the default when it is left out."""
+
+    provider: str | None = None
+
+
+def _provider(name: str | None) -> ProviderId | None:
+    return ProviderId(name) if name else None
+
+
+def _made(vm: VmInfo, key: CryptoKeyId | None) -> Outcome:
+    about = {} if key is None else {"key": str(key.key_id), "provider": str(key.provider_id)}
+    return Outcome("ok", {"vm": str(vm.vm), **about})
+
+
+async def _create(acting: Acting, target: str, params: Any) -> Outcome:
+    clusters = [entry.cluster for entry in acting.lab.directory().nodes if entry.cluster]
+    if not clusters:
+        raise NotFound("the lab has no cluster")
+    message = CreateVm(
+        operation_id=acting.name,
+        vm=VmName(params.name or acting.name),
+        cluster=ClusterName(params.cluster or clusters[0]),
+        encrypted=params.encrypted,
+        provider=_provider(params.provider),
+    )
+    made = (await acting.ask(acting.vcenter, message)).vm
+    return _made(made, made.key)
+
+
+async def _encrypt(acting: Acting, target: str, params: Any) -> Outcome:
+    message = EncryptVm(
+        operation_id=acting.name, vm=VmName(target), provider=_provider(params.provider)
+    )
+    done = await acting.ask(acting.vcenter, message)
+    return _made(done.vm, done.key)
+
+
+ACTIONS: Final = (
+    Action(
+        "vm.create",
+        About.NOTHING,
+        "make a VM, powered off",
+        _create,
+        CreateParams,
+        "name: vm-new, encrypted: true",
+    ),
+    Action(
+        "vm.encrypt",
+        About.VMS,
+        "encrypt powered-off VMs under new keys",
+        _encrypt,
+        EncryptParams,
+        "on: vm-01",
+    ),
+    Action(
+        "vm.on",
+        About.VMS,
+        "power VMs on",
+        asks_vcenter(lambda vm, _: PowerOnVm(vm=VmName(vm))),
+        example="on: vm-01",
+    ),
+    Action(
+        "vm.off",
+        About.VMS,
+        "power VMs off",
+        asks_vcenter(lambda vm, _: PowerOffVm(vm=VmName(vm))),
+        example="on: vm-01",
+    ),
+    Action(
+        "vm.unlock",
+        About.VMS,
+        "unlock VMs whose keys can be had again",
+        asks_vcenter(lambda vm, _: CryptoUnlock(vm=VmName(vm))),
+        example="on: vm-01",
+    ),
+    Action(
+        "vm.unregister",
+        About.VMS,
+        "take powered-off VMs out of the inventory; their files stay",
+        asks_vcenter(lambda vm, _: UnregisterVm(vm=VmName(vm))),
+        example="on: vm-01",
+    ),
+    Action(
+        "vm.destroy",
+        About.VMS,
+        "delete powered-off VMs with their files",
+        asks_vcenter(lambda vm, _: DestroyVm(vm=VmName(vm))),
+        example="on: vm-01",
+    ),
+)

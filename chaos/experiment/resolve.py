@@ -1,0 +1,142 @@
+"""From an experiment to a plan: every name, time and arrival resolved against one lab."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chaos.checks import ALWAYS
+from chaos.draws import Draws
+from chaos.errors import ChaosError
+from chaos.experiment.fits import check_fits
+from chaos.experiment.lint import BadExperiment
+from chaos.experiment.model import Experiment, Probed
+from chaos.experiment.parse import Document
+from chaos.experiment.plan import Needs, Plan, PlannedAction, PlannedFault, PlannedProbe
+from chaos.experiment.timeline import Timeline
+from chaos.hypotheses.probes import PROBES
+from chaos.lab import Directory
+from chaos.selectors import select_nodes, select_vms
+from chaos.workload import ARRIVALS_LIMIT, OPERATIONS, Arrival, draw_arrivals
+from protocol.terms import NodeName, Role, VmName
+
+
+def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
+    """Resolve ``experiment`` against one lab; ``seed`` fixes all that is drawn.
+
+    Raises ``BadExperiment`` with every name, budget and time that does not fit.
+    """
+    document = experiment.document
+    before = len(document.problems)
+    placed = Timeline(experiment, directory, seed).placed()
+    faults = [one.planned for one in placed if isinstance(one.planned, PlannedFault)]
+    actions = [one.planned for one in placed if isinstance(one.planned, PlannedAction)]
+    loads = [load.until for load in experiment.workload if load.until is not None]
+    duration_s = experiment.heading.duration or max(_ends(faults, actions), *loads, 0.0)
+    check_fits(experiment, placed, directory, duration_s)
+    arrivals = _arrivals(document, experiment, directory, seed, duration_s)
+    probes = [
+        made
+        for when in ("before", "during", "after")
+        for place, probed in enumerate(getattr(experiment, when))
+        for made in _probe(document, when, place, probed, directory, seed)
+    ]
+    problems = document.problems[before:]
+    del document.problems[before:]
+    if problems:
+        raise BadExperiment(problems, document)
+    return Plan(
+        name=experiment.heading.name,
+        title=experiment.heading.title,
+        seed=seed,
+        file=document.file,
+        duration_s=duration_s,
+        max_duration_s=experiment.guards.max_duration,
+        lease_s=experiment.guards.lease,
+        recover_s=experiment.recover,
+        settle_s=experiment.final.settle,
+        order=experiment.heading.order or "",
+        requires=Needs(**experiment.requires.model_dump()),
+        topology=experiment.topology,
+        faults=tuple(faults),
+        actions=tuple(actions),
+        arrivals=arrivals,
+        probes=tuple(probes),
+        checks=tuple(dict.fromkeys((*ALWAYS, *experiment.checks))),
+    )
+
+
+def _ends(faults: Sequence[PlannedFault], actions: Sequence[PlannedAction]) -> float:
+    """When all is over whose time is known; what waits for a cue takes its time after it."""
+    ends = [at for fault in faults for at in (fault.at, fault.until) if at is not None]
+    ends += [f.at + f.cue.lasts_s for f in faults if f.cue and f.cue.lasts_s is not None]
+    return max([*ends, *(action.at for action in actions)], default=0.0)
+
+
+def _arrivals(
+    document: Document, experiment: Experiment, directory: Directory, seed: int, duration_s: float
+) -> tuple[Arrival, ...]:
+    drawn: list[tuple[float, int, str, str]] = []
+    expected = sum(
+        load.rate * max(0.0, min(load.until or duration_s, duration_s) - load.from_)
+        for load in experiment.workload
+        if load.rate is not None
+    )
+    if expected > ARRIVALS_LIMIT:
+        text = f"some {expected:,.0f} operations are more than {ARRIVALS_LIMIT:,}"
+        document.add(("workload",), "KS-CHAOS-004", text, "lower a rate, or shorten the run")
+        return ()
+    for place, load in enumerate(experiment.workload):
+        draws = Draws(seed, f"workload/{place}/{load.op}")
+        targets: tuple[str, ...] = ()
+        if OPERATIONS[load.op].about == "vms":
+            try:
+                targets = select_vms(load.on or "all", directory, draws)
+            except ChaosError as error:
+                document.add(("workload", place), error.id, error.text)
+                continue
+        if load.rate is None:
+            drawn.append((load.at or 0.0, place, load.op, targets[0] if targets else ""))
+            continue
+        until = duration_s if load.until is None else min(load.until, duration_s)
+        for at, target in draw_arrivals(load.rate, (load.from_, until), targets, draws):
+            drawn.append((at, place, load.op, target))
+    drawn.sort()
+    return tuple(
+        Arrival(at=at, op=op, target=target, number=number)
+        for number, (at, _, op, target) in enumerate(drawn, start=1)
+    )
+
+
+def _probe(
+    document: Document, when: str, place: int, probed: Probed, directory: Directory, seed: int
+) -> list[PlannedProbe]:
+    about = PROBES[probed.probe].about
+    draws = Draws(seed, f"probe/{when}/{place}")
+    vms: tuple[VmName, ...] = ()
+    hosts: tuple[NodeName, ...] = ()
+    try:
+        if about == "vms":
+            vms = directory.vms if probed.on is None else select_vms(probed.on, directory, draws)
+        elif about == "hosts":
+            chosen = select_nodes(probed.on or "role:esxi", directory, draws)
+            roles = {entry.node: entry.role for entry in directory.nodes}
+            hosts = tuple(node for node in chosen if roles[node] is Role.ESXI)
+    except ChaosError as error:
+        document.add(("hypothesis", when, place), error.id, error.text)
+        return []
+    return [
+        PlannedProbe(
+            when=when,
+            probe=probed.probe,
+            is_=probed.is_,
+            vms=vms,
+            hosts=hosts,
+            op=probed.op,
+            view=probed.view,
+            within_s=probed.within,
+            start=probed.from_,
+            until=probed.until,
+            every_s=probed.every,
+            grace_s=probed.grace,
+        )
+    ]

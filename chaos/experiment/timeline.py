@@ -1,0 +1,310 @@
+"""The entries of a schedule on one timeline: begins worked out, repeats and batches written out,
+names resolved, random faults drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from chaos.actions.base import About, Action
+from chaos.draws import Draws
+from chaos.errors import ChaosError
+from chaos.experiment.generate import RANDOM, Mix, schedule
+from chaos.experiment.model import Experiment, Rolling, Scheduled, ScheduledSwarm
+from chaos.experiment.plan import Begun, Cue, Ended, Planned, PlannedAction, PlannedFault, Seen
+from chaos.faults import to_plain
+from chaos.faults.base import Fault, Targets
+from chaos.lab import Directory
+from chaos.selectors import select_nodes, select_vms
+from protocol.terms import NodeName, Role, VmName
+
+PLANNED_LIMIT: Final = 10_000
+"""So many faults and actions of a plan, with all repeats; nobody reads more."""
+
+
+class Slot(NamedTuple):
+    """One time that an entry is played: its id, begin and the fields that differ."""
+
+    id: str
+    at: float
+    cue: Cue | None
+    fields: dict[str, Any]
+
+
+class Placed(NamedTuple):
+    """What is planned, and the place of its entry in the schedule."""
+
+    place: int
+    planned: Planned
+
+
+class Timeline:
+    """Writes out the schedule of one experiment against one lab; problems go into the document."""
+
+    def __init__(self, experiment: Experiment, directory: Directory, seed: int) -> None:
+        self._experiment, self._directory, self._seed = experiment, directory, seed
+        self._by_id = {made.id: made for made in experiment.schedule}
+        self._begins: dict[str, tuple[float, Cue | None]] = {}
+
+    def placed(self) -> list[Placed]:
+        """Everything in the order of its begin, as far as that is known."""
+        found: list[Placed] = []
+        for made in self._experiment.schedule:
+            try:
+                found += [Placed(made.place, one) for one in self._entry(made)]
+            except ChaosError as error:
+                self._problem(made.place, error.id, error.text)
+            if len(found) > PLANNED_LIMIT:
+                text = f"more than {PLANNED_LIMIT} faults and actions"
+                self._problem(made.place, "KS-CHAOS-004", text)
+                return []
+        for swarm in self._experiment.swarms:
+            written = [one.planned for one in found if isinstance(one.planned, PlannedFault)]
+            found += [Placed(swarm.place, fault) for fault in self._drawn(swarm, written)]
+        self._unique(found)
+        return sorted(found, key=lambda one: one.planned.at)
+
+    def _problem(self, place: int, id: str, text: str) -> None:
+        self._experiment.document.add(("schedule", place), id, text)
+
+    def _unique(self, found: list[Placed]) -> None:
+        """Repeats have ids of their own, which no other entry may have."""
+        seen: set[str] = set()
+        for place, planned in found:
+            if planned.id in seen:
+                self._problem(place, "KS-CHAOS-007", f"{planned.id!r} would be there twice")
+            seen.add(planned.id)
+
+    # Begins --------------------------------------------------------------------------------
+
+    def _begin(self, made: Scheduled) -> tuple[float, Cue | None]:
+        """When an entry begins first; lint has seen that references end somewhere."""
+        chain = [made]
+        while chain[-1].id not in self._begins and chain[-1].entry.after is not None:
+            chain.append(self._by_id[chain[-1].entry.after.id])
+        for link in reversed(chain):
+            if link.id not in self._begins:
+                at, cue = self._first(link)
+                self._begins[link.id] = round(at, 6), cue
+        return self._begins[made.id]
+
+    def _first(self, made: Scheduled) -> tuple[float, Cue | None]:
+        """Of an entry, when what it comes after is known already."""
+        entry, lasts_s = made.entry, _lasts_s(made)
+        if entry.when is not None:
+            on = self._names(made, entry.when.on) if entry.when.on is not None else ()
+            what = Seen(event=entry.when.event, on=on, nth=entry.when.nth)
+            return 0.0, Cue(what=what, lasts_s=lasts_s, optional=entry.optional)
+        if entry.after is None:
+            return entry.at or 0.0, None
+        at, cue = self._begins[entry.after.id]
+        if cue is None:
+            return at + entry.after.plus, None
+        return at + entry.after.plus, Cue(
+            what=Begun(of=entry.after.id),
+            delay_s=entry.after.plus,
+            lasts_s=lasts_s,
+            optional=entry.optional,
+        )
+
+    def _names(self, made: Scheduled, selector: Any) -> tuple[str, ...]:
+        """Nodes that are selected; VMs when no node is."""
+        draws = self._draws(made)
+        try:
+            return tuple(map(str, select_nodes(selector, self._directory, draws)))
+        except ChaosError as error:
+            try:
+                return tuple(map(str, select_vms(selector, self._directory, draws)))
+            except ChaosError:
+                raise error from None
+
+    def _draws(self, made: Scheduled) -> Draws:
+        return Draws(self._seed, f"fault/{made.id}")
+
+    # Entries -------------------------------------------------------------------------------
+
+    def _entry(self, made: Scheduled) -> Iterator[Planned]:
+        at, cue = self._begin(made)
+        rolling = made.entry.rolling
+        slots = self._batches(made, rolling, at, cue) if rolling else self._times(made, at, cue)
+        for slot in slots:
+            fields = made.params.model_copy(update=slot.fields)
+            if isinstance(made.what, Action):
+                yield self._action(made, made.what, slot, fields)
+            else:
+                yield self._fault(made, made.what, slot, fields)
+
+    def _times(self, made: Scheduled, at: float, cue: Cue | None) -> Iterator[Slot]:
+        """Once, or ``every`` so often: ``times`` times, or up to the end of the run."""
+        every, times, end = made.entry.every, made.entry.times, self._experiment.heading.duration
+        yield Slot(made.id, at, cue, {})
+        if every is None:
+            return
+        if times is None and end is None:
+            text = "`every` needs `times`, or a `duration` of the whole run"
+            raise ChaosError("KS-CHAOS-003", text)
+        for number in range(1, times or PLANNED_LIMIT):
+            later = round(at + number * every, 6)
+            if times is None and end is not None and later + (_lasts_s(made) or 0.0) > end:
+                return
+            moved = _later(cue, number * every) if cue is not None else None
+            yield Slot(f"{made.id}-{number + 1}", later, moved, {})
+
+    def _batches(
+        self, made: Scheduled, rolling: Rolling, at: float, cue: Cue | None
+    ) -> Iterator[Slot]:
+        """One batch after another, each when the one before has ended and waited."""
+        draws, lasts_s = self._draws(made), _lasts_s(made)
+        nodes: tuple[NodeName, ...] = ()
+        if isinstance(made.what, Action) and made.what.about is About.VMS:
+            chosen = tuple(map(str, select_vms(rolling.over, self._directory, draws)))
+        else:
+            nodes = select_nodes(rolling.over, self._directory, draws)
+            chosen = tuple(map(str, nodes))
+        batches = [chosen[i : i + rolling.batch] for i in range(0, len(chosen), rolling.batch)]
+        before = ""
+        for number, batch in enumerate(batches):
+            id = made.id if not number else f"{made.id}-{number + 1}"
+            if before:
+                ended = Ended(
+                    of=before,
+                    wait=rolling.wait or "",
+                    nodes=tuple(map(NodeName, batches[number - 1])) if nodes else (),
+                    within_s=rolling.within,
+                )
+                cue = Cue(
+                    what=ended,
+                    delay_s=rolling.gap,
+                    lasts_s=lasts_s,
+                    optional=made.entry.optional,
+                )
+            later = round(at + number * ((lasts_s or 0.0) + rolling.gap), 6)
+            yield Slot(id, later, cue, {"on": list(batch)})
+            before = id
+
+    def _fault(self, made: Scheduled, what: type[Fault], slot: Slot, params: Any) -> PlannedFault:
+        targets = Targets(self._directory, Draws(self._seed, f"fault/{slot.id}"))
+        fault = what.of(slot.id, params, targets)
+        lasts_s = _lasts_s(made)
+        timed = slot.cue is None and lasts_s is not None
+        return PlannedFault(
+            id=slot.id,
+            kind=fault.kind,
+            at=slot.at,
+            until=round(slot.at + lasts_s, 6) if timed and lasts_s is not None else None,
+            cure=made.entry.cure,
+            values=to_plain(fault),
+            drawn=made.entry.drawn,
+            cue=slot.cue,
+        )
+
+    def _action(self, made: Scheduled, what: Action, slot: Slot, params: Any) -> PlannedAction:
+        draws, chosen = Draws(self._seed, f"fault/{slot.id}"), getattr(params, "on", None)
+        targets: tuple[str, ...] = ("",)
+        if what.about is About.VMS:
+            targets = tuple(map(str, self._vms(chosen, draws)))
+        elif what.about is About.HOSTS:
+            hosts = {entry.node for entry in self._directory.nodes if entry.role is Role.ESXI}
+            nodes = select_nodes(chosen, self._directory, draws)
+            targets = tuple(str(node) for node in nodes if node in hosts)
+        if not targets:
+            raise ChaosError("KS-CHAOS-010", f"{chosen} selects no host")
+        return PlannedAction(
+            id=slot.id,
+            do=what.kind,
+            at=slot.at,
+            targets=targets,
+            values=params.model_dump(mode="json", exclude={"on"}, exclude_none=True),
+            must=made.entry.must or "",
+            cue=slot.cue,
+        )
+
+    def _vms(self, selector: Any, draws: Draws) -> tuple[VmName, ...]:
+        """VMs of the lab; those that the schedule itself makes by their names."""
+        try:
+            return select_vms(selector, self._directory, draws)
+        except ChaosError as error:
+            made = [getattr(entry.params, "name", None) for entry in self._experiment.schedule]
+            more = tuple(VmName(name) for name in made if name)
+            directory = msgspec.structs.replace(self._directory, vms=self._directory.vms + more)
+            try:
+                return select_vms(selector, directory, draws)
+            except ChaosError:
+                raise error from None
+
+    # Swarms --------------------------------------------------------------------------------
+
+    def _drawn(self, swarm: ScheduledSwarm, written: list[PlannedFault]) -> list[PlannedFault]:
+        """The faults of a random entry that fit beside those that are written, and into the
+        budgets of the file."""
+        asked = swarm.random
+        mix = Mix(
+            kinds=RANDOM if asked.kinds is None else tuple(asked.kinds),
+            from_s=asked.from_,
+            until_s=asked.until,
+            every_s=asked.every.mean,
+            for_s=asked.for_.mean,
+            even=(not asked.every.drawn, not asked.for_.drawn),
+            least_s=asked.least,
+            omit=asked.swarm.omit,
+            quiet=asked.swarm.quiet,
+            reshuffle_s=asked.swarm.reshuffle,
+            overlap=asked.overlap,
+            composites=asked.composites,
+        )
+        found: list[PlannedFault] = []
+        used: dict[str, int] = {}
+        budgets = self._experiment.guards.blast_radius
+        seed = Draws(self._seed, f"random/{swarm.id}").below(1 << 53)
+        for fault in schedule(mix, self._directory, seed):
+            used[fault.kind] = used.get(fault.kind, 0) + 1
+            over = fault.kind in budgets and used[fault.kind] > int(budgets[fault.kind])
+            if over or any(undo(fault, other) for other in written):
+                continue
+            id = f"{swarm.id}-{fault.id}"
+            values = {**fault.values, "id": id}
+            found.append(_renamed(fault, id, values))
+        return found
+
+
+def _renamed(fault: PlannedFault, id: str, values: dict[str, Any]) -> PlannedFault:
+    return PlannedFault(
+        id=id,
+        kind=fault.kind,
+        at=fault.at,
+        until=fault.until,
+        cure=fault.cure,
+        values=values,
+        drawn=True,
+    )
+
+
+def _lasts_s(made: Scheduled) -> float | None:
+    """How long the interval of a fault is; None to the end, and of an action."""
+    if isinstance(made.what, Action) or made.entry.for_ is not None:
+        return made.entry.for_
+    return made.what.lasts_s
+
+
+def _later(cue: Cue, by_s: float) -> Cue:
+    return Cue(
+        what=cue.what,
+        delay_s=round(cue.delay_s + by_s, 6),
+        lasts_s=cue.lasts_s,
+        optional=cue.optional,
+    )
+
+
+def undo(first: PlannedFault, second: PlannedFault, end_s: float = float("inf")) -> bool:
+    """Whether two faults hold the power of the same node at the same time, which would end one
+    with the other; the phase ends at ``end_s``. Of one that waits for a cue nobody knows."""
+    if first.cue is not None or second.cue is not None:
+        return False
+    one, other = first.fault(), second.fault()
+    if not (one.holds_power and other.holds_power):
+        return False
+    ends = [end_s if f.until is None else f.until for f in (first, second)]
+    apart = first.at > ends[1] or second.at > ends[0]
+    return not apart and bool(set(one.touches()) & set(other.touches()))

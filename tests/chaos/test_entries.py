@@ -1,0 +1,187 @@
+"""Entries of a schedule on a simulated lab: actions, batches, conditions, and what never came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from chaos.actions import ACTIONS
+from chaos.checks.result import CheckOutcome
+from chaos.history import Record
+from chaos.observe.look import Look
+from protocol.terms import VmName
+from tests.chaos.test_engine import all_well, planned, play
+from tests.chaos.worlds import World
+
+pytestmark = pytest.mark.sim
+HOLDS = 'hypothesis: {after: [{probe: host.up, is: "== 100%"}]}\n'
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World(hosts=3, vms=3)
+    yield made
+    made.close()
+
+
+def acts(records: list[Record], op: str) -> list[tuple[str, str]]:
+    return [(r.type, r.node) for r in records if r.op == op]
+
+
+def test_an_action_is_a_command_whose_outcome_is_recorded(world: World) -> None:
+    text = (
+        HOLDS
+        + """\
+schedule:
+  - {at: 1s, do: vm.off, on: [vm-01, vm-02], must: ok}
+  - {at: 5s, do: host.enter-maintenance, on: esxi-003, must: fail}
+  - {at: 6s, do: vm.create, name: vm-new, encrypted: true, must: ok}
+"""
+    )
+    verdict, history = play(world, planned(world, text))
+    assert verdict.exit_code == 0, verdict
+    assert sorted(acts(history.records, "vm.off")) == [
+        ("invoke", "vm-01"),
+        ("invoke", "vm-02"),
+        ("ok", "vm-01"),
+        ("ok", "vm-02"),
+    ]
+    [refused] = [
+        r for r in history.records if r.op == "host.enter-maintenance" and r.type == "fail"
+    ]
+    assert refused.data["error"] == "InvalidState" and refused.t >= 5
+    [encrypted] = [r for r in history.records if r.op == "vm.create" and r.type == "ok"]
+    assert encrypted.data["vm"] == "vm-new" and encrypted.data["key"]
+    assert world.run(_power(world, "vm-02")) == "poweredOff"  # never undone
+
+
+async def _power(world: World, vm: str) -> str:
+    return (await Look(world.lab).vcenter_vms())[VmName(vm)].power.value
+
+
+def test_a_refusal_is_a_result_and_no_error(world: World) -> None:
+    bad = "schedule: [{at: 1s, do: vm.create, name: vm-01, cluster: nowhere MORE}]\n"
+    verdict, _ = play(world, planned(world, HOLDS + bad.replace(" MORE", "")))
+    assert (verdict.verdict, verdict.exit_code) == ("pass", 0)
+    verdict, _ = play(world, planned(world, HOLDS + bad.replace(" MORE", ", must: ok")))
+    assert verdict.exit_code == 5
+    assert verdict.reasons[0].startswith("KS-CHAOS-110: vm-create-1: vm.create must end ok, and")
+    assert all_well(world)
+
+
+def test_a_roll_waits_for_the_nodes_of_each_batch(world: World) -> None:
+    text = (
+        HOLDS
+        + """\
+schedule:
+  - id: roll
+    at: 1s
+    fault: host.reboot
+    rolling: {over: role:esxi, gap: 10s, wait: connected}
+  - {when: {event: fault:host.reboot, nth: 2}, do: esx.persistence.enable, on: esxi-001}
+"""
+    )
+    verdict, history = play(world, planned(world, text))
+    assert verdict.exit_code == 0, verdict
+    began = [r for r in history.records if r.type == "fault"]
+    assert [r.data["nodes"] for r in began] == [["esxi-001"], ["esxi-002"], ["esxi-003"]]
+    healed = [r.t for r in history.records if r.type == "heal"]
+    assert all(began[n + 1].t >= healed[n] + 10 for n in range(2))
+    [half_way] = [r for r in history.records if r.op == "esx.persistence.enable" and r.type == "ok"]
+    assert began[1].t <= half_way.t < began[2].t
+
+
+SEES = (
+    HOLDS
+    + """\
+workload: [{op: key.create, rate: 1/s, until: 20s}]
+schedule:
+  - {id: gone, when: {event: ok:key.create, nth: 3}, for: 10s, fault: proc.pause, on: kms}
+  - {id: later, after: gone + 5s, do: vm.off, on: vm-03}
+"""
+)
+
+
+def test_an_entry_begins_when_the_nth_record_is_seen(world: World) -> None:
+    verdict, history = play(world, planned(world, SEES))
+    assert verdict.exit_code == 0, verdict
+    third = [r for r in history.records if (r.type, r.op) == ("ok", "key.create")][2]
+    fault = next(r for r in history.records if r.type == "fault")
+    off = next(r for r in history.records if r.op == "vm.off")
+    assert third.t <= fault.t < third.t + 3
+    assert off.t == pytest.approx(third.t + 5, abs=0.01)
+
+
+def test_an_event_of_vcenter_begins_an_entry(world: World) -> None:
+    text = (
+        HOLDS
+        + """\
+schedule:
+  - {id: cut, at: 1s, for: 90s, fault: link.cut, between: [vcenter, kms]}
+  - {at: 3s, do: vm.create, encrypted: true, must: fail}
+  - {when: {event: com.vmware.vc.kms.crypto.Unreachable}, do: vm.off, on: vm-01}
+"""
+    )
+    verdict, history = play(world, planned(world, text))
+    assert verdict.exit_code == 0, verdict
+    assert [r.type for r in history.records if r.op == "vm.off"] == ["invoke", "ok"]
+
+
+def test_what_never_came_proves_nothing(world: World) -> None:
+    never = SEES.replace("nth: 3", "nth: 900")
+    verdict, history = play(world, planned(world, never))
+    assert (verdict.verdict, verdict.exit_code) == ("unknown", 2)
+    assert [c.name for c in verdict.checks if c.result is CheckOutcome.UNKNOWN][:2] == [
+        "entry gone",
+        "entry later",
+    ]
+    assert "entry gone: it never began: ok:key.create, number 900 did not come" in verdict.reasons
+    assert [r.data["id"] for r in history.records if r.op == "never"] == ["gone", "later"]
+    spare = never.replace("on: kms}", "on: kms, optional: true}").replace(
+        "on: vm-03}", "on: vm-03, optional: true}"
+    )
+    assert play(world, planned(world, spare + "  - {at: 1s, do: key.generate}\n"))[0].exit_code == 0
+
+
+def test_a_roll_that_does_not_go_on_is_told(world: World) -> None:
+    text = (
+        HOLDS
+        + """\
+schedule:
+  - {id: cut, at: 0s, for: 60s, fault: link.cut, between: [role:esxi, vcenter]}
+  - id: roll
+    at: 30s
+    fault: host.reboot
+    rolling: {over: role:esxi, batch: 2, wait: connected, within: 5s}
+"""
+    )
+    verdict, _ = play(world, planned(world, text))
+    assert verdict.exit_code == 2
+    assert any(c.name == "entry roll-2" for c in verdict.checks)
+
+
+@pytest.mark.parametrize("kind", ACTIONS)
+def test_every_action_is_carried_out(world: World, kind: str) -> None:
+    """``must: ok`` in a lab that is ready for it; the others are refused in words."""
+    lines = [f"  - {{at: 1s, do: {FIRST[kind]}}}"] if kind in FIRST else []
+    ok = "" if kind in REFUSED else ", must: ok"
+    example = f", {ACTIONS[kind].example}" if ACTIONS[kind].example else ""
+    if kind == "vm.encrypt":
+        example = example.replace("vm-01", "vm-new")
+    example = example.replace("kms-provider", str(world.lab.directory().default_provider))
+    lines.append(f"  - {{at: 5s, do: {kind}{example}{ok}}}")
+    text = HOLDS + "schedule:\n" + "\n".join(lines) + "\n"
+    verdict, history = play(world, planned(world, text))
+    assert verdict.exit_code == 0, verdict
+    ends = [r for r in history.records if r.op == kind and r.type != "invoke"]
+    assert [r.type for r in ends] == (["fail"] if kind in REFUSED else ["ok"]), ends
+
+
+REFUSED = {"host.enter-maintenance", "host.prepare-crypto", "host.disable-crypto"}
+FIRST = {
+    "host.reconnect": "host.disconnect, on: esxi-001",
+    "vm.encrypt": "vm.create, name: vm-new",
+    "vm.unregister": "vm.off, on: vm-01",
+    "vm.destroy": "vm.off, on: vm-01",
+}
