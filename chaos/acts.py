@@ -55,7 +55,7 @@ class Acts:
     async def _give(self, planned: PlannedAction, action: Action, place: int) -> Outcome:
         self._number += 1
         number, target = len(self.plan.arrivals) + self._number, planned.targets[place]
-        about = {"n": number, "id": planned.id}
+        about = {"n": number, "action": planned.id}
         self.history.add("invoke", target, op=planned.do, **about, **planned.values)
         several = f"-{place + 1}" if len(planned.targets) > 1 else ""
         acting = Acting(self.lab, f"{self.name}-{planned.id}{several}")

@@ -19,6 +19,9 @@ def no_needless_outage(records: Sequence[Record]) -> Finding:
     if down:
         text = "; ".join(str(breach) for breach in down[:5])
         return Finding(CheckOutcome.FAIL, text, tuple(breach.seq for breach in down))
+    if found.lost:
+        text = f"the oracle does not know what {found.lost} leads to; it was followed until then"
+        return Finding(CheckOutcome.UNKNOWN, text)
     if not (found.looks and found.faults and found.vms):
         return Finding(CheckOutcome.UNKNOWN, "no VM was looked at under a fault")
     return Finding(CheckOutcome.PASS, f"{found.vms} VMs under {found.faults} faults")

@@ -112,6 +112,8 @@ class Judged:
     looks: int = 0
     faults: int = 0
     vms: int = 0
+    lost: str = ""
+    """The action after which nobody knows what is allowed: nothing was held against it since."""
 
 
 _last: tuple[Sequence[Record], int, Judged] | None = None
@@ -133,6 +135,8 @@ def _judged(records: Sequence[Record]) -> Judged:
     began: dict[int, float] = {}  # operations under way
     for record in records:
         fold.take(record)
+        if fold.lost:
+            break
         if record.type == "invoke":
             began[int(record.data.get("n", 0))] = record.t
         elif record.type in ("ok", "info"):
@@ -145,7 +149,7 @@ def _judged(records: Sequence[Record]) -> Judged:
         found.looks += 1
         found.breaches += _look(fold, watched)
         found.breaches += _look_at_marks(fold, marks)
-    found.vms = len(fold.vms)
+    found.vms, found.lost = len(fold.vms), fold.lost
     return found
 
 

@@ -21,6 +21,9 @@ def truth_table(records: Sequence[Record]) -> Finding:
         more = len(found.breaches) - 5
         text += f"; and {more} more" if more > 0 else ""
         return Finding(CheckOutcome.FAIL, text, tuple(breach.seq for breach in found.breaches))
+    if found.lost:
+        text = f"the oracle does not know what {found.lost} leads to; it was followed until then"
+        return Finding(CheckOutcome.UNKNOWN, text)
     if not found.looks:
         return Finding(CheckOutcome.UNKNOWN, "no host was looked at")
     if not found.faults:

@@ -11,7 +11,7 @@ from chaos.checks.result import CheckOutcome
 from chaos.history import Record
 from chaos.observe.look import Look
 from protocol.terms import VmName
-from tests.chaos.test_engine import all_well, planned, play
+from tests.chaos.test_engine import all_well, planned, play, result_of
 from tests.chaos.worlds import World
 
 pytestmark = pytest.mark.sim
@@ -159,6 +159,24 @@ schedule:
     verdict, _ = play(world, planned(world, text))
     assert verdict.exit_code == 2
     assert any(c.name == "entry roll-2" for c in verdict.checks)
+
+
+def test_the_oracle_follows_what_it_knows_and_says_where_it_stops(world: World) -> None:
+    text = (
+        HOLDS
+        + """\
+schedule:
+  - {at: 1s, for: 100s, fault: link.cut, between: [vcenter, kms]}
+  - {at: 3s, do: vm.off, on: vm-01}
+  - {at: 5s, do: esx.persistence.enable, on: all}
+"""
+    )
+    last = "  - {at: 40s, do: provider.delete}\n"
+    verdict, _ = play(world, planned(world, text))
+    assert result_of(verdict, "truth_table") is CheckOutcome.PASS
+    verdict, _ = play(world, planned(world, text + last))
+    [found] = [c for c in verdict.checks if c.name == "truth_table"]
+    assert (found.result, "provider.delete leads to" in found.text) == (CheckOutcome.UNKNOWN, True)
 
 
 @pytest.mark.parametrize("kind", ACTIONS)

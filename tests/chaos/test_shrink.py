@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from chaos.experiment.generate import Mix, random_plan
 from chaos.experiment.lint import check_experiment
 from chaos.experiment.plan import Plan
-from chaos.experiment.plan import plan as resolve
-from chaos.experiment.resolve import plan
+from chaos.experiment.resolve import plan as resolve
 from chaos.experiment.shrink import Shrinker, as_file, numbered, reduced
 from chaos.lab import Directory
 from lab.core import directory_of

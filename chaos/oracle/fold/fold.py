@@ -23,7 +23,7 @@ from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, either
 from chaos.oracle.fold.possible import WORKS, Outcomes, of_key, of_vm
 from chaos.oracle.fold.settings import Settings
-from chaos.oracle.fold.vms import POWERS, VmFacts
+from chaos.oracle.fold.vms import FOLLOWED, POWERS, TAKEN, VmFacts
 from chaos.oracle.fold.ways import RUNNING, Node, Way, Ways
 from chaos.oracle.judgement import Outcome
 from chaos.oracle.terms import Letter
@@ -63,6 +63,7 @@ class Fold:
         self.faults = Disturbances()
         self.ways = Ways(self.faults, self.nodes)
         self._changed: dict[str, float] = {}  # when the firmware of a host was last changed
+        self.lost = ""  # the first action after which nobody knows what is allowed
         self._looked = False
         self._told: dict[str, Allowed] = {}  # since the last record
 
@@ -80,6 +81,10 @@ class Fold:
             self._fault(found, record)
         elif record.op in POWERS and record.type in ("invoke", "ok", "fail", "info"):
             self._operation(record)
+        elif record.op in TAKEN and record.type == "ok":
+            self.vms.pop(record.node, None)
+        elif record.type in ("ok", "info") and "action" in record.data:
+            self.lost = self.lost or ("" if record.op in FOLLOWED else record.op)
         elif record.type == "state":
             match record.op:
                 case "staging":
@@ -143,7 +148,8 @@ class Fold:
             works = host is not None and any(
                 found.letter is Letter.OK for found in self.outcomes(Ask.START, vm, host)
             )
-            vm.ended(number, record.type, record.t, node.boot if node and works else -1)
+            boot = node.boot if node and works else -1
+            vm.ended(number, record.type, record.t, boot, on=record.op != "vm.off")
 
     def _node(self, record: Record) -> None:
         state, boot = str(record.data["state"]), int(record.data["boot"])

@@ -9,8 +9,26 @@ from chaos.oracle.fold.known import NO, OPEN, YES, Known
 from chaos.oracle.judgement import Outcome
 from chaos.oracle.terms import Letter
 
-POWERS = ("vm.power_cycle", "vm.off_on")
-"""Operations that power a VM off and on; each ends with it on."""
+POWERS = ("vm.power_cycle", "vm.off_on", "vm.on", "vm.off")
+"""Operations on the power of a VM; each but the last ends with it on."""
+TAKEN = ("vm.unregister", "vm.destroy")
+"""Operations after which no host has the VM."""
+FOLLOWED = frozenset(
+    {
+        *POWERS,
+        *TAKEN,
+        "vm.create",
+        "vm.encrypt",
+        "vm.unlock",
+        "esx.persistence.enable",
+        "esx.persistence.disable",
+        "host.enter-maintenance",
+        "host.exit-maintenance",
+        "host.clear-tpm",
+        "key.generate",
+    }
+)
+"""Actions whose effect on what is allowed is known, or seen; after any other it is not."""
 SETTLED_S = 60.0
 """Seconds after an operation with an unknown end in which a part of it may still take effect."""
 
@@ -59,11 +77,13 @@ class VmFacts:
         """A power operation is under way."""
         self.under_way.add(number)
 
-    def ended(self, number: int, kind: str, now: float, boot: int) -> None:
+    def ended(self, number: int, kind: str, now: float, boot: int, *, on: bool = True) -> None:
         """It had its effect (``ok``, in this boot of the host), had none (``fail``), or nobody
-        knows (``info``)."""
+        knows (``info``). ``on``: whether it was to leave the VM so."""
         self.under_way.discard(number)
-        if kind == "ok":
+        if kind == "ok" and not on:
+            self.wanted = NO
+        elif kind == "ok":
             self.wanted = YES
             self.ran_boot = max(self.ran_boot, boot)
         elif kind == "info":
