@@ -52,12 +52,14 @@ class Sections:
             self.document.add(where, "KS-CHAOS-004", f"{label}{text}")
 
     def fields(self, path: Path, value: Any) -> dict[str, Any]:
+        """``value`` when it is a map; else none, and a problem."""
         if isinstance(value, dict):
             return value
         self.document.add(path, "KS-CHAOS-004", "a map of fields is wanted here")
         return {}
 
     def entries(self, path: Path, value: Any) -> list[tuple[Path, Any]]:
+        """Each entry of a list with its path; none of what is no list, or too long."""
         if isinstance(value, list) and len(value) > ENTRIES_LIMIT:
             text = f"{len(value)} entries are more than {ENTRIES_LIMIT}"
             self.document.add(path, "KS-CHAOS-009", text)
@@ -68,11 +70,13 @@ class Sections:
         return []
 
     def refuse(self, path: Path, data: dict[str, Any], later: Mapping[str, str]) -> None:
+        """Fields that a later version has, with what each would be."""
         for key, text in later.items():
             if key in data:
                 self.document.add((*path, key), "KS-CHAOS-006", text)
 
     def unknown(self, path: Path, data: dict[str, Any], known: Iterable[str]) -> None:
+        """Fields that are none of these, each with what is near."""
         names = list(known)
         for key in data:
             if key not in names:
@@ -81,6 +85,7 @@ class Sections:
     def name(
         self, path: Path, noun: str, name: str, known: Iterable[str], id: str = "KS-CHAOS-014"
     ) -> None:
+        """There is no ``noun`` of that name; what is near is told."""
         if self.document.full:
             return
         names = list(known)
