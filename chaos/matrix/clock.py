@@ -13,12 +13,8 @@ PREPARE_S: Final = 5.0
 """After the end of a pass, the host without the key is made."""
 FAULT_S: Final = 10.0
 """After the end of a pass, the fault begins: t0."""
-BITE_S: Final = 20.0
-"""After t0, the fault must have been seen."""
 EVENT_S: Final = 30.0
 """After t0, the event is asked for."""
-GRACE_END_S: Final = 240.0
-"""After t0, letters that are about keys of a deleted provider still being there are fixed."""
 EVICTED_S: Final = 660.0
 """After t0, keys of a deleted provider have left every host."""
 

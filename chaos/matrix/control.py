@@ -1,35 +1,98 @@
-"""Negative controls: what was spoilt must be noticed, or no right answer means anything.
+"""Controls: what must be so for the letters of a block to mean anything, and is no cell.
 
-One ciphertext bit of a VM's disk is flipped, and a wrapped DEK is replaced by another VM's; the
-same questions are asked as in every cell, and must fail.
+What is spoilt must be noticed: a ciphertext bit is flipped, a wrapped DEK is replaced by another
+VM's, and the questions of every cell must fail. A new key must reach the whole cluster at once, and
+a vCenter that returns and can supply a key must mark nobody for its lack.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
+from chaos.matrix import clock
 from chaos.matrix.looks import Looks, plain
-from chaos.matrix.scene import Scene, vm_of
-from chaos.matrix.terms import Actor
+from chaos.matrix.scene import P, Scene, cluster_of, vm_of
+from chaos.matrix.setup import settled
+from chaos.matrix.terms import Actor, Boot
 from chaos.oracle.terms import Block, Event
-from protocol.messages.vcenter import PowerOnVm
+from protocol.messages.host import HostPowerOnVm
+from protocol.messages.vcenter import CreateVm, PowerOnVm
+from protocol.terms import NodeName
 
-EVENTS = (Event.E1, Event.E3)
-"""Whose VMs are spoilt: one that runs, one that is off."""
+EVENTS: Final = (Event.E1, Event.E3, Event.E5)
+"""Whose hosts and VMs are used: one VM that runs, one that is off, a cluster of two hosts."""
+AT_ONCE_S: Final = 10.0
+"""A new key is on every host of its cluster by then (STD-12)."""
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):
-    """A thing that was spoilt; ``noticed``: the questions failed, as they must."""
+    """What was tried, whether it was as it must be, and what was seen."""
 
     block: Block
     what: str
-    noticed: bool
+    held: bool
     seen: str
 
 
 async def controls(scene: Scene) -> tuple[Control, ...]:
-    """Spoil both in a lab that was staged for ``EVENTS``."""
-    return (await _flipped_bit(scene), await _other_dek(scene))
+    """One after another, in a lab that was staged for ``EVENTS``; damage comes last."""
+    looks = Looks(scene, scene.book.trail("control"))
+    found = [await _pushed_at_once(scene, looks)]
+    if not scene.persistent:
+        found.append(await _marks_nobody(scene, looks))
+    found += [await _flipped_bit(scene), await _other_dek(scene, looks)]
+    for control in found:
+        scene.book.write("probe", "", "control", **plain(control))
+    return tuple(found)
+
+
+async def _pushed_at_once(scene: Scene, looks: Looks) -> Control:
+    """A VM is encrypted just after a reconcile pass: its key is everywhere before the next one."""
+    vm, hosts = vm_of(Event.E5, "new"), tuple(scene.casts[Event.E5].values())
+    message = CreateVm(
+        operation_id=f"matrix/{vm}",
+        vm=vm,
+        cluster=cluster_of(Event.E5),
+        host=hosts[0],
+        encrypted=True,
+        provider=P,
+    )
+    made = await scene.lab.ask(scene.vcenter, message, within_s=clock.CREATE_S)
+    await scene.give(AT_ONCE_S)
+    keys = () if made.vm.key is None else (made.vm.key,)
+    found = {host: await looks.keys_at(host, keys) for host in hosts}
+    lack = [host for host, there in found.items() if not there or not there[0].present]
+    seen = f"lacking at {', '.join(lack)}" if lack else f"on all {len(hosts)} hosts"
+    what = f"a new key is on every host of its cluster within {AT_ONCE_S:.0f} s"
+    return Control(block=scene.block, what=what, held=bool(keys) and not lack, seen=seen)
+
+
+async def _marks_nobody(scene: Scene, looks: Looks) -> Control:
+    """vCenter down, a host reboots and refuses; vCenter returns, its way to the keys open."""
+    vm, host = vm_of(Event.E3, "off"), scene.host(Event.E3, Actor.A)
+    scene.t0 = scene.lab.monotonic()
+    await scene.lab.power_off(scene.vcenter, "crash")
+    await scene.lab.power_off(host, Boot.ORDERLY.way)
+    await scene.give(2.0)
+    await scene.lab.power_on(host)
+    refused = await looks.ask(host, HostPowerOnVm(vm=vm))
+    await scene.lab.power_on(scene.vcenter)
+    await _until_settled(scene, host)
+    asked = await looks.ask(scene.vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S)
+    after = await looks.vm(vm, host)
+    held = refused.key_required and asked.done and after.works.right is True and not after.locks
+    told = ", ".join(event.event for event in after.locks) or "nothing told of a lock"
+    seen = f"{refused.error or 'not refused'}; then {asked.outcome.value}; {told}"
+    what = "a vCenter that returns and can supply a key marks nobody"
+    return Control(block=scene.block, what=what, held=held, seen=seen)
+
+
+async def _until_settled(scene: Scene, host: NodeName) -> None:
+    until = scene.lab.monotonic() + clock.SETTLED_S
+    while scene.lab.monotonic() < until and not await settled(scene, (host,)):
+        await scene.lab.sleep(clock.AGAIN_S)
 
 
 async def _flipped_bit(scene: Scene) -> Control:
@@ -37,21 +100,18 @@ async def _flipped_bit(scene: Scene) -> Control:
     await scene.bench.flip_bit(Event.E1, vm)
     asked = await scene.guests.read_back(vm, host)
     seen = asked.detail or "every block was read back right"
-    return _control(scene, "a bit of a disk's ciphertext flipped", asked.right is not True, seen)
+    what = "a flipped bit of a disk's ciphertext is noticed"
+    return Control(block=scene.block, what=what, held=asked.right is not True, seen=seen)
 
 
-async def _other_dek(scene: Scene) -> Control:
-    vm, host = vm_of(Event.E3, "off"), scene.host(Event.E3, Actor.A)
-    looks = Looks(scene, scene.book.trail("control"))
-    await scene.bench.replace_dek(Event.E3, vm, of=(Event.E1, vm_of(Event.E1, "run")))
-    asked = await looks.ask(scene.vcenter, PowerOnVm(vm=vm))
+async def _other_dek(scene: Scene, looks: Looks) -> Control:
+    """Of a VM that was never started: nothing of it is in memory."""
+    vm = vm_of(Event.E5, "new")
+    host = scene.host(Event.E5, Actor.SOURCE)
+    await scene.bench.replace_dek(Event.E5, vm, of=(Event.E1, vm_of(Event.E1, "run")))
+    asked = await looks.ask(scene.vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S)
     after = await looks.vm(vm, host)
-    works = after.works.right is True
-    seen = f"{asked.error}: {asked.text}" if not asked.done else f"it runs: {after.works.detail}"
-    return _control(scene, "a wrapped DEK replaced by another VM's", not works, seen)
-
-
-def _control(scene: Scene, what: str, noticed: bool, seen: str) -> Control:
-    control = Control(block=scene.block, what=what, noticed=noticed, seen=seen)
-    scene.book.write("probe", "", "control", **plain(control))
-    return control
+    runs = after.own is not None and after.own.on
+    seen = "it runs" if runs else f"{asked.error}: {asked.text}"
+    what = "a wrapped DEK of another VM is noticed"
+    return Control(block=scene.block, what=what, held=not asked.done and not runs, seen=seen)

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from chaos.matrix.control import EVENTS as SPOILT
+from chaos.matrix.control import EVENTS as CONTROLLED
 from chaos.matrix.events import EVENTS
 from chaos.matrix.faults import FAULTS
 from chaos.matrix.terms import Boot
@@ -23,7 +23,7 @@ class Staging(msgspec.Struct, frozen=True, kw_only=True):
 
     ``evicted``: the events come when the keys of a deleted provider have left every host.
     ``alone``: an event is played in a lab in which nothing else is. ``control``: no event is
-    played, its VMs are spoilt (``chaos.matrix.control``).
+    played, their hosts and VMs are used for controls (``chaos.matrix.control``).
     """
 
     block: Block
@@ -71,9 +71,9 @@ def stagings_of(cells: Iterable[Cell], *, isolate: bool = False) -> tuple[Stagin
 
 
 def controls_of(cells: Iterable[Cell]) -> tuple[Staging, ...]:
-    """A negative control for each block of which a cell is played."""
+    """The controls of each block of which a cell is played."""
     return tuple(
-        Staging(block=block, fault=Fault.F0, boot=Boot.ORDERLY, events=SPOILT, control=True)
+        Staging(block=block, fault=Fault.F0, boot=Boot.ORDERLY, events=CONTROLLED, control=True)
         for block in dict.fromkeys(one.block for one in cells)
     )
 

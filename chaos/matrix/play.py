@@ -75,7 +75,7 @@ async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
         scene.book.write("note", "", "void", why=whole)
         return tuple(_told(one, whole) for one in plays)
     scene.alarmed = await _alarmed(scene)
-    disturbed = {one.event: await _aftermath(one) for one in plays}
+    disturbed = {one.event: await _aftermath(one) or fault.wrong for one in plays}
     orders = {one.event: await _order(one) for one in plays}
     found = await exposed(scene)
     return tuple(

@@ -157,12 +157,14 @@ async def hosts_settle(scene: Scene, nodes: Sequence[NodeName], limit_s: float) 
     VM is locked; at the latest after ``limit_s`` seconds."""
     until = scene.lab.monotonic() + limit_s
     while scene.lab.monotonic() < until:
-        if await _settled(scene, nodes):
+        if await settled(scene, nodes):
             return
         await scene.lab.sleep(10.0)
 
 
-async def _settled(scene: Scene, nodes: Sequence[NodeName]) -> bool:
+async def settled(scene: Scene, nodes: Sequence[NodeName]) -> bool:
+    """Whether all of them are connected and safe, for themselves and for vCenter, and no VM is
+    locked."""
     try:
         hosts = await all_hosts(scene.lab, scene.vcenter)
         vms = await all_vms(scene.lab, scene.vcenter)

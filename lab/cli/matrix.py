@@ -118,8 +118,8 @@ def _show(answer: Matrix, options: Options) -> None:
             _line(row)
         _grid(answer)
     for control in answer.controls:
-        if not control.noticed:
-            say(f"{control.block}: {control.what}, and nobody noticed: {control.seen}")
+        if not control.held:
+            say(f"{control.block}: it does not hold that {control.what}: {control.seen}")
     for text in answer.not_built if options.output is Format.WIDE else ():
         say(f"not built: {text}")
     say(

@@ -24,7 +24,7 @@ class Outcome(msgspec.Struct, frozen=True):
         """Of a lab that did not come to its end: every event is void."""
         text = f"the lab of {staging.name} was lost: {why}"
         if staging.control:
-            lost = Control(block=staging.block, what="both", noticed=False, seen=text)
+            lost = Control(block=staging.block, what="anything", held=False, seen=text)
             return cls((), controls=(lost,))
         return cls(tuple(Played(event=event, void=text) for event in staging.events))
 

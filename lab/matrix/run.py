@@ -131,7 +131,7 @@ def records_in(folder: RunFolder, staging: str) -> tuple[Record, ...]:
 def exit_of(result: Result) -> Exit:
     """0 when all agree, 1 when one disagrees or a control failed, 2 when one is void."""
     verdicts = {row.verdict for row in result.cells}
-    if Agreement.DISAGREE in verdicts or not all(one.noticed for one in result.controls):
+    if Agreement.DISAGREE in verdicts or not all(one.held for one in result.controls):
         return Exit.FAILED
     return Exit.UNKNOWN if Agreement.VOID in verdicts else Exit.PASS
 
@@ -140,7 +140,7 @@ def verdict_of(result: Result, run: str, wanted: Wanted, seconds: float) -> RunV
     """How the run as a whole ended."""
     code = exit_of(result)
     wrong = [row for row in result.cells if row.verdict is not Agreement.AGREE]
-    unseen = [one for one in result.controls if not one.noticed]
+    unseen = [one for one in result.controls if not one.held]
     return RunVerdict(
         verdict=WORDS[code],
         exit_code=code,
@@ -151,7 +151,7 @@ def verdict_of(result: Result, run: str, wanted: Wanted, seconds: float) -> RunV
         checks=(),
         reasons=(
             *(f"{row.block} {row.fault} {row.event}: {row.why}" for row in wrong),
-            *(f"{one.block}: {one.what} was not noticed: {one.seen}" for one in unseen),
+            *(f"{one.block}: it does not hold that {one.what}: {one.seen}" for one in unseen),
         ),
         ended=seconds,
     )

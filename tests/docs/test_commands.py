@@ -24,7 +24,7 @@ from services.runtime.tpm.backends import available
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "docs/glossary.md", "docs/rules.md", "docs/tour.md")
-STORIES = ("The story", "The same as an experiment")
+STORIES = ("The story", "The same as an experiment", "What survives which fault")
 NOT_RUN = {
     # The environment the tests run in is built by these two, and tests do not start themselves.
     "./keystead test",

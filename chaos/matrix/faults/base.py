@@ -54,7 +54,8 @@ class StagedFault(ABC):
 
     ``of_a_host``: it is made on single hosts, by their next boot, or is latent on one that is not
     booted. ``vcenter_away``: vCenter does not answer while it holds. ``restores_keys``: its
-    end puts the keys of before it back, and what has come since is lost.
+    end puts the keys of before it back, and what has come since is lost. ``wrong``: what the
+    product did at its end that it must not do.
     """
 
     fault: ClassVar[Fault]
@@ -65,6 +66,7 @@ class StagedFault(ABC):
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.booted: list[NodeName] = []
+        self.wrong = ""
 
     # ---- the whole lab --------------------------------------------------------------------------
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from chaos.faults.provider_delete import ProviderDelete
+from chaos.matrix import clock
 from chaos.matrix.faults.base import Held, StagedFault
-from chaos.matrix.scene import P, Q, Scene
-from chaos.observe.listing import all_providers
+from chaos.matrix.scene import SERVERS_OF_P, P, Q, Scene
+from chaos.observe.listing import all_providers, all_vms
 from chaos.oracle.terms import Fault
+from protocol.messages.vcenter import KmipServer, RegisterKmsCluster, UnregisterKmsCluster
+from protocol.terms import ProviderId, VmName
+
+OTHER: Final = ProviderId("P-again")
 
 
 class ProviderDeleted(StagedFault):
@@ -35,9 +40,29 @@ class ProviderDeleted(StagedFault):
         return ""
 
     async def end(self) -> None:
-        """Added again under the same name, made the default; host encryption mode re-enabled."""
+        """Added again under the same name, made the default; host encryption mode re-enabled.
+
+        Under another name first, with the same key servers: that must unlock nobody.
+        """
+        await self._under_another_name()
         await self._deleted.heal()
         self.write("heal", self.scene.vcenter, "added again", provider=P)
+
+    async def _under_another_name(self) -> None:
+        lab, vcenter = self.scene.lab, self.scene.vcenter
+        locked = await self._locked()
+        servers = tuple(KmipServer(name=str(node), node=node) for node in SERVERS_OF_P)
+        await lab.ask(vcenter, RegisterKmsCluster(provider=OTHER, servers=servers))
+        await self.scene.give(clock.TASK_S)
+        unlocked = locked - await self._locked()
+        await lab.ask(vcenter, UnregisterKmsCluster(provider=OTHER))
+        self.write("heal", vcenter, "added under another name", unlocked=sorted(unlocked))
+        if unlocked:
+            self.wrong = f"a provider of another name has unlocked {', '.join(sorted(unlocked))}"
+
+    async def _locked(self) -> set[VmName]:
+        listed = await all_vms(self.scene.lab, self.scene.vcenter)
+        return {vm.vm for vm in listed if vm.lock_event is not None}
 
     async def healed(self) -> str:
         return await self._deleted.healed()

@@ -24,7 +24,7 @@ class CellStory(Answer, frozen=True, kw_only=True):
 class Matrix(Answer, frozen=True, kw_only=True):
     """Cells of the truth table, observed and expected, with the verdict of each.
 
-    ``controls``: for each block, what was spoilt and whether that was noticed, as it must be.
+    ``controls``: for each block, what must be so for its letters to mean anything.
     ``not_built``: what was asked for and cannot be played in this version, with why. ``seconds``
     of real time.
     """

@@ -35,7 +35,7 @@ def test_a_lab_that_is_lost_makes_its_events_void_and_its_controls_fail() -> Non
     found = {one.control: outcome for one, outcome in heard}
     assert [one.event for one in found[False].played] == [Event.E3, Event.E4]
     assert all("killed by signal 9" in one.void for one in found[False].played)
-    assert [one.noticed for one in found[True].controls] == [False]
+    assert [one.held for one in found[True].controls] == [False]
 
 
 def test_an_interrupt_ends_what_is_played_and_begins_no_more() -> None:
@@ -59,5 +59,5 @@ def test_an_interrupt_ends_what_is_played_and_begins_no_more() -> None:
     ("noticed", "code"), [((True, True), Exit.PASS), ((True, False), Exit.FAILED)]
 )
 def test_damage_that_nobody_notices_fails_the_run(noticed: Sequence[bool], code: Exit) -> None:
-    controls = tuple(Control(block=Block.S00, what="bit", noticed=n, seen="") for n in noticed)
+    controls = tuple(Control(block=Block.S00, what="bit", held=n, seen="") for n in noticed)
     assert exit_of(Result((), controls)) is code
