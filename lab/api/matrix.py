@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from typing import TypeVar
 
@@ -108,11 +109,12 @@ def _explained(id: str) -> str:
 
 
 def _latest(places: tuple[Block, Fault, Event]) -> tuple[RunFolder, CellRow] | None:
-    """The last run of the matrix that has this cell."""
+    """The last run of the matrix that has this cell; what cannot be read is passed over."""
     for folder in reversed(all_runs()):
-        if folder.record().experiment == "matrix" and (folder.path / ROWS).is_file():
-            if (row := row_in(folder, *places)) is not None:
-                return folder, row
+        with suppress(KeysteadError):
+            if folder.record().experiment == "matrix" and (folder.path / ROWS).is_file():
+                if (row := row_in(folder, *places)) is not None:
+                    return folder, row
     return None
 
 

@@ -112,8 +112,9 @@ def _begin(wanted: Wanted) -> RunFolder:
 
 
 def result_of(folder: RunFolder) -> Result:
-    """What a run that has ended; KS-RUN-001 for one that is none of the matrix."""
-    return msgspec.json.decode(folder.read(ROWS), type=Result)
+    """What came of a run that has ended; KS-RUN-001 for one that is none of the matrix, KS-RUN-004
+    for one that another version has written, or that is damaged."""
+    return folder.decoded(ROWS, msgspec.json.Decoder(Result).decode)
 
 
 def row_in(folder: RunFolder, block: Block, fault: Fault, event: Event) -> CellRow | None:

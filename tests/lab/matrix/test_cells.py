@@ -11,7 +11,7 @@ from chaos.history import records_of
 from chaos.matrix.grid import BLOCKS, cells_of
 from chaos.oracle.terms import Block, Event, Fault
 from chaos.recording import packed
-from lab.api.matrix import matrix
+from lab.api.matrix import matrix, story
 from lab.errors import KeysteadError
 from lab.matrix.run import Wanted, play_matrix, result_of
 from lab.runs.store import RunFolder
@@ -178,3 +178,14 @@ def test_every_cell_that_can_be_played_agrees() -> None:
     assert (len(result.cells), wrong) == (208, [])
     assert not [row for row in result.cells if row.finding]
     assert len(result.controls) == 11 and all(one.held for one in result.controls)
+
+
+def test_a_run_that_another_version_wrote_is_passed_over_or_named() -> None:
+    first, _ = play_matrix(wanted(Block.S00, Fault.F0, (Event.E3,)), unheard)
+    second, _ = play_matrix(wanted(Block.S00, Fault.F0, (Event.E3,)), unheard)
+    second.write("matrix.json", b'{"cells": [], "controls": [{"block": "S00"}]}')
+    told = story("S00", "F0", "E3", run="", report=unheard)
+    assert {evidence.run for evidence in told.cell.evidence} == {first.run}
+    with pytest.raises(KeysteadError, match=r"matrix\.json") as caught:
+        story("S00", "F0", "E3", run=second.run, report=unheard)
+    assert caught.value.id == "KS-RUN-004"
