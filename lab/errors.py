@@ -52,8 +52,8 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "KS-OUT-001": Explanation(
         "What the command shows could not be written",
-        "Standard output refused it: its file has no room, or its disk failed. The command itself"
-        " was done.",
+        "Standard output, or the file that was named, refused it: it has no room, its disk failed,"
+        " or nobody may write there. The command itself was done.",
         "make room where the output goes, or send it elsewhere; then ask again",
         UNWRITTEN,
     ),

@@ -4,7 +4,12 @@
 - ``bands``        the faults of a history as intervals, and rows in which none covers another
 - ``phases``       before, fault, heal, after: where a moment of the run lies
 - ``latency``      operations from their invoke to their end, by phase, in HDR histograms
+- ``lanes``        what each host and VM was, beside what the rules let it be
 - ``outcomes``     checks and hypotheses as rows, with the scene of a failure
 - ``junit``        the same as JUnit XML, for pipelines
 - ``github``       the same as annotations of GitHub's log
+- ``axis``         seconds as pixels, and round moments   - ``shapes``  what a picture is made of
+- ``timeline``, ``plots``, ``topology``   the pictures: places of shapes, by arithmetic alone
+- ``compare``      two runs beside each other
+- ``page``         one HTML file of it all: ``templates`` has its text, style and small script
 """

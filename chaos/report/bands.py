@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from chaos.history import Record
 
@@ -13,7 +14,8 @@ class Band:
     """A fault from ``began`` to when it was seen gone (None: it was not), in seconds of the run.
 
     ``error`` is why it could not be made; ``nodes`` are those it touches; ``seq`` and ``heal`` are
-    the records of its begin and of its end (0: there is none).
+    the records of its begin and of its end (0: there is none). ``sides`` are those of a fault that
+    lies on links, else empty.
     """
 
     id: str
@@ -23,6 +25,7 @@ class Band:
     ended: float | None = None
     error: str = ""
     nodes: tuple[str, ...] = ()
+    sides: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
     seq: int
     heal: int = 0
 
@@ -44,6 +47,7 @@ def bands(records: Sequence[Record]) -> tuple[Band, ...]:
                 began=record.t,
                 error=str(record.data.get("error", "")),
                 nodes=tuple(map(str, record.data.get("nodes", ()))),
+                sides=_sides(record.data.get("values", {})),
                 seq=record.seq,
             )
         elif record.type == "heal" and record.data.get("verified") and id in found:
@@ -51,14 +55,17 @@ def bands(records: Sequence[Record]) -> tuple[Band, ...]:
     return tuple(found.values())
 
 
-def rows(made: Sequence[Band], apart: float = 0.0) -> tuple[int, ...]:
-    """A row for each band, so that no two in a row are nearer than ``apart`` seconds: the first
-    row that has room, in the order given."""
+def _sides(values: dict[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
+    return frozenset(values.get("a", ())), frozenset(values.get("b", ()))
+
+
+def rows(spans: Sequence[tuple[float, float]]) -> tuple[int, ...]:
+    """A row for each span (begin, end), so that no two in a row overlap: the first row that has
+    room, in the order given."""
     free: list[float] = []  # from when on each row has room
     chosen = []
-    for band in made:
-        ended = float("inf") if band.ended is None else band.ended
-        row = next((n for n, since in enumerate(free) if since <= band.began), len(free))
-        free[row : row + 1] = [max(ended, band.began) + apart]
+    for begin, end in spans:
+        row = next((n for n, since in enumerate(free) if since <= begin), len(free))
+        free[row : row + 1] = [end]
         chosen.append(row)
     return tuple(chosen)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import msgspec
 
 from chaos.checks import CHECKS, excused
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.checks.scene import Scene, scene_of
+from chaos.history import Record
 from chaos.report.story import Story
 
 
@@ -33,8 +37,25 @@ class Outcome:
 def outcomes(story: Story) -> tuple[Outcome, ...]:
     """Checks, then hypotheses, each in the order of the verdict; none without a verdict."""
     results = () if story.verdict is None else story.verdict.checks
-    found = [_outcome(result, story) for result in results]
+    found = [_outcome(_shown(result, story.records), story) for result in results]
     return tuple(sorted(found, key=lambda one: one.hypothesis))
+
+
+def _shown(result: CheckResult, records: Sequence[Record]) -> CheckResult:
+    """A failed hypothesis with the measurements that show it: of ``during`` all that did not hold,
+    else the last one, for the others were tries before the end of its time."""
+    when, _, rest = result.name.partition(" ")
+    probe = rest.partition(" ")[0]
+    if result.result is not CheckOutcome.FAIL or result.name in CHECKS:
+        return result
+    seqs = tuple(
+        record.seq
+        for record in records
+        if record.type == "probe"
+        and (record.op, record.data.get("when")) == (probe, when)
+        and not record.data.get("holds")
+    )
+    return msgspec.structs.replace(result, records=seqs if when == "during" else seqs[-1:])
 
 
 def _outcome(result: CheckResult, story: Story) -> Outcome:

@@ -13,7 +13,6 @@ from lab.api.checking import history_of, reproduce
 from lab.core import directory_of
 from lab.errors import KeysteadError
 from lab.runs.store import RunFolder
-from lab.supervise.scratch import no_room
 from lab.topology.plan import Topology
 
 
@@ -42,6 +41,14 @@ def story_of(run: str) -> Story:
     )
 
 
+def page_of(run: str, other: str = "") -> bytes:
+    """The run as one HTML file, or two runs beside each other; errors as ``story_of``."""
+    from chaos.report.page import page, pair
+
+    text = pair(story_of(run), story_of(other)) if other else page(story_of(run))
+    return text.encode()
+
+
 def junit_of(run: str, *, strict: bool = False) -> bytes:
     """The run as JUnit XML; errors as ``story_of``."""
     from chaos.report.junit import junit
@@ -49,7 +56,7 @@ def junit_of(run: str, *, strict: bool = False) -> bytes:
     return junit(story_of(run), strict=strict)
 
 
-def annotations_of(run: str, *, strict: bool = False) -> Iterator[str]:
+def lines_of(run: str, *, strict: bool = False) -> Iterator[str]:
     """The run as lines for GitHub's log; errors as ``story_of``.
 
     The experiment's file is named when it lies below the folder of work, as in a checkout.
@@ -62,15 +69,33 @@ def annotations_of(run: str, *, strict: bool = False) -> Iterator[str]:
     return workflow_lines(story, file=place, strict=strict)
 
 
+def write_reports(
+    run: str, *, page: Path | None, junit: Path | None, other: str = "", strict: bool = False
+) -> list[Path]:
+    """Write those that have a path; the paths that were written. Errors as ``story_of`` and
+    ``write``."""
+    if page is not None:
+        write(page, page_of(run, other))
+    if junit is not None:
+        write(junit, junit_of(run, strict=strict))
+    return [path for path in (page, junit) if path is not None]
+
+
 def place_for(option: str, path: Path | None) -> None:
     """KS-USE-003 where no file can be written, before anything was done for it."""
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+    if path is None:
+        return
+    try:
+        fits = path.parent.is_dir() and not path.is_dir()
+    except OSError:  # a name too long
+        fits = False
+    if not fits:
         raise KeysteadError("KS-USE-003", f"{option} {path}: a file in a folder that is there")
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a report; KS-LAB-005 where that is refused."""
+    """Write a report; KS-OUT-001 where that is refused."""
     try:
         path.write_bytes(data)
     except OSError as error:
-        raise no_room(error) from None
+        raise KeysteadError("KS-OUT-001", f"{path}: {error.strerror or error}") from None

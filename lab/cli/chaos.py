@@ -72,6 +72,8 @@ def run(
     tpm: Tpm = None,
     on: Annotated[str, Parameter(help="A running lab, instead of one of its own.")] = "",
     scan: Annotated[bool, Parameter(help="Search all it leaves for every key (S1).")] = False,
+    report: Annotated[Path | None, Parameter(help="Write the run's report (HTML) here.")] = None,
+    junit: Annotated[Path | None, Parameter(help="Write JUnit XML here.")] = None,
     options: Options = DEFAULTS,
 ) -> int:
     """Run an experiment: `keystead chaos run edge-outage-reboot --mode sim --seed 7`.
@@ -79,21 +81,39 @@ def run(
     In lab mode it starts a lab of its own and removes it. Exit codes: 0 pass, 1 fail,
     2 unknown, 3 steady state not met, 4 bad file, 5 harness error, 6 not recovered in time.
     """
+    files = {"--report": report, "--junit": junit}
+    if any(files.values()):
+        from lab.api.reports import place_for, write_reports
+
+        for option, path in files.items():
+            place_for(option, path)
+    folder, verdict = _played(experiment, mode, seed, tpm, on, scan)
+    code = _report(verdict, folder, options)
+    if any(files.values()):
+        for written in write_reports(folder.run, page=report, junit=junit):
+            say(f"written: {written}")
+    return code
+
+
+def _played(
+    experiment: str, mode: str, seed: int | None, tpm: str | None, on: str, scan: bool
+) -> tuple[RunFolder, Verdict]:
+    """Play it in a lab of its own, or on the running one that ``on`` names."""
     from lab.api.experiment_files import prepared
     from lab.runs.begin import begin
 
     if on:
         if mode == "sim":
             raise KeysteadError("KS-USE-003", "--on names a lab of real processes: --mode lab")
-        return asyncio.run(_on_running(experiment, seed, Options(on, options.output)))
+        return asyncio.run(_on_running(experiment, seed, on))
     made = prepared(experiment, seed, tpm, mode)
     folder = begin(made, mode, scan=scan)
     say(f"run {folder.run}: {made.plan.title} (seed {made.plan.seed})")
     if mode == "sim":
         from lab.runs.play import play_sim
 
-        return _report(play_sim(made, folder), folder, options)
-    return _report(asyncio.run(_in_own_lab(made, folder)), folder, options)
+        return folder, play_sim(made, folder)
+    return folder, asyncio.run(_in_own_lab(made, folder))
 
 
 async def _in_own_lab(prepared: Prepared, folder: RunFolder) -> Verdict:
@@ -115,12 +135,12 @@ async def _in_own_lab(prepared: Prepared, folder: RunFolder) -> Verdict:
         raise KeyboardInterrupt from None
 
 
-async def _on_running(experiment: str, seed: int | None, options: Options) -> int:
+async def _on_running(experiment: str, seed: int | None, on: str) -> tuple[RunFolder, Verdict]:
     """The lab's supervisor plays it; Ctrl-C or SIGTERM asks it to stop, and waits for it."""
     from lab.api.experiment_files import begun_on
     from lab.api.remote import Remote
 
-    there = LabFolder(options.name)
+    there = LabFolder(on)
     async with Remote(there) as lab:
         folder = await begun_on(lab.do, there, experiment, seed)
         await lab.follow(_progress)
@@ -129,8 +149,7 @@ async def _on_running(experiment: str, seed: int | None, options: Options) -> in
         stop = loop.create_task
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, lambda: stop(lab.do(ChaosStop(folder.run))))
-        verdict = await task
-    return _report(verdict, folder, options)
+        return folder, await task
 
 
 def _progress(event: Any) -> None:

@@ -1,4 +1,4 @@
-"""``report``: what a run was, as JUnit XML, or as annotations of a pipeline's log."""
+"""``report``: a stored run as an HTML file, as JUnit XML, or as annotations of a log."""
 
 from __future__ import annotations
 
@@ -17,28 +17,39 @@ Junit = Annotated[
 
 def report(
     run: str,
+    other: str = "",
     *,
+    output: Annotated[
+        Path | None,
+        Parameter(name=["--output", "-o"], help="The HTML file; RUN.html when left out."),
+    ] = None,
     junit: Junit = None,
     github: Annotated[
         bool, Parameter(negative="", help="Print annotations that a GitHub workflow obeys.")
     ] = False,
     strict: Annotated[
-        bool, Parameter(negative="", help="What is unknown is an error, and not skipped.")
+        bool, Parameter(negative="", help="For pipelines, what is unknown is an error.")
     ] = False,
 ) -> None:
-    """Report a stored run to a pipeline.
+    """Write what a stored run was into one HTML file that opens anywhere, without a network.
 
-    keystead report edge-outage-reboot-sim-7 --junit results.xml
-    keystead report edge-outage-reboot-sim-7 --github
+    keystead report edge-outage-reboot-sim-7
+    keystead report edge-outage-reboot-sim-7 edge-outage-reboot-sim-8 -o both.html
+    keystead report edge-outage-reboot-sim-7 --junit results.xml --github
+
+    A second run is laid beside the first. With --junit or --github the file is written only when
+    -o names it.
     """
-    from lab.api.reports import annotations_of, junit_of, place_for, write
+    from lab.api.reports import lines_of, place_for, write_reports
 
-    if junit is None and not github:
-        raise KeysteadError("KS-USE-003", "what shall be made: --junit FILE, --github")
-    place_for("--junit", junit)
-    if junit is not None:
-        write(junit, junit_of(run, strict=strict))
-        say(f"written: {junit}")
+    if other and (junit is not None or github):
+        raise KeysteadError("KS-USE-003", "--junit and --github are about one run")
+    if output is None and junit is None and not github:
+        output = Path(f"{run}-and-{other}.html" if other else f"{run}.html")
+    for option, path in (("-o", output), ("--junit", junit)):
+        place_for(option, path)
+    for path in write_reports(run, page=output, junit=junit, other=other, strict=strict):
+        say(f"written: {path}")
     if github:
-        for line in annotations_of(run, strict=strict):
+        for line in lines_of(run, strict=strict):
             plain(line)

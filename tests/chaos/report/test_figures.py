@@ -47,16 +47,28 @@ def test_a_fault_that_could_not_be_made_covers_nothing() -> None:
     assert phases(tale.records) == Phases(NEVER, NEVER, NEVER)
 
 
-def test_bands_that_meet_stand_in_rows_of_their_own() -> None:
+@pytest.mark.parametrize(
+    ("spans", "placed"),
+    [
+        ((), ()),
+        (((0, 5), (1, 6), (5, 7), (6, 9)), (0, 1, 0, 1)),
+        (((0, 9), (1, 9), (2, 9), (9, 10)), (0, 1, 2, 0)),
+        (((0, 0), (0, 0)), (0, 0)),
+    ],
+)
+def test_spans_in_a_row_never_overlap(
+    spans: tuple[tuple[float, float], ...], placed: tuple[int, ...]
+) -> None:
+    assert rows(spans) == placed
+
+
+def test_a_fault_on_links_has_sides() -> None:
     tale = Tale()
-    for t, id in ((0.0, "a"), (1.0, "b"), (5.0, "c"), (6.0, "d")):
-        tale.fault(t, id)
-    tale.heal(5.0, "a")
-    tale.heal(6.5, "b")
-    tale.heal(7.0, "c")
-    made = bands(tale.records)
-    assert rows(made) == (0, 1, 0, 2)
-    assert rows(made, apart=1.0) == (0, 1, 2, 0)
+    tale.fault(1.0, "wan", values={"a": ["esxi-001"], "b": ["kms", "vcenter"]})
+    tale.fault(2.0, "dark", "host.power_loss", values={"nodes": ["esxi-001"]})
+    wan, dark = bands(tale.records)
+    assert wan.sides == (frozenset({"esxi-001"}), frozenset({"kms", "vcenter"}))
+    assert dark.sides == (frozenset(), frozenset())
 
 
 def test_phases_go_by_what_was_seen() -> None:

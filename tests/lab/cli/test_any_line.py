@@ -19,7 +19,18 @@ FIRST = int(os.environ.get("KEYSTEAD_SEED", "1"))
 IN_ONE_TEST = 30
 COMMANDS = (
     *("get hosts", "get vms", "get keys", "get links", "get nodes", "get tpm", "get events"),
-    *("events", "logs", "status", "list", "version", "faults", "heal", "runs", "vm create"),
+    *(
+        "events",
+        "logs",
+        "status",
+        "list",
+        "version",
+        "faults",
+        "heal",
+        "runs",
+        "report",
+        "vm create",
+    ),
     *("vm encrypt", "host add", "host reboot", "host power-loss", "link cut", "vm on", "esx"),
     *("link delay", "link loss", "fault", "fault link.cut", "kms key", "provider add"),
     *("chaos lint", "chaos plan", "chaos replay", "explain", "explain fault", "explain knob"),

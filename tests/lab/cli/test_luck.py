@@ -288,6 +288,12 @@ def test_a_run_in_virtual_time_loads_no_lab_of_real_processes() -> None:
     assert loaded & {"nats", "lab.processes", "lab.brokers", "lab.api.table"} == set()
 
 
+def test_what_reports_are_made_with_is_loaded_by_reports_alone() -> None:
+    loaded = loaded_after("import lab.cli.report, lab.cli.chaos, lab.api.reports, lab.api.runs")
+    assert "chaos.report.story" in loaded
+    assert loaded & {"jinja2", "junitparser", "hdrh", "chaos.report.page"} == set()
+
+
 def test_looking_takes_little(cli: Cli) -> None:
     """What simple commands import: the control plane, the services and pydantic are not in it."""
     loaded = loaded_after("from lab.cli.program import ready_for; ready_for(['get'])")

@@ -51,6 +51,32 @@ def test_a_story_is_what_the_folder_has(folder: RunFolder) -> None:
     assert {str(entry.role) for entry in story.directory.nodes} == {"kms", "vcenter", "esxi"}
 
 
+def test_a_run_is_one_file_named_after_it_or_as_is_wanted(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["report", folder.run]) == 0
+    assert run(["report", folder.run, "-o", "own.html"]) == 0
+    page = Path("own.html").read_text("utf-8")
+    assert page == Path("short-sim-5.html").read_text("utf-8")
+    assert "A cut that nobody minds" in page and "esxi-001" in page
+    assert "written: own.html" in capsys.readouterr().err
+
+
+def test_two_runs_are_laid_beside_each_other(folder: RunFolder) -> None:
+    other = prepare("short.yaml", 6, {"tpm": "model"})
+    play_sim(other, begin(other, "sim"))
+    assert run(["report", folder.run, "short-sim-6"]) == 0
+    page = Path("short-sim-5-and-short-sim-6.html").read_text("utf-8")
+    assert page.count("A cut that nobody minds") == 2 and "What differs first" in page
+
+
+def test_a_run_writes_its_reports_at_once(folder: RunFolder) -> None:
+    line = "chaos run short.yaml --mode sim --seed 9 --report run.html --junit run.xml"
+    assert run(line.split()) == 0
+    assert "short-sim-9" in Path("run.html").read_text("utf-8")
+    assert b'value="short-sim-9"' in Path("run.xml").read_bytes()
+
+
 def test_junit_and_annotations(folder: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["report", folder.run, "--junit", "out.xml", "--github"]) == 0
     out, err = capsys.readouterr()
@@ -67,15 +93,23 @@ def test_junit_and_annotations(folder: RunFolder, capsys: pytest.CaptureFixture[
         ("report ../x --github", "KS-RUN-001"),
         ("report {run} --junit nowhere/out.xml", "KS-USE-003"),
         ("report {run} --junit .", "KS-USE-003"),
-        ("report {run}", "KS-USE-003"),
+        ("report {run} -o nowhere/out.html", "KS-USE-003"),
+        ("report {run} -o " + "x" * 300, "KS-USE-003"),
+        ("report {run} -o /dev/full", "KS-OUT-001"),
+        ("report {run} nothing", "KS-RUN-001"),
+        ("report {run} {run} --github", "KS-USE-003"),
+        ("chaos run short.yaml --mode sim --report nowhere/out.html", "KS-USE-003"),
+        ("chaos run short.yaml --mode sim --junit .", "KS-USE-003"),
         ("report", "KS-USE-001"),
     ],
 )
 def test_what_cannot_be_done_is_told(
     folder: RunFolder, capsys: pytest.CaptureFixture[str], words: str, said: str
 ) -> None:
+    before = sorted(folder.path.parent.iterdir())
     assert run(words.format(run=folder.run).split()) != 0
     assert f"error {said}" in capsys.readouterr().err
+    assert sorted(folder.path.parent.iterdir()) == before, "nothing was run for it"
 
 
 def test_a_history_that_was_changed_is_refused(

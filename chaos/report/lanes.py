@@ -1,0 +1,173 @@
+"""What each host and VM was, over a run, beside what the rules let it be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from chaos.checks.states import GRACE_S
+from chaos.history import Record
+from chaos.oracle.fold.fold import Allowed, Fold
+from chaos.oracle.fold.ways import RUNNING
+
+UNKNOWN, DOWN = "unknown", "down"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """From ``begin`` to ``end`` (seconds of the run) it was, or might be, one of ``states``.
+
+    ``seq`` is the record that shows it first, ``because`` the reasons of the rules.
+    """
+
+    begin: float
+    end: float
+    states: tuple[str, ...]
+    seq: int = 0
+    because: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Odd:
+    """It was what it might not be; ``late``: for no longer than a change may take."""
+
+    begin: float
+    end: float
+    seen: str
+    allowed: Segment
+    late: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lane:
+    """A host, or a VM under the host that had it first; both rows cover the same time."""
+
+    name: str
+    host: str
+    actual: tuple[Segment, ...]
+    expected: tuple[Segment, ...]
+
+    @property
+    def vm(self) -> bool:
+        """Whether it is a VM."""
+        return bool(self.host)
+
+    @property
+    def changes(self) -> bool:
+        """Whether it was ever anything else than at first."""
+        return len(self.actual) > 1
+
+    def odd(self) -> tuple[Odd, ...]:
+        """Where it was not what it might be."""
+        return tuple(
+            Odd(begin=begin, end=end, seen=seen, allowed=allowed, late=end - begin < GRACE_S)
+            for begin, end, seen, allowed in _overlaps(self.actual, self.expected)
+            if seen not in (*allowed.states, UNKNOWN, DOWN)
+        )
+
+
+def _overlaps(
+    actual: Iterable[Segment], expected: Sequence[Segment]
+) -> Iterable[tuple[float, float, str, Segment]]:
+    for one in actual:
+        for other in expected:
+            begin, end = max(one.begin, other.begin), min(one.end, other.end)
+            if begin < end and other.states:
+                yield begin, end, one.states[0], other
+
+
+class _Strip:
+    """Segments of one row as they grow."""
+
+    def __init__(self) -> None:
+        self.segments: list[Segment] = []
+
+    def see(self, t: float, states: tuple[str, ...], seq: int = 0, because: str = "") -> None:
+        if self.segments:
+            last = self.segments[-1]
+            if last.states == states:
+                return
+            self.segments[-1] = replace(last, end=t)
+        self.segments.append(Segment(begin=t, end=t, states=states, seq=seq, because=because))
+
+    def closed(self, end: float) -> tuple[Segment, ...]:
+        if self.segments:
+            self.segments[-1] = replace(self.segments[-1], end=end)
+        return tuple(segment for segment in self.segments if segment.begin < segment.end)
+
+
+class _Rows:
+    """Both strips of every host and VM."""
+
+    def __init__(self, fold: Fold) -> None:
+        self.fold = fold
+        self.actual: dict[str, _Strip] = {}
+        self.expected: dict[str, _Strip] = {}
+
+    def seen(self, names: Iterable[str], record: Record) -> None:
+        for name in names:
+            state = self._state(name)
+            if state:
+                strip = self.actual.setdefault(name, _Strip())
+                strip.see(record.t, (state,), record.seq)
+
+    def _state(self, name: str) -> str:
+        fold = self.fold
+        if name in fold.hosts:
+            return (fold.seen_host(name) or UNKNOWN) if name in fold.nodes else ""
+        host = fold.vms[name].host
+        if host not in fold.nodes:
+            return ""
+        return fold.seen_vm(name) or (UNKNOWN if fold.nodes[host].state == RUNNING else DOWN)
+
+    def held(self, t: float) -> None:
+        """What a look is held against."""
+        fold = self.fold
+        for name in fold.hosts:
+            if name in fold.nodes:
+                self._allowed(name, t, fold.allowed_host(name))
+        for name in fold.vms:
+            self._allowed(name, t, fold.allowed_vm(name) if fold.seen_vm(name) else None)
+
+    def _allowed(self, name: str, t: float, found: Allowed | None) -> None:
+        strip = self.expected.setdefault(name, _Strip())
+        states = () if found is None else tuple(sorted(found.states))
+        strip.see(t, states, because="" if found is None else found.because)
+
+
+def lanes(records: Sequence[Record]) -> tuple[Lane, ...]:
+    """A lane for each host in the order of the lab, with its VMs after it; none of a history
+    without states."""
+    fold = Fold()
+    rows = _Rows(fold)
+    for record in records:
+        fold.take(record)
+        if record.type != "state":
+            continue
+        match record.op:
+            case "node" if record.node in fold.hosts:
+                vms = (name for name, vm in fold.vms.items() if vm.host == record.node)
+                rows.seen((record.node, *vms), record)
+            case "host" | "vm" if record.node in fold.hosts or record.node in fold.vms:
+                # What a host says of its VMs follows what it says of itself.
+                rows.seen((record.node,), record)
+            case "look":
+                rows.seen(fold.vms, record)
+                rows.held(record.t)
+    end = records[-1].t if records else 0.0
+    names = [
+        (name, host)
+        for host in fold.hosts
+        for name in (host, *sorted(vm for vm, found in fold.vms.items() if found.host == host))
+    ]
+    empty = _Strip()
+    return tuple(
+        Lane(
+            name=name,
+            host="" if name == host else host,
+            actual=rows.actual[name].closed(end),
+            expected=rows.expected.get(name, empty).closed(end),
+        )
+        for name, host in names
+        if name in rows.actual
+    )

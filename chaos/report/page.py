@@ -1,0 +1,208 @@
+"""The report as one HTML file: nothing in it asks a network, and it reads without scripts.
+
+Every text is escaped by the template engine. A policy in the page's head lets the browser run the
+one script whose digest stands there, and load nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from chaos.checks.result import CheckOutcome
+from chaos.history import Record
+from chaos.report.axis import moment, span
+from chaos.report.bands import Band, bands
+from chaos.report.compare import compared
+from chaos.report.latency import figures, samples
+from chaos.report.outcomes import Outcome, outcomes
+from chaos.report.phases import Phases, phases
+from chaos.report.plots import hypotheses_plot, latency_plot
+from chaos.report.story import Story, schedule_digest
+from chaos.report.timeline import SIGNS, timeline
+from chaos.report.topology import topology
+from protocol.printable import one_line, printable
+
+MOST_RECORDS: Final = 4000
+"""Of a longer history those are in the page that tell of faults, states and violations, then the
+first of the rest."""
+RESULTS: Final = {"pass": "✔", "fail": "✗", "unknown": "?", "error": "!", "interrupted": "⏹"}
+"""Verdicts and results with their signs; any other word has the sign of an error."""
+_MODES: Final = {"sim": "sim, virtual time", "lab": "lab, real processes"}
+_ORDER: Final = (CheckOutcome.FAIL, CheckOutcome.UNKNOWN, CheckOutcome.PASS)
+_FOLDER: Final = Path(__file__).parent / "templates"
+_TOLD: Final = frozenset({"fault", "heal", "state", "note", "end"})
+
+
+def page(story: Story) -> str:
+    """The report of one run."""
+    return _filled("report.html", _parts(story), title=f"{story.run}: {story.word}")
+
+
+def pair(a: Story, b: Story) -> str:
+    """The report of two runs beside each other."""
+    seconds = max(a.seconds, b.seconds)
+    both = [
+        {**_facts(story), "timeline": timeline(story, outcomes(story), seconds)} for story in (a, b)
+    ]
+    values = {"runs": both, "difference": compared(a, b)}
+    return _filled("compare.html", values, title=f"{a.run} and {b.run}")
+
+
+def _parts(story: Story) -> dict[str, Any]:
+    found = outcomes(story)
+    shown, left_out = chosen(story.records, found)
+    return {
+        **_facts(story),
+        "timeline": timeline(story, found),
+        "states": _states(story),
+        "latency": latency_plot(story),
+        "figures": figures(samples(story.records)),
+        "phases": _phases(phases(story.records), story.seconds),
+        "outcomes": sorted(found, key=lambda one: _ORDER.index(one.result)),
+        "counts": {word.value: sum(o.result is word for o in found) for word in _ORDER},
+        "schedule": _schedule(story, bands(story.records)),
+        "hypotheses": hypotheses_plot(story),
+        "topology": topology(story),
+        "records": shown,
+        "left_out": left_out,
+        "violating": {seq for outcome in found if outcome.scene for seq in outcome.records},
+    }
+
+
+def _facts(story: Story) -> dict[str, Any]:
+    verdict = story.verdict
+    began = datetime.fromtimestamp(story.began, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    hosts = sum(str(entry.role) == "esxi" for entry in story.directory.nodes)
+    facts = {
+        "run": story.run,
+        "experiment": story.plan.name,
+        "mode": _MODES.get(story.mode, story.mode),
+        "seed": story.plan.seed,
+        "lab": f"{hosts} hosts, {len(story.directory.vms)} VMs",
+        "TPM": ", ".join(verdict.tpms) if verdict and verdict.tpms else story.tpm,
+        "lab time": moment(round(story.seconds, 1)),
+        "began": began,
+        "code": story.code,
+        "Python": story.python,
+        "schedule": schedule_digest(story.plan),
+        "trace": verdict.trace_hash if verdict else "",
+        "replay of": story.replay_of,
+    }
+    return {"story": story, "facts": {name: value for name, value in facts.items() if value != ""}}
+
+
+def _states(story: Story) -> list[str]:
+    seen = {str(record.data.get("state", "")) for record in story.records if record.op == "node"}
+    told = ["running", "off", "locked", "safe", "prepared", "booting", "down", "unknown"]
+    return told + (["halted"] if "halted" in seen else [])
+
+
+def _phases(found: Phases, seconds: float) -> list[tuple[str, str]]:
+    """Names of the phases that there were, with when each was."""
+    begins = [("before", 0.0), ("fault", found.fault), ("heal", found.heal), ("after", found.after)]
+    there = [(name, t) for name, t in begins if t <= seconds]
+    ends = [*(t for _, t in there[1:]), seconds]
+    return [
+        (name, f"{moment(round(t, 1))} to {moment(round(end, 1))}")
+        for (name, t), end in zip(there, ends, strict=True)
+        if end - t >= 0.05
+    ]
+
+
+def _schedule(story: Story, made: Sequence[Band]) -> list[dict[str, Any]]:
+    """Each planned fault with what came of it, then what was made and never planned."""
+    begun = {band.id: band for band in made}
+    planned = [
+        {
+            "id": fault.id,
+            "kind": fault.kind,
+            "planned": _interval(fault.at, fault.until),
+            "band": begun.pop(fault.id, None),
+        }
+        for fault in story.plan.faults
+    ]
+    rest = [
+        {"id": band.id, "kind": band.kind, "planned": "", "band": band} for band in begun.values()
+    ]
+    return planned + rest
+
+
+def _interval(at: float, until: float | None) -> str:
+    return f"{moment(at)} to {'the end' if until is None else moment(until)}"
+
+
+def chosen(records: Sequence[Record], found: Sequence[Outcome]) -> tuple[tuple[Record, ...], int]:
+    """The records that a page shows, in order, and how many it leaves out."""
+    if len(records) <= MOST_RECORDS:
+        return tuple(records), 0
+    kept = {
+        seq
+        for outcome in found
+        if outcome.scene
+        for seq in (*outcome.records, *(record.seq for record in outcome.scene.records))
+    }
+    first = sorted(records, key=lambda r: (r.seq not in kept, r.type not in _TOLD, r.seq))
+    shown = sorted(first[:MOST_RECORDS], key=lambda record: record.seq)
+    return tuple(shown), len(records) - len(shown)
+
+
+# ---- the template engine --------------------------------------------------------------------
+
+
+@cache
+def _engine() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {
+        "plain": printable,
+        "data": data_line,
+        "moment": moment,
+        "span": lambda seconds: "" if seconds is None else span(seconds),
+        "sign": lambda word: RESULTS.get(str(word), "!"),
+        "state_sign": lambda state: SIGNS[state],
+        "px": lambda value: f"{value:.2f}".rstrip("0").rstrip("."),
+    }
+    return made
+
+
+def data_line(data: dict[str, Any]) -> str:
+    """What a record has, in one line."""
+    return one_line(", ".join(f"{name}: {_value(value)}" for name, value in data.items()))
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _filled(template: str, values: dict[str, Any], *, title: str) -> str:
+    style, script = (
+        (_FOLDER / name).read_text("utf-8").strip() for name in ("style.css", "script.js")
+    )
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        _engine()
+        .get_template(template)
+        .render(
+            values,
+            page_title=title,
+            style=Markup(style),  # noqa: S704 - files of ours
+            script=Markup(script),  # noqa: S704
+            script_digest=digest,
+        )
+    )

@@ -1,0 +1,282 @@
+"""The timeline of a run as a picture: faults above, a lane for each host and VM below.
+
+Of a lane the thin row is what the rules let it be, the thick one what it was seen to be. A state
+has a colour and a sign, and its word where there is room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from chaos.report.axis import Axis, moment, span
+from chaos.report.bands import Band, bands, rows
+from chaos.report.lanes import Lane, Segment, lanes
+from chaos.report.outcomes import Outcome
+from chaos.report.phases import NEVER, phases
+from chaos.report.shapes import Line, Picture, Pin, Rect, Text, shortened, width_of
+from chaos.report.story import Story
+
+WIDTH: Final = 1200.0
+LEFT: Final = 150.0  # of the axis; names stand before it
+RIGHT: Final = WIDTH - 12.0
+SIGNS: Final = {
+    "running": "▶",
+    "off": "■",
+    "locked": "✕",
+    "down": "·",
+    "unknown": "?",
+    "safe": "✓",
+    "prepared": "◐",
+    "incapable": "–",
+    "pendingIncapable": "◌",
+    "booting": "↻",
+    "halted": "!",
+}
+"""Every state that a host or VM can be in, with its sign."""
+MOST_LANES: Final = 160
+"""In a larger lab only lanes that ever changed are drawn, and a line says how many did not."""
+
+_BAND = 17.0  # pixels from one row of faults to the next
+_HOST, _VM = 20.0, 14.0  # and from one lane to the next
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Record ``seq`` at ``t`` shows a violation of ``name``; ``node`` it is about, if any."""
+
+    seq: int
+    t: float
+    name: str
+    node: str
+
+
+def violations(found: Sequence[Outcome], story: Story) -> tuple[Shown, ...]:
+    """The first record of each failed check or hypothesis, in order of time."""
+    shown = []
+    for outcome in found:
+        if outcome.scene is not None:
+            record = story.records[outcome.scene.first - 1]
+            shown.append(Shown(record.seq, record.t, outcome.name, record.node))
+    return tuple(sorted(shown, key=lambda one: one.t))
+
+
+def axis_of(seconds: float) -> Axis:
+    """The axis that all pictures of a run share."""
+    return Axis(max(seconds, 1e-3), LEFT, RIGHT)
+
+
+def timeline(story: Story, found: Sequence[Outcome], seconds: float | None = None) -> Picture:
+    """The picture; ``seconds`` is how long its axis is (the run's own length otherwise)."""
+    axis = axis_of(seconds or story.seconds)
+    drawn, left_out = _chosen(lanes(story.records), violations(found, story))
+    faults = bands(story.records)
+    spans, labels = _fault_spans(faults, axis)
+    placed = rows(spans)
+    top = 26.0 + _BAND * (max(placed, default=-1) + 1)
+    pins = violations(found, story)
+    first = top + (22.0 if pins else 6.0)
+    bottom = first + sum(_VM if lane.vm else _HOST for lane in drawn) + (16.0 if left_out else 4.0)
+    picture = Picture(WIDTH, bottom + 16.0, _told(drawn, faults))
+    _moments(picture, axis, bottom)
+    for band, row, label in zip(faults, placed, labels, strict=True):
+        _fault(picture, axis, band, 24.0 + _BAND * row, bottom, label)
+    _phases(picture, axis, story, bottom)
+    places = _lanes(picture, axis, drawn, first)
+    if left_out:
+        text = f"{left_out} more that never changed are not drawn"
+        picture.add(Text(x=LEFT, y=bottom - 4.0, text=text, look="quiet"))
+    _pins(picture, axis, pins, places, (top + 12.0, bottom))
+    return picture
+
+
+def _told(drawn: Sequence[Lane], faults: Sequence[Band]) -> str:
+    hosts = sum(not lane.vm for lane in drawn)
+    return f"{hosts} hosts and {len(drawn) - hosts} VMs over the run, under {len(faults)} faults"
+
+
+def _chosen(all_: Sequence[Lane], pins: Sequence[Shown]) -> tuple[tuple[Lane, ...], int]:
+    if len(all_) <= MOST_LANES:
+        return tuple(all_), 0
+    pinned = {pin.node for pin in pins}
+    chosen = tuple(lane for lane in all_ if lane.changes or lane.name in pinned or lane.odd())
+    return chosen, len(all_) - len(chosen)
+
+
+def _moments(picture: Picture, axis: Axis, bottom: float) -> None:
+    for t, name in axis.ticks():
+        x = axis.x(t)
+        picture.add(
+            Line(x=x, y=18.0, x2=x, y2=bottom, look="grid"),
+            Text(x=x, y=12.0, text=name, look="tick", anchor="middle"),
+        )
+
+
+# ---- faults --------------------------------------------------------------------------------
+
+
+def _fault_spans(faults: Sequence[Band], axis: Axis) -> tuple[list[tuple[float, float]], list[str]]:
+    """Pixels that each fault takes with its label, and the label that stands beside its bar:
+    empty where it fits into it."""
+    spans, labels = [], []
+    for band in faults:
+        x, end = _edges(band, axis)
+        room = end - x - 8.0
+        label = _label(band)
+        beside = "" if width_of(label) <= room else shortened(label, axis.right - end - 6.0)
+        spans.append((x, end + (width_of(beside) + 12.0 if beside else 2.0)))
+        labels.append(beside)
+    return spans, labels
+
+
+def _label(band: Band) -> str:
+    return f"{band.id}  {band.summary or band.kind}"
+
+
+def _edges(band: Band, axis: Axis) -> tuple[float, float]:
+    begin = axis.x(band.began)
+    end = axis.right if band.ended is None else axis.x(band.ended)
+    return begin, (begin if band.error else max(end, begin + 3.0))
+
+
+def _fault(picture: Picture, axis: Axis, band: Band, y: float, bottom: float, beside: str) -> None:
+    x, end = _edges(band, axis)
+    gone = "not seen gone" if band.ended is None else f"gone at {moment(band.ended)}"
+    tip = f"{band.kind} {_label(band)}\nfrom {moment(band.began)}, {gone}"
+    href = f"#r{band.seq}"
+    if band.error:
+        tip = f"{band.kind} {band.id} could not be made: {band.error}"
+        picture.add(
+            Text(x=x, y=y + 11.0, text=f"✕ {beside}", look="wrong-label", tip=tip, href=href)
+        )
+        return
+    picture.add(
+        Rect(x=x, y=y, w=end - x, h=bottom - y, look="band"),
+        Rect(x=x, y=y, w=end - x, h=13.0, look="fault", tip=tip, href=href),
+    )
+    if beside:
+        picture.add(Text(x=end + 5.0, y=y + 10.5, text=beside, look="fault-label", tip=tip))
+    else:
+        text = shortened(_label(band), end - x - 8.0)
+        picture.add(Text(x=x + 5.0, y=y + 10.5, text=text, look="fault-inside"))
+
+
+def _phases(picture: Picture, axis: Axis, story: Story, bottom: float) -> None:
+    """The line at which the last fault was seen gone, the one at which all was right again, and
+    the bound that the plan sets for that."""
+    found = phases(story.records)
+    bound = NEVER
+    if found.heal != NEVER:
+        _upright(picture, axis.x(found.heal), bottom, "heal", f"healed {moment(found.heal)}")
+        bound = found.heal + (story.plan.recover_s or NEVER)
+    if found.after not in (NEVER, found.heal):
+        _upright(picture, axis.x(found.after), bottom, "after", f"recovered {moment(found.after)}")
+    if bound < axis.seconds:
+        within = span(story.plan.recover_s or 0.0)
+        _upright(picture, axis.x(bound), bottom, "bound", f"bound {within}")
+
+
+def _upright(picture: Picture, x: float, bottom: float, look: str, tip: str) -> None:
+    picture.add(
+        Line(x=x, y=18.0, x2=x, y2=bottom + 4.0, look=look, tip=tip),
+        Text(x=x + 2.0, y=bottom + 13.0, text=tip, look=f"{look}-label", anchor="end"),
+    )
+
+
+# ---- lanes ---------------------------------------------------------------------------------
+
+
+def _lanes(picture: Picture, axis: Axis, drawn: Sequence[Lane], y: float) -> dict[str, float]:
+    """Draw them; the middle of each by its name."""
+    places = {}
+    for lane in drawn:
+        height = _VM if lane.vm else _HOST
+        thick = 8.0 if lane.vm else 10.0
+        base = y + height - 2.0
+        indent = 14.0 if lane.vm else 0.0
+        name = shortened(lane.name, LEFT - 12.0 - indent)
+        look = "vm-name" if lane.vm else "host-name"
+        picture.add(Text(x=4.0 + indent, y=base - 1.0, text=name, look=look, tip=lane.name))
+        for segment in lane.expected:
+            _expected(picture, axis, lane, segment, base - thick - 3.5)
+        for segment in lane.actual:
+            _actual(picture, axis, lane, segment, base - thick, thick)
+        _odd(picture, axis, lane, base - thick, thick)
+        places[lane.name] = base - thick / 2
+        y += height
+    return places
+
+
+def _expected(picture: Picture, axis: Axis, lane: Lane, segment: Segment, y: float) -> None:
+    """One strip for each state that it may be, on top of each other."""
+    x, end = axis.x(segment.begin), axis.x(segment.end)
+    if not segment.states or end - x < 0.3:
+        return
+    tip = f"{lane.name} may be {_may(segment)}\n{_when(segment)}"
+    each = 2.5 / len(segment.states)
+    for number, state in enumerate(segment.states):
+        at = round(y + number * each, 2)
+        picture.add(Rect(x=x, y=at, w=end - x, h=round(each, 2), look=f"may s-{state}", tip=tip))
+
+
+def _may(segment: Segment) -> str:
+    because = f" by {segment.because}" if segment.because else ""
+    return f"{' or '.join(segment.states)}{because}"
+
+
+def _when(segment: Segment) -> str:
+    return f"{moment(segment.begin)} to {moment(segment.end)}"
+
+
+def _actual(
+    picture: Picture, axis: Axis, lane: Lane, segment: Segment, y: float, thick: float
+) -> None:
+    x, end = axis.x(segment.begin), axis.x(segment.end)
+    width, state = round(end - x, 2), segment.states[0]
+    if width < 0.3:
+        return
+    took = span(segment.end - segment.begin)
+    tip = f"{lane.name} was {state}\n{_when(segment)} ({took}), record {segment.seq}"
+    href = f"#r{segment.seq}"
+    picture.add(Rect(x=x, y=y, w=width, h=thick, look=f"s s-{state}", tip=tip, href=href))
+    sign = SIGNS.get(state, "?")
+    word = f"{sign} {state}"
+    text = word if width_of(word) + 6.0 <= width else sign if width >= 10.0 else ""
+    if text:
+        picture.add(Text(x=x + 3.0, y=y + thick - 1.5, text=text, look=f"state t-{state}"))
+
+
+def _odd(picture: Picture, axis: Axis, lane: Lane, y: float, thick: float) -> None:
+    """Where it was what it might not be; shorter than a change may take is no breach."""
+    for odd in lane.odd():
+        x, end = axis.x(odd.begin), axis.x(odd.end)
+        if odd.late or end - x < 0.5:
+            continue
+        tip = f"{lane.name} was {odd.seen} where only {_may(odd.allowed)} is allowed"
+        picture.add(Rect(x=x, y=y - 1.0, w=end - x, h=thick + 2.0, look="odd", tip=tip))
+
+
+def _pins(
+    picture: Picture,
+    axis: Axis,
+    pins: Sequence[Shown],
+    places: dict[str, float],
+    between: tuple[float, float],
+) -> None:
+    y, bottom = between
+    if pins:
+        picture.add(Text(x=4.0, y=y + 4.0, text="violations", look="wrong-label"))
+    taken: list[float] = []
+    for pin in pins:
+        x = axis.x(pin.t)
+        beside = sum(abs(other - x) < 1.0 for other in taken)
+        taken.append(x)
+        tip = f"{pin.name}\nfirst seen at {moment(pin.t)}, record {pin.seq}"
+        href = f"#r{pin.seq}"
+        picture.add(
+            Line(x=x, y=y, x2=x, y2=bottom, look="pin-line"),
+            Pin(x=min(x + 11.0 * beside, axis.right - 4.0), y=y, tip=tip, href=href),
+        )
+        if pin.node in places:
+            picture.add(Pin(x=x, y=places[pin.node], tip=tip, href=href))

@@ -1,0 +1,179 @@
+"""The lab as a picture: sites, clusters with their hosts, servers, and the links between them.
+
+What a fault of the run touched is marked; a link that one of them was laid on is drawn broken.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from chaos.lab import NodeEntry
+from chaos.report.bands import Band, bands
+from chaos.report.shapes import Line, Picture, Rect, Text, shortened
+from chaos.report.story import Story
+from protocol.terms import Role
+
+MOST_HOSTS: Final = 40
+"""Of a larger cluster hosts are counted, and not drawn one by one."""
+_PAD, _GAP = 14.0, 44.0
+_SERVER_W, _SERVER_H = 118.0, 28.0
+_HOST_W, _HOST_H = 66.0, 18.0
+_IN_ROW: Final = 4  # hosts of a cluster beside each other
+
+
+@dataclass(frozen=True)
+class Place:
+    """The box of a server, or of a cluster with its ``hosts``."""
+
+    name: str
+    x: float
+    y: float
+    w: float
+    h: float
+    hosts: tuple[NodeEntry, ...] = ()
+    server: NodeEntry | None = None
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """Its centre."""
+        return self.x + self.w / 2, self.y + self.h / 2
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        """Names of what is in it."""
+        found = self.hosts if self.server is None else (self.server,)
+        return frozenset(str(entry.node) for entry in found)
+
+    @property
+    def role(self) -> Role:
+        """Of the server, or of hosts."""
+        return Role.ESXI if self.server is None else self.server.role
+
+
+def topology(story: Story) -> Picture:
+    """The picture of a run's lab."""
+    entries = story.directory.nodes
+    faults = [band for band in bands(story.records) if not band.error]
+    sites = list(dict.fromkeys(entry.site for entry in entries))
+    picture = Picture(0.0, 0.0, f"{len(entries)} nodes in {len(sites)} sites")
+    x, places, frames = 2.0, [], []
+    for site in sites:
+        of_site = [entry for entry in entries if entry.site == site]
+        placed, w, h = _site(of_site, x)
+        places += placed
+        frames.append((site, x, w, h))
+        x += w + _GAP
+    height = max((h for *_, h in frames), default=0.0)
+    for site, left, w, _ in frames:
+        picture.add(
+            Rect(x=left, y=2.0, w=w, h=height, look="site"),
+            Text(x=left + _PAD, y=20.0, text=f"site {site}", look="site-name"),
+        )
+    _links(picture, places, faults)
+    struck = Counter(node for band in faults for node in band.nodes)
+    for place in places:
+        _place(picture, place, struck)
+    picture.width, picture.height = max(x - _GAP + 2.0, 240.0), height + 4.0
+    return picture
+
+
+def _site(entries: Sequence[NodeEntry], x: float) -> tuple[list[Place], float, float]:
+    """The boxes of one site from ``x`` on, and the size of its frame."""
+    servers = [entry for entry in entries if entry.role is not Role.ESXI]
+    clusters: dict[str, list[NodeEntry]] = {}
+    for entry in entries:
+        if entry.role is Role.ESXI:
+            clusters.setdefault(str(entry.cluster), []).append(entry)
+    places, at, y = [], x + _PAD, 32.0
+    for entry in servers:
+        places.append(Place(str(entry.node), at, y, _SERVER_W, _SERVER_H, server=entry))
+        y += _SERVER_H + 26.0
+    bottom = y - 26.0 if servers else 32.0
+    at += _SERVER_W + _GAP if servers else 0.0
+    for name, hosts in clusters.items():
+        w, h = _size(len(hosts))
+        places.append(Place(name, at, 32.0, w, h, hosts=tuple(hosts)))
+        at += w + 22.0
+        bottom = max(bottom, 32.0 + h)
+    right = at - 22.0 if clusters else at - _GAP
+    return places, right - x + _PAD, bottom + _PAD - 2.0
+
+
+def _size(hosts: int) -> tuple[float, float]:
+    if hosts > MOST_HOSTS:
+        return 190.0, 44.0
+    across, down = min(hosts, _IN_ROW), -(-hosts // _IN_ROW)
+    return max(across * (_HOST_W + 6.0) + 10.0, 150.0), down * (_HOST_H + 6.0) + 26.0
+
+
+def _links(picture: Picture, places: Sequence[Place], faults: Sequence[Band]) -> None:
+    for a, b in _pairs(places):
+        broken = [band for band in faults if _between(band, a, b)]
+        (x, y), (x2, y2) = a.middle, b.middle
+        names = "; ".join(f"{band.id}: {band.summary or band.kind}" for band in broken)
+        tip = f"{a.name} – {b.name}" + (f"\n{names}" if names else "")
+        look = "link-broken" if broken else "link"
+        picture.add(Line(x=x, y=y, x2=x2, y2=y2, look=look, tip=tip))
+        if broken:
+            middle, height = (x + x2) / 2, (y + y2) / 2
+            picture.add(
+                Text(x=middle, y=height + 5.0, text="✂", look="cut", anchor="middle", tip=tip)
+            )
+
+
+def _pairs(places: Sequence[Place]) -> Iterator[tuple[Place, Place]]:
+    """Who talks to whom: vCenter with all, hosts and key servers, key servers with each other."""
+    for number, a in enumerate(places):
+        for b in places[number + 1 :]:
+            roles = {a.role, b.role}
+            if Role.VCENTER in roles or Role.KMS in roles:
+                yield a, b
+
+
+def _between(band: Band, a: Place, b: Place) -> bool:
+    one, other = band.sides
+    return any(bool(one & x.nodes) and bool(other & y.nodes) for x, y in ((a, b), (b, a)))
+
+
+def _place(picture: Picture, place: Place, struck: Counter[str]) -> None:
+    if place.server is not None:
+        look = "server struck" if struck[place.name] else "server"
+        role = "key server" if place.role is Role.KMS else "vCenter"
+        tip = f"{role} {place.name}{_by(struck[place.name])}"
+        picture.add(
+            Rect(x=place.x, y=place.y, w=place.w, h=place.h, look=look, tip=tip),
+            Text(x=place.x + 8.0, y=place.y + 12.0, text=shortened(place.name, place.w - 14.0)),
+            Text(x=place.x + 8.0, y=place.y + 23.0, text=role, look="quiet"),
+        )
+        return
+    hosts = len(place.hosts)
+    picture.add(
+        Rect(x=place.x, y=place.y, w=place.w, h=place.h, look="cluster"),
+        Text(
+            x=place.x + 8.0,
+            y=place.y + 14.0,
+            text=shortened(f"{place.name} · {hosts} hosts", place.w - 12.0),
+            look="quiet",
+        ),
+    )
+    if hosts > MOST_HOSTS:
+        hit = sum(bool(struck[str(entry.node)]) for entry in place.hosts)
+        text = f"{hit} of them under faults"
+        picture.add(Text(x=place.x + 8.0, y=place.y + 32.0, text=text))
+        return
+    for number, entry in enumerate(place.hosts):
+        down, across = divmod(number, _IN_ROW)
+        x, y = place.x + 8.0 + across * (_HOST_W + 6.0), place.y + 22.0 + down * (_HOST_H + 6.0)
+        name = str(entry.node)
+        look = "host struck" if struck[name] else "host"
+        picture.add(
+            Rect(x=x, y=y, w=_HOST_W, h=_HOST_H, look=look, tip=f"{name}{_by(struck[name])}"),
+            Text(x=x + 5.0, y=y + 12.5, text=shortened(name, _HOST_W - 8.0)),
+        )
+
+
+def _by(count: int) -> str:
+    return f": touched by {count} faults" if count > 1 else ": touched by a fault" if count else ""
