@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final
 
+import msgspec
+
 from chaos.history import Record
 from chaos.report.lanes import DOWN, UNKNOWN, Lane, Segment, lanes
 from chaos.report.latency import Figures, figures, samples
@@ -75,8 +77,8 @@ class Apart:
 class Compared:
     """``conditions`` are what was not the same to begin with: name, of the first, of the second.
 
-    ``apart`` is in order of time. ``parting`` is None when the histories are equal, and for runs
-    of real processes, whose moments are never the same.
+    ``apart`` is in order of time. ``parting`` is None when the histories are equal, for runs of
+    real processes, whose moments are never the same, and for those of different experiments.
     """
 
     conditions: tuple[tuple[str, str, str], ...]
@@ -94,11 +96,15 @@ def compared(a: Story, b: Story) -> Compared:
     checks = [Both(name=name, a=mine.get(name), b=other.get(name)) for name in names]
     return Compared(
         conditions=_conditions(a, b),
-        apart=apart(lanes(a.records), lanes(b.records)),
+        apart=apart(lanes(a.records, a.drawn), lanes(b.records, b.drawn)),
         checks=tuple(sorted(checks, key=lambda both: not both.differs)),
         timed=_timed(a, b),
-        parting=parting(a.records, b.records) if a.mode == b.mode == "sim" else None,
+        parting=parting(a.records, b.records) if _comparable(a, b) else None,
     )
+
+
+def _comparable(a: Story, b: Story) -> bool:
+    return a.mode == b.mode == "sim" and a.plan.name == b.plan.name
 
 
 def _conditions(a: Story, b: Story) -> tuple[tuple[str, str, str], ...]:
@@ -106,6 +112,7 @@ def _conditions(a: Story, b: Story) -> tuple[tuple[str, str, str], ...]:
         (
             ("experiment", story.plan.name),
             ("mode", story.mode),
+            ("lab file", msgspec.json.encode(story.plan.topology).decode()),
             ("seed", str(story.plan.seed)),
             ("code", story.code),
             ("Python", story.python),

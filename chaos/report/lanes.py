@@ -135,9 +135,9 @@ class _Rows:
         strip.see(t, states, because="" if found is None else found.because)
 
 
-def lanes(records: Sequence[Record]) -> tuple[Lane, ...]:
+def lanes(records: Sequence[Record], until: float | None = None) -> tuple[Lane, ...]:
     """A lane for each host in the order of the lab, with its VMs after it; none of a history
-    without states."""
+    without states. What was seen last goes on ``until`` then, or to the last record."""
     fold = Fold()
     rows = _Rows(fold)
     for record in records:
@@ -154,7 +154,8 @@ def lanes(records: Sequence[Record]) -> tuple[Lane, ...]:
             case "look":
                 rows.seen(fold.vms, record)
                 rows.held(record.t)
-    end = records[-1].t if records else 0.0
+    last = records[-1].t if records else 0.0
+    end = last if until is None else until
     names = [
         (name, host)
         for host in fold.hosts

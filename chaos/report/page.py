@@ -50,7 +50,7 @@ def page(story: Story) -> str:
 
 def pair(a: Story, b: Story) -> str:
     """The report of two runs beside each other."""
-    seconds = max(a.seconds, b.seconds)
+    seconds = max(a.drawn, b.drawn)
     both = [
         {**_facts(story), "timeline": timeline(story, outcomes(story), seconds)} for story in (a, b)
     ]

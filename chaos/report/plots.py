@@ -29,7 +29,7 @@ def latency_plot(story: Story) -> Picture | None:
     taken = [sample for sample in samples(story.records) if sample.seconds is not None]
     if not taken:
         return None
-    axis = axis_of(story.seconds)
+    axis = axis_of(story.drawn)
     slowest = max(sample.seconds or 0.0 for sample in taken)
     decades = max(math.ceil(math.log10(max(slowest, _CEILING_S) / _FLOOR_S) - 1e-9), 1)
     picture = Picture(WIDTH, _TOP + _HEIGHT + 18.0, f"{len(taken)} operations by when they began")
@@ -105,7 +105,7 @@ def hypotheses_plot(story: Story) -> Picture | None:
             found.setdefault(f"{record.data.get('when', '')} {record.op}", []).append(record)
     if not found:
         return None
-    axis = axis_of(story.seconds)
+    axis = axis_of(story.drawn)
     bottom = _TOP + _ROW * len(found)
     picture = Picture(WIDTH, bottom + 18.0, "measurements of the hypotheses over the run")
     _under(picture, axis, story, bottom)

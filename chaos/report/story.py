@@ -44,6 +44,12 @@ class Story:
         """Lab seconds from the first record to the last."""
         return self.records[-1].t if self.records else 0.0
 
+    @property
+    def drawn(self) -> float:
+        """Seconds that pictures of it show: a little more, so that what was seen last is wide
+        enough to be seen."""
+        return self.seconds * 1.012
+
 
 def schedule_digest(plan: Plan) -> str:
     """Names what was planned: equal for two runs with the same faults and operations at the same

@@ -68,9 +68,9 @@ def axis_of(seconds: float) -> Axis:
 
 
 def timeline(story: Story, found: Sequence[Outcome], seconds: float | None = None) -> Picture:
-    """The picture; ``seconds`` is how long its axis is (the run's own length otherwise)."""
-    axis = axis_of(seconds or story.seconds)
-    drawn, left_out = _chosen(lanes(story.records), violations(found, story))
+    """The picture; ``seconds`` is how long its axis is (``story.drawn`` otherwise)."""
+    axis = axis_of(seconds or story.drawn)
+    drawn, left_out = _chosen(lanes(story.records, story.drawn), violations(found, story))
     faults = bands(story.records)
     spans, labels = _fault_spans(faults, axis)
     placed = rows(spans)
@@ -78,7 +78,7 @@ def timeline(story: Story, found: Sequence[Outcome], seconds: float | None = Non
     pins = violations(found, story)
     first = top + (22.0 if pins else 6.0)
     bottom = first + sum(_VM if lane.vm else _HOST for lane in drawn) + (16.0 if left_out else 4.0)
-    picture = Picture(WIDTH, bottom + 16.0, _told(drawn, faults))
+    picture = Picture(WIDTH, bottom + 28.0, _told(drawn, faults))
     _moments(picture, axis, bottom)
     for band, row, label in zip(faults, placed, labels, strict=True):
         _fault(picture, axis, band, 24.0 + _BAND * row, bottom, label)
@@ -168,19 +168,20 @@ def _phases(picture: Picture, axis: Axis, story: Story, bottom: float) -> None:
     found = phases(story.records)
     bound = NEVER
     if found.heal != NEVER:
-        _upright(picture, axis.x(found.heal), bottom, "heal", f"healed {moment(found.heal)}")
+        _upright(picture, axis.x(found.heal), bottom, "heal", f"healed {moment(found.heal)}", 0)
         bound = found.heal + (story.plan.recover_s or NEVER)
     if found.after not in (NEVER, found.heal):
-        _upright(picture, axis.x(found.after), bottom, "after", f"recovered {moment(found.after)}")
+        text = f"recovered {moment(found.after)}"
+        _upright(picture, axis.x(found.after), bottom, "after", text, 1)
     if bound < axis.seconds:
         within = span(story.plan.recover_s or 0.0)
-        _upright(picture, axis.x(bound), bottom, "bound", f"bound {within}")
+        _upright(picture, axis.x(bound), bottom, "bound", f"bound {within}", 1)
 
 
-def _upright(picture: Picture, x: float, bottom: float, look: str, tip: str) -> None:
+def _upright(picture: Picture, x: float, bottom: float, look: str, tip: str, row: int) -> None:
     picture.add(
         Line(x=x, y=18.0, x2=x, y2=bottom + 4.0, look=look, tip=tip),
-        Text(x=x + 2.0, y=bottom + 13.0, text=tip, look=f"{look}-label", anchor="end"),
+        Text(x=x + 2.0, y=bottom + 13.0 + 11.0 * row, text=tip, look=f"{look}-label", anchor="end"),
     )
 
 

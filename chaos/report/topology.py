@@ -118,10 +118,22 @@ def _links(picture: Picture, places: Sequence[Place], faults: Sequence[Band]) ->
         look = "link-broken" if broken else "link"
         picture.add(Line(x=x, y=y, x2=x2, y2=y2, look=look, tip=tip))
         if broken:
-            middle, height = (x + x2) / 2, (y + y2) / 2
+            across, down = _gap(a, b)
             picture.add(
-                Text(x=middle, y=height + 5.0, text="✂", look="cut", anchor="middle", tip=tip)
+                Text(x=across, y=down + 5.0, text="✂", look="cut", anchor="middle", tip=tip)
             )
+
+
+def _gap(a: Place, b: Place) -> tuple[float, float]:
+    """The point of the line between two boxes that is as far from one as from the other."""
+    (x, y), (x2, y2) = a.middle, b.middle
+    left, right = sorted((a, b), key=lambda place: place.x)
+    if left.x + left.w < right.x:
+        across = (left.x + left.w + right.x) / 2
+        return across, y + (y2 - y) * (across - x) / (x2 - x)
+    upper, lower = sorted((a, b), key=lambda place: place.y)
+    down = (upper.y + upper.h + lower.y) / 2
+    return (x + (x2 - x) * (down - y) / (y2 - y) if y != y2 else x), down
 
 
 def _pairs(places: Sequence[Place]) -> Iterator[tuple[Place, Place]]:

@@ -3,22 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from chaos.experiment.plan import load_plan
 from chaos.history import Record
 from chaos.report.bands import bands
+from chaos.verdict import WORDS
 from lab.api.answers.local import FaultInterval, RunDescription, RunList, StoredRun
 from lab.api.checking import history_of, reproduce
 from lab.errors import KeysteadError
 from lab.runs.store import RunFolder, all_runs
 from lab.topology.plan import Topology
+from protocol.printable import told
 from protocol.terms import Role
 
+VERDICTS: Final = (*dict.fromkeys(WORDS.values()), "none")
 
-def runs() -> RunList:
-    """Stored runs, oldest first."""
+
+def runs(
+    *, experiment: str = "", verdict: str = "", newest: bool = False, last: int | None = None
+) -> RunList:
+    """Stored runs, oldest first or ``newest`` first: of one experiment, with one verdict, the
+    ``last`` so many of these. KS-USE-003 for a verdict that no run can have."""
+    if verdict and verdict not in VERDICTS:
+        raise KeysteadError("KS-USE-003", f"--verdict {told(verdict)}: {', '.join(VERDICTS)}")
+    if last is not None and last < 1:
+        raise KeysteadError("KS-USE-003", f"--last {last}: 1 or more")
+    found = _all()
+    items = tuple(
+        item
+        for item in found.items
+        if item.experiment == (experiment or item.experiment)
+        and item.verdict == (verdict or item.verdict)
+    )
+    items = items if last is None else items[-last:]
+    return RunList(items=items[::-1] if newest else items, damaged=found.damaged)
+
+
+def _all() -> RunList:
     items, damaged = [], []
     for folder in all_runs():
         try:
@@ -38,6 +62,7 @@ def _stored(folder: RunFolder) -> StoredRun:
         seed=record.seed,
         verdict="none" if verdict is None else verdict.verdict,
         exit_code=None if verdict is None else verdict.exit_code,
+        began=record.began,
         trace="" if verdict is None else verdict.trace_hash,
         folder=str(folder.path),
     )

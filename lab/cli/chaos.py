@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from lab.api.commands import ChaosPlay, ChaosStop
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, hint, plain, say, show
+from lab.cli.output import document, field, hint, moment, plain, say, show
 from lab.errors import KeysteadError
 from lab.supervise.state_folder import LabFolder
 
@@ -194,13 +194,23 @@ def replay(run: str, *, options: Options = DEFAULTS) -> int:
     return _report(verdict, folder, options)
 
 
-def runs(*, options: Options = DEFAULTS) -> None:
-    """Stored runs, oldest first."""
+def runs(
+    *,
+    experiment: Annotated[str, Parameter(help="Only those of this experiment.")] = "",
+    verdict: Annotated[str, Parameter(help="Only those with this verdict, such as fail.")] = "",
+    newest: Annotated[bool, Parameter(negative="", help="The newest first.")] = False,
+    last: Annotated[int | None, Parameter(help="Only the last so many.")] = None,
+    options: Options = DEFAULTS,
+) -> None:
+    """Stored runs, oldest first: `keystead runs --newest --last 5 --verdict fail`."""
     from lab.api.runs import runs as stored
 
-    columns = tuple(field(n) for n in ("run", "mode", "tpm", "seed", "verdict"))
+    columns = (
+        *(field(n) for n in ("run", "mode", "tpm", "seed", "verdict")),
+        ("BEGAN", lambda row: moment(row.began)),
+    )
     wide = (field("exit_code"), field("trace"), field("folder"))
-    found = stored()
+    found = stored(experiment=experiment, verdict=verdict, newest=newest, last=last)
     show(found, options.output, columns, wide, key="run")
     for folder in found.damaged:
         say(f"a file of this run is damaged: {folder}")

@@ -23,7 +23,14 @@ from lab.cli.main import run
 from services.runtime.tpm.backends import available
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "docs/glossary.md", "docs/rules.md", "docs/tour.md")
+DOCUMENTS = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "docs/glossary.md",
+    "docs/rules.md",
+    "docs/tour.md",
+    "docs/report.md",
+)
 STORIES = ("The story", "The same as an experiment", "What survives which fault")
 NOT_RUN = {
     # The environment the tests run in is built by these two, and tests do not start themselves.
@@ -91,6 +98,7 @@ class Shell:
     """Runs ``keystead`` with a state folder of its own."""
 
     def __init__(self, home: Path) -> None:
+        self._folder = home
         self._environment = {
             **os.environ,
             "KEYSTEAD_STATE_HOME": str(home),
@@ -104,6 +112,7 @@ class Shell:
         done = subprocess.run(
             [sys.executable, "-m", "lab.cli.main", *words[1:]],
             env=self._environment,
+            cwd=self._folder,
             capture_output=True,
             text=True,
             timeout=120,
@@ -143,6 +152,16 @@ def test_the_readme_tells_the_truth(shell: Shell, chapter: str) -> None:
             f"README.md, {chapter}, line {command.line}: {shlex.join(command.words)}: "
             f"exit {code}\n" + "\n".join(seen) + errors
         )
+
+
+@pytest.mark.sim
+def test_the_page_of_reports_tells_the_truth(shell: Shell, tmp_path: Path) -> None:
+    for command in commands((ROOT / "docs/report.md").read_text(encoding="utf-8")):
+        code, seen, errors = shell.run(command.words)
+        assert code == 0 and same(command.output, seen), (
+            f"docs/report.md, line {command.line}: exit {code}\n" + "\n".join(seen) + errors
+        )
+    assert {path.suffix for path in tmp_path.iterdir()} >= {".html", ".xml"}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -189,7 +189,8 @@ class FaultInterval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A run on disk; ``verdict`` is "none" while it runs, or when it was killed."""
+    """A run on disk; ``verdict`` is "none" while it runs, or when it was killed. ``began`` is in
+    Unix seconds."""
 
     run: str
     experiment: str
@@ -198,6 +199,7 @@ class StoredRun(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     verdict: str
     exit_code: int | None
+    began: float
     trace: str
     folder: str
 
@@ -233,7 +235,7 @@ class RunDescription(Answer, frozen=True, kw_only=True):
 
 
 class RunList(Answer, frozen=True, kw_only=True):
-    """Stored runs, oldest first; ``damaged`` are folders of runs that cannot be read."""
+    """Stored runs, in order of time; ``damaged`` are folders of runs that cannot be read."""
 
     items: tuple[StoredRun, ...]
     damaged: tuple[str, ...] = ()

@@ -10,12 +10,15 @@ from chaos.report.lanes import Lane, lanes
 from tests.chaos.oracle.histories import Story, dark
 
 
-def told(story: Story) -> dict[str, Lane]:
-    records = [
+def told_records(story: Story) -> list[Record]:
+    return [
         Record(seq=n, t=float(n), node=node, type=type, op=op, data=data)
         for n, (node, type, op, data) in enumerate(story.rows, start=1)
     ]
-    return {lane.name: lane for lane in lanes(records)}
+
+
+def told(story: Story) -> dict[str, Lane]:
+    return {lane.name: lane for lane in lanes(told_records(story))}
 
 
 def states(lane: Lane) -> list[str]:
@@ -53,6 +56,17 @@ def test_segments_follow_each_other_without_a_gap_and_name_their_record() -> Non
             assert [segment.begin for segment in strip[1:]] == ends[:-1]
             assert all(segment.begin < segment.end for segment in strip)
         assert all(segment.seq == segment.begin for segment in lane.actual)
+
+
+def test_what_was_seen_last_goes_on_as_long_as_is_wanted() -> None:
+    story = locked().vm("vm-01", "esxi-001", "off", wanted=False)
+    records = told_records(story)
+    assert [lane.actual[-1].states for lane in lanes(records) if lane.name == "vm-01"] == [
+        ("locked",)
+    ], "what the last record shows has no width"
+    wider = {lane.name: lane for lane in lanes(records, records[-1].t + 5.0)}
+    assert wider["vm-01"].actual[-1].states == ("off",)
+    assert {lane.actual[-1].end for lane in wider.values()} == {records[-1].t + 5.0}
 
 
 def test_what_is_expected_has_its_reasons() -> None:

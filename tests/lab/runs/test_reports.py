@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from lab.api.reports import story_of
+from lab.api.runs import runs
 from lab.cli.main import run
 from lab.runs.begin import begin
 from lab.runs.play import play_sim
@@ -75,6 +77,32 @@ def test_a_run_writes_its_reports_at_once(folder: RunFolder) -> None:
     assert run(line.split()) == 0
     assert "short-sim-9" in Path("run.html").read_text("utf-8")
     assert b'value="short-sim-9"' in Path("run.xml").read_bytes()
+
+
+def test_runs_are_listed_as_they_are_looked_for(folder: RunFolder) -> None:
+    other = prepare("short.yaml", 6, {"tpm": "model"})
+    play_sim(other, begin(other, "sim"))
+    begin(other, "sim")  # one that was killed
+
+    def names(**wanted: Any) -> list[str]:
+        return [item.run for item in runs(**wanted).items]
+
+    assert names() == ["short-sim-5", "short-sim-6", "short-sim-6-2"]
+    assert names(newest=True, last=2) == ["short-sim-6-2", "short-sim-6"]
+    assert names(last=1) == ["short-sim-6-2"]
+    assert names(verdict="pass", newest=True) == ["short-sim-6", "short-sim-5"]
+    assert names(verdict="none") == ["short-sim-6-2"]
+    assert names(verdict="fail") == names(experiment="long") == []
+    assert names(experiment="short", verdict="pass", last=1) == ["short-sim-6"]
+    assert runs().items[0].began == folder.record().began
+
+
+@pytest.mark.parametrize("words", ["--verdict good", "--last 0", "--last -1"])
+def test_a_list_that_cannot_be_is_refused(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    assert run(f"runs {words}".split()) == 64
+    assert "error KS-USE-003" in capsys.readouterr().err
 
 
 def test_junit_and_annotations(folder: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
