@@ -30,6 +30,7 @@ from chaos.observe.guests import Guests
 from chaos.observe.last_looks import last_looks
 from chaos.observe.look import Look
 from chaos.observe.recoveries import EVERY_S, Recoveries
+from chaos.observe.remains import Opened, Remains
 from chaos.observe.states import EVERY_S as LOOK_S
 from chaos.observe.states import States
 from chaos.observe.tpms import Tpms
@@ -60,14 +61,16 @@ async def run(
     trace: Callable[[], str] | None = None,
     escapes: Callable[[], Sequence[str]] = tuple,
     scan: Callable[[History], None] | None = None,
+    opened: Opened | None = None,
 ) -> Verdict:
     """Play ``plan``; always heals, also when cancelled (the verdict then says 130).
 
     ``trace`` gives the simulation's own trace hash (the history's fold otherwise); ``escapes``
     what tried to reach outside the simulation; ``scan`` writes down what it finds in all that the
-    run has left, before the checks judge. The history is closed on return.
+    run has left, before the checks judge; ``opened`` opens the archives on a host's disk. The
+    history is closed on return.
     """
-    playing = _Run(plan, lab, keeper, history, progress, run_id, scan)
+    playing = _Run(plan, lab, keeper, history, progress, run_id, scan, opened)
     interrupted = False
     try:
         await playing.play()
@@ -100,6 +103,7 @@ class _Run:
     progress: Progress
     run_id: str
     scan: Callable[[History], None] | None
+    opened: Opened | None
     steady: bool = False
     harness: list[str] = field(default_factory=list)
     judged: list[CheckResult] = field(default_factory=list)
@@ -114,6 +118,7 @@ class _Run:
         self.tpm_boots = Tpms(self.lab, self.history)
         self.states = States(self.lab, self.history)
         self.values = Values(self.lab, self.history, Draws(self.plan.seed, "values"))
+        self.remains = None if self.opened is None else Remains(self.history, self.opened)
         self.operations = Operations()
         self.cues = Cues(self.plan, self.lab, self.history, self._sleep_to, self._now)
         self.intervals = Intervals(
@@ -214,7 +219,13 @@ class _Run:
             await self.acts.play(planned)
 
     async def _workload(self) -> None:
-        means = Means(self.lab, self.guests, load_name(self.lab, self.run_id))
+        means = Means(
+            self.lab,
+            self.guests,
+            load_name(self.lab, self.run_id),
+            remains=self.remains,
+            look=self.states.look,
+        )
         async with asyncio.TaskGroup() as group:
             for arrival in self.plan.arrivals:
                 await self._sleep_to(arrival.at)
@@ -286,6 +297,8 @@ class _Run:
                     self.judged.append(self.hypotheses.judged(probe, found))
         await last_looks(self.lab, self.guests, self.history)
         await self.values.whole(end=True)
+        if self.remains is not None:
+            await self.remains.end()
         await self._counters()
         if self.scan is not None:
             self.scan(self.history)

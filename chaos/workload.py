@@ -18,7 +18,9 @@ from chaos.hypotheses.probes import Operations
 from chaos.lab import Lab
 from chaos.observe.guests import Guests
 from chaos.observe.look import Look, nodes_of
-from protocol.errors import NotFound, ProductError
+from chaos.observe.remains import Remains
+from protocol.errors import InvalidState, NotFound, ProductError
+from protocol.messages.host import Esxcli
 from protocol.messages.vcenter import (
     CreateVm,
     EncryptVm,
@@ -31,6 +33,7 @@ from protocol.terms import ClusterName, NodeName, PowerState, Role, VmName
 from services.runtime.each import try_each
 
 WITHIN_S = 60.0
+BARE_S = 15.0  # lab seconds that a host is without stored keys
 PAIR_GAP_S = 0.001  # lab seconds: enough that the first is accepted first, and is not done yet
 ARRIVALS_LIMIT = 100_000
 """So many operations of a run are planned, on average over seeds."""
@@ -90,6 +93,10 @@ class Means:
     name: str = "load"
     clusters: dict[VmName, ClusterName] = field(default_factory=dict)
     """Of VMs that vCenter was asked about: a VM stays in its cluster."""
+    remains: Remains | None = None
+    """Where it can be seen what lies on a host's disk."""
+    look: Callable[[], Awaitable[None]] | None = None
+    """Has what hosts are written down at once, after something was changed about them."""
 
     @property
     def vcenter(self) -> NodeName:
@@ -180,6 +187,43 @@ async def _challenge(means: Means, arrival: Arrival) -> Outcome:
     return Outcome("ok", {}) if asked.right else Outcome("ok", {"wrong": asked.detail})
 
 
+async def _persistence_off_on(means: Means, arrival: Arrival) -> Outcome:
+    """At the console of the VM's host; the host has no stored keys for a while."""
+    seen = await Look(means.lab).vms()
+    if arrival.target not in seen:
+        return Outcome("fail", {"error": "no host answers for it"})
+    host, remains = seen[VmName(arrival.target)][0], means.remains
+    if remains is None or host in remains.bare:
+        return Outcome("fail", {"error": "the host has no stored keys already"})
+    await remains.look(host, "before")
+    remains.bare[host] = None
+    try:
+        await _persistence(means, host, "disable", "--remove-all-stored-keys")
+    except ProductError as error:
+        del remains.bare[host]
+        kind = "fail" if error.definite else "info"
+        return Outcome(kind, {"host": str(host), "error": type(error).__name__})
+    await remains.look(host, "answered")
+    await means.lab.sleep(BARE_S)
+    await remains.look(host, "held")
+    del remains.bare[host]
+    try:
+        await _persistence(means, host, "enable")
+    except ProductError as error:
+        return Outcome("info", {"host": str(host), "error": type(error).__name__})
+    return Outcome("ok", {"host": str(host)})
+
+
+async def _persistence(means: Means, host: NodeName, *words: str) -> None:
+    """One command of esxcli; ``InvalidState`` with what the console shows when it is refused."""
+    command = Esxcli(arguments=("system", "security", "keypersistence", *words))
+    done = await means.lab.ask(host, command, within_s=WITHIN_S)
+    if done.exit_code:
+        raise InvalidState(done.output)
+    if means.look is not None:
+        await means.look()
+
+
 @dataclass(frozen=True)
 class Operation:
     """Something that the workload does; ``about`` says what it aims at: VMs, or nothing."""
@@ -195,6 +239,12 @@ _ALL = (
     Operation("vm.off_on", "vms", "power a VM off and on, sent back to back", _off_on),
     Operation("key.create", "", "a new key of the default provider", _key_create),
     Operation("vm.encrypt", "vms", "create a VM and encrypt it", _vm_encrypt),
+    Operation(
+        "esx.persistence.off_on",
+        "vms",
+        "remove all stored keys at the console of a VM's host, and enable persistence again",
+        _persistence_off_on,
+    ),
     Operation("guest.challenge", "vms", "have a guest prove that it reads its disk", _challenge),
 )
 OPERATIONS: Final[dict[str, Operation]] = {operation.name: operation for operation in _ALL}

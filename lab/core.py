@@ -143,6 +143,11 @@ class LabCore(ABC):
         """A file of the node's disk as it was written last, read behind the node's back."""
 
     @abstractmethod
+    async def disk_images(self, node: NodeName) -> list[tuple[str, bytes]]:
+        """Every file of the node's disk, databases excepted: as it was written last, and as a
+        loss of power would leave it; read behind the node's back."""
+
+    @abstractmethod
     async def kill(self, node: NodeName) -> None: ...
 
     @abstractmethod

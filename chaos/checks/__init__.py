@@ -21,6 +21,7 @@ from chaos.checks.no_livelock import no_livelock
 from chaos.checks.no_needless_outage import no_needless_outage
 from chaos.checks.no_plaintext_key import no_plaintext_key
 from chaos.checks.no_unseal_under_changed_pcr import no_unseal_under_changed_pcr
+from chaos.checks.nothing_left import nothing_left
 from chaos.checks.one_effect import one_effect
 from chaos.checks.one_key_one_value import one_key_one_value
 from chaos.checks.recovery_bound import recovery_bound
@@ -63,6 +64,7 @@ _CHECKS: Final = (
     Check(no_fault_left, shy=False),
     Check(acked_key_recoverable, "S4"),
     Check(one_key_one_value, "S5"),
+    Check(nothing_left, "S6"),
     Check(acked_vm_known),
     Check(accepted_order_kept),
     Check(guests_read_back),

@@ -217,6 +217,7 @@ WORKLOAD: Final = (
     Stream("vm.encrypt", 0.05),
     Stream("vm.power_cycle", 0.03),
     Stream("vm.off_on", 0.02),
+    Stream("esx.persistence.off_on", 0.006),
 )
 """Of a lab of four hosts and eight VMs, beside the work that their guests do by themselves."""
 

@@ -8,5 +8,6 @@
 - ``tpms``        the TPM under each host at its boots, read at the lab's side
 - ``states``      nodes, hosts and VMs, written down when they change
 - ``values``      whether each key has one value, by fingerprints that nodes give at their consoles
+- ``remains``     what lies on a host's disk after its stored keys were removed
 - ``recoveries``  boots of hosts: when their VMs ran again, and what was asked of key servers
 """

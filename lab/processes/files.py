@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from protocol.terms import NodeName, VmName
+from services.runtime.real.trees import TREES
 from services.runtime.real.world import WRITTEN
 
 
@@ -21,6 +22,16 @@ class LabFiles:
 
     async def disk_file(self, node: NodeName, path: str) -> bytes:
         return await asyncio.to_thread((self.folder / "nodes" / node / WRITTEN / path).read_bytes)
+
+    async def disk_images(self, node: NodeName) -> list[tuple[str, bytes]]:
+        def read() -> list[tuple[str, bytes]]:
+            disk = self.folder / "nodes" / node / "disk"
+            files = [file for tree in TREES for file in sorted((disk / tree).rglob("*"))]
+            return [
+                (str(file.relative_to(disk)), file.read_bytes()) for file in files if file.is_file()
+            ]
+
+        return await asyncio.to_thread(read)
 
     async def datastore_file(self, datastore: str, vm: VmName, file: str) -> bytes:
         return await asyncio.to_thread(self._vm_file(datastore, vm, file).read_bytes)

@@ -13,6 +13,7 @@ from chaos.history import History
 from chaos.keeper import FaultKeeper
 from chaos.verdict import Verdict
 from lab.core import LabCore
+from lab.forensics import Forensics
 from lab.runs.store import RunFolder
 
 Tell = Callable[[str, str], None]  # phase, text
@@ -29,7 +30,14 @@ async def play_on(
         try:
             scan = unscanned if folder.record().scan else None
             verdict = await play_plan(
-                plan, lab, keeper, history, tell, run_id=folder.run, scan=scan
+                plan,
+                lab,
+                keeper,
+                history,
+                tell,
+                run_id=folder.run,
+                scan=scan,
+                opened=Forensics(lab).keys_on,
             )
         finally:
             recording.close(gaps())

@@ -16,6 +16,7 @@ from chaos.keeper import FaultKeeper
 from chaos.recording import packed
 from chaos.verdict import Verdict
 from lab.errors import KeysteadError
+from lab.forensics import Forensics
 from lab.runs.begin import begin
 from lab.runs.live import finish
 from lab.runs.prepare import Prepared
@@ -93,6 +94,7 @@ def simulate_plan(
             trace=lab.loop.trace.hash,
             escapes=lab.defects,
             scan=Scan(lab).record if scan else None,
+            opened=Forensics(lab).keys_on,
         )
     )
     return verdict, history

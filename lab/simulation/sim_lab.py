@@ -223,6 +223,11 @@ class SimLab(LabCore):
         self.spec(node)
         return self.world.stores[node].on_disk.read(path)
 
+    async def disk_images(self, node: NodeName) -> list[tuple[str, bytes]]:
+        self.spec(node)
+        images = self.world.stores[node].images()
+        return [(path, data) for path, data in images if not path.startswith("databases/")]
+
     async def datastore_file(self, datastore: str, vm: VmName, file: str) -> bytes:
         return bytes(self.world.arrays[datastore].folders[vm][file])
 

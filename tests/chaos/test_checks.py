@@ -81,6 +81,12 @@ def on(host: str) -> Row:
     return ("vm-01", "state", "vm", {"host": host, "power": "poweredOn"})
 
 
+def lies(when: str, *keys: str, closed: tuple[str, ...] = ()) -> Row:
+    """What lies on a host's disk at a moment around a removal."""
+    found = {"a": list(keys)} if keys else {}
+    return ("esxi-001", "state", "remains", {"when": when, "keys": found, "closed": list(closed)})
+
+
 def scanned(**other: object) -> Row:
     """A search that found its canary wherever it looked, and nothing else."""
     kinds = ["bus", "disk"]
@@ -163,6 +169,11 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
             (CheckOutcome.UNKNOWN, back),
         )
     ),
+    ("nothing_left", CheckOutcome.PASS, [lies("before", "k"), lies("answered"), lies("held")]),
+    ("nothing_left", CheckOutcome.FAIL, [lies("before", "k"), lies("answered"), lies("end", "k")]),
+    ("nothing_left", CheckOutcome.FAIL, [lies("before"), lies("answered", "k")]),
+    ("nothing_left", CheckOutcome.UNKNOWN, [lies("before"), lies("answered")]),
+    ("nothing_left", CheckOutcome.UNKNOWN, [lies("before", "k"), lies("held", closed=("a",))]),
     ("no_plaintext_key", CheckOutcome.PASS, [scanned()]),
     ("no_plaintext_key", CheckOutcome.FAIL, [scanned(findings=[LEAK])]),
     ("no_plaintext_key", CheckOutcome.FAIL, [scanned(findings=[LEAK] * 7, canary=[])]),

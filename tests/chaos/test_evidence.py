@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from chaos.checks.nothing_left import nothing_left
 from chaos.checks.result import CheckOutcome
 from chaos.draws import Draws
 from chaos.engine import run
@@ -25,8 +26,11 @@ from chaos.observe.audit import AuditTail
 from chaos.observe.guests import Guests
 from chaos.observe.look import Look
 from chaos.observe.recoveries import Recoveries
+from chaos.observe.remains import Remains
+from chaos.observe.states import States
 from chaos.verdict import Verdict
 from chaos.workload import OPERATIONS, Arrival, Means, perform
+from lab.forensics import Forensics
 from protocol.errors import (
     AlreadyExists,
     InvalidPowerState,
@@ -34,7 +38,7 @@ from protocol.errors import (
     ProductError,
     TimedOut,
 )
-from protocol.messages.host import GuestAnswer, GuestChallenge
+from protocol.messages.host import Esxcli, GuestAnswer, GuestChallenge
 from protocol.messages.vcenter import CreateVm, EncryptVm, GenerateKey, PowerOffVm, PowerOnVm
 from protocol.terms import NodeName, VmName
 from tests.chaos.bad_labs import Bad
@@ -70,6 +74,7 @@ FIRST_STEP: dict[str, Any] = {
     "vm.off_on": PowerOffVm | PowerOnVm,
     "vm.encrypt": CreateVm,
     "guest.challenge": GuestChallenge,
+    "esx.persistence.off_on": Esxcli,
 }
 SECOND_STEP: dict[str, Any] = {
     "vm.power_cycle": PowerOnVm,
@@ -110,8 +115,10 @@ def done(world: World, lab: Any, op: str) -> tuple[str, Operations]:
         assert world.run(guests.plant(vm, host)) == ""
     history, counted = History(None, lab.monotonic), Operations()
     arrival = Arrival(at=0.0, op=op, target="vm-01", number=1)
-    world.run(perform(Means(lab, guests), arrival, history, counted))
-    assert [record.type for record in history.records[:-1]] == ["invoke"]
+    remains = Remains(history, Forensics(world.lab).keys_on)
+    world.run(perform(Means(lab, guests, remains=remains), arrival, history, counted))
+    ends = [record.type for record in history.records if record.type != "state"]
+    assert ends[:-1] == ["invoke"] and not remains.bare
     return history.records[-1].type, counted
 
 
@@ -130,6 +137,38 @@ def test_an_operation_that_nothing_stops_ends_well(world: World, op: str) -> Non
     found, counted = done(world, world.lab, op)
     assert found == "ok"
     assert (counted.ok[op], counted.other) == (1, {}) and len(counted.seconds[op]) == 1
+
+
+def test_a_host_without_stored_keys_is_looked_at_until_it_has_them_again() -> None:
+    """Its disk is opened as it was written and as it is synced; another look finds them again."""
+    world = World(hosts=2, vms=2, key_persistence=True)
+    history, guests = History(None, world.lab.monotonic), Guests(world.lab, Draws(1, "guests"))
+    remains = Remains(history, Forensics(world.lab).keys_on)
+    means = Means(world.lab, guests, remains=remains, look=States(world.lab, history).look)
+    arrival = Arrival(at=0.0, op="esx.persistence.off_on", target="vm-01", number=1)
+    world.run(perform(means, arrival, history, Operations()))
+    found = [r for r in history.records if r.op == "remains"]
+    assert [r.data["when"] for r in found] == ["before", "answered", "held"]
+    [before, *after] = [r.data for r in found]
+    assert {path.split("/")[0] for path in before["keys"]} == {"written", "synced"}
+    assert all(not data["keys"] and data["files"] == 2 and not data["closed"] for data in after)
+    assert nothing_left(history.records).result is CheckOutcome.PASS
+    host = NodeName(found[0].node)
+    assert world.run(remains.look(host, "held")) > 0
+    remains.bare[host] = None
+    world.run(perform(means, arrival, history, Operations()))
+    assert history.records[-1].type == "fail", "it has none already"
+    world.run(world.lab.power_off(host, "power_loss"))  # known from before is how to open it
+    world.run(remains.end())
+    assert history.records[-1].data["when"] == "end"
+    assert nothing_left(history.records).result is CheckOutcome.FAIL
+    blind = Remains(history, Forensics(world.lab).keys_on)
+    world.run(blind.look(host, "held"))
+    assert history.records[-1].data["closed"] == [
+        "written/bootbank/state.tgz",
+        "synced/bootbank/state.tgz",
+    ]
+    world.close()
 
 
 # The end of a run ----------------------------------------------------------------------------
