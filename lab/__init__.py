@@ -10,7 +10,6 @@
 - ``supervise``   the background process of ``up`` and the folders of labs
 - ``simulation``  a lab in virtual time, in a worker
 - ``runs``        experiments: played, stored, replayed
-- ``forensics``   persisted keys on a host's disk, behind its back
 - ``fuzz``        random runs from snapshots
 - ``scan``        a search for every key in all that a run has left
 - ``matrix``      the truth table: stagings played, runs of them kept

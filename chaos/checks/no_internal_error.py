@@ -1,7 +1,9 @@
-"""No service met an error it did not expect, none dropped a message it could not read, and the
-broker refused nobody a subject (a node that speaks or listens as another).
+"""No service met an error it did not expect, none ended by an exception that nobody took, none
+dropped a message it could not read, and the broker refused nobody a subject (a node that speaks or
+listens as another).
 
-Reads the ``counters`` states, one per node, that the engine writes at the begin and at the end.
+Reads the ``counters`` states, one per node, that the engine writes at the begin and at the end, and
+the ``node`` states of those that fell by themselves. A disk that refuses is the world's doing.
 """
 
 from __future__ import annotations
@@ -11,21 +13,27 @@ from collections.abc import Sequence
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
 
+_DISK = "the disk refused"
 WATCHED = ("internal_errors", "forged", "malformed", "violations")
 
 
 def no_internal_error(records: Sequence[Record]) -> Finding:
-    """Pass when no watched counter of any node has grown; unknown when they were not read twice."""
+    """Pass when no watched counter of any node has grown, and none fell by itself; unknown when the
+    counters were not read twice."""
     first: dict[str, Record] = {}
     last: dict[str, Record] = {}
+    bad: list[str] = []
+    where: list[int] = []
     for record in records:
         if record.type == "state" and record.op == "counters":
             first.setdefault(record.node, record)
             last[record.node] = record
-    if not last or all(last[node] is first[node] for node in last):
+        fell = str(record.data.get("fell", "")) if record.op == "node" else ""
+        if fell and not fell.startswith(_DISK):
+            bad.append(f"{record.node} fell: {fell}")
+            where.append(record.seq)
+    if not bad and all(last[node] is first[node] for node in last):
         return Finding(CheckOutcome.UNKNOWN, "the counters were not read at begin and end")
-    bad: list[str] = []
-    where: list[int] = []
     for node, record in last.items():
         for counter in WATCHED:
             before = first[node].data.get(counter, 0)

@@ -72,7 +72,9 @@ class States:
             if before is not None and (before.state, before.boot) == (status.state, status.boot):
                 continue
             self._nodes[node] = status
-            self._write("node", node, state=status.state.value, boot=status.boot)
+            fell = status.screen if status.state is NodeRunState.OFF else ""
+            why = {"fell": fell} if fell else {}  # by itself: who is powered off has no screen
+            self._write("node", node, state=status.state.value, boot=status.boot, **why)
 
     async def look(self) -> None:
         """Ask every host that runs for its view of itself and its VMs."""

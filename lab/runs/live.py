@@ -13,8 +13,8 @@ from chaos.history import History
 from chaos.keeper import FaultKeeper
 from chaos.verdict import Verdict
 from lab.core import LabCore
-from lab.forensics import Forensics
 from lab.runs.store import RunFolder
+from lab.scan.forensics import Forensics
 
 Tell = Callable[[str, str], None]  # phase, text
 

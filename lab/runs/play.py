@@ -16,7 +16,6 @@ from chaos.keeper import FaultKeeper
 from chaos.recording import packed
 from chaos.verdict import Verdict
 from lab.errors import KeysteadError
-from lab.forensics import Forensics
 from lab.runs.begin import begin
 from lab.runs.live import finish
 from lab.runs.prepare import Prepared
@@ -26,6 +25,7 @@ from lab.runs.store import (
     lock_version,
     python_version,
 )
+from lab.scan.forensics import Forensics
 from lab.scan.ledger import keep
 from lab.scan.simulated import Scan
 from lab.simulation.sim_lab import SimLab, make

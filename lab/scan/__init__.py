@@ -5,4 +5,5 @@
 - ``search``     finding secrets in bytes, whatever they are written as
 - ``exempt``     where secrets may lie, and why
 - ``simulated``  all places of a simulated lab, and what a run's history has of their scan
+- ``forensics``  persisted keys in the archives on a host's disk
 """

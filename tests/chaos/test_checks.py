@@ -106,6 +106,13 @@ LEAK = {
     "form": "hex",
     "offset": 7,
 }
+
+
+def fell(why: str) -> Row:
+    data = {"state": "off", "boot": 2} | ({"fell": why} if why else {})
+    return ("esxi-001", "state", "node", data)
+
+
 LOOK: Row = ("", "state", "look", {})
 
 
@@ -182,6 +189,10 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     ("no_plaintext_key", CheckOutcome.UNKNOWN, [scanned(kept=False)]),
     ("no_plaintext_key", CheckOutcome.UNKNOWN, [("", "state", "scan", {"reason": "real"})]),
     ("no_internal_error", CheckOutcome.PASS, [COUNT, COUNT]),
+    ("no_internal_error", CheckOutcome.FAIL, [COUNT, fell("background uplink: KeyError"), COUNT]),
+    ("no_internal_error", CheckOutcome.FAIL, [fell("start: KeyError: x")]),
+    ("no_internal_error", CheckOutcome.PASS, [COUNT, fell("the disk refused at start"), COUNT]),
+    ("no_internal_error", CheckOutcome.PASS, [COUNT, fell(""), COUNT]),
     *(
         ("no_internal_error", CheckOutcome.FAIL, [COUNT, (*COUNT[:3], {counter: 2})])
         for counter in WATCHED

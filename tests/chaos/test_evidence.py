@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from chaos.checks.no_internal_error import no_internal_error
 from chaos.checks.nothing_left import nothing_left
 from chaos.checks.result import CheckOutcome
 from chaos.draws import Draws
@@ -30,7 +31,7 @@ from chaos.observe.remains import Remains
 from chaos.observe.states import States
 from chaos.verdict import Verdict
 from chaos.workload import OPERATIONS, Arrival, Means, perform
-from lab.forensics import Forensics
+from lab.scan.forensics import Forensics
 from protocol.errors import (
     AlreadyExists,
     InvalidPowerState,
@@ -137,6 +138,25 @@ def test_an_operation_that_nothing_stops_ends_well(world: World, op: str) -> Non
     found, counted = done(world, world.lab, op)
     assert found == "ok"
     assert (counted.ok[op], counted.other) == (1, {}) and len(counted.seconds[op]) == 1
+
+
+def test_who_falls_by_itself_is_told_and_who_is_powered_off_is_not(world: World) -> None:
+    history, host = History(None, world.lab.monotonic), NodeName("esxi-001")
+    states = States(world.lab, history)
+
+    def seen() -> list[str]:
+        states.saw(world.run(world.lab.statuses(counters=False)))
+        return [r.data["fell"] for r in history.records if "fell" in r.data]
+
+    world.run(states.begin())
+    world.run(world.lab.power_off(host, "power_loss"))
+    assert seen() == []
+    world.run(world.lab.power_on(host))
+    world.run(world.lab.sleep(10))
+    assert seen() == []
+    world.lab.agent.machine(host).runner._crashed("background loop: KeyError")
+    assert seen() == ["background loop: KeyError"]
+    assert "esxi-001 fell: background loop: KeyError" in no_internal_error(history.records).text
 
 
 def test_a_host_without_stored_keys_is_looked_at_until_it_has_them_again() -> None:

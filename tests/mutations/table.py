@@ -57,6 +57,12 @@ KILLED = (
         "mine == {",
     ),
     Killed(
+        "background_fails",
+        f"{_CHAOS}/test_evidence.py::"
+        "test_who_falls_by_itself_is_told_and_who_is_powered_off_is_not",
+        "LookupError",
+    ),
+    Killed(
         "removed_in_memory_only",
         f"{_CHAOS}/test_evidence.py::"
         "test_a_host_without_stored_keys_is_looked_at_until_it_has_them_again",
