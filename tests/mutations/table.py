@@ -66,7 +66,7 @@ KILLED = (
         "removed_in_memory_only",
         f"{_CHAOS}/test_evidence.py::"
         "test_a_host_without_stored_keys_is_looked_at_until_it_has_them_again",
-        "not data['keys']",
+        'not data["keys"]',
     ),
     Killed(
         "store_keeps_removed",
