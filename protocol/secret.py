@@ -40,4 +40,4 @@ class KeyMaterial:
 
     def fingerprint(self, secret: bytes) -> str:
         """Keyed fingerprint (12 hex digits) for histories: says *same key*, not which."""
-        return hmac.new(secret, self._bytes, "sha256").hexdigest()[:12]
+        return hmac.digest(secret, self._bytes, "sha256")[:6].hex()

@@ -22,7 +22,7 @@ OP: Final = "values"
 MADE: Final = "creations"
 """Of the ``state`` record of each key server at the end: how many ``keys`` it has, and which of
 them were made ``twice`` for one operation of a client."""
-EVERY_S: Final = 60.0
+EVERY_S: Final = 150.0
 
 
 class Values:
@@ -45,6 +45,7 @@ class Values:
         """What key servers and hosts have now; at the end, what was made twice too."""
         found = await self._ask(Role.KMS)
         await self._ask(Role.ESXI)
+        self._due = self._lab.monotonic() + EVERY_S
         for server, keys in found.items() if end else ():
             self._history.add("state", server, op=MADE, keys=len(keys), twice=_twice(keys))
 

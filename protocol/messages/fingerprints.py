@@ -20,7 +20,7 @@ class FingerprintKeys(Request["KeyFingerprints"], frozen=True, kw_only=True):
     secret: bytes
 
 
-class KeyFingerprint(msgspec.Struct, frozen=True, kw_only=True):
+class KeyFingerprint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``place``: ``server``, or at a host ``cache`` or ``store``.
 
     A key server tells under which ``operation`` of a client the key was made, by which server

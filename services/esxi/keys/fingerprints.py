@@ -8,13 +8,17 @@ from services.esxi.host import Host
 
 def fingerprints(host: Host, secret: bytes) -> tuple[KeyFingerprint, ...]:
     """Those of the cache, then those of the persisted store, used or not."""
-    places = (("cache", host.keys.entries()), ("store", host.archive.now.store))
+    cached = {
+        entry.key: (entry.material, entry.material.fingerprint(secret))
+        for entry in host.keys.entries()
+    }
+    found = [("cache", key, digits) for key, (_, digits) in cached.items()]
+    for entry in host.archive.now.store:
+        material, digits = cached.get(entry.key, (None, ""))
+        if material is not entry.material:  # what one object holds is one value
+            digits = entry.material.fingerprint(secret)
+        found.append(("store", entry.key, digits))
     return tuple(
-        KeyFingerprint(
-            key_id=entry.key.key_id,
-            place=place,
-            fingerprint=entry.material.fingerprint(secret),
-        )
-        for place, entries in places
-        for entry in entries
+        KeyFingerprint(key_id=key.key_id, place=place, fingerprint=digits)
+        for place, key, digits in found
     )
