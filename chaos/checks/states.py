@@ -184,9 +184,9 @@ def _operation(
     was made though nobody could be asked for one since then (R12, R13)."""
     name, told = record.node, fold.faults.tells()
     if record.data.get("error") == LACKS_KEY and name in fold.vms and name in marks:
-        free_since = marks[name].free_since
-        if free_since is not None and since - free_since >= GRACE_S:
-            allowed = fold.allowed_vm(name)
+        free_since, allowed = marks[name].free_since, fold.allowed_vm(name)
+        free = free_since is not None and since - free_since >= GRACE_S
+        if free and LOCKED not in allowed.states:
             yield Breach(record.seq, record.t, name, True, REFUSED, "", allowed, told)
     provider = str(record.data.get("provider", ""))
     if record.type == "ok" and not fold.ways.could_make(provider, since):

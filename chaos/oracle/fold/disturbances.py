@@ -34,13 +34,13 @@ class Phase(StrEnum):
 
 @dataclass
 class Disturbance:
-    """A fault that may hold; ``values`` are its fields, ``since`` when its phase began."""
+    """A fault that may hold; ``values`` are its fields, ``begun`` when it was being made."""
 
     id: str
     kind: str
     values: dict[str, Any]
     phase: Phase
-    since: float
+    begun: float
 
     @property
     def holds(self) -> Known:
@@ -74,10 +74,10 @@ class Disturbances:
         if record.type == "fault":
             if "error" not in record.data:
                 undone = any(rival.phase is Phase.ENDING for rival in self._rivals(found))
-                found.phase, found.since = Phase.ENDING if undone else Phase.ON, record.t
+                found.phase = Phase.ENDING if undone else Phase.ON
             return found
         if record.type == "note" and record.op == "ending":
-            found.phase, found.since = Phase.ENDING, record.t
+            found.phase = Phase.ENDING
             self._end(self._rivals(found))
             return found
         if record.type != "heal":
@@ -86,7 +86,7 @@ class Disturbances:
             self._end(self._rivals(found))
             del self.there[id]
         elif record.data.get("stays"):
-            found.phase, found.since = Phase.ON, record.t
+            found.phase = Phase.ON
         return found
 
     @staticmethod

@@ -195,7 +195,9 @@ class Fold:
             if vm.running:
                 vm.ran_boot = self.nodes[vm.host].boot
             for key in vm.keys:
-                self.hosts[vm.host].seen(key, held=key not in vm.missing)
+                # One that runs goes on when its key is taken away (LOCK-04): it tells nothing then.
+                if not vm.running or not self._may_be_evicted(key.partition("/")[0]):
+                    self.hosts[vm.host].seen(key, held=key not in vm.missing)
 
     def _look(self) -> None:
         self._looked = True
@@ -240,7 +242,7 @@ class Fold:
     def _may_be_evicted(self, provider: str) -> bool:
         """Whether the repair after the grace may have taken the provider's keys away (C4)."""
         gone = [f for f in self.faults.of("provider.delete") if f.values["provider"] == provider]
-        return any(self.now - found.since >= self.settings.grace_s for found in gone)
+        return any(self.now - found.begun >= self.settings.grace_s for found in gone)
 
     # ---- what is allowed --------------------------------------------------------------------
 

@@ -165,6 +165,20 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
         "R29",
         "running",
     ),
+    "an outage of ten seconds": (
+        lambda: (
+            Story(persistence=False)
+            .cut()
+            .passes(40)
+            .vm("vm-01", "esxi-001", "off")
+            .passes(10)
+            .vm("vm-01", "esxi-001", "running")
+            .passes(40)
+        ),
+        "vm-01",
+        "R1",
+        "off",
+    ),
     "marked by vCenter while it runs": (
         lambda: Story(persistence=False).cut().passes(30).marks("vm-01").passes(10),
         "vcenter",
@@ -235,6 +249,7 @@ OUTAGES = {
     "persisted, and it stays down",
     "persisted, and locked",
     "an outage without a reason",
+    "an outage of ten seconds",
     "locked because a key server is down",
     "not safe long after its key could come",
     "evicted before its grace",

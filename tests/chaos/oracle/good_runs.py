@@ -180,6 +180,38 @@ GOOD: dict[str, Callable[[], Story]] = {
         .op("ok", "", "key.create", n=7, key="k9", provider="p")
         .passes(10)
     ),
+    "a boot in the second in which a setting was changed": lambda: (
+        Story(persistence=True)
+        .fault("set", "host.boot_measure", nodes=["esxi-001"], secure_boot=False)
+        .boot("esxi-001")
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "running")
+        .passes(60)
+    ),
+    "off as long as its power is away": lambda: (
+        Story(persistence=True)
+        .fault("dark", "host.power_loss", nodes=["esxi-001"])
+        .node("esxi-001", "off")
+        .passes(100)
+    ),
+    "a VM that its host starts ten seconds after its boot": lambda: (
+        dark(persistence=True)
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "off")
+        .passes(10)
+        .vm("vm-01", "esxi-001", "running")
+        .passes(40)
+    ),
+    "refused after an eviction, while the provider is being added again": lambda: (
+        Story(persistence=True, provider_delete_grace_s=30.0)
+        .fault("del", "provider.delete", provider="p", vcenter="vcenter")
+        .passes(100)
+        .heal("del", verified=False)
+        .passes(5)
+        .op("invoke", "vm-01")
+        .op("info", "vm-01", off=True, error="EncryptionKeyRequired")
+        .passes(40)
+    ),
     "a fault that was missed": lambda: (
         Story(persistence=False)
         .fault("pause", "proc.pause", nodes=["kms"], missed=True)
