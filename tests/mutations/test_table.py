@@ -12,7 +12,8 @@ from services.runtime.tpm.backends import available
 from tests.mutations.play import Outcome, run_tests, server
 from tests.mutations.table import KILLED, Killed
 
-pytestmark = [pytest.mark.sim, pytest.mark.slow]
+# The first of a worker's tests also waits for all that are named here, on the code as it is.
+pytestmark = [pytest.mark.sim, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
