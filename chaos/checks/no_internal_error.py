@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
 
-_DISK = "the disk refused"
+_EXCEPTIONS = ("background ", "start: ")
+"""How the text begins of a node that an exception ended; a screen at which a boot had stopped is
+there too when it is powered off."""
 WATCHED = ("internal_errors", "forged", "malformed", "violations")
 
 
@@ -29,7 +31,7 @@ def no_internal_error(records: Sequence[Record]) -> Finding:
             first.setdefault(record.node, record)
             last[record.node] = record
         fell = str(record.data.get("fell", "")) if record.op == "node" else ""
-        if fell and not fell.startswith(_DISK):
+        if fell.startswith(_EXCEPTIONS):
             bad.append(f"{record.node} fell: {fell}")
             where.append(record.seq)
     if not bad and all(last[node] is first[node] for node in last):

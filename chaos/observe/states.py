@@ -73,7 +73,7 @@ class States:
                 continue
             self._nodes[node] = status
             fell = status.screen if status.state is NodeRunState.OFF else ""
-            why = {"fell": fell} if fell else {}  # by itself: who is powered off has no screen
+            why = {"fell": fell} if fell else {}  # what its screen showed last, if anything
             self._write("node", node, state=status.state.value, boot=status.boot, **why)
 
     async def look(self) -> None:

@@ -159,7 +159,7 @@ def shrink(made: Prepared, budget: int, target: Path, say: Say) -> ShrunkRun:
 
 
 def _failure_of(made: Prepared) -> Failure:
-    with Snapshot(Origin(made.topology)) as snapshot:
+    with Snapshot(Origin(made.topology, ledger=True)) as snapshot:
         try:
             found = failures(play(snapshot, made.plan).verdict)
         except ForkFailed:

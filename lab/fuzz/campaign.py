@@ -25,7 +25,7 @@ from chaos.lab import Directory
 from chaos.recording import pack, packed
 from lab.errors import KeysteadError
 from lab.fuzz.coverage import Coverage
-from lab.fuzz.finding import Failure, failures, of_exception
+from lab.fuzz.finding import LEAK, Failure, failures, of_exception
 from lab.fuzz.play import Played, play
 from lab.fuzz.world import World
 from lab.runs.store import code_version
@@ -136,7 +136,9 @@ class Campaign:
             failed = failures(played.verdict)
             twice = bool(failed) or number % AGAIN_EVERY == 0
             if twice:
-                failed = (*failed, *differs(again, plan, played))
+                more, searched = differs(again, plan, played)
+                failed = (*failed, *more)
+                played.coverage.checks.update(searched)
         except ForkFailed:  # there is no lab to play in: no seed could be played
             raise
         except Exception as error:  # of whatever kind: a run that raises it is a finding
@@ -166,14 +168,17 @@ class Campaign:
         return f"{len(self.played)} seeds, {red} with findings"
 
 
-def differs(snapshot: Snapshot, plan: Plan, first: Played) -> tuple[Failure, ...]:
+def differs(
+    snapshot: Snapshot, plan: Plan, first: Played
+) -> tuple[tuple[Failure, ...], dict[str, int]]:
     """Whether the same run once more is another one: then determinism is broken. What only the
-    second one found is told too."""
+    second one found is told too, and what its search for keys came to, as coverage has it."""
     again = play(snapshot, plan)
     known = failures(first.verdict)
     more = [found for found in failures(again.verdict) if found not in known]
     same = again.verdict.trace_hash == first.verdict.trace_hash
-    return (*more, *(() if same else (Failure("replay", "trace"),)))
+    searched = {name: 1 for name in again.coverage.checks if name.endswith(f" {LEAK.name}")}
+    return (*more, *(() if same else (Failure("replay", "trace"),))), searched
 
 
 def read_seeds(path: Path) -> Iterator[Seed]:

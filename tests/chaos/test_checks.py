@@ -193,6 +193,11 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     ("no_internal_error", CheckOutcome.FAIL, [fell("start: KeyError: x")]),
     ("no_internal_error", CheckOutcome.PASS, [COUNT, fell("the disk refused at start"), COUNT]),
     ("no_internal_error", CheckOutcome.PASS, [COUNT, fell(""), COUNT]),
+    (
+        "no_internal_error",
+        CheckOutcome.PASS,
+        [COUNT, fell("Unable to restore the system configuration."), COUNT],
+    ),
     *(
         ("no_internal_error", CheckOutcome.FAIL, [COUNT, (*COUNT[:3], {counter: 2})])
         for counter in WATCHED
