@@ -6,11 +6,12 @@ B6 encrypted vSAN (none here) · B7 attestation (none here) · B8 vCenter · B9 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
-from protocol.errors import CryptographicFailure, ProductError
+from protocol.errors import CryptographicFailure, ProductError, SaveFailed
 from protocol.secret import KeyMaterial
 from protocol.terms import HostCryptoState, ProtectionMode
 from protocol.tpm.errors import TpmError
@@ -271,7 +272,13 @@ async def _passed(host: Host, step: str, text: str) -> None:
 
 
 async def _backup(host: Host) -> None:
-    """DUR-01: the scheduled backup; a disk that refuses is tried again next time."""
+    """DUR-01: the scheduled backup; a disk that refuses is tried again next time.
+
+    What the life before has written and perhaps not synced is made durable at once: this one says
+    that it is stored, so nobody brings it again.
+    """
+    with suppress(SaveFailed):  # the next save does it
+        await host.archive.save(Section.NOTHING)
     async for _ in host.clock.every(host.node.knobs.config_save_period_s):
         if host.archive.dirty:
             try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -179,3 +179,20 @@ def test_a_change_at_the_console_is_there_or_not(way: str, line: str) -> None:
         assert device is not None
         device.clear()
         assert rig.power_on(encryptionRecoveryKey=digits).state is NodeRunState.RUNNING
+
+
+def test_what_a_boot_has_found_stays_though_the_life_before_never_synced_it() -> None:
+    """A host that says that a key is stored is believed: nobody brings the key again."""
+    rig = Rig(seed=1)
+    rig.generations = {}
+    ready(rig)
+    asked = GetCryptoKeyStatus(keys=(key("a"),))
+    with falling(rig, 2, "crash"), suppress(ProductError):  # between the append and its sync
+        rig.command(add(key("a")))
+    for way in ("crash", "power_loss"):
+        rig.power_off(A, way)
+        assert rig.power_on().state is NodeRunState.RUNNING
+        rig.sleep(10)
+        (status,) = rig.console(asked).keys
+        assert (status.stored, status.present) == (True, True), way
+    rig.close()
