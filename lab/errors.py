@@ -50,6 +50,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         "`keystead matrix` plays all that is built; `-o wide` lists what is not",
         USAGE,
     ),
+    "KS-USE-005": Explanation(
+        "No point of the sweep has such a name",
+        "A point is a storage call of a store's story; what it is called depends on the code.",
+        "`keystead chaos sweep` without `--only` strikes them all; `-o json` names what it found",
+        USAGE,
+    ),
     "KS-OUT-001": Explanation(
         "What the command shows could not be written",
         "Standard output, or the file that was named, refused it: it has no room, its disk failed,"

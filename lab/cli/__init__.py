@@ -17,4 +17,5 @@
 - ``doctor``    what a lab needs                            - ``measure``   bench
 - ``streams``   closed, full, read no more
 - ``matrix``    the truth table, played
+- ``sweep``     stores struck at their storage calls
 """

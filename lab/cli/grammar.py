@@ -115,6 +115,7 @@ COMMANDS: Mapping[str, str] = {
     "chaos tap": "tap:tap",
     "chaos fuzz": "fuzz:fuzz",
     "chaos shrink": "fuzz:shrink",
+    "chaos sweep": "sweep:sweep",
     "matrix": "matrix:table",
     "runs": "chaos:runs",
     "check": "checking:check",

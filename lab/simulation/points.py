@@ -90,7 +90,7 @@ class Passage(msgspec.Struct, frozen=True):
     boot: int
 
     def __str__(self) -> str:
-        return f"{self.point}#{self.nth}"
+        return f"{self.point}:{self.nth}"
 
 
 _ENDS: Final = tuple(
@@ -105,12 +105,15 @@ _READS: Final = ("disk.read", "disk.list", "disk.database", "db.query")
 
 
 def blows_at(call: str) -> tuple[Blow, ...]:
-    """All that can happen at a call of this name. What reads has no effect to come after."""
+    """All that can happen at a call of this name.
+
+    What reads has no effect: an end before it is as one after the call that came earlier.
+    """
     if call == COMMIT:
         ways = (Happening.CRASH, Happening.POWER_LOSS, *_REFUSALS)
         return tuple(Blow(way, when) for when in When for way in ways)
     if call in _READS:
-        return (*(Blow(end.happening) for end in _ENDS[::2]), Blow(Happening.EIO))
+        return (Blow(Happening.CRASH), Blow(Happening.EIO))
     found = [*_ENDS, Blow(Happening.EIO)]
     if call in _GROWS:
         found.append(Blow(Happening.ENOSPC))

@@ -11,6 +11,7 @@
 - ``fuzz``       campaigns and what they found
 - ``local``      what is answered without asking a lab
 - ``matrix``     the truth table, played
+- ``sweep``      stores, struck at their storage calls
 """
 
 from lab.api.answers.base import Answer, KeyRef, MachineState

@@ -12,6 +12,7 @@ from chaos.entries import Entry
 from chaos.verdict import Verdict
 from lab.api.answers.base import Answer
 from lab.api.answers.matrix import CellStory, Matrix
+from lab.api.answers.sweep import Sweep
 from protocol.terms import Role
 
 
@@ -369,6 +370,7 @@ LOCAL: tuple[type[Answer], ...] = (
     CheckedRun,
     Matrix,
     CellStory,
+    Sweep,
     DoctorReport,
     BenchmarkList,
     BenchmarkReport,

@@ -1,0 +1,10 @@
+"""The crash sweep: every storage call of a store, struck in every way that can happen there.
+
+- ``story``      what is played: steps, what each makes of a store, how a store is looked at
+- ``keystore``, ``vcenter``, ``kms``  the stories of the three stores
+- ``forensics``  keys that lie on a host's disk, whatever its service says
+- ``scene``      the lab as stories use it
+- ``play``       one story with one blow: recover, judge, go on
+- ``forks``      many blows out of one play: a child is forked within the step that is struck
+- ``run``        a whole sweep: points enumerated, blows shared out, what was found in a folder
+"""

@@ -1,0 +1,63 @@
+"""What the sweep plays: steps that change a store, and how the store is looked at."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from lab.sweep.scene import Scene
+from protocol.terms import NodeName
+
+State = Mapping[str, Any]
+"""What a store holds, as values that can be compared."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change, asked for by ``do``, which returns when it was acknowledged and raises if not.
+
+    It may be asked for again: the number of the try is given, from 1. ``became`` says whether a
+    state is what the step makes of an earlier one: the whole of it, nothing else; ``between``,
+    whether a part of it, for a step of several requests each of which is whole. ``removes``:
+    nothing may be left of what it removes; ``restores``: what was removed may come back. ``again``:
+    asked for again when it was not acknowledged, though it is done: that changes nothing more.
+    """
+
+    name: str
+    do: Callable[[Scene, int], Awaitable[object]]
+    became: Callable[[State, State], bool]
+    between: Callable[[State, State], bool] = lambda old, new: False
+    again: bool = True
+    removes: bool = False
+    restores: bool = False
+
+
+class Story(ABC):
+    """A store's story. ``watched`` are the nodes whose storage calls are points.
+
+    ``topology`` are the options of the lab ``default``.
+    """
+
+    name: ClassVar[str]
+    watched: ClassVar[tuple[NodeName, ...]]
+    topology: ClassVar[Mapping[str, Any]]
+    alone: ClassVar[bool] = False
+    """Whether the store is looked at after a boot before others can bring back what it lost."""
+
+    async def prepare(self, scene: Scene) -> None:
+        """Bring the lab to where the story begins; not struck."""
+        await scene.settle()
+
+    @abstractmethod
+    def steps(self) -> tuple[Step, ...]:
+        """In order."""
+
+    @abstractmethod
+    async def look(self, scene: Scene) -> State:
+        """What the store holds now; the node runs."""
+
+    async def left(self, scene: Scene, gone: State, now: State) -> list[str]:
+        """What is left of that which a step has removed from ``gone``, if anything."""
+        return []

@@ -1,0 +1,107 @@
+"""The sweep finds nothing where nothing is wrong, and each planted bug at a point that it names."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.errors import KeysteadError
+from lab.simulation.points import Happening
+from lab.sweep.forks import Struck
+from lab.sweep.run import sweep
+from protocol.messages.agent import TpmBackend
+from services.runtime.tpm.backends import available
+
+pytestmark = pytest.mark.sim
+
+ENDS = {Happening.CRASH, Happening.POWER_LOSS}
+REFUSALS = {Happening.ENOSPC, Happening.EIO}
+
+
+def swept(story: str, only: str, bug: str = "", tpm: TpmBackend = TpmBackend.MODEL) -> list[Struck]:
+    patch = f"tests.mutations.bugs.{bug}" if bug else ""
+    return sweep(
+        (story,),
+        tpm=tpm,
+        seed=1,
+        jobs=2,
+        only=f"{story}/{only}",
+        patch=patch,
+        report=lambda text, step, total: None,
+    )
+
+
+def wrong(found: list[Struck]) -> list[str]:
+    return [f"{each.name}: {text}" for each in found for text in each.played.violations]
+
+
+@pytest.mark.parametrize(
+    ("story", "only", "happenings"),
+    [
+        ("keystore", "*Archive._grown:disk.*:[12]@", ENDS | REFUSALS | {Happening.TORN}),
+        ("vcenter", "*:db.commit:vcenter:1[0-9]@", ENDS | REFUSALS),
+        ("kms", "*:keys*:2@", ENDS | REFUSALS | {Happening.TORN}),
+        ("kms-pair", "kms-[12]:commits.*:db.commit:keys:2@", ENDS | REFUSALS),
+    ],
+)
+def test_each_store_is_old_or_new_and_nothing_acknowledged_is_lost(
+    story: str, only: str, happenings: set[Happening]
+) -> None:
+    found = swept(story, only)
+    assert wrong(found) == []
+    assert {each.blow.happening for each in found if each.blow} == happenings
+    assert {each.played.found for each in found} == {"old", "new"}
+    assert all(each.played.step for each in found)
+
+
+@pytest.mark.tpm
+@pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
+def test_a_host_with_a_real_tpm_is_forked_within_its_steps_too() -> None:
+    found = swept("keystore", "*disk.replace*:[23]@", tpm=TpmBackend.LIBTPMS)
+    assert len(found) == 10
+    assert wrong(found) == []
+
+
+@pytest.mark.parametrize(
+    ("bug", "story", "only", "told"),
+    [
+        ("archive_file_unsynced", "keystore", "*disk.replace*", "does not serve again"),
+        ("archive_folder_unsynced", "keystore", "*disk.replace*", "a power loss of esxi-001"),
+        ("keys_answered_early", "keystore", "*disk.write*:2@", "was acknowledged, and is lost"),
+        ("archive_keeps_a_copy", "keystore", "*disk.write*", "was removed, and lies in"),
+        ("torn_piece_accepted", "keystore", "*disk.append*:1@*torn", "does not serve again"),
+        ("store_keeps_removed", "keystore", "*disk.write*", "was acknowledged, and is not there"),
+        ("vcenter_answers_early", "vcenter", "*:1@after:power_loss", "changed: "),
+        ("kms_answers_early", "kms", "*:1@after:power_loss", "does not serve again"),
+    ],
+)
+def test_a_planted_bug_is_found(bug: str, story: str, only: str, told: str) -> None:
+    found = wrong(swept(story, only, bug))
+    assert found
+    assert any(told in text for text in found), found
+
+
+def test_what_broke_a_rule_is_told_with_its_records_and_comes_again_by_its_name() -> None:
+    found = swept("keystore", "*disk.write*:2@", "keys_answered_early")
+    lost = next(each for each in found if each.played.violations)
+    assert lost.played.step == "remove a key" and lost.played.acknowledged
+    again = swept("keystore", lost.name.partition("/")[2], "keys_answered_early")
+    assert [each.played for each in again] == [lost.played]
+
+
+def test_a_story_that_is_wrong_undisturbed_is_told_and_not_struck() -> None:
+    (found,) = swept("keystore", "*disk.write*", "store_keeps_removed")
+    assert (found.passage, found.blow, found.name) == (None, None, "keystore/")
+
+
+def test_a_name_that_fits_no_point_is_refused() -> None:
+    with pytest.raises(KeysteadError, match="no point has a name like"):
+        swept("keystore", "tape")
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("story", ["keystore", "vcenter", "kms", "kms-pair"])
+def test_every_point_of_a_store(story: str) -> None:
+    tpm = TpmBackend.MODEL if available() else TpmBackend.LIBTPMS
+    found = swept(story, "", tpm=tpm)
+    assert wrong(found) == []
+    assert len(found) > 150
