@@ -58,25 +58,25 @@ def test_it_is_asked_for_a_node_a_message_and_a_time(run: RunFolder) -> None:
     of_kms = said(run, Wanted(node="kms"))
     assert 0 < len(of_kms) < len(whole)
     assert all("kms" in (one.src, one.dst) for one in of_kms)
-    looks = said(run, Wanted(message="QueryHost"))
-    assert {one.name for one in looks} == {"QueryHost", "HostState"}
+    looks = said(run, Wanted(message="CheckForUpdates"))
+    assert {one.name for one in looks} == {"CheckForUpdates", "UpdateSet"}
     part = said(run, Wanted(after_s=10.0, until_s=20.0))
     assert part == [one for one in whole if 10.0 <= one.t <= 20.0]
     assert part
 
 
 def test_the_command_prints_it(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    tap(run.run, message="QueryHost")
+    tap(run.run, message="CheckForUpdates")
     first, second = capsys.readouterr().out.splitlines()[:2]
-    assert "vcenter -> esxi-001  QueryHost #" in first
-    assert "esxi-001 => vcenter  HostState #" in second
-    tap(run.run, message="QueryHost", options=Options(output=Format.WIDE))
+    assert "vcenter -> esxi-001  CheckForUpdates #" in first
+    assert "esxi-001 => vcenter  UpdateSet #" in second
+    tap(run.run, message="CheckForUpdates", options=Options(output=Format.WIDE))
     assert max(map(len, capsys.readouterr().out.splitlines())) > len(second)
-    tap(run.run, message="QueryHost", options=Options(output=Format.JSON))
+    tap(run.run, message="CheckForUpdates", options=Options(output=Format.JSON))
     lines = capsys.readouterr().out.splitlines()
-    assert msgspec.json.decode(lines[0])["name"] == "QueryHost"
-    tap(run.run, message="QueryHost", options=Options(output=Format.NAME))
-    assert set(capsys.readouterr().out.split()) == {"QueryHost", "HostState"}
+    assert msgspec.json.decode(lines[0])["name"] == "CheckForUpdates"
+    tap(run.run, message="CheckForUpdates", options=Options(output=Format.NAME))
+    assert set(capsys.readouterr().out.split()) == {"CheckForUpdates", "UpdateSet"}
 
 
 def test_what_cannot_be_told_is_refused(run: RunFolder) -> None:
@@ -99,7 +99,7 @@ def test_what_is_missing_in_it_is_told(run: RunFolder, capsys: pytest.CaptureFix
         mine = pack(msgspec.structs.asdict(end))
         worse = pack({**msgspec.structs.asdict(end), "dropped": 3, "gaps": 2})
         run.bus.write_bytes(whole.removesuffix(mine) + worse)
-        tap(run.run, message="QueryHost")
+        tap(run.run, message="CheckForUpdates")
         told_of = capsys.readouterr().err
         assert "3 messages at its end" in told_of
         assert "lost its link 2 times" in told_of
