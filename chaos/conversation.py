@@ -43,11 +43,14 @@ class BusRecording:
         self._now, self._start, self._limit = now, now(), limit
         self._file = file
         self._bytes = self._messages = self._dropped = 0
+        self._ended = False
         self.values: list[bytes] = []
 
     def hear(self, subject: str, reply: str, payload: bytes) -> None:
         """A message that the broker has let in; ``reply`` (where its answer goes) follows from
-        the link, so it is left out."""
+        the link, so it is left out. What is heard after the end is no part of the run."""
+        if self._ended:
+            return
         if self._bytes >= self._limit:
             self._dropped += 1
             return
@@ -66,6 +69,7 @@ class BusRecording:
         """Write the end, and close the file."""
         end = End(messages=self._messages, dropped=self._dropped, gaps=gaps)
         self._put(pack(msgspec.structs.asdict(end)))
+        self._ended = True
         if self._file is not None:
             self._file.close()
 

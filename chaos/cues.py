@@ -69,6 +69,7 @@ class Cues:
         self._cues = {planned.id: planned.cue for planned in every}
         self._begun = {planned.id: _Moment() for planned in every}
         self._ended = {planned.id: _Moment() for planned in every}
+        self._kinds = {fault.id: fault.kind for fault in self.plan.faults}
         wanted = [cue.what for cue in self._cues.values() if cue and isinstance(cue.what, Seen)]
         self._watched = {what: _Watched(what) for what in wanted}
 
@@ -144,8 +145,13 @@ class Cues:
 
     def hear(self, record: Record) -> None:
         """A record that has just been written."""
+        event, names = f"{record.type}:{record.op}", {record.node}
+        if record.type == "fault":
+            names = {*map(str, record.data.get("nodes", ()))}
+        elif record.type == "heal" and record.data.get("verified"):
+            event = f"heal:{self._kinds.get(str(record.data.get('id')), '')}"
         for watched in self._watched.values():
-            watched.see(f"{record.type}:{record.op}", {record.node}, self.now())
+            watched.see(event, names, self.now())
 
     async def listen(self) -> None:
         """See the events of every vCenter from now on; for as long as the task lives."""

@@ -190,6 +190,10 @@ class _Run:
                 group.create_task(self.intervals.renew(), name="renew"),
                 *self._aside(group),
                 group.create_task(self.cues.listen(), name="events"),
+                *(
+                    group.create_task(self._give_up_if(probe), name="abort")
+                    for probe in self.plan.aborts
+                ),
             ]
             entries = {
                 planned.id: group.create_task(self._entry(planned), name=f"fault-{planned.id}")
@@ -242,6 +246,10 @@ class _Run:
             group.create_task(self._watch(), name="watch"),
             group.create_task(self._look(), name="look"),
         ]
+
+    async def _give_up_if(self, probe: PlannedProbe) -> None:
+        told = await self.hypotheses.holds_for(probe)
+        raise ChaosError("KS-CHAOS-207", told)
 
     async def _watch(self) -> None:
         while True:

@@ -110,6 +110,18 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         " does not declare with a default.",
         "Correct the name, or declare it: `with: {NAME: value}`.",
     ),
+    "KS-CHAOS-018": Explanation(
+        "No planted bug of that name",
+        "`negative_control` names a module of tests/mutations/bugs of the checkout, and there is"
+        " none, or the experiment has no negative control to play.",
+        "Name one of the files in tests/mutations/bugs, without its ending.",
+    ),
+    "KS-CHAOS-019": Explanation(
+        "The negative control is not as the file says",
+        "With the planted bug exactly the named checks and probes have to fail: one that cannot"
+        " fail proves nothing, and one that fails besides says that the bug does more.",
+        "Correct `expect`, or choose a bug that these checks are about.",
+    ),
     "KS-CHAOS-020": Explanation(
         "Two faults that overlap undo each other",
         "Both act on the power or process of the same node at the same time, so the end of one"
@@ -187,6 +199,12 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "The history is not what was written",
         "A record was changed, removed or put elsewhere, or the end is missing.",
         "Do not trust verdicts from this file; run the experiment again.",
+    ),
+    "KS-CHAOS-207": Explanation(
+        "The run was given up",
+        "A condition of `guards.abort_if` held for as long as the file says. Everything was healed,"
+        " and nothing was judged.",
+        "See the message for what was measured; bring the lab into order, or change the condition.",
     ),
     "KS-CHAOS-205": Explanation(
         "Something in the run reached outside the simulation",

@@ -19,20 +19,17 @@ from chaos.actions import ACTIONS
 from chaos.actions.base import Action
 from chaos.checks import CHECKS
 from chaos.entries import Entry, Field
-from chaos.experiment.model import (
+from chaos.experiment.model import ONLY_IN, Guards, Load, Probed
+from chaos.experiment.schedule_model import (
     OF_ACTIONS,
     OF_FAULTS,
-    ONLY_IN,
-    Guards,
-    Load,
-    Probed,
     Random,
     Rolling,
     ScheduleEntry,
     When,
-    read_after,
     read_gap,
 )
+from chaos.experiment.section import read_after
 from chaos.faults import FAULTS
 from chaos.faults.base import Fault
 from chaos.hypotheses.probes import PROBES, Probe

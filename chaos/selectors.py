@@ -20,7 +20,9 @@ from protocol.terms import NodeName, VmName
 _RANGE = re.compile(
     r"(?P<head>[^\[\]]*)\[(?P<low>[0-9]{1,9})-(?P<high>[0-9]{1,9})\](?P<tail>[^\[\]]*)"
 )
-_SHARE = re.compile(r"(?P<amount>[0-9]+(?:\.[0-9]+)?%|[0-9]{1,9}|one|all)\s+of\s+(?P<rest>.+)")
+_SHARE = re.compile(
+    r"(?P<amount>[0-9]+(?:\.[0-9]+)?%|[0-9]{1,9}|one|all|minority|majority)\s+of\s+(?P<rest>.+)"
+)
 FORMS: Final = (
     ("esxi-001", "a node or VM by its name"),
     ("all", "every node, or every VM"),
@@ -31,10 +33,12 @@ FORMS: Final = (
     ("esxi-[001-002]", "a range of names"),
     ("25% of role:esxi", "a share of a selector, drawn from the seed; at least one"),
     ("2 of all", "so many of a selector, drawn from the seed; `one of` is one"),
+    ("majority of role:esxi", "more than half of a selector, or a `minority`; drawn from the seed"),
     ("[esxi-001, site:main]", "what is in any selector of a list"),
     ("{role: esxi, site: main, pick: one}", "what is in all groups; pick: all, one, 3, 25%"),
 )
 """Every way to write a selector of nodes, with what it selects; for VMs there are no groups."""
+_AMOUNTS: Final = "all, one, minority, majority, 3, 25%"
 _GROUPS = ("role", "site", "cluster", "provider")
 _RANGE_LIMIT = 10_000
 _LONGEST = 500  # characters of a selector
@@ -142,6 +146,12 @@ class _Selection:
             return ordered
         if amount == "one":
             count = 1
+        elif amount == "majority":
+            count = len(ordered) // 2 + 1
+        elif amount == "minority":
+            count = (len(ordered) - 1) // 2
+            if count < 1:
+                raise ChaosError("KS-CHAOS-011", f"{len(ordered)} have no minority")
         elif amount.endswith("%"):
             share = float(amount[:-1])
             if not 0 < share <= 100:
@@ -152,7 +162,10 @@ class _Selection:
             if not 0 < count <= len(ordered):
                 raise ChaosError("KS-CHAOS-011", f"{amount} of {len(ordered)} cannot be picked")
         else:
-            raise ChaosError("KS-CHAOS-011", f"pick: {quoted(amount)} is none of all, one, 3, 25%")
+            raise ChaosError(
+                "KS-CHAOS-011",
+                f"pick: {quoted(amount)} is none of all, one, minority, majority, 3, 25%",
+            )
         return draws.pick(ordered, count)
 
     def _unknown(self, text: str) -> ChaosError:

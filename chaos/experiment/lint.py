@@ -17,12 +17,14 @@ from chaos.experiment.lint_schedule import ScheduleLinter
 from chaos.experiment.model import (
     ONLY_IN,
     SHARED,
+    Abort,
     Checks,
     Experiment,
     FinalPhase,
     Guards,
     Heading,
     Load,
+    NegativeControl,
     Probed,
     Recover,
     Requires,
@@ -31,7 +33,7 @@ from chaos.experiment.model import (
 from chaos.experiment.parameters import Parameters
 from chaos.experiment.parse import Document, Problem, parse
 from chaos.faults import FAULTS
-from chaos.hypotheses.probes import PROBES
+from chaos.hypotheses.probes import PROBES, Probe
 from chaos.text_file import text_of
 from chaos.workload import OPERATIONS
 from chaos.yaml_file import Path, YamlFile
@@ -46,11 +48,8 @@ SECTIONS: Final = (
     "schedule",
     "final",
     "checks",
+    "negative_control",
 )
-LATER: Final = {
-    "negative_control": "planted bugs in files are not available",
-}
-LATER_GUARDS: Final = {"abort_if": "abort conditions are not available"}
 LATER_HYPOTHESIS: Final = {"sometimes": "`sometimes` is not available; use a check or a probe"}
 BUDGETS: Final = ("hosts", "kms", "vcenter")
 
@@ -103,8 +102,7 @@ class _Linter(ScheduleLinter):
         if not isinstance(self.document.data, dict):
             return None
         data = self.document.data = Parameters(self.document).filled(data, given)
-        self.refuse((), data, LATER)
-        top = {k: v for k, v in data.items() if k not in SECTIONS and k not in LATER}
+        top = {k: v for k, v in data.items() if k not in SECTIONS}
         heading = self.section(Heading, (), top, also=SECTIONS)
         topology = self._topology(data.get("topology"))
         requires = self.section(Requires, ("requires",), data.get("requires", {}))
@@ -121,6 +119,7 @@ class _Linter(ScheduleLinter):
             recover = made.within if made is not None else None
         workload = self._workload(data.get("workload", []))
         checks = self._checks(data.get("checks", {}))
+        control = self._control(data)
         if not any(hypothesis.get(when) for when in known[:3]) and not checks:
             text = "there is nothing to hold: no hypothesis, and no check is added"
             fix = "add `hypothesis: {after: [{probe: ..., is: ...}]}`; see `keystead explain probe`"
@@ -148,6 +147,7 @@ class _Linter(ScheduleLinter):
             schedule=tuple(scheduled),
             swarms=tuple(swarms),
             checks=tuple(checks),
+            control=control,
         )
 
     # Sections ------------------------------------------------------------------------------
@@ -164,9 +164,9 @@ class _Linter(ScheduleLinter):
 
     def _guards(self, value: Any) -> Guards | None:
         data = self.fields(("guards",), value)
-        self.refuse(("guards",), data, LATER_GUARDS)
-        rest = {k: v for k, v in data.items() if k not in LATER_GUARDS}
-        guards = self.section(Guards, ("guards",), rest)
+        guards = self.section(Guards, ("guards",), data)
+        for place, abort in enumerate(guards.abort_if if guards else ()):
+            self._measurable(("guards", "abort_if", place), abort, live=True)
         kinds = [fault.kind for fault in FAULTS]
         for key, amount in (guards.blast_radius if guards else {}).items():
             path = ("guards", "blast_radius", key)
@@ -185,25 +185,47 @@ class _Linter(ScheduleLinter):
             made = self.section(Probed, path, item)
             if made is None:
                 continue
-            probe = PROBES.get(made.probe)
+            probe = self._measurable(path, made, live=when != "after")
             if probe is None:
-                self.name((*path, "probe"), "probe", made.probe, PROBES)
                 continue
-            problem = made.is_.fits(probe.unit)
-            if problem:
-                self.document.add((*path, "is"), "KS-CHAOS-004", problem)
-            if not probe.live and when != "after":
-                text = f"{probe.name} sums up a run; it belongs to `after`"
-                self.document.add((*path, "probe"), "KS-CHAOS-004", text)
             self._phase(when, path, made)
             if made.op is not None and probe.about != "op":
                 self.document.add((*path, "op"), "KS-CHAOS-004", f"{probe.name} takes no `op`")
-            if made.on is not None and probe.about not in ("vms", "hosts"):
-                self.document.add((*path, "on"), "KS-CHAOS-004", f"{probe.name} takes no `on`")
             if made.op is not None and made.op not in OPERATIONS:
                 self.name((*path, "op"), "operation", made.op, OPERATIONS)
             found.append(made)
         return found
+
+    def _measurable(self, path: Path, made: Probed | Abort, *, live: bool) -> Probe | None:
+        """The probe, held against a limit in its unit; None when there is none of that name."""
+        probe = PROBES.get(made.probe)
+        if probe is None:
+            self.name((*path, "probe"), "probe", made.probe, PROBES)
+            return None
+        problem = made.is_.fits(probe.unit)
+        if problem:
+            self.document.add((*path, "is"), "KS-CHAOS-004", problem)
+        if live and not probe.live:
+            text = f"{probe.name} sums up a run; it belongs to `after`"
+            self.document.add((*path, "probe"), "KS-CHAOS-004", text)
+        if made.on is not None and probe.about not in ("vms", "hosts"):
+            self.document.add((*path, "on"), "KS-CHAOS-004", f"{probe.name} takes no `on`")
+        return probe
+
+    def _control(self, data: dict[str, Any]) -> NegativeControl | None:
+        path: Path = ("negative_control",)
+        if path[0] not in data:
+            return None
+        made = self.section(NegativeControl, path, data[path[0]])
+        if made is None:
+            return None
+        if (made.patch is None) == (made.disable is None):
+            self.document.add(path, "KS-CHAOS-003", "give either `patch` or `disable`")
+        for place, name in enumerate(made.expect):
+            if name not in CHECKS and name not in PROBES:
+                where = (*path, "expect", place)
+                self.name(where, "check or probe", name, [*CHECKS, *PROBES])
+        return made
 
     def _phase(self, when: str, path: Path, made: Probed) -> None:
         """What is written has a meaning where it is written."""

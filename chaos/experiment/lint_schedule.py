@@ -8,10 +8,10 @@ from typing import Any, Final
 from chaos.actions import ACTIONS
 from chaos.actions.base import Action
 from chaos.errors import ChaosError
-from chaos.experiment.model import (
+from chaos.experiment.model import Guards
+from chaos.experiment.schedule_model import (
     OF_ACTIONS,
     OF_FAULTS,
-    Guards,
     Random,
     RandomEntry,
     Rolling,
@@ -28,6 +28,7 @@ from chaos.yaml_file import Path
 from protocol.events import EventTypeId
 
 OUTCOMES: Final = ("invoke", "ok", "fail", "info")
+_OF_FAULTS: Final = ("fault", "heal")
 _BEGINS: Final = ("at", "after", "when", "point")
 FIELDS: Final = frozenset(f.alias or name for name, f in ScheduleEntry.model_fields.items())
 
@@ -158,12 +159,12 @@ class ScheduleLinter(Sections):
             events = [event.value for event in EventTypeId]
             if when.event not in events:
                 self.name(path, "event of vCenter", when.event, [*events, "ok:key.create"])
-        elif kind == "fault":
+        elif kind in _OF_FAULTS:
             kinds = [fault.kind for fault in FAULTS]
             if name not in kinds:
                 self.name(path, "fault", name, kinds)
         elif kind not in OUTCOMES:
-            self.name(path, "kind of record", kind, [*OUTCOMES, "fault"])
+            self.name(path, "kind of record", kind, [*OUTCOMES, *_OF_FAULTS])
         elif name not in OPERATIONS and name not in ACTIONS:
             self.name(path, "operation or action", name, [*OPERATIONS, *ACTIONS])
 

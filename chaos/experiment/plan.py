@@ -182,7 +182,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     is given up, ``lease_s`` how long a fault lasts unless it is renewed, ``recover_s`` what the
     probes of ``after`` may take to hold (None: they must hold at once). ``settle_s`` pass after
     the heal before anything is judged. ``order`` is how the simulation orders what is ready at
-    once; empty: as the seed draws it.
+    once; empty: as the seed draws it. ``aborts`` give the run up when one held for its ``grace_s``.
+    With ``bug``, a planted one, those of ``expect`` fail and nothing else (the negative control).
     """
 
     format: int = FORMAT
@@ -203,6 +204,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     arrivals: tuple[Arrival, ...]
     probes: tuple[PlannedProbe, ...]
     checks: tuple[str, ...]
+    aborts: tuple[PlannedProbe, ...] = ()
+    bug: str = ""
+    expect: tuple[str, ...] = ()
 
     def surely_faulty(self) -> bool:
         """Whether some fault begins, if all goes as planned."""
@@ -256,6 +260,9 @@ def render(made: Plan) -> str:
     lines += ["", "hypothesis", *(f"  {probe.label()}" for probe in made.probes)]
     if made.recover_s is not None:
         lines.append(f"  the live ones of `after` hold within {made.recover_s:g} s of the heal")
+    lines += [f"  given up when {p.probe} {p.is_.text} for {p.grace_s:g} s" for p in made.aborts]
+    if made.bug:
+        lines += ["", f"negative control: with {made.bug}, {', '.join(made.expect)} fail"]
     return "\n".join([*lines, "", f"checks: {', '.join(made.checks)}"])
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from chaos.checks import ALWAYS
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.experiment.fits import check_fits
 from chaos.experiment.lint import BadExperiment
-from chaos.experiment.model import Experiment, Probed
+from chaos.experiment.model import Abort, Experiment, Probed
 from chaos.experiment.parse import Document
 from chaos.experiment.plan import Needs, Plan, PlannedAction, PlannedFault, PlannedProbe
 from chaos.experiment.timeline import Timeline
@@ -17,6 +18,7 @@ from chaos.hypotheses.probes import PROBES
 from chaos.lab import Directory
 from chaos.selectors import select_nodes, select_vms
 from chaos.workload import ARRIVALS_LIMIT, OPERATIONS, Arrival, draw_arrivals
+from chaos.yaml_file import Path
 from protocol.terms import NodeName, Role, VmName
 
 
@@ -40,6 +42,11 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
         for place, probed in enumerate(getattr(experiment, when))
         for made in _probe(document, when, place, probed, directory, seed)
     ]
+    aborts = [
+        made
+        for place, abort in enumerate(experiment.guards.abort_if)
+        for made in _abort(document, place, abort, directory, seed)
+    ]
     problems = document.problems[before:]
     del document.problems[before:]
     if problems:
@@ -62,6 +69,9 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
         arrivals=arrivals,
         probes=tuple(probes),
         checks=tuple(dict.fromkeys((*ALWAYS, *experiment.checks))),
+        aborts=tuple(aborts),
+        bug=experiment.control.bug if experiment.control else "",
+        expect=tuple(experiment.control.expect) if experiment.control else (),
     )
 
 
@@ -107,11 +117,11 @@ def _arrivals(
     )
 
 
-def _probe(
-    document: Document, when: str, place: int, probed: Probed, directory: Directory, seed: int
-) -> list[PlannedProbe]:
+def _scope(
+    probed: Probed | Abort, path: Path, directory: Directory, draws: Draws, document: Document
+) -> dict[str, Any] | None:
+    """The fields ``vms`` and ``hosts`` of a probe; None when its selector does not fit."""
     about = PROBES[probed.probe].about
-    draws = Draws(seed, f"probe/{when}/{place}")
     vms: tuple[VmName, ...] = ()
     hosts: tuple[NodeName, ...] = ()
     try:
@@ -122,15 +132,43 @@ def _probe(
             roles = {entry.node: entry.role for entry in directory.nodes}
             hosts = tuple(node for node in chosen if roles[node] is Role.ESXI)
     except ChaosError as error:
-        document.add(("hypothesis", when, place), error.id, error.text)
+        document.add(path, error.id, error.text)
+        return None
+    return {"vms": vms, "hosts": hosts}
+
+
+def _abort(
+    document: Document, place: int, abort: Abort, directory: Directory, seed: int
+) -> list[PlannedProbe]:
+    draws = Draws(seed, f"probe/abort/{place}")
+    scope = _scope(abort, ("guards", "abort_if", place), directory, draws, document)
+    if scope is None:
+        return []
+    return [
+        PlannedProbe(
+            when="abort",
+            probe=abort.probe,
+            is_=abort.is_,
+            view=abort.view,
+            every_s=abort.every,
+            grace_s=abort.for_,
+            **scope,
+        )
+    ]
+
+
+def _probe(
+    document: Document, when: str, place: int, probed: Probed, directory: Directory, seed: int
+) -> list[PlannedProbe]:
+    draws = Draws(seed, f"probe/{when}/{place}")
+    scope = _scope(probed, ("hypothesis", when, place), directory, draws, document)
+    if scope is None:
         return []
     return [
         PlannedProbe(
             when=when,
             probe=probed.probe,
             is_=probed.is_,
-            vms=vms,
-            hosts=hosts,
             op=probed.op,
             view=probed.view,
             within_s=probed.within,
@@ -138,5 +176,6 @@ def _probe(
             until=probed.until,
             every_s=probed.every,
             grace_s=probed.grace,
+            **scope,
         )
     ]

@@ -14,20 +14,18 @@ from chaos.actions import ACTIONS
 from chaos.actions.base import Action
 from chaos.checks import CHECKS
 from chaos.experiment.model import (
-    OF_ACTIONS,
-    OF_FAULTS,
     Checks,
     FinalPhase,
     Guards,
     Heading,
     Load,
+    NegativeControl,
     Probed,
-    RandomEntry,
     Recover,
     Requires,
-    ScheduleEntry,
     TopologyUse,
 )
+from chaos.experiment.schedule_model import OF_ACTIONS, OF_FAULTS, RandomEntry, ScheduleEntry
 from chaos.faults import FAULTS
 from chaos.faults.base import Fault
 from chaos.hypotheses.probes import PROBES
@@ -53,6 +51,7 @@ def experiment_schema(lab: dict[str, Any]) -> dict[str, Any]:
         },
         "guards": shape_of(Guards),
         "final": shape_of(FinalPhase),
+        "negative_control": shape_of(NegativeControl),
         "schedule": {"type": "array", "items": {"anyOf": _entries()}},
         "with": {"type": "object", "additionalProperties": {"type": list(_SCALARS)}},
         "checks": {**shape_of(Checks), "properties": {"add": checks}},

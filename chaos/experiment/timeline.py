@@ -12,8 +12,9 @@ from chaos.actions.base import About, Action
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.experiment.generate import RANDOM, Mix, schedule
-from chaos.experiment.model import Experiment, Rolling, Scheduled, ScheduledSwarm
+from chaos.experiment.model import Experiment
 from chaos.experiment.plan import Begun, Cue, Ended, Planned, PlannedAction, PlannedFault, Seen
+from chaos.experiment.schedule_model import Rolling, Scheduled, ScheduledSwarm
 from chaos.faults import to_plain
 from chaos.faults.base import Fault, Targets
 from chaos.lab import Directory

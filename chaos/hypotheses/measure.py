@@ -92,6 +92,18 @@ class Hypotheses:
                 break
         return results
 
+    async def holds_for(self, probe: PlannedProbe) -> str:
+        """Return when the probe has held for its grace, with what was measured."""
+        since: float | None = None
+        while True:
+            began = self.lab.monotonic()
+            result = self.judged(probe, await self.measure(probe, Look(self.lab)))
+            since = (since or began) if result.result is CheckOutcome.PASS else None
+            if since is not None and self.lab.monotonic() - since >= probe.grace_s:
+                about = f"for {probe.grace_s:g} s" if probe.grace_s else "at once"
+                return f"{probe.probe} {probe.is_.text} {about}: {result.text}"
+            await self._sleep_to(began + probe.every_s)
+
     async def sample(self, probe: PlannedProbe, start: float) -> CheckResult:
         """Measure a probe of ``during`` again and again, from its ``start`` to its ``until``.
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 from chaos.errors import ChaosError
 from chaos.experiment.lint import read_experiment
 from chaos.experiment.resolve import plan as make_plan
-from lab.api.answers.local import ExperimentList, LintReport, ShippedExperiment
+from chaos.experiment.skeleton import skeleton
+from chaos.yaml_file import read_yaml
+from lab.api.answers.local import ExperimentList, LintReport, NewExperiment, ShippedExperiment
 from lab.api.commands import GetDirectory
 from lab.api.following import Do
 from lab.errors import KeysteadError
@@ -15,6 +21,8 @@ from lab.runs.store import RunFolder
 from lab.supervise.state_folder import LabFolder
 from lab.topology.lab_file import LabFile
 from lab.topology.plan import plan as plan_topology
+from protocol import names
+from protocol.printable import told
 
 
 def experiments() -> ExperimentList:
@@ -34,11 +42,44 @@ def lint(experiment: str) -> LintReport:
     return LintReport(file=str(path), items=tuple(str(p) for p in problems(path)))
 
 
-def prepared(experiment: str, seed: int | None, tpm: str | None, mode: str) -> Prepared:
-    """The plan of an experiment; ``tpm`` None: the model in virtual time, else the file's own."""
+def parameters(given: Sequence[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` as they are given at a command line; values as YAML has them."""
+    found: dict[str, Any] = {}
+    for one in given:
+        name, equals, text = one.partition("=")
+        read = read_yaml(text)
+        if not equals or read.problems or isinstance(read.data, dict | list | None):
+            raise KeysteadError("KS-USE-003", f"--with {told(one)}: write NAME=VALUE")
+        found[name] = read.data
+    return found
+
+
+def new(name: str, folder: Path) -> NewExperiment:
+    """Write a commented experiment into ``folder``; KS-USE-003 when there is one, or for a name
+    that none can have."""
+    if wrong := names.EXPERIMENT.fault(name):
+        raise KeysteadError("KS-USE-003", wrong)
+    path = folder / f"{name}.yaml"
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(skeleton(name))
+    except OSError as error:
+        raise KeysteadError("KS-USE-003", f"{path}: {error.strerror}") from None
+    return NewExperiment(experiment=name, file=str(path))
+
+
+def prepared(
+    experiment: str,
+    seed: int | None,
+    tpm: str | None,
+    mode: str,
+    given: Sequence[str] = (),
+) -> Prepared:
+    """The plan of an experiment with these parameters; ``tpm`` None: the model in virtual time,
+    else the file's own."""
     changes = {"tpm": tpm or ("model" if mode == "sim" else None)}
     try:
-        return prepare(experiment, seed, changes)
+        return prepare(experiment, seed, changes, parameters(given))
     except ChaosError as error:
         raise bad(experiment, error) from None
 
@@ -49,14 +90,16 @@ def bad(experiment: str, error: ChaosError) -> KeysteadError:
     return KeysteadError(error.id, f"{experiment}:\n{error.text}", fix)
 
 
-async def begun_on(do: Do, folder: LabFolder, experiment: str, seed: int | None) -> RunFolder:
+async def begun_on(
+    do: Do, folder: LabFolder, experiment: str, seed: int | None, given: Sequence[str] = ()
+) -> RunFolder:
     """A run's folder, with a plan made for the lab in ``folder`` that ``do`` reaches."""
     there = await do(GetDirectory())
     record = folder.record()
     if record is None:
         raise KeysteadError("KS-LAB-001")
     try:
-        read = read_experiment(find(experiment))
+        read = read_experiment(find(experiment), parameters(given))
         made = make_plan(read, there, seed_of(read, seed))
     except ChaosError as error:
         raise bad(experiment, error) from None

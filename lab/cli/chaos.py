@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 BAD_FILE = 4  # exit code
 Seed = Annotated[int | None, Parameter(help="Seed; the file's own when it is left out.")]
+Given = Annotated[
+    list[str] | None,
+    Parameter(name="--with", help="A parameter of the file, NAME=VALUE; again for another."),
+]
 Tpm = Annotated[Literal["libtpms", "model", "none"] | None, Parameter(help="TPM under every host.")]
 
 
@@ -51,13 +56,18 @@ def lint(experiment: str, *, options: Options = DEFAULTS) -> int:
 
 
 def plan(
-    experiment: str, *, seed: Seed = None, tpm: Tpm = None, options: Options = DEFAULTS
+    experiment: str,
+    *,
+    seed: Seed = None,
+    tpm: Tpm = None,
+    given: Given = None,
+    options: Options = DEFAULTS,
 ) -> None:
     """What an experiment would do with this seed: every target and time; nothing is started."""
     from chaos.experiment.plan import render
     from lab.api.experiment_files import prepared
 
-    made = prepared(experiment, seed, tpm, "sim").plan
+    made = prepared(experiment, seed, tpm, "sim", given or ()).plan
     if options.output in (Format.JSON, Format.YAML):
         document(made, options.output)
     else:
@@ -74,6 +84,10 @@ def run(
     scan: Annotated[bool, Parameter(help="Search all it leaves for every key (S1).")] = False,
     report: Annotated[Path | None, Parameter(help="Write the run's report (HTML) here.")] = None,
     junit: Annotated[Path | None, Parameter(help="Write JUnit XML here.")] = None,
+    given: Given = None,
+    negative_control: Annotated[
+        bool, Parameter(help="With the planted bug of the file: exit 0 if its checks fail.")
+    ] = False,
     options: Options = DEFAULTS,
 ) -> int:
     """Run an experiment: `keystead chaos run edge-outage-reboot --mode sim --seed 7`.
@@ -87,33 +101,60 @@ def run(
 
         for option, path in files.items():
             place_for(option, path)
-    folder, verdict = _played(experiment, mode, seed, tpm, on, scan)
+    folder, verdict = _played(
+        experiment, mode, seed, tpm, on, scan, given=given or (), control=negative_control
+    )
     code = _report(verdict, folder, options)
     if any(files.values()):
         for written in write_reports(folder.run, page=report, junit=junit):
             say(f"written: {written}")
-    return code
+    return _controlled(verdict, folder) if negative_control else code
 
 
 def _played(
-    experiment: str, mode: str, seed: int | None, tpm: str | None, on: str, scan: bool
+    experiment: str,
+    mode: str,
+    seed: int | None,
+    tpm: str | None,
+    on: str,
+    scan: bool,
+    *,
+    given: Sequence[str],
+    control: bool,
 ) -> tuple[RunFolder, Verdict]:
-    """Play it in a lab of its own, or on the running one that ``on`` names."""
+    """Play it in a lab of its own, or on the running one that ``on`` names; as a ``control`` with
+    the planted bug of the file."""
     from lab.api.experiment_files import prepared
     from lab.runs.begin import begin
 
     if on:
         if mode == "sim":
             raise KeysteadError("KS-USE-003", "--on names a lab of real processes: --mode lab")
-        return asyncio.run(_on_running(experiment, seed, on))
-    made = prepared(experiment, seed, tpm, mode)
-    folder = begin(made, mode, scan=scan)
+        return asyncio.run(_on_running(experiment, seed, given, on))
+    made = prepared(experiment, seed, tpm, mode, given)
+    bug = made.plan.bug if control else ""
+    if control and not (bug and mode == "sim"):
+        text = "--negative-control is for --mode sim, and a file with `negative_control`"
+        raise KeysteadError("KS-USE-003", text)
+    folder = begin(made, mode, scan=scan, bug=bug)
     say(f"run {folder.run}: {made.plan.title} (seed {made.plan.seed})")
     if mode == "sim":
         from lab.runs.play import play_sim
 
         return folder, play_sim(made, folder)
     return folder, asyncio.run(_in_own_lab(made, folder))
+
+
+def _controlled(verdict: Verdict, folder: RunFolder) -> int:
+    """0 when the planted bug turned red what it should, and nothing else."""
+    from chaos.experiment.control import unlike
+    from chaos.experiment.plan import load_plan
+
+    plan = folder.decoded("plan.json", load_plan)
+    if wrong := unlike(verdict, plan.expect):
+        raise KeysteadError("KS-CHAOS-019", f"with {plan.bug}: {wrong}")
+    say(f"negative control: with {plan.bug}, {', '.join(plan.expect)} failed, as they must")
+    return 0
 
 
 async def _in_own_lab(prepared: Prepared, folder: RunFolder) -> Verdict:
@@ -135,14 +176,16 @@ async def _in_own_lab(prepared: Prepared, folder: RunFolder) -> Verdict:
         raise KeyboardInterrupt from None
 
 
-async def _on_running(experiment: str, seed: int | None, on: str) -> tuple[RunFolder, Verdict]:
+async def _on_running(
+    experiment: str, seed: int | None, given: Sequence[str], on: str
+) -> tuple[RunFolder, Verdict]:
     """The lab's supervisor plays it; Ctrl-C or SIGTERM asks it to stop, and waits for it."""
     from lab.api.experiment_files import begun_on
     from lab.api.remote import Remote
 
     there = LabFolder(on)
     async with Remote(there) as lab:
-        folder = await begun_on(lab.do, there, experiment, seed)
+        folder = await begun_on(lab.do, there, experiment, seed, given)
         await lab.follow(_progress)
         loop = asyncio.get_running_loop()
         task = loop.create_task(lab.do(ChaosPlay(folder.run)))
@@ -185,11 +228,28 @@ def _report(verdict: Verdict, folder: RunFolder, options: Options) -> int:
     return verdict.exit_code
 
 
-def replay(run: str, *, options: Options = DEFAULTS) -> int:
+def new(name: str, *, options: Options = DEFAULTS) -> None:
+    """Write a commented experiment file, to be changed: `keystead chaos new my-outage`."""
+    from lab.api.experiment_files import new as write
+
+    made = write(name, Path.cwd())
+    if options.output in (Format.JSON, Format.YAML):
+        document(made, options.output)
+        return
+    plain(made.file)
+    hint(f"keystead chaos run {made.file} --mode sim")
+
+
+def replay(
+    run: str,
+    *,
+    other_code: Annotated[bool, Parameter(help="Also when the code is another version.")] = False,
+    options: Options = DEFAULTS,
+) -> int:
     """Play a stored run of the simulation again, and compare: exactly the same, or exit 5."""
     from lab.runs.play import replay as play_again
 
-    folder, verdict = play_again(run)
+    folder, verdict = play_again(run, other_code=other_code)
     say(f"replay of {run}: the same trace, {verdict.trace_hash}")
     return _report(verdict, folder, options)
 

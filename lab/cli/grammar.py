@@ -109,6 +109,7 @@ COMMANDS: Mapping[str, str] = {
     "describe run": "describe:describe_run",
     "chaos list": "chaos:list_",
     "chaos lint": "chaos:lint",
+    "chaos new": "chaos:new",
     "chaos plan": "chaos:plan",
     "chaos run": "chaos:run",
     "chaos replay": "chaos:replay",

@@ -18,9 +18,11 @@ from lab.runs.store import (
 )
 
 
-def begin(prepared: Prepared, mode: str, *, replay_of: str = "", scan: bool = False) -> RunFolder:
+def begin(
+    prepared: Prepared, mode: str, *, replay_of: str = "", scan: bool = False, bug: str = ""
+) -> RunFolder:
     """The run's folder with everything that is known before it starts; ``scan``: it is to end
-    with a search for every key."""
+    with a search for every key, and ``bug`` is planted into it."""
     made = prepared.plan
     folder = new_run(made.name, mode, made.seed)
     hosts = [s for s in prepared.topology.nodes if s.role.value == "esxi"]
@@ -35,6 +37,7 @@ def begin(prepared: Prepared, mode: str, *, replay_of: str = "", scan: bool = Fa
         began=time.time(),
         tpm=hosts[0].tpm.value if hosts else "none",
         replay_of=replay_of,
+        bug=bug,
         scan=scan,
     )
     folder.write("run.json", msgspec.json.format(msgspec.json.encode(record)))

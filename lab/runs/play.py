@@ -18,6 +18,7 @@ from chaos.verdict import Verdict
 from lab.errors import KeysteadError
 from lab.runs.begin import begin
 from lab.runs.live import finish
+from lab.runs.planted import plant
 from lab.runs.prepare import Prepared
 from lab.runs.store import (
     RunFolder,
@@ -38,7 +39,7 @@ from services.runtime.sim.said import parting
 
 def play_sim(prepared: Prepared, folder: RunFolder) -> Verdict:
     """Play it in a worker of its own; blocks until it ends."""
-    scan = folder.record().scan
+    record = folder.record()
     with workers() as forks:
         answer = run_in_worker(
             simulate,
@@ -47,17 +48,26 @@ def play_sim(prepared: Prepared, folder: RunFolder) -> Verdict:
             folder.run,
             str(folder.history),
             str(folder.bus),
-            scan,
+            record.scan,
+            record.bug,
             server=forks,
         )
     return finish(folder, msgspec.msgpack.decode(answer, type=Verdict))
 
 
 def simulate(
-    plan: bytes, topology: bytes, run: str, history: str, bus: str = "", scan: bool = False
+    plan: bytes,
+    topology: bytes,
+    run: str,
+    history: str,
+    bus: str = "",
+    scan: bool = False,
+    bug: str = "",
 ) -> bytes:
     """In the worker: make the lab, play, write the history, and with ``bus`` what was said
-    there; the verdict as msgpack. ``scan``: search all of it for every key."""
+    there; the verdict as msgpack. ``scan``: search all of it for every key; ``bug``: plant it."""
+    if bug:
+        plant(bug)
     made = load_plan(plan)
     if scan:
         keep()
@@ -103,8 +113,12 @@ def simulate_plan(
 # ---- replay ------------------------------------------------------------------------------------
 
 
-def replay(run: str) -> tuple[RunFolder, Verdict]:
-    """Play a stored run of the simulation again; KS-RUN-003 when it is not the same again."""
+def replay(run: str, *, other_code: bool = False) -> tuple[RunFolder, Verdict]:
+    """Play a stored run of the simulation again; KS-RUN-003 when it is not the same again.
+
+    One of another version of the code is refused (KS-RUN-002) unless ``other_code`` is meant: what
+    differs then may be because of that.
+    """
     old = RunFolder(run)
     record = old.record()
     if record.mode != "sim":
@@ -116,7 +130,7 @@ def replay(run: str) -> tuple[RunFolder, Verdict]:
         ("Python", record.python, python_version()),
         ("requirements.lock", record.lock, lock_version()),
     ):
-        if then != now:
+        if then != now and not other_code:
             raise KeysteadError("KS-RUN-002", f"{run}: {what} was {then}, now it is {now}")
     before, history = old.verdict(), old.read(old.history.name)
     if before is None:
@@ -126,7 +140,7 @@ def replay(run: str) -> tuple[RunFolder, Verdict]:
         topology=old.decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode),
         text=old.decoded("experiment.yaml", bytes.decode),
     )
-    folder = begin(prepared, "sim", replay_of=run, scan=record.scan)
+    folder = begin(prepared, "sim", replay_of=run, scan=record.scan, bug=record.bug)
     verdict = play_sim(prepared, folder)
     if history != folder.history.read_bytes() or before.trace_hash != verdict.trace_hash:
         raise KeysteadError("KS-RUN-003", f"{run}: {_first_difference(old, folder)}")

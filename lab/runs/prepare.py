@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from chaos.experiment.requirements import TPMS
 from chaos.experiment.resolve import plan
 from lab.core import directory_of
 from lab.errors import KeysteadError
+from lab.runs.planted import known
 from lab.topology.lab_file import faults_of, load
 from lab.topology.plan import Topology
 from lab.topology.plan import plan as plan_topology
@@ -71,9 +73,12 @@ def seed_of(experiment: Experiment, seed: int | None) -> int:
     return secrets.randbelow(1 << 31) if isinstance(wanted, str) else wanted
 
 
-def prepare(name: str, seed: int | None, changes: dict[str, Any]) -> Prepared:
-    """Read, check and resolve; raises ``BadExperiment`` with all errors of the file."""
-    experiment = _whole(find(name))
+def prepare(
+    name: str, seed: int | None, changes: dict[str, Any], given: Mapping[str, Any] | None = None
+) -> Prepared:
+    """Read, check and resolve; raises ``BadExperiment`` with all errors of the file. ``given`` are
+    values of its parameters."""
+    experiment = _whole(find(name), given)
     topology = topology_of(experiment, changes)
     made = plan(experiment, directory_of(topology), seed_of(experiment, seed))
     return Prepared(plan=made, topology=topology, text=experiment.text)
@@ -93,14 +98,19 @@ def problems(path: Path) -> tuple[Problem, ...]:
     return ()
 
 
-def _whole(path: Path) -> Experiment:
+def _whole(path: Path, given: Mapping[str, Any] | None = None) -> Experiment:
     """The experiment with a lab that is one; ``BadExperiment`` with every error of either."""
     try:
-        experiment = read_experiment(path)
+        experiment = read_experiment(path, given)
     except BadExperiment as error:
         _check_topology(error.document)
         raise BadExperiment(error.document.problems, error.document) from None
     _check_topology(experiment.document)
+    if experiment.control is not None:
+        try:
+            known(experiment.control.bug)
+        except KeysteadError as error:
+            experiment.document.add(("negative_control",), error.id, str(error))
     if experiment.document.problems:
         raise BadExperiment(experiment.document.problems, experiment.document)
     return experiment

@@ -43,6 +43,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     began: float  # Unix seconds
     tpm: str = ""
     replay_of: str = ""
+    bug: str = ""  # that was planted, for a negative control
     scan: bool = False  # for every key, in all that the run has left
 
 

@@ -110,3 +110,11 @@ def test_over_its_limit_it_counts_what_it_leaves_out() -> None:
     assert end.messages + end.dropped == 50
     assert 0 < end.messages < 10
     assert sum(map(len, recording.values)) < 1500
+
+
+def test_what_is_heard_after_the_end_is_left_out() -> None:
+    file = BytesIO()
+    recording = BusRecording(file, lambda: 0.0)
+    recording.close()
+    recording.hear("l.a.b.q.X", "", b"late")
+    assert file.closed

@@ -177,6 +177,13 @@ class LintReport(Answer, frozen=True, kw_only=True):
     items: tuple[str, ...]
 
 
+class NewExperiment(Answer, frozen=True, kw_only=True):
+    """An experiment file that was written, to be changed."""
+
+    experiment: str
+    file: str
+
+
 class FaultInterval(msgspec.Struct, frozen=True, kw_only=True):
     """A fault of a run, from ``began`` to when it was seen gone (None: it was not), in seconds of
     the run. ``error`` is why it could not be made."""

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 from chaos.draws import Draws
 from chaos.experiment.lint import check_experiment
-from chaos.experiment.model import Experiment, Scheduled, ScheduleEntry
+from chaos.experiment.model import Experiment
 from chaos.experiment.plan import Plan
 from chaos.experiment.resolve import plan
+from chaos.experiment.schedule_model import Scheduled, ScheduleEntry
 from chaos.faults import fault_type
 from chaos.lab import Directory
 from lab.api.session import Session

@@ -1,0 +1,46 @@
+"""What sections of a file are made of: frozen models, selectors, bounded times, references."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import PydanticCustomError
+
+from chaos.units import seconds
+
+Selector = str | list[str] | dict[str, str | int]
+_AFTER = re.compile(r"(?P<id>[a-z0-9](?:-?[a-z0-9])*)(?:\s*\+\s*(?P<plus>.+))?")
+
+
+class Section(BaseModel):
+    """Base of the sections of a file: they are frozen, and unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class After(Section):
+    """``wan + 20s``: so long after the begin of the fault ``wan``."""
+
+    id: str
+    plus: float
+
+
+def read_after(value: object) -> object:
+    """``After`` from its text; ``PydanticCustomError`` when it is none."""
+    found = _AFTER.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise PydanticCustomError("no_after", "write the id of a fault, or: id + 20s")
+    return After(id=found["id"], plus=seconds(found["plus"]) if found["plus"] else 0.0)
+
+
+def no_less_than(least_s: float) -> Callable[[float], float]:
+    """A validator of times in lab seconds."""
+
+    def bounded(value: float) -> float:
+        if value < least_s:
+            raise PydanticCustomError("short", "at least {least}s", {"least": f"{least_s:g}"})
+        return value
+
+    return bounded
