@@ -1,7 +1,9 @@
 """The experiment file (``kind: Experiment``): from text to a plan with every name and time.
 
-``model`` the sections of the file · ``parse`` YAML to values with line and column · ``lint`` all
-errors of a file in one pass: ``sections`` as models, the ``parameters`` put in, ``lint_schedule``
+``section`` what sections are made of · ``model`` the sections of the file · ``schedule_model`` the
+entries of its schedule · ``skeleton`` a new file · ``control`` what a planted bug must turn red ·
+``parse`` YAML to values with line and column · ``lint`` all errors of a file in one pass:
+``sections`` as models, the ``parameters`` put in, ``lint_schedule``
 the entries · ``plan`` what a run does, resolved · ``resolve`` makes it: ``timeline`` when and on
 whom entries are played, ``fits`` whether that is within limits ·
 ``requirements`` what the file requires of a lab and this one is not · ``schema`` for editors ·
