@@ -85,7 +85,7 @@ class Intervals:
         """Take it back; a drawn one, whose nodes another fault may hold, again and again until
         the phase is over."""
         self.ending.add(planned.id)
-        self.history.add("note", op="ending", id=planned.id)
+        self.history.add("note", op="ending", id=planned.id, cure=planned.cure)
         while True:
             report = await self._heal(planned)
             again = planned.drawn and bool(report.left) and self.now() < self.plan.duration_s
@@ -143,7 +143,7 @@ class Intervals:
                 id = active.fault.id
                 if id not in self.begun or (attempt and not active.fault.reversible):
                     continue
-                self.history.add("note", op="ending", id=id)
+                self.history.add("note", op="ending", id=id, cure=id in cures)
                 try:
                     report = await self.keeper.heal(id, with_cure=id in cures)
                 except ChaosError as error:

@@ -1,6 +1,6 @@
 """Tests have a state folder of their own: a lab of the person who runs them is never seen.
 
-And they note what they reach (``tests.reached``).
+They note what they reach (``tests.reached``), and those of the corpus come first.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.corpus.ordering import first_those_of
 from tests.reached import plugin
 
 _UNREACHED = pytest.StashKey[list[str]]()
@@ -24,6 +25,12 @@ def _own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 def pytest_configure(config: pytest.Config) -> None:
     plugin.begin(config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What has broken once is asked for first; xdist hands tests out in this order too."""
+    items[:] = first_those_of("tests/corpus/", items, lambda item: item.nodeid)
 
 
 @pytest.hookimpl(trylast=True)

@@ -14,6 +14,7 @@ from chaos.checks.accepted_order_kept import accepted_order_kept
 from chaos.checks.acked_key_recoverable import acked_key_recoverable
 from chaos.checks.acked_vm_known import acked_vm_known
 from chaos.checks.guests_read_back import guests_read_back
+from chaos.checks.lock_told import lock_told
 from chaos.checks.needs_no_kms import needs_no_kms
 from chaos.checks.no_fault_left import no_fault_left
 from chaos.checks.no_internal_error import no_internal_error
@@ -67,6 +68,7 @@ _CHECKS: Final = (
     Check(nothing_left, "S6"),
     Check(acked_vm_known),
     Check(accepted_order_kept),
+    Check(lock_told),
     Check(guests_read_back),
     Check(no_unseal_under_changed_pcr, "S3"),
     Check(tpm_sane, "S11"),

@@ -26,6 +26,7 @@ def no_unseal_under_changed_pcr(records: Sequence[Record]) -> Finding:
     sealed: dict[str, tuple[Any, ...]] = {}  # host -> TPM and PCRs at the sealing
     wanted: set[str] = set()
     cured: set[str] = set()  # hosts whose next boot may have been given the recovery key
+    curing: dict[str, set[str]] = {}  # cure that is under way -> its hosts that did not boot yet
     touched: dict[str, tuple[str, ...]] = {}  # fault -> hosts
     boots, bad = 0, list[tuple[int, str]]()
     for record in records:
@@ -36,18 +37,24 @@ def no_unseal_under_changed_pcr(records: Sequence[Record]) -> Finding:
             touched[str(data.get("id"))] = tuple(data.get("nodes", ()))
             if record.op in LOST:
                 sealed |= {host: () for host in data.get("nodes", ()) if host in sealed}
+        elif record.type == "note" and record.op == "ending" and data.get("cure"):
+            curing[str(data.get("id"))] = set(touched.get(str(data.get("id")), ()))
         elif record.type == "heal" and data.get("cured") and data.get("verified"):
-            cured.update(touched.get(str(data.get("id")), ()))
+            id = str(data.get("id"))
+            cured.update(curing.pop(id, touched.get(id, ())))
         elif record.type == "state" and record.op == "tpm" and record.node in wanted:
             now = _identity(data)
             before = sealed.get(record.node, now)
             boots += record.node in sealed
             if not data.get("serves"):
                 continue
-            if before != now and record.node not in cured:
+            given = [those for those in curing.values() if record.node in those]
+            if before != now and record.node not in cured and not given:
                 bad.append((record.seq, f"{record.node} (boot {data.get('boot')})"))
             sealed[record.node] = now
             cured.discard(record.node)
+            for those in given:
+                those.discard(record.node)
     if bad:
         hosts = ", ".join(host for _, host in bad)
         text = f"opened though TPM or PCRs are not those of the sealing: {hosts}"

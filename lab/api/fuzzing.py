@@ -180,7 +180,8 @@ def _world_of(made: Prepared) -> World:
         kms=sum(spec.role is Role.KMS for spec in made.topology.nodes),
         tpm=hosts[0].tpm.value if hosts else "none",
     )
-    if world.topology() != made.topology:
-        text = "its lab is not one of the default shape with persistence on"
-        raise KeysteadError("KS-RUN-006", f"{made.plan.name}: {text}")
-    return world
+    for persistence in (True, False):
+        found = msgspec.structs.replace(world, persistence=persistence)
+        if found.topology() == made.topology:
+            return found
+    raise KeysteadError("KS-RUN-006", f"{made.plan.name}: its lab is not of the default shape")

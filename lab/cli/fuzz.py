@@ -33,6 +33,7 @@ def fuzz(
     hosts: Annotated[int, Parameter(help="Hosts of the lab.")] = 4,
     vms: Annotated[int, Parameter(help="VMs of the lab.")] = 8,
     kms: Annotated[Literal[1, 2], Parameter(help="Key servers.")] = 1,
+    persistence: Annotated[bool, Parameter(help="Hosts keep keys over a reboot.")] = True,
     kinds: Annotated[tuple[str, ...], Parameter(help="Only these faults (repeatable).")] = (),
     patch: Annotated[str, Parameter(help="A Python module that is imported first.")] = "",
     campaign: Annotated[str, Parameter(help="Its name: one that was cut off goes on.")] = "",
@@ -51,14 +52,7 @@ def fuzz(
     file that plays it again. A campaign of the same name and options goes on where it was. Exit
     codes: 0 nothing was found, 1 something was, 5 the same seed did not give the same run.
     """
-    for name, value, least, most in (
-        ("seeds", seeds, 1, MOST_SEEDS),
-        ("budget", budget, 1, 100_000),
-        ("enough", enough, 0, MOST_SEEDS),
-        ("from", first, 0, 1 << 62),
-    ):
-        if not least <= value <= most:
-            raise KeysteadError("KS-USE-003", f"--{name} {value}: {least} to {most}")
+    _in_range(seeds, first, budget, enough)
     at_once = _jobs(jobs)
     seconds = duration("--time", time) if time else float("inf")
     from chaos.experiment.generate import RANDOM, Mix
@@ -67,7 +61,13 @@ def fuzz(
 
     _known(kinds)
     world = World(
-        hosts=hosts, vms=vms, kms=kms, tpm=tpm, patch=patch, mix=Mix(kinds=kinds or RANDOM)
+        hosts=hosts,
+        vms=vms,
+        kms=kms,
+        tpm=tpm,
+        persistence=persistence,
+        patch=patch,
+        mix=Mix(kinds=kinds or RANDOM),
     )
     _whole(world)
     name = campaign or f"{tpm}-{hosts}x{vms}-{_digest(world)}"
@@ -81,6 +81,17 @@ def fuzz(
         return 130
     broken = any(item.failure.startswith("replay") for item in report.items)
     return 5 if broken else 1 if report.items else 0
+
+
+def _in_range(seeds: int, first: int, budget: int, enough: int) -> None:
+    for name, value, least, most in (
+        ("seeds", seeds, 1, MOST_SEEDS),
+        ("budget", budget, 1, 100_000),
+        ("enough", enough, 0, MOST_SEEDS),
+        ("from", first, 0, 1 << 62),
+    ):
+        if not least <= value <= most:
+            raise KeysteadError("KS-USE-003", f"--{name} {value}: {least} to {most}")
 
 
 def _jobs(jobs: int | None) -> int:

@@ -16,12 +16,14 @@ from lab.topology.plan import Topology, plan
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
     """How a campaign draws: a lab (as ``topology`` of an experiment has it), a mix of faults, and
-    ``patch``, a module that is imported before any node is made (empty: none)."""
+    ``patch``, a module that is imported before any node is made (empty: none). ``persistence``:
+    whether hosts keep keys; where they do not, each boot needs vCenter and a key server."""
 
     hosts: int = 4
     vms: int = 8
     kms: int = 1
     tpm: str = "model"
+    persistence: bool = True
     mix: Mix = Mix()
     patch: str = ""
 
@@ -31,7 +33,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
         fields: dict[str, Any] = {"hosts": self.hosts, "vms": self.vms, "tpm": self.tpm}
         if self.kms > 1:
             fields["kms"] = self.kms
-        return {"use": "default", "with": {**fields, "key_persistence": True}}
+        return {"use": "default", "with": {**fields, "key_persistence": self.persistence}}
 
     def topology(self) -> Topology:
         return plan(load("default", **self.use["with"]))

@@ -43,17 +43,25 @@ def pair(number: int, left: str) -> tuple[Row, Row]:
     return ("vm-01", "invoke", "vm.off_on", {"n": number}), ("vm-01", "ok", "vm.off_on", end)
 
 
+def told(events: list[bool], locked: str = "", running: str = "") -> Row:
+    """What was read at the end of the events about x, and of its mark."""
+    data = {"told": {"x": events}, "locked": [*locked], "running": [*running]}
+    return ("", "state", "lock_events", data)
+
+
 CUT: Row = ("", "fault", "link.cut", {"id": "wan"})
 CLEAR: Row = ("", "fault", "tpm.clear", {"id": "clear"})
 COUNT: Row = ("kms", "state", "counters", {"internal_errors": 1, "requests": 5})
 SOUND: Row = ("esxi-001", "state", "counters", {"internal_errors": 7})
 MADE: Row = ("", "ok", "key.create", {"key": "k1", "provider": "p"})
 BORN: Row = ("", "ok", "vm.encrypt", {"vm": "x", "key": "k1", "provider": "p"})
+MARKED: Row = ("vc", "state", "marks", {"locked": ["x"]})
 RIGHT: Row = ("vm-01", "ok", "guest.challenge", {})
 
 SEALED: Row = ("esxi-001", "state", "protection", {"sealed": True})
 UNSEALED: Row = ("esxi-001", "state", "protection", {"sealed": False})
 TPM_FAULT = {"id": "clear", "nodes": ["esxi-001"]}
+CURING: Row = ("", "note", "ending", {"id": "clear", "cure": True})
 CURED: Row = ("", "heal", "heal", {"id": "clear", "verified": True, "cured": True})
 
 
@@ -352,6 +360,33 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     ("acked_vm_known", CheckOutcome.FAIL, [BORN, ("", "state", "vms", {"listed": {"x": "k2"}})]),
     ("acked_vm_known", CheckOutcome.UNKNOWN, [BORN]),
     ("acked_vm_known", CheckOutcome.UNKNOWN, [MADE]),
+    (
+        "no_unseal_under_changed_pcr",
+        CheckOutcome.PASS,
+        [SEALED, boot(1), ("", "fault", "tpm.clear", TPM_FAULT), CURING, boot(2, ek="f"), CURED],
+    ),
+    (
+        "no_unseal_under_changed_pcr",
+        CheckOutcome.FAIL,
+        [
+            SEALED,
+            boot(1),
+            ("", "fault", "tpm.clear", TPM_FAULT),
+            CURING,
+            boot(2, ek="f"),
+            CURED,
+            boot(3, ek="g"),
+        ],
+    ),
+    ("lock_told", CheckOutcome.PASS, [MARKED, told([True, False])]),
+    ("lock_told", CheckOutcome.PASS, [MARKED, told([True, False, True], "x")]),
+    ("lock_told", CheckOutcome.FAIL, [MARKED, told([])]),
+    ("lock_told", CheckOutcome.FAIL, [MARKED, told([False])]),
+    ("lock_told", CheckOutcome.FAIL, [MARKED, told([True])]),
+    ("lock_told", CheckOutcome.FAIL, [MARKED, told([True, False], "x")]),
+    ("lock_told", CheckOutcome.PASS, [MARKED, told([True], running="x")]),
+    ("lock_told", CheckOutcome.UNKNOWN, [MARKED]),
+    ("lock_told", CheckOutcome.UNKNOWN, [("vc", "state", "marks", {"locked": []})]),
     ("accepted_order_kept", CheckOutcome.PASS, [*pair(1, "poweredOn")]),
     ("accepted_order_kept", CheckOutcome.FAIL, [*pair(1, "poweredOn"), *pair(2, "poweredOff")]),
     ("accepted_order_kept", CheckOutcome.FAIL, [CUT, *pair(1, "poweredOff")]),

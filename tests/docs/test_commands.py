@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (
     "README.md",
     "ARCHITECTURE.md",
+    "docs/fuzzing.md",
     "docs/glossary.md",
     "docs/rules.md",
     "docs/tour.md",
@@ -95,10 +96,10 @@ def same(wanted: list[str], seen: list[str]) -> bool:
 
 
 class Shell:
-    """Runs ``keystead`` with a state folder of its own."""
+    """Runs ``keystead`` with a state folder of its own, in ``folder`` (None: there too)."""
 
-    def __init__(self, home: Path) -> None:
-        self._folder = home
+    def __init__(self, home: Path, folder: Path | None = None) -> None:
+        self._folder = folder or home
         self._environment = {
             **os.environ,
             "KEYSTEAD_STATE_HOME": str(home),

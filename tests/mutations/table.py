@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tests.mutations.bugs
+from tests.mutations.found import FOUND
 
 _VC, _ESX, _KMS = "tests/services/vcenter", "tests/services/esxi", "tests/services/kms"
 _BUS, _FORGERY = "tests/conformance/test_bus.py", "tests/conformance/test_bus_forgery.py"
@@ -235,7 +236,7 @@ KILLED = (
         "doorbell_unheard",
         f"{_VC}/test_connection.py"
         "::test_a_host_that_rings_is_looked_at_and_disturbed_only_if_need_be",
-        "QueryHost",
+        "CheckForUpdates",
     ),
     Killed(
         "event_apart",
@@ -488,6 +489,9 @@ IN_RUNS = frozenset(
     }
 )
 """Seen by whole runs: ``test_planted``, and ``tests/e2e/test_experiments``."""
+
+IN_CAMPAIGNS = frozenset(entry.bug for entry in FOUND)
+"""Seen by random runs, and by what is left of those: ``test_found``."""
 
 NO_BUG = frozenset({"planting", "key_leaks"})
 """Modules of the folder that break no rule; the last one serves ``tests/scan``."""

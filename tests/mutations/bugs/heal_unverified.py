@@ -8,7 +8,7 @@ from chaos.keeper import FaultKeeper
 from tests.mutations.bugs.planting import plant
 
 
-async def _trusting(self: Any, tries: int, look: Any) -> str:
+async def _trusting(self: Any, *looks: Any) -> str:
     return ""
 
 
