@@ -24,11 +24,11 @@ async def play_on(
 ) -> Verdict:
     """Play, write history and conversation as they grow, store the verdict. Leases are the lab
     owner's work."""
+    scan = unscanned if folder.record().scan else None
     recording = BusRecording(folder.bus.open("xb"), lab.monotonic)
     async with lab.tapped(recording.hear) as gaps:
         history = History(folder.history, lab.monotonic)
         try:
-            scan = unscanned if folder.record().scan else None
             verdict = await play_plan(
                 plan,
                 lab,

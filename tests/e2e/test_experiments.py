@@ -54,11 +54,18 @@ def red(found: Verdict) -> dict[str, str]:
 
 
 NOT_SEEN: dict[str, set[str]] = {
-    PERSISTED: set(),
-    UNPERSISTED: {"accepted_order_kept", "guests_read_back"},
+    PERSISTED: {"lock_told", "no_plaintext_key", "nothing_left"},
+    UNPERSISTED: {
+        "accepted_order_kept",
+        "guests_read_back",
+        "lock_told",
+        "no_plaintext_key",
+        "nothing_left",
+        "recovery_bound",
+    },
 }
-"""Checks that say unknown: VMs without a key do not run, so no guest answers there, and a pair of
-commands would stop what shall run at each moment."""
+"""Checks that say unknown: nothing is scanned, no store emptied; VMs without a key do not run, so
+no guest answers there, and a pair of commands would stop what shall run at each moment."""
 
 
 @pytest.mark.sim

@@ -92,7 +92,7 @@ def test_an_interrupted_run_heals_and_says_130(
     assert found is not None and (found["verdict"], found["exit_code"]) == ("interrupted", 130)
     assert found["left"] == [] and "Traceback" not in err
     (run,) = (cli.home / "runs").iterdir()
-    records = verify(run / "history.jsonl")
+    records = verify(run / "history.msgpack")
     healed = {r.data["id"] for r in records if r.type == "heal" and r.data["verified"]}
     assert healed == {"still", "wan"}
     assert scratch(cli) == []

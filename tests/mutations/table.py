@@ -493,6 +493,17 @@ IN_RUNS = frozenset(
 IN_CAMPAIGNS = frozenset(entry.bug for entry in FOUND)
 """Seen by random runs, and by what is left of those: ``test_found``."""
 
+IN_SWEEPS = frozenset(
+    {
+        "archive_file_unsynced",
+        "archive_folder_unsynced",
+        "archive_keeps_a_copy",
+        "keys_answered_early",
+        "torn_piece_accepted",
+    }
+)
+"""Seen when every storage call is struck: ``tests/lab/sweep``."""
+
 NO_BUG = frozenset({"planting", "key_leaks"})
 """Modules of the folder that break no rule; the last one serves ``tests/scan``."""
 

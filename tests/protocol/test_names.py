@@ -17,6 +17,8 @@ GOOD = {
     names.CLUSTER: ("prod", "Cluster_1", "a.b-c"),
     names.PROVIDER: ("kms-provider", "KMS_2"),
     names.VM: ("vm-01", "Web.Server_1", "7", "my vm: 50%", "_a", "a[1-2]", "a*"),
+    names.DUMP: ("vmkernel-zdump.1", "Dump_2"),
+    names.BACKUP: ("before-the-rotation", "B.1"),
     names.EXPERIMENT: ("wan-outage",),
     names.FAULT: ("link-cut-1",),
     names.RUN: ("wan-outage-sim-7-2", "x-sim--5"),

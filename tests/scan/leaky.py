@@ -2,4 +2,5 @@
 
 from __future__ import annotations
 
+import lab.scan.planted  # noqa: F401
 import tests.mutations.bugs.key_leaks  # noqa: F401

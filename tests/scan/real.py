@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import nkeys
 import psutil
 
@@ -21,7 +22,7 @@ from lab.api.table import perform
 from lab.brokers.identities import TAP
 from lab.processes.process_lab import ProcessLab
 from lab.runs.live import play_on
-from lab.runs.store import RunFolder
+from lab.runs.store import RunFolder, RunRecord
 from lab.scan.search import Find, Place, search
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
@@ -34,6 +35,9 @@ from tests.scan.story import MARKER, story
 A = TypeVar("A")
 SHORT = Path(__file__).with_name("short.yaml")
 PACE = 60.0
+RECORD = RunRecord(
+    run="short", experiment="short", mode="lab", seed=7, code="", python="", lock="", began=0.0
+)
 
 
 class Life:
@@ -71,6 +75,7 @@ class Life:
                 await story(self._do, lab.sleep, tpm=True)
             made = plan_experiment(read_experiment(SHORT), lab.directory(), 7)
             self.run.make()
+            self.run.write("run.json", msgspec.json.encode(RECORD))
             verdict = await play_on(made, self.run, lab, self.session.keeper, lambda *_: None)
             assert verdict.exit_code in (0, 1), verdict.reasons
             assert tap.gaps == 0

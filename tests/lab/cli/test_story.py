@@ -99,7 +99,7 @@ def test_everything_can_be_looked_at(lab: Cli) -> None:
     for line in ("status", "list", "version", "describe host esxi-001", "tpm inspect esxi-001"):
         lab.ok(*line.split())
         assert lab.ok(*line.split(), "-o", "json").json["apiVersion"] == "keystead/v1"
-    assert len(lab.ok("tpm", "pcrs", "esxi-001").out.splitlines()) == 8
+    assert len(lab.ok("tpm", "pcrs", "esxi-001").out.splitlines()) == 14
     assert "task.begin" in lab.ok("logs", "vcenter").out
     lines = [json.loads(line) for line in lab.ok("logs", "vcenter", "-o", "json").out.splitlines()]
     assert {line["kind"] for line in lines} == {"LogLine"}, "a record's own kind took its place"
