@@ -216,10 +216,10 @@ def _guards() -> Iterator[Entry]:
 NOUNS: Final[dict[str, Callable[[], Iterator[Entry]]]] = {
     "fault": _faults,
     "probe": _probes,
-    "action": _actions,
-    "entry": _entries_of_schedule,
     "op": _operations,
     "check": _checks,
+    "action": _actions,
+    "entry": _entries_of_schedule,
     "selector": _selectors,
     "guard": _guards,
 }

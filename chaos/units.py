@@ -21,8 +21,9 @@ LONGEST: Final = 30 * 24 * 3600.0
 
 def _written(form: re.Pattern[str], examples: str) -> dict[str, Any]:
     """The JSON schema of a text of this form, for editors."""
-    text = f"such as {examples}"
-    return {"type": "string", "pattern": f"^{form.pattern}$", "description": text}
+    text = f"such as {examples}, or a parameter: ${{NAME}}"
+    pattern = rf"^(?:{form.pattern}|\$\{{[^}}]+\}})$"
+    return {"type": "string", "pattern": pattern, "description": text}
 
 
 def seconds(value: object) -> float:

@@ -106,5 +106,5 @@ def explain_named(noun: str, name: str, options: Options) -> None:
     plain(f"\n  {entry.example}")
 
 
-REFERENCES = (fault, probe, op, check, selector, guard)
+REFERENCES = (fault, action, entry, probe, op, check, selector, guard)
 """The commands that ``explain`` has for them."""

@@ -138,7 +138,7 @@ def test_what_does_not_fail_or_fit_is_not_shrunk(tmp_path: Path) -> None:
         shrink(prepare(str(fine), None, {"tpm": "model"}), 5, tmp_path, print)
     assert caught.value.id == "KS-RUN-006"
     other = tmp_path / "other.yaml"
-    other.write_text(FAILING.replace(", key_persistence: true", ""))
+    other.write_text(FAILING.replace("use: default", "use: edge"))
     with pytest.raises(KeysteadError, match="default shape"):
         shrink(prepare(str(other), None, {"tpm": "model"}), 5, tmp_path, print)
     bad: list[dict[str, Any]] = [{"budget": 0}, {"to": tmp_path / "nowhere"}]
