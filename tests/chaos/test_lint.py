@@ -253,3 +253,22 @@ def test_the_size_of_a_file_is_that_of_its_bytes() -> None:
     assert len(fits.encode()) < (1 << 20) < len(over.encode()) and len(over) < (1 << 20)
     assert read_yaml(fits).problems == []
     assert [problem.flaw for problem in read_yaml(over).problems] == [Flaw.TOO_LARGE]
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [("nobody + 5s", "no entry 'nobody' in this schedule"), ("wan", "begins after itself")],
+)
+def test_a_wrong_reference_alone_names_the_file(after: str, words: str) -> None:
+    text = f"""
+apiVersion: keystead/v1
+kind: Experiment
+name: alone
+title: One entry, and a reference that leads nowhere
+topology: {{use: default}}
+hypothesis: {{after: [{{probe: vm.running, is: "== 100%"}}]}}
+schedule: [{{id: wan, after: {after}, for: 5s, fault: link.cut, between: [vcenter, kms]}}]
+"""
+    with pytest.raises(BadExperiment, match=words) as caught:
+        check_experiment(text, "alone.yaml")
+    assert caught.value.id == "KS-CHAOS-008"
