@@ -70,5 +70,5 @@ def _outcome(result: CheckResult, story: Story) -> Outcome:
         statement="" if check is None else check.statement,
         scene=scene_of(result, story.records),
         reproduce=story.reproduce if result.result is CheckOutcome.FAIL else "",
-        excused=result.name in excused(faulted=bool(story.plan.faults)),
+        excused=result.name in excused(faulted=story.plan.surely_faulty()),
     )

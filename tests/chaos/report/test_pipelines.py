@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
+import msgspec
+
 from chaos.checks.result import CheckOutcome
+from chaos.experiment.plan import Cue, Seen
 from chaos.report.github import workflow_lines
 from chaos.report.junit import junit
+from chaos.report.outcomes import outcomes
 from chaos.report.story import Story, schedule_digest
 from tests.chaos.report.tales import CUT, Tale, plan, result, story, verdict
 
@@ -116,3 +120,13 @@ def test_what_was_never_tried_is_told_where_all_must_be_known_only() -> None:
 def test_a_good_run_is_a_notice() -> None:
     (line,) = workflow_lines(story((), verdict(result("no_fault_left", PASS))))
     assert line.startswith("::notice title=tale::PASS: run tale-sim-7")
+
+
+def test_a_run_whose_only_fault_may_never_begin_need_not_have_had_one() -> None:
+    """As the engine judges: that no fault was seen gone says nothing against such a run."""
+    said = verdict(result("no_fault_left", UNKNOWN, "no fault"))
+    for optional in (True, False):
+        cue = Cue(what=Seen(event="ok:key.create"), optional=optional)
+        waits = plan(faults=(msgspec.structs.replace(CUT, cue=cue),))
+        [outcome] = outcomes(story((), said, plan=waits))
+        assert outcome.excused == optional
