@@ -17,8 +17,8 @@ from lab.api.answers.fuzz import FoundFailure, FuzzReport, ShrunkRun
 from lab.errors import KeysteadError
 from lab.fuzz import files
 from lab.fuzz.campaign import Campaign, Seed
-from lab.fuzz.finding import Failure, failures, of_exception
-from lab.fuzz.play import play
+from lab.fuzz.finding import Failure
+from lab.fuzz.play import failures_of
 from lab.fuzz.shrinking import Shrinking, Small, told
 from lab.fuzz.world import World
 from lab.runs.prepare import Prepared
@@ -26,7 +26,6 @@ from lab.simulation.snapshot import Origin, Snapshot
 from lab.supervise.scratch import state_home
 from protocol import names
 from protocol.terms import Role
-from services.runtime.forking.connection import ForkFailed
 
 SHRUNK_OF_EACH: Final = 3  # seeds of one failure that are shrunk: the smallest of them is kept
 Say = Callable[[str], None]
@@ -160,12 +159,7 @@ def shrink(made: Prepared, budget: int, target: Path, say: Say) -> ShrunkRun:
 
 def _failure_of(made: Prepared) -> Failure:
     with Snapshot(Origin(made.topology, ledger=True)) as snapshot:
-        try:
-            found = failures(play(snapshot, made.plan).verdict)
-        except ForkFailed:
-            raise
-        except Exception as error:
-            return of_exception(error)
+        found = failures_of(snapshot, made.plan)
     if not found:
         raise KeysteadError("KS-RUN-006", f"{made.plan.name} passes with seed {made.plan.seed}")
     return found[0]

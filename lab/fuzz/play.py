@@ -12,10 +12,12 @@ from chaos.history import as_written
 from chaos.verdict import Verdict
 from lab.api.session import Session
 from lab.fuzz.coverage import Coverage, covered
+from lab.fuzz.finding import Failure, failures, of_exception
 from lab.runs.play import simulate_plan
 from lab.scan import ledger
 from lab.simulation.sim_lab import SimLab
 from lab.simulation.snapshot import Snapshot
+from services.runtime.forking.connection import ForkFailed
 
 RUN = "fuzz"  # what runs are called in their histories, whatever folder they end in
 
@@ -38,6 +40,17 @@ def play(snapshot: Snapshot, plan: Plan, *, history: bool = False) -> Played:
     """
     answer = snapshot.run(plan.seed, _play, dump_plan(plan), history)
     return msgspec.msgpack.decode(answer, type=Played)
+
+
+def failures_of(snapshot: Snapshot, plan: Plan) -> tuple[Failure, ...]:
+    """In which ways ``plan`` fails when it is played; an exception of whatever kind that ends the
+    run is one. ``ForkFailed`` when there is no lab to play in."""
+    try:
+        return failures(play(snapshot, plan).verdict)
+    except ForkFailed:
+        raise
+    except Exception as error:
+        return (of_exception(error),)
 
 
 def _play(lab: SimLab, session: Session, plan: bytes, history: bool) -> bytes:

@@ -10,11 +10,10 @@ import msgspec
 from chaos.experiment.plan import Plan
 from chaos.experiment.shrink import Shrinker, size
 from chaos.lab import Directory
-from lab.fuzz.finding import LEAK, Failure, failures, of_exception
-from lab.fuzz.play import play
+from lab.fuzz.finding import LEAK, Failure
+from lab.fuzz.play import failures_of
 from lab.fuzz.world import World
 from lab.simulation.snapshot import Snapshot
-from services.runtime.forking.connection import ForkFailed
 
 
 class Small(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,12 +76,7 @@ class Shrinking:
         if self.stop():
             return False
         self._runs += 1
-        try:
-            return failure in failures(play(snapshot, plan).verdict)
-        except ForkFailed:
-            raise
-        except Exception as error:
-            return of_exception(error) == failure
+        return failure in failures_of(snapshot, plan)
 
 
 def fits(plan: Plan, directory: Directory) -> bool:
