@@ -9,6 +9,7 @@ check, and is fixed before anything is healed and before the table is read.
 - ``book``      the history of a staging, and which of its records are a cell's evidence
 - ``heard``     what was said on its data bus
 - ``setup``     VMs made, healthy, the host without the key
+- ``canaries``  who can be reached
 - ``dumps``     encrypted dumps of hosts
 - ``faults``    one file per fault: how it is made, seen, ended
 - ``events``    one file per event: what is asked, and what is looked at

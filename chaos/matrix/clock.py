@@ -20,6 +20,8 @@ EVICTED_S: Final = 660.0
 
 BOOT_LIMIT_S: Final = 120.0
 """A boot that takes longer makes the play void."""
+AT_ONCE_S: Final = 10.0
+"""After a boot, under F7: while keys of the deleted provider are still there."""
 TASK_S: Final = 60.0
 """Window of a power-on, and of deliveries."""
 CREATE_S: Final = 120.0
@@ -29,6 +31,9 @@ HA_FIRST_S: Final = 30.0
 HA_AGAIN_S: Final = 360.0
 HA_TRIES: Final = 5
 """HA tries within a minute after the failure, then again and again, and gives up (knob C23)."""
+HA_SOON_S: Final = 180.0
+HA_ALL_S: Final = 1860.0
+"""After the failure, a VM whose key is there runs again; and the last try is over."""
 FIRST_SIGHT_S: Final = 60.0
 """After its first contact with a host, a vCenter that returned has marked what it cannot supply."""
 AGAIN_S: Final = 10.0

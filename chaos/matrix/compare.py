@@ -68,7 +68,7 @@ def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, Played]]) -> Cel
     if bare:
         wrong = f"in clear: {bare}"
     elif not wrong and (order or disturbed):
-        wrong = f"order of events: {order}" if order else f"after the fault was over: {disturbed}"
+        wrong = f"events of vCenter: {order}" if order else f"after the fault was over: {disturbed}"
     verdict = Agreement.VOID if void else Agreement.DISAGREE if wrong else Agreement.AGREE
     return CellRow(
         block=cell.block,

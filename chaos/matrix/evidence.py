@@ -79,7 +79,7 @@ class VmView(Seen, frozen=True, kw_only=True):
 
 
 class EventSeen(Seen, frozen=True, kw_only=True):
-    """An entry of vCenter's log, without its text. ``at``: seconds after the fault's beginning."""
+    """An entry of vCenter's log, without its text. ``at``: Unix time of the lab."""
 
     sequence: int
     at: float
@@ -118,9 +118,9 @@ class HostSeen(Seen, frozen=True, kw_only=True):
     """A host at one moment.
 
     ``screen`` is what it stands at. ``crypto`` is its own word, ``connection`` and
-    ``vcenter_crypto`` are vCenter's (None: it does not answer). ``messages``: how many messages it
-    has sent on any link since its power-on. ``dump``: whether the dump of before the fault can be
-    decrypted on it; None: nobody could ask.
+    ``vcenter_crypto`` are vCenter's (None: it does not know). ``vcenter_up``: whether vCenter
+    answers at all. ``messages``: how many messages it has sent on any link since its power-on.
+    ``dump``: whether the dump of before the fault can be decrypted on it; None: nobody could ask.
     """
 
     answers: bool
@@ -128,6 +128,7 @@ class HostSeen(Seen, frozen=True, kw_only=True):
     crypto: HostCryptoState | None = None
     connection: HostConnectionState | None = None
     vcenter_crypto: HostCryptoState | None = None
+    vcenter_up: bool = True
     messages: int = 0
     dump: bool | None = None
 
@@ -144,11 +145,13 @@ class Added(Seen, frozen=True, kw_only=True):
 
     ``listed``: it is in vCenter's inventory. ``wanted`` keys are those of its cluster's VMs,
     ``present`` those that it has; ``hit`` belong to the judged VM. ``events`` are about it.
+    ``vcenter_crypto`` is vCenter's word on its mode, ``crypto`` its own.
     ``dump``: whether a safe one decrypts a dump that it has just written, under its host key.
     """
 
     listed: bool
     connection: HostConnectionState | None
+    vcenter_crypto: HostCryptoState | None
     crypto: HostCryptoState | None
     host_key: bool
     wanted: tuple[CryptoKeyId, ...]

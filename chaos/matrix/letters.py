@@ -23,7 +23,13 @@ from chaos.matrix.evidence import (
 )
 from chaos.matrix.terms import UNCLEAR
 from chaos.oracle.terms import Letter
-from protocol.terms import CryptoKeyId, HostConnectionState, HostCryptoState, VmConnectionState
+from protocol.terms import (
+    CryptoKeyId,
+    HostConnectionState,
+    HostCryptoState,
+    VmConnectionState,
+    VmCryptoState,
+)
 
 SCREEN_A = "Unable to restore the system configuration. A security violation was detected."
 
@@ -50,12 +56,21 @@ def of_power_on(
 
 
 def of_restart(
-    tries: Sequence[Answered], seen: VmSeen, keys: Sequence[CryptoKeyId], *, host: str
+    tries: Sequence[Answered],
+    seen: VmSeen,
+    keys: Sequence[CryptoKeyId],
+    *,
+    host: str,
+    took: float,
+    window: float,
 ) -> Judged:
-    """E5, E6: HA's tries on ``host``, in order; ``seen`` after the last one."""
+    """E5, E6: HA's tries on ``host``, in order; ``seen`` after the last one, which ended ``took``
+    seconds after the failure: by then, a VM that is started must run in ``window``."""
     if not tries:
         return unclear("nobody tried")
     last = tries[-1]
+    if last.done and took > window:
+        return unclear(f"it was started {took:.0f} s after the failure, more than {window:.0f}")
     if last.done:
         return _ok(seen, host)
     return of_power_on(last, seen, seen, keys, host=host)
@@ -66,8 +81,8 @@ def _ok(seen: VmSeen, host: str) -> Judged:
     for view in (seen.own, seen.shown):
         if view is None or not view.on or view.host != host:
             return unclear(f"done, but it does not run on {host}: {_told(view)}")
-        if view.locked:
-            return unclear("it runs, and shows as locked")
+        if view.crypto is not VmCryptoState.UNLOCKED:
+            return unclear(f"it runs, and shows as {view.crypto or 'not encrypted'}")
     if seen.works.right is not True:
         return unclear(f"it runs, but its guest is not right: {seen.works.detail}")
     if seen.locks:
@@ -141,12 +156,24 @@ def of_running(looks: Sequence[VmSeen], host: str) -> Judged:
     return Judged(letter=Letter.OK, why=f"its guest answered right at each of {len(looks)} looks")
 
 
-def of_host(now: HostSeen, later: HostSeen, clear: Works, *, clear_runs: bool) -> Judged:
-    """E2: what the boot of a host gave. ``clear``: a VM without encryption, powered on there."""
+def of_host(
+    now: HostSeen,
+    later: HostSeen,
+    clear: Works,
+    *,
+    clear_runs: bool,
+    soon: HostSeen | None = None,
+) -> Judged:
+    """E2: what the boot of a host gave. ``clear``: a VM without encryption, powered on there.
+    ``soon``: a look just after its boot, which must show the same host."""
+    if soon is not None and (soon.crypto, soon.dump) != (now.crypto, now.dump):
+        return unclear(f"it was {soon.crypto} just after its boot, and is {now.crypto}")
     if not now.answers:
         return _stopped(now, later, clear_runs=clear_runs)
     if now.screen:
         return unclear(f"it answers, and stands at {now.screen!r}")
+    if wrong := _shown_otherwise(now) or _shown_otherwise(later):
+        return unclear(wrong)
     if now.crypto is HostCryptoState.SAFE:
         if now.dump is not True:
             return unclear("it says that it is safe, and does not decrypt its dump")
@@ -164,13 +191,20 @@ def of_host(now: HostSeen, later: HostSeen, clear: Works, *, clear_runs: bool) -
     return Judged(letter=Letter.UNSAFE, why="not safe, cannot decrypt its dump, runs what is clear")
 
 
+def _shown_otherwise(seen: HostSeen) -> str:
+    """Empty when vCenter shows the mode that the host has, or nobody can be asked."""
+    if not seen.vcenter_up or seen.vcenter_crypto is seen.crypto:
+        return ""
+    return f"it is {seen.crypto}, and vCenter shows it as {seen.vcenter_crypto or 'unknown'}"
+
+
 def _stopped(now: HostSeen, later: HostSeen, *, clear_runs: bool) -> Judged:
     for seen in (now, later):
         if seen.answers or seen.screen != SCREEN_A:
             return unclear(f"it does not answer, its screen is {seen.screen!r}")
         if seen.messages:
             return unclear(f"it stands at its screen, and has sent {seen.messages} messages")
-        if seen.connection not in (None, HostConnectionState.NOT_RESPONDING):
+        if seen.vcenter_up and seen.connection is not HostConnectionState.NOT_RESPONDING:
             return unclear(f"it stands at its screen, and vCenter has it {seen.connection}")
     if clear_runs:
         return unclear("it stands at its screen, and runs a VM")
@@ -198,6 +232,10 @@ def of_addition(asked: Answered, now: Added, later: Added) -> Judged:
             return unclear("done, and it is not in the inventory")
         why = asked.text or asked.error if asked.outcome is Outcome.REFUSED else "nobody answers"
         return Judged(letter=Letter.NO, why=f"{why}; it is not in the inventory")
+    if asked.outcome is Outcome.REFUSED:
+        return unclear(f"{asked.error}, and yet it is in the inventory")
+    if now.vcenter_crypto is not now.crypto:
+        return unclear(f"it is {now.crypto}, and vCenter shows it as {now.vcenter_crypto}")
     if now.whole:
         return Judged(letter=Letter.OK, why="connected, safe, and it has every key of the cluster")
     if msgspec.structs.replace(later, events=()) != msgspec.structs.replace(now, events=()):
@@ -205,7 +243,7 @@ def of_addition(asked: Answered, now: Added, later: Added) -> Judged:
     lacks = set(now.wanted) - set(now.present)
     if now.crypto is HostCryptoState.PREPARED and not now.host_key and not now.present:
         return Judged(letter=Letter.PARTLY, why="in the inventory, not safe, with no key at all")
-    if now.crypto is HostCryptoState.SAFE and lacks == set(now.hit):
+    if now.crypto is HostCryptoState.SAFE and now.dump is True and lacks == set(now.hit):
         return Judged(letter=Letter.PARTLY, why=f"safe, with every key but {_names(now.hit)}")
     return unclear(f"in the inventory, {now.crypto}, it lacks {_names(sorted(lacks))}")
 

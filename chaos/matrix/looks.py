@@ -117,13 +117,14 @@ class Looks:
         """The host as it shows itself and as vCenter shows it, and what it has sent since then."""
         status = await status_of(self.scene.lab, host)
         summary = await self._summary(host) if _runs(status) else None
-        info = await self.host_in_vcenter(host)
+        up, info = await self._host_there(host)
         seen = HostSeen(
             answers=summary is not None,
             screen="" if status is None else status.screen,
             crypto=None if summary is None else summary.crypto_state,
             connection=None if info is None else info.connection,
             vcenter_crypto=None if info is None else info.crypto_state,
+            vcenter_up=up,
             dump=None if summary is None else await self.dump(host),
             messages=self.scene.heard.sent_by(host, since),
         )
@@ -146,11 +147,15 @@ class Looks:
 
     async def host_in_vcenter(self, host: NodeName) -> HostInfo | None:
         """The host in vCenter's inventory; None when it is not there, or nobody answers."""
+        return (await self._host_there(host))[1]
+
+    async def _host_there(self, host: NodeName) -> tuple[bool, HostInfo | None]:
+        """Whether vCenter answers, and the host as it shows it."""
         try:
             listed = await all_hosts(self.scene.lab, self.scene.vcenter, within_s=WITHIN_S)
         except REFUSALS:
-            return None
-        return next((one for one in listed if one.host == host), None)
+            return False, None
+        return True, next((one for one in listed if one.host == host), None)
 
     async def keys_at(
         self, host: NodeName, keys: Iterable[CryptoKeyId]

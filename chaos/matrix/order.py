@@ -1,7 +1,8 @@
-"""The order in which vCenter tells of things, where the table's page fixes it. Pure.
+"""What vCenter tells of a cell, and in which order, where the table's page fixes it. Pure.
 
-KMS lost, then a reboot without persistence; the same with a destroyed key; and with persistence,
-where nothing is to be told of the host and its VM.
+An order is fixed for a key server that is lost before a reboot without persistence; for the same
+with a destroyed key; and with persistence, where nothing is to be told of the host and its VM.
+Whatever the cell, a lock is told with the cause that the fault has, and taken back with an event.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from chaos.matrix.evidence import EventSeen
-from chaos.oracle.terms import Block, Event, Fault
+from chaos.oracle.terms import Block, Event, Fault, Letter
 from protocol.events import EventTypeId as Id
 from protocol.terms import NodeName, VmName
 
@@ -32,6 +33,39 @@ _ORDERS: Final[dict[tuple[Block, Fault, Event], tuple[Id, ...]]] = {
     },
 }
 _SILENT: Final = ((Block.S11, Fault.F1, Event.E4),)
+_LOCKS: Final = {
+    Fault.F1: Id.VM_LOCKED_KMS_CLUSTER_ERROR,
+    Fault.F2: Id.VM_LOCKED_KMS_CLUSTER_ERROR,
+    Fault.F4: Id.VM_LOCKED_KMS_CLUSTER_ERROR,
+    Fault.F7: Id.VM_LOCKED_KMS_CLUSTER_ERROR,
+    Fault.F8: Id.VM_LOCKED_KEY_MISSING_ON_KMS,
+}
+"""With what a lock is told under each fault: nobody could be asked, or who was asked has no key."""
+_UNSAFE: Final = {
+    Fault.F1: Id.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR,
+    Fault.F7: Id.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR,
+}
+"""With what a vCenter that is up tells of a host that is not safe."""
+
+
+def wrongly_told(
+    fault: Fault, letter: str, told: Sequence[EventSeen], vm: VmName, host: NodeName
+) -> str:
+    """Empty when vCenter told what this letter needs, and nothing that it excludes. ``told``: its
+    log from the beginning of the fault to the end of the aftermath."""
+    locks = [e.event for e in told if e.vm == vm and e.locks]
+    if letter == Letter.OK and locks:
+        return f"told of a VM that nothing locked: {_names(locks)}"
+    if letter == Letter.LOCKED:
+        if others := [event for event in locks if event is not _LOCKS.get(fault)]:
+            return f"told of the lock: {_names(others)}"
+        of_it = [e.event for e in told if e.vm == vm and (e.locks or e.event is Id.VM_UNLOCKED)]
+        if not locks or of_it[-1] is not Id.VM_UNLOCKED:
+            return f"told of the VM: {_names(of_it)}; that it is unlocked comes last"
+    if letter == Letter.UNSAFE and fault in _UNSAFE:
+        if not any(e.host == host and e.event is _UNSAFE[fault] for e in told):
+            return f"{_names([_UNSAFE[fault]])} not told of the host"
+    return ""
 
 
 def wrong_order(

@@ -13,7 +13,7 @@ from chaos.matrix import clock, setup
 from chaos.matrix.events import EVENTS, EventPlay, LockingPlay
 from chaos.matrix.faults import FAULTS, ReturningVcenter, StagedFault, until_healed
 from chaos.matrix.looks import plain
-from chaos.matrix.order import wrong_order
+from chaos.matrix.order import wrong_order, wrongly_told
 from chaos.matrix.scan import exposed
 from chaos.matrix.scene import BACKUP, SERVERS_OF_P, SERVERS_OF_Q, Scene, Void
 from chaos.matrix.witness import Account, Witness, witnesses
@@ -29,8 +29,8 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     """An event as it was played: its letter, and the records that show it.
 
     ``void``: why it says nothing. ``disturbed``: what was not undisturbed again in the aftermath.
-    ``order``: what vCenter told in another order than is fixed. ``exposed``: where something of its
-    VMs or hosts that is encrypted was found in clear.
+    ``order``: what vCenter told otherwise, or in another order, than is fixed. ``exposed``: where
+    something of its VMs or hosts that is encrypted was found in clear.
     """
 
     event: Event
@@ -71,7 +71,7 @@ async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
         )
         await _end(scene, fault, plays)
     except (Void, ChaosError, *REFUSALS) as error:
-        whole = f"{type(error).__name__}: {error}" if not isinstance(error, Void) else str(error)
+        whole = _why(error)
         scene.book.write("note", "", "void", why=whole)
         return tuple(_told(one, whole) for one in plays)
     scene.alarmed = await _alarmed(scene)
@@ -118,10 +118,19 @@ async def _one(one: EventPlay, voids: dict[Event, str]) -> None:
     try:
         if one.waits_for_b(one.scene.block, one.scene.fault):
             await one.scene.b_is_up.wait()
+            if failed := voids.get(Event.E2):
+                raise Void(f"no host has booted under the fault: {failed}")
         one.judged = await one.play(one.scene.begins_at)
         one.went = one.course()
     except (Void, ChaosError, *REFUSALS) as error:
-        voids[one.event] = str(error)
+        voids[one.event] = _why(error)
+    finally:
+        if one.event is Event.E2:
+            one.scene.b_is_up.set()  # who waits for it must not wait for ever
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, Void) else f"{type(error).__name__}: {error}"
 
 
 async def _end(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -> None:
@@ -166,11 +175,14 @@ async def _aftermath(one: EventPlay) -> str:
 
 
 async def _order(one: EventPlay) -> str:
-    """Whether vCenter told in the order that is fixed for this cell, if one is."""
-    scene = one.scene
+    """Whether vCenter told what this letter needs, in the order that is fixed, if one is."""
+    if one.judged is None:
+        return ""
+    scene, told = one.scene, await one.looks.events()
     vm, host = one.subject
     place = (scene.block, scene.fault, one.event)
-    return wrong_order(place, await one.looks.events(), vm, host)
+    wrong = wrongly_told(scene.fault, one.judged.letter, told, vm, host)
+    return wrong or wrong_order(place, told, vm, host)
 
 
 def heard_of(one: EventPlay) -> tuple[Witness, ...]:

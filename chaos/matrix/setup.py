@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chaos.faults.base import REFUSALS
+from chaos.matrix.canaries import unanswered
 from chaos.matrix.dumps import write_dump
 from chaos.matrix.events.base import EventPlay, Wanted
 from chaos.matrix.looks import Looks, plain
@@ -74,8 +75,10 @@ async def _make(scene: Scene, event: Event, wanted: Wanted) -> None:
 
 
 async def check_healthy(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
-    """``Void`` unless every host is connected and safe, has the keys of its cluster's VMs, and
-    every VM that runs works."""
+    """``Void`` unless everybody can be reached, every host is connected and safe and has the keys
+    of its cluster's VMs, and every VM that runs works."""
+    if wrong := await unanswered(scene):
+        raise Void(f"{wrong} before the fault")
     looks = Looks(scene, scene.book.trail("healthy"))
     for info in await all_hosts(scene.lab, scene.vcenter):
         if info.connection is not HostConnectionState.CONNECTED:

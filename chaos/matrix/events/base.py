@@ -178,8 +178,10 @@ class LockingPlay(EventPlay, ABC):
         self.judged = of_three_looks(self.judged, self._sight, keys, wrong)
 
     async def comes_back(self) -> str:
-        """Empty when the VM is unlocked, starts without an unlock action, and works."""
+        """Empty when the VM is unlocked by itself, starts, and works."""
         vm, host = self.subject
+        if wrong := await self.still_locked():
+            return wrong
         asked = await self.looks.ask(self.scene.vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S)
         seen = await self.looks.vm(vm, host)
         if not asked.done:
@@ -187,6 +189,13 @@ class LockingPlay(EventPlay, ABC):
         if seen.works.right is not True:
             return f"{vm} does not work: {seen.works.detail}"
         return ""
+
+    async def still_locked(self) -> str:
+        """Empty when nobody shows the VM as locked: nobody has asked for it since the fault."""
+        vm, host = self.subject
+        seen = await self.looks.vm(vm, host)
+        locked = any(view is not None and view.locked for view in (seen.own, seen.vcenter))
+        return f"{vm} is still locked" if locked else ""
 
     async def aftermath(self) -> str:
         if self.judged is not None and self.judged.letter == Letter.OK:

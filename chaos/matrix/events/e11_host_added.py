@@ -126,6 +126,7 @@ class HostAdded(EventPlay):
         seen = Added(
             listed=info is not None,
             connection=None if info is None else info.connection,
+            vcenter_crypto=None if info is None else info.crypto_state,
             crypto=own.crypto_state,
             host_key=bool(keys) and has_host_key,
             present=tuple(one.key for one in here if one.present),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from chaos.matrix import clock
 from chaos.matrix.events.base import LockingPlay, Wanted
 from chaos.matrix.evidence import Judged
 from chaos.matrix.letters import of_power_on
@@ -12,8 +13,6 @@ from chaos.oracle.terms import Event, Fault
 from protocol.terms import NodeName, VmName
 
 AFTER_BOOT_S: Final = 30.0
-AT_ONCE_S: Final = 10.0
-"""Under F7: while keys of the deleted provider are still there."""
 
 
 class PowersOnAfterReboot(LockingPlay):
@@ -33,7 +32,7 @@ class PowersOnAfterReboot(LockingPlay):
         await self.scene.until(begins_at)
         self.power_on_at = await self.fault.reboot(host)
         at_once = self.fault.fault is Fault.F7
-        await self.scene.give(AT_ONCE_S if at_once else AFTER_BOOT_S)
+        await self.scene.give(clock.AT_ONCE_S if at_once else AFTER_BOOT_S)
         asked = await self.power_on(vm, host)
         seen = await self.looks.vm(vm, host)
         later = await self.hold(seen, vm, host, needed=asked.key_required)

@@ -12,7 +12,9 @@ from typing import ClassVar
 from chaos.matrix import clock
 from chaos.matrix.events.base import LockingPlay, Wanted
 from chaos.matrix.evidence import Answered, Judged, VmSeen
+from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.letters import of_restart
+from chaos.matrix.scene import Scene
 from chaos.matrix.terms import Actor, Kind
 from chaos.oracle.terms import Event
 from protocol.messages.host import HostPowerOnVm, HostRegisterVm
@@ -20,10 +22,16 @@ from protocol.terms import NodeName, VmName
 
 
 class Restarts(LockingPlay, ABC):
-    """``target``: where the VM shall be started."""
+    """``target``: where the VM shall be started. ``window``: seconds after the failure, in which it
+    runs there when nothing is in its way."""
 
     vms: ClassVar[tuple[Wanted, ...]] = (Wanted("run", Actor.SOURCE, Kind.RUN),)
     target: ClassVar[Actor]
+    window: ClassVar[float]
+
+    def __init__(self, scene: Scene, fault: StagedFault) -> None:
+        super().__init__(scene, fault)
+        self._lost_at = 0.0
 
     @property
     def subject(self) -> tuple[VmName, NodeName]:
@@ -33,6 +41,7 @@ class Restarts(LockingPlay, ABC):
         """Its power is cut; it does not come back in the window."""
         source = self.host(Actor.SOURCE)
         self.trail.write("fault", source, "power loss")
+        self._lost_at = self.scene.lab.monotonic()
         await self.scene.lab.power_off(source, "power_loss")
 
     async def tries(self, *, first_s: float = clock.HA_FIRST_S) -> Judged:
@@ -51,7 +60,14 @@ class Restarts(LockingPlay, ABC):
         seen = await self.looks.vm(vm, target)
         if asked[-1].done:
             seen = await self._settled(seen)
-        return of_restart(asked, seen, self.keys("run"), host=target)
+        return of_restart(
+            asked,
+            seen,
+            self.keys("run"),
+            host=target,
+            took=self.ended_at - self._lost_at,
+            window=self.window + self.scene.patience,
+        )
 
     async def _settled(self, seen: VmSeen) -> VmSeen:
         """vCenter hears of it by itself; it is looked at again when it has had time to."""
@@ -69,8 +85,10 @@ class Restarts(LockingPlay, ABC):
         return await self.ask(target, HostPowerOnVm(vm=vm))
 
     async def comes_back(self) -> str:
-        """HA's next try; then the VM works there."""
+        """Unlocked by itself; HA's next try; then the VM works there."""
         vm, target = self.subject
+        if wrong := await self.still_locked():
+            return wrong
         asked = await self.try_once()
         seen = await self.looks.vm(vm, target)
         if not asked.done:
@@ -84,6 +102,7 @@ class RestartsWithKey(Restarts):
     event: ClassVar[Event] = Event.E5
     cast: ClassVar[tuple[Actor, ...]] = (Actor.SOURCE, Actor.C)
     target: ClassVar[Actor] = Actor.C
+    window: ClassVar[float] = clock.HA_SOON_S
     graced: ClassVar[bool] = True
     when_over: ClassVar[str] = "unlocked, running"
 
@@ -106,6 +125,7 @@ class RestartsWithoutKey(Restarts):
     event: ClassVar[Event] = Event.E6
     cast: ClassVar[tuple[Actor, ...]] = (Actor.SOURCE, Actor.D)
     target: ClassVar[Actor] = Actor.D
+    window: ClassVar[float] = clock.HA_ALL_S
     without_key: ClassVar[Actor | None] = Actor.D
 
     async def play(self, begins_at: float) -> Judged:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from chaos.matrix.canaries import unanswered
 from chaos.matrix.faults.base import StagedFault
 from chaos.oracle.terms import Fault
 
@@ -12,3 +13,7 @@ class NothingWrong(StagedFault):
     """The undisturbed lab."""
 
     fault: ClassVar[Fault] = Fault.F0
+
+    async def bites(self) -> str:
+        """Everybody answers."""
+        return await unanswered(self.scene)

@@ -53,7 +53,7 @@ class ProviderDeleted(StagedFault):
         locked = await self._locked()
         servers = tuple(KmipServer(name=str(node), node=node) for node in SERVERS_OF_P)
         await lab.ask(vcenter, RegisterKmsCluster(provider=OTHER, servers=servers))
-        await self.scene.give(clock.TASK_S)
+        await self.scene.give(clock.SETTLED_S)  # also by vCenter's next pass
         unlocked = locked - await self._locked()
         await lab.ask(vcenter, UnregisterKmsCluster(provider=OTHER))
         self.write("heal", vcenter, "added under another name", unlocked=sorted(unlocked))

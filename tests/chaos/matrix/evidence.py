@@ -82,6 +82,7 @@ def host(**more: Any) -> HostSeen:
         **{
             "answers": True,
             "crypto": HostCryptoState.SAFE,
+            "vcenter_crypto": more.get("crypto", HostCryptoState.SAFE),
             "connection": HostConnectionState.CONNECTED,
             "dump": True,
             **more,
@@ -95,6 +96,7 @@ def added(**more: Any) -> Added:
         **{
             "listed": True,
             "connection": HostConnectionState.CONNECTED,
+            "vcenter_crypto": more.get("crypto", HostCryptoState.SAFE),
             "crypto": HostCryptoState.SAFE,
             "host_key": True,
             "wanted": (KEY, OTHER),

@@ -56,6 +56,8 @@ def power_on(asked: Answered, seen: VmSeen, later: VmSeen | None = None) -> str:
         running(vcenter=view(False)),
         running(vcenter=None),
         running(vcenter=view(locked=True)),
+        running(vcenter=view(crypto=None)),
+        running(own=view(crypto=None)),
         running(vcenter=None, vcenter_up=False, own=view(locked=True)),
         running(locks=(LOCK,)),
     ],
@@ -125,12 +127,17 @@ def test_a_vm_that_runs_on_is_right_at_every_look() -> None:
         assert of_running([running(), seen, running()], HOST).letter == UNCLEAR
 
 
+def restart(tries: list[Answered], seen: VmSeen, took: float = 60.0) -> str:
+    return of_restart(tries, seen, (KEY,), host=HOST, took=took, window=180.0).letter
+
+
 def test_a_restart_is_judged_by_its_last_try() -> None:
-    assert of_restart([REQUIRED, DONE], running(), (KEY,), host=HOST).letter == "OK"
-    assert of_restart([REQUIRED] * 5, locked(), (KEY,), host=HOST).letter == "LK"
-    assert of_restart([SILENT] * 5, stopped(own=None), (KEY,), host=HOST).letter == "NO"
-    assert of_restart([REQUIRED, SILENT], locked(), (KEY,), host=HOST).letter == UNCLEAR
-    assert of_restart([], running(), (KEY,), host=HOST).letter == UNCLEAR
+    assert restart([REQUIRED, DONE], running()) == "OK"
+    assert restart([REQUIRED] * 5, locked()) == restart([REQUIRED] * 5, locked(), 1500.0) == "LK"
+    assert restart([SILENT] * 5, stopped(own=None)) == "NO"
+    assert restart([REQUIRED, SILENT], locked()) == UNCLEAR
+    assert restart([], running()) == UNCLEAR
+    assert restart([REQUIRED, DONE], running(), 181.0) == UNCLEAR
 
 
 PREPARED = HostCryptoState.PREPARED
@@ -138,16 +145,30 @@ DEAD = HostSeen(answers=False, screen=SCREEN_A, connection=HostConnectionState.N
 
 
 def reboot(
-    now: HostSeen, later: HostSeen | None = None, clear: Works = MUTE, runs: bool = False
+    now: HostSeen,
+    later: HostSeen | None = None,
+    clear: Works = MUTE,
+    runs: bool = False,
+    soon: HostSeen | None = None,
 ) -> str:
-    return of_host(now, later or now, clear, clear_runs=runs).letter
+    return of_host(now, later or now, clear, clear_runs=runs, soon=soon).letter
 
 
 def test_a_host_that_booted_is_safe_or_not_or_stands_at_its_screen() -> None:
     works = Works(right=True)
     assert reboot(host()) == "SAFE"
     assert reboot(host(crypto=PREPARED, dump=False), clear=works, runs=True) == "UNSAFE"
-    assert reboot(DEAD) == reboot(msgspec.structs.replace(DEAD, connection=None)) == "PS"
+    nobody = msgspec.structs.replace(DEAD, connection=None, vcenter_up=False)
+    assert reboot(DEAD) == reboot(nobody) == "PS"
+    unseen = host(vcenter_crypto=None, connection=None, vcenter_up=False)
+    assert reboot(unseen) == "SAFE"
+
+
+def test_a_host_that_was_another_just_after_its_boot_gets_no_letter() -> None:
+    away = host(vcenter_crypto=None, connection=None)  # vCenter may not know yet
+    assert reboot(host(), soon=away) == "SAFE"
+    for soon in (host(crypto=PREPARED, dump=False), host(dump=False), host(dump=None)):
+        assert reboot(host(), soon=soon) == UNCLEAR
 
 
 @pytest.mark.parametrize(
@@ -159,6 +180,16 @@ def test_a_host_that_booted_is_safe_or_not_or_stands_at_its_screen() -> None:
         (host(), host(crypto=PREPARED), MUTE, False),
         (host(dump=True), host(dump=False), MUTE, False),
         (host(screen="another"), None, MUTE, False),
+        (host(vcenter_crypto=PREPARED), None, MUTE, False),
+        (host(vcenter_crypto=None), None, MUTE, False),
+        (host(), host(vcenter_crypto=PREPARED), MUTE, False),
+        (
+            host(crypto=PREPARED, dump=False, vcenter_crypto=HostCryptoState.SAFE),
+            None,
+            Works(right=True),
+            True,
+        ),
+        (msgspec.structs.replace(DEAD, connection=None), None, MUTE, False),
         (host(crypto=HostCryptoState.INCAPABLE, dump=False), None, Works(right=True), True),
         (host(crypto=PREPARED, dump=False), None, MUTE, False),
         (host(crypto=PREPARED, dump=False), None, WRONG, True),
@@ -211,6 +242,9 @@ def test_a_host_that_is_added_is_whole_or_partly_there_or_not() -> None:
         (DONE, added(present=(KEY,)), added(present=(KEY,))),  # it lacks the one that is not hit
         (DONE, added(crypto=PREPARED), added(crypto=PREPARED)),
         (DONE, added(dump=False), added(dump=False)),
+        (REFUSED, added(), added()),
+        (DONE, added(vcenter_crypto=PREPARED), added(vcenter_crypto=PREPARED)),
+        (DONE, added(present=(OTHER,), dump=False), added(present=(OTHER,), dump=False)),
         (DONE, added(crypto=PREPARED, present=()), added(crypto=PREPARED, present=())),
         (DONE, added(connection=None, present=()), added(connection=None, present=())),
     ):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chaos.matrix.evidence import EventSeen
-from chaos.matrix.order import wrong_order
+from chaos.matrix.order import wrong_order, wrongly_told
 from chaos.oracle.terms import Block, Event, Fault
 from protocol.events import EventTypeId as Id
 from protocol.terms import NodeName, VmName
@@ -27,6 +27,7 @@ REQUIRED = seen(Id.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR, host=HOST)
 LOCKED = seen(Id.VM_LOCKED_KMS_CLUSTER_ERROR, host=HOST, vm=VM)
 ENABLED = seen(Id.HOST_CRYPTO_ENABLED, host=HOST)
 UNLOCKED = seen(Id.VM_UNLOCKED, host=HOST, vm=VM)
+MISSING = seen(Id.VM_LOCKED_KEY_MISSING_ON_KMS, host=HOST, vm=VM)
 WHOLE = [UNREACHABLE, REQUIRED, LOCKED, ENABLED, UNLOCKED]
 
 
@@ -42,9 +43,8 @@ def test_an_outage_is_told_in_its_order() -> None:
 
 
 def test_a_destroyed_key_locks_its_vm_when_the_host_is_safe() -> None:
-    locked = seen(Id.VM_LOCKED_KEY_MISSING_ON_KMS, host=HOST, vm=VM)
-    assert wrong_order(DESTROYED, [ENABLED, locked], VM, HOST) == ""
-    assert wrong_order(DESTROYED, [locked, ENABLED], VM, HOST)
+    assert wrong_order(DESTROYED, [ENABLED, MISSING], VM, HOST) == ""
+    assert wrong_order(DESTROYED, [MISSING, ENABLED], VM, HOST)
 
 
 @pytest.mark.parametrize("word", [REQUIRED, LOCKED, ENABLED])
@@ -52,3 +52,39 @@ def test_persistence_leaves_nothing_to_tell_of_host_and_vm(word: EventSeen) -> N
     assert wrong_order(PERSISTENT, [UNREACHABLE], VM, HOST) == ""
     assert wrong_order(PERSISTENT, [UNREACHABLE, word], VM, HOST)
     assert wrong_order((Block.S11, Fault.F2, Event.E4), [word], VM, HOST) == ""
+
+
+@pytest.mark.parametrize("fault", [Fault.F1, Fault.F2, Fault.F4, Fault.F7, Fault.F8])
+def test_a_lock_is_told_with_its_cause_and_taken_back(fault: Fault) -> None:
+    right, other = (MISSING, LOCKED) if fault is Fault.F8 else (LOCKED, MISSING)
+    elsewhere = seen(other.event, host=HOST, vm="another")
+
+    def locked(*told: EventSeen) -> str:
+        return wrongly_told(fault, "LK", told, VM, HOST)
+
+    assert locked(right, elsewhere, UNLOCKED) == ""
+    assert locked(right, UNLOCKED, right, UNLOCKED) == ""
+    for told in (
+        (),
+        (UNLOCKED,),
+        (right,),
+        (UNLOCKED, right),
+        (right, UNLOCKED, right),
+        (other, UNLOCKED),
+        (right, other, UNLOCKED),
+    ):
+        assert locked(*told)
+
+
+def test_nothing_is_told_of_a_lock_that_was_none() -> None:
+    assert wrongly_told(Fault.F7, "OK", [UNREACHABLE, REQUIRED, UNLOCKED], VM, HOST) == ""
+    assert wrongly_told(Fault.F7, "OK", [LOCKED, UNLOCKED], VM, HOST)
+    assert wrongly_told(Fault.F5A, "NO", [], VM, HOST) == ""
+
+
+def test_a_host_that_is_not_safe_is_told_of_with_its_cause() -> None:
+    for fault in (Fault.F1, Fault.F7):
+        assert wrongly_told(fault, "UNSAFE", [REQUIRED], VM, HOST) == ""
+        for told in ([], [UNREACHABLE], [seen(REQUIRED.event, host="esxi-009")]):
+            assert wrongly_told(fault, "UNSAFE", told, VM, HOST)
+    assert wrongly_told(Fault.F2, "UNSAFE", [], VM, HOST) == ""
