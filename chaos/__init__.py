@@ -17,6 +17,7 @@
                    ``recording``s, streams of msgpack
 - ``checks``       offline, three-valued judgements of a history
 - ``report``       what a run was, for people and pipelines: figures of its records
+- ``points``       storage calls, and what strikes at them
 - ``selectors``    names, roles, ranges, shares; ``draws`` seeded streams; ``units`` 30s, 5%
 - ``reference``    what can stand in an experiment, from the registries · ``entries`` its rows
 - ``naming``       names in files

@@ -16,6 +16,7 @@ from chaos.history import History, Record
 from chaos.lab import Lab
 from chaos.observe.listing import all_events
 from chaos.observe.look import Look, nodes_of
+from chaos.points import Strike, Strikes
 from protocol.messages.agent import NodeRunState
 from protocol.messages.vcenter import VcEvent
 from protocol.terms import HostConnectionState, NodeName, Role
@@ -55,14 +56,18 @@ class _Watched:
 @dataclass
 class Cues:
     """Tells each entry of one plan when it begins. ``now`` is the time of the fault phase,
-    ``sleep_to`` waits for a moment of it; ``missed`` are the entries that never began."""
+    ``sleep_to`` waits for a moment of it; ``missed`` are the entries that never began.
+    ``strikes`` is what can strike within calls, and ``passages`` are the calls, by entry, in which
+    something has fallen."""
 
     plan: Plan
     lab: Lab
     history: History
     sleep_to: Callable[[float], Awaitable[None]]
     now: Callable[[], float]
+    strikes: Strikes | None = None
     missed: list[Planned] = field(default_factory=list)
+    passages: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         every = self.plan.entries()
@@ -72,11 +77,13 @@ class Cues:
         self._kinds = {fault.id: fault.kind for fault in self.plan.faults}
         wanted = [cue.what for cue in self._cues.values() if cue and isinstance(cue.what, Seen)]
         self._watched = {what: _Watched(what) for what in wanted}
+        self._fallen = {p.id: _Moment() for p in every if p.cue and isinstance(p.cue.what, Strike)}
+        self._closed = False
 
     def by_time(self, planned: Planned) -> bool:
         """Whether it certainly begins: no condition stands before it, or before what it follows."""
         cue = planned.cue
-        while cue is not None and not isinstance(cue.what, Seen):
+        while cue is not None and not isinstance(cue.what, Seen | Strike):
             cue = self._cues[cue.what.of]
         return cue is None
 
@@ -87,7 +94,7 @@ class Cues:
         if planned.cue is None:
             at: float | None = planned.at
         else:
-            came = await self._came(planned.cue)
+            came = await self._came(planned.id, planned.cue)
             at = None if came is None else came + planned.cue.delay_s
         if at is not None:
             await self.sleep_to(at)
@@ -104,13 +111,23 @@ class Cues:
 
     def close(self) -> None:
         """All is over that has a time: what was not seen by now never comes."""
-        for watched in self._watched.values():
-            watched.moment.come(None)
+        self.disarm()
+        for moment in (*(w.moment for w in self._watched.values()), *self._fallen.values()):
+            moment.come(None)
 
-    async def _came(self, cue: Cue) -> float | None:
+    def disarm(self) -> None:
+        """Nothing strikes any more."""
+        self._closed = True
+        if self.strikes is not None:
+            self.strikes.disarm()
+
+    async def _came(self, id: str, cue: Cue) -> float | None:
         match cue.what:
             case Seen():
                 moment = self._watched[cue.what].moment
+            case Strike():
+                moment = self._fallen[id]
+                await self._arm(id, cue.what)
             case Begun():
                 moment = self._begun[cue.what.of]
             case Ended():
@@ -119,6 +136,17 @@ class Cues:
         if moment.at is None or not isinstance(cue.what, Ended) or not cue.what.wait:
             return moment.at
         return self.now() if await self._ready(cue.what) else None
+
+    async def _arm(self, id: str, strike: Strike) -> None:
+        await self.sleep_to(strike.start)
+        if self._closed or self.strikes is None:
+            return
+
+        def fell(passage: str) -> None:
+            self.passages[id] = passage
+            self._fallen[id].come(self.now())
+
+        self.strikes.arm(strike, fell)
 
     async def _ready(self, ended: Ended) -> bool:
         """Whether the nodes of a batch come to be as the next one wants them."""

@@ -35,6 +35,7 @@ from chaos.observe.states import EVERY_S as LOOK_S
 from chaos.observe.states import States
 from chaos.observe.tpms import Tpms
 from chaos.observe.values import Values
+from chaos.points import Strikes
 from chaos.verdict import WORDS, Verdict, exit_of, reasons_of
 from chaos.workload import Means, load_name, perform
 from protocol.messages.agent import TpmBackend
@@ -62,15 +63,19 @@ async def run(
     escapes: Callable[[], Sequence[str]] = tuple,
     scan: Callable[[History], None] | None = None,
     opened: Opened | None = None,
+    strikes: Strikes | None = None,
 ) -> Verdict:
     """Play ``plan``; always heals, also when cancelled (the verdict then says 130).
 
     ``trace`` gives the simulation's own trace hash (the history's fold otherwise); ``escapes``
     what tried to reach outside the simulation; ``scan`` writes down what it finds in all that the
-    run has left, before the checks judge; ``opened`` opens the archives on a host's disk. The
-    history is closed on return.
+    run has left, before the checks judge; ``opened`` opens the archives on a host's disk;
+    ``strikes`` strikes within calls. The history is closed on return. ``ChaosError`` KS-CHAOS-021
+    when the plan has crash points and nothing here can strike.
     """
-    playing = _Run(plan, lab, keeper, history, progress, run_id, scan, opened)
+    if plan.strikes() and strikes is None:
+        raise ChaosError("KS-CHAOS-021", plan.strikes()[0].text())
+    playing = _Run(plan, lab, keeper, history, progress, run_id, scan, opened, strikes)
     interrupted = False
     try:
         await playing.play()
@@ -104,6 +109,7 @@ class _Run:
     run_id: str
     scan: Callable[[History], None] | None
     opened: Opened | None
+    strikes: Strikes | None
     steady: bool = False
     harness: list[str] = field(default_factory=list)
     judged: list[CheckResult] = field(default_factory=list)
@@ -120,7 +126,7 @@ class _Run:
         self.values = Values(self.lab, self.history, Draws(self.plan.seed, "values"))
         self.remains = None if self.opened is None else Remains(self.history, self.opened)
         self.operations = Operations()
-        self.cues = Cues(self.plan, self.lab, self.history, self._sleep_to, self._now)
+        self.cues = Cues(self.plan, self.lab, self.history, self._sleep_to, self._now, self.strikes)
         self.intervals = Intervals(
             self.plan,
             self.lab,
@@ -270,6 +276,7 @@ class _Run:
 
     async def heal_all(self) -> None:
         """Take back all this run began; what others did to the lab is not its business."""
+        self.cues.disarm()
         if not self.intervals.begun:
             return
         self.progress("heal", "everything")

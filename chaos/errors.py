@@ -50,7 +50,7 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "Not available",
         "This part of the file format is not built in this version. It is refused rather than"
         " ignored.",
-        "Remove it, or write the schedule out as timed faults.",
+        "Remove it, or say it in another way; `keystead explain entry` shows what there is.",
     ),
     "KS-CHAOS-007": Explanation(
         "The same name twice",
@@ -127,6 +127,12 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "Both act on the power or process of the same node at the same time, so the end of one"
         " would end the other.",
         "Let the first end before the second begins, or merge them.",
+    ),
+    "KS-CHAOS-021": Explanation(
+        "A crash point is for the simulation",
+        "Within a call of a node only the simulation can make something happen: on real processes"
+        " nothing stands there, and no command can name the moment.",
+        "Play the experiment with `--mode sim`, or use `proc.kill` or `host.power_loss` at a time.",
     ),
     "KS-CHAOS-101": Explanation(
         "The fault did not bite",

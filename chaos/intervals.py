@@ -10,6 +10,7 @@ from chaos.cues import Cues
 from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, PlannedFault
 from chaos.faults import to_plain
+from chaos.faults.points import PointFault
 from chaos.history import History
 from chaos.keeper import HealReport, Keeping, StillThere
 from chaos.lab import Lab
@@ -61,6 +62,8 @@ class Intervals:
     async def _inject(self, planned: PlannedFault, at: float) -> bool:
         """Whether it has begun, which was to be ``at``."""
         fault = planned.fault()
+        if isinstance(fault, PointFault):
+            fault = fault.met(self.cues.passages[planned.id])
         about: dict[str, Any] = {"id": planned.id, "planned": at}
         about["summary"] = fault.summary()
         self.history.add("note", op="inject", id=planned.id, values=to_plain(fault))

@@ -23,6 +23,7 @@ from chaos.experiment.model import ONLY_IN, Guards, Load, Probed
 from chaos.experiment.schedule_model import (
     OF_ACTIONS,
     OF_FAULTS,
+    Point,
     Random,
     Rolling,
     ScheduleEntry,
@@ -46,12 +47,13 @@ _READERS: Final[dict[Any, str]] = {
     read_after: "the id of an entry, or: id + 20s",
     read_gap: "a time of the lab, or exp(12s): drawn, so much on average",
 }
-_OF_ENTRY: Final = frozenset({"fault", "do", "nth", "point"})
+_OF_ENTRY: Final = frozenset({"fault", "do", "point"})
 _WAYS: Final = {
     "at": "{at: 30s, for: 5m, fault: link.cut, between: [vcenter, kms]}",
     "after": "{id: a, at: 1s, do: key.generate}, {after: a + 20s, do: key.generate}",
     "every": "{at: 30s, every: 20s, times: 3, do: key.generate}",
     "when": "{when: {event: ok:key.create, nth: 3}, for: 10s, fault: vcenter.down}",
+    "point": "{point: {node: esxi-002, call: disk.append, path: bootbank/*}, fault: point.crash}",
     "rolling": "{at: 30s, fault: host.reboot, rolling: {over: role:esxi, gap: 30s}}",
     "random": "{random: {until: 2m, kinds: [link.delay, proc.pause]}}",
 }
@@ -70,14 +72,19 @@ def entries(noun: str) -> tuple[Entry, ...]:
 
 def _faults() -> Iterator[Entry]:
     for kind in FAULTS:
-        own = _fields(kind.params)
         entry = _of_every(OF_ACTIONS)
+        own = _fields(kind.params)
+        if kind.at_point:
+            own = [field for field in own if field.name != "on"]
+            point = Field(name="point", values="a map: see `explain entry point`", required=True)
+            ways = ("at", "after", "when", "every", "times", "rolling")
+            entry = [point, *(field for field in entry if field.name not in ways)]
         if kind.reversible:
             entry = [f for f in entry if f.name != "cure"]
         told = _text(kind)
         if not kind.reversible:
             told += " It has no undo: `guards.blast_radius` must allow it, `cure` mends it."
-        if kind.lasts_s is not None:
+        if kind.lasts_s:
             told += f" Without `for` it lasts {kind.lasts_s:g} s."
         yield Entry(
             name=kind.kind, text=told, example=example_of(kind), fields=tuple([*own, *entry])
@@ -109,7 +116,12 @@ def example_of_action(action: Action) -> str:
 
 def _entries_of_schedule() -> Iterator[Entry]:
     """The ways to say when an entry is played, and how often."""
-    models: dict[str, type[BaseModel]] = {"when": When, "rolling": Rolling, "random": Random}
+    models: dict[str, type[BaseModel]] = {
+        "when": When,
+        "point": Point,
+        "rolling": Rolling,
+        "random": Random,
+    }
     for name, example in _WAYS.items():
         model = models.get(name)
         yield Entry(
@@ -124,7 +136,8 @@ def example_of(kind: type[Fault]) -> str:
     """A line of a schedule with this fault."""
     more = f", {kind.example}" if kind.example else ""
     lasts = "" if kind.lasts_s is not None or not kind.reversible else ", for: 5m"
-    return f"schedule: [{{at: 30s{lasts}, fault: {kind.kind}{more}}}]"
+    begin = "point: {node: esxi-001, call: disk.append}" if kind.at_point else "at: 30s"
+    return f"schedule: [{{{begin}{lasts}, fault: {kind.kind}{more}}}]"
 
 
 def _probes() -> Iterator[Entry]:

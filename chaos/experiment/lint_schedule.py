@@ -12,6 +12,7 @@ from chaos.experiment.model import Guards
 from chaos.experiment.schedule_model import (
     OF_ACTIONS,
     OF_FAULTS,
+    Point,
     Random,
     RandomEntry,
     Rolling,
@@ -23,6 +24,7 @@ from chaos.experiment.schedule_model import (
 from chaos.experiment.sections import Sections
 from chaos.faults import FAULTS, fault_type
 from chaos.faults.base import Fault
+from chaos.points import blows_at
 from chaos.workload import OPERATIONS
 from chaos.yaml_file import Path
 from protocol.events import EventTypeId
@@ -85,15 +87,20 @@ class ScheduleLinter(Sections):
         if what is None:
             return None
         self._belongs(path, entry)
-        if entry.point is not None:
-            text = "crash points in files are not available; give `at`, `after` or `when`"
-            self.document.add((*path, "point"), "KS-CHAOS-006", text)
         rest = {k: v for k, v in data.items() if k not in FIELDS}
+        at_point = not isinstance(what, Action) and what.at_point
+        if at_point != (entry.point is not None):
+            self._pointless(path, what.kind, at_point=at_point)
+            return None
+        if entry.point is not None:
+            rest = self._at_point(path, entry.point, rest)
         if entry.rolling is not None:
             rest = self._rolled(path, entry, entry.rolling, what, rest)
         params = self.section(what.params, path, rest, also=sorted(FIELDS))
         if params is None:
             return None
+        if entry.point is not None:
+            self._possible(path, entry.point.call, params)
         kind = str(entry.fault or entry.do)
         return Scheduled(
             id=entry.id or f"{kind.replace('.', '-')}-{place + 1}",
@@ -114,6 +121,8 @@ class ScheduleLinter(Sections):
         except ChaosError as error:
             self.document.add((*path, "fault"), error.id, error.text)
             return None
+        if fault.lasts_s == 0 and entry.for_ is not None:
+            self.document.add((*path, "for"), "KS-CHAOS-004", "it is over at once")
         if entry.cure and fault.reversible:
             self.document.add((*path, "cure"), "KS-CHAOS-004", "it is healed without a cure")
         return fault
@@ -134,15 +143,14 @@ class ScheduleLinter(Sections):
             self.document.add(path, "KS-CHAOS-003", text)
         if entry.when is not None:
             self._condition((*path, "when", "event"), entry.when)
-        if "nth" in entry.model_fields_set and entry.point is None:
-            text = "`nth` belongs to `point`, or stands inside `when`"
-            self.document.add((*path, "nth"), "KS-CHAOS-004", text)
         if entry.times is not None and entry.every is None:
             text = "`times` needs `every`"
             self.document.add((*path, "times"), "KS-CHAOS-003", text)
         if entry.every is not None and (entry.rolling is not None or entry.point is not None):
             text = "`every` does not go with `rolling` or `point`"
             self.document.add((*path, "every"), "KS-CHAOS-004", text)
+        if entry.rolling is not None and entry.point is not None:
+            self.document.add((*path, "rolling"), "KS-CHAOS-004", "a `point` is of one node")
         last = entry.for_ is not None and entry.every is not None and entry.for_ >= entry.every
         if last and entry.fault is not None:
             text = "one would begin before the last has ended: `for` is shorter than `every`"
@@ -188,6 +196,30 @@ class ScheduleLinter(Sections):
             text = f"each batch of {what.kind} has an end: give `for`"
             self.document.add(path, "KS-CHAOS-003", text)
         return {**rest, "on": rolling.over}
+
+    def _pointless(self, path: Path, kind: str, *, at_point: bool) -> None:
+        if at_point:
+            text = f"{kind} happens within a call: give `point`"
+            self.document.add(path, "KS-CHAOS-003", text, "see `keystead explain entry point`")
+        else:
+            kinds = " or ".join(fault.kind for fault in FAULTS if fault.at_point)
+            text = f"within a call there is {kinds}, and not {kind}"
+            self.document.add((*path, "point"), "KS-CHAOS-004", text)
+
+    def _at_point(self, path: Path, point: Point, rest: dict[str, Any]) -> dict[str, Any]:
+        """The fields of the fault: the point's node stands for ``on`` here."""
+        if "on" in rest:
+            self.document.add((*path, "on"), "KS-CHAOS-004", "`point` has `node` instead of `on`")
+        return {**rest, "on": point.node}
+
+    def _possible(self, path: Path, call: str, params: Any) -> None:
+        """The blow is one that can fall at such a call."""
+        blows = blows_at(call)
+        if params.blow in blows:
+            return
+        can = ", ".join(f"{blow.happening} {blow.when}" for blow in blows)
+        text = f"at {call} there is no {params.happening} {params.moment}; there are {can}"
+        self.document.add((*path, "point"), "KS-CHAOS-004", text)
 
     def _swarm(
         self, place: int, path: Path, data: dict[str, Any], guards: Guards | None

@@ -16,6 +16,7 @@ from chaos.faults import from_plain
 from chaos.faults.base import Fault
 from chaos.hypotheses.probes import Scope
 from chaos.hypotheses.tolerance import Tolerance
+from chaos.points import Strike
 from chaos.workload import Arrival
 from protocol.terms import NodeName, VmName
 
@@ -68,7 +69,7 @@ class Cue(msgspec.Struct, frozen=True, kw_only=True):
     is ``optional`` may never begin; another then leaves the run unknown.
     """
 
-    what: Seen | Begun | Ended
+    what: Seen | Begun | Ended | Strike
     delay_s: float = 0.0
     lasts_s: float | None = None
     optional: bool = False
@@ -76,7 +77,8 @@ class Cue(msgspec.Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """In words, such as ``after ok:key.create + 20 s``."""
         later = f" + {self.delay_s:g} s" if self.delay_s else ""
-        return f"after {self.what.text()}{later}"
+        when = "at" if isinstance(self.what, Strike) else "after"
+        return f"{when} {self.what.text()}{later}"
 
 
 class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,6 +213,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def surely_faulty(self) -> bool:
         """Whether some fault begins, if all goes as planned."""
         return any(fault.cue is None or not fault.cue.optional for fault in self.faults)
+
+    def strikes(self) -> tuple[Strike, ...]:
+        """What is to happen within calls, which only the simulation can do."""
+        cues = (planned.cue for planned in self.entries())
+        return tuple(cue.what for cue in cues if cue and isinstance(cue.what, Strike))
 
     def entries(self) -> tuple[Planned, ...]:
         """Faults, then actions."""

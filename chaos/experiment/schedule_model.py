@@ -5,13 +5,22 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from chaos.actions.base import Action
 from chaos.experiment.section import After, Section, Selector, no_less_than, read_after
 from chaos.faults.base import Fault
 from chaos.naming import named
+from chaos.points import Call
 from chaos.units import Seconds, Share, seconds
 from protocol import names
 
@@ -33,12 +42,19 @@ class When(Section):
 
 
 class Point(Section):
-    """The entry begins inside a call that a node makes at a port, such as ``disk.sync``; ``path``
-    is a pattern of what the call is about."""
+    """The entry begins within a storage call of one node, in the simulation: the ``nth``, counted
+    ``from`` a time on, whose ``path`` and ``function`` fit.
 
-    node: str
-    call: str
-    path: str = "*"
+    ``path`` and ``function`` are patterns such as ``bootbank/*`` and ``archive.*``. The fault is
+    ``point.crash`` or ``point.fail``.
+    """
+
+    node: Selector
+    call: Call
+    path: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "*"
+    function: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "*"
+    from_: Seconds = Field(default=0.0, alias="from")
+    nth: Count = 1
 
 
 class Rolling(Section):
@@ -67,7 +83,6 @@ class ScheduleEntry(Section):
     ) = None
     when: When | None = None
     point: Point | None = None
-    nth: Count = 1
     every: Annotated[Seconds, AfterValidator(no_less_than(0.1))] | None = None
     times: Count | None = None
     rolling: Rolling | None = None

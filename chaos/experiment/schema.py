@@ -101,12 +101,16 @@ def _entry(field: str, what: type[Fault] | Action, others: frozenset[str]) -> di
     names = {name.rstrip("_") for name in others}
     shared = {name: shape for name, shape in every["properties"].items() if name not in names}
     required = [field, *(name for name in own.get("required", []) if name != "on")]
-    made = {
+    properties = {**shared, **own.get("properties", {}), field: {"const": what.kind}}
+    made: dict[str, Any] = {
         "type": "object",
-        "properties": {**shared, **own.get("properties", {}), field: {"const": what.kind}},
+        "properties": properties,
         "required": required,
         "additionalProperties": False,
     }
-    if "on" in own.get("required", []):
+    if not isinstance(what, Action) and what.at_point:
+        del properties["on"]
+        made["required"] = [*required, "point"]
+    elif "on" in own.get("required", []):
         made["anyOf"] = [{"required": ["on"]}, {"required": ["rolling"]}]
     return made

@@ -14,10 +14,12 @@ from chaos.errors import ChaosError
 from chaos.experiment.generate import RANDOM, Mix, schedule
 from chaos.experiment.model import Experiment
 from chaos.experiment.plan import Begun, Cue, Ended, Planned, PlannedAction, PlannedFault, Seen
-from chaos.experiment.schedule_model import Rolling, Scheduled, ScheduledSwarm
+from chaos.experiment.schedule_model import Point, Rolling, Scheduled, ScheduledSwarm
 from chaos.faults import to_plain
 from chaos.faults.base import Fault, Targets
+from chaos.faults.points import PointFault
 from chaos.lab import Directory
+from chaos.points import Strike
 from chaos.selectors import select_nodes, select_vms
 from protocol.terms import NodeName, Role, VmName
 
@@ -98,6 +100,10 @@ class Timeline:
             on = self._names(made, entry.when.on) if entry.when.on is not None else ()
             what = Seen(event=entry.when.event, on=on, nth=entry.when.nth)
             return 0.0, Cue(what=what, lasts_s=lasts_s, optional=entry.optional)
+        if entry.point is not None:
+            return entry.point.from_, Cue(
+                what=self._strike(made, entry.point), lasts_s=lasts_s, optional=entry.optional
+            )
         if entry.after is None:
             return entry.at or 0.0, None
         at, cue = self._begins[entry.after.id]
@@ -108,6 +114,19 @@ class Timeline:
             delay_s=entry.after.plus,
             lasts_s=lasts_s,
             optional=entry.optional,
+        )
+
+    def _strike(self, made: Scheduled, point: Point) -> Strike:
+        """What the entry waits for, with the blow of its fault."""
+        targets = Targets(self._directory, self._draws(made))
+        return Strike(
+            node=PointFault.place(made.params, targets)["node"],
+            call=point.call,
+            blow=made.params.blow,
+            function=point.function,
+            path=point.path,
+            nth=point.nth,
+            start=point.from_,
         )
 
     def _names(self, made: Scheduled, selector: Any) -> tuple[str, ...]:

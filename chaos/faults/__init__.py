@@ -1,7 +1,7 @@
 """Every fault there is: one file and one line each.
 
-``base`` what a fault is · ``links`` ``power`` ``firmware`` ``tpms`` what several share · the rest:
-one fault per file, named for it.
+``base`` what a fault is · ``links`` ``power`` ``firmware`` ``tpms`` ``points`` what several share ·
+the rest: one fault per file, named for it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from chaos.faults.link_cut import LinkCut
 from chaos.faults.link_delay import LinkDelay
 from chaos.faults.link_dup import LinkDup
 from chaos.faults.link_loss import LinkLoss
+from chaos.faults.point_crash import PointCrash
+from chaos.faults.point_fail import PointFail
 from chaos.faults.proc_kill import ProcKill
 from chaos.faults.proc_pause import ProcPause
 from chaos.faults.provider_delete import ProviderDelete
@@ -57,6 +59,8 @@ FAULTS: tuple[type[Fault], ...] = (
     VcenterDown,
     KmsKeyState,
     ProviderDelete,
+    PointCrash,
+    PointFail,
 )
 _BY_KIND = {fault.kind: fault for fault in FAULTS}
 
@@ -76,9 +80,13 @@ def make_fault(
 ) -> Fault:
     """A fault from values as a file or command gives them (``{"on": "esxi-001"}``).
 
-    Raises ``ChaosError``: 004 for values, 010 and 011 for selectors, 106 if it cannot act.
+    Raises ``ChaosError``: 004 for values, 010 and 011 for selectors, 021 for one that happens
+    at a point, 106 if it cannot act.
     """
     cls = fault_type(kind)
+    if cls.at_point:
+        text = f"{kind} happens within a call: it stands in an experiment, with a `point`"
+        raise ChaosError("KS-CHAOS-021", text)
     try:
         params = cls.params.model_validate(dict(values))
     except ValidationError as error:

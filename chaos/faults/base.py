@@ -75,7 +75,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
     has them. ``id`` is unique in the lab.
     ``holds_power`` marks faults that decide whether a node runs: two of them at once on one
     node would undo each other. ``lasts_s`` is the length of an interval whose file gives none;
-    None: until the end of the run.
+    None: until the end of the run. ``at_point``: it happens within a call that its entry waits
+    for, and nobody can begin it.
     """
 
     kind: ClassVar[str]
@@ -84,6 +85,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
     reversible: ClassVar[bool] = True
     holds_power: ClassVar[bool] = False
     lasts_s: ClassVar[float | None] = None
+    at_point: ClassVar[bool] = False
     id: str
 
     @classmethod

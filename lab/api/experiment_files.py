@@ -8,6 +8,7 @@ from typing import Any
 
 from chaos.errors import ChaosError
 from chaos.experiment.lint import read_experiment
+from chaos.experiment.plan import Plan
 from chaos.experiment.resolve import plan as make_plan
 from chaos.experiment.skeleton import skeleton
 from chaos.yaml_file import read_yaml
@@ -79,9 +80,18 @@ def prepared(
     else the file's own."""
     changes = {"tpm": tpm or ("model" if mode == "sim" else None)}
     try:
-        return prepare(experiment, seed, changes, parameters(given))
+        made = prepare(experiment, seed, changes, parameters(given))
+        _playable(made.plan, mode)
+        return made
     except ChaosError as error:
         raise bad(experiment, error) from None
+
+
+def _playable(plan: Plan, mode: str) -> None:
+    """KS-CHAOS-021 for crash points on real processes."""
+    if mode == "lab" and plan.strikes():
+        text = f"on real processes nothing strikes at {plan.strikes()[0].text()}"
+        raise KeysteadError("KS-CHAOS-021", text)
 
 
 def bad(experiment: str, error: ChaosError) -> KeysteadError:
@@ -101,6 +111,7 @@ async def begun_on(
     try:
         read = read_experiment(find(experiment), parameters(given))
         made = make_plan(read, there, seed_of(read, seed))
+        _playable(made, "lab")
     except ChaosError as error:
         raise bad(experiment, error) from None
     topology = plan_topology(LabFile.model_validate(record.file))

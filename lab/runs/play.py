@@ -30,6 +30,7 @@ from lab.scan.forensics import Forensics
 from lab.scan.ledger import keep
 from lab.scan.simulated import Scan
 from lab.simulation.sim_lab import SimLab, make
+from lab.simulation.strikes import SimStrikes
 from lab.simulation.workers import workers
 from lab.topology.plan import Topology
 from services.runtime.sim.order import Order
@@ -105,6 +106,7 @@ def simulate_plan(
             escapes=lab.defects,
             scan=Scan(lab).record if scan else None,
             opened=Forensics(lab).keys_on,
+            strikes=SimStrikes(lab),
         )
     )
     return verdict, history

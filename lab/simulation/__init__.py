@@ -3,6 +3,7 @@
 - ``sim_lab``   every node in one process, driven by one loop; how a run begins
 - ``snapshot``  a lab that is built once, and from which many runs are forked
 - ``points``    storage calls by name: recorded, and struck at exactly one of them
+- ``strikes``   the crash points of an experiment
 - ``worker``    the process that holds one and answers commands
 - ``workers``   where such processes come from
 - ``preload``   what their fork server does once for all of them

@@ -23,46 +23,18 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from fnmatch import fnmatchcase
 from types import FrameType
 from typing import Final
 
 import msgspec
 
+from chaos.points import REFUSALS, Blow, Happening, When
 from lab.simulation.sim_lab import SimLab
 from protocol.terms import NodeName
 from services.runtime.incarnation import WayDown
 from services.runtime.seeded import stream
-from services.runtime.sim.gate import COMMIT, Gate, StorageCall
-
-
-class When(StrEnum):
-    """Where in a call something happens."""
-
-    BEFORE = "before"
-    WITHIN = "within"  # a commit only
-    AFTER = "after"
-
-
-class Happening(StrEnum):
-    """What happens there."""
-
-    CRASH = "crash"  # what was written stays
-    POWER_LOSS = "power_loss"  # what was synced stays
-    TORN = "torn"  # a part of what is written or synced is there, and then the end
-    ENOSPC = "enospc"  # this one call is refused: the device is full
-    EIO = "eio"  # this one call is refused: the device fails
-
-
-class Blow(msgspec.Struct, frozen=True, order=True):
-    """What happens, and where in the call."""
-
-    happening: Happening
-    when: When = When.BEFORE
-
-    def __str__(self) -> str:
-        return f"{self.when}:{self.happening}"
+from services.runtime.sim.gate import Gate, StorageCall
 
 
 class Point(msgspec.Struct, frozen=True, order=True):
@@ -93,35 +65,6 @@ class Passage(msgspec.Struct, frozen=True):
         return f"{self.point}:{self.nth}"
 
 
-_ENDS: Final = tuple(
-    Blow(happening, when)
-    for happening in (Happening.CRASH, Happening.POWER_LOSS)
-    for when in (When.BEFORE, When.AFTER)
-)
-_REFUSALS: Final = (Happening.ENOSPC, Happening.EIO)
-_TEARS: Final = ("disk.write", "disk.append", "disk.sync")
-_GROWS: Final = ("disk.write", "disk.append")
-_READS: Final = ("disk.read", "disk.list", "disk.database", "db.query")
-
-
-def blows_at(call: str) -> tuple[Blow, ...]:
-    """All that can happen at a call of this name.
-
-    What reads has no effect: an end before it is as one after the call that came earlier.
-    """
-    if call == COMMIT:
-        ways = (Happening.CRASH, Happening.POWER_LOSS, *_REFUSALS)
-        return tuple(Blow(way, when) for when in When for way in ways)
-    if call in _READS:
-        return (Blow(Happening.CRASH), Blow(Happening.EIO))
-    found = [*_ENDS, Blow(Happening.EIO)]
-    if call in _GROWS:
-        found.append(Blow(Happening.ENOSPC))
-    if call in _TEARS:
-        found.append(Blow(Happening.TORN))
-    return tuple(found)
-
-
 @dataclass
 class Struck:
     """A blow that waits for its passage, or has met it."""
@@ -130,6 +73,7 @@ class Struck:
     blow: Blow | None
     nth: int
     met: Callable[[Passage], None] | None = None
+    fell: Callable[[Passage], None] | None = None
     seen: int = 0
     passage: Passage | None = None
 
@@ -177,11 +121,13 @@ class Points(Gate):
         path: str = "*",
         nth: int = 1,
         met: Callable[[Passage], None] | None = None,
+        fell: Callable[[Passage], None] | None = None,
     ) -> Struck:
         """Let ``blow`` fall at the ``nth`` passage from now on that these patterns fit, once.
 
         Patterns are of the shell's kind. ``met`` is called there too, in the step of who called;
-        with no ``blow`` it is all that happens.
+        with no ``blow`` it is all that happens. ``fell`` is called when the blow falls, which may
+        be later in the same call.
         """
 
         def matches(passage: Passage) -> bool:
@@ -189,7 +135,7 @@ class Points(Gate):
             found = (point.node, point.function, point.call, point.path)
             return all(map(fnmatchcase, found, (node, function, call, path)))
 
-        struck = Struck(matches, blow, nth, met)
+        struck = Struck(matches, blow, nth, met, fell)
         self._armed.append(struck)
         return struck
 
@@ -214,7 +160,7 @@ class Points(Gate):
         if happening is Happening.TORN:
             self._tear(call)
         await self._ends(call, happening)
-        if happening in _REFUSALS:
+        if happening in REFUSALS:
             if happening is Happening.ENOSPC and call.data is not None:
                 self._shorten(call)  # what has room is there
             raise _refused(happening, call)
@@ -239,7 +185,7 @@ class Points(Gate):
         """See what happens when the call has had its effect, and nobody knows."""
         happening = self._happens(When.AFTER)
         await self._ends(call, happening)
-        if happening in _REFUSALS:
+        if happening in REFUSALS:
             raise _refused(happening, call)
 
     def _happens(self, when: When) -> Happening | None:
@@ -252,6 +198,8 @@ class Points(Gate):
                 return decided
         for struck in self._armed:
             if struck.passage is passage and struck.blow and struck.blow.when is when:
+                if struck.fell is not None:
+                    struck.fell(passage)
                 return struck.blow.happening
         return None
 

@@ -16,8 +16,9 @@ from typing import Final, NoReturn
 
 import msgspec
 
+from chaos.points import Blow, Happening, When
 from lab.api.session import Session
-from lab.simulation.points import Blow, Happening, Passage, Points, When
+from lab.simulation.points import Passage, Points
 from lab.simulation.sim_lab import SimLab
 from lab.sweep.play import Play, Played
 from lab.sweep.scene import Scene

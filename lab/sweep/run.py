@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from fnmatch import fnmatchcase
 from typing import Final
 
+from chaos.points import Blow, blows_at
 from lab.errors import KeysteadError
-from lab.simulation.points import Blow, Passage, blows_at
+from lab.simulation.points import Passage
 from lab.simulation.snapshot import Origin, Snapshot
 from lab.sweep.forks import Seen, Struck, name_of, record, strike
 from lab.sweep.stories import STORIES

@@ -172,7 +172,7 @@ def test_every_error_of_a_schedule_is_told_at_once() -> None:
         (13, "KS-CHAOS-004"),
         (14, "KS-CHAOS-003"),
         (15, "KS-CHAOS-004"),
-        (16, "KS-CHAOS-004"),
+        (16, "KS-CHAOS-002"),
         (17, "KS-CHAOS-013"),
         (18, "KS-CHAOS-012"),
         (18, "KS-CHAOS-014"),

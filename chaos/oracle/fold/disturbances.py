@@ -15,7 +15,10 @@ from chaos.history import Record
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, both
 
 LINKS = ("link.cut", "link.loss", "link.delay")
-POWER = ("host.reboot", "host.power_loss", "site.power_loss", "proc.kill", "vcenter.down")
+POWER = (
+    *("host.reboot", "host.power_loss", "site.power_loss", "proc.kill", "vcenter.down"),
+    "point.crash",
+)
 TPM = ("tpm.clear", "tpm.swap")
 """Done with the power off; the cure seals the configuration anew."""
 FIRMWARE = ("host.boot_measure", "host.tpm_disabled", "host.exec_option_removed")
@@ -49,7 +52,7 @@ class Disturbance:
 
     def about(self, node: str) -> bool:
         """Whether it names this node."""
-        return node in self.values.get("nodes", ())
+        return node in self.values.get("nodes", ()) or node == self.values.get("node")
 
 
 class Disturbances:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from chaos.points import Blow, When
 from lab.api.commands import VmCreate
 from lab.api.session import Session
 from lab.api.table import perform
 from lab.errors import KeysteadError
-from lab.simulation.points import Blow, Passage, Points, When
+from lab.simulation.points import Passage, Points
 from lab.simulation.sim_lab import SimLab
 from protocol.messages.agent import NodeRunState
 from protocol.terms import NodeName

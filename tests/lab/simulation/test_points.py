@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.simulation.points import Blow, Happening, When, blows_at
+from chaos.points import Blow, Happening, When, blows_at
 from lab.simulation.snapshot import Origin, Snapshot
 from lab.topology.lab_file import load
 from lab.topology.plan import plan

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from chaos.points import Happening
 from lab.errors import KeysteadError
-from lab.simulation.points import Happening
 from lab.sweep.forks import Struck
 from lab.sweep.run import sweep
 from protocol.messages.agent import TpmBackend
