@@ -69,6 +69,9 @@ def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, Played]]) -> Cel
         wrong = f"in clear: {bare}"
     elif not wrong and (order or disturbed):
         wrong = f"events of vCenter: {order}" if order else f"after the fault was over: {disturbed}"
+    unhealed = next((played.unhealed for _, played in plays if played.unhealed), "")
+    if unhealed and not bare and observed == cell.letter:
+        void = void or unhealed  # its aftermath is not known, and might have been wrong
     verdict = Agreement.VOID if void else Agreement.DISAGREE if wrong else Agreement.AGREE
     return CellRow(
         block=cell.block,

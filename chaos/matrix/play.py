@@ -20,6 +20,7 @@ from chaos.matrix.witness import Account, Witness, witnesses
 from chaos.observe.listing import all_events
 from chaos.oracle.table import cell
 from chaos.oracle.terms import Event
+from protocol.errors import ProductError
 from protocol.events import EventTypeId
 from protocol.terms import NodeName
 from services.runtime.each import for_each
@@ -28,7 +29,8 @@ from services.runtime.each import for_each
 class Played(msgspec.Struct, frozen=True, kw_only=True):
     """An event as it was played: its letter, and the records that show it.
 
-    ``void``: why it says nothing. ``disturbed``: what was not undisturbed again in the aftermath.
+    ``void``: why it says nothing. ``unhealed``: why nothing is known of its aftermath, when its
+    letter was fixed before that. ``disturbed``: what was not undisturbed again in the aftermath.
     ``order``: what vCenter told otherwise, or in another order, than is fixed. ``exposed``: where
     something of its VMs or hosts that is encrypted was found in clear.
     """
@@ -37,6 +39,7 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     letter: str = ""
     why: str = ""
     void: str = ""
+    unhealed: str = ""
     disturbed: str = ""
     parts: dict[str, bool | int | str] = {}
     witnesses: tuple[Witness, ...] = ()
@@ -69,11 +72,18 @@ async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
             "letters",
             **{one.event.value: one.judged.letter for one in plays if one.judged is not None},
         )
-        await _end(scene, fault, plays)
     except (Void, ChaosError, *REFUSALS) as error:
         whole = _why(error)
         scene.book.write("note", "", "void", why=whole)
         return tuple(_told(one, whole) for one in plays)
+    if told := await _ended(scene, fault, plays):
+        found = await exposed(scene)
+        return tuple(
+            msgspec.structs.replace(
+                _told(one, voids.get(one.event, "")), exposed=_of(one, found), **told
+            )
+            for one in plays
+        )
     scene.alarmed = await _alarmed(scene)
     disturbed = {one.event: await _aftermath(one) or fault.wrong for one in plays}
     orders = {one.event: await _order(one) for one in plays}
@@ -131,6 +141,20 @@ async def _one(one: EventPlay, voids: dict[Event, str]) -> None:
 
 def _why(error: Exception) -> str:
     return str(error) if isinstance(error, Void) else f"{type(error).__name__}: {error}"
+
+
+async def _ended(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -> dict[str, str]:
+    """End the fault; empty when it is seen to be over. What the product refused of an
+    administrator's steps is ``disturbed``, its own doing; all else that failed is ``unhealed``."""
+    try:
+        await _end(scene, fault, plays)
+    except (Void, ChaosError, *REFUSALS) as error:
+        why = _why(error)
+        cause = error.__cause__ if isinstance(error, ChaosError) else error
+        refused = isinstance(cause, ProductError) and cause.definite
+        scene.book.write("note", "", "void", why=why)
+        return {"disturbed" if refused else "unhealed": why}
+    return {}
 
 
 async def _end(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tests.mutations.bugs
 from tests.mutations.found import FOUND
+from tests.mutations.matrix import TURNED
 
 _VC, _ESX, _KMS = "tests/services/vcenter", "tests/services/esxi", "tests/services/kms"
 _BUS, _FORGERY = "tests/conformance/test_bus.py", "tests/conformance/test_bus_forgery.py"
@@ -503,6 +504,9 @@ IN_SWEEPS = frozenset(
     }
 )
 """Seen when every storage call is struck: ``tests/lab/sweep``."""
+
+IN_MATRIX = frozenset(entry.bug for entry in TURNED)
+"""Seen by the cells that each turns red: ``test_matrix``."""
 
 NO_BUG = frozenset({"planting", "key_leaks"})
 """Modules of the folder that break no rule; the last one serves ``tests/scan``."""

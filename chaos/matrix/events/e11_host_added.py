@@ -47,6 +47,7 @@ class HostAdded(EventPlay):
     def __init__(self, scene: Scene, fault: StagedFault) -> None:
         super().__init__(scene, fault)
         self._new = NodeName("")
+        self._in_clear = False  # it said that it was safe, and wrote a dump that it did not encrypt
 
     @classmethod
     def waits_for_b(cls, block: Block, fault: Fault) -> bool:
@@ -120,9 +121,7 @@ class HostAdded(EventPlay):
         except REFUSALS as error:
             raise Void(f"{self._new} does not answer: {error}") from None
         if own.crypto_state is HostCryptoState.SAFE and self._new not in self.scene.dumped:
-            written = await write_dump(self.scene, self._new)
-            if written.key is None:
-                raise Void(f"{self._new} is safe, and its dump is in clear")
+            self._in_clear = (await write_dump(self.scene, self._new)).key is None
         seen = Added(
             listed=info is not None,
             connection=None if info is None else info.connection,
@@ -132,7 +131,7 @@ class HostAdded(EventPlay):
             present=tuple(one.key for one in here if one.present),
             wanted=wanted,
             hit=self.keys("run"),
-            dump=await self.looks.dump(self._new),
+            dump=not self._in_clear and await self.looks.dump(self._new),
             events=tuple(dict.fromkeys(one.event for one in events)),
         )
         self.trail.write("probe", self._new, "added", **plain(seen))

@@ -28,12 +28,13 @@ class OutsideAway(ReturningVcenter):
         self.write("fault", self.scene.vcenter, "down", with_it=list(self._servers))
 
     async def bites(self) -> str:
-        """They are off, and hosts still reach each other."""
+        """They are off, and hosts still reach each other, where there are several."""
         if wrong := await self._down.bites():
             return wrong
-        one, other = self.scene.hosts()[:2]
-        if not (await self.scene.lab.canary(one, other)).answered:
-            return f"{other} does not answer {one}"
+        one, *others = self.scene.hosts()[:2]
+        for other in others:
+            if not (await self.scene.lab.canary(one, other)).answered:
+                return f"{other} does not answer {one}"
         return ""
 
     async def return_shut(self) -> None:

@@ -61,6 +61,15 @@ def test_a_play_that_failed_is_void_and_one_that_leaves_a_trace_disagrees() -> N
     assert disturbed.verdict is Agreement.DISAGREE and "after the fault" in disturbed.why
 
 
+def test_a_letter_that_was_wrong_stays_so_when_nothing_can_be_healed() -> None:
+    """It was fixed before: what comes after may make it worse, and never void."""
+    void = row(Event.E4, "LK", "LK", unhealed="it is not over")
+    assert (void.verdict, void.why) == ("void", "it is not over")
+    assert row(Event.E4, "OK", "OK", unhealed="it is not over").verdict is Agreement.DISAGREE
+    bare = row(Event.E4, "LK", "LK", unhealed="it is not over", exposed="e4-off in k1/x")
+    assert bare.verdict is Agreement.DISAGREE
+
+
 def test_a_letter_without_its_witness_disagrees() -> None:
     held, lacking = (Witness(reason=6, held=held, seen="seen") for held in (True, False))
     assert row(Event.E4, "LK", "LK", witnesses=(held,)).witness == (held,)

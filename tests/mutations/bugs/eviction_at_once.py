@@ -1,4 +1,4 @@
-"""C4 broken: keys of a deleted provider leave the hosts without any grace."""
+"""C4 broken: keys of a deleted provider leave the hosts without any grace, with its deletion."""
 
 from __future__ import annotations
 
@@ -17,4 +17,15 @@ def _ancient(original: Any) -> Any:
     return made
 
 
+def _at_once(original: Any) -> Any:
+    async def unregister(vc: Any, message: Any) -> Any:
+        done = await original(vc, message)
+        for host in vc.inventory.hosts:
+            vc.passes.want(host, removing=True)
+        return done
+
+    return unregister
+
+
 plant(provider, "DeletedRow", _ancient)
+plant(provider, "unregister", _at_once)

@@ -1,0 +1,66 @@
+"""Which cells of the matrix turn red for which planted bug; cells are named as in the table.
+
+Played alone, each with its own lab: what it costs is what these few cells cost. That the same cells
+agree on sound code is a test of ``tests/lab/matrix``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+NEW_KEY: Final = "a new key is on every host of its cluster within 10 s"
+MARKS_NOBODY: Final = "a vCenter that returns and can supply a key marks nobody"
+
+
+@dataclass(frozen=True)
+class Turned:
+    """``bug`` of ``tests/mutations/bugs`` turns each of ``cells`` red, and ``told`` is a part of
+    what the row of the first says then. ``control``: what does not hold of the block S10 instead.
+    """
+
+    bug: str
+    cells: tuple[str, ...] = ()
+    told: str = ""
+    control: str = ""
+
+
+TURNED: Final = (
+    Turned("cache_survives_reboot", ("S10 F1 E2", "S10 F1 E4"), "SAFE, and the table"),
+    Turned(
+        "vcenter_keeps_values",
+        ("S10 F1 E6", "S10 F8 E4", "S10 F1 E11"),
+        "OK, and the table says LK",
+    ),
+    Turned("unseal_ignores_pcrs", ("S10 F5a E2",), "SAFE, and the table says PS"),
+    Turned("sealed_to_the_image", ("S10 F5b E2", "S11 F5b E4"), "PS, and the table"),
+    Turned("config_key_in_escrow", ("S11 F6 E2",), "SAFE, and the table says PS"),
+    Turned("stopped_boot_serves", ("S10 F5a E2",), "and the table says PS"),
+    Turned("unsealed_taken_for_sealed", ("S00 F5a E2",), "PS, and the table says SAFE"),
+    Turned("persisted_at_a_stop_only", ("S11 F1 E2", "S11 F1 E4"), "SAFE, UNSAFE"),
+    Turned("archive_folder_unsynced", ("S11 F4 E4",), "how the host goes down: OK, NO"),
+    Turned("host_key_not_persisted", ("S11 F1 E2",), "UNSAFE, and the table says SAFE"),
+    Turned("safe_when_vcenter_comes", ("S11 F2 E2",), "does not refuse its dump"),
+    Turned("restart_asks_vcenter", ("S10 F2 E5",), "cannot ask vCenter"),
+    Turned("power_on_asks_vcenter", ("S10 F2 E3",), "vCenter cannot be asked"),
+    Turned("locks_on_first_silence", ("S10 F1 E1",), "VMLocked.KMSClusterError"),
+    Turned("new_key_for_one_host", control=NEW_KEY),
+    Turned("eviction_stops_guests", ("S10 F7 E1",), "its key left the host"),
+    Turned("no_eviction", ("S10 F7 E3",), "OK, and the table says PT"),
+    Turned("eviction_at_once", ("S10 F7 E3",), "LK, and the table says PT"),
+    Turned("eviction_leaves_the_store", ("S11 F7 E3",), "and the table says PT"),
+    Turned("reconnect_evicts", ("S11 F7 E4",), "LK, and the table says OK"),
+    Turned("provider_by_number", ("S10 F7 E4",), "after the fault was over"),
+    Turned("host_key_renewed_anyway", ("S10 F7 E2",), "does not decrypt its dump"),
+    Turned("destroyed_key_given", ("S10 F8 E4",), "OK, and the table says LK"),
+    Turned("destruction_reaches_hosts", ("S10 F8 E3", "S11 F8 E4"), "LK, and the table"),
+    Turned(
+        "prepared_passes_for_safe",
+        ("S10 F1 E2", "S10 F1 E11"),
+        "does not decrypt its dump",
+    ),
+    Turned("returned_vcenter_marks_nobody", ("S10 F2 E4",), "does not mark it"),
+    Turned("marks_before_it_tries", control=MARKS_NOBODY),
+    Turned("failed_create_leaves_a_vm", ("S10 F1 E9",), "it is in an inventory"),
+    Turned("guest_disk_in_clear", ("S10 F0 E1",), "in clear: e1-run"),
+)

@@ -1,0 +1,85 @@
+"""A bug in a service turns the cells red that depend on what it breaks.
+
+What is played is only these cells, each on a lab that has the bug from its building on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from chaos.matrix.compare import CellRow, row_of
+from chaos.matrix.control import Control
+from chaos.matrix.grid import BLOCKS, Staging, cells_of, controls_of, stagings_of
+from chaos.matrix.terms import Agreement
+from chaos.oracle.table import Cell, cell
+from chaos.oracle.terms import Block, Event, Fault
+from lab.matrix.outcome import Outcome
+from lab.matrix.sim import Stages
+from protocol.messages.agent import TpmBackend
+from tests.mutations.matrix import TURNED, Turned
+
+pytestmark = pytest.mark.sim
+PAGE = Path(__file__).parents[2] / "docs" / "matrix-mutations.md"
+CONTROLLED = cell(Block.S10, Fault.F0, Event.E1)
+
+
+def named(text: str) -> Cell:
+    block, fault, event = text.split()
+    return cell(Block(block), Fault(fault), Event(event))
+
+
+def played(cells: Sequence[Cell], patch: str) -> tuple[list[CellRow], list[Control]]:
+    """These cells as they are with the patch, once; without cells the controls of S10."""
+    stagings = stagings_of(cells) or controls_of([CONTROLLED])
+    found: dict[str, Outcome] = {}
+
+    def done(staging: Staging, outcome: Outcome) -> None:
+        found[staging.name] = outcome
+
+    with closing(Stages(TpmBackend.MODEL, 1, 2, patch=patch)) as stages:
+        stages.play_each(stagings, done)
+    rows = [
+        row_of(
+            one,
+            "matrix-sim-1",
+            [
+                (staging, event)
+                for staging in stagings
+                if (staging.block, staging.fault) == (one.block, one.fault)
+                for event in found[staging.name].played
+                if event.event is one.event and one.event in staging.events
+            ],
+        )
+        for one in cells
+    ]
+    return rows, [control for outcome in found.values() for control in outcome.controls]
+
+
+@pytest.mark.parametrize("entry", TURNED, ids=lambda entry: entry.bug)
+def test_the_bug_turns_its_cells_red(entry: Turned) -> None:
+    rows, controls = played([*map(named, entry.cells)], f"tests.mutations.bugs.{entry.bug}")
+    told = {f"{row.block} {row.fault} {row.event}": (row.verdict, row.why) for row in rows}
+    assert {name: verdict for name, (verdict, _) in told.items()} == dict.fromkeys(
+        entry.cells, Agreement.DISAGREE
+    ), told
+    assert not rows or entry.told in rows[0].why
+    failed = [control.what for control in controls if not control.held]
+    assert failed == ([entry.control] if entry.control else [])
+
+
+def test_every_cell_that_is_named_is_one_that_sound_code_agrees_in() -> None:
+    """``tests/lab/matrix/test_cells`` plays all of these."""
+    playable = set(cells_of(BLOCKS, tuple(Fault), tuple(Event)))
+    assert {named(text) for entry in TURNED for text in entry.cells} <= playable
+
+
+def test_the_page_of_planted_bugs_has_each_with_its_cells() -> None:
+    rows = [line.split(" | ") for line in PAGE.read_text("utf-8").splitlines() if "| `" in line]
+    told = {row[0].strip("|` "): row[-1].rstrip(" |") for row in rows}
+    assert set(told) == {entry.bug for entry in TURNED}
+    for entry in TURNED:
+        assert told[entry.bug].startswith(", ".join(entry.cells) or "control: "), entry
