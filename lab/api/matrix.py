@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from enum import StrEnum
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from chaos.matrix.compare import CellRow
 from chaos.matrix.events import EVENTS
@@ -26,6 +26,13 @@ from protocol.messages.agent import TpmBackend
 from protocol.printable import told
 
 E = TypeVar("E", bound=StrEnum)
+MOST_JOBS: Final = 64
+NEEDS: Final = {
+    Event.E7: "vMotion",
+    Event.E8: "vMotion",
+    Event.E10: "recrypt",
+    Event.E12: "encrypted vSAN",
+}
 
 
 def matrix(
@@ -42,14 +49,16 @@ def matrix(
 ) -> Matrix:
     """Play the cells of these blocks, faults and events; empty: all that are built.
 
-    KS-USE-002 for a name that the table has not; KS-USE-004 when nothing of it is built.
+    KS-USE-002 for a name that the table has not; KS-USE-003 for a number of jobs that no machine
+    has; KS-USE-004 when nothing of it is built. Interrupted, it answers with what was played.
     """
+    if not 0 <= jobs <= MOST_JOBS:
+        raise KeysteadError("KS-USE-003", f"--jobs {jobs}: 0 to {MOST_JOBS}")
     began = time.monotonic()
     chosen = (_named(Block, blocks), _named(Fault, faults), _named(Event, events))
-    missing = _not_built(*chosen)
     cells = cells_of(chosen[0] or BLOCKS, chosen[1] or tuple(FAULTS), chosen[2] or tuple(EVENTS))
     if not cells:
-        text = "; ".join(missing) or "the table says that none of these cells applies"
+        text = "; ".join(_not_built(*chosen)) or "the table says that none of these cells applies"
         raise KeysteadError("KS-USE-004", text)
     wanted = Wanted(
         cells=cells,
@@ -72,7 +81,8 @@ def matrix(
         disagree=counts[Agreement.DISAGREE],
         void=counts[Agreement.VOID],
         exit_code=exit_of(result),
-        not_built=missing,
+        not_built=_not_built(chosen[0] or Block, chosen[1] or Fault, chosen[2] or Event),
+        not_played=result.not_played,
         controls=result.controls,
         items=rows,
     )
@@ -132,21 +142,23 @@ def _named(kind: type[E], names: Iterable[str]) -> tuple[E, ...]:
     for name in names:
         if name.lower() not in known:
             text = f"there is no {kind.__name__.lower()} {told(name)}; there are"
-            raise KeysteadError("KS-USE-002", f"{text} {', '.join(kind)}")
+            fix = "give one of these, in capitals or not"
+            raise KeysteadError("KS-USE-002", f"{text} {', '.join(kind)}", fix)
     chosen = {known[name.lower()] for name in names}
     return tuple(member for member in kind if member in chosen)
 
 
 def _not_built(
-    blocks: Sequence[Block], faults: Sequence[Fault], events: Sequence[Event]
+    blocks: Iterable[Block], faults: Iterable[Fault], events: Iterable[Event]
 ) -> tuple[str, ...]:
-    """What was asked for, or belongs to the whole table, and cannot be played yet."""
-    why = {
-        "block": "its kind of key provider is not available in this version",
-        "fault": "there is no Trust Authority in this version",
-        "event": "it needs vMotion, recrypt or encrypted vSAN, not available in this version",
-    }
-    found = [f"{block}: {why['block']}" for block in blocks or Block if block not in BLOCKS]
-    found += [f"{fault}: {why['fault']}" for fault in faults or Fault if fault not in FAULTS]
-    found += [f"{event}: {why['event']}" for event in events or Event if event not in EVENTS]
+    """Which of these cannot be played yet, and why."""
+    provider = "its kind of key provider is not available in this version"
+    found = [f"{block}: {provider}" for block in blocks if block not in BLOCKS]
+    trust = "there is no Trust Authority in this version"
+    found += [f"{fault}: {trust}" for fault in faults if fault not in FAULTS]
+    found += [
+        f"{event}: it needs {NEEDS[event]}, not available in this version"
+        for event in events
+        if event not in EVENTS
+    ]
     return tuple(found)

@@ -38,7 +38,8 @@ def play(
         keystead matrix --block S00 --block S10 --fault F1 -o json
 
     Each cell is staged in a lab, the fault is made, the event happens, and what is seen decides
-    on a letter before the table is read. Exit codes: 0 all agree, 1 one disagrees, 2 one is void.
+    on a letter before the table is read. Ctrl-C ends every lab and tells what was played. Exit
+    codes: 0 all agree, 1 one disagrees, 2 one is void, 130 interrupted.
     """
     from lab.api.matrix import matrix
     from protocol.messages.agent import TpmBackend
@@ -110,18 +111,25 @@ def _show(answer: Matrix, options: Options) -> None:
         document(answer, options.output)
         return
     wrong = [row for row in answer.items if row.verdict != "agree"]
-    if options.output is not Format.TABLE:
-        columns = tuple(map(field, ("block", "fault", "event", "expected", "observed", "verdict")))
-        show(answer, options.output, columns, (field("why"), field("finding")), key="event")
-    else:
-        for row in wrong:
-            _line(row)
-        _grid(answer)
+    match options.output:
+        case Format.NAME:
+            for row in answer.items:
+                plain(f"{row.block} {row.fault} {row.event}")  # as `matrix explain` takes it
+        case Format.WIDE:
+            names = ("block", "fault", "event", "expected", "observed", "verdict", "why", "finding")
+            show(answer, options.output, tuple(map(field, names)), key="event")
+        case _:
+            for row in wrong:
+                _line(row)
+            _grid(answer)
     for control in answer.controls:
         if not control.held:
             say(f"{control.block}: it does not hold that {control.what}: {control.seen}")
     for text in answer.not_built if options.output is Format.WIDE else ():
         say(f"not built: {text}")
+    if answer.not_played:
+        cells = answer.not_played + len(answer.items)
+        say(f"interrupted: {answer.not_played} of {cells} cells were not played")
     say(
         f"{answer.agree} agree, {answer.disagree} disagree, {answer.void} void; "
         f"run {answer.run}, {answer.mode}, tpm {answer.tpm}, {answer.seconds:g} s"

@@ -4,29 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Final
 
-from chaos.errors import ChaosError
 from chaos.matrix.grid import Staging
-from chaos.matrix.scene import Void
-from lab.errors import KeysteadError
 from lab.matrix.outcome import Done, Outcome
-from protocol.errors import ProductError
-from services.runtime.forking.connection import ForkFailed
-from services.runtime.sim.runner import WorkerDied, WorkerFailed
-
-LOST: Final = (
-    ChaosError,
-    ForkFailed,
-    KeysteadError,
-    MemoryError,
-    OSError,
-    ProductError,
-    Void,
-    WorkerDied,
-    WorkerFailed,
-)
-"""How a staging can fail before it has said anything: its lab was lost, or never came up."""
 
 
 def each(
@@ -45,7 +25,9 @@ def each(
     def one(staging: Staging) -> Outcome:
         try:
             return play(staging)
-        except LOST as error:
+        except Exception as error:
+            # Its lab was lost or never came up, or the play itself has a defect: the other
+            # stagings say what they say all the same.
             return Outcome.lost(staging, f"{type(error).__name__}: {error}")
 
     with ThreadPoolExecutor(jobs) as pool:

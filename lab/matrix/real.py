@@ -11,6 +11,7 @@ import resource
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -36,9 +37,12 @@ from services.runtime.sim.runner import run_in_worker
 
 PACE: Final = 30.0
 """Lab seconds in a real one: a reconcile interval takes ten seconds."""
+SLOW_PACE: Final = 15.0
+"""Of a lab that was too slow: everything has twice the real time."""
 AT_ONCE: Final = 6
-LATE_S: Final = 0.25
-"""A loop that was late by more cannot tell what came when."""
+SLOW_AT_ONCE: Final = 3
+LATE_S: Final = 1.0
+"""A loop that was late by more cannot tell what came when: a third of what windows have on top."""
 LOOK_S: Final = 0.05
 LIMIT_S: Final = 900.0  # real seconds that a staging may take
 
@@ -54,12 +58,15 @@ class Processes:
         self._patch, self._pace = patch, pace
         self._supervisors = ForkServer((__name__,))
 
-    def play_each(self, stagings: Sequence[Staging], done: Done) -> None:
-        """Play them all; ``done`` hears of each. Blocks."""
-        each(stagings, self._play, done, jobs=self._jobs, end=self.close)
+    def play_each(self, stagings: Sequence[Staging], done: Done, *, slowly: bool = False) -> None:
+        """Play them all; ``done`` hears of each. Blocks. ``slowly``: what a busy machine was too
+        slow for, with more time for everything, and fewer at once."""
+        jobs = min(self._jobs, SLOW_AT_ONCE) if slowly else self._jobs
+        pace = min(self._pace, SLOW_PACE) if slowly else self._pace
+        play = partial(self._play, _How(self._tpm, self._seed, self._patch, pace))
+        each(stagings, play, done, jobs=jobs, end=self.close)
 
-    def _play(self, staging: Staging) -> Outcome:
-        how = _How(self._tpm, self._seed, self._patch, self._pace)
+    def _play(self, how: _How, staging: Staging) -> Outcome:
         return run_in_worker(supervise, staging, how, timeout_s=LIMIT_S, server=self._supervisors)
 
     def close(self) -> None:

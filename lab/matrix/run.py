@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from io import BytesIO
 from itertools import count
 from typing import Final, Protocol
@@ -38,6 +38,7 @@ from lab.runs.store import (
     new_run,
     python_version,
 )
+from lab.supervise.scratch import collect
 from lab.topology.course import Report
 from protocol.messages.agent import TpmBackend
 
@@ -58,18 +59,24 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """The cells in the order in which they were wanted; the negative controls of their blocks."""
+    """The cells in the order in which they were wanted, without those that an interrupt has left;
+    the controls of their blocks. ``not_played``: how many were left."""
 
     cells: tuple[CellRow, ...]
     controls: tuple[Control, ...] = ()
+    not_played: int = 0
 
 
 def play_matrix(wanted: Wanted, report: Report) -> tuple[RunFolder, Result]:
-    """Play it all; blocks."""
+    """Play it all; blocks. Interrupted (Ctrl-C), it ends every lab and gives what was played."""
     folder = _begin(wanted)
     began = time.time()
     with closing(_player(wanted)) as player:
-        result = _Work(wanted, folder, player, report).play_all()
+        work = _Work(wanted, folder, player, report)
+        with suppress(KeyboardInterrupt):
+            work.play_all()
+        result = work.result()
+    collect()  # what labs have left that were ended in the middle
     folder.write(ROWS, msgspec.json.format(msgspec.json.encode(result)))
     verdict = verdict_of(result, folder.run, wanted, time.time() - began)
     folder.write("result.json", msgspec.json.format(msgspec.json.encode(verdict)))
@@ -79,8 +86,9 @@ def play_matrix(wanted: Wanted, report: Report) -> tuple[RunFolder, Result]:
 class Player(Protocol):
     """Plays stagings, in one of the two modes."""
 
-    def play_each(self, stagings: Sequence[Staging], done: Done) -> None:
-        """Play them all; ``done`` hears of each. Blocks."""
+    def play_each(self, stagings: Sequence[Staging], done: Done, *, slowly: bool = False) -> None:
+        """Play them all; ``done`` hears of each. Blocks. ``slowly``: with more time for everything,
+        where time is real."""
         ...
 
     def close(self) -> None:
@@ -130,7 +138,10 @@ def records_in(folder: RunFolder, staging: str) -> tuple[Record, ...]:
 
 
 def exit_of(result: Result) -> Exit:
-    """0 when all agree, 1 when one disagrees or a control failed, 2 when one is void."""
+    """0 when all agree, 1 when one disagrees or a control failed, 2 when one is void; 130 when some
+    were left."""
+    if result.not_played:
+        return Exit.INTERRUPTED
     verdicts = {row.verdict for row in result.cells}
     if Agreement.DISAGREE in verdicts or not all(one.held for one in result.controls):
         return Exit.FAILED
@@ -163,44 +174,76 @@ class _Work:
 
     def __init__(self, wanted: Wanted, folder: RunFolder, player: Player, report: Report) -> None:
         self._wanted, self._folder, self._player, self._report = wanted, folder, player, report
-        self._played: dict[str, tuple[Staging, tuple[Played, ...]]] = {}
-        self._controls: list[Control] = []
+        self._stagings = stagings_of(wanted.cells, isolate=wanted.isolate)
+        self._alone: tuple[Staging, ...] = ()
+        self._played: dict[str, tuple[Played, ...]] = {}
+        self._controls: dict[str, tuple[Control, ...]] = {}
 
-    def play_all(self) -> Result:
-        """Every cell; one that disagrees is played again in a lab of its own."""
-        wanted = self._wanted
-        stagings = stagings_of(wanted.cells, isolate=wanted.isolate)
-        self._play_these((*stagings, *controls_of(wanted.cells)), "play")
-        rows = {cell: self._row(cell, stagings) for cell in wanted.cells}
-        again = [cell for cell, row in rows.items() if row.verdict is Agreement.DISAGREE]
-        if again and not wanted.isolate:
-            alone = stagings_of(again, isolate=True)
-            self._play_these(alone, "play again, alone")
-            for cell in again:
-                rows[cell] = _decided(rows[cell], self._row(cell, alone))
-        return Result(tuple(rows.values()), tuple(self._controls))
+    def play_all(self) -> None:
+        """Every cell. On real processes, what a busy machine made void is played once more, slowly.
+        A cell that disagrees is played again in a lab of its own."""
+        whole = (*self._stagings, *controls_of(self._wanted.cells))
+        self._play_these(whole, "play")
+        if self._wanted.mode != "sim":
+            void = [one for one in whole if not self._tells(one)]
+            self._play_these(void, "play again, slowly", slowly=True)
+        rows = ((cell, self._row(cell, self._stagings)) for cell in self._wanted.cells)
+        again = [c for c, row in rows if row is not None and row.verdict is Agreement.DISAGREE]
+        if not self._wanted.isolate:
+            self._alone = stagings_of(again, isolate=True)
+            self._play_these(self._alone, "play again, alone", slowly=True)
 
-    def _play_these(self, stagings: Sequence[Staging], what: str) -> None:
-        ended = count(1)
+    def result(self) -> Result:
+        """Of every cell whose stagings were all played."""
+        found = [self._decided(cell) for cell in self._wanted.cells]
+        rows = tuple(row for row in found if row is not None)
+        controls = tuple(one for of in self._controls.values() for one in of)
+        return Result(rows, controls, not_played=len(found) - len(rows))
+
+    def _play_these(self, stagings: Sequence[Staging], what: str, *, slowly: bool = False) -> None:
+        ended, began = count(1), time.monotonic()
 
         def done(staging: Staging, outcome: Outcome) -> None:
-            self._played[staging.name] = (staging, outcome.played)
-            self._controls += outcome.controls
+            self._played[staging.name] = outcome.played
+            if staging.control:
+                self._controls[staging.name] = outcome.controls
             self._folder.write(f"{STAGINGS}/{staging.name}.msgpack", outcome.history)
-            self._report(f"{what}: {staging.name}", next(ended), len(stagings))
+            number, text = next(ended), f"{what}: {staging.name}"
+            if self._wanted.jobs < number < len(stagings):
+                left_s = (time.monotonic() - began) / number * (len(stagings) - number)
+                text += f", about {left_s:.0f} s left"
+            self._report(text, number, len(stagings))
 
-        self._player.play_each(stagings, done)
+        if stagings:
+            self._player.play_each(stagings, done, slowly=slowly)
 
-    def _row(self, cell: Cell, stagings: Sequence[Staging]) -> CellRow:
-        plays = [
-            (staging, played)
+    def _tells(self, staging: Staging) -> bool:
+        """Whether what was played says anything: a control that failed may have been too late."""
+        held = all(one.held for one in self._controls.get(staging.name, ()))
+        return held and not any(one.void for one in self._played[staging.name])
+
+    def _row(self, cell: Cell, stagings: Sequence[Staging]) -> CellRow | None:
+        """None when not all of its stagings were played, or none of these is about the cell."""
+        about = [
+            staging
             for staging in stagings
             if (staging.block, staging.fault) == (cell.block, cell.fault)
             and cell.event in staging.events
-            for played in self._played[staging.name][1]
+        ]
+        if not about or not all(staging.name in self._played for staging in about):
+            return None
+        plays = [
+            (staging, played)
+            for staging in about
+            for played in self._played[staging.name]
             if played.event is cell.event
         ]
         return row_of(cell, self._folder.run, plays)
+
+    def _decided(self, cell: Cell) -> CellRow | None:
+        """As it was played with others; where it was played alone too, that decides."""
+        batched, alone = self._row(cell, self._stagings), self._row(cell, self._alone)
+        return batched if batched is None or alone is None else _decided(batched, alone)
 
 
 def _decided(batched: CellRow, alone: CellRow) -> CellRow:

@@ -58,8 +58,8 @@ class Stages:
         self._lock = threading.Lock()
         self._snapshots: dict[tuple[object, ...], Snapshot] = {}
 
-    def play_each(self, stagings: Sequence[Staging], done: Done) -> None:
-        """Play them all; ``done`` hears of each. Blocks."""
+    def play_each(self, stagings: Sequence[Staging], done: Done, *, slowly: bool = False) -> None:
+        """Play them all; ``done`` hears of each. Blocks. Virtual time is never too short."""
         each(stagings, self._play, done, jobs=self._jobs, end=self.close)
 
     def _play(self, staging: Staging) -> Outcome:

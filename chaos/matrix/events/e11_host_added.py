@@ -143,8 +143,11 @@ class HostAdded(EventPlay):
             asked = await self._add()
             if not asked.done:
                 return f"{self._new} cannot be added: {asked.error}: {asked.text}"
-            await self.scene.give(clock.TASK_S)
+        until = self.scene.lab.monotonic() + clock.SETTLED_S
         seen = await self._look()
+        while not seen.whole and self.scene.lab.monotonic() < until:
+            await self.scene.lab.sleep(clock.AGAIN_S)
+            seen = await self._look()
         if not seen.whole:
             return (
                 f"{self._new} is {seen.crypto} with {len(seen.present)} of {len(seen.wanted)} keys"

@@ -11,14 +11,18 @@ from chaos.oracle.terms import Fault
 
 
 class KeyDestroyed(StagedFault):
-    """The KEK of each judged VM is destroyed; every other key stays as it is."""
+    """The KEK of each judged VM is destroyed; every other key stays as it is.
+
+    Where the judged VM is yet to be made, that of the VM which is there.
+    """
 
     fault: ClassVar[Fault] = Fault.F8
     restores_keys: ClassVar[bool] = True
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        keys = tuple(key.key_id for vm in sorted(scene.judged) for key in scene.keys[vm])
+        self._vms = sorted(scene.judged or scene.keys)
+        keys = tuple(key.key_id for vm in self._vms for key in scene.keys[vm])
         self._destroyed = Held(
             scene,
             KmsKeyState(
@@ -34,7 +38,7 @@ class KeyDestroyed(StagedFault):
     async def begin(self) -> None:
         await self._destroyed.survey()
         await self._destroyed.begin()
-        self.write("fault", SERVERS_OF_P[0], "destroyed", vms=sorted(self.scene.judged))
+        self.write("fault", SERVERS_OF_P[0], "destroyed", vms=self._vms)
 
     async def bites(self) -> str:
         return await self._destroyed.bites()

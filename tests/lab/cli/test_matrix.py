@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,36 @@ def test_a_part_of_the_table_as_a_grid_and_as_a_document(
     ]
     assert run(["get", "runs", "-o", "name"]) == 0
     assert capsys.readouterr().out.split() == ["matrix-sim-1", "matrix-sim-1-2"]
+
+
+def test_names_are_what_explain_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    part = ["matrix", "--block", "S00", "--block", "S10", "--fault", "F0", "--event", "E3"]
+    assert run([*part, "-o", "name"]) == 0
+    names = capsys.readouterr().out.splitlines()
+    assert names == ["S00 F0 E3", "S10 F0 E3"]
+    for name in names:
+        assert run(["matrix", "explain", *name.split()]) == 0
+
+
+def test_an_interrupted_run_tells_what_was_played(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lab.matrix.sim import Stages
+
+    begun = Stages.play_each
+
+    def interrupted(self: Stages, stagings: Any, done: Any, **more: Any) -> None:
+        begun(self, stagings[:1], done, **more)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Stages, "play_each", interrupted)
+    part = ["matrix", "--block", "S00", "--fault", "F0", "--fault", "F8", "--event", "E3"]
+    assert run(part) == 130
+    out, err = capsys.readouterr()
+    assert [line.split() for line in out.splitlines()] == [["S00", "E3"], ["F0", "OK", "✔"]]
+    assert "interrupted: 1 of 2 cells were not played" in err
+    assert run(["get", "runs", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["items"][0]["verdict"] == "interrupted"
 
 
 def test_what_disagrees_comes_first_and_decides_the_exit_code(

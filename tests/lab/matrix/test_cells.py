@@ -92,6 +92,27 @@ def test_a_few_cells_of_every_kind_of_fault(
     assert tuple(row.observed for row in result.cells) == letters
 
 
+@pytest.mark.parametrize("fault", [Fault.F2, Fault.F4])
+def test_a_host_alone_has_a_neighbour_that_misses_vcenter_too(fault: Fault) -> None:
+    cells = (Event.E3, Event.E5, Event.E11)
+    _, result = play_matrix(wanted(Block.S00, fault, cells, isolate=True), unheard)
+    assert [(row.observed, row.verdict) for row in result.cells] == [
+        ("OK", "agree"),
+        ("OK", "agree"),
+        ("NO", "agree"),
+    ]
+
+
+def test_a_lost_key_is_met_alone_too() -> None:
+    """By a VM that is yet to be made, and by a host that is not told at once that it is back."""
+    _, result = play_matrix(
+        wanted(Block.S00, Fault.F8, (Event.E9, Event.E11), isolate=True), unheard
+    )
+    assert [
+        (row.observed, row.verdict, row.why) for row in result.cells if row.verdict != "agree"
+    ] == []
+
+
 def test_an_event_alone_has_the_letter_that_it_has_with_others() -> None:
     events = (Event.E9, Event.E11)
     _, result = play_matrix(wanted(Block.S10, Fault.F5A, events, isolate=True), unheard)
@@ -132,7 +153,9 @@ def test_a_host_that_forgets_nothing_is_found_out_alone_too() -> None:
         (("T10",), (), (), "KS-USE-004", "T10: its kind of key provider is not available"),
         ((), ("F3",), (), "KS-USE-004", "no Trust Authority"),
         ((), (), ("E7",), "KS-USE-004", "E7: it needs vMotion"),
-        (("S00",), ("F6",), (), "KS-USE-004", ""),
+        (("T10",), (), ("E3",), "KS-USE-004", "T10: its kind of key provider"),
+        ((), ("F1",), ("E12",), "KS-USE-004", "E12: it needs encrypted vSAN"),
+        (("S00",), ("F6",), (), "KS-USE-004", "none of these cells applies"),
     ],
 )
 def test_what_cannot_be_played_is_said(

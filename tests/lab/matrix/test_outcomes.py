@@ -25,9 +25,12 @@ def staging(*events: Event, control: bool = False) -> Staging:
     )
 
 
-def test_a_lab_that_is_lost_makes_its_events_void_and_its_controls_fail() -> None:
+@pytest.mark.parametrize("error", [WorkerDied, TimeoutError, KeyError])
+def test_a_lab_that_is_lost_makes_its_events_void_and_its_controls_fail(
+    error: type[Exception],
+) -> None:
     def lose(one: Staging) -> Outcome:
-        raise WorkerDied("killed by signal 9")
+        raise error("killed by signal 9")
 
     heard: list[tuple[Staging, Outcome]] = []
     wanted = [staging(Event.E3, Event.E4), staging(Event.E1, control=True)]

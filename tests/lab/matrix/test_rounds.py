@@ -1,0 +1,151 @@
+"""What a run plays, and again, and what of it stands when somebody interrupts it: with a player
+that gives what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from chaos.matrix.control import Control
+from chaos.matrix.grid import Staging, cells_of
+from chaos.matrix.play import Played
+from chaos.oracle.table import Cell
+from chaos.oracle.terms import Block, Event, Fault
+from chaos.verdict import Exit
+from lab.api.matrix import matrix
+from lab.errors import KeysteadError
+from lab.matrix import run as runs
+from lab.matrix.outcome import Done, Outcome
+from lab.matrix.run import Wanted, exit_of, play_matrix, result_of
+from protocol.messages.agent import TpmBackend
+
+Answers = Callable[[Staging, bool], Played]
+
+
+class Player:
+    """Plays each event as ``answer`` says; ``most``: an interrupt comes after so many stagings."""
+
+    def __init__(self, answer: Answers, most: int) -> None:
+        self.answer, self.most = answer, most
+        self.played: list[tuple[str, bool]] = []
+        self.closed = False
+
+    def play_each(self, stagings: Sequence[Staging], done: Done, *, slowly: bool = False) -> None:
+        for staging in stagings:
+            if len(self.played) == self.most:
+                raise KeyboardInterrupt
+            self.played.append((staging.name, slowly))
+            held = Control(block=staging.block, what="bit", held=True, seen="")
+            played = tuple(self._one(staging, event, slowly) for event in staging.events)
+            done(staging, Outcome((), controls=(held,)) if staging.control else Outcome(played))
+
+    def _one(self, staging: Staging, event: Event, slowly: bool) -> Played:
+        return msgspec.structs.replace(self.answer(staging, slowly), event=event)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def play(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[Player, runs.Result]]:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
+
+    def one(answer: Answers, *, mode: str = "sim", most: int = 99) -> tuple[Player, runs.Result]:
+        player = Player(answer, most)
+        monkeypatch.setattr(runs, "_player", lambda wanted: player)
+        wanted = Wanted(
+            cells=cells_of((Block.S00,), (Fault.F2, Fault.F8), (Event.E3, Event.E5)),
+            mode=mode,
+            tpm=TpmBackend.MODEL,
+            seed=1,
+            jobs=1,
+        )
+        folder, result = play_matrix(wanted, lambda text, step, total: None)
+        assert player.closed and result_of(folder) == result
+        verdict = folder.verdict()
+        assert verdict is not None and verdict.exit_code == exit_of(result)
+        return player, result
+
+    return one
+
+
+def ok(staging: Staging, slowly: bool) -> Played:
+    return Played(event=Event.E3, letter="OK", why="it runs")
+
+
+@pytest.fixture(autouse=True)
+def _no_witness_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chaos.matrix.compare.disagreement", _letters_differ)
+
+
+def _letters_differ(cell: Cell, observed: str, *more: object) -> str:
+    return "" if observed == cell.letter else "another letter"
+
+
+def test_an_interrupt_leaves_the_cells_that_were_played(
+    play: Callable[..., tuple[Player, runs.Result]],
+) -> None:
+    _, whole = play(ok)
+    assert [row.fault for row in whole.cells] == ["F2", "F2", "F8", "F8"]
+    assert (whole.not_played, exit_of(whole)) == (0, Exit.PASS)
+    _, part = play(ok, most=1)
+    assert [row.fault for row in part.cells] == ["F2", "F2"] and part.controls == ()
+    assert (part.not_played, exit_of(part)) == (2, Exit.INTERRUPTED)
+    _, none = play(ok, most=0)
+    assert (none.cells, none.not_played) == ((), 4)
+
+
+def test_what_a_busy_machine_made_void_is_played_once_more_slowly(
+    play: Callable[..., tuple[Player, runs.Result]],
+) -> None:
+    def late(staging: Staging, slowly: bool) -> Played:
+        void = "the loop was late" if staging.fault is Fault.F8 and not slowly else ""
+        return Played(event=Event.E3, letter="OK", void=void)
+
+    player, result = play(late, mode="lab")
+    assert {row.verdict for row in result.cells} == {"agree"}
+    assert player.played[3:] == [("S00-F8-orderly", True)]
+    player, result = play(late)  # virtual time is never late: it says the same again
+    assert [row.verdict for row in result.cells] == ["agree"] * 2 + ["void"] * 2
+    assert len(player.played) == 3 and exit_of(result) is Exit.UNKNOWN
+
+
+def test_a_cell_that_disagrees_is_decided_alone_and_stands_when_it_is_not(
+    play: Callable[..., tuple[Player, runs.Result]],
+) -> None:
+    def differs(staging: Staging, slowly: bool) -> Played:
+        wrong = staging.fault is Fault.F8 and not staging.alone
+        return Played(event=Event.E3, letter="NO" if wrong else "OK")
+
+    player, result = play(differs)
+    assert {row.verdict for row in result.cells} == {"agree"}
+    assert [bool(row.finding) for row in result.cells] == [False, False, True, True]
+    assert [name for name, _ in player.played[3:]] == [
+        "S00-F8-orderly-alone-E3",
+        "S00-F8-orderly-alone-E5",
+    ]
+    _, result = play(differs, most=4)
+    assert [row.verdict for row in result.cells] == ["agree", "agree", "agree", "disagree"]
+    assert exit_of(result) is Exit.FAILED
+
+
+@pytest.mark.parametrize("jobs", [-1, 65])
+def test_a_number_of_jobs_that_no_machine_has(jobs: int) -> None:
+    with pytest.raises(KeysteadError, match=f"--jobs {jobs}") as caught:
+        matrix(
+            (),
+            (),
+            (),
+            mode="sim",
+            tpm=None,
+            seed=1,
+            jobs=jobs,
+            isolate=False,
+            report=lambda text, step, total: None,
+        )
+    assert caught.value.id == "KS-USE-003"
