@@ -144,7 +144,8 @@ class Added(Seen, frozen=True, kw_only=True):
     """A host that was to be added.
 
     ``listed``: it is in vCenter's inventory. ``wanted`` keys are those of its cluster's VMs,
-    ``present`` those that it has; ``hit`` belong to the judged VM. ``events`` are about it.
+    ``claimed`` those that it says it has, ``present`` those of which it showed that it has the
+    value that a host has whose VM works; ``hit`` belong to the judged VM. ``events`` are about it.
     ``vcenter_crypto`` is vCenter's word on its mode, ``crypto`` its own.
     ``dump``: whether a safe one decrypts a dump that it has just written, under its host key.
     """
@@ -156,6 +157,7 @@ class Added(Seen, frozen=True, kw_only=True):
     host_key: bool
     wanted: tuple[CryptoKeyId, ...]
     present: tuple[CryptoKeyId, ...]
+    claimed: tuple[CryptoKeyId, ...]
     hit: tuple[CryptoKeyId, ...] = ()
     events: tuple[EventTypeId, ...] = ()
     dump: bool | None = None

@@ -236,6 +236,9 @@ def of_addition(asked: Answered, now: Added, later: Added) -> Judged:
         return unclear(f"{asked.error}, and yet it is in the inventory")
     if now.vcenter_crypto is not now.crypto:
         return unclear(f"it is {now.crypto}, and vCenter shows it as {now.vcenter_crypto}")
+    if set(now.claimed) != set(now.present):
+        odd = sorted(set(now.claimed) ^ set(now.present))
+        return unclear(f"what it says of {_names(odd)} is not what it shows")
     if now.whole:
         return Judged(letter=Letter.OK, why="connected, safe, and it has every key of the cluster")
     if msgspec.structs.replace(later, events=()) != msgspec.structs.replace(now, events=()):

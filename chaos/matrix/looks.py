@@ -14,7 +14,7 @@ import msgspec
 from chaos.faults.base import REFUSALS, status_of
 from chaos.matrix.book import Trail
 from chaos.matrix.evidence import Answered, EventSeen, HostSeen, Outcome, VmSeen, VmView, Works
-from chaos.matrix.scene import DUMP, Scene
+from chaos.matrix.scene import DUMP, Scene, event_of
 from chaos.observe.listing import all_events, all_hosts, all_vms
 from protocol.errors import (
     Disconnected,
@@ -26,11 +26,12 @@ from protocol.errors import (
 )
 from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.messages.base import Reply, Request
+from protocol.messages.fingerprints import FingerprintKeys
 from protocol.messages.host import GetCryptoKeyStatus, KeyStatus, QueryHost
 from protocol.messages.host import VmSummary as OwnVm
 from protocol.messages.host.dumps import DecryptDump
 from protocol.messages.vcenter import HostInfo, VmInfo
-from protocol.terms import CryptoKeyId, NodeName, VmName
+from protocol.terms import CryptoKeyId, KeyId, NodeName, VmName
 
 R = TypeVar("R", bound=Reply)
 
@@ -85,12 +86,21 @@ class Looks:
         up, there = await self._in_vcenter(vm)
         works = Works(right=None, detail="it does not run")
         if own is not None and own.on:
-            asked = await self.scene.guests.challenge(vm, host)
-            works = Works(right=asked.right, detail=asked.detail)
+            works = await self._works(vm, host)
         locks = tuple(e for e in await self.events(vm=vm) if e.locks) if up else ()
         seen = VmSeen(own=own, vcenter=there, vcenter_up=up, works=works, locks=locks)
         self.trail.write("probe", host, "vm", vm=vm, **plain(seen))
         return seen
+
+    async def _works(self, vm: VmName, host: NodeName) -> Works:
+        """What its guest answers. One whose answers are right and whose disk on the datastore stays
+        as it was has rewritten nothing: it is no guest that has its disk."""
+        event = event_of(vm)
+        before = await self.scene.bench.disk_of(event, vm)
+        asked = await self.scene.guests.challenge(vm, host)
+        if asked.right and before == await self.scene.bench.disk_of(event, vm):
+            return Works(right=False, detail=f"{vm}: what it rewrote is not on the datastore")
+        return Works(right=asked.right, detail=asked.detail)
 
     async def _at_host(self, vm: VmName, host: NodeName) -> VmView | None:
         summary = await self._summary(host)
@@ -168,6 +178,24 @@ class Looks:
             return None
         self.trail.write("probe", host, "keys", keys=plain(found))
         return found
+
+    async def same_keys(
+        self, host: NodeName, other: NodeName, keys: Iterable[CryptoKeyId]
+    ) -> frozenset[CryptoKeyId]:
+        """Those of the keys that both hosts have in their caches, with the same value.
+
+        A host that only says that it has a key cannot tell its fingerprint under a fresh secret.
+        """
+        question = FingerprintKeys(secret=self.scene.draws.token(32))
+        found: list[dict[KeyId, str]] = []
+        for one in (host, other):
+            answer = await self.scene.lab.ask(one, question, within_s=WITHIN_S)
+            cached = [key for key in answer.keys if key.place == "cache"]
+            found.append({key.key_id: key.fingerprint for key in cached})
+        here, there = found
+        return frozenset(
+            key for key in keys if key.key_id in here and here[key.key_id] == there.get(key.key_id)
+        )
 
     # ---- events ---------------------------------------------------------------------------------
 

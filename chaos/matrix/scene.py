@@ -54,6 +54,10 @@ class Bench(Protocol):
         """(path, bytes) of everything that lies on a disk or a datastore now."""
         ...
 
+    async def disk_of(self, event: Event, vm: VmName) -> bytes:
+        """The VM's disk as it lies on the datastore now."""
+        ...
+
     async def flip_bit(self, event: Event, vm: VmName) -> None:
         """Flip a bit of the ciphertext of the VM's first block."""
         ...
@@ -151,3 +155,8 @@ def cluster_of(event: Event) -> ClusterName:
 def vm_of(event: Event, what: str) -> VmName:
     """A VM of an event, by what it is there for."""
     return VmName(f"{event.value.lower()}-{what}")
+
+
+def event_of(vm: VmName) -> Event:
+    """The event that a VM of ``vm_of`` is there for."""
+    return Event(vm.partition("-")[0].upper())

@@ -24,7 +24,8 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
 
     ``power_on``: of the boot that is judged, None when there is none. ``asked`` and ``ended``: of
     the request that decided, or of the window. ``keys`` are those that it needs. ``known``:
-    vCenter knew the host before.
+    vCenter knew the host before. ``proved``: when a host was seen to be safe, just
+    after its boot and less what a look may take; None when it was not.
     """
 
     host: NodeName
@@ -33,6 +34,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     power_on: float | None = None
     keys: tuple[CryptoKeyId, ...] = ()
     known: bool = True
+    proved: float | None = None
 
     @property
     def began(self) -> float:
@@ -108,10 +110,22 @@ def by_itself(about: Account) -> Found:
     lacking = [str(key) for key in about.course.keys if str(key) not in loaded]
     if lacking:
         return False, f"its boot did not load {', '.join(lacking)}"
+    if not about.course.keys and (wrong := _unproved(about.course, spoke)):
+        return False, wrong
     safe = next((one.at for one in about.records if _says(one, "crypto_state", "safe")), None)
     if safe is None or (spoke is not None and spoke < safe):
         return False, "it was not safe before it spoke with others"
     return True, f"safe {safe - about.course.began:.0f} s after its power-on, before it spoke"
+
+
+def _unproved(course: Course, spoke: float | None) -> str:
+    """Empty when a host, which VM keys are not about, was seen to be safe and to decrypt its dump
+    before it spoke, whatever it had written down."""
+    if course.proved is None:
+        return "just after its boot it was not safe, or could not decrypt its dump"
+    if spoke is not None and course.proved > spoke:
+        return "it spoke before it was seen to be safe"
+    return ""
 
 
 def unseal_refused(about: Account) -> Found:

@@ -50,6 +50,9 @@ class LabBench:
     async def at_rest(self) -> list[tuple[str, bytes]]:
         return await self._lab.at_rest()
 
+    async def disk_of(self, event: Event, vm: VmName) -> bytes:
+        return await spoil.disk_of(self._lab, event, vm)
+
     async def flip_bit(self, event: Event, vm: VmName) -> None:
         await spoil.flip_bit(self._lab, event, vm)
 

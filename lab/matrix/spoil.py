@@ -1,4 +1,4 @@
-"""Damage to the files of a VM, behind every host's back: for the negative controls."""
+"""The files of a VM, read and damaged behind every host's back."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from lab.core import LabCore
 from protocol.terms import VmName
 from services.esxi.vms.files import checked, with_check
 from services.esxi.vms.vmx import VmConfig, vmx_file
+
+
+async def disk_of(lab: LabCore, event: Event, vm: VmName) -> bytes:
+    """The VM's disk file as the datastore has it."""
+    file = (await _config(lab, event, vm)).disk_file
+    return await lab.datastore_file(_store(event), vm, file)
 
 
 async def flip_bit(lab: LabCore, event: Event, vm: VmName) -> None:

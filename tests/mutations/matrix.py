@@ -12,6 +12,8 @@ from typing import Final
 NEW_KEY: Final = "a new key is on every host of its cluster within 10 s"
 MARKS_NOBODY: Final = "a vCenter that returns and can supply a key marks nobody"
 
+DAMAGE: Final = "a flipped bit of a disk's ciphertext is noticed"
+
 
 @dataclass(frozen=True)
 class Turned:
@@ -40,7 +42,7 @@ TURNED: Final = (
     Turned("persisted_at_a_stop_only", ("S11 F1 E2", "S11 F1 E4"), "SAFE, UNSAFE"),
     Turned("archive_folder_unsynced", ("S11 F4 E4",), "how the host goes down: OK, NO"),
     Turned("host_key_not_persisted", ("S11 F1 E2",), "UNSAFE, and the table says SAFE"),
-    Turned("safe_when_vcenter_comes", ("S11 F2 E2",), "does not refuse its dump"),
+    Turned("safe_when_vcenter_comes", ("S11 F2 E2", "S11 F0 E2"), "does not refuse its dump"),
     Turned("restart_asks_vcenter", ("S10 F2 E5",), "cannot ask vCenter"),
     Turned("power_on_asks_vcenter", ("S10 F2 E3",), "vCenter cannot be asked"),
     Turned("locks_on_first_silence", ("S10 F1 E1",), "VMLocked.KMSClusterError"),
@@ -62,5 +64,14 @@ TURNED: Final = (
     Turned("returned_vcenter_marks_nobody", ("S10 F2 E4",), "does not mark it"),
     Turned("marks_before_it_tries", control=MARKS_NOBODY),
     Turned("failed_create_leaves_a_vm", ("S10 F1 E9",), "it is in an inventory"),
+    # What services say, and do not do.
+    Turned("says_that_it_persists", ("S11 F1 E4",), "LK, and the table says OK"),
+    Turned("says_that_it_has_keys", ("S10 F0 E11",), "is not what it shows"),
+    Turned("vcenter_shows_no_lock", ("S10 F1 E4",), "and it shows as locked"),
+    Turned("vcenter_says_it_runs", ("S10 F0 E3",), "done, but it does not run"),
+    Turned("vcenter_says_deleted", ("S10 F7 E4",), "OK, and the table says LK"),
+    Turned("host_plays_the_guest", ("S10 F1 E4",), "is not on the datastore"),
+    Turned("guest_answers_from_memory", control=DAMAGE),
+    # What lies in clear.
     Turned("guest_disk_in_clear", ("S10 F0 E1",), "in clear: e1-run"),
 )

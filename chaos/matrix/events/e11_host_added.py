@@ -118,6 +118,7 @@ class HostAdded(EventPlay):
                 one.present
                 for one in (await lab.ask(self._new, GetCryptoKeyStatus(keys=keys))).keys
             )
+            shown = await self.looks.same_keys(self._new, self.host(Actor.A), wanted)
         except REFUSALS as error:
             raise Void(f"{self._new} does not answer: {error}") from None
         if own.crypto_state is HostCryptoState.SAFE and self._new not in self.scene.dumped:
@@ -128,7 +129,8 @@ class HostAdded(EventPlay):
             vcenter_crypto=None if info is None else info.crypto_state,
             crypto=own.crypto_state,
             host_key=bool(keys) and has_host_key,
-            present=tuple(one.key for one in here if one.present),
+            present=tuple(key for key in wanted if key in shown),
+            claimed=tuple(one.key for one in here if one.present),
             wanted=wanted,
             hit=self.keys("run"),
             dump=not self._in_clear and await self.looks.dump(self._new),

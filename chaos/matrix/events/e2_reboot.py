@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
+
 from chaos.matrix import clock
 from chaos.matrix.events.base import EventPlay, Wanted
 from chaos.matrix.evidence import HostSeen, Judged, Works
+from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.letters import of_host
+from chaos.matrix.scene import Scene
 from chaos.matrix.terms import Actor, Kind
+from chaos.matrix.witness import Course
 from chaos.oracle.terms import Event, Fault
 from protocol.terms import HostCryptoState, NodeName, VmName
 
@@ -25,6 +30,13 @@ class Reboots(EventPlay):
     boots: ClassVar[bool] = True
     dumps: ClassVar[Actor | None] = Actor.B
 
+    def __init__(self, scene: Scene, fault: StagedFault) -> None:
+        super().__init__(scene, fault)
+        self._proved: float | None = None
+
+    def course(self) -> Course:
+        return msgspec.structs.replace(super().course(), proved=self._proved)
+
     @property
     def subject(self) -> tuple[VmName, NodeName]:
         """Without VM: it is about the host key, which VMs do not name."""
@@ -35,6 +47,9 @@ class Reboots(EventPlay):
         await self.scene.until(begins_at)
         began = self.power_on_at = self.asked_at = await self.fault.reboot(host)
         self.scene.b_is_up.set()
+        at_once = await self.looks.host(host, since=began)
+        if at_once.crypto is HostCryptoState.SAFE and at_once.dump:
+            self._proved = self.scene.lab.monotonic() - self.scene.patience
         up_at = self.scene.since()
         soon = await self._soon(began)
         await self.scene.until(up_at + clock.TASK_S + self.scene.patience)

@@ -101,6 +101,7 @@ def added(**more: Any) -> Added:
             "host_key": True,
             "wanted": (KEY, OTHER),
             "present": (KEY, OTHER),
+            "claimed": more.get("present", (KEY, OTHER)),
             "hit": (KEY,),
             "dump": True,
             **more,

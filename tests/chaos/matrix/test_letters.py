@@ -228,6 +228,12 @@ def test_a_refused_creation_leaves_nothing() -> None:
     assert of_creation(DONE, running(works=WRONG), Left(), host=HOST).letter == UNCLEAR
 
 
+def test_a_host_that_says_of_its_keys_what_it_does_not_show_fits_no_letter() -> None:
+    for said in ({"claimed": (KEY, OTHER), "present": ()}, {"claimed": (), "present": (KEY,)}):
+        judged = of_addition(DONE, added(**said), added(**said))
+        assert judged.letter == "??" and "not what it shows" in judged.why
+
+
 def test_a_host_that_is_added_is_whole_or_partly_there_or_not() -> None:
     bare = added(crypto=PREPARED, host_key=False, present=(), dump=None)
     all_but = added(present=(OTHER,))

@@ -118,6 +118,15 @@ def test_a_host_that_helps_itself_is_safe_before_it_speaks(reason: int) -> None:
         assert not holds(reason, about(power_on=10.0, records=records, said=said_))
 
 
+def test_a_host_that_only_writes_down_that_it_is_safe_is_not_believed() -> None:
+    boot = (UNSEALED, SAFE_AT_5)
+    spoke = said(20, HOST, VC, "HostState", "reply")
+    for proved, held in ((16.0, True), (20.0, True), (21.0, False), (None, False)):
+        account = about(power_on=10.0, records=boot, said=[spoke])
+        course = msgspec.structs.replace(account.course, keys=(), proved=proved)
+        assert holds(35, msgspec.structs.replace(account, course=course)) is held
+
+
 def test_a_purple_screen_is_a_refused_unseal() -> None:
     assert holds(18, about(records=[line(31, "boot.stopped", screen=SCREEN_A, reason="policy")]))
     assert not holds(18, about(records=[line(31, "boot.stopped", screen="another", reason="")]))
