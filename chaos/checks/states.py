@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from chaos.history import Record
 from chaos.oracle.fold.fold import Allowed, Fold
@@ -14,7 +15,7 @@ GRACE_S = 30.0
 """Lab seconds after a change of what is allowed in which a host or VM may still be otherwise."""
 
 
-NOTHING = Allowed(frozenset())
+_NOTHING: Final[frozenset[str]] = frozenset()
 NO_KEY = Allowed(frozenset({"no new key"}), frozenset({Outcome(Letter.NO, (12, 13))}))
 LOCKED, REFUSED, MADE = "locked", "refused for lack of a key", "made"
 LACKS_KEY = "EncryptionKeyRequired"
@@ -61,17 +62,17 @@ class _Watched:
     allowed_since: float = 0.0
     told: bool = False
 
-    def look(self, seen: str, allowed: Allowed, seq: int, now: float) -> bool:
+    def look(self, seen: str, states: frozenset[str], seq: int, now: float) -> bool:
         """Whether it is a breach, told once for each state. A host that booted, or could not be
         asked, has its grace anew."""
         if not seen:
             self.states = frozenset()
-        elif allowed.states != self.states:
-            self.states, self.allowed_since = allowed.states, now
+        elif states != self.states:
+            self.states, self.allowed_since = states, now
         if seen != self.seen:
             self.before, self.seen = self.seen or self.before, seen
             self.since, self.seq, self.told = now, seq, False
-        if not seen or seen in allowed.states or self.told:
+        if not seen or seen in states or self.told:
             return False
         overdue = now - max(self.since, self.allowed_since) >= GRACE_S
         # What nothing explains a look later either needs no grace.
@@ -147,34 +148,41 @@ def _judged(records: Sequence[Record]) -> Judged:
         if record.type != "state" or record.op != "look":
             continue
         found.looks += 1
-        found.breaches += _look(fold, watched)
-        found.breaches += _look_at_marks(fold, marks)
+        found.breaches += _look(fold, watched, marks)
     found.vms, found.lost = len(fold.vms), fold.lost
     return found
 
 
-def _look(fold: Fold, watched: dict[str, _Watched]) -> Iterator[Breach]:
+def _look(fold: Fold, watched: dict[str, _Watched], marks: dict[str, _Mark]) -> Iterator[Breach]:
+    now = fold.now
     for name in fold.hosts:
-        seen = fold.seen_host(name)
-        if name in fold.nodes:
-            allowed, seq = fold.allowed_host(name), fold.seen_at(name)
-            yield from _breach(fold, watched, name, False, seen, allowed, seq)
+        if name not in fold.nodes:
+            continue
+        seen, allowed = fold.seen_host(name), fold.allowed_host(name)
+        one = watched.get(name) or watched.setdefault(name, _Watched())
+        if one.look(seen, allowed.states, fold.seen_at(name), now):
+            yield _breach(fold, name, one, seen, allowed)
+    marked: list[Breach] = []
     for name, vm in fold.vms.items():
         seen = fold.seen_vm(name)
-        allowed = fold.allowed_vm(name) if seen else NOTHING
-        yield from _breach(fold, watched, name, True, seen, allowed, vm.seq)
-
-
-def _look_at_marks(fold: Fold, marks: dict[str, _Mark]) -> Iterator[Breach]:
-    for name in fold.vms:
-        seen = fold.seen_vm(name)
-        allowed = fold.allowed_vm(name) if seen else NOTHING
-        free = bool(seen) and "locked" not in allowed.states
-        mark = marks.setdefault(name, _Mark())
-        seq = mark.look(name in fold.marked, free, fold.now, fold.marked_at)
+        states = fold.vm_may_be(name) if seen else _NOTHING
+        one = watched.get(name) or watched.setdefault(name, _Watched())
+        if one.look(seen, states, vm.seq, now):
+            yield _breach(fold, name, one, seen, fold.allowed_vm(name), vm=True)
+        free = bool(seen) and LOCKED not in states
+        mark = marks.get(name) or marks.setdefault(name, _Mark())
+        seq = mark.look(name in fold.marked, free, now, fold.marked_at)
         if seq:
-            told = fold.faults.tells()
-            yield Breach(seq, fold.now, name, True, LOCKED, seen, allowed, told)
+            allowed, told = fold.allowed_vm(name), fold.faults.tells()
+            marked.append(Breach(seq, now, name, True, LOCKED, seen, allowed, told))
+    yield from marked
+
+
+def _breach(
+    fold: Fold, name: str, one: _Watched, seen: str, allowed: Allowed, *, vm: bool = False
+) -> Breach:
+    told = fold.faults.tells()
+    return Breach(one.seq, one.since, name, vm, seen, one.before, allowed, told)
 
 
 def _operation(
@@ -184,25 +192,12 @@ def _operation(
     was made though nobody could be asked for one since then (R12, R13)."""
     name, told = record.node, fold.faults.tells()
     if record.data.get("error") == LACKS_KEY and name in fold.vms and name in marks:
-        free_since, allowed = marks[name].free_since, fold.allowed_vm(name)
+        free_since = marks[name].free_since
         free = free_since is not None and since - free_since >= GRACE_S
-        if free and LOCKED not in allowed.states:
+        if free and LOCKED not in fold.vm_may_be(name):
+            allowed = fold.allowed_vm(name)
             yield Breach(record.seq, record.t, name, True, REFUSED, "", allowed, told)
     provider = str(record.data.get("provider", ""))
     if record.type == "ok" and not fold.ways.could_make(provider, since):
         key = str(record.data.get("key", ""))
         yield Breach(record.seq, record.t, key, False, MADE, "", NO_KEY, told)
-
-
-def _breach(
-    fold: Fold,
-    watched: dict[str, _Watched],
-    name: str,
-    vm: bool,
-    seen: str,
-    allowed: Allowed,
-    seq: int,
-) -> Iterator[Breach]:
-    one = watched.setdefault(name, _Watched())
-    if one.look(seen, allowed, seq, fold.now):
-        yield Breach(one.seq, one.since, name, vm, seen, one.before, allowed, fold.faults.tells())

@@ -60,9 +60,16 @@ class Disturbances:
 
     def __init__(self) -> None:
         self.there: dict[str, Disturbance] = {}
+        self.version = 0
+        """How many records have changed something of them."""
 
     def take(self, record: Record) -> Disturbance | None:
         """Follow a record; the fault that it is about, also one that is gone by it."""
+        found = self._take(record) if record.type in ("note", "fault", "heal") else None
+        self.version += found is not None
+        return found
+
+    def _take(self, record: Record) -> Disturbance | None:
         id = str(record.data.get("id", ""))
         if record.type == "note" and record.op == "inject":
             values = dict(record.data.get("values", {}))

@@ -7,7 +7,7 @@ ended ``info``, leaves facts open: more is allowed then. What was seen closes th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from chaos.history import Record
 from chaos.oracle.facts import Ask, Change
@@ -21,9 +21,9 @@ from chaos.oracle.fold.disturbances import (
 )
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, either
-from chaos.oracle.fold.possible import WORKS, Outcomes, of_key, of_vm
+from chaos.oracle.fold.possible import WORKS, Outcomes, lock_states, of_key, of_vm
 from chaos.oracle.fold.settings import Settings
-from chaos.oracle.fold.vms import FOLLOWED, POWERS, TAKEN, VmFacts
+from chaos.oracle.fold.vms import FOLLOWED, POWERS, TAKEN, VmFacts, keys_by_host
 from chaos.oracle.fold.ways import RUNNING, Node, Way, Ways
 from chaos.oracle.judgement import Outcome
 from chaos.oracle.terms import Letter
@@ -65,7 +65,11 @@ class Fold:
         self._changed: dict[str, float] = {}  # when the firmware of a host was last changed
         self.lost = ""  # the first action after which nobody knows what is allowed
         self._looked = False
-        self._told: dict[str, Allowed] = {}  # since the last record
+        self._told: dict[str, Allowed] = {}  # since the last record, as the two below
+        self._vms_told: dict[str, frozenset[str]] = {}
+        self._asked: dict[tuple[Ask, str, str], Outcomes] = {}
+        self._keys: dict[str, dict[str, tuple[str, ...]]] = {}  # by host and provider
+        self._flowed: dict[tuple[str, str], tuple[object, ...]] = {}
 
     # ---- records ----------------------------------------------------------------------------
 
@@ -75,6 +79,8 @@ class Fold:
         if self._looked:
             self._narrow()
         self._told.clear()
+        self._vms_told.clear()
+        self._asked.clear()
         self.now = record.t
         found = self.faults.take(record)
         if found is not None:
@@ -83,6 +89,7 @@ class Fold:
             self._operation(record)
         elif record.op in TAKEN and record.type == "ok":
             self.vms.pop(record.node, None)
+            self._keys.clear()
         elif record.type in ("ok", "info") and "action" in record.data:
             self.lost = self.lost or ("" if record.op in FOLLOWED else record.op)
         elif record.type == "state":
@@ -93,8 +100,10 @@ class Fold:
                     self._node(record)
                 case "host" if record.node in self.hosts:
                     self.hosts[record.node].saw(record.data, record.seq)
+                    self._keys.clear()
                 case "vm":
                     self.vms.setdefault(record.node, VmFacts()).saw(record.data, record.seq)
+                    self._keys.clear()
                 case "marks":
                     self.marked, self.marked_at = frozenset(record.data["locked"]), record.seq
                 case "look":
@@ -190,7 +199,7 @@ class Fold:
                 host.seen(host.key, held=seen == "safe")
         for name, vm in self.vms.items():
             seen = self.seen_vm(name)
-            if not seen or seen not in self.allowed_vm(name).states:
+            if not seen or seen not in self.vm_may_be(name):
                 continue
             if vm.running:
                 vm.ran_boot = self.nodes[vm.host].boot
@@ -201,7 +210,6 @@ class Fold:
 
     def _look(self) -> None:
         self._looked = True
-        self.ways.look(self.now)
         self._keys_on_their_way()
         for vm in self.vms.values():
             vm.settle(self.now)
@@ -213,18 +221,32 @@ class Fold:
 
     def _keys_on_their_way(self) -> None:
         """What vCenter may have brought to hosts, or taken away, until now."""
-        keys: dict[str, set[str]] = {name: {host.key} for name, host in self.hosts.items()}
-        for vm in self.vms.values():
-            if vm.host in keys:
-                keys[vm.host].update(vm.keys)
+        if not self._keys:
+            self._keys = keys_by_host(self.hosts, self.vms)
+            self._flowed.clear()
+        source = self.faults.version if any(self.faults.of("kms.key_state")) else 0
+        evicted = {provider: self._may_be_evicted(provider) for provider in self.ways.servers}
         for name, host in self.hosts.items():
-            for key in keys[name] - {""}:
-                provider = key.partition("/")[0]
-                way, usable = self.ways.to(name, provider), self.usable(key)
-                if way.could and usable != NO:
-                    host.brought(key, surely=usable == YES and self._settled(way))
-                if self._may_be_evicted(provider):
-                    host.taken_away(key, memory=key != host.key)
+            for provider, keys in self._keys[name].items():
+                way = self.ways.to(name, provider)
+                taken = evicted.get(provider, False)
+                if not (way.could or taken):
+                    continue
+                settled = way.could and self._settled(way)
+                now = (host.moved, way.could, settled, taken, source)
+                if self._flowed.get((name, provider)) != now:  # else all of it is known already
+                    self._flowed[name, provider] = now
+                    self._move(host, keys, way, settled=settled, taken=taken)
+
+    def _move(
+        self, host: HostFacts, keys: tuple[str, ...], way: Way, *, settled: bool, taken: bool
+    ) -> None:
+        for key in keys:
+            usable = self.usable(key)
+            if way.could and usable != NO:
+                host.brought(key, surely=usable == YES and settled)
+            if taken:
+                host.taken_away(key, memory=key != host.key)
 
     def usable(self, key: str) -> Known:
         """Whether the key is Active at its source."""
@@ -254,6 +276,12 @@ class Fold:
         return of_vm(of_keys, self.host_outcomes(vm.host, host))
 
     def _outcomes_of(self, ask: Ask, key: str, host: HostFacts, name: str) -> Outcomes:
+        found = self._asked.get((ask, key, name))
+        if found is None:
+            found = self._asked[ask, key, name] = self._answer(ask, key, host, name)
+        return found
+
+    def _answer(self, ask: Ask, key: str, host: HostFacts, name: str) -> Outcomes:
         way = self.ways.to(name, key.partition("/")[0])
         parts = way.parts
         if parts.kms == YES and not self._settled(way):
@@ -314,33 +342,32 @@ class Fold:
         node = self.nodes[name]
         return self.hosts[name].seq if node.state == RUNNING else node.seq
 
-    def allowed_vm(self, name: str) -> Allowed:
+    def vm_may_be(self, name: str) -> frozenset[str]:
         """What the VM may be on a host that is up: ``running``, ``off``, ``locked``."""
-        found = self._told.get(f"vm {name}")
+        found = self._vms_told.get(name)
         if found is None:
-            found = self._told[f"vm {name}"] = self._vm_may_be(name)
+            vm = self.vms[name]
+            found = self._vms_told[name] = self._vm_states(vm, self._runs(vm))
         return found
 
-    def _vm_may_be(self, name: str) -> Allowed:
+    def _vm_states(self, vm: VmFacts, runs: Known) -> frozenset[str]:
+        if runs == YES:
+            return RUNS
+        stopped = lock_states(self.outcomes(Ask.START, vm, self.hosts[vm.host]))
+        return stopped if runs == NO else stopped | RUNS
+
+    def allowed_vm(self, name: str) -> Allowed:
+        """The same with the reasons."""
         vm = self.vms[name]
         host, node = self.hosts[vm.host], self.nodes[vm.host]
-        outcomes = self.outcomes(Ask.START, vm, host)
-        states: set[str] = set()
-        runs = self._runs(vm, host, node)
-        if True in runs:
-            states.add("running")
-        if False in runs:
-            states |= _lock_states(outcomes)
-        if runs == YES and vm.ran_boot == node.boot:
-            outcomes = self.outcomes(Ask.RUN, vm, host)
-        return Allowed(frozenset(states), outcomes | vm.tries)
+        goes_on = vm.ran_boot == node.boot and self._runs(vm) == YES
+        outcomes = self.outcomes(Ask.RUN if goes_on else Ask.START, vm, host)
+        return Allowed(self.vm_may_be(name), outcomes | vm.tries)
 
-    def _runs(self, vm: VmFacts, host: HostFacts, node: Node) -> Known:
-        if vm.ran_boot == node.boot:  # nothing but a command ends what runs (LOCK-04)
-            return vm.to_run
-        if vm.to_run != YES:
-            return vm.to_run
-        if host.maintenance:
+    def _runs(self, vm: VmFacts) -> Known:
+        if vm.to_run != YES or vm.ran_boot == self.nodes[vm.host].boot:
+            return vm.to_run  # nothing but a command ends what runs (LOCK-04)
+        if self.hosts[vm.host].maintenance:
             return OPEN
         return vm.may_have_started()
 
@@ -354,17 +381,5 @@ class Fold:
         return vm.label if up and host.seen_boot == self.nodes[vm.host].boot else ""
 
 
+RUNS: Final = frozenset({"running"})
 _STATE = {Letter.SAFE: "safe", Letter.UNSAFE: "prepared"}
-
-
-def _lock_states(outcomes: Outcomes) -> set[str]:
-    """A VM that does not run is locked while its host lacks a key of it, by the host's record."""
-    states: set[str] = set()
-    for found in outcomes:
-        if found.letter is Letter.LOCKED:
-            states.add("locked")
-        elif found.letter is Letter.OK and 4 not in found.reasons:
-            states.add("off")
-        else:
-            states |= {"off", "locked"}
-    return states

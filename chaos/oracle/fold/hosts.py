@@ -36,6 +36,7 @@ class HostFacts:
     stops: Known = NO
     change: Change = Change.NOTHING
     unsure: bool = False
+    moved: int = 0  # how often something changed of where its keys are
     writes: bool = True  # what persistence stores is on disk before it is acknowledged (C11)
     seq: int = 0  # of the record that says so
 
@@ -52,7 +53,8 @@ class HostFacts:
         if self.persistence != data["persistence"]:
             self.persistence = bool(data["persistence"])  # what it does to a store is open (C5, C9)
             for key, places in self.places.items():
-                self.places[key] = frozenset(_stored_or_not(places))
+                self._put(key, frozenset(_stored_or_not(places)))
+            self.moved += 1
         self.maintenance = bool(data.get("maintenance"))
         self.crypto, key = str(data["crypto"]), data.get("key") or ""
         if key != self.key:
@@ -77,29 +79,31 @@ class HostFacts:
         """A new life: the cache is empty but for what is loaded."""
         self.boot = boot
         for key, places in self.places.items():
-            self.places[key] = frozenset(
-                place.booted(persistence=self.persistence) for place in places
-            )
+            self._put(key, _booted(places, self.persistence))
 
     def brought(self, key: str, *, surely: bool) -> None:
         """vCenter may have brought the key in this life, or surely has."""
         places = self.places_of(key)
         come = _obtained(places, self._written)
-        self.places[key] = come if surely else places | come
+        self._put(key, come if surely else places | come)
 
     def taken_away(self, key: str, *, memory: bool) -> None:
         """vCenter may have had the key removed; a host key stays in memory until the boot."""
         places = self.places_of(key)
         left = frozenset(Place() if memory else Place(place.held) for place in places)
-        self.places[key] = places | left
+        self._put(key, places | left)
 
     def seen(self, key: str, *, held: bool) -> None:
         """An observation narrows: the key is in memory, or is not. What the rules do not let be
         so changes nothing that is known."""
-        places = self.places_of(key)
-        fitting = frozenset(place for place in places if (place.held is not Held.NO) == held)
+        fitting = _fitting(self.places_of(key), held)
         if fitting:
-            self.places[key] = fitting
+            self._put(key, fitting)
+
+    def _put(self, key: str, places: Places) -> None:
+        if self.places.get(key) != places:
+            self.places[key] = places
+            self.moved += 1
 
     # ---- what follows -----------------------------------------------------------------------
 
@@ -109,6 +113,16 @@ class HostFacts:
         return outcome(
             Situation(ask=Ask.BOOT, life=Life.SCREEN, change=broken, booted=True, sealed=True)
         )
+
+
+@lru_cache(maxsize=1024)
+def _booted(places: Places, persistence: bool) -> Places:
+    return frozenset(place.booted(persistence=persistence) for place in places)
+
+
+@lru_cache(maxsize=1024)
+def _fitting(places: Places, held: bool) -> Places:
+    return frozenset(place for place in places if (place.held is not Held.NO) == held)
 
 
 @lru_cache(maxsize=1024)

@@ -57,3 +57,17 @@ def of_vm(keys: tuple[Outcomes, ...], host: Outcomes) -> Outcomes:
     if keys and any(one.letter is Letter.OK for one in found):
         found |= {Outcome(Letter.NO, s.reasons) for s in host if s.letter is Letter.UNSAFE}
     return found
+
+
+@lru_cache(maxsize=4096)
+def lock_states(outcomes: Outcomes) -> frozenset[str]:
+    """A VM that does not run is locked while its host lacks a key of it, by the host's record."""
+    states: set[str] = set()
+    for found in outcomes:
+        if found.letter is Letter.LOCKED:
+            states.add("locked")
+        elif found.letter is Letter.OK and 4 not in found.reasons:
+            states.add("off")
+        else:
+            states |= {"off", "locked"}
+    return frozenset(states)

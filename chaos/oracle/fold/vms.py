@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.known import NO, OPEN, YES, Known
 from chaos.oracle.judgement import Outcome
 from chaos.oracle.terms import Letter
@@ -104,3 +106,20 @@ class VmFacts:
         """Whether the attempts of this boot have started it."""
         works = {found.letter is Letter.OK for found in self.tries}
         return frozenset(works) or OPEN
+
+
+def keys_by_host(
+    hosts: Mapping[str, HostFacts], vms: Mapping[str, VmFacts]
+) -> dict[str, dict[str, tuple[str, ...]]]:
+    """The keys that each host and its VMs need, by provider."""
+    keys = {name: {host.key} for name, host in hosts.items()}
+    for vm in vms.values():
+        if vm.host in keys:
+            keys[vm.host].update(vm.keys)
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    for name, there in keys.items():
+        by_provider = found[name] = {}
+        for key in sorted(there - {""}):
+            provider = key.partition("/")[0]
+            by_provider[provider] = (*by_provider.get(provider, ()), key)
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 from chaos.oracle.fold.disturbances import Disturbances
@@ -73,7 +74,10 @@ class Ways:
 
     def to(self, host: str, provider: str) -> Way:
         """The way of this provider's keys to this host."""
-        return self._ways.setdefault((host, provider), Way())
+        found = self._ways.get((host, provider))
+        if found is None:
+            found = self._ways[host, provider] = Way()
+        return found
 
     def could_make(self, provider: str, since: float) -> bool:
         """Whether a new key of the provider could be had at some time since then, or may have
@@ -90,40 +94,43 @@ class Ways:
 
     def look(self, now: float) -> None:
         """Take note of how all ways are now."""
-        for provider in self.servers:
-            kms = self._key_server(provider)
-            self._note_key(provider, kms, now)
-            for host, node in self.nodes.items():
-                if host != self.vcenter:
-                    self._look_at(self.to(host, provider), host, node, kms, provider, now)
-
-    def _note_key(self, provider: str, kms: Known, now: float) -> None:
         vcenter = both((self._up(self.vcenter), self.disturbances.stands(self.vcenter)))
-        could = both((vcenter, kms, self.disturbances.listed(provider))) != NO
+        hosts = [host for host in self.nodes if host not in self._leaders]
+        to_host = {host: self.disturbances.passes(self.vcenter, host) for host in hosts}
+        for provider in self.servers:
+            parts = Parts(
+                vcenter=vcenter,
+                to_host=YES,
+                kms=self._key_server(provider),
+                listed=self.disturbances.listed(provider),
+            )
+            self._note_key(provider, could=parts.whole != NO, now=now)
+            for host in hosts:
+                self._look_at(host, provider, parts._replace(to_host=to_host[host]), now)
+
+    @property
+    def _leaders(self) -> frozenset[str]:
+        """Nodes to which no key is brought: vCenter, and the key servers."""
+        return frozenset({self.vcenter, *chain.from_iterable(self.servers.values())})
+
+    def _note_key(self, provider: str, *, could: bool, now: float) -> None:
         if could or provider in self._key_now:
             self._key_until[provider] = now
         self._key_now = self._key_now | {provider} if could else self._key_now - {provider}
 
-    def _look_at(
-        self, way: Way, host: str, node: Node, kms: Known, provider: str, now: float
-    ) -> None:
+    def _look_at(self, host: str, provider: str, parts: Parts, now: float) -> None:
         """A way that was not there before has its time from now on."""
-        way.parts = Parts(
-            vcenter=both((self._up(self.vcenter), self.disturbances.stands(self.vcenter))),
-            to_host=self.disturbances.passes(self.vcenter, host),
-            kms=kms,
-            listed=self.disturbances.listed(provider),
-        )
-        whole = way.parts.whole
+        way, up = self.to(host, provider), self.nodes[host].up
+        way.parts, whole = parts, parts.whole
         if whole != YES:
             way.open_since = math.inf
         elif way.open_since == math.inf:
             way.open_since = now
-        if node.up == NO:
+        if up == NO:
             way.host_since = math.inf
         elif way.host_since == math.inf:
             way.host_since = now
-        if whole != NO and node.up != NO:
+        if whole != NO and up != NO:
             way.could = True
 
     def _key_server(self, provider: str) -> Known:
