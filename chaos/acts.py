@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from chaos.actions.base import Acting, Action
@@ -12,6 +11,7 @@ from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, PlannedAction
 from chaos.history import History
 from chaos.lab import Lab
+from chaos.progress import Phases
 from chaos.workload import Outcome
 from protocol.errors import ProductError
 
@@ -25,7 +25,7 @@ class Acts:
     lab: Lab
     history: History
     cues: Cues
-    progress: Callable[[str, str], None]
+    phases: Phases
     name: str
     _number: int = field(default=0, init=False)
 
@@ -37,7 +37,7 @@ class Acts:
         if await self.cues.begin(planned) is None:
             return
         action = planned.action()
-        self.progress("faults", f"{planned.id}: {planned.summary()}")
+        self.phases.tell(f"{planned.id}: {planned.summary()}")
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._give(planned, action, place), name=f"do-{planned.id}")

@@ -1,22 +1,23 @@
 """Plays a plan on a lab and gives the verdict.
 
-Phases: requires and plant -> before -> fault phase -> heal all, verified -> recover -> after ->
-checks. Whatever happens, interruption too, everything is healed before the run ends. All waiting
-is in lab seconds through ``Lab.sleep``, so the same engine runs in virtual time.
+Phases: requires and plant -> before -> fault phase -> (heal the core, see it work ->) heal all,
+verified -> settle -> recover -> after -> checks. Whatever happens, interruption too, everything is
+healed before the run ends. All waiting is in lab seconds through ``Lab.sleep``, so the same engine
+runs in virtual time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any
 
 from chaos.acts import Acts
 from chaos.checks import excused, judge
 from chaos.checks.result import CheckOutcome, CheckResult
+from chaos.core import Core
 from chaos.cues import Cues
-from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, Planned, PlannedFault, PlannedProbe
 from chaos.experiment.requirements import REQUIRES, unmet
@@ -26,29 +27,13 @@ from chaos.hypotheses.probes import PROBES, Operations, Sources
 from chaos.intervals import Intervals
 from chaos.keeper import Keeping
 from chaos.lab import Lab
-from chaos.observe.guests import Guests
-from chaos.observe.last_looks import last_looks
 from chaos.observe.look import Look
-from chaos.observe.recoveries import EVERY_S, Recoveries
-from chaos.observe.remains import Opened, Remains
-from chaos.observe.states import EVERY_S as LOOK_S
-from chaos.observe.states import States
-from chaos.observe.tpms import Tpms
-from chaos.observe.values import Values
+from chaos.observe.remains import Opened
 from chaos.points import Strikes
+from chaos.progress import Phases, Progress, quiet
 from chaos.verdict import WORDS, Verdict, exit_of, reasons_of
+from chaos.watch import Watch
 from chaos.workload import Means, load_name, perform
-from protocol.messages.agent import TpmBackend
-from protocol.terms import PowerState, Role
-
-T = TypeVar("T")
-
-Progress = Callable[[str, str], None]
-"""Called with the phase and one line for people."""
-
-
-def quiet(phase: str, text: str) -> None:
-    """Show no progress: what a run does whose caller does not care."""
 
 
 async def run(
@@ -75,28 +60,52 @@ async def run(
     """
     if plan.strikes() and strikes is None:
         raise ChaosError("KS-CHAOS-021", plan.strikes()[0].text())
-    playing = _Run(plan, lab, keeper, history, progress, run_id, scan, opened, strikes)
+    watch = Watch(lab, history, plan.seed, opened)
+    playing = _Run(plan, lab, keeper, history, Phases(progress, lab.monotonic), watch, run_id)
+    playing.scan, playing.cues.strikes = scan, strikes
     interrupted = False
     try:
         await playing.play()
+        interrupted = await through(playing.heal_all())
+        if playing.steady and not interrupted:
+            await playing.conclude()
     except asyncio.CancelledError:
         interrupted = True
-        task = asyncio.current_task()
-        if task is not None:
-            task.uncancel()
-    except BaseException:
+        _uncancelled()
+        await through(playing.heal_all())
+    except BaseException as error:
         history.add("note", op="aborted")
-        await playing.heal_all()
+        await through(playing.heal_all())
         history.close()
-        raise
-    await playing.heal_all()
-    if not interrupted and playing.steady:
-        await playing.conclude()
+        raise the_only(error) from None
+    history.watchers.clear()  # nobody who hears of the end may still cancel what has ended
     playing.harness += [f"KS-CHAOS-205: {what}" for what in escapes()]
     verdict = playing.verdict(interrupted, trace)
     history.add("note", op="verdict", verdict=verdict.verdict, exit_code=verdict.exit_code)
     history.close()
     return verdict
+
+
+async def through(work: Coroutine[Any, Any, None]) -> bool:
+    """Do ``work`` to its end, whoever cancels; whether somebody did."""
+    task, cancelled = asyncio.get_running_loop().create_task(work, name="heal"), False
+    over = asyncio.Event()
+    task.add_done_callback(lambda _: over.set())
+    while not over.is_set():
+        try:
+            await over.wait()
+        except asyncio.CancelledError:
+            cancelled = True
+            _uncancelled()
+    task.result()
+    return cancelled
+
+
+def _uncancelled() -> None:
+    """Whoever is running now goes on, and can be cancelled again."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
 
 
 @dataclass
@@ -105,96 +114,86 @@ class _Run:
     lab: Lab
     keeper: Keeping
     history: History
-    progress: Progress
+    phases: Phases
+    watch: Watch
     run_id: str
-    scan: Callable[[History], None] | None
-    opened: Opened | None
-    strikes: Strikes | None
+    scan: Callable[[History], None] | None = None
     steady: bool = False
+    healed: bool = False
     harness: list[str] = field(default_factory=list)
     judged: list[CheckResult] = field(default_factory=list)
     recovery: list[CheckResult] = field(default_factory=list)
-    tpms: set[TpmBackend] = field(default_factory=set)
     start: float = 0.0
 
     def __post_init__(self) -> None:
         self.began = self.lab.monotonic()
-        self.guests = Guests(self.lab, Draws(self.plan.seed, "guests"))
-        self.recoveries = Recoveries(self.lab, self.history)
-        self.tpm_boots = Tpms(self.lab, self.history)
-        self.states = States(self.lab, self.history)
-        self.values = Values(self.lab, self.history, Draws(self.plan.seed, "values"))
-        self.remains = None if self.opened is None else Remains(self.history, self.opened)
         self.operations = Operations()
-        self.cues = Cues(self.plan, self.lab, self.history, self._sleep_to, self._now, self.strikes)
+        self.cues = Cues(self.plan, self.lab, self.history, self._sleep_to, self._now)
         self.intervals = Intervals(
             self.plan,
             self.lab,
             self.keeper,
             self.history,
-            self.progress,
+            self.phases,
             self.cues,
             self._sleep_to,
             self._now,
         )
         name = load_name(self.lab, self.run_id)
-        self.acts = Acts(self.plan, self.lab, self.history, self.cues, self.progress, name)
-        sources = Sources(self.guests, self.recoveries, self.operations)
+        self.acts = Acts(self.plan, self.lab, self.history, self.cues, self.phases, name)
+        sources = Sources(self.watch.guests, self.watch.recoveries, self.operations)
         self.hypotheses = Hypotheses(self.plan, self.lab, self.history, sources)
 
     # Phases --------------------------------------------------------------------------------
 
     async def play(self) -> None:
-        """Everything up to the end of the fault phase."""
+        """Everything up to the end of the fault phase, and of that of the core."""
         plan = self.plan
-        self.history.watchers.append(self.cues.hear)
+        self.history.watchers += [self.cues.hear, self.phases.hear]
+        before = self.hypotheses.of("before")
+        self.phases.begin("before", f"{len(before)} hypotheses")
         self.history.add("note", op="plan", name=plan.name, seed=plan.seed, mode=self.lab.mode)
         missing = await unmet(plan.requires, self.lab)
         if missing:
             text = "; ".join(missing)
             self.judged.append(CheckResult(name=REQUIRES, result=CheckOutcome.FAIL, text=text))
             return
-        await self._plant()
-        await self._counters()
-        self.progress("before", f"{len(self.hypotheses.of('before'))} hypotheses")
+        await self.watch.plant()
+        await self.watch.counters()
         results = await self.hypotheses.before()
         self.judged += results
         self.steady = all(result.result is CheckOutcome.PASS for result in results)
         if not self.steady:
             return
-        await self.recoveries.begin()
-        await self.tpm_boots.begin()
-        await self.states.begin()
-        await self.values.whole()
+        await self.watch.begin()
         self.start = self.lab.monotonic()
-        self.progress("faults", f"{len(plan.faults)} faults in {plan.duration_s:g} s")
+        count = f"{len(plan.faults)} faults, {len(plan.actions)} actions"
+        self.phases.begin("faults", count, plan.duration_s)
         try:
             await self._fault_phase()
         except* ChaosError as group:
             self.harness += [f"{e.id}: {e.text}" for e in dict.fromkeys(leaves(group))]
         self.judged += never_begun(self.cues.missed)
+        if plan.core and not self.harness:
+            await self._core()
 
-    async def _plant(self) -> None:
-        """Have every running guest fill its disk from a marker of ours."""
-        for vm, (host, summary) in (await Look(self.lab).vms()).items():
-            if summary.power is PowerState.ON:
-                problem = await self.guests.plant(vm, host)
-                if problem:
-                    self.history.add("note", str(vm), op="plant", problem=problem)
-
-    async def _counters(self) -> None:
-        for node, status in (await Look(self.lab).status()).items():
-            about = {"boot": status.boot, "role": status.role.value}
-            self.history.add("state", node, op="counters", **about, **status.counters)
-            if status.role is Role.ESXI:
-                self.tpms.add(status.tpm)
+    async def _core(self) -> None:
+        """First the core is healed, and has to work while the rest stays as it is."""
+        core = Core(self.plan, self.lab, self.intervals, self.hypotheses, self.watch, self.phases)
+        try:
+            results, problems = await core.hold()
+        except* ChaosError as group:
+            self.harness += [f"{e.id}: {e.text}" for e in dict.fromkeys(leaves(group))]
+        else:
+            self.recovery += results
+            self.harness += problems
 
     async def _fault_phase(self) -> None:
         async with asyncio.TaskGroup() as group:
             aside = [
                 group.create_task(self._guard(), name="guard"),
                 group.create_task(self.intervals.renew(), name="renew"),
-                *self._aside(group),
+                *self.watch.aside(group),
                 group.create_task(self.cues.listen(), name="events"),
                 *(
                     group.create_task(self._give_up_if(probe), name="abort")
@@ -231,10 +230,10 @@ class _Run:
     async def _workload(self) -> None:
         means = Means(
             self.lab,
-            self.guests,
+            self.watch.guests,
             load_name(self.lab, self.run_id),
-            remains=self.remains,
-            look=self.states.look,
+            remains=self.watch.remains,
+            look=self.watch.states.look,
         )
         async with asyncio.TaskGroup() as group:
             for arrival in self.plan.arrivals:
@@ -246,91 +245,51 @@ class _Run:
         await self._sleep_to(self.plan.max_duration_s)
         raise ChaosError("KS-CHAOS-203", f"after {self.plan.max_duration_s:g} s")
 
-    def _aside(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
-        """What looks at the lab while something else goes on."""
-        return [
-            group.create_task(self._watch(), name="watch"),
-            group.create_task(self._look(), name="look"),
-        ]
-
     async def _give_up_if(self, probe: PlannedProbe) -> None:
         told = await self.hypotheses.holds_for(probe)
         raise ChaosError("KS-CHAOS-207", told)
 
-    async def _watch(self) -> None:
-        while True:
-            await self._see()
-            await self.lab.sleep(EVERY_S)
-
-    async def _see(self) -> None:
-        """Boots of hosts since the last look, with the TPMs under them."""
-        seen = await self.recoveries.look()
-        self.states.saw(seen)
-        await self.tpm_boots.look(seen)
-
-    async def _look(self) -> None:
-        while True:
-            await self.lab.sleep(LOOK_S)
-            await self.states.look()
-            await self.values.look()
-
     async def heal_all(self) -> None:
-        """Take back all this run began; what others did to the lab is not its business."""
+        """Take back all this run began; what others did to the lab is not its business. Again is
+        no change."""
         self.cues.disarm()
-        if not self.intervals.begun:
+        if not self.intervals.begun or self.healed:
             return
-        self.progress("heal", "everything")
-        self.harness += await self._watching(self.intervals.heal_all())
-        await self._counters()
+        self.phases.begin("heal", "everything")
+        self.harness += await self.watch.during(self.intervals.heal())
+        self.healed = True
+        await self.watch.counters()
 
     # The end -------------------------------------------------------------------------------
 
     async def conclude(self) -> None:
         """Settle, recover, ``after``, last looks, checks."""
         if self.plan.settle_s and not self.harness:
-            self.progress("settle", f"{self.plan.settle_s:g} s")
-            await self._watching(self.lab.sleep(self.plan.settle_s))
+            self.phases.begin("settle", "nothing is judged yet", self.plan.settle_s)
+            await self.watch.during(self.lab.sleep(self.plan.settle_s))
         after = self.hypotheses.of("after")
         live = [probe for probe in after if PROBES[probe.probe].live]
         if self.harness:
-            self.progress("after", "skipped: the faults did not go as planned")
+            self.phases.begin("after", "skipped: the faults did not go as planned")
         else:
             within_s = self.plan.recover_s
-            self.progress("recover", f"{len(live)} hypotheses within {within_s or 0:g} s")
-            results = await self._recovered(live, within_s or 0.0)
+            self.phases.begin("recover", f"{len(live)} hypotheses", within_s or 0.0)
+            results = await self.watch.during(self.hypotheses.until_hold(live, within_s or 0.0))
             if within_s is None:
                 self.judged += results
             else:
                 self.recovery += results
-        await self._see()
-        await self.states.look()
-        self.recoveries.end()
+        await self.watch.recovered()
         if not self.harness:
             for probe in after:
                 if not PROBES[probe.probe].live:
                     found = await self.hypotheses.measure(probe, Look(self.lab))
                     self.judged.append(self.hypotheses.judged(probe, found))
-        await last_looks(self.lab, self.guests, self.history)
-        await self.values.whole(end=True)
-        if self.remains is not None:
-            await self.remains.end()
-        await self._counters()
+        self.phases.begin("checks", f"{len(self.plan.checks)} checks")
+        await self.watch.last()
         if self.scan is not None:
             self.scan(self.history)
         self.judged += judge(self.plan.checks, self.history.records)
-
-    async def _recovered(self, live: list[PlannedProbe], within_s: float) -> list[CheckResult]:
-        """The live probes of ``after``, with boots still being watched."""
-        return await self._watching(self.hypotheses.until_hold(live, within_s))
-
-    async def _watching(self, work: Awaitable[T]) -> T:
-        """``work``, with boots being watched meanwhile."""
-        async with asyncio.TaskGroup() as group:
-            aside = self._aside(group)
-            result = await work
-            for task in aside:
-                task.cancel()
-        return result
 
     def verdict(self, interrupted: bool, trace: Callable[[], str] | None) -> Verdict:
         code = exit_of(
@@ -346,7 +305,7 @@ class _Run:
             exit_code=int(code),
             seed=self.plan.seed,
             trace_hash=trace() if trace is not None else self.history.trace,
-            tpms=tuple(sorted(self.tpms)),
+            tpms=tuple(sorted(self.watch.tpms)),
             run=self.run_id,
             checks=(*self.judged, *self.recovery),
             reasons=tuple(self.harness) or reasons_of(code, self.judged + self.recovery),
@@ -384,3 +343,10 @@ def leaves(group: BaseExceptionGroup[ChaosError]) -> list[ChaosError]:
     for error in group.exceptions:
         found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
     return found
+
+
+def the_only(error: BaseException) -> BaseException:
+    """The one error of a group of one, however deep; else the error itself."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

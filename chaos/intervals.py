@@ -10,10 +10,12 @@ from chaos.cues import Cues
 from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, PlannedFault
 from chaos.faults import to_plain
+from chaos.faults.base import Fault
 from chaos.faults.points import PointFault
 from chaos.history import History
 from chaos.keeper import HealReport, Keeping, StillThere
 from chaos.lab import Lab
+from chaos.progress import Phases
 
 GONE: Final = "KS-CHAOS-104"
 MISSED: Final = ("KS-CHAOS-101", "KS-CHAOS-102", "KS-CHAOS-106")
@@ -31,7 +33,7 @@ class Intervals:
     lab: Lab
     keeper: Keeping
     history: History
-    progress: Callable[[str, str], None]
+    phases: Phases
     cues: Cues
     sleep_to: Callable[[float], Awaitable[None]]
     now: Callable[[], float]
@@ -73,7 +75,7 @@ class Intervals:
             taken_back = all(active.fault.id != planned.id for active in self.keeper.active())
             if planned.drawn and taken_back and error.id in MISSED:
                 self.history.add("note", op="missed", fault=fault.kind, **about, error=str(error))
-                self.progress("faults", f"{planned.id} is missed: {error.text}")
+                self.phases.tell(f"{planned.id} is missed: {error.text}")
                 return False
             self.history.add("fault", op=fault.kind, **about, error=str(error))
             if taken_back:
@@ -81,7 +83,7 @@ class Intervals:
             raise
         about |= {"nodes": list(fault.touches()), "values": to_plain(fault), **active.found}
         self.history.add("fault", op=fault.kind, **about)
-        self.progress("faults", f"{planned.id}: {fault.summary()}")
+        self.phases.tell(f"{planned.id}: {fault.summary()}")
         return True
 
     async def _end(self, planned: PlannedFault) -> None:
@@ -97,9 +99,9 @@ class Intervals:
             await self.sleep_to(min(self.now() + HEAL_AGAIN_S, self.plan.duration_s))
         self._write(report, cured=planned.cure)
         if planned.drawn and report.left:
-            self.progress("faults", f"{planned.id} goes on: {report.left[0].seen}")
+            self.phases.tell(f"{planned.id} goes on: {report.left[0].seen}")
             return
-        self.progress("faults", f"{planned.id}: ended")
+        self.phases.tell(f"{planned.id}: ended")
         problems = _problems(report, cured=planned.cure)
         if problems:
             raise problems[0]
@@ -129,14 +131,20 @@ class Intervals:
                     if error.id != GONE:  # it ended in order meanwhile
                         raise
 
-    async def heal_all(self) -> list[str]:
-        """Take everything back that was begun; what was not seen to be gone, as errors."""
-        report = await self._heal_begun()
+    def there(self) -> tuple[str, ...]:
+        """The ids of what this run has begun and not seen gone, but what has no undo."""
+        listed = self.keeper.active()
+        return tuple(a.fault.id for a in listed if a.fault.id in self.begun and a.fault.reversible)
+
+    async def heal(self, which: Callable[[Fault], bool] = lambda fault: True) -> list[str]:
+        """Take back what was begun, all of it or ``which``; what was not seen to be gone, as
+        errors."""
+        report = await self._heal_begun(which)
         self.left = report.left
         self._write(report)
         return [str(problem) for problem in _problems(report, cured=False)]
 
-    async def _heal_begun(self) -> HealReport:
+    async def _heal_begun(self, which: Callable[[Fault], bool]) -> HealReport:
         """Newest first; then once more what may have waited for another to be healed."""
         healed: list[str] = []
         left: dict[str, StillThere] = {}
@@ -146,6 +154,9 @@ class Intervals:
                 id = active.fault.id
                 if id not in self.begun or (attempt and not active.fault.reversible):
                     continue
+                if not which(active.fault):
+                    continue
+                self.ending.add(id)
                 self.history.add("note", op="ending", id=id, cure=id in cures)
                 try:
                     report = await self.keeper.heal(id, with_cure=id in cures)

@@ -84,7 +84,7 @@ def _faults() -> Iterator[Entry]:
         told = _text(kind)
         if not kind.reversible:
             told += " It has no undo: `guards.blast_radius` must allow it, `cure` mends it."
-        if kind.lasts_s:
+        if kind.lasts_s is not None and not kind.at_point:
             told += f" Without `for` it lasts {kind.lasts_s:g} s."
         yield Entry(
             name=kind.kind, text=told, example=example_of(kind), fields=tuple([*own, *entry])

@@ -121,7 +121,7 @@ class ScheduleLinter(Sections):
         except ChaosError as error:
             self.document.add((*path, "fault"), error.id, error.text)
             return None
-        if fault.lasts_s == 0 and entry.for_ is not None:
+        if fault.at_point and fault.lasts_s == 0 and entry.for_ is not None:
             self.document.add((*path, "for"), "KS-CHAOS-004", "it is over at once")
         if entry.cure and fault.reversible:
             self.document.add((*path, "cure"), "KS-CHAOS-004", "it is healed without a cure")

@@ -165,10 +165,31 @@ class NegativeControl(Section):
         return self.patch or self.disable or ""
 
 
-class FinalPhase(Section):
-    """What follows the fault phase: after the heal ``settle`` passes before anything is judged."""
+CORE: Final[list[str]] = ["role:vcenter", "majority of role:kms", "66% of role:esxi"]
+"""What is healed first when a file does not say what its core is."""
 
+
+class HealCore(Section):
+    """First the faults are healed that the ``core`` suffers from, and the live hypotheses of
+    ``after`` must hold for its hosts and their VMs ``within`` this time, while all others stay."""
+
+    core: Selector = CORE
+    within: Seconds = 60.0
+
+
+class FinalPhase(Section):
+    """What follows the fault phase: everything is healed, or first a ``core`` and then the rest;
+    ``settle`` passes before anything is judged."""
+
+    heal: Literal["all", "core"] | HealCore = "all"
     settle: Seconds = 0.0
+
+    @property
+    def core(self) -> HealCore | None:
+        """What is healed first, if anything is."""
+        if isinstance(self.heal, str):
+            return HealCore() if self.heal == "core" else None
+        return self.heal
 
 
 class Guards(Section):

@@ -182,10 +182,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     ``duration_s`` is the length of the fault phase, ``max_duration_s`` what it may take before it
     is given up, ``lease_s`` how long a fault lasts unless it is renewed, ``recover_s`` what the
-    probes of ``after`` may take to hold (None: they must hold at once). ``settle_s`` pass after
-    the heal before anything is judged. ``order`` is how the simulation orders what is ready at
-    once; empty: as the seed draws it. ``aborts`` give the run up when one held for its ``grace_s``.
-    With ``bug``, a planted one, those of ``expect`` fail and nothing else (the negative control).
+    probes of ``after`` may take to hold (None: they must hold at once). With a ``core`` those nodes
+    are healed first, and have ``core_s`` to work while the rest stays as it is. ``settle_s`` pass
+    after the heal before anything is judged. ``order`` is how the simulation orders what is ready
+    at once; empty: as the seed draws it. ``aborts`` give the run up when one held for its
+    ``grace_s``. With ``bug``, a planted one, those of ``expect`` fail and nothing else (the
+    negative control).
     """
 
     format: int = FORMAT
@@ -198,6 +200,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float
     recover_s: float | None
     settle_s: float = 0.0
+    core: tuple[NodeName, ...] = ()
+    core_s: float = 0.0
     order: str = ""
     requires: Needs
     topology: Any
@@ -267,6 +271,8 @@ def render(made: Plan) -> str:
     lines += ["", "hypothesis", *(f"  {probe.label()}" for probe in made.probes)]
     if made.recover_s is not None:
         lines.append(f"  the live ones of `after` hold within {made.recover_s:g} s of the heal")
+    if made.core:
+        lines.append(f"  of the core within {made.core_s:g} s: {', '.join(made.core)}")
     lines += [f"  given up when {p.probe} {p.is_.text} for {p.grace_s:g} s" for p in made.aborts]
     if made.bug:
         lines += ["", f"negative control: with {made.bug}, {', '.join(made.expect)} fail"]

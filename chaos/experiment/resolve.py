@@ -47,6 +47,7 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
         for place, abort in enumerate(experiment.guards.abort_if)
         for made in _abort(document, place, abort, directory, seed)
     ]
+    core = _core(experiment, directory, seed)
     problems = document.problems[before:]
     del document.problems[before:]
     if problems:
@@ -61,6 +62,8 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
         lease_s=experiment.guards.lease,
         recover_s=experiment.recover,
         settle_s=experiment.final.settle,
+        core=core,
+        core_s=experiment.final.core.within if experiment.final.core else 0.0,
         order=experiment.heading.order or "",
         requires=Needs(**experiment.requires.model_dump()),
         topology=experiment.topology,
@@ -73,6 +76,24 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
         bug=experiment.control.bug if experiment.control else "",
         expect=tuple(experiment.control.expect) if experiment.control else (),
     )
+
+
+def _core(experiment: Experiment, directory: Directory, seed: int) -> tuple[NodeName, ...]:
+    """The nodes that are healed first; none when all are healed at once."""
+    wanted, document = experiment.final.core, experiment.document
+    if wanted is None:
+        return ()
+    path = ("final", "heal")
+    try:
+        core = select_nodes(wanted.core, directory, Draws(seed, "core"))
+    except ChaosError as error:
+        document.add(path, error.id, error.text)
+        return ()
+    if len(core) == len(directory.nodes):
+        document.add(path, "KS-CHAOS-004", "this core is the whole lab: nothing stays faulted")
+    if not any(PROBES[probed.probe].live for probed in experiment.after):
+        document.add(path, "KS-CHAOS-003", "`after` has no live hypothesis for a core to hold")
+    return core
 
 
 def _ends(faults: Sequence[PlannedFault], actions: Sequence[PlannedAction]) -> float:

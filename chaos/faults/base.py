@@ -107,6 +107,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
     def touches(self) -> tuple[NodeName, ...]:
         """The nodes that it acts on, for the blast radius and ``describe``."""
 
+    def between(self) -> tuple[tuple[NodeName, NodeName], ...] | None:
+        """The pairs of nodes between which it acts; None: on the nodes that it touches."""
+        return None
+
     @abstractmethod
     def summary(self) -> str:
         """One line for ``keystead get faults``."""

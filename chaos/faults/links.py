@@ -106,6 +106,9 @@ class LinkFault(Fault, frozen=True, kw_only=True):
         ends = [list(map(str, self.a)), list(map(str, self.b))]
         return {"between": ends, "dir": self.dir.value}
 
+    def between(self) -> tuple[Edge, ...] | None:
+        return self.edges()
+
     def edges(self) -> tuple[Edge, ...]:
         """The pairs of one node of ``a`` and one of ``b``, each once."""
         seen: dict[Edge, None] = {}

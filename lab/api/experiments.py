@@ -7,6 +7,7 @@ import asyncio
 from chaos.errors import ChaosError
 from chaos.experiment.plan import load_plan
 from chaos.lab import Directory
+from chaos.progress import Step
 from chaos.verdict import Verdict
 from lab.api import commands
 from lab.api.answers import RunStopped
@@ -29,10 +30,10 @@ async def play(session: Session, command: commands.ChaosPlay) -> Verdict:
     folder = RunFolder(command.run)
     plan = load_plan(folder.read("plan.json"))
 
-    def report(phase: str, text: str) -> None:
-        session.report(f"{phase}: {text}", 0, 0)
+    def show(step: Step) -> None:
+        session.report(f"{step.phase}: {step.text}", round(step.at), round(step.length_s or 0))
 
-    work = play_on(plan, folder, session.lab, session.keeper, report)
+    work = play_on(plan, folder, session.lab, session.keeper, show)
     task = asyncio.get_running_loop().create_task(work, name=f"chaos:{command.run}")
     session.playing[command.run] = task
     try:

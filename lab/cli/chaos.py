@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +13,12 @@ from cyclopts import Parameter
 from lab.api.commands import ChaosPlay, ChaosStop
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, field, hint, moment, plain, say, show
+from lab.cli.playing import shown, stopped_by_signals, stopping
 from lab.errors import KeysteadError
 from lab.supervise.state_folder import LabFolder
 
 if TYPE_CHECKING:
+    from chaos.progress import Progress as ShowProgress
     from chaos.verdict import Verdict
     from lab.runs.prepare import Prepared
     from lab.runs.store import RunFolder
@@ -138,11 +139,12 @@ def _played(
         raise KeysteadError("KS-USE-003", text)
     folder = begin(made, mode, scan=scan, bug=bug)
     say(f"run {folder.run}: {made.plan.title} (seed {made.plan.seed})")
-    if mode == "sim":
+    with shown() as show:
+        if mode == "lab":
+            return folder, asyncio.run(_in_own_lab(made, folder, show))
         from lab.runs.play import play_sim
 
-        return folder, play_sim(made, folder)
-    return folder, asyncio.run(_in_own_lab(made, folder))
+        return folder, play_sim(made, folder, show, stopping)
 
 
 def _controlled(verdict: Verdict, folder: RunFolder) -> int:
@@ -157,7 +159,7 @@ def _controlled(verdict: Verdict, folder: RunFolder) -> int:
     return 0
 
 
-async def _in_own_lab(prepared: Prepared, folder: RunFolder) -> Verdict:
+async def _in_own_lab(prepared: Prepared, folder: RunFolder, show: ShowProgress) -> Verdict:
     """Ctrl-C cancels the engine, which heals and gives the verdict 130.
 
     This process is the lab's supervisor: a core file of it would have what a lab keeps secret.
@@ -167,9 +169,8 @@ async def _in_own_lab(prepared: Prepared, folder: RunFolder) -> Verdict:
     from lab.runs.own_lab import play_lab
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    task = asyncio.get_running_loop().create_task(play_lab(prepared, folder, _tell))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    task = asyncio.get_running_loop().create_task(play_lab(prepared, folder, show))
+    stopped_by_signals(task.cancel)
     try:
         return await task
     except asyncio.CancelledError:
@@ -186,24 +187,23 @@ async def _on_running(
     there = LabFolder(on)
     async with Remote(there) as lab:
         folder = await begun_on(lab.do, there, experiment, seed, given)
-        await lab.follow(_progress)
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(lab.do(ChaosPlay(folder.run)))
-        stop = loop.create_task
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, lambda: stop(lab.do(ChaosStop(folder.run))))
-        return folder, await task
+        with shown() as show:
+            await lab.follow(lambda event: _progress(event, show))
+            loop = asyncio.get_running_loop()
+            task = loop.create_task(lab.do(ChaosPlay(folder.run)))
+            stopped_by_signals(lambda: loop.create_task(lab.do(ChaosStop(folder.run))))
+            return folder, await task
 
 
-def _progress(event: Any) -> None:
+def _progress(event: Any, show: ShowProgress) -> None:
+    """What a lab's supervisor says of a run there; see ``lab.api.experiments``."""
+    from chaos.progress import Step
     from lab.api.wire import Progress
 
     if isinstance(event, Progress):
-        say(event.text)
-
-
-def _tell(phase: str, text: str) -> None:
-    say(f"{phase}: {text}")
+        phase, _, text = event.text.partition(": ")
+        length_s = float(event.total) if event.total else None
+        show(Step(phase=phase, text=text, at=float(event.step), length_s=length_s))
 
 
 def _report(verdict: Verdict, folder: RunFolder, options: Options) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 
 from chaos.conversation import BusRecording
@@ -11,16 +9,15 @@ from chaos.engine import run as play_plan
 from chaos.experiment.plan import Plan
 from chaos.history import History
 from chaos.keeper import FaultKeeper
+from chaos.progress import Progress
 from chaos.verdict import Verdict
 from lab.core import LabCore
 from lab.runs.store import RunFolder
 from lab.scan.forensics import Forensics
 
-Tell = Callable[[str, str], None]  # phase, text
-
 
 async def play_on(
-    plan: Plan, folder: RunFolder, lab: LabCore, keeper: FaultKeeper, tell: Tell
+    plan: Plan, folder: RunFolder, lab: LabCore, keeper: FaultKeeper, show: Progress
 ) -> Verdict:
     """Play, write history and conversation as they grow, store the verdict. Leases are the lab
     owner's work."""
@@ -34,7 +31,7 @@ async def play_on(
                 lab,
                 keeper,
                 history,
-                tell,
+                show,
                 run_id=folder.run,
                 scan=scan,
                 opened=Forensics(lab).keys_on,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
@@ -13,8 +16,9 @@ from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, dump_plan, load_plan
 from chaos.history import History, Record, as_written
 from chaos.keeper import FaultKeeper
+from chaos.progress import Progress, Step
 from chaos.recording import packed
-from chaos.verdict import Verdict
+from chaos.verdict import Exit, Verdict
 from lab.errors import KeysteadError
 from lab.runs.begin import begin
 from lab.runs.live import finish
@@ -34,12 +38,24 @@ from lab.simulation.strikes import SimStrikes
 from lab.simulation.workers import workers
 from lab.topology.plan import Topology
 from services.runtime.sim.order import Order
-from services.runtime.sim.runner import run_in_worker
+from services.runtime.sim.runner import Stopping, nothing_stops, run_in_worker
 from services.runtime.sim.said import parting
+from services.runtime.sim.worker import Line
+
+TELL_EVERY_S = 0.1
 
 
-def play_sim(prepared: Prepared, folder: RunFolder) -> Verdict:
-    """Play it in a worker of its own; blocks until it ends."""
+def play_sim(
+    prepared: Prepared,
+    folder: RunFolder,
+    show: Progress | None = None,
+    stopping: Stopping = nothing_stops,
+) -> Verdict:
+    """Play it in a worker of its own; blocks until it ends.
+
+    ``show`` hears how far it is. Who asks it to stop ``stopping`` gets the verdict that it was
+    interrupted, after everything was healed.
+    """
     record = folder.record()
     with workers() as forks:
         answer = run_in_worker(
@@ -52,6 +68,8 @@ def play_sim(prepared: Prepared, folder: RunFolder) -> Verdict:
             record.scan,
             record.bug,
             server=forks,
+            hear=show,
+            stopping=stopping,
         )
     return finish(folder, msgspec.msgpack.decode(answer, type=Verdict))
 
@@ -64,9 +82,12 @@ def simulate(
     bus: str = "",
     scan: bool = False,
     bug: str = "",
+    *,
+    line: Line | None = None,
 ) -> bytes:
     """In the worker: make the lab, play, write the history, and with ``bus`` what was said
-    there; the verdict as msgpack. ``scan``: search all of it for every key; ``bug``: plant it."""
+    there; the verdict as msgpack. ``scan``: search all of it for every key; ``bug``: plant it;
+    ``line``: tell there how far it is."""
     if bug:
         plant(bug)
     made = load_plan(plan)
@@ -76,7 +97,7 @@ def simulate(
     recording = BusRecording(None, lab.monotonic)
     if bus:
         lab.broker.tap = recording.hear
-    verdict, log = simulate_plan(lab, made, run, scan=scan)
+    verdict, log = simulate_plan(lab, made, run, scan=scan, line=line)
     if bus:
         recording.close()
         Path(bus).write_bytes(b"".join(recording.values))
@@ -85,7 +106,7 @@ def simulate(
 
 
 def simulate_plan(
-    lab: SimLab, made: Plan, run: str, *, scan: bool = False
+    lab: SimLab, made: Plan, run: str, *, scan: bool = False, line: Line | None = None
 ) -> tuple[Verdict, History]:
     """Play on a simulated lab that is ready; the history stays in memory. ``scan``: this process
     has kept the ledger of keys since before the lab was made."""
@@ -95,21 +116,47 @@ def simulate_plan(
     history = History(None, lab.monotonic)
 
     lab.world.spawn(None, "leases", keeper.keep_leases(lab.lease_tick_s))
-    verdict = lab.loop.run(
-        play_plan(
-            made,
-            lab,
-            keeper,
-            history,
-            run_id=run,
-            trace=lab.loop.trace.hash,
-            escapes=lab.defects,
-            scan=Scan(lab).record if scan else None,
-            opened=Forensics(lab).keys_on,
-            strikes=SimStrikes(lab),
-        )
+    telling = Telling(line)
+    work = play_plan(
+        made,
+        lab,
+        keeper,
+        history,
+        telling.show,
+        run_id=run,
+        trace=lab.loop.trace.hash,
+        escapes=lab.defects,
+        scan=Scan(lab).record if scan else None,
+        opened=Forensics(lab).keys_on,
+        strikes=SimStrikes(lab),
     )
-    return verdict, history
+    telling.task = lab.loop.create_task(work, name="main")
+    return lab.loop.run(telling.task), history
+
+
+@dataclass
+class Telling:
+    """Tells the owner of a worker how far its run is, and stops the run when that one asks.
+
+    It looks at real time, and nothing in the run depends on it: who tells no more often, and hears
+    no word, plays the same.
+    """
+
+    line: Line | None
+    task: asyncio.Task[Verdict] | None = None
+    _told_at: float = 0.0
+    _stopped: bool = False
+
+    def show(self, step: Step) -> None:
+        """For the engine."""
+        now = time.monotonic()
+        if self.line is None or (not step.text and now - self._told_at < TELL_EVERY_S):
+            return
+        self._told_at = now
+        self.line.tell(step)
+        if not self._stopped and self.task is not None and self.line.asked_to_stop():
+            self._stopped = True
+            self.task.cancel()
 
 
 # ---- replay ------------------------------------------------------------------------------------
@@ -135,6 +182,8 @@ def replay(run: str, *, other_code: bool = False) -> tuple[RunFolder, Verdict]:
         if then != now and not other_code:
             raise KeysteadError("KS-RUN-002", f"{run}: {what} was {then}, now it is {now}")
     before, history = old.verdict(), old.read(old.history.name)
+    if before is not None and before.exit_code == Exit.INTERRUPTED:
+        raise KeysteadError("KS-RUN-002", f"{run} was interrupted: nobody can do that again")
     if before is None:
         raise KeysteadError("KS-RUN-002", f"{run} did not come to its end: it has no trace")
     prepared = Prepared(

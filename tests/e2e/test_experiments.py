@@ -140,7 +140,7 @@ async def test_the_edge_on_real_processes() -> None:
     prepared = prepare(PERSISTED, None, {"tpm": "libtpms", "hosts": 4, "vms": 6, "pace": 30})
     folder = begin(prepared, "lab")
     told: list[str] = []
-    verdict = await play_lab(prepared, folder, lambda phase, text: told.append(text))
+    verdict = await play_lab(prepared, folder, lambda step: told.append(step.text))
     assert (verdict.exit_code, red(verdict), verdict.left) == (0, {}, ()), verdict.reasons
     assert verify(folder.history) and list((folder.path / "logs").glob("*.jsonl"))
     with pytest.raises(KeysteadError, match="ran on real processes"):

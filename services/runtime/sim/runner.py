@@ -15,6 +15,7 @@ import pickle  # spoken with our own workers only
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from services.runtime.forking.alone import Forks
@@ -23,6 +24,14 @@ from services.runtime.forking.connection import ForkFailed
 from services.runtime.sim.worker import LENGTH, receive_frame, send_frame
 
 T = TypeVar("T")
+STOP = b"\0"
+Stopping = Callable[[Callable[[], None]], AbstractContextManager[None]]
+"""Given what asks a worker to stop: a context in which somebody may call it."""
+
+
+def nothing_stops(stop: Callable[[], None]) -> AbstractContextManager[None]:
+    """Nobody asks."""
+    return nullcontext()
 
 
 class WorkerDied(RuntimeError):
@@ -94,8 +103,13 @@ def run_in_worker(
     *args: Any,
     timeout_s: float | None = None,
     server: Forks | None = None,
+    hear: Callable[[Any], None] | None = None,
+    stopping: Stopping = nothing_stops,
 ) -> T:
     """Call ``function(*args)`` in a fresh worker and return its result. Blocks.
+
+    With ``hear`` the function gets a keyword ``line`` (``worker.Line``), and ``hear`` what it tells
+    there; within ``stopping`` it can be asked to stop, and its result is waited for.
 
     ``function`` must be importable by name; arguments and result must pickle. An exception comes
     back as itself with the worker's traceback as a note (``WorkerFailed`` when it does not
@@ -103,13 +117,16 @@ def run_in_worker(
     ``WorkerDied`` when it ended without an answer.
     """
     server = server or default_server()
-    request = pickle.dumps(("run", function, args))
+    request = pickle.dumps(("run" if hear is None else "hear", function, args))
     sock, pid = _fork(server)
     with sock:
         sock.settimeout(timeout_s)
         try:
             send_frame(sock, request)
-            answer = receive_frame(sock)
+            with stopping(lambda: sock.sendall(STOP)):
+                answer = receive_frame(sock)
+                while hear is not None and answer is not None and _told(answer, hear):
+                    answer = receive_frame(sock)
         except TimeoutError:
             server.kill(pid)
             raise TimeoutError(f"the worker had no result within {timeout_s:g} s") from None
@@ -122,6 +139,14 @@ def run_in_worker(
         raise _died(server, pid)
     result: T = _opened(answer)
     return result
+
+
+def _told(answer: bytes, hear: Callable[[Any], None]) -> bool:
+    """Whether it was no answer yet, but something to hear."""
+    word, *rest = pickle.loads(answer)  # noqa: S301
+    if word == "told":
+        hear(rest[0])
+    return bool(word == "told")
 
 
 class Worker:

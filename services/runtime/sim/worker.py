@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import pickle  # spoken with the parent only, over an inherited socket
+import select
 import socket
 import struct
 import traceback
@@ -40,6 +41,21 @@ def _receive(sock: socket.socket, size: int) -> bytes | None:
     return bytes(data)
 
 
+class Line:
+    """From a function in a worker to who has called it, while it runs."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def tell(self, word: Any) -> None:
+        """Let the caller hear of something; ``word`` pickles."""
+        send_frame(self._sock, pickle.dumps(("told", word)))
+
+    def asked_to_stop(self) -> bool:
+        """Whether the caller wants no more; it waits for the result all the same."""
+        return bool(select.select([self._sock], [], [], 0)[0])
+
+
 def work(argument: bytes, sock: socket.socket) -> None:
     """The life of a worker: one function, or a conversation until the other side closes.
 
@@ -59,6 +75,8 @@ def _answer(sock: socket.socket) -> None:
         kind, function, args = pickle.loads(first)  # noqa: S301
         if kind == "run":
             answer = _packed(function(*args))
+        elif kind == "hear":
+            answer = _packed(function(*args, line=Line(sock)))
         else:
             handler = resolve(function)(*args)
             answer = _packed(None)
@@ -66,7 +84,7 @@ def _answer(sock: socket.socket) -> None:
         send_frame(sock, _failure(error))
         return
     send_frame(sock, answer)
-    if kind == "run":
+    if kind != "talk":
         return
     while (frame := receive_frame(sock)) is not None:
         name, _, payload = frame.partition(b"\0")

@@ -18,6 +18,7 @@ from chaos.experiment.resolve import plan as make_plan
 from chaos.history import History
 from chaos.keeper import FaultKeeper
 from chaos.lab import Directory
+from chaos.progress import quiet
 from chaos.recording import pack, packed
 from lab.api.answers.local import RunList
 from lab.api.commands import ChaosPlay, ChaosStop
@@ -284,7 +285,7 @@ def test_a_plan_played_on_a_lab_stores_its_verdict() -> None:
     folder = _folder_for(session, "short", SHORT)
     made = load_plan(folder.read("plan.json"))
     keeper = FaultKeeper(lab)
-    verdict = lab.run(play_on(made, folder, lab, keeper, lambda phase, text: None))
+    verdict = lab.run(play_on(made, folder, lab, keeper, quiet))
     assert verdict.exit_code == 0 and verdict.verdict == "pass"
     assert folder.verdict() == verdict
     lab.loop.close()

@@ -1,0 +1,103 @@
+"""Ctrl-C in the middle of a run, with a real signal: healed, reported, and the history is whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from chaos.history import verify
+from tests.lab.cli.conftest import Cli
+
+LONG = """\
+apiVersion: keystead/v1
+kind: Experiment
+name: long
+title: A long one
+topology: {use: default, with: {hosts: 4, vms: 4, tpm: none}}
+hypothesis: {recover: {within: 60s}, after: [{probe: vm.running, is: "== 100%"}]}
+workload: [{op: key.create, rate: 2/s}]
+guards: {max_duration: 10h}
+schedule:
+  - {id: cut, at: 1s, for: 8h, fault: link.cut, between: [vcenter, kms]}
+  - {id: dark, at: 2s, for: 8h, fault: host.power_loss, on: esxi-001}
+"""
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    made = Cli(tmp_path / "state")
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "long.yaml"
+    path.write_text(LONG)
+    return str(path)
+
+
+def read_until(stream: IO[str], text: str) -> str:
+    """All lines up to that which has ``text``."""
+    lines = ""
+    for line in stream:
+        lines += line
+        if text in line:
+            return lines
+    raise AssertionError(f"{text} did not come: {lines}")
+
+
+def interrupted(process: subprocess.Popen[str], number: signal.Signals) -> str:
+    """What the run says on stdout after this signal."""
+    assert process.stderr is not None
+    before = read_until(process.stderr, "dark: power loss of esxi-001")
+    assert "s left" in before, "a line says what time remains"
+    os.kill(process.pid, number)
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 130, (out, err)
+    assert "interrupted: everything is healed first" in err and "heal: everything" in err
+    return out
+
+
+@pytest.mark.parametrize(
+    ("mode", "number"),
+    [
+        pytest.param("sim", signal.SIGINT, marks=pytest.mark.sim),
+        pytest.param("sim", signal.SIGTERM, marks=pytest.mark.sim),
+        pytest.param("lab", signal.SIGINT, marks=pytest.mark.lab),
+    ],
+)
+def test_an_interrupted_run_is_healed_and_reported(
+    cli: Cli, file: str, mode: str, number: signal.Signals
+) -> None:
+    out = interrupted(cli.begin("chaos", "run", file, "--mode", mode), number)
+    assert f"INTERRUPTED (exit 130)  run long-{mode}-1" in out
+    records = verify(cli.home / "runs" / f"long-{mode}-1" / "history.msgpack")
+    begun = {r.data["id"] for r in records if r.op == "inject"}  # one may not have bitten yet
+    healed = {r.data["id"] for r in records if r.type == "heal" and r.data["verified"]}
+    assert begun == healed and "dark" in begun
+    assert records[-2].data["exit_code"] == 130
+    assert cli("check", f"long-{mode}-1").code == 0, "its history can be judged"
+    [row] = cli("runs", "-o", "json").items()
+    assert row["verdict"] == "interrupted" and row["exit_code"] == 130
+    again = cli("chaos", "replay", f"long-{mode}-1")
+    assert (again.code != 0) and "KS-RUN-002" in again.err
+    assert cli.alone()
+
+
+@pytest.mark.sim
+def test_a_second_interrupt_ends_a_simulation_at_once(cli: Cli, file: str) -> None:
+    process = cli.begin("chaos", "run", file, "--mode", "sim")
+    assert process.stderr is not None
+    read_until(process.stderr, "run long-sim-1")
+    for _ in range(2):
+        os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Traceback" not in err
+    assert cli.alone()
