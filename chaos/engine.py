@@ -87,17 +87,27 @@ async def run(
 
 
 async def through(work: Coroutine[Any, Any, None]) -> bool:
-    """Do ``work`` to its end, whoever cancels; whether somebody did."""
-    task, cancelled = asyncio.get_running_loop().create_task(work, name="heal"), False
-    over = asyncio.Event()
-    task.add_done_callback(lambda _: over.set())
-    while not over.is_set():
+    """Do ``work`` to its end, whoever cancels; whether somebody did. Raises what it raises."""
+    over, cancelled = asyncio.Event(), False
+    raised: list[BaseException] = []
+
+    async def done() -> None:
         try:
-            await over.wait()
-        except asyncio.CancelledError:
-            cancelled = True
-            _uncancelled()
-    task.result()
+            await work
+        except BaseException as error:
+            raised.append(error)
+        over.set()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(done(), name="heal")
+        while not over.is_set():
+            try:
+                await over.wait()
+            except asyncio.CancelledError:
+                cancelled = True
+                _uncancelled()
+    for error in raised:
+        raise error
     return cancelled
 
 
