@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -24,6 +25,10 @@ from protocol.errors import ProductError
 from protocol.events import EventTypeId
 from protocol.terms import NodeName
 from services.runtime.each import for_each
+
+LETTERS: Final = "letters"
+"""The records in which letters are written down: when the events are over, and, as they stand then,
+when the fault is."""
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,17 +71,14 @@ async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
     try:
         await _begin(scene, fault, plays)
         await for_each(plays, lambda one: _one(one, voids))
-        scene.book.write(
-            "note",
-            "",
-            "letters",
-            **{one.event.value: one.judged.letter for one in plays if one.judged is not None},
-        )
+        _write_letters(scene, plays)
     except (Void, ChaosError, *REFUSALS) as error:
         whole = _why(error)
         scene.book.write("note", "", "void", why=whole)
         return tuple(_told(one, whole) for one in plays)
-    if told := await _ended(scene, fault, plays):
+    told = await _ended(scene, fault, plays)
+    _write_letters(scene, plays)  # a vCenter that was away has said its part by now
+    if told:
         found = await exposed(scene)
         return tuple(
             msgspec.structs.replace(
@@ -137,6 +139,11 @@ async def _one(one: EventPlay, voids: dict[Event, str]) -> None:
     finally:
         if one.event is Event.E2:
             one.scene.b_is_up.set()  # who waits for it must not wait for ever
+
+
+def _write_letters(scene: Scene, plays: Sequence[EventPlay]) -> None:
+    letters = {one.event.value: one.judged.letter for one in plays if one.judged is not None}
+    scene.book.write("note", "", LETTERS, **letters)
 
 
 def _why(error: Exception) -> str:

@@ -11,13 +11,16 @@ from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, load_plan
 from chaos.history import Record, verify
 from lab.api.answers.local import CheckedRun, JudgedCheck
+from lab.api.matrix_runs import judged
 from lab.api.refusal import refusal
 from lab.errors import KeysteadError
+from lab.matrix.run import MATRIX
 from lab.runs.store import RunFolder, RunRecord
 
 
 def check(run: str, names: Sequence[str] = ()) -> CheckedRun:
-    """Judge the history of ``run`` by the checks ``names``, or by those that judged it then.
+    """Judge the history of ``run`` by the checks ``names``, or by those that judged it then; a run
+    of the matrix by its own.
 
     KS-RUN-001 for a run that is not there, KS-USE-002 for a name that is no check, KS-CHAOS-204
     for a history that is not what was written.
@@ -27,7 +30,13 @@ def check(run: str, names: Sequence[str] = ()) -> CheckedRun:
             known = ", ".join(CHECKS)
             raise KeysteadError("KS-USE-002", f"no check is called {name}; there are: {known}")
     folder = RunFolder(run)
-    record, plan = folder.record(), folder.decoded("plan.json", load_plan)
+    record = folder.record()
+    if record.experiment == MATRIX:
+        if names:
+            text = f"{run} is a run of the matrix, which has checks of its own"
+            raise KeysteadError("KS-USE-002", text, "leave --only out")
+        return judged(folder)
+    plan = folder.decoded("plan.json", load_plan)
     records = history_of(folder)
     results = judge(names or plan.checks, records)
     items = tuple(_judged(result, records, record) for result in results)

@@ -13,7 +13,9 @@ from chaos.report.bands import bands
 from chaos.verdict import WORDS
 from lab.api.answers.local import FaultInterval, RunDescription, RunList, StoredRun
 from lab.api.checking import history_of, reproduce
+from lab.api.matrix_runs import described
 from lab.errors import KeysteadError
+from lab.matrix.run import MATRIX
 from lab.runs.store import RunFolder, all_runs
 from lab.topology.plan import Topology
 from protocol.printable import told
@@ -72,7 +74,10 @@ def describe(run: str) -> RunDescription:
     """Everything known of a stored run; KS-RUN-001 when it is not there,
     KS-RUN-004 when a file of it is damaged."""
     folder = RunFolder(run)
-    record, plan = folder.record(), folder.decoded("plan.json", load_plan)
+    record = folder.record()
+    if record.experiment == MATRIX:
+        return described(folder, record)
+    plan = folder.decoded("plan.json", load_plan)
     topology = folder.decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode)
     records: Sequence[Record] = ()
     problem = ""

@@ -190,7 +190,7 @@ def describe_run(run: str, *, options: Options = DEFAULTS) -> None:
             ("run", f"{run}, {moment(answer.began)}"),
             ("experiment", f"{answer.experiment}: {answer.title}"),
             ("how", f"{answer.mode}, seed {answer.seed}, tpm {answer.tpm or '-'}{lasted}"),
-            ("lab", f"{answer.hosts} hosts, {answer.vms} VMs"),
+            *([("lab", f"{answer.hosts} hosts, {answer.vms} VMs")] if answer.hosts else []),
             ("replay of", answer.replay_of),
             ("verdict", f"{verdict.verdict} (exit {verdict.exit_code})" if verdict else "none"),
             ("problem", answer.problem),
@@ -201,7 +201,9 @@ def describe_run(run: str, *, options: Options = DEFAULTS) -> None:
         until = "not seen gone" if fault.ended is None else f"{fault.ended:.1f} s"
         plain(f"  {fault.began:.1f} s to {until}: {fault.error or fault.summary}")
     if verdict is not None:
-        plain("\nchecks:")
+        for reason in verdict.reasons if not verdict.checks else ():
+            plain(f"  {reason}")
+        plain("\nchecks:" if verdict.checks else "")
         for check in verdict.checks:
             plain(f"  {check.result:<8}{check.name}: {check.text}")
     for command in answer.examples:

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from chaos.errors import ChaosError
 from chaos.history import Record, records_of
 from chaos.matrix.compare import CellRow, row_of
 from chaos.matrix.control import Control
@@ -27,6 +28,7 @@ from chaos.oracle.terms import Block, Event, Fault
 from chaos.recording import packed
 from chaos.verdict import WORDS, Exit
 from chaos.verdict import Verdict as RunVerdict
+from lab.api.refusal import refusal
 from lab.matrix.outcome import Done, Outcome
 from lab.matrix.real import AT_ONCE, Processes
 from lab.matrix.sim import Stages
@@ -42,6 +44,8 @@ from lab.supervise.scratch import collect
 from lab.topology.course import Report
 from protocol.messages.agent import TpmBackend
 
+MATRIX: Final = "matrix"
+"""What such a run is called among stored runs."""
 ROWS: Final = "matrix.json"
 STAGINGS: Final = "stagings"
 
@@ -102,10 +106,10 @@ def _player(wanted: Wanted) -> Player:
 
 
 def _begin(wanted: Wanted) -> RunFolder:
-    folder = new_run("matrix", wanted.mode, wanted.seed)
+    folder = new_run(MATRIX, wanted.mode, wanted.seed)
     record = RunRecord(
         run=folder.run,
-        experiment="matrix",
+        experiment=MATRIX,
         mode=wanted.mode,
         seed=wanted.seed,
         code=code_version(),
@@ -131,10 +135,19 @@ def row_in(folder: RunFolder, block: Block, fault: Fault, event: Event) -> CellR
     return next((r for r in result_of(folder).cells if (r.block, r.fault, r.event) == place), None)
 
 
+def stagings_in(folder: RunFolder) -> tuple[str, ...]:
+    """The names of the stagings of a run that have ended."""
+    return tuple(sorted(path.stem for path in (folder.path / STAGINGS).glob("*.msgpack")))
+
+
 def records_in(folder: RunFolder, staging: str) -> tuple[Record, ...]:
-    """The history of a staging, each record verified; empty when its lab was lost."""
-    values = packed(BytesIO(folder.read(f"{STAGINGS}/{staging}.msgpack")))
-    return tuple(records_of(values))
+    """The history of a staging, each record verified; empty when its lab was lost. KS-CHAOS-204
+    where it is not what was written."""
+    data = folder.read(f"{STAGINGS}/{staging}.msgpack")
+    try:
+        return tuple(records_of(packed(BytesIO(data)))) if data else ()
+    except ChaosError as error:
+        raise refusal(error) from None
 
 
 def exit_of(result: Result) -> Exit:
@@ -220,7 +233,7 @@ class _Work:
     def _tells(self, staging: Staging) -> bool:
         """Whether what was played says anything: a control that failed may have been too late."""
         held = all(one.held for one in self._controls.get(staging.name, ()))
-        return held and not any(one.void for one in self._played[staging.name])
+        return held and not any(one.void or one.unhealed for one in self._played[staging.name])
 
     def _row(self, cell: Cell, stagings: Sequence[Staging]) -> CellRow | None:
         """None when not all of its stagings were played, or none of these is about the cell."""

@@ -114,6 +114,9 @@ class RunFolder:
         try:
             return (self.path / name).read_bytes()
         except FileNotFoundError:
+            if name != "run.json" and (self.path / "run.json").is_file():
+                text, look = f"the run {self.run} has no {name}", f"describe run {self.run}"
+                raise KeysteadError("KS-RUN-001", text, f"`keystead {look}` tells of it") from None
             raise KeysteadError("KS-RUN-001", f"there is no run {self.run} with {name}") from None
         except (OSError, ValueError) as error:  # a name too long, or with a NUL
             why = error.strerror if isinstance(error, OSError) else error
