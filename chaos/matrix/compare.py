@@ -66,7 +66,7 @@ def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, Played]]) -> Cel
     wrong = disagreement(cell, observed, why, seen, expected, unheard)
     bare = next((played.exposed for _, played in plays if played.exposed), "")
     if bare:
-        wrong = f"in clear: {bare}"
+        wrong = "; ".join(filter(None, (wrong, f"in clear: {bare}")))
     elif not wrong and (order or disturbed):
         wrong = f"events of vCenter: {order}" if order else f"after the fault was over: {disturbed}"
     unhealed = next((played.unhealed for _, played in plays if played.unhealed), "")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
+from chaos.checks.no_plaintext_key import no_plaintext_key
+from chaos.checks.result import CheckOutcome, Finding
 from chaos.draws import Draws
 from chaos.history import History, as_written
 from chaos.matrix.book import Book
@@ -21,6 +23,7 @@ from lab.matrix import spoil
 from lab.matrix.archives import archive_of
 from lab.matrix.outcome import Outcome
 from lab.matrix.topologies import casts_of
+from lab.scan.simulated import Scan
 from protocol.messages.agent import NodeRecord
 from protocol.terms import ClusterName, CryptoKeyId, NodeName, VmName
 
@@ -60,15 +63,34 @@ class LabBench:
         await spoil.replace_dek(self._lab, event, vm, of)
 
 
-async def outcome_of(scene: Scene, staging: Staging) -> Outcome:
-    """Play what was staged, and close its history."""
+async def outcome_of(scene: Scene, staging: Staging, scan: Scan | None = None) -> Outcome:
+    """Play what was staged, look with ``scan`` for every key that was ever made in its lab, and
+    close its history."""
     history, played, seen = scene.book.history, tuple[Played, ...](), tuple[Control, ...]()
     if staging.control:
         seen = await controls(scene)
     else:
         played = await play(scene, staged_events(staging))
+        if scan is not None:
+            scan.record(history)
+            found = no_plaintext_key(history.records)
+            played = tuple(searched(one, found) for one in played)
     history.close()
     return Outcome(played, b"".join(map(as_written, history.records)), seen)
+
+
+def searched(played: Played, found: Finding) -> Played:
+    """A key in clear anywhere is a matter of every event in this lab; so is that nobody looked."""
+    match found.result:
+        case CheckOutcome.PASS:
+            return played
+        case CheckOutcome.FAIL:
+            exposed = ", ".join(filter(None, (played.exposed, found.text)))
+            return msgspec.structs.replace(played, exposed=exposed)
+        case CheckOutcome.UNKNOWN:
+            return msgspec.structs.replace(played, void=played.void or found.text)
+        case _:
+            assert_never(found.result)
 
 
 def scene_of(

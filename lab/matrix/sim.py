@@ -21,6 +21,7 @@ from lab.matrix.bench import outcome_of, scene_of
 from lab.matrix.outcome import Done, Outcome
 from lab.matrix.pool import each
 from lab.matrix.topologies import topology_of
+from lab.scan.simulated import Scan
 from lab.simulation.sim_lab import SimLab
 from lab.simulation.snapshot import Origin, Snapshot
 from protocol.messages.agent import TpmBackend
@@ -28,24 +29,25 @@ from protocol.messages.agent import TpmBackend
 LIMIT_S: Final = 300.0  # real seconds that a staging may take
 
 
-_scene: list[Scene] = []  # of the lab that this process holds, for its forks
+_staged: list[tuple[Scene, Scan]] = []  # of the lab that this process holds, for its forks
 
 
 def prepare(staging: Staging, seed: int, lab: SimLab, session: Session) -> None:
     """The stage of an origin: everything before the fault."""
     heard = Heard(lab.monotonic)
     lab.broker.tap = heard.hear
+    scan = Scan(lab)
     history = History(None, lab.monotonic)
     scene = scene_of(staging, lab, lambda: lab.records, heard, history, seed)
     lab.run(stage(scene, staged_events(staging)))
-    _scene[:] = [scene]
+    _staged[:] = [(scene, scan)]
 
 
 def perform(lab: SimLab, session: Session, staging: Staging) -> Outcome:
     """In a fork: play it."""
-    scene = _scene[0]
+    [(scene, scan)] = _staged
     scene.fault, scene.boot, scene.evicted = staging.fault, staging.boot, staging.evicted
-    return lab.run(outcome_of(scene, staging))
+    return lab.run(outcome_of(scene, staging, scan))
 
 
 class Stages:
@@ -74,6 +76,7 @@ class Stages:
                     topology_of(staging.block, events, self._tpm),
                     partial(prepare, staging, self._seed),
                     self._patch,
+                    ledger=True,
                 )
                 self._snapshots[key] = Snapshot(origin, limit_s=LIMIT_S)
             return self._snapshots[key]

@@ -22,7 +22,7 @@ class Exempt:
 EXEMPT = (
     Exempt(
         "disk",
-        r"kms/.*master\.key(\.new)?",
+        r"(kms[^/]*|k\d)/.*master\.key(\.new)?",
         r"services\.kms\.master:.*",
         "a software key server keeps its master key on its own disk, beside its database",
     ),
@@ -34,7 +34,7 @@ EXEMPT = (
     ),
     Exempt(
         "disk",
-        r"copies/kms/.*master\.key(\.new)?",
+        r"copies/(kms[^/]*|k\d)/.*master\.key(\.new)?",
         r"services\.kms\.master:.*",
         "the backup of a key server's disk that the cure of kms.key_state puts back",
     ),

@@ -74,4 +74,8 @@ TURNED: Final = (
     Turned("guest_answers_from_memory", control=DAMAGE),
     # What lies in clear.
     Turned("guest_disk_in_clear", ("S10 F0 E1",), "in clear: e1-run"),
+    Turned("dek_beside_the_vm", ("S10 F0 E1",), "(hex) in the datastore"),
+    Turned("config_key_written_down", ("S10 F0 E2",), "(raw) in the disk"),
+    Turned("keys_in_the_log", ("S10 F0 E3",), "(base64) in the log"),
+    Turned("key_leaks", ("S10 F0 E1",), "(backwards) in the bus"),
 )

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 import pytest
 
+from chaos.checks.result import CheckOutcome, Finding
 from chaos.matrix.control import Control
 from chaos.matrix.grid import Staging
 from chaos.matrix.play import Played
 from chaos.matrix.terms import Boot
 from chaos.oracle.terms import Block, Event, Fault
 from chaos.verdict import Exit
+from lab.matrix.bench import searched
 from lab.matrix.outcome import Outcome
 from lab.matrix.pool import each
 from lab.matrix.run import Result, exit_of
@@ -56,6 +58,21 @@ def test_an_interrupt_ends_what_is_played_and_begins_no_more() -> None:
     with pytest.raises(KeyboardInterrupt):
         each([staging(Event.E3)] * 50, play, done, jobs=2, end=ended.set)
     assert ended.is_set() and len(began) < 50
+
+
+@pytest.mark.parametrize(
+    ("found", "exposed", "void"),
+    [
+        (Finding(CheckOutcome.PASS, "none"), "e3-off in a disk", ""),
+        (Finding(CheckOutcome.FAIL, "a key in a log"), "e3-off in a disk, a key in a log", ""),
+        (Finding(CheckOutcome.UNKNOWN, "no canary"), "e3-off in a disk", "no canary"),
+    ],
+)
+def test_a_key_in_clear_is_of_every_event_and_a_search_that_saw_nothing_makes_them_void(
+    found: Finding, exposed: str, void: str
+) -> None:
+    played = searched(Played(event=Event.E3, letter="OK", exposed="e3-off in a disk"), found)
+    assert (played.letter, played.exposed, played.void) == ("OK", exposed, void)
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,25 @@ import msgspec
 
 from protocol.messages.host import CryptoKeyResult
 from services.esxi import crypto_manager
+from services.esxi.host import Host
 from tests.mutations.bugs.planting import plant
 
-_NEW = "esxi-002"  # the first host that is added to a lab of one
+_there: set[str] = set()
+_founded: set[str] = set()  # who was there when the first key came to anybody
+
+
+def _known(original: Any) -> Any:
+    def init(self: Any, node: Any, ports: Any, config: Any) -> None:
+        original(self, node, ports, config)
+        _there.add(node.name)
+
+    return init
 
 
 def _nothing_taken(original: Any) -> Any:
     async def add_keys(host: Any, keys: Any, material: Any, kind: Any) -> Any:
-        if host.node.name != _NEW:
+        _founded.update(() if _founded else _there)
+        if host.node.name in _founded:
             return await original(host, keys, material, kind)
         return tuple(CryptoKeyResult(key=key, success=True) for key in keys)
 
@@ -25,12 +36,13 @@ def _nothing_taken(original: Any) -> Any:
 def _all_there(original: Any) -> Any:
     def key_status(host: Any, keys: Any) -> Any:
         found = original(host, keys)
-        if host.node.name != _NEW:
+        if host.node.name in _founded:
             return found
         return tuple(msgspec.structs.replace(key, present=True) for key in found)
 
     return key_status
 
 
+plant(Host, "__init__", _known)
 plant(crypto_manager, "add_keys", _nothing_taken)
 plant(crypto_manager, "key_status", _all_there)
