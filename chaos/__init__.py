@@ -15,6 +15,7 @@
 - ``matrix``       the truth table, played: stagings, letters from evidence, comparison
 - ``history``      of a run, hash-chained; ``conversation`` what was said on its bus; both are
                    ``recording``s, streams of msgpack
+- ``active_faults``  which faults are there at a moment of a history
 - ``checks``       offline, three-valued judgements of a history
 - ``report``       what a run was, for people and pipelines: figures of its records
 - ``points``       storage calls, and what strikes at them

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chaos.active_faults import ActiveFaults
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
 
 OP = "vm.off_on"
+_HARMLESS = "link."
 _OTHERS = ("vm.power_cycle", OP, "vm.on", "vm.off", "vm.unregister", "vm.destroy")
 
 
@@ -23,18 +25,16 @@ def accepted_order_kept(records: Sequence[Record]) -> Finding:
     began: dict[int, Record] = {}
     busy: dict[str, set[int]] = {}  # operations under way, by VM
     disturbed: set[int] = set()
-    faults: set[str] = set()
+    active = ActiveFaults()
     good, bad = 0, []
     for record in records:
         number = record.data.get("n", 0)
-        if record.type == "fault" and not record.op.startswith("link."):
-            faults.add(str(record.data.get("id", "")))
+        active.take(record)
+        if record.type == "fault" and not record.op.startswith(_HARMLESS):
             disturbed.update(began)
-        elif record.type == "heal" and record.data.get("verified"):
-            faults.discard(str(record.data.get("id", "")))
         elif record.type == "invoke" and record.op in _OTHERS:
             there = busy.setdefault(record.node, set())
-            if there or faults:
+            if there or not all(one.op.startswith(_HARMLESS) for one in active.began.values()):
                 disturbed.update(there | {number})
             there.add(number)
             began[number] = record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chaos.active_faults import ActiveFaults
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
 
@@ -13,21 +14,15 @@ def no_fault_left(records: Sequence[Record]) -> Finding:
 
     ``fault`` records begin an interval by ``data.id``; ``heal`` records end it, or say with
     ``stays`` that the fault has no undo."""
-    open_: dict[str, int] = {}
-    seen = stays = 0
+    active = ActiveFaults()
+    seen = 0
     for record in records:
-        id = str(record.data.get("id", ""))
-        if record.type == "fault":
-            seen += 1
-            open_[id] = record.seq
-        elif record.type == "heal":
-            if record.data.get("stays"):
-                stays += 1
-            if record.data.get("verified") or record.data.get("stays"):
-                open_.pop(id, None)
-    if open_:
-        return Finding(CheckOutcome.FAIL, f"still there: {', '.join(open_)}", tuple(open_.values()))
+        seen += record.type == "fault"
+        active.take(record)
+    if left := active.owed():
+        where = tuple(active.began[id].seq for id in left)
+        return Finding(CheckOutcome.FAIL, f"still there: {', '.join(left)}", where)
     if not seen:
         return Finding(CheckOutcome.UNKNOWN, "no fault was injected")
-    kept = f", {stays} irreversible by design" if stays else ""
+    kept = f", {len(active.stays)} irreversible by design" if active.stays else ""
     return Finding(CheckOutcome.PASS, f"{seen} faults, all seen gone{kept}")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from chaos.active_faults import ActiveFaults
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
 from chaos.oracle.fold.fold import Fold
@@ -26,7 +27,7 @@ class _Run:
     on: dict[str, tuple[str, int, bool]] = field(default_factory=dict)  # host, boot, running
     nodes: dict[str, tuple[str, int, float]] = field(default_factory=dict)  # state, boot, since
     silent: set[str] = field(default_factory=set)
-    open: set[str] = field(default_factory=set)
+    active: ActiveFaults = field(default_factory=ActiveFaults)
     off: set[str] = field(default_factory=set)
     back: dict[str, float] = field(default_factory=dict)
     healed: Record | None = None
@@ -34,15 +35,14 @@ class _Run:
 
     def take(self, record: Record) -> None:
         """Follow one record."""
-        id = str(record.data.get("id", ""))
+        owed = self.active.owed()
+        self.active.take(record)
         if record.type == "fault":
-            self.open.add(id)
             self.healed = None
             self.back.clear()
-        elif record.type == "heal" and id in self.open:
-            if record.data.get("verified") or record.data.get("stays"):
-                self.open.discard(id)
-                self.healed = None if self.open else record
+        elif record.type == "heal":
+            if owed and owed != (left := self.active.owed()):
+                self.healed = None if left else record
         elif record.op in _POWER and record.type in ("invoke", "ok", "fail", "info"):
             (self.off.discard if record.type == "ok" else self.off.add)(record.node)
         elif record.type == "state":

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from chaos.active_faults import ActiveFaults
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.history import Record
 
@@ -36,11 +37,9 @@ def scene_of(result: CheckResult, records: Sequence[Record]) -> Scene | None:
 
 def faults_at(records: Sequence[Record], seq: int) -> tuple[str, ...]:
     """Summaries of the faults that had begun before record ``seq`` and were not seen gone."""
-    active: dict[str, str] = {}
+    active = ActiveFaults()
     for record in records[: seq - 1]:
-        id = str(record.data.get("id", ""))
-        if record.type == "fault" and "error" not in record.data:
-            active[id] = str(record.data.get("summary") or f"{id}: {record.op}")
-        elif record.type == "heal" and record.data.get("verified"):
-            active.pop(id, None)
-    return tuple(active.values())
+        active.take(record)
+    return tuple(
+        str(begin.data.get("summary") or f"{id}: {begin.op}") for id, begin in active.bite()
+    )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from chaos.active_faults import ActiveFaults, fault_id
 from chaos.history import Record
 
 
@@ -37,8 +38,9 @@ class Band:
 def bands(records: Sequence[Record]) -> tuple[Band, ...]:
     """The faults of a history in the order in which they began."""
     found: dict[str, Band] = {}
+    active = ActiveFaults()
     for record in records:
-        id = str(record.data.get("id", ""))
+        id, ended = fault_id(record), active.take(record)
         if record.type == "fault":
             found[id] = Band(
                 id=id,
@@ -50,7 +52,7 @@ def bands(records: Sequence[Record]) -> tuple[Band, ...]:
                 sides=_sides(record.data.get("values", {})),
                 seq=record.seq,
             )
-        elif record.type == "heal" and record.data.get("verified") and id in found:
+        elif ended is not None:
             found[id] = replace(found[id], ended=record.t, heal=record.seq)
     return tuple(found.values())
 

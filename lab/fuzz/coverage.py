@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from chaos.active_faults import ActiveFaults
 from chaos.checks import CHECKS
 from chaos.faults import FAULTS
 from chaos.history import Record
@@ -58,20 +59,18 @@ def covered(records: Iterable[Record], verdict: Verdict) -> Coverage:
     missed: Counter[str] = Counter()
     operations: Counter[str] = Counter()
     pairs: Counter[str] = Counter()
-    active: dict[str, str] = {}
+    active = ActiveFaults()
     for record in records:
-        id = str(record.data.get("id", ""))
+        active.take(record)
         match record.type:
             case "fault" if "error" not in record.data:
                 faults[record.op] += 1
-                active[id] = record.op
-            case "heal" if record.data.get("verified"):
-                active.pop(id, None)
             case "note" if record.op == "missed":
                 missed[str(record.data.get("fault"))] += 1
             case "ok" | "fail" | "info" if record.op in OPERATIONS:
                 operations[f"{record.type} {record.op}"] += 1
-                pairs.update(f"{kind} x {record.op}" for kind in set(active.values()))
+                kinds = {begin.op for _, begin in active.bite()}
+                pairs.update(f"{kind} x {record.op}" for kind in kinds)
     checks = Counter(f"{c.result} {c.name}" for c in verdict.checks if c.name in CHECKS)
     return Coverage(
         faults=dict(faults),
