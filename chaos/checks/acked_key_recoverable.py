@@ -1,16 +1,132 @@
-"""A key whose creation was acknowledged is there at the end (destroyed on purpose excepted).
+"""A key whose creation was acknowledged is there at the end (taken away on purpose excepted).
 
 Set algebra as in queue checkers: acknowledged - available = lost; operations that ended
 ``info`` may go either way and are not counted. Lost ones are told by where they stand among the
 acknowledged: a prefix, the middle or the postfix, which say different things of the loser.
+
+Three things take keys away on purpose, and each only the keys that it is about: an operator
+destroys them, a provider is deleted and not added again, and an older backup is put back on a key
+server, which has no key that was made since (SC-14).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
+from chaos.active_faults import fault_id
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
+
+_RESTORES: Final = "kms.key_state"  # whose cure is a backup that is put back
+_REFUSED: Final = "KS-CHAOS-108"  # it was not, since it would lose keys in use
+_STRUCK: Final = (_RESTORES, "kms.key.revoke", "kms.key.destroy")
+_DELETED: Final = "provider.delete"
+_ADDED: Final = "provider.add"
+
+
+@dataclass(frozen=True)
+class _Restored:
+    """A backup that was put back on ``servers``; who was acknowledged between the records
+    ``since`` and ``until`` is newer than it."""
+
+    since: int
+    until: int
+    servers: frozenset[str]
+
+
+@dataclass
+class _Keys:
+    """What a history says of keys; ``acked`` has the record and the provider of each."""
+
+    acked: dict[str, tuple[int, str]] = field(default_factory=dict)
+    available: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
+    struck: set[str] = field(default_factory=set)
+    deleted: dict[str, str] = field(default_factory=dict)  # fault or action -> provider
+    servers: dict[str, frozenset[str]] = field(default_factory=dict)  # of each provider
+    restored: list[_Restored] = field(default_factory=list)
+    _begun: dict[str, int] = field(default_factory=dict)
+    _faults: dict[str, Record] = field(default_factory=dict)
+    _curing: set[str] = field(default_factory=set)
+
+    def take(self, record: Record) -> None:
+        """Follow one record."""
+        data, acted = record.data, record.type in ("fault", "ok", "info")
+        key = data.get("key")
+        if record.type == "ok" and isinstance(key, str):
+            self.acked.setdefault(key, (record.seq, str(data.get("provider", ""))))
+        if acted and record.op in _STRUCK:
+            self.struck.update(data.get("keys", ()))
+        if acted and record.op == _DELETED:
+            self.deleted[f"{fault_id(record)}{record.seq}"] = _provider(record)
+        if record.op == _ADDED and record.type == "invoke":
+            self._added(str(data.get("provider")), data.get("servers", ()))
+        match record.type:
+            case "state":
+                self._state(record)
+            case "fault":
+                self._faults[fault_id(record)] = record
+            case "note" | "heal":
+                self._of_fault(record)
+
+    def _state(self, record: Record) -> None:
+        if record.op == "keys":
+            self.asked.update(record.data.get("asked", ()))
+            self.available.update(record.data.get("available", ()))
+        elif record.op == "staging":
+            for found in record.data.get("providers", ()):
+                self.servers[str(found["name"])] = frozenset(map(str, found["servers"]))
+
+    def _added(self, provider: str, servers: Sequence[str]) -> None:
+        """It is there, or may be, under its name."""
+        self.servers[provider] = frozenset(map(str, servers))
+        self.deleted = {by: name for by, name in self.deleted.items() if name != provider}
+
+    def _of_fault(self, record: Record) -> None:
+        """Its begin, the begin of its end, and its end."""
+        id = fault_id(record)
+        fault = self._faults.get(id)
+        if record.op == "inject":
+            self._begun[id] = record.seq
+        elif record.op == "ending" and record.data.get("cure"):
+            self._curing.add(id)
+        elif record.type == "heal" and fault is not None:
+            self._ended(id, fault, record)
+
+    def _ended(self, id: str, fault: Record, heal: Record) -> None:
+        """Of a restore that did not go well nobody knows how far it went, unless it was refused."""
+        if fault.op == _DELETED and heal.data.get("verified"):
+            self.deleted.pop(f"{id}{fault.seq}", None)
+        refused = _REFUSED in str(heal.data.get("seen", ""))
+        if fault.op == _RESTORES and id in self._curing and not refused:
+            # A backup that is named was taken before: nobody here knows how long before.
+            named = fault.data.get("values", {}).get("backup")
+            since = 0 if named else self._begun.get(id, fault.seq)
+            servers = frozenset(map(str, fault.data.get("restores", ())))
+            self.restored.append(_Restored(since, heal.seq, servers))
+
+    def told(self, key: str) -> str:
+        """Why its loss is what somebody wanted, or was told of; empty when it is not."""
+        seq, provider = self.acked[key]
+        if key in self.struck:
+            return "struck at their key server"
+        if provider in self.deleted.values() or "" in self.deleted.values():
+            return "of a deleted provider"
+        for one in self.restored:
+            if (
+                one.since < seq < one.until
+                and self.servers.get(provider, one.servers) & one.servers
+            ):
+                return "newer than a backup that was put back (SC-14)"
+        return ""
+
+
+def _provider(record: Record) -> str:
+    """Which provider a ``provider.delete`` is about; empty when that is not said."""
+    data = record.data
+    return str(data.get("deleted") or data.get("values", {}).get("provider") or "")
 
 
 def acked_key_recoverable(records: Sequence[Record]) -> Finding:
@@ -18,39 +134,34 @@ def acked_key_recoverable(records: Sequence[Record]) -> Finding:
 
     ``ok`` records with ``data.key`` acknowledge; the ``keys`` states of the end list what the
     provider can still give (``available``) and that it could be asked at all (``asked``)."""
-    acked: dict[str, int] = {}
-    available: set[str] = set()
-    asked: set[str] = set()
-    destroyed: set[str] = set()
-    deleted = False
-    lost_on_purpose = ("kms.key_state", "kms.key.revoke", "kms.key.destroy")
+    keys = _Keys()
     for record in records:
-        key, acted = record.data.get("key"), record.type in ("fault", "ok", "info")
-        if record.type == "ok" and isinstance(key, str):
-            acked.setdefault(key, record.seq)
-        elif record.type == "state" and record.op == "keys":
-            asked.update(record.data.get("asked", ()))
-            available.update(record.data.get("available", ()))
-        elif acted and record.op in lost_on_purpose:
-            destroyed.update(record.data.get("keys", ()))
-        elif acted and record.op == "provider.delete":
-            deleted = True
-    kept = [key for key in acked if key not in destroyed]
-    if not kept:
-        return Finding(CheckOutcome.UNKNOWN, "no key was acknowledged in this run, and kept")
-    lost = [key for key in kept if key in asked and key not in available]
-    silent = [key for key in kept if key not in asked]
-    if lost and deleted:
-        text = "a provider was deleted: its keys were taken away on purpose"
-        return Finding(CheckOutcome.UNKNOWN, text)
+        keys.take(record)
+    gone = [key for key in keys.acked if key not in keys.available]
+    told = {key: why for key in gone if (why := keys.told(key))}
+    kept = [key for key in keys.acked if key not in told and key not in keys.struck]
+    excused = _excused([*told.values()])
+    lost = [key for key in kept if key in keys.asked and key not in keys.available]
+    silent = [key for key in kept if key not in keys.asked]
     if lost:
-        where = tuple(acked[key] for key in lost)
+        where = tuple(keys.acked[key][0] for key in lost)
         text = f"{len(lost)} of {len(kept)} lost ({_place(kept, lost)}): {', '.join(lost)}"
-        return Finding(CheckOutcome.FAIL, text, where)
+        return Finding(CheckOutcome.FAIL, f"{text}{excused}", where)
+    if not kept:
+        return Finding(
+            CheckOutcome.UNKNOWN, f"no key was acknowledged in this run, and kept{excused}"
+        )
     if silent:
         text = f"{len(silent)} of {len(kept)} could not be asked for"
-        return Finding(CheckOutcome.UNKNOWN, text)
-    return Finding(CheckOutcome.PASS, f"all {len(kept)} acknowledged keys are available")
+        return Finding(CheckOutcome.UNKNOWN, f"{text}{excused}")
+    text = f"all {len(kept)} acknowledged keys are available"
+    return Finding(CheckOutcome.PASS, f"{text}{excused}")
+
+
+def _excused(reasons: Sequence[str]) -> str:
+    """How many are gone for which reason, as the end of a sentence."""
+    counted = {why: reasons.count(why) for why in dict.fromkeys(reasons)}
+    return "".join(f"; {count} gone as told: {why}" for why, count in counted.items())
 
 
 def _place(kept: Sequence[str], lost: Sequence[str]) -> str:

@@ -108,7 +108,8 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         return f"{self.state.value} the keys of {whose}"
 
     async def survey(self, lab: Lab) -> Notes:
-        """``states``: server -> key -> state before; ``count``: keys on that server then."""
+        """``states``: server -> key -> state before; ``count``: keys on that server then;
+        ``restores``: the servers that the cure would put an older backup on."""
         wanted = list(self.keys)
         for vcenter in self.vcenters if self.vms else ():
             for vm in await all_vms(lab, vcenter):
@@ -124,13 +125,13 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         missing = [key for key in wanted if not any(key in of for of in states.values())]
         if missing or not wanted:
             raise ChaosError("KS-CHAOS-106", f"no key server has {missing or 'a key of these'}")
-        return {"states": states, "count": counts}
+        restores = list(together(lab, map(NodeName, states)))
+        return {"states": states, "count": counts, "restores": restores}
 
     def found(self, notes: Notes) -> dict[str, Any]:
-        """``keys``: those whose state it changes."""
-        return {
-            "keys": sorted({key for states in notes.get("states", {}).values() for key in states})
-        }
+        """``keys``: those whose state it changes; ``restores``: whose newer keys its cure loses."""
+        keys = sorted({key for states in notes.get("states", {}).values() for key in states})
+        return {"keys": keys, "restores": notes.get("restores", [])}
 
     def label(self) -> str:
         """The name of the backup from which the cure puts keys back."""
