@@ -16,8 +16,9 @@ import msgspec
 
 from chaos.errors import ChaosError
 from chaos.faults import from_plain, to_plain
-from chaos.faults.base import REFUSALS, Fault, Notes
+from chaos.faults.base import REFUSALS, Fault, Notes, names
 from chaos.lab import Lab
+from protocol.terms import NodeName
 
 BITE_TRIES = 3
 HEAL_TRIES = 6
@@ -153,6 +154,9 @@ class FaultKeeper:
             shared = [held for held in fault.holds() if held in kept.fault.holds()]
             if shared:
                 raise ChaosError("KS-CHAOS-106", f"{kept.fault.id} holds the {shared[0]} already")
+            if at_work := self._at_power(kept.fault, fault):
+                text = f"{kept.fault.id} is at work on the power of {names(at_work)}"
+                raise ChaosError("KS-CHAOS-106", text)
         now = self._lab.monotonic()
         until = now + lease_s if lease_s else 0.0
         kept = _Kept(fault, now, until, FaultState.BEGINNING, {})
@@ -178,6 +182,13 @@ class FaultKeeper:
             kept.state = FaultState.ACTIVE if fault.reversible else FaultState.STAYS
             await self._keep()
             return self._shown(kept)
+
+    def _at_power(self, other: Fault, fault: Fault) -> tuple[NodeName, ...]:
+        """Nodes that ``other`` boots now, in its begin or its cure: ``fault`` would have to hold
+        their power too, and neither would come to what it looks for."""
+        if not (other.holds_power and fault.holds_power and self._lock(other.id).locked()):
+            return ()
+        return tuple(node for node in fault.touches() if node in other.touches())
 
     async def _taken_back(self, kept: _Kept, id: str, seen: str) -> ChaosError:
         """Undo a fault that did not come to be; an irreversible one leaves the list only if

@@ -51,6 +51,10 @@ class TpmClear(TpmFault, frozen=True, kw_only=True):
         if dark:
             text = f"{names(tuple(dark))}: off or failed, so a clear could not be seen"
             raise ChaosError("KS-CHAOS-106", text)
+        for node in self.nodes:  # one that is disabled is on until its host's next boot
+            if not self.latent and not (await lab.firmware_of(node)).tpm_enabled:
+                text = f"the TPM of {node} is disabled in the firmware: it cannot be cleared there"
+                raise ChaosError("KS-CHAOS-106", text)
         return notes
 
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:

@@ -366,3 +366,36 @@ def test_a_cure_that_fails_leaves_the_fault_listed(world: World) -> None:
     assert [left.id for left in report.left] == ["p"] and "KS-CHAOS-107" in report.left[0].seen
     lame.verbs.clear()
     assert world.run(keeper.heal_all(with_cure=True)).healed == ("p",)
+
+
+def test_a_fault_waits_for_no_node_that_another_one_boots_now(world: World) -> None:
+    """A cure boots its host twice: what takes the power away meanwhile would see neither."""
+    keeper = world.keeper
+    clear = fault_of(world, "tpm.clear", {"on": HOST}, "clear")
+    reboot = fault_of(world, "host.reboot", {"on": ["esxi-001", "esxi-002"]}, "reboot")
+
+    async def both() -> ChaosError:
+        await keeper.inject(clear)
+        cure = asyncio.get_running_loop().create_task(keeper.heal("clear", with_cure=True))
+        await world.lab.sleep(1)
+        await keeper.inject(fault_of(world, "host.reboot", {"on": "esxi-002"}, "other"))
+        with pytest.raises(ChaosError) as refused:
+            await keeper.inject(reboot)
+        assert (await cure).healed == ("clear",)
+        return refused.value
+
+    error = world.run(both())
+    assert error.id == "KS-CHAOS-106"
+    assert error.text == "clear is at work on the power of esxi-001"
+    assert [active.fault.id for active in keeper.active()] == ["other"]
+    world.run(keeper.heal_all())
+    world.run(keeper.inject(reboot))
+
+
+def test_a_tpm_that_is_disabled_in_the_firmware_is_not_cleared(world: World) -> None:
+    """It has power until its host's next boot, in which a clear could not be seen."""
+    world.run(world.keeper.inject(fault_of(world, "host.tpm_disabled", {"on": HOST}, "off")))
+    with pytest.raises(ChaosError, match=r"KS-CHAOS-106.*disabled in the firmware"):
+        world.run(world.keeper.inject(fault_of(world, "tpm.clear", {"on": HOST}, "clear")))
+    latent = fault_of(world, "tpm.clear", {"on": HOST, "latent": True}, "latent")
+    world.run(world.keeper.inject(latent))
