@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import IO, Any, Final
 
 import msgspec
 
-from chaos.recording import MOST_BYTES, broken, pack, packed
+from chaos.recording import broken, pack, packed
 from protocol.codec import decode_envelope, decode_reply
 from protocol.envelope import Envelope, ReplyEnvelope
 from protocol.errors import Malformed
@@ -32,45 +33,53 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BusRecording:
-    """Takes down what ``hear`` is told until ``close``; ``file`` None keeps it in ``values``.
+    """Takes down what ``hear`` is told into ``file`` until ``close``.
 
-    Over ``limit`` bytes nothing more is taken down, and the end says how much that was.
+    It has no limit but the device's: when that refuses, nothing more is taken down, the run goes
+    on, and the end, if there is room for it, says how many messages are missing.
     """
 
-    def __init__(
-        self, file: IO[bytes] | None, now: Callable[[], float], *, limit: int = MOST_BYTES
-    ) -> None:
-        self._now, self._start, self._limit = now, now(), limit
-        self._file = file
-        self._bytes = self._messages = self._dropped = 0
+    def __init__(self, file: IO[bytes], now: Callable[[], float]) -> None:
+        self._now, self._start, self._file = now, now(), file
+        self._messages = 0
         self._ended = False
-        self.values: list[bytes] = []
+        self.dropped = 0
 
     def hear(self, subject: str, reply: str, payload: bytes) -> None:
         """A message that the broker has let in; ``reply`` (where its answer goes) follows from
         the link, so it is left out. What is heard after the end is no part of the run."""
         if self._ended:
             return
-        if self._bytes >= self._limit:
-            self._dropped += 1
-            return
         t = round(self._now() - self._start, 6)
-        self._put(pack((t, subject, payload)))
-        self._messages += 1
-
-    def _put(self, value: bytes) -> None:
-        self._bytes += len(value)
-        if self._file is None:
-            self.values.append(value)
+        if self.dropped or not self._put(pack((t, subject, payload))):
+            self.dropped += 1
         else:
+            self._messages += 1
+
+    def _put(self, value: bytes) -> bool:
+        """Whether the device took it."""
+        try:
             self._file.write(value)
+        except OSError:
+            return False
+        return True
+
+    def flush(self) -> bool:
+        """Whether a reader of the file finds all that was heard so far."""
+        try:
+            self._file.flush()
+        except OSError:
+            return False
+        return not self.dropped
 
     def close(self, gaps: int = 0) -> None:
-        """Write the end, and close the file."""
-        end = End(messages=self._messages, dropped=self._dropped, gaps=gaps)
-        self._put(pack(msgspec.structs.asdict(end)))
+        """Write the end, and close the file; again is no change."""
+        if self._ended:
+            return
         self._ended = True
-        if self._file is not None:
+        end = End(messages=self._messages, dropped=self.dropped, gaps=gaps)
+        self._put(pack(msgspec.structs.asdict(end)))
+        with suppress(OSError):  # what is missing at its end is told by whoever reads it
             self._file.close()
 
 
@@ -115,6 +124,14 @@ def conversation(file: IO[bytes]) -> Iterator[Said | End]:
                 raise broken(number, "it is no message of a recording")
     if not ended:
         raise broken(number + 1, "the end is missing: cut off, or the run was killed")
+
+
+def heard_in(file: IO[bytes]) -> Iterator[tuple[str, bytes]]:
+    """Subject and payload, as it travelled, of each message of a recording that may go on still."""
+    for raw in packed(file, whole=False):
+        value = msgspec.msgpack.decode(raw)
+        if isinstance(value, list):
+            yield value[1], value[2]
 
 
 def said_of(t: float, subject: str, payload: bytes) -> Said:

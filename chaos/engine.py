@@ -9,7 +9,7 @@ runs in virtual time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,9 @@ from chaos.verdict import WORDS, Verdict, exit_of, reasons_of
 from chaos.watch import Watch
 from chaos.workload import Means, load_name, perform
 
+Scan = Callable[[History], Awaitable[None]]
+"""Searches all that a run has left for keys, and writes down what it finds."""
+
 
 async def run(
     plan: Plan,
@@ -46,7 +49,7 @@ async def run(
     run_id: str = "",
     trace: Callable[[], str] | None = None,
     escapes: Callable[[], Sequence[str]] = tuple,
-    scan: Callable[[History], None] | None = None,
+    scan: Scan | None = None,
     opened: Opened | None = None,
     strikes: Strikes | None = None,
 ) -> Verdict:
@@ -80,6 +83,8 @@ async def run(
         raise the_only(error) from None
     history.watchers.clear()  # nobody who hears of the end may still cancel what has ended
     playing.harness += [f"KS-CHAOS-205: {what}" for what in escapes()]
+    if history.refused is not None:
+        playing.harness.append(f"KS-CHAOS-206: {history.path}: {history.refused.strerror}")
     verdict = playing.verdict(interrupted, trace)
     history.add("note", op="verdict", verdict=verdict.verdict, exit_code=verdict.exit_code)
     history.close()
@@ -127,7 +132,7 @@ class _Run:
     phases: Phases
     watch: Watch
     run_id: str
-    scan: Callable[[History], None] | None = None
+    scan: Scan | None = None
     steady: bool = False
     healed: bool = False
     harness: list[str] = field(default_factory=list)
@@ -298,7 +303,7 @@ class _Run:
         self.phases.begin("checks", f"{len(self.plan.checks)} checks")
         await self.watch.last()
         if self.scan is not None:
-            self.scan(self.history)
+            await self.scan(self.history)
         self.judged += judge(self.plan.checks, self.history.records)
 
     def verdict(self, interrupted: bool, trace: Callable[[], str] | None) -> Verdict:

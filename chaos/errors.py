@@ -206,6 +206,12 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "A record was changed, removed or put elsewhere, or the end is missing.",
         "Do not trust verdicts from this file; run the experiment again.",
     ),
+    "KS-CHAOS-206": Explanation(
+        "The history could not be written",
+        "The device took no more of it. The run went on and everything was healed, but what it"
+        " came to cannot be looked at again.",
+        "Make room where the state folder is, then run the experiment again.",
+    ),
     "KS-CHAOS-207": Explanation(
         "The run was given up",
         "A condition of `guards.abort_if` held for as long as the file says. Everything was healed,"

@@ -11,15 +11,20 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import msgspec
 
-from chaos.recording import MOST_BYTES, broken, pack, packed
+from chaos.recording import broken, pack, packed
 
 TYPES = ("invoke", "ok", "fail", "info", "fault", "heal", "probe", "state", "note", "end")
 START = "0" * 64
+FULL: Final = "full"
+"""Of the note after which only faults, heals and the end are written."""
+MOST_BYTES: Final = 1 << 30
+"""Of a history unless it says otherwise: its records are in memory too while a run goes on."""
 _ALWAYS = frozenset({"fault", "heal", "end"})
 
 
@@ -38,8 +43,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 class History:
     """Writes one history; ``path`` None keeps it in memory only.
 
-    ``limit`` bounds its bytes: over it, only faults, heals and the end are still written, and
-    the end says how many records were left out.
+    ``limit`` bounds its bytes, for a run that would not end otherwise: over it a note says that
+    the history is full, and from there on only faults, heals and the end are written, which counts
+    the rest. ``refused`` is why the device took no more; the records go on in memory, so that a run
+    ends, and heals, whatever becomes of its file.
     """
 
     def __init__(
@@ -54,6 +61,7 @@ class History:
         self._bytes = 0
         self._trace = hashlib.sha256()
         self.dropped = 0
+        self.refused: OSError | None = None
         self.records: list[Record] = []
         self.watchers: list[Callable[[Record], None]] = []  # told of each record that is written
 
@@ -62,12 +70,17 @@ class History:
         if type not in TYPES:
             raise ValueError(f"a record is one of {TYPES}, not {type!r}")
         if self._bytes >= self._limit and type not in _ALWAYS:
+            if not self.dropped:
+                self._put("note", "", FULL, {"bytes": self._bytes})
             self.dropped += 1
             return None
+        return self._put(type, str(node), op, data)
+
+    def _put(self, type: str, node: str, op: str, data: dict[str, Any]) -> Record:
         record = Record(
             seq=len(self.records) + 1,
             t=round(self._now() - self._start, 6),
-            node=str(node),
+            node=node,
             type=type,
             op=op,
             data=data,
@@ -78,11 +91,26 @@ class History:
         self._bytes += len(raw)
         self._trace.update(_folded(record))
         self.records.append(record)
-        if self._file is not None:
-            self._file.write(raw)
+        self._write(raw)
         for watcher in self.watchers:
             watcher(record)
         return record
+
+    def _write(self, raw: bytes) -> None:
+        """Whole, or nothing more from here on: a device may take a part of it."""
+        left = memoryview(raw)
+        try:
+            while self._file is not None and left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            self.refused = error
+            self._give_back()
+
+    def _give_back(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
 
     @property
     def trace(self) -> str:
@@ -94,10 +122,12 @@ class History:
         if self.records and self.records[-1].type == "end":
             return
         self.add("end", records=len(self.records) + 1, dropped=self.dropped, trace=self.trace)
-        if self._file is not None:
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._file = None
+        try:
+            if self._file is not None:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            self.refused = error
+        self._give_back()
 
 
 def as_written(record: Record) -> bytes:

@@ -184,9 +184,11 @@ class FaultKeeper:
             return self._shown(kept)
 
     def _at_power(self, other: Fault, fault: Fault) -> tuple[NodeName, ...]:
-        """Nodes that ``other`` boots now, in its begin or its cure: ``fault`` would have to hold
-        their power too, and neither would come to what it looks for."""
-        if not (other.holds_power and fault.holds_power and self._lock(other.id).locked()):
+        """Nodes that ``other``, which has no undo, boots now in its begin or its cure: ``fault``
+        would hold their power too, and neither would come to what it looks for."""
+        if other.reversible or not (other.holds_power and fault.holds_power):
+            return ()
+        if not self._lock(other.id).locked():
             return ()
         return tuple(node for node in fault.touches() if node in other.touches())
 

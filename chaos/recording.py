@@ -13,20 +13,20 @@ import msgspec
 
 from chaos.errors import ChaosError
 
-MOST_BYTES: Final = 64 * 1024 * 1024  # of one value, and of a recording unless it says otherwise
+_MOST_BYTES: Final = 64 * 1024 * 1024  # of one value
 _CHUNK: Final = 256 * 1024
 
 pack: Final[Callable[[Any], bytes]] = msgpack.Packer(default=msgspec.to_builtins).pack
 """One value as it stands in a stream."""
 
 
-def packed(file: IO[bytes]) -> Iterator[bytes]:
-    """Each value of the stream as it was written, in bounded memory.
+def packed(file: IO[bytes], *, whole: bool = True) -> Iterator[bytes]:
+    """Each value of the stream as it was written, in bounded memory; ``whole``: it has ended.
 
     Raises ``ChaosError`` KS-CHAOS-204 for bytes that are no msgpack, and for a value that was cut
     off at the end, after every whole one was given.
     """
-    unpacker = msgpack.Unpacker(max_buffer_size=MOST_BYTES)
+    unpacker = msgpack.Unpacker(max_buffer_size=_MOST_BYTES)
     pending, begun, number = bytearray(), 0, 1
     while chunk := file.read(_CHUNK):
         try:
@@ -42,7 +42,7 @@ def packed(file: IO[bytes]) -> Iterator[bytes]:
             continue
         except (ValueError, msgpack.UnpackException) as error:
             raise broken(number, f"no record: {error}") from None
-    if pending:
+    if pending and whole:
         raise broken(number, "it is cut off")
 
 

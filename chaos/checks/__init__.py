@@ -26,10 +26,10 @@ from chaos.checks.nothing_left import nothing_left
 from chaos.checks.one_effect import one_effect
 from chaos.checks.one_key_one_value import one_key_one_value
 from chaos.checks.recovery_bound import recovery_bound
-from chaos.checks.result import CheckResult, Finding
+from chaos.checks.result import CheckOutcome, CheckResult, Finding
 from chaos.checks.tpm_sane import tpm_sane
 from chaos.checks.truth_table import truth_table
-from chaos.history import Record
+from chaos.history import FULL, Record
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,16 @@ def excused(*, faulted: bool) -> frozenset[str]:
 def judge(names: Sequence[str], records: Sequence[Record]) -> tuple[CheckResult, ...]:
     """The result of each check in ``names`` over the records, in that order.
 
-    ``KeyError`` for a name that is no check.
+    Over a history that came to its limit nothing passes: what would have spoken against it may be
+    what was left out. ``KeyError`` for a name that is no check.
     """
+    full = next((r for r in records if r.type == "note" and r.op == FULL), None)
     results = []
     for name in names:
         found = CHECKS[name].judge(records)
+        if full is not None and found.result is CheckOutcome.PASS:
+            text = f"from record {full.seq} on the history was full; until then: {found.text}"
+            found = Finding(CheckOutcome.UNKNOWN, text)
         results.append(
             CheckResult(name=name, result=found.result, text=found.text, records=found.records)
         )

@@ -1,5 +1,5 @@
-"""No key lies in clear on the bus, on a disk, in a database, a log or the history of the run, in
-whatever form it could be written.
+"""No key lies in clear on the bus, on a disk, in a database, a log, what a process shows, or the
+history and report of the run, in whatever form it could be written.
 
 Reads the ``scan`` state of a run that was asked for one (``--scan``): a search for every key that
 any node ever held. A planted canary has to be found in each sort of place.
@@ -15,7 +15,7 @@ from chaos.history import Record
 
 def no_plaintext_key(records: Sequence[Record]) -> Finding:
     """Pass when nothing but the canary was found; unknown without a scan, and for one that kept
-    no keys, or did not find its canary in a sort of place that it searched."""
+    no keys, did not have all that was said, or did not find its canary in a sort of place."""
     scans = [r for r in records if r.type == "state" and r.op == "scan"]
     if not scans:
         return Finding(CheckOutcome.UNKNOWN, "nothing was searched: --scan asks for it")
@@ -31,6 +31,8 @@ def no_plaintext_key(records: Sequence[Record]) -> Finding:
         return Finding(CheckOutcome.FAIL, text, (scan.seq,))
     if "reason" in scan.data:
         return Finding(CheckOutcome.UNKNOWN, str(scan.data["reason"]))
+    if scan.data.get("missing"):
+        return Finding(CheckOutcome.UNKNOWN, str(scan.data["missing"]))
     places, keys = scan.data.get("places", {}), scan.data.get("keys", 0)
     blind = sorted(set(places) - set(scan.data.get("canary", [])))
     if blind or not places:

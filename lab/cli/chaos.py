@@ -131,6 +131,9 @@ def _played(
     if on:
         if mode == "sim":
             raise KeysteadError("KS-USE-003", "--on names a lab of real processes: --mode lab")
+        if scan:
+            text = "--scan needs a lab of its own: this one's keys were made and not collected"
+            raise KeysteadError("KS-USE-003", text)
         return asyncio.run(_on_running(experiment, seed, given, on))
     made = prepared(experiment, seed, tpm, mode, given)
     bug = made.plan.bug if control else ""

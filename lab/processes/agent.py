@@ -29,7 +29,8 @@ READY = b"R"
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What the supervisor tells an agent process; ``patch`` names a module that is imported
-    before any node is built (planted bugs of tests; empty in normal use)."""
+    before any node is built (planted bugs of tests), ``ledger`` the collector that is told each key
+    (``lab.scan``); both are empty in normal use."""
 
     name: str
     folder: str
@@ -40,11 +41,16 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     pace: float
     seed: int
     patch: str = ""
+    ledger: str = ""
 
 
 def main(config: bytes, supervisor: socket.socket) -> None:
     """Run until the supervisor goes; never returns to the fork server's code with work left."""
     settings = msgspec.msgpack.decode(config, type=AgentConfig)
+    if settings.ledger:
+        from lab.scan.ledger import tell
+
+        tell(settings.ledger)
     if settings.patch:
         __import__(settings.patch)
     # Nothing is tidied up behind it: the process leaves at once when it is over.

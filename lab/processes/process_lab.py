@@ -66,7 +66,7 @@ class ProcessLab(LabFiles, LabCore):
     ) -> None:
         super().__init__(topology)
         self.folder, self.time, self.seed = folder, time, seed
-        self._patch = patch
+        self._patch, self.ledger = patch, ""  # the collector that agents are to tell their keys
         self.identities = Identities.create(folder, [s.node for s in topology.nodes], 0)
         self.data = Broker(folder, self.identities, BrokerKind.DATA)
         self.control = Broker(folder, self.identities, BrokerKind.CONTROL)
@@ -129,6 +129,7 @@ class ProcessLab(LabFiles, LabCore):
             pace=self.time.pace,
             seed=self.seed,
             patch=self._patch,
+            ledger=self.ledger,
         )
         label = f"ks-{process.nodes[0]}" if process.nodes else "ks-agent"
         process.child = await self.agents.spawn(label, config)

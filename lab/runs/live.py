@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from chaos.conversation import BusRecording
+from chaos.engine import Scan
 from chaos.engine import run as play_plan
 from chaos.experiment.plan import Plan
 from chaos.history import History
@@ -15,13 +18,22 @@ from lab.core import LabCore
 from lab.runs.store import RunFolder
 from lab.scan.forensics import Forensics
 
+Searching = Callable[[Callable[[], str]], Scan]
+"""Makes the search for keys of a run; it is given who tells what its recording lacks."""
+
 
 async def play_on(
-    plan: Plan, folder: RunFolder, lab: LabCore, keeper: FaultKeeper, show: Progress
+    plan: Plan,
+    folder: RunFolder,
+    lab: LabCore,
+    keeper: FaultKeeper,
+    show: Progress,
+    *,
+    scan: Searching | None = None,
 ) -> Verdict:
     """Play, write history and conversation as they grow, store the verdict. Leases are the lab
-    owner's work."""
-    scan = unscanned if folder.record().scan else None
+    owner's work. ``scan`` makes the search for keys that the run ends with, out of its recording
+    and how often the tap lost its link."""
     recording = BusRecording(folder.bus.open("xb"), lab.monotonic)
     async with lab.tapped(recording.hear) as gaps:
         history = History(folder.history, lab.monotonic)
@@ -33,7 +45,7 @@ async def play_on(
                 history,
                 show,
                 run_id=folder.run,
-                scan=scan,
+                scan=None if scan is None else scan(lambda: unheard(recording, gaps())),
                 opened=Forensics(lab).keys_on,
             )
         finally:
@@ -41,10 +53,11 @@ async def play_on(
     return finish(folder, verdict)
 
 
-def unscanned(history: History) -> None:
-    """Say in the history why nothing was searched: each process keeps its keys to itself."""
-    text = "keys of real processes are not collected: a scan is for --mode sim"
-    history.add("state", op="scan", reason=text)
+def unheard(recording: BusRecording, gaps: int) -> str:
+    """What is missing of a recording whose file is about to be searched; empty when nothing is."""
+    if not recording.flush():
+        return f"{recording.dropped} messages found no room in the recording of the bus"
+    return f"the recorder of the bus lost its link {gaps} times" if gaps else ""
 
 
 def finish(folder: RunFolder, verdict: Verdict) -> Verdict:

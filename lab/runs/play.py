@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import zip_longest
 from pathlib import Path
 
@@ -94,13 +95,11 @@ def simulate(
     if scan:
         keep()
     lab, _ = make(msgspec.msgpack.decode(topology, type=Topology), made.seed)
-    recording = BusRecording(None, lab.monotonic)
-    if bus:
-        lab.broker.tap = recording.hear
-    verdict, log = simulate_plan(lab, made, run, scan=scan, line=line)
-    if bus:
+    with Path(bus).open("xb") if bus else BytesIO() as file:
+        recording = BusRecording(file, lab.monotonic)
+        lab.broker.tap = recording.hear if bus else None
+        verdict, log = simulate_plan(lab, made, run, scan=scan, line=line)
         recording.close()
-        Path(bus).write_bytes(b"".join(recording.values))
     Path(history).write_bytes(b"".join(map(as_written, log.records)))
     return msgspec.msgpack.encode(verdict)
 

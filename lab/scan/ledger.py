@@ -1,30 +1,45 @@
 """Every secret that this process ever holds, for the scan of a whole run: the key oracle.
 
-It lives in the memory of the checker. With ``KEYSTEAD_KEY_LEDGER`` set to a folder (outside of
-what is scanned) each process also appends to a file of its own there: kind, tab, hex.
+It lives in memory, and nowhere else. A process of a lab of real processes also tells each secret to
+the ``collector`` of its lab, before anybody can use it (decision 39).
 """
 
 from __future__ import annotations
 
-import os
+import socket
 import sys
-from pathlib import Path
+import threading
 from typing import Final
 
-from protocol.secret import KeyMaterial
+import msgpack
 
-FOLDER: Final = "KEYSTEAD_KEY_LEDGER"
-"""The environment variable that names the folder."""
+from protocol.secret import KeyMaterial
 
 seen: dict[bytes, str] = {}
 """Secret -> who made it first: the module and function that called ``KeyMaterial``."""
 
 _original: Final = KeyMaterial.__init__
+_lock: Final = threading.Lock()
+_lines: Final[list[socket.socket]] = []
 
 
 def keep() -> None:
     """From now on write down what ``KeyMaterial`` is made of; again is no change."""
     setattr(KeyMaterial, "__init__", _noting)  # noqa: B010 - a method of a class, from outside
+
+
+def tell(collector: str) -> None:
+    """Keep the ledger, and tell it to the collector of that name too. ``OSError`` when there is
+    none: a scan that does not know a process's keys would prove nothing."""
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    line.connect(address(collector))
+    _lines.append(line)
+    keep()
+
+
+def address(collector: str) -> str:
+    """The name in the kernel's abstract space: no file, gone with who listens there."""
+    return f"\0{collector}"
 
 
 def kept() -> bool:
@@ -38,11 +53,6 @@ def _noting(self: KeyMaterial, raw: bytes) -> None:
     if held not in seen:
         caller = sys._getframe(1)
         seen[held] = f"{caller.f_globals.get('__name__', '')}:{caller.f_code.co_name}"
-        _write(seen[held], held)
-
-
-def _write(kind: str, raw: bytes) -> None:
-    folder = os.environ.get(FOLDER)
-    if folder:
-        with (Path(folder) / f"{os.getpid()}.keys").open("a") as file:
-            file.write(f"{kind}\t{raw.hex()}\n")
+        for line in _lines:
+            with _lock:
+                line.sendall(msgpack.packb((seen[held], held)))

@@ -9,25 +9,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from chaos.draws import Draws
 from chaos.history import History
 from lab.scan import ledger
-from lab.scan.exempt import leaks
-from lab.scan.search import Place, search
+from lab.scan.outcome import CANARY, searched, write
+from lab.scan.search import Place
 from lab.simulation.sim_lab import SimLab
 from protocol.messages.agent import NodeRecord
 from services.runtime.seeded import derive
-
-OP: Final = "scan"
-"""Of its ``state`` record: how many ``places`` of each sort were searched for how many ``keys``,
-in which sorts the ``canary`` was found, and what was found else."""
-KINDS: Final = ("bus", "disk", "database", "datastore", "log", "history")
-_CANARY: Final = "canary"
-_MOST: Final = 10  # findings of each sort of place that a history has in full
 
 
 class Scan:
@@ -45,48 +38,34 @@ class Scan:
 
         lab.broker.tap = hear
 
-    def record(self, history: History) -> None:
+    async def record(self, history: History) -> None:
         """Search everything, and write down what was found where: kinds of keys, never bytes."""
-        canary = Draws(derive(self._lab.seed, _CANARY), _CANARY).token(32)
+        canary = Draws(derive(self._lab.seed, CANARY), CANARY).token(32)
         logs = self._plant(canary)
         places = [
             *self._wire,
             *at_rest(self._lab),
             *logged(logs),
             *told(history),
-            Place("history", _CANARY, msgspec.json.encode({"data": repr(canary)})),
+            Place("history", CANARY, msgspec.json.encode({"data": repr(canary)})),
         ]
-        secrets = {**ledger.seen, **self._lab.world.identities(), canary: _CANARY}
-        found = search(secrets, places)
-        hits = Counter(find.kind for find in found if find.secret == _CANARY)
-        bad = leaks(find for find in found if find.secret != _CANARY)
-        shown = [find for kind in KINDS for find in [f for f in bad if f.kind == kind][:_MOST]]
-        history.add(
-            "state",
-            op=OP,
-            kept=ledger.kept(),
-            places=dict(sorted(Counter(place.kind for place in places).items())),
-            keys=len(secrets) - 1,
-            canary=sorted(hits),
-            findings=[msgspec.structs.asdict(find) for find in shown],
-            more=len(bad) - len(shown),
-        )
+        secrets = {**ledger.seen, **self._lab.world.identities()}
+        found, sorts = searched(secrets, canary, places)
+        write(history, found, sorts, len(secrets), kept=ledger.kept())
 
     def _plant(self, canary: bytes) -> Sequence[NodeRecord]:
         """Raw on a disk, in hexadecimal on a datastore, backwards on the bus, and so on; the log
         with one line more."""
-        self._wire.append(heard(f"e.{_CANARY}", "", b"x" + canary[::-1]))
+        self._wire.append(heard(f"e.{CANARY}", "", b"x" + canary[::-1]))
         store = next(iter(self._lab.world.stores.values()))
-        store.on_disk.write(_CANARY, b"xyz" + canary)
+        store.on_disk.write(CANARY, b"xyz" + canary)
         for held in self._lab.world.stores.values():
             for drive in held.drives.values():
                 drive.durable = (drive.durable or b"") + canary.hex().encode()
         for array in self._lab.world.arrays.values():
-            array.folders.setdefault(_CANARY, {})[_CANARY] = bytearray(
-                canary.hex().upper().encode()
-            )
+            array.folders.setdefault(CANARY, {})[CANARY] = bytearray(canary.hex().upper().encode())
         last = self._lab.records[-1]
-        line = msgspec.structs.replace(last, kind=_CANARY, fields={"text": canary.hex()})
+        line = msgspec.structs.replace(last, kind=CANARY, fields={"text": canary.hex()})
         return [*self._lab.records, line]
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from io import BytesIO
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from chaos.conversation import BusRecording, End, Said, conversation, fingerprint
+from chaos.conversation import BusRecording, End, Said, conversation, fingerprint, heard_in
 from chaos.errors import ChaosError
 from chaos.recording import pack
 from protocol.codec import encode_envelope, encode_message
@@ -101,15 +103,53 @@ def test_a_recording_that_was_changed_or_cut_off_is_told(
         list(conversation(BytesIO(recorded.read_bytes())))
 
 
-def test_over_its_limit_it_counts_what_it_leaves_out() -> None:
-    recording = BusRecording(None, lambda: 0.0, limit=1000)
-    for _ in range(50):
+class Device(BytesIO):
+    """Takes so many values, and no more; ``left``: what a reader finds after the close."""
+
+    room = 3
+    left = b""
+
+    def write(self, data: Any) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.room -= 1
+        return super().write(data)
+
+    def close(self) -> None:
+        self.left = self.getvalue()
+        super().close()
+
+
+def test_when_the_device_is_full_it_counts_what_it_leaves_out() -> None:
+    file = Device()
+    recording = BusRecording(file, lambda: 0.0)
+    assert recording.flush()
+    for _ in range(10):
+        recording.hear(*MESSAGES[0][:1], "", MESSAGES[0][1])
+    assert (recording.dropped, recording.flush()) == (7, False)
+    file.room = 9  # somebody made room: what was missed meanwhile is missed
+    recording.hear(*MESSAGES[0][:1], "", MESSAGES[0][1])
+    recording.close()
+    *said, end = conversation(BytesIO(file.left))
+    assert (len(said), end) == (3, End(messages=3, dropped=8, gaps=0))
+
+
+def test_a_device_that_stays_full_ends_no_run() -> None:
+    file = Device()
+    recording = BusRecording(file, lambda: 0.0)
+    for _ in range(10):
         recording.hear(*MESSAGES[0][:1], "", MESSAGES[0][1])
     recording.close()
-    end = msgspec.msgpack.decode(recording.values[-1], type=End)
-    assert end.messages + end.dropped == 50
-    assert 0 < end.messages < 10
-    assert sum(map(len, recording.values)) < 1500
+    assert len(list(heard_in(BytesIO(file.left)))) == 3
+    with pytest.raises(ChaosError, match="the end is missing"):
+        list(conversation(BytesIO(file.left)))
+
+
+def test_one_that_goes_on_is_read_as_far_as_it_came(recorded: Path) -> None:
+    whole = recorded.read_bytes()
+    assert list(heard_in(BytesIO(whole))) == list(MESSAGES)
+    assert list(heard_in(BytesIO(whole[:-20]))) == list(MESSAGES)
+    assert list(heard_in(BytesIO(whole[: len(whole) // 2]))) == list(MESSAGES)[:2]
 
 
 def test_what_is_heard_after_the_end_is_left_out() -> None:

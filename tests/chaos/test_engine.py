@@ -162,6 +162,26 @@ def test_reaching_outside_the_simulation_voids_the_run(world: World) -> None:
     assert verdict.reasons == ("KS-CHAOS-205: socket.connect",)
 
 
+def test_a_history_that_could_not_be_written_is_an_error_and_all_is_healed(
+    world: World, tmp_path: Path
+) -> None:
+    history = History(tmp_path / "history", world.lab.monotonic)
+    real = history.add
+
+    def add(type: str, node: str = "", **data: Any) -> Any:
+        if type == "fault":
+            history.refused = OSError(28, "No space left on device")
+        return real(type, node, **data)
+
+    history.add = add  # type: ignore[method-assign]
+    made = planned(world, CUT)
+    verdict = world.run(run(made, world.lab, world.keeper, history))
+    assert verdict.exit_code == 5
+    told = f"KS-CHAOS-206: {history.path}: No space left on device"
+    assert verdict.reasons == (told,)
+    assert world.keeper.active() == ()
+
+
 def test_a_run_that_takes_too_long_is_stopped_and_healed(world: World) -> None:
     made = msgspec.structs.replace(planned(world, CUT), max_duration_s=12.0)
     verdict, _ = play(world, made)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+from io import FileIO
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import msgspec
 import pytest
 
+from chaos.checks import judge
+from chaos.checks.result import CheckOutcome
 from chaos.errors import ChaosError
-from chaos.history import START, History, Record, as_written, verify
+from chaos.history import FULL, START, History, Record, as_written, verify
 from chaos.recording import pack, packed
 
 
@@ -155,9 +160,71 @@ def test_over_its_limit_it_keeps_faults_and_says_what_it_left_out(tmp_path: Path
     history.add("fault", op="link.cut", id="wan")
     history.close()
     records = verify(path)
-    assert records[-2].type == "fault"
-    assert records[-1].data["dropped"] > 50
+    ends = [("note", FULL), ("fault", "link.cut"), ("end", "")]
+    assert [(r.type, r.op) for r in records[-3:]] == ends
+    kept = sum(record.type == "probe" for record in records)
+    assert records[-1].data["dropped"] == 100 - kept > 50
     assert path.stat().st_size < 3000
+
+
+def test_over_a_history_that_came_to_its_limit_nothing_passes() -> None:
+    """What would speak against it may be what was left out; what was seen before stays seen."""
+    history = History(None, lambda: 0.0, limit=1000)
+    history.add("ok", "vm-01", op="guest.challenge")
+    history.add("state", op="counters", boot=1)
+    before = judge(["guests_read_back"], history.records)
+    assert before[0].result is CheckOutcome.PASS
+    while not history.dropped:
+        history.add("note", op="noise")
+    [full] = [r for r in history.records if r.op == FULL]
+    [found] = judge(["guests_read_back"], history.records)
+    assert found.result is CheckOutcome.UNKNOWN
+    until = "until then: 1 answers, all right"
+    assert found.text == f"from record {full.seq} on the history was full; {until}"
+    wrong = [msgspec.structs.replace(history.records[0], data={"wrong": "x"}), *history.records[1:]]
+    assert judge(["guests_read_back"], wrong)[0].result is CheckOutcome.FAIL
+
+
+class Device(FileIO):
+    """Takes a part of what it is given at a time, and refuses when it is full."""
+
+    room = 2000
+
+    def write(self, data: Any) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = bytes(data)[: min(self.room, 100)]
+        self.room -= len(taken)
+        return super().write(taken)
+
+
+def refused(path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> History:
+    monkeypatch.setattr(Device, "room", room)
+    monkeypatch.setattr(Path, "open", lambda self, *given, **options: Device(self, "xb"))
+    history = History(path, lambda: 0.0)
+    for n in range(50):
+        history.add("probe", op="vm.running", n=n)
+    history.close()
+    monkeypatch.undo()
+    return history
+
+
+def test_a_device_that_takes_parts_has_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = refused(tmp_path / "history", monkeypatch, 1 << 20)
+    assert history.refused is None
+    assert verify(tmp_path / "history") == tuple(history.records)
+
+
+def test_a_device_that_refuses_ends_no_run_and_the_file_is_no_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = refused(tmp_path / "history", monkeypatch, 2000)
+    assert history.refused is not None and history.refused.errno == errno.ENOSPC
+    assert len(history.records) == 51  # the checks of this run judge them all
+    with pytest.raises(ChaosError, match="cut off"):
+        verify(tmp_path / "history")
 
 
 def test_the_trace_sees_order_and_time_but_no_data() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +21,11 @@ from lab.api.table import perform
 from lab.brokers.identities import TAP
 from lab.processes.process_lab import ProcessLab
 from lab.runs.live import play_on
+from lab.runs.own_lab import recorded_build, searching
+from lab.runs.prepare import Prepared
 from lab.runs.store import RunFolder, RunRecord
+from lab.scan.collector import Collector
+from lab.scan.files import files_of
 from lab.scan.search import Find, Place, search
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
@@ -36,19 +39,27 @@ A = TypeVar("A")
 SHORT = Path(__file__).with_name("short.yaml")
 PACE = 60.0
 RECORD = RunRecord(
-    run="short", experiment="short", mode="lab", seed=7, code="", python="", lock="", began=0.0
+    run="short",
+    experiment="short",
+    mode="lab",
+    seed=7,
+    code="",
+    python="",
+    lock="",
+    began=0.0,
+    scan=True,
 )
 
 
 class Life:
-    """One lab in ``home/lab``; the ledger of keys is in ``home/ledger``, outside of it."""
+    """One lab in ``home/lab``, whose keys are collected; ``patch`` is planted in its processes."""
 
-    def __init__(self, home: Path, patch: str) -> None:
-        self.home, self.folder = home, home / "lab"
-        (home / "ledger").mkdir()
+    def __init__(self, home: Path, collector: Collector, patch: str = "") -> None:
+        self.home, self.folder, self.collector = home, home / "lab", collector
         topology = plan(load("default", hosts=3, vms=4, tpm="libtpms", pace=PACE))
         clock = LabTime(time.monotonic(), time.time(), PACE)
         self.lab = ProcessLab(self.folder, topology, clock, 7, patch=patch)
+        self.lab.ledger = collector.name
         self.notes: list[bytes] = []
         self.wire: list[Place] = []
         self.processes: list[Place] = []
@@ -56,6 +67,7 @@ class Life:
         self.cores: list[str] = []
         self.session = Session(self.lab, FaultKeeper(self.lab, save=self._keep))
         self.run = RunFolder("short", home / "runs")
+        self.text = SHORT.read_text()
 
     async def _keep(self, data: bytes) -> None:
         self.notes.append(data)
@@ -70,24 +82,29 @@ class Life:
         tap = TapWire(lab.data.url, lab.identities.control(TAP).seed, self._hear)
         await tap.open()
         try:
-            await provision(lab, self.session.report)
+            async with recorded_build(lab):
+                await provision(lab, self.session.report)
             if whole:
                 await story(self._do, lab.sleep, tpm=True)
             made = plan_experiment(read_experiment(SHORT), lab.directory(), 7)
             self.run.make()
             self.run.write("run.json", msgspec.json.encode(RECORD))
-            verdict = await play_on(made, self.run, lab, self.session.keeper, lambda *_: None)
+            prepared = Prepared(plan=made, topology=lab.topology, text=self.text)
+            scan = searching(lab, self.session.keeper, prepared, self.run, self.collector)
+            keeper = self.session.keeper
+            verdict = await play_on(made, self.run, lab, keeper, lambda *_: None, scan=scan)
+            [self.judged] = [c for c in verdict.checks if c.name == "no_plaintext_key"]
             assert verdict.exit_code in (0, 1), verdict.reasons
             assert tap.gaps == 0
             with self.run.bus.open("rb") as file:
                 *said, end = conversation(file)
             assert end == End(messages=len(said), dropped=0, gaps=0), end
             self._look_at_processes()
-            self.files += self._files()  # logs of databases are gone after an orderly end
+            self.files += files_of(self.folder)  # logs of databases are gone after an orderly end
         finally:
             await tap.close()
             await lab.close(orderly=True)
-        self.files += self._files()
+        self.files += files_of(self.folder)
 
     def _hear(self, subject: str, reply: str, payload: bytes) -> None:
         self.wire.append(Place("bus", subject, f"{subject} {reply} ".encode() + payload))
@@ -104,14 +121,8 @@ class Life:
     # ---- afterwards -------------------------------------------------------------------------
 
     def secrets(self) -> dict[bytes, str]:
-        """Bytes -> who made it; that it came out of a box tells least."""
-        found: dict[bytes, str] = {}
-        for file in sorted((self.home / "ledger").iterdir()):
-            for line in file.read_text().splitlines():
-                kind, raw = line.split("\t")
-                secret = bytes.fromhex(raw)
-                if secret not in found or found[secret].startswith("protocol."):
-                    found[secret] = kind
+        """Bytes -> who made it."""
+        found = dict(self.collector.secrets)
         for name, _ in self.lab.identities.node_nkeys():
             node = self.lab.identities.node(name)
             found[node.sealing.private_bytes_raw()] = "identity"
@@ -130,13 +141,6 @@ class Life:
                 yield Place("history", path.name, path.read_bytes())
         yield from self.files
 
-    def _files(self) -> Iterator[Place]:
-        for path in sorted(self.folder.rglob("*")):
-            where = path.relative_to(self.folder)
-            if path.is_file() and not path.is_symlink() and where.parts[0] != "tpm":
-                with suppress(FileNotFoundError):  # replaced under our eyes
-                    yield _file(where, path.read_bytes())
-
     def scan(self) -> tuple[list[Find], dict[str, int]]:
         """What is found, and bytes looked at by kind of place."""
         places = list(self.places())
@@ -144,23 +148,3 @@ class Life:
         for place in places:
             looked[place.kind] = looked.get(place.kind, 0) + len(place.data)
         return search(self.secrets(), places), looked
-
-
-def _file(where: Path, data: bytes) -> Place:
-    match where.parts:
-        case ("nodes", node, "disk", "databases", *rest):
-            return Place("database", "/".join((node, *rest)), data)
-        case ("nodes", node, "disk", "copies", *rest):
-            return Place("disk", "/".join(("copies", node, *rest)), data)
-        case ("nodes", node, *rest):
-            return Place("disk", "/".join((node, *rest)), data)
-        case ("arrays", *rest):
-            return Place("datastore", "/".join(rest), data)
-        case ("logs", *rest):
-            return Place("log", "/".join(rest), data)
-        case (("broker-data" | "broker-control") as broker, *rest):
-            return Place("broker", "/".join((broker, *rest)), data)
-        case ("identity", *rest):
-            return Place("identity", "/".join(rest), data)
-        case _:
-            return Place("other", str(where), data)

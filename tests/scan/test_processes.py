@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from chaos.checks.result import CheckOutcome
 from chaos.history import verify
+from lab.scan.collector import Collector, collecting
 from lab.scan.exempt import EXEMPT, covers, leaks
-from lab.scan.ledger import FOLDER
 from lab.scan.search import Place, search
 from services.runtime.tpm.backends import available
 from tests.scan.real import Life
@@ -21,10 +23,16 @@ pytestmark = [
 KINDS = {"bus", "disk", "database", "datastore", "log", "history", "faults", "broker", "process"}
 
 
-async def test_no_secret_is_left_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(FOLDER, str(tmp_path / "ledger"))
-    life = Life(tmp_path, "lab.scan.planted")
+@pytest.fixture
+async def collector() -> AsyncIterator[Collector]:
+    async with collecting() as made:
+        yield made
+
+
+async def test_no_secret_is_left_anywhere(tmp_path: Path, collector: Collector) -> None:
+    life = Life(tmp_path, collector)
     await life.live(whole=True)
+    assert life.judged.result is CheckOutcome.PASS, life.judged.text
     found, looked = life.scan()
     assert len(life.secrets()) > 50 and looked.keys() >= KINDS, looked
     assert leaks(found) == []
@@ -38,11 +46,14 @@ async def test_no_secret_is_left_anywhere(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 async def test_a_key_planted_in_each_kind_of_place_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, collector: Collector
 ) -> None:
-    monkeypatch.setenv(FOLDER, str(tmp_path / "ledger"))
-    life = Life(tmp_path, "tests.scan.leaky")
+    life = Life(tmp_path, collector, "tests.mutations.bugs.key_leaks")
     await life.live(whole=False)
+    assert life.judged.result is CheckOutcome.FAIL
+    [scan] = [r for r in verify(life.run.history) if r.op == "scan"]
+    kinds = {found["kind"] for found in scan.data["findings"]}
+    assert kinds >= {"bus", "disk", "database", "datastore", "log"}, kinds
     found, _ = life.scan()
     where = {find.kind for find in leaks(found)}
     assert where >= {"bus", "disk", "database", "datastore", "log"}, where

@@ -17,13 +17,13 @@ from chaos.faults.base import Targets
 from chaos.history import Record
 from lab.core import directory_of
 from lab.fuzz.play import Played, play
-from lab.scan.simulated import KINDS
 from lab.simulation.snapshot import Origin, Snapshot
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 
 pytestmark = pytest.mark.sim
 TOPOLOGY = plan(load("default", hosts=2, vms=2, tpm="model", key_persistence=True))
+KINDS = {"bus", "disk", "database", "datastore", "log", "history"}
 DIRECTORY = directory_of(TOPOLOGY)
 
 
@@ -143,6 +143,6 @@ def test_in_a_lab_that_keeps_the_ledger_a_run_ends_with_a_search_for_keys(
     [found] = [c for c in played.verdict.checks if c.name == "no_plaintext_key"]
     assert found.result is result, found.text
     [scan] = [r for r in records(played) if r.op == "scan"]
-    assert set(scan.data["places"]) == set(scan.data["canary"]) == set(KINDS)
+    assert set(scan.data["places"]) == set(scan.data["canary"]) == KINDS
     where = {one["kind"] for one in scan.data["findings"]}
     assert where == ({"bus", "disk", "database", "datastore", "log"} if patch else set())

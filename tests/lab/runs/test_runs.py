@@ -10,12 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from chaos.checks.no_plaintext_key import no_plaintext_key
 from chaos.checks.result import CheckOutcome
 from chaos.experiment.lint import check_experiment
 from chaos.experiment.plan import load_plan
 from chaos.experiment.resolve import plan as make_plan
-from chaos.history import History
 from chaos.keeper import FaultKeeper
 from chaos.lab import Directory
 from chaos.progress import quiet
@@ -29,7 +27,7 @@ from lab.client import Lab
 from lab.errors import KeysteadError
 from lab.runs import play, store
 from lab.runs.begin import begin
-from lab.runs.live import play_on, unscanned
+from lab.runs.live import play_on
 from lab.runs.prepare import Prepared, prepare
 from lab.runs.store import RunFolder, all_runs
 from lab.simulation.sim_lab import make
@@ -89,13 +87,6 @@ def test_a_run_that_ends_with_a_search_for_keys_is_the_same_run_and_replays(
     assert verdict.trace_hash == unsearched.trace_hash
     again, _ = play.replay(folder.run)
     assert again.record().scan and again.history.read_bytes() == folder.history.read_bytes()
-
-
-def test_real_processes_keep_their_keys_and_the_history_says_so() -> None:
-    history = History(None, lambda: 0.0)
-    unscanned(history)
-    found = no_plaintext_key(history.records)
-    assert found.result is CheckOutcome.UNKNOWN and "--mode sim" in found.text
 
 
 def test_another_trace_is_told_with_the_first_difference(prepared: Prepared) -> None:

@@ -1,0 +1,89 @@
+"""The key oracle of a lab of real processes: what any of them ever held, in this memory only.
+
+Processes tell each secret over a socket that has no file, when it is made and before anybody can
+use it, so what one that was killed had told is known too. Who collects keeps no core file, and must
+not be traced or swapped more than the lab itself: it knows all that the lab knows (decision 39).
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import fcntl
+import os
+import secrets
+import socket
+import struct
+import termios
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import msgpack
+
+from lab.scan.ledger import address
+
+_CHUNK: Final = 1 << 16
+_PEER: Final = struct.Struct("3i")  # pid, uid, gid
+_LOOK_S: Final = 0.01
+
+
+class Collector:
+    """``secrets``: bytes -> who made them; ``pids``: the processes that tell what they hold."""
+
+    def __init__(self) -> None:
+        self.name = f"keystead-keys-{secrets.token_hex(16)}"
+        self.secrets: dict[bytes, str] = {}
+        self.pids: set[int] = set()
+        self._readers: dict[asyncio.StreamReader, socket.socket] = {}
+
+    async def hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One process, until it ends; somebody else's is not listened to."""
+        line = writer.get_extra_info("socket")
+        raw = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        pid, uid, _ = _PEER.unpack(raw)
+        try:
+            if uid != os.getuid():
+                return
+            self.pids.add(pid)
+            self._readers[reader] = line
+            unpacker = msgpack.Unpacker()
+            while data := await reader.read(_CHUNK):
+                unpacker.feed(data)
+                for kind, secret in unpacker:
+                    self._note(kind, secret)
+        finally:
+            self._readers.pop(reader, None)
+            writer.close()
+
+    def _note(self, kind: str, secret: bytes) -> None:
+        """That it came out of a box tells least of who made it."""
+        if self.secrets.get(secret, "protocol.").startswith("protocol."):
+            self.secrets[secret] = kind
+
+    async def whole(self) -> None:
+        """Return when everything has been heard that was told before."""
+        while any(_unread(line) for line in self._readers.values()):
+            await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_LOOK_S)  # what was taken from the sockets is read in the next turn
+
+
+def _unread(line: socket.socket) -> int:
+    """Bytes that have come and were not taken yet."""
+    count = array.array("i", [0])
+    fcntl.ioctl(line.fileno(), termios.FIONREAD, count)
+    return count[0]
+
+
+@asynccontextmanager
+async def collecting() -> AsyncIterator[Collector]:
+    """A collector that listens while the block lasts."""
+    made = Collector()
+    ear = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    ear.bind(address(made.name))
+    server = await asyncio.start_unix_server(made.hear, sock=ear)
+    try:
+        yield made
+    finally:
+        server.close()
+        made.secrets.clear()
