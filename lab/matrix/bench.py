@@ -72,7 +72,7 @@ async def outcome_of(scene: Scene, staging: Staging, scan: Scan | None = None) -
     else:
         played = await play(scene, staged_events(staging))
         if scan is not None:
-            scan.record(history)
+            await scan.record(history)
             found = no_plaintext_key(history.records)
             played = tuple(searched(one, found) for one in played)
     history.close()
