@@ -11,13 +11,15 @@ from chaos.matrix.grid import Staging
 from chaos.matrix.play import Played
 from chaos.matrix.terms import UNCLEAR, Agreement
 from chaos.matrix.witness import Witness
-from chaos.oracle.table import Cell, parts
-from chaos.oracle.terms import Letter
+from chaos.oracle.table import Cell, Parts, parts
+from chaos.oracle.terms import Event, Letter
 
 Part = bool | int | str
 
 WAITING: Final = frozenset({"move_to_new_host", "unencrypted_move", "move_other_vm", "move_hit_vm"})
 """Parts that only a vMotion shows, which is not built."""
+UNSEEN: Final = {Event.E9: ("virtual_tpm_added",), Event.E11: ("move_to_new_host",)}
+"""What belongs to these events where their letter is one for the whole, and nothing built shows."""
 _MOVES: Final = ", move ok"
 
 
@@ -34,8 +36,8 @@ class CellRow(msgspec.Struct, frozen=True, kw_only=True):
 
     ``witness``: of each reason that has one, whether the letter came from that cause.
     ``why``: what of the evidence decided. ``parts``: of a cell that holds partly, what was seen;
-    ``waiting``: its parts that nothing built can show. ``finding``: what else must be known, such
-    as a letter that other plays in the same lab had changed.
+    ``waiting``: what belongs to the cell and nothing built can show. ``finding``: what else must be
+    known, such as a letter that other plays in the same lab had changed.
     """
 
     block: str
@@ -83,7 +85,7 @@ def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, Played]]) -> Cel
         tag=cell.tag,
         reasons=cell.reasons,
         parts=seen if wanted is not None else {},
-        waiting=() if wanted is None else tuple(n for n in wanted.parts if n in WAITING),
+        waiting=_waiting(cell, wanted),
         witness=tuple(dict.fromkeys(w for _, played in plays for w in played.witnesses)),
         evidence=tuple(
             Evidence(run=run, staging=staging.name, records=played.records)
@@ -91,6 +93,13 @@ def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, Played]]) -> Cel
         ),
         why=void or wrong or why,
     )
+
+
+def _waiting(cell: Cell, wanted: Parts | None) -> tuple[str, ...]:
+    if wanted is not None:
+        return tuple(name for name in wanted.parts if name in WAITING)
+    refused_move = cell.event is Event.E11 and cell.letter is not Letter.OK
+    return () if refused_move else UNSEEN.get(cell.event, ())
 
 
 def letter_of(plays: Sequence[tuple[Staging, Played]]) -> tuple[str, str, dict[str, Part]]:

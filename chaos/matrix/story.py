@@ -42,7 +42,8 @@ def _is_about(record: Record, event: Event, mine: set[str]) -> bool:
         return bool(record.data["event"] == event)
     if record.op == "made":
         return str(record.data["vm"]).startswith(f"{event.lower()}-")
-    if record.type in ("fault", "heal") and record.node.startswith("esxi"):
+    of_a_host = record.type in ("fault", "heal") or record.op == "dumped"
+    if of_a_host and record.node.startswith("esxi"):
         return record.node in mine
     return True
 
@@ -93,8 +94,10 @@ def _host(node: str, op: str, data: Data) -> str:
     state = f"says that it is {data['crypto']}" if data["answers"] else "does not answer"
     screen = f"; its screen: {data['screen']}" if data["screen"] else ""
     seen = data["connection"] or "it does not answer"
+    there = f", {data['vcenter_crypto']}" if data["vcenter_crypto"] else ""
     sent = f"; it has sent {data['messages']} messages since its power-on"
-    return f"{node} {state}{screen}; vCenter: {seen}{sent}"
+    dump = {True: "; it decrypts its dump", False: "; it cannot decrypt its dump", None: ""}
+    return f"{node} {state}{screen}{dump[data['dump']]}; vCenter: {seen}{there}{sent}"
 
 
 def _keys(node: str, op: str, data: Data) -> str:
@@ -126,7 +129,8 @@ def _letters(node: str, op: str, data: Data) -> str:
 def _harness(node: str, op: str, data: Data) -> str:
     """What the harness did: ``F1.cut`` of a fault, or plain words."""
     what = op.rpartition(".")[2]
-    more = ", ".join(f"{name} {_plain(value)}" for name, value in data.items() if name != "event")
+    said = ((name, _plain(value)) for name, value in data.items() if name != "event")
+    more = ", ".join(f"{name} {value}" for name, value in said if value)
     return f"{node or 'the lab'}: {what}{f' ({more})' if more else ''}"
 
 
@@ -154,6 +158,7 @@ _TOLD: Final[Mapping[str, _Told]] = MappingProxyType(
         "clear": lambda node, op, data: (
             f"{data['vm']}, not encrypted, {'runs' if data['runs'] else 'does not run'} there"
         ),
+        "dumped": lambda node, op, data: f"{node} writes an encrypted dump",
         "keys removed": lambda node, op, data: (
             f"the administrator of {node} takes {len(data['keys'])} keys from it"
         ),

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import console, document, field, hint, is_document, pairs, plain, say, show
+from lab.cli.output import (
+    console,
+    document,
+    field,
+    hint,
+    is_document,
+    pairs,
+    plain,
+    say,
+    show,
+    whole,
+)
 from lab.cli.progress import Style, telling
 
 if TYPE_CHECKING:
@@ -93,7 +105,7 @@ def explain(
             ("expected", f"{cell.expected} (tag {cell.tag})"),
             ("observed", f"{cell.observed}: {cell.why}"),
             *((f"part {name}", value) for name, value in cell.parts.items()),
-            *((f"part {name}", "not looked at: it waits for vMotion") for name in cell.waiting),
+            *((f"part {name}", "not looked at in this version") for name in cell.waiting),
             *(("reason", text) for text in told.reasons.values()),
             *((f"witness R{w.reason}", w.seen if w.held else "none") for w in cell.witness),
             *([("finding", cell.finding)] if cell.finding else []),
@@ -153,16 +165,17 @@ def _grid(answer: Matrix) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    head = "" if os.environ.get("NO_COLOR") else "bold"
     for block, rows in groupby(answer.items, key=lambda row: row.block):
         found = {(row.fault, row.event): row for row in rows}
         events = list(dict.fromkeys(event for _, event in found))
-        made = Table(box=None, pad_edge=False, show_edge=False)
+        made = Table(box=None, pad_edge=False, show_edge=False, header_style=head)
         made.add_column(str(block))
         for event in events:
             made.add_column(str(event))
         for fault in dict.fromkeys(fault for fault, _ in found):
             made.add_row(Text(str(fault)), *(_cell(found.get((fault, event))) for event in events))
-        _print(made)
+        whole(made)
 
 
 def _cell(row: Any) -> Any:

@@ -123,9 +123,17 @@ def table(columns: Sequence[Column], items: Sequence[Row], *, headers: bool = Tr
     _put(made, pipe)
 
 
-def _put(made: Any, pipe: bool) -> None:
+def whole(made: Any) -> None:
+    """Print a table of rich with no cell shortened, however narrow the terminal is."""
+    own = console(sys.stdout)
+    _put(
+        made, not sys.stdout.isatty(), max(own.width, console(own.file, 4000).measure(made).maximum)
+    )
+
+
+def _put(made: Any, pipe: bool, width: int | None = None) -> None:
     """Without the spaces that fill the last column up."""
-    out = console(sys.stdout, 4000 if pipe else None)
+    out = console(sys.stdout, 4000 if pipe else width)
     with out.capture() as taken:
         out.print(made)
     for line in taken.get().splitlines():

@@ -21,6 +21,7 @@ from chaos.history import History
 from chaos.matrix.grid import Staging, staged_events
 from chaos.matrix.heard import Heard
 from chaos.matrix.play import stage
+from chaos.matrix.terms import Boot
 from lab.matrix.bench import outcome_of, scene_of
 from lab.matrix.outcome import Done, Outcome
 from lab.matrix.pool import each
@@ -64,7 +65,8 @@ class Processes:
         jobs = min(self._jobs, SLOW_AT_ONCE) if slowly else self._jobs
         pace = min(self._pace, SLOW_PACE) if slowly else self._pace
         play = partial(self._play, _How(self._tpm, self._seed, self._patch, pace))
-        each(stagings, play, done, jobs=jobs, end=self.close)
+        longest = sorted(stagings, key=_shorter)  # else one of them is alone at the end
+        each(longest, play, done, jobs=jobs, end=self.close)
 
     def _play(self, how: _How, staging: Staging) -> Outcome:
         return run_in_worker(supervise, staging, how, timeout_s=LIMIT_S, server=self._supervisors)
@@ -72,6 +74,12 @@ class Processes:
     def close(self) -> None:
         """End every lab that is left, and what it has started."""
         self._supervisors.close()
+
+
+def _shorter(staging: Staging) -> tuple[bool, bool]:
+    """Sorts those last that take the least time: what comes after a loss of power only, and
+    controls."""
+    return not staging.evicted, staging.control or staging.boot is not Boot.ORDERLY
 
 
 class _How(NamedTuple):

@@ -153,3 +153,10 @@ def test_each_block_has_its_controls() -> None:
     assert [one.block for one in controls] == list(BLOCKS)
     assert all(one.control and one.events == (Event.E1, Event.E3, Event.E5) for one in controls)
     assert {one.name for one in controls}.isdisjoint(one.name for one in stagings_of(ALL))
+
+
+def test_what_nothing_built_can_show_is_named() -> None:
+    """Where a cell has parts it is one of these; else it belongs to the event."""
+    assert row(Event.E9, "NO").waiting == ("virtual_tpm_added",)
+    assert row(Event.E11, "OK", fault=Fault.F0).waiting == ("move_to_new_host",)
+    assert row(Event.E11, "NO", fault=Fault.F2).waiting == row(Event.E3, "OK").waiting == ()

@@ -36,7 +36,9 @@ def test_what_was_seen() -> None:
     assert "gives no answer; told: com.vmware.vc.vm.Crypto.VMLocked.KMSClusterError" in vm
     down = told("probe", "vm", vm="v", **plain(running(vcenter=None, vcenter_up=False)))
     assert "vCenter: it does not answer; its guest answers right" in down
-    assert "says that it is safe; vCenter: connected" in told("probe", "host", **plain(host()))
+    safe = "esxi-001 says that it is safe; it decrypts its dump; vCenter: connected, safe; it has"
+    assert told("probe", "host", **plain(host())).startswith(safe)
+    assert "cannot decrypt its dump" in told("probe", "host", **plain(host(dump=False)))
     halted = host(answers=False, crypto=None, screen="A", connection=None)
     assert "does not answer; its screen: A" in told("probe", "host", **plain(halted))
     assert told("probe", "keys", keys=[{"present": True}, {"present": False}]).endswith(
@@ -55,6 +57,9 @@ def test_what_the_harness_did() -> None:
         told("fault", "F1.cut", "vcenter", servers=["k1", "k2"]) == "vcenter: cut (servers k1, k2)"
     )
     assert told("heal", "F4.up", "k1") == "k1: up"
+    up = told("fault", "F1.up", took=25.0, state="running", boot=2, screen="", unlocked=[])
+    assert up == "esxi-001: up (took 25.0, state running, boot 2)"
+    assert told("note", "dumped", key="P/kek") == "esxi-001 writes an encrypted dump"
     assert told("note", "t0", "", fault="F1") == "the fault F1 begins"
     assert told("note", "letters", "", E2="SAFE") == "the letters are fixed: E2 SAFE"
     assert told("note", "made", vm="e4-off", kind="off") == "e4-off is made on esxi-001, off"
@@ -73,6 +78,7 @@ def test_only_what_is_about_the_event_is_told_with_times_after_the_fault() -> No
         record("note", "t0", "", t=100.0, fault="F1"),
         record("fault", "F1.down", "esxi-001", t=130.0),
         record("fault", "F1.down", "esxi-009", t=130.0),
+        record("note", "dumped", "esxi-009", t=130.0),
         record("ok", "PowerOnVm", "esxi-001", t=131.5, event="E4"),
         record("ok", "PowerOnVm", "esxi-002", t=131.5, event="E3"),
         record("end", "", "", t=140.0),

@@ -124,3 +124,19 @@ def test_a_cell_is_told_as_a_story(capsys: pytest.CaptureFixture[str]) -> None:
     assert "has not played S00 F1 E3" in capsys.readouterr().err
     assert run(["matrix", "explain", "S00", "F1", "E7"]) == 64
     assert "KS-USE-004" in capsys.readouterr().err
+
+
+def test_letters_are_whole_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = ["matrix", "--block", "S00", "--fault", "F7", "--event", "E2", "--event", "E9"]
+    monkeypatch.setenv("COLUMNS", "12")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert run(part) == 0
+    grid = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in grid] == [
+        ["S00", "E2", "E9"],
+        ["F7", "UNSAFE", "✔", "NO", "✔"],
+    ]
+    assert all(line == line.rstrip() for line in grid)
