@@ -105,23 +105,40 @@ def _waiting(cell: Cell, wanted: Parts | None) -> tuple[str, ...]:
 def letter_of(plays: Sequence[tuple[Staging, Played]]) -> tuple[str, str, dict[str, Part]]:
     """The letter of a cell that was played in several ways, why, and its parts.
 
-    Kinds of boot must not differ. Before and after an eviction are parts of one cell.
+    Kinds of boot must not differ, nor the ways in which a fault is made. Before and after an
+    eviction are parts of one cell.
     """
-    seen: dict[str, Part] = {}
-    for _, played in plays:
-        seen |= played.parts
+    seen = _parts(plays)
     usual = [played for staging, played in plays if not staging.evicted]
     late = [played for staging, played in plays if staging.evicted]
     letters = list(dict.fromkeys(played.letter for played in usual))
     why = "; ".join(dict.fromkeys(played.why for _, played in plays if played.why))
     if len(letters) != 1:
-        return UNCLEAR, f"it depends on how the host goes down: {', '.join(letters)}", seen
+        return UNCLEAR, f"it depends on how it is played: {_each(plays)}", seen
     if not late:
         return letters[0], why, seen
     seen = {"in_grace": letters[0], "evicted": late[0].letter, **seen}
     same = late[0].letter == letters[0]
     whole = UNCLEAR not in (late[0].letter, letters[0])
     return letters[0] if same else Letter.PARTLY if whole else UNCLEAR, why, seen
+
+
+def _parts(plays: Sequence[tuple[Staging, Played]]) -> dict[str, Part]:
+    """Each part as every play showed it; where they differ, all that was shown."""
+    shown: dict[str, list[Part]] = {}
+    for _, played in plays:
+        for name, value in played.parts.items():
+            if value not in shown.setdefault(name, []):
+                shown[name].append(value)
+    return {
+        name: values[0] if len(values) == 1 else " or ".join(map(str, values))
+        for name, values in shown.items()
+    }
+
+
+def _each(plays: Sequence[tuple[Staging, Played]]) -> str:
+    """What each play came to."""
+    return ", ".join(f"{staging.way} {played.letter}" for staging, played in plays)
 
 
 def due(wanted: Mapping[str, Part]) -> dict[str, Part]:

@@ -9,8 +9,8 @@ import msgspec
 
 from chaos.matrix.control import EVENTS as CONTROLLED
 from chaos.matrix.events import EVENTS
-from chaos.matrix.faults import FAULTS
-from chaos.matrix.terms import Boot
+from chaos.matrix.faults import FAULTS, variants_of
+from chaos.matrix.terms import Boot, Variant
 from chaos.oracle.table import Cell, cell
 from chaos.oracle.terms import Block, Event, Fault, Letter
 
@@ -23,7 +23,8 @@ class Staging(msgspec.Struct, frozen=True, kw_only=True):
 
     ``evicted``: the events come when the keys of a deleted provider have left every host.
     ``alone``: an event is played in a lab in which nothing else is. ``control``: no event is
-    played, their hosts and VMs are used for controls (``chaos.matrix.control``).
+    played, their hosts and VMs are used for controls (``chaos.matrix.control``). ``variant``: how
+    the fault is made.
     """
 
     block: Block
@@ -33,11 +34,19 @@ class Staging(msgspec.Struct, frozen=True, kw_only=True):
     evicted: bool = False
     alone: bool = False
     control: bool = False
+    variant: Variant = Variant.USUAL
+
+    @property
+    def way(self) -> str:
+        """How it is played, in a word or two: what plays of one cell differ in."""
+        words = [self.variant.value] * bool(self.variant) + [self.boot.value]
+        return " ".join(words + ["evicted"] * self.evicted)
 
     @property
     def name(self) -> str:
         """Unique in a run: ``S11-F1-orderly``."""
-        words = [self.block.value, self.fault.value, self.boot.value]
+        words = [self.block.value, self.fault.value, *[self.variant.value] * bool(self.variant)]
+        words.append(self.boot.value)
         words += ["evicted"] * self.evicted + ["control"] * self.control
         words += ["alone", *self.events] if self.alone else []
         return "-".join(words)
@@ -58,15 +67,20 @@ def cells_of(
     )
 
 
-def stagings_of(cells: Iterable[Cell], *, isolate: bool = False) -> tuple[Staging, ...]:
-    """The stagings in which these cells are played; with ``isolate`` each event in its own."""
+def stagings_of(
+    cells: Iterable[Cell], *, isolate: bool = False, variants: bool = False
+) -> tuple[Staging, ...]:
+    """The stagings in which these cells are played; with ``isolate`` each event in its own, with
+    ``variants`` for each way in which a fault is made."""
     groups: dict[tuple[Block, Fault], list[Event]] = {}
     for one in cells:
         groups.setdefault((one.block, one.fault), []).append(one.event)
     found: list[Staging] = []
     for (block, fault), events in groups.items():
         for together in [(event,) for event in events] if isolate else [tuple(events)]:
-            found += stagings_together(block, fault, together, alone=isolate)
+            usual = stagings_together(block, fault, together, alone=isolate)
+            ways = variants_of(block, fault) if variants else (Variant.USUAL,)
+            found += [msgspec.structs.replace(one, variant=way) for way in ways for one in usual]
     return tuple(found)
 
 

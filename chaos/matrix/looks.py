@@ -58,6 +58,10 @@ class Looks:
         """Have something done, and say how it ended."""
         op = type(message).__name__
         self.trail.write("invoke", node, op, request=plain(message))
+        if node == self.scene.vcenter and self.scene.vcenter_cut:
+            found = Answered(outcome=Outcome.SILENT, error="TimedOut", text="its links are cut")
+            self.trail.write("info", node, op, **plain(found))
+            return found
         try:
             await self.scene.lab.ask(node, message, within_s=within_s + self.scene.patience)
         except REFUSALS as error:
@@ -115,6 +119,8 @@ class Looks:
 
     async def _in_vcenter(self, vm: VmName) -> tuple[bool, VmView | None]:
         """Whether vCenter answers, and the VM as it shows it."""
+        if self.scene.vcenter_cut:
+            return False, None
         try:
             listed = await all_vms(self.scene.lab, self.scene.vcenter, within_s=WITHIN_S)
         except REFUSALS:
@@ -161,6 +167,8 @@ class Looks:
 
     async def _host_there(self, host: NodeName) -> tuple[bool, HostInfo | None]:
         """Whether vCenter answers, and the host as it shows it."""
+        if self.scene.vcenter_cut:
+            return False, None
         try:
             listed = await all_hosts(self.scene.lab, self.scene.vcenter, within_s=WITHIN_S)
         except REFUSALS:
@@ -204,6 +212,8 @@ class Looks:
     ) -> tuple[EventSeen, ...]:
         """vCenter's log since the fault began, of one VM or host, or all of it."""
         scene = self.scene
+        if scene.vcenter_cut:
+            return ()
         try:
             found = await all_events(scene.lab, scene.vcenter, after=scene.first_event)
         except REFUSALS:

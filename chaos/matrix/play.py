@@ -69,6 +69,10 @@ async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
     plays = [EVENTS[event](scene, fault) for event in events]
     voids: dict[Event, str] = {}
     try:
+        if await fault.prepare():
+            await setup.hosts_settle(scene, scene.hosts(), clock.SETTLED_S)
+            await setup.wait_for_pass(scene)
+            await setup.check_healthy(scene, [type(one) for one in plays])
         await _begin(scene, fault, plays)
         await for_each(plays, lambda one: _one(one, voids))
         _write_letters(scene, plays)

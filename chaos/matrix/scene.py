@@ -12,7 +12,7 @@ from chaos.lab import Lab
 from chaos.matrix import clock
 from chaos.matrix.book import Book
 from chaos.matrix.heard import Heard
-from chaos.matrix.terms import Actor, Boot
+from chaos.matrix.terms import Actor, Boot, Variant
 from chaos.observe.guests import Guests
 from chaos.oracle.terms import Block, Event, Fault
 from protocol.messages.agent import NodeRecord
@@ -78,6 +78,7 @@ class Scene:
     ``clear`` those that are not encrypted.
     ``dumped``: what only we know to be in the dump of a host. ``t0``: when the
     fault began, in lab seconds; ``first_event``: the last entry of vCenter's log before it.
+    ``variant``: how the fault is made. ``vcenter_cut``: nobody reaches vCenter, though it runs.
     ``evicted``: events come when keys of a deleted provider have left every host.
     ``patience``: lab seconds on top of a window, where messages take real time (0 in virtual time).
     ``alarmed``: hosts of which vCenter says that their TPM tells something else.
@@ -99,6 +100,8 @@ class Scene:
     dumped: dict[NodeName, bytes] = field(default_factory=dict)
     t0: float = 0.0
     first_event: int = 0
+    variant: Variant = Variant.USUAL
+    vcenter_cut: bool = False
     evicted: bool = False
     patience: float = 0.0
     alarmed: frozenset[NodeName] = frozenset()

@@ -38,6 +38,21 @@ class Boot(StrEnum):
         return "stop" if self is Boot.ORDERLY else self.value
 
 
+class Variant(StrEnum):
+    """Another way in which a fault is made; each has the letters of its first way."""
+
+    USUAL = ""
+    SERVERS_OFF = "servers-off"
+    LINKS_CUT = "links-cut"
+    EXEC_OPTION = "exec-option"
+    TPM_DISABLED = "tpm-disabled"
+    FIRMWARE = "firmware"
+    REPLACED = "replaced"
+    DEAD = "dead"
+    DEACTIVATED = "deactivated"
+    COMPROMISED = "compromised"
+
+
 class Kind(StrEnum):
     """What a VM of a staging is."""
 

@@ -150,15 +150,16 @@ def measured_otherwise(about: Account) -> Found:
 
 
 def missing_at_source(about: Account) -> Found:
-    """R29, R34: the key server was asked, and has answered that it has no such key."""
+    """R29, R34: the key server was asked, and has answered that it has no such key, or one in a
+    state that forbids its use (STD-19)."""
     wanted = {str(key.key_id) for key in about.course.keys}
     replies = {(one.src, one.id): one for one in about.asked if one.kind == "reply"}
     for one in about.asked:
         if not wanted & _asked_for(one) or (reply := replies.get((one.dst, one.id))) is None:
             continue
         values: list[dict[str, Any]] = reply.body.get("values", [])
-        if any(v.get("key_id") in wanted and v.get("index") is None for v in values):
-            return True, f"{one.dst} was asked for it, and has none"
+        if any(v.get("key_id") in wanted and _unusable(v) for v in values):
+            return True, f"{one.dst} was asked for it, and has none that may be used"
     return False, "no key server was asked for it and had none"
 
 
@@ -214,6 +215,10 @@ def _named(push: Said) -> set[str]:
 def _asked_for(one: Said) -> set[str]:
     """The ids that a request to a key server is for."""
     return set(one.body.get("key_ids", ())) if one.kind == "request" else set()
+
+
+def _unusable(value: Mapping[str, Any]) -> bool:
+    return value.get("index") is None or value.get("state") not in ("Active", "Pre-Active")
 
 
 def _says(record: NodeRecord, field: str, value: str) -> bool:

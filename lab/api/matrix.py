@@ -45,6 +45,7 @@ def matrix(
     seed: int,
     jobs: int,
     isolate: bool,
+    variants: bool,
     report: Report,
 ) -> Matrix:
     """Play the cells of these blocks, faults and events; empty: all that are built.
@@ -67,6 +68,7 @@ def matrix(
         seed=seed,
         jobs=jobs or at_once(mode),
         isolate=isolate,
+        variants=variants,
     )
     folder, result = play_matrix(wanted, report)
     rows = result.cells
@@ -97,7 +99,9 @@ def story(block: str, fault: str, event: str, *, run: str, report: Report) -> Ce
     found = _stored(places, run) if run else _latest(places)
     if found is None:
         one = [[str(place)] for place in places]
-        made = matrix(*one, mode="sim", tpm=None, seed=1, jobs=0, isolate=False, report=report)
+        made = matrix(
+            *one, mode="sim", tpm=None, seed=1, jobs=0, isolate=False, variants=False, report=report
+        )
         found = RunFolder(made.run), made.items[0]
     folder, row = found
     return CellStory(

@@ -39,6 +39,9 @@ def play(
     mode: Annotated[Literal["sim", "lab"], Parameter(help="Virtual time or processes.")] = "sim",
     tpm: Annotated[Literal["model", "libtpms"] | None, Parameter(help="TPM under hosts.")] = None,
     isolate: Annotated[bool, Parameter(help="Each event in a lab of its own.")] = False,
+    variants: Annotated[
+        bool, Parameter(help="Each fault in every way in which it can be made, too.")
+    ] = False,
     seed: Annotated[int, Parameter(help="Fixes what happens, in sim.")] = 1,
     jobs: Annotated[int, Parameter(help="Stagings at once; 0: as many as cores.")] = 0,
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
@@ -67,6 +70,7 @@ def play(
             seed=seed,
             jobs=jobs,
             isolate=isolate,
+            variants=variants,
             report=report,
         )
     _show(answer, options)

@@ -111,6 +111,7 @@ def scene_of(
         fault=staging.fault,
         boot=staging.boot,
         evicted=staging.evicted,
+        variant=staging.variant,
         patience=lab.in_lab_s(PATIENCE_REAL_S),
         draws=Draws(seed, f"matrix/{staging.block}"),
         casts=casts_of(lab.topology, staged_events(staging)),

@@ -51,7 +51,8 @@ STAGINGS: Final = "stagings"
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be played: ``jobs`` stagings at once; with ``isolate`` each event alone."""
+    """What is to be played: ``jobs`` stagings at once; with ``isolate`` each event alone, with
+    ``variants`` each fault in every way in which it can be made."""
 
     cells: tuple[Cell, ...]
     mode: str
@@ -59,6 +60,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     jobs: int
     isolate: bool = False
+    variants: bool = False
     patch: str = ""
 
 
@@ -187,7 +189,7 @@ class _Work:
 
     def __init__(self, wanted: Wanted, folder: RunFolder, player: Player, report: Report) -> None:
         self._wanted, self._folder, self._player, self._report = wanted, folder, player, report
-        self._stagings = stagings_of(wanted.cells, isolate=wanted.isolate)
+        self._stagings = stagings_of(wanted.cells, isolate=wanted.isolate, variants=wanted.variants)
         self._alone: tuple[Staging, ...] = ()
         self._played: dict[str, tuple[Played, ...]] = {}
         self._controls: dict[str, tuple[Control, ...]] = {}
@@ -203,7 +205,7 @@ class _Work:
         rows = ((cell, self._row(cell, self._stagings)) for cell in self._wanted.cells)
         again = [c for c, row in rows if row is not None and row.verdict is Agreement.DISAGREE]
         if not self._wanted.isolate:
-            self._alone = stagings_of(again, isolate=True)
+            self._alone = stagings_of(again, isolate=True, variants=self._wanted.variants)
             self._play_these(self._alone, "play again, alone", slowly=True)
 
     def result(self) -> Result:

@@ -47,6 +47,7 @@ def perform(lab: SimLab, session: Session, staging: Staging) -> Outcome:
     """In a fork: play it."""
     [(scene, scan)] = _staged
     scene.fault, scene.boot, scene.evicted = staging.fault, staging.boot, staging.evicted
+    scene.variant = staging.variant
     return lab.run(outcome_of(scene, staging, scan))
 
 

@@ -19,12 +19,14 @@ DAMAGE: Final = "a flipped bit of a disk's ciphertext is noticed"
 class Turned:
     """``bug`` of ``tests/mutations/bugs`` turns each of ``cells`` red, and ``told`` is a part of
     what the row of the first says then. ``control``: what does not hold of the block S10 instead.
+    ``variants``: it shows when the fault is made in another way than the usual one.
     """
 
     bug: str
     cells: tuple[str, ...] = ()
     told: str = ""
     control: str = ""
+    variants: bool = False
 
 
 TURNED: Final = (
@@ -39,8 +41,10 @@ TURNED: Final = (
     Turned("config_key_in_escrow", ("S11 F6 E2",), "SAFE, and the table says PS"),
     Turned("stopped_boot_serves", ("S10 F5a E2",), "and the table says PS"),
     Turned("unsealed_taken_for_sealed", ("S00 F5a E2",), "PS, and the table says SAFE"),
-    Turned("persisted_at_a_stop_only", ("S11 F1 E2", "S11 F1 E4"), "SAFE, UNSAFE"),
-    Turned("archive_folder_unsynced", ("S11 F4 E4",), "how the host goes down: OK, NO"),
+    Turned(
+        "persisted_at_a_stop_only", ("S11 F1 E2", "S11 F1 E4"), "orderly SAFE, power_loss UNSAFE"
+    ),
+    Turned("archive_folder_unsynced", ("S11 F4 E4",), "orderly OK, power_loss NO"),
     Turned("host_key_not_persisted", ("S11 F1 E2",), "UNSAFE, and the table says SAFE"),
     Turned("safe_when_vcenter_comes", ("S11 F2 E2", "S11 F0 E2"), "does not refuse its dump"),
     Turned("restart_asks_vcenter", ("S10 F2 E5",), "cannot ask vCenter"),
@@ -55,6 +59,7 @@ TURNED: Final = (
     Turned("provider_by_number", ("S10 F7 E4",), "after the fault was over"),
     Turned("host_key_renewed_anyway", ("S10 F7 E2",), "does not decrypt its dump"),
     Turned("destroyed_key_given", ("S10 F8 E4",), "OK, and the table says LK"),
+    Turned("state_check_skipped", ("S10 F8 E4",), "deactivated orderly OK", variants=True),
     Turned("destruction_reaches_hosts", ("S10 F8 E3", "S11 F8 E4"), "LK, and the table"),
     Turned(
         "prepared_passes_for_safe",

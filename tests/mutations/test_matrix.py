@@ -32,9 +32,11 @@ def named(text: str) -> Cell:
     return cell(Block(block), Fault(fault), Event(event))
 
 
-def played(cells: Sequence[Cell], patch: str) -> tuple[list[CellRow], list[Control]]:
+def played(
+    cells: Sequence[Cell], patch: str, *, variants: bool = False
+) -> tuple[list[CellRow], list[Control]]:
     """These cells as they are with the patch, once; without cells the controls of S10."""
-    stagings = stagings_of(cells) or controls_of([CONTROLLED])
+    stagings = stagings_of(cells, variants=variants) or controls_of([CONTROLLED])
     found: dict[str, Outcome] = {}
 
     def done(staging: Staging, outcome: Outcome) -> None:
@@ -61,7 +63,8 @@ def played(cells: Sequence[Cell], patch: str) -> tuple[list[CellRow], list[Contr
 
 @pytest.mark.parametrize("entry", TURNED, ids=lambda entry: entry.bug)
 def test_the_bug_turns_its_cells_red(entry: Turned) -> None:
-    rows, controls = played([*map(named, entry.cells)], f"tests.mutations.bugs.{entry.bug}")
+    bug = f"tests.mutations.bugs.{entry.bug}"
+    rows, controls = played([*map(named, entry.cells)], bug, variants=entry.variants)
     told = {f"{row.block} {row.fault} {row.event}": (row.verdict, row.why) for row in rows}
     assert {name: verdict for name, (verdict, _) in told.items()} == dict.fromkeys(
         entry.cells, Agreement.DISAGREE

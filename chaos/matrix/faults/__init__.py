@@ -22,9 +22,10 @@ from chaos.matrix.faults.f2_vcenter import VcenterAway
 from chaos.matrix.faults.f4_outside import OutsideAway
 from chaos.matrix.faults.f7_provider import ProviderDeleted
 from chaos.matrix.faults.f8_key import KeyDestroyed
-from chaos.oracle.terms import Fault
+from chaos.matrix.terms import Variant
+from chaos.oracle.terms import Block, Fault
 
-__all__ = ["FAULTS", "ReturningVcenter", "StagedFault", "until_healed"]
+__all__ = ["FAULTS", "ReturningVcenter", "StagedFault", "until_healed", "variants_of"]
 
 _FAULTS: Final[tuple[type[StagedFault], ...]] = (
     NothingWrong,
@@ -39,3 +40,9 @@ _FAULTS: Final[tuple[type[StagedFault], ...]] = (
 )
 FAULTS: Final[dict[Fault, type[StagedFault]]] = {kind.fault: kind for kind in _FAULTS}
 """Every fault that is built, by its name in the table."""
+
+
+def variants_of(block: Block, fault: Fault) -> tuple[Variant, ...]:
+    """Every way in which the fault is made in that block, the usual one first."""
+    sealed = block is not Block.S00
+    return tuple(way for way in FAULTS[fault].variants if sealed or way is not Variant.TPM_DISABLED)

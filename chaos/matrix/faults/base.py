@@ -10,6 +10,7 @@ from chaos.faults.base import Notes
 from chaos.matrix import clock
 from chaos.matrix.looks import plain
 from chaos.matrix.scene import Scene, Void
+from chaos.matrix.terms import Variant
 from chaos.oracle.terms import Fault
 from protocol.messages.agent import NodeRunState
 from protocol.terms import NodeName
@@ -54,19 +55,25 @@ class StagedFault(ABC):
 
     ``of_a_host``: it is made on single hosts, by their next boot, or is latent on one that is not
     booted. ``vcenter_away``: vCenter does not answer while it holds. ``restores_keys``: its
-    end puts the keys of before it back, and what has come since is lost. ``wrong``: what the
-    product did at its end that it must not do.
+    end puts the keys of before it back, and what has come since is lost. ``variants``: the ways in
+    which it can be made. ``wrong``: what the product did at its end that it must not do.
     """
 
     fault: ClassVar[Fault]
     of_a_host: ClassVar[bool] = False
     vcenter_away: ClassVar[bool] = False
     restores_keys: ClassVar[bool] = False
+    variants: ClassVar[tuple[Variant, ...]] = (Variant.USUAL,)
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.booted: list[NodeName] = []
         self.wrong = ""
+
+    async def prepare(self) -> bool:
+        """Whether hosts were set up for it, before it and in good time, so that the lab has to
+        settle once more."""
+        return False
 
     # ---- the whole lab --------------------------------------------------------------------------
 

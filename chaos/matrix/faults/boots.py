@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from chaos.faults.base import Fault as LabFault
 from chaos.faults.base import status_of
 from chaos.faults.host_boot_measure import HostBootMeasure
+from chaos.faults.host_exec_option import EXEC_OPTION, HostExecOption, configured
+from chaos.faults.host_tpm_disabled import HostTpmDisabled
 from chaos.faults.power import restart
 from chaos.faults.tpm_clear import TpmClear
+from chaos.faults.tpm_dead import TpmDead
+from chaos.faults.tpm_swap import TpmSwap
 from chaos.matrix.faults.base import Held, StagedFault
-from chaos.matrix.scene import Scene
+from chaos.matrix.scene import Scene, Void
+from chaos.matrix.terms import Variant
 from chaos.oracle.terms import Fault
-from protocol.messages.agent import NodeRunState
+from protocol.messages.agent import NodeRunState, TpmBackend
+from protocol.messages.host import Esxcli
 from protocol.terms import NodeName
+
+SET_OPTION: Final = ("system", "settings", "kernel", "set", "-s", EXEC_OPTION, "-v", "TRUE")
+REQUIRE: Final = ("system", "settings", "encryption", "set", "--require-exec-installed-only=true")
 
 
 class FaultOfHosts(StagedFault):
@@ -75,33 +84,90 @@ class OtherBoot(FaultOfHosts):
 
 
 class PolicyViolated(OtherBoot):
-    """Secure Boot is switched off; what was sealed while it was on does not open."""
+    """Secure Boot is switched off, or the option that was enforced is removed, or the TPM disabled;
+    what was sealed before does not open."""
 
     fault: ClassVar[Fault] = Fault.F5A
+    variants: ClassVar[tuple[Variant, ...]] = (
+        Variant.USUAL,
+        Variant.EXEC_OPTION,
+        Variant.TPM_DISABLED,
+    )
+
+    async def prepare(self) -> bool:
+        """Hosts with a TPM are sealed to the option that is to be removed."""
+        if self.scene.variant is not Variant.EXEC_OPTION:
+            return False
+        for host in self.scene.hosts():
+            await self._enforce(host)
+        return True
+
+    async def survey(self, host: NodeName) -> None:
+        if self.scene.variant is Variant.EXEC_OPTION and not await self._enforced(host):
+            await self._enforce(host)  # it was not there before
+        await super().survey(host)
+        if self.scene.variant is Variant.EXEC_OPTION:
+            await self.held[host].begin()
+
+    async def _enforced(self, host: NodeName) -> bool:
+        return await configured(self.scene.lab, host) == "TRUE"
+
+    async def _enforce(self, host: NodeName) -> None:
+        lab = self.scene.lab
+        sealed = (await lab.status(host)).tpm is not TpmBackend.NONE
+        lines = (SET_OPTION, *[REQUIRE] * sealed)
+        for number, line in enumerate(lines):
+            if number:
+                await restart(lab, host)
+            done = await lab.ask(host, Esxcli(arguments=line))
+            if done.exit_code:
+                raise Void(f"{host}: {' '.join(line)}: {done.output.strip()}")
+        if not sealed:
+            await restart(lab, host)
+        self.write("note", host, "enforced", option=EXEC_OPTION)
+
+    async def change(self, host: NodeName) -> None:
+        """The option is one of the loader's: it was set at a host that still ran."""
+        if self.scene.variant is not Variant.EXEC_OPTION or host not in self.held:
+            await super().change(host)
 
     def on(self, host: NodeName) -> LabFault:
+        match self.scene.variant:
+            case Variant.EXEC_OPTION:
+                return HostExecOption(id=f"F5a-{host}", nodes=(host,))
+            case Variant.TPM_DISABLED:
+                return HostTpmDisabled(id=f"F5a-{host}", nodes=(host,))
         return HostBootMeasure(id=f"F5a-{host}", nodes=(host,), secure_boot=False)
 
 
 class OtherMeasure(OtherBoot):
-    """Another signed build: the log says so, the sealed PCRs do not."""
+    """Another signed build, or another firmware: the log says so, the sealed PCRs do not."""
 
     fault: ClassVar[Fault] = Fault.F5B
+    variants: ClassVar[tuple[Variant, ...]] = (Variant.USUAL, Variant.FIRMWARE)
 
     def on(self, host: NodeName) -> LabFault:
+        if self.scene.variant is Variant.FIRMWARE:
+            return HostBootMeasure(id=f"F5b-{host}", nodes=(host,), version="other")
         return HostBootMeasure(id=f"F5b-{host}", nodes=(host,), build="other")
 
 
 class TpmGone(FaultOfHosts):
-    """The TPM is cleared: while the host is off, or under one that runs, where it stays latent."""
+    """The TPM is cleared: while the host is off, or under one that runs, where it stays latent. Or
+    another one is in its place while the host is off, or it fails."""
 
     fault: ClassVar[Fault] = Fault.F6
+    variants: ClassVar[tuple[Variant, ...]] = (Variant.USUAL, Variant.REPLACED, Variant.DEAD)
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self._latent: list[NodeName] = []
 
     def on(self, host: NodeName) -> LabFault:
+        if self.scene.variant is Variant.DEAD:
+            return TpmDead(id=f"F6-{host}", nodes=(host,))
+        if self.scene.variant is Variant.REPLACED and host not in self._latent:
+            return TpmSwap(id=f"F6-{host}", nodes=(host,))
         return TpmClear(id=f"F6-{host}", nodes=(host,), latent=host in self._latent)
 
     async def make_latent(self, host: NodeName) -> None:

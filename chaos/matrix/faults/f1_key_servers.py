@@ -5,29 +5,37 @@ from __future__ import annotations
 from typing import ClassVar
 
 from chaos.faults.link_cut import LinkCut
+from chaos.faults.site_power_loss import SitePowerLoss
 from chaos.matrix.faults.base import Held, StagedFault
 from chaos.matrix.scene import SERVERS_OF_P, Scene
+from chaos.matrix.terms import Variant
 from chaos.oracle.terms import Fault
 
 
 class KeyServersAway(StagedFault):
-    """The links between vCenter and each key server of P are cut, both ways."""
+    """The links between vCenter and each key server of P are cut, both ways; or these are off."""
 
     fault: ClassVar[Fault] = Fault.F1
+    variants: ClassVar[tuple[Variant, ...]] = (Variant.USUAL, Variant.SERVERS_OFF)
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
+        self._off = scene.variant is Variant.SERVERS_OFF
         cut = LinkCut(id="F1", a=(scene.vcenter,), b=SERVERS_OF_P)
-        self._cut = Held(scene, cut)
+        off = SitePowerLoss(id="F1", nodes=SERVERS_OF_P, sites=("P",))
+        self._cut = Held(scene, off if self._off else cut)
 
     async def begin(self) -> None:
         await self._cut.survey()
         await self._cut.begin()
-        self.write("fault", self.scene.vcenter, "cut", servers=list(SERVERS_OF_P))
+        self.write(
+            "fault", self.scene.vcenter, "off" if self._off else "cut", servers=list(SERVERS_OF_P)
+        )
 
     async def bites(self) -> str:
-        """Nothing comes over the cut links, and a neighbour still reaches each server."""
-        if wrong := await self._cut.bites():
+        """Nothing comes over the cut links, and a neighbour still reaches each server; or each is
+        off."""
+        if (wrong := await self._cut.bites()) or self._off:
             return wrong
         neighbour = self.scene.any_host()
         for server in SERVERS_OF_P:
@@ -37,7 +45,9 @@ class KeyServersAway(StagedFault):
 
     async def end(self) -> None:
         await self._cut.heal()
-        self.write("heal", self.scene.vcenter, "open", servers=list(SERVERS_OF_P))
+        self.write(
+            "heal", self.scene.vcenter, "on" if self._off else "open", servers=list(SERVERS_OF_P)
+        )
 
     async def healed(self) -> str:
         return await self._cut.healed()

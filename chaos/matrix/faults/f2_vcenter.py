@@ -8,40 +8,61 @@ from chaos.faults.link_cut import LinkCut
 from chaos.faults.vcenter_down import VcenterDown
 from chaos.matrix.faults.base import Held, ReturningVcenter
 from chaos.matrix.scene import SERVERS_OF_P, SERVERS_OF_Q, Scene
+from chaos.matrix.terms import Variant
 from chaos.oracle.terms import Fault
 
 
 class VcenterAway(ReturningVcenter):
-    """vCenter's process is stopped hard; key servers and hosts go on."""
+    """vCenter's process is stopped hard, or all of its links are cut; key servers and hosts go on.
+
+    Its end opens the links to hosts before those to key servers, as it starts vCenter before.
+    """
 
     fault: ClassVar[Fault] = Fault.F2
+    variants: ClassVar[tuple[Variant, ...]] = (Variant.USUAL, Variant.LINKS_CUT)
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
+        self._cut = scene.variant is Variant.LINKS_CUT
+        alone = LinkCut(id="F2", a=(scene.vcenter,), b=scene.hosts())
         down = VcenterDown(id="F2", nodes=(scene.vcenter,), clients=scene.hosts()[:2])
         shut = LinkCut(id="F2-shut", a=(scene.vcenter,), b=SERVERS_OF_P + SERVERS_OF_Q)
-        self._down, self._shut = Held(scene, down), Held(scene, shut)
+        self._down = Held(scene, alone if self._cut else down)
+        self._shut = Held(scene, shut)
 
     async def begin(self) -> None:
         await self._down.survey()
         await self._down.begin()
-        self.write("fault", self.scene.vcenter, "down")
+        if self._cut:
+            await self._shut_up()
+        self.scene.vcenter_cut = self._cut
+        self.write("fault", self.scene.vcenter, "cut" if self._cut else "down")
 
     async def bites(self) -> str:
-        return await self._down.bites()
+        return await self._down.bites() or (await self._shut.bites() if self._cut else "")
 
-    async def return_shut(self) -> None:
+    async def _shut_up(self) -> None:
         await self._shut.survey()
         await self._shut.begin()
-        await self._down.heal()
+
+    async def return_shut(self) -> None:
+        if not self._cut:
+            await self._shut_up()
+        await self._back()
         self.write("heal", self.scene.vcenter, "up, without its key servers")
 
     async def open(self) -> None:
         await self._shut.heal()
         self.write("heal", self.scene.vcenter, "open")
 
-    async def end(self) -> None:
+    async def _back(self) -> None:
         await self._down.heal()
+        self.scene.vcenter_cut = False
+
+    async def end(self) -> None:
+        await self._back()
+        if self._cut:
+            await self._shut.heal()
         self.write("heal", self.scene.vcenter, "up")
 
     async def healed(self) -> str:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from chaos.faults.kms_key_state import KeyAct, KmsKeyState
 from chaos.matrix.faults.base import Held, StagedFault
 from chaos.matrix.scene import BACKUP, SERVERS_OF_P, Scene
+from chaos.matrix.terms import Variant
 from chaos.oracle.terms import Fault
+
+_ACTS: Final = {
+    Variant.USUAL: KeyAct.DESTROY,
+    Variant.DEACTIVATED: KeyAct.DEACTIVATE,
+    Variant.COMPROMISED: KeyAct.COMPROMISE,
+}
 
 
 class KeyDestroyed(StagedFault):
-    """The KEK of each judged VM is destroyed; every other key stays as it is.
-
-    Where the judged VM is yet to be made, that of the VM which is there.
+    """The KEK of each judged VM is destroyed, or deactivated, or compromised; every other key stays
+    as it is. Where the judged VM is yet to be made, that of the VM which is there.
     """
 
     fault: ClassVar[Fault] = Fault.F8
+    variants: ClassVar[tuple[Variant, ...]] = (
+        Variant.USUAL,
+        Variant.DEACTIVATED,
+        Variant.COMPROMISED,
+    )
     restores_keys: ClassVar[bool] = True
 
     def __init__(self, scene: Scene) -> None:
@@ -27,7 +38,7 @@ class KeyDestroyed(StagedFault):
             scene,
             KmsKeyState(
                 id="F8",
-                state=KeyAct.DESTROY,
+                state=_ACTS[scene.variant],
                 keys=keys,
                 backup=BACKUP,
                 servers=SERVERS_OF_P,
@@ -38,7 +49,7 @@ class KeyDestroyed(StagedFault):
     async def begin(self) -> None:
         await self._destroyed.survey()
         await self._destroyed.begin()
-        self.write("fault", SERVERS_OF_P[0], "destroyed", vms=self._vms)
+        self.write("fault", SERVERS_OF_P[0], self.scene.variant or "destroyed", vms=self._vms)
 
     async def bites(self) -> str:
         return await self._destroyed.bites()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chaos.matrix.compare import CellRow, Part, row_of
+from chaos.matrix.compare import CellRow, Part, letter_of, row_of
 from chaos.matrix.grid import (
     BLOCKS,
     Staging,
@@ -52,7 +52,35 @@ def test_a_letter_agrees_with_the_table_or_does_not() -> None:
 def test_the_way_a_host_goes_down_must_not_matter() -> None:
     differs = row(Event.E4, "LK", "OK")
     assert (differs.observed, differs.verdict) == ("??", "disagree")
-    assert "how the host goes down" in differs.why
+    assert "how it is played: orderly LK, power_loss OK" in differs.why
+
+
+def test_the_way_in_which_a_fault_is_made_must_not_matter_either() -> None:
+    ways = stagings_of([cell(Block.S10, Fault.F8, Event.E11)], variants=True)
+    assert [one.variant for one in ways] == ["", "deactivated", "compromised"]
+    assert [one.name for one in ways[:2]] == ["S10-F8-orderly", "S10-F8-deactivated-orderly"]
+
+    def found(*letters: str, keys: tuple[int, ...] = (0, 0, 0)) -> tuple[str, str, Any]:
+        return letter_of(
+            [
+                (way, Played(event=Event.E11, letter=letter, parts={"vm_keys": number}))
+                for way, letter, number in zip(ways, letters, keys, strict=True)
+            ]
+        )
+
+    assert found("PT", "PT", "PT")[::2] == ("PT", {"vm_keys": 0})
+    letter, why, _ = found("PT", "PT", "OK")
+    assert letter == "??" and "compromised orderly OK" in why
+    assert found("PT", "PT", "PT", keys=(0, 1, 0))[2] == {"vm_keys": "0 or 1"}
+
+
+def test_a_fault_has_the_variants_that_its_block_allows() -> None:
+    sealed = stagings_of([cell(Block.S10, Fault.F5A, Event.E3)], variants=True)
+    assert [one.variant for one in sealed] == ["", "exec-option", "tpm-disabled"]
+    bare = stagings_of([cell(Block.S00, Fault.F5A, Event.E3)], variants=True)
+    assert [one.variant for one in bare] == ["", "exec-option"]
+    names = [one.name for one in stagings_of(ALL, variants=True)]
+    assert len(set(names)) == len(names) > len(stagings_of(ALL))
 
 
 def test_a_play_that_failed_is_void_and_one_that_leaves_a_trace_disagrees() -> None:

@@ -26,7 +26,13 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def wanted(
-    block: Block, fault: Fault, events: tuple[Event, ...], *, isolate: bool = False, patch: str = ""
+    block: Block,
+    fault: Fault,
+    events: tuple[Event, ...],
+    *,
+    isolate: bool = False,
+    variants: bool = False,
+    patch: str = "",
 ) -> Wanted:
     return Wanted(
         cells=cells_of((block,), (fault,), events),
@@ -35,6 +41,7 @@ def wanted(
         seed=1,
         jobs=2,
         isolate=isolate,
+        variants=variants,
         patch=patch,
     )
 
@@ -123,6 +130,39 @@ def test_an_event_alone_has_the_letter_that_it_has_with_others() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("block", "fault", "event", "letter", "ways"),
+    [
+        (Block.S10, Fault.F1, Event.E4, "LK", 2),
+        (Block.S10, Fault.F2, Event.E4, "LK", 2),
+        (Block.S10, Fault.F5A, Event.E2, "PS", 3),
+        (Block.S11, Fault.F5B, Event.E4, "OK", 2),
+        (Block.S10, Fault.F6, Event.E2, "PS", 3),
+        (Block.S10, Fault.F8, Event.E11, "PT", 3),
+    ],
+)
+def test_a_cell_has_its_letter_in_whatever_way_its_fault_is_made(
+    block: Block, fault: Fault, event: Event, letter: str, ways: int
+) -> None:
+    _, result = play_matrix(wanted(block, fault, (event,), variants=True), unheard)
+    (row,) = result.cells
+    assert (row.observed, row.verdict, row.why) == (letter, "agree", row.why)
+    names = {evidence.staging for evidence in row.evidence}
+    assert len(names) == ways * (1 if event is Event.E11 else 2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_every_cell_agrees_in_every_way() -> None:
+    cells = cells_of(BLOCKS, tuple(Fault), tuple(Event))
+    asked = msgspec.structs.replace(wanted(Block.S00, Fault.F0, ()), cells=cells, variants=True)
+    _, result = play_matrix(asked, unheard)
+    wrong = [
+        f"{r.block} {r.fault} {r.event}: {r.why}" for r in result.cells if r.verdict != "agree"
+    ]
+    assert (len(result.cells), wrong) == (208, [])
+
+
 def test_a_host_that_forgets_nothing_is_found_out_alone_too() -> None:
     """A planted bug: the key cache outlives a boot. The letter is what is seen, whatever the table
     says, and the cell is played again alone."""
@@ -171,6 +211,7 @@ def test_what_cannot_be_played_is_said(
             seed=1,
             jobs=1,
             isolate=False,
+            variants=False,
             report=unheard,
         )
     assert error.value.id == id and text in str(error.value)

@@ -146,6 +146,7 @@ def test_a_number_of_jobs_that_no_machine_has(jobs: int) -> None:
             seed=1,
             jobs=jobs,
             isolate=False,
+            variants=False,
             report=lambda text, step, total: None,
         )
     assert caught.value.id == "KS-USE-003"
