@@ -157,6 +157,9 @@ class FaultKeeper:
             if at_work := self._at_power(kept.fault, fault):
                 text = f"{kept.fault.id} is at work on the power of {names(at_work)}"
                 raise ChaosError("KS-CHAOS-106", text)
+            if node := _same_switch(fault, kept.fault):
+                text = f"{kept.fault.id} holds the power of {node} already"
+                raise ChaosError("KS-CHAOS-106", text)
         now = self._lab.monotonic()
         until = now + lease_s if lease_s else 0.0
         kept = _Kept(fault, now, until, FaultState.BEGINNING, {})
@@ -371,6 +374,14 @@ class FaultKeeper:
                 )
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             raise ChaosError("KS-CHAOS-109", str(error)) from None
+
+
+def _same_switch(one: Fault, other: Fault) -> str:
+    """The node whose power both would hold, so that the end of one is the end of the other; empty
+    when there is none, or for one that has no undo and holds it for no longer than its begin."""
+    if not (one.holds_power and other.holds_power and one.reversible and other.reversible):
+        return ""
+    return next((str(node) for node in one.touches() if node in other.touches()), "")
 
 
 def _one_line(error: Exception) -> str:

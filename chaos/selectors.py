@@ -15,14 +15,16 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.lab import Directory
 from protocol.printable import quoted
-from protocol.terms import NodeName, VmName
+from protocol.terms import NodeName, Role, VmName
 
 _RANGE = re.compile(
     r"(?P<head>[^\[\]]*)\[(?P<low>[0-9]{1,9})-(?P<high>[0-9]{1,9})\](?P<tail>[^\[\]]*)"
 )
 _SHARE = re.compile(
-    r"(?P<amount>[0-9]+(?:\.[0-9]+)?%|[0-9]{1,9}|one|all|minority|majority)\s+of\s+(?P<rest>.+)"
+    r"(?P<amount>[0-9]+(?:\.[0-9]+)?%|fraction:[0-9]*\.?[0-9]+|(?:n:)?[0-9]{1,9}"
+    r"|one|all|minority|majority)\s+of\s+(?P<rest>.+)"
 )
+_SHORT = re.compile(r"(?P<amount>one|all|minority|majority):(?P<role>[a-z]+)")
 FORMS: Final = (
     ("esxi-001", "a node or VM by its name"),
     ("all", "every node, or every VM"),
@@ -34,6 +36,12 @@ FORMS: Final = (
     ("25% of role:esxi", "a share of a selector, drawn from the seed; at least one"),
     ("2 of all", "so many of a selector, drawn from the seed; `one of` is one"),
     ("majority of role:esxi", "more than half of a selector, or a `minority`; drawn from the seed"),
+    ("fraction:0.5 of role:esxi", "a share as a number; `n:2 of` is `2 of`"),
+    ("majority:kms", "short for `majority of role:kms`; `minority:`, `one:` and `all:` too"),
+    (
+        "primary:kms",
+        "the first key server of each provider; `primary:NAME`: of that one",
+    ),
     ("[esxi-001, site:main]", "what is in any selector of a list"),
     ("{role: esxi, site: main, pick: one}", "what is in all groups; pick: all, one, 3, 25%"),
 )
@@ -58,8 +66,30 @@ def select_nodes(selector: object, directory: Directory, draws: Draws) -> tuple[
             for value in named:
                 if value:
                     groups.setdefault(f"{group}:{value}", []).append(str(entry.node))
+    groups |= _primaries(directory)
     found = _Selection(names, groups, "node").of(selector, draws)
     return tuple(NodeName(name) for name in found)
+
+
+def _primaries(directory: Directory) -> dict[str, list[str]]:
+    """``primary:PROVIDER``: the first of its key servers in the lab file; ``primary:kms``: that of
+    each provider, or the first key server when none has a provider."""
+    first: dict[str, list[str]] = {}
+    servers = [entry for entry in directory.nodes if entry.role is Role.KMS]
+    for entry in servers:
+        for provider in entry.providers:
+            first.setdefault(f"primary:{provider}", [str(entry.node)])
+    every = [names[0] for names in first.values()] or [str(e.node) for e in servers[:1]]
+    return {**first, "primary:kms": list(dict.fromkeys(every))} if servers else first
+
+
+def _percent(amount: str) -> float:
+    """``25%`` and ``fraction:0.25`` alike; 0, which is no share, for what is no number."""
+    text = amount.removeprefix("fraction:")
+    try:
+        return float(text) * 100 if text != amount else float(text.removesuffix("%"))
+    except ValueError:
+        return 0.0
 
 
 def select_vms(selector: object, directory: Directory, draws: Draws) -> tuple[VmName, ...]:
@@ -103,6 +133,10 @@ class _Selection:
             return self._share(share["amount"], self._text(share["rest"].strip(), draws), draws)
         if text in self._groups:
             return tuple(self._groups[text])
+        short = _SHORT.fullmatch(text)
+        if short is not None and f"role:{short['role']}" in self._groups:
+            names = tuple(self._groups[f"role:{short['role']}"])
+            return self._share(short["amount"], names, draws)
         ranged = _RANGE.fullmatch(text)
         if ranged is not None:
             return self._range(text, ranged)
@@ -152,13 +186,13 @@ class _Selection:
             count = (len(ordered) - 1) // 2
             if count < 1:
                 raise ChaosError("KS-CHAOS-011", f"{len(ordered)} have no minority")
-        elif amount.endswith("%"):
-            share = float(amount[:-1])
+        elif amount.endswith("%") or amount.startswith("fraction:"):
+            share = _percent(amount)
             if not 0 < share <= 100:
                 raise ChaosError("KS-CHAOS-011", f"{amount} is no share: above 0%, at most 100%")
             count = max(1, round(len(ordered) * share / 100))
-        elif re.fullmatch("[0-9]{1,9}", amount):
-            count = int(amount)
+        elif re.fullmatch("(?:n:)?[0-9]{1,9}", amount):
+            count = int(amount.removeprefix("n:"))
             if not 0 < count <= len(ordered):
                 raise ChaosError("KS-CHAOS-011", f"{amount} of {len(ordered)} cannot be picked")
         else:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from chaos.actions.base import About, Acting, Action, On
+from chaos.backups import back_up, restore, together
 from chaos.faults.base import Params
-from chaos.faults.kms_key_state import attributes
+from chaos.faults.kms_key_state import attributes, located
+from chaos.naming import named
 from chaos.observe.listing import all_vms
 from chaos.observe.look import nodes_of
 from chaos.workload import Outcome
+from protocol import names
 from protocol.errors import NotFound
 from protocol.messages.kms import Activate, Destroy, KeyAttributes, Revoke
 from protocol.messages.vcenter import GenerateKey
@@ -81,6 +84,39 @@ async def _destroy(acting: Acting, vm: str, params: Any) -> Outcome:
     return _changed(held)
 
 
+class BackupParams(Params):
+    """Its name, and of which key servers it is (those that replicate with them go along); when
+    they are left out, of all."""
+
+    backup: Annotated[str, named(names.BACKUP)]
+    servers: list[str] | None = None
+
+
+def _servers(acting: Acting, params: Any) -> tuple[NodeName, ...]:
+    known = nodes_of(acting.lab, Role.KMS)
+    chosen = tuple(NodeName(name) for name in params.servers or ()) or known
+    wrong = [str(node) for node in chosen if node not in known]
+    if wrong or not chosen:
+        raise NotFound(f"no key server: {', '.join(wrong) or 'the lab has none'}")
+    return together(acting.lab, chosen)
+
+
+async def _back_up(acting: Acting, target: str, params: Any) -> Outcome:
+    servers = _servers(acting, params)
+    await back_up(acting.lab, servers, params.backup)
+    return Outcome("ok", {"servers": list(map(str, servers))})
+
+
+async def _restore(acting: Acting, target: str, params: Any) -> Outcome:
+    """``keys`` of the outcome are those that are gone by it."""
+    servers = _servers(acting, params)
+    before = {key for server in servers for key in await located(acting.lab, server)}
+    await restore(acting.lab, servers, params.backup)
+    after = {key for server in servers for key in await located(acting.lab, server)}
+    gone = sorted(map(str, before - after))
+    return Outcome("ok", {"servers": list(map(str, servers)), "keys": gone})
+
+
 ACTIONS: Final = (
     Action(
         "key.generate",
@@ -110,5 +146,21 @@ ACTIONS: Final = (
         "destroy the keys of VMs at their key servers",
         _destroy,
         example="on: vm-01",
+    ),
+    Action(
+        "kms.backup",
+        About.NOTHING,
+        "take a backup of key servers; they are stopped for it",
+        _back_up,
+        BackupParams,
+        "backup: monday",
+    ),
+    Action(
+        "kms.restore",
+        About.NOTHING,
+        "put a backup of key servers back; the keys made since are gone",
+        _restore,
+        BackupParams,
+        "backup: monday",
     ),
 )

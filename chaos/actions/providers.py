@@ -14,6 +14,7 @@ from protocol.messages.vcenter import (
     MarkDefault,
     RegisterKmsCluster,
     SetCryptoMode,
+    SetDefaultKmsCluster,
     UnregisterKmsCluster,
 )
 from protocol.terms import ClusterName, CryptoMode, NodeName, ProviderId
@@ -46,6 +47,18 @@ class ModeParams(Params):
 
     cluster: Annotated[str, named(names.CLUSTER)]
     mode: CryptoMode
+
+
+class ClusterDefaultParams(Params):
+    """Which provider a cluster has; when it is left out, vCenter's default again."""
+
+    cluster: Annotated[str, named(names.CLUSTER)]
+    provider: Provider | None = None
+
+
+def _cluster_default(_: str, params: Any) -> SetDefaultKmsCluster:
+    provider = ProviderId(params.provider) if params.provider else None
+    return SetDefaultKmsCluster(entity=ClusterName(params.cluster), provider=provider)
 
 
 def _register(_: str, params: Any) -> RegisterKmsCluster:
@@ -83,6 +96,14 @@ ACTIONS: Final = (
         asks_vcenter(lambda _, params: MarkDefault(provider=ProviderId(params.provider))),
         DefaultParams,
         "provider: kms-provider",
+    ),
+    Action(
+        "cluster.default-provider",
+        About.NOTHING,
+        "make a key provider the default of one cluster",
+        asks_vcenter(_cluster_default),
+        ClusterDefaultParams,
+        "cluster: cluster-a, provider: kms-provider",
     ),
     Action(
         "cluster.crypto-mode",

@@ -17,6 +17,7 @@ from protocol.messages.vcenter import (
     EncryptVm,
     PowerOffVm,
     PowerOnVm,
+    RegisterVm,
     UnregisterVm,
     VmInfo,
 )
@@ -36,6 +37,12 @@ class EncryptParams(On):
     """Under a new key of ``provider``, the default when it is left out."""
 
     provider: str | None = None
+
+
+class RegisterParams(On):
+    """In which cluster; the lab's first when it is left out."""
+
+    cluster: Annotated[str, named(names.CLUSTER)] | None = None
 
 
 def _provider(name: str | None) -> ProviderId | None:
@@ -60,6 +67,14 @@ async def _create(acting: Acting, target: str, params: Any) -> Outcome:
     )
     made = (await acting.ask(acting.vcenter, message)).vm
     return _made(made, made.key)
+
+
+async def _register(acting: Acting, target: str, params: Any) -> Outcome:
+    """In the cluster that the file names, else in the lab's first."""
+    clusters = [entry.cluster for entry in acting.lab.directory().nodes if entry.cluster]
+    cluster = ClusterName(params.cluster or next(iter(clusters), ""))
+    await acting.ask(acting.vcenter, RegisterVm(vm=VmName(target), cluster=cluster))
+    return Outcome("ok", {})
 
 
 async def _encrypt(acting: Acting, target: str, params: Any) -> Outcome:
@@ -107,6 +122,14 @@ ACTIONS: Final = (
         "unlock VMs whose keys can be had again",
         asks_vcenter(lambda vm, _: CryptoUnlock(vm=VmName(vm))),
         example="on: vm-01",
+    ),
+    Action(
+        "vm.register",
+        About.VMS,
+        "bring VMs whose files lie on the datastore back into the inventory",
+        _register,
+        RegisterParams,
+        "on: vm-01",
     ),
     Action(
         "vm.unregister",

@@ -202,9 +202,14 @@ class _Linter(ScheduleLinter):
         if probe is None:
             self.name((*path, "probe"), "probe", made.probe, PROBES)
             return None
-        problem = made.is_.fits(probe.unit)
+        if isinstance(made, Abort):
+            word = next(w for w in ("is_", "above", "below") if getattr(made, w) is not None)
+            limit = made.limit
+        else:
+            word, limit = "is", made.is_
+        problem = limit.fits(probe.unit)
         if problem:
-            self.document.add((*path, "is"), "KS-CHAOS-004", problem)
+            self.document.add((*path, word.rstrip("_")), "KS-CHAOS-004", problem)
         if live and not probe.live:
             text = f"{probe.name} sums up a run; it belongs to `after`"
             self.document.add((*path, "probe"), "KS-CHAOS-004", text)

@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 from chaos.experiment.parse import Document
 from chaos.experiment.schedule_model import Scheduled, ScheduledSwarm
 from chaos.experiment.section import Section, Selector, no_less_than
-from chaos.hypotheses.tolerance import Tolerance, tolerance
+from chaos.hypotheses.tolerance import Tolerance, read_above, read_below, tolerance
 from chaos.naming import named
 from chaos.units import Rate, Seconds
 from protocol import names
@@ -86,6 +86,7 @@ LIMIT: Final = {
         | {"properties": {"ratio": {"type": "string"}}},
     ]
 }
+AMOUNT: Final = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": "^[0-9]"}]}
 SEED: Final = {"anyOf": [_WHOLE, {"const": "random"}]}
 AT_LEAST: Final = {"anyOf": [_WHOLE, {"type": "string", "pattern": "^>=\\s*[0-9]+$"}]}
 """How the values of three fields are written, as JSON schema for editors."""
@@ -142,14 +143,33 @@ class Recover(Section):
 
 
 class Abort(Section):
-    """A run is given up when a probe holds for so long; it is measured ``every`` so often."""
+    """A run is given up when a probe holds for so long; it is measured ``every`` so often. What it
+    is held against is one of ``is``, ``above`` and ``below``."""
 
     probe: str
-    is_: Annotated[Tolerance, BeforeValidator(tolerance), WithJsonSchema(LIMIT)] = Field(alias="is")
+    is_: Annotated[Tolerance, BeforeValidator(tolerance), WithJsonSchema(LIMIT)] | None = Field(
+        default=None, alias="is"
+    )
+    above: Annotated[Tolerance, BeforeValidator(read_above), WithJsonSchema(AMOUNT)] | None = None
+    below: Annotated[Tolerance, BeforeValidator(read_below), WithJsonSchema(AMOUNT)] | None = None
     on: Selector | None = None
     view: Literal["host", "vcenter"] = "host"
     for_: Seconds = Field(default=0.0, alias="for")
     every: Annotated[Seconds, AfterValidator(no_less_than(0.1))] = 5.0
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Abort:
+        if sum(limit is not None for limit in (self.is_, self.above, self.below)) != 1:
+            raise ValueError("give one of `is`, `above` and `below`")
+        return self
+
+    @property
+    def limit(self) -> Tolerance:
+        """What the probe is held against, by whichever word."""
+        found = self.is_ or self.above or self.below
+        if found is None:
+            raise ValueError("an abort condition without a limit")
+        return found
 
 
 class NegativeControl(Section):

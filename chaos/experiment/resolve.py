@@ -169,7 +169,7 @@ def _abort(
         PlannedProbe(
             when="abort",
             probe=abort.probe,
-            is_=abort.is_,
+            is_=abort.limit,
             view=abort.view,
             every_s=abort.every,
             grace_s=abort.for_,

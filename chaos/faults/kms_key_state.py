@@ -215,15 +215,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
 
     async def _keep_newer(self, lab: Lab, server: NodeName, notes: Notes) -> None:
         """Refuse to throw away keys that VMs or hosts have come to use since."""
-        newer: list[KeyId] = []
-        after, seen = KeyId(""), 0
-        while True:
-            page = await lab.ask(server, Locate(after=after))
-            newer += page.key_ids[max(0, notes["count"][server] - seen) :]
-            seen += len(page.key_ids)
-            if not page.key_ids or seen >= page.total:
-                break
-            after = page.key_ids[-1]
+        newer = (await located(lab, server))[notes["count"][server] :]
         all_used = await self._used(lab) if newer else []
         used = [key.key_id for key in all_used if key.key_id in newer]
         if used:
@@ -233,6 +225,16 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
 def _hit(lab: Lab, notes: Notes) -> tuple[NodeName, ...]:
     """The servers that had the keys, and those that replicate with them."""
     return together(lab, [NodeName(server) for server in notes.get("states", {})])
+
+
+async def located(lab: Lab, server: NodeName) -> tuple[KeyId, ...]:
+    """The ids of all keys that a server has, in order of creation."""
+    found: list[KeyId] = []
+    while True:
+        page = await lab.ask(server, Locate(after=found[-1] if found else KeyId("")))
+        found += page.key_ids
+        if not page.key_ids or len(found) >= page.total:
+            return tuple(found)
 
 
 async def attributes(

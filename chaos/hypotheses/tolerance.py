@@ -70,6 +70,26 @@ class Tolerance(msgspec.Struct, frozen=True):
         return core_schema.is_instance_schema(cls)
 
 
+def read_above(value: object) -> object:
+    """``> value``: for a limit that is written without its comparison."""
+    return _compared(">", value)
+
+
+def read_below(value: object) -> object:
+    """``< value``."""
+    return _compared("<", value)
+
+
+def _compared(compare: str, value: object) -> object:
+    if isinstance(value, Tolerance):
+        return value
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    text = f"{value}" if plain or isinstance(value, str) else ""
+    if _FORM.fullmatch(f"{compare} {text.strip()}") is None:
+        raise PydanticCustomError("no_limit", "no limit: write 3, 50% or 2s")
+    return tolerance(f"{compare} {text.strip()}")
+
+
 def tolerance(value: object) -> Tolerance:
     """The tolerance that a file's value says; ``PydanticCustomError`` when it says none."""
     if isinstance(value, Tolerance):

@@ -198,8 +198,66 @@ def test_every_action_is_carried_out(world: World, kind: str) -> None:
 
 REFUSED = {"host.enter-maintenance", "host.prepare-crypto", "host.disable-crypto"}
 FIRST = {
+    "kms.restore": "kms.backup, backup: monday",
     "host.reconnect": "host.disconnect, on: esxi-001",
     "vm.encrypt": "vm.create, name: vm-new",
     "vm.unregister": "vm.off, on: vm-01",
     "vm.destroy": "vm.off, on: vm-01",
 }
+
+
+def test_a_backup_is_taken_and_put_back_and_what_came_since_is_gone(world: World) -> None:
+    text = (
+        HOLDS
+        + """\
+workload: [{op: key.create, rate: 1/s, until: 20s}]
+schedule:
+  - {at: 5s, do: kms.backup, backup: monday, must: ok}
+  - {at: 15s, do: kms.restore, backup: monday, servers: [kms], must: ok}
+  - {at: 16s, do: kms.restore, backup: tuesday, must: fail}
+  - {at: 17s, do: kms.backup, backup: monday, servers: [vcenter], must: fail}
+"""
+    )
+    verdict, history = play(world, planned(world, text))
+    assert verdict.exit_code == 0, verdict
+    [back] = [r for r in history.records if (r.type, r.op) == ("ok", "kms.restore")]
+    made = [
+        r.data["key"].partition("/")[2] or r.data["key"]
+        for r in history.records
+        if (r.type, r.op) == ("ok", "key.create") and r.t < back.t
+    ]
+    assert set(back.data["keys"]) <= {key for key in made} and back.data["keys"]
+    assert result_of(verdict, "acked_key_recoverable") is CheckOutcome.PASS
+
+
+def test_a_vm_leaves_the_inventory_and_comes_back(world: World) -> None:
+    text = (
+        HOLDS
+        + """\
+schedule:
+  - {at: 1s, do: vm.off, on: vm-01, must: ok}
+  - {at: 2s, do: vm.unregister, on: vm-01, must: ok}
+  - {at: 4s, do: vm.register, on: vm-01, must: ok}
+  - {at: 5s, do: cluster.default-provider, cluster: cluster-a, provider: kms-provider, must: ok}
+  - {at: 6s, do: cluster.default-provider, cluster: cluster-a, must: ok}
+  - {at: 7s, do: cluster.default-provider, cluster: nowhere, must: fail}
+"""
+    )
+    verdict, _ = play(world, planned(world, text))
+    assert verdict.exit_code == 0, verdict
+
+
+def test_a_fault_that_waits_finds_the_power_held(world: World) -> None:
+    """No plan can know it: both hold the power of one host, and one would end with the other."""
+    text = (
+        HOLDS
+        + """\
+schedule:
+  - {id: one, at: 5s, for: 30s, fault: host.power_loss, on: esxi-001}
+  - {id: two, when: {event: fault:host.power_loss}, for: 5s, fault: proc.kill, on: esxi-001}
+"""
+    )
+    verdict, _ = play(world, planned(world, text))
+    assert verdict.exit_code == 5
+    assert "KS-CHAOS-106: one holds the power of esxi-001 already" in verdict.reasons[0]
+    assert all_well(world)

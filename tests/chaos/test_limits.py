@@ -122,3 +122,35 @@ def test_a_majority_and_a_minority_are_drawn() -> None:
     assert (
         refused(text.replace("AMOUNT of role:esxi", "minority of role:kms"))[0][1] == "KS-CHAOS-011"
     )
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [
+        ("below: 50%", "< 50%"),
+        ("above: 0.5", "> 0.5"),
+        ("above: '1'", "> 1"),
+        ("is: '<= 50%'", "<= 50%"),
+    ],
+)
+def test_an_abort_condition_has_a_limit_by_one_of_three_words(limit: str, text: str) -> None:
+    rest = f"guards: {{abort_if: [{{probe: host.up, {limit}}}]}}\nschedule: []\n"
+    [abort] = made(rest).aborts
+    assert abort.is_.text == text
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("for: 3s", "give one of `is`, `above` and `below`"),
+        ("above: 1, below: 0", "give one of `is`, `above` and `below`"),
+        ("above: true", "no limit: write 3, 50% or 2s"),
+        ("above: '> 3'", "no limit: write 3, 50% or 2s"),
+        ("below: 3s", "this probe measures ratio"),
+        ("below: 1e400", "no limit: write 3, 50% or 2s"),
+    ],
+)
+def test_what_is_no_limit_is_told(limit: str, said: str) -> None:
+    rest = f"guards: {{abort_if: [{{probe: host.up, {limit}}}]}}\nschedule: []\n"
+    [(line, id, text)] = refused(rest)
+    assert said in text and id == "KS-CHAOS-004", (line, id, text)

@@ -49,6 +49,12 @@ def chosen(selector: object, seed: int = 1) -> tuple[str, ...]:
         ("provider:provider-1", ("kms-1",)),
         ("provider:Provider.2", ("kms-1", "kms-2")),
         ({"role": "kms", "provider": "provider-1"}, ("kms-1",)),
+        ("primary:kms", ("kms-1",)),
+        ("primary:Provider.2", ("kms-1",)),
+        ("all:kms", ("kms-1", "kms-2")),
+        ("majority:kms", ("kms-1", "kms-2")),
+        ("fraction:1 of role:kms", ("kms-1", "kms-2")),
+        ("n:2 of role:kms", ("kms-1", "kms-2")),
     ],
 )
 def test_forms(selector: object, names: tuple[str, ...]) -> None:
@@ -57,7 +63,16 @@ def test_forms(selector: object, names: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("selector", "count"),
-    [("25% of role:esxi", 10), ("1% of role:esxi", 1), ("3 of site:edge", 3), ("one of all", 1)],
+    [
+        ("25% of role:esxi", 10),
+        ("fraction:0.25 of role:esxi", 10),
+        ("n:3 of all", 3),
+        ("one:esxi", 1),
+        ("minority:esxi", 19),
+        ("1% of role:esxi", 1),
+        ("3 of site:edge", 3),
+        ("one of all", 1),
+    ],
 )
 def test_shares_repeat_with_the_seed_and_keep_the_order(selector: str, count: int) -> None:
     first = chosen(selector)
@@ -108,3 +123,22 @@ def test_draws_are_uniform_enough_and_independent_by_name() -> None:
     assert values[:10] != [b.unit() for _ in range(10)]
     mean = sum(a.exponential(3.0) for _ in range(4000)) / 4000
     assert 2.8 < mean < 3.2
+
+
+@pytest.mark.parametrize(
+    "selector", ["fraction:2 of all", "fraction:0 of all", "fraction: of all", "n:0 of all"]
+)
+def test_a_share_out_of_range_is_none(selector: str) -> None:
+    with pytest.raises(ChaosError) as caught:
+        chosen(selector)
+    assert caught.value.id in ("KS-CHAOS-010", "KS-CHAOS-011")
+
+
+def test_the_first_key_server_is_one_also_without_a_provider() -> None:
+    bare = Directory(
+        nodes=tuple(NodeEntry(node=NodeName(f"k{n}"), role=Role.KMS, site="a") for n in (1, 2)),
+        vms=(),
+    )
+    assert select_nodes("primary:kms", bare, Draws(1, "x")) == ("k1",)
+    with pytest.raises(ChaosError, match="KS-CHAOS-010"):
+        select_nodes("primary:nothing", bare, Draws(1, "x"))
