@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from io import BytesIO
-from itertools import count
+from itertools import chain, count
 from typing import Final, Protocol
 
 import msgspec
@@ -212,7 +212,8 @@ class _Work:
         """Of every cell whose stagings were all played."""
         found = [self._decided(cell) for cell in self._wanted.cells]
         rows = tuple(row for row in found if row is not None)
-        controls = tuple(one for of in self._controls.values() for one in of)
+        of_blocks = (self._controls.get(one.name, ()) for one in controls_of(self._wanted.cells))
+        controls = tuple(chain.from_iterable(of_blocks))  # not as they happened to end
         return Result(rows, controls, not_played=len(found) - len(rows))
 
     def _play_these(self, stagings: Sequence[Staging], what: str, *, slowly: bool = False) -> None:

@@ -100,6 +100,30 @@ def test_an_interrupt_leaves_the_cells_that_were_played(
     assert (none.cells, none.not_played) == ((), 4)
 
 
+def test_controls_stand_in_the_order_of_their_blocks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """However they happen to end: the same run gives the same document."""
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
+
+    class Backwards(Player):
+        def play_each(
+            self, stagings: Sequence[Staging], done: Done, *, slowly: bool = False
+        ) -> None:
+            super().play_each(stagings[::-1], done, slowly=slowly)
+
+    monkeypatch.setattr(runs, "_player", lambda wanted: Backwards(ok, 99))
+    wanted = Wanted(
+        cells=cells_of(tuple(Block), (Fault.F2,), (Event.E3,)),
+        mode="sim",
+        tpm=TpmBackend.MODEL,
+        seed=1,
+        jobs=1,
+    )
+    _, result = play_matrix(wanted, lambda text, step, total: None)
+    assert [one.block for one in result.controls] == [Block.S00, Block.S10, Block.S11]
+
+
 def test_what_a_busy_machine_made_void_is_played_once_more_slowly(
     play: Callable[..., tuple[Player, runs.Result]],
 ) -> None:
