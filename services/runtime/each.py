@@ -32,6 +32,8 @@ async def for_each(
     ``<name>-<n>``.
     """
     order = tuple(items)
+    if not order:
+        return []
     outcomes: dict[int, R] = {}
     left = iter(enumerate(order))
 

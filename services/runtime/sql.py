@@ -174,8 +174,11 @@ class Reader:
         before = self.connection.total_changes
         self.connection.execute(_READ)
         try:
-            with self._as(Phase.READ):
+            self._phase = Phase.READ
+            try:
                 value = fn(self.connection)
+            finally:
+                self._phase = Phase.OWN
             # A statement that was prepared for a write is not shown to the authorizer again.
             if self.connection.total_changes != before:
                 raise sqlite3.OperationalError("attempt to write a readonly database")

@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Final, Protocol
 
 from services.runtime.incarnation import Incarnation, WayDown
@@ -149,6 +150,7 @@ def file_components(path: str) -> tuple[str, ...]:
     return names
 
 
+@lru_cache(maxsize=4096)
 def plain(name: str) -> str:
     """``name`` if it is one plain name (no separator, not ``.`` or ``..``); ``ValueError``.
 

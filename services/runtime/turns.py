@@ -8,17 +8,22 @@ from types import TracebackType
 
 
 class Ticket:
-    """A place in one queue; ``async with`` waits until it is at the front."""
+    """A place in one queue; ``async with`` waits until it is at the front, as most are at once."""
 
-    __slots__ = ("_key", "_ready", "_turns")
+    __slots__ = ("_front", "_key", "_turns", "_waiting")
 
     def __init__(self, turns: Turns, key: str) -> None:
         self._turns, self._key = turns, key
-        self._ready = asyncio.Event()
+        self._front = False
+        self._waiting: asyncio.Event | None = None
 
     async def __aenter__(self) -> None:
+        if self._front:
+            return
+        if self._waiting is None:
+            self._waiting = asyncio.Event()
         try:
-            await self._ready.wait()
+            await self._waiting.wait()
         except BaseException:
             self._turns.leave(self._key, self)
             raise
@@ -37,7 +42,9 @@ class Ticket:
 
     def call_up(self) -> None:
         """Let the holder go on: its turn has come."""
-        self._ready.set()
+        self._front = True
+        if self._waiting is not None:
+            self._waiting.set()
 
 
 class Turns:

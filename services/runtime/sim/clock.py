@@ -48,4 +48,5 @@ class SimClock(Clock):
 
     def alarm(self, seconds: float, act: Callable[[], None]) -> asyncio.TimerHandle:
         self._life.check()
-        return self._loop.call_later(seconds, act)
+        timer: asyncio.TimerHandle = self._loop.call_later(seconds, act)
+        return timer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
@@ -42,11 +42,11 @@ class SimDatastore(Datastore):
     def __init__(self, life: Incarnation, array: SimArray) -> None:
         self._life, self._array = life, array
 
-    async def _spend(self, call: str, vm: str, file: str | None = None) -> None:
+    def _spent(self, call: str, vm: str, file: str | None = None) -> Awaitable[None]:
+        """The virtual time of a call; whoever has awaited it asks whether the life goes on."""
         where = plain(vm) if file is None else f"{plain(vm)}/{plain(file)}"
         self._life.check()
-        await self._array.charge(f"datastore.{call} {where}")
-        self._life.check()
+        return self._array.charge(f"datastore.{call} {where}")
 
     def _file(self, vm: str, file: str) -> bytearray:
         try:
@@ -57,14 +57,16 @@ class SimDatastore(Datastore):
             ) from None
 
     async def lock(self, vm: str) -> None:
-        await self._spend("lock", vm)
+        await self._spent("lock", vm)
+        self._life.check()
         holder = self._array.locks.get(vm)
         if holder is not None and holder.alive and holder is not self._life:
             raise VmLockHeld(vm, holder.node)
         self._array.locks[vm] = self._life
 
     async def unlock(self, vm: str) -> None:
-        await self._spend("unlock", vm)
+        await self._spent("unlock", vm)
+        self._life.check()
         if self._array.locks.get(vm) is self._life:
             del self._array.locks[vm]
 
@@ -76,18 +78,21 @@ class SimDatastore(Datastore):
         return {vm: life.node for vm, life in found if life is not None and life.alive}
 
     async def read(self, vm: str, file: str) -> bytes:
-        await self._spend("read", vm, file)
+        await self._spent("read", vm, file)
+        self._life.check()
         return bytes(self._file(vm, file))
 
     async def write(self, vm: str, file: str, data: bytes) -> None:
-        await self._spend("write", vm, file)
+        await self._spent("write", vm, file)
+        self._life.check()
         self._array.folders.setdefault(vm, {})[file] = bytearray(data)
 
     async def read_blocks(
         self, vm: str, file: str, blocks: Sequence[int], size: int
     ) -> list[bytes]:
         starts = [block_start(index, size) for index in blocks]
-        await self._spend("read_blocks", vm, file)
+        await self._spent("read_blocks", vm, file)
+        self._life.check()
         content = self._file(vm, file)
         return [bytes(content[start : start + size]) for start in starts]
 
@@ -97,7 +102,8 @@ class SimDatastore(Datastore):
         self._life.check()
         if early:
             self._put(plain(vm), plain(file), blocks, slice(early))
-        await self._spend("write_blocks", vm, file)
+        await self._spent("write_blocks", vm, file)
+        self._life.check()
         self._put(vm, file, blocks, slice(early, None))
 
     def _put(self, vm: str, file: str, blocks: Mapping[int, bytes], part: slice) -> None:
@@ -106,7 +112,8 @@ class SimDatastore(Datastore):
             content[start : start + len(data)] = data
 
     async def files(self, vm: str) -> tuple[str, ...]:
-        await self._spend("files", vm)
+        await self._spent("files", vm)
+        self._life.check()
         return tuple(sorted(self._array.folders.get(vm, ())))
 
     async def vms(self) -> tuple[str, ...]:
@@ -116,5 +123,6 @@ class SimDatastore(Datastore):
         return tuple(sorted(self._array.folders))
 
     async def remove(self, vm: str) -> None:
-        await self._spend("remove", vm)
+        await self._spent("remove", vm)
+        self._life.check()
         self._array.folders.pop(vm, None)

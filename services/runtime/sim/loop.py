@@ -120,22 +120,21 @@ class SimLoop(WalledLoop):
 
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
-    ) -> SimHandle:
+    ) -> Any:
+        """A ``SimHandle``: the loop's hottest line, so no ``asyncio.Handle``."""
         self._serial = serial = self._serial + 1
-        handle = SimHandle(
-            callback, args, self, copy_context() if context is None else context, serial
-        )
+        handle = SimHandle(callback, args, copy_context() if context is None else context, serial)
         self._ready.append(handle)
         return handle
 
     def call_later(
         self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Any = None
-    ) -> SimTimer:
+    ) -> Any:
         return self.call_at_ns(self._now + round(delay * 1e9), callback, *args, context=context)
 
     def call_at(
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Any = None
-    ) -> SimTimer:
+    ) -> Any:
         return self.call_at_ns(round(when * 1e9), callback, *args, context=context)
 
     def call_at_ns(
@@ -149,7 +148,7 @@ class SimLoop(WalledLoop):
         self._serial = serial = self._serial + 1
         if context is None:
             context = copy_context()
-        timer = SimTimer(due, callback, args, self, context, serial)
+        timer = SimTimer(callback, args, context, serial, due=due)
         self._set((due, serial, timer, context.get(CURRENT)))
         return timer
 
@@ -166,7 +165,7 @@ class SimLoop(WalledLoop):
     def _set(self, timer: _Timer) -> None:
         """Those that were cancelled stay until they are due, or as many as the others."""
         if len(self._timers) >= self._clean_at:
-            self._timers = [timer for timer in self._timers if not timer[2].cancelled()]
+            self._timers[:] = [timer for timer in self._timers if not timer[2].cancelled()]
             heapify(self._timers)
             self._clean_at = max(_CLEAN_AT, 2 * len(self._timers))
         heappush(self._timers, timer)
@@ -275,12 +274,11 @@ class SimLoop(WalledLoop):
     def _spin(self, done: Callable[[], bool], end: int | None, last: int | None) -> None:
         """The hot loop; everything it touches at each step is a local."""
         trace, current, parked, pick = self.trace, CURRENT, self._parked, self._pick
-        note = trace.pending.append
+        note, ready, timers = trace.pending.append, self._ready, self._timers
         while not done():
-            timers = self._timers
             if timers and timers[0][0] <= self._now:
                 self._due()
-            if not self._ready:
+            if not ready:
                 self._jump(end)
                 continue
             step = pick()
@@ -317,8 +315,8 @@ class SimLoop(WalledLoop):
 
     def _due(self) -> None:
         """Move the timers that are due into the ready queue, by time and then by age."""
-        timers, ready = self._timers, self._ready
-        while timers and timers[0][0] <= self._now:
+        timers, ready, now = self._timers, self._ready, self._now
+        while timers and timers[0][0] <= now:
             timer = heappop(timers)[2]
             if isinstance(timer, SimTimer):
                 if not timer._cancelled:

@@ -79,7 +79,7 @@ class Trace:
 
     def add(self, at: int, node: str, boot: int, label: str, *ordinals: int) -> None:
         """Fold one entry. ``label`` must be a fixed word or a name that the topology gives."""
-        self.pending.append((at, node, boot, label, tuple(n & _MASK for n in ordinals)))
+        self.pending.append((at, node, boot, label, tuple([n & _MASK for n in ordinals])))
         if len(self.pending) >= _FLUSH:
             self.flush()
 
@@ -94,9 +94,11 @@ class Trace:
         one by one."""
         if not self.pending:
             return
-        encode = self._encode
-        self._fold.update(b"".join([encode(entry) for entry in self.pending]))
-        self._flushed += len(self.pending)
+        count = len(self.pending)
+        # An array of entries is its head, which is left out, and then the entries one by one.
+        head = 1 if count < 16 else 3 if count < 1 << 16 else 5
+        self._fold.update(memoryview(self._encode(self.pending))[head:])
+        self._flushed += count
         if self._entries is not None:
             self._entries += [TraceEntry(*entry) for entry in self.pending]
         self.pending.clear()

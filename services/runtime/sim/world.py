@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from functools import cache
+from collections.abc import Awaitable, Coroutine
+from functools import lru_cache
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -38,10 +38,10 @@ _COSTS = (
 )
 
 
-@cache
-def _cost(call: str) -> float:
-    """``call``: the first word of a label."""
-    return next(seconds for start, seconds in _COSTS if call.startswith(start))
+@lru_cache(maxsize=4096)
+def _cost(label: str) -> float:
+    """Of a call, whose name a label begins with."""
+    return next(seconds for start, seconds in _COSTS if label.startswith(start))
 
 
 class SimWorld(World):
@@ -80,9 +80,9 @@ class SimWorld(World):
     def _array(self, name: str) -> SimArray:
         return self.arrays.setdefault(name, SimArray(self.charge))
 
-    async def charge(self, label: str) -> None:
+    def charge(self, label: str) -> Awaitable[None]:
         """Spend the virtual time of one storage call."""
-        await self.loop.after(_cost(label.partition(" ")[0]) * (0.5 + self._costs.random()))
+        return self.loop.after(_cost(label) * (0.5 + self._costs.random()))
 
     def next_boot(self, node: NodeName) -> int:
         boot = self._boots[node] = self._boots.get(node, 0) + 1

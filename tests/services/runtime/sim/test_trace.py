@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+
+import msgspec
 import pytest
 
 from services.runtime.sim.trace import Trace, first_difference
@@ -42,6 +45,18 @@ def test_asking_for_the_hash_changes_nothing() -> None:
             asked.hash()
     assert asked.hash() == plain.hash()
     assert asked.count == plain.count == 10_000
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 65_535, 65_536])
+def test_entries_are_folded_one_by_one(count: int) -> None:
+    """However many are folded at once, whose list msgpack begins with one, three or five bytes."""
+    trace, fold = Trace(), hashlib.blake2b(digest_size=16)
+    for at in range(count):
+        entry = (at, "a", 1, "step", (at,))
+        trace.pending.append(entry)
+        fold.update(msgspec.msgpack.encode(entry))
+    assert trace.hash() == fold.hexdigest()
+    assert trace.count == count
 
 
 def test_the_first_difference() -> None:
