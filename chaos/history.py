@@ -17,7 +17,7 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from chaos.recording import broken, pack, packed
+from chaos.recording import broken, packed
 
 TYPES = ("invoke", "ok", "fail", "info", "fault", "heal", "probe", "state", "note", "end")
 START = "0" * 64
@@ -26,6 +26,7 @@ FULL: Final = "full"
 MOST_BYTES: Final = 1 << 30
 """Of a history unless it says otherwise: its records are in memory too while a run goes on."""
 _ALWAYS = frozenset({"fault", "heal", "end"})
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +133,7 @@ class History:
 
 def as_written(record: Record) -> bytes:
     """The record as it stands in a file."""
-    return pack(msgspec.structs.asdict(record))
+    return _encode(record)
 
 
 def records_of(values: Iterable[bytes]) -> Iterator[Record]:

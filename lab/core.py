@@ -82,6 +82,7 @@ class LabCore(ABC):
         self._vms: dict[VmName, None] = {v.vm: None for v in topology.vms}
         self._desired = DesiredRules()
         self._known: dict[NodeName, NodeStatus] = {}
+        self._directory: Directory | None = None
 
     # ---- what a subclass gives --------------------------------------------------------------
 
@@ -174,8 +175,10 @@ class LabCore(ABC):
     # ---- looking ----------------------------------------------------------------------------
 
     def directory(self) -> Directory:
-        found = directory_of(self.topology, self._specs.values())
-        return msgspec.structs.replace(found, vms=tuple(self._vms))
+        if self._directory is None:
+            found = directory_of(self.topology, self._specs.values())
+            self._directory = msgspec.structs.replace(found, vms=tuple(self._vms))
+        return self._directory
 
     def spec(self, node: NodeName) -> NodeSpec:
         found = self._specs.get(node)
@@ -357,19 +360,23 @@ class LabCore(ABC):
             raise InvalidState(f"there is another node {spec.node}")
         new = spec.node not in self._specs
         self._specs[spec.node] = spec
+        self._directory = None
         self._firmware.setdefault(spec.node, spec.firmware)
         try:
             await self.tell(spec.node, AddNode(spec=spec), 30.0)
         except ProductError:
             if new:
                 del self._specs[spec.node]  # the next try adds it
+                self._directory = None
             raise
 
     def know_vm(self, vm: VmName) -> None:
         self._vms[vm] = None
+        self._directory = None
 
     def forget_vm(self, vm: VmName) -> None:
         self._vms.pop(vm, None)
+        self._directory = None
 
 
 def _opened(answer: Answer) -> Reply | ProductError:

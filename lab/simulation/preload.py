@@ -6,8 +6,12 @@ run anew.
 
 from __future__ import annotations
 
+import msgspec
+
 import lab.runs.play
 import lab.simulation.worker  # noqa: F401 - what its children run
+from chaos.faults import FAULTS
+from chaos.oracle.fold.settings import Settings
 from protocol.codec import decoder_of
 from protocol.messages.base import registry, sealed_fields
 from services.runtime.sim import said
@@ -15,6 +19,8 @@ from services.runtime.sim import said
 
 def simulations() -> None:
     """Load and warm what every simulation uses."""
+    for made in (*FAULTS, Settings):
+        msgspec.msgpack.Decoder(made)
     for name, message in registry().items():
         decoder_of(message)
         sealed_fields(message)

@@ -128,7 +128,10 @@ class SimLab(LabCore):
     async def statuses(self, *, counters: bool = True) -> dict[NodeName, NodeStatus]:
         """Of the agent itself: no step is taken for it, however often it is asked."""
         reply = await self.agent.list_nodes(ListNodes(counters=counters))
-        return self._sorted(reply.nodes, counters)
+        found = {status.node: status for status in reply.nodes}
+        if counters:
+            self._known |= found
+        return {n: found[n] for n in self._specs if n in found and not self.loop.paused(n)}
 
     async def tell(self, node: NodeName, message: Request[R], within_s: float) -> R:
         """As over the control broker: a paused process does not answer, and the agent goes on

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
+from msgspec import structs
+
 from protocol.errors import InvalidState, NotConnected
 from protocol.messages.agent import (
     Firmware,
@@ -42,6 +44,7 @@ class Machine:
         self._root: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._counters: dict[str, int] = {}
+        self._plain: NodeStatus | None = None
         self._ending = False
 
     @property
@@ -53,19 +56,36 @@ class Machine:
 
     def status(self, *, counters: bool = True) -> NodeStatus:
         """The machine as the lab sees it; without what is counted if that is not wanted."""
-        return NodeStatus(
-            node=self.spec.node,
-            role=self.spec.role,
-            site=self.spec.site,
-            cluster=self.spec.cluster,
-            state=self.state,
-            boot=self._world.last_boot(self.spec.node),
-            screen=self.screen,
-            ended=self.ended,
-            tpm=self.spec.tpm,
-            counters=self._counted() if counters else {},
-            rules=self._world.rules.struck(self.spec.node) if counters else (),
+        if not counters:
+            return self._without_counters()
+        return structs.replace(
+            self._without_counters(),
+            counters=self._counted(),
+            rules=self._world.rules.struck(self.spec.node),
         )
+
+    def _without_counters(self) -> NodeStatus:
+        """Asked for every second, and seldom another one."""
+        last, boot = self._plain, self._world.last_boot(self.spec.node)
+        if (
+            last is None
+            or last.boot != boot
+            or last.state is not self.state
+            or last.screen != self.screen
+            or last.ended != self.ended
+        ):
+            last = self._plain = NodeStatus(
+                node=self.spec.node,
+                role=self.spec.role,
+                site=self.spec.site,
+                cluster=self.spec.cluster,
+                state=self.state,
+                boot=boot,
+                screen=self.screen,
+                ended=self.ended,
+                tpm=self.spec.tpm,
+            )
+        return last
 
     def _counted(self) -> dict[str, int]:
         """Counters over all lives of this machine, in order of their names."""
