@@ -38,9 +38,7 @@ def pages(
         raise ValueError(f"a page of at most {at_most} items holds none")
     left = tuple(items)
     while left:
-        page = left[:at_most]
-        if not _fit(page, budget, extra):  # most lists do, and are weighed in one go
-            page = first_page(page, budget=budget, extra=extra)
+        page = first_page(left[:at_most], budget=budget, extra=extra)
         yield page
         left = left[len(page) :]
 
@@ -54,6 +52,10 @@ def first_page(
     """
     if at_most is not None and at_most < 1:
         raise ValueError(f"a page of at most {at_most} items holds none")
+    if isinstance(items, tuple | list) and (at_most is None or len(items) <= at_most):
+        whole = tuple(items)
+        if _fit(whole, budget, extra):
+            return whole
     page: list[T] = []
     weight = 0
     for item in items:
@@ -65,10 +67,14 @@ def first_page(
 
 
 def _fit(page: tuple[object, ...], budget: int, extra: int) -> bool:
-    """Whether they weigh no more than ``budget`` for certain: the header of the list is counted."""
+    """Whether they weigh no more than ``budget`` for certain, as most lists do: weighed in one go,
+    the header of the list is counted."""
     return encoded_size(page) + extra * len(page) <= budget
 
 
 def fits(items: Iterable[object], *, budget: int = PAGE_BUDGET, extra: int = 0) -> bool:
     """Whether ``items`` weigh no more than ``budget`` bytes together, each with its ``extra``."""
-    return sum(encoded_size(item) + extra for item in items) <= budget
+    whole = tuple(items)
+    return (
+        _fit(whole, budget, extra) or sum([encoded_size(item) + extra for item in whole]) <= budget
+    )

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final
 
 from protocol.messages.base import Request
@@ -81,7 +82,7 @@ class Relations:
 
 _A, _S, _R = Permission.ALLOWED, Permission.IN_SESSION, Permission.REFUSED
 
-_ORDER: Final = tuple(Relation)
+_COLUMN: Final = {relation: column for column, relation in enumerate(Relation)}
 _ROWS: Final[dict[MessageKind, tuple[Permission, ...]]] = {
     MessageKind.SESSION: (_A, _A, _R, _R, _R),
     MessageKind.COMMAND: (_A, _S, _R, _R, _R),
@@ -93,19 +94,27 @@ _ROWS: Final[dict[MessageKind, tuple[Permission, ...]]] = {
 
 def kind_of(message: Request[Any]) -> MessageKind:
     """The kind of a message; one that nobody has classified is for the console only."""
-    match message:
-        case OpenSession():
-            return MessageKind.SESSION
-        case Command():
-            return MessageKind.COMMAND
-        case CheckForUpdates() | QueryHost() | GetCryptoKeyStatus():
-            return MessageKind.QUESTION
-        case QueryTpmAttestationReport() | ActivateTpmCredential():
-            return MessageKind.QUESTION
-        case _:
-            return MessageKind.CONSOLE
+    return _kind_of(type(message))
+
+
+@cache
+def _kind_of(message: type[Request[Any]]) -> MessageKind:
+    if issubclass(message, OpenSession):
+        return MessageKind.SESSION
+    if issubclass(message, Command):
+        return MessageKind.COMMAND
+    return MessageKind.QUESTION if issubclass(message, _QUESTIONS) else MessageKind.CONSOLE
+
+
+_QUESTIONS: Final = (
+    CheckForUpdates,
+    QueryHost,
+    GetCryptoKeyStatus,
+    QueryTpmAttestationReport,
+    ActivateTpmCredential,
+)
 
 
 def permission(kind: MessageKind, relation: Relation) -> Permission:
     """Whether a sender of this relation may send a message of this kind."""
-    return _ROWS[kind][_ORDER.index(relation)]
+    return _ROWS[kind][_COLUMN[relation]]

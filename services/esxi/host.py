@@ -85,7 +85,8 @@ class Host:
 
     def missing(self, keys: tuple[CryptoKeyId, ...]) -> tuple[CryptoKeyId, ...]:
         """Those that no means on this host can give: why a VM is locked."""
-        return tuple(key for key in keys if not on_the_host(self.facts(key)))
+        cached = self.keys  # most are there, which is the first thing that is looked for
+        return tuple([k for k in keys if k not in cached and not on_the_host(self.facts(k))])
 
     def key_sections(self) -> Section:
         """What to save for changed keys: nothing yet under ``config_save = hourly`` (C11)."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import zlib
+from functools import cache
 from typing import Final, TypeVar
 
 import msgspec
@@ -26,8 +27,14 @@ def decode_row(place: str, text: str, kind: type[X]) -> X:
     """The row; ``OSError`` when the text is not as it was written for this place."""
     check, body = text[:_CHECK], text[_CHECK:]
     if check == _check(place, body):
-        return msgspec.json.decode(body, type=kind)
+        row: X = _decoder(kind).decode(body)
+        return row
     raise OSError(errno.EIO, f"the inventory's row {place} was damaged")
+
+
+@cache
+def _decoder(kind: type[X]) -> msgspec.json.Decoder[X]:
+    return msgspec.json.Decoder(kind)
 
 
 def _check(place: str, body: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from protocol.messages.host import VmSummary
 from protocol.terms import (
@@ -31,6 +31,9 @@ class RegisteredVm:
     guest: Guest | None = None
     problem: str = ""
     locked_by: NodeName | None = None
+    _told: tuple[tuple[object, ...], VmSummary] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     @property
     def power(self) -> PowerState:
@@ -43,6 +46,13 @@ class RegisteredVm:
         A running VM is never locked (LOCK-04). Without the home's key it is invalid too
         (LOCK-02), without a disk's only it is not (LOCK-03).
         """
+        # Every view of the host asks for it; it is made anew when something that is in it changed.
+        now = (self.config, self.guest is None, missing, self.wanted, self.locked_by)
+        if self._told is None or self._told[0] != now:
+            self._told = now, self._summary(missing)
+        return self._told[1]
+
+    def _summary(self, missing: tuple[CryptoKeyId, ...]) -> VmSummary:
         config = self.config
         locked_by = None if self.guest is not None else self.locked_by
         if config is None:

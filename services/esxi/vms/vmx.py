@@ -61,11 +61,10 @@ class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def keys(self) -> tuple[CryptoKeyId, ...]:
         """Ids of all keys needed to power on, the home's first, without repetition."""
-        found: list[CryptoKeyId] = []
-        for wrapped in (self.home, self.disk):
-            if wrapped is not None and wrapped.key not in found:
-                found.append(wrapped.key)
-        return tuple(found)
+        home, disk = self.home, self.disk
+        if home is None:
+            return () if disk is None else (disk.key,)
+        return (home.key,) if disk is None or disk.key == home.key else (home.key, disk.key)
 
 
 @dataclass(frozen=True)
