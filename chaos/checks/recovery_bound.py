@@ -10,8 +10,10 @@ from typing import Final
 
 from chaos.active_faults import ActiveFaults
 from chaos.checks.result import CheckOutcome, Finding
+from chaos.checks.states import judged as followed
+from chaos.checks.states import last_look
 from chaos.history import Record
-from chaos.oracle.fold.fold import Fold
+from chaos.oracle.fold.answers import RUNS
 
 BOUND_S: Final = 60.0
 """Lab seconds from the heal of the last fault, or the end of a boot of the VM's host after it."""
@@ -21,7 +23,8 @@ _POWER: Final = ("vm.power_cycle", "vm.off_on")
 @dataclass
 class _Run:
     """What is known at one moment. ``back``: since when a VM was seen to run after the heal, by
-    VM; ``off``: VMs that an operation of the run may have left off."""
+    VM; ``off``: VMs that an operation of the run may have left off; ``put_on``: when one such was
+    put on again, by VM."""
 
     ran: dict[str, bool] = field(default_factory=dict)
     on: dict[str, tuple[str, int, bool]] = field(default_factory=dict)  # host, boot, running
@@ -30,6 +33,7 @@ class _Run:
     active: ActiveFaults = field(default_factory=ActiveFaults)
     off: set[str] = field(default_factory=set)
     back: dict[str, float] = field(default_factory=dict)
+    put_on: dict[str, float] = field(default_factory=dict)
     healed: Record | None = None
     end: Record | None = None
 
@@ -44,7 +48,11 @@ class _Run:
             if owed and owed != (left := self.active.owed()):
                 self.healed = None if left else record
         elif record.op in _POWER and record.type in ("invoke", "ok", "fail", "info"):
-            (self.off.discard if record.type == "ok" else self.off.add)(record.node)
+            if record.type != "ok":
+                self.off.add(record.node)
+            elif record.node in self.off:
+                self.off.discard(record.node)
+                self.put_on[record.node] = record.t
         elif record.type == "state":
             self._state(record)
 
@@ -75,7 +83,7 @@ class _Run:
         """When it has to run, in seconds of the run."""
         healed = 0.0 if self.healed is None else self.healed.t
         up = self.nodes.get(self.on[vm][0], ("", 0, 0.0))[2]
-        return max(healed, up) + BOUND_S
+        return max(healed, up, self.put_on.get(vm, 0.0)) + BOUND_S
 
 
 def recovery_bound(records: Sequence[Record]) -> Finding:
@@ -85,14 +93,14 @@ def recovery_bound(records: Sequence[Record]) -> Finding:
     healed for good, and when the run ended before the bound and a VM had not come back by then.
     """
     run = _Run()
-    last = max((r.seq for r in records if r.type == "state" and r.op == "look"), default=0)
+    last = last_look(records)
     for record in records[:last]:
         run.take(record)
     if run.healed is None or run.end is None:
         return Finding(CheckOutcome.UNKNOWN, "no fault was there, or not all were seen gone")
     judged = [vm for vm, ran in run.ran.items() if ran and vm not in run.off]
     behind = [vm for vm in judged if run.back.get(vm, math.inf) > run.due(vm)]
-    excused = _excused(records[:last], behind) if behind else frozenset()
+    excused = _excused(records, behind) if behind else frozenset()
     late: list[str] = []
     early: list[str] = []
     for vm in behind:
@@ -118,9 +126,5 @@ def recovery_bound(records: Sequence[Record]) -> Finding:
 
 def _excused(records: Sequence[Record], vms: Sequence[str]) -> frozenset[str]:
     """Those that the rules let be something else than running at the end."""
-    fold = Fold()
-    for record in records:
-        fold.take(record)
-    return frozenset(
-        vm for vm in vms if vm not in fold.vms or fold.allowed_vm(vm).states != {"running"}
-    )
+    at_end = followed(records).at_end
+    return frozenset(vm for vm in vms if at_end.get(vm) != RUNS)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from chaos.history import Record
-from chaos.oracle.fold.fold import Allowed, Fold
+from chaos.oracle.fold.answers import Allowed
+from chaos.oracle.fold.fold import Fold
 from chaos.oracle.judgement import Outcome
 from chaos.oracle.terms import Letter
 
@@ -113,6 +114,8 @@ class Judged:
     looks: int = 0
     faults: int = 0
     vms: int = 0
+    at_end: dict[str, frozenset[str]] = field(default_factory=dict)
+    """What each VM might be at the last look; empty when the oracle was lost before."""
     lost: str = ""
     """The action after which nobody knows what is allowed: nothing was held against it since."""
 
@@ -129,11 +132,17 @@ def judged(records: Sequence[Record]) -> Judged:
     return _last[2]
 
 
+def last_look(records: Sequence[Record]) -> int:
+    """The ``seq`` of the last time that all hosts were asked; 0 for never."""
+    return next((r.seq for r in reversed(records) if r.op == "look" and r.type == "state"), 0)
+
+
 def _judged(records: Sequence[Record]) -> Judged:
     found, fold = Judged(), Fold()
     watched: dict[str, _Watched] = {}
     marks: dict[str, _Mark] = {}
     began: dict[int, float] = {}  # operations under way
+    last = last_look(records)
     for record in records:
         fold.take(record)
         if fold.lost:
@@ -149,6 +158,8 @@ def _judged(records: Sequence[Record]) -> Judged:
             continue
         found.looks += 1
         found.breaches += _look(fold, watched, marks)
+        if record.seq == last:
+            found.at_end = {name: fold.vm_may_be(name) for name in fold.vms}
     found.vms, found.lost = len(fold.vms), fold.lost
     return found
 

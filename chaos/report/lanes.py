@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from chaos.checks.states import GRACE_S
 from chaos.history import Record
-from chaos.oracle.fold.fold import Allowed, Fold
+from chaos.oracle.fold.answers import Allowed
+from chaos.oracle.fold.fold import Fold
 from chaos.oracle.fold.ways import RUNNING
 
 UNKNOWN, DOWN = "unknown", "down"

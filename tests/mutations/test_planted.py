@@ -22,6 +22,7 @@ from tests.mutations.outage import outage
 from tests.mutations.play import run_experiment, run_life, server
 
 PERSISTED, UNPERSISTED = "edge-outage-reboot", "outage-without-persistence"
+ROLLING = "rolling-reboot-kms-flaps"
 SMALL = {"hosts": 2, "vms": 4}
 pytestmark = pytest.mark.slow
 needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
@@ -71,6 +72,18 @@ def test_an_experiment_turns_red(
     named = [c for c in broken.checks if check in c.name and c.result is CheckOutcome.FAIL]
     if check in ("needs_no_kms", "no_internal_error"):
         assert all(c.records for c in named), "it names the records that it rests on"
+
+
+@pytest.mark.sim
+def test_the_oracle_demands_that_a_host_starts_its_vms_also_when_their_keys_come_late(
+    workers: ForkServer,
+) -> None:
+    """Half of the hosts boot without persistence while the key server flaps."""
+    whole = {"hosts": 4, "vms": 8}
+    assert red(verdict(workers, "", ROLLING, whole)) == {}
+    found = red(verdict(workers, "no_autostart", ROLLING, whole))
+    assert " is off at " in found["truth_table"] and "R36" in found["truth_table"]
+    assert "had to run by" in found["recovery_bound"] and "no_needless_outage" in found
 
 
 @pytest.mark.sim

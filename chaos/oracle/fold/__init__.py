@@ -1,6 +1,7 @@
 """The facts of a run, folded from its history.
 
-- ``fold``          takes the records, says what hosts and VMs may be
+- ``fold``          takes the records: what is known after each
+- ``answers``       what hosts and VMs may be by that
 - ``known``         so, not so, or open
 - ``disturbances``  faults: coming, on, ending
 - ``ways``          from a key server over vCenter to a host

@@ -44,6 +44,7 @@ class Disturbance:
     values: dict[str, Any]
     phase: Phase
     begun: float
+    on_since: float = 0.0
 
     @property
     def holds(self) -> Known:
@@ -85,6 +86,7 @@ class Disturbances:
             if "error" not in record.data:
                 undone = any(rival.phase is Phase.ENDING for rival in self._rivals(found))
                 found.phase = Phase.ENDING if undone else Phase.ON
+                found.on_since = record.t
             return found
         if record.type == "note" and record.op == "ending":
             found.phase = Phase.ENDING
@@ -149,13 +151,14 @@ class Disturbances:
         """Whether a fault surely keeps the node off."""
         return any(found.about(node) and found.phase is Phase.ON for found in self.of(*POWER))
 
+    def deleted(self, provider: str) -> list[Disturbance]:
+        """Those that delete it."""
+        gone = self.of("provider.delete")
+        return [found for found in gone if found.values.get("provider") == provider]
+
     def listed(self, provider: str) -> Known:
         """Whether vCenter lists the provider."""
-        return both(
-            _stopped_by(found)
-            for found in self.of("provider.delete")
-            if found.values.get("provider") == provider
-        )
+        return both(map(_stopped_by, self.deleted(provider)))
 
     def usable(self, key: str, vms: frozenset[str]) -> Known:
         """Whether the key (``provider/id``, of these VMs) is Active at its source."""

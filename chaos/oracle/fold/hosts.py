@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 from chaos.oracle.facts import Ask, Change, Held, Life, Place, Situation
-from chaos.oracle.fold.known import NO, Known
+from chaos.oracle.fold.known import NO, OPEN, YES, Known
+from chaos.oracle.fold.settings import Settings
 from chaos.oracle.judgement import Outcome, outcome
 
 Places = frozenset[Place]
@@ -25,9 +26,11 @@ class HostFacts:
     cluster: str
     secure_boot: bool | None = None
     boot: int = 0
+    maintains: bool = False  # as it said last
     sealed: bool = False
-    persistence: bool = False
-    maintenance: bool = False
+    persists: Known = NO  # whether key persistence is on
+    toggles: int = 0  # operations under way that turn it off and on
+    maintained: bool = False  # it was in maintenance at some time of this boot
     key: str = ""
     crypto: str = ""
     seen_boot: int = 0  # the boot in which it was last asked
@@ -36,8 +39,10 @@ class HostFacts:
     stops: Known = NO
     change: Change = Change.NOTHING
     unsure: bool = False
+    doubted: set[str] = field(default_factory=set)
+    """Keys that may have been taken away in this boot: a VM that runs does not tell of them."""
     moved: int = 0  # how often something changed of where its keys are
-    writes: bool = True  # what persistence stores is on disk before it is acknowledged (C11)
+    settings: Settings = field(default_factory=Settings)
     seq: int = 0  # of the record that says so
 
     # ---- what happens -----------------------------------------------------------------------
@@ -50,20 +55,37 @@ class HostFacts:
             return
         self.seen_boot = int(data["boot"])
         self.sealed = data["mode"] == "TPM"
-        if self.persistence != data["persistence"]:
-            self.persistence = bool(data["persistence"])  # what it does to a store is open (C5, C9)
-            for key, places in self.places.items():
-                self._put(key, frozenset(_stored_or_not(places)))
-            self.moved += 1
-        self.maintenance = bool(data.get("maintenance"))
+        self.has_persistence(YES if data["persistence"] else NO)
+        self.maintained |= bool(data.get("maintenance"))
+        self.maintains = bool(data.get("maintenance"))
         self.crypto, key = str(data["crypto"]), data.get("key") or ""
         if key != self.key:
             self.key = key
             self.places.setdefault(key, self.unknown())
 
+    def maintenance(self, *, begins: bool) -> None:
+        """It is being put into maintenance, or taken out of it."""
+        self.maintained |= begins
+        self.maintains = begins
+
+    def has_persistence(self, known: Known, *, turned: bool = False) -> None:
+        """It is on, off, or may be either: what is cached was written when it came on (C5), what
+        is stored may have been removed when it went off (C9). ``turned``: just now, for sure."""
+        if known == self.persists and not turned:
+            return
+        before, self.persists = self.persists, known
+        self.moved += 1
+        for key, places in self.places.items():
+            if known == OPEN:
+                each = (_turned(places, self.settings, on=on) for on in known)
+                self._put(key, places.union(*each))
+            elif turned or before != OPEN:  # else what comes of it is among its places already
+                self._put(key, frozenset(_turned(places, self.settings, on=known == YES)))
+
     def unknown(self) -> Places:
-        """Where a key may be of which nothing was seen yet."""
-        return NOWHERE | {Place(Held.CACHED, stored) for stored in self._written}
+        """Where a key may be of which nothing was seen yet: it may be older than persistence."""
+        stored = self._written if self.settings.persist_on_enable else self._written | NO
+        return NOWHERE | {Place(Held.CACHED, each) for each in stored}
 
     def places_of(self, key: str) -> Places:
         """Where the key may be."""
@@ -73,25 +95,34 @@ class HostFacts:
     @property
     def _written(self) -> frozenset[bool]:
         """Whether a key that is in memory is in the store too."""
-        return frozenset({self.persistence} if self.writes else {False, self.persistence})
+        return self.persists if self.settings.saves_at_once else self.persists | NO
 
     def booted(self, boot: int) -> None:
         """A new life: the cache is empty but for what is loaded."""
         self.boot = boot
+        self.doubted.clear()
+        self.maintained = self.maintains
+        if self.toggles:
+            self.has_persistence(OPEN)
         for key, places in self.places.items():
-            self._put(key, _booted(places, self.persistence))
+            self._put(key, _booted(places, self.persists))
 
     def brought(self, key: str, *, surely: bool) -> None:
         """vCenter may have brought the key in this life, or surely has."""
         places = self.places_of(key)
         come = _obtained(places, self._written)
         self._put(key, come if surely else places | come)
+        if surely:
+            self.doubted.discard(key)
 
-    def taken_away(self, key: str, *, memory: bool) -> None:
-        """vCenter may have had the key removed; a host key stays in memory until the boot."""
-        places = self.places_of(key)
+    def taken_away(self, key: str, *, surely: bool) -> None:
+        """vCenter may have had the key removed, or surely has; a host key stays in memory until
+        the boot."""
+        places, memory = self.places_of(key), key != self.key
         left = frozenset(Place() if memory else Place(place.held) for place in places)
-        self._put(key, places | left)
+        self._put(key, left if surely else places | left)
+        if memory:
+            self.doubted.add(key)
 
     def seen(self, key: str, *, held: bool) -> None:
         """An observation narrows: the key is in memory, or is not. What the rules do not let be
@@ -116,8 +147,8 @@ class HostFacts:
 
 
 @lru_cache(maxsize=1024)
-def _booted(places: Places, persistence: bool) -> Places:
-    return frozenset(place.booted(persistence=persistence) for place in places)
+def _booted(places: Places, persists: Known) -> Places:
+    return frozenset(place.booted(persistence=on) for place in places for on in persists)
 
 
 @lru_cache(maxsize=1024)
@@ -134,7 +165,16 @@ def _obtained(places: Places, written: frozenset[bool]) -> Places:
     )
 
 
-def _stored_or_not(places: Iterable[Place]) -> Iterator[Place]:
+def _turned(places: Iterable[Place], settings: Settings, *, on: bool) -> Iterator[Place]:
     for place in places:
-        yield Place(place.held, stored=False)
-        yield Place(place.held, stored=True)
+        has = place.held is not Held.NO
+        if not on:
+            yield Place(place.held, stored=False)  # with the flag, or by the knob
+            if settings.disable_keeps_store:
+                yield place
+        elif not (has and settings.persist_on_enable):
+            yield place
+        else:
+            yield Place(place.held, stored=True)
+            if not settings.saves_at_once:
+                yield place

@@ -22,10 +22,12 @@ def of_key(
     parts: Parts,
     usable: Known,
     renewable: Known,
+    renews: bool,
     sealed: bool,
 ) -> Outcomes:
     """Of a host that booted and may have the key in any of ``places``; ``usable``: the key is
-    Active at its source; ``renewable``: another provider could make a new host key."""
+    Active at its source; ``renewable``: another provider could make a new host key; ``renews``:
+    vCenter makes new host keys at all."""
     open_ = product(places, *parts, usable, renewable)
     return frozenset(
         outcome(
@@ -38,7 +40,7 @@ def of_key(
                 vcenter_reaches_host=to_host,
                 kms=kms,
                 listed=listed,
-                default=listed,
+                default=listed and renews,
                 key_usable=can,
                 renewable=renew and vcenter and to_host,
             )

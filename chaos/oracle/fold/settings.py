@@ -24,6 +24,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     request_timeout_s: float = 10.0
     config_save: str = "immediate"
     persist_on_enable: bool = True
+    disable_keeps_store: bool = True
+    evict_on_provider_delete: bool = True
+    host_key_renewal: bool = True
     seal_pcrs: tuple[int, ...] = (PCR_SECURE_BOOT,)
 
     @classmethod
@@ -63,9 +66,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.provider_delete_grace_s
 
     @property
-    def writes_at_once(self) -> bool:
-        """A key that is persisted is on disk when it is acknowledged (C11)."""
-        return self.config_save == "immediate" and self.persist_on_enable
+    def saves_at_once(self) -> bool:
+        """What is persisted is on disk when it is acknowledged (C11)."""
+        return self.config_save == "immediate"
 
     def change_by(self, kind: str, fault: Mapping[str, Any], secure_boot: bool | None) -> Change:
         """What a fault of this kind and fields changes of a boot: what the policy covers, the TPM,

@@ -52,7 +52,9 @@ class VmFacts:
     seq: int = 0  # of the record that says so
     wanted: Known = OPEN
     ran_boot: int = -1
+    awaited: bool = False  # it was surely to run when its host's present boot began
     tries: set[Outcome] = field(default_factory=set)
+    due: bool = False  # an attempt of this boot must have started it
     open_until: float = -1.0
     under_way: set[int] = field(default_factory=set)
     _last_wanted: bool = False
@@ -102,8 +104,18 @@ class VmFacts:
         """Whether it is to run, with what is under way."""
         return OPEN if self.under_way else self.wanted
 
+    def host_booted(self) -> None:
+        """Its host begins another boot, with the command that it had accepted last."""
+        self.tries.clear()
+        self.due = False
+        self.awaited = self.to_run == YES
+
     def may_have_started(self) -> Known:
         """Whether the attempts of this boot have started it."""
+        if self.due:
+            return YES
+        if not self.awaited:
+            return OPEN
         works = {found.letter is Letter.OK for found in self.tries}
         return frozenset(works) or OPEN
 

@@ -51,13 +51,15 @@ class Way:
     """The way from a provider over vCenter to one host, in the host's present life.
 
     ``could``: it was there at some time of it, or may have been. ``open_since``: it is there for
-    sure since then, the host itself aside; never while it is not.
+    sure since then, the host itself aside; never while it is not. ``led_since``: vCenter reaches
+    the host for sure since then.
     """
 
     parts: Parts = NOWHERE
     could: bool = False
     open_since: float = math.inf
     host_since: float = math.inf
+    led_since: float = math.inf
 
 
 @dataclass
@@ -90,7 +92,7 @@ class Ways:
         """A new life of the host: nothing has come to it yet."""
         for (to, _), way in self._ways.items():
             if to == host:
-                way.could, way.host_since = False, math.inf
+                way.could, way.host_since, way.led_since = False, math.inf, math.inf
 
     def look(self, now: float) -> None:
         """Take note of how all ways are now."""
@@ -126,6 +128,10 @@ class Ways:
             way.open_since = math.inf
         elif way.open_since == math.inf:
             way.open_since = now
+        if both((parts.vcenter, parts.to_host, up)) != YES:
+            way.led_since = math.inf
+        elif way.led_since == math.inf:
+            way.led_since = now
         if up == NO:
             way.host_since = math.inf
         elif way.host_since == math.inf:

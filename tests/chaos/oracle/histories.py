@@ -11,23 +11,34 @@ Row = tuple[str, str, str, dict[str, Any]]
 
 KEK = {"vm-01": "p/k1", "vm-02": "p/k2"}
 HOST_KEY = "p/h"
+OTHER_KEK = {"vm-01": "p/k1", "vm-02": "q/k2"}
+OTHER_KEY = "q/h"
 
 
 class Story:
     """What happens, as rows of a history: node, type, op, data."""
 
-    def __init__(self, *, persistence: bool, mode: str = "TPM", **knobs: Any) -> None:
+    def __init__(
+        self, *, persistence: bool, mode: str = "TPM", two: bool = False, **knobs: Any
+    ) -> None:
+        """``two``: beside the default provider p there is q, on a key server kms-2 of its own;
+        the host key and the key of vm-02 are of q."""
         self.persistence, self.mode = persistence, mode
-        self.boots = {"vcenter": 1, "kms": 1, "esxi-001": 1, "esxi-002": 1}
+        self.boots = {"vcenter": 1, "kms": 1, "kms-2": 1, "esxi-001": 1, "esxi-002": 1}
         self.rows: list[Row] = []
-        provider = {"name": "p", "type": "vCenter", "servers": ["kms"], "default": True}
+        self.host_key, self.keks = (OTHER_KEY, OTHER_KEK) if two else (HOST_KEY, KEK)
+        listed = (("p", "kms"), ("q", "kms-2")) if two else (("p", "kms"),)
+        providers = [
+            {"name": name, "type": "vCenter", "servers": [server], "default": name == "p"}
+            for name, server in listed
+        ]
         self._state(
             "",
             "staging",
             vcenters=["vcenter"],
             clusters={"esxi-001": "c", "esxi-002": "c"},
             secure_boot={"esxi-001": True, "esxi-002": True},
-            providers=[provider],
+            providers=providers,
             knobs=knobs,
         )
         for node in self.boots:
@@ -64,7 +75,7 @@ class Story:
         data = {
             "boot": self.boots[name],
             "crypto": crypto,
-            "key": HOST_KEY,
+            "key": self.host_key,
             "mode": self.mode,
             "persistence": self.persistence,
             "maintenance": False,
@@ -79,7 +90,7 @@ class Story:
         self, name: str, host: str, seen: str, *, wanted: bool = True, clear: bool = False
     ) -> Story:
         """The host says what the VM is: ``running``, ``off`` or ``locked``."""
-        keys = [] if clear else [KEK[name]]
+        keys = [] if clear else [self.keks[name]]
         return self._state(
             name,
             "vm",
@@ -89,7 +100,7 @@ class Story:
             crypto=None if clear else "locked" if seen == "locked" else "unlocked",
             wanted="poweredOn" if wanted else "poweredOff",
             keys=keys,
-            missing=keys if seen == "locked" else [],
+            missing=keys if seen == "locked" else [],  # a running VM says nothing of its keys
         )
 
     def marks(self, *vms: str) -> Story:

@@ -8,9 +8,12 @@ from chaos.checks.no_needless_outage import no_needless_outage
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.checks.truth_table import truth_table
 from chaos.history import Record
-from tests.chaos.oracle.bad_runs import BAD, OUTAGES
-from tests.chaos.oracle.good_runs import GOOD
+from tests.chaos.oracle import bad_runs, good_runs, knob_runs
 from tests.chaos.oracle.histories import Story
+
+GOOD = good_runs.GOOD | knob_runs.GOOD
+BAD = bad_runs.BAD | knob_runs.BAD
+OUTAGES = bad_runs.OUTAGES | knob_runs.OUTAGES
 
 PASS, FAIL, UNKNOWN = CheckOutcome.PASS, CheckOutcome.FAIL, CheckOutcome.UNKNOWN
 

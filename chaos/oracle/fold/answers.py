@@ -1,0 +1,216 @@
+"""What the facts of a run allow, as far as they are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from chaos.oracle.facts import Ask
+from chaos.oracle.fold.disturbances import Disturbances
+from chaos.oracle.fold.hosts import HostFacts
+from chaos.oracle.fold.known import NO, OPEN, YES, Known
+from chaos.oracle.fold.possible import WORKS, Outcomes, lock_states, of_key, of_vm
+from chaos.oracle.fold.settings import Settings
+from chaos.oracle.fold.vms import VmFacts
+from chaos.oracle.fold.ways import RUNNING, Node, Way, Ways
+from chaos.oracle.judgement import Outcome
+from chaos.oracle.terms import Letter
+
+OFF, BOOTING, SCREEN = "off", "booting", "halted"
+RUNS: Final = frozenset({"running"})
+_STATE = {Letter.SAFE: "safe", Letter.UNSAFE: "prepared"}
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a host or a VM may be now, and what the reasons say of each possibility."""
+
+    states: frozenset[str]
+    outcomes: Outcomes = frozenset()
+
+    @property
+    def because(self) -> str:
+        """The reasons, as ``R5, R7``."""
+        numbers = sorted({number for found in self.outcomes for number in found.reasons})
+        return ", ".join(f"R{number}" for number in numbers)
+
+
+class Answers:
+    """The facts at one moment. What was asked is kept until ``forget``."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.settings = Settings()
+        self.hosts: dict[str, HostFacts] = {}
+        self.vms: dict[str, VmFacts] = {}
+        self.marked: frozenset[str] = frozenset()
+        """VMs that vCenter has as locked."""
+        self.marked_at = 0
+        self.default = ""
+        """The provider that vCenter makes new host keys with."""
+        self.nodes: dict[str, Node] = {}
+        self.faults = Disturbances()
+        self.ways = Ways(self.faults, self.nodes)
+        self.lost = ""  # the first action after which nobody knows what is allowed
+        self._told: dict[str, Allowed] = {}  # since the last record, as the two below
+        self._vms_told: dict[str, frozenset[str]] = {}
+        self._asked: dict[tuple[Ask, str, str], Outcomes] = {}
+
+    def forget(self) -> None:
+        """Something has changed, or time has passed."""
+        self._told.clear()
+        self._vms_told.clear()
+        self._asked.clear()
+
+    def usable(self, key: str) -> Known:
+        """Whether the key is Active at its source."""
+        if not any(self.faults.of("kms.key_state")):
+            return YES
+        users = frozenset(name for name, vm in self.vms.items() if key in vm.keys)
+        return self.faults.usable(key, users)
+
+    def settled(self, way: Way) -> bool:
+        """Whether the way has been there long enough that its keys have come."""
+        late = way.open_since > self.settings.begin_s
+        opened = way.open_since + (self.settings.repair_s if late else 0.0)
+        return self.now >= max(opened, way.host_since + self.settings.connect_s)
+
+    def evicted(self, provider: str) -> Known:
+        """Whether the repair after the grace takes the provider's keys away, or may (C4)."""
+        gone = self.faults.deleted(provider)
+        if not self.settings.evict_on_provider_delete:
+            return NO
+        if not any(self.now - found.begun >= self.settings.grace_s for found in gone):
+            return NO
+        return YES if all(found.holds == YES for found in gone) else OPEN
+
+    def surely_evicted(self, provider: str, way: Way) -> bool:
+        """Whether vCenter has reached the host for long enough after the grace."""
+        since = min(found.on_since for found in self.faults.deleted(provider))
+        ready = max(since + self.settings.grace_s, way.led_since + self.settings.connect_s)
+        return self.now >= ready + self.settings.repair_s
+
+    def outcomes(self, ask: Ask, vm: VmFacts, host: HostFacts) -> Outcomes:
+        """What an operation on a VM can come to on this host, by all that is known."""
+        if not vm.keys:
+            return WORKS
+        of_keys = tuple(self._outcomes_of(ask, key, host, vm.host) for key in vm.keys)
+        return of_vm(of_keys, self.host_outcomes(vm.host, host))
+
+    def _outcomes_of(self, ask: Ask, key: str, host: HostFacts, name: str) -> Outcomes:
+        found = self._asked.get((ask, key, name))
+        if found is None:
+            found = self._asked[ask, key, name] = self._answer(ask, key, host, name)
+        return found
+
+    def _answer(self, ask: Ask, key: str, host: HostFacts, name: str) -> Outcomes:
+        way = self.ways.to(name, key.partition("/")[0])
+        parts = way.parts
+        if parts.kms == YES and not self.settled(way):
+            parts = parts._replace(kms=OPEN)  # it has not been there long enough to be used
+        places, usable = host.places_of(key), self.usable(key)
+        renews = self.settings.host_key_renewal
+        renewable = self._renewable(key, name) if renews and ask is Ask.BOOT else NO
+        return of_key(ask, places, parts, usable, renewable, renews, host.sealed)
+
+    def _renewable(self, key: str, name: str) -> Known:
+        """Whether the default provider could make another host key than this (HEM-07)."""
+        if self.default in ("", key.partition("/")[0]):
+            return NO
+        whole = self.ways.to(name, self.default).parts.whole
+        return NO if whole == NO else OPEN
+
+    def host_outcomes(self, name: str, host: HostFacts) -> Outcomes:
+        """What state the rules give a host that is up."""
+        return self._outcomes_of(Ask.BOOT, host.key, host, name)
+
+    def tries_to_start(self, vm: VmFacts) -> bool:
+        """Whether the host may be trying to start what ran before its boot (B9)."""
+        node = self.nodes.get(vm.host)
+        if node is None or vm.ran_boot == node.boot or node.state != RUNNING:
+            return False
+        return self.now <= node.since + self.settings.tries_s
+
+    def surely_tries(self, vm: VmFacts) -> bool:
+        """Whether what can be started now is still to be started by its host (LOCK-05)."""
+        return self.now <= self.nodes[vm.host].since + self.settings.autostart_window_s
+
+    def allowed_host(self, name: str) -> Allowed:
+        """What the host may be: ``safe``, ``prepared``, ``halted``, ``booting``, ``off``."""
+        found = self._told.get(name)
+        if found is None:
+            found = self._told[name] = self._host_may_be(name)
+        return found
+
+    def _host_may_be(self, name: str) -> Allowed:
+        host, node = self.hosts[name], self.nodes.get(name)
+        states: set[str] = set()
+        outcomes: set[Outcome] = set()
+        if True in host.stops or host.unsure:
+            states.add(SCREEN)
+            outcomes.add(host.screen())
+        if False in host.stops or host.unsure:
+            found = self.host_outcomes(name, host) if host.key else frozenset()
+            outcomes |= found
+            states |= {_STATE[state.letter] for state in found}
+            if not found or host.crypto not in ("safe", "prepared"):
+                states |= {"safe", "prepared", "incapable", "pendingIncapable"}
+        if self.faults.may_be_off(name):
+            states |= {OFF, BOOTING}
+        if node is not None and node.state == BOOTING:
+            if self.now - node.since <= self.settings.boot_s:
+                states.add(BOOTING)
+        return Allowed(frozenset(states), frozenset(outcomes))
+
+    def seen_host(self, name: str) -> str:
+        """What the host is seen to be; empty when nobody can tell."""
+        host, node = self.hosts[name], self.nodes.get(name)
+        if node is None:
+            return ""
+        if node.state != RUNNING:
+            return node.state
+        fresh = not host.silent and host.seen_boot == node.boot
+        return host.crypto if fresh else ""
+
+    def seen_at(self, name: str) -> int:
+        """The ``seq`` of the record by which ``seen_host`` says what it does."""
+        node = self.nodes[name]
+        return self.hosts[name].seq if node.state == RUNNING else node.seq
+
+    def vm_may_be(self, name: str) -> frozenset[str]:
+        """What the VM may be on a host that is up: ``running``, ``off``, ``locked``."""
+        found = self._vms_told.get(name)
+        if found is None:
+            vm = self.vms[name]
+            found = self._vms_told[name] = self._vm_states(vm, self._runs(vm))
+        return found
+
+    def _vm_states(self, vm: VmFacts, runs: Known) -> frozenset[str]:
+        if runs == YES:
+            return RUNS
+        stopped = lock_states(self.outcomes(Ask.START, vm, self.hosts[vm.host]))
+        return stopped if runs == NO else stopped | RUNS
+
+    def allowed_vm(self, name: str) -> Allowed:
+        """The same with the reasons."""
+        vm = self.vms[name]
+        host, node = self.hosts[vm.host], self.nodes[vm.host]
+        goes_on = vm.ran_boot == node.boot and self._runs(vm) == YES
+        outcomes = self.outcomes(Ask.RUN if goes_on else Ask.START, vm, host)
+        return Allowed(self.vm_may_be(name), outcomes | vm.tries)
+
+    def _runs(self, vm: VmFacts) -> Known:
+        if vm.to_run != YES or vm.ran_boot == self.nodes[vm.host].boot:
+            return vm.to_run  # nothing but a command ends what runs (LOCK-04)
+        if self.hosts[vm.host].maintained:
+            return OPEN
+        return vm.may_have_started()
+
+    def seen_vm(self, name: str) -> str:
+        """What the VM is seen to be; empty when nobody can tell."""
+        vm = self.vms[name]
+        if vm.host not in self.hosts or vm.host not in self.nodes:
+            return ""
+        host = self.hosts[vm.host]
+        up = self.nodes[vm.host].state == RUNNING and not host.silent
+        return vm.label if up and host.seen_boot == self.nodes[vm.host].boot else ""

@@ -1,0 +1,49 @@
+"""When a VM has to run again after the last fault: not before an operation put it on, and even
+where its key came late, as long as its host was still to start it."""
+
+from __future__ import annotations
+
+from chaos.checks.recovery_bound import BOUND_S, recovery_bound
+from chaos.checks.result import CheckOutcome, Finding
+from tests.chaos.oracle.histories import Story
+from tests.chaos.oracle.knob_runs import unlocked_early
+from tests.chaos.oracle.test_truth_table_check import records
+
+LATE = int(BOUND_S) + 30
+
+
+def bound(story: Story) -> Finding:
+    return recovery_bound(records(story))
+
+
+def test_a_key_that_came_within_the_window_is_a_demand() -> None:
+    found = bound(unlocked_early().passes(LATE))
+    assert found.result is CheckOutcome.FAIL and "vm-01 had to run by" in found.text
+    started = unlocked_early().passes(5).vm("vm-01", "esxi-001", "running")
+    assert bound(started.passes(LATE)).result is CheckOutcome.PASS
+
+
+def halfway(end: str) -> Story:
+    """An operation that ended without known end leaves vm-01 off, until another puts it on."""
+    story = Story(persistence=True).cut().op("invoke", "vm-01").op("info", "vm-01", off=True)
+    story.vm("vm-01", "esxi-001", "off", wanted=False).heal("wan").passes(2 * LATE)
+    return story.op("invoke", "vm-01", n=2).op(end, "vm-01", n=2)
+
+
+def test_a_vm_that_an_operation_left_off_has_its_time_from_when_it_was_put_on() -> None:
+    running = halfway("ok").vm("vm-01", "esxi-001", "running")
+    assert bound(running.passes(LATE)).result is CheckOutcome.PASS
+    found = bound(halfway("ok").passes(LATE))
+    assert found.result is CheckOutcome.FAIL and "did never" in found.text
+
+
+def test_a_vm_that_an_operation_left_off_need_not_run() -> None:
+    found = bound(halfway("info").passes(LATE))
+    assert found.result is CheckOutcome.PASS and found.text.startswith("1 VMs")
+
+
+def test_after_an_action_that_the_oracle_cannot_follow_nobody_has_to_run() -> None:
+    story = unlocked_early().op("invoke", "p", "provider.set-default", n=9, action="other")
+    story.op("ok", "p", "provider.set-default", n=9, action="other")
+    found = bound(story.passes(LATE))
+    assert found.result is not CheckOutcome.FAIL, found.text
