@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -53,14 +56,14 @@ def play(
         keystead matrix --block S00 --block S10 --fault F1 -o json
 
     Each cell is staged in a lab, the fault is made, the event happens, and what is seen decides
-    on a letter before the table is read. Ctrl-C ends every lab and tells what was played. Exit
-    codes: 0 all agree, 1 one disagrees, 2 one is void, 130 interrupted.
+    on a letter before the table is read. Ctrl-C, and SIGTERM, ends every lab and tells what was
+    played. Exit codes: 0 all agree, 1 one disagrees, 2 one is void, 130 interrupted.
     """
     from lab.api.matrix import matrix
     from protocol.messages.agent import TpmBackend
 
     style = Style.NONE if options.quiet else progress
-    with telling(style, "matrix") as report:
+    with telling(style, "matrix") as report, _interrupted_by(signal.SIGTERM):
         answer = matrix(
             block or (),
             fault or (),
@@ -75,6 +78,16 @@ def play(
         )
     _show(answer, options)
     return answer.exit_code
+
+
+@contextmanager
+def _interrupted_by(number: signal.Signals) -> Iterator[None]:
+    """The signal is as good as Ctrl-C."""
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def explain(

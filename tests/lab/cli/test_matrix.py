@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from lab.cli.main import run
 from protocol.messages.agent import TpmBackend
+from tests.lab.cli.conftest import Cli
 
 pytestmark = pytest.mark.sim
 
@@ -124,6 +126,17 @@ def test_a_cell_is_told_as_a_story(capsys: pytest.CaptureFixture[str]) -> None:
     assert "has not played S00 F1 E3" in capsys.readouterr().err
     assert run(["matrix", "explain", "S00", "F1", "E7"]) == 64
     assert "KS-USE-004" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_and_what_was_played_is_told(cli: Cli, number: signal.Signals) -> None:
+    begun = cli.begin("matrix", "--block", "S00", "--jobs", "1", "--progress", "plain")
+    assert begun.stderr is not None
+    assert begun.stderr.readline().startswith("[1/")
+    begun.send_signal(number)
+    _, err = begun.communicate(timeout=60)
+    assert begun.returncode == 130, err
+    assert "cells were not played" in err and "Traceback" not in err
 
 
 def test_letters_are_whole_on_a_narrow_terminal(
