@@ -102,6 +102,8 @@ def story(block: str, fault: str, event: str, *, run: str, report: Report) -> Ce
         made = matrix(
             *one, mode="sim", tpm=None, seed=1, jobs=0, isolate=False, variants=False, report=report
         )
+        if made.not_played:
+            raise KeyboardInterrupt
         found = RunFolder(made.run), made.items[0]
     folder, row = found
     return CellStory(

@@ -139,6 +139,17 @@ def test_a_signal_ends_it_and_what_was_played_is_told(cli: Cli, number: signal.S
     assert "cells were not played" in err and "Traceback" not in err
 
 
+def test_a_story_that_is_interrupted_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lab.matrix.sim import Stages
+
+    def interrupted(self: Stages, stagings: Any, done: Any, **more: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Stages, "play_each", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(["matrix", "explain", "S00", "F0", "E3", "-q"])
+
+
 def test_letters_are_whole_on_a_narrow_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
