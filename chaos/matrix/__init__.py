@@ -20,6 +20,7 @@ check, and is fixed before anything is healed and before the table is read.
 - ``play``      a staging from its beginning to its end
 - ``grid``      which stagings a part of the table takes. Pure
 - ``scan``      whether something that is encrypted lies in clear
+- ``stored``    what must be so of key persistence
 - ``control``   what must be so for letters to mean anything
 - ``story``     the records of a cell in sentences. Pure
 - ``compare``   letters against the table, when they are fixed. Pure

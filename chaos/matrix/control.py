@@ -2,7 +2,8 @@
 
 What is spoilt must be noticed: a ciphertext bit is flipped, a wrapped DEK is replaced by another
 VM's, and the questions of every cell must fail. A new key must reach the whole cluster at once, and
-a vCenter that returns and can supply a key must mark nobody for its lack.
+a vCenter that returns and can supply a key must mark nobody for its lack. What is known of key
+persistence beside the cells is in ``stored``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from chaos.matrix import clock
 from chaos.matrix.looks import Looks, plain
 from chaos.matrix.scene import P, Scene, cluster_of, vm_of
 from chaos.matrix.setup import settled
+from chaos.matrix.stored import refused_without_tpm, removed_is_gone
 from chaos.matrix.terms import Actor, Boot
 from chaos.oracle.terms import Block, Event
 from protocol.messages.host import HostPowerOnVm
@@ -23,6 +25,8 @@ from protocol.terms import NodeName
 
 EVENTS: Final = (Event.E1, Event.E3, Event.E5)
 """Whose hosts and VMs are used: one VM that runs, one that is off, a cluster of two hosts."""
+NEEDS_TPM: Final = "a host without a TPM refuses to persist keys"
+REMOVED: Final = "stored keys that are removed are gone"
 AT_ONCE_S: Final = 10.0
 """A new key is on every host of its cluster by then (STD-12)."""
 
@@ -42,10 +46,22 @@ async def controls(scene: Scene) -> tuple[Control, ...]:
     found = [await _pushed_at_once(scene, looks)]
     if not scene.persistent:
         found.append(await _marks_nobody(scene, looks))
+    found += await _of_persistence(scene, looks)
     found += [await _flipped_bit(scene), await _other_dek(scene, looks)]
     for control in found:
         scene.book.write("probe", "", "control", **plain(control))
     return tuple(found)
+
+
+async def _of_persistence(scene: Scene, looks: Looks) -> list[Control]:
+    """Where nothing protects what would be stored, and where something is stored."""
+    if scene.persistent:
+        what, found = REMOVED, await removed_is_gone(scene, looks)
+    elif scene.block is Block.S00:
+        what, found = NEEDS_TPM, await refused_without_tpm(scene)
+    else:
+        return []
+    return [Control(block=scene.block, what=what, held=found[0], seen=found[1])]
 
 
 async def _pushed_at_once(scene: Scene, looks: Looks) -> Control:

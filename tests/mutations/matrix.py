@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from chaos.matrix.control import NEEDS_TPM, REMOVED
+from chaos.oracle.terms import Block
+
 NEW_KEY: Final = "a new key is on every host of its cluster within 10 s"
 MARKS_NOBODY: Final = "a vCenter that returns and can supply a key marks nobody"
 
@@ -18,7 +21,7 @@ DAMAGE: Final = "a flipped bit of a disk's ciphertext is noticed"
 @dataclass(frozen=True)
 class Turned:
     """``bug`` of ``tests/mutations/bugs`` turns each of ``cells`` red, and ``told`` is a part of
-    what the row of the first says then. ``control``: what does not hold of the block S10 instead.
+    what the row of the first says then. ``control``: what does not hold of ``block`` instead.
     ``variants``: it shows when the fault is made in another way than the usual one.
     """
 
@@ -27,6 +30,7 @@ class Turned:
     told: str = ""
     control: str = ""
     variants: bool = False
+    block: Block = Block.S10
 
 
 TURNED: Final = (
@@ -69,6 +73,9 @@ TURNED: Final = (
     Turned("returned_vcenter_marks_nobody", ("S10 F2 E4",), "does not mark it"),
     Turned("marks_before_it_tries", control=MARKS_NOBODY),
     Turned("failed_create_leaves_a_vm", ("S10 F1 E9",), "it is in an inventory"),
+    Turned("enabled_without_tpm", control=NEEDS_TPM, block=Block.S00),
+    Turned("removal_ignored", control=REMOVED, block=Block.S11),
+    Turned("removed_in_memory_only", control=REMOVED, block=Block.S11),
     # What services say, and do not do.
     Turned("says_that_it_persists", ("S11 F1 E4",), "LK, and the table says OK"),
     Turned("says_that_it_has_keys", ("S10 F0 E11",), "is not what it shows"),

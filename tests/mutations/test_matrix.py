@@ -24,7 +24,6 @@ from tests.mutations.matrix import TURNED, Turned
 
 pytestmark = pytest.mark.sim
 PAGE = Path(__file__).parents[2] / "docs" / "matrix-mutations.md"
-CONTROLLED = cell(Block.S10, Fault.F0, Event.E1)
 
 
 def named(text: str) -> Cell:
@@ -33,10 +32,12 @@ def named(text: str) -> Cell:
 
 
 def played(
-    cells: Sequence[Cell], patch: str, *, variants: bool = False
+    cells: Sequence[Cell], patch: str, *, variants: bool = False, block: Block = Block.S10
 ) -> tuple[list[CellRow], list[Control]]:
-    """These cells as they are with the patch, once; without cells the controls of S10."""
-    stagings = stagings_of(cells, variants=variants) or controls_of([CONTROLLED])
+    """These cells as they are with the patch, once; without cells the controls of ``block``."""
+    stagings = stagings_of(cells, variants=variants) or controls_of(
+        [cell(block, Fault.F0, Event.E1)]
+    )
     found: dict[str, Outcome] = {}
 
     def done(staging: Staging, outcome: Outcome) -> None:
@@ -64,7 +65,9 @@ def played(
 @pytest.mark.parametrize("entry", TURNED, ids=lambda entry: entry.bug)
 def test_the_bug_turns_its_cells_red(entry: Turned) -> None:
     bug = f"tests.mutations.bugs.{entry.bug}"
-    rows, controls = played([*map(named, entry.cells)], bug, variants=entry.variants)
+    rows, controls = played(
+        [*map(named, entry.cells)], bug, variants=entry.variants, block=entry.block
+    )
     told = {f"{row.block} {row.fault} {row.event}": (row.verdict, row.why) for row in rows}
     assert {name: verdict for name, (verdict, _) in told.items()} == dict.fromkeys(
         entry.cells, Agreement.DISAGREE

@@ -15,6 +15,7 @@ from chaos.matrix.faults.base import OFF_S, StagedFault
 from chaos.matrix.letters import of_addition
 from chaos.matrix.looks import plain
 from chaos.matrix.scene import Scene, Void, cluster_of
+from chaos.matrix.stored import ENABLE
 from chaos.matrix.terms import OF_HOSTS, Actor, Kind
 from chaos.matrix.witness import Course
 from chaos.oracle.terms import Block, Event, Fault, Letter
@@ -24,7 +25,6 @@ from protocol.messages.host import Esxcli, GetCryptoKeyStatus, QueryHost
 from protocol.messages.vcenter import AddHost
 from protocol.terms import HostCryptoState, NodeName, VmName
 
-ENABLE: Final = ("system", "security", "keypersistence", "enable")
 _TOLD: Final = {
     EventTypeId.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR: "ReqEnable.KMSClusterError",
     EventTypeId.KMS_SEND_KEY_ERROR_KEY_MISSING: "SendKeyError.KeyMissingOnKMS",

@@ -66,7 +66,7 @@ def test_cells_of_an_outage_agree_and_their_evidence_is_in_the_run() -> None:
     assert {text[:6] for text in told} == {"[1/3] ", "[2/3] ", "[3/3] "}
     names = ("S11-F1-orderly", "S11-F1-power_loss", "S11-F0-orderly-control")
     assert {text[6:] for text in told} == {f"play: {name}" for name in names}
-    assert len(result.controls) == 3 and all(one.held for one in result.controls)
+    assert len(result.controls) == 4 and all(one.held for one in result.controls)
     assert result_of(folder) == result
     verdict = folder.verdict()
     assert verdict is not None and (verdict.verdict, verdict.exit_code) == ("pass", 0)
@@ -241,7 +241,7 @@ def test_every_cell_that_can_be_played_agrees() -> None:
     wrong = [f"{row.block} {row.fault} {row.event}: {row.why}" for row in differ]
     assert (len(result.cells), wrong) == (208, [])
     assert not [row for row in result.cells if row.finding]
-    assert len(result.controls) == 11 and all(one.held for one in result.controls)
+    assert len(result.controls) == 13 and all(one.held for one in result.controls)
 
 
 def test_a_run_that_another_version_wrote_is_passed_over_or_named() -> None:
