@@ -111,7 +111,7 @@ def conversation(file: IO[bytes]) -> Iterator[Said | End]:
     """
     ended = number = 0
     for number, raw in enumerate(packed(file), start=1):
-        value = msgspec.msgpack.decode(raw)
+        value = _decoded(number, raw)
         if ended:
             raise broken(number, "there is a record after the end")
         match value:
@@ -119,7 +119,7 @@ def conversation(file: IO[bytes]) -> Iterator[Said | End]:
                 yield said_of(t, subject, payload)
             case {"messages": int(count)} if count == number - 1:
                 ended = number
-                yield msgspec.convert(value, End)
+                yield _end(number, value)
             case _:
                 raise broken(number, "it is no message of a recording")
     if not ended:
@@ -128,10 +128,24 @@ def conversation(file: IO[bytes]) -> Iterator[Said | End]:
 
 def heard_in(file: IO[bytes]) -> Iterator[tuple[str, bytes]]:
     """Subject and payload, as it travelled, of each message of a recording that may go on still."""
-    for raw in packed(file, whole=False):
-        value = msgspec.msgpack.decode(raw)
+    for number, raw in enumerate(packed(file, whole=False), start=1):
+        value = _decoded(number, raw)
         if isinstance(value, list):
             yield value[1], value[2]
+
+
+def _decoded(number: int, raw: bytes) -> Any:
+    try:
+        return msgspec.msgpack.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise broken(number, f"no record: {error}") from None
+
+
+def _end(number: int, value: Any) -> End:
+    try:
+        return msgspec.convert(value, End)
+    except msgspec.ValidationError as error:
+        raise broken(number, f"no end: {error}") from None
 
 
 def said_of(t: float, subject: str, payload: bytes) -> Said:
@@ -142,7 +156,7 @@ def said_of(t: float, subject: str, payload: bytes) -> Said:
         if link is not None and link.reply:
             return _reply(t, src, dst, decode_reply(payload))
         return _request(t, src, dst, decode_envelope(payload), "request" if link else "event")
-    except Malformed as error:
+    except (Malformed, msgspec.DecodeError, UnicodeDecodeError) as error:
         return Said(t=t, src=src, dst=dst, kind="wrong", name=subject, wrong=str(error))
 
 

@@ -3,7 +3,8 @@
 Fields of a record: ``seq`` from 1, ``t`` (lab seconds since the run began), ``node``, ``type``,
 ``op``, free ``data`` without secrets, ``prev`` (digest of the record before). A timeout is
 ``info``, never ``fail``; ``fail`` means it certainly had no effect. The last record is of type
-``end`` and counts the records, so a cut-off tail is seen too.
+``end``, counts the records and has a digest of itself, so a cut-off tail is seen too, and no bit of
+the file can change unseen. Who means to deceive can write another file: digests are no signature.
 """
 
 from __future__ import annotations
@@ -78,7 +79,10 @@ class History:
         return self._put(type, str(node), op, data)
 
     def _put(self, type: str, node: str, op: str, data: dict[str, Any]) -> Record:
-        record = Record(
+        return self._take(self._made(type, node, op, data))
+
+    def _made(self, type: str, node: str, op: str, data: dict[str, Any]) -> Record:
+        return Record(
             seq=len(self.records) + 1,
             t=round(self._now() - self._start, 6),
             node=node,
@@ -87,6 +91,8 @@ class History:
             data=data,
             prev=self._prev,
         )
+
+    def _take(self, record: Record) -> Record:
         raw = as_written(record)
         self._prev = hashlib.sha256(raw).hexdigest()
         self._bytes += len(raw)
@@ -122,7 +128,9 @@ class History:
         """Write the end and give the file back; again is no change."""
         if self.records and self.records[-1].type == "end":
             return
-        self.add("end", records=len(self.records) + 1, dropped=self.dropped, trace=self.trace)
+        count = len(self.records) + 1
+        data = {"records": count, "dropped": self.dropped, "trace": self.trace}
+        self._take(_sealed(self._made("end", "", "", data)))
         try:
             if self._file is not None:
                 os.fsync(self._file.fileno())
@@ -146,7 +154,7 @@ def records_of(values: Iterable[bytes]) -> Iterator[Record]:
     for number, raw in enumerate(values, start=1):
         try:
             record = msgspec.msgpack.decode(raw, type=Record)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise broken(number, f"no record: {error}") from None
         if ended:
             raise broken(number, "there is a record after the end")
@@ -160,10 +168,19 @@ def records_of(values: Iterable[bytes]) -> Iterator[Record]:
             raise broken(number, "the end counts other records")
         if ended and record.data.get("trace") != trace.hexdigest():
             raise broken(number, "the end has the trace of another history")
+        if ended and _sealed(record) != record:
+            raise broken(number, "the end was changed")
         trace.update(_folded(record))
         yield record
     if not ended:
         raise broken(number + 1, "the end is missing: cut off, or the run was killed")
+
+
+def _sealed(end: Record) -> Record:
+    """The end with a digest of itself, which no record after it could have."""
+    bare = {name: value for name, value in end.data.items() if name != "seal"}
+    digest = hashlib.sha256(as_written(msgspec.structs.replace(end, data=bare))).hexdigest()
+    return msgspec.structs.replace(end, data={**bare, "seal": digest})
 
 
 def _folded(record: Record) -> bytes:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from chaos.errors import ChaosError
 from chaos.experiment.lint import read_experiment
 from chaos.experiment.plan import Plan
@@ -82,9 +84,14 @@ def prepared(
     try:
         made = prepare(experiment, seed, changes, parameters(given))
         _playable(made.plan, mode)
-        return made
+        options = ("--tpm", tpm) if tpm else ()
+        return msgspec.structs.replace(made, options=(*options, *_with(given)))
     except ChaosError as error:
         raise bad(experiment, error) from None
+
+
+def _with(given: Sequence[str]) -> tuple[str, ...]:
+    return tuple(word for one in given for word in ("--with", one))
 
 
 def _playable(plan: Plan, mode: str) -> None:
@@ -115,4 +122,5 @@ async def begun_on(
     except ChaosError as error:
         raise bad(experiment, error) from None
     topology = plan_topology(LabFile.model_validate(record.file))
-    return begin(Prepared(plan=made, topology=topology, text=read.text), "lab")
+    options = ("--on", folder.name, *_with(given))
+    return begin(Prepared(plan=made, topology=topology, text=read.text, options=options), "lab")

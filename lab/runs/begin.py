@@ -39,6 +39,7 @@ def begin(
         replay_of=replay_of,
         bug=bug,
         scan=scan,
+        options=prepared.options,
     )
     folder.write("run.json", msgspec.json.format(msgspec.json.encode(record)))
     folder.write("plan.json", dump_plan(made))

@@ -29,11 +29,13 @@ EXPERIMENTS = Path(__file__).resolve().parents[2] / "chaos" / "experiments"
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run needs: the plan, the lab it is made for, and the file's text."""
+    """What a run needs: the plan, the lab it is made for, and the file's text; ``options`` are the
+    words of the command line that make the same of this text, but for mode and seed."""
 
     plan: Plan
     topology: Topology
     text: str
+    options: tuple[str, ...] = ()
 
 
 def shipped() -> list[Path]:

@@ -45,6 +45,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     replay_of: str = ""
     bug: str = ""  # that was planted, for a negative control
     scan: bool = False  # for every key, in all that the run has left
+    options: tuple[str, ...] = ()  # see ``Prepared``
 
 
 def code_version() -> str:

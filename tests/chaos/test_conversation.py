@@ -103,6 +103,20 @@ def test_a_recording_that_was_changed_or_cut_off_is_told(
         list(conversation(BytesIO(recorded.read_bytes())))
 
 
+def test_whatever_bit_is_turned_over_it_is_read_or_refused(recorded: Path) -> None:
+    whole, refused = recorded.read_bytes(), 0
+    for place in range(len(whole)):
+        for bit in range(8):
+            spoilt = bytearray(whole)
+            spoilt[place] ^= 1 << bit
+            try:
+                assert isinstance(list(conversation(BytesIO(spoilt)))[-1], End)
+            except ChaosError as error:
+                assert error.id == "KS-CHAOS-204"
+                refused += 1
+    assert refused > 100
+
+
 class Device(BytesIO):
     """Takes so many values, and no more; ``left``: what a reader finds after the close."""
 

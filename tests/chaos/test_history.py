@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from io import FileIO
+from io import BytesIO, FileIO
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 from chaos.checks import judge
 from chaos.checks.result import CheckOutcome
 from chaos.errors import ChaosError
-from chaos.history import FULL, START, History, Record, as_written, verify
+from chaos.history import FULL, START, History, Record, as_written, records_of, verify
 from chaos.recording import pack, packed
 
 
@@ -128,6 +128,17 @@ def test_bytes_that_are_no_msgpack_and_a_value_cut_off_are_told(written: Path, m
     written.write_bytes(whole[:-1])
     with pytest.raises(ChaosError, match="KS-CHAOS-204: record 7: it is cut off"):
         verify(written)
+
+
+def test_no_bit_of_it_can_be_turned_over(written: Path) -> None:
+    """A reader is told so, whatever the bit makes of the bytes: text that is none, other sizes."""
+    whole = written.read_bytes()
+    for place in range(len(whole)):
+        for bit in range(8):
+            spoilt = bytearray(whole)
+            spoilt[place] ^= 1 << bit
+            with pytest.raises(ChaosError, match="KS-CHAOS-204"):
+                list(records_of(packed(BytesIO(spoilt))))
 
 
 def test_any_reader_of_msgpack_reads_it(written: Path) -> None:

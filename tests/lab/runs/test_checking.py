@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import msgspec
 import pytest
 
 from chaos.history import History, Record, verify
-from lab.api.checking import check
+from lab.api.checking import check, reproduce
+from lab.api.experiment_files import prepared
 from lab.api.runs import describe
 from lab.cli.checking import check as check_command
 from lab.cli.describe import describe_run
 from lab.cli.options import Format, Options
+from lab.cli.program import build
 from lab.errors import KeysteadError
 from lab.runs import play
 from lab.runs.begin import begin
@@ -28,9 +31,9 @@ pytestmark = pytest.mark.sim
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
     (tmp_path / "short.yaml").write_text(SHORT)
-    prepared = prepare(str(tmp_path / "short.yaml"), 5, {"tpm": "model"})
-    folder = begin(prepared, "sim")
-    play.play_sim(prepared, folder)
+    made = prepare(str(tmp_path / "short.yaml"), 5, {"tpm": "model"})
+    folder = begin(made, "sim")
+    play.play_sim(made, folder)
     return folder
 
 
@@ -105,12 +108,64 @@ def test_what_cannot_be_judged_is_refused(run: RunFolder) -> None:
     assert gone.value.id == "KS-RUN-001"
 
 
-def test_a_run_of_real_processes_is_reproduced_by_its_seed(run: RunFolder) -> None:
-    record = msgspec.json.decode(run.read("run.json"))
-    run.write("run.json", msgspec.json.encode({**record, "mode": "lab"}))
-    tell(run, lie)
-    [bad] = [item for item in check(run.run).items if item.result == "fail"]
-    assert bad.reproduce == "keystead chaos run short --mode lab --seed 5"
+@pytest.mark.parametrize(
+    ("tpm", "given", "scan", "options"),
+    [
+        (None, (), False, ""),
+        ("model", ("apart=7 s",), True, " --tpm model --with 'apart=7 s' --scan"),
+    ],
+)
+def test_the_command_that_plays_it_again_on_real_processes_makes_the_same_plan(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tpm: str | None,
+    given: tuple[str, ...],
+    scan: bool,
+    options: str,
+) -> None:
+    """Of a file that is gone since, with what was said at the command line."""
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path / "a home"))
+    file = tmp_path / "mine.yaml"
+    file.write_text(SHORT.replace("at: 5s", "at: '${apart}'") + "with: {apart: 5s}\n")
+    made = prepared(str(file), 5, tpm, "lab", given)
+    folder = begin(made, "lab", scan=scan)
+    file.unlink()
+    command = reproduce(folder.record())
+    copy = shlex.quote(str(folder.path / "experiment.yaml"))
+    assert command == f"keystead chaos run {copy} --mode lab --seed 5{options}"
+    words = shlex.split(command)
+    again = prepared(words[3], 5, tpm, "lab", given)
+    same = msgspec.structs.replace(again.plan, file=made.plan.file)
+    assert (same, again.topology) == (made.plan, made.topology)
+    _, bound, _ = build().parse_args(words[1:], print_error=False, exit_on_error=False)
+    assert bound.arguments.get("given") == (list(given) or None)
+
+
+def test_a_shipped_experiment_is_played_again_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
+    folder = begin(prepared("edge-outage-reboot", 5, None, "lab"), "lab")
+    assert reproduce(folder.record()) == (
+        "keystead chaos run edge-outage-reboot --mode lab --seed 5"
+    )
+    folder.write("experiment.yaml", b"another of this name")
+    assert str(folder.path) in reproduce(folder.record())
+
+
+def test_a_history_of_another_version_is_refused_and_no_error_of_ours(run: RunFolder) -> None:
+    """Well chained, and what a check reads of it is not there."""
+
+    def spoil(history: History, record: Record) -> None:
+        if record.op == "staging":
+            record.data.pop("clusters")
+
+    tell(run, spoil)
+    with pytest.raises(KeysteadError) as caught:
+        check(run.run)
+    assert caught.value.id == "KS-CHAOS-204"
+    assert "cannot read its records: KeyError: 'clusters'" in str(caught.value)
+    assert check(run.run, ["guests_read_back"]).verdict == "pass"
 
 
 def test_a_run_is_described(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
