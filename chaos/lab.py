@@ -17,6 +17,7 @@ from protocol.messages.agent import (
     DiskAct,
     Firmware,
     LinkRule,
+    NodeRecord,
     NodeStatus,
     TpmAct,
     TpmActed,
@@ -101,6 +102,11 @@ class Lab(Protocol):
     ) -> dict[NodeName, R | ProductError]:
         """``ask`` of several nodes at once, one question per agent: what each has answered, or
         why it has not. ``message`` is a read."""
+        ...
+
+    async def log_lines(self, kind: str, since: float) -> Sequence[NodeRecord]:
+        """The lines of this kind that nodes have logged since then, oldest first; as far back as
+        logs are kept."""
         ...
 
     async def power_on(

@@ -13,6 +13,7 @@ from chaos.lab import Lab
 from chaos.observe.guests import Guests
 from chaos.observe.last_looks import last_looks
 from chaos.observe.look import Look
+from chaos.observe.power import power_changes
 from chaos.observe.recoveries import EVERY_S, Recoveries
 from chaos.observe.remains import Opened, Remains
 from chaos.observe.states import EVERY_S as LOOK_S
@@ -28,13 +29,14 @@ T = TypeVar("T")
 @dataclass
 class Watch:
     """The looks of one run, which are records of its history. ``tpms`` are what was seen under the
-    hosts."""
+    hosts, ``since`` is when they began, in lab seconds."""
 
     lab: Lab
     history: History
     seed: int
     opened: Opened | None
     tpms: set[TpmBackend] = field(default_factory=set)
+    since: float = 0.0
 
     def __post_init__(self) -> None:
         self.guests = Guests(self.lab, Draws(self.seed, "guests"))
@@ -65,6 +67,7 @@ class Watch:
         await self.recoveries.begin()
         await self.tpm_boots.begin()
         await self.states.begin()
+        self.since = self.lab.monotonic()
         await self.values.whole()
 
     def aside(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
@@ -93,6 +96,7 @@ class Watch:
         """What is only to be seen at the end: keys, disks, what remains of removed keys."""
         await last_looks(self.lab, self.guests, self.history)
         await self.values.whole(end=True)
+        await power_changes(self.lab, self.history, self.since)
         if self.remains is not None:
             await self.remains.end()
         await self.counters()

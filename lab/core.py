@@ -29,6 +29,7 @@ from protocol.messages.agent import (
     Firmware,
     LinkRule,
     ListNodes,
+    NodeRecord,
     NodeRunState,
     NodeSpec,
     NodeStatus,
@@ -126,6 +127,9 @@ class LabCore(ABC):
     @abstractmethod
     def operation_id(self) -> str:
         """A new id for a request of kind *create*; in the simulation fixed by the seed."""
+
+    @abstractmethod
+    async def log_lines(self, kind: str, since: float) -> Sequence[NodeRecord]: ...
 
     @abstractmethod
     async def at_rest(self) -> list[tuple[str, bytes]]:

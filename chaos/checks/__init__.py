@@ -25,6 +25,7 @@ from chaos.checks.no_unseal_under_changed_pcr import no_unseal_under_changed_pcr
 from chaos.checks.nothing_left import nothing_left
 from chaos.checks.one_effect import one_effect
 from chaos.checks.one_key_one_value import one_key_one_value
+from chaos.checks.power_as_commanded import power_as_commanded
 from chaos.checks.recovery_bound import recovery_bound
 from chaos.checks.result import CheckOutcome, CheckResult, Finding
 from chaos.checks.tpm_sane import tpm_sane
@@ -62,6 +63,7 @@ _CHECKS: Final = (
     Check(no_plaintext_key, "S1"),
     Check(no_internal_error, "S10", shy=False),
     Check(one_effect, "S10"),
+    Check(power_as_commanded, "S10"),
     Check(no_fault_left, shy=False),
     Check(acked_key_recoverable, "S4"),
     Check(one_key_one_value, "S5"),

@@ -8,6 +8,7 @@
 - ``tpms``        the TPM under each host at its boots, read at the lab's side
 - ``states``      nodes, hosts and VMs, written down when they change
 - ``values``      whether each key has one value, by fingerprints that nodes give at their consoles
+- ``power``       what hosts did to the power of VMs, from their logs
 - ``remains``     what lies on a host's disk after its stored keys were removed
 - ``recoveries``  boots of hosts: when their VMs ran again, and what was asked of key servers
 """

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from lab.logs.read import NodeLogs
+from protocol.messages.agent import NodeRecord
 from protocol.terms import NodeName, VmName
 from services.runtime.real.trees import TREES
 from services.runtime.real.world import WRITTEN
@@ -16,6 +18,10 @@ class LabFiles:
     """The part of ``LabCore`` that is about files; ``folder`` is the lab's."""
 
     folder: Path
+
+    async def log_lines(self, kind: str, since: float) -> list[NodeRecord]:
+        logs = NodeLogs(self.folder / "logs")
+        return [line for line in await asyncio.to_thread(logs.read, since) if line.kind == kind]
 
     async def at_rest(self) -> list[tuple[str, bytes]]:
         return await asyncio.to_thread(lambda: list(_files(self.folder)))

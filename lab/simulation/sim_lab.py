@@ -237,6 +237,9 @@ class SimLab(LabCore):
     async def spoil(self, datastore: str, vm: VmName, file: str, data: bytes) -> None:
         self.world.arrays[datastore].folders[vm][file][:] = data
 
+    async def log_lines(self, kind: str, since: float) -> list[NodeRecord]:
+        return [line for line in self.records if line.kind == kind and line.at >= since]
+
     async def at_rest(self) -> list[tuple[str, bytes]]:
         found: list[tuple[str, bytes]] = []
         for node, store in self.world.stores.items():

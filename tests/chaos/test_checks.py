@@ -89,6 +89,13 @@ def on(host: str) -> Row:
     return ("vm-01", "state", "vm", {"host": host, "power": "poweredOn"})
 
 
+def powered(*states: str) -> Row:
+    """What a host has logged of a VM, nobody having asked: a boot's start at most."""
+    life = {"vm": "x", "host": "a", "boot": 1}
+    changes = [{"t": float(n), **life, "power": state} for n, state in enumerate(states)]
+    return ("", "state", "power", {"changes": changes})
+
+
 def lies(when: str, *keys: str, closed: tuple[str, ...] = ()) -> Row:
     """What lies on a host's disk at a moment around a removal."""
     found = {"a": list(keys)} if keys else {}
@@ -175,6 +182,9 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     ("one_effect", CheckOutcome.FAIL, [LOOK, on("a"), on("b"), LOOK, made()]),
     ("one_effect", CheckOutcome.FAIL, [made(op=["k1", "k2"])]),
     ("one_effect", CheckOutcome.UNKNOWN, [LOOK, on("a")]),
+    ("power_as_commanded", CheckOutcome.PASS, [powered("poweredOn")]),
+    ("power_as_commanded", CheckOutcome.FAIL, [powered("poweredOn", "poweredOn")]),
+    ("power_as_commanded", CheckOutcome.UNKNOWN, [powered()]),
     *(
         ("recovery_bound", outcome, end(dark(persistence=True).host("esxi-001", "safe")).rows)
         for outcome, end in (

@@ -1,0 +1,133 @@
+"""The power of a VM changes once for each command, and for nothing else but a boot of its host, at
+which VMs that were wanted start by themselves (B9), and an orderly end of one, at which all stop.
+
+Reads the ``power`` state: what the hosts have logged. A command is one of the run's operations;
+one that ended ``info`` may have its effect at any later time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from chaos.checks.result import CheckOutcome, Finding
+from chaos.history import Record
+
+ON: Final = "poweredOn"
+_COMMANDS: Final = {
+    "vm.power_cycle": (True, False),
+    "vm.off_on": (True, False),
+    "vm.on": (True,),
+    "vm.off": (False,),
+}
+"""Operation -> the changes that one command of it makes; True: on."""
+SLACK_S: Final = 1.0
+"""Lab seconds by which a log line may lie outside of its command: both are stamped when written."""
+
+
+@dataclass
+class _Command:
+    """One change that somebody asked for, to be made between two moments."""
+
+    on: bool
+    began: float
+    ended: float
+
+
+@dataclass
+class _Vm:
+    """``commands`` that nothing was done for yet; when, and in which record, each was ``asked``;
+    ``runs`` is the life (host, boot) in which it does, ``started`` those in which it has."""
+
+    commands: list[_Command] = field(default_factory=list)
+    asked: list[tuple[float, int]] = field(default_factory=list)
+    runs: tuple[str, int] | None = None
+    started: set[tuple[str, int]] = field(default_factory=set)
+
+
+def power_as_commanded(records: Sequence[Record]) -> Finding:
+    """Pass when each change of a VM's power has a command, a boot or an orderly end of its own.
+
+    Unknown when the logs were not read, or no command and no boot changed anything. A failure shows
+    the command that was under way last, and the record with the changes.
+    """
+    vms, lives = _commanded(records)
+    end = next((r for r in reversed(records) if r.type == "state" and r.op == "power"), None)
+    if end is None:
+        return Finding(CheckOutcome.UNKNOWN, "the hosts' logs were not read")
+    changes = end.data["changes"]
+    bad: list[str] = []
+    where: list[int] = []
+    for place, change in enumerate(changes):
+        vm = vms.setdefault(change["vm"], _Vm())
+        if wrong := _judged(vm, change, changes[place + 1 :], lives):
+            life = f"{change['host']} (boot {change['boot']})"
+            bad.append(f"{change['vm']} {wrong} at {change['t']:g} s on {life}")
+            where += [seq for t, seq in vm.asked if t <= change["t"] + SLACK_S][-1:]
+    if bad:
+        return Finding(CheckOutcome.FAIL, "; ".join(bad[:5]), (*where, end.seq))
+    if not changes:
+        return Finding(CheckOutcome.UNKNOWN, "no VM's power changed")
+    return Finding(CheckOutcome.PASS, f"{len(changes)} changes, each for a reason of its own")
+
+
+def _judged(
+    vm: _Vm,
+    change: Mapping[str, Any],
+    later: Sequence[Mapping[str, Any]],
+    lives: Mapping[str, int],
+) -> str:
+    """What is wrong with a change; empty when nothing is."""
+    life, on = (change["host"], change["boot"]), change["power"] == ON
+    if on and vm.runs == life:
+        return "was powered on while it ran"
+    by_itself = on and life not in vm.started  # whatever else would pay for it
+    paid = by_itself or _pay(vm.commands, on, change["t"])
+    if on:
+        vm.runs = life
+        vm.started.add(life)
+        return "" if paid else "was powered on, and nobody asked"
+    vm.runs = None
+    last = all((one["vm"], one["host"], one["boot"]) != (change["vm"], *life) for one in later)
+    stopped = last and lives.get(change["host"], 0) > change["boot"]
+    return "" if paid or stopped else "was powered off, and nobody asked"
+
+
+def _pay(commands: list[_Command], on: bool, t: float) -> bool:
+    """Take the command for it that ends first, if there is one under way."""
+    open_ = [c for c in commands if c.on is on and c.began - SLACK_S <= t <= c.ended + SLACK_S]
+    if open_:
+        commands.remove(min(open_, key=lambda command: command.ended))
+    return bool(open_)
+
+
+def _commanded(records: Sequence[Record]) -> tuple[dict[str, _Vm], dict[str, int]]:
+    """Each VM as it was at first, with its commands; and the boot up to which each host came, one
+    more when that has ended."""
+    vms: dict[str, _Vm] = {}
+    lives: dict[str, int] = {}
+    open_: dict[int, list[_Command]] = {}
+    looked = False
+    for record in records:
+        data = record.data
+        if record.op in _COMMANDS and record.type == "invoke":
+            made = [_Command(on, record.t, math.inf) for on in _COMMANDS[record.op]]
+            vm = vms.setdefault(record.node, _Vm())
+            vm.commands += made
+            vm.asked.append((record.t, record.seq))
+            open_[data.get("n", 0)] = made
+        elif record.op in _COMMANDS and record.type in ("ok", "fail"):
+            for command in open_.pop(data.get("n", 0), ()):
+                command.ended = record.t
+        elif record.type == "state" and record.op == "node":
+            over = data["state"] in ("off", "halted")
+            lives[record.node] = max(lives.get(record.node, 0), int(data["boot"]) + over)
+        elif record.type == "state" and record.op == "look":
+            looked = True
+        elif record.type == "state" and record.op == "vm" and not looked and data["power"] == ON:
+            vm = vms.setdefault(record.node, _Vm())
+            vm.runs = (data["host"], int(data["boot"]))
+            vm.started.add(vm.runs)
+    return vms, lives

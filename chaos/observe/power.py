@@ -1,0 +1,33 @@
+"""What the hosts of a run did to the power of VMs, read from their logs when it ends."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chaos.history import History
+from chaos.lab import Lab
+
+OP: Final = "power"
+"""Of the ``state`` record: ``changes``, oldest first, each with ``t`` (seconds of the run), ``vm``,
+``host``, its ``boot`` and the ``power`` that the VM has from then on."""
+LINE: Final = "vm.powered"
+"""Of the log lines that hosts write when a guest has started or ended."""
+
+
+async def power_changes(lab: Lab, history: History, since: float) -> None:
+    """Write down what hosts logged since then, in lab seconds."""
+    here = history.add("note", op="logs")
+    if here is None:
+        return
+    zero = lab.monotonic() - here.t
+    changes = [
+        {
+            "t": round(line.at - zero, 6),
+            "vm": str(line.fields["vm"]),
+            "host": str(line.node),
+            "boot": line.boot,
+            "power": str(line.fields["power"]),
+        }
+        for line in await lab.log_lines(LINE, since)
+    ]
+    history.add("state", op=OP, changes=changes)
