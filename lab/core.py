@@ -129,6 +129,10 @@ class LabCore(ABC):
         """A new id for a request of kind *create*; in the simulation fixed by the seed."""
 
     @abstractmethod
+    async def tpm_nv(self, node: NodeName) -> bytes:
+        """What the node's TPM keeps without power, read behind its back; empty without a TPM."""
+
+    @abstractmethod
     async def log_lines(self, kind: str, since: float) -> Sequence[NodeRecord]: ...
 
     @abstractmethod

@@ -1,7 +1,9 @@
 """After an acknowledged ``disable --remove-all-stored-keys`` no persisted key lies on that host's
-disk, whatever of it was written or synced, and whatever befalls it until persistence is enabled.
+disk or in its TPM, whatever was written or synced, and whatever befalls it until persistence is
+enabled.
 
-Reads the ``remains`` states: the archives on the disk, opened behind the host's back.
+Reads the ``remains`` states: the archives on the disk, opened behind the host's back, and every
+other file and the TPM's memory, searched for the keys that were found in one.
 """
 
 from __future__ import annotations

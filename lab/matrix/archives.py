@@ -15,9 +15,10 @@ import msgspec
 from lab.core import LabCore
 from protocol.errors import CryptographicFailure
 from protocol.messages.host import Esxcli
+from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, NodeName, ProtectionMode
 from services.esxi.configuration.archive import FILE
-from services.esxi.configuration.image import read_protection, unpack
+from services.esxi.configuration.image import Protection, read_protection, unpack
 from services.esxi.configuration.recovery import parse_digits, unwrap_config_key
 from services.esxi.configuration.sealing import from_material
 
@@ -40,14 +41,7 @@ def opened(data: bytes, recovery_key: str = "") -> Archived:
     """Open the bytes of an archive. ``CryptographicFailure`` for another recovery key, none where
     one is needed, and bytes that were altered."""
     protection = read_protection(data)
-    if protection.mode is ProtectionMode.NONE:
-        config_key = from_material(protection.material)
-    else:
-        digits = parse_digits(recovery_key)
-        if digits is None:
-            raise CryptographicFailure("the archive is sealed, and no recovery key was given")
-        config_key = unwrap_config_key(digits, protection.recovery_id, protection.recovery_wrapped)
-    found = unpack(data, config_key).configuration
+    found = unpack(data, _config_key(protection, recovery_key)).configuration
     return Archived(
         mode=protection.mode,
         persistence=found.persistence,
@@ -55,6 +49,22 @@ def opened(data: bytes, recovery_key: str = "") -> Archived:
         host_key=found.host_key,
         vms=found.vms,
     )
+
+
+def values_in(data: bytes, recovery_key: str = "") -> dict[bytes, str]:
+    """The persisted keys themselves, each with its id, for who looks where else they lie; errors
+    as ``opened``."""
+    found = unpack(data, _config_key(read_protection(data), recovery_key)).configuration
+    return {entry.material.reveal(): str(entry.key) for entry in found.store}
+
+
+def _config_key(protection: Protection, recovery_key: str) -> KeyMaterial:
+    if protection.mode is ProtectionMode.NONE:
+        return from_material(protection.material)
+    digits = parse_digits(recovery_key)
+    if digits is None:
+        raise CryptographicFailure("the archive is sealed, and no recovery key was given")
+    return unwrap_config_key(digits, protection.recovery_id, protection.recovery_wrapped)
 
 
 async def recovery_key_of(lab: LabCore, host: NodeName) -> str:

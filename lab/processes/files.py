@@ -19,6 +19,13 @@ class LabFiles:
 
     folder: Path
 
+    async def tpm_nv(self, node: NodeName) -> bytes:
+        def read() -> bytes:
+            path = self.folder / "tpm" / f"{node}.nv"
+            return path.read_bytes() if path.is_file() else b""
+
+        return await asyncio.to_thread(read)
+
     async def log_lines(self, kind: str, since: float) -> list[NodeRecord]:
         logs = NodeLogs(self.folder / "logs")
         return [line for line in await asyncio.to_thread(logs.read, since) if line.kind == kind]

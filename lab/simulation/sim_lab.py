@@ -237,6 +237,9 @@ class SimLab(LabCore):
     async def spoil(self, datastore: str, vm: VmName, file: str, data: bytes) -> None:
         self.world.arrays[datastore].folders[vm][file][:] = data
 
+    async def tpm_nv(self, node: NodeName) -> bytes:
+        return self.world.nv(self.spec(node).node)
+
     async def log_lines(self, kind: str, since: float) -> list[NodeRecord]:
         return [line for line in self.records if line.kind == kind and line.at >= since]
 

@@ -53,6 +53,7 @@ class SimWorld(World):
         self.arrays: dict[str, SimArray] = {}
         self.stores: dict[NodeName, SimStore] = {}
         self._devices: dict[NodeName, TpmDevice] = {}
+        self._nv: dict[NodeName, MemoryNv] = {}
         self._private: dict[NodeName, X25519PrivateKey] = {}
         self._public: dict[NodeName, X25519PublicKey] = {}
         self._boots: dict[NodeName, int] = {}
@@ -75,7 +76,8 @@ class SimWorld(World):
         private = X25519PrivateKey.generate()  # random, and nothing may depend on it
         self._private[spec.node], self._public[spec.node] = private, private.public_key()
         if spec.tpm is not TpmBackend.NONE:
-            self._devices[spec.node] = open_device(spec.tpm, MemoryNv())
+            self._nv[spec.node] = MemoryNv()
+            self._devices[spec.node] = open_device(spec.tpm, self._nv[spec.node])
 
     def _array(self, name: str) -> SimArray:
         return self.arrays.setdefault(name, SimArray(self.charge))
@@ -117,6 +119,10 @@ class SimWorld(World):
 
     def device(self, node: NodeName) -> TpmDevice | None:
         return self._devices.get(node)
+
+    def nv(self, node: NodeName) -> bytes:
+        """What the node's TPM keeps without power; empty when it has none."""
+        return self._nv[node].load() if node in self._nv else b""
 
     def tpm(self, life: Incarnation) -> TpmPort | None:
         device = self._devices.get(life.node)
