@@ -233,6 +233,7 @@ class Fold(Answers):
                     self._flowed[name, provider] = now
                     self._move(host, keys, way, settled=settled, taken=taken)
                 way.could &= taken != YES  # nothing that came before is there
+                self.ways.forget(way, self.now)
 
     def _move(
         self, host: HostFacts, keys: tuple[str, ...], way: Way, *, settled: bool, taken: Known

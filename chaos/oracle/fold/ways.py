@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, both, either
+from chaos.oracle.fold.settings import SLACK_S
 
 RUNNING = "running"
 
@@ -50,7 +51,8 @@ NOWHERE = Parts(NO, NO, NO, NO)
 class Way:
     """The way from a provider over vCenter to one host, in the host's present life.
 
-    ``could``: it was there at some time of it, or may have been. ``open_since``: it is there for
+    ``could``: it was there at some time of it, or may have been, and what it brought may still be
+    on its way; ``shut_since``: it surely is not there since then. ``open_since``: it is there for
     sure since then, the host itself aside; never while it is not. ``led_since``: vCenter reaches
     the host for sure since then.
     """
@@ -58,6 +60,7 @@ class Way:
     parts: Parts = NOWHERE
     could: bool = False
     open_since: float = math.inf
+    shut_since: float = math.inf
     host_since: float = math.inf
     led_since: float = math.inf
 
@@ -87,6 +90,10 @@ class Ways:
         if provider not in self.servers or provider in self._key_now:
             return True
         return self._key_until.get(provider, 0.0) >= since
+
+    def forget(self, way: Way, now: float) -> None:
+        """What it had brought has come, when it has been shut for long enough."""
+        way.could &= now - way.shut_since < SLACK_S
 
     def booted(self, host: str) -> None:
         """A new life of the host: nothing has come to it yet."""
@@ -137,7 +144,9 @@ class Ways:
         elif way.host_since == math.inf:
             way.host_since = now
         if whole != NO and up != NO:
-            way.could = True
+            way.could, way.shut_since = True, math.inf
+        elif way.shut_since == math.inf:
+            way.shut_since = now
 
     def _key_server(self, provider: str) -> Known:
         """Whether vCenter reaches one; that one of several is away may take it some time."""

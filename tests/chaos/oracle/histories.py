@@ -19,18 +19,24 @@ class Story:
     """What happens, as rows of a history: node, type, op, data."""
 
     def __init__(
-        self, *, persistence: bool, mode: str = "TPM", two: bool = False, **knobs: Any
+        self,
+        *,
+        persistence: bool,
+        mode: str = "TPM",
+        two: bool = False,
+        pair: bool = False,
+        **knobs: Any,
     ) -> None:
         """``two``: beside the default provider p there is q, on a key server kms-2 of its own;
-        the host key and the key of vm-02 are of q."""
+        the host key and the key of vm-02 are of q. ``pair``: p has both key servers."""
         self.persistence, self.mode = persistence, mode
         self.boots = {"vcenter": 1, "kms": 1, "kms-2": 1, "esxi-001": 1, "esxi-002": 1}
         self.rows: list[Row] = []
         self.host_key, self.keks = (OTHER_KEY, OTHER_KEK) if two else (HOST_KEY, KEK)
-        listed = (("p", "kms"), ("q", "kms-2")) if two else (("p", "kms"),)
+        listed = {"p": ["kms", "kms-2"] if pair else ["kms"]} | ({"q": ["kms-2"]} if two else {})
         providers = [
-            {"name": name, "type": "vCenter", "servers": [server], "default": name == "p"}
-            for name, server in listed
+            {"name": name, "type": "vCenter", "servers": servers, "default": name == "p"}
+            for name, servers in listed.items()
         ]
         self._state(
             "",
@@ -111,11 +117,21 @@ class Story:
         self, id: str, kind: str, *, error: str = "", missed: bool = False, **values: Any
     ) -> Story:
         """A fault begins: it is being made, then it is there, or it was missed."""
-        fault = {"kind": kind, "id": id, **values}
-        self.rows.append(("", "note", "inject", {"id": id, "values": fault}))
+        self.coming(id, kind, **values)
         if missed:
             self.rows.append(("", "note", "missed", {"id": id, "fault": kind}))
             return self
+        return self.came(id, kind, error=error, **values)
+
+    def coming(self, id: str, kind: str, **values: Any) -> Story:
+        """A fault is being made."""
+        fault = {"kind": kind, "id": id, **values}
+        self.rows.append(("", "note", "inject", {"id": id, "values": fault}))
+        return self
+
+    def came(self, id: str, kind: str, *, error: str = "", **values: Any) -> Story:
+        """It is there, or could not be made."""
+        fault = {"kind": kind, "id": id, **values}
         more = {"error": error} if error else {"nodes": list(values.get("nodes", ()))}
         self.rows.append(("", "fault", kind, {"id": id, "summary": kind, "values": fault, **more}))
         return self

@@ -1,0 +1,342 @@
+"""Bugs planted into the fold, one at a time: the run that holds it to this detail is judged
+otherwise then. A good one fails, or a bad one is not found any more."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chaos.checks.result import CheckOutcome
+from chaos.checks.truth_table import truth_table
+from chaos.oracle.fold import hosts, possible
+from chaos.oracle.fold.answers import Answers
+from chaos.oracle.fold.disturbances import Disturbances
+from chaos.oracle.fold.fold import Fold
+from chaos.oracle.fold.hosts import HostFacts
+from chaos.oracle.fold.settings import Settings
+from chaos.oracle.fold.vms import VmFacts
+from chaos.oracle.fold.ways import Ways
+from tests.chaos.oracle.test_truth_table_check import BAD, GOOD, records
+
+PLANTED: tuple[tuple[Any, str, str, str], ...] = (
+    (
+        HostFacts.booted,
+        "_booted(places, self.persists)",
+        "places",
+        "not persisted, and locked",
+    ),
+    (HostFacts.booted, "self.persists)", "YES)", "turned off, and its store is used"),
+    (HostFacts.booted, "self.persists)", "NO)", "persisted, and running again"),
+    (
+        HostFacts.booted,
+        "self.doubted.clear()",
+        "pass",
+        "refused for lack of a key that came with the boot",
+    ),
+    (
+        HostFacts.booted,
+        "if self.toggles",
+        "if False",
+        "off and on again, and dark with nothing in the store",
+    ),
+    (
+        HostFacts.booted,
+        "self.maintained = self.maintains",
+        "pass",
+        "off when its host is long out of maintenance, and booted again",
+    ),
+    (
+        HostFacts.brought,
+        "come if surely else places | come",
+        "come",
+        "unlocked after the heal, and started by nobody",
+    ),
+    (
+        HostFacts.brought,
+        "come if surely else places | come",
+        "places | come",
+        "a VM under the provider that answers is locked",
+    ),
+    (
+        HostFacts.taken_away,
+        "left if surely else places | left",
+        "places | left",
+        "keys of a deleted provider stay for ever",
+    ),
+    (
+        HostFacts.taken_away,
+        "key != self.key",
+        "True",
+        "a host keeps its mode when its provider is gone",
+    ),
+    (
+        HostFacts.taken_away,
+        "self.doubted.add(key)",
+        "pass",
+        "it ran while its key was taken away, and did not start again",
+    ),
+    (HostFacts.seen, "if fitting", "if True", "not safe any more with its new host key"),
+    (
+        HostFacts.has_persistence,
+        "known == YES)",
+        "known == NO)",
+        "enabled with keys in the cache, and they were not stored",
+    ),
+    (
+        HostFacts.unknown,
+        "else self._written | NO",
+        "else YES",
+        "cached before, not stored by the knob, and there",
+    ),
+    (
+        Fold._node,
+        "host.stops = self._stop_of(record.node, host)",
+        "pass",
+        "no screen, with Secure Boot off",
+    ),
+    (
+        Fold._node,
+        "if vm.host == record.node",
+        "if vm.host != record.node",
+        "its key came within the window, and it was not started",
+    ),
+    (
+        Fold._tpm,
+        "host.stops, host.change = YES, Change.TPM",
+        "pass",
+        "another TPM that was put in while it booted, and no screen",
+    ),
+    (
+        Fold._tpm,
+        "host.stops, host.change = NO, Change.NOTHING",
+        "pass",
+        "at its screen after the cure",
+    ),
+    (
+        Fold._stop_of,
+        'found.kind != "host.exec_option_removed"',
+        "True",
+        "an option was removed that no policy asks for",
+    ),
+    (Fold._look, "vm.settle(self.now)", "pass", "down long after an operation without known end"),
+    (
+        Fold._look,
+        "works and vm.awaited",
+        "works",
+        "wanted or not when its host booted, and not started",
+    ),
+    (
+        Fold._look,
+        "self.surely_tries(vm)",
+        "False",
+        "its key came within the window, and it was not started",
+    ),
+    (Fold._narrow, "vm.ran_boot = self.nodes[vm.host].boot", "pass", "an outage without a reason"),
+    (
+        Fold._keys_on_their_way,
+        "self.ways.forget(way, self.now)",
+        "pass",
+        "its key came while its way had long been shut",
+    ),
+    (
+        Answers.settled,
+        "max(opened, way.host_since + self.settings.connect_s)",
+        "opened",
+        "vCenter takes a minute to come to a host",
+    ),
+    (
+        Answers.evicted,
+        "self.settings.grace_s",
+        "1e9",
+        "keys of a deleted provider leave after the grace",
+    ),
+    (Answers.evicted, "self.settings.grace_s", "0", "evicted before its grace"),
+    (
+        Answers.surely_evicted,
+        "way.led_since + self.settings.connect_s",
+        "0",
+        "evicted only when vCenter comes to the host",
+    ),
+    (
+        Answers.usable,
+        "if key in vm.keys",
+        "if key not in vm.keys",
+        "a destroyed key that came all the same",
+    ),
+    (
+        Answers.usable,
+        "if key in vm.keys",
+        "if True",
+        "a VM whose key was destroyed, and another whose was not",
+    ),
+    (
+        Answers._renewable,
+        "NO if whole == NO else OPEN",
+        "OPEN",
+        "safe though both providers are away",
+    ),
+    (
+        Answers._host_may_be,
+        "self.now - node.since <= self.settings.boot_s",
+        "True",
+        "a boot that does not end",
+    ),
+    (
+        Answers.tries_to_start,
+        "self.now <= node.since + self.settings.tries_s",
+        "True",
+        "started long after its window",
+    ),
+    (
+        Answers.seen_host,
+        "not host.silent and host.seen_boot == node.boot",
+        "not host.silent",
+        "a host that says nothing after its boot",
+    ),
+    (
+        VmFacts.host_booted,
+        "self.awaited = self.to_run == YES",
+        "self.awaited = True",
+        "wanted or not when its host booted, and not started",
+    ),
+    (
+        VmFacts.host_booted,
+        "self.due = False",
+        "pass",
+        "locked in one boot and not in the one before",
+    ),
+    (
+        VmFacts.host_booted,
+        "self.tries.clear()",
+        "pass",
+        "it runs in a boot without its key, as in the one before",
+    ),
+    (
+        VmFacts.ended,
+        "self.ran_boot = max(self.ran_boot, boot)",
+        "pass",
+        "down right after it was put on",
+    ),
+    (
+        Disturbances._take,
+        "return self.there.pop(id)",
+        "return self.there[id]",
+        "not safe, and the cut was missed",
+    ),
+    (
+        Disturbances._take,
+        "Phase.ENDING if undone else Phase.ON",
+        "Phase.ON",
+        "a fault that begins while another is being taken back with it",
+    ),
+    (
+        Disturbances._take,
+        "self._end(self._rivals(found))\n        return found",
+        "return found",
+        "two faults, and one is being taken back with the other",
+    ),
+    (
+        Disturbances._take,
+        '"error" not in record.data',
+        "True",
+        "a fault that was not made, and is not there",
+    ),
+    (Disturbances._link, "broker + links", "links", "safe without a broker"),
+    (Disturbances._link, "broker + links", "broker", "safe though it must be prepared"),
+    (Disturbances.stands, "held + copied", "copied", "safe though its key server stands still"),
+    (Disturbances.stands, "held + copied", "held", "a key server that is being copied"),
+    (Disturbances.may_be_off, '== "proc.kill"', '== ""', "a host that goes down with a process"),
+    (
+        Disturbances.may_be_off,
+        "*POWER, *TPM, *LATENT",
+        "*POWER",
+        "a host that is off while its TPM is changed",
+    ),
+    (
+        Disturbances.held_down,
+        "and found.phase is Phase.ON",
+        "",
+        "a key that was made while vCenter came back",
+    ),
+    (
+        Disturbances.held_down,
+        "found.about(node) and",
+        "False and",
+        "a key that was made while vCenter was down",
+    ),
+    (
+        Ways._key_server,
+        "OPEN if some == YES and both(ways) != YES else some",
+        "some",
+        "one of two key servers is away, and it takes some time",
+    ),
+    (
+        Ways._key_server,
+        "either(ways)",
+        "both(ways)",
+        "one of two key servers is away, and keys come",
+    ),
+    (
+        Settings.change_by,
+        'and fault["secure_boot"] != secure_boot',
+        "",
+        "Secure Boot set as it was",
+    ),
+    (Settings.change_by, "set(self.seal_pcrs)", "{7}", "another build, which the policy covers"),
+    (
+        Settings.change_by,
+        "registers.add(int(fault.get",
+        "print(int(fault.get",
+        "another event, where the policy looks",
+    ),
+)
+
+
+def otherwise(story: str) -> bool:
+    """Whether the run is judged otherwise than it is to be."""
+    made = GOOD[story]() if story in GOOD else BAD[story][0]()
+    wanted = CheckOutcome.PASS if story in GOOD else CheckOutcome.FAIL
+    return truth_table(records(made)).result is not wanted
+
+
+def broken(function: types.FunctionType, old: str, new: str) -> types.FunctionType:
+    """The same method with one place of its text changed."""
+    text = inspect.cleandoc("\n" + inspect.getsource(function))
+    assert text.count(old) == 1, f"{function.__qualname__} has {old!r} {text.count(old)} times"
+    made: dict[str, Any] = {}
+    source = f"from __future__ import annotations\n{text.replace(old, new)}"
+    exec(source, function.__globals__, made)  # noqa: S102 - a text of our own
+    found: types.FunctionType = made[function.__name__]
+    return found
+
+
+@pytest.fixture(autouse=True)
+def forgetful() -> Iterator[None]:
+    """Nothing that a bug has left is remembered."""
+    yield
+    for module in (hosts, possible):
+        for value in vars(module).values():
+            if hasattr(value, "cache_clear"):
+                value.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("function", "old", "new", "story"),
+    PLANTED,
+    ids=[f"{function.__name__}: {new}" for function, _, new, _ in PLANTED],
+)
+def test_the_run_is_judged_otherwise(
+    function: Any, old: str, new: str, story: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not otherwise(story)
+    owner = next(
+        kind
+        for kind in (HostFacts, Fold, Answers, VmFacts, Disturbances, Ways, Settings)
+        if vars(kind).get(function.__name__) is function
+    )
+    monkeypatch.setattr(owner, function.__name__, broken(function, old, new))
+    assert otherwise(story)
