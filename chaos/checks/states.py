@@ -16,8 +16,11 @@ GRACE_S = 30.0
 """Lab seconds after a change of what is allowed in which a host or VM may still be otherwise."""
 
 
+RUNNING: Final = "running"
 _NOTHING: Final[frozenset[str]] = frozenset()
 NO_KEY = Allowed(frozenset({"no new key"}), frozenset({Outcome(Letter.NO, (12, 13))}))
+SILENT, ANSWERS = "said to run, and no guest does,", "answering"
+NOT_RUNNING = "InvalidPowerState"
 LOCKED, REFUSED, MADE = "locked", "refused for lack of a key", "made"
 LACKS_KEY = "EncryptionKeyRequired"
 
@@ -41,8 +44,8 @@ class Breach:
     @property
     def outage(self) -> bool:
         """Whether it is a VM that should run, or could, and is kept from it."""
-        kept = self.seen in (LOCKED, REFUSED) or "running" in self.allowed.states
-        return self.vm and self.seen != "running" and kept
+        kept = self.seen in (LOCKED, REFUSED) or RUNNING in self.allowed.states
+        return self.vm and self.seen != RUNNING and kept
 
     def __str__(self) -> str:
         allowed = " or ".join(sorted(self.allowed.states)) or "nothing that is known"
@@ -142,6 +145,7 @@ def _judged(records: Sequence[Record]) -> Judged:
     watched: dict[str, _Watched] = {}
     marks: dict[str, _Mark] = {}
     began: dict[int, float] = {}  # operations under way
+    answers: dict[str, Record] = {}  # of guests since the last look
     last = last_look(records)
     for record in records:
         fold.take(record)
@@ -152,12 +156,15 @@ def _judged(records: Sequence[Record]) -> Judged:
         elif record.type in ("ok", "info"):
             since = began.pop(int(record.data.get("n", 0)), record.t)
             found.breaches += _operation(fold, marks, record, since)
+        if record.op == "guest.challenge" and record.node in fold.vms and record.node in watched:
+            found.breaches += _guest(fold, answers, record)
         if record.type == "fault":
             found.faults += 1
         if record.type != "state" or record.op != "look":
             continue
         found.looks += 1
         found.breaches += _look(fold, watched, marks)
+        found.breaches += _answered(fold, watched, answers)
         if record.seq == last:
             found.at_end = {name: fold.vm_may_be(name) for name in fold.vms}
     found.vms, found.lost = len(fold.vms), fold.lost
@@ -194,6 +201,35 @@ def _breach(
 ) -> Breach:
     told = fold.faults.tells()
     return Breach(one.seq, one.since, name, vm, seen, one.before, allowed, told)
+
+
+def _guest(fold: Fold, answers: dict[str, Record], record: Record) -> Iterator[Breach]:
+    """What a guest does is seen by its own answers, whatever its host says of it. One that has to
+    run, and is said to, is there; that one answers which cannot run is for the next look."""
+    name = record.node
+    if record.type == "ok" and "wrong" not in record.data:
+        answers[name] = record
+    elif record.type == "fail" and NOT_RUNNING in str(record.data.get("error")):
+        if fold.seen_vm(name) == RUNNING and fold.vm_may_be(name) == {RUNNING}:
+            yield _of_guest(fold, record, SILENT)
+
+
+def _answered(
+    fold: Fold, watched: dict[str, _Watched], answers: dict[str, Record]
+) -> Iterator[Breach]:
+    """Guests that answered since the last look, and could not have run for the grace."""
+    for name, record in answers.items():
+        one, seen = watched[name], fold.seen_vm(name)
+        shut = bool(seen) and RUNNING not in fold.vm_may_be(name)
+        if shut and record.t - one.allowed_since >= GRACE_S:
+            yield _of_guest(fold, record, ANSWERS)
+    answers.clear()
+
+
+def _of_guest(fold: Fold, record: Record, odd: str) -> Breach:
+    allowed, told = fold.allowed_vm(record.node), fold.faults.tells()
+    seen = fold.seen_vm(record.node)
+    return Breach(record.seq, record.t, record.node, True, odd, seen, allowed, told)
 
 
 def _operation(

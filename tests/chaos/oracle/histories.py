@@ -109,6 +109,12 @@ class Story:
             missing=keys if seen == "locked" else [],  # a running VM says nothing of its keys
         )
 
+    def challenge(self, vm: str, error: str = "") -> Story:
+        """A guest was asked to prove that it reads its disk; it did, or there was none."""
+        self.op("invoke", vm, "guest.challenge", n=5)
+        told = {"error": f"{vm}: {error}"} if error else {}
+        return self.op("fail" if error else "ok", vm, "guest.challenge", n=5, **told)
+
     def marks(self, *vms: str) -> Story:
         """vCenter has these VMs as locked."""
         return self._state("vcenter", "marks", locked=list(vms))
