@@ -28,7 +28,7 @@ EXEMPT = (
     ),
     Exempt(
         "disk",
-        r".*/bootbank/state\.(tgz|new)",
+        r".*/bootbank/state\.tgz(\.new)?",
         r"services\.esxi\.configuration\.sealing:from_material",
         "mode NONE: the config key is made from material that lies beside it (CFG-03)",
     ),

@@ -59,3 +59,13 @@ def test_an_exemptioncovers_one_kind_of_secret_in_one_place() -> None:
     another = Find(own.kind, own.name, "services.kms.core:_fresh", "raw")
     assert leaks([own, elsewhere, another]) == [elsewhere, another]
     assert all(rule.why for rule in EXEMPT)
+
+
+@pytest.mark.parametrize("name", ["state.tgz", "state.tgz.new"])
+def test_material_may_lie_in_an_archive_and_in_one_that_is_being_written(name: str) -> None:
+    """A host may be looked at in the middle of a save, and lose its power there."""
+    maker = "services.esxi.configuration.sealing:from_material"
+    there = Find("disk", f"esxi-002/written/bootbank/{name}", maker, "raw")
+    other = Find("disk", f"esxi-002/written/bootbank/{name}.old", maker, "raw")
+    key = Find("disk", there.name, "services.esxi.keys.cache:hold", "raw")
+    assert leaks([there, other, key]) == [other, key]
