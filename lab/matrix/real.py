@@ -36,9 +36,9 @@ from services.runtime.forking.blocking import ForkServer
 from services.runtime.real.world import LabTime
 from services.runtime.sim.runner import run_in_worker
 
-PACE: Final = 30.0
-"""Lab seconds in a real one: a reconcile interval takes ten seconds."""
-SLOW_PACE: Final = 15.0
+PACE: Final = 36.0
+"""Lab seconds in a real one: a reconcile interval takes some eight seconds."""
+SLOW_PACE: Final = 18.0
 """Of a lab that was too slow: everything has twice the real time."""
 AT_ONCE: Final = 6
 SLOW_AT_ONCE: Final = 3
