@@ -208,6 +208,10 @@ class _Run:
             aside = [
                 group.create_task(self._guard(), name="guard"),
                 group.create_task(self.intervals.renew(), name="renew"),
+                *(
+                    group.create_task(self.intervals.be_away(begin, end), name="unattended")
+                    for begin, end in self.plan.unattended
+                ),
                 *self.watch.aside(group),
                 group.create_task(self.cues.listen(), name="events"),
                 *(

@@ -21,6 +21,8 @@ GONE: Final = "KS-CHAOS-104"
 MISSED: Final = ("KS-CHAOS-101", "KS-CHAOS-102", "KS-CHAOS-106")
 """Why a fault did not come to be: it does not bite, could not be made, or cannot act here."""
 HEAL_AGAIN_S: Final = 5.0  # lab seconds between two tries to end what another fault holds
+LAPSE_S: Final = 30.0
+"""Lab seconds after the end of its lease by which a fault is being taken back."""
 
 
 @dataclass
@@ -91,6 +93,7 @@ class Intervals:
         the phase is over."""
         self.ending.add(planned.id)
         self.history.add("note", op="ending", id=planned.id, cure=planned.cure)
+        self._outlived(planned)
         while True:
             report = await self._heal(planned)
             again = planned.drawn and bool(report.left) and self.now() < self.plan.duration_s
@@ -112,18 +115,41 @@ class Intervals:
         except ChaosError as error:
             if error.id != GONE:
                 raise
-            if planned.drawn:  # its lease has run out, and the keeper has seen it gone
+            if planned.drawn or self.plan.unattended:  # its lease has run out: it was seen gone
                 return HealReport(healed=(planned.id,), left=())
             raise ChaosError("KS-CHAOS-202", f"{planned.id} was gone before its end") from None
+
+    def _outlived(self, planned: PlannedFault) -> None:
+        """KS-CHAOS-202 for a fault that is in force long after its lease, and not taken back."""
+        now = self.lab.monotonic()
+        for active in self.keeper.active():
+            over_s = now - active.until if active.until else 0.0
+            if active.fault.id == planned.id and over_s > LAPSE_S and not active.ending:
+                text = f"{planned.id} is there {over_s:g} s after the end of its lease"
+                raise ChaosError("KS-CHAOS-202", text)
+
+    async def be_away(self, begin: float, end: float) -> None:
+        """Carry no lease on from ``begin`` to ``end``, as a controller that was killed does."""
+        await self.sleep_to(begin)
+        self.history.add("note", op="unattended", lease=self.plan.lease_s)
+        await self.sleep_to(end)
+        self.history.add("note", op="attended")
+
+    def _is_away(self) -> bool:
+        return any(begin <= self.now() < end for begin, end in self.plan.unattended)
 
     async def renew(self) -> None:
         """Carry leases on; one that is over already ran out unseen by its fault's own task."""
         while True:
             await self.lab.sleep(self.plan.lease_s / 3)
+            if self._is_away():
+                continue
             for active in self.keeper.active():
                 if active.fault.id not in self.begun - self.ending or active.until == 0:
                     continue
                 if self.lab.monotonic() >= active.until:
+                    if self.plan.unattended:  # whether it ends by itself is seen at its end
+                        continue
                     raise ChaosError("KS-CHAOS-202", f"{active.fault.id} outlived its lease")
                 try:
                     await self.keeper.renew(active.fault.id, self.plan.lease_s)

@@ -38,7 +38,8 @@ class FaultState(StrEnum):
 
 
 class ActiveFault(msgspec.Struct, frozen=True, kw_only=True):
-    """A fault of the list, without its notes. Times in lab seconds; ``until`` 0 = no lease."""
+    """A fault of the list, without its notes. Times in lab seconds; ``until`` 0 = no lease.
+    ``ending``: it is being taken back."""
 
     fault: Fault
     kind: str
@@ -49,6 +50,7 @@ class ActiveFault(msgspec.Struct, frozen=True, kw_only=True):
     seen: str = ""  # why it is not healed
     cure: str = ""
     found: dict[str, Any] = {}  # what it acts on, of what its survey saw
+    ending: bool = False
 
 
 class StillThere(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +141,7 @@ class FaultKeeper:
             seen=kept.seen,
             cure="" if kept.fault.reversible else kept.fault.cure_text(),
             found=kept.fault.found(kept.notes),
+            ending=kept.ending,
         )
 
     async def inject(self, fault: Fault, lease_s: float | None = None) -> ActiveFault:
@@ -351,6 +354,7 @@ class FaultKeeper:
                 "state": k.state.value,
                 "notes": k.notes,
                 "seen": k.seen,
+                "ending": k.ending,
             }
             for k in self._kept.values()
         ]
@@ -371,6 +375,7 @@ class FaultKeeper:
                     state=FaultState(entry["state"]),
                     notes=dict(entry["notes"]),
                     seen=str(entry["seen"]),
+                    ending=bool(entry.get("ending", False)),
                 )
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             raise ChaosError("KS-CHAOS-109", str(error)) from None

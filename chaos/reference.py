@@ -23,6 +23,7 @@ from chaos.experiment.model import ONLY_IN, Guards, Load, Probed
 from chaos.experiment.schedule_model import (
     OF_ACTIONS,
     OF_FAULTS,
+    Once,
     Point,
     Random,
     Rolling,
@@ -44,13 +45,15 @@ _READERS: Final[dict[Any, str]] = {
     share: "a share: 5% or 0.05",
     per_second: "a rate: 0.2/s, 3/m, 10/h",
     tolerance: "a comparison with a limit",
-    read_after: "the id of an entry, or: id + 20s",
+    read_after: "the id of an entry, or: id + 20s, end of id, end of id + 20s",
     read_gap: "a time of the lab, or exp(12s): drawn, so much on average",
 }
 _OF_ENTRY: Final = frozenset({"fault", "do", "point"})
 _WAYS: Final = {
     "at": "{at: 30s, for: 5m, fault: link.cut, between: [vcenter, kms]}",
     "after": "{id: a, at: 1s, do: key.generate}, {after: a + 20s, do: key.generate}",
+    "once": "{id: a, at: 1s, for: 5s, fault: host.reboot, on: esxi-001}, "
+    "{after: end of a, once: {wait: running, on: esxi-001}, do: key.generate}",
     "every": "{at: 30s, every: 20s, times: 3, do: key.generate}",
     "when": "{when: {event: ok:key.create, nth: 3}, for: 10s, fault: vcenter.down}",
     "point": "{point: {node: esxi-002, call: disk.append, path: bootbank/*}, fault: point.crash}",
@@ -59,7 +62,7 @@ _WAYS: Final = {
 }
 _WORDS: Final = {
     "at": "So long after the begin of the fault phase.",
-    "after": "With the begin of another entry, or so long after it.",
+    "after": "With the begin of another entry, or its end, or so long after that.",
     "every": "Again and again, so much from begin to begin: so many `times`, or up to the end.",
 }
 _LIMITS: Final = {Unit.RATIO: '"== 100%"', Unit.SECONDS: '"<= 60s"', Unit.COUNT: '"== 0"'}
@@ -77,7 +80,7 @@ def _faults() -> Iterator[Entry]:
         if kind.at_point:
             own = [field for field in own if field.name != "on"]
             point = Field(name="point", values="a map: see `explain entry point`", required=True)
-            ways = ("at", "after", "when", "every", "times", "rolling")
+            ways = ("at", "after", "once", "when", "every", "times", "rolling")
             entry = [point, *(field for field in entry if field.name not in ways)]
         if kind.reversible:
             entry = [f for f in entry if f.name != "cure"]
@@ -119,6 +122,7 @@ def _entries_of_schedule() -> Iterator[Entry]:
     models: dict[str, type[BaseModel]] = {
         "when": When,
         "point": Point,
+        "once": Once,
         "rolling": Rolling,
         "random": Random,
     }

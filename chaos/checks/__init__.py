@@ -13,7 +13,9 @@ from typing import Final
 from chaos.checks.accepted_order_kept import accepted_order_kept
 from chaos.checks.acked_key_recoverable import acked_key_recoverable
 from chaos.checks.acked_vm_known import acked_vm_known
+from chaos.checks.given_up_keys_gone import given_up_keys_gone
 from chaos.checks.guests_read_back import guests_read_back
+from chaos.checks.lock_given_back import lock_given_back
 from chaos.checks.lock_told import lock_told
 from chaos.checks.needs_no_kms import needs_no_kms
 from chaos.checks.no_fault_left import no_fault_left
@@ -28,6 +30,7 @@ from chaos.checks.one_key_one_value import one_key_one_value
 from chaos.checks.power_as_commanded import power_as_commanded
 from chaos.checks.recovery_bound import recovery_bound
 from chaos.checks.result import CheckOutcome, CheckResult, Finding
+from chaos.checks.session_in_force import session_in_force
 from chaos.checks.tpm_sane import tpm_sane
 from chaos.checks.truth_table import truth_table
 from chaos.history import FULL, Record
@@ -68,9 +71,12 @@ _CHECKS: Final = (
     Check(acked_key_recoverable, "S4"),
     Check(one_key_one_value, "S5"),
     Check(nothing_left, "S6"),
+    Check(given_up_keys_gone),
     Check(acked_vm_known),
     Check(accepted_order_kept),
     Check(lock_told),
+    Check(lock_given_back),
+    Check(session_in_force),
     Check(guests_read_back),
     Check(no_unseal_under_changed_pcr, "S3"),
     Check(tpm_sane, "S11"),

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from chaos.active_faults import ActiveFaults
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
+from chaos.oracle.fold.vms import MOVES
 
 OP = "vm.off_on"
 _HARMLESS = "link."
-_OTHERS = ("vm.power_cycle", OP, "vm.on", "vm.off", "vm.unregister", "vm.destroy")
+_OTHERS = ("vm.power_cycle", OP, "vm.on", "vm.off", "vm.unregister", "vm.destroy", *MOVES)
 
 
 def accepted_order_kept(records: Sequence[Record]) -> Finding:

@@ -1,5 +1,5 @@
 """A request that arrived twice had one effect: one key for each operation of a client, and each VM
-is on one host."""
+is on one host. One that was moved to another host may be listed by two, and runs on one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
+from chaos.oracle.fold.vms import MOVES
 
 
 def one_effect(records: Sequence[Record]) -> Finding:
@@ -18,18 +19,23 @@ def one_effect(records: Sequence[Record]) -> Finding:
     bad: list[str] = []
     where: list[int] = []
     made = 0
-    seen: dict[str, tuple[str, int]] = {}  # host of each VM in this look
+    seen: dict[str, list[tuple[str, bool, int]]] = {}  # each VM's hosts in this look: does it run
+    moved: set[str] = set()
     for record in records:
+        if record.type == "invoke" and record.op in MOVES:
+            moved.add(record.node)
         if record.type != "state":
             continue
         if record.op == "look":
             seen.clear()
         elif record.op == "vm":
-            host = str(record.data.get("host", ""))
-            other, seq = seen.setdefault(record.node, (host, record.seq))
-            if other != host:
-                bad.append(f"{record.node} is on {other} and on {host}")
-                where += [seq, record.seq]
+            host, runs = str(record.data.get("host", "")), record.data.get("power") == "poweredOn"
+            there = seen.setdefault(record.node, [])
+            for other, ran, seq in there:
+                if other != host and (record.node not in moved or (ran and runs)):
+                    bad.append(f"{record.node} is on {other} and on {host}")
+                    where += [seq, record.seq]
+            there.append((host, runs, record.seq))
         elif record.op == "creations":
             made += record.data.get("keys", 0)
             for operation, keys in record.data.get("twice", {}).items():

@@ -14,10 +14,11 @@ from chaos.checks.states import judged as followed
 from chaos.checks.states import last_look
 from chaos.history import Record
 from chaos.oracle.fold.answers import RUNS
+from chaos.oracle.fold.vms import MOVES
 
 BOUND_S: Final = 60.0
 """Lab seconds from the heal of the last fault, or the end of a boot of the VM's host after it."""
-_POWER: Final = ("vm.power_cycle", "vm.off_on")
+_POWER: Final = ("vm.power_cycle", "vm.off_on", *MOVES)
 
 
 @dataclass

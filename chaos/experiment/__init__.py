@@ -7,5 +7,6 @@ entries of its schedule · ``skeleton`` a new file · ``control`` what a planted
 the entries · ``plan`` what a run does, resolved · ``resolve`` makes it: ``timeline`` when and on
 whom entries are played, ``fits`` whether that is within limits ·
 ``requirements`` what the file requires of a lab and this one is not · ``schema`` for editors ·
-``generate`` random schedules and whole random runs · ``shrink`` a failing plan to a small one
+``generate`` random schedules · ``random_runs`` whole random runs · ``shrink`` a failing plan to a
+small one · ``written`` a plan as a file
 """

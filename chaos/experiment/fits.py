@@ -35,7 +35,7 @@ def _time(experiment: Experiment, placed: list[Placed], duration_s: float) -> No
     for number, planned in placed:
         place = ("schedule", number)
         end = (planned.until if isinstance(planned, PlannedFault) else None) or planned.at
-        if experiment.heading.duration is not None and planned.at >= duration_s:
+        if experiment.heading.duration is not None and planned.at > duration_s:
             text = f"{planned.id!r} begins at {planned.at:g} s, but the run takes {duration_s:g} s"
             document.add(place, "KS-CHAOS-013", text)
         elif max(planned.at, end) > limit >= duration_s:

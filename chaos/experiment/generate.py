@@ -15,19 +15,25 @@ from typing import Any, Final
 
 import msgspec
 
-from chaos.checks import ALWAYS
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.experiment.plan import Needs, Plan, PlannedFault
+from chaos.experiment.plan import PlannedFault
 from chaos.faults import FAULTS, fault_type, to_plain
 from chaos.faults.base import Fault, Targets
 from chaos.lab import Directory
-from chaos.workload import OPERATIONS, Arrival, draw_arrivals
 
-RANDOM: Final = tuple(fault.kind for fault in FAULTS if fault.reversible)
+RANDOM: Final = tuple(f.kind for f in FAULTS if f.reversible and not f.at_point)
 """Kinds that are drawn unless others are named: those that can be taken back."""
+_ROLLED_BACK: Final = ("kms.key_state",)  # its cure is an older database: newer keys are gone
+RARE: Final = tuple(
+    fault.kind for fault in FAULTS if not fault.reversible and fault.kind not in _ROLLED_BACK
+)
+"""Kinds of which a random run has one at times: they end with their cure."""
 _TRIES: Final = 4  # targets that are drawn for one interval before it is given up
 _COMPOSITE: Final = 0.15  # share of the intervals that a composite fills
+_CURE_S: Final = 120.0  # what the cure of a TPM takes, with its boots
+_TIGHT: Final = 0.35  # share of those that hold power and begin in the middle of an operation
+_TIGHT_S: Final = 0.4  # seconds after the begin of an operation in which it is under way
 _INSIDE: Final = {
     "host.boot_measure": ("host.reboot", "host.power_loss"),
     "host.tpm_disabled": ("host.reboot", "host.power_loss"),
@@ -44,7 +50,8 @@ class Mix(msgspec.Struct, frozen=True, kw_only=True):
     After one that holds the power of nodes they have ``boot_s`` before the next one does.
     ``omit``: how likely a kind is left out of a period of ``reshuffle_s``; ``quiet``: how likely
     a whole period is. At most ``overlap`` faults are active at once; each lasts ``least_s``.
-    ``even``: whether gaps, and lengths, are all the same instead of drawn.
+    ``even``: whether gaps, and lengths, are all the same instead of drawn. ``rare``: whether a
+    whole random run may have one of ``RARE`` besides, and nodes that go down within a call.
     """
 
     kinds: tuple[str, ...] = RANDOM
@@ -60,6 +67,7 @@ class Mix(msgspec.Struct, frozen=True, kw_only=True):
     overlap: int = 3
     even: tuple[bool, bool] = (False, False)
     composites: bool = True
+    rare: bool = False
 
 
 class _Interval(msgspec.Struct, frozen=True):
@@ -71,12 +79,15 @@ class _Interval(msgspec.Struct, frozen=True):
         return self.at < other.until + apart_s and other.at < self.until + apart_s
 
 
-def schedule(mix: Mix, directory: Directory, seed: int) -> tuple[PlannedFault, ...]:
+def schedule(
+    mix: Mix, directory: Directory, seed: int, moments: Sequence[float] = ()
+) -> tuple[PlannedFault, ...]:
     """The faults of one random schedule, in order of their begins; the same for the same values.
+    At ``moments`` operations begin: faults that end lives like to come in the middle of them.
 
     ``ChaosError`` KS-CHAOS-014 for a kind that is none.
     """
-    return _Swarm(mix, directory, seed).faults()
+    return _Swarm(mix, directory, seed, moments).faults()
 
 
 def periods(mix: Mix, seed: int) -> tuple[tuple[str, ...], ...]:
@@ -92,8 +103,11 @@ def periods(mix: Mix, seed: int) -> tuple[tuple[str, ...], ...]:
 
 
 class _Swarm:
-    def __init__(self, mix: Mix, directory: Directory, seed: int) -> None:
+    def __init__(
+        self, mix: Mix, directory: Directory, seed: int, moments: Sequence[float] = ()
+    ) -> None:
         self._mix, self._directory, self._seed = mix, directory, seed
+        self._moments, self._tight = sorted(moments), Draws(seed, "swarm/tight")
         self._types = {kind: fault_type(kind) for kind in mix.kinds}
         self._drawn: list[_Interval] = []
         self._number = 0
@@ -111,7 +125,8 @@ class _Swarm:
             which, composite = draws.unit(), draws.unit() < _COMPOSITE
             if there:
                 kind = there[int(which * len(there))]
-                self._draw(kind, at, min(at + lasts_s, mix.until_s), composite)
+                begin = self._begin(kind, at)
+                self._draw(kind, begin, min(begin + lasts_s, mix.until_s), composite)
         ordered = sorted(self._drawn, key=lambda interval: (interval.at, interval.fault.id))
         return tuple(map(_planned, ordered))
 
@@ -119,6 +134,15 @@ class _Swarm:
     def _time(draws: Draws, mean_s: float, *, even: bool) -> float:
         drawn_s = draws.exponential(mean_s)  # in any case: one setting re-times nothing else
         return mean_s if even else drawn_s
+
+    def _begin(self, kind: str, at: float) -> float:
+        """``at``, or a moment soon after in which an operation is under way: lives end there."""
+        tight, later = self._tight.unit() < _TIGHT, self._tight.unit() * _TIGHT_S
+        latest = self._mix.until_s - self._mix.least_s - later
+        after = next((moment for moment in self._moments if at <= moment <= latest), None)
+        if not tight or after is None or not self._types[kind].holds_power:
+            return at
+        return round(after + later, 3)
 
     def _draw(self, kind: str, at: float, until: float, composite: bool) -> None:
         first = self._interval(kind, at, until)
@@ -165,7 +189,24 @@ class _Swarm:
         if any(_undo(made.fault, other.fault) for other in beside):
             return False
         near = [other for other in self._drawn if made.meets(other, self._mix.boot_s)]
-        return not any(_same_power(made.fault, other.fault) for other in near)
+        return not any(_same_power(made.fault, other.fault) for other in near) and not any(
+            self._same_host(made.fault, other.fault)
+            for other in self._drawn
+            if made.meets(other, _CURE_S)
+        )
+
+    def _same_host(self, first: Fault, second: Fault) -> bool:
+        """Whether one that only a cure undoes would share a host with another: the cure boots it,
+        and needs it as it was."""
+        if first.reversible and second.reversible:
+            return False
+        both = set(first.touches()) & set(second.touches())
+        return any(entry.node in both for entry in self._directory.nodes if entry.cluster)
+
+
+def clash(first: Fault, second: Fault) -> bool:
+    """Whether two faults at once would undo each other."""
+    return _undo(first, second) or _same_power(first, second)
 
 
 def _undo(first: Fault, second: Fault) -> bool:
@@ -202,65 +243,3 @@ def counted(faults: Sequence[PlannedFault]) -> dict[str, int]:
         for fault in FAULTS
         if (count := sum(planned.kind == fault.kind for planned in faults))
     }
-
-
-class Stream(msgspec.Struct, frozen=True):
-    """Operations ``op`` of a random run, ``rate`` of them in a lab second."""
-
-    op: str
-    rate: float
-
-
-WORKLOAD: Final = (
-    Stream("guest.challenge", 0.2),
-    Stream("key.create", 0.15),
-    Stream("vm.encrypt", 0.05),
-    Stream("vm.power_cycle", 0.03),
-    Stream("vm.off_on", 0.02),
-    Stream("esx.persistence.off_on", 0.006),
-)
-"""Of a lab of four hosts and eight VMs, beside the work that their guests do by themselves."""
-
-
-def random_plan(
-    directory: Directory,
-    seed: int,
-    mix: Mix,
-    *,
-    workload: Sequence[Stream] = WORKLOAD,
-    settle_s: float = 60.0,
-    topology: Any = None,
-) -> Plan:
-    """A whole run of random faults beside a workload, judged by every check that always judges."""
-    return Plan(
-        name=f"fuzz-{seed}",
-        title=f"Random faults of seed {seed}",
-        seed=seed,
-        file="",
-        duration_s=mix.until_s,
-        max_duration_s=mix.until_s + 3600.0,
-        lease_s=120.0,
-        recover_s=None,
-        settle_s=settle_s,
-        requires=Needs(),
-        topology=topology,
-        faults=schedule(mix, directory, seed),
-        arrivals=_arrivals(workload, mix.until_s, directory, seed),
-        probes=(),
-        checks=ALWAYS,
-    )
-
-
-def _arrivals(
-    workload: Sequence[Stream], until_s: float, directory: Directory, seed: int
-) -> tuple[Arrival, ...]:
-    drawn: list[tuple[float, int, str, str]] = []
-    for place, load in enumerate(workload):
-        draws = Draws(seed, f"workload/{place}/{load.op}")
-        targets = tuple(map(str, directory.vms)) if OPERATIONS[load.op].about == "vms" else ()
-        for at, target in draw_arrivals(load.rate, (0.0, until_s), targets, draws):
-            drawn.append((at, place, load.op, target))
-    return tuple(
-        Arrival(at=at, op=op, target=target, number=number)
-        for number, (at, _, op, target) in enumerate(sorted(drawn), start=1)
-    )

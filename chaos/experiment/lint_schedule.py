@@ -143,6 +143,9 @@ class ScheduleLinter(Sections):
             self.document.add(path, "KS-CHAOS-003", text)
         if entry.when is not None:
             self._condition((*path, "when", "event"), entry.when)
+        if entry.once is not None and (entry.after is None or not entry.after.end):
+            text = "`once` needs `after: end of` an entry"
+            self.document.add((*path, "once"), "KS-CHAOS-003", text)
         if entry.times is not None and entry.every is None:
             text = "`times` needs `every`"
             self.document.add((*path, "times"), "KS-CHAOS-003", text)

@@ -212,6 +212,13 @@ class FinalPhase(Section):
         return self.heal
 
 
+class Unattended(Section):
+    """A span of the fault phase in which the controller is away, as one that was killed is."""
+
+    from_: Seconds = Field(alias="from")
+    for_: Annotated[Seconds, AfterValidator(no_less_than(1.0))] = Field(alias="for")
+
+
 class Guards(Section):
     """Limits of the run; see ``plan`` for the budget and ``engine`` for the times."""
 
@@ -229,6 +236,10 @@ class Guards(Section):
     abort_if: list[Abort] = Field(
         default=[],
         description="What ends a run at once: everything is healed, and nothing is judged.",
+    )
+    unattended: list[Unattended] = Field(
+        default=[],
+        description="When no lease is carried on: faults end by themselves, before their time.",
     )
 
 

@@ -186,7 +186,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     are healed first, and have ``core_s`` to work while the rest stays as it is. ``settle_s`` pass
     after the heal before anything is judged. ``order`` is how the simulation orders what is ready
     at once; empty: as the seed draws it. ``aborts`` give the run up when one held for its
-    ``grace_s``. With ``bug``, a planted one, those of ``expect`` fail and nothing else (the
+    ``grace_s``. In the spans ``unattended`` (from, until) the controller is away: no lease is
+    carried on. With ``bug``, a planted one, those of ``expect`` fail and nothing else (the
     negative control).
     """
 
@@ -211,6 +212,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     probes: tuple[PlannedProbe, ...]
     checks: tuple[str, ...]
     aborts: tuple[PlannedProbe, ...] = ()
+    unattended: tuple[tuple[float, float], ...] = ()
     bug: str = ""
     expect: tuple[str, ...] = ()
 
@@ -274,6 +276,7 @@ def render(made: Plan) -> str:
     if made.core:
         lines.append(f"  of the core within {made.core_s:g} s: {', '.join(made.core)}")
     lines += [f"  given up when {p.probe} {p.is_.text} for {p.grace_s:g} s" for p in made.aborts]
+    lines += [f"  unattended from {begin:g} s to {end:g} s" for begin, end in made.unattended]
     if made.bug:
         lines += ["", f"negative control: with {made.bug}, {', '.join(made.expect)} fail"]
     return "\n".join([*lines, "", f"checks: {', '.join(made.checks)}"])

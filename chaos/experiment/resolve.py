@@ -73,6 +73,9 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
         probes=tuple(probes),
         checks=tuple(dict.fromkeys((*ALWAYS, *experiment.checks))),
         aborts=tuple(aborts),
+        unattended=tuple(
+            (span.from_, round(span.from_ + span.for_, 6)) for span in experiment.guards.unattended
+        ),
         bug=experiment.control.bug if experiment.control else "",
         expect=tuple(experiment.control.expect) if experiment.control else (),
     )

@@ -33,12 +33,22 @@ class When(Section):
 
     ``event`` is the id of an event of vCenter, or the type and name of a record of the history:
     ``ok:key.create``, ``fail:vm.on``, ``fault:host.reboot`` when one bites, ``heal:host.reboot``
-    when it was seen gone. ``on``: of these nodes or VMs only.
+    when it was seen gone. ``on``: of these nodes or VMs only. ``plus``: so long after it.
     """
 
     event: str
     on: Selector | None = None
     nth: Count = 1
+    plus: Seconds = 0.0
+
+
+class Once(Section):
+    """After the ``end of`` an entry: once the nodes that ``on`` selects run, or vCenter holds them
+    (``wait``), for ``within`` at most."""
+
+    wait: Literal["running", "connected"]
+    on: Selector
+    within: Seconds = 600.0
 
 
 class Point(Section):
@@ -81,6 +91,7 @@ class ScheduleEntry(Section):
     after: (
         Annotated[After, BeforeValidator(read_after), WithJsonSchema({"type": "string"})] | None
     ) = None
+    once: Once | None = None
     when: When | None = None
     point: Point | None = None
     every: Annotated[Seconds, AfterValidator(no_less_than(0.1))] | None = None

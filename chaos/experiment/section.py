@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from chaos.units import seconds
 
 Selector = str | list[str] | dict[str, str | int]
-_AFTER = re.compile(r"(?P<id>[a-z0-9](?:-?[a-z0-9])*)(?:\s*\+\s*(?P<plus>.+))?")
+_AFTER = re.compile(r"(?P<end>end of\s+)?(?P<id>[a-z0-9](?:-?[a-z0-9])*)(?:\s*\+\s*(?P<plus>.+))?")
 
 
 class Section(BaseModel):
@@ -21,18 +21,22 @@ class Section(BaseModel):
 
 
 class After(Section):
-    """``wan + 20s``: so long after the begin of the fault ``wan``."""
+    """``wan + 20s``: so long after the begin of the entry ``wan``; ``end of wan + 20s``: after its
+    end."""
 
     id: str
     plus: float
+    end: bool = False
 
 
 def read_after(value: object) -> object:
     """``After`` from its text; ``PydanticCustomError`` when it is none."""
     found = _AFTER.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
-        raise PydanticCustomError("no_after", "write the id of a fault, or: id + 20s")
-    return After(id=found["id"], plus=seconds(found["plus"]) if found["plus"] else 0.0)
+        text = "write the id of an entry, or: id + 20s, end of id, end of id + 20s"
+        raise PydanticCustomError("no_after", text)
+    plus_s = seconds(found["plus"]) if found["plus"] else 0.0
+    return After(id=found["id"], plus=plus_s, end=found["end"] is not None)
 
 
 def no_less_than(least_s: float) -> Callable[[float], float]:

@@ -1,14 +1,13 @@
 """From a run that fails to a small one that fails in the same way.
 
-Steps, each as far as it goes before the next: fewer fault intervals, fewer operations, shorter and
-rounder times, narrower targets, a calmer order. A candidate is kept when it still ``fails``; what
-that means is the caller's: the same check, with the same class of subject. The best one so far is
-always had, whenever the budget of runs is spent.
+Steps, each as far as it goes before the next: fewer fault intervals, actions and operations,
+shorter and rounder times, narrower targets, a calmer order. A candidate is kept when it still
+``fails``; what that means is the caller's: the same check, with the same class of subject. The best
+one so far is always had, whenever the budget of runs is spent.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -17,14 +16,14 @@ import msgspec
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.experiment.plan import Plan, PlannedFault
+from chaos.experiment.plan import Begun, Ended, Plan, PlannedAction, PlannedFault
 from chaos.faults import fault_type, to_plain
 from chaos.faults.base import Targets
 from chaos.lab import Directory
-from chaos.units import written_s
 from chaos.workload import Arrival
 
 T = TypeVar("T")
+Cued = TypeVar("Cued", PlannedFault, PlannedAction)
 
 TAIL_S: Final = 5.0  # lab seconds that a fault phase goes on after its last fault and operation
 _FIFO: Final = "fifo"
@@ -59,7 +58,14 @@ class Shrinker:
     def _pass(self) -> bool:
         """Every step once; whether any of them has made it smaller."""
         before = self.best
-        for step in (self._faults, self._arrivals, self._times, self._targets, self._order):
+        for step in (
+            self._faults,
+            self._actions,
+            self._arrivals,
+            self._times,
+            self._targets,
+            self._order,
+        ):
             step()
             self.told(f"{step.__name__.lstrip('_')}: {size(self.best)}, {self.runs} runs")
         return self.best != before
@@ -79,10 +85,19 @@ class Shrinker:
     # ---- the steps ----------------------------------------------------------------------------
 
     def _faults(self) -> None:
+        if self.best.unattended:
+            self._try(msgspec.structs.replace(self.best, unattended=()))
+
         def tried(kept: Sequence[PlannedFault]) -> bool:
-            return self._try(msgspec.structs.replace(self.best, faults=tuple(kept)))
+            return self._try(_freed(msgspec.structs.replace(self.best, faults=tuple(kept))))
 
         reduced(self.best.faults, tried)
+
+    def _actions(self) -> None:
+        def tried(kept: Sequence[PlannedAction]) -> bool:
+            return self._try(_freed(msgspec.structs.replace(self.best, actions=tuple(kept))))
+
+        reduced(self.best.actions, tried)
 
     def _arrivals(self) -> None:
         def tried(kept: Sequence[Arrival]) -> bool:
@@ -117,7 +132,8 @@ class Shrinker:
 
 def size(plan: Plan) -> str:
     """How large a plan is, for people."""
-    return f"{len(plan.faults)} faults, {len(plan.arrivals)} operations, {plan.duration_s:g} s"
+    operations = len(plan.arrivals) + len(plan.actions)
+    return f"{len(plan.faults)} faults, {operations} operations, {plan.duration_s:g} s"
 
 
 def reduced(items: Sequence[T], tried: Callable[[Sequence[T]], bool]) -> Sequence[T]:
@@ -157,6 +173,26 @@ def numbered(arrivals: Sequence[Arrival]) -> tuple[Arrival, ...]:
     )
 
 
+def _freed(plan: Plan) -> Plan:
+    """Entries that came after one that is gone begin at the time at which that was planned."""
+    there = {planned.id for planned in plan.entries()}
+
+    def free(cued: Cued) -> Cued:
+        cue = cued.cue
+        if cue is None or not isinstance(cue.what, Begun | Ended) or cue.what.of in there:
+            return cued
+        if isinstance(cued, PlannedAction) or cue.lasts_s is None:
+            return msgspec.structs.replace(cued, cue=None)
+        until = round(cued.at + cue.lasts_s, 6)
+        return msgspec.structs.replace(cued, cue=None, until=until)
+
+    return msgspec.structs.replace(
+        plan,
+        faults=tuple(map(free, plan.faults)),
+        actions=tuple(map(free, plan.actions)),
+    )
+
+
 def _with(plan: Plan, place: int, fault: PlannedFault) -> Plan:
     faults = list(plan.faults)
     faults[place] = fault
@@ -169,15 +205,20 @@ def _with(plan: Plan, place: int, fault: PlannedFault) -> Plan:
 def _end(plan: Plan) -> float:
     """When the last fault has ended and the last operation begun."""
     ends = [fault.at if fault.until is None else fault.until for fault in plan.faults]
-    return max([*ends, *(arrival.at for arrival in plan.arrivals)], default=0.0)
+    ends += [span[1] for span in plan.unattended]
+    begins = [action.at for action in plan.actions] + [arrival.at for arrival in plan.arrivals]
+    return max([*ends, *begins], default=0.0)
 
 
 def _earlier(plan: Plan) -> Iterator[Plan]:
     """The phase ends soon after its last event; then everything begins at its beginning."""
+    if any(planned.cue is not None for planned in plan.entries()):
+        return  # nobody knows when those begin
     end = round(_end(plan) + TAIL_S, 3)
     if end < plan.duration_s:
         yield msgspec.structs.replace(plan, duration_s=end)
-    first = min([f.at for f in plan.faults] + [a.at for a in plan.arrivals], default=0.0)
+    begins = [planned.at for planned in plan.entries()] + [a.at for a in plan.arrivals]
+    first = min([*begins, *(span[0] for span in plan.unattended)], default=0.0)
     if first > 1.0:
         yield _moved(plan, round(1.0 - first, 3), min(end, plan.duration_s))
 
@@ -193,8 +234,12 @@ def _moved(plan: Plan, by: float, end: float) -> Plan:
         for fault in plan.faults
     ]
     arrivals = [msgspec.structs.replace(a, at=round(a.at + by, 3)) for a in plan.arrivals]
+    actions = [msgspec.structs.replace(a, at=round(a.at + by, 3)) for a in plan.actions]
+    away = tuple((round(a + by, 3), round(b + by, 3)) for a, b in plan.unattended)
     return msgspec.structs.replace(
         plan,
+        unattended=away,
+        actions=tuple(actions),
         faults=tuple(faults),
         arrivals=tuple(arrivals),
         duration_s=round(end + by, 3),
@@ -212,11 +257,13 @@ def _shorter(fault: PlannedFault) -> Iterator[PlannedFault]:
 
 def _rounded(plan: Plan) -> Iterator[Plan]:
     """All times in whole seconds, else each fault's alone."""
-    whole = [_whole(fault) for fault in plan.faults]
+    whole = [fault if fault.cue is not None else _whole(fault) for fault in plan.faults]
     yield msgspec.structs.replace(
         plan,
         faults=tuple(whole),
-        arrivals=numbered([msgspec.structs.replace(a, at=round(a.at)) for a in plan.arrivals]),
+        arrivals=numbered(
+            [msgspec.structs.replace(a, at=float(round(a.at))) for a in plan.arrivals]
+        ),
         duration_s=float(-(-plan.duration_s // 1)),
     )
     for place, fault in enumerate(whole):
@@ -273,44 +320,3 @@ def _made(
     except (ChaosError, ValueError):
         return None
     return msgspec.structs.replace(planned, values=to_plain(fault))
-
-
-# ---- as a file -----------------------------------------------------------------------------------
-
-
-def as_file(plan: Plan, checks: Sequence[str], *, note: str = "") -> dict[str, Any]:
-    """The plan as an experiment's file has it: read again, it is the same plan. ``checks`` are
-    those that it fails."""
-    schedule = [
-        {
-            "id": fault.id,
-            "fault": fault.kind,
-            "at": written_s(fault.at),
-            **({} if fault.until is None else {"for": written_s(fault.until - fault.at)}),
-            **({"cure": True} if fault.cure else {}),
-            **({"drawn": True} if fault.drawn else {}),
-            **fault.fault().written(),
-        }
-        for fault in plan.faults
-    ]
-    workload = [
-        {"op": a.op, "at": written_s(a.at), **({"on": a.target} if a.target else {})}
-        for a in plan.arrivals
-    ]
-    spent = Counter(f.kind for f in plan.faults if not f.fault().reversible)
-    return {
-        "apiVersion": "keystead/v1",
-        "kind": "Experiment",
-        "name": plan.name,
-        "title": plan.title,
-        **({"description": note} if note else {}),
-        "seed": plan.seed,
-        "duration": written_s(plan.duration_s),
-        **({"order": plan.order} if plan.order else {}),
-        "topology": plan.topology,
-        **({"guards": {"blast_radius": dict(spent)}} if spent else {}),
-        "schedule": schedule,
-        "workload": workload,
-        "final": {"settle": written_s(plan.settle_s)},
-        "checks": {"add": list(checks)},
-    }

@@ -15,6 +15,7 @@ from chaos.experiment.generate import RANDOM, Mix, schedule
 from chaos.experiment.model import Experiment
 from chaos.experiment.plan import Begun, Cue, Ended, Planned, PlannedAction, PlannedFault, Seen
 from chaos.experiment.schedule_model import Point, Rolling, Scheduled, ScheduledSwarm
+from chaos.experiment.section import After
 from chaos.faults import to_plain
 from chaos.faults.base import Fault, Targets
 from chaos.faults.points import PointFault
@@ -99,7 +100,8 @@ class Timeline:
         if entry.when is not None:
             on = self._names(made, entry.when.on) if entry.when.on is not None else ()
             what = Seen(event=entry.when.event, on=on, nth=entry.when.nth)
-            return 0.0, Cue(what=what, lasts_s=lasts_s, optional=entry.optional)
+            plus = entry.when.plus
+            return plus, Cue(what=what, delay_s=plus, lasts_s=lasts_s, optional=entry.optional)
         if entry.point is not None:
             return entry.point.from_, Cue(
                 what=self._strike(made, entry.point), lasts_s=lasts_s, optional=entry.optional
@@ -107,6 +109,9 @@ class Timeline:
         if entry.after is None:
             return entry.at or 0.0, None
         at, cue = self._begins[entry.after.id]
+        if entry.after.end:
+            before = _lasts_s(self._by_id[entry.after.id]) or 0.0
+            return at + before + entry.after.plus, self._after_end(made, entry.after, lasts_s)
         if cue is None:
             return at + entry.after.plus, None
         return at + entry.after.plus, Cue(
@@ -128,6 +133,15 @@ class Timeline:
             nth=point.nth,
             start=point.from_,
         )
+
+    def _after_end(self, made: Scheduled, after: After, lasts_s: float | None) -> Cue:
+        """Of an entry that begins when another has ended, and what it waits for then."""
+        once = made.entry.once
+        ended = Ended(of=after.id)
+        if once is not None:
+            nodes = select_nodes(once.on, self._directory, self._draws(made))
+            ended = Ended(of=after.id, wait=once.wait, nodes=nodes, within_s=once.within)
+        return Cue(what=ended, delay_s=after.plus, lasts_s=lasts_s, optional=made.entry.optional)
 
     def _names(self, made: Scheduled, selector: Any) -> tuple[str, ...]:
         """Nodes that are selected; VMs when no node is."""
@@ -176,7 +190,7 @@ class Timeline:
         self, made: Scheduled, rolling: Rolling, at: float, cue: Cue | None
     ) -> Iterator[Slot]:
         """One batch after another, each when the one before has ended and waited."""
-        draws, lasts_s = self._draws(made), _lasts_s(made)
+        draws, lasts_s, waits = self._draws(made), _lasts_s(made), rolling.wait is not None
         nodes: tuple[NodeName, ...] = ()
         if isinstance(made.what, Action) and made.what.about is About.VMS:
             chosen = tuple(map(str, select_vms(rolling.over, self._directory, draws)))
@@ -191,8 +205,8 @@ class Timeline:
                 ended = Ended(
                     of=before,
                     wait=rolling.wait or "",
-                    nodes=tuple(map(NodeName, batches[number - 1])) if nodes else (),
-                    within_s=rolling.within,
+                    nodes=tuple(map(NodeName, batches[number - 1])) if nodes and waits else (),
+                    within_s=rolling.within if waits else 0.0,
                 )
                 cue = Cue(
                     what=ended,

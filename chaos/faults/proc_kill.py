@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 from chaos.draws import Draws
@@ -46,6 +46,16 @@ class ProcKill(NodesFault, frozen=True, kw_only=True):
 
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
         await all_of(was_on(notes, self.nodes), lab.kill)
+        notes["fell"] = await self._fell(lab, notes)
+
+    async def _fell(self, lab: Lab, notes: Notes) -> list[str]:
+        """The other nodes that do not run any more: of those that go down later, another fault or
+        they themselves are the cause."""
+        seen = await lab.statuses(counters=False)
+        alive = {
+            node for node, status in seen.items() if status.state is not NodeRunState.OFF
+        } | set(self.nodes)
+        return [name for name in notes.get("all", {}) if name not in alive]
 
     async def bites(self, lab: Lab, notes: Notes) -> str:
         for node in was_on(notes, self.nodes):
@@ -73,7 +83,11 @@ class ProcKill(NodesFault, frozen=True, kw_only=True):
         """Nodes that went down with the process: off in their boot of before, and not by a stop
         or a loss of power (a fresh process may not know how its nodes' last lives ended)."""
         found: list[NodeName] = []
-        for name, boot in notes.get("all", {}).items():
+        every: dict[str, int] = notes.get("all", {})
+        fell: Collection[str] = notes["fell"] if "fell" in notes else every
+        for name, boot in every.items():
+            if name not in fell and name not in self.nodes:
+                continue
             status = await status_of(lab, NodeName(name))
             down = status is not None and status.state is NodeRunState.OFF
             if status is None or not down or status.boot != boot:

@@ -9,6 +9,7 @@
 - ``states``      nodes, hosts and VMs, written down when they change
 - ``values``      whether each key has one value, by fingerprints that nodes give at their consoles
 - ``power``       what hosts did to the power of VMs, from their logs
+- ``sessions``    which session of vCenter's each host obeys, heard on the bus
 - ``remains``     what lies on a host's disk after its stored keys were removed
 - ``recoveries``  boots of hosts: when their VMs ran again, and what was asked of key servers
 """

@@ -22,6 +22,9 @@ OP: Final = "values"
 MADE: Final = "creations"
 """Of the ``state`` record of each key server at the end: how many ``keys`` it has, and which of
 them were made ``twice`` for one operation of a client."""
+HELD: Final = "held"
+"""Of the ``state`` record of each host at the end: the keys ``asked`` for, which were given up in
+this run, and which of them are in its ``cache`` and its ``store``."""
 EVERY_S: Final = 150.0
 
 
@@ -44,10 +47,13 @@ class Values:
     async def whole(self, *, end: bool = False) -> None:
         """What key servers and hosts have now; at the end, what was made twice too."""
         found = await self._ask(Role.KMS)
-        await self._ask(Role.ESXI)
+        held = await self._ask(Role.ESXI)
         self._due = self._lab.monotonic() + EVERY_S
         for server, keys in found.items() if end else ():
             self._history.add("state", server, op=MADE, keys=len(keys), twice=_twice(keys))
+        given_up = {str(r.data["gone"]) for r in self._history.records if "gone" in r.data}
+        for host, keys in held.items() if end and given_up else ():
+            self._history.add("state", host, op=HELD, **_left(keys, given_up))
 
     async def _ask(self, role: Role) -> dict[NodeName, tuple[KeyFingerprint, ...]]:
         nodes = nodes_of(self._lab, role)
@@ -71,6 +77,15 @@ class Values:
                 changed.setdefault(key.place, {})[str(key.key_id)] = number
         for place, new in changed.items():
             self._history.add("state", node, op=OP, place=place, keys=new)
+
+
+def _left(keys: Iterable[KeyFingerprint], given_up: set[str]) -> dict[str, list[str]]:
+    """Where the keys are that were given up."""
+    found: dict[str, list[str]] = {"asked": sorted(given_up), "cache": [], "store": []}
+    for key in keys:
+        if str(key.key_id) in given_up:
+            found[key.place].append(str(key.key_id))
+    return found
 
 
 def _twice(keys: Iterable[KeyFingerprint]) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -165,6 +165,12 @@ def _failure_of(made: Prepared) -> Failure:
     return found[0]
 
 
+def _knobs(topology: Any) -> dict[str, Any]:
+    """Those that an experiment's ``topology`` sets over the lab's file."""
+    changes = topology.get("with", {}) if isinstance(topology, dict) else {}
+    return dict(changes.get("knobs", {}))
+
+
 def _world_of(made: Prepared) -> World:
     """The world whose lab is this experiment's; KS-RUN-006 when a campaign has no such lab."""
     hosts = [spec for spec in made.topology.nodes if spec.role is Role.ESXI]
@@ -173,6 +179,7 @@ def _world_of(made: Prepared) -> World:
         vms=len(made.topology.vms),
         kms=sum(spec.role is Role.KMS for spec in made.topology.nodes),
         tpm=hosts[0].tpm.value if hosts else "none",
+        knobs=_knobs(made.plan.topology),
     )
     for persistence in (True, False):
         found = msgspec.structs.replace(world, persistence=persistence)

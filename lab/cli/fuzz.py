@@ -67,7 +67,7 @@ def fuzz(
         tpm=tpm,
         persistence=persistence,
         patch=patch,
-        mix=Mix(kinds=kinds or RANDOM),
+        mix=Mix(kinds=kinds or RANDOM, rare=not kinds),
     )
     _whole(world)
     name = campaign or f"{tpm}-{hosts}x{vms}-{_digest(world)}"

@@ -19,8 +19,8 @@ from typing import Final
 import msgspec
 
 from chaos.errors import ChaosError
-from chaos.experiment.generate import random_plan
 from chaos.experiment.plan import Plan
+from chaos.experiment.random_runs import random_plan
 from chaos.lab import Directory
 from chaos.recording import pack, packed
 from lab.errors import KeysteadError

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from chaos.experiment.shrink import as_file, size
+from chaos.experiment.shrink import size
+from chaos.experiment.written import as_file
 from lab.fuzz.shrinking import Small
 from lab.runs.prepare import Prepared, prepare
 from protocol import names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -13,18 +13,23 @@ from lab.simulation.snapshot import Origin
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
 
+QUICK: Final = {"remediation_interval_s": 60.0, "provider_delete_grace_s": 30.0}
+"""Repairs and evictions come within a run, and not only after its end."""
+
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
     """How a campaign draws: a lab (as ``topology`` of an experiment has it), a mix of faults, and
     ``patch``, a module that is imported before any node is made (empty: none). ``persistence``:
-    whether hosts keep keys; where they do not, each boot needs vCenter and a key server."""
+    whether hosts keep keys; where they do not, each boot needs vCenter and a key server.
+    ``knobs`` are those of the lab."""
 
     hosts: int = 4
     vms: int = 8
     kms: int = 1
     tpm: str = "model"
     persistence: bool = True
-    mix: Mix = Mix()
+    mix: Mix = Mix(rare=True)
+    knobs: dict[str, Any] = msgspec.field(default_factory=lambda: dict(QUICK))
     patch: str = ""
 
     @property
@@ -33,7 +38,10 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
         fields: dict[str, Any] = {"hosts": self.hosts, "vms": self.vms, "tpm": self.tpm}
         if self.kms > 1:
             fields["kms"] = self.kms
-        return {"use": "default", "with": {**fields, "key_persistence": self.persistence}}
+        fields["key_persistence"] = self.persistence
+        if self.knobs:
+            fields["knobs"] = dict(self.knobs)
+        return {"use": "default", "with": fields}
 
     def topology(self) -> Topology:
         return plan(load("default", **self.use["with"]))

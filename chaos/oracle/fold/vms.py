@@ -13,6 +13,8 @@ from chaos.oracle.terms import Letter
 
 POWERS = ("vm.power_cycle", "vm.off_on", "vm.on", "vm.off")
 """Operations on the power of a VM; each but the last ends with it on."""
+MOVES = ("vm.move", "vm.restart")
+"""Operations after which a VM is on another host, and on."""
 TAKEN = ("vm.unregister", "vm.destroy")
 """Operations after which no host has the VM."""
 FOLLOWED = frozenset(

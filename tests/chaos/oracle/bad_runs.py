@@ -227,6 +227,21 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
         "R18",
         "safe",
     ),
+    "off on the host to which it was moved": (
+        lambda: (
+            Story(persistence=True)
+            .cut("other", between=("vcenter", "esxi-001"))
+            .op("invoke", "vm-01", "vm.move")
+            .op("ok", "vm-01", "vm.move")
+            .vm("vm-01", "esxi-002", "running")
+            .passes(40)
+            .vm("vm-01", "esxi-002", "off")
+            .passes(60)
+        ),
+        "vm-01",
+        "",
+        "off",
+    ),
     "evicted before its grace": (
         lambda: (
             Story(persistence=True)
@@ -253,6 +268,7 @@ OUTAGES = {
     "locked because a key server is down",
     "not safe long after its key could come",
     "evicted before its grace",
+    "off on the host to which it was moved",
     "marked by vCenter while it runs",
     "refused for lack of a key that is there",
 }

@@ -267,6 +267,67 @@ GOOD: dict[str, Callable[[], Story]] = {
         .vm("vm-01", "esxi-001", "locked")
         .passes(60)
     ),
+    "a fault that ends by itself while nobody carries its lease on": lambda: (
+        Story(persistence=False)
+        .cut()
+        .passes(40)
+        .note("unattended")
+        .passes(60)
+        .fault("late", "link.cut", a=["vcenter"], b=["kms"], dir="both")
+        .passes(60)
+        .op("ok", "", "key.create", n=7, key="k9", provider="p")
+        .passes(40)
+    ),
+    "a node that the end of another fault powers on": lambda: (
+        Story(persistence=False)
+        .fault("site", "site.power_loss", nodes=["kms", "esxi-002"])
+        .passes(5)
+        .fault("call", "point.crash", node="kms", happening="crash", moment="after")
+        .passes(60)
+        .heal("site")
+        .passes(5)
+        .op("ok", "", "key.create", n=7, key="k9", provider="p")
+    ),
+    "a host that goes down while its stored keys are being removed": lambda: (
+        Story(persistence=True)
+        .cut()
+        .op("invoke", "vm-01", "esx.persistence.off_on")
+        .fault("call", "point.crash", node="esxi-001", happening="crash", moment="after")
+        .op("info", "vm-01", "esx.persistence.off_on")
+        .boot("esxi-001")
+        .heal("call")
+        .host("esxi-001", "prepared", persistence=False)
+        .vm("vm-01", "esxi-001", "locked")
+        .passes(60)
+    ),
+    "a VM that is moved to another host": lambda: (
+        Story(persistence=True)
+        .cut("other", between=("vcenter", "esxi-002"))
+        .op("invoke", "vm-01", "vm.move")
+        .vm("vm-01", "esxi-002", "off", wanted=False)
+        .passes(50)
+        .op("ok", "vm-01", "vm.move")
+        .vm("vm-01", "esxi-002", "running")
+        .passes(90)
+    ),
+    "a VM that two hosts list": lambda: (
+        Story(persistence=True)
+        .cut("other", between=("vcenter", "esxi-002"))
+        .op("invoke", "vm-01", "vm.restart")
+        .op("ok", "vm-01", "vm.restart")
+        .vm("vm-01", "esxi-002", "running")
+        .vm("vm-01", "esxi-001", "off")
+        .passes(90)
+    ),
+    "a VM that came and went": lambda: (
+        Story(persistence=True)
+        .cut("other", between=("vcenter", "esxi-002"))
+        .vm("new", "esxi-001", "off", wanted=False, clear=True)
+        .passes(50)
+        .op("ok", "vm-01", "vm.come_and_go", made="new", gone="k9")
+        .vm("new", "esxi-001", "running", clear=True)
+        .passes(90)
+    ),
     "no TPM, nothing notices": lambda: (
         Story(persistence=False, mode="NONE")
         .fault("set", "host.boot_measure", nodes=["esxi-001"], secure_boot=False)

@@ -156,6 +156,11 @@ class Story:
         self.rows.append(("", "heal", "heal", data))
         return self
 
+    def note(self, op: str) -> Story:
+        """Something about the run as a whole."""
+        self.rows.append(("", "note", op, {}))
+        return self
+
     def op(self, kind: str, vm: str, op: str = "vm.power_cycle", n: int = 1, **data: Any) -> Story:
         """A record of an operation on a VM."""
         self.rows.append((vm, kind, op, {"n": n, **data}))

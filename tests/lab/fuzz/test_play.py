@@ -10,8 +10,9 @@ import pytest
 from chaos.checks import ALWAYS
 from chaos.checks.result import CheckOutcome
 from chaos.draws import Draws
-from chaos.experiment.generate import Mix, random_plan
+from chaos.experiment.generate import Mix
 from chaos.experiment.plan import Needs, Plan, PlannedFault
+from chaos.experiment.random_runs import random_plan
 from chaos.faults import fault_type, to_plain
 from chaos.faults.base import Targets
 from chaos.history import Record

@@ -1,0 +1,32 @@
+"""The lock of a VM is held by the host that runs it and by nobody else: one that runs nowhere can
+be started on any host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chaos.checks.result import CheckOutcome, Finding
+from chaos.history import Record
+from chaos.oracle.fold.vms import MOVES
+
+
+def lock_given_back(records: Sequence[Record]) -> Finding:
+    """Pass when no VM that was moved was kept from its start by a lock while no host ran it.
+
+    An ``info`` record of ``vm.move`` or ``vm.restart`` has ``kept``: what the host said that was
+    refused the lock twice, while every host answered before, between and after, and none ran it.
+    """
+    started = 0
+    kept: list[Record] = []
+    for record in records:
+        if record.op not in MOVES:
+            continue
+        started += record.type == "ok"
+        if "kept" in record.data:
+            kept.append(record)
+    if kept:
+        text = "; ".join(f"{r.node} runs nowhere: {r.data['kept']}" for r in kept[:5])
+        return Finding(CheckOutcome.FAIL, text, tuple(r.seq for r in kept))
+    if not started:
+        return Finding(CheckOutcome.UNKNOWN, "no VM was started on another host")
+    return Finding(CheckOutcome.PASS, f"{started} VMs were started on another host")

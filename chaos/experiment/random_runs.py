@@ -1,0 +1,274 @@
+"""Whole random runs: faults drawn beside a workload that is drawn too, judged by all that judges.
+
+Each run has a part of the operations only, as each period has a part of the faults: what keeps
+another thing from being seen (a VM that is off most of the time, keys that are gone) is seldom in
+all of them. Some runs have one fault that only a cure undoes, or a node that goes down within a
+storage call; in some the controller is away for a while, and the leases of its faults run out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from chaos.checks import ALWAYS
+from chaos.draws import Draws
+from chaos.experiment.generate import RARE, Mix, clash, schedule
+from chaos.experiment.plan import Cue, Needs, Plan, PlannedFault
+from chaos.faults import to_plain
+from chaos.faults.link_delay import LinkDelay
+from chaos.faults.links import Direction
+from chaos.faults.point_crash import PointCrash
+from chaos.lab import Directory, NodeEntry
+from chaos.points import REFUSALS, Strike, blows_at
+from chaos.workload import OPERATIONS, Arrival, draw_arrivals
+from protocol.terms import Role
+
+LEASE_S: Final = 600.0
+"""Lab seconds that a fault lasts when nobody carries its lease on: one that its heal leaves in
+force is there at the end of the run."""
+SHORT_LEASE_S: Final = 45.0
+"""Of the faults of a run in which nobody carries leases on for a while."""
+SETTLE_S: Final = 130.0
+"""Lab seconds after the last heal: a reconciliation and a minute, by which all is well again."""
+_RARE: Final = 0.25  # share of the runs that have a fault which only its cure undoes
+_SLOW: Final = 0.12  # share of the runs in which links to hosts are slow while these are connected
+_SLOW_S: Final = 30.0
+_POINTS: Final = 0.3  # how likely each of two nodes goes down within a storage call
+_AWAY: Final = 0.15  # share of the runs in which the controller is away for a while
+_AWAY_S: Final = 100.0
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """Operations ``op`` of a random run, ``rate`` of them in a lab second. ``kept``: how likely a
+    run has any."""
+
+    op: str
+    rate: float
+    kept: float = 0.6
+
+
+WORKLOAD: Final = (
+    Stream("guest.challenge", 0.2, kept=1.0),
+    Stream("key.create", 0.2),
+    Stream("vm.encrypt", 0.08),
+    Stream("vm.power_cycle", 0.05),
+    Stream("vm.off_on", 0.03),
+    Stream("esx.persistence.off_on", 0.006),
+    Stream("vm.move", 0.04),
+    Stream("vm.restart", 0.08, kept=0.4),
+    Stream("vm.come_and_go", 0.04),
+    Stream("host.reconnect", 0.05, kept=0.4),
+)
+"""Of a lab of four hosts and eight VMs, beside the work that their guests do by themselves."""
+
+
+def random_plan(
+    directory: Directory,
+    seed: int,
+    mix: Mix,
+    *,
+    workload: Sequence[Stream] = WORKLOAD,
+    settle_s: float = SETTLE_S,
+    topology: Any = None,
+) -> Plan:
+    """A whole run of random faults beside a workload, judged by every check that always judges."""
+    arrivals = _arrivals(workload, mix.until_s, directory, seed)
+    moments = [arrival.at for arrival in arrivals if arrival.op not in _READS]
+    unattended = _unattended(mix, seed)
+    return Plan(
+        name=f"fuzz-{seed}",
+        title=f"Random faults of seed {seed}",
+        seed=seed,
+        file="",
+        duration_s=mix.until_s,
+        max_duration_s=mix.until_s + 3600.0,
+        lease_s=SHORT_LEASE_S if unattended else LEASE_S,
+        recover_s=None,
+        settle_s=settle_s,
+        requires=Needs(),
+        topology=topology,
+        faults=_faults(mix, directory, seed, moments, unattended),
+        arrivals=arrivals,
+        probes=(),
+        checks=ALWAYS,
+        unattended=unattended,
+    )
+
+
+_READS: Final = ("guest.challenge",)
+_INTERRUPTS: Final = "host.reconnect"
+_UNDER_WAY_S: Final = 2.0  # seconds in which an operation has commands under way, on slow links
+_CALLS: Final = {
+    Role.VCENTER: ("db.commit",),
+    Role.KMS: ("db.commit",),
+    Role.ESXI: ("disk.append", "disk.sync", "disk.replace"),
+}
+"""Storage calls in which nodes go down: those after which something was promised."""
+
+
+def _slow_span(until_s: float, seed: int) -> tuple[float, float] | None:
+    """When commands to hosts are late, and hosts are connected anew meanwhile; most runs: never."""
+    draws = Draws(seed, "run/slow")
+    slow, where = draws.unit() < _SLOW, draws.unit()
+    if not slow or until_s < 3 * _SLOW_S:
+        return None
+    begin = round(_SLOW_S + where * (until_s - 3 * _SLOW_S), 3)
+    return begin, round(begin + _SLOW_S, 3)
+
+
+def _slow_links(mix: Mix, directory: Directory, seed: int) -> tuple[PlannedFault, ...]:
+    """Each command to a host is late by as much as two seconds, so that they overtake another."""
+    span = _slow_span(mix.until_s, seed)
+    of = {role: [e.node for e in directory.nodes if e.role is role] for role in Role}
+    if span is None or not (of[Role.VCENTER] and of[Role.ESXI]):
+        return ()
+    fault = LinkDelay(
+        id="slow-links",
+        a=tuple(of[Role.VCENTER][:1]),
+        b=tuple(of[Role.ESXI]),
+        dir=Direction.TO,
+        base=0.01,
+        jitter=_UNDER_WAY_S,
+    )
+    begin, end = span
+    planned = PlannedFault(
+        id=fault.id,
+        kind=fault.kind,
+        at=begin,
+        until=end,
+        cure=False,
+        values=to_plain(fault),
+        drawn=True,
+    )
+    return (planned,)
+
+
+def _crashes(mix: Mix, directory: Directory, seed: int) -> tuple[PlannedFault, ...]:
+    """Up to two nodes go down within a storage call of theirs, should they make it."""
+    draws = Draws(seed, "run/points")
+    found: list[PlannedFault] = []
+    for number in range(2):
+        drawn, at = draws.unit() < _POINTS, mix.from_s + draws.unit() * (mix.until_s - mix.from_s)
+        entry = directory.nodes[draws.below(len(directory.nodes))]
+        if drawn:
+            found.append(_crash(f"point-crash-{number + 1}", entry, round(at, 3), draws))
+    return tuple(found)
+
+
+def _crash(id: str, entry: NodeEntry, at: float, draws: Draws) -> PlannedFault:
+    calls = _CALLS[entry.role]
+    call, nth = calls[draws.below(len(calls))], 1 + draws.below(3)
+    blows = [blow for blow in blows_at(call) if blow.happening not in REFUSALS]
+    blow = blows[draws.below(len(blows))]
+    fault = PointCrash(id=id, node=entry.node, happening=blow.happening, moment=blow.when)
+    lasts_s = round(2.0 + draws.exponential(8.0), 3)
+    strike = Strike(node=entry.node, call=call, blow=blow, nth=nth, start=at)
+    return PlannedFault(
+        id=id,
+        kind=fault.kind,
+        at=at,
+        until=None,
+        cure=False,
+        values=to_plain(fault),
+        drawn=True,
+        cue=Cue(what=strike, lasts_s=lasts_s, optional=True),
+    )
+
+
+def _faults(
+    mix: Mix,
+    directory: Directory,
+    seed: int,
+    moments: Sequence[float],
+    unattended: tuple[tuple[float, float], ...],
+) -> tuple[PlannedFault, ...]:
+    """Those of the mix, with one more kind at times; where the controller goes away, a fault of
+    its mix that is there then lasts longer than the lease."""
+    draws = Draws(seed, "run/rare")
+    rare, which = draws.unit() < _RARE, draws.below(len(RARE))
+    if rare and mix.rare:
+        mix = msgspec.structs.replace(mix, kinds=(*mix.kinds, RARE[which]))
+    faults = schedule(mix, directory, seed, moments)
+    if mix.rare:
+        faults += _slow_links(mix, directory, seed) + _crashes(mix, directory, seed)
+    for begin, end in unattended:
+        there = [
+            f for f in faults if f.at <= begin + SHORT_LEASE_S / 2 and begin < (f.until or 0.0)
+        ]
+        if there:
+            return _with_longer(faults, there[-1], end)
+    return faults
+
+
+def _with_longer(
+    faults: Sequence[PlannedFault], one: PlannedFault, until: float
+) -> tuple[PlannedFault, ...]:
+    """``one`` lasts until then at least; those that it would undo by that are left out."""
+    longer = msgspec.structs.replace(one, until=max(until, one.until or until))
+    found: list[PlannedFault] = []
+    for other in faults:
+        meets = one.at < other.at < until
+        if other is one:
+            found.append(longer)
+        elif not (meets and clash(one.fault(), other.fault())):
+            found.append(other)
+    return tuple(found)
+
+
+def _unattended(mix: Mix, seed: int) -> tuple[tuple[float, float], ...]:
+    """When the controller is away, if it is, as (from, until)."""
+    draws = Draws(seed, "run/unattended")
+    away, where = draws.unit() < _AWAY, draws.unit()
+    room_s = mix.until_s - mix.from_s - _AWAY_S
+    if not away or room_s <= 0:
+        return ()
+    begin = round(mix.from_s + where * room_s, 3)
+    return ((begin, round(begin + _AWAY_S, 3)),)
+
+
+def _arrivals(
+    workload: Sequence[Stream], until_s: float, directory: Directory, seed: int
+) -> tuple[Arrival, ...]:
+    drawn: list[tuple[float, int, str, str]] = []
+    for place, load in enumerate(workload):
+        if Draws(seed, f"run/{load.op}").unit() >= load.kept:
+            continue
+        draws = Draws(seed, f"workload/{place}/{load.op}")
+        targets = tuple(map(str, directory.vms)) if OPERATIONS[load.op].about == "vms" else ()
+        for at, target in draw_arrivals(load.rate, (0.0, until_s), targets, draws):
+            drawn.append((at, place, load.op, target))
+    slow = _slow_span(until_s, seed)
+    if slow is not None and directory.vms and len(workload) > 1:
+        draws = Draws(seed, "run/slow/operations")
+        for _ in range(6):
+            at, vm = (
+                slow[0] + draws.unit() * (_SLOW_S - 5.0),
+                directory.vms[draws.below(len(directory.vms))],
+            )
+            drawn.append((round(at, 3), len(workload), "vm.power_cycle", str(vm)))
+            later_s = draws.unit() * _UNDER_WAY_S
+            drawn.append((round(at + later_s, 3), len(workload) + 1, _INTERRUPTS, str(vm)))
+        drawn.sort()
+    placed = sorted(_interrupting(drawn, until_s, seed, len(workload)))
+    return tuple(
+        Arrival(at=at, op=op, target=target, number=number)
+        for number, (at, _, op, target) in enumerate(placed, start=1)
+    )
+
+
+def _interrupting(
+    drawn: list[tuple[float, int, str, str]], until_s: float, seed: int, placed: int
+) -> Iterator[tuple[float, int, str, str]]:
+    """Hosts are connected anew in the middle of other operations on their VMs, mostly."""
+    draws = Draws(seed, "run/interrupting")
+    others = [found for found in drawn if found[3] and found[2] not in (*_READS, _INTERRUPTS)]
+    for at, place, op, target in drawn:
+        often, which, later_s = draws.unit() < 0.8, draws.unit(), draws.unit() * _UNDER_WAY_S
+        if op != _INTERRUPTS or place >= placed or not often or not others:
+            yield at, place, op, target
+            continue
+        begun, _, _, about = others[int(which * len(others))]
+        yield round(min(begun + later_s, until_s), 3), place, op, about

@@ -1,0 +1,192 @@
+"""A plan as an experiment's file has it: read again, it is the same plan."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from chaos.experiment.model import Guards
+from chaos.experiment.plan import Begun, Cue, Ended, Plan, PlannedAction, PlannedFault, PlannedProbe
+from chaos.points import Strike
+from chaos.units import written_s
+
+_DEFAULTS: Final = Guards()
+
+
+def as_file(plan: Plan, checks: Sequence[str], *, note: str = "") -> dict[str, Any]:
+    """Everything that the plan has, as plain values. ``checks`` are those that it fails."""
+    entries = [_fault(fault) for fault in plan.faults] + [_action(one) for one in plan.actions]
+    control = {"patch": plan.bug, "expect": list(plan.expect)} if plan.bug else None
+    sections: dict[str, Any] = {
+        "description": note,
+        "seed": plan.seed,
+        "duration": written_s(plan.duration_s),
+        "order": plan.order,
+        "topology": plan.topology,
+        "requires": _given(msgspec.to_builtins(plan.requires)),
+        "hypothesis": _hypothesis(plan),
+        "guards": _guards(plan),
+    }
+    return {
+        "apiVersion": "keystead/v1",
+        "kind": "Experiment",
+        "name": plan.name,
+        "title": plan.title,
+        **{name: value for name, value in sections.items() if value not in ("", {}, None)},
+        "schedule": entries,
+        "workload": [
+            {"op": a.op, "at": written_s(a.at), **({"on": a.target} if a.target else {})}
+            for a in plan.arrivals
+        ],
+        "final": _final(plan),
+        "checks": {"add": list(checks)},
+        **({"negative_control": control} if control else {}),
+    }
+
+
+# ---- entries of the schedule ---------------------------------------------------------------------
+
+
+def _fault(fault: PlannedFault) -> dict[str, Any]:
+    lasts_s, own = None if fault.until is None else fault.until - fault.at, fault.fault().written()
+    if fault.cue is not None:
+        lasts_s = fault.cue.lasts_s
+    if fault.fault().at_point and fault.fault().lasts_s == 0:
+        lasts_s = None
+    if fault.fault().at_point:  # its node is that of the point
+        own = {name: value for name, value in own.items() if name != "on"}
+    return {
+        "id": fault.id,
+        "fault": fault.kind,
+        **_begin(fault),
+        **({} if lasts_s is None else {"for": written_s(lasts_s)}),
+        **({"cure": True} if fault.cure else {}),
+        **({"drawn": True} if fault.drawn else {}),
+        **own,
+    }
+
+
+def _action(action: PlannedAction) -> dict[str, Any]:
+    targets = [name for name in action.targets if name]
+    lasts_s = None if action.cue is None else action.cue.lasts_s
+    return {
+        "id": action.id,
+        "do": action.do,
+        **_begin(action),
+        **({} if lasts_s is None else {"for": written_s(lasts_s)}),
+        **({"on": targets} if targets else {}),
+        **({"must": action.must} if action.must else {}),
+        **action.values,
+    }
+
+
+def _begin(planned: PlannedFault | PlannedAction) -> dict[str, Any]:
+    if planned.cue is None:
+        return {"at": written_s(planned.at)}
+    optional = {"optional": True} if planned.cue.optional else {}
+    return {**_cue(planned.cue), **optional}
+
+
+def _cue(cue: Cue) -> dict[str, Any]:
+    what = cue.what
+    later = f" + {written_s(cue.delay_s)}" if cue.delay_s else ""
+    if isinstance(what, Begun):
+        return {"after": f"{what.of}{later}"}
+    if isinstance(what, Ended):
+        nodes, within = list(map(str, what.nodes)), written_s(what.within_s)
+        wait = {"wait": what.wait, "on": nodes, "within": within}
+        once = {"once": wait} if what.wait else {}
+        return {"after": f"end of {what.of}{later}", **once}
+    if isinstance(what, Strike):
+        return {"point": _point(what)}
+    when: dict[str, Any] = {"event": what.event, "on": list(what.on)}
+    if what.nth != 1:
+        when["nth"] = what.nth
+    if cue.delay_s:
+        when["plus"] = written_s(cue.delay_s)
+    return {"when": _given(when)}
+
+
+def _point(strike: Strike) -> dict[str, Any]:
+    return {
+        "node": str(strike.node),
+        "call": strike.call,
+        "path": strike.path,
+        "function": strike.function,
+        "from": written_s(strike.start),
+        "nth": strike.nth,
+    }
+
+
+# ---- hypotheses and guards -----------------------------------------------------------------------
+
+
+def _hypothesis(plan: Plan) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for when in ("before", "during", "after"):
+        of_phase = [_probe(probe) for probe in plan.probes if probe.when == when]
+        if of_phase:
+            found[when] = of_phase
+    if plan.recover_s is not None:
+        found["recover"] = {"within": written_s(plan.recover_s)}
+    return found
+
+
+def _final(plan: Plan) -> dict[str, Any]:
+    settle = {"settle": written_s(plan.settle_s)}
+    if not plan.core:
+        return settle
+    core = {"core": list(map(str, plan.core)), "within": written_s(plan.core_s)}
+    return {"heal": core, **settle}
+
+
+def _probe(probe: PlannedProbe) -> dict[str, Any]:
+    written = _asked(probe)
+    if probe.op is not None:
+        written["op"] = probe.op
+    if probe.when == "before" and probe.within_s:
+        written["within"] = written_s(probe.within_s)
+    if probe.when == "during":
+        written |= {"from": written_s(probe.start), "every": written_s(probe.every_s)}
+        written["grace"] = written_s(probe.grace_s)
+        if probe.until is not None:
+            written["until"] = written_s(probe.until)
+    return written
+
+
+def _asked(probe: PlannedProbe) -> dict[str, Any]:
+    on: Iterable[str] = (*map(str, probe.vms), *map(str, probe.hosts))
+    written: dict[str, Any] = {"probe": probe.probe, "is": probe.is_.text, "on": list(on)}
+    if probe.view != "host":
+        written["view"] = probe.view
+    return _given(written)
+
+
+def _guards(plan: Plan) -> dict[str, Any]:
+    spent = Counter(fault.kind for fault in plan.faults if not fault.fault().reversible)
+    aborts = [
+        {**_asked(probe), "for": written_s(probe.grace_s), "every": written_s(probe.every_s)}
+        for probe in plan.aborts
+    ]
+    away = [
+        {"from": written_s(begin), "for": written_s(end - begin)} for begin, end in plan.unattended
+    ]
+    lease = "" if plan.lease_s == _DEFAULTS.lease else written_s(plan.lease_s)
+    most = plan.max_duration_s
+    return _given(
+        {
+            "lease": lease,
+            "max_duration": "" if most == _DEFAULTS.max_duration else written_s(most),
+            "blast_radius": dict(spent),
+            "abort_if": aborts,
+            "unattended": away,
+        }
+    )
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what is empty: a file leaves that out."""
+    return {name: value for name, value in values.items() if value not in (None, "", [], {}, ())}

@@ -1,0 +1,80 @@
+"""Which session of vCenter's each host obeys, heard on the data bus.
+
+``OpenSession`` says that every earlier session is over when it is answered. A command that the
+broker lets in after that answer, under another session than that of the answer, is refused; one
+that the host does all the same is written down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from chaos.history import History
+from protocol.codec import decode_envelope, decode_reply
+from protocol.errors import Malformed
+from protocol.messages import host as messages
+from protocol.messages.host import Command, OpenSession
+from protocol.subjects import parse_link
+
+OPENED: Final = "session"
+"""Of the ``state`` records: a host answered that it obeys another session from now on."""
+OBEYED: Final = "stale_command"
+"""Of the ``state`` records: a host did a ``command`` of a session that was over."""
+_COMMANDS: Final = frozenset(
+    name
+    for name, found in vars(messages).items()
+    if isinstance(found, type) and issubclass(found, Command)
+)
+
+
+class _Session(msgspec.Struct):
+    """The field that a command and ``OpenSession`` have in common."""
+
+    session: str = ""
+
+
+@dataclass
+class Sessions:
+    """What was asked of hosts and is not answered, by the subject of the answer: the host, the
+    message, its session, and whether that was over when the broker let it in."""
+
+    history: History
+    _asked: dict[str, tuple[str, str, str, bool]] = field(default_factory=dict)
+    _opened: dict[str, str] = field(default_factory=dict)
+
+    def hear(self, subject: str, reply: str, payload: bytes) -> None:
+        """Every message that the broker lets in, in its order."""
+        if subject in self._asked:
+            self._answered(self._asked.pop(subject), payload)
+            return
+        name = subject.rpartition(".")[2]
+        if name != OpenSession.__name__ and name not in _COMMANDS:
+            return
+        link = parse_link(subject)
+        if link is None or link.reply or reply in self._asked:
+            return
+        try:
+            body = decode_envelope(payload).body
+            session = msgspec.msgpack.decode(body, type=_Session).session
+        except (Malformed, msgspec.DecodeError):  # no message of ours: the host refuses it
+            return
+        over = self._opened.get(link.dst, session) != session
+        self._asked[reply] = link.dst, name, session, over
+
+    def _answered(self, asked: tuple[str, str, str, bool], payload: bytes) -> None:
+        host, name, session, over = asked
+        try:
+            refused = decode_reply(payload).error is not None
+        except Malformed:
+            return
+        if refused:
+            return
+        if name == OpenSession.__name__:
+            if self._opened.get(host) != session:
+                self._opened[host] = session
+                self.history.add("state", host, op=OPENED, session=session)
+        elif over:
+            self.history.add("state", host, op=OBEYED, command=name, session=session)

@@ -1,0 +1,68 @@
+"""Operations of the workload: arrivals drawn up front, executed without waiting for answers.
+
+An operation ends ``ok``, ``fail`` (it certainly had no effect) or ``info`` (nobody knows).
+
+- ``base``       what an operation is, and what it acts with
+- ``power``, ``moves``, ``keys``, ``hosts``, ``guests``  those of each subject
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chaos.history import History
+from chaos.hypotheses.probes import Operations
+from chaos.workload import guests, hosts, keys, moves, power
+from chaos.workload.base import (
+    ARRIVALS_LIMIT,
+    WITHIN_S,
+    Arrival,
+    Means,
+    Operation,
+    Outcome,
+    draw_arrivals,
+    load_name,
+)
+from protocol.errors import ProductError
+
+__all__ = [
+    "ARRIVALS_LIMIT",
+    "OPERATIONS",
+    "WITHIN_S",
+    "Arrival",
+    "Means",
+    "Operation",
+    "Outcome",
+    "draw_arrivals",
+    "load_name",
+    "perform",
+]
+
+OPERATIONS: Final[dict[str, Operation]] = {
+    operation.name: operation
+    for operation in (
+        *power.OPERATIONS,
+        *moves.OPERATIONS,
+        *keys.OPERATIONS,
+        *hosts.OPERATIONS,
+        *guests.OPERATIONS,
+    )
+}
+
+
+async def perform(means: Means, arrival: Arrival, history: History, operations: Operations) -> None:
+    """Do what one arrival says; write it and its outcome down, and count for the probes."""
+    began = means.lab.monotonic()
+    history.add("invoke", arrival.target, op=arrival.op, n=arrival.number)
+    try:
+        outcome = await OPERATIONS[arrival.op].run(means, arrival)
+    except ProductError as error:
+        kind = "fail" if error.definite else "info"
+        outcome = Outcome(kind, {"error": type(error).__name__})
+    history.add(outcome.kind, arrival.target, op=arrival.op, n=arrival.number, **outcome.data)
+    if outcome.kind == "ok":
+        operations.ok[arrival.op] = operations.ok.get(arrival.op, 0) + 1
+        taken = means.lab.monotonic() - began
+        operations.seconds.setdefault(arrival.op, []).append(taken)
+    else:
+        operations.other[arrival.op] = operations.other.get(arrival.op, 0) + 1

@@ -1,0 +1,117 @@
+"""What every operation is: drawn up front, executed without waiting for answers, with an outcome.
+
+Adding an operation: its function and its row in the file of its subject.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from chaos.draws import Draws
+from chaos.lab import Lab
+from chaos.observe.guests import Guests
+from chaos.observe.look import Look, nodes_of
+from chaos.observe.remains import Remains
+from protocol.errors import NotFound
+from protocol.terms import ClusterName, NodeName, Role, VmName
+
+WITHIN_S: Final = 60.0
+"""Lab seconds that an operation waits for each answer."""
+ARRIVALS_LIMIT: Final = 100_000
+"""So many operations of a run are planned, on average over seeds."""
+
+
+def load_name(lab: Lab, run: str) -> str:
+    """What the run's own VMs and operation ids begin with: unique in a lab that lives on,
+    the same in every replay of a simulation."""
+    if lab.mode == "sim":
+        return "load"
+    return f"load-{hashlib.sha256(run.encode()).hexdigest()[:8]}"
+
+
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation: ``at`` seconds after the begin of the fault phase, on ``target``.
+
+    ``number`` is unique in the run and names what the operation makes.
+    """
+
+    at: float
+    op: str
+    target: str
+    number: int
+
+
+def draw_arrivals(
+    rate: float,
+    span: tuple[float, float],
+    targets: tuple[str, ...],
+    draws: Draws,
+) -> list[tuple[float, str]]:
+    """Times (to the millisecond) and targets of one stream: exponential gaps, mean 1/rate."""
+    found: list[tuple[float, str]] = []
+    at = span[0]
+    while True:
+        at += draws.exponential(1.0 / rate)
+        if at >= span[1]:
+            return found
+        target = targets[draws.below(len(targets))] if targets else ""
+        found.append((round(at, 3), target))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an operation ended: ``ok``, ``fail`` or ``info``, with plain values for the history."""
+
+    kind: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Means:
+    """What operations act with; ``name`` begins the names of what they make."""
+
+    lab: Lab
+    guests: Guests
+    name: str = "load"
+    clusters: dict[VmName, ClusterName] = field(default_factory=dict)
+    """Of VMs that vCenter was asked about: a VM stays in its cluster."""
+    remains: Remains | None = None
+    """Where it can be seen what lies on a host's disk."""
+    look: Callable[[], Awaitable[None]] | None = None
+    """Has what hosts are written down at once, after something was changed about them."""
+
+    @property
+    def vcenter(self) -> NodeName:
+        """The lab's first vCenter; ``NotFound`` when it has none."""
+        found = nodes_of(self.lab, Role.VCENTER)
+        if not found:
+            raise NotFound("the lab has no vCenter")
+        return found[0]
+
+    def operation_id(self, arrival: Arrival) -> str:
+        """The id under which a repeat of this arrival is the same operation."""
+        return f"{self.name}-{arrival.number:06d}"
+
+    async def cluster_of(self, vm: VmName) -> ClusterName:
+        """The cluster of a VM; ``NotFound`` when vCenter has no such VM."""
+        if vm not in self.clusters:
+            listed = await Look(self.lab).vcenter_vms()
+            self.clusters.update({name: info.cluster for name, info in listed.items()})
+        if vm not in self.clusters:
+            raise NotFound(f"vCenter has no {vm}")
+        return self.clusters[vm]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Something that the workload does; ``about`` says what it aims at: VMs, or nothing."""
+
+    name: str
+    about: str
+    doc: str
+    run: Callable[[Means, Arrival], Awaitable[Outcome]]

@@ -1,0 +1,22 @@
+"""Guests: challenged to prove that they read their disk."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chaos.workload.base import Arrival, Means, Operation, Outcome
+from protocol.terms import VmName
+
+
+async def _challenge(means: Means, arrival: Arrival) -> Outcome:
+    asked = await means.guests.challenge_found(VmName(arrival.target))
+    if asked is None:
+        return Outcome("fail", {"error": "no host answers for it"})
+    if asked.right is None:
+        return Outcome("fail" if asked.definite else "info", {"error": asked.detail})
+    return Outcome("ok", {}) if asked.right else Outcome("ok", {"wrong": asked.detail})
+
+
+OPERATIONS: Final = (
+    Operation("guest.challenge", "vms", "have a guest prove that it reads its disk", _challenge),
+)

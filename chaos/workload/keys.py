@@ -1,0 +1,67 @@
+"""Keys: made, used by new VMs, and given up with them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chaos.workload.base import WITHIN_S, Arrival, Means, Operation, Outcome
+from protocol.errors import ProductError
+from protocol.messages.vcenter import CreateVm, DestroyVm, EncryptVm, GenerateKey
+from protocol.terms import VmName
+
+
+async def _key_create(means: Means, arrival: Arrival) -> Outcome:
+    message = GenerateKey(operation_id=means.operation_id(arrival))
+    made = await means.lab.ask(means.vcenter, message, within_s=WITHIN_S)
+    if made.success and made.key is not None:
+        return Outcome("ok", {"key": str(made.key.key_id), "provider": str(made.key.provider_id)})
+    # vCenter's answer does not say whether the key server had made the key already.
+    return Outcome("info", {"error": made.reason})
+
+
+async def _vm_encrypt(means: Means, arrival: Arrival) -> Outcome:
+    """A new VM beside ``target``'s, encrypted under a new key of the default provider."""
+    name = VmName(means.operation_id(arrival))
+    cluster = await means.cluster_of(VmName(arrival.target))
+    operation_id = means.operation_id(arrival)
+    made = CreateVm(operation_id=f"{operation_id}-vm", vm=name, cluster=cluster)
+    await means.lab.ask(means.vcenter, made, within_s=WITHIN_S)
+    try:
+        message = EncryptVm(operation_id=operation_id, vm=name)
+        done = await means.lab.ask(means.vcenter, message, within_s=WITHIN_S)
+    except ProductError as error:
+        return Outcome("info", {"vm": str(name), "error": type(error).__name__})
+    key = done.key
+    data = {"vm": str(name), "key": str(key.key_id), "provider": str(key.provider_id)}
+    return Outcome("ok", data)
+
+
+async def _come_and_go(means: Means, arrival: Arrival) -> Outcome:
+    """A new VM beside ``target``'s, encrypted, and destroyed as soon as that is answered: its key
+    is on its way to the other hosts of the cluster while it has to leave them."""
+    operation_id = means.operation_id(arrival)
+    name = VmName(operation_id)
+    cluster = await means.cluster_of(VmName(arrival.target))
+    made = CreateVm(operation_id=f"{operation_id}-vm", vm=name, cluster=cluster, encrypted=True)
+    created = False
+    try:
+        answer = await means.lab.ask(means.vcenter, made, within_s=WITHIN_S)
+        created = True
+        await means.lab.ask(means.vcenter, DestroyVm(vm=name), within_s=WITHIN_S)
+    except ProductError as error:
+        kind = "fail" if error.definite and not created else "info"
+        return Outcome(kind, {"made": str(name), "error": type(error).__name__})
+    gone = {} if answer.vm.key is None else {"gone": str(answer.vm.key.key_id)}
+    return Outcome("ok", {"made": str(name), **gone})
+
+
+OPERATIONS: Final = (
+    Operation("key.create", "", "a new key of the default provider", _key_create),
+    Operation("vm.encrypt", "vms", "create a VM and encrypt it", _vm_encrypt),
+    Operation(
+        "vm.come_and_go",
+        "vms",
+        "create an encrypted VM and destroy it at once, so that its key comes and goes",
+        _come_and_go,
+    ),
+)

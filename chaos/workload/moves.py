@@ -1,0 +1,117 @@
+"""VMs that change their host: taken out of the inventory and registered elsewhere.
+
+A VM that cannot be started because its lock is held while no host runs it is told (``kept``).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from chaos.draws import Draws
+from chaos.observe.look import Look, nodes_of
+from chaos.workload.base import WITHIN_S, Arrival, Means, Operation, Outcome
+from protocol.errors import DatastoreFault, NotFound, ProductError
+from protocol.messages.base import Request
+from protocol.messages.vcenter import PowerOffVm, PowerOnVm, RegisterVm, UnregisterVm, VmInfo
+from protocol.terms import HostConnectionState, NodeName, PowerState, Role, VmName
+
+LOCK_PATIENCE_S: Final = 15.0
+"""Lab seconds after which a lock that nobody needs is given back."""
+
+
+async def _ask(means: Means, message: Request[Any]) -> Any:
+    return await means.lab.ask(means.vcenter, message, within_s=WITHIN_S)
+
+
+async def _listed(means: Means, vm: VmName) -> VmInfo:
+    """What vCenter says of it; ``NotFound`` when it does not say."""
+    found = (await Look(means.lab).vcenter_vms()).get(vm)
+    if found is None:
+        raise NotFound(f"vCenter has no {vm}")
+    return found
+
+
+async def _elsewhere(means: Means, info: VmInfo, arrival: Arrival) -> NodeName:
+    """A host of its cluster that is connected, and not its own; ``NotFound``: there is none."""
+    of_cluster = {
+        entry.node for entry in means.lab.directory().nodes if entry.cluster == info.cluster
+    }
+    hosts = [
+        host
+        for host, seen in (await Look(means.lab).vcenter_hosts()).items()
+        if host in of_cluster
+        and host != info.host
+        and seen.connection is HostConnectionState.CONNECTED
+    ]
+    if not hosts:
+        raise NotFound(f"no other host of {info.cluster} is connected")
+    return sorted(hosts)[Draws(arrival.number, f"move/{arrival.target}").below(len(hosts))]
+
+
+async def _move(means: Means, arrival: Arrival) -> Outcome:
+    """Off, out of the inventory, into it on another host, and on."""
+    vm = VmName(arrival.target)
+    info = await _listed(means, vm)
+    host = await _elsewhere(means, info, arrival)
+    await _ask(means, PowerOffVm(vm=vm))
+    try:
+        await _ask(means, UnregisterVm(vm=vm))
+        await _ask(means, RegisterVm(vm=vm, cluster=info.cluster, host=host))
+    except ProductError as error:
+        return Outcome("info", {"off": True, "error": type(error).__name__})
+    return await _started(means, vm, host)
+
+
+async def _restart(means: Means, arrival: Arrival) -> Outcome:
+    """What high availability does: the VM of a host that vCenter has lost runs elsewhere."""
+    vm = VmName(arrival.target)
+    info = await _listed(means, vm)
+    hosts = await Look(means.lab).vcenter_hosts()
+    there = hosts.get(info.host)
+    if there is None or there.connection is HostConnectionState.CONNECTED:
+        return Outcome("fail", {"error": "its host is connected"})
+    host = await _elsewhere(means, info, arrival)
+    await _ask(means, RegisterVm(vm=vm, cluster=info.cluster, host=host))
+    return await _started(means, vm, host)
+
+
+async def _started(means: Means, vm: VmName, host: NodeName) -> Outcome:
+    """Power it on; where its lock is in the way, a while later once more."""
+    about: dict[str, Any] = {"host": str(host)}
+    for attempt in range(2):
+        idle = attempt and await _runs_nowhere(means, vm)
+        try:
+            await _ask(means, PowerOnVm(vm=vm))
+        except DatastoreFault as error:
+            if attempt and idle and await _runs_nowhere(means, vm):
+                return Outcome("info", {**about, "off": True, "kept": str(error)})
+            about["error"] = type(error).__name__
+            await means.lab.sleep(0 if attempt else LOCK_PATIENCE_S)
+        except ProductError as error:
+            return Outcome("info", {**about, "off": True, "error": type(error).__name__})
+        else:
+            return Outcome("ok", {"host": str(host)})
+    return Outcome("info", {**about, "off": True})
+
+
+async def _runs_nowhere(means: Means, vm: VmName) -> bool:
+    """Whether every host there is answers, and none of them runs it."""
+    hosts = await Look(means.lab).hosts()
+    running = [
+        seen
+        for summary in hosts.values()
+        for seen in summary.vms
+        if seen.vm == vm and seen.power is PowerState.ON
+    ]
+    return len(hosts) == len(nodes_of(means.lab, Role.ESXI)) and not running
+
+
+OPERATIONS: Final = (
+    Operation("vm.move", "vms", "power a VM off, register it on another host, power it on", _move),
+    Operation(
+        "vm.restart",
+        "vms",
+        "register a VM whose host is not connected on another one, and power it on",
+        _restart,
+    ),
+)
