@@ -58,7 +58,7 @@ _BOOTS: Final = World(
 )
 _CUT: Final = World(persistence=False, mix=Mix(kinds=("link.cut", "host.power_loss")))
 _DUP: Final = World(mix=Mix(kinds=("link.dup",)))
-_LEFT: Final = "in the disk esxi-001/synced/leak.bin"
+_LEFT: Final = "services.kms.core:_fresh (repr) in the database"
 FOUND: Final = (
     Found("persistence_unsynced", 1, "recovery_bound", "vm-04 had to run by"),
     Found("kms_answers_early", 5, "acked_key_recoverable", "1 of 1 lost"),
@@ -72,7 +72,7 @@ FOUND: Final = (
     Found("keys_sent_elsewhere", 0, "truth_table", "vm-02 is locked at", _BOOTS),
     Found("cache_survives_reboot", 4, "truth_table", "esxi-001 is safe at", _OFF),
     Found("lock_untold", 4, "lock_told", "was locked, and no event told of it", _OFF),
-    Found("lock_kept_after_failed_start", 0, "lock_given_back", "runs nowhere", _OFF),
+    Found("lock_kept_after_failed_start", 4, "lock_given_back", "runs nowhere", _OFF),
     Found("lease_never_lapses", 9, "KS-CHAOS-202", "s after the end of its lease"),
     Found("power_turn_gone", 0, "accepted_order_kept", " is powered"),
     Found("removed_in_memory_only", 0, "nothing_left", " keys in "),

@@ -87,6 +87,8 @@ class VmFacts:
         """It had its effect (``ok``, in this boot of the host), had none (``fail``), or nobody
         knows (``info``). ``on``: whether it was to leave the VM so."""
         self.under_way.discard(number)
+        if kind == "ok":
+            self._last_wanted = on  # of an earlier one whose end is unknown: it had its turn before
         if kind == "ok" and not on:
             self.wanted = NO
         elif kind == "ok":

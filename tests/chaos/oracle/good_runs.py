@@ -300,6 +300,22 @@ GOOD: dict[str, Callable[[], Story]] = {
         .vm("vm-01", "esxi-001", "locked")
         .passes(60)
     ),
+    "on again by a command that nobody looked at before the power went": lambda: (
+        Story(persistence=True)
+        .cut("other", between=("vcenter", "esxi-002"))
+        .op("invoke", "vm-01")
+        .op("info", "vm-01")
+        .vm("vm-01", "esxi-001", "off", wanted=False)
+        .passes(20)
+        .op("invoke", "vm-01", "vm.off_on", n=2)
+        .op("ok", "vm-01", "vm.off_on", n=2)
+        .fault("dark", "host.power_loss", nodes=["esxi-001"])
+        .boot("esxi-001", passes=50)
+        .heal("dark")
+        .host("esxi-001", "safe")
+        .vm("vm-01", "esxi-001", "running")
+        .passes(60)
+    ),
     "a VM that is moved to another host": lambda: (
         Story(persistence=True)
         .cut("other", between=("vcenter", "esxi-002"))
