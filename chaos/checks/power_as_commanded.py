@@ -19,6 +19,8 @@ ON: Final = "poweredOn"
 _COMMANDS: Final = {
     "vm.power_cycle": (True, False),
     "vm.off_on": (True, False),
+    "vm.move": (True, False),
+    "vm.restart": (True,),
     "vm.on": (True,),
     "vm.off": (False,),
 }
