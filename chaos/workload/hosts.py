@@ -14,8 +14,8 @@ from protocol.terms import NodeName, VmName
 BARE_S: Final = 15.0
 """Lab seconds that a host is without stored keys."""
 RECONNECT_S: Final = 2.0
-RECONNECT_TRIES: Final = 200
-"""How often a host that was disconnected is tried, and lab seconds from one to the next."""
+RECONNECT_WITHIN_S: Final = 300.0
+"""Lab seconds from one try to connect a host anew to the next, and in which it is tried."""
 
 
 async def _persistence_off_on(means: Means, arrival: Arrival) -> Outcome:
@@ -65,7 +65,9 @@ async def _reconnect(means: Means, arrival: Arrival) -> Outcome:
         return Outcome("fail", {"error": "vCenter does not tell its host"})
     host = listed[VmName(arrival.target)].host
     await means.lab.ask(means.vcenter, DisconnectHost(host=host), within_s=WITHIN_S)
-    for tries in range(1, RECONNECT_TRIES + 1):
+    tries, until = 0, means.lab.monotonic() + RECONNECT_WITHIN_S
+    while means.lab.monotonic() < until:
+        tries += 1
         try:
             await means.lab.ask(means.vcenter, ReconnectHost(host=host), within_s=WITHIN_S)
         except ProductError:
