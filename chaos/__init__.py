@@ -2,7 +2,8 @@
 
 - ``lab``          the commands of a lab that faults, probes and engine use
 - ``faults``       one file per fault, each with bite check and verified heal
-- ``backups``      of key servers, as their administrator takes and restores them
+- ``backups``      of key servers, as their administrator takes and restores them;
+                   ``native_backups`` of native providers
 - ``actions``      commands of the API that a schedule gives, with their outcomes
 - ``keeper``       active faults, leases, heal
 - ``experiment``   the file format: model, parse with line numbers, lint, plan

@@ -31,6 +31,9 @@ class EventTypeId(StrEnum):
     KMS_SEND_KEY_ERROR_CLUSTER = _VC + "kms.crypto.SendKeyError.KMSClusterError"
     # The product's catalogue has none for it: nobody is told before a host needs the key.
     KMS_KEYS_UNUSABLE = "keystead.kms.crypto.KeysUnusable"
+    KMS_NOT_BACKED_UP = _VC + "kms.crypto.NotBackedUp"
+    KMS_NOT_BACKED_UP_AFTER_UPDATE = _VC + "kms.crypto.NotBackedUpAfterUpdate"
+    KMS_ALL_BACKED_UP = _VC + "kms.crypto.AllBackedUp"
     CRYPTO_OPERATION = _VC + "crypto.Operation"
     HOST_KEY_UPDATED = _VC + "crypto.HostKeyUpdatedEvent"
     HOST_TPM_CONFIG_ENCRYPTION = _VC + "HostTpmConfigEncryptionEvent"

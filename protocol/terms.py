@@ -31,6 +31,15 @@ class ManagementType(StrEnum):
     NATIVE_PROVIDER = "nativeProvider"
 
 
+class ProviderHealth(StrEnum):
+    """Health of a key provider in vCenter's REST interface (NKP-01)."""
+
+    NONE = "NONE"  # none is known: its health does not come from here
+    OK = "OK"
+    WARNING = "WARNING"  # it works, and wants attention
+    ERROR = "ERROR"
+
+
 class HostCryptoState(StrEnum):
     """HostSystem.runtime.cryptoState [HEM-01]."""
 

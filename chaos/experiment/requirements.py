@@ -14,6 +14,10 @@ TPMS = {
     "any": (TpmBackend.LIBTPMS, TpmBackend.MODEL),
     "none": (TpmBackend.NONE,),
 }
+TYPES = {
+    "standard": ManagementType.VCENTER,
+    "native": ManagementType.NATIVE_PROVIDER,
+}
 SHOWN = 3
 REQUIRES = "requires"  # the name under which a misfit is judged
 
@@ -37,6 +41,6 @@ async def unmet(needs: Needs, lab: Lab) -> list[str]:
         missing += [f"persistence: {word} is required, {h} differs" for h in wrong[:SHOWN]]
     if needs.provider is not None:
         providers = await look.providers() or ()
-        if not any(p.management_type is ManagementType.VCENTER for p in providers):
-            missing.append("a standard key provider is required, vCenter has none")
+        if not any(p.management_type is TYPES[needs.provider] for p in providers):
+            missing.append(f"a {needs.provider} key provider is required, vCenter has none")
     return missing

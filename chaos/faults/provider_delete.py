@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -11,6 +12,7 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets
 from chaos.lab import Directory, Lab
+from chaos.native_backups import import_backup, take_backup
 from chaos.observe.listing import all_hosts, all_providers
 from protocol.errors import ProductError
 from protocol.messages.vcenter import (
@@ -19,13 +21,17 @@ from protocol.messages.vcenter import (
     RegisterKmsCluster,
     UnregisterKmsCluster,
 )
+from protocol.secret import KeyMaterial
 from protocol.terms import (
     HostConnectionState,
     HostCryptoState,
+    ManagementType,
     NodeName,
     ProviderId,
     Role,
 )
+
+NOT_BACKED_UP: Final = "com.vmware.vim.vpxd.encryption.keyProviderNotBackedUp"
 
 
 class ProviderParams(Params):
@@ -76,7 +82,13 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
         listed = await self._listed(lab)
         if listed is None:
             raise ChaosError("KS-CHAOS-106", f"{self.vcenter} has no provider {self.provider}")
-        return {"provider": msgspec.to_builtins(listed)}
+        notes: Notes = {"provider": msgspec.to_builtins(listed)}
+        if listed.management_type is ManagementType.NATIVE_PROVIDER:
+            if NOT_BACKED_UP in listed.details:  # a backup of ours would change that
+                return notes
+            backup = await take_backup(lab, self.vcenter, self.provider)
+            notes["backup"] = b64encode(backup.reveal()).decode()
+        return notes
 
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
         await lab.ask(self.vcenter, UnregisterKmsCluster(provider=self.provider))
@@ -89,31 +101,43 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
         if listed is None:
             return f"{self.vcenter} lists no provider {self.provider}"
         before = msgspec.convert(notes["provider"], ProviderInfo)
-        if listed.servers != before.servers or (before.default and not listed.default):
-            return f"{self.provider} is listed with other servers, or no longer the default"
+        if listed.servers != before.servers or listed.key_id != before.key_id:
+            return f"{self.provider} is listed with other servers, or another key"
+        if before.default and not listed.default:
+            return f"{self.provider} is no longer the default"
         return ""
 
     def cure_text(self) -> str:
         return (
-            f"add a provider of exactly the name {self.provider} with the servers it had, make "
-            "it the default again if it was, and re-enable host encryption mode where it is lost"
+            f"add a provider of exactly the name {self.provider} with the servers it had (a native "
+            "one: import its backup), make it the default again if it was, and re-enable host "
+            "encryption mode where it is lost"
         )
 
     async def cure(self, lab: Lab, notes: Notes) -> None:
         before = msgspec.convert(notes["provider"], ProviderInfo)
         try:
-            await lab.ask(
-                self.vcenter,
-                RegisterKmsCluster(
-                    provider=self.provider,
-                    management_type=before.management_type,
-                    servers=before.servers,
-                    make_default=before.default,
-                ),
-            )
+            if before.management_type is ManagementType.NATIVE_PROVIDER:
+                await self._import(lab, before, notes)
+            else:
+                await lab.ask(
+                    self.vcenter,
+                    RegisterKmsCluster(
+                        provider=self.provider,
+                        servers=before.servers,
+                        make_default=before.default,
+                    ),
+                )
             for host in await all_hosts(lab, self.vcenter):
                 connected = host.connection is HostConnectionState.CONNECTED
                 if connected and host.crypto_state is not HostCryptoState.SAFE:
                     await lab.ask(self.vcenter, ConfigureCryptoKey(host=host.host))
         except ProductError as error:
             raise ChaosError("KS-CHAOS-107", f"{type(error).__name__}: {error}") from error
+
+    async def _import(self, lab: Lab, before: ProviderInfo, notes: Notes) -> None:
+        if "backup" not in notes:
+            text = f"{self.provider} was not backed up before it was deleted: its keys are lost"
+            raise ChaosError("KS-CHAOS-107", text)
+        backup = KeyMaterial(b64decode(notes["backup"]))
+        await import_backup(lab, self.vcenter, backup, make_default=before.default)

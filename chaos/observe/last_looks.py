@@ -7,7 +7,20 @@ from chaos.history import History
 from chaos.lab import Lab
 from chaos.observe.guests import Guests
 from chaos.observe.look import Look, is_there
-from protocol.terms import CryptoKeyId, KeyId, PowerState, ProviderId, VmName
+from protocol.terms import (
+    CryptoKeyId,
+    KeyId,
+    KeyUnavailableReason,
+    PowerState,
+    ProviderId,
+    VmName,
+)
+
+NOT_ITS_KEYS = (
+    KeyUnavailableReason.MANAGED_BY_NKP,
+    KeyUnavailableReason.MANAGED_BY_TRUST_AUTHORITY,
+)
+"""vCenter says so of keys that only hosts can have: whether they can is not to be asked of it."""
 
 
 async def last_looks(lab: Lab, guests: Guests, history: History) -> None:
@@ -22,7 +35,8 @@ async def last_looks(lab: Lab, guests: Guests, history: History) -> None:
         if r.type == "ok" and "key" in r.data
     }
     if acked:
-        found = await look.key_status(tuple(acked.values())) or {}
+        status = await look.key_status(tuple(acked.values())) or {}
+        found = {key: told for key, told in status.items() if told.reason not in NOT_ITS_KEYS}
         asked_for = [str(key.key_id) for key in found]
         good = [str(key.key_id) for key, status in found.items() if is_there(status)]
         history.add("state", op="keys", asked=asked_for, available=good)

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from lab.api import commands
-from lab.api.answers import Dump, DumpContent, DumpList, RemovedKey, RemovedKeyList
+from lab.api.answers import (
+    Dump,
+    DumpContent,
+    DumpList,
+    HostView,
+    RemovedKey,
+    RemovedKeyList,
+)
 from lab.api.crypto import key_id
+from lab.api.look import host_own_view
 from lab.api.session import Session
 from lab.api.views import key_ref
 from lab.errors import KeysteadError
@@ -14,10 +22,11 @@ from protocol.messages.host import (
     ListDumps,
     RemoveDump,
     RemoveKeys,
+    RemoveProvider,
     WriteDump,
 )
 from protocol.messages.host import Dump as DumpOnHost
-from protocol.terms import NodeName
+from protocol.terms import NodeName, ProviderId
 
 
 async def remove_keys(session: Session, command: commands.HostRemoveKeys) -> RemovedKeyList:
@@ -38,6 +47,13 @@ async def remove_keys(session: Session, command: commands.HostRemoveKeys) -> Rem
             for result, status in zip(results, left, strict=True)
         ),
     )
+
+
+async def remove_provider(session: Session, command: commands.HostRemoveProvider) -> HostView:
+    """See ``HostRemoveProvider``."""
+    host = session.host(command.host)
+    await session.lab.ask(host, RemoveProvider(provider=ProviderId(command.provider)))
+    return await host_own_view(session, commands.GetHostView(host))
 
 
 # ---- core dumps --------------------------------------------------------------------------

@@ -43,6 +43,7 @@ from protocol.terms import (
     CryptoKeyId,
     HostConnectionState,
     KmipState,
+    ManagementType,
     NodeName,
     PowerState,
     ProviderId,
@@ -259,16 +260,23 @@ async def _host_facts(session: Session, host: NodeName, own: HostSummary | None)
         removed=up and listed is None,
         disconnected=listed is not None and listed.connection is HostConnectionState.DISCONNECTED,
         maintenance=own is not None and own.in_maintenance_mode,
+        derives=tuple(
+            ref.provider_id
+            for ref in (own.providers if own else ())
+            if ref.management_type is ManagementType.NATIVE_PROVIDER
+        ),
     )
 
 
 async def _key_facts(session: Session, key: CryptoKeyId, host: NodeName) -> KeyFacts:
     lab = session.lab
     listed: bool | None = None
+    native = False
     servers = session.key_servers()
     if await vcenter_up(session):
         mine = await _provider_in_vcenter(session, key.provider_id)
         listed = mine is not None
+        native = mine is not None and mine.management_type is ManagementType.NATIVE_PROVIDER
         servers = tuple(s.node for s in mine.servers) if mine else servers
     up = [s for s in servers if (await seen(session, s)).state is MachineState.RUNNING]
     state: str | None = None
@@ -292,4 +300,5 @@ async def _key_facts(session: Session, key: CryptoKeyId, host: NodeName) -> KeyF
         state=state,
         asked_server=bool(up),
         stored_on_host=stored,
+        native=native,
     )

@@ -31,11 +31,13 @@ class HostFacts:
     removed: bool = False  # from vCenter's inventory
     disconnected: bool = False  # from vCenter, by an administrator
     maintenance: bool = False
+    derives: tuple[str, ...] = ()  # native providers in its own list
 
 
 @dataclass(frozen=True)
 class KeyFacts:
-    """One missing (or used) key. ``state`` is KMIP's at the key server, None = not there."""
+    """One missing (or used) key. ``state`` is KMIP's at the key server, None = not there.
+    ``native``: hosts derive it."""
 
     key: str
     provider: str
@@ -45,6 +47,7 @@ class KeyFacts:
     state: str | None = None
     asked_server: bool = False
     stored_on_host: bool | None = None
+    native: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,13 @@ def of_vm(vm: VmFacts, host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reas
     if host.machine != "running":
         return [_machine(host), *_vcenter(vm.vcenter)]
     if vm.crypto == "locked":
-        found.append(_why_gone(host))
+        if not all(key.native for key in keys):
+            found.append(_why_gone(host))
         for key in keys:
-            found += _why_not_supplied(key, vm.vcenter == "running", host)
+            if key.native:
+                found.append(_why_not_derived(key, host))
+            else:
+                found += _why_not_supplied(key, vm.vcenter == "running", host)
     elif vm.crypto == "unlocked" and vm.power == "poweredOn":
         found.append(
             Reason(
@@ -76,7 +83,15 @@ def of_vm(vm: VmFacts, host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reas
                 "LOCK-04",
             )
         )
-        if host.persistence and any(k.stored_on_host for k in keys):
+        if keys and all(key.native for key in keys):
+            found.append(
+                Reason(
+                    "Its host derives the key from the key derivation key in its own "
+                    "configuration: after a reboot too, without vCenter or key server.",
+                    "NKP-11",
+                )
+            )
+        elif host.persistence and any(k.stored_on_host for k in keys):
             found.append(
                 Reason(
                     "Its key is also in the host's sealed store: it will come back after a "
@@ -121,12 +136,20 @@ def of_host(host: HostFacts, vcenter: str) -> list[Reason]:
         found.append(
             Reason("It has no TPM, so key persistence cannot be enabled.", "KP-01", "add a TPM")
         )
-    elif host.persistence is False:
+    elif host.persistence is False and not host.derives:
         found.append(
             Reason(
                 "Key persistence is off: its keys end with the next reboot.",
                 "KP-01",
                 f"keystead esx {host.host} system security keypersistence enable",
+            )
+        )
+    if host.derives:
+        found.append(
+            Reason(
+                f"It derives keys of {', '.join(host.derives)} by itself, after a reboot too: "
+                "the key derivation key lies in its configuration.",
+                "NKP-11",
             )
         )
     if host.attestation:
@@ -249,6 +272,23 @@ def _why_gone(host: HostFacts) -> Reason:
     )
 
 
+def _why_not_derived(key: KeyFacts, host: HostFacts) -> Reason:
+    """Of a native provider that is there: its KDK is not on the host, or is another one."""
+    if key.provider in host.derives:
+        return Reason(
+            f"{host.host} has another key derivation key under the name {key.provider}: what it "
+            f"derives as {key.key} does not open the VM.",
+            "NKP-18",
+            "delete that provider, and import the backup of the right one",
+        )
+    return Reason(
+        f"The key derivation key of {key.provider} is not on {host.host}.",
+        "NKP-15",
+        "vCenter brings it when it reaches the host, unless the provider requires a TPM that the "
+        "host does not have",
+    )
+
+
 def _why_not_supplied(key: KeyFacts, vcenter_up: bool, host: HostFacts) -> list[Reason]:
     """LOCK-01 (b): why vCenter cannot bring this key; the first cause that stands in the way."""
     if not vcenter_up:
@@ -261,7 +301,8 @@ def _why_not_supplied(key: KeyFacts, vcenter_up: bool, host: HostFacts) -> list[
                 f"vCenter has no key provider {key.provider}: a key is a provider's name plus an "
                 "id, so another name does not help.",
                 "LOCK-06",
-                f"keystead provider add {key.provider} --server KMS",
+                f"keystead provider add {key.provider} --server KMS; of a native one: keystead "
+                "provider import FILE",
             )
         ]
     if key.link_cut:

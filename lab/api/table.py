@@ -26,6 +26,7 @@ from lab.api import (
     inventory,
     keys,
     look,
+    native,
     vms,
 )
 from lab.api.commands import Command, name_of
@@ -105,6 +106,7 @@ _SERVED = (
     _changes(commands.KeyAdd, answers.KnownKey, crypto.add_key),
     _changes(commands.KeyRemove, answers.KnownKey, crypto.remove_key),
     _changes(commands.HostRemoveKeys, answers.RemovedKeyList, at_host.remove_keys),
+    _changes(commands.HostRemoveProvider, answers.HostView, at_host.remove_provider),
     _changes(commands.HostDumpWrite, answers.Dump, at_host.write_dump),
     _looks(commands.HostDumpList, answers.DumpList, at_host.dumps),
     _looks(commands.HostDumpDecrypt, answers.DumpContent, at_host.decrypt_dump),
@@ -133,6 +135,9 @@ _SERVED = (
     _changes(commands.KmsBackup, answers.KeyBackup, keys.backup),
     _changes(commands.KmsRestore, answers.KeyBackup, keys.restore),
     _changes(commands.ProviderAdd, answers.Provider, keys.provider_add),
+    _changes(commands.ProviderCreate, answers.Provider, native.create),
+    _changes(commands.ProviderExport, answers.ProviderBackup, native.export),
+    _changes(commands.ProviderImport, answers.ProviderBackup, native.import_),
     _changes(commands.ProviderDefault, answers.Provider, keys.provider_default),
     _changes(commands.ProviderDelete, answers.Fault, keys.provider_delete),
     _changes(commands.LinkCut, answers.Fault, faults.cut),

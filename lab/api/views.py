@@ -173,6 +173,10 @@ def provider_view(provider: ProviderInfo) -> Provider:
         status=provider.status,
         unreachable=tuple(c.name for c in provider.contacts if c.status == "red"),
         default_of=provider.default_of,
+        health=provider.health,
+        details=provider.details,
+        key_id=provider.key_id,
+        tpm_required=provider.tpm_required,
     )
 
 

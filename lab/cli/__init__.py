@@ -16,7 +16,7 @@
 - ``checking``  the checks of a stored run once more       - ``fuzz``      chaos fuzz, shrink
 - ``report``    of a stored run
 - ``doctor``    what a lab needs                            - ``measure``   bench
-- ``streams``   closed, full, read no more
+- ``streams``   closed, full, read no more                - ``native``    native key providers
 - ``matrix``    the truth table, played
 - ``sweep``     stores struck at their storage calls
 """

@@ -27,6 +27,7 @@ from lab.cli.faults import began
 from lab.cli.listing import PLAIN, Listing, View
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import document, field, fields_of, is_document, moment, say, show, show_one
+from protocol.terms import ProviderHealth
 
 if TYPE_CHECKING:
     from lab.api.answers import Key, KeyBackup
@@ -37,7 +38,7 @@ PROVIDERS = (
     field("management_type", "TYPE"),
     field("servers"),
     field("default"),
-    field("status"),
+    ("STATUS", lambda r: r.status if r.health is ProviderHealth.NONE else r.health),
 )
 Server = Annotated[str, Parameter(name="--kms", help="Key server; the one that has it.")]
 

@@ -59,6 +59,8 @@ class ProviderModel(_Model):
     type: Literal["standard", "trusted", "native"] = "standard"
     vcenter: str = "vcenter"
     servers: tuple[str, ...] = ()
+    tpm_required: bool = False
+    """Of a native provider: hosts without a TPM take no part in it."""
     default: bool | None = None
     """None: the first provider of the file is the default when no other says that it is."""
 

@@ -26,6 +26,7 @@ class ProviderPlan(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     servers: tuple[NodeName, ...]
     default: bool
+    tpm_required: bool = False
 
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +79,7 @@ def plan(file: LabFile) -> Topology:
                 type=p.type,
                 servers=tuple(NodeName(s) for s in p.servers),
                 default=p.name == default,
+                tpm_required=p.tpm_required,
             )
             for p in file.providers
         ),

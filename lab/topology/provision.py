@@ -10,17 +10,20 @@ converges, and has the same operation id on each try.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 
+from chaos.native_backups import take_backup
 from chaos.observe.listing import all_hosts, all_vms
 from lab.core import BOOT_LIMIT_S, LabCore
 from lab.errors import KeysteadError
 from lab.topology.course import Course, Report
-from lab.topology.plan import VmPlan
-from protocol.errors import ProductError
+from lab.topology.plan import ProviderPlan, VmPlan
+from protocol.errors import AlreadyExists, ProductError
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import Esxcli
 from protocol.messages.vcenter import (
     AddHost,
+    CreateNativeProvider,
     CreateVm,
     KmipServer,
     PowerOnVm,
@@ -45,14 +48,7 @@ async def provision(lab: LabCore, report: Report) -> None:
     await start_nodes(lab, course, at_once=BOOTS_AT_ONCE if lab.in_lab_s(1.0) else None)
     course.begin(2, "register key providers")
     for provider in topology.providers:
-        await course.ask(
-            lab.vcenter,
-            RegisterKmsCluster(
-                provider=provider.provider,
-                servers=tuple(KmipServer(name=str(s), node=s) for s in provider.servers),
-                make_default=provider.default,
-            ),
-        )
+        await _provider(lab, course, provider)
     if topology.key_persistence:
         await course.each(
             2,
@@ -120,6 +116,23 @@ async def esxcli(lab: LabCore, host: NodeName, command: str) -> str:
     if result.exit_code != 0:
         raise KeysteadError("KS-PRODUCT-001", f"{host}: esxcli {command}: {result.output.strip()}")
     return result.output
+
+
+async def _provider(lab: LabCore, course: Course, plan: ProviderPlan) -> None:
+    """A native provider is used when it is backed up: the lab's own backup of it is thrown away."""
+    if plan.type != "native":
+        servers = tuple(KmipServer(name=str(s), node=s) for s in plan.servers)
+        register = RegisterKmsCluster(
+            provider=plan.provider, servers=servers, make_default=plan.default
+        )
+        await course.ask(lab.vcenter, register)
+        return
+    create = CreateNativeProvider(
+        provider=plan.provider, tpm_required=plan.tpm_required, make_default=plan.default
+    )
+    with suppress(AlreadyExists):  # an earlier try
+        await course.ask(lab.vcenter, create)
+    await take_backup(lab, lab.vcenter, plan.provider)
 
 
 async def _add_host(lab: LabCore, course: Course, host: NodeName) -> None:

@@ -99,8 +99,14 @@ def _provider(file: LabFields, provider: ProviderModel) -> Iterator[Misfit]:
             yield Misfit(("servers", place), f"no key server {server}")
         elif server in provider.servers[:place]:
             yield Misfit(("servers", place), f"the key server {server} is named twice")
-    if provider.type != "standard":
+    if provider.type == "trusted":
         yield Misfit(("type",), f"type {provider.type} is not available in this version")
+    elif provider.type == "native":
+        if provider.servers:
+            yield Misfit(("servers",), "a native provider has no key servers")
+        return
+    elif provider.tpm_required:
+        yield Misfit(("tpm_required",), "it is for native providers only")
     elif not 1 <= len(provider.servers) <= PAIR:
         # Keys made on one server would be missing on the others (STD-01).
         text = (

@@ -3,4 +3,6 @@
 - ``seal``   to a node's key, bound to one message   - ``contexts``  the keys for that, by HPKE
 - ``wrap``  AES-256-GCM key wrapping
 - ``disk``   XTS-AES-256 blocks                           - ``derive``  HKDF
+- ``native`` keys of a native provider                    - ``provider_backup`` its PKCS#12 file
+- ``transfer`` secrets over a node's console, each to a key that serves once
 """

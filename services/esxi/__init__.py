@@ -8,7 +8,7 @@
 - ``measure``         what a boot measures into the TPM, pure
 - ``configuration/``  the encrypted configuration, its protection and its recovery key
 - ``keys/``           key cache, persisted store, and the order of looking for a key
-- ``providers/``      what a host does for each management type of key provider, pure
+- ``providers/``      what a host does for each management type of key provider; native ones
 - ``crypto_manager``  keys, host key, mode and providers on command
 - ``crypto_mode``     host encryption mode, pure
 - ``dumps``          core dumps, encrypted under the host key
@@ -27,7 +27,9 @@ Kinds of records (ids and names only, never key bytes):
 ``boot.options_damaged`` · ``keys.loaded`` · ``keys.added`` · ``keys.removed`` ·
 ``keys.evicted`` provider, cached, stored · ``crypto.mode`` old, new · ``crypto.host_key`` ·
 ``persistence.enabled`` ·
-``persistence.disabled`` · ``recovery.rotated`` · ``config.protection`` mode, pcrs ·
+``keys.disproved`` keys · ``host_key.not_derived`` reason · ``native.no_tpm2`` provider, reason ·
+``provider.removed`` provider · ``persistence.disabled`` · ``recovery.rotated`` ·
+``config.protection`` mode, pcrs ·
 ``config.saved`` why · ``config.torn`` rest · ``config.save_failed`` reason ·
 ``audit`` record (POL-05) ·
 ``dump.written`` dump, key, file · ``dump.removed`` · ``dump.rewrapped`` dump, key ·
@@ -37,8 +39,8 @@ Kinds of records (ids and names only, never key bytes):
 ``vm.destroyed`` · ``vm.encrypted`` key · ``vm.powered`` power · ``vm.refused`` command, error,
 reason, missing · ``vm.unreadable`` reason · ``vm.untidy`` reason · ``vm.guest_fault`` reason
 
-Not built, and the place where each belongs: the trusted and the native key provider are files of
-``providers/`` with their row in its table; the vTPM is a file of ``vms/`` (its state is the VM's
+Not built, and the place where each belongs: the trusted key provider is a file of ``providers/``
+with its row in its table; the vTPM is a file of ``vms/`` (its state is the VM's
 nvram, under the home key); encrypted vSAN (step B6) and HA are files or packages
 here, and search for their keys with ``keys.search``. Nor are vMotion, and decrypting or
 re-encrypting a VM.

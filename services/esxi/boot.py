@@ -11,9 +11,9 @@ from typing import Final
 
 import msgspec
 
-from protocol.errors import CryptographicFailure, ProductError, SaveFailed
+from protocol.errors import CryptographicFailure, InvalidState, ProductError, SaveFailed
 from protocol.secret import KeyMaterial
-from protocol.terms import HostCryptoState, ProtectionMode
+from protocol.terms import HostCryptoState, KeyKind, ProtectionMode
 from protocol.tpm.errors import TpmError
 from services.esxi.configuration.archive import FILE, Archive
 from services.esxi.configuration.boot_options import load_options
@@ -27,6 +27,7 @@ from services.esxi.crypto_mode import after_boot
 from services.esxi.host import Host
 from services.esxi.keys.persistence import usable
 from services.esxi.measure import RECOVERY_OPTION, measurements
+from services.esxi.providers import native
 from services.esxi.vms import autostart, registration, workload
 from services.runtime.nv_counter import counted
 from services.runtime.ports import Tpm
@@ -255,7 +256,7 @@ async def _encryption_mode(host: Host) -> None:
     if host.mode is HostCryptoState.PENDING_INCAPABLE:
         forget_host_key(host)
     now = host.archive.now
-    host.host_key = host.keys.get(now.host_key) if now.host_key is not None else None
+    host.host_key = _host_key_at_hand(host)
     mode = after_boot(now.crypto_state, host_key_at_hand=host.host_key is not None)
     if mode is not now.crypto_state:
         host.archive.change(crypto_state=mode)
@@ -264,6 +265,25 @@ async def _encryption_mode(host: Host) -> None:
         except ProductError as error:
             host.node.record("config.save_failed", level="warning", reason=str(error))
     host.node.record("boot.step", step="B5", text="encryption mode", crypto_state=mode.value)
+
+
+def _host_key_at_hand(host: Host) -> KeyMaterial | None:
+    """The host key of the configuration: loaded at B4, or derived now (NKP-11).
+
+    One that does not have its check value is not it: the KDK is another one (NKP-18).
+    """
+    now = host.archive.now
+    if now.host_key is None:
+        return None
+    if now.host_key in host.keys or not now.host_key_check:
+        return host.keys.get(now.host_key)
+    try:
+        value = native.host_key(host, now.host_key, now.host_key_check)
+    except InvalidState as error:
+        host.node.record("host_key.not_derived", level="warning", reason=str(error))
+        return None
+    native.bring(host, now.host_key, KeyKind.HOST)
+    return value
 
 
 async def _passed(host: Host, step: str, text: str) -> None:

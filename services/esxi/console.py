@@ -212,10 +212,12 @@ async def _enable(host: Host) -> None:
 
 def _persistable(host: Host) -> tuple[StoredKey, ...]:
     """The cache, and the host key in memory if it is not there any more."""
-    now = host.archive.now.host_key
-    if now is None or host.host_key is None or now in host.keys:
-        return host.keys.entries()
-    return (*host.keys.entries(), StoredKey(now, host.host_key, KeyKind.HOST))
+    now, cached = host.archive.now, tuple(host.storable(host.keys.entries()))
+    if now.host_key is None or host.host_key is None or now.host_key in host.keys:
+        return cached
+    if now.host_key_check:  # it is derived
+        return cached
+    return (*cached, StoredKey(now.host_key, host.host_key, KeyKind.HOST))
 
 
 async def _disable(host: Host, *, remove_all: bool) -> None:

@@ -26,6 +26,7 @@ from services.esxi.crypto_mode import Trigger, step
 from services.esxi.host import Host
 from services.esxi.keys import persistence
 from services.esxi.keys.cache import Added
+from services.esxi.providers import native
 from services.esxi.providers.capabilities import capability
 
 KEY_SIZE: Final = 32  # bytes
@@ -36,16 +37,27 @@ async def prepare(host: Host) -> None:
     await _enter(host, step(host.mode, Trigger.PREPARE))
 
 
-async def enable(host: Host, key: CryptoKeyId, material: Sealed) -> None:
-    """Become safe with this host key; it is persisted with the keys (KP-07)."""
-    clear = _one(material)
+async def enable(host: Host, key: CryptoKeyId, material: Sealed | None, check: str = "") -> None:
+    """Become safe with this host key; it is persisted with the keys (KP-07), unless it is derived.
+
+    Without ``material`` this host derives it, and it must have that check value.
+    """
+    clear = _host_key(host, key, material, check)
     same = host.host_key is None or (host.archive.now.host_key == key and host.host_key == clear)
-    await _take_host_key(host, key, clear, Trigger.ENABLE if same else Trigger.ENABLE_OTHER)
+    trigger = Trigger.ENABLE if same else Trigger.ENABLE_OTHER
+    await _take_host_key(host, key, clear, check, trigger)
 
 
-async def change_host_key(host: Host, key: CryptoKeyId, material: Sealed) -> None:
+async def change_host_key(
+    host: Host, key: CryptoKeyId, material: Sealed | None, check: str = ""
+) -> None:
     """Safe with a new host key; the old one leaves cache and store."""
-    await _take_host_key(host, key, _one(material), Trigger.CHANGE_KEY)
+    clear = _host_key(host, key, material, check)
+    await _take_host_key(host, key, clear, check, Trigger.CHANGE_KEY)
+
+
+def _host_key(host: Host, key: CryptoKeyId, material: Sealed | None, check: str) -> KeyMaterial:
+    return native.host_key(host, key, check) if material is None else _one(material)
 
 
 async def disable(host: Host) -> None:
@@ -68,7 +80,7 @@ def forget_host_key(host: Host) -> None:
     if key is not None:
         host.keys.remove(key)
         host.archive.now = persistence.without_keys(host.archive.now, (key,))
-        host.archive.change(host_key=None)
+        host.archive.change(host_key=None, host_key_check="")
     host.host_key = None
 
 
@@ -95,7 +107,7 @@ async def add_keys(
             held.append(host.keys[key])
         if added is Added.NEW:
             new.append(str(key))
-    host.archive.now = persistence.with_keys(host.archive.now, held)
+    host.archive.now = persistence.with_keys(host.archive.now, host.storable(held))
     stored = host.archive.now.persistence
     if stored:
         await host.save(host.key_sections())
@@ -111,6 +123,7 @@ async def remove_keys(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[Crypto
     """
     results, gone = [], []
     for key in keys:
+        host.derived.discard(key)
         if host.keys.remove(key):
             gone.append(str(key))
             results.append(CryptoKeyResult(key=key, success=True))
@@ -139,6 +152,7 @@ async def evict(host: Host, provider: ProviderId) -> tuple[int, int]:
     cached = [key for key in host.keys.ids() if key.provider_id == provider]
     for key in cached:
         host.keys.remove(key)
+        host.derived.discard(key)
     stored = 0
     if host.node.knobs.store_follows_cache:
         before = host.archive.now
@@ -157,11 +171,14 @@ def key_status(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[KeyStatus, ..
     return tuple(KeyStatus(key=key, present=key in host.keys, stored=key in stored) for key in keys)
 
 
-async def set_providers(host: Host, providers: tuple[ProviderRef, ...]) -> None:
-    """Take the whole list of providers, saved before it is answered.
+async def set_providers(
+    host: Host, providers: tuple[ProviderRef, ...], given: dict[ProviderId, KeyMaterial]
+) -> None:
+    """Take the whole list of providers, with KDKs of native ones; saved before it is answered.
 
-    ``NotAvailable`` names every provider of a management type that is not built;
-    ``InvalidArgument`` when there are more than ``max_key_providers``.
+    What this host has of a provider that is not in the list any more is its KDK, which leaves it;
+    cached keys stay until they are evicted. ``NotAvailable`` names every provider of a management
+    type that is not built; ``InvalidArgument`` when there are more than ``max_key_providers``.
     """
     unbuilt = [
         f"{provider.provider_id} ({provider.management_type.value})"
@@ -174,8 +191,15 @@ async def set_providers(host: Host, providers: tuple[ProviderRef, ...]) -> None:
         )
     if len(providers) > host.node.knobs.max_key_providers:
         raise InvalidArgument(f"providers: at most {host.node.knobs.max_key_providers}")
-    if providers != host.archive.now.providers:
-        host.archive.change(providers=providers)
+    now, tpm_present = host.archive.now, host.tpm is not None
+    kdks = native.kdks_after(now, providers, given, tpm_present=tpm_present)
+    for ref in providers:
+        if ref not in now.providers and native.is_excluded(ref, tpm_present=tpm_present):
+            host.node.record("native.no_tpm2", level="warning", provider=ref.provider_id)
+    if providers != now.providers or kdks != now.kdks:
+        host.archive.change(providers=providers, kdks=kdks)
+        native.forget_disproved(host, now.kdks)
+        host.keys.announce()
     await host.save(Section.PROVIDERS)
 
 
@@ -189,7 +213,7 @@ async def _enter(host: Host, mode: HostCryptoState) -> None:
 
 
 async def _take_host_key(
-    host: Host, key: CryptoKeyId, clear: KeyMaterial, trigger: Trigger
+    host: Host, key: CryptoKeyId, clear: KeyMaterial, check: str, trigger: Trigger
 ) -> None:
     mode, was, old = step(host.mode, trigger), host.mode, host.archive.now.host_key
     entry = StoredKey(key, clear, KeyKind.HOST)
@@ -198,10 +222,13 @@ async def _take_host_key(
     if old is not None and old != key:
         await dumps.take_along(host, old, key, clear)
         host.keys.remove(old)
+        host.derived.discard(old)
         host.archive.now = persistence.without_keys(host.archive.now, (old,))
     host.host_key = clear
-    host.archive.change(crypto_state=mode, host_key=key)
-    host.archive.now = persistence.with_keys(host.archive.now, (entry,))
+    host.archive.change(crypto_state=mode, host_key=key, host_key_check=check)
+    if check:
+        host.derived.add(key)
+    host.archive.now = persistence.with_keys(host.archive.now, host.storable((entry,)))
     host.keys.put(entry)  # whatever it was for before
     await host.save(Section.CRYPTO | host.key_sections())
     if mode is not was:

@@ -5,14 +5,23 @@ State is changed in sections without ``await``; flows live in the modules that t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from protocol.codec import encoded_size
 from protocol.errors import InvalidState, NotFound
-from protocol.messages.host import HostSummary, VmSummary
+from protocol.messages.host import HostSummary, ProviderRef, VmSummary
 from protocol.messages.pages import PAGE_BUDGET, first_page
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, HostCryptoState, ManagementType, PowerState, VmName
+from protocol.terms import (
+    CryptoKeyId,
+    HostCryptoState,
+    ManagementType,
+    PowerState,
+    ProviderId,
+    VmName,
+)
 from services.esxi.config import EsxiConfig
 from services.esxi.configuration.archive import Archive
 from services.esxi.configuration.sections import Section
@@ -29,7 +38,8 @@ class Host:
     """One life of one host. ``archive`` and ``datastore`` are there from step B3 on.
 
     ``host_key`` is the host key in memory: it outlives its removal from cache and store until
-    the next boot (there is no way from safe back to prepared without one).
+    the next boot (there is no way from safe back to prepared without one). ``derived``: keys in
+    the cache that this host made of a KDK; ``disproved``: keys that the KDK of now does not give.
     """
 
     archive: Archive
@@ -43,6 +53,8 @@ class Host:
         self.event_log = b""
         self.keys = KeyCache()
         self.host_key: KeyMaterial | None = None
+        self.derived: set[CryptoKeyId] = set()
+        self.disproved: set[CryptoKeyId] = set()
         self.vms: dict[VmName, RegisteredVm] = {}
         self.uplink = Uplink(node, ports, config.vcenter)
         self._view: HostSummary | None = None
@@ -64,12 +76,23 @@ class Host:
         """The entry of the persisted store, used or not."""
         return self.archive.now.store.get(key)
 
+    def provider(self, name: ProviderId) -> ProviderRef | None:
+        """The provider of that name in this host's list; None when there is none."""
+        return next((ref for ref in self.archive.now.providers if ref.provider_id == name), None)
+
     def management_type(self, key: CryptoKeyId) -> ManagementType:
         """Who manages the provider of ``key``; UNKNOWN when the host's list does not name it."""
-        for provider in self.archive.now.providers:
-            if provider.provider_id == key.provider_id:
-                return provider.management_type
-        return ManagementType.UNKNOWN
+        ref = self.provider(key.provider_id)
+        return ManagementType.UNKNOWN if ref is None else ref.management_type
+
+    def kdk(self, provider: ProviderId) -> KeyMaterial | None:
+        """The key derivation key of a native provider; None when it is not here."""
+        kdks = self.archive.now.kdks
+        return next((e.material for e in kdks if e.key.provider_id == provider), None)
+
+    def storable(self, entries: Iterable[StoredKey]) -> list[StoredKey]:
+        """Those that belong into the persisted store: what is derived has no place there."""
+        return [entry for entry in entries if entry.key not in self.derived]
 
     def facts(self, key: CryptoKeyId, *, may_ask: bool = False) -> KeyFacts:
         """What this host knows of ``key`` now; ``may_ask`` when vCenter may be rung for it."""
@@ -80,6 +103,7 @@ class Host:
             stored=not cached and now.persistence and self.stored(key) is not None,
             persistence=now.persistence,
             provider=self.management_type(key),
+            has_kdk=self.kdk(key.provider_id) is not None and key not in self.disproved,
             may_ask=may_ask and self.uplink.connected,
         )
 
@@ -127,6 +151,7 @@ class Host:
             version=self.config.version,
             crypto_state=now.crypto_state,
             crypto_key_id=now.host_key,
+            crypto_key_check=now.host_key_check,
             tpm_present=self.tpm is not None,
             protection_mode=self.archive.protection.mode,
             key_persistence=now.persistence,

@@ -19,6 +19,7 @@ from services.esxi.config import EsxiConfig
 from services.esxi.host import Host, page
 from services.esxi.keys.fingerprints import fingerprints
 from services.esxi.knobs import EsxiNode
+from services.esxi.providers import native
 from services.esxi.vms import encrypt, power, registration
 from services.esxi.vms.guest import Guest
 from services.esxi.vms.vm import queue_of
@@ -137,13 +138,15 @@ class EsxiService(Service):
     @serves(m.CryptoManagerHostEnable, turn=_keystore)
     async def enable(self, message: m.CryptoManagerHostEnable, peer: Peer) -> m.Done:
         """See ``crypto_manager.enable``."""
-        await crypto_manager.enable(self.host, message.key, message.material)
+        await crypto_manager.enable(self.host, message.key, message.material, message.check)
         return m.Done()
 
     @serves(m.ChangeHostKey, turn=_keystore)
     async def change_host_key(self, message: m.ChangeHostKey, peer: Peer) -> m.Done:
         """See ``crypto_manager.change_host_key``."""
-        await crypto_manager.change_host_key(self.host, message.key, message.material)
+        await crypto_manager.change_host_key(
+            self.host, message.key, message.material, message.check
+        )
         return m.Done()
 
     @serves(m.CryptoManagerHostDisable, turn=_keystore)
@@ -188,7 +191,14 @@ class EsxiService(Service):
     @serves(m.SetProviders, turn=_keystore)
     async def set_providers(self, message: m.SetProviders, peer: Peer) -> m.Done:
         """The list of key providers that vCenter keeps equal on all hosts (STD-10)."""
-        await crypto_manager.set_providers(self.host, message.providers)
+        given = native.given_kdks(message.kdks, message.material)
+        await crypto_manager.set_providers(self.host, message.providers, given)
+        return m.Done()
+
+    @serves(m.RemoveProvider, turn=_keystore)
+    async def remove_provider(self, message: m.RemoveProvider, peer: Peer) -> m.Done:
+        """See ``native.remove``."""
+        await native.remove(self.host, message.provider)
         return m.Done()
 
     # ---- virtual machines -------------------------------------------------------------------
@@ -196,9 +206,9 @@ class EsxiService(Service):
     @serves(m.HostCreateVm, turn=_vm)
     async def create_vm(self, message: m.HostCreateVm, peer: Peer) -> m.VmState:
         """See ``registration.create``."""
-        if message.key is None and message.provider is not None:
-            raise encrypt.no_key_is_made(self.host)
-        vm = await registration.create(self.host, message.vm, message.blocks, message.key)
+        vm = await registration.create(
+            self.host, message.vm, message.blocks, message.key, message.provider
+        )
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostRegisterVm, turn=_vm)
@@ -221,8 +231,8 @@ class EsxiService(Service):
 
     @serves(m.ReconfigureVm, turn=_vm)
     async def reconfigure_vm(self, message: m.ReconfigureVm, peer: Peer) -> m.VmState:
-        """Encrypt a powered-off VM; without a key the host would have to make one (KEY-02)."""
-        vm = await encrypt.encrypt(self.host, message.vm, message.key)
+        """Encrypt a powered-off VM; without a key the host makes one (KEY-02)."""
+        vm = await encrypt.encrypt(self.host, message.vm, message.key, message.provider)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostPowerOnVm, turn=_vm)

@@ -1,10 +1,11 @@
 """vCenter: inventory, key providers, keys for its hosts, and the marks on locked VMs.
 
 - ``service``      thin handlers: who may ask what, and in whose turn
+- ``provider_handlers``  those for key providers and their keys
 - ``vcenter``      one vCenter in one life: everything a task works with, made at start
 - ``tasks``        one flow each: encrypt, power, vm, host, provider
 - ``hosts``        sessions, step B8 (remediation), host key, modes, reconciliation
-- ``providers``    the capability table of management types, and the standard provider
+- ``providers``    the capability table of management types; standard and native providers
 - ``inventory``    clusters, hosts, VMs, providers, key *ids*; durable, with a view in memory
 - ``index``        what follows from its rows, kept up row by row
 - ``ordered``      names in order and in groups, while they come and go
@@ -21,7 +22,8 @@
 - ``ticker``       a period that can be cut short      - ``beats`` one timer for all heartbeats
 - ``config``       settings of this node      - ``knobs`` what the documents leave open about it
 
-Key values are never stored and never kept: they live in the local variables of one delivery.
+Key values are never stored and never kept: they live in the local variables of one delivery. The
+key derivation keys of native providers are stored, wrapped (``providers.native``).
 
 Kinds of lines it records: ``task.begin`` / ``task.end`` (task, subject, outcome),
 ``host.connected`` / ``host.lost`` (host, boot or reason), ``host.attested`` (host, status,

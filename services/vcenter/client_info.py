@@ -8,6 +8,7 @@ from protocol.terms import (
     ClusterName,
     HostConnectionState,
     PowerState,
+    ProviderHealth,
     VmConnectionState,
     VmCryptoState,
 )
@@ -108,9 +109,14 @@ def cluster_info(row: ClusterRow, *, hosts: int, vms: int) -> ClusterInfo:
 
 
 def provider_info(
-    row: ProviderRow, contacts: KeyServerContacts, default_of: tuple[ClusterName, ...]
+    row: ProviderRow,
+    contacts: KeyServerContacts,
+    default_of: tuple[ClusterName, ...],
+    health: tuple[ProviderHealth, tuple[str, ...]] = (ProviderHealth.NONE, ()),
 ) -> ProviderInfo:
-    """``status`` is gray where health does not come from key servers that vCenter asks."""
+    """``status`` is gray where health does not come from key servers that vCenter asks; ``health``
+    of one with presence on hosts, with the ids of its details."""
+    native = row.native
     asked = CAPABILITIES[row.management_type].health_from is HealthSource.KEY_SERVERS
     return ProviderInfo(
         provider=row.name,
@@ -120,4 +126,8 @@ def provider_info(
         default_of=default_of,
         status=contacts.status(row.name, row.servers) if asked else UNKNOWN_STATUS,
         contacts=contacts.rows(row.name, row.servers),
+        health=health[0],
+        details=health[1],
+        key_id="" if native is None else native.key_id,
+        tpm_required=native is not None and native.tpm_required,
     )

@@ -233,6 +233,21 @@ def vendor(provider: ProviderId, server: str, versions: Sequence[str]) -> Draft:
     return Draft(event=EventTypeId.KMS_VENDOR, text=text, provider=provider)
 
 
+def not_backed_up(provider: ProviderId, *, after_update: bool) -> Draft:
+    """NKP-05: at once, and again every 24 hours as long as it is so."""
+    event, text = EventTypeId.KMS_NOT_BACKED_UP, f"Key provider {provider} is not backed up"
+    if after_update:
+        event = EventTypeId.KMS_NOT_BACKED_UP_AFTER_UPDATE
+        text = f"Key provider {provider} was changed, and is not backed up since"
+    return Draft(event=event, text=text, provider=provider)
+
+
+def all_backed_up(provider: ProviderId) -> Draft:
+    """``provider``: the last one that was not."""
+    text = f"All native key providers are backed up, {provider} now"
+    return Draft(event=EventTypeId.KMS_ALL_BACKED_UP, text=text, provider=provider)
+
+
 def generate_failed(provider: ProviderId, why: str) -> Draft:
     text = f"Key provider {provider} made no key: {why}"
     return Draft(event=EventTypeId.KMS_KEY_GENERATE_FAIL, text=text, provider=provider)

@@ -236,6 +236,13 @@ class Inventory:
         """Of each provider by name; a name that is missing is no provider (any more)."""
         return self.index.management_types
 
+    def lock_types(self) -> Mapping[ProviderId, ManagementType]:
+        """As ``management_types``, with what deleted providers were: events tell of their keys."""
+        if not self.deleted:
+            return self.index.management_types
+        gone = {name: row.management_type for name, row in self.deleted.items()}
+        return {**gone, **self.index.management_types}
+
     def hosts_of(self, cluster: ClusterName) -> list[HostRow]:
         return [self.hosts[name] for name in self.index.hosts_of.names(cluster)]
 

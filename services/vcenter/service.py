@@ -7,23 +7,19 @@ node's own console (``Peer.local``); over the bus only hosts speak, each for its
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from protocol.errors import NoPermission, NotFound, ProductError
+from protocol.errors import NoPermission, NotFound
 from protocol.messages.base import Request
 from protocol.messages.host import Done
 from protocol.messages.pages import first_page
 from protocol.messages.vcenter import (
     AddHost,
-    AddKey,
     ClearTpmRecord,
     ClusterList,
     ConfigureCryptoKey,
     CreateVm,
-    CryptoKeyStatusList,
     CryptoUnlock,
-    DefaultKmsCluster,
     DestroyVm,
     DisableCrypto,
     DisconnectHost,
@@ -31,35 +27,21 @@ from protocol.messages.vcenter import (
     EnterMaintenanceMode,
     EventList,
     ExitMaintenanceMode,
-    GenerateKey,
-    GetDefaultKmsCluster,
     HostAdded,
     HostChanged,
     HostList,
     HostReconnected,
-    KeyGenerated,
-    KeyIdList,
     ListClusters,
     ListEvents,
     ListHosts,
-    ListKeys,
-    ListKmsClusters,
     ListVms,
-    MarkDefault,
     PowerOffVm,
     PowerOnVm,
     PrepareCrypto,
-    ProviderList,
-    ProviderState,
-    QueryCryptoKeyStatus,
     ReconnectHost,
-    RegisterKmsCluster,
     RegisterVm,
     RemoveHost,
-    RemoveKey,
     SetCryptoMode,
-    SetDefaultKmsCluster,
-    UnregisterKmsCluster,
     UnregisterVm,
     VmCreated,
     VmEncrypted,
@@ -69,27 +51,21 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import Role
 from services.runtime.ports import Ports
-from services.runtime.service import Peer, Service, serves
+from services.runtime.service import Peer, serves
 from services.vcenter.config import VcenterConfig
 from services.vcenter.hosts.session import HostSession
-from services.vcenter.key_status import query_key_status
 from services.vcenter.knobs import VcenterNode
+from services.vcenter.provider_handlers import ProviderHandlers
 from services.vcenter.tables import SCHEMA
 from services.vcenter.tasks import (
     connection,
     encrypt,
     host,
-    keys,
     power,
-    provider,
     registration,
     vm,
 )
 from services.vcenter.vcenter import VCenter
-
-T = TypeVar("T")
-
-PROVIDERS_TURN = "providers"
 
 
 def _vm(message: Any) -> str:
@@ -104,24 +80,10 @@ def _cluster(message: Any) -> str:
     return f"cluster:{message.cluster}"
 
 
-def _key(message: Any) -> str:
-    return f"key:{message.key}"
-
-
-def _providers(message: Any) -> str:
-    return PROVIDERS_TURN
-
-
-def _operation(message: Any) -> str:
-    return f"operation:{message.operation_id}"
-
-
-class VcenterService(Service):
+class VcenterService(ProviderHandlers):
     """See the module's text. ``vcenter`` is there from ``start`` on."""
 
     role: ClassVar[Role] = Role.VCENTER
-    node: VcenterNode
-    vcenter: VCenter
 
     def __init__(
         self, node: VcenterNode, ports: Ports, config: VcenterConfig | None = None
@@ -150,21 +112,6 @@ class VcenterService(Service):
             raise NotFound(f"host {peer.node} is not in the inventory")
         return session
 
-    async def _task(self, subject: str, message: Request[Any], work: Awaitable[T]) -> T:
-        """Run a task with a line at its begin and its end."""
-        name = type(message).__name__
-        self.node.record("task.begin", task=name, subject=subject)
-        outcome = "failed"
-        try:
-            done = await work
-            outcome = "ok"
-        except ProductError as error:
-            outcome = type(error).__name__
-            raise
-        finally:
-            self.node.record("task.end", task=name, subject=subject, outcome=outcome)
-        return done
-
     # ---- from hosts -------------------------------------------------------------------------
 
     @serves(HostChanged)
@@ -177,93 +124,93 @@ class VcenterService(Service):
 
     @serves(AddHost, turn=_host)
     async def add_host(self, message: AddHost, peer: Peer) -> HostAdded:
-        return await self._task(message.host, message, host.add_host(self.vcenter, message))
+        return await self.task(message.host, message, host.add_host(self.vcenter, message))
 
     @serves(RemoveHost, turn=_host)
     async def remove_host(self, message: RemoveHost, peer: Peer) -> Done:
-        return await self._task(message.host, message, host.remove_host(self.vcenter, message))
+        return await self.task(message.host, message, host.remove_host(self.vcenter, message))
 
     @serves(DisconnectHost, turn=_host)
     async def disconnect_host(self, message: DisconnectHost, peer: Peer) -> Done:
-        return await self._task(
+        return await self.task(
             message.host, message, connection.disconnect_host(self.vcenter, message)
         )
 
     @serves(ReconnectHost, turn=_host)
     async def reconnect_host(self, message: ReconnectHost, peer: Peer) -> HostReconnected:
-        return await self._task(
+        return await self.task(
             message.host, message, connection.reconnect_host(self.vcenter, message)
         )
 
     @serves(EnterMaintenanceMode, turn=_host)
     async def enter_maintenance_mode(self, message: EnterMaintenanceMode, peer: Peer) -> Done:
         work = connection.enter_maintenance_mode(self.vcenter, message)
-        return await self._task(message.host, message, work)
+        return await self.task(message.host, message, work)
 
     @serves(ExitMaintenanceMode, turn=_host)
     async def exit_maintenance_mode(self, message: ExitMaintenanceMode, peer: Peer) -> Done:
         work = connection.exit_maintenance_mode(self.vcenter, message)
-        return await self._task(message.host, message, work)
+        return await self.task(message.host, message, work)
 
     @serves(ConfigureCryptoKey, turn=_host)
     async def configure_crypto_key(self, message: ConfigureCryptoKey, peer: Peer) -> Done:
         work = host.configure_crypto_key(self.vcenter, message)
-        return await self._task(message.host, message, work)
+        return await self.task(message.host, message, work)
 
     @serves(PrepareCrypto, turn=_host)
     async def prepare_crypto(self, message: PrepareCrypto, peer: Peer) -> Done:
         work = host.prepare_crypto(self.vcenter, message)
-        return await self._task(message.host, message, work)
+        return await self.task(message.host, message, work)
 
     @serves(DisableCrypto, turn=_host)
     async def disable_crypto(self, message: DisableCrypto, peer: Peer) -> Done:
         work = host.disable_crypto(self.vcenter, message)
-        return await self._task(message.host, message, work)
+        return await self.task(message.host, message, work)
 
     @serves(SetCryptoMode, turn=_cluster)
     async def set_crypto_mode(self, message: SetCryptoMode, peer: Peer) -> Done:
         work = host.set_crypto_mode(self.vcenter, message)
-        return await self._task(message.cluster, message, work)
+        return await self.task(message.cluster, message, work)
 
     @serves(ClearTpmRecord, turn=_host)
     async def clear_tpm_record(self, message: ClearTpmRecord, peer: Peer) -> Done:
         work = host.clear_tpm_record(self.vcenter, message)
-        return await self._task(message.host, message, work)
+        return await self.task(message.host, message, work)
 
     @serves(CreateVm, turn=_vm)
     async def create_vm(self, message: CreateVm, peer: Peer) -> VmCreated:
-        return await self._task(message.vm, message, vm.create_vm(self.vcenter, message))
+        return await self.task(message.vm, message, vm.create_vm(self.vcenter, message))
 
     @serves(RegisterVm, turn=_vm)
     async def register_vm(self, message: RegisterVm, peer: Peer) -> VmRegistered:
         work = registration.register_vm(self.vcenter, message)
-        return await self._task(message.vm, message, work)
+        return await self.task(message.vm, message, work)
 
     @serves(UnregisterVm, turn=_vm)
     async def unregister_vm(self, message: UnregisterVm, peer: Peer) -> Done:
         work = registration.unregister_vm(self.vcenter, message)
-        return await self._task(message.vm, message, work)
+        return await self.task(message.vm, message, work)
 
     @serves(DestroyVm, turn=_vm)
     async def destroy_vm(self, message: DestroyVm, peer: Peer) -> Done:
         work = registration.destroy_vm(self.vcenter, message)
-        return await self._task(message.vm, message, work)
+        return await self.task(message.vm, message, work)
 
     @serves(EncryptVm, turn=_vm)
     async def encrypt_vm(self, message: EncryptVm, peer: Peer) -> VmEncrypted:
-        return await self._task(message.vm, message, encrypt.encrypt_vm(self.vcenter, message))
+        return await self.task(message.vm, message, encrypt.encrypt_vm(self.vcenter, message))
 
     @serves(PowerOnVm, turn=_vm)
     async def power_on(self, message: PowerOnVm, peer: Peer) -> VmPowered:
-        return await self._task(message.vm, message, power.power_on(self.vcenter, message))
+        return await self.task(message.vm, message, power.power_on(self.vcenter, message))
 
     @serves(PowerOffVm, turn=_vm)
     async def power_off(self, message: PowerOffVm, peer: Peer) -> VmPowered:
-        return await self._task(message.vm, message, power.power_off(self.vcenter, message))
+        return await self.task(message.vm, message, power.power_off(self.vcenter, message))
 
     @serves(CryptoUnlock, turn=_vm)
     async def crypto_unlock(self, message: CryptoUnlock, peer: Peer) -> VmPowered:
-        return await self._task(message.vm, message, power.crypto_unlock(self.vcenter, message))
+        return await self.task(message.vm, message, power.crypto_unlock(self.vcenter, message))
 
     @serves(ListClusters)
     async def list_clusters(self, message: ListClusters, peer: Peer) -> ClusterList:
@@ -284,63 +231,6 @@ class VcenterService(Service):
         left = self.vcenter.inventory.index.vms.after(message.after)
         page = first_page(self.vcenter.vm_info(name) for name in left)
         return VmList(vms=page, more=len(page) < len(left))
-
-    # ---- key providers ----------------------------------------------------------------------
-
-    @serves(RegisterKmsCluster, turn=_providers)
-    async def register(self, message: RegisterKmsCluster, peer: Peer) -> ProviderState:
-        work = provider.register(self.vcenter, message)
-        return await self._task(message.provider, message, work)
-
-    @serves(UnregisterKmsCluster, turn=_providers)
-    async def unregister(self, message: UnregisterKmsCluster, peer: Peer) -> Done:
-        work = provider.unregister(self.vcenter, message)
-        return await self._task(message.provider, message, work)
-
-    @serves(MarkDefault, turn=_providers)
-    async def mark_default(self, message: MarkDefault, peer: Peer) -> ProviderState:
-        work = provider.mark_default(self.vcenter, message)
-        return await self._task(message.provider, message, work)
-
-    @serves(SetDefaultKmsCluster, turn=_providers)
-    async def set_default(self, message: SetDefaultKmsCluster, peer: Peer) -> Done:
-        work = provider.set_default(self.vcenter, message)
-        return await self._task(message.entity, message, work)
-
-    @serves(GetDefaultKmsCluster)
-    async def get_default(self, message: GetDefaultKmsCluster, peer: Peer) -> DefaultKmsCluster:
-        return provider.get_default(self.vcenter, message)
-
-    @serves(ListKmsClusters)
-    async def list_providers(self, message: ListKmsClusters, peer: Peer) -> ProviderList:
-        left = self.vcenter.inventory.index.providers.after(message.after)
-        page = first_page(self.vcenter.provider_info(name) for name in left)
-        return ProviderList(providers=page, more=len(page) < len(left))
-
-    @serves(GenerateKey, turn=_operation)
-    async def generate_key(self, message: GenerateKey, peer: Peer) -> KeyGenerated:
-        work = keys.generate_key(self.vcenter, message)
-        return await self._task(message.provider or "", message, work)
-
-    @serves(AddKey, turn=_key)
-    async def add_key(self, message: AddKey, peer: Peer) -> Done:
-        work = keys.add_key(self.vcenter, message)
-        return await self._task(str(message.key), message, work)
-
-    @serves(RemoveKey, turn=_key)
-    async def remove_key(self, message: RemoveKey, peer: Peer) -> Done:
-        work = keys.remove_key(self.vcenter, message)
-        return await self._task(str(message.key), message, work)
-
-    @serves(ListKeys)
-    async def list_keys(self, message: ListKeys, peer: Peer) -> KeyIdList:
-        return keys.list_keys(self.vcenter, message)
-
-    @serves(QueryCryptoKeyStatus)
-    async def query_key_status(
-        self, message: QueryCryptoKeyStatus, peer: Peer
-    ) -> CryptoKeyStatusList:
-        return await query_key_status(self.vcenter, message)
 
     # ---- events -----------------------------------------------------------------------------
 

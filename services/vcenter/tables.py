@@ -1,6 +1,7 @@
 """What the inventory holds: one frozen struct per table, kept as a JSON body under its name.
 
-Key *ids* only: no struct here has a place for a key's value. ``position``
+Key *ids* only: no struct here has a place for a key's value but ``NativeConfig``, where a KDK is
+wrapped. ``position``
 is a counter: it is the order of every listing.
 """
 
@@ -35,12 +36,14 @@ class ClusterRow(Row, frozen=True, kw_only=True):
 
     ``generation`` counts the host keys made for it: it is part of the operation id under which
     the key server knows the next one, so that a repeat after a crash finds the same key.
+    ``host_key_check``: the check value of one that hosts derive.
     ``crypto_mode``: which of its hosts are kept safe (HEM-05). ``default_provider``: of tasks in
     this cluster that name none; None: vCenter's own default (STD-02).
     """
 
     name: ClusterName
     host_key: CryptoKeyId | None = None
+    host_key_check: str = ""
     generation: int = 0
     crypto_mode: CryptoMode = CryptoMode.ON_DEMAND
     default_provider: ProviderId | None = None
@@ -90,6 +93,7 @@ class HostRow(Row, frozen=True, kw_only=True):
     cluster: ClusterName
     disconnected: bool = False
     host_key: CryptoKeyId | None = None
+    host_key_check: str = ""
     generation: int = 0
     recovery_id: str = ""
     kept_off: bool = False
@@ -113,6 +117,21 @@ class VmRow(Row, frozen=True, kw_only=True):
     destroying: bool = False
 
 
+class NativeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A native provider: its KDK ``wrapped`` (``providers.native``), which has the id ``key_id``.
+
+    ``revision``: another one each time that a KDK is given. ``backed_up``: it was downloaded, or
+    came from a backup; ``updated``: its id has changed since.
+    """
+
+    key_id: str
+    revision: str
+    wrapped: bytes
+    tpm_required: bool = False
+    backed_up: bool = False
+    updated: bool = False
+
+
 class ProviderRow(Row, frozen=True, kw_only=True):
     """A key provider; its name is its identity (KEY-01)."""
 
@@ -120,6 +139,7 @@ class ProviderRow(Row, frozen=True, kw_only=True):
     management_type: ManagementType
     servers: tuple[KmipServer, ...] = ()
     default: bool = False
+    native: NativeConfig | None = None
 
 
 class KeyRow(Row, frozen=True, kw_only=True):
@@ -140,11 +160,13 @@ class KeyRow(Row, frozen=True, kw_only=True):
 class DeletedRow(Row, frozen=True, kw_only=True):
     """A provider that was deleted ``at`` (lab monotonic seconds) and not made again (DEL-02).
 
-    ``evicted_from``: hosts that its keys have left; from each of them once.
+    ``evicted_from``: hosts that its keys have left; from each of them once. ``management_type``:
+    what it was, which decides on the events that tell of its keys.
     """
 
     name: ProviderId
     at: float
+    management_type: ManagementType = ManagementType.VCENTER
     evicted_from: tuple[NodeName, ...] = ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from protocol.errors import InvalidState, NotFound
+from protocol.messages.host import HostSummary
 from protocol.messages.vcenter import ClusterInfo, HostInfo, ProviderInfo, VmInfo
 from protocol.terms import ClusterName, HostConnectionState, NodeName, ProviderId, VmName
 from services.runtime.ports import Database, Ports
@@ -25,8 +26,11 @@ from services.vcenter.hosts.sharing import KeySharing
 from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.placement import Placement
+from services.vcenter.providers.backups import BackupReminders
+from services.vcenter.providers.exports import Exports
+from services.vcenter.providers.native import NativeKeys, health, reference
 from services.vcenter.providers.registry import Providers
-from services.vcenter.tables import ClusterRow, HostRow, VmRow
+from services.vcenter.tables import ClusterRow, HostRow, ProviderRow, VmRow
 from services.vcenter.ticker import Ticker
 
 
@@ -40,7 +44,12 @@ class VCenter:
         self.inventory = Inventory(database, ports.bus, ports.clock)
         repair = Ticker(node, ports.clock, "reconcile", node.knobs.remediation_interval_s)
         self.contacts = KeyServerContacts(node, ports.clock, self._emit, repair.tick_now)
-        self.providers = Providers(self.inventory, ports.bus, self.contacts, node.knobs)
+        self._native = NativeKeys(ports.disk, ports.rng)
+        self.providers = Providers(
+            self.inventory, ports.bus, self.contacts, node.knobs, self._native
+        )
+        self.exports = Exports(ports.clock, ports.rng)
+        self._reminders = BackupReminders(node, ports.clock, self.inventory)
         self.passes, self.attestations = PassQueue(), PassQueue()
         self.gathered = GatheredPasses(node, ports.clock, self.passes)
         self._once = OncePerBoot()
@@ -77,6 +86,7 @@ class VCenter:
     async def start(self) -> None:
         """Rebuild the view from the database; then connect hosts and look after providers."""
         await self.inventory.load()
+        await self._native.start()
         for name, row in self.inventory.hosts.items():
             session = self.sessions.add(name)
             if row.disconnected:
@@ -88,6 +98,7 @@ class VCenter:
         self._attestation.start()
         self.reconciliation.start()
         self._health.start()
+        self._reminders.start()
 
     async def _emit(self, draft: Draft) -> None:
         await self.inventory.commit(events=[draft])
@@ -168,4 +179,14 @@ class VCenter:
             raise NotFound(f"there is no key provider {name}")
         clusters = self.inventory.clusters.values()
         default_of = tuple(c.name for c in clusters if c.default_provider == name)
-        return provider_info(row, self.contacts, default_of)
+        found = health(
+            row,
+            opens=row.native is None or self._native.opens(row),
+            everywhere=all(_knows(session.summary, row) for session in self.sessions.connected()),
+        )
+        return provider_info(row, self.contacts, default_of, found)
+
+
+def _knows(summary: HostSummary | None, row: ProviderRow) -> bool:
+    """Whether the host of that view has the provider as it is now."""
+    return row.native is None or (summary is not None and reference(row) in summary.providers)

@@ -25,6 +25,59 @@ class Killed:
 
 
 KILLED = (
+    # Native providers: KDK, derived keys, backup.
+    Killed(
+        "kdk_in_clear_at_rest",
+        f"{_VC}/test_native.py::test_a_kdk_is_not_in_clear_on_vcenters_disk_and_survives_its_life",
+        "kdk.reveal() not in",
+    ),
+    Killed(
+        "kdk_in_memory_only",
+        f"{_ESX}/test_native.py::"
+        "test_the_kdk_survives_a_power_loss_right_after_it_was_acknowledged",
+        "kdk",
+    ),
+    Killed(
+        "derivation_ignores_kdk",
+        f"{_ESX}/test_native.py::test_an_id_is_one_key_under_one_kdk",
+        "OTHER",
+    ),
+    Killed(
+        "unexported_provider_usable",
+        f"{_VC}/test_native.py::test_it_must_be_backed_up_before_it_is_used",
+        "was not refused",
+    ),
+    Killed(
+        "derived_key_outlives_eviction",
+        f"{_ESX}/test_native.py::"
+        "test_a_provider_that_leaves_the_list_takes_its_kdk_along_and_cached_keys_stay",
+        "not refused",
+    ),
+    Killed(
+        "provider_deletion_not_pushed",
+        f"{_VC}/test_native.py::test_hosts_are_told_at_once_and_health_says_who_lacks_it",
+        "providers",
+    ),
+    Killed(
+        "derived_host_key_unchecked",
+        f"{_ESX}/test_native.py::test_another_kdk_under_the_name_is_noticed_by_host_key_and_vm",
+        "PREPARED",
+    ),
+    Killed(
+        "derived_keys_stored",
+        f"{_ESX}/test_native.py::test_derived_keys_are_not_persisted",
+        "stored_keys",
+    ),
+    Killed(
+        "tpm_requirement_ignored",
+        f"{_ESX}/test_native.py::test_tpm_required_excludes_a_host_without_one",
+        "kdk(NKP)",
+    ),
+    Killed(
+        "backup_before_download",
+        f"{_VC}/test_native.py::test_a_token_is_good_once_and_for_a_while",
+        "NOT_BACKED_UP",
+    ),
     # The host: keys, configuration, boot.
     Killed(
         "persistence_unsynced",

@@ -28,6 +28,8 @@ from chaos.oracle.terms import Letter
 OPERATIONS = ("invoke", "ok", "fail", "info")
 PERSISTENCE = "esx.persistence."
 MAINTENANCE = ("host.enter-maintenance", "host.exit-maintenance")
+FOLLOWED_TYPES = ("vCenter",)
+"""Management types of providers whose keys are followed: those that vCenter brings."""
 CHANGED_S = 3.0
 """So long after a change of firmware it is open whether a boot had it: nodes are seen each second.
 """
@@ -98,6 +100,8 @@ class Fold(Answers):
                 secure_boot=data["secure_boot"].get(host),
                 settings=self.settings,
             )
+        if any(found["type"] not in FOLLOWED_TYPES for found in data["providers"]):
+            self.lost = "a provider whose keys hosts derive or fetch"
         self.ways.vcenter = str(next(iter(data["vcenters"]), ""))
         self.ways.servers = {
             found["name"]: tuple(found["servers"])

@@ -20,6 +20,7 @@ from protocol.terms import (
     NodeName,
     PowerState,
     ProtectionMode,
+    ProviderHealth,
     ProviderId,
     VmConnectionState,
     VmCryptoState,
@@ -252,7 +253,9 @@ class Provider(Answer, frozen=True, kw_only=True):
     """A key provider of vCenter with the names of its servers.
 
     ``status`` is green, yellow or red [STD-03]; ``unreachable`` servers did not answer last.
-    ``default`` of vCenter, ``default_of`` these clusters [STD-02].
+    ``default`` of vCenter, ``default_of`` these clusters [STD-02]. Of a native one [NKP-01]:
+    ``health`` with the ids of ``details``, ``key_id`` of its key derivation key, and whether hosts
+    without a TPM are left out.
     """
 
     provider: ProviderId
@@ -262,6 +265,24 @@ class Provider(Answer, frozen=True, kw_only=True):
     status: str
     unreachable: tuple[str, ...] = ()
     default_of: tuple[ClusterName, ...] = ()
+    health: ProviderHealth = ProviderHealth.NONE
+    details: tuple[str, ...] = ()
+    key_id: str = ""
+    tpm_required: bool = False
+
+
+class ProviderBackup(Answer, frozen=True, kw_only=True):
+    """A backup file of a native provider [NKP-03]: what it is of, and when it was made (Unix s).
+
+    ``imported``: a provider was made of it now.
+    """
+
+    provider: ProviderId
+    file: str
+    key_id: str
+    exported_at: float
+    tpm_required: bool
+    imported: bool = False
 
 
 class ProviderList(Answer, frozen=True, kw_only=True):

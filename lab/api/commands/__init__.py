@@ -22,6 +22,7 @@ from lab.api.commands.at_host import (
     HostDumpRemove,
     HostDumpWrite,
     HostRemoveKeys,
+    HostRemoveProvider,
 )
 from lab.api.commands.base import Command, answer_type, name_of
 from lab.api.commands.crypto import (
@@ -84,8 +85,11 @@ from lab.api.commands.keys import (
     KmsKeyShow,
     KmsRestore,
     ProviderAdd,
+    ProviderCreate,
     ProviderDefault,
     ProviderDelete,
+    ProviderExport,
+    ProviderImport,
 )
 from lab.api.commands.look import (
     GetAudit,
@@ -160,6 +164,7 @@ __all__ = [
     "HostReconnect",
     "HostRemove",
     "HostRemoveKeys",
+    "HostRemoveProvider",
     "HostResume",
     "KeyAdd",
     "KeyGenerate",
@@ -177,8 +182,11 @@ __all__ = [
     "LinkHeal",
     "LinkLoss",
     "ProviderAdd",
+    "ProviderCreate",
     "ProviderDefault",
     "ProviderDelete",
+    "ProviderExport",
+    "ProviderImport",
     "TpmClear",
     "TpmInspect",
     "TpmLockout",

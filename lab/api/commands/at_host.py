@@ -13,9 +13,22 @@ from protocol import names
 from protocol.messages.host import MARKER_LIMIT
 
 if TYPE_CHECKING:
-    from lab.api.answers import Dump, DumpContent, DumpList, RemovedKeyList
+    from lab.api.answers import Dump, DumpContent, DumpList, HostView, RemovedKeyList
 
 A = TypeVar("A", covariant=True)
+
+
+class HostRemoveProvider(Command["HostView"], frozen=True, tag="host.remove-provider"):
+    """A native provider leaves a host's list, its key derivation key with it, at the host itself.
+
+    vCenter is not told, and brings it again at its next look [NKP-15]. Cached keys stay.
+    """
+
+    host: str
+    provider: str
+
+    def __post_init__(self) -> None:
+        named(names.PROVIDER, self.provider)
 
 
 class HostRemoveKeys(Command["RemovedKeyList"], frozen=True, tag="host.remove-keys"):

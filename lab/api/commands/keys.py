@@ -11,7 +11,7 @@ from lab.api.commands.base import Command, named, wrong
 from protocol import names
 
 if TYPE_CHECKING:
-    from lab.api.answers import Fault, Key, KeyBackup, Provider
+    from lab.api.answers import Fault, Key, KeyBackup, Provider, ProviderBackup
 
 
 class KmsKeyShow(Command["Key"], frozen=True, tag="kms.key.show"):
@@ -88,6 +88,60 @@ class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
         named(names.NODE, *self.servers)
         if not all(self.servers) or not self.servers:
             raise wrong(f"provider {self.provider}: name its key servers: --server")
+
+
+class ProviderCreate(Command["Provider"], frozen=True, tag="provider.create"):
+    """Make a native key provider [NKP-01]; it must be exported once before it is used [NKP-05].
+
+    ``key_id`` empty: a fresh UUID. ``tpm_required``: hosts without a TPM take no part [NKP-12].
+    """
+
+    provider: str
+    key_id: str = ""
+    tpm_required: bool = False
+    default: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.provider:
+            raise wrong("a key provider has a name")
+        named(names.PROVIDER, self.provider)
+
+
+class ProviderExport(Command["ProviderBackup"], frozen=True, tag="provider.export"):
+    """Write the backup of a native provider, a PKCS#12 file [NKP-03]; it counts as backed up then.
+
+    ``file`` and ``password_file`` are absolute paths on the machine where the lab runs. Without a
+    password the file has the key derivation key in clear. A file that is there is not replaced:
+    KS-USE-003.
+    """
+
+    provider: str
+    file: str
+    password_file: str = ""
+
+    def __post_init__(self) -> None:
+        _absolute(self.file, self.password_file)
+
+
+class ProviderImport(Command["ProviderBackup"], frozen=True, tag="provider.import"):
+    """Make a native provider of a backup file [NKP-04], also of one that was deleted [LOCK-06].
+
+    Paths as in ``ProviderExport``. ``dry_run``: say what is in it and change nothing.
+    """
+
+    file: str
+    password_file: str = ""
+    default: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        _absolute(self.file, self.password_file)
+
+
+def _absolute(*paths: str) -> None:
+    for path in paths:
+        if path and not path.startswith("/"):
+            raise wrong(f"{path}: an absolute path is wanted")
 
 
 class ProviderDefault(Command["Provider"], frozen=True, tag="provider.default"):

@@ -41,6 +41,7 @@ from protocol.messages.host.crypto import (
     KeyStatus,
     KeyStatusList,
     RemoveKeys,
+    RemoveProvider,
     SetProviders,
 )
 from protocol.messages.host.dumps import (
@@ -137,6 +138,7 @@ __all__ = [
     "ReconfigureVm",
     "RemoveDump",
     "RemoveKeys",
+    "RemoveProvider",
     "SaveConfiguration",
     "SessionOpened",
     "SetProviders",

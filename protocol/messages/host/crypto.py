@@ -18,18 +18,25 @@ class CryptoManagerHostPrepare(Command[Done], frozen=True, kw_only=True):
 class CryptoManagerHostEnable(Command[Done], frozen=True, kw_only=True):
     """prepared -> safe with this host key, also from pendingIncapable.
 
-    ``InvalidState`` when incapable, ``AlreadyExists`` when safe with another host key.
+    Without ``material`` the host derives the key, and ``check`` is the check value that it must
+    have: the key of a native provider. ``InvalidState`` when incapable, or when it cannot derive
+    that key; ``AlreadyExists`` when safe with another host key.
     """
 
     key: CryptoKeyId
-    material: Sealed
+    material: Sealed | None = None
+    check: str = ""
 
 
 class ChangeHostKey(Command[Done], frozen=True, kw_only=True):
-    """ChangeKey_Task: safe -> safe with a new host key; ``InvalidState`` when not safe."""
+    """ChangeKey_Task: safe -> safe with a new host key; ``InvalidState`` when not safe.
+
+    ``material`` and ``check`` as in ``CryptoManagerHostEnable``.
+    """
 
     key: CryptoKeyId
-    material: Sealed
+    material: Sealed | None = None
+    check: str = ""
 
 
 class CryptoManagerHostDisable(Command[Done], frozen=True, kw_only=True):
@@ -138,6 +145,22 @@ class KeyStatusList(Reply, frozen=True, kw_only=True):
 
 
 class SetProviders(Command[Done], frozen=True, kw_only=True):
-    """The whole list of key providers of this host; saved before the reply."""
+    """The whole list of key providers of this host; saved before the reply.
+
+    ``kdks``: native providers of the list whose key derivation keys are in ``material``, by
+    position. The host keeps the KDK that it has of one that is not among them, if it is of the
+    same revision; what it has of a provider that is not in the list leaves it.
+    """
 
     providers: tuple[ProviderRef, ...]
+    kdks: tuple[ProviderId, ...] = ()
+    material: Sealed | None = None
+
+
+class RemoveProvider(Command[Done], frozen=True, kw_only=True):
+    """A provider leaves this host's list, its KDK with it; vCenter brings it again (NKP-15).
+
+    Keys that the host derived stay in its cache. Saved before the reply.
+    """
+
+    provider: ProviderId

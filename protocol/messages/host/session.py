@@ -31,11 +31,19 @@ class Command(Request[R], Generic[R], frozen=True, kw_only=True):
     number: int = 0
 
 
-class ProviderRef(msgspec.Struct, frozen=True, kw_only=True):
-    """What a host knows of a key provider: its name and who manages it."""
+class ProviderRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a host knows of a key provider: its name and who manages it.
+
+    Of a native one also ``key_id``, which names its key derivation key; ``revision``, another one
+    each time that vCenter is given a KDK for it; and ``tpm_required``: hosts without a TPM take no
+    part in it (NKP-12).
+    """
 
     provider_id: ProviderId
     management_type: ManagementType
+    key_id: str = ""
+    revision: str = ""
+    tpm_required: bool = False
 
 
 class VmSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +74,7 @@ class HostSummary(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     crypto_state: HostCryptoState
     crypto_key_id: CryptoKeyId | None = None  # configured host key, present or not
+    crypto_key_check: str = ""  # check value of a derived one
     tpm_present: bool = False
     protection_mode: ProtectionMode = ProtectionMode.NONE
     key_persistence: bool = False

@@ -3,7 +3,8 @@
 - ``hosts``      the inventory of hosts, and the doorbell that they ring
 - ``clusters``   what all hosts of a cluster have in common
 - ``vms``        the inventory of VMs, and the tasks on them
-- ``providers``  key providers       - ``keys``  their keys       - ``events``  the event log
+- ``providers``  key providers       - ``native``  native ones
+- ``keys``  their keys               - ``events``  the event log
 """
 
 from __future__ import annotations
@@ -45,6 +46,18 @@ from protocol.messages.vcenter.keys import (
     QueryCryptoKeyStatus,
     RemoveKey,
 )
+from protocol.messages.vcenter.native import (
+    CreateNativeProvider,
+    DownloadExport,
+    ExportDownloaded,
+    ExportLocation,
+    ExportProvider,
+    ImportProvider,
+    OpenTransfer,
+    ProviderImported,
+    TransferOpened,
+    UpdateNativeProvider,
+)
 from protocol.messages.vcenter.providers import (
     DefaultKmsCluster,
     GetDefaultKmsCluster,
@@ -84,6 +97,7 @@ __all__ = [
     "ClusterInfo",
     "ClusterList",
     "ConfigureCryptoKey",
+    "CreateNativeProvider",
     "CreateVm",
     "CryptoKeyStatus",
     "CryptoKeyStatusList",
@@ -92,10 +106,14 @@ __all__ = [
     "DestroyVm",
     "DisableCrypto",
     "DisconnectHost",
+    "DownloadExport",
     "EncryptVm",
     "EnterMaintenanceMode",
     "EventList",
     "ExitMaintenanceMode",
+    "ExportDownloaded",
+    "ExportLocation",
+    "ExportProvider",
     "GenerateKey",
     "GetDefaultKmsCluster",
     "HostAdded",
@@ -103,6 +121,7 @@ __all__ = [
     "HostInfo",
     "HostList",
     "HostReconnected",
+    "ImportProvider",
     "KeyGenerated",
     "KeyIdList",
     "KmipServer",
@@ -114,9 +133,11 @@ __all__ = [
     "ListKmsClusters",
     "ListVms",
     "MarkDefault",
+    "OpenTransfer",
     "PowerOffVm",
     "PowerOnVm",
     "PrepareCrypto",
+    "ProviderImported",
     "ProviderInfo",
     "ProviderList",
     "ProviderState",
@@ -129,8 +150,10 @@ __all__ = [
     "SetCryptoMode",
     "SetDefaultKmsCluster",
     "TpmAttestation",
+    "TransferOpened",
     "UnregisterKmsCluster",
     "UnregisterVm",
+    "UpdateNativeProvider",
     "VcEvent",
     "VmCreated",
     "VmEncrypted",

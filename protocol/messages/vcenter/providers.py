@@ -8,7 +8,7 @@ import msgspec
 
 from protocol.messages.base import Repeat, Reply, Request
 from protocol.messages.host import Done
-from protocol.terms import ClusterName, ManagementType, NodeName, ProviderId
+from protocol.terms import ClusterName, ManagementType, NodeName, ProviderHealth, ProviderId
 
 
 class KmipServer(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,7 +21,8 @@ class KmipServer(msgspec.Struct, frozen=True, kw_only=True):
 class RegisterKmsCluster(Request["ProviderState"], frozen=True, kw_only=True):
     """Make a provider (or change its servers). The first becomes the default (STD-02).
 
-    ``NotAvailable`` for management types this lab has not built yet.
+    A native provider is made by ``CreateNativeProvider``. ``NotAvailable`` for management types
+    this lab has not built yet.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
@@ -92,7 +93,9 @@ class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A provider as vCenter sees it; ``status`` is green, yellow or red (STD-03), or gray where
     its health does not come from key servers that vCenter asks.
 
-    ``default``: of vCenter; ``default_of``: of these clusters (useAsEntityDefault).
+    ``default``: of vCenter; ``default_of``: of these clusters (useAsEntityDefault). ``health`` with
+    the ids of its ``details`` is that of a provider with presence on hosts; ``key_id`` names the
+    KDK of a native one, which hosts without a TPM do not get if ``tpm_required``.
     """
 
     provider: ProviderId
@@ -102,6 +105,10 @@ class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     contacts: tuple[KmipServerStatus, ...] = ()  # of each server, in their order
     default_of: tuple[ClusterName, ...] = ()
+    health: ProviderHealth = ProviderHealth.NONE
+    details: tuple[str, ...] = ()
+    key_id: str = ""
+    tpm_required: bool = False
 
 
 class ProviderState(Reply, frozen=True, kw_only=True):

@@ -18,13 +18,18 @@ from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
-    """``host_key`` is the id configured last, at hand or not."""
+    """``host_key`` is the id configured last, at hand or not; ``host_key_check`` the check value of
+    one that is derived. ``kdks`` are key derivation keys of native providers (NKP-10), under the
+    ids that they have.
+    """
 
     crypto_state: HostCryptoState = HostCryptoState.INCAPABLE
     host_key: CryptoKeyId | None = None
+    host_key_check: str = ""
     persistence: bool = False
     store: StoredKeys = msgspec.field(default_factory=StoredKeys)
     providers: tuple[ProviderRef, ...] = ()
+    kdks: tuple[StoredKey, ...] = ()
     vms: tuple[VmName, ...] = ()
     recovery: RecoveryKey | None = None
     maintenance: bool = False
@@ -59,8 +64,8 @@ class Section(IntFlag):
 _FIELDS: Final[tuple[tuple[Section, tuple[str, ...]], ...]] = (
     (Section.KEYS, ("store",)),
     (Section.PERSISTENCE, ("persistence",)),
-    (Section.CRYPTO, ("crypto_state", "host_key")),
-    (Section.PROVIDERS, ("providers",)),
+    (Section.CRYPTO, ("crypto_state", "host_key", "host_key_check")),
+    (Section.PROVIDERS, ("providers", "kdks")),
     (Section.VMS, ("vms",)),
     (Section.RECOVERY, ("recovery",)),
     (Section.MAINTENANCE, ("maintenance",)),

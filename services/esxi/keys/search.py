@@ -11,7 +11,8 @@ from typing import assert_never
 from protocol.errors import EncryptionKeyRequired, NotAvailable
 from protocol.terms import CryptoKeyId
 from services.esxi.host import Host
-from services.esxi.keys.resolve import Means, next_means
+from services.esxi.keys.resolve import Means, next_means, on_the_host
+from services.esxi.providers import native
 from services.esxi.providers.capabilities import capability
 
 
@@ -23,10 +24,14 @@ async def bring(host: Host, keys: tuple[CryptoKeyId, ...], *, subject: str, ask:
     ``EncryptionKeyRequired`` names those that could not be had; ``NotAvailable`` says that some
     of them belong to a provider that this lab has not built, whose keys nothing can bring.
     """
+    for key in keys:
+        if key not in host.keys:
+            native.check_takes_part(host, key.provider_id)
     _help_itself(host, keys)
     wanted = _by_means(host, keys, Means.ASK_VCENTER, ask=ask)
     if wanted:
         await _have_vcenter_bring(host, wanted)
+        _help_itself(host, wanted)  # a KDK may have come
     lacking = tuple(key for key in keys if key not in host.keys)
     unbuilt = tuple(key for key in lacking if not capability(host.management_type(key)).built)
     if unbuilt:
@@ -42,7 +47,7 @@ async def _have_vcenter_bring(host: Host, wanted: tuple[CryptoKeyId, ...]) -> No
     try:
         async with host.clock.timeout(host.node.knobs.request_timeout_s):
             if await host.uplink.ring():
-                while not all(key in host.keys for key in wanted):
+                while not all(on_the_host(host.facts(key)) for key in wanted):
                     await host.keys.next_change.wait()
     except TimeoutError:
         pass  # what is missing still is named by the caller
@@ -55,7 +60,9 @@ def _help_itself(host: Host, keys: tuple[CryptoKeyId, ...]) -> None:
             case Means.STORE:
                 stored = host.stored(key)
                 host.keys.load(() if stored is None else (stored,))
-            case Means.DERIVE | Means.KEY_PROVIDER_SERVICE:
+            case Means.DERIVE:
+                native.bring(host, key)
+            case Means.KEY_PROVIDER_SERVICE:
                 pass  # of a provider that is not built: the key stays lacking
             case Means.CACHE | Means.ASK_VCENTER | Means.NONE:
                 pass

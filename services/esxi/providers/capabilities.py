@@ -4,10 +4,10 @@
 |---|---|---|---|
 | where a key comes from | vCenter brings it | a Key Provider Service | derived from the KDK |
 | makes a key when vCenter names none (KEY-02) | no | yes | yes |
-| vCenter is asked for a missing key | yes | no: it has none (TA-06) | no: it has KDKs only |
+| vCenter is asked for a missing key | yes | no: it has none (TA-06) | yes: for the KDK (NKP-15) |
 | persistence without a TPM (KP-01, KP-06) | no | no | by knob |
 | why a key is not there (STD-20) | MissingInCache | ManagedByTrustAuthority | ManagedByNKP |
-| built | yes | no | no |
+| built | yes | no | yes |
 
 ``unknown`` is also what a host assumes of a provider that its list does not name: a standard
 provider needs no presence on hosts (NKP-09).
@@ -66,10 +66,10 @@ _TRUSTED: Final = HostCapability(
 _NATIVE: Final = HostCapability(
     source=KeySource.DERIVATION,
     makes_keys=True,
-    asks_vcenter=False,
+    asks_vcenter=True,
     persists_without_tpm=True,
     unavailable=KeyUnavailableReason.MANAGED_BY_NKP,
-    built=False,
+    built=True,
 )
 
 

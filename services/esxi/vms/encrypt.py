@@ -10,42 +10,52 @@ from __future__ import annotations
 from protocol.errors import (
     DatastoreFault,
     EncryptionKeyRequired,
+    InvalidArgument,
     InvalidPowerState,
     InvalidState,
-    NotAvailable,
 )
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, HostCryptoState, VmName
+from protocol.terms import CryptoKeyId, HostCryptoState, ProviderId, VmName
 from services.esxi.host import Host
-from services.esxi.providers.capabilities import capability
+from services.esxi.providers import native
 from services.esxi.vms.files import locked, read_config, tidy, write, write_config
 from services.esxi.vms.guest import disk_image, split_image
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import VmConfig, encrypted_config
 
 
-async def encrypt(host: Host, name: VmName, key: CryptoKeyId | None) -> RegisteredVm:
+async def encrypt(
+    host: Host, name: VmName, key: CryptoKeyId | None, provider: ProviderId | None = None
+) -> RegisteredVm:
     """Encrypt the VM ``name`` under ``key``; no change when it is encrypted with it already.
 
-    ``key`` None: the host makes the key (KEY-02); ``NotAvailable``, because none of its providers
-    can. ``EncryptionKeyRequired`` when this host cannot use the key, ``InvalidState`` when it is
+    ``key`` None: the host makes a key of ``provider`` (KEY-02), and a VM that is encrypted under a
+    key of it stays as it is; ``NotAvailable`` when that provider's keys are not made on hosts.
+    ``EncryptionKeyRequired`` when this host cannot use the key, ``InvalidState`` when it is
     not safe or the VM has another key, ``InvalidPowerState`` while it runs.
     """
     vm = host.registered(name)
-    if key is None:
-        raise no_key_is_made(host)
+    if key is None and provider is None:
+        raise InvalidArgument("key, provider: one of them must be named")
     if vm.guest is not None:
         raise InvalidPowerState(f"{name} is running: it is encrypted while powered off")
     async with locked(host.datastore, name):
         config = await read_config(host.datastore, name)
-        if config.encrypted and config.keys != (key,):
+        if config.encrypted and not _is_under(config, key, provider):
             raise InvalidState(f"{name} is encrypted with {config.keys[0]} already")
         if not config.encrypted:
+            key = key or native.new_key(host, provider or ProviderId(""))
             config = await _rewrite(host, config, key)
         vm.config, vm.problem = config, ""
         await tidy(host.datastore, config)
-    host.node.record("vm.encrypted", vm=name, key=str(key))
+    host.node.record("vm.encrypted", vm=name, key=str(config.keys[0]))
     return vm
+
+
+def _is_under(config: VmConfig, key: CryptoKeyId | None, provider: ProviderId | None) -> bool:
+    if key is not None:
+        return config.keys == (key,)
+    return all(of.provider_id == provider for of in config.keys)
 
 
 async def _rewrite(host: Host, config: VmConfig, key: CryptoKeyId) -> VmConfig:
@@ -74,15 +84,3 @@ def usable_kek(host: Host, vm: VmName, key: CryptoKeyId) -> KeyMaterial:
     if host.mode is not HostCryptoState.SAFE:
         raise InvalidState(f"{host.node.name} is {host.mode.value}, not safe")
     return kek
-
-
-def no_key_is_made(host: Host) -> NotAvailable:
-    """Why this host makes no key for a VM (KEY-02)."""
-    makers = [
-        provider.provider_id
-        for provider in host.archive.now.providers
-        if capability(provider.management_type).makes_keys
-    ]
-    if not makers:
-        return NotAvailable(f"{host.node.name} has no key provider that makes keys on the host")
-    return NotAvailable(f"{host.node.name}: making keys with {', '.join(makers)} is not built")

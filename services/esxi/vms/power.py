@@ -16,6 +16,7 @@ from protocol.errors import (
 from protocol.terms import HostCryptoState, PowerState, VmName
 from services.esxi.host import Host
 from services.esxi.keys import search
+from services.esxi.providers import native
 from services.esxi.vms.files import locked, read_config, take_lock, tidy, write_wanted
 from services.esxi.vms.guest import Guest
 from services.esxi.vms.vm import RegisteredVm
@@ -97,16 +98,22 @@ async def _start_guest(host: Host, vm: RegisteredVm, *, ask: bool) -> Guest:
 
 
 def _unwrapped(host: Host, config: VmConfig) -> VmKeys:
-    if host.mode is not HostCryptoState.SAFE:
-        raise InvalidState(f"{host.node.name} is {host.mode.value}, not safe")
+    """The VM's DEKs. A derived key that does not open them is none of this VM's (NKP-18), which
+    is told before the mode is: a host that lacks a key says so, safe or not."""
     keks = {key: kek for key in config.keys if (kek := host.keys.get(key)) is not None}
     gone = tuple(key for key in config.keys if key not in keks)
     if gone:
         raise EncryptionKeyRequired(f"{config.vm}: a key left the cache", gone)
     try:
-        return open_vm(config, keks)
+        opened = open_vm(config, keks)
     except CryptographicFailure:
+        if wrong := native.disprove(host, config.keys):
+            text = f"{config.vm}: derived keys are not those that it was encrypted under"
+            raise EncryptionKeyRequired(text, wrong) from None
         raise GuestFault(f"{config.vm}: its wrapped DEK does not open under its key") from None
+    if host.mode is not HostCryptoState.SAFE:
+        raise InvalidState(f"{host.node.name} is {host.mode.value}, not safe")
+    return opened
 
 
 async def _stop_guest(host: Host, vm: RegisteredVm) -> None:

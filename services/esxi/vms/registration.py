@@ -14,9 +14,10 @@ from protocol.errors import (
     ProductError,
     SaveFailed,
 )
-from protocol.terms import CryptoKeyId, PowerState, VmName
+from protocol.terms import CryptoKeyId, PowerState, ProviderId, VmName
 from services.esxi.configuration.sections import Section
 from services.esxi.host import Host
+from services.esxi.providers import native
 from services.esxi.vms.encrypt import usable_kek
 from services.esxi.vms.files import (
     locked,
@@ -67,9 +68,15 @@ async def _wanted(host: Host, name: VmName) -> PowerState:
 
 
 async def create(
-    host: Host, name: VmName, blocks: int, key: CryptoKeyId | None = None
+    host: Host,
+    name: VmName,
+    blocks: int,
+    key: CryptoKeyId | None = None,
+    provider: ProviderId | None = None,
 ) -> RegisteredVm:
     """Make and register a VM, encrypted under ``key`` from the first byte when there is one.
+
+    ``provider`` without ``key``: under one that the host makes of it (KEY-02).
 
     No change when it is registered and has its files. Registered first: a crash in between leaves
     an invalid VM, which a repeat completes. A failure takes the registration back.
@@ -82,6 +89,8 @@ async def create(
     host.check_takes_vms()
     keys = VmKeys(None, config.nvram)
     plain = fresh_blocks(config, keys.seed)
+    if key is None and provider is not None:
+        key = native.new_key(host, provider)
     if key is not None:
         config, keys = encrypted_config(config, key, usable_kek(host, name, key), host.rng)
     if vmx_file(name) in await host.datastore.files(name):

@@ -18,7 +18,9 @@ from protocol.messages.host import (
     CryptoKeyResult,
     EvictKeys,
     GetCryptoKeyStatus,
+    ProviderRef,
     RemoveKeys,
+    SetProviders,
 )
 from protocol.messages.pages import pages
 from protocol.secret import KeyMaterial
@@ -30,6 +32,7 @@ from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
+from services.vcenter.providers.capabilities import of_provider
 from services.vcenter.providers.registry import Providers
 from services.vcenter.removals import dropped, evicted
 
@@ -52,13 +55,27 @@ class KeyDelivery:
     async def absent(
         self, session: HostSession, keys: Sequence[CryptoKeyId]
     ) -> frozenset[CryptoKeyId]:
-        """Those of ``keys`` that are not in the host's cache."""
+        """Those of ``keys`` that are not in the host's cache.
+
+        Keys that hosts get by themselves are not looked for there: the host says which of them a
+        VM lacks.
+        """
+        types = self._inventory.lock_types()
+        keys = [key for key in keys if not of_provider(types, key.provider_id).self_served]
         absent: set[CryptoKeyId] = set()
         for page in pages(keys, extra=STATUS_BYTES):
             status = await session.ask(GetCryptoKeyStatus(keys=page))
             present = {entry.key for entry in status.keys if entry.present}
             absent.update(key for key in page if key not in present)
         return frozenset(absent)
+
+    async def set_providers(self, session: HostSession, providers: tuple[ProviderRef, ...]) -> None:
+        """STD-10, NKP-02: the whole list, with the KDKs of native ones."""
+        tpm_present = session.summary is not None and session.summary.tpm_present
+        kdks = self._providers.kdks_for(tpm_present=tpm_present)
+        listed = tuple(ref.provider_id for ref in providers if ref.provider_id in kdks)
+        material = Sealed.of(*(kdks[name] for name in listed)) if listed else None
+        await session.command(SetProviders(providers=providers, kdks=listed, material=material))
 
     async def evict(self, session: HostSession, provider: ProviderId) -> None:
         """DEL-02: what the host has of a deleted provider leaves it, once."""

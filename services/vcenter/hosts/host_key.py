@@ -36,15 +36,22 @@ from services.vcenter.inventory import Edit, Inventory, change_cluster, change_h
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.provider import reason_of
 from services.vcenter.providers.registry import Providers
-from services.vcenter.tables import ClusterRow, HostRow
+from services.vcenter.tables import ClusterRow, HostRow, ProviderRow
 
 
 @dataclass(frozen=True)
 class HostKey:
-    """A host key with its value, on its way to one host."""
+    """A host key on its way to one host: with its value, or with the check value of what the host
+    derives."""
 
     key: CryptoKeyId
-    material: KeyMaterial
+    material: KeyMaterial | None
+    check: str = ""
+
+    @property
+    def sealed(self) -> Sealed | None:
+        """The value as it travels; None: the host derives it."""
+        return None if self.material is None else Sealed.of(self.material)
 
 
 class HostKeys:
@@ -94,7 +101,10 @@ class HostKeys:
             case ModeStep.NONE:
                 return None
             case ModeStep.RECORD:
-                await self._inventory.commit(self._record(row, host_key=summary.crypto_key_id))
+                recorded_now = self._record(
+                    row, host_key=summary.crypto_key_id, host_key_check=summary.crypto_key_check
+                )
+                await self._inventory.commit(recorded_now)
                 return None
             case ModeStep.PREPARE:
                 await self._prepare(session)
@@ -139,7 +149,7 @@ class HostKeys:
     async def _enable(self, session: HostSession, got: HostKey) -> None:
         try:
             await session.command(
-                CryptoManagerHostEnable(key=got.key, material=Sealed.of(got.material))
+                CryptoManagerHostEnable(key=got.key, material=got.sealed, check=got.check)
             )
         except AlreadyExists:
             return  # safe with another one since we looked: the next pass compares
@@ -149,7 +159,8 @@ class HostKeys:
         await self._inventory.commit(events=[events.host_enabled(session.host, got.key)])
 
     async def _change(self, session: HostSession, got: HostKey) -> None:
-        await session.command(ChangeHostKey(key=got.key, material=Sealed.of(got.material)))
+        command = ChangeHostKey(key=got.key, material=got.sealed, check=got.check)
+        await session.command(command)
         session.view.apply(crypto_key_id=got.key)
         await self._inventory.commit(events=[events.host_key_updated(session.host, got.key)])
 
@@ -175,6 +186,8 @@ class HostKeys:
             key = self._scope(row).host_key
             if key is None:
                 return await self._make(row, None, None, fresh=fresh, fallback=fallback)
+            if self._providers.derives(key.provider_id) is not None:
+                return HostKey(key, None, self._scope(row).host_key_check)
             bundle = await self._providers.fetch(key.provider_id, (key,), fresh=fresh)
             if bundle.values:
                 return HostKey(key, bundle.values[0][1])
@@ -192,9 +205,10 @@ class HostKeys:
     def _renewing_provider(self, row: HostRow) -> ProviderId | None:
         """The default provider of the host's cluster, if vCenter can have it make a key."""
         default = self._inventory.default_provider(row.cluster)
-        if default is None or not self._providers.capability(default.name).pushed:
+        if default is None:
             return None
-        return default.name
+        can = self._providers.capability(default.name)
+        return default.name if can.pushed or can.derived else None
 
     async def _make(
         self,
@@ -209,6 +223,8 @@ class HostKeys:
         name = fallback if default is None else default.name
         if name is None or name not in self._inventory.providers:
             return KeyUnavailableReason.CLUSTER_INVALID
+        if (native := self._providers.derives(name)) is not None:
+            return await self._name(row, native, old, reason)
         provider = self._providers.asked(name)
         if not fresh and self._contacts.just_failed(name, self._node.knobs.request_timeout_s):
             return KeyUnavailableReason.CLUSTER_UNREACHABLE
@@ -219,15 +235,43 @@ class HostKeys:
         except ProductError as error:
             await self._inventory.commit(events=[events.generate_failed(name, str(error))])
             return reason_of(error)
-        key = CryptoKeyId(made.key_id, name)
+        got = HostKey(CryptoKeyId(made.key_id, name), made.material)
+        await self._note(row, got, generation, old, reason)
+        return got
+
+    async def _name(
+        self,
+        row: HostRow,
+        native: ProviderRow,
+        old: CryptoKeyId | None,
+        reason: KeyUnavailableReason | None,
+    ) -> HostKey | KeyUnavailableReason:
+        """The host key of a native provider: an id, and the check value of what hosts derive."""
+        try:
+            key = self._providers.native.new_key(native)
+            got = HostKey(key, None, self._providers.native.check(native, key))
+        except InvalidState as error:
+            await self._inventory.commit(events=[events.generate_failed(native.name, str(error))])
+            return KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED
+        await self._note(row, got, self._scope(row).generation + 1, old, reason)
+        return got
+
+    async def _note(
+        self,
+        row: HostRow,
+        got: HostKey,
+        generation: int,
+        old: CryptoKeyId | None,
+        reason: KeyUnavailableReason | None,
+    ) -> None:
         drafts = []
         if old is not None and reason is not None:
-            drafts.append(events.host_key_renewed(row.name, old, key, reason))
-        await self._inventory.commit(
-            self._record(row, host_key=key, generation=generation), events=drafts
+            drafts.append(events.host_key_renewed(row.name, old, got.key, reason))
+        fields = self._record(
+            row, host_key=got.key, host_key_check=got.check, generation=generation
         )
-        self._node.record("hostkey.created", scope=self._scope_name(row), key=str(key))
-        return HostKey(key, made.material)
+        await self._inventory.commit(fields, events=drafts)
+        self._node.record("hostkey.created", scope=self._scope_name(row), key=str(got.key))
 
     # ---- scope (HEM-06) -------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from protocol.messages.host import VmSummary
 from protocol.terms import ManagementType, NodeName, PowerState, ProviderId, VmName
-from services.vcenter.providers.capabilities import of_provider
+from services.vcenter.providers.capabilities import Capability, of_provider
 from services.vcenter.tables import VmRow
 
 
@@ -24,15 +24,15 @@ def needs_pass(
 
     ``rang``: the host has asked to be looked at, so a key that it lacks is worth another try
     although the VM is marked for it, or counts as another host's. ``auto_unlock``: marks are taken
-    back without anybody's asking (LOCK-05). Keys that hosts get by themselves are no reason:
-    vCenter brings none.
+    back without anybody's asking (LOCK-05). Keys that hosts fetch by themselves are no reason:
+    vCenter brings nothing for them. For those that they derive it brings the KDK.
     """
     for vm in listed:
         row = rows.get(vm.vm)
         if row is None:
             continue
         lacking = {key for key in vm.missing if key in row.keys and vm.power is PowerState.OFF}
-        brought = {key for key in lacking if not of_provider(types, key.provider_id).self_served}
+        brought = {key for key in lacking if _is_brought(of_provider(types, key.provider_id))}
         if brought and rang:
             return True
         if row.host != host:
@@ -44,3 +44,7 @@ def needs_pass(
         if auto_unlock and row.lock_event is not None and not set(row.missing) <= lacking:
             return True
     return False
+
+
+def _is_brought(can: Capability) -> bool:
+    return can.derived or not can.self_served

@@ -27,6 +27,7 @@ from protocol.terms import (
 )
 from services.vcenter.hosts.mode import ModeStep, next_mode_step
 from services.vcenter.providers.capabilities import of_provider
+from services.vcenter.providers.native import reference
 from services.vcenter.tables import DeletedRow, HostRow, ProviderRow
 
 
@@ -50,7 +51,8 @@ class HostFacts:
 class KeyFacts:
     """What is known of a host's keys once its mode is reached.
 
-    ``keys``: of all encrypted VMs of its cluster; ``absent``: those of them that its cache lacks.
+    ``keys``: of all encrypted VMs of its cluster; ``absent``: those of them that its cache lacks,
+    and that it cannot derive.
     ``expired``: providers deleted so long ago that their keys leave this host now. ``released``:
     keys that it should not keep. ``types``: of the providers there are, by name. ``takes_keys``:
     its mode lets it take keys. ``forgotten``: removed by force, though VMs may use them.
@@ -124,10 +126,7 @@ Action = SetProviderList | NoteRecoveryKey | NoteDisabled | ReachMode | Evict | 
 def plan_host(facts: HostFacts) -> tuple[Action, ...]:
     """The actions on the host itself, in order; none when it is as it should be."""
     actions: list[Action] = []
-    wanted = tuple(
-        ProviderRef(provider_id=row.name, management_type=row.management_type)
-        for row in facts.providers
-    )
+    wanted = tuple(reference(row) for row in facts.providers)
     summary = facts.summary
     if summary.providers != wanted:
         actions.append(SetProviderList(wanted))

@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from protocol.errors import HostUnreachable, NotAvailable, ProductError
-from protocol.messages.host import ProviderRef, SetProviders
+from protocol.messages.host import ProviderRef
 from protocol.terms import (
+    CryptoKeyId,
     HostCryptoState,
     KeyUnavailableReason,
     NodeName,
@@ -56,6 +57,8 @@ from services.vcenter.hosts.sessions import HostSessions
 from services.vcenter.hosts.telling import PassResult, PassTelling
 from services.vcenter.inventory import Inventory, change_host
 from services.vcenter.knobs import VcenterNode
+from services.vcenter.providers.capabilities import of_provider
+from services.vcenter.providers.native import reference
 
 
 class Remediation:
@@ -150,9 +153,12 @@ class Remediation:
             absent, actions = key_facts.absent, plan_keys(key_facts)
             result.refuse(refused_by_mode(key_facts))
             await self._carry_out(session, name, actions, result, fresh=fresh)
+            if removed(actions):
+                await session.look()  # what its VMs lack now
+            result.denied.update(underivable := self._underivable(session))
             await self._telling.denied(session, result)
             rows = self._inventory.vms_on(session.host)
-            lacking = absent | removed(actions)
+            lacking = absent | removed(actions) | underivable.keys()
             await self._telling.marks(session, rows, lacking, result.denied, may_unlock=may_unlock)
             if result.not_available is not None:
                 raise result.not_available
@@ -170,16 +176,45 @@ class Remediation:
             if wanted and not _is_safe(session):
                 safe = ReachMode(needed=True)
                 await self._carry_out(session, name, [safe], result, fresh=True)
+            await self._hand_out_providers(session)
+            underivable = self._underivable(session)
             absent = await self._delivery.absent(session, row.keys)
-            types = self._inventory.management_types()
+            result.denied.update(underivable)
+            types = self._inventory.lock_types()
             facts = KeyFacts(row.keys, absent, (), (), types, takes_keys=_takes_keys(session))
             result.refuse(refused_by_mode(facts))
             await self._carry_out(session, name, plan_keys(facts), result, fresh=True)
             row = self._inventory.vms.get(vm)
             if row is not None:
+                lacking = absent | underivable.keys()
                 await self._telling.marks(
-                    session, [row], absent, result.denied, may_unlock=may_unlock
+                    session, [row], lacking, result.denied, may_unlock=may_unlock
                 )
+
+    async def hand_out_providers(self, session: HostSession) -> None:
+        """Have the host know the providers as they are now, for a task that needs one there."""
+        async with self._alone(session.host):
+            await self._hand_out_providers(session)
+
+    async def _hand_out_providers(self, session: HostSession) -> None:
+        wanted = tuple(reference(row) for row in self._inventory.providers.values())
+        if session.summary is not None and session.summary.providers != wanted:
+            await self._set_providers(session, wanted)
+
+    def _underivable(self, session: HostSession) -> dict[CryptoKeyId, KeyUnavailableReason]:
+        """Keys of native providers, deleted ones too, that VMs need there and the host says it
+        cannot derive; each with the reason."""
+        types, summary = self._inventory.lock_types(), session.summary
+        return {
+            key: (
+                KeyUnavailableReason.MISSING_IN_CACHE
+                if key.provider_id in self._inventory.providers
+                else KeyUnavailableReason.CLUSTER_INVALID
+            )
+            for vm in (() if summary is None else summary.vms)
+            for key in vm.missing
+            if of_provider(types, key.provider_id).derived
+        }
 
     async def make_safe(
         self, session: HostSession, *, fallback: ProviderId
@@ -243,7 +278,7 @@ class Remediation:
             knobs.provider_delete_grace_s,
         )
         released = self._inventory.released_on(session.host) if removing else ()
-        types = self._inventory.management_types()
+        types = self._inventory.lock_types()
         return KeyFacts(
             keys,
             absent,
@@ -303,7 +338,8 @@ class Remediation:
     ) -> None:
         """STD-10; a host that does not take the list gets its keys all the same."""
         try:
-            await session.command(SetProviders(providers=providers))
+            await self._delivery.set_providers(session, providers)
+            await session.look()  # what it can derive has changed
         except UNANSWERED:
             raise
         except ProductError as error:

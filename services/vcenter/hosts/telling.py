@@ -65,7 +65,7 @@ class PassTelling:
             rows,
             [key for key in lacking if key in denied],  # the others have been delivered
             denied,
-            self._inventory.management_types(),
+            self._inventory.lock_types(),
             connected=session.connected,
             may_unlock=may_unlock,
         )

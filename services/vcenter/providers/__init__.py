@@ -1,11 +1,13 @@
-"""Key providers: what each management type means for vCenter, and the one kind that is built.
+"""Key providers: what each management type means for vCenter, and the kinds that are built.
 
 - ``capabilities``  the table of management types: who makes keys, who brings values to hosts, who
   answers for health and key status, which events tell of it; pure
 - ``provider``      the protocol of a provider whose key servers vCenter asks itself
 - ``standard``      the standard provider: KMIP servers (STD rules): built
+- ``native``        native providers: their key derivation keys at rest, health, references (NKP)
+- ``exports``       backups that wait for their download; ``backups`` reminds of missing ones
 - ``registry``      finds a provider by name, and fetches values of keys for one delivery
 
-Trusted (Trust Authority) and native providers are rows of the table and not built: what needs
-more than the table says of them is answered with ``NotAvailable``.
+Trusted providers (Trust Authority) are a row of the table and not built: what needs more than the
+table says of them is answered with ``NotAvailable``.
 """

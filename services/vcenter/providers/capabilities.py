@@ -86,10 +86,22 @@ class Capability:
         return self.values_brought_by is ValueBringer.VCENTER
 
     @property
+    def derived(self) -> bool:
+        """Whether hosts derive values, of a key that vCenter brings them (NKP-02, NKP-11)."""
+        return self.values_brought_by is ValueBringer.HOST_DERIVES
+
+    @property
     def self_served(self) -> bool:
         """Whether hosts get values by themselves, and vCenter has nothing to bring (KPS-02)."""
         return self.values_brought_by in (ValueBringer.HOST_FETCHES, ValueBringer.HOST_DERIVES)
 
+
+_NATIVE_LOCKS = LockEvents(
+    missing_on_host=EventTypeId.VM_LOCKED_KEY_MISSING_ON_HOST,
+    missing_at_provider=EventTypeId.VM_LOCKED_KEY_MISSING_ON_HOST,
+    provider_unusable=EventTypeId.VM_LOCKED_KEY_MISSING_ON_HOST,
+)
+"""There is no key server that could be asked: a key is derivable on its host, or it is missing."""
 
 _STANDARD_LOCKS = LockEvents(
     missing_on_host=EventTypeId.VM_LOCKED_KEY_MISSING_ON_HOST,
@@ -123,8 +135,8 @@ CAPABILITIES: Final[Mapping[ManagementType, Capability]] = {
         values_brought_by=ValueBringer.HOST_DERIVES,
         health_from=HealthSource.BACKUP,
         fixed_status=KeyUnavailableReason.MANAGED_BY_NKP,
-        lock_events=_STANDARD_LOCKS,
-        built=False,
+        lock_events=_NATIVE_LOCKS,
+        built=True,
     ),
     ManagementType.UNKNOWN: Capability(
         key_made_by=KeyMaker.NOBODY,
@@ -146,10 +158,10 @@ def of_provider(types: Mapping[ProviderId, ManagementType], provider: ProviderId
     return NO_PROVIDER if kind is None else CAPABILITIES[kind]
 
 
-def not_built(provider: ProviderId, kind: ManagementType) -> NotAvailable:
+def not_asked(provider: ProviderId, kind: ManagementType) -> NotAvailable:
     """What a task says that would need vCenter to do what this type does not let it do."""
     maker = CAPABILITIES[kind].key_made_by.value
     return NotAvailable(
         f"key provider {provider}: vCenter makes and fetches no keys of a provider of management "
-        f"type {kind.value} (they are made by {maker}), and more of such providers is not built yet"
+        f"type {kind.value} (they are made by {maker})"
     )

@@ -15,9 +15,10 @@ from services.vcenter.knobs import VcenterKnobs
 from services.vcenter.providers.capabilities import (
     CAPABILITIES,
     Capability,
-    not_built,
+    not_asked,
     of_provider,
 )
+from services.vcenter.providers.native import NativeKeys
 from services.vcenter.providers.provider import KeyProvider
 from services.vcenter.providers.standard import StandardProvider
 from services.vcenter.tables import ProviderRow
@@ -40,7 +41,9 @@ class Providers:
         bus: Bus,
         contacts: KeyServerContacts,
         knobs: VcenterKnobs,
+        native: NativeKeys,
     ) -> None:
+        self.native = native
         self._inventory, self._bus = inventory, bus
         self._contacts, self._knobs = contacts, knobs
         self._made: dict[ProviderId, tuple[ProviderRow, KeyProvider]] = {}
@@ -48,6 +51,24 @@ class Providers:
     def capability(self, provider: ProviderId) -> Capability:
         """What that provider can do; ``NO_PROVIDER`` when there is none of that name."""
         return of_provider(self._inventory.management_types(), provider)
+
+    def derives(self, provider: ProviderId) -> ProviderRow | None:
+        """The native provider of that name; None when there is none, or it is of another type."""
+        row = self._inventory.providers.get(provider)
+        return None if row is None or row.native is None else row
+
+    def kdks_for(self, *, tpm_present: bool) -> dict[ProviderId, KeyMaterial]:
+        """The KDKs that a host with, or without, a TPM is given (NKP-02, NKP-12).
+
+        One that cannot be opened here is left out: hosts keep what they have of it.
+        """
+        found = {}
+        for row in self._inventory.providers.values():
+            if row.native is None or (row.native.tpm_required and not tpm_present):
+                continue
+            if self.native.opens(row):
+                found[row.name] = self.native.kdk(row)
+        return found
 
     def asked(self, provider: ProviderId) -> KeyProvider:
         """The provider as vCenter asks it for keys.
@@ -60,7 +81,7 @@ class Providers:
             self._made.pop(provider, None)
             raise NotFound(f"there is no key provider {provider}")
         if not CAPABILITIES[row.management_type].pushed:
-            raise not_built(row.name, row.management_type)
+            raise not_asked(row.name, row.management_type)
         made = self._made.get(provider)
         if made is None or made[0].servers != row.servers:
             made = self._made[provider] = (row, self._standard(row))

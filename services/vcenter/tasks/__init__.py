@@ -8,5 +8,7 @@
   PrepareCrypto, DisableCrypto, SetCryptoMode
 - ``connection``    DisconnectHost, ReconnectHost, EnterMaintenanceMode, ExitMaintenanceMode
 - ``provider``      RegisterKmsCluster, UnregisterKmsCluster, MarkDefault, SetDefaultKmsCluster
+- ``native``        CreateNativeProvider, UpdateNativeProvider, ExportProvider, DownloadExport,
+  ImportProvider
 - ``keys``          GenerateKey, AddKey, RemoveKey, ListKeys
 """

@@ -45,7 +45,8 @@ from services.vcenter import events
 from services.vcenter.hosts.delivery import refusal_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_host, change_vm, put
-from services.vcenter.providers.capabilities import KeyMaker, not_built
+from services.vcenter.providers.capabilities import KeyMaker, not_asked
+from services.vcenter.providers.native import check_backed_up
 from services.vcenter.removals import not_wanted_there, released
 from services.vcenter.tables import OperationKind, OperationRow, Table
 from services.vcenter.vcenter import VCenter
@@ -207,11 +208,14 @@ async def give_key(
             later = await _give(vc, session, key, material)
             return GivenKey(key, None, later, vc.sessions.moment())
         case KeyMaker.KEY_PROVIDER_SERVICE | KeyMaker.DERIVATION:
+            if maker is KeyMaker.DERIVATION:
+                check_backed_up(vc.inventory.providers[provider])
+                await vc.remediation.hand_out_providers(session)
             await make_host_safe(vc, session, provider, may_register=may_register)
             await vc.inventory.commit(put(Table.OPERATION, operation.name, operation))
             return GivenKey(None, provider, tuple(_others(vc, session)), vc.sessions.moment())
         case KeyMaker.NOBODY:
-            raise not_built(provider, vc.inventory.providers[provider].management_type)
+            raise not_asked(provider, vc.inventory.providers[provider].management_type)
         case _:
             assert_never(maker)
 

@@ -128,9 +128,10 @@ async def configure_crypto_key(vc: VCenter, message: ConfigureCryptoKey) -> Done
     session = vc.sessions.usable(row.name)
     changes: dict[str, object] = {"kept_off": False}
     if message.key is not None:
-        await _check_key(vc, message.key)
+        check = await _check_key(vc, message.key)
         shared = vc.inventory.clusters[row.cluster].host_key
         changes["host_key"] = None if message.key == shared else message.key
+        changes["host_key_check"] = check
     await vc.inventory.commit(change_host(row.name, **changes))
     reason = await vc.remediation.run(session, fresh=True, may_unlock=True, asked=True)
     state = None if session.summary is None else session.summary.crypto_state
@@ -142,13 +143,20 @@ async def configure_crypto_key(vc: VCenter, message: ConfigureCryptoKey) -> Done
     raise InvalidState(f"{row.name} cannot be made safe: {why}")
 
 
-async def _check_key(vc: VCenter, key: CryptoKeyId) -> None:
-    """A key that cannot be had now is no host key: nothing has changed yet."""
+async def _check_key(vc: VCenter, key: CryptoKeyId) -> str:
+    """A key that cannot be had now is no host key: nothing has changed yet.
+
+    Returns the check value of one that hosts derive.
+    """
+    native = vc.providers.derives(key.provider_id)
+    if native is not None:
+        return vc.providers.native.check(native, key)
     reason = (await vc.providers.fetch(key.provider_id, (key,), fresh=True)).denied.get(key)
     if reason is KeyUnavailableReason.CLUSTER_UNREACHABLE:
         raise KeyProviderUnreachable(f"the key {key} cannot be had: {reason.value}")
     if reason is not None:
         raise InvalidArgument(f"key: {key} cannot be had: {reason.value}")
+    return ""
 
 
 async def disable_crypto(vc: VCenter, message: DisableCrypto) -> Done:

@@ -44,9 +44,13 @@ async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
         name = vc.provider_for(message.provider)
     except ProductError as error:
         return KeyGenerated(success=False, reason=str(error))
-    provider = vc.providers.asked(name)
+    native = vc.providers.derives(name)
     try:
-        made = await provider.generate_key(f"{vc.node.name}/generate/{message.operation_id}")
+        if native is not None:
+            made = vc.providers.native.new_key(native).key_id
+        else:
+            operation = f"{vc.node.name}/generate/{message.operation_id}"
+            made = await vc.providers.asked(name).generate_key(operation)
     except ProductError as error:
         await vc.inventory.commit(events=[events.generate_failed(name, str(error))])
         return KeyGenerated(success=False, reason=str(error))

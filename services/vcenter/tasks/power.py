@@ -21,11 +21,16 @@ async def power_on(vc: VCenter, message: PowerOnVm) -> VmPowered:
         await vc.remediation.restore(session, row.name, may_unlock=vc.node.knobs.auto_unlock)
         row = vc.vm(message.vm)
         session = vc.sessions.usable(row.host)
+    command = HostPowerOnVm(vm=row.name)
     try:
-        state = await session.command_vm(HostPowerOnVm(vm=row.name))
-    except EncryptionKeyRequired:
+        state = await session.command_vm(command)
+    except EncryptionKeyRequired as error:
         vc.passes.want(row.host)  # the host lacks what we thought it has: look again, and judge
-        raise
+        if all(vc.providers.derives(key.provider_id) is None for key in error.keys):
+            raise
+        await session.look()
+        await vc.remediation.hand_out_providers(session)  # a KDK may be what it lacks (NKP-15)
+        state = await session.command_vm(command)
     await vc.sessions.take_in(row.host, (state,))
     return VmPowered(vm=vc.vm_info(row.name))
 

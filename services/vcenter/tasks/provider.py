@@ -23,7 +23,7 @@ from protocol.messages.vcenter import (
     SetDefaultKmsCluster,
     UnregisterKmsCluster,
 )
-from protocol.terms import ProviderId
+from protocol.terms import ManagementType, ProviderId
 from services.vcenter import events
 from services.vcenter.inventory import Edit, change_cluster, change_provider, drop, put
 from services.vcenter.providers.capabilities import CAPABILITIES
@@ -40,9 +40,8 @@ async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
     name = message.provider
     known = vc.inventory.providers.get(name)
     _check(message, known)
-    if known is None and len(vc.inventory.providers) >= vc.node.knobs.max_key_providers:
-        limit = vc.node.knobs.max_key_providers
-        raise InvalidState(f"there are {limit} key providers already, which is the limit")
+    if known is None:
+        check_room(vc)
     first = not vc.inventory.providers
     default = message.make_default or first or (known is not None and known.default)
     row = ProviderRow(
@@ -52,7 +51,7 @@ async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
         default=default,
     )
     await vc.inventory.commit(
-        *(_others(vc, name) if default else ()),
+        *(others_no_default(vc, name) if default else ()),
         put(Table.PROVIDER, name, row),
         drop(Table.DELETED, name),
     )
@@ -63,11 +62,20 @@ async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
     return ProviderState(provider=vc.provider_info(name))
 
 
+def check_room(vc: VCenter) -> None:
+    """``InvalidState`` when there are as many providers as there may be (NKP-02)."""
+    limit = vc.node.knobs.max_key_providers
+    if len(vc.inventory.providers) >= limit:
+        raise InvalidState(f"there are {limit} key providers already, which is the limit")
+
+
 def _check(message: RegisterKmsCluster, known: ProviderRow | None) -> None:
     names.PROVIDER.check(message.provider)
     if not CAPABILITIES[message.management_type].built:
         kind = message.management_type.value
         raise NotAvailable(f"key providers of management type {kind} are not built yet")
+    if message.management_type is ManagementType.NATIVE_PROVIDER:
+        raise InvalidArgument("management_type: a native provider is made by CreateNativeProvider")
     if known is not None and known.management_type is not message.management_type:
         raise InvalidArgument(f"management_type: {known.name} is {known.management_type.value}")
     servers = [server.name for server in message.servers]
@@ -90,7 +98,8 @@ async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> Done:
         if name in vc.inventory.deleted:
             return Done()
         raise NotFound(f"there is no key provider {name}")
-    gone = DeletedRow(name=name, at=vc.clock.monotonic())
+    kind = vc.inventory.providers[name].management_type
+    gone = DeletedRow(name=name, at=vc.clock.monotonic(), management_type=kind)
     without = [
         change_cluster(row.name, default_provider=None)
         for row in vc.inventory.clusters.values()
@@ -99,6 +108,8 @@ async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> Done:
     await vc.inventory.commit(drop(Table.PROVIDER, name), put(Table.DELETED, name, gone), *without)
     vc.contacts.forget(name)
     vc.sharing.withdraw_all_of(name)
+    if not CAPABILITIES[kind].pushed:
+        vc.reconciliation.soon()  # it has a presence on hosts, which ends (NKP-02)
     return Done()
 
 
@@ -107,11 +118,12 @@ async def mark_default(vc: VCenter, message: MarkDefault) -> ProviderState:
     name = message.provider
     if name not in vc.inventory.providers:
         raise InvalidArgument(f"provider: there is no key provider {name}")
-    await vc.inventory.commit(*_others(vc, name), change_provider(name, default=True))
+    await vc.inventory.commit(*others_no_default(vc, name), change_provider(name, default=True))
     return ProviderState(provider=vc.provider_info(name))
 
 
-def _others(vc: VCenter, name: ProviderId) -> list[Edit]:
+def others_no_default(vc: VCenter, name: ProviderId) -> list[Edit]:
+    """No other provider than this one is the default."""
     return [
         change_provider(row.name, default=False)
         for row in vc.inventory.providers.values()

@@ -26,6 +26,7 @@ KEY = KeyFacts(
     asked_server=True,
     stored_on_host=False,
 )
+DERIVES, DERIVED = replace(HOST, derives=("p",)), replace(KEY, native=True)
 LOCKED = VmFacts("vm-01", "poweredOff", "locked", vcenter="running")
 RUNS = VmFacts("vm-01", "poweredOn", "unlocked", vcenter="running")
 OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter="running")
@@ -46,6 +47,9 @@ OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter="running")
         (RUNS, STORES, replace(KEY, stored_on_host=True), ["LOCK-04", "KP-07"]),
         (RUNS, STORES, KEY, ["LOCK-04"]),
         (RUNS, HOST, replace(KEY, stored_on_host=True), ["LOCK-04", "STD-13"]),
+        (RUNS, DERIVES, DERIVED, ["LOCK-04", "NKP-11"]),
+        (LOCKED, DERIVES, DERIVED, ["NKP-18"]),
+        (LOCKED, HOST, DERIVED, ["NKP-15"]),
         (OFF, HOST, KEY, ["LOCK-05"]),
         (replace(OFF, crypto=None), HOST, KEY, ["BOOT-01"]),
         (LOCKED, replace(HOST, machine="halted", screen=VIOLATION), KEY, ["B2"]),
@@ -90,6 +94,7 @@ def test_a_vm_that_ran_before_is_told_that_unlocking_powers_nothing_on() -> None
         (replace(STORES, crypto_state="safe"), ["HEM-01", "KP-10"]),
         (replace(HOST, crypto_state="prepared", tpm=False), ["B5", "KP-01"]),
         (replace(HOST, crypto_state="incapable", connected=False), ["HEM-01", "KP-01", "B8"]),
+        (replace(DERIVES, crypto_state="safe"), ["HEM-01", "NKP-11"]),
         (replace(HOST, persistence=None, connected=None), []),
         (replace(HOST, machine="off"), ["BOOT-01"]),
     ],

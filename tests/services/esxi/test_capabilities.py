@@ -7,8 +7,8 @@ from protocol.terms import ManagementType as M
 from services.esxi.providers.capabilities import KeySource, capability
 
 
-def test_only_what_vcenter_manages_is_built_and_is_what_an_unknown_provider_is_taken_for() -> None:
-    assert {kind for kind in M if capability(kind).built} == {M.VCENTER, M.UNKNOWN}
+def test_what_is_built_and_what_an_unknown_provider_is_taken_for() -> None:
+    assert {kind for kind in M if not capability(kind).built} == {M.TRUST_AUTHORITY}
     assert capability(M.UNKNOWN) == capability(M.VCENTER)
 
 
@@ -21,8 +21,8 @@ def test_who_gives_a_key_and_who_makes_one() -> None:
     }
     for kind in M:
         can = capability(kind)
-        # vCenter is asked exactly for what it brings, and makes what it can name itself.
-        assert can.asks_vcenter == (can.source is KeySource.VCENTER)
+        # vCenter is asked for what it brings, keys or KDKs; a host makes what it can name itself.
+        assert can.asks_vcenter == (can.source is not KeySource.KEY_PROVIDER_SERVICE)
         assert can.makes_keys == (can.source is not KeySource.VCENTER)
 
 

@@ -365,6 +365,8 @@ def test_what_came_since() -> None:
 OTHERS: dict[str, Any] = {
     "crypto_state": HostCryptoState.SAFE,
     "host_key": ONE.key,
+    "host_key_check": "0123456789ab",
+    "kdks": (ONE,),
     "persistence": True,
     "providers": (ProviderRef(provider_id=PROVIDER, management_type=ManagementType.VCENTER),),
     "recovery": new_recovery_key(SimRng(1, Incarnation(A, 1))),

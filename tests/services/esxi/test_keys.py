@@ -296,10 +296,10 @@ def test_the_provider_list_is_saved_and_other_kinds_are_not_built(rig: Rig) -> N
     rig.up()
     mine = ProviderRef(provider_id=PROVIDER, management_type=ManagementType.VCENTER)
     rig.command(SetProviders(providers=(mine,)))
-    native = ProviderRef(
-        provider_id=ProviderId("nkp"), management_type=ManagementType.NATIVE_PROVIDER
+    trusted = ProviderRef(
+        provider_id=ProviderId("ta"), management_type=ManagementType.TRUST_AUTHORITY
     )
-    assert isinstance(rig.refused_command(SetProviders(providers=(native,))), NotAvailable)
+    assert isinstance(rig.refused_command(SetProviders(providers=(trusted,))), NotAvailable)
     rig.reboot(way="power_loss")
     assert rig.summary().providers == (mine,)
 

@@ -42,7 +42,8 @@ def test_a_kept_store_is_not_used_while_persistence_is_off() -> None:
         (M.VCENTER, True, Means.ASK_VCENTER),
         (M.VCENTER, False, Means.NONE),
         (M.TRUST_AUTHORITY, False, Means.KEY_PROVIDER_SERVICE),
-        (M.NATIVE_PROVIDER, True, Means.NONE),
+        (M.NATIVE_PROVIDER, True, Means.ASK_VCENTER),  # for the KDK
+        (M.NATIVE_PROVIDER, False, Means.NONE),
     ],
 )
 def test_without_key_and_store_the_provider_decides(

@@ -10,6 +10,7 @@ import pytest
 from protocol.errors import EncryptionKeyRequired, NotAvailable
 from protocol.messages.host import (
     GetCryptoKeyStatus,
+    HostCreateVm,
     HostPowerOnVm,
     ProviderRef,
     ReconfigureVm,
@@ -22,8 +23,8 @@ from services.esxi.vms.vmx import VmConfig, vmx_file
 from tests.services.esxi.rig import VM, A, Rig, add, key, material
 
 HOME, DISK = key("kek-home"), key("kek-disk")
-NKP, TRUSTED = ProviderId("nkp"), ProviderId("trusted")
-TYPES = {NKP: ManagementType.NATIVE_PROVIDER, TRUSTED: ManagementType.TRUST_AUTHORITY}
+TRUSTED = ProviderId("trusted")
+TYPES = {TRUSTED: ManagementType.TRUST_AUTHORITY}
 
 
 def with_two_keys(rig: Rig, home: CryptoKeyId, disk: CryptoKeyId) -> None:
@@ -59,12 +60,9 @@ def present(rig: Rig, wanted: CryptoKeyId) -> bool:
 
 
 @pytest.mark.parametrize("order", ["home", "disk"])
-@pytest.mark.parametrize("provider", [NKP, TRUSTED])
-def test_vcenter_brings_one_key_whatever_the_other_needs(
-    rig: Rig, provider: ProviderId, order: str
-) -> None:
+def test_vcenter_brings_one_key_whatever_the_other_needs(rig: Rig, order: str) -> None:
     """A key that vCenter cannot give, first or last, does not keep it from giving the other."""
-    foreign = CryptoKeyId(KeyId("elsewhere"), provider)
+    foreign = CryptoKeyId(KeyId("elsewhere"), TRUSTED)
     home, disk = (foreign, DISK) if order == "home" else (HOME, foreign)
     mine = disk if order == "home" else home
     with_two_keys(rig, home, disk)
@@ -79,7 +77,7 @@ def test_vcenter_brings_one_key_whatever_the_other_needs(
 
 
 def test_all_keys_that_nothing_can_bring_are_named(rig: Rig) -> None:
-    home, disk = (CryptoKeyId(KeyId("elsewhere"), provider) for provider in (NKP, TRUSTED))
+    home, disk = (CryptoKeyId(KeyId(name), TRUSTED) for name in ("one", "two"))
     with_two_keys(rig, home, disk)
     error = rig.refused_door(HostPowerOnVm(vm=VM))
     assert isinstance(error, NotAvailable) and error.keys == (home, disk)
@@ -104,14 +102,13 @@ def test_both_brought_and_the_vm_is_opened(rig: Rig) -> None:
     assert "wrapped DEK" in str(error)  # beyond the search: DISK is not what wrapped it
 
 
-@pytest.mark.parametrize("provider", [NKP, TRUSTED])
-def test_a_key_that_the_host_should_make_is_told_as_not_built(
-    rig: Rig, provider: ProviderId
-) -> None:
-    with_two_keys(rig, CryptoKeyId(KeyId("elsewhere"), provider), DISK)
-    refused = rig.refused_command(ReconfigureVm(vm=VM))
-    assert isinstance(refused, NotAvailable)
-    assert provider in str(refused) and "not built" in str(refused)
+def test_a_key_that_the_host_cannot_make_is_told_so(rig: Rig) -> None:
+    """KEY-02: keys of a standard provider are vCenter's to make, of a trusted one not built."""
+    rig.up()
+    rig.make_safe()
+    rig.command(HostCreateVm(vm=VM, blocks=8))
+    refused = rig.refused_command(ReconfigureVm(vm=VM, provider=ProviderId("kms-provider")))
+    assert isinstance(refused, NotAvailable) and "makes keys on this host" in str(refused)
 
 
 def test_the_wait_goes_on_until_every_key_has_come(rig: Rig) -> None:

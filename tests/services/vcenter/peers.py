@@ -359,10 +359,11 @@ class ScriptedHost(Service):
         self._take_host_key(message.key, message.material)
         return Done()
 
-    def _take_host_key(self, key: CryptoKeyId, material: Sealed) -> None:
+    def _take_host_key(self, key: CryptoKeyId, material: Sealed | None) -> None:
         self.record.crypto_state = HostCryptoState.SAFE
         self.record.host_key = key
-        self.record.cache[key] = material.keys[0].reveal()
+        if material is not None:
+            self.record.cache[key] = material.keys[0].reveal()
 
     @serves(AddKeys)
     async def add_keys(self, message: AddKeys, peer: Peer) -> KeysAdded:

@@ -48,6 +48,7 @@ R = KeyUnavailableReason
 TRUSTED, NATIVE = ProviderId("trusted-one"), ProviderId("native-one")
 SHAPES = [(TRUSTED, T.TRUST_AUTHORITY), (NATIVE, T.NATIVE_PROVIDER)]
 shapes = pytest.mark.parametrize(("provider", "kind"), SHAPES, ids=[k.value for _, k in SHAPES])
+unbuilt = pytest.mark.parametrize(("provider", "kind"), [(TRUSTED, T.TRUST_AUTHORITY)])
 
 
 def have(rig: Rig, provider: ProviderId, kind: ManagementType) -> None:
@@ -61,7 +62,10 @@ def have(rig: Rig, provider: ProviderId, kind: ManagementType) -> None:
 
 def test_each_management_type_has_its_row() -> None:
     assert set(CAPABILITIES) == set(ManagementType)
-    assert [kind for kind, row in CAPABILITIES.items() if row.built] == [T.VCENTER]
+    assert [kind for kind, row in CAPABILITIES.items() if row.built] == [
+        T.VCENTER,
+        T.NATIVE_PROVIDER,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +111,7 @@ def test_who_does_what(
         (T.TRUST_AUTHORITY, R.MISSING_IN_KMS, "VMLocked.TAKMSClusterUnavaliable"),
         (T.TRUST_AUTHORITY, R.MANAGED_BY_TRUST_AUTHORITY, "VMLocked.TAKeyMissingOnHost"),
         (T.NATIVE_PROVIDER, R.MANAGED_BY_NKP, "VMLocked.KeyMissingOnHost"),
+        (T.NATIVE_PROVIDER, R.CLUSTER_INVALID, "VMLocked.KeyMissingOnHost"),
     ],
 )
 def test_lock_events_belong_to_the_type(
@@ -137,7 +142,7 @@ def test_a_missing_key_is_brought_as_the_table_says(
 # ---- what is not built says so, and nothing else suffers ----------------------------------------
 
 
-@shapes
+@unbuilt
 def test_what_needs_a_key_of_it_is_not_available(
     rig: Rig, provider: ProviderId, kind: ManagementType
 ) -> None:
@@ -162,7 +167,7 @@ def test_what_needs_a_key_of_it_is_not_available(
     assert rig.vm_info(VM).key is None
 
 
-@shapes
+@unbuilt
 def test_a_host_key_of_it_is_not_available(
     rig: Rig, provider: ProviderId, kind: ManagementType
 ) -> None:
@@ -216,7 +221,7 @@ def test_the_standard_provider_beside_it_works_as_ever(
 # ---- flows choose by the table ----------------------------------------------------------------
 
 
-@shapes
+@unbuilt
 def test_a_key_born_on_the_host_is_named_by_the_host(
     rig: Rig, provider: ProviderId, kind: ManagementType
 ) -> None:
@@ -239,7 +244,7 @@ def test_a_key_born_on_the_host_is_named_by_the_host(
     assert rig.do(encrypt).key == done.key
 
 
-@shapes
+@unbuilt
 def test_what_hosts_get_by_themselves_vcenter_neither_brings_nor_judges(
     rig: Rig, provider: ProviderId, kind: ManagementType
 ) -> None:

@@ -282,6 +282,9 @@ class _Disk:
     def __init__(self, inner: Disk, blade: Guillotine) -> None:
         self._inner, self._blade = inner, blade
 
+    async def read(self, path: str) -> bytes:
+        return await self._inner.read(path)
+
     async def database(
         self, name: str, schema: Sequence[str] = (), *, ledger: bool = False
     ) -> Database:

@@ -89,6 +89,9 @@ class _Disk:
     def __init__(self, inner: Disk, commits: Commits) -> None:
         self._inner, self._commits = inner, commits
 
+    async def read(self, path: str) -> bytes:
+        return await self._inner.read(path)
+
     async def database(self, name: str, schema: Sequence[str] = (), **how: Any) -> Database:
         inner = await self._inner.database(name, schema, **how)
         return cast(Database, _Database(inner, self._commits))

@@ -229,9 +229,15 @@ def test_a_vm_in_need_is_found_behind_others() -> None:
         assert found is needed
 
 
-@pytest.mark.parametrize("kind", [ManagementType.TRUST_AUTHORITY, ManagementType.NATIVE_PROVIDER])
-def test_no_need_for_what_hosts_get_by_themselves(kind: ManagementType) -> None:
-    assert not needs_pass(A, [lacks(K1)], {VM: row()}, {P: kind}, rang=True, auto_unlock=True)
+def test_no_need_for_what_hosts_fetch_by_themselves() -> None:
+    types = {P: ManagementType.TRUST_AUTHORITY}
+    assert not needs_pass(A, [lacks(K1)], {VM: row()}, types, rang=True, auto_unlock=True)
+
+
+def test_a_key_that_a_host_cannot_derive_is_a_reason_to_bring_the_kdk() -> None:
+    """NKP-15."""
+    types = {P: ManagementType.NATIVE_PROVIDER}
+    assert needs_pass(A, [lacks(K1)], {VM: row()}, types, rang=True, auto_unlock=True)
 
 
 def test_a_key_of_a_deleted_provider_is_a_need() -> None:

@@ -89,7 +89,6 @@ def test_the_default(rig: Rig) -> None:
     ("kind", "word"),
     [
         (ManagementType.TRUST_AUTHORITY, "trustAuthority"),
-        (ManagementType.NATIVE_PROVIDER, "nativeProvider"),
         (ManagementType.UNKNOWN, "unknown"),
     ],
 )

@@ -1,0 +1,61 @@
+"""Backups of native providers, as vCenter's administrator takes and imports them (NKP-03, NKP-04).
+
+The file passes vCenter's console sealed to a key that serves once (``protocol.crypto.transfer``),
+and is in clear in the caller's memory.
+"""
+
+from __future__ import annotations
+
+from chaos.lab import Lab
+from protocol.crypto.transfer import OneTimeKey, closed
+from protocol.messages.vcenter import (
+    DownloadExport,
+    ExportProvider,
+    ImportProvider,
+    OpenTransfer,
+    ProviderImported,
+)
+from protocol.secret import KeyMaterial
+from protocol.terms import NodeName, ProviderId
+
+
+async def take_backup(
+    lab: Lab, vcenter: NodeName, provider: ProviderId, password: str = ""
+) -> KeyMaterial:
+    """The PKCS#12 file of a native provider, which counts as backed up then.
+
+    ``InvalidArgument`` for another kind of provider, ``NotFound`` when there is none.
+    """
+    transfer, box = "", b""
+    if password:
+        opened = await lab.ask(vcenter, OpenTransfer())
+        transfer = opened.transfer
+        box = closed(opened.public_key, KeyMaterial(password.encode()), "password")
+    export = ExportProvider(provider=provider, transfer=transfer, password=box)
+    location = await lab.ask(vcenter, export)
+    mine = OneTimeKey()
+    found = await lab.ask(vcenter, DownloadExport(token=location.token, recipient=mine.public))
+    return mine.opened(found.config, "backup")
+
+
+async def import_backup(
+    lab: Lab,
+    vcenter: NodeName,
+    backup: KeyMaterial,
+    password: str = "",
+    *,
+    make_default: bool = False,
+    dry_run: bool = False,
+) -> ProviderImported:
+    """Make a provider of a backup. ``AlreadyExists`` for a name that is taken, ``InvalidArgument``
+    for a wrong password or file."""
+    opened = await lab.ask(vcenter, OpenTransfer())
+    secret = KeyMaterial(password.encode())
+    message = ImportProvider(
+        transfer=opened.transfer,
+        config=closed(opened.public_key, backup, "backup"),
+        password=closed(opened.public_key, secret, "password") if password else b"",
+        make_default=make_default,
+        dry_run=dry_run,
+    )
+    return await lab.ask(vcenter, message)

@@ -1,0 +1,103 @@
+"""Native key providers: made, exported to a file, imported from one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from chaos.native_backups import import_backup, take_backup
+from lab.api import commands
+from lab.api.answers import Provider, ProviderBackup
+from lab.api.session import Session
+from lab.api.views import provider_view
+from lab.errors import KeysteadError
+from protocol.crypto.provider_backup import read_backup
+from protocol.messages.vcenter import CreateNativeProvider
+from protocol.secret import KeyMaterial
+from protocol.terms import ProviderId
+
+_LARGEST = 1 << 20  # bytes of a backup file
+
+
+async def create(session: Session, command: commands.ProviderCreate) -> Provider:
+    """See ``ProviderCreate``."""
+    message = CreateNativeProvider(
+        provider=ProviderId(command.provider),
+        key_id=command.key_id,
+        tpm_required=command.tpm_required,
+        make_default=command.default,
+    )
+    return provider_view((await session.lab.ask(session.lab.vcenter, message)).provider)
+
+
+async def export(session: Session, command: commands.ProviderExport) -> ProviderBackup:
+    """See ``ProviderExport``. The file is there, empty, before vCenter is asked: what it counts as
+    a backup is then written, or the command fails before."""
+    password = _password(command.password_file)
+    try:
+        place = os.open(command.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise _unusable(command.file, error) from None
+    with os.fdopen(place, "wb") as file:
+        try:
+            lab, provider = session.lab, ProviderId(command.provider)
+            backup = await take_backup(lab, lab.vcenter, provider, password)
+            file.write(backup.reveal())
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException as error:
+            Path(command.file).unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise _unusable(command.file, error) from None
+            raise
+    found = read_backup(backup.reveal(), password)
+    return ProviderBackup(
+        provider=found.provider,
+        file=command.file,
+        key_id=found.key_id,
+        exported_at=found.exported_at,
+        tpm_required=found.tpm_required,
+    )
+
+
+async def import_(session: Session, command: commands.ProviderImport) -> ProviderBackup:
+    """See ``ProviderImport``."""
+    password = _password(command.password_file)
+    backup = KeyMaterial(_read(command.file))
+    lab = session.lab
+    done = await import_backup(
+        lab, lab.vcenter, backup, password, make_default=command.default, dry_run=command.dry_run
+    )
+    return ProviderBackup(
+        provider=done.provider,
+        file=command.file,
+        key_id=done.key_id,
+        exported_at=done.export_time,
+        tpm_required=done.tpm_required,
+        imported=done.state is not None,
+    )
+
+
+def _password(path: str) -> str:
+    """The first line of a file; empty without one."""
+    if not path:
+        return ""
+    try:
+        return _read(path).decode().partition("\n")[0].rstrip("\r")
+    except UnicodeDecodeError:
+        raise KeysteadError("KS-USE-003", f"{path}: it is no UTF-8 text") from None
+
+
+def _read(path: str) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            found = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise _unusable(path, error) from None
+    if len(found) > _LARGEST:
+        raise KeysteadError("KS-USE-003", f"{path}: it has more than {_LARGEST} bytes")
+    return found
+
+
+def _unusable(path: str, error: OSError) -> KeysteadError:
+    return KeysteadError("KS-USE-003", f"{path}: {error.strerror or error}")

@@ -1,0 +1,156 @@
+"""The native provider on a host: key derivation keys in the configuration, keys made of them.
+
+A KDK lies in the encrypted configuration (NKP-10), never in the persisted store. A key that was
+derived is in the cache until the next boot, or until its provider is evicted; it is not stored, for
+it can be derived again. A host asks nobody for any of this (NKP-11).
+
+A key that turned out to be a wrong one (the KDK is another than that under which an object was
+encrypted, NKP-18) counts as missing until another KDK comes.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from protocol.crypto.native import KDK_SIZE, check_value, derive_kek
+from protocol.errors import EncryptionKeyRequired, InvalidArgument, InvalidState, NotAvailable
+from protocol.messages.base import Sealed
+from protocol.messages.host import ProviderRef
+from protocol.secret import KeyMaterial
+from protocol.terms import CryptoKeyId, KeyId, KeyKind, ManagementType, ProviderId
+from services.esxi.configuration.sections import Configuration, Section
+from services.esxi.configuration.stored_keys import StoredKey
+from services.esxi.host import Host
+from services.esxi.providers.capabilities import capability
+
+
+def kdks_after(
+    now: Configuration,
+    providers: tuple[ProviderRef, ...],
+    given: dict[ProviderId, KeyMaterial],
+    *,
+    tpm_present: bool,
+) -> tuple[StoredKey, ...]:
+    """The KDKs of a host that is given this list of providers, and these KDKs with it. Pure.
+
+    One that is not given stays if it is of the same revision. ``tpm_required`` without a TPM: the
+    host takes none (NKP-12).
+    """
+    revisions = {ref.provider_id: ref.revision for ref in now.providers}
+    known = {entry.key.provider_id: entry for entry in now.kdks}
+    found = []
+    for ref in providers:
+        if ref.management_type is not ManagementType.NATIVE_PROVIDER:
+            continue
+        if is_excluded(ref, tpm_present=tpm_present):
+            continue
+        name, kdk = ref.provider_id, given.get(ref.provider_id)
+        if kdk is not None:
+            entry = StoredKey(CryptoKeyId(KeyId(ref.key_id), name), kdk, KeyKind.KDK)
+            found.append(entry if entry != known.get(name) else known[name])
+        elif name in known and revisions[name] == ref.revision:
+            found.append(known[name])
+    return tuple(found)
+
+
+def is_excluded(ref: ProviderRef, *, tpm_present: bool) -> bool:
+    """Whether a host with, or without, a TPM takes no part in this provider (NKP-12)."""
+    return ref.tpm_required and not tpm_present
+
+
+def given_kdks(
+    kdks: tuple[ProviderId, ...], material: Sealed | None
+) -> dict[ProviderId, KeyMaterial]:
+    """The KDKs of a message by provider; ``InvalidArgument`` when it is not one each."""
+    clear = () if material is None else material.keys
+    if len(clear) != len(kdks) or any(len(kdk) != KDK_SIZE for kdk in clear):
+        raise InvalidArgument(f"kdks: {len(kdks)} providers, each with a KDK of {KDK_SIZE} bytes")
+    return dict(zip(kdks, clear, strict=True))
+
+
+def derived(host: Host, key: CryptoKeyId) -> KeyMaterial | None:
+    """The value of a key of a native provider; None when this host has no KDK for it."""
+    kdk = host.kdk(key.provider_id)
+    return None if kdk is None else derive_kek(kdk, key.key_id)
+
+
+def bring(host: Host, key: CryptoKeyId, kind: KeyKind = KeyKind.VM) -> KeyMaterial | None:
+    """Derive a key into the cache, where it is used from; None when this host cannot."""
+    value = derived(host, key)
+    if value is not None:
+        host.keys.add(StoredKey(key, value, kind))
+        host.derived.add(key)
+    return value
+
+
+def new_key(host: Host, provider: ProviderId) -> CryptoKeyId:
+    """A key that the host makes under a provider's name alone (KEY-02): a fresh id.
+
+    ``NotAvailable`` when no provider of that name makes keys on hosts, ``InvalidState`` when a TPM
+    is required that the host does not have, ``EncryptionKeyRequired`` without the KDK.
+    """
+    ref = host.provider(provider)
+    if ref is None or not capability(ref.management_type).makes_keys:
+        raise NotAvailable(f"{host.node.name}: no provider {provider} makes keys on this host")
+    check_takes_part(host, provider)
+    key = CryptoKeyId(KeyId(str(uuid.UUID(bytes=host.rng.token(16), version=4))), provider)
+    if bring(host, key) is None:
+        raise EncryptionKeyRequired(
+            f"the key derivation key of {provider} is not on {host.node.name}", (key,)
+        )
+    return key
+
+
+def check_takes_part(host: Host, provider: ProviderId) -> None:
+    """``InvalidState`` when the provider wants a TPM that this host does not have (NKP-12)."""
+    ref = host.provider(provider)
+    if ref is None or not is_excluded(ref, tpm_present=host.tpm is not None):
+        return
+    text = f"key provider {provider} requires a TPM 2.0 device, and {host.node.name} has none"
+    host.node.record("native.no_tpm2", level="warning", provider=provider, reason=text)
+    raise InvalidState(text)
+
+
+def host_key(host: Host, key: CryptoKeyId, check: str) -> KeyMaterial:
+    """The host key of that id, derived; ``InvalidState`` when it is none of that check value."""
+    check_takes_part(host, key.provider_id)
+    value = derived(host, key)
+    if value is None:
+        raise InvalidState(f"the key derivation key of {key.provider_id} is not on this host")
+    if check_value(value) != check:
+        raise InvalidState(f"{key}: the key derivation key of {key.provider_id} is another one now")
+    return value
+
+
+def disprove(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[CryptoKeyId, ...]:
+    """Of these keys those that were derived, which turned out to be wrong: they leave the cache,
+    and count as missing under the KDK of now."""
+    wrong = tuple(key for key in keys if key in host.derived)
+    for key in wrong:
+        host.keys.remove(key)
+        host.derived.discard(key)
+        host.disproved.add(key)
+    if wrong:
+        host.node.record("keys.disproved", level="warning", keys=[str(key) for key in wrong])
+    return wrong
+
+
+def forget_disproved(host: Host, before: tuple[StoredKey, ...]) -> None:
+    """Keys that were wrong ones under KDKs that are gone may be right under those of now."""
+    same = {entry.key.provider_id for entry in host.archive.now.kdks if entry in before}
+    host.disproved = {key for key in host.disproved if key.provider_id in same}
+
+
+async def remove(host: Host, provider: ProviderId) -> None:
+    """At the host itself: the provider leaves its list, with its KDK. vCenter is not told.
+
+    Cached keys of it stay. Saved before it is answered; no change when it is not in the list.
+    """
+    now = host.archive.now
+    if host.provider(provider) is not None:
+        host.archive.change(
+            providers=tuple(ref for ref in now.providers if ref.provider_id != provider),
+            kdks=tuple(entry for entry in now.kdks if entry.key.provider_id != provider),
+        )
+        host.node.record("provider.removed", provider=provider)
+    await host.save(Section.PROVIDERS)

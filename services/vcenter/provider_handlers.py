@@ -1,0 +1,172 @@
+"""vCenter's handlers for key providers and their keys, and what every task of a handler shares.
+
+Work on the list of providers has one turn of its own. ``service`` has the handlers for hosts, VMs
+and events, and the rule of who may ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+from protocol.errors import ProductError
+from protocol.messages.base import Request
+from protocol.messages.host import Done
+from protocol.messages.pages import first_page
+from protocol.messages.vcenter import (
+    AddKey,
+    CreateNativeProvider,
+    CryptoKeyStatusList,
+    DefaultKmsCluster,
+    DownloadExport,
+    ExportDownloaded,
+    ExportLocation,
+    ExportProvider,
+    GenerateKey,
+    GetDefaultKmsCluster,
+    ImportProvider,
+    KeyGenerated,
+    KeyIdList,
+    ListKeys,
+    ListKmsClusters,
+    MarkDefault,
+    OpenTransfer,
+    ProviderImported,
+    ProviderList,
+    ProviderState,
+    QueryCryptoKeyStatus,
+    RegisterKmsCluster,
+    RemoveKey,
+    SetDefaultKmsCluster,
+    TransferOpened,
+    UnregisterKmsCluster,
+    UpdateNativeProvider,
+)
+from services.runtime.service import Peer, Service, serves
+from services.vcenter.key_status import query_key_status
+from services.vcenter.knobs import VcenterNode
+from services.vcenter.tasks import keys, native, provider
+from services.vcenter.vcenter import VCenter
+
+T = TypeVar("T")
+
+
+def _key(message: Any) -> str:
+    return f"key:{message.key}"
+
+
+def _providers(message: Any) -> str:
+    return "providers"
+
+
+def _operation(message: Any) -> str:
+    return f"operation:{message.operation_id}"
+
+
+class ProviderHandlers(Service):
+    """See the module's text. ``vcenter`` is there from ``start`` on."""
+
+    node: VcenterNode
+    vcenter: VCenter
+
+    async def task(self, subject: str, message: Request[Any], work: Awaitable[T]) -> T:
+        """Run a task with a line at its begin and its end."""
+        name = type(message).__name__
+        self.node.record("task.begin", task=name, subject=subject)
+        outcome = "failed"
+        try:
+            done = await work
+            outcome = "ok"
+        except ProductError as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            self.node.record("task.end", task=name, subject=subject, outcome=outcome)
+        return done
+
+    # ---- key providers ----------------------------------------------------------------------
+
+    @serves(RegisterKmsCluster, turn=_providers)
+    async def register(self, message: RegisterKmsCluster, peer: Peer) -> ProviderState:
+        work = provider.register(self.vcenter, message)
+        return await self.task(message.provider, message, work)
+
+    @serves(UnregisterKmsCluster, turn=_providers)
+    async def unregister(self, message: UnregisterKmsCluster, peer: Peer) -> Done:
+        work = provider.unregister(self.vcenter, message)
+        return await self.task(message.provider, message, work)
+
+    @serves(MarkDefault, turn=_providers)
+    async def mark_default(self, message: MarkDefault, peer: Peer) -> ProviderState:
+        work = provider.mark_default(self.vcenter, message)
+        return await self.task(message.provider, message, work)
+
+    @serves(SetDefaultKmsCluster, turn=_providers)
+    async def set_default(self, message: SetDefaultKmsCluster, peer: Peer) -> Done:
+        work = provider.set_default(self.vcenter, message)
+        return await self.task(message.entity, message, work)
+
+    @serves(GetDefaultKmsCluster)
+    async def get_default(self, message: GetDefaultKmsCluster, peer: Peer) -> DefaultKmsCluster:
+        return provider.get_default(self.vcenter, message)
+
+    @serves(ListKmsClusters)
+    async def list_providers(self, message: ListKmsClusters, peer: Peer) -> ProviderList:
+        left = self.vcenter.inventory.index.providers.after(message.after)
+        page = first_page(self.vcenter.provider_info(name) for name in left)
+        return ProviderList(providers=page, more=len(page) < len(left))
+
+    @serves(GenerateKey, turn=_operation)
+    async def generate_key(self, message: GenerateKey, peer: Peer) -> KeyGenerated:
+        work = keys.generate_key(self.vcenter, message)
+        return await self.task(message.provider or "", message, work)
+
+    @serves(AddKey, turn=_key)
+    async def add_key(self, message: AddKey, peer: Peer) -> Done:
+        work = keys.add_key(self.vcenter, message)
+        return await self.task(str(message.key), message, work)
+
+    @serves(RemoveKey, turn=_key)
+    async def remove_key(self, message: RemoveKey, peer: Peer) -> Done:
+        work = keys.remove_key(self.vcenter, message)
+        return await self.task(str(message.key), message, work)
+
+    @serves(ListKeys)
+    async def list_keys(self, message: ListKeys, peer: Peer) -> KeyIdList:
+        return keys.list_keys(self.vcenter, message)
+
+    @serves(QueryCryptoKeyStatus)
+    async def query_key_status(
+        self, message: QueryCryptoKeyStatus, peer: Peer
+    ) -> CryptoKeyStatusList:
+        return await query_key_status(self.vcenter, message)
+
+    # ---- native providers -------------------------------------------------------------------
+
+    @serves(OpenTransfer)
+    async def open_transfer(self, message: OpenTransfer, peer: Peer) -> TransferOpened:
+        return native.open_transfer(self.vcenter)
+
+    @serves(CreateNativeProvider, turn=_providers)
+    async def create_native(self, message: CreateNativeProvider, peer: Peer) -> ProviderState:
+        work = native.create(self.vcenter, message)
+        return await self.task(message.provider, message, work)
+
+    @serves(UpdateNativeProvider, turn=_providers)
+    async def update_native(self, message: UpdateNativeProvider, peer: Peer) -> ProviderState:
+        work = native.update(self.vcenter, message)
+        return await self.task(message.provider, message, work)
+
+    @serves(ExportProvider, turn=_providers)
+    async def export_provider(self, message: ExportProvider, peer: Peer) -> ExportLocation:
+        return native.export(self.vcenter, message)
+
+    @serves(DownloadExport, turn=_providers)
+    async def download_export(self, message: DownloadExport, peer: Peer) -> ExportDownloaded:
+        work = native.download(self.vcenter, message)
+        return await self.task("", message, work)
+
+    @serves(ImportProvider, turn=_providers)
+    async def import_provider(self, message: ImportProvider, peer: Peer) -> ProviderImported:
+        work = native.import_(self.vcenter, message)
+        return await self.task("", message, work)

@@ -1,0 +1,168 @@
+"""Native providers in vCenter: their key derivation keys at rest, and what hosts are told of them.
+
+A KDK lies in the inventory wrapped under a key made from the file ``symkey.dat`` on vCenter's disk,
+bound to its provider and revision. Whoever has vCenter's disk, or a backup of its files, has both
+(NKP-08); the database alone is not enough. A KDK is opened to be pushed, exported, or to say the
+check value of a host key, and forgotten with that.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Final
+
+from protocol.crypto.derive import derive_key
+from protocol.crypto.native import KDK_SIZE, check_value, derive_kek
+from protocol.crypto.wrap import KEK_SIZE, NONCE_SIZE, Wrapping
+from protocol.errors import CryptographicFailure, InvalidArgument, InvalidState, SaveFailed
+from protocol.messages.host import ProviderRef
+from protocol.secret import KeyMaterial
+from protocol.terms import CryptoKeyId, KeyId, ProviderHealth, ProviderId
+from services.runtime.durable import replace_durably
+from services.runtime.ports import Disk, Rng
+from services.vcenter.tables import NativeConfig, ProviderRow
+
+SYMKEY: Final = "symkey.dat"
+_REVISION_SIZE: Final = 8
+
+NOT_BACKED_UP: Final = "com.vmware.vim.vpxd.encryption.keyProviderNotBackedUp"
+NOT_BACKED_UP_AFTER_UPDATE: Final = (
+    "com.vmware.vim.vpxd.encryption.keyProviderNotBackedUpAfterUpdate"
+)
+NOT_AVAILABLE: Final = "com.vmware.vim.vpxd.encryption.keyProviderNotAvailable"
+NOT_ON_ALL_HOSTS: Final = "com.vmware.vim.vpxd.encryption.keyProviderNotOnAllHosts"
+
+
+class NativeKeys:
+    """Opens and closes KDKs. ``start`` first."""
+
+    def __init__(self, disk: Disk, rng: Rng) -> None:
+        self._disk, self._rng = disk, rng
+        self._symkey: KeyMaterial | None = None
+
+    async def start(self) -> None:
+        """Read the key of this vCenter; one is made when the first KDK is kept."""
+        try:
+            raw = await self._disk.read(SYMKEY)
+        except FileNotFoundError:
+            return
+        if len(raw) == KEK_SIZE:
+            self._symkey = _from_material(raw)
+
+    async def kept(
+        self, provider: ProviderId, key_id: str, kdk: KeyMaterial, *, tpm_required: bool
+    ) -> NativeConfig:
+        """A row's part about this KDK, under a revision of its own.
+
+        ``SaveFailed`` when the disk refuses the key that it is to lie under.
+        """
+        revision = self._rng.token(_REVISION_SIZE).hex()
+        cipher = Wrapping(await self._wrapping_key())
+        nonce = self._rng.token(NONCE_SIZE)
+        return NativeConfig(
+            key_id=key_id,
+            revision=revision,
+            wrapped=cipher.wrap(kdk, _aad(provider, revision), nonce),
+            tpm_required=tpm_required,
+        )
+
+    async def _wrapping_key(self) -> KeyMaterial:
+        if self._symkey is None:
+            material = self._rng.token(KEK_SIZE)
+            try:
+                await replace_durably(self._disk, SYMKEY, material)
+            except OSError as error:
+                raise SaveFailed(f"{SYMKEY}: {error.strerror or error}") from None
+            self._symkey = _from_material(material)
+        return self._symkey
+
+    def new_kdk(self) -> tuple[str, KeyMaterial]:
+        """A fresh KDK under a fresh id (UUID)."""
+        key_id = str(uuid.UUID(bytes=self._rng.token(16), version=4))
+        return key_id, KeyMaterial(self._rng.token(KDK_SIZE))
+
+    def kdk(self, row: ProviderRow) -> KeyMaterial:
+        """The KDK of a native provider; ``InvalidState`` when it does not open any more."""
+        if row.native is None:
+            raise InvalidArgument(f"{row.name} is no native provider")
+        try:
+            if self._symkey is None:
+                raise CryptographicFailure(f"{SYMKEY} is gone")
+            return Wrapping(self._symkey).unwrap(
+                row.native.wrapped, _aad(row.name, row.native.revision)
+            )
+        except CryptographicFailure as error:
+            raise InvalidState(
+                f"the key derivation key of {row.name} cannot be opened: {error}"
+            ) from None
+
+    def opens(self, row: ProviderRow) -> bool:
+        """Whether its KDK can be had."""
+        try:
+            self.kdk(row)
+        except InvalidState:
+            return False
+        return True
+
+    def new_key(self, row: ProviderRow) -> CryptoKeyId:
+        """A key that hosts will derive: an id that nothing else has (NKP-14).
+
+        ``InvalidState`` before the first backup (NKP-05).
+        """
+        check_backed_up(row)
+        return CryptoKeyId(KeyId(self.new_kdk()[0]), row.name)
+
+    def check(self, row: ProviderRow, key: CryptoKeyId) -> str:
+        """The check value of a key of this provider; ``InvalidState`` as ``kdk``."""
+        return check_value(derive_kek(self.kdk(row), key.key_id))
+
+
+def check_backed_up(row: ProviderRow) -> None:
+    """``InvalidState`` for a native provider that was never exported (NKP-05)."""
+    if row.native is not None and not row.native.backed_up:
+        raise InvalidState(
+            f"key provider {row.name} is not backed up: export it once before it is used"
+        )
+
+
+def reference(row: ProviderRow) -> ProviderRef:
+    """What hosts are told of a provider, without its KDK."""
+    native = row.native
+    if native is None:
+        return ProviderRef(provider_id=row.name, management_type=row.management_type)
+    return ProviderRef(
+        provider_id=row.name,
+        management_type=row.management_type,
+        key_id=native.key_id,
+        revision=native.revision,
+        tpm_required=native.tpm_required,
+    )
+
+
+def health(
+    row: ProviderRow, *, opens: bool, everywhere: bool
+) -> tuple[ProviderHealth, tuple[str, ...]]:
+    """Health and detail ids (NKP-01). ``opens``: vCenter can read its KDK; ``everywhere``: every
+    host that is connected has it. Pure."""
+    native = row.native
+    if native is None:
+        return ProviderHealth.NONE, ()
+    errors = [
+        *(() if native.backed_up else (NOT_BACKED_UP,)),
+        *(() if opens else (NOT_AVAILABLE,)),
+    ]
+    warnings = [
+        *((NOT_BACKED_UP_AFTER_UPDATE,) if native.backed_up and native.updated else ()),
+        *(() if everywhere else (NOT_ON_ALL_HOSTS,)),
+    ]
+    if errors:
+        return ProviderHealth.ERROR, (*errors, *warnings)
+    return (ProviderHealth.WARNING if warnings else ProviderHealth.OK), tuple(warnings)
+
+
+def _from_material(material: bytes) -> KeyMaterial:
+    return derive_key(KeyMaterial(material), salt=b"", info=b"keystead symkey of vCenter")
+
+
+def _aad(provider: ProviderId, revision: str) -> bytes:
+    return f"keystead kdk|{provider}|{revision}".encode()

@@ -1,0 +1,104 @@
+"""The backup of a native provider: a PKCS#12 file that other tools open."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
+
+from protocol.crypto.provider_backup import ProviderBackup, read_backup, write_backup
+from protocol.crypto.transfer import OneTimeKey, closed
+from protocol.errors import CryptographicFailure, InvalidArgument
+from protocol.secret import KeyMaterial
+from protocol.terms import ProviderId
+
+BACKUP = ProviderBackup(
+    provider=ProviderId("nkp ä"),
+    key_id=str(uuid.UUID(int=0x0123456789ABCDEF0123456789ABCDEF)),
+    kdk=KeyMaterial(bytes(range(32))),
+    tpm_required=True,
+    exported_at=1_700_000_000.0,
+)
+
+
+@pytest.mark.parametrize("password", ["", "secret", "pä ss"])
+def test_what_is_written_is_read(password: str) -> None:
+    assert read_backup(write_backup(BACKUP, password), password) == BACKUP
+
+
+@pytest.mark.parametrize(("written", "read"), [("secret", ""), ("secret", "Secret"), ("", "x")])
+def test_a_wrong_password_is_told(written: str, read: str) -> None:
+    with pytest.raises(InvalidArgument, match="password"):
+        read_backup(write_backup(BACKUP, written), read)
+
+
+@pytest.mark.parametrize("password", ["", "secret"])
+def test_every_changed_byte_is_noticed(password: str) -> None:
+    data = write_backup(BACKUP, password)
+    for place in range(0, len(data), 1 if not password else 7):
+        for flip in (0x01, 0x80):
+            changed = bytearray(data)
+            changed[place] ^= flip
+            try:
+                found = read_backup(bytes(changed), password)
+            except InvalidArgument:
+                continue
+            assert found == BACKUP, place
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * 600, write_backup(BACKUP, "")[:-1]])
+def test_no_backup_is_told(data: bytes) -> None:
+    with pytest.raises(InvalidArgument, match="no backup"):
+        read_backup(data, "")
+
+
+def test_the_pkcs12_of_somebody_else_is_no_backup() -> None:
+    theirs = generate_private_key(65537, 2048)
+    data = pkcs12.serialize_key_and_certificates(b"web", theirs, None, None, NoEncryption())
+    with pytest.raises(InvalidArgument, match="no backup of a native"):
+        read_backup(data, "")
+
+
+def test_another_key_under_its_certificate_is_noticed() -> None:
+    _, certificate, _ = pkcs12.load_key_and_certificates(write_backup(BACKUP, ""), None)
+    assert isinstance(certificate, x509.Certificate)
+    other = Ed25519PrivateKey.generate()
+    with pytest.raises(ValueError, match="match"):
+        pkcs12.serialize_key_and_certificates(b"n", other, certificate, None, NoEncryption())
+
+
+def test_openssl_shows_what_it_is_of(tmp_path: Path) -> None:
+    tool = shutil.which("openssl")
+    if tool is None:
+        pytest.skip("there is no openssl here")
+    file = tmp_path / "nkp.p12"
+    file.write_bytes(write_backup(BACKUP, "secret"))
+    shown = subprocess.run(
+        [tool, "pkcs12", "-in", file, "-passin", "pass:secret", "-nokeys"],
+        capture_output=True,
+        check=True,
+    ).stdout.decode(errors="replace")
+    assert "subject" in shown and "BEGIN CERTIFICATE" in shown
+
+
+def test_the_kdk_is_in_clear_only_without_a_password() -> None:
+    assert BACKUP.kdk.reveal() in write_backup(BACKUP, "")
+    assert BACKUP.kdk.reveal() not in write_backup(BACKUP, "secret")
+
+
+def test_a_secret_opens_for_its_receiver_and_purpose_alone() -> None:
+    mine, other, secret = OneTimeKey(), OneTimeKey(), KeyMaterial(b"secret")
+    box = closed(mine.public, secret, "backup")
+    assert mine.opened(box, "backup") == secret
+    for wrong in ((other, box, "backup"), (mine, box, "password"), (mine, box[:-1], "backup")):
+        with pytest.raises(CryptographicFailure):
+            wrong[0].opened(wrong[1], wrong[2])
+    with pytest.raises(InvalidArgument):
+        closed(b"short", secret, "backup")
