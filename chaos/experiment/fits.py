@@ -18,9 +18,15 @@ def check_fits(
     _time(experiment, placed, duration_s)
     faults = [(place, one) for place, one in placed if isinstance(one, PlannedFault)]
     _radius(experiment, [fault for _, fault in faults], directory)
-    for number, (_, first) in enumerate(faults):
-        for place, second in faults[number + 1 :]:
-            if first.drawn or second.drawn or not undo(first, second, duration_s):
+    sure = [(place, f) for place, f in faults if f.cue is None and not f.drawn]
+    power = [(place, fault) for place, fault in sure if fault.fault().holds_power]
+    for number, (_, first) in enumerate(power):
+        if experiment.document.full:
+            return
+        for place, second in power[number + 1 :]:
+            if first.until is not None and second.at > first.until:
+                break  # they are in order of their begins: no later one meets it
+            if not undo(first, second, duration_s):
                 continue
             text = f"{first.id!r} and {second.id!r} hold the power of the same node"
             text += " at the same time"

@@ -31,6 +31,8 @@ from protocol.events import EventTypeId
 
 OUTCOMES: Final = ("invoke", "ok", "fail", "info")
 _OF_FAULTS: Final = ("fault", "heal")
+DRAWN_LIMIT: Final = 2_000
+"""So many faults of one random entry; each is held against all others."""
 _BEGINS: Final = ("at", "after", "when", "point")
 FIELDS: Final = frozenset(f.alias or name for name, f in ScheduleEntry.model_fields.items())
 
@@ -234,6 +236,14 @@ class ScheduleLinter(Sections):
         if inside.until - inside.from_ < inside.least:
             text = "between `from` and `until` there is no room for the shortest fault"
             self.document.add((*path, "random"), "KS-CHAOS-013", text)
+        count = (inside.until - inside.from_) / inside.every.mean
+        if count > DRAWN_LIMIT:
+            text = f"some {count:,.0f} faults are more than {DRAWN_LIMIT:,}: let `every` be longer"
+            self.document.add((*path, "random", "every"), "KS-CHAOS-004", text)
+        for name in ("omit", "quiet"):
+            if getattr(inside.swarm, name) >= 1:
+                text = f"`{name}` of 100% leaves nothing to be drawn"
+                self.document.add((*path, "random", "swarm", name), "KS-CHAOS-004", text)
         known = [fault.kind for fault in FAULTS]
         for number, kind in enumerate(inside.kinds or ()):
             where = (*path, "random", "kinds", number)

@@ -65,7 +65,8 @@ class Timeline:
                 self._problem(made.place, "KS-CHAOS-004", text)
                 return []
         for swarm in self._experiment.swarms:
-            written = [one.planned for one in found if isinstance(one.planned, PlannedFault)]
+            faults = [one.planned for one in found if isinstance(one.planned, PlannedFault)]
+            written = [fault for fault in faults if fault.cue is None and fault.fault().holds_power]
             found += [Placed(swarm.place, fault) for fault in self._drawn(swarm, written)]
         self._unique(found)
         return sorted(found, key=lambda one: one.planned.at)
@@ -179,7 +180,7 @@ class Timeline:
         if times is None and end is None:
             text = "`every` needs `times`, or a `duration` of the whole run"
             raise ChaosError("KS-CHAOS-003", text)
-        for number in range(1, times or PLANNED_LIMIT):
+        for number in range(1, times or PLANNED_LIMIT + 1):  # one more is told as too many
             later = round(at + number * every, 6)
             if times is None and end is not None and later + (_lasts_s(made) or 0.0) > end:
                 return

@@ -215,7 +215,7 @@ def _first_difference(a: RunFolder, b: RunFolder) -> str:
     """Where the histories part, in words; the trace itself is finer than the history."""
     try:
         return _parting_record(a.history, b.history)
-    except (ChaosError, msgspec.ValidationError) as error:  # what was written was whole
+    except (ChaosError, msgspec.DecodeError, UnicodeDecodeError) as error:  # it was whole
         raise KeysteadError("KS-RUN-004", f"{a.history}: {error}") from None
 
 

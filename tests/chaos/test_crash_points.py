@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from chaos.checks.result import CheckOutcome
+from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.experiment.lint import BadExperiment
 from chaos.faults import FAULTS, make_fault
+from chaos.faults.base import Fault, Targets
+from chaos.faults.point_crash import CrashParams, PointCrash
+from chaos.faults.point_fail import FailParams, PointFail
 from chaos.history import Record
+from chaos.keeper import FaultKeeper
 from chaos.points import CALLS, Happening, blows_at
 from lab.simulation.strikes import SimStrikes
 from protocol.terms import NodeName
 from tests.chaos.test_engine import all_well, planned, play, result_of
-from tests.chaos.worlds import World
+from tests.chaos.worlds import Limp, World
 
 pytestmark = pytest.mark.sim
 HOLDS = """\
@@ -141,3 +147,40 @@ def test_every_call_has_something_that_can_fall_there() -> None:
     assert all(blows_at(call) for call in CALLS)
     fallen = {blow.happening for call in CALLS for blow in blows_at(call)}
     assert fallen == set(Happening)
+
+
+def crash_of(world: World, node: str = "esxi-001") -> Fault:
+    fields = {"on": node, "way": "crash"}
+    params = CrashParams.model_validate(fields)
+    return PointCrash.of("it", params, Targets(world.lab.directory(), Draws(1, "x")))
+
+
+def test_a_crash_that_did_not_happen_is_told(world: World) -> None:
+    with pytest.raises(ChaosError, match="KS-CHAOS-101") as caught:
+        world.run(world.keeper.inject(crash_of(world)))
+    assert "esxi-001 is running" in caught.value.text
+
+
+def test_a_node_that_is_not_powered_on_again_stays_listed(world: World) -> None:
+    lab: Any = Limp(world.lab, power_on=None)
+    keeper = FaultKeeper(lab)
+    world.run(world.lab.power_off(NodeName("esxi-001"), "crash"))
+    world.run(keeper.inject(crash_of(world)))
+    [left] = world.run(keeper.heal_all()).left
+    assert left.reversible and "esxi-001 is off" in left.seen
+    assert world.run(FaultKeeper.heal_all(_loaded(world, keeper))).left == ()
+    assert all_well(world)
+
+
+def _loaded(world: World, keeper: FaultKeeper) -> FaultKeeper:
+    """Another controller goes on with the list."""
+    other = FaultKeeper(world.lab)
+    other.load(keeper.dump())
+    return other
+
+
+def test_a_call_that_was_not_refused_is_no_fault(world: World) -> None:
+    params = FailParams.model_validate({"on": "kms"})
+    made = PointFail.of("it", params, Targets(world.lab.directory(), Draws(1, "x")))
+    with pytest.raises(ChaosError, match=r"KS-CHAOS-101.*no call of kms was refused"):
+        world.run(world.keeper.inject(made))

@@ -248,3 +248,22 @@ def test_the_trace_sees_order_and_time_but_no_data() -> None:
 
     assert trace(("ok", "a"), ("fail", "b")) == trace(("ok", "c"), ("fail", "d"))
     assert trace(("ok", "a"), ("fail", "b")) != trace(("fail", "a"), ("ok", "b"))
+
+
+def test_a_changed_byte_anywhere_is_found_and_is_no_defect_of_the_reader(written: Path) -> None:
+    """Also where it makes a text that is no UTF-8."""
+    whole = written.read_bytes()
+    for place in range(len(whole)):
+        for changed in (whole[place] ^ 0x80, whole[place] ^ 0x01):
+            written.write_bytes(whole[:place] + bytes([changed]) + whole[place + 1 :])
+            with pytest.raises(ChaosError) as caught:
+                verify(written)
+            assert caught.value.id == "KS-CHAOS-204", place
+
+
+def test_a_history_cut_at_any_byte_is_found(written: Path) -> None:
+    whole = written.read_bytes()
+    for place in range(len(whole)):
+        written.write_bytes(whole[:place])
+        with pytest.raises(ChaosError, match="KS-CHAOS-204"):
+            verify(written)

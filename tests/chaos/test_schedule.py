@@ -232,3 +232,18 @@ def test_every_action_can_be_planned(kind: str) -> None:
     example = f", {ACTIONS[kind].example}" if ACTIONS[kind].example else ""
     [action] = made(f"schedule: [{{at: 1s, do: {kind}{example}}}]\n").actions
     assert action.do == kind and action.summary().startswith(kind)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("{random: {until: 2000s, every: 0.1s}}", "some 20,000 faults are more than 2,000"),
+        ("{random: {until: 1m, swarm: {omit: 100%}}}", "`omit` of 100% leaves nothing to be drawn"),
+        ("{random: {until: 1m, swarm: {quiet: 1}}}", "`quiet` of 100% leaves nothing to be drawn"),
+        ("{at: 1s, every: 0.1s, do: key.generate}", "more than 10000 faults and actions"),
+    ],
+)
+def test_what_nobody_could_play_is_refused_before_it_is_drawn(entry: str, said: str) -> None:
+    rest = "duration: 3000s\n" if "every: 0.1s, do" in entry else ""
+    [(line, id, text)] = refused(f"{rest}schedule: [{entry}]\n")
+    assert said in text and id == "KS-CHAOS-004", (line, id, text)

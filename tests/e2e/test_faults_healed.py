@@ -116,7 +116,8 @@ async def peace(lab: Lab) -> None:
 
 
 async def test_every_kind_is_played() -> None:
-    assert {c[0] for c in (*REVERSIBLE, *IRREVERSIBLE)} == {fault.kind for fault in FAULTS}
+    by_hand = {fault.kind for fault in FAULTS if not fault.at_point}
+    assert {c[0] for c in (*REVERSIBLE, *IRREVERSIBLE)} == by_hand
 
 
 @pytest.mark.parametrize(("mode", "kind", "values"), both(REVERSIBLE))
