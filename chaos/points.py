@@ -1,4 +1,4 @@
-"""Points: the storage calls of nodes, what can be made to happen at them, and what waits for one.
+"""Points: the calls of nodes to storage and TPM, what can be made to happen at them, and what waits for one.
 
 A point is named by node, the function of the service that calls, the call and its path. Nothing in
 a service knows of it (decision 38). Only the simulation can strike within a call.
@@ -46,7 +46,7 @@ class Happening(StrEnum):
     POWER_LOSS = "power_loss"  # what was synced stays
     TORN = "torn"  # a part of what is written or synced is there, and then the end
     ENOSPC = "enospc"  # this one call is refused: the device is full
-    EIO = "eio"  # this one call is refused: the device fails
+    EIO = "eio"  # this one call is refused: the device fails, a TPM too (TPM_RC_FAILURE)
 
 
 class Blow(msgspec.Struct, frozen=True, order=True):
@@ -67,7 +67,10 @@ _ENDS: Final = tuple(
 REFUSALS: Final = (Happening.ENOSPC, Happening.EIO)
 _TEARS: Final = ("disk.write", "disk.append", "disk.sync")
 _GROWS: Final = ("disk.write", "disk.append")
-_READS: Final = ("disk.read", "disk.list", "disk.database", "db.query")
+_READS: Final = (
+    *("disk.read", "disk.list", "disk.database", "db.query"),
+    *("tpm.pcrs", "tpm.unseal", "tpm.ek", "tpm.ak", "tpm.quote", "tpm.nv_read", "tpm.info"),
+)
 
 
 def blows_at(call: str) -> tuple[Blow, ...]:

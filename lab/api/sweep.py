@@ -29,6 +29,7 @@ STORES: Final[Mapping[str, tuple[str, ...]]] = {
     "keystore": ("keystore",),
     "vcenter": ("vcenter",),
     "kms": ("kms", "kms-pair"),
+    "first-boot": ("first-boot",),
 }
 """The stories of each store."""
 
@@ -71,6 +72,7 @@ def sweep(
         tpm=tpm,
         seed=seed,
         seconds=round(time.time() - began, 1),
+        cpu_seconds=round(sum(s.cpu_s for s in struck), 1),
         points=len({(s.story, s.passage) for s in struck}),
         plays=len(struck),
         exit_code=code,

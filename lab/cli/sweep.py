@@ -14,7 +14,7 @@ from lab.errors import KeysteadError
 if TYPE_CHECKING:
     from lab.api.answers.sweep import Sweep
 
-Store = Literal["keystore", "vcenter", "kms", "all"]
+Store = Literal["keystore", "vcenter", "kms", "first-boot", "all"]
 MOST_JOBS = 64
 
 
@@ -78,5 +78,6 @@ def _show(made: Sweep, options: Options) -> None:
         plain(f"  again: {point.again}")
     say(
         f"{made.plays} plays of {made.points} points, {len(made.items)} broke a rule; "
-        f"run {made.run}, tpm {made.tpm}, {made.seconds:g} s"
+        f"run {made.run}, tpm {made.tpm}, {made.seconds:g} s, "
+        f"{made.cpu_seconds:g} s of processor time"
     )

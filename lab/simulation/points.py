@@ -1,9 +1,9 @@
-"""Points: the storage calls of nodes in a simulated run, at which things can be made to happen.
+"""Points: the calls of storage and TPM in a simulated run, at which things can be made to happen.
 
-Each call of ``Disk`` and ``Database`` is a point, and no service knows of it. A point is named by
-node, the function of the service that called, the call and its path, and is passed again and
-again: the first time, the second. What is passed can be recorded, and at exactly one passage the
-node can be made to crash or lose its power (before the call has its effect, within a commit, or
+Each call of ``Disk``, ``Database`` and ``Tpm`` is a point, and no service knows of it. A point is
+named by node, the function of the service that called, the call and its path, and is passed again
+and again: the first time, the second. What is passed can be recorded, and at exactly one passage
+the node can be made to crash or lose its power (before the call has its effect, within a commit, or
 after it), to leave a torn write, or to have the call refused.
 
     with Points(lab, ("esxi-001",)) as points:
@@ -32,6 +32,7 @@ import msgspec
 from chaos.points import REFUSALS, Blow, Happening, When
 from lab.simulation.sim_lab import SimLab
 from protocol.terms import NodeName
+from protocol.tpm.errors import RC_FAILURE, TpmError, tpm_error
 from services.runtime.incarnation import WayDown
 from services.runtime.seeded import stream
 from services.runtime.sim.gate import Gate, StorageCall
@@ -163,6 +164,8 @@ class Points(Gate):
         if happening in REFUSALS:
             if happening is Happening.ENOSPC and call.data is not None:
                 self._shorten(call)  # what has room is there
+            if happening is Happening.EIO and call.name == "disk.sync":
+                self._lab.world.store(call.life.node).on_disk.lose(call.path)
             raise _refused(happening, call)
 
     def within(self, call: StorageCall) -> None:
@@ -250,7 +253,9 @@ class Points(Gate):
         return 1 + int(stream(self._lab.seed, f"torn/{self._passage}").random() * (size - 1))
 
 
-def _refused(happening: Happening, call: StorageCall) -> OSError:
+def _refused(happening: Happening, call: StorageCall) -> OSError | TpmError:
+    if call.name.startswith("tpm."):
+        return tpm_error(RC_FAILURE)
     code = errno.ENOSPC if happening is Happening.ENOSPC else errno.EIO
     return OSError(code, os.strerror(code), call.path)
 

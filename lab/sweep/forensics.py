@@ -6,7 +6,9 @@ pieces that open, in every file, as written and as synced, whatever the host mak
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing
 from typing import Final
 
 import msgspec
@@ -16,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 _HEAD: Final = 8  # bytes of a length and its check
 _NONCE: Final = 12
 _TAG: Final = 16
+_BOXES: Final = "SELECT key_id, wrapped FROM keys WHERE wrapped IS NOT NULL"
 
 
 def clear_pieces(data: bytes, config_keys: Collection[bytes]) -> Iterator[bytes]:
@@ -48,4 +51,15 @@ def lying(
     for path, data in files:
         for text in (data, *clear_pieces(data, config_keys)):
             found |= {name: path for name, value in keys.items() if value in text}
+    return found
+
+
+def wrapped_at_rest(files: Collection[tuple[str, bytes]]) -> dict[str, bytes]:
+    """The box in which each key lies in a key server's database, by id; none of a destroyed key."""
+    found: dict[str, bytes] = {}
+    for path, data in files:
+        if path == "databases/keys.db":
+            with closing(sqlite3.connect(":memory:")) as connection:
+                connection.deserialize(data)
+                found |= connection.execute(_BOXES).fetchall()
     return found

@@ -23,6 +23,7 @@ from lab.simulation.sim_lab import SimLab
 from lab.sweep.play import Play, Played
 from lab.sweep.scene import Scene
 from lab.sweep.stories import STORIES
+from services.runtime.forking.child import die_with
 
 LIMIT_S: Final = 60.0  # real seconds that a child may take
 
@@ -119,8 +120,10 @@ class _Forks:
     def _fork(self, passage: Passage, blow: Blow) -> bool:
         """True in the child; the play goes on when that has told, or was killed."""
         reading, writing = os.pipe()
+        play = os.getpid()
         pid = os.fork()
         if pid == 0:
+            die_with(play)
             os.close(reading)
             self._lab.loop.take_over()
             self.passage, self._out = passage, writing

@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Final
 
+from chaos.draws import Draws
+from chaos.observe.guests import Guests
 from lab.api.commands import Esx, HostRemoveKeys, VmCreate
 from lab.errors import KeysteadError
 from lab.sweep.forensics import lying
 from lab.sweep.scene import Scene
 from lab.sweep.story import State, Step, Story
-from protocol.messages.host import GetCryptoKeyStatus, QueryHost
-from protocol.terms import NodeName
+from protocol.errors import ProductError
+from protocol.messages.host import (
+    GetCryptoKeyStatus,
+    HostPowerOffVm,
+    HostPowerOnVm,
+    QueryHost,
+    VmSummary,
+)
+from protocol.terms import NodeName, PowerState
 
 HOST: Final = NodeName("esxi-001")
 _PERSISTENCE: Final = "system security keypersistence"
+_SEAL: Final = "system settings encryption set --mode=TPM"
 _RECOVERY: Final = "system settings encryption recovery rotate"
 
 
 class KeyStore(Story):
-    """Looked at from the host alone: what it has after a boot, it has from its disk."""
+    """Looked at from the host alone: what it has after a boot, it has from its disk.
+
+    A host that could not save shows the configuration in its memory, and saves that with the next
+    change, at the latest with the hourly backup (DUR-01).
+    """
 
     name = "keystore"
     watched = (HOST,)
     topology: ClassVar[Mapping[str, Any]] = {"hosts": 1, "vms": 1, "key_persistence": False}
     alone = True
+    shows_durable = False
+
+    async def prepare(self, scene: Scene) -> None:
+        await scene.settle()
+        scene.notes["guests"] = Guests(scene.lab, Draws(scene.lab.seed, "guests"))
+        await self.taken(scene)
 
     def steps(self) -> tuple[Step, ...]:
         on, off = _esx(f"{_PERSISTENCE} enable"), f"{_PERSISTENCE} disable"
@@ -36,6 +57,7 @@ class KeyStore(Story):
             Step("reboot", _reboot, _brought_back, restores=True),
             Step("add a key after the reboot", _add("third"), _grown, again=False),
             Step("rotate the recovery key", _esx(_RECOVERY), _rotated),
+            Step("seal again", _esx(_SEAL), lambda old, new: old == new),
             Step("add a fourth key", _add("fourth"), _grown, again=False),
             Step("disable persistence", _esx(off), _disabled),
             Step("enable it again", on, _enabled, restores=True),
@@ -65,12 +87,54 @@ class KeyStore(Story):
             "recovery key": summary.recovery_id,
         }
 
+    async def taken(self, scene: Scene) -> None:
+        """The disk of each new guest is filled, encrypted with a key that its VM's key wraps."""
+        guests: Guests = scene.notes["guests"]
+        for vm in await _vms(scene):
+            if vm.vm not in guests.planted():
+                async with _running(scene, vm):
+                    await guests.plant(vm.vm, HOST)
+
+    async def proved(self, scene: Scene, state: State) -> list[str]:
+        """A VM whose key is stored runs on it, and its guest reads what it has written."""
+        guests: Guests = scene.notes["guests"]
+        if not state["persistence"]:
+            return []
+        found = []
+        for vm in await _vms(scene):
+            if vm.vm in guests.planted() and state["stored"].issuperset(map(str, vm.keys)):
+                try:
+                    async with _running(scene, vm):
+                        asked = await guests.challenge(vm.vm, HOST)
+                except ProductError as error:
+                    found.append(f"{vm.vm} does not run on a key that is stored: {error}")
+                else:
+                    if not asked.right:
+                        found.append(f"what the guest of {vm.vm} wrote is lost: {asked.detail}")
+        return found
+
     async def left(self, scene: Scene, gone: State, now: State) -> list[str]:
         keys = gone["stored"] - now["stored"]
         values = {key: value for key, value in scene.notes["values"].items() if key in keys}
         files = list(scene.lab.world.store(HOST).images())
         found = lying(files, scene.notes["config keys"], values)
         return [f"{key} was removed, and lies in {path} of {HOST}" for key, path in found.items()]
+
+
+async def _vms(scene: Scene) -> tuple[VmSummary, ...]:
+    """Those that are whole: one whose creation was cut short may be registered without files."""
+    vms = (await scene.ask(HOST, QueryHost())).summary.vms
+    return tuple(vm for vm in vms if vm.keys)
+
+
+@asynccontextmanager
+async def _running(scene: Scene, vm: VmSummary) -> AsyncIterator[None]:
+    """Powered on at the host itself for this long, if it is off."""
+    if vm.power is PowerState.OFF:
+        await scene.ask(HOST, HostPowerOnVm(vm=vm.vm))
+    yield
+    if vm.power is PowerState.OFF:
+        await scene.ask(HOST, HostPowerOffVm(vm=vm.vm))
 
 
 def _esx(line: str) -> Any:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final
 
+from lab.sweep.forensics import wrapped_at_rest
 from lab.sweep.scene import Scene
 from lab.sweep.story import State, Step, Story
 from protocol.messages.kms import (
@@ -43,25 +44,30 @@ class KeyServer(Story):
                 "deactivate the first", self._move("first", Revoke), _moved(KmipState.DEACTIVATED)
             ),
             Step("reboot", self._reboot, lambda old, new: old == new),
-            Step("destroy the first", self._move("first", Destroy), _moved(KmipState.DESTROYED)),
+            Step(
+                "destroy the first",
+                self._move("first", Destroy),
+                _moved(KmipState.DESTROYED),
+                removes=True,
+            ),
             Step("compromise the second", self._compromise, _moved(KmipState.COMPROMISED)),
             Step("create three keys at once", self._create_many, _made_many, between=_made_some),
         )
 
     async def look(self, scene: Scene) -> State:
-        found: dict[str, str] = {}
-        known = scene.notes.setdefault("values", {})
-        for server in self.watched:
-            ids = (await scene.ask(server, Locate())).key_ids
-            listed = (await scene.ask(server, GetAttributes(key_ids=ids))).keys
-            answer = await scene.as_node(VCENTER, server, GetKeys(key_ids=ids))
-            for key, value in zip(listed, answer.values, strict=True):
-                text = _GONE
-                if value.index is not None:
-                    text = answer.material.keys[value.index].fingerprint(_SECRET)
-                    if known.setdefault(key.key_id, text) != text:
-                        text = "another value than before"
-                found[f"{server} {key.key_id}"] = f"{key.state.value}, {text}"
+        return await _held(scene, self.watched)
+
+    async def left(self, scene: Scene, gone: State, now: State) -> list[str]:
+        """Of a destroyed key neither its value nor the box that it lay in is anywhere."""
+        found = []
+        for name in gone:
+            server, key = name.split()
+            if not now.get(name, "").startswith(f"{KmipState.DESTROYED.value},"):
+                continue
+            box: bytes = scene.notes["wrapped"][key]
+            for path, data in _files(scene, NodeName(server)):
+                if box in data:
+                    found.append(f"{key} was destroyed, and lies in {path} of {server}")
         return found
 
     # ---- steps ------------------------------------------------------------------------------
@@ -110,11 +116,15 @@ class KeyServer(Story):
 
 
 class KeyServerPair(KeyServer):
-    """Two that replicate: what one has answered, both have."""
+    """Two that replicate: what one has answered, both have, unless one is marked as down."""
 
     name = "kms-pair"
     watched: ClassVar[tuple[NodeName, ...]] = (NodeName("kms-1"), NodeName("kms-2"))
     topology: ClassVar[Mapping[str, Any]] = {"hosts": 1, "vms": 1, "kms": 2}
+    shows_durable = False  # the other one shows what is not told to it yet, and is told it
+
+    def parts(self, state: State) -> tuple[State, ...]:
+        return tuple(_of(server, state) for server in self.watched)
 
 
 async def _quietly(work: Awaitable[None]) -> Exception | None:
@@ -124,6 +134,32 @@ async def _quietly(work: Awaitable[None]) -> Exception | None:
     except Exception as error:
         return error
     return None
+
+
+async def _held(scene: Scene, servers: Iterable[NodeName]) -> State:
+    found: dict[str, str] = {}
+    known = scene.notes.setdefault("values", {})
+    for server in servers:
+        ids = (await scene.ask(server, Locate())).key_ids
+        listed = (await scene.ask(server, GetAttributes(key_ids=ids))).keys
+        answer = await scene.as_node(VCENTER, server, GetKeys(key_ids=ids))
+        for key, value in zip(listed, answer.values, strict=True):
+            text = _GONE
+            if value.index is not None:
+                text = answer.material.keys[value.index].fingerprint(_SECRET)
+                if known.setdefault(key.key_id, text) != text:
+                    text = "another value than before"
+            found[f"{server} {key.key_id}"] = f"{key.state.value}, {text}"
+        scene.notes.setdefault("wrapped", {}).update(wrapped_at_rest(_files(scene, server)))
+    return found
+
+
+def _files(scene: Scene, server: NodeName) -> list[tuple[str, bytes]]:
+    return list(scene.lab.world.store(server).images())
+
+
+def _of(server: NodeName, state: State) -> State:
+    return {name: value for name, value in state.items() if name.startswith(f"{server} ")}
 
 
 def _new(old: State, new: State) -> set[str] | None:

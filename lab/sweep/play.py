@@ -17,7 +17,7 @@ from lab.simulation.points import Passage
 from lab.sweep.scene import Scene
 from lab.sweep.story import State, Step, Story
 from protocol.errors import ProductError
-from protocol.messages.agent import NodeRecord
+from protocol.messages.agent import NodeRecord, NodeRunState
 from protocol.terms import NodeName
 
 _TRIES: Final = 3
@@ -108,6 +108,7 @@ class Play:
             )
             return struck
         await self._removed(step, old, new)
+        await story.taken(scene)
         return struck
 
     async def _asked(self, step: Step, attempt: int) -> str:
@@ -122,10 +123,23 @@ class Play:
         return why
 
     async def _judged(self, step: Step, old: State, node: NodeName) -> bool:
-        """Recover, and judge what is there. Whether the step need not be asked for again."""
+        """Recover, and judge what is there. Whether the step need not be asked for again.
+
+        What a life ended by a crash may have left unsynced: what is there after the next boot
+        must outlast a power loss, for others have believed it by then.
+        """
+        scene = self._scene
+        shown = await self._shown(step, old, node)
+        crashed = scene.lab.agent.machine(node).state is NodeRunState.OFF
         new = await self._rebooted(node)
         if new is None:
             return False
+        if crashed:
+            await self._still_there(node, new)
+        if shown is not None and self._story.shows_durable and new == old != shown:
+            self._violations.append(
+                f"{step.name} was shown as done, and is lost: {_difference(old, shown)}"
+            )
         done = step.became(old, new)
         kept = done and (self._acknowledged or not step.again)
         self._found = "new" if done else "old" if new == old else ""
@@ -142,8 +156,27 @@ class Play:
         if kept:
             await self._removed(step, old, new)
         await self._still_gone(new)
-        await self._scene.rejoin()
+        await scene.rejoin()
         return kept
+
+    async def _shown(self, step: Step, old: State, node: NodeName) -> State | None:
+        """What a node says that goes on after a call was refused; None if it does not run."""
+        scene, story = self._scene, self._story
+        if scene.lab.agent.machine(node).state is not NodeRunState.RUNNING:
+            return None
+        if story.alone:
+            await scene.cut_off((node,))
+        try:
+            shown = await story.look(scene)
+        except (KeysteadError, ProductError) as error:
+            self._violations.append(f"{node} cannot be looked at: {error}")
+            return None
+        pairs = zip(story.parts(old), story.parts(shown), strict=True)
+        if not all(o == s or step.became(o, s) or step.between(o, s) for o, s in pairs):
+            self._violations.append(
+                f"{node} shows neither old nor new after {step.name}: {_difference(old, shown)}"
+            )
+        return shown
 
     async def _rebooted(self, node: NodeName) -> State | None:
         """The state after a power loss; None, and why is noted, when there is none to be had."""
@@ -157,10 +190,12 @@ class Play:
         if not story.alone:
             await scene.settle()
         try:
-            return await story.look(scene)
+            state = await story.look(scene)
+            self._violations += await story.proved(scene, state)
         except (KeysteadError, ProductError) as error:
             self._violations.append(f"{node} cannot be looked at: {error}")
             return None
+        return state
 
     async def _removed(self, step: Step, old: State, new: State) -> None:
         if step.removes:
@@ -181,13 +216,17 @@ class Play:
     async def _lasts(self, node: NodeName) -> None:
         """What the store holds now it holds after a power loss of ``node`` too."""
         last = await self._story.look(self._scene)
+        now = await self._still_there(node, last)
+        if now is not None:
+            await self._still_gone(now)
+            await self._scene.rejoin()
+
+    async def _still_there(self, node: NodeName, last: State) -> State | None:
+        """The state after a power loss of ``node``, which has to be the ``last`` one."""
         now = await self._rebooted(node)
-        if now is None:
-            return
-        if now != last:
+        if now is not None and now != last:
             self._violations.append(f"a power loss of {node} changed: {_difference(last, now)}")
-        await self._still_gone(now)
-        await self._scene.rejoin()
+        return now
 
     def _records(self) -> list[NodeRecord]:
         since = self._scene.lab.records[self._since :]

@@ -50,31 +50,31 @@ def sweep(
     wanted = [name for name in stories if named in ("", name) or named not in STORIES]
     snapshots = {name: _snapshot(name, tpm, patch) for name in wanted}
     struck: list[Struck] = []
+    pool = ThreadPoolExecutor(jobs)
     try:
-        with ThreadPoolExecutor(jobs) as pool:
-            playing = {
-                name: pool.submit(made.run, seed, record, name) for name, made in snapshots.items()
-            }
-            shares: list[tuple[str, Chosen]] = []
-            for name, ended in playing.items():
-                played, seen = ended.result()
-                if played.violations:
-                    struck.append(Struck(story=name, played=played))
-                else:
-                    shares += [(name, share) for share in _shares(name, seen, only)]
-            if not shares and not struck:
-                raise KeysteadError("KS-USE-005", f"no point has a name like {told(only)}")
-            total = sum(len(blows) for _, share in shares for blows in share.values())
-            going = [
-                pool.submit(snapshots[name].run, seed, strike, name, share)
-                for name, share in shares
-            ]
-            for done in as_completed(going):
-                struck += done.result()
-                report("plays", len(struck), total)
-    finally:
+        playing = {
+            name: pool.submit(made.run, seed, record, name) for name, made in snapshots.items()
+        }
+        shares: list[tuple[str, Chosen]] = []
+        for name, ended in playing.items():
+            played, seen = ended.result()
+            if played.violations:
+                struck.append(Struck(story=name, played=played))
+            else:
+                shares += [(name, share) for share in _shares(name, seen, only)]
+        if not shares and not struck:
+            raise KeysteadError("KS-USE-005", f"no point has a name like {told(only)}")
+        total = sum(len(blows) for _, share in shares for blows in share.values())
+        going = [
+            pool.submit(snapshots[name].run, seed, strike, name, share) for name, share in shares
+        ]
+        for done in as_completed(going):
+            struck += done.result()
+            report("plays", len(struck), total)
+    finally:  # whoever stops it waits for no play that still goes on
         for made in snapshots.values():
             made.close()
+        pool.shutdown(cancel_futures=True)
     order = {name: place for place, name in enumerate(stories)}
     return sorted(struck, key=lambda each: (order[each.story], each.place))
 

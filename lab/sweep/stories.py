@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from lab.sweep.first_boot import FirstBoot
 from lab.sweep.keystore import KeyStore
 from lab.sweep.kms import KeyServer, KeyServerPair
 from lab.sweep.story import Story
 from lab.sweep.vcenter import VCenterDatabase
 
 STORIES: Final[Mapping[str, Story]] = {
-    story.name: story for story in (KeyStore(), VCenterDatabase(), KeyServer(), KeyServerPair())
+    story.name: story
+    for story in (KeyStore(), VCenterDatabase(), KeyServer(), KeyServerPair(), FirstBoot())
 }

@@ -46,6 +46,9 @@ class Story(ABC):
     alone: ClassVar[bool] = False
     """Whether the store is looked at after a boot before others can bring back what it lost."""
 
+    shows_durable: ClassVar[bool] = True
+    """Whether what a node shows after a call was refused is there after a power loss too."""
+
     async def prepare(self, scene: Scene) -> None:
         """Bring the lab to where the story begins; not struck."""
         await scene.settle()
@@ -57,6 +60,17 @@ class Story(ABC):
     @abstractmethod
     async def look(self, scene: Scene) -> State:
         """What the store holds now; the node runs."""
+
+    async def taken(self, scene: Scene) -> None:  # noqa: B027 - most stories have nothing to do
+        """Called when a step has come to its end; not struck."""
+
+    async def proved(self, scene: Scene, state: State) -> list[str]:
+        """What of that which the store holds after a boot cannot be used, if anything."""
+        return []
+
+    def parts(self, state: State) -> tuple[State, ...]:
+        """What in a state may be behind the rest while the node that was refused a call goes on."""
+        return (state,)
 
     async def left(self, scene: Scene, gone: State, now: State) -> list[str]:
         """What is left of that which a step has removed from ``gone``, if anything."""

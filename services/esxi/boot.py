@@ -129,11 +129,12 @@ async def _read_archive(host: Host) -> bytes | None:
 async def _first_boot(host: Host) -> None:
     """No archive yet (CFG-01): a config key, sealed if the TPM can, and an empty configuration.
 
+    A boot that the TPM could not measure seals nothing.
     If Secure Boot is on when it is sealed, it must be on to unseal (POL-01).
     """
     protection, config_key = unprotected(host.rng)
     configuration = Configuration()
-    if host.tpm is not None:
+    if host.tpm is not None and host.measured:
         recovery = new_recovery_key(host.rng)
         fresh = KeyMaterial(host.rng.token(CONFIG_KEY_SIZE))
         try:

@@ -242,6 +242,8 @@ async def _set_encryption(host: Host, wish: EncryptionSet) -> None:
     secure_boot, exec_only = _policy(host, old, wish)
     if host.tpm is None:
         raise Refused("Error: Mode TPM requires a TPM 2.0 device: this host has no TPM.")
+    if not host.measured:
+        raise Refused("Error: The TPM cannot be used: this boot was not measured.")
     leaving_none = old.mode is ProtectionMode.NONE
     # The config key of mode NONE can be made from the disk: it protects nothing from now on.
     config_key = (

@@ -61,6 +61,12 @@ class Host:
         self._views = 0  # how many that differ from the one before
 
     @property
+    def measured(self) -> bool:
+        """Whether the TPM has the measurements of this boot: what is sealed without them, no
+        other boot can open."""
+        return bool(self.event_log)
+
+    @property
     def build(self) -> str:
         """The signed image that this life booted."""
         return self.node.power.firmware.build or self.config.build

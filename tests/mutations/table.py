@@ -549,11 +549,22 @@ IN_CAMPAIGNS = frozenset(entry.bug for entry in FOUND)
 
 IN_SWEEPS = frozenset(
     {
+        "archive_append_unsynced",
         "archive_file_unsynced",
         "archive_folder_unsynced",
+        "archive_in_place",
         "archive_keeps_a_copy",
+        "archive_refusal_unsaid",
+        "archive_sync_believed",
+        "boot_settles_nothing",
+        "destroyed_stays_in_pages",
         "keys_answered_early",
+        "kms_refusal_unsaid",
+        "master_key_unsynced",
+        "seals_unmeasured",
         "torn_piece_accepted",
+        "unfinished_archive_read",
+        "vcenter_shows_unsaved",
     }
 )
 """Seen when every storage call is struck: ``tests/lab/sweep``."""

@@ -42,6 +42,8 @@ class SweptPoint(msgspec.Struct, frozen=True, kw_only=True):
 class Sweep(Answer, frozen=True, kw_only=True):
     """A crash sweep: ``points`` were struck in ``plays``, in ``seconds`` of real time.
 
+    ``cpu_seconds`` of processors went into the plays, each from its blow to its end.
+
     ``items`` are the violations; ``exit_code`` is 0 when there is none, else 1.
     """
 
@@ -49,6 +51,7 @@ class Sweep(Answer, frozen=True, kw_only=True):
     tpm: TpmBackend
     seed: int
     seconds: float
+    cpu_seconds: float
     points: int
     plays: int
     exit_code: int

@@ -170,7 +170,11 @@ class Archive:
             or (sections == Section.ALL and file.size > file.first_size)
         )
         if image is self._saved and not anew:
-            await self._settle()
+            try:
+                await self._settle()
+            except OSError:
+                self._file = None  # a sync that failed is not made up for by the next one
+                raise
             return
         counter = self._counter if protection.mode is ProtectionMode.TPM else None
         count = protection.count if counter is None else await next_count(counter, INDEX)

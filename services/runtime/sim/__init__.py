@@ -7,7 +7,8 @@
 - ``trace``      what happened, folded into one hash; the first difference of two runs
 - ``said``       the normal form of what is said, which the trace folds too
 - ``rng``, ``clock``, ``bus``, ``disk`` (with ``images``, ``database``, ``datastore``)  the ports
-- ``gate``       what may stand where a storage call takes effect
+- ``gate``       what may stand where a call of storage or TPM takes effect
+- ``tpm``        a host's TPM behind that gate
 - ``world``      joins them into the lives of nodes
 - ``runner``     runs in workers of their own   - ``worker``  their side of it
 """

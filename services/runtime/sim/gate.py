@@ -1,4 +1,4 @@
-"""What may stand at the place where a storage call of the simulation takes effect.
+"""What may stand at the place where a call of storage or TPM takes effect in the simulation.
 
 A call spends its virtual time, and then has its effect at once, in the step of who called. A gate
 is told right before and right after that, and of a commit also in its midst: it can look, refuse
@@ -18,7 +18,8 @@ COMMIT = "db.commit"
 
 @dataclass(frozen=True, slots=True)
 class StorageCall:
-    """One call: whose, its ``name`` (``disk.append``, ``db.commit``), the path or database.
+    """One call: whose, its ``name`` (``disk.append``, ``db.commit``, ``tpm.seal``), the path or
+    database; of a TPM the path is empty.
 
     ``data`` is what a write or an append was given. ``grows``: a full device refuses it.
     """
@@ -34,7 +35,7 @@ class Gate(Protocol):
     """See the module. What it raises is what the call raises."""
 
     async def before(self, call: StorageCall) -> None:
-        """The call has had no effect yet. ``OSError`` refuses it."""
+        """The call has had no effect yet. ``OSError`` refuses it, ``TpmError`` that of a TPM."""
         ...
 
     def within(self, call: StorageCall) -> None:

@@ -15,10 +15,16 @@ from services.runtime.store import components, file_components
 
 @dataclass(eq=False)
 class Inode:
-    """A file's content: as written, and as the last ``sync`` left it."""
+    """A file's content: as written, and as the last ``sync`` left it.
+
+    ``clean`` bytes from its begin are not for the next sync to carry; ``reaching`` is what a sync
+    brings to the device, when that is not all that was written.
+    """
 
     written: bytes = b""
     synced: bytes = b""
+    clean: int = 0
+    reaching: bytes | None = None
 
 
 @dataclass(eq=False)
@@ -71,16 +77,32 @@ class Images:
 
     def write(self, path: str, data: bytes) -> None:
         """Create or truncate the file, and its folders."""
-        self._made(path).written = bytes(data)
+        inode = self._made(path)
+        inode.written, inode.clean, inode.reaching = bytes(data), 0, None
 
     def append(self, path: str, data: bytes) -> None:
         """Write at the end of the file, made if need be."""
-        self._made(path).written += data
+        inode = self._made(path)
+        inode.written += data
+        if inode.reaching is not None:
+            inode.reaching += data
 
     def sync(self, path: str) -> None:
         """Carry the content of the file to the synced image."""
         inode = self._file(path)
-        inode.synced = inode.written
+        inode.synced = inode.written if inode.reaching is None else inode.reaching
+        inode.clean = len(inode.written)
+
+    def lose(self, path: str) -> None:
+        """A sync of the file has failed: what was written since the last one never gets there.
+
+        It can still be read, and the next sync succeeds, for the kernel counts it as written back
+        (as Linux does): a hole is on the device in its place, until it is written again.
+        """
+        inode = self._file(path)
+        kept = (inode.written if inode.reaching is None else inode.reaching)[: inode.clean]
+        inode.reaching = kept + bytes(len(inode.written) - len(kept))
+        inode.clean = len(inode.written)
 
     def replace(self, source: str, target: str) -> None:
         """Rename atomically."""
@@ -130,7 +152,7 @@ def _survivors(folder: Folder) -> Folder:
             case Folder():
                 after.written[name] = _survivors(entry)
             case Inode():
-                after.written[name] = Inode(entry.synced, entry.synced)
+                after.written[name] = Inode(entry.synced, entry.synced, len(entry.synced))
     after.synced = dict(after.written)
     return after
 

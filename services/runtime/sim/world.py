@@ -21,10 +21,10 @@ from services.runtime.sim.datastore import SimArray
 from services.runtime.sim.disk import SimDisk, SimStore
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.rng import SimRng
+from services.runtime.sim.tpm import SimRunner
 from services.runtime.tpm.backends import open_device
 from services.runtime.tpm.device import TpmDevice
 from services.runtime.tpm.nv import MemoryNv
-from services.runtime.tpm.pool import InlineRunner
 from services.runtime.tpm.port import TpmPort
 from services.runtime.world import World
 
@@ -128,7 +128,7 @@ class SimWorld(World):
         device = self._devices.get(life.node)
         if device is None:
             return None
-        return TpmPort(device, life, InlineRunner(self.sleep))
+        return TpmPort(device, life, SimRunner(self.sleep, life, self.stores[life.node]))
 
     def keyring(self, node: NodeName) -> Keyring:
         return Keyring(self._private[node], self._public)

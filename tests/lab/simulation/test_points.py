@@ -114,5 +114,8 @@ def test_patterns_meet_their_nth_passage_and_nothing_is_watched_afterwards(
 def test_each_call_has_its_blows() -> None:
     assert len(blows_at("db.commit")) == 12
     assert Blow(TORN) in blows_at("disk.sync") and Blow(ENOSPC) not in blows_at("disk.sync")
+    assert set(blows_at("tpm.unseal")) == {Blow(CRASH), Blow(EIO)}
+    assert {blow.when for blow in blows_at("tpm.counter")} == {BEFORE, AFTER}
+    assert Blow(TORN) not in blows_at("tpm.counter") and Blow(ENOSPC) not in blows_at("tpm.seal")
     assert set(blows_at("disk.read")) == {Blow(CRASH), Blow(EIO)}
     assert {blow.when for blow in blows_at("disk.replace")} == {BEFORE, AFTER}

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from chaos.points import Happening
 from lab.errors import KeysteadError
+from lab.simulation.snapshot import Origin, Snapshot
 from lab.sweep.forks import Struck
 from lab.sweep.run import sweep
+from lab.sweep.stories import STORIES
+from lab.topology.lab_file import load
+from lab.topology.plan import plan
 from protocol.messages.agent import TpmBackend
 from services.runtime.tpm.backends import available
+from tests.lab.sweep.counting import counted
 
 pytestmark = pytest.mark.sim
 
@@ -70,6 +77,18 @@ def test_a_host_with_a_real_tpm_is_forked_within_its_steps_too() -> None:
         ("archive_keeps_a_copy", "keystore", "*disk.write*", "was removed, and lies in"),
         ("torn_piece_accepted", "keystore", "*disk.append*:1@*torn", "does not serve again"),
         ("store_keeps_removed", "keystore", "*disk.write*", "was acknowledged, and is not there"),
+        ("archive_append_unsynced", "keystore", "*_grown:disk.append*:1@*power_loss", "changed: "),
+        ("archive_in_place", "keystore", "*disk.write*:1@*torn", "does not serve again"),
+        ("archive_refusal_unsaid", "keystore", "*disk.append*:1@*enospc", "and is lost"),
+        ("archive_sync_believed", "keystore", "*disk.sync:*:1@*eio", "does not serve again"),
+        ("unfinished_archive_read", "keystore", "*disk.sync*new:1@*crash", "a power loss of"),
+        ("boot_settles_nothing", "keystore", "*_grown:disk.sync*:1@*crash", "a power loss of"),
+        ("seals_unmeasured", "first-boot", "*extend_log*eio", "does not serve again"),
+        ("counter_rises_first", "first-boot", "*:tpm.counter::5@*crash", "does not serve again"),
+        ("master_key_unsynced", "first-boot", "*commit:keys:1@after:power", "the master key is"),
+        ("destroyed_stays_in_pages", "kms", "*commit*:1@", "was destroyed, and lies in"),
+        ("kms_refusal_unsaid", "kms", "*commit:keys:2@within:e", "acknowledged, and is lost"),
+        ("vcenter_shows_unsaved", "vcenter", "*commit:vcenter:8@within:e", "shown as done"),
         ("vcenter_answers_early", "vcenter", "*:1@after:power_loss", "changed: "),
         ("kms_answers_early", "kms", "*:1@after:power_loss", "does not serve again"),
     ],
@@ -93,13 +112,49 @@ def test_a_story_that_is_wrong_undisturbed_is_told_and_not_struck() -> None:
     assert (found.passage, found.blow, found.name) == (None, None, "keystore/")
 
 
+@pytest.mark.parametrize("story", sorted(STORIES))
+def test_every_call_of_disk_database_and_tpm_is_a_point(story: str) -> None:
+    """Counted where the service calls, and where the driver tells of it."""
+    topology = plan(load("default", **{**STORIES[story].topology, "tpm": "model"}))
+    with Snapshot(Origin(topology)) as snapshot:
+        calls, passed = snapshot.run(1, counted, story)
+    commits = {name.replace("db.transact", "db.commit"): count for name, count in calls.items()}
+    unseen = {name: count for name, count in commits.items() if name not in passed}
+    assert not unseen
+    fewer = {name for name, count in commits.items() if passed[name] < count}
+    assert {name.split()[1] for name in fewer} <= {"db.commit"}  # several share one
+    assert sum(calls.values()) > 30
+
+
+def test_who_stops_a_sweep_waits_for_no_play_that_goes_on() -> None:
+    began = time.monotonic()
+    told: list[float] = []
+
+    def stop(text: str, step: int, total: int) -> None:
+        told.append(time.monotonic())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(
+            ("vcenter",),
+            tpm=TpmBackend.MODEL,
+            seed=1,
+            jobs=1,
+            only="vcenter",
+            patch="",
+            report=stop,
+        )
+    (first,) = told
+    assert time.monotonic() - first < max(2.0, first - began)
+
+
 def test_a_name_that_fits_no_point_is_refused() -> None:
     with pytest.raises(KeysteadError, match="no point has a name like"):
         swept("keystore", "tape")
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("story", ["keystore", "vcenter", "kms", "kms-pair"])
+@pytest.mark.parametrize("story", sorted(STORIES))
 def test_every_point_of_a_store(story: str) -> None:
     tpm = TpmBackend.MODEL if available() else TpmBackend.LIBTPMS
     found = swept(story, "", tpm=tpm)

@@ -15,7 +15,7 @@ from protocol.messages.host import GetCryptoKeyStatus
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, VmName
 from services.esxi.boot import SCREEN_B
-from services.esxi.configuration.archive import Archive
+from services.esxi.configuration.archive import FILE, Archive
 from services.esxi.configuration.image import pack, read_protection, unpack
 from services.esxi.configuration.sealing import unprotected
 from services.esxi.configuration.sections import Configuration, Section, merged
@@ -303,3 +303,32 @@ def test_the_hourly_knob_loses_nothing_at_an_orderly_stop(rig: Rig) -> None:
     rig.add_keys(key("new"))
     rig.reboot(way="stop")
     assert rig.summary().stored_keys == 2
+
+
+def test_what_a_boot_found_and_could_not_sync_is_written_anew(rig: Rig) -> None:
+    """A sync that failed leaves the kernel with nothing to write back: the next one says yes, and
+    carries nothing. So what the life before had only written has to be written again."""
+    rig.up()
+    rig.power_off()
+    store = rig.store()
+    disk = store.disk(Incarnation(A, 99))
+
+    async def story() -> Configuration:
+        protection, config_key = unprotected(rng())
+        before = Archive(disk, rng(), protection, config_key, Configuration())
+        await before.save()
+        before.change(vms=(VmName("vm-1"),))
+        before._disk = Failing(disk, 2)  # type: ignore[assignment]
+        with pytest.raises(SaveFailed):
+            await before.save(Section.VMS)  # it is behind the file, and not synced
+        found = unpack(await disk.read(FILE), config_key)
+        archive = Archive.opened(disk, rng(), protection, config_key, found)
+        archive._disk = Failing(disk, 2)  # type: ignore[assignment]
+        with pytest.raises(SaveFailed):
+            await archive.save(Section.NOTHING)
+        store.on_disk.lose(FILE)
+        assert archive.dirty
+        await archive.save(Section.NOTHING)
+        return unpack(store.on_disk.after_power_loss().read(FILE), config_key).configuration
+
+    assert rig.run(story()).vms == (VmName("vm-1"),)

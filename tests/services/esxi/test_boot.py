@@ -9,6 +9,7 @@ import pytest
 from protocol.messages.agent import Firmware, FirmwareEvent, NodeRunState, TpmBackend
 from protocol.messages.host import GetCryptoKeyStatus, SaveConfiguration
 from protocol.terms import HostCryptoState, ProtectionMode
+from protocol.tpm.errors import RC_FAILURE, tpm_error
 from protocol.tpm.event_log import parse_log, replay
 from protocol.tpm.structures import EventType, PcrSelection
 from services.esxi.boot import SCREEN_A, SCREEN_B, SCREEN_C
@@ -270,6 +271,29 @@ def test_a_tpm_that_fails_at_first_boot_leaves_mode_none_until_it_is_set(rig: Ri
     rig.power_off(way="power_loss")
     device(rig).clear()
     assert halts(rig, SCREEN_A)
+
+
+def test_a_boot_that_could_not_be_measured_seals_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sealed under registers that nothing was measured into, no later boot could open it."""
+    rig.add_vcenter()
+    rig.power_on("vcenter")  # type: ignore[arg-type]
+    rig.add_host()
+    with monkeypatch.context() as failing:
+        failing.setattr(type(device(rig)), "extend_log", _fails)
+        assert rig.power_on().state is NodeRunState.RUNNING
+        assert rig.summary().protection_mode is ProtectionMode.NONE
+        refused = rig.esxcli("system settings encryption set --mode=TPM")
+        assert (refused.exit_code, "was not measured" in refused.output) == (1, True)
+    rig.reboot(way="power_loss")
+    assert rig.esxcli("system settings encryption set --mode=TPM").exit_code == 0
+    rig.reboot(way="power_loss")
+    assert rig.status().state is NodeRunState.RUNNING
+
+
+def _fails(*_: object) -> bytes:
+    raise tpm_error(RC_FAILURE)
 
 
 def test_a_dead_tpm_at_runtime_changes_nothing_until_the_next_boot(rig: Rig) -> None:

@@ -1,0 +1,47 @@
+"""How the simulation runs the calls of a host's TPM: at once, past the gate of the host's store."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import NoReturn, Protocol, TypeVar
+
+from protocol.tpm.errors import TpmError
+from services.runtime.incarnation import Incarnation
+from services.runtime.sim.gate import Gate, StorageCall
+from services.runtime.tpm.pool import InlineRunner
+
+T = TypeVar("T")
+
+
+class Gated(Protocol):
+    """What has the gate: the store of the same node."""
+
+    gate: Gate | None
+
+
+class SimRunner(InlineRunner):
+    """As ``InlineRunner``, for one life of a node; its ``store`` may have a gate."""
+
+    def __init__(
+        self, sleep: Callable[[float], Awaitable[object]], life: Incarnation, store: Gated
+    ) -> None:
+        super().__init__(sleep)
+        self._life, self._store = life, store
+
+    async def run(self, label: str, work: Callable[[], T]) -> T:
+        gate = self._store.gate
+        if gate is None:
+            return await super().run(label, work)
+        call = StorageCall(self._life, f"tpm.{label}", "")
+        await gate.before(call)
+        try:
+            value = work()
+        except TpmError as error:
+            return await super().run(label, partial(_raise, error))
+        await gate.after(call)
+        return await super().run(label, lambda: value)
+
+
+def _raise(error: TpmError) -> NoReturn:
+    raise error

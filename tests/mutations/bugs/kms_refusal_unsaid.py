@@ -1,0 +1,31 @@
+"""Durable before acknowledged, broken: a key server answers although its disk refused."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from services.kms.commits import Commits, Done
+from services.kms.work import Written
+from tests.mutations.bugs.planting import plant
+
+
+def _silent(original: Any) -> Any:
+    async def carry(self: Any, group: Any) -> None:
+        ran: list[Done[Any]] = []
+
+        def run(connection: Any) -> Any:
+            ran[:] = self._run(group, connection)
+            return ran
+
+        try:
+            await self._database.transact(run, partial(self._noted, group))
+        except OSError:
+            for message, done in zip(group, ran, strict=False):
+                message.done = Done(done.value, Written())
+        await self._answer(group)
+
+    return carry
+
+
+plant(Commits, "_carry", _silent)
