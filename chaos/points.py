@@ -1,4 +1,4 @@
-"""Points: the calls of nodes to storage and TPM, what can be made to happen at them, and what waits for one.
+"""Points: calls of nodes to storage and TPM, what can happen at them, and what waits for one.
 
 A point is named by node, the function of the service that calls, the call and its path. Nothing in
 a service knows of it (decision 38). Only the simulation can strike within a call.

@@ -80,9 +80,9 @@ def record(lab: SimLab, session: Session, story: str) -> tuple[Played, list[Seen
 
 
 def strike(
-    lab: SimLab, session: Session, story: str, blows: Mapping[str, tuple[Blow, ...]]
+    lab: SimLab, session: Session, story: str, blows: Mapping[Passage, tuple[Blow, ...]]
 ) -> list[Struck]:
-    """The story with each of these blows (by passage), each in a child of its own."""
+    """The story with each of these blows, each in a child of its own."""
     chosen, scene = STORIES[story], Scene(lab, session)
     lab.run(chosen.prepare(scene))
     forks = _Forks(lab, story, blows)
@@ -96,14 +96,16 @@ def strike(
         played = Played(step=play.step, violations=(f"{type(error).__name__}: {error}",))
     if forks.passage is not None:
         forks.tell(played)
-    return forks.struck
+    return [*forks.struck, *forks.missed()]
 
 
 class _Forks:
     """Decides at each moment of each passage, in the play and in its children."""
 
-    def __init__(self, lab: SimLab, story: str, blows: Mapping[str, tuple[Blow, ...]]) -> None:
-        self._lab, self._story, self._blows = lab, story, blows
+    def __init__(self, lab: SimLab, story: str, blows: Mapping[Passage, tuple[Blow, ...]]) -> None:
+        self._lab, self._story = lab, story
+        self._left = {str(passage): (passage, list(falls)) for passage, falls in blows.items()}
+        self._passed = set[str]()
         self.struck: list[Struck] = []
         self.passage: Passage | None = None  # in a child: where its blow fell
         self._out = -1
@@ -112,10 +114,26 @@ class _Forks:
         """In the play nothing ever happens; in a child one thing, where it was forked."""
         if self.passage is not None:
             return None
-        for blow in self._blows.get(str(passage), ()):
-            if blow.when is when and self._fork(passage, blow):
+        self._passed.add(str(passage))
+        _, left = self._left.get(str(passage), (passage, []))
+        for blow in [blow for blow in left if blow.when is when]:
+            left.remove(blow)
+            if self._fork(passage, blow):
                 return blow.happening
         return None
+
+    def missed(self) -> list[Struck]:
+        """The blows that never fell, for this play came by another way: nothing is known of them.
+
+        Behind a call that has failed by itself none falls, and none is missed.
+        """
+        played = Played(violations=("this play did not pass here",))
+        return [
+            Struck(story=self._story, passage=passage, blow=blow, played=played)
+            for name, (passage, left) in self._left.items()
+            for blow in left
+            if name not in self._passed
+        ]
 
     def _fork(self, passage: Passage, blow: Blow) -> bool:
         """True in the child; the play goes on when that has told, or was killed."""

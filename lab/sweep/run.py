@@ -26,7 +26,7 @@ from protocol.printable import told
 LIMIT_S: Final = 1800.0  # real seconds that the plays of one share of a story may take
 SHARE: Final = 24  # blows of one play
 
-Chosen = dict[str, tuple[Blow, ...]]
+Chosen = dict[Passage, tuple[Blow, ...]]
 """Blows by the passage at which they fall."""
 
 
@@ -86,7 +86,7 @@ def _snapshot(name: str, tpm: TpmBackend, patch: str) -> Snapshot:
 
 def _shares(name: str, seen: Iterable[Seen], only: str) -> Iterable[Chosen]:
     wanted = [
-        (str(passage), blow)
+        (passage, blow)
         for passage in struck_passages(seen)
         for blow in blows_at(passage.point.call)
         if _fits(name_of(name, passage, blow), only)

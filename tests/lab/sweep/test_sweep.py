@@ -6,15 +6,17 @@ import time
 
 import pytest
 
-from chaos.points import Happening
+from chaos.points import Blow, Happening
 from lab.errors import KeysteadError
+from lab.simulation.points import Passage, Point
 from lab.simulation.snapshot import Origin, Snapshot
-from lab.sweep.forks import Struck
+from lab.sweep.forks import Struck, strike
 from lab.sweep.run import sweep
 from lab.sweep.stories import STORIES
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.messages.agent import TpmBackend
+from protocol.terms import NodeName
 from services.runtime.tpm.backends import available
 from tests.lab.sweep.counting import counted
 
@@ -124,6 +126,15 @@ def test_every_call_of_disk_database_and_tpm_is_a_point(story: str) -> None:
     fewer = {name for name, count in commits.items() if passed[name] < count}
     assert {name.split()[1] for name in fewer} <= {"db.commit"}  # several share one
     assert sum(calls.values()) > 30
+
+
+def test_a_blow_that_never_fell_is_told() -> None:
+    """A play that comes by another way than the one whose points were written down."""
+    elsewhere = Passage(Point(NodeName("kms"), "nobody", "db.commit", "keys"), 1, 0.0, 1)
+    topology = plan(load("default", **{**STORIES["kms"].topology, "tpm": "model"}))
+    with Snapshot(Origin(topology)) as snapshot:
+        (missed,) = snapshot.run(1, strike, "kms", {elsewhere: (Blow(Happening.CRASH),)})
+    assert missed.played.violations == ("this play did not pass here",)
 
 
 def test_who_stops_a_sweep_waits_for_no_play_that_goes_on() -> None:
