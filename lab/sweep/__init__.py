@@ -2,6 +2,7 @@
 
 - ``story``      what is played: steps, what each makes of a store, how a store is looked at
 - ``keystore``, ``vcenter``, ``kms``  the stories of the three stores
+- ``first_boot``  what each of them makes when its machine is new
 - ``forensics``  keys that lie on a host's disk, whatever its service says
 - ``scene``      the lab as stories use it
 - ``play``       one story with one blow: recover, judge, go on
