@@ -3,6 +3,7 @@
 - ``story``        a run as its folder tells it, and how its seed's schedule is named
 - ``bands``        the faults of a history as intervals, and rows in which none covers another
 - ``phases``       before, fault, heal, after: where a moment of the run lies
+- ``availability``  how much of each phase every VM ran, and why one did not
 - ``latency``      operations from their invoke to their end, by phase, in HDR histograms
 - ``lanes``        what each host and VM was, beside what the rules let it be
 - ``outcomes``     checks and hypotheses as rows, with the scene of a failure

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -20,6 +21,7 @@ from markupsafe import Markup
 
 from chaos.checks.result import CheckOutcome
 from chaos.history import Record
+from chaos.report.availability import MOST_ROWS, availability
 from chaos.report.axis import moment, span
 from chaos.report.bands import Band, bands
 from chaos.report.compare import compared
@@ -61,10 +63,14 @@ def pair(a: Story, b: Story) -> str:
 def _parts(story: Story) -> dict[str, Any]:
     found = outcomes(story)
     shown, left_out = chosen(story.records, found)
+    away, always = availability(story)
     return {
         **_facts(story),
         "timeline": timeline(story, found),
         "states": _states(story),
+        "away": away[:MOST_ROWS],
+        "away_more": len(away) - MOST_ROWS,
+        "always": always,
         "latency": latency_plot(story),
         "figures": figures(samples(story.records)),
         "phases": _phases(phases(story.records), story.seconds),
@@ -172,6 +178,7 @@ def _engine() -> Environment:
     made.filters |= {
         "plain": printable,
         "data": data_line,
+        "share": lambda part: "" if part is None else f"{math.floor(part * 1000) / 10:g} %",
         "moment": moment,
         "span": lambda seconds: "" if seconds is None else span(seconds),
         "sign": lambda word: RESULTS.get(str(word), "!"),

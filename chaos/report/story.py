@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -18,6 +19,7 @@ class Story:
     """One run. ``began`` in Unix seconds; ``code`` is the digest of the sources that ran,
     ``python`` and ``tpm`` what they ran on; ``reproduce`` the command that shows the same again.
 
+    ``titles`` are those of the rules, by id, for people.
     ``verdict`` is None of a run that was killed before it had one.
     """
 
@@ -33,6 +35,7 @@ class Story:
     records: tuple[Record, ...]
     reproduce: str
     replay_of: str = ""
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def word(self) -> str:

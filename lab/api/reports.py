@@ -10,6 +10,7 @@ import msgspec
 from chaos.experiment.plan import load_plan
 from chaos.report.story import Story
 from lab.api.checking import history_of, reproduce
+from lab.api.explain import all_rules
 from lab.core import directory_of
 from lab.errors import KeysteadError
 from lab.runs.store import RunFolder
@@ -38,6 +39,7 @@ def story_of(run: str) -> Story:
         records=history_of(folder),
         reproduce=reproduce(record),
         replay_of=record.replay_of,
+        titles={rule.id: rule.title for rule in all_rules().values()},
     )
 
 

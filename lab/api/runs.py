@@ -14,6 +14,7 @@ from chaos.verdict import WORDS
 from lab.api.answers.local import FaultInterval, RunDescription, RunList, StoredRun
 from lab.api.checking import history_of, reproduce
 from lab.api.matrix_runs import described
+from lab.api.sweep_runs import SWEEP, swept
 from lab.errors import KeysteadError
 from lab.matrix.run import MATRIX
 from lab.runs.store import RunFolder, all_runs
@@ -77,6 +78,8 @@ def describe(run: str) -> RunDescription:
     record = folder.record()
     if record.experiment == MATRIX:
         return described(folder, record)
+    if record.experiment == SWEEP:
+        return swept(folder, record)
     plan = folder.decoded("plan.json", load_plan)
     topology = folder.decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode)
     records: Sequence[Record] = ()

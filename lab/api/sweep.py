@@ -12,6 +12,7 @@ import msgspec
 
 from chaos.verdict import WORDS, Exit, Verdict
 from lab.api.answers.sweep import Sweep, SweptEffect, SweptPoint
+from lab.api.sweep_runs import SWEEP
 from lab.runs.store import (
     RunFolder,
     RunRecord,
@@ -64,7 +65,7 @@ def sweep(
     again = f"keystead chaos sweep --tpm {tpm} --seed {seed}"
     if patch:
         again += f" --patch {shlex.quote(patch)}"
-    folder = new_run("sweep", "sim", seed)
+    folder = new_run(SWEEP, "sim", seed)
     wrong = tuple(_point(s, again) for s in struck if s.played.violations)
     code = Exit.FAILED if wrong else Exit.PASS
     made = Sweep(
@@ -119,7 +120,7 @@ def _effects(struck: Sequence[Struck]) -> tuple[SweptEffect, ...]:
 def _keep(folder: RunFolder, made: Sweep, began: float) -> None:
     record = RunRecord(
         run=folder.run,
-        experiment="sweep",
+        experiment=SWEEP,
         mode="sim",
         seed=made.seed,
         code=code_version(),

@@ -34,6 +34,12 @@ def test_counts_by_effect_as_a_table_and_as_a_document(
     assert (made["kind"], made["plays"], made["items"]) == ("Sweep", 7, [])
     assert run(["get", "runs", "-o", "name"]) == 0
     assert capsys.readouterr().out.split() == ["sweep-sim-1", "sweep-sim-1-2"]
+    assert run(["describe", "run", "sweep-sim-1"]) == 0
+    out = capsys.readouterr().out
+    assert "the crash sweep, 7 plays of 1 points: none broke a rule" in out
+    assert "keystead chaos sweep --tpm model --seed 1" in out
+    assert run(["report", "sweep-sim-1"]) == 64
+    assert "`keystead describe run sweep-sim-1` tells of it" in capsys.readouterr().err
 
 
 def test_a_violation_names_its_point_and_the_command_that_plays_it_again(

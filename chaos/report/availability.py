@@ -1,0 +1,143 @@
+"""How much of each phase every VM ran, and why one did not: in the words of what was seen.
+
+What cannot be told counts as not running, as for who waits for the VM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from chaos.history import Record
+from chaos.report.axis import moment
+from chaos.report.lanes import Lane, Segment, lanes
+from chaos.report.phases import Phase, Phases, phases
+from chaos.report.story import Story
+
+RUNNING, LOCKED = "running", "locked"
+MOST_ROWS: Final = 200
+"""Of more VMs that did not run all the time those are shown that ran the least."""
+_KEYS_NAMED: Final = 2
+
+
+@dataclass(frozen=True)
+class Row:
+    """A VM that did not run all the time: its share of each phase (None of one in which it was not
+    there), what it was last when it did not run, from when to when, and why. ``asked``: it is off
+    because somebody powered it off."""
+
+    vm: str
+    host: str
+    shares: Mapping[Phase, float | None]
+    whole: float
+    last: Segment
+    back: bool
+    asked: bool
+    why: str
+
+
+def availability(story: Story) -> tuple[tuple[Row, ...], int]:
+    """Such VMs, those that ran least first, and how many ran all the time."""
+    vms = [lane for lane in lanes(story.records, story.seconds) if lane.vm and lane.actual]
+    found, when = phases(story.records), _Seen(story.records)
+    rows = [_row(lane, found, story, when) for lane in vms if _down(lane)]
+    rows.sort(key=lambda row: (row.back, row.asked, row.whole))
+    return tuple(rows), len(vms) - len(rows)
+
+
+def _down(lane: Lane) -> list[Segment]:
+    return [segment for segment in lane.actual if segment.states != (RUNNING,)]
+
+
+def _row(lane: Lane, found: Phases, story: Story, seen: _Seen) -> Row:
+    last = _down(lane)[-1]
+    back = lane.actual[-1].states == (RUNNING,)
+    told: list[str] = []
+    locked = next((s for s in reversed(lane.actual) if s.states == (LOCKED,)), None)
+    if locked is not None:
+        text = f"locked from {moment(round(locked.begin, 1))} to {moment(round(locked.end, 1))}"
+        reasons = _because(lane, locked, story.titles)
+        told += filter(None, (text, seen.why(lane, locked), reasons))
+    if last is not locked:
+        told += filter(None, (seen.why(lane, last),))
+    return Row(
+        vm=lane.name,
+        host=lane.host,
+        shares={phase: _share(lane, *_between(phase, found, story.seconds)) for phase in Phase},
+        whole=_share(lane, 0.0, story.seconds) or 0.0,
+        last=last,
+        back=back,
+        asked=not back and seen.asked(lane, last),
+        why="; ".join(told),
+    )
+
+
+def _between(phase: Phase, found: Phases, seconds: float) -> tuple[float, float]:
+    begins = {
+        Phase.BEFORE: (0.0, found.fault),
+        Phase.FAULT: (found.fault, found.heal),
+        Phase.HEAL: (found.heal, found.after),
+        Phase.AFTER: (found.after, seconds),
+    }
+    begin, end = begins[phase]
+    return min(begin, seconds), min(end, seconds)
+
+
+def _share(lane: Lane, begin: float, end: float) -> float | None:
+    """Of the time between, the part in which it was seen running; None when it was not there."""
+    ran = there = 0.0
+    for segment in lane.actual:
+        took = min(segment.end, end) - max(segment.begin, begin)
+        if took > 0:
+            there += took
+            ran += took if segment.states == (RUNNING,) else 0.0
+    return ran / there if there > 0 else None
+
+
+def _because(lane: Lane, last: Segment, titles: Mapping[str, str]) -> str:
+    """The reasons of the rules when they let it be nothing else, those that have a title."""
+    for segment in reversed(lane.expected):
+        if segment.begin < last.end and segment.states == last.states:
+            ids = segment.because.split(", ")
+            return "; ".join(f"{id}: {titles[id]}" for id in ids if id in titles)
+    return ""
+
+
+class _Seen:
+    """What was last seen of each VM and host by a moment."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._by: dict[tuple[str, str], list[Record]] = {}
+        for record in records:
+            if record.type == "state" and record.op in ("vm", "node"):
+                self._by.setdefault((record.op, record.node), []).append(record)
+
+    def _at(self, op: str, name: str, t: float) -> dict[str, Any]:
+        before = [r for r in self._by.get((op, name), ()) if r.t < t]
+        return before[-1].data if before else {}
+
+    def asked(self, lane: Lane, last: Segment) -> bool:
+        """Whether it was off because somebody wanted it so."""
+        vm = self._at("vm", lane.name, last.end)
+        return vm.get("power") == "poweredOff" == vm.get("wanted")
+
+    def why(self, lane: Lane, last: Segment) -> str:
+        """Why it did not run in ``last``, as its host said."""
+        vm = self._at("vm", lane.name, last.end)
+        host = str(vm.get("host", lane.host))
+        node = self._at("node", host, last.end)
+        state = str(node.get("state", ""))
+        if state and state != RUNNING:
+            screen = node.get("screen")
+            return f"{host} is {state}" + (f", its screen says: {screen}" if screen else "")
+        missing = [str(key) for key in vm.get("missing", ())]
+        if missing:
+            more = f" and {len(missing) - _KEYS_NAMED} more" if len(missing) > _KEYS_NAMED else ""
+            keys = ", ".join(missing[:_KEYS_NAMED]) + more
+            return f"EncryptionKeyRequired: required keys are not on {host}: {keys}"
+        if vm.get("power") == "poweredOff" and vm.get("wanted") == "poweredOn":
+            return f"unlocked on {host}, and off: nobody has powered it on since"
+        if vm.get("power") == "poweredOff":
+            return f"powered off on {host}, as was asked"
+        return ""

@@ -1,0 +1,43 @@
+"""A stored run of the crash sweep, told again."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from lab.api.answers.local import RunDescription
+from lab.api.answers.sweep import Sweep
+from lab.runs.store import RunFolder, RunRecord
+
+SWEEP: Final = "sweep"
+"""The experiment that a sweep's run names."""
+
+
+def swept(folder: RunFolder, record: RunRecord) -> RunDescription:
+    """What a sweep's run was; KS-RUN-001 for one without its answer, KS-RUN-004 for a damaged
+    one."""
+    made = folder.decoded("sweep.json", msgspec.json.Decoder(Sweep).decode)
+    wrong = "none" if not made.items else str(len(made.items))
+    return RunDescription(
+        run=folder.run,
+        experiment=SWEEP,
+        title=f"the crash sweep, {made.plays} plays of {made.points} points: {wrong} broke a rule",
+        mode=record.mode,
+        seed=record.seed,
+        tpm=record.tpm,
+        code=record.code,
+        python=record.python,
+        began=record.began,
+        replay_of="",
+        hosts=0,
+        vms=0,
+        seconds=made.seconds,
+        faults=(),
+        verdict=folder.verdict(),
+        problem="; ".join(point.point for point in made.items),
+        records=0,
+        folder=str(folder.path),
+        examples=tuple(point.again for point in made.items)
+        or (f"keystead chaos sweep --tpm {made.tpm} --seed {made.seed}",),
+    )
