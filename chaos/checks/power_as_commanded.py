@@ -60,11 +60,13 @@ def power_as_commanded(records: Sequence[Record]) -> Finding:
     if end is None:
         return Finding(CheckOutcome.UNKNOWN, "the hosts' logs were not read")
     changes = end.data["changes"]
+    last = {(one["vm"], one["host"], one["boot"]): place for place, one in enumerate(changes)}
     bad: list[str] = []
     where: list[int] = []
     for place, change in enumerate(changes):
         vm = vms.setdefault(change["vm"], _Vm())
-        if wrong := _judged(vm, change, changes[place + 1 :], lives):
+        final = last[change["vm"], change["host"], change["boot"]] == place
+        if wrong := _judged(vm, change, lives, final=final):
             life = f"{change['host']} (boot {change['boot']})"
             bad.append(f"{change['vm']} {wrong} at {change['t']:g} s on {life}")
             where += [seq for t, seq in vm.asked if t <= change["t"] + SLACK_S][-1:]
@@ -78,10 +80,11 @@ def power_as_commanded(records: Sequence[Record]) -> Finding:
 def _judged(
     vm: _Vm,
     change: Mapping[str, Any],
-    later: Sequence[Mapping[str, Any]],
     lives: Mapping[str, int],
+    *,
+    final: bool,
 ) -> str:
-    """What is wrong with a change; empty when nothing is."""
+    """What is wrong with a change, the ``final`` one of its life or not; empty: nothing is."""
     life, on = (change["host"], change["boot"]), change["power"] == ON
     if on and vm.runs == life:
         return "was powered on while it ran"
@@ -92,8 +95,7 @@ def _judged(
         vm.started.add(life)
         return "" if paid else "was powered on, and nobody asked"
     vm.runs = None
-    last = all((one["vm"], one["host"], one["boot"]) != (change["vm"], *life) for one in later)
-    stopped = last and lives.get(change["host"], 0) > change["boot"]
+    stopped = final and lives.get(change["host"], 0) > change["boot"]
     return "" if paid or stopped else "was powered off, and nobody asked"
 
 
