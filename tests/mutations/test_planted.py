@@ -56,6 +56,7 @@ def red(found: Verdict) -> dict[str, str]:
         ("host_key_not_persisted", PERSISTED, "needs_no_kms", "did not run again"),
         ("waits_for_vcenter", PERSISTED, "vm.back_within", "worst: esxi-00"),
         ("no_autostart", PERSISTED, "vm.running", "not: vm-01"),
+        ("says_it_runs", PERSISTED, "no_needless_outage", "said to run, and no guest does"),
         ("speaks_as_another", PERSISTED, "no_internal_error", "violations"),
         ("cache_survives_reboot", UNPERSISTED, "vm.locked", "locked: none"),
     ],
