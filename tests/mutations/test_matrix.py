@@ -20,9 +20,12 @@ from chaos.oracle.terms import Block, Event, Fault
 from lab.matrix.outcome import Outcome
 from lab.matrix.sim import Stages
 from protocol.messages.agent import TpmBackend
+from services.runtime.tpm.backends import available
 from tests.mutations.matrix import TURNED, Turned
 
 pytestmark = pytest.mark.sim
+BUGS = "tests.mutations.bugs."
+OF_TPMS = ("unseal_ignores_pcrs", "sealed_to_the_image", "config_key_in_escrow")
 PAGE = Path(__file__).parents[2] / "docs" / "matrix-mutations.md"
 
 
@@ -32,7 +35,12 @@ def named(text: str) -> Cell:
 
 
 def played(
-    cells: Sequence[Cell], patch: str, *, variants: bool = False, block: Block = Block.S10
+    cells: Sequence[Cell],
+    patch: str,
+    *,
+    variants: bool = False,
+    block: Block = Block.S10,
+    backend: TpmBackend = TpmBackend.MODEL,
 ) -> tuple[list[CellRow], list[Control]]:
     """These cells as they are with the patch, once; without cells the controls of ``block``."""
     stagings = stagings_of(cells, variants=variants) or controls_of(
@@ -43,7 +51,7 @@ def played(
     def done(staging: Staging, outcome: Outcome) -> None:
         found[staging.name] = outcome
 
-    with closing(Stages(TpmBackend.MODEL, 1, 2, patch=patch)) as stages:
+    with closing(Stages(backend, 1, 2, patch=patch)) as stages:
         stages.play_each(stagings, done)
     rows = [
         row_of(
@@ -64,7 +72,7 @@ def played(
 
 @pytest.mark.parametrize("entry", TURNED, ids=lambda entry: entry.bug)
 def test_the_bug_turns_its_cells_red(entry: Turned) -> None:
-    bug = f"tests.mutations.bugs.{entry.bug}"
+    bug = BUGS + entry.bug
     rows, controls = played(
         [*map(named, entry.cells)], bug, variants=entry.variants, block=entry.block
     )
@@ -75,6 +83,14 @@ def test_the_bug_turns_its_cells_red(entry: Turned) -> None:
     assert not rows or entry.told in rows[0].why
     failed = [control.what for control in controls if not control.held]
     assert failed == ([entry.control] if entry.control else [])
+
+
+@pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
+@pytest.mark.parametrize("bug", OF_TPMS)
+def test_what_a_tpm_is_asked_turns_red_on_a_real_one_too(bug: str) -> None:
+    entry = next(one for one in TURNED if one.bug == bug)
+    (row,), _ = played([named(entry.cells[0])], BUGS + bug, backend=TpmBackend.LIBTPMS)
+    assert row.verdict is Agreement.DISAGREE and entry.told in row.why
 
 
 def test_every_cell_that_is_named_is_one_that_sound_code_agrees_in() -> None:
