@@ -58,6 +58,9 @@ class Fold(Answers):
         found = self.faults.take(record)
         if found is not None:
             self._fault(found, record)
+        elif record.op == "unattended":
+            self.ways.look(record.t)
+            self._keys_on_their_way()
         elif record.op in (*POWERS, *MOVES) and record.node in self.beyond:
             pass  # it is not followed
         elif record.op in POWERS and record.type in OPERATIONS:

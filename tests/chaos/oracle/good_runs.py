@@ -267,6 +267,15 @@ GOOD: dict[str, Callable[[], Story]] = {
         .vm("vm-01", "esxi-001", "locked")
         .passes(60)
     ),
+    "a cut that is there when everybody leaves, and ends by itself": lambda: (
+        Story(persistence=False)
+        .cut()
+        .passes(40)
+        .note("unattended")
+        .passes(60)
+        .op("ok", "", "key.create", n=7, key="k9", provider="p")
+        .passes(40)
+    ),
     "a fault that ends by itself while nobody carries its lease on": lambda: (
         Story(persistence=False)
         .cut()
