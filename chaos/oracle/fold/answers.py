@@ -208,7 +208,9 @@ class Answers:
 
     def seen_vm(self, name: str) -> str:
         """What the VM is seen to be; empty when nobody can tell."""
-        vm = self.vms[name]
+        vm = self.vms.get(name)
+        if vm is None:  # it is not followed any more
+            return ""
         if vm.host not in self.hosts or vm.host not in self.nodes:
             return ""
         host = self.hosts[vm.host]
