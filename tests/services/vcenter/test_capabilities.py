@@ -48,7 +48,9 @@ R = KeyUnavailableReason
 TRUSTED, NATIVE = ProviderId("trusted-one"), ProviderId("native-one")
 SHAPES = [(TRUSTED, T.TRUST_AUTHORITY), (NATIVE, T.NATIVE_PROVIDER)]
 shapes = pytest.mark.parametrize(("provider", "kind"), SHAPES, ids=[k.value for _, k in SHAPES])
-unbuilt = pytest.mark.parametrize(("provider", "kind"), [(TRUSTED, T.TRUST_AUTHORITY)])
+unbuilt = pytest.mark.parametrize(
+    ("provider", "kind"), [(TRUSTED, T.TRUST_AUTHORITY)], ids=["trustAuthority"]
+)
 
 
 def have(rig: Rig, provider: ProviderId, kind: ManagementType) -> None:
