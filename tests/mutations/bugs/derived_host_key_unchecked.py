@@ -7,8 +7,6 @@ from typing import Any
 from services.esxi.providers import native
 from tests.mutations.bugs.planting import plant
 
-plant(native, "check_value", lambda _: _Anything)
-
 
 class _Anything(str):
     """Equal to every check value."""
@@ -23,3 +21,6 @@ class _Anything(str):
 
     def __eq__(self, other: object) -> bool:
         return True
+
+
+plant(native, "check_value", lambda _: _Anything)
