@@ -72,7 +72,7 @@ PLAYED: Final[dict[str, tuple[Values, ...]]] = {
 
 LOOKS: Final = frozenset(
     "mode directory monotonic in_lab_s sleep status statuses respawned paused rules canary "
-    "firmware_of broker_up ask ask_each tpm".split()
+    "firmware_of broker_up log_lines ask ask_each tpm".split()
 )
 """Verbs of a lab that only look; ``ask`` and ``tpm`` do so for some of what they are given."""
 

@@ -54,13 +54,22 @@ def red(found: Verdict) -> dict[str, str]:
 
 
 NOT_SEEN: dict[str, set[str]] = {
-    PERSISTED: {"lock_told", "no_plaintext_key", "nothing_left"},
-    UNPERSISTED: {
-        "accepted_order_kept",
-        "guests_read_back",
+    PERSISTED: {
+        "given_up_keys_gone",  # no VM is destroyed
+        "lock_given_back",  # none is started elsewhere
         "lock_told",
         "no_plaintext_key",
         "nothing_left",
+    },
+    UNPERSISTED: {
+        "accepted_order_kept",
+        "given_up_keys_gone",
+        "guests_read_back",
+        "lock_given_back",
+        "lock_told",
+        "no_plaintext_key",
+        "nothing_left",
+        "power_as_commanded",  # no command, and a locked VM does not start at a boot
         "recovery_bound",
     },
 }

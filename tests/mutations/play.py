@@ -76,6 +76,7 @@ def plant_all(mutations: tuple[str, ...]) -> dict[str, list[str]]:
 class _Listener:
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
+        self.collected: list[str] = []
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.when == "call" or report.failed:
@@ -86,18 +87,31 @@ class _Listener:
         if report.failed:
             self.outcomes.append(Outcome(report.nodeid, False, "collect", str(report.longrepr)))
 
+    def pytest_collection_finish(self, session: Any) -> None:
+        self.collected = [item.nodeid for item in session.items]
+
 
 def run_tests(mutation: str, tests: tuple[str, ...]) -> list[Outcome]:
     """Run these tests of the suite (node ids) in this process, with the bug planted."""
+    plant(mutation)
+    return _pytest(*tests).outcomes
+
+
+def collected(tests: tuple[str, ...]) -> list[str]:
+    """The node ids of these tests, with all their parameters."""
+    return _pytest("--collect-only", *tests).collected
+
+
+def _pytest(*arguments: str) -> _Listener:
+    """Run pytest in this process, which is a worker's, without a word."""
     import pytest
 
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
-    plant(mutation)
     listener = _Listener()
-    pytest.main([*_OPTIONS, *tests], plugins=[listener])
-    return listener.outcomes
+    pytest.main([*_OPTIONS, *arguments], plugins=[listener])
+    return listener
 
 
 def run_experiment(

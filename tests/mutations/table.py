@@ -540,6 +540,7 @@ IN_RUNS = frozenset(
         "finaliser_pokes",
         "reaches_outside",
         "exception_unhandled",
+        "says_it_runs",
     }
 )
 """Seen by whole runs: ``test_planted``, and ``tests/e2e/test_experiments``."""

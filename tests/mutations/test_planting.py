@@ -13,7 +13,7 @@ import pytest
 
 from services.runtime.sim.runner import run_in_worker
 from tests.mutations.bugs.planting import plant
-from tests.mutations.play import Outcome, plant_all, server
+from tests.mutations.play import Outcome, collected, plant_all, server
 from tests.mutations.table import (
     IN_CAMPAIGNS,
     IN_MATRIX,
@@ -54,6 +54,15 @@ def test_every_bug_has_a_test_that_kills_it() -> None:
 def test_the_test_that_shall_turn_red_is_there(entry: Killed) -> None:
     """One id that names nothing keeps pytest from running any of them."""
     assert is_there(entry.test)
+
+
+def test_parameters_of_named_tests_are_those_that_they_are_run_with() -> None:
+    wanted = tuple(dict.fromkeys(entry.test for entry in KILLED if "[" in entry.test))
+    with closing(server()) as workers:
+        there = run_in_worker(
+            collected, tuple({id.partition("[")[0] for id in wanted}), server=workers
+        )
+    assert not set(wanted) - set(there)
 
 
 def test_a_test_that_is_gone_is_missed() -> None:

@@ -45,12 +45,12 @@ async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
     except ProductError as error:
         return KeyGenerated(success=False, reason=str(error))
     native = vc.providers.derives(name)
+    asked = vc.providers.asked(name) if native is None else None
     try:
         if native is not None:
             made = vc.providers.native.new_key(native).key_id
-        else:
-            operation = f"{vc.node.name}/generate/{message.operation_id}"
-            made = await vc.providers.asked(name).generate_key(operation)
+        if asked is not None:
+            made = await asked.generate_key(f"{vc.node.name}/generate/{message.operation_id}")
     except ProductError as error:
         await vc.inventory.commit(events=[events.generate_failed(name, str(error))])
         return KeyGenerated(success=False, reason=str(error))

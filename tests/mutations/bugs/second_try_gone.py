@@ -10,10 +10,10 @@ from tests.mutations.bugs.planting import plant
 
 
 def _once(original: Any) -> Any:
-    async def heal_begun(self: Any) -> Any:
+    async def heal_begun(*given: Any) -> Any:
         vars(intervals)["range"] = lambda tries: builtins.range(min(tries, 1))
         try:
-            return await original(self)
+            return await original(*given)
         finally:
             del vars(intervals)["range"]
 

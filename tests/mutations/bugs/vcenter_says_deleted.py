@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from protocol.messages.host import Done
-from services.vcenter.service import VcenterService
+from services.vcenter.provider_handlers import ProviderHandlers
 from services.vcenter.tasks import provider
 from tests.mutations.bugs.planting import plant
 
@@ -41,4 +41,4 @@ def _listed(original: Any) -> Any:
 
 plant(provider, "unregister", _kept)
 plant(provider, "register", _again)
-plant(VcenterService, "list_providers", _listed)
+plant(ProviderHandlers, "list_providers", _listed)
