@@ -213,6 +213,6 @@ class Answers:
             return ""
         if vm.host not in self.hosts or vm.host not in self.nodes:
             return ""
-        host = self.hosts[vm.host]
-        up = self.nodes[vm.host].state == RUNNING and not host.silent
-        return vm.label if up and host.seen_boot == self.nodes[vm.host].boot else ""
+        host, node = self.hosts[vm.host], self.nodes[vm.host]
+        up = node.state == RUNNING and not host.silent
+        return vm.label if up and host.seen_boot == vm.boot == node.boot else ""

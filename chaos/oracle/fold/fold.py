@@ -42,6 +42,7 @@ class Fold(Answers):
         super().__init__()
         self.beyond: set[str] = set()  # VMs that are not followed any more
         self._looked = False
+        self._looked_at = -1.0  # when the last look ended
         self._changed: dict[str, float] = {}  # when the firmware of a host was last changed
         self._keys: dict[str, dict[str, tuple[str, ...]]] = {}  # by host and provider
         self._flowed: dict[tuple[str, str], tuple[object, ...]] = {}
@@ -150,6 +151,10 @@ class Fold(Answers):
             vm.began(number)
         elif record.type == "fail" or (record.type, record.op) == ("ok", "vm.move"):
             vm.ended(number, record.type, record.t, -1)
+            host = str(record.data.get("host", vm.host))
+            if host != vm.host and host in self.nodes:
+                vm.came_to(host, self.nodes[host].boot)
+                self._keys.clear()
         else:
             self._give_up(record.node)
 
@@ -230,6 +235,8 @@ class Fold(Answers):
         self._looked = True
         self._keys_on_their_way()
         for name, vm in self.vms.items():
+            if self.seen_vm(name) and vm.ended_at < self._looked_at:
+                vm.said_again()  # a look begins when the one before has ended
             vm.settle(self.now)
             host = self.hosts.get(vm.host)
             if host is not None and self.tries_to_start(vm):
@@ -239,6 +246,7 @@ class Fold(Answers):
                 vm.due |= (
                     works and vm.awaited and self.surely_tries(vm) and bool(self.seen_vm(name))
                 )
+        self._looked_at = self.now
 
     # ---- keys -------------------------------------------------------------------------------
 

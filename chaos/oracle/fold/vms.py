@@ -52,6 +52,7 @@ class VmFacts:
     locked: bool = False
     missing: tuple[str, ...] = ()
     seq: int = 0  # of the record that says so
+    boot: int = -1  # of its host when it said so; never while this host has said nothing of it
     wanted: Known = OPEN
     ran_boot: int = -1
     awaited: bool = False  # it was surely to run when its host's present boot began
@@ -59,15 +60,17 @@ class VmFacts:
     due: bool = False  # an attempt of this boot must have started it
     open_until: float = -1.0
     under_way: set[int] = field(default_factory=set)
+    ended_at: float = -1.0  # when the last power operation did
     _last_wanted: bool = False
+    _said_wanted: bool = False  # by its host, which repeats itself without a record
 
     def saw(self, data: dict[str, Any], seq: int) -> None:
         """What its host says of it."""
         first = self.seq == 0
         self.host, self.keys = str(data["host"]), tuple(data["keys"])
-        self.running = data["power"] == "poweredOn"
+        self.running, self.boot = data["power"] == "poweredOn", int(data["boot"])
         self.locked, self.missing = data["crypto"] == "locked", tuple(data["missing"])
-        self._last_wanted = data["wanted"] == "poweredOn"
+        self._last_wanted = self._said_wanted = data["wanted"] == "poweredOn"
         self.seq = seq
         if first and self.open_until < 0 and not self.under_way:
             self.wanted = YES if self._last_wanted else NO
@@ -87,6 +90,7 @@ class VmFacts:
         """It had its effect (``ok``, in this boot of the host), had none (``fail``), or nobody
         knows (``info``). ``on``: whether it was to leave the VM so."""
         self.under_way.discard(number)
+        self.ended_at = now
         if kind == "ok":
             self._last_wanted = on  # of an earlier one whose end is unknown: it had its turn before
         if kind == "ok" and not on:
@@ -96,6 +100,14 @@ class VmFacts:
             self.ran_boot = max(self.ran_boot, boot)
         elif kind == "info":
             self.wanted, self.open_until = OPEN, now + SETTLED_S
+
+    def came_to(self, host: str, boot: int) -> None:
+        """It runs on this host, in this boot of it, whose word of it is not heard yet."""
+        self.host, self.boot, self.ran_boot = host, -1, boot
+
+    def said_again(self) -> None:
+        """Its host was asked after the last operation had ended, and says what it said before."""
+        self._last_wanted = self._said_wanted
 
     def settle(self, now: float) -> None:
         """Some time after an unknown end, the host's own record of the last command tells."""

@@ -242,6 +242,37 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
         "",
         "off",
     ),
+    "off as within the operation that is said to have turned it on": (
+        lambda: (
+            Story(persistence=True)
+            .cut("other", between=("vcenter", "esxi-002"))
+            .op("invoke", "vm-01")
+            .vm("vm-01", "esxi-001", "off", wanted=False)
+            .passes(2)
+            .op("ok", "vm-01")
+            .passes(60)
+        ),
+        "vm-01",
+        "",
+        "off",
+    ),
+    "off after a boot of the host to which it was moved": (
+        lambda: (
+            Story(persistence=True)
+            .op("invoke", "vm-01", "vm.move")
+            .op("ok", "vm-01", "vm.move", host="esxi-002")
+            .fault("dark", "host.power_loss", nodes=["esxi-002"])
+            .boot("esxi-002")
+            .heal("dark")
+            .host("esxi-002", "safe")
+            .vm("vm-01", "esxi-002", "off")
+            .vm("vm-02", "esxi-002", "running")
+            .passes(60)
+        ),
+        "vm-01",
+        "R36",
+        "off",
+    ),
     "evicted before its grace": (
         lambda: (
             Story(persistence=True)
@@ -269,6 +300,8 @@ OUTAGES = {
     "not safe long after its key could come",
     "evicted before its grace",
     "off on the host to which it was moved",
+    "off after a boot of the host to which it was moved",
+    "off as within the operation that is said to have turned it on",
     "marked by vCenter while it runs",
     "refused for lack of a key that is there",
 }

@@ -325,6 +325,17 @@ GOOD: dict[str, Callable[[], Story]] = {
         .vm("vm-01", "esxi-001", "running")
         .passes(60)
     ),
+    "off within an operation, on by it, and off again by one whose end is unknown": lambda: (
+        Story(persistence=True)
+        .cut("other", between=("vcenter", "esxi-002"))
+        .op("invoke", "vm-01")
+        .vm("vm-01", "esxi-001", "off", wanted=False)
+        .passes(2)
+        .op("ok", "vm-01")
+        .op("invoke", "vm-01", n=2)
+        .op("info", "vm-01", n=2, off=True, error="HostUnreachable")
+        .passes(120)
+    ),
     "a VM that is moved to another host": lambda: (
         Story(persistence=True)
         .cut("other", between=("vcenter", "esxi-002"))
@@ -334,6 +345,24 @@ GOOD: dict[str, Callable[[], Story]] = {
         .op("ok", "vm-01", "vm.move")
         .vm("vm-01", "esxi-002", "running")
         .passes(90)
+    ),
+    "a VM whose old and new host go down before anybody saw where it is": lambda: (
+        Story(persistence=False)
+        .op("invoke", "vm-01", "vm.move")
+        .op("ok", "vm-01", "vm.move", host="esxi-002")
+        .fault("dark", "site.power_loss", nodes=["esxi-001", "esxi-002"])
+        .boot("esxi-001")
+        .host("esxi-001", "safe")
+        .passes(1)
+        .challenge("vm-01", "InvalidPowerState: vm-01 is not running")
+        .boot("esxi-002")
+        .heal("dark")
+        .passes(1)
+        .challenge("vm-01", "InvalidPowerState: vm-01 is not running")
+        .host("esxi-002", "safe")
+        .vm("vm-01", "esxi-002", "running")
+        .vm("vm-02", "esxi-002", "running")
+        .passes(60)
     ),
     "a VM that two hosts list": lambda: (
         Story(persistence=True)

@@ -229,7 +229,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
     (
         Disturbances._take,
-        "Phase.ENDING if undone else Phase.ON",
+        "Phase.ENDING if undone or self._unattended else Phase.ON",
         "Phase.ON",
         "a fault that begins while another is being taken back with it",
     ),
