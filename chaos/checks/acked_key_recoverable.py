@@ -21,7 +21,9 @@ from chaos.history import Record
 
 _RESTORES: Final = "kms.key_state"  # whose cure is a backup that is put back
 _REFUSED: Final = "KS-CHAOS-108"  # it was not, since it would lose keys in use
-_STRUCK: Final = (_RESTORES, "kms.key.revoke", "kms.key.destroy", "kms.restore")
+_STRUCK: Final = (_RESTORES, "kms.key.revoke", "kms.key.destroy")
+_BACKUP: Final = "kms.backup"
+_RESTORE: Final = "kms.restore"
 _DELETED: Final = "provider.delete"
 _ADDED: Final = "provider.add"
 
@@ -47,6 +49,8 @@ class _Keys:
     deleted: dict[str, str] = field(default_factory=dict)  # fault or action -> provider
     servers: dict[str, frozenset[str]] = field(default_factory=dict)  # of each provider
     restored: list[_Restored] = field(default_factory=list)
+    _asked: dict[int, Record] = field(default_factory=dict)  # for a backup, or to put one back
+    _backups: dict[str, int] = field(default_factory=dict)  # the record since which it may be of
     _begun: dict[str, int] = field(default_factory=dict)
     _faults: dict[str, Record] = field(default_factory=dict)
     _curing: set[str] = field(default_factory=set)
@@ -61,6 +65,8 @@ class _Keys:
             self.struck.update(data.get("keys", ()))
         if acted and record.op == _DELETED:
             self.deleted[f"{fault_id(record)}{record.seq}"] = _provider(record)
+        if record.op in (_BACKUP, _RESTORE):
+            self._of_backup(record)
         if record.op == _ADDED and record.type == "invoke":
             self._added(str(data.get("provider")), data.get("servers", ()))
         match record.type:
@@ -83,6 +89,25 @@ class _Keys:
         """It is there, or may be, under its name."""
         self.servers[provider] = frozenset(map(str, servers))
         self.deleted = {by: name for by, name in self.deleted.items() if name != provider}
+
+    def _of_backup(self, record: Record) -> None:
+        """One of the run's own actions. What was acknowledged before the backup was asked for is in
+        it, whatever the restore left; of a backup that an earlier run took nobody here knows."""
+        number = int(record.data.get("n", 0))
+        if record.type == "invoke":
+            self._asked[number] = record
+            return
+        asked = self._asked.get(number, record)
+        name = str(asked.data.get("backup", ""))
+        if record.op == _BACKUP:
+            if record.type == "ok":
+                self._backups[name] = asked.seq
+            elif record.type == "info":
+                self._backups.setdefault(name, asked.seq)
+        elif record.type != "fail":
+            every = frozenset[str]().union(*self.servers.values())
+            servers = frozenset(map(str, record.data.get("servers", every)))
+            self.restored.append(_Restored(self._backups.get(name, 0), record.seq, servers))
 
     def _of_fault(self, record: Record) -> None:
         """Its begin, the begin of its end, and its end."""

@@ -28,6 +28,16 @@ ADDED: Row = ("invoke", "provider.add", {"provider": "p", "servers": ["kms"]})
 DELETED: Row = ("fault", "provider.delete", {"id": "del", "values": {"provider": "p"}})
 
 
+BACKED_UP: tuple[Row, Row] = (
+    ("invoke", "kms.backup", {"n": 1, "backup": "monday"}),
+    ("ok", "kms.backup", {"n": 1, "servers": ["kms"]}),
+)
+PUT_BACK: tuple[Row, Row] = (
+    ("invoke", "kms.restore", {"n": 2, "backup": "monday"}),
+    ("ok", "kms.restore", {"n": 2, "servers": ["kms"], "keys": ["k1", "k2"]}),
+)
+
+
 def made(key: str, provider: str = "p") -> Row:
     return "ok", "key.create", {"key": key, "provider": provider}
 
@@ -64,6 +74,23 @@ def test_a_key_newer_than_the_backup_that_was_put_back_is_gone_as_told() -> None
         ((INJECT, STRUCK, made("k2"), CURING, REFUSED, end()), "k2", 4),
         # It lay on another key server.
         ((INJECT, STRUCK, made("k2", "q"), CURING, RESTORED, end()), "k2", 4),
+        # The backup of an action had it, or came back before it, or was of another key server.
+        ((made("k1"), *BACKED_UP, *PUT_BACK, end()), "k1", 2),
+        ((*BACKED_UP, *PUT_BACK, made("k2"), end()), "k2", 6),
+        ((*BACKED_UP, made("k2", "q"), *PUT_BACK, end()), "k2", 4),
+        # It was refused, or taken and never put back.
+        (
+            (
+                *BACKED_UP,
+                made("k2"),
+                PUT_BACK[0],
+                ("fail", "kms.restore", {"n": 2, "error": "NotFound"}),
+                end(),
+            ),
+            "k2",
+            4,
+        ),
+        ((*BACKED_UP, made("k2"), end()), "k2", 4),
         # The provider is there again, or another one was deleted.
         (
             (made("k1"), DELETED, ("heal", "heal", {"id": "del", "verified": True}), end()),
@@ -91,6 +118,17 @@ def test_a_backup_that_is_named_may_be_older_than_every_key() -> None:
     assert judged(made("k1"), INJECT, named, CURING, RESTORED, end()).result is CheckOutcome.UNKNOWN
     late = judged(INJECT, named, CURING, RESTORED, made("k2"), end())
     assert late.result is CheckOutcome.FAIL
+
+
+def test_an_action_that_puts_a_backup_back_takes_the_keys_made_since() -> None:
+    found = judged(made("k1"), *BACKED_UP, made("k2"), *PUT_BACK, end("k1"))
+    assert found.result is CheckOutcome.PASS
+    assert found.text.endswith("; 1 gone as told: newer than a backup that was put back (SC-14)")
+    from_before = judged(made("k1"), *PUT_BACK, end())
+    assert from_before.result is CheckOutcome.UNKNOWN
+    broken: Row = ("info", "kms.restore", {"n": 2, "error": "Timeout"})
+    half = judged(*BACKED_UP, made("k2"), PUT_BACK[0], broken, end())
+    assert half.result is CheckOutcome.UNKNOWN
 
 
 def test_a_restore_that_broke_off_may_have_lost_them() -> None:
