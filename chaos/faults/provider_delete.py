@@ -17,6 +17,7 @@ from chaos.observe.listing import all_hosts, all_providers
 from protocol.errors import ProductError
 from protocol.messages.vcenter import (
     ConfigureCryptoKey,
+    MarkDefault,
     ProviderInfo,
     RegisterKmsCluster,
     UnregisterKmsCluster,
@@ -32,6 +33,7 @@ from protocol.terms import (
 )
 
 NOT_BACKED_UP: Final = "com.vmware.vim.vpxd.encryption.keyProviderNotBackedUp"
+NOT_AVAILABLE: Final = "com.vmware.vim.vpxd.encryption.keyProviderNotAvailable"
 
 
 class ProviderParams(Params):
@@ -84,7 +86,7 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
             raise ChaosError("KS-CHAOS-106", f"{self.vcenter} has no provider {self.provider}")
         notes: Notes = {"provider": msgspec.to_builtins(listed)}
         if listed.management_type is ManagementType.NATIVE_PROVIDER:
-            if NOT_BACKED_UP in listed.details:  # a backup of ours would change that
+            if {NOT_BACKED_UP, NOT_AVAILABLE} & set(listed.details):  # our backup would change it
                 return notes
             backup = await take_backup(lab, self.vcenter, self.provider)
             notes["backup"] = b64encode(backup.reveal()).decode()
@@ -139,5 +141,10 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
         if "backup" not in notes:
             text = f"{self.provider} was not backed up before it was deleted: its keys are lost"
             raise ChaosError("KS-CHAOS-107", text)
+        listed = await self._listed(lab)
+        if listed is not None and listed.key_id == before.key_id:  # a person, or a cure before
+            if before.default and not listed.default:
+                await lab.ask(self.vcenter, MarkDefault(provider=self.provider))
+            return
         backup = KeyMaterial(b64decode(notes["backup"]))
         await import_backup(lab, self.vcenter, backup, make_default=before.default)

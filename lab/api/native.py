@@ -79,13 +79,17 @@ async def import_(session: Session, command: commands.ProviderImport) -> Provide
 
 
 def _password(path: str) -> str:
-    """The first line of a file; empty without one."""
+    """The first line of a file; empty without one. A file has a password, or the backup would
+    be in clear against what was asked for."""
     if not path:
         return ""
     try:
-        return _read(path).decode().partition("\n")[0].rstrip("\r")
+        password = _read(path).decode().partition("\n")[0].rstrip("\r")
     except UnicodeDecodeError:
         raise KeysteadError("KS-USE-003", f"{path}: it is no UTF-8 text") from None
+    if not password:
+        raise KeysteadError("KS-USE-003", f"{path}: its first line, the password, is empty")
+    return password
 
 
 def _read(path: str) -> bytes:

@@ -28,7 +28,7 @@ from protocol.messages.agent import TpmBackend
 
 STORES: Final[Mapping[str, tuple[str, ...]]] = {
     "keystore": ("keystore",),
-    "vcenter": ("vcenter",),
+    "vcenter": ("vcenter", "native"),
     "kms": ("kms", "kms-pair"),
     "first-boot": ("first-boot",),
 }

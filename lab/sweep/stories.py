@@ -8,10 +8,18 @@ from typing import Final
 from lab.sweep.first_boot import FirstBoot
 from lab.sweep.keystore import KeyStore
 from lab.sweep.kms import KeyServer, KeyServerPair
+from lab.sweep.native import NativeProvider
 from lab.sweep.story import Story
 from lab.sweep.vcenter import VCenterDatabase
 
 STORIES: Final[Mapping[str, Story]] = {
     story.name: story
-    for story in (KeyStore(), VCenterDatabase(), KeyServer(), KeyServerPair(), FirstBoot())
+    for story in (
+        KeyStore(),
+        VCenterDatabase(),
+        NativeProvider(),
+        KeyServer(),
+        KeyServerPair(),
+        FirstBoot(),
+    )
 }

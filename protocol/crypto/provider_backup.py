@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
@@ -34,6 +34,8 @@ from protocol.terms import ProviderId
 
 _ROUNDS: Final = 20_000  # of PBKDF2
 _TPM_REQUIRED: Final = x509.ObjectIdentifier("2.25.257813902144219417033406318117225064201")
+_NAME: Final = x509.ObjectIdentifier("2.5.4.41")  # X520name
+_COMMON_NAME: Final = 64
 _TRUE, _FALSE = b"\x01\x01\xff", b"\x01\x01\x00"  # DER BOOLEAN
 _YEARS: Final = timedelta(days=36_500)
 
@@ -52,7 +54,7 @@ class ProviderBackup:
 def write_backup(backup: ProviderBackup, password: str) -> bytes:
     """The file; an empty ``password`` leaves it in clear."""
     key = Ed25519PrivateKey.from_private_bytes(backup.kdk.reveal())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, backup.provider)])
+    subject = _subject(backup.provider)
     start = datetime.fromtimestamp(int(backup.exported_at), UTC)
     required = _TRUE if backup.tpm_required else _FALSE
     certificate = (
@@ -69,6 +71,14 @@ def write_backup(backup: ProviderBackup, password: str) -> bytes:
     return pkcs12.serialize_key_and_certificates(
         backup.provider.encode(), key, certificate, None, _encryption(password)
     )
+
+
+def _subject(provider: ProviderId) -> x509.Name:
+    """A common name has at most 64 characters (RFC 5280); a longer one is whole in ``name``."""
+    common = x509.NameAttribute(NameOID.COMMON_NAME, provider[:_COMMON_NAME])
+    if len(provider) <= _COMMON_NAME:
+        return x509.Name([common])
+    return x509.Name([common, x509.NameAttribute(_NAME, provider)])
 
 
 def _encryption(password: str) -> KeySerializationEncryption:
@@ -90,7 +100,7 @@ def read_backup(data: bytes, password: str) -> ProviderBackup:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # what is not DER is no file of ours
             key, certificate, _ = pkcs12.load_key_and_certificates(data, secret)
-    except (ValueError, UserWarning):
+    except (ValueError, UserWarning, UnsupportedAlgorithm):
         raise InvalidArgument(
             "config: it is no backup of a key provider, or the password is not the one it has"
         ) from None
@@ -98,7 +108,10 @@ def read_backup(data: bytes, password: str) -> ProviderBackup:
         raise InvalidArgument("config: it is no backup of a native key provider")
     try:
         key.public_key().verify(certificate.signature, certificate.tbs_certificate_bytes)
-        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        names = [
+            *certificate.subject.get_attributes_for_oid(_NAME),
+            *certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME),
+        ]
         required = certificate.extensions.get_extension_for_oid(_TPM_REQUIRED).value
         return ProviderBackup(
             provider=ProviderId(str(names[0].value)),
@@ -107,5 +120,11 @@ def read_backup(data: bytes, password: str) -> ProviderBackup:
             tpm_required=required.public_bytes() == _TRUE,
             exported_at=certificate.not_valid_before_utc.timestamp(),
         )
-    except (InvalidSignature, x509.ExtensionNotFound, IndexError, ValueError):
+    except (
+        InvalidSignature,
+        x509.ExtensionNotFound,
+        x509.DuplicateExtension,
+        IndexError,
+        ValueError,
+    ):
         raise InvalidArgument("config: its certificate is not as a backup's is") from None

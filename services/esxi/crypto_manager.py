@@ -195,12 +195,12 @@ async def set_providers(
     kdks = native.kdks_after(now, providers, given, tpm_present=tpm_present)
     for ref in providers:
         if ref not in now.providers and native.is_excluded(ref, tpm_present=tpm_present):
-            host.node.record("native.no_tpm2", level="warning", provider=ref.provider_id)
+            native.tell_excluded(host, ref.provider_id)
     if providers != now.providers or kdks != now.kdks:
         host.archive.change(providers=providers, kdks=kdks)
         native.forget_disproved(host, now.kdks)
         host.keys.announce()
-    await host.save(Section.PROVIDERS)
+    await native.save_providers(host, now)
 
 
 async def _enter(host: Host, mode: HostCryptoState) -> None:

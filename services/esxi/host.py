@@ -113,10 +113,21 @@ class Host:
             may_ask=may_ask and self.uplink.connected,
         )
 
+    def is_excluded(self, provider: ProviderId) -> bool:
+        """Whether the provider wants a TPM that this host does not have (NKP-12)."""
+        ref = self.provider(provider)
+        return ref is not None and ref.tpm_required and self.tpm is None
+
     def missing(self, keys: tuple[CryptoKeyId, ...]) -> tuple[CryptoKeyId, ...]:
-        """Those that no means on this host can give: why a VM is locked."""
+        """Those that no means on this host can give: why a VM is locked.
+
+        A provider of which it takes no part locks nothing: no key could come (NKP-12).
+        """
         cached = self.keys  # most are there, which is the first thing that is looked for
-        return tuple([k for k in keys if k not in cached and not on_the_host(self.facts(k))])
+        return tuple([k for k in keys if k not in cached and self._lacks(k)])
+
+    def _lacks(self, key: CryptoKeyId) -> bool:
+        return not on_the_host(self.facts(key)) and not self.is_excluded(key.provider_id)
 
     def key_sections(self) -> Section:
         """What to save for changed keys: nothing yet under ``config_save = hourly`` (C11)."""
@@ -164,6 +175,7 @@ class Host:
             cached_keys=len(self.keys),
             stored_keys=len(now.store),
             providers=now.providers,
+            kdks=tuple(entry.key.provider_id for entry in now.kdks),
             vms=vms,
             session=self.uplink.session,
             recovery_id=self.archive.protection.recovery_id,
@@ -207,5 +219,6 @@ class Host:
 def page(view: HostSummary, after: VmName | None = None) -> HostSummary:
     """``view`` with its VMs after ``after``: as many as fit into a message beside the providers."""
     left = tuple(vm for vm in view.vms if vm.vm > after) if after else view.vms
-    listed = first_page(left, budget=PAGE_BUDGET - encoded_size(view.providers))
+    beside = encoded_size(view.providers) + encoded_size(view.kdks)
+    listed = first_page(left, budget=PAGE_BUDGET - beside)
     return msgspec.structs.replace(view, vms=listed, more_vms=len(listed) < len(left))

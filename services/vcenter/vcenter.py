@@ -28,7 +28,7 @@ from services.vcenter.knobs import VcenterNode
 from services.vcenter.placement import Placement
 from services.vcenter.providers.backups import BackupReminders
 from services.vcenter.providers.exports import Exports
-from services.vcenter.providers.native import NativeKeys, health, reference
+from services.vcenter.providers.native import NativeKeys, health, is_on
 from services.vcenter.providers.registry import Providers
 from services.vcenter.tables import ClusterRow, HostRow, ProviderRow, VmRow
 from services.vcenter.ticker import Ticker
@@ -189,4 +189,4 @@ class VCenter:
 
 def _knows(summary: HostSummary | None, row: ProviderRow) -> bool:
     """Whether the host of that view has the provider as it is now."""
-    return row.native is None or (summary is not None and reference(row) in summary.providers)
+    return row.native is None or (summary is not None and is_on(summary, row))

@@ -139,6 +139,21 @@ async def test_the_fault_provider_delete_is_cured_by_its_backup() -> None:
 
 
 @pytest.mark.sim
+async def test_the_cure_finds_what_a_person_has_imported_already(tmp_path: Path) -> None:
+    """It makes the provider the default again, and does not ask for a second import."""
+    file = str(tmp_path / "nkp.p12")
+    async with native() as lab:
+        await lab.do(c.ProviderExport("nkp", file))
+        fault = await deleted(lab)
+        await lab.do(c.ProviderCreate("other"))  # the first one there: the default
+        await lab.do(c.ProviderImport(file))
+        cured = await lab.heal(fault.fault.id, with_cure=True)
+        assert cured.healed == (fault.fault.id,)
+        found = {p.provider: p.default for p in (await lab.do(c.GetProviders())).items}
+        assert found == {"nkp": True, "other": False}
+
+
+@pytest.mark.sim
 async def test_another_kdk_under_the_name_shows_after_a_reboot(tmp_path: Path) -> None:
     """NKP-18, reading Z9: nothing fails at first."""
     file, second = str(tmp_path / "right.p12"), str(tmp_path / "wrong.p12")
@@ -186,6 +201,7 @@ async def test_a_host_without_the_kdk_gets_it_when_it_needs_it() -> None:
 async def test_files_of_backups_are_not_replaced_and_say_what_is_wrong(tmp_path: Path) -> None:
     file, password = tmp_path / "nkp.p12", tmp_path / "password"
     password.write_text("secret\n")
+    (empty := tmp_path / "empty").write_text("\nsecret\n")
     async with native() as lab:
         await lab.do(c.ProviderExport("nkp", str(file), str(password)))
         assert file.stat().st_mode & 0o777 == 0o600
@@ -193,6 +209,7 @@ async def test_files_of_backups_are_not_replaced_and_say_what_is_wrong(tmp_path:
             c.ProviderExport("nkp", str(file)),
             c.ProviderExport("nkp", str(tmp_path / "no" / "folder")),
             c.ProviderExport("nkp", str(tmp_path / "x"), str(tmp_path / "none")),
+            c.ProviderExport("nkp", str(tmp_path / "z"), str(empty)),
             c.ProviderImport(str(tmp_path / "none")),
         ):
             with pytest.raises(KeysteadError) as told:
@@ -200,7 +217,7 @@ async def test_files_of_backups_are_not_replaced_and_say_what_is_wrong(tmp_path:
             assert told.value.id == "KS-USE-003"
         with pytest.raises(KeysteadError, match="no key provider"):
             await lab.do(c.ProviderExport("other", str(tmp_path / "y")))
-        assert not (tmp_path / "y").exists()
+        assert not (tmp_path / "y").exists() and not (tmp_path / "z").exists()
         with pytest.raises(KeysteadError, match="password"):
             await lab.do(c.ProviderImport(str(file), dry_run=True))
         with pytest.raises(KeysteadError, match="absolute"):

@@ -81,6 +81,7 @@ class HostSummary(msgspec.Struct, frozen=True, kw_only=True):
     cached_keys: int = 0
     stored_keys: int = 0
     providers: tuple[ProviderRef, ...] = ()
+    kdks: tuple[ProviderId, ...] = ()  # native providers whose KDK it has
     vms: tuple[VmSummary, ...] = ()
     more_vms: bool = False
     session: str = ""  # in force, empty when vCenter has none

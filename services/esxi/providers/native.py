@@ -13,7 +13,13 @@ from __future__ import annotations
 import uuid
 
 from protocol.crypto.native import KDK_SIZE, check_value, derive_kek
-from protocol.errors import EncryptionKeyRequired, InvalidArgument, InvalidState, NotAvailable
+from protocol.errors import (
+    EncryptionKeyRequired,
+    InvalidArgument,
+    InvalidState,
+    NotAvailable,
+    SaveFailed,
+)
 from protocol.messages.base import Sealed
 from protocol.messages.host import ProviderRef
 from protocol.secret import KeyMaterial
@@ -103,12 +109,16 @@ def new_key(host: Host, provider: ProviderId) -> CryptoKeyId:
 
 def check_takes_part(host: Host, provider: ProviderId) -> None:
     """``InvalidState`` when the provider wants a TPM that this host does not have (NKP-12)."""
-    ref = host.provider(provider)
-    if ref is None or not is_excluded(ref, tpm_present=host.tpm is not None):
+    if not host.is_excluded(provider):
         return
+    raise InvalidState(tell_excluded(host, provider))
+
+
+def tell_excluded(host: Host, provider: ProviderId) -> str:
+    """Record, and return, what a host without a TPM says of a provider that requires one."""
     text = f"key provider {provider} requires a TPM 2.0 device, and {host.node.name} has none"
-    host.node.record("native.no_tpm2", level="warning", provider=provider, reason=text)
-    raise InvalidState(text)
+    host.node.record("native.tpm_required", level="warning", provider=provider, reason=text)
+    return text
 
 
 def host_key(host: Host, key: CryptoKeyId, check: str) -> KeyMaterial:
@@ -141,6 +151,21 @@ def forget_disproved(host: Host, before: tuple[StoredKey, ...]) -> None:
     host.disproved = {key for key in host.disproved if key.provider_id in same}
 
 
+async def save_providers(host: Host, before: Configuration) -> None:
+    """Make the list and its KDKs durable. ``before``: the configuration that they were changed in.
+
+    What the disk refuses is taken back, so that the host's view says what it would have after a
+    boot, and vCenter brings the rest again; ``SaveFailed`` then.
+    """
+    mine = host.archive.now.providers
+    try:
+        await host.save(Section.PROVIDERS)
+    except SaveFailed:
+        if mine is not before.providers and host.archive.now.providers is mine:
+            host.archive.change(providers=before.providers, kdks=before.kdks)
+        raise
+
+
 async def remove(host: Host, provider: ProviderId) -> None:
     """At the host itself: the provider leaves its list, with its KDK. vCenter is not told.
 
@@ -153,4 +178,4 @@ async def remove(host: Host, provider: ProviderId) -> None:
             kdks=tuple(entry for entry in now.kdks if entry.key.provider_id != provider),
         )
         host.node.record("provider.removed", provider=provider)
-    await host.save(Section.PROVIDERS)
+    await save_providers(host, now)

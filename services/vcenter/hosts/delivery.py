@@ -18,6 +18,7 @@ from protocol.messages.host import (
     CryptoKeyResult,
     EvictKeys,
     GetCryptoKeyStatus,
+    HostSummary,
     ProviderRef,
     RemoveKeys,
     SetProviders,
@@ -68,6 +69,10 @@ class KeyDelivery:
             present = {entry.key for entry in status.keys if entry.present}
             absent.update(key for key in page if key not in present)
         return frozenset(absent)
+
+    def lacks_kdk(self, summary: HostSummary) -> bool:
+        """Whether the host of that view has not every KDK that it can be given now."""
+        return self._providers.lacks_kdk(summary)
 
     async def set_providers(self, session: HostSession, providers: tuple[ProviderRef, ...]) -> None:
         """STD-10, NKP-02: the whole list, with the KDKs of native ones."""

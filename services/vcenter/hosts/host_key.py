@@ -186,12 +186,10 @@ class HostKeys:
             key = self._scope(row).host_key
             if key is None:
                 return await self._make(row, None, None, fresh=fresh, fallback=fallback)
-            if self._providers.derives(key.provider_id) is not None:
-                return HostKey(key, None, self._scope(row).host_key_check)
-            bundle = await self._providers.fetch(key.provider_id, (key,), fresh=fresh)
-            if bundle.values:
-                return HostKey(key, bundle.values[0][1])
-            reason = bundle.denied[key]
+            got = await self._value(row, key, fresh=fresh)
+            if isinstance(got, HostKey):
+                return got
+            reason = got
             if may_renew(
                 reason,
                 key.provider_id,
@@ -201,6 +199,17 @@ class HostKeys:
                 made = await self._make(row, key, reason, fresh=fresh, fallback=None)
                 return reason if isinstance(made, KeyUnavailableReason) else made
             return reason
+
+    async def _value(
+        self, row: HostRow, key: CryptoKeyId, *, fresh: bool
+    ) -> HostKey | KeyUnavailableReason:
+        """The recorded host key, as it travels; or why it cannot be had."""
+        if self._providers.derives(key.provider_id) is not None:
+            check = self._scope(row).host_key_check
+            # without one it is of a provider that had this name before, and was another type
+            return HostKey(key, None, check) if check else KeyUnavailableReason.MISSING_IN_KMS
+        bundle = await self._providers.fetch(key.provider_id, (key,), fresh=fresh)
+        return HostKey(key, bundle.values[0][1]) if bundle.values else bundle.denied[key]
 
     def _renewing_provider(self, row: HostRow) -> ProviderId | None:
         """The default provider of the host's cluster, if vCenter can have it make a key."""

@@ -1,6 +1,6 @@
 """What a pass of step B8 shall do, in the order of the documents, from what was seen. Pure.
 
-1. the list of key providers, if it differs (STD-10)
+1. the list of key providers, if it differs (STD-10) or a KDK is missing (NKP-15)
 2. the recovery key, if it is a new one (REC-03)
 3. the host's encryption mode and host key, before any other key (STD-14); that it was disabled
 4. in a pass of the reconciliation: evict providers that were deleted long ago (DEL-02), once from
@@ -36,7 +36,8 @@ class HostFacts:
     """What is known of a host when its pass begins.
 
     ``host_key``: the one vCenter has for it. ``needed``: whether the host should be safe.
-    ``asked``: an administrator asks for it.
+    ``asked``: an administrator asks for it. ``lacks_kdk``: it has not every KDK that it can be
+    given.
     """
 
     summary: HostSummary
@@ -45,6 +46,7 @@ class HostFacts:
     host_key: CryptoKeyId | None
     needed: bool
     asked: bool = False
+    lacks_kdk: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def plan_host(facts: HostFacts) -> tuple[Action, ...]:
     actions: list[Action] = []
     wanted = tuple(reference(row) for row in facts.providers)
     summary = facts.summary
-    if summary.providers != wanted:
+    if summary.providers != wanted or facts.lacks_kdk:
         actions.append(SetProviderList(wanted))
     if _new_recovery_key(summary, facts.row):
         actions.append(NoteRecoveryKey(summary.recovery_id))

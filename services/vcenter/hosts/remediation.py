@@ -172,11 +172,11 @@ class Remediation:
                 return
             name, result = session.name, PassResult()
             host = self._inventory.hosts.get(session.host)
+            await self._hand_out_providers(session)  # before its mode: a host key may need its KDK
             wanted = host is not None and self._inventory.wants_safe(host)
             if wanted and not _is_safe(session):
                 safe = ReachMode(needed=True)
                 await self._carry_out(session, name, [safe], result, fresh=True)
-            await self._hand_out_providers(session)
             underivable = self._underivable(session)
             absent = await self._delivery.absent(session, row.keys)
             result.denied.update(underivable)
@@ -198,7 +198,10 @@ class Remediation:
 
     async def _hand_out_providers(self, session: HostSession) -> None:
         wanted = tuple(reference(row) for row in self._inventory.providers.values())
-        if session.summary is not None and session.summary.providers != wanted:
+        summary = session.summary
+        if summary is None:
+            return
+        if summary.providers != wanted or self._delivery.lacks_kdk(summary):
             await self._set_providers(session, wanted)
 
     def _underivable(self, session: HostSession) -> dict[CryptoKeyId, KeyUnavailableReason]:
@@ -264,6 +267,7 @@ class Remediation:
             host_key=self._host_keys.recorded(row),
             needed=asked or self._inventory.wants_safe(row),
             asked=asked,
+            lacks_kdk=self._delivery.lacks_kdk(summary),
         )
 
     async def _look_for_keys(self, session: HostSession, *, removing: bool) -> KeyFacts:

@@ -8,6 +8,7 @@ from services.runtime.ports import Clock
 from services.vcenter import events
 from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
+from services.vcenter.providers.native import is_backed_up
 
 PERIOD_S: Final = 86_400.0
 
@@ -27,7 +28,7 @@ class BackupReminders:
             told = [
                 events.not_backed_up(row.name, after_update=row.native.backed_up)
                 for row in self._inventory.providers.values()
-                if row.native is not None and (not row.native.backed_up or row.native.updated)
+                if row.native is not None and not is_backed_up(row.native)
             ]
             if told:
                 await self._inventory.commit(events=told)

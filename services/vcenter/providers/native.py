@@ -15,7 +15,7 @@ from protocol.crypto.derive import derive_key
 from protocol.crypto.native import KDK_SIZE, check_value, derive_kek
 from protocol.crypto.wrap import KEK_SIZE, NONCE_SIZE, Wrapping
 from protocol.errors import CryptographicFailure, InvalidArgument, InvalidState, SaveFailed
-from protocol.messages.host import ProviderRef
+from protocol.messages.host import HostSummary, ProviderRef
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, ProviderHealth, ProviderId
 from services.runtime.durable import replace_durably
@@ -39,6 +39,7 @@ class NativeKeys:
     def __init__(self, disk: Disk, rng: Rng) -> None:
         self._disk, self._rng = disk, rng
         self._symkey: KeyMaterial | None = None
+        self._owed: bytes | None = None  # what the file holds, until this life has made it durable
 
     async def start(self) -> None:
         """Read the key of this vCenter; one is made when the first KDK is kept."""
@@ -47,7 +48,7 @@ class NativeKeys:
         except FileNotFoundError:
             return
         if len(raw) == KEK_SIZE:
-            self._symkey = _from_material(raw)
+            self._symkey, self._owed = _from_material(raw), raw
 
     async def kept(
         self, provider: ProviderId, key_id: str, kdk: KeyMaterial, *, tpm_required: bool
@@ -67,13 +68,17 @@ class NativeKeys:
         )
 
     async def _wrapping_key(self) -> KeyMaterial:
-        if self._symkey is None:
-            material = self._rng.token(KEK_SIZE)
+        """The key that a KDK may be kept under: durable before the row that needs it is.
+
+        A file that an earlier life has made, and died over, may be there and not be synced.
+        """
+        if self._symkey is None or self._owed is not None:
+            material = self._owed or self._rng.token(KEK_SIZE)
             try:
                 await replace_durably(self._disk, SYMKEY, material)
             except OSError as error:
                 raise SaveFailed(f"{SYMKEY}: {error.strerror or error}") from None
-            self._symkey = _from_material(material)
+            self._symkey, self._owed = _from_material(material), None
         return self._symkey
 
     def new_kdk(self) -> tuple[str, KeyMaterial]:
@@ -117,12 +122,33 @@ class NativeKeys:
         return check_value(derive_kek(self.kdk(row), key.key_id))
 
 
+def is_backed_up(native: NativeConfig) -> bool:
+    """Whether a backup is as the provider is now."""
+    return native.backed_up and not native.updated
+
+
 def check_backed_up(row: ProviderRow) -> None:
     """``InvalidState`` for a native provider that was never exported (NKP-05)."""
     if row.native is not None and not row.native.backed_up:
         raise InvalidState(
             f"key provider {row.name} is not backed up: export it once before it is used"
         )
+
+
+def takes_kdk(row: ProviderRow, *, tpm_present: bool) -> bool:
+    """Whether a host with, or without, a TPM is given a KDK of this provider (NKP-12)."""
+    return row.native is not None and (tpm_present or not row.native.tpm_required)
+
+
+def is_on(summary: HostSummary, row: ProviderRow) -> bool:
+    """Whether the host of that view has the native provider as it is now, with the KDK if it is
+    to have it."""
+    if row.native is None:
+        return True
+    listed = reference(row) in summary.providers
+    return listed and (
+        row.name in summary.kdks or not takes_kdk(row, tpm_present=summary.tpm_present)
+    )
 
 
 def reference(row: ProviderRow) -> ProviderRef:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from protocol.errors import KeyProviderUnreachable, NotFound
+from protocol.messages.host import HostSummary
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, ProviderId
 from services.runtime.ports import Bus
@@ -18,7 +19,7 @@ from services.vcenter.providers.capabilities import (
     not_asked,
     of_provider,
 )
-from services.vcenter.providers.native import NativeKeys
+from services.vcenter.providers.native import NativeKeys, takes_kdk
 from services.vcenter.providers.provider import KeyProvider
 from services.vcenter.providers.standard import StandardProvider
 from services.vcenter.tables import ProviderRow
@@ -57,6 +58,14 @@ class Providers:
         row = self._inventory.providers.get(provider)
         return None if row is None or row.native is None else row
 
+    def lacks_kdk(self, summary: HostSummary) -> bool:
+        """Whether the host of that view has not every KDK that it can be given now."""
+        return any(
+            row.name not in summary.kdks and self.native.opens(row)
+            for row in self._inventory.providers.values()
+            if takes_kdk(row, tpm_present=summary.tpm_present)
+        )
+
     def kdks_for(self, *, tpm_present: bool) -> dict[ProviderId, KeyMaterial]:
         """The KDKs that a host with, or without, a TPM is given (NKP-02, NKP-12).
 
@@ -64,9 +73,7 @@ class Providers:
         """
         found = {}
         for row in self._inventory.providers.values():
-            if row.native is None or (row.native.tpm_required and not tpm_present):
-                continue
-            if self.native.opens(row):
+            if takes_kdk(row, tpm_present=tpm_present) and self.native.opens(row):
                 found[row.name] = self.native.kdk(row)
         return found
 

@@ -38,6 +38,7 @@ from services.vcenter.inventory import (
     ensure_cluster,
     put,
 )
+from services.vcenter.providers.native import check_backed_up
 from services.vcenter.removals import host_left, released, used_again
 from services.vcenter.tables import HostRow, Table
 from services.vcenter.tasks.connection import first_pass
@@ -150,6 +151,7 @@ async def _check_key(vc: VCenter, key: CryptoKeyId) -> str:
     """
     native = vc.providers.derives(key.provider_id)
     if native is not None:
+        check_backed_up(native)
         return vc.providers.native.check(native, key)
     reason = (await vc.providers.fetch(key.provider_id, (key,), fresh=True)).denied.get(key)
     if reason is KeyUnavailableReason.CLUSTER_UNREACHABLE:

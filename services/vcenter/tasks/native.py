@@ -31,6 +31,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import ManagementType, ProviderId
 from services.vcenter import events
 from services.vcenter.inventory import change_provider, drop, put
+from services.vcenter.providers.native import is_backed_up
 from services.vcenter.tables import NativeConfig, ProviderRow, Table
 from services.vcenter.tasks.provider import check_room, others_no_default
 from services.vcenter.vcenter import VCenter
@@ -101,10 +102,10 @@ async def download(vc: VCenter, message: DownloadExport) -> ExportDownloaded:
     )
     file = KeyMaterial(write_backup(backup, _text(prepared.password)))
     config = closed(message.recipient, file, "backup")
-    if not native.backed_up or native.updated:
+    if not is_backed_up(native):
         done = msgspec.structs.replace(native, backed_up=True, updated=False)
         rest = [r for r in vc.inventory.providers.values() if r.name != row.name]
-        all_done = all(r.native is None or r.native.backed_up for r in rest)
+        all_done = all(r.native is None or is_backed_up(r.native) for r in rest)
         told = [events.all_backed_up(row.name)] if all_done else []
         await vc.inventory.commit(change_provider(row.name, native=done), events=told)
     return ExportDownloaded(config=config)

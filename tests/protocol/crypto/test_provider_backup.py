@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import shutil
 import subprocess
 import uuid
@@ -31,6 +33,13 @@ BACKUP = ProviderBackup(
 @pytest.mark.parametrize("password", ["", "secret", "pä ss"])
 def test_what_is_written_is_read(password: str) -> None:
     assert read_backup(write_backup(BACKUP, password), password) == BACKUP
+
+
+@pytest.mark.parametrize("size", [1, 64, 65, 128])
+def test_names_of_every_length_are_written(size: int) -> None:
+    """A common name ends at 64 characters (RFC 5280), a provider's name at 128."""
+    backup = dataclasses.replace(BACKUP, provider=ProviderId("n" * size))
+    assert read_backup(write_backup(backup, ""), "") == backup
 
 
 @pytest.mark.parametrize(("written", "read"), [("secret", ""), ("secret", "Secret"), ("", "x")])
@@ -102,3 +111,28 @@ def test_a_secret_opens_for_its_receiver_and_purpose_alone() -> None:
             wrong[0].opened(wrong[1], wrong[2])
     with pytest.raises(InvalidArgument):
         closed(b"short", secret, "backup")
+
+
+_SM2 = (  # openssl pkcs12 -export of an SM2 key with its certificate, password x
+    "MIIEDAIBAzCCA8IGCSqGSIb3DQEHAaCCA7MEggOvMIIDqzCCAloGCSqGSIb3DQEHBqCCAkswggJHAgEAMIICQAYJ"
+    "KoZIhvcNAQcBMF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAkBBBwK1MtpSnSqZ2scLwwy2B4AgIIADAMBggq"
+    "hkiG9w0CCQUAMB0GCWCGSAFlAwQBKgQQUwV8X4JOW1jgpkh6r4fazICCAdCF7pgOAavMD+f3b3MB3ZLKHL9iYfDf"
+    "bcMo4DnrUAMsuHTFtOylPbvVntMB69HokNpzYy2e2cy96RqfauCptiMJvzybyd1nd/zLtXLZCz1MFyACNETub+iX"
+    "hxYSpDqL3beHRMGZ63mEGW65sjREVsaP4xbVkAlbX3P8dRojusWCwNcU4Cf1IZRZmVDTkde4VkKv7QOGFJ5u55NA"
+    "RNWEZbszGDebg2fjYMIuBG6geBZVPEs0vedbR7UCkKOqrPNMN8SqsQKzkTaRbRyhIYbgUXW8sBIfUGSllaRnoTm7"
+    "YgujX3FISaQ2CgGa7EVW8pXxFfGodyh0d7d+s+WwUkqLXFKGYgoCU12KOcj6lWkg65IDOd2//RNYcUAQmgcgjmXN"
+    "bekVHR4JIG29ZrTbHn/ft+xVO8x3Gv01ExqIqhwctJoAGsbgeqajZFx0pZrMLvZSUqCae4zxAmZ6qMgogbltBWoT"
+    "xnc9DkBl/IbIGZdJB+BUB4w61Ox89my1IknPbsycRERuy4ECFKuzSTt9kEQ6SjgSC9ua3/ITwF9XG3dBzv1PlCHf"
+    "0deEg/mfAkLexVVazGrnrp9thiJM8HB1XhOTVxSWMHTDGDr2yNSMJa7xHxvHsTCCAUkGCSqGSIb3DQEHAaCCAToE"
+    "ggE2MIIBMjCCAS4GCyqGSIb3DQEMCgECoIH3MIH0MF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAkBBCKz4yt"
+    "hwjXwuOZmIuVTrdwAgIIADAMBggqhkiG9w0CCQUAMB0GCWCGSAFlAwQBKgQQIjPvpvmN8kpIHDTE9lLDuQSBkFOm"
+    "z+nVq2URRRF/wMyLwb8UWWxiVVv30SfUa5u1Nzs7kdBGEM2l1j8TNZGEA3+SE6w1g35rmxilyzF+FsviUXuqil5Z"
+    "0ObV71ZPucJuIKWKKQNCuYx2ScvtNYec9zjqP1dg3O9GL+/R5apGd838J7IHyvs2BXj8QsO/qe0jgLRK3+oqVahP"
+    "Na9Z02PWILRsfTElMCMGCSqGSIb3DQEJFTEWBBRQeTCtujebuYQ/19QSX6WGmNgJDzBBMDEwDQYJYIZIAWUDBAIB"
+    "BQAEINPc4QSLIh7TeFmd/vYwfPTGTv3Q+EzdmvkBB794l7XnBAgjUyAgvzlT8QICCAA="
+)
+
+
+def test_a_key_of_a_curve_that_nobody_here_knows_is_told() -> None:
+    with pytest.raises(InvalidArgument, match="no backup of"):
+        read_backup(base64.b64decode(_SM2), "x")

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from protocol.crypto.native import check_value, derive_kek
-from protocol.errors import EncryptionKeyRequired, InvalidArgument, InvalidState, NotAvailable
+from protocol.errors import (
+    EncryptionKeyRequired,
+    InvalidArgument,
+    InvalidState,
+    NotAvailable,
+    SaveFailed,
+)
 from protocol.messages.agent import TpmBackend
 from protocol.messages.base import Sealed
 from protocol.messages.host import (
@@ -34,6 +40,7 @@ from protocol.terms import (
     ManagementType,
     PowerState,
     ProviderId,
+    VmCryptoState,
 )
 from tests.services.esxi.rig import MARKER, VM, Rig
 
@@ -140,8 +147,39 @@ def test_tpm_required_excludes_a_host_without_one(rig: Rig) -> None:
     assert rig.host().kdk(NKP) is None
     refused = rig.refused_command(HostCreateVm(vm=VM, blocks=8, provider=NKP))
     assert isinstance(refused, InvalidState) and "TPM 2.0" in str(refused)
-    assert rig.kinds("native.no_tpm2")
+    assert rig.kinds("native.tpm_required")
     assert rig.summary().vms == ()
+
+
+def test_a_vm_on_an_excluded_host_is_not_locked(rig: Rig) -> None:
+    """NKP-12: no key could come there, so nobody looks for one; it does not start all the same."""
+    ready(rig, tpm=TpmBackend.NONE)
+    encrypted(rig)
+    rig.command(push(revision="2", tpm_required=True))
+    rig.command(EvictKeys(provider=NKP))
+    assert (rig.vm().missing, rig.vm().crypto) == ((), VmCryptoState.UNLOCKED)
+    refused = rig.refused_command(HostPowerOnVm(vm=VM))
+    assert isinstance(refused, InvalidState) and "TPM 2.0" in str(refused)
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["given", "taken"])
+def test_what_the_disk_refuses_is_not_in_the_view(rig: Rig, given: bool) -> None:
+    """vCenter brings what the view lacks: a list that is nowhere but in memory would be lost."""
+    rig.up()
+    if not given:
+        rig.command(push())
+    before = rig.summary()
+    assert before.kdks == (() if given else (NKP,))
+    rig.store().fail = True
+    change = push() if given else SetProviders(providers=())
+    assert isinstance(rig.refused_command(change), SaveFailed)
+    if not given:
+        assert isinstance(rig.refused_door(RemoveProvider(provider=NKP)), SaveFailed)
+    assert (rig.summary().providers, rig.summary().kdks) == (before.providers, before.kdks)
+    rig.store().fail = False
+    rig.command(change)
+    rig.reboot(way="power_loss")
+    assert rig.summary().kdks == ((NKP,) if given else ())
 
 
 def test_the_kdk_survives_a_power_loss_right_after_it_was_acknowledged(rig: Rig) -> None:

@@ -209,6 +209,8 @@ class HostRecord:
     errors: dict[str, ProductError] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)  # names of commands, in order of arrival
     makes_keys_of: set[ProviderId] = field(default_factory=set)
+    kdks: dict[ProviderId, bytes] = field(default_factory=dict)
+    tpm: bool = False  # one that nobody asks
     bench: Bench | None = None
     attests_in_s: float = 0.0
 
@@ -279,11 +281,12 @@ class ScriptedHost(Service):
             version="8.0U3",
             crypto_state=record.crypto_state,
             crypto_key_id=record.host_key,
-            tpm_present=bool(record.recovery_id) or record.bench is not None,
+            tpm_present=record.tpm or bool(record.recovery_id) or record.bench is not None,
             protection_mode=ProtectionMode.TPM if record.recovery_id else ProtectionMode.NONE,
             recovery_id=record.recovery_id,
             cached_keys=len(record.cache),
             providers=record.providers,
+            kdks=tuple(record.kdks),
             vms=page,
             more_vms=len(page) < len(left),
             session=self.guard.session,
@@ -402,6 +405,11 @@ class ScriptedHost(Service):
 
     @serves(SetProviders)
     async def set_providers(self, message: SetProviders, peer: Peer) -> Done:
+        clear = () if message.material is None else message.material.keys
+        given = dict(zip(message.kdks, (kdk.reveal() for kdk in clear), strict=True))
+        had = {ref: self.record.kdks.get(ref.provider_id) for ref in self.record.providers}
+        kdks = {ref.provider_id: given.get(ref.provider_id, had.get(ref)) for ref in message.providers}
+        self.record.kdks = {name: kdk for name, kdk in kdks.items() if kdk is not None}
         self.record.providers = message.providers
         return Done()
 
