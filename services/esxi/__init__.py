@@ -27,8 +27,8 @@ Kinds of records (ids and names only, never key bytes):
 ``boot.options_damaged`` · ``keys.loaded`` · ``keys.added`` · ``keys.removed`` ·
 ``keys.evicted`` provider, cached, stored · ``crypto.mode`` old, new · ``crypto.host_key`` ·
 ``persistence.enabled`` ·
-``keys.disproved`` keys · ``host_key.not_derived`` reason · ``native.tpm_required`` provider, reason ·
-``provider.removed`` provider · ``persistence.disabled`` · ``recovery.rotated`` ·
+``keys.disproved`` keys · ``host_key.not_derived`` reason · ``native.tpm_required`` provider,
+reason · ``provider.removed`` provider · ``persistence.disabled`` · ``recovery.rotated`` ·
 ``config.protection`` mode, pcrs ·
 ``config.saved`` why · ``config.torn`` rest · ``config.save_failed`` reason ·
 ``audit`` record (POL-05) ·

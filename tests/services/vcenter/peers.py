@@ -408,8 +408,8 @@ class ScriptedHost(Service):
         clear = () if message.material is None else message.material.keys
         given = dict(zip(message.kdks, (kdk.reveal() for kdk in clear), strict=True))
         had = {ref: self.record.kdks.get(ref.provider_id) for ref in self.record.providers}
-        kdks = {ref.provider_id: given.get(ref.provider_id, had.get(ref)) for ref in message.providers}
-        self.record.kdks = {name: kdk for name, kdk in kdks.items() if kdk is not None}
+        kept = {ref.provider_id: kdk for ref in message.providers if (kdk := had.get(ref))}
+        self.record.kdks = {**kept, **given}
         self.record.providers = message.providers
         return Done()
 
