@@ -10,6 +10,7 @@
 - ``junit``        the same as JUnit XML, for pipelines
 - ``github``       the same as annotations of GitHub's log
 - ``axis``         seconds as pixels, and round moments   - ``shapes``  what a picture is made of
+- ``select``       which lanes of a large lab are drawn, and which hosts are one
 - ``timeline``, ``plots``, ``topology``   the pictures: places of shapes, by arithmetic alone
 - ``compare``      two runs beside each other
 - ``page``         one HTML file of it all: ``templates`` has its text, style and small script

@@ -5,13 +5,14 @@ What cannot be told counts as not running, as for who waits for the VM.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from chaos.history import Record
 from chaos.report.axis import moment
-from chaos.report.lanes import Lane, Segment, lanes
+from chaos.report.lanes import DOWN, Lane, Segment
 from chaos.report.phases import Phase, Phases, phases
 from chaos.report.story import Story
 
@@ -25,7 +26,7 @@ _KEYS_NAMED: Final = 2
 class Row:
     """A VM that did not run all the time: its share of each phase (None of one in which it was not
     there), what it was last when it did not run, from when to when, and why. ``asked``: it is off
-    because somebody powered it off."""
+    because somebody powered it off, or it was never powered on."""
 
     vm: str
     host: str
@@ -39,10 +40,11 @@ class Row:
 
 def availability(story: Story) -> tuple[tuple[Row, ...], int]:
     """Such VMs, those that ran least first, and how many ran all the time."""
-    vms = [lane for lane in lanes(story.records, story.seconds) if lane.vm and lane.actual]
+    known = [replace(one, actual=one.known(story.seconds)) for one in story.lanes if one.vm]
+    vms = [lane for lane in known if lane.actual]
     found, when = phases(story.records), _Seen(story.records)
     rows = [_row(lane, found, story, when) for lane in vms if _down(lane)]
-    rows.sort(key=lambda row: (row.back, row.asked, row.whole))
+    rows.sort(key=lambda row: (row.asked, row.back, row.whole))
     return tuple(rows), len(vms) - len(rows)
 
 
@@ -51,12 +53,16 @@ def _down(lane: Lane) -> list[Segment]:
 
 
 def _row(lane: Lane, found: Phases, story: Story, seen: _Seen) -> Row:
-    last = _down(lane)[-1]
+    down = _down(lane)
+    last = down[-1]
     back = lane.actual[-1].states == (RUNNING,)
     told: list[str] = []
+    dark = max((s for s in down if s.states == (DOWN,)), key=_took, default=None)
+    if dark is not None and dark is not last:
+        told.append(f"{seen.why(lane, dark)} {_when(dark)}")
     locked = next((s for s in reversed(lane.actual) if s.states == (LOCKED,)), None)
     if locked is not None:
-        text = f"locked from {moment(round(locked.begin, 1))} to {moment(round(locked.end, 1))}"
+        text = f"locked {_when(locked)}"
         reasons = _because(lane, locked, story.titles)
         told += filter(None, (text, seen.why(lane, locked), reasons))
     if last is not locked:
@@ -71,6 +77,14 @@ def _row(lane: Lane, found: Phases, story: Story, seen: _Seen) -> Row:
         asked=not back and seen.asked(lane, last),
         why="; ".join(told),
     )
+
+
+def _took(segment: Segment) -> float:
+    return segment.end - segment.begin
+
+
+def _when(segment: Segment) -> str:
+    return f"from {moment(round(segment.begin, 1))} to {moment(round(segment.end, 1))}"
 
 
 def _between(phase: Phase, found: Phases, seconds: float) -> tuple[float, float]:
@@ -114,8 +128,9 @@ class _Seen:
                 self._by.setdefault((record.op, record.node), []).append(record)
 
     def _at(self, op: str, name: str, t: float) -> dict[str, Any]:
-        before = [r for r in self._by.get((op, name), ()) if r.t < t]
-        return before[-1].data if before else {}
+        said = self._by.get((op, name), [])
+        before = bisect_left(said, t, key=lambda record: record.t)
+        return said[before - 1].data if before else {}
 
     def asked(self, lane: Lane, last: Segment) -> bool:
         """Whether it was off because somebody wanted it so."""
@@ -128,6 +143,8 @@ class _Seen:
         host = str(vm.get("host", lane.host))
         node = self._at("node", host, last.end)
         state = str(node.get("state", ""))
+        if last.states == (DOWN,) and last.end < lane.actual[-1].end:
+            return f"{host} was down"
         if state and state != RUNNING:
             screen = node.get("screen")
             return f"{host} is {state}" + (f", its screen says: {screen}" if screen else "")
@@ -137,6 +154,8 @@ class _Seen:
             keys = ", ".join(missing[:_KEYS_NAMED]) + more
             return f"EncryptionKeyRequired: required keys are not on {host}: {keys}"
         if vm.get("power") == "poweredOff" and vm.get("wanted") == "poweredOn":
+            if last.end < lane.actual[-1].end:
+                return f"unlocked on {host} and off, until it was powered on"
             return f"unlocked on {host}, and off: nobody has powered it on since"
         if vm.get("power") == "poweredOff":
             return f"powered off on {host}, as was asked"

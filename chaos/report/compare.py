@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from chaos.history import Record
-from chaos.report.lanes import DOWN, UNKNOWN, Lane, Segment, lanes
+from chaos.report.lanes import DOWN, UNKNOWN, Lane, Segment
 from chaos.report.latency import Figures, figures, samples
 from chaos.report.outcomes import Outcome, outcomes
 from chaos.report.story import Story, schedule_digest
@@ -96,7 +96,7 @@ def compared(a: Story, b: Story) -> Compared:
     checks = [Both(name=name, a=mine.get(name), b=other.get(name)) for name in names]
     return Compared(
         conditions=_conditions(a, b),
-        apart=apart(lanes(a.records, a.drawn), lanes(b.records, b.drawn)),
+        apart=apart(a.lanes, b.lanes),
         checks=tuple(sorted(checks, key=lambda both: not both.differs)),
         timed=_timed(a, b),
         parting=parting(a.records, b.records) if _comparable(a, b) else None,

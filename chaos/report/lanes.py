@@ -58,6 +58,11 @@ class Lane:
         """Whether it was ever anything else than at first."""
         return len(self.actual) > 1
 
+    def known(self, until: float) -> tuple[Segment, ...]:
+        """What it was until then, from the first time that anybody could tell."""
+        there = [replace(s, end=min(s.end, until)) for s in self.actual if s.begin < until]
+        return tuple(there[there[0].states == (UNKNOWN,) :]) if there else ()
+
     def odd(self) -> tuple[Odd, ...]:
         """Where it was not what it might be."""
         return tuple(
@@ -104,6 +109,17 @@ class _Rows:
         self.fold = fold
         self.actual: dict[str, _Strip] = {}
         self.expected: dict[str, _Strip] = {}
+        self._listed: dict[str, dict[str, None]] = {}  # VMs that each host ever listed
+
+    def listed(self, record: Record) -> None:
+        """A host says something of a VM."""
+        if record.node in self.fold.vms:
+            self._listed.setdefault(self.fold.vms[record.node].host, {})[record.node] = None
+
+    def of(self, host: str) -> Iterable[str]:
+        """The VMs that the host has now."""
+        vms = self.fold.vms
+        return (n for n in self._listed.get(host, ()) if n in vms and vms[n].host == host)
 
     def seen(self, names: Iterable[str], record: Record) -> None:
         for name in names:
@@ -133,7 +149,8 @@ class _Rows:
     def _allowed(self, name: str, t: float, found: Allowed | None) -> None:
         strip = self.expected.setdefault(name, _Strip())
         states = () if found is None else tuple(sorted(found.states))
-        strip.see(t, states, because="" if found is None else found.because)
+        if not strip.segments or strip.segments[-1].states != states:
+            strip.see(t, states, because="" if found is None else found.because)
 
 
 def lanes(records: Sequence[Record], until: float | None = None) -> tuple[Lane, ...]:
@@ -147,21 +164,17 @@ def lanes(records: Sequence[Record], until: float | None = None) -> tuple[Lane, 
             continue
         match record.op:
             case "node" if record.node in fold.hosts:
-                vms = (name for name, vm in fold.vms.items() if vm.host == record.node)
-                rows.seen((record.node, *vms), record)
+                rows.seen((record.node, *rows.of(record.node)), record)
             case "host" | "vm" if record.node in fold.hosts or record.node in fold.vms:
                 # What a host says of its VMs follows what it says of itself.
+                rows.listed(record)
                 rows.seen((record.node,), record)
             case "look":
                 rows.seen(fold.vms, record)
                 rows.held(record.t)
     last = records[-1].t if records else 0.0
     end = last if until is None else until
-    names = [
-        (name, host)
-        for host in fold.hosts
-        for name in (host, *sorted(vm for vm, found in fold.vms.items() if found.host == host))
-    ]
+    names = [(name, host) for host in fold.hosts for name in (host, *sorted(rows.of(host)))]
     empty = _Strip()
     return tuple(
         Lane(

@@ -37,6 +37,8 @@ from protocol.printable import one_line, printable
 MOST_RECORDS: Final = 4000
 """Of a longer history those are in the page that tell of faults, states and violations, then the
 first of the rest."""
+MOST_DATA: Final = 700
+"""Letters of a record's data that a page shows: faults and looks of a large lab name all hosts."""
 RESULTS: Final = {"pass": "✔", "fail": "✗", "unknown": "?", "error": "!", "interrupted": "⏹"}
 """Verdicts and results with their signs; any other word has the sign of an error."""
 _MODES: Final = {"sim": "sim, virtual time", "lab": "lab, real processes"}
@@ -74,7 +76,7 @@ def _parts(story: Story) -> dict[str, Any]:
         "latency": latency_plot(story),
         "figures": figures(samples(story.records)),
         "phases": _phases(phases(story.records), story.seconds),
-        "outcomes": sorted(found, key=lambda one: _ORDER.index(one.result)),
+        "outcomes": sorted(found, key=_rank),
         "counts": {word.value: sum(o.result is word for o in found) for word in _ORDER},
         "schedule": _schedule(story, bands(story.records)),
         "hypotheses": hypotheses_plot(story),
@@ -83,6 +85,12 @@ def _parts(story: Story) -> dict[str, Any]:
         "left_out": left_out,
         "violating": {seq for outcome in found if outcome.scene for seq in outcome.records},
     }
+
+
+def _rank(outcome: Outcome) -> tuple[bool, int]:
+    """Failed ones first; what is unknown because it was not tried comes last."""
+    unknown = outcome.result is CheckOutcome.UNKNOWN
+    return unknown and outcome.excused, _ORDER.index(outcome.result)
 
 
 def _facts(story: Story) -> dict[str, Any]:
@@ -189,8 +197,10 @@ def _engine() -> Environment:
 
 
 def data_line(data: dict[str, Any]) -> str:
-    """What a record has, in one line."""
-    return one_line(", ".join(f"{name}: {_value(value)}" for name, value in data.items()))
+    """What a record has, in one line; of a long one the beginning, and how long it is."""
+    said = one_line(", ".join(f"{name}: {_value(value)}" for name, value in data.items()))
+    more = len(said) - MOST_DATA
+    return said if more <= 0 else f"{said[:MOST_DATA]} … and {more} letters more"
 
 
 def _value(value: Any) -> str:

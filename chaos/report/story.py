@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import msgspec
 
 from chaos.experiment.plan import Plan
 from chaos.history import Record
 from chaos.lab import Directory
+from chaos.report.lanes import Lane, lanes
 from chaos.verdict import Verdict
 
 
@@ -52,6 +54,11 @@ class Story:
         """Seconds that pictures of it show: a little more, so that what was seen last is wide
         enough to be seen."""
         return self.seconds * 1.012
+
+    @cached_property
+    def lanes(self) -> tuple[Lane, ...]:
+        """Those of its hosts and VMs, as wide as pictures show them; folded once."""
+        return lanes(self.records, self.drawn)
 
 
 def schedule_digest(plan: Plan) -> str:

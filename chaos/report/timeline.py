@@ -6,15 +6,16 @@ has a colour and a sign, and its word where there is room.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from chaos.report.axis import Axis, moment, span
 from chaos.report.bands import Band, bands, rows
-from chaos.report.lanes import Lane, Segment, lanes
+from chaos.report.lanes import Lane, Segment
 from chaos.report.outcomes import Outcome
 from chaos.report.phases import NEVER, phases
+from chaos.report.select import select
 from chaos.report.shapes import Line, Picture, Pin, Rect, Text, shortened, width_of
 from chaos.report.story import Story
 
@@ -35,9 +36,6 @@ SIGNS: Final = {
     "halted": "!",
 }
 """Every state that a host or VM can be in, with its sign."""
-MOST_LANES: Final = 160
-"""In a larger lab only lanes that ever changed are drawn, and a line says how many did not."""
-
 _BAND = 17.0  # pixels from one row of faults to the next
 _HOST, _VM = 20.0, 14.0  # and from one lane to the next
 
@@ -70,7 +68,8 @@ def axis_of(seconds: float) -> Axis:
 def timeline(story: Story, found: Sequence[Outcome], seconds: float | None = None) -> Picture:
     """The picture; ``seconds`` is how long its axis is (``story.drawn`` otherwise)."""
     axis = axis_of(seconds or story.drawn)
-    drawn, left_out = _chosen(lanes(story.records, story.drawn), violations(found, story))
+    chosen = select(story.lanes, {pin.node for pin in violations(found, story)}, axis)
+    drawn, left_out = chosen.lanes, chosen.told
     faults = bands(story.records)
     spans, labels = _fault_spans(faults, axis)
     placed = rows(spans)
@@ -83,10 +82,9 @@ def timeline(story: Story, found: Sequence[Outcome], seconds: float | None = Non
     for band, row, label in zip(faults, placed, labels, strict=True):
         _fault(picture, axis, band, 24.0 + _BAND * row, bottom, label)
     _phases(picture, axis, story, bottom)
-    places = _lanes(picture, axis, drawn, first)
+    places = _lanes(picture, axis, drawn, first, chosen.alike)
     if left_out:
-        text = f"{left_out} more that never changed are not drawn"
-        picture.add(Text(x=LEFT, y=bottom - 4.0, text=text, look="quiet"))
+        picture.add(Text(x=LEFT, y=bottom - 4.0, text=left_out, look="quiet"))
     _pins(picture, axis, pins, places, (top + 12.0, bottom))
     return picture
 
@@ -94,14 +92,6 @@ def timeline(story: Story, found: Sequence[Outcome], seconds: float | None = Non
 def _told(drawn: Sequence[Lane], faults: Sequence[Band]) -> str:
     hosts = sum(not lane.vm for lane in drawn)
     return f"{hosts} hosts and {len(drawn) - hosts} VMs over the run, under {len(faults)} faults"
-
-
-def _chosen(all_: Sequence[Lane], pins: Sequence[Shown]) -> tuple[tuple[Lane, ...], int]:
-    if len(all_) <= MOST_LANES:
-        return tuple(all_), 0
-    pinned = {pin.node for pin in pins}
-    chosen = tuple(lane for lane in all_ if lane.changes or lane.name in pinned or lane.odd())
-    return chosen, len(all_) - len(chosen)
 
 
 def _moments(picture: Picture, axis: Axis, bottom: float) -> None:
@@ -188,17 +178,21 @@ def _upright(picture: Picture, x: float, bottom: float, look: str, tip: str, row
 # ---- lanes ---------------------------------------------------------------------------------
 
 
-def _lanes(picture: Picture, axis: Axis, drawn: Sequence[Lane], y: float) -> dict[str, float]:
-    """Draw them; the middle of each by its name."""
+def _lanes(
+    picture: Picture, axis: Axis, drawn: Sequence[Lane], y: float, alike: Mapping[str, int]
+) -> dict[str, float]:
+    """Draw them; the middle of each by its name. ``alike``: how many more hosts went as one did."""
     places = {}
     for lane in drawn:
         height = _VM if lane.vm else _HOST
         thick = 8.0 if lane.vm else 10.0
         base = y + height - 2.0
         indent = 14.0 if lane.vm else 0.0
-        name = shortened(lane.name, LEFT - 12.0 - indent)
+        more = f" +{alike[lane.name]}" if alike.get(lane.name) else ""
+        name = shortened(lane.name, LEFT - 12.0 - indent - width_of(more)) + more
         look = "vm-name" if lane.vm else "host-name"
-        picture.add(Text(x=4.0 + indent, y=base - 1.0, text=name, look=look, tip=lane.name))
+        tip = f"{lane.name}, and {more[2:]} hosts that went the same way" if more else lane.name
+        picture.add(Text(x=4.0 + indent, y=base - 1.0, text=name, look=look, tip=tip))
         for segment in lane.expected:
             _expected(picture, axis, lane, segment, base - thick - 3.5)
         for segment in lane.actual:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from chaos.history import Record
@@ -56,11 +57,16 @@ class Disturbance:
         """Whether it names this node."""
         return node in self.nodes
 
-    @property
+    @cached_property
     def nodes(self) -> frozenset[str]:
         """Those that it names."""
         one = self.values.get("node")
         return frozenset(self.values.get("nodes", ())) | (frozenset({one}) if one else frozenset())
+
+    @cached_property
+    def sides(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Those between which it lies; empty when it is on no link."""
+        return frozenset(self.values.get("a", ())), frozenset(self.values.get("b", ()))
 
 
 class Disturbances:
@@ -205,5 +211,5 @@ def _stopped_by(found: Disturbance) -> Known:
 
 
 def _is_on(found: Disturbance, a: str, b: str) -> bool:
-    sides = found.values.get("a", ()), found.values.get("b", ())
-    return (a in sides[0] and b in sides[1]) or (b in sides[0] and a in sides[1])
+    one, other = found.sides
+    return (a in one and b in other) or (b in one and a in other)

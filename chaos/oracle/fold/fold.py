@@ -46,6 +46,7 @@ class Fold(Answers):
         self._changed: dict[str, float] = {}  # when the firmware of a host was last changed
         self._keys: dict[str, dict[str, tuple[str, ...]]] = {}  # by host and provider
         self._flowed: dict[tuple[str, str], tuple[object, ...]] = {}
+        self._carried: tuple[float, int] = (-1.0, 0)  # when all keys on their way were looked at
 
     # ---- records ----------------------------------------------------------------------------
 
@@ -197,8 +198,8 @@ class Fold(Answers):
                         vm.host_booted()
             host.boot = boot
             self.ways.booted(record.node)
-        self.ways.look(record.t)
-        self._keys_on_their_way()
+        self.ways.look(record.t, record.node)
+        self._keys_on_their_way(record.node)
 
     def _stop_of(self, name: str, host: HostFacts) -> Known:
         """Whether the boot that has just begun had to end at the screen (R18)."""
@@ -250,14 +251,18 @@ class Fold(Answers):
 
     # ---- keys -------------------------------------------------------------------------------
 
-    def _keys_on_their_way(self) -> None:
-        """What vCenter may have brought to hosts, or taken away, until now."""
+    def _keys_on_their_way(self, seen: str = "") -> None:
+        """What vCenter may have brought to hosts, or taken away, until now; to ``seen`` only when
+        it is a host, and nothing but that node has changed since all were looked at."""
+        moment = (self.now, self.faults.version)
+        only = seen in self.hosts and self._keys and moment == self._carried
+        self._carried = moment
         if not self._keys:
             self._keys = keys_by_host(self.hosts, self.vms)
             self._flowed.clear()
         source = self.faults.version if any(self.faults.of("kms.key_state")) else 0
         evicted = {provider: self.evicted(provider) for provider in self.ways.servers}
-        for name, host in self.hosts.items():
+        for name, host in [(seen, self.hosts[seen])] if only else self.hosts.items():
             for provider, keys in self._keys[name].items():
                 way = self.ways.to(name, provider)
                 taken = evicted.get(provider, NO)

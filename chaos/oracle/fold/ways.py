@@ -76,6 +76,7 @@ class Ways:
     _key_until: dict[str, float] = field(default_factory=dict)
     _key_now: frozenset[str] = frozenset()
     _ways: dict[tuple[str, str], Way] = field(default_factory=dict)
+    _found: tuple[object, ...] = ()  # what all ways were looked at under
 
     def to(self, host: str, provider: str) -> Way:
         """The way of this provider's keys to this host."""
@@ -101,10 +102,15 @@ class Ways:
             if to == host:
                 way.could, way.host_since, way.led_since = False, math.inf, math.inf
 
-    def look(self, now: float) -> None:
-        """Take note of how all ways are now."""
+    def look(self, now: float, seen: str = "") -> None:
+        """Take note of how all ways are now; only the one to ``seen`` is looked at when it is a
+        host, and nothing but that node has changed since the last look."""
         vcenter = both((self._up(self.vcenter), self.disturbances.stands(self.vcenter)))
-        hosts = [host for host in self.nodes if host not in self._leaders]
+        leaders = self._leaders
+        under = (self.disturbances.version, self.vcenter, *self.servers.items())
+        only = seen in self.nodes and seen not in leaders and under == self._found
+        hosts = [host for host in ((seen,) if only else self.nodes) if host not in leaders]
+        self._found = under
         to_host = {host: self.disturbances.passes(self.vcenter, host) for host in hosts}
         for provider in self.servers:
             parts = Parts(

@@ -33,6 +33,7 @@ def test_a_vm_that_is_locked_to_the_end_says_which_key_is_missing_and_by_which_r
 def test_a_vm_that_came_back_says_until_when_it_did_not_run() -> None:
     row = rows(back("running"))["vm-01"]
     assert row.back and row.last.states != ("running",)
+    assert row.why.startswith("esxi-001 was down from ")
     assert row.shares[Phase.BEFORE] == 1
 
 
@@ -46,7 +47,28 @@ def test_one_that_is_off_on_its_own_behalf_is_told_apart_from_one_that_was_power
     assert "unlocked on esxi-001, and off: nobody has powered it on since" in left.why
     asked = rows(back("running").vm("vm-01", "esxi-001", "off", wanted=False).passes(60))["vm-01"]
     assert (left.asked, asked.asked, asked.back) == (False, True, False)
-    assert asked.why == "powered off on esxi-001, as was asked"
+    assert asked.why.endswith("; powered off on esxi-001, as was asked")
+
+
+def test_what_nobody_could_tell_before_the_first_look_counts_for_nothing() -> None:
+    told = Told(persistence=True)
+    assert told.rows[1][2] == "node", "its host is seen before it is"
+    found, always = availability(of(told))
+    assert (found, always) == ((), 2)
+
+
+def test_one_that_was_off_for_a_while_runs_again_and_nobody_is_to_power_it_on() -> None:
+    told = back("running").vm("vm-01", "esxi-001", "off").passes(5)
+    row = rows(told.vm("vm-01", "esxi-001", "running").passes(60))["vm-01"]
+    assert row.back and row.why.endswith("; unlocked on esxi-001 and off, until it was powered on")
+
+
+def test_those_that_are_meant_to_be_off_come_last() -> None:
+    told = back("running").vm("vm-02", "esxi-002", "off", wanted=False).passes(60)
+    assert [(row.vm, row.asked) for row in availability(of(told))[0]] == [
+        ("vm-01", False),
+        ("vm-02", True),
+    ]
 
 
 def test_a_host_that_stands_at_a_screen_says_what_is_on_it() -> None:
@@ -59,7 +81,7 @@ def test_a_host_that_stands_at_a_screen_says_what_is_on_it() -> None:
     ]
     run = story(told, verdict())
     (row,) = availability(run)[0]
-    assert row.why == "esxi-001 is halted, its screen says: Failed to <decrypt>"
+    assert row.why.split("; ")[-1] == "esxi-001 is halted, its screen says: Failed to <decrypt>"
     assert "its screen says: Failed to &lt;decrypt&gt;" in page(run)
 
 

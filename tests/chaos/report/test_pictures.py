@@ -11,9 +11,10 @@ from chaos.history import Record
 from chaos.report.axis import Axis, moment, span
 from chaos.report.outcomes import outcomes
 from chaos.report.plots import MOST_DOTS, hypotheses_plot, latency_plot
+from chaos.report.select import MOST_LANES
 from chaos.report.shapes import Picture, Pin, Rect, Text, shortened
 from chaos.report.story import Story
-from chaos.report.timeline import LEFT, MOST_LANES, RIGHT, timeline
+from chaos.report.timeline import LEFT, RIGHT, timeline
 from chaos.report.topology import MOST_HOSTS, topology
 from tests.chaos.oracle.histories import Story as History
 from tests.chaos.oracle.histories import dark
@@ -193,12 +194,15 @@ def many(hosts: int) -> Story:
     return story(tale.records, verdict())
 
 
-def test_of_a_large_lab_only_what_changed_is_drawn_and_the_rest_is_counted() -> None:
+def test_of_a_large_lab_hosts_that_went_the_same_way_are_one_and_counted() -> None:
     small, large = drawn(many(MOST_LANES)), drawn(many(MOST_LANES + 1))
     assert len(texts(small, "host-name")) == MOST_LANES
-    assert [t.text for t in texts(large, "host-name")] == ["esxi-001"]
+    names = texts(large, "host-name")
+    more = MOST_LANES - 1
+    assert [t.text for t in names] == ["esxi-001", f"esxi-002 +{more}"]
+    assert names[1].tip == f"esxi-002, and {more} hosts that went the same way"
     assert [t.text for t in texts(large, "quiet")] == [
-        f"{MOST_LANES} more that never changed are not drawn"
+        f"+n: so many more hosts went the same way ({more} in all)"
     ]
 
 
