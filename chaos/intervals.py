@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from chaos.cues import Cues
 from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, PlannedFault
@@ -29,7 +31,7 @@ LAPSE_S: Final = 30.0
 class Intervals:
     """Plays the faults of one plan. ``now`` tells the time of the fault phase, ``sleep_to`` waits
     for a moment of it; ``begun`` are the ids of what this run has to take back, ``ending`` of what
-    is taken back already."""
+    is taken back already, ``open`` of those whose begin is written down, and not their end."""
 
     plan: Plan
     lab: Lab
@@ -41,6 +43,7 @@ class Intervals:
     now: Callable[[], float]
     begun: set[str] = field(default_factory=set)
     ending: set[str] = field(default_factory=set)
+    open: set[str] = field(default_factory=set)
     left: tuple[StillThere, ...] = ()
 
     async def play(self, planned: PlannedFault) -> None:
@@ -80,11 +83,13 @@ class Intervals:
                 self.phases.tell(f"{planned.id} is missed: {error.text}")
                 return False
             self.history.add("fault", op=fault.kind, **about, error=str(error))
+            self.open.add(planned.id)
             if taken_back:
-                self.history.add("heal", op="heal", id=planned.id, verified=True)
+                self._write(HealReport(healed=(planned.id,)))
             raise
         about |= {"nodes": list(fault.touches()), "values": to_plain(fault), **active.found}
         self.history.add("fault", op=fault.kind, **about)
+        self.open.add(planned.id)
         self.phases.tell(f"{planned.id}: {fault.summary()}")
         return True
 
@@ -167,7 +172,11 @@ class Intervals:
         errors."""
         report = await self._heal_begun(which)
         self.left = report.left
-        self._write(report)
+        listed = {active.fault.id for active in self.keeper.active()}
+        # One that ended while nobody was there to write it down is listed no longer either: its
+        # task was cancelled in the middle of its heal, or its lease ran out.
+        unwritten = self.open - listed - set(report.healed)
+        self._write(msgspec.structs.replace(report, healed=(*report.healed, *sorted(unwritten))))
         return [str(problem) for problem in _problems(report, cured=False)]
 
     async def _heal_begun(self, which: Callable[[Fault], bool]) -> HealReport:
@@ -197,6 +206,7 @@ class Intervals:
 
     def _write(self, report: HealReport, *, cured: bool = False) -> None:
         for id in report.healed:
+            self.open.discard(id)
             self.history.add("heal", op="heal", id=id, verified=True, cured=cured)
         for fault in report.left:
             self.history.add(

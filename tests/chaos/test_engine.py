@@ -265,6 +265,25 @@ def test_what_could_not_be_healed_at_first_is_tried_once_more_and_is_not_left(
     assert healed == {"wan", "dark"}
 
 
+def test_a_heal_that_an_error_cut_off_is_in_the_history_too(world: World) -> None:
+    """The task of one fault is cancelled by the error of another while the keeper writes down
+    that the first one is gone."""
+    bad: Any = Limp(world.lab)
+    history = History(None, world.lab.monotonic)
+
+    async def save(listed: bytes) -> None:
+        if b"wan" not in listed and world.lab.monotonic() > 20.0:
+            await world.lab.sleep(5.0)
+
+    keeper = FaultKeeper(bad, save=save)
+    made = msgspec.structs.replace(planned(world, CUT), max_duration_s=27.0)
+    verdict = world.run(run(made, bad, keeper, history))
+    assert [reason.partition(":")[0] for reason in verdict.reasons] == ["KS-CHAOS-203"]
+    assert result_of(verdict, "no_fault_left") is CheckOutcome.PASS
+    [healed] = [record for record in history.records if record.type == "heal"]
+    assert (healed.data["id"], healed.data["verified"]) == ("wan", True)
+
+
 def test_an_irreversible_fault_stays_and_says_its_cure(world: World) -> None:
     text = """\
 guards: {blast_radius: {provider.delete: 1}}

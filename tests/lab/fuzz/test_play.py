@@ -89,10 +89,10 @@ def test_a_fault_that_finds_nothing_to_act_on_is_missed_when_it_was_drawn(
 def test_a_drawn_fault_whose_heal_another_hides_ends_when_that_one_does(
     snapshot: Snapshot, drawn: bool, code: int
 ) -> None:
-    """The host that is powered on at the end of the first is dark by the second."""
+    """The host whose TPM shows that it answers is dark by the second."""
     made = planned(
-        fault("first", "host.power_loss", 5, 12, drawn=drawn, on=["esxi-001"]),
-        fault("second", "proc.kill", 16, 40, drawn=drawn, on=["esxi-001"]),
+        fault("first", "tpm.dead", 5, 12, drawn=drawn, on=["esxi-001"]),
+        fault("second", "host.power_loss", 10, 40, drawn=drawn, on=["esxi-001"]),
     )
     played = play(snapshot, made, history=True)
     assert played.verdict.exit_code == code, played.verdict.reasons
@@ -104,8 +104,8 @@ def test_a_drawn_fault_whose_lease_runs_out_while_it_is_taken_back_is_seen_gone(
     snapshot: Snapshot,
 ) -> None:
     made = planned(
-        fault("first", "host.power_loss", 5, 12, drawn=True, on=["esxi-001"]),
-        fault("second", "proc.kill", 16, 80, drawn=True, on=["esxi-001"]),
+        fault("first", "tpm.dead", 5, 12, drawn=True, on=["esxi-001"]),
+        fault("second", "host.power_loss", 10, 80, drawn=True, on=["esxi-001"]),
         lease_s=20.0,
     )
     played = play(snapshot, made, history=True)
