@@ -258,6 +258,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         "`keystead chaos run FILE --mode sim --seed N` shows how it ends; give the seed that fails",
         USAGE,
     ),
+    "KS-RUN-007": Explanation(
+        "This campaign is being played",
+        "Another process plays seeds of it.",
+        "give this one another --campaign, or wait until that one has ended",
+        USAGE,
+    ),
     "KS-PRODUCT-001": Explanation(
         "The product refused",
         "vCenter or a host answered with a fault; its text follows.",

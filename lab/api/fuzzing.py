@@ -48,13 +48,17 @@ class Fuzzing:
     def run(self, seeds: Iterable[int], seconds: float, *, shrink: bool = True) -> FuzzReport:
         """Play until ``seconds`` are over, then shrink what was found.
 
-        KS-RUN-005 when the campaign of this name is another one, KS-USE-003 for a bad name.
+        Raises as ``Campaign`` does, and KS-USE-003 for a bad name.
         """
         if wrong := names.RUN.fault(self.name):
             raise KeysteadError("KS-USE-003", f"--campaign {self.name}: {wrong}")
         folder = state_home() / "campaigns" / self.name
-        campaign = Campaign(folder, self.world, self.jobs, stop=self.stop)
-        campaign.open()
+        with Campaign(folder, self.world, self.jobs, stop=self.stop) as campaign:
+            return self._run(campaign, seeds, seconds, shrink=shrink)
+
+    def _run(
+        self, campaign: Campaign, seeds: Iterable[int], seconds: float, *, shrink: bool
+    ) -> FuzzReport:
         if campaign.played:
             self.say(f"campaign {self.name} goes on: {len(campaign.played)} seeds were played")
         begun = time.monotonic()

@@ -2,19 +2,22 @@
 
 Its folder has ``campaign.json`` (what it is), ``seeds.msgpack`` (a line for each seed that was
 played, written as it ends) and ``found/`` (a file for each finding). A campaign that was killed
-goes on where it was: seeds that are written down are not played again.
+goes on where it was: seeds that are written down are not played again. One process plays it at a
+time.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from io import RawIOBase
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
@@ -30,6 +33,7 @@ from lab.fuzz.play import Played, play
 from lab.fuzz.world import World
 from lab.runs.store import code_version
 from lab.simulation.snapshot import Snapshot
+from lab.supervise.scratch import hold, no_room
 from services.runtime.forking.connection import ForkFailed
 
 AGAIN_EVERY: Final = 50
@@ -67,21 +71,52 @@ class Campaign:
     world: World
     jobs: int = 1
     played: dict[int, Seed] = field(default_factory=dict)
+    _lock: int | None = field(default=None, init=False)
     stop: threading.Event = field(default_factory=threading.Event)
     enough: bool = False
 
-    def open(self) -> None:
+    def __enter__(self) -> Self:
         """Make the folder, or go on in it.
 
-        KS-RUN-005 when another world, or another version of the code, was played in it.
+        KS-RUN-005 when another world, or another version of the code, was played in it, KS-RUN-007
+        while another process plays it, KS-LAB-005 when it cannot be written.
         """
-        (self.folder / "found").mkdir(parents=True, exist_ok=True, mode=0o700)
-        about = msgspec.json.encode(About(world=self.world, code=code_version()))
+        try:
+            (self.folder / "found").mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = hold(self.folder)
+            if self._lock is None:
+                raise KeysteadError("KS-RUN-007", self.folder.name)
+            self._agree()
+            self.played |= {seed.seed: seed for seed in read_seeds(self._log)}
+        except OSError as error:
+            self.__exit__()
+            raise no_room(error) from None
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    def _agree(self) -> None:
+        """What is played in the folder, written down by the first that plays in it."""
+        about = About(world=self.world, code=code_version())
         path = self.folder / "campaign.json"
-        if path.exists() and path.read_bytes() != about:
-            raise KeysteadError("KS-RUN-005", f"{self.folder.name} has other options or other code")
-        path.write_bytes(about)
-        self.played |= {seed.seed: seed for seed in read_seeds(self._log)}
+        if not path.exists():
+            half = path.with_suffix(".new")
+            half.write_bytes(msgspec.json.encode(about))
+            half.replace(path)
+            return
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=About)
+        except msgspec.DecodeError:
+            raise KeysteadError("KS-RUN-005", f"{path} cannot be read") from None
+        if found != about:
+            other = "options" if found.world != about.world else "code"
+            raise KeysteadError("KS-RUN-005", f"{self.folder.name} has other {other}")
 
     @property
     def _log(self) -> Path:
@@ -90,18 +125,18 @@ class Campaign:
     def play(self, seeds: Iterable[int], until: float, tell: Tell) -> Iterator[Seed]:
         """Play those of ``seeds`` that were not played yet until ``until`` (monotonic seconds).
 
-        Each is written down before it is given; the order is that in which they end.
+        Each is written down before it is given; the order is that in which they end. KS-LAB-005
+        when there is no room to write one down.
         """
         wanted = [seed for seed in seeds if seed not in self.played]
         directory, done = self.world.directory(), 0
         with (
             Snapshot(self.world.origin()) as snapshot,
             Snapshot(self.world.origin(ledger=True)) as again,
-            self._log.open("ab") as log,
+            self._log.open("ab", buffering=0) as log,
         ):
             for seed in self._ended((snapshot, again), directory, wanted, until):
-                log.write(pack(msgspec.to_builtins(seed)))
-                log.flush()
+                _write(log, pack(msgspec.to_builtins(seed)))
                 self.played[seed.seed] = seed
                 done += 1
                 tell(self._line(), done, len(wanted))
@@ -166,6 +201,17 @@ class Campaign:
     def _line(self) -> str:
         red = sum(bool(seed.failures) for seed in self.played.values())
         return f"{len(self.played)} seeds, {red} with findings"
+
+
+def _write(log: RawIOBase, line: bytes) -> None:
+    """A whole line, or none of it: what had no room is taken away again."""
+    begun = log.seek(0, os.SEEK_END)
+    try:
+        if log.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "seeds.msgpack")
+    except OSError as error:
+        log.truncate(begun)
+        raise no_room(error) from None
 
 
 def differs(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 import threading
 import time
 from pathlib import Path
@@ -35,15 +37,13 @@ def quiet(text: str, step: int, total: int) -> None:
 
 
 def campaign(folder: Path, **changes: object) -> Campaign:
-    made = Campaign(folder / "c", msgspec.structs.replace(WORLD, **changes))
-    made.open()
-    return made
+    return Campaign(folder / "c", msgspec.structs.replace(WORLD, **changes))
 
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
-    made = campaign(tmp_path_factory.mktemp("campaign"))
-    list(made.play(range(4), LATE, quiet))
+    with campaign(tmp_path_factory.mktemp("campaign")) as made:
+        list(made.play(range(4), LATE, quiet))
     return made
 
 
@@ -59,43 +59,95 @@ def test_seeds_are_played_written_down_and_read_again(played: Campaign) -> None:
 
 def test_it_goes_on_where_a_kill_cut_it_off(played: Campaign, tmp_path: Path) -> None:
     """The last seed was being written: it is played again, and nothing else is."""
-    made = campaign(tmp_path)
-    log = made.folder / "seeds.msgpack"
-    log.write_bytes((played.folder / "seeds.msgpack").read_bytes()[:-7])
+    with campaign(tmp_path) as made:
+        log = made.folder / "seeds.msgpack"
+        log.write_bytes((played.folder / "seeds.msgpack").read_bytes()[:-7])
     last = list(played.played.values())[-1]
-    again = Campaign(made.folder, WORLD)
-    again.open()
-    assert sorted(again.played) == sorted(set(played.played) - {last.seed})
-    now = list(again.play(range(4), LATE, quiet))
+    with Campaign(made.folder, WORLD) as again:
+        assert sorted(again.played) == sorted(set(played.played) - {last.seed})
+        now = list(again.play(range(4), LATE, quiet))
     assert [(seed.seed, seed.trace) for seed in now] == [(last.seed, last.trace)]
     assert len(list(read_seeds(log))) == 4
 
 
-def test_a_folder_of_another_campaign_is_refused(played: Campaign) -> None:
-    with pytest.raises(KeysteadError) as caught:
-        Campaign(played.folder, msgspec.structs.replace(WORLD, hosts=2)).open()
-    assert caught.value.id == "KS-RUN-005"
+def refused(folder: Path, world: World) -> KeysteadError:
+    with pytest.raises(KeysteadError) as caught, Campaign(folder, world):
+        pass
+    return caught.value
+
+
+def test_a_folder_of_another_campaign_is_refused(
+    played: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = refused(played.folder, msgspec.structs.replace(WORLD, hosts=2))
+    assert other.id == "KS-RUN-005" and "other options" in str(other)
+    monkeypatch.setattr(campaigns, "code_version", lambda: "older")
+    other = refused(played.folder, WORLD)
+    assert other.id == "KS-RUN-005" and "other code" in str(other)
+
+
+def test_a_folder_whose_description_cannot_be_read_is_refused_and_kept(tmp_path: Path) -> None:
+    with campaign(tmp_path) as made:
+        about = made.folder / "campaign.json"
+    about.write_bytes(about.read_bytes()[:-5])
+    other = refused(made.folder, WORLD)
+    assert other.id == "KS-RUN-005" and "cannot be read" in str(other)
+    assert about.exists()
+
+
+def test_one_process_plays_a_campaign_at_a_time(played: Campaign, tmp_path: Path) -> None:
+    """What another one is writing is not cut off."""
+    with campaign(tmp_path) as made:
+        log = made.folder / "seeds.msgpack"
+        half = (played.folder / "seeds.msgpack").read_bytes()[:-7]
+        log.write_bytes(half)
+        assert refused(made.folder, WORLD).id == "KS-RUN-007"
+        assert log.read_bytes() == half
+    with Campaign(made.folder, WORLD) as again:
+        assert len(again.played) == 3
+
+
+def test_a_seed_for_which_there_is_no_room_is_told_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    """The kernel takes a part of a line and refuses the rest, as at the end of a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handled = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with campaign(tmp_path) as made:
+        [_] = made.play(range(1), LATE, quiet)
+        log = made.folder / "seeds.msgpack"
+        whole = log.read_bytes()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 9, hard))
+        try:
+            with pytest.raises(KeysteadError) as caught:
+                list(made.play(range(2), LATE, quiet))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, handled)
+    assert caught.value.id == "KS-LAB-005"
+    assert log.read_bytes() == whole
 
 
 def test_time_that_is_over_and_a_stop_begin_no_seed(tmp_path: Path) -> None:
-    made = campaign(tmp_path)
-    assert not list(made.play(range(9), time.monotonic() - 1, quiet))
-    made.stop = threading.Event()
-    made.stop.set()
-    assert not list(made.play(range(9), LATE, quiet))
+    with campaign(tmp_path) as made:
+        assert not list(made.play(range(9), time.monotonic() - 1, quiet))
+        made.stop = threading.Event()
+        made.stop.set()
+        assert not list(made.play(range(9), LATE, quiet))
 
 
-def test_a_planted_bug_is_found_and_what_dies_is_too(tmp_path: Path) -> None:
-    made = campaign(tmp_path, patch="tests.lab.fuzz.planted")
-    [seed] = made.play([3], LATE, quiet)
-    assert seed.failures == (Failure("check", "guests_read_back"),)
-    assert seed.twice
-    with pytest.MonkeyPatch.context() as patch:
+def test_a_planted_bug_is_found_and_what_dies_is_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with campaign(tmp_path, patch="tests.lab.fuzz.planted") as made:
+        [seed] = made.play([3], LATE, quiet)
+        assert seed.failures == (Failure("check", "guests_read_back"),)
+        assert seed.twice
 
         def dies(*_: object) -> Played:
             raise WorkerDied("killed by signal 9")
 
-        patch.setattr(campaigns, "play", dies)
+        monkeypatch.setattr(campaigns, "play", dies)
         [dead] = made.play([4], LATE, quiet)
     assert dead.failures == (Failure("crash", "WorkerDied"),)
 
