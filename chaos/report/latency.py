@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Final
 
 from hdrh.histogram import HdrHistogram
@@ -103,8 +104,29 @@ def _figures(op: str, phase: Phase, taken: Sequence[Sample]) -> Figures:
     good = [s.seconds for s in taken if s.end == "ok" and s.seconds is not None]
     if not good:
         return Figures(op=op, phase=phase, ends=ends)
-    histogram = HdrHistogram(1, _LONGEST_US, _DIGITS)
-    for seconds in good:
-        histogram.record_value(max(1, min(_LONGEST_US, round(seconds * 1e6))))
+    histogram = _histogram(good)
     p50, p90, p99 = (histogram.get_value_at_percentile(p) / 1e6 for p in PERCENTILES)
     return Figures(op=op, phase=phase, ends=ends, p50=p50, p90=p90, p99=p99, max=max(good))
+
+
+def _histogram(seconds: Iterable[float]) -> HdrHistogram:
+    histogram = HdrHistogram(1, _LONGEST_US, _DIGITS)
+    for took in seconds:
+        histogram.record_value(max(1, min(_LONGEST_US, round(took * 1e6))))
+    return histogram
+
+
+def percentile_files(taken: Iterable[Sample]) -> dict[tuple[str, Phase], bytes]:
+    """HdrHistogram's percentile text (``.hgrm``) of each operation and phase, in microseconds;
+    none where no operation ended ok."""
+    groups: dict[tuple[str, Phase], list[float]] = {}
+    for sample in taken:
+        if sample.end == "ok" and sample.seconds is not None:
+            groups.setdefault((sample.op, sample.phase), []).append(sample.seconds)
+    return {key: _percentiles(_histogram(groups[key])) for key in sorted(groups)}
+
+
+def _percentiles(histogram: HdrHistogram) -> bytes:
+    written = BytesIO()
+    histogram.output_percentile_distribution(written, 1.0)
+    return written.getvalue()

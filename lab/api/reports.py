@@ -83,6 +83,21 @@ def write_reports(
     return [path for path in (page, junit) if path is not None]
 
 
+def write_percentiles(run: str, file: Path) -> list[Path]:
+    """A file in HdrHistogram's percentile format for each operation and phase, beside ``file``:
+    ``a.hgrm`` becomes ``a-key.create-before.hgrm``. The paths that were written; none for a run
+    without an operation that ended ok. Errors as ``story_of`` and ``write``."""
+    from chaos.report.latency import percentile_files, samples
+
+    made = []
+    for (op, phase), text in percentile_files(samples(story_of(run).records)).items():
+        word = "".join(sign if sign.isalnum() or sign in "._" else "_" for sign in op)
+        path = file.with_name(f"{file.stem}-{word}-{phase}{file.suffix or '.hgrm'}")
+        write(path, text)
+        made.append(path)
+    return made
+
+
 def place_for(option: str, path: Path | None) -> None:
     """KS-USE-003 where no file can be written, before anything was done for it."""
     if path is None:

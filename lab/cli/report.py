@@ -24,6 +24,10 @@ def report(
         Parameter(name=["--output", "-o"], help="The HTML file; RUN.html when left out."),
     ] = None,
     junit: Junit = None,
+    hgrm: Annotated[
+        Path | None,
+        Parameter(help="Write HdrHistogram percentiles beside this file: each operation, phase."),
+    ] = None,
     github: Annotated[
         bool, Parameter(negative="", help="Print annotations that a GitHub workflow obeys.")
     ] = False,
@@ -37,19 +41,25 @@ def report(
     keystead report edge-outage-reboot-sim-7 edge-outage-reboot-sim-8 -o both.html
     keystead report edge-outage-reboot-sim-7 --junit results.xml --github
 
-    A second run is laid beside the first. With --junit or --github the file is written only when
-    -o names it.
+    A second run is laid beside the first. With --junit, --hgrm or --github the page is written
+    only when -o names it.
     """
-    from lab.api.reports import lines_of, place_for, write_reports
+    from lab.api.reports import lines_of, place_for, write_percentiles, write_reports
 
-    if other and (junit is not None or github):
-        raise KeysteadError("KS-USE-003", "--junit and --github are about one run")
-    if output is None and junit is None and not github:
+    if other and (junit is not None or hgrm is not None or github):
+        raise KeysteadError("KS-USE-003", "--junit, --hgrm and --github are about one run")
+    if output is None and junit is None and hgrm is None and not github:
         output = Path(f"{run}-and-{other}.html" if other else f"{run}.html")
-    for option, path in (("-o", output), ("--junit", junit)):
+    for option, path in (("-o", output), ("--junit", junit), ("--hgrm", hgrm)):
         place_for(option, path)
     for path in write_reports(run, page=output, junit=junit, other=other, strict=strict):
         say(f"written: {path}")
+    if hgrm is not None:
+        made = write_percentiles(run, hgrm)
+        for path in made:
+            say(f"written: {path}")
+        if not made:
+            say("no operation of this run ended ok: there are no percentiles")
     if github:
         for line in lines_of(run, strict=strict):
             plain(line)

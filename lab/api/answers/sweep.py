@@ -42,7 +42,8 @@ class SweptPoint(msgspec.Struct, frozen=True, kw_only=True):
 class Sweep(Answer, frozen=True, kw_only=True):
     """A crash sweep: ``points`` were struck in ``plays``, in ``seconds`` of real time.
 
-    ``cpu_seconds`` of processors went into the plays, each from its blow to its end.
+    ``cpu_seconds`` of processors went into the plays, each from its blow to its end; 0 of
+    one that was kept before that was measured.
 
     ``items`` are the violations; ``exit_code`` is 0 when there is none, else 1.
     """
@@ -51,7 +52,7 @@ class Sweep(Answer, frozen=True, kw_only=True):
     tpm: TpmBackend
     seed: int
     seconds: float
-    cpu_seconds: float
+    cpu_seconds: float = 0.0
     points: int
     plays: int
     exit_code: int

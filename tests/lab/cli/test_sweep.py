@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.cli.main import run
+from lab.runs.store import RunFolder
 
 pytestmark = pytest.mark.sim
 
@@ -40,6 +41,20 @@ def test_counts_by_effect_as_a_table_and_as_a_document(
     assert "keystead chaos sweep --tpm model --seed 1" in out
     assert run(["report", "sweep-sim-1"]) == 64
     assert "`keystead describe run sweep-sim-1` tells of it" in capsys.readouterr().err
+
+
+def test_a_run_that_was_kept_before_its_processor_time_was_measured_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    point = "*disk.append*:1@before:torn"
+    assert run(["chaos", "sweep", "--store", "keystore", "--only", point]) == 0
+    file = RunFolder("sweep-sim-1").path / "sweep.json"
+    kept = json.loads(file.read_text())
+    del kept["cpu_seconds"]
+    file.write_text(json.dumps(kept))
+    capsys.readouterr()
+    assert run(["describe", "run", "sweep-sim-1"]) == 0
+    assert "the crash sweep, 1 plays of 1 points" in capsys.readouterr().out
 
 
 def test_a_violation_names_its_point_and_the_command_that_plays_it_again(
