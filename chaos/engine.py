@@ -189,6 +189,8 @@ class _Run:
         except* ChaosError as group:
             self.harness += [f"{e.id}: {e.text}" for e in dict.fromkeys(leaves(group))]
         self.judged += never_begun(self.cues.missed)
+        if self.scan is None:  # a search for keys is about the building of a lab, too
+            self.judged += nothing_done(plan)
         if plan.core and not self.harness:
             await self._core()
 
@@ -354,6 +356,14 @@ def never_begun(missed: Sequence[Planned]) -> list[CheckResult]:
         for planned in missed
         if planned.cue is not None and not planned.cue.optional
     ]
+
+
+def nothing_done(plan: Plan) -> list[CheckResult]:
+    """A run that does nothing to its lab proves nothing: no entry, none that was drawn, no load."""
+    if plan.entries() or plan.arrivals:
+        return []
+    text = "nothing was done to the lab: no fault, no action and no operation"
+    return [CheckResult(name="schedule", result=CheckOutcome.UNKNOWN, text=text)]
 
 
 def leaves(group: BaseExceptionGroup[ChaosError]) -> list[ChaosError]:

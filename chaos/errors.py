@@ -124,8 +124,8 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     ),
     "KS-CHAOS-020": Explanation(
         "Two faults that overlap undo each other",
-        "Both act on the power or process of the same node at the same time, so the end of one"
-        " would end the other.",
+        "Both act on the power, the process or the same setting of one node at the same time, so"
+        " the end of one would end the other.",
         "Let the first end before the second begins, or merge them.",
     ),
     "KS-CHAOS-021": Explanation(
@@ -207,9 +207,9 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "Do not trust verdicts from this file; run the experiment again.",
     ),
     "KS-CHAOS-206": Explanation(
-        "The history could not be written",
-        "The device took no more of it. The run went on and everything was healed, but what it"
-        " came to cannot be looked at again.",
+        "The run could not be written down",
+        "The device took no more of its history, or of its verdict. The run went on and everything"
+        " was healed, but what it came to cannot be looked at again.",
         "Make room where the state folder is, then run the experiment again.",
     ),
     "KS-CHAOS-207": Explanation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chaos.experiment.model import Experiment
 from chaos.experiment.plan import PlannedFault
-from chaos.experiment.timeline import Placed, undo
+from chaos.experiment.timeline import Placed, both_hold, held_by
 from chaos.lab import Directory
 from protocol.terms import Role
 
@@ -19,18 +19,16 @@ def check_fits(
     faults = [(place, one) for place, one in placed if isinstance(one, PlannedFault)]
     _radius(experiment, [fault for _, fault in faults], directory)
     sure = [(place, f) for place, f in faults if f.cue is None and not f.drawn]
-    power = [(place, fault) for place, fault in sure if fault.fault().holds_power]
-    for number, (_, first) in enumerate(power):
+    holding = [(place, f) for place, f in sure if held_by(f.fault())]
+    for number, (_, first) in enumerate(holding):
         if experiment.document.full:
             return
-        for place, second in power[number + 1 :]:
+        for place, second in holding[number + 1 :]:
             if first.until is not None and second.at > first.until:
                 break  # they are in order of their begins: no later one meets it
-            if not undo(first, second, duration_s):
-                continue
-            text = f"{first.id!r} and {second.id!r} hold the power of the same node"
-            text += " at the same time"
-            experiment.document.add(("schedule", place), "KS-CHAOS-020", text)
+            if held := both_hold(first, second, duration_s):
+                text = f"{first.id!r} and {second.id!r} hold the {held} at the same time"
+                experiment.document.add(("schedule", place), "KS-CHAOS-020", text)
 
 
 def _time(experiment: Experiment, placed: list[Placed], duration_s: float) -> None:

@@ -66,7 +66,7 @@ class Timeline:
                 return []
         for swarm in self._experiment.swarms:
             faults = [one.planned for one in found if isinstance(one.planned, PlannedFault)]
-            written = [fault for fault in faults if fault.cue is None and fault.fault().holds_power]
+            written = [f for f in faults if f.cue is None and held_by(f.fault())]
             found += [Placed(swarm.place, fault) for fault in self._drawn(swarm, written)]
         self._unique(found)
         return sorted(found, key=lambda one: one.planned.at)
@@ -296,7 +296,7 @@ class Timeline:
         for fault in schedule(mix, self._directory, seed):
             used[fault.kind] = used.get(fault.kind, 0) + 1
             over = fault.kind in budgets and used[fault.kind] > int(budgets[fault.kind])
-            if over or any(undo(fault, other) for other in written):
+            if over or any(both_hold(fault, other) for other in written):
                 continue
             id = f"{swarm.id}-{fault.id}"
             values = {**fault.values, "id": id}
@@ -332,14 +332,20 @@ def _later(cue: Cue, by_s: float) -> Cue:
     )
 
 
-def undo(first: PlannedFault, second: PlannedFault, end_s: float = float("inf")) -> bool:
-    """Whether two faults hold the power of the same node at the same time, which would end one
-    with the other; the phase ends at ``end_s``. Of one that waits for a cue nobody knows."""
+def both_hold(first: PlannedFault, second: PlannedFault, end_s: float = float("inf")) -> str:
+    """What two faults hold at the same time, such as ``power of esxi-001``, so that the end of one
+    would end the other; empty when there is nothing. The phase ends at ``end_s``. Of one that
+    waits for a cue nobody knows."""
     if first.cue is not None or second.cue is not None:
-        return False
-    one, other = first.fault(), second.fault()
-    if not (one.holds_power and other.holds_power):
-        return False
+        return ""
     ends = [end_s if f.until is None else f.until for f in (first, second)]
-    apart = first.at > ends[1] or second.at > ends[0]
-    return not apart and bool(set(one.touches()) & set(other.touches()))
+    if first.at > ends[1] or second.at > ends[0]:
+        return ""
+    held = held_by(second.fault())
+    return next((one for one in held_by(first.fault()) if one in held), "")
+
+
+def held_by(fault: Fault) -> tuple[str, ...]:
+    """Its settings, and the power of its nodes when it decides over that."""
+    power = fault.touches() if fault.holds_power else ()
+    return (*(f"power of {node}" for node in power), *fault.holds())

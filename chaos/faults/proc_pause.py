@@ -32,6 +32,10 @@ class ProcPause(NodesFault, frozen=True, kw_only=True):
     def summary(self) -> str:
         return f"pause {names(self.nodes)}"
 
+    def holds(self) -> tuple[str, ...]:
+        """The first of two to end would let the node go on."""
+        return tuple(f"process of {node}" for node in self.nodes)
+
     async def survey(self, lab: Lab) -> Notes:
         up = [node for node in self.nodes if await running(lab, node)]
         if not up:

@@ -43,7 +43,13 @@ def check(run: str, names: Sequence[str] = ()) -> CheckedRun:
     records = history_of(folder)
     results = tuple(_result(name, records) for name in names or plan.checks)
     items = tuple(_judged(result, records, record) for result in results)
-    return CheckedRun(run=run, verdict=_verdict(results, plan), items=items)
+    ended = folder.verdict()
+    return CheckedRun(
+        run=run,
+        verdict=_verdict(results, plan),
+        ended="" if ended is None else ended.verdict,
+        items=items,
+    )
 
 
 def history_of(folder: RunFolder) -> tuple[Record, ...]:

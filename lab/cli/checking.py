@@ -41,7 +41,8 @@ def check(
     show(answer, options.output, columns, key="check")
     for item in answer.items:
         _scene(item)
-    say(f"{answer.verdict.upper()}  run {run}")
+    ended = answer.ended if answer.ended != answer.verdict else ""
+    say(f"{answer.verdict.upper()}  run {run}{f', which itself ended: {ended}' if ended else ''}")
     return _CODES[answer.verdict]
 
 

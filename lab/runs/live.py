@@ -15,6 +15,7 @@ from chaos.keeper import FaultKeeper
 from chaos.progress import Progress
 from chaos.verdict import Verdict
 from lab.core import LabCore
+from lab.errors import KeysteadError
 from lab.runs.store import RunFolder
 from lab.scan.forensics import Forensics
 
@@ -61,6 +62,9 @@ def unheard(recording: BusRecording, gaps: int) -> str:
 
 
 def finish(folder: RunFolder, verdict: Verdict) -> Verdict:
-    """Store the verdict with its run."""
-    folder.write("result.json", msgspec.json.format(msgspec.json.encode(verdict)))
+    """Store the verdict with its run; KS-CHAOS-206 when it finds no room."""
+    try:
+        folder.write("result.json", msgspec.json.format(msgspec.json.encode(verdict)))
+    except KeysteadError as error:
+        raise KeysteadError("KS-CHAOS-206", str(error)) from None
     return verdict

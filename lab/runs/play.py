@@ -90,7 +90,7 @@ def simulate(
 ) -> bytes:
     """In the worker: make the lab, play, write the history, and with ``bus`` what was said
     there; the verdict as msgpack. ``scan``: search all of it for every key; ``bug``: plant it;
-    ``line``: tell there how far it is."""
+    ``line``: tell there how far it is. KS-CHAOS-206 when the history finds no room."""
     if bug:
         plant(bug)
     made = load_plan(plan)
@@ -102,7 +102,10 @@ def simulate(
         lab.broker.tap = recording.hear if bus else None
         verdict, log = simulate_plan(lab, made, run, scan=scan, line=line)
         recording.close()
-    Path(history).write_bytes(b"".join(map(as_written, log.records)))
+    try:
+        Path(history).write_bytes(b"".join(map(as_written, log.records)))
+    except OSError as error:
+        raise KeysteadError("KS-CHAOS-206", f"{history}: {error.strerror}") from None
     return msgspec.msgpack.encode(verdict)
 
 

@@ -300,6 +300,25 @@ schedule: [{id: gone, at: 1s, for: 2s, fault: provider.delete}]
     assert (verdict.exit_code, verdict.left) == (0, ())
 
 
+@pytest.mark.parametrize(
+    ("rest", "code"),
+    [
+        ("duration: 5s\nschedule: []\n", 2),
+        ("duration: 5s\nschedule: [{random: {every: 1h, for: 2s, until: 5s}}]\n", 2),
+        ("duration: 5s\nworkload: [{op: key.create, at: 1s}]\nschedule: []\n", 0),
+    ],
+)
+def test_a_run_that_does_nothing_proves_nothing(world: World, rest: str, code: int) -> None:
+    held = "hypothesis: {after: [{probe: host.up, is: '== 100%'}]}\n"
+    made = planned(world, held + rest)
+    assert not made.entries()
+    verdict, _ = play(world, made)
+    assert verdict.exit_code == code, verdict.reasons
+    told = [c.text for c in verdict.checks if c.name == "schedule"]
+    nothing = "nothing was done to the lab: no fault, no action and no operation"
+    assert told == ([nothing] if code else [])
+
+
 def test_the_workload_is_open_and_told_in_full(world: World) -> None:
     text = """\
 workload:

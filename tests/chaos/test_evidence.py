@@ -65,7 +65,12 @@ name: small
 title: A small one
 topology: {use: default}
 """
-QUIET = "hypothesis: {after: [{probe: vm.running, is: '== 100%'}]}\nduration: 2s\nschedule: []\n"
+QUIET = """\
+workload: [{op: key.create, at: 1s}]
+hypothesis: {after: [{probe: vm.running, is: '== 100%'}]}
+duration: 2s
+schedule: []
+"""
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ def test_shipped_files_are_good_and_say_what_they_are(path: Path) -> None:
 def test_there_are_shipped_files() -> None:
     assert [p.stem for p in SHIPPED] == [
         "edge-outage-reboot",
+        "native-outage-reboot",
         "outage-without-persistence",
         "rolling-reboot-kms-flaps",
     ]
@@ -89,7 +90,7 @@ schedule:
   - {id: e, at: 1s, fault: link.delay, between: [vcenter, kms], base: 3}
   - {id: f, after: g, fault: vcenter.down}
   - {id: g, after: f + 1s, fault: vcenter.down}
-final: {heal: all}
+final: {heal: all, then: rest}
 negative_control: {disable: x}
 checks: {add: [boot_storm_fare]}
 """

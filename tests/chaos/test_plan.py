@@ -138,3 +138,19 @@ schedule:
     assert refused(clash) == [(8, "KS-CHAOS-020")]
     assert made(clash.replace("at: 10s", "at: 21s")).duration_s == 41.0
     assert made(clash.replace("esxi-004}", "esxi-005}")).duration_s == 30.0
+
+
+def test_two_faults_that_hold_the_process_or_a_setting_of_a_node_at_once_are_refused() -> None:
+    for fault in (
+        "proc.pause",
+        "host.exec_option_removed",
+        "host.boot_measure, secure_boot: false",
+    ):
+        clash = f"""\
+schedule:
+  - {{id: a, at: 0s, for: 20s, fault: {fault}, on: "esxi-[001-004]"}}
+  - {{id: b, at: 10s, for: 20s, fault: {fault}, on: esxi-004}}
+"""
+        assert refused(clash) == [(8, "KS-CHAOS-020")], fault
+        assert made(clash.replace("at: 10s", "at: 21s")).duration_s == 41.0
+        assert made(clash.replace("esxi-004}", "esxi-005}")).duration_s == 30.0

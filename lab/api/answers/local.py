@@ -266,10 +266,15 @@ class JudgedCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckedRun(Answer, frozen=True, kw_only=True):
-    """The checks of a stored run, judged again; ``verdict`` is the worst that counts."""
+    """The checks of a stored run, judged again; ``verdict`` is the worst that counts of them.
+
+    ``ended`` is the verdict that the run itself came to, such as ``interrupted``, which knows more
+    than its checks; empty when it came to none.
+    """
 
     run: str
     verdict: CheckOutcome
+    ended: str = ""
     items: tuple[JudgedCheck, ...]
 
 

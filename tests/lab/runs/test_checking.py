@@ -20,6 +20,7 @@ from lab.cli.program import build
 from lab.errors import KeysteadError
 from lab.runs import play
 from lab.runs.begin import begin
+from lab.runs.live import finish
 from lab.runs.prepare import prepare
 from lab.runs.store import RunFolder
 from tests.lab.runs.test_runs import SHORT
@@ -65,6 +66,18 @@ def test_a_run_is_judged_again_as_it_was(run: RunFolder) -> None:
     assert {c.check: (c.result, c.text) for c in answer.items}.items() <= then.items()
     assert [c.check for c in check(run.run, ["no_fault_left"]).items] == ["no_fault_left"]
     assert check(run.run, ["needs_no_kms"]).verdict == "unknown"
+
+
+def test_the_verdict_of_the_run_stands_beside_that_of_its_checks(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verdict = run.verdict()
+    assert verdict is not None
+    assert check(run.run).ended == "pass" and check_command(run.run) == 0
+    assert "itself" not in capsys.readouterr().err
+    finish(run, msgspec.structs.replace(verdict, verdict="interrupted", exit_code=130))
+    assert check_command(run.run) == 0
+    assert f"PASS  run {run.run}, which itself ended: interrupted" in capsys.readouterr().err
 
 
 def test_a_violation_is_shown_with_its_scene(

@@ -27,7 +27,7 @@ from lab.client import Lab
 from lab.errors import KeysteadError
 from lab.runs import play, store
 from lab.runs.begin import begin
-from lab.runs.live import play_on
+from lab.runs.live import finish, play_on
 from lab.runs.prepare import Prepared, prepare
 from lab.runs.store import RunFolder, all_runs
 from lab.simulation.sim_lab import make
@@ -285,3 +285,20 @@ def test_a_plan_played_on_a_lab_stores_its_verdict() -> None:
 async def test_the_library_runs_a_lab_of_any_shape() -> None:
     async with Lab(mode="sim", topology="edge", hosts=1, vms=1, seed=1) as lab:
         assert len(await lab.hosts()) == 1
+
+
+def test_a_run_that_finds_no_room_for_its_history_is_no_failed_one(prepared: Prepared) -> None:
+    folder = begin(prepared, "sim")
+    folder.history.symlink_to("/dev/full")
+    with pytest.raises(KeysteadError, match=r"history\.msgpack: No space left") as refused:
+        play.play_sim(prepared, folder)
+    assert (refused.value.id, refused.value.exit_code) == ("KS-CHAOS-206", 5)
+    assert folder.verdict() is None
+
+
+def test_nor_is_one_that_finds_no_room_for_its_verdict(prepared: Prepared) -> None:
+    folder, verdict = stored(prepared)
+    folder.remove()
+    with pytest.raises(KeysteadError, match=r"result\.json") as refused:
+        finish(folder, verdict)
+    assert (refused.value.id, refused.value.exit_code) == ("KS-CHAOS-206", 5)
