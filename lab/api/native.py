@@ -17,6 +17,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import ProviderId
 
 _LARGEST = 1 << 20  # bytes of a backup file
+_ROOM = 16 * 1024  # bytes that are kept free for one of ours, which has about 1 KiB
 
 
 async def create(session: Session, command: commands.ProviderCreate) -> Provider:
@@ -31,8 +32,8 @@ async def create(session: Session, command: commands.ProviderCreate) -> Provider
 
 
 async def export(session: Session, command: commands.ProviderExport) -> ProviderBackup:
-    """See ``ProviderExport``. The file is there, empty, before vCenter is asked: what it counts as
-    a backup is then written, or the command fails before."""
+    """See ``ProviderExport``. The file and the room for it are there before vCenter is asked: what
+    it counts as a backup is then written, or the command fails before."""
     password = _password(command.password_file)
     try:
         place = os.open(command.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -40,11 +41,14 @@ async def export(session: Session, command: commands.ProviderExport) -> Provider
         raise _unusable(command.file, error) from None
     with os.fdopen(place, "wb") as file:
         try:
+            os.posix_fallocate(place, 0, _ROOM)
             lab, provider = session.lab, ProviderId(command.provider)
             backup = await take_backup(lab, lab.vcenter, provider, password)
             file.write(backup.reveal())
+            file.truncate()
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(place)
+            _sync_folder(command.file)
         except BaseException as error:
             Path(command.file).unlink(missing_ok=True)
             if isinstance(error, OSError):
@@ -76,6 +80,14 @@ async def import_(session: Session, command: commands.ProviderImport) -> Provide
         tpm_required=done.tpm_required,
         imported=done.state is not None,
     )
+
+
+def _sync_folder(path: str) -> None:
+    folder = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _password(path: str) -> str:
