@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -12,12 +13,13 @@ from chaos.experiment.shrink import size
 from chaos.experiment.written import as_file
 from lab.fuzz.shrinking import Small
 from lab.runs.prepare import Prepared, prepare
+from lab.supervise.scratch import no_room
 from protocol import names
 
 
 def write(folder: Path, small: Small, seed: int, before: str) -> Path:
-    """The file of a finding; its name is that of the experiment in it. ``before``: the size of
-    the run that it was made from."""
+    """The file of a finding, whole or not there; its name is that of the experiment in it.
+    ``before``: the size of the run that it was made from. KS-LAB-005 when there is no room."""
     name = name_of(small, seed)
     plan = msgspec.structs.replace(small.plan, name=name, title=f"{small.failure} of seed {seed}")
     checks = [small.failure.name] if small.failure.kind == "check" else ["no_fault_left"]
@@ -31,7 +33,14 @@ def write(folder: Path, small: Small, seed: int, before: str) -> Path:
     if small.world.patch:
         head.append(f"in code in which {small.world.patch} is planted")
     path = folder / f"{name}.yaml"
-    path.write_text("".join(f"# {line}\n" for line in head) + text)
+    half = path.with_suffix(".new")
+    try:
+        half.write_text("".join(f"# {line}\n" for line in head) + text)
+        half.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            half.unlink(missing_ok=True)
+        raise no_room(error) from None
     return path
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from lab.cli.options import Format, Options
 from lab.cli.progress import Style
 from lab.errors import KeysteadError
 from lab.fuzz import files
+from lab.fuzz.finding import Failure
 from lab.fuzz.play import play
-from lab.fuzz.shrinking import fits
+from lab.fuzz.shrinking import Small, fits
 from lab.fuzz.world import World
 from lab.runs.prepare import prepare
 from lab.simulation.snapshot import Origin, Snapshot
@@ -129,6 +132,27 @@ def test_an_experiment_that_fails_is_shrunk(
     assert [entry["fault"] for entry in made["schedule"]] == ["host.power_loss"]
     shrink_command(str(file), to=tmp_path)
     assert "keystead chaos run " in capsys.readouterr().out
+
+
+def test_a_finding_for_which_there_is_no_room_leaves_no_half_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "hopeless.yaml"
+    file.write_text(FAILING)
+    plan = prepare(str(file), None, {}).plan
+    small = Small(failure=Failure("slow", ""), plan=plan, world=WORLD, runs=1)
+    found = tmp_path / "found"
+    found.mkdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handled = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
+    try:
+        with pytest.raises(KeysteadError) as caught:
+            files.write(found, small, 3, "much")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handled)
+    assert caught.value.id == "KS-LAB-005"
+    assert not list(found.iterdir())
+    assert files.write(found, small, 3, "much").read_text().startswith("# slow, found by seed 3")
 
 
 def test_what_does_not_fail_or_fit_is_not_shrunk(tmp_path: Path) -> None:
