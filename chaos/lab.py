@@ -31,7 +31,8 @@ R = TypeVar("R", bound=Reply)
 class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A node of the topology, for selectors such as ``site:edge`` or ``role:esxi``.
 
-    ``providers`` are the key providers of the Lab file that a key server serves.
+    ``providers`` are the key providers of the Lab file that a key server serves; ``tpm``: whether
+    a host has one.
     """
 
     node: NodeName
@@ -39,6 +40,7 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
     site: str
     cluster: ClusterName = ClusterName("")
     providers: tuple[ProviderId, ...] = ()
+    tpm: bool = True
 
 
 class Directory(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,6 +40,7 @@ from protocol.messages.agent import (
     TpmAct,
     TpmActed,
     TpmAction,
+    TpmBackend,
 )
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName, Role, VmName
@@ -64,6 +65,7 @@ def directory_of(topology: Topology, specs: Iterable[NodeSpec] | None = None) ->
                 site=s.site,
                 cluster=s.cluster,
                 providers=tuple(p.provider for p in topology.providers if s.node in p.servers),
+                tpm=s.tpm is not TpmBackend.NONE,
             )
             for s in (topology.nodes if specs is None else specs)
         ),

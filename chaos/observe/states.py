@@ -16,7 +16,7 @@ from chaos.lab import Lab
 from chaos.observe.look import Look, nodes_of
 from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.messages.host import HostState, HostSummary, QueryHost, VmSummary
-from protocol.messages.vcenter import ListVms
+from protocol.messages.vcenter import ListVms, ProviderInfo
 from protocol.terms import NodeName, Role, VmName
 
 EVERY_S = 5.0
@@ -39,22 +39,18 @@ class States:
         there = self._lab.directory()
         clusters = {entry.node: str(entry.cluster) for entry in there.nodes if entry.cluster}
         providers = await Look(self._lab).providers()
+        lacking = [str(entry.node) for entry in there.nodes if entry.cluster and not entry.tpm]
+        asked = any(found.tpm_required for found in providers or ())
+        without_tpm: dict[str, Any] = {"without_tpm": lacking} if asked else {}  # by NKP-12
         self._history.add(
             "state",
             op="staging",
             vcenters=list(nodes_of(self._lab, Role.VCENTER)),
             clusters=clusters,
             secure_boot={host: await self._secure_boot(host) for host in clusters},
-            providers=[
-                {
-                    "name": str(found.provider),
-                    "type": found.management_type.value,
-                    "servers": [str(server.node) for server in found.servers],
-                    "default": found.default,
-                }
-                for found in providers or ()
-            ],
+            providers=[_told(found) for found in providers or ()],
             knobs=there.knobs,
+            **without_tpm,
         )
         self.saw(await self._lab.statuses(counters=False))
         await self.look()
@@ -137,3 +133,14 @@ class States:
         if self._last.get((op, node)) != data:
             self._last[op, node] = data
             self._history.add("state", node, op=op, **data)
+
+
+def _told(provider: ProviderInfo) -> dict[str, Any]:
+    """What decides who has its keys."""
+    told = {
+        "name": str(provider.provider),
+        "type": provider.management_type.value,
+        "servers": [str(server.node) for server in provider.servers],
+        "default": provider.default,
+    }
+    return told | ({"tpm_required": True} if provider.tpm_required else {})

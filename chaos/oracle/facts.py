@@ -239,6 +239,11 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         return self.vcenter_kdk if self.kdk is Kdk.ABSENT and pushes else self.kdk
 
     @property
+    def host_key_renewed(self) -> bool:
+        """vCenter makes another host key in the place of one that cannot be had (HEM-07)."""
+        return self.ask is Ask.BOOT and self.renewable and self.vcenter_here
+
+    @property
     def attestation_blocks(self) -> bool:
         """A trusted host with the key at hand must not use it (C6)."""
         if self.kind is not Kind.TRUSTED or self.overrides is Overrides.ALWAYS:

@@ -6,6 +6,7 @@
 - ``disturbances``  faults: coming, on, ending
 - ``ways``          from a key server over vCenter to a host
 - ``hosts``         where a host may have which key  · ``vms`` what was wanted and seen of a VM
+- ``derivation``    whether a host can derive the keys of a native provider
 - ``possible``      what can come of a question whose facts are open
 - ``settings``      what the lab's knobs make of times
 """

@@ -9,7 +9,14 @@ from chaos.oracle.facts import Ask
 from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.known import NO, OPEN, YES, Known
-from chaos.oracle.fold.possible import WORKS, Outcomes, lock_states, of_key, of_vm
+from chaos.oracle.fold.possible import (
+    WORKS,
+    Outcomes,
+    lock_states,
+    of_derived_key,
+    of_key,
+    of_vm,
+)
 from chaos.oracle.fold.settings import Settings
 from chaos.oracle.fold.vms import VmFacts
 from chaos.oracle.fold.ways import RUNNING, Node, Way, Ways
@@ -106,11 +113,16 @@ class Answers:
     def _answer(self, ask: Ask, key: str, host: HostFacts, name: str) -> Outcomes:
         way = self.ways.to(name, key.partition("/")[0])
         parts = way.parts
-        if parts.kms == YES and not self.settled(way):
-            parts = parts._replace(kms=OPEN)  # it has not been there long enough to be used
-        places, usable = host.places_of(key), self.usable(key)
+        places, own = host.places_of(key), host.derivation(key)
         renews = self.settings.host_key_renewal
         renewable = self._renewable(key, name) if renews and ask is Ask.BOOT else NO
+        if not self.settled(way):  # it has not been there long enough to be used
+            part = "kms" if own is None else "to_host"
+            if getattr(parts, part) == YES:
+                parts = parts._replace(**{part: OPEN})
+        if own is not None:
+            return of_derived_key(ask, places, own.cases(), parts, renewable, host.sealed)
+        usable = self.usable(key)
         return of_key(ask, places, parts, usable, renewable, renews, host.sealed)
 
     def _renewable(self, key: str, name: str) -> Known:

@@ -6,11 +6,13 @@ ended ``info``, leaves facts open: more is allowed then. What was seen closes th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from chaos.history import Record
 from chaos.oracle.facts import Ask, Change
 from chaos.oracle.fold.answers import Answers
+from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.disturbances import (
     FIRMWARE,
     LATENT,
@@ -24,12 +26,13 @@ from chaos.oracle.fold.settings import Settings
 from chaos.oracle.fold.vms import FOLLOWED, MOVES, POWERS, TAKEN, VmFacts, keys_by_host
 from chaos.oracle.fold.ways import Node, Way
 from chaos.oracle.terms import Letter
+from protocol.terms import ManagementType
 
 OPERATIONS = ("invoke", "ok", "fail", "info")
 PERSISTENCE = "esx.persistence."
 MAINTENANCE = ("host.enter-maintenance", "host.exit-maintenance")
-FOLLOWED_TYPES = ("vCenter",)
-"""Management types of providers whose keys are followed: those that vCenter brings."""
+STANDARD, NATIVE = ManagementType.VCENTER.value, ManagementType.NATIVE_PROVIDER.value
+"""Management types of providers whose keys are followed: vCenter brings them, hosts derive them."""
 CHANGED_S = 3.0
 """So long after a change of firmware it is open whether a boot had it: nodes are seen each second.
 """
@@ -105,13 +108,20 @@ class Fold(Answers):
                 secure_boot=data["secure_boot"].get(host),
                 settings=self.settings,
             )
-        if any(found["type"] not in FOLLOWED_TYPES for found in data["providers"]):
-            self.lost = "a provider whose keys hosts derive or fetch"
+        if any(found["type"] not in (STANDARD, NATIVE) for found in data["providers"]):
+            self.lost = "a provider whose keys hosts fetch"
+        without_tpm = frozenset(data.get("without_tpm", ()))
+        for found in data["providers"]:
+            if found["type"] == NATIVE:
+                self.ways.natives += (found["name"],)
+                for name, host in self.hosts.items():
+                    out = found.get("tpm_required", False) and name in without_tpm
+                    host.native[found["name"]] = Derivation(excluded=YES if out else NO)
         self.ways.vcenter = str(next(iter(data["vcenters"]), ""))
         self.ways.servers = {
             found["name"]: tuple(found["servers"])
             for found in data["providers"]
-            if found["type"] == "vCenter"
+            if found["type"] == STANDARD
         }
         self.default = next((f["name"] for f in data["providers"] if f.get("default")), "")
 
@@ -228,9 +238,8 @@ class Fold(Answers):
             if vm.running:
                 vm.ran_boot = self.nodes[vm.host].boot
             for key in vm.keys:
-                # One that runs goes on when its key is taken away (LOCK-04): it tells nothing then.
-                if not vm.running or key not in self.hosts[vm.host].doubted:
-                    self.hosts[vm.host].seen(key, held=key not in vm.missing)
+                missing = key in vm.missing
+                self.hosts[vm.host].told(key, missing=missing, running=vm.running)
 
     def _look(self) -> None:
         self._looked = True
@@ -261,17 +270,22 @@ class Fold(Answers):
             self._keys = keys_by_host(self.hosts, self.vms)
             self._flowed.clear()
         source = self.faults.version if any(self.faults.of("kms.key_state")) else 0
-        evicted = {provider: self.evicted(provider) for provider in self.ways.servers}
-        for name, host in [(seen, self.hosts[seen])] if only else self.hosts.items():
+        providers = (*self.ways.servers, *self.ways.natives)
+        evicted = {provider: self.evicted(provider) for provider in providers}
+        hosts = {seen: self.hosts[seen]} if only else self.hosts
+        self._kdks_on_their_way(hosts)
+        for name, host in hosts.items():
             for provider, keys in self._keys[name].items():
                 way = self.ways.to(name, provider)
                 taken = evicted.get(provider, NO)
-                if not way.could and taken == NO:
+                own = host.native.get(provider)
+                if not way.could and taken == NO and own is None:
                     continue
                 settled = way.could and self.settled(way)
                 if taken == YES and not self.surely_evicted(provider, way):
                     taken = OPEN
-                now = (host.moved, way.could, settled, taken, source)
+                kdk = None if own is None else own.kdk
+                now = (host.moved, way.could, settled, taken, source, kdk)
                 if self._flowed.get((name, provider)) != now:  # else all of it is known already
                     self._flowed[name, provider] = now
                     self._move(host, keys, way, settled=settled, taken=taken)
@@ -282,8 +296,22 @@ class Fold(Answers):
         self, host: HostFacts, keys: tuple[str, ...], way: Way, *, settled: bool, taken: Known
     ) -> None:
         for key in keys:
-            usable = self.usable(key)
-            if way.could and usable != NO:
+            own = host.derivation(key)
+            if own is not None:
+                host.derived(key, own, asked=way.could, surely=settled)
+            elif way.could and (usable := self.usable(key)) != NO:
                 host.brought(key, surely=usable == YES and settled)
             if taken != NO:
                 host.taken_away(key, surely=taken == YES)
+
+    def _kdks_on_their_way(self, hosts: Mapping[str, HostFacts]) -> None:
+        """Which KDKs vCenter may have pushed to these hosts, or had removed from them, until now."""
+        for name, host in hosts.items():
+            for provider, own in host.native.items():
+                come, gone = self.ways.to(name, provider), self.ways.away(name, provider)
+                if come.could:
+                    own.comes(surely=self.settled(come))
+                if gone.could:
+                    own.goes(surely=self.settled(gone))
+                self.ways.forget(come, self.now)
+                self.ways.forget(gone, self.now)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from chaos.oracle.facts import Ask, Change, Held, Life, Place, Situation
+from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.known import NO, OPEN, YES, Known
 from chaos.oracle.fold.settings import Settings
 from chaos.oracle.judgement import Outcome, outcome
@@ -15,6 +16,7 @@ from chaos.oracle.judgement import Outcome, outcome
 Places = frozenset[Place]
 """Where a host may have a key: one of these."""
 NOWHERE: Places = frozenset({Place()})
+CACHED: Places = frozenset({Place(Held.CACHED)})
 
 
 @dataclass
@@ -36,6 +38,7 @@ class HostFacts:
     seen_boot: int = 0  # the boot in which it was last asked
     silent: bool = True
     places: dict[str, Places] = field(default_factory=dict)
+    native: dict[str, Derivation] = field(default_factory=dict)  # by provider
     stops: Known = NO
     change: Change = Change.NOTHING
     unsure: bool = False
@@ -61,7 +64,7 @@ class HostFacts:
         self.crypto, key = str(data["crypto"]), data.get("key") or ""
         if key != self.key:
             self.key = key
-            self.places.setdefault(key, self.unknown())
+            self.places.setdefault(key, self.unknown(key))
 
     def maintenance(self, *, begins: bool) -> None:
         """It is being put into maintenance, or taken out of it."""
@@ -82,15 +85,21 @@ class HostFacts:
             elif turned or before != OPEN:  # else what comes of it is among its places already
                 self._put(key, frozenset(_turned(places, self.settings, on=known == YES)))
 
-    def unknown(self) -> Places:
+    def derivation(self, key: str) -> Derivation | None:
+        """What this host makes the key of; None for one that is brought to it."""
+        return self.native.get(key.partition("/")[0])
+
+    def unknown(self, key: str) -> Places:
         """Where a key may be of which nothing was seen yet: it may be older than persistence."""
+        if self.derivation(key) is not None:
+            return NOWHERE | CACHED
         stored = self._written if self.settings.persist_on_enable else self._written | NO
         return NOWHERE | {Place(Held.CACHED, each) for each in stored}
 
     def places_of(self, key: str) -> Places:
         """Where the key may be."""
         found = self.places.get(key)
-        return self.unknown() if found is None else found
+        return self.unknown(key) if found is None else found
 
     @property
     def _written(self) -> frozenset[bool]:
@@ -105,7 +114,18 @@ class HostFacts:
         if self.toggles:
             self.has_persistence(OPEN)
         for key, places in self.places.items():
-            self._put(key, _booted(places, self.persists))
+            self._put(key, self._after_boot(key, places))
+        for own in self.native.values():
+            own.booted()
+
+    def _after_boot(self, key: str, places: Places) -> Places:
+        """The boot loads what is stored, and derives the host key if it can (B4, B5)."""
+        own = self.derivation(key)
+        if own is None:
+            return _booted(places, self.persists)
+        if key != self.key:
+            return NOWHERE
+        return frozenset(Place(Held.CACHED if has else Held.NO) for has in own.kdk)
 
     def brought(self, key: str, *, surely: bool) -> None:
         """vCenter may have brought the key in this life, or surely has."""
@@ -114,6 +134,15 @@ class HostFacts:
         self._put(key, come if surely else places | come)
         if surely:
             self.doubted.discard(key)
+
+    def derived(self, key: str, own: Derivation, *, asked: bool, surely: bool) -> None:
+        """The key may have been derived, as it is when it is used. A host key is derived at the
+        boot, or when vCenter ``asked`` for it, perhaps or ``surely`` (HEM-01)."""
+        if key == self.key:
+            if asked:
+                self._put(key, CACHED if surely else self.places_of(key) | CACHED)
+        elif True in own.kdk:
+            self._put(key, self.places_of(key) | CACHED)
 
     def taken_away(self, key: str, *, surely: bool) -> None:
         """vCenter may have had the key removed, or surely has; a host key stays in memory until
@@ -128,8 +157,32 @@ class HostFacts:
         """An observation narrows: the key is in memory, or is not. What the rules do not let be
         so changes nothing that is known."""
         fitting = _fitting(self.places_of(key), held)
+        own = self.derivation(key)
         if fitting:
             self._put(key, fitting)
+        else:
+            own = None
+        if own is not None and held:
+            own.was_used()
+        elif own is not None and key == self.key:
+            own.was_lacking()
+
+    def told(self, key: str, *, missing: bool, running: bool) -> None:
+        """What a VM tells of a key: one that runs goes on when its key is taken away (LOCK-04),
+        and tells nothing then. One that does not run misses a key which can be derived as little
+        as one which is in memory."""
+        own = self.derivation(key)
+        if own is not None and own.excluded == YES:
+            return
+        if running:
+            if key not in self.doubted:
+                self.seen(key, held=not missing)
+        elif own is None or missing or own.kdk == NO:
+            self.seen(key, held=not missing)
+            if own is not None and missing:
+                own.kdk = NO
+        elif self.places_of(key) == NOWHERE:
+            own.kdk = YES
 
     def _put(self, key: str, places: Places) -> None:
         if self.places.get(key) != places:

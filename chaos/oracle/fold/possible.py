@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from itertools import product
 
-from chaos.oracle.facts import Ask, Place, Situation
+from chaos.oracle.facts import Ask, Held, Kdk, Kind, Place, Situation
 from chaos.oracle.fold.known import Known
 from chaos.oracle.fold.ways import Parts
 from chaos.oracle.judgement import Outcome, outcome, worst
@@ -13,6 +13,8 @@ from chaos.oracle.terms import Letter
 
 Outcomes = frozenset[Outcome]
 WORKS: Outcomes = frozenset({Outcome(Letter.OK)})
+BROUGHT_THEN = frozenset({4, 56})
+"""Reasons by which it works because vCenter brings what is missing, once it is tried."""
 
 
 @lru_cache(maxsize=16384)
@@ -50,6 +52,45 @@ def of_key(
 
 
 @lru_cache(maxsize=16384)
+def of_derived_key(
+    ask: Ask,
+    places: frozenset[Place],
+    cases: frozenset[tuple[bool, bool]],
+    parts: Parts,
+    renewable: Known,
+    sealed: bool,
+) -> Outcomes:
+    """Of a host that booted and derives the key; ``cases``: whether it has the KDK, and whether
+    the provider leaves it out. A host key was derived at the boot or it was not (B5): whether the
+    KDK is there by now is another thing."""
+    found: set[Outcome] = set()
+    open_ = product(places, cases, parts.vcenter, parts.to_host, parts.listed, renewable)
+    for place, (has, excluded), vcenter, to_host, listed, renew in open_:
+        held, boot = Held.NO if excluded else place.held, ask is Ask.BOOT
+        kdk = held is not Held.NO if boot else has
+        # Which host is left out stands in the list that hosts have: it is told when that changes.
+        for out in {excluded, excluded and listed}:
+            there = listed or out
+            situation = Situation(
+                ask=ask,
+                kind=Kind.NATIVE,
+                sealed=sealed,
+                booted=True,
+                held=Held.NO if boot else held,
+                vcenter=vcenter,
+                vcenter_reaches_host=to_host,
+                listed=there,
+                default=there,
+                kdk=Kdk.RIGHT if kdk else Kdk.ABSENT,
+                vcenter_kdk=Kdk.RIGHT if there else Kdk.ABSENT,
+                excluded=out,
+                renewable=renew and vcenter and to_host,
+            )
+            found.add(outcome(situation))
+    return frozenset(found)
+
+
+@lru_cache(maxsize=16384)
 def of_vm(keys: tuple[Outcomes, ...], host: Outcomes) -> Outcomes:
     """Of a VM that needs all of these keys, on a host that may be in these states: with its keys
     there, and the host not safe, it is refused and not locked."""
@@ -68,7 +109,7 @@ def lock_states(outcomes: Outcomes) -> frozenset[str]:
     for found in outcomes:
         if found.letter is Letter.LOCKED:
             states.add("locked")
-        elif found.letter is Letter.OK and 4 not in found.reasons:
+        elif found.letter is Letter.OK and not BROUGHT_THEN & set(found.reasons):
             states.add("off")
         else:
             states |= {"off", "locked"}

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from chaos.oracle.fold.disturbances import Disturbances
-from chaos.oracle.fold.known import NO, OPEN, YES, Known, both, either
+from chaos.oracle.fold.known import NO, OPEN, YES, Known, both, either, inverse
 from chaos.oracle.fold.settings import SLACK_S
 
 RUNNING = "running"
@@ -73,9 +73,12 @@ class Ways:
     nodes: dict[str, Node]
     vcenter: str = ""
     servers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by provider
+    natives: tuple[str, ...] = ()
+    """Providers that have no key server: vCenter itself brings what hosts need."""
     _key_until: dict[str, float] = field(default_factory=dict)
     _key_now: frozenset[str] = frozenset()
     _ways: dict[tuple[str, str], Way] = field(default_factory=dict)
+    _away: dict[tuple[str, str], Way] = field(default_factory=dict)
     _found: tuple[object, ...] = ()  # what all ways were looked at under
 
     def to(self, host: str, provider: str) -> Way:
@@ -83,6 +86,13 @@ class Ways:
         found = self._ways.get((host, provider))
         if found is None:
             found = self._ways[host, provider] = Way()
+        return found
+
+    def away(self, host: str, provider: str) -> Way:
+        """The way of the news that vCenter does not list this native provider any more."""
+        found = self._away.get((host, provider))
+        if found is None:
+            found = self._away[host, provider] = Way()
         return found
 
     def could_make(self, provider: str, since: float) -> bool:
@@ -98,7 +108,7 @@ class Ways:
 
     def booted(self, host: str) -> None:
         """A new life of the host: nothing has come to it yet."""
-        for (to, _), way in self._ways.items():
+        for (to, _), way in (*self._ways.items(), *self._away.items()):
             if to == host:
                 way.could, way.host_since, way.led_since = False, math.inf, math.inf
 
@@ -121,7 +131,15 @@ class Ways:
             )
             self._note_key(provider, could=parts.whole != NO, now=now)
             for host in hosts:
-                self._look_at(host, provider, parts._replace(to_host=to_host[host]), now)
+                here = parts._replace(to_host=to_host[host])
+                _note(self.to(host, provider), here, self.nodes[host].up, now)
+        for provider in self.natives:
+            listed = self.disturbances.listed(provider)
+            for host in hosts:
+                parts = Parts(vcenter, to_host[host], kms=YES, listed=listed)
+                up = self.nodes[host].up
+                _note(self.to(host, provider), parts, up, now)
+                _note(self.away(host, provider), parts._replace(listed=inverse(listed)), up, now)
 
     @property
     def _leaders(self) -> frozenset[str]:
@@ -132,27 +150,6 @@ class Ways:
         if could or provider in self._key_now:
             self._key_until[provider] = now
         self._key_now = self._key_now | {provider} if could else self._key_now - {provider}
-
-    def _look_at(self, host: str, provider: str, parts: Parts, now: float) -> None:
-        """A way that was not there before has its time from now on."""
-        way, up = self.to(host, provider), self.nodes[host].up
-        way.parts, whole = parts, parts.whole
-        if whole != YES:
-            way.open_since = math.inf
-        elif way.open_since == math.inf:
-            way.open_since = now
-        if both((parts.vcenter, parts.to_host, up)) != YES:
-            way.led_since = math.inf
-        elif way.led_since == math.inf:
-            way.led_since = now
-        if up == NO:
-            way.host_since = math.inf
-        elif way.host_since == math.inf:
-            way.host_since = now
-        if whole != NO and up != NO:
-            way.could, way.shut_since = True, math.inf
-        elif way.shut_since == math.inf:
-            way.shut_since = now
 
     def _key_server(self, provider: str) -> Known:
         """Whether vCenter reaches one; that one of several is away may take it some time."""
@@ -169,3 +166,24 @@ class Ways:
             return NO
         up = self.nodes[node].up
         return OPEN if up == NO and not self.disturbances.held_down(node) else up
+
+
+def _note(way: Way, parts: Parts, up: Known, now: float) -> None:
+    """A way that was not there before has its time from now on."""
+    way.parts, whole = parts, parts.whole
+    if whole != YES:
+        way.open_since = math.inf
+    elif way.open_since == math.inf:
+        way.open_since = now
+    if both((parts.vcenter, parts.to_host, up)) != YES:
+        way.led_since = math.inf
+    elif way.led_since == math.inf:
+        way.led_since = now
+    if up == NO:
+        way.host_since = math.inf
+    elif way.host_since == math.inf:
+        way.host_since = now
+    if whole != NO and up != NO:
+        way.could, way.shut_since = True, math.inf
+    elif way.shut_since == math.inf:
+        way.shut_since = now

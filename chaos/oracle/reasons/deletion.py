@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaos.oracle.facts import Ask, Held, Kind, Situation
+from chaos.oracle.facts import Ask, Held, Kdk, Kind, Situation
 from chaos.oracle.reasons.base import Reason, lacks, reason, works
 from chaos.oracle.terms import Letter
 
@@ -17,7 +17,7 @@ def deletion_is_not_blocked(s: Situation) -> Letter | None:
     if s.kind is Kind.STANDARD:
         lacking = not s.has_key and s.vcenter_here
     else:
-        lacking = s.kind is Kind.NATIVE and not s.has_key
+        lacking = s.kind is Kind.NATIVE and s.kdk is Kdk.ABSENT and not s.has_key
     return Letter.LOCKED if s.ask is Ask.START and s.goes_ahead and lacking else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaos.oracle.facts import Ask, Held, Kind, Situation
+from chaos.oracle.facts import Ask, Held, Kdk, Kind, Situation
 from chaos.oracle.reasons.base import Reason, lacks, reason
 from chaos.oracle.terms import Letter
 
@@ -24,6 +24,8 @@ def who_has_it_goes_on_and_who_must_fetch_it_cannot(s: Situation) -> Letter | No
 @reason(30, "HEM-06", "HEM-07", instead_of=(3,))
 def the_host_key_is_another_key(s: Situation) -> Letter | None:
     """It comes normally. If it is the one that is gone, vCenter makes a new one where it can."""
+    if s.kind is Kind.NATIVE and s.host_key_renewed:
+        return Letter.SAFE if s.goes_ahead and s.kdk_at_hand is not Kdk.RIGHT else None
     if s.ask is not Ask.BOOT or s.kind is not Kind.STANDARD or not s.goes_ahead:
         return None
     if s.held in (Held.CACHED, Held.PUSHED):

@@ -30,13 +30,13 @@ def a_host_without_kdk_cannot_derive(s: Situation) -> Letter | None:
         return None
     if s.kdk_at_hand is Kdk.RIGHT:
         return works(s)
-    return lacks(s) if s.kdk_at_hand is Kdk.ABSENT else None
+    return lacks(s) if s.kdk_at_hand is Kdk.ABSENT and not s.host_key_renewed else None
 
 
 @reason(57, "NKP-12")
 def the_provider_wants_a_tpm(s: Situation) -> Letter | None:
     """A host without one takes no part, and locks nothing."""
-    if s.kind is not Kind.NATIVE or not s.excluded or s.ask is Ask.RUN:
+    if s.kind is not Kind.NATIVE or not s.excluded or s.ask is Ask.RUN or s.host_key_renewed:
         return None
     if s.ask is Ask.BOOT:
         return Letter.UNSAFE
@@ -91,7 +91,7 @@ def after_a_reinstall_the_kdk_is_pushed_again(s: Situation) -> bool:
 def the_deletion_is_pushed(s: Situation) -> Letter | None:
     """The KDK leaves the hosts; what was derived and cached lasts until power-off or reboot."""
     gone = not s.listed and s.kdk is Kdk.ABSENT and not s.has_key
-    if not gone:
+    if not gone or s.host_key_renewed:
         return None
     if _native(s, Ask.JOIN):
         return Letter.PARTLY
@@ -103,7 +103,7 @@ def same_name_other_kdk(s: Situation) -> Letter | None:
     """Keys that are not cached cannot be derived any more."""
     if _native(s, Ask.JOIN):
         return Letter.PARTLY if s.listed and s.vcenter_kdk is Kdk.OTHER else None
-    if s.kind is not Kind.NATIVE or s.kdk_at_hand is not Kdk.OTHER:
+    if s.kind is not Kind.NATIVE or s.kdk_at_hand is not Kdk.OTHER or s.host_key_renewed:
         return None
     if s.ask is Ask.RUN:
         return Letter.OK

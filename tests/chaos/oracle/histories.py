@@ -25,19 +25,27 @@ class Story:
         mode: str = "TPM",
         two: bool = False,
         pair: bool = False,
+        native: str = "",
+        without_tpm: tuple[str, ...] = (),
         **knobs: Any,
     ) -> None:
         """``two``: beside the default provider p there is q, on a key server kms-2 of its own;
-        the host key and the key of vm-02 are of q. ``pair``: p has both key servers."""
+        the host key and the key of vm-02 are of q. ``pair``: p has both key servers.
+        ``native``: of these providers hosts derive their keys; they are for hosts with a TPM only
+        if some are ``without_tpm``."""
         self.persistence, self.mode = persistence, mode
         self.boots = {"vcenter": 1, "kms": 1, "kms-2": 1, "esxi-001": 1, "esxi-002": 1}
         self.rows: list[Row] = []
         self.host_key, self.keks = (OTHER_KEY, OTHER_KEK) if two else (HOST_KEY, KEK)
         listed = {"p": ["kms", "kms-2"] if pair else ["kms"]} | ({"q": ["kms-2"]} if two else {})
         providers = [
-            {"name": name, "type": "vCenter", "servers": servers, "default": name == "p"}
+            {"name": name, "type": "nativeProvider", "servers": [], "default": name == "p"}
+            | ({"tpm_required": True} if without_tpm else {})
+            if name in native
+            else {"name": name, "type": "vCenter", "servers": servers, "default": name == "p"}
             for name, servers in listed.items()
         ]
+        left_out = {"without_tpm": list(without_tpm)} if without_tpm else {}
         self._state(
             "",
             "staging",
@@ -46,13 +54,14 @@ class Story:
             secure_boot={"esxi-001": True, "esxi-002": True},
             providers=providers,
             knobs=knobs,
+            **left_out,
         )
         for node in self.boots:
             self.node(node, "running")
         for host in ("esxi-001", "esxi-002"):
-            self.host(host, "safe")
-        self.vm("vm-01", "esxi-001", "running")
-        self.vm("vm-02", "esxi-002", "running")
+            self.host(host, "prepared" if host in without_tpm else "safe")
+        for vm, host in (("vm-01", "esxi-001"), ("vm-02", "esxi-002")):
+            self.vm(vm, host, "off" if host in without_tpm else "running")
         self.passes(40)
 
     def _state(self, node: str, op: str, **data: Any) -> Story:

@@ -73,7 +73,7 @@ def _of_the_key(s: Situation) -> bool:
         return False  # of a native provider nothing need be stored
     if s.held is Held.LOADED and not s.booted:
         return False
-    if s.renewable and s.kind is not Kind.STANDARD:
+    if s.renewable and s.kind is Kind.TRUSTED:
         return False
     if s.default and not s.listed and s.ask in (Ask.CREATE, Ask.RECRYPT, Ask.BOOT):
         return False
@@ -98,7 +98,9 @@ def _of_the_kind(s: Situation) -> bool:
         return False
     if s.excluded and (s.sealed or s.kdk is not Kdk.ABSENT or s.has_key):
         return False
-    # A deletion is pushed to whom vCenter reaches; the host key is derived anew at each boot.
+    # The host key is derived anew at each boot, by the KDK that is there then.
     if s.ask is Ask.BOOT and s.has_key:
         return False
-    return s.listed or s.kdk is Kdk.ABSENT
+    # A deletion takes the KDK, at once where vCenter reaches the host; keys are evicted later.
+    # A provider that is in no list leaves no host out.
+    return s.listed or not (s.excluded or (s.evicted and s.kdk is not Kdk.ABSENT))

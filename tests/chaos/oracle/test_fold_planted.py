@@ -14,23 +14,25 @@ from chaos.checks.result import CheckOutcome
 from chaos.checks.truth_table import truth_table
 from chaos.oracle.fold import hosts, possible
 from chaos.oracle.fold.answers import Answers
+from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.fold import Fold
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.settings import Settings
 from chaos.oracle.fold.vms import VmFacts
 from chaos.oracle.fold.ways import Ways
+from tests.chaos.oracle.native_planted import PLANTED as OF_NATIVES
 from tests.chaos.oracle.test_truth_table_check import BAD, GOOD, records
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     (
-        HostFacts.booted,
+        HostFacts._after_boot,
         "_booted(places, self.persists)",
         "places",
         "not persisted, and locked",
     ),
-    (HostFacts.booted, "self.persists)", "YES)", "turned off, and its store is used"),
-    (HostFacts.booted, "self.persists)", "NO)", "persisted, and running again"),
+    (HostFacts._after_boot, "self.persists)", "YES)", "turned off, and its store is used"),
+    (HostFacts._after_boot, "self.persists)", "NO)", "persisted, and running again"),
     (
         HostFacts.booted,
         "self.doubted.clear()",
@@ -326,8 +328,8 @@ def forgetful() -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("function", "old", "new", "story"),
-    PLANTED,
-    ids=[f"{function.__name__}: {new}" for function, _, new, _ in PLANTED],
+    PLANTED + OF_NATIVES,
+    ids=[f"{function.__name__}: {new}" for function, _, new, _ in PLANTED + OF_NATIVES],
 )
 def test_the_run_is_judged_otherwise(
     function: Any, old: str, new: str, story: str, monkeypatch: pytest.MonkeyPatch
@@ -335,7 +337,7 @@ def test_the_run_is_judged_otherwise(
     assert not otherwise(story)
     owner = next(
         kind
-        for kind in (HostFacts, Fold, Answers, VmFacts, Disturbances, Ways, Settings)
+        for kind in (HostFacts, Derivation, Fold, Answers, VmFacts, Disturbances, Ways, Settings)
         if vars(kind).get(function.__name__) is function
     )
     monkeypatch.setattr(owner, function.__name__, broken(function, old, new))

@@ -8,12 +8,20 @@ from chaos.checks.no_needless_outage import no_needless_outage
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.checks.truth_table import truth_table
 from chaos.history import Record
-from tests.chaos.oracle import bad_runs, fold_runs, good_runs, knob_runs, lying_runs
+from tests.chaos.oracle import (
+    bad_runs,
+    fold_runs,
+    good_runs,
+    knob_runs,
+    lying_runs,
+    native_runs,
+)
 from tests.chaos.oracle.histories import Story
 
-GOOD = good_runs.GOOD | knob_runs.GOOD | fold_runs.GOOD | lying_runs.GOOD
-BAD = bad_runs.BAD | knob_runs.BAD | fold_runs.BAD | lying_runs.BAD
-OUTAGES = bad_runs.OUTAGES | knob_runs.OUTAGES | fold_runs.OUTAGES | lying_runs.OUTAGES
+GOOD = good_runs.GOOD | knob_runs.GOOD | fold_runs.GOOD | lying_runs.GOOD | native_runs.GOOD
+BAD = bad_runs.BAD | knob_runs.BAD | fold_runs.BAD | lying_runs.BAD | native_runs.BAD
+RUNS = (bad_runs, knob_runs, fold_runs, lying_runs, native_runs)
+OUTAGES: set[str] = set().union(*(runs.OUTAGES for runs in RUNS))
 
 PASS, FAIL, UNKNOWN = CheckOutcome.PASS, CheckOutcome.FAIL, CheckOutcome.UNKNOWN
 
