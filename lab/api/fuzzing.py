@@ -178,10 +178,12 @@ def _knobs(topology: Any) -> dict[str, Any]:
 def _world_of(made: Prepared) -> World:
     """The world whose lab is this experiment's; KS-RUN-006 when a campaign has no such lab."""
     hosts = [spec for spec in made.topology.nodes if spec.role is Role.ESXI]
+    servers = sum(spec.role is Role.KMS for spec in made.topology.nodes)
     world = World(
+        lab="default" if servers else "native",
         hosts=len(hosts),
         vms=len(made.topology.vms),
-        kms=sum(spec.role is Role.KMS for spec in made.topology.nodes),
+        kms=servers or 1,
         tpm=hosts[0].tpm.value if hosts else "none",
         knobs=_knobs(made.plan.topology),
     )
@@ -189,4 +191,6 @@ def _world_of(made: Prepared) -> World:
         found = msgspec.structs.replace(world, persistence=persistence)
         if found.topology() == made.topology:
             return found
-    raise KeysteadError("KS-RUN-006", f"{made.plan.name}: its lab is not of the default shape")
+    raise KeysteadError(
+        "KS-RUN-006", f"{made.plan.name}: its lab has not the shape of a shipped one"
+    )

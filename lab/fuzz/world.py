@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -19,10 +19,12 @@ QUICK: Final = {"remediation_interval_s": 60.0, "provider_delete_grace_s": 30.0}
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
     """How a campaign draws: a lab (as ``topology`` of an experiment has it), a mix of faults, and
-    ``patch``, a module that is imported before any node is made (empty: none). ``persistence``:
+    ``patch``, a module that is imported before any node is made (empty: none). ``lab`` is a shipped
+    one: with a native key provider there is no key server, whatever ``kms`` says. ``persistence``:
     whether hosts keep keys; where they do not, each boot needs vCenter and a key server.
     ``knobs`` are those of the lab."""
 
+    lab: Literal["default", "native"] = "default"
     hosts: int = 4
     vms: int = 8
     kms: int = 1
@@ -41,10 +43,10 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
         fields["key_persistence"] = self.persistence
         if self.knobs:
             fields["knobs"] = dict(self.knobs)
-        return {"use": "default", "with": fields}
+        return {"use": self.lab, "with": fields}
 
     def topology(self) -> Topology:
-        return plan(load("default", **self.use["with"]))
+        return plan(load(self.lab, **self.use["with"]))
 
     def directory(self) -> Directory:
         return directory_of(self.topology())

@@ -163,7 +163,7 @@ def test_what_does_not_fail_or_fit_is_not_shrunk(tmp_path: Path) -> None:
     assert caught.value.id == "KS-RUN-006"
     other = tmp_path / "other.yaml"
     other.write_text(FAILING.replace("use: default", "use: edge"))
-    with pytest.raises(KeysteadError, match="default shape"):
+    with pytest.raises(KeysteadError, match="shape of a shipped one"):
         shrink(prepare(str(other), None, {"tpm": "model"}), 5, tmp_path, print)
     bad: list[dict[str, Any]] = [{"budget": 0}, {"to": tmp_path / "nowhere"}]
     for values in bad:
