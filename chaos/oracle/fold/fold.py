@@ -305,7 +305,7 @@ class Fold(Answers):
                 host.taken_away(key, surely=taken == YES)
 
     def _kdks_on_their_way(self, hosts: Mapping[str, HostFacts]) -> None:
-        """Which KDKs vCenter may have pushed to these hosts, or had removed from them, until now."""
+        """Which KDKs vCenter may have pushed to these hosts by now, or had removed from them."""
         for name, host in hosts.items():
             for provider, own in host.native.items():
                 come, gone = self.ways.to(name, provider), self.ways.away(name, provider)
