@@ -61,8 +61,6 @@ def fuzz(
     from lab.fuzz.world import World
 
     _known(kinds)
-    if lab == "native" and kms > 1:
-        raise KeysteadError("KS-USE-003", f"--kms {kms}: the lab native has no key server")
     world = World(
         lab=lab,
         hosts=hosts,
@@ -121,6 +119,8 @@ def _whole(world: World) -> None:
     """A lab of these numbers can be made, and the patch be found."""
     import importlib.util
 
+    if world.lab == "native" and world.kms > 1:
+        raise KeysteadError("KS-USE-003", f"--kms {world.kms}: the lab native has no key server")
     world.topology()
     if world.patch:
         try:

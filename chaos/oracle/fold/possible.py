@@ -69,7 +69,7 @@ def of_derived_key(
         held, boot = Held.NO if excluded else place.held, ask is Ask.BOOT
         kdk = held is not Held.NO if boot else has
         # Which host is left out stands in the list that hosts have: it is told when that changes.
-        for out in {excluded, excluded and listed}:
+        for out in (excluded,) if listed else (excluded, False):
             there = listed or out
             situation = Situation(
                 ask=ask,
