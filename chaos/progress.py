@@ -29,8 +29,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.where()}: {self.text}" if self.text else self.where()
 
     def where(self) -> str:
-        """``faults 12/40 s, 28 s left``, or only as much as is known."""
-        if self.length_s is None:
+        """``faults 12/40 s, 28 s left``, or only as much as is known: of a phase that waits for
+        something, such as the batches of ``rolling``, nobody knows what is left."""
+        if self.length_s is None or self.at > self.length_s > 0:
             return self.phase if self.at < 1 else f"{self.phase} {self.at:.0f} s"
         left_s = max(0.0, self.length_s - self.at)
         return f"{self.phase} {self.at:.0f}/{self.length_s:.0f} s, {left_s:.0f} s left"
