@@ -21,7 +21,8 @@ def junit(story: Story, *, strict: bool = False) -> bytes:
     its own, so that no pipeline takes it for a good one.
     """
     suite = TestSuite(printable(story.plan.name))
-    suite.timestamp = datetime.fromtimestamp(story.began, UTC).isoformat(timespec="seconds")
+    began = datetime.fromtimestamp(story.began, UTC).replace(tzinfo=None)
+    suite.timestamp = began.isoformat(timespec="seconds")  # the schema of Ant has no zone
     for name, value in _properties(story).items():
         suite.add_property(name, printable(value))
     for outcome in outcomes(story):
@@ -52,7 +53,7 @@ def _properties(story: Story) -> dict[str, str]:
 
 def _case(outcome: Outcome, story: Story, strict: bool) -> TestCase:
     kind = "hypothesis" if outcome.hypothesis else "check"
-    case = TestCase(printable(outcome.name), f"{story.plan.name}.{kind}", 0)
+    case = TestCase(printable(outcome.name), f"{printable(story.plan.name)}.{kind}", 0)
     said = printable(outcome.text)
     match outcome.result:
         case CheckOutcome.FAIL:
@@ -87,7 +88,7 @@ def _unexplained(story: Story) -> bool:
 
 
 def _of_the_run(story: Story) -> TestCase:
-    case = TestCase("the run", f"{story.plan.name}.run", 0)
+    case = TestCase("the run", f"{printable(story.plan.name)}.run", 0)
     reasons = ("it has no verdict",) if story.verdict is None else story.verdict.reasons
     case.result = [Error(printable("; ".join(reasons) or story.word), story.word)]
     return case

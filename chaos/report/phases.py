@@ -11,8 +11,9 @@ from chaos.report.bands import bands
 
 
 class Phase(StrEnum):
-    """``fault``: from the first fault until the last one was seen gone, gaps between them too;
-    ``heal``: from then on until the last thing that was still otherwise had come right."""
+    """``fault``: from when the first fault was being made until the last one was seen
+    gone, gaps between them too; ``heal``: from then on until the last thing that was still
+    otherwise had come right."""
 
     BEFORE = "before"
     FAULT = "fault"
@@ -50,7 +51,9 @@ def phases(records: Sequence[Record]) -> Phases:
     found = [band for band in bands(records) if not band.error]
     if not found:
         return Phases(NEVER, NEVER, NEVER)
-    begin = min(band.began for band in found)
+    ids = {band.id for band in found}
+    made = (r.t for r in records if r.type == "note" and r.op == "inject" and r.data["id"] in ids)
+    begin = min((*made, *(band.began for band in found)))
     if any(band.ended is None for band in found):
         return Phases(begin, NEVER, NEVER)
     healed = max(band.ended for band in found if band.ended is not None)

@@ -63,6 +63,17 @@ def test_one_that_was_off_for_a_while_runs_again_and_nobody_is_to_power_it_on() 
     assert row.back and row.why.endswith("; unlocked on esxi-001 and off, until it was powered on")
 
 
+def test_what_a_fault_does_while_it_is_being_made_is_not_before_it() -> None:
+    """It is written down when it was seen to be there; hosts are off a moment earlier."""
+    told = Told(persistence=True).coming("dark", "host.power_loss", nodes=["esxi-001"])
+    told = told.node("esxi-001", "off").passes(3)
+    told = told.came("dark", "host.power_loss", nodes=["esxi-001"]).passes(5)
+    row = rows(told)["vm-01"]
+    assert row.shares[Phase.BEFORE] == 1 and row.shares[Phase.FAULT] == 0.1, (
+        "it went a second after that began"
+    )
+
+
 def test_those_that_are_meant_to_be_off_come_last() -> None:
     told = back("running").vm("vm-02", "esxi-002", "off", wanted=False).passes(60)
     assert [(row.vm, row.asked) for row in availability(of(told))[0]] == [

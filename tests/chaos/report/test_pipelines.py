@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree
 
 import msgspec
@@ -52,6 +53,24 @@ def test_a_suite_is_the_experiment_and_a_case_each_check_and_hypothesis() -> Non
     names = [(c.get("classname"), c.get("name")) for c in found.findall("testcase")]
     assert names[0] == ("tale.check", "guests_read_back")
     assert names[-1] == ("tale.hypothesis", "after vm.running == 100%")
+
+
+def test_elements_and_attributes_are_those_that_readers_of_the_format_know() -> None:
+    """The schemas of Ant and Jenkins: names, their order, and forms of numbers and times."""
+    odd = story((), verdict(word="error", code=5, reasons=(HOSTILE,)), plan=plan(HOSTILE))
+    for found in (suite(bad()), suite(bad(), strict=True), suite(odd)):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", found.get("timestamp") or "")
+        children = [child.tag for child in found]
+        assert children == ["properties", *["testcase"] * (len(children) - 1)]
+        cases = found.findall("testcase")
+        assert int(found.get("tests") or 0) == len(cases)
+        for word, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            assert int(found.get(word) or 0) == sum(c.find(tag) is not None for c in cases)
+        for one in cases:
+            assert {"name", "classname", "time"} == set(one.keys())
+            assert float(one.get("time") or "") >= 0
+            for said in one:
+                assert said.tag == "system-out" or {"message", "type"} == set(said.keys())
 
 
 def test_a_failure_has_the_words_the_faults_and_the_command_that_shows_it_again() -> None:
