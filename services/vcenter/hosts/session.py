@@ -357,25 +357,27 @@ class HostSession:
         """A command of the session in force.
 
         ``HostUnreachable``: there is no session, nothing happened. ``TimedOut`` and
-        ``Disconnected`` after a repeat: it may have happened; the same command may be given again.
+        ``Disconnected``: one of the tries may have had its effect, whatever came of the others;
+        the same command may be given again.
         """
         failure: ProductError = HostUnreachable(f"vCenter has no session to {self.host}")
+        unsure: ProductError | None = None  # the first that may have had its effect
         for _ in range(TRIES):
             commands = self._commands
             if commands is None:
                 break
             try:
                 return await self._send(commands.stamp(command))
-            except (NotConnected, NotSent, TimedOut, Disconnected) as error:
-                if isinstance(failure, TimedOut | Disconnected) and isinstance(
-                    error, TimedOut | Disconnected
-                ):
+            except (TimedOut, Disconnected) as error:
+                if unsure is not None:
                     raise
+                failure = unsure = error
+            except (NotConnected, NotSent) as error:
                 failure = error
         if isinstance(failure, NotConnected):
             self._end("the host refuses the session")
-            raise HostUnreachable(f"{self.host} refuses the session: {failure}")
-        raise failure
+            failure = HostUnreachable(f"{self.host} refuses the session: {failure}")
+        raise unsure or failure
 
     async def command_vm(self, command: Command[VmState]) -> VmSummary:
         """As ``command``; what the host answers of the VM counts as its latest word about it."""
