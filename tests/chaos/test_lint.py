@@ -127,6 +127,7 @@ def test_every_error_is_told_at_once_with_its_line() -> None:
         (30, "KS-CHAOS-005"),
         (31, "KS-CHAOS-008"),
         (32, "KS-CHAOS-008"),
+        (33, "KS-CHAOS-002"),
         (34, "KS-CHAOS-003"),
         (35, "KS-CHAOS-014"),
     ]

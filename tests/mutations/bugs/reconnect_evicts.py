@@ -9,8 +9,8 @@ from tests.mutations.bugs.planting import plant
 
 
 def _tidy(original: Any) -> Any:
-    async def set_providers(host: Any, providers: Any) -> None:
-        await original(host, providers)
+    async def set_providers(host: Any, providers: Any, given: Any) -> None:
+        await original(host, providers, given)
         listed = {provider.provider_id for provider in providers}
         here = {key.provider_id for key in host.keys.ids()} - listed
         for provider in sorted(here):

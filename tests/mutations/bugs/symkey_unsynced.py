@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from protocol.secret import KeyMaterial
+from typing import Any
+
 from services.vcenter.providers.native import NativeKeys
-
-_settling = NativeKeys._wrapping_key
-
-
-async def _wrapping_key(self: NativeKeys) -> KeyMaterial:
-    self._owed = None
-    return await _settling(self)
+from tests.mutations.bugs.planting import plant
 
 
-NativeKeys._wrapping_key = _wrapping_key  # type: ignore[method-assign]
+def _believing(original: Any) -> Any:
+    async def wrapping_key(self: Any) -> Any:
+        self._owed = None
+        return await original(self)
+
+    return wrapping_key
+
+
+plant(NativeKeys, "_wrapping_key", _believing)
