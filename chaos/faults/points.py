@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import msgspec
@@ -19,9 +20,9 @@ class PointParams(Params):
     moment: When = When.BEFORE
 
     @property
+    @abstractmethod
     def happening(self) -> Happening:
         """What falls at the point."""
-        raise NotImplementedError
 
     @property
     def blow(self) -> Blow:

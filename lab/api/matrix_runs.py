@@ -18,8 +18,9 @@ from chaos.matrix.terms import Agreement
 from chaos.oracle.table import cell
 from chaos.oracle.terms import Block, Event, Fault
 from lab.api.answers.local import CheckedRun, JudgedCheck, RunDescription
+from lab.api.run_description import description
 from lab.errors import KeysteadError
-from lab.matrix.run import MATRIX, Result, records_in, result_of, stagings_in
+from lab.matrix.run import Result, records_in, result_of, stagings_in
 from lab.runs.store import RunFolder, RunRecord
 
 Histories = Mapping[str, Sequence[Record]]
@@ -34,25 +35,14 @@ def described(folder: RunFolder, record: RunRecord) -> RunDescription:
     except KeysteadError as error:
         problem = str(error)
     histories, broken = _histories(folder)
-    return RunDescription(
-        run=folder.run,
-        experiment=MATRIX,
+    return description(
+        folder,
+        record,
         title=_title(cells),
-        mode=record.mode,
-        seed=record.seed,
-        tpm=record.tpm,
-        code=record.code,
-        python=record.python,
-        began=record.began,
-        replay_of="",
-        hosts=0,
-        vms=0,
         seconds=None if verdict is None else round(verdict.ended, 1),
-        faults=(),
         verdict=verdict,
         problem=problem or "; ".join(broken),
         records=sum(len(records) for records in histories.values()),
-        folder=str(folder.path),
         examples=(f"keystead check {folder.run}", *_stories(folder.run, cells)),
     )
 

@@ -14,6 +14,7 @@ from chaos.verdict import WORDS
 from lab.api.answers.local import FaultInterval, RunDescription, RunList, StoredRun
 from lab.api.checking import history_of, reproduce
 from lab.api.matrix_runs import described
+from lab.api.run_description import description
 from lab.api.sweep_runs import SWEEP, swept
 from lab.errors import KeysteadError
 from lab.matrix.run import MATRIX
@@ -88,16 +89,10 @@ def describe(run: str) -> RunDescription:
         records = history_of(folder)
     except KeysteadError as error:
         problem = str(error)
-    return RunDescription(
-        run=run,
-        experiment=record.experiment,
+    return description(
+        folder,
+        record,
         title=plan.title,
-        mode=record.mode,
-        seed=record.seed,
-        tpm=record.tpm,
-        code=record.code,
-        python=record.python,
-        began=record.began,
         replay_of=record.replay_of,
         hosts=sum(spec.role is Role.ESXI for spec in topology.nodes),
         vms=len(topology.vms),
@@ -106,7 +101,6 @@ def describe(run: str) -> RunDescription:
         verdict=folder.verdict(),
         problem=problem,
         records=len(records),
-        folder=str(folder.path),
         examples=(f"keystead check {run}", f"keystead chaos tap {run}", reproduce(record)),
     )
 

@@ -8,6 +8,7 @@ import msgspec
 
 from lab.api.answers.local import RunDescription
 from lab.api.answers.sweep import Sweep
+from lab.api.run_description import description
 from lab.runs.store import RunFolder, RunRecord
 
 SWEEP: Final = "sweep"
@@ -19,25 +20,14 @@ def swept(folder: RunFolder, record: RunRecord) -> RunDescription:
     one."""
     made = folder.decoded("sweep.json", msgspec.json.Decoder(Sweep).decode)
     wrong = "none" if not made.items else str(len(made.items))
-    return RunDescription(
-        run=folder.run,
-        experiment=SWEEP,
+    return description(
+        folder,
+        record,
         title=f"the crash sweep, {made.plays} plays of {made.points} points: {wrong} broke a rule",
-        mode=record.mode,
-        seed=record.seed,
-        tpm=record.tpm,
-        code=record.code,
-        python=record.python,
-        began=record.began,
-        replay_of="",
-        hosts=0,
-        vms=0,
         seconds=made.seconds,
-        faults=(),
         verdict=folder.verdict(),
         problem="; ".join(point.point for point in made.items),
         records=0,
-        folder=str(folder.path),
         examples=tuple(point.again for point in made.items)
         or (f"keystead chaos sweep --tpm {made.tpm} --seed {made.seed}",),
     )

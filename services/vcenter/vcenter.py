@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from protocol.errors import InvalidState, NotFound
-from protocol.messages.host import HostSummary
 from protocol.messages.vcenter import ClusterInfo, HostInfo, ProviderInfo, VmInfo
 from protocol.terms import ClusterName, HostConnectionState, NodeName, ProviderId, VmName
 from services.runtime.ports import Database, Ports
@@ -30,7 +29,7 @@ from services.vcenter.providers.backups import BackupReminders
 from services.vcenter.providers.exports import Exports
 from services.vcenter.providers.native import NativeKeys, health, is_on
 from services.vcenter.providers.registry import Providers
-from services.vcenter.tables import ClusterRow, HostRow, ProviderRow, VmRow
+from services.vcenter.tables import ClusterRow, HostRow, VmRow
 from services.vcenter.ticker import Ticker
 
 
@@ -179,14 +178,9 @@ class VCenter:
             raise NotFound(f"there is no key provider {name}")
         clusters = self.inventory.clusters.values()
         default_of = tuple(c.name for c in clusters if c.default_provider == name)
-        found = health(
-            row,
-            opens=row.native is None or self._native.opens(row),
-            everywhere=all(_knows(session.summary, row) for session in self.sessions.connected()),
-        )
+        if row.native is None:
+            return provider_info(row, self.contacts, default_of)
+        views = [session.summary for session in self.sessions.connected()]
+        everywhere = all(view is not None and is_on(view, row) for view in views)
+        found = health(row, opens=self._native.opens(row), everywhere=everywhere)
         return provider_info(row, self.contacts, default_of, found)
-
-
-def _knows(summary: HostSummary | None, row: ProviderRow) -> bool:
-    """Whether the host of that view has the provider as it is now."""
-    return row.native is None or (summary is not None and is_on(summary, row))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from protocol.errors import KeyProviderUnreachable, NotFound
+from protocol.errors import InvalidState, KeyProviderUnreachable, NotFound
 from protocol.messages.host import HostSummary
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, ProviderId
@@ -73,8 +74,9 @@ class Providers:
         """
         found = {}
         for row in self._inventory.providers.values():
-            if takes_kdk(row, tpm_present=tpm_present) and self.native.opens(row):
-                found[row.name] = self.native.kdk(row)
+            if takes_kdk(row, tpm_present=tpm_present):
+                with suppress(InvalidState):
+                    found[row.name] = self.native.kdk(row)
         return found
 
     def asked(self, provider: ProviderId) -> KeyProvider:
