@@ -5,7 +5,7 @@
 - ``backups``      of key servers, as their administrator takes and restores them;
                    ``native_backups`` of native providers
 - ``actions``      commands of the API that a schedule gives, with their outcomes
-- ``keeper``       active faults, leases, heal
+- ``keeper``       active faults, leases, heal; ``kept`` the list of them as bytes
 - ``experiment``   the file format: model, parse with line numbers, lint, plan
 - ``experiments``  the shipped files
 - ``engine``       plays a plan; ``cues`` when its entries begin, ``intervals`` its faults,

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from enum import StrEnum
 from typing import Any, Protocol
 
 import msgspec
 
 from chaos.errors import ChaosError
-from chaos.faults import from_plain, to_plain
-from chaos.faults.base import REFUSALS, Fault, Notes, names
+from chaos.faults.base import REFUSALS, Fault, names
+from chaos.kept import FaultState, Kept, dumped, loaded
 from chaos.lab import Lab
 from protocol.terms import NodeName
 
@@ -26,15 +25,6 @@ LOOKS_IN_FLOOR = 50
 HEAL_FLOOR_S = 10.0  # real seconds: connections come again in these, whatever the pace (decision 6)
 PAUSE_S = 1.0
 PASSES = 3
-
-
-class FaultState(StrEnum):
-    """How far a listed fault has come."""
-
-    BEGINNING = "beginning"  # begun or about to; not seen to bite yet
-    ACTIVE = "active"
-    STAYS = "stays"  # irreversible: only its cure takes it away
-    NOT_HEALED = "not healed"  # taken back, but not seen gone
 
 
 class ActiveFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,16 +93,6 @@ class Keeping(Protocol):
         ...
 
 
-class _Kept(msgspec.Struct):
-    fault: Fault
-    since: float
-    until: float
-    state: FaultState
-    notes: Notes
-    seen: str = ""
-    ending: bool = False  # it is taken back: a lease that is carried on would bring it back
-
-
 class FaultKeeper:
     """Holds the faults of one lab, from before they begin until they were seen gone.
 
@@ -123,14 +103,14 @@ class FaultKeeper:
     def __init__(self, lab: Lab, *, save: Callable[[bytes], Awaitable[None]] | None = None) -> None:
         self._lab = lab
         self._save = save
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[str, Kept] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
     def active(self) -> tuple[ActiveFault, ...]:
         """All that is listed, oldest first."""
         return tuple(self._shown(kept) for kept in self._kept.values())
 
-    def _shown(self, kept: _Kept) -> ActiveFault:
+    def _shown(self, kept: Kept) -> ActiveFault:
         return ActiveFault(
             fault=kept.fault,
             kind=kept.fault.kind,
@@ -165,7 +145,7 @@ class FaultKeeper:
                 raise ChaosError("KS-CHAOS-106", text)
         now = self._lab.monotonic()
         until = now + lease_s if lease_s else 0.0
-        kept = _Kept(fault, now, until, FaultState.BEGINNING, {})
+        kept = Kept(fault, now, until, FaultState.BEGINNING, {})
         self._kept[fault.id] = kept
         async with self._lock(fault.id):
             try:
@@ -198,7 +178,7 @@ class FaultKeeper:
             return ()
         return tuple(node for node in fault.touches() if node in other.touches())
 
-    async def _taken_back(self, kept: _Kept, id: str, seen: str) -> ChaosError:
+    async def _taken_back(self, kept: Kept, id: str, seen: str) -> ChaosError:
         """Undo a fault that did not come to be; an irreversible one leaves the list only if
         nothing of it is seen, since its cure may be worse (a reboot) than what was begun."""
         if kept.fault.reversible:
@@ -251,28 +231,40 @@ class FaultKeeper:
         return self._report(before)
 
     async def lapse(self) -> HealReport:
-        """Heal what has outlived its lease; a supervisor calls it every second or so.
+        """Heal what has outlived its lease, each fault beside the others: none waits for the slow
+        end of another one.
 
         An irreversible fault has nothing to lapse: it only loses its lease.
         """
-        now = self._lab.monotonic()
-        over = [id for id, kept in self._kept.items() if 0 < kept.until <= now]
-        for id in over:
-            async with self._lock(id):
-                kept = self._kept.get(id)
-                if kept is not None and 0 < kept.until <= self._lab.monotonic():
-                    await self._heal(kept)
-                    if not kept.fault.reversible:
-                        kept.until = 0.0
+        over = self._over()
+        async with asyncio.TaskGroup() as healing:
+            for id in over:
+                healing.create_task(self._lapse(id))
         return self._report(over)
 
-    async def keep_leases(self, every_s: float) -> None:
-        """``lapse`` each ``every_s`` lab seconds, for as long as the task that runs this lives."""
-        while True:
-            await self._lab.sleep(every_s)
-            await self.lapse()
+    def _over(self) -> list[str]:
+        now = self._lab.monotonic()
+        return [id for id, kept in self._kept.items() if 0 < kept.until <= now]
 
-    async def _heal(self, kept: _Kept, *, with_cure: bool = False) -> None:
+    async def _lapse(self, id: str) -> None:
+        async with self._lock(id):
+            kept = self._kept.get(id)
+            if kept is not None and 0 < kept.until <= self._lab.monotonic():
+                await self._heal(kept)
+                if not kept.fault.reversible:
+                    kept.until = 0.0
+
+    async def keep_leases(self, every_s: float) -> None:
+        """Look each ``every_s`` lab seconds which leases are over, and heal those faults (as
+        ``lapse``), for as long as the task that runs this lives."""
+        async with asyncio.TaskGroup() as healing:
+            while True:
+                await self._lab.sleep(every_s)
+                for id in self._over():
+                    if not self._lock(id).locked():
+                        healing.create_task(self._lapse(id))
+
+    async def _heal(self, kept: Kept, *, with_cure: bool = False) -> None:
         """Heal (or cure), look, and take it out of the list only when it is seen gone."""
         lab, fault, notes = self._lab, kept.fault, kept.notes
         if not fault.reversible and not with_cure:
@@ -327,7 +319,7 @@ class FaultKeeper:
         healed = tuple(id for id in ids if id not in self._kept)
         return HealReport(healed=healed, left=tuple(left))
 
-    def _of(self, id: str) -> _Kept:
+    def _of(self, id: str) -> Kept:
         kept = self._kept.get(id)
         if kept is None:
             raise ChaosError("KS-CHAOS-104", f"no fault {id!r}")
@@ -341,44 +333,12 @@ class FaultKeeper:
             await self._save(self.dump())
 
     def dump(self) -> bytes:
-        """The list with all notes, as JSON.
-
-        Notes of a TPM fault hold the hosts' recovery keys, as an administrator's safe would:
-        keep these bytes where the lab keeps its secrets, with mode 0600.
-        """
-        kept = [
-            {
-                "fault": to_plain(k.fault),
-                "since": k.since,
-                "until": k.until,
-                "state": k.state.value,
-                "notes": k.notes,
-                "seen": k.seen,
-                "ending": k.ending,
-            }
-            for k in self._kept.values()
-        ]
-        return msgspec.json.encode({"version": 1, "faults": kept})
+        """The list with all notes, as JSON; see ``chaos.kept`` for what they hold."""
+        return dumped(self._kept.values())
 
     def load(self, data: bytes) -> None:
         """Take over a list that ``dump`` wrote; KS-CHAOS-109 when it is none."""
-        try:
-            state: dict[str, Any] = msgspec.json.decode(data, type=dict[str, Any])
-            if state["version"] != 1:
-                raise ValueError(f"version {state['version']}")
-            for entry in state["faults"]:
-                fault = from_plain(entry["fault"])
-                self._kept[fault.id] = _Kept(
-                    fault=fault,
-                    since=float(entry["since"]),
-                    until=float(entry["until"]),
-                    state=FaultState(entry["state"]),
-                    notes=dict(entry["notes"]),
-                    seen=str(entry["seen"]),
-                    ending=bool(entry.get("ending", False)),
-                )
-        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-            raise ChaosError("KS-CHAOS-109", str(error)) from None
+        self._kept.update((kept.fault.id, kept) for kept in loaded(data))
 
 
 def _same_switch(one: Fault, other: Fault) -> str:

@@ -43,6 +43,7 @@ class Machine:
         self._runner: NodeRunner | None = None
         self._root: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
+        self._over = asyncio.Event()  # of this life: stopped, or ended and tidied
         self._counters: dict[str, int] = {}
         self._plain: NodeStatus | None = None
         self._ending = False
@@ -131,7 +132,7 @@ class Machine:
             self._world.tpm(life) if has_tpm else None,
         )
         self.state, self.screen, self.ended = NodeRunState.BOOTING, "", ""
-        self._settled = asyncio.Event()
+        self._settled, self._over = asyncio.Event(), asyncio.Event()
         self._world.mark(self.spec.node, boot, "power-on")
         self._runner = NodeRunner(
             self.spec,
@@ -180,8 +181,10 @@ class Machine:
             return
         life = runner.life
         if way is WayDown.STOP and self.state is NodeRunState.RUNNING and self._root is not None:
+            over = self._over
+            self._root.add_done_callback(lambda _: over.set())
             runner.ask_to_stop()
-            await self._gone(self._root)
+            await over.wait()
             if not life.alive:  # it crashed on its way down
                 return
             self._end(life, WayDown.STOP)
@@ -190,11 +193,6 @@ class Machine:
             way = WayDown.POWER_LOSS if way is WayDown.STOP else way
             self._end(life, way)
         await self._tidy(life, way)
-
-    async def _gone(self, task: asyncio.Task[None]) -> None:
-        done = asyncio.Event()
-        task.add_done_callback(lambda _: done.set())
-        await done.wait()
 
     def _end(self, life: Incarnation, way: WayDown) -> None:
         self._ending = True
@@ -216,3 +214,4 @@ class Machine:
         finally:
             self._ending = False
             self._settled.set()
+            self._over.set()

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from protocol.errors import NotConnected
-from protocol.messages.agent import CanaryResult
+from protocol.messages.agent import CanaryResult, NodeRunState
 from protocol.messages.host import QueryHost
 from protocol.messages.vcenter import ListVms
 from protocol.terms import NodeName
+from services.runtime.incarnation import WayDown
 from tests.chaos.worlds import World
 
 HOST, VCENTER, KMS = NodeName("esxi-001"), NodeName("vcenter"), NodeName("kms")
@@ -83,3 +84,22 @@ def test_work_that_is_cancelled_before_its_first_step_is_closed(world: World) ->
 
     world.run(cancelled())
     assert inspect.getcoroutinestate(work) == inspect.CORO_CLOSED
+
+
+@pytest.mark.sim
+def test_an_orderly_end_that_turns_into_a_crash_is_over_too(world: World) -> None:
+    """In the simulation the steps of an ended life never run again: whoever waits for its stop
+    must hear of the crash otherwise."""
+    lab = world.lab
+    machine = lab.agent.machine(HOST)
+
+    async def struck() -> bool:
+        stop = asyncio.ensure_future(lab.power_off(HOST, "stop"))
+        await lab.sleep(0.001)
+        assert machine.state is NodeRunState.RUNNING and not stop.done()
+        machine.fall(WayDown.CRASH)
+        await lab.sleep(5.0)
+        return stop.done()
+
+    assert world.run(struck())
+    assert (machine.state, machine.ended) == (NodeRunState.OFF, "crash")
