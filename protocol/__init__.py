@@ -9,6 +9,7 @@
 - ``subjects``  subjects of directed links and who may use them
 - ``messages``  one struct per request, reply and event - ``events`` the product's event ids
 - ``guest``     what a guest's disk blocks contain
+- ``trust``     what the parties of a Trust Authority share
 - ``crypto``    sealing to a receiver, key wrapping, derivation, disk blocks
 - ``tpm``       policy digests, event log, quote verification, structures
 """

@@ -226,6 +226,13 @@ class InvalidName(ProductError):
     fault = "InvalidName"
 
 
+class Unauthenticated(ProductError):
+    """The token is missing, not a good one, expired, or of another host, group or issuer."""
+
+    code = 35
+    fault = "NotAuthenticated"
+
+
 # What KMIP says ----------------------------------------------------------------------------
 
 

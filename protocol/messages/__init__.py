@@ -3,6 +3,8 @@
 - ``base``     Request, Reply, Event, Sealed, and the registry all others enter
 - ``kms``      what a key server serves           - ``host``     what an ESXi host serves
 - ``vcenter``  what vCenter serves                - ``agent``    what the lab tells its agents
+- ``attestation``  what an Attestation Service serves
+- ``keyprovider``  what a Key Provider Service serves
 - ``pages``    lists cut by what they weigh on the wire
 - ``fingerprints``  what key servers and hosts tell a checker of their keys
 """

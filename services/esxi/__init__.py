@@ -14,6 +14,7 @@
 - ``dumps``          core dumps, encrypted under the host key
 - ``maintenance``     maintenance mode: a host that shall run nothing
 - ``attestation``     what the TPM says to vCenter of itself and of this boot
+- ``trust_door``      what a trusted host is told and asked
 - ``vms/``            virtual machines: files, registration, encryption, power, guests
 - ``uplink``          the doorbell at vCenter, and the session in which it commands
 - ``access``          who may send what to a host, pure

@@ -24,10 +24,13 @@ from protocol.messages.host import (
     ActivateTpmCredential,
     CheckForUpdates,
     Command,
+    ExportBaseImage,
+    ExportTpmEndorsement,
     GetCryptoKeyStatus,
     OpenSession,
     QueryHost,
     QueryTpmAttestationReport,
+    QueryTrustedConfiguration,
 )
 from protocol.terms import NodeName
 
@@ -112,6 +115,9 @@ _QUESTIONS: Final = (
     GetCryptoKeyStatus,
     QueryTpmAttestationReport,
     ActivateTpmCredential,
+    QueryTrustedConfiguration,
+    ExportTpmEndorsement,
+    ExportBaseImage,
 )
 
 

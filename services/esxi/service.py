@@ -20,11 +20,12 @@ from services.esxi.host import Host, page
 from services.esxi.keys.fingerprints import fingerprints
 from services.esxi.knobs import EsxiNode
 from services.esxi.providers import native
+from services.esxi.trust_door import TrustDoor
 from services.esxi.vms import encrypt, power, registration
 from services.esxi.vms.guest import Guest
 from services.esxi.vms.vm import queue_of
 from services.runtime.ports import Ports
-from services.runtime.service import Peer, Service, serves
+from services.runtime.service import Peer, serves
 
 
 def _keystore(_: Any) -> str:
@@ -52,7 +53,7 @@ def _check_answer(keys: tuple[CryptoKeyId, ...], each: int, peer: Peer) -> None:
         raise ResponseTooLarge(f"the answer about {len(keys)} keys does not fit; ask in pages")
 
 
-class EsxiService(Service):
+class EsxiService(TrustDoor):
     """One ESXi host; the docstring of the package is a map of it."""
 
     role: ClassVar[Role] = Role.ESXI

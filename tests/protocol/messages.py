@@ -12,7 +12,9 @@ import msgspec
 from hypothesis import strategies as st
 
 import protocol.messages.agent
+import protocol.messages.attestation
 import protocol.messages.host
+import protocol.messages.keyprovider
 import protocol.messages.kms
 import protocol.messages.vcenter  # noqa: F401
 from protocol.messages.base import Message, Sealed, registry
@@ -34,6 +36,7 @@ SCALARS: dict[Any, st.SearchStrategy[Any]] = {
     bytes: st.binary(max_size=20),
     bool: st.booleans(),
     type(None): st.none(),
+    msgspec.UnsetType: st.just(msgspec.UNSET),
     Any: PLAIN,
     object: PLAIN,
     msgspec.Raw: PLAIN.map(lambda value: msgspec.Raw(msgspec.msgpack.encode(value))),

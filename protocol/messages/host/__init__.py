@@ -8,6 +8,7 @@ the lab's control plane) uses the same messages without a session.
 - ``vms``      virtual machines and their guests            - ``console``  esxcli
 - ``maintenance``  maintenance mode                            - ``dumps``    core dumps
 - ``attestation``  what the TPM says of itself and of the boot
+- ``trust``        a trusted host: applied configuration, attestation, exports
 """
 
 from __future__ import annotations
@@ -70,8 +71,21 @@ from protocol.messages.host.session import (
     ProviderRef,
     QueryHost,
     SessionOpened,
+    TrustView,
     UpdateSet,
     VmSummary,
+)
+from protocol.messages.host.trust import (
+    AttestHost,
+    BaseImageExported,
+    DeleteTrustedConfiguration,
+    ExportBaseImage,
+    ExportTpmEndorsement,
+    HostAttested,
+    QueryTrustedConfiguration,
+    SetTrustedConfiguration,
+    TpmEndorsement,
+    TrustedConfigurationState,
 )
 from protocol.messages.host.vms import (
     GuestAnswer,
@@ -95,6 +109,8 @@ __all__ = [
     "STATUS_BYTES",
     "ActivateTpmCredential",
     "AddKeys",
+    "AttestHost",
+    "BaseImageExported",
     "ChangeHostKey",
     "CheckForUpdates",
     "Command",
@@ -103,6 +119,7 @@ __all__ = [
     "CryptoManagerHostEnable",
     "CryptoManagerHostPrepare",
     "DecryptDump",
+    "DeleteTrustedConfiguration",
     "Done",
     "Dump",
     "DumpDecrypted",
@@ -111,10 +128,13 @@ __all__ = [
     "Esxcli",
     "EsxcliResult",
     "EvictKeys",
+    "ExportBaseImage",
+    "ExportTpmEndorsement",
     "GetCryptoKeyStatus",
     "GuestAnswer",
     "GuestChallenge",
     "GuestWrite",
+    "HostAttested",
     "HostCreateVm",
     "HostDestroyVm",
     "HostEnterMaintenanceMode",
@@ -135,6 +155,7 @@ __all__ = [
     "ProviderRef",
     "QueryHost",
     "QueryTpmAttestationReport",
+    "QueryTrustedConfiguration",
     "ReconfigureVm",
     "RemoveDump",
     "RemoveKeys",
@@ -142,8 +163,12 @@ __all__ = [
     "SaveConfiguration",
     "SessionOpened",
     "SetProviders",
+    "SetTrustedConfiguration",
     "TpmAttestationReport",
     "TpmCredentialActivated",
+    "TpmEndorsement",
+    "TrustView",
+    "TrustedConfigurationState",
     "UpdateSet",
     "VmState",
     "VmSummary",

@@ -19,6 +19,7 @@ from protocol.terms import (
     VmCryptoState,
     VmName,
 )
+from protocol.trust import HostTrustReport
 
 R = TypeVar("R", covariant=True)
 
@@ -44,6 +45,15 @@ class ProviderRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     key_id: str = ""
     revision: str = ""
     tpm_required: bool = False
+
+
+class TrustView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A trusted host in its own view: which configuration is applied (``revision``, and ``digest``
+    of it, SHA-256 in hex), and what Attestation Services made of this boot (ATT-05)."""
+
+    revision: str
+    digest: str
+    reports: tuple[HostTrustReport, ...] = ()
 
 
 class VmSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +97,7 @@ class HostSummary(msgspec.Struct, frozen=True, kw_only=True):
     session: str = ""  # in force, empty when vCenter has none
     recovery_id: str = ""
     in_maintenance_mode: bool = False
+    trusted: TrustView | msgspec.UnsetType = msgspec.UNSET  # only of a trusted host
 
 
 class OpenSession(Request["SessionOpened"], frozen=True, kw_only=True):

@@ -15,6 +15,8 @@ from protocol.messages.host import (
     CryptoManagerHostEnable,
     DecryptDump,
     Esxcli,
+    ExportBaseImage,
+    ExportTpmEndorsement,
     GetCryptoKeyStatus,
     GuestChallenge,
     GuestWrite,
@@ -22,6 +24,7 @@ from protocol.messages.host import (
     OpenSession,
     QueryHost,
     QueryTpmAttestationReport,
+    QueryTrustedConfiguration,
     RemoveDump,
     SaveConfiguration,
     WriteDump,
@@ -93,6 +96,9 @@ def test_the_kind_of_every_message_to_a_host() -> None:
         GetCryptoKeyStatus(),
         QueryTpmAttestationReport(nonce=b"", selection=PCR_ATTESTED),
         ActivateTpmCredential(credential=Credential(b"", b"")),
+        QueryTrustedConfiguration(),
+        ExportTpmEndorsement(),
+        ExportBaseImage(),
     )
     assert {kind_of(message) for message in questions} == {MessageKind.QUESTION}
     for command in (

@@ -1,0 +1,213 @@
+"""What the parties of a Trust Authority share: images, identities, service records, findings.
+
+Values only. Certificates and public areas are bytes as their standards encode them (DER, TPMT).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from protocol.terms import KeyId, NodeName, ProviderId
+from protocol.tpm.structures import PublicArea
+
+GROUP_LIMIT: Final = 128
+"""Characters of a group id."""
+
+
+class TokenType(StrEnum):
+    """What an Attestation Service issues for an attested host (ATT-03)."""
+
+    KMS_AUTH_JWT = "KMS_AUTH_JWT"  # authorizes at a Key Provider Service of the group
+    REPORTING_JWT = "REPORTING_JWT"  # reports, and never authorizes anything
+
+
+class TrustAttestationStatus(StrEnum):
+    """HostTrustAuthorityAttestationInfo.attestationStatus (ATT-05)."""
+
+    ATTESTED = "attested"
+    NOT_ATTESTED = "notAttested"
+    UNKNOWN = "unknown"
+
+
+class FindingCode(StrEnum):
+    """Why a host is not attested; the word behind a refusal (ATT-02)."""
+
+    PRINCIPAL = "principal"  # no imported principal vouches for the host
+    ENDORSEMENT_KEY = "endorsementKey"  # the endorsement key is not registered
+    CERTIFICATE = "certificate"  # its certificate chains to no imported CA
+    ATTESTATION_KEY = "attestationKey"  # no attestation key, or not of that TPM
+    QUOTE = "quote"  # signature, nonce, selection or values
+    EVENT_LOG = "eventLog"  # malformed, or does not lead to the quoted PCRs
+    EVENT_BODY = "eventBody"  # digests that are not those of their bodies
+    EVENT_LOG_OVERFLOW = "eventLogOverflow"  # more entries than a log has room for (ATT-10)
+    BASE_IMAGE = "baseImage"  # measurements of no imported base image
+    SECURE_BOOT = "secureBoot"  # Secure Boot was off, or not measured
+    RESET_COUNTER = "resetCounter"  # the TPM's counters went back: cleared, or set back
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One reason why a host is not attested, with a sentence for people."""
+
+    code: FindingCode
+    text: str
+
+
+class TpmIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which TPM a host has: exactly one of certificate and public area (ATT-01).
+
+    ``certificate``: DER of the endorsement key's certificate; the AS takes the key from it.
+    ``public_area``: TPMT_PUBLIC of the endorsement key, for an AS that has it in its list.
+    """
+
+    certificate: bytes = b""
+    public_area: PublicArea | None = None
+
+
+class ImageMeasurement(msgspec.Struct, frozen=True):
+    """One file of a base image as a boot measures it: register, name, and SHA-256 (32 bytes)."""
+
+    pcr: int
+    name: str
+    digest: bytes
+
+
+class BaseImage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host of one build measures of its signed image, in order (ATT-02).
+
+    ``version`` is unique among imported images, ``8.0U3-24022510``; one image per version.
+    """
+
+    version: str
+    display_name: str
+    measurements: tuple[ImageMeasurement, ...]
+
+
+class TpmCaCertificate(msgspec.Struct, frozen=True, kw_only=True):
+    """A named chain of a TPM maker, DER, ordered root to leaf."""
+
+    name: str
+    chain: tuple[bytes, ...]
+
+
+class TrustedEndorsementKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A named endorsement key that is trusted: exactly one of public key and certificate (TA-07).
+
+    ``public_area`` is TPMT_PUBLIC, ``certificate`` DER.
+    """
+
+    name: str
+    public_area: PublicArea | None = None
+    certificate: bytes = b""
+
+
+class TrustedPrincipal(msgspec.Struct, frozen=True, kw_only=True):
+    """The token-signing identity of a workload vCenter: its hosts are vouched for by it.
+
+    ``certificates``: DER; a voucher signed with the key of any of them is good.
+    """
+
+    name: str
+    issuer: str
+    certificates: tuple[bytes, ...]
+
+
+class TpmSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """TPM settings of an Attestation Service (TA-07). Neither of them: any endorsement key is
+    taken, and whoever sets that is warned."""
+
+    require_endorsement_keys: bool = False
+    require_certificate_validation: bool = True
+
+
+class KeyServerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A key server of a trusted provider; ``trusted``: its identity was reviewed and trusted."""
+
+    node: NodeName
+    trusted: bool = False
+
+
+class TrustedKeyProvider(msgspec.Struct, frozen=True, kw_only=True):
+    """A trusted provider as a Key Provider Service has it.
+
+    ``primary_key_id`` is the key server's unique id of the primary key, not a name.
+    """
+
+    provider: ProviderId
+    primary_key_id: KeyId
+    servers: tuple[KeyServerRecord, ...]
+
+
+class AcceptedAttestationService(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose tokens a Key Provider Service takes: the signing certificate (DER) and its group."""
+
+    node: NodeName
+    certificate: bytes
+    group: str
+
+
+class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An Attestation or Key Provider Service as hosts know it (TA-08).
+
+    ``trusted_ca``: DER, root to leaf; the last one is that of the service itself. An AS and a KPS
+    may be used together only when their groups match.
+    """
+
+    node: NodeName
+    trusted_ca: tuple[bytes, ...]
+    group: str
+
+
+class TrustedConfiguration(msgspec.Struct, frozen=True, kw_only=True):
+    """The applied configuration of a trusted host (KPS-00), as the workload vCenter has put it.
+
+    ``providers``: trusted providers that the host may ask a KPS for; no other. ``voucher``: the
+    workload vCenter's word that this host is one of its own (``protocol.crypto.tokens``).
+    """
+
+    revision: str
+    attestation_services: tuple[ServiceRecord, ...] = ()
+    key_provider_services: tuple[ServiceRecord, ...] = ()
+    providers: tuple[ProviderId, ...] = ()
+    voucher: bytes = b""
+
+
+class HostTrustReport(msgspec.Struct, frozen=True, kw_only=True):
+    """HostTrustAuthorityAttestationInfo: what one Attestation Service made of a host (ATT-05).
+
+    Times in Unix seconds of the service's clock; ``messages`` are the findings' texts.
+    """
+
+    service: NodeName
+    status: TrustAttestationStatus
+    attested_at: float | None = None
+    attested_until: float | None = None
+    messages: tuple[str, ...] = ()
+
+
+class ItemDigest(msgspec.Struct, frozen=True, kw_only=True):
+    """One item of a service's configuration, for comparison between services (HLT-01).
+
+    ``kind``: ``caCertificate``, ``endorsementKey``, ``baseImage``, ``principal``, ``settings``,
+    ``provider``, ``attestationService``. ``digest``: SHA-256 of its encoding.
+    """
+
+    kind: str
+    name: str
+    digest: bytes
+
+
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+
+
+def digest_of(value: msgspec.Struct) -> bytes:
+    """SHA-256 of a value's encoding: equal values, equal digests (HLT-01, HLT-02)."""
+    return hashlib.sha256(_encode(value)).digest()
+
+
+def item(kind: str, name: str, value: msgspec.Struct) -> ItemDigest:
+    """The digest of one item of a configuration."""
+    return ItemDigest(kind=kind, name=name, digest=digest_of(value))
