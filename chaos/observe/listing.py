@@ -19,9 +19,11 @@ from protocol.messages.vcenter import (
     ListHosts,
     ListKeys,
     ListKmsClusters,
+    ListTasks,
     ListVms,
     ProviderInfo,
     QueryCryptoKeyStatus,
+    TaskInfo,
     VcEvent,
     VmInfo,
 )
@@ -95,6 +97,16 @@ async def all_clusters(lab: Asks, vcenter: NodeName) -> tuple[ClusterInfo, ...]:
         message = ListClusters(after=last.cluster) if last else ListClusters()
         answer = await lab.ask(vcenter, message)
         return answer.clusters, answer.more
+
+    return await _whole(page)
+
+
+async def all_tasks(lab: Asks, vcenter: NodeName) -> tuple[TaskInfo, ...]:
+    """Every task that vCenter remembers, in the order in which they began."""
+
+    async def page(last: TaskInfo | None) -> tuple[Sequence[TaskInfo], bool]:
+        answer = await lab.ask(vcenter, ListTasks(after=last.number if last else 0))
+        return answer.tasks, answer.more
 
     return await _whole(page)
 

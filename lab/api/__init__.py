@@ -8,7 +8,7 @@ answer if there is none that fits, its function, a line in ``table``, its looks 
 - ``wire``      how both travel               - ``documents``  the document of an answer
 - ``table``     joins command, answer, function; ``perform`` does one on a ``session``
 - ``look``, ``hosts``, ``at_host``, ``vms``, ``inventory``, ``keys``, ``native``, ``crypto``,
-  ``faults``, ``describe``, ``experiments``   the functions, by noun
+  ``alarms``, ``faults``, ``describe``, ``experiments``   the functions, by noun
 - ``remote``    a running lab over its control broker    - ``schema``  all commands and answers
 - ``machines``  each node's machine, also of one that cannot be asked
 - ``views``     from messages of services to answers    - ``reasons``  why it is so, pure

@@ -1,4 +1,4 @@
-"""Encryption in vCenter: modes of hosts and clusters, the keys it knows, and its alarms."""
+"""Encryption in vCenter: modes of hosts and clusters, and the keys it knows."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ from chaos.observe.listing import (
     all_clusters,
     all_hosts,
     all_known_keys,
-    all_providers,
-    all_vms,
 )
 from lab.api import commands
 from lab.api.answers import (
-    Alarm,
-    AlarmList,
     Cluster,
     ClusterList,
     Host,
@@ -30,7 +26,6 @@ from protocol.messages.vcenter import (
     ConfigureCryptoKey,
     DisableCrypto,
     GenerateKey,
-    HostInfo,
     PrepareCrypto,
     RemoveKey,
     SetCryptoMode,
@@ -39,8 +34,6 @@ from protocol.messages.vcenter import (
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,
-    HostConnectionState,
-    HostCryptoState,
     KeyId,
     NodeName,
     ProviderId,
@@ -153,36 +146,3 @@ async def remove_key(session: Session, command: commands.KeyRemove) -> KnownKey:
     key = key_id(command.key)
     await session.lab.ask(session.lab.vcenter, RemoveKey(key=key, force=command.force))
     return KnownKey(key=key_ref(key), known=False)
-
-
-# ---- alarms ------------------------------------------------------------------------------
-
-
-async def alarms(session: Session, command: commands.GetAlarms) -> AlarmList:
-    """See ``GetAlarms``."""
-    lab = session.lab
-    found: list[Alarm] = []
-    for host in await all_hosts(lab, lab.vcenter):
-        found += [Alarm(of=host.host, alarm=a, why=_why(host, a)) for a in host.alarms]
-    for vm in await all_vms(lab, lab.vcenter):
-        why = "missing: " + ", ".join(str(key) for key in vm.missing)
-        found += [Alarm(of=vm.vm, alarm=a, why=why) for a in vm.alarms]
-    for provider in await all_providers(lab, lab.vcenter):
-        silent = [contact.name for contact in provider.contacts if contact.status == "red"]
-        if silent:
-            why = f"{provider.status}: no answer from {', '.join(silent)}"
-            alarm = Alarm(of=provider.provider, alarm=KEY_SERVER_ALARM, why=why)
-            found.append(alarm)
-    return AlarmList(items=tuple(found))
-
-
-KEY_SERVER_ALARM = "alarm.KeyServerHealth"
-
-
-def _why(host: HostInfo, alarm: str) -> str:
-    if host.attestation is not None and alarm.endswith("Attestation"):
-        return host.attestation.message
-    if host.connection is not HostConnectionState.CONNECTED:
-        return host.connection.value
-    state = host.crypto_state
-    return "" if state in (None, HostCryptoState.SAFE) else f"it is {state.value}"

@@ -5,7 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 
-from chaos.observe.listing import all_events, all_hosts, all_key_status, all_providers, all_vms
+from chaos.observe.listing import (
+    all_events,
+    all_hosts,
+    all_key_status,
+    all_providers,
+    all_tasks,
+    all_vms,
+)
 from lab.api import commands
 from lab.api.answers import (
     AuditList,
@@ -24,6 +31,7 @@ from lab.api.answers import (
     NodeList,
     Process,
     ProviderList,
+    TaskList,
     Tpm,
     TpmList,
     TpmState,
@@ -40,6 +48,7 @@ from lab.api.views import (
     pair_text,
     provider_view,
     rule_view,
+    task_view,
     vm_view,
 )
 from lab.errors import KeysteadError
@@ -210,6 +219,13 @@ async def events(session: Session, command: commands.GetEvents) -> EventList:
     lab = session.lab
     found = await all_events(lab, lab.vcenter, after=command.after, limit=command.limit)
     return EventList(items=tuple(event_view(event) for event in found))
+
+
+async def tasks(session: Session, command: commands.GetTasks) -> TaskList:
+    """See ``GetTasks``."""
+    found = await all_tasks(session.lab, session.lab.vcenter)
+    wanted = (t for t in found if not command.running or t.complete_time is None)
+    return TaskList(items=tuple(task_view(task) for task in wanted))
 
 
 async def host_own_view(session: Session, command: commands.GetHostView) -> HostView:

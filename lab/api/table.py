@@ -15,6 +15,7 @@ from chaos.errors import ChaosError
 from chaos.lab import Directory
 from chaos.verdict import Verdict
 from lab.api import (
+    alarms,
     answers,
     at_host,
     commands,
@@ -77,6 +78,7 @@ _SERVED = (
     _looks(commands.GetNodes, answers.NodeList, look.nodes),
     _looks(commands.GetHostView, answers.HostView, look.host_own_view),
     _looks(commands.GetEvents, answers.EventList, look.events),
+    _looks(commands.GetTasks, answers.TaskList, look.tasks),
     _looks(commands.GetStatus, answers.LabStatus, look.status),
     _looks(commands.DescribeVm, answers.VmDescription, describe.vm),
     _looks(commands.DescribeHost, answers.HostDescription, describe.host),
@@ -100,7 +102,8 @@ _SERVED = (
     _looks(commands.GetClusters, answers.ClusterList, crypto.clusters),
     _changes(commands.ClusterCryptoMode, answers.Cluster, crypto.crypto_mode),
     _changes(commands.ClusterDefaultProvider, answers.Cluster, crypto.default_provider),
-    _looks(commands.GetAlarms, answers.AlarmList, crypto.alarms),
+    _looks(commands.GetAlarms, answers.AlarmList, alarms.alarms),
+    _changes(commands.AlarmAcknowledge, answers.Host, alarms.acknowledge),
     _looks(commands.KeyIds, answers.KnownKeyList, crypto.known_keys),
     _changes(commands.KeyGenerate, answers.KnownKey, crypto.generate),
     _changes(commands.KeyAdd, answers.KnownKey, crypto.add_key),

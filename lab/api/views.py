@@ -20,6 +20,7 @@ from lab.api.answers import (
     Node,
     Provider,
     RuleOnLink,
+    Task,
     Vm,
     VmOnHost,
 )
@@ -37,6 +38,7 @@ from protocol.messages.vcenter import (
     ClusterInfo,
     HostInfo,
     ProviderInfo,
+    TaskInfo,
     TpmAttestation,
     VcEvent,
     VmInfo,
@@ -214,6 +216,20 @@ def event_view(event: VcEvent) -> LoggedEvent:
         vm=event.vm,
         provider=event.provider,
         keys=key_refs(event.keys),
+    )
+
+
+def task_view(task: TaskInfo) -> Task:
+    """A task of vCenter."""
+    return Task(
+        task=task.key,
+        name=task.name,
+        entity=task.entity,
+        state=task.state,
+        start_time=task.start_time,
+        complete_time=task.complete_time,
+        error=task.error,
+        reason=task.reason,
     )
 
 

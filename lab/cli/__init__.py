@@ -8,7 +8,7 @@
 - ``labs``      up, down, status, list, version             - ``hosts``, ``vms``, ``keys``
 - ``journal``   events, logs                                - ``faults``    link, faults, heal
 - ``inventory`` VMs and hosts in and out of vCenter         - ``at_host``   at a host's console
-- ``crypto``    modes of hosts and clusters, keys that vCenter knows, alarms
+- ``crypto``    modes of hosts and clusters, keys that vCenter knows, alarms, tasks
 - ``describe``  everything known of one object              - ``explain``   errors, rules, ``knobs``
 - ``chaos``     chaos list, lint, plan, run, replay; runs   - ``schema``    answers, files
 - ``playing``   how far a run is, and interrupts

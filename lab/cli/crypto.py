@@ -1,4 +1,4 @@
-"""``host prepare-crypto|enable-crypto|disable-crypto``, ``cluster ...``, ``key ...``, alarms."""
+"""``host prepare-crypto|enable-crypto|disable-crypto``, ``cluster``, ``key``, alarms, tasks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from lab.api.commands import (
+    AlarmAcknowledge,
     ClusterCryptoMode,
     ClusterDefaultProvider,
     Command,
     GetAlarms,
     GetClusters,
+    GetTasks,
     HostDisableCrypto,
     HostEnableCrypto,
     HostPrepareCrypto,
@@ -23,7 +25,7 @@ from lab.api.commands import (
 from lab.cli.connect import call
 from lab.cli.listing import PLAIN, Listing, View
 from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import document, field, is_document, plain, say, show, show_one
+from lab.cli.output import document, field, is_document, moment, plain, say, show, show_one
 from protocol.terms import CryptoMode
 
 if TYPE_CHECKING:
@@ -37,6 +39,16 @@ CLUSTERS = (
     field("vms"),
 )
 CLUSTERS_WIDE = (field("host_key", "HOST KEY"),)
+TASKS = (
+    field("task"),
+    field("name"),
+    field("entity"),
+    field("state"),
+    ("STARTED", lambda r: moment(r.start_time)),
+    ("ENDED", lambda r: None if r.complete_time is None else moment(r.complete_time)),
+    field("error"),
+)
+TASKS_WIDE = (field("reason"),)
 KEYS = (field("key"), field("known"))
 
 
@@ -58,6 +70,33 @@ def get_alarms(*, view: View = PLAIN, options: Options = DEFAULTS) -> None:
     """
     columns = (field("of"), field("alarm"), field("why"))
     Listing(columns, key="of").get(GetAlarms(), (), view, options)
+
+
+def get_tasks(
+    *tasks: str,
+    running: Annotated[bool, Parameter(negative="", help="Only what has not ended.")] = False,
+    view: View = PLAIN,
+    options: Options = DEFAULTS,
+) -> None:
+    """vCenter's recent tasks: what it was asked, of what, and how it ended.
+
+    keystead get tasks
+    keystead get tasks --running -w
+    """
+    Listing(TASKS, TASKS_WIDE, key="task").get(GetTasks(running=running), tasks, view, options)
+
+
+def acknowledge(host: str, *, options: Options = DEFAULTS) -> None:
+    """Say that a host's recovery key is in a safe place: its alarm ends until there is a new key.
+
+    keystead esx esxi-001 system settings encryption recovery list
+    keystead alarm acknowledge esxi-001
+    """
+    answer = call(options, AlarmAcknowledge(host))
+    if is_document(options.output):
+        document(answer, options.output)
+    else:
+        say(f"{answer.host}: {', '.join(answer.alarms) or 'no alarm'}")
 
 
 def _host(command: Command[Host], options: Options) -> None:

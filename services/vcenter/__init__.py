@@ -18,7 +18,7 @@
 - ``key_watch``    keys in use that were revoked or destroyed
 - ``contacts``     which key servers answered last      - ``health`` asks them, period by period
 - ``events``       drafts of the product's events with their texts    - ``alarms`` pure
-- ``placement``    the host on which the next VM is made
+- ``placement``    the host on which the next VM is made    - ``task_log`` recent tasks
 - ``ticker``       a period that can be cut short      - ``beats`` one timer for all heartbeats
 - ``config``       settings of this node      - ``knobs`` what the documents leave open about it
 

@@ -1,6 +1,7 @@
 """Alarms as functions of the state. Pure; the ids are ours, the product's documents name none.
 
-An alarm stands as long as its cause: nothing is acknowledged. Key servers' health shows in
+An alarm stands as long as its cause; that of a new recovery key until it is acknowledged, which
+names the key (REC-03). Key servers' health shows in
 ``ProviderInfo`` (status, servers that did not answer), so it has no entry of its own here.
 """
 
@@ -20,6 +21,7 @@ class Alarm(StrEnum):
     HOST_CONNECTION = "alarm.HostConnectionFailure"
     HOST_NEEDS_MODE = "alarm.HostRequiresEncryptionMode"
     HOST_TPM_ATTESTATION = "alarm.HostTpmAttestation"
+    HOST_RECOVERY_KEY = "alarm.HostRecoveryKeyBackup"
 
 
 def vm_alarms(lock_event: EventTypeId | None) -> tuple[str, ...]:
@@ -32,8 +34,11 @@ def host_alarms(
     crypto_state: HostCryptoState | None,
     wanted_safe: bool,
     attestation: AttestationStatus | None,
+    *,
+    recovery_key_new: bool = False,
 ) -> tuple[str, ...]:
-    """``wanted_safe``: it should be safe (HEM-02). ``attestation``: None of a TPM never seen."""
+    """``wanted_safe``: it should be safe (HEM-02). ``attestation``: None of a TPM never seen.
+    ``recovery_key_new``: nobody has said that its present recovery key is kept elsewhere."""
     alarms: list[str] = []
     if connection is HostConnectionState.NOT_RESPONDING:  # disconnected is on purpose
         alarms.append(Alarm.HOST_CONNECTION.value)
@@ -42,6 +47,8 @@ def host_alarms(
         alarms.append(Alarm.HOST_NEEDS_MODE.value)
     if attestation is AttestationStatus.NOT_ACCEPTED:
         alarms.append(Alarm.HOST_TPM_ATTESTATION.value)
+    if recovery_key_new:
+        alarms.append(Alarm.HOST_RECOVERY_KEY.value)
     return tuple(alarms)
 
 

@@ -30,7 +30,13 @@ def host_info(
     """``summary`` is the host's last word, None when it has not spoken in this life."""
     crypto = None if summary is None else summary.crypto_state
     seen = row.attestation
-    alarms = host_alarms(state, crypto, wanted_safe, None if seen is None else seen.status)
+    alarms = host_alarms(
+        state,
+        crypto,
+        wanted_safe,
+        None if seen is None else seen.status,
+        recovery_key_new=row.recovery_id != row.recovery_acknowledged,
+    )
     attestation = (
         None
         if seen is None

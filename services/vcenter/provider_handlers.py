@@ -75,7 +75,8 @@ class ProviderHandlers(Service):
         self.node.record("task.begin", task=name, subject=subject)
         outcome = "failed"
         try:
-            done = await work
+            with self.vcenter.tasks.task(name, subject):
+                done = await work
             outcome = "ok"
         except ProductError as error:
             outcome = type(error).__name__

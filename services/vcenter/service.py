@@ -14,6 +14,7 @@ from protocol.messages.base import Request
 from protocol.messages.host import Done
 from protocol.messages.pages import first_page
 from protocol.messages.vcenter import (
+    AcknowledgeAlarm,
     AddHost,
     ClearTpmRecord,
     ClusterList,
@@ -34,6 +35,7 @@ from protocol.messages.vcenter import (
     ListClusters,
     ListEvents,
     ListHosts,
+    ListTasks,
     ListVms,
     PowerOffVm,
     PowerOnVm,
@@ -42,6 +44,7 @@ from protocol.messages.vcenter import (
     RegisterVm,
     RemoveHost,
     SetCryptoMode,
+    TaskList,
     UnregisterVm,
     VmCreated,
     VmEncrypted,
@@ -177,6 +180,11 @@ class VcenterService(ProviderHandlers):
         work = host.clear_tpm_record(self.vcenter, message)
         return await self.task(message.host, message, work)
 
+    @serves(AcknowledgeAlarm, turn=_host)
+    async def acknowledge_alarm(self, message: AcknowledgeAlarm, peer: Peer) -> Done:
+        work = host.acknowledge_alarm(self.vcenter, message)
+        return await self.task(message.host, message, work)
+
     @serves(CreateVm, turn=_vm)
     async def create_vm(self, message: CreateVm, peer: Peer) -> VmCreated:
         return await self.task(message.vm, message, vm.create_vm(self.vcenter, message))
@@ -232,9 +240,15 @@ class VcenterService(ProviderHandlers):
         page = first_page(self.vcenter.vm_info(name) for name in left)
         return VmList(vms=page, more=len(page) < len(left))
 
-    # ---- events -----------------------------------------------------------------------------
+    # ---- events and tasks -------------------------------------------------------------------
 
     @serves(ListEvents)
     async def list_events(self, message: ListEvents, peer: Peer) -> EventList:
         events, more = await self.vcenter.inventory.events_after(message.after, message.limit)
         return EventList(events=events, more=more)
+
+    @serves(ListTasks)
+    async def list_tasks(self, message: ListTasks, peer: Peer) -> TaskList:
+        left = self.vcenter.tasks.after(message.after)
+        page = first_page(left)
+        return TaskList(tasks=page, more=len(page) < len(left))

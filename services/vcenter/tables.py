@@ -79,7 +79,8 @@ class Attestation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostRow(Row, frozen=True, kw_only=True):
-    """A host; ``recovery_id`` is the recovery key that the last alarm was about.
+    """A host; ``recovery_id`` is the recovery key that the last alarm was about, and
+    ``recovery_acknowledged`` the one of which an administrator said that it is kept elsewhere.
 
     ``host_key``: a key of its own, which an administrator chose for it or the knob of HEM-06 asks
     for; else its cluster's is used. ``kept_off``: vCenter does not turn its encryption mode on by
@@ -96,6 +97,7 @@ class HostRow(Row, frozen=True, kw_only=True):
     host_key_check: str = ""
     generation: int = 0
     recovery_id: str = ""
+    recovery_acknowledged: str = ""
     kept_off: bool = False
     tpm: TpmRecord | None = None
     attestation: Attestation | None = None

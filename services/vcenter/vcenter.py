@@ -30,6 +30,7 @@ from services.vcenter.providers.exports import Exports
 from services.vcenter.providers.native import NativeKeys, health, is_on
 from services.vcenter.providers.registry import Providers
 from services.vcenter.tables import ClusterRow, HostRow, VmRow
+from services.vcenter.task_log import TaskLog
 from services.vcenter.ticker import Ticker
 
 
@@ -77,6 +78,7 @@ class VCenter:
             node, ports.clock, config, self.inventory, self.passes, delivery, self.held
         )
         self.reconciliation = Reconciliation(node, repair, self.sessions, self.passes)
+        self.tasks = TaskLog(ports.clock)
         self.placement = Placement(self.inventory, self.sessions)
         self._health = HealthChecks(
             node, ports.clock, self.inventory, self.providers, self.contacts

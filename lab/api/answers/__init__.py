@@ -94,6 +94,8 @@ from lab.api.answers.lab import (
     NodeList,
     Process,
     RuleOnLink,
+    Task,
+    TaskList,
     VmCounts,
 )
 
@@ -160,6 +162,8 @@ __all__ = [
     "RemovedKeyList",
     "RuleOnLink",
     "RunStopped",
+    "Task",
+    "TaskList",
     "Tpm",
     "TpmList",
     "TpmState",

@@ -10,6 +10,7 @@ import msgspec
 from lab.api.answers.base import Answer, KeyRef, MachineState
 from protocol.events import EventTypeId
 from protocol.messages.agent import RuleCount, TpmBackend
+from protocol.messages.vcenter import TaskInfoState
 from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName
 
 
@@ -95,6 +96,28 @@ class EventList(Answer, frozen=True, kw_only=True):
     """Events, oldest first."""
 
     items: tuple[LoggedEvent, ...]
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """A task of vCenter (vim25 TaskInfo); times in Unix seconds of the lab.
+
+    ``error`` is the product's fault that it ended with, ``reason`` its text.
+    """
+
+    task: str
+    name: str
+    entity: str
+    state: TaskInfoState
+    start_time: float
+    complete_time: float | None = None
+    error: str = ""
+    reason: str = ""
+
+
+class TaskList(Answer, frozen=True, kw_only=True):
+    """Tasks in the order in which they began, those of vCenter's present life."""
+
+    items: tuple[Task, ...]
 
 
 class LogLine(Answer, frozen=True, kw_only=True):

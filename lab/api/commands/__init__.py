@@ -26,6 +26,7 @@ from lab.api.commands.at_host import (
 )
 from lab.api.commands.base import Command, answer_type, name_of
 from lab.api.commands.crypto import (
+    AlarmAcknowledge,
     ClusterCryptoMode,
     ClusterDefaultProvider,
     GetAlarms,
@@ -102,6 +103,7 @@ from lab.api.commands.look import (
     GetNodes,
     GetProviders,
     GetStatus,
+    GetTasks,
     GetTpm,
     GetVms,
 )
@@ -116,6 +118,7 @@ from lab.api.commands.vms import (
 )
 
 __all__ = [
+    "AlarmAcknowledge",
     "ChaosPlay",
     "ChaosStop",
     "ClusterCryptoMode",
@@ -140,6 +143,7 @@ __all__ = [
     "GetNodes",
     "GetProviders",
     "GetStatus",
+    "GetTasks",
     "GetTpm",
     "GetVms",
     "Heal",

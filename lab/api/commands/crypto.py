@@ -74,6 +74,19 @@ class GetAlarms(Command["AlarmList"], frozen=True, tag="get.alarms"):
     """The alarms of vCenter that stand now."""
 
 
+class AlarmAcknowledge(Command["Host"], frozen=True, tag="alarm.acknowledge"):
+    """AcknowledgeAlarm: the recovery key of a host was put in a safe place [REC-03].
+
+    Only that alarm is cleared by a word; every other one ends with its cause. A new recovery key
+    raises it again.
+    """
+
+    host: str
+
+    def __post_init__(self) -> None:
+        named(names.NODE, self.host)
+
+
 class KeyIds(Command["KnownKeyList"], frozen=True, tag="key.ids"):
     """ListKeys: the ids that vCenter knows; nobody is asked whether they can be had."""
 

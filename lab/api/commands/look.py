@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         LinkList,
         NodeList,
         ProviderList,
+        TaskList,
         TpmList,
         VmList,
     )
@@ -87,6 +88,12 @@ class GetEvents(Command["EventList"], frozen=True, tag="get.events"):
             raise wrong(f"limit {self.limit}: at least 1, and below 2^63")
         if not 0 <= self.after <= LARGEST:
             raise wrong(f"after {self.after}: a number of an event is 0 or more, and below 2^63")
+
+
+class GetTasks(Command["TaskList"], frozen=True, tag="get.tasks"):
+    """vCenter's recent tasks, oldest first; ``running``: only those that have not ended."""
+
+    running: bool = False
 
 
 class GetStatus(Command["LabStatus"], frozen=True, tag="get.status"):

@@ -5,6 +5,7 @@
 - ``vms``        the inventory of VMs, and the tasks on them
 - ``providers``  key providers       - ``native``  native ones
 - ``keys``  their keys               - ``events``  the event log
+- ``tasks``      what it was asked to do, and how far that has come
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from protocol.messages.vcenter.clusters import (
 )
 from protocol.messages.vcenter.events import EventList, ListEvents, VcEvent
 from protocol.messages.vcenter.hosts import (
+    AcknowledgeAlarm,
     AddHost,
     ClearTpmRecord,
     ConfigureCryptoKey,
@@ -72,6 +74,7 @@ from protocol.messages.vcenter.providers import (
     SetDefaultKmsCluster,
     UnregisterKmsCluster,
 )
+from protocol.messages.vcenter.tasks import ListTasks, TaskInfo, TaskInfoState, TaskList
 from protocol.messages.vcenter.vms import (
     CreateVm,
     CryptoUnlock,
@@ -91,6 +94,7 @@ from protocol.messages.vcenter.vms import (
 )
 
 __all__ = [
+    "AcknowledgeAlarm",
     "AddHost",
     "AddKey",
     "ClearTpmRecord",
@@ -131,6 +135,7 @@ __all__ = [
     "ListHosts",
     "ListKeys",
     "ListKmsClusters",
+    "ListTasks",
     "ListVms",
     "MarkDefault",
     "OpenTransfer",
@@ -149,6 +154,9 @@ __all__ = [
     "RemoveKey",
     "SetCryptoMode",
     "SetDefaultKmsCluster",
+    "TaskInfo",
+    "TaskInfoState",
+    "TaskList",
     "TpmAttestation",
     "TransferOpened",
     "UnregisterKmsCluster",

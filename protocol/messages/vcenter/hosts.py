@@ -129,6 +129,16 @@ class DisableCrypto(Request[Done], frozen=True, kw_only=True):
     host: NodeName
 
 
+class AcknowledgeAlarm(Request[Done], frozen=True, kw_only=True):
+    """The recovery key that this host has now is kept in a safe place: its alarm ends (REC-03).
+
+    No change when there is none. ``NotFound`` for a host that is not in the inventory.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    host: NodeName
+
+
 class ClearTpmRecord(Request[Done], frozen=True, kw_only=True):
     """Forget the TPM that is recorded of a host, and look at the one it has now (ATT-09).
 

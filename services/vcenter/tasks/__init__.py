@@ -4,7 +4,7 @@
 - ``registration``  RegisterVm, UnregisterVm, DestroyVm
 - ``encrypt``       EncryptVm
 - ``power``         PowerOnVm, PowerOffVm, CryptoUnlock
-- ``host``          AddHost, RemoveHost, ConfigureCryptoKey, ClearTpmRecord,
+- ``host``          AddHost, RemoveHost, ConfigureCryptoKey, ClearTpmRecord, AcknowledgeAlarm,
   PrepareCrypto, DisableCrypto, SetCryptoMode
 - ``connection``    DisconnectHost, ReconnectHost, EnterMaintenanceMode, ExitMaintenanceMode
 - ``provider``      RegisterKmsCluster, UnregisterKmsCluster, MarkDefault, SetDefaultKmsCluster

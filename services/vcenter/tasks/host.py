@@ -14,6 +14,7 @@ from protocol.errors import (
 )
 from protocol.messages.host import CryptoManagerHostPrepare, Done
 from protocol.messages.vcenter import (
+    AcknowledgeAlarm,
     AddHost,
     ClearTpmRecord,
     ConfigureCryptoKey,
@@ -178,6 +179,14 @@ async def set_crypto_mode(vc: VCenter, message: SetCryptoMode) -> Done:
     await vc.inventory.commit(change_cluster(message.cluster, crypto_mode=message.crypto_mode))
     for row in vc.inventory.hosts_of(message.cluster):
         vc.passes.want(row.name)
+    return Done()
+
+
+async def acknowledge_alarm(vc: VCenter, message: AcknowledgeAlarm) -> Done:
+    """Of the recovery key that vCenter has seen last: one that is made meanwhile raises it anew."""
+    row = vc.host(message.host)
+    if row.recovery_acknowledged != row.recovery_id:
+        await vc.inventory.commit(change_host(row.name, recovery_acknowledged=row.recovery_id))
     return Done()
 
 

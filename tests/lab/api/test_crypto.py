@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator
 import pytest
 
 from lab.api.commands import (
+    AlarmAcknowledge,
     ClusterCryptoMode,
     ClusterDefaultProvider,
     DescribeHost,
+    Esx,
     GetAlarms,
     GetClusters,
     GetKeys,
     GetProviders,
+    GetTasks,
     HostClearTpm,
     HostDisableCrypto,
     HostEnableCrypto,
@@ -31,6 +34,7 @@ from lab.api.commands import (
 )
 from lab.client import Lab
 from lab.errors import KeysteadError
+from protocol.messages.vcenter import TaskInfoState
 from protocol.terms import (
     CryptoMode,
     HostCryptoState,
@@ -135,7 +139,32 @@ async def test_keys_are_made_forgotten_and_added_again(lab: Lab) -> None:
     assert "no key provider third" in str(await refused(lab, KeyGenerate("third")))
 
 
+async def test_a_new_recovery_key_is_an_alarm_until_it_is_acknowledged(lab: Lab) -> None:
+    """REC-03: each host asks for it once, and again after the key was rotated."""
+    raised = [(host, "alarm.HostRecoveryKeyBackup") for host in (A, B, C)]
+    assert [(alarm.of, alarm.alarm) for alarm in (await lab.do(GetAlarms())).items] == raised
+    assert (await lab.do(AlarmAcknowledge(A))).alarms == ()
+    assert (await lab.do(AlarmAcknowledge(A))).alarms == (), "again is no change"
+    assert [alarm.of for alarm in (await lab.do(GetAlarms())).items] == [B, C]
+    await lab.do(Esx(A, ("system", "settings", "encryption", "recovery", "rotate")))
+    await lab.sleep(120)
+    assert [alarm.of for alarm in (await lab.do(GetAlarms())).items] == [A, B, C]
+    assert "no host esxi-009" in str(await refused(lab, AlarmAcknowledge("esxi-009")))
+
+
+async def test_tasks_say_how_they_ended(lab: Lab) -> None:
+    before = len((await lab.do(GetTasks())).items)
+    await lab.do(VmCreate("one", encrypted=True))
+    await refused(lab, VmEncrypt("one"))
+    made, again = (await lab.do(GetTasks())).items[before:]
+    assert (made.name, made.entity, made.state) == ("CreateVm", "one", TaskInfoState.SUCCESS)
+    assert (again.name, again.state, again.error) == ("EncryptVm", "error", "InvalidState")
+    assert (await lab.do(GetTasks(running=True))).items == ()
+
+
 async def test_alarms_say_why(lab: Lab) -> None:
+    for host in (A, B, C):
+        await lab.do(AlarmAcknowledge(host))
     assert (await lab.do(GetAlarms())).items == ()
     made = await lab.do(VmCreate("one", host=B, encrypted=True))
     assert made.key is not None

@@ -1,0 +1,66 @@
+"""The alarms of vCenter that stand now, each with why, and the one that is acknowledged."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chaos.observe.listing import all_hosts, all_providers, all_vms
+from lab.api import commands
+from lab.api.answers import Alarm, AlarmList, Host
+from lab.api.machines import seen
+from lab.api.session import Session
+from lab.api.views import host_view
+from protocol.messages.vcenter import AcknowledgeAlarm, HostInfo, ProviderInfo
+from protocol.terms import HostConnectionState, HostCryptoState, ManagementType
+
+KEY_SERVER_ALARM: Final = "alarm.KeyServerHealth"
+NOT_BACKED_UP_ALARM: Final = "alarm.NativeKeyProviderNotBackedUp"
+_NOT_BACKED_UP: Final = "NotBackedUp"
+"""In the id of a detail of a native provider's health."""
+
+
+async def alarms(session: Session, command: commands.GetAlarms) -> AlarmList:
+    """See ``GetAlarms``."""
+    lab = session.lab
+    found: list[Alarm] = []
+    for host in await all_hosts(lab, lab.vcenter):
+        found += [Alarm(of=host.host, alarm=a, why=_why(host, a)) for a in host.alarms]
+    for vm in await all_vms(lab, lab.vcenter):
+        why = "missing: " + ", ".join(str(key) for key in vm.missing)
+        found += [Alarm(of=vm.vm, alarm=a, why=why) for a in vm.alarms]
+    for provider in await all_providers(lab, lab.vcenter):
+        found += _of_provider(provider)
+    return AlarmList(items=tuple(found))
+
+
+async def acknowledge(session: Session, command: commands.AlarmAcknowledge) -> Host:
+    """See ``AlarmAcknowledge``."""
+    lab = session.lab
+    host = session.host(command.host)
+    await lab.ask(lab.vcenter, AcknowledgeAlarm(host=host))
+    found = next(one for one in await all_hosts(lab, lab.vcenter) if one.host == host)
+    return host_view(found, await seen(session, host))
+
+
+def _of_provider(provider: ProviderInfo) -> list[Alarm]:
+    """Of its key servers that do not answer, or of a backup that is missing (NKP-05)."""
+    found: list[Alarm] = []
+    if silent := [contact.name for contact in provider.contacts if contact.status == "red"]:
+        why = f"{provider.status}: no answer from {', '.join(silent)}"
+        found.append(Alarm(of=provider.provider, alarm=KEY_SERVER_ALARM, why=why))
+    details = [detail for detail in provider.details if _NOT_BACKED_UP.lower() in detail.lower()]
+    if provider.management_type is ManagementType.NATIVE_PROVIDER and details:
+        why = f"{', '.join(details)}: export it once"
+        found.append(Alarm(of=provider.provider, alarm=NOT_BACKED_UP_ALARM, why=why))
+    return found
+
+
+def _why(host: HostInfo, alarm: str) -> str:
+    if alarm.endswith("RecoveryKeyBackup"):
+        return "its recovery key is new: keep it in a safe place, then acknowledge this"
+    if host.attestation is not None and alarm.endswith("Attestation"):
+        return host.attestation.message
+    if host.connection is not HostConnectionState.CONNECTED:
+        return host.connection.value
+    state = host.crypto_state
+    return "" if state in (None, HostCryptoState.SAFE) else f"it is {state.value}"

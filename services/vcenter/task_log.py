@@ -1,0 +1,73 @@
+"""The tasks of one life of vCenter: those that run, and the latest that have ended.
+
+What a task has changed is durable before it ends; that there was a task is not: as with the
+product's list of recent tasks, a vCenter that restarts begins a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import msgspec
+
+from protocol.errors import ProductError
+from protocol.messages.vcenter import TaskInfo, TaskInfoState
+from services.runtime.ports import Clock
+
+ENDED_LIMIT: Final = 1000
+"""So many that have ended are remembered; what runs is, whatever their number."""
+REASON_LIMIT: Final = 2000
+"""Characters of an error's text that are kept."""
+
+
+class TaskLog:
+    """See the module's text."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tasks: dict[int, TaskInfo] = {}
+        self._ended: list[int] = []
+        self._number = 0
+
+    @contextmanager
+    def task(self, name: str, entity: str) -> Iterator[None]:
+        """A task runs for as long as this lasts, and ends with the error that leaves it.
+
+        A life that ends in the midst of it takes the whole list with it.
+        """
+        self._number += 1
+        number = self._number
+        self._tasks[number] = TaskInfo(
+            number=number,
+            name=name,
+            entity=entity,
+            state=TaskInfoState.RUNNING,
+            start_time=self._clock.now(),
+        )
+        try:
+            yield
+        except ProductError as error:
+            self._end(number, TaskInfoState.ERROR, type(error).__name__, str(error))
+            raise
+        except BaseException as error:
+            self._end(number, TaskInfoState.ERROR, "RuntimeFault", type(error).__name__)
+            raise
+        self._end(number, TaskInfoState.SUCCESS)
+
+    def _end(self, number: int, state: TaskInfoState, error: str = "", reason: str = "") -> None:
+        self._tasks[number] = msgspec.structs.replace(
+            self._tasks[number],
+            state=state,
+            complete_time=self._clock.now(),
+            error=error,
+            reason=reason[:REASON_LIMIT],
+        )
+        self._ended.append(number)
+        if len(self._ended) > ENDED_LIMIT:
+            del self._tasks[self._ended.pop(0)]
+
+    def after(self, number: int) -> list[TaskInfo]:
+        """Those with a higher number, in the order in which they began."""
+        return [task for task in self._tasks.values() if task.number > number]
