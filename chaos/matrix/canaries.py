@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from chaos.matrix.scene import SERVERS_OF_P, SERVERS_OF_Q, Scene
+from chaos.matrix.scene import Scene
 
 WITHIN_S = 5.0
 
 
 async def unanswered(scene: Scene) -> str:
     """Empty when vCenter reaches every key server of both providers, and every host."""
-    for to in (*SERVERS_OF_P, *SERVERS_OF_Q, *scene.hosts()):
+    for to in (*scene.servers, *scene.hosts()):
         found = await scene.lab.canary(scene.vcenter, to, within_s=WITHIN_S + scene.patience)
         if not found.answered:
             return f"{to} does not answer {scene.vcenter}"

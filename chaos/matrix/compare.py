@@ -16,7 +16,9 @@ from chaos.oracle.terms import Event, Letter
 
 Part = bool | int | str
 
-WAITING: Final = frozenset({"move_to_new_host", "unencrypted_move", "move_other_vm", "move_hit_vm"})
+WAITING: Final = frozenset(
+    {"move_to_new_host", "unencrypted_move", "move_other_vm", "move_hit_vm", "move_old_vm"}
+)
 """Parts that only a vMotion shows, which is not built."""
 UNSEEN: Final = {Event.E9: ("virtual_tpm_added",), Event.E11: ("move_to_new_host",)}
 """What belongs to these events where their letter is one for the whole, and nothing built shows."""

@@ -12,21 +12,24 @@ from typing import Final
 
 import msgspec
 
-from chaos.matrix import clock
+from chaos.matrix import clock, native
 from chaos.matrix.looks import Looks, plain
 from chaos.matrix.scene import P, Scene, cluster_of, vm_of
 from chaos.matrix.setup import settled
 from chaos.matrix.stored import refused_without_tpm, removed_is_gone
 from chaos.matrix.terms import Actor, Boot
+from chaos.native_backups import take_backup
 from chaos.oracle.terms import Block, Event
+from protocol.crypto.provider_backup import read_backup
 from protocol.messages.host import HostPowerOnVm
-from protocol.messages.vcenter import CreateVm, PowerOnVm
-from protocol.terms import NodeName
+from protocol.messages.vcenter import CreateNativeProvider, CreateVm, PowerOnVm
+from protocol.terms import CryptoKeyId, NodeName, ProviderId, VmName
 
 EVENTS: Final = (Event.E1, Event.E3, Event.E5)
 """Whose hosts and VMs are used: one VM that runs, one that is off, a cluster of two hosts."""
 NEEDS_TPM: Final = "a host without a TPM refuses to persist keys"
 REMOVED: Final = "stored keys that are removed are gone"
+NEW: Final = ProviderId("new")
 AT_ONCE_S: Final = 10.0
 """A new key is on every host of its cluster by then (STD-12)."""
 
@@ -43,7 +46,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
 async def controls(scene: Scene) -> tuple[Control, ...]:
     """One after another, in a lab that was staged for ``EVENTS``; damage comes last."""
     looks = Looks(scene, scene.book.trail("control"))
-    found = [await _pushed_at_once(scene, looks)]
+    found = [await (_kdk_at_once(scene) if scene.native else _pushed_at_once(scene, looks))]
     if not scene.persistent:
         found.append(await _marks_nobody(scene, looks))
     found += await _of_persistence(scene, looks)
@@ -67,17 +70,9 @@ async def _of_persistence(scene: Scene, looks: Looks) -> list[Control]:
 async def _pushed_at_once(scene: Scene, looks: Looks) -> Control:
     """A VM is encrypted just after a reconcile pass: its key is everywhere before the next one."""
     vm, hosts = vm_of(Event.E5, "new"), tuple(scene.casts[Event.E5].values())
-    message = CreateVm(
-        operation_id=f"matrix/{vm}",
-        vm=vm,
-        cluster=cluster_of(Event.E5),
-        host=hosts[0],
-        encrypted=True,
-        provider=P,
-    )
-    made = await scene.lab.ask(scene.vcenter, message, within_s=clock.CREATE_S)
+    key = await _new_vm(scene, vm, hosts[0])
     await scene.give(AT_ONCE_S)
-    keys = () if made.vm.key is None else (made.vm.key,)
+    keys = () if key is None else (key,)
     found = {host: await looks.keys_at(host, keys) for host in hosts}
     lack = [host for host, there in found.items() if not there or not there[0].present]
     seen = f"lacking at {', '.join(lack)}" if lack else f"on all {len(hosts)} hosts"
@@ -85,11 +80,27 @@ async def _pushed_at_once(scene: Scene, looks: Looks) -> Control:
     return Control(block=scene.block, what=what, held=bool(keys) and not lack, seen=seen)
 
 
+async def _kdk_at_once(scene: Scene) -> Control:
+    """A native provider is made just after a reconcile pass: its KDK is everywhere before the next
+    one (NKP-02)."""
+    await scene.lab.ask(scene.vcenter, CreateNativeProvider(provider=NEW))
+    scene.kdks[NEW] = read_backup((await take_backup(scene.lab, scene.vcenter, NEW)).reveal(), "")
+    await scene.give(AT_ONCE_S)
+    shown = {host: await native.kdk_at(scene, host, NEW) for host in scene.hosts()}
+    lack = [host for host, found in shown.items() if found != native.PRESENT]
+    seen = f"lacking at {', '.join(lack)}" if lack else f"on all {len(shown)} hosts"
+    what = f"the KDK of a new provider is on every host within {AT_ONCE_S:.0f} s"
+    return Control(block=scene.block, what=what, held=not lack, seen=seen)
+
+
 async def _marks_nobody(scene: Scene, looks: Looks) -> Control:
-    """vCenter down, a host reboots and refuses; vCenter returns, its way to the keys open."""
+    """vCenter down, a host reboots and refuses; vCenter returns, its way to the keys open. A host
+    that derives keys refuses when its administrator took the provider from it."""
     vm, host = vm_of(Event.E3, "off"), scene.host(Event.E3, Actor.A)
     scene.t0 = scene.lab.monotonic()
     await scene.lab.power_off(scene.vcenter, "crash")
+    if scene.native:
+        await native.take_provider(scene, host)
     await scene.lab.power_off(host, Boot.ORDERLY.way)
     await scene.give(2.0)
     await scene.lab.power_on(host)
@@ -103,6 +114,19 @@ async def _marks_nobody(scene: Scene, looks: Looks) -> Control:
     seen = f"{refused.error or 'not refused'}; then {asked.outcome.value}; {told}"
     what = "a vCenter that returns and can supply a key marks nobody"
     return Control(block=scene.block, what=what, held=held, seen=seen)
+
+
+async def _new_vm(scene: Scene, vm: VmName, host: NodeName) -> CryptoKeyId | None:
+    """An encrypted VM, and its key."""
+    message = CreateVm(
+        operation_id=f"matrix/{vm}",
+        vm=vm,
+        cluster=cluster_of(Event.E5),
+        host=host,
+        encrypted=True,
+        provider=P,
+    )
+    return (await scene.lab.ask(scene.vcenter, message, within_s=clock.CREATE_S)).vm.key
 
 
 async def _until_settled(scene: Scene, host: NodeName) -> None:
@@ -124,6 +148,8 @@ async def _other_dek(scene: Scene, looks: Looks) -> Control:
     """Of a VM that was never started: nothing of it is in memory."""
     vm = vm_of(Event.E5, "new")
     host = scene.host(Event.E5, Actor.SOURCE)
+    if scene.native:
+        await _new_vm(scene, vm, host)
     await scene.bench.replace_dek(Event.E5, vm, of=(Event.E1, vm_of(Event.E1, "run")))
     asked = await looks.ask(scene.vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S)
     after = await looks.vm(vm, host)

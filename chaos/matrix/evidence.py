@@ -163,6 +163,11 @@ class Added(Seen, frozen=True, kw_only=True):
     dump: bool | None = None
 
     @property
+    def mode(self) -> HostCryptoState:
+        """Its own word on its mode."""
+        return self.crypto or HostCryptoState.INCAPABLE
+
+    @property
     def whole(self) -> bool:
         """Whether nothing is lacking."""
         connected = self.connection is HostConnectionState.CONNECTED

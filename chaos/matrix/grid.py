@@ -14,7 +14,7 @@ from chaos.matrix.terms import Boot, Variant
 from chaos.oracle.table import Cell, cell
 from chaos.oracle.terms import Block, Event, Fault, Letter
 
-BLOCKS: Final = (Block.S00, Block.S10, Block.S11)
+BLOCKS: Final = (Block.S00, Block.S10, Block.S11, Block.N0X, Block.N1X)
 """Those whose kind of provider is built."""
 
 

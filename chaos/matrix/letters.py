@@ -145,6 +145,32 @@ def of_three_looks(
     )
 
 
+def of_both(used: Judged, cold: Judged) -> Judged:
+    """Where hosts derive keys and a KDK is another one: of a VM whose key its host has used, and of
+    one whose key it has to derive. Partly, when these differ."""
+    if UNCLEAR in (used.letter, cold.letter):
+        return used if used.letter == UNCLEAR else cold
+    if used.letter == cold.letter:
+        return used
+    return Judged(
+        letter=Letter.PARTLY,
+        why=f"key used before: {used.letter}, {used.why}; not used: {cold.letter}, {cold.why}",
+    )
+
+
+def of_creation_at_host(through_vcenter: Judged, at_host: Works) -> Judged:
+    """E9 without vCenter, where hosts derive keys: the task, and an object that the host's own
+    administrator has it encrypt."""
+    if through_vcenter.letter != Letter.NO:
+        return through_vcenter
+    if at_host.right is not True:
+        return unclear(f"nothing can be encrypted at the host either: {at_host.detail}")
+    return Judged(
+        letter=Letter.PARTLY,
+        why=f"through vCenter: {through_vcenter.why}; at the host: encrypted, and read back",
+    )
+
+
 def of_running(looks: Sequence[VmSeen], host: str) -> Judged:
     """E1: a VM that runs all the time, at each of these looks."""
     for number, seen in enumerate(looks, 1):

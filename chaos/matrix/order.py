@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from chaos.matrix.evidence import EventSeen
+from chaos.matrix.terms import is_native
 from chaos.oracle.terms import Block, Event, Fault, Letter
 from protocol.events import EventTypeId as Id
 from protocol.terms import NodeName, VmName
@@ -48,8 +49,13 @@ _UNSAFE: Final = {
 """With what a vCenter that is up tells of a host that is not safe."""
 
 
+def _lock_of(block: Block, fault: Fault) -> Id | None:
+    """With what a lock is told: where keys are derived, no key server could be asked."""
+    return Id.VM_LOCKED_KEY_MISSING_ON_HOST if is_native(block) else _LOCKS.get(fault)
+
+
 def wrongly_told(
-    fault: Fault, letter: str, told: Sequence[EventSeen], vm: VmName, host: NodeName
+    block: Block, fault: Fault, letter: str, told: Sequence[EventSeen], vm: VmName, host: NodeName
 ) -> str:
     """Empty when vCenter told what this letter needs, and nothing that it excludes. ``told``: its
     log from the beginning of the fault to the end of the aftermath."""
@@ -57,7 +63,7 @@ def wrongly_told(
     if letter == Letter.OK and locks:
         return f"told of a VM that nothing locked: {_names(locks)}"
     if letter == Letter.LOCKED:
-        if others := [event for event in locks if event is not _LOCKS.get(fault)]:
+        if others := [event for event in locks if event is not _lock_of(block, fault)]:
             return f"told of the lock: {_names(others)}"
         of_it = [e.event for e in told if e.vm == vm and (e.locks or e.event is Id.VM_UNLOCKED)]
         if not locks or of_it[-1] is not Id.VM_UNLOCKED:

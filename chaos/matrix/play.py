@@ -10,13 +10,13 @@ import msgspec
 from chaos.backups import back_up
 from chaos.errors import ChaosError
 from chaos.faults.base import REFUSALS
-from chaos.matrix import clock, setup
+from chaos.matrix import clock, native, setup
 from chaos.matrix.events import EVENTS, EventPlay, LockingPlay
-from chaos.matrix.faults import FAULTS, ReturningVcenter, StagedFault, until_healed
+from chaos.matrix.faults import ReturningVcenter, StagedFault, fault_of, until_healed
 from chaos.matrix.looks import plain
 from chaos.matrix.order import wrong_order, wrongly_told
 from chaos.matrix.scan import exposed
-from chaos.matrix.scene import BACKUP, SERVERS_OF_P, SERVERS_OF_Q, Scene, Void
+from chaos.matrix.scene import BACKUP, SERVERS_OF_P, Scene, Void
 from chaos.matrix.witness import Account, Witness, witnesses
 from chaos.observe.listing import all_events
 from chaos.oracle.table import cell
@@ -58,21 +58,28 @@ async def stage(scene: Scene, events: Sequence[Event]) -> None:
     kinds = [EVENTS[event] for event in events]
     await setup.make_vms(scene, kinds)
     await setup.write_dumps(scene, kinds)
-    await back_up(scene.lab, SERVERS_OF_P, BACKUP)
+    if scene.native:
+        await native.keep_kdks(scene)
+    else:
+        await back_up(scene.lab, SERVERS_OF_P, BACKUP)
     await setup.wait_for_pass(scene)
     await setup.check_healthy(scene, kinds)
 
 
 async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
     """Play these events under the scene's fault, from a lab that was staged."""
-    fault = FAULTS[scene.fault](scene)
+    fault = fault_of(scene)
     plays = [EVENTS[event](scene, fault) for event in events]
     voids: dict[Event, str] = {}
     try:
         if await fault.prepare():
             await setup.hosts_settle(scene, scene.hosts(), clock.SETTLED_S)
+            kinds = [type(one) for one in plays]
+            if scene.native:  # what hosts had derived before they were booted for it
+                await setup.wait_for_pass(scene)
+                await setup.use_keys(scene, kinds)
             await setup.wait_for_pass(scene)
-            await setup.check_healthy(scene, [type(one) for one in plays])
+            await setup.check_healthy(scene, kinds)
         await _begin(scene, fault, plays)
         await for_each(plays, lambda one: _one(one, voids))
         _write_letters(scene, plays)
@@ -112,6 +119,7 @@ async def _begin(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -
     await lab.sleep(clock.PREPARE_S)
     for one in plays:
         await setup.take_key(scene, one)
+    await native.chill(scene)
     scene.t0 = passed + clock.FAULT_S
     await scene.until(0.0)
     scene.book.write("note", "", "t0", at=scene.t0, fault=scene.fault.value)
@@ -128,6 +136,7 @@ async def _begin(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -
     await scene.until(scene.begins_at - 1.0)
     for one in plays:
         await setup.lacks_key(scene, one)
+    await native.check_cold(scene)
 
 
 async def _one(one: EventPlay, voids: dict[Event, str]) -> None:
@@ -216,7 +225,7 @@ async def _order(one: EventPlay) -> str:
     scene, told = one.scene, await one.looks.events()
     vm, host = one.subject
     place = (scene.block, scene.fault, one.event)
-    wrong = wrongly_told(scene.fault, one.judged.letter, told, vm, host)
+    wrong = wrongly_told(scene.block, scene.fault, one.judged.letter, told, vm, host)
     return wrong or wrong_order(place, told, vm, host)
 
 
@@ -226,7 +235,7 @@ def heard_of(one: EventPlay) -> tuple[Witness, ...]:
     if one.judged is None or one.went is None:
         return ()
     course = one.went
-    began, ended, servers = course.began, course.ended, frozenset(SERVERS_OF_P + SERVERS_OF_Q)
+    began, ended, servers = course.began, course.ended, frozenset(scene.servers)
     about = Account(
         course=course,
         letter=one.judged.letter,
@@ -243,6 +252,7 @@ def heard_of(one: EventPlay) -> tuple[Witness, ...]:
         ),
         servers=servers,
         alarmed=course.host in one.scene.alarmed,
+        earlier=tuple(scene.heard.of(course.host, scene.t0, began)),
     )
     found = witnesses(cell(scene.block, scene.fault, one.event).reasons, about)
     for witness in found:

@@ -12,9 +12,10 @@ from chaos.lab import Lab
 from chaos.matrix import clock
 from chaos.matrix.book import Book
 from chaos.matrix.heard import Heard
-from chaos.matrix.terms import Actor, Boot, Variant
+from chaos.matrix.terms import Actor, Boot, Variant, is_native
 from chaos.observe.guests import Guests
 from chaos.oracle.terms import Block, Event, Fault
+from protocol.crypto.provider_backup import ProviderBackup
 from protocol.messages.agent import NodeRecord
 from protocol.terms import (
     ClusterName,
@@ -31,7 +32,10 @@ BACKUP: Final = "matrix"
 """The backup of P's key servers that is taken before the fault."""
 P: Final = ProviderId("P")
 Q: Final = ProviderId("Q")
+BESIDE: Final = ProviderId("beside")
+"""A standard provider beside a native P: its key servers are those that F1 takes away."""
 SERVERS_OF_P: Final = (NodeName("k1"), NodeName("k2"))
+"""Where P is native, of the standard provider beside it."""
 SERVERS_OF_Q: Final = (NodeName("k3"),)
 
 
@@ -80,6 +84,8 @@ class Scene:
     fault began, in lab seconds; ``first_event``: the last entry of vCenter's log before it.
     ``variant``: how the fault is made. ``vcenter_cut``: nobody reaches vCenter, though it runs.
     ``evicted``: events come when keys of a deleted provider have left every host.
+    ``kdks``: of native providers, as their backups of before the fault have them. ``cold``: VMs
+    that are off, whose key their host must not have used, by host.
     ``patience``: lab seconds on top of a window, where messages take real time (0 in virtual time).
     ``alarmed``: hosts of which vCenter says that their TPM tells something else.
     ``b_is_up``: a host has booted under the fault, which events on healthy others wait for."""
@@ -98,6 +104,8 @@ class Scene:
     judged: set[VmName] = field(default_factory=set)
     clear: set[VmName] = field(default_factory=set)
     dumped: dict[NodeName, bytes] = field(default_factory=dict)
+    kdks: dict[ProviderId, ProviderBackup] = field(default_factory=dict)
+    cold: dict[VmName, NodeName] = field(default_factory=dict)
     t0: float = 0.0
     first_event: int = 0
     variant: Variant = Variant.USUAL
@@ -131,6 +139,16 @@ class Scene:
     def host(self, event: Event, actor: Actor) -> NodeName:
         """Who plays this in the event."""
         return self.casts[event][actor]
+
+    @property
+    def native(self) -> bool:
+        """Whether hosts derive the keys of P and Q."""
+        return is_native(self.block)
+
+    @property
+    def servers(self) -> tuple[NodeName, ...]:
+        """Every key server of the lab: a native Q has none."""
+        return SERVERS_OF_P if self.native else SERVERS_OF_P + SERVERS_OF_Q
 
     @property
     def persistent(self) -> bool:

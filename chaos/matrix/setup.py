@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chaos.faults.base import REFUSALS
+from chaos.matrix import native
 from chaos.matrix.canaries import unanswered
 from chaos.matrix.dumps import write_dump
 from chaos.matrix.events.base import EventPlay, Wanted
@@ -17,7 +18,7 @@ from chaos.oracle.terms import Event
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import GetCryptoKeyStatus, RemoveKeys
 from protocol.messages.vcenter import CreateVm, PowerOffVm, PowerOnVm
-from protocol.terms import HostConnectionState, HostCryptoState, NodeName
+from protocol.terms import HostConnectionState, HostCryptoState, NodeName, VmName
 from services.runtime.each import for_each
 
 TASK_LIMIT_S = 120.0
@@ -33,7 +34,7 @@ async def make_vms(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
     for play in plays:
         scene.judged |= {
             vm_of(play.event, wanted.what)
-            for wanted in play.vms
+            for wanted in play.wanted(scene.block)
             if wanted.judged and wanted.kind is not Kind.CLEAR
         }
 
@@ -46,7 +47,7 @@ async def write_dumps(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
 
 
 async def _make_of(scene: Scene, play: type[EventPlay]) -> None:
-    for wanted in play.vms:
+    for wanted in play.wanted(scene.block):
         await _make(scene, play.event, wanted)
 
 
@@ -71,7 +72,33 @@ async def _make(scene: Scene, event: Event, wanted: Wanted) -> None:
         scene.clear.add(vm)
     if wanted.kind is Kind.OFF:
         await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S)
+    if scene.native:
+        await _use_elsewhere(scene, event, wanted)
+    if wanted.cold and wanted.kind is Kind.OFF:
+        scene.cold[vm] = scene.host(event, wanted.actor)
     scene.book.write("note", host, "made", vm=vm, kind=wanted.kind.value)
+
+
+async def _use_elsewhere(scene: Scene, event: Event, wanted: Wanted) -> None:
+    """The other host that has used the key of a VM that runs uses it."""
+    if wanted.used_on is None:
+        return
+    lab, vcenter, vm = scene.lab, scene.vcenter, vm_of(event, wanted.what)
+    home, other = scene.host(event, wanted.actor), scene.host(event, wanted.used_on)
+    await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S)
+    await native.used_on(scene, event, vm, other, home)
+    await lab.ask(vcenter, PowerOnVm(vm=vm), within_s=TASK_LIMIT_S)
+
+
+async def use_keys(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
+    """Hosts that have booted use again the keys that they had used: of VMs that are off."""
+    for play in plays:
+        for wanted in play.wanted(scene.block):
+            vm = vm_of(play.event, wanted.what)
+            if wanted.kind is Kind.OFF:
+                await scene.lab.ask(scene.vcenter, PowerOnVm(vm=vm), within_s=TASK_LIMIT_S)
+                await scene.lab.ask(scene.vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S)
+            await _use_elsewhere(scene, play.event, wanted)
 
 
 async def check_healthy(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
@@ -86,20 +113,25 @@ async def check_healthy(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
         if info.crypto_state is not HostCryptoState.SAFE:
             raise Void(f"{info.host} is {info.crypto_state} before the fault")
     for play in plays:
-        for wanted in play.vms:
+        for wanted in play.wanted(scene.block):
             vm, host = vm_of(play.event, wanted.what), scene.host(play.event, wanted.actor)
             seen = await looks.vm(vm, host)
             if wanted.kind is Kind.RUN and seen.works.right is not True:
                 raise Void(f"{vm} does not work before the fault: {seen.works.detail}")
             if wanted.kind is not Kind.CLEAR:
-                await _has_keys(scene, play, vm)
+                await _has_keys(scene, play, wanted, vm)
     events = await all_events(scene.lab, scene.vcenter)
     scene.first_event = max((event.sequence for event in events), default=0)
 
 
-async def _has_keys(scene: Scene, play: type[EventPlay], vm: str) -> None:
-    keys = next(of for name, of in scene.keys.items() if name == vm)
-    for host in scene.casts[play.event].values():
+async def _has_keys(scene: Scene, play: type[EventPlay], wanted: Wanted, vm: VmName) -> None:
+    keys, hosts = scene.keys[vm], tuple(scene.casts[play.event].values())
+    if scene.native:
+        for host in hosts:
+            await native.check_has_kdks(scene, host)
+        used = (wanted.actor, wanted.used_on)
+        hosts = tuple(scene.host(play.event, actor) for actor in used if actor is not None)
+    for host in hosts:
         found = await scene.lab.ask(host, GetCryptoKeyStatus(keys=keys))
         if not all(key.present for key in found.keys):
             raise Void(f"{host} lacks the key of {vm} before the fault")
@@ -110,7 +142,9 @@ async def take_key(scene: Scene, play: EventPlay) -> None:
     if play.without_key is None:
         return
     host = play.host(play.without_key)
-    keys = tuple(key for wanted in play.vms for key in scene.keys.get(play.vm(wanted.what), ()))
+    keys = tuple(key for vm in _vms(scene, play) for key in scene.keys.get(vm, ()))
+    if scene.native:
+        await native.take_provider(scene, host)
     await scene.lab.ask(host, RemoveKeys(keys=keys))
     play.trail.write("note", host, "keys removed", keys=[str(key) for key in keys])
 
@@ -121,13 +155,20 @@ async def lacks_key(scene: Scene, play: EventPlay) -> None:
         return
     host = play.host(play.without_key)
     archived = await scene.bench.archived_keys(host)
-    for wanted in play.vms:
-        keys = scene.keys.get(play.vm(wanted.what), ())
+    if scene.native:
+        await native.check_lacks_provider(scene, host)
+    for vm in _vms(scene, play):
+        keys = scene.keys.get(vm, ())
         found = await play.looks.keys_at(host, keys)
         if found is None or any(key.present or key.stored for key in found):
-            raise Void(f"{host} has the key of {play.vm(wanted.what)}: {plain(found)}")
+            raise Void(f"{host} has the key of {vm}: {plain(found)}")
         if not set(archived).isdisjoint(keys):
-            raise Void(f"the archive of {host} has the key of {play.vm(wanted.what)}")
+            raise Void(f"the archive of {host} has the key of {vm}")
+
+
+def _vms(scene: Scene, play: EventPlay) -> tuple[VmName, ...]:
+    """Every VM of the event."""
+    return tuple(play.vm(wanted.what) for wanted in play.wanted(scene.block))
 
 
 async def wait_for_pass(scene: Scene, *, limit_s: float = 700.0) -> None:

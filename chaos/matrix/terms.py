@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from chaos.oracle.terms import Fault
+from chaos.oracle.terms import Block, Fault
 
 UNCLEAR: Final = "??"
 """The letter of evidence that fits none: it never agrees."""
@@ -13,6 +13,16 @@ UNCLEAR: Final = "??"
 
 OF_HOSTS: Final = frozenset({Fault.F5A, Fault.F5B, Fault.F6})
 """Faults of single hosts, which their next boot meets."""
+
+
+def is_native(block: Block) -> bool:
+    """Whether hosts derive the keys of this block's provider."""
+    return block in (Block.N0X, Block.N1X)
+
+
+def is_sealed(block: Block) -> bool:
+    """Whether hosts of this block have a TPM that seals their configuration."""
+    return block.value[1] == "1"
 
 
 class Actor(StrEnum):

@@ -14,6 +14,7 @@ import msgspec
 
 from chaos.conversation import Said
 from chaos.matrix.letters import SCREEN_A
+from chaos.matrix.scene import P
 from chaos.oracle.terms import Letter
 from protocol.messages.agent import NodeRecord
 from protocol.terms import CryptoKeyId, NodeName
@@ -55,7 +56,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     ``said``: what the host has sent and was sent; ``asked``: what vCenter has said to key servers
     and they to it. ``records``: the lines of the host's own log. ``alarmed``: vCenter has told that
-    the host's TPM does not say what it said before.
+    the host's TPM does not say what it said before. ``earlier``: what the host has sent and was
+    sent from the beginning of the fault to that of the course.
     """
 
     course: Course
@@ -65,6 +67,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     records: Sequence[NodeRecord]
     servers: frozenset[NodeName]
     alarmed: bool = False
+    earlier: Sequence[Said] = ()
 
 
 Found = tuple[bool, str]
@@ -163,7 +166,55 @@ def missing_at_source(about: Account) -> Found:
     return False, "no key server was asked for it and had none"
 
 
-REFUSED: Final = frozenset({Letter.LOCKED, Letter.NO, Letter.UNSAFE})
+def derived(about: Account) -> Found:
+    """R55: a host is safe by itself; a VM starts, and no message carries a KEK or KDK to its
+    host."""
+    return from_its_cache(about) if about.course.keys else by_itself(about)
+
+
+def kdk_brought(about: Account) -> Found:
+    """R56, R59: vCenter has brought the KDK before it was done; where it was not done, it came to
+    nobody."""
+    came = any(_brings_kdk(one) for one in about.said)
+    if about.letter == Letter.OK:
+        return came, "vCenter has brought the KDK" if came else "no KDK was brought"
+    return not came, "a KDK was brought" if came else "no KDK was brought, and it was not done"
+
+
+def kdk_gone(about: Account) -> Found:
+    """R64: no KDK has come since the deletion, and the host says that it lacks it."""
+    if any(_brings_kdk(one) for one in (*about.earlier, *about.said)):
+        return False, "a KDK of the deleted provider came"
+    if not about.course.known:
+        return True, "no KDK of the deleted provider has come to it"
+    lacking = [one.kind for one in about.records if _lacks_key(one)]
+    return bool(lacking), f"no KDK has come; {lacking[0] if lacking else 'it says of no lack'}"
+
+
+def kdk_is_another(about: Account) -> Found:
+    """R65: the new KDK came, and what was derived with it was noticed to be wrong."""
+    if not any(_brings_kdk(one) for one in (*about.earlier, *about.said)):
+        return False, "the new KDK has not come to it"
+    wrong = [one.kind for one in about.records if one.kind in _DISPROVED]
+    if about.course.known and not wrong:
+        return False, "the new KDK came, and nothing was noticed to be wrong"
+    return True, f"the new KDK came{f'; {wrong[0]}' if wrong else ''}"
+
+
+_DISPROVED: Final = ("keys.disproved", "host_key.not_derived")
+
+
+def _brings_kdk(one: Said) -> bool:
+    """Whether this is a list of providers with the KDK of P."""
+    return one.name == "SetProviders" and P in one.body.get("kdks", ()) and bool(one.boxes)
+
+
+def _lacks_key(record: NodeRecord) -> bool:
+    refused = record.kind == "vm.refused" and bool(record.fields.get("missing"))
+    return refused or record.kind == "host_key.not_derived"
+
+
+REFUSED: Final = frozenset({Letter.LOCKED, Letter.NO, Letter.UNSAFE, Letter.PARTLY})
 
 READERS: Final[Mapping[int, Callable[[Account], Found]]] = MappingProxyType(
     {
@@ -179,10 +230,15 @@ READERS: Final[Mapping[int, Callable[[Account], Found]]] = MappingProxyType(
         35: by_itself,
         36: by_itself,
         39: by_itself,
+        55: derived,
+        56: kdk_brought,
+        59: kdk_brought,
+        64: kdk_gone,
+        65: kdk_is_another,
     }
 )
 """What a reason's witness is read by."""
-ONLY_REFUSED: Final = frozenset({29, 34})
+ONLY_REFUSED: Final = frozenset({29, 34, 64, 65})
 """Reasons that have a witness only where something was refused for them."""
 
 

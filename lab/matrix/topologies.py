@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from chaos.matrix.events import EVENTS
-from chaos.matrix.scene import SERVERS_OF_P, SERVERS_OF_Q, P, Q, cluster_of
-from chaos.matrix.terms import Actor
+from chaos.matrix.scene import BESIDE, SERVERS_OF_P, SERVERS_OF_Q, P, Q, cluster_of
+from chaos.matrix.terms import Actor, is_native, is_sealed
 from chaos.oracle.terms import Block, Event
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
@@ -19,32 +19,45 @@ LEAST_HOSTS = 2
 
 
 def file_of(block: Block, events: Iterable[Event], tpm: TpmBackend) -> dict[str, Any]:
-    """The Lab file: P with two key servers is the default, Q has one of its own."""
+    """The Lab file: P with two key servers is the default, Q has one of its own. Where both are
+    native, these two are of a standard provider beside them."""
     events = tuple(events)
     counts = {event: len(_staged(event)) for event in events}
     if sum(counts.values()) < LEAST_HOSTS:
         counts[events[0]] = LEAST_HOSTS
-    sealed, persistent = block.value[1] == "1", block.value[2] == "1"
+    sealed, persistent = is_sealed(block), block.value[2] == "1"
     hosts = {
         "tpm": (tpm if sealed else TpmBackend.NONE).value,
         "secure_boot": True,
         "key_persistence": persistent,
     }
+    servers, providers = _providers(block)
     return {
         "apiVersion": "keystead/v1",
         "kind": "Lab",
         "name": f"matrix-{block.value.lower()}",
         "vcenters": [{"name": "vcenter"}],
-        "kms": [{"name": server} for server in SERVERS_OF_P + SERVERS_OF_Q],
-        "providers": [
-            {"name": P, "servers": list(SERVERS_OF_P), "default": True},
-            {"name": Q, "servers": list(SERVERS_OF_Q)},
-        ],
+        "kms": [{"name": server} for server in servers],
+        "providers": providers,
         "clusters": [
             {"name": cluster_of(event), "hosts": {**hosts, "count": count}}
             for event, count in counts.items()
         ],
     }
+
+
+def _providers(block: Block) -> tuple[tuple[NodeName, ...], list[dict[str, Any]]]:
+    """Key servers, and key providers, of the block's lab."""
+    if is_native(block):
+        return SERVERS_OF_P, [
+            {"name": P, "type": "native", "default": True},
+            {"name": Q, "type": "native"},
+            {"name": BESIDE, "servers": list(SERVERS_OF_P)},
+        ]
+    return SERVERS_OF_P + SERVERS_OF_Q, [
+        {"name": P, "servers": list(SERVERS_OF_P), "default": True},
+        {"name": Q, "servers": list(SERVERS_OF_Q)},
+    ]
 
 
 def topology_of(block: Block, events: Iterable[Event], tpm: TpmBackend) -> Topology:

@@ -201,9 +201,13 @@ class _OnLink(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
 
 
 class CutRule(_OnLink, frozen=True, kw_only=True, tag="cut"):
-    """Nothing passes, neither at the sender nor at the receiver."""
+    """Nothing passes, neither at the sender nor at the receiver.
+
+    ``requests``: of these names only, and at the sender only; empty: everything.
+    """
 
     loses: ClassVar[bool] = True
+    requests: tuple[str, ...] = ()
 
 
 class LossRule(_OnLink, frozen=True, kw_only=True, tag="loss"):

@@ -15,13 +15,15 @@ from protocol.terms import KeyId, NodeName
 
 
 class FingerprintKeys(Request["KeyFingerprints"], frozen=True, kw_only=True):
-    """Fingerprints under ``secret`` (the asker's, 32 random bytes) of every key that is here."""
+    """Fingerprints under ``secret`` (the asker's, 32 random bytes) of every key that is here;
+    with ``kdks`` of a host's key derivation keys too."""
 
     secret: bytes
+    kdks: bool = False
 
 
 class KeyFingerprint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """``place``: ``server``, or at a host ``cache`` or ``store``.
+    """``place``: ``server``, or at a host ``cache``, ``store``, or ``kdk``.
 
     A key server tells under which ``operation`` of a client the key was made, by which server
     (``origin``) and in which ``scope``.

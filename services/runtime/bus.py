@@ -176,7 +176,7 @@ class BusPort(Bus, WireSink):
             self._waiting.append(lambda: self._depart(to, subject, payload, reply))
             return
         nth = self._sent[to] = self._sent[to] + 1
-        delays = self._rules.egress(Link(self._me, to), self._life.boot, nth)
+        delays = self._rules.egress(Link(self._me, to), self._life.boot, nth, subject)
         if len(delays) != 1:
             self.counters["duplicated" if delays else "dropped_egress"] += 1
         for delay_s in delays:

@@ -10,10 +10,10 @@ import msgspec
 from chaos.matrix import clock
 from chaos.matrix.evidence import Answered, Judged, VmSeen
 from chaos.matrix.faults.base import StagedFault
-from chaos.matrix.letters import of_three_looks
+from chaos.matrix.letters import of_both, of_three_looks
 from chaos.matrix.looks import Looks
 from chaos.matrix.scene import Scene, vm_of
-from chaos.matrix.terms import Actor, Kind
+from chaos.matrix.terms import Actor, Kind, is_native
 from chaos.matrix.witness import Course
 from chaos.oracle.terms import Block, Event, Fault, Letter
 from protocol.messages.base import Request
@@ -23,12 +23,18 @@ from protocol.terms import CryptoKeyId, NodeName, VmName
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """A VM that an event needs, by what it is there for; ``judged``: cells are about it."""
+    """A VM that an event needs, by what it is there for; ``judged``: cells are about it.
+
+    ``used_on``: where hosts derive keys, the other host that has used its key. ``cold``: a VM of
+    such blocks only, whose key its host has not used.
+    """
 
     what: str
     actor: Actor
     kind: Kind
     judged: bool = True
+    used_on: Actor | None = None
+    cold: bool = False
 
 
 class EventPlay(ABC):
@@ -68,6 +74,11 @@ class EventPlay(ABC):
     def waits_for_b(cls, block: Block, fault: Fault) -> bool:
         """Whether a fault of hosts is on another host, which must have booted before."""
         return False
+
+    @classmethod
+    def wanted(cls, block: Block) -> tuple[Wanted, ...]:
+        """The VMs that it needs in this block."""
+        return tuple(one for one in cls.vms if is_native(block) or not one.cold)
 
     @abstractmethod
     async def play(self, begins_at: float) -> Judged:
@@ -154,11 +165,36 @@ class EventPlay(ABC):
 
 
 class LockingPlay(EventPlay, ABC):
-    """An event whose judged VM may be locked, which a vCenter that is down can only say later."""
+    """An event whose judged VM may be locked, which a vCenter that is down can only say later.
+
+    ``when_cold_again``: the part that says how a cold VM is when the right KDK is there again.
+    """
+
+    when_cold_again: ClassVar[str] = "ok"
 
     def __init__(self, scene: Scene, fault: StagedFault) -> None:
         super().__init__(scene, fault)
         self._sight: VmSeen | None = None
+        self._cold: VmName | None = None  # locked, beside a judged VM that is not
+
+    @property
+    def comes(self) -> tuple[VmName, NodeName]:
+        """The VM that must come back, and its host."""
+        vm, host = self.subject
+        return self._cold or vm, host
+
+    @property
+    def has_other_kdk(self) -> bool:
+        """Whether there is another KDK under the provider's name: what a host has not derived
+        before is told apart then."""
+        return self.scene.native and self.fault.fault is Fault.F8
+
+    def both(self, used: Judged, cold: Judged) -> Judged:
+        """The letter of the VM whose key was used, and of the cold one; each is a part."""
+        self.parts |= {"kek_cached": used.letter, "kek_cold": cold.letter}
+        if cold.letter == Letter.LOCKED:
+            self._cold = self.vm("cold")
+        return of_both(used, cold)
 
     @property
     def is_open(self) -> bool:
@@ -179,7 +215,7 @@ class LockingPlay(EventPlay, ABC):
 
     async def comes_back(self) -> str:
         """Empty when the VM is unlocked by itself, starts, and works."""
-        vm, host = self.subject
+        vm, host = self.comes
         if wrong := await self.still_locked():
             return wrong
         asked = await self.looks.ask(self.scene.vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S)
@@ -190,9 +226,18 @@ class LockingPlay(EventPlay, ABC):
             return f"{vm} does not work: {seen.works.detail}"
         return ""
 
+    async def _cold_comes_back(self) -> str:
+        """What works goes on; what was locked is unlocked, and starts."""
+        if wrong := await self.until_it_works(*self.subject):
+            return wrong
+        wrong = await self.comes_back()
+        if not wrong:
+            self.parts["after_right_import"] = self.when_cold_again
+        return wrong
+
     async def still_locked(self) -> str:
         """Empty when nobody shows the VM as locked: nobody has asked for it since the fault."""
-        vm, host = self.subject
+        vm, host = self.comes
         seen = await self.looks.vm(vm, host)
         locked = any(view is not None and view.locked for view in (seen.own, seen.vcenter))
         return f"{vm} is still locked" if locked else ""
@@ -200,6 +245,8 @@ class LockingPlay(EventPlay, ABC):
     async def aftermath(self) -> str:
         if self.judged is not None and self.judged.letter == Letter.OK:
             return await self.until_it_works(*self.subject)
+        if self._cold is not None:
+            return await self._cold_comes_back()
         wrong = await self.comes_back()
         if self.graced and not wrong:
             self.parts["after_fault_ends"] = self.when_over

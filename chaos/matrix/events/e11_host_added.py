@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Final
 
 import msgspec
 
 from chaos.faults.base import REFUSALS
-from chaos.matrix import clock
+from chaos.matrix import clock, native
 from chaos.matrix.dumps import write_dump
 from chaos.matrix.events.base import EventPlay, Wanted
-from chaos.matrix.evidence import Added, Answered, Judged
+from chaos.matrix.evidence import Added, Answered, Judged, Outcome
 from chaos.matrix.faults.base import OFF_S, StagedFault
 from chaos.matrix.letters import of_addition
 from chaos.matrix.looks import plain
-from chaos.matrix.scene import Scene, Void, cluster_of
+from chaos.matrix.scene import P, Q, Scene, Void, cluster_of
 from chaos.matrix.stored import ENABLE
 from chaos.matrix.terms import OF_HOSTS, Actor, Kind
 from chaos.matrix.witness import Course
 from chaos.oracle.terms import Block, Event, Fault, Letter
 from protocol.events import EventTypeId
 from protocol.messages.agent import NodeRunState
-from protocol.messages.host import Esxcli, GetCryptoKeyStatus, QueryHost
-from protocol.messages.vcenter import AddHost
-from protocol.terms import HostCryptoState, NodeName, VmName
+from protocol.messages.host import Esxcli, GetCryptoKeyStatus, HostSummary, QueryHost
+from protocol.messages.vcenter import AddHost, CreateVm
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, NodeName, VmName
 
 _TOLD: Final = {
     EventTypeId.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR: "ReqEnable.KMSClusterError",
@@ -47,6 +48,7 @@ class HostAdded(EventPlay):
     def __init__(self, scene: Scene, fault: StagedFault) -> None:
         super().__init__(scene, fault)
         self._new = NodeName("")
+        self._before: dict[str, bool | int | str] = {}
         self._in_clear = False  # it said that it was safe, and wrote a dump that it did not encrypt
 
     @classmethod
@@ -59,7 +61,7 @@ class HostAdded(EventPlay):
         return self.vm("run"), self._new
 
     def course(self) -> Course:
-        keys = (*self.keys("run"), *self.keys("other"))
+        keys = self._wanted()
         return msgspec.structs.replace(super().course(), keys=keys, known=False)
 
     async def play(self, begins_at: float) -> Judged:
@@ -74,7 +76,13 @@ class HostAdded(EventPlay):
         if not seen.whole:
             await self.scene.lab.sleep(clock.SETTLED_S)
             later = await self._look()
-        self.parts = _parts(seen)
+        if self.scene.native:
+            self.parts |= {"host_in_inventory": seen.listed, "host_crypto_state": seen.mode.value}
+            if self.fault.fault is Fault.F7:
+                self.parts["new_vm_naming_p"] = await self._new_vm_naming_p()
+        else:
+            self.parts = _parts(seen)
+        self._before = dict(self.parts)
         return of_addition(asked, seen, later)
 
     async def _boot_new(self) -> None:
@@ -106,19 +114,18 @@ class HostAdded(EventPlay):
 
     async def _look(self) -> Added:
         """The new host: in the inventory, its mode, its host key, keys of the cluster's VMs."""
-        lab, wanted = self.scene.lab, (*self.keys("run"), *self.keys("other"))
+        lab, wanted = self.scene.lab, self._wanted()
         info = await self.looks.host_in_vcenter(self._new)
         events = await self.looks.events(host=self._new)
         try:
             own = (await lab.ask(self._new, QueryHost())).summary
-            here = (await lab.ask(self._new, GetCryptoKeyStatus(keys=wanted))).keys
             host_key = own.crypto_key_id
             keys = () if host_key is None else (host_key,)
             has_host_key = any(
                 one.present
                 for one in (await lab.ask(self._new, GetCryptoKeyStatus(keys=keys))).keys
             )
-            shown = await self.looks.same_keys(self._new, self.host(Actor.A), wanted)
+            claimed, shown = await self._has(own, wanted)
         except REFUSALS as error:
             raise Void(f"{self._new} does not answer: {error}") from None
         if own.crypto_state is HostCryptoState.SAFE and self._new not in self.scene.dumped:
@@ -130,14 +137,53 @@ class HostAdded(EventPlay):
             crypto=own.crypto_state,
             host_key=bool(keys) and has_host_key,
             present=tuple(key for key in wanted if key in shown),
-            claimed=tuple(one.key for one in here if one.present),
+            claimed=claimed,
             wanted=wanted,
-            hit=self.keys("run"),
+            hit=() if self.scene.native else self.keys("run"),
             dump=not self._in_clear and await self.looks.dump(self._new),
             events=tuple(dict.fromkeys(one.event for one in events)),
         )
         self.trail.write("probe", self._new, "added", **plain(seen))
         return seen
+
+    def _wanted(self) -> tuple[CryptoKeyId, ...]:
+        """What it is to have: the keys of its cluster's VMs, or the KDK of P of before the fault,
+        which these are derived from."""
+        if self.scene.native:
+            return (CryptoKeyId(KeyId(self.scene.kdks[P].key_id), P),)
+        return (*self.keys("run"), *self.keys("other"))
+
+    async def _has(
+        self, own: HostSummary, wanted: tuple[CryptoKeyId, ...]
+    ) -> tuple[tuple[CryptoKeyId, ...], frozenset[CryptoKeyId]]:
+        """Which of these it says that it has, and of which it shows that it has the value."""
+        if not self.scene.native:
+            here = (await self.scene.lab.ask(self._new, GetCryptoKeyStatus(keys=wanted))).keys
+            shown = await self.looks.same_keys(self._new, self.host(Actor.A), wanted)
+            return tuple(one.key for one in here if one.present), shown
+        (kdk,) = wanted
+        refs = {ref.key_id for ref in own.providers if ref.provider_id in own.kdks}
+        found = await native.kdk_at(self.scene, self._new, P)
+        self.parts["kdk_p"] = found
+        self.parts["kdk_q"] = await native.kdk_at(self.scene, self._new, Q)
+        said = wanted if kdk.key_id in refs else ()
+        return said, frozenset(wanted if found == native.PRESENT else ())
+
+    async def _new_vm_naming_p(self) -> str:
+        """A new VM on the host under P, where that cannot be: ``refused``, with nothing left."""
+        vm = self.vm("new")
+        message = CreateVm(
+            operation_id=f"matrix/{vm}",
+            vm=vm,
+            cluster=cluster_of(self.event),
+            host=self._new,
+            encrypted=True,
+            provider=P,
+        )
+        asked = await self.looks.ask(self.scene.vcenter, message, within_s=clock.CREATE_S)
+        seen = await self.looks.vm(vm, self._new)
+        left = seen.own is not None or seen.vcenter is not None
+        return "refused" if asked.outcome is Outcome.REFUSED and not left else asked.outcome.value
 
     async def aftermath(self) -> str:
         """It is as an added host is; where it was refused, adding it works now."""
@@ -154,18 +200,26 @@ class HostAdded(EventPlay):
             return (
                 f"{self._new} is {seen.crypto} with {len(seen.present)} of {len(seen.wanted)} keys"
             )
-        self.parts["after_fault_ends"] = "safe, all keys"
+        self.parts = {**self._before, **_afterwards(self.scene, self.parts)}
         return ""
+
+
+def _afterwards(scene: Scene, shown: Mapping[str, bool | int | str]) -> dict[str, str]:
+    """What the table calls it that nothing is lacking any more."""
+    if not scene.native:
+        return {"after_fault_ends": "safe, all keys"}
+    if scene.fault is Fault.F8:
+        return {"after_right_import": "safe"}
+    return {"after_import": f"kdk_p {shown['kdk_p']}, safe"}
 
 
 def _parts(seen: Added) -> dict[str, bool | int | str]:
     """What the table calls these things."""
     told = [_TOLD[event] for event in seen.events if event in _TOLD]
     only_hit = set(seen.wanted) - set(seen.present) == set(seen.hit)
-    crypto = seen.crypto or HostCryptoState.INCAPABLE
     return {
         "host_in_inventory": seen.listed,
-        "host_crypto_state": crypto.value,
+        "host_crypto_state": seen.mode.value,
         "host_key": "present" if seen.host_key else "absent",
         "vm_keys": "all but the hit one" if only_hit else len(seen.present),
         **({"event": told[0]} if told else {}),

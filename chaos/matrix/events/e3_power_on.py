@@ -4,32 +4,56 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from chaos.matrix import clock
 from chaos.matrix.events.base import LockingPlay, Wanted
 from chaos.matrix.evidence import Judged
 from chaos.matrix.letters import of_power_on
 from chaos.matrix.terms import Actor, Kind
-from chaos.oracle.terms import Event
+from chaos.oracle.terms import Event, Letter
+from protocol.messages.vcenter import PowerOffVm
 from protocol.terms import NodeName, VmName
 
 
 class PowersOn(LockingPlay):
-    """A warm host and a VM that is off."""
+    """A warm host and a VM that is off; where keys are derived and the KDK is another one, also a
+    VM whose key the host has not used."""
 
     event: ClassVar[Event] = Event.E3
     cast: ClassVar[tuple[Actor, ...]] = (Actor.A,)
-    vms: ClassVar[tuple[Wanted, ...]] = (Wanted("off", Actor.A, Kind.OFF),)
+    vms: ClassVar[tuple[Wanted, ...]] = (
+        Wanted("off", Actor.A, Kind.OFF),
+        Wanted("cold", Actor.A, Kind.OFF, judged=False, cold=True),
+    )
     latent: ClassVar[Actor | None] = Actor.A
     graced: ClassVar[bool] = True
     when_over: ClassVar[str] = "unlocked, power-on ok"
+    when_cold_again: ClassVar[str] = "cold ok"
 
     @property
     def subject(self) -> tuple[VmName, NodeName]:
         return self.vm("off"), self.host(Actor.A)
 
     async def play(self, begins_at: float) -> Judged:
-        vm, host = self.subject
         await self.scene.until(begins_at)
+        began = self.scene.lab.monotonic()
+        judged = await self._started(*self.subject)
+        if not self.has_other_kdk:
+            return judged
+        cold = await self._started(self.vm("cold"), self.host(Actor.A))
+        if judged.letter == Letter.OK:
+            judged = await self._again()
+        self.asked_at = began
+        return self.both(judged, cold)
+
+    async def _again(self) -> Judged:
+        """Off and on, when keys of a provider that was deleted would have left."""
+        vm, host = self.subject
+        await self.scene.until(clock.EVICTED_S)
+        await self.looks.ask(self.scene.vcenter, PowerOffVm(vm=vm), within_s=clock.TASK_S)
+        return await self._started(vm, host)
+
+    async def _started(self, vm: VmName, host: NodeName) -> Judged:
         asked = await self.power_on(vm, host)
         seen = await self.looks.vm(vm, host)
         later = await self.hold(seen, vm, host, needed=asked.key_required)
-        return of_power_on(asked, seen, later, self.keys("off"), host=host)
+        return of_power_on(asked, seen, later, self.scene.keys[vm], host=host)

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from chaos.faults.base import REFUSALS
 from chaos.matrix import clock
 from chaos.matrix.events.base import EventPlay, Wanted
-from chaos.matrix.evidence import Answered, Judged, Left
+from chaos.matrix.evidence import Answered, Judged, Left, Works
 from chaos.matrix.faults.base import StagedFault
-from chaos.matrix.letters import of_creation
-from chaos.matrix.scene import SERVERS_OF_P, Scene, cluster_of
+from chaos.matrix.letters import of_creation, of_creation_at_host
+from chaos.matrix.scene import SERVERS_OF_P, P, Scene, cluster_of
 from chaos.matrix.terms import OF_HOSTS, Actor, Kind
-from chaos.oracle.terms import Block, Event, Fault
-from protocol.messages.host import HostRegisterVm
+from chaos.observe.guests import BLOCKS
+from chaos.oracle.terms import Block, Event, Fault, Letter
+from protocol.messages.host import (
+    HostCreateVm,
+    HostDestroyVm,
+    HostPowerOffVm,
+    HostPowerOnVm,
+    HostRegisterVm,
+)
 from protocol.messages.kms import Locate
-from protocol.messages.vcenter import CreateVm, DestroyVm, PowerOffVm, PowerOnVm
+from protocol.messages.vcenter import CreateVm, DestroyVm, HostChanged, PowerOffVm, PowerOnVm
 from protocol.terms import NodeName, VmName
+
+ROUND_TRIP: Final = "round trip good, no message left the host"
 
 
 class Creates(EventPlay):
@@ -43,16 +52,50 @@ class Creates(EventPlay):
         return self.vm("new"), self.host(Actor.A)
 
     async def play(self, begins_at: float) -> Judged:
-        vm, host = self.subject
         await self.scene.until(begins_at)
         before = await self._keys_of_p()
         asked = await self._create()
+        judged = await self._judged(asked, before)
+        if not (self.scene.native and self.fault.vcenter_away):
+            return judged
+        works = await self._scratch()
+        nothing = judged.letter == Letter.NO
+        self.parts["through_vc"] = "no answer, nothing made" if nothing else judged.letter
+        self.parts["on_host"] = ROUND_TRIP if works.right else works.detail
+        return of_creation_at_host(judged, works)
+
+    async def _judged(self, asked: Answered, before: int | None) -> Judged:
+        vm, host = self.subject
         if asked.done:
             started = await self._start()
             return of_creation(started, await self.looks.vm(vm, host), Left(), host=host)
         await self.scene.give(clock.TASK_S)
         seen = await self.looks.vm(vm, host)
         return of_creation(asked, seen, await self._left(before), host=host)
+
+    async def _scratch(self) -> Works:
+        """The local administrator has the host encrypt an object under P, and read it back. It must
+        say nothing to anybody meanwhile."""
+        vm, host = self.vm("scratch"), self.host(Actor.A)
+        began = self.scene.lab.monotonic()
+        for message in (
+            HostCreateVm(vm=vm, blocks=BLOCKS, provider=P),
+            HostPowerOnVm(vm=vm),
+        ):
+            if not (asked := await self.looks.ask(host, message)).done:
+                return Works(right=None, detail=f"{asked.error}: {asked.text}")
+        if wrong := await self.scene.guests.plant(vm, host):
+            return Works(right=None, detail=wrong)
+        seen = await self.looks.vm(vm, host)
+        ended = self.scene.lab.monotonic()
+        names = [one.name for one in self.scene.heard.of(host, began, ended) if one.src == host]
+        if said := [name for name in names if name != HostChanged.__name__]:
+            return Works(right=False, detail=f"it has sent {', '.join(sorted(set(said)))}")
+        if seen.own is None or seen.own.crypto is None:
+            return Works(right=False, detail="it is not encrypted")
+        await self.looks.ask(host, HostPowerOffVm(vm=vm))
+        await self.looks.ask(host, HostDestroyVm(vm=vm))
+        return seen.works
 
     async def _create(self) -> Answered:
         vm, host = self.subject
@@ -63,6 +106,7 @@ class Creates(EventPlay):
             cluster=cluster_of(self.event),
             host=host,
             encrypted=True,
+            provider=P if self.scene.native and self.fault.fault is Fault.F8 else None,
         )
         return await self.looks.ask(self.scene.vcenter, message, within_s=clock.CREATE_S)
 
@@ -75,7 +119,10 @@ class Creates(EventPlay):
         return started
 
     async def _keys_of_p(self) -> int | None:
-        """How many keys P has, by its administrator; None when no server of it can be asked."""
+        """How many keys P has, by its administrator; None when no server of it can be asked, or
+        it has none."""
+        if self.scene.native:
+            return None
         for server in SERVERS_OF_P:
             try:
                 return (await self.scene.lab.ask(server, Locate(limit=1))).total
@@ -110,4 +157,6 @@ class Creates(EventPlay):
             started = await self._start() if again.done else again
             if not started.done:
                 return f"{vm} cannot be made: {started.error}: {started.text}"
+            if "on_host" in self.parts:
+                self.parts["after_fault_ends"] = "task ok"
         return await self.until_it_works(vm, host)

@@ -44,41 +44,42 @@ class Restarts(LockingPlay, ABC):
         self._lost_at = self.scene.lab.monotonic()
         await self.scene.lab.power_off(source, "power_loss")
 
-    async def tries(self, *, first_s: float = clock.HA_FIRST_S) -> Judged:
-        """As often as HA tries, from ``first_s`` seconds from now on; then the letter."""
-        vm, target = self.subject
+    async def tries(self, *, first_s: float = clock.HA_FIRST_S, of: VmName | None = None) -> Judged:
+        """As often as HA tries, from ``first_s`` seconds from now on; then the letter. ``of``: a VM
+        that is not the judged one."""
+        vm, target = of or self.subject[0], self.host(self.target)
         await self.scene.lab.sleep(first_s)
         asked: list[Answered] = []
         began = self.scene.lab.monotonic()
         for number in range(clock.HA_TRIES):
             if number:
                 await self.scene.lab.sleep(clock.HA_AGAIN_S)
-            asked.append(await self.try_once())
+            asked.append(await self.try_once(vm))
             if asked[-1].done:
                 break
         self.asked_at = began
         seen = await self.looks.vm(vm, target)
         if asked[-1].done:
-            seen = await self._settled(seen)
+            seen = await self._settled(seen, vm)
         return of_restart(
             asked,
             seen,
-            self.keys("run"),
+            self.scene.keys[vm],
             host=target,
             took=self.ended_at - self._lost_at,
             window=self.window + self.scene.patience,
         )
 
-    async def _settled(self, seen: VmSeen) -> VmSeen:
+    async def _settled(self, seen: VmSeen, vm: VmName) -> VmSeen:
         """vCenter hears of it by itself; it is looked at again when it has had time to."""
         if not seen.vcenter_up:
             return seen
         await self.scene.give(clock.TASK_S)
-        return await self.looks.vm(*self.subject)
+        return await self.looks.vm(vm, self.host(self.target))
 
-    async def try_once(self) -> Answered:
+    async def try_once(self, vm: VmName) -> Answered:
         """Register the VM at the target, if it is not there yet, and power it on."""
-        vm, target = self.subject
+        target = self.host(self.target)
         asked = await self.looks.ask(target, HostRegisterVm(vm=vm), within_s=clock.TASK_S)
         if not asked.done:
             return asked
@@ -86,10 +87,10 @@ class Restarts(LockingPlay, ABC):
 
     async def comes_back(self) -> str:
         """Unlocked by itself; HA's next try; then the VM works there."""
-        vm, target = self.subject
+        vm, target = self.comes
         if wrong := await self.still_locked():
             return wrong
-        asked = await self.try_once()
+        asked = await self.try_once(vm)
         seen = await self.looks.vm(vm, target)
         if not asked.done:
             return f"{vm} does not start on {target}: {asked.error}: {asked.text}"
@@ -105,12 +106,20 @@ class RestartsWithKey(Restarts):
     window: ClassVar[float] = clock.HA_SOON_S
     graced: ClassVar[bool] = True
     when_over: ClassVar[str] = "unlocked, running"
+    vms: ClassVar[tuple[Wanted, ...]] = (
+        Wanted("run", Actor.SOURCE, Kind.RUN, used_on=Actor.C),
+        Wanted("cold", Actor.SOURCE, Kind.RUN, judged=False, cold=True),
+    )
 
     async def play(self, begins_at: float) -> Judged:
         await self.scene.until(begins_at)
         if not self.fault.of_a_host:
             await self.lose_source()
-            return await self.tries()
+            judged = await self.tries()
+            if not self.has_other_kdk:
+                return judged
+            cold = await self.tries(first_s=0.0, of=self.vm("cold"))
+            return self.both(judged, cold)
         source = self.host(Actor.SOURCE)
         await self.fault.survey(source)
         await self.lose_source()

@@ -8,6 +8,8 @@
 - ``boots``           F5a, F5b, F6: what the next boot of a host meets
 - ``f7_provider``     the provider is deleted
 - ``f8_key``          the key is gone at its source
+- ``f8_provider``     the same where hosts derive keys: another KDK under the provider's name
+- ``pushes``          what vCenter brings to hosts is lost
 """
 
 from __future__ import annotations
@@ -22,10 +24,19 @@ from chaos.matrix.faults.f2_vcenter import VcenterAway
 from chaos.matrix.faults.f4_outside import OutsideAway
 from chaos.matrix.faults.f7_provider import ProviderDeleted
 from chaos.matrix.faults.f8_key import KeyDestroyed
-from chaos.matrix.terms import Variant
+from chaos.matrix.faults.f8_provider import ProviderMadeAnew
+from chaos.matrix.scene import Scene
+from chaos.matrix.terms import Variant, is_native, is_sealed
 from chaos.oracle.terms import Block, Fault
 
-__all__ = ["FAULTS", "ReturningVcenter", "StagedFault", "until_healed", "variants_of"]
+__all__ = [
+    "FAULTS",
+    "ReturningVcenter",
+    "StagedFault",
+    "fault_of",
+    "until_healed",
+    "variants_of",
+]
 
 _FAULTS: Final[tuple[type[StagedFault], ...]] = (
     NothingWrong,
@@ -42,7 +53,19 @@ FAULTS: Final[dict[Fault, type[StagedFault]]] = {kind.fault: kind for kind in _F
 """Every fault that is built, by its name in the table."""
 
 
+_NATIVE: Final[dict[Fault, type[StagedFault]]] = {Fault.F8: ProviderMadeAnew}
+"""Faults that are made in another way where hosts derive keys."""
+
+
+def fault_of(scene: Scene) -> StagedFault:
+    """The fault of this staging, not begun yet."""
+    usual = FAULTS[scene.fault]
+    return (_NATIVE.get(scene.fault, usual) if scene.native else usual)(scene)
+
+
 def variants_of(block: Block, fault: Fault) -> tuple[Variant, ...]:
     """Every way in which the fault is made in that block, the usual one first."""
-    sealed = block is not Block.S00
-    return tuple(way for way in FAULTS[fault].variants if sealed or way is not Variant.TPM_DISABLED)
+    without = () if is_sealed(block) else (Variant.TPM_DISABLED,)
+    if fault is Fault.F8 and is_native(block):
+        return (Variant.USUAL,)  # the states of a key are a key server's
+    return tuple(way for way in FAULTS[fault].variants if way not in without)

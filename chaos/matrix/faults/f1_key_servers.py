@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from chaos.faults.link_cut import LinkCut
 from chaos.faults.site_power_loss import SitePowerLoss
 from chaos.matrix.faults.base import Held, StagedFault
-from chaos.matrix.scene import SERVERS_OF_P, Scene
+from chaos.matrix.scene import BESIDE, SERVERS_OF_P, Scene
 from chaos.matrix.terms import Variant
 from chaos.oracle.terms import Fault
+from protocol.messages.vcenter import GenerateKey
+
+GENERATE_S: Final = 20.0
 
 
 class KeyServersAway(StagedFault):
-    """The links between vCenter and each key server of P are cut, both ways; or these are off."""
+    """The links between vCenter and each key server of P are cut, both ways; or these are off.
+
+    A native P has none: those of the provider beside it are away, which P must not notice.
+    """
 
     fault: ClassVar[Fault] = Fault.F1
     variants: ClassVar[tuple[Variant, ...]] = (Variant.USUAL, Variant.SERVERS_OFF)
@@ -37,11 +43,19 @@ class KeyServersAway(StagedFault):
         off."""
         if (wrong := await self._cut.bites()) or self._off:
             return wrong
+        if self.scene.native and (wrong := await self._makes_keys()):
+            return wrong
         neighbour = self.scene.any_host()
         for server in SERVERS_OF_P:
             if not (await self.scene.lab.canary(neighbour, server)).answered:
                 return f"{server} does not answer {neighbour} either"
         return ""
+
+    async def _makes_keys(self) -> str:
+        """Empty when the standard provider beside a native P makes no key."""
+        message = GenerateKey(operation_id="matrix/F1", provider=BESIDE)
+        made = await self.scene.lab.ask(self.scene.vcenter, message, within_s=GENERATE_S)
+        return f"{BESIDE} has made a key" if made.success else ""
 
     async def end(self) -> None:
         await self._cut.heal()

@@ -7,7 +7,8 @@ from typing import ClassVar
 from chaos.faults.link_cut import LinkCut
 from chaos.faults.vcenter_down import VcenterDown
 from chaos.matrix.faults.base import Held, ReturningVcenter
-from chaos.matrix.scene import SERVERS_OF_P, SERVERS_OF_Q, Scene
+from chaos.matrix.faults.pushes import PushesCut
+from chaos.matrix.scene import Scene
 from chaos.matrix.terms import Variant
 from chaos.oracle.terms import Fault
 
@@ -26,33 +27,34 @@ class VcenterAway(ReturningVcenter):
         self._cut = scene.variant is Variant.LINKS_CUT
         alone = LinkCut(id="F2", a=(scene.vcenter,), b=scene.hosts())
         down = VcenterDown(id="F2", nodes=(scene.vcenter,), clients=scene.hosts()[:2])
-        shut = LinkCut(id="F2-shut", a=(scene.vcenter,), b=SERVERS_OF_P + SERVERS_OF_Q)
+        servers = LinkCut(id="F2-servers", a=(scene.vcenter,), b=scene.servers)
         self._down = Held(scene, alone if self._cut else down)
-        self._shut = Held(scene, shut)
+        self._servers = Held(scene, servers)
+        self._shut = Held(scene, PushesCut.of_all(scene)) if scene.native else self._servers
 
     async def begin(self) -> None:
         await self._down.survey()
         await self._down.begin()
         if self._cut:
-            await self._shut_up()
+            await self._servers.survey()
+            await self._servers.begin()
         self.scene.vcenter_cut = self._cut
         self.write("fault", self.scene.vcenter, "cut" if self._cut else "down")
 
     async def bites(self) -> str:
-        return await self._down.bites() or (await self._shut.bites() if self._cut else "")
-
-    async def _shut_up(self) -> None:
-        await self._shut.survey()
-        await self._shut.begin()
+        return await self._down.bites() or (await self._servers.bites() if self._cut else "")
 
     async def return_shut(self) -> None:
-        if not self._cut:
-            await self._shut_up()
+        if self._shut is not self._servers or not self._cut:
+            await self._shut.survey()
+            await self._shut.begin()
         await self._back()
-        self.write("heal", self.scene.vcenter, "up, without its key servers")
+        self.write("heal", self.scene.vcenter, "up, with its way to the keys shut")
 
     async def open(self) -> None:
         await self._shut.heal()
+        if self._shut is not self._servers and self._cut:
+            await self._servers.heal()
         self.write("heal", self.scene.vcenter, "open")
 
     async def _back(self) -> None:
@@ -62,8 +64,9 @@ class VcenterAway(ReturningVcenter):
     async def end(self) -> None:
         await self._back()
         if self._cut:
-            await self._shut.heal()
+            await self._servers.heal()
         self.write("heal", self.scene.vcenter, "up")
 
     async def healed(self) -> str:
-        return await self._down.healed() or await self._shut.healed()
+        both = await self._down.healed() or await self._servers.healed()
+        return both or await self._shut.healed()

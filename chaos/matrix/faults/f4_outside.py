@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from chaos.faults.site_power_loss import SitePowerLoss
 from chaos.matrix.faults.base import Held, ReturningVcenter
-from chaos.matrix.scene import SERVERS_OF_P, SERVERS_OF_Q, Scene
+from chaos.matrix.faults.pushes import PushesCut
+from chaos.matrix.scene import Scene
 from chaos.oracle.terms import Fault
 from protocol.terms import NodeName
 
@@ -18,7 +19,8 @@ class OutsideAway(ReturningVcenter):
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._servers = SERVERS_OF_P + SERVERS_OF_Q
+        self._servers = scene.servers
+        self._shut = Held(scene, PushesCut.of_all(scene)) if scene.native else None
         nodes = (*self._servers, scene.vcenter)
         self._down = Held(scene, SitePowerLoss(id="F4", nodes=nodes, sites=("outside",)))
 
@@ -38,10 +40,15 @@ class OutsideAway(ReturningVcenter):
         return ""
 
     async def return_shut(self) -> None:
+        if self._shut is not None:
+            await self._shut.survey()
+            await self._shut.begin()
         await self._on((self.scene.vcenter,))
 
     async def open(self) -> None:
         await self._on(self._servers)
+        if self._shut is not None:
+            await self._shut.heal()
 
     async def end(self) -> None:
         """In the order that standard providers need: key servers, then vCenter."""
@@ -54,4 +61,5 @@ class OutsideAway(ReturningVcenter):
             self.write("heal", node, "up")
 
     async def healed(self) -> str:
-        return await self._down.healed()
+        shut = "" if self._shut is None else await self._shut.healed()
+        return shut or await self._down.healed()

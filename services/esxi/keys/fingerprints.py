@@ -6,8 +6,8 @@ from protocol.messages.fingerprints import KeyFingerprint
 from services.esxi.host import Host
 
 
-def fingerprints(host: Host, secret: bytes) -> tuple[KeyFingerprint, ...]:
-    """Those of the cache, then those of the persisted store, used or not."""
+def fingerprints(host: Host, secret: bytes, *, kdks: bool = False) -> tuple[KeyFingerprint, ...]:
+    """Those of the cache, then those of the persisted store, used or not; then KDKs, if asked."""
     cached = {
         entry.key: (entry.material, entry.material.fingerprint(secret))
         for entry in host.keys.entries()
@@ -18,6 +18,8 @@ def fingerprints(host: Host, secret: bytes) -> tuple[KeyFingerprint, ...]:
         if material is not entry.material:  # what one object holds is one value
             digits = entry.material.fingerprint(secret)
         found.append(("store", entry.key, digits))
+    for entry in host.archive.now.kdks if kdks else ():
+        found.append(("kdk", entry.key, entry.material.fingerprint(secret)))
     return tuple(
         KeyFingerprint(key_id=key.key_id, place=place, fingerprint=digits)
         for place, key, digits in found

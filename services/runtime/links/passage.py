@@ -21,7 +21,8 @@ ORIGINAL = Copy(0, 0.0)
 
 @dataclass(slots=True)
 class Passage:
-    """The ``nth`` message of one life of the sender (``boot``) on ``link``.
+    """The ``nth`` message of one life of the sender (``boot``) on ``link``, published under
+    ``subject``.
 
     A fate is a hash, not a draw from a shared stream: for one seed, the n-th message of a life
     on a link fares the same whatever happens on other links.
@@ -31,6 +32,7 @@ class Passage:
     link: Link
     boot: int
     nth: int
+    subject: str = ""
     copies: int = 1
 
     def fate(self, what: str, copy: Copy) -> float:

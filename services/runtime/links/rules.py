@@ -48,13 +48,25 @@ class Rule:
 
 
 class Cut(Rule):
-    """Nothing leaves the sender, and the receiver refuses what was under way."""
+    """Nothing leaves the sender, and the receiver refuses what was under way.
+
+    One of requests of some names is about what leaves the sender.
+    """
+
+    def __init__(self, spec: CutRule) -> None:
+        super().__init__(spec)
+        self._requests = frozenset(spec.requests)
 
     def egress(self, passage: Passage, copy: Copy) -> Sequence[Copy]:
-        return LOST
+        return LOST if not self._requests or _named(passage) in self._requests else (copy,)
 
     def ingress(self) -> bool:
-        return False
+        return bool(self._requests)
+
+
+def _named(passage: Passage) -> str:
+    """The name of a request; of a reply something that no request is called."""
+    return passage.subject.rpartition(".")[2]
 
 
 class Loss(Rule):

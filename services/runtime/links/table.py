@@ -63,8 +63,9 @@ class RuleTable:
         now = self._monotonic()
         return [rule for rule in chain if rule.alive(now)]
 
-    def egress(self, link: Link, boot: int, nth: int) -> tuple[float, ...]:
-        """The sender's question about the ``nth`` message of its life ``boot`` on ``link``.
+    def egress(self, link: Link, boot: int, nth: int, subject: str = "") -> tuple[float, ...]:
+        """The sender's question about the ``nth`` message of its life ``boot`` on ``link``,
+        published under ``subject``.
 
         Returns how late each copy leaves, in lab seconds: ``(0.0,)`` for one copy at once, ``()``
         for a message that is lost.
@@ -72,7 +73,7 @@ class RuleTable:
         chain = self._alive(link) if self._chains else ()
         if not chain:
             return AT_ONCE
-        passage = Passage(self._seed, link, boot, nth)
+        passage = Passage(self._seed, link, boot, nth, subject)
         copies: Sequence[Copy] = (ORIGINAL,)
         for rule in chain:
             passed: list[Copy] = []

@@ -162,6 +162,8 @@ class Remediation:
             await self._telling.marks(session, rows, lacking, result.denied, may_unlock=may_unlock)
             if result.not_available is not None:
                 raise result.not_available
+            if result.unanswered is not None:
+                raise result.unanswered
             return result.unsafe
 
     async def restore(self, session: HostSession, vm: VmName, *, may_unlock: bool) -> None:
@@ -202,7 +204,8 @@ class Remediation:
         if summary is None:
             return
         if summary.providers != wanted or self._delivery.lacks_kdk(summary):
-            await self._set_providers(session, wanted)
+            if (lost := await self._set_providers(session, wanted)) is not None:
+                raise lost
 
     def _underivable(self, session: HostSession) -> dict[CryptoKeyId, KeyUnavailableReason]:
         """Keys of native providers, deleted ones too, that VMs need there and the host says it
@@ -312,7 +315,7 @@ class Remediation:
             self._check_session(session, name)
             match action:
                 case SetProviderList(providers):
-                    await self._set_providers(session, providers)
+                    result.unanswered = await self._set_providers(session, providers)
                 case NoteRecoveryKey(recovery_id):
                     await self._note_recovery_key(session.host, recovery_id)
                 case NoteDisabled():
@@ -339,17 +342,27 @@ class Remediation:
 
     async def _set_providers(
         self, session: HostSession, providers: tuple[ProviderRef, ...]
-    ) -> None:
-        """STD-10; a host that does not take the list gets its keys all the same."""
+    ) -> ProductError | None:
+        """STD-10; a host that does not take the list gets its keys all the same.
+
+        When the list is not answered and the host is seen all the same, its pass goes on and ends
+        in what is returned: a KDK that does not reach it vCenter cannot supply (LOCK-01).
+        """
         try:
             await self._delivery.set_providers(session, providers)
-            await session.look()  # what it can derive has changed
-        except UNANSWERED:
-            raise
+        except UNANSWERED as error:
+            await session.look()
+            self._node.record(
+                "providers.unanswered", level="warning", host=session.host, reason=str(error)
+            )
+            return error
         except ProductError as error:
             self._node.record(
                 "providers.refused", level="warning", host=session.host, reason=str(error)
             )
+            return None
+        await session.look()  # what it can derive has changed
+        return None
 
     async def _note_recovery_key(self, host: NodeName, recovery_id: str) -> None:
         """HostTpmConfigEncryptionEvent: once per recovery key of the host (REC-03)."""

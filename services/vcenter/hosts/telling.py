@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from protocol.errors import NotAvailable
+from protocol.errors import NotAvailable, ProductError
 from protocol.terms import CryptoKeyId, KeyUnavailableReason
 from services.vcenter.hosts.judgement import Denied, mark_changes, send_errors
 from services.vcenter.hosts.once_per_boot import OncePerBoot
@@ -21,12 +21,14 @@ from services.vcenter.tables import VmRow
 @dataclass
 class PassResult:
     """What came of a pass. ``unsafe``: why the host key cannot be had. ``denied``: keys that the
-    host lacks and cannot be given. ``not_available``: what it needed is not built.
+    host lacks and cannot be given. ``not_available``: what it needed is not built. ``unanswered``:
+    why it is not known whether the host took the list of providers.
     """
 
     unsafe: KeyUnavailableReason | None = None
     denied: dict[CryptoKeyId, KeyUnavailableReason] = field(default_factory=dict)
     not_available: NotAvailable | None = None
+    unanswered: ProductError | None = None
 
     def refuse(self, keys: Iterable[CryptoKeyId]) -> None:
         """The host's mode does not let it take these."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from chaos.matrix.evidence import Answered, HostSeen, Left, VmSeen, Works
+from chaos.matrix.evidence import Answered, HostSeen, Judged, Left, VmSeen, Works
 from chaos.matrix.letters import (
     SCREEN_A,
     of_addition,
+    of_both,
     of_creation,
+    of_creation_at_host,
     of_host,
     of_power_on,
     of_restart,
@@ -259,3 +261,18 @@ def test_a_host_that_is_added_is_whole_or_partly_there_or_not() -> None:
 
 def test_the_refusal_that_locks_is_one_of_the_product() -> None:
     assert REQUIRED.error in REGISTRY and REQUIRED.key_required
+
+
+def test_a_key_that_was_used_before_and_one_that_was_not_are_parts() -> None:
+    ok, locked, odd = (Judged(letter=one, why="so") for one in ("OK", "LK", "??"))
+    assert of_both(ok, locked).letter == "PT"
+    assert of_both(ok, ok).letter == "OK" and of_both(locked, locked).letter == "LK"
+    assert of_both(odd, locked).letter == of_both(ok, odd).letter == "??"
+
+
+def test_a_host_may_encrypt_where_no_task_can() -> None:
+    refused, right = Judged(letter="NO", why="nobody answers"), Works(right=True)
+    assert of_creation_at_host(refused, right).letter == "PT"
+    for works in (Works(right=False, detail="wrong"), Works(right=None, detail="refused")):
+        assert of_creation_at_host(refused, works).letter == "??"
+    assert of_creation_at_host(Judged(letter="OK", why="it runs"), right).letter == "OK"

@@ -60,7 +60,7 @@ def test_a_lock_is_told_with_its_cause_and_taken_back(fault: Fault) -> None:
     elsewhere = seen(other.event, host=HOST, vm="another")
 
     def locked(*told: EventSeen) -> str:
-        return wrongly_told(fault, "LK", told, VM, HOST)
+        return wrongly_told(Block.S10, fault, "LK", told, VM, HOST)
 
     assert locked(right, elsewhere, UNLOCKED) == ""
     assert locked(right, UNLOCKED, right, UNLOCKED) == ""
@@ -77,14 +77,16 @@ def test_a_lock_is_told_with_its_cause_and_taken_back(fault: Fault) -> None:
 
 
 def test_nothing_is_told_of_a_lock_that_was_none() -> None:
-    assert wrongly_told(Fault.F7, "OK", [UNREACHABLE, REQUIRED, UNLOCKED], VM, HOST) == ""
-    assert wrongly_told(Fault.F7, "OK", [LOCKED, UNLOCKED], VM, HOST)
-    assert wrongly_told(Fault.F5A, "NO", [], VM, HOST) == ""
+    assert (
+        wrongly_told(Block.S10, Fault.F7, "OK", [UNREACHABLE, REQUIRED, UNLOCKED], VM, HOST) == ""
+    )
+    assert wrongly_told(Block.S10, Fault.F7, "OK", [LOCKED, UNLOCKED], VM, HOST)
+    assert wrongly_told(Block.S10, Fault.F5A, "NO", [], VM, HOST) == ""
 
 
 def test_a_host_that_is_not_safe_is_told_of_with_its_cause() -> None:
     for fault in (Fault.F1, Fault.F7):
-        assert wrongly_told(fault, "UNSAFE", [REQUIRED], VM, HOST) == ""
+        assert wrongly_told(Block.S10, fault, "UNSAFE", [REQUIRED], VM, HOST) == ""
         for told in ([], [UNREACHABLE], [seen(REQUIRED.event, host="esxi-009")]):
-            assert wrongly_told(fault, "UNSAFE", told, VM, HOST)
-    assert wrongly_told(Fault.F2, "UNSAFE", [], VM, HOST) == ""
+            assert wrongly_told(Block.S10, fault, "UNSAFE", told, VM, HOST)
+    assert wrongly_told(Block.S10, Fault.F2, "UNSAFE", [], VM, HOST) == ""

@@ -159,4 +159,53 @@ def test_a_destroyed_key_was_asked_for_and_not_had(reason: int) -> None:
 
 def test_reasons_without_a_witness_have_none() -> None:
     assert witnesses([5, 6, 20, 38], about()) == ()
-    assert {1, 2, 3, 4, 18, 19, 21, 29, 34, 35, 36, 39} == set(READERS)
+    of_native = {55, 56, 59, 64, 65}
+    assert {1, 2, 3, 4, 18, 19, 21, 29, 34, 35, 36, 39} | of_native == set(READERS)
+
+
+def kdk(t: float, *kdks: str) -> Said:
+    body = {"providers": [{"provider_id": "P"}, {"provider_id": "Q"}], "kdks": list(kdks)}
+    return said(t, VC, HOST, "SetProviders", body=body, boxes=("fp:1",) * bool(kdks))
+
+
+REFUSED = line(35, "vm.refused", error="EncryptionKeyRequired", missing=[str(KEY)])
+NOT_DERIVED = line(15, "host_key.not_derived", reason="another one now")
+
+
+def test_a_key_that_is_derived_comes_over_no_link() -> None:
+    assert holds(55, about(said=[said(35, VC, HOST, "QueryHost"), kdk(29, "P")]))
+    assert not holds(55, about(said=[kdk(35, "P")]))
+    assert not holds(55, about(said=[push(35, ID)]))
+    course = msgspec.structs.replace(about(power_on=10.0).course, keys=(), proved=16.0)
+    boot = about(course=course, records=(UNSEALED, SAFE_AT_5))
+    assert holds(55, boot)
+    assert not holds(55, msgspec.structs.replace(boot, said=[kdk(14, "P")]))
+
+
+@pytest.mark.parametrize("reason", [56, 59])
+def test_a_host_without_the_kdk_was_brought_it_or_was_not_done(reason: int) -> None:
+    assert holds(reason, about(said=[kdk(35, "Q", "P")]))
+    assert not holds(reason, about(said=[kdk(35, "Q"), push(36, ID)]))
+    assert holds(reason, about(letter="LK"))
+    assert not holds(reason, about(letter="LK", said=[kdk(35, "P")]))
+
+
+def test_a_deleted_kdk_did_not_come_and_is_missed() -> None:
+    for record in (REFUSED, NOT_DERIVED):
+        assert holds(64, about(letter="LK", records=[record], earlier=[kdk(5, "Q")]))
+    assert not holds(64, about(letter="LK"))
+    assert not holds(64, about(letter="LK", records=[REFUSED], earlier=[kdk(5, "P")]))
+    assert not holds(64, about(letter="UNSAFE", records=[NOT_DERIVED], said=[kdk(31, "P")]))
+    new = msgspec.structs.replace(about().course, known=False)
+    assert holds(64, about(letter="PT", course=new, said=[kdk(35, "Q")]))
+    assert witnesses([64], about(letter="OK")) == ()
+
+
+def test_another_kdk_came_and_what_it_derives_was_noticed() -> None:
+    wrong = line(35, "keys.disproved", keys=[str(KEY)])
+    for record in (wrong, NOT_DERIVED):
+        assert holds(65, about(letter="LK", records=[record], earlier=[kdk(5, "P")]))
+    assert not holds(65, about(letter="LK", records=[wrong]))
+    assert not holds(65, about(letter="LK", records=[REFUSED], earlier=[kdk(5, "P")]))
+    new = msgspec.structs.replace(about().course, known=False)
+    assert holds(65, about(letter="PT", course=new, said=[kdk(35, "P")]))

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from chaos.matrix.control import Control
-from chaos.matrix.grid import Staging, cells_of
+from chaos.matrix.grid import BLOCKS, Staging, cells_of
 from chaos.matrix.play import Played
 from chaos.oracle.table import Cell
 from chaos.oracle.terms import Block, Event, Fault
@@ -121,7 +121,7 @@ def test_controls_stand_in_the_order_of_their_blocks(
         jobs=1,
     )
     _, result = play_matrix(wanted, lambda text, step, total: None)
-    assert [one.block for one in result.controls] == [Block.S00, Block.S10, Block.S11]
+    assert [one.block for one in result.controls] == [*BLOCKS]
 
 
 def test_what_a_busy_machine_made_void_is_played_once_more_slowly(

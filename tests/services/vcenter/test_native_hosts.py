@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from protocol.errors import InvalidState
+from protocol.errors import Busy, InvalidState
 from protocol.events import EventTypeId as E
 from protocol.messages.vcenter import (
     ConfigureCryptoKey,
@@ -90,6 +90,25 @@ def test_a_host_that_lost_its_kdk_is_told_of_and_helped_by_the_next_pass(rig: Ri
     rig.sleep(301)
     assert list(rig.hosts[A].kdks) == [NKP]
     assert listed(rig)[NKP].health is ProviderHealth.OK
+
+
+def test_a_vm_is_locked_when_the_kdk_does_not_reach_its_host_which_is_seen(rig: Rig) -> None:
+    """LOCK-01: vCenter tried to bring the KDK, and cannot; the host itself says what it lacks."""
+    create(rig)
+    export(rig)
+    rig.host(A)
+    record = rig.hosts[A]
+    record.makes_keys_of.add(NKP)
+    rig.vm()
+    mark = rig.mark()
+    record.providers, record.kdks = (), {}
+    record.cache.clear()
+    record.errors["SetProviders"] = Busy("not now")
+    rig.sleep(301)
+    assert [one for one in rig.ids(mark) if "Crypto" in one] == [E.VM_LOCKED_KEY_MISSING_ON_HOST]
+    del record.errors["SetProviders"]
+    rig.sleep(60)  # the pass is tried again
+    assert list(record.kdks) == [NKP]
 
 
 def test_power_on_brings_the_kdk_before_it_makes_the_host_safe(rig: Rig) -> None:

@@ -165,3 +165,12 @@ def test_no_two_copies_of_a_message_have_one_number() -> None:
     passage = Passage(1, AB, 1, 1)
     assert [passage.twin(ORIGINAL).number for _ in range(3)] == [1, 2, 3]
     assert passage.twin(Copy(1, 0.5)) == Copy(4, 0.5)
+
+
+def test_a_cut_of_some_requests_lets_all_else_pass_both_ways() -> None:
+    cut = CutRule(id="cut", src=A, dst=B, requests=("AddKeys",))
+    made = table(cut)
+    assert made.egress(AB, 1, 1, "l.a.b.q.AddKeys") == ()
+    for subject in ("l.a.b.q.QueryHost", "l.a.b._r.1-7", "l.a.b.q.AddKeysAgain"):
+        assert made.egress(AB, 1, 2, subject) == AT_ONCE
+    assert made.passes(AB)
