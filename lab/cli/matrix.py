@@ -36,7 +36,7 @@ COLOURS = {"agree": "green", "disagree": "bold red", "void": "yellow"}
 
 def play(
     *,
-    block: Annotated[list[str] | None, Parameter(help="S00, S10, S11; all when left out.")] = None,
+    block: Annotated[list[str] | None, Parameter(help="S00 to N1x; all when left out.")] = None,
     fault: Annotated[list[str] | None, Parameter(help="F0 to F8; all when left out.")] = None,
     event: Annotated[list[str] | None, Parameter(help="E1 to E12; all when left out.")] = None,
     mode: Annotated[Literal["sim", "lab"], Parameter(help="Virtual time or processes.")] = "sim",

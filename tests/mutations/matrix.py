@@ -40,11 +40,13 @@ TURNED: Final = (
         ("S10 F1 E6", "S10 F8 E4", "S10 F1 E11"),
         "OK, and the table says LK",
     ),
-    Turned("unseal_ignores_pcrs", ("S10 F5a E2",), "SAFE, and the table says PS"),
+    Turned("unseal_ignores_pcrs", ("S10 F5a E2", "N1x F5a E2"), "SAFE, and the table says PS"),
     Turned("sealed_to_the_image", ("S10 F5b E2", "S11 F5b E4"), "PS, and the table"),
-    Turned("config_key_in_escrow", ("S11 F6 E2",), "SAFE, and the table says PS"),
+    Turned("config_key_in_escrow", ("S11 F6 E2", "N1x F6 E2"), "SAFE, and the table says PS"),
     Turned("stopped_boot_serves", ("S10 F5a E2",), "and the table says PS"),
-    Turned("unsealed_taken_for_sealed", ("S00 F5a E2",), "PS, and the table says SAFE"),
+    Turned(
+        "unsealed_taken_for_sealed", ("S00 F5a E2", "N0x F5b E2"), "PS, and the table says SAFE"
+    ),
     Turned(
         "persisted_at_a_stop_only", ("S11 F1 E2", "S11 F1 E4"), "orderly SAFE, power_loss UNSAFE"
     ),
@@ -70,12 +72,22 @@ TURNED: Final = (
         ("S10 F1 E2", "S10 F1 E11"),
         "does not decrypt its dump",
     ),
-    Turned("returned_vcenter_marks_nobody", ("S10 F2 E4",), "does not mark it"),
+    Turned("returned_vcenter_marks_nobody", ("S10 F2 E4", "N1x F2 E6"), "does not mark it"),
     Turned("marks_before_it_tries", control=MARKS_NOBODY),
     Turned("failed_create_leaves_a_vm", ("S10 F1 E9",), "it is in an inventory"),
     Turned("enabled_without_tpm", control=NEEDS_TPM, block=Block.S00),
     Turned("removal_ignored", control=REMOVED, block=Block.S11),
     Turned("removed_in_memory_only", control=REMOVED, block=Block.S11),
+    # Native providers.
+    Turned("new_host_without_kdk", ("N0x F0 E11",), "in the inventory"),
+    Turned("kdk_by_reconciliation_only", ("N1x F0 E11",), "with the fault still there"),
+    Turned("kdk_in_memory_only", ("N1x F2 E2", "N1x F4 E4"), "UNSAFE, and the table says SAFE"),
+    Turned("provider_deletion_not_pushed", ("N1x F7 E2",), "SAFE, and the table says UNSAFE"),
+    Turned("derivation_ignores_kdk", ("N1x F8 E4", "N1x F8 E11"), "OK, and the table says LK"),
+    Turned("wrapped_dek_tag_unchecked", ("N0x F8 E4",), "and the table says LK"),
+    Turned("derived_host_key_unchecked", ("N1x F8 E2",), "does not decrypt its dump"),
+    Turned("derived_key_outlives_eviction", ("N1x F7 E3",), "OK, and the table says PT"),
+    Turned("kdk_in_clear_at_rest", ("N1x F0 E1",), "new_kdk (base64) in the database"),
     # What services say, and do not do.
     Turned("says_that_it_persists", ("S11 F1 E4",), "LK, and the table says OK"),
     Turned("says_that_it_has_keys", ("S10 F0 E11",), "is not what it shows"),

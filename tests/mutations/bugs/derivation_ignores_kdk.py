@@ -5,6 +5,8 @@ from __future__ import annotations
 from protocol.crypto import native
 from protocol.crypto.derive import derive_key
 from protocol.secret import KeyMaterial
+from services.esxi.providers import native as of_hosts
+from services.vcenter.providers import native as of_vcenter
 from tests.mutations.bugs.planting import plant
 
 
@@ -15,4 +17,5 @@ def _of_the_id(_: object) -> object:
     return derive_kek
 
 
-plant(native, "derive_kek", _of_the_id)
+for user in (native, of_hosts, of_vcenter):
+    plant(user, "derive_kek", _of_the_id)
