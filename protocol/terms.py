@@ -20,6 +20,8 @@ class Role(StrEnum):
     VCENTER = "vcenter"
     KMS = "kms"
     ESXI = "esxi"
+    ATTESTATION = "attestation"
+    KEYPROVIDER = "keyprovider"
 
 
 class ManagementType(StrEnum):

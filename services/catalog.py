@@ -10,8 +10,12 @@ from typing import Any, NamedTuple
 
 from protocol.messages.agent import NodeSpec
 from protocol.terms import Role
+from services.attestation.config import attestation_config
+from services.attestation.service import AttestationService
 from services.esxi.config import esxi_config
 from services.esxi.service import EsxiService
+from services.keyprovider.config import keyprovider_config
+from services.keyprovider.service import KeyProviderService
 from services.kms.config import kms_config
 from services.kms.service import KmsService
 from services.knobs import knobs_of
@@ -34,6 +38,12 @@ CATALOG: dict[Role, CatalogEntry] = {
     Role.KMS: CatalogEntry(KmsService, kms_config, "protocol.messages.kms"),
     Role.VCENTER: CatalogEntry(VcenterService, vcenter_config, "protocol.messages.vcenter"),
     Role.ESXI: CatalogEntry(EsxiService, esxi_config, "protocol.messages.host"),
+    Role.ATTESTATION: CatalogEntry(
+        AttestationService, attestation_config, "protocol.messages.attestation"
+    ),
+    Role.KEYPROVIDER: CatalogEntry(
+        KeyProviderService, keyprovider_config, "protocol.messages.keyprovider"
+    ),
 }
 
 

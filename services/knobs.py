@@ -13,7 +13,9 @@ import msgspec
 
 from protocol.errors import InvalidArgument
 from protocol.terms import Role
+from services.attestation.knobs import AttestationKnobs
 from services.esxi.knobs import EsxiKnobs
+from services.keyprovider.knobs import KeyProviderKnobs
 from services.kms.knobs import KmsKnobs
 from services.runtime.knobs import Knobs, described, fault, read
 from services.vcenter.knobs import VcenterKnobs
@@ -22,6 +24,8 @@ KNOBS: Final[dict[Role, type[Knobs]]] = {
     Role.VCENTER: VcenterKnobs,
     Role.KMS: KmsKnobs,
     Role.ESXI: EsxiKnobs,
+    Role.ATTESTATION: AttestationKnobs,
+    Role.KEYPROVIDER: KeyProviderKnobs,
 }
 """The knobs of each role. Add a service: its struct here, its folder in ``services.catalog``."""
 

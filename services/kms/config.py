@@ -20,12 +20,14 @@ DEFAULT_SCOPE = "default"
 class KmsRole(StrEnum):
     """``client`` uses keys (vCenter); ``operator`` governs their life and never sees material.
 
-    ``peer`` is the other server of a pair: what one has, both have.
+    ``peer`` is the other server of a pair: what one has, both have. ``kps`` is a Key Provider
+    Service: it reads keys and does nothing else.
     """
 
     CLIENT = "client"
     OPERATOR = "operator"
     PEER = "peer"
+    KPS = "kps"
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -45,6 +45,11 @@ BAD: dict[str, tuple[Any, ...]] = {
     "key_gather_s": (-1, 3601, None),
     "pair_timeout_s": (0, 3601, None),
     "pair_retry_s": (0, 864_001, None),
+    "token_lifetime_s": (0, 864_001, None),
+    "attestation_within_s": (0, 3601, None),
+    "kps_primary_key_cache": ("perhaps", None),
+    "token_leeway_s": (-1, 3601, None),
+    "primary_key_timeout_s": (0, 3601, None),
 }
 GOOD: dict[str, tuple[tuple[Any, Any], ...]] = {
     "heartbeat_s": ((0.1, 0.1), (3600, 3600.0), ("30", 30.0)),

@@ -1,0 +1,28 @@
+"""Settings of an Attestation Service; what it trusts comes from its vCenter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from protocol.errors import InvalidArgument
+from protocol.terms import NodeName
+
+
+class AttestationServiceConfig(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """``vcenter``: the Trust Authority vCenter, which alone configures it; empty: nobody but who
+    stands at its console."""
+
+    vcenter: NodeName = NodeName("")
+
+
+def attestation_config(values: Mapping[str, Any]) -> AttestationServiceConfig:
+    """Settings from a node's ``config`` map; ``InvalidArgument`` says what is wrong."""
+    try:
+        return msgspec.convert(dict(values), AttestationServiceConfig)
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(f"Attestation Service: {error}") from None

@@ -1,0 +1,215 @@
+"""What an Attestation Service makes of a host's evidence: all findings, not the first. Pure.
+
+| evidence | finding | rule |
+|---|---|---|
+| no imported principal vouches for this host | principal | 4.2 step 6 |
+| endorsement key not registered, or certified by nobody | endorsementKey, certificate | TA-07 |
+| no attestation key, or the credential was not opened by that TPM | attestationKey | ATT-01 |
+| signature, nonce, registers, values of the quote | quote | ATT-02 |
+| log without room for all entries, or of more than 1,000 | eventLogOverflow | ATT-10 |
+| log malformed, or does not lead to the quoted values | eventLog | ATT-02 |
+| a digest that is not its body's, where the type defines it so | eventBody | ATT-02 |
+| Secure Boot off, or not measured | secureBoot | ATT-02 |
+| measurements of no imported base image | baseImage | ATT-02, ATT-07 |
+| reset counter or clock went back, now or before | resetCounter | ATT-02 |
+
+Firmware versions and boot options are measured and quoted, and no finding is about them: what is
+compared with imported images is the signed image, loader and modules. Only a host without any
+finding is attested.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from protocol.crypto.tokens import TokenRefused, VoucherClaims, opened
+from protocol.messages.attestation import AttestationConfiguration
+from protocol.messages.host import LOG_LIMIT
+from protocol.terms import NodeName
+from protocol.tpm.event_log import (
+    EventLogError,
+    body_mismatches,
+    event_digest,
+    parse_log,
+    replay,
+    secure_boot_on,
+)
+from protocol.tpm.quote import Attested, QuoteFlaw, QuoteRefused, verify_quote
+from protocol.tpm.structures import (
+    PCR_ATTESTED,
+    EventType,
+    MeasuredEvent,
+    PcrSelection,
+    PublicArea,
+    Quote,
+)
+from protocol.trust import BaseImage, Finding, FindingCode, TrustedPrincipal
+
+SELECTION: Final = PCR_ATTESTED
+IMAGE_PCRS: Final = (4, 8)
+"""Where a boot measures its signed image: the loader, and the modules."""
+_SEPARATOR: Final = (bytes(4), b"\xff" * 4)  # bodies of the one event that is no file of an image
+_SEPARATED: Final = range(8)  # PCRs that end with one (TCG PC client profile)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a host has brought; ``secret``: what its TPM found in the credential."""
+
+    host: NodeName
+    voucher: bytes
+    ak: PublicArea
+    secret: bytes
+    quote: Quote
+    event_log: bytes
+    log_truncated: bool
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the host was asked, and what is in the credential it was given."""
+
+    nonce: bytes
+    secret: bytes
+    selection: PcrSelection = SELECTION
+
+
+@dataclass(frozen=True)
+class Examined:
+    """``findings`` of the table but the last line. ``quoted``: what the TPM says, None when the
+    quote proves nothing of this TPM. ``image``: the imported base image, empty when none."""
+
+    findings: tuple[Finding, ...]
+    quoted: Attested | None
+    image: str
+    secure_boot: bool
+
+
+class Counters(msgspec.Struct, frozen=True):
+    """What was last seen of a TPM. ``set_back``: it went back once; only registering the
+    endorsement key anew ends that."""
+
+    reset_count: int
+    clock: int
+    set_back: bool = False
+
+
+def examine(configuration: AttestationConfiguration, evidence: Evidence, asked: Asked) -> Examined:
+    """Everything but the endorsement key (``identities``) and the counters (``counted``)."""
+    found = voucher_findings(evidence, configuration.principals)
+    quoted, more = _quoted(evidence, asked)
+    found += more
+    log, more = _log_findings(evidence, quoted)
+    found += more
+    image, on = "", False
+    if log is not None:
+        image, on = image_of(log, configuration.base_images), secure_boot_on(log)
+        if not on:
+            found.append(Finding(FindingCode.SECURE_BOOT, "it booted without Secure Boot"))
+        if not image:
+            text = "what it booted is no imported base image"
+            found.append(Finding(FindingCode.BASE_IMAGE, text))
+    return Examined(tuple(found), quoted, image, on)
+
+
+def voucher_findings(evidence: Evidence, principals: Iterable[TrustedPrincipal]) -> list[Finding]:
+    """Whether an imported principal says that the host is one of its own."""
+    why = "it has no voucher"
+    for principal in principals if evidence.voucher else ():
+        try:
+            claims = opened(evidence.voucher, principal.certificates, VoucherClaims)
+        except TokenRefused as refusal:
+            why = f"its voucher: {refusal}"
+            continue
+        if (claims.sub, claims.iss) == (evidence.host, principal.issuer):
+            return []
+        why = "its voucher is of another host or issuer"
+    return [Finding(FindingCode.PRINCIPAL, f"no imported principal vouches for it: {why}")]
+
+
+def _quoted(evidence: Evidence, asked: Asked) -> tuple[Attested | None, list[Finding]]:
+    """What the quote says; None unless key, signature, nonce and registers are as they must be."""
+    found = []
+    proved = hmac.compare_digest(evidence.secret, asked.secret)
+    if not proved:
+        text = "its attestation key is not of the TPM with that endorsement key"
+        found.append(Finding(FindingCode.ATTESTATION_KEY, text))
+    try:
+        quoted = verify_quote(evidence.ak, evidence.quote, asked.nonce, asked.selection)
+    except QuoteRefused as refusal:
+        is_key = refusal.flaw is QuoteFlaw.KEY
+        code = FindingCode.ATTESTATION_KEY if is_key else FindingCode.QUOTE
+        return None, [*found, Finding(code, f"the quote is refused: {refusal}")]
+    return (quoted if proved else None), found
+
+
+def _log_findings(
+    evidence: Evidence, quoted: Attested | None
+) -> tuple[tuple[MeasuredEvent, ...] | None, list[Finding]]:
+    """The events of the log, None when it cannot be read; and what is wrong with them."""
+    if evidence.log_truncated:
+        text = "the event log had no room for all entries"
+        return None, [Finding(FindingCode.EVENT_LOG_OVERFLOW, text)]
+    try:
+        events = parse_log(evidence.event_log)
+    except (EventLogError, ValueError) as error:
+        return None, [Finding(FindingCode.EVENT_LOG, f"the event log is malformed: {error}")]
+    found = []
+    if len(events) > LOG_LIMIT:
+        text = f"the event log has {len(events)} entries, more than the {LOG_LIMIT} of a TPM's"
+        found.append(Finding(FindingCode.EVENT_LOG_OVERFLOW, text))
+    if quoted is not None and (off := _off(events, quoted)):
+        pcrs = ", ".join(str(pcr) for pcr in off)
+        text = f"the event log does not lead to PCR {pcrs} as quoted"
+        found.append(Finding(FindingCode.EVENT_LOG, text))
+    if body_mismatches(events):
+        text = "the event log tells of other things than were measured"
+        found.append(Finding(FindingCode.EVENT_BODY, text))
+    return events, found
+
+
+def _off(events: Sequence[MeasuredEvent], quoted: Attested) -> list[int]:
+    """The registers that the log does not lead to."""
+    measured = replay(events, PcrSelection.of(quoted.pcrs))
+    return [pcr for pcr, value in sorted(quoted.pcrs.items()) if measured[pcr] != value]
+
+
+def image_of(events: Iterable[MeasuredEvent], images: Iterable[BaseImage]) -> str:
+    """The version of the image whose files, all and in order, are what these events measured."""
+    measured = [
+        (event.pcr, event_digest(event))
+        for event in events
+        if event.pcr in IMAGE_PCRS and event.type is not EventType.NO_ACTION and _is_file(event)
+    ]
+    for image in images:
+        if measured == [(file.pcr, file.digest) for file in image.measurements]:
+            return image.version
+    return ""
+
+
+def _is_file(event: MeasuredEvent) -> bool:
+    """All but the separators that the firmware puts there: a body of another length is a file."""
+    is_separator = event.type is EventType.SEPARATOR and event.body in _SEPARATOR
+    return not (is_separator and event.pcr in _SEPARATED)
+
+
+def counted(known: Counters | None, quoted: Attested) -> tuple[Counters, list[Finding]]:
+    """What is known of the TPM from now on, and whether its counters went back."""
+    back = known is not None and (known.set_back or _went_back(known, quoted))
+    after = Counters(quoted.reset_count, quoted.clock, back)
+    if not back:
+        return after, []
+    text = "the counters of its TPM went back: it was cleared, or an older state was put back"
+    return after, [Finding(FindingCode.RESET_COUNTER, text)]
+
+
+def _went_back(known: Counters, quoted: Attested) -> bool:
+    """After a power cut the clock itself may have gone back; each start counts resets, though."""
+    if quoted.reset_count != known.reset_count:
+        return quoted.reset_count < known.reset_count
+    return quoted.safe and quoted.clock < known.clock

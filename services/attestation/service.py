@@ -1,0 +1,250 @@
+"""The Attestation Service's handlers, and the flow of an attestation.
+
+1. the host names TPM and attestation key   2. it gets a nonce, and a credential that only that TPM
+opens   3. it brings what was in it, a quote and its event log   4. everything is judged, the TPM's
+counters are made durable   5. an attested host gets its documents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, ClassVar, Final
+
+from protocol.crypto.tokens import Signer
+from protocol.errors import InvalidArgument, InvalidState
+from protocol.messages import attestation as m
+from protocol.messages.base import Request
+from protocol.secret import KeyMaterial
+from protocol.terms import Role
+from protocol.tpm.credential import make_credential
+from protocol.tpm.public import PublicError, check_attestation_key, public_name
+from protocol.trust import Finding, ItemDigest, item
+from services.attestation import identities
+from services.attestation.access import admit
+from services.attestation.challenge import Begun, Contexts
+from services.attestation.check import check
+from services.attestation.config import AttestationServiceConfig
+from services.attestation.documents import NUMBER_SIZE, Subject, issue
+from services.attestation.knobs import AttestationNode
+from services.attestation.policy import SELECTION, Asked, Evidence, Examined, examine
+from services.attestation.store import DATABASE, SCHEMA, AttestationStore
+from services.runtime.identity import load_signer
+from services.runtime.ports import Ports
+from services.runtime.service import Halted, Peer, Service, serves
+
+SECRET_SIZE: Final = 32
+NONCE_SIZE: Final = 32
+_VOUCHER_LIMIT: Final = 2048
+
+
+class AttestationService(Service):
+    """One Attestation Service (``NodeSpec.config`` as ``AttestationServiceConfig``)."""
+
+    role: ClassVar[Role] = Role.ATTESTATION
+    node: AttestationNode
+    signer: Signer
+    store: AttestationStore
+    contexts: Contexts
+    configuration: m.AttestationConfiguration | None
+
+    def __init__(
+        self, node: AttestationNode, ports: Ports, config: AttestationServiceConfig
+    ) -> None:
+        super().__init__(node, ports)
+        self.config = config
+        self._registered: frozenset[bytes] = frozenset()
+
+    async def start(self) -> None:
+        """Open what is kept; ``Halted`` when it is damaged."""
+        try:
+            self.signer = await load_signer(self.disk, self.rng, self.clock, self.node.name)
+            self.store = AttestationStore(await self.disk.database(DATABASE, SCHEMA))
+            self._enforce(await self.store.configuration())
+        except OSError as error:
+            reason = error.strerror or error
+            raise Halted(f"Attestation Service {self.node.name} does not serve: {reason}") from None
+        self.contexts = Contexts(KeyMaterial(self.rng.token(32)))
+
+    def accept(self, message: Request[Any], peer: Peer) -> None:
+        """See ``access``."""
+        admit(message, peer.node, self.config.vcenter, local=peer.local)
+
+    # ---- hosts ------------------------------------------------------------------------------
+
+    @serves(m.BeginAttestation)
+    async def begin(self, message: m.BeginAttestation, peer: Peer) -> m.AttestationChallenge:
+        """Steps 1 and 2. An attestation key that could sign what its TPM did not make is none."""
+        self._in_force()
+        if len(message.voucher) > _VOUCHER_LIMIT:
+            raise InvalidArgument(f"voucher: at most {_VOUCHER_LIMIT} bytes")
+        ek = identities.ek_of(message.identity)
+        try:
+            check_attestation_key(message.ak)
+            secret = self.rng.token(SECRET_SIZE)
+            credential = make_credential(ek, secret, public_name(message.ak))
+        except PublicError as error:
+            raise InvalidArgument(f"ak: {error}") from None
+        within_s = self.node.knobs.attestation_within_s
+        begun = Begun(
+            self.rng.token(NUMBER_SIZE),
+            ek,
+            message.identity.certificate,
+            message.ak,
+            message.voucher,
+            self.rng.token(NONCE_SIZE),
+            secret,
+            self.clock.monotonic() + within_s,
+        )
+        context = self.contexts.closed(begun, peer.node, peer.boot, self.rng.token(12))
+        if len(context) > m.CONTEXT_LIMIT:
+            raise InvalidArgument("identity: the certificate is too long")
+        return m.AttestationChallenge(
+            context=context,
+            nonce=begun.nonce,
+            selection=SELECTION,
+            credential=credential,
+            within_s=within_s,
+        )
+
+    @serves(m.FinishAttestation)
+    async def finish(self, message: m.FinishAttestation, peer: Peer) -> m.AttestationReport:
+        """Steps 3 to 5."""
+        configuration = self._in_force()
+        begun = self.contexts.opened(message.context, peer.node, peer.boot, self.clock.monotonic())
+        at = self.clock.now()
+        evidence = Evidence(
+            host=peer.node,
+            voucher=begun.voucher,
+            ak=begun.ak,
+            secret=message.secret,
+            quote=message.quote,
+            event_log=message.event_log,
+            log_truncated=message.log_truncated,
+        )
+        examined = examine(configuration, evidence, Asked(begun.nonce, begun.secret))
+        findings = await self._all_findings(configuration, begun, examined, at)
+        if findings or examined.quoted is None:
+            codes = [finding.code.value for finding in findings]
+            self.node.record("attestation.failed", level="warning", host=peer.node, findings=codes)
+            return m.AttestationReport(attested=False, findings=findings, attested_at=at)
+        until = at + self.node.knobs.token_lifetime_s
+        documents = issue(
+            self.signer,
+            self.node.name,
+            configuration.group,
+            Subject(
+                peer.node,
+                begun.ek,
+                examined.image,
+                examined.secure_boot,
+                examined.quoted.reset_count,
+            ),
+            message.types,
+            at=at,
+            until=until,
+            number=self.rng.token(NUMBER_SIZE),
+        )
+        self.node.record("attestation.passed", host=peer.node, image=examined.image)
+        return m.AttestationReport(
+            attested=True,
+            documents=documents,
+            attested_at=at,
+            attested_until=until,
+            base_image=examined.image,
+        )
+
+    async def _all_findings(
+        self,
+        configuration: m.AttestationConfiguration,
+        begun: Begun,
+        examined: Examined,
+        at: float,
+    ) -> tuple[Finding, ...]:
+        """With those of the endorsement key, and of the counters of a TPM that is trusted: what
+        a stranger's TPM says of itself is not kept."""
+        of_key = identities.findings(
+            configuration, self._registered, begun.ek, begun.certificate, at
+        )
+        found = (*of_key, *examined.findings)
+        if of_key or examined.quoted is None:
+            return found
+        image = "" if found else examined.image
+        digest = hashlib.sha256(begun.ek.raw).digest()
+        return (*found, *await self.store.count(digest, examined.quoted, image, at))
+
+    # ---- the Trust Authority vCenter ---------------------------------------------------------
+
+    @serves(m.SetAttestationConfiguration, turn=lambda _: "configuration")
+    async def configure(
+        self, message: m.SetAttestationConfiguration, peer: Peer
+    ) -> m.AttestationConfigured:
+        """The whole configuration. A TPM whose endorsement key is registered under a name that
+        was not there before begins anew: what was seen of its counters is forgotten."""
+        new = message.configuration
+        warnings = check(new, self.clock.now())
+        before = self.configuration
+        known = set() if before is None else {entry.name for entry in before.endorsement_keys}
+        forget = tuple(
+            hashlib.sha256(identities.registered_key(entry).raw).digest()
+            for entry in new.endorsement_keys
+            if entry.name not in known
+        )
+        await self.store.configure(new, forget)
+        self._enforce(new)
+        self.node.record("attestation.configured", revision=new.revision)
+        for text in warnings:
+            self.node.record("attestation.warning", level="warning", text=text)
+        return m.AttestationConfigured(revision=new.revision, warnings=warnings)
+
+    @serves(m.QueryAttestationConfiguration)
+    async def query_configuration(
+        self, message: m.QueryAttestationConfiguration, peer: Peer
+    ) -> m.AttestationConfigurationState:
+        """What is in force, as digests, and when each image was last used."""
+        now = self.configuration
+        if now is None:
+            return m.AttestationConfigurationState(revision="", group="", items=(), images=())
+        used = await self.store.images()
+        return m.AttestationConfigurationState(
+            revision=now.revision,
+            group=now.group,
+            items=items(now),
+            images=tuple(
+                m.ImageUse(version=image.version, last_attested_time=used.get(image.version))
+                for image in now.base_images
+            ),
+            settings=now.settings,
+        )
+
+    @serves(m.QueryAttestationService)
+    async def query_service(
+        self, message: m.QueryAttestationService, peer: Peer
+    ) -> m.AttestationServiceInfo:
+        """Services information (4.2 step 11)."""
+        return m.AttestationServiceInfo(
+            service=self.node.name,
+            certificate=self.signer.certificate,
+            trusted_ca=(self.signer.certificate,),
+            group="" if self.configuration is None else self.configuration.group,
+        )
+
+    def _enforce(self, configuration: m.AttestationConfiguration | None) -> None:
+        self.configuration = configuration
+        keys = () if configuration is None else configuration.endorsement_keys
+        self._registered = frozenset(identities.registered_key(entry).raw for entry in keys)
+
+    def _in_force(self) -> m.AttestationConfiguration:
+        if self.configuration is None:
+            raise InvalidState(f"{self.node.name} is not configured")
+        return self.configuration
+
+
+def items(configuration: m.AttestationConfiguration) -> tuple[ItemDigest, ...]:
+    """The digest of each item of a configuration, for health (HLT-01)."""
+    return (
+        *(item("caCertificate", ca.name, ca) for ca in configuration.ca_certificates),
+        *(item("endorsementKey", key.name, key) for key in configuration.endorsement_keys),
+        *(item("baseImage", image.version, image) for image in configuration.base_images),
+        *(item("principal", found.name, found) for found in configuration.principals),
+        item("settings", "tpm", configuration.settings),
+    )

@@ -1,0 +1,110 @@
+"""What an Attestation Service keeps: its configuration, TPM counters, and when images were used.
+
+Each row has a check over what it says, so that a flipped bit is an error and not another truth.
+Functions that are handed to the database take and give values.
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import zlib
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import msgspec
+
+from protocol.errors import SaveFailed
+from protocol.messages.attestation import AttestationConfiguration
+from protocol.tpm.quote import Attested
+from protocol.trust import Finding
+from services.attestation.policy import Counters, counted
+from services.runtime.ports import Database
+
+DATABASE: Final = "attestation"
+SCHEMA: Final = (
+    "CREATE TABLE IF NOT EXISTS configuration (one INTEGER PRIMARY KEY, body BLOB) STRICT",
+    "CREATE TABLE IF NOT EXISTS tpms (ek BLOB PRIMARY KEY, body BLOB) STRICT, WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS images (version TEXT PRIMARY KEY, attested REAL) STRICT",
+)
+_CHECK: Final = 4  # bytes of a CRC-32
+
+S = TypeVar("S", bound=msgspec.Struct)
+T = TypeVar("T")
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class AttestationStore:
+    """See the module. ``SaveFailed`` when the disk refuses: nothing of it is so then."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def configuration(self) -> AttestationConfiguration | None:
+        """The one in force; None before the first."""
+        return await self._database.query(_configuration)
+
+    async def images(self) -> dict[str, float]:
+        """When each base image was last used to attest, in Unix seconds."""
+
+        def read(connection: sqlite3.Connection) -> dict[str, float]:
+            return dict(connection.execute("SELECT version, attested FROM images"))
+
+        return await self._database.query(read)
+
+    async def configure(
+        self, configuration: AttestationConfiguration, forget: tuple[bytes, ...]
+    ) -> None:
+        """Put it in force, and forget what was seen of these TPMs (digests of their keys)."""
+        body = _packed(b"configuration", configuration)
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO configuration VALUES (1, ?)", (body,))
+            connection.executemany("DELETE FROM tpms WHERE ek = ?", [(ek,) for ek in forget])
+
+        await self._transact(write)
+
+    async def count(
+        self, ek: bytes, quoted: Attested, image: str, at: float
+    ) -> tuple[Finding, ...]:
+        """Compare a TPM's counters with what was seen, and keep them; ``image`` (empty: none) has
+        served at ``at``, unless the counters went back."""
+
+        def compare(connection: sqlite3.Connection) -> list[Finding]:
+            row = connection.execute("SELECT body FROM tpms WHERE ek = ?", (ek,)).fetchone()
+            known = None if row is None else _unpacked(ek, row[0], Counters)
+            after, findings = counted(known, quoted)
+            packed = _packed(ek, after)
+            connection.execute("INSERT OR REPLACE INTO tpms VALUES (?, ?)", (ek, packed))
+            if image and not findings:
+                connection.execute("INSERT OR REPLACE INTO images VALUES (?, ?)", (image, at))
+            return findings
+
+        return tuple(await self._transact(compare))
+
+    async def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return await self._database.transact(work)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise SaveFailed(f"the Attestation Service could not save: {reason}") from None
+
+
+def _configuration(connection: sqlite3.Connection) -> AttestationConfiguration | None:
+    row = connection.execute("SELECT body FROM configuration").fetchone()
+    if row is None:
+        return None
+    return _unpacked(b"configuration", row[0], AttestationConfiguration)
+
+
+def _packed(place: bytes, value: msgspec.Struct) -> bytes:
+    body = _encode(value)
+    return zlib.crc32(place + body).to_bytes(_CHECK, "big") + body
+
+
+def _unpacked(place: bytes, packed: bytes, kind: type[S]) -> S:
+    check, body = packed[:_CHECK], packed[_CHECK:]
+    if zlib.crc32(place + body).to_bytes(_CHECK, "big") != check:
+        raise OSError(errno.EIO, "a row of the Attestation Service was damaged")
+    return msgspec.msgpack.decode(body, type=kind)

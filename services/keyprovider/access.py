@@ -1,0 +1,83 @@
+"""Who may do what at a Key Provider Service. Pure.
+
+| token of a host that asks for a key | answer |
+|---|---|
+| none, malformed, altered, of an issuer that is not accepted | 401 ``Unauthenticated`` |
+| of another host than the one that sends it | 401 |
+| of another group than this service's, or than its issuer's | 401 |
+| not valid yet, or not any more, by more than the leeway of clocks | 401 |
+| good, and for another audience: a reporting token | 403 ``NoPermission`` |
+| good | allowed |
+
+Configuration and services information are for the Trust Authority vCenter, and for who stands at
+the service's own console; the sender of a message is who the broker proved it to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from protocol.crypto.tokens import AUDIENCE, AttestationClaims, TokenRefused, opened
+from protocol.errors import NoPermission, Unauthenticated
+from protocol.messages.base import Request
+from protocol.messages.keyprovider import (
+    DecryptWrappedKey,
+    GenerateWrappedKey,
+    KeyProviderConfiguration,
+)
+from protocol.terms import NodeName
+from protocol.trust import AcceptedAttestationService, TokenType
+
+_FOR_HOSTS: Final = (GenerateWrappedKey, DecryptWrappedKey)
+
+
+def admit(message: Request[Any], sender: NodeName, vcenter: NodeName, *, local: bool) -> None:
+    """``NoPermission`` when it is not for this sender; ``authorize`` judges tokens."""
+    if local or isinstance(message, _FOR_HOSTS) or (vcenter and sender == vcenter):
+        return
+    raise NoPermission(f"{sender} is not the vCenter of this Key Provider Service")
+
+
+def authorize(
+    token: bytes,
+    host: NodeName,
+    configuration: KeyProviderConfiguration,
+    *,
+    now: float,
+    leeway_s: float,
+) -> AttestationClaims:
+    """The claims of a token that lets ``host`` have keys; the table above says when.
+
+    ``now`` in Unix seconds of this service's clock.
+    """
+    if not token:
+        raise Unauthenticated("no token: attest first")
+    group = configuration.group
+    claims = _signed(token, [s for s in configuration.attestation_services if s.group == group])
+    if claims.group != group:
+        raise Unauthenticated("token: it is of another group")
+    if claims.sub != host:
+        raise Unauthenticated("token: it is of another host")
+    if now + leeway_s < claims.nbf or now + leeway_s < claims.iat:
+        raise Unauthenticated("token: it is not valid yet")
+    if now - leeway_s >= claims.exp:
+        raise Unauthenticated("token: it has expired")
+    if claims.typ is not TokenType.KMS_AUTH_JWT or claims.aud != AUDIENCE:
+        raise NoPermission("token: a document of that type authorizes nothing")
+    return claims
+
+
+def _signed(token: bytes, accepted: Iterable[AcceptedAttestationService]) -> AttestationClaims:
+    """The claims of a token that one of the accepted services has signed, in its own name."""
+    why = "its issuer is not known here"
+    for service in accepted:
+        try:
+            claims = opened(token, (service.certificate,), AttestationClaims)
+        except TokenRefused as refusal:
+            why = str(refusal)
+            continue
+        if claims.iss == service.node:
+            return claims
+        why = "it was signed in the name of another service"
+    raise Unauthenticated(f"token: {why}")

@@ -1,0 +1,152 @@
+"""The primary key of a provider, from its key servers: the first that gives it (KPS-03, KPS-06).
+
+| a key server | then |
+|---|---|
+| was not marked as trusted | it is not asked |
+| gives the key in a state that allows the use | used |
+| does not answer, is busy, or does not take this service | the next one is asked |
+| says that there is no such key, or gives it in another state | that is the answer |
+
+A key that only wraps what is new must be Active; what was wrapped before is opened under a
+Deactivated one too (NIST SP 800-57: such a key may still be used to process).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from protocol.errors import (
+    Busy,
+    Disconnected,
+    GeneralFailure,
+    Internal,
+    ItemNotFound,
+    KeyProviderUnreachable,
+    NotSent,
+    PermissionDenied,
+    ProductError,
+    Refused,
+    TimedOut,
+    WrongKeyLifecycleState,
+)
+from protocol.messages.keyprovider import KeyServerStatus, TrustedKeyProviderHealth
+from protocol.messages.kms import GetKeys
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId, KmipState, NodeName, ProviderHealth
+from protocol.trust import KeyServerRecord, TrustedKeyProvider
+from services.keyprovider.knobs import KeyProviderNode
+from services.runtime.ports import Bus
+
+NEXT: Final = (
+    NotSent,
+    Refused,
+    TimedOut,
+    Disconnected,
+    Busy,
+    Internal,
+    GeneralFailure,
+    PermissionDenied,
+)
+"""Errors after which another key server may help."""
+TO_WRAP: Final = frozenset({KmipState.ACTIVE})
+TO_OPEN: Final = frozenset({KmipState.ACTIVE, KmipState.DEACTIVATED})
+
+
+class PrimaryKeys:
+    """Where this life of the service gets primary keys from."""
+
+    def __init__(self, node: KeyProviderNode, bus: Bus) -> None:
+        self._node, self._bus = node, bus
+        self._kept: dict[tuple[str, KeyId], KeyMaterial] = {}
+        self._good: dict[str, NodeName] = {}  # by provider: who gave its key last
+
+    def forget(self) -> None:
+        """Nothing of what was kept or noticed holds under another configuration."""
+        self._kept.clear()
+        self._good.clear()
+
+    async def key(
+        self, provider: TrustedKeyProvider, key_id: KeyId, usable: frozenset[KmipState]
+    ) -> KeyMaterial:
+        """The key of that id, in a state in which it is ``usable``.
+
+        ``KeyProviderUnreachable`` when no trusted key server answers, ``ItemNotFound`` or
+        ``WrongKeyLifecycleState`` for what one says of the key.
+        """
+        place = provider.provider, key_id
+        if place in self._kept:
+            return self._kept[place]
+        why = "none of its key servers is trusted"
+        for server in self._in_turn(provider):
+            try:
+                found = await self._ask(server.node, key_id, usable)
+            except NEXT as error:
+                why = f"{server.node}: {type(error).__name__}"
+                self._node.record(
+                    "keyprovider.server_failed",
+                    level="warning",
+                    server=server.node,
+                    error=type(error).__name__,
+                )
+                continue
+            self._good[provider.provider] = server.node
+            if self._node.knobs.kps_primary_key_cache:
+                self._kept[place] = found
+            return found
+        raise KeyProviderUnreachable(f"the primary key of {provider.provider} cannot be had: {why}")
+
+    async def health(self, provider: TrustedKeyProvider) -> TrustedKeyProviderHealth:
+        """What each key server says of the primary key now; nothing kept answers."""
+        servers = [
+            await self._status(server, provider.primary_key_id) for server in provider.servers
+        ]
+        good = sum(status.health is ProviderHealth.OK for status in servers)
+        if good == len(servers):
+            health = ProviderHealth.OK
+        else:
+            health = ProviderHealth.WARNING if good else ProviderHealth.ERROR
+        return TrustedKeyProviderHealth(
+            provider=provider.provider, health=health, servers=tuple(servers)
+        )
+
+    def _in_turn(self, provider: TrustedKeyProvider) -> list[KeyServerRecord]:
+        """The trusted ones in their order, who gave the key last before the others."""
+        first = self._good.get(provider.provider)
+        trusted = [server for server in provider.servers if server.trusted]
+        return sorted(trusted, key=lambda server: server.node != first)
+
+    async def _ask(
+        self, server: NodeName, key_id: KeyId, usable: frozenset[KmipState]
+    ) -> KeyMaterial:
+        answer = await self._bus.request(
+            server,
+            GetKeys(key_ids=(key_id,)),
+            within_s=self._node.knobs.primary_key_timeout_s,
+        )
+        found = answer.values[0] if answer.values else None
+        if found is None or found.state is None or found.index is None:
+            raise ItemNotFound(f"the primary key {key_id} is not at {server}")
+        if found.state not in usable:
+            raise WrongKeyLifecycleState(f"the primary key {key_id} is {found.state.value}")
+        return answer.material.keys[found.index]
+
+    async def _status(self, server: KeyServerRecord, key_id: KeyId) -> KeyServerStatus:
+        takes: bool | None = None
+        reason = "" if server.trusted else "its identity was not marked as trusted"
+        if server.trusted:
+            try:
+                await self._ask(server.node, key_id, TO_WRAP)
+                takes = True
+            except PermissionDenied as error:
+                takes, reason = False, str(error)
+            except (ItemNotFound, WrongKeyLifecycleState) as error:
+                takes, reason = True, str(error)
+            except ProductError as error:
+                reason = f"{type(error).__name__}: {error}"
+        return KeyServerStatus(
+            node=server.node,
+            health=ProviderHealth.ERROR if reason else ProviderHealth.OK,
+            client_trust_server=server.trusted,
+            server_trust_client=takes,
+            reason=reason,
+        )

@@ -1,0 +1,54 @@
+"""The signing identity of a service: a key and its certificate, in one file of its own disk.
+
+Made at the first start and never again: who was given the certificate knows the service by it. The
+key is in clear in that file, as a software identity without an HSM or a TPM is.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+import msgspec
+
+from protocol.crypto.tokens import SECRET_SIZE, SERIAL_SIZE, Signer, new_certificate
+from protocol.errors import InvalidArgument
+from protocol.secret import KeyMaterial
+from services.runtime.durable import replace_durably
+from services.runtime.ports import Clock, Disk, Rng
+
+FILE: Final = "identity"
+
+
+class _Kept(msgspec.Struct, frozen=True, array_like=True):
+    secret: bytes
+    certificate: bytes
+
+
+_decoder = msgspec.msgpack.Decoder(_Kept)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+async def load_signer(disk: Disk, rng: Rng, clock: Clock, name: str, file: str = FILE) -> Signer:
+    """The identity in ``file``, made and durable on return when there was none.
+
+    ``OSError`` when the disk refuses, or the file is damaged: another identity in its place would
+    be one that nobody trusts.
+    """
+    try:
+        raw = await disk.read(file)
+    except FileNotFoundError:
+        return await new_signer(disk, rng, clock, name, file)
+    try:
+        kept = _decoder.decode(raw)
+        return Signer(KeyMaterial(kept.secret), kept.certificate)
+    except (msgspec.DecodeError, ValueError, InvalidArgument):
+        raise OSError(errno.EIO, f"the identity in {file} was damaged") from None
+
+
+async def new_signer(disk: Disk, rng: Rng, clock: Clock, name: str, file: str = FILE) -> Signer:
+    """Another identity in the place of the one in ``file``, durable on return."""
+    secret = KeyMaterial(rng.token(SECRET_SIZE))
+    certificate = new_certificate(name, secret, rng.token(SERIAL_SIZE), clock.now())
+    await replace_durably(disk, file, _encode(_Kept(secret.reveal(), certificate)))
+    return Signer(secret, certificate)
