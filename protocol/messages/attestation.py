@@ -156,7 +156,7 @@ class AttestationConfigurationState(Reply, frozen=True, kw_only=True):
 
 
 class QueryAttestationService(Request["AttestationServiceInfo"], frozen=True, kw_only=True):
-    """Services information: what step 11 exports."""
+    """Services information, as they are exported."""
 
 
 class AttestationServiceInfo(Reply, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """What a Key Provider Service serves: hosts with a token, and its Trust Authority vCenter.
 
-The product's answers 400 to 500 are errors of the registry (4.4 of the rules, KPS-00 to KPS-06):
+The product's answers 400 to 500 are errors of the registry:
 
 | status | error | when |
 |---|---|---|
@@ -109,11 +109,11 @@ class KeyProviderConfigurationState(Reply, frozen=True, kw_only=True):
 
 
 class QueryKeyProviderService(Request["KeyProviderServiceInfo"], frozen=True, kw_only=True):
-    """Services information: what step 11 exports. ``certificate``: its identity at key servers."""
+    """Services information, as they are exported. ``certificate``: its identity at key servers."""
 
 
 class KeyProviderServiceInfo(Reply, frozen=True, kw_only=True):
-    """``certificate``: DER, the identity that key servers are to trust (step 10).
+    """``certificate``: DER, the identity that key servers are to trust.
     ``trusted_ca``: see ``ServiceRecord``. ``group`` is empty until the service is configured."""
 
     service: NodeName

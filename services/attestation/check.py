@@ -2,7 +2,7 @@
 
 A name, an image version or a principal that is there twice is ``AlreadyExists``; what cannot be
 understood is ``InvalidArgument``, and so is an endorsement certificate of no imported CA while
-certificates are to be validated (4.2 step 7).
+certificates are to be validated.
 """
 
 from __future__ import annotations

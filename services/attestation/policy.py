@@ -2,7 +2,7 @@
 
 | evidence | finding | rule |
 |---|---|---|
-| no imported principal vouches for this host | principal | 4.2 step 6 |
+| no imported principal vouches for this host | principal | ATT-01 |
 | endorsement key not registered, or certified by nobody | endorsementKey, certificate | TA-07 |
 | no attestation key, or the credential was not opened by that TPM | attestationKey | ATT-01 |
 | signature, nonce, registers, values of the quote | quote | ATT-02 |

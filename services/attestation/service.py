@@ -220,7 +220,7 @@ class AttestationService(Service):
     async def query_service(
         self, message: m.QueryAttestationService, peer: Peer
     ) -> m.AttestationServiceInfo:
-        """Services information (4.2 step 11)."""
+        """Services information."""
         return m.AttestationServiceInfo(
             service=self.node.name,
             certificate=self.signer.certificate,

@@ -178,7 +178,7 @@ class KeyProviderService(Service):
     async def query_service(
         self, message: m.QueryKeyProviderService, peer: Peer
     ) -> m.KeyProviderServiceInfo:
-        """Services information (4.2 step 11)."""
+        """Services information."""
         return m.KeyProviderServiceInfo(
             service=self.node.name,
             certificate=self.signer.certificate,
