@@ -7,7 +7,7 @@ import msgspec
 from lab.topology.lab_file import LabFile
 from lab.topology.model import ClusterModel
 from lab.topology.references import default_provider, pairs
-from protocol.messages.agent import Firmware, NodeSpec
+from protocol.messages.agent import Firmware, NodeSpec, TpmBackend
 from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName
 
 
@@ -126,6 +126,7 @@ def host_spec(file: LabFile, cluster: ClusterModel, number: int) -> NodeSpec:
         site=cluster.site,
         cluster=ClusterName(cluster.name),
         tpm=cluster.hosts.tpm,
+        vtpm=_vtpm(file, cluster),
         firmware=Firmware(secure_boot=cluster.hosts.secure_boot),
         knobs=file.knobs,
         config={
@@ -134,6 +135,15 @@ def host_spec(file: LabFile, cluster: ClusterModel, number: int) -> NodeSpec:
             "datastore": f"datastore-{cluster.name}",
         },
     )
+
+
+def _vtpm(file: LabFile, cluster: ClusterModel) -> TpmBackend:
+    """What plays the vTPMs of a cluster's VMs: what plays its hosts' TPMs, or, of hosts that have
+    none (VTPM-01), those of other hosts; ``model`` in a lab in which no host has a TPM."""
+    if cluster.hosts.tpm is not TpmBackend.NONE:
+        return cluster.hosts.tpm
+    others = [other.hosts.tpm for other in file.clusters]
+    return TpmBackend.LIBTPMS if TpmBackend.LIBTPMS in others else TpmBackend.MODEL
 
 
 def _vms(cluster: ClusterModel, hosts: list[NodeName], before: int) -> list[VmPlan]:

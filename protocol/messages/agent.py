@@ -49,13 +49,17 @@ class Firmware(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node is, fixed when it is added; ``config`` is its service's own struct as a map."""
+    """What a node is, fixed when it is added; ``config`` is its service's own struct as a map.
+
+    ``vtpm``: what plays the TPMs of a host's virtual machines, for which it needs none itself.
+    """
 
     node: NodeName
     role: Role
     site: str = "main"
     cluster: ClusterName = ClusterName("")
     tpm: TpmBackend = TpmBackend.NONE
+    vtpm: TpmBackend = TpmBackend.NONE
     firmware: Firmware = Firmware()
     knobs: dict[str, Any] = {}
     config: dict[str, Any] = {}

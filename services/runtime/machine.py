@@ -130,6 +130,7 @@ class Machine:
             self._world.rng(life),
             self._world.disk(life),
             self._world.tpm(life) if has_tpm else None,
+            self._world.vtpms(life),
         )
         self.state, self.screen, self.ended = NodeRunState.BOOTING, "", ""
         self._settled, self._over = asyncio.Event(), asyncio.Event()

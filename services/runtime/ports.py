@@ -27,6 +27,7 @@ from protocol.tpm.structures import (
     SealedBlob,
     TpmInfo,
 )
+from services.runtime.virtual_tpm import VirtualTpms
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -371,10 +372,15 @@ class VmLockHeld(Exception):
 
 @dataclass(frozen=True)
 class Ports:
-    """What one incarnation of one node may touch; ``tpm`` is None on a host without TPM."""
+    """What one incarnation of one node may touch; ``tpm`` is None on a host without TPM.
+
+    ``vtpms`` is the other half of the Tpm port: TPMs of virtual machines, for which a host needs
+    none (VTPM-01). None on a node that runs no virtual machines.
+    """
 
     bus: Bus
     clock: Clock
     rng: Rng
     disk: Disk
     tpm: Tpm | None = None
+    vtpms: VirtualTpms | None = None

@@ -17,6 +17,7 @@ from services.runtime.links.table import RuleTable
 from services.runtime.ports import Clock, Disk, Rng, Tpm
 from services.runtime.store import Store
 from services.runtime.tpm.device import TpmDevice
+from services.runtime.virtual_tpm import VirtualTpms
 from services.runtime.wire import Wire
 
 
@@ -63,6 +64,10 @@ class World(Protocol):
 
     def tpm(self, life: Incarnation) -> Tpm | None:
         """The Tpm port of ``life``; None on a host without TPM."""
+        ...
+
+    def vtpms(self, life: Incarnation) -> VirtualTpms | None:
+        """The virtual half of the Tpm port of ``life``; None on a node that is no host."""
         ...
 
     def device(self, node: NodeName) -> TpmDevice | None:

@@ -35,6 +35,7 @@ from services.runtime.tpm.device import TpmDevice
 from services.runtime.tpm.nv import ForeignImage
 from services.runtime.tpm.pool import PoolRunner
 from services.runtime.tpm.port import TpmPort
+from services.runtime.tpm.virtual import VirtualTpmPools, VirtualTpmsPort
 from services.runtime.world import World
 
 Keys = Callable[[NodeName], tuple[str, Keyring]]
@@ -70,6 +71,8 @@ class LabWorld(World):
         self._devices: dict[NodeName, TpmDevice] = {}
         self._boots: dict[NodeName, int] = {}
         self._pool = PoolRunner(self.sleep)
+        self._vtpms = VirtualTpmPools()
+        self._vtpm_of: dict[NodeName, TpmBackend] = {}
 
     def add(self, spec: NodeSpec) -> None:
         if spec.node in self._stores:
@@ -87,6 +90,7 @@ class LabWorld(World):
                 self._devices[spec.node] = open_device(spec.tpm, FileNv(path, made=boots > 0))
             except ForeignImage as error:
                 raise InvalidState(f"{path}: {error}") from None
+        self._vtpm_of[spec.node] = spec.vtpm
         self._stores[spec.node] = store
 
     def _array(self, name: str) -> LabArray:
@@ -132,6 +136,10 @@ class LabWorld(World):
     def tpm(self, life: Incarnation) -> TpmPort | None:
         device = self._devices.get(life.node)
         return None if device is None else TpmPort(device, life, self._pool)
+
+    def vtpms(self, life: Incarnation) -> VirtualTpmsPort | None:
+        pool = self._vtpms.of(self._vtpm_of[life.node])
+        return None if pool is None else VirtualTpmsPort(pool, life, self._pool)
 
     def keyring(self, node: NodeName) -> Keyring:
         return self._keys(node)[1]

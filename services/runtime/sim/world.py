@@ -26,6 +26,7 @@ from services.runtime.tpm.backends import open_device
 from services.runtime.tpm.device import TpmDevice
 from services.runtime.tpm.nv import MemoryNv
 from services.runtime.tpm.port import TpmPort
+from services.runtime.tpm.virtual import VirtualTpmPools, VirtualTpmsPort
 from services.runtime.world import World
 
 # Seconds a call of a storage port takes, by how its name begins; the rest takes the last one's.
@@ -54,6 +55,8 @@ class SimWorld(World):
         self.stores: dict[NodeName, SimStore] = {}
         self._devices: dict[NodeName, TpmDevice] = {}
         self._nv: dict[NodeName, MemoryNv] = {}
+        self._vtpms = VirtualTpmPools()
+        self._vtpm_of: dict[NodeName, TpmBackend] = {}
         self._private: dict[NodeName, X25519PrivateKey] = {}
         self._public: dict[NodeName, X25519PublicKey] = {}
         self._boots: dict[NodeName, int] = {}
@@ -75,6 +78,7 @@ class SimWorld(World):
         self.stores[spec.node] = SimStore(self._array, self.charge)
         private = X25519PrivateKey.generate()  # random, and nothing may depend on it
         self._private[spec.node], self._public[spec.node] = private, private.public_key()
+        self._vtpm_of[spec.node] = spec.vtpm
         if spec.tpm is not TpmBackend.NONE:
             self._nv[spec.node] = MemoryNv()
             self._devices[spec.node] = open_device(spec.tpm, self._nv[spec.node])
@@ -129,6 +133,12 @@ class SimWorld(World):
         if device is None:
             return None
         return TpmPort(device, life, SimRunner(self.sleep, life, self.stores[life.node]))
+
+    def vtpms(self, life: Incarnation) -> VirtualTpmsPort | None:
+        pool = self._vtpms.of(self._vtpm_of[life.node])
+        if pool is None:
+            return None
+        return VirtualTpmsPort(pool, life, SimRunner(self.sleep, life, self.stores[life.node]))
 
     def keyring(self, node: NodeName) -> Keyring:
         return Keyring(self._private[node], self._public)

@@ -15,6 +15,7 @@ Map:
 - ``model_state``, ``model_keys``  what the model keeps in NV; keys that follow from a seed.
 - ``port``     ``TpmPort``: the Tpm port of one incarnation.
 - ``pool``     how a port runs a device's blocking calls: in threads (lab) or inline (sim).
+- ``virtual``  TPMs of virtual machines: a few pooled instances, states loaded for one command.
 - ``latency``  what a call takes in virtual time.
 
 Nothing outside this package sees tpm2-pytss, and nothing in it is imported from there before a

@@ -58,6 +58,14 @@ class BaseDevice(TpmDevice):
         """Forget everything but NV."""
 
     @abstractmethod
+    def _freeze(self) -> bytes:
+        """With power: all that is not in NV."""
+
+    @abstractmethod
+    def _thaw(self, memory: bytes) -> None:
+        """Without power: have power, and go on from what ``_freeze`` gave, with NV as it was."""
+
+    @abstractmethod
     def _first_setup(self) -> bytes:
         """On a new TPM with power: what the maker sets up; digest of the ECC EK."""
 
@@ -160,6 +168,19 @@ class BaseDevice(TpmDevice):
             self.cut_power()
             self._nv.store(image)
             self._image = content
+
+    def resume(self, image: bytes, memory: bytes) -> None:
+        with self._lock:
+            self.restore(image)
+            if memory:
+                self._thaw(memory)
+
+    def suspend(self) -> tuple[bytes, bytes]:
+        with self._lock:
+            memory = self._freeze() if self._powered else b""
+            image = self.snapshot()
+            self.cut_power()
+            return image, memory
 
     def ek_digest(self) -> str:
         with self._lock:

@@ -139,6 +139,16 @@ class TpmDevice(Protocol):
         ``ForeignImage`` for one of another backend."""
         ...
 
+    def resume(self, image: bytes, memory: bytes) -> None:
+        """Cut the power and go on as another TPM, in the midst of its work: ``suspend`` gave its NV
+        image and what it had in memory, here or elsewhere. Without ``memory`` it has no power.
+        ``ForeignImage`` for an image of another backend."""
+        ...
+
+    def suspend(self) -> tuple[bytes, bytes]:
+        """Its NV image and its memory (empty without power), for ``resume``; then no power."""
+        ...
+
     def swap(self) -> None:
         """Cut the power and replace the TPM by a newly made one."""
         ...

@@ -28,6 +28,17 @@ LATENCY_S: Final[Mapping[str, float]] = MappingProxyType(
         "nv_read": 0.0005,
         "nv_write": 0.001,
         "info": 0.0003,
+        "vtpm.make": 0.01,
+        "vtpm.power_on": 0.008,
+        "vtpm.power_off": 0.001,
+        "vtpm.endorse": 0.004,
+        "vtpm.seal": 0.01,
+        "vtpm.challenge": 0.012,
+        "vtpm.unseal": 0.006,
+        "vtpm.quote": 0.004,
+        "vtpm.extend": 0.002,
+        "vtpm.count": 0.002,
     }
 )
-"""Name of the port's method -> seconds."""
+"""Name of the port's method -> seconds; ``vtpm.*``: whole commands of a guest, in which several of
+them are."""

@@ -26,6 +26,7 @@ _RETRY: Final = 0x800
 """TPM_RETRY: no data of that name is stored, make a new TPM."""
 _VERSION_2: Final = 1
 _PERMANENT: Final = b"permall"
+_VOLATILE: Final = b"volatilestate"
 _NO_DESCRIPTOR: Final = 0x7FFFFFFF
 """Where libtpms writes its remarks about failure mode; no process has so many files open."""
 
@@ -105,6 +106,9 @@ class Engine:
     """One TPM engine. ``load`` gives its permanent state at power-on (empty: a new TPM),
     ``store`` keeps it (an exception of it makes the TPM fail)."""
 
+    memory: bytes = b""
+    """What the engine had in memory when it was frozen: the next ``init`` goes on from there."""
+
     def __init__(self, load: Callable[[], bytes], store: Callable[[bytes], None]) -> None:
         self._load, self._store = load, store
         self.store_error: BaseException | None = None
@@ -149,6 +153,19 @@ class Engine:
             raise RuntimeError("TPMLIB_Process gave no response")
         return ctypes.string_at(self._response.value, self._response_size.value)
 
+    def frozen(self) -> bytes:
+        """Everything that is not in the permanent state, for ``memory`` of an engine."""
+        data, size = ctypes.c_void_p(), ctypes.c_uint32()
+        self._check(
+            self._library.TPMLIB_VolatileAll_Store(ctypes.byref(data), ctypes.byref(size)),
+            "TPMLIB_VolatileAll_Store",
+        )
+        try:
+            return ctypes.string_at(data.value or 0, size.value)
+        finally:
+            self._library.TPM_Free.argtypes = (ctypes.c_void_p,)
+            self._library.TPM_Free(data)
+
     def close(self) -> None:
         """Unload the copy. The engine must be terminated, and is of no use afterwards."""
         if self._entry:
@@ -170,6 +187,8 @@ class Engine:
             data: Any, length: Any, number: int, name: bytes
         ) -> int:  # called by the library, in the thread that entered it
             image = self._load() if name == _PERMANENT else b""
+            if name == _VOLATILE:
+                image = self.memory
             if not image:
                 return _RETRY
             if self._library.TPM_Malloc(data, len(image)) != _SUCCESS:

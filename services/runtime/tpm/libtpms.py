@@ -109,6 +109,18 @@ class LibtpmsDevice(BaseDevice):
             self._raw(_STARTUP_CLEAR)
             self._new_context()
 
+    def _freeze(self) -> bytes:
+        return self._engine.frozen()
+
+    def _thaw(self, memory: bytes) -> None:
+        self._engine.store_error, self._engine.memory = None, memory
+        failed = self._engine.init() != 0
+        self._engine.memory = b""
+        self._powered = True
+        if failed:
+            raise self._noted(self._not_started())
+        self._new_context()
+
     def _shutdown(self) -> None:
         self._raw(_SHUTDOWN_CLEAR)
 

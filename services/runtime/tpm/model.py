@@ -83,7 +83,9 @@ from services.runtime.tpm.model_state import (
     ModelState,
     NvIndex,
     counted,
+    decode_memory,
     decode_state,
+    encode_memory,
     encode_state,
 )
 from services.runtime.tpm.nv import NvStore
@@ -138,6 +140,16 @@ class ModelDevice(BaseDevice):
         self._state = None
         self._failed = False
         self._pcrs = {}
+
+    def _freeze(self) -> bytes:
+        with self._at_work() as state:
+            return encode_memory(state, self._pcrs)
+
+    def _thaw(self, memory: bytes) -> None:
+        found = decode_memory(memory)
+        if found is None:
+            raise self._not_started()
+        self._powered, self._state, self._pcrs = True, *found
 
     @contextmanager
     def _at_work(self) -> Iterator[ModelState]:

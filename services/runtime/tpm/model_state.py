@@ -77,3 +77,17 @@ def decode_state(image: bytes) -> ModelState | None:
         return msgspec.msgpack.decode(image, type=ModelState)
     except msgspec.DecodeError:
         return None
+
+
+def encode_memory(state: ModelState, pcrs: dict[int, bytes]) -> bytes:
+    """What a TPM has in memory, as bytes; ``decode_memory`` reads them."""
+    return msgspec.msgpack.encode((state, pcrs))
+
+
+def decode_memory(data: bytes) -> tuple[ModelState, dict[int, bytes]] | None:
+    """What a TPM with power had in memory: its state, the clock in it ahead of NV's, and its PCRs
+    by number; None when it is damaged."""
+    try:
+        return msgspec.msgpack.decode(data, type=tuple[ModelState, dict[int, bytes]])
+    except msgspec.DecodeError:
+        return None

@@ -49,7 +49,7 @@ async def runner(request: pytest.FixtureRequest) -> AsyncIterator[Runner]:
 def test_port_is_the_port_of_services(tpm: TpmDevice) -> None:
     port: ports.Tpm = TpmPort(tpm, Incarnation(HOST, 1), InlineRunner(Charged().sleep))
     calls = {name for name in vars(ports.Tpm) if not name.startswith("_")}
-    assert calls == set(LATENCY_S)
+    assert calls == {label for label in LATENCY_S if not label.startswith("vtpm.")}
     assert calls <= set(dir(port))
 
 

@@ -1,0 +1,127 @@
+"""The virtual half of the Tpm port: TPMs of virtual machines, which have no chip but their state.
+
+A vTPM is bytes (``VirtualTpmState``). For the time of one guest command they are put into one of a
+few instances of the same engine that plays the hosts' TPMs, and taken out again: a vTPM that
+nobody commands costs what its bytes do, and no instance belongs to a VM. What comes out is a new
+state beside the answer. Whoever commands decides when the answer may be told: after the state is
+durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from protocol.tpm.structures import (
+    EkKind,
+    MeasuredEvent,
+    PcrSelection,
+    PublicArea,
+    Quote,
+    SealedBlob,
+    TpmInfo,
+    TpmName,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, repr=False)
+class VirtualTpmState:
+    """A vTPM: ``nv`` is all that outlives its power, seeds and keys too; ``memory`` is the rest, as
+    long as it has power (empty without). Both are as secret as the keys in it."""
+
+    nv: bytes
+    memory: bytes = b""
+
+    def without_power(self) -> VirtualTpmState:
+        """As it is after a power cut."""
+        return VirtualTpmState(self.nv)
+
+
+class GuestTpm(Protocol):
+    """A vTPM as one guest command has it; the calls are those of ``ports.Tpm``, and block.
+
+    Refusals are ``TpmError`` with the TPM's own return code; without power ``gone``.
+    """
+
+    def power_on(self) -> None:
+        """Power and Startup(CLEAR)."""
+        ...
+
+    def power_off(self, orderly: bool) -> None:
+        """Take the power; before it Shutdown(CLEAR) if ``orderly``."""
+        ...
+
+    def extend_log(self, events: Sequence[MeasuredEvent]) -> bytes:
+        """Extend every event into its PCR; the TCG2 event log of exactly these."""
+        ...
+
+    def pcrs(self, selection: PcrSelection) -> dict[int, bytes]:
+        """The SHA-256 values of the PCRs in ``selection``, by number."""
+        ...
+
+    def ensure_srk(self) -> TpmName:
+        """Create and persist the storage root key once; its name."""
+        ...
+
+    def seal(self, secret: bytes, policy: bytes) -> SealedBlob:
+        """Seal 1..128 bytes under the root key and a policy digest."""
+        ...
+
+    def unseal(self, blob: SealedBlob, selection: PcrSelection) -> bytes:
+        """The secret, in a session of its own with a policy over these PCRs."""
+        ...
+
+    def ek(self, kind: EkKind) -> tuple[PublicArea, bytes | None]:
+        """The endorsement key of this kind."""
+        ...
+
+    def ak(self) -> tuple[PublicArea, TpmName]:
+        """The attestation key and its TPM name."""
+        ...
+
+    def activate(self, id_object: bytes, encrypted_seed: bytes) -> bytes:
+        """The secret of a credential made for this endorsement key and this attestation key."""
+        ...
+
+    def quote(self, selection: PcrSelection, nonce: bytes) -> Quote:
+        """PCR values signed by the attestation key."""
+        ...
+
+    def counter(self, index: int, bump: bool = False) -> int:
+        """The value of an NV counter, after one step up if ``bump``, which also defines it."""
+        ...
+
+    def nv_read(self, index: int) -> bytes:
+        """All of an NV index."""
+        ...
+
+    def nv_write(self, index: int, data: bytes) -> None:
+        """Define the owner's NV index with exactly this content."""
+        ...
+
+    def info(self) -> TpmInfo:
+        """Its counters and its lockout state."""
+        ...
+
+
+class VirtualTpms(Protocol):
+    """Makes vTPMs and commands them; it keeps none."""
+
+    async def make(self) -> VirtualTpmState:
+        """A newly manufactured TPM with seeds of its own, without power."""
+        ...
+
+    async def command(
+        self, state: VirtualTpmState, label: str, work: Callable[[GuestTpm], T]
+    ) -> tuple[VirtualTpmState, T]:
+        """Load ``state``, let ``work`` command it, and give the state afterwards with its result.
+
+        ``label`` is a key of ``services.runtime.tpm.latency`` that begins with ``vtpm.``. ``work``
+        is synchronous, takes and gives values only, and runs in a thread. What it raises is raised
+        here, and nothing has happened: the state is still ``state``. ``ValueError``
+        (``ForeignImage``) for a state of another backend.
+        """
+        ...
