@@ -15,6 +15,7 @@
 - ``rpc``          the one request multiplexer, of the data bus and of the control plane
 - ``forking``      the one fork server: agents of a lab, workers of the simulation
 - ``durable``      replaces a file of a disk: the old or the new, through any crash
+- ``virtual_tpm``  the other half of the Tpm port: TPMs of virtual machines
 - ``nv_counter``   a TPM's counter that numbers what is kept elsewhere
 - ``seeded``       the one seeded generator: streams, fates and tokens by purpose
 - ``ticks``        a clock's periods, for both drivers
