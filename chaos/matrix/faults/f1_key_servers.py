@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from chaos.faults.base import REFUSALS
 from chaos.faults.link_cut import LinkCut
 from chaos.faults.site_power_loss import SitePowerLoss
 from chaos.matrix.faults.base import Held, StagedFault
@@ -11,8 +12,9 @@ from chaos.matrix.scene import BESIDE, SERVERS_OF_P, Scene
 from chaos.matrix.terms import Variant
 from chaos.oracle.terms import Fault
 from protocol.messages.vcenter import GenerateKey
+from services.runtime.each import for_each
 
-GENERATE_S: Final = 20.0
+GENERATE_S: Final = 15.0
 
 
 class KeyServersAway(StagedFault):
@@ -41,10 +43,12 @@ class KeyServersAway(StagedFault):
     async def bites(self) -> str:
         """Nothing comes over the cut links, and a neighbour still reaches each server; or each is
         off."""
-        if (wrong := await self._cut.bites()) or self._off:
+        looks = [self._cut.bites, *[self._makes_keys] * self.scene.native]
+        found = await for_each(looks, lambda look: look(), name="bites")
+        if wrong := next(filter(None, found), ""):
             return wrong
-        if self.scene.native and (wrong := await self._makes_keys()):
-            return wrong
+        if self._off:
+            return ""
         neighbour = self.scene.any_host()
         for server in SERVERS_OF_P:
             if not (await self.scene.lab.canary(neighbour, server)).answered:
@@ -54,7 +58,10 @@ class KeyServersAway(StagedFault):
     async def _makes_keys(self) -> str:
         """Empty when the standard provider beside a native P makes no key."""
         message = GenerateKey(operation_id="matrix/F1", provider=BESIDE)
-        made = await self.scene.lab.ask(self.scene.vcenter, message, within_s=GENERATE_S)
+        try:
+            made = await self.scene.lab.ask(self.scene.vcenter, message, within_s=GENERATE_S)
+        except REFUSALS:
+            return ""  # vCenter is still asking them
         return f"{BESIDE} has made a key" if made.success else ""
 
     async def end(self) -> None:
