@@ -31,6 +31,7 @@ from chaos.checks.power_as_commanded import power_as_commanded
 from chaos.checks.recovery_bound import recovery_bound
 from chaos.checks.result import CheckOutcome, CheckResult, Finding
 from chaos.checks.session_in_force import session_in_force
+from chaos.checks.told_in_order import told_in_order
 from chaos.checks.tpm_sane import tpm_sane
 from chaos.checks.truth_table import truth_table
 from chaos.history import FULL, Record
@@ -75,6 +76,7 @@ _CHECKS: Final = (
     Check(acked_vm_known),
     Check(accepted_order_kept),
     Check(lock_told),
+    Check(told_in_order),
     Check(lock_given_back),
     Check(session_in_force),
     Check(guests_read_back),

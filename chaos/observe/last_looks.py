@@ -3,19 +3,37 @@ what vCenter has told of locks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Final
+
 from chaos.history import History
 from chaos.lab import Lab
 from chaos.observe.guests import Guests
 from chaos.observe.look import Look, is_there
+from protocol.events import EventTypeId
+from protocol.messages.vcenter import VcEvent, VmInfo
 from protocol.terms import (
     CryptoKeyId,
     KeyId,
     KeyUnavailableReason,
+    NodeName,
     PowerState,
     ProviderId,
+    VmCryptoState,
     VmName,
 )
 
+_ORDERED: Final = frozenset(
+    {
+        EventTypeId.KMS_UNREACHABLE,
+        EventTypeId.KMS_NOT_BACKED_UP,
+        EventTypeId.KMS_NOT_BACKED_UP_AFTER_UPDATE,
+        EventTypeId.KMS_ALL_BACKED_UP,
+        EventTypeId.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR,
+        EventTypeId.HOST_REQ_ENABLE_KEY_MISSING_ON_KMS,
+        EventTypeId.HOST_CRYPTO_ENABLED,
+    }
+)
 NOT_ITS_KEYS = (
     KeyUnavailableReason.MANAGED_BY_NKP,
     KeyUnavailableReason.MANAGED_BY_TRUST_AUTHORITY,
@@ -45,27 +63,65 @@ async def last_looks(lab: Lab, guests: Guests, history: History) -> None:
     if listed:
         keys = {str(vm): str(info.key.key_id) if info.key else None for vm, info in listed.items()}
         history.add("state", op="vms", listed={vm: keys[vm] for vm in made if vm in keys})
-    await _lock_events(look, history)
+    await _events(look, history)
 
 
-async def _lock_events(look: Look, history: History) -> None:
-    """What vCenter told of the locks of VMs that were marked in this run, and which are marked
-    still, or run; a VM that changes while this is read is left out."""
-    marks = [r.data["locked"] for r in history.records if r.type == "state" and r.op == "marks"]
-    seen = {VmName(vm) for locked in marks for vm in locked}
-    if not seen:
+async def _events(look: Look, history: History) -> None:
+    """What vCenter told in a run in which VMs were locked: of each one that it had marked, and the
+    order in which it told of everything whose order is fixed, from its whole log."""
+    states = [r for r in history.records if r.type == "state"]
+    marked = {VmName(vm) for r in states if r.op == "marks" for vm in r.data["locked"]}
+    locked = VmCryptoState.LOCKED.value
+    if not marked and not any(r.op == "vm" and r.data["crypto"] == locked for r in states):
         return
-    before = await look.vcenter_vms()
-    told = await look.lock_events()
-    after = await look.vcenter_vms()
-    still = [vm for vm in sorted(seen) if vm in before and before[vm] == after.get(vm)]
+    before = await look.vcenter_vms() if marked else {}
+    logs = await look.event_logs()
+    if marked:
+        _lock_events(history, marked, logs, before, await look.vcenter_vms())
+    for vcenter, log in sorted((logs or {}).items()):
+        rows = [(e.event.value, e.host or "", e.vm or "") for e in log if _is_ordered(e.event)]
+        history.add("state", str(vcenter), op="event_log", told=rows)
+
+
+def _lock_events(
+    history: History,
+    marked: Set[VmName],
+    logs: Mapping[NodeName, Sequence[VcEvent]] | None,
+    before: Mapping[VmName, VmInfo],
+    after: Mapping[VmName, VmInfo],
+) -> None:
+    """What was told of the locks of the VMs that were marked, and which are marked still, or run;
+    a VM that changed while the logs were read is left out."""
+    told = {} if logs is None else _locks(logs.values())
+    still = [vm for vm in sorted(marked) if vm in before and before[vm] == after.get(vm)]
     history.add(
         "state",
         op="lock_events",
-        told={str(vm): told.get(vm, []) for vm in still} if told is not None else {},
+        told={str(vm): told.get(vm, []) for vm in still} if logs is not None else {},
         locked=[str(vm) for vm in still if after[vm].lock_event is not None],
         running=[str(vm) for vm in still if after[vm].power is PowerState.ON],
     )
+
+
+def _locks(logs: Iterable[Sequence[VcEvent]]) -> dict[VmName, list[bool]]:
+    """Of each VM, oldest first, whether an event says that it was locked or that it was
+    unlocked."""
+    found: dict[VmName, list[bool]] = {}
+    for event in (event for log in logs for event in log):
+        if event.vm is not None and (locks := _locking(event.event)) is not None:
+            found.setdefault(event.vm, []).append(locks)
+    return found
+
+
+def _locking(event: EventTypeId) -> bool | None:
+    if event is EventTypeId.VM_UNLOCKED:
+        return False
+    return True if ".VMLocked." in event.value else None
+
+
+def _is_ordered(event: EventTypeId) -> bool:
+    """Whether the order of such an event is fixed by its cause."""
+    return event in _ORDERED or _locking(event) is not None
 
 
 async def _guests(look: Look, guests: Guests, history: History) -> None:

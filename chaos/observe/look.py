@@ -9,7 +9,6 @@ from __future__ import annotations
 from chaos.faults.base import REFUSALS
 from chaos.lab import Lab
 from chaos.observe.listing import all_events, all_hosts, all_key_status, all_providers, all_vms
-from protocol.events import EventTypeId
 from protocol.messages.agent import NodeStatus
 from protocol.messages.host import HostState, HostSummary, QueryHost, VmSummary
 from protocol.messages.pages import pages
@@ -17,6 +16,7 @@ from protocol.messages.vcenter import (
     CryptoKeyStatus,
     HostInfo,
     ProviderInfo,
+    VcEvent,
     VmInfo,
 )
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, NodeName, Role, VmName
@@ -87,19 +87,14 @@ class Look:
             found |= {vm.vm: vm for vm in listed}
         return found
 
-    async def lock_events(self) -> dict[VmName, list[bool]] | None:
-        """Of each VM, oldest first, whether an event says that it was locked or that it was
-        unlocked; None when a vCenter does not answer."""
-        found: dict[VmName, list[bool]] = {}
+    async def event_logs(self) -> dict[NodeName, tuple[VcEvent, ...]] | None:
+        """The whole event log of each vCenter; None when one does not answer."""
+        found: dict[NodeName, tuple[VcEvent, ...]] = {}
         for vcenter in nodes_of(self.lab, Role.VCENTER):
             try:
-                told = await all_events(self.lab, vcenter, within_s=WITHIN_S)
+                found[vcenter] = await all_events(self.lab, vcenter, within_s=WITHIN_S)
             except REFUSALS:
                 return None
-            for event in told:
-                locks = ".VMLocked." in event.event.value
-                if event.vm is not None and (locks or event.event is EventTypeId.VM_UNLOCKED):
-                    found.setdefault(event.vm, []).append(locks)
         return found
 
     async def vcenter_hosts(self) -> dict[NodeName, HostInfo]:

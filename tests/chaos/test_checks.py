@@ -49,6 +49,32 @@ def told(events: list[bool], locked: str = "", running: str = "") -> Row:
     return ("", "state", "lock_events", data)
 
 
+_SHORT = {
+    "unreachable": "kms.crypto.Unreachable",
+    "asks": "host.Crypto.ReqEnable.KMSClusterError",
+    "asks-missing": "host.Crypto.ReqEnable.KeyMissingOnKMS",
+    "safe": "host.Crypto.Enabled",
+    "locked": "vm.Crypto.VMLocked.KMSClusterError",
+    "locked-missing": "vm.Crypto.VMLocked.KeyMissingOnKMS",
+    "unlocked": "vm.Crypto.VMUnlocked",
+    "not-backed-up": "kms.crypto.NotBackedUp",
+    "backed-up": "kms.crypto.AllBackedUp",
+}
+
+
+def log(*events: str) -> Row:
+    """vCenter's log of events on host h, of VM x where they are of VMs."""
+    told = [
+        (
+            f"com.vmware.vc.{_SHORT[event]}",
+            "" if "backed" in event or event == "unreachable" else "h",
+            "x" if "locked" in event else "",
+        )
+        for event in events
+    ]
+    return ("vc", "state", "event_log", {"told": told})
+
+
 CUT: Row = ("", "fault", "link.cut", {"id": "wan"})
 CLEAR: Row = ("", "fault", "tpm.clear", {"id": "clear"})
 COUNT: Row = ("kms", "state", "counters", {"internal_errors": 1, "requests": 5})
@@ -441,6 +467,30 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     ("lock_told", CheckOutcome.PASS, [MARKED, told([True], running="x")]),
     ("lock_told", CheckOutcome.UNKNOWN, [MARKED]),
     ("lock_told", CheckOutcome.UNKNOWN, [("vc", "state", "marks", {"locked": []})]),
+    (
+        "told_in_order",
+        CheckOutcome.PASS,
+        [log("unreachable", "asks", "locked", "safe", "unlocked", "locked-missing", "unlocked")],
+    ),
+    ("told_in_order", CheckOutcome.PASS, [log("unreachable", "asks", "asks-missing", "locked")]),
+    ("told_in_order", CheckOutcome.PASS, [log("not-backed-up", "backed-up")]),
+    (
+        "told_in_order",
+        CheckOutcome.PASS,
+        [("p", "fault", "provider.delete", {"id": "x"}), log("asks", "locked")],
+    ),
+    ("told_in_order", CheckOutcome.FAIL, [log("asks")]),
+    ("told_in_order", CheckOutcome.FAIL, [log("locked", "unreachable")]),
+    ("told_in_order", CheckOutcome.FAIL, [log("unlocked")]),
+    ("told_in_order", CheckOutcome.FAIL, [log("locked-missing", "unlocked", "unlocked")]),
+    (
+        "told_in_order",
+        CheckOutcome.FAIL,
+        [log("unreachable", "asks", "locked", "unlocked", "safe")],
+    ),
+    ("told_in_order", CheckOutcome.FAIL, [log("backed-up")]),
+    ("told_in_order", CheckOutcome.FAIL, [log("not-backed-up", "backed-up", "backed-up")]),
+    ("told_in_order", CheckOutcome.UNKNOWN, [MARKED]),
     ("accepted_order_kept", CheckOutcome.PASS, [*pair(1, "poweredOn")]),
     ("accepted_order_kept", CheckOutcome.FAIL, [*pair(1, "poweredOn"), *pair(2, "poweredOff")]),
     ("accepted_order_kept", CheckOutcome.FAIL, [CUT, *pair(1, "poweredOff")]),

@@ -60,6 +60,7 @@ NOT_SEEN: dict[str, set[str]] = {
         "lock_told",
         "no_plaintext_key",
         "nothing_left",
+        "told_in_order",
     },
     UNPERSISTED: {
         "accepted_order_kept",

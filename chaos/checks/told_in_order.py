@@ -1,0 +1,93 @@
+"""What vCenter tells comes in the order of its causes (A22): a provider is unreachable before a
+host or a VM suffers from it, a host is safe again before its VMs are unlocked, and nothing ends
+that had not begun.
+
+- ``ReqEnable.KMSClusterError`` and ``VMLocked.KMSClusterError``: after ``Unreachable``, unless a
+  provider was taken away
+- ``VMUnlocked``: after that VM's ``VMLocked``; on a host that could not get its key from the
+  provider, after ``host.Crypto.Enabled`` of it
+- ``AllBackedUp``: after ``NotBackedUp`` or ``NotBackedUpAfterUpdate``
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from chaos.checks.result import CheckOutcome, Finding
+from chaos.history import Record
+from protocol.events import EventTypeId as Id
+
+TAKES_PROVIDERS: Final = "provider."
+"""How a fault or an operation is named that takes a provider away, or brings another one."""
+
+
+class Told(NamedTuple):
+    """One event as the end of a run has read it."""
+
+    event: str
+    host: str
+    vm: str
+
+
+def told_in_order(records: Sequence[Record]) -> Finding:
+    """Pass when every event of vCenter's log has before it what its cause has told; unknown when
+    no log was read (one is, when VMs were locked in the run).
+
+    ``told`` of the state ``event_log`` has the events of a vCenter's whole log in its order.
+    """
+    read = [r for r in records if r.type == "state" and r.op == "event_log"]
+    if not read:
+        return Finding(CheckOutcome.UNKNOWN, "no VM was locked in this run")
+    taken = any(
+        r.type in ("fault", "invoke") and (r.op or "").startswith(TAKES_PROVIDERS) for r in records
+    )
+    wrong = [
+        (text, record.seq)
+        for record in read
+        for text in _misplaced(_events(record.data["told"]), provider_taken=taken)
+    ]
+    if wrong:
+        return Finding(
+            CheckOutcome.FAIL,
+            "; ".join(text for text, _ in wrong),
+            tuple(dict.fromkeys(seq for _, seq in wrong)),
+        )
+    count = sum(len(record.data["told"]) for record in read)
+    return Finding(CheckOutcome.PASS, f"{count} events, each after its cause")
+
+
+def _events(told: Sequence[Sequence[Any]]) -> Iterator[Told]:
+    return (Told(str(event), str(host), str(vm)) for event, host, vm in told)
+
+
+def _misplaced(told: Iterator[Told], *, provider_taken: bool) -> Iterator[str]:
+    unreachable, owing = provider_taken, False
+    locked: set[str] = set()
+    asking: set[str] = set()
+    for at, (event, host, vm) in enumerate(told, 1):
+        match event:
+            case Id.KMS_UNREACHABLE:
+                unreachable = True
+            case Id.KMS_NOT_BACKED_UP | Id.KMS_NOT_BACKED_UP_AFTER_UPDATE:
+                owing = True
+            case Id.KMS_ALL_BACKED_UP:
+                if not owing:
+                    yield f"event {at}: all is backed up, and nothing was said to be missing"
+                owing = False
+            case Id.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR:
+                asking.add(host)
+                if not unreachable:
+                    yield f"event {at}: {host} cannot get its key before a provider is unreachable"
+            case Id.HOST_CRYPTO_ENABLED | Id.HOST_REQ_ENABLE_KEY_MISSING_ON_KMS:
+                asking.discard(host)
+            case Id.VM_UNLOCKED:
+                if vm not in locked:
+                    yield f"event {at}: {vm} is unlocked, and was not locked"
+                elif host in asking:
+                    yield f"event {at}: {vm} is unlocked before its host {host} is safe"
+                locked.discard(vm)
+            case _ if ".VMLocked." in event:
+                locked.add(vm)
+                if event == Id.VM_LOCKED_KMS_CLUSTER_ERROR and not unreachable:
+                    yield f"event {at}: {vm} is locked before a provider is unreachable"
