@@ -31,8 +31,8 @@ R = TypeVar("R", bound=Reply)
 class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A node of the topology, for selectors such as ``site:edge`` or ``role:esxi``.
 
-    ``providers`` are the key providers of the Lab file that a key server serves; ``tpm``: whether
-    a host has one.
+    ``providers`` are the key providers of the Lab file that a key server serves; of a host,
+    ``tpm``: whether it has one, and ``vcenter``: that of its cluster.
     """
 
     node: NodeName
@@ -41,6 +41,7 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
     cluster: ClusterName = ClusterName("")
     providers: tuple[ProviderId, ...] = ()
     tpm: bool = True
+    vcenter: NodeName | None = None
 
 
 class Directory(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,7 +31,7 @@ from lab.api.commands import Command
 from lab.api.following import all_events
 from lab.api.session import Session
 from lab.api.table import perform
-from lab.api.wire import decode_answer, encode_command
+from lab.api.wire import RunCommand, decode_answer, encode_command
 from lab.errors import KeysteadError
 from lab.processes.process_lab import ProcessLab
 from lab.simulation.workers import simulations
@@ -49,7 +49,7 @@ N = TypeVar("N")
 class Way(Protocol):
     """How commands reach a lab."""
 
-    async def do(self, command: Command[A]) -> A:
+    async def do(self, command: Command[A], vcenter: str = "") -> A:
         """Do a command; its answer, or ``KeysteadError``."""
         ...
 
@@ -68,8 +68,9 @@ class Simulated:
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
 
-    async def do(self, command: Command[A]) -> A:
-        raw = await self._conversation.call("command", bytes(encode_command(command)))
+    async def do(self, command: Command[A], vcenter: str = "") -> A:
+        message = RunCommand(command=encode_command(command), vcenter=vcenter)
+        raw = await self._conversation.call("command", msgspec.msgpack.encode(message))
         return decode_answer(command, raw)
 
     async def sleep(self, seconds: float) -> None:
@@ -92,8 +93,8 @@ class Owned:
         leases = session.keeper.keep_leases(lab.lease_tick_s)
         self._leases = asyncio.get_running_loop().create_task(leases)
 
-    async def do(self, command: Command[A]) -> A:
-        return await perform(self.session, command)
+    async def do(self, command: Command[A], vcenter: str = "") -> A:
+        return await perform(self.session, command, vcenter)
 
     async def sleep(self, seconds: float) -> None:
         await self.lab.sleep(seconds)
@@ -179,9 +180,10 @@ class Lab:
 
     # ---- commands
 
-    async def do(self, command: Command[A]) -> A:
-        """Do any command of ``lab.api.commands``; its answer. Raises ``KeysteadError``."""
-        return await self.way.do(command)
+    async def do(self, command: Command[A], vcenter: str = "") -> A:
+        """Do any command of ``lab.api.commands``, at ``vcenter`` when one is named; its answer.
+        Raises ``KeysteadError``."""
+        return await self.way.do(command, vcenter)
 
     async def sleep(self, seconds: float) -> None:
         """Lab seconds: virtual in the simulation, divided by ``pace`` in a real lab."""

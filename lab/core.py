@@ -66,11 +66,15 @@ def directory_of(topology: Topology, specs: Iterable[NodeSpec] | None = None) ->
                 cluster=s.cluster,
                 providers=tuple(p.provider for p in topology.providers if s.node in p.servers),
                 tpm=s.tpm is not TpmBackend.NONE,
+                vcenter=NodeName(str(s.config["vcenter"])) if s.role is Role.ESXI else None,
             )
             for s in (topology.nodes if specs is None else specs)
         ),
         vms=tuple(v.vm for v in topology.vms),
-        default_provider=next((p.provider for p in topology.providers if p.default), None),
+        default_provider=next(
+            (p.provider for p in topology.providers if p.default and p.vcenter == topology.vcenter),
+            None,
+        ),
         knobs=topology.nodes[0].knobs if topology.nodes else {},
     )
 
@@ -198,7 +202,12 @@ class LabCore(ABC):
 
     @property
     def vcenter(self) -> NodeName:
+        """The vCenter that commands go to that name none."""
         return self.topology.vcenter
+
+    def vcenter_of(self, host: NodeName) -> NodeName:
+        """The vCenter of the host's cluster."""
+        return NodeName(str(self.spec(host).config["vcenter"]))
 
     def hosts(self) -> tuple[NodeName, ...]:
         return tuple(s.node for s in self._specs.values() if s.role is Role.ESXI)

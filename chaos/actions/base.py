@@ -13,6 +13,7 @@ from typing import Any
 from chaos.faults.base import Params
 from chaos.lab import Lab
 from chaos.observe.look import nodes_of
+from chaos.observe.vcenters import vcenter_of
 from chaos.workload import WITHIN_S, Outcome
 from protocol.errors import NotFound
 from protocol.messages.base import Request
@@ -47,13 +48,15 @@ class Acting:
     lab: Lab
     name: str
 
-    @property
-    def vcenter(self) -> NodeName:
-        """The lab's first vCenter; ``NotFound`` when it has none."""
-        found = nodes_of(self.lab, Role.VCENTER)
-        if not found:
-            raise NotFound("the lab has no vCenter")
-        return found[0]
+    async def vcenter(self, target: str, params: Any = None) -> NodeName:
+        """The vCenter that the file names, else that of the target or of the cluster that is
+        named, else the lab's first. ``NotFound`` when there is none."""
+        said = getattr(params, "vcenter", None)
+        if said is None:
+            return await vcenter_of(self.lab, target or getattr(params, "cluster", None) or "")
+        if said not in nodes_of(self.lab, Role.VCENTER):
+            raise NotFound(f"there is no vCenter {said}")
+        return NodeName(said)
 
     async def ask(self, node: NodeName, message: Request[Any]) -> Any:
         """The node's answer; raises what it refuses with."""
@@ -88,7 +91,7 @@ def asks_vcenter(message: Callable[[str, Any], Request[Any]]) -> Run:
     """An action that is one request to vCenter, made of its target and its fields."""
 
     async def run(acting: Acting, target: str, params: Any) -> Outcome:
-        await acting.ask(acting.vcenter, message(target, params))
+        await acting.ask(await acting.vcenter(target, params), message(target, params))
         return Outcome("ok", {})
 
     return run

@@ -34,7 +34,7 @@ class RevokeParams(On):
 async def _generate(acting: Acting, target: str, params: Any) -> Outcome:
     provider = ProviderId(params.provider) if params.provider else None
     message = GenerateKey(operation_id=acting.name, provider=provider)
-    made = await acting.ask(acting.vcenter, message)
+    made = await acting.ask(await acting.vcenter(""), message)
     if made.success and made.key is not None:
         return Outcome("ok", {"key": str(made.key.key_id), "provider": str(made.key.provider_id)})
     # vCenter's answer does not say whether the key server had made the key already.
@@ -43,7 +43,7 @@ async def _generate(acting: Acting, target: str, params: Any) -> Outcome:
 
 async def _holders(acting: Acting, vm: str) -> list[tuple[NodeName, KeyAttributes]]:
     """The key servers that have the key of ``vm``, each with what it says of it."""
-    listed = await all_vms(acting.lab, acting.vcenter)
+    listed = await all_vms(acting.lab, await acting.vcenter(vm))
     key = next((found.key for found in listed if found.vm == VmName(vm)), None)
     if key is None:
         raise NotFound(f"vCenter knows no key of {vm}")

@@ -20,26 +20,34 @@ from protocol.messages.vcenter import (
 from protocol.terms import ClusterName, CryptoMode, NodeName, ProviderId
 
 Provider = Annotated[str, named(names.PROVIDER)]
+Vcenter = Annotated[str, named(names.NODE)]
 
 
 class AddParams(Params):
-    """``servers``: names of key servers of the lab; ``default``: make it vCenter's default."""
+    """``servers``: names of key servers of the lab; ``default``: make it vCenter's default.
+
+    At which ``vcenter``; when it is left out, at the first.
+    """
 
     provider: Provider
     servers: list[str]
     default: bool = False
+    vcenter: Vcenter | None = None
 
 
 class DeleteParams(Params):
-    """Which provider; when it is left out, the default provider of the lab."""
+    """Which provider, and of which vCenter; what is left out is the lab's default provider, and
+    its first vCenter."""
 
     provider: Provider | None = None
+    vcenter: Vcenter | None = None
 
 
 class DefaultParams(Params):
-    """Which provider becomes vCenter's default."""
+    """Which provider becomes vCenter's default; of the first vCenter when none is named."""
 
     provider: Provider
+    vcenter: Vcenter | None = None
 
 
 class ModeParams(Params):
@@ -69,7 +77,8 @@ def _register(_: str, params: Any) -> RegisterKmsCluster:
 
 async def _delete(acting: Acting, target: str, params: Any) -> Outcome:
     provider = acting.provider(params.provider)
-    await acting.ask(acting.vcenter, UnregisterKmsCluster(provider=provider))
+    message = UnregisterKmsCluster(provider=provider)
+    await acting.ask(await acting.vcenter("", params), message)
     return Outcome("ok", {"deleted": str(provider)})
 
 

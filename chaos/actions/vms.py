@@ -65,7 +65,7 @@ async def _create(acting: Acting, target: str, params: Any) -> Outcome:
         encrypted=params.encrypted,
         provider=_provider(params.provider),
     )
-    made = (await acting.ask(acting.vcenter, message)).vm
+    made = (await acting.ask(await acting.vcenter(message.cluster), message)).vm
     return _made(made, made.key)
 
 
@@ -73,7 +73,8 @@ async def _register(acting: Acting, target: str, params: Any) -> Outcome:
     """In the cluster that the file names, else in the lab's first."""
     clusters = [entry.cluster for entry in acting.lab.directory().nodes if entry.cluster]
     cluster = ClusterName(params.cluster or next(iter(clusters), ""))
-    await acting.ask(acting.vcenter, RegisterVm(vm=VmName(target), cluster=cluster))
+    message = RegisterVm(vm=VmName(target), cluster=cluster)
+    await acting.ask(await acting.vcenter(cluster), message)
     return Outcome("ok", {})
 
 
@@ -81,7 +82,7 @@ async def _encrypt(acting: Acting, target: str, params: Any) -> Outcome:
     message = EncryptVm(
         operation_id=acting.name, vm=VmName(target), provider=_provider(params.provider)
     )
-    done = await acting.ask(acting.vcenter, message)
+    done = await acting.ask(await acting.vcenter(target), message)
     return _made(done.vm, done.key)
 
 

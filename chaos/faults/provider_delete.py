@@ -37,9 +37,11 @@ NOT_AVAILABLE: Final = "com.vmware.vim.vpxd.encryption.keyProviderNotAvailable"
 
 
 class ProviderParams(Params):
-    """Which provider; when it is left out, the default provider of the lab."""
+    """Which provider, and of which vCenter; what is left out is the lab's default provider, and
+    its first vCenter."""
 
     provider: str | None = None
+    vcenter: str | None = None
 
 
 class ProviderDelete(Fault, frozen=True, kw_only=True):
@@ -54,6 +56,7 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
     reversible: ClassVar[bool] = False
     provider: ProviderId
     vcenter: NodeName
+    named: bool = False  # whether the file says which vCenter
 
     @classmethod
     def of(cls, id: str, params: ProviderParams, targets: Targets) -> Fault:
@@ -61,14 +64,19 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
         vcenters = targets.of_role(Role.VCENTER)
         if provider is None or not vcenters:
             raise ChaosError("KS-CHAOS-106", "no provider is named, and the lab has no default")
-        return cls(id=id, provider=ProviderId(provider), vcenter=vcenters[0])
+        vcenter = NodeName(params.vcenter or vcenters[0])
+        if vcenter not in vcenters:
+            raise ChaosError("KS-CHAOS-106", f"there is no vCenter {vcenter}")
+        named = params.vcenter is not None
+        return cls(id=id, provider=ProviderId(provider), vcenter=vcenter, named=named)
 
     @classmethod
     def drawn(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         return None if directory.default_provider is None else {}
 
     def written(self) -> dict[str, Any]:
-        return {"provider": str(self.provider)}
+        at = {"vcenter": str(self.vcenter)} if self.named else {}
+        return {"provider": str(self.provider), **at}
 
     def touches(self) -> tuple[NodeName, ...]:
         return (self.vcenter,)

@@ -14,6 +14,7 @@ from chaos.faults.base import REFUSALS
 from chaos.history import History
 from chaos.lab import Lab
 from chaos.observe.look import Look, nodes_of
+from chaos.observe.vcenters import leaders
 from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.messages.host import HostState, HostSummary, QueryHost, VmSummary
 from protocol.messages.vcenter import ListVms, ProviderInfo
@@ -45,7 +46,7 @@ class States:
         self._history.add(
             "state",
             op="staging",
-            vcenters=list(nodes_of(self._lab, Role.VCENTER)),
+            vcenters=list(leaders(self._lab)),
             clusters=clusters,
             secure_boot={host: await self._secure_boot(host) for host in clusters},
             providers=[_told(found) for found in providers or ()],
@@ -86,7 +87,7 @@ class States:
                 self._host(host, answer.summary)
             else:
                 self._write("host", host, silent=True)
-        for vcenter in nodes_of(self._lab, Role.VCENTER):
+        for vcenter in leaders(self._lab):
             await self._marks(vcenter)
         self._history.add("state", op="look", hosts=len(hosts))
 

@@ -15,10 +15,11 @@ import msgspec
 from chaos.draws import Draws
 from chaos.lab import Lab
 from chaos.observe.guests import Guests
-from chaos.observe.look import Look, nodes_of
+from chaos.observe.look import Look
 from chaos.observe.remains import Remains
+from chaos.observe.vcenters import vcenter_of
 from protocol.errors import NotFound
-from protocol.terms import ClusterName, NodeName, Role, VmName
+from protocol.terms import ClusterName, NodeName, VmName
 
 WITHIN_S: Final = 60.0
 """Lab seconds that an operation waits for each answer."""
@@ -85,13 +86,10 @@ class Means:
     look: Callable[[], Awaitable[None]] | None = None
     """Has what hosts are written down at once, after something was changed about them."""
 
-    @property
-    def vcenter(self) -> NodeName:
-        """The lab's first vCenter; ``NotFound`` when it has none."""
-        found = nodes_of(self.lab, Role.VCENTER)
-        if not found:
-            raise NotFound("the lab has no vCenter")
-        return found[0]
+    async def vcenter(self, subject: str = "") -> NodeName:
+        """The vCenter of a host, a VM or a cluster, the lab's first for anything else;
+        ``NotFound`` when it has none."""
+        return await vcenter_of(self.lab, subject)
 
     def operation_id(self, arrival: Arrival) -> str:
         """The id under which a repeat of this arrival is the same operation."""

@@ -64,12 +64,13 @@ async def _reconnect(means: Means, arrival: Arrival) -> Outcome:
     if arrival.target not in listed:
         return Outcome("fail", {"error": "vCenter does not tell its host"})
     host = listed[VmName(arrival.target)].host
-    await means.lab.ask(means.vcenter, DisconnectHost(host=host), within_s=WITHIN_S)
+    vcenter = await means.vcenter(host)
+    await means.lab.ask(vcenter, DisconnectHost(host=host), within_s=WITHIN_S)
     tries, until = 0, means.lab.monotonic() + RECONNECT_WITHIN_S
     while means.lab.monotonic() < until:
         tries += 1
         try:
-            await means.lab.ask(means.vcenter, ReconnectHost(host=host), within_s=WITHIN_S)
+            await means.lab.ask(vcenter, ReconnectHost(host=host), within_s=WITHIN_S)
         except ProductError:
             await means.lab.sleep(RECONNECT_S)
         else:

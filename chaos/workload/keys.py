@@ -12,7 +12,7 @@ from protocol.terms import VmName
 
 async def _key_create(means: Means, arrival: Arrival) -> Outcome:
     message = GenerateKey(operation_id=means.operation_id(arrival))
-    made = await means.lab.ask(means.vcenter, message, within_s=WITHIN_S)
+    made = await means.lab.ask(await means.vcenter(), message, within_s=WITHIN_S)
     if made.success and made.key is not None:
         return Outcome("ok", {"key": str(made.key.key_id), "provider": str(made.key.provider_id)})
     # vCenter's answer does not say whether the key server had made the key already.
@@ -23,12 +23,13 @@ async def _vm_encrypt(means: Means, arrival: Arrival) -> Outcome:
     """A new VM beside ``target``'s, encrypted under a new key of the default provider."""
     name = VmName(means.operation_id(arrival))
     cluster = await means.cluster_of(VmName(arrival.target))
+    vcenter = await means.vcenter(cluster)
     operation_id = means.operation_id(arrival)
     made = CreateVm(operation_id=f"{operation_id}-vm", vm=name, cluster=cluster)
-    await means.lab.ask(means.vcenter, made, within_s=WITHIN_S)
+    await means.lab.ask(vcenter, made, within_s=WITHIN_S)
     try:
         message = EncryptVm(operation_id=operation_id, vm=name)
-        done = await means.lab.ask(means.vcenter, message, within_s=WITHIN_S)
+        done = await means.lab.ask(vcenter, message, within_s=WITHIN_S)
     except ProductError as error:
         return Outcome("info", {"vm": str(name), "error": type(error).__name__})
     key = done.key
@@ -42,12 +43,13 @@ async def _come_and_go(means: Means, arrival: Arrival) -> Outcome:
     operation_id = means.operation_id(arrival)
     name = VmName(operation_id)
     cluster = await means.cluster_of(VmName(arrival.target))
+    vcenter = await means.vcenter(cluster)
     made = CreateVm(operation_id=f"{operation_id}-vm", vm=name, cluster=cluster, encrypted=True)
     created = False
     try:
-        answer = await means.lab.ask(means.vcenter, made, within_s=WITHIN_S)
+        answer = await means.lab.ask(vcenter, made, within_s=WITHIN_S)
         created = True
-        await means.lab.ask(means.vcenter, DestroyVm(vm=name), within_s=WITHIN_S)
+        await means.lab.ask(vcenter, DestroyVm(vm=name), within_s=WITHIN_S)
     except ProductError as error:
         kind = "fail" if error.definite and not created else "info"
         return Outcome(kind, {"made": str(name), "error": type(error).__name__})

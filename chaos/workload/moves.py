@@ -19,8 +19,9 @@ LOCK_PATIENCE_S: Final = 15.0
 """Lab seconds after which a lock that nobody needs is given back."""
 
 
-async def _ask(means: Means, message: Request[Any]) -> Any:
-    return await means.lab.ask(means.vcenter, message, within_s=WITHIN_S)
+async def _ask(means: Means, about: str, message: Request[Any]) -> Any:
+    """Of the vCenter of ``about``, a host or a cluster."""
+    return await means.lab.ask(await means.vcenter(about), message, within_s=WITHIN_S)
 
 
 async def _listed(means: Means, vm: VmName) -> VmInfo:
@@ -53,10 +54,10 @@ async def _move(means: Means, arrival: Arrival) -> Outcome:
     vm = VmName(arrival.target)
     info = await _listed(means, vm)
     host = await _elsewhere(means, info, arrival)
-    await _ask(means, PowerOffVm(vm=vm))
+    await _ask(means, host, PowerOffVm(vm=vm))
     try:
-        await _ask(means, UnregisterVm(vm=vm))
-        await _ask(means, RegisterVm(vm=vm, cluster=info.cluster, host=host))
+        await _ask(means, host, UnregisterVm(vm=vm))
+        await _ask(means, host, RegisterVm(vm=vm, cluster=info.cluster, host=host))
     except ProductError as error:
         return Outcome("info", {"off": True, "error": type(error).__name__})
     return await _started(means, vm, host)
@@ -71,7 +72,7 @@ async def _restart(means: Means, arrival: Arrival) -> Outcome:
     if there is None or there.connection is HostConnectionState.CONNECTED:
         return Outcome("fail", {"error": "its host is connected"})
     host = await _elsewhere(means, info, arrival)
-    await _ask(means, RegisterVm(vm=vm, cluster=info.cluster, host=host))
+    await _ask(means, host, RegisterVm(vm=vm, cluster=info.cluster, host=host))
     return await _started(means, vm, host)
 
 
@@ -81,7 +82,7 @@ async def _started(means: Means, vm: VmName, host: NodeName) -> Outcome:
     for attempt in range(2):
         idle = attempt and await _runs_nowhere(means, vm)
         try:
-            await _ask(means, PowerOnVm(vm=vm))
+            await _ask(means, host, PowerOnVm(vm=vm))
         except DatastoreFault as error:
             if attempt and idle and await _runs_nowhere(means, vm):
                 return Outcome("info", {**about, "off": True, "kept": str(error)})

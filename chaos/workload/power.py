@@ -17,9 +17,10 @@ PAIR_GAP_S: Final = 0.001
 
 async def _power_cycle(means: Means, arrival: Arrival) -> Outcome:
     vm = VmName(arrival.target)
-    await means.lab.ask(means.vcenter, PowerOffVm(vm=vm), within_s=WITHIN_S)
+    vcenter = await means.vcenter(vm)
+    await means.lab.ask(vcenter, PowerOffVm(vm=vm), within_s=WITHIN_S)
     try:
-        await means.lab.ask(means.vcenter, PowerOnVm(vm=vm), within_s=WITHIN_S)
+        await means.lab.ask(vcenter, PowerOnVm(vm=vm), within_s=WITHIN_S)
     except ProductError as error:
         # The first half had its effect, so this is no clean failure.
         return Outcome("info", {"off": True, "error": type(error).__name__})
@@ -29,11 +30,12 @@ async def _power_cycle(means: Means, arrival: Arrival) -> Outcome:
 async def _off_on(means: Means, arrival: Arrival) -> Outcome:
     """Both commands are accepted before the first is done: the second one has the last word."""
     vm = VmName(arrival.target)
+    vcenter = await means.vcenter(vm)
 
     async def give(place: int) -> VmPowered:
         await means.lab.sleep(place * PAIR_GAP_S)
         command = PowerOnVm(vm=vm) if place else PowerOffVm(vm=vm)
-        return await means.lab.ask(means.vcenter, command, within_s=WITHIN_S)
+        return await means.lab.ask(vcenter, command, within_s=WITHIN_S)
 
     ends = await try_each(range(2), give, name="pair")
     errors = [end for end in ends if isinstance(end, ProductError)]

@@ -10,6 +10,7 @@ answer if there is none that fits, its function, a line in ``table``, its looks 
 - ``look``, ``hosts``, ``at_host``, ``vms``, ``inventory``, ``keys``, ``native``, ``crypto``,
   ``alarms``, ``faults``, ``describe``, ``experiments``   the functions, by noun
 - ``remote``    a running lab over its control broker    - ``schema``  all commands and answers
+- ``whereabouts``  the vCenter that has a VM
 - ``machines``  each node's machine, also of one that cannot be asked
 - ``views``     from messages of services to answers    - ``reasons``  why it is so, pure
 - ``refusal``   the product's no, for people            - ``following``  vCenter's events to the end

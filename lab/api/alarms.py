@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from chaos.observe.listing import all_hosts, all_providers, all_vms
 from lab.api import commands
 from lab.api.answers import Alarm, AlarmList, Host
@@ -11,7 +13,7 @@ from lab.api.machines import seen
 from lab.api.session import Session
 from lab.api.views import host_view
 from protocol.messages.vcenter import AcknowledgeAlarm, HostInfo, ProviderInfo
-from protocol.terms import HostConnectionState, HostCryptoState, ManagementType
+from protocol.terms import HostConnectionState, HostCryptoState, ManagementType, NodeName
 
 KEY_SERVER_ALARM: Final = "alarm.KeyServerHealth"
 NOT_BACKED_UP_ALARM: Final = "alarm.NativeKeyProviderNotBackedUp"
@@ -21,24 +23,34 @@ _NOT_BACKED_UP: Final = "NotBackedUp"
 
 async def alarms(session: Session, command: commands.GetAlarms) -> AlarmList:
     """See ``GetAlarms``."""
+    found = [
+        replace(alarm, vcenter=session.told(vcenter))
+        for vcenter in session.vcenters()
+        for alarm in await _alarms_at(session, vcenter)
+    ]
+    return AlarmList(items=tuple(found))
+
+
+async def _alarms_at(session: Session, vcenter: NodeName) -> list[Alarm]:
     lab = session.lab
     found: list[Alarm] = []
-    for host in await all_hosts(lab, lab.vcenter):
+    for host in await all_hosts(lab, vcenter):
         found += [Alarm(of=host.host, alarm=a, why=_why(host, a)) for a in host.alarms]
-    for vm in await all_vms(lab, lab.vcenter):
+    for vm in await all_vms(lab, vcenter):
         why = "missing: " + ", ".join(str(key) for key in vm.missing)
         found += [Alarm(of=vm.vm, alarm=a, why=why) for a in vm.alarms]
-    for provider in await all_providers(lab, lab.vcenter):
+    for provider in await all_providers(lab, vcenter):
         found += _of_provider(provider)
-    return AlarmList(items=tuple(found))
+    return found
 
 
 async def acknowledge(session: Session, command: commands.AlarmAcknowledge) -> Host:
     """See ``AlarmAcknowledge``."""
     lab = session.lab
     host = session.host(command.host)
-    await lab.ask(lab.vcenter, AcknowledgeAlarm(host=host))
-    found = next(one for one in await all_hosts(lab, lab.vcenter) if one.host == host)
+    vcenter = session.vcenter_of(host)
+    await lab.ask(vcenter, AcknowledgeAlarm(host=host))
+    found = next(one for one in await all_hosts(lab, vcenter) if one.host == host)
     return host_view(found, await seen(session, host))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from chaos.observe.listing import (
     all_clusters,
     all_hosts,
@@ -66,37 +68,44 @@ async def disable(session: Session, command: commands.HostDisableCrypto) -> Host
 async def _after(session: Session, host: NodeName, task: Request[Done]) -> Host:
     """The host as vCenter sees it after the task."""
     lab = session.lab
-    await lab.ask(lab.vcenter, task, within_s=TASK_S)
-    listed = next(h for h in await all_hosts(lab, lab.vcenter) if h.host == host)
+    vcenter = session.vcenter_of(host)
+    await lab.ask(vcenter, task, within_s=TASK_S)
+    listed = next(h for h in await all_hosts(lab, vcenter) if h.host == host)
     return host_view(listed, await seen(session, host))
 
 
 async def clusters(session: Session, command: commands.GetClusters) -> ClusterList:
     """See ``GetClusters``."""
-    listed = await all_clusters(session.lab, session.lab.vcenter)
-    return ClusterList(items=tuple(cluster_view(cluster) for cluster in listed))
+    found = [
+        replace(cluster_view(cluster), vcenter=session.told(vcenter))
+        for vcenter in session.vcenters()
+        for cluster in await all_clusters(session.lab, vcenter)
+    ]
+    return ClusterList(items=tuple(sorted(found, key=lambda cluster: cluster.cluster)))
 
 
 async def crypto_mode(session: Session, command: commands.ClusterCryptoMode) -> Cluster:
     """See ``ClusterCryptoMode``."""
+    session = session.at_cluster(command.cluster)
     name = await _cluster(session, command.cluster)
     message = SetCryptoMode(cluster=name, crypto_mode=command.mode)
-    await session.lab.ask(session.lab.vcenter, message)
+    await session.lab.ask(session.vcenter, message)
     return await _cluster_now(session, name)
 
 
 async def default_provider(session: Session, command: commands.ClusterDefaultProvider) -> Cluster:
     """See ``ClusterDefaultProvider``."""
+    session = session.at_cluster(command.cluster)
     name = await _cluster(session, command.cluster)
     provider = ProviderId(command.provider) if command.provider else None
     message = SetDefaultKmsCluster(entity=name, provider=provider)
-    await session.lab.ask(session.lab.vcenter, message)
+    await session.lab.ask(session.vcenter, message)
     return await _cluster_now(session, name)
 
 
 async def _cluster(session: Session, name: str) -> ClusterName:
     """KS-USE-002 when vCenter has no cluster of that name."""
-    known = [c.cluster for c in await all_clusters(session.lab, session.lab.vcenter)]
+    known = [c.cluster for c in await all_clusters(session.lab, session.vcenter)]
     if name not in known:
         there = ", ".join(known) or "none"
         raise KeysteadError("KS-USE-002", f"there is no cluster {name}; there are: {there}")
@@ -104,7 +113,7 @@ async def _cluster(session: Session, name: str) -> ClusterName:
 
 
 async def _cluster_now(session: Session, name: ClusterName) -> Cluster:
-    listed = await all_clusters(session.lab, session.lab.vcenter)
+    listed = await all_clusters(session.lab, session.vcenter)
     return cluster_view(next(c for c in listed if c.cluster == name))
 
 
@@ -119,7 +128,7 @@ def key_id(text: str) -> CryptoKeyId:
 
 async def known_keys(session: Session, command: commands.KeyIds) -> KnownKeyList:
     """See ``KeyIds``."""
-    keys = await all_known_keys(session.lab, session.lab.vcenter)
+    keys = await all_known_keys(session.lab, session.vcenter)
     return KnownKeyList(items=tuple(KnownKey(key=key_ref(key), known=True) for key in keys))
 
 
@@ -128,7 +137,7 @@ async def generate(session: Session, command: commands.KeyGenerate) -> KnownKey:
     lab = session.lab
     provider = ProviderId(command.provider) if command.provider else None
     message = GenerateKey(operation_id=lab.operation_id(), provider=provider)
-    made = await lab.ask(lab.vcenter, message, within_s=TASK_S)
+    made = await lab.ask(session.vcenter, message, within_s=TASK_S)
     if made.key is None:
         raise KeysteadError("KS-PRODUCT-001", made.reason)
     return KnownKey(key=key_ref(made.key), known=True)
@@ -137,12 +146,12 @@ async def generate(session: Session, command: commands.KeyGenerate) -> KnownKey:
 async def add_key(session: Session, command: commands.KeyAdd) -> KnownKey:
     """See ``KeyAdd``."""
     key = key_id(command.key)
-    await session.lab.ask(session.lab.vcenter, AddKey(key=key), within_s=TASK_S)
+    await session.lab.ask(session.vcenter, AddKey(key=key), within_s=TASK_S)
     return KnownKey(key=key_ref(key), known=True)
 
 
 async def remove_key(session: Session, command: commands.KeyRemove) -> KnownKey:
     """See ``KeyRemove``."""
     key = key_id(command.key)
-    await session.lab.ask(session.lab.vcenter, RemoveKey(key=key, force=command.force))
+    await session.lab.ask(session.vcenter, RemoveKey(key=key, force=command.force))
     return KnownKey(key=key_ref(key), known=False)

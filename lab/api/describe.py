@@ -29,6 +29,7 @@ from lab.api.views import (
     vm_on_host,
     vm_view,
 )
+from lab.api.whereabouts import at_vm
 from protocol.errors import ProductError
 from protocol.messages.agent import CutRule
 from protocol.messages.host import GetCryptoKeyStatus, HostSummary, QueryHost
@@ -58,6 +59,7 @@ LAST_EVENTS = 10
 async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
     """See ``DescribeVm``."""
     name = session.vm(command.vm)
+    session = await at_vm(session, name)
     up = await vcenter_up(session)
     listed = await _vm_in_vcenter(session, name) if up else None
     host = listed.host if listed else await _holder(session, name)
@@ -73,7 +75,7 @@ async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
         vcenter=await _vcenter(session),
         wanted_on=mine.wanted is PowerState.ON if mine else None,
     )
-    stale = listed is not None and host not in await connected_hosts(session)
+    stale = listed is not None and host not in await connected_hosts(session, session.vcenter)
     return VmDescription(
         vm=name,
         host=host,
@@ -96,6 +98,7 @@ async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
 async def host(session: Session, command: commands.DescribeHost) -> HostDescription:
     """See ``DescribeHost``."""
     name = session.host(command.host)
+    session = session.at_host(name)
     own = await _asked_itself(session, name)
     facts = await _host_facts(session, name, own)
     up = await vcenter_up(session)
@@ -116,13 +119,12 @@ async def host(session: Session, command: commands.DescribeHost) -> HostDescript
 
 async def provider(session: Session, command: commands.DescribeProvider) -> ProviderDescription:
     """See ``DescribeProvider``."""
-    lab = session.lab
     listed = await _provider_in_vcenter(session, command.provider)
     reasons: list[Reason] = []
     rows: list[ProviderServer] = []
     found = zip(listed.servers, listed.contacts, strict=True) if listed else ()
     for server, contact in [(at.node, contact) for at, contact in found]:
-        if _cut(session, lab.vcenter, server):
+        if _cut(session, session.vcenter, server):
             text = f"The link between vCenter and {server} is cut."
             reasons.append(Reason(text, "STD-08", "keystead heal --all"))
         state = (await seen(session, server)).state
@@ -175,17 +177,17 @@ async def _server_row(
 
 
 async def _vm_in_vcenter(session: Session, vm: VmName) -> VmInfo | None:
-    listed = await all_vms(session.lab, session.lab.vcenter)
+    listed = await all_vms(session.lab, session.vcenter)
     return next((v for v in listed if v.vm == vm), None)
 
 
 async def _host_in_vcenter(session: Session, host: NodeName) -> HostInfo | None:
-    listed = await all_hosts(session.lab, session.lab.vcenter)
+    listed = await all_hosts(session.lab, session.vcenter)
     return next((h for h in listed if h.host == host), None)
 
 
 async def _provider_in_vcenter(session: Session, provider: str) -> ProviderInfo | None:
-    listed = await all_providers(session.lab, session.lab.vcenter)
+    listed = await all_providers(session.lab, session.vcenter)
     return next((p for p in listed if p.provider == provider), None)
 
 
@@ -199,7 +201,7 @@ async def _asked_itself(session: Session, host: NodeName) -> HostSummary | None:
 
 async def _vcenter(session: Session) -> str:
     """The state of vCenter's machine."""
-    return (await seen(session, session.lab.vcenter)).state.value
+    return (await seen(session, session.vcenter)).state.value
 
 
 async def _holder(session: Session, name: VmName) -> NodeName:
@@ -215,7 +217,7 @@ async def _last_events(session: Session, *, vm: str = "", host: str = "") -> tup
     """The last events about it, oldest first; none while vCenter is down."""
     if not await vcenter_up(session):
         return ()
-    log = await all_events(session.lab, session.lab.vcenter)
+    log = await all_events(session.lab, session.vcenter)
     found = [e for e in log if (vm and e.vm == vm) or (host and e.host == host)]
     return tuple(event_line(e) for e in found[-LAST_EVENTS:])
 
@@ -232,7 +234,6 @@ def _cut(session: Session, a: NodeName, b: NodeName) -> bool:
 
 
 async def _host_facts(session: Session, host: NodeName, own: HostSummary | None) -> HostFacts:
-    lab = session.lab
     machine = await seen(session, host)
     connected: bool | None = None
     listed: HostInfo | None = None
@@ -256,7 +257,7 @@ async def _host_facts(session: Session, host: NodeName, own: HostSummary | None)
         stored=own.stored_keys if own else 0,
         cached=own.cached_keys if own else 0,
         boot=machine.boot,
-        link_cut=_cut(session, lab.vcenter, host),
+        link_cut=_cut(session, session.vcenter, host),
         removed=up and listed is None,
         disconnected=listed is not None and listed.connection is HostConnectionState.DISCONNECTED,
         maintenance=own is not None and own.in_maintenance_mode,
@@ -296,7 +297,7 @@ async def _key_facts(session: Session, key: CryptoKeyId, host: NodeName) -> KeyF
         provider=key.provider_id,
         provider_listed=listed,
         servers_up=bool(up),
-        link_cut=bool(servers) and all(_cut(session, lab.vcenter, s) for s in servers),
+        link_cut=bool(servers) and all(_cut(session, session.vcenter, s) for s in servers),
         state=state,
         asked_server=bool(up),
         stored_on_host=stored,

@@ -129,15 +129,23 @@ async def _settled(session: Session, nodes: tuple[NodeName, ...]) -> None:
     is no look at the past. Not for a host that vCenter cannot hear; ``SETTLE_S`` lab seconds at
     most, since a look may always be a moment old."""
     lab = session.lab
-    away = {n for r in lab.rules() if lab.vcenter in (r.src, r.dst) for n in (r.src, r.dst)}
-    waiting = [n for n in nodes if n in lab.hosts() and n not in away - {lab.vcenter}]
+    hosts = [node for node in nodes if node in lab.hosts()]
+    for vcenter in dict.fromkeys(session.vcenter_of(host) for host in hosts):
+        mine = [host for host in hosts if session.vcenter_of(host) == vcenter]
+        await _settled_at(session, vcenter, mine)
+
+
+async def _settled_at(session: Session, vcenter: NodeName, hosts: list[NodeName]) -> None:
+    lab = session.lab
+    away = {n for r in lab.rules() if vcenter in (r.src, r.dst) for n in (r.src, r.dst)}
+    waiting = [n for n in hosts if n not in away - {vcenter}]
     until = lab.monotonic() + SETTLE_S
-    while waiting and lab.monotonic() < until and await vcenter_up(session):
+    while waiting and lab.monotonic() < until and await vcenter_up(session, vcenter):
         try:
-            seen = {v.vm: v for v in await all_vms(lab, lab.vcenter)}
+            seen = {v.vm: v for v in await all_vms(lab, vcenter)}
             heard = {
                 h.host: h.boot
-                for h in await all_hosts(lab, lab.vcenter)
+                for h in await all_hosts(lab, vcenter)
                 if h.connection is not HostConnectionState.DISCONNECTED
             }
             own = {n: (await lab.ask(n, QueryHost())).summary for n in waiting}
@@ -187,10 +195,11 @@ async def _paused(session: Session, nodes: tuple[NodeName, ...]) -> HostPauseLis
 async def clear_tpm(session: Session, command: commands.HostClearTpm) -> Host:
     """See ``HostClearTpm``; returns when vCenter has looked at the TPM, or cannot."""
     lab, name = session.lab, session.host(command.host)
-    await lab.ask(lab.vcenter, ClearTpmRecord(host=name))
+    vcenter = session.vcenter_of(name)
+    await lab.ask(vcenter, ClearTpmRecord(host=name))
     until = lab.monotonic() + ATTEST_S
     while True:
-        listed = next(h for h in await all_hosts(lab, lab.vcenter) if h.host == name)
+        listed = next(h for h in await all_hosts(lab, vcenter) if h.host == name)
         if listed.attestation is not None or not listed.tpm_present or lab.monotonic() >= until:
             return host_view(listed, await seen(session, name))
         await lab.sleep(0.5)

@@ -22,6 +22,7 @@ from lab.api.machines import node_view, seen
 from lab.api.refusal import refusal
 from lab.api.session import Session
 from lab.api.views import host_view, vm_at, vm_view
+from lab.api.whereabouts import listed_vms
 from lab.errors import KeysteadError
 from protocol.errors import NotFound, ProductError
 from protocol.messages.agent import NodeRunState, NodeSpec
@@ -54,10 +55,9 @@ async def register_vm(session: Session, command: commands.VmRegister) -> Vm:
         found = (await lab.ask(host, own, within_s=TASK_S)).summary
         lab.know_vm(found.vm)
         return vm_at(host, lab.spec(host).cluster, found)
-    message = RegisterVm(
-        vm=VmName(command.vm), cluster=session.cluster(command.cluster, host), host=host
-    )
-    registered = await lab.ask(lab.vcenter, message, within_s=TASK_S)
+    cluster = session.cluster(command.cluster, host)
+    message = RegisterVm(vm=VmName(command.vm), cluster=cluster, host=host)
+    registered = await lab.ask(session.at_cluster(cluster).vcenter, message, within_s=TASK_S)
     lab.know_vm(registered.vm.vm)
     return vm_view(registered.vm)
 
@@ -95,14 +95,14 @@ async def _remove_vms(
 ) -> VmRemovalList:
     """``with_files``: a VM that vCenter does not have is refused, for its files may lie there."""
     lab = session.lab
-    listed = {vm.vm: vm for vm in await all_vms(lab, lab.vcenter)}
+    listed = {vm.vm: (vcenter, vm.host) for vcenter, vm in await listed_vms(session)}
     items: list[VmRemoval] = []
     for vm in session.vms(selectors):
-        host = listed[vm].host if vm in listed else None
+        vcenter, host = listed.get(vm, (session.vcenter, None))
         try:
             if with_files and host is None:
                 raise NotFound(f"vCenter has no virtual machine {vm}: no file was deleted")
-            await lab.ask(lab.vcenter, message(vm), within_s=TASK_S)
+            await lab.ask(vcenter, message(vm), within_s=TASK_S)
         except ProductError as error:
             failure = refusal(error)
             items.append(VmRemoval(vm=vm, host=host, error_id=failure.id, error=str(failure)))
@@ -129,7 +129,7 @@ async def add_host(session: Session, command: commands.HostAdd) -> Host:
     if status.state is not NodeRunState.RUNNING:
         raise KeysteadError("KS-PRODUCT-001", f"{spec.node} did not start: {status.screen}")
     message = AddHost(host=spec.node, cluster=spec.cluster)
-    added = await lab.ask(lab.vcenter, message, within_s=TASK_S)
+    added = await lab.ask(session.vcenter_of(spec.node), message, within_s=TASK_S)
     if not known:
         session.host_added(spec)
     return host_view(added.host, node_view(status))
@@ -151,8 +151,9 @@ async def remove_hosts(session: Session, command: commands.HostRemove) -> HostRe
     lab = session.lab
     items: list[HostRemoval] = []
     for host in _hosts(session, command.hosts):
-        listed = await all_vms(lab, lab.vcenter)
-        await lab.ask(lab.vcenter, RemoveHost(host=host), within_s=TASK_S)
+        vcenter = session.vcenter_of(host)
+        listed = await all_vms(lab, vcenter)
+        await lab.ask(vcenter, RemoveHost(host=host), within_s=TASK_S)
         items.append(HostRemoval(host=host, vms=tuple(v.vm for v in listed if v.host == host)))
     return HostRemovalList(items=tuple(items))
 
@@ -182,8 +183,9 @@ async def _each(session: Session, selectors: tuple[str, ...], message: Any) -> H
     lab, hosts = session.lab, _hosts(session, selectors)
     for host in hosts:
         task: Request[Any] = message(host)
-        await lab.ask(lab.vcenter, task, within_s=TASK_S)
-    listed = {host.host: host for host in await all_hosts(lab, lab.vcenter)}
+        await lab.ask(session.vcenter_of(host), task, within_s=TASK_S)
+    vcenters = dict.fromkeys(session.vcenter_of(host) for host in hosts)
+    listed = {host.host: host for v in vcenters for host in await all_hosts(lab, v)}
     return HostList(
         items=tuple([host_view(listed[h], await seen(session, h)) for h in hosts if h in listed])
     )

@@ -110,7 +110,7 @@ async def provider_add(session: Session, command: commands.ProviderAdd) -> Provi
     """See ``ProviderAdd``."""
     servers = [session.node(s) for s in command.servers]
     state = await session.lab.ask(
-        session.lab.vcenter,
+        session.vcenter,
         RegisterKmsCluster(
             provider=ProviderId(command.provider),
             servers=tuple(KmipServer(name=str(s), node=s) for s in servers),
@@ -123,15 +123,16 @@ async def provider_add(session: Session, command: commands.ProviderAdd) -> Provi
 async def provider_default(session: Session, command: commands.ProviderDefault) -> Provider:
     """See ``ProviderDefault``."""
     message = MarkDefault(provider=ProviderId(command.provider))
-    return provider_view((await session.lab.ask(session.lab.vcenter, message)).provider)
+    return provider_view((await session.lab.ask(session.vcenter, message)).provider)
 
 
 async def provider_delete(session: Session, command: commands.ProviderDelete) -> Fault:
     """See ``ProviderDelete``."""
-    listed = await all_providers(session.lab, session.lab.vcenter)
+    listed = await all_providers(session.lab, session.vcenter)
     known = [str(p.provider) for p in listed]
     if command.provider not in known:
         there = ", ".join(known) or "none"
         text = f"there is no provider {command.provider}; there are: {there}"
         raise KeysteadError("KS-USE-002", text)
-    return await begin(session, "provider.delete", {"provider": command.provider})
+    at = {"vcenter": str(session.chosen)} if session.chosen else {}
+    return await begin(session, "provider.delete", {"provider": command.provider, **at})

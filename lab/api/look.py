@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 
+from msgspec.structs import replace
+
 from chaos.observe.listing import (
     all_events,
     all_hosts,
@@ -61,28 +63,37 @@ from protocol.terms import HostConnectionState, KmipState, NodeName, PowerState,
 ASK_ALL_S = 60.0  # lab seconds for a question that makes vCenter ask key servers
 
 
-async def vcenter_up(session: Session) -> bool:
-    """Whether vCenter's node runs, and can be asked."""
-    return (await seen(session, session.lab.vcenter)).state is MachineState.RUNNING
+async def vcenter_up(session: Session, vcenter: NodeName | None = None) -> bool:
+    """Whether a vCenter's node (that of the command) runs, and can be asked."""
+    return (await seen(session, vcenter or session.vcenter)).state is MachineState.RUNNING
 
 
 async def hosts(session: Session, command: commands.GetHosts) -> HostList:
     """See ``GetHosts``."""
-    listed = await all_hosts(session.lab, session.lab.vcenter)
     machines = {node.node: node for node in await all_seen(session)}
-    return HostList(items=tuple(host_view(h, machines[h.host]) for h in listed))
+    found = [
+        replace(host_view(host, machines[host.host]), vcenter=session.told(vcenter))
+        for vcenter in session.vcenters()
+        for host in await all_hosts(session.lab, vcenter)
+    ]
+    return HostList(items=tuple(sorted(found, key=lambda host: host.host)))
 
 
 async def vms(session: Session, command: commands.GetVms) -> VmList:
     """See ``GetVms``."""
-    listed = await all_vms(session.lab, session.lab.vcenter)
-    heard = await connected_hosts(session)
-    return VmList(items=tuple(vm_view(v, stale=v.host not in heard) for v in listed))
+    found = []
+    for vcenter in session.vcenters():
+        heard = await connected_hosts(session, vcenter)
+        for vm in await all_vms(session.lab, vcenter):
+            found.append(
+                replace(vm_view(vm, stale=vm.host not in heard), vcenter=session.told(vcenter))
+            )
+    return VmList(items=tuple(sorted(found, key=lambda vm: vm.vm)))
 
 
-async def connected_hosts(session: Session) -> frozenset[NodeName]:
-    """The hosts that vCenter hears now: it says so, and their machines run."""
-    listed = await all_hosts(session.lab, session.lab.vcenter)
+async def connected_hosts(session: Session, vcenter: NodeName) -> frozenset[NodeName]:
+    """The hosts that this vCenter hears now: it says so, and their machines run."""
+    listed = await all_hosts(session.lab, vcenter)
     up = {n.node for n in await all_seen(session) if n.state is MachineState.RUNNING}
     connected = HostConnectionState.CONNECTED
     return frozenset(h.host for h in listed if h.connection is connected and h.host in up)
@@ -90,23 +101,32 @@ async def connected_hosts(session: Session) -> frozenset[NodeName]:
 
 async def providers(session: Session, command: commands.GetProviders) -> ProviderList:
     """See ``GetProviders``."""
-    listed = await all_providers(session.lab, session.lab.vcenter)
-    return ProviderList(items=tuple(provider_view(p) for p in listed))
+    found = [
+        replace(provider_view(provider), vcenter=session.told(vcenter))
+        for vcenter in session.vcenters()
+        for provider in await all_providers(session.lab, vcenter)
+    ]
+    return ProviderList(items=tuple(sorted(found, key=lambda provider: provider.provider)))
 
 
 async def keys(session: Session, command: commands.GetKeys) -> KeyList:
     """See ``GetKeys``."""
-    listed = await all_key_status(session.lab, session.lab.vcenter, within_s=ASK_ALL_S)
+    listed = [
+        (vcenter, key)
+        for vcenter in session.vcenters()
+        for key in await all_key_status(session.lab, vcenter, within_s=ASK_ALL_S)
+    ]
     return KeyList(
         items=tuple(
             KeyStatus(
+                vcenter=session.told(vcenter),
                 key=key_ref(k.key),
                 available=k.available,
                 reason=k.reason,
                 encrypted_vms=k.encrypted_vms,
                 affected_hosts=k.affected_hosts,
             )
-            for k in listed
+            for vcenter, k in listed
         )
     )
 
@@ -189,8 +209,9 @@ async def tpm_of(session: Session, host: NodeName) -> Tpm:
 async def links(session: Session, command: commands.GetLinks) -> LinkList:
     """See ``GetLinks``."""
     lab = session.lab
-    ends = [(lab.vcenter, k) for k in session.key_servers()]
-    ends += [(lab.vcenter, h) for h in lab.hosts()]
+    clients = session.vcenters()
+    ends = [(v, k) for v in session.vcenters() for k in session.key_servers()]
+    ends += [(v, h) for h in lab.hosts() if (v := lab.vcenter_of(h)) in clients]
     known = [(src, dst) for a, b in ends for src, dst in ((a, b), (b, a))]
     rules = lab.rules()
     others = dict.fromkeys((r.src, r.dst) for r in rules if (r.src, r.dst) not in known)
@@ -217,13 +238,13 @@ async def nodes(session: Session, command: commands.GetNodes) -> NodeList:
 async def events(session: Session, command: commands.GetEvents) -> EventList:
     """See ``GetEvents``."""
     lab = session.lab
-    found = await all_events(lab, lab.vcenter, after=command.after, limit=command.limit)
+    found = await all_events(lab, session.vcenter, after=command.after, limit=command.limit)
     return EventList(items=tuple(event_view(event) for event in found))
 
 
 async def tasks(session: Session, command: commands.GetTasks) -> TaskList:
     """See ``GetTasks``."""
-    found = await all_tasks(session.lab, session.lab.vcenter)
+    found = await all_tasks(session.lab, session.vcenter)
     wanted = (t for t in found if not command.running or t.complete_time is None)
     return TaskList(items=tuple(task_view(task) for task in wanted))
 
@@ -239,7 +260,7 @@ async def status(session: Session, command: commands.GetStatus) -> LabStatus:
     found = await all_seen(session)
     states = {node.node: node.state for node in found}
     tpms = Counter(node.tpm for node in found if node.role is Role.ESXI)
-    up = states[lab.vcenter] is MachineState.RUNNING
+    up = all(states[vcenter] is MachineState.RUNNING for vcenter in session.vcenters())
     real = session.folder is not None
     return LabStatus(
         name=lab.topology.name,
@@ -249,7 +270,7 @@ async def status(session: Session, command: commands.GetStatus) -> LabStatus:
         nodes=dict(sorted(Counter(states.values()).items())),
         tpms=dict(sorted(tpms.items())),
         faults=tuple(f.fault.id for f in session.keeper.active()),
-        vcenter=states[lab.vcenter],
+        vcenter=states[session.vcenter],
         vms=await _counts(session) if up else None,
         folder=str(session.folder or ""),
         supervisor=os.getpid() if real else 0,
@@ -260,7 +281,7 @@ async def status(session: Session, command: commands.GetStatus) -> LabStatus:
 
 
 async def _counts(session: Session) -> VmCounts:
-    listed = await all_vms(session.lab, session.lab.vcenter)
+    listed = [vm for v in session.vcenters() for vm in await all_vms(session.lab, v)]
     return VmCounts(
         on=sum(v.power is PowerState.ON for v in listed),
         off=sum(v.power is PowerState.OFF for v in listed),

@@ -28,7 +28,7 @@ async def create(session: Session, command: commands.ProviderCreate) -> Provider
         tpm_required=command.tpm_required,
         make_default=command.default,
     )
-    return provider_view((await session.lab.ask(session.lab.vcenter, message)).provider)
+    return provider_view((await session.lab.ask(session.vcenter, message)).provider)
 
 
 async def export(session: Session, command: commands.ProviderExport) -> ProviderBackup:
@@ -43,7 +43,7 @@ async def export(session: Session, command: commands.ProviderExport) -> Provider
         try:
             os.posix_fallocate(place, 0, _ROOM)
             lab, provider = session.lab, ProviderId(command.provider)
-            backup = await take_backup(lab, lab.vcenter, provider, password)
+            backup = await take_backup(lab, session.vcenter, provider, password)
             file.write(backup.reveal())
             file.truncate()
             file.flush()
@@ -70,7 +70,12 @@ async def import_(session: Session, command: commands.ProviderImport) -> Provide
     backup = KeyMaterial(_read(command.file))
     lab = session.lab
     done = await import_backup(
-        lab, lab.vcenter, backup, password, make_default=command.default, dry_run=command.dry_run
+        lab,
+        session.vcenter,
+        backup,
+        password,
+        make_default=command.default,
+        dry_run=command.dry_run,
     )
     return ProviderBackup(
         provider=done.provider,

@@ -29,12 +29,13 @@ R = TypeVar("R")
 class Remote:
     """``async with Remote(LabFolder("default")) as lab: await lab.do(GetVms())``.
 
-    Entering raises ``KeysteadError`` KS-LAB-001 or KS-LAB-002 when the lab does not run,
-    KS-LAB-010 when it runs and does not answer.
+    Commands go to ``vcenter``; empty: each to the one of its own choice. Entering raises
+    ``KeysteadError`` KS-LAB-001 or KS-LAB-002 when the lab does not run, KS-LAB-010 when
+    it runs and does not answer.
     """
 
-    def __init__(self, folder: LabFolder) -> None:
-        self._folder = folder
+    def __init__(self, folder: LabFolder, vcenter: str = "") -> None:
+        self._folder, self._vcenter = folder, vcenter
         self._client: ControlClient | None = None
 
     async def __aenter__(self) -> Remote:
@@ -73,7 +74,7 @@ class Remote:
         knows what became of it.
         """
         try:
-            done = await self._while_it_runs(ask(self.client, command))
+            done = await self._while_it_runs(ask(self.client, command, self._vcenter))
         except (NotSent, Refused):
             raise not_running(self._folder) from None
         except (Disconnected, TimedOut) as error:
@@ -98,8 +99,8 @@ class Remote:
             task.cancel()
 
 
-async def ask(client: ControlClient, command: Command[Any]) -> CommandDone:
+async def ask(client: ControlClient, command: Command[Any], vcenter: str = "") -> CommandDone:
     """Send a command to the supervisor and wait for what became of it; ``ProductError``s of the
     control plane are raised as they are."""
-    message = RunCommand(command=encode_command(command))
+    message = RunCommand(command=encode_command(command), vcenter=vcenter)
     return await client.request(SUPERVISOR, message, within_s=COMMAND_LIMIT_S)

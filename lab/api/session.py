@@ -6,7 +6,7 @@ import asyncio
 import difflib
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +37,7 @@ def _not_kept(spec: NodeSpec) -> None:
 class Session:
     """A lab, its faults, and who hears of both.
 
+    ``chosen`` is the vCenter that one command names.
     ``host_added`` is called for each host that a command adds, so that a lab which outlives its
     processes knows of it the next time. ``folder`` is where a lab of real processes lies;
     ``warnings`` are the last things that went wrong with the lab itself, oldest first.
@@ -50,6 +51,47 @@ class Session:
     warnings: deque[str] = field(default_factory=lambda: deque(maxlen=WARNINGS_KEPT))
     growing: asyncio.Lock = field(default_factory=asyncio.Lock)  # while a machine is added
     playing: dict[str, asyncio.Task[Any]] = field(default_factory=dict)  # runs in progress
+    chosen: NodeName | None = None
+
+    def at(self, vcenter: str) -> Session:
+        """This session for one command that is to go to ``vcenter``; itself when it names none."""
+        if not vcenter:
+            return self
+        known = NodeName(_known("vCenter", vcenter, self.lab.topology.vcenters))
+        return replace(self, chosen=known)
+
+    @property
+    def vcenter(self) -> NodeName:
+        """The vCenter that this command goes to: the chosen one, else the first of the lab."""
+        return self.chosen or self.lab.vcenter
+
+    def vcenter_of(self, host: NodeName | None) -> NodeName:
+        """The chosen vCenter, else that of the host's cluster; the lab's first for None."""
+        if self.chosen is not None or host is None:
+            return self.vcenter
+        return self.lab.vcenter_of(host)
+
+    def told(self, vcenter: NodeName) -> NodeName | None:
+        """What an item of a list says of its vCenter: nothing where there is no choice."""
+        return vcenter if len(self.vcenters()) > 1 else None
+
+    def at_host(self, host: NodeName | None) -> Session:
+        """This session for a command about ``host``."""
+        return replace(self, chosen=self.vcenter_of(host))
+
+    def at_cluster(self, cluster: str) -> Session:
+        """This session for a command about a cluster: at the vCenter that has it."""
+        hosts = self.lab.hosts()
+        first = next((host for host in hosts if self.lab.spec(host).cluster == cluster), None)
+        return self.at_host(first)
+
+    def vcenters(self) -> tuple[NodeName, ...]:
+        """Those whose lists are shown: the chosen one, else all that have clusters."""
+        if self.chosen is not None:
+            return (self.chosen,)
+        with_hosts = {self.lab.vcenter_of(host) for host in self.lab.hosts()}
+        there = tuple(v for v in self.lab.topology.vcenters if v in with_hosts)
+        return there or (self.lab.vcenter,)
 
     def host(self, name: str) -> NodeName:
         """``name`` as a host; KS-USE-002 with the nearest name otherwise."""

@@ -159,8 +159,10 @@ COMMANDS: dict[type[Command[Any]], Served] = {served.command: served for served 
 """Every command that a lab serves."""
 
 
-async def perform(session: Session, command: Command[B]) -> B:
-    """Do a command; its answer. Every failure becomes a ``KeysteadError``."""
+async def perform(session: Session, command: Command[B], vcenter: str = "") -> B:
+    """Do a command at ``vcenter`` (empty: its own choice); its answer. Every failure becomes a
+    ``KeysteadError``."""
+    session = session.at(vcenter)
     try:
         answer: Any = await COMMANDS[type(command)].run(session, command)
     except ChaosError as error:

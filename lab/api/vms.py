@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from chaos.observe.listing import all_vms
 from lab.api import commands
 from lab.api.answers import GuestAnswer, Vm, VmPower, VmPowerList
 from lab.api.refusal import refusal
 from lab.api.session import Session
 from lab.api.views import vm_view
+from lab.api.whereabouts import at_vm, listed_vms
 from protocol.errors import ProductError
 from protocol.messages.host import GuestChallenge, GuestWrite, HostPowerOffVm, HostPowerOnVm
 from protocol.messages.vcenter import (
@@ -39,9 +39,10 @@ async def _power(
 ) -> VmPowerList:
     """Ask for each; one refusal does not keep the others from being asked."""
     items: list[VmPower] = []
-    for vm, host in await _chosen(session, command):
+    for vcenter, vm, host in await _chosen(session, command):
+        there = session.at(vcenter)
         try:
-            power = await _asked(session, vm, host if command.on_host else None, wanted)
+            power = await _asked(there, vm, host if command.on_host else None, wanted)
         except ProductError as error:
             failure = refusal(error)
             items.append(VmPower(vm=vm, host=host, error_id=failure.id, error=str(failure)))
@@ -52,16 +53,15 @@ async def _power(
 
 async def _chosen(
     session: Session, command: commands.VmOn | commands.VmOff
-) -> list[tuple[VmName, NodeName]]:
-    """The VMs meant, each with its host, in the inventory's order."""
+) -> list[tuple[NodeName, VmName, NodeName]]:
+    """The VMs meant, each with its vCenter and its host, in the inventory's order."""
     host = session.host(command.host) if command.host else None
     names = set(session.vms(command.vms))
     if command.on_host and host is not None:
-        return [(v, host) for v in sorted(names)]
-    listed = await all_vms(session.lab, session.lab.vcenter)
+        return [(session.vcenter_of(host), v, host) for v in sorted(names)]
     return [
-        (v.vm, v.host)
-        for v in listed
+        (vcenter, v.vm, v.host)
+        for vcenter, v in await listed_vms(session)
         if (not names or v.vm in names) and (host is None or v.host == host)
     ]
 
@@ -75,7 +75,7 @@ async def _asked(
         own = HostPowerOnVm(vm=vm) if on else HostPowerOffVm(vm=vm)
         return (await lab.ask(on_host, own, within_s=TASK_S)).summary.power
     task = PowerOnVm(vm=vm) if on else PowerOffVm(vm=vm)
-    return (await lab.ask(lab.vcenter, task, within_s=TASK_S)).vm.power
+    return (await lab.ask(session.vcenter, task, within_s=TASK_S)).vm.power
 
 
 # ---- tasks -------------------------------------------------------------------------------
@@ -85,12 +85,13 @@ async def create(session: Session, command: commands.VmCreate) -> Vm:
     """See ``VmCreate``."""
     lab = session.lab
     host = session.host(command.host) if command.host else None
+    cluster = session.cluster(command.cluster, host)
     made = await lab.ask(
-        lab.vcenter,
+        session.at_cluster(cluster).vcenter,
         CreateVm(
             operation_id=lab.operation_id(),
             vm=VmName(command.vm),
-            cluster=session.cluster(command.cluster, host),
+            cluster=cluster,
             host=host,
             encrypted=command.encrypted,
             provider=ProviderId(command.provider) if command.provider else None,
@@ -106,11 +107,12 @@ async def encrypt(session: Session, command: commands.VmEncrypt) -> Vm:
     """See ``VmEncrypt``."""
     lab = session.lab
     provider = ProviderId(command.provider) if command.provider else None
+    vm = session.vm(command.vm)
     done = await lab.ask(
-        lab.vcenter,
+        (await at_vm(session, vm)).vcenter,
         EncryptVm(
             operation_id=lab.operation_id(),
-            vm=session.vm(command.vm),
+            vm=vm,
             provider=provider,
             register_hosts=command.register_hosts,
         ),
@@ -121,8 +123,9 @@ async def encrypt(session: Session, command: commands.VmEncrypt) -> Vm:
 
 async def unlock(session: Session, command: commands.VmUnlock) -> Vm:
     """See ``VmUnlock``."""
-    message = CryptoUnlock(vm=session.vm(command.vm))
-    return vm_view((await session.lab.ask(session.lab.vcenter, message, within_s=TASK_S)).vm)
+    vm = session.vm(command.vm)
+    vcenter = (await at_vm(session, vm)).vcenter
+    return vm_view((await session.lab.ask(vcenter, CryptoUnlock(vm=vm), within_s=TASK_S)).vm)
 
 
 # ---- the guest ---------------------------------------------------------------------------
@@ -142,8 +145,7 @@ async def guest_challenge(session: Session, command: commands.VmGuestChallenge) 
 async def _guest(session: Session, message: GuestWrite | GuestChallenge) -> GuestAnswer:
     """Asked of the host that vCenter says it is on."""
     vm = session.vm(message.vm)
-    listed = await all_vms(session.lab, session.lab.vcenter)
-    host = next(v.host for v in listed if v.vm == vm)
+    host = next(v.host for _, v in await listed_vms(session) if v.vm == vm)
     answer = await session.lab.ask(host, message)
     return GuestAnswer(
         digest=answer.digest, rewritten=answer.rewritten, generation=answer.generation

@@ -19,10 +19,15 @@ A = TypeVar("A")
 
 
 class RunCommand(Request["CommandDone"], frozen=True, kw_only=True):
-    """A person's command to a lab, encoded by ``encode_command``."""
+    """A person's command to a lab, encoded by ``encode_command``.
+
+    ``vcenter`` is the one it is meant for; empty: each command's own choice, the first of the lab
+    for most.
+    """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     command: msgspec.Raw
+    vcenter: str = ""
 
 
 class CommandDone(Reply, frozen=True, kw_only=True):

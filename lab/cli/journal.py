@@ -50,7 +50,7 @@ async def _events(options: Options, follow: bool, after: int) -> None:
     from lab.api.following import all_events, follow_events
     from lab.api.remote import Remote
 
-    async with Remote(LabFolder(options.name)) as lab:
+    async with Remote(LabFolder(options.name), options.vcenter) as lab:
         if not follow:
             _show_events(await all_events(lab.do, after), options, follow)
             return

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from lab.cli.connect import call
 from lab.cli.options import Format, Options
-from lab.cli.output import Column, Row, is_document, json_line, plain, show, text, value_of
+from lab.cli.output import Column, Row, field, is_document, json_line, plain, show, text, value_of
 from lab.cli.streams import flush
 from lab.errors import KeysteadError
 from lab.supervise.state_folder import LabFolder
@@ -57,7 +57,7 @@ class Listing:
         show(
             answer,
             options.output,
-            self.columns,
+            self._columns_of(answer),
             self.wide,
             key=self.key,
             headers=not view.no_headers,
@@ -97,6 +97,12 @@ class Listing:
 
         return order
 
+    def _columns_of(self, answer: Row) -> tuple[Column, ...]:
+        """With one for the vCenter, when these items are of more than one."""
+        items = value_of(answer, "items")
+        of = {getattr(item, "vcenter", None) for item in items}
+        return (*self.columns, field("vcenter")) if len(of) > 1 else self.columns
+
     @property
     def _all(self) -> tuple[Column, ...]:
         return (*self.columns, *self.wide)
@@ -108,11 +114,16 @@ class Listing:
         from lab.api.remote import Remote
 
         seen: dict[str, Any] = {}
-        rows = _Rows(self._all if options.output is Format.WIDE else self.columns)
-        async with Remote(LabFolder(options.name)) as lab:
+        rows = _Rows(())
+        async with Remote(LabFolder(options.name), options.vcenter) as lab:
             while True:
                 answer = self.chosen(await lab.do(command), names, view)
                 news = [i for i in value_of(answer, "items") if seen.get(self._name(i)) != i]
+                if not seen:
+                    columns = self._columns_of(answer)
+                    rows = _Rows(
+                        (*columns, *self.wide) if options.output is Format.WIDE else columns
+                    )
                 if not seen and not view.no_headers and not options.quiet:
                     rows.fit(news)
                     if not is_document(options.output) and options.output is not Format.NAME:

@@ -20,7 +20,7 @@ class Format(StrEnum):
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Options:
-    """``name`` is the lab; ``output`` how results are printed."""
+    """``name`` is the lab; ``output`` how results are printed; ``vcenter`` who is asked."""
 
     name: Annotated[
         str, Parameter(name=["--name", "-n"], env_var="KEYSTEAD_NAME", help="Name of the lab.")
@@ -33,6 +33,14 @@ class Options:
             help="table, wide, json, yaml or name.",
         ),
     ] = Format.TABLE
+    vcenter: Annotated[
+        str,
+        Parameter(
+            name=["--vcenter"],
+            env_var="KEYSTEAD_VCENTER",
+            help="The vCenter that is asked; left out: the first of the lab, lists show all.",
+        ),
+    ] = ""
     quiet: Annotated[
         bool,
         Parameter(name=["--quiet", "-q"], negative="", help="Names only, and no progress."),

@@ -40,7 +40,7 @@ def wait(
         await asyncio.sleep(LOOK_EVERY_S)
 
     async def wait_there() -> None:
-        async with Remote(LabFolder(options.name)) as lab:
+        async with Remote(LabFolder(options.name), options.vcenter) as lab:
             await wait_for(lab.do, pause, conditions, lambda: time.monotonic() > until)
 
     asyncio.run(wait_there())

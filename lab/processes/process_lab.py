@@ -35,7 +35,7 @@ from lab.topology.plan import Topology
 from protocol.errors import NotConnected, ProductError, TimedOut
 from protocol.messages.agent import AddNode, HoldNode, NodeSpec, SetFirmware, TpmBackend
 from protocol.messages.base import Event, Reply, Request
-from protocol.terms import NodeName
+from protocol.terms import NodeName, Role
 from services.runtime.each import for_each, try_each
 from services.runtime.forking.children import ChildProcess
 from services.runtime.real.world import LabTime
@@ -231,10 +231,13 @@ class ProcessLab(LabFiles, LabCore):
 
     async def _stop_nodes(self) -> None:
         """Those that can hear it: one whose process is down is off already."""
-        last = {self.vcenter, *(s.node for s in self.topology.nodes if s.role.value == "kms")}
+        wave_of = {Role.ESXI: 0, Role.VCENTER: 1}
+        waves: dict[int, list[NodeName]] = {0: [], 1: [], 2: []}
+        for entry in self.directory().nodes:
+            waves[wave_of.get(entry.role, 2)].append(entry.node)
         try:
             async with asyncio.timeout(STOP_LIMIT_S):
-                for wave in (self.hosts(), (self.vcenter,), tuple(last - {self.vcenter})):
+                for wave in waves.values():
                     there = [node for node in wave if self._of[node].up.is_set()]
                     await try_each(there, lambda node: self.power_off(node, "stop"))
         except TimeoutError:

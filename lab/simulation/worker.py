@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from lab.api.table import perform
-from lab.api.wire import decode_command, encode_answer
+from lab.api.wire import RunCommand, decode_command, encode_answer
 from lab.simulation.sim_lab import make
 from lab.topology.plan import Topology
 
@@ -19,7 +19,7 @@ def serve(topology: bytes, seed: int, patch: str = "") -> Callable[[str, bytes],
     """The worker's main: a ready lab, and a handler of calls. ``patch`` names a module that is
     imported before any node is made (``tests.mutations.bugs``).
 
-    Calls are ``command`` (as ``lab.api.wire`` encodes them), ``sleep`` (a float: lab seconds) and
+    Calls are ``command`` (a ``RunCommand``), ``sleep`` (a float: lab seconds) and
     ``trace`` (the hash). A ``KeysteadError`` reaches the caller as it is: the conversation
     carries exceptions.
     """
@@ -37,7 +37,9 @@ def serve(topology: bytes, seed: int, patch: str = "") -> Callable[[str, bytes],
                 lab.run(lab.sleep(msgspec.msgpack.decode(payload, type=float)))
                 return msgspec.msgpack.encode(lab.monotonic())
             case "command":
-                answer = lab.run(perform(session, decode_command(payload)))
+                message = msgspec.msgpack.decode(payload, type=RunCommand)
+                command = decode_command(message.command)
+                answer = lab.run(perform(session, command, message.vcenter))
                 return bytes(encode_answer(answer))
             case _:
                 raise ValueError(f"{call} is no call to a simulated lab")

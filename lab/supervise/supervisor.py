@@ -182,10 +182,11 @@ class Supervisor:
             await self.keeper.heal_all()
         course.begin(3, "wait until hosts are connected")
         up = [s.node for s in await self.lab.nodes() if s.state is NodeRunState.RUNNING]
-        if self.lab.vcenter in up:
+        vcenters = [vcenter for vcenter in self.lab.topology.vcenters if vcenter in up]
+        if vcenters:
             try:
                 await wait_ready(self.lab, course, hosts=up)
-                for vm in await all_vms(self.lab, self.lab.vcenter):
+                for vm in [vm for v in vcenters for vm in await all_vms(self.lab, v)]:
                     self.lab.know_vm(vm.vm)  # the Lab file has none that a command made
             except (KeysteadError, ProductError) as error:
                 self.warn(str(error))
@@ -242,7 +243,8 @@ class Supervisor:
 
     async def _serve(self, message: RunCommand, sender: str) -> CommandDone:
         try:
-            answer = await perform(self.session, decode_command(message.command))
+            command = decode_command(message.command)
+            answer = await perform(self.session, command, message.vcenter)
         except (KeysteadError, OSError) as failure:
             error = no_room(failure) if isinstance(failure, OSError) else failure
             return CommandDone(error_id=error.id, error=str(error), fix=error.fix)

@@ -13,7 +13,7 @@ from protocol.errors import InvalidArgument
 from protocol.messages.agent import TpmBackend
 from services.esxi.config import esxi_config
 
-GROUPS_LIMIT = 64  # sites, key servers, providers, clusters: so many of each
+GROUPS_LIMIT = 64  # sites, vCenters, key servers, providers, clusters: so many of each
 
 
 class _Model(BaseModel):
@@ -62,7 +62,7 @@ class ProviderModel(_Model):
     tpm_required: bool = False
     """Of a native provider: hosts without a TPM take no part in it."""
     default: bool | None = None
-    """None: the first provider of the file is the default when no other says that it is."""
+    """None: the first provider of a vCenter is its default when no other says that it is."""
 
 
 class HostsModel(_Model):
@@ -103,7 +103,8 @@ class LabFields(_Model):
     name: LabName = "default"
     pace: float = Field(default=30, gt=0, le=1000, strict=True)
     sites: tuple[SiteName, ...] = Field(default=("main",), max_length=GROUPS_LIMIT)
-    vcenters: tuple[VcenterModel, ...] = Field(min_length=1, max_length=1)
+    vcenters: tuple[VcenterModel, ...] = Field(min_length=1, max_length=GROUPS_LIMIT)
+    """The first one is that which commands go to that name none."""
     kms: tuple[KmsModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
     providers: tuple[ProviderModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
     clusters: tuple[ClusterModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)

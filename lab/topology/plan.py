@@ -23,6 +23,7 @@ class VmPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 class ProviderPlan(msgspec.Struct, frozen=True, kw_only=True):
     provider: ProviderId
+    vcenter: NodeName
     type: str
     servers: tuple[NodeName, ...]
     default: bool
@@ -34,12 +35,17 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     pace: float
-    vcenter: NodeName
+    vcenters: tuple[NodeName, ...]
     nodes: tuple[NodeSpec, ...]
     groups: tuple[tuple[NodeName, ...], ...]
     providers: tuple[ProviderPlan, ...]
     vms: tuple[VmPlan, ...]
     key_persistence: tuple[NodeName, ...]
+
+    @property
+    def vcenter(self) -> NodeName:
+        """The vCenter that commands go to that name none: the first of the file."""
+        return self.vcenters[0]
 
     def spec(self, node: NodeName) -> NodeSpec:
         return next(s for s in self.nodes if s.node == node)
@@ -47,8 +53,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan(file: LabFile) -> Topology:
     """Name every node, VM and process."""
-    vcenter = NodeName(file.vcenters[0].name)
-    specs = [*_key_servers(file, vcenter), _vcenter(file, vcenter)]
+    specs = [*_key_servers(file), *_vcenters(file)]
     groups: list[tuple[NodeName, ...]] = [(spec.node,) for spec in specs]
     vms: list[VmPlan] = []
     for cluster in file.clusters:
@@ -66,19 +71,20 @@ def plan(file: LabFile) -> Topology:
         for s in specs
         if s.cluster == c.name
     ]
-    default = default_provider(file)
+    defaults = {v.name: default_provider(file, v.name) for v in file.vcenters}
     return Topology(
         name=file.name,
         pace=file.pace,
-        vcenter=vcenter,
+        vcenters=tuple(NodeName(v.name) for v in file.vcenters),
         nodes=tuple(specs),
         groups=tuple(groups),
         providers=tuple(
             ProviderPlan(
                 provider=ProviderId(p.name),
+                vcenter=NodeName(p.vcenter),
                 type=p.type,
                 servers=tuple(NodeName(s) for s in p.servers),
-                default=p.name == default,
+                default=p.name == defaults[p.vcenter],
                 tpm_required=p.tpm_required,
             )
             for p in file.providers
@@ -88,12 +94,13 @@ def plan(file: LabFile) -> Topology:
     )
 
 
-def _key_servers(file: LabFile, vcenter: NodeName) -> list[NodeSpec]:
+def _key_servers(file: LabFile) -> list[NodeSpec]:
+    """Each trusts every vCenter of the lab: whether one uses it is said at that vCenter."""
     peers = {name: peer for pair in pairs(file) for name, peer in (pair, pair[::-1])}
 
     def identities(server: str) -> dict[str, dict[str, str]]:
         peer = {peers[server]: {"role": "peer"}} if server in peers else {}
-        return {vcenter: {"role": "client"}, **peer}
+        return {**{v.name: {"role": "client"} for v in file.vcenters}, **peer}
 
     return [
         NodeSpec(
@@ -108,14 +115,17 @@ def _key_servers(file: LabFile, vcenter: NodeName) -> list[NodeSpec]:
     ]
 
 
-def _vcenter(file: LabFile, vcenter: NodeName) -> NodeSpec:
-    return NodeSpec(
-        node=vcenter,
-        role=Role.VCENTER,
-        site=file.vcenters[0].site,
-        knobs=file.knobs,
-        config={"version": file.vcenters[0].version},
-    )
+def _vcenters(file: LabFile) -> list[NodeSpec]:
+    return [
+        NodeSpec(
+            node=NodeName(vcenter.name),
+            role=Role.VCENTER,
+            site=vcenter.site,
+            knobs=file.knobs,
+            config={"version": vcenter.version},
+        )
+        for vcenter in file.vcenters
+    ]
 
 
 def host_spec(file: LabFile, cluster: ClusterModel, number: int) -> NodeSpec:

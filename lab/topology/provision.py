@@ -125,18 +125,19 @@ async def _provider(lab: LabCore, course: Course, plan: ProviderPlan) -> None:
         register = RegisterKmsCluster(
             provider=plan.provider, servers=servers, make_default=plan.default
         )
-        await course.ask(lab.vcenter, register)
+        await course.ask(plan.vcenter, register)
         return
     create = CreateNativeProvider(
         provider=plan.provider, tpm_required=plan.tpm_required, make_default=plan.default
     )
     with suppress(AlreadyExists):  # an earlier try
-        await course.ask(lab.vcenter, create)
-    await take_backup(lab, lab.vcenter, plan.provider)
+        await course.ask(plan.vcenter, create)
+    await take_backup(lab, plan.vcenter, plan.provider)
 
 
 async def _add_host(lab: LabCore, course: Course, host: NodeName) -> None:
-    await course.ask(lab.vcenter, AddHost(host=host, cluster=lab.spec(host).cluster))
+    message = AddHost(host=host, cluster=lab.spec(host).cluster)
+    await course.ask(lab.vcenter_of(host), message)
 
 
 def _planned(task: str, plan: VmPlan) -> str:
@@ -146,8 +147,9 @@ def _planned(task: str, plan: VmPlan) -> str:
 
 
 async def _make_vm(lab: LabCore, course: Course, plan: VmPlan) -> None:
+    vcenter = lab.vcenter_of(plan.host)
     await course.ask(
-        lab.vcenter,
+        vcenter,
         CreateVm(
             operation_id=_planned("create", plan),
             vm=plan.vm,
@@ -158,7 +160,7 @@ async def _make_vm(lab: LabCore, course: Course, plan: VmPlan) -> None:
         ),
     )
     if plan.power_on:
-        await course.ask(lab.vcenter, PowerOnVm(vm=plan.vm))
+        await course.ask(vcenter, PowerOnVm(vm=plan.vm))
 
 
 async def wait_ready(
@@ -174,8 +176,8 @@ async def wait_ready(
     pause_s = max(1.0, lab.in_lab_s(LOOK_EVERY_REAL_S))
     while not course.stalled:
         try:
-            seen = await all_hosts(lab, lab.vcenter)
-            vms = await all_vms(lab, lab.vcenter)
+            seen = [h for v in lab.topology.vcenters for h in await all_hosts(lab, v)]
+            vms = [vm for v in lab.topology.vcenters for vm in await all_vms(lab, v)]
         except ProductError as error:
             missing = f"vCenter: {error}"
         else:

@@ -42,13 +42,14 @@ def misfits(file: LabFields) -> Iterator[Misfit]:
     yield from _limits(file)
 
 
-def default_provider(file: LabFields) -> str | None:
-    """The provider that vCenter uses for new keys: the one that says so, else the first.
+def default_provider(file: LabFields, vcenter: str) -> str | None:
+    """The provider that a vCenter uses for new keys: the one that says so, else its first.
 
-    None for a lab without providers.
+    None for a vCenter without providers.
     """
-    said = [provider.name for provider in file.providers if provider.default]
-    return next(iter([*said, *(provider.name for provider in file.providers)]), None)
+    mine = [provider for provider in file.providers if provider.vcenter == vcenter]
+    said = [provider.name for provider in mine if provider.default]
+    return next(iter([*said, *(provider.name for provider in mine)]), None)
 
 
 def pairs(file: LabFields) -> list[tuple[str, str]]:
@@ -65,9 +66,9 @@ def _twice(file: LabFields) -> Iterator[Misfit]:
         if _OF_HOSTS.fullmatch(name):
             yield Misfit(path, f"{name} is the name of a host; names like it are for hosts only")
     yield from _repeated("node", nodes)
-    yield from _repeated(
-        "provider", [(("providers", n, "name"), p.name) for n, p in enumerate(file.providers)]
-    )
+    for vcenter in file.vcenters:  # two of them that use one name mean the same keys (KEY-01)
+        mine = [(n, p) for n, p in enumerate(file.providers) if p.vcenter == vcenter.name]
+        yield from _repeated("provider", [(("providers", n, "name"), p.name) for n, p in mine])
     yield from _repeated(
         "cluster", [(("clusters", n, "name"), c.name) for n, c in enumerate(file.clusters)]
     )
@@ -92,8 +93,7 @@ def _sites(file: LabFields) -> Iterator[Misfit]:
 
 def _provider(file: LabFields, provider: ProviderModel) -> Iterator[Misfit]:
     servers = {server.name for server in file.kms}
-    if provider.vcenter != file.vcenters[0].name:
-        yield Misfit(("vcenter",), f"there is no vCenter {provider.vcenter}")
+    yield from _in_a_vcenter(file, provider.vcenter)
     for place, server in enumerate(provider.servers):
         if server not in servers:
             yield Misfit(("servers", place), f"no key server {server}")
@@ -118,6 +118,11 @@ def _provider(file: LabFields, provider: ProviderModel) -> Iterator[Misfit]:
         yield from _in_two_pairs(file, provider)
 
 
+def _in_a_vcenter(file: LabFields, vcenter: str) -> Iterator[Misfit]:
+    if vcenter not in {one.name for one in file.vcenters}:
+        yield Misfit(("vcenter",), f"there is no vCenter {vcenter}")
+
+
 def _in_two_pairs(file: LabFields, provider: ProviderModel) -> Iterator[Misfit]:
     mine = tuple(sorted(set(provider.servers)))
     for place, server in enumerate(provider.servers):
@@ -128,22 +133,25 @@ def _in_two_pairs(file: LabFields, provider: ProviderModel) -> Iterator[Misfit]:
 
 
 def _defaults(file: LabFields) -> Iterator[Misfit]:
-    said = [place for place, provider in enumerate(file.providers) if provider.default]
-    for place in said[1:]:
-        first = file.providers[said[0]].name
-        text = f"provider {file.providers[place].name}: the default provider is {first} already"
-        yield Misfit(("providers", place, "default"), text)
-    if file.providers and not said and file.providers[0].default is False:
-        name = file.providers[0].name
-        text = f"provider {name}: the first one is the default unless another says `default: true`"
-        yield Misfit(("providers", 0, "default"), text)
+    for vcenter in file.vcenters:
+        mine = [(n, p) for n, p in enumerate(file.providers) if p.vcenter == vcenter.name]
+        said = [(place, provider) for place, provider in mine if provider.default]
+        for place, provider in said[1:]:
+            first = said[0][1].name
+            text = f"provider {provider.name}: the default provider is {first} already"
+            yield Misfit(("providers", place, "default"), text)
+        if mine and not said and mine[0][1].default is False:
+            text = (
+                f"provider {mine[0][1].name}: the first one is the default unless another says "
+                "`default: true`"
+            )
+            yield Misfit(("providers", mine[0][0], "default"), text)
 
 
 def _cluster(file: LabFields, cluster: ClusterModel) -> Iterator[Misfit]:
-    providers = sorted({provider.name for provider in file.providers})
+    providers = sorted({p.name for p in file.providers if p.vcenter == cluster.vcenter})
     vms = cluster.vms
-    if cluster.vcenter != file.vcenters[0].name:
-        yield Misfit(("vcenter",), f"there is no vCenter {cluster.vcenter}")
+    yield from _in_a_vcenter(file, cluster.vcenter)
     if vms.provider is not None and vms.provider not in providers:
         yield Misfit(("vms", "provider"), f"there is no provider {vms.provider} of {providers}")
     elif vms.count and vms.encrypted and vms.provider is None:
@@ -159,6 +167,8 @@ def _limits(file: LabFields) -> Iterator[Misfit]:
         if count > limit:
             yield Misfit(("clusters",), f"{count} {what} in all; at most {limit}")
     most = read(SharedKnobs, file.knobs).max_key_providers
-    if len(file.providers) > most:
-        text = f"{len(file.providers)} key providers; the knob max_key_providers allows {most}"
-        yield Misfit(("providers",), text)
+    for vcenter in file.vcenters:
+        count = sum(provider.vcenter == vcenter.name for provider in file.providers)
+        if count > most:
+            text = f"{count} key providers; the knob max_key_providers allows {most}"
+            yield Misfit(("providers",), text)

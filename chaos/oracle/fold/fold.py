@@ -117,6 +117,8 @@ class Fold(Answers):
                 for name, host in self.hosts.items():
                     out = found.get("tpm_required", False) and name in without_tpm
                     host.native[found["name"]] = Derivation(excluded=YES if out else NO)
+        if len(data["vcenters"]) > 1:
+            self.lost = "which vCenter brings a host its keys"
         self.ways.vcenter = str(next(iter(data["vcenters"]), ""))
         self.ways.servers = {
             found["name"]: tuple(found["servers"])

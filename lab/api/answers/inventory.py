@@ -1,4 +1,7 @@
-"""What vCenter, hosts and key servers hold: hosts, VMs, key providers, keys."""
+"""What vCenter, hosts and key servers hold: hosts, VMs, key providers, keys.
+
+``vcenter`` is the one that listed it, where several were asked; else None.
+"""
 
 from __future__ import annotations
 
@@ -63,6 +66,7 @@ class Host(Answer, frozen=True, kw_only=True):
     stale: bool = False
     machine: MachineState
     screen: str = ""
+    vcenter: NodeName | None = None
 
 
 class HostList(Answer, frozen=True, kw_only=True):
@@ -139,6 +143,7 @@ class Cluster(Answer, frozen=True, kw_only=True):
     default_provider: ProviderId | None = None
     hosts: int = 0
     vms: int = 0
+    vcenter: NodeName | None = None
 
 
 class ClusterList(Answer, frozen=True, kw_only=True):
@@ -153,6 +158,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     of: str
     alarm: str
     why: str = ""
+    vcenter: NodeName | None = None
 
 
 class AlarmList(Answer, frozen=True, kw_only=True):
@@ -182,6 +188,7 @@ class Vm(Answer, frozen=True, kw_only=True):
     lock_event: EventTypeId | None = None
     alarms: tuple[str, ...] = ()
     stale: bool = False
+    vcenter: NodeName | None = None
 
 
 class VmList(Answer, frozen=True, kw_only=True):
@@ -269,6 +276,7 @@ class Provider(Answer, frozen=True, kw_only=True):
     details: tuple[str, ...] = ()
     key_id: str = ""
     tpm_required: bool = False
+    vcenter: NodeName | None = None
 
 
 class ProviderBackup(Answer, frozen=True, kw_only=True):
@@ -299,6 +307,7 @@ class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
     reason: KeyUnavailableReason | None = None
     encrypted_vms: tuple[VmName, ...] = ()
     affected_hosts: tuple[NodeName, ...] = ()
+    vcenter: NodeName | None = None
 
 
 class KeyList(Answer, frozen=True, kw_only=True):

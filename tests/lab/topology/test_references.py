@@ -132,3 +132,49 @@ def test_so_many_key_servers_are_refused(count: Any) -> None:
     with pytest.raises(KeysteadError, match="1, or 2 for a pair") as caught:
         load("default", kms=count)
     assert caught.value.id == "KS-USE-003"
+
+
+def _two_vcenters(providers: str, clusters: str = "[]") -> str:
+    return (
+        "apiVersion: keystead/v1\nkind: Lab\nvcenters: [{name: west}, {name: east}]\n"
+        f"kms: [{{name: kms}}]\nproviders: {providers}\nclusters: {clusters}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("providers", "clusters", "said"),
+    [
+        ("[{name: p, vcenter: north, servers: [kms]}]", "[]", "there is no vCenter north"),
+        (
+            "[{name: p, vcenter: west, servers: [kms]}, {name: p, vcenter: west, servers: [kms]}]",
+            "[]",
+            "the provider name p is used twice",
+        ),
+        (
+            "[{name: p, vcenter: west, servers: [kms]}]",
+            "[{name: a, vcenter: east, vms: {count: 1, provider: p}}]",
+            "there is no provider p",
+        ),
+    ],
+)
+def test_what_a_vcenter_does_not_have_is_refused(
+    providers: str, clusters: str, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text(_two_vcenters(providers, clusters))
+    with pytest.raises(KeysteadError, match=said):
+        load(path)
+
+
+def test_each_vcenter_has_a_default_of_its_own_and_may_use_a_name_of_another(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text(
+        _two_vcenters(
+            "[{name: p, vcenter: west, servers: [kms]}, {name: p, vcenter: east, servers: [kms]},"
+            " {name: q, vcenter: east, servers: [kms], default: true}]"
+        )
+    )
+    found = [(p.vcenter, p.provider, p.default) for p in plan(load(path)).providers]
+    assert found == [("west", "p", True), ("east", "p", False), ("east", "q", True)]

@@ -82,7 +82,7 @@ def _first(error: Any, error_id: str, *args: Any, **kwargs: Any) -> list[str]:
 
 
 def _table(module: Any) -> None:
-    _notes(module, "perform", COMMAND, lambda session, command: [type(command).__name__])
+    _notes(module, "perform", COMMAND, lambda _, command, *at: [type(command).__name__])
 
 
 def _inventory(module: Any) -> None:
