@@ -11,5 +11,6 @@
 - ``power``       what hosts did to the power of VMs, from their logs
 - ``sessions``    which session of vCenter's each host obeys, heard on the bus
 - ``remains``     what lies on a host's disk after its stored keys were removed
+- ``vcenters``    which vCenter has a host, a VM or a cluster
 - ``recoveries``  boots of hosts: when their VMs ran again, and what was asked of key servers
 """
