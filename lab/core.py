@@ -13,7 +13,8 @@ from typing import TypeVar, cast
 
 import msgspec
 
-from chaos.lab import Directory, NodeEntry
+from chaos.lab import Directory
+from lab.topology.directory import directory_of
 from lab.topology.plan import Topology
 from protocol.codec import decode_message, encode_message
 from protocol.errors import Internal, InvalidState, NotConnected, NotFound, ProductError, from_body
@@ -40,7 +41,6 @@ from protocol.messages.agent import (
     TpmAct,
     TpmActed,
     TpmAction,
-    TpmBackend,
 )
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName, Role, VmName
@@ -53,30 +53,6 @@ R = TypeVar("R", bound=Reply)
 BOOT_LIMIT_S = 600.0  # lab seconds an agent gets for a power-on or power-off
 BOOT_LIMIT_REAL_S = 120.0  # real seconds that it gets at least: many may boot at once
 LOOK_LIMIT_S = 10.0  # lab seconds that it gets to say how its nodes are
-
-
-def directory_of(topology: Topology, specs: Iterable[NodeSpec] | None = None) -> Directory:
-    """Who is there in a lab of this topology (and later ``specs``), for plans and selectors."""
-    return Directory(
-        nodes=tuple(
-            NodeEntry(
-                node=s.node,
-                role=s.role,
-                site=s.site,
-                cluster=s.cluster,
-                providers=tuple(p.provider for p in topology.providers if s.node in p.servers),
-                tpm=s.tpm is not TpmBackend.NONE,
-                vcenter=NodeName(str(s.config["vcenter"])) if s.role is Role.ESXI else None,
-            )
-            for s in (topology.nodes if specs is None else specs)
-        ),
-        vms=tuple(v.vm for v in topology.vms),
-        default_provider=next(
-            (p.provider for p in topology.providers if p.default and p.vcenter == topology.vcenter),
-            None,
-        ),
-        knobs=topology.nodes[0].knobs if topology.nodes else {},
-    )
 
 
 class LabCore(ABC):

@@ -11,9 +11,9 @@ from chaos.experiment.plan import load_plan
 from chaos.report.story import Story
 from lab.api.checking import history_of, reproduce
 from lab.api.explain import all_rules
-from lab.core import directory_of
 from lab.errors import KeysteadError
 from lab.runs.store import RunFolder
+from lab.topology.directory import directory_of
 from lab.topology.plan import Topology
 
 

@@ -8,8 +8,8 @@ import msgspec
 
 from chaos.experiment.generate import Mix
 from chaos.lab import Directory
-from lab.core import directory_of
 from lab.simulation.snapshot import Origin
+from lab.topology.directory import directory_of
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
 

@@ -231,13 +231,11 @@ class ProcessLab(LabFiles, LabCore):
 
     async def _stop_nodes(self) -> None:
         """Those that can hear it: one whose process is down is off already."""
-        wave_of = {Role.ESXI: 0, Role.VCENTER: 1}
-        waves: dict[int, list[NodeName]] = {0: [], 1: [], 2: []}
-        for entry in self.directory().nodes:
-            waves[wave_of.get(entry.role, 2)].append(entry.node)
+        led = (Role.ESXI, Role.VCENTER)
+        others = tuple(e.node for e in self.directory().nodes if e.role not in led)
         try:
             async with asyncio.timeout(STOP_LIMIT_S):
-                for wave in waves.values():
+                for wave in (self.hosts(), self.topology.vcenters, others):
                     there = [node for node in wave if self._of[node].up.is_set()]
                     await try_each(there, lambda node: self.power_off(node, "stop"))
         except TimeoutError:

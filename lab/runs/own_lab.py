@@ -16,7 +16,6 @@ from chaos.keeper import FaultKeeper
 from chaos.progress import Progress, Step
 from chaos.report.story import Story
 from chaos.verdict import Verdict
-from lab.core import directory_of
 from lab.processes.process_lab import ProcessLab
 from lab.runs.live import Searching, play_on
 from lab.runs.prepare import Prepared
@@ -24,6 +23,7 @@ from lab.runs.store import RunFolder
 from lab.scan.collector import Collector, collecting
 from lab.scan.files import BUILD
 from lab.supervise.scratch import scratch
+from lab.topology.directory import directory_of
 from lab.topology.provision import provision
 from services.runtime.real.world import LabTime
 

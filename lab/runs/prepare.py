@@ -15,9 +15,9 @@ from chaos.experiment.parse import Document, Problem
 from chaos.experiment.plan import Plan
 from chaos.experiment.requirements import TPMS
 from chaos.experiment.resolve import plan
-from lab.core import directory_of
 from lab.errors import KeysteadError
 from lab.runs.planted import known
+from lab.topology.directory import directory_of
 from lab.topology.lab_file import faults_of, load
 from lab.topology.plan import Topology
 from lab.topology.plan import plan as plan_topology

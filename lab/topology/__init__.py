@@ -3,6 +3,7 @@
 - ``lab_file``   the Lab file that people write: reading it, and changes to it from options
 - ``model``      the schema of its sections · ``references`` what in it does not fit together
 - ``plan``       the plan of nodes, providers and VMs that is made from it
+- ``directory``  who is there, for plans and selectors
 - ``provision``  from an empty lab to a ready one, in an administrator's order
 - ``course``     how far that has come, and how long one waits for it
 - ``demand``     what a lab of a size asks of the machine

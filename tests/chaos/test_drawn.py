@@ -12,7 +12,7 @@ from chaos.lab import Directory
 from chaos.reference import example_of
 from chaos.units import seconds, written_s
 from chaos.yaml_file import read_yaml
-from lab.core import directory_of
+from lab.topology.directory import directory_of
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 

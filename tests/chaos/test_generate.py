@@ -21,7 +21,7 @@ from chaos.experiment.generate import (
 from chaos.experiment.plan import PlannedFault, dump_plan, load_plan
 from chaos.experiment.random_runs import WORKLOAD, Stream, random_plan
 from chaos.lab import Directory
-from lab.core import directory_of
+from lab.topology.directory import directory_of
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 

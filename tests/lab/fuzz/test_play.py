@@ -16,9 +16,9 @@ from chaos.experiment.random_runs import random_plan
 from chaos.faults import fault_type, to_plain
 from chaos.faults.base import Targets
 from chaos.history import Record
-from lab.core import directory_of
 from lab.fuzz.play import Played, play
 from lab.simulation.snapshot import Origin, Snapshot
+from lab.topology.directory import directory_of
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lab.core import directory_of
 from lab.errors import KeysteadError
+from lab.topology.directory import directory_of
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.terms import NodeName, Role
