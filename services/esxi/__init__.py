@@ -8,7 +8,7 @@
 - ``measure``         what a boot measures into the TPM, pure
 - ``configuration/``  the encrypted configuration, its protection and its recovery key
 - ``keys/``           key cache, persisted store, and the order of looking for a key
-- ``providers/``      what a host does for each management type of key provider; native ones
+- ``providers/``      what a host does for each management type of key provider
 - ``crypto_manager``  keys, host key, mode and providers on command
 - ``crypto_mode``     host encryption mode, pure
 - ``dumps``          core dumps, encrypted under the host key
@@ -36,12 +36,14 @@ reason · ``provider.removed`` provider · ``persistence.disabled`` · ``recover
 ``dump.written`` dump, key, file · ``dump.removed`` · ``dump.rewrapped`` dump, key ·
 ``dump.left`` dump, reason · ``host.maintenance`` on · ``tpm.unusable`` reason · ``kernel.option`` ·
 ``esxcli.refused`` reason · ``session.opened`` ·
+``trust.configured`` revision · ``trust.attested`` service · ``trust.refused`` service, reasons ·
+``trust.unreachable`` service, reason · ``trust.no_key`` provider, error, reason ·
+``trust.key_failed`` key, error, reason ·
 ``uplink.failed`` request, error · ``vm.created`` · ``vm.registered`` · ``vm.unregistered`` ·
 ``vm.destroyed`` · ``vm.encrypted`` key · ``vm.powered`` power · ``vm.refused`` command, error,
 reason, missing · ``vm.unreadable`` reason · ``vm.untidy`` reason · ``vm.guest_fault`` reason
 
-Not built, and the place where each belongs: the trusted key provider is a file of ``providers/``
-with its row in its table; the vTPM is a file of ``vms/`` (its state is the VM's
+Not built, and the place where each belongs: the vTPM is a file of ``vms/`` (its state is the VM's
 nvram, under the home key); encrypted vSAN (step B6) and HA are files or packages
 here, and search for their keys with ``keys.search``. Nor are vMotion, and decrypting or
 re-encrypting a VM.

@@ -28,6 +28,7 @@ from services.esxi.host import Host
 from services.esxi.keys.persistence import usable
 from services.esxi.measure import RECOVERY_OPTION, measurements
 from services.esxi.providers import native
+from services.esxi.providers.trusted import retrying
 from services.esxi.vms import autostart, registration, workload
 from services.runtime.nv_counter import counted
 from services.runtime.ports import Tpm
@@ -56,7 +57,7 @@ async def boot(host: Host) -> None:
     await _keys(host)  # B4
     await _encryption_mode(host)  # B5
     await _passed(host, "B6", "no encrypted vSAN on this host")
-    await _passed(host, "B7", "no trusted key provider on this host")
+    await _trusted(host)  # B7
 
 
 async def boot_while_serving(host: Host) -> None:
@@ -73,6 +74,8 @@ def start_loops(host: Host) -> None:
     host.node.background("boot", boot_while_serving(host))
     host.node.background("config.backup", _backup(host))
     host.node.background("workload", workload.run_workload(host))
+    if host.archive.now.trusted is not None:
+        retrying.begin(host)
 
 
 async def shut_down_tpm(host: Host) -> None:
@@ -285,6 +288,15 @@ def _host_key_at_hand(host: Host) -> KeyMaterial | None:
         return None
     native.bring(host, now.host_key, KeyKind.HOST)
     return value
+
+
+async def _trusted(host: Host) -> None:
+    """B7: a trusted host that needs its host key attests, and has a service unwrap it."""
+    if host.archive.now.trusted is None:
+        await _passed(host, "B7", "no trusted key provider on this host")
+        return
+    safe = await retrying.regain_host_key(host)
+    await _passed(host, "B7", "host key at hand" if safe else "no host key")
 
 
 async def _passed(host: Host, step: str, text: str) -> None:

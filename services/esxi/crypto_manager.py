@@ -12,7 +12,6 @@ from protocol.errors import (
     AlreadyExists,
     InvalidArgument,
     InvalidState,
-    NotAvailable,
     ResourceInUse,
 )
 from protocol.messages.base import Sealed
@@ -27,7 +26,8 @@ from services.esxi.host import Host
 from services.esxi.keys import persistence
 from services.esxi.keys.cache import Added
 from services.esxi.providers import native
-from services.esxi.providers.capabilities import capability
+from services.esxi.providers.capabilities import KeySource, capability
+from services.esxi.providers.trusted import keys as trusted
 
 KEY_SIZE: Final = 32  # bytes
 
@@ -40,9 +40,10 @@ async def prepare(host: Host) -> None:
 async def enable(host: Host, key: CryptoKeyId, material: Sealed | None, check: str = "") -> None:
     """Become safe with this host key; it is persisted with the keys (KP-07), unless it is derived.
 
-    Without ``material`` this host derives it, and it must have that check value.
+    Without ``material`` this host derives it, and it must have that check value; of a trusted
+    provider a Key Provider Service unwraps it, or makes one when the id is empty (KEY-02).
     """
-    clear = _host_key(host, key, material, check)
+    key, clear = await _host_key(host, key, material, check)
     same = host.host_key is None or (host.archive.now.host_key == key and host.host_key == clear)
     trigger = Trigger.ENABLE if same else Trigger.ENABLE_OTHER
     await _take_host_key(host, key, clear, check, trigger)
@@ -52,12 +53,18 @@ async def change_host_key(
     host: Host, key: CryptoKeyId, material: Sealed | None, check: str = ""
 ) -> None:
     """Safe with a new host key; the old one leaves cache and store."""
-    clear = _host_key(host, key, material, check)
+    key, clear = await _host_key(host, key, material, check)
     await _take_host_key(host, key, clear, check, Trigger.CHANGE_KEY)
 
 
-def _host_key(host: Host, key: CryptoKeyId, material: Sealed | None, check: str) -> KeyMaterial:
-    return native.host_key(host, key, check) if material is None else _one(material)
+async def _host_key(
+    host: Host, key: CryptoKeyId, material: Sealed | None, check: str
+) -> tuple[CryptoKeyId, KeyMaterial]:
+    if material is not None:
+        return key, _one(material)
+    if capability(host.management_type(key)).source is KeySource.KEY_PROVIDER_SERVICE:
+        return await trusted.host_key(host, key)
+    return key, native.host_key(host, key, check)
 
 
 async def disable(host: Host) -> None:
@@ -177,18 +184,9 @@ async def set_providers(
     """Take the whole list of providers, with KDKs of native ones; saved before it is answered.
 
     What this host has of a provider that is not in the list any more is its KDK, which leaves it;
-    cached keys stay until they are evicted. ``NotAvailable`` names every provider of a management
-    type that is not built; ``InvalidArgument`` when there are more than ``max_key_providers``.
+    cached keys stay until they are evicted. ``InvalidArgument`` when there are more than
+    ``max_key_providers``.
     """
-    unbuilt = [
-        f"{provider.provider_id} ({provider.management_type.value})"
-        for provider in providers
-        if not capability(provider.management_type).built
-    ]
-    if unbuilt:
-        raise NotAvailable(
-            f"{host.node.name}: key providers of these types are not built: {', '.join(unbuilt)}"
-        )
     if len(providers) > host.node.knobs.max_key_providers:
         raise InvalidArgument(f"providers: at most {host.node.knobs.max_key_providers}")
     now, tpm_present = host.archive.now, host.tpm is not None

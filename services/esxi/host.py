@@ -27,8 +27,10 @@ from services.esxi.configuration.archive import Archive
 from services.esxi.configuration.sections import Section
 from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.keys.cache import KeyCache
-from services.esxi.keys.resolve import KeyFacts, on_the_host
+from services.esxi.keys.resolve import KeyFacts, Means, next_means, on_the_host
 from services.esxi.knobs import EsxiNode
+from services.esxi.providers.trusted.state import TrustState
+from services.esxi.providers.trusted.telling import view as trust_view
 from services.esxi.uplink import Uplink
 from services.esxi.vms.vm import RegisteredVm
 from services.runtime.ports import Datastore, Ports
@@ -55,6 +57,7 @@ class Host:
         self.host_key: KeyMaterial | None = None
         self.derived: set[CryptoKeyId] = set()
         self.disproved: set[CryptoKeyId] = set()
+        self.trust = TrustState()
         self.vms: dict[VmName, RegisteredVm] = {}
         self.uplink = Uplink(node, ports, config.vcenter)
         self._view: HostSummary | None = None
@@ -87,9 +90,18 @@ class Host:
         return next((ref for ref in self.archive.now.providers if ref.provider_id == name), None)
 
     def management_type(self, key: CryptoKeyId) -> ManagementType:
-        """Who manages the provider of ``key``; UNKNOWN when the host's list does not name it."""
-        ref = self.provider(key.provider_id)
-        return ManagementType.UNKNOWN if ref is None else ref.management_type
+        """Who manages the provider of ``key``; see ``management_type_of``."""
+        return self.management_type_of(key.provider_id)
+
+    def management_type_of(self, name: ProviderId) -> ManagementType:
+        """Who manages a provider; UNKNOWN when neither the host's list nor its applied
+        configuration names it."""
+        ref = self.provider(name)
+        if ref is not None:
+            return ref.management_type
+        trusted = self.archive.now.trusted
+        listed = trusted is not None and name in trusted.providers
+        return ManagementType.TRUST_AUTHORITY if listed else ManagementType.UNKNOWN
 
     def kdk(self, provider: ProviderId) -> KeyMaterial | None:
         """The key derivation key of a native provider; None when it is not here."""
@@ -121,13 +133,17 @@ class Host:
     def missing(self, keys: tuple[CryptoKeyId, ...]) -> tuple[CryptoKeyId, ...]:
         """Those that no means on this host can give: why a VM is locked.
 
-        A provider of which it takes no part locks nothing: no key could come (NKP-12).
+        A provider of which it takes no part locks nothing: no key could come (NKP-12). Nor does a
+        key of a trusted provider that nobody has asked for yet (KPS-02).
         """
         cached = self.keys  # most are there, which is the first thing that is looked for
         return tuple([k for k in keys if k not in cached and self._lacks(k)])
 
     def _lacks(self, key: CryptoKeyId) -> bool:
-        return not on_the_host(self.facts(key)) and not self.is_excluded(key.provider_id)
+        facts = self.facts(key)
+        if next_means(facts) is Means.KEY_PROVIDER_SERVICE:
+            return key in self.trust.unobtainable
+        return not on_the_host(facts) and not self.is_excluded(key.provider_id)
 
     def key_sections(self) -> Section:
         """What to save for changed keys: nothing yet under ``config_save = hourly`` (C11)."""
@@ -180,6 +196,7 @@ class Host:
             session=self.uplink.session,
             recovery_id=self.archive.protection.recovery_id,
             in_maintenance_mode=now.maintenance,
+            trusted=trust_view(now.trusted, self.trust),
         )
 
     def view(self) -> HostSummary:

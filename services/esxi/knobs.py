@@ -88,6 +88,43 @@ class EsxiKnobs(SharedKnobs, frozen=True, kw_only=True):
             rule="LOCK-05",
         ),
     ] = 60.0
+    persist_overrides_attestation: Annotated[
+        Literal["always", "unreachable_only", "never"],
+        knob(
+            "An unattested trusted host may power on VMs whose keys it has: always, only when no "
+            "Attestation Service can be reached, or never.",
+            rule="C6",
+        ),
+    ] = "unreachable_only"
+    unattested_blocks: Annotated[
+        Literal["encrypted", "all"],
+        knob(
+            "Which VMs an unattested trusted host may not power on: those with keys of a trusted "
+            "provider, or all.",
+            rule="C7",
+        ),
+    ] = "encrypted"
+    trust_timeout_s: Annotated[
+        float,
+        knob(
+            "A trusted host gives up on one Attestation or Key Provider Service after it, and asks "
+            "the next.",
+            unit=SECONDS,
+            least=0.1,
+            most=3600,
+            rule="KPS-06",
+        ),
+    ] = 4.0
+    trust_retry_s: Annotated[
+        float,
+        knob(
+            "A trusted host asks that often again for keys that it asked for in vain.",
+            unit=SECONDS,
+            least=1,
+            most=LONGEST_S,
+            rule="KPS-06",
+        ),
+    ] = 60.0
     workload_period_s: Annotated[
         float,
         knob(

@@ -48,6 +48,11 @@ def measurements(
     )
 
 
+def image_events(version: str, build: str) -> tuple[MeasuredEvent, ...]:
+    """What a boot measures of the signed image alone: the loader, and the modules."""
+    return (_loader_image(version), *_modules(version, build))
+
+
 def sealing_selection(
     seal_pcrs: tuple[int, ...], *, require_secure_boot: bool, require_exec_installed_only: bool
 ) -> PcrSelection:
@@ -107,24 +112,29 @@ def _loader(secure_boot: bool, version: str) -> list[MeasuredEvent]:
     if secure_boot:
         authority = _variable(_EFI_SECURITY, "db", b"keystead signer of the boot loader")
         events.append(MeasuredEvent(PCR_SECURE_BOOT, EventType.EFI_VARIABLE_AUTHORITY, authority))
-    events.append(
-        MeasuredEvent(
-            PCR_LOADER,
-            EventType.EFI_BOOT_SERVICES_APPLICATION,
-            b"safeboot64.efi",
-            _image(f"safeboot64.efi {version}"),
-        )
+    return [*events, _loader_image(version)]
+
+
+def _loader_image(version: str) -> MeasuredEvent:
+    return MeasuredEvent(
+        PCR_LOADER,
+        EventType.EFI_BOOT_SERVICES_APPLICATION,
+        b"safeboot64.efi",
+        _image(f"safeboot64.efi {version}"),
     )
-    return events
 
 
-def _kernel(version: str, build: str, options: Mapping[str, str]) -> list[MeasuredEvent]:
-    events = [
+def _modules(version: str, build: str) -> list[MeasuredEvent]:
+    return [
         MeasuredEvent(
             PCR_MODULES, EventType.IPL, name.encode(), _image(f"{name} {version} {build}")
         )
         for name in MODULES
     ]
+
+
+def _kernel(version: str, build: str, options: Mapping[str, str]) -> list[MeasuredEvent]:
+    events = _modules(version, build)
     line = " ".join(f"{k}={options[k]}" for k in sorted(options) if k != RECOVERY_OPTION)
     events.append(_text(PCR_OPTIONS, line))
     only = "TRUE" if exec_installed_only(options) else "FALSE"

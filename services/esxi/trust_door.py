@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from protocol.errors import NotAvailable
+from protocol.errors import InvalidState
 from protocol.messages import host as m
 from services.esxi.host import Host
+from services.esxi.providers.trusted import attesting, configuration, exports, retrying, telling
 from services.runtime.service import Peer, Service, serves
 
 
@@ -17,38 +18,48 @@ class TrustDoor(Service):
     async def set_trusted_configuration(
         self, message: m.SetTrustedConfiguration, peer: Peer
     ) -> m.Done:
-        """Not built yet."""
-        raise NotAvailable("the trusted key provider is not built yet")
+        """See ``configuration.apply``."""
+        await configuration.apply(self.host, message.configuration)
+        retrying.begin(self.host)
+        return m.Done()
 
     @serves(m.DeleteTrustedConfiguration, turn=lambda _: "keystore")
     async def delete_trusted_configuration(
         self, message: m.DeleteTrustedConfiguration, peer: Peer
     ) -> m.Done:
-        """Not built yet."""
-        raise NotAvailable("the trusted key provider is not built yet")
+        """See ``configuration.delete``."""
+        await configuration.delete(self.host)
+        return m.Done()
 
     @serves(m.QueryTrustedConfiguration)
     async def query_trusted_configuration(
         self, message: m.QueryTrustedConfiguration, peer: Peer
     ) -> m.TrustedConfigurationState:
-        """No host is a trusted one yet."""
-        return m.TrustedConfigurationState(configuration=None)
+        """What is applied, whole; what services made of this life."""
+        now = self.host.archive.now.trusted
+        return m.TrustedConfigurationState(
+            configuration=now, reports=telling.reports(now, self.host.trust)
+        )
 
     @serves(m.AttestHost)
     async def attest_host(self, message: m.AttestHost, peer: Peer) -> m.HostAttested:
-        """Not built yet."""
-        raise NotAvailable("the trusted key provider is not built yet")
+        """Attest now, with a token at hand or without one."""
+        now = self.host.archive.now.trusted
+        if now is None:
+            raise InvalidState(f"{self.host.node.name} is no trusted host")
+        await attesting.attest(self.host, attesting.groups(now), anew=True)
+        return m.HostAttested(reports=telling.reports(now, self.host.trust))
 
     @serves(m.ExportTpmEndorsement)
     async def export_tpm_endorsement(
         self, message: m.ExportTpmEndorsement, peer: Peer
     ) -> m.TpmEndorsement:
-        """Not built yet."""
-        raise NotAvailable("the trusted key provider is not built yet")
+        """See ``exports.endorsement``."""
+        return await exports.endorsement(self.host)
 
     @serves(m.ExportBaseImage)
     async def export_base_image(
         self, message: m.ExportBaseImage, peer: Peer
     ) -> m.BaseImageExported:
-        """Not built yet."""
-        raise NotAvailable("the trusted key provider is not built yet")
+        """See ``exports.base_image``."""
+        return exports.base_image(self.host)

@@ -38,7 +38,7 @@ class KeyProviderKnobs(Knobs, frozen=True, kw_only=True):
             most=3600,
             rule="KPS-03",
         ),
-    ] = 3.0
+    ] = 1.5
 
 
 class KeyProviderNode(Node, Protocol):

@@ -19,8 +19,10 @@ class CryptoManagerHostEnable(Command[Done], frozen=True, kw_only=True):
     """prepared -> safe with this host key, also from pendingIncapable.
 
     Without ``material`` the host derives the key, and ``check`` is the check value that it must
-    have: the key of a native provider. ``InvalidState`` when incapable, or when it cannot derive
-    that key; ``AlreadyExists`` when safe with another host key.
+    have: the key of a native provider. Of a trusted one it is a ciphertext, which a Key Provider
+    Service opens for the host; an empty ``key_id``: the service makes the key, unless the host has
+    one of that provider already (KEY-02), and the host's view says which. ``InvalidState`` when
+    incapable, or when it cannot have that key; ``AlreadyExists`` when safe with another host key.
     """
 
     key: CryptoKeyId

@@ -13,6 +13,7 @@ import msgspec
 
 from protocol.messages.host import ProviderRef
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, VmName
+from protocol.trust import TrustedConfiguration
 from services.esxi.configuration.recovery import RecoveryKey
 from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 
@@ -20,7 +21,7 @@ from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """``host_key`` is the id configured last, at hand or not; ``host_key_check`` the check value of
     one that is derived. ``kdks`` are key derivation keys of native providers (NKP-10), under the
-    ids that they have.
+    ids that they have. ``trusted`` is the applied configuration of a trusted host (KPS-00).
     """
 
     crypto_state: HostCryptoState = HostCryptoState.INCAPABLE
@@ -33,6 +34,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     vms: tuple[VmName, ...] = ()
     recovery: RecoveryKey | None = None
     maintenance: bool = False
+    trusted: TrustedConfiguration | None = None
 
 
 def with_kinds(config: Configuration) -> Configuration:
@@ -58,7 +60,8 @@ class Section(IntFlag):
     VMS = 16
     RECOVERY = 32
     MAINTENANCE = 64
-    ALL = 127
+    TRUST = 128
+    ALL = 255
 
 
 _FIELDS: Final[tuple[tuple[Section, tuple[str, ...]], ...]] = (
@@ -69,6 +72,7 @@ _FIELDS: Final[tuple[tuple[Section, tuple[str, ...]], ...]] = (
     (Section.VMS, ("vms",)),
     (Section.RECOVERY, ("recovery",)),
     (Section.MAINTENANCE, ("maintenance",)),
+    (Section.TRUST, ("trusted",)),
 )
 
 

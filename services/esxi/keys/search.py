@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from protocol.errors import EncryptionKeyRequired, NotAvailable
+from protocol.errors import EncryptionKeyRequired
 from protocol.terms import CryptoKeyId
 from services.esxi.host import Host
 from services.esxi.keys.resolve import Means, next_means, on_the_host
 from services.esxi.providers import native
-from services.esxi.providers.capabilities import capability
+from services.esxi.providers.trusted import keys as trusted
 
 
 async def bring(host: Host, keys: tuple[CryptoKeyId, ...], *, subject: str, ask: bool) -> None:
@@ -21,21 +21,19 @@ async def bring(host: Host, keys: tuple[CryptoKeyId, ...], *, subject: str, ask:
 
     ``subject`` is what needs them, for the texts of refusals. ``ask``: ring at vCenter for those
     that only it can bring, and wait at most ``request_timeout_s`` for them.
-    ``EncryptionKeyRequired`` names those that could not be had; ``NotAvailable`` says that some
-    of them belong to a provider that this lab has not built, whose keys nothing can bring.
+    ``EncryptionKeyRequired`` names those that could not be had.
     """
     for key in keys:
         if key not in host.keys:
             native.check_takes_part(host, key.provider_id)
     _help_itself(host, keys)
+    if wrapped := _by_means(host, keys, Means.KEY_PROVIDER_SERVICE, ask=ask):
+        await trusted.bring(host, wrapped)
     wanted = _by_means(host, keys, Means.ASK_VCENTER, ask=ask)
     if wanted:
         await _have_vcenter_bring(host, wanted)
         _help_itself(host, wanted)  # a KDK may have come
     lacking = tuple(key for key in keys if key not in host.keys)
-    unbuilt = tuple(key for key in lacking if not capability(host.management_type(key)).built)
-    if unbuilt:
-        raise NotAvailable(f"{subject}: {_of_unbuilt_providers(host, unbuilt)}", unbuilt)
     if lacking:
         raise EncryptionKeyRequired(
             f"{subject}: required keys are not in the key cache of {host.node.name}", lacking
@@ -54,7 +52,7 @@ async def _have_vcenter_bring(host: Host, wanted: tuple[CryptoKeyId, ...]) -> No
 
 
 def _help_itself(host: Host, keys: tuple[CryptoKeyId, ...]) -> None:
-    """Steps 1 to 4, as far as the host helps itself."""
+    """Steps 1 to 3, in which the host asks nobody."""
     for key in keys:
         match next_means(host.facts(key)):
             case Means.STORE:
@@ -63,7 +61,7 @@ def _help_itself(host: Host, keys: tuple[CryptoKeyId, ...]) -> None:
             case Means.DERIVE:
                 native.bring(host, key)
             case Means.KEY_PROVIDER_SERVICE:
-                pass  # of a provider that is not built: the key stays lacking
+                pass  # asked next, and for all of them
             case Means.CACHE | Means.ASK_VCENTER | Means.NONE:
                 pass
             case other:
@@ -74,8 +72,3 @@ def _by_means(
     host: Host, keys: tuple[CryptoKeyId, ...], means: Means, *, ask: bool
 ) -> tuple[CryptoKeyId, ...]:
     return tuple(key for key in keys if next_means(host.facts(key, may_ask=ask)) is means)
-
-
-def _of_unbuilt_providers(host: Host, keys: tuple[CryptoKeyId, ...]) -> str:
-    each = (f"{key} ({capability(host.management_type(key)).unavailable.value})" for key in keys)
-    return f"keys of providers that are not built here: {', '.join(each)}"

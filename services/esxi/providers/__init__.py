@@ -2,8 +2,8 @@
 
 - ``capabilities``  what a host does for each management type, one table, pure
 - ``native``        key derivation keys, and keys derived of them
+- ``trusted``       the client of Attestation and Key Provider Services
+- ``making``        a key that the host makes, by management type
 
-A management type that gets built adds its flow here as a file of its own: the client of
-attestation and Key Provider Service for ``trustAuthority``. ``keys.search`` is where such a flow is
-called.
+``keys.search`` is where the flows of each type are called.
 """

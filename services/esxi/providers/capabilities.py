@@ -7,7 +7,6 @@
 | vCenter is asked for a missing key | yes | no: it has none (TA-06) | yes: for the KDK (NKP-15) |
 | persistence without a TPM (KP-01, KP-06) | no | no | by knob |
 | why a key is not there (STD-20) | MissingInCache | ManagedByTrustAuthority | ManagedByNKP |
-| built | yes | no | yes |
 
 ``unknown`` is also what a host assumes of a provider that its list does not name: a standard
 provider needs no presence on hosts (NKP-09).
@@ -36,7 +35,7 @@ class HostCapability:
 
     ``makes_keys``: the host makes the key when ``ReconfigureVm`` names none. ``asks_vcenter``:
     a missing key is a reason to ring at vCenter. ``unavailable``: what to say of a key of such a
-    provider that this host does not get. ``built``: whether this lab has the provider at all.
+    provider that this host does not get.
     """
 
     source: KeySource
@@ -44,7 +43,6 @@ class HostCapability:
     asks_vcenter: bool
     persists_without_tpm: bool
     unavailable: KeyUnavailableReason
-    built: bool
 
 
 _STANDARD: Final = HostCapability(
@@ -53,7 +51,6 @@ _STANDARD: Final = HostCapability(
     asks_vcenter=True,
     persists_without_tpm=False,
     unavailable=KeyUnavailableReason.MISSING_IN_CACHE,
-    built=True,
 )
 _TRUSTED: Final = HostCapability(
     source=KeySource.KEY_PROVIDER_SERVICE,
@@ -61,7 +58,6 @@ _TRUSTED: Final = HostCapability(
     asks_vcenter=False,
     persists_without_tpm=False,
     unavailable=KeyUnavailableReason.MANAGED_BY_TRUST_AUTHORITY,
-    built=False,
 )
 _NATIVE: Final = HostCapability(
     source=KeySource.DERIVATION,
@@ -69,7 +65,6 @@ _NATIVE: Final = HostCapability(
     asks_vcenter=True,
     persists_without_tpm=True,
     unavailable=KeyUnavailableReason.MANAGED_BY_NKP,
-    built=True,
 )
 
 

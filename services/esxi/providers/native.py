@@ -27,7 +27,6 @@ from protocol.terms import CryptoKeyId, KeyId, KeyKind, ManagementType, Provider
 from services.esxi.configuration.sections import Configuration, Section
 from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.host import Host
-from services.esxi.providers.capabilities import capability
 
 
 def kdks_after(
@@ -96,7 +95,7 @@ def new_key(host: Host, provider: ProviderId) -> CryptoKeyId:
     is required that the host does not have, ``EncryptionKeyRequired`` without the KDK.
     """
     ref = host.provider(provider)
-    if ref is None or not capability(ref.management_type).makes_keys:
+    if ref is None:
         raise NotAvailable(f"{host.node.name}: no provider {provider} makes keys on this host")
     check_takes_part(host, provider)
     key = CryptoKeyId(KeyId(str(uuid.UUID(bytes=host.rng.token(16), version=4))), provider)

@@ -17,7 +17,7 @@ from protocol.errors import (
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, ProviderId, VmName
 from services.esxi.host import Host
-from services.esxi.providers import native
+from services.esxi.providers import making
 from services.esxi.vms.files import locked, read_config, tidy, write, write_config
 from services.esxi.vms.guest import disk_image, split_image
 from services.esxi.vms.vm import RegisteredVm
@@ -44,7 +44,7 @@ async def encrypt(
         if config.encrypted and not _is_under(config, key, provider):
             raise InvalidState(f"{name} is encrypted with {config.keys[0]} already")
         if not config.encrypted:
-            key = key or native.new_key(host, provider or ProviderId(""))
+            key = key or await making.new_key(host, provider or ProviderId(""))
             config = await _rewrite(host, config, key)
         vm.config, vm.problem = config, ""
         await tidy(host.datastore, config)

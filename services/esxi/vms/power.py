@@ -17,6 +17,7 @@ from protocol.terms import HostCryptoState, PowerState, VmName
 from services.esxi.host import Host
 from services.esxi.keys import search
 from services.esxi.providers import native
+from services.esxi.providers.trusted import gate
 from services.esxi.vms.files import locked, read_config, take_lock, tidy, write_wanted
 from services.esxi.vms.guest import Guest
 from services.esxi.vms.vm import RegisteredVm
@@ -87,10 +88,12 @@ async def _start_guest(host: Host, vm: RegisteredVm, *, ask: bool) -> Guest:
     config = await read_config(host.datastore, vm.name)
     vm.config, vm.problem = config, ""
     await tidy(host.datastore, config)
+    if config.encrypted:
+        await search.bring(host, config.keys, subject=vm.name, ask=ask)
+    await gate.admit(host, vm.name, config.keys)
     if not config.encrypted:
         keys = VmKeys(None, config.nvram)
     else:
-        await search.bring(host, config.keys, subject=vm.name, ask=ask)
         keys = _unwrapped(host, config)
     guest = Guest(host.datastore, config, keys)
     await guest.start()

@@ -17,7 +17,7 @@ from protocol.errors import (
 from protocol.terms import CryptoKeyId, PowerState, ProviderId, VmName
 from services.esxi.configuration.sections import Section
 from services.esxi.host import Host
-from services.esxi.providers import native
+from services.esxi.providers import making
 from services.esxi.vms.encrypt import usable_kek
 from services.esxi.vms.files import (
     locked,
@@ -90,7 +90,7 @@ async def create(
     keys = VmKeys(None, config.nvram)
     plain = fresh_blocks(config, keys.seed)
     if key is None and provider is not None:
-        key = native.new_key(host, provider)
+        key = await making.new_key(host, provider)
     if key is not None:
         config, keys = encrypted_config(config, key, usable_kek(host, name, key), host.rng)
     if vmx_file(name) in await host.datastore.files(name):

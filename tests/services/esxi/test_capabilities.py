@@ -7,8 +7,7 @@ from protocol.terms import ManagementType as M
 from services.esxi.providers.capabilities import KeySource, capability
 
 
-def test_what_is_built_and_what_an_unknown_provider_is_taken_for() -> None:
-    assert {kind for kind in M if not capability(kind).built} == {M.TRUST_AUTHORITY}
+def test_what_an_unknown_provider_is_taken_for() -> None:
     assert capability(M.UNKNOWN) == capability(M.VCENTER)
 
 

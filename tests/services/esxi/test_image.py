@@ -19,6 +19,7 @@ from protocol.messages.agent import NodeRunState, TpmBackend
 from protocol.messages.host import HostCreateVm, ProviderRef, RemoveKeys, SaveConfiguration
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, ManagementType, VmName
+from protocol.trust import TrustedConfiguration
 from services.esxi.boot import SCREEN_A, SCREEN_B
 from services.esxi.configuration.archive import ROOM
 from services.esxi.configuration.image import pack, pack_addition, tag_of, unpack
@@ -371,6 +372,7 @@ OTHERS: dict[str, Any] = {
     "providers": (ProviderRef(provider_id=PROVIDER, management_type=ManagementType.VCENTER),),
     "recovery": new_recovery_key(SimRng(1, Incarnation(A, 1))),
     "maintenance": True,
+    "trusted": TrustedConfiguration(revision="r1"),
 }
 
 

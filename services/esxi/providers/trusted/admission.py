@@ -1,0 +1,52 @@
+"""Whether an unattested host may power a VM on (ATT-06, C6, C7). Pure.
+
+First, which VMs it is about, by the knob ``unattested_blocks`` (C7), on a trusted host only:
+
+| VM | encrypted | all |
+|---|---|---|
+| has a key of a trusted provider | yes | yes |
+| any other | no | yes |
+
+Then, once its keys are there, by the knob ``persist_overrides_attestation`` (C6):
+
+| attestation | always | unreachable_only | never |
+|---|---|---|---|
+| attested | allowed | allowed | allowed |
+| refused | allowed | blocked | blocked |
+| unreachable | allowed | allowed | blocked |
+
+A VM whose keys are not there is not judged here: it is locked for lack of them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, assert_never
+
+from services.esxi.providers.trusted.state import Outcome
+
+Overrides = Literal["always", "unreachable_only", "never"]
+Blocks = Literal["encrypted", "all"]
+
+
+def concerns(blocks: Blocks, *, of_trusted_provider: bool) -> bool:
+    """Whether attestation decides about a VM; ``of_trusted_provider``: it has such a key."""
+    match blocks:
+        case "encrypted":
+            return of_trusted_provider
+        case "all":
+            return True
+        case _:
+            assert_never(blocks)
+
+
+def allows(overrides: Overrides, outcome: Outcome) -> bool:
+    """Whether a VM that it decides about may be powered on."""
+    match overrides:
+        case "always":
+            return True
+        case "unreachable_only":
+            return outcome is not Outcome.REFUSED
+        case "never":
+            return outcome is Outcome.ATTESTED
+        case _:
+            assert_never(overrides)

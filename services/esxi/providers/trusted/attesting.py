@@ -1,0 +1,229 @@
+"""Attesting: which TPM this is and what it booted, told to one service after the other.
+
+1. name endorsement key and attestation key   2. have the TPM open the credential and quote the
+registers over the nonce   3. send both with the event log   4. check that the token is of that
+service, and keep it in memory.
+
+| a service | then |
+|---|---|
+| attests the host | done |
+| refuses it | its findings are kept, and the next one is asked (TA-11) |
+| does not answer, or cannot be trusted itself | the next one is asked |
+
+The host is refused when one refused and none attested, and unreachable when none has judged. A
+refusal takes the token of that group away: it was of another state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from protocol.crypto.tokens import AttestationClaims, TokenRefused, opened
+from protocol.errors import InvalidArgument, InvalidState, NoPermission, ProductError
+from protocol.messages.attestation import (
+    AttestationReport,
+    BeginAttestation,
+    FinishAttestation,
+)
+from protocol.messages.host import LOG_LIMIT
+from protocol.terms import NodeName
+from protocol.tpm.errors import TpmError, TpmErrorKind
+from protocol.tpm.event_log import EventLogError, parse_log
+from protocol.tpm.structures import Credential, EkKind, PublicArea
+from protocol.trust import (
+    HostTrustReport,
+    ServiceRecord,
+    TokenType,
+    TpmIdentity,
+    TrustAttestationStatus,
+    TrustedConfiguration,
+)
+from services.esxi.host import Host
+from services.esxi.providers.trusted.state import Held, Outcome
+from services.runtime.ports import Tpm
+
+_HOSTS_FAULT: Final = (InvalidArgument, NoPermission)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What a service said, or, without it, why this host could not even ask (``fault``)."""
+
+    report: AttestationReport | None = None
+    token: bytes = b""
+    fault: str = ""
+
+
+def groups(configuration: TrustedConfiguration) -> tuple[str, ...]:
+    """The groups that have an Attestation Service, in the order of the configuration."""
+    return tuple(dict.fromkeys(record.group for record in configuration.attestation_services))
+
+
+def is_attested(host: Host) -> bool:
+    """Whether this host has a token that is still good, of any group."""
+    now = host.clock.monotonic()
+    return any(host.trust.held(group, now) for group in host.trust.tokens)
+
+
+async def attested(host: Host) -> Outcome:
+    """Whether this host is attested, after having attested if it has no token."""
+    now = host.archive.now.trusted
+    if now is None or is_attested(host):
+        return Outcome.ATTESTED
+    return await attest(host, groups(now))
+
+
+async def token(host: Host, group: str) -> Held | None:
+    """A token of that group; the host attests when it has none (ATT-04). None: it gets none."""
+    found = host.trust.held(group, host.clock.monotonic())
+    if found is None:
+        await attest(host, (group,))
+        found = host.trust.held(group, host.clock.monotonic())
+    return found
+
+
+async def attest(host: Host, wanted: Iterable[str], *, anew: bool = False) -> Outcome:
+    """Attest with services of these groups, until one attests this host.
+
+    One attestation is under way at a time; who waited for another one has its result, unless it is
+    to be made ``anew``.
+    """
+    wanted = tuple(wanted)
+    async with host.trust.attesting:
+        held = (host.trust.held(group, host.clock.monotonic()) for group in wanted)
+        if not anew and any(held):
+            return Outcome.ATTESTED
+        refused = False
+        for group in wanted:
+            outcome = await _attest_in(host, group)
+            if outcome is Outcome.ATTESTED:
+                return outcome
+            refused = refused or outcome is Outcome.REFUSED
+    return Outcome.REFUSED if refused else Outcome.UNREACHABLE
+
+
+async def _attest_in(host: Host, group: str) -> Outcome:
+    now = host.archive.now.trusted
+    refused = False
+    for record in () if now is None else now.attestation_services:
+        if now is None or record.group != group:
+            continue
+        started = host.clock.monotonic()
+        try:
+            judged = await _judged_by(host, record, now.voucher)
+        except ProductError as error:
+            _tell_failed(host, record.node, f"{type(error).__name__}: {error}")
+            continue
+        if _keep(host, record, judged, started):
+            return Outcome.ATTESTED
+        refused = True
+        host.trust.tokens.pop(group, None)
+    return Outcome.REFUSED if refused else Outcome.UNREACHABLE
+
+
+async def _judged_by(host: Host, record: ServiceRecord, voucher: bytes) -> _Judged:
+    """What a service makes of this host; a ``ProductError`` when it comes to no judgement."""
+    if host.tpm is None:
+        return _Judged(fault="the TPM of this host is not there")
+    within_s = host.node.knobs.trust_timeout_s
+    bus = host.ports.bus
+    try:
+        identity, ak = await _identity(host.tpm)
+        begin = BeginAttestation(identity=identity, ak=ak, voucher=voucher)
+        asked = await bus.request(record.node, begin, within_s=within_s)
+        secret = await _opened(host.tpm, asked.credential)
+        quote = await host.tpm.quote(asked.selection, asked.nonce)
+    except TpmError as error:
+        return _Judged(fault=f"the TPM of this host gives no evidence: {error}")
+    except _HOSTS_FAULT as error:
+        return _Judged(fault=str(error))
+    fits = _log_fits(host.event_log)
+    finish = FinishAttestation(
+        context=asked.context,
+        secret=secret,
+        quote=quote,
+        event_log=host.event_log if fits else b"",
+        log_truncated=not fits,
+    )
+    report = await bus.request(record.node, finish, within_s=within_s)
+    if not report.attested:
+        return _Judged(report=report)
+    return _Judged(report=report, token=_token_of(host, record, report))
+
+
+async def _identity(tpm: Tpm) -> tuple[TpmIdentity, PublicArea]:
+    """The certificate of the endorsement key if it has one (ATT-01), and the attestation key."""
+    ek, certificate = await tpm.ek(EkKind.ECC_P256)
+    ak, _ = await tpm.ak()
+    if certificate:
+        return TpmIdentity(certificate=certificate), ak
+    return TpmIdentity(public_area=ek), ak
+
+
+async def _opened(tpm: Tpm, credential: Credential) -> bytes:
+    """What is in the credential; nothing when it is of another TPM: the service shall say so."""
+    try:
+        return await tpm.activate(credential.id_object, credential.encrypted_seed)
+    except TpmError as error:
+        if error.kind is not TpmErrorKind.INTEGRITY:
+            raise
+        return b""
+
+
+def _log_fits(log: bytes) -> bool:
+    """Whether the log could take every entry (ATT-10); one that cannot be read could not."""
+    try:
+        return len(parse_log(log)) <= LOG_LIMIT
+    except EventLogError:
+        return False
+
+
+def _token_of(host: Host, record: ServiceRecord, report: AttestationReport) -> bytes:
+    """The token of a report; ``InvalidState`` unless the service of that record has signed it for
+    this host and that group."""
+    kinds = {document.type: document.token for document in report.documents}
+    found = kinds.get(TokenType.KMS_AUTH_JWT, b"")
+    try:
+        claims = opened(found, record.trusted_ca[-1:], AttestationClaims)
+    except TokenRefused as refusal:
+        raise InvalidState(f"{record.node} is not the service it should be: {refusal}") from None
+    if (claims.iss, claims.sub, claims.group) != (record.node, host.node.name, record.group):
+        raise InvalidState(f"{record.node} has issued a token that is not for this host")
+    return found
+
+
+def _keep(host: Host, record: ServiceRecord, judged: _Judged, started: float) -> bool:
+    """Keep what came of it; whether the host is attested."""
+    report, trust = judged.report, host.trust
+    good = report is not None and report.attested and report.attested_until is not None
+    messages: tuple[str, ...] = (judged.fault,) if judged.fault else ()
+    at = until = None
+    if report is not None:
+        messages = tuple(finding.text for finding in report.findings)
+        at, until = report.attested_at, report.attested_until
+    if good and at is not None and until is not None:
+        held = Held(judged.token, record.node, started + (until - at))
+        trust.tokens[record.group] = held
+    trust.reports[record.node] = HostTrustReport(
+        service=record.node,
+        status=TrustAttestationStatus.ATTESTED if good else TrustAttestationStatus.NOT_ATTESTED,
+        attested_at=at,
+        attested_until=until,
+        messages=messages,
+    )
+    if good:
+        host.node.record("trust.attested", service=record.node)
+    else:
+        reasons = list(messages)
+        host.node.record("trust.refused", level="warning", service=record.node, reasons=reasons)
+    return good
+
+
+def _tell_failed(host: Host, service: NodeName, reason: str) -> None:
+    """It did not come to a judgement: whatever it said before is not known to hold (unset)."""
+    host.trust.reports[service] = HostTrustReport(
+        service=service, status=TrustAttestationStatus.UNKNOWN, messages=(reason,)
+    )
+    host.node.record("trust.unreachable", level="warning", service=service, reason=reason)

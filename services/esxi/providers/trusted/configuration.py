@@ -1,0 +1,103 @@
+"""The applied configuration of a trusted host (KPS-00): put, and taken away.
+
+It lies in the encrypted configuration, so it outlives every boot while vCenter is down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from protocol import names
+from protocol.crypto.tokens import check_certificate
+from protocol.errors import InvalidArgument, NotAvailable, SaveFailed
+from protocol.terms import ProviderId
+from protocol.trust import (
+    GROUP_LIMIT,
+    ServiceRecord,
+    TrustedConfiguration,
+)
+from services.esxi.configuration.sections import Section
+from services.esxi.host import Host
+
+VOUCHER_LIMIT = 2048  # bytes
+
+
+async def apply(host: Host, configuration: TrustedConfiguration) -> None:
+    """Put it in the place of the one before; saved before it is answered.
+
+    Tokens, and what services have reported, stay for those services that are in it as they were.
+    What the disk refuses is taken back.
+    """
+    if host.tpm is None:
+        raise NotAvailable(f"{host.node.name} has no TPM: it can be no trusted host")
+    _check(configuration)
+    await _replace(host, configuration)
+    host.node.record("trust.configured", revision=configuration.revision)
+
+
+async def delete(host: Host) -> None:
+    """It is no trusted host any more; no change when it is none."""
+    had = host.archive.now.trusted is not None
+    await _replace(host, None)
+    if had:
+        host.node.record("trust.configured", revision="")
+
+
+async def _replace(host: Host, configuration: TrustedConfiguration | None) -> None:
+    before = host.archive.now.trusted
+    if configuration != before:
+        host.archive.change(trusted=configuration)
+    try:
+        await host.save(Section.TRUST)
+    except SaveFailed:
+        if host.archive.now.trusted is configuration and configuration != before:
+            host.archive.change(trusted=before)
+        raise
+    _forget_others(host)
+    host.keys.announce()
+
+
+def _forget_others(host: Host) -> None:
+    """Services that are not in the configuration of now have said nothing that counts."""
+    now, trust = host.archive.now.trusted, host.trust
+    records = () if now is None else now.attestation_services
+    known = {(record.node, record.group) for record in records}
+    nodes = {record.node for record in records}
+    trust.tokens = {
+        group: held for group, held in trust.tokens.items() if (held.service, group) in known
+    }
+    trust.reports = {node: found for node, found in trust.reports.items() if node in nodes}
+    trust.good.clear()
+    listed = frozenset(() if now is None else now.providers)
+    trust.unobtainable = {key for key in trust.unobtainable if key.provider_id in listed}
+
+
+def _check(configuration: TrustedConfiguration) -> None:
+    """``InvalidArgument``, or ``InvalidName``, for what cannot be understood."""
+    services = (*configuration.attestation_services, *configuration.key_provider_services)
+    for record in services:
+        names.NODE.check(record.node)
+        if not 1 <= len(record.group) <= GROUP_LIMIT:
+            raise InvalidArgument(f"{record.node}: its group is no id")
+        if not record.trusted_ca:
+            raise InvalidArgument(f"{record.node}: it has no certificate")
+        for certificate in record.trusted_ca:
+            check_certificate(certificate)
+    for each in (configuration.attestation_services, configuration.key_provider_services):
+        _unique(each)
+    for provider in configuration.providers:
+        names.PROVIDER.check(provider)
+    if len(configuration.voucher) > VOUCHER_LIMIT:
+        raise InvalidArgument(f"voucher: at most {VOUCHER_LIMIT} bytes")
+
+
+def _unique(records: Iterable[ServiceRecord]) -> None:
+    nodes = [record.node for record in records]
+    if len(set(nodes)) != len(nodes):
+        raise InvalidArgument("services: one of them is there twice")
+
+
+def is_configured_for(host: Host, provider: ProviderId) -> bool:
+    """Whether this host may ask for keys of that provider: no other is asked for (R52)."""
+    now = host.archive.now.trusted
+    return now is not None and provider in now.providers

@@ -1,0 +1,37 @@
+"""What an administrator takes from a trusted host to its Trust Authority."""
+
+from __future__ import annotations
+
+from protocol.errors import InvalidState, NotAvailable
+from protocol.messages.host import BaseImageExported, TpmEndorsement
+from protocol.tpm.errors import TpmError
+from protocol.tpm.structures import EkKind
+from protocol.trust import BaseImage, ImageMeasurement
+from services.esxi.host import Host
+from services.esxi.measure import image_events
+
+
+async def endorsement(host: Host) -> TpmEndorsement:
+    """The endorsement key of this host's TPM, with its certificate if it has one."""
+    if host.tpm is None:
+        raise NotAvailable(f"{host.node.name} has no TPM")
+    try:
+        area, certificate = await host.tpm.ek(EkKind.ECC_P256)
+    except TpmError as error:
+        raise InvalidState(f"the TPM of {host.node.name} does not answer: {error}") from None
+    return TpmEndorsement(public_area=area, certificate=certificate or b"")
+
+
+def base_image(host: Host) -> BaseImageExported:
+    """The image of the build that this life booted, out of its metadata: not what was measured."""
+    version, build = host.config.version, host.build
+    files = tuple(
+        ImageMeasurement(event.pcr, event.body.decode(), event.digest)
+        for event in image_events(version, build)
+    )
+    image = BaseImage(
+        version=f"{version}-{build}",
+        display_name=f"ESXi {version} build {build}",
+        measurements=files,
+    )
+    return BaseImageExported(image=image)

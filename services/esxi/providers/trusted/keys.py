@@ -1,0 +1,203 @@
+"""Keys of a trusted provider: made and unwrapped by a Key Provider Service on this host's request.
+
+Services are asked in the order of the applied configuration, who answered last before the others,
+each with a token of its own group (TA-08). Whatever one answers but a key, the next one is
+asked (KPS-06). A token that is not taken is thrown away, and the host attests once more.
+
+A key that has come is in the cache and, while persistence is on, stored before it is used (KP-07);
+a disk that refuses takes nothing from a key that is there.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from protocol.errors import (
+    EncryptionKeyRequired,
+    InvalidState,
+    KeyProviderUnreachable,
+    NotAvailable,
+    ProductError,
+    SaveFailed,
+    Unauthenticated,
+)
+from protocol.messages.base import Reply, Request
+from protocol.messages.keyprovider import (
+    CIPHERTEXT_LIMIT,
+    KEY_SIZE,
+    DecryptWrappedKey,
+    GenerateWrappedKey,
+)
+from protocol.secret import KeyMaterial
+from protocol.terms import CryptoKeyId, KeyId, KeyKind, ProviderId
+from protocol.trust import ServiceRecord
+from services.esxi.configuration.stored_keys import StoredKey
+from services.esxi.host import Host
+from services.esxi.keys import persistence
+from services.esxi.providers.trusted import attesting
+from services.esxi.providers.trusted.configuration import is_configured_for
+
+R = TypeVar("R", bound=Reply)
+_TRIES: Final = 2  # of a service: with the token at hand, and with another one
+
+
+def key_id_of(ciphertext: bytes) -> KeyId:
+    """The key id that a ciphertext is (KEY-02)."""
+    return KeyId(urlsafe_b64encode(ciphertext).rstrip(b"=").decode())
+
+
+def ciphertext_of(key_id: KeyId) -> bytes | None:
+    """The ciphertext that a key id is; None when it is none."""
+    text = key_id.encode()
+    try:
+        found = urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+    except ValueError:
+        return None
+    if not 0 < len(found) <= CIPHERTEXT_LIMIT or key_id_of(found) != key_id:
+        return None
+    return found
+
+
+async def new_key(
+    host: Host, provider: ProviderId, kind: KeyKind = KeyKind.VM
+) -> tuple[CryptoKeyId, KeyMaterial]:
+    """A key that a service makes; in the cache, and stored while persistence is on.
+
+    ``NotAvailable`` when this host is not configured for the provider, ``InvalidState`` when it
+    is not attested, ``KeyProviderUnreachable`` or the service's own error when none makes one.
+    """
+    if not is_configured_for(host, provider):
+        raise NotAvailable(
+            f"{host.node.name} has no trusted configuration for the key provider {provider}"
+        )
+    made = await _from_any(
+        host, lambda token: GenerateWrappedKey(provider=provider, token=token), provider
+    )
+    value = _one(made.plaintext.keys)
+    key = CryptoKeyId(key_id_of(made.ciphertext), provider)
+    await keep(host, StoredKey(key, value, kind))
+    return key, value
+
+
+async def bring(host: Host, keys: tuple[CryptoKeyId, ...], kind: KeyKind = KeyKind.VM) -> None:
+    """Bring these keys into the cache; those that no service gives are noted as unobtainable."""
+    for key in keys:
+        if key in host.keys:
+            continue
+        try:
+            value = await unwrapped(host, key)
+        except ProductError as error:
+            host.trust.unobtainable.add(key)
+            host.node.record(
+                "trust.key_failed",
+                level="warning",
+                key=str(key),
+                error=type(error).__name__,
+                reason=str(error),
+            )
+            continue
+        await keep(host, StoredKey(key, value, kind))
+
+
+async def unwrapped(host: Host, key: CryptoKeyId) -> KeyMaterial:
+    """The value of a key, from any service that gives it; else the error of the last one.
+
+    A host asks nobody for a key of a provider that it is not configured for (R52).
+    """
+    provider, ciphertext = key.provider_id, ciphertext_of(key.key_id)
+    if ciphertext is None:
+        raise EncryptionKeyRequired(f"{key} is no key of a trusted provider", (key,))
+    if not is_configured_for(host, provider):
+        raise EncryptionKeyRequired(
+            f"{host.node.name} is not configured for the key provider {provider}", (key,)
+        )
+    found = await _from_any(
+        host,
+        lambda token: DecryptWrappedKey(provider=provider, token=token, ciphertext=ciphertext),
+        provider,
+    )
+    return _one(found.plaintext.keys)
+
+
+async def keep(host: Host, entry: StoredKey) -> None:
+    """Into the cache, and into the store while persistence is on; it locks nothing any more."""
+    host.keys.add(entry)
+    host.trust.unobtainable.discard(entry.key)
+    before = host.archive.now
+    host.archive.now = persistence.with_keys(before, (entry,))
+    if host.archive.now is not before:
+        try:
+            await host.archive.save(host.key_sections())
+        except SaveFailed as error:
+            host.node.record("config.save_failed", level="warning", reason=str(error))
+
+
+async def host_key(host: Host, key: CryptoKeyId) -> tuple[CryptoKeyId, KeyMaterial]:
+    """The host key of that id, unwrapped; without an id a service makes it (KEY-02), unless the
+    host has one of that provider: the second of two equal commands changes nothing."""
+    now = host.archive.now.host_key
+    if not key.key_id and now is not None and now.provider_id == key.provider_id:
+        key = now
+    if not key.key_id:
+        return await new_key(host, key.provider_id, KeyKind.HOST)
+    if now == key and host.host_key is not None:
+        return key, host.host_key
+    return key, host.keys.get(key) or await unwrapped(host, key)
+
+
+async def _from_any(host: Host, ask: Callable[[bytes], Request[R]], provider: ProviderId) -> R:
+    """The answer of the first service that gives one; ``ask`` makes the request with a token."""
+    now = host.archive.now.trusted
+    failure: ProductError = KeyProviderUnreachable(
+        f"{host.node.name} knows no Key Provider Service"
+    )
+    hopeless = set()  # groups in which nobody attests this host now
+    for record in () if now is None else _in_turn(host, now.key_provider_services):
+        for _ in range(0 if record.group in hopeless else _TRIES):
+            held = await attesting.token(host, record.group)
+            if held is None:
+                failure = InvalidState(f"{host.node.name} is not attested: {_why(host)}")
+                hopeless.add(record.group)
+                break
+            try:
+                answer = await host.ports.bus.request(
+                    record.node,
+                    ask(held.token),
+                    within_s=host.node.knobs.trust_timeout_s,
+                )
+            except Unauthenticated as error:
+                failure = error
+                if host.trust.tokens.get(record.group) == held:
+                    del host.trust.tokens[record.group]
+            except ProductError as error:
+                failure = error
+                break
+            else:
+                host.trust.good[record.group] = record.node
+                return answer
+    host.node.record(
+        "trust.no_key",
+        level="warning",
+        provider=provider,
+        error=type(failure).__name__,
+        reason=str(failure),
+    )
+    raise failure
+
+
+def _in_turn(host: Host, records: tuple[ServiceRecord, ...]) -> list[ServiceRecord]:
+    good = host.trust.good
+    return sorted(records, key=lambda record: good.get(record.group) != record.node)
+
+
+def _why(host: Host) -> str:
+    texts = [text for report in host.trust.reports.values() for text in report.messages]
+    return "; ".join(texts) or "no Attestation Service is configured"
+
+
+def _one(keys: tuple[KeyMaterial, ...]) -> KeyMaterial:
+    if len(keys) != 1 or len(keys[0]) != KEY_SIZE:
+        raise InvalidState("a Key Provider Service has answered with no key")
+    return keys[0]

@@ -1,0 +1,73 @@
+"""What a trusted host could not have, tried again until it has it: the host key, and keys of VMs.
+
+The host asks by itself, because nobody else would: vCenter has no part in these keys (TA-06). A
+host that lacks nothing asks nobody.
+"""
+
+from __future__ import annotations
+
+from protocol.errors import ProductError
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, ManagementType
+from services.esxi.configuration.sections import Section
+from services.esxi.configuration.stored_keys import StoredKey
+from services.esxi.crypto_mode import after_boot
+from services.esxi.host import Host
+from services.esxi.providers.trusted import keys
+from services.esxi.providers.trusted.configuration import is_configured_for
+
+
+def begin(host: Host) -> None:
+    """Try again for the rest of this life; once, however often it is called."""
+    if not host.trust.retrying:
+        host.trust.retrying = True
+        host.node.background("trust.retry", _retry(host))
+
+
+async def _retry(host: Host) -> None:
+    period_s = host.node.knobs.trust_retry_s
+    async for _ in host.clock.every(period_s, jitter_s=period_s / 4):
+        async with host.node.turn("keystore"):
+            await regain_host_key(host)
+        wanted = _wanted(host)
+        host.trust.unobtainable.intersection_update(wanted)
+        await keys.bring(host, wanted)
+        if wanted and not host.trust.unobtainable:
+            await host.uplink.ring()  # vCenter may unlock their VMs
+
+
+def _wanted(host: Host) -> tuple[CryptoKeyId, ...]:
+    """Keys that were asked for in vain, of VMs that are still here."""
+    used = {key for vm in host.vms.values() if vm.config is not None for key in vm.config.keys}
+    return tuple(sorted(host.trust.unobtainable & used))
+
+
+async def regain_host_key(host: Host) -> bool:
+    """Needing the host key is a first need (B7): attest, and have a service unwrap it.
+
+    Whether the host has its key; one that has it already asks nobody.
+    """
+    key = host.archive.now.host_key
+    if host.host_key is not None or key is None:
+        return host.host_key is not None
+    if host.mode not in (HostCryptoState.PREPARED, HostCryptoState.SAFE):
+        return False
+    of_trusted = host.management_type(key) is ManagementType.TRUST_AUTHORITY
+    if not of_trusted or not is_configured_for(host, key.provider_id):
+        return False
+    try:
+        value = await keys.unwrapped(host, key)
+    except ProductError:
+        return False  # told by the one who asked the services
+    if host.archive.now.host_key != key or host.host_key is not None:
+        return host.host_key is not None
+    host.host_key, was = value, host.mode
+    mode = after_boot(was, host_key_at_hand=True)
+    if mode is not was:
+        host.archive.change(crypto_state=mode)
+        host.node.record("crypto.mode", old=was.value, new=mode.value)
+    await keys.keep(host, StoredKey(key, value, KeyKind.HOST))
+    try:
+        await host.archive.save(Section.CRYPTO | host.key_sections())
+    except ProductError as error:
+        host.node.record("config.save_failed", level="warning", reason=str(error))
+    return True

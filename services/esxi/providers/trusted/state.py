@@ -1,0 +1,47 @@
+"""What a host has of its attestation, in memory only."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from protocol.terms import CryptoKeyId, NodeName
+from protocol.trust import HostTrustReport
+
+
+class Outcome(StrEnum):
+    """What came of looking for an attestation."""
+
+    ATTESTED = "attested"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True)
+class Held:
+    """A token, and until when it is good: lab seconds of the monotonic clock, which nobody
+    skews. The service has said how long, by its own clock."""
+
+    token: bytes
+    service: NodeName
+    until: float
+
+
+@dataclass
+class TrustState:
+    """``tokens`` by group. ``unobtainable``: keys that were asked for in vain in this life, which
+    is why their VMs are locked; a key that nobody has asked for yet locks nothing (KPS-02).
+    ``good``: by group, the Key Provider Service that answered last."""
+
+    tokens: dict[str, Held] = field(default_factory=dict)
+    reports: dict[NodeName, HostTrustReport] = field(default_factory=dict)
+    unobtainable: set[CryptoKeyId] = field(default_factory=set)
+    good: dict[str, NodeName] = field(default_factory=dict)
+    attesting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    retrying: bool = False
+
+    def held(self, group: str, now: float) -> Held | None:
+        """The token of a group, while it is good."""
+        found = self.tokens.get(group)
+        return found if found is not None and now < found.until else None

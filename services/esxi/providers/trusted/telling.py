@@ -1,0 +1,31 @@
+"""What a trusted host tells of itself: its applied configuration, and its attestation. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from protocol.messages.host import TrustView
+from protocol.trust import (
+    HostTrustReport,
+    TrustAttestationStatus,
+    TrustedConfiguration,
+    digest_of,
+)
+from services.esxi.providers.trusted.state import TrustState
+
+
+def reports(now: TrustedConfiguration | None, trust: TrustState) -> tuple[HostTrustReport, ...]:
+    """What each Attestation Service of the configuration made of this life (ATT-05)."""
+    return tuple(
+        trust.reports.get(record.node)
+        or HostTrustReport(service=record.node, status=TrustAttestationStatus.UNKNOWN)
+        for record in (() if now is None else now.attestation_services)
+    )
+
+
+def view(now: TrustedConfiguration | None, trust: TrustState) -> TrustView | msgspec.UnsetType:
+    """What the host's view tells of it; nothing when it is no trusted host."""
+    if now is None:
+        return msgspec.UNSET
+    digest = digest_of(now).hex()
+    return TrustView(revision=now.revision, digest=digest, reports=reports(now, trust))

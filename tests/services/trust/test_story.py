@@ -1,0 +1,271 @@
+"""The whole way of a trusted host: attested, safe, encrypting, booting without its vCenter."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol.errors import EncryptionKeyRequired, InvalidState
+from protocol.messages.agent import TpmBackend
+from protocol.messages.host import (
+    AttestHost,
+    HostCreateVm,
+    HostPowerOffVm,
+    HostPowerOnVm,
+    HostRegisterVm,
+    HostUnregisterVm,
+    QueryTrustedConfiguration,
+)
+from protocol.messages.kms import Destroy, Revoke
+from protocol.terms import HostCryptoState, VmName
+from protocol.trust import HostTrustReport, TrustAttestationStatus
+from tests.services.esxi.rig import VCENTER, VM, A, B
+from tests.services.trust.rig import AS1, AS2, GROUP, KMS, KPS1, KPS2, TrustRig
+
+ALL = (AS1, AS2, KPS1, KPS2)
+BACKENDS = [TpmBackend.MODEL, TpmBackend.LIBTPMS]
+
+
+@pytest.mark.parametrize("tpm", BACKENDS)
+def test_a_trusted_host_attests_when_it_first_needs_a_key(rig: TrustRig, tpm: TpmBackend) -> None:
+    rig.authority()
+    rig.trusted_host(tpm=tpm)
+    assert [r.status for r in _reports(rig)] == [TrustAttestationStatus.UNKNOWN] * 2
+    rig.make_safe_trusted()
+    first, second = _reports(rig)
+    assert (first.service, first.status) == (AS1, TrustAttestationStatus.ATTESTED)
+    assert first.attested_until == pytest.approx((first.attested_at or 0) + 28_800)
+    assert second.status is TrustAttestationStatus.UNKNOWN
+    key = rig.trusted_vm()
+    assert rig.summary().crypto_state is HostCryptoState.SAFE
+    assert len(str(key)) < 255
+    assert [r.service for r in _reports(rig) if r.attested_at] == [AS1]
+    assert len(rig.kinds("attestation.passed", AS1)) == 1  # a token serves more than one key
+
+
+@pytest.mark.parametrize("way", ["stop", "power_loss"])
+@pytest.mark.parametrize("tpm", BACKENDS)
+def test_without_its_vcenter_a_host_boots_safe_and_starts_its_vms(
+    rig: TrustRig, way: str, tpm: TpmBackend
+) -> None:
+    rig.authority()
+    rig.trusted_host(tpm=tpm)
+    rig.make_safe_trusted()
+    rig.trusted_vm()
+    rig.power_off(VCENTER)
+    rig.reboot(A, way)
+    rig.sleep(30)
+    assert rig.summary().crypto_state is HostCryptoState.SAFE
+    assert str(rig.vm().power) == "poweredOn"
+    assert len(rig.kinds("attestation.passed", AS1)) == 2  # the token did not outlive the boot
+
+
+def test_any_attested_host_unwraps_for_itself(rig: TrustRig) -> None:
+    rig.authority()
+    rig.trusted_host(A)
+    rig.trusted_host(B)
+    host_key = rig.make_safe_trusted(A)
+    rig.make_safe_trusted(B, host_key.key_id)
+    assert rig.summary(B).crypto_key_id == host_key
+    key = rig.trusted_vm(on=False)
+    rig.command(HostUnregisterVm(vm=VM), A)
+    assert key not in rig.host(B).keys
+    rig.command(HostRegisterVm(vm=VM), B)
+    rig.command(HostPowerOnVm(vm=VM), B)
+    assert key in rig.host(B).keys
+
+
+def test_a_vm_whose_key_nobody_asked_for_is_not_locked(rig: TrustRig) -> None:
+    rig.authority()
+    rig.trusted_host()
+    rig.make_safe_trusted()
+    key = rig.trusted_vm(on=False)
+    rig.reboot()
+    assert key not in rig.host().keys
+    assert rig.vm().missing == ()
+
+
+def test_without_any_service_a_rebooted_host_is_prepared_and_its_vm_locked(rig: TrustRig) -> None:
+    """The host regains host key and keys by itself when the services are back."""
+    rig.authority()
+    rig.trusted_host()
+    rig.make_safe_trusted()
+    key = rig.trusted_vm()
+    rig.stop_services(*ALL)
+    rig.reboot()
+    rig.sleep(90)
+    assert rig.summary().crypto_state is HostCryptoState.PREPARED
+    assert rig.vm().missing == (key,)
+    rig.connect()
+    error = rig.refused_command(HostPowerOnVm(vm=VM))
+    assert isinstance(error, EncryptionKeyRequired) and error.keys == (key,)
+    rig.start_services(*ALL)
+    rig.sleep(120)
+    assert rig.summary().crypto_state is HostCryptoState.SAFE
+    assert rig.vm().missing == ()
+    rig.connect()
+    rig.command(HostPowerOnVm(vm=VM))
+
+
+def test_one_pair_of_services_is_enough(rig: TrustRig) -> None:
+    rig.authority()
+    rig.trusted_host()
+    rig.make_safe_trusted()
+    rig.trusted_vm()
+    rig.stop_services(AS1, KPS1)
+    rig.reboot()
+    rig.sleep(30)
+    assert rig.summary().crypto_state is HostCryptoState.SAFE
+    assert str(rig.vm().power) == "poweredOn"
+    first, second = _reports(rig)
+    assert (first.status, second.status) == (
+        TrustAttestationStatus.UNKNOWN,
+        TrustAttestationStatus.ATTESTED,
+    )
+
+
+def test_persisted_keys_need_no_service_while_none_can_be_reached(rig: TrustRig) -> None:
+    rig.authority()
+    rig.trusted_host()
+    rig.esxcli("system security keypersistence enable")
+    rig.make_safe_trusted()
+    rig.trusted_vm()
+    rig.stop_services(*ALL, KMS)
+    rig.reboot(A, "power_loss")
+    rig.sleep(60)
+    assert rig.summary().crypto_state is HostCryptoState.SAFE
+    assert str(rig.vm().power) == "poweredOn"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "runs"), [("always", True), ("unreachable_only", False), ("never", False)]
+)
+def test_a_refused_host_with_persisted_keys_powers_nothing_on(
+    rig: TrustRig, overrides: str, runs: bool
+) -> None:
+    """Refused is not locked: the key is there (R54)."""
+    rig.authority()
+    rig.trusted_host(knobs={"persist_overrides_attestation": overrides})
+    rig.esxcli("system security keypersistence enable")
+    rig.make_safe_trusted()
+    rig.trusted_vm(on=False)
+    rig.command(HostPowerOffVm(vm=VM))
+    rig.power_off()
+    rig.set_firmware(build="24280767")
+    rig.power_on()
+    rig.connect()
+    assert rig.summary().crypto_state is HostCryptoState.SAFE  # its key is persisted
+    if runs:
+        rig.command(HostPowerOnVm(vm=VM))
+        return
+    error = rig.refused_command(HostPowerOnVm(vm=VM))
+    assert isinstance(error, InvalidState) and "not attested (refused)" in str(error)
+    assert rig.vm().missing == ()
+    rig.import_image()
+    rig.configure_services()
+    rig.command(HostPowerOnVm(vm=VM))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "runs"), [("always", True), ("unreachable_only", True), ("never", False)]
+)
+def test_after_its_token_a_host_that_reaches_no_service(
+    rig: TrustRig, overrides: str, runs: bool
+) -> None:
+    rig.authority(knobs={"token_lifetime_s": 600})
+    rig.trusted_host(knobs={"persist_overrides_attestation": overrides})
+    rig.make_safe_trusted()
+    rig.trusted_vm()
+    rig.command(HostPowerOffVm(vm=VM))
+    rig.stop_services(*ALL)
+    rig.command(HostPowerOnVm(vm=VM))  # the token lives
+    rig.command(HostPowerOffVm(vm=VM))
+    rig.sleep(700)
+    rig.connect()
+    if runs:
+        rig.command(HostPowerOnVm(vm=VM))
+    else:
+        error = rig.refused_command(HostPowerOnVm(vm=VM))
+        assert isinstance(error, InvalidState) and "(unreachable)" in str(error)
+
+
+@pytest.mark.parametrize(("blocks", "starts"), [("encrypted", True), ("all", False)])
+def test_which_vms_an_unattested_host_may_not_start(
+    rig: TrustRig, blocks: str, starts: bool
+) -> None:
+    rig.authority()
+    rig.trusted_host(knobs={"unattested_blocks": blocks})
+    rig.configure_services(base_images=())
+    plain = VmName("plain")
+    rig.command(HostCreateVm(vm=plain, blocks=8))  # an unencrypted VM may be added (ATT-06)
+    if starts:
+        rig.command(HostPowerOnVm(vm=plain))
+    else:
+        assert isinstance(rig.refused_command(HostPowerOnVm(vm=plain)), InvalidState)
+
+
+def test_running_vms_of_a_host_that_is_refused_stay_and_its_token_is_void(rig: TrustRig) -> None:
+    rig.authority()
+    rig.trusted_host()
+    rig.make_safe_trusted()
+    rig.trusted_vm()
+    rig.configure_services(base_images=())
+    reports = rig.command(AttestHost()).reports
+    assert {r.status for r in reports} == {TrustAttestationStatus.NOT_ATTESTED}
+    assert rig.host().trust.held(GROUP, rig.loop.time()) is None
+    assert str(rig.vm().power) == "poweredOn"
+
+
+def test_a_destroyed_primary_key_takes_what_is_not_cached(rig: TrustRig) -> None:
+    rig.authority()
+    rig.trusted_host()
+    rig.make_safe_trusted()
+    key = rig.trusted_vm()
+    rig.console(Revoke(key_id=rig.primary), KMS)
+    rig.console(Destroy(key_id=rig.primary), KMS)
+    rig.command(HostPowerOffVm(vm=VM))
+    rig.command(HostPowerOnVm(vm=VM))  # from the cache
+    rig.reboot()
+    rig.sleep(90)
+    rig.connect()
+    assert rig.summary().crypto_state is HostCryptoState.PREPARED
+    error = rig.refused_command(HostPowerOnVm(vm=VM))
+    assert isinstance(error, EncryptionKeyRequired) and error.keys == (key,)
+
+
+@pytest.mark.parametrize(("kept", "safe"), [(False, False), (True, True)])
+def test_the_key_server_is_asked_each_time_unless_the_knob_says_otherwise(
+    rig: TrustRig, kept: bool, safe: bool
+) -> None:
+    rig.authority(knobs={"kps_primary_key_cache": kept})
+    rig.trusted_host()
+    rig.make_safe_trusted()
+    rig.power_off(KMS)
+    rig.reboot()
+    state = rig.summary().crypto_state
+    assert (state is HostCryptoState.SAFE) is safe
+
+
+def test_a_host_asks_nobody_for_a_provider_that_it_is_not_configured_for(rig: TrustRig) -> None:
+    rig.authority()
+    rig.trusted_host()
+    rig.make_safe_trusted()
+    key = rig.trusted_vm(on=False)
+    rig.apply(providers=())
+    rig.reboot()
+    rig.connect()
+    asked = len(rig.kinds("keyprovider.decrypted", KPS1))
+    error = rig.refused_command(HostPowerOnVm(vm=VM))
+    assert isinstance(error, EncryptionKeyRequired) and error.keys == (key,)
+    assert len(rig.kinds("keyprovider.decrypted", KPS1)) == asked
+
+
+def test_the_applied_configuration_outlives_a_power_loss(rig: TrustRig) -> None:
+    rig.authority()
+    rig.trusted_host()
+    before = rig.console(QueryTrustedConfiguration()).configuration
+    rig.reboot(A, "power_loss")
+    assert rig.console(QueryTrustedConfiguration()).configuration == before is not None
+
+
+def _reports(rig: TrustRig) -> tuple[HostTrustReport, ...]:
+    return rig.console(QueryTrustedConfiguration()).reports
