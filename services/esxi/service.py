@@ -21,7 +21,7 @@ from services.esxi.keys.fingerprints import fingerprints
 from services.esxi.knobs import EsxiNode
 from services.esxi.providers import native
 from services.esxi.trust_door import TrustDoor
-from services.esxi.vms import encrypt, power, registration
+from services.esxi.vms import encrypt, power, recrypt, registration
 from services.esxi.vms.guest import Guest
 from services.esxi.vms.vm import queue_of
 from services.runtime.ports import Ports
@@ -234,6 +234,19 @@ class EsxiService(TrustDoor):
     async def reconfigure_vm(self, message: m.ReconfigureVm, peer: Peer) -> m.VmState:
         """Encrypt a powered-off VM; without a key the host makes one (KEY-02)."""
         vm = await encrypt.encrypt(self.host, message.vm, message.key, message.provider)
+        return m.VmState(summary=self.host.vm_summary(vm))
+
+    @serves(m.HostRecryptVm, turn=_vm)
+    async def recrypt_vm(self, message: m.HostRecryptVm, peer: Peer) -> m.VmState:
+        """See ``recrypt.recrypt``."""
+        new = (message.old, message.key, message.provider)
+        vm = await recrypt.recrypt(self.host, message.vm, *new, deep=message.deep)
+        return m.VmState(summary=self.host.vm_summary(vm))
+
+    @serves(m.HostDecryptVm, turn=_vm)
+    async def decrypt_vm(self, message: m.HostDecryptVm, peer: Peer) -> m.VmState:
+        """See ``recrypt.decrypt``."""
+        vm = await recrypt.decrypt(self.host, message.vm)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostPowerOnVm, turn=_vm)

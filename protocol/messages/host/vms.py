@@ -57,6 +57,30 @@ class ReconfigureVm(Command["VmState"], frozen=True, kw_only=True):
     provider: ProviderId | None = None
 
 
+class HostRecryptVm(Command["VmState"], frozen=True, kw_only=True):
+    """CryptoSpecShallowRecrypt, or CryptoSpecDeepRecrypt when ``deep``: the VM, which is under the
+    keys ``old``, comes under ``key``; None: under one that the host makes of ``provider`` (KEY-02).
+
+    Shallow: its DEKs are wrapped anew, also while it runs (REK-01). Deep: new DEKs, data rewritten,
+    VM powered off (REK-02). No change when it is under other keys of that provider already.
+    ``EncryptionKeyRequired`` when an old key or the new one is not cached, ``InvalidPowerState``,
+    ``InvalidState`` when it is not encrypted or under keys that are not ``old``.
+    """
+
+    vm: VmName
+    old: tuple[CryptoKeyId, ...]
+    provider: ProviderId
+    key: CryptoKeyId | None = None
+    deep: bool = False
+
+
+class HostDecryptVm(Command["VmState"], frozen=True, kw_only=True):
+    """CryptoSpecDecrypt: data rewritten in clear, VM powered off (CLN-02). No change without
+    encryption; ``EncryptionKeyRequired`` when a key of it is not cached."""
+
+    vm: VmName
+
+
 class HostPowerOnVm(Command["VmState"], frozen=True, kw_only=True):
     """Power on; ``EncryptionKeyRequired`` names the keys no means of this host can find."""
 

@@ -38,6 +38,12 @@ def fresh_blocks(config: VmConfig, seed: bytes) -> list[bytes]:
     return [guest_block(made, index, 0) for index in range(config.blocks + 1)]
 
 
+def plain_blocks(keys: VmKeys, stored: Sequence[bytes]) -> list[bytes]:
+    """What a disk's blocks hold, as they lie in its file."""
+    cipher = _cipher(keys)
+    return [each if cipher is None else cipher.decrypt(i, each) for i, each in enumerate(stored)]
+
+
 def _cipher(keys: VmKeys) -> DiskCipher | None:
     """None for a disk in clear."""
     return None if keys.dek is None else DiskCipher(keys.dek)

@@ -94,13 +94,13 @@ async def _start_guest(host: Host, vm: RegisteredVm, *, ask: bool) -> Guest:
     if not config.encrypted:
         keys = VmKeys(None, config.nvram)
     else:
-        keys = _unwrapped(host, config)
+        keys = unwrapped(host, config)
     guest = Guest(host.datastore, config, keys)
     await guest.start()
     return guest
 
 
-def _unwrapped(host: Host, config: VmConfig) -> VmKeys:
+def unwrapped(host: Host, config: VmConfig) -> VmKeys:
     """The VM's DEKs. A derived key that does not open them is none of this VM's (NKP-18), which
     is told before the mode is: a host that lacks a key says so, safe or not."""
     keks = {key: kek for key in config.keys if (kek := host.keys.get(key)) is not None}

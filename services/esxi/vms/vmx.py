@@ -69,10 +69,11 @@ class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class VmKeys:
-    """A VM opened: the DEK of its disk (None: clear) and the guest's seed."""
+    """A VM opened: the DEK of its disk and that of its home (None: clear), and the guest's seed."""
 
     dek: KeyMaterial | None
     seed: bytes
+    home: KeyMaterial | None = None
 
 
 def vmx_file(vm: VmName) -> str:
@@ -100,7 +101,27 @@ def encrypted_config(
         home=WrappedDek(key, wrap(kek, home, _aad(config.vm, "home"), rng.token(NONCE_SIZE))),
         disk=WrappedDek(key, wrap(kek, dek, _aad(config.vm, "disk"), rng.token(NONCE_SIZE))),
     )
-    return made, VmKeys(dek, seed)
+    return made, VmKeys(dek, seed, home)
+
+
+def rewrapped_config(
+    config: VmConfig, opened: VmKeys, key: CryptoKeyId, kek: KeyMaterial, rng: Rng
+) -> VmConfig:
+    """The same VM with its DEKs as they are, wrapped under ``kek`` (CryptoSpecShallowRecrypt)."""
+    if opened.home is None:
+        raise ValueError(f"{config.vm} is not encrypted")
+    disk = None
+    if opened.dek is not None:
+        disk = WrappedDek(
+            key, wrap(kek, opened.dek, _aad(config.vm, "disk"), rng.token(NONCE_SIZE))
+        )
+    home = WrappedDek(key, wrap(kek, opened.home, _aad(config.vm, "home"), rng.token(NONCE_SIZE)))
+    return msgspec.structs.replace(config, home=home, disk=disk)
+
+
+def decrypted_config(config: VmConfig, opened: VmKeys) -> VmConfig:
+    """The same VM without encryption; its disk file is still the one that it names."""
+    return msgspec.structs.replace(config, nvram=opened.seed, home=None, disk=None)
 
 
 def open_vm(config: VmConfig, keks: Mapping[CryptoKeyId, KeyMaterial]) -> VmKeys:
@@ -115,7 +136,7 @@ def open_vm(config: VmConfig, keks: Mapping[CryptoKeyId, KeyMaterial]) -> VmKeys
     dek = None
     if config.disk is not None:
         dek = unwrap(keks[config.disk.key], config.disk.wrapped, _aad(config.vm, "disk"))
-    return VmKeys(dek, seed.reveal())
+    return VmKeys(dek, seed.reveal(), home)
 
 
 def _aad(vm: VmName, use: str) -> bytes:
