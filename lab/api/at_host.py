@@ -20,12 +20,14 @@ from protocol.messages.host import (
     DecryptDump,
     GetCryptoKeyStatus,
     ListDumps,
+    QueryHost,
     RemoveDump,
     RemoveKeys,
     RemoveProvider,
     WriteDump,
 )
 from protocol.messages.host import Dump as DumpOnHost
+from protocol.printable import told
 from protocol.terms import NodeName, ProviderId
 
 
@@ -52,6 +54,12 @@ async def remove_keys(session: Session, command: commands.HostRemoveKeys) -> Rem
 async def remove_provider(session: Session, command: commands.HostRemoveProvider) -> HostView:
     """See ``HostRemoveProvider``."""
     host = session.host(command.host)
+    listed = (await session.lab.ask(host, QueryHost(vms=False))).summary.providers
+    names = [ref.provider_id for ref in listed]
+    if command.provider not in names:
+        there = ", ".join(sorted(names)) or "none"
+        text = f"{host} has no key provider {told(command.provider)}; it has {there}"
+        raise KeysteadError("KS-USE-002", text, "name one of these: what is not there cannot leave")
     await session.lab.ask(host, RemoveProvider(provider=ProviderId(command.provider)))
     return await host_own_view(session, commands.GetHostView(host))
 

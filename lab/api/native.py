@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from chaos.native_backups import import_backup, take_backup
@@ -12,12 +14,22 @@ from lab.api.session import Session
 from lab.api.views import provider_view
 from lab.errors import KeysteadError
 from protocol.crypto.provider_backup import read_backup
+from protocol.errors import InvalidArgument
 from protocol.messages.vcenter import CreateNativeProvider
 from protocol.secret import KeyMaterial
 from protocol.terms import ProviderId
 
 _LARGEST = 1 << 20  # bytes of a backup file
 _ROOM = 16 * 1024  # bytes that are kept free for one of ours, which has about 1 KiB
+
+
+@contextmanager
+def _corrected_by(fix: str) -> Iterator[None]:
+    """An argument that vCenter refuses is told with what helps."""
+    try:
+        yield
+    except InvalidArgument as error:
+        raise KeysteadError("KS-USE-003", str(error), fix) from None
 
 
 async def create(session: Session, command: commands.ProviderCreate) -> Provider:
@@ -28,7 +40,8 @@ async def create(session: Session, command: commands.ProviderCreate) -> Provider
         tpm_required=command.tpm_required,
         make_default=command.default,
     )
-    return provider_view((await session.lab.ask(session.vcenter, message)).provider)
+    with _corrected_by("give --key-id a UUID that is not all zeros, or leave it out"):
+        return provider_view((await session.lab.ask(session.vcenter, message)).provider)
 
 
 async def export(session: Session, command: commands.ProviderExport) -> ProviderBackup:
@@ -69,14 +82,16 @@ async def import_(session: Session, command: commands.ProviderImport) -> Provide
     password = _password(command.password_file)
     backup = KeyMaterial(_read(command.file))
     lab = session.lab
-    done = await import_backup(
-        lab,
-        session.vcenter,
-        backup,
-        password,
-        make_default=command.default,
-        dry_run=command.dry_run,
-    )
+    given = "the password in --password-file" if password else "no password"
+    with _corrected_by(f"{command.file} was read with {given}: give the one that it was made with"):
+        done = await import_backup(
+            lab,
+            session.vcenter,
+            backup,
+            password,
+            make_default=command.default,
+            dry_run=command.dry_run,
+        )
     return ProviderBackup(
         provider=done.provider,
         file=command.file,

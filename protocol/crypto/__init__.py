@@ -4,6 +4,7 @@
 - ``wrap``  AES-256-GCM key wrapping
 - ``disk``   XTS-AES-256 blocks                           - ``derive``  HKDF
 - ``native`` keys of a native provider                    - ``provider_backup`` its PKCS#12 file
+- ``der``    counts of iterations in such a file
 - ``tokens``   signed documents of attestation, and their certificates
 - ``transfer`` secrets over a node's console, each to a key that serves once
 """

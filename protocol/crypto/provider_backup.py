@@ -28,11 +28,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from protocol.crypto.der import iterations
 from protocol.errors import InvalidArgument
 from protocol.secret import KeyMaterial
 from protocol.terms import ProviderId
 
 _ROUNDS: Final = 20_000  # of PBKDF2
+MOST_ROUNDS: Final = 600_000
+"""Of a file that is read: who reads it does nothing else meanwhile."""
 _TPM_REQUIRED: Final = x509.ObjectIdentifier("2.25.257813902144219417033406318117225064201")
 _NAME: Final = x509.ObjectIdentifier("2.5.4.41")  # X520name
 _COMMON_NAME: Final = 64
@@ -96,6 +99,10 @@ def _encryption(password: str) -> KeySerializationEncryption:
 def read_backup(data: bytes, password: str) -> ProviderBackup:
     """What the file holds; ``InvalidArgument`` for a wrong password, or a file that is none."""
     secret = password.encode() if password else None
+    if (most := max(iterations(data), default=0)) > MOST_ROUNDS:
+        raise InvalidArgument(
+            f"config: it asks for {most} rounds of hashing its password; at most {MOST_ROUNDS}"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # what is not DER is no file of ours

@@ -123,14 +123,20 @@ async def add_keys(
     return tuple(results)
 
 
-async def remove_keys(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[CryptoKeyResult, ...]:
+async def remove_keys(
+    host: Host, keys: tuple[CryptoKeyId, ...], *, withhold: bool = False
+) -> tuple[CryptoKeyResult, ...]:
     """Drop keys from the cache, used or not, and by the knob from the store.
 
-    Running VMs keep their DEKs (LOCK-04); the host key in memory stays until the next boot.
+    ``withhold``: those that are derived are not derived again in this life, unless another
+    KDK comes. Running VMs keep their DEKs (LOCK-04); the host key in memory stays until the next
+    boot.
     """
     results, gone = [], []
     for key in keys:
         host.derived.discard(key)
+        if withhold and capability(host.management_type(key)).source is KeySource.DERIVATION:
+            host.disproved.add(key)
         if host.keys.remove(key):
             gone.append(str(key))
             results.append(CryptoKeyResult(key=key, success=True))

@@ -41,7 +41,8 @@ class Host:
 
     ``host_key`` is the host key in memory: it outlives its removal from cache and store until
     the next boot (there is no way from safe back to prepared without one). ``derived``: keys in
-    the cache that this host made of a KDK; ``disproved``: keys that the KDK of now does not give.
+    the cache that this host made of a KDK; ``disproved``: keys that the KDK of now
+    does not give, or must not.
     """
 
     archive: Archive

@@ -169,7 +169,11 @@ class EsxiService(TrustDoor):
     async def remove_keys(self, message: m.RemoveKeys, peer: Peer) -> m.KeysRemoved:
         """Keys leave the cache, in use or not (LOCK-04), and by the knob the store."""
         _check_answer(message.keys, m.RESULT_BYTES, peer)
-        return m.KeysRemoved(results=await crypto_manager.remove_keys(self.host, message.keys))
+        return m.KeysRemoved(
+            results=await crypto_manager.remove_keys(
+                self.host, message.keys, withhold=message.withhold
+            )
+        )
 
     @serves(m.EvictKeys, turn=_keystore)
     async def evict_keys(self, message: m.EvictKeys, peer: Peer) -> m.KeysEvicted:

@@ -123,7 +123,8 @@ class NativeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A native provider: its KDK ``wrapped`` (``providers.native``), which has the id ``key_id``.
 
     ``revision``: another one each time that a KDK is given. ``backed_up``: it was downloaded, or
-    came from a backup; ``updated``: its id has changed since.
+    came from a backup; ``updated``: its id has changed since. ``told_at``: when it was last told
+    that no backup is as it is now (Unix seconds).
     """
 
     key_id: str
@@ -132,6 +133,7 @@ class NativeConfig(msgspec.Struct, frozen=True, kw_only=True):
     tpm_required: bool = False
     backed_up: bool = False
     updated: bool = False
+    told_at: float = 0.0
 
 
 class ProviderRow(Row, frozen=True, kw_only=True):

@@ -182,6 +182,30 @@ async def test_another_kdk_under_the_name_shows_after_a_reboot(tmp_path: Path) -
 
 
 @pytest.mark.sim
+async def test_a_key_that_was_removed_by_force_is_not_derived_until_the_next_boot() -> None:
+    """SC-16: what runs goes on, what was off does not start; a boot makes the host derive again."""
+    async with native() as lab:
+        off, on = [vm for vm in (await lab.do(c.GetVms())).items][:2]
+        await lab.do(c.VmOff((off.vm,)))
+        for vm in (off, on):
+            assert vm.key is not None
+            await lab.do(c.KeyRemove(vm.key, force=True))
+        await lab.sleep(30)
+        (done,) = (await lab.do(c.VmOn((off.vm,)))).items
+        assert "EncryptionKeyRequired" in (done.error or "")
+        found = {vm.vm: vm for vm in (await lab.do(c.GetVms())).items}
+        assert found[off.vm].crypto is VmCryptoState.LOCKED
+        assert found[off.vm].lock_event == LOCKED
+        assert found[on.vm].crypto is VmCryptoState.UNLOCKED
+        await until_works(lab, on.vm, 10)
+        assert off.host is not None
+        await lab.do(c.HostReboot((off.host,)))
+        await lab.sleep(60)
+        await lab.do(c.VmOn((off.vm,)))
+        await until_works(lab, off.vm)
+
+
+@pytest.mark.sim
 async def test_a_host_without_the_kdk_gets_it_when_it_needs_it() -> None:
     """NKP-15: not only by the next pass of the reconciliation."""
     async with native() as lab:

@@ -83,11 +83,15 @@ class KeysAdded(Reply, frozen=True, kw_only=True):
 class RemoveKeys(Command["KeysRemoved"], frozen=True, kw_only=True):
     """Drop keys from the cache and, by ``store_follows_cache``, from the store.
 
+    ``withhold``: those that this host can derive count as missing until its next boot, or until it
+    has another KDK; else they are derived again when they are needed.
+
     As many as the answer has room for (``RESULT_BYTES`` each beyond their ids), else
     ``ResponseTooLarge`` and no change.
     """
 
     keys: tuple[CryptoKeyId, ...]
+    withhold: bool = False
 
 
 class KeysRemoved(Reply, frozen=True, kw_only=True):

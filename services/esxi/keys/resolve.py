@@ -1,9 +1,12 @@
 """The order in which a host looks for a key. Pure.
 
-1. key cache: nobody else is asked   2. native provider: derive from the KDK
-3. persisted store, if persistence is on   4. trusted provider: attest, ask a KPS
+1. key cache: nobody else is asked   2. persisted store, if persistence is on
+3. native provider: derive from the KDK   4. trusted provider: attest, ask a KPS
 5. standard provider: the host cannot help itself; vCenter, when connected, is told
 6. otherwise the operation fails and names the key
+
+What is stored was brought by vCenter and is never derived: it is of a provider that was a standard
+one when it was brought, and a native one that has its name now would derive another value.
 
 Each key is judged by its own facts: what holds for one of a VM's keys decides nothing for the
 others. What a management type can do at all is in ``providers.capabilities``.
@@ -49,10 +52,10 @@ def next_means(facts: KeyFacts) -> Means:
     can = capability(facts.provider)
     if facts.cached:
         return Means.CACHE
-    if can.source is KeySource.DERIVATION and facts.has_kdk:
-        return Means.DERIVE
     if facts.persistence and facts.stored:
         return Means.STORE
+    if can.source is KeySource.DERIVATION and facts.has_kdk:
+        return Means.DERIVE
     if can.source is KeySource.KEY_PROVIDER_SERVICE:
         return Means.KEY_PROVIDER_SERVICE
     return Means.ASK_VCENTER if can.asks_vcenter and facts.may_ask else Means.NONE

@@ -91,10 +91,14 @@ class KeyDelivery:
         )
 
     async def take_away(self, session: HostSession, keys: Sequence[CryptoKeyId]) -> None:
-        """STD-17: keys that no VM uses any more leave cache and store."""
-        for page in pages(keys, extra=RESULT_BYTES):
-            await session.command(RemoveKeys(keys=page))
-            await self._inventory.commit(*(dropped(key, session.host) for key in page))
+        """STD-17: keys that no VM uses any more leave cache and store; those that were removed by
+        force are not derived again either."""
+        forced = [key for key in keys if self._inventory.is_forgotten(key)]
+        unused = [key for key in keys if key not in forced]
+        for some, withhold in ((unused, False), (forced, True)):
+            for page in pages(some, extra=RESULT_BYTES):
+                await session.command(RemoveKeys(keys=page, withhold=withhold))
+                await self._inventory.commit(*(dropped(key, session.host) for key in page))
         self._node.record("keys.released", host=session.host, count=len(keys))
 
     async def supply(

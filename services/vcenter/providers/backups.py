@@ -1,20 +1,27 @@
-"""Native providers that are not backed up: told again every 24 hours (NKP-05)."""
+"""Native providers that are not backed up: told again 24 hours after they were told of (NKP-05).
+
+When that was stands in the provider's row, so that a vCenter that was away goes on where it was.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from services.runtime.ports import Clock
 from services.vcenter import events
-from services.vcenter.inventory import Inventory
+from services.vcenter.inventory import Inventory, change_provider
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.native import is_backed_up
+from services.vcenter.tables import NativeConfig, ProviderRow
 
 PERIOD_S: Final = 86_400.0
+_LEAST_S: Final = 1.0
 
 
 class BackupReminders:
-    """Tells of them from ``start`` on; the first time after one period."""
+    """Tells of them from ``start`` on."""
 
     def __init__(self, node: VcenterNode, clock: Clock, inventory: Inventory) -> None:
         self._node, self._clock, self._inventory = node, clock, inventory
@@ -24,11 +31,31 @@ class BackupReminders:
         self._node.background("backups", self._remind())
 
     async def _remind(self) -> None:
-        async for _ in self._clock.every(PERIOD_S):
+        while True:
+            await self._clock.sleep(self._next_in_s())
+            now = self._clock.now()
+            due = [(row, native) for row, native in self._owed() if _due(native, now) <= 0.0]
+            edits = [
+                change_provider(row.name, native=msgspec.structs.replace(native, told_at=now))
+                for row, native in due
+            ]
             told = [
-                events.not_backed_up(row.name, after_update=row.native.backed_up)
-                for row in self._inventory.providers.values()
-                if row.native is not None and not is_backed_up(row.native)
+                events.not_backed_up(row.name, after_update=native.backed_up) for row, native in due
             ]
             if told:
-                await self._inventory.commit(events=told)
+                await self._inventory.commit(*edits, events=told)
+
+    def _owed(self) -> list[tuple[ProviderRow, NativeConfig]]:
+        rows = self._inventory.providers.values()
+        found = [(row, row.native) for row in rows if row.native is not None]
+        return [(row, native) for row, native in found if not is_backed_up(native)]
+
+    def _next_in_s(self) -> float:
+        """Until the first of them is due; one that comes meanwhile is not due before a period."""
+        now = self._clock.now()
+        return max(_LEAST_S, min([PERIOD_S, *(_due(native, now) for _, native in self._owed())]))
+
+
+def _due(native: NativeConfig, now: float) -> float:
+    """Seconds until it is to be told of again."""
+    return native.told_at + PERIOD_S - now

@@ -60,6 +60,7 @@ async def create(vc: VCenter, message: CreateNativeProvider) -> ProviderState:
     native = await vc.providers.native.kept(
         message.provider, key_id, kdk, tpm_required=message.tpm_required
     )
+    native = msgspec.structs.replace(native, told_at=vc.clock.now())
     await _add(vc, message.provider, native, make_default=message.make_default)
     return ProviderState(provider=vc.provider_info(message.provider))
 
@@ -70,6 +71,8 @@ async def update(vc: VCenter, message: UpdateNativeProvider) -> ProviderState:
     key_id = _uuid(message.key_id)
     if key_id != native.key_id:
         changed = msgspec.structs.replace(native, key_id=key_id, updated=native.backed_up)
+        if native.backed_up:
+            changed = msgspec.structs.replace(changed, told_at=vc.clock.now())
         told = [events.not_backed_up(row.name, after_update=True)] if native.backed_up else []
         await vc.inventory.commit(change_provider(row.name, native=changed), events=told)
         vc.reconciliation.soon()

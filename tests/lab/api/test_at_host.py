@@ -16,6 +16,7 @@ from lab.api.commands import (
     HostPowerOff,
     HostPowerOn,
     HostRemoveKeys,
+    HostRemoveProvider,
     VmOn,
     VmRegister,
     VmUnregister,
@@ -51,6 +52,11 @@ async def taken_over(lab: Lab) -> Vm:
     """A loses its power for good; the VM is registered at B by B alone."""
     await lab.do(HostPowerLoss((A,), stay_off=True))
     return await lab.do(VmRegister(VM, host=B, on_host=True))
+
+
+async def test_a_provider_that_a_host_has_not_cannot_leave_it(lab: Lab) -> None:
+    told = await refused(lab, HostRemoveProvider(A, "ghost"))
+    assert told.id == "KS-USE-002" and "no key provider ghost; it has" in str(told)
 
 
 async def test_a_key_in_the_cache_is_enough(lab: Lab) -> None:

@@ -268,6 +268,23 @@ def test_a_host_without_the_kdk_rings_and_goes_on_when_it_comes(rig: Rig) -> Non
     assert rig.works()
 
 
+def test_a_key_that_is_withheld_is_missing_until_the_next_boot(rig: Rig) -> None:
+    ready(rig)
+    key = encrypted(rig)
+    rig.command(RemoveKeys(keys=(key,)))
+    rig.console(HostPowerOnVm(vm=VM))  # it is derived again
+    rig.console(HostPowerOffVm(vm=VM))
+    rig.command(RemoveKeys(keys=(key,), withhold=True))
+    error = rig.refused_door(HostPowerOnVm(vm=VM))
+    assert isinstance(error, EncryptionKeyRequired) and error.keys == (key,)
+    assert rig.vm().missing == (key,)
+    rig.command(push(revision="2"))  # the same KDK: no other key comes of it
+    assert rig.vm().missing == (key,)
+    rig.reboot()
+    rig.console(HostPowerOnVm(vm=VM))
+    assert rig.works()
+
+
 @pytest.mark.parametrize(
     "kdks", [(), (NKP, NKP), (ProviderId("none"),)], ids=["none", "two", "foreign"]
 )

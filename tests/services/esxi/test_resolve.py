@@ -22,13 +22,15 @@ def test_a_cached_key_is_used_and_nobody_is_asked() -> None:
     assert {next_means(f) for f in ALL if f.cached} == {Means.CACHE}
 
 
-def test_derivation_comes_before_the_store_and_the_store_before_everyone_else() -> None:
+def test_the_store_comes_before_derivation_and_that_before_everyone_else() -> None:
+    """A stored key was brought: a provider of that name that is a native one now has not made
+    it."""
     for facts in (f for f in ALL if not f.cached):
-        derivable = facts.provider is M.NATIVE_PROVIDER and facts.has_kdk
-        assert (next_means(facts) is Means.DERIVE) == derivable
-        if not derivable:
-            usable = facts.persistence and facts.stored
-            assert (next_means(facts) is Means.STORE) == usable
+        usable = facts.persistence and facts.stored
+        assert (next_means(facts) is Means.STORE) == usable
+        if not usable:
+            derivable = facts.provider is M.NATIVE_PROVIDER and facts.has_kdk
+            assert (next_means(facts) is Means.DERIVE) == derivable
 
 
 def test_a_kept_store_is_not_used_while_persistence_is_off() -> None:

@@ -123,6 +123,18 @@ def test_it_must_be_backed_up_before_it_is_used(rig: Rig) -> None:
     assert rig.do(GenerateKey(operation_id="g")).success
 
 
+def test_a_vcenter_that_is_started_again_goes_on_with_the_day(rig: Rig) -> None:
+    """Started twice a day, it would never tell otherwise."""
+    create(rig)
+    mark = rig.mark()
+    for _ in range(4):
+        rig.sleep(0.4 * DAY_S)
+        rig.reboot(VCENTER)
+    assert rig.ids(mark) == [E.KMS_NOT_BACKED_UP]
+    rig.sleep(0.45 * DAY_S)
+    assert rig.ids(mark) == [E.KMS_NOT_BACKED_UP] * 2
+
+
 def test_it_is_told_again_every_day_until_it_is_backed_up(rig: Rig) -> None:
     create(rig)
     mark = rig.mark()
