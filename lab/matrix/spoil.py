@@ -14,13 +14,13 @@ from services.esxi.vms.vmx import VmConfig, vmx_file
 
 async def disk_of(lab: LabCore, event: Event, vm: VmName) -> bytes:
     """The VM's disk file as the datastore has it."""
-    file = (await _config(lab, event, vm)).disk_file
+    file = (await _config(lab, event, vm)).disks[0].file
     return await lab.datastore_file(_store(event), vm, file)
 
 
 async def flip_bit(lab: LabCore, event: Event, vm: VmName) -> None:
     """Flip one bit in the middle of the VM's first block on the datastore."""
-    file = (await _config(lab, event, vm)).disk_file
+    file = (await _config(lab, event, vm)).disks[0].file
     data = bytearray(await lab.datastore_file(_store(event), vm, file))
     data[2048] ^= 1
     await lab.spoil(_store(event), vm, file, bytes(data))
@@ -29,10 +29,12 @@ async def flip_bit(lab: LabCore, event: Event, vm: VmName) -> None:
 async def replace_dek(lab: LabCore, event: Event, vm: VmName, of: tuple[Event, VmName]) -> None:
     """Put the wrapped DEK of another VM's disk in the place of this one's; the key id stays."""
     config, other = await _config(lab, event, vm), await _config(lab, *of)
-    if config.disk is None or other.disk is None:
+    disk, theirs = config.disks[0], other.disks[0]
+    if disk.dek is None or theirs.dek is None:
         raise ValueError(f"{vm} or {of[1]} is not encrypted")
-    disk = msgspec.structs.replace(config.disk, wrapped=other.disk.wrapped)
-    made = msgspec.msgpack.encode(msgspec.structs.replace(config, disk=disk))
+    dek = msgspec.structs.replace(disk.dek, wrapped=theirs.dek.wrapped)
+    disks = (msgspec.structs.replace(disk, dek=dek), *config.disks[1:])
+    made = msgspec.msgpack.encode(msgspec.structs.replace(config, disks=disks))
     await lab.spoil(_store(event), vm, vmx_file(vm), with_check(made))
 
 

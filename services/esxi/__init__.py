@@ -40,11 +40,11 @@ reason · ``provider.removed`` provider · ``persistence.disabled`` · ``recover
 ``trust.unreachable`` service, reason · ``trust.no_key`` provider, error, reason ·
 ``trust.key_failed`` key, error, reason ·
 ``uplink.failed`` request, error · ``vm.created`` · ``vm.registered`` · ``vm.unregistered`` ·
-``vm.destroyed`` · ``vm.encrypted`` key · ``vm.powered`` power · ``vm.refused`` command, error,
-reason, missing · ``vm.unreadable`` reason · ``vm.untidy`` reason · ``vm.guest_fault`` reason
+``vm.destroyed`` · ``vm.encrypted`` key · ``vm.recrypted`` key, old, deep · ``vm.decrypted`` ·
+``vm.powered`` power · ``vm.refused`` command, error, reason,
+missing · ``vm.unreadable`` reason · ``vm.untidy`` reason · ``vm.guest_fault`` reason
 
 Not built, and the place where each belongs: the vTPM is a file of ``vms/`` (its state is the VM's
 nvram, under the home key); encrypted vSAN (step B6) and HA are files or packages
-here, and search for their keys with ``keys.search``. Nor are vMotion, and decrypting or
-re-encrypting a VM.
+here, and search for their keys with ``keys.search``. Nor is vMotion.
 """

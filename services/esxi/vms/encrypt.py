@@ -1,11 +1,13 @@
 """Encrypting a VM at its host: new DEKs, data rewritten, powered off.
 
-1. read the clear disk   2. write the encrypted one as a new file   3. switch the configuration
-in one write   4. empty the clear file. A crash before 3 leaves the old state whole, a crash
+1. read the clear disks   2. write the encrypted ones as new files   3. switch the configuration
+in one write   4. empty the clear files. A crash before 3 leaves the old state whole, a crash
 after it the new one; 4 is made up for when the VM is opened next.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection, Sequence
 
 from protocol.errors import (
     DatastoreFault,
@@ -21,7 +23,8 @@ from services.esxi.providers import making
 from services.esxi.vms.files import locked, read_config, tidy, write, write_config
 from services.esxi.vms.guest import disk_image, split_image
 from services.esxi.vms.vm import RegisteredVm
-from services.esxi.vms.vmx import VmConfig, encrypted_config
+from services.esxi.vms.vmx import VmConfig, VmDisk, VmKeys, encrypted_config
+from services.runtime.ports import Datastore
 
 
 async def encrypt(
@@ -59,17 +62,34 @@ def _is_under(config: VmConfig, key: CryptoKeyId | None, provider: ProviderId | 
 
 
 async def _rewrite(host: Host, config: VmConfig, key: CryptoKeyId) -> VmConfig:
-    try:
-        image = await host.datastore.read(config.vm, config.disk_file)
-    except OSError as error:
-        raise DatastoreFault(
-            f"{config.vm}: {config.disk_file}: {error.strerror or error}"
-        ) from None
-    blocks = split_image(image, config)
+    clear = [await read_disk(host.datastore, config, disk) for disk in config.disks]
     made, keys = encrypted_config(config, key, usable_kek(host, config.vm, key), host.rng)
-    await write(host.datastore, config.vm, made.disk_file, disk_image(keys, blocks))
+    await write_disks(host.datastore, made, keys, clear)
     await write_config(host.datastore, made)
     return made
+
+
+async def read_disk(datastore: Datastore, config: VmConfig, disk: VmDisk) -> list[bytes]:
+    """A disk's blocks as they lie on the datastore; ``DatastoreFault`` when they cannot be had."""
+    try:
+        image = await datastore.read(config.vm, disk.file)
+    except OSError as error:
+        raise DatastoreFault(f"{config.vm}: {disk.file}: {error.strerror or error}") from None
+    return split_image(image, config.vm, disk)
+
+
+async def write_disks(
+    datastore: Datastore,
+    config: VmConfig,
+    keys: VmKeys,
+    clear: Sequence[Sequence[bytes]],
+    there: Collection[str] = (),
+) -> None:
+    """All disk files of ``config`` but those that are ``there``, with these blocks under its DEKs;
+    durable on return."""
+    for disk, dek, blocks in zip(config.disks, keys.deks, clear, strict=True):
+        if disk.file not in there:
+            await write(datastore, config.vm, disk.file, disk_image(dek, blocks))
 
 
 def usable_kek(host: Host, vm: VmName, key: CryptoKeyId) -> KeyMaterial:

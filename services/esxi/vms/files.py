@@ -111,7 +111,7 @@ async def tidy(datastore: Datastore, config: VmConfig) -> None:
     """
     try:
         for file in await datastore.files(config.vm):
-            if not file.startswith("disk-") or file == config.disk_file:
+            if not file.startswith("disk-") or file in config.files:
                 continue
             if any(await datastore.read_blocks(config.vm, file, [0], 1)):
                 await write(datastore, config.vm, file, b"")

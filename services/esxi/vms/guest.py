@@ -6,7 +6,8 @@ it finds wrong it never forgets while it runs: a faulted guest answers nothing m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from protocol.crypto.disk import DiskCipher
@@ -19,44 +20,52 @@ from protocol.guest import (
     read_guest_block,
 )
 from protocol.messages.host import GuestAnswer
-from services.esxi.vms.vmx import VmConfig, VmKeys
+from protocol.secret import KeyMaterial
+from protocol.terms import VmName
+from services.esxi.vms.vmx import VmConfig, VmDisk, VmKeys
 from services.runtime.ports import Choices, Datastore
 
 RUN: Final = 64
 """Blocks that are read or written in one call of the datastore."""
 
 
-def disk_image(keys: VmKeys, plain: Sequence[bytes]) -> bytes:
-    """A whole disk file with these block contents, the journal last."""
-    cipher = _cipher(keys)
+SPAN: Final = 32768
+"""Addresses that each disk has: the block ``at`` of "Hard disk N" is (N-1) * SPAN + ``at``."""
+
+
+def disk_image(dek: KeyMaterial | None, plain: Sequence[bytes]) -> bytes:
+    """A whole disk file with these block contents, the journal last; in clear without a DEK."""
+    cipher = None if dek is None else DiskCipher(dek)
     return b"".join([_stored(cipher, index, block) for index, block in enumerate(plain)])
 
 
-def fresh_blocks(config: VmConfig, seed: bytes) -> list[bytes]:
-    """What a new VM's disk holds: every block as first written, with its nvram as marker."""
-    made = guest_seed(seed)
-    return [guest_block(made, index, 0) for index in range(config.blocks + 1)]
+def opened_blocks(dek: KeyMaterial | None, stored: Sequence[bytes]) -> list[bytes]:
+    """What the blocks of a disk file hold."""
+    if dek is None:
+        return list(stored)
+    cipher = DiskCipher(dek)
+    return [cipher.decrypt(index, block) for index, block in enumerate(stored)]
 
 
-def plain_blocks(keys: VmKeys, stored: Sequence[bytes]) -> list[bytes]:
-    """What a disk's blocks hold, as they lie in its file."""
-    cipher = _cipher(keys)
-    return [each if cipher is None else cipher.decrypt(i, each) for i, each in enumerate(stored)]
+def fresh_blocks(disk: VmDisk, seed: bytes) -> list[bytes]:
+    """What a new disk holds: every block as first written, with its VM's nvram as marker."""
+    made, first = guest_seed(seed), _first(disk)
+    return [guest_block(made, first + at, 0) for at in range(disk.blocks + 1)]
 
 
-def _cipher(keys: VmKeys) -> DiskCipher | None:
-    """None for a disk in clear."""
-    return None if keys.dek is None else DiskCipher(keys.dek)
+def _first(disk: VmDisk) -> int:
+    """The address of its first block."""
+    return (disk.number - 1) * SPAN
 
 
 def _stored(cipher: DiskCipher | None, index: int, plain: bytes) -> bytes:
     return plain if cipher is None else cipher.encrypt(index, plain)
 
 
-def split_image(image: bytes, config: VmConfig) -> list[bytes]:
-    """Blocks of a disk file; ``GuestFault`` when it has not the size of the VM's disk."""
-    if len(image) != (config.blocks + 1) * BLOCK_SIZE:
-        raise GuestFault(f"{config.vm}: {config.disk_file} has {len(image)} bytes")
+def split_image(image: bytes, vm: VmName, disk: VmDisk) -> list[bytes]:
+    """Blocks of a disk file; ``GuestFault`` when it has not the size of the disk."""
+    if len(image) != (disk.blocks + 1) * BLOCK_SIZE:
+        raise GuestFault(f"{vm}: {disk.file} has {len(image)} bytes")
     return [image[at : at + BLOCK_SIZE] for at in range(0, len(image), BLOCK_SIZE)]
 
 
@@ -70,29 +79,48 @@ def _named(blocks: Sequence[int]) -> str:
     return f"block {first}" if count == 1 else f"{count} blocks from {first} to {last}"
 
 
+@dataclass(frozen=True)
+class _Disk:
+    """A disk as its guest has it: the cipher of its DEK, None in clear."""
+
+    disk: VmDisk
+    cipher: DiskCipher | None
+
+
 class Guest:
-    """One run of one VM. Block ``blocks`` (after the last) is the guest's own journal."""
+    """One run of one VM. The block after the last of each disk is the guest's own journal."""
 
     def __init__(self, datastore: Datastore, config: VmConfig, keys: VmKeys) -> None:
         self.config = config
         self.fault = ""
         self._datastore = datastore
-        self._cipher, self._marked = _cipher(keys), guest_seed(keys.seed)
+        self._marked = guest_seed(keys.seed)
+        self._disks = {
+            disk.number - 1: _Disk(disk, None if dek is None else DiskCipher(dek))
+            for disk, dek in zip(config.disks, keys.deks, strict=True)
+        }
         self._next_block = 0
 
     async def start(self) -> None:
-        """Verify the whole disk, as a guest does that mounts its file system."""
-        image = await self._stored_image()
-        for index, stored in enumerate(split_image(image, self.config)):
-            self._verified(index, stored)
+        """Verify every disk whole, as a guest does that mounts its file systems."""
+        for of in self._disks.values():
+            image = await self._stored_image(of.disk)
+            first = _first(of.disk)
+            for at, stored in enumerate(split_image(image, self.config.vm, of.disk)):
+                self._verified(first + at, stored)
 
     async def fill(self, marker: bytes) -> GuestAnswer:
-        """Every block as first written, made from the questioner's marker, and read back."""
-        seed = guest_seed(marker)
-        contents = [guest_block(seed, index, 0) for index in range(self.config.blocks)]
-        for run in _runs(range(self.config.blocks)):
+        """Every block of the first disk as first written, made from the questioner's marker, and
+        read back."""
+        seed, blocks = guest_seed(marker), self._first_disk.blocks
+        contents = [guest_block(seed, index, 0) for index in range(blocks)]
+        for run in _runs(range(blocks)):
             await self._put({index: contents[index] for index in run})
         return GuestAnswer(digest=challenge_digest(b"", contents))
+
+    @property
+    def _first_disk(self) -> VmDisk:
+        return next(iter(self._disks.values())).disk
 
     async def contents(self, blocks: Sequence[int]) -> list[bytes]:
         """These blocks, read from the datastore now, each verified."""
@@ -103,9 +131,12 @@ class Guest:
 
     async def challenge(self, nonce: bytes, blocks: Sequence[int], choices: Choices) -> GuestAnswer:
         """Answer with digest and one rewritten block, its next generation read back."""
-        most = self.config.blocks
-        if not 0 < len(blocks) <= most or not all(0 <= index < most for index in blocks):
-            raise InvalidArgument(f"blocks: 1 to {most} within 0..{most - 1} are asked")
+        if not 0 < len(blocks) <= self._size or not all(map(self._has, blocks)):
+            known = ", ".join(
+                f"{_first(of.disk)}..{_first(of.disk) + of.disk.blocks - 1}"
+                for of in self._disks.values()
+            )
+            raise InvalidArgument(f"blocks: 1 to {self._size} within {known} are asked")
         contents = await self.contents(blocks)
         at = choices.randrange(0, len(blocks))
         index = blocks[at]
@@ -114,12 +145,22 @@ class Guest:
             digest=challenge_digest(nonce, contents), rewritten=index, generation=generation
         )
 
+    @property
+    def _size(self) -> int:
+        return sum(of.disk.blocks for of in self._disks.values())
+
+    def _has(self, block: int) -> bool:
+        of = self._disks.get(block // SPAN)
+        return of is not None and block % SPAN < of.disk.blocks
+
     async def work(self) -> None:
-        """One step of its own: verify the next block, then rewrite the journal and read it."""
-        at, journal = self._next_block % self.config.blocks, self.config.blocks
-        _, old = await self.contents((at, journal))
+        """One step of its own: verify the next block, then rewrite the journal and read it; of
+        each disk."""
+        for of in self._disks.values():
+            first, journal = _first(of.disk), _first(of.disk) + of.disk.blocks
+            _, old = await self.contents((first + self._next_block % of.disk.blocks, journal))
+            await self._rewrite(journal, old)
         self._next_block += 1
-        await self._rewrite(journal, old)
 
     async def _rewrite(self, index: int, old: bytes) -> int:
         seed, generation = read_guest_block(old, index)
@@ -135,39 +176,56 @@ class Guest:
     async def _write(self, plain: Mapping[int, bytes]) -> list[bytes]:
         """Write these blocks; what has to lie on the datastore then."""
         self._alive()
-        stored = {index: _stored(self._cipher, index, block) for index, block in plain.items()}
-        try:
-            await self._datastore.write_blocks(self.config.vm, self.config.disk_file, stored)
-        except OSError as error:
-            why = error.strerror or error
-            raise GuestFault(f"{self.config.vm}: {_named(list(stored))}: {why}") from None
+        stored = {at: _stored(self._cipher(at), at % SPAN, block) for at, block in plain.items()}
+        for of, found in self._by_disk(stored):
+            pieces = {at % SPAN: stored[at] for at in found}
+            try:
+                await self._datastore.write_blocks(self.config.vm, of.disk.file, pieces)
+            except OSError as error:
+                why = error.strerror or error
+                raise GuestFault(f"{self.config.vm}: {_named(found)}: {why}") from None
         return list(stored.values())
+
+    def _cipher(self, block: int) -> DiskCipher | None:
+        return self._disks[block // SPAN].cipher
+
+    def _by_disk(self, blocks: Iterable[int]) -> list[tuple[_Disk, list[int]]]:
+        """These addresses, disk by disk."""
+        found: dict[int, list[int]] = {}
+        for block in blocks:
+            found.setdefault(block // SPAN, []).append(block)
+        return [(self._disks[unit], of) for unit, of in found.items()]
 
     async def _stored_blocks(self, blocks: Sequence[int]) -> list[bytes]:
         self._alive()
-        try:
-            return await self._datastore.read_blocks(
-                self.config.vm, self.config.disk_file, blocks, BLOCK_SIZE
-            )
-        except OSError as error:
-            self._fail(f"{_named(blocks)} cannot be read: {error.strerror or error}")
+        read: dict[int, bytes] = {}
+        for of, found in self._by_disk(blocks):
+            try:
+                pieces = await self._datastore.read_blocks(
+                    self.config.vm, of.disk.file, [at % SPAN for at in found], BLOCK_SIZE
+                )
+            except OSError as error:
+                self._fail(f"{_named(found)} cannot be read: {error.strerror or error}")
+            read.update(zip(found, pieces, strict=True))
+        return [read[block] for block in blocks]
 
-    async def _stored_image(self) -> bytes:
+    async def _stored_image(self, disk: VmDisk) -> bytes:
         try:
-            return await self._datastore.read(self.config.vm, self.config.disk_file)
+            return await self._datastore.read(self.config.vm, disk.file)
         except OSError as error:
-            self._fail(f"the disk cannot be read: {error.strerror or error}")
+            self._fail(f"{disk.label} cannot be read: {error.strerror or error}")
 
     def _verified(self, index: int, stored: bytes) -> bytes:
         """Decrypt and check; the journal must be made from the seed in the VM's nvram."""
         if len(stored) != BLOCK_SIZE:
             self._fail(f"block {index} is cut short")
-        plain = stored if self._cipher is None else self._cipher.decrypt(index, stored)
+        of = self._disks[index // SPAN]
+        plain = stored if of.cipher is None else of.cipher.decrypt(index % SPAN, stored)
         try:
             seed, _ = read_guest_block(plain, index)
         except ValueError as error:
             self._fail(str(error))
-        if index == self.config.blocks and seed != self._marked:
+        if index % SPAN == of.disk.blocks and seed != self._marked:
             self._fail("the journal is another guest's")
         return plain
 

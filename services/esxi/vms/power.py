@@ -88,11 +88,11 @@ async def _start_guest(host: Host, vm: RegisteredVm, *, ask: bool) -> Guest:
     config = await read_config(host.datastore, vm.name)
     vm.config, vm.problem = config, ""
     await tidy(host.datastore, config)
-    if config.encrypted:
+    if config.keys:
         await search.bring(host, config.keys, subject=vm.name, ask=ask)
     await gate.admit(host, vm.name, config.keys)
-    if not config.encrypted:
-        keys = VmKeys(None, config.nvram)
+    if not config.keys:
+        keys = VmKeys((None,) * len(config.disks), config.nvram)
     else:
         keys = unwrapped(host, config)
     guest = Guest(host.datastore, config, keys)

@@ -3,8 +3,8 @@
 Shallow (REK-01), also while it runs: 1. unwrap the DEKs under the old KEKs  2. wrap them under the
 new one  3. write the configuration. No data is touched, and a guest goes on with the DEK it has.
 
-Deep (REK-02) and decrypting (CLN-02), powered off: 1. read the disk  2. write it under a new DEK,
-or in clear, as a new file  3. write the configuration that names it  4. empty the old file.
+Deep (REK-02) and decrypting (CLN-02), powered off: 1. read its disks  2. write them under new
+DEKs, or in clear, as new files  3. write the configuration that names them  4. empty the old files.
 
 The configuration is written in one go, so a crash leaves either keys; what lies there then is made
 up for when the VM is opened next, as with encryption. A repeat finds that the VM is under other
@@ -13,16 +13,14 @@ keys than it was, and changes nothing.
 
 from __future__ import annotations
 
-import msgspec
-
 from protocol.errors import DatastoreFault, InvalidPowerState, InvalidState
 from protocol.terms import CryptoKeyId, ProviderId, VmName
 from services.esxi.host import Host
 from services.esxi.keys import search
 from services.esxi.providers import making
-from services.esxi.vms.encrypt import usable_kek
-from services.esxi.vms.files import locked, read_config, tidy, write, write_config
-from services.esxi.vms.guest import disk_image, plain_blocks, split_image
+from services.esxi.vms.encrypt import read_disk, usable_kek, write_disks
+from services.esxi.vms.files import locked, read_config, tidy, write_config
+from services.esxi.vms.guest import opened_blocks
 from services.esxi.vms.power import unwrapped
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import (
@@ -31,6 +29,7 @@ from services.esxi.vms.vmx import (
     decrypted_config,
     encrypted_config,
     rewrapped_config,
+    with_new_files,
 )
 
 
@@ -127,24 +126,25 @@ async def _opened(host: Host, config: VmConfig) -> VmKeys:
 async def _rewritten(
     host: Host, config: VmConfig, opened: VmKeys, *, under: CryptoKeyId | None
 ) -> VmConfig:
-    """Its disk as a new file, under a new DEK or in clear, and the configuration that names it.
+    """Its encrypted disks as new files, under new DEKs or in clear, and then the configuration.
 
-    ``DatastoreFault`` when there is no room for both files: the old one stays in force, and what
-    was written of the new one is emptied.
+    ``DatastoreFault`` when there is no room for two files of each disk: the old ones stay in
+    force, and what was written of the new ones is emptied.
     """
-    try:
-        image = await host.datastore.read(config.vm, config.disk_file)
-    except OSError as error:
-        why = error.strerror or error
-        raise DatastoreFault(f"{config.vm}: {config.disk_file}: {why}") from None
-    plain = plain_blocks(opened, split_image(image, config))
+    plain = [
+        opened_blocks(dek, await read_disk(host.datastore, config, disk))
+        for disk, dek in zip(config.disks, opened.deks, strict=True)
+    ]
     clear = decrypted_config(config, opened)
+    rewritten = [disk.key for disk in config.disks if disk.dek is not None]
+    there: tuple[str, ...] = tuple(disk.file for disk in config.disks if disk.dek is None)
     if under is None:
-        made, keys = msgspec.structs.replace(clear, serial=config.serial + 1), VmKeys(None, b"")
+        made, keys = with_new_files(clear, rewritten), VmKeys((None,) * len(plain), b"")
     else:
-        made, keys = encrypted_config(clear, under, usable_kek(host, config.vm, under), host.rng)
+        kek = usable_kek(host, config.vm, under)
+        made, keys = encrypted_config(clear, under, kek, host.rng, rewritten)
     try:
-        await write(host.datastore, config.vm, made.disk_file, disk_image(keys, plain))
+        await write_disks(host.datastore, made, keys, plain, there)
         await write_config(host.datastore, made)
     except DatastoreFault:
         await tidy(host.datastore, await read_config(host.datastore, config.vm))

@@ -6,6 +6,8 @@ order that lets a repeated command finish what a crash has cut off.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from protocol import names
 from protocol.errors import (
     AlreadyExists,
@@ -18,17 +20,16 @@ from protocol.terms import CryptoKeyId, PowerState, ProviderId, VmName
 from services.esxi.configuration.sections import Section
 from services.esxi.host import Host
 from services.esxi.providers import making
-from services.esxi.vms.encrypt import usable_kek
+from services.esxi.vms.encrypt import usable_kek, write_disks
 from services.esxi.vms.files import (
     locked,
     read_config,
     read_wanted,
     tidy,
-    write,
     write_config,
     write_wanted,
 )
-from services.esxi.vms.guest import disk_image, fresh_blocks
+from services.esxi.vms.guest import fresh_blocks
 from services.esxi.vms.vm import RegisteredVm, queue_of
 from services.esxi.vms.vmx import (
     POWER_FILE,
@@ -87,8 +88,8 @@ async def create(
     if known is not None and known.config is not None:
         return known
     host.check_takes_vms()
-    keys = VmKeys(None, config.nvram)
-    plain = fresh_blocks(config, keys.seed)
+    keys = VmKeys((None,), config.nvram)
+    plain = [fresh_blocks(disk, keys.seed) for disk in config.disks]
     if key is None and provider is not None:
         key = await making.new_key(host, provider)
     if key is not None:
@@ -98,7 +99,7 @@ async def create(
     vm = await _register(host, RegisteredVm(name))
     try:
         async with locked(host.datastore, name):
-            await _write_new(host, config, disk_image(keys, plain))
+            await _write_new(host, config, keys, plain)
     except DatastoreFault:
         await _unregister(host, name)
         raise
@@ -109,10 +110,12 @@ async def create(
     return vm
 
 
-async def _write_new(host: Host, config: VmConfig, image: bytes) -> None:
+async def _write_new(
+    host: Host, config: VmConfig, keys: VmKeys, plain: Sequence[Sequence[bytes]]
+) -> None:
     """All files, the configuration last; nothing stays when one cannot be written."""
     try:
-        await write(host.datastore, config.vm, config.disk_file, image)
+        await write_disks(host.datastore, config, keys, plain)
         await write_wanted(host.datastore, config.vm, PowerState.OFF)
         await write_config(host.datastore, config)
     except DatastoreFault:

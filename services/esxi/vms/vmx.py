@@ -1,6 +1,6 @@
 """What the files of a VM on the datastore hold. Pure.
 
-``<vm>.vmx``  the configuration: which disk file, wrapped DEKs with their key ids, the nvram
+``<vm>.vmx``  the configuration: which disks, wrapped DEKs with their key ids, the nvram
 ``disk-N.vmdk``  blocks of 4,096 bytes, XTS-AES-256 under the disk's DEK when encrypted; one
 more block than the guest's disk has: the guest's own journal
 ``power``  the last accepted power command (step B9)
@@ -8,7 +8,7 @@ more block than the guest's disk has: the guest's own journal
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,12 +16,14 @@ import msgspec
 
 from protocol.crypto.disk import DEK_SIZE
 from protocol.crypto.wrap import NONCE_SIZE, unwrap, wrap
-from protocol.errors import InvalidArgument
+from protocol.errors import InvalidArgument, NotFound
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, VmName
 from services.runtime.ports import Rng
 
 POWER_FILE: Final = "power"
+FIRST_DISK: Final = 2000
+"""Device key of "Hard disk 1" (vim25 VirtualDevice.key)."""
 BLOCKS_LIMIT: Final = 16384
 _HOME_DEK_SIZE: Final = 32
 _SEED_SIZE: Final = 32
@@ -34,24 +36,46 @@ class WrappedDek(msgspec.Struct, frozen=True):
     wrapped: bytes
 
 
-class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Contents of ``<vm>.vmx``. ``home`` and ``disk`` are None on an unencrypted VM.
+class VmDisk(msgspec.Struct, frozen=True, kw_only=True):
+    """A virtual disk. ``key`` is its device key: 2000 for the first, the next for the next.
 
-    ``nvram`` is the guest's seed of 32 bytes; under the home DEK when encrypted. ``serial``
-    counts disk files: a rewritten disk is another file.
+    ``blocks`` of 4,096 bytes each, ``serial`` names its file, ``dek`` is None on a disk in clear.
+    A disk may be under another key than its VM's home (KEY-04).
+    """
+
+    key: int = FIRST_DISK
+    blocks: int
+    serial: int = 1
+    dek: WrappedDek | None = None
+
+    @property
+    def number(self) -> int:
+        """1 for the first: the N of "Hard disk N"."""
+        return self.key - FIRST_DISK + 1
+
+    @property
+    def label(self) -> str:
+        """As people see it, "Hard disk 1"."""
+        return f"Hard disk {self.number}"
+
+    @property
+    def file(self) -> str:
+        """The name of its file in force, in the VM's folder."""
+        return f"disk-{self.serial}.vmdk"
+
+
+class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Contents of ``<vm>.vmx``. ``home`` and each disk's DEK are None on an unencrypted VM.
+
+    ``nvram`` is the guest's seed of 32 bytes; under the home DEK when encrypted. ``serial`` is
+    the last number that a disk file had: a rewritten disk is another file.
     """
 
     vm: VmName
-    blocks: int
+    disks: tuple[VmDisk, ...]
     serial: int = 1
     nvram: bytes = b""
     home: WrappedDek | None = None
-    disk: WrappedDek | None = None
-
-    @property
-    def disk_file(self) -> str:
-        """The name of the disk file in force."""
-        return f"disk-{self.serial}.vmdk"
 
     @property
     def encrypted(self) -> bool:
@@ -61,17 +85,27 @@ class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def keys(self) -> tuple[CryptoKeyId, ...]:
         """Ids of all keys needed to power on, the home's first, without repetition."""
-        home, disk = self.home, self.disk
-        if home is None:
-            return () if disk is None else (disk.key,)
-        return (home.key,) if disk is None or disk.key == home.key else (home.key, disk.key)
+        wrapped = (self.home, *(disk.dek for disk in self.disks))
+        return tuple(dict.fromkeys(one.key for one in wrapped if one is not None))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the disk files in force."""
+        return tuple(disk.file for disk in self.disks)
+
+    def disk(self, number: int) -> VmDisk:
+        """ "Hard disk ``number``"; ``NotFound`` when the VM has none of that number."""
+        for disk in self.disks:
+            if disk.number == number:
+                return disk
+        raise NotFound(f"{self.vm} has no Hard disk {number}")
 
 
 @dataclass(frozen=True)
 class VmKeys:
-    """A VM opened: the DEK of its disk and that of its home (None: clear), and the guest's seed."""
+    """A VM opened: the DEK of each disk in their order (None: clear), seed, and the home's DEK."""
 
-    dek: KeyMaterial | None
+    deks: tuple[KeyMaterial | None, ...]
     seed: bytes
     home: KeyMaterial | None = None
 
@@ -82,46 +116,106 @@ def vmx_file(vm: VmName) -> str:
 
 
 def new_config(vm: VmName, blocks: int, rng: Rng) -> VmConfig:
-    """An unencrypted VM; ``InvalidArgument`` for a disk size out of range."""
+    """An unencrypted VM of one disk; ``InvalidArgument`` for a disk size out of range."""
+    check_size(blocks)
+    return VmConfig(vm=vm, disks=(VmDisk(blocks=blocks),), nvram=rng.token(_SEED_SIZE))
+
+
+def check_size(blocks: int) -> None:
+    """``InvalidArgument`` for a disk size out of range."""
     if not 1 <= blocks <= BLOCKS_LIMIT:
         raise InvalidArgument(f"blocks: {blocks} is not within 1..{BLOCKS_LIMIT}")
-    return VmConfig(vm=vm, blocks=blocks, nvram=rng.token(_SEED_SIZE))
 
 
 def encrypted_config(
-    config: VmConfig, key: CryptoKeyId, kek: KeyMaterial, rng: Rng
+    config: VmConfig,
+    key: CryptoKeyId,
+    kek: KeyMaterial,
+    rng: Rng,
+    only: Collection[int] | None = None,
 ) -> tuple[VmConfig, VmKeys]:
-    """The same VM with new DEKs under ``kek`` and its next disk file; and the opened keys."""
-    home, dek = KeyMaterial(rng.token(_HOME_DEK_SIZE)), KeyMaterial(rng.token(DEK_SIZE))
-    seed = config.nvram
+    """The same VM with new DEKs under ``kek`` and its next disk files; and the opened keys.
+
+    ``only``: the device keys of disks to encrypt; the others stay as they are, in clear.
+    """
+    home = KeyMaterial(rng.token(_HOME_DEK_SIZE))
+    seed, serial = config.nvram, config.serial
+    disks: list[VmDisk] = []
+    deks: list[KeyMaterial | None] = []
+    for disk in config.disks:
+        if only is not None and disk.key not in only:
+            disks.append(disk)
+            deks.append(None)
+            continue
+        serial, dek = serial + 1, KeyMaterial(rng.token(DEK_SIZE))
+        wrapped = wrapped_dek(config.vm, disk.key, dek, key, kek, rng)
+        disks.append(msgspec.structs.replace(disk, serial=serial, dek=wrapped))
+        deks.append(dek)
     made = msgspec.structs.replace(
         config,
-        serial=config.serial + 1,
+        serial=serial,
         nvram=wrap(home, KeyMaterial(seed), _aad(config.vm, "nvram"), rng.token(NONCE_SIZE)),
-        home=WrappedDek(key, wrap(kek, home, _aad(config.vm, "home"), rng.token(NONCE_SIZE))),
-        disk=WrappedDek(key, wrap(kek, dek, _aad(config.vm, "disk"), rng.token(NONCE_SIZE))),
+        home=wrapped_home(config.vm, home, key, kek, rng),
+        disks=tuple(disks),
     )
-    return made, VmKeys(dek, seed, home)
+    return made, VmKeys(tuple(deks), seed, home)
 
 
 def rewrapped_config(
-    config: VmConfig, opened: VmKeys, key: CryptoKeyId, kek: KeyMaterial, rng: Rng
+    config: VmConfig,
+    opened: VmKeys,
+    key: CryptoKeyId,
+    kek: KeyMaterial,
+    rng: Rng,
+    only: Collection[int] | None = None,
 ) -> VmConfig:
-    """The same VM with its DEKs as they are, wrapped under ``kek`` (CryptoSpecShallowRecrypt)."""
-    if opened.home is None:
-        raise ValueError(f"{config.vm} is not encrypted")
-    disk = None
-    if opened.dek is not None:
-        disk = WrappedDek(
-            key, wrap(kek, opened.dek, _aad(config.vm, "disk"), rng.token(NONCE_SIZE))
-        )
-    home = WrappedDek(key, wrap(kek, opened.home, _aad(config.vm, "home"), rng.token(NONCE_SIZE)))
-    return msgspec.structs.replace(config, home=home, disk=disk)
+    """The same VM with its DEKs as they are, wrapped under ``kek`` (CryptoSpecShallowRecrypt).
+
+    ``only``: the device keys of those disks whose DEKs are wrapped anew; the home's stays then.
+    """
+    home = config.home
+    if only is None:
+        if opened.home is None:
+            raise ValueError(f"{config.vm} is not encrypted")
+        home = wrapped_home(config.vm, opened.home, key, kek, rng)
+    disks = tuple(
+        disk
+        if dek is None or (only is not None and disk.key not in only)
+        else msgspec.structs.replace(disk, dek=wrapped_dek(config.vm, disk.key, dek, key, kek, rng))
+        for disk, dek in zip(config.disks, opened.deks, strict=True)
+    )
+    return msgspec.structs.replace(config, home=home, disks=disks)
 
 
 def decrypted_config(config: VmConfig, opened: VmKeys) -> VmConfig:
-    """The same VM without encryption; its disk file is still the one that it names."""
-    return msgspec.structs.replace(config, nvram=opened.seed, home=None, disk=None)
+    """The same VM without encryption; its disk files are still those that it names."""
+    disks = tuple(msgspec.structs.replace(disk, dek=None) for disk in config.disks)
+    return msgspec.structs.replace(config, nvram=opened.seed, home=None, disks=disks)
+
+
+def with_new_files(config: VmConfig, only: Collection[int]) -> VmConfig:
+    """The same VM whose disks of these device keys lie in their next files."""
+    serial, disks = config.serial, []
+    for disk in config.disks:
+        if disk.key in only:
+            serial += 1
+            disk = msgspec.structs.replace(disk, serial=serial)
+        disks.append(disk)
+    return msgspec.structs.replace(config, serial=serial, disks=tuple(disks))
+
+
+def wrapped_home(
+    vm: VmName, home: KeyMaterial, key: CryptoKeyId, kek: KeyMaterial, rng: Rng
+) -> WrappedDek:
+    """The home's DEK under ``kek``."""
+    return WrappedDek(key, wrap(kek, home, _aad(vm, "home"), rng.token(NONCE_SIZE)))
+
+
+def wrapped_dek(
+    vm: VmName, disk: int, dek: KeyMaterial, key: CryptoKeyId, kek: KeyMaterial, rng: Rng
+) -> WrappedDek:
+    """The DEK of the disk with that device key under ``kek``."""
+    return WrappedDek(key, wrap(kek, dek, _aad(vm, f"disk/{disk}"), rng.token(NONCE_SIZE)))
 
 
 def open_vm(config: VmConfig, keks: Mapping[CryptoKeyId, KeyMaterial]) -> VmKeys:
@@ -129,14 +223,32 @@ def open_vm(config: VmConfig, keks: Mapping[CryptoKeyId, KeyMaterial]) -> VmKeys
 
     ``keks`` has every key of ``config.keys``. A disk that is not encrypted has no DEK.
     """
+    home = open_home(config, keks)
+    seed = open_seed(config, home)
+    return VmKeys(tuple(open_disk(config, disk, keks) for disk in config.disks), seed, home)
+
+
+def open_home(config: VmConfig, keks: Mapping[CryptoKeyId, KeyMaterial]) -> KeyMaterial:
+    """The home's DEK; ``CryptographicFailure`` when its tag is wrong."""
     if config.home is None:
         raise ValueError(f"{config.vm} is not encrypted")
-    home = unwrap(keks[config.home.key], config.home.wrapped, _aad(config.vm, "home"))
-    seed = unwrap(home, config.nvram, _aad(config.vm, "nvram"))
-    dek = None
-    if config.disk is not None:
-        dek = unwrap(keks[config.disk.key], config.disk.wrapped, _aad(config.vm, "disk"))
-    return VmKeys(dek, seed.reveal(), home)
+    return unwrap(keks[config.home.key], config.home.wrapped, _aad(config.vm, "home"))
+
+
+def open_seed(config: VmConfig, home: KeyMaterial | None) -> bytes:
+    """The guest's seed; ``home`` is None on a VM whose home is in clear."""
+    if home is None:
+        return config.nvram
+    return unwrap(home, config.nvram, _aad(config.vm, "nvram")).reveal()
+
+
+def open_disk(
+    config: VmConfig, disk: VmDisk, keks: Mapping[CryptoKeyId, KeyMaterial]
+) -> KeyMaterial | None:
+    """A disk's DEK, None of one in clear; ``CryptographicFailure`` when its tag is wrong."""
+    if disk.dek is None:
+        return None
+    return unwrap(keks[disk.dek.key], disk.dek.wrapped, _aad(config.vm, f"disk/{disk.key}"))
 
 
 def _aad(vm: VmName, use: str) -> bytes:

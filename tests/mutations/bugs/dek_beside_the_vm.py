@@ -13,7 +13,7 @@ _deks: dict[str, bytes] = {}
 def _noted(original: Any) -> Any:
     def encrypted_config(config: Any, *how: Any) -> Any:
         made, keys = original(config, *how)
-        _deks[config.vm] = keys.dek.reveal()
+        _deks[config.vm] = keys.deks[0].reveal()
         return made, keys
 
     return encrypted_config

@@ -38,7 +38,7 @@ def _heard(original: Any) -> Any:
     async def fill(self: Any, marker: bytes) -> Any:
         seed = guest_seed(marker)
         _disks[self.config.vm] = {
-            index: guest_block(seed, index, 0) for index in range(self.config.blocks)
+            index: guest_block(seed, index, 0) for index in range(self.config.disks[0].blocks)
         }
         return await original(self, marker)
 

@@ -49,7 +49,7 @@ def test_another_vms_journal_is_not_read_as_ones_own(rig: Rig) -> None:
     disk = rig.array.folders[VM]["disk-1.vmdk"]
     config = rig.host().vms[VM].config
     assert config is not None
-    journal = guest_block(b"s" * 32, config.blocks, 7)
+    journal = guest_block(b"s" * 32, config.disks[0].blocks, 7)
     disk[-len(journal) :] = journal
     refused = rig.refused_command(HostPowerOnVm(vm=VM))
     assert isinstance(refused, GuestFault)
@@ -57,7 +57,7 @@ def test_another_vms_journal_is_not_read_as_ones_own(rig: Rig) -> None:
     assert rig.vm().power is PowerState.OFF
 
 
-@pytest.mark.parametrize("field", ["home", "disk", "nvram"])
+@pytest.mark.parametrize("field", ["home", "disks", "nvram"])
 def test_a_wrapped_key_of_another_vm_does_not_open(field: str) -> None:
     """The DEKs are under one KEK; the seed in the nvram is under the home's own DEK."""
     mine, other = config_of(VM, 1), config_of(OTHER, 2)
@@ -76,9 +76,11 @@ def test_what_is_wrapped_for_one_vm_opens_under_no_other_name() -> None:
 def test_the_wrapped_keys_of_a_vm_cannot_change_places() -> None:
     """The home's DEK in the disk's place would decrypt it to rubbish, and not be refused."""
     mine = config_of(VM, 1)
-    assert mine.home is not None and mine.disk is not None
-    as_disk = msgspec.structs.replace(mine, disk=WrappedDek(KEK_ID, mine.home.wrapped))
-    as_home = msgspec.structs.replace(mine, home=WrappedDek(KEK_ID, mine.disk.wrapped))
+    (disk,) = mine.disks
+    assert mine.home is not None and disk.dek is not None
+    swapped = msgspec.structs.replace(disk, dek=WrappedDek(KEK_ID, mine.home.wrapped))
+    as_disk = msgspec.structs.replace(mine, disks=(swapped,))
+    as_home = msgspec.structs.replace(mine, home=WrappedDek(KEK_ID, disk.dek.wrapped))
     for changed in (as_disk, as_home):
         with pytest.raises(CryptographicFailure):
             open_vm(changed, {KEK_ID: KEK})

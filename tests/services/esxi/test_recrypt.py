@@ -106,8 +106,8 @@ def test_a_deep_recrypt_rewrites_the_data(rig: Rig) -> None:
     found = files(rig)
     assert found["disk-2.vmdk"] == b"" and found["disk-3.vmdk"] != old_disk
     new = open_vm(config(rig), {NEW: material(NEW)})
-    assert new.dek is not None and old.dek is not None
-    assert new.dek.reveal() != old.dek.reveal() and new.seed == old.seed
+    assert new.deks[0] is not None and old.deks[0] is not None
+    assert new.deks[0].reveal() != old.deks[0].reveal() and new.seed == old.seed
     assert rig.command(HostPowerOnVm(vm=VM)).summary.power is PowerState.ON
     assert rig.works()
 

@@ -38,11 +38,12 @@ def with_two_keys(rig: Rig, home: CryptoKeyId, disk: CryptoKeyId) -> None:
     rig.command(RemoveKeys(keys=(key("kek-1"),)))
     folder = rig.array.folders[VM]
     config = msgspec.msgpack.decode(checked(bytes(folder[vmx_file(VM)])) or b"", type=VmConfig)
-    assert config.home is not None and config.disk is not None
+    (only,) = config.disks
+    assert config.home is not None and only.dek is not None
     config = msgspec.structs.replace(
         config,
         home=msgspec.structs.replace(config.home, key=home),
-        disk=msgspec.structs.replace(config.disk, key=disk),
+        disks=(msgspec.structs.replace(only, dek=msgspec.structs.replace(only.dek, key=disk)),),
     )
     folder[vmx_file(VM)] = bytearray(with_check(msgspec.msgpack.encode(config)))
     known = {home.provider_id, disk.provider_id}

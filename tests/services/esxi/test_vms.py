@@ -207,11 +207,12 @@ def test_a_replaced_wrapped_dek_is_noticed(rig: Rig) -> None:
     rig.encrypted_vm(on=False)
     rig.encrypted_vm(VmName("vm-02"), on=False)
     mine, other = (rig.host().vms[VmName(vm)].config for vm in (VM, "vm-02"))
-    assert mine is not None and mine.disk is not None
-    assert other is not None and other.disk is not None
+    assert mine is not None and other is not None
+    my_dek, other_dek = mine.disks[0].dek, other.disks[0].dek
+    assert my_dek is not None and other_dek is not None
     vmx = bytes(folder(rig)[f"{VM}.vmx"])
-    assert mine.disk.wrapped in vmx
-    replaced = vmx[4:].replace(mine.disk.wrapped, other.disk.wrapped)
+    assert my_dek.wrapped in vmx
+    replaced = vmx[4:].replace(my_dek.wrapped, other_dek.wrapped)
     folder(rig)[f"{VM}.vmx"] = bytearray(vmx[:4] + replaced)
     assert isinstance(rig.refused_command(HostPowerOnVm(vm=VM)), DatastoreFault)
     folder(rig)[f"{VM}.vmx"] = bytearray(with_check(replaced))  # by who knows the check
@@ -451,9 +452,11 @@ def test_a_vm_whose_home_alone_is_encrypted_opens_with_the_key_of_its_home() -> 
     whole, opened = encrypted_config(clear, key("kek"), material(key("kek")), rng)
     keks = {key("kek"): material(key("kek"))}
     assert open_vm(whole, keks) == opened
-    home_only = msgspec.structs.replace(whole, disk=None)
+    home_only = msgspec.structs.replace(
+        whole, disks=tuple(msgspec.structs.replace(disk, dek=None) for disk in whole.disks)
+    )
     assert home_only.encrypted and home_only.keys == (key("kek"),)
-    assert open_vm(home_only, keks) == VmKeys(None, opened.seed)
+    assert open_vm(home_only, keks) == VmKeys((None,), opened.seed, opened.home)
 
 
 def test_a_vm_made_encrypted_was_never_in_clear(rig: Rig) -> None:
