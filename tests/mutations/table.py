@@ -8,12 +8,12 @@ from pathlib import Path
 import tests.mutations.bugs
 from tests.mutations.found import FOUND
 from tests.mutations.matrix import TURNED
+from tests.mutations.trust import TRUST
 
 _VC, _ESX, _KMS = "tests/services/vcenter", "tests/services/esxi", "tests/services/kms"
 _BUS, _FORGERY = "tests/conformance/test_bus.py", "tests/conformance/test_bus_forgery.py"
 _DURABLE = "tests/e2e/test_faults_durable.py"
 _CHAOS = "tests/chaos"
-_TRUST = "tests/services/trust"
 
 
 @dataclass(frozen=True)
@@ -26,52 +26,7 @@ class Killed:
 
 
 KILLED = (
-    # The trusted provider: attestation, tokens, primary key.
-    Killed(
-        "foreign_group_accepted",
-        f"{_TRUST}/test_key_provider.py::test_an_issuer_of_another_group_is_not_accepted",
-        "was not refused",
-    ),
-    Killed(
-        "event_log_not_replayed",
-        f"{_TRUST}/test_attestation.py::test_a_log_that_does_not_lead_to_the_registers_is_refused",
-        "EVENT_LOG",
-    ),
-    Killed(
-        "event_bodies_believed",
-        f"{_TRUST}/test_attestation.py::test_a_log_that_lies_in_its_bodies_is_refused",
-        "EVENT_BODY",
-    ),
-    Killed(
-        "reset_counter_forgotten",
-        f"{_TRUST}/test_attestation.py::test_counters_that_went_back_are_refused_for_good",
-        "RESET_COUNTER",
-    ),
-    Killed(
-        "image_not_compared",
-        f"{_TRUST}/test_attestation.py::test_a_build_that_is_not_imported_is_refused_until_it_is",
-        "BASE_IMAGE",
-    ),
-    Killed(
-        "token_not_checked",
-        f"{_TRUST}/test_key_provider.py::test_a_forged_token_gets_no_key",
-        "was not refused",
-    ),
-    Killed(
-        "reporting_token_authorizes",
-        f"{_TRUST}/test_key_provider.py::test_a_token_that_is_no_good_gets_no_key",
-        "was not refused",
-    ),
-    Killed(
-        "primary_key_kept",
-        f"{_TRUST}/test_key_provider.py::test_whether_it_keeps_the_primary_key",
-        "was not refused",
-    ),
-    Killed(
-        "token_survives_reboot",
-        f"{_TRUST}/test_story.py::test_without_its_vcenter_a_host_boots_safe_and_starts_its_vms",
-        "attestation.passed",
-    ),
+    *(Killed(*entry) for entry in TRUST),
     # Native providers: KDK, derived keys, backup.
     Killed(
         "kdk_in_clear_at_rest",
