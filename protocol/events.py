@@ -17,6 +17,8 @@ class EventTypeId(StrEnum):
     # The product spells it so.
     VM_LOCKED_TA_KMS_CLUSTER_UNAVAILABLE = _VC + "vm.Crypto.VMLocked.TAKMSClusterUnavaliable"
     VM_UNLOCKED = _VC + "vm.Crypto.VMUnlocked"
+    VM_REKEY_FAIL = _VC + "vm.crypto.RekeyFail"
+    VM_NO_DISK_SPACE = _VC + "vm.crypto.NoDiskSpace"
     HOST_CRYPTO_ENABLED = _VC + "host.Crypto.Enabled"
     HOST_CRYPTO_DISABLED = _VC + "host.Crypto.HostCryptoDisabled"
     HOST_REQ_ENABLE_KEY_MISSING_ON_KMS = _VC + "host.Crypto.ReqEnable.KeyMissingOnKMS"

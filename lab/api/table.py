@@ -126,6 +126,8 @@ _SERVED = (
     _changes(commands.VmUnregister, answers.VmRemovalList, inventory.unregister_vms),
     _changes(commands.VmDestroy, answers.VmRemovalList, inventory.destroy_vms),
     _changes(commands.VmEncrypt, answers.Vm, vms.encrypt),
+    _changes(commands.VmRecrypt, answers.Vm, vms.recrypt),
+    _changes(commands.VmDecrypt, answers.Vm, vms.decrypt),
     _changes(commands.VmOn, answers.VmPowerList, vms.power_on),
     _changes(commands.VmOff, answers.VmPowerList, vms.power_off),
     _changes(commands.VmUnlock, answers.Vm, vms.unlock),

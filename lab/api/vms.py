@@ -13,9 +13,11 @@ from protocol.messages.host import GuestChallenge, GuestWrite, HostPowerOffVm, H
 from protocol.messages.vcenter import (
     CreateVm,
     CryptoUnlock,
+    DecryptVm,
     EncryptVm,
     PowerOffVm,
     PowerOnVm,
+    RecryptVm,
 )
 from protocol.terms import NodeName, PowerState, ProviderId, VmName
 
@@ -118,6 +120,31 @@ async def encrypt(session: Session, command: commands.VmEncrypt) -> Vm:
         ),
         within_s=TASK_S,
     )
+    return vm_view(done.vm)
+
+
+async def recrypt(session: Session, command: commands.VmRecrypt) -> Vm:
+    """See ``VmRecrypt``."""
+    lab, vm = session.lab, session.vm(command.vm)
+    done = await lab.ask(
+        (await at_vm(session, vm)).vcenter,
+        RecryptVm(
+            operation_id=lab.operation_id(),
+            vm=vm,
+            provider=ProviderId(command.provider) if command.provider else None,
+            deep=command.deep,
+            register_hosts=command.register_hosts,
+        ),
+        within_s=TASK_S,
+    )
+    return vm_view(done.vm)
+
+
+async def decrypt(session: Session, command: commands.VmDecrypt) -> Vm:
+    """See ``VmDecrypt``."""
+    vm = session.vm(command.vm)
+    vcenter = (await at_vm(session, vm)).vcenter
+    done = await session.lab.ask(vcenter, DecryptVm(vm=vm), within_s=TASK_S)
     return vm_view(done.vm)
 
 

@@ -43,6 +43,8 @@ COMMANDS: Mapping[str, str] = {
     "get runs": "chaos:runs",
     "vm create": "vms:create",
     "vm encrypt": "vms:encrypt",
+    "vm recrypt": "vms:recrypt",
+    "vm decrypt": "vms:decrypt",
     "vm on": "vms:on",
     "vm off": "vms:off",
     "vm unlock": "vms:unlock",

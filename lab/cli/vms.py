@@ -1,4 +1,4 @@
-"""``get vms``, ``vm create|encrypt|on|off|unlock``."""
+"""``get vms``, ``vm create|encrypt|recrypt|decrypt|on|off|unlock``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lab.api.commands import Command, GetVms, VmCreate, VmEncrypt, VmOff, VmOn, VmUnlock
+from lab.api.commands import (
+    Command,
+    GetVms,
+    VmCreate,
+    VmDecrypt,
+    VmEncrypt,
+    VmOff,
+    VmOn,
+    VmRecrypt,
+    VmUnlock,
+)
 from lab.cli.connect import call
 from lab.cli.listing import PLAIN, Listing, View
 from lab.cli.names import VmName
@@ -95,6 +105,34 @@ def encrypt(
     """
     answer = call(options, VmEncrypt(vm, provider, register_hosts))
     show_one(answer, options.output, VMS, VMS_WIDE, key="vm")
+
+
+def recrypt(
+    vm: VmName,
+    *,
+    deep: Annotated[
+        bool, Parameter(negative="", help="New data keys too: powered off, data rewritten.")
+    ] = False,
+    provider: Annotated[str, Parameter(help="Key provider; the default when left out.")] = "",
+    register_hosts: RegisterHosts = True,
+    options: Options = DEFAULTS,
+) -> None:
+    """Put an encrypted VM under a new key, also while it runs, also of another provider.
+
+    keystead vm recrypt vm-01
+    keystead vm recrypt vm-01 --provider second-provider
+    """
+    answer = call(options, VmRecrypt(vm, provider, deep, register_hosts))
+    show_one(answer, options.output, VMS, VMS_WIDE, key="vm")
+
+
+def decrypt(vm: VmName, *, options: Options = DEFAULTS) -> None:
+    """Take the encryption off a VM that is powered off.
+
+    keystead vm decrypt vm-01
+    keystead vm decrypt vm-01 -o json
+    """
+    show_one(call(options, VmDecrypt(vm)), options.output, VMS, VMS_WIDE, key="vm")
 
 
 Host = Annotated[str, Parameter(help="All VMs of this host.")]

@@ -265,6 +265,30 @@ def vm_encrypted(vm: VmName, host: NodeName, key: CryptoKeyId) -> Draft:
     )
 
 
+def vm_recrypted(
+    vm: VmName, host: NodeName, old: tuple[CryptoKeyId, ...], new: tuple[CryptoKeyId, ...]
+) -> Draft:
+    """Recrypted, or decrypted when there are no new keys."""
+    done = f"is under {_ids(new)} now" if new else "is not encrypted any more"
+    text = f"Virtual machine {vm}, which was under {_ids(old)}, {done}"
+    keys = new or old
+    return Draft(
+        event=EventTypeId.CRYPTO_OPERATION,
+        text=text,
+        host=host,
+        vm=vm,
+        provider=keys[0].provider_id if keys else None,
+        keys=new,
+    )
+
+
+def recrypt_failed(vm: VmName, host: NodeName, why: str, *, no_space: bool) -> Draft:
+    """REK-04: the old keys stay in force."""
+    event = EventTypeId.VM_NO_DISK_SPACE if no_space else EventTypeId.VM_REKEY_FAIL
+    text = f"The keys of virtual machine {vm} were not changed, and stay in force: {why}"
+    return Draft(event=event, text=text, host=host, vm=vm)
+
+
 def tpm_encryption(host: NodeName, recovery_id: str) -> Draft:
     """The trigger of the recovery-key alarm: back up the recovery key of this id."""
     text = (

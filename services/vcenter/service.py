@@ -21,6 +21,7 @@ from protocol.messages.vcenter import (
     ConfigureCryptoKey,
     CreateVm,
     CryptoUnlock,
+    DecryptVm,
     DestroyVm,
     DisableCrypto,
     DisconnectHost,
@@ -41,15 +42,18 @@ from protocol.messages.vcenter import (
     PowerOnVm,
     PrepareCrypto,
     ReconnectHost,
+    RecryptVm,
     RegisterVm,
     RemoveHost,
     SetCryptoMode,
     TaskList,
     UnregisterVm,
     VmCreated,
+    VmDecrypted,
     VmEncrypted,
     VmList,
     VmPowered,
+    VmRecrypted,
     VmRegistered,
 )
 from protocol.terms import Role
@@ -65,6 +69,7 @@ from services.vcenter.tasks import (
     encrypt,
     host,
     power,
+    recrypt,
     registration,
     vm,
 )
@@ -207,6 +212,14 @@ class VcenterService(ProviderHandlers):
     @serves(EncryptVm, turn=_vm)
     async def encrypt_vm(self, message: EncryptVm, peer: Peer) -> VmEncrypted:
         return await self.task(message.vm, message, encrypt.encrypt_vm(self.vcenter, message))
+
+    @serves(RecryptVm, turn=_vm)
+    async def recrypt_vm(self, message: RecryptVm, peer: Peer) -> VmRecrypted:
+        return await self.task(message.vm, message, recrypt.recrypt_vm(self.vcenter, message))
+
+    @serves(DecryptVm, turn=_vm)
+    async def decrypt_vm(self, message: DecryptVm, peer: Peer) -> VmDecrypted:
+        return await self.task(message.vm, message, recrypt.decrypt_vm(self.vcenter, message))
 
     @serves(PowerOnVm, turn=_vm)
     async def power_on(self, message: PowerOnVm, peer: Peer) -> VmPowered:

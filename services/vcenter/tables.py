@@ -107,6 +107,7 @@ class VmRow(Row, frozen=True, kw_only=True):
     """A VM; ``keys`` are what it needs, the home's first. ``lock_event``: marked as locked.
 
     ``destroying``: its destruction was begun; it leaves the inventory when its host has done it.
+    ``recrypting``: its keys are being changed, and what its host says of them is newer than this.
     """
 
     name: VmName
@@ -117,6 +118,7 @@ class VmRow(Row, frozen=True, kw_only=True):
     lock_event: EventTypeId | None = None
     missing: tuple[CryptoKeyId, ...] = ()
     destroying: bool = False
+    recrypting: bool = False
 
 
 class NativeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,13 +187,15 @@ class ReleasedRow(Row, frozen=True, kw_only=True):
 class OperationKind(StrEnum):
     CREATE_VM = "CreateVm"
     ENCRYPT_VM = "EncryptVm"
+    RECRYPT_VM = "RecryptVm"
     GENERATE_KEY = "GenerateKey"
 
 
 class OperationRow(Row, frozen=True, kw_only=True):
     """A client's operation under its id, with what a repeat must not choose again.
 
-    ``provider`` without ``key``: the key is one that a host makes.
+    ``provider`` without ``key``: the key is one that a host makes. ``old``: the keys that a VM was
+    under when it was to be recrypted.
     """
 
     name: str
@@ -200,6 +204,7 @@ class OperationRow(Row, frozen=True, kw_only=True):
     host: NodeName | None = None
     key: CryptoKeyId | None = None
     provider: ProviderId | None = None
+    old: tuple[CryptoKeyId, ...] = ()
 
 
 class Table(StrEnum):

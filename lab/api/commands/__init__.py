@@ -109,11 +109,13 @@ from lab.api.commands.look import (
 )
 from lab.api.commands.vms import (
     VmCreate,
+    VmDecrypt,
     VmEncrypt,
     VmGuestChallenge,
     VmGuestWrite,
     VmOff,
     VmOn,
+    VmRecrypt,
     VmUnlock,
 )
 
@@ -197,12 +199,14 @@ __all__ = [
     "TpmPcrs",
     "TpmSwap",
     "VmCreate",
+    "VmDecrypt",
     "VmDestroy",
     "VmEncrypt",
     "VmGuestChallenge",
     "VmGuestWrite",
     "VmOff",
     "VmOn",
+    "VmRecrypt",
     "VmRegister",
     "VmUnlock",
     "VmUnregister",

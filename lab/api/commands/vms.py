@@ -46,6 +46,25 @@ class VmEncrypt(Command["Vm"], frozen=True, tag="vm.encrypt"):
     register_hosts: bool = True
 
 
+class VmRecrypt(Command["Vm"], frozen=True, tag="vm.recrypt"):
+    """Put an encrypted VM under a new key of ``provider`` (empty: the default one) [REK-01].
+
+    Its data keys are wrapped anew, also while it runs. ``deep``: new data keys too, and its data
+    rewritten, while it is powered off [REK-02]. ``register_hosts`` as in ``VmEncrypt``.
+    """
+
+    vm: str
+    provider: str = ""
+    deep: bool = False
+    register_hosts: bool = True
+
+
+class VmDecrypt(Command["Vm"], frozen=True, tag="vm.decrypt"):
+    """Take the encryption off a VM that is powered off [CLN-02]."""
+
+    vm: str
+
+
 class _Power(Command["VmPowerList"], frozen=True):
     """``vms`` are names or selectors (``vm-[01-04]``, ``all``), empty: all of ``host``."""
 

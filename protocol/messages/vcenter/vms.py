@@ -101,6 +101,44 @@ class EncryptVm(Request["VmEncrypted"], frozen=True, kw_only=True):
     register_hosts: bool = True
 
 
+class RecryptVm(Request["VmRecrypted"], frozen=True, kw_only=True):
+    """CryptoSpecShallowRecrypt of a VM: a new KEK of ``provider`` (the default when None), its
+    DEKs wrapped anew, also while it runs (REK-01). ``deep``: CryptoSpecDeepRecrypt, with new DEKs
+    and its data rewritten while it is powered off (REK-02).
+
+    The old key stays at its key server (REK-03); what fails leaves it in force (REK-04).
+    ``EncryptionKeyRequired`` of a locked VM (REK-05). ``register_hosts`` as in ``EncryptVm``.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CREATE
+    operation_id: str
+    vm: VmName
+    provider: ProviderId | None = None
+    deep: bool = False
+    register_hosts: bool = True
+
+
+class VmRecrypted(Reply, frozen=True, kw_only=True):
+    """The VM after the task, the key that it is under, and those that it was under."""
+
+    vm: VmInfo
+    key: CryptoKeyId
+    old: tuple[CryptoKeyId, ...]
+
+
+class DecryptVm(Request["VmDecrypted"], frozen=True, kw_only=True):
+    """CryptoSpecDecrypt of a VM that is powered off: its data are rewritten in clear (CLN-02)."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+
+
+class VmDecrypted(Reply, frozen=True, kw_only=True):
+    """The VM after the task."""
+
+    vm: VmInfo
+
+
 class VmEncrypted(Reply, frozen=True, kw_only=True):
     """The VM after the task, and the key of its provider that it is encrypted under."""
 

@@ -2,8 +2,8 @@
 
 A VM the inventory does not know is taken in: it was made on the host, or by a task of an
 earlier life of vCenter that did not come to its end. On which host a VM is that several hosts
-list, is decided in ``whereabouts``. Keys are taken over once and never dropped because of a
-report, which may be older than a task that just ended.
+list, is decided in ``whereabouts``. Keys are taken over once and never changed because of a
+report, which may be older than a task that just ended; but for a VM whose keys are being changed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from protocol.messages.host import VmSummary
 from protocol.terms import NodeName, VmName
 from services.vcenter.hosts.whereabouts import Place
 from services.vcenter.inventory import Edit, change_vm, new_vm
+from services.vcenter.removals import released
 from services.vcenter.tables import HostRow, VmRow
 
 
@@ -42,8 +43,10 @@ def edits_of_report(
         elif place.host == host:
             if row.power is not vm.power:
                 edits.append(change_vm(vm.vm, power=vm.power))
-            if vm.keys and not row.keys:
-                edits.append(change_vm(vm.vm, keys=vm.keys))
+            if vm.keys != row.keys and (row.recrypting or not row.keys):
+                edits.append(change_vm(vm.vm, keys=vm.keys, recrypting=False))
+                there = [name for name, other in hosts.items() if other.cluster == row.cluster]
+                edits += released([key for key in row.keys if key not in vm.keys], there)
     return edits
 
 

@@ -3,6 +3,7 @@
 - ``vm``            CreateVm
 - ``registration``  RegisterVm, UnregisterVm, DestroyVm
 - ``encrypt``       EncryptVm
+- ``recrypt``       RecryptVm, DecryptVm
 - ``power``         PowerOnVm, PowerOffVm, CryptoUnlock
 - ``host``          AddHost, RemoveHost, ConfigureCryptoKey, ClearTpmRecord, AcknowledgeAlarm,
   PrepareCrypto, DisableCrypto, SetCryptoMode

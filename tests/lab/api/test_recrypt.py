@@ -1,0 +1,109 @@
+"""Other keys for VMs, as people ask for them, on a whole lab in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from lab.api.commands import (
+    GetEvents,
+    GetKeys,
+    HostReboot,
+    KmsKeyDestroy,
+    KmsKeyShow,
+    VmCreate,
+    VmDecrypt,
+    VmGuestChallenge,
+    VmGuestWrite,
+    VmOff,
+    VmOn,
+    VmRecrypt,
+)
+from lab.client import Lab
+from protocol.terms import KmipState, PowerState
+from tests.lab.api.refusals import refused
+
+A, B = "esxi-001", "esxi-002"
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[Lab]:
+    knobs = {"remediation_interval_s": 60, "kms_health_interval_s": 60}
+    async with Lab(mode="sim", seed=5, hosts=2, vms=0, providers=2, knobs=knobs) as made:
+        await made.do(VmCreate("one", host=A, encrypted=True))
+        await made.do(VmOn(("one",)))
+        await made.do(VmGuestWrite("one", b"marker"))
+        yield made
+
+
+async def works(lab: Lab, vm: str = "one") -> bool:
+    await lab.do(VmGuestChallenge(vm, b"nonce", (1, 5)))
+    return (await lab.vm(vm)).power is PowerState.ON
+
+
+async def told(lab: Lab) -> list[str]:
+    return [e.event.value.removeprefix("com.vmware.vc.") for e in (await lab.do(GetEvents())).items]
+
+
+async def test_a_running_vm_comes_under_a_new_key_of_the_same_provider(lab: Lab) -> None:
+    """A17: when the old key is destroyed afterwards, everything works, also after a reboot."""
+    old = (await lab.vm("one")).key
+    new = (await lab.do(VmRecrypt("one"))).key
+    assert old is not None and new is not None and new != old
+    assert await works(lab)
+    assert (await lab.do(KmsKeyShow(old))).state is KmipState.ACTIVE, "it stays there (REK-03)"
+    await lab.sleep(120)
+    users = {key.key: key.encrypted_vms for key in (await lab.do(GetKeys())).items}
+    assert users[new] == ("one",) and old not in users
+    await lab.do(KmsKeyDestroy(old))
+    await lab.do(HostReboot((A,)))
+    await lab.sleep(120)
+    assert (await lab.vm("one")).power is PowerState.ON and await works(lab)
+
+
+async def test_another_provider_serves_it_afterwards(lab: Lab) -> None:
+    moved = await lab.do(VmRecrypt("one", provider="kms-provider-2"))
+    assert moved.key is not None and moved.key.startswith("kms-provider-2/")
+    await lab.fault("link.cut", between=["vcenter", "kms"])
+    await lab.do(HostReboot((A,)))
+    await lab.sleep(300)
+    assert (await lab.vm("one")).crypto == "unlocked"
+
+
+async def test_a_deep_one_and_decrypting_need_it_powered_off(lab: Lab) -> None:
+    assert "InvalidPowerState" in str(await refused(lab, VmRecrypt("one", deep=True)))
+    assert "InvalidPowerState" in str(await refused(lab, VmDecrypt("one")))
+    await lab.do(VmOff(("one",)))
+    before = (await lab.vm("one")).key
+    deep = await lab.do(VmRecrypt("one", deep=True))
+    assert deep.key != before
+    await lab.do(VmOn(("one",)))
+    assert await works(lab)
+    await lab.do(VmOff(("one",)))
+    clear = await lab.do(VmDecrypt("one"))
+    assert (clear.key, clear.crypto) == (None, None)
+    await lab.do(VmOn(("one",)))
+    assert await works(lab)
+    assert "InvalidState" in str(await refused(lab, VmRecrypt("one")))
+
+
+async def test_what_fails_leaves_the_old_key_and_tells_of_it(lab: Lab) -> None:
+    """REK-04."""
+    old = (await lab.vm("one")).key
+    await lab.fault("link.cut", between=["vcenter", "kms"])
+    assert "no server of key provider" in str(await refused(lab, VmRecrypt("one")))
+    assert (await lab.vm("one")).key == old and await works(lab)
+    assert "vm.crypto.RekeyFail" in await told(lab)
+
+
+async def test_a_locked_vm_is_refused_with_the_keys_that_it_needs(lab: Lab) -> None:
+    """REK-05."""
+    old = (await lab.vm("one")).key
+    assert old is not None
+    await lab.fault("link.cut", between=["vcenter", "kms"])
+    await lab.do(HostReboot((A,)))
+    await lab.sleep(120)
+    failed = await refused(lab, VmRecrypt("one", provider="kms-provider-2"))
+    assert "EncryptionKeyRequired" in str(failed) and old in str(failed)
+    assert (await lab.vm("one")).key == old
