@@ -170,7 +170,10 @@ async def reconnect_hosts(session: Session, command: commands.HostReconnect) -> 
 
 async def enter_maintenance(session: Session, command: commands.HostEnterMaintenance) -> HostList:
     """See ``HostEnterMaintenance``."""
-    return await _each(session, command.hosts, lambda host: EnterMaintenanceMode(host=host))
+    evacuate = command.evacuate
+    return await _each(
+        session, command.hosts, lambda host: EnterMaintenanceMode(host=host, evacuate=evacuate)
+    )
 
 
 async def exit_maintenance(session: Session, command: commands.HostExitMaintenance) -> HostList:

@@ -27,6 +27,7 @@ from lab.api import (
     inventory,
     keys,
     look,
+    mobility,
     native,
     vms,
 )
@@ -131,6 +132,7 @@ _SERVED = (
     _changes(commands.VmOn, answers.VmPowerList, vms.power_on),
     _changes(commands.VmOff, answers.VmPowerList, vms.power_off),
     _changes(commands.VmUnlock, answers.Vm, vms.unlock),
+    _changes(commands.VmMigrate, answers.Migration, mobility.migrate),
     _changes(commands.VmGuestWrite, answers.GuestAnswer, vms.guest_write),
     _changes(commands.VmGuestChallenge, answers.GuestAnswer, vms.guest_challenge),
     _looks(commands.KmsKeyShow, answers.Key, keys.show),

@@ -175,5 +175,8 @@ async def _guest(session: Session, message: GuestWrite | GuestChallenge) -> Gues
     host = next(v.host for _, v in await listed_vms(session) if v.vm == vm)
     answer = await session.lab.ask(host, message)
     return GuestAnswer(
-        digest=answer.digest, rewritten=answer.rewritten, generation=answer.generation
+        digest=answer.digest,
+        rewritten=answer.rewritten,
+        generation=answer.generation,
+        run=answer.run,
     )

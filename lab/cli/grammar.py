@@ -48,6 +48,7 @@ COMMANDS: Mapping[str, str] = {
     "vm on": "vms:on",
     "vm off": "vms:off",
     "vm unlock": "vms:unlock",
+    "vm migrate": "mobility:migrate",
     "vm register": "inventory:register_",
     "vm unregister": "inventory:unregister",
     "vm destroy": "inventory:destroy",

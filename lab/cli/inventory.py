@@ -126,13 +126,19 @@ def reconnect(*hosts: str, options: Options = DEFAULTS) -> None:
     _hosts(HostReconnect(hosts), options)
 
 
-def enter_maintenance(*hosts: str, options: Options = DEFAULTS) -> None:
-    """Put hosts into maintenance mode: no VM comes or starts there. Power their VMs off first.
+def enter_maintenance(
+    *hosts: str,
+    evacuate: Annotated[
+        bool, Parameter(negative="", help="Move their running VMs to other hosts first.")
+    ] = False,
+    options: Options = DEFAULTS,
+) -> None:
+    """Put hosts into maintenance mode: no VM comes or starts there.
 
-    keystead host enter-maintenance esxi-001
+    keystead host enter-maintenance esxi-001 --evacuate
     keystead host enter-maintenance 'esxi-[001-002]'
     """
-    _hosts(HostEnterMaintenance(hosts), options)
+    _hosts(HostEnterMaintenance(hosts, evacuate), options)
 
 
 def exit_maintenance(*hosts: str, options: Options = DEFAULTS) -> None:

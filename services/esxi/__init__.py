@@ -16,6 +16,7 @@
 - ``attestation``     what the TPM says to vCenter of itself and of this boot
 - ``trust_door``      what a trusted host is told and asked
 - ``vms/``            virtual machines: files, registration, encryption, power, guests
+- ``migration/``      vMotion: running VMs that leave, and that come
 - ``uplink``          the doorbell at vCenter, and the session in which it commands
 - ``access``          who may send what to a host, pure
 - ``esxcli``, ``esxcli_output``  the words of the console, and how it prints, pure
@@ -42,9 +43,11 @@ reason · ``provider.removed`` provider · ``persistence.disabled`` · ``recover
 ``uplink.failed`` request, error · ``vm.created`` · ``vm.registered`` · ``vm.unregistered`` ·
 ``vm.destroyed`` · ``vm.encrypted`` key · ``vm.recrypted`` key, old, deep · ``vm.decrypted`` ·
 ``vm.powered`` power · ``vm.refused`` command, error, reason,
-missing · ``vm.unreadable`` reason · ``vm.untidy`` reason · ``vm.guest_fault`` reason
+missing · ``vm.unreadable`` reason · ``vm.untidy`` reason · ``vm.guest_fault`` reason ·
+``vm.migration_prepared`` source, migration, encrypted · ``vm.migrated_in`` source, migration ·
+``vm.migrated_out`` target, migration, gap_s, size · ``vm.migration_given_up`` migration
 
 Not built, and the place where each belongs: the vTPM is a file of ``vms/`` (its state is the VM's
 nvram, under the home key); encrypted vSAN (step B6) and HA are files or packages
-here, and search for their keys with ``keys.search``. Nor is vMotion.
+here, and search for their keys with ``keys.search``.
 """

@@ -6,6 +6,9 @@
 | command | allowed | in session | refused | refused | refused |
 | question | allowed | allowed | refused | refused | refused |
 | console | allowed | refused | refused | refused | refused |
+| migration | allowed | refused | as announced | refused | as announced |
+
+*As announced*: the migration itself judges; vCenter has named the one host that may speak in it.
 
 *In session*: allowed as the next command of the session in force. Hosts of the same cluster and
 services of a Trust Authority have no message to send to a host yet; the first that is made gets
@@ -31,6 +34,8 @@ from protocol.messages.host import (
     QueryHost,
     QueryTpmAttestationReport,
     QueryTrustedConfiguration,
+    SendMemory,
+    SwitchOver,
 )
 from protocol.terms import NodeName
 
@@ -42,6 +47,7 @@ class MessageKind(StrEnum):
     COMMAND = "command"  # a numbered command of a session
     QUESTION = "question"  # changes nothing
     CONSOLE = "console"  # for who stands at the host itself
+    MIGRATION = "migration"  # from the host that a VM comes from
 
 
 class Relation(StrEnum):
@@ -59,6 +65,7 @@ class Permission(StrEnum):
 
     ALLOWED = "allowed"
     IN_SESSION = "in session"
+    AS_ANNOUNCED = "as announced"
     REFUSED = "refused"
 
 
@@ -84,6 +91,7 @@ class Relations:
 
 
 _A, _S, _R = Permission.ALLOWED, Permission.IN_SESSION, Permission.REFUSED
+_M = Permission.AS_ANNOUNCED
 
 _COLUMN: Final = {relation: column for column, relation in enumerate(Relation)}
 _ROWS: Final[dict[MessageKind, tuple[Permission, ...]]] = {
@@ -91,6 +99,7 @@ _ROWS: Final[dict[MessageKind, tuple[Permission, ...]]] = {
     MessageKind.COMMAND: (_A, _S, _R, _R, _R),
     MessageKind.QUESTION: (_A, _A, _R, _R, _R),
     MessageKind.CONSOLE: (_A, _R, _R, _R, _R),
+    MessageKind.MIGRATION: (_A, _R, _M, _R, _M),
 }
 """The table, its columns in the order of ``Relation``."""
 
@@ -106,6 +115,8 @@ def _kind_of(message: type[Request[Any]]) -> MessageKind:
         return MessageKind.SESSION
     if issubclass(message, Command):
         return MessageKind.COMMAND
+    if issubclass(message, (SendMemory, SwitchOver)):
+        return MessageKind.MIGRATION
     return MessageKind.QUESTION if issubclass(message, _QUESTIONS) else MessageKind.CONSOLE
 
 

@@ -29,6 +29,7 @@ from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.keys.cache import KeyCache
 from services.esxi.keys.resolve import KeyFacts, Means, next_means, on_the_host
 from services.esxi.knobs import EsxiNode
+from services.esxi.migration.state import Migrations
 from services.esxi.providers.trusted.state import TrustState
 from services.esxi.providers.trusted.telling import view as trust_view
 from services.esxi.uplink import Uplink
@@ -60,6 +61,7 @@ class Host:
         self.disproved: set[CryptoKeyId] = set()
         self.trust = TrustState()
         self.vms: dict[VmName, RegisteredVm] = {}
+        self.migrations = Migrations()
         self.uplink = Uplink(node, ports, config.vcenter)
         self._view: HostSummary | None = None
         self._views = 0  # how many that differ from the one before

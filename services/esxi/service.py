@@ -19,6 +19,7 @@ from services.esxi.config import EsxiConfig
 from services.esxi.host import Host, page
 from services.esxi.keys.fingerprints import fingerprints
 from services.esxi.knobs import EsxiNode
+from services.esxi.migration import incoming, outgoing
 from services.esxi.providers import native
 from services.esxi.trust_door import TrustDoor
 from services.esxi.vms import encrypt, power, recrypt, registration
@@ -282,6 +283,43 @@ class EsxiService(TrustDoor):
         if vm.guest is None:
             raise InvalidPowerState(f"{name} is not running")
         return vm.guest
+
+    # ---- migration --------------------------------------------------------------------------
+
+    @serves(m.HostPrepareMigration, turn=_vm)
+    async def prepare_migration(
+        self, message: m.HostPrepareMigration, peer: Peer
+    ) -> m.MigrationPrepared:
+        """See ``incoming.prepare``."""
+        vm = await incoming.prepare(self.host, message)
+        return m.MigrationPrepared(summary=self.host.vm_summary(vm))
+
+    @serves(m.HostMigrateVm, turn=_vm)
+    async def migrate_vm(self, message: m.HostMigrateVm, peer: Peer) -> m.VmMigrated:
+        """See ``outgoing.migrate``."""
+        return await outgoing.migrate(self.host, message)
+
+    @serves(m.SendMemory, turn=_vm)
+    async def take_memory(self, message: m.SendMemory, peer: Peer) -> m.MemoryTaken:
+        """See ``incoming.take``."""
+        incoming.take(self.host, message, peer.node)
+        return m.MemoryTaken()
+
+    @serves(m.SwitchOver, turn=_vm)
+    async def switch_over(self, message: m.SwitchOver, peer: Peer) -> m.SwitchedOver:
+        """See ``incoming.switch_over``; vCenter is rung, in case it does not ask."""
+        await incoming.switch_over(self.host, message, peer.node)
+        self.node.background("migration.ring", self._ring())
+        return m.SwitchedOver()
+
+    @serves(m.HostEndMigration, turn=_vm)
+    async def end_migration(self, message: m.HostEndMigration, peer: Peer) -> m.MigrationEnded:
+        """See ``incoming.end``."""
+        vm = await incoming.end(self.host, message)
+        return m.MigrationEnded(summary=None if vm is None else self.host.vm_summary(vm))
+
+    async def _ring(self) -> None:
+        await self.host.uplink.ring()
 
     # ---- maintenance mode -------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from protocol.messages.base import Request
 from protocol.messages.host import Command, OpenSession
 from protocol.messages.vcenter import HostChanged
 from protocol.terms import NodeName
-from services.esxi.access import Permission, Relation, Relations, kind_of, permission
+from services.esxi.access import MessageKind, Permission, Relation, Relations, kind_of, permission
 from services.esxi.knobs import EsxiNode
 from services.runtime.ports import Ports
 from services.runtime.service import Peer
@@ -130,6 +130,8 @@ class Uplink:
 
 
 def _refusal(message: Request[Any], relation: Relation, sender: NodeName) -> str:
+    if kind_of(message) is MessageKind.MIGRATION:
+        return f"{type(message).__name__} comes from the host that a VM leaves"
     if relation is Relation.VCENTER:
         return f"{type(message).__name__} is for the host's own console"
     if relation is Relation.STRANGER:

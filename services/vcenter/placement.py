@@ -19,8 +19,11 @@ class Placement:
         self._inventory, self._sessions = inventory, sessions
         self._being_made: dict[NodeName, int] = {}
 
-    def choose(self, cluster: ClusterName, wanted: NodeName | None) -> NodeName:
+    def choose(
+        self, cluster: ClusterName, wanted: NodeName | None, *, but: NodeName | None = None
+    ) -> NodeName:
         """The wanted host, or the connected one with the fewest VMs; the first added among equals.
+        Never ``but``, which is to be emptied.
 
         ``NotFound``: no such cluster or host. ``InvalidArgument``: the host is in another cluster.
         ``HostUnreachable``: the wanted host, or every host of the cluster, is not connected;
@@ -39,7 +42,7 @@ class Placement:
                 raise InvalidState(f"{wanted} is in maintenance mode")
             return session.host
         hosts = (self._sessions.connected_to(row.name) for row in self._inventory.hosts_of(cluster))
-        connected = [session for session in hosts if session is not None]
+        connected = [one for one in hosts if one is not None and one.host != but]
         if not connected:
             raise HostUnreachable(f"no host of cluster {cluster} is connected")
         found = [session.host for session in connected if not _in_maintenance_mode(session)]

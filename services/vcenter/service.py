@@ -38,6 +38,7 @@ from protocol.messages.vcenter import (
     ListHosts,
     ListTasks,
     ListVms,
+    MigrateVm,
     PowerOffVm,
     PowerOnVm,
     PrepareCrypto,
@@ -55,6 +56,7 @@ from protocol.messages.vcenter import (
     VmPowered,
     VmRecrypted,
     VmRegistered,
+    VmRelocated,
 )
 from protocol.terms import Role
 from services.runtime.ports import Ports
@@ -68,6 +70,7 @@ from services.vcenter.tasks import (
     connection,
     encrypt,
     host,
+    migrate,
     power,
     recrypt,
     registration,
@@ -232,6 +235,10 @@ class VcenterService(ProviderHandlers):
     @serves(CryptoUnlock, turn=_vm)
     async def crypto_unlock(self, message: CryptoUnlock, peer: Peer) -> VmPowered:
         return await self.task(message.vm, message, power.crypto_unlock(self.vcenter, message))
+
+    @serves(MigrateVm, turn=_vm)
+    async def migrate_vm(self, message: MigrateVm, peer: Peer) -> VmRelocated:
+        return await self.task(message.vm, message, migrate.migrate_vm(self.vcenter, message))
 
     @serves(ListClusters)
     async def list_clusters(self, message: ListClusters, peer: Peer) -> ClusterList:

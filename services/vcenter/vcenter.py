@@ -40,7 +40,7 @@ class VCenter:
     def __init__(
         self, node: VcenterNode, ports: Ports, config: VcenterConfig, database: Database
     ) -> None:
-        self.node, self.clock = node, ports.clock
+        self.node, self.clock, self.rng = node, ports.clock, ports.rng
         self.inventory = Inventory(database, ports.bus, ports.clock)
         repair = Ticker(node, ports.clock, "reconcile", node.knobs.remediation_interval_s)
         self.contacts = KeyServerContacts(node, ports.clock, self._emit, repair.tick_now)
@@ -79,6 +79,7 @@ class VCenter:
         )
         self.reconciliation = Reconciliation(node, repair, self.sessions, self.passes)
         self.tasks = TaskLog(ports.clock)
+        self._migrations = 0
         self.placement = Placement(self.inventory, self.sessions)
         self._health = HealthChecks(
             node, ports.clock, self.inventory, self.providers, self.contacts
@@ -103,6 +104,11 @@ class VCenter:
 
     async def _emit(self, draft: Draft) -> None:
         await self.inventory.commit(events=[draft])
+
+    def next_migration(self) -> str:
+        """A name for a migration that none ever had: the boot is in it."""
+        self._migrations += 1
+        return f"{self.node.name}/{self.node.boot}/{self._migrations}"
 
     def forget_host(self, name: NodeName) -> None:
         """The host left the inventory, or did not come into it: nothing of it stays in memory."""

@@ -11,6 +11,7 @@
 - ``fuzz``       campaigns and what they found
 - ``local``      what is answered without asking a lab
 - ``matrix``     the truth table, played
+- ``mobility``   what a VM's move came to
 - ``sweep``      stores, struck at their storage calls
 """
 
@@ -98,6 +99,7 @@ from lab.api.answers.lab import (
     TaskList,
     VmCounts,
 )
+from lab.api.answers.mobility import Migration
 
 __all__ = [
     "ActiveFault",
@@ -148,6 +150,7 @@ __all__ = [
     "LogLine",
     "LoggedEvent",
     "MachineState",
+    "Migration",
     "Node",
     "NodeList",
     "Pcrs",

@@ -245,12 +245,14 @@ class VmRemovalList(Answer, frozen=True, kw_only=True):
 class GuestAnswer(Answer, frozen=True, kw_only=True):
     """What a guest answered: SHA-256 of the nonce and each block that was asked for, in order.
 
-    ``rewritten`` is the block that it wrote anew, now of ``generation``.
+    ``rewritten`` is the block that it wrote anew, now of ``generation``. ``run``: 8 bytes that stay
+    the same as long as the guest runs, and go along with it to another host.
     """
 
     digest: bytes
     rewritten: int = -1
     generation: int = 0
+    run: bytes = b""
 
 
 # Key providers and keys --------------------------------------------------------------------

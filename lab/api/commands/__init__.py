@@ -9,6 +9,7 @@ name is made of the words of the command line: ``keystead vm encrypt`` is ``VmEn
 - ``at_host``      what a host's own administrator does there
 - ``inventory``    hosts and VMs that come into vCenter's inventory and leave it
 - ``vms``          create, encrypt, on, off, unlock; the guest
+- ``mobility``     VMs that move between hosts
 - ``keys``         key servers and key providers
 - ``crypto``       modes of hosts and clusters, the keys that vCenter knows, alarms
 - ``faults``       links, every other fault, healing
@@ -107,6 +108,7 @@ from lab.api.commands.look import (
     GetTpm,
     GetVms,
 )
+from lab.api.commands.mobility import VmMigrate
 from lab.api.commands.vms import (
     VmCreate,
     VmDecrypt,
@@ -204,6 +206,7 @@ __all__ = [
     "VmEncrypt",
     "VmGuestChallenge",
     "VmGuestWrite",
+    "VmMigrate",
     "VmOff",
     "VmOn",
     "VmRecrypt",

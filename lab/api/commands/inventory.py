@@ -110,8 +110,10 @@ class HostReconnect(_OfHosts["HostList"], frozen=True, tag="host.reconnect"):
 class HostEnterMaintenance(_OfHosts["HostList"], frozen=True, tag="host.enter-maintenance"):
     """EnterMaintenanceMode_Task: no VM comes to these hosts or starts there, over reboots too.
 
-    Refused while VMs run on one of them: this lab has nothing that moves them.
+    Refused while VMs run on one of them. ``evacuate``: they are moved to other hosts first.
     """
+
+    evacuate: bool = False
 
 
 class HostExitMaintenance(_OfHosts["HostList"], frozen=True, tag="host.exit-maintenance"):

@@ -8,6 +8,7 @@ the lab's control plane) uses the same messages without a session.
 - ``vms``      virtual machines and their guests            - ``console``  esxcli
 - ``maintenance``  maintenance mode                            - ``dumps``    core dumps
 - ``attestation``  what the TPM says of itself and of the boot
+- ``migration``    vMotion, from vCenter and between two hosts
 - ``trust``        a trusted host: applied configuration, attestation, exports
 """
 
@@ -60,6 +61,19 @@ from protocol.messages.host.dumps import (
 from protocol.messages.host.maintenance import (
     HostEnterMaintenanceMode,
     HostExitMaintenanceMode,
+)
+from protocol.messages.host.migration import (
+    HostEndMigration,
+    HostMigrateVm,
+    HostPrepareMigration,
+    MemoryTaken,
+    MigrationEnded,
+    MigrationPrepared,
+    SendMemory,
+    StreamKey,
+    SwitchedOver,
+    SwitchOver,
+    VmMigrated,
 )
 from protocol.messages.host.session import (
     CheckForUpdates,
@@ -140,10 +154,13 @@ __all__ = [
     "HostCreateVm",
     "HostDecryptVm",
     "HostDestroyVm",
+    "HostEndMigration",
     "HostEnterMaintenanceMode",
     "HostExitMaintenanceMode",
+    "HostMigrateVm",
     "HostPowerOffVm",
     "HostPowerOnVm",
+    "HostPrepareMigration",
     "HostRecryptVm",
     "HostRegisterVm",
     "HostState",
@@ -155,6 +172,9 @@ __all__ = [
     "KeysEvicted",
     "KeysRemoved",
     "ListDumps",
+    "MemoryTaken",
+    "MigrationEnded",
+    "MigrationPrepared",
     "OpenSession",
     "ProviderRef",
     "QueryHost",
@@ -165,15 +185,20 @@ __all__ = [
     "RemoveKeys",
     "RemoveProvider",
     "SaveConfiguration",
+    "SendMemory",
     "SessionOpened",
     "SetProviders",
     "SetTrustedConfiguration",
+    "StreamKey",
+    "SwitchOver",
+    "SwitchedOver",
     "TpmAttestationReport",
     "TpmCredentialActivated",
     "TpmEndorsement",
     "TrustView",
     "TrustedConfigurationState",
     "UpdateSet",
+    "VmMigrated",
     "VmState",
     "VmSummary",
     "WriteDump",

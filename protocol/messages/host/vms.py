@@ -122,8 +122,10 @@ class GuestAnswer(Reply, frozen=True, kw_only=True):
     """``digest`` = SHA-256 of nonce and each block's content, in the order asked.
 
     ``rewritten`` is the block whose generation went from ``generation - 1`` to ``generation``.
+    ``run``: 8 bytes that stay the same as long as the guest runs, and go along with its memory.
     """
 
     digest: bytes
     rewritten: int = -1
     generation: int = 0
+    run: bytes = b""

@@ -3,6 +3,7 @@
 - ``hosts``      the inventory of hosts, and the doorbell that they ring
 - ``clusters``   what all hosts of a cluster have in common
 - ``vms``        the inventory of VMs, and the tasks on them
+- ``mobility``   VMs that move
 - ``providers``  key providers       - ``native``  native ones
 - ``keys``  their keys               - ``events``  the event log
 - ``tasks``      what it was asked to do, and how far that has come
@@ -48,6 +49,7 @@ from protocol.messages.vcenter.keys import (
     QueryCryptoKeyStatus,
     RemoveKey,
 )
+from protocol.messages.vcenter.mobility import MigrateVm, VmRelocated
 from protocol.messages.vcenter.native import (
     CreateNativeProvider,
     DownloadExport,
@@ -143,6 +145,7 @@ __all__ = [
     "ListTasks",
     "ListVms",
     "MarkDefault",
+    "MigrateVm",
     "OpenTransfer",
     "PowerOffVm",
     "PowerOnVm",
@@ -177,4 +180,5 @@ __all__ = [
     "VmPowered",
     "VmRecrypted",
     "VmRegistered",
+    "VmRelocated",
 ]

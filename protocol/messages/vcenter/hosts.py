@@ -84,11 +84,13 @@ class HostReconnected(Reply, frozen=True, kw_only=True):
 class EnterMaintenanceMode(Request[Done], frozen=True, kw_only=True):
     """EnterMaintenanceMode_Task: no VM is placed, made, registered or started on the host.
 
-    ``InvalidState`` names the VMs that run there: this lab has nothing that moves them.
+    ``InvalidState`` names the VMs that run there. ``evacuate``: they move to other hosts of the
+    cluster first (vMotion); the first that cannot ends the task.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     host: NodeName
+    evacuate: bool = False
 
 
 class ExitMaintenanceMode(Request[Done], frozen=True, kw_only=True):

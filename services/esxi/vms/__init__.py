@@ -9,5 +9,6 @@
 - ``power``         power on with its search for keys, and power off
 - ``autostart``     step B9: a booted host starts the VMs that were running
 - ``guest``         a running guest, which verifies its data
+- ``memory``        what a running guest goes on from, pure
 - ``workload``      the guests' own work in the background
 """

@@ -53,6 +53,8 @@ async def _try_each(
             vm = host.vms.get(name)
             if vm is None or vm.wanted is PowerState.OFF or vm.guest is not None:
                 continue
+            if name in host.migrations.incoming:  # it runs elsewhere, and is on its way here
+                continue
             try:
                 await power.power_on(host, name, ask=False)
             except (EncryptionKeyRequired, InvalidState) as error:

@@ -22,6 +22,7 @@ from protocol.guest import (
 from protocol.messages.host import GuestAnswer
 from protocol.secret import KeyMaterial
 from protocol.terms import VmName
+from services.esxi.vms.memory import GuestMemory, Ram
 from services.esxi.vms.vmx import VmConfig, VmDisk, VmKeys
 from services.runtime.ports import Choices, Datastore
 
@@ -90,8 +91,10 @@ class _Disk:
 class Guest:
     """One run of one VM. The block after the last of each disk is the guest's own journal."""
 
-    def __init__(self, datastore: Datastore, config: VmConfig, keys: VmKeys) -> None:
-        self.config = config
+    def __init__(
+        self, datastore: Datastore, config: VmConfig, keys: VmKeys, ram: Ram, next_block: int = 0
+    ) -> None:
+        self.config, self._ram = config, ram
         self.fault = ""
         self._datastore = datastore
         self._marked = guest_seed(keys.seed)
@@ -99,7 +102,25 @@ class Guest:
             disk.number - 1: _Disk(disk, None if dek is None else DiskCipher(dek))
             for disk, dek in zip(config.disks, keys.deks, strict=True)
         }
-        self._next_block = 0
+        self._next_block = next_block
+
+    @classmethod
+    def thaw(
+        cls, datastore: Datastore, config: VmConfig, keys: VmKeys, memory: GuestMemory
+    ) -> Guest:
+        """The guest that stood still goes on; ``GuestFault`` when its memory is damaged."""
+        ram = Ram.thawed(memory, secrecy=bool(config.keys))
+        return cls(datastore, config, keys, ram, memory.next_block)
+
+    def freeze(self) -> GuestMemory:
+        """All that it goes on from; whoever lets it go on here or elsewhere sees to it that only
+        one does. ``GuestFault`` when it has faulted: a fault does not travel."""
+        self._alive()
+        if not self._ram.writes:
+            self._ram.write()
+        return GuestMemory(
+            pages=self._ram.pages, next_block=self._next_block, writes=self._ram.writes
+        )
 
     async def start(self) -> None:
         """Verify every disk whole, as a guest does that mounts its file systems."""
@@ -141,8 +162,12 @@ class Guest:
         at = choices.randrange(0, len(blocks))
         index = blocks[at]
         generation = await self._rewrite(index, contents[at])
+        self._use_memory()
         return GuestAnswer(
-            digest=challenge_digest(nonce, contents), rewritten=index, generation=generation
+            digest=challenge_digest(nonce, contents),
+            rewritten=index,
+            generation=generation,
+            run=self._ram.run,
         )
 
     @property
@@ -161,6 +186,13 @@ class Guest:
             _, old = await self.contents((first + self._next_block % of.disk.blocks, journal))
             await self._rewrite(journal, old)
         self._next_block += 1
+        self._use_memory()
+
+    def _use_memory(self) -> None:
+        try:
+            self._ram.write()
+        except GuestFault as fault:
+            self._fail(str(fault))
 
     async def _rewrite(self, index: int, old: bytes) -> int:
         seed, generation = read_guest_block(old, index)

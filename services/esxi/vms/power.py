@@ -6,6 +6,8 @@ was wanted (step B9). A refused command is not accepted and leaves what was want
 
 from __future__ import annotations
 
+import msgspec
+
 from protocol.errors import (
     CryptographicFailure,
     EncryptionKeyRequired,
@@ -18,8 +20,16 @@ from services.esxi.host import Host
 from services.esxi.keys import search
 from services.esxi.providers import native
 from services.esxi.providers.trusted import gate
-from services.esxi.vms.files import locked, read_config, take_lock, tidy, write_wanted
+from services.esxi.vms.files import (
+    locked,
+    read_config,
+    take_lock,
+    tidy,
+    write_config,
+    write_wanted,
+)
 from services.esxi.vms.guest import Guest
+from services.esxi.vms.memory import SECRET_SIZE, Ram
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import VmConfig, VmKeys, open_vm
 
@@ -86,18 +96,26 @@ async def stop_all(host: Host) -> None:
 async def _start_guest(host: Host, vm: RegisteredVm, *, ask: bool) -> Guest:
     """Resolve keys, check the mode, unwrap the DEKs, and let the guest verify its disk."""
     config = await read_config(host.datastore, vm.name)
+    if config.offer is not None:  # of a migration that came to nothing: what it froze is void now
+        config = msgspec.structs.replace(config, offer=None)
+        await write_config(host.datastore, config)
     vm.config, vm.problem = config, ""
     await tidy(host.datastore, config)
-    if config.keys:
-        await search.bring(host, config.keys, subject=vm.name, ask=ask)
-    await gate.admit(host, vm.name, config.keys)
-    if not config.keys:
-        keys = VmKeys((None,) * len(config.disks), config.nvram)
-    else:
-        keys = unwrapped(host, config)
-    guest = Guest(host.datastore, config, keys)
+    keys = await keys_of(host, config, ask=ask)
+    ram = Ram(host.rng.token(SECRET_SIZE), secrecy=bool(config.keys))
+    guest = Guest(host.datastore, config, keys, ram)
     await guest.start()
     return guest
+
+
+async def keys_of(host: Host, config: VmConfig, *, ask: bool) -> VmKeys:
+    """The VM opened, its keys looked for by every means that applies. Faults as of ``power_on``."""
+    if config.keys:
+        await search.bring(host, config.keys, subject=config.vm, ask=ask)
+    await gate.admit(host, config.vm, config.keys)
+    if not config.keys:
+        return VmKeys((None,) * len(config.disks), config.nvram)
+    return unwrapped(host, config)
 
 
 def unwrapped(host: Host, config: VmConfig) -> VmKeys:

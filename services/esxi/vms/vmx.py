@@ -18,7 +18,7 @@ from protocol.crypto.disk import DEK_SIZE
 from protocol.crypto.wrap import NONCE_SIZE, unwrap, wrap
 from protocol.errors import InvalidArgument, NotFound
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, VmName
+from protocol.terms import CryptoKeyId, NodeName, VmName
 from services.runtime.ports import Rng
 
 POWER_FILE: Final = "power"
@@ -34,6 +34,13 @@ class WrappedDek(msgspec.Struct, frozen=True):
 
     key: CryptoKeyId
     wrapped: bytes
+
+
+class MigrationOffer(msgspec.Struct, frozen=True):
+    """The VM was given up by the host that ran it, for ``target`` to go on with."""
+
+    migration: str
+    target: NodeName
 
 
 class VmDisk(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +75,9 @@ class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Contents of ``<vm>.vmx``. ``home`` and each disk's DEK are None on an unencrypted VM.
 
     ``nvram`` is the guest's seed of 32 bytes; under the home DEK when encrypted. ``serial`` is
-    the last number that a disk file had: a rewritten disk is another file.
+    the last number that a disk file had: a rewritten disk is another file. ``offer``: a
+    migration is being switched over; who takes the VM's lock next and finds it decides what comes
+    of it, and takes it out.
     """
 
     vm: VmName
@@ -76,6 +85,7 @@ class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
     serial: int = 1
     nvram: bytes = b""
     home: WrappedDek | None = None
+    offer: MigrationOffer | None = None
 
     @property
     def encrypted(self) -> bool:
@@ -153,6 +163,7 @@ def encrypted_config(
         deks.append(dek)
     made = msgspec.structs.replace(
         config,
+        offer=None,
         serial=serial,
         nvram=wrap(home, KeyMaterial(seed), _aad(config.vm, "nvram"), rng.token(NONCE_SIZE)),
         home=wrapped_home(config.vm, home, key, kek, rng),
@@ -190,7 +201,7 @@ def rewrapped_config(
 def decrypted_config(config: VmConfig, opened: VmKeys) -> VmConfig:
     """The same VM without encryption; its disk files are still those that it names."""
     disks = tuple(msgspec.structs.replace(disk, dek=None) for disk in config.disks)
-    return msgspec.structs.replace(config, nvram=opened.seed, home=None, disks=disks)
+    return msgspec.structs.replace(config, nvram=opened.seed, home=None, disks=disks, offer=None)
 
 
 def with_new_files(config: VmConfig, only: Collection[int]) -> VmConfig:

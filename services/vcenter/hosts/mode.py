@@ -17,6 +17,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import assert_never
 
+from protocol.messages.host import HostSummary
 from protocol.terms import (
     CryptoKeyId,
     CryptoMode,
@@ -94,3 +95,14 @@ def may_renew(
         KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED,
     )
     return lost or default != provider
+
+
+def is_safe(view: HostSummary | None) -> bool:
+    """Whether the host was safe when it was last seen."""
+    return view is not None and view.crypto_state is HostCryptoState.SAFE
+
+
+def takes_keys(view: HostSummary | None) -> bool:
+    """Whether the host's mode, as last seen, lets it take keys."""
+    modes = (HostCryptoState.PREPARED, HostCryptoState.SAFE)
+    return view is not None and view.crypto_state in modes

@@ -1,11 +1,21 @@
-"""Whether a host's view shows something that a pass of step B8 would change. Pure."""
+"""Whether a host's view shows something that a pass of step B8 would change, and which keys it
+shows as such that the host cannot derive. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from protocol.messages.host import VmSummary
-from protocol.terms import ManagementType, NodeName, PowerState, ProviderId, VmName
+from protocol.messages.host import HostSummary, VmSummary
+from protocol.terms import (
+    CryptoKeyId,
+    KeyUnavailableReason,
+    ManagementType,
+    NodeName,
+    PowerState,
+    ProviderId,
+    VmName,
+)
+from services.vcenter.inventory import Inventory
 from services.vcenter.providers.capabilities import Capability, of_provider
 from services.vcenter.tables import VmRow
 
@@ -48,3 +58,21 @@ def needs_pass(
 
 def _is_brought(can: Capability) -> bool:
     return can.derived or not can.self_served
+
+
+def underivable(
+    view: HostSummary | None, inventory: Inventory
+) -> dict[CryptoKeyId, KeyUnavailableReason]:
+    """Keys of native providers, deleted ones too, that VMs need there and the host says it cannot
+    derive; each with the reason."""
+    types = inventory.lock_types()
+    return {
+        key: (
+            KeyUnavailableReason.MISSING_IN_CACHE
+            if key.provider_id in inventory.providers
+            else KeyUnavailableReason.CLUSTER_INVALID
+        )
+        for vm in (() if view is None else view.vms)
+        for key in vm.missing
+        if of_provider(types, key.provider_id).derived
+    }

@@ -21,7 +21,6 @@ from protocol.errors import HostUnreachable, NotAvailable, ProductError
 from protocol.messages.host import ProviderRef
 from protocol.terms import (
     CryptoKeyId,
-    HostCryptoState,
     KeyUnavailableReason,
     NodeName,
     ProviderId,
@@ -33,6 +32,8 @@ from services.vcenter.config import VcenterConfig
 from services.vcenter.hosts.delivery import KeyDelivery
 from services.vcenter.hosts.held_keys import HeldKeys
 from services.vcenter.hosts.host_key import HostKeys
+from services.vcenter.hosts.mode import is_safe, takes_keys
+from services.vcenter.hosts.need import underivable
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassOrder, PassQueue
 from services.vcenter.hosts.plan import (
@@ -57,7 +58,6 @@ from services.vcenter.hosts.sessions import HostSessions
 from services.vcenter.hosts.telling import PassResult, PassTelling
 from services.vcenter.inventory import Inventory, change_host
 from services.vcenter.knobs import VcenterNode
-from services.vcenter.providers.capabilities import of_provider
 from services.vcenter.providers.native import reference
 
 
@@ -155,10 +155,10 @@ class Remediation:
             await self._carry_out(session, name, actions, result, fresh=fresh)
             if removed(actions):
                 await session.look()  # what its VMs lack now
-            result.denied.update(underivable := self._underivable(session))
+            result.denied.update(lost := underivable(session.summary, self._inventory))
             await self._telling.denied(session, result)
             rows = self._inventory.vms_on(session.host)
-            lacking = absent | removed(actions) | underivable.keys()
+            lacking = absent | removed(actions) | lost.keys()
             await self._telling.marks(session, rows, lacking, result.denied, may_unlock=may_unlock)
             if result.not_available is not None:
                 raise result.not_available
@@ -176,22 +176,42 @@ class Remediation:
             host = self._inventory.hosts.get(session.host)
             await self._hand_out_providers(session)  # before its mode: a host key may need its KDK
             wanted = host is not None and self._inventory.wants_safe(host)
-            if wanted and not _is_safe(session):
+            if wanted and not is_safe(session.summary):
                 safe = ReachMode(needed=True)
                 await self._carry_out(session, name, [safe], result, fresh=True)
-            underivable = self._underivable(session)
-            absent = await self._delivery.absent(session, row.keys)
-            result.denied.update(underivable)
-            types = self._inventory.lock_types()
-            facts = KeyFacts(row.keys, absent, (), (), types, takes_keys=_takes_keys(session))
-            result.refuse(refused_by_mode(facts))
-            await self._carry_out(session, name, plan_keys(facts), result, fresh=True)
+            lost = underivable(session.summary, self._inventory)
+            result.denied.update(lost)
+            absent = await self._bring(session, name, row.keys, result)
             row = self._inventory.vms.get(vm)
             if row is not None:
-                lacking = absent | underivable.keys()
+                lacking = absent | lost.keys()
                 await self._telling.marks(
                     session, [row], lacking, result.denied, may_unlock=may_unlock
                 )
+
+    async def provide(
+        self, session: HostSession, keys: tuple[CryptoKeyId, ...]
+    ) -> dict[CryptoKeyId, KeyUnavailableReason]:
+        """Have the host have ``keys``, which a VM brings with it; what cannot be had, and why.
+
+        What it has is not asked for anywhere, and nothing is judged or marked.
+        """
+        async with self._alone(session.host):
+            name, result = session.name, PassResult()
+            await self._hand_out_providers(session)
+            await self._bring(session, name, keys, result)
+            return result.denied
+
+    async def _bring(
+        self, session: HostSession, name: str, keys: tuple[CryptoKeyId, ...], result: PassResult
+    ) -> frozenset[CryptoKeyId]:
+        """What the host lacks of ``keys`` is fetched and pushed; returns what it lacked."""
+        absent = await self._delivery.absent(session, keys)
+        types = self._inventory.lock_types()
+        facts = KeyFacts(keys, absent, (), (), types, takes_keys=takes_keys(session.summary))
+        result.refuse(refused_by_mode(facts))
+        await self._carry_out(session, name, plan_keys(facts), result, fresh=True)
+        return absent
 
     async def hand_out_providers(self, session: HostSession) -> None:
         """Have the host know the providers as they are now, for a task that needs one there."""
@@ -206,21 +226,6 @@ class Remediation:
         if summary.providers != wanted or self._delivery.lacks_kdk(summary):
             if (lost := await self._set_providers(session, wanted)) is not None:
                 raise lost
-
-    def _underivable(self, session: HostSession) -> dict[CryptoKeyId, KeyUnavailableReason]:
-        """Keys of native providers, deleted ones too, that VMs need there and the host says it
-        cannot derive; each with the reason."""
-        types, summary = self._inventory.lock_types(), session.summary
-        return {
-            key: (
-                KeyUnavailableReason.MISSING_IN_CACHE
-                if key.provider_id in self._inventory.providers
-                else KeyUnavailableReason.CLUSTER_INVALID
-            )
-            for vm in (() if summary is None else summary.vms)
-            for key in vm.missing
-            if of_provider(types, key.provider_id).derived
-        }
 
     async def make_safe(
         self, session: HostSession, *, fallback: ProviderId
@@ -292,7 +297,7 @@ class Remediation:
             expired,
             released,
             types,
-            takes_keys=_takes_keys(session),
+            takes_keys=takes_keys(session.summary),
             forgotten=frozenset(self._inventory.index.forgotten),
         )
 
@@ -387,14 +392,3 @@ class Remediation:
         except ProductError as error:
             await self._delivery.tell_refused(session, (), str(error))
             result.unsafe = KeyUnavailableReason.MISSING_IN_CACHE
-
-
-def _is_safe(session: HostSession) -> bool:
-    state = None if session.summary is None else session.summary.crypto_state
-    return state is HostCryptoState.SAFE
-
-
-def _takes_keys(session: HostSession) -> bool:
-    """Whether the host's mode, as last seen, lets it take keys."""
-    state = None if session.summary is None else session.summary.crypto_state
-    return state in (HostCryptoState.PREPARED, HostCryptoState.SAFE)

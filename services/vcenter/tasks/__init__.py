@@ -5,6 +5,7 @@
 - ``encrypt``       EncryptVm
 - ``recrypt``       RecryptVm, DecryptVm
 - ``power``         PowerOnVm, PowerOffVm, CryptoUnlock
+- ``migrate``       MigrateVm, and the evacuation of a host
 - ``host``          AddHost, RemoveHost, ConfigureCryptoKey, ClearTpmRecord, AcknowledgeAlarm,
   PrepareCrypto, DisableCrypto, SetCryptoMode
 - ``connection``    DisconnectHost, ReconnectHost, EnterMaintenanceMode, ExitMaintenanceMode

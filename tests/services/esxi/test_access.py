@@ -27,6 +27,8 @@ from protocol.messages.host import (
     QueryTrustedConfiguration,
     RemoveDump,
     SaveConfiguration,
+    SendMemory,
+    SwitchOver,
     WriteDump,
 )
 from protocol.terms import NodeName, VmName
@@ -66,6 +68,7 @@ def test_the_local_administrator_may_everything_and_its_vcenter_all_but_the_cons
         MessageKind.COMMAND: IN_SESSION,
         MessageKind.QUESTION: ALLOWED,
         MessageKind.CONSOLE: REFUSED,
+        MessageKind.MIGRATION: REFUSED,
     }
 
 
@@ -73,7 +76,15 @@ def test_the_local_administrator_may_everything_and_its_vcenter_all_but_the_cons
     "relation", [Relation.CLUSTER_PEER, Relation.TRUST_AUTHORITY, Relation.STRANGER]
 )
 def test_nobody_else_has_a_message_for_a_host_yet(relation: Relation) -> None:
-    assert {permission(kind, relation) for kind in MessageKind} == {REFUSED}
+    kinds = set(MessageKind) - {MessageKind.MIGRATION}
+    assert {permission(kind, relation) for kind in kinds} == {REFUSED}
+
+
+def test_what_belongs_to_a_migration_is_judged_by_it() -> None:
+    """MOB-03: vCenter has named the one host that may speak in it, and no list of hosts has."""
+    hosts = (Relation.CLUSTER_PEER, Relation.STRANGER)
+    assert {permission(MessageKind.MIGRATION, of) for of in hosts} == {Permission.AS_ANNOUNCED}
+    assert permission(MessageKind.MIGRATION, Relation.TRUST_AUTHORITY) is REFUSED
 
 
 def test_the_kind_of_every_message_to_a_host() -> None:
@@ -101,13 +112,20 @@ def test_the_kind_of_every_message_to_a_host() -> None:
         ExportBaseImage(),
     )
     assert {kind_of(message) for message in questions} == {MessageKind.QUESTION}
+    moving = (
+        SendMemory(vm=VmName("v"), migration="m", number=0, data=b""),
+        SwitchOver(vm=VmName("v"), migration="m"),
+    )
+    assert {kind_of(message) for message in moving} == {MessageKind.MIGRATION}
     for command in (
         AddKeys(keys=(), material=Sealed.of()),
         CryptoManagerHostEnable(key=HOST_KEY, material=Sealed.of()),
         ChangeHostKey(key=HOST_KEY, material=Sealed.of()),
     ):
         assert kind_of(command) is MessageKind.COMMAND
-    named = {type(message).__name__ for message in (*console, *questions)} | {"OpenSession"}
+    named = {type(message).__name__ for message in (*console, *questions, *moving)} | {
+        "OpenSession"
+    }
     others = {
         name
         for name, message in messages_of(host_messages.__name__).items()

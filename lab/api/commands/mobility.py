@@ -1,0 +1,29 @@
+"""VMs that move between hosts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.api.commands.base import Command, named, wrong
+from protocol import names
+
+if TYPE_CHECKING:
+    from lab.api.answers import Migration
+
+
+class VmMigrate(Command["Migration"], frozen=True, tag="vm.migrate"):
+    """MigrateVM_Task: the VM goes on on ``host``, of the same cluster, as it runs or is off.
+
+    ``register_hosts`` as in ``VmEncrypt``. Refused, it runs on where it is, and is not locked by
+    it [MOB-05].
+    """
+
+    vm: str
+    host: str
+    register_hosts: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.vm or not self.host:
+            raise wrong("a migration has a VM, and a host that it goes to")
+        named(names.VM, self.vm)
+        named(names.NODE, self.host)

@@ -1,0 +1,22 @@
+"""VMs that move between hosts, asked of vCenter as a vSphere client would."""
+
+from __future__ import annotations
+
+from lab.api import commands
+from lab.api.answers import Migration
+from lab.api.session import Session
+from lab.api.views import vm_view
+from protocol.messages.vcenter import MigrateVm
+
+TASK_S = 120.0  # lab seconds for a task that has two hosts in it
+
+
+async def migrate(session: Session, command: commands.VmMigrate) -> Migration:
+    """See ``VmMigrate``."""
+    message = MigrateVm(
+        vm=session.vm(command.vm),
+        host=session.host(command.host),
+        register_hosts=command.register_hosts,
+    )
+    done = await session.lab.ask(session.lab.vcenter, message, within_s=TASK_S)
+    return Migration(vm=vm_view(done.vm), gap_s=done.gap_s, size=done.size)

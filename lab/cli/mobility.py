@@ -1,0 +1,38 @@
+"""``vm migrate``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from lab.api.commands import VmMigrate
+from lab.cli.connect import call
+from lab.cli.names import VmName
+from lab.cli.options import DEFAULTS, Options
+from lab.cli.output import show_one
+from lab.cli.vms import RegisterHosts
+
+MIGRATION = (
+    ("VM", lambda r: r.vm.vm),
+    ("HOST", lambda r: r.vm.host),
+    ("POWER", lambda r: r.vm.power),
+    ("SWITCH-OVER", lambda r: None if r.gap_s is None else f"{r.gap_s:.3f} s"),
+    ("MEMORY", lambda r: None if r.size is None else f"{r.size} bytes"),
+)
+
+
+def migrate(
+    vm: VmName,
+    *,
+    host: Annotated[str, Parameter(help="The host that it goes to, of the same cluster.")],
+    register_hosts: RegisterHosts = True,
+    options: Options = DEFAULTS,
+) -> None:
+    """Move a VM to another host: vMotion when it runs, registered there when it is off.
+
+    keystead vm migrate vm-01 --host esxi-002
+    keystead vm migrate vm-01 --host esxi-002 -o json
+    """
+    answer = call(options, VmMigrate(vm, host, register_hosts))
+    show_one(answer, options.output, MIGRATION, (), key="vm")

@@ -1,0 +1,153 @@
+"""The target of a migration: prepare for the VM, take its memory, go on with its guest."""
+
+from __future__ import annotations
+
+import msgspec
+
+from protocol.errors import DatastoreFault, InvalidState, ProductError
+from protocol.messages.host import HostEndMigration, HostPrepareMigration, SendMemory, SwitchOver
+from protocol.terms import NodeName, PowerState, VmName
+from services.esxi.host import Host
+from services.esxi.migration.state import Incoming
+from services.esxi.migration.streams import bound_to, cipher_of
+from services.esxi.vms import registration
+from services.esxi.vms.files import read_config, take_lock, write_config
+from services.esxi.vms.guest import Guest
+from services.esxi.vms.memory import unpacked
+from services.esxi.vms.power import keys_of
+from services.esxi.vms.vm import RegisteredVm, queue_of
+from services.esxi.vms.vmx import VmConfig
+
+LIMIT_REQUESTS = 12.0  # request timeouts after which a VM that did not come is not waited for
+
+
+async def prepare(host: Host, message: HostPrepareMigration) -> RegisteredVm:
+    """Keys first, then the registration, saved before the reply; a refusal leaves nothing.
+
+    Faults as of a power-on; ``InvalidState`` when the VM runs here already.
+    """
+    name = message.vm
+    known, incoming = host.vms.get(name), host.migrations.incoming.get(name)
+    if incoming is not None and incoming.migration == message.migration and known is not None:
+        return known
+    if known is not None and known.guest is not None:
+        raise InvalidState(f"{name} runs on {host.node.name} already")
+    host.check_takes_vms()
+    cipher = cipher_of(message.stream, message.material)
+    config = await read_config(host.datastore, name)
+    try:
+        keys = await keys_of(host, config, ask=False)
+    except ProductError as error:
+        _tell_refused(host, name, error)
+        raise
+    vm = await registration.register(host, name)
+    host.migrations.incoming[name] = Incoming(
+        message.migration, message.source, cipher, config, keys, registered=known is None
+    )
+    host.node.background("migration.limit", _give_up_in_time(host, name, message.migration))
+    host.node.record(
+        "vm.migration_prepared",
+        vm=name,
+        source=message.source,
+        migration=message.migration,
+        encrypted=cipher is not None,
+    )
+    return vm
+
+
+def take(host: Host, message: SendMemory, sender: NodeName) -> None:
+    """One part of the memory. ``CryptographicFailure`` when it is not what the source sealed."""
+    incoming = host.migrations.expected(message.vm, message.migration, sender)
+    if message.number < len(incoming.parts):
+        return
+    if message.number > len(incoming.parts) or incoming.memory is not None:
+        raise InvalidState(f"{message.vm}: part {message.number} of its memory is out of turn")
+    part = message.data
+    if incoming.cipher is not None:
+        aad = bound_to(message.vm, message.migration, message.number, last=message.last)
+        part = incoming.cipher.opened(message.number, part, aad)
+    memory = unpacked(b"".join((*incoming.parts, part))) if message.last else None
+    incoming.parts.append(part)
+    incoming.memory = memory
+
+
+async def switch_over(host: Host, message: SwitchOver, sender: NodeName) -> None:
+    """Take the lock, find the offer, take it out, and go on with the guest.
+
+    Whatever fails before the offer is taken out leaves it to the source; nothing fails after it.
+    """
+    if host.migrations.arrived.get(message.vm) == message.migration:
+        return
+    incoming = host.migrations.expected(message.vm, message.migration, sender)
+    if incoming.memory is None:
+        raise InvalidState(f"{message.vm}: its memory is not whole")
+    vm = host.registered(message.vm)
+    await take_lock(host.datastore, message.vm)
+    try:
+        config = await _offered(host, incoming)
+        guest = Guest.thaw(host.datastore, config, incoming.keys, incoming.memory)
+        await write_config(host.datastore, config)
+    except BaseException:
+        await host.datastore.unlock(message.vm)
+        raise
+    vm.config, vm.problem, vm.wanted, vm.guest = config, "", PowerState.ON, guest
+    del host.migrations.incoming[message.vm]
+    host.migrations.arrived[message.vm] = message.migration
+    host.node.record("vm.migrated_in", vm=message.vm, source=sender, migration=message.migration)
+
+
+async def _offered(host: Host, incoming: Incoming) -> VmConfig:
+    """The configuration without the offer; ``InvalidState`` when there is none for this host now:
+    the source went on, or another host has started the VM since."""
+    config = await read_config(host.datastore, incoming.config.vm)
+    offer = config.offer
+    if offer is None or (offer.migration, offer.target) != (incoming.migration, host.node.name):
+        raise InvalidState(f"{config.vm} is not offered to {host.node.name} any more")
+    config = msgspec.structs.replace(config, offer=None)
+    if config != incoming.config:
+        raise InvalidState(f"{config.vm} was changed since {host.node.name} opened it")
+    return config
+
+
+async def end(host: Host, message: HostEndMigration) -> RegisteredVm | None:
+    """What came of it: a VM that is waited for still does not come any more."""
+    await _give_up(host, message.vm, message.migration)
+    return host.vms.get(message.vm)
+
+
+async def _give_up_in_time(host: Host, name: VmName, migration: str) -> None:
+    await host.clock.sleep(LIMIT_REQUESTS * host.node.knobs.request_timeout_s)
+    async with host.node.turn(queue_of(name)):
+        await _give_up(host, name, migration)
+
+
+async def _give_up(host: Host, name: VmName, migration: str) -> None:
+    """In the VM's turn. What was registered for it alone leaves again, unless it is wanted by now:
+    a VM that somebody has started here stays."""
+    incoming = host.migrations.incoming.get(name)
+    if incoming is None or incoming.migration != migration:
+        return
+    del host.migrations.incoming[name]
+    host.node.record("vm.migration_given_up", level="warning", vm=name, migration=migration)
+    vm = host.vms.get(name)
+    if not incoming.registered or vm is None or vm.guest is not None:
+        return
+    holder = (await host.datastore.holders([name])).get(name)
+    if holder in (None, host.node.name):
+        return  # its source is gone: it must be registered on a host that can start it
+    try:
+        await registration.unregister(host, name)
+    except (ProductError, DatastoreFault) as error:
+        host.node.record("vm.untidy", level="warning", vm=name, reason=str(error))
+
+
+def _tell_refused(host: Host, name: VmName, error: ProductError) -> None:
+    host.node.record(
+        "vm.refused",
+        level="warning",
+        vm=name,
+        command="migrate",
+        error=type(error).__name__,
+        reason=str(error),
+        missing=[str(key) for key in error.keys],
+    )

@@ -1,0 +1,163 @@
+"""The source of a migration: the guest's memory leaves, the guest stops, the lock is handed over.
+
+1. the guest stands still, in the VM's turn   2. its memory is sent, part by part, sealed
+3. the offer is written, the lock given up   4. the target goes on, or the lock is taken back
+5. the VM leaves this host's registrations
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from protocol.errors import (
+    DatastoreFault,
+    InvalidPowerState,
+    InvalidState,
+    NotSent,
+    ProductError,
+    Refused,
+)
+from protocol.messages.host import HostMigrateVm, SendMemory, SwitchOver, VmMigrated
+from protocol.terms import PowerState, VmName
+from services.esxi.host import Host
+from services.esxi.migration.state import Outcome
+from services.esxi.migration.streams import bound_to, cipher_of, parts
+from services.esxi.vms import registration
+from services.esxi.vms.files import read_config, take_lock, write_config
+from services.esxi.vms.guest import Guest
+from services.esxi.vms.memory import packed
+from services.esxi.vms.vm import RegisteredVm
+from services.esxi.vms.vmx import MigrationOffer
+
+
+async def migrate(host: Host, message: HostMigrateVm) -> VmMigrated:
+    """See the module's text. In the VM's turn; once: a repeat is told how it went.
+
+    Refused, the VM runs on here. ``InvalidState`` when it neither does nor runs on the target:
+    whoever starts it next has it.
+    """
+    before = host.migrations.left.get(message.vm)
+    if before is not None and before.migration == message.migration:
+        if before.done is None:
+            raise InvalidState(before.refusal)
+        return before.done
+    vm = host.registered(message.vm)
+    if vm.guest is None or vm.config is None:
+        raise InvalidPowerState(f"{vm.name} is not running on {host.node.name}")
+    outcome = host.migrations.left[vm.name] = Outcome(message.migration, refusal="it was cut off")
+    try:
+        outcome.done = await _move(host, vm, vm.guest, message)
+    except ProductError as error:
+        outcome.refusal = str(error)
+        host.node.record(
+            "vm.refused",
+            level="warning",
+            vm=vm.name,
+            command="migrate",
+            error=type(error).__name__,
+            reason=str(error),
+            missing=[],
+        )
+        raise
+    await _forget(host, vm.name)
+    return outcome.done
+
+
+async def _move(host: Host, vm: RegisteredVm, guest: Guest, message: HostMigrateVm) -> VmMigrated:
+    began = host.clock.monotonic()
+    memory = packed(guest.freeze())
+    await _send(host, message, memory)
+    await _offer(host, vm, message)
+    try:
+        await host.datastore.unlock(vm.name)
+        await host.ports.bus.request(
+            message.target,
+            SwitchOver(vm=vm.name, migration=message.migration),
+            within_s=host.node.knobs.request_timeout_s,
+        )
+    except (ProductError, OSError) as error:
+        if await _goes_on_here(host, vm, message):
+            raise _refusal(error) from None
+    vm.guest = None
+    gap_s = host.clock.monotonic() - began
+    host.node.record(
+        "vm.migrated_out",
+        vm=vm.name,
+        target=message.target,
+        migration=message.migration,
+        gap_s=round(gap_s, 6),
+        size=len(memory),
+    )
+    return VmMigrated(gap_s=gap_s, size=len(memory))
+
+
+async def _send(host: Host, message: HostMigrateVm, memory: bytes) -> None:
+    """Whatever fails, the guest has not left: it goes on here."""
+    cipher = cipher_of(message.stream, message.material)
+    for number, part, last in parts(memory):
+        if cipher is not None:
+            aad = bound_to(message.vm, message.migration, number, last=last)
+            part = cipher.sealed(number, part, aad)
+        await host.ports.bus.request(
+            message.target,
+            SendMemory(
+                vm=message.vm, migration=message.migration, number=number, data=part, last=last
+            ),
+            within_s=host.node.knobs.request_timeout_s,
+        )
+
+
+async def _offer(host: Host, vm: RegisteredVm, message: HostMigrateVm) -> None:
+    """Written while the lock is held still: who takes it next finds the offer."""
+    config = await read_config(host.datastore, vm.name)
+    offer = MigrationOffer(message.migration, message.target)
+    await write_config(host.datastore, msgspec.structs.replace(config, offer=offer))
+
+
+async def _goes_on_here(host: Host, vm: RegisteredVm, message: HostMigrateVm) -> bool:
+    """No answer, or a refusal: take the lock back, and look who had it meanwhile.
+
+    True: nobody took the offer, the guest goes on here. False: the lock is the target's, which
+    runs it. ``InvalidState``, and the guest is gone: another host had the VM meanwhile, or its
+    configuration cannot be read or written now; it is not running here, and can be started.
+    """
+    try:
+        await take_lock(host.datastore, vm.name)
+        config = await read_config(host.datastore, vm.name)
+        if config.offer == MigrationOffer(message.migration, message.target):
+            await write_config(host.datastore, msgspec.structs.replace(config, offer=None))
+            return True
+    except ProductError as error:
+        holder = await _holder(host, vm.name)
+        if holder == message.target:
+            return False
+        why = str(error)
+    else:
+        why = f"{message.target} had taken it over, and does not run it any more"
+    vm.guest = None
+    await host.datastore.unlock(vm.name)
+    host.node.record("vm.powered", vm=vm.name, power=PowerState.OFF.value)
+    raise InvalidState(f"{vm.name} is not running: {why}")
+
+
+async def _holder(host: Host, name: VmName) -> str:
+    try:
+        return (await host.datastore.holders([name])).get(name, "")
+    except OSError:
+        return ""
+
+
+def _refusal(error: ProductError | OSError) -> ProductError:
+    if isinstance(error, OSError):
+        return DatastoreFault(error.strerror or str(error))
+    if isinstance(error, NotSent | Refused):
+        return error
+    return InvalidState(f"the target did not take it over: {error}")
+
+
+async def _forget(host: Host, name: VmName) -> None:
+    """The target has it. A disk that refuses leaves a registration, which harms nobody."""
+    try:
+        await registration.unregister(host, name)
+    except ProductError as error:
+        host.node.record("vm.untidy", level="warning", vm=name, reason=str(error))

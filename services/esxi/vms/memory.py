@@ -1,0 +1,107 @@
+"""The memory of a running guest, and what of it a migration takes along. Pure.
+
+A guest writes pages made from a secret that it drew when it started and that lies nowhere else: a
+guest that answers with the same secret is the same run, wherever it runs now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+import msgspec
+
+from protocol.errors import GuestFault
+from protocol.secret import KeyMaterial
+
+PAGES: Final = 4
+PAGE_SIZE: Final = 1024
+SECRET_SIZE: Final = 32
+RUN_SIZE: Final = 8
+_GENERATION: Final = 8  # bytes
+
+
+class GuestMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a guest that stands still goes on from: its pages, those that were never written
+    empty, how far it is with its work, and the state of its virtual TPM, if it has one."""
+
+    pages: tuple[bytes, ...]
+    next_block: int
+    writes: int
+    vtpm: bytes | None = None
+
+
+_decoder: Final = msgspec.msgpack.Decoder(GuestMemory)
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+def packed(memory: GuestMemory) -> bytes:
+    """As it is sent."""
+    return _encode(memory)
+
+
+def unpacked(data: bytes) -> GuestMemory:
+    """``GuestFault`` when it is none."""
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, ValueError):
+        raise GuestFault("what came is no guest's memory") from None
+
+
+class Ram:
+    """The pages of one guest. ``writes``: how many were written since it started."""
+
+    def __init__(self, secret: bytes, *, secrecy: bool) -> None:
+        """``secrecy``: the guest's VM is encrypted, so what is in its memory is to be kept."""
+        self._secret = KeyMaterial(secret) if secrecy else secret
+        self._pages = [b""] * PAGES
+        self.writes = 0
+
+    @property
+    def run(self) -> bytes:
+        """Says which run of the guest this is, and nothing of its memory: 8 bytes."""
+        return hashlib.sha256(b"keystead guest run" + self._clear).digest()[:RUN_SIZE]
+
+    @property
+    def pages(self) -> tuple[bytes, ...]:
+        """As they are now."""
+        return tuple(self._pages)
+
+    @property
+    def _clear(self) -> bytes:
+        return self._secret if isinstance(self._secret, bytes) else self._secret.reveal()
+
+    def write(self) -> None:
+        """The next page is read, verified, and written again; ``GuestFault`` when it is wrong."""
+        at = self.writes % PAGES
+        self._verify(at)
+        self.writes += 1
+        self._pages[at] = _page(self._clear, at, self.writes)
+
+    def verify(self) -> None:
+        """``GuestFault`` unless every page is as it was written."""
+        for at in range(PAGES):
+            self._verify(at)
+
+    def _verify(self, at: int) -> None:
+        page = self._pages[at]
+        if page:
+            generation = int.from_bytes(page[SECRET_SIZE : SECRET_SIZE + _GENERATION], "big")
+            if page != _page(self._clear, at, generation):
+                raise GuestFault(f"page {at} of the memory is damaged")
+
+    @classmethod
+    def thawed(cls, memory: GuestMemory, *, secrecy: bool) -> Ram:
+        """The memory of a guest that goes on; ``GuestFault`` unless its pages are one guest's."""
+        first = memory.pages[0] if len(memory.pages) == PAGES else b""
+        if len(first) != PAGE_SIZE:
+            raise GuestFault("the memory is incomplete")
+        ram = cls(first[:SECRET_SIZE], secrecy=secrecy)
+        ram._pages, ram.writes = list(memory.pages), memory.writes
+        ram.verify()
+        return ram
+
+
+def _page(secret: bytes, at: int, generation: int) -> bytes:
+    head = secret + generation.to_bytes(_GENERATION, "big") + at.to_bytes(8, "big")
+    return head + hashlib.shake_256(head).digest(PAGE_SIZE - len(head))

@@ -1,0 +1,171 @@
+"""vMotion, which vCenter orchestrates (MOB-03): without it no VM moves, encrypted or not.
+
+1. may the VM go there: same cluster, both hosts connected, the target takes VMs and is safe
+2. the VM's keys: what the target has is not pulled again; what it lacks is brought (MOB-04)
+3. a key for this one stream, given sealed to both hosts and to nobody else (MOB-01)
+4. the target prepares, the source sends and hands over   5. the target says how it went
+
+A refusal leaves the VM running on its source, and marks nothing: that a host lacks a key locks a
+VM of that host, and this one is not.
+"""
+
+from __future__ import annotations
+
+from protocol.crypto.stream import KEY_SIZE, NONCE_BASE_SIZE
+from protocol.errors import (
+    EncryptionKeyRequired,
+    HostUnreachable,
+    InvalidArgument,
+    InvalidState,
+    ProductError,
+)
+from protocol.messages.base import Sealed
+from protocol.messages.host import (
+    HostEndMigration,
+    HostMigrateVm,
+    HostPrepareMigration,
+    HostRegisterVm,
+    HostUnregisterVm,
+    StreamKey,
+    VmMigrated,
+)
+from protocol.messages.vcenter import MigrateVm, VmRelocated
+from protocol.secret import KeyMaterial
+from protocol.terms import NodeName, PowerState
+from services.vcenter.hosts.session import HostSession
+from services.vcenter.tables import VmRow
+from services.vcenter.tasks.encrypt import make_host_safe
+from services.vcenter.vcenter import VCenter
+
+
+async def migrate_vm(vc: VCenter, message: MigrateVm) -> VmRelocated:
+    """See the module's text. Runs in the VM's turn."""
+    row = vc.vm(message.vm)
+    target = vc.placement.choose(row.cluster, message.host)
+    if row.host == target:
+        return VmRelocated(vm=vc.vm_info(row.name))
+    source = vc.sessions.usable(row.host)
+    session = vc.sessions.usable(target)
+    if row.keys:
+        await _bring_keys(vc, session, row, may_register=message.register_hosts)
+    if row.power is PowerState.OFF:
+        await _move_files_only(vc, source, session, row)
+        return VmRelocated(vm=vc.vm_info(row.name))
+    done = await _move(vc, source, session, row)
+    return VmRelocated(
+        vm=vc.vm_info(row.name),
+        gap_s=None if done is None else done.gap_s,
+        size=None if done is None else done.size,
+    )
+
+
+async def _bring_keys(vc: VCenter, session: HostSession, row: VmRow, *, may_register: bool) -> None:
+    """Step 2; ``EncryptionKeyRequired`` names what cannot be had."""
+    await make_host_safe(vc, session, row.keys[0].provider_id, may_register=may_register)
+    denied = await vc.remediation.provide(session, row.keys)
+    if denied:
+        reasons = ", ".join(f"{key} ({reason.value})" for key, reason in denied.items())
+        raise EncryptionKeyRequired(
+            f"{row.name}: {session.host} lacks keys that cannot be had: {reasons}", tuple(denied)
+        )
+
+
+async def _move(
+    vc: VCenter, source: HostSession, session: HostSession, row: VmRow
+) -> VmMigrated | None:
+    """Steps 3 to 5. None: it runs on the target, and the source's answer was lost."""
+    migration = vc.next_migration()
+    stream = StreamKey(nonce_base=vc.rng.token(NONCE_BASE_SIZE))
+    key = KeyMaterial(vc.rng.token(KEY_SIZE))
+
+    await _prepare(
+        vc,
+        session,
+        HostPrepareMigration(
+            vm=row.name,
+            migration=migration,
+            source=row.host,
+            stream=stream,
+            material=Sealed.of(key),
+        ),
+    )
+    failure: ProductError | None = None
+    done: VmMigrated | None = None
+    try:
+        done = await source.command(
+            HostMigrateVm(
+                vm=row.name,
+                migration=migration,
+                target=session.host,
+                stream=stream,
+                material=Sealed.of(key),
+            )
+        )
+    except ProductError as error:
+        failure = error
+    if not await _has_arrived(vc, session, row, migration):
+        if failure is None:
+            raise InvalidState(f"{row.name} moved to {session.host}, and does not run there now")
+        raise failure
+    vc.sessions.lists_no_more(row.host, row.name)
+    return done
+
+
+async def _prepare(vc: VCenter, session: HostSession, command: HostPrepareMigration) -> None:
+    """A KDK that vCenter takes the target to have may be what it lacks (NKP-15)."""
+    asked = vc.sessions.moment()
+    try:
+        prepared = await session.command(command)
+    except EncryptionKeyRequired as error:
+        vc.passes.want(session.host)
+        if all(vc.providers.derives(key.provider_id) is None for key in error.keys):
+            raise
+        await session.look()
+        await vc.remediation.hand_out_providers(session)
+        prepared = await session.command(command)
+    vc.sessions.answered(session, prepared.summary, asked)
+
+
+async def _has_arrived(vc: VCenter, session: HostSession, row: VmRow, migration: str) -> bool:
+    """The target's own word; a target that does not answer is looked at when it does."""
+    asked = vc.sessions.moment()
+    try:
+        ended = await session.command(HostEndMigration(vm=row.name, migration=migration))
+    except ProductError as error:
+        raise HostUnreachable(
+            f"{session.host} does not say whether it runs {row.name}: {error}"
+        ) from None
+    if ended.summary is None:
+        vc.sessions.lists_no_more(session.host, row.name)
+        return False
+    vc.sessions.answered(session, ended.summary, asked)
+    running = ended.summary.power is PowerState.ON
+    if running:
+        await vc.sessions.take_in(session.host, (ended.summary,))
+    return running
+
+
+async def _move_files_only(
+    vc: VCenter, source: HostSession, session: HostSession, row: VmRow
+) -> None:
+    """A VM that is off: registered there, then not here any more."""
+    if not vc.sessions.lists(row.host, row.name):
+        raise InvalidArgument(f"{row.name} is orphaned: {row.host} does not list it any more")
+    state = await session.command_vm(HostRegisterVm(vm=row.name))
+    await source.command(HostUnregisterVm(vm=row.name))
+    vc.sessions.lists_no_more(row.host, row.name)
+    await vc.sessions.take_in(session.host, (state,))
+
+
+async def evacuate(vc: VCenter, host: NodeName) -> None:
+    """Every VM that runs on the host moves to the emptiest other one of its cluster that takes VMs.
+
+    The first that cannot go ends it; those that went stay where they are.
+    """
+    for row in list(vc.inventory.vms_on(host)):
+        async with vc.node.turn(f"vm:{row.name}"):
+            now = vc.inventory.vms.get(row.name)
+            if now is None or now.host != host or now.power is not PowerState.ON:
+                continue
+            target = vc.placement.choose(now.cluster, None, but=host)
+            await migrate_vm(vc, MigrateVm(vm=now.name, host=target))
