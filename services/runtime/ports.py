@@ -319,6 +319,11 @@ class Tpm(Protocol):
         """The endorsement key of this kind, and its certificate; None when the key is bare."""
         ...
 
+    async def ek_chain(self) -> tuple[bytes, ...]:
+        """The certificates (DER) above that of an endorsement key, from the root; empty when
+        keys are bare."""
+        ...
+
     async def ak(self) -> tuple[PublicArea, bytes]:
         """The attestation key and its TPM name. It stays the same when the TPM is cleared."""
         ...

@@ -8,5 +8,6 @@
 - ``boots``                the number of a node's lives, kept twice
 - ``files``                replaces plain files of the machine
 - ``tpm_nv``               the permanent state of a TPM in a file
+- ``tpm_maker``            who certifies a lab's TPMs: one secret for all processes
 - ``world``                joins them into the lives of nodes
 """

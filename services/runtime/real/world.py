@@ -29,9 +29,11 @@ from services.runtime.real.clock import LabClock
 from services.runtime.real.datastore import LabArray
 from services.runtime.real.disk import LabDisk, LabStore
 from services.runtime.real.rng import LabRng
+from services.runtime.real.tpm_maker import tpm_maker
 from services.runtime.real.tpm_nv import FileNv
 from services.runtime.tpm.backends import open_device
 from services.runtime.tpm.device import TpmDevice
+from services.runtime.tpm.maker import TpmMaker
 from services.runtime.tpm.nv import ForeignImage
 from services.runtime.tpm.pool import PoolRunner
 from services.runtime.tpm.port import TpmPort
@@ -71,6 +73,7 @@ class LabWorld(World):
         self._devices: dict[NodeName, TpmDevice] = {}
         self._boots: dict[NodeName, int] = {}
         self._pool = PoolRunner(self.sleep)
+        self._made_by: TpmMaker | None = None
         self._vtpms = VirtualTpmPools()
         self._vtpm_of: dict[NodeName, TpmBackend] = {}
 
@@ -135,7 +138,12 @@ class LabWorld(World):
 
     def tpm(self, life: Incarnation) -> TpmPort | None:
         device = self._devices.get(life.node)
-        return None if device is None else TpmPort(device, life, self._pool)
+        return None if device is None else TpmPort(device, life, self._pool, self._maker())
+
+    def _maker(self) -> TpmMaker:
+        if self._made_by is None:
+            self._made_by = tpm_maker(self.folder / "tpm")
+        return self._made_by
 
     def vtpms(self, life: Incarnation) -> VirtualTpmsPort | None:
         pool = self._vtpms.of(self._vtpm_of[life.node])

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from protocol.crypto.seal import Keyring
 from protocol.messages.agent import NodeSpec, TpmBackend
+from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, WayDown, context_of
 from services.runtime.links.table import RuleTable
@@ -24,6 +25,7 @@ from services.runtime.sim.rng import SimRng
 from services.runtime.sim.tpm import SimRunner
 from services.runtime.tpm.backends import open_device
 from services.runtime.tpm.device import TpmDevice
+from services.runtime.tpm.maker import TpmMaker
 from services.runtime.tpm.nv import MemoryNv
 from services.runtime.tpm.port import TpmPort
 from services.runtime.tpm.virtual import VirtualTpmPools, VirtualTpmsPort
@@ -60,6 +62,8 @@ class SimWorld(World):
         self._private: dict[NodeName, X25519PrivateKey] = {}
         self._public: dict[NodeName, X25519PublicKey] = {}
         self._boots: dict[NodeName, int] = {}
+        secret = X25519PrivateKey.generate().private_bytes_raw()  # random, as a TPM's bytes are
+        self._maker = TpmMaker(KeyMaterial(secret))
         self._costs = stream(seed, "storage")
         self._rngs: dict[NodeName, SimRng] = {}  # of the latest life of each node
 
@@ -132,7 +136,8 @@ class SimWorld(World):
         device = self._devices.get(life.node)
         if device is None:
             return None
-        return TpmPort(device, life, SimRunner(self.sleep, life, self.stores[life.node]))
+        runner = SimRunner(self.sleep, life, self.stores[life.node])
+        return TpmPort(device, life, runner, self._maker)
 
     def vtpms(self, life: Incarnation) -> VirtualTpmsPort | None:
         pool = self._vtpms.of(self._vtpm_of[life.node])

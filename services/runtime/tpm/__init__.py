@@ -14,6 +14,7 @@ Map:
 - ``model``    the fast backend, pure Python: same return codes, real cryptography.
 - ``model_state``, ``model_keys``  what the model keeps in NV; keys that follow from a seed.
 - ``port``     ``TpmPort``: the Tpm port of one incarnation.
+- ``maker``    who certifies the endorsement keys of a lab's TPMs.
 - ``pool``     how a port runs a device's blocking calls: in threads (lab) or inline (sim).
 - ``virtual``  TPMs of virtual machines: a few pooled instances, states loaded for one command.
 - ``latency``  what a call takes in virtual time.

@@ -84,7 +84,7 @@ class TpmDevice(Protocol):
         ...
 
     def ek(self, kind: EkKind) -> tuple[PublicArea, bytes | None]:
-        """The endorsement key, and its certificate: always None, keys are bare so far."""
+        """The endorsement key, and its certificate: None, for the port adds its maker's."""
         ...
 
     def ak(self) -> tuple[PublicArea, TpmName]:

@@ -21,6 +21,7 @@ LATENCY_S: Final[Mapping[str, float]] = MappingProxyType(
         "seal": 0.005,
         "unseal": 0.005,
         "ek": 0.001,
+        "ek_chain": 0.0001,
         "ak": 0.001,
         "activate": 0.005,
         "quote": 0.002,

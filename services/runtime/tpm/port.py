@@ -27,6 +27,7 @@ from protocol.tpm.structures import (
 from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Tpm
 from services.runtime.tpm.device import TpmDevice
+from services.runtime.tpm.maker import TpmMaker
 
 T = TypeVar("T")
 
@@ -44,10 +45,20 @@ class Runner(Protocol):
 
 
 class TpmPort(Tpm):
-    """Implements ``services.runtime.ports.Tpm`` for ``life``; see ``TpmDevice`` for codes."""
+    """Implements ``services.runtime.ports.Tpm`` for ``life``; see ``TpmDevice`` for codes.
 
-    def __init__(self, device: TpmDevice, life: Incarnation, runner: Runner) -> None:
+    Without a ``maker`` its endorsement keys are bare.
+    """
+
+    def __init__(
+        self,
+        device: TpmDevice,
+        life: Incarnation,
+        runner: Runner,
+        maker: TpmMaker | None = None,
+    ) -> None:
         self._device = device
+        self._maker = maker
         self._life = life
         self._runner = runner
         self._order = asyncio.Lock()
@@ -74,7 +85,14 @@ class TpmPort(Tpm):
         return await self._call("unseal", partial(self._device.unseal, blob, selection))
 
     async def ek(self, kind: EkKind) -> tuple[PublicArea, bytes | None]:
-        return await self._call("ek", partial(self._device.ek, kind))
+        area, certificate = await self._call("ek", partial(self._device.ek, kind))
+        if certificate is None and self._maker is not None:
+            certificate = self._maker.certificate(area)
+        return area, certificate
+
+    async def ek_chain(self) -> tuple[bytes, ...]:
+        chain = () if self._maker is None else self._maker.chain
+        return await self._call("ek_chain", lambda: chain)
 
     async def ak(self) -> tuple[PublicArea, TpmName]:
         return await self._call("ak", self._device.ak)

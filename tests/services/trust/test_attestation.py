@@ -31,7 +31,7 @@ from protocol.messages.attestation import (
     QueryAttestationService,
     SetAttestationConfiguration,
 )
-from protocol.messages.host import AttestHost
+from protocol.messages.host import AttestHost, ExportTpmEndorsement
 from protocol.secret import KeyMaterial
 from protocol.tpm.event_log import encode_log, parse_log
 from protocol.tpm.public import srk_public
@@ -39,14 +39,17 @@ from protocol.tpm.structures import EkKind, EventType, MeasuredEvent, PcrSelecti
 from protocol.trust import (
     BaseImage,
     TokenType,
+    TpmCaCertificate,
     TpmIdentity,
     TpmSettings,
+    TrustAttestationStatus,
     TrustedEndorsementKey,
 )
 from protocol.trust import (
     FindingCode as Code,
 )
 from services.runtime.tpm.device import TpmDevice
+from services.runtime.tpm.maker import TpmMaker
 from tests.services.esxi.rig import A, B
 from tests.services.trust import prover
 from tests.services.trust.rig import AS1, AS2, GROUP, ISSUER, KPS1, TrustRig
@@ -103,6 +106,55 @@ def test_a_new_tpm_is_refused_until_it_is_registered(rig: TrustRig, tpm: TpmBack
     rig.register()
     rig.configure_services()
     assert prover.attest(rig).attested
+
+
+@TPMS
+def test_a_certificate_of_an_imported_maker_is_enough(rig: TrustRig, tpm: TpmBackend) -> None:
+    """ATT-08: so is that of another TPM of the same maker, and no certificate of another one."""
+    rig.authority()
+    rig.trusted_host(tpm=tpm)
+    found = rig.console(ExportTpmEndorsement())
+    maker = TpmCaCertificate(name="maker", chain=found.ca_chain)
+    by_certificate = {"endorsement_keys": (), "settings": TpmSettings()}
+    rig.configure_services(**by_certificate, ca_certificates=(maker,))
+    shown = {"identity": TpmIdentity(certificate=found.certificate)}
+    assert prover.attest(rig, first=shown).attested
+    assert prover.codes(prover.attest(rig)) == [Code.CERTIFICATE]  # the bare key
+    [report, _] = rig.command(AttestHost()).reports
+    assert report.status is TrustAttestationStatus.ATTESTED  # the host shows its certificate
+
+    replaced(rig, lambda device: device.swap())
+    assert prover.codes(prover.attest(rig, first=shown)) == [Code.ATTESTATION_KEY]
+    fresh = rig.console(ExportTpmEndorsement()).certificate
+    again = {"identity": TpmIdentity(certificate=fresh)}
+    assert prover.attest(rig, first=again).attested
+
+    other = TpmMaker(KeyMaterial(bytes(32)))
+    foreign = other.certificate(rig.console(ExportTpmEndorsement()).public_area)
+    forged = prover.attest(rig, first={"identity": TpmIdentity(certificate=foreign)})
+    assert prover.codes(forged) == [Code.CERTIFICATE]
+    root_only = msgspec.structs.replace(maker, chain=maker.chain[:1])
+    rig.configure_services(**by_certificate, ca_certificates=(root_only,))
+    assert prover.codes(prover.attest(rig, first=again)) == [Code.CERTIFICATE]
+    rig.configure_services(**by_certificate)
+    assert prover.codes(prover.attest(rig, first=again)) == [Code.CERTIFICATE]
+
+
+def test_an_imported_certificate_must_chain_and_a_chain_must_be_ordered(up: TrustRig) -> None:
+    found = up.console(ExportTpmEndorsement())
+    registered = TrustedEndorsementKey(name=A, certificate=found.certificate)
+    maker = TpmCaCertificate(name="maker", chain=found.ca_chain)
+
+    def configured(**changes: Any) -> SetAttestationConfiguration:
+        fields = {"endorsement_keys": (registered,), "settings": TpmSettings()}
+        made = up.attestation_configuration(**{**fields, **changes})
+        return SetAttestationConfiguration(configuration=made)
+
+    assert isinstance(up.refused(AS1, configured()), InvalidArgument)
+    up.ask(AS1, configured(ca_certificates=(maker,)))
+    for chain in ((), found.ca_chain[::-1], found.ca_chain[1:], (b"x",), (found.certificate,)):
+        wrong = TpmCaCertificate(name="maker", chain=chain)
+        assert isinstance(up.refused(AS1, configured(ca_certificates=(wrong,))), InvalidArgument)
 
 
 def test_an_attestation_key_that_signs_anything_is_none(up: TrustRig) -> None:

@@ -17,9 +17,10 @@ async def endorsement(host: Host) -> TpmEndorsement:
         raise NotAvailable(f"{host.node.name} has no TPM")
     try:
         area, certificate = await host.tpm.ek(EkKind.ECC_P256)
+        chain = await host.tpm.ek_chain()
     except TpmError as error:
         raise InvalidState(f"the TPM of {host.node.name} does not answer: {error}") from None
-    return TpmEndorsement(public_area=area, certificate=certificate or b"")
+    return TpmEndorsement(public_area=area, certificate=certificate or b"", ca_chain=chain)
 
 
 def base_image(host: Host) -> BaseImageExported:
