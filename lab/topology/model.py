@@ -95,6 +95,22 @@ class ClusterModel(_Model):
     vms: VmsModel = VmsModel()
 
 
+class TrustAuthorityModel(_Model):
+    """A Trust Authority cluster with its own vCenter, and the clusters that trust it (TA-01).
+
+    Each of its ``hosts`` runs an Attestation Service and a Key Provider Service.
+    """
+
+    vcenter: str = "ta-vcenter"
+    cluster: ClusterText = "ta-cluster"
+    site: SiteName = "main"
+    hosts: Whole = Field(default=2, ge=1, le=16)
+    clusters: tuple[str, ...] = ()
+    """Trusted clusters: of the workload vCenter."""
+    settings: Literal["endorsement-keys", "certificates"] = "endorsement-keys"
+    """Whose endorsement keys are trusted: of a list, or with a certificate of an imported CA."""
+
+
 class LabFields(_Model):
     """Everything in a Lab file, each value checked for itself."""
 
@@ -108,4 +124,5 @@ class LabFields(_Model):
     kms: tuple[KmsModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
     providers: tuple[ProviderModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
     clusters: tuple[ClusterModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
+    trust_authority: TrustAuthorityModel | None = None
     knobs: dict[str, Any] = {}

@@ -7,6 +7,7 @@ import msgspec
 from lab.topology.lab_file import LabFile
 from lab.topology.model import ClusterModel
 from lab.topology.references import default_provider, pairs
+from lab.topology.trust_nodes import pairs_of_services, trust_services
 from protocol.messages.agent import Firmware, NodeSpec, TpmBackend
 from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName
 
@@ -30,6 +31,18 @@ class ProviderPlan(msgspec.Struct, frozen=True, kw_only=True):
     tpm_required: bool = False
 
 
+class TrustPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A Trust Authority: ``services`` are its hosts, each an Attestation Service and a Key Provider
+    Service. ``workload`` is the vCenter of the trusted ``clusters``."""
+
+    vcenter: NodeName
+    cluster: ClusterName
+    services: tuple[tuple[NodeName, NodeName], ...]
+    workload: NodeName
+    clusters: tuple[ClusterName, ...]
+    endorsement_keys: bool
+
+
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
     """Everything by name. ``groups`` are the processes of the lab: nodes that share one."""
 
@@ -41,6 +54,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     providers: tuple[ProviderPlan, ...]
     vms: tuple[VmPlan, ...]
     key_persistence: tuple[NodeName, ...]
+    trust: TrustPlan | None = None
 
     @property
     def vcenter(self) -> NodeName:
@@ -55,6 +69,8 @@ def plan(file: LabFile) -> Topology:
     """Name every node, VM and process."""
     specs = [*_key_servers(file), *_vcenters(file)]
     groups: list[tuple[NodeName, ...]] = [(spec.node,) for spec in specs]
+    specs += trust_services(file)
+    groups += pairs_of_services(file)  # a host of the Trust Authority: power loss takes both
     vms: list[VmPlan] = []
     for cluster in file.clusters:
         first = sum(s.role is Role.ESXI for s in specs) + 1
@@ -91,6 +107,23 @@ def plan(file: LabFile) -> Topology:
         ),
         vms=tuple(vms),
         key_persistence=tuple(persistent),
+        trust=_trust(file),
+    )
+
+
+def _trust(file: LabFile) -> TrustPlan | None:
+    authority = file.trust_authority
+    if authority is None:
+        return None
+    clusters = [cluster for cluster in file.clusters if cluster.name in authority.clusters]
+    workload = clusters[0].vcenter if clusters else file.vcenters[0].name
+    return TrustPlan(
+        vcenter=NodeName(authority.vcenter),
+        cluster=ClusterName(authority.cluster),
+        services=tuple(pairs_of_services(file)),
+        workload=NodeName(workload),
+        clusters=tuple(ClusterName(cluster.name) for cluster in clusters),
+        endorsement_keys=authority.settings == "endorsement-keys",
     )
 
 
@@ -100,7 +133,11 @@ def _key_servers(file: LabFile) -> list[NodeSpec]:
 
     def identities(server: str) -> dict[str, dict[str, str]]:
         peer = {peers[server]: {"role": "peer"}} if server in peers else {}
-        return {**{v.name: {"role": "client"} for v in file.vcenters}, **peer}
+        clients = {v.name: {"role": "client"} for v in file.vcenters}
+        kps: dict[str, dict[str, str]] = {
+            str(service): {"role": "kps"} for _, service in pairs_of_services(file)
+        }
+        return {**clients, **kps, **peer}
 
     return [
         NodeSpec(

@@ -75,7 +75,13 @@ async def provision(lab: LabCore, report: Report) -> None:
     await wait_ready(lab, course)
 
 
-_WAVES = ((Role.KMS, "key servers"), (Role.VCENTER, "vCenter servers"), (Role.ESXI, "hosts"))
+_WAVES = (
+    (Role.KMS, "key servers"),
+    (Role.ATTESTATION, "Attestation Services"),
+    (Role.KEYPROVIDER, "Key Provider Services"),
+    (Role.VCENTER, "vCenter servers"),
+    (Role.ESXI, "hosts"),
+)
 
 
 async def start_nodes(
@@ -93,6 +99,8 @@ async def start_nodes(
     specs = [lab.spec(e.node) for e in lab.directory().nodes]
     for role, what in _WAVES:
         nodes = [s.node for s in specs if s.role is role]
+        if not nodes and role in (Role.ATTESTATION, Role.KEYPROVIDER):
+            continue
         await course.each(
             1,
             f"power on {len(nodes)} {what}",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from lab.topology.model import ClusterModel, LabFields, ProviderModel
+from lab.topology.trust_references import trust_misfits
 from services.runtime.knobs import SharedKnobs, read
 
 HOSTS_LIMIT: Final = 2000
@@ -39,6 +40,8 @@ def misfits(file: LabFields) -> Iterator[Misfit]:
     for place, cluster in enumerate(file.clusters):
         for path, text in _cluster(file, cluster):
             yield Misfit(("clusters", place, *path), f"cluster {cluster.name}: {text}")
+    for path, text in trust_misfits(file):
+        yield Misfit(("trust_authority", *path), text)
     yield from _limits(file)
 
 
@@ -99,8 +102,8 @@ def _provider(file: LabFields, provider: ProviderModel) -> Iterator[Misfit]:
             yield Misfit(("servers", place), f"no key server {server}")
         elif server in provider.servers[:place]:
             yield Misfit(("servers", place), f"the key server {server} is named twice")
-    if provider.type == "trusted":
-        yield Misfit(("type",), f"type {provider.type} is not available in this version")
+    if provider.type == "trusted" and file.trust_authority is None:
+        yield Misfit(("type",), "a trusted provider needs a section trust_authority")
     elif provider.type == "native":
         if provider.servers:
             yield Misfit(("servers",), "a native provider has no key servers")
@@ -110,7 +113,7 @@ def _provider(file: LabFields, provider: ProviderModel) -> Iterator[Misfit]:
     elif not 1 <= len(provider.servers) <= PAIR:
         # Keys made on one server would be missing on the others (STD-01).
         text = (
-            "a standard provider has one server, or two that replicate their keys; more are not "
+            "a provider has one server, or two that replicate their keys; more are not "
             "available in this version"
         )
         yield Misfit(("servers",), text)

@@ -1,0 +1,33 @@
+"""The nodes of a Trust Authority cluster, made from a Lab file."""
+
+from __future__ import annotations
+
+from lab.topology.lab_file import LabFile
+from protocol.messages.agent import NodeSpec
+from protocol.terms import NodeName, Role
+
+
+def pairs_of_services(file: LabFile) -> list[tuple[NodeName, NodeName]]:
+    """The Attestation Service and the Key Provider Service of each host of it (TA-01)."""
+    count = 0 if file.trust_authority is None else file.trust_authority.hosts
+    numbers = range(1, count + 1)
+    return [(NodeName(f"attestation-{n}"), NodeName(f"keyprovider-{n}")) for n in numbers]
+
+
+def trust_services(file: LabFile) -> list[NodeSpec]:
+    """Their specs, pair by pair; only the vCenter of the Trust Authority configures them."""
+    authority = file.trust_authority
+    if authority is None:
+        return []
+    roles = (Role.ATTESTATION, Role.KEYPROVIDER)
+    return [
+        NodeSpec(
+            node=node,
+            role=role,
+            site=authority.site,
+            knobs=file.knobs,
+            config={"vcenter": authority.vcenter},
+        )
+        for pair in pairs_of_services(file)
+        for node, role in zip(pair, roles, strict=True)
+    ]
