@@ -6,6 +6,7 @@
 - ``plan``       the plan of nodes, providers and VMs that is made from it
 - ``directory``  who is there, for plans and selectors
 - ``provision``  from an empty lab to a ready one, in an administrator's order
+- ``trust``      a Trust Authority made ready, step by step
 - ``course``     how far that has come, and how long one waits for it
 - ``demand``     what a lab of a size asks of the machine
 - ``shipped``    the Lab files that come with keystead

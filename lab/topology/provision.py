@@ -3,7 +3,8 @@ converges, and has the same operation id on each try.
 
 1. power on key servers, vCenter, hosts    2. register the providers
 3. enable key persistence where the lab file says so, before any key is made
-4. add the hosts    5. create the VMs, each encrypted in the same task, and power them on
+4. add the hosts, and set a Trust Authority up for them
+5. create the VMs, each encrypted in the same task, and power them on
 6. wait until ready
 """
 
@@ -17,7 +18,8 @@ from chaos.observe.listing import all_hosts, all_vms
 from lab.core import BOOT_LIMIT_S, LabCore
 from lab.errors import KeysteadError
 from lab.topology.course import Course, Report
-from lab.topology.plan import ProviderPlan, VmPlan
+from lab.topology.plan import ProviderPlan, TrustPlan, VmPlan
+from lab.topology.trust import set_up
 from protocol.errors import AlreadyExists, ProductError
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import Esxcli
@@ -48,7 +50,8 @@ async def provision(lab: LabCore, report: Report) -> None:
     await start_nodes(lab, course, at_once=BOOTS_AT_ONCE if lab.in_lab_s(1.0) else None)
     course.begin(2, "register key providers")
     for provider in topology.providers:
-        await _provider(lab, course, provider)
+        if provider.type != "trusted":  # its hosts have to be there
+            await _provider(lab, course, provider)
     if topology.key_persistence:
         await course.each(
             2,
@@ -64,6 +67,8 @@ async def provision(lab: LabCore, report: Report) -> None:
         lambda host: _add_host(lab, course, host),
         at_once=at_once,
     )
+    if topology.trust is not None:
+        await _trust(lab, course, topology.trust)
     await course.each(
         4,
         f"create {len(topology.vms)} VMs",
@@ -141,6 +146,13 @@ async def _provider(lab: LabCore, course: Course, plan: ProviderPlan) -> None:
     with suppress(AlreadyExists):  # an earlier try
         await course.ask(plan.vcenter, create)
     await take_backup(lab, plan.vcenter, plan.provider)
+
+
+async def _trust(lab: LabCore, course: Course, plan: TrustPlan) -> None:
+    def told(text: str, step: int, total: int) -> None:
+        course.begin(3, f"Trust Authority: {text}")
+
+    await set_up(lab, plan, lab.topology.providers, told)
 
 
 async def _add_host(lab: LabCore, course: Course, host: NodeName) -> None:

@@ -34,6 +34,7 @@ from services.vcenter.index import Index
 from services.vcenter.rows import decode_row, encode_row
 from services.vcenter.tables import (
     ROW_OF,
+    AuthorityRow,
     ClusterRow,
     DeletedRow,
     HostRow,
@@ -43,6 +44,7 @@ from services.vcenter.tables import (
     ReleasedRow,
     Row,
     Table,
+    TrustRow,
     VmRow,
 )
 
@@ -124,6 +126,8 @@ class Inventory:
         self.deleted: dict[ProviderId, DeletedRow] = {}
         self.released: dict[str, ReleasedRow] = {}
         self.keys: dict[str, KeyRow] = {}
+        self.authority: dict[str, AuthorityRow] = {}
+        self.trust: dict[str, TrustRow] = {}
         self.index = Index(self.vms)
 
     async def load(self) -> None:
@@ -187,6 +191,10 @@ class Inventory:
                 view = self.released
             case Table.CRYPTO_KEY:
                 view = self.keys
+            case Table.AUTHORITY:
+                view = self.authority
+            case Table.TRUST:
+                view = self.trust
             case Table.OPERATION:
                 return None
         return cast("dict[str, Row]", view)

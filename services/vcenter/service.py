@@ -64,7 +64,6 @@ from services.runtime.service import Peer, serves
 from services.vcenter.config import VcenterConfig
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.knobs import VcenterNode
-from services.vcenter.provider_handlers import ProviderHandlers
 from services.vcenter.tables import SCHEMA
 from services.vcenter.tasks import (
     connection,
@@ -76,6 +75,7 @@ from services.vcenter.tasks import (
     registration,
     vm,
 )
+from services.vcenter.trust.handlers import TrustHandlers
 from services.vcenter.vcenter import VCenter
 
 
@@ -91,7 +91,7 @@ def _cluster(message: Any) -> str:
     return f"cluster:{message.cluster}"
 
 
-class VcenterService(ProviderHandlers):
+class VcenterService(TrustHandlers):
     """See the module's text. ``vcenter`` is there from ``start`` on."""
 
     role: ClassVar[Role] = Role.VCENTER

@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from protocol.events import EventTypeId
-from protocol.messages.vcenter import KmipServer
+from protocol.messages.vcenter import KmipServer, ServicesInformation
 from protocol.terms import (
     AttestationStatus,
     ClusterName,
@@ -24,6 +24,15 @@ from protocol.terms import (
     PowerState,
     ProviderId,
     VmName,
+)
+from protocol.trust import (
+    AcceptedAttestationService,
+    BaseImage,
+    TpmCaCertificate,
+    TpmSettings,
+    TrustedEndorsementKey,
+    TrustedKeyProvider,
+    TrustedPrincipal,
 )
 
 
@@ -86,6 +95,7 @@ class HostRow(Row, frozen=True, kw_only=True):
     for; else its cluster's is used. ``kept_off``: vCenter does not turn its encryption mode on by
     itself: an administrator turned it off, or a task's user may not register hosts (HEM-02).
 
+    ``trust_told``: which attestation by a Trust Authority the last event told of (ATT-05).
     ``tpm`` and ``attestation`` are None as long as its TPM was not seen (ATT-09). ``disconnected``:
     by an administrator, on whose word alone vCenter connects it again.
     """
@@ -101,6 +111,7 @@ class HostRow(Row, frozen=True, kw_only=True):
     kept_off: bool = False
     tpm: TpmRecord | None = None
     attestation: Attestation | None = None
+    trust_told: str = ""
 
 
 class VmRow(Row, frozen=True, kw_only=True):
@@ -207,6 +218,43 @@ class OperationRow(Row, frozen=True, kw_only=True):
     old: tuple[CryptoKeyId, ...] = ()
 
 
+class AuthorityRow(Row, frozen=True, kw_only=True):
+    """A Trust Authority at its own vCenter: what all its services are to have (HLT-01).
+
+    There is one; its ``name`` is ``authority``. ``revision`` counts the changes.
+    """
+
+    name: str
+    cluster: ClusterName
+    group: str
+    revision: int
+    attestation_services: tuple[NodeName, ...]
+    key_provider_services: tuple[NodeName, ...]
+    principals: tuple[TrustedPrincipal, ...] = ()
+    ca_certificates: tuple[TpmCaCertificate, ...] = ()
+    endorsement_keys: tuple[TrustedEndorsementKey, ...] = ()
+    base_images: tuple[BaseImage, ...] = ()
+    settings: TpmSettings = TpmSettings()
+    providers: tuple[TrustedKeyProvider, ...] = ()
+    issuers: tuple[AcceptedAttestationService, ...] = ()
+
+
+class TrustRow(Row, frozen=True, kw_only=True):
+    """What a vCenter keeps of Trust Authority beside that; its ``name`` is ``trust``.
+
+    ``admins``: the members of TrustedAdmins (TA-04). ``clusters``: trusted ones. ``revision``: of
+    what its hosts are to have; ``principal``: SHA-256 of the certificate that was imported by then.
+    """
+
+    name: str
+    admins: tuple[str, ...] = ()
+    clusters: tuple[ClusterName, ...] = ()
+    services: ServicesInformation | None = None
+    revision: int = 0
+    principal: str = ""
+    since: float = 0.0
+
+
 class Table(StrEnum):
     CRYPTO_KEY = "crypto_key"
     CLUSTER = "cluster"
@@ -216,6 +264,8 @@ class Table(StrEnum):
     DELETED = "deleted_provider"
     RELEASED = "released_key"
     OPERATION = "operation"
+    AUTHORITY = "trust_authority"
+    TRUST = "trust"
 
 
 ROW_OF: dict[Table, type[Row]] = {
@@ -227,6 +277,8 @@ ROW_OF: dict[Table, type[Row]] = {
     Table.DELETED: DeletedRow,
     Table.RELEASED: ReleasedRow,
     Table.OPERATION: OperationRow,
+    Table.AUTHORITY: AuthorityRow,
+    Table.TRUST: TrustRow,
 }
 
 SCHEMA: tuple[str, ...] = (

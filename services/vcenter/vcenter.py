@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from protocol.errors import InvalidState, NotFound
 from protocol.messages.vcenter import ClusterInfo, HostInfo, ProviderInfo, VmInfo
-from protocol.terms import ClusterName, HostConnectionState, NodeName, ProviderId, VmName
+from protocol.terms import (
+    ClusterName,
+    HostConnectionState,
+    ManagementType,
+    NodeName,
+    ProviderId,
+    VmName,
+)
 from services.runtime.ports import Database, Ports
 from services.vcenter.client_info import cluster_info, host_info, provider_info, vm_info
 from services.vcenter.config import VcenterConfig
@@ -32,6 +39,8 @@ from services.vcenter.providers.registry import Providers
 from services.vcenter.tables import ClusterRow, HostRow, VmRow
 from services.vcenter.task_log import TaskLog
 from services.vcenter.ticker import Ticker
+from services.vcenter.trust.authority import Authority
+from services.vcenter.trust.clusters import Trust
 
 
 class VCenter:
@@ -59,6 +68,8 @@ class VCenter:
         self._attestation = HostAttestation(
             node, ports.clock, ports.rng, self.inventory, self.sessions, self.attestations
         )
+        self.authority = Authority(node, ports.bus, ports.clock, self.inventory)
+        self.trust = Trust(node, ports, self.inventory, self.sessions, self._once)
         host_keys = HostKeys(node, self.inventory, self.providers, self.contacts, self._once)
         self.held = HeldKeys()
         delivery = KeyDelivery(node, config, self.inventory, self.providers, self._once, self.held)
@@ -73,6 +84,7 @@ class VCenter:
             delivery,
             self._once,
             self.held,
+            self.trust,
         )
         self.sharing = KeySharing(
             node, ports.clock, config, self.inventory, self.passes, delivery, self.held
@@ -89,6 +101,7 @@ class VCenter:
         """Rebuild the view from the database; then connect hosts and look after providers."""
         await self.inventory.load()
         await self._native.start()
+        await self.trust.start()
         for name, row in self.inventory.hosts.items():
             session = self.sessions.add(name)
             if row.disconnected:
@@ -100,6 +113,7 @@ class VCenter:
         self._attestation.start()
         self.reconciliation.start()
         self._health.start()
+        self.authority.start()
         self._reminders.start()
 
     async def _emit(self, draft: Draft) -> None:
@@ -186,6 +200,8 @@ class VCenter:
             raise NotFound(f"there is no key provider {name}")
         clusters = self.inventory.clusters.values()
         default_of = tuple(c.name for c in clusters if c.default_provider == name)
+        if row.management_type is ManagementType.TRUST_AUTHORITY:
+            return provider_info(row, self.contacts, default_of, self.trust.provider_health())
         if row.native is None:
             return provider_info(row, self.contacts, default_of)
         views = [session.summary for session in self.sessions.connected()]

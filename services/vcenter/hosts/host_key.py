@@ -23,6 +23,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import (
     CryptoKeyId,
     HostCryptoState,
+    KeyId,
     KeyUnavailableReason,
     NodeName,
     ProviderId,
@@ -31,7 +32,7 @@ from services.vcenter import events
 from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.hosts.mode import ModeStep, may_renew, next_mode_step
 from services.vcenter.hosts.once_per_boot import OncePerBoot
-from services.vcenter.hosts.session import HostSession
+from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.inventory import Edit, Inventory, change_cluster, change_host
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.provider import reason_of
@@ -110,6 +111,8 @@ class HostKeys:
                 await self._prepare(session)
             case ModeStep.ENABLE | ModeStep.CHANGE:
                 pass
+        if (name := self._fetched_from(row, fallback)) is not None:
+            return await self._fetched(session, row, name, change=step is ModeStep.CHANGE)
         got = await self._obtain(session.host, fresh=fresh, fallback=fallback)
         if isinstance(got, KeyUnavailableReason):
             if step is ModeStep.CHANGE:
@@ -120,6 +123,45 @@ class HostKeys:
             await self._change(session, got)
         else:
             await self._enable(session, got)
+        return None
+
+    def _fetched_from(self, row: HostRow, fallback: ProviderId | None) -> ProviderId | None:
+        """The trusted provider whose services give hosts their key; None when it is another way."""
+        recorded = self.recorded(row)
+        default = self._inventory.default_provider(row.cluster)
+        name = fallback if default is None else default.name
+        name = name if recorded is None else recorded.provider_id
+        return name if name is not None and self._providers.capability(name).fetched else None
+
+    async def _fetched(
+        self, session: HostSession, row: HostRow, provider: ProviderId, *, change: bool
+    ) -> KeyUnavailableReason | None:
+        """The host has a Key Provider Service open its key, or make the first one of this scope;
+        vCenter records what the host names (KEY-02, R46)."""
+        async with self._making.setdefault(self._scope_name(row), asyncio.Lock()):
+            recorded = self.recorded(row)
+            key = recorded or CryptoKeyId(KeyId(""), provider)
+            try:
+                if change:
+                    await session.command(ChangeHostKey(key=key))
+                else:
+                    await session.command(CryptoManagerHostEnable(key=key))
+            except AlreadyExists:
+                return None
+            except UNANSWERED:
+                raise
+            except ProductError:
+                reason = KeyUnavailableReason.CLUSTER_UNREACHABLE
+                if not change:
+                    await self._tell_unsafe(session, recorded, reason)
+                return reason
+            named = (await session.look()).crypto_key_id or key
+            if recorded is None:
+                await self._note(row, HostKey(named, None), self._scope(row).generation + 1)
+        self._once.over(session.host, "mode")
+        self._node.record("host.safe", host=session.host, key=str(named))
+        event = events.host_key_updated if change else events.host_enabled
+        await self._inventory.commit(events=[event(session.host, named)])
         return None
 
     async def _prepare(self, session: HostSession) -> None:
@@ -270,8 +312,8 @@ class HostKeys:
         row: HostRow,
         got: HostKey,
         generation: int,
-        old: CryptoKeyId | None,
-        reason: KeyUnavailableReason | None,
+        old: CryptoKeyId | None = None,
+        reason: KeyUnavailableReason | None = None,
     ) -> None:
         drafts = []
         if old is not None and reason is not None:

@@ -5,17 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from protocol.messages.host import HostSummary, VmSummary
+from protocol.messages.host import VmSummary
 from protocol.terms import (
-    CryptoKeyId,
-    KeyUnavailableReason,
     ManagementType,
     NodeName,
     PowerState,
     ProviderId,
     VmName,
 )
-from services.vcenter.inventory import Inventory
 from services.vcenter.providers.capabilities import Capability, of_provider
 from services.vcenter.tables import VmRow
 
@@ -34,8 +31,8 @@ def needs_pass(
 
     ``rang``: the host has asked to be looked at, so a key that it lacks is worth another try
     although the VM is marked for it, or counts as another host's. ``auto_unlock``: marks are taken
-    back without anybody's asking (LOCK-05). Keys that hosts fetch by themselves are no reason:
-    vCenter brings nothing for them. For those that they derive it brings the KDK.
+    back without anybody's asking (LOCK-05). Keys that hosts fetch by themselves are no reason to
+    try again: vCenter brings nothing for them. For those that they derive it brings the KDK.
     """
     for vm in listed:
         row = rows.get(vm.vm)
@@ -49,7 +46,7 @@ def needs_pass(
             continue
         if row.lock_event is not None and vm.power is PowerState.ON:
             return True  # a mark on a running VM is void
-        if brought and (row.lock_event is None or not brought <= set(row.missing)):
+        if lacking and (row.lock_event is None or not lacking <= set(row.missing)):
             return True
         if auto_unlock and row.lock_event is not None and not set(row.missing) <= lacking:
             return True
@@ -58,21 +55,3 @@ def needs_pass(
 
 def _is_brought(can: Capability) -> bool:
     return can.derived or not can.self_served
-
-
-def underivable(
-    view: HostSummary | None, inventory: Inventory
-) -> dict[CryptoKeyId, KeyUnavailableReason]:
-    """Keys of native providers, deleted ones too, that VMs need there and the host says it cannot
-    derive; each with the reason."""
-    types = inventory.lock_types()
-    return {
-        key: (
-            KeyUnavailableReason.MISSING_IN_CACHE
-            if key.provider_id in inventory.providers
-            else KeyUnavailableReason.CLUSTER_INVALID
-        )
-        for vm in (() if view is None else view.vms)
-        for key in vm.missing
-        if of_provider(types, key.provider_id).derived
-    }

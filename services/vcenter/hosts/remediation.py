@@ -33,7 +33,6 @@ from services.vcenter.hosts.delivery import KeyDelivery
 from services.vcenter.hosts.held_keys import HeldKeys
 from services.vcenter.hosts.host_key import HostKeys
 from services.vcenter.hosts.mode import is_safe, takes_keys
-from services.vcenter.hosts.need import underivable
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassOrder, PassQueue
 from services.vcenter.hosts.plan import (
@@ -53,6 +52,7 @@ from services.vcenter.hosts.plan import (
     refused_by_mode,
     removed,
 )
+from services.vcenter.hosts.self_served import HostTrust, not_had
 from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.hosts.sessions import HostSessions
 from services.vcenter.hosts.telling import PassResult, PassTelling
@@ -76,8 +76,9 @@ class Remediation:
         delivery: KeyDelivery,
         once: OncePerBoot,
         held: HeldKeys,
+        trust: HostTrust,
     ) -> None:
-        self._held = held
+        self._held, self._trust = held, trust
         self._node, self._clock, self._config = node, clock, config
         self._inventory, self._sessions, self._passes = inventory, sessions, passes
         self._host_keys, self._delivery = host_keys, delivery
@@ -148,6 +149,7 @@ class Remediation:
             facts = await self._look(session, look=look, asked=asked)
             if facts is None:
                 return None
+            await self._trust.see(session)
             await self._carry_out(session, name, plan_host(facts), result, fresh=fresh)
             key_facts = await self._look_for_keys(session, removing=removing)
             absent, actions = key_facts.absent, plan_keys(key_facts)
@@ -155,7 +157,7 @@ class Remediation:
             await self._carry_out(session, name, actions, result, fresh=fresh)
             if removed(actions):
                 await session.look()  # what its VMs lack now
-            result.denied.update(lost := underivable(session.summary, self._inventory))
+            result.denied.update(lost := not_had(session, self._inventory, self._trust))
             await self._telling.denied(session, result)
             rows = self._inventory.vms_on(session.host)
             lacking = absent | removed(actions) | lost.keys()
@@ -179,7 +181,7 @@ class Remediation:
             if wanted and not is_safe(session.summary):
                 safe = ReachMode(needed=True)
                 await self._carry_out(session, name, [safe], result, fresh=True)
-            lost = underivable(session.summary, self._inventory)
+            lost = not_had(session, self._inventory, self._trust)
             result.denied.update(lost)
             absent = await self._bring(session, name, row.keys, result)
             row = self._inventory.vms.get(vm)

@@ -24,6 +24,7 @@ from services.vcenter.hosts.session import HostSession
 from services.vcenter.hosts.whereabouts import Place, Word, place_of
 from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
+from services.vcenter.trust.judgement import attestation_news, view_of
 
 
 class HostSessions:
@@ -186,6 +187,11 @@ class HostSessions:
             self._passes.want(session.host, looked=True)
             self._attestations.want(session.host, looked=True)
 
+    def _trust_is_news(self, session: HostSession) -> bool:
+        """Whether what Attestation Services made of the host is not what was told (ATT-05)."""
+        row, view = self._inventory.hosts.get(session.host), view_of(session.summary)
+        return row is not None and attestation_news(row.name, view, row.trust_told) is not None
+
     def looked(self, session: HostSession, *, rang: bool) -> None:
         if session.summary is None:
             return
@@ -193,12 +199,16 @@ class HostSessions:
             self._attestations.want(session.host, looked=True)
         if rang and not session.view.is_current:
             self._passes.want(session.host)  # commands hid the view in which it would be seen why
-        elif self._passes.unfinished(session.host) or needs_pass(
-            session.host,
-            session.summary.vms,
-            self._inventory.vms,
-            self._inventory.management_types(),
-            rang=rang,
-            auto_unlock=self.node.knobs.auto_unlock,
+        elif (
+            self._passes.unfinished(session.host)
+            or needs_pass(
+                session.host,
+                session.summary.vms,
+                self._inventory.vms,
+                self._inventory.management_types(),
+                rang=rang,
+                auto_unlock=self.node.knobs.auto_unlock,
+            )
+            or self._trust_is_news(session)
         ):
             self._passes.want(session.host, looked=True)

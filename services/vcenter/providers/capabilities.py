@@ -91,6 +91,11 @@ class Capability:
         return self.values_brought_by is ValueBringer.HOST_DERIVES
 
     @property
+    def fetched(self) -> bool:
+        """Whether hosts fetch values by themselves, of nothing that vCenter brings (KPS-02)."""
+        return self.values_brought_by is ValueBringer.HOST_FETCHES
+
+    @property
     def self_served(self) -> bool:
         """Whether hosts get values by themselves, and vCenter has nothing to bring (KPS-02)."""
         return self.values_brought_by in (ValueBringer.HOST_FETCHES, ValueBringer.HOST_DERIVES)
@@ -128,7 +133,7 @@ CAPABILITIES: Final[Mapping[ManagementType, Capability]] = {
             missing_at_provider=EventTypeId.VM_LOCKED_TA_KMS_CLUSTER_UNAVAILABLE,
             provider_unusable=EventTypeId.VM_LOCKED_TA_KMS_CLUSTER_UNAVAILABLE,
         ),
-        built=False,
+        built=True,
     ),
     ManagementType.NATIVE_PROVIDER: Capability(
         key_made_by=KeyMaker.DERIVATION,

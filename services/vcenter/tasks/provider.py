@@ -57,7 +57,10 @@ async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
     )
     if known is not None and known.servers != row.servers:
         vc.contacts.forget(name)
-    await _greet(vc, name, tell=known is None)
+    if message.management_type is ManagementType.TRUST_AUTHORITY:
+        await vc.trust.providers_changed()
+    else:
+        await _greet(vc, name, tell=known is None)
     vc.reconciliation.soon()
     return ProviderState(provider=vc.provider_info(name))
 
@@ -78,6 +81,10 @@ def _check(message: RegisterKmsCluster, known: ProviderRow | None) -> None:
         raise InvalidArgument("management_type: a native provider is made by CreateNativeProvider")
     if known is not None and known.management_type is not message.management_type:
         raise InvalidArgument(f"management_type: {known.name} is {known.management_type.value}")
+    if message.management_type is ManagementType.TRUST_AUTHORITY:
+        if message.servers:
+            raise InvalidArgument("servers: a trusted provider has none that vCenter knows (TA-06)")
+        return
     servers = [server.name for server in message.servers]
     if not servers or len(set(servers)) != len(servers) or not all(servers):
         raise InvalidArgument("servers: a standard provider has servers, each with its own name")
@@ -108,6 +115,8 @@ async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> Done:
     await vc.inventory.commit(drop(Table.PROVIDER, name), put(Table.DELETED, name, gone), *without)
     vc.contacts.forget(name)
     vc.sharing.withdraw_all_of(name)
+    if kind is ManagementType.TRUST_AUTHORITY:
+        await vc.trust.providers_changed()
     if not CAPABILITIES[kind].pushed:
         vc.reconciliation.soon()  # it has a presence on hosts, which ends (NKP-02)
     return Done()

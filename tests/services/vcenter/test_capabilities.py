@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.errors import NotAvailable
+from protocol.errors import InvalidArgument, InvalidState, KeyProviderUnreachable, NotAvailable
 from protocol.events import EventTypeId as E
 from protocol.messages.vcenter import (
     ConfigureCryptoKey,
     CreateVm,
     EncryptVm,
     GenerateKey,
+    KmipServer,
     ListKmsClusters,
     MarkDefault,
     PowerOnVm,
@@ -48,13 +49,13 @@ R = KeyUnavailableReason
 TRUSTED, NATIVE = ProviderId("trusted-one"), ProviderId("native-one")
 SHAPES = [(TRUSTED, T.TRUST_AUTHORITY), (NATIVE, T.NATIVE_PROVIDER)]
 shapes = pytest.mark.parametrize(("provider", "kind"), SHAPES, ids=[k.value for _, k in SHAPES])
-unbuilt = pytest.mark.parametrize(
+fetched = pytest.mark.parametrize(
     ("provider", "kind"), [(TRUSTED, T.TRUST_AUTHORITY)], ids=["trustAuthority"]
 )
 
 
 def have(rig: Rig, provider: ProviderId, kind: ManagementType) -> None:
-    """As if that provider had been registered: this vCenter does not let anybody do it yet."""
+    """As if that provider had been registered."""
     row = ProviderRow(name=provider, management_type=kind)
     rig.run(rig.vcenter.inventory.commit(put(Table.PROVIDER, provider, row)))
 
@@ -66,6 +67,7 @@ def test_each_management_type_has_its_row() -> None:
     assert set(CAPABILITIES) == set(ManagementType)
     assert [kind for kind, row in CAPABILITIES.items() if row.built] == [
         T.VCENTER,
+        T.TRUST_AUTHORITY,
         T.NATIVE_PROVIDER,
     ]
 
@@ -141,47 +143,36 @@ def test_a_missing_key_is_brought_as_the_table_says(
     assert of_provider(types, P) is (NO_PROVIDER if kind is None else CAPABILITIES[kind])
 
 
-# ---- what is not built says so, and nothing else suffers ----------------------------------------
+# ---- what vCenter cannot do for it says so, and nothing else suffers -----------------------------
 
 
-@unbuilt
-def test_what_needs_a_key_of_it_is_not_available(
+@fetched
+def test_vcenter_makes_no_key_of_it_and_knows_no_server_of_it(
     rig: Rig, provider: ProviderId, kind: ManagementType
 ) -> None:
     rig.up(A)
-    rig.vm(VM, encrypted=False)
     have(rig, provider, kind)
-    mark = rig.mark()
-    for message in (
-        GenerateKey(operation_id="g", provider=provider),
-        RegisterKmsCluster(provider=ProviderId("x"), management_type=kind),
-        EncryptVm(operation_id="e", vm=VM, provider=provider),  # the host says so
-    ):
-        error = rig.refused(message)
-        assert isinstance(error, NotAvailable), error
-        assert "ClusterInvalid" not in str(error)
-    assert kind.value in str(rig.refused(GenerateKey(operation_id="g", provider=provider)))
-    assert rig.ids(mark) == [E.HOST_CRYPTO_ENABLED]  # no key generation has failed
-    rig.do(MarkDefault(provider=provider))
-    rig.host(B)
-    error = rig.refused(EncryptVm(operation_id="f", vm=VM))
-    assert isinstance(error, NotAvailable)
-    assert rig.vm_info(VM).key is None
+    error = rig.refused(GenerateKey(operation_id="g", provider=provider))
+    assert isinstance(error, NotAvailable) and kind.value in str(error)
+    server = (KmipServer(name="k", node=KMS),)
+    message = RegisterKmsCluster(provider=ProviderId("x"), management_type=kind, servers=server)
+    assert isinstance(rig.refused(message), InvalidArgument)
 
 
-@unbuilt
-def test_a_host_key_of_it_is_not_available(
+@fetched
+def test_a_host_that_gets_no_host_key_of_it_is_told_of(
     rig: Rig, provider: ProviderId, kind: ManagementType
 ) -> None:
     have(rig, provider, kind)
     rig.host(A)
     rig.do(MarkDefault(provider=provider))
+    rig.hosts[A].errors["CryptoManagerHostEnable"] = InvalidState("it is not attested")
     mark = rig.mark()
     error = rig.refused(ConfigureCryptoKey(host=A))
-    assert isinstance(error, NotAvailable) and kind.value in str(error)
-    rig.sleep(700)
+    assert isinstance(error, KeyProviderUnreachable), error
     assert rig.hosts[A].crypto_state is HostCryptoState.PREPARED
-    assert rig.ids(mark) == []
+    assert rig.ids(mark) == [E.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR]
+    assert [name for _, to, name in rig.sent if to == KMS] == []
 
 
 @shapes
@@ -223,7 +214,7 @@ def test_the_standard_provider_beside_it_works_as_ever(
 # ---- flows choose by the table ----------------------------------------------------------------
 
 
-@unbuilt
+@fetched
 def test_a_key_born_on_the_host_is_named_by_the_host(
     rig: Rig, provider: ProviderId, kind: ManagementType
 ) -> None:
@@ -246,8 +237,8 @@ def test_a_key_born_on_the_host_is_named_by_the_host(
     assert rig.do(encrypt).key == done.key
 
 
-@unbuilt
-def test_what_hosts_get_by_themselves_vcenter_neither_brings_nor_judges(
+@fetched
+def test_what_hosts_get_by_themselves_vcenter_does_not_bring_and_tells_that_it_is_missing(
     rig: Rig, provider: ProviderId, kind: ManagementType
 ) -> None:
     rig.up(A)
@@ -264,7 +255,8 @@ def test_what_hosts_get_by_themselves_vcenter_neither_brings_nor_judges(
     passes = [name for _, to, name in rig.sent[before:] if (to, name) == (A, "GetCryptoKeyStatus")]
     assert passes == []  # what it misses is no reason for a pass
     assert len(rig.servers[KMS].asked) == asked and key not in rig.hosts[A].cache
-    assert rig.ids(mark) == [E.HOST_CRYPTO_ENABLED]
-    assert rig.vm_info(VM).lock_event is None
+    lock = E.VM_LOCKED_TA_KMS_CLUSTER_UNAVAILABLE  # no service has attested it
+    assert rig.ids(mark) == [E.HOST_CRYPTO_ENABLED, lock]
+    assert rig.vm_info(VM).lock_event is lock
     refused = rig.refused(PowerOnVm(vm=VM))
     assert getattr(refused, "keys", ()) == (key,)  # the host's own refusal, handed on

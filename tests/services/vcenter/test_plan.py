@@ -229,9 +229,11 @@ def test_a_vm_in_need_is_found_behind_others() -> None:
         assert found is needed
 
 
-def test_no_need_for_what_hosts_fetch_by_themselves() -> None:
+def test_what_hosts_fetch_by_themselves_is_told_of_once_and_not_brought() -> None:
     types = {P: ManagementType.TRUST_AUTHORITY}
-    assert not needs_pass(A, [lacks(K1)], {VM: row()}, types, rang=True, auto_unlock=True)
+    assert needs_pass(A, [lacks(K1)], {VM: row()}, types, rang=True, auto_unlock=True)
+    marked = row(lock_event=NO_TA, missing=(K1,))
+    assert not needs_pass(A, [lacks(K1)], {VM: marked}, types, rang=True, auto_unlock=True)
 
 
 def test_a_key_that_a_host_cannot_derive_is_a_reason_to_bring_the_kdk() -> None:

@@ -88,7 +88,6 @@ def test_the_default(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("kind", "word"),
     [
-        (ManagementType.TRUST_AUTHORITY, "trustAuthority"),
         (ManagementType.UNKNOWN, "unknown"),
     ],
 )

@@ -1,0 +1,250 @@
+"""The Trust Authority vCenter: what its services are to have, durable, and pushed to all of them.
+
+A change 1. is made of what is durable  2. is judged by one service of each kind, whose refusal ends
+it  3. is made durable  4. is pushed to all others. A service that is silent gets it later: a look
+at all of them follows each period, and compares revisions (HLT-01). One change at a time (HLT-04).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+from protocol import names
+from protocol.errors import AlreadyExists, HostUnreachable, NotFound, ProductError, ResourceInUse
+from protocol.messages.attestation import (
+    QueryAttestationConfiguration,
+    QueryAttestationService,
+    SetAttestationConfiguration,
+)
+from protocol.messages.base import Reply, Request
+from protocol.messages.keyprovider import (
+    QueryKeyProviderConfiguration,
+    QueryKeyProviderService,
+    SetKeyProviderConfiguration,
+)
+from protocol.messages.vcenter import (
+    EnableTrustAuthority,
+    ServicesInformation,
+    TrustAuthorityState,
+)
+from protocol.terms import ClusterName, NodeName
+from protocol.trust import AcceptedAttestationService, ItemDigest, ServiceRecord
+from services.runtime.each import try_each
+from services.runtime.ports import Bus, Clock
+from services.vcenter.hosts.session import UNANSWERED
+from services.vcenter.inventory import Inventory, put
+from services.vcenter.knobs import VcenterNode
+from services.vcenter.tables import AuthorityRow, Table
+from services.vcenter.trust.changes import (
+    Change,
+    attestation_configuration,
+    changed,
+    key_provider_configuration,
+    warnings_of,
+)
+from services.vcenter.trust.health import item_health
+
+ROW: Final = "authority"
+R = TypeVar("R", bound=Reply)
+
+
+class Authority:
+    """See the module's text."""
+
+    def __init__(self, node: VcenterNode, bus: Bus, clock: Clock, inventory: Inventory) -> None:
+        self._node, self._bus, self._clock, self._inventory = node, bus, clock, inventory
+        self._busy = False
+        self._repairing = False
+
+    def start(self) -> None:
+        """Repair services from now on, where there is a Trust Authority."""
+        if not self._repairing and ROW in self._inventory.authority:
+            self._repairing = True
+            self._node.background("trust.repair", self._repair())
+
+    @property
+    def row(self) -> AuthorityRow:
+        """What is durable; ``NotFound`` before it is enabled."""
+        found = self._inventory.authority.get(ROW)
+        if found is None:
+            raise NotFound("no cluster of this vCenter has its Trust Authority state enabled")
+        return found
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """``ResourceInUse`` while another change is under way (HLT-04)."""
+        if self._busy:
+            raise ResourceInUse("a change of the Trust Authority is under way")
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+    # ---- tasks ------------------------------------------------------------------------------
+
+    async def enable(self, message: EnableTrustAuthority) -> TrustAuthorityState:
+        """The second step; every service has to answer, since its certificate is recorded."""
+        names.CLUSTER.check(message.cluster)
+        with self.alone():
+            if ROW in self._inventory.authority:
+                raise AlreadyExists(f"{self.row.cluster} has its Trust Authority state enabled")
+            group = f"{self._node.name}/{message.cluster}"
+            infos = [
+                await self._ask(node, QueryAttestationService())
+                for node in message.attestation_services
+            ]
+            for node in message.key_provider_services:
+                await self._ask(node, QueryKeyProviderService())
+            row = AuthorityRow(
+                name=ROW,
+                cluster=message.cluster,
+                group=group,
+                revision=1,
+                attestation_services=message.attestation_services,
+                key_provider_services=message.key_provider_services,
+                issuers=tuple(
+                    AcceptedAttestationService(
+                        node=info.service, certificate=info.certificate, group=group
+                    )
+                    for info in infos
+                ),
+            )
+            await self._inventory.commit(put(Table.AUTHORITY, ROW, row))
+            self.start()
+            silent = await self._push(row, self._services(row))
+        return await self.state(silent)
+
+    async def change(self, message: Change) -> TrustAuthorityState:
+        """One change of what is configured; see the module."""
+        with self.alone():
+            row = changed(self.row, message)
+            judges = await self._judge(row)
+            await self._inventory.commit(put(Table.AUTHORITY, ROW, row))
+            others = [node for node in self._services(row) if node not in judges]
+            silent = await self._push(row, others)
+        return await self.state(silent)
+
+    async def state(self, silent: Sequence[NodeName] = ()) -> TrustAuthorityState:
+        """How it stands, asked of each service."""
+        if ROW not in self._inventory.authority:
+            return TrustAuthorityState(cluster=ClusterName(""), group="")
+        row = self.row
+        attestation = {n: await self._items(n, row) for n in row.attestation_services}
+        providers = {n: await self._items(n, row) for n in row.key_provider_services}
+        both = {**attestation, **providers}
+        return TrustAuthorityState(
+            cluster=row.cluster,
+            group=row.group,
+            items=item_health(row, attestation, providers),
+            settings=row.settings,
+            warnings=warnings_of(row),
+            silent=tuple(n for n in both if both[n] is None or n in silent),
+        )
+
+    async def export(self) -> ServicesInformation:
+        """The eleventh step: every service has to answer."""
+        row = self.row
+        records: list[list[ServiceRecord]] = [[], []]
+        for node in row.attestation_services:
+            told = await self._ask(node, QueryAttestationService())
+            records[0].append(ServiceRecord(node=node, trusted_ca=told.trusted_ca, group=row.group))
+        for node in row.key_provider_services:
+            info = await self._ask(node, QueryKeyProviderService())
+            records[1].append(ServiceRecord(node=node, trusted_ca=info.trusted_ca, group=row.group))
+        return ServicesInformation(
+            attestation_services=tuple(records[0]), key_provider_services=tuple(records[1])
+        )
+
+    # ---- services ---------------------------------------------------------------------------
+
+    @staticmethod
+    def _services(row: AuthorityRow) -> tuple[NodeName, ...]:
+        return (*row.attestation_services, *row.key_provider_services)
+
+    async def _judge(self, row: AuthorityRow) -> tuple[NodeName, ...]:
+        """The first of each kind that answers has taken it; their refusal is raised."""
+        judges = []
+        for nodes in (row.attestation_services, row.key_provider_services):
+            for node in nodes:
+                try:
+                    await self._give(node, row)
+                except UNANSWERED:
+                    continue
+                judges.append(node)
+                break
+            else:
+                raise HostUnreachable(f"none of {', '.join(nodes)} answers: nothing was changed")
+        return tuple(judges)
+
+    async def _push(self, row: AuthorityRow, nodes: Sequence[NodeName]) -> tuple[NodeName, ...]:
+        """Those that did not take it."""
+        outcomes = await try_each(nodes, lambda node: self._give(node, row))
+        silent = []
+        for node, outcome in zip(nodes, outcomes, strict=True):
+            if isinstance(outcome, ProductError):
+                self._node.record(
+                    "trust.not_pushed",
+                    level="warning",
+                    service=node,
+                    error=type(outcome).__name__,
+                )
+                silent.append(node)
+            elif isinstance(outcome, Exception):
+                raise outcome
+        return tuple(silent)
+
+    async def _give(self, node: NodeName, row: AuthorityRow) -> None:
+        message: Request[Any]
+        if node in row.attestation_services:
+            message = SetAttestationConfiguration(configuration=attestation_configuration(row))
+        else:
+            message = SetKeyProviderConfiguration(configuration=key_provider_configuration(row))
+        await self._bus.request(node, message, within_s=self._node.knobs.request_timeout_s)
+
+    async def _items(self, node: NodeName, row: AuthorityRow) -> tuple[ItemDigest, ...] | None:
+        found = await self._told(node, row)
+        return None if found is None else found[1]
+
+    async def _told(
+        self, node: NodeName, row: AuthorityRow
+    ) -> tuple[str, tuple[ItemDigest, ...]] | None:
+        """Revision and items of a service; None when it does not answer."""
+        within_s = self._node.knobs.request_timeout_s
+        try:
+            if node in row.attestation_services:
+                state = await self._bus.request(
+                    node, QueryAttestationConfiguration(), within_s=within_s
+                )
+                return state.revision, state.items
+            other = await self._bus.request(
+                node, QueryKeyProviderConfiguration(), within_s=within_s
+            )
+            return other.revision, other.items
+        except ProductError:
+            return None
+
+    async def _ask(self, node: NodeName, message: Request[R]) -> R:
+        try:
+            return await self._bus.request(
+                node, message, within_s=self._node.knobs.request_timeout_s
+            )
+        except UNANSWERED as error:
+            raise HostUnreachable(f"{node} does not answer: {error}") from None
+
+    async def _repair(self) -> None:
+        """Give every service what it lacks, period by period."""
+        async for _ in self._clock.every(self._node.knobs.remediation_interval_s):
+            if self._busy:
+                continue
+            row = self.row
+            told = {node: await self._told(node, row) for node in self._services(row)}
+            behind = [
+                node
+                for node, found in told.items()
+                if found is not None and found[0] != str(row.revision)
+            ]
+            if behind and self.row is row and not self._busy:
+                await self._push(row, behind)

@@ -1,0 +1,166 @@
+"""What a task of an administrator makes of a Trust Authority's configuration. Pure.
+
+| task | changes | refused |
+|---|---|---|
+| ImportToTrustAuthority | adds a principal, CA, endorsement key or base image | its name is there |
+| SetTpmSettings | the settings | - |
+| CreateTrustedKeyProvider | adds a provider, its key servers not trusted yet | its name is there |
+| TrustKeyServers | its key servers are trusted | no such provider |
+| RemoveFromTrustAuthority | takes an item out | it is not there |
+"""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+from msgspec.structs import replace
+
+from protocol import names
+from protocol.errors import AlreadyExists, InvalidArgument, NotFound
+from protocol.messages.attestation import AttestationConfiguration
+from protocol.messages.keyprovider import KeyProviderConfiguration
+from protocol.messages.vcenter import (
+    CreateTrustedKeyProvider,
+    ImportToTrustAuthority,
+    RemoveFromTrustAuthority,
+    SetTpmSettings,
+    TrustItem,
+    TrustKeyServers,
+)
+from protocol.trust import KeyServerRecord, TrustedKeyProvider
+from services.vcenter.tables import AuthorityRow
+
+Change = (
+    ImportToTrustAuthority
+    | SetTpmSettings
+    | CreateTrustedKeyProvider
+    | TrustKeyServers
+    | RemoveFromTrustAuthority
+)
+NO_SETTINGS = (
+    "neither requireEndorsementKeys nor requireCertificateValidation is set: any endorsement key "
+    "is trusted"
+)
+
+
+def changed(row: AuthorityRow, message: Change) -> AuthorityRow:
+    """The configuration afterwards, under the next revision.
+
+    Raises ``AlreadyExists``, ``NotFound`` or ``InvalidArgument`` as the table says.
+    """
+    match message:
+        case ImportToTrustAuthority():
+            after = _imported(row, message)
+        case SetTpmSettings(settings=settings):
+            after = replace(row, settings=settings)
+        case CreateTrustedKeyProvider():
+            after = _with_provider(row, message)
+        case TrustKeyServers(provider=name):
+            after = replace(row, providers=tuple(_reviewed(row, name)))
+        case RemoveFromTrustAuthority():
+            after = _without(row, message)
+        case _:
+            assert_never(message)
+    return replace(after, revision=row.revision + 1)
+
+
+def _imported(row: AuthorityRow, message: ImportToTrustAuthority) -> AuthorityRow:
+    given = [
+        (field, item)
+        for field, item in (
+            ("principals", message.principal),
+            ("ca_certificates", message.ca_certificate),
+            ("endorsement_keys", message.endorsement_key),
+            ("base_images", message.base_image),
+        )
+        if item is not None
+    ]
+    if len(given) != 1:
+        raise InvalidArgument("exactly one item is imported at a time")
+    field, item = given[0]
+    there: tuple[Any, ...] = getattr(row, field)
+    if any(_name_of(one) == _name_of(item) for one in there):
+        raise AlreadyExists(f"{_name_of(item)} is imported already")
+    return replace(row, **{field: (*there, item)})
+
+
+def _with_provider(row: AuthorityRow, message: CreateTrustedKeyProvider) -> AuthorityRow:
+    names.PROVIDER.check(message.provider)
+    if any(one.provider == message.provider for one in row.providers):
+        raise AlreadyExists(f"there is a trusted key provider {message.provider} already")
+    if not message.primary_key_id or not message.servers:
+        raise InvalidArgument("a trusted key provider has a primary key id, and key servers")
+    made = TrustedKeyProvider(
+        provider=message.provider,
+        primary_key_id=message.primary_key_id,
+        servers=tuple(KeyServerRecord(node=node) for node in message.servers),
+    )
+    return replace(row, providers=(*row.providers, made))
+
+
+def _reviewed(row: AuthorityRow, name: str) -> list[TrustedKeyProvider]:
+    if all(one.provider != name for one in row.providers):
+        raise NotFound(f"there is no trusted key provider {name}")
+    return [
+        replace(one, servers=tuple(replace(server, trusted=True) for server in one.servers))
+        if one.provider == name
+        else one
+        for one in row.providers
+    ]
+
+
+_FIELDS = {
+    TrustItem.PRINCIPAL: "principals",
+    TrustItem.CA_CERTIFICATE: "ca_certificates",
+    TrustItem.ENDORSEMENT_KEY: "endorsement_keys",
+    TrustItem.BASE_IMAGE: "base_images",
+    TrustItem.PROVIDER: "providers",
+}
+
+
+def _without(row: AuthorityRow, message: RemoveFromTrustAuthority) -> AuthorityRow:
+    field = _FIELDS[message.kind]
+    there: tuple[Any, ...] = getattr(row, field)
+    left = tuple(one for one in there if _name_of(one) != message.name)
+    if len(left) == len(there):
+        raise NotFound(f"there is no {message.kind.value} {message.name}")
+    return replace(row, **{field: left})
+
+
+def _name_of(item: Any) -> str:
+    """The name by which one item is another one: an image's is its version."""
+    for field in ("version", "provider", "name"):
+        if hasattr(item, field):
+            return str(getattr(item, field))
+    raise TypeError(f"{type(item).__name__} has no name")
+
+
+def attestation_configuration(row: AuthorityRow) -> AttestationConfiguration:
+    """What each Attestation Service is to have."""
+    return AttestationConfiguration(
+        revision=str(row.revision),
+        group=row.group,
+        ca_certificates=row.ca_certificates,
+        endorsement_keys=row.endorsement_keys,
+        base_images=row.base_images,
+        principals=row.principals,
+        settings=row.settings,
+    )
+
+
+def key_provider_configuration(row: AuthorityRow) -> KeyProviderConfiguration:
+    """What each Key Provider Service is to have: tokens of this group's services alone (TA-08)."""
+    return KeyProviderConfiguration(
+        revision=str(row.revision),
+        group=row.group,
+        providers=row.providers,
+        attestation_services=row.issuers,
+    )
+
+
+def warnings_of(row: AuthorityRow) -> tuple[str, ...]:
+    """TPM settings that take any endorsement key (TA-07)."""
+    settings = row.settings
+    if settings.require_endorsement_keys or settings.require_certificate_validation:
+        return ()
+    return (NO_SETTINGS,)

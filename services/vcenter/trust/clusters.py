@@ -1,0 +1,336 @@
+"""The workload vCenter: services information, trusted clusters, and what their hosts have applied.
+
+Desired is kept here, applied on the hosts (HLT-02, KPS-00). A host gets its configuration when its
+cluster becomes a trusted one, and by remediation; one that moves in afterwards is only told of
+(HLT-03). The names of trusted providers go to hosts that are configured without anybody's asking.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from protocol.crypto.tokens import Signer
+from protocol.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    NotFound,
+    ResourceInUse,
+    SaveFailed,
+)
+from protocol.messages.host import DeleteTrustedConfiguration, SetTrustedConfiguration
+from protocol.messages.vcenter import (
+    ImportServicesInformation,
+    PrincipalExported,
+    RemediateTrustedCluster,
+    ServicesInformation,
+    SetTrustedState,
+    TrustedClusters,
+    TrustedHost,
+)
+from protocol.terms import (
+    ClusterName,
+    CryptoKeyId,
+    KeyUnavailableReason,
+    ManagementType,
+    NodeName,
+    ProviderHealth,
+    ProviderId,
+)
+from protocol.trust import TrustAttestationStatus, TrustedConfiguration, TrustedPrincipal
+from services.runtime.each import try_each
+from services.runtime.identity import load_signer, new_signer
+from services.runtime.ports import Ports
+from services.vcenter.events import Draft
+from services.vcenter.hosts.once_per_boot import OncePerBoot
+from services.vcenter.hosts.session import HostSession
+from services.vcenter.hosts.sessions import HostSessions
+from services.vcenter.inventory import Edit, Inventory, change_host
+from services.vcenter.knobs import VcenterNode
+from services.vcenter.tables import HostRow, Table, TrustRow
+from services.vcenter.trust import told
+from services.vcenter.trust.judgement import (
+    attestation_news,
+    health_of,
+    is_behind,
+    provider_health,
+    status_of,
+    view_of,
+)
+
+ROW: Final = "trust"
+STS: Final = "sts"
+_TOPIC: Final = "trust"
+
+
+class Trust:
+    """See the module's text. ``start`` first."""
+
+    def __init__(
+        self,
+        node: VcenterNode,
+        ports: Ports,
+        inventory: Inventory,
+        sessions: HostSessions,
+        once: OncePerBoot,
+    ) -> None:
+        self._node, self._ports = node, ports
+        self._inventory, self._sessions, self._once = inventory, sessions, once
+        self._signer: Signer | None = None
+        self._told: dict[ProviderId, ProviderHealth] = {}
+
+    async def start(self) -> None:
+        """Read the signing identity, where one vouches for hosts."""
+        if self.row.clusters:
+            await self.signer()
+
+    @property
+    def row(self) -> TrustRow:
+        """What is durable of all this."""
+        return self._inventory.trust.get(ROW) or TrustRow(name=ROW)
+
+    def edit(self, **fields: Any) -> Edit:
+        """A change of that row."""
+        return Edit(Table.TRUST, ROW, lambda row: replace(row or TrustRow(name=ROW), **fields))
+
+    # ---- identity ---------------------------------------------------------------------------
+
+    async def signer(self) -> Signer:
+        """The identity that vouches for hosts, made at its first use; ``SaveFailed``."""
+        if self._signer is None:
+            ports = self._ports
+            try:
+                self._signer = await load_signer(
+                    ports.disk, ports.rng, ports.clock, self._node.name, STS
+                )
+            except OSError as error:
+                raise SaveFailed(f"{STS}: {error.strerror or error}") from None
+        return self._signer
+
+    @property
+    def issuer(self) -> str:
+        """The issuer in its vouchers."""
+        return f"https://{self._node.name}/openidconnect/vsphere.local"
+
+    async def principal(self) -> PrincipalExported:
+        """The third step."""
+        certificate = (await self.signer()).certificate
+        principal = TrustedPrincipal(
+            name=str(self._node.name), issuer=self.issuer, certificates=(certificate,)
+        )
+        return PrincipalExported(principal=principal)
+
+    async def renew(self) -> PrincipalExported:
+        """Another certificate: vouchers of the old one are applied still (HLT-05)."""
+        ports = self._ports
+        try:
+            made = await new_signer(ports.disk, ports.rng, ports.clock, self._node.name, STS)
+        except OSError as error:
+            raise SaveFailed(f"{STS}: {error.strerror or error}") from None
+        self._signer = made
+        await self._inventory.commit(events=[told.certificate_changed(self._node.name)])
+        return await self.principal()
+
+    def _fingerprint(self) -> str:
+        signer = self._signer
+        return "" if signer is None else hashlib.sha256(signer.certificate).hexdigest()
+
+    # ---- tasks ------------------------------------------------------------------------------
+
+    async def import_services(self, message: ImportServicesInformation) -> TrustedClusters:
+        """Step 12, first half."""
+        services = message.services
+        groups = {record.group for record in services.attestation_services}
+        for record in services.key_provider_services:
+            if record.group not in groups:
+                raise InvalidArgument(
+                    f"{record.node}: no Attestation Service has its group {record.group}"
+                )
+        if not services.key_provider_services:
+            raise InvalidArgument("services: there is no Key Provider Service")
+        if self.row.clusters and (lost := _nodes(self.row.services) - _nodes(services)):
+            raise ResourceInUse(f"trusted clusters use {', '.join(sorted(lost))}")
+        await self.signer()
+        await self._inventory.commit(
+            self.edit(
+                services=services,
+                revision=self.row.revision + 1,
+                principal=self._fingerprint(),
+                since=self._ports.clock.now(),
+            )
+        )
+        return self.state()
+
+    async def set_trusted(self, message: SetTrustedState) -> TrustedClusters:
+        """Step 12, second half: the hosts of the cluster are told at once, as far as they hear."""
+        name, row = message.cluster, self.row
+        if name not in self._inventory.clusters:
+            raise NotFound(f"there is no cluster {name}")
+        if message.trusted and row.services is None:
+            raise NotFound("no services information of a Trust Authority is imported")
+        if message.trusted and name in row.clusters:
+            raise AlreadyExists(f"{name} is a trusted cluster already")
+        await self.signer()
+        left = tuple(one for one in row.clusters if one != name)
+        clusters = (*left, name) if message.trusted else left
+        await self._inventory.commit(self.edit(clusters=clusters))
+        await self._tell_hosts_of(name, wipe=not message.trusted)
+        return self.state()
+
+    async def remediate(self, message: RemediateTrustedCluster) -> TrustedClusters:
+        """HLT-02: update, or delete. Raises what the first host refuses with."""
+        if message.cluster not in self._inventory.clusters:
+            raise NotFound(f"there is no cluster {message.cluster}")
+        await self.signer()
+        if self.row.services is not None and self._fingerprint() != self.row.principal:
+            await self._inventory.commit(self.edit(principal=self._fingerprint()))
+        await self._tell_hosts_of(message.cluster, wipe=message.delete)
+        return self.state()
+
+    async def _tell_hosts_of(self, cluster: ClusterName, *, wipe: bool) -> None:
+        hosts = [row.name for row in self._inventory.hosts_of(cluster)]
+        sessions = [s for h in hosts if (s := self._sessions.connected_to(h)) is not None]
+        outcomes = await try_each(sessions, lambda session: self._apply(session, wipe=wipe))
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    async def _apply(self, session: HostSession, *, wipe: bool) -> None:
+        desired = None if wipe else self.desired(session.host)
+        if desired is None:
+            await session.command(DeleteTrustedConfiguration())
+        else:
+            await session.command(SetTrustedConfiguration(configuration=desired))
+        self._once.over(session.host, _TOPIC)
+        await session.look()
+
+    async def providers_changed(self) -> None:
+        """Hosts that are configured learn which trusted providers there are (KPS-00, R52)."""
+        for session in self._sessions.connected():
+            await self._bring_up_to_date(session)
+
+    async def _bring_up_to_date(self, session: HostSession) -> None:
+        summary = session.summary
+        if summary is not None and is_behind(self.desired(session.host), summary):
+            await self._apply(session, wipe=False)
+
+    # ---- desired and applied ----------------------------------------------------------------
+
+    def desired(self, host: NodeName) -> TrustedConfiguration | None:
+        """What is to be applied on a host; None outside of a trusted cluster."""
+        row, there, signer = self.row, self._inventory.hosts.get(host), self._signer
+        if there is None or there.cluster not in row.clusters:
+            return None
+        if row.services is None or signer is None:
+            return None
+        trusted = ManagementType.TRUST_AUTHORITY
+        return TrustedConfiguration(
+            revision=str(row.revision),
+            attestation_services=row.services.attestation_services,
+            key_provider_services=row.services.key_provider_services,
+            providers=tuple(
+                sorted(
+                    name
+                    for name, provider in self._inventory.providers.items()
+                    if provider.management_type is trusted
+                )
+            ),
+            voucher=signer.voucher(self.issuer, host, row.since),
+        )
+
+    def state(self) -> TrustedClusters:
+        """All of it, by the hosts' last word."""
+        hosts = []
+        for row in self._inventory.hosts.values():
+            session = self._sessions.connected_to(row.name)
+            summary = None if session is None else session.summary
+            desired, view = self.desired(row.name), view_of(summary)
+            if desired is None and view is None:
+                continue
+            health, details = health_of(desired, summary)
+            hosts.append(
+                TrustedHost(
+                    host=row.name,
+                    cluster=row.cluster,
+                    health=health,
+                    details=details,
+                    reports=() if view is None else view.reports,
+                )
+            )
+        return TrustedClusters(
+            clusters=self.row.clusters,
+            hosts=tuple(hosts),
+            services=self.row.services,
+            stale_principal=self.row.services is not None
+            and self._signer is not None
+            and self._fingerprint() != self.row.principal,
+        )
+
+    def provider_health(self) -> tuple[ProviderHealth, tuple[str, ...]]:
+        """Of every trusted provider: its hosts have the same services."""
+        views = (view_of(session.summary) for session in self._sessions.connected())
+        return provider_health(view for view in views if view is not None)
+
+    # ---- passes -----------------------------------------------------------------------------
+
+    async def see(self, session: HostSession) -> None:
+        """In a pass of step B8: tell what is new of the host, and bring it up to date."""
+        row = self._inventory.hosts.get(session.host)
+        if row is None or session.summary is None:
+            return
+        await self._bring_up_to_date(session)
+        drafts, edits = self._news(session, row)
+        if drafts or edits:
+            await self._inventory.commit(*edits, events=drafts)
+
+    def _news(self, session: HostSession, row: HostRow) -> tuple[list[Draft], list[Edit]]:
+        drafts: list[Draft] = []
+        edits: list[Edit] = []
+        desired, view = self.desired(row.name), view_of(session.summary)
+        lacking = desired is not None and view is None
+        beside = desired is None and view is not None
+        if (lacking or beside) and self._once.first(session.host, session.boot, _TOPIC):
+            drafts.append(
+                told.not_configured(row.name, row.cluster)
+                if lacking
+                else told.decommission(row.name)
+            )
+        if (provider := self._provider_news()) is not None:
+            drafts += provider
+        if (news := attestation_news(row.name, view, row.trust_told)) is not None:
+            edits.append(change_host(row.name, trust_told=news[0]))
+            drafts.append(news[1])
+        return drafts, edits
+
+    def _provider_news(self) -> list[Draft]:
+        """HLT-06: told when it becomes another one, and is not well."""
+        health, details = self.provider_health()
+        drafts = []
+        for name, row in self._inventory.providers.items():
+            if row.management_type is not ManagementType.TRUST_AUTHORITY:
+                continue
+            if self._told.get(name) is not health:
+                self._told[name] = health
+                if health in (ProviderHealth.WARNING, ProviderHealth.ERROR):
+                    drafts.append(told.provider(name, health, details))
+        return drafts
+
+    def reason(self, session: HostSession, key: CryptoKeyId) -> KeyUnavailableReason:
+        """Why a host has not the key of a trusted provider that a VM lacks (R48, R50, R52)."""
+        if key.provider_id not in self._inventory.providers:
+            return KeyUnavailableReason.CLUSTER_INVALID
+        if status_of(view_of(session.summary)) is TrustAttestationStatus.NOT_ATTESTED:
+            return KeyUnavailableReason.MISSING_IN_CACHE
+        return KeyUnavailableReason.CLUSTER_UNREACHABLE
+
+
+def _nodes(services: ServicesInformation | None) -> set[NodeName]:
+    records: Iterable[Any] = (
+        ()
+        if services is None
+        else (*services.attestation_services, *services.key_provider_services)
+    )
+    return {record.node for record in records}

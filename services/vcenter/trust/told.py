@@ -1,0 +1,57 @@
+"""Events of Trust Authority: drafts with their texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from protocol.events import EventTypeId
+from protocol.terms import ClusterName, NodeName, ProviderHealth, ProviderId
+from protocol.trust import TrustAttestationStatus
+from services.vcenter.events import Draft
+
+
+def not_configured(host: NodeName, cluster: ClusterName) -> Draft:
+    """A host of a trusted cluster without a configuration (HLT-03)."""
+    text = f"Host {host} is in the trusted cluster {cluster} and is not configured: remediate it"
+    return Draft(event=EventTypeId.TA_HOST_NOT_CONFIGURED, text=text, host=host)
+
+
+def decommission(host: NodeName) -> Draft:
+    """A host that keeps a configuration outside of a trusted cluster (HLT-03)."""
+    text = f"Host {host} has a trusted configuration and is in no trusted cluster: decommission it"
+    return Draft(event=EventTypeId.TA_DECOMMISSION_HOST, text=text, host=host)
+
+
+def certificate_changed(vcenter: NodeName) -> Draft:
+    """The principal that a Trust Authority has imported is stale (HLT-05)."""
+    text = f"The STS certificate of {vcenter} has changed: import its principal again, remediate"
+    return Draft(event=EventTypeId.TA_STS_CERTIFICATES_CHANGE, text=text)
+
+
+def attested(
+    host: NodeName, status: TrustAttestationStatus | None, messages: Sequence[str]
+) -> Draft:
+    """What a Trust Authority made of a host (ATT-05)."""
+    why = f": {'; '.join(dict.fromkeys(messages))}" if messages else ""
+    match status:
+        case TrustAttestationStatus.ATTESTED:
+            event, text = EventTypeId.TA_HOST_ATTEST_PASS, f"Host {host} was attested"
+        case TrustAttestationStatus.NOT_ATTESTED:
+            event, text = EventTypeId.TA_HOST_ATTEST_FAIL, f"Host {host} is not attested{why}"
+        case _:
+            event = EventTypeId.TA_HOST_ATTEST_UNSET
+            text = f"The attestation of host {host} is not known{why}"
+    return Draft(event=event, text=text, host=host)
+
+
+def provider(name: ProviderId, health: ProviderHealth, details: Sequence[str]) -> Draft:
+    """Trouble of a trusted provider: none of its hosts, or not all, are served (HLT-06)."""
+    all_of_them = health is ProviderHealth.ERROR
+    event = (
+        EventTypeId.KMS_TA_CLUSTER_NOT_AVAILABLE
+        if all_of_them
+        else EventTypeId.KMS_TA_CLUSTER_UNHEALTHY
+    )
+    how = "is not available" if all_of_them else "is not healthy"
+    text = f"The Trust Authority of key provider {name} {how}: {'; '.join(details)}"
+    return Draft(event=event, text=text, provider=name)
