@@ -7,6 +7,7 @@
 - ``hosts``        sessions, step B8 (remediation), host key, modes, reconciliation
 - ``providers``    the capability table of management types; standard and native providers
 - ``inventory``    clusters, hosts, VMs, providers, key *ids*; durable, with a view in memory
+- ``trust``        Trust Authority: administered, and used by trusted clusters
 - ``index``        what follows from its rows, kept up row by row
 - ``ordered``      names in order and in groups, while they come and go
 - ``removals``     what leaves hosts: keys nobody uses, deleted providers; pure

@@ -13,6 +13,7 @@ bus), deciding (pure) and telling (events, records, marks) are steps of their ow
 - ``whereabouts``     on which host a VM is that several list; pure
 - ``disbelief``       what is not believed of what a host says of its VMs; pure
 - ``reported_vms``    what a host's report of its VMs changes in the inventory; pure
+- ``self_served``  keys that hosts derive or fetch, and lack; what a pass does for trusted hosts
 - ``need``            whether a view shows something that a pass would change; pure
 - ``pass_queue``      which hosts want a pass of step B8, and how their last one ended
 - ``gathered_passes`` asks for passes over the other hosts of a cluster, after a moment
