@@ -12,6 +12,7 @@
 - ``raw``         the least that such a request can cost
 - ``creations``   durable keys from a key server
 - ``boot``        a host's boot with a full key store
+- ``attestation`` attestations of hosts with real TPMs
 - ``suite``       the project's own tests: named here, measured by running them
 - ``scale``       what a lab costs as it grows: a package of its own, run when it is asked for
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from lab.bench.benchmark import Bar, Benchmark, Figures, Report, Sense
 from lab.bench.staging import folder, make_lab
@@ -24,7 +24,7 @@ class ProcessMemory(Benchmark):
     bar: ClassVar[Bar] = Bar(Sense.AT_MOST, 14.0)
 
     async def run(self, report: Report) -> Figures:
-        shape = {"hosts": 1, "vms": 1} if self.quick else {}
+        shape: dict[str, Any] = {"hosts": 1, "vms": 1} if self.quick else {}
         with folder() as where:
             lab = make_lab(where, tpm="none", **shape)
             try:

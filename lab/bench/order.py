@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lab.bench.attestation import Attestations
 from lab.bench.benchmark import Benchmark
 from lab.bench.boot import HostBoot
 from lab.bench.creations import KeyCreations
@@ -25,6 +26,7 @@ BENCHMARKS: tuple[type[Benchmark], ...] = (
     RoundTrips,
     KeyCreations,
     HostBoot,
+    Attestations,
     OwnTests,
 )
 

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lab.bench.benchmark import CannotRun
 from lab.processes.process_lab import ProcessLab
 from lab.supervise.scratch import no_room, state_home
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
-from protocol.messages.agent import TpmBackend
+from protocol.messages.agent import NodeSpec, TpmBackend
 from protocol.terms import NodeName
 from services.runtime.bus import BusPort
 from services.runtime.incarnation import Incarnation
@@ -61,9 +63,14 @@ def need_tpm() -> None:
         raise CannotRun(f"no real TPM: {missing}")
 
 
-def make_lab(where: Path, **changes: Any) -> ProcessLab:
-    """A lab of the default file with ``changes``, not started."""
+def make_lab(where: Path, *, beside: tuple[NodeSpec, ...] = (), **changes: Any) -> ProcessLab:
+    """A lab of the default file with ``changes``, with nodes ``beside`` its own; not started."""
     topology = plan(load("default", **changes))
+    topology = msgspec.structs.replace(
+        topology,
+        nodes=(*topology.nodes, *beside),
+        groups=(*topology.groups, *((spec.node,) for spec in beside)),
+    )
     if any(s.tpm is TpmBackend.LIBTPMS for s in topology.nodes):
         need_tpm()
     clock = LabTime(time.monotonic(), time.time(), topology.pace)

@@ -130,7 +130,8 @@ async def _judged_by(host: Host, record: ServiceRecord, voucher: bytes) -> _Judg
     within_s = host.node.knobs.trust_timeout_s
     bus = host.ports.bus
     try:
-        identity, ak = await _identity(host.tpm)
+        identity, ak = host.trust.shown or await _identity(host.tpm)
+        host.trust.shown = identity, ak
         begin = BeginAttestation(identity=identity, ak=ak, voucher=voucher)
         asked = await bus.request(record.node, begin, within_s=within_s)
         secret = await _opened(host.tpm, asked.credential)

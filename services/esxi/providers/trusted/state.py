@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from protocol.terms import CryptoKeyId, NodeName
-from protocol.trust import HostTrustReport
+from protocol.tpm.structures import PublicArea
+from protocol.trust import HostTrustReport, TpmIdentity
 
 
 class Outcome(StrEnum):
@@ -32,12 +33,15 @@ class Held:
 class TrustState:
     """``tokens`` by group. ``unobtainable``: keys that were asked for in vain in this life, which
     is why their VMs are locked; a key that nobody has asked for yet locks nothing (KPS-02).
-    ``good``: by group, the Key Provider Service that answered last."""
+    ``shown``: the TPM's own keys, which are the same for all of a life. ``good``: by group, the
+    Key Provider Service that answered last.
+    """
 
     tokens: dict[str, Held] = field(default_factory=dict)
     reports: dict[NodeName, HostTrustReport] = field(default_factory=dict)
     unobtainable: set[CryptoKeyId] = field(default_factory=set)
     good: dict[str, NodeName] = field(default_factory=dict)
+    shown: tuple[TpmIdentity, PublicArea] | None = None
     attesting: asyncio.Lock = field(default_factory=asyncio.Lock)
     retrying: bool = False
 
