@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lab.bench.attestation import Attestations
 from lab.bench.benchmark import Benchmark, Figures, NotMeasured
 from lab.bench.boot import HostBoot
 from lab.bench.creations import KeyCreations
@@ -43,6 +44,7 @@ DETAILS: dict[type[Benchmark], set[str]] = {
     RoundTrips: {"bare_per_s", "port_per_s", "node_per_s"},
     KeyCreations: {"p50_ms", "p99_ms", "sync_us"},
     HostBoot: {"measure_ms", "unseal_ms", "archive_ms", "keys_ms", "power_on_ms"},
+    Attestations: {"p50_ms", "p99_ms"},
     BuildRatio: {"small_s", "large_s"},
     BuildThousand: {"per_host_ms"},
     Growth: {"build_2_s", "build_4_s", "idle_2_s", "idle_4_s"},
@@ -68,6 +70,7 @@ REAL_TPM = (
     UpFifty,
     UpFiftyPacked,
     HostBoot,
+    Attestations,
     *LIVING,
 )
 
