@@ -89,7 +89,7 @@ def get_tasks(
 def acknowledge(host: str, *, options: Options = DEFAULTS) -> None:
     """Say that a host's recovery key is in a safe place: its alarm ends until there is a new key.
 
-    keystead esx esxi-001 system settings encryption recovery list
+    keystead alarm acknowledge esxi-001 -o json
     keystead alarm acknowledge esxi-001
     """
     answer = call(options, AlarmAcknowledge(host))
