@@ -180,3 +180,11 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
     letter: str
     why: str
+
+
+class Wrapped(msgspec.Struct, frozen=True, kw_only=True):
+    """What a VM's files name and hold: the keys that it is under, and its DEKs as they lie there,
+    wrapped, the home's first."""
+
+    keys: tuple[CryptoKeyId, ...]
+    deks: tuple[bytes, ...]

@@ -20,6 +20,7 @@ from chaos.matrix.evidence import (
     VmSeen,
     VmView,
     Works,
+    Wrapped,
 )
 from chaos.matrix.terms import UNCLEAR
 from chaos.oracle.terms import Letter
@@ -249,6 +250,39 @@ def of_creation(asked: Answered, seen: VmSeen, left: Left, *, host: str) -> Judg
         files = "files on the datastore" if left.files else "no files"
         return unclear(f"{asked.error}, and it has left {files}, {left.keys} keys")
     return _refused(asked, seen)
+
+
+def of_recrypt(
+    asked: Answered,
+    before: Wrapped,
+    after: Wrapped,
+    seen: VmSeen,
+    cycled: VmSeen | None,
+    *,
+    host: str,
+    running: bool,
+) -> Judged:
+    """E10: what the VM's files hold before and after, the VM then, and the VM after it was off and
+    on without the old keys (None: the task was not done). ``running``: it ran before."""
+    if not asked.done:
+        if before != after:
+            return unclear(f"{asked.error}, and its wrapped DEKs are others")
+        if running and seen.works.right is not True:
+            return unclear(f"{asked.error}, and its guest is not right: {seen.works.detail}")
+        if asked.key_required and not running and (lock := _locked(asked, seen, seen, before.keys)):
+            return lock
+        return _refused(asked, seen)
+    if not set(before.keys).isdisjoint(after.keys):
+        return unclear(f"done, and it is still under {_names(after.keys)}")
+    if len(before.deks) != len(after.deks) or not set(before.deks).isdisjoint(after.deks):
+        return unclear("done, and a wrapped DEK is as it was")
+    for when, look in (("then", seen), ("after a power cycle without the old keys", cycled)):
+        if look is not None and (judged := _ok(look, host)).letter != Letter.OK:
+            return unclear(f"{when}: {judged.why}")
+    return Judged(
+        letter=Letter.OK,
+        why=f"under {_names(after.keys)}, and it starts without {_names(before.keys)}",
+    )
 
 
 def of_addition(asked: Answered, now: Added, later: Added) -> Judged:

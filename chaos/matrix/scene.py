@@ -11,6 +11,7 @@ from chaos.draws import Draws
 from chaos.lab import Lab
 from chaos.matrix import clock
 from chaos.matrix.book import Book
+from chaos.matrix.evidence import Wrapped
 from chaos.matrix.heard import Heard
 from chaos.matrix.terms import Actor, Boot, Variant, is_native
 from chaos.observe.guests import Guests
@@ -60,6 +61,10 @@ class Bench(Protocol):
 
     async def disk_of(self, event: Event, vm: VmName) -> bytes:
         """The VM's disk as it lies on the datastore now."""
+        ...
+
+    async def wrapped(self, event: Event, vm: VmName) -> Wrapped:
+        """The keys that the VM's files name, and its DEKs as they lie there."""
         ...
 
     async def flip_bit(self, event: Event, vm: VmName) -> None:

@@ -13,6 +13,7 @@ from chaos.draws import Draws
 from chaos.history import History, as_written
 from chaos.matrix.book import Book
 from chaos.matrix.control import Control, controls
+from chaos.matrix.evidence import Wrapped
 from chaos.matrix.grid import Staging, staged_events
 from chaos.matrix.heard import Heard
 from chaos.matrix.play import Played, play
@@ -55,6 +56,9 @@ class LabBench:
 
     async def disk_of(self, event: Event, vm: VmName) -> bytes:
         return await spoil.disk_of(self._lab, event, vm)
+
+    async def wrapped(self, event: Event, vm: VmName) -> Wrapped:
+        return await spoil.wrapped(self._lab, event, vm)
 
     async def flip_bit(self, event: Event, vm: VmName) -> None:
         await spoil.flip_bit(self._lab, event, vm)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from chaos.matrix.evidence import Wrapped
 from chaos.matrix.scene import cluster_of
 from chaos.oracle.terms import Event
 from lab.core import LabCore
@@ -16,6 +17,13 @@ async def disk_of(lab: LabCore, event: Event, vm: VmName) -> bytes:
     """The VM's disk file as the datastore has it."""
     file = (await _config(lab, event, vm)).disks[0].file
     return await lab.datastore_file(_store(event), vm, file)
+
+
+async def wrapped(lab: LabCore, event: Event, vm: VmName) -> Wrapped:
+    """Keys and wrapped DEKs of the VM, as its configuration on the datastore has them."""
+    config = await _config(lab, event, vm)
+    parts = (config.home, *(disk.dek for disk in config.disks))
+    return Wrapped(keys=config.keys, deks=tuple(part.wrapped for part in parts if part is not None))
 
 
 async def flip_bit(lab: LabCore, event: Event, vm: VmName) -> None:

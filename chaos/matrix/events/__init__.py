@@ -7,6 +7,7 @@
 - ``e4_after_reboot``  the same, on a host that has booted
 - ``restart``          E5, E6: HA starts a VM on another host
 - ``e9_creation``      a new encrypted VM
+- ``e10_recrypt``      a VM gets another key
 - ``e11_host_added``   a host is added
 """
 
@@ -20,6 +21,7 @@ from chaos.matrix.events.e2_reboot import Reboots
 from chaos.matrix.events.e3_power_on import PowersOn
 from chaos.matrix.events.e4_after_reboot import PowersOnAfterReboot
 from chaos.matrix.events.e9_creation import Creates
+from chaos.matrix.events.e10_recrypt import Recrypts
 from chaos.matrix.events.e11_host_added import HostAdded
 from chaos.matrix.events.restart import RestartsWithKey, RestartsWithoutKey
 from chaos.oracle.terms import Event
@@ -34,6 +36,7 @@ _EVENTS: Final[tuple[type[EventPlay], ...]] = (
     RestartsWithKey,
     RestartsWithoutKey,
     Creates,
+    Recrypts,
     HostAdded,
 )
 EVENTS: Final[dict[Event, type[EventPlay]]] = {kind.event: kind for kind in _EVENTS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from chaos.matrix.evidence import Answered, HostSeen, Judged, Left, VmSeen, Works
+from chaos.matrix.evidence import Answered, HostSeen, Judged, Left, VmSeen, Works, Wrapped
 from chaos.matrix.letters import (
     SCREEN_A,
     of_addition,
@@ -14,6 +14,7 @@ from chaos.matrix.letters import (
     of_creation_at_host,
     of_host,
     of_power_on,
+    of_recrypt,
     of_restart,
     of_running,
     of_three_looks,
@@ -276,3 +277,39 @@ def test_a_host_may_encrypt_where_no_task_can() -> None:
     for works in (Works(right=False, detail="wrong"), Works(right=None, detail="refused")):
         assert of_creation_at_host(refused, works).letter == "??"
     assert of_creation_at_host(Judged(letter="OK", why="it runs"), right).letter == "OK"
+
+
+UNDER = Wrapped(keys=(KEY,), deks=(b"home", b"disk"))
+ANEW = Wrapped(keys=(OTHER,), deks=(b"home-2", b"disk-2"))
+
+
+def recrypted(
+    asked: Answered = DONE,
+    after: Wrapped = ANEW,
+    *,
+    seen: VmSeen | None = None,
+    cycled: VmSeen | None = None,
+    is_on: bool = True,
+) -> str:
+    looks = seen or running(), cycled or running()
+    return of_recrypt(asked, UNDER, after, *looks, host=HOST, running=is_on).letter
+
+
+def test_a_recrypt_changes_every_dek_and_the_vm_starts_without_the_old_key() -> None:
+    assert recrypted() == "OK"
+    assert recrypted(after=UNDER) == "??"
+    assert recrypted(after=msgspec.structs.replace(ANEW, deks=(b"home-2", b"disk"))) == "??"
+    assert recrypted(after=msgspec.structs.replace(ANEW, deks=(b"home-2",))) == "??"
+    assert recrypted(after=msgspec.structs.replace(ANEW, keys=(OTHER, KEY))) == "??"
+    assert recrypted(cycled=locked()) == "??"
+    assert recrypted(seen=stopped()) == "??"
+
+
+def test_a_refused_recrypt_changes_nothing() -> None:
+    assert recrypted(REFUSED, UNDER) == "NO"
+    assert recrypted(SILENT, UNDER) == "NO"
+    assert recrypted(REFUSED, ANEW) == "??"
+    assert recrypted(REFUSED, UNDER, seen=stopped()) == "??", "it ran before"
+    assert recrypted(REQUIRED, UNDER, seen=locked(), is_on=False) == "LK"
+    assert recrypted(REQUIRED, UNDER, seen=stopped(), is_on=False) == "NO"
+    assert recrypted(REFUSED, UNDER, seen=locked(), is_on=False) == "??"
