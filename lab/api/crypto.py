@@ -29,6 +29,7 @@ from protocol.messages.vcenter import (
     DisableCrypto,
     GenerateKey,
     PrepareCrypto,
+    ReconfigureComputeResource,
     RemoveKey,
     SetCryptoMode,
     SetDefaultKmsCluster,
@@ -90,6 +91,15 @@ async def crypto_mode(session: Session, command: commands.ClusterCryptoMode) -> 
     name = await _cluster(session, command.cluster)
     message = SetCryptoMode(cluster=name, crypto_mode=command.mode)
     await session.lab.ask(session.vcenter, message)
+    return await _cluster_now(session, name)
+
+
+async def set_ha(session: Session, command: commands.ClusterSetHa) -> Cluster:
+    """See ``ClusterSetHa``."""
+    session = session.at_cluster(command.cluster)
+    name = await _cluster(session, command.cluster)
+    message = ReconfigureComputeResource(cluster=name, das_enabled=command.ha == "on")
+    await session.lab.ask(session.vcenter, message, within_s=TASK_S)
     return await _cluster_now(session, name)
 
 

@@ -102,6 +102,7 @@ _SERVED = (
     _changes(commands.HostDisableCrypto, answers.Host, crypto.disable),
     _looks(commands.GetClusters, answers.ClusterList, crypto.clusters),
     _changes(commands.ClusterCryptoMode, answers.Cluster, crypto.crypto_mode),
+    _changes(commands.ClusterSetHa, answers.Cluster, crypto.set_ha),
     _changes(commands.ClusterDefaultProvider, answers.Cluster, crypto.default_provider),
     _looks(commands.GetAlarms, answers.AlarmList, alarms.alarms),
     _changes(commands.AlarmAcknowledge, answers.Host, alarms.acknowledge),

@@ -200,6 +200,7 @@ def cluster_view(cluster: ClusterInfo) -> Cluster:
         crypto_mode=cluster.crypto_mode,
         host_key=key_ref(cluster.host_key) if cluster.host_key else None,
         default_provider=cluster.default_provider,
+        ha=cluster.das_enabled,
         hosts=cluster.hosts,
         vms=cluster.vms,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -10,6 +10,7 @@ from lab.api.commands import (
     AlarmAcknowledge,
     ClusterCryptoMode,
     ClusterDefaultProvider,
+    ClusterSetHa,
     Command,
     GetAlarms,
     GetClusters,
@@ -35,6 +36,7 @@ CLUSTERS = (
     field("cluster"),
     field("crypto_mode"),
     ("DEFAULT PROVIDER", lambda r: r.default_provider or "of vCenter"),
+    ("HA", lambda r: "on" if r.ha else "off"),
     field("hosts"),
     field("vms"),
 )
@@ -146,6 +148,16 @@ def crypto_mode(cluster: str, mode: CryptoMode, *, options: Options = DEFAULTS) 
     keystead cluster crypto-mode cluster-a onDemand
     """
     answer = call(options, ClusterCryptoMode(cluster, mode))
+    show_one(answer, options.output, CLUSTERS, CLUSTERS_WIDE, key="cluster")
+
+
+def set_ha(cluster: str, ha: Literal["on", "off"], *, options: Options = DEFAULTS) -> None:
+    """Turn vSphere HA on or off: hosts restart the VMs of one that fails.
+
+    keystead cluster set-ha cluster-a on
+    keystead cluster set-ha cluster-a off
+    """
+    answer = call(options, ClusterSetHa(cluster, ha))
     show_one(answer, options.output, CLUSTERS, CLUSTERS_WIDE, key="cluster")
 
 

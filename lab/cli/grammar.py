@@ -76,6 +76,7 @@ COMMANDS: Mapping[str, str] = {
     "host enable-crypto": "crypto:enable_crypto",
     "host disable-crypto": "crypto:disable_crypto",
     "cluster crypto-mode": "crypto:crypto_mode",
+    "cluster set-ha": "crypto:set_ha",
     "cluster default-provider": "crypto:default_provider",
     "key ids": "crypto:key_ids",
     "key generate": "crypto:key_generate",

@@ -91,6 +91,8 @@ class ClusterModel(_Model):
     name: ClusterText
     vcenter: str = "vcenter"
     site: SiteName = "main"
+    ha: bool = False
+    """Its hosts restart the VMs of one that fails (vSphere HA)."""
     hosts: HostsModel = HostsModel()
     vms: VmsModel = VmsModel()
 

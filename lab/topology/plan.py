@@ -55,6 +55,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     vms: tuple[VmPlan, ...]
     key_persistence: tuple[NodeName, ...]
     trust: TrustPlan | None = None
+    ha: tuple[tuple[NodeName, ClusterName], ...] = ()  # with the vCenter of each
 
     @property
     def vcenter(self) -> NodeName:
@@ -108,6 +109,7 @@ def plan(file: LabFile) -> Topology:
         vms=tuple(vms),
         key_persistence=tuple(persistent),
         trust=_trust(file),
+        ha=tuple((NodeName(c.vcenter), ClusterName(c.name)) for c in file.clusters if c.ha),
     )
 
 

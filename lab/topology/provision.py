@@ -3,7 +3,7 @@ converges, and has the same operation id on each try.
 
 1. power on key servers, vCenter, hosts    2. register the providers
 3. enable key persistence where the lab file says so, before any key is made
-4. add the hosts, and set a Trust Authority up for them
+4. add the hosts, turn HA on, and set a Trust Authority up for them
 5. create the VMs, each encrypted in the same task, and power them on
 6. wait until ready
 """
@@ -29,6 +29,7 @@ from protocol.messages.vcenter import (
     CreateVm,
     KmipServer,
     PowerOnVm,
+    ReconfigureComputeResource,
     RegisterKmsCluster,
 )
 from protocol.terms import HostConnectionState, NodeName, PowerState, Role
@@ -67,6 +68,9 @@ async def provision(lab: LabCore, report: Report) -> None:
         lambda host: _add_host(lab, course, host),
         at_once=at_once,
     )
+    for vcenter, cluster in topology.ha:
+        reconfigure = ReconfigureComputeResource(cluster=cluster, das_enabled=True)
+        await course.ask(vcenter, reconfigure)
     if topology.trust is not None:
         await _trust(lab, course, topology.trust)
     await course.each(

@@ -17,6 +17,7 @@
 - ``trust_door``      what a trusted host is told and asked
 - ``vms/``            virtual machines: files, registration, encryption, power, guests
 - ``migration/``      vMotion: running VMs that leave, and that come
+- ``ha/``             the vSphere HA agent: restarts the VMs of hosts that failed
 - ``uplink``          the doorbell at vCenter, and the session in which it commands
 - ``access``          who may send what to a host, pure
 - ``esxcli``, ``esxcli_output``  the words of the console, and how it prints, pure
@@ -40,6 +41,10 @@ reason · ``provider.removed`` provider · ``persistence.disabled`` · ``recover
 ``trust.configured`` revision · ``trust.attested`` service · ``trust.refused`` service, reasons ·
 ``trust.unreachable`` service, reason · ``trust.no_key`` provider, error, reason ·
 ``trust.key_failed`` key, error, reason ·
+``ha.configured`` on · ``ha.primary`` voters ·
+``ha.follows`` primary · ``ha.host`` host, condition · ``ha.isolated`` isolated ·
+``ha.isolation_response`` response · ``ha.restarted`` vm, host, of · ``ha.refused`` vm, host, tries,
+last, error · ``ha.left`` vm, reason · ``ha.taken_over`` vm · ``ha.datastore`` reason ·
 ``uplink.failed`` request, error · ``vm.created`` · ``vm.registered`` · ``vm.unregistered`` ·
 ``vm.destroyed`` · ``vm.encrypted`` key · ``vm.recrypted`` key, old, deep · ``vm.decrypted`` ·
 ``vm.powered`` power · ``vm.refused`` command, error, reason,
@@ -48,6 +53,6 @@ missing · ``vm.unreadable`` reason · ``vm.untidy`` reason · ``vm.guest_fault`
 ``vm.migrated_out`` target, migration, gap_s, size · ``vm.migration_given_up`` migration
 
 Not built, and the place where each belongs: the vTPM is a file of ``vms/`` (its state is the VM's
-nvram, under the home key); encrypted vSAN (step B6) and HA are files or packages
-here, and search for their keys with ``keys.search``.
+nvram, under the home key); encrypted vSAN (step B6) is a package here, and searches for its keys
+with ``keys.search``.
 """

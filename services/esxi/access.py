@@ -7,12 +7,13 @@
 | question | allowed | allowed | refused | refused | refused |
 | console | allowed | refused | refused | refused | refused |
 | migration | allowed | refused | as announced | refused | as announced |
+| agent | allowed | refused | allowed | refused | refused |
 
 *As announced*: the migration itself judges; vCenter has named the one host that may speak in it.
 
-*In session*: allowed as the next command of the session in force. Hosts of the same cluster and
-services of a Trust Authority have no message to send to a host yet; the first that is made gets
-a kind, and with it a row.
+*In session*: allowed as the next command of the session in force. Hosts of the same cluster are
+those that vCenter named when it turned HA on. Services of a Trust Authority have no message to send
+to a host yet; the first that is made gets a kind, and with it a row.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from protocol.messages.host import (
     ExportBaseImage,
     ExportTpmEndorsement,
     GetCryptoKeyStatus,
+    HaElect,
+    HaHeartbeat,
+    HaRestartVm,
     OpenSession,
     QueryHost,
     QueryTpmAttestationReport,
@@ -48,6 +52,7 @@ class MessageKind(StrEnum):
     QUESTION = "question"  # changes nothing
     CONSOLE = "console"  # for who stands at the host itself
     MIGRATION = "migration"  # from the host that a VM comes from
+    AGENT = "agent"  # between the HA agents of a cluster
 
 
 class Relation(StrEnum):
@@ -100,6 +105,7 @@ _ROWS: Final[dict[MessageKind, tuple[Permission, ...]]] = {
     MessageKind.QUESTION: (_A, _A, _R, _R, _R),
     MessageKind.CONSOLE: (_A, _R, _R, _R, _R),
     MessageKind.MIGRATION: (_A, _R, _M, _R, _M),
+    MessageKind.AGENT: (_A, _R, _A, _R, _R),
 }
 """The table, its columns in the order of ``Relation``."""
 
@@ -117,6 +123,8 @@ def _kind_of(message: type[Request[Any]]) -> MessageKind:
         return MessageKind.COMMAND
     if issubclass(message, (SendMemory, SwitchOver)):
         return MessageKind.MIGRATION
+    if issubclass(message, _OF_AGENTS):
+        return MessageKind.AGENT
     return MessageKind.QUESTION if issubclass(message, _QUESTIONS) else MessageKind.CONSOLE
 
 
@@ -130,6 +138,8 @@ _QUESTIONS: Final = (
     ExportTpmEndorsement,
     ExportBaseImage,
 )
+
+_OF_AGENTS: Final = (HaElect, HaHeartbeat, HaRestartVm)
 
 
 def permission(kind: MessageKind, relation: Relation) -> Permission:

@@ -24,6 +24,7 @@ from services.esxi.configuration.sealing import from_material, protected, unprot
 from services.esxi.configuration.sections import Configuration, Section
 from services.esxi.crypto_manager import forget_host_key
 from services.esxi.crypto_mode import after_boot
+from services.esxi.ha.agent import HaAgent
 from services.esxi.host import Host
 from services.esxi.keys.persistence import usable
 from services.esxi.measure import RECOVERY_OPTION, measurements
@@ -60,18 +61,19 @@ async def boot(host: Host) -> None:
     await _trusted(host)  # B7
 
 
-async def boot_while_serving(host: Host) -> None:
+async def boot_while_serving(host: Host, ha: HaAgent) -> None:
     """B8 and B9, while the host serves. vCenter may be down: B9 does not wait for it."""
     await _passed(host, "B8", f"announce to {host.config.vcenter or 'nobody'}")
     host.node.background("uplink", host.uplink.keep_connected())
+    await ha.begin()
     await registration.tidy_all(host)
     host.node.record("boot.step", step="B9", text="autostart")
     await autostart.start_wanted_vms(host)
 
 
-def start_loops(host: Host) -> None:
+def start_loops(host: Host, ha: HaAgent) -> None:
     """What runs for the rest of this life."""
-    host.node.background("boot", boot_while_serving(host))
+    host.node.background("boot", boot_while_serving(host, ha))
     host.node.background("config.backup", _backup(host))
     host.node.background("workload", workload.run_workload(host))
     if host.archive.now.trusted is not None:

@@ -11,7 +11,7 @@ import msgspec
 
 from protocol.codec import encoded_size
 from protocol.errors import InvalidState, NotFound
-from protocol.messages.host import HostSummary, ProviderRef, VmSummary
+from protocol.messages.host import HaConfiguration, HostSummary, ProviderRef, VmSummary
 from protocol.messages.pages import PAGE_BUDGET, first_page
 from protocol.secret import KeyMaterial
 from protocol.terms import (
@@ -26,6 +26,7 @@ from services.esxi.config import EsxiConfig
 from services.esxi.configuration.archive import Archive
 from services.esxi.configuration.sections import Section
 from services.esxi.configuration.stored_keys import StoredKey
+from services.esxi.ha.folder import Protection
 from services.esxi.keys.cache import KeyCache
 from services.esxi.keys.resolve import KeyFacts, Means, next_means, on_the_host
 from services.esxi.knobs import EsxiNode
@@ -33,6 +34,7 @@ from services.esxi.migration.state import Migrations
 from services.esxi.providers.trusted.state import TrustState
 from services.esxi.providers.trusted.telling import view as trust_view
 from services.esxi.uplink import Uplink
+from services.esxi.vms.power_file import PowerRecord
 from services.esxi.vms.vm import RegisteredVm
 from services.runtime.ports import Datastore, Ports
 
@@ -63,6 +65,7 @@ class Host:
         self.vms: dict[VmName, RegisteredVm] = {}
         self.migrations = Migrations()
         self.uplink = Uplink(node, ports, config.vcenter)
+        self.protection = Protection(node.name, lambda: self.ha.epoch if self.ha else None)
         self._view: HostSummary | None = None
         self._views = 0  # how many that differ from the one before
 
@@ -162,6 +165,20 @@ class Host:
         """
         self.node.end_turn()
         await self.archive.save(sections)
+
+    # ---- high availability ------------------------------------------------------------------
+
+    @property
+    def ha(self) -> HaConfiguration | None:
+        """What its HA agent works by; None when HA is off here."""
+        return self.archive.now.ha
+
+    def power_record(self, wanted: PowerState) -> PowerRecord:
+        """A power command accepted here: with HA, the VM is this host's from now on."""
+        ha = self.ha
+        if ha is None:
+            return PowerRecord(wanted)
+        return PowerRecord(wanted, self.node.name, ha.epoch)
 
     # ---- views ------------------------------------------------------------------------------
 

@@ -125,6 +125,39 @@ class EsxiKnobs(SharedKnobs, frozen=True, kw_only=True):
             rule="KPS-06",
         ),
     ] = 60.0
+    fdm_period_s: Annotated[
+        float,
+        knob(
+            "The primary HA agent asks the others for a sign of life that often (the product does "
+            "each second); three misses make a host silent.",
+            unit=SECONDS,
+            least=0.1,
+            most=600,
+            rule="HA-01",
+        ),
+    ] = 5.0
+    ha_retry: Annotated[
+        int,
+        knob("HA tries to restart a VM that often.", least=1, most=100, rule="C23"),
+    ] = 5
+    ha_retry_interval_s: Annotated[
+        float,
+        knob(
+            "HA tries a VM whose restart was refused again after it.",
+            unit=SECONDS,
+            least=1,
+            most=LONGEST_S,
+            rule="C23",
+        ),
+    ] = 360.0
+    ha_isolation_response: Annotated[
+        Literal["none", "powerOff"],
+        knob(
+            "What an isolated host does with its VMs: leaves them on, or powers them off so that "
+            "HA restarts them elsewhere.",
+            rule="HA-02",
+        ),
+    ] = "none"
     workload_period_s: Annotated[
         float,
         knob(

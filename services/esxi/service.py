@@ -16,6 +16,9 @@ from protocol.messages.pages import first_page, fits
 from protocol.terms import CryptoKeyId, Role, VmName
 from services.esxi import attestation, boot, console, crypto_manager, dumps, maintenance
 from services.esxi.config import EsxiConfig
+from services.esxi.ha import ownership
+from services.esxi.ha.agent import HaAgent
+from services.esxi.ha.handlers import HaHandlers
 from services.esxi.host import Host, page
 from services.esxi.keys.fingerprints import fingerprints
 from services.esxi.knobs import EsxiNode
@@ -54,7 +57,7 @@ def _check_answer(keys: tuple[CryptoKeyId, ...], each: int, peer: Peer) -> None:
         raise ResponseTooLarge(f"the answer about {len(keys)} keys does not fit; ask in pages")
 
 
-class EsxiService(TrustDoor):
+class EsxiService(TrustDoor, HaHandlers):
     """One ESXi host; the docstring of the package is a map of it."""
 
     role: ClassVar[Role] = Role.ESXI
@@ -63,15 +66,17 @@ class EsxiService(TrustDoor):
     def __init__(self, node: EsxiNode, ports: Ports, config: EsxiConfig) -> None:
         super().__init__(node, ports)
         self.host = Host(node, ports, config)
+        self.ha = HaAgent(self.host)
 
     async def start(self) -> None:
         """Boot, steps B0 to B7; B8 and B9 go on while the host serves."""
         await boot.boot(self.host)
-        boot.start_loops(self.host)
+        boot.start_loops(self.host, self.ha)
 
     async def stop(self) -> None:
         """Orderly: running VMs stop, the configuration is saved, the TPM is shut down."""
         await power.stop_all(self.host)
+        await self.ha.end()
         try:
             await self.host.archive.save()
         except ProductError as error:
@@ -221,6 +226,7 @@ class EsxiService(TrustDoor):
     async def register_vm(self, message: m.HostRegisterVm, peer: Peer) -> m.VmState:
         """See ``registration.register``."""
         vm = await registration.register(self.host, message.vm)
+        await ownership.claim(self.host, vm)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostUnregisterVm, turn=_vm)

@@ -9,7 +9,8 @@ its heartbeat; three missed heartbeats mean, for the host, that the session is l
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, TypeVar
 
 from protocol.errors import NoPermission, ProductError
 from protocol.messages.base import Request
@@ -21,6 +22,8 @@ from services.esxi.knobs import EsxiNode
 from services.runtime.ports import Ports
 from services.runtime.service import Peer
 from services.runtime.session import SessionGuard
+
+R = TypeVar("R")
 
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 30.0
@@ -95,6 +98,16 @@ class Uplink:
             await self.ring()
             await self._clock.sleep(pause_s * (0.5 + self._choices.random()))
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def know_peers(self, hosts: Iterable[NodeName]) -> None:
+        """The hosts of its cluster that may speak to this one from now on."""
+        peers = frozenset(hosts) - {self._node.name}
+        self._relations = Relations(self._vcenter, cluster_peers=peers)
+
+    async def send(self, message: Request[R]) -> R:
+        """Ask vCenter something; what the bus or vCenter answers is raised."""
+        within_s = self._node.knobs.request_timeout_s
+        return await self._bus.request(self._vcenter, message, within_s=within_s)
 
     async def ring(self) -> bool:
         """Have vCenter look at this host soon; whether it took the ring.

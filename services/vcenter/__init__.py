@@ -3,7 +3,7 @@
 - ``service``      thin handlers: who may ask what, and in whose turn
 - ``provider_handlers``  those for key providers and their keys
 - ``vcenter``      one vCenter in one life: everything a task works with, made at start
-- ``tasks``        one flow each: encrypt, power, vm, host, provider
+- ``tasks``        one flow each: encrypt, power, vm, host, cluster, provider
 - ``hosts``        sessions, step B8 (remediation), host key, modes, reconciliation
 - ``providers``    the capability table of management types; standard and native providers
 - ``inventory``    clusters, hosts, VMs, providers, key *ids*; durable, with a view in memory
@@ -30,6 +30,7 @@ Kinds of lines it records: ``task.begin`` / ``task.end`` (task, subject, outcome
 ``host.connected`` / ``host.lost`` (host, boot or reason), ``host.attested`` (host, status,
 reason), ``keys.pushed`` (host, provider, count, refused), ``keys.evicted`` (host, provider, count),
 ``keys.released`` (host, count), ``providers.refused`` (host, reason),
+``ha.not_configured`` (host, reason),
 ``remediation.incomplete`` (host, error), ``remediation.slow`` (host), ``host.safe`` /
 ``host.unsafe`` (host, key or reason), ``hostkey.created`` (scope, key), ``vm.locked`` /
 ``vm.unlocked`` (vm, host, event, keys), ``provider.contact`` (provider, server, reachable),

@@ -109,6 +109,7 @@ def cluster_info(row: ClusterRow, *, hosts: int, vms: int) -> ClusterInfo:
         crypto_mode=row.crypto_mode,
         host_key=row.host_key,
         default_provider=row.default_provider,
+        das_enabled=row.ha,
         hosts=hosts,
         vms=vms,
     )

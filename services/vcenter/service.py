@@ -29,6 +29,7 @@ from protocol.messages.vcenter import (
     EnterMaintenanceMode,
     EventList,
     ExitMaintenanceMode,
+    HaReport,
     HostAdded,
     HostChanged,
     HostList,
@@ -42,6 +43,7 @@ from protocol.messages.vcenter import (
     PowerOffVm,
     PowerOnVm,
     PrepareCrypto,
+    ReconfigureComputeResource,
     ReconnectHost,
     RecryptVm,
     RegisterVm,
@@ -66,6 +68,7 @@ from services.vcenter.hosts.session import HostSession
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.tables import SCHEMA
 from services.vcenter.tasks import (
+    cluster,
     connection,
     encrypt,
     host,
@@ -110,7 +113,7 @@ class VcenterService(TrustHandlers):
 
     def accept(self, message: Request[Any], peer: Peer) -> None:
         match message:
-            case HostChanged():
+            case HostChanged() | HaReport():
                 self._ringing(peer)
             case _:
                 if not peer.local:
@@ -129,6 +132,12 @@ class VcenterService(TrustHandlers):
     async def host_changed(self, message: HostChanged, peer: Peer) -> Done:
         """Taken at once; vCenter looks at the host afterwards."""
         self._ringing(peer).rang(message.boot)
+        return Done()
+
+    @serves(HaReport)
+    async def ha_report(self, message: HaReport, peer: Peer) -> Done:
+        """The primary of a cluster tells what its agents did."""
+        await self.vcenter.availability.reported(peer.node, message.incidents)
         return Done()
 
     # ---- hosts and VMs ----------------------------------------------------------------------
@@ -181,6 +190,11 @@ class VcenterService(TrustHandlers):
     @serves(SetCryptoMode, turn=_cluster)
     async def set_crypto_mode(self, message: SetCryptoMode, peer: Peer) -> Done:
         work = host.set_crypto_mode(self.vcenter, message)
+        return await self.task(message.cluster, message, work)
+
+    @serves(ReconfigureComputeResource, turn=_cluster)
+    async def reconfigure_cluster(self, message: ReconfigureComputeResource, peer: Peer) -> Done:
+        work = cluster.reconfigure(self.vcenter, message)
         return await self.task(message.cluster, message, work)
 
     @serves(ClearTpmRecord, turn=_host)

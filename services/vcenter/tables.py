@@ -48,6 +48,7 @@ class ClusterRow(Row, frozen=True, kw_only=True):
     ``host_key_check``: the check value of one that hosts derive.
     ``crypto_mode``: which of its hosts are kept safe (HEM-05). ``default_provider``: of tasks in
     this cluster that name none; None: vCenter's own default (STD-02).
+    ``ha``: its hosts restart each other's VMs; ``ha_epoch`` counts how often that was turned on.
     """
 
     name: ClusterName
@@ -56,6 +57,8 @@ class ClusterRow(Row, frozen=True, kw_only=True):
     generation: int = 0
     crypto_mode: CryptoMode = CryptoMode.ON_DEMAND
     default_provider: ProviderId | None = None
+    ha: bool = False
+    ha_epoch: int = 0
 
 
 class TpmRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.events import Draft
 from services.vcenter.health import HealthChecks
 from services.vcenter.hosts.attestation import HostAttestation
+from services.vcenter.hosts.availability import HaConfigurations
 from services.vcenter.hosts.delivery import KeyDelivery
 from services.vcenter.hosts.gathered_passes import GatheredPasses
 from services.vcenter.hosts.held_keys import HeldKeys
@@ -72,6 +73,7 @@ class VCenter:
         self.trust = Trust(node, ports, self.inventory, self.sessions, self._once)
         host_keys = HostKeys(node, self.inventory, self.providers, self.contacts, self._once)
         self.held = HeldKeys()
+        self.availability = HaConfigurations(node, self.inventory)
         delivery = KeyDelivery(node, config, self.inventory, self.providers, self._once, self.held)
         self.remediation = Remediation(
             node,
@@ -85,6 +87,7 @@ class VCenter:
             self._once,
             self.held,
             self.trust,
+            self.availability,
         )
         self.sharing = KeySharing(
             node, ports.clock, config, self.inventory, self.passes, delivery, self.held
@@ -133,6 +136,7 @@ class VCenter:
         self.remediation.forget(name)
         self.sharing.forget(name)
         self._once.forget(name)
+        self.availability.forget(name)
 
     # ---- finding ----------------------------------------------------------------------------
 

@@ -134,13 +134,14 @@ class Cluster(Answer, frozen=True, kw_only=True):
     """A cluster: ``crypto_mode`` is which of its hosts are kept safe [HEM-05].
 
     ``host_key`` is that of its hosts without one of their own; ``default_provider`` empty:
-    vCenter's [STD-02].
+    vCenter's [STD-02]. ``ha``: its hosts restart the VMs of one that fails [HA-01].
     """
 
     cluster: ClusterName
     crypto_mode: CryptoMode
     host_key: KeyRef | None = None
     default_provider: ProviderId | None = None
+    ha: bool = False
     hosts: int = 0
     vms: int = 0
     vcenter: NodeName | None = None

@@ -5,7 +5,7 @@ A key is written ``provider/id``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lab.api.commands.base import Command, named, wrong
 from protocol import names
@@ -54,6 +54,16 @@ class ClusterCryptoMode(Command["Cluster"], frozen=True, tag="cluster.crypto-mod
 
     cluster: str
     mode: CryptoMode
+
+    def __post_init__(self) -> None:
+        named(names.CLUSTER, self.cluster)
+
+
+class ClusterSetHa(Command["Cluster"], frozen=True, tag="cluster.set-ha"):
+    """ReconfigureComputeResource: vSphere HA of a cluster, ``on`` or ``off`` [HA-01]."""
+
+    cluster: str
+    ha: Literal["on", "off"]
 
     def __post_init__(self) -> None:
         named(names.CLUSTER, self.cluster)

@@ -10,6 +10,7 @@ the lab's control plane) uses the same messages without a session.
 - ``attestation``  what the TPM says of itself and of the boot
 - ``migration``    vMotion, from vCenter and between two hosts
 - ``trust``        a trusted host: applied configuration, attestation, exports
+- ``ha``           vSphere HA: between the agents of a cluster's hosts
 """
 
 from __future__ import annotations
@@ -57,6 +58,16 @@ from protocol.messages.host.dumps import (
     ListDumps,
     RemoveDump,
     WriteDump,
+)
+from protocol.messages.host.ha import (
+    HaConfiguration,
+    HaElect,
+    HaHeartbeat,
+    HaRestarted,
+    HaRestartVm,
+    HaState,
+    HaVote,
+    SetHaConfiguration,
 )
 from protocol.messages.host.maintenance import (
     HostEnterMaintenanceMode,
@@ -150,6 +161,13 @@ __all__ = [
     "GuestAnswer",
     "GuestChallenge",
     "GuestWrite",
+    "HaConfiguration",
+    "HaElect",
+    "HaHeartbeat",
+    "HaRestartVm",
+    "HaRestarted",
+    "HaState",
+    "HaVote",
     "HostAttested",
     "HostCreateVm",
     "HostDecryptVm",
@@ -187,6 +205,7 @@ __all__ = [
     "SaveConfiguration",
     "SendMemory",
     "SessionOpened",
+    "SetHaConfiguration",
     "SetProviders",
     "SetTrustedConfiguration",
     "StreamKey",

@@ -8,6 +8,7 @@
 - ``keys``  their keys               - ``events``  the event log
 - ``trust``      Trust Authority, its administration at both vCenters
 - ``tasks``      what it was asked to do, and how far that has come
+- ``ha``  vSphere HA of a cluster
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ from protocol.messages.vcenter.clusters import (
     SetCryptoMode,
 )
 from protocol.messages.vcenter.events import EventList, ListEvents, VcEvent
+from protocol.messages.vcenter.ha import (
+    HaIncident,
+    HaIncidentKind,
+    HaReport,
+    ReconfigureComputeResource,
+)
 from protocol.messages.vcenter.hosts import (
     AcknowledgeAlarm,
     AddHost,
@@ -159,6 +166,9 @@ __all__ = [
     "ExportServicesInformation",
     "GenerateKey",
     "GetDefaultKmsCluster",
+    "HaIncident",
+    "HaIncidentKind",
+    "HaReport",
     "HostAdded",
     "HostChanged",
     "HostInfo",
@@ -192,6 +202,7 @@ __all__ = [
     "QueryCryptoKeyStatus",
     "QueryTrustAuthority",
     "QueryTrustedClusters",
+    "ReconfigureComputeResource",
     "ReconnectHost",
     "RecryptVm",
     "RegisterKmsCluster",

@@ -25,13 +25,14 @@ class SetCryptoMode(Request[Done], frozen=True, kw_only=True):
 class ClusterInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A cluster; ``host_key`` is that of its hosts that have none of their own (HEM-06).
 
-    ``default_provider``: its own, None when it has vCenter's.
+    ``default_provider``: its own, None when it has vCenter's. ``das_enabled``: vSphere HA is on.
     """
 
     cluster: ClusterName
     crypto_mode: CryptoMode
     host_key: CryptoKeyId | None = None
     default_provider: ProviderId | None = None
+    das_enabled: bool = False
     hosts: int = 0
     vms: int = 0
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from protocol.messages.host import ProviderRef
+from protocol.messages.host import HaConfiguration, ProviderRef
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, VmName
 from protocol.trust import TrustedConfiguration
 from services.esxi.configuration.recovery import RecoveryKey
@@ -35,6 +35,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     recovery: RecoveryKey | None = None
     maintenance: bool = False
     trusted: TrustedConfiguration | None = None
+    ha: HaConfiguration | None = None
 
 
 def with_kinds(config: Configuration) -> Configuration:
@@ -61,7 +62,8 @@ class Section(IntFlag):
     RECOVERY = 32
     MAINTENANCE = 64
     TRUST = 128
-    ALL = 255
+    HA = 256
+    ALL = 511
 
 
 _FIELDS: Final[tuple[tuple[Section, tuple[str, ...]], ...]] = (
@@ -73,6 +75,7 @@ _FIELDS: Final[tuple[tuple[Section, tuple[str, ...]], ...]] = (
     (Section.RECOVERY, ("recovery",)),
     (Section.MAINTENANCE, ("maintenance",)),
     (Section.TRUST, ("trusted",)),
+    (Section.HA, ("ha",)),
 )
 
 

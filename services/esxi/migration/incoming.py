@@ -7,6 +7,7 @@ import msgspec
 from protocol.errors import DatastoreFault, InvalidState, ProductError
 from protocol.messages.host import HostEndMigration, HostPrepareMigration, SendMemory, SwitchOver
 from protocol.terms import NodeName, PowerState, VmName
+from services.esxi.ha import ownership
 from services.esxi.host import Host
 from services.esxi.migration.state import Incoming
 from services.esxi.migration.streams import bound_to, cipher_of
@@ -86,6 +87,7 @@ async def switch_over(host: Host, message: SwitchOver, sender: NodeName) -> None
     try:
         config = await _offered(host, incoming)
         guest = Guest.thaw(host.datastore, config, incoming.keys, incoming.memory)
+        await ownership.arrives(host, message.vm)
         await write_config(host.datastore, config)
     except BaseException:
         await host.datastore.unlock(message.vm)

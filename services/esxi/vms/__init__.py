@@ -1,6 +1,7 @@
 """Virtual machines on one host: their files, their data, their power.
 
 - ``vmx``           the configuration of a VM with its wrapped DEKs, pure
+- ``power_file``    the last power command, and whose VM it is, pure
 - ``files``         reading, writing and locking a VM's files on the shared datastore
 - ``vm``            a registered VM, and what its host tells of it, pure
 - ``registration``  which VMs are registered: made, registered, unregistered, destroyed

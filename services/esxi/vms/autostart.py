@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from protocol.errors import EncryptionKeyRequired, InvalidState, ProductError
 from protocol.terms import CryptoKeyId, PowerState, VmName
+from services.esxi.ha import ownership
 from services.esxi.host import Host
-from services.esxi.vms import power
 from services.esxi.vms.vm import queue_of
 
 
@@ -56,7 +56,7 @@ async def _try_each(
             if name in host.migrations.incoming:  # it runs elsewhere, and is on its way here
                 continue
             try:
-                await power.power_on(host, name, ask=False)
+                await ownership.start(host, name)
             except (EncryptionKeyRequired, InvalidState) as error:
                 lacking[name] = error.keys
             except ProductError:

@@ -15,8 +15,13 @@ from typing import Final
 import msgspec
 
 from protocol.errors import DatastoreFault, NotFound
-from protocol.terms import PowerState, VmName
-from services.esxi.vms.vmx import POWER_FILE, VmConfig, vmx_file
+from protocol.terms import VmName
+from services.esxi.vms.power_file import PowerRecord, power_record, power_text
+from services.esxi.vms.vmx import (
+    POWER_FILE,
+    VmConfig,
+    vmx_file,
+)
 from services.runtime.ports import Datastore, VmLockHeld
 
 _CHECK: Final = 4  # bytes of a CRC-32
@@ -88,20 +93,20 @@ async def write(datastore: Datastore, vm: VmName, file: str, data: bytes) -> Non
         raise DatastoreFault(f"{vm}: {file}: {error.strerror or error}") from None
 
 
-async def read_wanted(datastore: Datastore, vm: VmName) -> PowerState | None:
+async def read_power(datastore: Datastore, vm: VmName) -> PowerRecord | None:
     """The last accepted power command; None when it was damaged or is gone."""
     try:
         body = checked(await datastore.read(vm, POWER_FILE))
-        return None if body is None else PowerState(body.decode())
+        return None if body is None else power_record(body)
     except (FileNotFoundError, ValueError):
         return None
     except OSError as error:
         raise DatastoreFault(f"{vm}: {POWER_FILE}: {error.strerror or error}") from None
 
 
-async def write_wanted(datastore: Datastore, vm: VmName, power: PowerState) -> None:
+async def write_power(datastore: Datastore, vm: VmName, record: PowerRecord) -> None:
     """Keep the last accepted power command beside the VM, for step B9 of a next boot."""
-    await write(datastore, vm, POWER_FILE, with_check(power.value.encode()))
+    await write(datastore, vm, POWER_FILE, with_check(power_text(record)))
 
 
 async def tidy(datastore: Datastore, config: VmConfig) -> None:

@@ -26,7 +26,7 @@ from services.esxi.vms.files import (
     take_lock,
     tidy,
     write_config,
-    write_wanted,
+    write_power,
 )
 from services.esxi.vms.guest import Guest
 from services.esxi.vms.memory import SECRET_SIZE, Ram
@@ -49,7 +49,8 @@ async def power_on(host: Host, name: VmName, *, ask: bool) -> RegisteredVm:
         await take_lock(host.datastore, name)
         try:
             guest = await _start_guest(host, vm, ask=ask)
-            await write_wanted(host.datastore, name, PowerState.ON)
+            await host.protection.add(host.datastore, name)
+            await write_power(host.datastore, name, host.power_record(PowerState.ON))
         except BaseException:
             await host.datastore.unlock(name)
             raise
@@ -78,10 +79,10 @@ async def power_off(host: Host, name: VmName) -> RegisteredVm:
     if vm.config is None:
         raise InvalidState(f"{name} is invalid: {vm.problem}")
     if vm.guest is not None:
-        await write_wanted(host.datastore, name, PowerState.OFF)
+        await write_power(host.datastore, name, host.power_record(PowerState.OFF))
     else:
         async with locked(host.datastore, name):
-            await write_wanted(host.datastore, name, PowerState.OFF)
+            await write_power(host.datastore, name, host.power_record(PowerState.OFF))
     vm.wanted = PowerState.OFF
     await _stop_guest(host, vm)
     return vm

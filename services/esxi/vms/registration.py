@@ -24,10 +24,10 @@ from services.esxi.vms.encrypt import usable_kek, write_disks
 from services.esxi.vms.files import (
     locked,
     read_config,
-    read_wanted,
+    read_power,
     tidy,
     write_config,
-    write_wanted,
+    write_power,
 )
 from services.esxi.vms.guest import fresh_blocks
 from services.esxi.vms.vm import RegisteredVm, queue_of
@@ -61,11 +61,12 @@ async def _read_files(host: Host, vm: RegisteredVm) -> None:
 
 async def _wanted(host: Host, name: VmName) -> PowerState:
     """The last accepted power command; off, and said so, when it cannot be known."""
-    wanted = await read_wanted(host.datastore, name)
-    if wanted is None:
+    power = await read_power(host.datastore, name)
+    if power is None:
         reason = f"{name}: {POWER_FILE} is damaged or gone: the VM counts as powered off"
         host.node.record("vm.unreadable", level="warning", vm=name, reason=reason)
-    return wanted or PowerState.OFF
+        return PowerState.OFF
+    return power.wanted
 
 
 async def create(
@@ -116,7 +117,7 @@ async def _write_new(
     """All files, the configuration last; nothing stays when one cannot be written."""
     try:
         await write_disks(host.datastore, config, keys, plain)
-        await write_wanted(host.datastore, config.vm, PowerState.OFF)
+        await write_power(host.datastore, config.vm, host.power_record(PowerState.OFF))
         await write_config(host.datastore, config)
     except DatastoreFault:
         await host.datastore.remove(config.vm)

@@ -27,6 +27,7 @@ bus), deciding (pure) and telling (events, records, marks) are steps of their ow
 - ``host_key``        the host key: made, fetched, delivered, renewed
 - ``held_keys``       values of new keys from their making to their sending
 - ``delivery``        keys on their way to a host
+- ``availability``    vSphere HA: what its agents are told, and what they tell
 - ``sharing``         new keys for the other hosts of a cluster, gathered for each host
 - ``once_per_boot``   which events about a host were told in its present boot
 

@@ -2,13 +2,10 @@
 
 One pass: *look* (the host's view), *plan* (``plan``, pure), *carry out* (commands to the host,
 keys from their providers); the same for its keys, of which it is asked when its mode is reached;
-*judge* the locks of its VMs (``judgement``, pure), and *commit* marks and events in one
-transaction. A pass is of one session: when the host is connected anew it ends, and the new
-session has a pass of its own.
-
-The same pass runs when a host connects, at each reconciliation, when a host lacks keys and when
-host encryption is re-enabled; it changes only what differs. What is wrong with one key or one
-provider decides nothing for the others.
+*judge* the locks of its VMs (``judgement``, pure), *commit* marks and events at once. A pass is of
+one session; a host that is connected anew has a pass of its own.
+It runs when a host connects, at each reconciliation, when keys lack and when its mode is turned on.
+What is wrong with one key decides nothing for the others.
 """
 
 from __future__ import annotations
@@ -29,6 +26,7 @@ from protocol.terms import (
 from services.runtime.ports import Clock
 from services.vcenter import events
 from services.vcenter.config import VcenterConfig
+from services.vcenter.hosts.availability import HaConfigurations
 from services.vcenter.hosts.delivery import KeyDelivery
 from services.vcenter.hosts.held_keys import HeldKeys
 from services.vcenter.hosts.host_key import HostKeys
@@ -77,8 +75,9 @@ class Remediation:
         once: OncePerBoot,
         held: HeldKeys,
         trust: HostTrust,
+        availability: HaConfigurations,
     ) -> None:
-        self._held, self._trust = held, trust
+        self._held, self._trust, self._availability = held, trust, availability
         self._node, self._clock, self._config = node, clock, config
         self._inventory, self._sessions, self._passes = inventory, sessions, passes
         self._host_keys, self._delivery = host_keys, delivery
@@ -149,6 +148,7 @@ class Remediation:
             facts = await self._look(session, look=look, asked=asked)
             if facts is None:
                 return None
+            await self._availability.hand_out(session)
             await self._trust.see(session)
             await self._carry_out(session, name, plan_host(facts), result, fresh=fresh)
             key_facts = await self._look_for_keys(session, removing=removing)

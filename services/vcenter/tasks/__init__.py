@@ -8,6 +8,7 @@
 - ``migrate``       MigrateVm, and the evacuation of a host
 - ``host``          AddHost, RemoveHost, ConfigureCryptoKey, ClearTpmRecord, AcknowledgeAlarm,
   PrepareCrypto, DisableCrypto, SetCryptoMode
+- ``cluster``       ReconfigureComputeResource
 - ``connection``    DisconnectHost, ReconnectHost, EnterMaintenanceMode, ExitMaintenanceMode
 - ``provider``      RegisterKmsCluster, UnregisterKmsCluster, MarkDefault, SetDefaultKmsCluster
 - ``native``        CreateNativeProvider, UpdateNativeProvider, ExportProvider, DownloadExport,

@@ -71,6 +71,9 @@ async def add_host(vc: VCenter, message: AddHost) -> HostAdded:
         session.start()
         await first_pass(vc, message.host)
         await _share_keys_of(vc, row)
+        if vc.inventory.clusters[row.cluster].ha_epoch:
+            for other in vc.inventory.hosts_of(row.cluster):
+                vc.passes.want(other.name)  # whom it protects is another list now
     return HostAdded(host=vc.host_info(vc.host(message.host)))
 
 
@@ -98,6 +101,8 @@ async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
     running = [vm.name for vm in vms if vm.power is PowerState.ON]
     if running and session is not None:
         raise InvalidState(f"host {message.host} runs {', '.join(sorted(running))}")
+    if session is not None:
+        await vc.availability.take_back(session)
     keys = [key for vm in vms for key in vm.keys]
     others = [host.name for host in vc.inventory.hosts_of(row.cluster) if host.name != row.name]
     await vc.inventory.commit(

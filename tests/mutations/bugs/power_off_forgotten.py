@@ -6,15 +6,16 @@ from typing import Any
 
 from protocol.terms import PowerState
 from services.esxi.vms import power
+from services.esxi.vms.power_file import PowerRecord
 from tests.mutations.bugs.planting import plant
 
 
 def _forgetful(original: Any) -> Any:
-    async def write_wanted(datastore: Any, vm: Any, wanted: PowerState) -> None:
-        if wanted is PowerState.ON:
-            await original(datastore, vm, wanted)
+    async def write_power(datastore: Any, vm: Any, record: PowerRecord) -> None:
+        if record.wanted is PowerState.ON:
+            await original(datastore, vm, record)
 
-    return write_wanted
+    return write_power
 
 
-plant(power, "write_wanted", _forgetful)
+plant(power, "write_power", _forgetful)

@@ -20,6 +20,9 @@ from protocol.messages.host import (
     GetCryptoKeyStatus,
     GuestChallenge,
     GuestWrite,
+    HaElect,
+    HaHeartbeat,
+    HaRestartVm,
     ListDumps,
     OpenSession,
     QueryHost,
@@ -69,12 +72,16 @@ def test_the_local_administrator_may_everything_and_its_vcenter_all_but_the_cons
         MessageKind.QUESTION: ALLOWED,
         MessageKind.CONSOLE: REFUSED,
         MessageKind.MIGRATION: REFUSED,
+        MessageKind.AGENT: REFUSED,
     }
 
 
-@pytest.mark.parametrize(
-    "relation", [Relation.CLUSTER_PEER, Relation.TRUST_AUTHORITY, Relation.STRANGER]
-)
+def test_a_host_of_the_cluster_speaks_to_the_agent_only() -> None:
+    allowed = {kind for kind in MessageKind if permission(kind, Relation.CLUSTER_PEER) is ALLOWED}
+    assert allowed == {MessageKind.AGENT}
+
+
+@pytest.mark.parametrize("relation", [Relation.TRUST_AUTHORITY, Relation.STRANGER])
 def test_nobody_else_has_a_message_for_a_host_yet(relation: Relation) -> None:
     kinds = set(MessageKind) - {MessageKind.MIGRATION}
     assert {permission(kind, relation) for kind in kinds} == {REFUSED}
@@ -123,9 +130,14 @@ def test_the_kind_of_every_message_to_a_host() -> None:
         ChangeHostKey(key=HOST_KEY, material=Sealed.of()),
     ):
         assert kind_of(command) is MessageKind.COMMAND
-    named = {type(message).__name__ for message in (*console, *questions, *moving)} | {
-        "OpenSession"
-    }
+    agents: tuple[Request[object], ...] = (
+        HaElect(epoch=""),
+        HaHeartbeat(epoch="", datastore=True),
+        HaRestartVm(epoch="", vm=VmName("v"), of=NodeName("h")),
+    )
+    assert {kind_of(message) for message in agents} == {MessageKind.AGENT}
+    named = {type(message).__name__ for message in (*console, *questions, *moving, *agents)}
+    named.add("OpenSession")
     others = {
         name
         for name, message in messages_of(host_messages.__name__).items()

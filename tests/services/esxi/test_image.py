@@ -16,9 +16,15 @@ import pytest
 
 from protocol.errors import CryptographicFailure
 from protocol.messages.agent import NodeRunState, TpmBackend
-from protocol.messages.host import HostCreateVm, ProviderRef, RemoveKeys, SaveConfiguration
+from protocol.messages.host import (
+    HaConfiguration,
+    HostCreateVm,
+    ProviderRef,
+    RemoveKeys,
+    SaveConfiguration,
+)
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, HostCryptoState, ManagementType, VmName
+from protocol.terms import ClusterName, CryptoKeyId, HostCryptoState, ManagementType, VmName
 from protocol.trust import TrustedConfiguration
 from services.esxi.boot import SCREEN_A, SCREEN_B
 from services.esxi.configuration.archive import ROOM
@@ -373,6 +379,7 @@ OTHERS: dict[str, Any] = {
     "recovery": new_recovery_key(SimRng(1, Incarnation(A, 1))),
     "maintenance": True,
     "trusted": TrustedConfiguration(revision="r1"),
+    "ha": HaConfiguration(cluster=ClusterName("c"), epoch="e", hosts=(A,)),
 }
 
 

@@ -1,0 +1,215 @@
+"""The HA agent of a host: it votes, beats, and follows a primary or is it.
+
+Each ``fdm_period_s``: the host's own heartbeat and list on the datastore are kept as they should
+be; the primary asks all others for a sign of life (``primary``); who hears no primary for three
+heartbeats has one elected. Neither vCenter nor anything else outside of the cluster takes part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from protocol.errors import InvalidState, ProductError
+from protocol.messages.host import (
+    HaConfiguration,
+    HaElect,
+    HaHeartbeat,
+    HaState,
+    HaVote,
+)
+from protocol.terms import NodeName, PowerState
+from services.esxi.configuration.sections import Section
+from services.esxi.ha import ownership
+from services.esxi.ha.election import Rank, elected
+from services.esxi.ha.primary import MISSES, Primary
+from services.esxi.ha.reports import HaReports
+from services.esxi.host import Host
+from services.esxi.vms import power
+
+_TAKEN_EVERY: Final = 12
+"""Beats between two looks for VMs that others have taken over."""
+
+
+class HaAgent:
+    """The agent of one life of a host; it does nothing as long as HA is off there."""
+
+    def __init__(self, host: Host) -> None:
+        self._host, self._node, self._clock = host, host.node, host.clock
+        self._period_s = host.node.knobs.fdm_period_s
+        self._configured = asyncio.Event()
+        self._reports = HaReports(host)
+        self._since = self._clock.monotonic()
+        self._datastore = False  # whether it took the last write
+        self._beats = 0
+        self._runs = False
+        self._stand_down()
+
+    def _stand_down(self) -> None:
+        self._primary: Primary | None = None
+        self._followed: NodeName | None = None
+        self._heard_at = float("-inf")
+
+    # ---- life -------------------------------------------------------------------------------
+
+    async def configure(self, configuration: HaConfiguration | None) -> None:
+        """Saved before the reply; no change when it is so already."""
+        host, before = self._host, self._host.ha
+        if configuration != before:
+            host.archive.change(ha=configuration)
+            await host.save(Section.HA)
+            self._node.record("ha.configured", on=configuration is not None)
+        host.uplink.know_peers(() if configuration is None else configuration.hosts)
+        if before is None or configuration is None or configuration.epoch != before.epoch:
+            self._stand_down()
+            await host.protection.end(host.datastore)
+        elif self._primary is not None:
+            self._primary.configure(configuration)
+        if configuration is not None:
+            await self._keep_list()
+            self._go_on()
+
+    async def begin(self) -> None:
+        """Step B9, before VMs are started: those that others have taken over go, and the host's
+        word on the datastore is that it is there."""
+        configuration = self._host.ha
+        if configuration is None:
+            return
+        self._host.uplink.know_peers(configuration.hosts)
+        await ownership.drop_lost(self._host)
+        await self._keep_list()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """A host without HA has no loop for it."""
+        self._configured.set()
+        if not self._runs:
+            self._runs = True
+            self._node.background("ha", self._run())
+            self._node.background("ha.reports", self._reports.run())
+
+    async def _run(self) -> None:
+        """For the rest of this life."""
+        choices = self._host.rng.stream("ha")
+        while True:
+            await self._configured.wait()
+            configuration = self._host.ha
+            if configuration is None or self._node.name not in configuration.hosts:
+                self._configured.clear()
+                continue
+            await self._beat(configuration)
+            await self._clock.sleep(self._period_s * choices.uniform(0.95, 1.0))
+
+    async def end(self) -> None:
+        """The host is shut down, and its VMs are: nobody shall take it for a failure."""
+        if self._host.ha is not None:
+            await self._keep_list(orderly=True)
+
+    # ---- what it says to others -------------------------------------------------------------
+
+    def vote(self, message: HaElect) -> HaVote:
+        """``InvalidState`` to an agent of another time."""
+        self._check(message.epoch)
+        return HaVote(datastore=self._datastore, primary=self._heard)
+
+    def heartbeat(self, message: HaHeartbeat, sender: NodeName) -> HaState:
+        """The sender is primary: this host follows it, unless it follows one that ranks higher."""
+        self._check(message.epoch)
+        theirs, mine = Rank(message.datastore, sender), Rank(self._datastore, self._node.name)
+        if self._primary is not None:
+            if theirs > mine:
+                self._follow(sender)
+        elif self._heard is None or sender >= self._heard:
+            self._follow(sender)
+        host = self._host
+        return HaState(
+            primary=self._heard or sender,
+            takes_vms=not host.archive.now.maintenance,
+            vms=len(host.running()),
+        )
+
+    def _check(self, epoch: str) -> None:
+        configuration = self._host.ha
+        if configuration is None or configuration.epoch != epoch:
+            raise InvalidState(f"{self._node.name} is not protected by HA, or by another one")
+
+    @property
+    def _heard(self) -> NodeName | None:
+        """Whom it follows, itself when it is primary; None when it hears none."""
+        if self._primary is not None:
+            return self._node.name
+        silent_s = self._clock.monotonic() - self._heard_at
+        return self._followed if silent_s <= MISSES * self._period_s else None
+
+    def _follow(self, primary: NodeName) -> None:
+        if self._primary is not None or self._followed != primary:
+            self._node.record("ha.follows", primary=primary)
+        self._primary, self._followed = None, primary
+        self._heard_at = self._clock.monotonic()
+
+    # ---- each beat --------------------------------------------------------------------------
+
+    async def _beat(self, configuration: HaConfiguration) -> None:
+        self._beats += 1
+        await self._keep_list()
+        if self._primary is None and self._heard is None:
+            await self._elect(configuration)
+        leading = self._primary
+        if leading is not None:
+            await leading.lead(datastore=self._datastore)
+            if leading.met is not None and self._primary is leading:
+                self._follow(leading.met)
+            elif leading.isolated:
+                await self._isolation_response()
+        if self._beats % _TAKEN_EVERY == 0:
+            try:
+                await ownership.drop_taken(self._host)
+            except (ProductError, OSError) as error:
+                self._node.record("ha.datastore", level="warning", reason=str(error))
+
+    async def _keep_list(self, *, orderly: bool = False) -> None:
+        """The heartbeat on the datastore, and the list of this host's VMs."""
+        host, leading = self._host, self._primary
+        wanted = [vm.name for vm in host.vms.values() if vm.wanted is PowerState.ON]
+        isolated = leading is not None and leading.isolated
+        try:
+            await host.protection.beat(host.datastore)
+            await host.protection.hold(host.datastore, wanted, isolated=isolated, orderly=orderly)
+            self._datastore = True
+        except ProductError as error:
+            if self._datastore or self._beats <= 1:
+                self._node.record("ha.datastore", level="warning", reason=str(error))
+            self._datastore = False
+
+    async def _elect(self, configuration: HaConfiguration) -> None:
+        votes: dict[NodeName, HaVote] = {}
+        message = HaElect(epoch=configuration.epoch)
+        for other in configuration.hosts:
+            if other != self._node.name:
+                self._node.background("ha.elect", self._ask_for_vote(other, message, votes))
+        await self._clock.sleep(self._period_s / 2)
+        if self._heard is not None:
+            return  # one was heard meanwhile
+        chosen = elected(Rank(self._datastore, self._node.name), dict(votes))
+        if chosen == self._node.name:
+            before = self._followed
+            self._node.record("ha.primary", voters=sorted(votes))
+            self._primary = Primary(self._host, configuration, self._reports, self._since, before)
+        elif chosen is not None:
+            self._follow(chosen)
+
+    async def _ask_for_vote(
+        self, other: NodeName, message: HaElect, votes: dict[NodeName, HaVote]
+    ) -> None:
+        try:
+            asked = self._host.ports.bus.request(other, message, within_s=self._period_s)
+            votes[other] = await asked
+        except ProductError:
+            pass  # it has no vote
+
+    async def _isolation_response(self) -> None:
+        """``ClusterDasVmSettings.isolationResponse``: VMs are left on, or powered off."""
+        if self._node.knobs.ha_isolation_response == "powerOff" and self._host.running():
+            self._node.record("ha.isolation_response", level="warning", response="powerOff")
+            await self._keep_list()
+            await power.stop_all(self._host)

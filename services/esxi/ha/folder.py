@@ -1,0 +1,114 @@
+"""The agents' folder on the cluster's datastore: heartbeats, and the lists of protected VMs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from protocol.errors import DatastoreFault
+from protocol.terms import NodeName, VmName
+from services.esxi.ha.records import FOLDER, PoweronList, heartbeat_lock, list_file
+from services.esxi.vms.files import checked, take_lock, with_check, write
+from services.runtime.ports import Datastore
+
+_list = msgspec.msgpack.Decoder(PoweronList)
+
+
+class Protection:
+    """This host's part of the list of protected VMs, and its heartbeat on the datastore.
+
+    ``epoch``: of the configuration in force, None without HA: nothing is written then.
+    """
+
+    def __init__(self, me: NodeName, epoch: Callable[[], str | None]) -> None:
+        self._me, self._epoch = me, epoch
+        self._written: PoweronList | None = None
+        self._writing = asyncio.Lock()
+        self._beats = False
+
+    async def beat(self, datastore: Datastore) -> None:
+        """Hold the heartbeat; ``DatastoreFault`` when it cannot be had."""
+        if not self._beats:
+            await take_lock(datastore, VmName(heartbeat_lock(self._me)))
+            self._beats = True
+
+    async def end(self, datastore: Datastore) -> None:
+        """HA is off here: the heartbeat ends. The list stays; without its epoch it says nothing."""
+        if self._beats:
+            self._beats, self._written = False, None
+            await datastore.unlock(heartbeat_lock(self._me))
+
+    async def add(self, datastore: Datastore, vm: VmName) -> None:
+        """Durable on return: from now on it is started elsewhere when this host fails.
+
+        ``DatastoreFault`` when the list cannot be written. No change without HA.
+        """
+        written = self._written
+        if self._epoch() is None or (written is not None and vm in written.vms):
+            return
+        async with self._writing:
+            there = () if self._written is None else self._written.vms
+            if vm not in there:
+                await self._write(datastore, vms=tuple(sorted({*there, vm})))
+
+    async def hold(
+        self, datastore: Datastore, vms: Iterable[VmName], *, isolated: bool, orderly: bool = False
+    ) -> None:
+        """Have the list say exactly this; ``DatastoreFault`` when it cannot be written.
+
+        What ``add`` put in meanwhile stays: its power-on is about to be answered.
+        """
+        before = self._written
+        async with self._writing:
+            meanwhile = (
+                set()
+                if self._written is before or self._written is None
+                else {vm for vm in self._written.vms if before is None or vm not in before.vms}
+            )
+            names = tuple(sorted({*vms, *meanwhile}))
+            await self._write(datastore, vms=names, isolated=isolated, orderly=orderly)
+
+    async def _write(
+        self,
+        datastore: Datastore,
+        *,
+        vms: tuple[VmName, ...],
+        isolated: bool = False,
+        orderly: bool = False,
+    ) -> None:
+        epoch = self._epoch()
+        if epoch is None:
+            return
+        new = PoweronList(epoch=epoch, vms=vms, isolated=isolated, orderly=orderly)
+        if new != self._written:
+            data = with_check(msgspec.msgpack.encode(new))
+            await write(datastore, VmName(FOLDER), list_file(self._me), data)
+            self._written = new
+
+
+async def read_list(datastore: Datastore, host: NodeName, epoch: str) -> PoweronList | None:
+    """That host's list of this epoch; None when there is none, or it is damaged.
+
+    ``DatastoreFault`` when it cannot be read.
+    """
+    try:
+        body = checked(await datastore.read(FOLDER, list_file(host)))
+        told = None if body is None else _list.decode(body)
+    except FileNotFoundError:
+        return None
+    except (msgspec.DecodeError, ValueError):
+        return None
+    except OSError as error:
+        raise DatastoreFault(f"{FOLDER}: {error.strerror or error}") from None
+    return told if told is not None and told.epoch == epoch else None
+
+
+async def lives(datastore: Datastore, host: NodeName) -> bool | None:
+    """Whether that host's datastore heartbeat is there; None when the datastore does not say."""
+    lock = heartbeat_lock(host)
+    try:
+        return lock in await datastore.holders([lock])
+    except OSError:
+        return None

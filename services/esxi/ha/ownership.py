@@ -1,0 +1,111 @@
+"""Whose VM it is: a host that was away drops what another one has taken over.
+
+The owner stands with the VM's last power command. After an outage a host must not start again
+what was restarted elsewhere; its registration goes, and vCenter sees the VM where it is.
+"""
+
+from __future__ import annotations
+
+from protocol.errors import NotFound, ProductError, SaveFailed
+from protocol.terms import NodeName, PowerState, VmName
+from services.esxi.host import Host
+from services.esxi.vms import power, registration
+from services.esxi.vms.files import read_power, take_lock, write_power
+from services.esxi.vms.power_file import PowerRecord
+from services.esxi.vms.vm import RegisteredVm, queue_of
+
+
+async def owner_of(host: Host, vm: VmName) -> NodeName | None:
+    """The host whose VM it is since HA is on; None when nobody has said so, or it is not known."""
+    if host.ha is None:
+        return None
+    record = await read_power(host.datastore, vm)
+    return None if record is None else owner_in(record, host.ha.epoch)
+
+
+def owner_in(record: PowerRecord, epoch: str) -> NodeName | None:
+    """The owner that a record of this epoch names."""
+    return record.owner if record.epoch == epoch else None
+
+
+async def stays(host: Host, vm: VmName) -> bool:
+    """Whether the VM is still this host's, or nobody's. ``DatastoreFault``: it cannot be read."""
+    return await owner_of(host, vm) in (None, host.node.name)
+
+
+async def start(host: Host, vm: VmName) -> None:
+    """Power it on as after a boot; with HA only if it is this host's still, by what stands beside
+    it while its lock is held. ``NotFound``: another one has taken it over, or it is not to run."""
+    if host.ha is None:
+        await power.power_on(host, vm, ask=False)
+        return
+    await take_lock(host.datastore, vm)
+    try:
+        record = await read_power(host.datastore, vm)
+        mine = record is not None and owner_in(record, host.ha.epoch) in (None, host.node.name)
+        if record is None or not mine or record.wanted is PowerState.OFF:
+            raise NotFound(f"{vm} is not to run on {host.node.name} any more")
+        await power.power_on(host, vm, ask=False)
+    except BaseException:
+        await host.datastore.unlock(vm)
+        raise
+
+
+async def drop_lost(host: Host) -> None:
+    """After a boot, before anything is started: registrations of VMs that are others' go."""
+    for vm in list(host.vms.values()) if host.ha is not None else ():
+        async with host.node.turn(queue_of(vm.name)):
+            if vm.guest is None and not await _known_to_stay(host, vm):
+                await _drop(host, vm)
+
+
+async def drop_taken(host: Host) -> None:
+    """While the host lives: those go that should run, and that their owner runs elsewhere."""
+    idle = [vm for vm in host.vms.values() if vm.guest is None and vm.wanted is PowerState.ON]
+    holders = await host.datastore.holders([vm.name for vm in idle]) if idle else {}
+    for vm in idle:
+        holder = holders.get(vm.name)
+        if holder is None or holder == host.node.name:
+            continue
+        async with host.node.turn(queue_of(vm.name)):
+            if vm.guest is None and await owner_of(host, vm.name) == holder:
+                await _drop(host, vm)
+
+
+async def arrives(host: Host, vm: VmName) -> None:
+    """A running VM is about to go on here, and its lock is held: it is protected as this host's.
+
+    No change without HA. ``DatastoreFault``: that could not be written.
+    """
+    if host.ha is not None:
+        await host.protection.add(host.datastore, vm)
+        await write_power(host.datastore, vm, host.power_record(PowerState.ON))
+
+
+async def claim(host: Host, vm: RegisteredVm) -> None:
+    """It is registered here from now on: on whose word it was another's before is over.
+
+    No change without HA, or while another host runs it.
+    """
+    if host.ha is None or await stays(host, vm.name):
+        return
+    await take_lock(host.datastore, vm.name)
+    try:
+        await write_power(host.datastore, vm.name, host.power_record(vm.wanted))
+    finally:
+        await host.datastore.unlock(vm.name)
+
+
+async def _known_to_stay(host: Host, vm: RegisteredVm) -> bool:
+    try:
+        return await stays(host, vm.name)
+    except ProductError:
+        return True  # what cannot be read cannot be started either
+
+
+async def _drop(host: Host, vm: RegisteredVm) -> None:
+    try:
+        await registration.unregister(host, vm.name)
+    except SaveFailed as error:
+        host.node.record("config.save_failed", level="warning", reason=str(error))
+    host.node.record("ha.taken_over", vm=vm.name)

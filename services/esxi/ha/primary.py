@@ -1,0 +1,263 @@
+"""What the primary does: it asks all others for a sign of life, judges who is silent by what lies
+on the datastore (``judgement``), and has the VMs of a failed host restarted (``restarts``)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from protocol.errors import DatastoreFault, NotFound, ProductError
+from protocol.messages.host import HaConfiguration, HaHeartbeat, HaRestartVm, HaState
+from protocol.messages.vcenter import HaIncident, HaIncidentKind
+from protocol.terms import NodeName, PowerState, VmName
+from services.esxi.ha import restarts
+from services.esxi.ha.folder import lives, read_list
+from services.esxi.ha.judgement import HostCondition, Signs, condition
+from services.esxi.ha.ownership import owner_in
+from services.esxi.ha.reports import HaReports
+from services.esxi.ha.restart import restart
+from services.esxi.ha.restarts import Waiting
+from services.esxi.host import Host
+from services.esxi.vms.files import read_power
+from services.esxi.vms.vm import queue_of
+from services.runtime.each import for_each
+
+MISSES: Final = 3
+"""Heartbeats without a word until a host is judged, or a primary is not heard any more. No limit
+of time that a slow machine lengthens: the datastore says whether a silent host lives."""
+BOOT_GRACE_S: Final = 120.0
+"""After its own boot a primary gives hosts that it has not heard yet that long: all may boot."""
+AT_ONCE: Final = 8
+RESTART_S: Final = 60.0
+
+
+class Primary:
+    """One time as primary. ``silent``: the primary before, which was not heard for long enough.
+
+    ``isolated``: no other host is heard, one of them lives by the datastore, and no vCenter is
+    heard either. (The product asks an address outside of the cluster; vCenter is that here.)
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        configuration: HaConfiguration,
+        reports: HaReports,
+        up_since: float,
+        silent: NodeName | None,
+    ) -> None:
+        self._host, self._node, self._clock = host, host.node, host.clock
+        self._configuration, self._reports = configuration, reports
+        self._may_judge_all_at = up_since + BOOT_GRACE_S
+        self._began_at = self._clock.monotonic()
+        self._heard_at = {} if silent is None else {silent: float("-inf")}
+        self._asked: set[NodeName] = set()  # whose answer is waited for
+        self.met: NodeName | None = None
+        self._states: dict[NodeName, HaState] = {}
+        self._conditions: dict[NodeName, HostCondition] = {}
+        self._waiting: dict[VmName, Waiting] = {}
+        self._restarting = False
+        self.isolated = False
+
+    def configure(self, configuration: HaConfiguration) -> None:
+        """Hosts came to the cluster, or left it."""
+        self._configuration = configuration
+        for known in (self._heard_at, self._states, self._conditions):
+            for name in [name for name in known if name not in configuration.hosts]:
+                known.pop(name, None)
+        self._waiting = {
+            vm: one for vm, one in self._waiting.items() if one.of in configuration.hosts
+        }
+
+    @property
+    def _others(self) -> list[NodeName]:
+        return [name for name in self._configuration.hosts if name != self._node.name]
+
+    # ---- each beat --------------------------------------------------------------------------
+
+    async def lead(self, *, datastore: bool) -> None:
+        """One beat. It waits for no answer: who does not give one must not keep the others
+        waiting. ``met`` is another primary that ranks higher, once one was met."""
+        message = HaHeartbeat(epoch=self._configuration.epoch, datastore=datastore)
+        for other in self._others:
+            if other not in self._asked:
+                self._asked.add(other)
+                self._node.background("ha.heartbeat", self._ask_for_life(other, message))
+        for other in self._others:
+            if self._is_silent(other) and self._may_judge(other):
+                await self._judge(other)
+        await self._look_at_isolation()
+        self._begin_restarts()
+
+    async def _ask_for_life(self, other: NodeName, message: HaHeartbeat) -> None:
+        within_s = self._node.knobs.fdm_period_s
+        try:
+            state = await self._host.ports.bus.request(other, message, within_s=within_s)
+        except ProductError:
+            pass  # its silence is counted from when it was heard last
+        else:
+            self._answered(other, state)
+        self._asked.discard(other)
+
+    def _is_silent(self, other: NodeName) -> bool:
+        heard_at = self._heard_at.get(other, self._began_at)
+        return self._clock.monotonic() - heard_at > MISSES * self._node.knobs.fdm_period_s
+
+    def _answered(self, other: NodeName, state: HaState) -> None:
+        self._heard_at[other] = self._clock.monotonic()
+        self._states[other] = state
+        if state.primary == other and other > self._node.name:
+            self.met = other
+        if self._conditions.get(other, HostCondition.LIVE) is not HostCondition.LIVE:
+            self._came_to_be(other, HostCondition.LIVE)
+            for vm in [vm for vm, one in self._waiting.items() if one.of == other]:
+                del self._waiting[vm]  # it starts them by itself
+
+    def _may_judge(self, other: NodeName) -> bool:
+        return other in self._heard_at or self._clock.monotonic() >= self._may_judge_all_at
+
+    async def _judge(self, other: NodeName) -> None:
+        datastore, epoch = self._host.datastore, self._configuration.epoch
+        if self._conditions.get(other) in (HostCondition.FAILED, HostCondition.SHUT_DOWN):
+            return
+        try:
+            told = await read_list(datastore, other, epoch)
+            found = condition(Signs(False, await lives(datastore, other), told))
+            vms = () if told is None else told.vms
+            if found is HostCondition.FAILED:
+                await self._take_over(other, vms)
+            elif found is HostCondition.ISOLATED:
+                held = await datastore.holders(vms)
+                await self._take_over(other, tuple(vm for vm in vms if vm not in held))
+        except (DatastoreFault, OSError) as error:
+            self._node.record("ha.datastore", level="warning", reason=str(error))
+            found = HostCondition.UNKNOWN
+        self._came_to_be(other, found)
+
+    def _came_to_be(self, other: NodeName, found: HostCondition) -> None:
+        if self._conditions.get(other) is found:
+            return
+        self._conditions[other] = found
+        self._node.record("ha.host", host=other, condition=found.value)
+        kinds = {
+            HostCondition.FAILED: HaIncidentKind.HOST_FAILED,
+            HostCondition.ISOLATED: HaIncidentKind.HOST_ISOLATED,
+        }
+        if found in kinds:
+            self._reports.tell(HaIncident(kind=kinds[found], host=other))
+
+    async def _take_over(self, other: NodeName, vms: tuple[VmName, ...]) -> None:
+        """Those of these VMs that are to run, and are that host's still, are to be restarted."""
+        for vm in vms:
+            record = await read_power(self._host.datastore, vm)
+            if record is None or record.wanted is PowerState.OFF or vm in self._waiting:
+                continue
+            if owner_in(record, self._configuration.epoch) in (None, other):
+                self._waiting[vm] = Waiting(vm=vm, of=other, due=self._clock.monotonic())
+
+    async def _look_at_isolation(self) -> None:
+        others = self._others
+        alone = bool(others) and all(self._is_silent(other) for other in others)
+        alive = False
+        if alone and not self._host.uplink.connected:
+            found = [await lives(self._host.datastore, other) for other in others]
+            alive = any(found)
+        if alive != self.isolated:
+            self.isolated = alive
+            self._node.record("ha.isolated", level="warning", isolated=alive)
+
+    # ---- restarts ---------------------------------------------------------------------------
+
+    def _begin_restarts(self) -> None:
+        now = self._clock.monotonic()
+        due = [one for one in self._waiting.values() if one.due <= now]
+        if due and not self._restarting:
+            self._restarting = True
+            self._node.background("ha.restarts", self._restart_all(due))
+
+    async def _restart_all(self, due: list[Waiting]) -> None:
+        loads = {
+            name: state.vms
+            for name, state in self._states.items()
+            if state.takes_vms and not self._is_silent(name)
+        }
+        if not self._host.archive.now.maintenance:
+            loads[self._node.name] = len(self._host.running())
+
+        async def one(waiting: Waiting) -> None:
+            host = restarts.target(waiting, loads)
+            if host is not None and self._waiting.get(waiting.vm) is waiting:
+                loads[host] += 1
+                await self._try(waiting, host)
+
+        await for_each(due, one, at_once=AT_ONCE, name="ha.restart")
+        self._restarting = False
+
+    async def _try(self, waiting: Waiting, host: NodeName) -> None:
+        vm = waiting.vm
+        try:
+            await self._ask(waiting, host)
+        except NotFound as error:  # it is another's by now, or not to run
+            self._waiting.pop(vm, None)
+            self._node.record("ha.left", vm=vm, reason=str(error))
+        except ProductError as error:
+            await self._refused(waiting, host, error)
+        else:
+            self._waiting.pop(vm, None)
+            self._node.record("ha.restarted", vm=vm, host=host, of=waiting.of)
+            self._reports.tell(
+                HaIncident(kind=HaIncidentKind.VM_RESTARTED, host=host, vm=vm, of=waiting.of)
+            )
+
+    async def _ask(self, waiting: Waiting, host: NodeName) -> None:
+        message = HaRestartVm(epoch=self._configuration.epoch, vm=waiting.vm, of=waiting.of)
+        if host == self._node.name:
+            async with self._node.turn(queue_of(waiting.vm)):
+                await restart(self._host, message)
+        else:
+            await self._host.ports.bus.request(host, message, within_s=RESTART_S)
+
+    async def _refused(self, waiting: Waiting, host: NodeName, error: ProductError) -> None:
+        knobs, now, vm = self._node.knobs, self._clock.monotonic(), waiting.vm
+        if self._waiting.get(vm) is not waiting:
+            return
+        if await self._runs_elsewhere(vm):
+            del self._waiting[vm]
+            self._node.record("ha.left", vm=vm, reason=str(error))
+            return
+        if not error.definite:  # nobody knows; its lock tells when it is asked for again
+            soon = now + knobs.fdm_period_s
+            self._waiting[vm] = msgspec.structs.replace(waiting, due=soon)
+            return
+        again_s = knobs.ha_retry_interval_s
+        left = restarts.refused(waiting, host, now, tries=knobs.ha_retry, again_s=again_s)
+        if left is None:
+            del self._waiting[vm]
+        else:
+            self._waiting[vm] = left
+        self._node.record(
+            "ha.refused",
+            level="warning",
+            vm=vm,
+            host=host,
+            tries=len(waiting.tried) + 1,
+            last=left is None,
+            error=type(error).__name__,
+        )
+        self._reports.tell(
+            HaIncident(
+                kind=HaIncidentKind.VM_NOT_RESTARTED,
+                host=host,
+                vm=vm,
+                of=waiting.of,
+                reason=str(error),
+                last=left is None,
+            )
+        )
+
+    async def _runs_elsewhere(self, vm: VmName) -> bool:
+        try:
+            return vm in await self._host.datastore.holders([vm])
+        except OSError:
+            return False

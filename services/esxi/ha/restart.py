@@ -1,0 +1,44 @@
+"""The restart of one VM of a failed host, at the host that the primary chose (HA-01).
+
+1. take the VM's lock: no other host runs it, or will    2. whose is it, and shall it run?
+3. register it    4. power it on, as always: keys, mode, disk
+The power command that 4 keeps says that it is this host's VM from now on.
+"""
+
+from __future__ import annotations
+
+from protocol.errors import InvalidState, NotFound
+from protocol.messages.host import HaRestartVm
+from protocol.terms import NodeName, PowerState, VmName
+from services.esxi.ha.ownership import owner_in
+from services.esxi.host import Host
+from services.esxi.vms import power, registration
+from services.esxi.vms.files import read_power, take_lock
+
+
+async def restart(host: Host, message: HaRestartVm) -> None:
+    """``NotFound``: it is not that host's VM any more, or is not to run. ``DatastoreFault``:
+    somebody holds its lock. ``InvalidState``: HA is off here, or no VM may come. Else what a
+    power-on answers; the VM stays registered here then, and locked if keys are missing."""
+    if host.ha is None or host.ha.epoch != message.epoch:
+        raise InvalidState(f"{host.node.name} is not protected by HA, or by another one")
+    known = host.vms.get(message.vm)
+    if known is not None and known.guest is not None:
+        return
+    host.check_takes_vms()
+    await take_lock(host.datastore, message.vm)
+    try:
+        await _check(host, message.vm, message.of, message.epoch)
+        await registration.register(host, message.vm)
+        await power.power_on(host, message.vm, ask=True)
+    except BaseException:
+        await host.datastore.unlock(message.vm)
+        raise
+
+
+async def _check(host: Host, vm: VmName, of: NodeName, epoch: str) -> None:
+    record = await read_power(host.datastore, vm)
+    if record is None or record.wanted is PowerState.OFF:
+        raise NotFound(f"{vm} is not to run")
+    if owner_in(record, epoch) not in (None, of):
+        raise NotFound(f"{vm} is the VM of {record.owner}, not of {of}")

@@ -1,0 +1,42 @@
+"""When a VM of a failed host is tried, and on which host. Pure.
+
+HA does not know which host has a VM's keys (HA-02): a host that refused is only tried again when
+all others were tried as often. The first try is made at once, each further one ``again_s`` after
+the one before, ``tries`` in all (C23). A try that nobody answered is no try: it is made again soon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from protocol.terms import NodeName, VmName
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A VM to be restarted. ``tried`` are the hosts that refused it, in order; ``due`` in lab
+    seconds of the monotonic clock."""
+
+    vm: VmName
+    of: NodeName
+    due: float
+    tried: tuple[NodeName, ...] = ()
+
+
+def target(waiting: Waiting, loads: Mapping[NodeName, int]) -> NodeName | None:
+    """The host of the next try among those that take VMs, with their number of VMs there; None
+    when there is none."""
+    if not loads:
+        return None
+    return min(loads, key=lambda host: (waiting.tried.count(host), loads[host], host))
+
+
+def refused(
+    waiting: Waiting, host: NodeName, now: float, *, tries: int, again_s: float
+) -> Waiting | None:
+    """The VM after a try that was refused; None: that was the last one."""
+    tried = (*waiting.tried, host)
+    if len(tried) >= tries:
+        return None
+    return msgspec.structs.replace(waiting, tried=tried, due=now + again_s)

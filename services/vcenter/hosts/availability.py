@@ -1,0 +1,102 @@
+"""vSphere HA: hosts get the configuration of their cluster's agents, and tell what these did.
+
+A host is told when it is connected, and when its cluster's configuration is another one since. What
+it has been told in its session is kept in memory: telling it again changes nothing.
+"""
+
+from __future__ import annotations
+
+from protocol.errors import ProductError
+from protocol.messages.host import HaConfiguration, SetHaConfiguration
+from protocol.messages.vcenter import HaIncident, HaIncidentKind
+from protocol.terms import NodeName
+from services.vcenter import events
+from services.vcenter.events import Draft
+from services.vcenter.hosts.session import UNANSWERED, HostSession
+from services.vcenter.inventory import Inventory
+from services.vcenter.knobs import VcenterNode
+from services.vcenter.tables import ClusterRow
+
+
+class HaConfigurations:
+    """What each host was told of HA, in the session in force."""
+
+    def __init__(self, node: VcenterNode, inventory: Inventory) -> None:
+        self._node, self._inventory = node, inventory
+        self._told: dict[NodeName, tuple[str, HaConfiguration | None]] = {}
+
+    async def hand_out(self, session: HostSession) -> None:
+        """Have the host know its cluster's configuration; nothing where HA was never on.
+
+        Raises only when the host does not answer.
+        """
+        row = self._inventory.hosts.get(session.host)
+        cluster = None if row is None else self._inventory.clusters.get(row.cluster)
+        if cluster is None or not cluster.ha_epoch:
+            return
+        wanted = self._configuration(cluster)
+        if self._told.get(session.host) != (session.name, wanted):
+            await self._tell(session, wanted)
+
+    async def take_back(self, session: HostSession) -> None:
+        """The host is about to leave its cluster: its agent shall rest. Best effort."""
+        if session.host in self._told:
+            await self._tell(session, None)
+
+    def forget(self, host: NodeName) -> None:
+        """The host left the inventory."""
+        self._told.pop(host, None)
+
+    async def _tell(self, session: HostSession, wanted: HaConfiguration | None) -> None:
+        name = session.name
+        try:
+            await session.command(SetHaConfiguration(configuration=wanted))
+        except UNANSWERED:
+            raise
+        except ProductError as error:
+            self._node.record(
+                "ha.not_configured", level="warning", host=session.host, reason=str(error)
+            )
+        else:
+            self._told[session.host] = name, wanted
+
+    def _configuration(self, cluster: ClusterRow) -> HaConfiguration | None:
+        if not cluster.ha:
+            return None
+        hosts = sorted(row.name for row in self._inventory.hosts_of(cluster.name))
+        epoch = f"{cluster.name}/{cluster.ha_epoch}"
+        return HaConfiguration(cluster=cluster.name, epoch=epoch, hosts=tuple(hosts))
+
+    # ---- what agents tell -------------------------------------------------------------------
+
+    async def reported(self, host: NodeName, incidents: tuple[HaIncident, ...]) -> None:
+        """Events of what a primary tells; what is not of its own cluster is not believed (C28)."""
+        row = self._inventory.hosts.get(host)
+        if row is None:
+            return
+        drafts = [
+            _draft(one)
+            for one in incidents
+            if self._is_of(one, self._inventory.clusters[row.cluster])
+        ]
+        if drafts:
+            await self._inventory.commit(events=drafts)
+
+    def _is_of(self, incident: HaIncident, cluster: ClusterRow) -> bool:
+        of = self._inventory.hosts.get(incident.host)
+        vm = None if incident.vm is None else self._inventory.vms.get(incident.vm)
+        return (
+            of is not None
+            and of.cluster == cluster.name
+            and (incident.vm is None or (vm is not None and vm.cluster == cluster.name))
+        )
+
+
+def _draft(incident: HaIncident) -> Draft:
+    match incident.kind:
+        case HaIncidentKind.HOST_FAILED:
+            return events.ha_host_failed(incident.host)
+        case HaIncidentKind.HOST_ISOLATED:
+            return events.ha_host_isolated(incident.host)
+        case HaIncidentKind.VM_RESTARTED | HaIncidentKind.VM_NOT_RESTARTED:
+            return events.ha_of_vm(incident)

@@ -1,0 +1,130 @@
+"""vSphere HA in whole labs: a host fails, and others run its VMs, with or without vCenter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lab.api import commands as c
+from lab.api.answers import Vm
+from lab.client import Lab
+from lab.errors import KeysteadError
+from protocol.events import EventTypeId
+from protocol.terms import PowerState
+from services.runtime.tpm.backends import available
+
+A, B, C = "esxi-001", "esxi-002", "esxi-003"
+
+needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
+MODES = [
+    pytest.param({"mode": "sim", "tpm": "model"}, id="sim-model", marks=pytest.mark.sim),
+    pytest.param(
+        {"mode": "lab", "tpm": "libtpms"}, id="lab-libtpms", marks=[needs_tpm, pytest.mark.lab]
+    ),
+]
+
+
+def ha(mode: str = "sim", **changes: Any) -> Lab:
+    changes.setdefault("tpm", "model")
+    return Lab(mode, topology="ha", seed=7, hosts=3, vms=3, **changes)  # type: ignore[arg-type]
+
+
+async def on_host(lab: Lab, host: str) -> list[Vm]:
+    return [vm for vm in (await lab.do(c.GetVms())).items if vm.host == host]
+
+
+async def runs_on(lab: Lab, vm: str, among: tuple[str, ...], seconds: float = 150) -> str:
+    """The one host that says it runs the VM, of these; asked at the hosts themselves."""
+    for _ in range(int(seconds / 5)):
+        views = {host: await lab.do(c.GetHostView(host)) for host in among}
+        found = [
+            host
+            for host, view in views.items()
+            if any(one.vm == vm and one.power is PowerState.ON for one in view.vms)
+        ]
+        assert len(found) <= 1, found
+        if found:
+            return found[0]
+        await lab.sleep(5)
+    raise AssertionError(f"{vm} runs nowhere")
+
+
+async def works(lab: Lab, vm: str, seconds: float = 60) -> None:
+    why = ""
+    for _ in range(int(seconds / 5)):
+        try:
+            await lab.do(c.VmGuestChallenge(vm, b"fresh", (1, 3)))
+            return
+        except KeysteadError as error:
+            why = str(error)
+        await lab.sleep(5)
+    raise AssertionError(f"{vm} does not work: {why}")
+
+
+@pytest.mark.parametrize("how", MODES)
+async def test_the_vm_of_a_failed_host_runs_elsewhere_and_vcenter_tells(
+    how: dict[str, Any],
+) -> None:
+    async with ha(**how) as lab:
+        (vm,) = await on_host(lab, A)
+        await lab.do(c.HostPowerLoss((A,), stay_off=True))
+        host = await runs_on(lab, vm.vm, (B, C))
+        await works(lab, vm.vm)
+        await lab.sleep(20)
+        shown = await lab.vm(vm.vm)
+        assert (shown.host, shown.power) == (host, PowerState.ON)
+        told = [event for event in await lab.events() if event.vm == vm.vm]
+        assert EventTypeId.VM_RESTARTED_BY_HA in {event.event for event in told}
+        await lab.do(c.HostPowerOn((A,)))
+        await lab.sleep(60)
+        assert not (await lab.do(c.GetHostView(A))).vms
+        assert await runs_on(lab, vm.vm, (A, B, C)) == host
+        assert (await lab.vm(vm.vm)).host == host
+
+
+@pytest.mark.parametrize("how", MODES)
+async def test_no_vcenter_takes_part(how: dict[str, Any]) -> None:
+    """HA-01: the keys of all encrypted VMs of the cluster are on each host (STD-12)."""
+    async with ha(**how) as lab:
+        (vm,) = await on_host(lab, C)
+        await lab.sleep(60)  # its key has come to every host
+        await lab.fault("vcenter.down")
+        await lab.do(c.HostPowerLoss((C,), stay_off=True))
+        await runs_on(lab, vm.vm, (A, B))
+        await lab.heal()
+        await lab.sleep(120)
+        assert (await lab.vm(vm.vm)).host in (A, B)
+        told = {event.event for event in await lab.events()}
+        assert EventTypeId.VM_RESTARTED_BY_HA in told  # the primary has kept it
+
+
+@pytest.mark.sim
+async def test_ha_can_be_turned_off_and_on_again() -> None:
+    async with ha() as lab:
+        (vm,) = await on_host(lab, A)
+        off = await lab.do(c.ClusterSetHa("cluster-a", "off"))
+        assert not off.ha
+        await lab.do(c.HostPowerLoss((A,), stay_off=True))
+        await lab.sleep(120)
+        assert (await lab.vm(vm.vm)).host == A
+        await lab.do(c.HostPowerOn((A,)))
+        await lab.sleep(60)
+        assert (await lab.do(c.ClusterSetHa("cluster-a", "on"))).ha
+        await lab.do(c.HostPowerLoss((A,), stay_off=True))
+        assert await runs_on(lab, vm.vm, (B, C)) in (B, C)
+
+
+@pytest.mark.sim
+async def test_a_host_that_is_cut_off_keeps_its_vms() -> None:
+    async with ha() as lab:
+        (vm,) = await on_host(lab, A)
+        for other in (B, C, "vcenter"):
+            await lab.cut(A, other)
+        await lab.sleep(300)
+        assert await runs_on(lab, vm.vm, (A, B, C)) == A
+        for host in (B, C):
+            assert vm.vm not in {one.vm for one in (await lab.do(c.GetHostView(host))).vms}
+        await lab.heal()
+        await lab.sleep(60)
+        assert (await lab.vm(vm.vm)).host == A
