@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 
-from protocol.errors import EncryptionKeyRequired, InvalidState
+from protocol.errors import (
+    EncryptionKeyRequired,
+    InvalidArgument,
+    InvalidState,
+    NotAvailable,
+    ProductError,
+    SaveFailed,
+)
 from protocol.messages.agent import TpmBackend
 from protocol.messages.host import (
     AttestHost,
+    CryptoManagerHostEnable,
+    CryptoManagerHostPrepare,
+    DeleteTrustedConfiguration,
+    ExportTpmEndorsement,
     HostCreateVm,
     HostPowerOffVm,
     HostPowerOnVm,
     HostRegisterVm,
     HostUnregisterVm,
     QueryTrustedConfiguration,
+    ReconfigureVm,
+    SetTrustedConfiguration,
 )
 from protocol.messages.kms import Destroy, Revoke
-from protocol.terms import HostCryptoState, VmName
-from protocol.trust import HostTrustReport, TrustAttestationStatus
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, VmName
+from protocol.trust import HostTrustReport, ServiceRecord, TrustAttestationStatus
 from tests.services.esxi.rig import VCENTER, VM, A, B
-from tests.services.trust.rig import AS1, AS2, GROUP, KMS, KPS1, KPS2, TrustRig
+from tests.services.trust.rig import AS1, AS2, GROUP, KMS, KPS1, KPS2, TRUSTED, TrustRig
 
 ALL = (AS1, AS2, KPS1, KPS2)
 BACKENDS = [TpmBackend.MODEL, TpmBackend.LIBTPMS]
@@ -257,6 +273,95 @@ def test_a_host_asks_nobody_for_a_provider_that_it_is_not_configured_for(rig: Tr
     error = rig.refused_command(HostPowerOnVm(vm=VM))
     assert isinstance(error, EncryptionKeyRequired) and error.keys == (key,)
     assert len(rig.kinds("keyprovider.decrypted", KPS1)) == asked
+
+
+def test_a_service_that_is_not_the_one_of_the_record_is_not_believed(rig: TrustRig) -> None:
+    """Its token is signed with another certificate than the applied configuration names."""
+    rig.authority()
+    rig.trusted_host()
+    first, second = rig.trusted_configuration().attestation_services
+    swapped = msgspec.structs.replace(first, trusted_ca=second.trusted_ca)
+    rig.apply(attestation_services=(swapped,))
+    [report] = rig.command(AttestHost()).reports
+    assert report.status is TrustAttestationStatus.UNKNOWN
+    assert "not the service it should be" in report.messages[0]
+    assert rig.host().trust.held(GROUP, rig.loop.time()) is None
+
+
+def test_a_token_of_another_group_is_not_asked_with(rig: TrustRig) -> None:
+    """TA-08: no Attestation Service of the Key Provider Service's group, and no key."""
+    rig.authority()
+    rig.trusted_host()
+    services = rig.trusted_configuration().key_provider_services
+    others = tuple(msgspec.structs.replace(one, group="another") for one in services)
+    rig.apply(key_provider_services=others)
+    rig.command(AttestHost())
+    rig.command(CryptoManagerHostPrepare())
+    error = rig.refused_command(CryptoManagerHostEnable(key=CryptoKeyId(KeyId(""), TRUSTED)))
+    assert isinstance(error, InvalidState)
+    assert rig.kinds("keyprovider.refused", KPS1) == []
+
+
+def test_what_the_disk_refuses_is_not_applied(rig: TrustRig) -> None:
+    rig.authority()
+    rig.trusted_host()
+    before = rig.console(QueryTrustedConfiguration()).configuration
+    after = rig.trusted_configuration(providers=())
+    rig.store().fail = True
+    error = rig.refused_command(SetTrustedConfiguration(configuration=after))
+    assert isinstance(error, SaveFailed)
+    assert rig.console(QueryTrustedConfiguration()).configuration == before
+    rig.store().fail = False
+    rig.command(DeleteTrustedConfiguration())
+    assert rig.console(QueryTrustedConfiguration()).configuration is None
+    rig.reboot(A, "power_loss")
+    assert rig.console(QueryTrustedConfiguration()).configuration is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attestation_services": (ServiceRecord(node=AS1, trusted_ca=(b"x",), group=GROUP),)},
+        {"attestation_services": (ServiceRecord(node=AS1, trusted_ca=(), group=GROUP),)},
+        {"voucher": b"x" * 2049},
+    ],
+)
+def test_a_configuration_that_makes_no_sense_is_refused(
+    rig: TrustRig, changes: dict[str, Any]
+) -> None:
+    rig.authority()
+    rig.trusted_host()
+    made = rig.trusted_configuration(**changes)
+    error = rig.refused_command(SetTrustedConfiguration(configuration=made))
+    assert isinstance(error, InvalidArgument)
+
+
+def test_a_host_without_a_tpm_is_no_trusted_host(rig: TrustRig) -> None:
+    """TA-03."""
+    rig.authority()
+    rig.up(A, tpm=TpmBackend.NONE)
+    configuration = rig.trusted_configuration()
+    error = rig.refused_command(SetTrustedConfiguration(configuration=configuration))
+    assert isinstance(error, NotAvailable)
+    assert isinstance(rig.refused_door(ExportTpmEndorsement()), NotAvailable)
+
+
+def test_a_vm_is_encrypted_under_a_key_that_the_host_has_made(rig: TrustRig) -> None:
+    """KEY-02: the key id is the ciphertext; the same command again changes nothing."""
+    rig.authority()
+    rig.trusted_host()
+    rig.make_safe_trusted()
+    rig.command(HostCreateVm(vm=VM, blocks=8))
+    rig.command(ReconfigureVm(vm=VM, provider=TRUSTED))
+    [key] = rig.vm().keys
+    rig.command(ReconfigureVm(vm=VM, provider=TRUSTED))
+    assert rig.vm().keys == (key,)
+    assert len(rig.kinds("keyprovider.generated", KPS1)) == 2  # host key and this one
+    rig.stop_services(*ALL)
+    other = VmName("vm-02")
+    error = rig.refused_command(HostCreateVm(vm=other, blocks=8, provider=TRUSTED))
+    assert isinstance(error, ProductError)
+    assert other not in rig.host().vms
 
 
 def test_the_applied_configuration_outlives_a_power_loss(rig: TrustRig) -> None:
