@@ -19,6 +19,8 @@ check, and is fixed before anything is healed and before the table is read.
 - ``order``     in which vCenter tells of things. Pure
 - ``play``      a staging from its beginning to its end
 - ``grid``      which stagings a part of the table takes. Pure
+- ``outside``   rows outside of the grid. Pure         - ``twists``  what is different in them
+- ``native``    what hosts that derive keys have and have not used
 - ``scan``      whether something that is encrypted lies in clear
 - ``stored``    what must be so of key persistence
 - ``control``   what must be so for letters to mean anything

@@ -68,6 +68,8 @@ def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, Played]]) -> Cel
     unheard = next((w for _, played in plays for w in played.witnesses if not w.held), None)
     order = next((played.order for _, played in plays if played.order), "")
     wrong = disagreement(cell, observed, why, seen, expected, unheard)
+    if odd := next((played.odd for _, played in plays if played.odd), ""):
+        wrong = "; ".join(filter(None, (odd, wrong)))
     bare = next((played.exposed for _, played in plays if played.exposed), "")
     if bare:
         wrong = "; ".join(filter(None, (wrong, f"in clear: {bare}")))

@@ -24,7 +24,8 @@ class Staging(msgspec.Struct, frozen=True, kw_only=True):
     ``evicted``: the events come when the keys of a deleted provider have left every host.
     ``alone``: an event is played in a lab in which nothing else is. ``control``: no event is
     played, their hosts and VMs are used for controls (``chaos.matrix.control``). ``variant``: how
-    the fault is made.
+    the fault is made. ``outside``: the row outside of the grid that it is of, with its ``twist``;
+    ``seen_as``: the place of the table that it must be as.
     """
 
     block: Block
@@ -35,6 +36,9 @@ class Staging(msgspec.Struct, frozen=True, kw_only=True):
     alone: bool = False
     control: bool = False
     variant: Variant = Variant.USUAL
+    outside: str = ""
+    twist: str = ""
+    seen_as: tuple[Block, Fault] | None = None
 
     @property
     def way(self) -> str:
@@ -49,7 +53,8 @@ class Staging(msgspec.Struct, frozen=True, kw_only=True):
         words.append(self.boot.value)
         words += ["evicted"] * self.evicted + ["control"] * self.control
         words += ["alone", *self.events] if self.alone else []
-        return "-".join(words)
+        words = [self.outside, self.twist, *words] if self.outside else words
+        return "-".join(filter(None, words))
 
 
 def cells_of(

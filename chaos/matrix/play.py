@@ -17,9 +17,9 @@ from chaos.matrix.looks import plain
 from chaos.matrix.order import wrong_order, wrongly_told
 from chaos.matrix.scan import exposed
 from chaos.matrix.scene import BACKUP, SERVERS_OF_P, Scene, Void
+from chaos.matrix.twists import TWISTS
 from chaos.matrix.witness import Account, Witness, witnesses
 from chaos.observe.listing import all_events
-from chaos.oracle.table import cell
 from chaos.oracle.terms import Event
 from protocol.errors import ProductError
 from protocol.events import EventTypeId
@@ -37,7 +37,8 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     ``void``: why it says nothing. ``unhealed``: why nothing is known of its aftermath, when its
     letter was fixed before that. ``disturbed``: what was not undisturbed again in the aftermath.
     ``order``: what vCenter told otherwise, or in another order, than is fixed. ``exposed``: where
-    something of its VMs or hosts that is encrypted was found in clear.
+    something of its VMs or hosts that is encrypted was found in clear. ``odd``: what was not as the
+    row outside of the grid says.
     """
 
     event: Event
@@ -50,6 +51,7 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     witnesses: tuple[Witness, ...] = ()
     order: str = ""
     exposed: str = ""
+    odd: str = ""
     records: tuple[int, ...] = ()
 
 
@@ -68,7 +70,8 @@ async def stage(scene: Scene, events: Sequence[Event]) -> None:
 
 async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
     """Play these events under the scene's fault, from a lab that was staged."""
-    fault = fault_of(scene)
+    twist = TWISTS[scene.twist]
+    fault = twist.fault(scene) or fault_of(scene)
     plays = [EVENTS[event](scene, fault) for event in events]
     voids: dict[Event, str] = {}
     try:
@@ -80,9 +83,13 @@ async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
                 await setup.use_keys(scene, kinds)
             await setup.wait_for_pass(scene)
             await setup.check_healthy(scene, kinds)
+        if scene.twist:
+            scene.odd = await twist.prepare(scene)
+            await setup.wait_for_pass(scene)
         await _begin(scene, fault, plays)
         await for_each(plays, lambda one: _one(one, voids))
         _write_letters(scene, plays)
+        scene.odd = scene.odd or await twist.seen(scene)
     except (Void, ChaosError, *REFUSALS) as error:
         whole = _why(error)
         scene.book.write("note", "", "void", why=whole)
@@ -224,8 +231,9 @@ async def _order(one: EventPlay) -> str:
         return ""
     scene, told = one.scene, await one.looks.events()
     vm, host = one.subject
-    place = (scene.block, scene.fault, one.event)
-    wrong = wrongly_told(scene.block, scene.fault, one.judged.letter, told, vm, host)
+    block, fault = scene.seen_as or (scene.block, scene.fault)
+    place = (block, fault, one.event)
+    wrong = wrongly_told(block, fault, one.judged.letter, told, vm, host)
     return wrong or wrong_order(place, told, vm, host)
 
 
@@ -254,7 +262,7 @@ def heard_of(one: EventPlay) -> tuple[Witness, ...]:
         alarmed=course.host in one.scene.alarmed,
         earlier=tuple(scene.heard.of(course.host, scene.t0, began)),
     )
-    found = witnesses(cell(scene.block, scene.fault, one.event).reasons, about)
+    found = witnesses(scene.cell_of(one.event).reasons, about)
     for witness in found:
         one.trail.write("probe", course.host, "witness", **plain(witness))
     return found
@@ -277,5 +285,6 @@ def _told(one: EventPlay, void: str) -> Played:
         void=void,
         parts=one.parts,
         witnesses=heard_of(one),
+        odd=one.scene.odd,
         records=tuple(one.trail.records),
     )

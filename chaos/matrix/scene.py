@@ -15,6 +15,7 @@ from chaos.matrix.evidence import Wrapped
 from chaos.matrix.heard import Heard
 from chaos.matrix.terms import Actor, Boot, Variant, is_native
 from chaos.observe.guests import Guests
+from chaos.oracle.table import Cell, cell
 from chaos.oracle.terms import Block, Event, Fault
 from protocol.crypto.provider_backup import ProviderBackup
 from protocol.messages.agent import NodeRecord
@@ -93,7 +94,10 @@ class Scene:
     that are off, whose key their host must not have used, by host.
     ``patience``: lab seconds on top of a window, where messages take real time (0 in virtual time).
     ``alarmed``: hosts of which vCenter says that their TPM tells something else.
-    ``b_is_up``: a host has booted under the fault, which events on healthy others wait for."""
+    ``twist``: what is different in a row outside of the grid, ``seen_as`` the place of the table
+    that it must be as, ``odd`` what was not as the row says. ``provider_of_new``: what a new VM
+    names. ``b_is_up``: a host has booted under the fault, which events on healthy others wait
+    for."""
 
     lab: Lab
     bench: Bench
@@ -118,6 +122,10 @@ class Scene:
     evicted: bool = False
     patience: float = 0.0
     alarmed: frozenset[NodeName] = frozenset()
+    twist: str = ""
+    seen_as: tuple[Block, Fault] | None = None
+    provider_of_new: ProviderId | None = None
+    odd: str = ""
     b_is_up: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -132,6 +140,10 @@ class Scene:
     def begins_at(self) -> float:
         """When events are asked for, in seconds after t0."""
         return (clock.EVICTED_S if self.evicted else clock.EVENT_S) + self.patience
+
+    def cell_of(self, event: Event) -> Cell:
+        """The cell that this event is compared with."""
+        return cell(*(self.seen_as or (self.block, self.fault)), event)
 
     def hosts(self) -> tuple[NodeName, ...]:
         """Every host that is there now."""

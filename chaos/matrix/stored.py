@@ -17,6 +17,7 @@ from protocol.terms import HostCryptoState, NodeName
 _PERSISTENCE: Final = ("system", "security", "keypersistence")
 ENABLE: Final = (*_PERSISTENCE, "enable")
 GET: Final = (*_PERSISTENCE, "get")
+DISABLE: Final = (*_PERSISTENCE, "disable")
 REMOVE: Final = (*_PERSISTENCE, "disable", "--remove-all-stored-keys")
 
 
@@ -24,7 +25,7 @@ async def refused_without_tpm(scene: Scene) -> tuple[bool, str]:
     """A host without TPM refuses to enable it, names the TPM, and shows it as off."""
     host = scene.host(Event.E1, Actor.A)
     done = await scene.lab.ask(host, Esxcli(arguments=ENABLE))
-    off, shown = await _is_off(scene, host)
+    off, shown = await is_off(scene, host)
     held = done.exit_code != 0 and "TPM" in done.output and off
     return held, f"exit code {done.exit_code}: {done.output.strip()}; {shown}"
 
@@ -34,7 +35,7 @@ async def removed_is_gone(scene: Scene, looks: Looks) -> tuple[bool, str]:
     is in its archive, it is not safe, and its VM lacks its key."""
     vm, host = vm_of(Event.E3, "off"), scene.host(Event.E3, Actor.A)
     done = await scene.lab.ask(host, Esxcli(arguments=REMOVE))
-    off, shown = await _is_off(scene, host)
+    off, shown = await is_off(scene, host)
     stored = await scene.bench.archived_keys(host)
     cut = Held(scene, LinkCut(id="removed", a=(scene.vcenter,), b=SERVERS_OF_P))
     await cut.survey()
@@ -53,7 +54,7 @@ async def removed_is_gone(scene: Scene, looks: Looks) -> tuple[bool, str]:
     return held, f"{shown}; {told}"
 
 
-async def _is_off(scene: Scene, host: NodeName) -> tuple[bool, str]:
+async def is_off(scene: Scene, host: NodeName) -> tuple[bool, str]:
     """Whether the host shows it as off, and what it shows."""
     shown = (await scene.lab.ask(host, Esxcli(arguments=GET))).output.strip()
     return "false" in shown.lower() and "true" not in shown.lower(), shown

@@ -159,6 +159,11 @@ _TOLD: Final[Mapping[str, _Told]] = MappingProxyType(
             f"{data['vm']}, not encrypted, {'runs' if data['runs'] else 'does not run'} there"
         ),
         "dumped": lambda node, op, data: f"{node} writes an encrypted dump",
+        "key used": lambda node, op, data: f"{node} uses the key of {data['vm']} for a moment",
+        "key unused": lambda node, op, data: f"{node} forgets the key of {data['vm']}",
+        "provider removed": lambda node, op, data: (
+            f"the administrator of {node} takes the provider {data['provider']} from it"
+        ),
         "keys removed": lambda node, op, data: (
             f"the administrator of {node} takes {len(data['keys'])} keys from it"
         ),

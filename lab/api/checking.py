@@ -16,6 +16,7 @@ from lab.api.answers.local import CheckedRun, JudgedCheck
 from lab.api.matrix_runs import judged
 from lab.api.refusal import refusal
 from lab.errors import KeysteadError
+from lab.matrix.outside import OUTSIDE
 from lab.matrix.run import MATRIX
 from lab.runs.prepare import shipped
 from lab.runs.store import RunFolder, RunRecord
@@ -34,7 +35,7 @@ def check(run: str, names: Sequence[str] = ()) -> CheckedRun:
             raise KeysteadError("KS-USE-002", f"no check is called {name}; there are: {known}")
     folder = RunFolder(run)
     record = folder.record()
-    if record.experiment == MATRIX:
+    if record.experiment in (MATRIX, OUTSIDE):
         if names:
             text = f"{run} is a run of the matrix, which has checks of its own"
             raise KeysteadError("KS-USE-002", text, "leave --only out")

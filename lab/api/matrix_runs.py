@@ -13,6 +13,7 @@ from chaos.checks.result import CheckOutcome
 from chaos.history import Record
 from chaos.matrix.compare import CellRow, letter_of
 from chaos.matrix.grid import stagings_of
+from chaos.matrix.outside import all_stagings
 from chaos.matrix.play import LETTERS, Played
 from chaos.matrix.terms import Agreement
 from chaos.oracle.table import cell
@@ -50,7 +51,11 @@ def described(folder: RunFolder, record: RunRecord) -> RunDescription:
 def _title(cells: Sequence[CellRow]) -> str:
     counts = Counter(row.verdict for row in cells)
     told = ", ".join(f"{counts[one]} {one}" for one in Agreement)
-    return f"the truth table, {len(cells)} cells: {told}"
+    outside = {one.staging for row in cells for one in row.evidence} & {
+        one.name for one in all_stagings()
+    }
+    what = "rows outside of the truth table" if outside else "the truth table"
+    return f"{what}, {len(cells)} cells: {told}"
 
 
 def _stories(run: str, cells: Sequence[CellRow]) -> Iterator[str]:
@@ -125,6 +130,9 @@ def _otherwise(found: Result, histories: Histories) -> Iterator[str]:
         expected = cell(*place)
         named = {one.staging for one in row.evidence}
         together = (*stagings_of([expected]), *stagings_of([expected], isolate=True))
+        if outside := [one for one in all_stagings() if one.name in named]:
+            together = tuple(outside)
+            expected = cell(*(outside[0].seen_as or place[:2]), place[2])
         plays = [
             (staging, _written(histories.get(staging.name, ()), place[2]))
             for staging in together

@@ -17,6 +17,7 @@ from lab.api.matrix_runs import described
 from lab.api.run_description import description
 from lab.api.sweep_runs import SWEEP, swept
 from lab.errors import KeysteadError
+from lab.matrix.outside import OUTSIDE
 from lab.matrix.run import MATRIX
 from lab.runs.store import RunFolder, all_runs
 from lab.topology.plan import Topology
@@ -77,7 +78,7 @@ def describe(run: str) -> RunDescription:
     KS-RUN-004 when a file of it is damaged."""
     folder = RunFolder(run)
     record = folder.record()
-    if record.experiment == MATRIX:
+    if record.experiment in (MATRIX, OUTSIDE):
         return described(folder, record)
     if record.experiment == SWEEP:
         return swept(folder, record)

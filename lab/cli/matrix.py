@@ -27,7 +27,7 @@ from lab.cli.output import (
 from lab.cli.progress import Style, telling
 
 if TYPE_CHECKING:
-    from lab.api.answers.matrix import Matrix
+    from lab.api.answers.matrix import Matrix, Outside
 
 SIGNS = {"agree": "✔", "disagree": "✗", "void": "∅"}
 CODES = {"agree": 0, "disagree": 1, "void": 2}
@@ -45,6 +45,10 @@ def play(
     variants: Annotated[
         bool, Parameter(help="Each fault in every way in which it can be made, too.")
     ] = False,
+    outside: Annotated[
+        bool, Parameter(negative="", help="The rows outside of the grid, X01 to X20, instead.")
+    ] = False,
+    row: Annotated[list[str] | None, Parameter(help="Of these rows; all when left out.")] = None,
     seed: Annotated[int, Parameter(help="Fixes what happens, in sim.")] = 1,
     jobs: Annotated[int, Parameter(help="Stagings at once; 0: as many as cores.")] = 0,
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
@@ -54,22 +58,33 @@ def play(
 
         keystead matrix --block S11
         keystead matrix --block S00 --block S10 --fault F1 -o json
+        keystead matrix --outside --row X05
 
     Each cell is staged in a lab, the fault is made, the event happens, and what is seen decides
     on a letter before the table is read. Ctrl-C, and SIGTERM, ends every lab and tells what was
     played. Exit codes: 0 all agree, 1 one disagrees, 2 one is void, 130 interrupted.
     """
     from lab.api.matrix import matrix
+    from lab.api.outside import outside as play_rows
+    from lab.errors import KeysteadError
     from protocol.messages.agent import TpmBackend
 
     style = Style.NONE if options.quiet else progress
+    chosen = None if tpm is None else TpmBackend(tpm)
+    if outside or row:
+        if block or fault or event or isolate or variants:
+            text = "--outside plays rows: name them with --row, and no cells or ways"
+            raise KeysteadError("KS-USE-003", text)
+        with telling(style, "matrix") as report, _interrupted_by(signal.SIGTERM):
+            rows = play_rows(row or (), mode=mode, tpm=chosen, seed=seed, jobs=jobs, report=report)
+        return _show_rows(rows, options)
     with telling(style, "matrix") as report, _interrupted_by(signal.SIGTERM):
         answer = matrix(
             block or (),
             fault or (),
             event or (),
             mode=mode,
-            tpm=None if tpm is None else TpmBackend(tpm),
+            tpm=chosen,
             seed=seed,
             jobs=jobs,
             isolate=isolate,
@@ -165,6 +180,32 @@ def _show(answer: Matrix, options: Options) -> None:
     )
     if wrong:
         hint(f"keystead matrix explain {wrong[0].block} {wrong[0].fault} {wrong[0].event}")
+
+
+def _show_rows(answer: Outside, options: Options) -> int:
+    """A line for each row, and for each of its cells that does not agree; the exit code."""
+    if is_document(options.output):
+        document(answer, options.output)
+        return answer.exit_code
+    for row in answer.items:
+        if options.output is Format.NAME:
+            plain(row.id)
+            continue
+        if row.verdict is None:
+            plain(f"{row.id} not available: {row.title}; it needs {row.needs}")
+            continue
+        seen = " ".join(f"{cell.event} {cell.observed}" for cell in row.cells)
+        plain(f"{row.id} {SIGNS[row.verdict]} {row.verdict}: {row.title}: {seen}")
+        for cell in row.cells:
+            if cell.verdict != "agree":
+                _line(cell)
+    built = sum(row.verdict is not None for row in answer.items)
+    left = f", {answer.not_played} not played" if answer.not_played else ""
+    say(
+        f"{built} of {len(answer.items)} rows are built{left}; run {answer.run}, {answer.mode}, "
+        f"tpm {answer.tpm}, {answer.seconds:g} s"
+    )
+    return answer.exit_code
 
 
 def _line(row: Any) -> None:

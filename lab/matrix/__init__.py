@@ -9,4 +9,5 @@
 - ``pool``        several stagings at a time
 - ``outcome``     what came of a staging
 - ``run``         all stagings of a run, and its folder
+- ``outside``     the same of rows outside of the grid
 """

@@ -116,6 +116,8 @@ def scene_of(
         boot=staging.boot,
         evicted=staging.evicted,
         variant=staging.variant,
+        twist=staging.twist,
+        seen_as=staging.seen_as,
         patience=lab.in_lab_s(PATIENCE_REAL_S),
         draws=Draws(seed, f"matrix/{staging.block}"),
         casts=casts_of(lab.topology, staged_events(staging)),

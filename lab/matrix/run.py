@@ -75,9 +75,9 @@ class Result(msgspec.Struct, frozen=True):
 
 def play_matrix(wanted: Wanted, report: Report) -> tuple[RunFolder, Result]:
     """Play it all; blocks. Interrupted (Ctrl-C), it ends every lab and gives what was played."""
-    folder = _begin(wanted)
+    folder = begin(wanted, MATRIX)
     began = time.time()
-    with closing(_player(wanted)) as player:
+    with closing(player_of(wanted)) as player:
         work = _Work(wanted, folder, player, report)
         with suppress(KeyboardInterrupt):
             work.play_all()
@@ -102,16 +102,18 @@ class Player(Protocol):
         ...
 
 
-def _player(wanted: Wanted) -> Player:
+def player_of(wanted: Wanted) -> Player:
+    """Who plays stagings in this mode."""
     kind = Stages if wanted.mode == "sim" else Processes
     return kind(wanted.tpm, wanted.seed, wanted.jobs, patch=wanted.patch)
 
 
-def _begin(wanted: Wanted) -> RunFolder:
-    folder = new_run(MATRIX, wanted.mode, wanted.seed)
+def begin(wanted: Wanted, what: str) -> RunFolder:
+    """The folder of a run that is called ``what``."""
+    folder = new_run(what, wanted.mode, wanted.seed)
     record = RunRecord(
         run=folder.run,
-        experiment=MATRIX,
+        experiment=what,
         mode=wanted.mode,
         seed=wanted.seed,
         code=code_version(),

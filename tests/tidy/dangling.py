@@ -28,7 +28,8 @@ _PLACES = {
         r"|\bas \d{1,2}\.\d{1,2} [a-z]+s\b|^\s*\"\"\"\d{1,2}\.\d{1,2}[:, ] ?"
     ),
     "a row of a table that is not here": re.compile(
-        r"\b[Cc]ells \d|\bcells F\d|\bTT-[A-Z]\d|(?<![\w.-])[MX]\d\d(?!\w)"
+        r"\b[Cc]ells \d|\bcells F\d|\bTT-[A-Z]\d|(?<![\w.-])M\d\d(?!\w)"
+        r"|(?<![\w.-])X(?!(?:0[1-9]|1\d|20)\b)\d\d(?!\w)"  # the twenty of chaos.matrix.outside
     ),
 }
 _SECTION = re.compile(r"(?<!\w)(?:[Ss]ections? |§ ?)\d")

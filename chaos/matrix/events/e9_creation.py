@@ -23,7 +23,7 @@ from protocol.messages.host import (
 )
 from protocol.messages.kms import Locate
 from protocol.messages.vcenter import CreateVm, DestroyVm, HostChanged, PowerOffVm, PowerOnVm
-from protocol.terms import NodeName, VmName
+from protocol.terms import NodeName, ProviderId, VmName
 
 ROUND_TRIP: Final = "round trip good, no message left the host"
 
@@ -106,9 +106,14 @@ class Creates(EventPlay):
             cluster=cluster_of(self.event),
             host=host,
             encrypted=True,
-            provider=P if self.scene.native and self.fault.fault is Fault.F8 else None,
+            provider=self._provider(),
         )
         return await self.looks.ask(self.scene.vcenter, message, within_s=clock.CREATE_S)
+
+    def _provider(self) -> ProviderId | None:
+        """None: the default provider. Made anew (F8), P is not that any more."""
+        is_anew = self.scene.native and self.fault.fault is Fault.F8
+        return P if is_anew else self.scene.provider_of_new
 
     async def _start(self) -> Answered:
         """Power it on, and have its guest fill its disk."""

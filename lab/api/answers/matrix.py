@@ -6,6 +6,7 @@ from chaos.matrix.compare import CellRow
 from chaos.matrix.control import Control
 from chaos.matrix.story import Line
 from lab.api.answers.base import Answer
+from lab.matrix.outside import RowPlayed
 from protocol.messages.agent import TpmBackend
 
 
@@ -42,3 +43,17 @@ class Matrix(Answer, frozen=True, kw_only=True):
     not_played: int = 0
     controls: tuple[Control, ...] = ()
     items: tuple[CellRow, ...]
+
+
+class Outside(Answer, frozen=True, kw_only=True):
+    """Rows outside of the grid, each with its cells as played. ``not_played``: how many an
+    interrupt has left. ``seconds`` of real time."""
+
+    run: str
+    mode: str
+    tpm: TpmBackend
+    seed: int
+    seconds: float
+    exit_code: int
+    not_played: int = 0
+    items: tuple[RowPlayed, ...]

@@ -57,7 +57,7 @@ def play(
 
     def one(answer: Answers, *, mode: str = "sim", most: int = 99) -> tuple[Player, runs.Result]:
         player = Player(answer, most)
-        monkeypatch.setattr(runs, "_player", lambda wanted: player)
+        monkeypatch.setattr(runs, "player_of", lambda wanted: player)
         wanted = Wanted(
             cells=cells_of((Block.S00,), (Fault.F2, Fault.F8), (Event.E3, Event.E5)),
             mode=mode,
@@ -112,7 +112,7 @@ def test_controls_stand_in_the_order_of_their_blocks(
         ) -> None:
             super().play_each(stagings[::-1], done, slowly=slowly)
 
-    monkeypatch.setattr(runs, "_player", lambda wanted: Backwards(ok, 99))
+    monkeypatch.setattr(runs, "player_of", lambda wanted: Backwards(ok, 99))
     wanted = Wanted(
         cells=cells_of(tuple(Block), (Fault.F2,), (Event.E3,)),
         mode="sim",

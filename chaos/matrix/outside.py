@@ -1,0 +1,149 @@
+"""Rows outside of the grid: cells played in a lab that is a little different.
+
+A *row* has plays: cells of a block and a fault, with a *twist* (``twists``). Each must come out as
+the cells of the same place of the table, or of another one, say.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from chaos.matrix.events import EVENTS
+from chaos.matrix.grid import Staging, stagings_together
+from chaos.oracle.table import Cell, cell
+from chaos.oracle.terms import Block, Event, Fault, Letter
+
+ALL: Final = tuple(EVENTS)
+AFTER_BOOT: Final = (Event.E2, Event.E4)
+
+
+class OutsidePlay(msgspec.Struct, frozen=True, kw_only=True):
+    """Cells of ``block`` and ``fault`` with the twist of that name, which must be as those of
+    ``as_block`` and ``as_fault``."""
+
+    block: Block
+    fault: Fault
+    events: tuple[Event, ...]
+    twist: str = ""
+    as_block: Block
+    as_fault: Fault
+
+    def cells(self) -> tuple[Cell, ...]:
+        """What it is compared with: cells that apply, of events that are built."""
+        found = (cell(self.as_block, self.as_fault, event) for event in self.events)
+        return tuple(one for one in found if one.letter is not Letter.NONE)
+
+    def stagings(self, row: str) -> tuple[Staging, ...]:
+        """The labs in which it is played."""
+        events = tuple(one.event for one in self.cells())
+        made = stagings_together(self.block, self.fault, events, alone=False)
+        return tuple(
+            msgspec.structs.replace(
+                one, outside=row, twist=self.twist, seen_as=(self.as_block, self.as_fault)
+            )
+            for one in made
+        )
+
+
+class OutsideRow(msgspec.Struct, frozen=True, kw_only=True):
+    """``id`` as the table's page has it. Without plays it is not built: it ``needs`` something."""
+
+    id: str
+    title: str
+    plays: tuple[OutsidePlay, ...] = ()
+    needs: str = ""
+
+
+def _same(block: Block, fault: Fault, events: tuple[Event, ...], twist: str) -> OutsidePlay:
+    return OutsidePlay(
+        block=block, fault=fault, events=events, twist=twist, as_block=block, as_fault=fault
+    )
+
+
+def _like(
+    block: Block, fault: Fault, events: tuple[Event, ...], twist: str, as_block: Block
+) -> OutsidePlay:
+    return OutsidePlay(
+        block=block, fault=fault, events=events, twist=twist, as_block=as_block, as_fault=fault
+    )
+
+
+ROWS: Final = (
+    OutsideRow(
+        id="X01",
+        title="key persistence is asked for on a host without a TPM",
+        plays=(_same(Block.S00, Fault.F1, AFTER_BOOT, "enable-refused"),),
+    ),
+    OutsideRow(
+        id="X02", title="keys that came after the last hourly save", needs="a play of its own"
+    ),
+    OutsideRow(id="X03", title="a host was off while a VM was made", needs="a play of its own"),
+    OutsideRow(id="X04", title="persistence of 7.0 U2 and encrypted vSAN", needs="encrypted vSAN"),
+    OutsideRow(
+        id="X05",
+        title="persistence is disabled, stored keys removed",
+        plays=(_like(Block.S11, Fault.F1, AFTER_BOOT, "store-removed", Block.S10),),
+    ),
+    OutsideRow(
+        id="X06",
+        title="persistence is disabled, stored keys kept; then enabled again",
+        plays=(
+            _like(Block.S11, Fault.F1, AFTER_BOOT, "store-unused", Block.S10),
+            _same(Block.S11, Fault.F1, AFTER_BOOT, "store-used-again"),
+        ),
+    ),
+    OutsideRow(
+        id="X07", title="a provider that requires a TPM, and a host without", needs="vMotion"
+    ),
+    OutsideRow(
+        id="X08",
+        title="a native provider that is not backed up",
+        plays=(
+            OutsidePlay(
+                block=Block.N1X,
+                fault=Fault.F0,
+                events=(Event.E9,),
+                twist="not-backed-up",
+                as_block=Block.N1X,
+                as_fault=Fault.F7,
+            ),
+        ),
+    ),
+    OutsideRow(
+        id="X09",
+        title="one of two key servers is off",
+        plays=tuple(
+            _same(block, Fault.F0, ALL, "one-server-off") for block in (Block.S10, Block.S11)
+        ),
+    ),
+    OutsideRow(id="X10", title="one of two Trust Authority hosts", needs="trusted blocks"),
+    OutsideRow(id="X11", title="every Key Provider Service is down", needs="trusted blocks"),
+    OutsideRow(id="X12", title="every Attestation Service is down", needs="trusted blocks"),
+    OutsideRow(id="X13", title="a host that vCenter does not reach", needs="a play of its own"),
+    OutsideRow(id="X14", title="vCenter reaches no key server, hosts do", needs="encrypted vSAN"),
+    OutsideRow(id="X15", title="a vSAN host reaches no key server", needs="encrypted vSAN"),
+    OutsideRow(id="X16", title="keys of two providers in one VM", needs="VMs of several disks"),
+    OutsideRow(id="X17", title="a disk's key is missing", needs="VMs of several disks"),
+    OutsideRow(id="X18", title="VMs that are not encrypted", needs="a play of its own"),
+    OutsideRow(
+        id="X19",
+        title="every answer of a key server is two seconds late",
+        plays=(_same(Block.S10, Fault.F0, ALL, "slow-servers"),),
+    ),
+    OutsideRow(
+        id="X20",
+        title="a host is patched; what seals its configuration is as before",
+        plays=tuple(
+            _same(block, Fault.F5B, (Event.E2, Event.E4, Event.E6), "")
+            for block in (Block.S10, Block.S11, Block.N1X)
+        ),
+    ),
+)
+"""All twenty, in their order."""
+
+
+def all_stagings() -> tuple[Staging, ...]:
+    """Those of every row that is built."""
+    return tuple(one for row in ROWS for play in row.plays for one in play.stagings(row.id))

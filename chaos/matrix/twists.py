@@ -1,0 +1,209 @@
+"""What is different in the lab of a row outside of the grid.
+
+Adding one: its class, and a line in the table here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from chaos.faults.link_delay import LinkDelay
+from chaos.faults.links import Direction
+from chaos.faults.site_power_loss import SitePowerLoss
+from chaos.matrix import clock
+from chaos.matrix.faults import StagedFault
+from chaos.matrix.faults.base import Held
+from chaos.matrix.faults.f0_none import NothingWrong
+from chaos.matrix.scene import SERVERS_OF_P, P, Scene
+from chaos.matrix.stored import DISABLE, ENABLE, REMOVE, is_off
+from chaos.native_backups import take_backup
+from chaos.observe.listing import all_events, all_providers
+from protocol.events import EventTypeId
+from protocol.messages.host import Esxcli
+from protocol.messages.vcenter import CreateNativeProvider, ProviderInfo
+from protocol.terms import NodeName, ProviderHealth, ProviderId
+
+UNBACKED: Final = ProviderId("R")
+NOT_BACKED_UP: Final = "com.vmware.vim.vpxd.encryption.keyProviderNotBackedUp"
+SLOW_S: Final = 2.0
+
+
+class Twist:
+    """Nothing is different."""
+
+    async def prepare(self, scene: Scene) -> str:
+        """Before the fault, in a healthy lab: empty, or what was not as the row says."""
+        return ""
+
+    def fault(self, scene: Scene) -> StagedFault | None:
+        """What is made in the place of the row's fault; None: that itself."""
+        return None
+
+    async def seen(self, scene: Scene) -> str:
+        """While the fault holds, when letters are fixed: empty, or what is not as the row says."""
+        return ""
+
+
+class _OnHosts(Twist):
+    """Something that the administrator of each host does."""
+
+    async def prepare(self, scene: Scene) -> str:
+        for host in scene.hosts():
+            if wrong := await self.on(scene, host):
+                return f"{host}: {wrong}"
+        return ""
+
+    async def on(self, scene: Scene, host: NodeName) -> str:
+        """Do it: empty, or what was not as the row says."""
+        raise NotImplementedError
+
+
+class EnableRefused(_OnHosts):
+    """Key persistence is asked for, and refused for lack of a TPM."""
+
+    async def on(self, scene: Scene, host: NodeName) -> str:
+        done = await scene.lab.ask(host, Esxcli(arguments=ENABLE))
+        off, shown = await is_off(scene, host)
+        if done.exit_code and "TPM" in done.output and off:
+            return ""
+        return f"exit code {done.exit_code}: {done.output.strip()}; {shown}"
+
+
+class StoreRemoved(_OnHosts):
+    """Key persistence is disabled, and stored keys are removed: none is in the archive."""
+
+    async def on(self, scene: Scene, host: NodeName) -> str:
+        return await _disabled(scene, host, REMOVE) or await _stored(scene, host, False)
+
+
+class StoreUnused(_OnHosts):
+    """Key persistence is disabled; stored keys stay in the archive, also while the fault holds."""
+
+    async def on(self, scene: Scene, host: NodeName) -> str:
+        return await _disabled(scene, host, DISABLE) or await _stored(scene, host, True)
+
+
+class StoreUsedAgain(StoreUnused):
+    """The same, and then it is enabled again: what is in the store is used."""
+
+    async def on(self, scene: Scene, host: NodeName) -> str:
+        if wrong := await super().on(scene, host):
+            return wrong
+        done = await scene.lab.ask(host, Esxcli(arguments=ENABLE))
+        return done.output.strip() if done.exit_code else ""
+
+
+async def _disabled(scene: Scene, host: NodeName, line: tuple[str, ...]) -> str:
+    done = await scene.lab.ask(host, Esxcli(arguments=line))
+    off, shown = await is_off(scene, host)
+    return "" if not done.exit_code and off else f"{done.output.strip()}; {shown}"
+
+
+async def _stored(scene: Scene, host: NodeName, wanted: bool) -> str:
+    found = len(await scene.bench.archived_keys(host))
+    return "" if bool(found) is wanted else f"{found} keys are in its archive"
+
+
+class _Beside(NothingWrong):
+    """A lab in which one fault of ``chaos.faults`` holds, and nothing of the table's."""
+
+    def __init__(self, scene: Scene, held: Held) -> None:
+        super().__init__(scene)
+        self._held = held
+
+    async def begin(self) -> None:
+        await self._held.survey()
+        await self._held.begin()
+        self.write("fault", self.scene.vcenter, self._held.fault.kind)
+
+    async def bites(self) -> str:
+        return await self._held.bites()
+
+    async def end(self) -> None:
+        await self._held.heal()
+        self.write("heal", self.scene.vcenter, self._held.fault.kind)
+
+    async def healed(self) -> str:
+        return await self._held.healed()
+
+
+class OneServerOff(Twist):
+    """One of two key servers loses its power: vCenter says which, and P is not red (STD-08)."""
+
+    def fault(self, scene: Scene) -> StagedFault | None:
+        off = SitePowerLoss(id="X09", nodes=SERVERS_OF_P[:1], sites=("k1",))
+        return _Beside(scene, Held(scene, off))
+
+    async def seen(self, scene: Scene) -> str:
+        await scene.until(clock.SETTLED_S)
+        found = await _provider(scene, P)
+        if found is None or found.status != "yellow":
+            return f"{P} shows as {None if found is None else found.status}"
+        down = [one.name for one in found.contacts if one.status == "red"]
+        return "" if down == [str(SERVERS_OF_P[0])] else f"vCenter tells that {down} are down"
+
+
+class SlowServers(Twist):
+    """What key servers of P answer is late, by less than vCenter waits."""
+
+    def fault(self, scene: Scene) -> StagedFault | None:
+        late = LinkDelay(
+            id="X19", a=SERVERS_OF_P, b=(scene.vcenter,), dir=Direction.TO, base=SLOW_S
+        )
+        return _Beside(scene, Held(scene, late))
+
+
+class NotBackedUp(Twist):
+    """A native provider that was never exported, which a new VM names (NKP-05)."""
+
+    def fault(self, scene: Scene) -> StagedFault | None:
+        scene.provider_of_new = UNBACKED
+        return _Unbacked(scene)
+
+
+class _Unbacked(NothingWrong):
+    async def begin(self) -> None:
+        await self.scene.lab.ask(self.scene.vcenter, CreateNativeProvider(provider=UNBACKED))
+        self.write("fault", self.scene.vcenter, "made, not backed up", provider=UNBACKED)
+
+    async def bites(self) -> str:
+        found = await _provider(self.scene, UNBACKED)
+        wrong = found is None or found.health is not ProviderHealth.ERROR
+        if found is None or wrong or NOT_BACKED_UP not in found.details:
+            return f"{UNBACKED} shows as {None if found is None else found.health}"
+        return ""
+
+    async def end(self) -> None:
+        await take_backup(self.scene.lab, self.scene.vcenter, UNBACKED)
+        self.write("heal", self.scene.vcenter, "backed up", provider=UNBACKED)
+
+    async def healed(self) -> str:
+        events = await all_events(self.scene.lab, self.scene.vcenter, after=self.scene.first_event)
+        told = [one.event for one in events if one.provider == UNBACKED]
+        if told != [EventTypeId.KMS_NOT_BACKED_UP, EventTypeId.KMS_ALL_BACKED_UP]:
+            return f"vCenter told of {UNBACKED}: {', '.join(told)}"
+        found = await _provider(self.scene, UNBACKED)
+        well = found is not None and found.health is ProviderHealth.OK
+        return "" if well else f"{UNBACKED} is not well"
+
+
+async def _provider(scene: Scene, name: ProviderId) -> ProviderInfo | None:
+    listed = await all_providers(scene.lab, scene.vcenter)
+    return next((one for one in listed if one.provider == name), None)
+
+
+TWISTS: Final[Mapping[str, Twist]] = MappingProxyType(
+    {
+        "": Twist(),
+        "enable-refused": EnableRefused(),
+        "store-removed": StoreRemoved(),
+        "store-unused": StoreUnused(),
+        "store-used-again": StoreUsedAgain(),
+        "one-server-off": OneServerOff(),
+        "slow-servers": SlowServers(),
+        "not-backed-up": NotBackedUp(),
+    }
+)
+"""Each by the name that plays have it under; none of them remembers anything."""

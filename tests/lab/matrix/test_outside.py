@@ -1,0 +1,87 @@
+"""Rows outside of the grid agree on sound code; what breaks their subject turns them red."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chaos.matrix.events import EVENTS
+from chaos.matrix.faults import FAULTS
+from chaos.matrix.grid import BLOCKS
+from chaos.matrix.outside import ROWS
+from chaos.matrix.terms import Agreement
+from chaos.matrix.twists import TWISTS
+from lab.api.outside import outside
+from lab.errors import KeysteadError
+from lab.matrix.outside import RowPlayed, play_outside
+from lab.matrix.run import Wanted
+from protocol.messages.agent import TpmBackend
+
+pytestmark = pytest.mark.sim
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
+
+
+def unheard(text: str, step: int, total: int) -> None:
+    """Nobody listens."""
+
+
+def played(*rows: str, patch: str = "") -> dict[str, RowPlayed]:
+    wanted = Wanted(cells=(), mode="sim", tpm=TpmBackend.MODEL, seed=1, jobs=2, patch=patch)
+    chosen = [row for row in ROWS if row.id in rows]
+    _, result, found = play_outside(chosen, wanted, unheard)
+    assert not result.not_played
+    return {row.id: row for row in found}
+
+
+def test_there_are_twenty_each_played_or_with_what_it_needs() -> None:
+    assert [row.id for row in ROWS] == [f"X{number:02}" for number in range(1, 21)]
+    for row in ROWS:
+        assert bool(row.plays) is not bool(row.needs)
+        for play in row.plays:
+            assert play.block in BLOCKS and play.fault in FAULTS and play.twist in TWISTS
+            assert play.cells() and {one.event for one in play.cells()} <= set(EVENTS)
+    used = {play.twist for row in ROWS for play in row.plays}
+    assert used == set(TWISTS)
+    names = [one.name for row in ROWS for play in row.plays for one in play.stagings(row.id)]
+    assert len(names) == len(set(names))
+
+
+def test_every_row_that_is_built_agrees() -> None:
+    found = outside((), mode="sim", tpm=None, seed=1, jobs=2, report=unheard)
+    wrong = [
+        f"{row.id} {cell.block} {cell.event}: {cell.why}"
+        for row in found.items
+        for cell in row.cells
+        if cell.verdict is not Agreement.AGREE
+    ]
+    assert not wrong and found.exit_code == 0
+    assert [row.id for row in found.items] == [row.id for row in ROWS]
+    built = [row.id for row in found.items if row.verdict is not None]
+    assert built == [row.id for row in ROWS if row.plays]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("row", "bug", "told"),
+    [
+        ("X01", "enabled_without_tpm", "exit code 0"),
+        ("X05", "removal_ignored", "keys are in its archive"),
+        ("X06", "store_used_while_off", "SAFE, and the table says UNSAFE"),
+        ("X08", "unexported_provider_usable", "OK, and the table says NO"),
+    ],
+)
+def test_what_breaks_its_subject_turns_a_row_red(row: str, bug: str, told: str) -> None:
+    found = played(row, patch=f"tests.mutations.bugs.{bug}")[row]
+    assert found.verdict is Agreement.DISAGREE
+    assert any(told in cell.why for cell in found.cells), [cell.why for cell in found.cells]
+
+
+def test_a_row_that_there_is_not_is_told() -> None:
+    with pytest.raises(KeysteadError, match="there is no row Y01") as caught:
+        outside(("Y01",), mode="sim", tpm=None, seed=1, jobs=1, report=unheard)
+    assert caught.value.id == "KS-USE-002"
