@@ -10,6 +10,7 @@
 - ``messages``  one struct per request, reply and event - ``events`` the product's event ids
 - ``guest``     what a guest's disk blocks contain
 - ``trust``     what the parties of a Trust Authority share
+- ``vsan``      vSAN encryption: configuration, disk groups, components
 - ``crypto``    sealing to a receiver, key wrapping, derivation, disk blocks
 - ``tpm``       policy digests, event log, quote verification, structures
 """

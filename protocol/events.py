@@ -48,6 +48,7 @@ class EventTypeId(StrEnum):
     HOST_KEY_UPDATED = _VC + "crypto.HostKeyUpdatedEvent"
     HOST_TPM_CONFIG_ENCRYPTION = _VC + "HostTpmConfigEncryptionEvent"
     HOST_TPM_ENDORSEMENT_KEY_MISMATCH = _VC + "host.TpmEndorsementKeyMismatch"
+    VSAN_KMS_CONNECTION = "vsan.health.test.encryption.kmsconnection.event"
     HOST_TPM_ATTESTATION_FAILED = _VC + "host.TPMAttestationFailedEvent"
     DAS_ENABLED = "vim.event.DasEnabledEvent"
     DAS_DISABLED = "vim.event.DasDisabledEvent"

@@ -30,6 +30,7 @@ from lab.api import (
     mobility,
     native,
     vms,
+    vsan,
 )
 from lab.api.commands import Command, name_of
 from lab.api.machines import way_out
@@ -136,6 +137,17 @@ _SERVED = (
     _changes(commands.VmMigrate, answers.Migration, mobility.migrate),
     _changes(commands.VmGuestWrite, answers.GuestAnswer, vms.guest_write),
     _changes(commands.VmGuestChallenge, answers.GuestAnswer, vms.guest_challenge),
+    _looks(commands.VsanDescribe, answers.Vsan, vsan.describe),
+    _changes(commands.VsanEnable, answers.Vsan, vsan.enable),
+    _changes(commands.VsanDisable, answers.Vsan, vsan.disable),
+    _changes(commands.VsanRekey, answers.Vsan, vsan.rekey),
+    _changes(commands.VsanHealth, answers.VsanHealthReport, vsan.health),
+    _changes(commands.VsanObjectCreate, answers.Vsan, vsan.create_object),
+    _changes(commands.VsanObjectWrite, answers.VsanObjectContent, vsan.write_object),
+    _looks(commands.VsanObjectRead, answers.VsanObjectContent, vsan.read_object),
+    _changes(commands.VsanDiskAdd, answers.Vsan, vsan.add_disk),
+    _changes(commands.VsanDiskRemove, answers.Vsan, vsan.remove_disk),
+    _changes(commands.VsanMount, answers.Vsan, vsan.mount),
     _looks(commands.KmsKeyShow, answers.Key, keys.show),
     _changes(commands.KmsKeyActivate, answers.Key, keys.activate),
     _changes(commands.KmsKeyRevoke, answers.Fault, keys.revoke),

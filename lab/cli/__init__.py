@@ -7,7 +7,7 @@
 - ``listing``   what every ``get`` can do with its list     - ``waiting``   wait, completion
 - ``labs``      up, down, status, list, version             - ``hosts``, ``vms``, ``keys``
 - ``journal``   events, logs                                - ``faults``    link, faults, heal
-- ``mobility``  VMs that move
+- ``mobility``  VMs that move                             - ``vsan``      vSAN encryption
 - ``inventory`` VMs and hosts in and out of vCenter         - ``at_host``   at a host's console
 - ``crypto``    modes of hosts and clusters, keys that vCenter knows, alarms, tasks
 - ``describe``  everything known of one object              - ``explain``   errors, rules, ``knobs``

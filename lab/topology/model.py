@@ -72,6 +72,8 @@ class HostsModel(_Model):
     secure_boot: bool = True
     key_persistence: bool = False
     pack: Whole = Field(default=1, ge=1, le=500)
+    aesni: bool = True
+    """Whether their processors have AES instructions, of which vSAN health speaks."""
 
 
 class VmsModel(_Model):
@@ -87,6 +89,18 @@ class VmsModel(_Model):
         return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
 
+class VsanModel(_Model):
+    """A vSAN datastore of the cluster's hosts: each has ``groups`` disk groups of ``disks``."""
+
+    groups: Whole = Field(default=1, ge=1, le=5)
+    disks: Whole = Field(default=2, ge=1, le=7)
+    encrypted: bool = True
+    provider: str | None = None
+    """The key provider, which is always named; needed for an encrypted one."""
+    objects: Whole = Field(default=1, ge=0, le=20)
+    erase_disks_before_use: bool = False
+
+
 class ClusterModel(_Model):
     name: ClusterText
     vcenter: str = "vcenter"
@@ -95,6 +109,7 @@ class ClusterModel(_Model):
     """Its hosts restart the VMs of one that fails (vSphere HA)."""
     hosts: HostsModel = HostsModel()
     vms: VmsModel = VmsModel()
+    vsan: VsanModel | None = None
 
 
 class TrustAuthorityModel(_Model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lab.topology.lab_file import LabFile
-from lab.topology.model import ClusterModel
+from lab.topology.model import ClusterModel, VsanModel
 from lab.topology.references import default_provider, pairs
 from lab.topology.trust_nodes import pairs_of_services, trust_services
 from protocol.messages.agent import Firmware, NodeSpec, TpmBackend
@@ -43,6 +43,16 @@ class TrustPlan(msgspec.Struct, frozen=True, kw_only=True):
     endorsement_keys: bool
 
 
+class VsanPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The vSAN of a cluster; ``provider`` None: it is not encrypted."""
+
+    cluster: ClusterName
+    vcenter: NodeName
+    provider: ProviderId | None
+    objects: tuple[str, ...]
+    erase_disks_before_use: bool = False
+
+
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
     """Everything by name. ``groups`` are the processes of the lab: nodes that share one."""
 
@@ -56,6 +66,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     key_persistence: tuple[NodeName, ...]
     trust: TrustPlan | None = None
     ha: tuple[tuple[NodeName, ClusterName], ...] = ()  # with the vCenter of each
+    vsan: tuple[VsanPlan, ...] = ()
 
     @property
     def vcenter(self) -> NodeName:
@@ -110,6 +121,7 @@ def plan(file: LabFile) -> Topology:
         key_persistence=tuple(persistent),
         trust=_trust(file),
         ha=tuple((NodeName(c.vcenter), ClusterName(c.name)) for c in file.clusters if c.ha),
+        vsan=tuple(_vsan(c, c.vsan) for c in file.clusters if c.vsan is not None),
     )
 
 
@@ -139,7 +151,7 @@ def _key_servers(file: LabFile) -> list[NodeSpec]:
         kps: dict[str, dict[str, str]] = {
             str(service): {"role": "kps"} for _, service in pairs_of_services(file)
         }
-        return {**clients, **kps, **peer}
+        return {**clients, **kps, **peer, **_vsan_hosts(file)}
 
     return [
         NodeSpec(
@@ -167,10 +179,39 @@ def _vcenters(file: LabFile) -> list[NodeSpec]:
     ]
 
 
+def _vsan_hosts(file: LabFile) -> dict[str, dict[str, str]]:
+    """Hosts of clusters with vSAN: they ask key servers themselves, in a role of their own."""
+    found: dict[str, dict[str, str]] = {}
+    first = 1
+    for cluster in file.clusters:
+        numbers = range(first, first + cluster.hosts.count)
+        first += cluster.hosts.count
+        if cluster.vsan is not None:
+            found.update({host_name(number): {"role": "vsan"} for number in numbers})
+    return found
+
+
+def _vsan(cluster: ClusterModel, vsan: VsanModel) -> VsanPlan:
+    encrypted, provider = vsan.encrypted, vsan.provider
+    return VsanPlan(
+        cluster=ClusterName(cluster.name),
+        vcenter=NodeName(cluster.vcenter),
+        provider=ProviderId(provider) if encrypted and provider is not None else None,
+        objects=tuple(f"object-{n}" for n in range(1, vsan.objects + 1)),
+        erase_disks_before_use=vsan.erase_disks_before_use,
+    )
+
+
+def host_name(number: int) -> NodeName:
+    """The name of the host of that number in the lab."""
+    return NodeName(f"esxi-{number:03d}")
+
+
 def host_spec(file: LabFile, cluster: ClusterModel, number: int) -> NodeSpec:
     """The host ``esxi-NNN`` of a cluster; also for hosts that are added later."""
+    vsan = cluster.vsan
     return NodeSpec(
-        node=NodeName(f"esxi-{number:03d}"),
+        node=host_name(number),
         role=Role.ESXI,
         site=cluster.site,
         cluster=ClusterName(cluster.name),
@@ -182,6 +223,8 @@ def host_spec(file: LabFile, cluster: ClusterModel, number: int) -> NodeSpec:
             "version": cluster.hosts.version,
             "vcenter": cluster.vcenter,
             "datastore": f"datastore-{cluster.name}",
+            **({} if cluster.hosts.aesni else {"aesni": False}),
+            **({} if vsan is None else {"vsan": {"groups": vsan.groups, "disks": vsan.disks}}),
         },
     )
 

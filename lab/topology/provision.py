@@ -4,7 +4,7 @@ converges, and has the same operation id on each try.
 1. power on key servers, vCenter, hosts    2. register the providers
 3. enable key persistence where the lab file says so, before any key is made
 4. add the hosts, turn HA on, and set a Trust Authority up for them
-5. create the VMs, each encrypted in the same task, and power them on
+5. create the VMs, each encrypted in the same task, and power them on; encrypt vSAN datastores
 6. wait until ready
 """
 
@@ -18,7 +18,7 @@ from chaos.observe.listing import all_hosts, all_vms
 from lab.core import BOOT_LIMIT_S, LabCore
 from lab.errors import KeysteadError
 from lab.topology.course import Course, Report
-from lab.topology.plan import ProviderPlan, TrustPlan, VmPlan
+from lab.topology.plan import ProviderPlan, TrustPlan, VmPlan, VsanPlan
 from lab.topology.trust import set_up
 from protocol.errors import AlreadyExists, ProductError
 from protocol.messages.agent import NodeRunState
@@ -31,6 +31,11 @@ from protocol.messages.vcenter import (
     PowerOnVm,
     ReconfigureComputeResource,
     RegisterKmsCluster,
+)
+from protocol.messages.vcenter.vsan import (
+    CreateVsanObject,
+    DataEncryptionConfig,
+    VsanClusterReconfig,
 )
 from protocol.terms import HostConnectionState, NodeName, PowerState, Role
 
@@ -80,6 +85,8 @@ async def provision(lab: LabCore, report: Report) -> None:
         lambda vm: _make_vm(lab, course, vm),
         at_once=at_once,
     )
+    for vsan in topology.vsan:
+        await _vsan(lab, course, vsan)
     course.begin(5, "wait until ready")
     await wait_ready(lab, course)
 
@@ -157,6 +164,30 @@ async def _trust(lab: LabCore, course: Course, plan: TrustPlan) -> None:
         course.begin(3, f"Trust Authority: {text}")
 
     await set_up(lab, plan, lab.topology.providers, told)
+
+
+async def _vsan(lab: LabCore, course: Course, plan: VsanPlan) -> None:
+    """Encryption first, so that no object ever lies there in clear."""
+    course.begin(5, f"vSAN of {plan.cluster}")
+    if plan.provider is not None:
+        wish = DataEncryptionConfig(
+            encryption_enabled=True,
+            kms_provider_id=plan.provider,
+            erase_disks_before_use=plan.erase_disks_before_use,
+        )
+        reconfigure = VsanClusterReconfig(
+            operation_id=f"topology/vsan/{plan.cluster}",
+            cluster=plan.cluster,
+            data_encryption_config=wish,
+        )
+        await course.ask(plan.vcenter, reconfigure)
+    for name in plan.objects:
+        create = CreateVsanObject(
+            operation_id=f"topology/vsan/{plan.cluster}/{name}",
+            cluster=plan.cluster,
+            object=name,
+        )
+        await course.ask(plan.vcenter, create)
 
 
 async def _add_host(lab: LabCore, course: Course, host: NodeName) -> None:

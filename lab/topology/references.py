@@ -15,6 +15,7 @@ from services.runtime.knobs import SharedKnobs, read
 
 HOSTS_LIMIT: Final = 2000
 PAIR: Final = 2  # key servers of a provider that replicate
+VSAN_HOSTS: Final = 3  # with a component of an object each
 VMS_LIMIT: Final = 10_000
 _OF_HOSTS: Final = re.compile(r"esxi-[0-9]+")
 
@@ -159,8 +160,32 @@ def _cluster(file: LabFields, cluster: ClusterModel) -> Iterator[Misfit]:
         yield Misfit(("vms", "provider"), f"there is no provider {vms.provider} of {providers}")
     elif vms.count and vms.encrypted and vms.provider is None:
         yield Misfit(("vms",), f"its VMs need a provider of {providers}")
+    yield from _vsan(file, cluster)
     if vms.count and not cluster.hosts.count:
         yield Misfit(("vms", "count"), "it has VMs, but no host to run them")
+
+
+def _vsan(file: LabFields, cluster: ClusterModel) -> Iterator[Misfit]:
+    """Its provider is named, never the default one (VSAN-01), and no trusted one (R43)."""
+    vsan = cluster.vsan
+    if vsan is None:
+        return
+    types = {provider.name: provider.type for provider in file.providers}
+    if vsan.provider is None and vsan.encrypted:
+        yield Misfit(("vsan",), f"its encryption names a provider of {sorted(types)}")
+    elif vsan.provider is not None and vsan.provider not in types:
+        text = f"there is no provider {vsan.provider} of {sorted(types)}"
+        yield Misfit(("vsan", "provider"), text)
+    elif vsan.provider is not None and types[vsan.provider] == "trusted":
+        text = (
+            f"vSAN encryption is not supported with a trusted provider, and {vsan.provider} is one"
+        )
+        yield Misfit(("vsan", "provider"), text)
+    if vsan.objects and cluster.hosts.count < VSAN_HOSTS:
+        text = (
+            f"an object has components on {VSAN_HOSTS} hosts, and there are {cluster.hosts.count}"
+        )
+        yield Misfit(("vsan", "objects"), text)
 
 
 def _limits(file: LabFields) -> Iterator[Misfit]:

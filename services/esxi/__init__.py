@@ -18,6 +18,7 @@
 - ``vms/``            virtual machines: files, registration, encryption, power, guests
 - ``migration/``      vMotion: running VMs that leave, and that come
 - ``ha/``             the vSphere HA agent: restarts the VMs of hosts that failed
+- ``vsan/``           encrypted vSAN: disk groups, their keys, their change
 - ``uplink``          the doorbell at vCenter, and the session in which it commands
 - ``access``          who may send what to a host, pure
 - ``esxcli``, ``esxcli_output``  the words of the console, and how it prints, pure
@@ -52,7 +53,11 @@ missing · ``vm.unreadable`` reason · ``vm.untidy`` reason · ``vm.guest_fault`
 ``vm.migration_prepared`` source, migration, encrypted · ``vm.migrated_in`` source, migration ·
 ``vm.migrated_out`` target, migration, gap_s, size · ``vm.migration_given_up`` migration
 
+``vsan.keys`` keys, server · ``vsan.key_missing`` key, reason · ``vsan.kms_failed`` server, error ·
+``vsan.mounted`` group · ``vsan.unmounted`` group, reason · ``vsan.disk`` group, disk, step ·
+``vsan.applied`` encrypted, kek, generation · ``vsan.component`` object · ``vsan.rebuilt`` object ·
+``vsan.host_key_refused`` reason · ``vsan.disks_unusable`` reason
+
 Not built, and the place where each belongs: the vTPM is a file of ``vms/`` (its state is the VM's
-nvram, under the home key); encrypted vSAN (step B6) is a package here, and searches for its keys
-with ``keys.search``.
+nvram, under the home key).
 """

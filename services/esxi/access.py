@@ -8,11 +8,12 @@
 | console | allowed | refused | refused | refused | refused |
 | migration | allowed | refused | as announced | refused | as announced |
 | agent | allowed | refused | allowed | refused | refused |
+| replica | allowed | refused | allowed | refused | refused |
 
 *As announced*: the migration itself judges; vCenter has named the one host that may speak in it.
 
 *In session*: allowed as the next command of the session in force. Hosts of the same cluster are
-those that vCenter named when it turned HA on. Services of a Trust Authority have no message to send
+those that vCenter named with HA or vSAN. Services of a Trust Authority have no message to send
 to a host yet; the first that is made gets a kind, and with it a row.
 """
 
@@ -41,6 +42,7 @@ from protocol.messages.host import (
     SendMemory,
     SwitchOver,
 )
+from protocol.messages.host.vsan import FetchVsanReplica, QueryVsan, QueryVsanEncryptionHealth
 from protocol.terms import NodeName
 
 
@@ -53,6 +55,7 @@ class MessageKind(StrEnum):
     CONSOLE = "console"  # for who stands at the host itself
     MIGRATION = "migration"  # from the host that a VM comes from
     AGENT = "agent"  # between the HA agents of a cluster
+    REPLICA = "replica"  # of an object of vSAN
 
 
 class Relation(StrEnum):
@@ -106,6 +109,7 @@ _ROWS: Final[dict[MessageKind, tuple[Permission, ...]]] = {
     MessageKind.CONSOLE: (_A, _R, _R, _R, _R),
     MessageKind.MIGRATION: (_A, _R, _M, _R, _M),
     MessageKind.AGENT: (_A, _R, _A, _R, _R),
+    MessageKind.REPLICA: (_A, _R, _A, _R, _R),
 }
 """The table, its columns in the order of ``Relation``."""
 
@@ -125,6 +129,8 @@ def _kind_of(message: type[Request[Any]]) -> MessageKind:
         return MessageKind.MIGRATION
     if issubclass(message, _OF_AGENTS):
         return MessageKind.AGENT
+    if issubclass(message, FetchVsanReplica):
+        return MessageKind.REPLICA
     return MessageKind.QUESTION if issubclass(message, _QUESTIONS) else MessageKind.CONSOLE
 
 
@@ -137,6 +143,8 @@ _QUESTIONS: Final = (
     QueryTrustedConfiguration,
     ExportTpmEndorsement,
     ExportBaseImage,
+    QueryVsan,
+    QueryVsanEncryptionHealth,
 )
 
 _OF_AGENTS: Final = (HaElect, HaHeartbeat, HaRestartVm)

@@ -1,7 +1,7 @@
 """The boot of a host (B0 to B9), step by step. Only B0 to B3 can stop it (BOOT-01).
 
 B0 firmware · B1 measure · B2 config key · B3 configuration · B4 keys · B5 encryption mode ·
-B6 encrypted vSAN (none here) · B7 attestation (none here) · B8 vCenter · B9 autostart
+B6 encrypted vSAN · B7 attestation (none here) · B8 vCenter · B9 autostart
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from services.esxi.measure import RECOVERY_OPTION, measurements
 from services.esxi.providers import native
 from services.esxi.providers.trusted import retrying
 from services.esxi.vms import autostart, registration, workload
+from services.esxi.vsan import mounting
 from services.runtime.nv_counter import counted
 from services.runtime.ports import Tpm
 from services.runtime.service import Halted
@@ -57,7 +58,7 @@ async def boot(host: Host) -> None:
     await registration.load(host)
     await _keys(host)  # B4
     await _encryption_mode(host)  # B5
-    await _passed(host, "B6", "no encrypted vSAN on this host")
+    await _passed(host, "B6", await mounting.at_boot(host))
     await _trusted(host)  # B7
 
 

@@ -14,17 +14,27 @@ from protocol.terms import NodeName
 _VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})(?:U([0-9]{1,3}))?")
 
 
+class VsanClaim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The disks of a host that its cluster's vSAN has: so many groups of so many disks."""
+
+    groups: int = 1
+    disks: int = 2
+
+
 class EsxiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``version`` as people write it (``7.0U3``); ``build`` names the signed image.
 
     ``vcenter`` is the one that may command this host (empty: none); ``datastore`` the shared
-    array of its cluster.
+    array of its cluster. ``vsan``: None on a host whose cluster has no vSAN.
+    ``aesni``: whether its processor has AES instructions.
     """
 
     version: str = "8.0U3"
     build: str = "24022510"
     vcenter: NodeName = NodeName("")
     datastore: str = "datastore-1"
+    vsan: VsanClaim | None = None
+    aesni: bool = True
 
     @property
     def release(self) -> tuple[int, int, int]:

@@ -6,6 +6,7 @@ State is changed in sections without ``await``; flows live in the modules that t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
@@ -17,6 +18,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import (
     CryptoKeyId,
     HostCryptoState,
+    KeyKind,
     ManagementType,
     PowerState,
     ProviderId,
@@ -36,7 +38,11 @@ from services.esxi.providers.trusted.telling import view as trust_view
 from services.esxi.uplink import Uplink
 from services.esxi.vms.power_file import PowerRecord
 from services.esxi.vms.vm import RegisteredVm
+from services.esxi.vsan.groups import DiskGroups
 from services.runtime.ports import Datastore, Ports
+
+VSAN_PERSISTS: Final = (7, 0, 3)
+"""The first release whose key persistence covers encrypted vSAN."""
 
 
 class Host:
@@ -64,6 +70,7 @@ class Host:
         self.trust = TrustState()
         self.vms: dict[VmName, RegisteredVm] = {}
         self.migrations = Migrations()
+        self.vsan = DiskGroups()
         self.uplink = Uplink(node, ports, config.vcenter)
         self.protection = Protection(node.name, lambda: self.ha.epoch if self.ha else None)
         self._view: HostSummary | None = None
@@ -115,8 +122,12 @@ class Host:
         return next((e.material for e in kdks if e.key.provider_id == provider), None)
 
     def storable(self, entries: Iterable[StoredKey]) -> list[StoredKey]:
-        """Those that belong into the persisted store: what is derived has no place there."""
-        return [entry for entry in entries if entry.key not in self.derived]
+        """Those that belong into the persisted store: what is derived has no place there, nor has
+        a KEK of vSAN before 7.0 U3 (KP-08)."""
+        return [e for e in entries if e.key not in self.derived and self._persists(e.kind)]
+
+    def _persists(self, kind: KeyKind) -> bool:
+        return kind is not KeyKind.VSAN or self.config.release >= VSAN_PERSISTS
 
     def facts(self, key: CryptoKeyId, *, may_ask: bool = False) -> KeyFacts:
         """What this host knows of ``key`` now; ``may_ask`` when vCenter may be rung for it."""

@@ -24,10 +24,10 @@ from services.esxi.keys.fingerprints import fingerprints
 from services.esxi.knobs import EsxiNode
 from services.esxi.migration import incoming, outgoing
 from services.esxi.providers import native
-from services.esxi.trust_door import TrustDoor
 from services.esxi.vms import encrypt, power, recrypt, registration
 from services.esxi.vms.guest import Guest
 from services.esxi.vms.vm import queue_of
+from services.esxi.vsan.door import VsanDoor
 from services.runtime.ports import Ports
 from services.runtime.service import Peer, serves
 
@@ -57,7 +57,7 @@ def _check_answer(keys: tuple[CryptoKeyId, ...], each: int, peer: Peer) -> None:
         raise ResponseTooLarge(f"the answer about {len(keys)} keys does not fit; ask in pages")
 
 
-class EsxiService(TrustDoor, HaHandlers):
+class EsxiService(VsanDoor, HaHandlers):
     """One ESXi host; the docstring of the package is a map of it."""
 
     role: ClassVar[Role] = Role.ESXI

@@ -37,6 +37,8 @@ class Uplink:
         self._node, self._bus, self._clock = node, ports.bus, ports.clock
         self._choices = ports.rng.stream("uplink")
         self._vcenter = vcenter
+        self._of_vsan: frozenset[NodeName] = frozenset()
+        self._of_ha: frozenset[NodeName] = frozenset()
         self._relations = Relations(vcenter)
         self._guard = SessionGuard()
         self._heard_at = 0.0  # lab seconds of the monotonic clock
@@ -59,6 +61,15 @@ class Uplink:
         """How long vCenter may still be silent; below zero when it was for too long."""
         limit_s = _MISSES * self._node.knobs.heartbeat_s
         return self._heard_at + limit_s - self._clock.monotonic()
+
+    def neighbours(self, hosts: Iterable[NodeName]) -> None:
+        """The hosts of its vSAN, which may ask it for replicas from now on."""
+        self._of_vsan = frozenset(hosts) - {self._node.name}
+        self._relate()
+
+    def _relate(self) -> None:
+        peers = self._of_vsan | self._of_ha
+        self._relations = Relations(self._vcenter, cluster_peers=peers)
 
     def admit(self, message: Request[Any], peer: Peer) -> None:
         """Judge a message in order of arrival, by the table of ``access``.
@@ -101,8 +112,8 @@ class Uplink:
 
     def know_peers(self, hosts: Iterable[NodeName]) -> None:
         """The hosts of its cluster that may speak to this one from now on."""
-        peers = frozenset(hosts) - {self._node.name}
-        self._relations = Relations(self._vcenter, cluster_peers=peers)
+        self._of_ha = frozenset(hosts) - {self._node.name}
+        self._relate()
 
     async def send(self, message: Request[R]) -> R:
         """Ask vCenter something; what the bus or vCenter answers is raised."""

@@ -7,7 +7,8 @@
    no single key (Create, Locate, lists) are judged by the role alone.
 4. ``client`` creates, gets, reads attributes, activates, locates. ``operator`` creates,
    activates, revokes, destroys, locates, reads attributes and the audit trail, and never gets
-   material. ``kps`` gets keys and reads attributes: the primary keys of its scope. ``peer``
+   material. ``kps`` gets keys and reads attributes: the primary keys of its scope. ``vsan``, a
+   host, does the same with the keys of its datastore. ``peer``
    replicates, keys of every scope, and does nothing else.
 5. The administrator at the server's own console is an operator of every scope.
 """
@@ -37,6 +38,7 @@ _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
     KmsRole.OPERATOR: frozenset(Operation)
     - {Operation.GET, Operation.REPLICATE, Operation.ACCEPT_ROLLBACK, Operation.RESTORE},
     KmsRole.KPS: frozenset({Operation.DISCOVER_VERSIONS, Operation.GET, Operation.GET_ATTRIBUTES}),
+    KmsRole.VSAN: frozenset({Operation.DISCOVER_VERSIONS, Operation.GET, Operation.GET_ATTRIBUTES}),
     KmsRole.PEER: frozenset({Operation.REPLICATE}),
 }
 

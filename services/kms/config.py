@@ -20,6 +20,7 @@ DEFAULT_SCOPE = "default"
 class KmsRole(StrEnum):
     """``client`` uses keys (vCenter); ``operator`` governs their life and never sees material.
 
+    ``vsan`` is a host of an encrypted vSAN: it reads the values of keys whose ids it was given.
     ``peer`` is the other server of a pair: what one has, both have. ``kps`` is a Key Provider
     Service: it reads keys and does nothing else.
     """
@@ -27,6 +28,7 @@ class KmsRole(StrEnum):
     CLIENT = "client"
     OPERATOR = "operator"
     PEER = "peer"
+    VSAN = "vsan"
     KPS = "kps"
 
 

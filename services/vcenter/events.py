@@ -305,6 +305,12 @@ def tpm_encryption(host: NodeName, recovery_id: str) -> Draft:
     return Draft(event=EventTypeId.HOST_TPM_CONFIG_ENCRYPTION, text=text, host=host)
 
 
+def vsan_kms_connection(cluster: ClusterName, health: str, details: Sequence[str]) -> Draft:
+    """The health of the way to vSAN's key servers changed (VSAN-14)."""
+    text = f"vSAN of {cluster}: key server connection is {health}: {_names(details)}"
+    return Draft(event=EventTypeId.VSAN_KMS_CONNECTION, text=text)
+
+
 def attestation_failed(host: NodeName, event: EventTypeId, why: str) -> Draft:
     """``TPMAttestationFailedEvent`` or ``TpmEndorsementKeyMismatch`` (ATT-09)."""
     return Draft(event=event, text=f"The TPM of host {host} is not accepted: {why}", host=host)

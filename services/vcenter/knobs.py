@@ -61,6 +61,22 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
             rule="STD-12",
         ),
     ] = 1.0
+    vsan_rekey_with_absent_host: Annotated[
+        Literal["refuse", "leave"],
+        knob(
+            "A change of vSAN's keys while a host is absent: refused, or made without that host, "
+            "which makes up for it when it is back.",
+            rule="C25",
+        ),
+    ] = "refuse"
+    vsan_provider_delete: Annotated[
+        Literal["refuse", "remove"],
+        knob(
+            "Deleting a standard provider whose keys vSAN uses: refused, or done, and its profile "
+            "leaves the hosts.",
+            rule="C26",
+        ),
+    ] = "refuse"
     failover_on_missing: Annotated[
         bool,
         knob("A key that one key server does not have is asked of the next.", rule="C22"),

@@ -90,12 +90,16 @@ class ProviderHandlers(Service):
     @serves(RegisterKmsCluster, turn=_providers)
     async def register(self, message: RegisterKmsCluster, peer: Peer) -> ProviderState:
         work = provider.register(self.vcenter, message)
-        return await self.task(message.provider, message, work)
+        done = await self.task(message.provider, message, work)
+        self.vcenter.providers_changed()
+        return done
 
     @serves(UnregisterKmsCluster, turn=_providers)
     async def unregister(self, message: UnregisterKmsCluster, peer: Peer) -> Done:
         work = provider.unregister(self.vcenter, message)
-        return await self.task(message.provider, message, work)
+        done = await self.task(message.provider, message, work)
+        self.vcenter.providers_changed()
+        return done
 
     @serves(MarkDefault, turn=_providers)
     async def mark_default(self, message: MarkDefault, peer: Peer) -> ProviderState:

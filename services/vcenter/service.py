@@ -80,6 +80,8 @@ from services.vcenter.tasks import (
 )
 from services.vcenter.trust.handlers import TrustHandlers
 from services.vcenter.vcenter import VCenter
+from services.vcenter.vsan.keeper import VsanKeeper
+from services.vcenter.vsan_handlers import VsanHandlers
 
 
 def _vm(message: Any) -> str:
@@ -94,7 +96,7 @@ def _cluster(message: Any) -> str:
     return f"cluster:{message.cluster}"
 
 
-class VcenterService(TrustHandlers):
+class VcenterService(TrustHandlers, VsanHandlers):
     """See the module's text. ``vcenter`` is there from ``start`` on."""
 
     role: ClassVar[Role] = Role.VCENTER
@@ -110,6 +112,8 @@ class VcenterService(TrustHandlers):
         database = await self.disk.database("vcenter", SCHEMA, ledger=True)
         self.vcenter = VCenter(self.node, self._ports, self._config, database)
         await self.vcenter.start()
+        self.vsan = VsanKeeper(self.vcenter)
+        self.vsan.start()
 
     def accept(self, message: Request[Any], peer: Peer) -> None:
         match message:

@@ -34,6 +34,7 @@ from protocol.trust import (
     TrustedKeyProvider,
     TrustedPrincipal,
 )
+from services.vcenter.vsan.rows import VsanRow
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +50,7 @@ class ClusterRow(Row, frozen=True, kw_only=True):
     ``crypto_mode``: which of its hosts are kept safe (HEM-05). ``default_provider``: of tasks in
     this cluster that name none; None: vCenter's own default (STD-02).
     ``ha``: its hosts restart each other's VMs; ``ha_epoch`` counts how often that was turned on.
+    ``vsan``: None as long as nobody has asked for its encryption.
     """
 
     name: ClusterName
@@ -59,6 +61,7 @@ class ClusterRow(Row, frozen=True, kw_only=True):
     default_provider: ProviderId | None = None
     ha: bool = False
     ha_epoch: int = 0
+    vsan: VsanRow | None = None
 
 
 class TpmRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from protocol.errors import InvalidState, NotFound
 from protocol.messages.vcenter import ClusterInfo, HostInfo, ProviderInfo, VmInfo
 from protocol.terms import (
@@ -95,6 +97,8 @@ class VCenter:
         self.reconciliation = Reconciliation(node, repair, self.sessions, self.passes)
         self.tasks = TaskLog(ports.clock)
         self._migrations = 0
+        self.vsan_ticker = Ticker(node, ports.clock, "vsan", node.knobs.remediation_interval_s)
+        self.vsan_locks: dict[ClusterName, asyncio.Lock] = {}  # one change of each at a time
         self.placement = Placement(self.inventory, self.sessions)
         self._health = HealthChecks(
             node, ports.clock, self.inventory, self.providers, self.contacts
@@ -118,6 +122,11 @@ class VCenter:
         self._health.start()
         self.authority.start()
         self._reminders.start()
+
+    def providers_changed(self) -> None:
+        """Hosts with encrypted vSAN get the KMS profile as it is now."""
+        if any(row.vsan is not None for row in self.inventory.clusters.values()):
+            self.vsan_ticker.tick_now()
 
     async def _emit(self, draft: Draft) -> None:
         await self.inventory.commit(events=[draft])

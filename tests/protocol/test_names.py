@@ -18,6 +18,8 @@ GOOD = {
     names.PROVIDER: ("kms-provider", "KMS_2"),
     names.VM: ("vm-01", "Web.Server_1", "7", "my vm: 50%", "_a", "a[1-2]", "a*"),
     names.DUMP: ("vmkernel-zdump.1", "Dump_2"),
+    names.VSAN_OBJECT: ("object-1", "VM_1.vmdk"),
+    names.VSAN_DISK: ("disk-1", "ssd"),
     names.BACKUP: ("before-the-rotation", "B.1"),
     names.EXPERIMENT: ("wan-outage",),
     names.FAULT: ("link-cut-1",),

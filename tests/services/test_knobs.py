@@ -24,6 +24,8 @@ BAD: dict[str, tuple[Any, ...]] = {
     "provider_delete_grace_s": (-1, 864_001, "soon", True, None),
     "evict_on_provider_delete": ("perhaps", None),
     "vc_key_cache_s": (-1, 0.1, 300, None),
+    "vsan_provider_delete": ("keep", "", 1, None),
+    "vsan_rekey_with_absent_host": ("wait", "", 1, None),
     "failover_on_missing": ("perhaps", None),
     "remediation_interval_s": (0, 0.5, 864_001, "30s", None),
     "kms_health_interval_s": (0, 864_001, None),

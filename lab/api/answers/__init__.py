@@ -12,6 +12,7 @@
 - ``local``      what is answered without asking a lab
 - ``matrix``     the truth table, played
 - ``mobility``   what a VM's move came to
+- ``vsan``       vSAN encryption, its objects and their health
 - ``sweep``      stores, struck at their storage calls
 """
 
@@ -100,6 +101,7 @@ from lab.api.answers.lab import (
     VmCounts,
 )
 from lab.api.answers.mobility import Migration
+from lab.api.answers.vsan import Vsan, VsanHealthReport, VsanObjectContent
 
 __all__ = [
     "ActiveFault",
@@ -179,4 +181,7 @@ __all__ = [
     "VmPowerList",
     "VmRemoval",
     "VmRemovalList",
+    "Vsan",
+    "VsanHealthReport",
+    "VsanObjectContent",
 ]

@@ -14,6 +14,7 @@ name is made of the words of the command line: ``keystead vm encrypt`` is ``VmEn
 - ``crypto``       modes of hosts and clusters, the keys that vCenter knows, alarms
 - ``faults``       links, every other fault, healing
 - ``describe``     everything known of one object
+- ``vsan``         vSAN encryption
 - ``experiments``  an experiment on this lab
 """
 
@@ -121,6 +122,19 @@ from lab.api.commands.vms import (
     VmRecrypt,
     VmUnlock,
 )
+from lab.api.commands.vsan import (
+    VsanDescribe,
+    VsanDisable,
+    VsanDiskAdd,
+    VsanDiskRemove,
+    VsanEnable,
+    VsanHealth,
+    VsanMount,
+    VsanObjectCreate,
+    VsanObjectRead,
+    VsanObjectWrite,
+    VsanRekey,
+)
 
 __all__ = [
     "AlarmAcknowledge",
@@ -215,6 +229,17 @@ __all__ = [
     "VmRegister",
     "VmUnlock",
     "VmUnregister",
+    "VsanDescribe",
+    "VsanDisable",
+    "VsanDiskAdd",
+    "VsanDiskRemove",
+    "VsanEnable",
+    "VsanHealth",
+    "VsanMount",
+    "VsanObjectCreate",
+    "VsanObjectRead",
+    "VsanObjectWrite",
+    "VsanRekey",
     "answer_type",
     "name_of",
 ]

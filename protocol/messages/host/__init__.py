@@ -9,6 +9,7 @@ the lab's control plane) uses the same messages without a session.
 - ``maintenance``  maintenance mode                            - ``dumps``    core dumps
 - ``attestation``  what the TPM says of itself and of the boot
 - ``migration``    vMotion, from vCenter and between two hosts
+- ``vsan``         vSAN encryption, imported from its own module
 - ``trust``        a trusted host: applied configuration, attestation, exports
 - ``ha``           vSphere HA: between the agents of a cluster's hosts
 """

@@ -7,6 +7,7 @@
 - ``providers``  key providers       - ``native``  native ones
 - ``keys``  their keys               - ``events``  the event log
 - ``trust``      Trust Authority, its administration at both vCenters
+- ``vsan``       vSAN encryption, imported from its own module
 - ``tasks``      what it was asked to do, and how far that has come
 - ``ha``  vSphere HA of a cluster
 """

@@ -14,6 +14,7 @@ import msgspec
 from protocol.messages.host import HaConfiguration, ProviderRef
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, VmName
 from protocol.trust import TrustedConfiguration
+from protocol.vsan import VsanEncryption
 from services.esxi.configuration.recovery import RecoveryKey
 from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 
@@ -22,6 +23,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """``host_key`` is the id configured last, at hand or not; ``host_key_check`` the check value of
     one that is derived. ``kdks`` are key derivation keys of native providers (NKP-10), under the
     ids that they have. ``trusted`` is the applied configuration of a trusted host (KPS-00).
+    ``vsan``: what vCenter said of the encryption of the cluster's vSAN;
+    ``vsan_next``: a change of it that has begun.
     """
 
     crypto_state: HostCryptoState = HostCryptoState.INCAPABLE
@@ -36,6 +39,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     maintenance: bool = False
     trusted: TrustedConfiguration | None = None
     ha: HaConfiguration | None = None
+    vsan: VsanEncryption | None = None
+    vsan_next: VsanEncryption | None = None
 
 
 def with_kinds(config: Configuration) -> Configuration:
@@ -63,7 +68,8 @@ class Section(IntFlag):
     MAINTENANCE = 64
     TRUST = 128
     HA = 256
-    ALL = 511
+    VSAN = 512
+    ALL = 1023
 
 
 _FIELDS: Final[tuple[tuple[Section, tuple[str, ...]], ...]] = (
@@ -76,6 +82,7 @@ _FIELDS: Final[tuple[tuple[Section, tuple[str, ...]], ...]] = (
     (Section.MAINTENANCE, ("maintenance",)),
     (Section.TRUST, ("trusted",)),
     (Section.HA, ("ha",)),
+    (Section.VSAN, ("vsan", "vsan_next")),
 )
 
 

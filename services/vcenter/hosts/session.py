@@ -349,16 +349,17 @@ class HostSession:
 
     # ---- messages ---------------------------------------------------------------------------
 
-    async def ask(self, message: Request[R]) -> R:
-        """A question; it needs no session."""
-        return await self._bus.request(self.host, message, within_s=self._within_s)
+    async def ask(self, message: Request[R], *, within_s: float | None = None) -> R:
+        """A question; it needs no session. ``within_s``: for one that takes its time."""
+        limit_s = self._within_s if within_s is None else within_s
+        return await self._bus.request(self.host, message, within_s=limit_s)
 
-    async def command(self, command: Command[R]) -> R:
+    async def command(self, command: Command[R], *, within_s: float | None = None) -> R:
         """A command of the session in force.
 
         ``HostUnreachable``: there is no session, nothing happened. ``TimedOut`` and
         ``Disconnected``: one of the tries may have had its effect, whatever came of the others;
-        the same command may be given again.
+        the same command may be given again. ``within_s``: for one that takes its time.
         """
         failure: ProductError = HostUnreachable(f"vCenter has no session to {self.host}")
         unsure: ProductError | None = None  # the first that may have had its effect
@@ -367,7 +368,7 @@ class HostSession:
             if commands is None:
                 break
             try:
-                return await self._send(commands.stamp(command))
+                return await self._send(commands.stamp(command), within_s)
             except (TimedOut, Disconnected) as error:
                 if unsure is not None:
                     raise
@@ -386,6 +387,7 @@ class HostSession:
         self._owner.answered(self, summary, asked)
         return summary
 
-    async def _send(self, command: Command[R]) -> R:
+    async def _send(self, command: Command[R], within_s: float | None = None) -> R:
+        limit_s = self._within_s if within_s is None else within_s
         with self.view.command_under_way():
-            return await self._bus.request(self.host, command, within_s=self._within_s)
+            return await self._bus.request(self.host, command, within_s=limit_s)

@@ -59,6 +59,13 @@ class KeyProvider(Protocol):
         """
         ...
 
+    async def make_key(self, operation_id: str) -> KeyId:
+        """A new, active key whose value stays at its server; the same one at each repeat.
+
+        Raises as ``create_key``.
+        """
+        ...
+
     async def fetch_keys(self, key_ids: Sequence[KeyId]) -> FetchedKeys:
         """Values of up to 256 keys, for one delivery, and why the others cannot be had.
 

@@ -96,6 +96,16 @@ class StandardProvider:
         made, _ = await self._ask(CreateKey(operation_id=operation_id, activate=False, get=False))
         return made.key_id
 
+    async def make_key(self, operation_id: str) -> KeyId:
+        made, server = await self._ask(
+            CreateKey(operation_id=operation_id, activate=True, get=False)
+        )
+        if made.state is not KmipState.ACTIVE:
+            raise WrongKeyLifecycleState(
+                f"{server.name}: the key made for this operation is now {made.state.value}"
+            )
+        return made.key_id
+
     async def fetch_keys(self, key_ids: Sequence[KeyId]) -> FetchedKeys:
         material: dict[KeyId, KeyMaterial] = {}
         missing: dict[KeyId, KeyUnavailableReason] = {}

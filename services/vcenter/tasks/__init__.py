@@ -13,5 +13,6 @@
 - ``provider``      RegisterKmsCluster, UnregisterKmsCluster, MarkDefault, SetDefaultKmsCluster
 - ``native``        CreateNativeProvider, UpdateNativeProvider, ExportProvider, DownloadExport,
   ImportProvider
+- ``vsan``          VsanClusterReconfig, RekeyEncryptedCluster, objects and disks
 - ``keys``          GenerateKey, AddKey, RemoveKey, ListKeys
 """

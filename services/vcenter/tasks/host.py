@@ -13,6 +13,7 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.messages.host import CryptoManagerHostPrepare, Done
+from protocol.messages.host.vsan import MountVsanDiskGroups
 from protocol.messages.vcenter import (
     AcknowledgeAlarm,
     AddHost,
@@ -44,6 +45,7 @@ from services.vcenter.removals import host_left, released, used_again
 from services.vcenter.tables import HostRow, Table
 from services.vcenter.tasks.connection import first_pass
 from services.vcenter.vcenter import VCenter
+from services.vcenter.vsan.changes import APPLY_S
 
 
 async def add_host(vc: VCenter, message: AddHost) -> HostAdded:
@@ -143,11 +145,18 @@ async def configure_crypto_key(vc: VCenter, message: ConfigureCryptoKey) -> Done
     reason = await vc.remediation.run(session, fresh=True, may_unlock=True, asked=True)
     state = None if session.summary is None else session.summary.crypto_state
     if state is HostCryptoState.SAFE:
+        if _has_encrypted_vsan(vc, row):
+            await session.command(MountVsanDiskGroups(), within_s=APPLY_S)  # VSAN-04
         return Done()
     if reason is KeyUnavailableReason.CLUSTER_UNREACHABLE:
         raise KeyProviderUnreachable(f"{row.name} cannot be made safe: {reason.value}")
     why = reason.value if reason is not None else f"it is {state.value if state else 'unknown'}"
     raise InvalidState(f"{row.name} cannot be made safe: {why}")
+
+
+def _has_encrypted_vsan(vc: VCenter, row: HostRow) -> bool:
+    vsan = vc.inventory.clusters[row.cluster].vsan
+    return vsan is not None and vsan.keys.encryption_enabled
 
 
 async def _check_key(vc: VCenter, key: CryptoKeyId) -> str:
@@ -168,11 +177,16 @@ async def _check_key(vc: VCenter, key: CryptoKeyId) -> str:
 
 
 async def disable_crypto(vc: VCenter, message: DisableCrypto) -> Done:
-    """HEM-03: pendingIncapable until the reboot; vCenter does not turn it on again by itself."""
+    """HEM-03: pendingIncapable until the reboot; vCenter does not turn it on again by itself.
+
+    Refused on a host of an encrypted vSAN (HEM-04).
+    """
     row = vc.host(message.host)
     session = vc.sessions.usable(row.name)
     if vc.inventory.clusters[row.cluster].crypto_mode is CryptoMode.FORCE_ENABLE:
         raise InvalidState(f"cluster {row.cluster} keeps all of its hosts safe: set its mode first")
+    if _has_encrypted_vsan(vc, row):
+        raise InvalidState(f"vSAN of cluster {row.cluster} is encrypted: disable that first")
     await vc.remediation.disable(session)
     return Done()
 

@@ -12,6 +12,7 @@ from protocol.errors import (
     InvalidState,
     NotAvailable,
     NotFound,
+    ResourceInUse,
 )
 from protocol.messages.host import Done
 from protocol.messages.vcenter import (
@@ -33,6 +34,7 @@ from services.vcenter.tables import (
     Table,
 )
 from services.vcenter.vcenter import VCenter
+from services.vcenter.vsan.handed import users_of
 
 
 async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
@@ -99,13 +101,14 @@ async def _greet(vc: VCenter, name: ProviderId, *, tell: bool) -> None:
 
 
 async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> Done:
-    """DEL-01: use does not block it. The default goes with it (STD-02); keys stay at the KMS."""
+    """DEL-01: VMs do not block it. The default goes with it (STD-02); keys stay at the KMS."""
     name = message.provider
     if name not in vc.inventory.providers:
         if name in vc.inventory.deleted:
             return Done()
         raise NotFound(f"there is no key provider {name}")
     kind = vc.inventory.providers[name].management_type
+    _check_vsan(vc, name)
     gone = DeletedRow(name=name, at=vc.clock.monotonic(), management_type=kind)
     without = [
         change_cluster(row.name, default_provider=None)
@@ -120,6 +123,15 @@ async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> Done:
     if not CAPABILITIES[kind].pushed:
         vc.reconciliation.soon()  # it has a presence on hosts, which ends (NKP-02)
     return Done()
+
+
+def _check_vsan(vc: VCenter, name: ProviderId) -> None:
+    """C26: ``ResourceInUse`` while vSAN has a KMS profile of it, unless the knob removes that."""
+    if not CAPABILITIES[vc.inventory.providers[name].management_type].pushed:
+        return
+    users = users_of({c.name: c.vsan for c in vc.inventory.clusters.values()}, name)
+    if users and vc.node.knobs.vsan_provider_delete == "refuse":
+        raise ResourceInUse(f"vSAN of {', '.join(users)} is encrypted with keys of {name}")
 
 
 async def mark_default(vc: VCenter, message: MarkDefault) -> ProviderState:

@@ -34,6 +34,13 @@ from protocol.messages.host import (
     SwitchOver,
     WriteDump,
 )
+from protocol.messages.host.vsan import (
+    FetchVsanReplica,
+    QueryVsan,
+    QueryVsanEncryptionHealth,
+    ReadVsanObject,
+    WriteVsanObject,
+)
 from protocol.terms import NodeName, VmName
 from protocol.tpm.structures import PCR_ATTESTED, Credential
 from services.esxi.access import MessageKind, Permission, Relation, Relations, kind_of, permission
@@ -73,12 +80,8 @@ def test_the_local_administrator_may_everything_and_its_vcenter_all_but_the_cons
         MessageKind.CONSOLE: REFUSED,
         MessageKind.MIGRATION: REFUSED,
         MessageKind.AGENT: REFUSED,
+        MessageKind.REPLICA: REFUSED,
     }
-
-
-def test_a_host_of_the_cluster_speaks_to_the_agent_only() -> None:
-    allowed = {kind for kind in MessageKind if permission(kind, Relation.CLUSTER_PEER) is ALLOWED}
-    assert allowed == {MessageKind.AGENT}
 
 
 @pytest.mark.parametrize("relation", [Relation.TRUST_AUTHORITY, Relation.STRANGER])
@@ -94,6 +97,11 @@ def test_what_belongs_to_a_migration_is_judged_by_it() -> None:
     assert permission(MessageKind.MIGRATION, Relation.TRUST_AUTHORITY) is REFUSED
 
 
+def test_a_host_of_the_cluster_may_have_replicas_and_speak_to_the_agent() -> None:
+    allowed = {kind for kind in MessageKind if permission(kind, Relation.CLUSTER_PEER) is ALLOWED}
+    assert allowed == {MessageKind.REPLICA, MessageKind.AGENT}
+
+
 def test_the_kind_of_every_message_to_a_host() -> None:
     """A message that is added and classified by nobody is for the console, and shows up here."""
     console = (
@@ -105,6 +113,8 @@ def test_the_kind_of_every_message_to_a_host() -> None:
         ListDumps(),
         DecryptDump(dump="d"),
         RemoveDump(dump="d"),
+        WriteVsanObject(object="o", marker=b""),
+        ReadVsanObject(object="o", nonce=b"", blocks=()),
     )
     assert {kind_of(message) for message in console} == {MessageKind.CONSOLE}
     assert kind_of(OpenSession(session="s", vcenter_boot=1)) is MessageKind.SESSION
@@ -117,6 +127,8 @@ def test_the_kind_of_every_message_to_a_host() -> None:
         QueryTrustedConfiguration(),
         ExportTpmEndorsement(),
         ExportBaseImage(),
+        QueryVsan(),
+        QueryVsanEncryptionHealth(),
     )
     assert {kind_of(message) for message in questions} == {MessageKind.QUESTION}
     moving = (
@@ -136,7 +148,11 @@ def test_the_kind_of_every_message_to_a_host() -> None:
         HaRestartVm(epoch="", vm=VmName("v"), of=NodeName("h")),
     )
     assert {kind_of(message) for message in agents} == {MessageKind.AGENT}
-    named = {type(message).__name__ for message in (*console, *questions, *moving, *agents)}
+    replica = FetchVsanReplica(object="o", first=0, count=1)
+    assert kind_of(replica) is MessageKind.REPLICA
+    named = {
+        type(message).__name__ for message in (*console, *questions, *moving, *agents, replica)
+    }
     named.add("OpenSession")
     others = {
         name

@@ -1,0 +1,148 @@
+"""vSAN on a host: encryption of its disk groups, their components, and what they hold."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+import msgspec
+
+from protocol.messages.base import Repeat, Reply, Request, Sealed
+from protocol.messages.host.session import Command, Done
+from protocol.vsan import (
+    ComponentKind,
+    VsanDiskGroup,
+    VsanEncryption,
+    VsanEncryptionIssue,
+)
+
+
+class PrepareVsanEncryption(Command[Done], frozen=True, kw_only=True):
+    """The host fetches host key and KEK of this configuration by itself, and keeps the profile.
+
+    Nothing on its disks changes. ``EncryptionKeyRequired`` names what it cannot have; the profile
+    is on its disk then all the same. ``InvalidState``: a disk group of it is not mounted.
+    """
+
+    encryption: VsanEncryption
+
+
+class ApplyVsanEncryption(Command["VsanState"], frozen=True, kw_only=True):
+    """Every disk of the host is brought to this configuration, one after the other.
+
+    Each disk is at all times as it was or as it shall be, and its label names the key that opens
+    it. A higher ``dek_generation_id`` makes new data encryption keys: a disk group is evacuated to
+    another one of the host, or with ``allow_reduced_redundancy`` rebuilt from the other replicas;
+    ``InvalidState`` when neither is possible. Answered when all is durable.
+    """
+
+    encryption: VsanEncryption
+    allow_reduced_redundancy: bool = False
+
+
+class MountVsanDiskGroups(Command["VsanState"], frozen=True, kw_only=True):
+    """Try again to mount what is not mounted, with keys as they can be had now (VSAN-04)."""
+
+
+class AddVsanDisk(Command["VsanState"], frozen=True, kw_only=True):
+    """A disk more in a group: encrypted from the start if the host's others are (VSAN-05).
+
+    No change when it is there.
+    """
+
+    group: str
+    disk: str
+
+
+class RemoveVsanDisk(Command["VsanState"], frozen=True, kw_only=True):
+    """A disk less. ``ResourceInUse`` while it has components; no change when it is not there."""
+
+    group: str
+    disk: str
+
+
+class CreateVsanComponent(Command[Done], frozen=True, kw_only=True):
+    """A component of an object on this host, in its first mounted group; once per object.
+
+    ``marker``: what the blocks of a replica are made of.
+    """
+
+    object: str
+    kind: ComponentKind
+    blocks: int = 0
+    marker: bytes = b""
+
+
+class QueryVsan(Request["VsanState"], frozen=True, kw_only=True):
+    """The configuration that the host has, its disk groups and their components."""
+
+
+class VsanState(Reply, frozen=True, kw_only=True):
+    """What the host has now."""
+
+    encryption: VsanEncryption
+    groups: tuple[VsanDiskGroup, ...] = ()
+
+
+class QueryVsanEncryptionHealth(Request["VsanHostHealth"], frozen=True, kw_only=True):
+    """The host asks every key server of its profile itself, and looks at its keys."""
+
+
+class VsanServerHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """One key server as this host finds it; ``why`` it cannot be used."""
+
+    name: str
+    connected: bool
+    why: str = ""
+
+
+class VsanHostHealth(Reply, frozen=True, kw_only=True):
+    """``aesni``: the processor has AES instructions."""
+
+    encryption: VsanEncryption
+    servers: tuple[VsanServerHealth, ...] = ()
+    issues: tuple[VsanEncryptionIssue, ...] = ()
+    aesni: bool = True
+
+
+class WriteVsanObject(Request["VsanObjectAnswer"], frozen=True, kw_only=True):
+    """At the host itself: fill its replica with blocks made of ``marker``, and read them back."""
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    object: str
+    marker: bytes
+
+
+class ReadVsanObject(Request["VsanObjectAnswer"], frozen=True, kw_only=True):
+    """At the host itself: read these blocks of its replica from the disk now."""
+
+    object: str
+    nonce: bytes
+    blocks: tuple[int, ...]
+
+
+class VsanObjectAnswer(Reply, frozen=True, kw_only=True):
+    """SHA-256 over nonce and contents, as ``protocol.guest.challenge_digest`` has it."""
+
+    digest: bytes
+
+
+REPLICA_RUN: Final = 16
+"""Blocks of a replica that travel in one message."""
+
+
+class FetchVsanReplica(Request["VsanReplica"], frozen=True, kw_only=True):
+    """A host of the same cluster rebuilds a replica from this host's; ``NotFound`` without one.
+
+    ``first`` and ``count``: of the blocks, at most ``REPLICA_RUN``.
+    """
+
+    object: str
+    first: int
+    count: int
+
+
+class VsanReplica(Reply, frozen=True, kw_only=True):
+    """Blocks of the replica, sealed on their way."""
+
+    object: str
+    content: Sealed

@@ -1,0 +1,11 @@
+"""Encrypted vSAN on a host: disk groups, the keys that open them, and the change of these.
+
+- ``label``       how a disk looks: its label, and its blocks under a data encryption key, pure
+- ``groups``      the disk groups of one life, and their files on the host's disk
+- ``keys``        host key and KEK: persisted, derived, or asked of the key server directly
+- ``mounting``    step B6, and trying again
+- ``encryption``  preparing and applying a configuration: encrypt, rekey shallow and deep, decrypt
+- ``components``  components of objects: made, written, read, rebuilt from another host's
+- ``health``      what the host says of its keys and of its way to the key servers
+- ``door``        the handlers of all these
+"""

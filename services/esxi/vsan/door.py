@@ -1,0 +1,101 @@
+"""What a host with vSAN is told by its vCenter, asked by its neighbours and its console.
+
+Changes keep their order in a queue of their own; nothing of it waits for the key store.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from protocol.messages.base import Sealed
+from protocol.messages.host import Done
+from protocol.messages.host import vsan as m
+from protocol.vsan import VsanEncryption
+from services.esxi.host import Host
+from services.esxi.trust_door import TrustDoor
+from services.esxi.vsan import components, encryption, mounting
+from services.esxi.vsan.health import health
+from services.runtime.service import Peer, serves
+
+
+def _vsan(_: Any) -> str:
+    return "vsan"
+
+
+class VsanDoor(TrustDoor):
+    """Handlers of ``protocol.messages.host.vsan``. Who inherits from it sets up ``host``."""
+
+    host: Host
+
+    @serves(m.PrepareVsanEncryption, turn=_vsan)
+    async def prepare_vsan(self, message: m.PrepareVsanEncryption, peer: Peer) -> Done:
+        """See ``encryption.prepare``."""
+        await encryption.prepare(self.host, message.encryption)
+        return Done()
+
+    @serves(m.ApplyVsanEncryption, turn=_vsan)
+    async def apply_vsan(self, message: m.ApplyVsanEncryption, peer: Peer) -> m.VsanState:
+        """See ``encryption.apply``."""
+        reduced = message.allow_reduced_redundancy
+        await encryption.apply(self.host, message.encryption, reduced=reduced)
+        return self._vsan_state()
+
+    @serves(m.MountVsanDiskGroups, turn=_vsan)
+    async def mount_vsan(self, message: m.MountVsanDiskGroups, peer: Peer) -> m.VsanState:
+        """See ``mounting.mount``."""
+        await mounting.mount(self.host)
+        return self._vsan_state()
+
+    @serves(m.AddVsanDisk, turn=_vsan)
+    async def add_vsan_disk(self, message: m.AddVsanDisk, peer: Peer) -> m.VsanState:
+        """See ``encryption.add_disk``."""
+        await encryption.add_disk(self.host, message.group, message.disk)
+        return self._vsan_state()
+
+    @serves(m.RemoveVsanDisk, turn=_vsan)
+    async def remove_vsan_disk(self, message: m.RemoveVsanDisk, peer: Peer) -> m.VsanState:
+        """See ``encryption.remove_disk``."""
+        await encryption.remove_disk(self.host, message.group, message.disk)
+        return self._vsan_state()
+
+    @serves(m.CreateVsanComponent, turn=_vsan)
+    async def create_vsan_component(self, message: m.CreateVsanComponent, peer: Peer) -> Done:
+        """See ``components.create``."""
+        await components.create(
+            self.host, message.object, message.kind, message.blocks, message.marker
+        )
+        return Done()
+
+    @serves(m.QueryVsan)
+    async def query_vsan(self, message: m.QueryVsan, peer: Peer) -> m.VsanState:
+        """The disk groups as they are now."""
+        return self._vsan_state()
+
+    @serves(m.QueryVsanEncryptionHealth)
+    async def vsan_health(
+        self, message: m.QueryVsanEncryptionHealth, peer: Peer
+    ) -> m.VsanHostHealth:
+        """See ``health.health``."""
+        return await health(self.host)
+
+    @serves(m.WriteVsanObject, turn=_vsan)
+    async def write_vsan_object(self, message: m.WriteVsanObject, peer: Peer) -> m.VsanObjectAnswer:
+        """See ``components.write``."""
+        digest = await components.write(self.host, message.object, message.marker)
+        return m.VsanObjectAnswer(digest=digest)
+
+    @serves(m.ReadVsanObject)
+    async def read_vsan_object(self, message: m.ReadVsanObject, peer: Peer) -> m.VsanObjectAnswer:
+        """See ``components.read``."""
+        digest = await components.read(self.host, message.object, message.nonce, message.blocks)
+        return m.VsanObjectAnswer(digest=digest)
+
+    @serves(m.FetchVsanReplica)
+    async def fetch_vsan_replica(self, message: m.FetchVsanReplica, peer: Peer) -> m.VsanReplica:
+        """For the hosts of its cluster, as vCenter named them (``access``)."""
+        content = await components.replica(self.host, message.object, message.first, message.count)
+        return m.VsanReplica(object=message.object, content=Sealed.of(content))
+
+    def _vsan_state(self) -> m.VsanState:
+        now = self.host.archive.now.vsan or VsanEncryption()
+        return m.VsanState(encryption=now, groups=self.host.vsan.described())

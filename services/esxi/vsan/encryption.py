@@ -1,0 +1,205 @@
+"""Preparing and applying a configuration of vSAN encryption on a host.
+
+| disk is | configuration says | what is done with it |
+|---|---|---|
+| in clear | encrypted | a new DEK; blocks are written under it |
+| under KEK a | KEK a, its generation | nothing |
+| under KEK a | KEK b, its generation | its DEK is wrapped under b; no block is touched (shallow) |
+| of an older generation | a newer one | its group is emptied, each disk gets a new DEK (deep) |
+| encrypted | in clear | blocks are written in clear |
+
+Each step replaces one disk as a whole, and its label names the KEK that opens it: a life that ends
+between two of them leaves disks under both, and both keys are at the provider. The next life
+mounts all of them, and applying again goes on with those that are left.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from protocol.errors import EncryptionKeyRequired, InvalidState, NotFound, ResourceInUse
+from protocol.secret import KeyMaterial
+from protocol.terms import CryptoKeyId, KeyKind
+from protocol.vsan import VsanEncryption
+from services.esxi.configuration.sections import Section
+from services.esxi.host import Host
+from services.esxi.keys import persistence
+from services.esxi.vsan import keys, mounting
+from services.esxi.vsan.components import empty_group, rebuild
+from services.esxi.vsan.groups import DiskGroup
+from services.esxi.vsan.label import DiskImage, Label, closed, new_dek, recoded
+
+
+class DiskStep(StrEnum):
+    """What has to be done with a disk."""
+
+    NOTHING = "nothing"
+    REWRAP = "rewrap"
+    RECODE = "recode"
+    REFORMAT = "reformat"
+
+
+def step_of(label: Label, wished: VsanEncryption) -> DiskStep:
+    """The table of the module."""
+    if not wished.encryption_enabled:
+        return DiskStep.RECODE if label.encrypted else DiskStep.NOTHING
+    if not label.encrypted:
+        return DiskStep.RECODE
+    if label.dek_generation < wished.dek_generation_id:
+        return DiskStep.REFORMAT
+    return DiskStep.NOTHING if label.kek == wished.kek_id else DiskStep.REWRAP
+
+
+async def prepare(host: Host, wished: VsanEncryption) -> None:
+    """Keep the profile, and have its keys in the key cache. Nothing on a disk changes."""
+    _check_mounted(host)
+    host.archive.change(vsan_next=wished)
+    await host.archive.save(Section.VSAN)
+    lacking = await keys.bring(host, keys.needed(host, wished))
+    if lacking:
+        each = "; ".join(f"{key}: {why}" for key, why in lacking.items())
+        raise EncryptionKeyRequired(f"{host.node.name}: {each}", tuple(lacking))
+
+
+async def apply(host: Host, wished: VsanEncryption, *, reduced: bool) -> None:
+    """Bring every disk to it, become safe with its host key, and say so when all is durable."""
+    now = host.archive.now
+    if now.vsan != wished and now.vsan_next != wished:
+        host.archive.change(vsan_next=wished)
+        await host.archive.save(Section.VSAN)
+    host.uplink.neighbours(wished.members)
+    lacking = await keys.bring(host, keys.needed(host, wished))
+    if host.vsan.unmounted():
+        await mounting.mount(host)
+    if wished.kek_id in lacking:
+        raise EncryptionKeyRequired(f"{host.node.name}: {lacking[wished.kek_id]}", (wished.kek_id,))
+    for group in host.vsan:
+        if any(label is None or step_of(label, wished) is not DiskStep.NOTHING
+               for label in group.labels.values()):  # fmt: skip
+            _check_mounted(host, group)
+            await _bring_group(host, group, wished, reduced=reduced)
+    await rebuild(host, wished.members)
+    if wished.encryption_enabled:
+        await keys.take_host_key(host, wished)
+    host.archive.change(vsan=wished, vsan_next=None)
+    await host.archive.save(Section.VSAN)
+    await _forget_unused(host, wished)
+    host.node.record(
+        "vsan.applied",
+        encrypted=wished.encryption_enabled,
+        kek="" if wished.kek_id is None else str(wished.kek_id),
+        generation=wished.dek_generation_id,
+    )
+
+
+def _check_mounted(host: Host, group: DiskGroup | None = None) -> None:
+    for each in host.vsan if group is None else (group,):
+        if not each.mounted:
+            raise InvalidState(f"{host.node.name}: {each.name} is not mounted: {each.why}")
+
+
+async def _bring_group(
+    host: Host, group: DiskGroup, wished: VsanEncryption, *, reduced: bool
+) -> None:
+    if _steps(group, wished, DiskStep.REFORMAT):
+        await empty_group(host, group, reduced=reduced)
+    for name in sorted(group.labels):
+        label = group.labels[name]
+        step = DiskStep.NOTHING if label is None else step_of(label, wished)
+        if label is not None and step is not DiskStep.NOTHING:
+            await _bring_disk(host, group, name, step, wished)
+
+
+def _steps(group: DiskGroup, wished: VsanEncryption, step: DiskStep) -> bool:
+    labels = [label for label in group.labels.values() if label is not None]
+    return any(step_of(label, wished) is step for label in labels)
+
+
+async def _bring_disk(
+    host: Host, group: DiskGroup, name: str, step: DiskStep, wished: VsanEncryption
+) -> None:
+    image, dek = await host.vsan.read(host.disk, group, name), group.deks.get(name)
+    match step:
+        case DiskStep.REWRAP:
+            if dek is None:
+                raise InvalidState(f"{host.node.name}: {group.name} is not mounted any more")
+            label = _closed(host, image.label, dek, wished)
+            await host.vsan.write(host.disk, DiskImage(label, image.blocks), dek)
+        case DiskStep.RECODE | DiskStep.REFORMAT:
+            fresh = new_dek(host.rng) if wished.encryption_enabled else None
+            await host.vsan.write(host.disk, _recoded(host, image, dek, fresh, wished), fresh)
+        case DiskStep.NOTHING:
+            pass
+    host.node.record("vsan.disk", group=group.name, disk=name, step=step.value)
+
+
+def _recoded(
+    host: Host,
+    image: DiskImage,
+    dek: KeyMaterial | None,
+    fresh: KeyMaterial | None,
+    wished: VsanEncryption,
+) -> DiskImage:
+    blocks = recoded(image.blocks, dek, fresh)
+    label = msgspec.structs.replace(
+        image.label, kek=None, wrapped=b"", dek_generation=wished.dek_generation_id
+    )
+    return DiskImage(label if fresh is None else _closed(host, label, fresh, wished), blocks)
+
+
+def _closed(host: Host, label: Label, dek: KeyMaterial, wished: VsanEncryption) -> Label:
+    """Under the KEK of this configuration; ``EncryptionKeyRequired`` when it has left the cache."""
+    kek = wished.kek_id
+    value = None if kek is None else host.keys.get(kek)
+    if kek is None or value is None:
+        raise EncryptionKeyRequired(f"{host.node.name}: {kek}", () if kek is None else (kek,))
+    return closed(label, host.node.name, dek, kek, value, host.rng)
+
+
+async def _forget_unused(host: Host, wished: VsanEncryption) -> None:
+    """KEKs of vSAN that no disk needs any more leave cache and store (STD-17, C10)."""
+    used = {*host.vsan.keks(), wished.kek_id}
+    unused = [e.key for e in host.keys.entries() if e.kind is KeyKind.VSAN and e.key not in used]
+    for key in unused:
+        host.keys.remove(key)
+        host.derived.discard(key)
+    before = host.archive.now
+    stored = [e.key for e in before.store if e.kind is KeyKind.VSAN and e.key not in used]
+    if host.node.knobs.store_follows_cache and stored:
+        host.archive.now = persistence.without_keys(before, stored)
+        await host.archive.save(host.key_sections())
+
+
+async def add_disk(host: Host, group: str, name: str) -> None:
+    """A disk more, as the host's others are: its key comes from the key cache (VSAN-05)."""
+    found = host.vsan.group(group)
+    if name in found.labels:
+        return
+    _check_mounted(host, found)
+    label, dek, now = Label(group=group, disk=name), None, host.archive.now.vsan
+    if now is not None and now.encryption_enabled and now.kek_id is not None:
+        lacking: dict[CryptoKeyId, str] = await keys.bring(host, {now.kek_id: KeyKind.VSAN})
+        if lacking:
+            raise EncryptionKeyRequired(f"{host.node.name}: {lacking[now.kek_id]}", (now.kek_id,))
+        dek = new_dek(host.rng)
+        label = msgspec.structs.replace(label, dek_generation=now.dek_generation_id)
+        label = _closed(host, label, dek, now)
+    await host.vsan.write(host.disk, DiskImage(label), dek)
+    host.node.record("vsan.disk", group=group, disk=name, step="add")
+
+
+async def remove_disk(host: Host, group: str, name: str) -> None:
+    """A disk less; ``ResourceInUse`` while it has components."""
+    try:
+        found = host.vsan.group(group)
+    except NotFound:
+        return
+    if name not in found.labels:
+        return
+    label = found.labels[name]
+    if label is not None and label.components:
+        raise ResourceInUse(f"disk {name} of {group} has components of objects")
+    await host.vsan.remove(host.disk, found, name)
+    host.node.record("vsan.disk", group=group, disk=name, step="remove")

@@ -1,0 +1,67 @@
+"""What a host says of its encryption: its keys, its disks, its way to the key servers (VSAN-14)."""
+
+from __future__ import annotations
+
+from protocol.errors import PermissionDenied, ProductError
+from protocol.messages.host.vsan import VsanHostHealth, VsanServerHealth
+from protocol.messages.kms import DiscoverVersions
+from protocol.vsan import VsanEncryption, VsanEncryptionIssue, VsanKeyServer
+from services.esxi.host import Host
+from services.esxi.vsan.groups import DiskGroups
+
+_NONE = VsanEncryption()
+
+
+async def health(host: Host) -> VsanHostHealth:
+    """Each key server of the profile is asked now, by this host."""
+    now = host.archive.now.vsan or _NONE
+    servers = [await _server(host, server) for server in now.servers]
+    return VsanHostHealth(
+        encryption=now,
+        servers=tuple(servers),
+        issues=_own_issues(host, now),
+        aesni=host.config.aesni,
+    )
+
+
+async def _server(host: Host, server: VsanKeyServer) -> VsanServerHealth:
+    within_s = host.node.knobs.request_timeout_s
+    try:
+        await host.ports.bus.request(server.node, DiscoverVersions(), within_s=within_s)
+    except PermissionDenied as error:
+        return VsanServerHealth(name=server.name, connected=False, why=str(error))
+    except ProductError as error:
+        why = f"{type(error).__name__}: {error}"
+        return VsanServerHealth(name=server.name, connected=False, why=why)
+    return VsanServerHealth(name=server.name, connected=True)
+
+
+def _own_issues(host: Host, now: VsanEncryption) -> tuple[VsanEncryptionIssue, ...]:
+    """Those that need no other host to compare with."""
+    found = []
+    if now.encryption_enabled:
+        if now.host_key_id is None or host.host_key is None:
+            found.append(VsanEncryptionIssue.HOST_KEY_NOT_AVAILABLE)
+        elif host.archive.now.host_key != now.host_key_id:
+            found.append(VsanEncryptionIssue.HOST_KEY)
+        if now.kek_id is None or now.kek_id not in host.keys:
+            found.append(VsanEncryptionIssue.KEK_NOT_AVAILABLE)
+    found += disk_issues(host.vsan, now)
+    return tuple(found)
+
+
+def disk_issues(groups: DiskGroups, now: VsanEncryption) -> list[VsanEncryptionIssue]:
+    """Labels that are not as the configuration says. Pure."""
+    labels = [label for group in groups for label in group.labels.values() if label is not None]
+    found = []
+    if any(label.encrypted for label in labels) and not now.encryption_enabled:
+        found.append(VsanEncryptionIssue.ENABLED_WHEN_CLUSTER_DISABLED)
+    if now.encryption_enabled:
+        if not all(label.encrypted for label in labels):
+            found.append(VsanEncryptionIssue.DISABLED_WHEN_CLUSTER_ENABLED)
+        if any(label.encrypted and label.kek != now.kek_id for label in labels):
+            found.append(VsanEncryptionIssue.KEK)
+        if any(label.encrypted and label.dek_generation != now.dek_generation_id
+               for label in labels):  # fmt: skip
+            found.append(VsanEncryptionIssue.DEK)
+    return found

@@ -1,0 +1,180 @@
+"""Host key and KEK of an encrypted vSAN, as the host gets them: by itself (VSAN-03).
+
+1. key cache, or the persisted store that was loaded at step B4 (VSAN-07)
+2. native provider: derived (VSAN-06)
+3. standard provider: asked of its key servers directly, by the profile that vCenter handed out
+
+vCenter is asked for none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from protocol.crypto.native import check_value
+from protocol.errors import ProductError
+from protocol.messages.base import Sealed
+from protocol.messages.kms import GetKeys, KeyValues
+from protocol.secret import KeyMaterial
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, KmipState, ManagementType
+from protocol.vsan import VsanEncryption, VsanKeyServer
+from services.esxi import crypto_manager
+from services.esxi.configuration.stored_keys import StoredKey
+from services.esxi.host import Host
+from services.esxi.keys import persistence
+from services.esxi.keys.resolve import Means, next_means
+from services.esxi.providers import native
+
+
+def profiles(host: Host) -> tuple[VsanEncryption, ...]:
+    """The configuration in force, and the one that is on its way."""
+    now = host.archive.now
+    return tuple(p for p in (now.vsan, now.vsan_next) if p is not None)
+
+
+def needed(host: Host, *wanted: VsanEncryption) -> dict[CryptoKeyId, KeyKind]:
+    """The keys of these configurations, and those that labels of disks name."""
+    found: dict[CryptoKeyId, KeyKind] = {}
+    for encryption in wanted:
+        if encryption.host_key_id is not None:
+            found[encryption.host_key_id] = KeyKind.HOST
+        if encryption.kek_id is not None:
+            found[encryption.kek_id] = KeyKind.VSAN
+    found.update(dict.fromkeys(host.vsan.keks(), KeyKind.VSAN))
+    return found
+
+
+async def bring(host: Host, keys: Mapping[CryptoKeyId, KeyKind]) -> dict[CryptoKeyId, str]:
+    """Bring these keys into the key cache, and the store by key persistence; durable on return.
+
+    What cannot be had, each with the reason. ``SaveFailed`` when the disk refuses.
+    """
+    lacking: dict[CryptoKeyId, str] = {}
+    asked: dict[VsanEncryption, list[CryptoKeyId]] = {}
+    for key, kind in keys.items():
+        if key in host.keys:
+            continue
+        why = _helped_itself(host, key, kind)
+        if why is None:
+            continue
+        profile = _profile_of(host, key)
+        if profile is None:
+            lacking[key] = why
+        else:
+            asked.setdefault(profile, []).append(key)
+    for profile, wanted in asked.items():
+        lacking.update(await _fetch(host, profile, {key: keys[key] for key in wanted}))
+    held = [host.keys[key] for key in keys if key in host.keys]
+    before = host.archive.now
+    host.archive.now = persistence.with_keys(before, host.storable(held))
+    if host.archive.now is not before:
+        await host.archive.save(host.key_sections())
+    for key, why in lacking.items():
+        host.node.record("vsan.key_missing", level="warning", key=str(key), reason=why)
+    return lacking
+
+
+def _helped_itself(host: Host, key: CryptoKeyId, kind: KeyKind) -> str | None:
+    """Store and derivation; None when it is in the cache then, else why it is not."""
+    match next_means(host.facts(key)):
+        case Means.STORE:
+            stored = host.stored(key)
+            host.keys.load(() if stored is None else (stored,))
+        case Means.DERIVE:
+            value = native.bring(host, key, kind)
+            check = _check_of(host, key)
+            if value is not None and check and check_value(value) != check:
+                native.disprove(host, (key,))
+                return f"the key derivation key of {key.provider_id} is another one now"
+        case _:
+            pass
+    if key in host.keys:
+        return None
+    return f"it is not here, and there is no key server of {key.provider_id} to ask"
+
+
+def _check_of(host: Host, key: CryptoKeyId) -> str:
+    for profile in profiles(host):
+        if profile.kek_id == key:
+            return profile.kek_check
+        if profile.host_key_id == key:
+            return profile.host_key_check
+    return ""
+
+
+def _profile_of(host: Host, key: CryptoKeyId) -> VsanEncryption | None:
+    """The KMS profile for a key; None when the host has none for its provider."""
+    return next(
+        (
+            profile
+            for profile in profiles(host)
+            if profile.kms_provider_id == key.provider_id
+            and profile.management_type is ManagementType.VCENTER
+            and profile.servers
+        ),
+        None,
+    )
+
+
+async def _fetch(
+    host: Host, profile: VsanEncryption, keys: Mapping[CryptoKeyId, KeyKind]
+) -> dict[CryptoKeyId, str]:
+    """Ask the key servers in turn until one answers; what cannot be had, and why."""
+    why = "no key server answers"
+    for server in profile.servers:
+        try:
+            reply = await _get(host, server, tuple(keys))
+        except ProductError as error:
+            why = f"{server.name}: {error}"
+            host.node.record(
+                "vsan.kms_failed", level="warning", server=server.name, error=type(error).__name__
+            )
+            continue
+        return _taken(host, server, keys, reply)
+    return dict.fromkeys(keys, why)
+
+
+async def _get(host: Host, server: VsanKeyServer, keys: Iterable[CryptoKeyId]) -> KeyValues:
+    request = GetKeys(key_ids=tuple(key.key_id for key in keys))
+    within_s = host.node.knobs.request_timeout_s
+    return await host.ports.bus.request(server.node, request, within_s=within_s)
+
+
+def _taken(
+    host: Host, server: VsanKeyServer, keys: Mapping[CryptoKeyId, KeyKind], reply: KeyValues
+) -> dict[CryptoKeyId, str]:
+    """Put usable values into the cache: Active ones (STD-19). Why the others are none."""
+    lacking: dict[CryptoKeyId, str] = {}
+    got = []
+    for (key, kind), value in zip(keys.items(), reply.values, strict=True):
+        if value.state is KmipState.ACTIVE and value.index is not None:
+            host.keys.add(StoredKey(key, reply.material.keys[value.index], kind))
+            got.append(str(key))
+        else:
+            state = "not there" if value.state is None else value.state.value
+            lacking[key] = f"{server.name}: the key is {state}"
+    if got:
+        host.node.record("vsan.keys", keys=got, server=server.name)
+    return lacking
+
+
+async def take_host_key(host: Host, encryption: VsanEncryption) -> None:
+    """Become safe with the host key of this configuration, which is in the key cache."""
+    key = encryption.host_key_id
+    if key is None:
+        return
+    value = host.keys.get(key)
+    if value is None or (host.host_key == value and host.archive.now.host_key == key):
+        return
+    material: Sealed | None = _material(value, encryption.host_key_check)
+    if host.mode is HostCryptoState.INCAPABLE:
+        await crypto_manager.prepare(host)
+    if host.mode is HostCryptoState.SAFE:
+        await crypto_manager.change_host_key(host, key, material, encryption.host_key_check)
+    else:
+        await crypto_manager.enable(host, key, material, encryption.host_key_check)
+
+
+def _material(value: KeyMaterial, check: str) -> Sealed | None:
+    """None for one that is derived: it has a check value."""
+    return None if check else Sealed.of(value)

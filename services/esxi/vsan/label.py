@@ -1,0 +1,159 @@
+"""A disk of a disk group as bytes: ``CRC-32 || length || label || blocks``. Pure.
+
+The label says which KEK wraps the disk's data encryption key (DEK); blocks lie under that DEK by
+XTS-AES-256. Label and blocks are one file that is replaced as a whole, so a disk is at all times
+as it was or as it shall be, and never without the name of the key that opens it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from protocol.crypto.disk import DEK_SIZE, DiskCipher
+from protocol.crypto.wrap import NONCE_SIZE, unwrap, wrap
+from protocol.guest import BLOCK_SIZE
+from protocol.secret import KeyMaterial
+from protocol.terms import CryptoKeyId, NodeName
+from protocol.vsan import ComponentKind
+from services.runtime.ports import Rng
+
+_CHECK: Final = 4  # bytes of the CRC-32
+_LENGTH: Final = 4  # bytes of the label's length
+
+
+class Placed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A component on the disk, in blocks ``first`` and the following; a witness has none.
+
+    ``stale``: its blocks have yet to come from another replica.
+    """
+
+    object: str
+    kind: ComponentKind
+    first: int = 0
+    blocks: int = 0
+    stale: bool = False
+
+
+class Label(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What lies in clear on a disk. ``wrapped``: the DEK under ``kek``; empty without one."""
+
+    group: str
+    disk: str
+    kek: CryptoKeyId | None = None
+    dek_generation: int = 0
+    wrapped: bytes = b""
+    components: tuple[Placed, ...] = ()
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether a key is needed to open the disk."""
+        return self.kek is not None
+
+
+_decoder = msgspec.msgpack.Decoder(Label)
+
+
+@dataclass(frozen=True)
+class DiskImage:
+    """A disk as it lies there: ``blocks`` as stored."""
+
+    label: Label
+    blocks: bytes = b""
+
+    @property
+    def count(self) -> int:
+        """How many blocks it has."""
+        return len(self.blocks) // BLOCK_SIZE
+
+    def packed(self) -> bytes:
+        """The bytes of its file."""
+        label = msgspec.msgpack.encode(self.label)
+        body = len(label).to_bytes(_LENGTH, "big") + label + self.blocks
+        return zlib.crc32(body).to_bytes(_CHECK, "big") + body
+
+
+def unpacked(data: bytes) -> DiskImage | None:
+    """The disk in the bytes of its file; None when they are damaged."""
+    body = data[_CHECK:]
+    if data[:_CHECK] != zlib.crc32(body).to_bytes(_CHECK, "big"):
+        return None
+    size = int.from_bytes(body[:_LENGTH], "big")
+    try:
+        label = _decoder.decode(body[_LENGTH : _LENGTH + size])
+    except (msgspec.DecodeError, ValueError):
+        return None
+    return DiskImage(label, body[_LENGTH + size :])
+
+
+def new_dek(rng: Rng) -> KeyMaterial:
+    """A data encryption key for one disk."""
+    return KeyMaterial(rng.token(DEK_SIZE))
+
+
+def closed(
+    label: Label, host: NodeName, dek: KeyMaterial, kek: CryptoKeyId, value: KeyMaterial, rng: Rng
+) -> Label:
+    """The label with its DEK wrapped under that KEK."""
+    wrapped = wrap(value, dek, _aad(host, label), rng.token(NONCE_SIZE))
+    return msgspec.structs.replace(label, kek=kek, wrapped=wrapped)
+
+
+def opened(label: Label, host: NodeName, value: KeyMaterial) -> KeyMaterial:
+    """The DEK of a disk; ``CryptographicFailure`` when this is not the KEK that wraps it."""
+    return unwrap(value, label.wrapped, _aad(host, label))
+
+
+def _aad(host: NodeName, label: Label) -> bytes:
+    return msgspec.msgpack.encode(("keystead vsan disk", host, label.group, label.disk))
+
+
+def recoded(blocks: bytes, old: KeyMaterial | None, new: KeyMaterial | None) -> bytes:
+    """The same contents under another DEK; None stands for blocks in clear."""
+    before = None if old is None else DiskCipher(old)
+    after = None if new is None else DiskCipher(new)
+    made = []
+    for index in range(len(blocks) // BLOCK_SIZE):
+        stored = blocks[index * BLOCK_SIZE : (index + 1) * BLOCK_SIZE]
+        plain = stored if before is None else before.decrypt(index, stored)
+        made.append(plain if after is None else after.encrypt(index, plain))
+    return b"".join(made)
+
+
+def contents(image: DiskImage, placed: Placed, dek: KeyMaterial | None) -> list[bytes]:
+    """The blocks of a component in clear."""
+    cipher = None if dek is None else DiskCipher(dek)
+    found = []
+    for index in range(placed.first, placed.first + placed.blocks):
+        stored = image.blocks[index * BLOCK_SIZE : (index + 1) * BLOCK_SIZE]
+        found.append(stored if cipher is None else cipher.decrypt(index, stored))
+    return found
+
+
+def with_contents(
+    image: DiskImage, placed: Placed, plain: list[bytes], dek: KeyMaterial | None
+) -> DiskImage:
+    """The disk with these blocks in the place of a component's, which is not stale any more."""
+    cipher = None if dek is None else DiskCipher(dek)
+    blocks = bytearray(image.blocks)
+    for number, block in enumerate(plain):
+        index = placed.first + number
+        stored = block if cipher is None else cipher.encrypt(index, block)
+        blocks[index * BLOCK_SIZE : (index + 1) * BLOCK_SIZE] = stored
+    fresh = msgspec.structs.replace(placed, stale=False)
+    components = tuple(fresh if c.object == placed.object else c for c in image.label.components)
+    label = msgspec.structs.replace(image.label, components=components)
+    return DiskImage(label, bytes(blocks))
+
+
+def with_component(
+    image: DiskImage, kind: ComponentKind, name: str, plain: list[bytes], dek: KeyMaterial | None
+) -> DiskImage:
+    """The disk with a component more, behind what it has."""
+    placed = Placed(object=name, kind=kind, first=image.count, blocks=len(plain))
+    label = msgspec.structs.replace(image.label, components=(*image.label.components, placed))
+    grown = DiskImage(label, image.blocks + bytes(BLOCK_SIZE * len(plain)))
+    return with_contents(grown, placed, plain, dek)

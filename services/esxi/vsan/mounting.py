@@ -1,0 +1,108 @@
+"""Mounting disk groups: step B6 of the boot, and trying again (VSAN-03, VSAN-04).
+
+A group is mounted when every disk of it opens; else its components are absent. The host is up in
+any case.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from protocol.errors import CryptographicFailure, DatastoreFault, ProductError
+from protocol.secret import KeyMaterial
+from protocol.terms import CryptoKeyId
+from protocol.vsan import VsanEncryption
+from services.esxi.host import Host
+from services.esxi.providers import native
+from services.esxi.vsan import keys
+from services.esxi.vsan.groups import FOLDER, DiskGroup
+from services.esxi.vsan.label import DiskImage, Label, opened
+
+NO_VSAN: Final = "no encrypted vSAN on this host"
+
+
+async def at_boot(host: Host) -> str:
+    """Step B6; what its record says."""
+    if host.config.vsan is None:
+        return NO_VSAN
+    try:
+        await _claim(host)
+        await host.vsan.load(host.disk)
+    except (ProductError, OSError) as error:  # the host is up without them
+        host.node.record("vsan.disks_unusable", level="error", reason=str(error))
+    for profile in keys.profiles(host):
+        host.uplink.neighbours(profile.members)
+    await mount(host)
+    mounted = sum(group.mounted for group in host.vsan)
+    return f"{mounted} of {len(list(host.vsan))} vSAN disk groups mounted"
+
+
+async def _claim(host: Host) -> None:
+    """The disks of the installation, those that are not there yet: empty, in clear. Not when
+    vCenter has spoken of them: one that is not there then was removed."""
+    claim = host.config.vsan
+    if claim is None or host.archive.now.vsan is not None:
+        return
+    there = set(await host.disk.list(FOLDER))
+    for number in range(1, claim.groups + 1):
+        for disk in range(1, claim.disks + 1):
+            label = Label(group=f"group-{number}", disk=f"disk-{disk}")
+            if f"{label.group}.{label.disk}" not in there:
+                await host.vsan.write(host.disk, DiskImage(label), None, is_new=True)
+
+
+async def mount(host: Host) -> None:
+    """Get the keys that are needed, become safe, mount what is not mounted (VSAN-03)."""
+    wanted = [p for p in keys.profiles(host) if p.encryption_enabled]
+    in_force = host.archive.now.vsan
+    lacking = await _bring(host, wanted)
+    if in_force is not None and in_force.encryption_enabled:
+        try:
+            await keys.take_host_key(host, in_force)
+        except ProductError as error:
+            host.node.record("vsan.host_key_refused", level="warning", reason=str(error))
+    for group in host.vsan.unmounted():
+        _mount(host, group, lacking)
+
+
+async def _bring(host: Host, wanted: list[VsanEncryption]) -> dict[str, str]:
+    """What cannot be had, by the id of the key. A disk that refuses a key keeps it in memory."""
+    try:
+        lacking = await keys.bring(host, keys.needed(host, *wanted))
+    except ProductError as error:
+        host.node.record("config.save_failed", level="warning", reason=str(error))
+        return {}
+    return {str(key): why for key, why in lacking.items()}
+
+
+def _mount(host: Host, group: DiskGroup, lacking: dict[str, str]) -> None:
+    deks: dict[str, KeyMaterial] = {}
+    try:
+        for name, label in sorted(group.labels.items()):
+            if label is None:
+                raise DatastoreFault(f"disk {name} is damaged")
+            if label.kek is not None:
+                deks[name] = _opened(host, name, label, label.kek, lacking)
+    except ProductError as error:
+        group.unmount(str(error))
+        host.node.record(
+            "vsan.unmounted", level="warning", group=group.name, reason=type(error).__name__
+        )
+        return
+    group.deks, group.mounted, group.why = deks, True, ""
+    host.node.record("vsan.mounted", group=group.name, disks=len(group.labels))
+
+
+def _opened(
+    host: Host, name: str, label: Label, kek: CryptoKeyId, lacking: dict[str, str]
+) -> KeyMaterial:
+    """The DEK of a disk; ``CryptographicFailure`` when its KEK is missing or another one."""
+    value = host.keys.get(kek)
+    if value is None:
+        why = lacking.get(str(kek), "it is not on this host")
+        raise CryptographicFailure(f"disk {name}: key {kek} cannot be had: {why}")
+    try:
+        return opened(label, host.node.name, value)
+    except CryptographicFailure:
+        native.disprove(host, (kek,))
+        raise CryptographicFailure(f"disk {name}: key {kek} does not open it") from None

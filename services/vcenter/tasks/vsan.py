@@ -1,0 +1,228 @@
+"""vSAN encryption of a cluster on request: configured, rekeyed, objects and disks.
+
+All changes of one cluster run in one turn, and a repeat of the same operation goes on with it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from protocol import names
+from protocol.errors import InvalidArgument, InvalidState
+from protocol.messages.host.vsan import (
+    AddVsanDisk,
+    CreateVsanComponent,
+    MountVsanDiskGroups,
+    RemoveVsanDisk,
+)
+from protocol.messages.vcenter.vsan import (
+    ChangeVsanDisk,
+    CreateVsanObject,
+    MountVsanDisks,
+    RekeyEncryptedCluster,
+    VsanCluster,
+    VsanClusterReconfig,
+    VsanHost,
+)
+from protocol.terms import ClusterName
+from protocol.vsan import ComponentKind, VsanChange
+from services.vcenter.inventory import Edit
+from services.vcenter.tables import ClusterRow, Table
+from services.vcenter.vcenter import VCenter
+from services.vcenter.vsan.changes import APPLY_S, begin, carry_on, new_keys
+from services.vcenter.vsan.conditions import (
+    check_idle,
+    cluster_row,
+    members,
+    named_provider,
+    present,
+    states,
+)
+from services.vcenter.vsan.handed import config_of
+from services.vcenter.vsan.objects import objects
+from services.vcenter.vsan.rows import VsanKeys, VsanPlacement, VsanRow, VsanTransition
+
+MOST_BLOCKS = 1024
+_KINDS = (ComponentKind.REPLICA, ComponentKind.REPLICA, ComponentKind.WITNESS)
+
+
+async def reconfigure(vc: VCenter, message: VsanClusterReconfig) -> VsanCluster:
+    """Encrypt the cluster's vSAN, decrypt it, or change its provider; settled when it answers."""
+    row, wish = cluster_row(vc, message.cluster), message.data_encryption_config
+    if await _is_repeat(vc, row, message.operation_id):
+        return await query(vc, message.cluster)
+    check_idle(row)
+    now = VsanKeys() if row.vsan is None else row.vsan.keys
+    if not wish.encryption_enabled:
+        if now.encryption_enabled:
+            await present(vc, message.cluster)
+            target = VsanKeys(dek_generation=now.dek_generation)
+            transition = VsanTransition(change=VsanChange.DISABLE, target=target)
+            await begin(vc, message.cluster, message.operation_id, transition)
+        return await query(vc, message.cluster)
+    provider = named_provider(vc, wish.kms_provider_id)
+    if now.encryption_enabled and now.provider == provider.name:
+        if now.erase_disks_before_use == wish.erase_disks_before_use:
+            return await query(vc, message.cluster)
+        raise InvalidState(f"cluster {row.name}: vSAN is encrypted; rekey it to change its keys")
+    await present(vc, message.cluster)
+    change = VsanChange.PROVIDER if now.encryption_enabled else VsanChange.ENABLE
+    target = await new_keys(
+        vc,
+        provider,
+        message.operation_id,
+        now,
+        deep=change is VsanChange.ENABLE,
+        erase=wish.erase_disks_before_use,
+    )
+    transition = VsanTransition(change=change, target=target)
+    await begin(vc, message.cluster, message.operation_id, transition)
+    return await query(vc, message.cluster)
+
+
+async def rekey(vc: VCenter, message: RekeyEncryptedCluster) -> VsanCluster:
+    """A new KEK and host key, and with ``deep_rekey`` new data keys."""
+    row = cluster_row(vc, message.cluster)
+    if await _is_repeat(vc, row, message.operation_id):
+        return await query(vc, message.cluster)
+    check_idle(row)
+    if row.vsan is None or not row.vsan.keys.encryption_enabled:
+        raise InvalidState(f"cluster {row.name}: vSAN is not encrypted")
+    if message.allow_reduced_redundancy and not message.deep_rekey:
+        raise InvalidArgument("allow_reduced_redundancy: a shallow rekey moves no data")
+    now = row.vsan.keys
+    provider = named_provider(vc, now.provider)
+    await present(vc, message.cluster)
+    if message.deep_rekey:
+        await _check_room(vc, message)
+    target = await new_keys(
+        vc,
+        provider,
+        message.operation_id,
+        now,
+        deep=message.deep_rekey,
+        erase=now.erase_disks_before_use,
+    )
+    transition = VsanTransition(
+        change=VsanChange.DEEP_REKEY if message.deep_rekey else VsanChange.SHALLOW_REKEY,
+        target=target,
+        allow_reduced_redundancy=message.allow_reduced_redundancy,
+    )
+    await begin(vc, message.cluster, message.operation_id, transition)
+    return await query(vc, message.cluster)
+
+
+async def _check_room(vc: VCenter, message: RekeyEncryptedCluster) -> None:
+    """A group with data is evacuated to another one of its host, unless redundancy may suffer."""
+    if message.allow_reduced_redundancy:
+        return
+    for host, state in (await states(vc, message.cluster)).items():
+        data = any(c.blocks for group in state.groups for c in group.components)
+        if data and len(state.groups) < 2:
+            raise InvalidState(
+                f"{host}: its disk group cannot be evacuated to another one there; allow reduced "
+                "redundancy, or add a disk group"
+            )
+
+
+async def _is_repeat(vc: VCenter, row: ClusterRow, operation: str) -> bool:
+    """Whether this operation was begun before; it goes on to its end then."""
+    if row.vsan is None or row.vsan.operation != operation:
+        return False
+    await carry_on(vc, row.name)
+    return True
+
+
+# ---- objects and disks --------------------------------------------------------------------------
+
+
+async def create_object(vc: VCenter, message: CreateVsanObject) -> VsanCluster:
+    """Two replicas and a witness; where they lie is durable before they are made."""
+    row = cluster_row(vc, message.cluster)
+    names.VSAN_OBJECT.check(message.object)
+    if not 0 < message.blocks <= MOST_BLOCKS:
+        raise InvalidArgument(f"blocks: 1 to {MOST_BLOCKS}")
+    there = VsanRow() if row.vsan is None else row.vsan
+    placed = there.objects.get(message.object)
+    if placed is None:
+        placed = await _places(vc, message.cluster)
+        await vc.inventory.commit(_with_object(message.cluster, message.object, placed))
+    marker = f"{message.cluster}/{message.object}".encode()
+    for place in placed:
+        data = place.kind is ComponentKind.REPLICA
+        command = CreateVsanComponent(
+            object=message.object,
+            kind=place.kind,
+            blocks=message.blocks if data else 0,
+            marker=marker if data else b"",
+        )
+        await vc.sessions.usable(place.host).command(command, within_s=APPLY_S)
+    return await query(vc, message.cluster)
+
+
+async def _places(vc: VCenter, cluster: ClusterName) -> tuple[VsanPlacement, ...]:
+    """Three hosts with mounted groups, those with the fewest components first."""
+    loads = []
+    for host, state in (await states(vc, cluster)).items():
+        if any(group.mounted for group in state.groups):
+            parts = [c for group in state.groups for c in group.components]
+            loads.append((len(parts), sum(c.blocks for c in parts), host))
+    if len(loads) < len(_KINDS):
+        raise InvalidState(f"cluster {cluster}: three hosts with mounted disk groups are needed")
+    chosen = sorted(loads)[: len(_KINDS)]
+    return tuple(
+        VsanPlacement(host=host, kind=kind)
+        for (_, _, host), kind in zip(chosen, _KINDS, strict=True)
+    )
+
+
+def _with_object(cluster: ClusterName, name: str, placed: tuple[VsanPlacement, ...]) -> Edit:
+    def change(row: ClusterRow | None) -> ClusterRow | None:
+        if row is None:
+            return None
+        old = row.vsan or VsanRow()
+        objects_now = {name: placed, **old.objects}
+        return msgspec.structs.replace(row, vsan=msgspec.structs.replace(old, objects=objects_now))
+
+    return Edit(Table.CLUSTER, cluster, change)
+
+
+async def change_disk(vc: VCenter, message: ChangeVsanDisk) -> VsanCluster:
+    """A disk more or less in a group of a host (VSAN-05)."""
+    host = vc.host(message.host)
+    names.VSAN_DISK.check(message.disk)
+    session = vc.sessions.usable(host.name)
+    kind = RemoveVsanDisk if message.remove else AddVsanDisk
+    await session.command(kind(group=message.group, disk=message.disk), within_s=APPLY_S)
+    return await query(vc, host.cluster)
+
+
+async def mount(vc: VCenter, message: MountVsanDisks) -> VsanCluster:
+    """Have the host try again; what it cannot mount says why in the answer."""
+    host = vc.host(message.host)
+    await vc.sessions.usable(host.name).command(MountVsanDiskGroups(), within_s=APPLY_S)
+    return await query(vc, host.cluster)
+
+
+async def query(vc: VCenter, cluster: ClusterName) -> VsanCluster:
+    """What there is of it; hosts are asked now."""
+    found = await states(vc, cluster)
+    row = cluster_row(vc, cluster).vsan
+    transition = None if row is None else row.transition
+    return VsanCluster(
+        cluster=cluster,
+        config=config_of(row),
+        change=None if transition is None else transition.change,
+        hosts=tuple(
+            VsanHost(
+                host=name,
+                answers=name in found,
+                groups=found[name].groups if name in found else (),
+            )
+            for name in members(vc, cluster)
+        ),
+        objects=objects(
+            {} if row is None else row.objects,
+            {name: state.groups for name, state in found.items()},
+        ),
+    )

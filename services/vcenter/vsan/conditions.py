@@ -1,0 +1,87 @@
+"""What a change of a cluster's encryption needs before it begins ; refusals in vSAN's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from protocol.errors import InvalidArgument, InvalidState, NotAvailable, NotFound
+from protocol.messages.host.vsan import QueryVsan, VsanState
+from protocol.terms import ClusterName, ManagementType, NodeName, ProviderId
+from services.runtime.each import try_each
+from services.vcenter.hosts.session import HostSession
+from services.vcenter.tables import ClusterRow, ProviderRow
+from services.vcenter.vcenter import VCenter
+
+
+def cluster_row(vc: VCenter, name: ClusterName) -> ClusterRow:
+    """``NotFound`` when there is no such cluster."""
+    row = vc.inventory.clusters.get(name)
+    if row is None:
+        raise NotFound(f"there is no cluster {name}")
+    return row
+
+
+def named_provider(vc: VCenter, name: ProviderId | None) -> ProviderRow:
+    """The provider that an administrator names; the default is never taken (VSAN-01)."""
+    if not name:
+        raise InvalidArgument("kms_provider_id: vSAN encryption names its key provider")
+    row = vc.inventory.providers.get(name)
+    if row is None:
+        raise NotFound(f"there is no key provider {name}")
+    if row.management_type is ManagementType.TRUST_AUTHORITY:
+        raise NotAvailable(f"vSAN encryption is not supported with the trusted key provider {name}")
+    return row
+
+
+async def states(vc: VCenter, cluster: ClusterName) -> dict[NodeName, VsanState]:
+    """What the connected hosts of the cluster say; those that do not answer are left out."""
+    here = [vc.sessions.connected_to(row.name) for row in vc.inventory.hosts_of(cluster)]
+    sessions = [session for session in here if session is not None]
+    answers = await try_each(sessions, lambda session: session.ask(QueryVsan()), name="vsan")
+    return {
+        session.host: answer
+        for session, answer in zip(sessions, answers, strict=True)
+        if isinstance(answer, VsanState)
+    }
+
+
+async def present(vc: VCenter, cluster: ClusterName) -> list[HostSession]:
+    """The hosts that take part in a change, each with mounted disk groups.
+
+    ``InvalidState``: the cluster has no vSAN, a host is absent (unless the knob leaves it, C25), or
+    a disk group is not mounted.
+    """
+    rows = vc.inventory.hosts_of(cluster)
+    found = await states(vc, cluster)
+    absent = [row.name for row in rows if row.name not in found]
+    if absent and vc.node.knobs.vsan_rekey_with_absent_host == "refuse":
+        raise InvalidState(f"cluster {cluster}: hosts are absent: {', '.join(absent)}")
+    check_mounted(cluster, found)
+    sessions = [vc.sessions.connected_to(row.name) for row in rows if row.name in found]
+    return [session for session in sessions if session is not None]
+
+
+def check_mounted(cluster: ClusterName, found: Mapping[NodeName, VsanState]) -> None:
+    """``InvalidState`` when no host has disk groups, or one of them is not mounted."""
+    if not any(state.groups for state in found.values()):
+        raise InvalidState(f"cluster {cluster} has no vSAN: no host of it has a disk group")
+    unmounted = [
+        f"{group.group} of {host}"
+        for host, state in found.items()
+        for group in state.groups
+        if not group.mounted
+    ]
+    if unmounted:
+        raise InvalidState(f"cluster {cluster}: not mounted: {', '.join(unmounted)}")
+
+
+def check_idle(row: ClusterRow) -> None:
+    """``InvalidState`` while another change is on its way."""
+    if row.vsan is not None and row.vsan.transition is not None:
+        change = row.vsan.transition.change.value
+        raise InvalidState(f"cluster {row.name}: vSAN encryption is changing ({change})")
+
+
+def members(vc: VCenter, cluster: ClusterName) -> Sequence[NodeName]:
+    """The hosts of the cluster by name."""
+    return sorted(row.name for row in vc.inventory.hosts_of(cluster))

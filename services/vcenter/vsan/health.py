@@ -1,0 +1,147 @@
+"""The encryption tests of vSAN health (VSAN-14): vCenter and each host are asked now.
+
+| test | red when | yellow when |
+|---|---|---|
+| ``kmsconnection`` | vCenter, or a host, reaches no key server | one of several is away |
+| ``hostcpuaesni`` | a host has no AES instructions | |
+| ``dualencryption`` | | encrypted VMs are in the cluster, too |
+| ``physicaldisks`` | a disk group is not mounted (VSAN-04) | |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from protocol.messages.host.vsan import QueryVsanEncryptionHealth, VsanHostHealth, VsanState
+from protocol.messages.vcenter.vsan import VsanClusterHealth, VsanHostIssues, VsanTest
+from protocol.terms import ClusterName, ManagementType, NodeName
+from protocol.vsan import VsanEncryption, VsanEncryptionIssue, VsanHealthState
+from services.runtime.each import try_each
+from services.vcenter.vcenter import VCenter
+from services.vcenter.vsan.conditions import cluster_row, members, states
+from services.vcenter.vsan.handed import handed
+from services.vcenter.vsan.rows import VsanKeys
+
+_ORDER = (
+    VsanHealthState.GREEN,
+    VsanHealthState.UNKNOWN,
+    VsanHealthState.YELLOW,
+    VsanHealthState.RED,
+)
+
+
+async def health(vc: VCenter, cluster: ClusterName) -> VsanClusterHealth:
+    """All tests of one cluster."""
+    row = cluster_row(vc, cluster)
+    keys = VsanKeys() if row.vsan is None else row.vsan.keys
+    wished = handed(keys, vc.inventory.providers, members(vc, cluster))
+    told = await _ask_hosts(vc, cluster)
+    names = members(vc, cluster)
+    tests = (
+        *await _kms_tests(vc, keys, told),
+        _aesni(told),
+        _dual(keys, vc.inventory.holds_keys(cluster)),
+        _disks(await states(vc, cluster)),
+    )
+    hosts = tuple(host_issues(name, told.get(name), wished) for name in names)
+    worst = max((*(t.health for t in tests), *(h.health for h in hosts)), key=_ORDER.index)
+    return VsanClusterHealth(cluster=cluster, health=worst, tests=tests, hosts=hosts)
+
+
+async def _ask_hosts(vc: VCenter, cluster: ClusterName) -> dict[NodeName, VsanHostHealth]:
+    """The connected hosts; a host may wait for each of its key servers."""
+    here = [vc.sessions.connected_to(row.name) for row in vc.inventory.hosts_of(cluster)]
+    sessions = [session for session in here if session is not None]
+    message = QueryVsanEncryptionHealth()
+    answers = await try_each(sessions, lambda s: s.ask(message, within_s=60.0), name="vsan-health")
+    return {
+        session.host: answer
+        for session, answer in zip(sessions, answers, strict=True)
+        if isinstance(answer, VsanHostHealth)
+    }
+
+
+async def _kms_tests(
+    vc: VCenter, keys: VsanKeys, told: Mapping[NodeName, VsanHostHealth]
+) -> tuple[VsanTest, ...]:
+    """None with a native provider: it has no key server (VSAN-13)."""
+    if not keys.encryption_enabled or keys.management_type is ManagementType.NATIVE_PROVIDER:
+        return ()
+    details, found = [], []
+    row = None if keys.provider is None else vc.inventory.providers.get(keys.provider)
+    if row is None:
+        return (VsanTest(test="kmsconnection", health=VsanHealthState.RED,
+                         details=(f"vCenter has no key provider {keys.provider}",)),)  # fmt: skip
+    answered = await vc.providers.asked(row.name).health()
+    found.append(_connection(len(row.servers), len(answered)))
+    details.append(f"vcenter: {len(answered)} of {len(row.servers)} key servers")
+    for host, answer in sorted(told.items()):
+        reached = sum(server.connected for server in answer.servers)
+        found.append(_connection(len(answer.servers), reached))
+        details.append(f"{host}: {reached} of {len(answer.servers)} key servers")
+    return (
+        VsanTest(test="kmsconnection", health=max(found, key=_ORDER.index), details=tuple(details)),
+    )
+
+
+def _connection(servers: int, reached: int) -> VsanHealthState:
+    if reached == 0:
+        return VsanHealthState.RED
+    return VsanHealthState.GREEN if reached == servers else VsanHealthState.YELLOW
+
+
+def _aesni(told: Mapping[NodeName, VsanHostHealth]) -> VsanTest:
+    slow = [host for host, answer in sorted(told.items()) if not answer.aesni]
+    without = tuple(f"{host}: no AES instructions" for host in slow)
+    colour = VsanHealthState.RED if without else VsanHealthState.GREEN
+    return VsanTest(test="hostcpuaesni", health=colour, details=without)
+
+
+def _dual(keys: VsanKeys, holds_keys: bool) -> VsanTest:
+    both = keys.encryption_enabled and holds_keys
+    details = ("encrypted VMs are in a cluster with vSAN encryption",) if both else ()
+    colour = VsanHealthState.YELLOW if both else VsanHealthState.GREEN
+    return VsanTest(test="dualencryption", health=colour, details=details)
+
+
+def _disks(found: Mapping[NodeName, VsanState]) -> VsanTest:
+    unmounted = tuple(
+        f"{host}: {group.group}: {group.why}"
+        for host, state in sorted(found.items())
+        for group in state.groups
+        if not group.mounted
+    )
+    colour = VsanHealthState.RED if unmounted else VsanHealthState.GREEN
+    return VsanTest(test="physicaldisks", health=colour, details=unmounted)
+
+
+def host_issues(
+    host: NodeName, told: VsanHostHealth | None, wished: VsanEncryption
+) -> VsanHostIssues:
+    """What the host says of itself, and in what it differs from what it should have. Pure."""
+    if told is None:
+        return VsanHostIssues(host=host, health=VsanHealthState.UNKNOWN)
+    issues = (*told.issues, *_differences(told.encryption, wished))
+    kept = tuple(i for i in VsanEncryptionIssue if i in issues)
+    connected = any(s.connected for s in told.servers) if told.servers else None
+    colour = VsanHealthState.RED if kept or connected is False else VsanHealthState.GREEN
+    return VsanHostIssues(host=host, health=colour, kms_connected=connected, issues=kept)
+
+
+def _differences(has: VsanEncryption, wished: VsanEncryption) -> Sequence[VsanEncryptionIssue]:
+    found = []
+    if has.servers != wished.servers or has.kms_provider_id != wished.kms_provider_id:
+        found.append(VsanEncryptionIssue.KMS_INFO)
+    if has.kek_id != wished.kek_id:
+        found.append(VsanEncryptionIssue.KEK)
+    if has.host_key_id != wished.host_key_id:
+        found.append(VsanEncryptionIssue.HOST_KEY)
+    if has.dek_generation_id != wished.dek_generation_id:
+        found.append(VsanEncryptionIssue.DEK)
+    if has.erase_disks_before_use != wished.erase_disks_before_use:
+        found.append(VsanEncryptionIssue.ERASE_DISKS)
+    if has.encryption_enabled and not wished.encryption_enabled:
+        found.append(VsanEncryptionIssue.ENABLED_WHEN_CLUSTER_DISABLED)
+    if wished.encryption_enabled and not has.encryption_enabled:
+        found.append(VsanEncryptionIssue.DISABLED_WHEN_CLUSTER_ENABLED)
+    return found

@@ -1,0 +1,81 @@
+"""Goes on with changes of encryption, repairs hosts that have another one, looks at health.
+
+At each ``remediation_interval_s``, and when it is told to. A host that was away while its cluster
+changed is brought to what is in force; one that lacks a KEK stays as it is: mounting is tried
+again when an administrator asks for it (VSAN-04).
+"""
+
+from __future__ import annotations
+
+from protocol.errors import ProductError
+from protocol.messages.host.vsan import ApplyVsanEncryption
+from protocol.terms import ClusterName
+from protocol.vsan import VsanHealthState
+from services.vcenter import events
+from services.vcenter.vcenter import VCenter
+from services.vcenter.vsan.changes import APPLY_S, carry_on
+from services.vcenter.vsan.conditions import members, states
+from services.vcenter.vsan.handed import handed
+from services.vcenter.vsan.health import health
+
+
+class VsanKeeper:
+    """See the module's text."""
+
+    def __init__(self, vc: VCenter) -> None:
+        self._vc = vc
+        self._ticker = vc.vsan_ticker
+        self._connection: dict[ClusterName, VsanHealthState] = {}
+
+    def start(self) -> None:
+        """Look at each period from now on."""
+        self._ticker.start()
+        self._vc.providers_changed()  # a change may be on its way since before this life
+        self._vc.node.background("vsan.keeper", self._run())
+
+    async def _run(self) -> None:
+        while True:
+            await self._ticker.next()
+            for name, row in tuple(self._vc.inventory.clusters.items()):
+                if row.vsan is not None:
+                    await self._keep(name)
+
+    async def _keep(self, cluster: ClusterName) -> None:
+        try:
+            await carry_on(self._vc, cluster)
+            await self._repair(cluster)
+            await self._look(cluster)
+        except ProductError as error:
+            self._vc.node.record(
+                "vsan.waits", level="warning", cluster=cluster, reason=type(error).__name__
+            )
+
+    async def _repair(self, cluster: ClusterName) -> None:
+        row = self._vc.inventory.clusters[cluster].vsan
+        if row is None or row.transition is not None:
+            return
+        wished = handed(row.keys, self._vc.inventory.providers, members(self._vc, cluster))
+        for host, state in (await states(self._vc, cluster)).items():
+            session = self._vc.sessions.connected_to(host)
+            if state.encryption == wished or not state.groups or session is None:
+                continue
+            try:
+                await session.command(ApplyVsanEncryption(encryption=wished), within_s=APPLY_S)
+            except ProductError as error:
+                self._vc.node.record(
+                    "vsan.waits", level="warning", cluster=cluster, reason=type(error).__name__
+                )
+            else:
+                self._vc.node.record("vsan.repaired", host=host)
+
+    async def _look(self, cluster: ClusterName) -> None:
+        """The event of a change of ``kmsconnection``."""
+        found = await health(self._vc, cluster)
+        test = next((t for t in found.tests if t.test == "kmsconnection"), None)
+        if test is None:
+            return
+        before = self._connection.get(cluster, VsanHealthState.GREEN)
+        self._connection[cluster] = test.health
+        if test.health is not before:
+            draft = events.vsan_kms_connection(cluster, test.health.value, test.details)
+            await self._vc.inventory.commit(events=[draft])

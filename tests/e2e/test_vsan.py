@@ -1,0 +1,246 @@
+"""Encrypted vSAN in whole labs: who needs whom at a boot, what a rekey leaves, what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lab.api import commands as c
+from lab.api.answers import Vsan, VsanHealthReport
+from lab.client import Lab
+from lab.errors import KeysteadError
+from protocol.guest import challenge_digest, guest_block, guest_seed
+from protocol.vsan import VsanHealthState, VsanTransitionState
+from services.runtime.tpm.backends import available
+
+CLUSTER, A, B, C = "cluster-a", "esxi-001", "esxi-002", "esxi-003"
+MARKER = b"what only the test knows"
+HOSTS = [A, B, C]
+
+needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
+MODES = [
+    pytest.param({"mode": "sim", "tpm": "model"}, id="sim-model", marks=pytest.mark.sim),
+    pytest.param(
+        {"mode": "lab", "tpm": "libtpms"}, id="lab-libtpms", marks=[needs_tpm, pytest.mark.lab]
+    ),
+]
+
+
+def vsan(mode: str = "sim", **changes: Any) -> Lab:
+    changes.setdefault("tpm", "model")
+    changes.setdefault("topology", "vsan")
+    return Lab(mode, seed=7, vms=0, **changes)  # type: ignore[arg-type]
+
+
+async def now(lab: Lab) -> Vsan:
+    return await lab.do(c.VsanDescribe(CLUSTER))
+
+
+async def mark(lab: Lab, name: str = "object-1") -> list[str]:
+    """Fill both replicas with blocks that only this test can tell; the hosts that have them."""
+    found = next(o for o in (await now(lab)).objects if o.object == name)
+    hosts = [str(part.host) for part in found.components if part.kind == "replica"]
+    for host in hosts:
+        await lab.do(c.VsanObjectWrite(host, name, MARKER))
+    return hosts
+
+
+async def works(lab: Lab, host: str, name: str = "object-1") -> bool:
+    """Whether the host reads from its disk what was written there."""
+    nonce, blocks = b"fresh", (1, 5, 60)
+    seed = guest_seed(MARKER)
+    wanted = challenge_digest(nonce, [guest_block(seed, index, 0) for index in blocks])
+    answer = await lab.do(c.VsanObjectRead(host, name, nonce, blocks))
+    return answer.digest == wanted.hex()
+
+
+async def restart(lab: Lab, *hosts: str, seconds: float = 90) -> None:
+    await lab.do(c.HostPowerLoss(hosts))
+    await lab.sleep(seconds)
+
+
+async def refused(lab: Lab, command: Any) -> str:
+    with pytest.raises(KeysteadError) as caught:
+        await lab.do(command)
+    return str(caught.value)
+
+
+def unmounted(found: Vsan) -> list[str]:
+    return sorted({str(group.host) for group in found.groups if not group.mounted})
+
+
+def colour_of(found: VsanHealthReport, name: str) -> VsanHealthState:
+    return next(test.health for test in found.tests if test.test == name)
+
+
+@pytest.mark.parametrize("how", MODES)
+async def test_a_host_mounts_with_the_key_server_and_without_vcenter(how: dict[str, Any]) -> None:
+    """VSAN-03, R15: the host asks the key server itself."""
+    async with vsan(**how) as lab:
+        host = (await mark(lab))[0]
+        await lab.fault("vcenter.down")
+        await restart(lab, host)
+        assert await works(lab, host)
+        audit = await lab.do(c.GetAudit())
+        assert any(row.who == host and row.operation == "Get" for row in audit.items)
+
+
+@pytest.mark.sim
+async def test_without_the_key_server_it_is_up_and_its_components_are_absent() -> None:
+    """VSAN-04, R16; the object is served by the others, until they lack it too."""
+    async with vsan() as lab:
+        first, second = await mark(lab)
+        await lab.do(c.LinkCut(first, "kms"))
+        await restart(lab, first)
+        found = await now(lab)
+        assert unmounted(found) == [first]
+        assert (await lab.do(c.GetHostView(first))).boot == 2
+        assert any("cannot be had" in g.why for g in found.groups if g.host == first)
+        assert all(o.accessible for o in found.objects)
+        assert await works(lab, second)
+        assert "absent" in await refused(lab, c.VsanObjectRead(first, "object-1"))
+        await lab.do(c.LinkCut(second, "kms"))
+        await restart(lab, second)
+        found = await now(lab)
+        assert not any(o.accessible for o in found.objects)
+        await lab.do(c.Heal(all=True))
+        for host in (first, second):
+            await lab.do(c.VsanMount(host))
+        found = await now(lab)
+        assert unmounted(found) == [] and all(o.accessible for o in found.objects)
+        assert await works(lab, first) and await works(lab, second)
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize(("version", "mounts"), [("7.0U2", False), ("7.0U3", True)])
+async def test_persistence_covers_it_from_7_0_u3(version: str, mounts: bool) -> None:
+    """KP-08, VSAN-07: in U2 the KEK is not in the persisted store; the host key is."""
+    async with vsan(topology=lab_file(version), key_persistence=True) as lab:
+        await mark(lab)
+        for host in HOSTS:
+            await lab.do(c.LinkCut(host, "kms"))
+        await lab.fault("vcenter.down")
+        await restart(lab, *HOSTS)
+        view = await lab.do(c.GetHostView(A))
+        assert view.crypto_state == "safe"
+        if mounts:
+            assert await works(lab, A)
+        else:
+            assert "absent" in await refused(lab, c.VsanObjectRead(A, "object-1"))
+
+
+def lab_file(version: str = "8.0U3", **vsan_changes: Any) -> dict[str, Any]:
+    groups = {"groups": 1, "disks": 2, "provider": "kms-provider", "objects": 1, **vsan_changes}
+    return {
+        "apiVersion": "keystead/v1",
+        "kind": "Lab",
+        "name": "vsan",
+        "vcenters": [{"name": "vcenter"}],
+        "kms": [{"name": "kms"}, {"name": "kms-2"}],
+        "providers": [
+            {"name": "kms-provider", "servers": ["kms"], "default": True},
+            {"name": "second", "servers": ["kms-2"]},
+            {"name": "nkp", "type": "native"},
+        ],
+        "clusters": [{"name": CLUSTER, "hosts": {"version": version}, "vsan": groups}],
+    }
+
+
+@pytest.mark.sim
+async def test_shallow_and_deep_rekey_and_another_provider_keep_the_data() -> None:
+    """A shallow one leaves data keys as they are, a deep one makes new ones."""
+    async with vsan(topology=lab_file(groups=2)) as lab:
+        replicas = await mark(lab)
+        before = await now(lab)
+        shallow = await lab.do(c.VsanRekey(CLUSTER))
+        assert shallow.kek != before.kek and shallow.host_key != before.host_key
+        assert shallow.dek_generation == before.dek_generation
+        deep = await lab.do(c.VsanRekey(CLUSTER, deep=True))
+        assert deep.dek_generation == before.dek_generation + 1
+        other = await lab.do(c.VsanEnable(CLUSTER, "second"))
+        assert other.provider == "second"
+        for found in (shallow, deep, other):
+            assert found.transition_state is VsanTransitionState.SETTLED
+            assert {d.key for g in found.groups for d in g.disks} == {found.kek}
+            assert {d.dek_generation for g in found.groups for d in g.disks} == {
+                found.dek_generation
+            }
+        for host in replicas:
+            assert await works(lab, host)
+        await restart(lab, *HOSTS)
+        for host in replicas:
+            assert await works(lab, host)
+        off = await lab.do(c.VsanDisable(CLUSTER))
+        assert not any(d.encrypted for g in off.groups for d in g.disks)
+        assert await works(lab, replicas[0])
+
+
+@pytest.mark.sim
+async def test_a_deep_rekey_needs_room_or_reduced_redundancy() -> None:
+    async with vsan(topology=lab_file()) as lab:
+        replicas = await mark(lab)
+        before = await now(lab)
+        assert "evacuated" in await refused(lab, c.VsanRekey(CLUSTER, deep=True))
+        assert (await now(lab)).kek == before.kek
+        found = await lab.do(c.VsanRekey(CLUSTER, deep=True, allow_reduced_redundancy=True))
+        assert found.dek_generation == 2
+        for host in replicas:
+            assert await works(lab, host)
+
+
+@pytest.mark.sim
+async def test_native_mounts_with_nobody() -> None:
+    """VSAN-06, R60."""
+    async with vsan(topology=lab_file(provider="nkp")) as lab:
+        host = (await mark(lab))[0]
+        await lab.fault("vcenter.down")
+        for server in ("kms", "kms-2"):
+            await lab.do(c.LinkCut(host, server))
+        await restart(lab, host)
+        assert await works(lab, host)
+
+
+@pytest.mark.sim
+async def test_refusals() -> None:
+    """C25, C26, HEM-04, and a provider that is not there."""
+    async with vsan(topology=lab_file()) as lab:
+        assert "no key provider nobody" in await refused(lab, c.VsanEnable(CLUSTER, "nobody"))
+        assert "cluster none" in await refused(lab, c.VsanRekey("none"))
+        assert "encrypted with keys" in await refused(lab, c.ProviderDelete("kms-provider"))
+        assert "vSAN" in await refused(lab, c.HostDisableCrypto(A))
+        await lab.do(c.VsanDiskAdd(A, "group-1", "disk-9"))
+        await lab.do(c.VsanDiskRemove(A, "group-1", "disk-9"))
+        assert "components" in await refused(lab, c.VsanDiskRemove(A, "group-1", "disk-1"))
+        assert "group-7" in await refused(lab, c.VsanDiskAdd(A, "group-7", "disk-1"))
+        await lab.do(c.HostPowerOff((C,)))
+        await lab.sleep(60)
+        assert "absent: esxi-003" in await refused(lab, c.VsanRekey(CLUSTER))
+        assert (await now(lab)).transition_state is VsanTransitionState.SETTLED
+
+
+@pytest.mark.sim
+async def test_a_disk_is_added_while_the_key_server_is_away() -> None:
+    """VSAN-05: the KEK is in the key cache."""
+    async with vsan(topology=lab_file()) as lab:
+        await lab.do(c.HostPowerOff(("kms",)))
+        found = await lab.do(c.VsanDiskAdd(A, "group-1", "disk-3"))
+        disks = next(g.disks for g in found.groups if g.host == A)
+        assert [d.encrypted for d in disks] == [True, True, True]
+
+
+@pytest.mark.sim
+async def test_health_tells_whose_way_to_the_key_server_is_closed() -> None:
+    """SC-50: vCenter is green, one host is not."""
+    async with vsan(topology=lab_file()) as lab:
+        assert (await lab.do(c.VsanHealth(CLUSTER))).health is VsanHealthState.GREEN
+        await lab.do(c.LinkCut(B, "kms"))
+        found = await lab.do(c.VsanHealth(CLUSTER))
+        assert colour_of(found, "kmsconnection") is VsanHealthState.RED
+        connected = {h.host: h.kms_connected for h in found.hosts}
+        assert connected == {A: True, B: False, C: True}
+        await restart(lab, B)
+        found = await lab.do(c.VsanHealth(CLUSTER))
+        issues = {h.host: [i.value for i in h.issues] for h in found.hosts}
+        assert issues == {A: [], B: ["keknotavailable"], C: []}
+        assert colour_of(found, "physicaldisks") is VsanHealthState.RED
