@@ -149,7 +149,7 @@ def test_before_and_after_an_eviction_are_parts_of_one_cell(
 
 def test_every_cell_that_applies_is_played_and_no_other() -> None:
     applies = [c for c in ALL if c.letter is not Letter.NONE]
-    assert len(ALL) == len(applies) == 344
+    assert len(ALL) == len(applies) == 387
     for isolate in (False, True):
         stagings = stagings_of(ALL, isolate=isolate)
         assert len({one.name for one in stagings}) == len(stagings)
