@@ -33,7 +33,9 @@ from lab.topology.plan import Topology, plan
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.sim.runner import run_in_worker
 from services.runtime.sim.trace import Trace, first_difference
+from services.runtime.tpm.backends import available
 
+needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
 PRELOAD = ("lab.simulation.sim_lab",)
 
 
@@ -106,6 +108,22 @@ def test_hash_seed_and_heap_do_not_matter() -> None:
     wanted = topology()
     hashes = set()
     for hash_seed in ("0", "1", "4242"):
+        server = ForkServer(PRELOAD, env={"PYTHONHASHSEED": hash_seed})
+        try:
+            hashes.add(run_in_worker(play, wanted, 5, 0, server=server))
+            hashes.add(run_in_worker(play, wanted, 5, 123_457, server=server))
+        finally:
+            server.close()
+    assert len(hashes) == 1
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("tpm", ["model", pytest.param("libtpms", marks=needs_tpm)])
+def test_hosts_that_attest_replay_too(tpm: str) -> None:
+    """Quotes, certificates and TPM keys are random, and nothing that is said depends on them."""
+    wanted = msgspec.msgpack.encode(plan(load("trusted", tpm=tpm)))
+    hashes = set()
+    for hash_seed in ("0", "4242"):
         server = ForkServer(PRELOAD, env={"PYTHONHASHSEED": hash_seed})
         try:
             hashes.add(run_in_worker(play, wanted, 5, 0, server=server))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from protocol.crypto.tokens import Signer, new_certificate
 from protocol.messages.agent import Firmware, NodeRunState, NodeSpec, TpmBackend
 from protocol.messages.attestation import (
@@ -56,6 +58,7 @@ from protocol.trust import (
 )
 from services.catalog import recipe as recipe_of
 from services.runtime.node import Recipe
+from services.runtime.tpm.backends import available
 from tests.services.esxi.rig import FAST, VCENTER, VM, A, Rig
 
 KMS = NodeName("kms-1")
@@ -64,6 +67,13 @@ KPS1, KPS2 = NodeName("keyprovider-1"), NodeName("keyprovider-2")
 TRUSTED = ProviderId("trusted-provider")
 GROUP = "group-1"
 ISSUER = "https://vcenter/sts"
+BACKENDS = [
+    TpmBackend.MODEL,
+    pytest.param(
+        TpmBackend.LIBTPMS,
+        marks=pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}"),
+    ),
+]
 LIST_MODE = TpmSettings(require_endorsement_keys=True, require_certificate_validation=False)
 
 

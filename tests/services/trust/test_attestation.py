@@ -52,9 +52,9 @@ from services.runtime.tpm.device import TpmDevice
 from services.runtime.tpm.maker import TpmMaker
 from tests.services.esxi.rig import A, B
 from tests.services.trust import prover
-from tests.services.trust.rig import AS1, AS2, GROUP, ISSUER, KPS1, TrustRig
+from tests.services.trust.rig import AS1, AS2, BACKENDS, GROUP, ISSUER, KPS1, TrustRig
 
-TPMS = pytest.mark.parametrize("tpm", [TpmBackend.MODEL, TpmBackend.LIBTPMS])
+TPMS = pytest.mark.parametrize("tpm", BACKENDS)
 
 
 @pytest.fixture

@@ -35,10 +35,9 @@ from protocol.messages.kms import Destroy, Revoke
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, VmName
 from protocol.trust import HostTrustReport, ServiceRecord, TrustAttestationStatus
 from tests.services.esxi.rig import VCENTER, VM, A, B
-from tests.services.trust.rig import AS1, AS2, GROUP, KMS, KPS1, KPS2, TRUSTED, TrustRig
+from tests.services.trust.rig import AS1, AS2, BACKENDS, GROUP, KMS, KPS1, KPS2, TRUSTED, TrustRig
 
 ALL = (AS1, AS2, KPS1, KPS2)
-BACKENDS = [TpmBackend.MODEL, TpmBackend.LIBTPMS]
 
 
 @pytest.mark.parametrize("tpm", BACKENDS)
