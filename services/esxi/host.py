@@ -268,5 +268,7 @@ def page(view: HostSummary, after: VmName | None = None) -> HostSummary:
     """``view`` with its VMs after ``after``: as many as fit into a message beside the providers."""
     left = tuple(vm for vm in view.vms if vm.vm > after) if after else view.vms
     beside = encoded_size(view.providers) + encoded_size(view.kdks)
+    if view.trusted is not msgspec.UNSET:
+        beside += encoded_size(view.trusted)
     listed = first_page(left, budget=PAGE_BUDGET - beside)
     return msgspec.structs.replace(view, vms=listed, more_vms=len(listed) < len(left))
