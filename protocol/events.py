@@ -19,6 +19,7 @@ class EventTypeId(StrEnum):
     VM_UNLOCKED = _VC + "vm.Crypto.VMUnlocked"
     VM_REKEY_FAIL = _VC + "vm.crypto.RekeyFail"
     VM_NO_DISK_SPACE = _VC + "vm.crypto.NoDiskSpace"
+    VM_DISKCHAIN_USING_MIXED_KEYS = _VC + "vm.crypto.DiskchainUsingMixedKeys"
     HOST_CRYPTO_ENABLED = _VC + "host.Crypto.Enabled"
     HOST_CRYPTO_DISABLED = _VC + "host.Crypto.HostCryptoDisabled"
     HOST_REQ_ENABLE_KEY_MISSING_ON_KMS = _VC + "host.Crypto.ReqEnable.KeyMissingOnKMS"

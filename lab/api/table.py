@@ -131,6 +131,8 @@ _SERVED = (
     _changes(commands.VmEncrypt, answers.Vm, vms.encrypt),
     _changes(commands.VmRecrypt, answers.Vm, vms.recrypt),
     _changes(commands.VmDecrypt, answers.Vm, vms.decrypt),
+    _changes(commands.VmAddDisk, answers.VmDisks, vms.add_disk),
+    _changes(commands.VmRemoveDisk, answers.VmDisks, vms.remove_disk),
     _changes(commands.VmOn, answers.VmPowerList, vms.power_on),
     _changes(commands.VmOff, answers.VmPowerList, vms.power_off),
     _changes(commands.VmUnlock, answers.Vm, vms.unlock),

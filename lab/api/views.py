@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import assert_never
 
+import msgspec
+
 from lab.api.answers import (
     Attestation,
     Cluster,
@@ -22,6 +24,7 @@ from lab.api.answers import (
     RuleOnLink,
     Task,
     Vm,
+    VmDisk,
     VmOnHost,
 )
 from protocol.messages.agent import (
@@ -32,7 +35,7 @@ from protocol.messages.agent import (
     LossRule,
     NodeStatus,
 )
-from protocol.messages.host import HostSummary, VmSummary
+from protocol.messages.host import HostSummary, VirtualDisk, VmSummary
 from protocol.messages.kms import PairStatus
 from protocol.messages.vcenter import (
     ClusterInfo,
@@ -162,6 +165,20 @@ def vm_on_host(vm: VmSummary) -> VmOnHost:
         keys=key_refs(vm.keys),
         missing=key_refs(vm.missing),
         wanted=vm.wanted,
+        disks=() if vm.disks is msgspec.UNSET else disk_views(vm.disks),
+    )
+
+
+def disk_views(disks: tuple[VirtualDisk, ...]) -> tuple[VmDisk, ...]:
+    """Disks of a VM as people see them."""
+    return tuple(
+        VmDisk(
+            disk=disk.disk,
+            label=f"Hard disk {disk.disk}",
+            blocks=disk.blocks,
+            key=key_ref(disk.key) if disk.key else None,
+        )
+        for disk in disks
     )
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from lab.api import commands
-from lab.api.answers import GuestAnswer, Vm, VmPower, VmPowerList
+from lab.api.answers import GuestAnswer, Vm, VmDisks, VmPower, VmPowerList
 from lab.api.refusal import refusal
 from lab.api.session import Session
-from lab.api.views import vm_view
+from lab.api.views import disk_views, vm_view
 from lab.api.whereabouts import at_vm, listed_vms
 from protocol.errors import ProductError
 from protocol.messages.host import GuestChallenge, GuestWrite, HostPowerOffVm, HostPowerOnVm
 from protocol.messages.vcenter import (
+    AddDisk,
     CreateVm,
     CryptoUnlock,
     DecryptVm,
@@ -18,6 +19,7 @@ from protocol.messages.vcenter import (
     PowerOffVm,
     PowerOnVm,
     RecryptVm,
+    RemoveDisk,
 )
 from protocol.terms import NodeName, PowerState, ProviderId, VmName
 
@@ -146,6 +148,28 @@ async def decrypt(session: Session, command: commands.VmDecrypt) -> Vm:
     vcenter = (await at_vm(session, vm)).vcenter
     done = await session.lab.ask(vcenter, DecryptVm(vm=vm), within_s=TASK_S)
     return vm_view(done.vm)
+
+
+async def add_disk(session: Session, command: commands.VmAddDisk) -> VmDisks:
+    """See ``VmAddDisk``."""
+    lab, vm = session.lab, session.vm(command.vm)
+    message = AddDisk(
+        operation_id=lab.operation_id(),
+        vm=vm,
+        blocks=command.blocks,
+        provider=ProviderId(command.provider) if command.provider else None,
+        own_key=command.own_key,
+    )
+    done = await lab.ask((await at_vm(session, vm)).vcenter, message, within_s=TASK_S)
+    return VmDisks(vm=vm, items=disk_views(done.disks), added=done.disk)
+
+
+async def remove_disk(session: Session, command: commands.VmRemoveDisk) -> VmDisks:
+    """See ``VmRemoveDisk``."""
+    vm = session.vm(command.vm)
+    message = RemoveDisk(vm=vm, disk=command.disk)
+    done = await session.lab.ask((await at_vm(session, vm)).vcenter, message, within_s=TASK_S)
+    return VmDisks(vm=vm, items=disk_views(done.disks))
 
 
 async def unlock(session: Session, command: commands.VmUnlock) -> Vm:

@@ -46,6 +46,10 @@ def describe_vm(vm: VmName, *, options: Options = DEFAULTS) -> None:
             ("alarms", listed.alarms if listed else None),
         ]
     )
+    if own is not None and own.disks:
+        plain("\ndisks:")
+        for disk in own.disks:
+            plain(f"  {disk.label}: {disk.blocks} blocks; {disk.key or 'not encrypted'}")
     if answer.keys:
         plain("\nkeys:")
         for key in answer.keys:

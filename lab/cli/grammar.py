@@ -46,6 +46,8 @@ COMMANDS: Mapping[str, str] = {
     "vm encrypt": "vms:encrypt",
     "vm recrypt": "vms:recrypt",
     "vm decrypt": "vms:decrypt",
+    "vm add-disk": "vms:add_disk",
+    "vm remove-disk": "vms:remove_disk",
     "vm on": "vms:on",
     "vm off": "vms:off",
     "vm unlock": "vms:unlock",

@@ -1,4 +1,4 @@
-"""``get vms``, ``vm create|encrypt|recrypt|decrypt|on|off|unlock``."""
+"""``get vms``, ``vm create|encrypt|recrypt|decrypt|add-disk|remove-disk|on|off|unlock``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from cyclopts import Parameter
 from lab.api.commands import (
     Command,
     GetVms,
+    VmAddDisk,
     VmCreate,
     VmDecrypt,
     VmEncrypt,
     VmOff,
     VmOn,
     VmRecrypt,
+    VmRemoveDisk,
     VmUnlock,
 )
 from lab.cli.connect import call
@@ -45,6 +47,11 @@ VMS_WIDE = (
     field("key", "KEY ID"),
     field("lock_event"),
     field("alarms"),
+)
+DISKS = (
+    field("label", "DISK"),
+    field("blocks"),
+    ("KEY", lambda r: _short(r.key) or "not encrypted"),
 )
 POWER = (field("vm"), field("host"), field("power"), field("error", "REFUSED"))
 
@@ -133,6 +140,32 @@ def decrypt(vm: VmName, *, options: Options = DEFAULTS) -> None:
     keystead vm decrypt vm-01 -o json
     """
     show_one(call(options, VmDecrypt(vm)), options.output, VMS, VMS_WIDE, key="vm")
+
+
+def add_disk(
+    vm: VmName,
+    *,
+    blocks: Annotated[int, Parameter(help="Its size, in blocks of 4,096 bytes.")] = 64,
+    provider: Annotated[str, Parameter(help="A key of its own, of this key provider.")] = "",
+    own_key: Annotated[bool, Parameter(negative="", help="A new key of its own.")] = False,
+    options: Options = DEFAULTS,
+) -> None:
+    """Add a disk to a VM that is powered off; on an encrypted VM it is encrypted.
+
+    keystead vm add-disk vm-01
+    keystead vm add-disk vm-01 --provider kms-provider
+    """
+    made = call(options, VmAddDisk(vm, blocks, provider, own_key))
+    show(made, options.output, DISKS, key="label")
+
+
+def remove_disk(vm: VmName, disk: int, *, options: Options = DEFAULTS) -> None:
+    """Take a disk away with its data: vm-01 2 is "Hard disk 2". A lost key of it does not matter.
+
+    keystead vm remove-disk vm-01 2
+    keystead vm remove-disk vm-01 2 -o json
+    """
+    show(call(options, VmRemoveDisk(vm, disk)), options.output, DISKS, key="label")
 
 
 Host = Annotated[str, Parameter(help="All VMs of this host.")]

@@ -48,6 +48,7 @@ reason · ``provider.removed`` provider · ``persistence.disabled`` · ``recover
 last, error · ``ha.left`` vm, reason · ``ha.taken_over`` vm · ``ha.datastore`` reason ·
 ``uplink.failed`` request, error · ``vm.created`` · ``vm.registered`` · ``vm.unregistered`` ·
 ``vm.destroyed`` · ``vm.encrypted`` key · ``vm.recrypted`` key, old, deep · ``vm.decrypted`` ·
+``vm.disk_added`` disk, key · ``vm.disk_removed`` disk ·
 ``vm.powered`` power · ``vm.refused`` command, error, reason,
 missing · ``vm.unreadable`` reason · ``vm.untidy`` reason · ``vm.guest_fault`` reason ·
 ``vm.migration_prepared`` source, migration, encrypted · ``vm.migrated_in`` source, migration ·

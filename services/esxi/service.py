@@ -24,9 +24,9 @@ from services.esxi.keys.fingerprints import fingerprints
 from services.esxi.knobs import EsxiNode
 from services.esxi.migration import incoming, outgoing
 from services.esxi.providers import native
-from services.esxi.vms import encrypt, power, recrypt, registration
+from services.esxi.vms import disks, encrypt, power, recrypt, registration
 from services.esxi.vms.guest import Guest
-from services.esxi.vms.vm import queue_of
+from services.esxi.vms.vm import RegisteredVm, disks_of, queue_of
 from services.esxi.vsan.door import VsanDoor
 from services.runtime.ports import Ports
 from services.runtime.service import Peer, serves
@@ -259,6 +259,20 @@ class EsxiService(VsanDoor, HaHandlers):
         """See ``recrypt.decrypt``."""
         vm = await recrypt.decrypt(self.host, message.vm)
         return m.VmState(summary=self.host.vm_summary(vm))
+
+    @serves(m.HostAddDisk, turn=_vm)
+    async def add_disk(self, message: m.HostAddDisk, peer: Peer) -> m.DisksOfVm:
+        """See ``disks.add``."""
+        return self._disks(await disks.add(self.host, message))
+
+    @serves(m.HostRemoveDisk, turn=_vm)
+    async def remove_disk(self, message: m.HostRemoveDisk, peer: Peer) -> m.DisksOfVm:
+        """See ``disks.remove``."""
+        return self._disks(await disks.remove(self.host, message.vm, message.disk))
+
+    def _disks(self, vm: RegisteredVm) -> m.DisksOfVm:
+        there = () if vm.config is None else disks_of(vm.config)
+        return m.DisksOfVm(summary=self.host.vm_summary(vm), disks=there)
 
     @serves(m.HostPowerOnVm, turn=_vm)
     async def power_on_vm(self, message: m.HostPowerOnVm, peer: Peer) -> m.VmState:

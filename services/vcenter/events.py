@@ -296,6 +296,34 @@ def recrypt_failed(vm: VmName, host: NodeName, why: str, *, no_space: bool) -> D
     return Draft(event=event, text=text, host=host, vm=vm)
 
 
+def disk_encrypted(vm: VmName, host: NodeName, disk: int, key: CryptoKeyId) -> Draft:
+    text = f"Hard disk {disk} of virtual machine {vm} was encrypted with key {key}"
+    return Draft(
+        event=EventTypeId.CRYPTO_OPERATION,
+        text=text,
+        host=host,
+        vm=vm,
+        provider=key.provider_id,
+        keys=(key,),
+    )
+
+
+def mixed_keys(vm: VmName, host: NodeName, keys: tuple[CryptoKeyId, ...]) -> Draft:
+    """``DiskchainUsingMixedKeys`` (KEY-04): a warning, the VM works."""
+    text = (
+        f"Virtual machine {vm} uses several keys, and needs all of them to start: {_ids(keys)}. "
+        "A shallow recrypt of the whole machine gives it one key"
+    )
+    return Draft(
+        event=EventTypeId.VM_DISKCHAIN_USING_MIXED_KEYS,
+        text=text,
+        host=host,
+        vm=vm,
+        provider=keys[0].provider_id,
+        keys=keys[:KEYS_PER_EVENT],
+    )
+
+
 def tpm_encryption(host: NodeName, recovery_id: str) -> Draft:
     """The trigger of the recovery-key alarm: back up the recovery key of this id."""
     text = (

@@ -15,6 +15,7 @@ from protocol.messages.host import Done
 from protocol.messages.pages import first_page
 from protocol.messages.vcenter import (
     AcknowledgeAlarm,
+    AddDisk,
     AddHost,
     ClearTpmRecord,
     ClusterList,
@@ -47,12 +48,14 @@ from protocol.messages.vcenter import (
     ReconnectHost,
     RecryptVm,
     RegisterVm,
+    RemoveDisk,
     RemoveHost,
     SetCryptoMode,
     TaskList,
     UnregisterVm,
     VmCreated,
     VmDecrypted,
+    VmDisks,
     VmEncrypted,
     VmList,
     VmPowered,
@@ -70,6 +73,7 @@ from services.vcenter.tables import SCHEMA
 from services.vcenter.tasks import (
     cluster,
     connection,
+    disks,
     encrypt,
     host,
     migrate,
@@ -241,6 +245,14 @@ class VcenterService(TrustHandlers, VsanHandlers):
     @serves(DecryptVm, turn=_vm)
     async def decrypt_vm(self, message: DecryptVm, peer: Peer) -> VmDecrypted:
         return await self.task(message.vm, message, recrypt.decrypt_vm(self.vcenter, message))
+
+    @serves(AddDisk, turn=_vm)
+    async def add_disk(self, message: AddDisk, peer: Peer) -> VmDisks:
+        return await self.task(message.vm, message, disks.add_disk(self.vcenter, message))
+
+    @serves(RemoveDisk, turn=_vm)
+    async def remove_disk(self, message: RemoveDisk, peer: Peer) -> VmDisks:
+        return await self.task(message.vm, message, disks.remove_disk(self.vcenter, message))
 
     @serves(PowerOnVm, turn=_vm)
     async def power_on(self, message: PowerOnVm, peer: Peer) -> VmPowered:

@@ -206,13 +206,14 @@ class OperationKind(StrEnum):
     ENCRYPT_VM = "EncryptVm"
     RECRYPT_VM = "RecryptVm"
     GENERATE_KEY = "GenerateKey"
+    ADD_DISK = "AddDisk"
 
 
 class OperationRow(Row, frozen=True, kw_only=True):
     """A client's operation under its id, with what a repeat must not choose again.
 
     ``provider`` without ``key``: the key is one that a host makes. ``old``: the keys that a VM was
-    under when it was to be recrypted.
+    under when it was to be recrypted. ``disk``: the one that an operation which has ended added.
     """
 
     name: str
@@ -222,6 +223,7 @@ class OperationRow(Row, frozen=True, kw_only=True):
     key: CryptoKeyId | None = None
     provider: ProviderId | None = None
     old: tuple[CryptoKeyId, ...] = ()
+    disk: int = 0
 
 
 class AuthorityRow(Row, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@
 
 - ``base``       ``Answer``, ``KeyRef``, states of machines
 - ``inventory``  hosts, VMs, key providers, keys
+- ``disks``      disks of VMs
 - ``hosts``      power, esxcli, TPM
 - ``lab``        nodes, links, events, status
 - ``faults``     faults and healing
@@ -27,6 +28,7 @@ from lab.api.answers.describe import (
     Reason,
     VmDescription,
 )
+from lab.api.answers.disks import VmDisk, VmDisks
 from lab.api.answers.faults import (
     ActiveFault,
     Fault,
@@ -175,6 +177,8 @@ __all__ = [
     "Vm",
     "VmCounts",
     "VmDescription",
+    "VmDisk",
+    "VmDisks",
     "VmList",
     "VmOnHost",
     "VmPower",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from lab.api.answers.base import Answer, KeyRef, MachineState
+from lab.api.answers.disks import VmDisk
 from protocol.events import EventTypeId
 from protocol.messages.kms import AuditRow
 from protocol.terms import (
@@ -96,7 +97,10 @@ class KnownProvider(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VmOnHost(msgspec.Struct, frozen=True, kw_only=True):
-    """A VM as its host sees it; ``wanted`` is the last power command that it accepted."""
+    """A VM as its host sees it; ``wanted`` is the last power command that it accepted.
+
+    ``disks`` of a VM that has several.
+    """
 
     vm: VmName
     power: PowerState
@@ -105,6 +109,7 @@ class VmOnHost(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[KeyRef, ...] = ()
     missing: tuple[KeyRef, ...] = ()
     wanted: PowerState = PowerState.OFF
+    disks: tuple[VmDisk, ...] = ()
 
 
 class HostView(Answer, frozen=True, kw_only=True):

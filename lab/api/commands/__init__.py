@@ -112,6 +112,7 @@ from lab.api.commands.look import (
 )
 from lab.api.commands.mobility import VmMigrate
 from lab.api.commands.vms import (
+    VmAddDisk,
     VmCreate,
     VmDecrypt,
     VmEncrypt,
@@ -120,6 +121,7 @@ from lab.api.commands.vms import (
     VmOff,
     VmOn,
     VmRecrypt,
+    VmRemoveDisk,
     VmUnlock,
 )
 from lab.api.commands.vsan import (
@@ -216,6 +218,7 @@ __all__ = [
     "TpmLockout",
     "TpmPcrs",
     "TpmSwap",
+    "VmAddDisk",
     "VmCreate",
     "VmDecrypt",
     "VmDestroy",
@@ -227,6 +230,7 @@ __all__ = [
     "VmOn",
     "VmRecrypt",
     "VmRegister",
+    "VmRemoveDisk",
     "VmUnlock",
     "VmUnregister",
     "VsanDescribe",

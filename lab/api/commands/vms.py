@@ -8,7 +8,7 @@ from lab.api.commands.base import Command, named, wrong
 from protocol import names
 
 if TYPE_CHECKING:
-    from lab.api.answers import GuestAnswer, Vm, VmPowerList
+    from lab.api.answers import GuestAnswer, Vm, VmDisks, VmPowerList
 
 
 class VmCreate(Command["Vm"], frozen=True, tag="vm.create"):
@@ -63,6 +63,29 @@ class VmDecrypt(Command["Vm"], frozen=True, tag="vm.decrypt"):
     """Take the encryption off a VM that is powered off [CLN-02]."""
 
     vm: str
+
+
+class VmAddDisk(Command["VmDisks"], frozen=True, tag="vm.add-disk"):
+    """A new disk of ``blocks`` blocks of 4,096 bytes for a VM that is powered off.
+
+    On an encrypted VM it is under the VM's key; with ``provider`` or ``own_key`` under a new one of
+    its own, of ``provider`` (empty: the default one) [KEY-04].
+    """
+
+    vm: str
+    blocks: int = 64
+    provider: str = ""
+    own_key: bool = False
+
+    def __post_init__(self) -> None:
+        named(names.PROVIDER, self.provider)
+
+
+class VmRemoveDisk(Command["VmDisks"], frozen=True, tag="vm.remove-disk"):
+    """Take "Hard disk ``disk``" and its data away from a VM that is powered off [LOCK-03]."""
+
+    vm: str
+    disk: int
 
 
 class _Power(Command["VmPowerList"], frozen=True):

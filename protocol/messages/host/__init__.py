@@ -99,6 +99,7 @@ from protocol.messages.host.session import (
     SessionOpened,
     TrustView,
     UpdateSet,
+    VirtualDisk,
     VmSummary,
 )
 from protocol.messages.host.trust import (
@@ -114,9 +115,12 @@ from protocol.messages.host.trust import (
     TrustedConfigurationState,
 )
 from protocol.messages.host.vms import (
+    DISKS_LIMIT,
+    DisksOfVm,
     GuestAnswer,
     GuestChallenge,
     GuestWrite,
+    HostAddDisk,
     HostCreateVm,
     HostDecryptVm,
     HostDestroyVm,
@@ -124,12 +128,14 @@ from protocol.messages.host.vms import (
     HostPowerOnVm,
     HostRecryptVm,
     HostRegisterVm,
+    HostRemoveDisk,
     HostUnregisterVm,
     ReconfigureVm,
     VmState,
 )
 
 __all__ = [
+    "DISKS_LIMIT",
     "DUMPS_LIMIT",
     "LOG_LIMIT",
     "MARKER_LIMIT",
@@ -148,6 +154,7 @@ __all__ = [
     "CryptoManagerHostPrepare",
     "DecryptDump",
     "DeleteTrustedConfiguration",
+    "DisksOfVm",
     "Done",
     "Dump",
     "DumpDecrypted",
@@ -169,6 +176,7 @@ __all__ = [
     "HaRestarted",
     "HaState",
     "HaVote",
+    "HostAddDisk",
     "HostAttested",
     "HostCreateVm",
     "HostDecryptVm",
@@ -182,6 +190,7 @@ __all__ = [
     "HostPrepareMigration",
     "HostRecryptVm",
     "HostRegisterVm",
+    "HostRemoveDisk",
     "HostState",
     "HostSummary",
     "HostUnregisterVm",
@@ -218,6 +227,7 @@ __all__ = [
     "TrustView",
     "TrustedConfigurationState",
     "UpdateSet",
+    "VirtualDisk",
     "VmMigrated",
     "VmState",
     "VmSummary",

@@ -56,10 +56,20 @@ class TrustView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reports: tuple[HostTrustReport, ...] = ()
 
 
+class VirtualDisk(msgspec.Struct, frozen=True, kw_only=True):
+    """ "Hard disk ``disk``" of a VM: its size in blocks of 4,096 bytes, and the key that it is
+    encrypted under, None in clear."""
+
+    disk: int
+    blocks: int
+    key: CryptoKeyId | None = None
+
+
 class VmSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A registered VM as its host sees it. ``missing`` keys are why it is locked.
 
-    ``locked_by``: another host, which holds the VM's lock on the datastore.
+    ``locked_by``: another host, which holds the VM's lock on the datastore. ``disks``: told when
+    it has several.
     """
 
     vm: VmName
@@ -70,6 +80,7 @@ class VmSummary(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[CryptoKeyId, ...] = ()
     wanted: PowerState = PowerState.OFF  # last accepted power command
     locked_by: NodeName | None = None
+    disks: tuple[VirtualDisk, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class HostSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from protocol.messages.base import Repeat, Reply, Request
-from protocol.messages.host.session import Command, Done, VmSummary
+from protocol.messages.host.session import Command, Done, VirtualDisk, VmSummary
 from protocol.terms import CryptoKeyId, ProviderId, VmName
+
+DISKS_LIMIT: Final = 15
+"""Disks that a VM may have."""
 
 
 class HostCreateVm(Command["VmState"], frozen=True, kw_only=True):
@@ -79,6 +82,41 @@ class HostDecryptVm(Command["VmState"], frozen=True, kw_only=True):
     encryption; ``EncryptionKeyRequired`` when a key of it is not cached."""
 
     vm: VmName
+
+
+class HostAddDisk(Command["DisksOfVm"], frozen=True, kw_only=True):
+    """A new disk of ``blocks`` blocks, empty, for a VM that is powered off.
+
+    On an encrypted VM it is encrypted: under ``key``, else under one that the host makes of
+    ``provider`` (KEY-02), else under the key of the VM's home. ``EncryptionKeyRequired`` when one
+    of these, or the home's, is not cached; ``InvalidState``: a key for a VM in clear;
+    ``InvalidPowerState``; ``ResourceInUse`` when it has ``DISKS_LIMIT`` disks. No change when the
+    operation has made its disk already.
+    """
+
+    vm: VmName
+    operation_id: str
+    blocks: int = 64
+    key: CryptoKeyId | None = None
+    provider: ProviderId | None = None
+
+
+class HostRemoveDisk(Command["DisksOfVm"], frozen=True, kw_only=True):
+    """Take "Hard disk ``disk``" away, with its data; the VM is powered off.
+
+    The home's key is needed, the disk's is not (LOCK-03). ``InvalidState`` of the only disk. No
+    change when there is none of that number.
+    """
+
+    vm: VmName
+    disk: int
+
+
+class DisksOfVm(Reply, frozen=True, kw_only=True):
+    """The VM after the command, and all of its disks in their order."""
+
+    summary: VmSummary
+    disks: tuple[VirtualDisk, ...]
 
 
 class HostPowerOnVm(Command["VmState"], frozen=True, kw_only=True):

@@ -113,6 +113,7 @@ from protocol.messages.vcenter.trust import (
     TrustKeyServers,
 )
 from protocol.messages.vcenter.vms import (
+    AddDisk,
     CreateVm,
     CryptoUnlock,
     DecryptVm,
@@ -123,9 +124,11 @@ from protocol.messages.vcenter.vms import (
     PowerOnVm,
     RecryptVm,
     RegisterVm,
+    RemoveDisk,
     UnregisterVm,
     VmCreated,
     VmDecrypted,
+    VmDisks,
     VmEncrypted,
     VmInfo,
     VmList,
@@ -137,6 +140,7 @@ from protocol.messages.vcenter.vms import (
 __all__ = [
     "ADMINISTRATOR",
     "AcknowledgeAlarm",
+    "AddDisk",
     "AddHost",
     "AddKey",
     "ClearTpmRecord",
@@ -209,6 +213,7 @@ __all__ = [
     "RegisterKmsCluster",
     "RegisterVm",
     "RemediateTrustedCluster",
+    "RemoveDisk",
     "RemoveFromTrustAuthority",
     "RemoveHost",
     "RemoveKey",
@@ -237,6 +242,7 @@ __all__ = [
     "VcEvent",
     "VmCreated",
     "VmDecrypted",
+    "VmDisks",
     "VmEncrypted",
     "VmInfo",
     "VmList",

@@ -8,7 +8,7 @@ import msgspec
 
 from protocol.events import EventTypeId
 from protocol.messages.base import Repeat, Reply, Request
-from protocol.messages.host import Done
+from protocol.messages.host import Done, VirtualDisk
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,
@@ -144,6 +144,42 @@ class VmEncrypted(Reply, frozen=True, kw_only=True):
 
     vm: VmInfo
     key: CryptoKeyId
+
+
+class AddDisk(Request["VmDisks"], frozen=True, kw_only=True):
+    """A new disk of ``blocks`` blocks of 4,096 bytes for a VM that is powered off.
+
+    On an encrypted VM it is encrypted, under the key of the VM's home, or under a new one of
+    ``provider``; ``own_key``: of the default provider, when none is named. A VM of several keys is
+    legal, and vCenter warns of it (KEY-04). ``InvalidState``: a key for a disk of a VM in clear.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CREATE
+    operation_id: str
+    vm: VmName
+    blocks: int = 64
+    provider: ProviderId | None = None
+    own_key: bool = False
+
+
+class RemoveDisk(Request["VmDisks"], frozen=True, kw_only=True):
+    """Take "Hard disk ``disk``" and its data away from a VM that is powered off.
+
+    The key of the VM's home is needed, the disk's is not: so a VM starts again of which a disk's
+    key is lost (LOCK-03). No change when it has none of that number.
+    """
+
+    repeat: ClassVar[Repeat] = Repeat.CONVERGE
+    vm: VmName
+    disk: int
+
+
+class VmDisks(Reply, frozen=True, kw_only=True):
+    """The VM after the task and its disks; ``disk``: the one that was added, 0 for none."""
+
+    vm: VmInfo
+    disks: tuple[VirtualDisk, ...] = ()
+    disk: int = 0
 
 
 class PowerOnVm(Request["VmPowered"], frozen=True, kw_only=True):

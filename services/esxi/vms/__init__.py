@@ -7,6 +7,7 @@
 - ``registration``  which VMs are registered: made, registered, unregistered, destroyed
 - ``encrypt``       encryption of a powered-off VM that a crash cannot leave half done
 - ``recrypt``       other keys for it, or none, that a crash cannot leave half done
+- ``disks``         disks that come and go
 - ``power``         power on with its search for keys, and power off
 - ``autostart``     step B9: a booted host starts the VMs that were running
 - ``guest``         a running guest, which verifies its data

@@ -112,11 +112,27 @@ async def _start_guest(host: Host, vm: RegisteredVm, *, ask: bool) -> Guest:
 async def keys_of(host: Host, config: VmConfig, *, ask: bool) -> VmKeys:
     """The VM opened, its keys looked for by every means that applies. Faults as of ``power_on``."""
     if config.keys:
-        await search.bring(host, config.keys, subject=config.vm, ask=ask)
+        await _bring_keys(host, config, ask=ask)
     await gate.admit(host, config.vm, config.keys)
     if not config.keys:
         return VmKeys((None,) * len(config.disks), config.nvram)
     return unwrapped(host, config)
+
+
+async def _bring_keys(host: Host, config: VmConfig, *, ask: bool) -> None:
+    """Every key of the VM; a refusal for want of disks' keys alone names these disks (LOCK-03)."""
+    try:
+        await search.bring(host, config.keys, subject=config.vm, ask=ask)
+    except EncryptionKeyRequired as error:
+        if config.home is not None and config.home.key in error.keys:
+            raise
+        told = [
+            f"{disk.label}, [{host.config.datastore}] {config.vm}/{disk.file}, is encrypted, and "
+            f"the required key {disk.dek.key} was not found"
+            for disk in config.disks
+            if disk.dek is not None and disk.dek.key in error.keys
+        ]
+        raise EncryptionKeyRequired(f"{config.vm}: {'; '.join(told)}", error.keys) from None
 
 
 def unwrapped(host: Host, config: VmConfig) -> VmKeys:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from protocol.messages.host import VmSummary
+import msgspec
+
+from protocol.messages.host import VirtualDisk, VmSummary
 from protocol.terms import (
     CryptoKeyId,
     NodeName,
@@ -77,7 +79,18 @@ class RegisteredVm:
             missing=gone,
             wanted=self.wanted,
             locked_by=locked_by,
+            disks=disks_of(config) if len(config.disks) > 1 else msgspec.UNSET,
         )
+
+
+def disks_of(config: VmConfig) -> tuple[VirtualDisk, ...]:
+    """All disks of a VM as they are told of."""
+    return tuple(
+        VirtualDisk(
+            disk=disk.number, blocks=disk.blocks, key=None if disk.dek is None else disk.dek.key
+        )
+        for disk in config.disks
+    )
 
 
 def queue_of(vm: VmName) -> str:

@@ -47,13 +47,14 @@ class VmDisk(msgspec.Struct, frozen=True, kw_only=True):
     """A virtual disk. ``key`` is its device key: 2000 for the first, the next for the next.
 
     ``blocks`` of 4,096 bytes each, ``serial`` names its file, ``dek`` is None on a disk in clear.
-    A disk may be under another key than its VM's home (KEY-04).
+    A disk may be under another key than its VM's home (KEY-04). ``operation`` made it.
     """
 
     key: int = FIRST_DISK
     blocks: int
     serial: int = 1
     dek: WrappedDek | None = None
+    operation: str = ""
 
     @property
     def number(self) -> int:

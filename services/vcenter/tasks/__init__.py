@@ -4,6 +4,7 @@
 - ``registration``  RegisterVm, UnregisterVm, DestroyVm
 - ``encrypt``       EncryptVm
 - ``recrypt``       RecryptVm, DecryptVm
+- ``disks``         AddDisk, RemoveDisk
 - ``power``         PowerOnVm, PowerOffVm, CryptoUnlock
 - ``migrate``       MigrateVm, and the evacuation of a host
 - ``host``          AddHost, RemoveHost, ConfigureCryptoKey, ClearTpmRecord, AcknowledgeAlarm,

@@ -1,0 +1,124 @@
+"""Disks of a VM that come and go, at its host; the VM is powered off.
+
+A disk comes: 1. its file is written whole, under a DEK of its own  2. the configuration names it,
+in one write. It goes: 1. the configuration without it  2. its file is emptied. A crash in between
+leaves a file that no configuration names, which is emptied when the VM is opened next.
+
+Both need the key of the VM's home, and of no other disk: a disk whose key is lost can be taken
+away, and the rest of the VM starts again (LOCK-03).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from protocol.crypto.disk import DEK_SIZE
+from protocol.errors import (
+    DatastoreFault,
+    EncryptionKeyRequired,
+    InvalidPowerState,
+    InvalidState,
+    ResourceInUse,
+)
+from protocol.messages.host import DISKS_LIMIT, HostAddDisk
+from protocol.secret import KeyMaterial
+from protocol.terms import CryptoKeyId, VmName
+from services.esxi.host import Host
+from services.esxi.keys import search
+from services.esxi.providers import making
+from services.esxi.vms.encrypt import usable_kek
+from services.esxi.vms.files import locked, read_config, tidy, write, write_config
+from services.esxi.vms.guest import disk_image, fresh_blocks
+from services.esxi.vms.vm import RegisteredVm
+from services.esxi.vms.vmx import (
+    FIRST_DISK,
+    VmConfig,
+    VmDisk,
+    check_size,
+    open_home,
+    open_seed,
+    wrapped_dek,
+)
+
+
+async def add(host: Host, message: HostAddDisk) -> RegisteredVm:
+    """See ``HostAddDisk``; no change when that operation has made its disk already."""
+    vm = _powered_off(host, message.vm)
+    check_size(message.blocks)
+    async with locked(host.datastore, vm.name):
+        config = await read_config(host.datastore, vm.name)
+        if all(disk.operation != message.operation_id for disk in config.disks):
+            config = await _added(host, config, message)
+        vm.config, vm.problem = config, ""
+        await tidy(host.datastore, config)
+    return vm
+
+
+async def _added(host: Host, config: VmConfig, message: HostAddDisk) -> VmConfig:
+    if len(config.disks) >= DISKS_LIMIT:
+        raise ResourceInUse(f"{config.vm} has {DISKS_LIMIT} disks")
+    if config.home is None and (message.key, message.provider) != (None, None):
+        raise InvalidState(f"{config.vm} is not encrypted: a disk of it cannot be")
+    home = await _home(host, config)
+    disk = VmDisk(
+        key=max((there.key for there in config.disks), default=FIRST_DISK - 1) + 1,
+        blocks=message.blocks,
+        serial=config.serial + 1,
+        operation=message.operation_id,
+    )
+    dek = None
+    if config.home is not None:
+        key = message.key or config.home.key
+        if message.key is None and message.provider is not None:
+            key = await making.new_key(host, message.provider)
+        dek, kek = KeyMaterial(host.rng.token(DEK_SIZE)), usable_kek(host, config.vm, key)
+        wrapped = wrapped_dek(config.vm, disk.key, dek, key, kek, host.rng)
+        disk = msgspec.structs.replace(disk, dek=wrapped)
+    made = msgspec.structs.replace(config, serial=disk.serial, disks=(*config.disks, disk))
+    image = disk_image(dek, fresh_blocks(disk, open_seed(config, home)))
+    try:
+        await write(host.datastore, config.vm, disk.file, image)
+        await write_config(host.datastore, made)
+    except DatastoreFault:
+        await tidy(host.datastore, await read_config(host.datastore, config.vm))
+        raise
+    told = None if disk.dek is None else str(disk.dek.key)
+    host.node.record("vm.disk_added", vm=config.vm, disk=disk.label, key=told)
+    return made
+
+
+async def remove(host: Host, name: VmName, number: int) -> RegisteredVm:
+    """See ``HostRemoveDisk``; no change when the VM has no disk of that number."""
+    vm = _powered_off(host, name)
+    async with locked(host.datastore, name):
+        config = await read_config(host.datastore, name)
+        left = tuple(disk for disk in config.disks if disk.number != number)
+        if len(left) != len(config.disks):
+            if not left:
+                raise InvalidState(f"Hard disk {number} is the only one of {name}")
+            await _home(host, config)
+            config = msgspec.structs.replace(config, disks=left)
+            await write_config(host.datastore, config)
+            host.node.record("vm.disk_removed", vm=name, disk=f"Hard disk {number}")
+        vm.config, vm.problem = config, ""
+        await tidy(host.datastore, config)
+    return vm
+
+
+def _powered_off(host: Host, name: VmName) -> RegisteredVm:
+    vm = host.registered(name)
+    if vm.guest is not None:
+        raise InvalidPowerState(f"{name} is running: its disks are changed while powered off")
+    return vm
+
+
+async def _home(host: Host, config: VmConfig) -> KeyMaterial | None:
+    """The DEK of its home, without which its configuration is not changed (LOCK-02)."""
+    if config.home is None:
+        return None
+    key: CryptoKeyId = config.home.key
+    await search.bring(host, (key,), subject=config.vm, ask=False)
+    kek = host.keys.get(key)
+    if kek is None:
+        raise EncryptionKeyRequired(f"{config.vm}: a key left the cache", (key,))
+    return open_home(config, {key: kek})
