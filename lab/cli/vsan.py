@@ -132,7 +132,7 @@ def disk_remove(host: HostName, group: str, disk: str, *, options: Options = DEF
 
 def object_create(
     cluster: str,
-    name: str,
+    item: str,
     *,
     blocks: Annotated[int, Parameter(help="Of 4096 bytes.")] = 64,
     options: Options = DEFAULTS,
@@ -142,16 +142,16 @@ def object_create(
     keystead vsan object-create cluster-a papers
     keystead vsan object-create cluster-a papers --blocks 8
     """
-    _show(VsanObjectCreate(cluster, name, blocks), options)
+    _show(VsanObjectCreate(cluster, item, blocks), options)
 
 
-def object_read(host: HostName, name: str, *blocks: int, options: Options = DEFAULTS) -> None:
+def object_read(host: HostName, item: str, *blocks: int, options: Options = DEFAULTS) -> None:
     """Read blocks of a host's replica from its disk now; their digest.
 
     keystead vsan object-read esxi-001 object-1
     keystead vsan object-read esxi-001 object-1 3 5
     """
-    answer = call(options, VsanObjectRead(host, name, b"", blocks or (0,)))
+    answer = call(options, VsanObjectRead(host, item, b"", blocks or (0,)))
     show_one(answer, options.output, CONTENT, key="host")
 
 

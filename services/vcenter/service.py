@@ -117,7 +117,7 @@ class VcenterService(TrustHandlers, VsanHandlers):
         self.vcenter = VCenter(self.node, self._ports, self._config, database)
         await self.vcenter.start()
         self.vsan = VsanKeeper(self.vcenter)
-        self.vsan.start()
+        self.vsan.start_if_needed()
 
     def accept(self, message: Request[Any], peer: Peer) -> None:
         match message:

@@ -19,6 +19,7 @@ from services.runtime.service import Peer, serves
 from services.vcenter.provider_handlers import ProviderHandlers
 from services.vcenter.tasks import vsan
 from services.vcenter.vsan.health import health
+from services.vcenter.vsan.keeper import VsanKeeper
 
 
 def _vsan(message: Any) -> str:
@@ -30,10 +31,13 @@ def _disks(message: Any) -> str:
 
 
 class VsanHandlers(ProviderHandlers):
-    """See the module's text."""
+    """See the module's text. ``vsan`` is there from ``start`` on."""
+
+    vsan: VsanKeeper
 
     @serves(VsanClusterReconfig, turn=_vsan)
     async def vsan_cluster_reconfig(self, message: VsanClusterReconfig, peer: Peer) -> VsanCluster:
+        self.vsan.start()
         work = vsan.reconfigure(self.vcenter, message)
         return await self.task(message.cluster, message, work)
 
@@ -45,6 +49,7 @@ class VsanHandlers(ProviderHandlers):
 
     @serves(CreateVsanObject, turn=_vsan)
     async def create_vsan_object(self, message: CreateVsanObject, peer: Peer) -> VsanCluster:
+        self.vsan.start()
         work = vsan.create_object(self.vcenter, message)
         return await self.task(message.object, message, work)
 

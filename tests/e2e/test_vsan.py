@@ -244,3 +244,14 @@ async def test_health_tells_whose_way_to_the_key_server_is_closed() -> None:
         issues = {h.host: [i.value for i in h.issues] for h in found.hosts}
         assert issues == {A: [], B: ["keknotavailable"], C: []}
         assert colour_of(found, "physicaldisks") is VsanHealthState.RED
+
+
+@pytest.mark.sim
+async def test_encryption_begins_with_keys_that_hosts_have_got_themselves() -> None:
+    """VSAN-03: vCenter hands out ids, and each host asks the key server for both values."""
+    async with vsan(topology=lab_file()) as lab:
+        audit = await lab.do(c.GetAudit("kms"))
+        got = {(row.who, row.key_id) for row in audit.items if row.operation == "Get"}
+        kek = (await now(lab)).kek
+        assert kek is not None
+        assert {who for who, key in got if kek.endswith(key)} == set(HOSTS)

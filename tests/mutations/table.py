@@ -9,6 +9,7 @@ import tests.mutations.bugs
 from tests.mutations.found import FOUND
 from tests.mutations.matrix import TURNED
 from tests.mutations.trust import TRUST
+from tests.mutations.vsan import VSAN
 
 _VC, _ESX, _KMS = "tests/services/vcenter", "tests/services/esxi", "tests/services/kms"
 _BUS, _FORGERY = "tests/conformance/test_bus.py", "tests/conformance/test_bus_forgery.py"
@@ -27,6 +28,7 @@ class Killed:
 
 KILLED = (
     *(Killed(*entry) for entry in TRUST),
+    *(Killed(*entry) for entry in VSAN),
     # Native providers: KDK, derived keys, backup.
     Killed(
         "kdk_in_clear_at_rest",

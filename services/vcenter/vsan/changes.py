@@ -32,8 +32,8 @@ from services.vcenter.vsan.handed import handed
 from services.vcenter.vsan.objects import survives_without
 from services.vcenter.vsan.rows import VsanKeys, VsanRow, VsanTransition
 
-APPLY_S = 300.0  # lab seconds: every disk of a host is read and written
-PREPARE_S = 60.0  # several key servers may be silent
+APPLY_S = 1200.0  # lab seconds: every disk of a host is read and written
+PREPARE_S = 600.0  # several key servers may be silent
 
 
 async def new_keys(

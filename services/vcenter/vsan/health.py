@@ -22,6 +22,7 @@ from services.vcenter.vsan.conditions import cluster_row, members, states
 from services.vcenter.vsan.handed import handed
 from services.vcenter.vsan.rows import VsanKeys
 
+HOST_S = 600.0  # lab seconds: a host waits for each of its key servers, and real time has a floor
 _ORDER = (
     VsanHealthState.GREEN,
     VsanHealthState.UNKNOWN,
@@ -38,7 +39,7 @@ async def health(vc: VCenter, cluster: ClusterName) -> VsanClusterHealth:
     told = await _ask_hosts(vc, cluster)
     names = members(vc, cluster)
     tests = (
-        *await _kms_tests(vc, keys, told),
+        *await _kms_tests(vc, cluster, keys, told),
         _aesni(told),
         _dual(keys, vc.inventory.holds_keys(cluster)),
         _disks(await states(vc, cluster)),
@@ -53,7 +54,9 @@ async def _ask_hosts(vc: VCenter, cluster: ClusterName) -> dict[NodeName, VsanHo
     here = [vc.sessions.connected_to(row.name) for row in vc.inventory.hosts_of(cluster)]
     sessions = [session for session in here if session is not None]
     message = QueryVsanEncryptionHealth()
-    answers = await try_each(sessions, lambda s: s.ask(message, within_s=60.0), name="vsan-health")
+    answers = await try_each(
+        sessions, lambda s: s.ask(message, within_s=HOST_S), name="vsan-health"
+    )
     return {
         session.host: answer
         for session, answer in zip(sessions, answers, strict=True)
@@ -62,7 +65,7 @@ async def _ask_hosts(vc: VCenter, cluster: ClusterName) -> dict[NodeName, VsanHo
 
 
 async def _kms_tests(
-    vc: VCenter, keys: VsanKeys, told: Mapping[NodeName, VsanHostHealth]
+    vc: VCenter, cluster: ClusterName, keys: VsanKeys, told: Mapping[NodeName, VsanHostHealth]
 ) -> tuple[VsanTest, ...]:
     """None with a native provider: it has no key server (VSAN-13)."""
     if not keys.encryption_enabled or keys.management_type is ManagementType.NATIVE_PROVIDER:
@@ -75,6 +78,10 @@ async def _kms_tests(
     answered = await vc.providers.asked(row.name).health()
     found.append(_connection(len(row.servers), len(answered)))
     details.append(f"vcenter: {len(answered)} of {len(row.servers)} key servers")
+    silent = [row.name for row in vc.inventory.hosts_of(cluster) if row.name not in told]
+    for host in silent:
+        found.append(VsanHealthState.UNKNOWN)
+        details.append(f"{host}: it does not answer vCenter")
     for host, answer in sorted(told.items()):
         reached = sum(server.connected for server in answer.servers)
         found.append(_connection(len(answer.servers), reached))

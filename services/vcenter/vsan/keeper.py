@@ -25,12 +25,22 @@ class VsanKeeper:
     def __init__(self, vc: VCenter) -> None:
         self._vc = vc
         self._ticker = vc.vsan_ticker
+        self._started = False
         self._connection: dict[ClusterName, VsanHealthState] = {}
 
+    def start_if_needed(self) -> None:
+        """Look from now on if a cluster has vSAN; a change may be on its way since before this
+        life."""
+        if any(row.vsan is not None for row in self._vc.inventory.clusters.values()):
+            self.start()
+            self._ticker.tick_now()
+
     def start(self) -> None:
-        """Look at each period from now on."""
+        """Look at each period from now on; the first time that vSAN is asked for."""
+        if self._started:
+            return
+        self._started = True
         self._ticker.start()
-        self._vc.providers_changed()  # a change may be on its way since before this life
         self._vc.node.background("vsan.keeper", self._run())
 
     async def _run(self) -> None:

@@ -1,0 +1,95 @@
+"""A disk of vSAN as bytes: what opens it, and what a damaged one is."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from protocol.crypto.disk import DEK_SIZE
+from protocol.errors import CryptographicFailure
+from protocol.guest import guest_block, guest_seed
+from protocol.secret import KeyMaterial
+from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId
+from protocol.vsan import ComponentKind, VsanEncryption
+from services.esxi.vsan.encryption import DiskStep, step_of
+from services.esxi.vsan.label import (
+    DiskImage,
+    Label,
+    closed,
+    contents,
+    opened,
+    recoded,
+    unpacked,
+    with_component,
+)
+
+HOST = NodeName("esxi-001")
+KEK, OTHER = KeyMaterial(b"k" * 32), KeyMaterial(b"o" * 32)
+KEY = CryptoKeyId(KeyId("kek"), ProviderId("p"))
+DEK, NEXT = KeyMaterial(bytes(range(DEK_SIZE))), KeyMaterial(bytes(range(1, DEK_SIZE + 1)))
+
+
+class Bytes:
+    def token(self, size: int) -> bytes:
+        return b"n" * size
+
+    def stream(self, name: str) -> object:
+        raise NotImplementedError
+
+
+def label() -> Label:
+    bare = Label(group="group-1", disk="disk-1")
+    return closed(bare, HOST, DEK, KEY, KEK, Bytes())  # type: ignore[arg-type]
+
+
+def test_only_its_own_kek_opens_a_disk() -> None:
+    made = label()
+    assert opened(made, HOST, KEK) == DEK
+    with pytest.raises(CryptographicFailure):
+        opened(made, HOST, OTHER)
+    with pytest.raises(CryptographicFailure):
+        opened(made, NodeName("esxi-002"), KEK)
+    with pytest.raises(CryptographicFailure):
+        opened(msgspec.structs.replace(made, disk="disk-2"), HOST, KEK)
+
+
+def test_a_damaged_disk_is_none() -> None:
+    image = DiskImage(label(), b"b" * 4096)
+    packed = image.packed()
+    assert unpacked(packed) == image
+    for at in (0, 5, 20, len(packed) - 1):
+        bad = bytearray(packed)
+        bad[at] ^= 1
+        assert unpacked(bytes(bad)) is None
+    assert unpacked(b"") is None and unpacked(packed[:30]) is None
+
+
+def test_blocks_are_ciphertext_and_come_back_under_another_key() -> None:
+    plain = [guest_block(guest_seed(b"marker"), index, 0) for index in range(4)]
+    made = with_component(DiskImage(label()), ComponentKind.REPLICA, "o", plain, DEK)
+    [placed] = made.label.components
+    assert guest_seed(b"marker") not in made.packed()
+    assert contents(made, placed, DEK) == plain
+    assert contents(made, placed, NEXT) != plain
+    again = DiskImage(made.label, recoded(made.blocks, DEK, NEXT))
+    assert contents(again, placed, NEXT) == plain
+
+
+@pytest.mark.parametrize(
+    ("encrypted", "generation", "same_key", "enabled", "step"),
+    [
+        (False, 0, False, False, DiskStep.NOTHING),
+        (False, 0, False, True, DiskStep.RECODE),
+        (True, 2, True, True, DiskStep.NOTHING),
+        (True, 2, False, True, DiskStep.REWRAP),
+        (True, 1, False, True, DiskStep.REFORMAT),
+        (True, 2, True, False, DiskStep.RECODE),
+    ],
+)
+def test_what_is_done_with_a_disk(
+    encrypted: bool, generation: int, same_key: bool, enabled: bool, step: DiskStep
+) -> None:
+    disk = Label(group="g", disk="d", kek=KEY if encrypted else None, dek_generation=generation)
+    kek = KEY if same_key else CryptoKeyId(KeyId("next"), ProviderId("p"))
+    wished = VsanEncryption(encryption_enabled=enabled, kek_id=kek, dek_generation_id=2)
+    assert step_of(disk, wished) is step
