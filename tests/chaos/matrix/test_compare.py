@@ -20,6 +20,7 @@ from chaos.matrix.terms import Agreement, Boot
 from chaos.matrix.witness import Witness
 from chaos.oracle.table import cell
 from chaos.oracle.terms import Block, Event, Fault, Letter
+from tests.chaos.matrix.cells import PLAYED
 
 ALL = cells_of(BLOCKS, tuple(Fault), tuple(Event))
 
@@ -149,7 +150,7 @@ def test_before_and_after_an_eviction_are_parts_of_one_cell(
 
 def test_every_cell_that_applies_is_played_and_no_other() -> None:
     applies = [c for c in ALL if c.letter is not Letter.NONE]
-    assert len(ALL) == len(applies) == 387
+    assert len(ALL) == len(applies) == PLAYED
     for isolate in (False, True):
         stagings = stagings_of(ALL, isolate=isolate)
         assert len({one.name for one in stagings}) == len(stagings)

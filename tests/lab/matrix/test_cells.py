@@ -16,6 +16,7 @@ from lab.errors import KeysteadError
 from lab.matrix.run import Wanted, play_matrix, result_of
 from lab.runs.store import RunFolder
 from protocol.messages.agent import TpmBackend
+from tests.chaos.matrix.cells import PLAYED
 
 pytestmark = pytest.mark.sim
 
@@ -160,7 +161,7 @@ def test_every_cell_agrees_in_every_way() -> None:
     wrong = [
         f"{r.block} {r.fault} {r.event}: {r.why}" for r in result.cells if r.verdict != "agree"
     ]
-    assert (len(result.cells), wrong) == (387, [])
+    assert (len(result.cells), wrong) == (PLAYED, [])
 
 
 def test_a_host_that_forgets_nothing_is_found_out_alone_too() -> None:
@@ -233,13 +234,13 @@ def test_a_cell_on_real_processes() -> None:
 
 @pytest.mark.timeout(600)
 def test_every_cell_that_can_be_played_agrees() -> None:
-    """The whole of what is built: 387 cells, with their witnesses and parts."""
+    """The whole of what is built, with their witnesses and parts."""
     cells = cells_of(BLOCKS, tuple(Fault), tuple(Event))
     asked = msgspec.structs.replace(wanted(Block.S00, Fault.F0, ()), cells=cells)
     _, result = play_matrix(asked, unheard)
     differ = [row for row in result.cells if row.verdict != "agree"]
     wrong = [f"{row.block} {row.fault} {row.event}: {row.why}" for row in differ]
-    assert (len(result.cells), wrong) == (387, [])
+    assert (len(result.cells), wrong) == (PLAYED, [])
     assert not [row for row in result.cells if row.finding]
     assert len(result.controls) == 21 and all(one.held for one in result.controls)
 
