@@ -26,6 +26,7 @@ from chaos.checks.no_plaintext_key import no_plaintext_key
 from chaos.checks.no_unseal_under_changed_pcr import no_unseal_under_changed_pcr
 from chaos.checks.nothing_left import nothing_left
 from chaos.checks.one_effect import one_effect
+from chaos.checks.one_host_per_vm import one_host_per_vm
 from chaos.checks.one_key_one_value import one_key_one_value
 from chaos.checks.power_as_commanded import power_as_commanded
 from chaos.checks.recovery_bound import recovery_bound
@@ -68,6 +69,7 @@ _CHECKS: Final = (
     Check(no_internal_error, "S10", shy=False),
     Check(one_effect, "S10"),
     Check(power_as_commanded, "S10"),
+    Check(one_host_per_vm),
     Check(no_fault_left, shy=False),
     Check(acked_key_recoverable, "S4"),
     Check(one_key_one_value, "S5"),

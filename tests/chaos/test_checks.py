@@ -24,6 +24,10 @@ def records(rows: Sequence[Row]) -> list[Record]:
     ]
 
 
+LOOKED: Row = ("", "state", "look", {})
+ON_A, ON_B = (("vm-01", "state", "vm", {"host": h, "power": "poweredOn"}) for h in "ab")
+
+
 def recovery(seconds: float | None, calls: int | None) -> Row:
     return ("esxi-001", "state", "recovery", {"seconds": seconds, "kms_calls": calls})
 
@@ -384,6 +388,8 @@ CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
         CheckOutcome.FAIL,
         [("vm-01", "ok", "vm.move", {"n": 1}), ("vm-01", "info", "vm.restart", {"kept": "x"})],
     ),
+    ("one_host_per_vm", CheckOutcome.PASS, [ON_A, ON_B, LOOKED, ON_B, LOOKED]),
+    ("one_host_per_vm", CheckOutcome.FAIL, [*2 * (ON_A, ON_B, LOOKED)]),
     ("session_in_force", CheckOutcome.PASS, [OPENED]),
     ("session_in_force", CheckOutcome.FAIL, [OPENED, OBEYED]),
     ("session_in_force", CheckOutcome.UNKNOWN, [MADE]),

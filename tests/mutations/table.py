@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tests.mutations.bugs
 from tests.mutations.found import FOUND
+from tests.mutations.ha import HA
 from tests.mutations.matrix import TURNED
 from tests.mutations.trust import TRUST
 from tests.mutations.vsan import VSAN
@@ -27,7 +28,7 @@ class Killed:
 
 
 KILLED = (
-    *(Killed(*entry) for entry in TRUST),
+    *(Killed(*entry) for entry in (*HA, *TRUST)),
     *(Killed(*entry) for entry in VSAN),
     # Native providers: KDK, derived keys, backup.
     Killed(

@@ -23,6 +23,7 @@ from tests.services.esxi.rig import VCENTER, VM, A, B, Rig, add, key
 C = NodeName("esxi-003")
 ALL = (A, B, C)
 HA = HaConfiguration(cluster=ClusterName("cluster-a"), epoch="e1", hosts=ALL)
+TRIES = ("ha.restarted", "ha.refused", "ha.left", "vm.refused")
 JUDGED_S = 60.0
 """Within it, a host that failed is judged and its VMs were tried once."""
 
@@ -114,15 +115,13 @@ def test_a_cluster_of_two_restarts_too_the_primary_or_the_other(rig: Rig) -> Non
 
 
 @pytest.mark.parametrize("cut_off", ALL)
-def test_a_partitioned_host_keeps_its_vms_and_nobody_tries_to_start_them(
-    rig: Rig, cut_off: NodeName
-) -> None:
+def test_a_partitioned_host_keeps_its_vms(rig: Rig, cut_off: NodeName) -> None:
     cluster(rig)
     clear_vm(rig, cut_off)
     isolate(rig, cut_off, *(host for host in ALL if host != cut_off))
     rig.sleep(200.0)
     assert running(rig) == [cut_off] and listed(rig) == [cut_off]
-    assert not [r for r in rig.records if r.kind in ("ha.restarted", "ha.refused", "vm.refused")]
+    assert not [r for r in rig.records if r.kind in TRIES]
 
 
 def condition(rig: Rig, host: NodeName) -> str:
@@ -141,7 +140,7 @@ def test_two_primaries_of_a_divided_cluster_become_one_when_they_meet(rig: Rig) 
     assert rig.kinds("ha.follows", A)[-1]["primary"] == C
 
 
-def test_an_isolated_host_may_let_go_and_its_vms_run_elsewhere(rig: Rig) -> None:
+def test_an_isolated_host_may_let_go(rig: Rig) -> None:
     cluster(rig, ha_isolation_response="powerOff", heartbeat_s=10.0)
     clear_vm(rig, A)
     rig.power_off(VCENTER, "power_loss")
@@ -163,7 +162,7 @@ def test_an_isolated_host_leaves_its_vms_on_by_default(rig: Rig) -> None:
     assert running(rig) == [A] and rig.kinds("ha.isolated", A)
 
 
-def test_a_host_that_comes_back_drops_what_was_restarted_elsewhere(rig: Rig) -> None:
+def test_a_host_that_is_back_drops_its_vms(rig: Rig) -> None:
     cluster(rig)
     clear_vm(rig, A)
     rig.power_off(A, "power_loss")
@@ -370,6 +369,17 @@ def test_never_do_two_hosts_run_one_vm(rig: Rig, order: tuple[NodeName, NodeName
         rig.sleep(3.0)
         assert len(running(rig)) <= 1
     assert len(running(rig)) == 1 and len(listed(rig)) == 1
+
+
+def test_a_vm_lock_decides_in_the_end(rig: Rig) -> None:
+    """Its heartbeat on the datastore is lost, and it is cut off: the others try, in vain."""
+    cluster(rig)
+    clear_vm(rig, A)
+    del rig.array.locks[f".vSphere-HA-{A}"]
+    isolate(rig, A, B, C)
+    rig.sleep(JUDGED_S)
+    assert condition(rig, A) == "hostDown"
+    assert running(rig) == [A]
 
 
 def test_a_lock_outlives_its_host_object_only_as_long_as_its_life(rig: Rig) -> None:
