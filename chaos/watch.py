@@ -50,7 +50,7 @@ class Watch:
         """Have every running guest fill its disk from a marker of ours."""
         for vm, (host, summary) in (await Look(self.lab).vms()).items():
             if summary.power is PowerState.ON:
-                problem = await self.guests.plant(vm, host)
+                problem = await self.guests.plant(vm, host, vtpm=summary.vtpm is True)
                 if problem:
                     self.history.add("note", str(vm), op="plant", problem=problem)
 

@@ -47,6 +47,8 @@ class EventTypeId(StrEnum):
     TA_HOST_ATTEST_UNSET = _VC + "TaHostAttestUnsetEvent"
     CRYPTO_OPERATION = _VC + "crypto.Operation"
     HOST_KEY_UPDATED = _VC + "crypto.HostKeyUpdatedEvent"
+    VTPM_FAILED_PROCESSING_CERTS = _VC + "vtpm.FailedProcessingVTpmCertsEvent"
+    VM_RECONFIGURED = "vim.event.VmReconfiguredEvent"
     HOST_TPM_CONFIG_ENCRYPTION = _VC + "HostTpmConfigEncryptionEvent"
     HOST_TPM_ENDORSEMENT_KEY_MISMATCH = _VC + "host.TpmEndorsementKeyMismatch"
     VSAN_KMS_CONNECTION = "vsan.health.test.encryption.kmsconnection.event"

@@ -17,7 +17,7 @@ from chaos.observe.look import Look
 from chaos.oracle.terms import Event
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import GetCryptoKeyStatus, RemoveKeys
-from protocol.messages.vcenter import CreateVm, PowerOffVm, PowerOnVm
+from protocol.messages.vcenter import AddVtpm, CreateVm, PowerOffVm, PowerOnVm
 from protocol.terms import HostConnectionState, HostCryptoState, NodeName, VmName
 from services.runtime.each import for_each
 
@@ -25,7 +25,8 @@ TASK_LIMIT_S = 120.0
 
 
 async def make_vms(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
-    """Every VM of these events: encrypted ones under P, with a disk that only we can check."""
+    """Every VM of these events: encrypted ones under P, with a disk and a virtual TPM that
+    only we can check."""
     await for_each(plays, lambda play: _make_of(scene, play))
     listed = await all_vms(scene.lab, scene.vcenter)
     for info in listed:
@@ -65,8 +66,10 @@ async def _make(scene: Scene, event: Event, wanted: Wanted) -> None:
     lab, vcenter = scene.lab, scene.vcenter
     await lab.ask(vcenter, made, within_s=TASK_LIMIT_S)
     if encrypted:
+        vtpm = AddVtpm(operation_id=f"matrix/{vm}/vtpm", vm=vm)
+        await lab.ask(vcenter, vtpm, within_s=TASK_LIMIT_S)
         await lab.ask(vcenter, PowerOnVm(vm=vm), within_s=TASK_LIMIT_S)
-        if wrong := await scene.guests.plant(vm, host):
+        if wrong := await scene.guests.plant(vm, host, vtpm=True):
             raise Void(f"the disk of {vm} could not be filled: {wrong}")
     else:
         scene.clear.add(vm)

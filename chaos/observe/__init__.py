@@ -1,9 +1,10 @@
-"""Looking at a lab while it runs, and never changing it but for the guests' own disks.
+"""Looking at a lab while it runs, and never changing it but for the guests' own disks and vTPMs.
 
 - ``listing``     vCenter's long lists, read page by page
 - ``look``        one look at every node, at the nodes' local consoles
 - ``audit``       the key servers' audit trails, followed
 - ``guests``      what each guest's disk must hold, and the challenges that prove it
+- ``vtpms``       what each guest's virtual TPM has sealed, and the challenges that prove it
 - ``last_looks``  what is read when a run ends: disks, acknowledged keys and VMs
 - ``tpms``        the TPM under each host at its boots, read at the lab's side
 - ``states``      nodes, hosts and VMs, written down when they change

@@ -16,6 +16,7 @@ from chaos.draws import Draws
 from chaos.faults.base import REFUSALS
 from chaos.lab import Lab
 from chaos.observe.look import Look
+from chaos.observe.vtpms import GuestTpms
 from protocol.errors import NotConnected, NotFound, ProductError
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.messages.host import GuestAnswer, GuestChallenge, GuestWrite
@@ -59,6 +60,7 @@ class Guests:
         self._lab = lab
         self._draws = draws
         self._disks: dict[VmName, _Disk] = {}
+        self.vtpms = GuestTpms(lab, draws)
         self._seen_on: dict[VmName, NodeName] = {}
 
     def planted(self) -> tuple[VmName, ...]:
@@ -69,8 +71,9 @@ class Guests:
         """What stands in clear in every block of a guest's disk, and only there."""
         return {vm: disk.seed for vm, disk in self._disks.items()}
 
-    async def plant(self, vm: VmName, host: NodeName) -> str:
-        """Have the guest fill its disk; empty when it has, else why not."""
+    async def plant(self, vm: VmName, host: NodeName, *, vtpm: bool = False) -> str:
+        """Have the guest fill its disk, and seal a secret if it has a ``vtpm``; empty when it has,
+        else why not."""
         marker = self._draws.token(32)
         try:
             await self._lab.ask(host, GuestWrite(vm=vm, marker=marker), within_s=WITHIN_S)
@@ -78,7 +81,7 @@ class Guests:
             return f"{vm}: {type(error).__name__}: {error}"
         self._disks[vm] = _Disk(guest_seed(marker))
         self._seen_on[vm] = host
-        return ""
+        return await self.vtpms.seal(vm, host) if vtpm else ""
 
     async def challenge_found(self, vm: VmName) -> Asked | None:
         """``challenge`` at the host that has the VM: where it was seen last, else wherever it is
@@ -94,14 +97,15 @@ class Guests:
         return await self.challenge(vm, seen[vm][0])
 
     async def challenge(self, vm: VmName, host: NodeName) -> Asked:
-        """Ask eight blocks (one while many answers are open) with a fresh nonce."""
+        """Ask eight blocks (one while many answers are open) with a fresh nonce, and the vTPM."""
         disk = self._disks.get(vm)
         if disk is None:
             return Asked(None, f"{vm}: its disk was never filled")
         async with disk.lock:
-            return await self._ask(
+            asked = await self._ask(
                 vm, host, disk, self._draws.pick(range(BLOCKS), disk.at_once(ASKED))
             )
+            return await self._ask_vtpm(vm, host) if asked.right else asked
 
     async def read_back(self, vm: VmName, host: NodeName) -> Asked:
         """Ask every block of the disk; the first answer that is not right, or the last one.
@@ -118,7 +122,19 @@ class Guests:
                 count = disk.at_once(BLOCKS)
                 blocks, left = left[:count], left[count:]
                 asked = await self._ask(vm, host, disk, blocks)
-        return asked
+            return await self._ask_vtpm(vm, host) if asked.right else asked
+
+    async def _ask_vtpm(self, vm: VmName, host: NodeName) -> Asked:
+        """Right at once of a guest without a vTPM."""
+        if not self.vtpms.knows(vm):
+            return Asked(True)
+        try:
+            wrong = await self.vtpms.flaw(vm, host)
+        except ProductError as error:
+            away = isinstance(error, NotFound | NotConnected)
+            text = f"{vm}: its virtual TPM: {type(error).__name__}: {error}"
+            return Asked(None, text, error.definite, away)
+        return Asked(not wrong, wrong)
 
     async def _ask(self, vm: VmName, host: NodeName, disk: _Disk, blocks: tuple[int, ...]) -> Asked:
         nonce = self._draws.token(16)

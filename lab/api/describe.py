@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from chaos.observe.listing import all_events, all_hosts, all_providers, all_vms
 from lab.api import commands
 from lab.api.answers import (
@@ -13,6 +15,7 @@ from lab.api.answers import (
     ProviderDescription,
     ProviderServer,
     Reason,
+    VirtualTpm,
     VmDescription,
 )
 from lab.api.look import connected_hosts, tpm_of, vcenter_up
@@ -30,14 +33,22 @@ from lab.api.views import (
     vm_view,
 )
 from lab.api.whereabouts import at_vm
+from protocol.crypto.ek_certificate import certificate_flaw
 from protocol.errors import ProductError
 from protocol.messages.agent import CutRule
-from protocol.messages.host import GetCryptoKeyStatus, HostSummary, QueryHost
+from protocol.messages.host import (
+    GetCryptoKeyStatus,
+    HostSummary,
+    QueryHost,
+    QueryVmConfig,
+    VmConfigState,
+)
 from protocol.messages.kms import GetAttributes, QueryPair
 from protocol.messages.vcenter import (
     HostInfo,
     KmipServerStatus,
     ProviderInfo,
+    QueryVmca,
     VmInfo,
 )
 from protocol.terms import (
@@ -50,6 +61,7 @@ from protocol.terms import (
     ProviderId,
     VmName,
 )
+from protocol.tpm.structures import PublicArea
 
 LAST_EVENTS = 10
 
@@ -76,6 +88,7 @@ async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
         wanted_on=mine.wanted is PowerState.ON if mine else None,
     )
     stale = listed is not None and host not in await connected_hosts(session, session.vcenter)
+    config = await _config(session, host, name)
     return VmDescription(
         vm=name,
         host=host,
@@ -92,6 +105,9 @@ async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
         reasons=tuple(of_vm(facts, await _host_facts(session, host, own), key_facts)),
         events=await _last_events(session, vm=name),
         faults=_faults(session),
+        vtpm=await _virtual_tpm(session, config),
+        firmware=config.firmware if config else "",
+        hardware=config.hardware if config else 0,
     )
 
 
@@ -197,6 +213,28 @@ async def _asked_itself(session: Session, host: NodeName) -> HostSummary | None:
         return (await session.lab.ask(host, QueryHost())).summary
     except ProductError:
         return None
+
+
+async def _config(session: Session, host: NodeName, vm: VmName) -> VmConfigState | None:
+    """What the VM's files say, by its host; None when that does not answer or cannot read them."""
+    try:
+        return await session.lab.ask(host, QueryVmConfig(vm=vm))
+    except ProductError:
+        return None
+
+
+async def _virtual_tpm(session: Session, config: VmConfigState | None) -> VirtualTpm | None:
+    if config is None or not config.vtpm:
+        return None
+    ek = hashlib.sha256(config.ek).hexdigest()
+    if not config.certificate:
+        return VirtualTpm(ek=ek, certificate_flaw="it has none")
+    try:
+        ca = (await session.lab.ask(session.lab.vcenter, QueryVmca())).certificate
+    except ProductError:
+        return VirtualTpm(ek=ek, certificate_flaw="vCenter does not answer: nobody to ask for VMCA")
+    flaw = certificate_flaw(config.certificate, PublicArea(config.ek), ca)
+    return VirtualTpm(ek=ek, certificate_flaw=flaw)
 
 
 async def _vcenter(session: Session) -> str:

@@ -133,6 +133,8 @@ _SERVED = (
     _changes(commands.VmDecrypt, answers.Vm, vms.decrypt),
     _changes(commands.VmAddDisk, answers.VmDisks, vms.add_disk),
     _changes(commands.VmRemoveDisk, answers.VmDisks, vms.remove_disk),
+    _changes(commands.VmAddTpm, answers.Vm, vms.add_tpm),
+    _changes(commands.VmRemoveTpm, answers.Vm, vms.remove_tpm),
     _changes(commands.VmOn, answers.VmPowerList, vms.power_on),
     _changes(commands.VmOff, answers.VmPowerList, vms.power_off),
     _changes(commands.VmUnlock, answers.Vm, vms.unlock),

@@ -73,6 +73,7 @@ def vm_view(vm: VmInfo, *, stale: bool = False) -> Vm:
         lock_event=vm.lock_event,
         alarms=vm.alarms,
         stale=stale,
+        vtpm=vm.vtpm is True,
     )
 
 
@@ -87,6 +88,7 @@ def vm_at(host: NodeName, cluster: ClusterName, vm: VmSummary) -> Vm:
         crypto=vm.crypto,
         key=key_ref(vm.keys[0]) if vm.keys else None,
         missing=key_refs(vm.missing),
+        vtpm=vm.vtpm is True,
     )
 
 
@@ -165,6 +167,7 @@ def vm_on_host(vm: VmSummary) -> VmOnHost:
         keys=key_refs(vm.keys),
         missing=key_refs(vm.missing),
         wanted=vm.wanted,
+        vtpm=vm.vtpm is True,
         disks=() if vm.disks is msgspec.UNSET else disk_views(vm.disks),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from lab.api import commands
 from lab.api.answers import GuestAnswer, Vm, VmDisks, VmPower, VmPowerList
 from lab.api.refusal import refusal
@@ -12,6 +14,7 @@ from protocol.errors import ProductError
 from protocol.messages.host import GuestChallenge, GuestWrite, HostPowerOffVm, HostPowerOnVm
 from protocol.messages.vcenter import (
     AddDisk,
+    AddVtpm,
     CreateVm,
     CryptoUnlock,
     DecryptVm,
@@ -20,9 +23,11 @@ from protocol.messages.vcenter import (
     PowerOnVm,
     RecryptVm,
     RemoveDisk,
+    RemoveVtpm,
 )
 from protocol.terms import NodeName, PowerState, ProviderId, VmName
 
+EFI, HARDWARE = "efi", 21  # what a VM has that says nothing else
 TASK_S = 60.0  # lab seconds for a VM task
 
 # ---- power -------------------------------------------------------------------------------
@@ -100,6 +105,8 @@ async def create(session: Session, command: commands.VmCreate) -> Vm:
             encrypted=command.encrypted,
             provider=ProviderId(command.provider) if command.provider else None,
             register_hosts=command.register_hosts,
+            firmware=UNSET if command.firmware == EFI else command.firmware,
+            hardware=UNSET if command.hardware == HARDWARE else command.hardware,
         ),
         within_s=TASK_S,
     )
@@ -170,6 +177,32 @@ async def remove_disk(session: Session, command: commands.VmRemoveDisk) -> VmDis
     message = RemoveDisk(vm=vm, disk=command.disk)
     done = await session.lab.ask((await at_vm(session, vm)).vcenter, message, within_s=TASK_S)
     return VmDisks(vm=vm, items=disk_views(done.disks))
+
+
+async def add_tpm(session: Session, command: commands.VmAddTpm) -> Vm:
+    """See ``VmAddTpm``."""
+    lab = session.lab
+    message = AddVtpm(
+        operation_id=lab.operation_id(),
+        vm=session.vm(command.vm),
+        provider=ProviderId(command.provider) if command.provider else None,
+        register_hosts=command.register_hosts,
+    )
+    return vm_view(
+        (await lab.ask((await at_vm(session, message.vm)).vcenter, message, within_s=TASK_S)).vm
+    )
+
+
+async def remove_tpm(session: Session, command: commands.VmRemoveTpm) -> Vm:
+    """See ``VmRemoveTpm``."""
+    message = RemoveVtpm(vm=session.vm(command.vm))
+    return vm_view(
+        (
+            await session.lab.ask(
+                (await at_vm(session, message.vm)).vcenter, message, within_s=TASK_S
+            )
+        ).vm
+    )
 
 
 async def unlock(session: Session, command: commands.VmUnlock) -> Vm:

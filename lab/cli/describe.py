@@ -22,7 +22,7 @@ from lab.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from lab.api.answers import EventLine, Reason
+    from lab.api.answers import EventLine, Reason, VirtualTpm, VmDescription
 
 
 def describe_vm(vm: VmName, *, options: Options = DEFAULTS) -> None:
@@ -42,6 +42,8 @@ def describe_vm(vm: VmName, *, options: Options = DEFAULTS) -> None:
             ("vcenter says", _view(listed, "power", "crypto", "connection")),
             ("its host says", _view(own, "power", "crypto", "connection")),
             ("last command", own.wanted if own else None),
+            ("hardware", _hardware(answer)),
+            ("vtpm", _vtpm(answer.vtpm)),
             ("lock event", listed.lock_event if listed else None),
             ("alarms", listed.alarms if listed else None),
         ]
@@ -60,6 +62,17 @@ def describe_vm(vm: VmName, *, options: Options = DEFAULTS) -> None:
     _why(answer.reasons)
     _faults(answer.faults)
     _events(answer.events)
+
+
+def _hardware(answer: VmDescription) -> str | None:
+    return f"{answer.firmware}, version {answer.hardware}" if answer.firmware else None
+
+
+def _vtpm(vtpm: VirtualTpm | None) -> str | None:
+    if vtpm is None:
+        return None
+    signed = vtpm.certificate_flaw or "signed by VMCA"
+    return f"EK {vtpm.ek[:16]}…, certificate: {signed}"
 
 
 def describe_host(host: HostName, *, options: Options = DEFAULTS) -> None:

@@ -48,6 +48,8 @@ COMMANDS: Mapping[str, str] = {
     "vm decrypt": "vms:decrypt",
     "vm add-disk": "vms:add_disk",
     "vm remove-disk": "vms:remove_disk",
+    "vm add-tpm": "vms:add_tpm",
+    "vm remove-tpm": "vms:remove_tpm",
     "vm on": "vms:on",
     "vm off": "vms:off",
     "vm unlock": "vms:unlock",

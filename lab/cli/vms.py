@@ -1,4 +1,5 @@
-"""``get vms``, ``vm create|encrypt|recrypt|decrypt|add-disk|remove-disk|on|off|unlock``."""
+"""``get vms``, ``vm create|encrypt|recrypt|decrypt|add-disk|remove-disk|add-tpm|remove-tpm``,
+``vm on|off|unlock``."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from lab.api.commands import (
     Command,
     GetVms,
     VmAddDisk,
+    VmAddTpm,
     VmCreate,
     VmDecrypt,
     VmEncrypt,
@@ -17,6 +19,7 @@ from lab.api.commands import (
     VmOn,
     VmRecrypt,
     VmRemoveDisk,
+    VmRemoveTpm,
     VmUnlock,
 )
 from lab.cli.connect import call
@@ -42,6 +45,7 @@ VMS = (
     ("MISSING", lambda r: [_short(k) for k in r.missing]),
 )
 VMS_WIDE = (
+    ("VTPM", lambda r: "yes" if r.vtpm else "no"),
     field("connection"),
     field("cluster"),
     field("key", "KEY ID"),
@@ -87,6 +91,8 @@ def create(
     encrypted: Annotated[bool, Parameter(negative="", help="Encrypt it at once.")] = False,
     provider: Annotated[str, Parameter(help="Key provider; the default when left out.")] = "",
     register_hosts: RegisterHosts = True,
+    firmware: Annotated[str, Parameter(help="efi, or bios: then without virtual TPM.")] = "efi",
+    hardware: Annotated[int, Parameter(help="Virtual hardware version.")] = 21,
     options: Options = DEFAULTS,
 ) -> None:
     """Create a VM, powered off.
@@ -94,7 +100,8 @@ def create(
     keystead vm create vm-07 --encrypted
     keystead vm create vm-08 --host esxi-002
     """
-    made = call(options, VmCreate(vm, cluster, host, encrypted, provider, register_hosts))
+    command = VmCreate(vm, cluster, host, encrypted, provider, register_hosts, firmware, hardware)
+    made = call(options, command)
     show_one(made, options.output, VMS, VMS_WIDE, key="vm")
 
 
@@ -166,6 +173,31 @@ def remove_disk(vm: VmName, disk: int, *, options: Options = DEFAULTS) -> None:
     keystead vm remove-disk vm-01 2 -o json
     """
     show(call(options, VmRemoveDisk(vm, disk)), options.output, DISKS, key="label")
+
+
+def add_tpm(
+    vm: VmName,
+    *,
+    provider: Annotated[str, Parameter(help="Key provider; the default when left out.")] = "",
+    register_hosts: RegisterHosts = True,
+    options: Options = DEFAULTS,
+) -> None:
+    """Add a virtual TPM to a powered-off VM; its home is encrypted, its disks are not.
+
+    keystead vm add-tpm vm-08
+    keystead vm add-tpm vm-08 --provider kms-provider
+    """
+    answer = call(options, VmAddTpm(vm, provider, register_hosts))
+    show_one(answer, options.output, VMS, VMS_WIDE, key="vm")
+
+
+def remove_tpm(vm: VmName, *, options: Options = DEFAULTS) -> None:
+    """Remove the virtual TPM of a powered-off VM, and destroy what is in it.
+
+    keystead vm remove-tpm vm-08
+    keystead vm remove-tpm vm-08 -o json
+    """
+    show_one(call(options, VmRemoveTpm(vm)), options.output, VMS, VMS_WIDE, key="vm")
 
 
 Host = Annotated[str, Parameter(help="All VMs of this host.")]

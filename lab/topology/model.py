@@ -81,6 +81,7 @@ class VmsModel(_Model):
     encrypted: bool = True
     provider: str | None = None
     power: Literal["on", "off"] = "on"
+    vtpm: Annotated[bool, Field(strict=True)] = False
 
     @field_validator("power", mode="before")
     @classmethod

@@ -20,6 +20,7 @@ class VmPlan(msgspec.Struct, frozen=True, kw_only=True):
     host: NodeName
     provider: ProviderId | None  # None = not encrypted
     power_on: bool
+    vtpm: ProviderId | None = None  # None = without a virtual TPM
 
 
 class ProviderPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,14 +240,15 @@ def _vtpm(file: LabFile, cluster: ClusterModel) -> TpmBackend:
 
 
 def _vms(cluster: ClusterModel, hosts: list[NodeName], before: int) -> list[VmPlan]:
-    provider = cluster.vms.provider if cluster.vms.encrypted else None
+    named = None if cluster.vms.provider is None else ProviderId(cluster.vms.provider)
     return [
         VmPlan(
             vm=VmName(f"vm-{before + n + 1:02d}"),
             cluster=ClusterName(cluster.name),
             host=hosts[n % len(hosts)],
-            provider=None if provider is None else ProviderId(provider),
+            provider=named if cluster.vms.encrypted else None,
             power_on=cluster.vms.power == "on",
+            vtpm=named if cluster.vms.vtpm else None,
         )
         for n in range(cluster.vms.count if hosts else 0)
     ]

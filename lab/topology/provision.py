@@ -4,7 +4,8 @@ converges, and has the same operation id on each try.
 1. power on key servers, vCenter, hosts    2. register the providers
 3. enable key persistence where the lab file says so, before any key is made
 4. add the hosts, turn HA on, and set a Trust Authority up for them
-5. create the VMs, each encrypted in the same task, and power them on; encrypt vSAN datastores
+5. create the VMs, each encrypted in the same task, add their virtual TPMs, and power them on;
+encrypt vSAN datastores
 6. wait until ready
 """
 
@@ -25,6 +26,7 @@ from protocol.messages.agent import NodeRunState
 from protocol.messages.host import Esxcli
 from protocol.messages.vcenter import (
     AddHost,
+    AddVtpm,
     CreateNativeProvider,
     CreateVm,
     KmipServer,
@@ -214,6 +216,11 @@ async def _make_vm(lab: LabCore, course: Course, plan: VmPlan) -> None:
             provider=plan.provider,
         ),
     )
+    if plan.vtpm is not None:
+        await course.ask(
+            lab.vcenter,
+            AddVtpm(operation_id=_planned("vtpm", plan), vm=plan.vm, provider=plan.vtpm),
+        )
     if plan.power_on:
         await course.ask(vcenter, PowerOnVm(vm=plan.vm))
 

@@ -158,7 +158,7 @@ def _cluster(file: LabFields, cluster: ClusterModel) -> Iterator[Misfit]:
     yield from _in_a_vcenter(file, cluster.vcenter)
     if vms.provider is not None and vms.provider not in providers:
         yield Misfit(("vms", "provider"), f"there is no provider {vms.provider} of {providers}")
-    elif vms.count and vms.encrypted and vms.provider is None:
+    elif vms.count and (vms.encrypted or vms.vtpm) and vms.provider is None:
         yield Misfit(("vms",), f"its VMs need a provider of {providers}")
     yield from _vsan(file, cluster)
     if vms.count and not cluster.hosts.count:

@@ -108,6 +108,11 @@ class Signer:
         signing = _coded(head) + b"." + _coded(_encode(claims))
         return signing + b"." + _coded(self._private.sign(signing))
 
+    def issued(self, builder: x509.CertificateBuilder) -> bytes:
+        """The certificate (DER) that ``builder`` describes, issued by this signer's own."""
+        issuer = x509.load_der_x509_certificate(self.certificate).subject
+        return builder.issuer_name(issuer).sign(self._private, None).public_bytes(Encoding.DER)
+
     def voucher(self, issuer: str, host: NodeName, at: float) -> bytes:
         """This signer's word for ``host``; ``at`` in Unix seconds."""
         return self.signed(VoucherClaims(iss=issuer, sub=host, iat=at))

@@ -15,6 +15,7 @@
 - ``maintenance``     maintenance mode: a host that shall run nothing
 - ``attestation``     what the TPM says to vCenter of itself and of this boot
 - ``trust_door``      what a trusted host is told and asked
+- ``vtpm_door``    what it is told and asked of virtual TPMs
 - ``vms/``            virtual machines: files, registration, encryption, power, guests
 - ``migration/``      vMotion: running VMs that leave, and that come
 - ``ha/``             the vSphere HA agent: restarts the VMs of hosts that failed
@@ -49,7 +50,7 @@ last, error · ``ha.left`` vm, reason · ``ha.taken_over`` vm · ``ha.datastore`
 ``uplink.failed`` request, error · ``vm.created`` · ``vm.registered`` · ``vm.unregistered`` ·
 ``vm.destroyed`` · ``vm.encrypted`` key · ``vm.recrypted`` key, old, deep · ``vm.decrypted`` ·
 ``vm.disk_added`` disk, key · ``vm.disk_removed`` disk ·
-``vm.powered`` power · ``vm.refused`` command, error, reason,
+``vm.powered`` power · ``vm.vtpm`` present · ``vm.refused`` command, error, reason,
 missing · ``vm.unreadable`` reason · ``vm.untidy`` reason · ``vm.guest_fault`` reason ·
 ``vm.migration_prepared`` source, migration, encrypted · ``vm.migrated_in`` source, migration ·
 ``vm.migrated_out`` target, migration, gap_s, size · ``vm.migration_given_up`` migration
@@ -58,7 +59,4 @@ missing · ``vm.unreadable`` reason · ``vm.untidy`` reason · ``vm.guest_fault`
 ``vsan.mounted`` group · ``vsan.unmounted`` group, reason · ``vsan.disk`` group, disk, step ·
 ``vsan.applied`` encrypted, kek, generation · ``vsan.component`` object · ``vsan.rebuilt`` object ·
 ``vsan.host_key_refused`` reason · ``vsan.disks_unusable`` reason
-
-Not built, and the place where each belongs: the vTPM is a file of ``vms/`` (its state is the VM's
-nvram, under the home key).
 """

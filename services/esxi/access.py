@@ -39,6 +39,7 @@ from protocol.messages.host import (
     QueryHost,
     QueryTpmAttestationReport,
     QueryTrustedConfiguration,
+    QueryVmConfig,
     SendMemory,
     SwitchOver,
 )
@@ -145,6 +146,7 @@ _QUESTIONS: Final = (
     ExportBaseImage,
     QueryVsan,
     QueryVsanEncryptionHealth,
+    QueryVmConfig,
 )
 
 _OF_AGENTS: Final = (HaElect, HaHeartbeat, HaRestartVm)

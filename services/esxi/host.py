@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from protocol.codec import encoded_size
-from protocol.errors import InvalidState, NotFound
+from protocol.errors import InvalidState, NotAvailable, NotFound
 from protocol.messages.host import HaConfiguration, HostSummary, ProviderRef, VmSummary
 from protocol.messages.pages import PAGE_BUDGET, first_page
 from protocol.secret import KeyMaterial
@@ -40,6 +40,7 @@ from services.esxi.vms.power_file import PowerRecord
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vsan.groups import DiskGroups
 from services.runtime.ports import Datastore, Ports
+from services.runtime.virtual_tpm import VirtualTpms
 
 VSAN_PERSISTS: Final = (7, 0, 3)
 """The first release whose key persistence covers encrypted vSAN."""
@@ -81,6 +82,13 @@ class Host:
         """Whether the TPM has the measurements of this boot: what is sealed without them, no
         other boot can open."""
         return bool(self.event_log)
+
+    @property
+    def virtual_tpms(self) -> VirtualTpms:
+        """What plays the TPMs of its VMs; ``NotAvailable`` on a node that was made without."""
+        if self.ports.vtpms is None:
+            raise NotAvailable(f"{self.node.name} was made without virtual TPMs")
+        return self.ports.vtpms
 
     @property
     def build(self) -> str:

@@ -28,6 +28,7 @@ from services.esxi.vms import disks, encrypt, power, recrypt, registration
 from services.esxi.vms.guest import Guest
 from services.esxi.vms.vm import RegisteredVm, disks_of, queue_of
 from services.esxi.vsan.door import VsanDoor
+from services.esxi.vtpm_door import VtpmDoor
 from services.runtime.ports import Ports
 from services.runtime.service import Peer, serves
 
@@ -57,7 +58,7 @@ def _check_answer(keys: tuple[CryptoKeyId, ...], each: int, peer: Peer) -> None:
         raise ResponseTooLarge(f"the answer about {len(keys)} keys does not fit; ask in pages")
 
 
-class EsxiService(VsanDoor, HaHandlers):
+class EsxiService(VsanDoor, HaHandlers, VtpmDoor):
     """One ESXi host; the docstring of the package is a map of it."""
 
     role: ClassVar[Role] = Role.ESXI
@@ -217,9 +218,7 @@ class EsxiService(VsanDoor, HaHandlers):
     @serves(m.HostCreateVm, turn=_vm)
     async def create_vm(self, message: m.HostCreateVm, peer: Peer) -> m.VmState:
         """See ``registration.create``."""
-        vm = await registration.create(
-            self.host, message.vm, message.blocks, message.key, message.provider
-        )
+        vm = await registration.created(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostRegisterVm, turn=_vm)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from protocol.messages.host import HostSummary
 from protocol.messages.vcenter import ClusterInfo, HostInfo, ProviderInfo, TpmAttestation, VmInfo
 from protocol.terms import (
@@ -99,6 +101,7 @@ def vm_info(row: VmRow, *, host_connected: bool, listed: bool) -> VmInfo:
         missing=missing,
         lock_event=lock_event,
         alarms=vm_alarms(lock_event),
+        vtpm=True if row.vtpm else msgspec.UNSET,
     )
 
 

@@ -377,3 +377,20 @@ def ha_of_vm(incident: HaIncident) -> Draft:
         f"{incident.reason}. {again}"
     )
     return Draft(event=EventTypeId.VM_FAILOVER_FAILED, text=text, host=host, vm=vm)
+
+
+def vtpm_added(vm: VmName, host: NodeName) -> Draft:
+    text = f"Reconfigured {vm} on {host}: a virtual TPM was added"
+    return Draft(event=EventTypeId.VM_RECONFIGURED, text=text, host=host, vm=vm)
+
+
+def vtpm_removed(vm: VmName, host: NodeName) -> Draft:
+    text = f"Reconfigured {vm} on {host}: its virtual TPM was removed"
+    return Draft(event=EventTypeId.VM_RECONFIGURED, text=text, host=host, vm=vm)
+
+
+def vtpm_certificates_failed(vm: VmName, host: NodeName, why: str) -> Draft:
+    """VTPM-04: the vTPM is there, and has no certificate."""
+    text = f"The certificates of the virtual TPM of {vm} could not be made: {why}"
+    event = EventTypeId.VTPM_FAILED_PROCESSING_CERTS
+    return Draft(event=event, text=text, host=host, vm=vm)

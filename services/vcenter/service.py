@@ -86,6 +86,7 @@ from services.vcenter.trust.handlers import TrustHandlers
 from services.vcenter.vcenter import VCenter
 from services.vcenter.vsan.keeper import VsanKeeper
 from services.vcenter.vsan_handlers import VsanHandlers
+from services.vcenter.vtpm_handlers import VtpmHandlers
 
 
 def _vm(message: Any) -> str:
@@ -100,7 +101,7 @@ def _cluster(message: Any) -> str:
     return f"cluster:{message.cluster}"
 
 
-class VcenterService(TrustHandlers, VsanHandlers):
+class VcenterService(TrustHandlers, VsanHandlers, VtpmHandlers):
     """See the module's text. ``vcenter`` is there from ``start`` on."""
 
     role: ClassVar[Role] = Role.VCENTER

@@ -136,6 +136,7 @@ class VmRow(Row, frozen=True, kw_only=True):
     missing: tuple[CryptoKeyId, ...] = ()
     destroying: bool = False
     recrypting: bool = False
+    vtpm: bool = False
 
 
 class NativeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,6 +208,7 @@ class OperationKind(StrEnum):
     RECRYPT_VM = "RecryptVm"
     GENERATE_KEY = "GenerateKey"
     ADD_DISK = "AddDisk"
+    ADD_VTPM = "AddVtpm"
 
 
 class OperationRow(Row, frozen=True, kw_only=True):

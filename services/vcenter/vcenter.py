@@ -44,6 +44,7 @@ from services.vcenter.task_log import TaskLog
 from services.vcenter.ticker import Ticker
 from services.vcenter.trust.authority import Authority
 from services.vcenter.trust.clusters import Trust
+from services.vcenter.vmca import Vmca
 
 
 class VCenter:
@@ -95,6 +96,7 @@ class VCenter:
             node, ports.clock, config, self.inventory, self.passes, delivery, self.held
         )
         self.reconciliation = Reconciliation(node, repair, self.sessions, self.passes)
+        self.vmca = Vmca(ports.disk, ports.rng, ports.clock, f"VMCA of {node.name}")
         self.tasks = TaskLog(ports.clock)
         self._migrations = 0
         self.vsan_ticker = Ticker(node, ports.clock, "vsan", node.knobs.remediation_interval_s)

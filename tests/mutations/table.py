@@ -11,6 +11,7 @@ from tests.mutations.ha import HA
 from tests.mutations.matrix import TURNED
 from tests.mutations.trust import TRUST
 from tests.mutations.vsan import VSAN
+from tests.mutations.vtpm import VTPM
 
 _VC, _ESX, _KMS = "tests/services/vcenter", "tests/services/esxi", "tests/services/kms"
 _BUS, _FORGERY = "tests/conformance/test_bus.py", "tests/conformance/test_bus_forgery.py"
@@ -30,6 +31,7 @@ class Killed:
 KILLED = (
     *(Killed(*entry) for entry in (*HA, *TRUST)),
     *(Killed(*entry) for entry in VSAN),
+    *(Killed(*entry) for entry in VTPM),
     # Native providers: KDK, derived keys, backup.
     Killed(
         "kdk_in_clear_at_rest",

@@ -26,6 +26,7 @@ from lab.api.answers.describe import (
     ProviderDescription,
     ProviderServer,
     Reason,
+    VirtualTpm,
     VmDescription,
 )
 from lab.api.answers.disks import VmDisk, VmDisks
@@ -174,6 +175,7 @@ __all__ = [
     "Tpm",
     "TpmList",
     "TpmState",
+    "VirtualTpm",
     "Vm",
     "VmCounts",
     "VmDescription",

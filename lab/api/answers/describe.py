@@ -48,10 +48,19 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class VirtualTpm(msgspec.Struct, frozen=True, kw_only=True):
+    """A VM's virtual TPM: SHA-256 of its endorsement key (hex), and what is to be said of that
+    key's certificate; empty of one that VMCA has signed for this key."""
+
+    ek: str
+    certificate_flaw: str = ""
+
+
 class VmDescription(Answer, frozen=True, kw_only=True):
     """A VM in every view; ``vcenter`` and ``host_view`` are None when these do not answer.
 
-    ``reasons`` come with the headline first; ``events`` are the last ten about it.
+    ``reasons`` come with the headline first; ``events`` are the last ten about it. ``firmware`` is
+    empty, and ``hardware`` 0, when its host cannot say.
     """
 
     vm: VmName
@@ -62,6 +71,9 @@ class VmDescription(Answer, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...]
     events: tuple[EventLine, ...]
     faults: tuple[str, ...]
+    vtpm: VirtualTpm | None = None
+    firmware: str = ""
+    hardware: int = 0
 
 
 class HostDescription(Answer, frozen=True, kw_only=True):

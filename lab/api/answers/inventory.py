@@ -110,6 +110,7 @@ class VmOnHost(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[KeyRef, ...] = ()
     wanted: PowerState = PowerState.OFF
     disks: tuple[VmDisk, ...] = ()
+    vtpm: bool = False
 
 
 class HostView(Answer, frozen=True, kw_only=True):
@@ -181,6 +182,7 @@ class Vm(Answer, frozen=True, kw_only=True):
 
     ``crypto`` is None when it is not encrypted; ``missing`` keys are why it is locked, and
     ``lock_event`` is the event that said so; ``stale``: its host does not answer vCenter now.
+    ``vtpm``: it has a virtual TPM.
     """
 
     vm: VmName
@@ -195,6 +197,7 @@ class Vm(Answer, frozen=True, kw_only=True):
     alarms: tuple[str, ...] = ()
     stale: bool = False
     vcenter: NodeName | None = None
+    vtpm: bool = False
 
 
 class VmList(Answer, frozen=True, kw_only=True):

@@ -113,6 +113,7 @@ from lab.api.commands.look import (
 from lab.api.commands.mobility import VmMigrate
 from lab.api.commands.vms import (
     VmAddDisk,
+    VmAddTpm,
     VmCreate,
     VmDecrypt,
     VmEncrypt,
@@ -122,6 +123,7 @@ from lab.api.commands.vms import (
     VmOn,
     VmRecrypt,
     VmRemoveDisk,
+    VmRemoveTpm,
     VmUnlock,
 )
 from lab.api.commands.vsan import (
@@ -219,6 +221,7 @@ __all__ = [
     "TpmPcrs",
     "TpmSwap",
     "VmAddDisk",
+    "VmAddTpm",
     "VmCreate",
     "VmDecrypt",
     "VmDestroy",
@@ -231,6 +234,7 @@ __all__ = [
     "VmRecrypt",
     "VmRegister",
     "VmRemoveDisk",
+    "VmRemoveTpm",
     "VmUnlock",
     "VmUnregister",
     "VsanDescribe",

@@ -16,7 +16,8 @@ class VmCreate(Command["Vm"], frozen=True, tag="vm.create"):
 
     ``cluster`` empty: that of ``host``, else the first; ``host`` empty: the emptiest of the
     cluster. ``encrypted``: under a new key of ``provider`` (empty: the default one) at once.
-    ``register_hosts`` as in ``VmEncrypt``.
+    ``register_hosts`` as in ``VmEncrypt``. ``firmware``: ``efi`` or ``bios``; ``hardware``: the
+    virtual hardware version; both decide whether it may have a virtual TPM.
     """
 
     vm: str
@@ -25,6 +26,8 @@ class VmCreate(Command["Vm"], frozen=True, tag="vm.create"):
     encrypted: bool = False
     provider: str = ""
     register_hosts: bool = True
+    firmware: str = "efi"
+    hardware: int = 21
 
     def __post_init__(self) -> None:
         if not self.vm:
@@ -86,6 +89,25 @@ class VmRemoveDisk(Command["VmDisks"], frozen=True, tag="vm.remove-disk"):
 
     vm: str
     disk: int
+
+
+class VmAddTpm(Command["Vm"], frozen=True, tag="vm.add-tpm"):
+    """Add a virtual TPM to a powered-off VM with firmware EFI and hardware version 14 or later.
+
+    Its home is encrypted under a new key of ``provider`` (empty: the default one), unless it is
+    already; its disks stay as they are [VTPM-02]. ``register_hosts`` as in ``VmEncrypt``.
+    """
+
+    vm: str
+    provider: str = ""
+    register_hosts: bool = True
+
+
+class VmRemoveTpm(Command["Vm"], frozen=True, tag="vm.remove-tpm"):
+    """Remove the virtual TPM of a powered-off VM: what is in it is destroyed, and the home is
+    decrypted unless a disk is encrypted [VTPM-03]."""
+
+    vm: str
 
 
 class _Power(Command["VmPowerList"], frozen=True):

@@ -10,6 +10,7 @@ the lab's control plane) uses the same messages without a session.
 - ``attestation``  what the TPM says of itself and of the boot
 - ``migration``    vMotion, from vCenter and between two hosts
 - ``vsan``         vSAN encryption, imported from its own module
+- ``vtpm``         virtual TPMs, and what guests do with them
 - ``trust``        a trusted host: applied configuration, attestation, exports
 - ``ha``           vSphere HA: between the agents of a cluster's hosts
 """
@@ -133,6 +134,17 @@ from protocol.messages.host.vms import (
     ReconfigureVm,
     VmState,
 )
+from protocol.messages.host.vtpm import (
+    GuestTpmAnswered,
+    GuestTpmChallenge,
+    GuestTpmSeal,
+    GuestTpmSealed,
+    HostAddVtpm,
+    HostRemoveVtpm,
+    HostSetVtpmCertificate,
+    QueryVmConfig,
+    VmConfigState,
+)
 
 __all__ = [
     "DISKS_LIMIT",
@@ -168,6 +180,10 @@ __all__ = [
     "GetCryptoKeyStatus",
     "GuestAnswer",
     "GuestChallenge",
+    "GuestTpmAnswered",
+    "GuestTpmChallenge",
+    "GuestTpmSeal",
+    "GuestTpmSealed",
     "GuestWrite",
     "HaConfiguration",
     "HaElect",
@@ -177,6 +193,7 @@ __all__ = [
     "HaState",
     "HaVote",
     "HostAddDisk",
+    "HostAddVtpm",
     "HostAttested",
     "HostCreateVm",
     "HostDecryptVm",
@@ -191,6 +208,8 @@ __all__ = [
     "HostRecryptVm",
     "HostRegisterVm",
     "HostRemoveDisk",
+    "HostRemoveVtpm",
+    "HostSetVtpmCertificate",
     "HostState",
     "HostSummary",
     "HostUnregisterVm",
@@ -208,6 +227,7 @@ __all__ = [
     "QueryHost",
     "QueryTpmAttestationReport",
     "QueryTrustedConfiguration",
+    "QueryVmConfig",
     "ReconfigureVm",
     "RemoveDump",
     "RemoveKeys",
@@ -228,6 +248,7 @@ __all__ = [
     "TrustedConfigurationState",
     "UpdateSet",
     "VirtualDisk",
+    "VmConfigState",
     "VmMigrated",
     "VmState",
     "VmSummary",

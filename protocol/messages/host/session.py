@@ -69,7 +69,8 @@ class VmSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A registered VM as its host sees it. ``missing`` keys are why it is locked.
 
     ``locked_by``: another host, which holds the VM's lock on the datastore. ``disks``: told when
-    it has several.
+    it has several. ``vtpm``: True of a VM with a virtual
+    TPM.
     """
 
     vm: VmName
@@ -81,6 +82,7 @@ class VmSummary(msgspec.Struct, frozen=True, kw_only=True):
     wanted: PowerState = PowerState.OFF  # last accepted power command
     locked_by: NodeName | None = None
     disks: tuple[VirtualDisk, ...] | msgspec.UnsetType = msgspec.UNSET
+    vtpm: bool | msgspec.UnsetType = msgspec.UNSET  # only of a VM that has one
 
 
 class HostSummary(msgspec.Struct, frozen=True, kw_only=True):

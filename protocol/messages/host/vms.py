@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+import msgspec
+
 from protocol.messages.base import Repeat, Reply, Request
 from protocol.messages.host.session import Command, Done, VirtualDisk, VmSummary
 from protocol.terms import CryptoKeyId, ProviderId, VmName
@@ -15,6 +17,9 @@ DISKS_LIMIT: Final = 15
 class HostCreateVm(Command["VmState"], frozen=True, kw_only=True):
     """Make and register a VM of ``blocks`` blocks of 4,096 bytes.
 
+    ``firmware``: ``efi`` unless it says ``bios``; ``hardware``: its virtual hardware version, 21
+    unless it says another one.
+
     With ``key`` it is encrypted under that key from its first byte on; with ``provider`` alone
     under one that the host makes. Keys and faults are as in ``ReconfigureVm``. No change when this
     host has registered one of that name already.
@@ -24,6 +29,8 @@ class HostCreateVm(Command["VmState"], frozen=True, kw_only=True):
     blocks: int = 64
     key: CryptoKeyId | None = None
     provider: ProviderId | None = None
+    firmware: str | msgspec.UnsetType = msgspec.UNSET
+    hardware: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class HostRegisterVm(Command["VmState"], frozen=True, kw_only=True):

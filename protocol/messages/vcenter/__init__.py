@@ -8,6 +8,7 @@
 - ``keys``  their keys               - ``events``  the event log
 - ``trust``      Trust Authority, its administration at both vCenters
 - ``vsan``       vSAN encryption, imported from its own module
+- ``vtpm``       virtual TPMs, and the CA that certifies them
 - ``tasks``      what it was asked to do, and how far that has come
 - ``ha``  vSphere HA of a cluster
 """
@@ -136,6 +137,13 @@ from protocol.messages.vcenter.vms import (
     VmRecrypted,
     VmRegistered,
 )
+from protocol.messages.vcenter.vtpm import (
+    AddVtpm,
+    QueryVmca,
+    RemoveVtpm,
+    VmcaState,
+    VmReconfigured,
+)
 
 __all__ = [
     "ADMINISTRATOR",
@@ -143,6 +151,7 @@ __all__ = [
     "AddDisk",
     "AddHost",
     "AddKey",
+    "AddVtpm",
     "ClearTpmRecord",
     "ClusterInfo",
     "ClusterList",
@@ -207,6 +216,7 @@ __all__ = [
     "QueryCryptoKeyStatus",
     "QueryTrustAuthority",
     "QueryTrustedClusters",
+    "QueryVmca",
     "ReconfigureComputeResource",
     "ReconnectHost",
     "RecryptVm",
@@ -217,6 +227,7 @@ __all__ = [
     "RemoveFromTrustAuthority",
     "RemoveHost",
     "RemoveKey",
+    "RemoveVtpm",
     "RenewStsCertificate",
     "ServicesInformation",
     "SetCryptoMode",
@@ -247,7 +258,9 @@ __all__ = [
     "VmInfo",
     "VmList",
     "VmPowered",
+    "VmReconfigured",
     "VmRecrypted",
     "VmRegistered",
     "VmRelocated",
+    "VmcaState",
 ]

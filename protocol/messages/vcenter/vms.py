@@ -26,6 +26,7 @@ class CreateVm(Request["VmCreated"], frozen=True, kw_only=True):
 
     ``encrypted``: under a new KEK of ``provider`` (the default when None), in this one task: the
     key comes first, and a task that fails leaves no VM. ``register_hosts`` as in ``EncryptVm``.
+    ``firmware`` and ``hardware`` as in ``HostCreateVm``.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CREATE
@@ -37,6 +38,8 @@ class CreateVm(Request["VmCreated"], frozen=True, kw_only=True):
     encrypted: bool = False
     provider: ProviderId | None = None
     register_hosts: bool = True
+    firmware: str | msgspec.UnsetType = msgspec.UNSET
+    hardware: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class VmCreated(Reply, frozen=True, kw_only=True):
@@ -222,6 +225,7 @@ class VmInfo(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[CryptoKeyId, ...] = ()
     lock_event: EventTypeId | None = None
     alarms: tuple[str, ...] = ()
+    vtpm: bool | msgspec.UnsetType = msgspec.UNSET  # only of a VM that has one
 
 
 class ListVms(Request["VmList"], frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from services.esxi.vms import registration
 from services.esxi.vms.files import read_config, take_lock, write_config
 from services.esxi.vms.guest import Guest
 from services.esxi.vms.memory import unpacked
-from services.esxi.vms.power import keys_of
+from services.esxi.vms.power import keys_of, vtpm_that_came
 from services.esxi.vms.vm import RegisteredVm, queue_of
 from services.esxi.vms.vmx import VmConfig
 
@@ -87,6 +87,7 @@ async def switch_over(host: Host, message: SwitchOver, sender: NodeName) -> None
     try:
         config = await _offered(host, incoming)
         guest = Guest.thaw(host.datastore, config, incoming.keys, incoming.memory)
+        guest.vtpm = vtpm_that_came(host, config, incoming.keys, incoming.memory)
         await ownership.arrives(host, message.vm)
         await write_config(host.datastore, config)
     except BaseException:

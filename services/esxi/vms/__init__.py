@@ -12,5 +12,9 @@
 - ``autostart``     step B9: a booted host starts the VMs that were running
 - ``guest``         a running guest, which verifies its data
 - ``memory``        what a running guest goes on from, pure
+- ``nvram``         the file of a VM's virtual TPM, under the home DEK, pure
+- ``vtpm``          the virtual TPM of a running VM: durable before it is answered
+- ``vtpm_device``   a virtual TPM as a device: added, certified, removed
+- ``vtpm_commands`` what a guest does with it in one command
 - ``workload``      the guests' own work in the background
 """

@@ -16,6 +16,7 @@ import msgspec
 
 from protocol.errors import DatastoreFault, NotFound
 from protocol.terms import VmName
+from services.esxi.vms.nvram import nvram_file
 from services.esxi.vms.power_file import PowerRecord, power_record, power_text
 from services.esxi.vms.vmx import (
     POWER_FILE,
@@ -112,11 +113,16 @@ async def write_power(datastore: Datastore, vm: VmName, record: PowerRecord) -> 
 async def tidy(datastore: Datastore, config: VmConfig) -> None:
     """Empty every disk file that the configuration does not name: it may hold clear blocks.
 
+    So is the state of a virtual TPM that was removed, or whose addition came to no end.
+
     ``DatastoreFault`` when the datastore refuses.
     """
+    vtpm = config.vtpm
+    state = "" if vtpm is None else nvram_file(config.vm, vtpm.serial)
     try:
         for file in await datastore.files(config.vm):
-            if not file.startswith("disk-") or file in config.files:
+            unused = file.startswith("disk-") and file not in config.files
+            if not unused and not (file.endswith(".nvram") and file != state):
                 continue
             if any(await datastore.read_blocks(config.vm, file, [0], 1)):
                 await write(datastore, config.vm, file, b"")

@@ -24,6 +24,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import VmName
 from services.esxi.vms.memory import GuestMemory, Ram
 from services.esxi.vms.vmx import VmConfig, VmDisk, VmKeys
+from services.esxi.vms.vtpm import Vtpm
 from services.runtime.ports import Choices, Datastore
 
 RUN: Final = 64
@@ -103,6 +104,7 @@ class Guest:
             for disk, dek in zip(config.disks, keys.deks, strict=True)
         }
         self._next_block = next_block
+        self.vtpm: Vtpm | None = None
 
     @classmethod
     def thaw(
@@ -119,7 +121,10 @@ class Guest:
         if not self._ram.writes:
             self._ram.write()
         return GuestMemory(
-            pages=self._ram.pages, next_block=self._next_block, writes=self._ram.writes
+            pages=self._ram.pages,
+            next_block=self._next_block,
+            writes=self._ram.writes,
+            vtpm=None if self.vtpm is None else self.vtpm.handed_over().reveal(),
         )
 
     async def start(self) -> None:
@@ -187,6 +192,8 @@ class Guest:
             await self._rewrite(journal, old)
         self._next_block += 1
         self._use_memory()
+        if self.vtpm is not None:
+            await self.vtpm.work()
 
     def _use_memory(self) -> None:
         try:

@@ -15,11 +15,13 @@ from protocol.errors import (
     InvalidState,
     ProductError,
 )
+from protocol.secret import KeyMaterial
 from protocol.terms import HostCryptoState, PowerState, VmName
 from services.esxi.host import Host
 from services.esxi.keys import search
 from services.esxi.providers import native
 from services.esxi.providers.trusted import gate
+from services.esxi.vms import vtpm
 from services.esxi.vms.files import (
     locked,
     read_config,
@@ -29,7 +31,7 @@ from services.esxi.vms.files import (
     write_power,
 )
 from services.esxi.vms.guest import Guest
-from services.esxi.vms.memory import SECRET_SIZE, Ram
+from services.esxi.vms.memory import SECRET_SIZE, GuestMemory, Ram
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import VmConfig, VmKeys, open_vm
 
@@ -106,7 +108,16 @@ async def _start_guest(host: Host, vm: RegisteredVm, *, ask: bool) -> Guest:
     ram = Ram(host.rng.token(SECRET_SIZE), secrecy=bool(config.keys))
     guest = Guest(host.datastore, config, keys, ram)
     await guest.start()
+    if config.vtpm is not None:
+        if keys.home is None:
+            raise GuestFault(f"{vm.name}: it has a virtual TPM and a home in clear")
+        guest.vtpm = await vtpm.started(vtpm_means(host), config, keys.home)
     return guest
+
+
+def vtpm_means(host: Host) -> vtpm.Means:
+    """What the vTPMs of this host's VMs work with; ``NotAvailable`` on a node without."""
+    return vtpm.Means(host.virtual_tpms, host.datastore, host.rng)
 
 
 async def keys_of(host: Host, config: VmConfig, *, ask: bool) -> VmKeys:
@@ -133,6 +144,18 @@ async def _bring_keys(host: Host, config: VmConfig, *, ask: bool) -> None:
             if disk.dek is not None and disk.dek.key in error.keys
         ]
         raise EncryptionKeyRequired(f"{config.vm}: {'; '.join(told)}", error.keys) from None
+
+
+def vtpm_that_came(
+    host: Host, config: VmConfig, keys: VmKeys, memory: GuestMemory
+) -> vtpm.Vtpm | None:
+    """The vTPM of a VM that came running, with all that had power; ``GuestFault`` without it."""
+    if config.vtpm is None:
+        return None
+    if keys.home is None or memory.vtpm is None:
+        raise GuestFault(f"{config.vm}: its virtual TPM did not come along")
+    handed = KeyMaterial(memory.vtpm)
+    return vtpm.Vtpm.taken_over(vtpm_means(host), config, keys.home, handed)
 
 
 def unwrapped(host: Host, config: VmConfig) -> VmKeys:

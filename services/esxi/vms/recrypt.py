@@ -31,6 +31,7 @@ from services.esxi.vms.vmx import (
     rewrapped_config,
     with_new_files,
 )
+from services.esxi.vms.vtpm_device import with_moved_vtpm
 
 
 async def recrypt(
@@ -102,13 +103,16 @@ def _all_of(config: VmConfig, provider: ProviderId) -> bool:
 async def decrypt(host: Host, name: VmName) -> RegisteredVm:
     """Take the encryption off a VM that is powered off; no change when it has none.
 
-    ``EncryptionKeyRequired`` when a key of it is not here.
+    ``EncryptionKeyRequired`` when a key of it is not here, ``InvalidState`` of a VM with a virtual
+    TPM, whose home stays encrypted (VTPM-02).
     """
     vm = host.registered(name)
     if vm.guest is not None:
         raise InvalidPowerState(f"{name} is running: it is decrypted while powered off")
     async with locked(host.datastore, name):
         config = await read_config(host.datastore, name)
+        if config.vtpm is not None:
+            raise InvalidState(f"{name} has a virtual TPM: remove that first")
         if config.encrypted:
             config = await _rewritten(host, config, await _opened(host, config), under=None)
             host.node.record("vm.decrypted", vm=name)
@@ -144,6 +148,7 @@ async def _rewritten(
         kek = usable_kek(host, config.vm, under)
         made, keys = encrypted_config(clear, under, kek, host.rng, rewritten)
     try:
+        made = await with_moved_vtpm(host, made, opened.home, keys.home)
         await write_disks(host.datastore, made, keys, plain, there)
         await write_config(host.datastore, made)
     except DatastoreFault:

@@ -7,6 +7,9 @@ order that lets a repeated command finish what a crash has cut off.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+from msgspec import UNSET
 
 from protocol import names
 from protocol.errors import (
@@ -16,6 +19,7 @@ from protocol.errors import (
     ProductError,
     SaveFailed,
 )
+from protocol.messages.host import HostCreateVm
 from protocol.terms import CryptoKeyId, PowerState, ProviderId, VmName
 from services.esxi.configuration.sections import Section
 from services.esxi.host import Host
@@ -32,6 +36,8 @@ from services.esxi.vms.files import (
 from services.esxi.vms.guest import fresh_blocks
 from services.esxi.vms.vm import RegisteredVm, queue_of
 from services.esxi.vms.vmx import (
+    EFI,
+    HARDWARE,
     POWER_FILE,
     VmConfig,
     VmKeys,
@@ -69,12 +75,22 @@ async def _wanted(host: Host, name: VmName) -> PowerState:
     return power.wanted
 
 
+async def created(host: Host, message: HostCreateVm) -> RegisteredVm:
+    """See ``create``."""
+    asked = {"firmware": message.firmware, "hardware": message.hardware}
+    said: dict[str, Any] = {key: value for key, value in asked.items() if value is not UNSET}
+    return await create(host, message.vm, message.blocks, message.key, message.provider, **said)
+
+
 async def create(
     host: Host,
     name: VmName,
     blocks: int,
     key: CryptoKeyId | None = None,
     provider: ProviderId | None = None,
+    *,
+    firmware: str = EFI,
+    hardware: int = HARDWARE,
 ) -> RegisteredVm:
     """Make and register a VM, encrypted under ``key`` from the first byte when there is one.
 
@@ -84,7 +100,7 @@ async def create(
     an invalid VM, which a repeat completes. A failure takes the registration back.
     """
     names.VM.check(name)
-    config = new_config(name, blocks, host.rng)
+    config = new_config(name, blocks, host.rng, firmware, hardware)
     known = host.vms.get(name)
     if known is not None and known.config is not None:
         return known

@@ -80,6 +80,7 @@ class RegisteredVm:
             wanted=self.wanted,
             locked_by=locked_by,
             disks=disks_of(config) if len(config.disks) > 1 else msgspec.UNSET,
+            vtpm=msgspec.UNSET if config.vtpm is None else True,
         )
 
 

@@ -3,6 +3,7 @@
 ``<vm>.vmx``  the configuration: which disks, wrapped DEKs with their key ids, the nvram
 ``disk-N.vmdk``  blocks of 4,096 bytes, XTS-AES-256 under the disk's DEK when encrypted; one
 more block than the guest's disk has: the guest's own journal
+``<vm>.nvram``  the state of its virtual TPM, if it has one (``nvram``)
 ``power``  the last accepted power command (step B9)
 """
 
@@ -25,6 +26,11 @@ POWER_FILE: Final = "power"
 FIRST_DISK: Final = 2000
 """Device key of "Hard disk 1" (vim25 VirtualDevice.key)."""
 BLOCKS_LIMIT: Final = 16384
+EFI: Final = "efi"
+BIOS: Final = "bios"
+HARDWARE: Final = 21
+"""The virtual hardware version of 8.0 U2 and later, which new VMs have."""
+_HARDWARE_LIMITS: Final = (4, HARDWARE)
 _HOME_DEK_SIZE: Final = 32
 _SEED_SIZE: Final = 32
 
@@ -34,6 +40,16 @@ class WrappedDek(msgspec.Struct, frozen=True):
 
     key: CryptoKeyId
     wrapped: bytes
+
+
+class VtpmDevice(msgspec.Struct, frozen=True):
+    """A VM's virtual TPM: the public area of its endorsement key, and the certificate (DER) that
+    was made for that with the device, empty when there is none. Its state is in ``<vm>.nvram``, or,
+    after the home got its ``serial``-th DEK, in a file with that number."""
+
+    ek: bytes
+    certificate: bytes = b""
+    serial: int = 1
 
 
 class MigrationOffer(msgspec.Struct, frozen=True):
@@ -87,6 +103,9 @@ class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
     nvram: bytes = b""
     home: WrappedDek | None = None
     offer: MigrationOffer | None = None
+    vtpm: VtpmDevice | None = None
+    firmware: str = EFI
+    hardware: int = HARDWARE
 
     @property
     def encrypted(self) -> bool:
@@ -126,10 +145,19 @@ def vmx_file(vm: VmName) -> str:
     return f"{vm}.vmx"
 
 
-def new_config(vm: VmName, blocks: int, rng: Rng) -> VmConfig:
-    """An unencrypted VM of one disk; ``InvalidArgument`` for a disk size out of range."""
+def new_config(
+    vm: VmName, blocks: int, rng: Rng, firmware: str = EFI, hardware: int = HARDWARE
+) -> VmConfig:
+    """An unencrypted VM of one disk; ``InvalidArgument`` for a disk size, firmware or hardware that
+    is none."""
+    if firmware not in (EFI, BIOS):
+        raise InvalidArgument(f"firmware: {firmware} is neither {EFI} nor {BIOS}")
+    least, most = _HARDWARE_LIMITS
+    if not least <= hardware <= most:
+        raise InvalidArgument(f"hardware version: {hardware} is not within {least}..{most}")
     check_size(blocks)
-    return VmConfig(vm=vm, disks=(VmDisk(blocks=blocks),), nvram=rng.token(_SEED_SIZE))
+    disks, seed = (VmDisk(blocks=blocks),), rng.token(_SEED_SIZE)
+    return VmConfig(vm=vm, disks=disks, nvram=seed, firmware=firmware, hardware=hardware)
 
 
 def check_size(blocks: int) -> None:
@@ -228,6 +256,21 @@ def wrapped_dek(
 ) -> WrappedDek:
     """The DEK of the disk with that device key under ``kek``."""
     return WrappedDek(key, wrap(kek, dek, _aad(vm, f"disk/{disk}"), rng.token(NONCE_SIZE)))
+
+
+def with_encrypted_home(
+    config: VmConfig, key: CryptoKeyId, kek: KeyMaterial, rng: Rng
+) -> tuple[VmConfig, KeyMaterial]:
+    """The same VM with its home alone encrypted under ``kek`` (VTPM-02), and the home's DEK."""
+    made, opened = encrypted_config(config, key, kek, rng, only=())
+    if opened.home is None:
+        raise ValueError(f"{config.vm}: its home was not encrypted")
+    return made, opened.home
+
+
+def with_clear_home(config: VmConfig, home: KeyMaterial) -> VmConfig:
+    """The same VM with its home decrypted (VTPM-03)."""
+    return msgspec.structs.replace(config, nvram=open_seed(config, home), home=None)
 
 
 def open_vm(config: VmConfig, keks: Mapping[CryptoKeyId, KeyMaterial]) -> VmKeys:

@@ -47,8 +47,17 @@ def edits_of_report(
                 edits.append(change_vm(vm.vm, keys=vm.keys, recrypting=False))
                 there = [name for name, other in hosts.items() if other.cluster == row.cluster]
                 edits += released([key for key in row.keys if key not in vm.keys], there)
+            if vm.vtpm is True and not row.vtpm:
+                edits.append(change_vm(vm.vm, vtpm=True))
     return edits
 
 
 def _row(host: HostRow, vm: VmSummary) -> VmRow:
-    return VmRow(name=vm.vm, cluster=host.cluster, host=host.name, power=vm.power, keys=vm.keys)
+    return VmRow(
+        name=vm.vm,
+        cluster=host.cluster,
+        host=host.name,
+        power=vm.power,
+        keys=vm.keys,
+        vtpm=vm.vtpm is True,
+    )

@@ -5,6 +5,7 @@
 - ``encrypt``       EncryptVm
 - ``recrypt``       RecryptVm, DecryptVm
 - ``disks``         AddDisk, RemoveDisk
+- ``vtpm``          AddVtpm, RemoveVtpm
 - ``power``         PowerOnVm, PowerOffVm, CryptoUnlock
 - ``migrate``       MigrateVm, and the evacuation of a host
 - ``host``          AddHost, RemoveHost, ConfigureCryptoKey, ClearTpmRecord, AcknowledgeAlarm,

@@ -43,6 +43,7 @@ async def register_vm(vc: VCenter, message: RegisterVm) -> VmRegistered:
         host=session.host,
         power=vm.power,
         keys=vm.keys,
+        vtpm=vm.vtpm is True,
     )
     await vc.inventory.commit(
         Edit(Table.VM, vm.vm, lambda _: row, of_host=session.host), *used_again(vm.keys)

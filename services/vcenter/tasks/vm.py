@@ -63,7 +63,12 @@ async def _make(
     if operation.provider is not None:
         given = await give_key(vc, session, operation, may_register=message.register_hosts)
     command = HostCreateVm(
-        vm=message.vm, blocks=message.blocks, key=given.key, provider=given.maker
+        vm=message.vm,
+        blocks=message.blocks,
+        key=given.key,
+        provider=given.maker,
+        firmware=message.firmware,
+        hardware=message.hardware,
     )
     try:
         vm = await session.command_vm(command)

@@ -159,6 +159,7 @@ class Rig(SimRig):
             node=node,
             role=Role.ESXI,
             tpm=tpm,
+            vtpm=TpmBackend.MODEL if tpm is TpmBackend.NONE else tpm,
             firmware=firmware or Firmware(),
             knobs={**FAST, **(knobs or {})},
             config={"vcenter": VCENTER, "datastore": DATASTORE, **config},

@@ -19,6 +19,8 @@ from protocol.messages.host import (
     ExportTpmEndorsement,
     GetCryptoKeyStatus,
     GuestChallenge,
+    GuestTpmChallenge,
+    GuestTpmSeal,
     GuestWrite,
     HaElect,
     HaHeartbeat,
@@ -28,6 +30,7 @@ from protocol.messages.host import (
     QueryHost,
     QueryTpmAttestationReport,
     QueryTrustedConfiguration,
+    QueryVmConfig,
     RemoveDump,
     SaveConfiguration,
     SendMemory,
@@ -102,13 +105,20 @@ def test_a_host_of_the_cluster_may_have_replicas_and_speak_to_the_agent() -> Non
     assert allowed == {MessageKind.REPLICA, MessageKind.AGENT}
 
 
+GUESTS = (
+    GuestWrite(vm=VmName("v"), marker=b""),
+    GuestChallenge(vm=VmName("v"), nonce=b"", blocks=()),
+    GuestTpmSeal(vm=VmName("v"), marker=b""),
+    GuestTpmChallenge(vm=VmName("v"), nonce=b""),
+)
+
+
 def test_the_kind_of_every_message_to_a_host() -> None:
     """A message that is added and classified by nobody is for the console, and shows up here."""
     console = (
         Esxcli(arguments=()),
         SaveConfiguration(),
-        GuestWrite(vm=VmName("v"), marker=b""),
-        GuestChallenge(vm=VmName("v"), nonce=b"", blocks=()),
+        *GUESTS,
         WriteDump(dump="d"),
         ListDumps(),
         DecryptDump(dump="d"),
@@ -129,6 +139,7 @@ def test_the_kind_of_every_message_to_a_host() -> None:
         ExportBaseImage(),
         QueryVsan(),
         QueryVsanEncryptionHealth(),
+        QueryVmConfig(vm=VmName("v")),
     )
     assert {kind_of(message) for message in questions} == {MessageKind.QUESTION}
     moving = (

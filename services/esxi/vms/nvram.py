@@ -1,0 +1,50 @@
+"""The file ``<vm>.nvram``: the state of a VM's virtual TPM, under the VM's home DEK. Pure.
+
+AES-256-GCM, bound to the VM, to the vTPM (its endorsement key) and to the number of the save,
+which stands before it in clear: the file of another VM, of a vTPM that was removed, or with another
+number on it does not open (VTPM-01).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from protocol.crypto.wrap import NONCE_SIZE, unwrap, wrap
+from protocol.errors import CryptographicFailure
+from protocol.secret import KeyMaterial
+from protocol.terms import VmName
+from services.runtime.ports import Rng
+from services.runtime.virtual_tpm import VirtualTpmState
+
+_MAGIC: Final = b"KSNVRAM1"
+_NUMBER: Final = 8
+_HEAD: Final = len(_MAGIC) + _NUMBER
+
+
+def nvram_file(vm: VmName, serial: int = 1) -> str:
+    """The name of the file that holds the state of that VM's vTPM."""
+    return f"{vm}.nvram" if serial == 1 else f"{vm}-{serial}.nvram"
+
+
+def closed(
+    vm: VmName, ek: bytes, state: VirtualTpmState, number: int, home: KeyMaterial, rng: Rng
+) -> bytes:
+    """The file with this state, the ``number``-th. What has power loses it: only NV is kept."""
+    box = wrap(home, KeyMaterial(state.nv), _aad(vm, ek, number), rng.token(NONCE_SIZE))
+    return _MAGIC + number.to_bytes(_NUMBER, "big") + box
+
+
+def opened(vm: VmName, ek: bytes, data: bytes, home: KeyMaterial) -> tuple[VirtualTpmState, int]:
+    """The state, without power, and the number of its save.
+
+    ``CryptographicFailure`` for every other file: of another VM, vTPM or key, altered, cut short.
+    """
+    if not data.startswith(_MAGIC) or len(data) < _HEAD:
+        raise CryptographicFailure(f"{nvram_file(vm)} holds no state of a virtual TPM")
+    number = int.from_bytes(data[len(_MAGIC) : _HEAD], "big")
+    nv = unwrap(home, data[_HEAD:], _aad(vm, ek, number))
+    return VirtualTpmState(nv.reveal()), number
+
+
+def _aad(vm: VmName, ek: bytes, number: int) -> bytes:
+    return b"|".join((b"keystead vtpm", vm.encode(), str(number).encode(), ek))

@@ -1,0 +1,156 @@
+"""The virtual TPM of a running VM: whatever its guest commands is durable before it is answered.
+
+The state is in memory while the VM runs (VTPM-05); ``<vm>.nvram`` has what outlives a power cut.
+A command works on a copy: the new state is written first, then it is the one in memory, then the
+guest hears of it. One that cannot be saved has not happened, as far as anybody was told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar
+
+import msgspec
+
+from protocol.errors import CryptographicFailure, DatastoreFault, GuestFault
+from protocol.guest_tpm import SECRET_SIZE, TpmAnswer
+from protocol.secret import KeyMaterial
+from protocol.terms import VmName
+from protocol.tpm.errors import TpmError
+from protocol.tpm.structures import PublicArea
+from services.esxi.vms import vtpm_commands as guest
+from services.esxi.vms.files import write
+from services.esxi.vms.nvram import closed, nvram_file, opened
+from services.esxi.vms.vmx import VmConfig, VtpmDevice
+from services.runtime.ports import Datastore, Rng
+from services.runtime.virtual_tpm import GuestTpm, VirtualTpms, VirtualTpmState
+
+T = TypeVar("T")
+
+_WORKS: Final = 3
+"""Sorts of work that a guest does in turn."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """What plays vTPMs, where their files are, and what draws nonces."""
+
+    tpms: VirtualTpms
+    datastore: Datastore
+    rng: Rng
+
+
+class _HandedOver(msgspec.Struct, frozen=True, array_like=True):
+    nv: bytes
+    memory: bytes
+    number: int
+    found: bytes
+
+
+class Vtpm:
+    """One run of one VM's vTPM. Calls are one at a time: the VM's turn is held by the caller."""
+
+    def __init__(
+        self,
+        means: Means,
+        config: VmConfig,
+        home: KeyMaterial,
+        state: VirtualTpmState,
+        number: int,
+    ) -> None:
+        if config.vtpm is None:
+            raise ValueError(f"{config.vm} has no virtual TPM")
+        self.vm: VmName = config.vm
+        self.device: VtpmDevice = config.vtpm
+        self._means, self._home = means, home
+        self._state, self._number = state, number
+        self._found = b""  # SHA-256 of what it has sealed
+        self._steps = 0
+
+    async def power_on(self) -> None:
+        """The firmware starts it and measures the boot; the guest unseals what it has sealed."""
+        secret = self._means.rng.token(SECRET_SIZE)
+        self._found = await self._command("vtpm.power_on", partial(guest.power_on, secret=secret))
+
+    async def seal(self, secret: KeyMaterial) -> tuple[PublicArea, int]:
+        """Seal ``secret`` in place of what was sealed; the attestation key, and the counter."""
+        sealed = await self._command("vtpm.seal", partial(guest.seal, secret=secret.reveal()))
+        self._found = guest.digest_of(secret.reveal())
+        return sealed
+
+    async def challenge(self, nonce: bytes) -> TpmAnswer:
+        """See ``protocol.guest_tpm``."""
+        return await self._command("vtpm.challenge", partial(guest.challenge, nonce=nonce))
+
+    async def work(self) -> None:
+        """One step of the guest's own work: unseal, or measure and quote, or count, in turn."""
+        step = self._steps = self._steps + 1
+        match step % _WORKS:
+            case 0:
+                await self._command("vtpm.count", guest.count)
+            case 1:
+                found = await self._command("vtpm.unseal", guest.unsealed_digest)
+                if found != self._found:
+                    raise GuestFault(f"{self.vm}: its virtual TPM unseals another secret")
+            case _:
+                await self._command("vtpm.quote", partial(guest.measure_and_quote, step=step))
+
+    def handed_over(self) -> KeyMaterial:
+        """All of it, with what has power: for the host to which the running VM moves."""
+        state = self._state
+        kept = _HandedOver(state.nv, state.memory, self._number, self._found)
+        return KeyMaterial(msgspec.msgpack.encode(kept))
+
+    @classmethod
+    def taken_over(
+        cls, means: Means, config: VmConfig, home: KeyMaterial, handed: KeyMaterial
+    ) -> Vtpm:
+        """The vTPM of a VM that came running from another host, going on where it was."""
+        kept = msgspec.msgpack.decode(handed.reveal(), type=_HandedOver)
+        state = VirtualTpmState(kept.nv, kept.memory)
+        taken = cls(means, config, home, state, kept.number)
+        taken._found = kept.found
+        return taken
+
+    async def _command(self, label: str, work: Callable[[GuestTpm], T]) -> T:
+        """The command, and its new state durable, before anybody hears of the result."""
+        try:
+            state, result = await self._means.tpms.command(self._state, label, work)
+        except TpmError as error:
+            raise GuestFault(f"{self.vm}: its virtual TPM: {error}") from None
+        number = self._number + 1
+        data = closed(self.vm, self.device.ek, state, number, self._home, self._means.rng)
+        await write(self._means.datastore, self.vm, nvram_file(self.vm, self.device.serial), data)
+        self._state, self._number = state, number
+        return result
+
+
+async def started(means: Means, config: VmConfig, home: KeyMaterial) -> Vtpm:
+    """The vTPM of a VM that powers on, started.
+
+    ``GuestFault`` when its state does not open or does not start, ``DatastoreFault`` when it cannot
+    be read or written.
+    """
+    if config.vtpm is None:
+        raise ValueError(f"{config.vm} has no virtual TPM")
+    state, number = await read_state(means.datastore, config.vm, config.vtpm, home)
+    made = Vtpm(means, config, home, state, number)
+    await made.power_on()
+    return made
+
+
+async def read_state(
+    datastore: Datastore, vm: VmName, device: VtpmDevice, home: KeyMaterial
+) -> tuple[VirtualTpmState, int]:
+    """What lies there of a vTPM, and the number of its save; faults as of ``started``."""
+    file = nvram_file(vm, device.serial)
+    try:
+        return opened(vm, device.ek, await datastore.read(vm, file), home)
+    except FileNotFoundError:
+        raise GuestFault(f"{vm}: {file} is gone: the state of its virtual TPM") from None
+    except OSError as error:
+        raise DatastoreFault(f"{vm}: {file}: {error.strerror or error}") from None
+    except CryptographicFailure:
+        raise GuestFault(f"{vm}: {file} is not the state of its virtual TPM") from None

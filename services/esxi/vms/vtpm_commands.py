@@ -1,0 +1,125 @@
+"""What a guest does with its vTPM in one command: the firmware's boot, sealing, answers, work.
+
+Each function is one command: it gets the TPM, works, and gives values. They block and touch nothing
+else. The sealed blob lies in an NV index of the vTPM itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+import msgspec
+
+from protocol.guest_tpm import (
+    CHALLENGE_PCR,
+    QUOTED,
+    SEALED_TO,
+    TpmAnswer,
+    nonce_event,
+    proof_of,
+    quoted_nonce,
+)
+from protocol.secret import KeyMaterial
+from protocol.tpm.errors import TpmError, TpmErrorKind
+from protocol.tpm.policy import policy_pcr_digest
+from protocol.tpm.structures import (
+    EkKind,
+    EventType,
+    MeasuredEvent,
+    PcrSelection,
+    PublicArea,
+    SealedBlob,
+)
+from services.runtime.virtual_tpm import GuestTpm
+
+BLOB_INDEX: Final = 0x01800101
+COUNTER_INDEX: Final = 0x01800102
+_OWN: Final = PcrSelection((CHALLENGE_PCR,))
+
+BOOT: Final = (
+    MeasuredEvent(0, EventType.S_CRTM_VERSION, b"VMware Virtual Platform EFI"),
+    MeasuredEvent(7, EventType.EFI_VARIABLE_DRIVER_CONFIG, b"SecureBoot=1"),
+    MeasuredEvent(4, EventType.EFI_BOOT_SERVICES_APPLICATION, b"guest boot loader"),
+)
+"""What a VM's firmware measures at power-on, the same each time."""
+
+
+def endorsement_key(tpm: GuestTpm) -> bytes:
+    """Its public area; the TPM has power for that long."""
+    tpm.power_on()
+    area, _ = tpm.ek(EkKind.ECC_P256)
+    tpm.power_off(orderly=True)
+    return area.raw
+
+
+def power_on(tpm: GuestTpm, secret: bytes) -> bytes:
+    """The VM's firmware measures its boot, and the guest unseals: SHA-256 of what it found.
+
+    A guest that has sealed nothing yet seals ``secret``.
+    """
+    tpm.power_on()
+    tpm.extend_log(BOOT)
+    tpm.ensure_srk()
+    if counted(tpm) == 0:
+        _seal(tpm, secret)
+    return unsealed_digest(tpm)
+
+
+def counted(tpm: GuestTpm) -> int:
+    """How many commands it has counted; 0 of a new one."""
+    try:
+        return tpm.counter(COUNTER_INDEX)
+    except TpmError as error:
+        if error.kind is not TpmErrorKind.HANDLE:
+            raise
+        return 0
+
+
+def seal(tpm: GuestTpm, secret: bytes) -> tuple[PublicArea, int]:
+    """Seal ``secret`` in place of what was sealed; the attestation key, and the counter."""
+    counter = _seal(tpm, secret)
+    area, _ = tpm.ak()
+    return area, counter
+
+
+def _seal(tpm: GuestTpm, secret: bytes) -> int:
+    blob = tpm.seal(secret, policy_pcr_digest(SEALED_TO, tpm.pcrs(SEALED_TO)))
+    tpm.nv_write(BLOB_INDEX, msgspec.msgpack.encode(blob))
+    return tpm.counter(COUNTER_INDEX, bump=True)
+
+
+def _unsealed(tpm: GuestTpm) -> bytes:
+    blob = msgspec.msgpack.decode(tpm.nv_read(BLOB_INDEX), type=SealedBlob)
+    return tpm.unseal(blob, SEALED_TO)
+
+
+def unsealed_digest(tpm: GuestTpm) -> bytes:
+    """SHA-256 of the sealed secret, which a guest may remember."""
+    return digest_of(_unsealed(tpm))
+
+
+def digest_of(secret: bytes) -> bytes:
+    """SHA-256 of a secret."""
+    return hashlib.sha256(secret).digest()
+
+
+def challenge(tpm: GuestTpm, nonce: bytes) -> TpmAnswer:
+    """Unseal in a new session, count, measure the nonce, quote."""
+    secret = KeyMaterial(_unsealed(tpm))
+    counter = tpm.counter(COUNTER_INDEX, bump=True)
+    before = tpm.pcrs(_OWN)[CHALLENGE_PCR]
+    tpm.extend_log([nonce_event(nonce)])
+    quote = tpm.quote(QUOTED, quoted_nonce(nonce, counter))
+    return TpmAnswer(quote, before, counter, proof_of(secret, quote.attest))
+
+
+def count(tpm: GuestTpm) -> int:
+    """One step of the counter."""
+    return tpm.counter(COUNTER_INDEX, bump=True)
+
+
+def measure_and_quote(tpm: GuestTpm, step: int) -> bytes:
+    """Measure that the guest is at this step of its work, and have that signed."""
+    tpm.extend_log([MeasuredEvent(CHALLENGE_PCR, EventType.IPL, b"work %d" % step)])
+    return tpm.quote(QUOTED, step.to_bytes(8, "big")).attest

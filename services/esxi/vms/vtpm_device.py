@@ -1,0 +1,144 @@
+"""A VM's virtual TPM as a device: added, certified, removed while the VM is powered off.
+
+Added: 1. a new TPM is manufactured   2. its state is written   3. the configuration is switched in
+one write: it has the device, and the home is encrypted. A crash before 3 leaves the VM as it was, a
+crash after it the VM with its vTPM. Removed: the configuration is switched first, the state is
+emptied afterwards, or by whoever opens the VM next (``files.tidy``).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from protocol.errors import InvalidArgument, InvalidPowerState, InvalidState, NotFound
+from protocol.secret import KeyMaterial
+from protocol.terms import CryptoKeyId, ProviderId, VmName
+from services.esxi.host import Host
+from services.esxi.providers import making
+from services.esxi.vms import vtpm_commands
+from services.esxi.vms.encrypt import usable_kek
+from services.esxi.vms.files import locked, read_config, tidy, write, write_config
+from services.esxi.vms.nvram import closed, nvram_file
+from services.esxi.vms.vm import RegisteredVm
+from services.esxi.vms.vmx import (
+    EFI,
+    VmConfig,
+    VtpmDevice,
+    open_home,
+    with_clear_home,
+    with_encrypted_home,
+)
+from services.esxi.vms.vtpm import read_state
+
+LEAST_HARDWARE = 14
+"""Virtual hardware version from which a VM may have a vTPM (VTPM-02)."""
+
+
+async def add(
+    host: Host, name: VmName, key: CryptoKeyId | None, provider: ProviderId | None
+) -> RegisteredVm:
+    """VTPM-02. No change when the VM has a vTPM. A home that is not encrypted is, under ``key``, or
+    one of ``provider`` that the host makes; disks stay as they are.
+
+    ``InvalidPowerState`` while it runs, ``InvalidArgument`` of a VM that may have none,
+    ``EncryptionKeyRequired`` and ``InvalidState`` as in ``encrypt``.
+    """
+    vm = _powered_off(host, name)
+    async with locked(host.datastore, name):
+        config = await read_config(host.datastore, name)
+        if config.vtpm is None:
+            check_may_have(config)
+            config = await _with_new(host, config, key, provider)
+            host.node.record("vm.vtpm", vm=name, present=True)
+        vm.config, vm.problem = config, ""
+    return vm
+
+
+def check_may_have(config: VmConfig) -> None:
+    """``InvalidArgument`` unless a VM of this firmware and hardware version may have a vTPM."""
+    if config.firmware != EFI:
+        raise InvalidArgument(f"{config.vm}: a virtual TPM needs firmware EFI, not BIOS")
+    if config.hardware < LEAST_HARDWARE:
+        raise InvalidArgument(
+            f"{config.vm}: a virtual TPM needs hardware version {LEAST_HARDWARE} or later, not "
+            f"{config.hardware}"
+        )
+
+
+async def _with_new(
+    host: Host, config: VmConfig, key: CryptoKeyId | None, provider: ProviderId | None
+) -> VmConfig:
+    if config.home is None:
+        if key is None and provider is None:
+            raise InvalidArgument("key, provider: one of them must be named")
+        key = key or await making.new_key(host, provider or ProviderId(""))
+        config, home = with_encrypted_home(config, key, usable_kek(host, config.vm, key), host.rng)
+    else:
+        home = _home(host, config)
+    tpms = host.virtual_tpms
+    state, ek = await tpms.command(await tpms.make(), "vtpm.endorse", vtpm_commands.endorsement_key)
+    made = msgspec.structs.replace(config, vtpm=VtpmDevice(ek))
+    data = closed(config.vm, ek, state, 1, home, host.rng)
+    await write(host.datastore, config.vm, nvram_file(config.vm), data)
+    await write_config(host.datastore, made)
+    return made
+
+
+async def certify(host: Host, name: VmName, certificate: bytes) -> None:
+    """VTPM-04: keep the certificate of its endorsement key with the device."""
+    vm = _powered_off(host, name)
+    async with locked(host.datastore, name):
+        config = await read_config(host.datastore, name)
+        if config.vtpm is None:
+            raise NotFound(f"{name} has no virtual TPM")
+        config = msgspec.structs.replace(
+            config, vtpm=msgspec.structs.replace(config.vtpm, certificate=certificate)
+        )
+        await write_config(host.datastore, config)
+        vm.config, vm.problem = config, ""
+
+
+async def remove(host: Host, name: VmName) -> RegisteredVm:
+    """VTPM-03. No change when it has none."""
+    vm = _powered_off(host, name)
+    async with locked(host.datastore, name):
+        config = await read_config(host.datastore, name)
+        if config.vtpm is not None:
+            home = _home(host, config)
+            config = msgspec.structs.replace(config, vtpm=None)
+            if all(disk.dek is None for disk in config.disks):
+                config = with_clear_home(config, home)
+            await write_config(host.datastore, config)
+            host.node.record("vm.vtpm", vm=name, present=False)
+        vm.config, vm.problem = config, ""
+        await tidy(host.datastore, config)
+    return vm
+
+
+def _powered_off(host: Host, name: VmName) -> RegisteredVm:
+    vm = host.registered(name)
+    if vm.guest is not None:
+        raise InvalidPowerState(f"{name} is running: power it off first")
+    return vm
+
+
+def _home(host: Host, config: VmConfig) -> KeyMaterial:
+    if config.home is None:
+        raise InvalidState(f"{config.vm}: its home is not encrypted")
+    key = config.home.key
+    return open_home(config, {key: usable_kek(host, config.vm, key)})
+
+
+async def with_moved_vtpm(
+    host: Host, config: VmConfig, old: KeyMaterial | None, new: KeyMaterial | None
+) -> VmConfig:
+    """``config``, whose home has another DEK, with the vTPM's state under that in its next file;
+    as it is when it has no vTPM. The configuration is the caller's to write."""
+    device = config.vtpm
+    if device is None or old is None or new is None:
+        return config
+    state, number = await read_state(host.datastore, config.vm, device, old)
+    moved = msgspec.structs.replace(device, serial=device.serial + 1)
+    data = closed(config.vm, device.ek, state, number + 1, new, host.rng)
+    await write(host.datastore, config.vm, nvram_file(config.vm, moved.serial), data)
+    return msgspec.structs.replace(config, vtpm=moved)

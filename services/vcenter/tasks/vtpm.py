@@ -1,0 +1,155 @@
+"""Adding a virtual TPM to a VM, and removing it (VTPM-02, VTPM-03, VTPM-04).
+
+1. the host is asked what the VM is: one that may have no vTPM gets no key either   2. a home that
+is not encrypted gets a key as in ``encrypt``; one that is, its own on the host   3. the host makes
+the TPM and encrypts the home   4. VMCA certifies the endorsement key, and the host keeps that.
+A failing step 4 is told by an event, and the VM has its vTPM without a certificate.
+
+A repeat of the operation after a crash goes on from what is there.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from protocol.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    InvalidPowerState,
+    ProductError,
+)
+from protocol.messages.host import (
+    HostAddVtpm,
+    HostRemoveVtpm,
+    HostSetVtpmCertificate,
+    QueryVmConfig,
+    VmConfigState,
+)
+from protocol.messages.vcenter import AddVtpm, RemoveVtpm, VmReconfigured
+from protocol.terms import CryptoKeyId, PowerState
+from protocol.tpm.structures import PublicArea
+from services.vcenter import events
+from services.vcenter.hosts.session import HostSession
+from services.vcenter.inventory import Edit, change_vm
+from services.vcenter.removals import released, used_again
+from services.vcenter.tables import OperationKind, OperationRow, VmRow
+from services.vcenter.tasks.encrypt import (
+    GivenKey,
+    give_key,
+    give_up,
+    modes_afterwards,
+    recorded,
+)
+from services.vcenter.vcenter import VCenter
+
+LEAST_HARDWARE: Final = 14
+"""Virtual hardware version from which a VM may have a vTPM."""
+
+
+async def add_vtpm(vc: VCenter, message: AddVtpm) -> VmReconfigured:
+    """See the module's text. Runs in the VM's turn."""
+    before = await recorded(vc, message.operation_id, OperationKind.ADD_VTPM, message.vm)
+    row = _powered_off(vc.vm(message.vm))
+    session = vc.sessions.usable(row.host)
+    config = await session.ask(QueryVmConfig(vm=row.name))
+    if row.vtpm:
+        if before is None:
+            raise AlreadyExists(f"{row.name} has a virtual TPM already")
+        await _certify(vc, session, row, config)
+        return VmReconfigured(vm=vc.vm_info(row.name))
+    _check_may_have(row, config)
+    if config.home_encrypted:
+        await vc.remediation.restore(session, row.name, may_unlock=vc.node.knobs.auto_unlock)
+        vm = await session.command_vm(HostAddVtpm(vm=row.name))
+        keys, told = vm.keys, [events.vtpm_added(row.name, session.host)]
+        edits: list[Edit] = []
+    else:
+        operation = before or OperationRow(
+            name=message.operation_id,
+            kind=OperationKind.ADD_VTPM,
+            subject=message.vm,
+            provider=vc.provider_for(message.provider, row.cluster),
+        )
+        keys, given = await _with_a_key(vc, session, row, operation, message)
+        edits = modes_afterwards(vc, session, may_register=message.register_hosts)
+        told = [
+            events.vm_encrypted(row.name, session.host, keys[0]),
+            events.vtpm_added(row.name, session.host),
+        ]
+        if row.name in vc.inventory.vms:
+            given.look_after_the_others(vc, session)
+    edits += [change_vm(row.name, keys=keys, vtpm=True), *used_again(keys)]
+    await vc.inventory.commit(*edits, events=told)
+    await _certify(vc, session, row, await session.ask(QueryVmConfig(vm=row.name)))
+    return VmReconfigured(vm=vc.vm_info(row.name))
+
+
+async def _with_a_key(
+    vc: VCenter, session: HostSession, row: VmRow, operation: OperationRow, message: AddVtpm
+) -> tuple[tuple[CryptoKeyId, ...], GivenKey]:
+    """Steps 2 and 3 for a home that is not encrypted; the VM's keys afterwards."""
+    if operation.key is not None:
+        await vc.inventory.commit(*used_again((operation.key,)))
+    given = await give_key(vc, session, operation, may_register=message.register_hosts)
+    command = HostAddVtpm(vm=row.name, key=given.key, provider=given.maker)
+    try:
+        vm = await session.command_vm(command)
+    except ProductError as error:
+        if error.definite and given.key is not None:
+            await give_up(vc, row.cluster, (given.key,))
+        raise
+    keys = given.keys_of(vm)
+    if row.name not in vc.inventory.vms:  # its host was removed, and the VM with it
+        await give_up(vc, row.cluster, keys)
+    return keys, given
+
+
+def _powered_off(row: VmRow) -> VmRow:
+    if row.power is not PowerState.OFF:
+        raise InvalidPowerState(f"{row.name} is {row.power.value}; power it off first")
+    return row
+
+
+def _check_may_have(row: VmRow, config: VmConfigState) -> None:
+    """As the host judges: but no key is made for a VM that it would refuse."""
+    if config.firmware != "efi":
+        raise InvalidArgument(f"{row.name}: a virtual TPM needs firmware EFI, not BIOS")
+    if config.hardware < LEAST_HARDWARE:
+        raise InvalidArgument(
+            f"{row.name}: a virtual TPM needs hardware version {LEAST_HARDWARE} or later, not "
+            f"{config.hardware}"
+        )
+
+
+async def _certify(vc: VCenter, session: HostSession, row: VmRow, config: VmConfigState) -> None:
+    """Step 4, once: a device that has its certificate keeps it (VTPM-04)."""
+    if config.certificate:
+        return
+    try:
+        certificate = await vc.vmca.certify(PublicArea(config.ek))
+        await session.command(HostSetVtpmCertificate(vm=row.name, certificate=certificate))
+    except (OSError, ProductError) as error:
+        failed = events.vtpm_certificates_failed(row.name, session.host, str(error))
+        await vc.inventory.commit(events=[failed])
+
+
+async def remove_vtpm(vc: VCenter, message: RemoveVtpm) -> VmReconfigured:
+    """VTPM-03. Runs in the VM's turn."""
+    row = _powered_off(vc.vm(message.vm))
+    if row.vtpm:
+        session = vc.sessions.usable(row.host)
+        await vc.remediation.restore(session, row.name, may_unlock=vc.node.knobs.auto_unlock)
+        vm = await session.command_vm(HostRemoveVtpm(vm=row.name))
+        gone = tuple(key for key in row.keys if key not in vm.keys)
+        hosts = [host.name for host in vc.inventory.hosts_of(row.cluster)]
+        vc.sharing.withdraw(gone)
+        await vc.inventory.commit(
+            change_vm(row.name, keys=vm.keys, vtpm=False, lock_event=None, missing=())
+            if gone
+            else change_vm(row.name, vtpm=False),
+            *released(gone, hosts),
+            events=[events.vtpm_removed(row.name, session.host)],
+        )
+        for host in hosts if gone else ():
+            vc.gathered.want(host, removing=True)
+    return VmReconfigured(vm=vc.vm_info(row.name))

@@ -1,0 +1,49 @@
+"""VMCA, vCenter's certificate authority, as far as the laboratory needs it: for vTPMs (VTPM-04).
+
+Its key and certificate are a file of vCenter's own disk, made when the first certificate is asked
+for. A file that was damaged is not made anew: its certificates would be of a CA that nobody knows.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from protocol.crypto.ek_certificate import endorse
+from protocol.crypto.tokens import SERIAL_SIZE, Signer
+from protocol.tpm.structures import PublicArea
+from services.runtime.identity import load_signer
+from services.runtime.ports import Clock, Disk, Rng
+
+FILE: Final = "vmca"
+
+
+class Vmca:
+    """See the module's text. ``name`` is its common name."""
+
+    def __init__(self, disk: Disk, rng: Rng, clock: Clock, name: str) -> None:
+        self._disk, self._rng, self._clock, self._name = disk, rng, clock, name
+        self._signer: Signer | None = None
+
+    async def certify(self, ek: PublicArea) -> bytes:
+        """A certificate (DER) of that endorsement key.
+
+        ``OSError`` when the disk refuses or the CA's file is damaged, ``InvalidArgument`` for what
+        is no endorsement key.
+        """
+        signer = await self._loaded()
+        return endorse(signer, ek, self._rng.token(SERIAL_SIZE), self._clock.now())
+
+    async def certificate(self) -> bytes:
+        """Its own (DER); empty while there is none, or when it cannot be read."""
+        if self._signer is None:
+            try:
+                await self._disk.read(FILE)
+                return (await self._loaded()).certificate
+            except OSError:
+                return b""
+        return self._signer.certificate
+
+    async def _loaded(self) -> Signer:
+        if self._signer is None:
+            self._signer = await load_signer(self._disk, self._rng, self._clock, self._name, FILE)
+        return self._signer
