@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-_E2E: Final = "tests/e2e/test_vsan.py"
+_KILLS: Final = "tests/e2e/test_vsan_kills.py"
 
 VSAN: Final[tuple[tuple[str, str, str], ...]] = (
     (
         "vsan_kek_not_persisted",
-        f"{_E2E}::test_persistence_covers_it_from_7_0_u3[7.0U3-True]",
-        "absent",
+        f"{_KILLS}::test_a_host_with_persistence_needs_nobody",
+        "is absent",
     ),
     (
         "vsan_host_waits_for_vcenter",
-        f"{_E2E}::test_encryption_begins_with_keys_that_hosts_have_got_themselves",
-        "vCenter has not brought it",
+        f"{_KILLS}::test_a_host_asks_the_key_server_itself",
+        "is absent",
     ),
     (
         "vsan_wrong_kek_opens",
@@ -24,7 +24,7 @@ VSAN: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     (
         "vsan_rekey_leaves_a_disk",
-        f"{_E2E}::test_shallow_and_deep_rekey_and_another_provider_keep_the_data",
+        f"{_KILLS}::test_a_shallow_rekey_is_settled_when_every_disk_has_the_new_key",
         "AssertionError",
     ),
 )
