@@ -16,6 +16,17 @@ from protocol.tpm.structures import PublicArea
 
 GROUP_LIMIT: Final = 128
 """Characters of a group id."""
+ADMINISTRATOR: Final = "administrator@vsphere.local"
+
+
+class TrustItem(StrEnum):
+    """What a Trust Authority consists of; the values are those of ``ItemDigest.kind``."""
+
+    PRINCIPAL = "principal"
+    CA_CERTIFICATE = "caCertificate"
+    ENDORSEMENT_KEY = "endorsementKey"
+    BASE_IMAGE = "baseImage"
+    PROVIDER = "provider"
 
 
 class TokenType(StrEnum):

@@ -57,7 +57,7 @@ def at_least(value: object) -> object:
 class Requires(Section):
     """What the lab must be, before anything is injected."""
 
-    provider: Literal["standard", "native"] | None = None
+    provider: Literal["standard", "trusted", "native"] | None = None
     persistence: OnOff | None = None
     tpm: Literal["real", "model", "any", "none"] | None = None
     hosts: (

@@ -16,6 +16,7 @@ TPMS = {
 }
 TYPES = {
     "standard": ManagementType.VCENTER,
+    "trusted": ManagementType.TRUST_AUTHORITY,
     "native": ManagementType.NATIVE_PROVIDER,
 }
 SHOWN = 3

@@ -18,6 +18,7 @@
 - ``report``    of a stored run
 - ``doctor``    what a lab needs                            - ``measure``   bench
 - ``streams``   closed, full, read no more                - ``native``    native key providers
+- ``trust``     Trust Authority, its thirteen steps
 - ``matrix``    the truth table, played
 - ``sweep``     stores struck at their storage calls
 """

@@ -127,6 +127,8 @@ class TrustAuthorityModel(_Model):
     """Trusted clusters: of the workload vCenter."""
     settings: Literal["endorsement-keys", "certificates"] = "endorsement-keys"
     """Whose endorsement keys are trusted: of a list, or with a certificate of an imported CA."""
+    setup: bool = True
+    """Whether the build takes the thirteen steps; else they are left to you: ``trust setup``."""
 
 
 class LabFields(_Model):

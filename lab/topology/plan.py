@@ -42,6 +42,7 @@ class TrustPlan(msgspec.Struct, frozen=True, kw_only=True):
     workload: NodeName
     clusters: tuple[ClusterName, ...]
     endorsement_keys: bool
+    setup: bool
 
 
 class VsanPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +140,7 @@ def _trust(file: LabFile) -> TrustPlan | None:
         workload=NodeName(workload),
         clusters=tuple(ClusterName(cluster.name) for cluster in clusters),
         endorsement_keys=authority.settings == "endorsement-keys",
+        setup=authority.setup,
     )
 
 

@@ -78,7 +78,7 @@ async def provision(lab: LabCore, report: Report) -> None:
     for vcenter, cluster in topology.ha:
         reconfigure = ReconfigureComputeResource(cluster=cluster, das_enabled=True)
         await course.ask(vcenter, reconfigure)
-    if topology.trust is not None:
+    if topology.trust is not None and topology.trust.setup:
         await _trust(lab, course, topology.trust)
     await course.each(
         4,

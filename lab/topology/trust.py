@@ -22,7 +22,6 @@ from protocol.messages.base import Request
 from protocol.messages.host import ExportBaseImage, ExportTpmEndorsement
 from protocol.messages.kms import CreateKey
 from protocol.messages.vcenter import (
-    ADMINISTRATOR,
     CreateTrustedKeyProvider,
     EnableTrustAuthority,
     ExportPrincipal,
@@ -36,7 +35,13 @@ from protocol.messages.vcenter import (
     TrustKeyServers,
 )
 from protocol.terms import KeyId, ManagementType, NodeName
-from protocol.trust import BaseImage, TpmCaCertificate, TpmSettings, TrustedEndorsementKey
+from protocol.trust import (
+    ADMINISTRATOR,
+    BaseImage,
+    TpmCaCertificate,
+    TpmSettings,
+    TrustedEndorsementKey,
+)
 
 TASK_S = 60.0  # lab seconds for a step that asks every service
 STEPS = 13

@@ -50,6 +50,7 @@ def test_there_are_shipped_files() -> None:
         "native-outage-reboot",
         "outage-without-persistence",
         "rolling-reboot-kms-flaps",
+        "trusted-outage-reboot",
     ]
 
 

@@ -14,6 +14,7 @@
 - ``matrix``     the truth table, played
 - ``mobility``   what a VM's move came to
 - ``vsan``       vSAN encryption, its objects and their health
+- ``trust``      Trust Authority, as both vCenters tell of it
 - ``sweep``      stores, struck at their storage calls
 """
 
@@ -104,6 +105,14 @@ from lab.api.answers.lab import (
     VmCounts,
 )
 from lab.api.answers.mobility import Migration
+from lab.api.answers.trust import (
+    TrustAdminList,
+    TrustAdmins,
+    TrustAuthority,
+    TrustedHostList,
+    TrustedHostState,
+    TrustFile,
+)
 from lab.api.answers.vsan import Vsan, VsanHealthReport, VsanObjectContent
 
 __all__ = [
@@ -175,6 +184,12 @@ __all__ = [
     "Tpm",
     "TpmList",
     "TpmState",
+    "TrustAdminList",
+    "TrustAdmins",
+    "TrustAuthority",
+    "TrustFile",
+    "TrustedHostList",
+    "TrustedHostState",
     "VirtualTpm",
     "Vm",
     "VmCounts",

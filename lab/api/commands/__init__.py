@@ -12,6 +12,7 @@ name is made of the words of the command line: ``keystead vm encrypt`` is ``VmEn
 - ``mobility``     VMs that move between hosts
 - ``keys``         key servers and key providers
 - ``crypto``       modes of hosts and clusters, the keys that vCenter knows, alarms
+- ``trust``         Trust Authority, step by step
 - ``faults``       links, every other fault, healing
 - ``describe``     everything known of one object
 - ``vsan``         vSAN encryption
@@ -111,6 +112,25 @@ from lab.api.commands.look import (
     GetVms,
 )
 from lab.api.commands.mobility import VmMigrate
+from lab.api.commands.trust import (
+    Exported,
+    GetTrustAuthority,
+    GetTrustedHosts,
+    KmsKeyCreate,
+    TrustAdmin,
+    TrustCluster,
+    TrustEnable,
+    TrustExport,
+    TrustImport,
+    TrustKeyProvider,
+    TrustRegister,
+    TrustRemediate,
+    TrustRemove,
+    TrustRenewCertificate,
+    TrustServers,
+    TrustSettings,
+    TrustSetup,
+)
 from lab.api.commands.vms import (
     VmAddDisk,
     VmAddTpm,
@@ -152,6 +172,7 @@ __all__ = [
     "DescribeProvider",
     "DescribeVm",
     "Esx",
+    "Exported",
     "FaultInject",
     "GetAlarms",
     "GetAudit",
@@ -169,6 +190,8 @@ __all__ = [
     "GetStatus",
     "GetTasks",
     "GetTpm",
+    "GetTrustAuthority",
+    "GetTrustedHosts",
     "GetVms",
     "Heal",
     "HostAdd",
@@ -200,6 +223,7 @@ __all__ = [
     "KeyRemove",
     "KmsBackup",
     "KmsKeyActivate",
+    "KmsKeyCreate",
     "KmsKeyDestroy",
     "KmsKeyRevoke",
     "KmsKeyShow",
@@ -220,6 +244,19 @@ __all__ = [
     "TpmLockout",
     "TpmPcrs",
     "TpmSwap",
+    "TrustAdmin",
+    "TrustCluster",
+    "TrustEnable",
+    "TrustExport",
+    "TrustImport",
+    "TrustKeyProvider",
+    "TrustRegister",
+    "TrustRemediate",
+    "TrustRemove",
+    "TrustRenewCertificate",
+    "TrustServers",
+    "TrustSettings",
+    "TrustSetup",
     "VmAddDisk",
     "VmAddTpm",
     "VmCreate",

@@ -88,7 +88,6 @@ from protocol.messages.vcenter.providers import (
 )
 from protocol.messages.vcenter.tasks import ListTasks, TaskInfo, TaskInfoState, TaskList
 from protocol.messages.vcenter.trust import (
-    ADMINISTRATOR,
     CreateTrustedKeyProvider,
     EnableTrustAuthority,
     ExportPrincipal,
@@ -109,7 +108,6 @@ from protocol.messages.vcenter.trust import (
     TrustedAdmins,
     TrustedClusters,
     TrustedHost,
-    TrustItem,
     TrustItemHealth,
     TrustKeyServers,
 )
@@ -146,7 +144,6 @@ from protocol.messages.vcenter.vtpm import (
 )
 
 __all__ = [
-    "ADMINISTRATOR",
     "AcknowledgeAlarm",
     "AddDisk",
     "AddHost",
@@ -241,7 +238,6 @@ __all__ = [
     "TpmAttestation",
     "TransferOpened",
     "TrustAuthorityState",
-    "TrustItem",
     "TrustItemHealth",
     "TrustKeyServers",
     "TrustedAdmins",

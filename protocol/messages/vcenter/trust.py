@@ -7,7 +7,6 @@ Whoever gives one of these tasks is a member of TrustedAdmins there (``user``), 
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import ClassVar
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from protocol.messages.base import Repeat, Reply, Request
 from protocol.terms import ClusterName, KeyId, NodeName, ProviderHealth, ProviderId
 from protocol.trust import (
+    ADMINISTRATOR,
     BaseImage,
     HostTrustReport,
     ServiceRecord,
@@ -22,9 +22,8 @@ from protocol.trust import (
     TpmSettings,
     TrustedEndorsementKey,
     TrustedPrincipal,
+    TrustItem,
 )
-
-ADMINISTRATOR = "administrator@vsphere.local"
 
 
 class SetTrustedAdmin(Request["TrustedAdmins"], frozen=True, kw_only=True):
@@ -100,16 +99,6 @@ class TrustKeyServers(Request["TrustAuthorityState"], frozen=True, kw_only=True)
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     user: str = ADMINISTRATOR
     provider: ProviderId
-
-
-class TrustItem(StrEnum):
-    """What a Trust Authority consists of; the values are those of ``ItemDigest.kind``."""
-
-    PRINCIPAL = "principal"
-    CA_CERTIFICATE = "caCertificate"
-    ENDORSEMENT_KEY = "endorsementKey"
-    BASE_IMAGE = "baseImage"
-    PROVIDER = "provider"
 
 
 class RemoveFromTrustAuthority(Request["TrustAuthorityState"], frozen=True, kw_only=True):

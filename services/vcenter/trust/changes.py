@@ -24,10 +24,9 @@ from protocol.messages.vcenter import (
     ImportToTrustAuthority,
     RemoveFromTrustAuthority,
     SetTpmSettings,
-    TrustItem,
     TrustKeyServers,
 )
-from protocol.trust import KeyServerRecord, TrustedKeyProvider
+from protocol.trust import KeyServerRecord, TrustedKeyProvider, TrustItem
 from services.vcenter.tables import AuthorityRow
 
 Change = (

@@ -1,0 +1,318 @@
+"""Trust Authority: each step, asked of the vCenter that it is for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lab.api import commands
+from lab.api.answers import (
+    Key,
+    Provider,
+    TrustAdminList,
+    TrustAdmins,
+    TrustAuthority,
+    TrustedHostList,
+    TrustedHostState,
+    TrustFile,
+)
+from lab.api.keys import show
+from lab.api.session import Session
+from lab.api.views import provider_view
+from lab.errors import KeysteadError
+from lab.topology.plan import TrustPlan
+from lab.topology.trust import TASK_S, enabling, image_of, primary_key, set_up
+from protocol.messages import vcenter as m
+from protocol.messages.base import Request
+from protocol.messages.host import ExportTpmEndorsement
+from protocol.terms import ClusterName, KeyId, ManagementType, NodeName, ProviderId
+from protocol.trust import (
+    BaseImage,
+    TpmCaCertificate,
+    TpmSettings,
+    TrustAttestationStatus,
+    TrustedEndorsementKey,
+    TrustedPrincipal,
+)
+
+_LARGEST = 1 << 20  # bytes of a file
+
+
+class TrustItemFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a file of an export holds: exactly one of these."""
+
+    principal: TrustedPrincipal | None = None
+    endorsement_key: TrustedEndorsementKey | None = None
+    ca_certificate: TpmCaCertificate | None = None
+    base_image: BaseImage | None = None
+    services: m.ServicesInformation | None = None
+
+
+def _plan(session: Session) -> TrustPlan:
+    found = session.lab.topology.trust
+    if found is None:
+        raise KeysteadError("KS-USE-002", "the lab file has no section trust_authority")
+    return found
+
+
+def _authority(session: Session) -> NodeName:
+    return session.chosen or _plan(session).vcenter
+
+
+def _workload(session: Session) -> NodeName:
+    return session.chosen or _plan(session).workload
+
+
+async def _ask_authority(
+    session: Session, message: Request[m.TrustAuthorityState]
+) -> TrustAuthority:
+    state = await session.lab.ask(_authority(session), message, within_s=TASK_S)
+    return TrustAuthority(
+        cluster=state.cluster,
+        group=state.group,
+        require_endorsement_keys=state.settings.require_endorsement_keys,
+        require_certificate_validation=state.settings.require_certificate_validation,
+        warnings=state.warnings,
+        silent=state.silent,
+        items=state.items,
+    )
+
+
+async def _ask_workload(session: Session, message: Request[m.TrustedClusters]) -> TrustedHostList:
+    state = await session.lab.ask(_workload(session), message, within_s=TASK_S)
+    return TrustedHostList(
+        clusters=state.clusters,
+        stale_principal=state.stale_principal,
+        items=tuple(
+            TrustedHostState(
+                host=host.host,
+                cluster=host.cluster,
+                health=host.health,
+                attestation=_attestation(host),
+                details=host.details,
+                reports=host.reports,
+            )
+            for host in state.hosts
+        ),
+    )
+
+
+def _attestation(host: m.TrustedHost) -> str:
+    """Passed when one service attested it, failed when none did and one refused (TA-11)."""
+    there = {report.status for report in host.reports}
+    for status in (TrustAttestationStatus.ATTESTED, TrustAttestationStatus.NOT_ATTESTED):
+        if status in there:
+            return status.value
+    return TrustAttestationStatus.UNKNOWN.value
+
+
+# ---- the steps ---------------------------------------------------------------------------
+
+
+async def admin(session: Session, command: commands.TrustAdmin) -> TrustAdminList:
+    """See ``TrustAdmin``."""
+    plan = _plan(session)
+    vcenters = (session.chosen,) if session.chosen else (plan.vcenter, plan.workload)
+    items = []
+    for vcenter in vcenters:
+        message = m.SetTrustedAdmin(member=command.member, remove=command.remove)
+        members = (await session.lab.ask(vcenter, message)).members
+        items.append(TrustAdmins(vcenter=vcenter, members=members))
+    return TrustAdminList(items=tuple(items))
+
+
+async def enable(session: Session, command: commands.TrustEnable) -> TrustAuthority:
+    """See ``TrustEnable``."""
+    message = msgspec.structs.replace(enabling(_plan(session)), user=command.user)
+    return await _ask_authority(session, message)
+
+
+async def export(session: Session, command: commands.TrustExport) -> TrustFile:
+    """See ``TrustExport``. The file is there before anybody is asked."""
+    try:
+        place = os.open(command.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise _unusable(command.file, error) from None
+    with os.fdopen(place, "wb") as file:
+        try:
+            found, of = await _exported(session, command)
+            file.write(msgspec.json.encode(found))
+            file.flush()
+            os.fsync(place)
+        except BaseException as error:
+            Path(command.file).unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise _unusable(command.file, error) from None
+            raise
+    return TrustFile(item=command.item, of=of, file=command.file)
+
+
+async def _exported(session: Session, command: commands.TrustExport) -> tuple[TrustItemFile, str]:
+    lab = session.lab
+    match command.item:
+        case "principal":
+            vcenter = _workload(session)
+            told = await lab.ask(vcenter, m.ExportPrincipal())
+            return TrustItemFile(principal=told.principal), vcenter
+        case "services-information":
+            vcenter = _authority(session)
+            message = m.ExportServicesInformation(user=command.user)
+            services = await lab.ask(vcenter, message, within_s=TASK_S)
+            return TrustItemFile(services=services), vcenter
+        case "base-image":
+            host = session.host(command.host)
+            return TrustItemFile(base_image=await image_of(lab, host)), host
+        case _:
+            return await _endorsement(session, command)
+
+
+async def _endorsement(
+    session: Session, command: commands.TrustExport
+) -> tuple[TrustItemFile, str]:
+    host = session.host(command.host)
+    found = await session.lab.ask(host, ExportTpmEndorsement())
+    if command.item == "ca-certificate":
+        if not found.ca_chain:
+            text = (
+                f"{host}: its TPM carries no certificate of its maker; export its endorsement key"
+            )
+            raise KeysteadError("KS-PRODUCT-001", text)
+        chain = TpmCaCertificate(name=f"{host}-ca", chain=found.ca_chain)
+        return TrustItemFile(ca_certificate=chain), host
+    key = TrustedEndorsementKey(name=host, public_area=found.public_area)
+    return TrustItemFile(endorsement_key=key), host
+
+
+async def import_(session: Session, command: commands.TrustImport) -> TrustFile:
+    """See ``TrustImport``."""
+    found = _read(command.file)
+    if found.services is not None:
+        message = m.ImportServicesInformation(user=command.user, services=found.services)
+        await session.lab.ask(_workload(session), message, within_s=TASK_S)
+        return TrustFile(item="services", of=_workload(session), file=command.file)
+    (field,) = [name for name in found.__struct_fields__ if getattr(found, name) is not None]
+    item: Any = getattr(found, field)
+    importing = m.ImportToTrustAuthority(user=command.user, **{field: item})
+    await session.lab.ask(_authority(session), importing, within_s=TASK_S)
+    name = getattr(item, "version", "") or item.name
+    return TrustFile(item=field.replace("_", "-"), of=str(name), file=command.file)
+
+
+def _read(path: str) -> TrustItemFile:
+    try:
+        with Path(path).open("rb") as file:
+            raw = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise _unusable(path, error) from None
+    try:
+        if len(raw) > _LARGEST:
+            raise ValueError(f"it has more than {_LARGEST} bytes")
+        found = msgspec.json.decode(raw, type=TrustItemFile)
+        if sum(getattr(found, name) is not None for name in found.__struct_fields__) != 1:
+            raise ValueError("it holds not exactly one item")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise KeysteadError("KS-USE-003", f"{path}: it is no export: {error}") from None
+    return found
+
+
+def _unusable(path: str, error: OSError) -> KeysteadError:
+    return KeysteadError("KS-USE-003", f"{path}: {error.strerror or error}")
+
+
+async def settings(session: Session, command: commands.TrustSettings) -> TrustAuthority:
+    """See ``TrustSettings``."""
+    wanted = TpmSettings(
+        require_endorsement_keys=command.require_endorsement_keys,
+        require_certificate_validation=command.require_certificate_validation,
+    )
+    return await _ask_authority(session, m.SetTpmSettings(user=command.user, settings=wanted))
+
+
+async def key_provider(session: Session, command: commands.TrustKeyProvider) -> TrustAuthority:
+    """See ``TrustKeyProvider``."""
+    message = m.CreateTrustedKeyProvider(
+        user=command.user,
+        provider=ProviderId(command.provider),
+        primary_key_id=KeyId(command.primary_key),
+        servers=tuple(session.node(server) for server in command.servers),
+    )
+    return await _ask_authority(session, message)
+
+
+async def key_servers(session: Session, command: commands.TrustServers) -> TrustAuthority:
+    """See ``TrustServers``."""
+    provider = ProviderId(command.provider)
+    return await _ask_authority(session, m.TrustKeyServers(user=command.user, provider=provider))
+
+
+async def cluster(session: Session, command: commands.TrustCluster) -> TrustedHostList:
+    """See ``TrustCluster``."""
+    message = m.SetTrustedState(
+        user=command.user, cluster=ClusterName(command.cluster), trusted=not command.off
+    )
+    return await _ask_workload(session, message)
+
+
+async def register(session: Session, command: commands.TrustRegister) -> Provider:
+    """See ``TrustRegister``."""
+    message = m.RegisterKmsCluster(
+        provider=ProviderId(command.provider),
+        management_type=ManagementType.TRUST_AUTHORITY,
+        servers=(),
+        make_default=command.default,
+    )
+    state = await session.lab.ask(_workload(session), message, within_s=TASK_S)
+    return provider_view(state.provider)
+
+
+async def setup(session: Session, command: commands.TrustSetup) -> TrustedHostList:
+    """See ``TrustSetup``."""
+    topology = session.lab.topology
+    await set_up(session.lab, _plan(session), topology.providers, session.report)
+    return await _ask_workload(session, m.QueryTrustedClusters())
+
+
+# ---- afterwards --------------------------------------------------------------------------
+
+
+async def remove(session: Session, command: commands.TrustRemove) -> TrustAuthority:
+    """See ``TrustRemove``."""
+    message = m.RemoveFromTrustAuthority(user=command.user, kind=command.kind, name=command.item)
+    return await _ask_authority(session, message)
+
+
+async def remediate(session: Session, command: commands.TrustRemediate) -> TrustedHostList:
+    """See ``TrustRemediate``."""
+    message = m.RemediateTrustedCluster(
+        user=command.user, cluster=ClusterName(command.cluster), delete=command.delete
+    )
+    return await _ask_workload(session, message)
+
+
+async def renew(session: Session, command: commands.TrustRenewCertificate) -> TrustedHostList:
+    """See ``TrustRenewCertificate``."""
+    message = m.RenewStsCertificate(user=command.user)
+    await session.lab.ask(_workload(session), message, within_s=TASK_S)
+    return await _ask_workload(session, m.QueryTrustedClusters())
+
+
+async def authority(session: Session, command: commands.GetTrustAuthority) -> TrustAuthority:
+    """See ``GetTrustAuthority``."""
+    return await _ask_authority(session, m.QueryTrustAuthority())
+
+
+async def trusted_hosts(session: Session, command: commands.GetTrustedHosts) -> TrustedHostList:
+    """See ``GetTrustedHosts``."""
+    return await _ask_workload(session, m.QueryTrustedClusters())
+
+
+async def key_create(session: Session, command: commands.KmsKeyCreate) -> Key:
+    """See ``KmsKeyCreate``."""
+    server = session.node(command.kms)
+    if server not in session.key_servers():
+        raise KeysteadError("KS-USE-002", f"{server} is no key server")
+    made = await primary_key(session.lab, server, session.lab.operation_id())
+    return await show(session, commands.KmsKeyShow(made, server))
