@@ -25,6 +25,9 @@ AT_ONCE_S: Final = 10.0
 TASK_S: Final = 60.0
 """Window of a power-on, and of deliveries."""
 CREATE_S: Final = 120.0
+MOVE_S: Final = 120.0
+SWITCH_OVER_S: Final = 10.0
+"""A guest that moves stands still for no longer than that."""
 RUN_S: Final = 900.0
 RUN_STEP_S: Final = 30.0
 HA_FIRST_S: Final = 30.0

@@ -175,6 +175,20 @@ class Added(Seen, frozen=True, kw_only=True):
         return connected and safe and self.dump is True and set(self.present) == set(self.wanted)
 
 
+class Moved(Seen, frozen=True, kw_only=True):
+    """A VM that was to move: at the host that it was on, and at the one that it was to go to.
+
+    ``same_run``: its guest is the one that ran before. ``gap_s``: from the first part of its memory
+    on the wire to the target's word that it goes on; None when neither was heard.
+    """
+
+    asked: Answered
+    here: VmSeen
+    there: VmSeen
+    same_run: bool
+    gap_s: float | None
+
+
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """The letter that evidence gives, and what of the evidence decided on it."""
 

@@ -16,6 +16,7 @@ from chaos.matrix.evidence import (
     HostSeen,
     Judged,
     Left,
+    Moved,
     Outcome,
     VmSeen,
     VmView,
@@ -123,6 +124,26 @@ def _refused(asked: Answered, seen: VmSeen) -> Judged:
         return unclear(f"{asked.error}, and {seen.locks[0].event}")
     why = asked.text or asked.error if asked.outcome is Outcome.REFUSED else "nobody answers"
     return Judged(letter=Letter.NO, why=f"{why}; not locked")
+
+
+def of_move(moved: Moved, *, source: str, target: str, limit_s: float) -> Judged:
+    """E7, E8: on the target, the same guest, and not for long at a standstill; or where it was, as
+    it was, and not locked."""
+    if moved.here.own is not None and moved.here.own.on and moved.there.own is not None:
+        if moved.there.own.on:
+            return unclear(f"it runs on {source} and on {target}")
+    if not moved.same_run:
+        return unclear("its guest is not the one that ran before")
+    if not moved.asked.done:
+        own = moved.here.own
+        if own is None or not own.on or moved.here.works.right is not True:
+            return unclear(f"{moved.asked.error}, and it does not run on {source} as before")
+        return _refused(moved.asked, moved.here)
+    if moved.gap_s is None:
+        return unclear("done, and nothing of its memory went from host to host")
+    if moved.gap_s > limit_s:
+        return unclear(f"its guest stood still for {moved.gap_s:.0f} s, more than {limit_s:.0f}")
+    return _ok(moved.there, target)
 
 
 def of_three_looks(

@@ -80,7 +80,7 @@ def undisturbed(about: Account) -> Found:
 
 
 def from_its_cache(about: Account) -> Found:
-    """R2: no key came between request and success, and the host asked no key server."""
+    """R2, R10: no key came between request and success, and the host asked no key server."""
     came = [one.name for one in _keys_to(about)]
     sent = [one.dst for one in about.said if one.dst in about.servers]
     if came or sent:
@@ -220,6 +220,7 @@ READERS: Final[Mapping[int, Callable[[Account], Found]]] = MappingProxyType(
     {
         1: undisturbed,
         2: from_its_cache,
+        10: from_its_cache,
         3: fetched,
         4: fetched,
         18: unseal_refused,
@@ -255,9 +256,12 @@ def witnesses(reasons: Sequence[int], about: Account) -> tuple[Witness, ...]:
 
 
 def _keys_to(about: Account) -> Iterator[Said]:
-    """Messages that carried key material to the host, in the time that counts."""
+    """Messages that carried keys of objects to the host, in the time that counts: what a stream is
+    sealed with is none of them (MOB-01)."""
     course = about.course
     for one in about.said:
+        if one.name in ("HostPrepareMigration", "HostMigrateVm"):
+            continue
         if one.dst == course.host and one.boxes and course.began <= one.t <= course.ended:
             yield one
 

@@ -42,6 +42,7 @@ class Asked:
 @dataclass
 class _Disk:
     seed: bytes
+    run: bytes = b""
     generations: dict[int, int] = field(default_factory=dict)
     open: int = 0  # rewrites that may have happened
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -66,6 +67,11 @@ class Guests:
     def planted(self) -> tuple[VmName, ...]:
         """VMs whose disks were filled from a marker of ours."""
         return tuple(self._disks)
+
+    def run_of(self, vm: VmName) -> bytes:
+        """Which run of the guest gave the latest right answer; empty when none was given."""
+        disk = self._disks.get(vm)
+        return b"" if disk is None else disk.run
 
     def seeds(self) -> dict[VmName, bytes]:
         """What stands in clear in every block of a guest's disk, and only there."""
@@ -162,6 +168,7 @@ def _judge(
         if answer.rewritten not in guess or answer.generation != guess[answer.rewritten] + 1:
             return Asked(False, f"{vm}: block {answer.rewritten} has another generation")
         disk.generations[answer.rewritten] = answer.generation
+        disk.run = answer.run
         return Asked(True)
     return Asked(False, f"{vm}: the digest is not that of its blocks")
 

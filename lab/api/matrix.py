@@ -28,8 +28,6 @@ from protocol.printable import told
 E = TypeVar("E", bound=StrEnum)
 MOST_JOBS: Final = 64
 NEEDS: Final = {
-    Event.E7: "vMotion",
-    Event.E8: "vMotion",
     Event.E10: "recrypt",
     Event.E12: "encrypted vSAN",
 }

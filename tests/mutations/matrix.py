@@ -55,6 +55,8 @@ TURNED: Final = (
     Turned("safe_when_vcenter_comes", ("S11 F2 E2", "S11 F0 E2"), "does not refuse its dump"),
     Turned("restart_asks_vcenter", ("S10 F2 E5",), "cannot ask vCenter"),
     Turned("power_on_asks_vcenter", ("S10 F2 E3",), "vCenter cannot be asked"),
+    Turned("move_pulls_again", ("S10 F1 E7",), "NO, and the table says OK"),
+    Turned("refused_move_locks", ("S10 F1 E8",), "and it shows as locked"),
     Turned("locks_on_first_silence", ("S10 F1 E1",), "VMLocked.KMSClusterError"),
     Turned("new_key_for_one_host", control=NEW_KEY),
     Turned("eviction_stops_guests", ("S10 F7 E1",), "its key left the host"),
@@ -100,6 +102,7 @@ TURNED: Final = (
     Turned("host_plays_the_guest", ("S10 F1 E4",), "is not on the datastore"),
     Turned("guest_answers_from_memory", control=DAMAGE),
     # What lies in clear.
+    Turned("stream_in_clear", ("S10 F0 E7",), "(raw) in the bus"),
     Turned("guest_disk_in_clear", ("S10 F0 E1",), "in clear: e1-run"),
     Turned("dek_beside_the_vm", ("S10 F0 E1",), "(hex) in the datastore"),
     Turned("config_key_written_down", ("S10 F0 E2",), "(raw) in the disk"),

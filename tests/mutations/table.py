@@ -9,6 +9,7 @@ import tests.mutations.bugs
 from tests.mutations.found import FOUND
 from tests.mutations.ha import HA
 from tests.mutations.matrix import TURNED
+from tests.mutations.mobility import MOBILITY
 from tests.mutations.trust import TRUST
 from tests.mutations.vsan import VSAN
 from tests.mutations.vtpm import VTPM
@@ -32,6 +33,7 @@ KILLED = (
     *(Killed(*entry) for entry in (*HA, *TRUST)),
     *(Killed(*entry) for entry in VSAN),
     *(Killed(*entry) for entry in VTPM),
+    *(Killed(*entry) for entry in MOBILITY),
     # Native providers: KDK, derived keys, backup.
     Killed(
         "kdk_in_clear_at_rest",

@@ -6,6 +6,7 @@
 - ``e3_power_on``      a VM is powered on, on a host that has not booted since it got the key
 - ``e4_after_reboot``  the same, on a host that has booted
 - ``restart``          E5, E6: HA starts a VM on another host
+- ``moves``            E7, E8: a running VM moves to another host
 - ``e9_creation``      a new encrypted VM
 - ``e10_recrypt``      a VM gets another key
 - ``e11_host_added``   a host is added
@@ -23,6 +24,7 @@ from chaos.matrix.events.e4_after_reboot import PowersOnAfterReboot
 from chaos.matrix.events.e9_creation import Creates
 from chaos.matrix.events.e10_recrypt import Recrypts
 from chaos.matrix.events.e11_host_added import HostAdded
+from chaos.matrix.events.moves import MovesWithKey, MovesWithoutKey
 from chaos.matrix.events.restart import RestartsWithKey, RestartsWithoutKey
 from chaos.oracle.terms import Event
 
@@ -35,6 +37,8 @@ _EVENTS: Final[tuple[type[EventPlay], ...]] = (
     PowersOnAfterReboot,
     RestartsWithKey,
     RestartsWithoutKey,
+    MovesWithKey,
+    MovesWithoutKey,
     Creates,
     Recrypts,
     HostAdded,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from chaos.matrix.evidence import Answered, HostSeen, Judged, Left, VmSeen, Works, Wrapped
+from chaos.matrix.evidence import Answered, HostSeen, Judged, Left, Moved, VmSeen, Works, Wrapped
 from chaos.matrix.letters import (
     SCREEN_A,
     of_addition,
@@ -13,6 +13,7 @@ from chaos.matrix.letters import (
     of_creation,
     of_creation_at_host,
     of_host,
+    of_move,
     of_power_on,
     of_recrypt,
     of_restart,
@@ -313,3 +314,28 @@ def test_a_refused_recrypt_changes_nothing() -> None:
     assert recrypted(REQUIRED, UNDER, seen=locked(), is_on=False) == "LK"
     assert recrypted(REQUIRED, UNDER, seen=stopped(), is_on=False) == "NO"
     assert recrypted(REFUSED, UNDER, seen=locked(), is_on=False) == "??"
+
+
+def moved(asked: Answered, here: VmSeen, there: VmSeen, **more: object) -> str:
+    fields = {"same_run": True, "gap_s": 0.2, **more}
+    seen = Moved(asked=asked, here=here, there=there, **fields)  # type: ignore[arg-type]
+    return of_move(seen, source=ELSEWHERE, target=HOST, limit_s=10.0).letter
+
+
+def test_a_vm_that_moved_is_the_same_run_and_on_one_host_only() -> None:
+    gone, away = stopped(own=None), stopped(own=None)
+    stays = running(own=view(host=ELSEWHERE), vcenter=view(host=ELSEWHERE))
+    assert moved(DONE, gone, running()) == "OK"
+    assert moved(REQUIRED, stays, away) == "NO"
+    assert moved(SILENT, stays, away) == "NO"
+    assert moved(DONE, running(), running()) == UNCLEAR
+    assert moved(DONE, gone, running(), same_run=False) == UNCLEAR
+    assert moved(DONE, gone, running(), gap_s=None) == UNCLEAR
+    assert moved(DONE, gone, running(), gap_s=11.0) == UNCLEAR
+    assert moved(DONE, gone, running(works=WRONG)) == UNCLEAR
+    assert moved(DONE, gone, running(locks=(LOCK,))) == UNCLEAR
+    assert moved(REQUIRED, stopped(), away) == UNCLEAR
+    assert moved(REQUIRED, msgspec.structs.replace(stays, works=WRONG), away) == UNCLEAR
+    assert moved(REQUIRED, msgspec.structs.replace(stays, locks=(LOCK,)), away) == UNCLEAR
+    marked = view(host=ELSEWHERE, locked=True)
+    assert moved(REQUIRED, msgspec.structs.replace(stays, vcenter=marked), away) == UNCLEAR

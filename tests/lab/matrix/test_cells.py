@@ -193,7 +193,6 @@ def test_a_host_that_forgets_nothing_is_found_out_alone_too() -> None:
         ((), (), ("H1",), "KS-USE-002", "there is no event H1"),
         (("T10",), (), (), "KS-USE-004", "T10: its kind of key provider is not available"),
         ((), ("F3",), (), "KS-USE-004", "no Trust Authority"),
-        ((), (), ("E7",), "KS-USE-004", "E7: it needs vMotion"),
         (("T10",), (), ("E3",), "KS-USE-004", "T10: its kind of key provider"),
         ((), ("F1",), ("E12",), "KS-USE-004", "E12: it needs encrypted vSAN"),
         (("S00",), ("F6",), (), "KS-USE-004", "none of these cells applies"),

@@ -36,7 +36,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import NodeName, PowerState
 from services.esxi.migration.streams import bound_to, parts
 from services.esxi.vms.files import read_config, write_config
-from services.esxi.vms.memory import PAGES, GuestMemory, Ram, packed, unpacked
+from services.esxi.vms.memory import PAGES, packed
 from services.esxi.vms.vmx import MigrationOffer
 from services.runtime.incarnation import WayDown
 from services.runtime.sim.database import Charge
@@ -298,6 +298,27 @@ def test_a_switch_over_nobody_heard_of_has_one_outcome(rig: Rig, lost: str) -> N
     assert rig.works(node=where) and run_of(rig, where) == before
 
 
+def test_a_target_that_took_it_and_fell_leaves_it_startable(rig: Rig) -> None:
+    """The guest has gone on since: what stands still at the source is of the past."""
+    rig.command(prepare(), B)
+    inside = rig.host(B).datastore
+
+    async def write(vm: str, file: str, data: bytes) -> None:
+        rig.cut((A, B))
+        await type(inside).write(inside, vm, file, data)
+
+    inside.write = write  # type: ignore[method-assign]
+    outcomes: list[object] = [None]
+    rig.accept((migrate(),), outcomes, A)
+    rig.sleep(2)
+    assert rig.host(B).vms[VM].guest is not None
+    rig.agent.machine(B).fall(WayDown.CRASH)
+    rig.sleep(20)
+    assert running(rig) == []
+    rig.command(HostPowerOnVm(vm=VM), A)
+    assert rig.works()
+
+
 # ---- who falls ----------------------------------------------------------------------------------
 
 
@@ -374,24 +395,3 @@ def test_vcenter_is_not_needed_any_more_once_the_source_has_begun(rig: Rig) -> N
     rig.power_off(VCENTER, "crash")
     rig.sleep(10)
     assert running(rig) == [B]
-
-
-# ---- memory -------------------------------------------------------------------------------------
-
-
-def test_a_damaged_page_is_noticed() -> None:
-    ram = Ram(b"s" * 32, secrecy=False)
-    for _ in range(PAGES):
-        ram.write()
-    memory = GuestMemory(pages=ram.pages, next_block=3, writes=ram.writes)
-    assert Ram.thawed(unpacked(packed(memory)), secrecy=False).run == ram.run
-    wrong = msgspec.structs.replace(memory, pages=(*memory.pages[:-1], b"x" + memory.pages[-1][1:]))
-    with pytest.raises(ProductError, match="damaged"):
-        Ram.thawed(wrong, secrecy=False)
-
-
-def test_a_part_is_never_sealed_twice() -> None:
-    cipher = StreamCipher(SECRET, STREAM.nonce_base)
-    cipher.sealed(0, b"x", b"")
-    with pytest.raises(ValueError, match="sealed already"):
-        cipher.sealed(0, b"y", b"")
