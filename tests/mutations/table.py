@@ -10,6 +10,7 @@ from tests.mutations.found import FOUND
 from tests.mutations.ha import HA
 from tests.mutations.matrix import TURNED
 from tests.mutations.mobility import MOBILITY
+from tests.mutations.recrypt import RECRYPT
 from tests.mutations.trust import TRUST
 from tests.mutations.vsan import VSAN
 from tests.mutations.vtpm import VTPM
@@ -34,6 +35,7 @@ KILLED = (
     *(Killed(*entry) for entry in VSAN),
     *(Killed(*entry) for entry in VTPM),
     *(Killed(*entry) for entry in MOBILITY),
+    *(Killed(*entry) for entry in RECRYPT),
     # Native providers: KDK, derived keys, backup.
     Killed(
         "kdk_in_clear_at_rest",
