@@ -18,6 +18,13 @@ EVENT_S: Final = 30.0
 EVICTED_S: Final = 660.0
 """After t0, keys of a deleted provider have left every host."""
 
+TOKEN_S: Final = 3600.0
+"""The lifetime of a token in the labs of trusted blocks, in which each lab second is played; the
+knob's own value is eight hours."""
+EXPIRED_S: Final = TOKEN_S + 60.0
+"""After t0, every token of before has expired."""
+RETRIED_S: Final = 90.0
+"""A trusted host has asked again for what it lacks (``trust_retry_s``)."""
 BOOT_LIMIT_S: Final = 120.0
 """A boot that takes longer makes the play void."""
 AT_ONCE_S: Final = 10.0
@@ -30,6 +37,8 @@ SWITCH_OVER_S: Final = 10.0
 """A guest that moves stands still for no longer than that."""
 RUN_S: Final = 900.0
 RUN_STEP_S: Final = 30.0
+PAST_TOKEN_S: Final = 600.0
+"""A VM that runs is looked at so long after the tokens of its host have expired."""
 HA_FIRST_S: Final = 30.0
 HA_AGAIN_S: Final = 360.0
 HA_TRIES: Final = 5

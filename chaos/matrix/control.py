@@ -46,7 +46,12 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
 async def controls(scene: Scene) -> tuple[Control, ...]:
     """One after another, in a lab that was staged for ``EVENTS``; damage comes last."""
     looks = Looks(scene, scene.book.trail("control"))
-    found = [await (_kdk_at_once(scene) if scene.native else _pushed_at_once(scene, looks))]
+    if scene.native:
+        found = [await _kdk_at_once(scene)]
+    elif scene.trusted:
+        found = [await _not_pushed(scene, looks)]
+    else:
+        found = [await _pushed_at_once(scene, looks)]
     if not scene.persistent:
         found.append(await _marks_nobody(scene, looks))
     found += await _of_persistence(scene, looks)
@@ -80,6 +85,20 @@ async def _pushed_at_once(scene: Scene, looks: Looks) -> Control:
     return Control(block=scene.block, what=what, held=bool(keys) and not lack, seen=seen)
 
 
+async def _not_pushed(scene: Scene, looks: Looks) -> Control:
+    """A new key of a Trust Authority: the host that asked has it, and nobody brings it to another,
+    also in the next pass (KPS-02)."""
+    vm, hosts = vm_of(Event.E5, "new"), tuple(scene.casts[Event.E5].values())
+    key = await _new_vm(scene, vm, hosts[0])
+    await scene.give(clock.SETTLED_S)
+    keys = () if key is None else (key,)
+    found = {host: await looks.keys_at(host, keys) for host in hosts}
+    have = [host for host, there in found.items() if there and there[0].present]
+    what = "a new key is on the host that asked for it, and on no other"
+    held = bool(keys) and have == [hosts[0]]
+    return Control(block=scene.block, what=what, held=held, seen=f"on {', '.join(have) or 'none'}")
+
+
 async def _kdk_at_once(scene: Scene) -> Control:
     """A native provider is made just after a reconcile pass: its KDK is everywhere before the next
     one (NKP-02)."""
@@ -95,16 +114,24 @@ async def _kdk_at_once(scene: Scene) -> Control:
 
 async def _marks_nobody(scene: Scene, looks: Looks) -> Control:
     """vCenter down, a host reboots and refuses; vCenter returns, its way to the keys open. A host
-    that derives keys refuses when its administrator took the provider from it."""
+    that derives keys refuses when its administrator took the provider from it, and one that has
+    them unwrapped when no service of the Trust Authority is up."""
     vm, host = vm_of(Event.E3, "off"), scene.host(Event.E3, Actor.A)
+    services = (*scene.attesters, *scene.key_services)
     scene.t0 = scene.lab.monotonic()
     await scene.lab.power_off(scene.vcenter, "crash")
+    for service in services:
+        await scene.lab.power_off(service, "crash")
     if scene.native:
         await native.take_provider(scene, host)
     await scene.lab.power_off(host, Boot.ORDERLY.way)
     await scene.give(2.0)
     await scene.lab.power_on(host)
     refused = await looks.ask(host, HostPowerOnVm(vm=vm))
+    for service in services:
+        await scene.lab.power_on(service)
+    if services:
+        await scene.give(clock.RETRIED_S)
     await scene.lab.power_on(scene.vcenter)
     await _until_settled(scene, host)
     asked = await looks.ask(scene.vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S)

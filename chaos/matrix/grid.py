@@ -10,12 +10,31 @@ import msgspec
 from chaos.matrix.control import EVENTS as CONTROLLED
 from chaos.matrix.events import EVENTS
 from chaos.matrix.faults import FAULTS, variants_of
-from chaos.matrix.terms import Boot, Variant
+from chaos.matrix.terms import Boot, Variant, is_trusted
 from chaos.oracle.table import Cell, cell
 from chaos.oracle.terms import Block, Event, Fault, Letter
 
-BLOCKS: Final = (Block.S00, Block.S10, Block.S11, Block.N0X, Block.N1X)
+BLOCKS: Final[tuple[Block, ...]] = (
+    Block.S00,
+    Block.S10,
+    Block.S11,
+    Block.N0X,
+    Block.N1X,
+    Block.T10,
+    Block.T11,
+)
 """Those whose kind of provider is built."""
+_OUTAGES: Final = (Fault.F0, Fault.F1, Fault.F2, Fault.F3, Fault.F4)
+
+
+def is_played(block: Block, fault: Fault, event: Event) -> bool:
+    """Whether this place can be played: in trusted blocks not each that is built elsewhere."""
+    if block not in BLOCKS or fault not in FAULTS or event not in EVENTS:
+        return False
+    if not is_trusted(block):
+        return True
+    expiring = fault in (Fault.F3, Fault.F4) and event in (Event.E3, Event.E5, Event.E7)
+    return fault in _OUTAGES and event is not Event.E11 and not expiring
 
 
 class Staging(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,12 +83,28 @@ def cells_of(
     return tuple(
         found
         for block in blocks
-        if block in BLOCKS
         for fault in faults
-        if fault in FAULTS
         for event in events
-        if event in EVENTS and (found := cell(block, fault, event)).letter is not Letter.NONE
+        if is_played(block, fault, event)
+        and (found := cell(block, fault, event)).letter is not Letter.NONE
     )
+
+
+def left_out(
+    blocks: Iterable[Block], faults: Iterable[Fault], events: Iterable[Event]
+) -> dict[tuple[Block, Fault], tuple[Event, ...]]:
+    """Events that apply, and are not played in this block under this fault, though each of the
+    three is built."""
+    faults, events = tuple(faults), tuple(events)
+    found: dict[tuple[Block, Fault], list[Event]] = {}
+    for block in blocks:
+        for fault in faults:
+            for event in events:
+                built = block in BLOCKS and fault in FAULTS and event in EVENTS
+                if built and not is_played(block, fault, event):
+                    if cell(block, fault, event).letter is not Letter.NONE:
+                        found.setdefault((block, fault), []).append(event)
+    return {place: tuple(of) for place, of in found.items()}
 
 
 def stagings_of(

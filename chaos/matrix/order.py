@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from chaos.matrix.evidence import EventSeen
-from chaos.matrix.terms import is_native
+from chaos.matrix.terms import is_native, is_trusted
 from chaos.oracle.terms import Block, Event, Fault, Letter
 from protocol.events import EventTypeId as Id
 from protocol.terms import NodeName, VmName
@@ -42,6 +42,8 @@ _LOCKS: Final = {
     Fault.F8: Id.VM_LOCKED_KEY_MISSING_ON_KMS,
 }
 """With what a lock is told under each fault: nobody could be asked, or who was asked has no key."""
+_TRUST_AWAY: Final = frozenset({Id.VM_LOCKED_TA_KMS_CLUSTER_UNAVAILABLE})
+_OF_TRUST: Final = frozenset(id for id in Id if ".VMLocked.TA" in id)
 _UNSAFE: Final = {
     Fault.F1: Id.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR,
     Fault.F7: Id.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR,
@@ -49,9 +51,14 @@ _UNSAFE: Final = {
 """With what a vCenter that is up tells of a host that is not safe."""
 
 
-def _lock_of(block: Block, fault: Fault) -> Id | None:
-    """With what a lock is told: where keys are derived, no key server could be asked."""
-    return Id.VM_LOCKED_KEY_MISSING_ON_HOST if is_native(block) else _LOCKS.get(fault)
+def _locks_of(block: Block, fault: Fault) -> frozenset[Id]:
+    """With what a lock is told: where keys are derived, no key server could be asked; where they
+    are a Trust Authority's, by one of its own causes, and when it is away by that."""
+    if is_native(block):
+        return frozenset({Id.VM_LOCKED_KEY_MISSING_ON_HOST})
+    if is_trusted(block):
+        return _OF_TRUST if fault not in (Fault.F3, Fault.F4) else _TRUST_AWAY
+    return frozenset({_LOCKS[fault]} if fault in _LOCKS else ())
 
 
 def wrongly_told(
@@ -63,12 +70,12 @@ def wrongly_told(
     if letter == Letter.OK and locks:
         return f"told of a VM that nothing locked: {_names(locks)}"
     if letter == Letter.LOCKED:
-        if others := [event for event in locks if event is not _lock_of(block, fault)]:
+        if others := [event for event in locks if event not in _locks_of(block, fault)]:
             return f"told of the lock: {_names(others)}"
         of_it = [e.event for e in told if e.vm == vm and (e.locks or e.event is Id.VM_UNLOCKED)]
         if not locks or of_it[-1] is not Id.VM_UNLOCKED:
             return f"told of the VM: {_names(of_it)}; that it is unlocked comes last"
-    if letter == Letter.UNSAFE and fault in _UNSAFE:
+    if letter == Letter.UNSAFE and fault in _UNSAFE and not is_trusted(block):
         if not any(e.host == host and e.event is _UNSAFE[fault] for e in told):
             return f"{_names([_UNSAFE[fault]])} not told of the host"
     return ""

@@ -78,7 +78,7 @@ async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
         if await fault.prepare():
             await setup.hosts_settle(scene, scene.hosts(), clock.SETTLED_S)
             kinds = [type(one) for one in plays]
-            if scene.native:  # what hosts had derived before they were booted for it
+            if scene.keyed_by_use:  # what hosts had derived before they were booted for it
                 await setup.wait_for_pass(scene)
                 await setup.use_keys(scene, kinds)
             await setup.wait_for_pass(scene)
@@ -259,6 +259,7 @@ def heard_of(one: EventPlay) -> tuple[Witness, ...]:
             if line.node == course.host and began <= line.at <= ended
         ),
         servers=servers,
+        trust=frozenset((*scene.attesters, *scene.key_services)),
         alarmed=course.host in one.scene.alarmed,
         earlier=tuple(scene.heard.of(course.host, scene.t0, began)),
     )

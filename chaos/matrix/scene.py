@@ -13,7 +13,7 @@ from chaos.matrix import clock
 from chaos.matrix.book import Book
 from chaos.matrix.evidence import Wrapped
 from chaos.matrix.heard import Heard
-from chaos.matrix.terms import Actor, Boot, Variant, is_native
+from chaos.matrix.terms import Actor, Boot, Variant, is_native, is_trusted
 from chaos.observe.guests import Guests
 from chaos.oracle.table import Cell, cell
 from chaos.oracle.terms import Block, Event, Fault
@@ -39,6 +39,8 @@ BESIDE: Final = ProviderId("beside")
 SERVERS_OF_P: Final = (NodeName("k1"), NodeName("k2"))
 """Where P is native, of the standard provider beside it."""
 SERVERS_OF_Q: Final = (NodeName("k3"),)
+TA_VCENTER: Final = NodeName("ta-vcenter")
+"""Where P is trusted: the vCenter that administers its Trust Authority, and does nothing else."""
 
 
 class Bench(Protocol):
@@ -133,8 +135,9 @@ class Scene:
 
     @property
     def vcenter(self) -> NodeName:
-        """The one vCenter of the lab."""
-        return next(e.node for e in self.lab.directory().nodes if e.role is Role.VCENTER)
+        """The vCenter whose hosts these are."""
+        found = (e.node for e in self.lab.directory().nodes if e.role is Role.VCENTER)
+        return next(node for node in found if node != TA_VCENTER)
 
     @property
     def begins_at(self) -> float:
@@ -161,6 +164,34 @@ class Scene:
     def native(self) -> bool:
         """Whether hosts derive the keys of P and Q."""
         return is_native(self.block)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether hosts get the keys of P and Q at a Trust Authority."""
+        return is_trusted(self.block)
+
+    @property
+    def keyed_by_use(self) -> bool:
+        """Whether a host has a key only when it has used it: nobody brings it one before."""
+        return self.native or self.trusted
+
+    @property
+    def attesters(self) -> tuple[NodeName, ...]:
+        """The Attestation Services of a Trust Authority."""
+        return self._of(Role.ATTESTATION)
+
+    @property
+    def key_services(self) -> tuple[NodeName, ...]:
+        """The Key Provider Services of a Trust Authority: where the key servers' clients are."""
+        return self._of(Role.KEYPROVIDER)
+
+    @property
+    def clients_of_servers(self) -> tuple[NodeName, ...]:
+        """Who asks the key servers of P and Q for keys."""
+        return self.key_services if self.trusted else (self.vcenter,)
+
+    def _of(self, role: Role) -> tuple[NodeName, ...]:
+        return tuple(e.node for e in self.lab.directory().nodes if e.role is role)
 
     @property
     def servers(self) -> tuple[NodeName, ...]:

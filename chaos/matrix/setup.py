@@ -75,7 +75,7 @@ async def _make(scene: Scene, event: Event, wanted: Wanted) -> None:
         scene.clear.add(vm)
     if wanted.kind is Kind.OFF:
         await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S)
-    if scene.native:
+    if scene.keyed_by_use:
         await _use_elsewhere(scene, event, wanted)
     if wanted.cold and wanted.kind is Kind.OFF:
         scene.cold[vm] = scene.host(event, wanted.actor)
@@ -132,6 +132,7 @@ async def _has_keys(scene: Scene, play: type[EventPlay], wanted: Wanted, vm: VmN
     if scene.native:
         for host in hosts:
             await native.check_has_kdks(scene, host)
+    if scene.keyed_by_use:
         used = (wanted.actor, wanted.used_on)
         hosts = tuple(scene.host(play.event, actor) for actor in used if actor is not None)
     for host in hosts:
@@ -142,8 +143,8 @@ async def _has_keys(scene: Scene, play: type[EventPlay], wanted: Wanted, vm: VmN
 
 async def take_key(scene: Scene, play: EventPlay) -> None:
     """The host that must lack the key loses it by its own administrator; vCenter is not told."""
-    if play.without_key is None:
-        return
+    if play.without_key is None or scene.trusted:
+        return  # a host that never asked for a trusted key has it not (KPS-02)
     host = play.host(play.without_key)
     keys = tuple(key for vm in _vms(scene, play) for key in scene.keys.get(vm, ()))
     if scene.native:

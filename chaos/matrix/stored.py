@@ -37,7 +37,7 @@ async def removed_is_gone(scene: Scene, looks: Looks) -> tuple[bool, str]:
     done = await scene.lab.ask(host, Esxcli(arguments=REMOVE))
     off, shown = await is_off(scene, host)
     stored = await scene.bench.archived_keys(host)
-    cut = Held(scene, LinkCut(id="removed", a=(scene.vcenter,), b=SERVERS_OF_P))
+    cut = Held(scene, LinkCut(id="removed", a=scene.clients_of_servers, b=SERVERS_OF_P))
     await cut.survey()
     await cut.begin()
     await scene.lab.power_off(host, Boot.POWER_LOSS.way)

@@ -20,6 +20,11 @@ def is_native(block: Block) -> bool:
     return block in (Block.N0X, Block.N1X)
 
 
+def is_trusted(block: Block) -> bool:
+    """Whether hosts of this block get their keys at a Trust Authority."""
+    return block in (Block.T10, Block.T11)
+
+
 def is_sealed(block: Block) -> bool:
     """Whether hosts of this block have a TPM that seals their configuration."""
     return block.value[1] == "1"

@@ -15,6 +15,15 @@ import msgspec
 from chaos.conversation import Said
 from chaos.matrix.letters import SCREEN_A
 from chaos.matrix.scene import P
+from chaos.matrix.unwrapped import (
+    MAKE,
+    UNWRAP,
+    asked_for_nothing,
+    attested_at,
+    ciphertext_of,
+    got,
+    refused,
+)
 from chaos.oracle.terms import Letter
 from protocol.messages.agent import NodeRecord
 from protocol.terms import CryptoKeyId, NodeName
@@ -25,8 +34,8 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
 
     ``power_on``: of the boot that is judged, None when there is none. ``asked`` and ``ended``: of
     the request that decided, or of the window. ``keys`` are those that it needs. ``known``:
-    vCenter knew the host before. ``proved``: when a host was seen to be safe, just
-    after its boot and less what a look may take; None when it was not.
+    vCenter knew the host before. ``makes_key``: it takes a new key. ``proved``: when a host was
+    seen to be safe, just after its boot and less what a look may take; None when it was not.
     """
 
     host: NodeName
@@ -35,6 +44,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     power_on: float | None = None
     keys: tuple[CryptoKeyId, ...] = ()
     known: bool = True
+    makes_key: bool = False
     proved: float | None = None
 
     @property
@@ -57,7 +67,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     ``said``: what the host has sent and was sent; ``asked``: what vCenter has said to key servers
     and they to it. ``records``: the lines of the host's own log. ``alarmed``: vCenter has told that
     the host's TPM does not say what it said before. ``earlier``: what the host has sent and was
-    sent from the beginning of the fault to that of the course.
+    sent from the beginning of the fault to that of the course. ``trust``: the services of a Trust
+    Authority.
     """
 
     course: Course
@@ -68,6 +79,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     servers: frozenset[NodeName]
     alarmed: bool = False
     earlier: Sequence[Said] = ()
+    trust: frozenset[NodeName] = frozenset()
 
 
 Found = tuple[bool, str]
@@ -82,7 +94,7 @@ def undisturbed(about: Account) -> Found:
 def from_its_cache(about: Account) -> Found:
     """R2, R10: no key came between request and success, and the host asked no key server."""
     came = [one.name for one in _keys_to(about)]
-    sent = [one.dst for one in about.said if one.dst in about.servers]
+    sent = [one.dst for one in about.said if one.dst in about.servers | about.trust]
     if came or sent:
         return False, f"{', '.join(came) or 'no keys'} came to it, it asked {sent or 'nobody'}"
     return True, "no message carried a key to it, and it asked no key server"
@@ -201,6 +213,55 @@ def kdk_is_another(about: Account) -> Found:
     return True, f"the new KDK came{f'; {wrong[0]}' if wrong else ''}"
 
 
+def unwrapped(about: Account) -> Found:
+    """R40, R41, R46: a service of the Trust Authority gave each key to this host, on its own
+    request, nobody else gave it one; in a boot that is judged, a service attested it before."""
+    course = about.course
+    host = course.host
+    if brought := [one.name for one in _keys_to(about) if one.src not in about.trust]:
+        return False, f"{', '.join(brought)} came to it from elsewhere"
+    found = got(about.said, host, course.ended)
+    at = attested_at(about.said, host)
+    if course.power_on is not None and (at is None or any(when < at for _, _, when in found)):
+        return False, "no service attested it in this boot before it was given a key"
+    if lacking := [
+        key for key in course.keys if ciphertext_of(key) not in {c for _, c, _ in found}
+    ]:
+        return False, f"it had nobody unwrap {len(lacking)} of its {len(course.keys)} keys"
+    if not any(name == UNWRAP for name, _, _ in found):
+        return False, "nobody unwrapped a key for it"
+    return True, f"{len(found)} keys were unwrapped for it, and none came from elsewhere"
+
+
+def made_for_it(about: Account) -> Found:
+    """R40, for a new key: a service made one on this host's request, and none came to it from
+    elsewhere."""
+    course = about.course
+    if course.power_on is not None or not course.makes_key:
+        return unwrapped(about)
+    if brought := [one.name for one in _keys_to(about) if one.src not in about.trust]:
+        return False, f"{', '.join(brought)} came to it from elsewhere"
+    made = [name for name, _, _ in got(about.said, course.host, course.ended) if name == MAKE]
+    return bool(made), f"{len(made)} keys were made for it by a service"
+
+
+def given_nothing(about: Account) -> Found:
+    """R44, R48, R53: the host asked services of the Trust Authority, and was given no key."""
+    if asked_for_nothing(about.said, about.course.host):
+        return False, "it asked no service of the Trust Authority"
+    if found := got(about.said, about.course.host, about.course.ended):
+        return False, f"{len(found)} keys were given to it"
+    return True, "it asked services of the Trust Authority, and was given no key"
+
+
+def not_attested(about: Account) -> Found:
+    """R50, R54: a service judged the host and did not attest it, and it was given no key."""
+    if not refused(about.said, about.course.host):
+        return False, "no service refused to attest it"
+    found = got(about.said, about.course.host, about.course.ended)
+    return not found, f"refused by a service; {len(found)} keys were given to it"
+
+
 _DISPROVED: Final = ("keys.disproved", "host_key.not_derived")
 
 
@@ -231,6 +292,14 @@ READERS: Final[Mapping[int, Callable[[Account], Found]]] = MappingProxyType(
         35: by_itself,
         36: by_itself,
         39: by_itself,
+        40: made_for_it,
+        41: unwrapped,
+        44: given_nothing,
+        46: unwrapped,
+        48: given_nothing,
+        50: not_attested,
+        53: given_nothing,
+        54: not_attested,
         55: derived,
         56: kdk_brought,
         59: kdk_brought,
@@ -239,7 +308,7 @@ READERS: Final[Mapping[int, Callable[[Account], Found]]] = MappingProxyType(
     }
 )
 """What a reason's witness is read by."""
-ONLY_REFUSED: Final = frozenset({29, 34, 64, 65})
+ONLY_REFUSED: Final = frozenset({29, 34, 44, 48, 50, 53, 54, 64, 65})
 """Reasons that have a witness only where something was refused for them."""
 
 

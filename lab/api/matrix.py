@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from chaos.matrix.compare import CellRow
 from chaos.matrix.events import EVENTS
 from chaos.matrix.faults import FAULTS
-from chaos.matrix.grid import BLOCKS, cells_of
+from chaos.matrix.grid import BLOCKS, cells_of, left_out
 from chaos.matrix.story import lines_of
 from chaos.matrix.terms import Agreement
 from chaos.oracle.table import title
@@ -164,5 +164,9 @@ def _not_built(
         f"{event}: it needs {NEEDS[event]}, not available in this version"
         for event in events
         if event not in EVENTS
+    ]
+    found += [
+        f"{block} {fault}: {', '.join(of)}: not available in this version"
+        for (block, fault), of in left_out(blocks, faults, events).items()
     ]
     return tuple(found)

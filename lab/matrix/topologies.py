@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from chaos.matrix import clock
 from chaos.matrix.events import EVENTS
-from chaos.matrix.scene import BESIDE, SERVERS_OF_P, SERVERS_OF_Q, P, Q, cluster_of
-from chaos.matrix.terms import Actor, is_native, is_sealed
+from chaos.matrix.scene import BESIDE, SERVERS_OF_P, SERVERS_OF_Q, TA_VCENTER, P, Q, cluster_of
+from chaos.matrix.terms import Actor, is_native, is_sealed, is_trusted
 from chaos.oracle.terms import Block, Event
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
@@ -33,10 +34,11 @@ def file_of(block: Block, events: Iterable[Event], tpm: TpmBackend) -> dict[str,
     }
     servers, providers = _providers(block)
     return {
+        **_trust_authority(block, events),
         "apiVersion": "keystead/v1",
         "kind": "Lab",
         "name": f"matrix-{block.value.lower()}",
-        "vcenters": [{"name": "vcenter"}],
+        "vcenters": [{"name": name} for name in _vcenters(block)],
         "kms": [{"name": server} for server in servers],
         "providers": providers,
         "clusters": [
@@ -54,10 +56,29 @@ def _providers(block: Block) -> tuple[tuple[NodeName, ...], list[dict[str, Any]]
             {"name": Q, "type": "native"},
             {"name": BESIDE, "servers": list(SERVERS_OF_P)},
         ]
+    kind = {"type": "trusted"} if is_trusted(block) else {}
     return SERVERS_OF_P + SERVERS_OF_Q, [
-        {"name": P, "servers": list(SERVERS_OF_P), "default": True},
-        {"name": Q, "servers": list(SERVERS_OF_Q)},
+        {"name": P, **kind, "servers": list(SERVERS_OF_P), "default": True},
+        {"name": Q, **kind, "servers": list(SERVERS_OF_Q)},
     ]
+
+
+def _vcenters(block: Block) -> tuple[str, ...]:
+    """The first is the one whose hosts these are."""
+    return ("vcenter", str(TA_VCENTER)) if is_trusted(block) else ("vcenter",)
+
+
+def _trust_authority(block: Block, events: Iterable[Event]) -> dict[str, Any]:
+    """Two hosts of it, each with both services; they know endorsement keys by a list."""
+    if not is_trusted(block):
+        return {}
+    authority = {
+        "vcenter": str(TA_VCENTER),
+        "cluster": "trust-authority",
+        "hosts": 2,
+        "clusters": [str(cluster_of(event)) for event in events],
+    }
+    return {"trust_authority": authority, "knobs": {"token_lifetime_s": clock.TOKEN_S}}
 
 
 def topology_of(block: Block, events: Iterable[Event], tpm: TpmBackend) -> Topology:

@@ -51,6 +51,18 @@ EXEMPT = (
         "VMCA's key lies on vCenter's own disk, as the product's does (VTPM-04)",
     ),
     Exempt(
+        "disk",
+        r"(attestation|keyprovider)-\d+/(written|synced)/identity(\.new)?",
+        r"services\.runtime\.identity:.*",
+        "a service of a Trust Authority keeps its signing key on its own disk (ATT-03)",
+    ),
+    Exempt(
+        "disk",
+        r"[^/]+/(written|synced)/sts(\.new)?",
+        r"services\.runtime\.identity:.*",
+        "the key of vCenter's STS lies on its own disk, as the product's does (HLT-05)",
+    ),
+    Exempt(
         "faults",
         ".*",
         r"services\.vcenter\.providers\.native:new_kdk|chaos\.native_backups:.*",

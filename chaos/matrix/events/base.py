@@ -226,6 +226,22 @@ class LockingPlay(EventPlay, ABC):
             return f"{vm} does not work: {seen.works.detail}"
         return ""
 
+    async def in_window(self, asked: Answered, vm: VmName, host: NodeName) -> VmSeen:
+        """The VM after the request. vCenter, which has no part in keys of a Trust Authority, hears
+        of a refusal by the host when that has ended: it has the window to mark the VM."""
+        until = self.scene.lab.monotonic() + clock.TASK_S
+        seen = await self.looks.vm(vm, host)
+        while (
+            self.scene.trusted
+            and asked.key_required
+            and seen.vcenter is not None
+            and not seen.vcenter.locked
+            and self.scene.lab.monotonic() < until
+        ):
+            await self.scene.lab.sleep(clock.AGAIN_S)
+            seen = await self.looks.vm(vm, host)
+        return seen
+
     async def _cold_comes_back(self) -> str:
         """What works goes on; what was locked is unlocked, and starts."""
         if wrong := await self.until_it_works(*self.subject):

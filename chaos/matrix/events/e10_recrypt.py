@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
+
 from chaos.matrix import clock
 from chaos.matrix.events.base import EventPlay, Wanted
 from chaos.matrix.evidence import Answered, Judged, VmSeen, Wrapped
@@ -14,6 +16,7 @@ from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.letters import of_both, of_recrypt
 from chaos.matrix.scene import P, Q, Scene
 from chaos.matrix.terms import OF_HOSTS, Actor, Kind
+from chaos.matrix.witness import Course
 from chaos.oracle.terms import Block, Event, Fault, Letter
 from protocol.messages.host import RemoveKeys
 from protocol.messages.vcenter import PowerOffVm, PowerOnVm, RecryptVm
@@ -45,6 +48,9 @@ class Recrypts(EventPlay):
     @property
     def subject(self) -> tuple[VmName, NodeName]:
         return self.vm("run"), self.host(Actor.A)
+
+    def course(self) -> Course:
+        return msgspec.structs.replace(super().course(), makes_key=True)
 
     async def play(self, begins_at: float) -> Judged:
         await self.scene.until(begins_at)

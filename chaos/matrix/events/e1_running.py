@@ -9,12 +9,13 @@ from chaos.matrix.events.base import EventPlay, Wanted
 from chaos.matrix.evidence import Judged, VmSeen
 from chaos.matrix.letters import of_running
 from chaos.matrix.terms import Actor, Kind
-from chaos.oracle.terms import Event
+from chaos.oracle.terms import Event, Fault
 from protocol.terms import NodeName, VmName
 
 
 class RunsOn(EventPlay):
-    """Its guest is asked every half minute, for a quarter of an hour."""
+    """Its guest is asked every half minute, for a quarter of an hour; where no service attests
+    its host, past the life of tokens."""
 
     event: ClassVar[Event] = Event.E1
     cast: ClassVar[tuple[Actor, ...]] = (Actor.A,)
@@ -29,11 +30,17 @@ class RunsOn(EventPlay):
         vm, host = self.subject
         looks: list[VmSeen] = []
         self.asked_at = self.scene.t0
-        for step in range(int(clock.RUN_S / clock.RUN_STEP_S) + 1):
+        for step in range(int(self._window / clock.RUN_STEP_S) + 1):
             await self.scene.until(begins_at + step * clock.RUN_STEP_S)
             looks.append(await self.looks.vm(vm, host))
         self.ended_at = self.scene.lab.monotonic()
         return of_running(looks, host)
+
+    @property
+    def _window(self) -> float:
+        """Longer where nobody attests a host: its tokens expire meanwhile, and the VM runs on."""
+        unattested = self.fault.fault in (Fault.F3, Fault.F4, Fault.F5B) and self.scene.trusted
+        return clock.TOKEN_S + clock.PAST_TOKEN_S if unattested else clock.RUN_S
 
     async def aftermath(self) -> str:
         return await self.until_it_works(*self.subject)

@@ -54,6 +54,6 @@ class PowersOn(LockingPlay):
 
     async def _started(self, vm: VmName, host: NodeName) -> Judged:
         asked = await self.power_on(vm, host)
-        seen = await self.looks.vm(vm, host)
+        seen = await self.in_window(asked, vm, host)
         later = await self.hold(seen, vm, host, needed=asked.key_required)
         return of_power_on(asked, seen, later, self.scene.keys[vm], host=host)

@@ -34,6 +34,6 @@ class PowersOnAfterReboot(LockingPlay):
         at_once = self.fault.fault is Fault.F7
         await self.scene.give(clock.AT_ONCE_S if at_once else AFTER_BOOT_S)
         asked = await self.power_on(vm, host)
-        seen = await self.looks.vm(vm, host)
+        seen = await self.in_window(asked, vm, host)
         later = await self.hold(seen, vm, host, needed=asked.key_required)
         return of_power_on(asked, seen, later, self.keys("off"), host=host)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+import msgspec
+
 from chaos.faults.base import REFUSALS
 from chaos.matrix import clock
 from chaos.matrix.events.base import EventPlay, Wanted
@@ -12,6 +14,7 @@ from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.letters import of_creation, of_creation_at_host
 from chaos.matrix.scene import SERVERS_OF_P, P, Scene, cluster_of
 from chaos.matrix.terms import OF_HOSTS, Actor, Kind
+from chaos.matrix.witness import Course
 from chaos.observe.guests import BLOCKS
 from chaos.oracle.terms import Block, Event, Fault, Letter
 from protocol.messages.host import (
@@ -50,6 +53,9 @@ class Creates(EventPlay):
     def subject(self) -> tuple[VmName, NodeName]:
         """The VM that is to be made, and where."""
         return self.vm("new"), self.host(Actor.A)
+
+    def course(self) -> Course:
+        return msgspec.structs.replace(super().course(), makes_key=True)
 
     async def play(self, begins_at: float) -> Judged:
         await self.scene.until(begins_at)
@@ -108,7 +114,7 @@ class Creates(EventPlay):
             encrypted=True,
             provider=self._provider(),
         )
-        return await self.looks.ask(self.scene.vcenter, message, within_s=clock.CREATE_S)
+        return await self.ask(self.scene.vcenter, message, within_s=clock.CREATE_S)
 
     def _provider(self) -> ProviderId | None:
         """None: the default provider. Made anew (F8), P is not that any more."""

@@ -4,6 +4,7 @@
 - ``f0_none``         nothing is wrong
 - ``f1_key_servers``  no key server of the provider can be reached
 - ``f2_vcenter``      vCenter is down
+- ``f3_trust_authority`` no service of the Trust Authority is up
 - ``f4_outside``      everything outside of the hosts is down
 - ``boots``           F5a, F5b, F6: what the next boot of a host meets
 - ``f7_provider``     the provider is deleted
@@ -21,6 +22,7 @@ from chaos.matrix.faults.boots import OtherMeasure, PolicyViolated, TpmGone
 from chaos.matrix.faults.f0_none import NothingWrong
 from chaos.matrix.faults.f1_key_servers import KeyServersAway
 from chaos.matrix.faults.f2_vcenter import VcenterAway
+from chaos.matrix.faults.f3_trust_authority import TrustAuthorityAway
 from chaos.matrix.faults.f4_outside import OutsideAway
 from chaos.matrix.faults.f7_provider import ProviderDeleted
 from chaos.matrix.faults.f8_key import KeyDestroyed
@@ -42,6 +44,7 @@ _FAULTS: Final[tuple[type[StagedFault], ...]] = (
     NothingWrong,
     KeyServersAway,
     VcenterAway,
+    TrustAuthorityAway,
     OutsideAway,
     PolicyViolated,
     OtherMeasure,

@@ -20,7 +20,8 @@ GENERATE_S: Final = 15.0
 class KeyServersAway(StagedFault):
     """The links between vCenter and each key server of P are cut, both ways; or these are off.
 
-    A native P has none: those of the provider beside it are away, which P must not notice.
+    A native P has none: those of the provider beside it are away, which P must not notice. Those
+    of a trusted P are cut off from Key Provider Services, which are their clients.
     """
 
     fault: ClassVar[Fault] = Fault.F1
@@ -29,7 +30,7 @@ class KeyServersAway(StagedFault):
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self._off = scene.variant is Variant.SERVERS_OFF
-        cut = LinkCut(id="F1", a=(scene.vcenter,), b=SERVERS_OF_P)
+        cut = LinkCut(id="F1", a=scene.clients_of_servers, b=SERVERS_OF_P)
         off = SitePowerLoss(id="F1", nodes=SERVERS_OF_P, sites=("P",))
         self._cut = Held(scene, off if self._off else cut)
 

@@ -7,19 +7,21 @@ from typing import ClassVar
 from chaos.faults.site_power_loss import SitePowerLoss
 from chaos.matrix.faults.base import Held, ReturningVcenter
 from chaos.matrix.faults.pushes import PushesCut
-from chaos.matrix.scene import Scene
+from chaos.matrix.scene import TA_VCENTER, Scene
 from chaos.oracle.terms import Fault
 from protocol.terms import NodeName
 
 
 class OutsideAway(ReturningVcenter):
-    """vCenter and every key server lose their power; hosts, datastores and TPMs go on."""
+    """vCenter, every key server, and what there is of a Trust Authority lose their power; hosts,
+    datastores and TPMs go on."""
 
     fault: ClassVar[Fault] = Fault.F4
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._servers = scene.servers
+        services = (*scene.attesters, *scene.key_services)
+        self._servers = (*scene.servers, *services, *[TA_VCENTER] * scene.trusted)
         self._shut = Held(scene, PushesCut.of_all(scene)) if scene.native else None
         nodes = (*self._servers, scene.vcenter)
         self._down = Held(scene, SitePowerLoss(id="F4", nodes=nodes, sites=("outside",)))

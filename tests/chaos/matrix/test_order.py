@@ -76,6 +76,21 @@ def test_a_lock_is_told_with_its_cause_and_taken_back(fault: Fault) -> None:
         assert locked(*told)
 
 
+def test_a_lock_of_a_trusted_key_is_told_with_a_cause_of_its_own() -> None:
+    away = seen(Id.VM_LOCKED_TA_KMS_CLUSTER_UNAVAILABLE, vm=VM, host=HOST)
+    lacking = seen(Id.VM_LOCKED_TA_KEY_MISSING_ON_HOST, vm=VM, host=HOST)
+
+    def locked(fault: Fault, *told: EventSeen) -> str:
+        return wrongly_told(Block.T10, fault, "LK", told, VM, HOST)
+
+    for fault in (Fault.F1, Fault.F3, Fault.F8):
+        assert locked(fault, away, UNLOCKED) == ""
+        assert locked(fault, LOCKED, UNLOCKED)
+    assert locked(Fault.F1, lacking, UNLOCKED) == ""
+    assert locked(Fault.F3, lacking, UNLOCKED)
+    assert wrongly_told(Block.T10, Fault.F1, "UNSAFE", [], VM, HOST) == ""
+
+
 def test_nothing_is_told_of_a_lock_that_was_none() -> None:
     assert (
         wrongly_told(Block.S10, Fault.F7, "OK", [UNREACHABLE, REQUIRED, UNLOCKED], VM, HOST) == ""

@@ -88,6 +88,9 @@ def test_cells_of_an_outage_agree_and_their_evidence_is_in_the_run() -> None:
         (Block.S10, Fault.F6, (Event.E1, Event.E2, Event.E4, Event.E5), ("OK", "PS", "NO", "OK")),
         (Block.S00, Fault.F7, (Event.E3, Event.E11), ("PT", "PT")),
         (Block.S10, Fault.F8, (Event.E4, Event.E9, Event.E11), ("LK", "OK", "PT")),
+        (Block.T10, Fault.F3, (Event.E2, Event.E4, Event.E6), ("UNSAFE", "LK", "LK")),
+        (Block.T10, Fault.F2, (Event.E4, Event.E6, Event.E10), ("OK", "OK", "NO")),
+        (Block.T11, Fault.F1, (Event.E4, Event.E6, Event.E9), ("OK", "LK", "NO")),
     ],
 )
 def test_a_few_cells_of_every_kind_of_fault(
@@ -191,9 +194,9 @@ def test_a_host_that_forgets_nothing_is_found_out_alone_too() -> None:
         (("S99",), (), (), "KS-USE-002", "there is no block S99"),
         ((), ("G1",), (), "KS-USE-002", "there is no fault G1"),
         ((), (), ("H1",), "KS-USE-002", "there is no event H1"),
-        (("T10",), (), (), "KS-USE-004", "T10: its kind of key provider is not available"),
-        ((), ("F3",), (), "KS-USE-004", "no Trust Authority"),
-        (("T10",), (), ("E3",), "KS-USE-004", "T10: its kind of key provider"),
+        (("T10",), ("F7",), (), "KS-USE-004", "T10 F7: E1, E2, E3"),
+        (("S00",), ("F3",), (), "KS-USE-004", "none of these cells applies"),
+        (("T11",), ("F3",), ("E3",), "KS-USE-004", "T11 F3: E3: not available"),
         ((), ("F1",), ("E12",), "KS-USE-004", "E12: it needs encrypted vSAN"),
         (("S00",), ("F6",), (), "KS-USE-004", "none of these cells applies"),
     ],
@@ -241,7 +244,7 @@ def test_every_cell_that_can_be_played_agrees() -> None:
     wrong = [f"{row.block} {row.fault} {row.event}: {row.why}" for row in differ]
     assert (len(result.cells), wrong) == (PLAYED, [])
     assert not [row for row in result.cells if row.finding]
-    assert len(result.controls) == 21 and all(one.held for one in result.controls)
+    assert len(result.controls) == 29 and all(one.held for one in result.controls)
 
 
 def test_a_run_that_another_version_wrote_is_passed_over_or_named() -> None:
