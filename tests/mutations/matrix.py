@@ -56,7 +56,7 @@ TURNED: Final = (
     Turned("restart_asks_vcenter", ("S10 F2 E5",), "cannot ask vCenter"),
     Turned("power_on_asks_vcenter", ("S10 F2 E3",), "vCenter cannot be asked"),
     Turned("move_pulls_again", ("S10 F1 E7",), "NO, and the table says OK"),
-    Turned("refused_move_locks", ("S10 F1 E8",), "and it shows as locked"),
+    Turned("refused_move_locks", ("S10 F1 E8",), "VMLocked.KMSClusterError"),
     Turned("locks_on_first_silence", ("S10 F1 E1",), "VMLocked.KMSClusterError"),
     Turned("new_key_for_one_host", control=NEW_KEY),
     Turned("eviction_stops_guests", ("S10 F7 E1",), "its key left the host"),

@@ -6,6 +6,7 @@ from typing import Any
 
 from protocol.errors import EncryptionKeyRequired
 from protocol.events import EventTypeId
+from services.vcenter.events import Draft
 from services.vcenter.inventory import change_vm
 from services.vcenter.tasks import migrate
 from tests.mutations.bugs.planting import plant
@@ -18,7 +19,15 @@ def _marking(original: Any) -> Any:
         except EncryptionKeyRequired as error:
             event = EventTypeId.VM_LOCKED_KMS_CLUSTER_ERROR
             edit = change_vm(row.name, lock_event=event, missing=error.keys)
-            await vc.inventory.commit(edit)
+            told = Draft(
+                event=event,
+                text=f"Virtual machine {row.name} is locked",
+                host=session.host,
+                vm=row.name,
+                provider=error.keys[0].provider_id,
+                keys=error.keys,
+            )
+            await vc.inventory.commit(edit, events=[told])
             raise
 
     return bring_keys
