@@ -124,7 +124,7 @@ class Guest:
             pages=self._ram.pages,
             next_block=self._next_block,
             writes=self._ram.writes,
-            vtpm=None if self.vtpm is None else self.vtpm.handed_over().reveal(),
+            vtpm=None if self.vtpm is None else self.vtpm.handed_over(),
         )
 
     async def start(self) -> None:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from protocol.crypto.wrap import NONCE_SIZE, unwrap, wrap
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from protocol.crypto.wrap import NONCE_SIZE
 from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
 from protocol.terms import VmName
@@ -30,8 +33,9 @@ def closed(
     vm: VmName, ek: bytes, state: VirtualTpmState, number: int, home: KeyMaterial, rng: Rng
 ) -> bytes:
     """The file with this state, the ``number``-th. What has power loses it: only NV is kept."""
-    box = wrap(home, KeyMaterial(state.nv), _aad(vm, ek, number), rng.token(NONCE_SIZE))
-    return _MAGIC + number.to_bytes(_NUMBER, "big") + box
+    nonce = rng.token(NONCE_SIZE)
+    box = AESGCM(home.reveal()).encrypt(nonce, state.nv, _aad(vm, ek, number))
+    return _MAGIC + number.to_bytes(_NUMBER, "big") + nonce + box
 
 
 def opened(vm: VmName, ek: bytes, data: bytes, home: KeyMaterial) -> tuple[VirtualTpmState, int]:
@@ -39,11 +43,15 @@ def opened(vm: VmName, ek: bytes, data: bytes, home: KeyMaterial) -> tuple[Virtu
 
     ``CryptographicFailure`` for every other file: of another VM, vTPM or key, altered, cut short.
     """
-    if not data.startswith(_MAGIC) or len(data) < _HEAD:
+    if not data.startswith(_MAGIC) or len(data) < _HEAD + NONCE_SIZE:
         raise CryptographicFailure(f"{nvram_file(vm)} holds no state of a virtual TPM")
     number = int.from_bytes(data[len(_MAGIC) : _HEAD], "big")
-    nv = unwrap(home, data[_HEAD:], _aad(vm, ek, number))
-    return VirtualTpmState(nv.reveal()), number
+    nonce, box = data[_HEAD : _HEAD + NONCE_SIZE], data[_HEAD + NONCE_SIZE :]
+    try:
+        nv = AESGCM(home.reveal()).decrypt(nonce, box, _aad(vm, ek, number))
+    except InvalidTag:
+        raise CryptographicFailure(f"{nvram_file(vm)} does not open") from None
+    return VirtualTpmState(nv), number
 
 
 def _aad(vm: VmName, ek: bytes, number: int) -> bytes:

@@ -15,7 +15,6 @@ from protocol.errors import (
     InvalidState,
     ProductError,
 )
-from protocol.secret import KeyMaterial
 from protocol.terms import HostCryptoState, PowerState, VmName
 from services.esxi.host import Host
 from services.esxi.keys import search
@@ -154,8 +153,7 @@ def vtpm_that_came(
         return None
     if keys.home is None or memory.vtpm is None:
         raise GuestFault(f"{config.vm}: its virtual TPM did not come along")
-    handed = KeyMaterial(memory.vtpm)
-    return vtpm.Vtpm.taken_over(vtpm_means(host), config, keys.home, handed)
+    return vtpm.Vtpm.taken_over(vtpm_means(host), config, keys.home, memory.vtpm)
 
 
 def unwrapped(host: Host, config: VmConfig) -> VmKeys:

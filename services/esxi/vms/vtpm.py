@@ -97,18 +97,16 @@ class Vtpm:
             case _:
                 await self._command("vtpm.quote", partial(guest.measure_and_quote, step=step))
 
-    def handed_over(self) -> KeyMaterial:
+    def handed_over(self) -> bytes:
         """All of it, with what has power: for the host to which the running VM moves."""
         state = self._state
         kept = _HandedOver(state.nv, state.memory, self._number, self._found)
-        return KeyMaterial(msgspec.msgpack.encode(kept))
+        return msgspec.msgpack.encode(kept)
 
     @classmethod
-    def taken_over(
-        cls, means: Means, config: VmConfig, home: KeyMaterial, handed: KeyMaterial
-    ) -> Vtpm:
+    def taken_over(cls, means: Means, config: VmConfig, home: KeyMaterial, handed: bytes) -> Vtpm:
         """The vTPM of a VM that came running from another host, going on where it was."""
-        kept = msgspec.msgpack.decode(handed.reveal(), type=_HandedOver)
+        kept = msgspec.msgpack.decode(handed, type=_HandedOver)
         state = VirtualTpmState(kept.nv, kept.memory)
         taken = cls(means, config, home, state, kept.number)
         taken._found = kept.found
