@@ -164,6 +164,7 @@ COMMANDS: Mapping[str, str] = {
     "runs": "chaos:runs",
     "check": "checking:check",
     "report": "report:report",
+    "conformance": "conformance:play",
     "doctor": "doctor:doctor",
     "bench": "measure:bench",
     "schema": "schema:schema",

@@ -15,6 +15,7 @@
 - ``mobility``   what a VM's move came to
 - ``vsan``       vSAN encryption, its objects and their health
 - ``trust``      Trust Authority, as both vCenters tell of it
+- ``conformance``  assertions, played
 - ``sweep``      stores, struck at their storage calls
 """
 

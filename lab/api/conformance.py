@@ -1,0 +1,45 @@
+"""The conformance assertions, played in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from lab.api.answers.conformance import Conformance
+from lab.conformance.assertions import ASSERTIONS
+from lab.conformance.bench import Bench
+from lab.conformance.run import Standing, play_assertions
+from lab.errors import KeysteadError
+from lab.topology.course import Report
+from protocol.printable import told
+
+
+def conformance(names: Sequence[str], *, seed: int, report: Report, patch: str = "") -> Conformance:
+    """Play assertions A01 to A30; empty: all of them. One that is not built says what it needs.
+
+    KS-USE-002 for one that there is not.
+    """
+    began = time.monotonic()
+    known = {one.id.lower(): one for one in ASSERTIONS}
+    for name in names:
+        if name.lower() not in known:
+            first, last = ASSERTIONS[0].id, ASSERTIONS[-1].id
+            text = f"there is no assertion {told(name)}; there are {first} to {last}"
+            raise KeysteadError("KS-USE-002", text, "give one of these, in capitals or not")
+    asked = {name.lower() for name in names}
+    chosen = [one for key, one in known.items() if not asked or key in asked]
+    items = asyncio.run(play_assertions(chosen, Bench(seed=seed, patch=patch), report))
+
+    def count(standing: Standing) -> int:
+        return sum(one.standing is standing for one in items)
+
+    return Conformance(
+        seed=seed,
+        seconds=round(time.monotonic() - began, 1),
+        passed=count(Standing.PASS),
+        failed=count(Standing.FAIL),
+        not_available=count(Standing.NOT_AVAILABLE),
+        exit_code=1 if count(Standing.FAIL) else 0,
+        items=items,
+    )
