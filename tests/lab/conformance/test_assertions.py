@@ -14,7 +14,7 @@ from lab.errors import KeysteadError
 pytestmark = pytest.mark.sim
 
 BAD_CASES = {
-    "A01": ("locks_on_first_silence", "vCenter tells of"),
+    "A01": ("locks_on_first_silence", "locked VMs while"),
     "A02": ("cache_survives_reboot", "and not prepared"),
     "A03": ("waits_for_vcenter", "poweredOff"),
     "A05": ("removal_ignored", "after they were removed"),
