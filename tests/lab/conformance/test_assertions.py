@@ -60,8 +60,8 @@ def test_a_bug_turns_its_line_red(name: str) -> None:
 
 
 def test_one_that_there_is_not_is_told() -> None:
-    with pytest.raises(KeysteadError, match="there is no assertion A31; there are A01 to A30") as c:
-        played("A31")
+    with pytest.raises(KeysteadError, match="there is no assertion B1; there are A01 to A30") as c:
+        played("B1")
     assert c.value.id == "KS-USE-002"
 
 
