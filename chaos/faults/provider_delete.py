@@ -134,6 +134,7 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
                     self.vcenter,
                     RegisterKmsCluster(
                         provider=self.provider,
+                        management_type=before.management_type,
                         servers=before.servers,
                         make_default=before.default,
                     ),

@@ -9,6 +9,7 @@ from chaos.errors import ChaosError
 from chaos.faults.base import Notes, all_of, names, status_of
 from chaos.faults.power import NodesFault, restart
 from chaos.lab import Lab
+from chaos.observe.listing import all_hosts
 from protocol.errors import InvalidState, ProductError
 from protocol.messages.agent import NodeRunState, TpmAct, TpmBackend
 from protocol.messages.host import Esxcli, QueryHost, SaveConfiguration
@@ -137,10 +138,13 @@ async def recover(lab: Lab, node: NodeName, notes: Notes) -> None:
 
 
 async def accept_tpms(lab: Lab, nodes: tuple[NodeName, ...]) -> None:
-    """Clear each vCenter's records of these TPMs, if it runs; its alarm gates nothing (ATT-09)."""
+    """Clear the records of these TPMs at each vCenter that runs and has their hosts; its alarm
+    gates nothing (ATT-09)."""
     for entry in lab.directory().nodes:
         if entry.role is not Role.VCENTER:
             continue
         if (await lab.status(entry.node)).state is NodeRunState.RUNNING:
+            known = {one.host for one in await all_hosts(lab, entry.node)}
             for node in nodes:
-                await lab.ask(entry.node, ClearTpmRecord(host=node))
+                if node in known:
+                    await lab.ask(entry.node, ClearTpmRecord(host=node))

@@ -24,7 +24,6 @@ BLOCKS: Final[tuple[Block, ...]] = (
     Block.T11,
 )
 """Those whose kind of provider is built."""
-_OUTAGES: Final = (Fault.F0, Fault.F1, Fault.F2, Fault.F3, Fault.F4)
 
 
 def is_played(block: Block, fault: Fault, event: Event) -> bool:
@@ -34,7 +33,8 @@ def is_played(block: Block, fault: Fault, event: Event) -> bool:
     if not is_trusted(block):
         return True
     expiring = fault in (Fault.F3, Fault.F4) and event in (Event.E3, Event.E5, Event.E7)
-    return fault in _OUTAGES and event is not Event.E11 and not expiring
+    withdrawn = fault is Fault.F5B and event is Event.E1
+    return event is not Event.E11 and not expiring and not withdrawn
 
 
 class Staging(msgspec.Struct, frozen=True, kw_only=True):

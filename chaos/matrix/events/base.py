@@ -218,7 +218,12 @@ class LockingPlay(EventPlay, ABC):
         vm, host = self.comes
         if wrong := await self.still_locked():
             return wrong
-        asked = await self.looks.ask(self.scene.vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S)
+        until = self.scene.lab.monotonic() + clock.TASK_S
+        message = PowerOnVm(vm=vm)
+        asked = await self.looks.ask(self.scene.vcenter, message, within_s=clock.TASK_S)
+        while asked.error == "HostUnreachable" and self.scene.lab.monotonic() < until:
+            await self.scene.lab.sleep(clock.AGAIN_S)  # it has booted, and vCenter comes back to it
+            asked = await self.looks.ask(self.scene.vcenter, message, within_s=clock.TASK_S)
         seen = await self.looks.vm(vm, host)
         if not asked.done:
             return f"{vm} does not start: {asked.error}: {asked.text}"

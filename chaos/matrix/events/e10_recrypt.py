@@ -88,9 +88,9 @@ class Recrypts(EventPlay):
 
     @property
     def _to_q(self) -> bool:
-        """P cannot make a key that is of use: it is gone, or its hosts derive others."""
+        """P cannot make a key that is of use: gone, deriving others, or without its primary key."""
         fault = self.fault.fault
-        return fault is Fault.F7 or (fault is Fault.F8 and self.scene.native)
+        return fault is Fault.F7 or (fault is Fault.F8 and self.scene.keyed_by_use)
 
     async def _cycled(self, vm: VmName, before: Wrapped) -> VmSeen:
         """Off and on again on a host that has lost the old keys: they are not needed any more."""

@@ -9,6 +9,7 @@
 - ``boots``           F5a, F5b, F6: what the next boot of a host meets
 - ``f7_provider``     the provider is deleted
 - ``f8_key``          the key is gone at its source
+- ``f8_primary_key``  the same where keys are a Trust Authority's: its provider's primary key
 - ``f8_provider``     the same where hosts derive keys: another KDK under the provider's name
 - ``pushes``          what vCenter brings to hosts is lost
 """
@@ -26,9 +27,10 @@ from chaos.matrix.faults.f3_trust_authority import TrustAuthorityAway
 from chaos.matrix.faults.f4_outside import OutsideAway
 from chaos.matrix.faults.f7_provider import ProviderDeleted
 from chaos.matrix.faults.f8_key import KeyDestroyed
+from chaos.matrix.faults.f8_primary_key import PrimaryKeyDestroyed
 from chaos.matrix.faults.f8_provider import ProviderMadeAnew
 from chaos.matrix.scene import Scene
-from chaos.matrix.terms import Variant, is_native, is_sealed
+from chaos.matrix.terms import Variant, is_native, is_sealed, is_trusted
 from chaos.oracle.terms import Block, Fault
 
 __all__ = [
@@ -58,17 +60,23 @@ FAULTS: Final[dict[Fault, type[StagedFault]]] = {kind.fault: kind for kind in _F
 
 _NATIVE: Final[dict[Fault, type[StagedFault]]] = {Fault.F8: ProviderMadeAnew}
 """Faults that are made in another way where hosts derive keys."""
+_TRUSTED: Final[dict[Fault, type[StagedFault]]] = {Fault.F8: PrimaryKeyDestroyed}
+"""The same where keys are a Trust Authority's."""
 
 
 def fault_of(scene: Scene) -> StagedFault:
     """The fault of this staging, not begun yet."""
-    usual = FAULTS[scene.fault]
-    return (_NATIVE.get(scene.fault, usual) if scene.native else usual)(scene)
+    others = _NATIVE if scene.native else _TRUSTED if scene.trusted else {}
+    return others.get(scene.fault, FAULTS[scene.fault])(scene)
 
 
 def variants_of(block: Block, fault: Fault) -> tuple[Variant, ...]:
     """Every way in which the fault is made in that block, the usual one first."""
-    without = () if is_sealed(block) else (Variant.TPM_DISABLED,)
+    without: tuple[Variant, ...] = () if is_sealed(block) else (Variant.TPM_DISABLED,)
     if fault is Fault.F8 and is_native(block):
         return (Variant.USUAL,)  # the states of a key are a key server's
+    if is_trusted(block):
+        if fault is Fault.F8:
+            return (Variant.USUAL,)
+        without = (*without, Variant.FIRMWARE)  # it is the build that is attested
     return tuple(way for way in FAULTS[fault].variants if way not in without)

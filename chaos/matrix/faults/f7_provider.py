@@ -19,7 +19,7 @@ from protocol.messages.vcenter import (
     RegisterKmsCluster,
     UnregisterKmsCluster,
 )
-from protocol.terms import ProviderId, VmName
+from protocol.terms import ManagementType, ProviderId, VmName
 
 OTHER: Final = ProviderId("P-again")
 
@@ -62,6 +62,11 @@ class ProviderDeleted(StagedFault):
         locked = await self._locked()
         if self.scene.native:
             await self._same_kdk()
+        elif self.scene.trusted:
+            other = RegisterKmsCluster(
+                provider=OTHER, management_type=ManagementType.TRUST_AUTHORITY, servers=()
+            )
+            await lab.ask(vcenter, other)
         else:
             servers = tuple(KmipServer(name=str(node), node=node) for node in SERVERS_OF_P)
             await lab.ask(vcenter, RegisterKmsCluster(provider=OTHER, servers=servers))
