@@ -39,10 +39,10 @@ def test_a_command_that_one_try_may_have_brought_is_never_said_not_to_have_happe
 
     whole = type(session)._send
 
-    async def send(to: object, command: object) -> object:
+    async def send(to: object, command: object, within_s: float | None = None) -> object:
         if isinstance(command, HostPowerOnVm):
             raise left.pop(0) if len(left) > 1 else left[0]
-        return await whole(to, command)  # type: ignore[arg-type]
+        return await whole(to, command, within_s)  # type: ignore[arg-type]
 
     async def command() -> None:
         with pytest.raises(told) as caught:
