@@ -57,7 +57,7 @@ class Primary:
         self._states: dict[NodeName, HaState] = {}
         self._conditions: dict[NodeName, HostCondition] = {}
         self._waiting: dict[VmName, Waiting] = {}
-        self._restarting = False
+        self._trying: set[Waiting] = set()  # whose host has not answered yet
         self.isolated = False
 
     def configure(self, configuration: HaConfiguration) -> None:
@@ -119,8 +119,8 @@ class Primary:
 
     async def _judge(self, other: NodeName) -> None:
         datastore, epoch = self._host.datastore, self._configuration.epoch
-        if self._conditions.get(other) in (HostCondition.FAILED, HostCondition.SHUT_DOWN):
-            return
+        if self._conditions.get(other) is HostCondition.FAILED:
+            return  # one that was shut down may have come back and failed, and was never heard
         try:
             told = await read_list(datastore, other, epoch)
             found = condition(Signs(False, await lives(datastore, other), told))
@@ -148,10 +148,15 @@ class Primary:
             self._reports.tell(HaIncident(kind=kinds[found], host=other))
 
     async def _take_over(self, other: NodeName, vms: tuple[VmName, ...]) -> None:
-        """Those of these VMs that are to run, and are that host's still, are to be restarted."""
+        """Those of these VMs that are to run, and are that host's still, are to be restarted; also
+        one that it was asked to restart itself, when it has failed before its answer came."""
         for vm in vms:
             record = await read_power(self._host.datastore, vm)
-            if record is None or record.wanted is PowerState.OFF or vm in self._waiting:
+            if record is None or record.wanted is PowerState.OFF:
+                continue
+            if vm in self._waiting and self._waiting[vm].of == other:
+                continue
+            if vm in self._waiting and owner_in(record, self._configuration.epoch) is None:
                 continue
             if owner_in(record, self._configuration.epoch) in (None, other):
                 self._waiting[vm] = Waiting(vm=vm, of=other, due=self._clock.monotonic())
@@ -171,9 +176,10 @@ class Primary:
 
     def _begin_restarts(self) -> None:
         now = self._clock.monotonic()
-        due = [one for one in self._waiting.values() if one.due <= now]
-        if due and not self._restarting:
-            self._restarting = True
+        waiting = [one for one in self._waiting.values() if one not in self._trying]
+        due = [one for one in waiting if one.due <= now]
+        if due:
+            self._trying.update(due)
             self._node.background("ha.restarts", self._restart_all(due))
 
     async def _restart_all(self, due: list[Waiting]) -> None:
@@ -190,25 +196,30 @@ class Primary:
             if host is not None and self._waiting.get(waiting.vm) is waiting:
                 loads[host] += 1
                 await self._try(waiting, host)
+            self._trying.discard(waiting)
 
         await for_each(due, one, at_once=AT_ONCE, name="ha.restart")
-        self._restarting = False
 
     async def _try(self, waiting: Waiting, host: NodeName) -> None:
         vm = waiting.vm
         try:
             await self._ask(waiting, host)
         except NotFound as error:  # it is another's by now, or not to run
-            self._waiting.pop(vm, None)
+            self._settled(waiting)
             self._node.record("ha.left", vm=vm, reason=str(error))
         except ProductError as error:
             await self._refused(waiting, host, error)
         else:
-            self._waiting.pop(vm, None)
+            self._settled(waiting)
             self._node.record("ha.restarted", vm=vm, host=host, of=waiting.of)
             self._reports.tell(
                 HaIncident(kind=HaIncidentKind.VM_RESTARTED, host=host, vm=vm, of=waiting.of)
             )
+
+    def _settled(self, waiting: Waiting) -> None:
+        """Nothing is left to be done; unless the host that took it has failed meanwhile."""
+        if self._waiting.get(waiting.vm) is waiting:
+            del self._waiting[waiting.vm]
 
     async def _ask(self, waiting: Waiting, host: NodeName) -> None:
         message = HaRestartVm(epoch=self._configuration.epoch, vm=waiting.vm, of=waiting.of)
