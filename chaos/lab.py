@@ -32,7 +32,8 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A node of the topology, for selectors such as ``site:edge`` or ``role:esxi``.
 
     ``providers`` are the key providers of the Lab file that a key server serves; of a host,
-    ``tpm``: whether it has one, and ``vcenter``: that of its cluster.
+    ``tpm``: whether it has one, ``ha``: whether the lab's file turns vSphere HA on for its cluster,
+    and ``vcenter``: that of its cluster.
     """
 
     node: NodeName
@@ -41,6 +42,7 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
     cluster: ClusterName = ClusterName("")
     providers: tuple[ProviderId, ...] = ()
     tpm: bool = True
+    ha: bool = False
     vcenter: NodeName | None = None
 
 

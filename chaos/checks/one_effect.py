@@ -1,5 +1,6 @@
 """A request that arrived twice had one effect: one key for each operation of a client, and each VM
-is on one host. One that was moved to another host may be listed by two, and runs on one."""
+is on one host. One that was moved to another host, or that vSphere HA may have restarted there, may be
+listed by two, and runs on one."""
 
 from __future__ import annotations
 
@@ -21,18 +22,22 @@ def one_effect(records: Sequence[Record]) -> Finding:
     made = 0
     seen: dict[str, list[tuple[str, bool, int]]] = {}  # each VM's hosts in this look: does it run
     moved: set[str] = set()
+    available: frozenset[str] = frozenset()  # hosts with vSphere HA
     for record in records:
         if record.type == "invoke" and record.op in MOVES:
             moved.add(record.node)
         if record.type != "state":
             continue
-        if record.op == "look":
+        if record.op == "staging":
+            available = frozenset(record.data.get("ha", ()))
+        elif record.op == "look":
             seen.clear()
         elif record.op == "vm":
             host, runs = str(record.data.get("host", "")), record.data.get("power") == "poweredOn"
             there = seen.setdefault(record.node, [])
             for other, ran, seq in there:
-                if other != host and (record.node not in moved or (ran and runs)):
+                may_be = record.node in moved or available >= {other, host}
+                if other != host and (not may_be or (ran and runs)):
                     bad.append(f"{record.node} is on {other} and on {host}")
                     where += [seq, record.seq]
             there.append((host, runs, record.seq))

@@ -43,6 +43,8 @@ class States:
         lacking = [str(entry.node) for entry in there.nodes if entry.cluster and not entry.tpm]
         asked = any(found.tpm_required for found in providers or ())
         without_tpm: dict[str, Any] = {"without_tpm": lacking} if asked else {}  # by NKP-12
+        available = [str(entry.node) for entry in there.nodes if entry.cluster and entry.ha]
+        ha: dict[str, Any] = {"ha": available} if available else {}  # by HA-01
         self._history.add(
             "state",
             op="staging",
@@ -52,6 +54,7 @@ class States:
             providers=[_told(found) for found in providers or ()],
             knobs=there.knobs,
             **without_tpm,
+            **ha,
         )
         self.saw(await self._lab.statuses(counters=False))
         await self.look()

@@ -180,7 +180,7 @@ def _world_of(made: Prepared) -> World:
     hosts = [spec for spec in made.topology.nodes if spec.role is Role.ESXI]
     servers = sum(spec.role is Role.KMS for spec in made.topology.nodes)
     world = World(
-        lab="default" if servers else "native",
+        lab=("ha" if made.topology.ha else "default") if servers else "native",
         hosts=len(hosts),
         vms=len(made.topology.vms),
         kms=servers or 1,

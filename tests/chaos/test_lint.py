@@ -47,6 +47,7 @@ def test_shipped_files_are_good_and_say_what_they_are(path: Path) -> None:
 def test_there_are_shipped_files() -> None:
     assert [p.stem for p in SHIPPED] == [
         "edge-outage-reboot",
+        "ha-restart",
         "native-outage-reboot",
         "outage-without-persistence",
         "rolling-reboot-kms-flaps",

@@ -96,6 +96,16 @@ def test_it_passes_in_virtual_time_and_replays(name: str, tpm: str) -> None:
 
 
 @pytest.mark.sim
+def test_vms_of_a_failed_host_run_elsewhere_without_vcenter_and_not_without_ha() -> None:
+    _, verdict = played("ha-restart", tpm="model")
+    assert (verdict.exit_code, red(verdict), verdict.left) == (0, {}, ())
+    judged = {c.name for c in verdict.checks if c.result is CheckOutcome.PASS}
+    assert {"truth_table", "one_host_per_vm", "one_effect", "guests_read_back"} <= judged
+    _, without = played("ha-restart", tpm="model", ha=False)
+    assert without.exit_code == 1 and set(red(without)) == {"during vm.running == 100%"}
+
+
+@pytest.mark.sim
 def test_the_backend_of_the_tpm_changes_no_outcome() -> None:
     if available():
         pytest.skip("no real TPM")

@@ -44,6 +44,7 @@ class Fold(Answers):
     def __init__(self) -> None:
         super().__init__()
         self.beyond: set[str] = set()  # VMs that are not followed any more
+        self.available: frozenset[str] = frozenset()  # hosts of clusters with vSphere HA
         self._looked = False
         self._looked_at = -1.0  # when the last look ended
         self._changed: dict[str, float] = {}  # when the firmware of a host was last changed
@@ -110,6 +111,7 @@ class Fold(Answers):
             )
         if any(found["type"] not in (STANDARD, NATIVE) for found in data["providers"]):
             self.lost = "a provider whose keys hosts fetch"
+        self.available = frozenset(data.get("ha", ()))
         without_tpm = frozenset(data.get("without_tpm", ()))
         for found in data["providers"]:
             if found["type"] == NATIVE:
@@ -207,7 +209,7 @@ class Fold(Answers):
                 host.stops = self._stop_of(record.node, host)
                 for vm in self.vms.values():
                     if vm.host == record.node:
-                        vm.host_booted()
+                        vm.host_booted(others_may_run_it=record.node in self.available)
             host.boot = boot
             self.ways.booted(record.node)
         self.ways.look(record.t, record.node)

@@ -67,6 +67,8 @@ class VmFacts:
     def saw(self, data: dict[str, Any], seq: int) -> None:
         """What its host says of it."""
         first = self.seq == 0
+        if not first and data["host"] != self.host:
+            self.restarted_elsewhere()
         self.host, self.keys = str(data["host"]), tuple(data["keys"])
         self.running, self.boot = data["power"] == "poweredOn", int(data["boot"])
         self.locked, self.missing = data["crypto"] == "locked", tuple(data["missing"])
@@ -120,11 +122,17 @@ class VmFacts:
         """Whether it is to run, with what is under way."""
         return OPEN if self.under_way else self.wanted
 
-    def host_booted(self) -> None:
-        """Its host begins another boot, with the command that it had accepted last."""
+    def host_booted(self, *, others_may_run_it: bool = False) -> None:
+        """Its host begins another boot, with the command that it had accepted last. With vSphere HA
+        it is open whether that one still has the VM to start, until a host tells of it (HA-01)."""
         self.tries.clear()
         self.due = False
-        self.awaited = self.to_run == YES
+        self.awaited = self.to_run == YES and not others_may_run_it
+
+    def restarted_elsewhere(self) -> None:
+        """A host tells of it that did not have it: what is known of boots is another host's."""
+        self.tries.clear()
+        self.due, self.awaited, self.ran_boot = False, False, -1
 
     def may_have_started(self) -> Known:
         """Whether the attempts of this boot have started it."""
