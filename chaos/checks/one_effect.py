@@ -1,6 +1,6 @@
 """A request that arrived twice had one effect: one key for each operation of a client, and each VM
-is on one host. One that was moved to another host, or that vSphere HA may have restarted there, may be
-listed by two, and runs on one."""
+is on one host. One that was moved to another host, or that vSphere HA may have restarted
+there, may be listed by two, and runs on one."""
 
 from __future__ import annotations
 

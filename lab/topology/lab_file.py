@@ -132,7 +132,7 @@ def _at(where: str, place: Place) -> str:
 
 def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """``hosts``, ``vms``, ``pack``, ``tpm``, ``kms``, ``providers``, ``key_persistence``, ``pace``,
-    ``name``, ``ha`` and ``knobs`` over what the file says; those about hosts change every cluster."""
+    ``name``, ``ha``, ``knobs`` over what the file says; those about hosts change every cluster."""
     made = dict(data)
     wanted = {k: v for k, v in changes.items() if v is not None}
     for name in ("name", "pace"):
