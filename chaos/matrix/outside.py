@@ -10,8 +10,10 @@ from typing import Final
 
 import msgspec
 
+from chaos.matrix.compare import CellRow
 from chaos.matrix.events import EVENTS
 from chaos.matrix.grid import Staging, stagings_together
+from chaos.matrix.terms import Agreement
 from chaos.oracle.table import Cell, cell
 from chaos.oracle.terms import Block, Event, Fault, Letter
 
@@ -54,6 +56,23 @@ class OutsideRow(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     plays: tuple[OutsidePlay, ...] = ()
     needs: str = ""
+
+
+class RowPlayed(msgspec.Struct, frozen=True, kw_only=True):
+    """A row outside of the grid: its cells as they were played, each compared with the one that it
+    must be as. ``verdict`` None: it is not built, and ``needs`` something."""
+
+    id: str
+    title: str
+    verdict: Agreement | None = None
+    needs: str = ""
+    cells: tuple[CellRow, ...] = ()
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """What came of a run, in the order of the rows."""
+
+    rows: tuple[RowPlayed, ...]
 
 
 def _same(block: Block, fault: Fault, events: tuple[Event, ...], twist: str) -> OutsidePlay:

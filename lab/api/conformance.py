@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from lab.api.answers.conformance import Conformance
 from lab.conformance.assertions import ASSERTIONS
 from lab.conformance.bench import Bench
-from lab.conformance.run import Standing, play_assertions
+from lab.conformance.run import play_assertions
+from lab.conformance.standing import Standing
 from lab.errors import KeysteadError
 from lab.topology.course import Report
 from protocol.printable import told

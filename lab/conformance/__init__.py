@@ -6,5 +6,5 @@
 - ``native``      plays about a native key provider
 - ``vsan``        plays about encrypted vSAN
 - ``assertions``  the table: id, what is asserted, the play or what it needs
-- ``run``         assertions played one after another
+- ``run``         assertions played one after another    - ``standing`` what came of one
 """

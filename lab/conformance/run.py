@@ -4,34 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from enum import StrEnum
-
-import msgspec
 
 from lab.conformance.assertions import Assertion
 from lab.conformance.bench import Bench, Violated
+from lab.conformance.standing import Asserted, Standing
 from lab.errors import KeysteadError
 from lab.topology.course import Report
-
-
-class Standing(StrEnum):
-    """What came of an assertion."""
-
-    PASS = "pass"
-    FAIL = "fail"
-    NOT_AVAILABLE = "not available"
-
-
-class Asserted(msgspec.Struct, frozen=True, kw_only=True):
-    """An assertion and what came of it. ``seen``: what was seen; ``needs``: why it is not
-    available. ``seconds`` of real time."""
-
-    id: str
-    title: str
-    standing: Standing
-    seen: str = ""
-    needs: str = ""
-    seconds: float = 0.0
+from protocol.errors import ProductError
 
 
 async def play_assertions(
@@ -57,5 +36,7 @@ async def _played(one: Assertion, bench: Bench) -> Asserted:
         standing, seen = Standing.FAIL, str(error)
     except KeysteadError as error:
         standing, seen = Standing.FAIL, f"{error.id}: {error}"
+    except ProductError as error:
+        standing, seen = Standing.FAIL, f"{type(error).__name__}: {error}"
     seconds = round(time.monotonic() - began, 1)
     return Asserted(id=one.id, title=one.title, standing=standing, seen=seen, seconds=seconds)

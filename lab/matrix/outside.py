@@ -15,7 +15,7 @@ import msgspec
 
 from chaos.matrix.compare import CellRow, row_of
 from chaos.matrix.grid import Staging
-from chaos.matrix.outside import OutsidePlay, OutsideRow
+from chaos.matrix.outside import OutsidePlay, OutsideRow, RowPlayed, Rows
 from chaos.matrix.play import Played
 from chaos.matrix.terms import Agreement
 from lab.matrix.outcome import Outcome
@@ -27,23 +27,6 @@ from lab.topology.course import Report
 OUTSIDE: Final = "matrix-outside"
 """What such a run is called among stored runs."""
 FILE: Final = "outside.json"
-
-
-class RowPlayed(msgspec.Struct, frozen=True, kw_only=True):
-    """A row outside of the grid: its cells as they were played, each compared with the one that it
-    must be as. ``verdict`` None: it is not built, and ``needs`` something."""
-
-    id: str
-    title: str
-    verdict: Agreement | None = None
-    needs: str = ""
-    cells: tuple[CellRow, ...] = ()
-
-
-class Rows(msgspec.Struct, frozen=True):
-    """What came of a run, in the order of the rows."""
-
-    rows: tuple[RowPlayed, ...]
 
 
 def play_outside(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.api.answers.base import Answer
-from lab.conformance.run import Asserted
+from lab.conformance.standing import Asserted
 
 
 class Conformance(Answer, frozen=True, kw_only=True):

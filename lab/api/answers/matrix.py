@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from chaos.matrix.compare import CellRow
 from chaos.matrix.control import Control
+from chaos.matrix.outside import RowPlayed
 from chaos.matrix.story import Line
 from lab.api.answers.base import Answer
-from lab.matrix.outside import RowPlayed
 from protocol.messages.agent import TpmBackend
 
 

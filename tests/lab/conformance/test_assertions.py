@@ -8,7 +8,7 @@ from lab.api.answers.conformance import Conformance
 from lab.api.conformance import conformance
 from lab.cli.main import run
 from lab.conformance.assertions import ASSERTIONS
-from lab.conformance.run import Standing
+from lab.conformance.standing import Standing
 from lab.errors import KeysteadError
 
 pytestmark = pytest.mark.sim

@@ -9,12 +9,12 @@ import pytest
 from chaos.matrix.events import EVENTS
 from chaos.matrix.faults import FAULTS
 from chaos.matrix.grid import BLOCKS
-from chaos.matrix.outside import ROWS
+from chaos.matrix.outside import ROWS, RowPlayed
 from chaos.matrix.terms import Agreement
 from chaos.matrix.twists import TWISTS
 from lab.api.outside import outside
 from lab.errors import KeysteadError
-from lab.matrix.outside import RowPlayed, play_outside
+from lab.matrix.outside import play_outside
 from lab.matrix.run import Wanted
 from protocol.messages.agent import TpmBackend
 
