@@ -93,6 +93,9 @@ TURNED: Final = (
     Turned("derived_host_key_unchecked", ("N1x F8 E2",), "does not decrypt its dump"),
     Turned("derived_key_outlives_eviction", ("N1x F7 E3",), "OK, and the table says PT"),
     Turned("kdk_in_clear_at_rest", ("N1x F0 E1",), "new_kdk (base64) in the database"),
+    # Trusted providers.
+    Turned("primary_key_kept", ("T10 F1 E2", "T10 F8 E4"), "SAFE, and the table says UNSAFE"),
+    Turned("image_not_compared", ("T10 F5b E2",), "SAFE, and the table says UNSAFE"),
     # What services say, and do not do.
     Turned("says_that_it_persists", ("S11 F1 E4",), "LK, and the table says OK"),
     Turned("says_that_it_has_keys", ("S10 F0 E11",), "is not what it shows"),
