@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from lab.conformance.bench import Bench, all_run, stays
+import tempfile
+from pathlib import Path
+
+from lab.api import commands as c
+from lab.conformance.bench import Bench, all_run, refused, starts, stays
 from lab.conformance.standard import HOSTS
 from protocol.terms import HostCryptoState
 
@@ -20,3 +24,17 @@ async def reboot_without_vcenter(bench: Bench) -> str:
         await lab.sleep(10)
         await all_run(lab, vms, "when vCenter is back")
         return f"{len(vms)} VMs run again on {len(HOSTS)} hosts, with vCenter down"
+
+
+async def used_after_backup(bench: Bench) -> str:
+    """A13: a native provider makes no keys before its first backup, and does after it [NKP-05]."""
+    create = c.VmCreate("late", host=HOSTS[0], encrypted=True, provider="second")
+    async with bench.lab("native", vms=0) as lab:
+        await lab.do(c.ProviderCreate("second"))
+        what = "an encrypted VM under a provider that is not backed up"
+        await refused(lab, create, "second", what)
+        with tempfile.TemporaryDirectory() as folder:
+            await lab.do(c.ProviderExport("second", str(Path(folder) / "second.p12")))
+        await lab.do(create)
+        await starts(lab, "late", "after the provider was backed up")
+    return "refused before the backup, done after it"

@@ -18,7 +18,9 @@ BAD_CASES = {
     "A02": ("cache_survives_reboot", "and not prepared"),
     "A03": ("waits_for_vcenter", "poweredOff"),
     "A05": ("removal_ignored", "after they were removed"),
+    "A08": ("old_recovery_key_accepted", "rotated away"),
     "A12": ("kdk_in_memory_only", "and not safe"),
+    "A13": ("unexported_provider_usable", "it was done"),
     "A16": ("first_key_server_only", ""),
     "A20": ("vsan_kek_not_persisted", ""),
 }
