@@ -14,8 +14,8 @@ def _fails() -> NoReturn:
 
 
 def _careless(original: Any) -> Any:
-    def start_loops(host: Any) -> None:
-        original(host)
+    def start_loops(*arguments: Any) -> None:
+        original(*arguments)
         asyncio.get_running_loop().call_soon(_fails)
 
     return start_loops
