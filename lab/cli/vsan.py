@@ -34,15 +34,12 @@ def enable(
     cluster: str,
     *,
     provider: Annotated[str, Parameter(help="The key provider; vSAN never takes the default.")],
-    erase_disks: Annotated[
-        bool, Parameter(negative="", help="Overwrite disks before they are used.")
-    ] = False,
+    erase_disks: Annotated[bool, Parameter(negative="", help="Not available: refused.")] = False,
     options: Options = DEFAULTS,
 ) -> None:
     """Encrypt a cluster's vSAN; of one that is encrypted, change its key provider.
 
     keystead vsan enable cluster-a --provider kms-provider
-    keystead vsan enable cluster-a --provider kms-provider --erase-disks
     """
     _show(VsanEnable(cluster, provider, erase_disks), options)
 

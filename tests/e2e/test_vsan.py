@@ -255,3 +255,13 @@ async def test_encryption_begins_with_keys_that_hosts_have_got_themselves() -> N
         kek = (await now(lab)).kek
         assert kek is not None
         assert {who for who, key in got if kek.endswith(key)} == set(HOSTS)
+
+
+@pytest.mark.sim
+async def test_erasing_disks_before_use_is_refused_for_nothing_overwrites_them() -> None:
+    """A wish that is kept and not done would be a success that never was."""
+    async with vsan() as lab:
+        await lab.do(c.VsanDisable(CLUSTER))
+        wish = c.VsanEnable(CLUSTER, "kms-provider", erase_disks_before_use=True)
+        assert "not overwritten" in await refused(lab, wish)
+        assert not (await now(lab)).encryption_enabled

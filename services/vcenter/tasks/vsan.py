@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from protocol import names
-from protocol.errors import InvalidArgument, InvalidState
+from protocol.errors import InvalidArgument, InvalidState, NotAvailable
 from protocol.messages.host.vsan import (
     AddVsanDisk,
     CreateVsanComponent,
@@ -60,6 +60,8 @@ async def reconfigure(vc: VCenter, message: VsanClusterReconfig) -> VsanCluster:
             transition = VsanTransition(change=VsanChange.DISABLE, target=target)
             await begin(vc, message.cluster, message.operation_id, transition)
         return await query(vc, message.cluster)
+    if wish.erase_disks_before_use:
+        raise NotAvailable("erase_disks_before_use: disks are not overwritten here; leave it off")
     provider = named_provider(vc, wish.kms_provider_id)
     if now.encryption_enabled and now.provider == provider.name:
         if now.erase_disks_before_use == wish.erase_disks_before_use:
