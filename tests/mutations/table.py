@@ -218,7 +218,7 @@ KILLED = (
     Killed(
         "first_key_decides",
         f"{_ESX}/test_search.py::test_vcenter_brings_one_key_whatever_the_other_needs[home]",
-        "present(",
+        "error.keys == (foreign,)",
     ),
     Killed(
         "strangers_may_speak",
@@ -546,6 +546,7 @@ KILLED = (
 
 IN_RUNS = frozenset(
     {
+        "trusted_keys_through_vcenter",
         "speaks_as_another",
         "dice_urandom",
         "dice_random",
@@ -560,6 +561,9 @@ IN_RUNS = frozenset(
     }
 )
 """Seen by whole runs: ``test_planted``, and ``tests/e2e/test_experiments``."""
+
+IN_CONFORMANCE = frozenset({"first_key_server_only"})
+"""Seen by an assertion of ``keystead conformance``: ``tests/lab/conformance``."""
 
 IN_CAMPAIGNS = frozenset(entry.bug for entry in FOUND)
 """Seen by random runs, and by what is left of those: ``test_found``."""

@@ -22,7 +22,7 @@ from tests.mutations.outage import outage
 from tests.mutations.play import run_experiment, run_life, server
 
 PERSISTED, UNPERSISTED = "edge-outage-reboot", "outage-without-persistence"
-ROLLING = "rolling-reboot-kms-flaps"
+ROLLING, TRUSTED = "rolling-reboot-kms-flaps", "trusted-outage-reboot"
 SMALL = {"hosts": 2, "vms": 4}
 pytestmark = pytest.mark.slow
 needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
@@ -73,6 +73,14 @@ def test_an_experiment_turns_red(
     named = [c for c in broken.checks if check in c.name and c.result is CheckOutcome.FAIL]
     if check in ("needs_no_kms", "no_internal_error"):
         assert all(c.records for c in named), "it names the records that it rests on"
+
+
+@pytest.mark.sim
+def test_keys_of_a_trusted_host_do_not_come_through_its_vcenter(workers: ForkServer) -> None:
+    """Both vCenters are down, and every host reboots (TA-06)."""
+    assert red(verdict(workers, "", TRUSTED, {})) == {}
+    found = red(verdict(workers, "trusted_keys_through_vcenter", TRUSTED, {}))
+    assert any("vm.running" in name for name in found)
 
 
 @pytest.mark.sim

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 _TRUST: Final = "tests/services/trust"
-_LAB: Final = "tests/e2e/test_trusted.py"
 
 TRUST: Final[tuple[tuple[str, str, str], ...]] = (
     (
@@ -52,20 +51,5 @@ TRUST: Final[tuple[tuple[str, str, str], ...]] = (
         "token_survives_reboot",
         f"{_TRUST}/test_story.py::test_without_its_vcenter_a_host_boots_safe_and_starts_its_vms",
         "attestation.passed",
-    ),
-    (
-        "trusted_keys_through_vcenter",
-        f"{_LAB}::test_both_vcenters_are_on_no_keys_path[sim-model]",
-        "HostCryptoState.SAFE",
-    ),
-    (
-        "trust_not_pushed_to_all",
-        f"{_LAB}::test_the_thirteen_steps_by_hand",
-        "ProviderHealth.ERROR",
-    ),
-    (
-        "trust_configured_without_remediation",
-        f"{_LAB}::test_a_new_host_is_told_of_and_not_configured_until_it_is_remediated",
-        "ProviderHealth",
     ),
 )

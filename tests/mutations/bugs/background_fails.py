@@ -15,8 +15,8 @@ async def _fails(host: Any) -> None:
 
 
 def _careless(original: Any) -> Any:
-    def start_loops(host: Any) -> None:
-        original(host)
+    def start_loops(host: Any, *more: Any) -> None:
+        original(host, *more)
         host.node.background("loop", _fails(host))
 
     return start_loops
