@@ -17,7 +17,6 @@ import msgspec
 
 from protocol.secret import KeyMaterial
 from protocol.tpm.event_log import event_digest, extended
-from protocol.tpm.quote import QuoteRefused, verify_quote
 from protocol.tpm.structures import (
     PCR_SECURE_BOOT,
     EventType,
@@ -75,6 +74,8 @@ def flaw_of(
     ``last``: the highest value of the counter that was acknowledged: a TPM that has not gone back
     is above it.
     """
+    from protocol.tpm.quote import QuoteRefused, verify_quote  # who only names messages needs none
+
     try:
         found = verify_quote(ak, answer.quote, quoted_nonce(nonce, answer.counter), QUOTED)
     except QuoteRefused as refused:

@@ -38,6 +38,7 @@ FILES = (
     "nodes/vcenter/disk/databases/vcenter.db-shm",
     "nodes/vcenter/disk/databases/vcenter.db-wal",
     "tpm/esxi-001.nv",
+    "tpm/maker.key",
 )
 NETWORK = ("bus.unreachable", "uplink.failed", "provider.contact")
 INTERNAL = re.compile(

@@ -57,6 +57,11 @@ def replace_board(world: World, kind: str = "tpm.swap") -> None:
     world.run(world.lab.sleep(60))
 
 
+def alarms(world: World, host: NodeName = HOST) -> tuple[str, ...]:
+    """Without that of a recovery key that nobody has acknowledged."""
+    return tuple(one for one in info(world, host).alarms if not one.endswith("RecoveryKeyBackup"))
+
+
 def reboot(world: World, host: NodeName = HOST) -> None:
     world.run(world.lab.power_off(host, "stop"))
     world.run(world.lab.power_on(host))
@@ -68,7 +73,7 @@ def test_hosts_as_they_were_added_are_accepted_and_nothing_is_told(world: World)
         reboot(world, host)
         seen = info(world, host).attestation
         assert seen is not None and seen.status is AttestationStatus.ACCEPTED
-        assert (seen.message, info(world, host).alarms, told(world, host)) == ("", (), [])
+        assert (seen.message, alarms(world, host), told(world, host)) == ("", (), [])
 
 
 def test_a_replaced_board_is_told_once_and_stays_in_alarm_until_its_record_is_cleared(
@@ -78,27 +83,27 @@ def test_a_replaced_board_is_told_once_and_stays_in_alarm_until_its_record_is_cl
     assert [e.event for e in told(world)] == [MISMATCH]
     seen = info(world).attestation
     assert seen is not None and seen.status is AttestationStatus.NOT_ACCEPTED
-    assert ALARM in info(world).alarms and "endorsement key" in seen.message
+    assert ALARM in alarms(world) and "endorsement key" in seen.message
     reboot(world)
     world.run(world.lab.power_off(VCENTER, "crash"))
     world.run(world.lab.power_on(VCENTER))
     world.run(world.lab.sleep(60))
     assert [e.event for e in told(world)] == [MISMATCH]
-    assert ALARM in info(world).alarms
-    assert info(world, OTHER).alarms == ()
+    assert ALARM in alarms(world)
+    assert alarms(world, OTHER) == ()
     world.run(world.lab.ask(VCENTER, ClearTpmRecord(host=HOST)))
     world.run(world.lab.sleep(10))
     accepted = info(world).attestation
     assert accepted is not None and accepted.status is AttestationStatus.ACCEPTED
-    assert info(world).alarms == ()
+    assert alarms(world) == ()
     reboot(world)
-    assert (info(world).alarms, len(told(world))) == ((), 1)
+    assert (alarms(world), len(told(world))) == ((), 1)
 
 
 def test_a_replaced_board_is_accepted_when_the_host_is_added_anew(world: World) -> None:
     cluster = info(world).cluster
     replace_board(world)
-    assert ALARM in info(world).alarms
+    assert ALARM in alarms(world)
     for vm in world.run(all_vms(world.lab, VCENTER)):
         world.run(world.lab.ask(VCENTER, PowerOffVm(vm=vm.vm)))
     world.run(world.lab.ask(VCENTER, RemoveHost(host=HOST)))
@@ -106,7 +111,7 @@ def test_a_replaced_board_is_accepted_when_the_host_is_added_anew(world: World) 
     world.run(world.lab.sleep(30))
     seen = info(world).attestation
     assert seen is not None and seen.status is AttestationStatus.ACCEPTED
-    assert info(world).alarms == ()
+    assert alarms(world) == ()
 
 
 def test_a_cleared_tpm_keeps_its_key_and_shows_in_its_counters(world: World) -> None:
@@ -117,10 +122,10 @@ def test_a_cleared_tpm_keeps_its_key_and_shows_in_its_counters(world: World) -> 
     assert "counters" in told(world)[0].text
     for _ in range(5):  # the counter passes the old one, the doubt stays
         reboot(world)
-    assert ALARM in info(world).alarms and len(told(world)) == 1
+    assert ALARM in alarms(world) and len(told(world)) == 1
     world.run(world.lab.ask(VCENTER, ClearTpmRecord(host=HOST)))
     world.run(world.lab.sleep(10))
-    assert info(world).alarms == ()
+    assert alarms(world) == ()
 
 
 def test_another_build_boots_and_raises_an_alarm_that_ends_with_it(world: World) -> None:
@@ -129,11 +134,11 @@ def test_another_build_boots_and_raises_an_alarm_that_ends_with_it(world: World)
     world.run(world.keeper.inject(fault))
     reboot(world)
     assert [e.event for e in told(world)] == [FAILED]
-    assert ALARM in info(world).alarms
+    assert ALARM in alarms(world)
     assert info(world).crypto_state is HostCryptoState.SAFE  # it gates nothing
     world.run(world.keeper.heal_all())
     reboot(world)
-    assert info(world).alarms == ()
+    assert alarms(world) == ()
 
 
 def test_the_chaos_cure_of_a_lost_tpm_clears_the_record(world: World) -> None:
@@ -141,4 +146,4 @@ def test_the_chaos_cure_of_a_lost_tpm_clears_the_record(world: World) -> None:
     world.run(world.keeper.inject(fault))
     world.run(world.keeper.heal_all(with_cure=True))
     world.run(world.lab.sleep(60))
-    assert info(world).alarms == ()
+    assert alarms(world) == ()

@@ -64,6 +64,7 @@ def test_the_answer_is_the_one_that_the_command_and_its_function_name(served: Se
 def test_what_looks_is_told_by_its_name(served: Served) -> None:
     looks = served.name.split(".")[0] in ("get", "describe")
     others = {"key.ids", "kms.key.show", "tpm.inspect", "tpm.pcrs"}
+    others |= {"vsan.describe", "vsan.object-read"}
     others |= {"host.dump.list", "host.dump.decrypt"}
     assert served.changes != (looks or served.name in others)
 

@@ -26,6 +26,7 @@ from protocol.messages.host import (
 from protocol.secret import KeyMaterial
 from protocol.terms import ClusterName, CryptoKeyId, HostCryptoState, ManagementType, VmName
 from protocol.trust import TrustedConfiguration
+from protocol.vsan import VsanEncryption
 from services.esxi.boot import SCREEN_A, SCREEN_B
 from services.esxi.configuration.archive import ROOM
 from services.esxi.configuration.image import pack, pack_addition, tag_of, unpack
@@ -379,6 +380,8 @@ OTHERS: dict[str, Any] = {
     "recovery": new_recovery_key(SimRng(1, Incarnation(A, 1))),
     "maintenance": True,
     "trusted": TrustedConfiguration(revision="r1"),
+    "vsan": VsanEncryption(encryption_enabled=True),
+    "vsan_next": VsanEncryption(encryption_enabled=True),
     "ha": HaConfiguration(cluster=ClusterName("c"), epoch="e", hosts=(A,)),
 }
 
