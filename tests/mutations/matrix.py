@@ -102,7 +102,7 @@ TURNED: Final = (
     Turned("vcenter_shows_no_lock", ("S10 F1 E4",), "and it shows as locked"),
     Turned("vcenter_says_it_runs", ("S10 F0 E3",), "done, but it does not run"),
     Turned("vcenter_says_deleted", ("S10 F7 E4",), "OK, and the table says LK"),
-    Turned("host_plays_the_guest", ("S10 F1 E4",), "is not on the datastore"),
+    Turned("host_plays_the_guest", ("S10 F1 E4",), "its guest is not right"),
     Turned("guest_answers_from_memory", control=DAMAGE),
     # What lies in clear.
     Turned("stream_in_clear", ("S10 F0 E7",), "(raw) in the bus"),

@@ -547,6 +547,7 @@ KILLED = (
 IN_RUNS = frozenset(
     {
         "trusted_keys_through_vcenter",
+        "first_key_server_only",
         "speaks_as_another",
         "dice_urandom",
         "dice_random",
@@ -560,10 +561,7 @@ IN_RUNS = frozenset(
         "says_it_runs",
     }
 )
-"""Seen by whole runs: ``test_planted``, and ``tests/e2e/test_experiments``."""
-
-IN_CONFORMANCE = frozenset({"first_key_server_only"})
-"""Seen by an assertion of ``keystead conformance``: ``tests/lab/conformance``."""
+"""Seen by whole runs: ``test_planted``, ``tests/e2e/test_experiments``, ``lab/conformance``."""
 
 IN_CAMPAIGNS = frozenset(entry.bug for entry in FOUND)
 """Seen by random runs, and by what is left of those: ``test_found``."""
