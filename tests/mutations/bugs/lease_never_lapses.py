@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaos.keeper import FaultKeeper, HealReport
+from chaos.keeper import FaultKeeper
 from services.runtime.links.table import RuleTable
 from tests.mutations.bugs.planting import plant
 
 
-async def _lapse(self: Any) -> HealReport:
-    return HealReport()
+def _none_over(self: Any) -> list[str]:
+    return []
 
 
 def _alive(self: Any, link: Any) -> Any:
     return self._chains.get(link, ())
 
 
-plant(FaultKeeper, "lapse", lambda original: _lapse)
+plant(FaultKeeper, "_over", lambda original: _none_over)
 plant(RuleTable, "_alive", lambda original: _alive)
