@@ -14,15 +14,13 @@ from protocol.events import EventTypeId
 Thing = tuple[str, str]
 """A kind and a name, as ``site/sitecustomize.py`` notes them."""
 
-_TRUSTED = "a trusted provider cannot be registered; test_capabilities holds its row of the table"
-
 OUT_OF_REACH: dict[Thing, str] = {
     (
         "error",
         "KS-CHAOS-201",
     ): "never raised: it begins a verdict's reason; see test_engine",
-    ("event", EventTypeId.VM_LOCKED_TA_KEY_MISSING_ON_HOST.value): _TRUSTED,
-    ("event", EventTypeId.VM_LOCKED_TA_KMS_CLUSTER_UNAVAILABLE.value): _TRUSTED,
+    ("event", EventTypeId.VTPM_FAILED_PROCESSING_CERTS.value): "a damaged VMCA has no test yet",
+    ("event", EventTypeId.VM_NO_DISK_SPACE.value): "its draft has no whole-lab test yet",
 }
 """What no test reaches, and why that is no gap."""
 
