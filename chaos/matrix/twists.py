@@ -5,6 +5,7 @@ Adding one: its class, and a line in the table here.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -46,7 +47,7 @@ class Twist:
         return ""
 
 
-class _OnHosts(Twist):
+class _OnHosts(Twist, ABC):
     """Something that the administrator of each host does."""
 
     async def prepare(self, scene: Scene) -> str:
@@ -55,9 +56,9 @@ class _OnHosts(Twist):
                 return f"{host}: {wrong}"
         return ""
 
+    @abstractmethod
     async def on(self, scene: Scene, host: NodeName) -> str:
         """Do it: empty, or what was not as the row says."""
-        raise NotImplementedError
 
 
 class EnableRefused(_OnHosts):
