@@ -40,6 +40,7 @@ def enable(
     """Encrypt a cluster's vSAN; of one that is encrypted, change its key provider.
 
     keystead vsan enable cluster-a --provider kms-provider
+    keystead vsan enable cluster-a --provider native-provider -o json
     """
     _show(VsanEnable(cluster, provider, erase_disks), options)
 
