@@ -15,7 +15,12 @@ check, and is fixed before anything is healed and before the table is read.
 - ``events``    one file per event: what is asked, and what is looked at
 - ``looks``     what is seen of VMs, hosts, events      - ``evidence``  its shapes
 - ``letters``   from evidence to a letter. Pure
+- ``moving``    a VM that runs is moved to another host
+- ``trust``     steps of an administrator at a Trust Authority
+- ``account``   what a witness is read from
 - ``witness``   whether a letter came from the cause that its reason names
+- ``trusted_witness``  the same of what a Trust Authority gives and refuses
+- ``unwrapped`` what a host and a Trust Authority said to each other. Pure
 - ``order``     in which vCenter tells of things. Pure
 - ``play``      a staging from its beginning to its end
 - ``grid``      which stagings a part of the table takes. Pure

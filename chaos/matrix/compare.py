@@ -7,19 +7,19 @@ from typing import Final
 
 import msgspec
 
+from chaos.matrix.account import Witness
 from chaos.matrix.grid import Staging
 from chaos.matrix.play import Played
-from chaos.matrix.terms import UNCLEAR, Agreement
-from chaos.matrix.witness import Witness
+from chaos.matrix.terms import UNCLEAR, Agreement, is_trusted
 from chaos.oracle.table import Cell, Parts, parts
-from chaos.oracle.terms import Event, Letter
+from chaos.oracle.terms import Block, Event, Letter
 
 Part = bool | int | str
 
 WAITING: Final = frozenset(
     {"move_to_new_host", "unencrypted_move", "move_other_vm", "move_hit_vm", "move_old_vm"}
 )
-"""Parts that only a vMotion shows, which is not built."""
+"""Parts that only a move to the new host shows; it is played in trusted blocks only."""
 UNSEEN: Final = {Event.E9: ("virtual_tpm_added",), Event.E11: ("move_to_new_host",)}
 """What belongs to these events where their letter is one for the whole, and nothing built shows."""
 _MOVES: Final = ", move ok"
@@ -63,7 +63,7 @@ def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, Played]]) -> Cel
     observed, why, seen = letter_of(plays)
     void = "; ".join(dict.fromkeys(played.void for _, played in plays if played.void))
     wanted = parts(cell.block, cell.fault, cell.event)
-    expected = {} if wanted is None else due(wanted.parts)
+    expected = {} if wanted is None else due(cell.block, wanted.parts)
     disturbed = next((played.disturbed for _, played in plays if played.disturbed), "")
     unheard = next((w for _, played in plays for w in played.witnesses if not w.held), None)
     order = next((played.order for _, played in plays if played.order), "")
@@ -100,6 +100,8 @@ def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, Played]]) -> Cel
 
 
 def _waiting(cell: Cell, wanted: Parts | None) -> tuple[str, ...]:
+    if cell.event is Event.E11 and is_trusted(cell.block):
+        return ()
     if wanted is not None:
         return tuple(name for name in wanted.parts if name in WAITING)
     refused_move = cell.event is Event.E11 and cell.letter is not Letter.OK
@@ -145,8 +147,10 @@ def _each(plays: Sequence[tuple[Staging, Played]]) -> str:
     return ", ".join(f"{staging.way} {played.letter}" for staging, played in plays)
 
 
-def due(wanted: Mapping[str, Part]) -> dict[str, Part]:
-    """The parts that must be shown, without what only a vMotion shows."""
+def due(block: Block, wanted: Mapping[str, Part]) -> dict[str, Part]:
+    """The parts that must be shown, without moves to a new host where these are not played."""
+    if is_trusted(block):
+        return dict(wanted)
     return {
         name: value.removesuffix(_MOVES) if isinstance(value, str) else value
         for name, value in wanted.items()

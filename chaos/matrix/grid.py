@@ -34,7 +34,8 @@ def is_played(block: Block, fault: Fault, event: Event) -> bool:
         return True
     expiring = fault in (Fault.F3, Fault.F4) and event in (Event.E3, Event.E5, Event.E7)
     withdrawn = fault is Fault.F5B and event is Event.E1
-    return event is not Event.E11 and not expiring and not withdrawn
+    untold = fault is Fault.F3 and event is Event.E11
+    return not expiring and not withdrawn and not untold
 
 
 class Staging(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,14 +11,15 @@ from chaos.backups import back_up
 from chaos.errors import ChaosError
 from chaos.faults.base import REFUSALS
 from chaos.matrix import clock, native, setup
-from chaos.matrix.events import EVENTS, EventPlay, LockingPlay
+from chaos.matrix.account import Account, Witness
+from chaos.matrix.events import EVENTS, EventPlay, LockingPlay, play_of
 from chaos.matrix.faults import ReturningVcenter, StagedFault, fault_of, until_healed
 from chaos.matrix.looks import plain
 from chaos.matrix.order import wrong_order, wrongly_told
 from chaos.matrix.scan import exposed
 from chaos.matrix.scene import BACKUP, SERVERS_OF_P, Scene, Void
 from chaos.matrix.twists import TWISTS
-from chaos.matrix.witness import Account, Witness, witnesses
+from chaos.matrix.witness import witnesses
 from chaos.observe.listing import all_events
 from chaos.oracle.terms import Event
 from protocol.errors import ProductError
@@ -72,7 +73,7 @@ async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
     """Play these events under the scene's fault, from a lab that was staged."""
     twist = TWISTS[scene.twist]
     fault = twist.fault(scene) or fault_of(scene)
-    plays = [EVENTS[event](scene, fault) for event in events]
+    plays = [play_of(event, scene, fault) for event in events]
     voids: dict[Event, str] = {}
     try:
         if await fault.prepare():
@@ -85,6 +86,8 @@ async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
             await setup.check_healthy(scene, kinds)
         if scene.twist:
             scene.odd = await twist.prepare(scene)
+            await setup.wait_for_pass(scene)
+        if any([await one.ready() for one in plays]):
             await setup.wait_for_pass(scene)
         await _begin(scene, fault, plays)
         await for_each(plays, lambda one: _one(one, voids))
@@ -186,6 +189,8 @@ async def _ended(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -
 
 async def _end(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -> None:
     """All letters are fixed, but those of VMs that only vCenter can say to be locked."""
+    for one in plays:
+        one.unmended = await one.administer()
     for one in plays if fault.restores_keys else ():
         await one.clear_away()
     is_open = any(isinstance(one, LockingPlay) and one.is_open for one in plays)
@@ -220,7 +225,7 @@ async def _aftermath(one: EventPlay) -> str:
     if one.judged is None:
         return ""
     try:
-        return await one.aftermath()
+        return one.unmended or await one.aftermath()
     except REFUSALS as error:
         return f"{type(error).__name__}: {error}"
 

@@ -6,94 +6,35 @@ judged service says of itself. A reason without a reader here has no witness of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-import msgspec
-
 from chaos.conversation import Said
+from chaos.matrix.account import Account, Course, Found, Witness, keys_to
 from chaos.matrix.letters import SCREEN_A
 from chaos.matrix.scene import P
-from chaos.matrix.unwrapped import (
-    MAKE,
-    UNWRAP,
-    asked_for_nothing,
-    attested_at,
-    ciphertext_of,
-    got,
-    refused,
+from chaos.matrix.trusted_witness import (
+    given_nothing,
+    made_for_it,
+    no_key_yet,
+    not_attested,
+    unknown_to_services,
+    unwrapped,
 )
 from chaos.oracle.terms import Letter
 from protocol.messages.agent import NodeRecord
-from protocol.terms import CryptoKeyId, NodeName
-
-
-class Course(msgspec.Struct, frozen=True, kw_only=True):
-    """When things happened in an event, in lab seconds, on the host that it is about.
-
-    ``power_on``: of the boot that is judged, None when there is none. ``asked`` and ``ended``: of
-    the request that decided, or of the window. ``keys`` are those that it needs. ``known``:
-    vCenter knew the host before. ``makes_key``: it takes a new key. ``proved``: when a host was
-    seen to be safe, just after its boot and less what a look may take; None when it was not.
-    """
-
-    host: NodeName
-    asked: float
-    ended: float
-    power_on: float | None = None
-    keys: tuple[CryptoKeyId, ...] = ()
-    known: bool = True
-    makes_key: bool = False
-    proved: float | None = None
-
-    @property
-    def began(self) -> float:
-        """From when on something counts."""
-        return self.asked if self.power_on is None else self.power_on
-
-
-class Witness(msgspec.Struct, frozen=True, kw_only=True):
-    """What was looked for because of a reason, whether it was there, and what was seen."""
-
-    reason: int
-    held: bool
-    seen: str
-
-
-class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reader is given: the course, and everything that was heard and recorded in it.
-
-    ``said``: what the host has sent and was sent; ``asked``: what vCenter has said to key servers
-    and they to it. ``records``: the lines of the host's own log. ``alarmed``: vCenter has told that
-    the host's TPM does not say what it said before. ``earlier``: what the host has sent and was
-    sent from the beginning of the fault to that of the course. ``trust``: the services of a Trust
-    Authority.
-    """
-
-    course: Course
-    letter: str
-    said: Sequence[Said]
-    asked: Sequence[Said]
-    records: Sequence[NodeRecord]
-    servers: frozenset[NodeName]
-    alarmed: bool = False
-    earlier: Sequence[Said] = ()
-    trust: frozenset[NodeName] = frozenset()
-
-
-Found = tuple[bool, str]
 
 
 def undisturbed(about: Account) -> Found:
     """R1, R19: nothing that came changed the guest, if anything came."""
-    came = len(list(_keys_to(about)))
+    came = len(list(keys_to(about)))
     return about.letter == Letter.OK, f"{came} messages with keys came, its guest stayed right"
 
 
 def from_its_cache(about: Account) -> Found:
     """R2, R10: no key came between request and success, and the host asked no key server."""
-    came = [one.name for one in _keys_to(about)]
+    came = [one.name for one in keys_to(about)]
     sent = [one.dst for one in about.said if one.dst in about.servers | about.trust]
     if came or sent:
         return False, f"{', '.join(came) or 'no keys'} came to it, it asked {sent or 'nobody'}"
@@ -102,7 +43,7 @@ def from_its_cache(about: Account) -> Found:
 
 def fetched(about: Account) -> Found:
     """R3, R4: vCenter fetched each key from a key server, then pushed it, then it was done."""
-    pushes = list(_keys_to(about))
+    pushes = list(keys_to(about))
     named = {key for push in pushes for key in _named(push)}
     wanted = {str(key.key_id) for key in about.course.keys}
     if missing := sorted(wanted - named):
@@ -119,7 +60,7 @@ def fetched(about: Account) -> Found:
 def by_itself(about: Account) -> Found:
     """R35, R36, R39: safe, with the key loaded, before it had heard of anybody."""
     spoke = min((one.t for one in about.said if one.src == about.course.host), default=None)
-    if came := [one.name for one in _keys_to(about)]:
+    if came := [one.name for one in keys_to(about)]:
         return False, f"{', '.join(came)} came to it"
     loaded = {key for one in about.records if one.kind == "keys.loaded" for key in _loaded(one)}
     lacking = [str(key) for key in about.course.keys if str(key) not in loaded]
@@ -213,55 +154,6 @@ def kdk_is_another(about: Account) -> Found:
     return True, f"the new KDK came{f'; {wrong[0]}' if wrong else ''}"
 
 
-def unwrapped(about: Account) -> Found:
-    """R40, R41, R46: a service of the Trust Authority gave each key to this host, on its own
-    request, nobody else gave it one; in a boot that is judged, a service attested it before."""
-    course = about.course
-    host = course.host
-    if brought := [one.name for one in _keys_to(about) if one.src not in about.trust]:
-        return False, f"{', '.join(brought)} came to it from elsewhere"
-    found = got(about.said, host, course.ended)
-    at = attested_at(about.said, host)
-    if course.power_on is not None and (at is None or any(when < at for _, _, when in found)):
-        return False, "no service attested it in this boot before it was given a key"
-    if lacking := [
-        key for key in course.keys if ciphertext_of(key) not in {c for _, c, _ in found}
-    ]:
-        return False, f"it had nobody unwrap {len(lacking)} of its {len(course.keys)} keys"
-    if not any(name == UNWRAP for name, _, _ in found):
-        return False, "nobody unwrapped a key for it"
-    return True, f"{len(found)} keys were unwrapped for it, and none came from elsewhere"
-
-
-def made_for_it(about: Account) -> Found:
-    """R40, for a new key: a service made one on this host's request, and none came to it from
-    elsewhere."""
-    course = about.course
-    if course.power_on is not None or not course.makes_key:
-        return unwrapped(about)
-    if brought := [one.name for one in _keys_to(about) if one.src not in about.trust]:
-        return False, f"{', '.join(brought)} came to it from elsewhere"
-    made = [name for name, _, _ in got(about.said, course.host, course.ended) if name == MAKE]
-    return bool(made), f"{len(made)} keys were made for it by a service"
-
-
-def given_nothing(about: Account) -> Found:
-    """R44, R48, R53: the host asked services of the Trust Authority, and was given no key."""
-    if asked_for_nothing(about.said, about.course.host):
-        return False, "it asked no service of the Trust Authority"
-    if found := got(about.said, about.course.host, about.course.ended):
-        return False, f"{len(found)} keys were given to it"
-    return True, "it asked services of the Trust Authority, and was given no key"
-
-
-def not_attested(about: Account) -> Found:
-    """R50, R54: a service judged the host and did not attest it, and it was given no key."""
-    if not refused(about.said, about.course.host):
-        return False, "no service refused to attest it"
-    found = got(about.said, about.course.host, about.course.ended)
-    return not found, f"refused by a service; {len(found)} keys were given to it"
-
-
 _DISPROVED: Final = ("keys.disproved", "host_key.not_derived")
 
 
@@ -294,7 +186,9 @@ READERS: Final[Mapping[int, Callable[[Account], Found]]] = MappingProxyType(
         39: by_itself,
         40: made_for_it,
         41: unwrapped,
+        42: unknown_to_services,
         44: given_nothing,
+        45: no_key_yet,
         46: unwrapped,
         48: given_nothing,
         50: not_attested,
@@ -308,7 +202,7 @@ READERS: Final[Mapping[int, Callable[[Account], Found]]] = MappingProxyType(
     }
 )
 """What a reason's witness is read by."""
-ONLY_REFUSED: Final = frozenset({29, 34, 44, 48, 50, 53, 54, 64, 65})
+ONLY_REFUSED: Final = frozenset({29, 34, 42, 44, 45, 48, 50, 53, 54, 64, 65})
 """Reasons that have a witness only where something was refused for them."""
 
 
@@ -322,17 +216,6 @@ def witnesses(reasons: Sequence[int], about: Account) -> tuple[Witness, ...]:
         held, seen = reader(about)
         found.append(Witness(reason=reason, held=held, seen=seen))
     return tuple(found)
-
-
-def _keys_to(about: Account) -> Iterator[Said]:
-    """Messages that carried keys of objects to the host, in the time that counts: what a stream is
-    sealed with is none of them (MOB-01)."""
-    course = about.course
-    for one in about.said:
-        if one.name in ("HostPrepareMigration", "HostMigrateVm"):
-            continue
-        if one.dst == course.host and one.boxes and course.began <= one.t <= course.ended:
-            yield one
 
 
 def _named(push: Said) -> set[str]:

@@ -10,6 +10,7 @@
 - ``e9_creation``      a new encrypted VM
 - ``e10_recrypt``      a VM gets another key
 - ``e11_host_added``   a host is added
+- ``e11_trusted``      the same where keys are a Trust Authority's
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ from chaos.matrix.events.e4_after_reboot import PowersOnAfterReboot
 from chaos.matrix.events.e9_creation import Creates
 from chaos.matrix.events.e10_recrypt import Recrypts
 from chaos.matrix.events.e11_host_added import HostAdded
+from chaos.matrix.events.e11_trusted import TrustedHostAdded
 from chaos.matrix.events.moves import MovesWithKey, MovesWithoutKey
 from chaos.matrix.events.restart import RestartsWithKey, RestartsWithoutKey
+from chaos.matrix.faults.base import StagedFault
+from chaos.matrix.scene import Scene
 from chaos.oracle.terms import Event
 
-__all__ = ["EVENTS", "EventPlay", "LockingPlay"]
+__all__ = ["EVENTS", "EventPlay", "LockingPlay", "play_of"]
 
 _EVENTS: Final[tuple[type[EventPlay], ...]] = (
     RunsOn,
@@ -45,3 +49,12 @@ _EVENTS: Final[tuple[type[EventPlay], ...]] = (
 )
 EVENTS: Final[dict[Event, type[EventPlay]]] = {kind.event: kind for kind in _EVENTS}
 """Every event that is built, by its name in the table."""
+_TRUSTED: Final[dict[Event, type[EventPlay]]] = {Event.E11: TrustedHostAdded}
+"""Events that are played in another way where keys are a Trust Authority's; hosts and VMs are the
+same."""
+
+
+def play_of(event: Event, scene: Scene, fault: StagedFault) -> EventPlay:
+    """The event in this staging, not begun yet."""
+    others = _TRUSTED if scene.trusted else {}
+    return others.get(event, EVENTS[event])(scene, fault)

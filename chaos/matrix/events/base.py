@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import msgspec
 
 from chaos.matrix import clock
+from chaos.matrix.account import Course
 from chaos.matrix.evidence import Answered, Judged, VmSeen
 from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.letters import of_both, of_three_looks
 from chaos.matrix.looks import Looks
 from chaos.matrix.scene import Scene, vm_of
 from chaos.matrix.terms import Actor, Kind, is_native
-from chaos.matrix.witness import Course
 from chaos.oracle.terms import Block, Event, Fault, Letter
 from protocol.messages.base import Request
 from protocol.messages.host import HostPowerOnVm
@@ -47,7 +47,7 @@ class EventPlay(ABC):
 
     ``graced``: under F7 it is played twice, while keys of the deleted provider may still be there
     and when they are not; ``when_over`` is the part of such a cell that says how it is when the
-    fault is over.
+    fault is over. ``unmended``: what ``administer`` came to, empty when all is well.
     """
 
     event: ClassVar[Event]
@@ -69,6 +69,7 @@ class EventPlay(ABC):
         self.went: Course | None = None
         self.power_on_at: float | None = None
         self.asked_at = self.ended_at = 0.0
+        self.unmended = ""
 
     @classmethod
     def waits_for_b(cls, block: Block, fault: Fault) -> bool:
@@ -79,6 +80,11 @@ class EventPlay(ABC):
     def wanted(cls, block: Block) -> tuple[Wanted, ...]:
         """The VMs that it needs in this block."""
         return tuple(one for one in cls.vms if is_native(block) or not one.cold)
+
+    async def ready(self) -> bool:
+        """Before the fault, in good time: whether something was set up for this event, so that the
+        lab has to come to the end of a pass once more."""
+        return False
 
     @abstractmethod
     async def play(self, begins_at: float) -> Judged:
@@ -107,6 +113,11 @@ class EventPlay(ABC):
     async def relief(self) -> None:
         """The way is open: what must be well again within ``clock.SETTLED_S``."""
         return
+
+    async def administer(self) -> str:
+        """All letters are fixed, the fault is still there: what an administrator does then. Empty,
+        or what did not come of it."""
+        return ""
 
     async def clear_away(self) -> None:
         """All letters are fixed, and the keys of before the fault are about to be put back: what

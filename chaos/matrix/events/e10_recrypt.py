@@ -10,13 +10,13 @@ from typing import ClassVar
 import msgspec
 
 from chaos.matrix import clock
+from chaos.matrix.account import Course
 from chaos.matrix.events.base import EventPlay, Wanted
 from chaos.matrix.evidence import Answered, Judged, VmSeen, Wrapped
 from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.letters import of_both, of_recrypt
 from chaos.matrix.scene import P, Q, Scene
 from chaos.matrix.terms import OF_HOSTS, Actor, Kind
-from chaos.matrix.witness import Course
 from chaos.oracle.terms import Block, Event, Fault, Letter
 from protocol.messages.host import RemoveKeys
 from protocol.messages.vcenter import PowerOffVm, PowerOnVm, RecryptVm

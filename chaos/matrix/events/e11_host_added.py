@@ -9,6 +9,7 @@ import msgspec
 
 from chaos.faults.base import REFUSALS
 from chaos.matrix import clock, native
+from chaos.matrix.account import Course
 from chaos.matrix.dumps import write_dump
 from chaos.matrix.events.base import EventPlay, Wanted
 from chaos.matrix.evidence import Added, Answered, Judged, Outcome
@@ -18,7 +19,6 @@ from chaos.matrix.looks import plain
 from chaos.matrix.scene import P, Q, Scene, Void, cluster_of
 from chaos.matrix.stored import ENABLE
 from chaos.matrix.terms import OF_HOSTS, Actor, Kind
-from chaos.matrix.witness import Course
 from chaos.oracle.terms import Block, Event, Fault, Letter
 from protocol.events import EventTypeId
 from protocol.messages.agent import NodeRunState
@@ -67,6 +67,7 @@ class HostAdded(EventPlay):
     async def play(self, begins_at: float) -> Judged:
         await self.scene.until(begins_at)
         self._new = await self.scene.bench.new_host(cluster_of(self.event))
+        await self._install()
         await self._boot_new()
         asked = await self._add()
         await self.scene.give(clock.TASK_S)
@@ -88,7 +89,6 @@ class HostAdded(EventPlay):
     async def _boot_new(self) -> None:
         """It was installed, and then off; a fault of hosts is met by the boot after that."""
         scene, lab = self.scene, self.scene.lab
-        await self._install()
         own = self.fault.of_a_host and not self.waits_for_b(scene.block, scene.fault)
         if own:
             await self.fault.survey(self._new)

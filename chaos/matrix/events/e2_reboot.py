@@ -7,13 +7,13 @@ from typing import ClassVar
 import msgspec
 
 from chaos.matrix import clock
+from chaos.matrix.account import Course
 from chaos.matrix.events.base import EventPlay, Wanted
 from chaos.matrix.evidence import HostSeen, Judged, Works
 from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.letters import of_host
 from chaos.matrix.scene import Scene
 from chaos.matrix.terms import Actor, Kind
-from chaos.matrix.witness import Course
 from chaos.oracle.terms import Event, Fault
 from protocol.terms import HostCryptoState, NodeName, VmName
 

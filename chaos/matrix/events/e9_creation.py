@@ -8,13 +8,13 @@ import msgspec
 
 from chaos.faults.base import REFUSALS
 from chaos.matrix import clock
+from chaos.matrix.account import Course
 from chaos.matrix.events.base import EventPlay, Wanted
 from chaos.matrix.evidence import Answered, Judged, Left, Works
 from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.letters import of_creation, of_creation_at_host
 from chaos.matrix.scene import SERVERS_OF_P, P, Scene, cluster_of
 from chaos.matrix.terms import OF_HOSTS, Actor, Kind
-from chaos.matrix.witness import Course
 from chaos.observe.guests import BLOCKS
 from chaos.oracle.terms import Block, Event, Fault, Letter
 from protocol.messages.host import (

@@ -5,14 +5,12 @@ from __future__ import annotations
 from abc import ABC
 from typing import ClassVar
 
-from chaos.matrix import clock
 from chaos.matrix.events.base import EventPlay, Wanted
-from chaos.matrix.evidence import Answered, Judged, Moved, VmSeen
-from chaos.matrix.letters import of_both, of_move
-from chaos.matrix.looks import plain
+from chaos.matrix.evidence import Judged, VmSeen
+from chaos.matrix.letters import of_both
+from chaos.matrix.moving import Moving
 from chaos.matrix.terms import OF_HOSTS, Actor, Kind
 from chaos.oracle.terms import Block, Event, Fault, Letter
-from protocol.messages.vcenter import MigrateVm
 from protocol.terms import NodeName, VmName
 
 
@@ -28,45 +26,12 @@ class Moves(EventPlay, ABC):
         return self.vm("run"), self.host(self.target)
 
     async def move(self, vm: VmName, *, patient: bool = False) -> Judged:
-        """The task of vCenter; then the letter. ``patient``: the target has just booted, so it is
-        asked again while vCenter is not connected to it, as long as the event lasts."""
+        """See ``Moving.judged``."""
+        moving = Moving(self.looks)
         source, target = self.host(Actor.A), self.host(self.target)
-        before = await self.looks.vm(vm, source)
-        run = self.scene.guests.run_of(vm)
-        until = self.scene.lab.monotonic() + clock.MOVE_S
-        asked = await self._ask(vm)
-        while patient and asked.error in ("HostUnreachable", "TimedOut"):
-            if self.scene.lab.monotonic() > until:
-                break
-            await self.scene.lab.sleep(clock.AGAIN_S)
-            asked = await self._ask(vm)
-        here = await self.looks.vm(vm, source)
-        there = await self.looks.vm(vm, target)
-        moved = Moved(
-            asked=asked,
-            here=here,
-            there=there,
-            same_run=before.works.right is True and self.scene.guests.run_of(vm) == run,
-            gap_s=self._gap_s(vm, source),
-        )
-        self.trail.write("probe", target, "moved", **plain(moved))
-        limit_s = clock.SWITCH_OVER_S + self.scene.patience
-        return of_move(moved, source=source, target=target, limit_s=limit_s)
-
-    async def _ask(self, vm: VmName) -> Answered:
-        message = MigrateVm(vm=vm, host=self.host(self.target))
-        return await self.ask(self.scene.vcenter, message, within_s=clock.MOVE_S)
-
-    def _gap_s(self, vm: VmName, source: NodeName) -> float | None:
-        """From the first part of its memory on the wire to the target's word that it goes on."""
-        said = [
-            one
-            for one in self.scene.heard.of(source, self.asked_at)
-            if one.name in ("SendMemory", "SwitchOver", "SwitchedOver")
-        ]
-        began = min((one.t for one in said if one.name == "SendMemory"), default=None)
-        ended = max((one.t for one in said if one.kind == "reply"), default=None)
-        return None if began is None or ended is None else ended - began
+        judged = await moving.judged(vm, source, target, patient=patient)
+        self.asked_at, self.ended_at = moving.asked_at, moving.ended_at
+        return judged
 
     async def aftermath(self) -> str:
         """What moved works there; what was refused is done now, with nobody's help."""
@@ -84,7 +49,7 @@ class Moves(EventPlay, ABC):
         return wrong
 
     async def _goes_now(self, vm: VmName) -> str:
-        asked = await self._ask(vm)
+        asked = await Moving(self.looks).ask(vm, self.host(self.target))
         if not asked.done:
             return f"{vm} does not move: {asked.error}: {asked.text}"
         seen: VmSeen = await self.looks.vm(vm, self.host(self.target))

@@ -14,19 +14,14 @@ from chaos.faults.power import restart
 from chaos.faults.tpm_clear import TpmClear
 from chaos.faults.tpm_dead import TpmDead
 from chaos.faults.tpm_swap import TpmSwap
-from chaos.matrix import clock
+from chaos.matrix import trust
 from chaos.matrix.faults.base import Held, StagedFault
-from chaos.matrix.scene import TA_VCENTER, Scene, Void
+from chaos.matrix.scene import Scene, Void
 from chaos.matrix.terms import Variant
 from chaos.oracle.terms import Fault
 from protocol.messages.agent import NodeRunState, TpmBackend
-from protocol.messages.host import Esxcli, ExportTpmEndorsement
-from protocol.messages.vcenter import (
-    ImportToTrustAuthority,
-    RemoveFromTrustAuthority,
-)
+from protocol.messages.host import Esxcli
 from protocol.terms import NodeName
-from protocol.trust import TrustedEndorsementKey, TrustItem
 
 SET_OPTION: Final = ("system", "settings", "kernel", "set", "-s", EXEC_OPTION, "-v", "TRUE")
 REQUIRE: Final = ("system", "settings", "encryption", "set", "--require-exec-installed-only=true")
@@ -192,16 +187,6 @@ class TpmGone(FaultOfHosts):
         for host, held in self.held.items():
             await held.heal()
             self.write("heal", host, "recovered")
-            if self.scene.trusted:
-                await self._register(host)
-
-    async def _register(self, host: NodeName) -> None:
-        """Another endorsement key is in the TPM: the Trust Authority gets it for the old one
-        (ATT-08)."""
-        lab = self.scene.lab
-        found = await lab.ask(host, ExportTpmEndorsement())
-        old = RemoveFromTrustAuthority(kind=TrustItem.ENDORSEMENT_KEY, name=host)
-        key = TrustedEndorsementKey(name=host, public_area=found.public_area)
-        for message in (old, ImportToTrustAuthority(endorsement_key=key)):
-            await lab.ask(TA_VCENTER, message, within_s=clock.TASK_S)
-        self.write("heal", TA_VCENTER, "endorsement key registered", host=host)
+            if self.scene.trusted:  # another endorsement key is in the TPM (ATT-08)
+                await trust.forget(self.scene, host)
+                await trust.register(self.scene, host)

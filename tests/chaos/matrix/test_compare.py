@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from chaos.matrix.account import Witness
 from chaos.matrix.compare import CellRow, Part, letter_of, row_of
 from chaos.matrix.grid import (
     BLOCKS,
@@ -17,7 +18,6 @@ from chaos.matrix.grid import (
 )
 from chaos.matrix.play import Played
 from chaos.matrix.terms import Agreement, Boot
-from chaos.matrix.witness import Witness
 from chaos.oracle.table import cell
 from chaos.oracle.terms import Block, Event, Fault, Letter
 from tests.chaos.matrix.cells import PLAYED

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from chaos.conversation import Said, fingerprint
-from chaos.matrix.witness import Account, Course, witnesses
+from chaos.matrix.account import Account, Course
+from chaos.matrix.witness import witnesses
 from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId
 
 HOST, VC = NodeName("esxi-001"), NodeName("vcenter")
@@ -112,3 +113,13 @@ def test_a_host_with_the_key_in_its_cache_asks_no_service() -> None:
     assert holds(2, [])
     assert not holds(2, unwraps(35))
     assert not holds(2, attests(35))
+
+
+def test_a_new_host_that_nobody_knows_is_neither_attested_nor_given_a_key() -> None:
+    new: dict[str, Any] = {"known": False}
+    assert holds(42, attests(35, attested=False), "PT", **new)
+    for heard in (attests(35), makes(35), unwraps(35), pushed(35)):
+        assert not holds(42, heard, "PT", **new)
+    assert holds(45, [*attests(33), *makes(35, "error")], "PT", **new)
+    for heard in (makes(35), unwraps(35), pushed(35)):
+        assert not holds(45, heard, "PT", **new)

@@ -1,0 +1,65 @@
+"""A VM that runs is moved to another host, by vMotion: what was seen of it, and its letter."""
+
+from __future__ import annotations
+
+from chaos.matrix import clock
+from chaos.matrix.evidence import Answered, Judged, Moved
+from chaos.matrix.letters import of_move
+from chaos.matrix.looks import Looks, plain
+from protocol.messages.vcenter import MigrateVm
+from protocol.terms import NodeName, VmName
+
+
+class Moving:
+    """Moves of one event; ``asked_at`` and ``ended_at``: of the task that decided, in lab
+    seconds."""
+
+    def __init__(self, looks: Looks) -> None:
+        self._looks, self._scene = looks, looks.scene
+        self.asked_at = self.ended_at = 0.0
+
+    async def judged(
+        self, vm: VmName, source: NodeName, target: NodeName, *, patient: bool = False
+    ) -> Judged:
+        """The task of vCenter; then the letter. ``patient``: the target has just booted, so it is
+        asked again while vCenter is not connected to it, as long as the event lasts."""
+        looks, lab = self._looks, self._scene.lab
+        before = await looks.vm(vm, source)
+        run = self._scene.guests.run_of(vm)
+        until = lab.monotonic() + clock.MOVE_S
+        asked = await self.ask(vm, target)
+        while patient and asked.error in ("HostUnreachable", "TimedOut"):
+            if lab.monotonic() > until:
+                break
+            await lab.sleep(clock.AGAIN_S)
+            asked = await self.ask(vm, target)
+        here, there = await looks.vm(vm, source), await looks.vm(vm, target)
+        moved = Moved(
+            asked=asked,
+            here=here,
+            there=there,
+            same_run=before.works.right is True and self._scene.guests.run_of(vm) == run,
+            gap_s=self._gap_s(source),
+        )
+        looks.trail.write("probe", target, "moved", **plain(moved))
+        limit_s = clock.SWITCH_OVER_S + self._scene.patience
+        return of_move(moved, source=source, target=target, limit_s=limit_s)
+
+    async def ask(self, vm: VmName, target: NodeName) -> Answered:
+        """The task alone."""
+        lab, message = self._scene.lab, MigrateVm(vm=vm, host=target)
+        self.asked_at = lab.monotonic()
+        asked = await self._looks.ask(self._scene.vcenter, message, within_s=clock.MOVE_S)
+        self.ended_at = lab.monotonic()
+        return asked
+
+    def _gap_s(self, source: NodeName) -> float | None:
+        """From the first part of its memory on the wire to the target's word that it goes on."""
+        said = [
+            one
+            for one in self._scene.heard.of(source, self.asked_at)
+            if one.name in ("SendMemory", "SwitchOver", "SwitchedOver")
+        ]
+        began = min((one.t for one in said if one.name == "SendMemory"), default=None)
+        ended = max((one.t for one in said if one.kind == "reply"), default=None)
+        return None if began is None or ended is None else ended - began
