@@ -9,7 +9,7 @@ from protocol.messages.host import HostEndMigration, HostPrepareMigration, SendM
 from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.ha import ownership
 from services.esxi.host import Host
-from services.esxi.migration.state import Incoming
+from services.esxi.migration.state import LIMIT_REQUESTS, Incoming
 from services.esxi.migration.streams import bound_to, cipher_of
 from services.esxi.vms import registration
 from services.esxi.vms.files import read_config, take_lock, write_config
@@ -18,8 +18,6 @@ from services.esxi.vms.memory import unpacked
 from services.esxi.vms.power import keys_of, vtpm_that_came
 from services.esxi.vms.vm import RegisteredVm, queue_of
 from services.esxi.vms.vmx import VmConfig
-
-LIMIT_REQUESTS = 12.0  # request timeouts after which a VM that did not come is not waited for
 
 
 async def prepare(host: Host, message: HostPrepareMigration) -> RegisteredVm:

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from protocol.errors import (
@@ -20,7 +22,7 @@ from protocol.errors import (
 from protocol.messages.host import HostMigrateVm, SendMemory, SwitchOver, VmMigrated
 from protocol.terms import PowerState, VmName
 from services.esxi.host import Host
-from services.esxi.migration.state import Outcome
+from services.esxi.migration.state import LIMIT_REQUESTS, Outcome
 from services.esxi.migration.streams import bound_to, cipher_of, parts
 from services.esxi.vms import registration
 from services.esxi.vms.files import read_config, take_lock, write_config
@@ -28,6 +30,9 @@ from services.esxi.vms.guest import Guest
 from services.esxi.vms.memory import packed
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import MigrationOffer
+
+RETRY_S: Final = 1.0
+"""How long the target's lock is left alone before it is tried again."""
 
 
 async def migrate(host: Host, message: HostMigrateVm) -> VmMigrated:
@@ -117,27 +122,44 @@ async def _offer(host: Host, vm: RegisteredVm, message: HostMigrateVm) -> None:
 async def _goes_on_here(host: Host, vm: RegisteredVm, message: HostMigrateVm) -> bool:
     """No answer, or a refusal: take the lock back, and look who had it meanwhile.
 
-    True: nobody took the offer, the guest goes on here. False: the lock is the target's, which
-    runs it. ``InvalidState``, and the guest is gone: another host had the VM meanwhile, or its
-    configuration cannot be read or written now; it is not running here, and can be started.
+    True: nobody took the offer, the guest goes on here. False: the target holds the lock and took
+    the offer out, so it runs there. ``InvalidState``, and the guest is gone: another host had the
+    VM meanwhile, or its configuration cannot be read or written now; it is not running here, and
+    can be started.
     """
+    offer = MigrationOffer(message.migration, message.target)
     try:
-        await take_lock(host.datastore, vm.name)
+        if not await _lock_comes_back(host, vm, message):
+            return False
         config = await read_config(host.datastore, vm.name)
-        if config.offer == MigrationOffer(message.migration, message.target):
+        if config.offer == offer:
             await write_config(host.datastore, msgspec.structs.replace(config, offer=None))
             return True
-    except ProductError as error:
-        holder = await _holder(host, vm.name)
-        if holder == message.target:
-            return False
-        why = str(error)
-    else:
         why = f"{message.target} had taken it over, and does not run it any more"
+    except ProductError as error:
+        why = str(error)
     vm.guest = None
     await host.datastore.unlock(vm.name)
     host.node.record("vm.powered", vm=vm.name, power=PowerState.OFF.value)
     raise InvalidState(f"{vm.name} is not running: {why}")
+
+
+async def _lock_comes_back(host: Host, vm: RegisteredVm, message: HostMigrateVm) -> bool:
+    """False: the target has the lock and the VM. While it has the lock and the offer stands, it may
+    still fail, and nobody would run the guest: that is waited for, as long as a target waits."""
+    offer = MigrationOffer(message.migration, message.target)
+    until = host.clock.monotonic() + LIMIT_REQUESTS * host.node.knobs.request_timeout_s
+    while True:
+        try:
+            await take_lock(host.datastore, vm.name)
+        except ProductError:
+            if await _holder(host, vm.name) != message.target or host.clock.monotonic() > until:
+                raise
+            if (await read_config(host.datastore, vm.name)).offer != offer:
+                return False
+            await host.clock.sleep(RETRY_S)
+        else:
+            return True
 
 
 async def _holder(host: Host, name: VmName) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from protocol.crypto.stream import StreamCipher
 from protocol.errors import InvalidArgument
@@ -10,6 +11,9 @@ from protocol.messages.host import VmMigrated
 from protocol.terms import NodeName, VmName
 from services.esxi.vms.memory import GuestMemory
 from services.esxi.vms.vmx import VmConfig, VmKeys
+
+LIMIT_REQUESTS: Final = 12.0
+"""Request timeouts after which neither host waits for the other any more."""
 
 
 @dataclass

@@ -298,6 +298,28 @@ def test_a_switch_over_nobody_heard_of_has_one_outcome(rig: Rig, lost: str) -> N
     assert rig.works(node=where) and run_of(rig, where) == before
 
 
+def test_a_target_that_has_the_lock_and_not_yet_the_vm_is_waited_for(rig: Rig) -> None:
+    """The lock alone does not say that the guest goes on there: the offer does, once it is gone."""
+    before = run_of(rig, A)
+    rig.command(prepare(), B)
+    inside = rig.host(B).datastore
+
+    async def lock(vm: str) -> None:
+        await type(inside).lock(inside, vm)
+        rig.cut((A, B))
+
+    async def read(vm: str, file: str) -> bytes:
+        await rig.host(B).clock.sleep(2 * rig.host(A).node.knobs.request_timeout_s)
+        raise OSError(5, "Input/output error")
+
+    inside.lock = lock  # type: ignore[method-assign]
+    inside.read = read  # type: ignore[method-assign]
+    assert isinstance(rig.refused_command(migrate(), A), InvalidState)
+    assert running(rig) == [A]
+    rig.heal()
+    assert rig.works() and run_of(rig, A) == before
+
+
 def test_a_target_that_took_it_and_fell_leaves_it_startable(rig: Rig) -> None:
     """The guest has gone on since: what stands still at the source is of the past."""
     rig.command(prepare(), B)
