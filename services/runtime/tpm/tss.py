@@ -79,10 +79,12 @@ class Context:
     def __init__(self, process: Callable[[bytes], bytes]) -> None:
         self.esys: Any = ESAPI(_Tcti(process))
         self._open: dict[int, Any] = {}
+        self._primaries: dict[tuple[int, bytes], tuple[Any, PublicArea]] = {}
 
     def close(self) -> None:
         """Let go of all handles and of the TPM."""
         self._open.clear()
+        self._primaries.clear()
         self.esys.close()
 
     def opened(self, index: int) -> Any:
@@ -121,12 +123,23 @@ class Context:
 
     @contextmanager
     def primary(self, hierarchy: Any, area: PublicArea) -> Iterator[tuple[Any, PublicArea]]:
-        """A primary key made from a template: its handle and its public area."""
+        """A primary key made from a template: its handle and its public area.
+
+        It is made once; from then on its saved context is loaded, which the TPM takes until it
+        loses its power or is cleared, as this ``Context`` lasts.
+        """
+        saved = self._primaries.get((int(hierarchy), area.raw))
+        if saved is not None:
+            with self.held(self.esys.context_load(saved[0])) as loaded:
+                yield loaded, saved[1]
+            return
         made, public, *_ = self.esys.create_primary(
             TPM2B_SENSITIVE_CREATE(), template(area), hierarchy
         )
         with self.held(made):
-            yield made, area_of(public)
+            found = area_of(public)
+            self._primaries[int(hierarchy), area.raw] = self.esys.context_save(made), found
+            yield made, found
 
     def persist_srk(self, made: Any) -> Any:
         """Keep the key ``made`` as the storage root key, at its persistent handle; that handle."""
