@@ -14,4 +14,6 @@
 - ``timeline``, ``plots``, ``topology``   the pictures: places of shapes, by arithmetic alone
 - ``compare``      two runs beside each other
 - ``page``         one HTML file of it all: ``templates`` has its text, style and small script
+- ``matrix_page``, ``matrix_junit``   the same for a run of the matrix; ``blocks`` draws its blocks
+- ``filling``      the template engine: what is put in is escaped
 """

@@ -1,55 +1,38 @@
-"""The report as one HTML file: nothing in it asks a network, and it reads without scripts.
-
-Every text is escaped by the template engine. A policy in the page's head lets the browser run the
-one script whose digest stands there, and load nothing.
-"""
+"""The report of a run as one HTML file: nothing in it asks a network, and it reads without
+scripts."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
 from typing import Any, Final
-
-import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from chaos.checks.result import CheckOutcome
 from chaos.history import Record
 from chaos.report.availability import MOST_ROWS, availability
-from chaos.report.axis import moment, span
+from chaos.report.axis import moment
 from chaos.report.bands import Band, bands
 from chaos.report.compare import compared
+from chaos.report.filling import filled
 from chaos.report.latency import figures, samples
 from chaos.report.outcomes import Outcome, outcomes
 from chaos.report.phases import Phases, phases
 from chaos.report.plots import hypotheses_plot, latency_plot
 from chaos.report.story import Story, schedule_digest
-from chaos.report.timeline import SIGNS, timeline
+from chaos.report.timeline import timeline
 from chaos.report.topology import topology
-from protocol.printable import one_line, printable
 
 MOST_RECORDS: Final = 4000
 """Of a longer history those are in the page that tell of faults, states and violations, then the
 first of the rest."""
-MOST_DATA: Final = 700
-"""Letters of a record's data that a page shows: faults and looks of a large lab name all hosts."""
-RESULTS: Final = {"pass": "✔", "fail": "✗", "unknown": "?", "error": "!", "interrupted": "⏹"}
-"""Verdicts and results with their signs; any other word has the sign of an error."""
 _MODES: Final = {"sim": "sim, virtual time", "lab": "lab, real processes"}
 _ORDER: Final = (CheckOutcome.FAIL, CheckOutcome.UNKNOWN, CheckOutcome.PASS)
-_FOLDER: Final = Path(__file__).parent / "templates"
 _TOLD: Final = frozenset({"fault", "heal", "state", "note", "end"})
 
 
 def page(story: Story) -> str:
     """The report of one run."""
-    return _filled("report.html", _parts(story), title=f"{story.run}: {story.word}")
+    return filled("report.html", _parts(story), title=f"{story.run}: {story.word}")
 
 
 def pair(a: Story, b: Story) -> str:
@@ -59,7 +42,7 @@ def pair(a: Story, b: Story) -> str:
         {**_facts(story), "timeline": timeline(story, outcomes(story), seconds)} for story in (a, b)
     ]
     values = {"runs": both, "difference": compared(a, b)}
-    return _filled("compare.html", values, title=f"{a.run} and {b.run}")
+    return filled("compare.html", values, title=f"{a.run} and {b.run}")
 
 
 def _parts(story: Story) -> dict[str, Any]:
@@ -168,58 +151,3 @@ def chosen(records: Sequence[Record], found: Sequence[Outcome]) -> tuple[tuple[R
     first = sorted(records, key=lambda r: (r.seq not in kept, r.type not in _TOLD, r.seq))
     shown = sorted(first[:MOST_RECORDS], key=lambda record: record.seq)
     return tuple(shown), len(records) - len(shown)
-
-
-# ---- the template engine --------------------------------------------------------------------
-
-
-@cache
-def _engine() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    made.filters |= {
-        "plain": printable,
-        "data": data_line,
-        "share": lambda part: "" if part is None else f"{math.floor(part * 1000) / 10:g} %",
-        "moment": moment,
-        "span": lambda seconds: "" if seconds is None else span(seconds),
-        "sign": lambda word: RESULTS.get(str(word), "!"),
-        "state_sign": lambda state: SIGNS[state],
-        "px": lambda value: f"{value:.2f}".rstrip("0").rstrip("."),
-    }
-    return made
-
-
-def data_line(data: dict[str, Any]) -> str:
-    """What a record has, in one line; of a long one the beginning, and how long it is."""
-    said = one_line(", ".join(f"{name}: {_value(value)}" for name, value in data.items()))
-    more = len(said) - MOST_DATA
-    return said if more <= 0 else f"{said[:MOST_DATA]} … and {more} letters more"
-
-
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-def _filled(template: str, values: dict[str, Any], *, title: str) -> str:
-    style, script = (
-        (_FOLDER / name).read_text("utf-8").strip() for name in ("style.css", "script.js")
-    )
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        _engine()
-        .get_template(template)
-        .render(
-            values,
-            page_title=title,
-            style=Markup(style),  # noqa: S704 - files of ours
-            script=Markup(script),  # noqa: S704
-            script_digest=digest,
-        )
-    )

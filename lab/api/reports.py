@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,19 +13,27 @@ from chaos.report.story import Story
 from lab.api.checking import history_of, reproduce
 from lab.api.explain import all_rules
 from lab.errors import KeysteadError
+from lab.matrix.outside import OUTSIDE
+from lab.matrix.run import MATRIX, result_of
 from lab.runs.store import RunFolder
 from lab.topology.directory import directory_of
 from lab.topology.plan import Topology
+
+if TYPE_CHECKING:
+    from chaos.report.matrix_page import MatrixStory
 
 
 def story_of(run: str) -> Story:
     """A stored run with its verified history.
 
     KS-RUN-001 when it is not there or has no history, KS-RUN-004 for a damaged file, KS-CHAOS-204
-    for a history that is not what was written.
+    for a history that is not what was written, KS-USE-003 for a run of the matrix.
     """
     folder = RunFolder(run)
     record = folder.record()
+    if record.experiment in (MATRIX, OUTSIDE):
+        text = f"{run} is a run of the matrix: -o, --junit and --blocks tell of it"
+        raise KeysteadError("KS-USE-003", text)
     topology = folder.decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode)
     return Story(
         run=record.run,
@@ -43,16 +52,60 @@ def story_of(run: str) -> Story:
     )
 
 
+def matrix_of(run: str) -> MatrixStory | None:
+    """A stored run of the matrix; None for a run of an experiment. Errors as ``story_of``."""
+    folder = RunFolder(run)
+    record = folder.record()
+    if record.experiment not in (MATRIX, OUTSIDE):
+        return None
+    from chaos.report.matrix_page import MatrixStory
+
+    result, verdict = result_of(folder), folder.verdict()
+    outside = " --outside" * (record.experiment == OUTSIDE)
+    again = f"keystead matrix{outside} --mode {record.mode} --tpm {record.tpm}"
+    return MatrixStory(
+        run=record.run,
+        word="none" if verdict is None else verdict.verdict,
+        facts={
+            "mode": record.mode,
+            "seed": record.seed,
+            "TPM": record.tpm,
+            "code": record.code,
+            "Python": record.python,
+        },
+        began=record.began,
+        seconds=0.0 if verdict is None else verdict.ended,
+        again=f"{again} --seed {record.seed}",
+        cells=result.cells,
+        controls=result.controls,
+        not_played=result.not_played,
+        titles={rule.id: rule.title for rule in all_rules().values()},
+    )
+
+
 def page_of(run: str, other: str = "") -> bytes:
-    """The run as one HTML file, or two runs beside each other; errors as ``story_of``."""
+    """The run as one HTML file, or two runs beside each other; errors as ``story_of``.
+
+    KS-USE-003 for two runs one of which is of the matrix.
+    """
     from chaos.report.page import page, pair
 
+    if any(matrices := [matrix_of(one) for one in filter(None, (run, other))]):
+        if other:
+            raise KeysteadError("KS-USE-003", "two runs of an experiment are laid side by side")
+        from chaos.report.matrix_page import matrix_page
+
+        return "".join(matrix_page(one) for one in matrices if one).encode()
     text = pair(story_of(run), story_of(other)) if other else page(story_of(run))
     return text.encode()
 
 
 def junit_of(run: str, *, strict: bool = False) -> bytes:
     """The run as JUnit XML; errors as ``story_of``."""
+    if (matrix := matrix_of(run)) is not None:
+        from chaos.report.matrix_junit import matrix_junit
+
+        return matrix_junit(matrix, strict=strict)
     from chaos.report.junit import junit
 
     return junit(story_of(run), strict=strict)
@@ -81,6 +134,26 @@ def write_reports(
     if junit is not None:
         write(junit, junit_of(run, strict=strict))
     return [path for path in (page, junit) if path is not None]
+
+
+def write_drawings(run: str, folder: Path) -> list[Path]:
+    """An SVG file for each block that a run of the matrix has played, in ``folder``, which is made;
+    the paths that were written. KS-USE-003 for a run of an experiment."""
+    matrix = matrix_of(run)
+    if matrix is None:
+        raise KeysteadError("KS-USE-003", f"--blocks: {run} is no run of the matrix")
+    from chaos.report.matrix_page import matrix_drawings
+
+    made = []
+    for block, text in matrix_drawings(matrix).items():
+        path = folder / f"{block}.svg"
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise KeysteadError("KS-OUT-001", f"{folder}: {error.strerror or error}") from None
+        write(path, text.encode())
+        made.append(path)
+    return made
 
 
 def write_percentiles(run: str, file: Path) -> list[Path]:

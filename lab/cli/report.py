@@ -28,6 +28,10 @@ def report(
         Path | None,
         Parameter(help="Write HdrHistogram percentiles beside this file: each operation, phase."),
     ] = None,
+    blocks: Annotated[
+        Path | None,
+        Parameter(help="Draw each block of a run of the matrix into this folder, as SVG."),
+    ] = None,
     github: Annotated[
         bool, Parameter(negative="", help="Print annotations that a GitHub workflow obeys.")
     ] = False,
@@ -37,23 +41,36 @@ def report(
 ) -> None:
     """Write what a stored run was into one HTML file that opens anywhere, without a network.
 
+    A run of an experiment, or of the matrix.
+
     keystead report edge-outage-reboot-sim-7
     keystead report edge-outage-reboot-sim-7 edge-outage-reboot-sim-8 -o both.html
     keystead report edge-outage-reboot-sim-7 --junit results.xml --github
+    keystead report matrix-sim-1 --blocks pictures
 
-    A second run is laid beside the first. With --junit, --hgrm or --github the page is written
-    only when -o names it.
+    A second run is laid beside the first. With --junit, --hgrm, --blocks or --github the page is
+    written only when -o names it.
     """
-    from lab.api.reports import lines_of, place_for, write_percentiles, write_reports
+    from lab.api.reports import (
+        lines_of,
+        place_for,
+        write_drawings,
+        write_percentiles,
+        write_reports,
+    )
 
-    if other and (junit is not None or hgrm is not None or github):
-        raise KeysteadError("KS-USE-003", "--junit, --hgrm and --github are about one run")
-    if output is None and junit is None and hgrm is None and not github:
+    for_one = (junit, hgrm, blocks, github or None)
+    if other and any(one is not None for one in for_one):
+        raise KeysteadError("KS-USE-003", "--junit, --hgrm, --blocks and --github are of one run")
+    if output is None and all(one is None for one in for_one):
         output = Path(f"{run}-and-{other}.html" if other else f"{run}.html")
     for option, path in (("-o", output), ("--junit", junit), ("--hgrm", hgrm)):
         place_for(option, path)
     for path in write_reports(run, page=output, junit=junit, other=other, strict=strict):
         say(f"written: {path}")
+    if blocks is not None:
+        for path in write_drawings(run, blocks):
+            say(f"written: {path}")
     if hgrm is not None:
         made = write_percentiles(run, hgrm)
         for path in made:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from chaos.history import Record
 from chaos.report.axis import Axis
-from chaos.report.page import MOST_DATA, data_line, page
+from chaos.report.filling import MOST_DATA, data_line
+from chaos.report.page import page
 from chaos.report.select import MOST_LANES, select
 from chaos.report.story import Story
 from chaos.report.timeline import axis_of

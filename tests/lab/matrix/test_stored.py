@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from junitparser import JUnitXml
 
 from chaos.matrix.grid import cells_of
 from chaos.oracle.table import Cell
 from chaos.oracle.terms import Block, Event, Fault, Letter
 from lab.api.checking import check
 from lab.api.matrix import story
-from lab.api.reports import page_of
+from lab.api.reports import lines_of, page_of, write_drawings, write_reports
 from lab.api.runs import describe
 from lab.cli.checking import check as check_command
 from lab.cli.describe import describe_run
@@ -147,9 +148,23 @@ def test_a_history_that_was_changed_is_named(run: RunFolder) -> None:
     assert told.stagings["S00-F2-orderly"] == ()
 
 
+def test_its_report_is_a_page_pictures_and_cases(run: RunFolder, tmp_path: Path) -> None:
+    made = write_reports(run.run, page=tmp_path / "a.html", junit=tmp_path / "a.xml")
+    assert [path.name for path in made] == ["a.html", "a.xml"]
+    assert "2 cells of the truth table" in (tmp_path / "a.html").read_text("utf-8")
+    assert JUnitXml.fromfile(str(tmp_path / "a.xml")).failures == 0
+    (drawn,) = write_drawings(run.run, tmp_path / "pictures")
+    assert drawn == tmp_path / "pictures" / "S00.svg" and drawn.stat().st_size > 1000
+
+
+def test_its_report_is_not_that_of_an_experiment(run: RunFolder) -> None:
+    with pytest.raises(KeysteadError, match="side by side") as caught:
+        page_of(run.run, run.run)
+    assert caught.value.id == "KS-USE-003"
+    with pytest.raises(KeysteadError, match="is a run of the matrix"):
+        list(lines_of(run.run))
+
+
 def test_what_such_a_run_has_not_is_said(run: RunFolder) -> None:
-    with pytest.raises(KeysteadError, match=r"the run .* has no topology\.msgpack") as caught:
-        page_of(run.run)
-    assert caught.value.id == "KS-RUN-001" and "describe run" in caught.value.fix
     with pytest.raises(KeysteadError, match="there is no run nothing"):
         RunFolder("nothing").read("plan.json")

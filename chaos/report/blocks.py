@@ -1,0 +1,140 @@
+"""Blocks of the truth table as pictures: faults down, events across, a letter in each square."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Final
+
+import msgspec
+
+from chaos.matrix.compare import CellRow
+from chaos.matrix.terms import Agreement
+from chaos.oracle.table import Cell, cell, title
+from chaos.oracle.terms import Block, Event, Fault, Letter
+from chaos.report.shapes import Line, Picture, Rect, Text
+
+FAULTS: Final = {
+    Fault.F0: "nothing",
+    Fault.F1: "key servers away",
+    Fault.F2: "vCenter down",
+    Fault.F3: "trusted side down",
+    Fault.F4: "all of these down",
+    Fault.F5A: "sealing policy broken",
+    Fault.F5B: "another build booted",
+    Fault.F6: "TPM cleared or gone",
+    Fault.F7: "provider deleted",
+    Fault.F8: "key gone at its source",
+}
+"""Each fault in the few words that fit beside its row."""
+EVENTS: Final = {
+    Event.E1: ("VM", "runs on"),
+    Event.E2: ("host", "reboots"),
+    Event.E3: ("power-on,", "no reboot"),
+    Event.E4: ("power-on,", "rebooted"),
+    Event.E5: ("HA, host", "has key"),
+    Event.E6: ("HA, host", "lacks key"),
+    Event.E7: ("vMotion,", "has key"),
+    Event.E8: ("vMotion,", "lacks key"),
+    Event.E9: ("new VM", "or vTPM"),
+    Event.E10: ("shallow", "recrypt"),
+    Event.E11: ("host", "added"),
+    Event.E12: ("vSAN,", "rebooted"),
+}
+"""Each event in two lines that fit above its column."""
+
+_LEFT, _TOP = 168.0, 46.0
+_W, _H, _GAP = 66.0, 24.0, 2.0
+
+
+class Square(msgspec.Struct, frozen=True, kw_only=True):
+    """What a square shows: its letter, whether the play agreed (None: it was not compared), the
+    text of its tip, and where a click leads."""
+
+    letter: str
+    agreement: Agreement | None = None
+    tip: str = ""
+    href: str = ""
+
+    def bare(self) -> Square:
+        """Without tip and link, for a picture that stands alone."""
+        return msgspec.structs.replace(self, tip="", href="")
+
+
+Squares = Mapping[tuple[Fault, Event], Square]
+
+
+def squares_of(rows: Sequence[CellRow]) -> dict[Block, Squares]:
+    """The squares of each block that a run has played, in the run's order."""
+    return {
+        Block(block): {(Fault(row.fault), Event(row.event)): _square(row) for row in of}
+        for block, of in groupby(rows, key=lambda row: row.block)
+    }
+
+
+def squares_of_table(block: Block) -> Squares:
+    """What a run draws in which every cell of the block agrees."""
+    found = (cell(block, fault, event) for fault in Fault for event in Event)
+    return {
+        (one.fault, one.event): _expected(one) for one in found if one.letter is not Letter.NONE
+    }
+
+
+def anchor(row: CellRow) -> str:
+    """Where a page tells of the cell."""
+    return f"{row.block}-{row.fault}-{row.event}"
+
+
+def block_picture(block: Block, squares: Squares) -> Picture:
+    """The picture of one block. A square that is not in ``squares`` was not played, or does not
+    apply: then it has a dash."""
+    width = _LEFT + len(Event) * (_W + _GAP)
+    height = _TOP + len(Fault) * (_H + _GAP)
+    told = f"{block}, {title(block)}: what each event comes to under each fault"
+    picture = Picture(width, height, told)
+    for column, event in enumerate(Event):
+        middle = _LEFT + column * (_W + _GAP) + _W / 2
+        picture.add(Text(x=middle, y=11.0, text=event.value, look="head", anchor="middle"))
+        for line, words in enumerate(EVENTS[event]):
+            y = 23.0 + line * 12.0
+            picture.add(Text(x=middle, y=y, text=words, look="tick", anchor="middle"))
+    for row, fault in enumerate(Fault):
+        y = _TOP + row * (_H + _GAP)
+        base = y + _H / 2 + 3.5
+        picture.add(Text(x=0.0, y=base, text=fault.value, look="head"))
+        picture.add(Text(x=28.0, y=base, text=FAULTS[fault], look="label"))
+        for column, event in enumerate(Event):
+            x = _LEFT + column * (_W + _GAP)
+            _draw(picture, x, y, cell(block, fault, event), squares.get((fault, event)))
+    return picture
+
+
+def _draw(picture: Picture, x: float, y: float, place: Cell, square: Square | None) -> None:
+    middle, base = x + _W / 2, y + _H / 2 + 3.5
+    if square is None:
+        text = "–" if place.letter is Letter.NONE else "not played"
+        picture.add(Text(x=middle, y=base, text=text, look="quiet", anchor="middle"))
+        return
+    known = square.letter if square.letter in set(Letter) else "unclear"
+    picture.add(
+        Rect(x=x, y=y, w=_W, h=_H, look=f"l l-{known}", tip=square.tip, href=square.href),
+        Text(x=middle, y=base, text=square.letter, look="letter", anchor="middle"),
+    )
+    if square.agreement is Agreement.DISAGREE:
+        picture.add(Rect(x=x + 1, y=y + 1, w=_W - 2, h=_H - 2, look="odd"))
+    elif square.agreement is Agreement.VOID:
+        picture.add(Line(x=x + 4, y=y + _H - 4, x2=x + _W - 4, y2=y + 4, look="void"))
+
+
+def _square(row: CellRow) -> Square:
+    wrong = (
+        "" if row.verdict is Agreement.AGREE else f"\n{row.verdict}: the table has {row.expected}"
+    )
+    tip = f"{row.block} {row.fault} {row.event}: {row.observed}{wrong}\n{row.why}"
+    return Square(
+        letter=row.observed, agreement=row.verdict, tip=tip.strip(), href=f"#{anchor(row)}"
+    )
+
+
+def _expected(place: Cell) -> Square:
+    return Square(letter=place.letter.value, agreement=Agreement.AGREE)
