@@ -10,8 +10,20 @@ from cyclopts import Parameter
 from lab.cli.output import plain, say
 from lab.errors import KeysteadError
 
+Page = Annotated[
+    Path | None,
+    Parameter(name=["--output", "-o"], help="The HTML file; RUN.html when left out."),
+]
 Junit = Annotated[
     Path | None, Parameter(help="Write JUnit XML to this file: a case for each check.")
+]
+Hgrm = Annotated[
+    Path | None,
+    Parameter(help="Write HdrHistogram percentiles beside this file: each operation, phase."),
+]
+Blocks = Annotated[
+    Path | None,
+    Parameter(help="Draw each block of a run of the matrix into this folder, as SVG."),
 ]
 
 
@@ -19,19 +31,10 @@ def report(
     run: str,
     other: str = "",
     *,
-    output: Annotated[
-        Path | None,
-        Parameter(name=["--output", "-o"], help="The HTML file; RUN.html when left out."),
-    ] = None,
+    output: Page = None,
     junit: Junit = None,
-    hgrm: Annotated[
-        Path | None,
-        Parameter(help="Write HdrHistogram percentiles beside this file: each operation, phase."),
-    ] = None,
-    blocks: Annotated[
-        Path | None,
-        Parameter(help="Draw each block of a run of the matrix into this folder, as SVG."),
-    ] = None,
+    hgrm: Hgrm = None,
+    blocks: Blocks = None,
     github: Annotated[
         bool, Parameter(negative="", help="Print annotations that a GitHub workflow obeys.")
     ] = False,
