@@ -21,10 +21,12 @@ check, and is fixed before anything is healed and before the table is read.
 - ``witness``   whether a letter came from the cause that its reason names
 - ``trusted_witness``  the same of what a Trust Authority gives and refuses
 - ``unwrapped`` what a host and a Trust Authority said to each other. Pure
+- ``given``     what a key server and a host said to each other. Pure
 - ``order``     in which vCenter tells of things. Pure
 - ``play``      a staging from its beginning to its end
 - ``grid``      which stagings a part of the table takes. Pure
 - ``outside``   rows outside of the grid. Pure         - ``twists``  what is different in them
+- ``vsan``      an object on an encrypted vSAN, and what is seen of it      - ``groups``  its letter
 - ``native``    what hosts that derive keys have and have not used
 - ``scan``      whether something that is encrypted lies in clear
 - ``stored``    what must be so of key persistence

@@ -18,6 +18,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     the request that decided, or of the window. ``keys`` are those that it needs. ``known``:
     vCenter knew the host before. ``makes_key``: it takes a new key. ``proved``: when a host was
     seen to be safe, just after its boot and less what a look may take; None when it was not.
+    ``mounts``: it is about the disk groups of the host; the first of ``keys`` opens them.
     """
 
     host: NodeName
@@ -28,6 +29,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     known: bool = True
     makes_key: bool = False
     proved: float | None = None
+    mounts: bool = False
 
     @property
     def began(self) -> float:

@@ -111,22 +111,25 @@ def _waiting(cell: Cell, wanted: Parts | None) -> tuple[str, ...]:
 def letter_of(plays: Sequence[tuple[Staging, Played]]) -> tuple[str, str, dict[str, Part]]:
     """The letter of a cell that was played in several ways, why, and its parts.
 
-    Kinds of boot must not differ, nor the ways in which a fault is made. Before and after an
-    eviction are parts of one cell.
+    Kinds of boot must not differ, nor the ways in which a fault is made. Cases may
+    (``Staging.case``): before and after an eviction, or under another setting of a knob. They are
+    parts of one cell.
     """
     seen = _parts(plays)
-    usual = [played for staging, played in plays if not staging.evicted]
-    late = [played for staging, played in plays if staging.evicted]
-    letters = list(dict.fromkeys(played.letter for played in usual))
+    cases: dict[tuple[object, ...], list[str]] = {}
+    for staging, played in plays:
+        cases.setdefault(staging.case, []).append(played.letter)
     why = "; ".join(dict.fromkeys(played.why for _, played in plays if played.why))
-    if len(letters) != 1:
+    if any(len(set(letters)) != 1 for letters in cases.values()) or not cases:
         return UNCLEAR, f"it depends on how it is played: {_each(plays)}", seen
-    if not late:
-        return letters[0], why, seen
-    seen = {"in_grace": letters[0], "evicted": late[0].letter, **seen}
-    same = late[0].letter == letters[0]
-    whole = UNCLEAR not in (late[0].letter, letters[0])
-    return letters[0] if same else Letter.PARTLY if whole else UNCLEAR, why, seen
+    if any(staging.evicted for staging, _ in plays):
+        usual = next((played.letter for staging, played in plays if not staging.evicted), "")
+        late = next(played.letter for staging, played in plays if staging.evicted)
+        seen = {"in_grace": usual, "evicted": late, **seen}
+    whole = list(dict.fromkeys(letters[0] for letters in cases.values()))
+    if len(whole) == 1:
+        return whole[0], why, seen
+    return UNCLEAR if UNCLEAR in whole else Letter.PARTLY, why, seen
 
 
 def _parts(plays: Sequence[tuple[Staging, Played]]) -> dict[str, Part]:

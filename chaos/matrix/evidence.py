@@ -18,6 +18,7 @@ from protocol.terms import (
     VmCryptoState,
     VmName,
 )
+from protocol.vsan import ComponentState, VsanEncryptionIssue
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +132,28 @@ class HostSeen(Seen, frozen=True, kw_only=True):
     vcenter_up: bool = True
     messages: int = 0
     dump: bool | None = None
+
+
+class GroupsSeen(Seen, frozen=True, kw_only=True):
+    """A host with an encrypted vSAN, and a component on its disk groups, at one moment.
+
+    ``mounted``: whether all of its groups are, by its own word; None: nobody answers. ``read``:
+    what comes of the component when it is read on the host, ``neighbour``: the same of another
+    replica. ``shown``: how the component is for vCenter, ``accessible``: whether the object is;
+    None: it does not answer. ``reached``: how many key servers the host reaches; None: it has none
+    to ask. ``issues`` are those that it tells of its encryption. ``handed``: whether vCenter has
+    sent it the KEK since the fault began.
+    """
+
+    host: HostSeen
+    mounted: bool | None
+    read: Works
+    neighbour: Works
+    shown: ComponentState | None = None
+    accessible: bool | None = None
+    reached: int | None = None
+    issues: tuple[VsanEncryptionIssue, ...] = ()
+    handed: bool = False
 
 
 class Left(Seen, frozen=True, kw_only=True):

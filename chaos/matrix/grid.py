@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from chaos.matrix.control import EVENTS as CONTROLLED
 from chaos.matrix.events import EVENTS
 from chaos.matrix.faults import FAULTS, variants_of
-from chaos.matrix.terms import Boot, Variant, is_trusted
+from chaos.matrix.terms import Boot, Knobs, Variant, is_trusted
 from chaos.oracle.table import Cell, cell
 from chaos.oracle.terms import Block, Event, Fault, Letter
 
@@ -45,7 +45,8 @@ class Staging(msgspec.Struct, frozen=True, kw_only=True):
     ``alone``: an event is played in a lab in which nothing else is. ``control``: no event is
     played, their hosts and VMs are used for controls (``chaos.matrix.control``). ``variant``: how
     the fault is made. ``outside``: the row outside of the grid that it is of, with its ``twist``;
-    ``seen_as``: the place of the table that it must be as.
+    ``seen_as``: the place of the table that it must be as. ``knobs``: those of its lab that are not
+    as usual.
     """
 
     block: Block
@@ -59,11 +60,18 @@ class Staging(msgspec.Struct, frozen=True, kw_only=True):
     outside: str = ""
     twist: str = ""
     seen_as: tuple[Block, Fault] | None = None
+    knobs: Knobs = ()
+
+    @property
+    def case(self) -> tuple[bool, Knobs]:
+        """What its letter may depend on: a part of the cell. All else must not change it."""
+        return self.evicted, self.knobs
 
     @property
     def way(self) -> str:
         """How it is played, in a word or two: what plays of one cell differ in."""
         words = [self.variant.value] * bool(self.variant) + [self.boot.value]
+        words += [f"{name}={value}" for name, value in self.knobs]
         return " ".join(words + ["evicted"] * self.evicted)
 
     @property
@@ -72,7 +80,9 @@ class Staging(msgspec.Struct, frozen=True, kw_only=True):
         words = [self.block.value, self.fault.value, *[self.variant.value] * bool(self.variant)]
         words.append(self.boot.value)
         words += ["evicted"] * self.evicted + ["control"] * self.control
-        words += ["alone", *self.events] if self.alone else []
+        words += [value for _, value in self.knobs]
+        apart = any(EVENTS[event].vsan for event in self.events)
+        words += ["alone"] * self.alone + [*self.events] * (self.alone or apart)
         words = [self.outside, self.twist, *words] if self.outside else words
         return "-".join(filter(None, words))
 
@@ -136,10 +146,18 @@ def controls_of(cells: Iterable[Cell]) -> tuple[Staging, ...]:
 def stagings_together(
     block: Block, fault: Fault, events: tuple[Event, ...], *, alone: bool
 ) -> list[Staging]:
-    """One for each kind of boot that these events tell apart, and one after an eviction."""
+    """One for each kind of boot that these events tell apart, one after an eviction, and one for
+    each setting of knobs that makes a difference. What is about a vSAN is apart."""
+    together = tuple(event for event in events if not EVENTS[event].vsan)
+    groups = [together] * bool(together) + [(one,) for one in events if EVENTS[one].vsan]
+    return [one for group in groups for one in _stagings_of(block, fault, group, alone=alone)]
 
-    def staging(boot: Boot, of: tuple[Event, ...], *, evicted: bool = False) -> Staging:
-        return Staging(block=block, fault=fault, boot=boot, events=of, evicted=evicted, alone=alone)
+
+def _stagings_of(
+    block: Block, fault: Fault, events: tuple[Event, ...], *, alone: bool
+) -> list[Staging]:
+    def staging(boot: Boot, of: tuple[Event, ...], **more: Any) -> Staging:
+        return Staging(block=block, fault=fault, boot=boot, events=of, alone=alone, **more)
 
     found = [staging(Boot.ORDERLY, events)]
     if booted := tuple(event for event in events if EVENTS[event].boots):
@@ -147,6 +165,14 @@ def stagings_together(
     graced = tuple(event for event in events if EVENTS[event].graced)
     if fault is Fault.F7 and graced:
         found.append(staging(Boot.ORDERLY, graced, evicted=True))
+    forks: dict[Knobs, list[Event]] = {}
+    for event in events:
+        for knobs in EVENTS[event].forks(block, fault):
+            forks.setdefault(knobs, []).append(event)
+    for knobs, of in forks.items():
+        found.append(staging(Boot.ORDERLY, tuple(of), knobs=knobs))
+        if booted := tuple(event for event in of if EVENTS[event].boots):
+            found.append(staging(Boot.POWER_LOSS, booted, knobs=knobs))
     return found
 
 

@@ -217,7 +217,7 @@ def of_host(
     if soon is not None and (soon.crypto, soon.dump) != (now.crypto, now.dump):
         return unclear(f"it was {soon.crypto} just after its boot, and is {now.crypto}")
     if not now.answers:
-        return _stopped(now, later, clear_runs=clear_runs)
+        return of_stopped(now, later, clear_runs=clear_runs)
     if now.screen:
         return unclear(f"it answers, and stands at {now.screen!r}")
     if wrong := _shown_otherwise(now) or _shown_otherwise(later):
@@ -246,7 +246,8 @@ def _shown_otherwise(seen: HostSeen) -> str:
     return f"it is {seen.crypto}, and vCenter shows it as {seen.vcenter_crypto or 'unknown'}"
 
 
-def _stopped(now: HostSeen, later: HostSeen, *, clear_runs: bool) -> Judged:
+def of_stopped(now: HostSeen, later: HostSeen, *, clear_runs: bool) -> Judged:
+    """PS: it stands at its screen, silent, and runs nothing."""
     for seen in (now, later):
         if seen.answers or seen.screen != SCREEN_A:
             return unclear(f"it does not answer, its screen is {seen.screen!r}")

@@ -61,6 +61,8 @@ async def stage(scene: Scene, events: Sequence[Event]) -> None:
     kinds = [EVENTS[event] for event in events]
     await setup.make_vms(scene, kinds)
     await setup.write_dumps(scene, kinds)
+    for kind in kinds:
+        await kind.make_ready(scene)
     if scene.native:
         await native.keep_kdks(scene)
     else:

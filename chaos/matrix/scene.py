@@ -83,6 +83,17 @@ class Void(Exception):
     """The play itself failed: its letters say nothing."""
 
 
+@dataclass(frozen=True)
+class OnVsan:
+    """An object on the encrypted vSAN of a staging: blocks made of a marker that only we keep, with
+    a replica on B and one on V2. ``kek`` and ``host_key``: of the cluster."""
+
+    name: str
+    marker: bytes
+    kek: CryptoKeyId
+    host_key: CryptoKeyId
+
+
 @dataclass
 class Scene:
     """See the module. ``casts``: who plays what in each event. ``keys``: of each encrypted VM, as
@@ -98,8 +109,8 @@ class Scene:
     ``alarmed``: hosts of which vCenter says that their TPM tells something else.
     ``twist``: what is different in a row outside of the grid, ``seen_as`` the place of the table
     that it must be as, ``odd`` what was not as the row says. ``provider_of_new``: what a new VM
-    names. ``b_is_up``: a host has booted under the fault, which events on healthy others wait
-    for."""
+    names. ``on_vsan``: what lies on the encrypted vSAN, where there is one. ``b_is_up``: a host has
+    booted under the fault, which events on healthy others wait for."""
 
     lab: Lab
     bench: Bench
@@ -128,6 +139,7 @@ class Scene:
     seen_as: tuple[Block, Fault] | None = None
     provider_of_new: ProviderId | None = None
     odd: str = ""
+    on_vsan: OnVsan | None = None
     b_is_up: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -187,8 +199,17 @@ class Scene:
 
     @property
     def clients_of_servers(self) -> tuple[NodeName, ...]:
-        """Who asks the key servers of P and Q for keys."""
-        return self.key_services if self.trusted else (self.vcenter,)
+        """Who asks the key servers of P and Q for keys: hosts with an encrypted vSAN do, too."""
+        return self.key_services if self.trusted else (self.vcenter, *self.vsan_hosts)
+
+    @property
+    def vsan_hosts(self) -> tuple[NodeName, ...]:
+        """The hosts that have an encrypted vSAN together, in their order."""
+        return tuple(self.casts.get(Event.E12, {}).values())
+
+    def knob(self, name: str) -> object:
+        """What the lab's file sets a knob to; None when it leaves it alone."""
+        return self.lab.directory().knobs.get(name)
 
     def _of(self, role: Role) -> tuple[NodeName, ...]:
         return tuple(e.node for e in self.lab.directory().nodes if e.role is role)

@@ -123,6 +123,8 @@ async def check_healthy(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
                 raise Void(f"{vm} does not work before the fault: {seen.works.detail}")
             if wanted.kind is not Kind.CLEAR:
                 await _has_keys(scene, play, wanted, vm)
+    for play in plays:
+        await play.check_ready(scene)
     events = await all_events(scene.lab, scene.vcenter)
     scene.first_event = max((event.sequence for event in events), default=0)
 

@@ -112,6 +112,24 @@ def _added(node: str, op: str, data: Data) -> str:
     return f"{node} {listed}, {data['crypto']}, with {host_key} and {keys}"
 
 
+def _groups(node: str, op: str, data: Data) -> str:
+    """Without what is told of the host itself, which has a sentence of its own."""
+    mounted = {True: "mounted", False: "not mounted", None: "not to be asked for"}
+    works = {True: "reads right", False: "reads wrong", None: "cannot be read"}
+    there = f"; vCenter: {data['shown']}" if data["shown"] else ""
+    told = f"; it tells of {', '.join(data['issues'])}" if data["issues"] else ""
+    return (
+        f"the disk groups of {node} are {mounted[data['mounted']]}, its component "
+        f"{works[data['read']['right']]}{there}; another replica "
+        f"{works[data['neighbour']['right']]}{told}"
+    )
+
+
+def _profiles(node: str, op: str, data: Data) -> str:
+    each = ", ".join(f"{host} {count}" for host, count in data["servers"].items())
+    return f"key servers that hosts know of: {each}"
+
+
 def _left(node: str, op: str, data: Data) -> str:
     files = "files on the datastore" if data["files"] else "no files"
     return f"what the refused task has left: {files}, {data['keys']} keys at the provider"
@@ -147,6 +165,8 @@ _TOLD: Final[Mapping[str, _Told]] = MappingProxyType(
         "host": _host,
         "keys": _keys,
         "added": _added,
+        "groups": _groups,
+        "profiles": _profiles,
         "left": _left,
         "witness": _witness,
         "letters": _letters,
@@ -157,6 +177,9 @@ _TOLD: Final[Mapping[str, _Told]] = MappingProxyType(
         "made": lambda node, op, data: f"{data['vm']} is made on {node}, {data['kind']}",
         "clear": lambda node, op, data: (
             f"{data['vm']}, not encrypted, {'runs' if data['runs'] else 'does not run'} there"
+        ),
+        "object filled": lambda node, op, data: (
+            f"{data['object']} is filled, on {', '.join(data['hosts'])}"
         ),
         "dumped": lambda node, op, data: f"{node} writes an encrypted dump",
         "key used": lambda node, op, data: f"{node} uses the key of {data['vm']} for a moment",

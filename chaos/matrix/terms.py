@@ -30,6 +30,10 @@ def is_sealed(block: Block) -> bool:
     return block.value[1] == "1"
 
 
+Knobs = tuple[tuple[str, str], ...]
+"""Knobs of a lab that are not as usual, each with its value."""
+
+
 class Actor(StrEnum):
     """What a host of a staging is there for."""
 
@@ -39,6 +43,8 @@ class Actor(StrEnum):
     D = "D"  # safe and connected, without the key
     N = "N"  # to be added: it was never in this inventory
     SOURCE = "source"  # loses its power
+    V2 = "V2"  # has the other replica of what lies on B's vSAN disks
+    V3 = "V3"  # has the third vote
 
 
 class Boot(StrEnum):

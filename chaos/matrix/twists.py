@@ -32,7 +32,10 @@ SLOW_S: Final = 2.0
 
 
 class Twist:
-    """Nothing is different."""
+    """Nothing is different. ``hosts``: what the lab's file says of hosts that it does not say
+    otherwise."""
+
+    hosts: Mapping[str, str] = MappingProxyType({})
 
     async def prepare(self, scene: Scene) -> str:
         """Before the fault, in a healthy lab: empty, or what was not as the row says."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from chaos.conversation import Said
 from chaos.matrix.account import Account, Course, Found, Witness, keys_to
+from chaos.matrix.given import answered, asked_for, not_mounted
 from chaos.matrix.letters import SCREEN_A
 from chaos.matrix.scene import P
 from chaos.matrix.trusted_witness import (
@@ -52,13 +53,13 @@ def fetched(about: Account) -> Found:
         return False, "no key was pushed"
     for push in pushes:
         for key in _named(push):
-            if not any(key in _asked_for(one) and one.t <= push.t for one in about.asked):
+            if not any(key in asked_for(one) and one.t <= push.t for one in about.asked):
                 return False, f"{key} was pushed, and no key server was asked for it"
     return True, f"{len(named)} keys were fetched by vCenter, then pushed"
 
 
 def by_itself(about: Account) -> Found:
-    """R35, R36, R39: safe, with the key loaded, before it had heard of anybody."""
+    """R35, R36, R37, R39: safe, with the key loaded, before it had heard of anybody."""
     spoke = min((one.t for one in about.said if one.src == about.course.host), default=None)
     if came := [one.name for one in keys_to(about)]:
         return False, f"{', '.join(came)} came to it"
@@ -71,7 +72,35 @@ def by_itself(about: Account) -> Found:
     safe = next((one.at for one in about.records if _says(one, "crypto_state", "safe")), None)
     if safe is None or (spoke is not None and spoke < safe):
         return False, "it was not safe before it spoke with others"
+    if about.course.mounts and (wrong := not_mounted(about.records, spoke)):
+        return False, wrong
     return True, f"safe {safe - about.course.began:.0f} s after its power-on, before it spoke"
+
+
+def mounted_alone(about: Account) -> Found:
+    """R60: its disk groups were mounted before it had heard of anybody."""
+    if came := [one.name for one in keys_to(about)]:
+        return False, f"{', '.join(came)} came to it"
+    spoke = min((one.t for one in about.said if one.src == about.course.host), default=None)
+    wrong = not_mounted(about.records, spoke)
+    return not wrong, wrong or "mounted before it spoke, and no key came to it"
+
+
+def asked_itself(about: Account) -> Found:
+    """R15: the host had a key server give it the key of its disk groups, or its own store, and
+    mounted them before it spoke with vCenter."""
+    kek = about.course.keys[0]
+    sent = [one for one in about.said if one.src == about.course.host]
+    others = [one.t for one in sent if one.dst not in about.servers]
+    if wrong := not_mounted(about.records, min(others, default=None)):
+        return False, wrong
+    if came := [one.name for one in keys_to(about) if one.src not in about.servers]:
+        return False, f"{', '.join(came)} came to it"
+    if any(one.kind == "keys.loaded" and str(kek) in _loaded(one) for one in about.records):
+        return True, "its boot loaded the key, and it mounted them before it spoke with vCenter"
+    if answered(about.said, str(kek.key_id), usable=True) is None:
+        return False, "it asked no key server for the key of its disk groups"
+    return True, "it asked a key server itself, and mounted them before it spoke with vCenter"
 
 
 def _unproved(course: Course, spoke: float | None) -> str:
@@ -108,14 +137,10 @@ def measured_otherwise(about: Account) -> Found:
 def missing_at_source(about: Account) -> Found:
     """R29, R34: the key server was asked, and has answered that it has no such key, or one in a
     state that forbids its use (STD-19)."""
-    wanted = {str(key.key_id) for key in about.course.keys}
-    replies = {(one.src, one.id): one for one in about.asked if one.kind == "reply"}
-    for one in about.asked:
-        if not wanted & _asked_for(one) or (reply := replies.get((one.dst, one.id))) is None:
-            continue
-        values: list[dict[str, Any]] = reply.body.get("values", [])
-        if any(v.get("key_id") in wanted and _unusable(v) for v in values):
-            return True, f"{one.dst} was asked for it, and has none that may be used"
+    for key in about.course.keys:
+        asked = (*about.asked, *about.said) if about.course.mounts else about.asked
+        if server := answered(asked, str(key.key_id), usable=False):
+            return True, f"{server} was asked for it, and has none that may be used"
     return False, "no key server was asked for it and had none"
 
 
@@ -164,7 +189,7 @@ def _brings_kdk(one: Said) -> bool:
 
 def _lacks_key(record: NodeRecord) -> bool:
     refused = record.kind == "vm.refused" and bool(record.fields.get("missing"))
-    return refused or record.kind == "host_key.not_derived"
+    return refused or record.kind in ("host_key.not_derived", "vsan.key_missing")
 
 
 REFUSED: Final = frozenset({Letter.LOCKED, Letter.NO, Letter.UNSAFE, Letter.PARTLY})
@@ -174,6 +199,7 @@ READERS: Final[Mapping[int, Callable[[Account], Found]]] = MappingProxyType(
         1: undisturbed,
         2: from_its_cache,
         10: from_its_cache,
+        15: asked_itself,
         3: fetched,
         4: fetched,
         18: unseal_refused,
@@ -183,6 +209,7 @@ READERS: Final[Mapping[int, Callable[[Account], Found]]] = MappingProxyType(
         34: missing_at_source,
         35: by_itself,
         36: by_itself,
+        37: by_itself,
         39: by_itself,
         40: made_for_it,
         41: unwrapped,
@@ -197,6 +224,7 @@ READERS: Final[Mapping[int, Callable[[Account], Found]]] = MappingProxyType(
         55: derived,
         56: kdk_brought,
         59: kdk_brought,
+        60: mounted_alone,
         64: kdk_gone,
         65: kdk_is_another,
     }
@@ -222,15 +250,6 @@ def _named(push: Said) -> set[str]:
     """The ids of the keys in a push: of VMs, or the host key."""
     keys = push.body.get("keys") or [push.body.get("key") or {}]
     return {str(key["key_id"]) for key in keys if key}
-
-
-def _asked_for(one: Said) -> set[str]:
-    """The ids that a request to a key server is for."""
-    return set(one.body.get("key_ids", ())) if one.kind == "request" else set()
-
-
-def _unusable(value: Mapping[str, Any]) -> bool:
-    return value.get("index") is None or value.get("state") not in ("Active", "Pre-Active")
 
 
 def _says(record: NodeRecord, field: str, value: str) -> bool:

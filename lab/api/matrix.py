@@ -27,10 +27,6 @@ from protocol.printable import told
 
 E = TypeVar("E", bound=StrEnum)
 MOST_JOBS: Final = 64
-NEEDS: Final = {
-    Event.E10: "recrypt",
-    Event.E12: "encrypted vSAN",
-}
 
 
 def matrix(
@@ -160,11 +156,6 @@ def _not_built(
     found = [f"{block}: {provider}" for block in blocks if block not in BLOCKS]
     trust = "there is no Trust Authority in this version"
     found += [f"{fault}: {trust}" for fault in faults if fault not in FAULTS]
-    found += [
-        f"{event}: it needs {NEEDS[event]}, not available in this version"
-        for event in events
-        if event not in EVENTS
-    ]
     found += [
         f"{block} {fault}: {', '.join(of)}: not available in this version"
         for (block, fault), of in left_out(blocks, faults, events).items()

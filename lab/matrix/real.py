@@ -100,7 +100,7 @@ def supervise(staging: Staging, how: _How) -> Outcome:
 
 
 async def _in_a_lab(home: Path, staging: Staging, how: _How) -> Outcome:
-    made = topology_of(staging.block, staged_events(staging), how.tpm)
+    made = topology_of(staging, how.tpm)
     clock = LabTime(time.monotonic(), time.time(), how.pace)
     topology = msgspec.structs.replace(made, pace=how.pace)
     lab = ProcessLab(home, topology, clock, how.seed, patch=how.patch)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from chaos.history import History
 from chaos.matrix.grid import Staging, staged_events
 from chaos.matrix.heard import Heard
@@ -59,7 +61,7 @@ class Stages:
     def __init__(self, tpm: TpmBackend, seed: int, jobs: int, *, patch: str = "") -> None:
         self._tpm, self._seed, self._jobs, self._patch = tpm, seed, jobs, patch
         self._lock = threading.Lock()
-        self._snapshots: dict[tuple[object, ...], Snapshot] = {}
+        self._snapshots: dict[bytes, Snapshot] = {}
 
     def play_each(self, stagings: Sequence[Staging], done: Done, *, slowly: bool = False) -> None:
         """Play them all; ``done`` hears of each. Blocks. Virtual time is never too short."""
@@ -69,12 +71,12 @@ class Stages:
         return self._of(staging).run(self._seed, perform, staging)
 
     def _of(self, staging: Staging) -> Snapshot:
-        events = staged_events(staging)
+        topology = topology_of(staging, self._tpm)
         with self._lock:
-            key = (staging.block, events)
+            key = msgspec.msgpack.encode(topology)
             if key not in self._snapshots:
                 origin = Origin(
-                    topology_of(staging.block, events, self._tpm),
+                    topology,
                     partial(prepare, staging, self._seed),
                     self._patch,
                     ledger=True,

@@ -7,8 +7,10 @@ from typing import Any
 
 from chaos.matrix import clock
 from chaos.matrix.events import EVENTS
+from chaos.matrix.grid import Staging, staged_events
 from chaos.matrix.scene import BESIDE, SERVERS_OF_P, SERVERS_OF_Q, TA_VCENTER, P, Q, cluster_of
 from chaos.matrix.terms import Actor, is_native, is_sealed, is_trusted
+from chaos.matrix.twists import TWISTS
 from chaos.oracle.terms import Block, Event
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
@@ -19,10 +21,10 @@ LEAST_HOSTS = 2
 """Two clients must miss vCenter, and hosts reach each other, where one host plays alone too."""
 
 
-def file_of(block: Block, events: Iterable[Event], tpm: TpmBackend) -> dict[str, Any]:
+def file_of(staging: Staging, tpm: TpmBackend) -> dict[str, Any]:
     """The Lab file: P with two key servers is the default, Q has one of its own. Where both are
     native, these two are of a standard provider beside them."""
-    events = tuple(events)
+    block, events = staging.block, staged_events(staging)
     counts = {event: len(_staged(event)) for event in events}
     if sum(counts.values()) < LEAST_HOSTS:
         counts[events[0]] = LEAST_HOSTS
@@ -31,10 +33,12 @@ def file_of(block: Block, events: Iterable[Event], tpm: TpmBackend) -> dict[str,
         "tpm": (tpm if sealed else TpmBackend.NONE).value,
         "secure_boot": True,
         "key_persistence": persistent,
+        **TWISTS[staging.twist].hosts,
     }
     servers, providers = _providers(block)
     return {
         **_trust_authority(block, events),
+        "knobs": {**_knobs(block), **dict(staging.knobs)},
         "apiVersion": "keystead/v1",
         "kind": "Lab",
         "name": f"matrix-{block.value.lower()}",
@@ -42,7 +46,7 @@ def file_of(block: Block, events: Iterable[Event], tpm: TpmBackend) -> dict[str,
         "kms": [{"name": server} for server in servers],
         "providers": providers,
         "clusters": [
-            {"name": cluster_of(event), "hosts": {**hosts, "count": count}}
+            {"name": cluster_of(event), "hosts": {**hosts, "count": count}, **_vsan(event)}
             for event, count in counts.items()
         ],
     }
@@ -78,12 +82,23 @@ def _trust_authority(block: Block, events: Iterable[Event]) -> dict[str, Any]:
         "hosts": 2,
         "clusters": [str(cluster_of(event)) for event in events],
     }
-    return {"trust_authority": authority, "knobs": {"token_lifetime_s": clock.TOKEN_S}}
+    return {"trust_authority": authority}
 
 
-def topology_of(block: Block, events: Iterable[Event], tpm: TpmBackend) -> Topology:
+def _knobs(block: Block) -> dict[str, Any]:
+    return {"token_lifetime_s": clock.TOKEN_S} if is_trusted(block) else {}
+
+
+def _vsan(event: Event) -> dict[str, Any]:
+    """One disk group on each host, and one object, whose first replica is B's."""
+    if not EVENTS[event].vsan:
+        return {}
+    return {"vsan": {"groups": 1, "disks": 2, "provider": P, "objects": 1}}
+
+
+def topology_of(staging: Staging, tpm: TpmBackend) -> Topology:
     """Nodes by name; hosts that are added later are not among them."""
-    return plan(load(file_of(block, events, tpm)))
+    return plan(load(file_of(staging, tpm)))
 
 
 def casts_of(topology: Topology, events: Iterable[Event]) -> dict[Event, dict[Actor, NodeName]]:

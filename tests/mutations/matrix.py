@@ -96,6 +96,9 @@ TURNED: Final = (
     # Trusted providers.
     Turned("primary_key_kept", ("T10 F1 E2", "T10 F8 E4"), "SAFE, and the table says UNSAFE"),
     Turned("image_not_compared", ("T10 F5b E2",), "SAFE, and the table says UNSAFE"),
+    # Encrypted vSAN.
+    Turned("vsan_kek_not_persisted", ("S11 F1 E12", "S11 F4 E12"), "NO, and the table says OK"),
+    Turned("vsan_keys_through_vcenter", ("S10 F2 E12",), "NO, and the table says OK"),
     # What services say, and do not do.
     Turned("says_that_it_persists", ("S11 F1 E4",), "LK, and the table says OK"),
     Turned("says_that_it_has_keys", ("S10 F0 E11",), "is not what it shows"),

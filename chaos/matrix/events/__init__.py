@@ -11,6 +11,7 @@
 - ``e10_recrypt``      a VM gets another key
 - ``e11_host_added``   a host is added
 - ``e11_trusted``      the same where keys are a Trust Authority's
+- ``e12_vsan``         a host with an encrypted vSAN reboots
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from chaos.matrix.events.e9_creation import Creates
 from chaos.matrix.events.e10_recrypt import Recrypts
 from chaos.matrix.events.e11_host_added import HostAdded
 from chaos.matrix.events.e11_trusted import TrustedHostAdded
+from chaos.matrix.events.e12_vsan import Mounts
 from chaos.matrix.events.moves import MovesWithKey, MovesWithoutKey
 from chaos.matrix.events.restart import RestartsWithKey, RestartsWithoutKey
 from chaos.matrix.faults.base import StagedFault
@@ -46,6 +48,7 @@ _EVENTS: Final[tuple[type[EventPlay], ...]] = (
     Creates,
     Recrypts,
     HostAdded,
+    Mounts,
 )
 EVENTS: Final[dict[Event, type[EventPlay]]] = {kind.event: kind for kind in _EVENTS}
 """Every event that is built, by its name in the table."""

@@ -9,12 +9,12 @@ import msgspec
 
 from chaos.matrix import clock
 from chaos.matrix.account import Course
-from chaos.matrix.evidence import Answered, Judged, VmSeen
+from chaos.matrix.evidence import Answered, Judged, VmSeen, Works
 from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.letters import of_both, of_three_looks
 from chaos.matrix.looks import Looks
 from chaos.matrix.scene import Scene, vm_of
-from chaos.matrix.terms import Actor, Kind, is_native
+from chaos.matrix.terms import Actor, Kind, Knobs, is_native
 from chaos.oracle.terms import Block, Event, Fault, Letter
 from protocol.messages.base import Request
 from protocol.messages.host import HostPowerOnVm
@@ -47,7 +47,8 @@ class EventPlay(ABC):
 
     ``graced``: under F7 it is played twice, while keys of the deleted provider may still be there
     and when they are not; ``when_over`` is the part of such a cell that says how it is when the
-    fault is over. ``unmended``: what ``administer`` came to, empty when all is well.
+    fault is over. ``unmended``: what ``administer`` came to, empty when all is well. ``vsan``: its
+    hosts have an encrypted vSAN, whose keys are P's; no other event may be played in the same lab.
     """
 
     event: ClassVar[Event]
@@ -59,6 +60,7 @@ class EventPlay(ABC):
     dumps: ClassVar[Actor | None] = None
     graced: ClassVar[bool] = False
     when_over: ClassVar[str] = ""
+    vsan: ClassVar[bool] = False
 
     def __init__(self, scene: Scene, fault: StagedFault) -> None:
         self.scene, self.fault = scene, fault
@@ -75,6 +77,22 @@ class EventPlay(ABC):
     def waits_for_b(cls, block: Block, fault: Fault) -> bool:
         """Whether a fault of hosts is on another host, which must have booted before."""
         return False
+
+    @classmethod
+    def forks(cls, block: Block, fault: Fault) -> tuple[Knobs, ...]:
+        """Settings of knobs beside the usual ones, under each of which it is played too: where two
+        sources differ, and the table has both answers."""
+        return ()
+
+    @classmethod
+    async def make_ready(cls, scene: Scene) -> None:
+        """Before the fault: what it needs besides VMs."""
+        return
+
+    @classmethod
+    async def check_ready(cls, scene: Scene) -> None:
+        """``Void`` unless that is healthy, just before the fault."""
+        return
 
     @classmethod
     def wanted(cls, block: Block) -> tuple[Wanted, ...]:
@@ -156,6 +174,17 @@ class EventPlay(ABC):
         asked = await self.looks.ask(node, message, within_s=within_s)
         self.ended_at = self.scene.lab.monotonic()
         return asked
+
+    async def clear_vm(self, host: NodeName, vm: VmName, *, answers: bool) -> tuple[Works, bool]:
+        """What the VM without encryption answers when it is powered on at a host that has booted,
+        and whether it runs. ``answers``: whether that host does."""
+        asked = await self.power_on(vm, host)
+        if not answers:
+            return Works(right=None, detail=asked.text), asked.done
+        if asked.done:
+            await self.scene.guests.plant(vm, host)
+        seen = await self.looks.vm(vm, host)
+        return seen.works, seen.own is not None and seen.own.on
 
     async def until_it_works(self, vm: VmName, host: NodeName) -> str:
         """Empty when the VM works, or comes to it by itself while things settle: its host may have

@@ -9,7 +9,7 @@ import msgspec
 from chaos.matrix import clock
 from chaos.matrix.account import Course
 from chaos.matrix.events.base import EventPlay, Wanted
-from chaos.matrix.evidence import HostSeen, Judged, Works
+from chaos.matrix.evidence import HostSeen, Judged
 from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.letters import of_host
 from chaos.matrix.scene import Scene
@@ -59,7 +59,7 @@ class Reboots(EventPlay):
             await self.scene.lab.sleep(2 * self.scene.patience)
             now = await self.looks.host(host, since=began)
         self.ended_at = self.scene.lab.monotonic()
-        works, runs = await self._clear_vm(now)
+        works, runs = await self.clear_vm(host, clear, answers=now.answers)
         await self.scene.until(up_at + clock.TASK_S + clock.SETTLED_S + self.scene.patience)
         later = await self.looks.host(host, since=began)
         self.trail.write("note", host, "clear", vm=clear, runs=runs, works=works.right)
@@ -72,17 +72,6 @@ class Reboots(EventPlay):
             return None
         await self.scene.give(clock.AT_ONCE_S)
         return await self.looks.host(self.host(Actor.B), since=began)
-
-    async def _clear_vm(self, now: HostSeen) -> tuple[Works, bool]:
-        """What the VM without encryption answers when it is powered on, and whether it runs."""
-        host, clear = self.host(Actor.B), self.vm("clear")
-        asked = await self.power_on(clear, host)
-        if not now.answers:
-            return Works(right=None, detail=asked.text), asked.done
-        if asked.done:
-            await self.scene.guests.plant(clear, host)
-        seen = await self.looks.vm(clear, host)
-        return seen.works, seen.own is not None and seen.own.on
 
     async def aftermath(self) -> str:
         seen = await self.looks.host(self.host(Actor.B), since=self.scene.lab.monotonic())

@@ -25,7 +25,7 @@ from chaos.matrix.faults.f1_key_servers import KeyServersAway
 from chaos.matrix.faults.f2_vcenter import VcenterAway
 from chaos.matrix.faults.f3_trust_authority import TrustAuthorityAway
 from chaos.matrix.faults.f4_outside import OutsideAway
-from chaos.matrix.faults.f7_provider import ProviderDeleted
+from chaos.matrix.faults.f7_provider import DeletionRefused, ProviderDeleted
 from chaos.matrix.faults.f8_key import KeyDestroyed
 from chaos.matrix.faults.f8_primary_key import PrimaryKeyDestroyed
 from chaos.matrix.faults.f8_provider import ProviderMadeAnew
@@ -66,6 +66,8 @@ _TRUSTED: Final[dict[Fault, type[StagedFault]]] = {Fault.F8: PrimaryKeyDestroyed
 
 def fault_of(scene: Scene) -> StagedFault:
     """The fault of this staging, not begun yet."""
+    if scene.fault is Fault.F7 and DeletionRefused.holds(scene):
+        return DeletionRefused(scene)
     others = _NATIVE if scene.native else _TRUSTED if scene.trusted else {}
     return others.get(scene.fault, FAULTS[scene.fault])(scene)
 

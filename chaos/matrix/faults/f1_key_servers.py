@@ -12,6 +12,7 @@ from chaos.matrix.scene import BESIDE, SERVERS_OF_P, Scene
 from chaos.matrix.terms import Variant
 from chaos.oracle.terms import Fault
 from protocol.messages.vcenter import GenerateKey
+from protocol.terms import NodeName
 from services.runtime.each import for_each
 
 GENERATE_S: Final = 15.0
@@ -19,6 +20,7 @@ GENERATE_S: Final = 15.0
 
 class KeyServersAway(StagedFault):
     """The links between vCenter and each key server of P are cut, both ways; or these are off.
+    Hosts with an encrypted vSAN, which ask these servers too, are cut off as vCenter is.
 
     A native P has none: those of the provider beside it are away, which P must not notice. Those
     of a trusted P are cut off from Key Provider Services, which are their clients.
@@ -30,9 +32,15 @@ class KeyServersAway(StagedFault):
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self._off = scene.variant is Variant.SERVERS_OFF
-        cut = LinkCut(id="F1", a=scene.clients_of_servers, b=SERVERS_OF_P)
+        self._clients = self.clients(scene)
+        cut = LinkCut(id="F1", a=self._clients, b=SERVERS_OF_P)
         off = SitePowerLoss(id="F1", nodes=SERVERS_OF_P, sites=("P",))
         self._cut = Held(scene, off if self._off else cut)
+
+    @staticmethod
+    def clients(scene: Scene) -> tuple[NodeName, ...]:
+        """Whose links are cut."""
+        return scene.clients_of_servers
 
     async def begin(self) -> None:
         await self._cut.survey()
@@ -50,11 +58,17 @@ class KeyServersAway(StagedFault):
             return wrong
         if self._off:
             return ""
-        neighbour = self.scene.any_host()
         for server in SERVERS_OF_P:
+            neighbour = self._neighbour(server)
             if not (await self.scene.lab.canary(neighbour, server)).answered:
                 return f"{server} does not answer {neighbour} either"
         return ""
+
+    def _neighbour(self, server: NodeName) -> NodeName:
+        """A node whose way to the server is not cut: a host, where none of them asks for keys."""
+        apart = {server, *self._clients}
+        others = (*self.scene.hosts(), *self.scene.servers)
+        return next(node for node in others if node not in apart)
 
     async def _makes_keys(self) -> str:
         """Empty when the standard provider beside a native P makes no key."""

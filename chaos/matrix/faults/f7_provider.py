@@ -8,10 +8,13 @@ from chaos.faults.provider_delete import ProviderDelete
 from chaos.matrix import clock
 from chaos.matrix.faults.base import Held, StagedFault
 from chaos.matrix.scene import BESIDE, SERVERS_OF_P, P, Q, Scene
+from chaos.matrix.terms import Knobs
+from chaos.matrix.vsan import unmounted
 from chaos.native_backups import take_backup
 from chaos.observe.listing import all_providers, all_vms
 from chaos.oracle.terms import Fault
 from protocol.crypto.transfer import closed
+from protocol.errors import ProductError
 from protocol.messages.vcenter import (
     CreateNativeProvider,
     KmipServer,
@@ -19,9 +22,11 @@ from protocol.messages.vcenter import (
     RegisterKmsCluster,
     UnregisterKmsCluster,
 )
-from protocol.terms import ManagementType, ProviderId, VmName
+from protocol.terms import ManagementType, ProviderId
 
 OTHER: Final = ProviderId("P-again")
+REMOVE: Final[Knobs] = (("vsan_provider_delete", "remove"),)
+"""The other answer to C26: a provider is deleted though vSAN uses it."""
 
 
 class ProviderDeleted(StagedFault):
@@ -89,9 +94,44 @@ class ProviderDeleted(StagedFault):
         await lab.ask(vcenter, message)
         await take_backup(lab, vcenter, OTHER)
 
-    async def _locked(self) -> set[VmName]:
+    async def _locked(self) -> set[str]:
+        """VMs that are locked, and hosts whose encrypted disk groups are not mounted."""
         listed = await all_vms(self.scene.lab, self.scene.vcenter)
-        return {vm.vm for vm in listed if vm.lock_event is not None}
+        vms = {str(vm.vm) for vm in listed if vm.lock_event is not None}
+        return vms | {str(host) for host in await unmounted(self.scene)}
 
     async def healed(self) -> str:
         return await self._deleted.healed()
+
+
+class DeletionRefused(StagedFault):
+    """A standard provider whose keys vSAN uses is not deleted (C26); what was asked for is told."""
+
+    fault: ClassVar[Fault] = Fault.F7
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self.answer = ""
+
+    @staticmethod
+    def holds(scene: Scene) -> bool:
+        """Whether a deletion is refused in this lab."""
+        (name, removed), *_ = REMOVE
+        of_vsan = bool(scene.vsan_hosts) and not scene.native
+        return of_vsan and scene.knob(name) != removed
+
+    async def begin(self) -> None:
+        try:
+            await self.scene.lab.ask(self.scene.vcenter, UnregisterKmsCluster(provider=P))
+        except ProductError as error:
+            self.answer = type(error).__name__
+        self.write("fault", self.scene.vcenter, "asked to delete", answer=self.answer or "done")
+
+    async def bites(self) -> str:
+        """It was asked for, and refused; P is listed, and is the default still."""
+        return "the deletion was done" if not self.answer else await self.healed()
+
+    async def healed(self) -> str:
+        listed = await all_providers(self.scene.lab, self.scene.vcenter)
+        is_default = any(one.provider == P and one.default for one in listed)
+        return "" if is_default else f"{P} is not the default provider"

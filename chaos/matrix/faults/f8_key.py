@@ -19,7 +19,8 @@ _ACTS: Final = {
 
 class KeyDestroyed(StagedFault):
     """The KEK of each judged VM is destroyed, or deactivated, or compromised; every other key stays
-    as it is. Where the judged VM is yet to be made, that of the VM which is there.
+    as it is. Where the judged VM is yet to be made, that of the VM which is there; where the event
+    is about an encrypted vSAN, the KEK of that, and not its host key.
     """
 
     fault: ClassVar[Fault] = Fault.F8
@@ -34,6 +35,8 @@ class KeyDestroyed(StagedFault):
         super().__init__(scene)
         self._vms = sorted(scene.judged or scene.keys)
         keys = tuple(key.key_id for vm in self._vms for key in scene.keys[vm])
+        if scene.on_vsan is not None:
+            keys = (scene.on_vsan.kek.key_id,)
         self._destroyed = Held(
             scene,
             KmsKeyState(

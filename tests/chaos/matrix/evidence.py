@@ -8,6 +8,7 @@ from chaos.matrix.evidence import (
     Added,
     Answered,
     EventSeen,
+    GroupsSeen,
     HostSeen,
     Outcome,
     VmSeen,
@@ -26,6 +27,7 @@ from protocol.terms import (
     VmConnectionState,
     VmCryptoState,
 )
+from protocol.vsan import ComponentState, VsanEncryptionIssue
 
 HOST, ELSEWHERE = NodeName("esxi-001"), NodeName("esxi-002")
 KEY = CryptoKeyId(KeyId("kek"), ProviderId("P"))
@@ -107,3 +109,33 @@ def added(**more: Any) -> Added:
             **more,
         }
     )
+
+
+def groups(**more: Any) -> GroupsSeen:
+    """A host whose disk groups are mounted, its component right."""
+    right = Works(right=True)
+    return GroupsSeen(
+        **{
+            "host": host(),
+            "mounted": True,
+            "read": right,
+            "neighbour": right,
+            "shown": ComponentState.ACTIVE,
+            "accessible": True,
+            "reached": 2,
+            **more,
+        }
+    )
+
+
+def bare(**more: Any) -> GroupsSeen:
+    """A host that is up without its disk groups, for lack of their key."""
+    lacking = {
+        "host": host(crypto=HostCryptoState.PREPARED, dump=False),
+        "mounted": False,
+        "read": Works(right=None, detail="absent"),
+        "shown": ComponentState.ABSENT,
+        "reached": 0,
+        "issues": (VsanEncryptionIssue.KEK_NOT_AVAILABLE,),
+    }
+    return groups(**{**lacking, **more})

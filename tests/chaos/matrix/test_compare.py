@@ -157,9 +157,48 @@ def test_every_cell_that_applies_is_played_and_no_other() -> None:
         played = {(s.block, s.fault, event) for s in stagings for event in s.events}
         assert played == {(c.block, c.fault, c.event) for c in ALL}
     batched = stagings_of(ALL)
-    assert {s.events for s in batched if s.boot is Boot.POWER_LOSS} == {(Event.E2, Event.E4)}
+    lost = {s.events for s in batched if s.boot is Boot.POWER_LOSS}
+    assert lost == {(Event.E2, Event.E4), (Event.E12,)}
     late = [s for s in batched if s.evicted]
     assert {(s.fault, s.events) for s in late} == {(Fault.F7, (Event.E3, Event.E5, Event.E7))}
+
+
+def test_what_is_about_a_vsan_has_labs_of_its_own_and_both_answers_to_a_deletion() -> None:
+    batched = stagings_of(ALL)
+    assert all(s.events == (Event.E12,) for s in batched if Event.E12 in s.events)
+    answers = {(s.block, s.fault, s.events) for s in batched if s.knobs}
+    standard = (Block.S00, Block.S10, Block.S11)
+    assert answers == {(block, Fault.F7, (Event.E12,)) for block in standard}
+    names = [one.name for one in stagings_of([cell(Block.S10, Fault.F7, Event.E12)])]
+    assert names == [
+        "S10-F7-orderly-E12",
+        "S10-F7-power_loss-E12",
+        "S10-F7-orderly-remove-E12",
+        "S10-F7-power_loss-remove-E12",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("refuse", "remove", "letter"),
+    [
+        (("OK", "OK"), ("NO", "NO"), "PT"),
+        (("OK", "OK"), ("OK", "OK"), "OK"),
+        (("OK", "NO"), ("NO", "NO"), "??"),
+        (("OK", "OK"), ("NO", "OK"), "??"),
+        (("OK", "OK"), ("??", "??"), "??"),
+    ],
+)
+def test_settings_of_a_knob_are_cases_of_one_cell(
+    refuse: tuple[str, str], remove: tuple[str, str], letter: str
+) -> None:
+    ways = stagings_of([cell(Block.S10, Fault.F7, Event.E12)])
+    plays = [
+        (way, Played(event=Event.E12, letter=one))
+        for way, one in zip(ways, (*refuse, *remove), strict=True)
+    ]
+    found, why, parts = letter_of(plays)
+    assert found == letter and "evicted" not in parts
+    assert (found != "??") or "vsan_provider_delete=remove" in why or "??" in (*refuse, *remove)
 
 
 def test_an_event_that_waits_for_a_boot_has_the_host_that_boots() -> None:

@@ -9,7 +9,7 @@ from chaos.history import Record
 from chaos.matrix.looks import plain
 from chaos.matrix.story import lines_of, sentence
 from chaos.oracle.terms import Event
-from tests.chaos.matrix.evidence import REQUIRED, SILENT, added, host, locked, running
+from tests.chaos.matrix.evidence import REQUIRED, SILENT, added, bare, groups, host, locked, running
 
 
 def record(type: str, op: str, node: str = "esxi-001", t: float = 10.0, **data: Any) -> Record:
@@ -46,6 +46,14 @@ def test_what_was_seen() -> None:
     )
     assert "with its host key and 2 of 2 keys" in told("probe", "added", **plain(added()))
     assert "is not in the inventory" in told("probe", "added", **plain(added(listed=False)))
+    assert told("probe", "groups", **plain(groups())) == (
+        "the disk groups of esxi-001 are mounted, its component reads right; vCenter: active; "
+        "another replica reads right"
+    )
+    gone = told("probe", "groups", **plain(bare(shown=None)))
+    assert "not mounted, its component cannot be read; another" in gone
+    assert gone.endswith("it tells of keknotavailable")
+    assert told("probe", "profiles", servers={"a": 0, "b": 2}).endswith("know of: a 0, b 2")
     assert told("probe", "left", files=True, keys=0).endswith(
         "files on the datastore, 0 keys at the provider"
     )

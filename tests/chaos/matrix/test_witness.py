@@ -104,7 +104,7 @@ def test_a_key_that_was_fetched_was_asked_for_first_and_then_pushed(reason: int)
     assert not holds(reason, about(course=course))
 
 
-@pytest.mark.parametrize("reason", [35, 36, 39])
+@pytest.mark.parametrize("reason", [35, 36, 37, 39])
 def test_a_host_that_helps_itself_is_safe_before_it_speaks(reason: int) -> None:
     boot = (UNSEALED, LOADED, SAFE_AT_5)
     spoke = said(20, HOST, VC, "HostState", "reply")
@@ -161,9 +161,10 @@ def test_a_destroyed_key_was_asked_for_and_not_had(reason: int) -> None:
 def test_reasons_without_a_witness_have_none() -> None:
     assert witnesses([5, 6, 20, 38], about()) == ()
     of_trusted = {40, 41, 42, 44, 45, 46, 48, 50, 53, 54}
-    of_native = {55, 56, 59, 64, 65}
+    of_native = {55, 56, 59, 60, 64, 65}
     of_both = {1, 2, 3, 4, 10, 18, 19, 21, 29, 34, 35, 36, 39}
-    assert of_both | of_native | of_trusted == set(READERS)
+    of_vsan = {15, 37}
+    assert of_both | of_native | of_trusted | of_vsan == set(READERS)
 
 
 def kdk(t: float, *kdks: str) -> Said:

@@ -83,8 +83,8 @@ def test_what_disagrees_comes_first_and_decides_the_exit_code(
     lie = table.Cell(Block.S00, Fault.F0, Event.E3, Letter.NO)
     monkeypatch.setattr("chaos.matrix.grid.cell", lambda *place: lie)
     part = ["matrix", "--block", "S00", "--fault", "F0", "--event", "E3"]
-    assert run([*part, "-o", "wide", "--event", "E12"]) == 1
-    assert "not built: E12: it needs encrypted vSAN" in capsys.readouterr().err
+    assert run([*part, "-o", "wide"]) == 1
+    capsys.readouterr()
     assert run(part) == 1
     out, err = capsys.readouterr()
     grid = out[out.rindex("✗ S00 F0 E3 disagree") :]
@@ -124,7 +124,7 @@ def test_a_cell_is_told_as_a_story(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.split() == ["matrix-sim-1"]
     assert run(["matrix", "explain", "S00", "F1", "E3", "--run", "matrix-sim-1"]) == 64
     assert "has not played S00 F1 E3" in capsys.readouterr().err
-    assert run(["matrix", "explain", "S00", "F1", "E12"]) == 64
+    assert run(["matrix", "explain", "T10", "F1", "E12"]) == 64
     assert "KS-USE-004" in capsys.readouterr().err
 
 

@@ -1,0 +1,144 @@
+"""E12: the encrypted disk groups of a host that has booted."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+import msgspec
+
+from chaos.matrix import clock, vsan
+from chaos.matrix.account import Course
+from chaos.matrix.events.base import EventPlay, Wanted
+from chaos.matrix.evidence import GroupsSeen, Judged
+from chaos.matrix.faults.base import StagedFault
+from chaos.matrix.faults.f7_provider import REMOVE, DeletionRefused
+from chaos.matrix.groups import of_groups
+from chaos.matrix.scene import Scene
+from chaos.matrix.terms import Actor, Kind, Knobs, is_native
+from chaos.oracle.terms import Block, Event, Fault, Letter
+from protocol.messages.vcenter.vsan import MountVsanDisks
+from protocol.terms import HostCryptoState, NodeName, VmName
+
+MOUNT_S: Final = 120.0
+
+
+class Mounts(EventPlay):
+    """Three hosts with an encrypted vSAN whose keys are P's; one reboots.
+
+    Its groups are mounted a minute after, or are not, and it is the same when things had time to
+    settle. Under F7, a standard provider is deleted under both values of C26.
+    """
+
+    event: ClassVar[Event] = Event.E12
+    cast: ClassVar[tuple[Actor, ...]] = (Actor.B, Actor.V2, Actor.V3)
+    vms: ClassVar[tuple[Wanted, ...]] = (Wanted("clear", Actor.B, Kind.CLEAR, judged=False),)
+    boots: ClassVar[bool] = True
+    dumps: ClassVar[Actor | None] = Actor.B
+    vsan: ClassVar[bool] = True
+
+    def __init__(self, scene: Scene, fault: StagedFault) -> None:
+        super().__init__(scene, fault)
+        self._of_deletion: list[str] = []
+
+    @classmethod
+    def forks(cls, block: Block, fault: Fault) -> tuple[Knobs, ...]:
+        """A native provider has no profile on hosts that could be in the way (NKP-17)."""
+        return (REMOVE,) if fault is Fault.F7 and not is_native(block) else ()
+
+    @classmethod
+    async def make_ready(cls, scene: Scene) -> None:
+        await vsan.mark(scene)
+
+    @classmethod
+    async def check_ready(cls, scene: Scene) -> None:
+        await vsan.check_healthy(scene)
+
+    @property
+    def subject(self) -> tuple[VmName, NodeName]:
+        """Without VM: it is about keys that VMs do not name."""
+        return VmName(""), self.host(Actor.B)
+
+    def course(self) -> Course:
+        there = vsan.marked(self.scene)
+        keys = (there.kek, there.host_key)
+        return msgspec.structs.replace(super().course(), keys=keys, mounts=True)
+
+    async def play(self, begins_at: float) -> Judged:
+        host = self.host(Actor.B)
+        await self.scene.until(begins_at)
+        await self._after_deletion()
+        self.power_on_at = self.asked_at = began = await self.fault.reboot(host)
+        up_at = self.scene.since()
+        await self.scene.until(up_at + clock.TASK_S + self.scene.patience)
+        now = await self._look(began)
+        self.ended_at = self.scene.lab.monotonic()
+        works, runs = await self.clear_vm(host, self.vm("clear"), answers=now.host.answers)
+        await self.scene.until(up_at + clock.TASK_S + clock.SETTLED_S + self.scene.patience)
+        later = await self._look(began)
+        judged = of_groups(now, later, works, clear_runs=runs)
+        self._tell_of_deletion(now)
+        return judged
+
+    async def _look(self, began: float) -> GroupsSeen:
+        """Once more where a host is not up: vCenter misses three heartbeats, each in real time."""
+        found = await vsan.seen(self.looks, self.host(Actor.B), since=began)
+        if not found.host.answers and self.scene.patience:
+            await self.scene.lab.sleep(2 * self.scene.patience)
+            found = await vsan.seen(self.looks, self.host(Actor.B), since=began)
+        return found
+
+    async def _after_deletion(self) -> None:
+        """How the deletion of a standard provider ended, and what hosts have of it then."""
+        if self.fault.fault is not Fault.F7 or self.scene.native:
+            return
+        if isinstance(self.fault, DeletionRefused):
+            self._of_deletion = [self.fault.answer, "provider listed"]
+            return
+        servers = await vsan.servers_of(self.scene, self.scene.vsan_hosts)
+        self.trail.write("probe", "", "profiles", servers=servers)
+        left = [host for host, count in servers.items() if count]
+        profile = f"profile still on {', '.join(left)}" if left else "profile gone"
+        self._of_deletion = ["deleted", profile]
+
+    def _tell_of_deletion(self, seen: GroupsSeen) -> None:
+        if not self._of_deletion:
+            return
+        group = f"group {'mounted' if seen.mounted else 'unmounted'}"
+        if isinstance(self.fault, DeletionRefused):
+            self.parts["refuse"] = ", ".join((*self._of_deletion, group))
+        else:
+            up = "host up" if seen.host.answers else "host down"
+            self.parts["remove"] = ", ".join((*self._of_deletion, up, group))
+
+    async def aftermath(self) -> str:
+        """Mounted again by itself, or, where it was up without its groups, when its administrator
+        has it try again (VSAN-04); its component reads right, and it is safe."""
+        host = self.host(Actor.B)
+        until = self.scene.lab.monotonic() + clock.SETTLED_S
+        refused = self.judged is not None and self.judged.letter == Letter.NO
+        asked = ""
+        while True:
+            seen = await vsan.seen(self.looks, host, since=self.scene.lab.monotonic())
+            if not (wrong := _not_well(seen)) or self.scene.lab.monotonic() > until:
+                break
+            if refused and seen.host.answers:
+                again = MountVsanDisks(host=host)
+                done = await self.looks.ask(self.scene.vcenter, again, within_s=MOUNT_S)
+                asked = "" if done.done else f"; {done.error}: {done.text}"
+            await self.scene.lab.sleep(clock.AGAIN_S)
+        if not wrong and "remove" in self.parts:
+            self.parts["remove"] = f"{self.parts['remove']}, readable after adding by name"
+        return f"{host}: {wrong}{asked}" if wrong else ""
+
+
+def _not_well(seen: GroupsSeen) -> str:
+    """Empty when the host is safe, its groups are mounted, and its component reads right."""
+    if not seen.host.answers:
+        return "it does not answer"
+    if not seen.mounted:
+        return "its disk groups are not mounted"
+    if seen.read.right is not True:
+        return f"its component does not read right: {seen.read.detail}"
+    if seen.host.crypto is not HostCryptoState.SAFE or not seen.host.dump:
+        return f"it is {seen.host.crypto}, or does not decrypt its dump"
+    return ""

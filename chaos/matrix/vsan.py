@@ -1,0 +1,168 @@
+"""The encrypted vSAN of a staging: an object that only we can tell, and what is seen of it.
+
+Its components lie on the disks of three hosts: a replica on B, which is rebooted, another on V2, a
+vote on V3. Every read is of blocks that are asked for under a fresh nonce.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chaos.faults.base import REFUSALS
+from chaos.matrix.evidence import GroupsSeen, Works
+from chaos.matrix.looks import Looks, plain
+from chaos.matrix.scene import OnVsan, Scene, Void, cluster_of
+from chaos.matrix.terms import Actor
+from chaos.oracle.terms import Event
+from protocol.errors import GuestFault
+from protocol.guest import challenge_digest, guest_block, guest_seed
+from protocol.messages.host.vsan import (
+    QueryVsan,
+    QueryVsanEncryptionHealth,
+    ReadVsanObject,
+    VsanHostHealth,
+    WriteVsanObject,
+)
+from protocol.messages.vcenter.vsan import QueryVsanCluster, VsanCluster
+from protocol.terms import NodeName
+from protocol.vsan import ComponentKind, ComponentState
+
+BLOCKS, ASKED = 64, 8
+WITHIN_S = 60.0
+
+
+async def mark(scene: Scene) -> None:
+    """Fill the object's replicas with blocks that only we can tell. ``Void`` when B and V2 do not
+    have them, or nothing says which keys the disks are under."""
+    found = await _cluster(scene)
+    item, config = found.objects[0], found.config
+    hosts = [str(part.host) for part in item.components if part.kind == ComponentKind.REPLICA]
+    wanted = [str(scene.host(Event.E12, actor)) for actor in (Actor.B, Actor.V2)]
+    if sorted(hosts) != sorted(wanted) or config.kek_id is None or config.host_key_id is None:
+        raise Void(f"the replicas of {item.object} lie on {', '.join(hosts)}")
+    marker = scene.draws.token(32)
+    for host in hosts:
+        message = WriteVsanObject(object=item.object, marker=marker)
+        await scene.lab.ask(NodeName(host), message, within_s=WITHIN_S)
+    scene.on_vsan = OnVsan(item.object, marker, kek=config.kek_id, host_key=config.host_key_id)
+    scene.book.write("note", "", "object filled", object=item.object, hosts=hosts)
+
+
+async def check_healthy(scene: Scene) -> None:
+    """``Void`` unless every disk group is mounted and both replicas read right."""
+    for host in (*(await _cluster(scene)).hosts,):
+        if not host.answers or not all(group.mounted for group in host.groups):
+            raise Void(f"the disk groups of {host.host} are not mounted before the fault")
+    for actor in (Actor.B, Actor.V2):
+        read = await read_on(scene, scene.host(Event.E12, actor))
+        if read.right is not True:
+            raise Void(f"a replica does not read right before the fault: {read.detail}")
+
+
+async def read_on(scene: Scene, host: NodeName) -> Works:
+    """What comes of the object's replica when it is read on this host, at its console."""
+    there = marked(scene)
+    nonce, blocks = scene.draws.token(32), scene.draws.pick(range(BLOCKS), ASKED)
+    seed = guest_seed(there.marker)
+    wanted = challenge_digest(nonce, [guest_block(seed, index, 0) for index in blocks])
+    message = ReadVsanObject(object=there.name, nonce=nonce, blocks=tuple(blocks))
+    try:
+        answer = await scene.lab.ask(host, message, within_s=WITHIN_S)
+    except GuestFault as error:
+        return Works(right=False, detail=str(error))
+    except REFUSALS as error:
+        return Works(right=None, detail=f"{type(error).__name__}: {error}")
+    right = answer.digest == wanted
+    return Works(right=right, detail="" if right else f"{host} reads other blocks")
+
+
+async def seen(looks: Looks, host: NodeName, *, since: float) -> GroupsSeen:
+    """Disk groups and component of B; ``since`` is its power-on."""
+    scene = looks.scene
+    shown = await looks.host(host, since=since)
+    told = await _health(scene, host) if shown.answers else None
+    state, accessible = await _in_vcenter(looks, host)
+    found = GroupsSeen(
+        host=shown,
+        mounted=await _mounted(scene, host) if shown.answers else None,
+        read=await read_on(scene, host),
+        neighbour=await read_on(scene, scene.host(Event.E12, Actor.V2)),
+        shown=state,
+        accessible=accessible,
+        reached=None if told is None or not told.servers else _reached(told),
+        issues=() if told is None else told.issues,
+        handed=_handed(scene, host),
+    )
+    looks.trail.write("probe", host, "groups", **plain(found))
+    return found
+
+
+def marked(scene: Scene) -> OnVsan:
+    """What lies on the vSAN; ``Void`` when nothing was written there."""
+    if scene.on_vsan is None:
+        raise Void("nothing was written on the vSAN")
+    return scene.on_vsan
+
+
+async def servers_of(scene: Scene, hosts: Sequence[NodeName]) -> dict[NodeName, int]:
+    """How many key servers each of these hosts has in its profile now."""
+    found = {}
+    for host in hosts:
+        state = await scene.lab.ask(host, QueryVsan(), within_s=WITHIN_S)
+        found[host] = len(state.encryption.servers)
+    return found
+
+
+async def unmounted(scene: Scene) -> list[NodeName]:
+    """Hosts that are up without their disk groups; none where there is no vSAN."""
+    return [host for host in scene.vsan_hosts if await _mounted(scene, host) is False]
+
+
+async def _cluster(scene: Scene) -> VsanCluster:
+    message = QueryVsanCluster(cluster=cluster_of(Event.E12))
+    return await scene.lab.ask(scene.vcenter, message, within_s=WITHIN_S)
+
+
+async def _mounted(scene: Scene, host: NodeName) -> bool | None:
+    try:
+        groups = (await scene.lab.ask(host, QueryVsan(), within_s=WITHIN_S)).groups
+    except REFUSALS:
+        return None
+    return bool(groups) and all(group.mounted for group in groups)
+
+
+async def _health(scene: Scene, host: NodeName) -> VsanHostHealth | None:
+    try:
+        return await scene.lab.ask(host, QueryVsanEncryptionHealth(), within_s=WITHIN_S)
+    except REFUSALS:
+        return None
+
+
+def _reached(told: VsanHostHealth) -> int:
+    return sum(server.connected for server in told.servers)
+
+
+async def _in_vcenter(looks: Looks, host: NodeName) -> tuple[ComponentState | None, bool | None]:
+    """How vCenter shows the component on that host, and whether the object is accessible."""
+    scene = looks.scene
+    if scene.vcenter_cut:
+        return None, None
+    try:
+        found = await _cluster(scene)
+    except REFUSALS:
+        return None, None
+    item = next(one for one in found.objects if one.object == marked(scene).name)
+    state = next(part.state for part in item.components if part.host == host)
+    return state, item.accessible
+
+
+def _handed(scene: Scene, host: NodeName) -> bool:
+    """Whether vCenter has sent this host the value of the KEK since the fault began."""
+    kek = str(marked(scene).kek.key_id)
+    return any(
+        one.src == scene.vcenter
+        and one.dst == host
+        and one.boxes
+        and any(kek == str(key.get("key_id")) for key in one.body.get("keys") or ())
+        for one in scene.heard.of(host, scene.t0)
+    )
