@@ -69,6 +69,10 @@ class Requires(Section):
         ]
         | None
     ) = None
+    parts: list[str] = Field(
+        default=[],
+        description="Parts of keystead that are not built yet, and without which it is refused.",
+    )
 
 
 class TopologyUse(Section):

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from chaos.errors import ChaosError
+from chaos.experiment.headings import told as told_by
 from chaos.experiment.lint import read_experiment
 from chaos.experiment.plan import Plan
 from chaos.experiment.resolve import plan as make_plan
@@ -28,14 +29,18 @@ from protocol import names
 from protocol.printable import told
 
 
-def experiments() -> ExperimentList:
-    """The experiments that come with keystead."""
+def experiments(words: Sequence[str] = ()) -> ExperimentList:
+    """The experiments that come with keystead; those whose name, title or first comment have all of
+    these ``words``."""
     items = []
     for path in shipped():
-        heading = read_experiment(path).heading
-        items.append(
-            ShippedExperiment(experiment=heading.name, title=heading.title, file=str(path))
-        )
+        said = told_by(path.read_text(encoding="utf-8"))
+        if all(word.lower() in path.stem or said.speaks_of(word) for word in words):
+            items.append(
+                ShippedExperiment(
+                    experiment=path.stem, title=said.title, needs=said.needs, file=str(path)
+                )
+            )
     return ExperimentList(items=tuple(items))
 
 

@@ -32,12 +32,16 @@ Given = Annotated[
 Tpm = Annotated[Literal["libtpms", "model", "none"] | None, Parameter(help="TPM under every host.")]
 
 
-def list_(*, options: Options = DEFAULTS) -> None:
-    """The experiments that come with keystead."""
+def list_(*words: str, options: Options = DEFAULTS) -> None:
+    """The experiments that come with keystead: all, or those that speak of something:
+    `keystead chaos list vsan`, `keystead chaos list sc-16`.
+    """
     from lab.api.experiment_files import experiments
 
-    columns = (field("experiment"), field("title"))
-    show(experiments(), options.output, columns, (field("file"),), key="experiment")
+    found = experiments(words)
+    columns = (field("experiment", "NAME"), field("title"))
+    waiting = (field("needs"),) if any(row.needs for row in found.items) else ()
+    show(found, options.output, (*columns, *waiting), (field("file"),), key="experiment")
 
 
 def lint(experiment: str, *, options: Options = DEFAULTS) -> int:

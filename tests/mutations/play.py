@@ -115,7 +115,7 @@ def _pytest(*arguments: str) -> _Listener:
 
 
 def run_experiment(
-    mutation: str, name: str, seed: int, changes: dict[str, Any], *, late: bool = False
+    mutation: str, name: str, seed: int | None, changes: dict[str, Any], *, late: bool = False
 ) -> Verdict:
     """Play a shipped experiment in virtual time, with the bug planted; ``changes`` of the lab.
     ``late``: the bug comes when the lab is ready, so that only the run itself has it."""

@@ -13,6 +13,7 @@ import pytest
 
 from services.runtime.sim.runner import run_in_worker
 from tests.mutations.bugs.planting import plant
+from tests.mutations.experiments import IN_EXPERIMENTS
 from tests.mutations.play import Outcome, collected, plant_all, server
 from tests.mutations.table import (
     IN_CAMPAIGNS,
@@ -46,7 +47,7 @@ def test_a_bug_that_hits_nothing_is_no_bug() -> None:
 
 def test_every_bug_has_a_test_that_kills_it() -> None:
     killed = {entry.mutation for entry in KILLED}
-    seen = killed | IN_RUNS | IN_SWEEPS | IN_MATRIX | IN_CAMPAIGNS
+    seen = killed | IN_RUNS | IN_EXPERIMENTS | IN_SWEEPS | IN_MATRIX | IN_CAMPAIGNS
     assert there() - NO_BUG == seen - NO_BUG
 
 

@@ -157,10 +157,12 @@ class ReferenceList(Answer, frozen=True, kw_only=True):
 
 
 class ShippedExperiment(msgspec.Struct, frozen=True, kw_only=True):
-    """An experiment that comes with keystead, and its file."""
+    """An experiment that comes with keystead, and its file. ``needs`` are parts that are not built,
+    and without which it is refused."""
 
     experiment: str
     title: str
+    needs: tuple[str, ...]
     file: str
 
 

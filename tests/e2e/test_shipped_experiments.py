@@ -1,0 +1,148 @@
+"""Every shipped experiment in virtual time: it passes, and fails with its planted bug as it says.
+
+The catalogue of failure scenarios has 50 ids; this goes over all of them and says which are there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from chaos.checks.result import CheckOutcome
+from chaos.experiment.control import unlike
+from chaos.experiment.headings import Told, told
+from chaos.experiment.lint import check_experiment
+from chaos.experiment.parts import MISSING
+from chaos.verdict import Exit
+from lab.api.experiment_files import experiments, prepared
+from lab.errors import KeysteadError
+from lab.runs.prepare import problems, shipped
+from services.runtime.forking.blocking import ForkServer
+from services.runtime.sim.runner import run_in_worker
+from tests.mutations.play import run_experiment, server
+
+SCENARIOS: Final = tuple(f"SC-{number:02}" for number in range(1, 51))
+NOT_THERE: Final = frozenset(SCENARIOS) - {"SC-01"}
+"""Scenarios of the catalogue that no file plays yet."""
+BY_CHANGES: Final = frozenset({"edge-outage-reboot", "ha-restart", "outage-without-persistence"})
+"""Files whose negative control is another lab: ``tests/e2e/test_experiments.py`` plays it."""
+
+FILES: Final = {path.stem: path for path in shipped()}
+HEADS: Final = {name: told(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
+PLAYABLE: Final = [name for name, head in HEADS.items() if not head.needs]
+WAITING: Final = [name for name, head in HEADS.items() if head.needs]
+_RULE: Final = re.compile(r"\b[A-Z]{2,5}-\d\d[a-z]?\b")
+_NUMBERED: Final = re.compile(r"sc-(?P<number>\d\d)(?:-[a-z0-9]+)+")
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[ForkServer]:
+    made = server()
+    yield made
+    made.close()
+
+
+# ---- the catalogue -------------------------------------------------------------------------------
+
+
+def files_of(scenario: str) -> list[str]:
+    return [name for name in FILES if name.startswith(f"{scenario.lower()}-")]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_each_scenario_has_one_file_or_is_known_to_have_none(scenario: str) -> None:
+    assert len(files_of(scenario)) == (scenario not in NOT_THERE)
+
+
+def amiss(name: str, head: Told, text: str) -> list[str]:
+    """What the file of a scenario does not have as all of them do."""
+    found = _NUMBERED.fullmatch(name)
+    rules = [rule for rule in _RULE.findall(head.comment) if not rule.startswith("SC-")]
+    wanted = {
+        "a name such as sc-01-few-words": found is not None and int(found["number"]) <= 50,
+        "its name in the file": f"\nname: {name}\n" in text,
+        "a question that begins with What if": re.fullmatch(r"What if .+\?", head.title),
+        "what must hold": "What must hold:" in head.comment,
+        "the rules why": bool(rules),
+        "the cure": "Cure:" in head.comment,
+        "its negative control": "Negative control:" in head.comment
+        and "\nnegative_control:" in text,
+    }
+    return [what for what, there in wanted.items() if not there]
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("sc-")])
+def test_the_file_of_a_scenario_tells_what_happens_what_must_hold_and_the_cure(name: str) -> None:
+    assert amiss(name, HEADS[name], FILES[name].read_text(encoding="utf-8")) == []
+
+
+def test_a_file_that_tells_nothing_is_found() -> None:
+    found = amiss("sc-1", told("title: Something"), "title: Something")
+    assert len(found) == 7
+
+
+# ---- played --------------------------------------------------------------------------------------
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("name", PLAYABLE)
+def test_it_passes(name: str, workers: ForkServer) -> None:
+    verdict = run_in_worker(run_experiment, "", name, None, {}, server=workers)
+    red = {c.name: c.text for c in verdict.checks if c.result is CheckOutcome.FAIL}
+    assert (verdict.exit_code, red, verdict.reasons, verdict.left) == (Exit.PASS, {}, (), ())
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("name", sorted({*PLAYABLE} - BY_CHANGES))
+def test_with_its_planted_bug_it_fails_as_it_says(name: str, workers: ForkServer) -> None:
+    control = check_experiment(FILES[name].read_text(encoding="utf-8"), name).control
+    assert control is not None
+    verdict = run_in_worker(run_experiment, control.bug, name, None, {}, server=workers)
+    assert unlike(verdict, control.expect) == ""
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_what_needs_a_part_that_is_not_built_is_refused_and_named(name: str) -> None:
+    found = problems(FILES[name])
+    assert {problem.id for problem in found} == {"KS-CHAOS-022"}
+    assert all(any(part in p.text for p in found) for part in HEADS[name].needs)
+    with pytest.raises(KeysteadError) as caught:
+        prepared(name, None, None, "sim")
+    assert (caught.value.id, caught.value.exit_code) == ("KS-CHAOS-022", Exit.BAD_FILE)
+
+
+# ---- what is not built ---------------------------------------------------------------------------
+
+NEEDS: Final = """\
+apiVersion: keystead/v1
+kind: Experiment
+name: needs
+title: It needs what is not there
+topology: {{use: default}}
+requires: {{parts: [{parts}]}}
+schedule: [{{id: x, at: 1s, fault: of.that.part}}]
+"""
+
+
+def test_of_a_file_that_needs_what_is_not_built_that_is_told_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "needs.yaml"
+    path.write_text(NEEDS.format(parts=", ".join(MISSING)))
+    found = problems(path)
+    assert [(p.id, p.place.line) for p in found] == [("KS-CHAOS-022", 6)] * len(MISSING)
+    path.write_text(NEEDS.format(parts="levitation"))
+    assert {"KS-CHAOS-014", "KS-CHAOS-003"} == {p.id for p in problems(path)}
+
+
+def test_a_list_of_experiments_can_be_asked_for_a_word(tmp_path: Path) -> None:
+    assert {row.experiment for row in experiments().items} == {*FILES}
+    found = {row.experiment for row in experiments(["SC-01"]).items}
+    assert found == {*files_of("SC-01")}
+    spoken = {row.experiment for row in experiments(["key server", "persistence"]).items}
+    assert "edge-outage-reboot" in spoken and "ha-restart" not in spoken
+    assert experiments(["levitation"]).items == ()

@@ -1,0 +1,16 @@
+"""Planted bugs that a shipped experiment turns red with, as its negative control."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from lab.runs.prepare import shipped
+
+_BUG: Final = re.compile(
+    r"^negative_control:\s*\{?\s*(?:patch|disable): (?P<bug>\w+)", re.MULTILINE
+)
+IN_EXPERIMENTS: Final = frozenset(
+    found["bug"] for path in shipped() for found in _BUG.finditer(path.read_text(encoding="utf-8"))
+)
+"""``tests/e2e/test_shipped_experiments.py`` plays each."""
