@@ -89,6 +89,14 @@ def _like(
     )
 
 
+def _as_under(
+    block: Block, fault: Fault, events: tuple[Event, ...], twist: str, as_fault: Fault
+) -> OutsidePlay:
+    return OutsidePlay(
+        block=block, fault=fault, events=events, twist=twist, as_block=block, as_fault=as_fault
+    )
+
+
 ROWS: Final = (
     OutsideRow(
         id="X01",
@@ -99,7 +107,17 @@ ROWS: Final = (
         id="X02", title="keys that came after the last hourly save", needs="a play of its own"
     ),
     OutsideRow(id="X03", title="a host was off while a VM was made", needs="a play of its own"),
-    OutsideRow(id="X04", title="persistence of 7.0 U2 and encrypted vSAN", needs="encrypted vSAN"),
+    OutsideRow(
+        id="X04",
+        title="persistence of 7.0 U2 and encrypted vSAN",
+        plays=(
+            _like(Block.S11, Fault.F1, (Event.E12,), "hosts-7.0U2", Block.S10),
+            _like(Block.S11, Fault.F4, (Event.E12,), "hosts-7.0U2", Block.S10),
+            _same(Block.S11, Fault.F1, (Event.E4,), "hosts-7.0U2"),
+            _same(Block.S11, Fault.F1, (Event.E12,), "hosts-7.0U3"),
+            _same(Block.S11, Fault.F4, (Event.E12,), "hosts-7.0U3"),
+        ),
+    ),
     OutsideRow(
         id="X05",
         title="persistence is disabled, stored keys removed",
@@ -141,8 +159,22 @@ ROWS: Final = (
     OutsideRow(id="X11", title="every Key Provider Service is down", needs="trusted blocks"),
     OutsideRow(id="X12", title="every Attestation Service is down", needs="trusted blocks"),
     OutsideRow(id="X13", title="a host that vCenter does not reach", needs="a play of its own"),
-    OutsideRow(id="X14", title="vCenter reaches no key server, hosts do", needs="encrypted vSAN"),
-    OutsideRow(id="X15", title="a vSAN host reaches no key server", needs="encrypted vSAN"),
+    OutsideRow(
+        id="X14",
+        title="vCenter reaches no key server, hosts do",
+        plays=(
+            _same(Block.S10, Fault.F1, (Event.E2, Event.E4, Event.E9), "vcenter-cut-off"),
+            _as_under(Block.S10, Fault.F1, (Event.E12,), "vcenter-cut-off", Fault.F2),
+        ),
+    ),
+    OutsideRow(
+        id="X15",
+        title="a vSAN host reaches no key server",
+        plays=(
+            _same(Block.S10, Fault.F0, (Event.E4, Event.E9), "host-cut-off"),
+            _as_under(Block.S10, Fault.F0, (Event.E12,), "host-cut-off", Fault.F1),
+        ),
+    ),
     OutsideRow(id="X16", title="keys of two providers in one VM", needs="VMs of several disks"),
     OutsideRow(id="X17", title="a disk's key is missing", needs="VMs of several disks"),
     OutsideRow(id="X18", title="VMs that are not encrypted", needs="a play of its own"),

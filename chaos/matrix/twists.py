@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from chaos.faults.link_cut import LinkCut
 from chaos.faults.link_delay import LinkDelay
 from chaos.faults.links import Direction
 from chaos.faults.site_power_loss import SitePowerLoss
@@ -17,8 +18,10 @@ from chaos.matrix import clock
 from chaos.matrix.faults import StagedFault
 from chaos.matrix.faults.base import Held
 from chaos.matrix.faults.f0_none import NothingWrong
+from chaos.matrix.faults.f1_key_servers import KeyServersAway
 from chaos.matrix.scene import SERVERS_OF_P, P, Scene
 from chaos.matrix.stored import DISABLE, ENABLE, REMOVE, is_off
+from chaos.matrix.vsan import kms_connection
 from chaos.native_backups import take_backup
 from chaos.observe.listing import all_events, all_providers
 from protocol.events import EventTypeId
@@ -193,6 +196,54 @@ class _Unbacked(NothingWrong):
         return "" if well else f"{UNBACKED} is not well"
 
 
+class HostsOf(Twist):
+    """Hosts of another release: up to 7.0 U2, persistence leaves out what vSAN needs (KP-08)."""
+
+    def __init__(self, version: str) -> None:
+        self.hosts = {"version": version}
+
+
+class VcenterCutOff(Twist):
+    """vCenter reaches no key server, and hosts that ask one themselves do."""
+
+    def fault(self, scene: Scene) -> StagedFault | None:
+        return _OfVcenterOnly(scene)
+
+    async def seen(self, scene: Scene) -> str:
+        return await _connected(scene, vcenter=0, hosts=2, host_b=2)
+
+
+class _OfVcenterOnly(KeyServersAway):
+    @staticmethod
+    def clients(scene: Scene) -> tuple[NodeName, ...]:
+        return (scene.vcenter,)
+
+
+class HostCutOff(Twist):
+    """A host with an encrypted vSAN reaches no key server, and all others do, vCenter among them:
+    the firewall rule that was forgotten. Without a vSAN, no host reaches one, and misses nothing.
+    """
+
+    def fault(self, scene: Scene) -> StagedFault | None:
+        hosts = scene.vsan_hosts[:1] or scene.hosts()
+        return _Beside(scene, Held(scene, LinkCut(id="X15", a=hosts, b=SERVERS_OF_P)))
+
+    async def seen(self, scene: Scene) -> str:
+        return await _connected(scene, vcenter=2, hosts=2, host_b=0)
+
+
+async def _connected(scene: Scene, *, vcenter: int, hosts: int, host_b: int) -> str:
+    """Empty when ``kmsconnection`` of vSAN health shows these numbers of key servers, if there is a
+    vSAN: of vCenter, of B, of the other hosts."""
+    if not scene.vsan_hosts:
+        return ""
+    shown = await kms_connection(scene)
+    told = {"vcenter": vcenter, **{str(host): hosts for host in scene.vsan_hosts}}
+    told[str(scene.vsan_hosts[0])] = host_b
+    wanted = {f"{node}: {count} of 2 key servers" for node, count in told.items()}
+    return "" if set(shown) == wanted else f"kmsconnection: {'; '.join(shown) or 'nothing'}"
+
+
 async def _provider(scene: Scene, name: ProviderId) -> ProviderInfo | None:
     listed = await all_providers(scene.lab, scene.vcenter)
     return next((one for one in listed if one.provider == name), None)
@@ -208,6 +259,10 @@ TWISTS: Final[Mapping[str, Twist]] = MappingProxyType(
         "one-server-off": OneServerOff(),
         "slow-servers": SlowServers(),
         "not-backed-up": NotBackedUp(),
+        "hosts-7.0U2": HostsOf("7.0U2"),
+        "hosts-7.0U3": HostsOf("7.0U3"),
+        "vcenter-cut-off": VcenterCutOff(),
+        "host-cut-off": HostCutOff(),
     }
 )
 """Each by the name that plays have it under; none of them remembers anything."""

@@ -23,12 +23,13 @@ from protocol.messages.host.vsan import (
     VsanHostHealth,
     WriteVsanObject,
 )
-from protocol.messages.vcenter.vsan import QueryVsanCluster, VsanCluster
+from protocol.messages.vcenter.vsan import QueryVsanCluster, QueryVsanHealth, VsanCluster
 from protocol.terms import NodeName
 from protocol.vsan import ComponentKind, ComponentState
 
 BLOCKS, ASKED = 64, 8
 WITHIN_S = 60.0
+HEALTH_S = 120.0  # each host waits for each of its key servers
 
 
 async def mark(scene: Scene) -> None:
@@ -111,6 +112,13 @@ async def servers_of(scene: Scene, hosts: Sequence[NodeName]) -> dict[NodeName, 
         state = await scene.lab.ask(host, QueryVsan(), within_s=WITHIN_S)
         found[host] = len(state.encryption.servers)
     return found
+
+
+async def kms_connection(scene: Scene) -> tuple[str, ...]:
+    """What vSAN health says of everybody's way to the key servers now."""
+    message = QueryVsanHealth(cluster=cluster_of(Event.E12))
+    found = await scene.lab.ask(scene.vcenter, message, within_s=HEALTH_S)
+    return next((test.details for test in found.tests if test.test == "kmsconnection"), ())
 
 
 async def unmounted(scene: Scene) -> list[NodeName]:

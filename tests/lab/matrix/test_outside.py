@@ -72,6 +72,9 @@ def test_every_row_that_is_built_agrees() -> None:
         ("X01", "enabled_without_tpm", "exit code 0"),
         ("X05", "removal_ignored", "keys are in its archive"),
         ("X06", "store_used_while_off", "SAFE, and the table says UNSAFE"),
+        ("X04", "vsan_persisted_by_any_release", "OK, and the table says NO"),
+        ("X14", "vsan_host_waits_for_vcenter", "NO, and the table says OK"),
+        ("X15", "vsan_keys_through_vcenter", "vCenter has handed out the key"),
         ("X08", "unexported_provider_usable", "OK, and the table says NO"),
     ],
 )
