@@ -10,6 +10,7 @@ from lab.api import commands as c
 from lab.api.answers import Vsan, VsanHealthReport
 from lab.client import Lab
 from lab.errors import KeysteadError
+from protocol.events import EventTypeId
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.vsan import VsanHealthState, VsanTransitionState
 from services.runtime.tpm.backends import available
@@ -265,3 +266,63 @@ async def test_erasing_disks_before_use_is_refused_for_nothing_overwrites_them()
         wish = c.VsanEnable(CLUSTER, "kms-provider", erase_disks_before_use=True)
         assert "not overwritten" in await refused(lab, wish)
         assert not (await now(lab)).encryption_enabled
+
+
+@pytest.mark.sim
+async def test_an_object_is_made_once_and_lies_on_three_hosts() -> None:
+    async with vsan(topology=lab_file(objects=0)) as lab:
+        for _ in range(2):
+            found = await lab.do(c.VsanObjectCreate(CLUSTER, "made-later", blocks=8))
+            (item,) = found.objects
+            assert item.object == "made-later" and item.accessible
+            assert [p.kind for p in item.components] == ["replica", "replica", "witness"]
+            assert sorted(str(p.host) for p in item.components) == HOSTS
+        first = next(str(p.host) for p in item.components)
+        await lab.do(c.VsanObjectWrite(first, "made-later", MARKER))
+        assert "0..7" in await refused(lab, c.VsanObjectRead(first, "made-later", b"n", (8,)))
+        assert "blocks: 1 to" in await refused(lab, c.VsanObjectCreate(CLUSTER, "no", blocks=0))
+
+
+@pytest.mark.sim
+async def test_vcenter_tells_when_a_way_to_the_key_servers_closes_and_when_it_is_open() -> None:
+    """VSAN-14: an event for each change of ``kmsconnection``, not for each look."""
+
+    async def told() -> list[str]:
+        await lab.sleep(700)  # two looks of vCenter
+        events = (await lab.do(c.GetEvents())).items
+        return [e.text for e in events if e.event == EventTypeId.VSAN_KMS_CONNECTION]
+
+    async with vsan(topology=lab_file()) as lab:
+        assert await told() == []
+        await lab.do(c.LinkCut(B, "kms"))
+        (closed,) = await told()
+        assert "connection is red" in closed and f"{B}: 0 of 1 key servers" in closed
+        assert f"{A}: 1 of 1" in closed and "vcenter: 1 of 1" in closed
+        await lab.do(c.Heal(all=True))
+        assert [text.partition(": vcenter")[0][-5:] for text in await told()] == ["s red", "green"]
+
+
+@pytest.mark.sim
+async def test_a_trusted_provider_is_refused_when_it_is_named_for_vsan() -> None:
+    """R43: at vCenter, which knows it, and in a Lab file before anything is built."""
+    authority = {"vcenter": "ta-vcenter", "cluster": "ta-cluster", "clusters": [CLUSTER]}
+    file = {
+        **lab_file(provider=None, encrypted=False, objects=0),
+        "vcenters": [{"name": "vcenter"}, {"name": "ta-vcenter"}],
+        "providers": [
+            {"name": "trusted", "type": "trusted", "servers": ["kms"]},
+            {"name": "second", "servers": ["kms-2"]},
+        ],
+        "trust_authority": authority,
+    }
+    async with vsan(topology=file) as lab:
+        why = await refused(lab, c.VsanEnable(CLUSTER, "trusted"))
+        assert "not supported with the trusted key provider trusted" in why
+        found = await now(lab)
+        assert not found.encryption_enabled
+        assert not any(d.encrypted for g in found.groups for d in g.disks)
+    named = {"groups": 1, "disks": 2, "provider": "trusted"}
+    clusters = [{**file["clusters"][0], "vsan": named}]
+    with pytest.raises(KeysteadError, match="not supported with a trusted provider"):
+        async with vsan(topology={**file, "clusters": clusters}):
+            raise AssertionError("it was built")
