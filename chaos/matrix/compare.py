@@ -22,6 +22,8 @@ WAITING: Final = frozenset(
 """Parts that only a move to the new host shows; it is played in trusted blocks only."""
 UNSEEN: Final = {Event.E9: ("virtual_tpm_added",), Event.E11: ("move_to_new_host",)}
 """What belongs to these events where their letter is one for the whole, and nothing built shows."""
+_OVERRIDES: Final = ("persist_overrides_attestation", "unreachable_only")
+"""The knob that decides when tokens have expired, and its own value."""
 _MOVES: Final = ", move ok"
 
 
@@ -112,8 +114,8 @@ def letter_of(plays: Sequence[tuple[Staging, Played]]) -> tuple[str, str, dict[s
     """The letter of a cell that was played in several ways, why, and its parts.
 
     Kinds of boot must not differ, nor the ways in which a fault is made. Cases may
-    (``Staging.case``): before and after an eviction, or under another setting of a knob. They are
-    parts of one cell.
+    (``Staging.case``): before and after an eviction or the end of tokens, or under another setting
+    of a knob. They are parts of one cell.
     """
     seen = _parts(plays)
     cases: dict[tuple[object, ...], list[str]] = {}
@@ -122,14 +124,28 @@ def letter_of(plays: Sequence[tuple[Staging, Played]]) -> tuple[str, str, dict[s
     why = "; ".join(dict.fromkeys(played.why for _, played in plays if played.why))
     if any(len(set(letters)) != 1 for letters in cases.values()) or not cases:
         return UNCLEAR, f"it depends on how it is played: {_each(plays)}", seen
-    if any(staging.evicted for staging, _ in plays):
-        usual = next((played.letter for staging, played in plays if not staging.evicted), "")
-        late = next(played.letter for staging, played in plays if staging.evicted)
-        seen = {"in_grace": usual, "evicted": late, **seen}
+    seen = {**_late(plays), **seen}
     whole = list(dict.fromkeys(letters[0] for letters in cases.values()))
     if len(whole) == 1:
         return whole[0], why, seen
     return UNCLEAR if UNCLEAR in whole else Letter.PARTLY, why, seen
+
+
+def _late(plays: Sequence[tuple[Staging, Played]]) -> dict[str, Part]:
+    """Where a cell is played at several times, its letter at each."""
+    names = {"evicted": "in_grace", "expired": "token_alive"}
+    times = [time for time in names if any(getattr(staging, time) for staging, _ in plays)]
+    found: dict[str, Part] = {}
+    for staging, played in plays:
+        for time in times:
+            if not getattr(staging, time):
+                found.setdefault(names[time], played.letter)
+            elif time == "evicted":
+                found[time] = played.letter
+            else:
+                knob = dict(staging.knobs).get(*_OVERRIDES)
+                found[f"token_expired_{knob}"] = played.letter
+    return found
 
 
 def _parts(plays: Sequence[tuple[Staging, Played]]) -> dict[str, Part]:

@@ -24,6 +24,13 @@ BLOCKS: Final[tuple[Block, ...]] = (
     Block.T11,
 )
 """Those whose kind of provider is built."""
+EXPIRING: Final = {
+    Fault.F3: (Event.E3, Event.E5, Event.E7),
+    Fault.F4: (Event.E3, Event.E5),
+}
+"""What is played again in trusted blocks when tokens have expired: what a key in a cache is enough
+for, and no vCenter is needed (C6)."""
+NEVER: Final[Knobs] = (("persist_overrides_attestation", "never"),)
 
 
 def is_played(block: Block, fault: Fault, event: Event) -> bool:
@@ -32,16 +39,14 @@ def is_played(block: Block, fault: Fault, event: Event) -> bool:
         return False
     if not is_trusted(block):
         return True
-    expiring = fault in (Fault.F3, Fault.F4) and event in (Event.E3, Event.E5, Event.E7)
-    withdrawn = fault is Fault.F5B and event is Event.E1
-    untold = fault is Fault.F3 and event is Event.E11
-    return not expiring and not withdrawn and not untold
+    return not (fault is Fault.F3 and event is Event.E11)
 
 
 class Staging(msgspec.Struct, frozen=True, kw_only=True):
     """One lab: the events that are played in it, and when.
 
     ``evicted``: the events come when the keys of a deleted provider have left every host.
+    ``expired``: when every token of before the fault has expired.
     ``alone``: an event is played in a lab in which nothing else is. ``control``: no event is
     played, their hosts and VMs are used for controls (``chaos.matrix.control``). ``variant``: how
     the fault is made. ``outside``: the row outside of the grid that it is of, with its ``twist``;
@@ -54,6 +59,7 @@ class Staging(msgspec.Struct, frozen=True, kw_only=True):
     boot: Boot
     events: tuple[Event, ...]
     evicted: bool = False
+    expired: bool = False
     alone: bool = False
     control: bool = False
     variant: Variant = Variant.USUAL
@@ -63,23 +69,27 @@ class Staging(msgspec.Struct, frozen=True, kw_only=True):
     knobs: Knobs = ()
 
     @property
-    def case(self) -> tuple[bool, Knobs]:
+    def case(self) -> tuple[bool, bool, Knobs]:
         """What its letter may depend on: a part of the cell. All else must not change it."""
-        return self.evicted, self.knobs
+        return self.evicted, self.expired, self.knobs
 
     @property
     def way(self) -> str:
         """How it is played, in a word or two: what plays of one cell differ in."""
         words = [self.variant.value] * bool(self.variant) + [self.boot.value]
         words += [f"{name}={value}" for name, value in self.knobs]
-        return " ".join(words + ["evicted"] * self.evicted)
+        return " ".join((*words, *self._late))
+
+    @property
+    def _late(self) -> tuple[str, ...]:
+        return ("evicted",) * self.evicted + ("expired",) * self.expired
 
     @property
     def name(self) -> str:
         """Unique in a run: ``S11-F1-orderly``."""
         words = [self.block.value, self.fault.value, *[self.variant.value] * bool(self.variant)]
         words.append(self.boot.value)
-        words += ["evicted"] * self.evicted + ["control"] * self.control
+        words += [*self._late, *["control"] * self.control]
         words += [value for _, value in self.knobs]
         apart = any(EVENTS[event].vsan for event in self.events)
         words += ["alone"] * self.alone + [*self.events] * (self.alone or apart)
@@ -146,8 +156,9 @@ def controls_of(cells: Iterable[Cell]) -> tuple[Staging, ...]:
 def stagings_together(
     block: Block, fault: Fault, events: tuple[Event, ...], *, alone: bool
 ) -> list[Staging]:
-    """One for each kind of boot that these events tell apart, one after an eviction, and one for
-    each setting of knobs that makes a difference. What is about a vSAN is apart."""
+    """One for each kind of boot that these events tell apart, one after an eviction or when tokens
+    have expired, and one for each setting of knobs that makes a difference. What is about a vSAN is
+    apart."""
     together = tuple(event for event in events if not EVENTS[event].vsan)
     groups = [together] * bool(together) + [(one,) for one in events if EVENTS[one].vsan]
     return [one for group in groups for one in _stagings_of(block, fault, group, alone=alone)]
@@ -165,6 +176,11 @@ def _stagings_of(
     graced = tuple(event for event in events if EVENTS[event].graced)
     if fault is Fault.F7 and graced:
         found.append(staging(Boot.ORDERLY, graced, evicted=True))
+    expiring = tuple(event for event in events if event in EXPIRING.get(fault, ()))
+    if is_trusted(block) and expiring:
+        found += [
+            staging(Boot.ORDERLY, expiring, expired=True, knobs=knobs) for knobs in ((), NEVER)
+        ]
     forks: dict[Knobs, list[Event]] = {}
     for event in events:
         for knobs in EVENTS[event].forks(block, fault):
@@ -179,6 +195,8 @@ def _stagings_of(
 def staged_events(staging: Staging) -> tuple[Event, ...]:
     """The events for which there are hosts: also the reboot of a host that an event waits for."""
     block, fault = staging.block, staging.fault
+    if staging.expired and not staging.alone:
+        return EXPIRING[Fault.F3]  # one lab for all of these
     waits = any(EVENTS[event].waits_for_b(block, fault) for event in staging.events)
     more = waits and Event.E2 not in staging.events
     return (Event.E2, *staging.events) if more else staging.events

@@ -102,7 +102,8 @@ class Scene:
     ``dumped``: what only we know to be in the dump of a host. ``t0``: when the
     fault began, in lab seconds; ``first_event``: the last entry of vCenter's log before it.
     ``variant``: how the fault is made. ``vcenter_cut``: nobody reaches vCenter, though it runs.
-    ``evicted``: events come when keys of a deleted provider have left every host.
+    ``evicted``: events come when keys of a deleted provider have left every host. ``expired``: when
+    every token has expired.
     ``kdks``: of native providers, as their backups of before the fault have them. ``cold``: VMs
     that are off, whose key their host must not have used, by host.
     ``patience``: lab seconds on top of a window, where messages take real time (0 in virtual time).
@@ -133,6 +134,7 @@ class Scene:
     variant: Variant = Variant.USUAL
     vcenter_cut: bool = False
     evicted: bool = False
+    expired: bool = False
     patience: float = 0.0
     alarmed: frozenset[NodeName] = frozenset()
     twist: str = ""
@@ -154,6 +156,8 @@ class Scene:
     @property
     def begins_at(self) -> float:
         """When events are asked for, in seconds after t0."""
+        if self.expired:
+            return clock.EXPIRED_S + self.patience
         return (clock.EVICTED_S if self.evicted else clock.EVENT_S) + self.patience
 
     def cell_of(self, event: Event) -> Cell:

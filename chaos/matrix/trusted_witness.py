@@ -15,6 +15,7 @@ from chaos.matrix.unwrapped import (
     got,
     refused,
 )
+from chaos.oracle.terms import Letter
 
 
 def unwrapped(about: Account) -> Found:
@@ -80,3 +81,20 @@ def no_key_yet(about: Account) -> Found:
     if found or came:
         return False, f"{len(found)} keys were given to it, {', '.join(came) or 'none'} came"
     return True, "no key was given to it"
+
+
+def unattested(about: Account) -> Found:
+    """R47: no service gave the host a key while its guest went on: none answers, or one refuses."""
+    found = got(about.said, about.course.host, about.course.ended)
+    return not found, f"its guest went on; {len(found)} keys were given to it"
+
+
+def kept(about: Account) -> Found:
+    """R49: what it had, it had before; where it is refused for that, it tried to attest, and no
+    service attested it."""
+    if not (found := no_key_yet(about))[0] or about.letter == Letter.OK:
+        return found
+    if asked_for_nothing(about.said, about.course.host):
+        return False, "it did not try to attest"
+    at = attested_at(about.said, about.course.host)
+    return at is None, "a service attested it" if at else "it tried to attest, in vain"

@@ -17,9 +17,11 @@ from chaos.matrix.letters import SCREEN_A
 from chaos.matrix.scene import P
 from chaos.matrix.trusted_witness import (
     given_nothing,
+    kept,
     made_for_it,
     no_key_yet,
     not_attested,
+    unattested,
     unknown_to_services,
     unwrapped,
 )
@@ -217,7 +219,9 @@ READERS: Final[Mapping[int, Callable[[Account], Found]]] = MappingProxyType(
         44: given_nothing,
         45: no_key_yet,
         46: unwrapped,
+        47: unattested,
         48: given_nothing,
+        49: kept,
         50: not_attested,
         53: given_nothing,
         54: not_attested,

@@ -115,6 +115,7 @@ def scene_of(
         fault=staging.fault,
         boot=staging.boot,
         evicted=staging.evicted,
+        expired=staging.expired,
         variant=staging.variant,
         twist=staging.twist,
         seen_as=staging.seen_as,

@@ -79,7 +79,8 @@ class Processes:
 def _shorter(staging: Staging) -> tuple[bool, bool]:
     """Sorts those last that take the least time: what comes after a loss of power only, and
     controls."""
-    return not staging.evicted, staging.control or staging.boot is not Boot.ORDERLY
+    late = staging.evicted or staging.expired
+    return not late, staging.control or staging.boot is not Boot.ORDERLY
 
 
 class _How(NamedTuple):

@@ -49,6 +49,7 @@ def perform(lab: SimLab, session: Session, staging: Staging) -> Outcome:
     """In a fork: play it."""
     [(scene, scan)] = _staged
     scene.fault, scene.boot, scene.evicted = staging.fault, staging.boot, staging.evicted
+    scene.expired = staging.expired
     scene.variant, scene.twist, scene.seen_as = staging.variant, staging.twist, staging.seen_as
     return lab.run(outcome_of(scene, staging, scan))
 

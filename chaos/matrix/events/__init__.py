@@ -2,6 +2,7 @@
 
 - ``base``             what every event is to a play
 - ``e1_running``       a VM runs on
+- ``e1_withdrawn``     the same where the image of its host is withdrawn
 - ``e2_reboot``        a host reboots
 - ``e3_power_on``      a VM is powered on, on a host that has not booted since it got the key
 - ``e4_after_reboot``  the same, on a host that has booted
@@ -20,6 +21,7 @@ from typing import Final
 
 from chaos.matrix.events.base import EventPlay, LockingPlay
 from chaos.matrix.events.e1_running import RunsOn
+from chaos.matrix.events.e1_withdrawn import RunsOnWithdrawn
 from chaos.matrix.events.e2_reboot import Reboots
 from chaos.matrix.events.e3_power_on import PowersOn
 from chaos.matrix.events.e4_after_reboot import PowersOnAfterReboot
@@ -52,7 +54,10 @@ _EVENTS: Final[tuple[type[EventPlay], ...]] = (
 )
 EVENTS: Final[dict[Event, type[EventPlay]]] = {kind.event: kind for kind in _EVENTS}
 """Every event that is built, by its name in the table."""
-_TRUSTED: Final[dict[Event, type[EventPlay]]] = {Event.E11: TrustedHostAdded}
+_TRUSTED: Final[dict[Event, type[EventPlay]]] = {
+    Event.E1: RunsOnWithdrawn,
+    Event.E11: TrustedHostAdded,
+}
 """Events that are played in another way where keys are a Trust Authority's; hosts and VMs are the
 same."""
 

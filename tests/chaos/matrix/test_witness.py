@@ -160,7 +160,7 @@ def test_a_destroyed_key_was_asked_for_and_not_had(reason: int) -> None:
 
 def test_reasons_without_a_witness_have_none() -> None:
     assert witnesses([5, 6, 20, 38], about()) == ()
-    of_trusted = {40, 41, 42, 44, 45, 46, 48, 50, 53, 54}
+    of_trusted = {40, 41, 42, 44, 45, 46, 47, 48, 49, 50, 53, 54}
     of_native = {55, 56, 59, 60, 64, 65}
     of_both = {1, 2, 3, 4, 10, 18, 19, 21, 29, 34, 35, 36, 39}
     of_vsan = {15, 37}

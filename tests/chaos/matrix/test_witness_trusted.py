@@ -123,3 +123,18 @@ def test_a_new_host_that_nobody_knows_is_neither_attested_nor_given_a_key() -> N
     assert holds(45, [*attests(33), *makes(35, "error")], "PT", **new)
     for heard in (makes(35), unwraps(35), pushed(35)):
         assert not holds(45, heard, "PT", **new)
+
+
+def test_a_vm_that_runs_on_while_nobody_attests_its_host_is_given_nothing() -> None:
+    assert holds(47, [])
+    assert holds(47, attests(35, attested=False))
+    assert not holds(47, unwraps(35))
+
+
+def test_a_key_that_is_kept_came_before_and_who_is_refused_for_it_tried_to_attest() -> None:
+    assert holds(49, [])
+    for heard in (unwraps(35), pushed(35)):
+        assert not holds(49, heard)
+    assert holds(49, attests(35, attested=False), "NO")
+    assert not holds(49, [], "NO")
+    assert not holds(49, attests(35), "NO")
