@@ -166,7 +166,7 @@ def test_every_cell_that_applies_is_played_and_no_other() -> None:
 def test_what_is_about_a_vsan_has_labs_of_its_own_and_both_answers_to_a_deletion() -> None:
     batched = stagings_of(ALL)
     assert all(s.events == (Event.E12,) for s in batched if Event.E12 in s.events)
-    answers = {(s.block, s.fault, s.events) for s in batched if s.knobs}
+    answers = {(s.block, s.fault, s.events) for s in batched if s.knobs and not s.expired}
     standard = (Block.S00, Block.S10, Block.S11)
     assert answers == {(block, Fault.F7, (Event.E12,)) for block in standard}
     names = [one.name for one in stagings_of([cell(Block.S10, Fault.F7, Event.E12)])]
@@ -176,6 +176,22 @@ def test_what_is_about_a_vsan_has_labs_of_its_own_and_both_answers_to_a_deletion
         "S10-F7-orderly-remove-E12",
         "S10-F7-power_loss-remove-E12",
     ]
+
+
+def test_tokens_expire_under_both_values_of_the_knob_in_one_kind_of_lab() -> None:
+    late = [s for s in stagings_of(ALL) if s.expired]
+    assert {s.block for s in late} == {Block.T10, Block.T11} and len(late) == 8
+    assert {staged_events(s) for s in late} == {(Event.E3, Event.E5, Event.E7)}
+    ways = stagings_of([cell(Block.T10, Fault.F4, Event.E3)])
+    plays = [
+        (way, Played(event=Event.E3, letter=one))
+        for way, one in zip(ways, ("OK", "OK", "NO"), strict=True)
+    ]
+    found, _, parts = letter_of(plays)
+    assert (found, parts) == (
+        "PT",
+        {"token_alive": "OK", "token_expired_unreachable_only": "OK", "token_expired_never": "NO"},
+    )
 
 
 @pytest.mark.parametrize(
