@@ -205,8 +205,11 @@ def _breach(
 
 def _guest(fold: Fold, answers: dict[str, Record], record: Record) -> Iterator[Breach]:
     """What a guest does is seen by its own answers, whatever its host says of it. One that has to
-    run, and is said to, is there; that one answers which cannot run is for the next look."""
+    run, and is said to, is there; that one answers which cannot run is for the next look. One that
+    was asked for at another host than its own says nothing."""
     name = record.node
+    if record.data.get("host", fold.vms[name].host) != fold.vms[name].host:
+        return
     if record.type == "ok" and "wrong" not in record.data:
         answers[name] = record
     elif record.type == "fail" and NOT_RUNNING in str(record.data.get("error")):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations_with_replacement
 
 from chaos.draws import Draws
@@ -31,12 +31,14 @@ WITHIN_S = 30.0
 @dataclass(frozen=True)
 class Asked:
     """How a question ended: right, wrong, or (None) no answer that tells; ``definite`` when it
-    certainly did nothing, ``away`` when the host has no such VM, or is not to be asked."""
+    certainly did nothing, ``away`` when the host has no such VM, or is not to be asked. ``host``:
+    which one was asked, where that was not given."""
 
     right: bool | None
     detail: str = ""
     definite: bool = True
     away: bool = False
+    host: str = ""
 
 
 @dataclass
@@ -95,12 +97,12 @@ class Guests:
         if vm in self._seen_on:
             asked = await self.challenge(vm, self._seen_on[vm])
             if not asked.away:
-                return asked
+                return replace(asked, host=str(self._seen_on[vm]))
         seen = await Look(self._lab).vms()
         if vm not in seen:
             return None
-        self._seen_on[vm] = seen[vm][0]
-        return await self.challenge(vm, seen[vm][0])
+        host = self._seen_on[vm] = seen[vm][0]
+        return replace(await self.challenge(vm, host), host=str(host))
 
     async def challenge(self, vm: VmName, host: NodeName) -> Asked:
         """Ask eight blocks (one while many answers are open) with a fresh nonce, and the vTPM."""

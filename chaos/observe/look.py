@@ -19,7 +19,7 @@ from protocol.messages.vcenter import (
     VcEvent,
     VmInfo,
 )
-from protocol.terms import CryptoKeyId, KeyUnavailableReason, NodeName, Role, VmName
+from protocol.terms import CryptoKeyId, KeyUnavailableReason, NodeName, PowerState, Role, VmName
 
 WITHIN_S = 10.0
 
@@ -56,12 +56,14 @@ class Look:
         return self._hosts
 
     async def vms(self) -> dict[VmName, tuple[NodeName, VmSummary]]:
-        """Each VM as its host sees it; absent when no host that answers has it."""
-        return {
-            vm.vm: (host, vm)
-            for host, summary in (await self.hosts()).items()
-            for vm in summary.vms
-        }
+        """Each VM as its host sees it; absent when no host that answers has it. Of several that
+        list one, the host that runs it is its host."""
+        found: dict[VmName, tuple[NodeName, VmSummary]] = {}
+        for host, summary in (await self.hosts()).items():
+            for vm in summary.vms:
+                if vm.vm not in found or vm.power is PowerState.ON:
+                    found[vm.vm] = (host, vm)
+        return found
 
     async def vm(self, name: VmName, host: NodeName | None) -> tuple[NodeName, VmSummary] | None:
         """One VM as its host sees it: ``host``, when that has it, else whichever does.

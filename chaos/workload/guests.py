@@ -12,9 +12,10 @@ async def _challenge(means: Means, arrival: Arrival) -> Outcome:
     asked = await means.guests.challenge_found(VmName(arrival.target))
     if asked is None:
         return Outcome("fail", {"error": "no host answers for it"})
+    host = {"host": asked.host}
     if asked.right is None:
-        return Outcome("fail" if asked.definite else "info", {"error": asked.detail})
-    return Outcome("ok", {}) if asked.right else Outcome("ok", {"wrong": asked.detail})
+        return Outcome("fail" if asked.definite else "info", {**host, "error": asked.detail})
+    return Outcome("ok", host if asked.right else {**host, "wrong": asked.detail})
 
 
 OPERATIONS: Final = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from chaos.observe.look import Look
@@ -63,3 +64,19 @@ def test_a_look_that_has_asked_every_host_asks_none_again(world: World) -> None:
     home, seen = world.run(look.vms())[VM]
     assert world.run(look.vm(VM, home)) == (home, seen)
     assert asked.hosts == [world.lab.hosts()]
+
+
+def test_of_two_hosts_that_list_a_vm_the_one_that_runs_it_is_its_host(world: World) -> None:
+    first, second, *_ = world.lab.hosts()
+    vm = next(
+        seen for name, (home, seen) in world.run(Look(world.lab).vms()).items() if home == first
+    )
+    for power, host in ((PowerState.ON, first), (PowerState.OFF, first)):
+        look, listed = Look(world.lab), msgspec.structs.replace(vm, power=power)
+        seen = world.run(look.hosts())
+        here = msgspec.structs.replace(seen[first], vms=(listed,))
+        there = msgspec.structs.replace(
+            seen[second], vms=(msgspec.structs.replace(vm, power=PowerState.OFF),)
+        )
+        look._hosts = {first: here, second: there}
+        assert world.run(look.vms())[vm.vm] == (host, listed)

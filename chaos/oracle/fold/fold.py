@@ -23,8 +23,8 @@ from chaos.oracle.fold.disturbances import (
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, either
 from chaos.oracle.fold.settings import Settings
-from chaos.oracle.fold.vms import FOLLOWED, MOVES, POWERS, TAKEN, VmFacts, keys_by_host
-from chaos.oracle.fold.ways import Node, Way
+from chaos.oracle.fold.vms import FOLLOWED, MOVES, ON, POWERS, TAKEN, VmFacts, keys_by_host
+from chaos.oracle.fold.ways import RUNNING, Node, Way
 from chaos.oracle.terms import Letter
 from protocol.terms import ManagementType
 
@@ -94,12 +94,19 @@ class Fold(Answers):
                     self.hosts[record.node].saw(record.data, record.seq)
                     self._keys.clear()
                 case "vm" if record.node not in self.beyond:
-                    self.vms.setdefault(record.node, VmFacts()).saw(record.data, record.seq)
-                    self._keys.clear()
+                    self._vm(record)
                 case "marks":
                     self.marked, self.marked_at = frozenset(record.data["locked"]), record.seq
                 case "look":
                     self._look()
+
+    def _vm(self, record: Record) -> None:
+        """What a host says of a VM; it may be registered still where it ran before (HA-01)."""
+        vm, runs = self.vms.setdefault(record.node, VmFacts()), record.data["power"] == ON
+        vm.listed_by.add(str(record.data["host"]))
+        if runs or record.data["host"] == vm.host or self.seen_vm(record.node) != RUNNING:
+            vm.saw(record.data, record.seq)
+            self._keys.clear()
 
     def _staging(self, data: dict[str, Any]) -> None:
         self.settings = Settings.of(data.get("knobs", {}))
@@ -231,6 +238,8 @@ class Fold(Answers):
     def _narrow(self) -> None:
         """Learn from what was seen, where it was allowed: another thing is a breach, no lesson."""
         self._looked = False
+        for vm in self.vms.values():
+            vm.listed_by.clear()
         for name, host in self.hosts.items():
             seen = self.seen_host(name)
             if host.key and seen in ("safe", "prepared") and seen in self.allowed_host(name).states:

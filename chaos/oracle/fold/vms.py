@@ -11,6 +11,7 @@ from chaos.oracle.fold.known import NO, OPEN, YES, Known
 from chaos.oracle.judgement import Outcome
 from chaos.oracle.terms import Letter
 
+ON = "poweredOn"
 POWERS = ("vm.power_cycle", "vm.off_on", "vm.on", "vm.off")
 """Operations on the power of a VM; each but the last ends with it on."""
 MOVES = ("vm.move", "vm.restart")
@@ -59,6 +60,7 @@ class VmFacts:
     tries: set[Outcome] = field(default_factory=set)
     due: bool = False  # an attempt of this boot must have started it
     open_until: float = -1.0
+    listed_by: set[str] = field(default_factory=set)  # hosts that told of it since the last look
     under_way: set[int] = field(default_factory=set)
     ended_at: float = -1.0  # when the last power operation did
     _last_wanted: bool = False
@@ -70,9 +72,9 @@ class VmFacts:
         if not first and data["host"] != self.host:
             self.restarted_elsewhere()
         self.host, self.keys = str(data["host"]), tuple(data["keys"])
-        self.running, self.boot = data["power"] == "poweredOn", int(data["boot"])
+        self.running, self.boot = data["power"] == ON, int(data["boot"])
         self.locked, self.missing = data["crypto"] == "locked", tuple(data["missing"])
-        self._last_wanted = self._said_wanted = data["wanted"] == "poweredOn"
+        self._last_wanted = self._said_wanted = data["wanted"] == ON
         self.seq = seq
         if first and self.open_until < 0 and not self.under_way:
             self.wanted = YES if self._last_wanted else NO

@@ -27,12 +27,13 @@ class Story:
         pair: bool = False,
         native: str = "",
         without_tpm: tuple[str, ...] = (),
+        ha: bool = False,
         **knobs: Any,
     ) -> None:
         """``two``: beside the default provider p there is q, on a key server kms-2 of its own;
         the host key and the key of vm-02 are of q. ``pair``: p has both key servers.
         ``native``: of these providers hosts derive their keys; they are for hosts with a TPM only
-        if some are ``without_tpm``."""
+        if some are ``without_tpm``. ``ha``: the cluster has vSphere HA."""
         self.persistence, self.mode = persistence, mode
         self.boots = {"vcenter": 1, "kms": 1, "kms-2": 1, "esxi-001": 1, "esxi-002": 1}
         self.rows: list[Row] = []
@@ -46,6 +47,8 @@ class Story:
             for name, servers in listed.items()
         ]
         left_out = {"without_tpm": list(without_tpm)} if without_tpm else {}
+        if ha:
+            left_out["ha"] = ["esxi-001", "esxi-002"]
         self._state(
             "",
             "staging",
@@ -118,10 +121,11 @@ class Story:
             missing=keys if seen == "locked" else [],  # a running VM says nothing of its keys
         )
 
-    def challenge(self, vm: str, error: str = "") -> Story:
-        """A guest was asked to prove that it reads its disk; it did, or there was none."""
+    def challenge(self, vm: str, error: str = "", *, host: str = "") -> Story:
+        """A guest was asked to prove that it reads its disk; it did, or there was none. ``host``:
+        where it was asked for, if that is told."""
         self.op("invoke", vm, "guest.challenge", n=5)
-        told = {"error": f"{vm}: {error}"} if error else {}
+        told = ({"error": f"{vm}: {error}"} if error else {}) | ({"host": host} if host else {})
         return self.op("fail" if error else "ok", vm, "guest.challenge", n=5, **told)
 
     def marks(self, *vms: str) -> Story:

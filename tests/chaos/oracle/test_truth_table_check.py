@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from chaos.checks.no_needless_outage import no_needless_outage
@@ -14,14 +16,19 @@ from tests.chaos.oracle import (
     good_runs,
     knob_runs,
     lying_runs,
+    moved_runs,
     native_runs,
 )
 from tests.chaos.oracle.histories import Story
 
-GOOD = good_runs.GOOD | knob_runs.GOOD | fold_runs.GOOD | lying_runs.GOOD | native_runs.GOOD
-BAD = bad_runs.BAD | knob_runs.BAD | fold_runs.BAD | lying_runs.BAD | native_runs.BAD
-RUNS = (bad_runs, knob_runs, fold_runs, lying_runs, native_runs)
-OUTAGES: set[str] = set().union(*(runs.OUTAGES for runs in RUNS))
+RUNS = (bad_runs, good_runs, knob_runs, fold_runs, lying_runs, moved_runs, native_runs)
+GOOD: dict[str, Callable[[], Story]] = {
+    name: made for runs in RUNS for name, made in getattr(runs, "GOOD", {}).items()
+}
+BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
+    name: made for runs in RUNS for name, made in getattr(runs, "BAD", {}).items()
+}
+OUTAGES: set[str] = set().union(*(getattr(runs, "OUTAGES", ()) for runs in RUNS))
 
 PASS, FAIL, UNKNOWN = CheckOutcome.PASS, CheckOutcome.FAIL, CheckOutcome.UNKNOWN
 
