@@ -1,5 +1,6 @@
 """The power of a VM changes once for each command, and for nothing else but a boot of its host, at
-which VMs that were wanted start by themselves (B9), and an orderly end of one, at which all stop.
+which VMs that were wanted start by themselves (B9), an orderly end of one, at which all stop, and
+the end of the host that ran it, after which the others of a cluster with HA restart it (HA-01).
 
 Reads the ``power`` state: what the hosts have logged. A command is one of the run's operations;
 one that ended ``info`` may have its effect at any later time.
@@ -25,6 +26,8 @@ _COMMANDS: Final = {
     "vm.off": (False,),
 }
 """Operation -> the changes that one command of it makes; True: on."""
+Life = tuple[str, int]
+"""A host, and which boot of it."""
 SLACK_S: Final = 1.0
 """Lab seconds by which a log line may lie outside of its command: both are stamped when written."""
 
@@ -45,8 +48,30 @@ class _Vm:
 
     commands: list[_Command] = field(default_factory=list)
     asked: list[tuple[float, int]] = field(default_factory=list)
-    runs: tuple[str, int] | None = None
-    started: set[tuple[str, int]] = field(default_factory=set)
+    runs: Life | None = None
+    started: set[Life] = field(default_factory=set)
+
+
+@dataclass
+class _Hosts:
+    """``lives``: the boot up to which each host came, one more when that has ended. ``available``:
+    hosts of clusters with HA; ``ended``: when a life of one was first seen to be over."""
+
+    lives: dict[str, int] = field(default_factory=dict)
+    available: frozenset[str] = frozenset()
+    ended: dict[Life, float] = field(default_factory=dict)
+
+    def saw(self, host: str, boot: int, t: float, *, over: bool) -> None:
+        """A host in this boot, or at its end."""
+        last = self.lives.get(host, 0)
+        self.lives[host] = max(last, boot + over)
+        for gone in range(max(last, 1), self.lives[host]):
+            self.ended.setdefault((host, gone), t)
+
+    def restart(self, vm: _Vm, to: str, t: float) -> bool:
+        """Whether HA may have powered the VM on there: the host that ran it is gone."""
+        ran_there = vm.runs is not None and {vm.runs[0], to} <= self.available
+        return ran_there and vm.runs in self.ended and self.ended[vm.runs] <= t + SLACK_S
 
 
 def power_as_commanded(records: Sequence[Record]) -> Finding:
@@ -55,7 +80,7 @@ def power_as_commanded(records: Sequence[Record]) -> Finding:
     Unknown when the logs were not read, or no command and no boot changed anything. A failure shows
     the command that was under way last, and the record with the changes.
     """
-    vms, lives = _commanded(records)
+    vms, hosts = _commanded(records)
     end = next((r for r in reversed(records) if r.type == "state" and r.op == "power"), None)
     if end is None:
         return Finding(CheckOutcome.UNKNOWN, "the hosts' logs were not read")
@@ -66,7 +91,7 @@ def power_as_commanded(records: Sequence[Record]) -> Finding:
     for place, change in enumerate(changes):
         vm = vms.setdefault(change["vm"], _Vm())
         final = last[change["vm"], change["host"], change["boot"]] == place
-        if wrong := _judged(vm, change, lives, final=final):
+        if wrong := _judged(vm, change, hosts, final=final):
             life = f"{change['host']} (boot {change['boot']})"
             bad.append(f"{change['vm']} {wrong} at {change['t']:g} s on {life}")
             where += [seq for t, seq in vm.asked if t <= change["t"] + SLACK_S][-1:]
@@ -80,7 +105,7 @@ def power_as_commanded(records: Sequence[Record]) -> Finding:
 def _judged(
     vm: _Vm,
     change: Mapping[str, Any],
-    lives: Mapping[str, int],
+    hosts: _Hosts,
     *,
     final: bool,
 ) -> str:
@@ -88,14 +113,14 @@ def _judged(
     life, on = (change["host"], change["boot"]), change["power"] == ON
     if on and vm.runs == life:
         return "was powered on while it ran"
-    by_itself = on and life not in vm.started  # whatever else would pay for it
+    by_itself = on and (life not in vm.started or hosts.restart(vm, life[0], change["t"]))
     paid = by_itself or _pay(vm.commands, on, change["t"])
     if on:
         vm.runs = life
         vm.started.add(life)
         return "" if paid else "was powered on, and nobody asked"
     vm.runs = None
-    stopped = final and lives.get(change["host"], 0) > change["boot"]
+    stopped = final and hosts.lives.get(change["host"], 0) > change["boot"]
     return "" if paid or stopped else "was powered off, and nobody asked"
 
 
@@ -107,11 +132,10 @@ def _pay(commands: list[_Command], on: bool, t: float) -> bool:
     return bool(open_)
 
 
-def _commanded(records: Sequence[Record]) -> tuple[dict[str, _Vm], dict[str, int]]:
-    """Each VM as it was at first, with its commands; and the boot up to which each host came, one
-    more when that has ended."""
+def _commanded(records: Sequence[Record]) -> tuple[dict[str, _Vm], _Hosts]:
+    """Each VM as it was at first, with its commands; and the lives of the hosts."""
     vms: dict[str, _Vm] = {}
-    lives: dict[str, int] = {}
+    hosts = _Hosts()
     open_: dict[int, list[_Command]] = {}
     looked = False
     for record in records:
@@ -127,11 +151,13 @@ def _commanded(records: Sequence[Record]) -> tuple[dict[str, _Vm], dict[str, int
                 command.ended = record.t
         elif record.type == "state" and record.op == "node":
             over = data["state"] in ("off", "halted")
-            lives[record.node] = max(lives.get(record.node, 0), int(data["boot"]) + over)
+            hosts.saw(record.node, int(data["boot"]), record.t, over=over)
+        elif record.type == "state" and record.op == "staging":
+            hosts.available = frozenset(data.get("ha", ()))
         elif record.type == "state" and record.op == "look":
             looked = True
         elif record.type == "state" and record.op == "vm" and not looked and data["power"] == ON:
             vm = vms.setdefault(record.node, _Vm())
             vm.runs = (data["host"], int(data["boot"]))
             vm.started.add(vm.runs)
-    return vms, lives
+    return vms, hosts

@@ -81,7 +81,38 @@ GOOD: dict[str, list[Event]] = {
         *logged((18, OFF)),
     ],
 }
+
+
+def taken_over(*, ha: bool = True, gone: float = 30.0) -> list[Event]:
+    """Moved away, and back on its first host, in the same life of that, after the other's end."""
+    available = {"ha": [HOST, "esxi-002"]} if ha else {}
+    there, back = {"host": "esxi-002", "boot": 1}, {"host": HOST, "boot": 1}
+    changes = [
+        {"t": 11, "vm": "vm-01", **back, "power": OFF},
+        {"t": 12, "vm": "vm-01", **there, "power": ON},
+        {"t": 50, "vm": "vm-01", **back, "power": ON},
+    ]
+    return [
+        (0.0, "", "state", "staging", available),
+        *seen(),
+        *command(10, "vm.move"),
+        (gone, "esxi-002", "state", "node", {"state": "off", "boot": 1}),
+        (99.0, "", "state", "power", {"changes": changes}),
+    ]
+
+
+GOOD["restarted by HA on a host that had it before"] = taken_over()
 BAD: dict[str, tuple[list[Event], str, int]] = {
+    "restarted elsewhere without HA": (
+        taken_over(ha=False),
+        "vm-01 was powered on, and nobody asked at 50 s",
+        5,
+    ),
+    "restarted elsewhere while its host was there": (
+        taken_over(gone=60.0),
+        "vm-01 was powered on, and nobody asked at 50 s",
+        5,
+    ),
     "twice on": (
         [*seen(), *command(10), *logged(*CYCLE, (13, ON))],
         "vm-01 was powered on while it ran at 13 s on esxi-001 (boot 1)",
