@@ -9,6 +9,7 @@ from typing import Final
 from chaos.history import Record
 from chaos.oracle.fold.answers import Allowed
 from chaos.oracle.fold.fold import Fold
+from chaos.oracle.fold.possible import lock_states
 from chaos.oracle.judgement import Outcome
 from chaos.oracle.terms import Letter
 
@@ -22,6 +23,7 @@ NO_KEY = Allowed(frozenset({"no new key"}), frozenset({Outcome(Letter.NO, (12, 1
 SILENT, ANSWERS = "said to run, and no guest does,", "answering"
 NOT_RUNNING = "InvalidPowerState"
 LOCKED, REFUSED, MADE = "locked", "refused for lack of a key", "made"
+STARTED = "started"
 LACKS_KEY = "EncryptionKeyRequired"
 
 
@@ -238,8 +240,9 @@ def _of_guest(fold: Fold, record: Record, odd: str) -> Breach:
 def _operation(
     fold: Fold, marks: dict[str, _Mark], record: Record, since: float
 ) -> Iterator[Breach]:
-    """A power-on that lacked a key which the host had for the grace before it began; a key that
-    was made though nobody could be asked for one since then (R12, R13)."""
+    """A power-on that lacked a key which the host had for the grace before it began, or one that
+    worked though no key could be there; a key that was made though nobody could be asked for one
+    since then (R12, R13)."""
     name, told = record.node, fold.faults.tells()
     if record.data.get("error") == LACKS_KEY and name in fold.vms and name in marks:
         free_since = marks[name].free_since
@@ -247,6 +250,9 @@ def _operation(
         if free and LOCKED not in fold.vm_may_be(name):
             allowed = fold.allowed_vm(name)
             yield Breach(record.seq, record.t, name, True, REFUSED, "", allowed, told)
+    if fold.impossible:
+        allowed = Allowed(lock_states(fold.impossible), fold.impossible)
+        yield Breach(record.seq, record.t, name, True, STARTED, "", allowed, told)
     provider = str(record.data.get("provider", ""))
     if record.type == "ok" and not fold.ways.could_make(provider, since):
         key = str(record.data.get("key", ""))

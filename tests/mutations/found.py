@@ -58,6 +58,7 @@ _BOOTS: Final = World(
 )
 _CUT: Final = World(persistence=False, mix=Mix(kinds=("link.cut", "host.power_loss")))
 _DUP: Final = World(mix=Mix(kinds=("link.dup",)))
+_NATIVE: Final = World(lab="native")
 _LEFT: Final = "services.kms.core:_fresh (repr) in the database"
 FOUND: Final = (
     Found("persistence_unsynced", 5, "recovery_bound", "vm-04 had to run by"),
@@ -80,4 +81,5 @@ FOUND: Final = (
     Found("store_keeps_removed", 1, "given_up_keys_gone", "in its store"),
     Found("old_session_accepted", 60, "session_in_force", "did Host"),
     Found("kill_powers_on_others", None, "truth_table", "no new key is allowed by R12"),
+    Found("derived_key_outlives_eviction", None, "truth_table", "is started at", _NATIVE),
 )

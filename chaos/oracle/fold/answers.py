@@ -225,8 +225,6 @@ class Answers:
             return ""
         if vm.host not in self.hosts or vm.host not in self.nodes:
             return ""
-        if len(vm.listed_by) > 1 and not vm.running:  # whose VM it is cannot be seen
-            return ""
         host, node = self.hosts[vm.host], self.nodes[vm.host]
         up = node.state == RUNNING and not host.silent
         return vm.label if up and host.seen_boot == vm.boot == node.boot else ""

@@ -22,6 +22,7 @@ from chaos.oracle.fold.disturbances import (
 )
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, either
+from chaos.oracle.fold.possible import Outcomes
 from chaos.oracle.fold.settings import Settings
 from chaos.oracle.fold.vms import FOLLOWED, MOVES, ON, POWERS, TAKEN, VmFacts, keys_by_host
 from chaos.oracle.fold.ways import RUNNING, Node, Way
@@ -45,6 +46,9 @@ class Fold(Answers):
         super().__init__()
         self.beyond: set[str] = set()  # VMs that are not followed any more
         self.available: frozenset[str] = frozenset()  # hosts of clusters with vSphere HA
+        self.impossible: Outcomes = frozenset()
+        """What the start of the record's VM could have come to, where it succeeded all the same."""
+        self._starting: dict[int, str] = {}  # the VM of each power operation under way
         self._looked = False
         self._looked_at = -1.0  # when the last look ended
         self._changed: dict[str, float] = {}  # when the firmware of a host was last changed
@@ -60,7 +64,7 @@ class Fold(Answers):
         if self._looked:
             self._narrow()
         self.forget()
-        self.now = record.t
+        self.now, self.impossible = record.t, frozenset()
         found = self.faults.take(record)
         if found is not None:
             self._fault(found, record)
@@ -99,14 +103,27 @@ class Fold(Answers):
                     self.marked, self.marked_at = frozenset(record.data["locked"]), record.seq
                 case "look":
                     self._look()
+        self._watch_starts()
 
     def _vm(self, record: Record) -> None:
         """What a host says of a VM; it may be registered still where it ran before (HA-01)."""
         vm, runs = self.vms.setdefault(record.node, VmFacts()), record.data["power"] == ON
-        vm.listed_by.add(str(record.data["host"]))
         if runs or record.data["host"] == vm.host or self.seen_vm(record.node) != RUNNING:
             vm.saw(record.data, record.seq)
             self._keys.clear()
+
+    def _watch_starts(self) -> None:
+        """What is under way may have worked by what is known now."""
+        for number, name in self._starting.items():
+            vm = self.vms.get(name)
+            if vm is not None and not vm.under_way.get(number, True):
+                vm.under_way[number] = self._may_start(vm)
+
+    def _may_start(self, vm: VmFacts) -> bool:
+        host = self.hosts.get(vm.host)
+        return host is None or any(
+            found.letter is Letter.OK for found in self.outcomes(Ask.START, vm, host)
+        )
 
     def _staging(self, data: dict[str, Any]) -> None:
         self.settings = Settings.of(data.get("knobs", {}))
@@ -184,11 +201,17 @@ class Fold(Answers):
         vm, number = self.vms.setdefault(record.node, VmFacts()), int(record.data.get("n", 0))
         if record.type == "invoke":
             vm.began(number)
+            self._starting[number] = record.node
         else:
-            host, node = self.hosts.get(vm.host), self.nodes.get(vm.host)
-            works = host is not None and any(
-                found.letter is Letter.OK for found in self.outcomes(Ask.START, vm, host)
+            self._starting.pop(number, None)
+            host, node, works = (
+                self.hosts.get(vm.host),
+                self.nodes.get(vm.host),
+                self._may_start(vm),
             )
+            could = works or vm.under_way.get(number, True) or record.op == "vm.off"
+            if record.type == "ok" and not could and host is not None:
+                self.impossible = self.outcomes(Ask.START, vm, host)
             boot = node.boot if node and works else -1
             vm.ended(number, record.type, record.t, boot, on=record.op != "vm.off")
 
@@ -238,8 +261,6 @@ class Fold(Answers):
     def _narrow(self) -> None:
         """Learn from what was seen, where it was allowed: another thing is a breach, no lesson."""
         self._looked = False
-        for vm in self.vms.values():
-            vm.listed_by.clear()
         for name, host in self.hosts.items():
             seen = self.seen_host(name)
             if host.key and seen in ("safe", "prepared") and seen in self.allowed_host(name).states:

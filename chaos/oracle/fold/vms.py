@@ -60,8 +60,8 @@ class VmFacts:
     tries: set[Outcome] = field(default_factory=set)
     due: bool = False  # an attempt of this boot must have started it
     open_until: float = -1.0
-    listed_by: set[str] = field(default_factory=set)  # hosts that told of it since the last look
-    under_way: set[int] = field(default_factory=set)
+    under_way: dict[int, bool] = field(default_factory=dict)
+    """Power operations, and whether a start could have worked at some time since each began."""
     ended_at: float = -1.0  # when the last power operation did
     _last_wanted: bool = False
     _said_wanted: bool = False  # by its host, which repeats itself without a record
@@ -88,12 +88,12 @@ class VmFacts:
 
     def began(self, number: int) -> None:
         """A power operation is under way."""
-        self.under_way.add(number)
+        self.under_way[number] = False
 
     def ended(self, number: int, kind: str, now: float, boot: int, *, on: bool = True) -> None:
         """It had its effect (``ok``, in this boot of the host), had none (``fail``), or nobody
         knows (``info``). ``on``: whether it was to leave the VM so."""
-        self.under_way.discard(number)
+        self.under_way.pop(number, None)
         self.ended_at = now
         if kind == "ok":
             self._last_wanted = on  # of an earlier one whose end is unknown: it had its turn before

@@ -21,6 +21,7 @@ from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.settings import Settings
 from chaos.oracle.fold.vms import VmFacts
 from chaos.oracle.fold.ways import Ways
+from tests.chaos.oracle.moved_planted import PLANTED as OF_MOVES
 from tests.chaos.oracle.native_planted import PLANTED as OF_NATIVES
 from tests.chaos.oracle.test_truth_table_check import BAD, GOOD, records
 
@@ -297,6 +298,8 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
 )
 
+ALL = PLANTED + OF_NATIVES + OF_MOVES
+
 
 def otherwise(story: str) -> bool:
     """Whether the run is judged otherwise than it is to be."""
@@ -328,8 +331,8 @@ def forgetful() -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("function", "old", "new", "story"),
-    PLANTED + OF_NATIVES,
-    ids=[f"{function.__name__}: {new}" for function, _, new, _ in PLANTED + OF_NATIVES],
+    ALL,
+    ids=[f"{function.__name__}: {new}" for function, _, new, _ in ALL],
 )
 def test_the_run_is_judged_otherwise(
     function: Any, old: str, new: str, story: str, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,65 @@
+"""Runs in which somebody powers a VM on: what worked had its key at some time since it was asked
+for. Good ones, and bad ones as in ``bad_runs``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.chaos.oracle.histories import Story, dark, locked
+from tests.chaos.oracle.native_runs import deleted, native, powered
+
+
+def lacking() -> Story:
+    """esxi-001 has lost the key of vm-01, and no key server answers vCenter."""
+    return locked(dark(persistence=False))
+
+
+def evicted() -> Story:
+    """The native provider is deleted, the grace is over, and vm-01 is off."""
+    story = powered(deleted(native(provider_delete_grace_s=30.0)), "vm.off", "off")
+    return story.vm("vm-01", "esxi-001", "locked", wanted=False).passes(60)
+
+
+def on(story: Story, kind: str, n: int = 7) -> Story:
+    return story.op(kind, "vm-01", "vm.on", n=n)
+
+
+def came_and_went() -> Story:
+    """While the power-on is under way, keys can come for three seconds."""
+    story = on(lacking(), "invoke").passes(3).heal("wan").passes(3).cut("again").passes(3)
+    return on(story, "ok").vm("vm-01", "esxi-001", "running").passes(60)
+
+
+GOOD: dict[str, Callable[[], Story]] = {
+    "powered on when its key could come for a moment": came_and_went,
+    "off, though it could not be started": lambda: (
+        deleted(native())
+        .passes(60)
+        .op("invoke", "vm-01", "vm.off", n=3)
+        .op("ok", "vm-01", "vm.off", n=3)
+        .vm("vm-01", "esxi-001", "locked", wanted=False)
+        .passes(40)
+    ),
+    "a power-on that was refused for lack of its key": lambda: (
+        on(lacking(), "invoke")
+        .op("fail", "vm-01", "vm.on", n=7, error="EncryptionKeyRequired")
+        .passes(40)
+    ),
+}
+
+BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
+    "powered on without its key": (
+        lambda: on(on(lacking(), "invoke").passes(2), "ok").passes(1),
+        "vm-01",
+        "R6",
+        "started",
+    ),
+    "native: powered on from a key that was evicted": (
+        lambda: on(on(evicted(), "invoke").passes(2), "ok").passes(1),
+        "vm-01",
+        "R64",
+        "started",
+    ),
+}
+
+OUTAGES: set[str] = set()
