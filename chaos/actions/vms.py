@@ -1,4 +1,4 @@
-"""VMs: made, encrypted, powered, unlocked, taken out of the inventory."""
+"""VMs: made, encrypted, under other keys, moved, powered, unlocked, out of the inventory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from chaos.actions.base import About, Acting, Action, On, asks_vcenter
 from chaos.faults.base import Params
 from chaos.naming import named
 from chaos.workload import Outcome
+from chaos.workload.moves import listed, migrated, other_hosts
 from protocol import names
 from protocol.errors import NotFound
 from protocol.messages.vcenter import (
@@ -15,13 +16,15 @@ from protocol.messages.vcenter import (
     CryptoUnlock,
     DestroyVm,
     EncryptVm,
+    MigrateVm,
     PowerOffVm,
     PowerOnVm,
+    RecryptVm,
     RegisterVm,
     UnregisterVm,
     VmInfo,
 )
-from protocol.terms import ClusterName, CryptoKeyId, ProviderId, VmName
+from protocol.terms import ClusterName, CryptoKeyId, NodeName, ProviderId, VmName
 
 
 class CreateParams(Params):
@@ -37,6 +40,20 @@ class EncryptParams(On):
     """Under a new key of ``provider``, the default when it is left out."""
 
     provider: str | None = None
+
+
+class RecryptParams(On):
+    """Under a new key of ``provider``, the default when it is left out; ``deep``: with new keys of
+    its data too, which is rewritten while the VM is off."""
+
+    provider: str | None = None
+    deep: bool = False
+
+
+class MigrateParams(On):
+    """To which host of its cluster; when it is left out, to the next connected one by name."""
+
+    host: Annotated[str, named(names.NODE)] | None = None
 
 
 class RegisterParams(On):
@@ -86,6 +103,29 @@ async def _encrypt(acting: Acting, target: str, params: Any) -> Outcome:
     return _made(done.vm, done.key)
 
 
+async def _recrypt(acting: Acting, target: str, params: Any) -> Outcome:
+    message = RecryptVm(
+        operation_id=acting.name,
+        vm=VmName(target),
+        provider=_provider(params.provider),
+        deep=params.deep,
+    )
+    done = await acting.ask(await acting.vcenter(target), message)
+    return _made(done.vm, done.key)
+
+
+async def _migrate(acting: Acting, target: str, params: Any) -> Outcome:
+    vm = VmName(target)
+    if params.host is not None:
+        host = NodeName(params.host)
+    else:
+        info = await listed(acting.lab, vm)
+        hosts = await other_hosts(acting.lab, info)
+        host = next((name for name in hosts if name > info.host), hosts[0])
+    done = await acting.ask(await acting.vcenter(target), MigrateVm(vm=vm, host=host))
+    return migrated(done)
+
+
 ACTIONS: Final = (
     Action(
         "vm.create",
@@ -116,6 +156,22 @@ ACTIONS: Final = (
         "power VMs off",
         asks_vcenter(lambda vm, _: PowerOffVm(vm=VmName(vm))),
         example="on: vm-01",
+    ),
+    Action(
+        "vm.recrypt",
+        About.VMS,
+        "put encrypted VMs under new keys",
+        _recrypt,
+        RecryptParams,
+        "on: vm-01",
+    ),
+    Action(
+        "vm.migrate",
+        About.VMS,
+        "move VMs to another host of their cluster; those that run go on there",
+        _migrate,
+        MigrateParams,
+        "on: vm-01",
     ),
     Action(
         "vm.unlock",

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from chaos.active_faults import ActiveFaults
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
-from chaos.oracle.fold.vms import MOVES
+from chaos.oracle.fold.vms import MOVES, POWERS, TAKEN
 
 OP = "vm.off_on"
 _HARMLESS = "link."
-_OTHERS = ("vm.power_cycle", OP, "vm.on", "vm.off", "vm.unregister", "vm.destroy", *MOVES)
+_OTHERS = (*POWERS, *TAKEN, *MOVES)
 
 
 def accepted_order_kept(records: Sequence[Record]) -> Finding:

@@ -20,6 +20,7 @@ ON: Final = "poweredOn"
 _COMMANDS: Final = {
     "vm.power_cycle": (True, False),
     "vm.off_on": (True, False),
+    "vm.recrypt_deep": (True, False),
     "vm.move": (True, False),
     "vm.restart": (True,),
     "vm.on": (True,),

@@ -18,7 +18,7 @@ from chaos.oracle.fold.vms import MOVES
 
 BOUND_S: Final = 60.0
 """Lab seconds from the heal of the last fault, or the end of a boot of the VM's host after it."""
-_POWER: Final = ("vm.power_cycle", "vm.off_on", *MOVES)
+_POWER: Final = ("vm.power_cycle", "vm.off_on", "vm.recrypt_deep", *MOVES)
 
 
 @dataclass

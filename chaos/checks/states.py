@@ -10,6 +10,7 @@ from chaos.history import Record
 from chaos.oracle.fold.answers import Allowed
 from chaos.oracle.fold.fold import Fold
 from chaos.oracle.fold.possible import lock_states
+from chaos.oracle.fold.vms import POWERS
 from chaos.oracle.judgement import Outcome
 from chaos.oracle.terms import Letter
 
@@ -244,7 +245,8 @@ def _operation(
     worked though no key could be there; a key that was made though nobody could be asked for one
     since then (R12, R13)."""
     name, told = record.node, fold.faults.tells()
-    if record.data.get("error") == LACKS_KEY and name in fold.vms and name in marks:
+    lacked = record.op in POWERS and record.data.get("error") == LACKS_KEY
+    if lacked and name in fold.vms and name in marks:
         free_since = marks[name].free_since
         free = free_since is not None and since - free_since >= GRACE_S
         if free and LOCKED not in fold.vm_may_be(name):

@@ -61,6 +61,9 @@ WORKLOAD: Final = (
     Stream("vm.restart", 0.08, kept=0.4),
     Stream("vm.come_and_go", 0.04),
     Stream("host.reconnect", 0.05, kept=0.4),
+    Stream("vm.migrate", 0.06, kept=0.3),
+    Stream("vm.recrypt", 0.03, kept=0.25),
+    Stream("vm.recrypt_deep", 0.02, kept=0.15),
 )
 """Of a lab of four hosts and eight VMs, beside the work that their guests do by themselves."""
 

@@ -1,12 +1,22 @@
-"""Keys: made, used by new VMs, and given up with them."""
+"""Keys: made, used by new VMs and in the place of others, and given up with them."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from chaos.draws import Draws
+from chaos.observe.look import Look
 from chaos.workload.base import WITHIN_S, Arrival, Means, Operation, Outcome
 from protocol.errors import ProductError
-from protocol.messages.vcenter import CreateVm, DestroyVm, EncryptVm, GenerateKey
+from protocol.messages.vcenter import (
+    CreateVm,
+    DestroyVm,
+    EncryptVm,
+    GenerateKey,
+    PowerOffVm,
+    PowerOnVm,
+    RecryptVm,
+)
 from protocol.terms import VmName
 
 
@@ -57,6 +67,38 @@ async def _come_and_go(means: Means, arrival: Arrival) -> Outcome:
     return Outcome("ok", {"made": str(name), **gone})
 
 
+async def _recrypt(means: Means, arrival: Arrival) -> Outcome:
+    """Shallow: the VM goes on, under a new key of one of the providers that vCenter lists."""
+    return await _recrypted(means, arrival, deep=False)
+
+
+async def _recrypt_deep(means: Means, arrival: Arrival) -> Outcome:
+    """Off, recrypted with new data keys, and on."""
+    vm = VmName(arrival.target)
+    vcenter = await means.vcenter(vm)
+    await means.lab.ask(vcenter, PowerOffVm(vm=vm), within_s=WITHIN_S)
+    try:
+        done = await _recrypted(means, arrival, deep=True)
+        await means.lab.ask(vcenter, PowerOnVm(vm=vm), within_s=WITHIN_S)
+    except ProductError as error:
+        return Outcome("info", {"off": True, "error": type(error).__name__})
+    return done
+
+
+async def _recrypted(means: Means, arrival: Arrival, *, deep: bool) -> Outcome:
+    vcenter = await means.vcenter(arrival.target)
+    seen = await Look(means.lab).providers()
+    drawn = Draws(arrival.number, f"recrypt/{arrival.target}")
+    message = RecryptVm(
+        operation_id=means.operation_id(arrival),
+        vm=VmName(arrival.target),
+        provider=seen[drawn.below(len(seen))].provider if seen else None,
+        deep=deep,
+    )
+    key = (await means.lab.ask(vcenter, message, within_s=WITHIN_S)).key
+    return Outcome("ok", {"key": str(key.key_id), "provider": str(key.provider_id)})
+
+
 OPERATIONS: Final = (
     Operation("key.create", "", "a new key of the default provider", _key_create),
     Operation("vm.encrypt", "vms", "create a VM and encrypt it", _vm_encrypt),
@@ -65,5 +107,17 @@ OPERATIONS: Final = (
         "vms",
         "create an encrypted VM and destroy it at once, so that its key comes and goes",
         _come_and_go,
+    ),
+    Operation(
+        "vm.recrypt",
+        "vms",
+        "put a VM under a new key of any provider, while it runs",
+        _recrypt,
+    ),
+    Operation(
+        "vm.recrypt_deep",
+        "vms",
+        "power a VM off, rewrite its data under new keys, power it on",
+        _recrypt_deep,
     ),
 )

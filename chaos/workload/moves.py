@@ -1,4 +1,4 @@
-"""VMs that change their host: taken out of the inventory and registered elsewhere.
+"""VMs that change their host: migrated, or taken out of the inventory and registered elsewhere.
 
 A VM that cannot be started because its lock is held while no host runs it is told (``kept``).
 """
@@ -8,11 +8,20 @@ from __future__ import annotations
 from typing import Any, Final
 
 from chaos.draws import Draws
+from chaos.lab import Lab
 from chaos.observe.look import Look, nodes_of
 from chaos.workload.base import WITHIN_S, Arrival, Means, Operation, Outcome
 from protocol.errors import DatastoreFault, NotFound, ProductError
 from protocol.messages.base import Request
-from protocol.messages.vcenter import PowerOffVm, PowerOnVm, RegisterVm, UnregisterVm, VmInfo
+from protocol.messages.vcenter import (
+    MigrateVm,
+    PowerOffVm,
+    PowerOnVm,
+    RegisterVm,
+    UnregisterVm,
+    VmInfo,
+    VmRelocated,
+)
 from protocol.terms import HostConnectionState, NodeName, PowerState, Role, VmName
 
 LOCK_PATIENCE_S: Final = 15.0
@@ -24,35 +33,50 @@ async def _ask(means: Means, about: str, message: Request[Any]) -> Any:
     return await means.lab.ask(await means.vcenter(about), message, within_s=WITHIN_S)
 
 
-async def _listed(means: Means, vm: VmName) -> VmInfo:
+async def listed(lab: Lab, vm: VmName) -> VmInfo:
     """What vCenter says of it; ``NotFound`` when it does not say."""
-    found = (await Look(means.lab).vcenter_vms()).get(vm)
+    found = (await Look(lab).vcenter_vms()).get(vm)
     if found is None:
         raise NotFound(f"vCenter has no {vm}")
     return found
 
 
-async def _elsewhere(means: Means, info: VmInfo, arrival: Arrival) -> NodeName:
-    """A host of its cluster that is connected, and not its own; ``NotFound``: there is none."""
-    of_cluster = {
-        entry.node for entry in means.lab.directory().nodes if entry.cluster == info.cluster
-    }
+async def other_hosts(lab: Lab, info: VmInfo) -> tuple[NodeName, ...]:
+    """Hosts of its cluster that are connected, and not its own, by name; ``NotFound``: none is."""
+    of_cluster = {entry.node for entry in lab.directory().nodes if entry.cluster == info.cluster}
     hosts = [
         host
-        for host, seen in (await Look(means.lab).vcenter_hosts()).items()
+        for host, seen in (await Look(lab).vcenter_hosts()).items()
         if host in of_cluster
         and host != info.host
         and seen.connection is HostConnectionState.CONNECTED
     ]
     if not hosts:
         raise NotFound(f"no other host of {info.cluster} is connected")
-    return sorted(hosts)[Draws(arrival.number, f"move/{arrival.target}").below(len(hosts))]
+    return tuple(sorted(hosts))
+
+
+async def _elsewhere(means: Means, info: VmInfo, arrival: Arrival) -> NodeName:
+    hosts = await other_hosts(means.lab, info)
+    return hosts[Draws(arrival.number, f"move/{arrival.target}").below(len(hosts))]
+
+
+def migrated(done: VmRelocated) -> Outcome:
+    """Where a VM is by the answer to a migration, and whether its guest went along."""
+    return Outcome("ok", {"host": str(done.vm.host), "ran": done.vm.power is PowerState.ON})
+
+
+async def _migrate(means: Means, arrival: Arrival) -> Outcome:
+    """vMotion of one that runs; one that is off is registered elsewhere."""
+    vm = VmName(arrival.target)
+    host = await _elsewhere(means, await listed(means.lab, vm), arrival)
+    return migrated(await _ask(means, host, MigrateVm(vm=vm, host=host)))
 
 
 async def _move(means: Means, arrival: Arrival) -> Outcome:
     """Off, out of the inventory, into it on another host, and on."""
     vm = VmName(arrival.target)
-    info = await _listed(means, vm)
+    info = await listed(means.lab, vm)
     host = await _elsewhere(means, info, arrival)
     await _ask(means, host, PowerOffVm(vm=vm))
     try:
@@ -66,7 +90,7 @@ async def _move(means: Means, arrival: Arrival) -> Outcome:
 async def _restart(means: Means, arrival: Arrival) -> Outcome:
     """What high availability does: the VM of a host that vCenter has lost runs elsewhere."""
     vm = VmName(arrival.target)
-    info = await _listed(means, vm)
+    info = await listed(means.lab, vm)
     hosts = await Look(means.lab).vcenter_hosts()
     there = hosts.get(info.host)
     if there is None or there.connection is HostConnectionState.CONNECTED:
@@ -108,6 +132,7 @@ async def _runs_nowhere(means: Means, vm: VmName) -> bool:
 
 
 OPERATIONS: Final = (
+    Operation("vm.migrate", "vms", "move a VM to another host, where it goes on", _migrate),
     Operation("vm.move", "vms", "power a VM off, register it on another host, power it on", _move),
     Operation(
         "vm.restart",

@@ -247,6 +247,48 @@ schedule:
     assert verdict.exit_code == 0, verdict
 
 
+def test_vms_change_their_keys_and_their_hosts_and_the_oracle_follows(world: World) -> None:
+    """A deep recrypt of one that runs is refused; without vCenter nothing moves."""
+    text = (
+        HOLDS
+        + """workload: [{op: guest.challenge, rate: 1/s, on: vm-01}]
+schedule:
+  - {at: 1s, do: vm.recrypt, on: [vm-01, vm-02], must: ok}
+  - {at: 2s, do: vm.recrypt, on: vm-01, deep: true, must: fail}
+  - {at: 3s, do: vm.migrate, on: vm-01, must: ok}
+  - {at: 5s, do: vm.migrate, on: vm-01, host: esxi-001, must: ok}
+  - {at: 7s, do: vm.off, on: vm-02, must: ok}
+  - {at: 8s, do: vm.recrypt, on: vm-02, deep: true, must: ok}
+  - {at: 9s, do: vm.migrate, on: vm-02, must: ok}
+  - {at: 10s, do: vm.on, on: vm-02, must: ok}
+  - {at: 11s, for: 5s, fault: vcenter.down}
+  - {at: 12s, do: vm.migrate, on: vm-01, must: fail}
+"""
+    )
+    verdict, history = play(world, planned(world, text))
+    assert verdict.exit_code == 0, verdict
+    assert result_of(verdict, "truth_table") is CheckOutcome.PASS
+    moved = [r.data["host"] for r in history.records if (r.type, r.op) == ("ok", "vm.migrate")]
+    assert moved[1] == "esxi-001" and len(moved) == 3
+
+
+def test_a_vm_goes_to_a_key_of_another_provider(world: World) -> None:
+    text = (
+        HOLDS
+        + """schedule:
+  - {at: 1s, do: provider.add, provider: second, servers: [kms], must: ok}
+  - {at: 2s, do: vm.recrypt, on: vm-01, provider: second, must: ok}
+  - {at: 3s, do: vm.recrypt, on: vm-01, provider: nowhere, must: fail}
+"""
+    )
+    verdict, history = play(world, planned(world, text))
+    assert verdict.exit_code == 0, verdict
+    [done] = [r for r in history.records if (r.type, r.op) == ("ok", "vm.recrypt")]
+    assert done.data["provider"] == "second"
+    told = [r.data["keys"] for r in history.records if (r.node, r.op) == ("vm-01", "vm")]
+    assert told[-1] == [f"second/{done.data['key']}"]
+
+
 def test_a_fault_that_waits_finds_the_power_held(world: World) -> None:
     """No plan can know it: both hold the power of one host, and one would end with the other."""
     text = (

@@ -47,8 +47,10 @@ from protocol.messages.vcenter import (
     DisconnectHost,
     EncryptVm,
     GenerateKey,
+    MigrateVm,
     PowerOffVm,
     PowerOnVm,
+    RecryptVm,
     RegisterVm,
     UnregisterVm,
 )
@@ -92,6 +94,9 @@ FIRST_STEP: dict[str, Any] = {
     "vm.encrypt": CreateVm,
     "guest.challenge": GuestChallenge,
     "vm.move": PowerOffVm,
+    "vm.migrate": MigrateVm,
+    "vm.recrypt": RecryptVm,
+    "vm.recrypt_deep": PowerOffVm,
     "vm.come_and_go": CreateVm,
     "host.reconnect": DisconnectHost,
     "esx.persistence.off_on": Esxcli,
@@ -102,6 +107,7 @@ SECOND_STEP: dict[str, Any] = {
     "key.create": GenerateKey,
     "vm.encrypt": EncryptVm,
     "vm.move": RegisterVm,
+    "vm.recrypt_deep": RecryptVm,
     "vm.come_and_go": DestroyVm,
 }
 ENDS = [
@@ -111,6 +117,8 @@ ENDS = [
     ("vm.power_cycle", PowerOnVm, InvalidPowerState("no"), "info"),
     ("vm.off_on", PowerOnVm, InvalidPowerState("no"), "info"),
     ("vm.encrypt", EncryptVm, AlreadyExists("no"), "info"),
+    ("vm.recrypt_deep", RecryptVm, InvalidState("no"), "info"),
+    ("vm.recrypt_deep", PowerOnVm, InvalidState("no"), "info"),
     ("vm.move", UnregisterVm, InvalidPowerState("no"), "info"),
     ("vm.move", PowerOnVm, InvalidState("no"), "info"),
     ("vm.come_and_go", DestroyVm, InvalidState("no"), "info"),

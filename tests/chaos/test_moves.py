@@ -56,6 +56,26 @@ def test_a_moved_vm_runs_on_another_host_and_on_no_other(world: World) -> None:
     assert ended.data["host"] != before
 
 
+def test_a_migrated_vm_goes_on_on_another_host(world: World) -> None:
+    """One that is off goes there with its files, and stays off."""
+    for ran in (True, False):
+        [(before, power)] = hosts_of(world)
+        ended = done(world, "vm.migrate")
+        assert (ended.type, ended.data["ran"]) == ("ok", ran), ended.data
+        assert hosts_of(world) == [(ended.data["host"], power)] and ended.data["host"] != before
+        if ran:
+            world.run(world.lab.ask(NodeName("vcenter"), PowerOffVm(vm=VM)))
+
+
+@pytest.mark.parametrize("op", ["vm.recrypt", "vm.recrypt_deep"])
+def test_a_recrypted_vm_runs_under_the_key_that_is_told(world: World, op: str) -> None:
+    ended = done(world, op)
+    assert ended.type == "ok", ended.data
+    _, seen = world.run(Look(world.lab).vms())[VM]
+    assert [str(key) for key in seen.keys] == [f"{ended.data['provider']}/{ended.data['key']}"]
+    assert seen.power is PowerState.ON
+
+
 def test_a_vm_of_a_host_that_is_connected_is_not_restarted(world: World) -> None:
     ended = done(world, "vm.restart")
     assert (ended.type, ended.data["error"]) == ("fail", "its host is connected")

@@ -1,6 +1,7 @@
 """The facts of a run, folded from its history.
 
 - ``fold``          takes the records: what is known after each
+- ``operations``    what operations on VMs and hosts lead to
 - ``answers``       what hosts and VMs may be by that
 - ``known``         so, not so, or open
 - ``disturbances``  faults: coming, on, ending

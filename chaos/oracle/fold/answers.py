@@ -10,6 +10,7 @@ from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.known import NO, OPEN, YES, Known
 from chaos.oracle.fold.possible import (
+    ANY,
     WORKS,
     Outcomes,
     lock_states,
@@ -99,6 +100,8 @@ class Answers:
 
     def outcomes(self, ask: Ask, vm: VmFacts, host: HostFacts) -> Outcomes:
         """What an operation on a VM can come to on this host, by all that is known."""
+        if vm.unsure(self.now):
+            return ANY
         if not vm.keys:
             return WORKS
         of_keys = tuple(self._outcomes_of(ask, key, host, vm.host) for key in vm.keys)
@@ -212,6 +215,8 @@ class Answers:
         return Allowed(self.vm_may_be(name), outcomes | vm.tries)
 
     def _runs(self, vm: VmFacts) -> Known:
+        if self.now <= vm.adrift_until:
+            return OPEN
         if vm.to_run != YES or vm.ran_boot == self.nodes[vm.host].boot:
             return vm.to_run  # nothing but a command ends what runs (LOCK-04)
         if self.hosts[vm.host].maintained:

@@ -11,7 +11,6 @@ from typing import Any
 
 from chaos.history import Record
 from chaos.oracle.facts import Ask, Change
-from chaos.oracle.fold.answers import Answers
 from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.disturbances import (
     FIRMWARE,
@@ -22,15 +21,23 @@ from chaos.oracle.fold.disturbances import (
 )
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, either
-from chaos.oracle.fold.possible import Outcomes
+from chaos.oracle.fold.operations import PERSISTENCE, Operations
 from chaos.oracle.fold.settings import Settings
-from chaos.oracle.fold.vms import FOLLOWED, MOVES, ON, POWERS, TAKEN, VmFacts, keys_by_host
+from chaos.oracle.fold.vms import (
+    FOLLOWED,
+    MOVES,
+    ON,
+    POWERS,
+    RECRYPTS,
+    TAKEN,
+    VmFacts,
+    keys_by_host,
+)
 from chaos.oracle.fold.ways import RUNNING, Node, Way
 from chaos.oracle.terms import Letter
 from protocol.terms import ManagementType
 
 OPERATIONS = ("invoke", "ok", "fail", "info")
-PERSISTENCE = "esx.persistence."
 MAINTENANCE = ("host.enter-maintenance", "host.exit-maintenance")
 STANDARD, NATIVE = ManagementType.VCENTER.value, ManagementType.NATIVE_PROVIDER.value
 """Management types of providers whose keys are followed: vCenter brings them, hosts derive them."""
@@ -39,20 +46,15 @@ CHANGED_S = 3.0
 """
 
 
-class Fold(Answers):
+class Fold(Operations):
     """Takes the records of one run in their order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.beyond: set[str] = set()  # VMs that are not followed any more
         self.available: frozenset[str] = frozenset()  # hosts of clusters with vSphere HA
-        self.impossible: Outcomes = frozenset()
-        """What the start of the record's VM could have come to, where it succeeded all the same."""
-        self._starting: dict[int, str] = {}  # the VM of each power operation under way
         self._looked = False
         self._looked_at = -1.0  # when the last look ended
         self._changed: dict[str, float] = {}  # when the firmware of a host was last changed
-        self._keys: dict[str, dict[str, tuple[str, ...]]] = {}  # by host and provider
         self._flowed: dict[tuple[str, str], tuple[object, ...]] = {}
         self._carried: tuple[float, int] = (-1.0, 0)  # when all keys on their way were looked at
 
@@ -71,12 +73,16 @@ class Fold(Answers):
         elif record.op == "unattended":
             self.ways.look(record.t)
             self._keys_on_their_way()
-        elif record.op in (*POWERS, *MOVES) and record.node in self.beyond:
+        elif record.op in (*POWERS, *MOVES, *RECRYPTS) and record.node in self.beyond:
             pass  # it is not followed
         elif record.op in POWERS and record.type in OPERATIONS:
+            if record.op in RECRYPTS:
+                self._recrypted(record)
             self._operation(record)
         elif record.op in MOVES and record.type in OPERATIONS:
             self._moved(record)
+        elif record.op in RECRYPTS and record.type in OPERATIONS:
+            self._recrypted(record)
         elif record.op.startswith(PERSISTENCE) and record.type in OPERATIONS:
             self._persistence(record)
         elif record.op in MAINTENANCE and record.node in self.hosts:
@@ -109,21 +115,10 @@ class Fold(Answers):
         """What a host says of a VM; it may be registered still where it ran before (HA-01)."""
         vm, runs = self.vms.setdefault(record.node, VmFacts()), record.data["power"] == ON
         if runs or record.data["host"] == vm.host or self.seen_vm(record.node) != RUNNING:
+            if vm.host not in ("", record.data["host"]):
+                self._forget_keys(vm, str(record.data["host"]))
             vm.saw(record.data, record.seq)
             self._keys.clear()
-
-    def _watch_starts(self) -> None:
-        """What is under way may have worked by what is known now."""
-        for number, name in self._starting.items():
-            vm = self.vms.get(name)
-            if vm is not None and not vm.under_way.get(number, True):
-                vm.under_way[number] = self._may_start(vm)
-
-    def _may_start(self, vm: VmFacts) -> bool:
-        host = self.hosts.get(vm.host)
-        return host is None or any(
-            found.letter is Letter.OK for found in self.outcomes(Ask.START, vm, host)
-        )
 
     def _staging(self, data: dict[str, Any]) -> None:
         self.settings = Settings.of(data.get("knobs", {}))
@@ -177,57 +172,6 @@ class Fold(Answers):
         elif found.phase is not Phase.ON:
             host.stops = OPEN
 
-    def _give_up(self, name: str) -> None:
-        """Follow this VM no longer."""
-        self.beyond.add(name)
-        if self.vms.pop(name, None) is not None:
-            self._keys.clear()
-
-    def _moved(self, record: Record) -> None:
-        """One that was moved in order is on; any other may be listed by two hosts, or by none."""
-        vm, number = self.vms.setdefault(record.node, VmFacts()), int(record.data.get("n", 0))
-        if record.type == "invoke":
-            vm.began(number)
-        elif record.type == "fail" or (record.type, record.op) == ("ok", "vm.move"):
-            vm.ended(number, record.type, record.t, -1)
-            host = str(record.data.get("host", vm.host))
-            if host != vm.host and host in self.nodes:
-                vm.came_to(host, self.nodes[host].boot)
-                self._keys.clear()
-        else:
-            self._give_up(record.node)
-
-    def _operation(self, record: Record) -> None:
-        vm, number = self.vms.setdefault(record.node, VmFacts()), int(record.data.get("n", 0))
-        if record.type == "invoke":
-            vm.began(number)
-            self._starting[number] = record.node
-        else:
-            self._starting.pop(number, None)
-            host, node, works = (
-                self.hosts.get(vm.host),
-                self.nodes.get(vm.host),
-                self._may_start(vm),
-            )
-            could = works or vm.under_way.get(number, True) or record.op == "vm.off"
-            if record.type == "ok" and not could and host is not None:
-                self.impossible = self.outcomes(Ask.START, vm, host)
-            boot = node.boot if node and works else -1
-            vm.ended(number, record.type, record.t, boot, on=record.op != "vm.off")
-
-    def _persistence(self, record: Record) -> None:
-        """Of a host that is named, or the host of a VM that is: it is being turned on or off."""
-        vm = self.vms.get(record.node)
-        host = self.hosts.get(record.node if vm is None else vm.host)
-        if host is None:
-            return
-        host.toggles += 1 if record.type == "invoke" else -1
-        known = {PERSISTENCE + "enable": YES, PERSISTENCE + "disable": NO}.get(record.op)
-        if record.type == "info" or (record.type == "invoke" and known is not None):
-            host.has_persistence(OPEN)
-        elif record.type == "ok" and known is not None:
-            host.has_persistence(known, turned=True)
-
     def _node(self, record: Record) -> None:
         state, boot = str(record.data["state"]), int(record.data["boot"])
         before = self.nodes.get(record.node)
@@ -269,7 +213,7 @@ class Fold(Answers):
             seen = self.seen_vm(name)
             if not seen or seen not in self.vm_may_be(name):
                 continue
-            if vm.running:
+            if vm.running and self.now > vm.adrift_until:
                 vm.ran_boot = self.nodes[vm.host].boot
             for key in vm.keys:
                 missing = key in vm.missing

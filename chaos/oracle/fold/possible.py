@@ -13,6 +13,8 @@ from chaos.oracle.terms import Letter
 
 Outcomes = frozenset[Outcome]
 WORKS: Outcomes = frozenset({Outcome(Letter.OK)})
+ANY: Outcomes = WORKS | {Outcome(Letter.LOCKED), Outcome(Letter.NO)}
+"""Of a VM whose key, or whose host, is not known."""
 BROUGHT_THEN = frozenset({4, 56})
 """Reasons by which it works because vCenter brings what is missing, once it is tried."""
 

@@ -12,10 +12,13 @@ from chaos.oracle.judgement import Outcome
 from chaos.oracle.terms import Letter
 
 ON = "poweredOn"
-POWERS = ("vm.power_cycle", "vm.off_on", "vm.on", "vm.off")
+POWERS = ("vm.power_cycle", "vm.off_on", "vm.recrypt_deep", "vm.on", "vm.off")
 """Operations on the power of a VM; each but the last ends with it on."""
-MOVES = ("vm.move", "vm.restart")
-"""Operations after which a VM is on another host, and on."""
+MIGRATE = "vm.migrate"
+MOVES = ("vm.move", "vm.restart", MIGRATE)
+"""Operations after which a VM is on another host, and on; a migrated one is as it was before."""
+RECRYPTS = ("vm.recrypt", "vm.recrypt_deep")
+"""Operations after which a VM is under another key."""
 TAKEN = ("vm.unregister", "vm.destroy")
 """Operations after which no host has the VM."""
 FOLLOWED = frozenset(
@@ -23,6 +26,8 @@ FOLLOWED = frozenset(
         *POWERS,
         *TAKEN,
         "vm.create",
+        MIGRATE,
+        "vm.recrypt",
         "vm.encrypt",
         "vm.unlock",
         "esx.persistence.enable",
@@ -62,6 +67,9 @@ class VmFacts:
     open_until: float = -1.0
     under_way: dict[int, bool] = field(default_factory=dict)
     """Power operations, and whether a start could have worked at some time since each began."""
+    rekeyed: set[int] = field(default_factory=set)  # operations under way that change its key
+    rekeyed_until: float = -1.0  # it may be under a key that its host has not told of
+    adrift_until: float = -1.0  # it may be on another host, and off, after a migration
     ended_at: float = -1.0  # when the last power operation did
     _last_wanted: bool = False
     _said_wanted: bool = False  # by its host, which repeats itself without a record
@@ -104,6 +112,26 @@ class VmFacts:
             self.ran_boot = max(self.ran_boot, boot)
         elif kind == "info":
             self.wanted, self.open_until = OPEN, now + SETTLED_S
+
+    def migrated(self, number: int, kind: str, now: float) -> None:
+        """A migration ended. When nobody knows how, it is on either host, and runs there unless
+        one of both has failed (MOB-01)."""
+        self.under_way.pop(number, None)
+        self.ended_at = now
+        if kind == "info":
+            self.restarted_elsewhere()
+            self.adrift_until = now + SETTLED_S
+
+    def recrypted(self, number: int, kind: str, now: float) -> None:
+        """It is under another key, of which its host tells at the next look, or under its old one;
+        or nobody knows."""
+        self.rekeyed.discard(number)
+        if kind == "info":
+            self.rekeyed_until = now + SETTLED_S
+
+    def unsure(self, now: float) -> bool:
+        """Whether its key, or its host, may be another than is known."""
+        return bool(self.rekeyed) or now <= max(self.rekeyed_until, self.adrift_until)
 
     def came_to(self, host: str, boot: int) -> None:
         """It runs on this host, in this boot of it, whose word of it is not heard yet."""

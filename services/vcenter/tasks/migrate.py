@@ -14,10 +14,9 @@ from __future__ import annotations
 from protocol.crypto.stream import KEY_SIZE, NONCE_BASE_SIZE
 from protocol.errors import (
     EncryptionKeyRequired,
-    HostUnreachable,
     InvalidArgument,
-    InvalidState,
     ProductError,
+    TimedOut,
 )
 from protocol.messages.base import Sealed
 from protocol.messages.host import (
@@ -105,7 +104,7 @@ async def _move(
         failure = error
     if not await _has_arrived(vc, session, row, migration):
         if failure is None:
-            raise InvalidState(f"{row.name} moved to {session.host}, and does not run there now")
+            raise TimedOut(f"{row.name} moved to {session.host}, and does not run there now")
         raise failure
     vc.sessions.lists_no_more(row.host, row.name)
     return done
@@ -132,7 +131,7 @@ async def _has_arrived(vc: VCenter, session: HostSession, row: VmRow, migration:
     try:
         ended = await session.command(HostEndMigration(vm=row.name, migration=migration))
     except ProductError as error:
-        raise HostUnreachable(
+        raise TimedOut(  # it may have arrived: no refusal
             f"{session.host} does not say whether it runs {row.name}: {error}"
         ) from None
     if ended.summary is None:

@@ -6,22 +6,24 @@ from __future__ import annotations
 from typing import Any
 
 from chaos.oracle.fold.fold import Fold
+from chaos.oracle.fold.operations import Operations
+from chaos.oracle.fold.vms import VmFacts
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     (
-        Fold._watch_starts,
+        Operations._watch_starts,
         "self._may_start(vm)",
         "False",
         "powered on when its key could come for a moment",
     ),
     (
-        Fold._operation,
+        Operations._operation,
         'or record.op == "vm.off"',
         "",
         "off, though it could not be started",
     ),
     (
-        Fold._operation,
+        Operations._operation,
         "not could",
         "False",
         "native: powered on from a key that was evicted",
@@ -31,5 +33,59 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "or self.seen_vm(record.node) != RUNNING",
         "or True",
         "restarted elsewhere, and off there",
+    ),
+    (
+        Operations._came,
+        "vm.came_to(host, self.nodes[host].boot)",
+        "vm.host = host",
+        "migrated, and off when its new host tells of it",
+    ),
+    (
+        Operations._moved,
+        "record.op == MIGRATE",
+        "False",
+        "migrated, and locked on its new host",
+    ),
+    (
+        Operations._came,
+        "if ran",
+        "if True",
+        "off after a boot, and migrated so",
+    ),
+    (
+        VmFacts.migrated,
+        "self.adrift_until = now + SETTLED_S",
+        "pass",
+        "nobody knows whether it was migrated, and it is off where it was",
+    ),
+    (
+        VmFacts.migrated,
+        'kind == "info"',
+        "True",
+        "a migration that was refused, and it is off",
+    ),
+    (
+        Fold._narrow,
+        "and self.now > vm.adrift_until",
+        "",
+        "nobody knows whether it was migrated, and it is off where it was",
+    ),
+    (
+        VmFacts.recrypted,
+        "self.rekeyed.discard(number)",
+        "pass",
+        "recrypted long ago, without its keys, and powered on",
+    ),
+    (
+        VmFacts.unsure,
+        "bool(self.rekeyed)",
+        "False",
+        "started while its key was being changed",
+    ),
+    (
+        Operations._recrypted,
+        "self.hosts[vm.host].seen(key, held=True)",
+        "pass",
+        "recrypted, and locked before its host tells of its key",
     ),
 )

@@ -18,6 +18,7 @@ from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.fold import Fold
 from chaos.oracle.fold.hosts import HostFacts
+from chaos.oracle.fold.operations import Operations
 from chaos.oracle.fold.settings import Settings
 from chaos.oracle.fold.vms import VmFacts
 from chaos.oracle.fold.ways import Ways
@@ -298,6 +299,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
 )
 
+KINDS = (HostFacts, Derivation, Fold, Operations, Answers, VmFacts, Disturbances, Ways, Settings)
 ALL = PLANTED + OF_NATIVES + OF_MOVES
 
 
@@ -340,7 +342,17 @@ def test_the_run_is_judged_otherwise(
     assert not otherwise(story)
     owner = next(
         kind
-        for kind in (HostFacts, Derivation, Fold, Answers, VmFacts, Disturbances, Ways, Settings)
+        for kind in (
+            HostFacts,
+            Derivation,
+            Fold,
+            Operations,
+            Answers,
+            VmFacts,
+            Disturbances,
+            Ways,
+            Settings,
+        )
         if vars(kind).get(function.__name__) is function
     )
     monkeypatch.setattr(owner, function.__name__, broken(function, old, new))

@@ -1,0 +1,128 @@
+"""What operations on VMs and hosts lead to: each is under way, had its effect, had none, or nobody
+knows."""
+
+from __future__ import annotations
+
+from chaos.history import Record
+from chaos.oracle.facts import Ask
+from chaos.oracle.fold.answers import Answers
+from chaos.oracle.fold.known import NO, OPEN, YES
+from chaos.oracle.fold.possible import Outcomes
+from chaos.oracle.fold.vms import MIGRATE, VmFacts
+from chaos.oracle.terms import Letter
+
+PERSISTENCE = "esx.persistence."
+
+
+class Operations(Answers):
+    """The records of operations, taken one by one.
+
+    ``beyond``: VMs that are not followed any more. ``impossible``: what the start of the record's
+    VM could have come to, where it succeeded all the same.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beyond: set[str] = set()
+        self.impossible: Outcomes = frozenset()
+        self._starting: dict[int, str] = {}  # the VM of each power operation under way
+        self._keys: dict[str, dict[str, tuple[str, ...]]] = {}  # by host and provider
+
+    def _watch_starts(self) -> None:
+        """What is under way may have worked by what is known now."""
+        for number, name in self._starting.items():
+            vm = self.vms.get(name)
+            if vm is not None and not vm.under_way.get(number, True):
+                vm.under_way[number] = self._may_start(vm)
+
+    def _may_start(self, vm: VmFacts) -> bool:
+        host = self.hosts.get(vm.host)
+        return (
+            host is None
+            or vm.unsure(self.now)
+            or any(found.letter is Letter.OK for found in self.outcomes(Ask.START, vm, host))
+        )
+
+    def _give_up(self, name: str) -> None:
+        """Follow this VM no longer."""
+        self.beyond.add(name)
+        if self.vms.pop(name, None) is not None:
+            self._keys.clear()
+
+    def _moved(self, record: Record) -> None:
+        """One that was moved in order is on; any other may be listed by two hosts, or by none."""
+        vm, number = self.vms.setdefault(record.node, VmFacts()), int(record.data.get("n", 0))
+        if record.type == "invoke":
+            vm.began(number)
+        elif record.op == MIGRATE:
+            vm.migrated(number, record.type, record.t)
+            if record.type == "ok":
+                self._came(vm, str(record.data["host"]), ran=bool(record.data["ran"]))
+        elif record.type == "fail" or (record.type, record.op) == ("ok", "vm.move"):
+            vm.ended(number, record.type, record.t, -1)
+            self._came(vm, str(record.data.get("host", vm.host)), ran=True)
+        else:
+            self._give_up(record.node)
+
+    def _came(self, vm: VmFacts, host: str, *, ran: bool) -> None:
+        """It is on this host now, and runs there if it ``ran``, so that its keys are there."""
+        if host == vm.host or host not in self.nodes:
+            return
+        self._forget_keys(vm, host)
+        if ran:
+            vm.came_to(host, self.nodes[host].boot)
+            for key in vm.keys:
+                self.hosts[host].seen(key, held=True)
+        else:
+            vm.restarted_elsewhere()
+            vm.host, vm.boot = host, -1
+        self._keys.clear()
+
+    def _forget_keys(self, vm: VmFacts, name: str) -> None:
+        """What is known of its keys on a host that it was on before is old (``keys_by_host``)."""
+        others = {key for other in self.vms.values() if other.host == name for key in other.keys}
+        host = self.hosts[name]
+        for key in vm.keys:
+            if key != host.key and key not in others:
+                host.places.pop(key, None)
+
+    def _recrypted(self, record: Record) -> None:
+        vm, number = self.vms.setdefault(record.node, VmFacts()), int(record.data.get("n", 0))
+        if record.type == "invoke":
+            vm.rekeyed.add(number)
+            return
+        vm.recrypted(number, record.type, record.t)
+        if record.type == "ok" and vm.host in self.hosts:
+            key = f"{record.data['provider']}/{record.data['key']}"
+            self.hosts[vm.host].seen(key, held=True)
+
+    def _operation(self, record: Record) -> None:
+        vm, number = self.vms.setdefault(record.node, VmFacts()), int(record.data.get("n", 0))
+        if record.type == "invoke":
+            vm.began(number)
+            self._starting[number] = record.node
+        else:
+            self._starting.pop(number, None)
+            host, node, works = (
+                self.hosts.get(vm.host),
+                self.nodes.get(vm.host),
+                self._may_start(vm),
+            )
+            could = works or vm.under_way.get(number, True) or record.op == "vm.off"
+            if record.type == "ok" and not could and host is not None:
+                self.impossible = self.outcomes(Ask.START, vm, host)
+            boot = node.boot if node and works else -1
+            vm.ended(number, record.type, record.t, boot, on=record.op != "vm.off")
+
+    def _persistence(self, record: Record) -> None:
+        """Of a host that is named, or the host of a VM that is: it is being turned on or off."""
+        vm = self.vms.get(record.node)
+        host = self.hosts.get(record.node if vm is None else vm.host)
+        if host is None:
+            return
+        host.toggles += 1 if record.type == "invoke" else -1
+        known = {PERSISTENCE + "enable": YES, PERSISTENCE + "disable": NO}.get(record.op)
+        if record.type == "info" or (record.type == "invoke" and known is not None):
+            host.has_persistence(OPEN)
+        elif record.type == "ok" and known is not None:
+            host.has_persistence(known, turned=True)
