@@ -16,11 +16,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, get_type_hints
 
 import msgspec
 
@@ -34,6 +34,8 @@ from lab.api.table import perform
 from lab.api.wire import RunCommand, decode_answer, encode_command
 from lab.errors import KeysteadError
 from lab.processes.process_lab import ProcessLab
+from lab.scan.collector import collecting
+from lab.scan.watch import Watch
 from lab.simulation.workers import simulations
 from lab.supervise.scratch import scratch
 from lab.topology.lab_file import load
@@ -44,6 +46,8 @@ from services.runtime.sim.runner import Conversation
 
 A = TypeVar("A")
 N = TypeVar("N")
+T = TypeVar("T")
+Beside = Callable[..., Awaitable[T]]
 
 
 class Way(Protocol):
@@ -55,6 +59,10 @@ class Way(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Let this many lab seconds pass."""
+        ...
+
+    async def beside(self, work: Beside[T], *values: Any) -> T:
+        """See ``Lab.beside``."""
         ...
 
     async def close(self) -> None:
@@ -76,6 +84,12 @@ class Simulated:
     async def sleep(self, seconds: float) -> None:
         await self._conversation.call("sleep", msgspec.msgpack.encode(float(seconds)))
 
+    async def beside(self, work: Beside[T], *values: Any) -> T:
+        message = msgspec.msgpack.encode((f"{work.__module__}:{work.__qualname__}", values))
+        raw = await self._conversation.call("beside", message)
+        answer: T = msgspec.msgpack.decode(raw, type=get_type_hints(work)["return"])
+        return answer
+
     async def trace(self) -> str:
         """The hash of everything that happened in this world."""
         raw = await self._conversation.call("trace", b"")
@@ -86,10 +100,11 @@ class Simulated:
 
 
 class Owned:
-    """A lab of real processes that this process supervises itself; ``folder`` goes with it."""
+    """A lab of real processes that this process supervises itself; ``rest`` ends it, and all that
+    was begun for it."""
 
-    def __init__(self, lab: ProcessLab, session: Session, folder: ExitStack) -> None:
-        self.lab, self.session, self._folder = lab, session, folder
+    def __init__(self, lab: ProcessLab, session: Session, rest: AsyncExitStack) -> None:
+        self.lab, self.session, self._rest = lab, session, rest
         leases = session.keeper.keep_leases(lab.lease_tick_s)
         self._leases = asyncio.get_running_loop().create_task(leases)
 
@@ -99,10 +114,12 @@ class Owned:
     async def sleep(self, seconds: float) -> None:
         await self.lab.sleep(seconds)
 
+    async def beside(self, work: Beside[T], *values: Any) -> T:
+        return await work(self.lab, *values)
+
     async def close(self) -> None:
         self._leases.cancel()
-        with self._folder:  # it is removed even when this is cancelled on its way
-            await self.lab.close()
+        await self._rest.aclose()  # its folder goes even when this is cancelled on its way
 
 
 class Lab:
@@ -111,6 +128,7 @@ class Lab:
     ``topology``: name of a shipped Lab file, a path, or its content; keyword arguments change
     it (``hosts=8``, ``vms=0``, ``tpm="model"``, ``key_persistence=True``, ``knobs={...}``).
     ``patch``: a module that every process with nodes imports first (``tests.mutations.bugs``).
+    ``watched``: all that is said and every secret are kept, for searches (``LabCore.watch``).
     """
 
     def __init__(
@@ -120,6 +138,7 @@ class Lab:
         topology: str | Path | Mapping[str, Any] = "default",
         seed: int | None = None,
         patch: str = "",
+        watched: bool = False,
         **changes: Any,
     ) -> None:
         if mode == "sim":
@@ -127,7 +146,7 @@ class Lab:
         self.mode = mode
         self.topology: Topology = plan(load(topology, **changes))
         self.seed = secrets.randbelow(1 << 31) if seed is None else seed
-        self._patch = patch
+        self._patch, self._watched = patch, watched
         self._way: Way | None = None
 
     async def __aenter__(self) -> Lab:
@@ -152,24 +171,27 @@ class Lab:
                 topology,
                 self.seed,
                 self._patch,
+                self._watched,
                 server=simulations(),
             )
         )
 
     async def _real(self) -> Owned:
-        with ExitStack() as stack:
+        async with AsyncExitStack() as stack:
             folder = stack.enter_context(scratch("library"))
             clock = LabTime(time.monotonic(), time.time(), self.topology.pace)
             lab = ProcessLab(folder, self.topology, clock, self.seed, patch=self._patch)
-            session = Session(lab, FaultKeeper(lab), folder=folder)
-            owned = Owned(lab, session, stack.pop_all())
-        try:
+            if self._watched:
+                collector = await stack.enter_async_context(collecting())
+                lab.ledger, lab.watch = collector.name, Watch(collector.secrets)
+            stack.push_async_callback(lab.close)
             await lab.start()
+            if lab.watch is not None:
+                await stack.enter_async_context(lab.tapped(lab.watch.hear))
+            session = Session(lab, FaultKeeper(lab), folder=folder)
             await provision(lab, session.report)
-        except BaseException:
-            await owned.close()
-            raise
-        return owned
+            return Owned(lab, session, stack.pop_all())
+        raise AssertionError("unreachable")
 
     @property
     def way(self) -> Way:
@@ -188,6 +210,12 @@ class Lab:
     async def sleep(self, seconds: float) -> None:
         """Lab seconds: virtual in the simulation, divided by ``pace`` in a real lab."""
         await self.way.sleep(seconds)
+
+    async def beside(self, work: Beside[T], *values: Any) -> T:
+        """``await work(lab, *values)`` where the lab is held, with its ``LabCore``: for a look or
+        an act behind the nodes' backs, which no command has. ``work`` is a function of a module;
+        values and its answer are plain data or structs."""
+        return await self.way.beside(work, *values)
 
     async def wait_for(self, *conditions: str, within_s: float = 600.0) -> None:
         """Until all hold, as in ``keystead wait --for``: ``vm.running=all``. KS-WAIT-001 says what

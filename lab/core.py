@@ -14,6 +14,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from chaos.lab import Directory
+from lab.scan.watch import Watch
 from lab.topology.directory import directory_of
 from lab.topology.plan import Topology
 from protocol.codec import decode_message, encode_message
@@ -66,6 +67,7 @@ class LabCore(ABC):
         self._desired = DesiredRules()
         self._known: dict[NodeName, NodeStatus] = {}
         self._directory: Directory | None = None
+        self.watch: Watch | None = None  # of a lab that was made to be searched
 
     # ---- what a subclass gives --------------------------------------------------------------
 
@@ -137,6 +139,11 @@ class LabCore(ABC):
     async def disk_images(self, node: NodeName) -> list[tuple[str, bytes]]:
         """Every file of the node's disk, databases excepted: as it was written last, and as a
         loss of power would leave it; read behind the node's back."""
+
+    @abstractmethod
+    async def put_disk_file(self, node: NodeName, path: str, data: bytes) -> None:
+        """Put another content, durably, into a file of the disk of a node that is off: what it
+        finds when a disk of another machine was built into it."""
 
     @abstractmethod
     async def kill(self, node: NodeName) -> None: ...

@@ -11,7 +11,12 @@ from lab.api import commands as c
 from lab.api.answers import HostView, Vm
 from lab.client import Lab
 from lab.errors import KeysteadError
+from lab.topology.course import Report
 from protocol.terms import HostCryptoState, PowerState, VmCryptoState
+
+
+def unheard(text: str, step: int, total: int) -> None:
+    """Nobody listens."""
 
 
 class Violated(Exception):
@@ -26,15 +31,25 @@ def holds(so: bool, text: str) -> None:
 
 class Bench(msgspec.Struct, frozen=True, kw_only=True):
     """Makes labs in virtual time. ``seed`` fixes what happens; ``patch`` is a module that is
-    imported before any node is made."""
+    imported before any node is made. ``quick``: a play that is long plays a part, and says so;
+    ``report`` hears how far it has come."""
 
     seed: int = 1
     patch: str = ""
+    quick: bool = False
+    report: Report = unheard
 
-    def lab(self, topology: str = "default", **changes: Any) -> Lab:
-        """A small lab of that name."""
-        changes = {"hosts": 2, "vms": 2, "tpm": "model"} | changes
-        return Lab("sim", topology=topology, seed=self.seed, patch=self.patch, **changes)
+    def lab(self, topology: str = "default", *, watched: bool = False, **changes: Any) -> Lab:
+        """A small lab of that name; ``watched``: one that can be searched."""
+        small: dict[str, Any] = {"hosts": 2, "vms": 2, "tpm": "model", **changes}
+        return Lab(
+            "sim",
+            topology=topology,
+            seed=self.seed,
+            patch=self.patch,
+            watched=watched,
+            **small,
+        )
 
 
 async def view(lab: Lab, host: str) -> HostView:
@@ -82,6 +97,13 @@ async def starts(lab: Lab, vm: str, when: str) -> None:
         holds(not done.error, f"{vm} is not powered on {when}: {done.error}")
     await lab.sleep(10)
     await works(lab, vm, when)
+
+
+async def start_refused(lab: Lab, vm: str, named: str, when: str) -> None:
+    """Its power-on by vCenter is refused, and the message names that."""
+    for done in await lab.vm_on(vm):
+        holds(bool(done.error), f"{vm} is powered on {when}")
+        holds(named in str(done.error), f"{vm} is refused {when}: {done.error}; not by {named}")
 
 
 async def refused(lab: Lab, command: c.Command[Any], fault: str, what: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+
+import msgspec
 
 from lab.conformance.assertions import Assertion
 from lab.conformance.bench import Bench, Violated
@@ -13,25 +16,31 @@ from lab.topology.course import Report
 from protocol.errors import ProductError
 
 
-async def play_assertions(
+def play_assertions(
     wanted: Sequence[Assertion], bench: Bench, report: Report
 ) -> tuple[Asserted, ...]:
-    """All of them, in their order."""
+    """All of them, in their order; blocks."""
     made = []
     for step, one in enumerate(wanted):
         report(f"{one.id} {one.title}", step, len(wanted))
-        made.append(await _played(one, bench))
+        made.append(_played(one, _reporting(bench, one, report)))
     return tuple(made)
 
 
-async def _played(one: Assertion, bench: Bench) -> Asserted:
-    if one.play is None:
-        return Asserted(
-            id=one.id, title=one.title, standing=Standing.NOT_AVAILABLE, needs=one.needs
-        )
+def _reporting(bench: Bench, one: Assertion, report: Report) -> Bench:
+    """What a long play tells of itself is told under its assertion."""
+
+    def told(text: str, step: int, total: int) -> None:
+        report(f"{one.id} {text}", step, total)
+
+    return msgspec.structs.replace(bench, report=told)
+
+
+def _played(one: Assertion, bench: Bench) -> Asserted:
     began, standing = time.monotonic(), Standing.PASS
     try:
-        seen = await one.play(bench)
+        playing = one.play(bench)
+        seen = playing if isinstance(playing, str) else asyncio.run(_awaited(playing))
     except Violated as error:
         standing, seen = Standing.FAIL, str(error)
     except KeysteadError as error:
@@ -40,3 +49,7 @@ async def _played(one: Assertion, bench: Bench) -> Asserted:
         standing, seen = Standing.FAIL, f"{type(error).__name__}: {error}"
     seconds = round(time.monotonic() - began, 1)
     return Asserted(id=one.id, title=one.title, standing=standing, seen=seen, seconds=seconds)
+
+
+async def _awaited(playing: Awaitable[str]) -> str:
+    return await playing

@@ -9,6 +9,8 @@ from protocol.terms import HostCryptoState, VmCryptoState
 
 HOSTS = ("esxi-001", "esxi-002")
 HOUR_S = 3600
+PASS_S = 400
+"""Lab seconds in which vCenter looks at every host once more."""
 FAR_S = 6 * HOUR_S
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from lab.logs.read import NodeLogs
 from protocol.messages.agent import NodeRecord
 from protocol.terms import NodeName, VmName
-from services.runtime.real.trees import TREES
+from services.runtime.real.trees import IMAGES, TREES
 from services.runtime.real.world import WRITTEN
 
 
@@ -45,6 +45,13 @@ class LabFiles:
             ]
 
         return await asyncio.to_thread(read)
+
+    async def put_disk_file(self, node: NodeName, path: str, data: bytes) -> None:
+        def put() -> None:
+            for tree in IMAGES:  # in place: a name of the synced image is a link to one of these
+                (self.folder / "nodes" / node / "disk" / tree / path).write_bytes(data)
+
+        await asyncio.to_thread(put)
 
     async def datastore_file(self, datastore: str, vm: VmName, file: str) -> bytes:
         return await asyncio.to_thread(self._vm_file(datastore, vm, file).read_bytes)

@@ -231,6 +231,12 @@ class SimLab(LabCore):
         images = self.world.stores[node].images()
         return [(path, data) for path, data in images if not path.startswith("databases/")]
 
+    async def put_disk_file(self, node: NodeName, path: str, data: bytes) -> None:
+        self.spec(node)
+        disk = self.world.stores[node].on_disk
+        disk.write(path, data)
+        disk.sync(path)
+
     async def datastore_file(self, datastore: str, vm: VmName, file: str) -> bytes:
         return bytes(self.world.arrays[datastore].folders[vm][file])
 

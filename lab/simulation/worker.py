@@ -11,21 +11,32 @@ import msgspec
 
 from lab.api.table import perform
 from lab.api.wire import RunCommand, decode_command, encode_answer
+from lab.scan import ledger
+from lab.scan.watch import Watch
 from lab.simulation.sim_lab import make
 from lab.topology.plan import Topology
+from services.runtime.forking.child import resolve
 
 
-def serve(topology: bytes, seed: int, patch: str = "") -> Callable[[str, bytes], bytes]:
+def serve(
+    topology: bytes, seed: int, patch: str = "", watched: bool = False
+) -> Callable[[str, bytes], bytes]:
     """The worker's main: a ready lab, and a handler of calls. ``patch`` names a module that is
-    imported before any node is made (``tests.mutations.bugs``).
+    imported before any node is made (``tests.mutations.bugs``). ``watched``: all that is said and
+    every secret are kept for searches (``SimLab.watch``).
 
-    Calls are ``command`` (a ``RunCommand``), ``sleep`` (a float: lab seconds) and
-    ``trace`` (the hash). A ``KeysteadError`` reaches the caller as it is: the conversation
-    carries exceptions.
+    Calls are ``command`` (a ``RunCommand``), ``sleep`` (a float: lab seconds), ``trace`` (the hash)
+    and ``beside`` (the name of a function, and its plain arguments after the lab). A
+    ``KeysteadError`` reaches the caller as it is: the conversation carries exceptions.
     """
     if patch:
         __import__(patch)
-    lab, session = make(msgspec.msgpack.decode(topology, type=Topology), seed)
+    watch = Watch(ledger.seen) if watched else None
+    if watched:
+        ledger.keep()
+    made = msgspec.msgpack.decode(topology, type=Topology)
+    lab, session = make(made, seed, tap=None if watch is None else watch.hear)
+    lab.watch = watch
 
     lab.world.spawn(None, "leases", session.keeper.keep_leases(lab.lease_tick_s))
 
@@ -41,6 +52,9 @@ def serve(topology: bytes, seed: int, patch: str = "") -> Callable[[str, bytes],
                 command = decode_command(message.command)
                 answer = lab.run(perform(session, command, message.vcenter))
                 return bytes(encode_answer(answer))
+            case "beside":
+                name, values = msgspec.msgpack.decode(payload)
+                return msgspec.msgpack.encode(lab.run(resolve(name)(lab, *values)))
             case _:
                 raise ValueError(f"{call} is no call to a simulated lab")
 

@@ -17,6 +17,7 @@ from tests.mutations.experiments import IN_EXPERIMENTS
 from tests.mutations.play import Outcome, collected, plant_all, server
 from tests.mutations.table import (
     IN_CAMPAIGNS,
+    IN_CONFORMANCE,
     IN_MATRIX,
     IN_RUNS,
     IN_SWEEPS,
@@ -47,7 +48,8 @@ def test_a_bug_that_hits_nothing_is_no_bug() -> None:
 
 def test_every_bug_has_a_test_that_kills_it() -> None:
     killed = {entry.mutation for entry in KILLED}
-    seen = killed | IN_RUNS | IN_EXPERIMENTS | IN_SWEEPS | IN_MATRIX | IN_CAMPAIGNS
+    in_runs = IN_RUNS | IN_EXPERIMENTS | IN_SWEEPS | IN_MATRIX | IN_CAMPAIGNS
+    seen = killed | in_runs | IN_CONFORMANCE
     assert there() - NO_BUG == seen - NO_BUG
 
 

@@ -25,7 +25,9 @@ import msgspec
 
 from services.runtime.store import components, file_components
 
-TREES = ("written", "contents", "synced")
+IMAGES = ("written", "contents")
+"""The folders with every file's bytes: as they are, and as the last ``sync`` left them."""
+TREES = (*IMAGES, "synced")
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 
 

@@ -1,0 +1,135 @@
+"""Plays about encrypted VMs: their keys one by one, recrypting, moving."""
+
+from __future__ import annotations
+
+from lab.api import commands as c
+from lab.api.answers import Vm, VmOnHost
+from lab.client import Lab
+from lab.conformance.bench import (
+    Bench,
+    all_run,
+    holds,
+    refused,
+    start_refused,
+    starts,
+    stays,
+    view,
+    works,
+)
+from lab.conformance.standard import HOSTS, PASS_S
+from protocol.terms import (
+    HostCryptoState,
+    PowerState,
+    VmConnectionState,
+    VmCryptoState,
+)
+
+SECOND_DISK = 2
+
+
+async def lost_keys(bench: Bench) -> str:
+    """A15: without the key of its home a VM is invalid; without that of a disk it is valid, and
+    starts without that disk [LOCK-02, LOCK-03]."""
+    async with bench.lab() as lab:
+        of_disk, of_home = await lab.vms()
+        await lab.vm_off(of_disk.vm, of_home.vm)
+        disks = (await lab.do(c.VmAddDisk(of_disk.vm, own_key=True))).items
+        own = next(disk for disk in disks if disk.disk == SECOND_DISK)
+        holds(own.key not in (None, of_disk.key), f"{own.label} has no key of its own")
+        for key in (own.key, of_home.key):
+            await lab.do(c.KmsKeyDestroy(str(key)))
+        await lab.power_loss(*HOSTS)
+        await lab.sleep(PASS_S)
+        found = await lab.vm(of_disk.vm)
+        await _is(lab, of_disk, VmConnectionState.CONNECTED, "without the key of a disk")
+        holds(found.missing == (own.key,), f"{found.vm} misses {found.missing}, not {own.key}")
+        await _is(lab, of_home, VmConnectionState.INVALID, "without the key of its home")
+        await start_refused(lab, of_disk.vm, own.label, "without the key of a disk")
+        await start_refused(lab, of_home.vm, str(of_home.key), "without the key of its home")
+        await lab.do(c.VmRemoveDisk(of_disk.vm, SECOND_DISK))
+        await starts(lab, of_disk.vm, "without the disk whose key is lost")
+    return "home: invalid and locked; disk: valid, refused by name, and on without that disk"
+
+
+async def _is(lab: Lab, vm: Vm, connection: VmConnectionState, when: str) -> None:
+    """Locked, and valid or not, as vCenter and as its host see it."""
+    shown, own = await lab.vm(vm.vm), await _on_host(lab, vm)
+    for seen, who in ((shown, "vCenter"), (own, vm.host)):
+        holds(seen.crypto is VmCryptoState.LOCKED, f"{vm.vm} is {seen.crypto} for {who} {when}")
+        what = f"{vm.vm} is {seen.connection.value} for {who} {when}"
+        holds(seen.connection is connection, f"{what}, and not {connection.value}")
+
+
+async def _on_host(lab: Lab, vm: Vm) -> VmOnHost:
+    return next(one for one in (await view(lab, vm.host)).vms if one.vm == vm.vm)
+
+
+async def recrypted(bench: Bench) -> str:
+    """A17: once its keys are wrapped anew, nobody needs the old one; before, a host that lacks it
+    does [REK-01, STD-19]."""
+    async with bench.lab() as lab:
+        recrypted, left = await lab.vms()
+        new = (await lab.do(c.VmRecrypt(recrypted.vm))).key
+        holds(new not in (None, recrypted.key), f"the key of {recrypted.vm} is as it was")
+        for vm in (recrypted, left):
+            await lab.do(c.KmsKeyDestroy(str(vm.key)))
+        for vm in (recrypted, left):
+            await works(lab, vm.vm, "while it runs, its old key destroyed")
+        await lab.power_loss(*HOSTS)
+        await lab.sleep(PASS_S)
+        await all_run(
+            lab, (recrypted,), "after a reboot, recrypted before its old key was destroyed"
+        )
+        now = await lab.vm(left.vm)
+        holds(
+            now.crypto is VmCryptoState.LOCKED and now.power is PowerState.OFF,
+            f"{left.vm} is {now.crypto} and {now.power.value} after a reboot, not recrypted",
+        )
+        await lab.vm_off(recrypted.vm)
+        await starts(lab, recrypted.vm, "under its new key")
+    return "recrypted: runs after a reboot without its old key; not recrypted: locked"
+
+
+async def deep_recrypt_refused(bench: Bench) -> str:
+    """A18: new data keys want a VM that is off [REK-02]."""
+    async with bench.lab() as lab:
+        vm, _ = await lab.vms()
+        await refused(
+            lab, c.VmRecrypt(vm.vm, deep=True), "InvalidPowerState", "deep, while it runs"
+        )
+        now = await lab.vm(vm.vm)
+        holds(now.key == vm.key, f"{vm.vm} was refused, and has another key")
+        await works(lab, vm.vm, "after its deep recrypt was refused")
+        await lab.vm_off(vm.vm)
+        done = await lab.do(c.VmRecrypt(vm.vm, deep=True))
+        holds(done.key != vm.key, f"{vm.vm} has its old key after a deep recrypt")
+        await starts(lab, vm.vm, "after a deep recrypt")
+    return "refused while it runs, done when it is off; snapshots and space are not tried"
+
+
+async def moves_to_safe_hosts(bench: Bench) -> str:
+    """A26: an encrypted VM goes to no host that is not safe, or is about to stop being
+    [MOB-05, MOB-06]."""
+    source, target = HOSTS
+    async with bench.lab() as lab:
+        there = [vm for vm in await lab.vms() if str(vm.host) == target]
+        for vm in there:
+            await lab.do(c.VmMigrate(vm.vm, source))
+        vm, *_ = await lab.vms()
+        move = c.VmMigrate(vm.vm, target, register_hosts=False)
+        await lab.do(c.HostDisableCrypto(target))
+        pending = HostCryptoState.PENDING_INCAPABLE
+        await stays(lab, (target,), pending, 10, "after its encryption mode was turned off")
+        await refused(lab, move, "until it reboots", f"{vm.vm} to a host that is {pending.value}")
+        await lab.reboot(target)
+        incapable = HostCryptoState.INCAPABLE
+        await stays(lab, (target,), incapable, 10, "after it was turned off and booted")
+        await refused(lab, move, "NoPermission", f"{vm.vm} to a host that is {incapable.value}")
+        now = await lab.vm(vm.vm)
+        holds(str(now.host) == source, f"{vm.vm} was refused, and is on {now.host}")
+        await all_run(lab, (now,), "after its moves were refused")
+        await lab.do(c.HostEnableCrypto(target))
+        moved = (await lab.do(move)).vm
+        holds(str(moved.host) == target, f"{vm.vm} is on {moved.host} after its move")
+        await all_run(lab, (moved,), "after its move to a host that is safe again")
+    return "refused for a host that is pendingIncapable or incapable, done when it is safe"
