@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from pathlib import Path
 
 import msgspec
 
 from lab.core import LabCore
+from lab.scan.files import place_of
 from lab.scan.forensics import Forensics
 from lab.scan.search import Place, search
 from lab.scan.watch import Found, Watch
@@ -15,9 +16,6 @@ from protocol.subjects import parse_link
 from protocol.terms import NodeName
 from services.esxi.configuration.archive import FILE
 from services.esxi.configuration.image import read_protection
-
-SERVERS_OWN: Final = "services.kms.master:"
-"""Who makes the master key of a key server, which lies on its own disk."""
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -38,11 +36,7 @@ class SealedKey(msgspec.Struct, frozen=True):
 async def search_disk(lab: LabCore, node: str) -> Found:
     """Look for every secret on everything that ``node`` has on its disk, its database too, as it
     was written and as it is synced."""
-    return _watch(lab).found_in(
-        Place(_kind(path), path, data)
-        for path, data in await lab.at_rest()
-        if path.startswith(f"{node}/")
-    )
+    return _watch(lab).found_in(await _disk(lab, node))
 
 
 async def search_bus(lab: LabCore) -> Found:
@@ -52,8 +46,7 @@ async def search_bus(lab: LabCore) -> Found:
 
 async def texts_on_disk(lab: LabCore, node: str, texts: list[str]) -> list[str]:
     """Those of these texts that lie anywhere on the disk of ``node``."""
-    places = [Place("disk", path, data) for path, data in await lab.at_rest() if _of(path, node)]
-    return _met(texts, places)
+    return _met(texts, await _disk(lab, node))
 
 
 async def texts_on_bus(lab: LabCore, texts: list[str]) -> list[str]:
@@ -105,12 +98,16 @@ def _watch(lab: LabCore) -> Watch:
     return lab.watch
 
 
-def _of(path: str, node: str) -> bool:
-    return path.startswith(f"{node}/")
-
-
-def _kind(path: str) -> str:
-    return "database" if "/databases/" in path else "disk"
+async def _disk(lab: LabCore, node: str) -> list[Place]:
+    """Everything of that node's disk, by the sorts of places that exemptions know."""
+    found = []
+    for path, data in await lab.at_rest():
+        real = path.startswith("nodes/")
+        kind = "database" if "/databases/" in path else "disk"
+        place = place_of(Path(path), data) if real else Place(kind, path, data)
+        if place.name.startswith(f"{node}/"):
+            found.append(place)
+    return found
 
 
 def _met(texts: list[str], places: list[Place]) -> list[str]:

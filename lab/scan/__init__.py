@@ -2,6 +2,7 @@
 
 - ``ledger``     every secret that a process ever holds, in its memory only
 - ``collector``  what all processes of a real lab hold, in the memory of their owner only
+- ``watch``      a lab that is watched from its first message on, for searches
 - ``search``     finding secrets in bytes, whatever they are written as
 - ``exempt``     where secrets may lie, and why
 - ``simulated``  all places of a simulated lab · ``processes`` ``files`` those of a real one

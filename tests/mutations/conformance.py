@@ -37,3 +37,5 @@ RED: Final[dict[str, tuple[str, str]]] = {
     "A30": ("image_not_compared", "refused for its image"),
 }
 """By assertion: the bug, and words of what is seen then."""
+
+IN_CONFORMANCE: Final = frozenset(bug for bug, _ in RED.values())

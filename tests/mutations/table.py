@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tests.mutations.bugs
-from tests.mutations.conformance import RED
 from tests.mutations.found import FOUND
 from tests.mutations.ha import HA
 from tests.mutations.matrix import TURNED
@@ -590,9 +589,6 @@ IN_SWEEPS = frozenset(
 
 IN_MATRIX = frozenset(entry.bug for entry in TURNED)
 """Seen by the cells that each turns red: ``test_matrix``."""
-
-IN_CONFORMANCE = frozenset(bug for bug, _ in RED.values())
-"""Seen by the conformance assertions that each turns red: ``tests/lab/conformance``."""
 
 NO_BUG = frozenset({"planting", "key_leaks"})
 """Modules of the folder that break no rule; the last one serves ``tests/scan``."""

@@ -13,11 +13,11 @@ import pytest
 
 from services.runtime.sim.runner import run_in_worker
 from tests.mutations.bugs.planting import plant
+from tests.mutations.conformance import IN_CONFORMANCE
 from tests.mutations.experiments import IN_EXPERIMENTS
 from tests.mutations.play import Outcome, collected, plant_all, server
 from tests.mutations.table import (
     IN_CAMPAIGNS,
-    IN_CONFORMANCE,
     IN_MATRIX,
     IN_RUNS,
     IN_SWEEPS,
