@@ -10,21 +10,14 @@ import msgspec
 from chaos.matrix.account import Witness
 from chaos.matrix.grid import Staging
 from chaos.matrix.play import Played
-from chaos.matrix.terms import UNCLEAR, Agreement, is_trusted
-from chaos.oracle.table import Cell, Parts, parts
-from chaos.oracle.terms import Block, Event, Letter
+from chaos.matrix.terms import UNCLEAR, Agreement
+from chaos.oracle.table import Cell, parts
+from chaos.oracle.terms import Letter
 
 Part = bool | int | str
 
-WAITING: Final = frozenset(
-    {"move_to_new_host", "unencrypted_move", "move_other_vm", "move_hit_vm", "move_old_vm"}
-)
-"""Parts that only a move to the new host shows; it is played in trusted blocks only."""
-UNSEEN: Final = {Event.E9: ("virtual_tpm_added",), Event.E11: ("move_to_new_host",)}
-"""What belongs to these events where their letter is one for the whole, and nothing built shows."""
 _OVERRIDES: Final = ("persist_overrides_attestation", "unreachable_only")
 """The knob that decides when tokens have expired, and its own value."""
-_MOVES: Final = ", move ok"
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,8 +33,8 @@ class CellRow(msgspec.Struct, frozen=True, kw_only=True):
 
     ``witness``: of each reason that has one, whether the letter came from that cause.
     ``why``: what of the evidence decided. ``parts``: of a cell that holds partly, what was seen;
-    ``waiting``: what belongs to the cell and nothing built can show. ``finding``: what else must be
-    known, such as a letter that other plays in the same lab had changed.
+    ``finding``: what else must be known, such as a letter that other plays in the same lab had
+    changed.
     """
 
     block: str
@@ -53,7 +46,6 @@ class CellRow(msgspec.Struct, frozen=True, kw_only=True):
     tag: str | None
     reasons: tuple[int, ...]
     parts: dict[str, Part] = {}
-    waiting: tuple[str, ...] = ()
     witness: tuple[Witness, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     why: str = ""
@@ -65,7 +57,7 @@ def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, Played]]) -> Cel
     observed, why, seen = letter_of(plays)
     void = "; ".join(dict.fromkeys(played.void for _, played in plays if played.void))
     wanted = parts(cell.block, cell.fault, cell.event)
-    expected = {} if wanted is None else due(cell.block, wanted.parts)
+    expected = {} if wanted is None else wanted.parts
     disturbed = next((played.disturbed for _, played in plays if played.disturbed), "")
     unheard = next((w for _, played in plays for w in played.witnesses if not w.held), None)
     order = next((played.order for _, played in plays if played.order), "")
@@ -91,7 +83,6 @@ def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, Played]]) -> Cel
         tag=cell.tag,
         reasons=cell.reasons,
         parts=seen if wanted is not None else {},
-        waiting=_waiting(cell, wanted),
         witness=tuple(dict.fromkeys(w for _, played in plays for w in played.witnesses)),
         evidence=tuple(
             Evidence(run=run, staging=staging.name, records=played.records)
@@ -99,15 +90,6 @@ def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, Played]]) -> Cel
         ),
         why=void or wrong or why,
     )
-
-
-def _waiting(cell: Cell, wanted: Parts | None) -> tuple[str, ...]:
-    if cell.event is Event.E11 and is_trusted(cell.block):
-        return ()
-    if wanted is not None:
-        return tuple(name for name in wanted.parts if name in WAITING)
-    refused_move = cell.event is Event.E11 and cell.letter is not Letter.OK
-    return () if refused_move else UNSEEN.get(cell.event, ())
 
 
 def letter_of(plays: Sequence[tuple[Staging, Played]]) -> tuple[str, str, dict[str, Part]]:
@@ -164,17 +146,6 @@ def _parts(plays: Sequence[tuple[Staging, Played]]) -> dict[str, Part]:
 def _each(plays: Sequence[tuple[Staging, Played]]) -> str:
     """What each play came to."""
     return ", ".join(f"{staging.way} {played.letter}" for staging, played in plays)
-
-
-def due(block: Block, wanted: Mapping[str, Part]) -> dict[str, Part]:
-    """The parts that must be shown, without moves to a new host where these are not played."""
-    if is_trusted(block):
-        return dict(wanted)
-    return {
-        name: value.removesuffix(_MOVES) if isinstance(value, str) else value
-        for name, value in wanted.items()
-        if name not in WAITING
-    }
 
 
 def disagreement(

@@ -163,6 +163,15 @@ class Left(Seen, frozen=True, kw_only=True):
     keys: int = 0
 
 
+class Kept(Seen, frozen=True, kw_only=True):
+    """What the files of a VM hold that was in clear, and how many more keys P has than before."""
+
+    vtpm: bool
+    home_encrypted: bool
+    disks_encrypted: bool
+    keys: int = 0
+
+
 class Added(Seen, frozen=True, kw_only=True):
     """A host that was to be added.
 

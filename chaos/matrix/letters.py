@@ -15,6 +15,7 @@ from chaos.matrix.evidence import (
     EventSeen,
     HostSeen,
     Judged,
+    Kept,
     Left,
     Moved,
     Outcome,
@@ -78,12 +79,12 @@ def of_restart(
     return of_power_on(last, seen, seen, keys, host=host)
 
 
-def _ok(seen: VmSeen, host: str) -> Judged:
+def _ok(seen: VmSeen, host: str, *, encrypted: bool = True) -> Judged:
     """Done, on the right host, the guest answers right, and nobody says that it is locked."""
     for view in (seen.own, seen.shown):
         if view is None or not view.on or view.host != host:
             return unclear(f"done, but it does not run on {host}: {_told(view)}")
-        if view.crypto is not VmCryptoState.UNLOCKED:
+        if view.crypto is not (VmCryptoState.UNLOCKED if encrypted else None):
             return unclear(f"it runs, and shows as {view.crypto or 'not encrypted'}")
     if seen.works.right is not True:
         return unclear(f"it runs, but its guest is not right: {seen.works.detail}")
@@ -126,7 +127,9 @@ def _refused(asked: Answered, seen: VmSeen) -> Judged:
     return Judged(letter=Letter.NO, why=f"{why}; not locked")
 
 
-def of_move(moved: Moved, *, source: str, target: str, limit_s: float) -> Judged:
+def of_move(
+    moved: Moved, *, source: str, target: str, limit_s: float, encrypted: bool = True
+) -> Judged:
     """E7, E8: on the target, the same guest, and not for long at a standstill; or where it was, as
     it was, and not locked."""
     if moved.here.own is not None and moved.here.own.on and moved.there.own is not None:
@@ -143,7 +146,7 @@ def of_move(moved: Moved, *, source: str, target: str, limit_s: float) -> Judged
         return unclear("done, and nothing of its memory went from host to host")
     if moved.gap_s > limit_s:
         return unclear(f"its guest stood still for {moved.gap_s:.0f} s, more than {limit_s:.0f}")
-    return _ok(moved.there, target)
+    return _ok(moved.there, target, encrypted=encrypted)
 
 
 def of_three_looks(
@@ -272,6 +275,27 @@ def of_creation(asked: Answered, seen: VmSeen, left: Left, *, host: str) -> Judg
         files = "files on the datastore" if left.files else "no files"
         return unclear(f"{asked.error}, and it has left {files}, {left.keys} keys")
     return _refused(asked, seen)
+
+
+def of_vtpm(asked: Answered, seen: VmSeen, kept: Kept, *, host: str) -> Judged:
+    """E9: ``asked`` is the end of adding a virtual TPM to a VM in clear and, when that was done, of
+    starting the VM; ``kept`` is what its files hold then."""
+    if asked.done:
+        if not (kept.vtpm and kept.home_encrypted) or kept.disks_encrypted:
+            return unclear(f"done, and its files say {kept}")
+        return _ok(seen, host)
+    if kept.vtpm or kept.home_encrypted or kept.keys:
+        return unclear(f"{asked.error}, and it has left {kept}")
+    return _refused(asked, seen)
+
+
+def of_parts_of_one(first: Judged, second: Judged) -> Judged:
+    """Two things that one letter is for: they must not differ."""
+    if UNCLEAR in (first.letter, second.letter):
+        return first if first.letter == UNCLEAR else second
+    if first.letter != second.letter:
+        return unclear(f"{first.letter}, {first.why}; and {second.letter}, {second.why}")
+    return first
 
 
 def of_recrypt(

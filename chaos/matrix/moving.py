@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from chaos.matrix import clock
 from chaos.matrix.evidence import Answered, Judged, Moved
 from chaos.matrix.letters import of_move
 from chaos.matrix.looks import Looks, plain
+from chaos.oracle.terms import Letter
 from protocol.messages.vcenter import MigrateVm
 from protocol.terms import NodeName, VmName
+
+OK: Final = "ok"
+REFUSED: Final = "refused"
 
 
 class Moving:
@@ -43,7 +49,19 @@ class Moving:
         )
         looks.trail.write("probe", target, "moved", **plain(moved))
         limit_s = clock.SWITCH_OVER_S + self._scene.patience
-        return of_move(moved, source=source, target=target, limit_s=limit_s)
+        return of_move(
+            moved,
+            source=source,
+            target=target,
+            limit_s=limit_s,
+            encrypted=vm not in self._scene.clear,
+        )
+
+    async def told(self, vm: VmName, source: NodeName, target: NodeName) -> str:
+        """``judged`` as a part of another event: ``ok``, ``refused``, or what is neither."""
+        judged = await self.judged(vm, source, target)
+        known: dict[str, str] = {Letter.OK: OK, Letter.NO: REFUSED}
+        return known.get(judged.letter, judged.why)
 
     async def ask(self, vm: VmName, target: NodeName) -> Answered:
         """The task alone."""

@@ -137,7 +137,6 @@ def explain(
             ("expected", f"{cell.expected} (tag {cell.tag})"),
             ("observed", f"{cell.observed}: {cell.why}"),
             *((f"part {name}", value) for name, value in cell.parts.items()),
-            *((f"part {name}", "not looked at in this version") for name in cell.waiting),
             *(("reason", text) for text in told.reasons.values()),
             *((f"witness R{w.reason}", w.seen if w.held else "none") for w in cell.witness),
             *([("finding", cell.finding)] if cell.finding else []),

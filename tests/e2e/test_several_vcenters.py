@@ -68,7 +68,11 @@ async def test_one_that_is_down_is_down_for_its_own_hosts_only(how: dict[str, An
     async with Lab(topology=TWO, seed=5, **how) as lab:
         await lab.do(c.FaultInject("vcenter.down", {"on": EAST}))
         await lab.do(c.HostReboot(("esxi-001", "esxi-002")))
-        west = (await lab.do(c.GetVms(), vcenter=WEST)).items
+        for _ in range(60):  # keys are pushed, then the VM starts by itself
+            west = (await lab.do(c.GetVms(), vcenter=WEST)).items
+            if all(vm.power is PowerState.ON for vm in west):
+                break
+            await lab.sleep(1)
         assert [(v.power, v.crypto) for v in west] == [(PowerState.ON, VmCryptoState.UNLOCKED)]
         alone = await lab.do(c.GetHostView("esxi-002"))
         assert alone.crypto_state is HostCryptoState.PREPARED and alone.cached_keys == 0

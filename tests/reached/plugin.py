@@ -1,6 +1,8 @@
 """pytest's side: every process of a run notes what it reaches; the end of a whole run is judged.
 
-A whole run is one over all tests that are neither slow nor sweeps: no path, no ``-k``, no failure.
+A whole run is one over all tests that are neither slow nor sweeps: no path, no ``-k``, no ``--lf``.
+Of one in which tests have failed it is told all the same: what they would have reached stands there
+too.
 Workers of xdist are processes like any other and judge nothing.
 """
 
@@ -51,5 +53,5 @@ def _whole(session: pytest.Session) -> bool:
         config.args_source is pytest.Config.ArgsSource.TESTPATHS
         and not config.option.keyword
         and config.option.markexpr == _MARK
-        and not session.testsfailed
+        and not config.option.lf
     )

@@ -14,8 +14,9 @@ from chaos.matrix.dumps import write_dump
 from chaos.matrix.events.base import EventPlay, Wanted
 from chaos.matrix.evidence import Added, Answered, Judged, Outcome
 from chaos.matrix.faults.base import OFF_S, StagedFault
-from chaos.matrix.letters import of_addition
+from chaos.matrix.letters import of_addition, unclear
 from chaos.matrix.looks import plain
+from chaos.matrix.moving import OK, REFUSED, Moving
 from chaos.matrix.scene import P, Q, Scene, Void, cluster_of
 from chaos.matrix.stored import ENABLE
 from chaos.matrix.terms import OF_HOSTS, Actor, Kind
@@ -23,7 +24,7 @@ from chaos.oracle.terms import Block, Event, Fault, Letter
 from protocol.events import EventTypeId
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import Esxcli, GetCryptoKeyStatus, HostSummary, QueryHost
-from protocol.messages.vcenter import AddHost, CreateVm
+from protocol.messages.vcenter import AddHost, CreateVm, PowerOnVm
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, NodeName, VmName
 
 _TOLD: Final = {
@@ -35,14 +36,16 @@ _TOLD: Final = {
 class HostAdded(EventPlay):
     """A host that vCenter never knew; under F8 the cluster has a key that is hit and one not.
 
-    That a VM moves to it waits for vMotion.
+    VMs that run on the warm host are moved to it: that one must go on there, and is refused where
+    the new host has not its key.
     """
 
     event: ClassVar[Event] = Event.E11
     cast: ClassVar[tuple[Actor, ...]] = (Actor.A, Actor.N)
     vms: ClassVar[tuple[Wanted, ...]] = (
         Wanted("run", Actor.A, Kind.RUN),
-        Wanted("other", Actor.A, Kind.OFF, judged=False),
+        Wanted("other", Actor.A, Kind.RUN, judged=False),
+        Wanted("clear", Actor.A, Kind.CLEAR, judged=False),
     )
 
     def __init__(self, scene: Scene, fault: StagedFault) -> None:
@@ -83,8 +86,46 @@ class HostAdded(EventPlay):
                 self.parts["new_vm_naming_p"] = await self._new_vm_naming_p()
         else:
             self.parts = _parts(seen)
+        judged = of_addition(asked, seen, later)
+        if seen.listed:
+            judged = await self._with_moves(judged)
         self._before = dict(self.parts)
-        return of_addition(asked, seen, later)
+        return judged
+
+    async def _with_moves(self, judged: Judged) -> Judged:
+        """The letter, unless VMs that are moved to the new host say something else."""
+        moves = self._moves(judged)
+        seen = {part: await self.move_to_new(what) for part, (what, _) in moves.items()}
+        if judged.letter == Letter.PARTLY:
+            self.parts |= seen
+        wrong = [f"{part}: {seen[part]}" for part, (_, due) in moves.items() if seen[part] != due]
+        return unclear(f"{judged.why}; {'; '.join(wrong)}") if wrong else judged
+
+    def _moves(self, judged: Judged) -> dict[str, tuple[str, str]]:
+        """What the table calls each move, the VM of it, and what must come of it."""
+        if judged.letter == Letter.OK:
+            return {"move_to_new_host": ("run", OK)}
+        if judged.letter != Letter.PARTLY:
+            return {}
+        if self.fault.fault is Fault.F8:
+            if self.scene.native:
+                return {"move_old_vm": ("run", REFUSED)}
+            return {"move_other_vm": ("other", OK), "move_hit_vm": ("run", REFUSED)}
+        moves = {"move_to_new_host": ("run", REFUSED)}
+        return moves if self.scene.native else moves | {"unencrypted_move": ("clear", OK)}
+
+    async def move_to_new(self, what: str) -> str:
+        """A VM of the warm host shall go on on the new one: ``ok``, ``refused``, or what is
+        neither."""
+        vm, source = self.vm(what), self.host(Actor.A)
+        if vm in self.scene.clear:
+            started = await self.looks.ask(
+                self.scene.vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S
+            )
+            wrong = await self.scene.guests.plant(vm, source) if started.done else started.text
+            if wrong:
+                return f"it does not start: {wrong}"
+        return await Moving(self.looks).told(vm, source, self._new)
 
     async def _boot_new(self) -> None:
         """It was installed, and then off; a fault of hosts is met by the boot after that."""
@@ -200,6 +241,9 @@ class HostAdded(EventPlay):
             return (
                 f"{self._new} is {seen.crypto} with {len(seen.present)} of {len(seen.wanted)} keys"
             )
+        if self.judged is not None and self.judged.letter != Letter.OK:
+            if (moved := await self.move_to_new("run")) != OK:
+                return f"{self.vm('run')}, moved to {self._new}: {moved}"
         self.parts = {**self._before, **_afterwards(self.scene, self.parts)}
         return ""
 
@@ -207,10 +251,11 @@ class HostAdded(EventPlay):
 def _afterwards(scene: Scene, shown: Mapping[str, bool | int | str]) -> dict[str, str]:
     """What the table calls it that nothing is lacking any more."""
     if not scene.native:
-        return {"after_fault_ends": "safe, all keys"}
+        moved = ", move ok" if scene.fault is Fault.F1 else ""
+        return {"after_fault_ends": f"safe, all keys{moved}"}
     if scene.fault is Fault.F8:
-        return {"after_right_import": "safe"}
-    return {"after_import": f"kdk_p {shown['kdk_p']}, safe"}
+        return {"after_right_import": "safe, move ok"}
+    return {"after_import": f"kdk_p {shown['kdk_p']}, safe, move ok"}
 
 
 def _parts(seen: Added) -> dict[str, bool | int | str]:

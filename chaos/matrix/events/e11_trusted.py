@@ -17,7 +17,7 @@ from chaos.matrix import clock, trust
 from chaos.matrix.events.e11_host_added import HostAdded
 from chaos.matrix.evidence import Added, Judged
 from chaos.matrix.letters import of_addition, unclear
-from chaos.matrix.moving import Moving
+from chaos.matrix.moving import OK, REFUSED, Moving
 from chaos.matrix.scene import P, cluster_of
 from chaos.matrix.terms import Actor
 from chaos.matrix.unwrapped import MAKE, UNWRAP, answered, got
@@ -40,7 +40,6 @@ _OVER: Final = {
     Fault.F7: "after_adding_by_name",
     Fault.F8: "after_key_restored",
 }
-_REFUSED, _OK = "refused", "ok"
 
 
 class TrustedHostAdded(HostAdded):
@@ -67,14 +66,14 @@ class TrustedHostAdded(HostAdded):
             await self._configure()
         await scene.give(clock.TASK_S)
         seen = await self._look()
-        moved = await self._move() if seen.listed else ""
+        moved = await self.move_to_new("run") if seen.listed else ""
         self.ended_at = lab.monotonic()
         await lab.sleep(clock.SETTLED_S)
         later = await self._look()
         self.parts |= await self._shown(later) | {"move_to_new_host": moved}
         self._before = dict(self.parts)
         judged = of_addition(asked, seen, later)
-        if judged.letter == Letter.PARTLY and moved not in (_REFUSED, _OK):
+        if judged.letter == Letter.PARTLY and moved not in (REFUSED, OK):
             return unclear(f"{judged.why}; a VM that is to move there: {moved}")
         return judged
 
@@ -83,14 +82,6 @@ class TrustedHostAdded(HostAdded):
         await trust.remediate(self.scene, cluster_of(self.event))
         status = await trust.attest(self.scene, self._new)
         self.trail.write("note", self._new, "remediated", attestation=status.value)
-
-    async def _move(self) -> str:
-        """The VM that runs on the warm host shall run on the new one: ``ok``, ``refused``, or what
-        is neither."""
-        source = self.host(Actor.A)
-        judged = await Moving(self.looks).judged(self.vm("run"), source, self._new)
-        told: dict[str, str] = {Letter.OK: _OK, Letter.NO: _REFUSED}
-        return told.get(judged.letter, judged.why)
 
     def _wanted(self) -> tuple[CryptoKeyId, ...]:
         """Nobody brings it keys (KPS-02)."""
@@ -191,8 +182,8 @@ class TrustedHostAdded(HostAdded):
         seen, status = await self._look(), await self._attestation()
         if seen.whole or status == Status.ATTESTED:
             return f"{self._new} is {seen.mode.value} and {status} {how}"
-        moved = await self._move()
-        return "" if moved == _REFUSED else f"a VM that moves to {self._new} {how}: {moved}"
+        moved = await self.move_to_new("run")
+        return "" if moved == REFUSED else f"a VM that moves to {self._new} {how}: {moved}"
 
     async def _comes_to_be_safe(self) -> str:
         lab = self.scene.lab
@@ -209,5 +200,5 @@ class TrustedHostAdded(HostAdded):
             return wrong
         if (status := await self._attestation()) != Status.ATTESTED:
             return f"{self._new} is safe and {status}"
-        moved = await self._move()
-        return "" if moved == _OK else f"a VM that moves to {self._new}: {moved}"
+        moved = await self.move_to_new("run")
+        return "" if moved == OK else f"a VM that moves to {self._new}: {moved}"

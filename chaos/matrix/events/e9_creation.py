@@ -1,4 +1,5 @@
-"""E9: a new encrypted VM is created, with no provider named."""
+"""E9: a new encrypted VM is created, and a virtual TPM added to a VM in clear; no provider is
+named."""
 
 from __future__ import annotations
 
@@ -10,9 +11,10 @@ from chaos.faults.base import REFUSALS
 from chaos.matrix import clock
 from chaos.matrix.account import Course
 from chaos.matrix.events.base import EventPlay, Wanted
+from chaos.matrix.events.e9_vtpm import VtpmAdded
 from chaos.matrix.evidence import Answered, Judged, Left, Works
 from chaos.matrix.faults.base import StagedFault
-from chaos.matrix.letters import of_creation, of_creation_at_host
+from chaos.matrix.letters import of_creation, of_creation_at_host, of_parts_of_one
 from chaos.matrix.scene import SERVERS_OF_P, P, Scene, cluster_of
 from chaos.matrix.terms import OF_HOSTS, Actor, Kind
 from chaos.observe.guests import BLOCKS
@@ -32,18 +34,19 @@ ROUND_TRIP: Final = "round trip good, no message left the host"
 
 
 class Creates(EventPlay):
-    """The task of vCenter; what is made must work, what is refused must leave nothing behind.
-
-    That a virtual TPM is added to a VM without encryption waits for virtual TPMs.
-    """
+    """Two tasks of vCenter; what is made must work, what is refused must leave nothing behind."""
 
     event: ClassVar[Event] = Event.E9
     cast: ClassVar[tuple[Actor, ...]] = (Actor.A,)
-    vms: ClassVar[tuple[Wanted, ...]] = (Wanted("old", Actor.A, Kind.OFF, judged=False),)
+    vms: ClassVar[tuple[Wanted, ...]] = (
+        Wanted("old", Actor.A, Kind.OFF, judged=False),
+        Wanted("clear", Actor.A, Kind.CLEAR, judged=False),
+    )
 
     def __init__(self, scene: Scene, fault: StagedFault) -> None:
         super().__init__(scene, fault)
         self._tries = 0
+        self._vtpm = VtpmAdded(self.looks, self.vm("clear"), self._provider)
 
     @classmethod
     def waits_for_b(cls, block: Block, fault: Fault) -> bool:
@@ -62,6 +65,10 @@ class Creates(EventPlay):
         before = await self._keys_of_p()
         asked = await self._create()
         judged = await self._judged(asked, before)
+        added = await self._vtpm.judged(
+            self.host(Actor.A), await self._keys_of_p(), self._keys_of_p
+        )
+        judged = of_parts_of_one(judged, added)
         if not (self.scene.native and self.fault.vcenter_away):
             return judged
         works = await self._scratch()
@@ -158,6 +165,7 @@ class Creates(EventPlay):
         if seen.vcenter is not None:
             await self.looks.ask(self.scene.vcenter, PowerOffVm(vm=vm), within_s=clock.TASK_S)
             await self.looks.ask(self.scene.vcenter, DestroyVm(vm=vm), within_s=clock.TASK_S)
+        await self._vtpm.clear_away()
 
     async def aftermath(self) -> str:
         """The identical request is done now, if it was refused; and what it made works."""
@@ -170,4 +178,4 @@ class Creates(EventPlay):
                 return f"{vm} cannot be made: {started.error}: {started.text}"
             if "on_host" in self.parts:
                 self.parts["after_fault_ends"] = "task ok"
-        return await self.until_it_works(vm, host)
+        return await self.until_it_works(vm, host) or await self._vtpm.aftermath(host)

@@ -5,7 +5,17 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from chaos.matrix.evidence import Answered, HostSeen, Judged, Left, Moved, VmSeen, Works, Wrapped
+from chaos.matrix.evidence import (
+    Answered,
+    HostSeen,
+    Judged,
+    Kept,
+    Left,
+    Moved,
+    VmSeen,
+    Works,
+    Wrapped,
+)
 from chaos.matrix.letters import (
     SCREEN_A,
     of_addition,
@@ -14,11 +24,13 @@ from chaos.matrix.letters import (
     of_creation_at_host,
     of_host,
     of_move,
+    of_parts_of_one,
     of_power_on,
     of_recrypt,
     of_restart,
     of_running,
     of_three_looks,
+    of_vtpm,
 )
 from chaos.matrix.terms import UNCLEAR
 from protocol.errors import REGISTRY
@@ -230,6 +242,42 @@ def test_a_refused_creation_leaves_nothing() -> None:
     ):
         assert of_creation(REFUSED, seen, left, host=HOST).letter == UNCLEAR
     assert of_creation(DONE, running(works=WRONG), Left(), host=HOST).letter == UNCLEAR
+
+
+def kept(*, vtpm: bool = False, home: bool = False, disks: bool = False, keys: int = 0) -> Kept:
+    return Kept(vtpm=vtpm, home_encrypted=home, disks_encrypted=disks, keys=keys)
+
+
+def test_a_virtual_tpm_that_was_refused_leaves_nothing() -> None:
+    clear = stopped(own=view(False, crypto=None), vcenter=view(False, crypto=None))
+    assert of_vtpm(DONE, running(), kept(vtpm=True, home=True), host=HOST).letter == "OK"
+    assert of_vtpm(REFUSED, clear, kept(), host=HOST).letter == "NO"
+    for asked, seen, files in (
+        (DONE, running(), kept(vtpm=True)),
+        (DONE, running(), kept(home=True)),
+        (DONE, running(), kept(vtpm=True, home=True, disks=True)),
+        (DONE, running(works=WRONG), kept(vtpm=True, home=True)),
+        (REFUSED, clear, kept(vtpm=True)),
+        (REFUSED, clear, kept(home=True)),
+        (REFUSED, clear, kept(keys=1)),
+        (REFUSED, locked(), kept()),
+    ):
+        assert of_vtpm(asked, seen, files, host=HOST).letter == UNCLEAR
+
+
+def test_two_things_under_one_letter_must_not_differ() -> None:
+    ok, no, odd = (Judged(letter=one, why="so") for one in ("OK", "NO", "??"))
+    assert of_parts_of_one(ok, ok).letter == "OK"
+    for first, second in ((ok, no), (no, ok), (odd, ok), (ok, odd)):
+        assert of_parts_of_one(first, second).letter == UNCLEAR
+
+
+def test_a_vm_in_clear_moves_as_one_in_clear() -> None:
+    clear = running(own=view(crypto=None), vcenter=view(crypto=None))
+    moved = Moved(asked=DONE, here=stopped(own=None), there=clear, same_run=True, gap_s=0.5)
+    how = {"source": ELSEWHERE, "target": HOST, "limit_s": 5.0}
+    assert of_move(moved, **how, encrypted=False).letter == "OK"  # type: ignore[arg-type]
+    assert of_move(moved, **how).letter == UNCLEAR  # type: ignore[arg-type]
 
 
 def test_a_host_that_says_of_its_keys_what_it_does_not_show_fits_no_letter() -> None:

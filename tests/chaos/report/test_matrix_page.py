@@ -38,7 +38,6 @@ def row(
         tag="d",
         reasons=(6,),
         parts={"host_in_inventory": True},
-        waiting=("move_to_new_host",),
         evidence=(Evidence(run="matrix-sim-1", staging="S10-F1-orderly", records=(7,)),),
         why="refused for its key",
     )
@@ -63,7 +62,7 @@ def run(*rows: CellRow, controls: tuple[Control, ...] = (), not_played: int = 0)
 def test_a_page_says_what_was_seen_and_why() -> None:
     read = Read(matrix_page(run(row(), not_played=3)))
     assert "refused for its key" in read.said and "R6 no key anywhere" in read.said
-    assert "host_in_inventory: True" in read.said and "move_to_new_host: not looked at" in read.said
+    assert "host_in_inventory: True" in read.said
     assert "1 agree" in read.said and "3 not played" in read.said
     assert "Not as the table has it" not in read.said
     assert {"S10", "S10-F1-E4"} <= read.ids and "#S10-F1-E4" in read.links
