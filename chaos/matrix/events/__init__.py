@@ -8,7 +8,7 @@
 - ``e4_after_reboot``  the same, on a host that has booted
 - ``restart``          E5, E6: HA starts a VM on another host
 - ``moves``            E7, E8: a running VM moves to another host
-- ``e9_creation``      a new encrypted VM
+- ``e9_creation``      a new encrypted VM; ``e9_vtpm``: a virtual TPM is added to a VM in clear
 - ``e10_recrypt``      a VM gets another key
 - ``e11_host_added``   a host is added
 - ``e11_trusted``      the same where keys are a Trust Authority's
