@@ -195,7 +195,7 @@ def _stagings_of(
 def staged_events(staging: Staging) -> tuple[Event, ...]:
     """The events for which there are hosts: also the reboot of a host that an event waits for."""
     block, fault = staging.block, staging.fault
-    if staging.expired and not staging.alone:
+    if staging.expired and not staging.alone and not staging.outside:
         return EXPIRING[Fault.F3]  # one lab for all of these
     waits = any(EVENTS[event].waits_for_b(block, fault) for event in staging.events)
     more = waits and Event.E2 not in staging.events

@@ -19,11 +19,13 @@ from chaos.oracle.terms import Block, Event, Fault, Letter
 
 ALL: Final = tuple(EVENTS)
 AFTER_BOOT: Final = (Event.E2, Event.E4)
+SERVED: Final = (Event.E2, Event.E3, Event.E4, Event.E6, Event.E8, Event.E9)
+"""What a Key Provider Service is needed for, or a key in a cache is enough for."""
 
 
 class OutsidePlay(msgspec.Struct, frozen=True, kw_only=True):
     """Cells of ``block`` and ``fault`` with the twist of that name, which must be as those of
-    ``as_block`` and ``as_fault``."""
+    ``as_block`` and ``as_fault``; ``expired``: when tokens of before the fault have expired."""
 
     block: Block
     fault: Fault
@@ -31,6 +33,7 @@ class OutsidePlay(msgspec.Struct, frozen=True, kw_only=True):
     twist: str = ""
     as_block: Block
     as_fault: Fault
+    expired: bool = False
 
     def cells(self) -> tuple[Cell, ...]:
         """What it is compared with: cells that apply, of events that are built."""
@@ -43,7 +46,11 @@ class OutsidePlay(msgspec.Struct, frozen=True, kw_only=True):
         made = stagings_together(self.block, self.fault, events, alone=False)
         return tuple(
             msgspec.structs.replace(
-                one, outside=row, twist=self.twist, seen_as=(self.as_block, self.as_fault)
+                one,
+                outside=row,
+                twist=self.twist,
+                seen_as=(self.as_block, self.as_fault),
+                expired=self.expired,
             )
             for one in made
         )
@@ -121,7 +128,10 @@ ROWS: Final = (
     OutsideRow(
         id="X05",
         title="persistence is disabled, stored keys removed",
-        plays=(_like(Block.S11, Fault.F1, AFTER_BOOT, "store-removed", Block.S10),),
+        plays=(
+            _like(Block.S11, Fault.F1, AFTER_BOOT, "store-removed", Block.S10),
+            _like(Block.T11, Fault.F3, AFTER_BOOT, "store-removed", Block.T10),
+        ),
     ),
     OutsideRow(
         id="X06",
@@ -129,6 +139,8 @@ ROWS: Final = (
         plays=(
             _like(Block.S11, Fault.F1, AFTER_BOOT, "store-unused", Block.S10),
             _same(Block.S11, Fault.F1, AFTER_BOOT, "store-used-again"),
+            _like(Block.T11, Fault.F3, AFTER_BOOT, "store-unused", Block.T10),
+            _same(Block.T11, Fault.F3, AFTER_BOOT, "store-used-again"),
         ),
     ),
     OutsideRow(
@@ -155,9 +167,30 @@ ROWS: Final = (
             _same(block, Fault.F0, ALL, "one-server-off") for block in (Block.S10, Block.S11)
         ),
     ),
-    OutsideRow(id="X10", title="one of two Trust Authority hosts", needs="trusted blocks"),
-    OutsideRow(id="X11", title="every Key Provider Service is down", needs="trusted blocks"),
-    OutsideRow(id="X12", title="every Attestation Service is down", needs="trusted blocks"),
+    OutsideRow(
+        id="X10",
+        title="one of two Trust Authority hosts is off",
+        plays=(_same(Block.T10, Fault.F0, ALL, "one-authority-host-off"),),
+    ),
+    OutsideRow(
+        id="X11",
+        title="every Key Provider Service is down",
+        plays=tuple(
+            _same(block, Fault.F1, SERVED, "no-key-provider")
+            for block in (Block.T10, Block.T11)
+        ),
+    ),
+    OutsideRow(
+        id="X12",
+        title="every Attestation Service is down",
+        plays=(
+            _same(Block.T10, Fault.F0, (Event.E6, Event.E9), "no-attestation"),
+            _same(Block.T10, Fault.F3, (Event.E2,), "no-attestation"),
+            msgspec.structs.replace(
+                _same(Block.T10, Fault.F3, (Event.E6, Event.E9), "no-attestation"), expired=True
+            ),
+        ),
+    ),
     OutsideRow(id="X13", title="a host that vCenter does not reach", needs="a play of its own"),
     OutsideRow(
         id="X14",
@@ -187,8 +220,8 @@ ROWS: Final = (
         id="X20",
         title="a host is patched; what seals its configuration is as before",
         plays=tuple(
-            _same(block, Fault.F5B, (Event.E2, Event.E4, Event.E6), "")
-            for block in (Block.S10, Block.S11, Block.N1X)
+            _same(block, Fault.F5B, (*AFTER_BOOT, Event.E6, Event.E8), "")
+            for block in (Block.S10, Block.S11, Block.N1X, Block.T10, Block.T11)
         ),
     ),
 )

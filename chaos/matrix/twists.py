@@ -14,20 +14,23 @@ from chaos.faults.link_cut import LinkCut
 from chaos.faults.link_delay import LinkDelay
 from chaos.faults.links import Direction
 from chaos.faults.site_power_loss import SitePowerLoss
-from chaos.matrix import clock
+from chaos.matrix import clock, trust
 from chaos.matrix.faults import StagedFault
 from chaos.matrix.faults.base import Held
 from chaos.matrix.faults.f0_none import NothingWrong
 from chaos.matrix.faults.f1_key_servers import KeyServersAway
 from chaos.matrix.scene import SERVERS_OF_P, P, Scene
 from chaos.matrix.stored import DISABLE, ENABLE, REMOVE, is_off
+from chaos.matrix.terms import Actor
 from chaos.matrix.vsan import kms_connection
 from chaos.native_backups import take_backup
 from chaos.observe.listing import all_events, all_providers
+from chaos.oracle.terms import Event
 from protocol.events import EventTypeId
 from protocol.messages.host import Esxcli
 from protocol.messages.vcenter import CreateNativeProvider, ProviderInfo
 from protocol.terms import NodeName, ProviderHealth, ProviderId
+from protocol.trust import TrustAttestationStatus as Status
 
 UNBACKED: Final = ProviderId("R")
 NOT_BACKED_UP: Final = "com.vmware.vim.vpxd.encryption.keyProviderNotBackedUp"
@@ -244,6 +247,43 @@ async def _connected(scene: Scene, *, vcenter: int, hosts: int, host_b: int) -> 
     return "" if set(shown) == wanted else f"kmsconnection: {'; '.join(shown) or 'nothing'}"
 
 
+class OneAuthorityHostOff(Twist):
+    """Of two hosts of the Trust Authority one loses its power: the other serves (TA-09, KPS-06)."""
+
+    def fault(self, scene: Scene) -> StagedFault | None:
+        gone = (scene.attesters[0], scene.key_services[0])
+        return _Beside(scene, Held(scene, SitePowerLoss(id="X10", nodes=gone, sites=("one",))))
+
+
+class NoKeyProviderService(Twist):
+    """Every Key Provider Service is off, and hosts are attested all the same."""
+
+    def fault(self, scene: Scene) -> StagedFault | None:
+        gone = scene.key_services
+        return _Beside(scene, Held(scene, SitePowerLoss(id="X11", nodes=gone, sites=("kps",))))
+
+    async def seen(self, scene: Scene) -> str:
+        """The host that has booted is attested, for vCenter too."""
+        host = scene.host(Event.E4, Actor.B)
+        found = await trust.shown(scene, host)
+        status = None if found is None else trust.status_of(found.reports)
+        return "" if status is Status.ATTESTED else f"{host} shows as {status}"
+
+
+class NoAttestationService(Twist):
+    """Every Attestation Service is off; every host has attested shortly before."""
+
+    async def prepare(self, scene: Scene) -> str:
+        for host in scene.hosts():
+            if (status := await trust.attest(scene, host)) is not Status.ATTESTED:
+                return f"{host} is {status.value}"
+        return ""
+
+    def fault(self, scene: Scene) -> StagedFault | None:
+        gone = scene.attesters
+        return _Beside(scene, Held(scene, SitePowerLoss(id="X12", nodes=gone, sites=("as",))))
+
+
 async def _provider(scene: Scene, name: ProviderId) -> ProviderInfo | None:
     listed = await all_providers(scene.lab, scene.vcenter)
     return next((one for one in listed if one.provider == name), None)
@@ -263,6 +303,9 @@ TWISTS: Final[Mapping[str, Twist]] = MappingProxyType(
         "hosts-7.0U3": HostsOf("7.0U3"),
         "vcenter-cut-off": VcenterCutOff(),
         "host-cut-off": HostCutOff(),
+        "one-authority-host-off": OneAuthorityHostOff(),
+        "no-key-provider": NoKeyProviderService(),
+        "no-attestation": NoAttestationService(),
     }
 )
 """Each by the name that plays have it under; none of them remembers anything."""

@@ -11,6 +11,7 @@ from protocol.errors import (
     EncryptionKeyRequired,
     InvalidArgument,
     InvalidState,
+    KeyProviderUnreachable,
     NotAvailable,
     ProductError,
     SaveFailed,
@@ -258,6 +259,22 @@ def test_the_key_server_is_asked_each_time_unless_the_knob_says_otherwise(
     rig.reboot()
     state = rig.summary().crypto_state
     assert (state is HostCryptoState.SAFE) is safe
+
+
+@pytest.mark.parametrize("way", ["stop", "power_loss"])
+def test_silent_key_provider_services_are_not_the_silence_of_the_host(
+    rig: TrustRig, way: str
+) -> None:
+    """Who commands the host must not take it for unreachable: nothing happened, and it says so."""
+    rig.authority()
+    rig.trusted_host()
+    rig.command(AttestHost())
+    rig.command(CryptoManagerHostPrepare())
+    for service in (KPS1, KPS2):
+        rig.power_off(service, way)
+    error = rig.refused_command(CryptoManagerHostEnable(key=CryptoKeyId(KeyId(""), TRUSTED)))
+    assert isinstance(error, KeyProviderUnreachable) and error.definite
+    assert KPS2 in str(error)
 
 
 def test_a_host_asks_nobody_for_a_provider_that_it_is_not_configured_for(rig: TrustRig) -> None:

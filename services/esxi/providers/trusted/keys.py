@@ -15,12 +15,16 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from protocol.errors import (
+    Disconnected,
     EncryptionKeyRequired,
     InvalidState,
     KeyProviderUnreachable,
     NotAvailable,
+    NotSent,
     ProductError,
+    Refused,
     SaveFailed,
+    TimedOut,
     Unauthenticated,
 )
 from protocol.messages.base import Reply, Request
@@ -40,6 +44,7 @@ from services.esxi.providers.trusted import attesting
 from services.esxi.providers.trusted.configuration import is_configured_for
 
 R = TypeVar("R", bound=Reply)
+_SILENCE: Final = (NotSent, Refused, TimedOut, Disconnected)
 _TRIES: Final = 2  # of a service: with the token at hand, and with another one
 
 
@@ -171,6 +176,9 @@ async def _from_any(host: Host, ask: Callable[[bytes], Request[R]], provider: Pr
                 failure = error
                 if host.trust.tokens.get(record.group) == held:
                     del host.trust.tokens[record.group]
+            except _SILENCE as error:  # as it is, it would tell of this host's silence
+                failure = KeyProviderUnreachable(f"{record.node} does not answer: {error}")
+                break
             except ProductError as error:
                 failure = error
                 break
