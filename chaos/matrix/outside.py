@@ -176,8 +176,7 @@ ROWS: Final = (
         id="X11",
         title="every Key Provider Service is down",
         plays=tuple(
-            _same(block, Fault.F1, SERVED, "no-key-provider")
-            for block in (Block.T10, Block.T11)
+            _same(block, Fault.F1, SERVED, "no-key-provider") for block in (Block.T10, Block.T11)
         ),
     ),
     OutsideRow(
