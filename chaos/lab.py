@@ -90,10 +90,13 @@ class Lab(Protocol):
         """The node as its agent sees it, which no faulted link comes between."""
         ...
 
-    async def ask(self, node: NodeName, message: Request[R], *, within_s: float = 30.0) -> R:
+    async def ask(
+        self, node: NodeName, message: Request[R], *, within_s: float = 30.0, user: str = ""
+    ) -> R:
         """A question at the node's local console, over no link that a fault could touch.
 
-        ``within_s`` lab seconds for the answer. Raises what the service answered with.
+        ``within_s`` lab seconds for the answer; ``user``: who asks, empty: the node's
+        administrator. Raises what the service answered with.
         """
         ...
 

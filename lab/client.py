@@ -53,7 +53,7 @@ Beside = Callable[..., Awaitable[T]]
 class Way(Protocol):
     """How commands reach a lab."""
 
-    async def do(self, command: Command[A], vcenter: str = "") -> A:
+    async def do(self, command: Command[A], vcenter: str = "", user: str = "") -> A:
         """Do a command; its answer, or ``KeysteadError``."""
         ...
 
@@ -76,8 +76,8 @@ class Simulated:
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
 
-    async def do(self, command: Command[A], vcenter: str = "") -> A:
-        message = RunCommand(command=encode_command(command), vcenter=vcenter)
+    async def do(self, command: Command[A], vcenter: str = "", user: str = "") -> A:
+        message = RunCommand(command=encode_command(command), vcenter=vcenter, user=user)
         raw = await self._conversation.call("command", msgspec.msgpack.encode(message))
         return decode_answer(command, raw)
 
@@ -108,8 +108,8 @@ class Owned:
         leases = session.keeper.keep_leases(lab.lease_tick_s)
         self._leases = asyncio.get_running_loop().create_task(leases)
 
-    async def do(self, command: Command[A], vcenter: str = "") -> A:
-        return await perform(self.session, command, vcenter)
+    async def do(self, command: Command[A], vcenter: str = "", user: str = "") -> A:
+        return await perform(self.session, command, vcenter, user)
 
     async def sleep(self, seconds: float) -> None:
         await self.lab.sleep(seconds)
@@ -202,10 +202,10 @@ class Lab:
 
     # ---- commands
 
-    async def do(self, command: Command[A], vcenter: str = "") -> A:
-        """Do any command of ``lab.api.commands``, at ``vcenter`` when one is named; its answer.
-        Raises ``KeysteadError``."""
-        return await self.way.do(command, vcenter)
+    async def do(self, command: Command[A], vcenter: str = "", user: str = "") -> A:
+        """Do any command of ``lab.api.commands``, at ``vcenter`` and as ``user`` when they are
+        named; its answer. Raises ``KeysteadError``."""
+        return await self.way.do(command, vcenter, user)
 
     async def sleep(self, seconds: float) -> None:
         """Lab seconds: virtual in the simulation, divided by ``pace`` in a real lab."""

@@ -242,9 +242,11 @@ class LabCore(ABC):
         )
         return self._known.get(node, blank)
 
-    async def ask(self, node: NodeName, message: Request[R], *, within_s: float = 30.0) -> R:
+    async def ask(
+        self, node: NodeName, message: Request[R], *, within_s: float = 30.0, user: str = ""
+    ) -> R:
         name, body = type(message).__name__, encode_message(message)
-        question = Ask(node=node, name=name, body=body, within_s=within_s)
+        question = Ask(node=node, name=name, body=body, within_s=within_s, user=user)
         answer = _opened(await self.tell(node, question, within_s + 1.0))
         if isinstance(answer, ProductError):
             raise answer

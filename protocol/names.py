@@ -71,6 +71,13 @@ VM: Final = NameRule("VM name", _FREE_TEXT, _FREE, 80, _SELECTING)
 DUMP: Final = NameRule("name of a core dump", _ANY_CASE_TEXT, _ANY_CASE, 60)
 VSAN_OBJECT: Final = NameRule("name of a vSAN object", _ANY_CASE_TEXT, _ANY_CASE, 80)
 VSAN_DISK: Final = NameRule("name of a vSAN disk", _LOWER_TEXT, _LOWER, 40)
+ROLE: Final = NameRule("name of a role", _ANY_CASE_TEXT, _ANY_CASE, 80)
+PRINCIPAL: Final = NameRule(
+    "name of a user",
+    f"{_ANY_CASE_TEXT}, with an '@' before its domain",
+    re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(@[A-Za-z0-9][A-Za-z0-9._-]*)?"),
+    120,
+)
 BACKUP: Final = NameRule("name of a backup", _ANY_CASE_TEXT, _ANY_CASE, 80)
 EXPERIMENT: Final = NameRule("name of an experiment", _LOWER_TEXT, _LOWER, 60)
 FAULT: Final = NameRule("id of a fault", _LOWER_TEXT, _LOWER, 60)

@@ -16,7 +16,6 @@ from protocol.tpm.structures import PublicArea
 
 GROUP_LIMIT: Final = 128
 """Characters of a group id."""
-ADMINISTRATOR: Final = "administrator@vsphere.local"
 
 
 class TrustItem(StrEnum):

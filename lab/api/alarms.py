@@ -32,25 +32,23 @@ async def alarms(session: Session, command: commands.GetAlarms) -> AlarmList:
 
 
 async def _alarms_at(session: Session, vcenter: NodeName) -> list[Alarm]:
-    lab = session.lab
     found: list[Alarm] = []
-    for host in await all_hosts(lab, vcenter):
+    for host in await all_hosts(session, vcenter):
         found += [Alarm(of=host.host, alarm=a, why=_why(host, a)) for a in host.alarms]
-    for vm in await all_vms(lab, vcenter):
+    for vm in await all_vms(session, vcenter):
         why = "missing: " + ", ".join(str(key) for key in vm.missing)
         found += [Alarm(of=vm.vm, alarm=a, why=why) for a in vm.alarms]
-    for provider in await all_providers(lab, vcenter):
+    for provider in await all_providers(session, vcenter):
         found += _of_provider(provider)
     return found
 
 
 async def acknowledge(session: Session, command: commands.AlarmAcknowledge) -> Host:
     """See ``AlarmAcknowledge``."""
-    lab = session.lab
     host = session.host(command.host)
     vcenter = session.vcenter_of(host)
-    await lab.ask(vcenter, AcknowledgeAlarm(host=host))
-    found = next(one for one in await all_hosts(lab, vcenter) if one.host == host)
+    await session.ask(vcenter, AcknowledgeAlarm(host=host))
+    found = next(one for one in await all_hosts(session, vcenter) if one.host == host)
     return host_view(found, await seen(session, host))
 
 

@@ -33,10 +33,10 @@ from protocol.terms import NodeName, ProviderId
 
 async def remove_keys(session: Session, command: commands.HostRemoveKeys) -> RemovedKeyList:
     """See ``HostRemoveKeys``."""
-    lab, host = session.lab, session.host(command.host)
+    host = session.host(command.host)
     keys = tuple(key_id(key) for key in command.keys)
-    results = (await lab.ask(host, RemoveKeys(keys=keys))).results
-    left = (await lab.ask(host, GetCryptoKeyStatus(keys=keys))).keys
+    results = (await session.ask(host, RemoveKeys(keys=keys))).results
+    left = (await session.ask(host, GetCryptoKeyStatus(keys=keys))).keys
     return RemovedKeyList(
         host=host,
         items=tuple(
@@ -54,13 +54,13 @@ async def remove_keys(session: Session, command: commands.HostRemoveKeys) -> Rem
 async def remove_provider(session: Session, command: commands.HostRemoveProvider) -> HostView:
     """See ``HostRemoveProvider``."""
     host = session.host(command.host)
-    listed = (await session.lab.ask(host, QueryHost(vms=False))).summary.providers
+    listed = (await session.ask(host, QueryHost(vms=False))).summary.providers
     names = [ref.provider_id for ref in listed]
     if command.provider not in names:
         there = ", ".join(sorted(names)) or "none"
         text = f"{host} has no key provider {told(command.provider)}; it has {there}"
         raise KeysteadError("KS-USE-002", text, "name one of these: what is not there cannot leave")
-    await session.lab.ask(host, RemoveProvider(provider=ProviderId(command.provider)))
+    await session.ask(host, RemoveProvider(provider=ProviderId(command.provider)))
     return await host_own_view(session, commands.GetHostView(host))
 
 
@@ -71,7 +71,7 @@ async def write_dump(session: Session, command: commands.HostDumpWrite) -> Dump:
     """See ``HostDumpWrite``."""
     host = session.host(command.host)
     dump = command.dump or _next_name(await _listed(session, host))
-    done = await session.lab.ask(host, WriteDump(dump=dump, marker=command.marker))
+    done = await session.ask(host, WriteDump(dump=dump, marker=command.marker))
     return _view(host, done.dump)
 
 
@@ -92,13 +92,13 @@ async def dumps(session: Session, command: commands.HostDumpList) -> DumpList:
 
 
 async def _listed(session: Session, host: NodeName) -> tuple[DumpOnHost, ...]:
-    return (await session.lab.ask(host, ListDumps())).dumps
+    return (await session.ask(host, ListDumps())).dumps
 
 
 async def decrypt_dump(session: Session, command: commands.HostDumpDecrypt) -> DumpContent:
     """See ``HostDumpDecrypt``."""
     host = session.host(command.host)
-    read = await session.lab.ask(host, DecryptDump(dump=command.dump))
+    read = await session.ask(host, DecryptDump(dump=command.dump))
     return DumpContent(
         host=host,
         dump=read.dump.dump,
@@ -112,7 +112,7 @@ async def remove_dump(session: Session, command: commands.HostDumpRemove) -> Dum
     host = session.host(command.host)
     if command.dump not in [dump.dump for dump in await _listed(session, host)]:
         raise KeysteadError("KS-USE-002", f"{host} has no dump {command.dump}")
-    await session.lab.ask(host, RemoveDump(dump=command.dump))
+    await session.ask(host, RemoveDump(dump=command.dump))
     return await dumps(session, commands.HostDumpList(host))
 
 

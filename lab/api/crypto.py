@@ -68,10 +68,9 @@ async def disable(session: Session, command: commands.HostDisableCrypto) -> Host
 
 async def _after(session: Session, host: NodeName, task: Request[Done]) -> Host:
     """The host as vCenter sees it after the task."""
-    lab = session.lab
     vcenter = session.vcenter_of(host)
-    await lab.ask(vcenter, task, within_s=TASK_S)
-    listed = next(h for h in await all_hosts(lab, vcenter) if h.host == host)
+    await session.ask(vcenter, task, within_s=TASK_S)
+    listed = next(h for h in await all_hosts(session, vcenter) if h.host == host)
     return host_view(listed, await seen(session, host))
 
 
@@ -80,7 +79,7 @@ async def clusters(session: Session, command: commands.GetClusters) -> ClusterLi
     found = [
         replace(cluster_view(cluster), vcenter=session.told(vcenter))
         for vcenter in session.vcenters()
-        for cluster in await all_clusters(session.lab, vcenter)
+        for cluster in await all_clusters(session, vcenter)
     ]
     return ClusterList(items=tuple(sorted(found, key=lambda cluster: cluster.cluster)))
 
@@ -90,7 +89,7 @@ async def crypto_mode(session: Session, command: commands.ClusterCryptoMode) -> 
     session = session.at_cluster(command.cluster)
     name = await _cluster(session, command.cluster)
     message = SetCryptoMode(cluster=name, crypto_mode=command.mode)
-    await session.lab.ask(session.vcenter, message)
+    await session.ask(session.vcenter, message)
     return await _cluster_now(session, name)
 
 
@@ -99,7 +98,7 @@ async def set_ha(session: Session, command: commands.ClusterSetHa) -> Cluster:
     session = session.at_cluster(command.cluster)
     name = await _cluster(session, command.cluster)
     message = ReconfigureComputeResource(cluster=name, das_enabled=command.ha == "on")
-    await session.lab.ask(session.vcenter, message, within_s=TASK_S)
+    await session.ask(session.vcenter, message, within_s=TASK_S)
     return await _cluster_now(session, name)
 
 
@@ -109,13 +108,13 @@ async def default_provider(session: Session, command: commands.ClusterDefaultPro
     name = await _cluster(session, command.cluster)
     provider = ProviderId(command.provider) if command.provider else None
     message = SetDefaultKmsCluster(entity=name, provider=provider)
-    await session.lab.ask(session.vcenter, message)
+    await session.ask(session.vcenter, message)
     return await _cluster_now(session, name)
 
 
 async def _cluster(session: Session, name: str) -> ClusterName:
     """KS-USE-002 when vCenter has no cluster of that name."""
-    known = [c.cluster for c in await all_clusters(session.lab, session.vcenter)]
+    known = [c.cluster for c in await all_clusters(session, session.vcenter)]
     if name not in known:
         there = ", ".join(known) or "none"
         raise KeysteadError("KS-USE-002", f"there is no cluster {name}; there are: {there}")
@@ -123,7 +122,7 @@ async def _cluster(session: Session, name: str) -> ClusterName:
 
 
 async def _cluster_now(session: Session, name: ClusterName) -> Cluster:
-    listed = await all_clusters(session.lab, session.vcenter)
+    listed = await all_clusters(session, session.vcenter)
     return cluster_view(next(c for c in listed if c.cluster == name))
 
 
@@ -138,7 +137,7 @@ def key_id(text: str) -> CryptoKeyId:
 
 async def known_keys(session: Session, command: commands.KeyIds) -> KnownKeyList:
     """See ``KeyIds``."""
-    keys = await all_known_keys(session.lab, session.vcenter)
+    keys = await all_known_keys(session, session.vcenter)
     return KnownKeyList(items=tuple(KnownKey(key=key_ref(key), known=True) for key in keys))
 
 
@@ -147,7 +146,7 @@ async def generate(session: Session, command: commands.KeyGenerate) -> KnownKey:
     lab = session.lab
     provider = ProviderId(command.provider) if command.provider else None
     message = GenerateKey(operation_id=lab.operation_id(), provider=provider)
-    made = await lab.ask(session.vcenter, message, within_s=TASK_S)
+    made = await session.ask(session.vcenter, message, within_s=TASK_S)
     if made.key is None:
         raise KeysteadError("KS-PRODUCT-001", made.reason)
     return KnownKey(key=key_ref(made.key), known=True)
@@ -156,12 +155,12 @@ async def generate(session: Session, command: commands.KeyGenerate) -> KnownKey:
 async def add_key(session: Session, command: commands.KeyAdd) -> KnownKey:
     """See ``KeyAdd``."""
     key = key_id(command.key)
-    await session.lab.ask(session.vcenter, AddKey(key=key), within_s=TASK_S)
+    await session.ask(session.vcenter, AddKey(key=key), within_s=TASK_S)
     return KnownKey(key=key_ref(key), known=True)
 
 
 async def remove_key(session: Session, command: commands.KeyRemove) -> KnownKey:
     """See ``KeyRemove``."""
     key = key_id(command.key)
-    await session.lab.ask(session.vcenter, RemoveKey(key=key, force=command.force))
+    await session.ask(session.vcenter, RemoveKey(key=key, force=command.force))
     return KnownKey(key=key_ref(key), known=False)

@@ -142,13 +142,13 @@ async def _settled_at(session: Session, vcenter: NodeName, hosts: list[NodeName]
     until = lab.monotonic() + SETTLE_S
     while waiting and lab.monotonic() < until and await vcenter_up(session, vcenter):
         try:
-            seen = {v.vm: v for v in await all_vms(lab, vcenter)}
+            seen = {v.vm: v for v in await all_vms(session, vcenter)}
             heard = {
                 h.host: h.boot
-                for h in await all_hosts(lab, vcenter)
+                for h in await all_hosts(session, vcenter)
                 if h.connection is not HostConnectionState.DISCONNECTED
             }
-            own = {n: (await lab.ask(n, QueryHost())).summary for n in waiting}
+            own = {n: (await session.ask(n, QueryHost())).summary for n in waiting}
         except ProductError:
             return  # it halted, or went down again
         waiting = [
@@ -196,10 +196,10 @@ async def clear_tpm(session: Session, command: commands.HostClearTpm) -> Host:
     """See ``HostClearTpm``; returns when vCenter has looked at the TPM, or cannot."""
     lab, name = session.lab, session.host(command.host)
     vcenter = session.vcenter_of(name)
-    await lab.ask(vcenter, ClearTpmRecord(host=name))
+    await session.ask(vcenter, ClearTpmRecord(host=name))
     until = lab.monotonic() + ATTEST_S
     while True:
-        listed = next(h for h in await all_hosts(lab, vcenter) if h.host == name)
+        listed = next(h for h in await all_hosts(session, vcenter) if h.host == name)
         if listed.attestation is not None or not listed.tpm_present or lab.monotonic() >= until:
             return host_view(listed, await seen(session, name))
         await lab.sleep(0.5)
@@ -211,7 +211,7 @@ async def clear_tpm(session: Session, command: commands.HostClearTpm) -> Host:
 async def esx(session: Session, command: commands.Esx) -> EsxcliResult:
     """See ``Esx``."""
     host = session.host(command.host)
-    result = await session.lab.ask(host, Esxcli(arguments=command.arguments))
+    result = await session.ask(host, Esxcli(arguments=command.arguments))
     return EsxcliResult(exit_code=result.exit_code, output=result.output)
 
 

@@ -52,12 +52,12 @@ async def register_vm(session: Session, command: commands.VmRegister) -> Vm:
     host = session.host(command.host) if command.host else None
     if command.on_host and host is not None:
         own = HostRegisterVm(vm=VmName(command.vm))
-        found = (await lab.ask(host, own, within_s=TASK_S)).summary
+        found = (await session.ask(host, own, within_s=TASK_S)).summary
         lab.know_vm(found.vm)
         return vm_at(host, lab.spec(host).cluster, found)
     cluster = session.cluster(command.cluster, host)
     message = RegisterVm(vm=VmName(command.vm), cluster=cluster, host=host)
-    registered = await lab.ask(session.at_cluster(cluster).vcenter, message, within_s=TASK_S)
+    registered = await session.ask(session.at_cluster(cluster).vcenter, message, within_s=TASK_S)
     lab.know_vm(registered.vm.vm)
     return vm_view(registered.vm)
 
@@ -76,7 +76,7 @@ async def _unregister_at(
     items: list[VmRemoval] = []
     for vm in session.vms(selectors):
         try:
-            await session.lab.ask(host, HostUnregisterVm(vm=vm), within_s=TASK_S)
+            await session.ask(host, HostUnregisterVm(vm=vm), within_s=TASK_S)
         except ProductError as error:
             failure = refusal(error)
             items.append(VmRemoval(vm=vm, host=host, error_id=failure.id, error=str(failure)))
@@ -102,7 +102,7 @@ async def _remove_vms(
         try:
             if with_files and host is None:
                 raise NotFound(f"vCenter has no virtual machine {vm}: no file was deleted")
-            await lab.ask(vcenter, message(vm), within_s=TASK_S)
+            await session.ask(vcenter, message(vm), within_s=TASK_S)
         except ProductError as error:
             failure = refusal(error)
             items.append(VmRemoval(vm=vm, host=host, error_id=failure.id, error=str(failure)))
@@ -129,7 +129,7 @@ async def add_host(session: Session, command: commands.HostAdd) -> Host:
     if status.state is not NodeRunState.RUNNING:
         raise KeysteadError("KS-PRODUCT-001", f"{spec.node} did not start: {status.screen}")
     message = AddHost(host=spec.node, cluster=spec.cluster)
-    added = await lab.ask(session.vcenter_of(spec.node), message, within_s=TASK_S)
+    added = await session.ask(session.vcenter_of(spec.node), message, within_s=TASK_S)
     if not known:
         session.host_added(spec)
     return host_view(added.host, node_view(status))
@@ -148,12 +148,11 @@ def _new_host(session: Session, command: commands.HostAdd) -> NodeSpec:
 
 async def remove_hosts(session: Session, command: commands.HostRemove) -> HostRemovalList:
     """See ``HostRemove``."""
-    lab = session.lab
     items: list[HostRemoval] = []
     for host in _hosts(session, command.hosts):
         vcenter = session.vcenter_of(host)
-        listed = await all_vms(lab, vcenter)
-        await lab.ask(vcenter, RemoveHost(host=host), within_s=TASK_S)
+        listed = await all_vms(session, vcenter)
+        await session.ask(vcenter, RemoveHost(host=host), within_s=TASK_S)
         items.append(HostRemoval(host=host, vms=tuple(v.vm for v in listed if v.host == host)))
     return HostRemovalList(items=tuple(items))
 
@@ -183,12 +182,12 @@ async def exit_maintenance(session: Session, command: commands.HostExitMaintenan
 
 async def _each(session: Session, selectors: tuple[str, ...], message: Any) -> HostList:
     """Ask for one after another; the hosts as vCenter has them then."""
-    lab, hosts = session.lab, _hosts(session, selectors)
+    hosts = _hosts(session, selectors)
     for host in hosts:
         task: Request[Any] = message(host)
-        await lab.ask(session.vcenter_of(host), task, within_s=TASK_S)
+        await session.ask(session.vcenter_of(host), task, within_s=TASK_S)
     vcenters = dict.fromkeys(session.vcenter_of(host) for host in hosts)
-    listed = {host.host: host for v in vcenters for host in await all_hosts(lab, v)}
+    listed = {host.host: host for v in vcenters for host in await all_hosts(session, v)}
     return HostList(
         items=tuple([host_view(listed[h], await seen(session, h)) for h in hosts if h in listed])
     )

@@ -26,7 +26,7 @@ async def show(session: Session, command: commands.KmsKeyShow) -> Key:
 async def activate(session: Session, command: commands.KmsKeyActivate) -> Key:
     """See ``KmsKeyActivate``."""
     server, found = await _find(session, command.key, command.kms)
-    await session.lab.ask(server, Activate(key_id=found.key_id))
+    await session.ask(server, Activate(key_id=found.key_id))
     return _key(*await _find(session, found.key_id, server))
 
 
@@ -51,7 +51,7 @@ async def _find(session: Session, key: str, kms: str) -> tuple[NodeName, KeyAttr
     """The server that has the key, and its attributes there; KS-USE-002 when none has it."""
     key_id = KeyId(key.rsplit("/", 1)[-1])
     for server in (session.node(kms),) if kms else session.key_servers():
-        found = (await session.lab.ask(server, GetAttributes(key_ids=(key_id,)))).keys
+        found = (await session.ask(server, GetAttributes(key_ids=(key_id,)))).keys
         if found:
             return server, found[0]
     raise KeysteadError("KS-USE-002", f"no key server has the key {key_id}")
@@ -109,7 +109,7 @@ def _servers(session: Session, names: tuple[str, ...]) -> tuple[NodeName, ...]:
 async def provider_add(session: Session, command: commands.ProviderAdd) -> Provider:
     """See ``ProviderAdd``."""
     servers = [session.node(s) for s in command.servers]
-    state = await session.lab.ask(
+    state = await session.ask(
         session.vcenter,
         RegisterKmsCluster(
             provider=ProviderId(command.provider),
@@ -123,12 +123,12 @@ async def provider_add(session: Session, command: commands.ProviderAdd) -> Provi
 async def provider_default(session: Session, command: commands.ProviderDefault) -> Provider:
     """See ``ProviderDefault``."""
     message = MarkDefault(provider=ProviderId(command.provider))
-    return provider_view((await session.lab.ask(session.vcenter, message)).provider)
+    return provider_view((await session.ask(session.vcenter, message)).provider)
 
 
 async def provider_delete(session: Session, command: commands.ProviderDelete) -> Fault:
     """See ``ProviderDelete``."""
-    listed = await all_providers(session.lab, session.vcenter)
+    listed = await all_providers(session, session.vcenter)
     known = [str(p.provider) for p in listed]
     if command.provider not in known:
         there = ", ".join(known) or "none"

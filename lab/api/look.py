@@ -74,7 +74,7 @@ async def hosts(session: Session, command: commands.GetHosts) -> HostList:
     found = [
         replace(host_view(host, machines[host.host]), vcenter=session.told(vcenter))
         for vcenter in session.vcenters()
-        for host in await all_hosts(session.lab, vcenter)
+        for host in await all_hosts(session, vcenter)
     ]
     return HostList(items=tuple(sorted(found, key=lambda host: host.host)))
 
@@ -84,7 +84,7 @@ async def vms(session: Session, command: commands.GetVms) -> VmList:
     found = []
     for vcenter in session.vcenters():
         heard = await connected_hosts(session, vcenter)
-        for vm in await all_vms(session.lab, vcenter):
+        for vm in await all_vms(session, vcenter):
             found.append(
                 replace(vm_view(vm, stale=vm.host not in heard), vcenter=session.told(vcenter))
             )
@@ -93,7 +93,7 @@ async def vms(session: Session, command: commands.GetVms) -> VmList:
 
 async def connected_hosts(session: Session, vcenter: NodeName) -> frozenset[NodeName]:
     """The hosts that this vCenter hears now: it says so, and their machines run."""
-    listed = await all_hosts(session.lab, vcenter)
+    listed = await all_hosts(session, vcenter)
     up = {n.node for n in await all_seen(session) if n.state is MachineState.RUNNING}
     connected = HostConnectionState.CONNECTED
     return frozenset(h.host for h in listed if h.connection is connected and h.host in up)
@@ -104,7 +104,7 @@ async def providers(session: Session, command: commands.GetProviders) -> Provide
     found = [
         replace(provider_view(provider), vcenter=session.told(vcenter))
         for vcenter in session.vcenters()
-        for provider in await all_providers(session.lab, vcenter)
+        for provider in await all_providers(session, vcenter)
     ]
     return ProviderList(items=tuple(sorted(found, key=lambda provider: provider.provider)))
 
@@ -114,7 +114,7 @@ async def keys(session: Session, command: commands.GetKeys) -> KeyList:
     listed = [
         (vcenter, key)
         for vcenter in session.vcenters()
-        for key in await all_key_status(session.lab, vcenter, within_s=ASK_ALL_S)
+        for key in await all_key_status(session, vcenter, within_s=ASK_ALL_S)
     ]
     return KeyList(
         items=tuple(
@@ -139,11 +139,11 @@ async def key_servers(session: Session, command: commands.GetKms) -> KeyServerLi
         if machine is not MachineState.RUNNING:
             items.append(KeyServer(kms=node, machine=machine))
             continue
-        located = await session.lab.ask(node, Locate())
-        listed = await session.lab.ask(node, GetAttributes(key_ids=located.key_ids))
+        located = await session.ask(node, Locate())
+        listed = await session.ask(node, GetAttributes(key_ids=located.key_ids))
         counts: Counter[KmipState] = Counter(key.state for key in listed.keys)
         states = dict(sorted(counts.items()))
-        peer = pair_text(await session.lab.ask(node, QueryPair()))
+        peer = pair_text(await session.ask(node, QueryPair()))
         items.append(
             KeyServer(kms=node, machine=machine, keys=located.total, states=states, peer=peer)
         )
@@ -163,7 +163,7 @@ async def audit(session: Session, command: commands.GetAudit) -> AuditList:
     found: list[AuditRow] = []
     while True:
         after = found[-1].sequence if found else 0
-        page = (await session.lab.ask(server, QueryAudit(after=after))).rows
+        page = (await session.ask(server, QueryAudit(after=after))).rows
         if not page:
             return AuditList(items=tuple(found))
         found += page
@@ -237,21 +237,20 @@ async def nodes(session: Session, command: commands.GetNodes) -> NodeList:
 
 async def events(session: Session, command: commands.GetEvents) -> EventList:
     """See ``GetEvents``."""
-    lab = session.lab
-    found = await all_events(lab, session.vcenter, after=command.after, limit=command.limit)
+    found = await all_events(session, session.vcenter, after=command.after, limit=command.limit)
     return EventList(items=tuple(event_view(event) for event in found))
 
 
 async def tasks(session: Session, command: commands.GetTasks) -> TaskList:
     """See ``GetTasks``."""
-    found = await all_tasks(session.lab, session.vcenter)
+    found = await all_tasks(session, session.vcenter)
     wanted = (t for t in found if not command.running or t.complete_time is None)
     return TaskList(items=tuple(task_view(task) for task in wanted))
 
 
 async def host_own_view(session: Session, command: commands.GetHostView) -> HostView:
     """See ``GetHostView``."""
-    return own_view((await session.lab.ask(session.host(command.host), QueryHost())).summary)
+    return own_view((await session.ask(session.host(command.host), QueryHost())).summary)
 
 
 async def status(session: Session, command: commands.GetStatus) -> LabStatus:
@@ -281,7 +280,7 @@ async def status(session: Session, command: commands.GetStatus) -> LabStatus:
 
 
 async def _counts(session: Session) -> VmCounts:
-    listed = [vm for v in session.vcenters() for vm in await all_vms(session.lab, v)]
+    listed = [vm for v in session.vcenters() for vm in await all_vms(session, v)]
     return VmCounts(
         on=sum(v.power is PowerState.ON for v in listed),
         off=sum(v.power is PowerState.OFF for v in listed),

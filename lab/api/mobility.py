@@ -16,7 +16,6 @@ async def migrate(session: Session, command: commands.VmMigrate) -> Migration:
     message = MigrateVm(
         vm=session.vm(command.vm),
         host=session.host(command.host),
-        register_hosts=command.register_hosts,
     )
-    done = await session.lab.ask(session.lab.vcenter, message, within_s=TASK_S)
+    done = await session.ask(session.lab.vcenter, message, within_s=TASK_S)
     return Migration(vm=vm_view(done.vm), gap_s=done.gap_s, size=done.size)

@@ -41,7 +41,7 @@ async def create(session: Session, command: commands.ProviderCreate) -> Provider
         make_default=command.default,
     )
     with _corrected_by("give --key-id a UUID that is not all zeros, or leave it out"):
-        return provider_view((await session.lab.ask(session.vcenter, message)).provider)
+        return provider_view((await session.ask(session.vcenter, message)).provider)
 
 
 async def export(session: Session, command: commands.ProviderExport) -> ProviderBackup:

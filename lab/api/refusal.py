@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chaos.errors import ChaosError
 from lab.errors import KeysteadError
-from protocol.errors import InvalidName, NotFound, ProductError
+from protocol.errors import InvalidName, NoPermission, NotFound, ProductError
 
 # A command with a wrong word in it is a wrong command, as all others are.
 _WRONG_WORDS = {
@@ -29,4 +29,6 @@ def refusal(error: ProductError | ChaosError, fix: str = "") -> KeysteadError:
     keys = f" (keys: {', '.join(map(str, error.keys))})" if error.keys else ""
     words = str(error) or type(error).__name__
     text = f"{error.fault}: {words}" if error.fault else words
+    if isinstance(error, NoPermission):
+        fix = fix or "`keystead get roles` says what each role lacks; `keystead user set` gives one"
     return KeysteadError("KS-PRODUCT-001", f"{text}{keys}", fix)

@@ -29,13 +29,14 @@ R = TypeVar("R")
 class Remote:
     """``async with Remote(LabFolder("default")) as lab: await lab.do(GetVms())``.
 
-    Commands go to ``vcenter``; empty: each to the one of its own choice. Entering raises
+    Commands go to ``vcenter``; empty: each to the one of its own choice; ``user`` gives them there,
+    empty: its administrator. Entering raises
     ``KeysteadError`` KS-LAB-001 or KS-LAB-002 when the lab does not run, KS-LAB-010 when
     it runs and does not answer.
     """
 
-    def __init__(self, folder: LabFolder, vcenter: str = "") -> None:
-        self._folder, self._vcenter = folder, vcenter
+    def __init__(self, folder: LabFolder, vcenter: str = "", user: str = "") -> None:
+        self._folder, self._vcenter, self._user = folder, vcenter, user
         self._client: ControlClient | None = None
 
     async def __aenter__(self) -> Remote:
@@ -74,7 +75,7 @@ class Remote:
         knows what became of it.
         """
         try:
-            done = await self._while_it_runs(ask(self.client, command, self._vcenter))
+            done = await self._while_it_runs(ask(self.client, command, self._vcenter, self._user))
         except (NotSent, Refused):
             raise not_running(self._folder) from None
         except (Disconnected, TimedOut) as error:
@@ -99,8 +100,10 @@ class Remote:
             task.cancel()
 
 
-async def ask(client: ControlClient, command: Command[Any], vcenter: str = "") -> CommandDone:
+async def ask(
+    client: ControlClient, command: Command[Any], vcenter: str = "", user: str = ""
+) -> CommandDone:
     """Send a command to the supervisor and wait for what became of it; ``ProductError``s of the
     control plane are raised as they are."""
-    message = RunCommand(command=encode_command(command), vcenter=vcenter)
+    message = RunCommand(command=encode_command(command), vcenter=vcenter, user=user)
     return await client.request(SUPERVISOR, message, within_s=COMMAND_LIMIT_S)

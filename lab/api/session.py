@@ -17,11 +17,14 @@ from chaos.selectors import select_nodes, select_vms
 from lab.core import LabCore
 from lab.errors import KeysteadError
 from lab.topology.course import Report
+from protocol import names
 from protocol.messages.agent import NodeSpec
+from protocol.messages.base import Reply, Request
 from protocol.printable import told
 from protocol.terms import ClusterName, NodeName, Role, VmName
 
 N = TypeVar("N", bound=str)
+R = TypeVar("R", bound=Reply)
 WARNINGS_KEPT = 20
 
 
@@ -37,7 +40,8 @@ def _not_kept(spec: NodeSpec) -> None:
 class Session:
     """A lab, its faults, and who hears of both.
 
-    ``chosen`` is the vCenter that one command names.
+    ``chosen`` is the vCenter that one command names, ``user`` who gives it there (empty: its
+    administrator).
     ``host_added`` is called for each host that a command adds, so that a lab which outlives its
     processes knows of it the next time. ``folder`` is where a lab of real processes lies;
     ``warnings`` are the last things that went wrong with the lab itself, oldest first.
@@ -52,6 +56,21 @@ class Session:
     growing: asyncio.Lock = field(default_factory=asyncio.Lock)  # while a machine is added
     playing: dict[str, asyncio.Task[Any]] = field(default_factory=dict)  # runs in progress
     chosen: NodeName | None = None
+    user: str = ""
+
+    def by(self, user: str) -> Session:
+        """This session for one command that ``user`` gives; itself when it names nobody."""
+        if not user:
+            return self
+        if fault := names.PRINCIPAL.fault(user):
+            raise KeysteadError("KS-USE-003", fault)
+        return replace(self, user=user)
+
+    async def ask(self, node: NodeName, message: Request[R], *, within_s: float = 30.0) -> R:
+        """As ``LabCore.ask``: a vCenter is asked by the user of this command, a host or a key
+        server by its own administrator."""
+        user = self.user if node in self.lab.topology.vcenters else ""
+        return await self.lab.ask(node, message, within_s=within_s, user=user)
 
     def at(self, vcenter: str) -> Session:
         """This session for one command that is to go to ``vcenter``; itself when it names none."""

@@ -29,6 +29,7 @@ from lab.api import (
     look,
     mobility,
     native,
+    roles,
     trust,
     vms,
     vsan,
@@ -142,6 +143,13 @@ _SERVED = (
     _changes(commands.VmMigrate, answers.Migration, mobility.migrate),
     _changes(commands.VmGuestWrite, answers.GuestAnswer, vms.guest_write),
     _changes(commands.VmGuestChallenge, answers.GuestAnswer, vms.guest_challenge),
+    _looks(commands.GetRoles, answers.RoleList, roles.roles),
+    _looks(commands.GetUsers, answers.UserList, roles.users),
+    _changes(commands.RoleCreate, answers.RoleList, roles.create),
+    _changes(commands.RoleUpdate, answers.RoleList, roles.update),
+    _changes(commands.RoleDelete, answers.RoleList, roles.delete),
+    _changes(commands.UserSet, answers.UserList, roles.set_user),
+    _changes(commands.UserDelete, answers.UserList, roles.delete_user),
     _looks(commands.VsanDescribe, answers.Vsan, vsan.describe),
     _changes(commands.VsanEnable, answers.Vsan, vsan.enable),
     _changes(commands.VsanDisable, answers.Vsan, vsan.disable),
@@ -197,10 +205,11 @@ COMMANDS: dict[type[Command[Any]], Served] = {served.command: served for served 
 """Every command that a lab serves."""
 
 
-async def perform(session: Session, command: Command[B], vcenter: str = "") -> B:
-    """Do a command at ``vcenter`` (empty: its own choice); its answer. Every failure becomes a
+async def perform(session: Session, command: Command[B], vcenter: str = "", user: str = "") -> B:
+    """Do a command at ``vcenter`` (empty: its own choice) as ``user`` (empty: the administrator);
+    its answer. Every failure becomes a
     ``KeysteadError``."""
-    session = session.at(vcenter)
+    session = session.at(vcenter).by(user)
     try:
         answer: Any = await COMMANDS[type(command)].run(session, command)
     except ChaosError as error:

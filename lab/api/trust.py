@@ -69,7 +69,7 @@ def _workload(session: Session) -> NodeName:
 async def _ask_authority(
     session: Session, message: Request[m.TrustAuthorityState]
 ) -> TrustAuthority:
-    state = await session.lab.ask(_authority(session), message, within_s=TASK_S)
+    state = await session.ask(_authority(session), message, within_s=TASK_S)
     return TrustAuthority(
         cluster=state.cluster,
         group=state.group,
@@ -82,7 +82,7 @@ async def _ask_authority(
 
 
 async def _ask_workload(session: Session, message: Request[m.TrustedClusters]) -> TrustedHostList:
-    state = await session.lab.ask(_workload(session), message, within_s=TASK_S)
+    state = await session.ask(_workload(session), message, within_s=TASK_S)
     return TrustedHostList(
         clusters=state.clusters,
         stale_principal=state.stale_principal,
@@ -119,15 +119,14 @@ async def admin(session: Session, command: commands.TrustAdmin) -> TrustAdminLis
     items = []
     for vcenter in vcenters:
         message = m.SetTrustedAdmin(member=command.member, remove=command.remove)
-        members = (await session.lab.ask(vcenter, message)).members
+        members = (await session.ask(vcenter, message)).members
         items.append(TrustAdmins(vcenter=vcenter, members=members))
     return TrustAdminList(items=tuple(items))
 
 
 async def enable(session: Session, command: commands.TrustEnable) -> TrustAuthority:
     """See ``TrustEnable``."""
-    message = msgspec.structs.replace(enabling(_plan(session)), user=command.user)
-    return await _ask_authority(session, message)
+    return await _ask_authority(session, enabling(_plan(session)))
 
 
 async def export(session: Session, command: commands.TrustExport) -> TrustFile:
@@ -155,12 +154,12 @@ async def _exported(session: Session, command: commands.TrustExport) -> tuple[Tr
     match command.item:
         case "principal":
             vcenter = _workload(session)
-            told = await lab.ask(vcenter, m.ExportPrincipal())
+            told = await session.ask(vcenter, m.ExportPrincipal())
             return TrustItemFile(principal=told.principal), vcenter
         case "services-information":
             vcenter = _authority(session)
-            message = m.ExportServicesInformation(user=command.user)
-            services = await lab.ask(vcenter, message, within_s=TASK_S)
+            message = m.ExportServicesInformation()
+            services = await session.ask(vcenter, message, within_s=TASK_S)
             return TrustItemFile(services=services), vcenter
         case "base-image":
             host = session.host(command.host)
@@ -173,7 +172,7 @@ async def _endorsement(
     session: Session, command: commands.TrustExport
 ) -> tuple[TrustItemFile, str]:
     host = session.host(command.host)
-    found = await session.lab.ask(host, ExportTpmEndorsement())
+    found = await session.ask(host, ExportTpmEndorsement())
     if command.item == "ca-certificate":
         if not found.ca_chain:
             text = (
@@ -190,13 +189,13 @@ async def import_(session: Session, command: commands.TrustImport) -> TrustFile:
     """See ``TrustImport``."""
     found = _read(command.file)
     if found.services is not None:
-        message = m.ImportServicesInformation(user=command.user, services=found.services)
-        await session.lab.ask(_workload(session), message, within_s=TASK_S)
+        message = m.ImportServicesInformation(services=found.services)
+        await session.ask(_workload(session), message, within_s=TASK_S)
         return TrustFile(item="services", of=_workload(session), file=command.file)
     (field,) = [name for name in found.__struct_fields__ if getattr(found, name) is not None]
     item: Any = getattr(found, field)
-    importing = m.ImportToTrustAuthority(user=command.user, **{field: item})
-    await session.lab.ask(_authority(session), importing, within_s=TASK_S)
+    importing = m.ImportToTrustAuthority(**{field: item})
+    await session.ask(_authority(session), importing, within_s=TASK_S)
     name = getattr(item, "version", "") or item.name
     return TrustFile(item=field.replace("_", "-"), of=str(name), file=command.file)
 
@@ -228,13 +227,12 @@ async def settings(session: Session, command: commands.TrustSettings) -> TrustAu
         require_endorsement_keys=command.require_endorsement_keys,
         require_certificate_validation=command.require_certificate_validation,
     )
-    return await _ask_authority(session, m.SetTpmSettings(user=command.user, settings=wanted))
+    return await _ask_authority(session, m.SetTpmSettings(settings=wanted))
 
 
 async def key_provider(session: Session, command: commands.TrustKeyProvider) -> TrustAuthority:
     """See ``TrustKeyProvider``."""
     message = m.CreateTrustedKeyProvider(
-        user=command.user,
         provider=ProviderId(command.provider),
         primary_key_id=KeyId(command.primary_key),
         servers=tuple(session.node(server) for server in command.servers),
@@ -245,14 +243,12 @@ async def key_provider(session: Session, command: commands.TrustKeyProvider) -> 
 async def key_servers(session: Session, command: commands.TrustServers) -> TrustAuthority:
     """See ``TrustServers``."""
     provider = ProviderId(command.provider)
-    return await _ask_authority(session, m.TrustKeyServers(user=command.user, provider=provider))
+    return await _ask_authority(session, m.TrustKeyServers(provider=provider))
 
 
 async def cluster(session: Session, command: commands.TrustCluster) -> TrustedHostList:
     """See ``TrustCluster``."""
-    message = m.SetTrustedState(
-        user=command.user, cluster=ClusterName(command.cluster), trusted=not command.off
-    )
+    message = m.SetTrustedState(cluster=ClusterName(command.cluster), trusted=not command.off)
     return await _ask_workload(session, message)
 
 
@@ -264,7 +260,7 @@ async def register(session: Session, command: commands.TrustRegister) -> Provide
         servers=(),
         make_default=command.default,
     )
-    state = await session.lab.ask(_workload(session), message, within_s=TASK_S)
+    state = await session.ask(_workload(session), message, within_s=TASK_S)
     return provider_view(state.provider)
 
 
@@ -280,22 +276,20 @@ async def setup(session: Session, command: commands.TrustSetup) -> TrustedHostLi
 
 async def remove(session: Session, command: commands.TrustRemove) -> TrustAuthority:
     """See ``TrustRemove``."""
-    message = m.RemoveFromTrustAuthority(user=command.user, kind=command.kind, name=command.item)
+    message = m.RemoveFromTrustAuthority(kind=command.kind, name=command.item)
     return await _ask_authority(session, message)
 
 
 async def remediate(session: Session, command: commands.TrustRemediate) -> TrustedHostList:
     """See ``TrustRemediate``."""
-    message = m.RemediateTrustedCluster(
-        user=command.user, cluster=ClusterName(command.cluster), delete=command.delete
-    )
+    message = m.RemediateTrustedCluster(cluster=ClusterName(command.cluster), delete=command.delete)
     return await _ask_workload(session, message)
 
 
 async def renew(session: Session, command: commands.TrustRenewCertificate) -> TrustedHostList:
     """See ``TrustRenewCertificate``."""
-    message = m.RenewStsCertificate(user=command.user)
-    await session.lab.ask(_workload(session), message, within_s=TASK_S)
+    message = m.RenewStsCertificate()
+    await session.ask(_workload(session), message, within_s=TASK_S)
     return await _ask_workload(session, m.QueryTrustedClusters())
 
 

@@ -246,6 +246,7 @@ def task_view(task: TaskInfo) -> Task:
         task=task.key,
         name=task.name,
         entity=task.entity,
+        user=task.user,
         state=task.state,
         start_time=task.start_time,
         complete_time=task.complete_time,

@@ -79,12 +79,12 @@ async def _asked(
     session: Session, vm: VmName, on_host: NodeName | None, wanted: PowerState
 ) -> PowerState:
     """The VM's power afterwards, as the host says when it is asked itself, else vCenter."""
-    lab, on = session.lab, wanted is PowerState.ON
+    on = wanted is PowerState.ON
     if on_host is not None:
         own = HostPowerOnVm(vm=vm) if on else HostPowerOffVm(vm=vm)
-        return (await lab.ask(on_host, own, within_s=TASK_S)).summary.power
+        return (await session.ask(on_host, own, within_s=TASK_S)).summary.power
     task = PowerOnVm(vm=vm) if on else PowerOffVm(vm=vm)
-    return (await lab.ask(session.vcenter, task, within_s=TASK_S)).vm.power
+    return (await session.ask(session.vcenter, task, within_s=TASK_S)).vm.power
 
 
 # ---- tasks -------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ async def create(session: Session, command: commands.VmCreate) -> Vm:
     lab = session.lab
     host = session.host(command.host) if command.host else None
     cluster = session.cluster(command.cluster, host)
-    made = await lab.ask(
+    made = await session.ask(
         session.at_cluster(cluster).vcenter,
         CreateVm(
             operation_id=lab.operation_id(),
@@ -104,7 +104,6 @@ async def create(session: Session, command: commands.VmCreate) -> Vm:
             host=host,
             encrypted=command.encrypted,
             provider=ProviderId(command.provider) if command.provider else None,
-            register_hosts=command.register_hosts,
             firmware=UNSET if command.firmware == EFI else command.firmware,
             hardware=UNSET if command.hardware == HARDWARE else command.hardware,
         ),
@@ -119,13 +118,12 @@ async def encrypt(session: Session, command: commands.VmEncrypt) -> Vm:
     lab = session.lab
     provider = ProviderId(command.provider) if command.provider else None
     vm = session.vm(command.vm)
-    done = await lab.ask(
+    done = await session.ask(
         (await at_vm(session, vm)).vcenter,
         EncryptVm(
             operation_id=lab.operation_id(),
             vm=vm,
             provider=provider,
-            register_hosts=command.register_hosts,
         ),
         within_s=TASK_S,
     )
@@ -135,14 +133,13 @@ async def encrypt(session: Session, command: commands.VmEncrypt) -> Vm:
 async def recrypt(session: Session, command: commands.VmRecrypt) -> Vm:
     """See ``VmRecrypt``."""
     lab, vm = session.lab, session.vm(command.vm)
-    done = await lab.ask(
+    done = await session.ask(
         (await at_vm(session, vm)).vcenter,
         RecryptVm(
             operation_id=lab.operation_id(),
             vm=vm,
             provider=ProviderId(command.provider) if command.provider else None,
             deep=command.deep,
-            register_hosts=command.register_hosts,
         ),
         within_s=TASK_S,
     )
@@ -153,7 +150,7 @@ async def decrypt(session: Session, command: commands.VmDecrypt) -> Vm:
     """See ``VmDecrypt``."""
     vm = session.vm(command.vm)
     vcenter = (await at_vm(session, vm)).vcenter
-    done = await session.lab.ask(vcenter, DecryptVm(vm=vm), within_s=TASK_S)
+    done = await session.ask(vcenter, DecryptVm(vm=vm), within_s=TASK_S)
     return vm_view(done.vm)
 
 
@@ -167,7 +164,7 @@ async def add_disk(session: Session, command: commands.VmAddDisk) -> VmDisks:
         provider=ProviderId(command.provider) if command.provider else None,
         own_key=command.own_key,
     )
-    done = await lab.ask((await at_vm(session, vm)).vcenter, message, within_s=TASK_S)
+    done = await session.ask((await at_vm(session, vm)).vcenter, message, within_s=TASK_S)
     return VmDisks(vm=vm, items=disk_views(done.disks), added=done.disk)
 
 
@@ -175,7 +172,7 @@ async def remove_disk(session: Session, command: commands.VmRemoveDisk) -> VmDis
     """See ``VmRemoveDisk``."""
     vm = session.vm(command.vm)
     message = RemoveDisk(vm=vm, disk=command.disk)
-    done = await session.lab.ask((await at_vm(session, vm)).vcenter, message, within_s=TASK_S)
+    done = await session.ask((await at_vm(session, vm)).vcenter, message, within_s=TASK_S)
     return VmDisks(vm=vm, items=disk_views(done.disks))
 
 
@@ -186,10 +183,9 @@ async def add_tpm(session: Session, command: commands.VmAddTpm) -> Vm:
         operation_id=lab.operation_id(),
         vm=session.vm(command.vm),
         provider=ProviderId(command.provider) if command.provider else None,
-        register_hosts=command.register_hosts,
     )
     return vm_view(
-        (await lab.ask((await at_vm(session, message.vm)).vcenter, message, within_s=TASK_S)).vm
+        (await session.ask((await at_vm(session, message.vm)).vcenter, message, within_s=TASK_S)).vm
     )
 
 
@@ -197,11 +193,7 @@ async def remove_tpm(session: Session, command: commands.VmRemoveTpm) -> Vm:
     """See ``VmRemoveTpm``."""
     message = RemoveVtpm(vm=session.vm(command.vm))
     return vm_view(
-        (
-            await session.lab.ask(
-                (await at_vm(session, message.vm)).vcenter, message, within_s=TASK_S
-            )
-        ).vm
+        (await session.ask((await at_vm(session, message.vm)).vcenter, message, within_s=TASK_S)).vm
     )
 
 
@@ -209,7 +201,7 @@ async def unlock(session: Session, command: commands.VmUnlock) -> Vm:
     """See ``VmUnlock``."""
     vm = session.vm(command.vm)
     vcenter = (await at_vm(session, vm)).vcenter
-    return vm_view((await session.lab.ask(vcenter, CryptoUnlock(vm=vm), within_s=TASK_S)).vm)
+    return vm_view((await session.ask(vcenter, CryptoUnlock(vm=vm), within_s=TASK_S)).vm)
 
 
 # ---- the guest ---------------------------------------------------------------------------
@@ -230,7 +222,7 @@ async def _guest(session: Session, message: GuestWrite | GuestChallenge) -> Gues
     """Asked of the host that vCenter says it is on."""
     vm = session.vm(message.vm)
     host = next(v.host for _, v in await listed_vms(session) if v.vm == vm)
-    answer = await session.lab.ask(host, message)
+    answer = await session.ask(host, message)
     return GuestAnswer(
         digest=answer.digest,
         rewritten=answer.rewritten,

@@ -109,7 +109,7 @@ async def write_object(session: Session, command: commands.VsanObjectWrite) -> V
     """See ``VsanObjectWrite``."""
     host = session.host(command.host)
     message = WriteVsanObject(object=command.object, marker=command.marker)
-    digest = (await session.lab.ask(host, message)).digest
+    digest = (await session.ask(host, message)).digest
     return VsanObjectContent(host=host, object=command.object, digest=digest.hex())
 
 
@@ -117,14 +117,14 @@ async def read_object(session: Session, command: commands.VsanObjectRead) -> Vsa
     """See ``VsanObjectRead``."""
     host = session.host(command.host)
     message = ReadVsanObject(object=command.object, nonce=command.nonce, blocks=command.blocks)
-    digest = (await session.lab.ask(host, message)).digest
+    digest = (await session.ask(host, message)).digest
     return VsanObjectContent(host=host, object=command.object, digest=digest.hex())
 
 
 async def health(session: Session, command: commands.VsanHealth) -> VsanHealthReport:
     """See ``VsanHealth``."""
-    lab, cluster = session.lab, ClusterName(command.cluster)
-    found = await lab.ask(session.vcenter, QueryVsanHealth(cluster=cluster), within_s=CHANGE_S)
+    cluster = ClusterName(command.cluster)
+    found = await session.ask(session.vcenter, QueryVsanHealth(cluster=cluster), within_s=CHANGE_S)
     return VsanHealthReport(
         cluster=cluster,
         health=found.health,
@@ -144,7 +144,7 @@ async def health(session: Session, command: commands.VsanHealth) -> VsanHealthRe
 
 
 async def _ask(session: Session, message: Request[VsanCluster]) -> Vsan:
-    return _view(await session.lab.ask(session.vcenter, message, within_s=CHANGE_S))
+    return _view(await session.ask(session.vcenter, message, within_s=CHANGE_S))
 
 
 def _view(found: VsanCluster) -> Vsan:

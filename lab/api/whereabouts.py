@@ -17,7 +17,7 @@ async def at_vm(session: Session, vm: VmName) -> Session:
         return session.at(vcenters[0])
     for vcenter in vcenters:
         try:
-            listed = await all_vms(session.lab, vcenter)
+            listed = await all_vms(session, vcenter)
         except ProductError:
             continue
         if any(found.vm == vm for found in listed):
@@ -27,5 +27,5 @@ async def at_vm(session: Session, vm: VmName) -> Session:
 
 async def listed_vms(session: Session) -> list[tuple[NodeName, VmInfo]]:
     """Every VM with the vCenter that has it, by name."""
-    found = [(v, vm) for v in session.vcenters() for vm in await all_vms(session.lab, v)]
+    found = [(v, vm) for v in session.vcenters() for vm in await all_vms(session, v)]
     return sorted(found, key=lambda one: one[1].vm)

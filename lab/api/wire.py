@@ -22,12 +22,13 @@ class RunCommand(Request["CommandDone"], frozen=True, kw_only=True):
     """A person's command to a lab, encoded by ``encode_command``.
 
     ``vcenter`` is the one it is meant for; empty: each command's own choice, the first of the lab
-    for most.
+    for most. ``user`` gives it there; empty: vCenter's administrator.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     command: msgspec.Raw
     vcenter: str = ""
+    user: str = ""
 
 
 class CommandDone(Reply, frozen=True, kw_only=True):

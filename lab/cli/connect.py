@@ -23,7 +23,7 @@ def call(options: Options, command: Command[A]) -> A:
     from lab.api.remote import Remote
 
     async def one() -> A:
-        async with Remote(LabFolder(options.name), options.vcenter) as lab:
+        async with Remote(LabFolder(options.name), options.vcenter, options.user) as lab:
             if sys.stderr.isatty() and not options.quiet:
                 await lab.follow(_progress)
             return await lab.do(command)

@@ -50,7 +50,7 @@ TASKS = (
     ("ENDED", lambda r: None if r.complete_time is None else moment(r.complete_time)),
     field("error"),
 )
-TASKS_WIDE = (field("reason"),)
+TASKS_WIDE = (field("user"), field("reason"))
 KEYS = (field("key"), field("known"))
 
 

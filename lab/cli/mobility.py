@@ -11,7 +11,6 @@ from lab.cli.connect import call
 from lab.cli.names import VmName
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import show_one
-from lab.cli.vms import RegisterHosts
 
 MIGRATION = (
     ("VM", lambda r: r.vm.vm),
@@ -26,7 +25,6 @@ def migrate(
     vm: VmName,
     *,
     host: Annotated[str, Parameter(help="The host that it goes to, of the same cluster.")],
-    register_hosts: RegisterHosts = True,
     options: Options = DEFAULTS,
 ) -> None:
     """Move a VM to another host: vMotion when it runs, registered there when it is off.
@@ -34,5 +32,5 @@ def migrate(
     keystead vm migrate vm-01 --host esxi-002
     keystead vm migrate vm-01 --host esxi-002 -o json
     """
-    answer = call(options, VmMigrate(vm, host, register_hosts))
+    answer = call(options, VmMigrate(vm, host))
     show_one(answer, options.output, MIGRATION, (), key="vm")

@@ -20,7 +20,8 @@ class Format(StrEnum):
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Options:
-    """``name`` is the lab; ``output`` how results are printed; ``vcenter`` who is asked."""
+    """``name`` is the lab; ``output`` how results are printed; ``vcenter`` who is asked,
+    ``user`` who asks there."""
 
     name: Annotated[
         str, Parameter(name=["--name", "-n"], env_var="KEYSTEAD_NAME", help="Name of the lab.")
@@ -39,6 +40,14 @@ class Options:
             name=["--vcenter"],
             env_var="KEYSTEAD_VCENTER",
             help="The vCenter that is asked; left out: the first of the lab, lists show all.",
+        ),
+    ] = ""
+    user: Annotated[
+        str,
+        Parameter(
+            name=["--user"],
+            env_var="KEYSTEAD_USER",
+            help="Who gives a task to vCenter; left out: administrator@vsphere.local.",
         ),
     ] = ""
     quiet: Annotated[

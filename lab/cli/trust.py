@@ -30,7 +30,8 @@ from lab.cli.connect import call
 from lab.cli.keys import KEY, PROVIDERS
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import field, is_document, say, show, show_one
-from protocol.trust import ADMINISTRATOR, TrustItem
+from protocol.authorization import ADMINISTRATOR
+from protocol.trust import TrustItem
 
 if TYPE_CHECKING:
     from lab.api.answers import TrustAuthority, TrustedHostList
@@ -44,7 +45,6 @@ HOSTS = (
     field("details"),
 )
 FILE = (field("item"), field("of"), field("file"))
-User = Annotated[str, Parameter(help="Who gives the task: a member of TrustedAdmins.")]
 Flag = Annotated[bool, Parameter(negative="")]
 
 
@@ -60,13 +60,13 @@ def admin(
     show(answer, options.output, (field("vcenter"), field("members")), key="vcenter")
 
 
-def enable(*, user: User = ADMINISTRATOR, options: Options = DEFAULTS) -> None:
+def enable(*, options: Options = DEFAULTS) -> None:
     """Step 2: enable the Trust Authority state of the Trust Authority cluster.
 
     keystead trust enable
     keystead trust enable -o json
     """
-    _items(call(options, TrustEnable(user)), options)
+    _items(call(options, TrustEnable()), options)
 
 
 def export(
@@ -74,7 +74,6 @@ def export(
     file: Path,
     *,
     host: str = "",
-    user: User = ADMINISTRATOR,
     options: Options = DEFAULTS,
 ) -> None:
     """Steps 3, 4, 5, 11: export a principal, an endorsement key, a base image, ... to a file.
@@ -82,17 +81,17 @@ def export(
     keystead trust export principal principal.json
     keystead trust export endorsement-key esxi-001.json --host esxi-001
     """
-    answer = call(options, TrustExport(item, str(file.absolute()), host, user))
+    answer = call(options, TrustExport(item, str(file.absolute()), host))
     show_one(answer, options.output, FILE, key="file")
 
 
-def import_(file: Path, *, user: User = ADMINISTRATOR, options: Options = DEFAULTS) -> None:
+def import_(file: Path, *, options: Options = DEFAULTS) -> None:
     """Steps 6, 7, 8, 12: import what was exported, at the vCenter that it is for.
 
     keystead trust import principal.json
     keystead trust import services.json
     """
-    answer = call(options, TrustImport(str(file.absolute()), user))
+    answer = call(options, TrustImport(str(file.absolute())))
     show_one(answer, options.output, FILE, key="file")
 
 
@@ -100,7 +99,6 @@ def settings(
     *,
     require_endorsement_keys: bool,
     require_certificate_validation: bool,
-    user: User = ADMINISTRATOR,
     options: Options = DEFAULTS,
 ) -> None:
     """What an endorsement key has to be: in the list, or certified by an imported CA.
@@ -108,7 +106,7 @@ def settings(
     keystead trust settings --require-endorsement-keys --no-require-certificate-validation
     keystead trust settings --no-require-endorsement-keys --require-certificate-validation
     """
-    command = TrustSettings(require_endorsement_keys, require_certificate_validation, user)
+    command = TrustSettings(require_endorsement_keys, require_certificate_validation)
     _items(call(options, command), options)
 
 
@@ -119,7 +117,6 @@ def key_provider(
     server: Annotated[
         tuple[str, ...], Parameter(name="--server", negative="", help="Key server; repeat it.")
     ],
-    user: User = ADMINISTRATOR,
     options: Options = DEFAULTS,
 ) -> None:
     """Step 9: create a trusted key provider under the id of a primary key.
@@ -127,27 +124,25 @@ def key_provider(
     keystead trust key-provider trusted-provider 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --server kms
     keystead trust key-provider second 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --server kms-1
     """
-    _items(call(options, TrustKeyProvider(provider, primary_key, server, user)), options)
+    _items(call(options, TrustKeyProvider(provider, primary_key, server)), options)
 
 
-def key_servers(provider: str, *, user: User = ADMINISTRATOR, options: Options = DEFAULTS) -> None:
+def key_servers(provider: str, *, options: Options = DEFAULTS) -> None:
     """Step 10: trust the certificates of the provider's key servers.
 
     keystead trust key-servers trusted-provider
     keystead trust key-servers trusted-provider -o json
     """
-    _items(call(options, TrustServers(provider, user)), options)
+    _items(call(options, TrustServers(provider)), options)
 
 
-def cluster(
-    cluster: str, *, off: Flag = False, user: User = ADMINISTRATOR, options: Options = DEFAULTS
-) -> None:
+def cluster(cluster: str, *, off: Flag = False, options: Options = DEFAULTS) -> None:
     """Step 12: enable the Trusted state of a cluster, or end it.
 
     keystead trust cluster cluster-a
     keystead trust cluster cluster-a --off
     """
-    _hosts(call(options, TrustCluster(cluster, off, user)), options)
+    _hosts(call(options, TrustCluster(cluster, off)), options)
 
 
 def register(provider: str, *, default: Flag = False, options: Options = DEFAULTS) -> None:
@@ -169,35 +164,31 @@ def setup(*, options: Options = DEFAULTS) -> None:
     _hosts(call(options, TrustSetup()), options)
 
 
-def remove(
-    kind: TrustItem, item: str, *, user: User = ADMINISTRATOR, options: Options = DEFAULTS
-) -> None:
+def remove(kind: TrustItem, item: str, *, options: Options = DEFAULTS) -> None:
     """Take an item out of the Trust Authority.
 
     keystead trust remove base-image 8.0U3-24022510
     keystead trust remove endorsement-key esxi-001
     """
-    _items(call(options, TrustRemove(kind, item, user)), options)
+    _items(call(options, TrustRemove(kind, item)), options)
 
 
-def remediate(
-    cluster: str, *, delete: Flag = False, user: User = ADMINISTRATOR, options: Options = DEFAULTS
-) -> None:
+def remediate(cluster: str, *, delete: Flag = False, options: Options = DEFAULTS) -> None:
     """Apply on a cluster's hosts what is desired; --delete wipes what is applied.
 
     keystead trust remediate cluster-a
     keystead trust remediate cluster-a --delete
     """
-    _hosts(call(options, TrustRemediate(cluster, delete, user)), options)
+    _hosts(call(options, TrustRemediate(cluster, delete)), options)
 
 
-def renew_certificate(*, user: User = ADMINISTRATOR, options: Options = DEFAULTS) -> None:
+def renew_certificate(*, options: Options = DEFAULTS) -> None:
     """Renew the STS certificate of the workload vCenter.
 
     keystead trust renew-certificate
     keystead trust renew-certificate -o json
     """
-    _hosts(call(options, TrustRenewCertificate(user)), options)
+    _hosts(call(options, TrustRenewCertificate()), options)
 
 
 def get_authority(*, options: Options = DEFAULTS) -> None:

@@ -68,11 +68,6 @@ def _short(key: str | None) -> str | None:
     return f"{provider}/{rest[:8]}" + ("…" if len(rest) > 8 else "")
 
 
-RegisterHosts = Annotated[
-    bool, Parameter(help="Without: as a user who may not turn hosts' encryption mode on.")
-]
-
-
 def get_vms(*vms: VmName, view: View = PLAIN, options: Options = DEFAULTS) -> None:
     """VMs as vCenter sees them: power, locked or not, keys that are missing.
 
@@ -90,7 +85,6 @@ def create(
     host: Annotated[str, Parameter(help="Host; the emptiest when left out.")] = "",
     encrypted: Annotated[bool, Parameter(negative="", help="Encrypt it at once.")] = False,
     provider: Annotated[str, Parameter(help="Key provider; the default when left out.")] = "",
-    register_hosts: RegisterHosts = True,
     firmware: Annotated[str, Parameter(help="efi, or bios: then without virtual TPM.")] = "efi",
     hardware: Annotated[int, Parameter(help="Virtual hardware version.")] = 21,
     options: Options = DEFAULTS,
@@ -100,7 +94,7 @@ def create(
     keystead vm create vm-07 --encrypted
     keystead vm create vm-08 --host esxi-002
     """
-    command = VmCreate(vm, cluster, host, encrypted, provider, register_hosts, firmware, hardware)
+    command = VmCreate(vm, cluster, host, encrypted, provider, firmware, hardware)
     made = call(options, command)
     show_one(made, options.output, VMS, VMS_WIDE, key="vm")
 
@@ -109,7 +103,6 @@ def encrypt(
     vm: VmName,
     *,
     provider: Annotated[str, Parameter(help="Key provider; the default when left out.")] = "",
-    register_hosts: RegisterHosts = True,
     options: Options = DEFAULTS,
 ) -> None:
     """Encrypt a powered-off VM under a new key.
@@ -117,7 +110,7 @@ def encrypt(
     keystead vm encrypt vm-08
     keystead vm encrypt vm-08 --provider kms-provider
     """
-    answer = call(options, VmEncrypt(vm, provider, register_hosts))
+    answer = call(options, VmEncrypt(vm, provider))
     show_one(answer, options.output, VMS, VMS_WIDE, key="vm")
 
 
@@ -128,7 +121,6 @@ def recrypt(
         bool, Parameter(negative="", help="New data keys too: powered off, data rewritten.")
     ] = False,
     provider: Annotated[str, Parameter(help="Key provider; the default when left out.")] = "",
-    register_hosts: RegisterHosts = True,
     options: Options = DEFAULTS,
 ) -> None:
     """Put an encrypted VM under a new key, also while it runs, also of another provider.
@@ -136,7 +128,7 @@ def recrypt(
     keystead vm recrypt vm-01
     keystead vm recrypt vm-01 --provider second-provider
     """
-    answer = call(options, VmRecrypt(vm, provider, deep, register_hosts))
+    answer = call(options, VmRecrypt(vm, provider, deep))
     show_one(answer, options.output, VMS, VMS_WIDE, key="vm")
 
 
@@ -179,7 +171,6 @@ def add_tpm(
     vm: VmName,
     *,
     provider: Annotated[str, Parameter(help="Key provider; the default when left out.")] = "",
-    register_hosts: RegisterHosts = True,
     options: Options = DEFAULTS,
 ) -> None:
     """Add a virtual TPM to a powered-off VM; its home is encrypted, its disks are not.
@@ -187,7 +178,7 @@ def add_tpm(
     keystead vm add-tpm vm-08
     keystead vm add-tpm vm-08 --provider kms-provider
     """
-    answer = call(options, VmAddTpm(vm, provider, register_hosts))
+    answer = call(options, VmAddTpm(vm, provider))
     show_one(answer, options.output, VMS, VMS_WIDE, key="vm")
 
 

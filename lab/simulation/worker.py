@@ -50,7 +50,7 @@ def serve(
             case "command":
                 message = msgspec.msgpack.decode(payload, type=RunCommand)
                 command = decode_command(message.command)
-                answer = lab.run(perform(session, command, message.vcenter))
+                answer = lab.run(perform(session, command, message.vcenter, message.user))
                 return bytes(encode_answer(answer))
             case "beside":
                 name, values = msgspec.msgpack.decode(payload)

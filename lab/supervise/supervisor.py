@@ -244,7 +244,7 @@ class Supervisor:
     async def _serve(self, message: RunCommand, sender: str) -> CommandDone:
         try:
             command = decode_command(message.command)
-            answer = await perform(self.session, command, message.vcenter)
+            answer = await perform(self.session, command, message.vcenter, message.user)
         except (KeysteadError, OSError) as failure:
             error = no_room(failure) if isinstance(failure, OSError) else failure
             return CommandDone(error_id=error.id, error=str(error), fix=error.fix)

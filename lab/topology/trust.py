@@ -17,6 +17,7 @@ from typing import Any
 from lab.core import LabCore
 from lab.topology.course import Report
 from lab.topology.plan import ProviderPlan, TrustPlan
+from protocol.authorization import ADMINISTRATOR
 from protocol.errors import AlreadyExists
 from protocol.messages.base import Request
 from protocol.messages.host import ExportBaseImage, ExportTpmEndorsement
@@ -36,7 +37,6 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import KeyId, ManagementType, NodeName
 from protocol.trust import (
-    ADMINISTRATOR,
     BaseImage,
     TpmCaCertificate,
     TpmSettings,

@@ -153,7 +153,7 @@ class Ask(Request["Answer"], frozen=True, kw_only=True):
     """The local console: hand ``body`` (message ``name``) to the node's own service.
 
     The service sees a peer with ``local`` set, and has ``within_s`` lab seconds to answer. Key
-    material does not pass: ``Malformed``.
+    material does not pass: ``Malformed``. ``user``: who asks, empty: the node's administrator.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
@@ -161,6 +161,7 @@ class Ask(Request["Answer"], frozen=True, kw_only=True):
     name: str
     body: msgspec.Raw
     within_s: float
+    user: str = ""
 
 
 class Answer(Reply, frozen=True, kw_only=True):

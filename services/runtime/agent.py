@@ -143,7 +143,7 @@ class Agent:
         Key material does not pass: ``Malformed`` for a request that could carry it, and for a reply
         that does. ``NotConnected`` when the node does not run.
         """
-        return await self._asked(message.node, _question(message), message.within_s)
+        return await self._asked(message.node, _question(message), message.within_s, message.user)
 
     async def ask_each(self, message: AskEach) -> Answers:
         """As ``ask`` for several nodes at once; each has ``within_s`` for itself: ``TimedOut`` is
@@ -165,9 +165,11 @@ class Agent:
 
         return Answers(answers=first_page(await for_each(message.nodes, one)))
 
-    async def _asked(self, node: NodeName, request: Request[Any], within_s: float) -> Answer:
+    async def _asked(
+        self, node: NodeName, request: Request[Any], within_s: float, user: str = ""
+    ) -> Answer:
         try:
-            reply = await self.machine(node).runner.ask(request, within_s)
+            reply = await self.machine(node).runner.ask(request, within_s, user)
         except ProductError as error:
             return Answer(error=error.body())
         sealed = sealed_fields(type(reply))

@@ -271,12 +271,13 @@ class NodeRunner(Node):
             raise TypeError(f"{name} was answered with a {type(reply).__name__}")
         return reply
 
-    async def ask(self, message: Request[Any], within_s: float) -> Reply:
+    async def ask(self, message: Request[Any], within_s: float, user: str = "") -> Reply:
         """Ask at the local console: the same way in as from the bus, with a local peer.
 
         Whoever asks is outside of this life; what is done for it is inside, and ends with it.
-        ``within_s`` lab seconds. Raises the service's ``ProductError``, ``NotConnected`` when its
-        orderly end has begun, or ``Disconnected`` when the life ends first.
+        ``within_s`` lab seconds; ``user`` as in ``Peer``. Raises the service's ``ProductError``,
+        ``NotConnected`` when its orderly end has begun, or ``Disconnected`` when the life ends
+        first.
         """
         if self._stop.is_set():
             raise NotConnected(f"{self.name} is on its way down")
@@ -288,7 +289,7 @@ class NodeRunner(Node):
 
         deadline = self.ports.clock.monotonic() + self.ports.clock.limit(within_s)
         cause = f"console/{self.boot}/{type(message).__name__}"
-        peer = Peer(self.name, self.boot, local=True)
+        peer = Peer(self.name, self.boot, local=True, user=user)
         asked = Incoming(message, peer, deadline, cause, respond)
         self._own.copy().run(self.accept, asked)
         self._asked[future] = None

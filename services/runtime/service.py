@@ -37,13 +37,14 @@ TurnKey = Callable[[Any], str | None]
 class Peer(msgspec.Struct, frozen=True):
     """Who asks: the sender and its boot as the bus proved them.
 
-    ``local`` is the administrator at the node's own console (host console, vSphere client, key
-    server operator): no link, no session.
+    ``local`` is somebody at the node's own console (host console, vSphere client, key server
+    operator): no link, no session. ``user`` is who that is; empty: its administrator.
     """
 
     node: NodeName
     boot: int
     local: bool = False
+    user: str = ""
 
 
 class Halted(Exception):

@@ -8,6 +8,7 @@
 - ``tasks``        one flow each: encrypt, power, vm, host, cluster, provider
 - ``hosts``        sessions, step B8 (remediation), host key, modes, reconciliation
 - ``providers``    the capability table of management types; standard and native providers
+- ``authorization``  users, roles, and which task needs which privileges
 - ``inventory``    clusters, hosts, VMs, providers, key *ids*; durable, with a view in memory
 - ``trust``        Trust Authority: administered, and used by trusted clusters
 - ``index``        what follows from its rows, kept up row by row

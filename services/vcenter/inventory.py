@@ -40,8 +40,10 @@ from services.vcenter.tables import (
     HostRow,
     KeyRow,
     OperationRow,
+    PermissionRow,
     ProviderRow,
     ReleasedRow,
+    RoleRow,
     Row,
     Table,
     TrustRow,
@@ -128,6 +130,8 @@ class Inventory:
         self.keys: dict[str, KeyRow] = {}
         self.authority: dict[str, AuthorityRow] = {}
         self.trust: dict[str, TrustRow] = {}
+        self.roles: dict[str, RoleRow] = {}
+        self.permissions: dict[str, PermissionRow] = {}
         self.index = Index(self.vms)
 
     async def load(self) -> None:
@@ -195,6 +199,10 @@ class Inventory:
                 view = self.authority
             case Table.TRUST:
                 view = self.trust
+            case Table.ROLE:
+                view = self.roles
+            case Table.PERMISSION:
+                view = self.permissions
             case Table.OPERATION:
                 return None
         return cast("dict[str, Row]", view)

@@ -6,10 +6,11 @@ and events, and the rule of who may ask.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from protocol.errors import ProductError
+from protocol.authorization import ADMINISTRATOR
+from protocol.errors import NoPermission, ProductError
 from protocol.messages.base import Request
 from protocol.messages.host import Done
 from protocol.messages.pages import first_page
@@ -43,6 +44,8 @@ from protocol.messages.vcenter import (
     UpdateNativeProvider,
 )
 from services.runtime.service import Peer, Service, serves
+from services.vcenter.authorization.needs import needed
+from services.vcenter.authorization.roles import Caller, caller
 from services.vcenter.key_status import query_key_status
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.tasks import keys, native, provider
@@ -69,13 +72,31 @@ class ProviderHandlers(Service):
     node: VcenterNode
     vcenter: VCenter
 
-    async def task(self, subject: str, message: Request[Any], work: Awaitable[T]) -> T:
-        """Run a task with a line at its begin and its end."""
+    def caller(self, peer: Peer) -> Caller:
+        """Who asks, with what it may do now."""
+        inventory, trust = self.vcenter.inventory, self.vcenter.trust
+        return caller(peer.user, inventory.roles, inventory.permissions, trust.row.admins)
+
+    def check(self, peer: Peer, message: Request[Any]) -> None:
+        """``NoPermission`` unless who asks has the privileges that the table names for this."""
+        asked_for = needed(message, self.vcenter.inventory.vms)
+        self.caller(peer).check(asked_for, type(message).__name__)
+
+    async def task(
+        self, peer: Peer, subject: str, message: Request[Any], work: Coroutine[Any, Any, T]
+    ) -> T:
+        """Run a task with a line at its begin and its end. One that its user may not give ends at
+        once: nothing of ``work`` is done."""
         name = type(message).__name__
         self.node.record("task.begin", task=name, subject=subject)
         outcome = "failed"
         try:
-            with self.vcenter.tasks.task(name, subject):
+            with self.vcenter.tasks.task(name, subject, peer.user or ADMINISTRATOR):
+                try:
+                    self.check(peer, message)
+                except NoPermission:
+                    work.close()
+                    raise
                 done = await work
             outcome = "ok"
         except ProductError as error:
@@ -90,33 +111,35 @@ class ProviderHandlers(Service):
     @serves(RegisterKmsCluster, turn=_providers)
     async def register(self, message: RegisterKmsCluster, peer: Peer) -> ProviderState:
         work = provider.register(self.vcenter, message)
-        done = await self.task(message.provider, message, work)
+        done = await self.task(peer, message.provider, message, work)
         self.vcenter.providers_changed()
         return done
 
     @serves(UnregisterKmsCluster, turn=_providers)
     async def unregister(self, message: UnregisterKmsCluster, peer: Peer) -> Done:
         work = provider.unregister(self.vcenter, message)
-        done = await self.task(message.provider, message, work)
+        done = await self.task(peer, message.provider, message, work)
         self.vcenter.providers_changed()
         return done
 
     @serves(MarkDefault, turn=_providers)
     async def mark_default(self, message: MarkDefault, peer: Peer) -> ProviderState:
         work = provider.mark_default(self.vcenter, message)
-        return await self.task(message.provider, message, work)
+        return await self.task(peer, message.provider, message, work)
 
     @serves(SetDefaultKmsCluster, turn=_providers)
     async def set_default(self, message: SetDefaultKmsCluster, peer: Peer) -> Done:
         work = provider.set_default(self.vcenter, message)
-        return await self.task(message.entity, message, work)
+        return await self.task(peer, message.entity, message, work)
 
     @serves(GetDefaultKmsCluster)
     async def get_default(self, message: GetDefaultKmsCluster, peer: Peer) -> DefaultKmsCluster:
+        self.check(peer, message)
         return provider.get_default(self.vcenter, message)
 
     @serves(ListKmsClusters)
     async def list_providers(self, message: ListKmsClusters, peer: Peer) -> ProviderList:
+        self.check(peer, message)
         left = self.vcenter.inventory.index.providers.after(message.after)
         page = first_page(self.vcenter.provider_info(name) for name in left)
         return ProviderList(providers=page, more=len(page) < len(left))
@@ -124,54 +147,58 @@ class ProviderHandlers(Service):
     @serves(GenerateKey, turn=_operation)
     async def generate_key(self, message: GenerateKey, peer: Peer) -> KeyGenerated:
         work = keys.generate_key(self.vcenter, message)
-        return await self.task(message.provider or "", message, work)
+        return await self.task(peer, message.provider or "", message, work)
 
     @serves(AddKey, turn=_key)
     async def add_key(self, message: AddKey, peer: Peer) -> Done:
         work = keys.add_key(self.vcenter, message)
-        return await self.task(str(message.key), message, work)
+        return await self.task(peer, str(message.key), message, work)
 
     @serves(RemoveKey, turn=_key)
     async def remove_key(self, message: RemoveKey, peer: Peer) -> Done:
         work = keys.remove_key(self.vcenter, message)
-        return await self.task(str(message.key), message, work)
+        return await self.task(peer, str(message.key), message, work)
 
     @serves(ListKeys)
     async def list_keys(self, message: ListKeys, peer: Peer) -> KeyIdList:
+        self.check(peer, message)
         return keys.list_keys(self.vcenter, message)
 
     @serves(QueryCryptoKeyStatus)
     async def query_key_status(
         self, message: QueryCryptoKeyStatus, peer: Peer
     ) -> CryptoKeyStatusList:
+        self.check(peer, message)
         return await query_key_status(self.vcenter, message)
 
     # ---- native providers -------------------------------------------------------------------
 
     @serves(OpenTransfer)
     async def open_transfer(self, message: OpenTransfer, peer: Peer) -> TransferOpened:
+        self.check(peer, message)
         return native.open_transfer(self.vcenter)
 
     @serves(CreateNativeProvider, turn=_providers)
     async def create_native(self, message: CreateNativeProvider, peer: Peer) -> ProviderState:
         work = native.create(self.vcenter, message)
-        return await self.task(message.provider, message, work)
+        return await self.task(peer, message.provider, message, work)
 
     @serves(UpdateNativeProvider, turn=_providers)
     async def update_native(self, message: UpdateNativeProvider, peer: Peer) -> ProviderState:
         work = native.update(self.vcenter, message)
-        return await self.task(message.provider, message, work)
+        return await self.task(peer, message.provider, message, work)
 
     @serves(ExportProvider, turn=_providers)
     async def export_provider(self, message: ExportProvider, peer: Peer) -> ExportLocation:
+        self.check(peer, message)
         return native.export(self.vcenter, message)
 
     @serves(DownloadExport, turn=_providers)
     async def download_export(self, message: DownloadExport, peer: Peer) -> ExportDownloaded:
         work = native.download(self.vcenter, message)
-        return await self.task("", message, work)
+        return await self.task(peer, "", message, work)
 
     @serves(ImportProvider, turn=_providers)
     async def import_provider(self, message: ImportProvider, peer: Peer) -> ProviderImported:
         work = native.import_(self.vcenter, message)
-        return await self.task("", message, work)
+        return await self.task(peer, "", message, work)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from protocol.authorization import Privilege
 from protocol.errors import NoPermission, NotFound
 from protocol.messages.base import Request
 from protocol.messages.host import Done
@@ -66,6 +67,8 @@ from protocol.messages.vcenter import (
 from protocol.terms import Role
 from services.runtime.ports import Ports
 from services.runtime.service import Peer, serves
+from services.vcenter.authorization.handlers import AuthorizationHandlers
+from services.vcenter.authorization.needs import NEEDS
 from services.vcenter.config import VcenterConfig
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.knobs import VcenterNode
@@ -101,7 +104,7 @@ def _cluster(message: Any) -> str:
     return f"cluster:{message.cluster}"
 
 
-class VcenterService(TrustHandlers, VsanHandlers, VtpmHandlers):
+class VcenterService(TrustHandlers, VsanHandlers, VtpmHandlers, AuthorizationHandlers):
     """See the module's text. ``vcenter`` is there from ``start`` on."""
 
     role: ClassVar[Role] = Role.VCENTER
@@ -127,6 +130,8 @@ class VcenterService(TrustHandlers, VsanHandlers, VtpmHandlers):
             case _:
                 if not peer.local:
                     raise NoPermission(f"{peer.node} is no client of vCenter")
+                if type(message) not in NEEDS:
+                    self.caller(peer).check((Privilege.READ,), type(message).__name__)
 
     def _ringing(self, peer: Peer) -> HostSession:
         """The host that rings, which speaks for itself only: the bus has proved its name."""
@@ -153,123 +158,135 @@ class VcenterService(TrustHandlers, VsanHandlers, VtpmHandlers):
 
     @serves(AddHost, turn=_host)
     async def add_host(self, message: AddHost, peer: Peer) -> HostAdded:
-        return await self.task(message.host, message, host.add_host(self.vcenter, message))
+        return await self.task(peer, message.host, message, host.add_host(self.vcenter, message))
 
     @serves(RemoveHost, turn=_host)
     async def remove_host(self, message: RemoveHost, peer: Peer) -> Done:
-        return await self.task(message.host, message, host.remove_host(self.vcenter, message))
+        return await self.task(peer, message.host, message, host.remove_host(self.vcenter, message))
 
     @serves(DisconnectHost, turn=_host)
     async def disconnect_host(self, message: DisconnectHost, peer: Peer) -> Done:
         return await self.task(
-            message.host, message, connection.disconnect_host(self.vcenter, message)
+            peer, message.host, message, connection.disconnect_host(self.vcenter, message)
         )
 
     @serves(ReconnectHost, turn=_host)
     async def reconnect_host(self, message: ReconnectHost, peer: Peer) -> HostReconnected:
         return await self.task(
-            message.host, message, connection.reconnect_host(self.vcenter, message)
+            peer, message.host, message, connection.reconnect_host(self.vcenter, message)
         )
 
     @serves(EnterMaintenanceMode, turn=_host)
     async def enter_maintenance_mode(self, message: EnterMaintenanceMode, peer: Peer) -> Done:
         work = connection.enter_maintenance_mode(self.vcenter, message)
-        return await self.task(message.host, message, work)
+        return await self.task(peer, message.host, message, work)
 
     @serves(ExitMaintenanceMode, turn=_host)
     async def exit_maintenance_mode(self, message: ExitMaintenanceMode, peer: Peer) -> Done:
         work = connection.exit_maintenance_mode(self.vcenter, message)
-        return await self.task(message.host, message, work)
+        return await self.task(peer, message.host, message, work)
 
     @serves(ConfigureCryptoKey, turn=_host)
     async def configure_crypto_key(self, message: ConfigureCryptoKey, peer: Peer) -> Done:
         work = host.configure_crypto_key(self.vcenter, message)
-        return await self.task(message.host, message, work)
+        return await self.task(peer, message.host, message, work)
 
     @serves(PrepareCrypto, turn=_host)
     async def prepare_crypto(self, message: PrepareCrypto, peer: Peer) -> Done:
         work = host.prepare_crypto(self.vcenter, message)
-        return await self.task(message.host, message, work)
+        return await self.task(peer, message.host, message, work)
 
     @serves(DisableCrypto, turn=_host)
     async def disable_crypto(self, message: DisableCrypto, peer: Peer) -> Done:
         work = host.disable_crypto(self.vcenter, message)
-        return await self.task(message.host, message, work)
+        return await self.task(peer, message.host, message, work)
 
     @serves(SetCryptoMode, turn=_cluster)
     async def set_crypto_mode(self, message: SetCryptoMode, peer: Peer) -> Done:
         work = host.set_crypto_mode(self.vcenter, message)
-        return await self.task(message.cluster, message, work)
+        return await self.task(peer, message.cluster, message, work)
 
     @serves(ReconfigureComputeResource, turn=_cluster)
     async def reconfigure_cluster(self, message: ReconfigureComputeResource, peer: Peer) -> Done:
         work = cluster.reconfigure(self.vcenter, message)
-        return await self.task(message.cluster, message, work)
+        return await self.task(peer, message.cluster, message, work)
 
     @serves(ClearTpmRecord, turn=_host)
     async def clear_tpm_record(self, message: ClearTpmRecord, peer: Peer) -> Done:
         work = host.clear_tpm_record(self.vcenter, message)
-        return await self.task(message.host, message, work)
+        return await self.task(peer, message.host, message, work)
 
     @serves(AcknowledgeAlarm, turn=_host)
     async def acknowledge_alarm(self, message: AcknowledgeAlarm, peer: Peer) -> Done:
         work = host.acknowledge_alarm(self.vcenter, message)
-        return await self.task(message.host, message, work)
+        return await self.task(peer, message.host, message, work)
 
     @serves(CreateVm, turn=_vm)
     async def create_vm(self, message: CreateVm, peer: Peer) -> VmCreated:
-        return await self.task(message.vm, message, vm.create_vm(self.vcenter, message))
+        return await self.task(
+            peer, message.vm, message, vm.create_vm(self.vcenter, message, self.caller(peer))
+        )
 
     @serves(RegisterVm, turn=_vm)
     async def register_vm(self, message: RegisterVm, peer: Peer) -> VmRegistered:
-        work = registration.register_vm(self.vcenter, message)
-        return await self.task(message.vm, message, work)
+        work = registration.register_vm(self.vcenter, message, self.caller(peer))
+        return await self.task(peer, message.vm, message, work)
 
     @serves(UnregisterVm, turn=_vm)
     async def unregister_vm(self, message: UnregisterVm, peer: Peer) -> Done:
         work = registration.unregister_vm(self.vcenter, message)
-        return await self.task(message.vm, message, work)
+        return await self.task(peer, message.vm, message, work)
 
     @serves(DestroyVm, turn=_vm)
     async def destroy_vm(self, message: DestroyVm, peer: Peer) -> Done:
         work = registration.destroy_vm(self.vcenter, message)
-        return await self.task(message.vm, message, work)
+        return await self.task(peer, message.vm, message, work)
 
     @serves(EncryptVm, turn=_vm)
     async def encrypt_vm(self, message: EncryptVm, peer: Peer) -> VmEncrypted:
-        return await self.task(message.vm, message, encrypt.encrypt_vm(self.vcenter, message))
+        return await self.task(
+            peer, message.vm, message, encrypt.encrypt_vm(self.vcenter, message, self.caller(peer))
+        )
 
     @serves(RecryptVm, turn=_vm)
     async def recrypt_vm(self, message: RecryptVm, peer: Peer) -> VmRecrypted:
-        return await self.task(message.vm, message, recrypt.recrypt_vm(self.vcenter, message))
+        return await self.task(
+            peer, message.vm, message, recrypt.recrypt_vm(self.vcenter, message, self.caller(peer))
+        )
 
     @serves(DecryptVm, turn=_vm)
     async def decrypt_vm(self, message: DecryptVm, peer: Peer) -> VmDecrypted:
-        return await self.task(message.vm, message, recrypt.decrypt_vm(self.vcenter, message))
+        return await self.task(peer, message.vm, message, recrypt.decrypt_vm(self.vcenter, message))
 
     @serves(AddDisk, turn=_vm)
     async def add_disk(self, message: AddDisk, peer: Peer) -> VmDisks:
-        return await self.task(message.vm, message, disks.add_disk(self.vcenter, message))
+        return await self.task(
+            peer, message.vm, message, disks.add_disk(self.vcenter, message, self.caller(peer))
+        )
 
     @serves(RemoveDisk, turn=_vm)
     async def remove_disk(self, message: RemoveDisk, peer: Peer) -> VmDisks:
-        return await self.task(message.vm, message, disks.remove_disk(self.vcenter, message))
+        return await self.task(peer, message.vm, message, disks.remove_disk(self.vcenter, message))
 
     @serves(PowerOnVm, turn=_vm)
     async def power_on(self, message: PowerOnVm, peer: Peer) -> VmPowered:
-        return await self.task(message.vm, message, power.power_on(self.vcenter, message))
+        return await self.task(peer, message.vm, message, power.power_on(self.vcenter, message))
 
     @serves(PowerOffVm, turn=_vm)
     async def power_off(self, message: PowerOffVm, peer: Peer) -> VmPowered:
-        return await self.task(message.vm, message, power.power_off(self.vcenter, message))
+        return await self.task(peer, message.vm, message, power.power_off(self.vcenter, message))
 
     @serves(CryptoUnlock, turn=_vm)
     async def crypto_unlock(self, message: CryptoUnlock, peer: Peer) -> VmPowered:
-        return await self.task(message.vm, message, power.crypto_unlock(self.vcenter, message))
+        return await self.task(
+            peer, message.vm, message, power.crypto_unlock(self.vcenter, message)
+        )
 
     @serves(MigrateVm, turn=_vm)
     async def migrate_vm(self, message: MigrateVm, peer: Peer) -> VmRelocated:
-        return await self.task(message.vm, message, migrate.migrate_vm(self.vcenter, message))
+        return await self.task(
+            peer, message.vm, message, migrate.migrate_vm(self.vcenter, message, self.caller(peer))
+        )
 
     @serves(ListClusters)
     async def list_clusters(self, message: ListClusters, peer: Peer) -> ClusterList:

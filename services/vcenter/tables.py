@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
+from protocol.authorization import Privilege
 from protocol.events import EventTypeId
 from protocol.messages.vcenter import KmipServer, ServicesInformation
 from protocol.terms import (
@@ -265,6 +266,20 @@ class TrustRow(Row, frozen=True, kw_only=True):
     since: float = 0.0
 
 
+class RoleRow(Row, frozen=True, kw_only=True):
+    """A role that somebody made; those that vCenter comes with have no row."""
+
+    name: str
+    privileges: tuple[Privilege, ...]
+
+
+class PermissionRow(Row, frozen=True, kw_only=True):
+    """A user by name, and the role that it has in all of this vCenter."""
+
+    name: str
+    role: str
+
+
 class Table(StrEnum):
     CRYPTO_KEY = "crypto_key"
     CLUSTER = "cluster"
@@ -276,6 +291,8 @@ class Table(StrEnum):
     OPERATION = "operation"
     AUTHORITY = "trust_authority"
     TRUST = "trust"
+    ROLE = "role"
+    PERMISSION = "permission"
 
 
 ROW_OF: dict[Table, type[Row]] = {
@@ -289,6 +306,8 @@ ROW_OF: dict[Table, type[Row]] = {
     Table.OPERATION: OperationRow,
     Table.AUTHORITY: AuthorityRow,
     Table.TRUST: TrustRow,
+    Table.ROLE: RoleRow,
+    Table.PERMISSION: PermissionRow,
 }
 
 SCHEMA: tuple[str, ...] = (

@@ -32,8 +32,8 @@ class TaskLog:
         self._number = 0
 
     @contextmanager
-    def task(self, name: str, entity: str) -> Iterator[None]:
-        """A task runs for as long as this lasts, and ends with the error that leaves it.
+    def task(self, name: str, entity: str, user: str) -> Iterator[None]:
+        """A task of ``user`` runs as long as this lasts, and ends with the error that leaves it.
 
         A life that ends in the midst of it takes the whole list with it.
         """
@@ -43,6 +43,7 @@ class TaskLog:
             number=number,
             name=name,
             entity=entity,
+            user=user,
             state=TaskInfoState.RUNNING,
             start_time=self._clock.now(),
         )

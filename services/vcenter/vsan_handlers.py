@@ -39,27 +39,27 @@ class VsanHandlers(ProviderHandlers):
     async def vsan_cluster_reconfig(self, message: VsanClusterReconfig, peer: Peer) -> VsanCluster:
         self.vsan.start()
         work = vsan.reconfigure(self.vcenter, message)
-        return await self.task(message.cluster, message, work)
+        return await self.task(peer, message.cluster, message, work)
 
     @serves(RekeyEncryptedCluster, turn=_vsan)
     async def rekey_encrypted_cluster(
         self, message: RekeyEncryptedCluster, peer: Peer
     ) -> VsanCluster:
-        return await self.task(message.cluster, message, vsan.rekey(self.vcenter, message))
+        return await self.task(peer, message.cluster, message, vsan.rekey(self.vcenter, message))
 
     @serves(CreateVsanObject, turn=_vsan)
     async def create_vsan_object(self, message: CreateVsanObject, peer: Peer) -> VsanCluster:
         self.vsan.start()
         work = vsan.create_object(self.vcenter, message)
-        return await self.task(message.object, message, work)
+        return await self.task(peer, message.object, message, work)
 
     @serves(ChangeVsanDisk, turn=_disks)
     async def change_vsan_disk(self, message: ChangeVsanDisk, peer: Peer) -> VsanCluster:
-        return await self.task(message.host, message, vsan.change_disk(self.vcenter, message))
+        return await self.task(peer, message.host, message, vsan.change_disk(self.vcenter, message))
 
     @serves(MountVsanDisks, turn=_disks)
     async def mount_vsan_disks(self, message: MountVsanDisks, peer: Peer) -> VsanCluster:
-        return await self.task(message.host, message, vsan.mount(self.vcenter, message))
+        return await self.task(peer, message.host, message, vsan.mount(self.vcenter, message))
 
     @serves(QueryVsanCluster)
     async def query_vsan_cluster(self, message: QueryVsanCluster, peer: Peer) -> VsanCluster:

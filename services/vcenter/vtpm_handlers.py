@@ -20,12 +20,16 @@ class VtpmHandlers(ProviderHandlers):
     @serves(AddVtpm, turn=_vm)
     async def add_vtpm(self, message: AddVtpm, peer: Peer) -> VmReconfigured:
         """See ``tasks.vtpm``."""
-        return await self.task(message.vm, message, vtpm.add_vtpm(self.vcenter, message))
+        return await self.task(
+            peer, message.vm, message, vtpm.add_vtpm(self.vcenter, message, self.caller(peer))
+        )
 
     @serves(RemoveVtpm, turn=_vm)
     async def remove_vtpm(self, message: RemoveVtpm, peer: Peer) -> VmReconfigured:
         """See ``tasks.vtpm``."""
-        return await self.task(message.vm, message, vtpm.remove_vtpm(self.vcenter, message))
+        return await self.task(
+            peer, message.vm, message, vtpm.remove_vtpm(self.vcenter, message, self.caller(peer))
+        )
 
     @serves(QueryVmca)
     async def query_vmca(self, message: QueryVmca, peer: Peer) -> VmcaState:

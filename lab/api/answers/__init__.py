@@ -13,6 +13,7 @@
 - ``local``      what is answered without asking a lab
 - ``matrix``     the truth table, played
 - ``mobility``   what a VM's move came to
+- ``roles``      roles, and users who have them
 - ``vsan``       vSAN encryption, its objects and their health
 - ``trust``      Trust Authority, as both vCenters tell of it
 - ``conformance``  assertions, played
@@ -106,6 +107,12 @@ from lab.api.answers.lab import (
     VmCounts,
 )
 from lab.api.answers.mobility import Migration
+from lab.api.answers.roles import (
+    Role,
+    RoleList,
+    User,
+    UserList,
+)
 from lab.api.answers.trust import (
     TrustAdminList,
     TrustAdmins,
@@ -178,6 +185,8 @@ __all__ = [
     "Reason",
     "RemovedKey",
     "RemovedKeyList",
+    "Role",
+    "RoleList",
     "RuleOnLink",
     "RunStopped",
     "Task",
@@ -191,6 +200,8 @@ __all__ = [
     "TrustFile",
     "TrustedHostList",
     "TrustedHostState",
+    "User",
+    "UserList",
     "VirtualTpm",
     "Vm",
     "VmCounts",

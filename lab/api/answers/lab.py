@@ -101,12 +101,13 @@ class EventList(Answer, frozen=True, kw_only=True):
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """A task of vCenter (vim25 TaskInfo); times in Unix seconds of the lab.
 
-    ``error`` is the product's fault that it ended with, ``reason`` its text.
+    ``user`` gave it. ``error`` is the product's fault that it ended with, ``reason`` its text.
     """
 
     task: str
     name: str
     entity: str
+    user: str
     state: TaskInfoState
     start_time: float
     complete_time: float | None = None

@@ -12,6 +12,7 @@ name is made of the words of the command line: ``keystead vm encrypt`` is ``VmEn
 - ``mobility``     VMs that move between hosts
 - ``keys``         key servers and key providers
 - ``crypto``       modes of hosts and clusters, the keys that vCenter knows, alarms
+- ``roles``        roles, and users who have them
 - ``trust``         Trust Authority, step by step
 - ``faults``       links, every other fault, healing
 - ``describe``     everything known of one object
@@ -112,6 +113,15 @@ from lab.api.commands.look import (
     GetVms,
 )
 from lab.api.commands.mobility import VmMigrate
+from lab.api.commands.roles import (
+    GetRoles,
+    GetUsers,
+    RoleCreate,
+    RoleDelete,
+    RoleUpdate,
+    UserDelete,
+    UserSet,
+)
 from lab.api.commands.trust import (
     Exported,
     GetTrustAuthority,
@@ -187,11 +197,13 @@ __all__ = [
     "GetLinks",
     "GetNodes",
     "GetProviders",
+    "GetRoles",
     "GetStatus",
     "GetTasks",
     "GetTpm",
     "GetTrustAuthority",
     "GetTrustedHosts",
+    "GetUsers",
     "GetVms",
     "Heal",
     "HostAdd",
@@ -239,6 +251,9 @@ __all__ = [
     "ProviderDelete",
     "ProviderExport",
     "ProviderImport",
+    "RoleCreate",
+    "RoleDelete",
+    "RoleUpdate",
     "TpmClear",
     "TpmInspect",
     "TpmLockout",
@@ -257,6 +272,8 @@ __all__ = [
     "TrustServers",
     "TrustSettings",
     "TrustSetup",
+    "UserDelete",
+    "UserSet",
     "VmAddDisk",
     "VmAddTpm",
     "VmCreate",

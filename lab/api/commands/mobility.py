@@ -14,13 +14,12 @@ if TYPE_CHECKING:
 class VmMigrate(Command["Migration"], frozen=True, tag="vm.migrate"):
     """MigrateVM_Task: the VM goes on on ``host``, of the same cluster, as it runs or is off.
 
-    ``register_hosts`` as in ``VmEncrypt``. Refused, it runs on where it is, and is not locked by
+    Refused, it runs on where it is, and is not locked by
     it [MOB-05].
     """
 
     vm: str
     host: str
-    register_hosts: bool = True
 
     def __post_init__(self) -> None:
         if not self.vm or not self.host:

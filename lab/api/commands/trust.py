@@ -1,7 +1,8 @@
 """Trust Authority: the thirteen steps of its administrators, one by one, and what follows later.
 
 Those for the Trust Authority vCenter go to that of the lab file, those for the workload vCenter to
-the one of the trusted clusters, unless ``--vcenter`` names one. ``user`` gives them.
+the one of the trusted clusters, unless ``--vcenter`` names one. Who gives them is a member of
+TrustedAdmins there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from lab.api.commands.base import Command, named, wrong
 from protocol import names
-from protocol.trust import ADMINISTRATOR, TrustItem
+from protocol.authorization import ADMINISTRATOR
+from protocol.trust import TrustItem
 
 if TYPE_CHECKING:
     from lab.api.answers import (
@@ -37,8 +39,6 @@ class TrustAdmin(Command["TrustAdminList"], frozen=True, tag="trust.admin"):
 class TrustEnable(Command["TrustAuthority"], frozen=True, tag="trust.enable"):
     """Step 2: the Trust Authority state of the cluster of the lab file [TA-01]."""
 
-    user: str = ADMINISTRATOR
-
 
 class TrustExport(Command["TrustFile"], frozen=True, tag="trust.export"):
     """Steps 3, 4, 5 and 11: what is taken from a host or a vCenter, into a new file.
@@ -50,7 +50,6 @@ class TrustExport(Command["TrustFile"], frozen=True, tag="trust.export"):
     item: Exported
     file: str
     host: str = ""
-    user: str = ADMINISTRATOR
 
     def __post_init__(self) -> None:
         of_host = self.item not in ("principal", "services-information")
@@ -62,7 +61,6 @@ class TrustImport(Command["TrustFile"], frozen=True, tag="trust.import"):
     """Steps 6, 7, 8 and the first half of 12: what such a file holds, where it belongs."""
 
     file: str
-    user: str = ADMINISTRATOR
 
 
 class TrustSettings(Command["TrustAuthority"], frozen=True, tag="trust.settings"):
@@ -70,7 +68,6 @@ class TrustSettings(Command["TrustAuthority"], frozen=True, tag="trust.settings"
 
     require_endorsement_keys: bool
     require_certificate_validation: bool
-    user: str = ADMINISTRATOR
 
 
 class TrustKeyProvider(Command["TrustAuthority"], frozen=True, tag="trust.key-provider"):
@@ -79,7 +76,6 @@ class TrustKeyProvider(Command["TrustAuthority"], frozen=True, tag="trust.key-pr
     provider: str
     primary_key: str
     servers: tuple[str, ...]
-    user: str = ADMINISTRATOR
 
     def __post_init__(self) -> None:
         named(names.PROVIDER, self.provider)
@@ -89,7 +85,6 @@ class TrustServers(Command["TrustAuthority"], frozen=True, tag="trust.key-server
     """Step 10: the certificates of the provider's key servers are reviewed and trusted."""
 
     provider: str
-    user: str = ADMINISTRATOR
 
 
 class TrustCluster(Command["TrustedHostList"], frozen=True, tag="trust.cluster"):
@@ -97,7 +92,6 @@ class TrustCluster(Command["TrustedHostList"], frozen=True, tag="trust.cluster")
 
     cluster: str
     off: bool = False
-    user: str = ADMINISTRATOR
 
 
 class TrustRegister(Command["Provider"], frozen=True, tag="trust.register"):
@@ -119,7 +113,6 @@ class TrustRemove(Command["TrustAuthority"], frozen=True, tag="trust.remove"):
 
     kind: TrustItem
     item: str
-    user: str = ADMINISTRATOR
 
 
 class TrustRemediate(Command["TrustedHostList"], frozen=True, tag="trust.remediate"):
@@ -127,13 +120,10 @@ class TrustRemediate(Command["TrustedHostList"], frozen=True, tag="trust.remedia
 
     cluster: str
     delete: bool = False
-    user: str = ADMINISTRATOR
 
 
 class TrustRenewCertificate(Command["TrustedHostList"], frozen=True, tag="trust.renew-certificate"):
     """Renew the STS certificate of the workload vCenter: its principal is stale [HLT-05]."""
-
-    user: str = ADMINISTRATOR
 
 
 class GetTrustAuthority(Command["TrustAuthority"], frozen=True, tag="get.trust-authority"):

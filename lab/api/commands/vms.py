@@ -16,8 +16,8 @@ class VmCreate(Command["Vm"], frozen=True, tag="vm.create"):
 
     ``cluster`` empty: that of ``host``, else the first; ``host`` empty: the emptiest of the
     cluster. ``encrypted``: under a new key of ``provider`` (empty: the default one) at once.
-    ``register_hosts`` as in ``VmEncrypt``. ``firmware``: ``efi`` or ``bios``; ``hardware``: the
-    virtual hardware version; both decide whether it may have a virtual TPM.
+    ``firmware``: ``efi`` or ``bios``; ``hardware``: the virtual
+    hardware version; both decide whether it may have a virtual TPM.
     """
 
     vm: str
@@ -25,7 +25,6 @@ class VmCreate(Command["Vm"], frozen=True, tag="vm.create"):
     host: str = ""
     encrypted: bool = False
     provider: str = ""
-    register_hosts: bool = True
     firmware: str = "efi"
     hardware: int = 21
 
@@ -41,25 +40,23 @@ class VmCreate(Command["Vm"], frozen=True, tag="vm.create"):
 class VmEncrypt(Command["Vm"], frozen=True, tag="vm.encrypt"):
     """Encrypt a powered-off VM under a new key of ``provider`` (empty: the default one).
 
-    ``register_hosts``: the user may turn the encryption mode of hosts on [HEM-02].
+    Hosts are made safe by it if the user may register hosts [HEM-02].
     """
 
     vm: str
     provider: str = ""
-    register_hosts: bool = True
 
 
 class VmRecrypt(Command["Vm"], frozen=True, tag="vm.recrypt"):
     """Put an encrypted VM under a new key of ``provider`` (empty: the default one) [REK-01].
 
     Its data keys are wrapped anew, also while it runs. ``deep``: new data keys too, and its data
-    rewritten, while it is powered off [REK-02]. ``register_hosts`` as in ``VmEncrypt``.
+    rewritten, while it is powered off [REK-02].
     """
 
     vm: str
     provider: str = ""
     deep: bool = False
-    register_hosts: bool = True
 
 
 class VmDecrypt(Command["Vm"], frozen=True, tag="vm.decrypt"):
@@ -95,12 +92,11 @@ class VmAddTpm(Command["Vm"], frozen=True, tag="vm.add-tpm"):
     """Add a virtual TPM to a powered-off VM with firmware EFI and hardware version 14 or later.
 
     Its home is encrypted under a new key of ``provider`` (empty: the default one), unless it is
-    already; its disks stay as they are [VTPM-02]. ``register_hosts`` as in ``VmEncrypt``.
+    already; its disks stay as they are [VTPM-02].
     """
 
     vm: str
     provider: str = ""
-    register_hosts: bool = True
 
 
 class VmRemoveTpm(Command["Vm"], frozen=True, tag="vm.remove-tpm"):

@@ -11,10 +11,22 @@
 - ``vtpm``       virtual TPMs, and the CA that certifies them
 - ``tasks``      what it was asked to do, and how far that has come
 - ``ha``  vSphere HA of a cluster
+- ``authorization``  roles, and who has them
 """
 
 from __future__ import annotations
 
+from protocol.messages.vcenter.authorization import (
+    AddAuthorizationRole,
+    AuthorizationRole,
+    AuthorizationState,
+    Permission,
+    QueryAuthorization,
+    RemoveAuthorizationRole,
+    RemoveEntityPermission,
+    SetEntityPermissions,
+    UpdateAuthorizationRole,
+)
 from protocol.messages.vcenter.clusters import (
     ClusterInfo,
     ClusterList,
@@ -145,10 +157,13 @@ from protocol.messages.vcenter.vtpm import (
 
 __all__ = [
     "AcknowledgeAlarm",
+    "AddAuthorizationRole",
     "AddDisk",
     "AddHost",
     "AddKey",
     "AddVtpm",
+    "AuthorizationRole",
+    "AuthorizationState",
     "ClearTpmRecord",
     "ClusterInfo",
     "ClusterList",
@@ -202,6 +217,7 @@ __all__ = [
     "MarkDefault",
     "MigrateVm",
     "OpenTransfer",
+    "Permission",
     "PowerOffVm",
     "PowerOnVm",
     "PrepareCrypto",
@@ -210,6 +226,7 @@ __all__ = [
     "ProviderInfo",
     "ProviderList",
     "ProviderState",
+    "QueryAuthorization",
     "QueryCryptoKeyStatus",
     "QueryTrustAuthority",
     "QueryTrustedClusters",
@@ -220,7 +237,9 @@ __all__ = [
     "RegisterKmsCluster",
     "RegisterVm",
     "RemediateTrustedCluster",
+    "RemoveAuthorizationRole",
     "RemoveDisk",
+    "RemoveEntityPermission",
     "RemoveFromTrustAuthority",
     "RemoveHost",
     "RemoveKey",
@@ -229,6 +248,7 @@ __all__ = [
     "ServicesInformation",
     "SetCryptoMode",
     "SetDefaultKmsCluster",
+    "SetEntityPermissions",
     "SetTpmSettings",
     "SetTrustedAdmin",
     "SetTrustedState",
@@ -245,6 +265,7 @@ __all__ = [
     "TrustedHost",
     "UnregisterKmsCluster",
     "UnregisterVm",
+    "UpdateAuthorizationRole",
     "UpdateNativeProvider",
     "VcEvent",
     "VmCreated",

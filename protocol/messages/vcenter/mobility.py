@@ -12,16 +12,15 @@ from protocol.terms import NodeName, VmName
 class MigrateVm(Request["VmRelocated"], frozen=True, kw_only=True):
     """MigrateVM_Task: the VM goes on on ``host``, of the same cluster. No change when it is there.
 
-    ``register_hosts``: the user holds Cryptographer.RegisterHost; without it an encrypted VM moves
-    to safe hosts only (MOB-05). ``EncryptionKeyRequired``: the target has not the VM's keys and
-    they cannot be had; ``InvalidState``: it is in maintenance mode or has encryption disabled
-    (MOB-06). Refused, the VM runs on where it is, and is not locked by it.
+    Of a user without Cryptographer.RegisterHost an encrypted VM moves to safe hosts only (MOB-05).
+    ``EncryptionKeyRequired``: the target has not the VM's keys and they cannot be had;
+    ``InvalidState``: it is in maintenance mode or has encryption disabled (MOB-06). Refused, the VM
+    runs on where it is, and is not locked by it.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     vm: VmName
     host: NodeName
-    register_hosts: bool = True
 
 
 class VmRelocated(Reply, frozen=True, kw_only=True):

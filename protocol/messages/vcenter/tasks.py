@@ -21,12 +21,14 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One task. ``number`` counts from 1 in each life of vCenter; ``entity`` is what it is about.
 
     ``start_time`` and ``complete_time`` (None while it runs) in Unix seconds of vCenter's clock.
-    ``error``: the fault that it ended with, ``reason`` its text.
+    ``user``: who gave it (TaskReasonUser). ``error``: the fault that it ended with,
+    ``reason`` its text.
     """
 
     number: int
     name: str
     entity: str
+    user: str
     state: TaskInfoState
     start_time: float
     complete_time: float | None = None

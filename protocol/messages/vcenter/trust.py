@@ -1,7 +1,7 @@
 """Trust Authority, as administrators of both vCenters configure it (the steps of TA-01 to TA-08).
 
-Whoever gives one of these tasks is a member of TrustedAdmins there (``user``), else it is
-``NoPermission`` (TA-04). While a change of a Trust Authority is under way a second one is
+Whoever gives one of these tasks is a member of TrustedAdmins there, else it is ``NoPermission``
+(TA-04). While a change of a Trust Authority is under way a second one is
 ``ResourceInUse`` (HLT-04).
 """
 
@@ -14,7 +14,6 @@ import msgspec
 from protocol.messages.base import Repeat, Reply, Request
 from protocol.terms import ClusterName, KeyId, NodeName, ProviderHealth, ProviderId
 from protocol.trust import (
-    ADMINISTRATOR,
     BaseImage,
     HostTrustReport,
     ServiceRecord,
@@ -50,7 +49,6 @@ class EnableTrustAuthority(Request["TrustAuthorityState"], frozen=True, kw_only=
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
-    user: str = ADMINISTRATOR
     cluster: ClusterName
     attestation_services: tuple[NodeName, ...]
     key_provider_services: tuple[NodeName, ...]
@@ -65,7 +63,6 @@ class ImportToTrustAuthority(Request["TrustAuthorityState"], frozen=True, kw_onl
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
-    user: str = ADMINISTRATOR
     principal: TrustedPrincipal | None = None
     ca_certificate: TpmCaCertificate | None = None
     endorsement_key: TrustedEndorsementKey | None = None
@@ -76,7 +73,6 @@ class SetTpmSettings(Request["TrustAuthorityState"], frozen=True, kw_only=True):
     """What endorsement keys have to be; neither of both takes any, and is warned about (TA-07)."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
-    user: str = ADMINISTRATOR
     settings: TpmSettings
 
 
@@ -87,7 +83,6 @@ class CreateTrustedKeyProvider(Request["TrustAuthorityState"], frozen=True, kw_o
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
-    user: str = ADMINISTRATOR
     provider: ProviderId
     primary_key_id: KeyId
     servers: tuple[NodeName, ...]
@@ -97,7 +92,6 @@ class TrustKeyServers(Request["TrustAuthorityState"], frozen=True, kw_only=True)
     """The certificates of the provider's key servers were reviewed, and are trusted."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
-    user: str = ADMINISTRATOR
     provider: ProviderId
 
 
@@ -105,7 +99,6 @@ class RemoveFromTrustAuthority(Request["TrustAuthorityState"], frozen=True, kw_o
     """Take one item out. ``NotFound`` when it is not there."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
-    user: str = ADMINISTRATOR
     kind: TrustItem
     name: str
 
@@ -142,8 +135,6 @@ class ExportServicesInformation(Request["ServicesInformation"], frozen=True, kw_
     ``HostUnreachable`` when one of them does not answer.
     """
 
-    user: str = ADMINISTRATOR
-
 
 class ServicesInformation(Reply, frozen=True, kw_only=True):
     """What a workload vCenter imports."""
@@ -169,7 +160,6 @@ class RenewStsCertificate(Request["PrincipalExported"], frozen=True, kw_only=Tru
     """Another signing certificate: what was imported of the old one is stale (HLT-05)."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
-    user: str = ADMINISTRATOR
 
 
 class ImportServicesInformation(Request["TrustedClusters"], frozen=True, kw_only=True):
@@ -180,7 +170,6 @@ class ImportServicesInformation(Request["TrustedClusters"], frozen=True, kw_only
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
-    user: str = ADMINISTRATOR
     services: ServicesInformation
 
 
@@ -192,7 +181,6 @@ class SetTrustedState(Request["TrustedClusters"], frozen=True, kw_only=True):
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
-    user: str = ADMINISTRATOR
     cluster: ClusterName
     trusted: bool = True
 
@@ -201,7 +189,6 @@ class RemediateTrustedCluster(Request["TrustedClusters"], frozen=True, kw_only=T
     """Make what is applied on its hosts what is desired, or wipe it (HLT-02)."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
-    user: str = ADMINISTRATOR
     cluster: ClusterName
     delete: bool = False
 

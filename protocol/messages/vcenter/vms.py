@@ -25,7 +25,7 @@ class CreateVm(Request["VmCreated"], frozen=True, kw_only=True):
     """Create a VM on a host of the cluster (the emptiest when none is named).
 
     ``encrypted``: under a new KEK of ``provider`` (the default when None), in this one task: the
-    key comes first, and a task that fails leaves no VM. ``register_hosts`` as in ``EncryptVm``.
+    key comes first, and a task that fails leaves no VM.
     ``firmware`` and ``hardware`` as in ``HostCreateVm``.
     """
 
@@ -37,7 +37,6 @@ class CreateVm(Request["VmCreated"], frozen=True, kw_only=True):
     blocks: int = 64
     encrypted: bool = False
     provider: ProviderId | None = None
-    register_hosts: bool = True
     firmware: str | msgspec.UnsetType = msgspec.UNSET
     hardware: int | msgspec.UnsetType = msgspec.UNSET
 
@@ -92,16 +91,15 @@ class DestroyVm(Request[Done], frozen=True, kw_only=True):
 class EncryptVm(Request["VmEncrypted"], frozen=True, kw_only=True):
     """Encrypt a powered-off VM under a new KEK of ``provider`` (the default when None).
 
-    ``register_hosts``: the user holds Cryptographer.RegisterHost, so that the task may turn the
-    encryption mode of the VM's host on, and then that of all hosts of its cluster (HEM-01, HEM-02).
-    Without it ``NoPermission``, unless the VM's host is safe; others stay as they are.
+    Of a user who holds Cryptographer.RegisterHost it may turn the encryption mode of the VM's host
+    on, and then that of all hosts of its cluster (HEM-01, HEM-02). Without it ``NoPermission``,
+    unless the VM's host is safe; others stay as they are.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CREATE
     operation_id: str
     vm: VmName
     provider: ProviderId | None = None
-    register_hosts: bool = True
 
 
 class RecryptVm(Request["VmRecrypted"], frozen=True, kw_only=True):
@@ -110,7 +108,7 @@ class RecryptVm(Request["VmRecrypted"], frozen=True, kw_only=True):
     and its data rewritten while it is powered off (REK-02).
 
     The old key stays at its key server (REK-03); what fails leaves it in force (REK-04).
-    ``EncryptionKeyRequired`` of a locked VM (REK-05). ``register_hosts`` as in ``EncryptVm``.
+    ``EncryptionKeyRequired`` of a locked VM (REK-05).
     """
 
     repeat: ClassVar[Repeat] = Repeat.CREATE
@@ -118,7 +116,6 @@ class RecryptVm(Request["VmRecrypted"], frozen=True, kw_only=True):
     vm: VmName
     provider: ProviderId | None = None
     deep: bool = False
-    register_hosts: bool = True
 
 
 class VmRecrypted(Reply, frozen=True, kw_only=True):

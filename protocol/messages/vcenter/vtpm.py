@@ -13,7 +13,7 @@ class AddVtpm(Request["VmReconfigured"], frozen=True, kw_only=True):
     """ReconfigVM_Task that adds a VirtualTPM to a powered-off VM (VTPM-02).
 
     Its home is encrypted under a new KEK of ``provider`` (the default when None), unless it is
-    already; its disks stay as they are. ``register_hosts`` as in ``EncryptVm``.
+    already; its disks stay as they are.
     ``InvalidPowerState`` while it runs, ``InvalidArgument`` of a VM without EFI or with too old a
     hardware version, ``AlreadyExists`` when it has one.
     """
@@ -22,7 +22,6 @@ class AddVtpm(Request["VmReconfigured"], frozen=True, kw_only=True):
     operation_id: str
     vm: VmName
     provider: ProviderId | None = None
-    register_hosts: bool = True
 
 
 class RemoveVtpm(Request["VmReconfigured"], frozen=True, kw_only=True):

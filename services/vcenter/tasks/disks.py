@@ -18,6 +18,7 @@ from protocol.messages.host import Command, DisksOfVm, HostAddDisk, HostRemoveDi
 from protocol.messages.vcenter import AddDisk, RemoveDisk, VmDisks
 from protocol.terms import PowerState
 from services.vcenter import events
+from services.vcenter.authorization.roles import Caller
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import change_vm, put
 from services.vcenter.removals import released, used_again
@@ -26,7 +27,7 @@ from services.vcenter.tasks.encrypt import GivenKey, give_key, give_up, recorded
 from services.vcenter.vcenter import VCenter
 
 
-async def add_disk(vc: VCenter, message: AddDisk) -> VmDisks:
+async def add_disk(vc: VCenter, message: AddDisk, caller: Caller) -> VmDisks:
     """See the module's text. Runs in the VM's turn."""
     before = await recorded(vc, message.operation_id, OperationKind.ADD_DISK, message.vm)
     row = vc.vm(message.vm)
@@ -45,7 +46,7 @@ async def add_disk(vc: VCenter, message: AddDisk) -> VmDisks:
     )
     given = GivenKey(None, None, (), 0)
     if operation.provider is not None:
-        given = await give_key(vc, session, operation, may_register=True)
+        given = await give_key(vc, session, operation, caller=caller)
     command = HostAddDisk(
         vm=row.name,
         operation_id=message.operation_id,

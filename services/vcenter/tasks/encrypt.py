@@ -20,6 +20,7 @@ from typing import assert_never
 
 import msgspec
 
+from protocol.authorization import Privilege
 from protocol.errors import (
     InvalidArgument,
     InvalidPowerState,
@@ -42,6 +43,7 @@ from protocol.terms import (
     ProviderId,
 )
 from services.vcenter import events
+from services.vcenter.authorization.roles import Caller
 from services.vcenter.hosts.delivery import refusal_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_host, change_vm, put
@@ -52,7 +54,7 @@ from services.vcenter.tables import OperationKind, OperationRow, Table
 from services.vcenter.vcenter import VCenter
 
 
-async def encrypt_vm(vc: VCenter, message: EncryptVm) -> VmEncrypted:
+async def encrypt_vm(vc: VCenter, message: EncryptVm, caller: Caller) -> VmEncrypted:
     """See the module's text. Runs in the VM's turn.
 
     ``NotAvailable`` when the provider's type needs something that is not built.
@@ -72,7 +74,7 @@ async def encrypt_vm(vc: VCenter, message: EncryptVm) -> VmEncrypted:
         subject=message.vm,
         provider=vc.provider_for(message.provider, row.cluster),
     )
-    given = await give_key(vc, session, operation, may_register=message.register_hosts)
+    given = await give_key(vc, session, operation, caller=caller)
     command = ReconfigureVm(vm=row.name, key=given.key, provider=given.maker)
     vm = await session.command_vm(command)
     keys = given.keys_of(vm)
@@ -80,7 +82,7 @@ async def encrypt_vm(vc: VCenter, message: EncryptVm) -> VmEncrypted:
         await give_up(vc, row.cluster, keys)
     await vc.inventory.commit(
         change_vm(row.name, keys=keys),
-        *modes_afterwards(vc, session, may_register=message.register_hosts),
+        *modes_afterwards(vc, session, caller=caller),
         events=[events.vm_encrypted(row.name, session.host, keys[0])],
     )
     given.look_after_the_others(vc, session)
@@ -109,7 +111,7 @@ async def recorded(
 
 
 async def make_host_safe(
-    vc: VCenter, session: HostSession, provider: ProviderId, *, may_register: bool
+    vc: VCenter, session: HostSession, provider: ProviderId, *, caller: Caller
 ) -> None:
     """HEM-01: the first encryption task on a host turns its encryption mode on.
 
@@ -122,10 +124,10 @@ async def make_host_safe(
         raise InvalidState(f"{session.host} has encryption disabled until it reboots")
     if state is HostCryptoState.SAFE:
         return
-    if not may_register:
+    if not caller.may(Privilege.REGISTER_HOST):
         raise NoPermission(
-            f"{session.host} is {state.value}, and the privilege Cryptographer.RegisterHost is "
-            "needed to turn its encryption mode on"
+            f"{caller.name} lacks {Privilege.REGISTER_HOST}, which turning the encryption mode of "
+            f"{session.host} on needs: it is {state.value}"
         )
     reason = await vc.remediation.make_safe(session, fallback=provider)
     if reason is KeyUnavailableReason.CLUSTER_UNREACHABLE:
@@ -167,13 +169,13 @@ class GivenKey:
                 vc.gathered.want(other.host)
 
 
-def modes_afterwards(vc: VCenter, session: HostSession, *, may_register: bool) -> list[Edit]:
+def modes_afterwards(vc: VCenter, session: HostSession, *, caller: Caller) -> list[Edit]:
     """HEM-02: an encrypted VM in the cluster makes its other hosts safe too.
 
     Unless the user may not register hosts: then those that are off stay off, and get no key.
     """
     cluster = vc.host(session.host).cluster
-    if may_register:
+    if caller.may(Privilege.REGISTER_HOST):
         kept_off = vc.inventory.index.kept_off_in.names(cluster)
         return [change_host(name, kept_off=False) for name in kept_off]
     edits: list[Edit] = []
@@ -187,7 +189,7 @@ def modes_afterwards(vc: VCenter, session: HostSession, *, may_register: bool) -
 
 
 async def give_key(
-    vc: VCenter, session: HostSession, operation: OperationRow, *, may_register: bool
+    vc: VCenter, session: HostSession, operation: OperationRow, *, caller: Caller
 ) -> GivenKey:
     """Steps 2 and 3 for the operation, which names its provider: the host is safe and has the key.
 
@@ -200,7 +202,7 @@ async def give_key(
     maker = vc.providers.capability(provider).key_made_by
     match maker:
         case KeyMaker.VCENTER:
-            await make_host_safe(vc, session, provider, may_register=may_register)
+            await make_host_safe(vc, session, provider, caller=caller)
             if operation.key is None:
                 key, material = await _new_key(vc, operation, provider)
             else:
@@ -211,7 +213,7 @@ async def give_key(
             if maker is KeyMaker.DERIVATION:
                 check_backed_up(vc.inventory.providers[provider])
                 await vc.remediation.hand_out_providers(session)
-            await make_host_safe(vc, session, provider, may_register=may_register)
+            await make_host_safe(vc, session, provider, caller=caller)
             await vc.inventory.commit(put(Table.OPERATION, operation.name, operation))
             return GivenKey(None, provider, tuple(_others(vc, session)), vc.sessions.moment())
         case KeyMaker.NOBODY:

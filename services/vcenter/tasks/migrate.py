@@ -31,13 +31,14 @@ from protocol.messages.host import (
 from protocol.messages.vcenter import MigrateVm, VmRelocated
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName, PowerState
+from services.vcenter.authorization.roles import SYSTEM, Caller
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.tables import VmRow
 from services.vcenter.tasks.encrypt import make_host_safe
 from services.vcenter.vcenter import VCenter
 
 
-async def migrate_vm(vc: VCenter, message: MigrateVm) -> VmRelocated:
+async def migrate_vm(vc: VCenter, message: MigrateVm, caller: Caller) -> VmRelocated:
     """See the module's text. Runs in the VM's turn."""
     row = vc.vm(message.vm)
     target = vc.placement.choose(row.cluster, message.host)
@@ -46,7 +47,7 @@ async def migrate_vm(vc: VCenter, message: MigrateVm) -> VmRelocated:
     source = vc.sessions.usable(row.host)
     session = vc.sessions.usable(target)
     if row.keys:
-        await _bring_keys(vc, session, row, may_register=message.register_hosts)
+        await _bring_keys(vc, session, row, caller=caller)
     if row.power is PowerState.OFF:
         await _move_files_only(vc, source, session, row)
         return VmRelocated(vm=vc.vm_info(row.name))
@@ -58,9 +59,9 @@ async def migrate_vm(vc: VCenter, message: MigrateVm) -> VmRelocated:
     )
 
 
-async def _bring_keys(vc: VCenter, session: HostSession, row: VmRow, *, may_register: bool) -> None:
+async def _bring_keys(vc: VCenter, session: HostSession, row: VmRow, *, caller: Caller) -> None:
     """Step 2; ``EncryptionKeyRequired`` names what cannot be had."""
-    await make_host_safe(vc, session, row.keys[0].provider_id, may_register=may_register)
+    await make_host_safe(vc, session, row.keys[0].provider_id, caller=caller)
     denied = await vc.remediation.provide(session, row.keys)
     if denied:
         reasons = ", ".join(f"{key} ({reason.value})" for key, reason in denied.items())
@@ -167,4 +168,4 @@ async def evacuate(vc: VCenter, host: NodeName) -> None:
             if now is None or now.host != host or now.power is not PowerState.ON:
                 continue
             target = vc.placement.choose(now.cluster, None, but=host)
-            await migrate_vm(vc, MigrateVm(vm=now.name, host=target))
+            await migrate_vm(vc, MigrateVm(vm=now.name, host=target), SYSTEM)

@@ -24,6 +24,7 @@ from protocol.messages.host import HostDecryptVm, HostRecryptVm, VmSummary
 from protocol.messages.vcenter import DecryptVm, RecryptVm, VmDecrypted, VmRecrypted
 from protocol.terms import CryptoKeyId, PowerState, ProviderId
 from services.vcenter import events
+from services.vcenter.authorization.roles import Caller
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_vm
 from services.vcenter.removals import released, used_again
@@ -32,7 +33,7 @@ from services.vcenter.tasks.encrypt import give_key, give_up, recorded
 from services.vcenter.vcenter import VCenter
 
 
-async def recrypt_vm(vc: VCenter, message: RecryptVm) -> VmRecrypted:
+async def recrypt_vm(vc: VCenter, message: RecryptVm, caller: Caller) -> VmRecrypted:
     """See the module's text. ``EncryptionKeyRequired`` of a locked VM (REK-05)."""
     before = await recorded(vc, message.operation_id, OperationKind.RECRYPT_VM, message.vm)
     row = vc.vm(message.vm)
@@ -51,7 +52,7 @@ async def recrypt_vm(vc: VCenter, message: RecryptVm) -> VmRecrypted:
     )
     provider = operation.provider or ProviderId("")
     try:
-        given = await give_key(vc, session, operation, may_register=message.register_hosts)
+        given = await give_key(vc, session, operation, caller=caller)
         await vc.inventory.commit(change_vm(row.name, recrypting=True))
         command = HostRecryptVm(
             vm=row.name, old=operation.old, provider=provider, key=given.key, deep=message.deep

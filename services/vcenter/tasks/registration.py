@@ -8,10 +8,18 @@ out. The keys leave the hosts soon afterwards, and a host that is away when it i
 from __future__ import annotations
 
 from protocol import names
-from protocol.errors import AlreadyExists, InvalidPowerState, InvalidState, ProductError
+from protocol.authorization import Privilege
+from protocol.errors import (
+    AlreadyExists,
+    InvalidPowerState,
+    InvalidState,
+    NoPermission,
+    ProductError,
+)
 from protocol.messages.host import Done, HostDestroyVm, HostRegisterVm, HostUnregisterVm
 from protocol.messages.vcenter import DestroyVm, RegisterVm, UnregisterVm, VmRegistered
 from protocol.terms import PowerState, VmName
+from services.vcenter.authorization.roles import Caller
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_vm, drop
 from services.vcenter.removals import released, used_again
@@ -19,7 +27,7 @@ from services.vcenter.tables import Table, VmRow
 from services.vcenter.vcenter import VCenter
 
 
-async def register_vm(vc: VCenter, message: RegisterVm) -> VmRegistered:
+async def register_vm(vc: VCenter, message: RegisterVm, caller: Caller) -> VmRegistered:
     """REG-01: the VM is registered with its keys, or without them and locked."""
     names.VM.check(message.vm)
     known = vc.inventory.vms.get(message.vm)
@@ -33,7 +41,9 @@ async def register_vm(vc: VCenter, message: RegisterVm) -> VmRegistered:
     vm = await session.command_vm(HostRegisterVm(vm=message.vm))
     try:
         await vc.sessions.check_believed(session.host, vm)
-    except InvalidState:
+        if vm.missing:
+            caller.check((Privilege.REGISTER_VM,), f"fetching the keys of {vm.vm}")
+    except (InvalidState, NoPermission):
         await session.command(HostUnregisterVm(vm=vm.vm))
         vc.sessions.lists_no_more(session.host, vm.vm)
         raise

@@ -15,6 +15,7 @@ from protocol.messages.host import HostCreateVm
 from protocol.messages.vcenter import CreateVm, VmCreated
 from protocol.terms import NodeName
 from services.vcenter import events
+from services.vcenter.authorization.roles import Caller
 from services.vcenter.inventory import new_vm, put
 from services.vcenter.removals import used_again
 from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
@@ -28,7 +29,7 @@ from services.vcenter.tasks.encrypt import (
 from services.vcenter.vcenter import VCenter
 
 
-async def create_vm(vc: VCenter, message: CreateVm) -> VmCreated:
+async def create_vm(vc: VCenter, message: CreateVm, caller: Caller) -> VmCreated:
     """See the module's text. Runs in the VM's turn."""
     names.VM.check(message.vm)
     before = await recorded(vc, message.operation_id, OperationKind.CREATE_VM, message.vm)
@@ -37,7 +38,7 @@ async def create_vm(vc: VCenter, message: CreateVm) -> VmCreated:
             raise AlreadyExists(f"there is a virtual machine {message.vm} already")
         return VmCreated(vm=vc.vm_info(message.vm))
     if before is not None and before.host is not None and before.host in vc.inventory.hosts:
-        return await _make(vc, message, before, before.host)
+        return await _make(vc, message, before, before.host, caller)
     host = vc.placement.choose(message.cluster, message.host)
     operation = before or OperationRow(
         name=message.operation_id,
@@ -50,18 +51,18 @@ async def create_vm(vc: VCenter, message: CreateVm) -> VmCreated:
     operation = msgspec.structs.replace(operation, host=host)
     with vc.placement.making_on(host):
         await vc.inventory.commit(put(Table.OPERATION, operation.name, operation))
-        return await _make(vc, message, operation, host)
+        return await _make(vc, message, operation, host, caller)
 
 
 async def _make(
-    vc: VCenter, message: CreateVm, operation: OperationRow, host: NodeName
+    vc: VCenter, message: CreateVm, operation: OperationRow, host: NodeName, caller: Caller
 ) -> VmCreated:
     session, cluster = vc.sessions.usable(host), vc.host(host).cluster
     given = GivenKey(None, None, (), 0)
     if operation.key is not None:
         await vc.inventory.commit(*used_again((operation.key,)))
     if operation.provider is not None:
-        given = await give_key(vc, session, operation, may_register=message.register_hosts)
+        given = await give_key(vc, session, operation, caller=caller)
     command = HostCreateVm(
         vm=message.vm,
         blocks=message.blocks,
@@ -85,7 +86,7 @@ async def _make(
     )
     await vc.inventory.commit(
         new_vm(made),
-        *(modes_afterwards(vc, session, may_register=message.register_hosts) if encrypted else ()),
+        *(modes_afterwards(vc, session, caller=caller) if encrypted else ()),
         *used_again(keys),
         events=[events.vm_encrypted(message.vm, host, keys[0])] if encrypted else [],
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from protocol.authorization import Privilege
 from protocol.errors import (
     AlreadyExists,
     InvalidArgument,
@@ -29,6 +30,7 @@ from protocol.messages.vcenter import AddVtpm, RemoveVtpm, VmReconfigured
 from protocol.terms import CryptoKeyId, PowerState
 from protocol.tpm.structures import PublicArea
 from services.vcenter import events
+from services.vcenter.authorization.roles import Caller
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_vm
 from services.vcenter.removals import released, used_again
@@ -46,7 +48,7 @@ LEAST_HARDWARE: Final = 14
 """Virtual hardware version from which a VM may have a vTPM."""
 
 
-async def add_vtpm(vc: VCenter, message: AddVtpm) -> VmReconfigured:
+async def add_vtpm(vc: VCenter, message: AddVtpm, caller: Caller) -> VmReconfigured:
     """See the module's text. Runs in the VM's turn."""
     before = await recorded(vc, message.operation_id, OperationKind.ADD_VTPM, message.vm)
     row = _powered_off(vc.vm(message.vm))
@@ -70,8 +72,8 @@ async def add_vtpm(vc: VCenter, message: AddVtpm) -> VmReconfigured:
             subject=message.vm,
             provider=vc.provider_for(message.provider, row.cluster),
         )
-        keys, given = await _with_a_key(vc, session, row, operation, message)
-        edits = modes_afterwards(vc, session, may_register=message.register_hosts)
+        keys, given = await _with_a_key(vc, session, row, operation, caller)
+        edits = modes_afterwards(vc, session, caller=caller)
         told = [
             events.vm_encrypted(row.name, session.host, keys[0]),
             events.vtpm_added(row.name, session.host),
@@ -85,12 +87,12 @@ async def add_vtpm(vc: VCenter, message: AddVtpm) -> VmReconfigured:
 
 
 async def _with_a_key(
-    vc: VCenter, session: HostSession, row: VmRow, operation: OperationRow, message: AddVtpm
+    vc: VCenter, session: HostSession, row: VmRow, operation: OperationRow, caller: Caller
 ) -> tuple[tuple[CryptoKeyId, ...], GivenKey]:
     """Steps 2 and 3 for a home that is not encrypted; the VM's keys afterwards."""
     if operation.key is not None:
         await vc.inventory.commit(*used_again((operation.key,)))
-    given = await give_key(vc, session, operation, may_register=message.register_hosts)
+    given = await give_key(vc, session, operation, caller=caller)
     command = HostAddVtpm(vm=row.name, key=given.key, provider=given.maker)
     try:
         vm = await session.command_vm(command)
@@ -133,11 +135,16 @@ async def _certify(vc: VCenter, session: HostSession, row: VmRow, config: VmConf
         await vc.inventory.commit(events=[failed])
 
 
-async def remove_vtpm(vc: VCenter, message: RemoveVtpm) -> VmReconfigured:
+async def remove_vtpm(vc: VCenter, message: RemoveVtpm, caller: Caller) -> VmReconfigured:
     """VTPM-03. Runs in the VM's turn."""
     row = _powered_off(vc.vm(message.vm))
     if row.vtpm:
         session = vc.sessions.usable(row.host)
+        config = await session.ask(QueryVmConfig(vm=row.name))
+        if config.home_encrypted and not config.disks_encrypted:
+            caller.check(
+                (Privilege.DECRYPT,), f"RemoveVtpm, which decrypts the home of {row.name},"
+            )
         await vc.remediation.restore(session, row.name, may_unlock=vc.node.knobs.auto_unlock)
         vm = await session.command_vm(HostRemoveVtpm(vm=row.name))
         gone = tuple(key for key in row.keys if key not in vm.keys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from protocol.errors import InvalidArgument, NoPermission
+from protocol import names
 from protocol.messages import vcenter as m
 from services.runtime.service import Peer, serves
 from services.vcenter.provider_handlers import ProviderHandlers
@@ -17,15 +17,13 @@ def _trust(message: Any) -> str:
 class TrustHandlers(ProviderHandlers):
     """See the module's text."""
 
-    def _let_in(self, user: str) -> None:
-        if user not in self.vcenter.trust.row.admins:
-            raise NoPermission(f"{user} is no member of TrustedAdmins at {self.node.name}")
-
     @serves(m.SetTrustedAdmin, turn=_trust)
     async def set_trusted_admin(self, message: m.SetTrustedAdmin, peer: Peer) -> m.TrustedAdmins:
         """The first step, at both vCenters."""
-        if not message.member or len(message.member) > 256:
-            raise InvalidArgument("member: a user has a name of 1 to 256 characters")
+        return await self.task(peer, message.member, message, self._set_trusted_admin(message))
+
+    async def _set_trusted_admin(self, message: m.SetTrustedAdmin) -> m.TrustedAdmins:
+        names.PRINCIPAL.check(message.member)
         trust = self.vcenter.trust
         members = {*trust.row.admins, message.member}
         if message.remove:
@@ -39,44 +37,42 @@ class TrustHandlers(ProviderHandlers):
     async def enable_trust_authority(
         self, message: m.EnableTrustAuthority, peer: Peer
     ) -> m.TrustAuthorityState:
-        self._let_in(message.user)
         work = self.vcenter.authority.enable(message)
-        return await self.task(message.cluster, message, work)
+        return await self.task(peer, message.cluster, message, work)
 
     @serves(m.ImportToTrustAuthority)
     async def import_to_trust_authority(
         self, message: m.ImportToTrustAuthority, peer: Peer
     ) -> m.TrustAuthorityState:
-        self._let_in(message.user)
-        return await self.task("", message, self.vcenter.authority.change(message))
+        return await self.task(peer, "", message, self.vcenter.authority.change(message))
 
     @serves(m.SetTpmSettings)
     async def set_tpm_settings(
         self, message: m.SetTpmSettings, peer: Peer
     ) -> m.TrustAuthorityState:
-        self._let_in(message.user)
-        return await self.task("", message, self.vcenter.authority.change(message))
+        return await self.task(peer, "", message, self.vcenter.authority.change(message))
 
     @serves(m.CreateTrustedKeyProvider)
     async def create_trusted_key_provider(
         self, message: m.CreateTrustedKeyProvider, peer: Peer
     ) -> m.TrustAuthorityState:
-        self._let_in(message.user)
-        return await self.task(message.provider, message, self.vcenter.authority.change(message))
+        return await self.task(
+            peer, message.provider, message, self.vcenter.authority.change(message)
+        )
 
     @serves(m.TrustKeyServers)
     async def trust_key_servers(
         self, message: m.TrustKeyServers, peer: Peer
     ) -> m.TrustAuthorityState:
-        self._let_in(message.user)
-        return await self.task(message.provider, message, self.vcenter.authority.change(message))
+        return await self.task(
+            peer, message.provider, message, self.vcenter.authority.change(message)
+        )
 
     @serves(m.RemoveFromTrustAuthority)
     async def remove_from_trust_authority(
         self, message: m.RemoveFromTrustAuthority, peer: Peer
     ) -> m.TrustAuthorityState:
-        self._let_in(message.user)
-        return await self.task(message.name, message, self.vcenter.authority.change(message))
+        return await self.task(peer, message.name, message, self.vcenter.authority.change(message))
 
     @serves(m.QueryTrustAuthority)
     async def query_trust_authority(
@@ -88,7 +84,7 @@ class TrustHandlers(ProviderHandlers):
     async def export_services_information(
         self, message: m.ExportServicesInformation, peer: Peer
     ) -> m.ServicesInformation:
-        self._let_in(message.user)
+        self.check(peer, message)
         return await self.vcenter.authority.export()
 
     # ---- the workload vCenter ---------------------------------------------------------------
@@ -101,29 +97,25 @@ class TrustHandlers(ProviderHandlers):
     async def renew_sts_certificate(
         self, message: m.RenewStsCertificate, peer: Peer
     ) -> m.PrincipalExported:
-        self._let_in(message.user)
-        return await self.task("", message, self.vcenter.trust.renew())
+        return await self.task(peer, "", message, self.vcenter.trust.renew())
 
     @serves(m.ImportServicesInformation, turn=_trust)
     async def import_services_information(
         self, message: m.ImportServicesInformation, peer: Peer
     ) -> m.TrustedClusters:
-        self._let_in(message.user)
-        return await self.task("", message, self.vcenter.trust.import_services(message))
+        return await self.task(peer, "", message, self.vcenter.trust.import_services(message))
 
     @serves(m.SetTrustedState, turn=_trust)
     async def set_trusted_state(self, message: m.SetTrustedState, peer: Peer) -> m.TrustedClusters:
-        self._let_in(message.user)
         work = self.vcenter.trust.set_trusted(message)
-        return await self.task(message.cluster, message, work)
+        return await self.task(peer, message.cluster, message, work)
 
     @serves(m.RemediateTrustedCluster, turn=_trust)
     async def remediate_trusted_cluster(
         self, message: m.RemediateTrustedCluster, peer: Peer
     ) -> m.TrustedClusters:
-        self._let_in(message.user)
         work = self.vcenter.trust.remediate(message)
-        return await self.task(message.cluster, message, work)
+        return await self.task(peer, message.cluster, message, work)
 
     @serves(m.QueryTrustedClusters)
     async def query_trusted_clusters(

@@ -9,8 +9,8 @@ from lab.client import Lab
 from lab.errors import KeysteadError
 
 
-async def refused(lab: Lab, command: Command[object]) -> KeysteadError:
-    """Why it refused; a failure when it did not."""
+async def refused(lab: Lab, command: Command[object], user: str = "") -> KeysteadError:
+    """Why it refused ``user`` (empty: the administrator); a failure when it did not."""
     with pytest.raises(KeysteadError) as caught:
-        await lab.do(command)
+        await lab.do(command, user=user)
     return caught.value

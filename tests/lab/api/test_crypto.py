@@ -29,11 +29,14 @@ from lab.api.commands import (
     KmsKeyRevoke,
     KmsKeyShow,
     ProviderAdd,
+    RoleCreate,
+    UserSet,
     VmCreate,
     VmEncrypt,
 )
 from lab.client import Lab
 from lab.errors import KeysteadError
+from protocol.authorization import Privilege
 from protocol.messages.vcenter import TaskInfoState
 from protocol.terms import (
     CryptoMode,
@@ -63,11 +66,13 @@ async def test_hem_02_row_3_is_staged(lab: Lab) -> None:
     """A and B on, C off; a user without RegisterHost: the VM is made, C stays off."""
     for host in (A, B):
         assert (await lab.do(HostEnableCrypto(host))).crypto_state is HostCryptoState.SAFE
-    made = await lab.do(VmCreate("one", host=A, encrypted=True, register_hosts=False))
+    await lab.do(RoleCreate("no-host", like="Admin", without=(Privilege.REGISTER_HOST,)))
+    await lab.do(UserSet("unable", "no-host"))
+    made = await lab.do(VmCreate("one", host=A, encrypted=True), user="unable")
     await lab.sleep(200)
     safe, off = HostCryptoState.SAFE, HostCryptoState.INCAPABLE
     assert made.key is not None and await states(lab) == [safe, safe, off]
-    error = await refused(lab, VmCreate("two", host=C, encrypted=True, register_hosts=False))
+    error = await refused(lab, VmCreate("two", host=C, encrypted=True), "unable")
     assert "Cryptographer.RegisterHost" in str(error)
     await lab.do(VmCreate("three", host=A))
     await lab.do(VmEncrypt("three"))  # who may register hosts

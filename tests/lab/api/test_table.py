@@ -81,7 +81,6 @@ def test_commands_travel_and_come_back() -> None:
         "command": "vm.encrypt",
         "vm": "v",
         "provider": "",
-        "register_hosts": True,
     }
 
 

@@ -13,9 +13,9 @@ from tests.mutations.bugs.planting import plant
 
 
 def _marking(original: Any) -> Any:
-    async def bring_keys(vc: Any, session: Any, row: Any, *, may_register: bool) -> None:
+    async def bring_keys(vc: Any, session: Any, row: Any, *, caller: Any) -> None:
         try:
-            await original(vc, session, row, may_register=may_register)
+            await original(vc, session, row, caller=caller)
         except EncryptionKeyRequired as error:
             event = EventTypeId.VM_LOCKED_KMS_CLUSTER_ERROR
             edit = change_vm(row.name, lock_event=event, missing=error.keys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from protocol.authorization import Privilege
 from protocol.errors import ProductError
 from protocol.events import EventTypeId
 from protocol.messages.agent import (
@@ -12,6 +13,7 @@ from protocol.messages.agent import (
 )
 from protocol.messages.base import Reply, Request
 from protocol.messages.vcenter import (
+    AddAuthorizationRole,
     AddHost,
     CreateVm,
     EncryptVm,
@@ -22,6 +24,7 @@ from protocol.messages.vcenter import (
     ListVms,
     PowerOnVm,
     RegisterKmsCluster,
+    SetEntityPermissions,
     VcEvent,
     VmInfo,
 )
@@ -31,6 +34,7 @@ from services.knobs import knobs_of
 from services.runtime.node import Recipe
 from services.runtime.ports import Ports
 from services.runtime.service import Service
+from services.vcenter.authorization.roles import SYSTEM_ROLES
 from services.vcenter.config import vcenter_config
 from services.vcenter.service import VcenterService
 from services.vcenter.vcenter import VCenter
@@ -111,22 +115,31 @@ class Rig(SimRig):
 
     # ---- asking vCenter -----------------------------------------------------------------------
 
-    async def ask(self, message: Request[R], within_s: float = 120) -> R:
-        reply = await self.agent.machine(VCENTER).runner.ask(message, within_s)
+    async def ask(self, message: Request[R], within_s: float = 120, user: str = "") -> R:
+        reply = await self.agent.machine(VCENTER).runner.ask(message, within_s, user)
         return reply  # type: ignore[return-value]
 
-    def do(self, message: Request[R]) -> R:
-        return self.run(self.ask(message))
+    def do(self, message: Request[R], user: str = "") -> R:
+        return self.run(self.ask(message, user=user))
 
-    def refused(self, message: Request[Any]) -> ProductError:
+    def refused(self, message: Request[Any], user: str = "") -> ProductError:
         async def tried() -> ProductError:
             try:
-                await self.ask(message)
+                await self.ask(message, user=user)
             except ProductError as error:
                 return error
             raise AssertionError(f"{type(message).__name__} was not refused")
 
         return self.run(tried())
+
+    def user(self, name: str, *lacking: Privilege, role: str = "Admin") -> str:
+        """A user with all that ``role`` has but these privileges; its name."""
+        if lacking:
+            left = tuple(one for one in SYSTEM_ROLES[role] if one not in lacking)
+            role = f"{role}-of-{name}"
+            self.do(AddAuthorizationRole(role=role, privileges=left))
+        self.do(SetEntityPermissions(principal=name, role=role))
+        return name
 
     def operation(self) -> str:
         self._operations += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from protocol.authorization import Privilege
 from protocol.errors import (
     Disconnected,
     InvalidArgument,
@@ -50,15 +51,19 @@ def states(rig: Rig, *hosts: NodeName) -> list[HostCryptoState]:
     return [rig.hosts[host].crypto_state for host in hosts]
 
 
-def create(vm: VmName = VM, host: NodeName = A, *, register: bool) -> CreateVm:
+def create(vm: VmName = VM, host: NodeName = A) -> CreateVm:
     return CreateVm(
         operation_id=f"create {vm}",
         vm=vm,
         cluster=CLUSTER,
         host=host,
         encrypted=True,
-        register_hosts=register,
     )
+
+
+def unable(rig: Rig) -> str:
+    """A user who may do everything but register hosts."""
+    return rig.user("unable", Privilege.REGISTER_HOST)
 
 
 def made_keys(rig: Rig, since: int) -> list[str]:
@@ -81,14 +86,14 @@ def test_with_all_hosts_safe_nobody_needs_to_register_hosts(rig: Rig) -> None:
     rig.up(A, B)
     for host in (A, B):
         rig.do(ConfigureCryptoKey(host=host))
-    key = rig.do(create(register=False)).vm.key
+    key = rig.do(create(), unable(rig)).vm.key
     rig.sleep(5)
     assert key in rig.hosts[A].cache and key in rig.hosts[B].cache
 
 
 def test_a_task_of_who_may_register_hosts_enables_the_host_that_is_off(rig: Rig) -> None:
     two_on_one_off(rig)
-    key = rig.do(create(register=True)).vm.key
+    key = rig.do(create()).vm.key
     rig.sleep(5)
     assert states(rig, C) == [SAFE]
     assert all(key in rig.hosts[host].cache for host in (A, B, C))
@@ -97,7 +102,7 @@ def test_a_task_of_who_may_register_hosts_enables_the_host_that_is_off(rig: Rig)
 def test_a_task_of_who_may_not_register_hosts_leaves_a_host_off_and_without_key(rig: Rig) -> None:
     """Row 3: nor does vCenter do by itself later what the user may not."""
     two_on_one_off(rig)
-    key = rig.do(create(register=False)).vm.key
+    key = rig.do(create(), unable(rig)).vm.key
     rig.sleep(700)
     rig.reboot(VCENTER)
     rig.reboot(C)
@@ -106,7 +111,7 @@ def test_a_task_of_who_may_not_register_hosts_leaves_a_host_off_and_without_key(
     assert key in rig.hosts[B].cache and not rig.hosts[C].cache
     assert "alarm.HostRequiresEncryptionMode" not in rig.host_info(C).alarms
     assert E.HOST_SEND_KEY_ERROR not in rig.ids()
-    rig.do(create(VM2, register=True))  # row 2 at last
+    rig.do(create(VM2))  # row 2 at last
     rig.sleep(5)
     assert states(rig, C) == [SAFE] and key in rig.hosts[C].cache
     rig.healthy()
@@ -118,16 +123,16 @@ def test_a_host_that_is_off_needs_who_may_register_it(rig: Rig, disabled: bool) 
     if disabled:
         rig.do(DisableCrypto(host=A))
     before = len(rig.sent)
-    assert isinstance(rig.refused(create(register=False)), NoPermission)
+    assert isinstance(rig.refused(create(), unable(rig)), NoPermission)
     assert made_keys(rig, before) == [] and states(rig, A) == [INCAPABLE]
-    rig.do(create(register=True))
+    rig.do(create())
     assert states(rig, A) == [SAFE]
 
 
 def test_a_vm_on_a_host_that_was_left_off_does_not_start_there(rig: Rig) -> None:
     """SC-37: the host takes no key, and nobody turns its mode on for a power-on."""
     two_on_one_off(rig)
-    key = rig.do(create(register=False)).vm.key
+    key = rig.do(create(), unable(rig)).vm.key
     assert key is not None
     rig.hosts[C].vms[VM] = rig.hosts[A].vms.pop(VM)
     rig.sleep(30)
@@ -165,7 +170,7 @@ def test_no_encrypted_vm_comes_to_a_host_that_is_pending_incapable(rig: Rig) -> 
     rig.vm(host=B)
     rig.do(DisableCrypto(host=A))
     mark, before = rig.mark(), len(rig.sent)
-    error = rig.refused(create(VM2, register=True))
+    error = rig.refused(create(VM2))
     assert isinstance(error, InvalidState)
     assert rig.ids(mark) == [E.HOST_CRYPTO_DISABLED]
     assert made_keys(rig, before) == []
@@ -242,8 +247,9 @@ def test_a_host_that_is_not_safe_any_more_says_so_before_a_key_is_made(
     rig.sleep(1)
     rig.hosts[A].crypto_state = PENDING
     assert rig.host_info(A).crypto_state is SAFE, "vCenter's view is old"
+    user = "" if register else unable(rig)
     mark, before = rig.mark(), len(rig.sent)
-    error = rig.refused(EncryptVm(operation_id="e", vm=VM2, register_hosts=register))
+    error = rig.refused(EncryptVm(operation_id="e", vm=VM2), user)
     assert isinstance(error, InvalidState)
     assert rig.ids(mark) == [E.HOST_CRYPTO_DISABLED]
     assert made_keys(rig, before) == []

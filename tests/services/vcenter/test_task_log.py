@@ -49,9 +49,9 @@ def _log() -> TaskLog:
 
 def test_what_runs_is_listed_and_never_dropped() -> None:
     log = _log()
-    with log.task("EncryptVm", "vm-01"):
+    with log.task("EncryptVm", "vm-01", "a"):
         for number in range(ENDED_LIMIT + 5):
-            with log.task("PowerOnVm", f"vm-{number}"):
+            with log.task("PowerOnVm", f"vm-{number}", "a"):
                 assert log.after(0)[-1].state is TaskInfoState.RUNNING
         first, *others = log.after(0)
         assert (first.entity, first.state) == ("vm-01", TaskInfoState.RUNNING)
@@ -72,7 +72,7 @@ def test_what_runs_is_listed_and_never_dropped() -> None:
 )
 def test_what_leaves_a_task_ends_it(error: BaseException, named: str) -> None:
     log = _log()
-    with pytest.raises(type(error)), log.task("PowerOnVm", "vm-01"):
+    with pytest.raises(type(error)), log.task("PowerOnVm", "vm-01", "a"):
         raise error
     (task,) = log.after(0)
     assert (task.state, task.error) == (TaskInfoState.ERROR, named)

@@ -1,0 +1,126 @@
+"""Which task needs which privileges: one table, asked before a task begins. Pure.
+
+``always``     whoever gives the task has these
+``encrypted``  and these, when the VM that it is about is encrypted, or is to be
+``on_the_way`` asked for by the task itself, when it comes to that: turning on a host's encryption
+               mode (HEM-01), fetching the keys of a VM that is registered (REG-01), the home of a
+               VM without its virtual TPM (VTPM-03)
+
+A question that changes nothing is in the table when it needs more than to be a user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from protocol.authorization import Privilege as P
+from protocol.messages import vcenter as m
+from protocol.messages.base import Request
+from protocol.messages.vcenter import vsan
+from protocol.terms import VmName
+from services.vcenter.tables import VmRow
+
+
+@dataclass(frozen=True)
+class Needs:
+    """One row of the table."""
+
+    always: tuple[P, ...]
+    encrypted: tuple[P, ...] = ()
+    on_the_way: tuple[P, ...] = ()
+
+
+_VSAN: Final = (P.EDIT_CLUSTER, P.MANAGE_ENCRYPTION_POLICY, P.MANAGE_KEY_SERVERS, P.MANAGE_KEYS)
+
+NEEDS: Final[Mapping[type[Request[Any]], Needs]] = {
+    # hosts
+    m.AddHost: Needs((P.ADD_HOST,)),
+    m.RemoveHost: Needs((P.REMOVE_HOST,)),
+    m.DisconnectHost: Needs((P.HOST_CONNECTION,)),
+    m.ReconnectHost: Needs((P.HOST_CONNECTION,)),
+    m.EnterMaintenanceMode: Needs((P.HOST_MAINTENANCE,)),
+    m.ExitMaintenanceMode: Needs((P.HOST_MAINTENANCE,)),
+    m.ConfigureCryptoKey: Needs((P.REGISTER_HOST,)),
+    m.PrepareCrypto: Needs((P.REGISTER_HOST,)),
+    m.DisableCrypto: Needs((P.REGISTER_HOST,)),
+    m.ClearTpmRecord: Needs((P.HOST_SETTINGS, P.TPM_READ)),
+    m.AcknowledgeAlarm: Needs((P.ALARM_ACKNOWLEDGE,)),
+    # clusters
+    m.SetCryptoMode: Needs((P.EDIT_CLUSTER, P.REGISTER_HOST)),
+    m.ReconfigureComputeResource: Needs((P.EDIT_CLUSTER,)),
+    vsan.VsanClusterReconfig: Needs(_VSAN),
+    vsan.RekeyEncryptedCluster: Needs((P.EDIT_CLUSTER, P.MANAGE_KEYS)),
+    vsan.CreateVsanObject: Needs((P.HOST_STORAGE,)),
+    vsan.ChangeVsanDisk: Needs((P.HOST_STORAGE,)),
+    vsan.MountVsanDisks: Needs((P.HOST_STORAGE,)),
+    # VMs
+    m.CreateVm: Needs((P.CREATE_VM,), (P.ENCRYPT_NEW,), (P.REGISTER_HOST,)),
+    m.RegisterVm: Needs((P.REGISTER,), on_the_way=(P.REGISTER_VM,)),
+    m.UnregisterVm: Needs((P.UNREGISTER,)),
+    m.DestroyVm: Needs((P.DELETE_VM,)),
+    m.EncryptVm: Needs((P.ENCRYPT,), on_the_way=(P.REGISTER_HOST,)),
+    m.RecryptVm: Needs((P.RECRYPT,), on_the_way=(P.REGISTER_HOST,)),
+    m.DecryptVm: Needs((P.DECRYPT,)),
+    m.AddDisk: Needs((P.ADD_NEW_DISK,), (P.ADD_DISK,), (P.REGISTER_HOST,)),
+    m.RemoveDisk: Needs((P.REMOVE_DISK,)),
+    m.AddVtpm: Needs((P.ADD_REMOVE_DEVICE, P.ENCRYPT_NEW), on_the_way=(P.REGISTER_HOST,)),
+    m.RemoveVtpm: Needs((P.ADD_REMOVE_DEVICE,), on_the_way=(P.DECRYPT,)),
+    m.PowerOnVm: Needs((P.POWER_ON,)),
+    m.PowerOffVm: Needs((P.POWER_OFF,)),
+    m.CryptoUnlock: Needs((P.REGISTER_VM,)),
+    m.MigrateVm: Needs((P.HOT_MIGRATE, P.COLD_MIGRATE), (P.MIGRATE,), (P.REGISTER_HOST,)),
+    # key providers and their keys
+    m.RegisterKmsCluster: Needs((P.MANAGE_KEY_SERVERS,)),
+    m.UnregisterKmsCluster: Needs((P.MANAGE_KEY_SERVERS,)),
+    m.MarkDefault: Needs((P.MANAGE_KEY_SERVERS,)),
+    m.SetDefaultKmsCluster: Needs((P.MANAGE_KEY_SERVERS,)),
+    m.CreateNativeProvider: Needs((P.MANAGE_KEY_SERVERS,)),
+    m.UpdateNativeProvider: Needs((P.MANAGE_KEY_SERVERS,)),
+    m.OpenTransfer: Needs((P.MANAGE_KEY_SERVERS,)),
+    m.ExportProvider: Needs((P.MANAGE_KEY_SERVERS,)),
+    m.DownloadExport: Needs((P.MANAGE_KEY_SERVERS,)),
+    m.ImportProvider: Needs((P.MANAGE_KEY_SERVERS,)),
+    m.GenerateKey: Needs((P.MANAGE_KEYS,)),
+    m.AddKey: Needs((P.MANAGE_KEYS,)),
+    m.RemoveKey: Needs((P.MANAGE_KEYS,)),
+    m.ListKeys: Needs((P.MANAGE_KEYS,)),
+    m.QueryCryptoKeyStatus: Needs((P.MANAGE_KEYS,)),
+    m.ListKmsClusters: Needs((P.READ_KEY_SERVERS,)),
+    m.GetDefaultKmsCluster: Needs((P.READ_KEY_SERVERS,)),
+    # Trust Authority: for members of TrustedAdmins (TA-04)
+    m.SetTrustedAdmin: Needs((P.MODIFY_PERMISSIONS,)),
+    m.EnableTrustAuthority: Needs((P.MANAGE_TRUSTED_HOSTS,)),
+    m.ImportToTrustAuthority: Needs((P.CONFIGURE_HOST_METADATA, P.CONFIGURE_HOST_CERTIFICATES)),
+    m.SetTpmSettings: Needs((P.CONFIGURE_HOST_CERTIFICATES,)),
+    m.CreateTrustedKeyProvider: Needs((P.MANAGE_KMS_TRUST,)),
+    m.TrustKeyServers: Needs((P.MANAGE_KMS_TRUST,)),
+    m.RemoveFromTrustAuthority: Needs((P.MANAGE_TRUSTED_HOSTS,)),
+    m.ExportServicesInformation: Needs((P.READ_TRUSTED_HOSTS,)),
+    m.RenewStsCertificate: Needs((P.MANAGE_ATTESTING_SSO,)),
+    m.ImportServicesInformation: Needs((P.MANAGE_TRUSTED_HOSTS,)),
+    m.SetTrustedState: Needs((P.MANAGE_TRUSTED_HOSTS,)),
+    m.RemediateTrustedCluster: Needs((P.MANAGE_TRUSTED_HOSTS,)),
+    # roles and who has them
+    m.AddAuthorizationRole: Needs((P.MODIFY_ROLES,)),
+    m.UpdateAuthorizationRole: Needs((P.MODIFY_ROLES,)),
+    m.RemoveAuthorizationRole: Needs((P.MODIFY_ROLES,)),
+    m.SetEntityPermissions: Needs((P.MODIFY_PERMISSIONS,)),
+    m.RemoveEntityPermission: Needs((P.MODIFY_PERMISSIONS,)),
+}
+
+
+def needed(message: Request[Any], vms: Mapping[VmName, VmRow]) -> tuple[P, ...]:
+    """What has to be there before the task begins. ``KeyError`` for one that is not listed."""
+    needs = NEEDS[type(message)]
+    if needs.encrypted and _is_encrypted(message, vms):
+        return (*needs.always, *needs.encrypted)
+    return needs.always
+
+
+def _is_encrypted(message: Any, vms: Mapping[VmName, VmRow]) -> bool:
+    if getattr(message, "encrypted", False):
+        return True
+    row = vms.get(message.vm)
+    return row is not None and bool(row.keys)

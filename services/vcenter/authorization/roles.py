@@ -1,0 +1,90 @@
+"""Roles, and what the user who gives a task may do. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from protocol.authorization import ADMINISTRATOR, Privilege
+from protocol.errors import NoPermission
+from services.vcenter.tables import PermissionRow, RoleRow
+
+ADMIN: Final = "Admin"
+NO_CRYPTO_ADMIN: Final = "NoCryptoAdmin"
+READ_ONLY: Final = "ReadOnly"
+
+ALWAYS: Final = (Privilege.VIEW, Privilege.READ)
+"""What every role has."""
+
+_TRUSTED: Final = "TrustedAdmin"  # the group of privileges that members of TrustedAdmins have
+_CRYPTO: Final = "Cryptographer"
+_NOT_WITHOUT_CRYPTO: Final = frozenset(
+    {
+        Privilege.DIAGNOSTICS,
+        Privilege.ADD_HOST,
+        Privilege.ADD_STANDALONE_HOST,
+        Privilege.MANAGE_USER_GROUPS,
+    }
+)
+"""What NoCryptoAdmin lacks beside all of ``Cryptographer``: ways around it."""
+
+_ADMIN: Final = tuple(one for one in Privilege if one.group != _TRUSTED)
+
+SYSTEM_ROLES: Final[Mapping[str, tuple[Privilege, ...]]] = {
+    ADMIN: _ADMIN,
+    NO_CRYPTO_ADMIN: tuple(
+        one for one in _ADMIN if one.group != _CRYPTO and one not in _NOT_WITHOUT_CRYPTO
+    ),
+    READ_ONLY: ALWAYS,
+}
+"""Those that vCenter comes with. ``TrustedAdmin.*`` is for members of TrustedAdmins (TA-04)."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who gives a task, with what it may do."""
+
+    name: str
+    privileges: frozenset[Privilege]
+
+    def may(self, privilege: Privilege) -> bool:
+        """Whether it has that privilege."""
+        return privilege in self.privileges
+
+    def check(self, needed: Iterable[Privilege], task: str) -> None:
+        """``NoPermission``, which names each privilege that is lacking."""
+        lacking = [one for one in needed if one not in self.privileges]
+        if not lacking:
+            return
+        text = f"{self.name} lacks {' and '.join(lacking)}, which {task} needs"
+        if any(one.group == _TRUSTED for one in lacking):
+            text += f": {self.name} is no member of TrustedAdmins"
+        raise NoPermission(text)
+
+
+SYSTEM: Final = Caller("vCenter", frozenset(Privilege))
+"""vCenter itself, where a task of its own makes another: an evacuation moves VMs."""
+
+
+def caller(
+    name: str,
+    roles: Mapping[str, RoleRow],
+    permissions: Mapping[str, PermissionRow],
+    trusted_admins: Iterable[str],
+) -> Caller:
+    """The user of that name (empty: the administrator). One without a role may do nothing."""
+    name = name or ADMINISTRATOR
+    found = permissions.get(name)
+    role = ADMIN if name == ADMINISTRATOR else "" if found is None else found.role
+    privileges = set(privileges_of(role, roles))
+    if name in trusted_admins:
+        privileges.update(one for one in Privilege if one.group == _TRUSTED)
+    return Caller(name, frozenset(privileges))
+
+
+def privileges_of(role: str, roles: Mapping[str, RoleRow]) -> tuple[Privilege, ...]:
+    """What the role has; nothing for one that is not there."""
+    if role in SYSTEM_ROLES:
+        return SYSTEM_ROLES[role]
+    return roles[role].privileges if role in roles else ()
