@@ -10,6 +10,7 @@
 - ``messages``  one struct per request, reply and event - ``events`` the product's event ids
 - ``guest``     what a guest's disk blocks contain
 - ``guest_tpm`` what a guest does with its virtual TPM, and what a right answer is
+- ``authorization``  privileges, and the first user
 - ``trust``     what the parties of a Trust Authority share
 - ``vsan``      vSAN encryption: configuration, disk groups, components
 - ``crypto``    sealing to a receiver, key wrapping, derivation, disk blocks
