@@ -106,10 +106,10 @@ async def start_refused(lab: Lab, vm: str, named: str, when: str) -> None:
         holds(named in str(done.error), f"{vm} is refused {when}: {done.error}; not by {named}")
 
 
-async def refused(lab: Lab, command: c.Command[Any], fault: str, what: str) -> None:
-    """The command fails, and its message names the fault."""
+async def refused(lab: Lab, command: c.Command[Any], fault: str, what: str, user: str = "") -> None:
+    """The command fails for ``user`` (empty: the administrator); its message names the fault."""
     try:
-        await lab.do(command)
+        await lab.do(command, user=user)
     except KeysteadError as error:
         holds(fault in str(error), f"{what}: refused by {error}, and not by {fault}")
         return

@@ -17,6 +17,7 @@ from lab.conformance.bench import (
     works,
 )
 from lab.conformance.standard import HOSTS, PASS_S
+from protocol.authorization import Privilege
 from protocol.terms import (
     HostCryptoState,
     PowerState,
@@ -116,20 +117,22 @@ async def moves_to_safe_hosts(bench: Bench) -> str:
         for vm in there:
             await lab.do(c.VmMigrate(vm.vm, source))
         vm, *_ = await lab.vms()
-        move = c.VmMigrate(vm.vm, target, register_hosts=False)
+        move, mover = c.VmMigrate(vm.vm, target), "mover"
+        await lab.do(c.RoleCreate("no-host", like="Admin", without=(Privilege.REGISTER_HOST,)))
+        await lab.do(c.UserSet(mover, "no-host"))
         await lab.do(c.HostDisableCrypto(target))
         pending = HostCryptoState.PENDING_INCAPABLE
         await stays(lab, (target,), pending, 10, "after its encryption mode was turned off")
-        await refused(lab, move, "until it reboots", f"{vm.vm} to a host that is {pending.value}")
+        await refused(lab, move, "until it reboots", f"{vm.vm} to a {pending.value} host", mover)
         await lab.reboot(target)
         incapable = HostCryptoState.INCAPABLE
         await stays(lab, (target,), incapable, 10, "after it was turned off and booted")
-        await refused(lab, move, "NoPermission", f"{vm.vm} to a host that is {incapable.value}")
+        await refused(lab, move, "NoPermission", f"{vm.vm} to a {incapable.value} host", mover)
         now = await lab.vm(vm.vm)
         holds(str(now.host) == source, f"{vm.vm} was refused, and is on {now.host}")
         await all_run(lab, (now,), "after its moves were refused")
         await lab.do(c.HostEnableCrypto(target))
-        moved = (await lab.do(move)).vm
+        moved = (await lab.do(move, user=mover)).vm
         holds(str(moved.host) == target, f"{vm.vm} is on {moved.host} after its move")
         await all_run(lab, (moved,), "after its move to a host that is safe again")
     return "refused for a host that is pendingIncapable or incapable, done when it is safe"

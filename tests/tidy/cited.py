@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable
 from tests.tidy.tree import Source
 
 _FAMILIES = (
-    "KEY BOOT HEM LOCK STD REK DEL DUMP TA ATT KPS HLT NKP CFG POL REC DUR UPG KP VTPM VSAN MOB"
-    " HA CLN REG SC"
+    "KEY BOOT HEM PRIV LOCK STD REK DEL DUMP TA ATT KPS HLT NKP CFG POL REC DUR UPG KP VTPM VSAN"
+    " MOB HA CLN REG SC"
 ).split()
 _ID = re.compile(
     rf"(?<![\w-])(?:(?:{'|'.join(_FAMILIES)})-\d\d[a-z]?"
