@@ -148,7 +148,7 @@ def set_user(
     """Give a user a role, in place of the one that it had. Tasks are given with --user.
 
     keystead user set alice@vsphere.local --role NoCryptoAdmin
-    keystead vm create vm-07 --encrypted --user alice@vsphere.local
+    keystead user set bob --role no-host
     """
     show(call(options, UserSet(user, role)), options.output, USERS, key="user")
 
