@@ -31,7 +31,7 @@ KNOBS: Final[dict[Role, type[Knobs]]] = {
 
 
 class KnobRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One knob of the table; ``values`` is its range in words, ``read_by`` the roles it is for."""
+    """One knob of the table: ``KnobInfo``, and ``read_by``, the roles it is for."""
 
     name: str
     text: str
@@ -39,6 +39,7 @@ class KnobRow(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     values: str
     rule: str
+    instead: str
     read_by: tuple[Role, ...]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from chaos.matrix.compare import CellRow
 from chaos.matrix.events import EVENTS
@@ -19,11 +19,13 @@ from chaos.oracle.terms import Block, Event, Fault
 from lab.api.answers.matrix import CellStory, Matrix
 from lab.api.explain import explained
 from lab.errors import KeysteadError
+from lab.matrix.moved import moved
 from lab.matrix.run import ROWS, Wanted, at_once, exit_of, play_matrix, records_in, row_in
 from lab.runs.store import RunFolder, all_runs
 from lab.topology.course import Report
 from protocol.messages.agent import TpmBackend
 from protocol.printable import told
+from services.knobs import faults as faults_of_knobs
 
 E = TypeVar("E", bound=StrEnum)
 MOST_JOBS: Final = 64
@@ -41,14 +43,21 @@ def matrix(
     isolate: bool,
     variants: bool,
     report: Report,
+    knobs: Mapping[str, Any] | None = None,
 ) -> Matrix:
     """Play the cells of these blocks, faults and events; empty: all that are built.
 
+    With ``knobs`` that are not at their defaults, the answer says which cells these move.
+
     KS-USE-002 for a name that the table has not; KS-USE-003 for a number of jobs that no machine
-    has; KS-USE-004 when nothing of it is built. Interrupted, it answers with what was played.
+    has, and for a knob or a value that there is not; KS-USE-004 when nothing of it is built.
+    Interrupted, it answers with what was played.
     """
     if not 0 <= jobs <= MOST_JOBS:
         raise KeysteadError("KS-USE-003", f"--jobs {jobs}: 0 to {MOST_JOBS}")
+    for name, wrong in faults_of_knobs(knobs or {}).items():
+        fix = "`keystead explain knob` lists all, with their values"
+        raise KeysteadError("KS-USE-003", f"knob {told(name)}: {wrong}", fix)
     began = time.monotonic()
     chosen = (_named(Block, blocks), _named(Fault, faults), _named(Event, events))
     cells = cells_of(chosen[0] or BLOCKS, chosen[1] or tuple(FAULTS), chosen[2] or tuple(EVENTS))
@@ -63,6 +72,7 @@ def matrix(
         jobs=jobs or at_once(mode),
         isolate=isolate,
         variants=variants,
+        knobs=dict(knobs or {}),
     )
     folder, result = play_matrix(wanted, report)
     rows = result.cells
@@ -80,6 +90,8 @@ def matrix(
         not_built=_not_built(chosen[0] or Block, chosen[1] or Fault, chosen[2] or Event),
         not_played=result.not_played,
         controls=result.controls,
+        knobs=wanted.knobs,
+        moved=moved(rows) if wanted.knobs else (),
         items=rows,
     )
 
@@ -119,10 +131,13 @@ def _explained(id: str) -> str:
 
 
 def _latest(places: tuple[Block, Fault, Event]) -> tuple[RunFolder, CellRow] | None:
-    """The last run of the matrix that has this cell; what cannot be read is passed over."""
+    """The last run of the matrix, at the defaults of all knobs, that has this cell; what cannot be
+    read is passed over."""
     for folder in reversed(all_runs()):
         with suppress(KeysteadError):
-            if folder.record().experiment == "matrix" and (folder.path / ROWS).is_file():
+            record = folder.record()
+            usual = record.experiment == "matrix" and not record.knobs
+            if usual and (folder.path / ROWS).is_file():
                 if (row := row_in(folder, *places)) is not None:
                     return folder, row
     return None

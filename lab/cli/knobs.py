@@ -18,7 +18,7 @@ def knob(knob_name: str = "", *, options: Options = DEFAULTS) -> None:
     from lab.api.explain import knobs
 
     if not knob_name:
-        default = ("DEFAULT", lambda row: _as_written(row.default))
+        default = ("DEFAULT", lambda row: as_written(row.default))
         columns = (field("name"), default, field("values"), field("read_by"))
         show(knobs(), options.output, columns, (field("rule"), field("text")), key="name")
         return
@@ -29,11 +29,11 @@ def knob(knob_name: str = "", *, options: Options = DEFAULTS) -> None:
         plain(found.name)
     else:
         plain(f"{found.name}: {found.text}")
-        wanted = ("default", "values", "unit", "rule", "read_by")
-        shown = [(n.replace("_", " "), _as_written(getattr(found, n))) for n in wanted]
+        wanted = ("default", "values", "instead", "unit", "rule", "read_by")
+        shown = [(n.replace("_", " "), as_written(getattr(found, n))) for n in wanted]
         pairs([(name, value) for name, value in shown if value != ""])
 
 
-def _as_written(value: Any) -> Any:
+def as_written(value: Any) -> Any:
     """A value as a lab file has it."""
     return str(value).lower() if isinstance(value, bool) else value

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from lab.cli.knobs import as_written
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import (
     console,
@@ -25,6 +26,7 @@ from lab.cli.output import (
     whole,
 )
 from lab.cli.progress import Style, telling
+from lab.cli.values import assignments
 
 if TYPE_CHECKING:
     from lab.api.answers.matrix import Matrix, Outside
@@ -49,6 +51,9 @@ def play(
         bool, Parameter(negative="", help="The rows outside of the grid, X01 to X20, instead.")
     ] = False,
     row: Annotated[list[str] | None, Parameter(help="Of these rows; all when left out.")] = None,
+    knob: Annotated[
+        list[str] | None, Parameter(help="NAME=VALUE, not at its default: which cells move?")
+    ] = None,
     seed: Annotated[int, Parameter(help="Fixes what happens, in sim.")] = 1,
     jobs: Annotated[int, Parameter(help="Stagings at once; 0: as many as cores.")] = 0,
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
@@ -59,10 +64,13 @@ def play(
         keystead matrix --block S11
         keystead matrix --block S00 --block S10 --fault F1 -o json
         keystead matrix --outside --row X05
+        keystead matrix --block T10 --fault F1 --knob kps_primary_key_cache=true
 
     Each cell is staged in a lab, the fault is made, the event happens, and what is seen decides
     on a letter before the table is read. Ctrl-C, and SIGTERM, ends every lab and tells what was
-    played. Exit codes: 0 all agree, 1 one disagrees, 2 one is void, 130 interrupted.
+    played. With --knob the labs have another answer to an open question of the product, and the
+    cells that come out otherwise are listed. Exit codes: 0 all agree, 1 one disagrees or moved,
+    2 one is void, 130 interrupted.
     """
     from lab.api.matrix import matrix
     from lab.api.outside import outside as play_rows
@@ -72,8 +80,8 @@ def play(
     style = Style.NONE if options.quiet else progress
     chosen = None if tpm is None else TpmBackend(tpm)
     if outside or row:
-        if block or fault or event or isolate or variants:
-            text = "--outside plays rows: name them with --row, and no cells or ways"
+        if block or fault or event or isolate or variants or knob:
+            text = "--outside plays rows: name them with --row, and no cells, ways or knobs"
             raise KeysteadError("KS-USE-003", text)
         with telling(style, "matrix") as report, _interrupted_by(signal.SIGTERM):
             rows = play_rows(row or (), mode=mode, tpm=chosen, seed=seed, jobs=jobs, report=report)
@@ -90,6 +98,7 @@ def play(
             isolate=isolate,
             variants=variants,
             report=report,
+            knobs=assignments("--knob", knob or ()),
         )
     _show(answer, options)
     return answer.exit_code
@@ -162,8 +171,10 @@ def _show(answer: Matrix, options: Options) -> None:
             names = ("block", "fault", "event", "expected", "observed", "verdict", "why", "finding")
             show(answer, options.output, tuple(map(field, names)), key="event")
         case _:
-            for row in wrong:
+            shown = [row for row in wrong if row.verdict == "void"] if answer.knobs else wrong
+            for row in shown:
                 _line(row)
+            _moved(answer)
             _grid(answer)
     for control in answer.controls:
         if not control.held:
@@ -179,6 +190,18 @@ def _show(answer: Matrix, options: Options) -> None:
     )
     if wrong:
         hint(f"keystead matrix explain {wrong[0].block} {wrong[0].fault} {wrong[0].event}")
+
+
+def _moved(answer: Matrix) -> None:
+    """Under knobs that are not at their defaults: each cell that came out otherwise."""
+    if not answer.knobs:
+        return
+    for one in answer.moved:
+        change = f"{one.was} -> {one.now}" if one.was != one.now else "the cause is another one"
+        plain(f"moved {one.block} {one.fault} {one.event}: {change} ({one.why})")
+    knobs = ", ".join(f"{name}={as_written(value)}" for name, value in answer.knobs.items())
+    cells = "cells move" if len(answer.moved) != 1 else "cell moves"
+    plain(f"{knobs}: {len(answer.moved)} of {len(answer.items)} {cells}")
 
 
 def _show_rows(answer: Outside, options: Options) -> int:

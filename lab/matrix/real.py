@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -53,9 +53,17 @@ class Processes:
     process of its own: no other's work makes its loop late."""
 
     def __init__(
-        self, tpm: TpmBackend, seed: int, jobs: int, *, patch: str = "", pace: float = PACE
+        self,
+        tpm: TpmBackend,
+        seed: int,
+        jobs: int,
+        *,
+        patch: str = "",
+        pace: float = PACE,
+        knobs: Mapping[str, Any] | None = None,
     ) -> None:
         self._tpm, self._seed, self._jobs = tpm, seed, jobs
+        self._knobs = dict(knobs or {})
         self._patch, self._pace = patch, pace
         self._supervisors = ForkServer((__name__,))
 
@@ -64,7 +72,7 @@ class Processes:
         slow for, with more time for everything, and fewer at once."""
         jobs = min(self._jobs, SLOW_AT_ONCE) if slowly else self._jobs
         pace = min(self._pace, SLOW_PACE) if slowly else self._pace
-        play = partial(self._play, _How(self._tpm, self._seed, self._patch, pace))
+        play = partial(self._play, _How(self._tpm, self._seed, self._patch, pace, self._knobs))
         longest = sorted(stagings, key=_shorter)  # else one of them is alone at the end
         each(longest, play, done, jobs=jobs, end=self.close)
 
@@ -88,6 +96,7 @@ class _How(NamedTuple):
     seed: int
     patch: str
     pace: float
+    knobs: dict[str, Any]
 
 
 def supervise(staging: Staging, how: _How) -> Outcome:
@@ -101,7 +110,7 @@ def supervise(staging: Staging, how: _How) -> Outcome:
 
 
 async def _in_a_lab(home: Path, staging: Staging, how: _How) -> Outcome:
-    made = topology_of(staging, how.tpm)
+    made = topology_of(staging, how.tpm, how.knobs)
     clock = LabTime(time.monotonic(), time.time(), how.pace)
     topology = msgspec.structs.replace(made, pace=how.pace)
     lab = ProcessLab(home, topology, clock, how.seed, patch=how.patch)

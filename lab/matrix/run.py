@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from io import BytesIO
 from itertools import chain, count
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -52,7 +52,8 @@ STAGINGS: Final = "stagings"
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be played: ``jobs`` stagings at once; with ``isolate`` each event alone, with
-    ``variants`` each fault in every way in which it can be made."""
+    ``variants`` each fault in every way in which it can be made. ``knobs``: those of its labs that
+    are not at their defaults."""
 
     cells: tuple[Cell, ...]
     mode: str
@@ -62,6 +63,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     isolate: bool = False
     variants: bool = False
     patch: str = ""
+    knobs: dict[str, Any] = {}
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -105,7 +107,7 @@ class Player(Protocol):
 def player_of(wanted: Wanted) -> Player:
     """Who plays stagings in this mode."""
     kind = Stages if wanted.mode == "sim" else Processes
-    return kind(wanted.tpm, wanted.seed, wanted.jobs, patch=wanted.patch)
+    return kind(wanted.tpm, wanted.seed, wanted.jobs, patch=wanted.patch, knobs=wanted.knobs)
 
 
 def begin(wanted: Wanted, what: str) -> RunFolder:
@@ -121,6 +123,7 @@ def begin(wanted: Wanted, what: str) -> RunFolder:
         lock=lock_version(),
         began=time.time(),
         tpm=wanted.tpm.value,
+        knobs=wanted.knobs,
     )
     folder.write("run.json", msgspec.json.format(msgspec.json.encode(record)))
     (folder.path / STAGINGS).mkdir(exist_ok=True)

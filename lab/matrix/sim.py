@@ -7,9 +7,9 @@ fork of it. ``Stages`` keeps these labs for as long as stagings of theirs are pl
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -56,11 +56,21 @@ def perform(lab: SimLab, session: Session, staging: Staging) -> Outcome:
 
 class Stages:
     """The labs from which stagings begin, each made when the first one needs it; ``jobs`` stagings
-    go on at a time. ``patch``: a module that is imported before any node is made.
+    go on at a time. ``patch``: a module that is imported before any node is made. ``knobs``: those
+    that are not at their defaults.
     """
 
-    def __init__(self, tpm: TpmBackend, seed: int, jobs: int, *, patch: str = "") -> None:
+    def __init__(
+        self,
+        tpm: TpmBackend,
+        seed: int,
+        jobs: int,
+        *,
+        patch: str = "",
+        knobs: Mapping[str, Any] | None = None,
+    ) -> None:
         self._tpm, self._seed, self._jobs, self._patch = tpm, seed, jobs, patch
+        self._knobs = dict(knobs or {})
         self._lock = threading.Lock()
         self._snapshots: dict[bytes, Snapshot] = {}
 
@@ -72,7 +82,7 @@ class Stages:
         return self._of(staging).run(self._seed, perform, staging)
 
     def _of(self, staging: Staging) -> Snapshot:
-        topology = topology_of(staging, self._tpm)
+        topology = topology_of(staging, self._tpm, self._knobs)
         with self._lock:
             key = msgspec.msgpack.encode(topology)
             if key not in self._snapshots:

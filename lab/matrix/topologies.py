@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from chaos.matrix import clock
@@ -21,9 +21,12 @@ LEAST_HOSTS = 2
 """Two clients must miss vCenter, and hosts reach each other, where one host plays alone too."""
 
 
-def file_of(staging: Staging, tpm: TpmBackend) -> dict[str, Any]:
+def file_of(
+    staging: Staging, tpm: TpmBackend, knobs: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The Lab file: P with two key servers is the default, Q has one of its own. Where both are
-    native, these two are of a standard provider beside them."""
+    native, these two are of a standard provider beside them. ``knobs``: over those of the staging.
+    """
     block, events = staging.block, staged_events(staging)
     counts = {event: len(_staged(event)) for event in events}
     if sum(counts.values()) < LEAST_HOSTS:
@@ -38,7 +41,7 @@ def file_of(staging: Staging, tpm: TpmBackend) -> dict[str, Any]:
     servers, providers = _providers(block)
     return {
         **_trust_authority(block, events),
-        "knobs": {**_knobs(block), **dict(staging.knobs)},
+        "knobs": {**_knobs(block), **dict(staging.knobs), **(knobs or {})},
         "apiVersion": "keystead/v1",
         "kind": "Lab",
         "name": f"matrix-{block.value.lower()}",
@@ -96,9 +99,11 @@ def _vsan(event: Event) -> dict[str, Any]:
     return {"vsan": {"groups": 1, "disks": 2, "provider": P, "objects": 1}}
 
 
-def topology_of(staging: Staging, tpm: TpmBackend) -> Topology:
+def topology_of(
+    staging: Staging, tpm: TpmBackend, knobs: Mapping[str, Any] | None = None
+) -> Topology:
     """Nodes by name; hosts that are added later are not among them."""
-    return plan(load(file_of(staging, tpm)))
+    return plan(load(file_of(staging, tpm, knobs)))
 
 
 def casts_of(topology: Topology, events: Iterable[Event]) -> dict[Event, dict[Actor, NodeName]]:

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -46,6 +46,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     bug: str = ""  # that was planted, for a negative control
     scan: bool = False  # for every key, in all that the run has left
     options: tuple[str, ...] = ()  # see ``Prepared``
+    knobs: dict[str, Any] = {}  # of the matrix, where they are not at their defaults
 
 
 def code_version() -> str:

@@ -19,6 +19,7 @@ class AttestationKnobs(Knobs, frozen=True, kw_only=True):
             least=1,
             most=LONGEST_S,
             rule="C12",
+            instead="Shorter: an outage of the Attestation Services is felt sooner.",
         ),
     ] = 28_800.0
     attestation_within_s: Annotated[

@@ -208,6 +208,8 @@ async def _enable(host: Host) -> None:
     await host.archive.save(Section.PERSISTENCE | host.key_sections())
     if not was.persistence:
         host.node.record("persistence.enabled", stored=len(host.archive.now.store))
+        if host.archive.protection.mode is ProtectionMode.NONE:
+            host.node.record("persistence.unprotected", level="warning", mode="NONE")
 
 
 def _persistable(host: Host) -> tuple[StoredKey, ...]:

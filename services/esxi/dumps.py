@@ -123,8 +123,11 @@ async def take_along(host: Host, old: CryptoKeyId, new: CryptoKeyId, clear: KeyM
         there = ()
         host.node.record("dump.left", level="warning", dump="", reason=_refused(refused))
     key = _in_memory(host, old)
+    why_not = "the old host key is not in memory" if key is None else ""
+    if not host.node.knobs.rewrap_dumps:
+        key, why_not = None, "dumps are not taken along here (rewrap_dumps)"
     for dump in [found.dump for found in there if found.key == old]:
-        why = "the old host key is not in memory"
+        why = why_not
         if key is not None:
             why = await _rewrap(host, dump, key, new, clear)
         if why:

@@ -15,7 +15,11 @@ class EsxiKnobs(SharedKnobs, frozen=True, kw_only=True):
 
     persist_on_enable: Annotated[
         bool,
-        knob("Enabling key persistence stores what the key cache holds already.", rule="C5"),
+        knob(
+            "Enabling key persistence stores what the key cache holds already.",
+            rule="C5",
+            instead="false: only keys that come afterwards survive the next boot.",
+        ),
     ] = True
     disable_keeps_store: Annotated[
         bool,
@@ -23,22 +27,32 @@ class EsxiKnobs(SharedKnobs, frozen=True, kw_only=True):
             "Disabling key persistence without the flag keeps the store, unused until it is "
             "enabled again.",
             rule="C9",
+            instead="false: the store is emptied in any case.",
         ),
     ] = True
     store_follows_cache: Annotated[
         bool,
-        knob("A key that is removed from the cache leaves the store too.", rule="C10"),
+        knob(
+            "A key that is removed from the cache leaves the store too.",
+            rule="C10",
+            instead="false: a removed key is back after the next boot.",
+        ),
     ] = True
     kp_native_without_tpm: Annotated[
         bool,
         knob(
             "Key persistence may be enabled on a host without TPM for the native provider.",
             rule="C19",
+            instead="false: a host without TPM refuses it in any case.",
         ),
     ] = True
     config_save: Annotated[
         Literal["immediate", "hourly"],
-        knob("Whether new keys force the configuration to disk at once.", rule="C11"),
+        knob(
+            "Whether new keys force the configuration to disk at once.",
+            rule="C11",
+            instead="hourly: a loss of power takes the keys since the last scheduled save.",
+        ),
     ] = "immediate"
     config_save_period_s: Annotated[
         float,
@@ -59,13 +73,19 @@ class EsxiKnobs(SharedKnobs, frozen=True, kw_only=True):
     ] = False
     seal_pcrs: Annotated[
         tuple[Pcr, ...],
-        knob("PCRs of the policy that seals the configuration key.", count=(1, 24), rule="C18"),
+        knob(
+            "PCRs of the policy that seals the configuration key.",
+            count=(1, 24),
+            rule="C18",
+            instead="[0, 2, 4, 7]: other firmware or another build stops the next boot.",
+        ),
     ] = (7,)
     reqeio_needs_reqsb: Annotated[
         bool,
         knob(
             "Requiring installed executables only presumes that Secure Boot is required.",
             rule="C20",
+            instead="false: it can be required alone.",
         ),
     ] = True
     boot_step_s: Annotated[
@@ -94,6 +114,7 @@ class EsxiKnobs(SharedKnobs, frozen=True, kw_only=True):
             "An unattested trusted host may power on VMs whose keys it has: always, only when no "
             "Attestation Service can be reached, or never.",
             rule="C6",
+            instead="always: no refusal keeps a VM off. never: nor does it start in an outage.",
         ),
     ] = "unreachable_only"
     unattested_blocks: Annotated[
@@ -102,8 +123,26 @@ class EsxiKnobs(SharedKnobs, frozen=True, kw_only=True):
             "Which VMs an unattested trusted host may not power on: those with keys of a trusted "
             "provider, or all.",
             rule="C7",
+            instead="all: VMs that are not encrypted stay off too.",
         ),
     ] = "encrypted"
+    token_renew: Annotated[
+        Literal["on_demand", "ahead"],
+        knob(
+            "When a trusted host attests again: when it needs a key and has no token, or before a "
+            "token ends, with a tenth of its life left.",
+            rule="C12",
+            instead="ahead: an outage of the Attestation Services finds tokens that are younger.",
+        ),
+    ] = "on_demand"
+    rewrap_dumps: Annotated[
+        bool,
+        knob(
+            "Core dumps under the old host key are wrapped anew when it changes, if it is there.",
+            rule="C27",
+            instead="false: they stay under the old key, and cannot be read from then on.",
+        ),
+    ] = True
     trust_timeout_s: Annotated[
         float,
         knob(
@@ -138,7 +177,13 @@ class EsxiKnobs(SharedKnobs, frozen=True, kw_only=True):
     ] = 5.0
     ha_retry: Annotated[
         int,
-        knob("HA tries to restart a VM that often.", least=1, most=100, rule="C23"),
+        knob(
+            "HA tries to restart a VM that often.",
+            least=1,
+            most=100,
+            rule="C23",
+            instead="A VM whose keys come back after the last try stays off.",
+        ),
     ] = 5
     ha_retry_interval_s: Annotated[
         float,
@@ -148,6 +193,7 @@ class EsxiKnobs(SharedKnobs, frozen=True, kw_only=True):
             least=1,
             most=LONGEST_S,
             rule="C23",
+            instead="The tries last longer, or are over sooner.",
         ),
     ] = 360.0
     ha_isolation_response: Annotated[

@@ -17,6 +17,7 @@ class KeyProviderKnobs(Knobs, frozen=True, kw_only=True):
             "A Key Provider Service keeps a primary key in memory once it has fetched it, so that "
             "an outage of the key servers does not stop it.",
             rule="C14",
+            instead="true: an outage of the key servers behind it changes nothing for hosts.",
         ),
     ] = False
     token_leeway_s: Annotated[

@@ -3,7 +3,10 @@
 A knob is a field of its service's struct (``services/<role>/knobs.py``), annotated with what
 people must know of it::
 
-    auto_unlock: Annotated[bool, knob("Reconciliation unlocks by itself.", rule="LOCK-05")] = True
+    auto_unlock: Annotated[
+        bool,
+        knob("Reconciliation unlocks by itself.", rule="C16", instead="false: nothing unlocks."),
+    ] = True
 
 ``SharedKnobs`` holds those that more than one service reads. ``services.knobs`` joins all of them
 into the one table that a lab file is checked against. Every duration is in lab seconds and its
@@ -46,14 +49,18 @@ def knob(
     most: float | None = None,
     count: tuple[int, int] | None = None,
     rule: str = "",
+    instead: str = "",
+    unbuilt: tuple[str, ...] = (),
 ) -> msgspec.Meta:
     """What people must know of a knob, as metadata of its field.
 
     ``text``: one sentence that says what it decides. ``unit`` of the value, ``SECONDS`` for a
     duration. ``least`` and ``most``: the range of a number, both ends included. ``count``: how many
     entries a list has, at least and at most. ``rule``: the id of the rule it belongs to.
+    ``instead``: what values other than the default change; a knob of an open question (C1, ...)
+    says so. ``unbuilt``: values that are answers too, and are refused as not available.
     """
-    extra = {"unit": unit, "rule": rule}
+    extra = {"unit": unit, "rule": rule, "instead": instead, "unbuilt": unbuilt}
     if count is not None:
         low, high = count
         return msgspec.Meta(description=text, min_length=low, max_length=high, extra=extra)
@@ -100,7 +107,8 @@ class KnobInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One knob as people read of it.
 
     ``values`` is its range in words, with the unit. ``rule`` is empty when the knob is the lab's
-    own and answers no question of the product.
+    own and answers no question of the product. ``instead``: what other values than the default
+    change.
     """
 
     name: str
@@ -109,6 +117,7 @@ class KnobInfo(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     values: str
     rule: str
+    instead: str
 
 
 def described(kind: type[Knobs]) -> dict[str, KnobInfo]:
@@ -124,6 +133,7 @@ def described(kind: type[Knobs]) -> dict[str, KnobInfo]:
             unit=extra["unit"],
             values=_values(value, meta),
             rule=extra["rule"],
+            instead=extra["instead"],
         )
     return made
 
@@ -131,16 +141,19 @@ def described(kind: type[Knobs]) -> dict[str, KnobInfo]:
 def fault(kind: type[Knobs], name: str, value: object) -> str:
     """What is wrong with ``value`` for the knob ``name`` of ``kind``; empty when it is good."""
     try:
-        _converted(kind, name, value)
+        made = _converted(kind, name, value)
     except (msgspec.ValidationError, ValueError):
         return f"{value!r} is not {described(kind)[name].values}"
+    if made in _unbuilt(kind, name):
+        return f"{value!r} is not available in this version; {described(kind)[name].values}"
     return ""
 
 
 def read(kind: type[K], values: Mapping[str, Any]) -> K:
     """The knobs of ``kind`` out of a lab's flat map, which has those of other services too.
 
-    ``InvalidArgument`` names the knob, its value and its range.
+    ``InvalidArgument`` names the knob, its value and its range, also where the value is one that is
+    not built.
     """
     made: dict[str, Any] = {}
     for name in kind.__struct_fields__:
@@ -166,6 +179,13 @@ def _annotations(kind: type[Knobs]) -> dict[str, tuple[Any, msgspec.Meta]]:
     return made
 
 
+def _unbuilt(kind: type[Knobs], name: str) -> tuple[str, ...]:
+    """Values of a knob that are answers, and not built."""
+    _, meta = _annotations(kind)[name]
+    found: tuple[str, ...] = (meta.extra or {}).get("unbuilt", ())
+    return found
+
+
 def _converted(kind: type[Knobs], name: str, value: object) -> Any:
     value_type, meta = _annotations(kind)[name]
     if isinstance(value, bool) and value_type is not bool:
@@ -181,7 +201,9 @@ def _values(value: Any, meta: msgspec.Meta) -> str:
     if value is bool:
         return "true or false"
     if get_origin(value) is Literal:
-        return " or ".join(map(str, get_args(value)))
+        unbuilt = (meta.extra or {}).get("unbuilt", ())
+        named = [f"{v} (not available)" if v in unbuilt else str(v) for v in get_args(value)]
+        return " or ".join(named)
     if get_origin(value) is tuple:
         entry, entry_meta = get_args(get_args(value)[0])
         each = _values(entry, entry_meta)

@@ -13,18 +13,36 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
 
     host_key_scope: Annotated[
         Literal["cluster", "host"],
-        knob("Whether hosts share one host key per cluster or have one each.", rule="C2"),
+        knob(
+            "Whether hosts share one host key per cluster or have one each.",
+            rule="C2",
+            instead="host: a key at the key server for each host, made when it first becomes safe.",
+        ),
+    ] = "cluster"
+    vsan_kek_scope: Annotated[
+        Literal["cluster", "diskGroup"],
+        knob(
+            "Whether an encrypted vSAN has one KEK, or one for each disk group.",
+            rule="C3",
+            instead="diskGroup: more keys at the key server. It is refused: it is not built.",
+            unbuilt=("diskGroup",),
+        ),
     ] = "cluster"
     host_key_renewal: Annotated[
         bool,
         knob(
             "A missing host key is renewed when the default provider works, not only reported.",
             rule="C17",
+            instead="false: the host stays prepared, and ReqEnable tells of it once per boot.",
         ),
     ] = True
     auto_unlock: Annotated[
         bool,
-        knob("Reconciliation unlocks VMs by itself once their keys are back.", rule="C16"),
+        knob(
+            "Reconciliation unlocks VMs by itself once their keys are back.",
+            rule="C16",
+            instead="false: a locked VM stays so until CryptoUnlock is asked for.",
+        ),
     ] = True
     provider_delete_grace_s: Annotated[
         float,
@@ -34,20 +52,26 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
             least=0,
             most=LONGEST_S,
             rule="C4",
+            instead="The next reconciliation after so many seconds takes them away.",
         ),
     ] = 300.0
     evict_on_provider_delete: Annotated[
         bool,
-        knob("After the grace, keys of a deleted provider leave caches and stores.", rule="C4"),
+        knob(
+            "After the grace, keys of a deleted provider leave caches and stores.",
+            rule="C4",
+            instead="false: a deletion is not noticed before the host's next boot.",
+        ),
     ] = True
     vc_key_cache_s: Annotated[
         float,
         knob(
-            "How long vCenter keeps key values in memory; only 0 is built: it keeps ids only.",
+            "How long vCenter keeps values of keys in memory; 0: it keeps ids only.",
             unit=SECONDS,
             least=0,
-            most=0,
+            most=LONGEST_S,
             rule="C15",
+            instead="So long after a key was made or fetched, hosts get it without its key server.",
         ),
     ] = 0.0
     key_gather_s: Annotated[
@@ -67,6 +91,7 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
             "A change of vSAN's keys while a host is absent: refused, or made without that host, "
             "which makes up for it when it is back.",
             rule="C25",
+            instead="leave: the change is made; the absent host catches up when it is back.",
         ),
     ] = "refuse"
     vsan_provider_delete: Annotated[
@@ -75,11 +100,16 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
             "Deleting a standard provider whose keys vSAN uses: refused, or done, and its profile "
             "leaves the hosts.",
             rule="C26",
+            instead="remove: hosts lose the profile at once, and find no keys at their next boot.",
         ),
     ] = "refuse"
     failover_on_missing: Annotated[
         bool,
-        knob("A key that one key server does not have is asked of the next.", rule="C22"),
+        knob(
+            "A key that one key server does not have is asked of the next.",
+            rule="C22",
+            instead="true: a gap in a pair's replication is not seen.",
+        ),
     ] = False
     believe_reports_of_other_clusters: Annotated[
         bool,
@@ -87,8 +117,19 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
             "A host is believed that lists VMs, or names keys, of another cluster; the product "
             "believes it.",
             rule="C28",
+            instead="true: a host that an intruder holds can ask for any key whose id it knows.",
         ),
     ] = False
+    max_trusted_clusters: Annotated[
+        int,
+        knob(
+            "Most trusted clusters of a vCenter; 0: any number.",
+            least=0,
+            most=1000,
+            rule="C13",
+            instead="1 is how a page of 7.0 reads: a second cluster is not made a trusted one.",
+        ),
+    ] = 0
     remediation_interval_s: Annotated[
         float,
         knob(

@@ -59,7 +59,7 @@ class VCenter:
         self.contacts = KeyServerContacts(node, ports.clock, self._emit, repair.tick_now)
         self._native = NativeKeys(ports.disk, ports.rng)
         self.providers = Providers(
-            self.inventory, ports.bus, self.contacts, node.knobs, self._native
+            self.inventory, ports.bus, ports.clock, self.contacts, node.knobs, self._native
         )
         self.exports = Exports(ports.clock, ports.rng)
         self._reminders = BackupReminders(node, ports.clock, self.inventory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -23,7 +24,11 @@ BAD: dict[str, tuple[Any, ...]] = {
     "believe_reports_of_other_clusters": ("perhaps", 0.5, None),
     "provider_delete_grace_s": (-1, 864_001, "soon", True, None),
     "evict_on_provider_delete": ("perhaps", None),
-    "vc_key_cache_s": (-1, 0.1, 300, None),
+    "vc_key_cache_s": (-1, 864_001, "soon", None),
+    "vsan_kek_scope": ("disk", "", 1, None),
+    "max_trusted_clusters": (-1, 1001, 1.5, True, None),
+    "token_renew": ("never", "onDemand", None),
+    "rewrap_dumps": ("perhaps", None),
     "vsan_provider_delete": ("keep", "", 1, None),
     "vsan_rekey_with_absent_host": ("wait", "", 1, None),
     "failover_on_missing": ("perhaps", None),
@@ -68,7 +73,8 @@ GOOD: dict[str, tuple[tuple[Any, Any], ...]] = {
     "config_save": (("hourly", "hourly"),),
     "max_key_providers": ((1, 1), (1000, 1000)),
     "seal_pcrs": (([0, 2, 4, 7], (0, 2, 4, 7)), ((23,), (23,))),
-    "vc_key_cache_s": ((0, 0.0),),
+    "vc_key_cache_s": ((0, 0.0), (3600, 3600.0)),
+    "max_trusted_clusters": ((0, 0), (1, 1)),
 }
 
 
@@ -100,6 +106,23 @@ def test_the_ends_of_a_range_are_taken_and_so_is_what_a_shell_gives(
 ) -> None:
     assert faults({name: value}) == {}
     assert {getattr(knobs_of(role, {name: value}), name) for role in roles_with(name)} == {taken}
+
+
+def test_an_answer_that_is_not_built_is_refused_as_such() -> None:
+    said = "'diskGroup' is not available in this version; cluster or diskGroup (not available)"
+    assert faults({"vsan_kek_scope": "diskGroup"}) == {"vsan_kek_scope": said}
+    with pytest.raises(InvalidArgument, match=r"^knob vsan_kek_scope: 'diskGroup' is not avail"):
+        knobs_of(Role.VCENTER, {"vsan_kek_scope": "diskGroup"})
+    with pytest.raises(InvalidArgument, match="not available"):
+        read(VcenterKnobs, {"vsan_kek_scope": "diskGroup"})
+    assert faults({"vsan_kek_scope": "cluster"}) == {}
+
+
+def test_a_knob_of_an_open_question_says_what_its_other_values_change() -> None:
+    rows = table().values()
+    questions = [row for row in rows if re.fullmatch(r"C\d+", row.rule)]
+    assert len(questions) > 20
+    assert [row.name for row in questions if not row.instead.endswith(".")] == []
 
 
 def test_defaults_are_in_their_ranges() -> None:
@@ -172,11 +195,12 @@ def test_a_struct_takes_no_knob_of_another() -> None:
 
 
 def unread(kind: type[Knobs], texts: list[str]) -> list[str]:
-    """Knobs with more than one value that no text reads as ``knobs.NAME``."""
+    """Knobs with more than one value that is built, and that no text reads as ``knobs.NAME``."""
     return [
         name
         for name, info in described(kind).items()
-        if info.values != f"0 {info.unit}" and not any(f"knobs.{name}" in text for text in texts)
+        if not info.values.endswith("(not available)")
+        and not any(f"knobs.{name}" in text for text in texts)
     ]
 
 

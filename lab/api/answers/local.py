@@ -125,7 +125,8 @@ class RuleList(Answer, frozen=True, kw_only=True):
 
 
 class Knob(Answer, frozen=True, kw_only=True):
-    """A knob of a lab file: what it decides, its range in words, the rule, and who reads it."""
+    """A knob of a lab file: what it decides, its range in words, the rule, who reads it, and
+    ``instead``: what values other than the default change."""
 
     name: str
     text: str
@@ -133,6 +134,7 @@ class Knob(Answer, frozen=True, kw_only=True):
     unit: str
     values: str
     rule: str
+    instead: str
     read_by: tuple[Role, ...]
 
 

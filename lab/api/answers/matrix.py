@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from chaos.matrix.compare import CellRow
 from chaos.matrix.control import Control
 from chaos.matrix.outside import RowPlayed
 from chaos.matrix.story import Line
 from lab.api.answers.base import Answer
+from lab.matrix.moved import Moved
 from protocol.messages.agent import TpmBackend
 
 
@@ -27,7 +30,8 @@ class Matrix(Answer, frozen=True, kw_only=True):
 
     ``controls``: for each block, what must be so for its letters to mean anything.
     ``not_built``: what was asked for and cannot be played in this version, with why.
-    ``not_played``: how many cells an interrupt has left. ``seconds`` of real time.
+    ``not_played``: how many cells an interrupt has left. ``seconds`` of real time. ``knobs``: those
+    that were not at their defaults; ``moved`` then says which cells came out otherwise.
     """
 
     run: str
@@ -42,6 +46,8 @@ class Matrix(Answer, frozen=True, kw_only=True):
     not_built: tuple[str, ...] = ()
     not_played: int = 0
     controls: tuple[Control, ...] = ()
+    knobs: dict[str, Any] = {}
+    moved: tuple[Moved, ...] = ()
     items: tuple[CellRow, ...]
 
 

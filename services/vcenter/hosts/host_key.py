@@ -276,13 +276,13 @@ class HostKeys:
             return KeyUnavailableReason.CLUSTER_INVALID
         if (native := self._providers.derives(name)) is not None:
             return await self._name(row, native, old, reason)
-        provider = self._providers.asked(name)
+        self._providers.asked(name)  # it makes keys for vCenter, or raises
         if not fresh and self._contacts.just_failed(name, self._node.knobs.request_timeout_s):
             return KeyUnavailableReason.CLUSTER_UNREACHABLE
         generation = self._scope(row).generation + 1
         operation = f"{self._node.name}/hostkey/{self._scope_name(row)}/{generation}"
         try:
-            made = await provider.create_key(operation)
+            made = await self._providers.create_key(name, operation)
         except ProductError as error:
             await self._inventory.commit(events=[events.generate_failed(name, str(error))])
             return reason_of(error)

@@ -10,7 +10,7 @@ from protocol.errors import InvalidState, KeyProviderUnreachable, NotFound
 from protocol.messages.host import HostSummary
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, ProviderId
-from services.runtime.ports import Bus
+from services.runtime.ports import Bus, Clock
 from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterKnobs
@@ -20,8 +20,9 @@ from services.vcenter.providers.capabilities import (
     not_asked,
     of_provider,
 )
+from services.vcenter.providers.kept_values import KeptValues
 from services.vcenter.providers.native import NativeKeys, takes_kdk
-from services.vcenter.providers.provider import KeyProvider
+from services.vcenter.providers.provider import CreatedKey, KeyProvider
 from services.vcenter.providers.standard import StandardProvider
 from services.vcenter.tables import ProviderRow
 
@@ -41,11 +42,13 @@ class Providers:
         self,
         inventory: Inventory,
         bus: Bus,
+        clock: Clock,
         contacts: KeyServerContacts,
         knobs: VcenterKnobs,
         native: NativeKeys,
     ) -> None:
         self.native = native
+        self._kept = KeptValues(clock, knobs.vc_key_cache_s)
         self._inventory, self._bus = inventory, bus
         self._contacts, self._knobs = contacts, knobs
         self._made: dict[ProviderId, tuple[ProviderRow, KeyProvider]] = {}
@@ -87,14 +90,19 @@ class Providers:
         """
         row = self._inventory.providers.get(provider)
         if row is None:
-            self._made.pop(provider, None)
             raise NotFound(f"there is no key provider {provider}")
         if not CAPABILITIES[row.management_type].pushed:
             raise not_asked(row.name, row.management_type)
         made = self._made.get(provider)
         if made is None or made[0].servers != row.servers:
+            self._kept.forget_all_of(provider)
             made = self._made[provider] = (row, self._standard(row))
         return made[1]
+
+    def forget(self, provider: ProviderId) -> None:
+        """The provider was deleted: nothing of it stays in memory."""
+        self._made.pop(provider, None)
+        self._kept.forget_all_of(provider)
 
     def _standard(self, row: ProviderRow) -> KeyProvider:
         return StandardProvider(
@@ -106,16 +114,24 @@ class Providers:
             failover_on_missing=self._knobs.failover_on_missing,
         )
 
+    async def create_key(self, provider: ProviderId, operation_id: str) -> CreatedKey:
+        """A new key of that provider, with its value; see ``asked`` and ``KeyProvider``."""
+        made = await self.asked(provider).create_key(operation_id)
+        self._kept.keep([(CryptoKeyId(made.key_id, provider), made.material)])
+        return made
+
     async def fetch(
         self, provider: ProviderId, keys: Sequence[CryptoKeyId], *, fresh: bool
     ) -> Bundle:
         """Values of ``keys`` (one provider's, at most 256); never raises for lack of them.
 
         ``fresh``: ask in any case. Without it a provider that has just been silent on all its
-        servers is not asked again so soon. A key that vCenter was told to forget is not asked
+        servers is not asked again so soon. What vCenter keeps (``vc_key_cache_s``) is not asked
+        for. A key that vCenter was told to forget is not asked
         for. ``NotAvailable`` when vCenter has no values of providers of that type.
         """
         forgotten = [key for key in keys if self._inventory.is_forgotten(key)]
+        self._kept.forget(forgotten)
         wanted = [key for key in keys if key not in forgotten] if forgotten else keys
         bundle = await self._fetch(provider, wanted, fresh=fresh)
         missing = dict.fromkeys(forgotten, KeyUnavailableReason.MISSING_IN_CACHE)
@@ -130,6 +146,17 @@ class Providers:
             found = self.asked(provider)
         except NotFound:
             return _all(keys, KeyUnavailableReason.CLUSTER_INVALID)
+        kept = self._kept.among(keys)
+        if kept:
+            rest = await self._ask(found, [key for key in keys if key not in kept], fresh=fresh)
+            return Bundle((*kept.items(), *rest.values), rest.denied)
+        return await self._ask(found, keys, fresh=fresh)
+
+    async def _ask(self, found: KeyProvider, keys: Sequence[CryptoKeyId], *, fresh: bool) -> Bundle:
+        """Of the key servers themselves; ``keys`` are of one provider."""
+        if not keys:
+            return Bundle((), {})
+        provider = keys[0].provider_id
         if not fresh and self._contacts.just_failed(provider, self._knobs.request_timeout_s):
             return _all(keys, KeyUnavailableReason.CLUSTER_UNREACHABLE)
         try:
@@ -137,8 +164,12 @@ class Providers:
         except KeyProviderUnreachable:
             return _all(keys, KeyUnavailableReason.CLUSTER_UNREACHABLE)
         missing = KeyUnavailableReason.MISSING_IN_KMS
+        values = tuple(
+            (k, fetched.material[k.key_id]) for k in keys if k.key_id in fetched.material
+        )
+        self._kept.keep(values)
         return Bundle(
-            tuple((k, fetched.material[k.key_id]) for k in keys if k.key_id in fetched.material),
+            values,
             {
                 k: fetched.missing.get(k.key_id, missing)
                 for k in keys

@@ -226,9 +226,9 @@ async def _new_key(
     vc: VCenter, operation: OperationRow, provider: ProviderId
 ) -> tuple[CryptoKeyId, KeyMaterial]:
     """Step 2: made at the provider, recorded by id before any host hears of it."""
-    asked = vc.providers.asked(provider)
+    vc.providers.asked(provider)  # it makes keys for vCenter, or raises
     try:
-        made = await asked.create_key(f"{vc.node.name}/encrypt/{operation.name}")
+        made = await vc.providers.create_key(provider, f"{vc.node.name}/encrypt/{operation.name}")
     except ProductError as error:
         await vc.inventory.commit(events=[events.generate_failed(provider, str(error))])
         raise

@@ -117,6 +117,7 @@ async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> Done:
     ]
     await vc.inventory.commit(drop(Table.PROVIDER, name), put(Table.DELETED, name, gone), *without)
     vc.contacts.forget(name)
+    vc.providers.forget(name)
     vc.sharing.withdraw_all_of(name)
     if kind is ManagementType.TRUST_AUTHORITY:
         await vc.trust.providers_changed()

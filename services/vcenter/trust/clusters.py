@@ -17,6 +17,7 @@ from protocol.crypto.tokens import Signer
 from protocol.errors import (
     AlreadyExists,
     InvalidArgument,
+    InvalidState,
     NotFound,
     ResourceInUse,
     SaveFailed,
@@ -173,6 +174,10 @@ class Trust:
             raise NotFound("no services information of a Trust Authority is imported")
         if message.trusted and name in row.clusters:
             raise AlreadyExists(f"{name} is a trusted cluster already")
+        limit = self._node.knobs.max_trusted_clusters
+        if message.trusted and 0 < limit <= len(row.clusters):
+            others = ", ".join(row.clusters)
+            raise InvalidState(f"trusted clusters: at most {limit}, and there are {others}")
         await self.signer()
         left = tuple(one for one in row.clusters if one != name)
         clusters = (*left, name) if message.trusted else left

@@ -25,17 +25,19 @@ def test_the_list_has_every_knob(capsys: pytest.CaptureFixture[str]) -> None:
 def test_one_knob_says_all_that_is_known_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["explain", "knob", "vc_key_cache_s"]) == 0
     title, *lines = capsys.readouterr().out.splitlines()
-    assert title.startswith("vc_key_cache_s: How long vCenter keeps key values in memory")
+    assert title.startswith("vc_key_cache_s: How long vCenter keeps values of keys in memory")
     assert [line.split(":")[0] for line in lines] == [
         "default",
         "values",
+        "instead",
         "unit",
         "rule",
         "read by",
     ]
     assert [line.split(": ")[1].strip() for line in lines] == [
         "0",
-        "0 s",
+        "0 to 864000 s",
+        "So long after a key was made or fetched, hosts get it without its key server.",
         "s",
         "C15",
         "vcenter",

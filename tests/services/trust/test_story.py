@@ -204,6 +204,28 @@ def test_after_its_token_a_host_that_reaches_no_service(
         assert isinstance(error, InvalidState) and "(unreachable)" in str(error)
 
 
+@pytest.mark.parametrize(("renew", "has_token"), [("on_demand", False), ("ahead", True)])
+def test_when_a_token_is_renewed(rig: TrustRig, renew: str, has_token: bool) -> None:
+    """C12: an outage after the first token's end finds a younger one, or none."""
+    rig.authority(knobs={"token_lifetime_s": 600})
+    rig.trusted_host(knobs={"token_renew": renew})
+    rig.make_safe_trusted()
+    rig.sleep(1000)
+    rig.stop_services(AS1, AS2)
+    held = rig.host().trust.held(GROUP, rig.loop.time())
+    assert (held is not None) is has_token
+    passed = len(rig.kinds("attestation.passed", AS1))
+    assert passed == (2 if has_token else 1)
+    rig.sleep(700)
+    assert rig.host().trust.held(GROUP, rig.loop.time()) is None
+    assert rig.host().trust.renewing == set()
+    rig.start_services(AS1, AS2)
+    rig.trusted_vm()  # a key is needed, and the host attests as at first
+    rig.sleep(1000)
+    held = rig.host().trust.held(GROUP, rig.loop.time())
+    assert (held is not None) is has_token
+
+
 @pytest.mark.parametrize(("blocks", "starts"), [("encrypted", True), ("all", False)])
 def test_which_vms_an_unattested_host_may_not_start(
     rig: TrustRig, blocks: str, starts: bool

@@ -213,6 +213,20 @@ def test_no_eviction_by_knob_and_grace_counts_over_a_crash() -> None:
     rig.close()
 
 
+def test_a_longer_grace_leaves_keys_longer() -> None:
+    """C4: at the default they are gone after 650 seconds."""
+    rig = Rig(provider_delete_grace_s=1200.0)
+    rig.up(A)
+    rig.vm(VM)
+    rig.do(UnregisterKmsCluster(provider=P))
+    rig.sleep(1100)
+    assert rig.power_on_vm(VM).power is PowerState.ON
+    rig.sleep(500)
+    assert rig.key_of(VM) not in rig.hosts[A].cache
+    rig.healthy()
+    rig.close()
+
+
 def test_a_host_that_was_away_loses_the_keys_when_it_is_back(rig: Rig) -> None:
     """R38: stored entries are kept until vCenter reconciles after the reconnect."""
     rig.up(A, B)

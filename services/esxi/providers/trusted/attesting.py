@@ -205,8 +205,9 @@ def _keep(host: Host, record: ServiceRecord, judged: _Judged, started: float) ->
         messages = tuple(finding.text for finding in report.findings)
         at, until = report.attested_at, report.attested_until
     if good and at is not None and until is not None:
-        held = Held(judged.token, record.node, started + (until - at))
+        held = Held(judged.token, record.node, started, started + (until - at))
         trust.tokens[record.group] = held
+        _renew_ahead(host, record.group)
     trust.reports[record.node] = HostTrustReport(
         service=record.node,
         status=TrustAttestationStatus.ATTESTED if good else TrustAttestationStatus.NOT_ATTESTED,
@@ -220,6 +221,25 @@ def _keep(host: Host, record: ServiceRecord, judged: _Judged, started: float) ->
         reasons = list(messages)
         host.node.record("trust.refused", level="warning", service=record.node, reasons=reasons)
     return good
+
+
+def _renew_ahead(host: Host, group: str) -> None:
+    """C12: begin to renew the token of that group before it ends, where the knob says so."""
+    if host.node.knobs.token_renew == "ahead" and group not in host.trust.renewing:
+        host.trust.renewing.add(group)
+        host.node.background(f"trust.renew:{group}", _renew(host, group))
+
+
+async def _renew(host: Host, group: str) -> None:
+    """Attest again and again, each time before the token ends; until none is left, from when on
+    the next one is asked for on demand."""
+    clock = host.clock
+    while (held := host.trust.held(group, clock.monotonic())) is not None:
+        if (wait_s := held.renewed_at - clock.monotonic()) > 0:
+            await clock.sleep(wait_s)
+        elif await attest(host, (group,), anew=True) is not Outcome.ATTESTED:
+            await clock.sleep(host.node.knobs.trust_retry_s)
+    host.trust.renewing.discard(group)
 
 
 def _tell_failed(host: Host, service: NodeName, reason: str) -> None:

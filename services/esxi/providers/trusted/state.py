@@ -21,12 +21,18 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Held:
-    """A token, and until when it is good: lab seconds of the monotonic clock, which nobody
-    skews. The service has said how long, by its own clock."""
+    """A token, and from when until when it is good: lab seconds of the monotonic clock, which
+    nobody skews. The service has said how long, by its own clock."""
 
     token: bytes
     service: NodeName
+    since: float
     until: float
+
+    @property
+    def renewed_at(self) -> float:
+        """When a host that renews ahead attests again: a tenth of its life is left (C12)."""
+        return self.until - (self.until - self.since) / 10
 
 
 @dataclass
@@ -34,7 +40,7 @@ class TrustState:
     """``tokens`` by group. ``unobtainable``: keys that were asked for in vain in this life, which
     is why their VMs are locked; a key that nobody has asked for yet locks nothing (KPS-02).
     ``shown``: the TPM's own keys, which are the same for all of a life. ``good``: by group, the
-    Key Provider Service that answered last.
+    Key Provider Service that answered last. ``renewing``: groups whose token is renewed ahead.
     """
 
     tokens: dict[str, Held] = field(default_factory=dict)
@@ -44,6 +50,7 @@ class TrustState:
     shown: tuple[TpmIdentity, PublicArea] | None = None
     attesting: asyncio.Lock = field(default_factory=asyncio.Lock)
     retrying: bool = False
+    renewing: set[str] = field(default_factory=set)
 
     def held(self, group: str, now: float) -> Held | None:
         """The token of a group, while it is good."""
