@@ -44,8 +44,9 @@ def _moved(row: CellRow) -> Moved:
 
 def _parts(row: CellRow) -> tuple[str, str]:
     """The parts that differ, as the table has them and as they were seen."""
-    wanted = parts(Block(row.block), Fault(row.fault), Event(row.event))
-    expected = {} if wanted is None else due(wanted.parts)
+    block = Block(row.block)
+    wanted = parts(block, Fault(row.fault), Event(row.event))
+    expected = {} if wanted is None else due(block, wanted.parts)
     differ = [name for name, value in expected.items() if row.parts.get(name) != value]
     was = ", ".join(f"{name}: {expected[name]}" for name in differ)
     return was, ", ".join(f"{name}: {row.parts.get(name, UNCLEAR)}" for name in differ)
