@@ -53,11 +53,7 @@ def matrix(
     has, and for a knob or a value that there is not; KS-USE-004 when nothing of it is built.
     Interrupted, it answers with what was played.
     """
-    if not 0 <= jobs <= MOST_JOBS:
-        raise KeysteadError("KS-USE-003", f"--jobs {jobs}: 0 to {MOST_JOBS}")
-    for name, wrong in faults_of_knobs(knobs or {}).items():
-        fix = "`keystead explain knob` lists all, with their values"
-        raise KeysteadError("KS-USE-003", f"knob {told(name)}: {wrong}", fix)
+    _check(jobs, knobs or {})
     began = time.monotonic()
     chosen = (_named(Block, blocks), _named(Fault, faults), _named(Event, events))
     cells = cells_of(chosen[0] or BLOCKS, chosen[1] or tuple(FAULTS), chosen[2] or tuple(EVENTS))
@@ -94,6 +90,15 @@ def matrix(
         moved=moved(rows) if wanted.knobs else (),
         items=rows,
     )
+
+
+def _check(jobs: int, knobs: Mapping[str, Any]) -> None:
+    """KS-USE-003 for a number of jobs that no machine has, and for what is no knob or no value."""
+    if not 0 <= jobs <= MOST_JOBS:
+        raise KeysteadError("KS-USE-003", f"--jobs {jobs}: 0 to {MOST_JOBS}")
+    for name, wrong in faults_of_knobs(knobs).items():
+        fix = "`keystead explain knob` lists all, with their values"
+        raise KeysteadError("KS-USE-003", f"knob {told(name)}: {wrong}", fix)
 
 
 def story(block: str, fault: str, event: str, *, run: str, report: Report) -> CellStory:

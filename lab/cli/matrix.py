@@ -45,7 +45,7 @@ def play(
     tpm: Annotated[Literal["model", "libtpms"] | None, Parameter(help="TPM under hosts.")] = None,
     isolate: Annotated[bool, Parameter(help="Each event in a lab of its own.")] = False,
     variants: Annotated[
-        bool, Parameter(help="Each fault in every way in which it can be made, too.")
+        bool, Parameter(help="Each fault in every way in which it is made.")
     ] = False,
     outside: Annotated[
         bool, Parameter(negative="", help="The rows outside of the grid, X01 to X20, instead.")
@@ -61,28 +61,23 @@ def play(
 ) -> int:
     """Play the truth table: what survives which fault, observed and compared.
 
-        keystead matrix --block S11
         keystead matrix --block S00 --block S10 --fault F1 -o json
         keystead matrix --outside --row X05
         keystead matrix --block T10 --fault F1 --knob kps_primary_key_cache=true
 
     Each cell is staged in a lab, the fault is made, the event happens, and what is seen decides
-    on a letter before the table is read. Ctrl-C, and SIGTERM, ends every lab and tells what was
-    played. With --knob the labs have another answer to an open question of the product, and the
-    cells that come out otherwise are listed. Exit codes: 0 all agree, 1 one disagrees or moved,
-    2 one is void, 130 interrupted.
+    on a letter before the table is read. With --knob, which answers an open question otherwise, it
+    lists the cells that move. Ctrl-C, and SIGTERM, ends every lab and tells what was played. Exit
+    codes: 0 all agree, 1 one disagrees or moved, 2 one is void, 130 interrupted.
     """
     from lab.api.matrix import matrix
     from lab.api.outside import outside as play_rows
-    from lab.errors import KeysteadError
     from protocol.messages.agent import TpmBackend
 
-    style = Style.NONE if options.quiet else progress
+    style, wanted = Style.NONE if options.quiet else progress, assignments("--knob", knob or ())
     chosen = None if tpm is None else TpmBackend(tpm)
     if outside or row:
-        if block or fault or event or isolate or variants or knob:
-            text = "--outside plays rows: name them with --row, and no cells, ways or knobs"
-            raise KeysteadError("KS-USE-003", text)
+        _check_rows_alone(block or fault or event or isolate or variants or knob)
         with telling(style, "matrix") as report, _interrupted_by(signal.SIGTERM):
             rows = play_rows(row or (), mode=mode, tpm=chosen, seed=seed, jobs=jobs, report=report)
         return _show_rows(rows, options)
@@ -98,10 +93,19 @@ def play(
             isolate=isolate,
             variants=variants,
             report=report,
-            knobs=assignments("--knob", knob or ()),
+            knobs=wanted,
         )
     _show(answer, options)
     return answer.exit_code
+
+
+def _check_rows_alone(beside: object) -> None:
+    """KS-USE-003 when cells, ways or knobs are asked for ``beside`` rows outside of the grid."""
+    from lab.errors import KeysteadError
+
+    if beside:
+        text = "--outside plays rows: name them with --row, and no cells, ways or knobs"
+        raise KeysteadError("KS-USE-003", text)
 
 
 @contextmanager

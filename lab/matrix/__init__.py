@@ -9,5 +9,6 @@
 - ``pool``        several stagings at a time
 - ``outcome``     what came of a staging
 - ``run``         all stagings of a run, and its folder
+- ``moved``       what a knob that is not at its default changes
 - ``outside``     the same of rows outside of the grid
 """

@@ -6,8 +6,9 @@
 - ``standard``      the standard provider: KMIP servers (STD rules): built
 - ``native``        native providers: their key derivation keys at rest, health, references (NKP)
 - ``exports``       backups that wait for their download; ``backups`` reminds of missing ones
+- ``kept_values``   values of standard keys that are kept for a while, by a knob (C15)
 - ``registry``      finds a provider by name, and fetches values of keys for one delivery
 
-Trusted providers (Trust Authority) are a row of the table and not built: what needs more than the
-table says of them is answered with ``NotAvailable``.
+Trusted providers are a row of the table: their hosts have what else belongs to them, and the Trust
+Authority of the package ``trust``.
 """
