@@ -62,7 +62,6 @@ def play(
     """Play the truth table: what survives which fault, observed and compared.
 
         keystead matrix --block S00 --block S10 --fault F1 -o json
-        keystead matrix --outside --row X05
         keystead matrix --block T10 --fault F1 --knob kps_primary_key_cache=true
 
     Each cell is staged in a lab, the fault is made, the event happens, and what is seen decides

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from chaos.matrix.compare import CellRow, due
+from chaos.matrix.compare import CellRow
 from chaos.matrix.terms import UNCLEAR, Agreement
 from chaos.oracle.table import parts
 from chaos.oracle.terms import Block, Event, Fault
@@ -44,9 +44,8 @@ def _moved(row: CellRow) -> Moved:
 
 def _parts(row: CellRow) -> tuple[str, str]:
     """The parts that differ, as the table has them and as they were seen."""
-    block = Block(row.block)
-    wanted = parts(block, Fault(row.fault), Event(row.event))
-    expected = {} if wanted is None else due(block, wanted.parts)
+    wanted = parts(Block(row.block), Fault(row.fault), Event(row.event))
+    expected = {} if wanted is None else wanted.parts
     differ = [name for name, value in expected.items() if row.parts.get(name) != value]
     was = ", ".join(f"{name}: {expected[name]}" for name in differ)
     return was, ", ".join(f"{name}: {row.parts.get(name, UNCLEAR)}" for name in differ)
