@@ -13,6 +13,7 @@ from typing import Final
 from chaos.checks.accepted_order_kept import accepted_order_kept
 from chaos.checks.acked_key_recoverable import acked_key_recoverable
 from chaos.checks.acked_vm_known import acked_vm_known
+from chaos.checks.alarms_have_causes import alarms_have_causes
 from chaos.checks.given_up_keys_gone import given_up_keys_gone
 from chaos.checks.guests_read_back import guests_read_back
 from chaos.checks.lock_given_back import lock_given_back
@@ -79,6 +80,7 @@ _CHECKS: Final = (
     Check(accepted_order_kept),
     Check(lock_told),
     Check(told_in_order),
+    Check(alarms_have_causes),
     Check(lock_given_back),
     Check(session_in_force),
     Check(guests_read_back),

@@ -6,6 +6,7 @@
 - ``guests``      what each guest's disk must hold, and the challenges that prove it
 - ``vtpms``       what each guest's virtual TPM has sealed, and the challenges that prove it
 - ``last_looks``  what is read when a run ends: disks, acknowledged keys and VMs
+- ``alarms``      what rings at vCenter when a run ends, beside what hosts say of its cause
 - ``tpms``        the TPM under each host at its boots, read at the lab's side
 - ``states``      nodes, hosts and VMs, written down when they change
 - ``values``      whether each key has one value, by fingerprints that nodes give at their consoles

@@ -8,6 +8,7 @@ from typing import Final
 
 from chaos.history import History
 from chaos.lab import Lab
+from chaos.observe.alarms import look_at_alarms, may_have_rung
 from chaos.observe.guests import Guests
 from chaos.observe.look import Look, is_there
 from protocol.events import EventTypeId
@@ -44,7 +45,7 @@ NOT_ITS_KEYS = (
 async def last_looks(lab: Lab, guests: Guests, history: History) -> None:
     """Each planted guest that runs reads its whole disk; acknowledged keys are asked for at their
     providers, and acknowledged VMs in vCenter's inventory; the events of VMs that were locked are
-    read."""
+    read, and alarms where some have rung."""
     look = Look(lab)
     await _guests(look, guests, history)
     acked = {
@@ -64,6 +65,8 @@ async def last_looks(lab: Lab, guests: Guests, history: History) -> None:
         keys = {str(vm): str(info.key.key_id) if info.key else None for vm, info in listed.items()}
         history.add("state", op="vms", listed={vm: keys[vm] for vm in made if vm in keys})
     await _events(look, history)
+    if may_have_rung(history):
+        await look_at_alarms(lab, history)
 
 
 async def _events(look: Look, history: History) -> None:

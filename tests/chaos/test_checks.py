@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from chaos.checks import ALWAYS, CHECKS, OPTIONAL_WITNESS, judge
+from chaos.checks import ALWAYS, CHECKS, judge
 from chaos.checks.no_internal_error import WATCHED
-from chaos.checks.result import CheckOutcome, CheckResult
+from chaos.checks.result import CheckOutcome
 from chaos.history import Record
-from chaos.verdict import Exit, exit_of
+from tests.chaos.alarm_cases import ALARMS
 from tests.chaos.oracle.histories import Story, dark
 
 Row = tuple[str, str, str, dict[str, Any]]
@@ -207,6 +207,7 @@ HEAL: Row = ("", "heal", "heal", {"id": "wan", "verified": True})
 CALM = [HEAL, counted("esxi-001", "esxi", 10), counted("vcenter", "vcenter", 50), *QUIET]
 
 CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
+    *(("alarms_have_causes", result, [row]) for result, row in ALARMS),
     *(
         (check, outcome, end(dark(persistence=True).host("esxi-001", "safe")).rows)
         for check in ("truth_table", "no_needless_outage")
@@ -565,36 +566,3 @@ def test_lost_keys_are_told_by_their_place(available: list[str], place: str) -> 
 
 def test_judge_keeps_the_order_of_names() -> None:
     assert [c.name for c in judge(ALWAYS, [])] == list(ALWAYS)
-
-
-def check(name: str, result: CheckOutcome) -> CheckResult:
-    return CheckResult(name=name, result=result, text="")
-
-
-GOOD, BAD = check("a", CheckOutcome.PASS), check("a", CheckOutcome.FAIL)
-BLIND, SHY = check("a", CheckOutcome.UNKNOWN), check("guests_read_back", CheckOutcome.UNKNOWN)
-
-
-@pytest.mark.parametrize(
-    ("values", "code"),
-    [
-        ({}, Exit.PASS),
-        ({"judged": [GOOD, SHY]}, Exit.PASS),
-        ({"judged": [BLIND]}, Exit.UNKNOWN),
-        ({"recovery": [BAD]}, Exit.NOT_RECOVERED),
-        ({"judged": [BAD, BLIND], "recovery": [BAD]}, Exit.FAILED),
-        ({"judged": [BAD], "steady": False}, Exit.NOT_STEADY),
-        ({"judged": [BAD], "harness": ["KS-CHAOS-101"]}, Exit.HARNESS),
-        ({"harness": ["x"], "interrupted": True}, Exit.INTERRUPTED),
-    ],
-)
-def test_the_worst_class_wins(values: dict[str, Any], code: Exit) -> None:
-    all_: dict[str, Any] = {
-        "interrupted": False,
-        "harness": [],
-        "steady": True,
-        "judged": [GOOD],
-        "recovery": [],
-        "excused": OPTIONAL_WITNESS,
-    }
-    assert exit_of(**(all_ | values)) is code

@@ -74,6 +74,7 @@ FOUND: Final = (
     Found("cache_survives_reboot", 4, "truth_table", "esxi-001 is safe at", _OFF),
     Found("lock_untold", 4, "lock_told", "was locked, and no event told of it", _OFF),
     Found("outage_untold", 4, "told_in_order", "before a provider is unreachable", _OFF),
+    Found("alarm_never_clears", 4, "alarms_have_causes", "alarm.VmLocked stands", _OFF),
     Found("lock_kept_after_failed_start", 4, "lock_given_back", "runs nowhere", _OFF),
     Found("lease_never_lapses", 9, "KS-CHAOS-202", "s after the end of its lease"),
     Found("power_turn_gone", 0, "accepted_order_kept", " is powered"),

@@ -1,0 +1,70 @@
+"""The alarms of vCenter at the end of a run, beside what hosts say of their causes themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chaos.history import History
+from chaos.lab import Lab
+from chaos.observe.look import Look
+from protocol.messages.host import HostSummary
+from protocol.messages.vcenter import HostInfo, VmInfo
+from protocol.terms import HostCryptoState, PowerState, VmCryptoState
+
+
+def may_have_rung(history: History) -> bool:
+    """Whether a host was seen that waits for its key, or a VM that is locked."""
+    states = [r for r in history.records if r.type == "state"]
+    locked, waits = VmCryptoState.LOCKED.value, HostCryptoState.PREPARED.value
+    return any(
+        (r.op == "marks" and r.data["locked"])
+        or (r.op == "vm" and r.data["crypto"] == locked)
+        or (r.op == "host" and r.data.get("crypto") == waits)
+        for r in states
+    )
+
+
+async def look_at_alarms(lab: Lab, history: History) -> None:
+    """Of every host and VM: alarms, and what its host says of it. What vCenter shows otherwise just
+    after the hosts were asked is left out, and so is what does not answer."""
+    before = Look(lab)
+    hosts, vms = await before.vcenter_hosts(), await before.vcenter_vms()
+    own = await before.hosts()
+    after = Look(lab)
+    hosts_then, vms_then = await after.vcenter_hosts(), await after.vcenter_vms()
+    at_host = await before.vms()
+    history.add(
+        "state",
+        op="alarms",
+        hosts={
+            str(name): _host(info, own[name])
+            for name, info in hosts.items()
+            if name in own and _shown(info) == _shown(hosts_then.get(name))
+        },
+        vms={
+            str(name): _vm(info, at_host[name][1].crypto, at_host[name][1].power)
+            for name, info in vms.items()
+            if name in at_host and info == vms_then.get(name)
+        },
+    )
+
+
+def _shown(info: HostInfo | None) -> Any:
+    return None if info is None else (info.alarms, info.connection, info.crypto_state)
+
+
+def _host(info: HostInfo, own: HostSummary) -> dict[str, Any]:
+    return {
+        "alarms": list(info.alarms),
+        "connection": info.connection.value,
+        "crypto": own.crypto_state.value,
+    }
+
+
+def _vm(info: VmInfo, crypto: VmCryptoState | None, power: PowerState) -> dict[str, Any]:
+    return {
+        "alarms": list(info.alarms),
+        "marked": info.lock_event is not None,
+        "crypto": None if crypto is None else crypto.value,
+        "power": power.value,
+    }
